@@ -1,0 +1,86 @@
+"""What can go wrong, as types: every message names what is at fault, what was expected and what to do."""
+
+from __future__ import annotations
+
+__all__ = [
+    "BasisError",
+    "CemError",
+    "CemWarning",
+    "ConstantChannelWarning",
+    "ConvergenceWarning",
+    "FitError",
+    "FloorWarning",
+    "LostModeWarning",
+    "ModelFileError",
+    "NotFittedError",
+    "OptionError",
+    "PanelError",
+    "PredictionError",
+    "ScorerError",
+    "ShortUnitsWarning",
+    "SparseModeWarning",
+]
+
+
+class CemError(Exception):
+    """Base of every error that cem raises on purpose."""
+
+
+class PanelError(CemError, ValueError):
+    """The data are not a valid panel; the message names the unit, channel or row at fault."""
+
+
+class BasisError(CemError, ValueError):
+    """A basis cannot be built, bound to the data, or saved."""
+
+
+class OptionError(CemError, ValueError):
+    """An option has a value that it cannot take; the message names the option."""
+
+
+class FitError(CemError, RuntimeError):
+    """A fit could not be completed: every start ended, or a kernel met a matrix that is not positive definite."""
+
+
+class NotFittedError(CemError, ValueError, AttributeError):
+    """A fitted attribute or a prediction was asked of an estimator that has not been fitted."""
+
+
+class PredictionError(CemError, ValueError):
+    """A prediction was asked that the model cannot give; the message names the unit, channel or time at fault."""
+
+
+class ModelFileError(CemError, OSError):
+    """A model file is truncated, altered, newer than this release, or cannot be written."""
+
+
+class ScorerError(CemError, ValueError):
+    """A reading, a buffer or a saved state does not fit the scorer; the unit's state is as it was before."""
+
+
+class CemWarning(UserWarning):
+    """Base of every warning that cem gives."""
+
+
+class ConvergenceWarning(CemWarning):
+    """The best start reached the limit of passes before it had converged."""
+
+
+class FloorWarning(CemWarning):
+    """A noise variance or a random-effect covariance lies on its floor."""
+
+
+class LostModeWarning(CemWarning):
+    """A start ended because one of its modes lost its units."""
+
+
+class SparseModeWarning(CemWarning):
+    """A channel has too few observations in a mode to be estimated there, and kept its previous parameters."""
+
+
+class ConstantChannelWarning(CemWarning):
+    """A channel has no variation, everywhere (it is left out) or on some units (they are named)."""
+
+
+class ShortUnitsWarning(CemWarning):
+    """No unit has as many observations of a channel as its basis has coefficients."""
