@@ -21,8 +21,15 @@ from elftools.elf.elffile import ELFFile
 
 MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}
 # What every glibc Linux has; scipy's BLAS is reached through Python capsules, not through the linker.
-LIBRARIES = {"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "ld-linux-x86-64.so.2",
-             "ld-linux-aarch64.so.1"}
+LIBRARIES = {
+    "libc.so.6",
+    "libm.so.6",
+    "libpthread.so.0",
+    "libdl.so.2",
+    "librt.so.1",
+    "ld-linux-x86-64.so.2",
+    "ld-linux-aarch64.so.1",
+}
 NOT_SHIPPED = {".c", ".cc", ".cpp", ".pyx", ".pxi", ".o", ".a", ".pyc", ".html", ".orig"}
 MACHINE_PATH = re.compile(rb"/(?:root|home|tmp|work|build|Users|var/tmp)/[\w.+-]+")
 
@@ -94,7 +101,7 @@ def record_faults(archive: zipfile.ZipFile, record_name: str) -> list[str]:
 
 
 def content_faults(archive: zipfile.ZipFile) -> list[str]:
-    """Members that do not belong, and such as are lacking: each compiled module's stub, the type marker, the licence."""
+    """Members that do not belong, and such as are lacking: modules' stubs, the type marker, the licence."""
     names = archive.namelist()
     faults = [f"{name} does not belong into a wheel" for name in names if Path(name).suffix in NOT_SHIPPED]
     modules = sorted({name.split(".")[0] for name in names if name.endswith(".so")})

@@ -14,10 +14,12 @@ import argparse
 import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +32,9 @@ VERSIONS = ("3.11", "3.12", "3.13")
 ABI3_VERSION = "3.11"  # the oldest Python of the limited-API wheel
 ARCHITECTURES = ("x86_64", "aarch64")
 GLIBC = (2, 17)
-SOURCE_DATE_EPOCH = "1767225600"  # 2026-01-01: the date of every file inside; the day of the build would change the hash
+SOURCE_DATE_EPOCH = (
+    "1767225600"  # 2026-01-01: the date of every file inside; the day of the build would change the hash
+)
 
 # Sorted out by kind, so that leftovers of a local build never reach a wheel nor its hash.
 SOURCE_KINDS = {".py", ".pyx", ".pxd", ".pyi", ".h", ".typed"}
@@ -125,7 +129,8 @@ def provenance() -> dict[str, object]:
 PROBE = """
 import ensurepip, os, platform, sys, sysconfig, venv
 header = os.path.join(sysconfig.get_path("include"), "Python.h")
-print("%d.%d" % sys.version_info[:2], platform.python_implementation(), os.path.isfile(header), platform.python_version())
+print("%d.%d" % sys.version_info[:2], platform.python_implementation())
+print(os.path.isfile(header), platform.python_version())
 """
 
 
@@ -233,7 +238,9 @@ def build_wheel(target: Target, python: Path, full_version: str, tools: Path, ou
         run([*pip, "--wheel-dir", scratch / "raw", tree], env=variables, cwd=scratch)
         (raw,) = (scratch / "raw").glob("*.whl")
         tool_path = f"{tools.parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        repair = [tools, "-m", "auditwheel", "repair", "--only-plat", "--plat", target.platform]
+        # auditwheel takes no other architecture's platform by name; what "auto" finds is compared by audit.py.
+        plat = target.platform if target.architecture == platform.machine() else "auto"
+        repair = [tools, "-m", "auditwheel", "repair", "--only-plat", "--plat", plat]
         run(
             [*repair, "--wheel-dir", scratch / "repaired", raw],
             env=os.environ | {"PATH": tool_path, "SOURCE_DATE_EPOCH": SOURCE_DATE_EPOCH},
@@ -246,7 +253,14 @@ def build_wheel(target: Target, python: Path, full_version: str, tools: Path, ou
             [tools, WHEELS / "audit.py", "finish", repaired, final, "--add", scratch / PROVENANCE],
             env=os.environ | {"SOURCE_DATE_EPOCH": SOURCE_DATE_EPOCH},
         )
-        forbidden = [scratch, ROOT, Path(sys.prefix), Path(sys.base_prefix), python.resolve().parent.parent, Path.home()]
+        forbidden = [
+            scratch,
+            ROOT,
+            Path(sys.prefix),
+            Path(sys.base_prefix),
+            python.resolve().parent.parent,
+            Path.home(),
+        ]
         arguments = [word for path in forbidden if path != Path("/") for word in ("--forbid", str(path))]
         run(
             [tools, WHEELS / "audit.py", "check", final, "--platform", target.platform, *arguments],
@@ -287,44 +301,47 @@ def build(targets: Sequence[Target], given: Sequence[Path], output: Path, check:
 # ---- the committed set -----------------------------------------------------------------------------------------------
 
 
+def carried_provenance(wheel: Path) -> dict[str, object]:
+    """The record that a wheel carries in its .dist-info."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            (name,) = (name for name in archive.namelist() if name.endswith(f".dist-info/{PROVENANCE}"))
+            record: dict[str, object] = json.loads(archive.read(name))
+            return record
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise BuildError(f"{wheel.name} carries no readable {PROVENANCE}: {error}") from error
+
+
 def write_records(directory: Path) -> None:
     """SHA256SUMS (``sha256sum -c`` reads it) and PROVENANCE.json of the wheels in a directory."""
-    sums = {path.name: sha256(path) for path in sorted(directory.glob("*.whl"))}
+    wheels = sorted(directory.glob("*.whl"))
+    sums = {wheel.name: sha256(wheel) for wheel in wheels}
     (directory / "SHA256SUMS").write_text("".join(f"{value}  {name}\n" for name, value in sums.items()))
-    pins = [
-        line
-        for name in ("requirements-build.txt", "requirements-tools.txt")
-        for line in (WHEELS / name).read_text().splitlines()
-        if line and not line.startswith("#")
-    ]
-    record = provenance() | {"pins": pins, "wheels": sums}
+    record = {wheel.name: {"sha256": sums[wheel.name]} | carried_provenance(wheel) for wheel in wheels}
     (directory / "PROVENANCE.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 
 def verify(directory: Path) -> list[str]:
     """What is wrong with a directory of wheels: empty where all were made from the present sources and pins."""
-    faults = []
     try:
         record = json.loads((directory / "PROVENANCE.json").read_text())
         lines = (directory / "SHA256SUMS").read_text().splitlines()
+        sums = {name: value for value, name in (line.split("  ") for line in lines)}
     except (OSError, ValueError) as error:
         return [f"no readable record: {error}"]
-    sums = {name: value for value, name in (line.split("  ") for line in lines)}
-    present = {path.name: sha256(path) for path in directory.glob("*.whl")}
-    if not present:
-        faults.append("there is no wheel")
-    if sums != record.get("wheels"):
-        faults.append("SHA256SUMS and PROVENANCE.json disagree")
-    for name in sorted(set(sums) | set(present)):
+    present = {path.name: path for path in sorted(directory.glob("*.whl"))}
+    faults = [] if present else ["there is no wheel"]
+    now = provenance()
+    for name in sorted(set(sums) | set(record) | set(present)):
         if name not in present:
             faults.append(f"{name} is recorded and not there")
-        elif name not in sums:
-            faults.append(f"{name} is there and not recorded")
-        elif present[name] != sums[name]:
-            faults.append(f"{name} is not the file that was recorded")
-    for key, value in provenance().items():
-        if record.get(key) != value:
-            faults.append(f"{key} is {record.get(key)} in PROVENANCE.json and {value} in this tree: build again")
+            continue
+        carried = carried_provenance(present[name])
+        if sums.get(name) != sha256(present[name]) or record.get(name) != {"sha256": sums.get(name)} | carried:
+            faults.append(f"{name} is not the file that SHA256SUMS and PROVENANCE.json record")
+        changed = sorted(key for key, value in now.items() if carried.get(key) != value)
+        if changed:
+            faults.append(f"{name} was made from others than the present ones: {', '.join(changed)}; build again")
     return faults
 
 
@@ -367,11 +384,7 @@ def main() -> int:
                     old.unlink()
             for wheel in built:
                 shutil.copyfile(wheel, output / wheel.name)
-        if len(chosen) == len(targets) or output != WHEELS:
-            write_records(output)
-        else:
-            write_records(output)
-            print("only a part was built: `--verify` tells whether the rest is of the same sources")
+        write_records(output)
     except BuildError as error:
         print(f"build.py: {error}", file=sys.stderr)
         return 1
