@@ -305,7 +305,9 @@ def _rough_centres(panel: Panel, basis: Basis, channels: list[int]) -> FloatArra
         observed = np.isfinite(readings)
         scale = np.abs(readings[observed]).max(initial=0.0)
         if scale > 0:
-            centres[:, i] = scale * np.linalg.lstsq(channel_design[observed], readings[observed] / scale, rcond=1e-10)[0]
+            centres[:, i] = (
+                scale * np.linalg.lstsq(channel_design[observed], readings[observed] / scale, rcond=1e-10)[0]
+            )
     return centres
 
 
