@@ -662,6 +662,12 @@ def test_a_saved_basis_with_too_many_numbers_is_refused(basis):
         basis_from_dict({**saved, "learned": [*saved["learned"], 2.0]})
 
 
+@pytest.mark.parametrize("basis", [BSpline(knots=[30.0]), Exponential([3.0], reference=240.0)], ids=repr)
+def test_a_saved_basis_whose_parts_disagree_is_refused(basis):
+    with pytest.raises(BasisError, match="the file was altered"):
+        basis_from_dict({**basis.bind(TIMES).to_dict(), "learned": [235.0]})
+
+
 @pytest.mark.parametrize("saved", [None, [], {}, {"type": "Polynomial"}, "Polynomial(2)"])
 def test_what_is_not_a_saved_basis_is_refused(saved):
     with pytest.raises(BasisError, match="is not a saved basis"):

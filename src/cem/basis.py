@@ -255,6 +255,8 @@ class Exponential(Basis):
         return tuple(largest)
 
     def _kernel_numbers(self, domain: tuple[float, float], learned: tuple[float, ...]) -> list[float]:
+        if self.reference is not None and set(learned) != {self.reference}:
+            raise BasisError(f"{self._title()}: saved with another reference, {learned}; the file was altered")
         numbers = []
         for constant, reference in zip(self.time_constants, learned, strict=True):
             end = domain[1] if constant > 0.0 else domain[0]

@@ -103,6 +103,8 @@ class BSpline(Basis):
         return domain if domain[0] < domain[1] else (centre - half, centre + half)
 
     def _kernel_numbers(self, domain: tuple[float, float], learned: tuple[float, ...]) -> list[float]:
+        if self.knots is not None and learned != self.knots:
+            raise BasisError(f"{self._title()}: saved with other knots, {shortened(learned)}; the file was altered")
         low, high = self._ends(domain)
         breaks = [low, *learned, high]
         if any(after <= before for before, after in pairwise(breaks)):
