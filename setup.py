@@ -41,6 +41,8 @@ setup(
             "initializedcheck": False,
             "embedsignature": True,
             "binding": True,
+            # Keeps __test__ out of the modules, which stubs would have to name.
+            "autotestdict": False,
         },
     ),
     options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},
