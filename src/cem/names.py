@@ -16,11 +16,11 @@ __all__ = ["did_you_mean", "encode_labels", "is_unknown", "listed", "object_arra
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:
     """End of a message about an unknown name: the most alike of the known ones, or the list of them."""
-    known = [str(item) for item in known]
-    alike = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
+    names = [str(item) for item in known]
+    alike = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     if not alike:  # the same letters in another case are no close match to difflib
-        alike = [item for item in known if item.lower() == str(name).lower()]
-    return f"did you mean {alike[0]!r}?" if alike else f"there are {listed(known, 12)}"
+        alike = [item for item in names if item.lower() == str(name).lower()]
+    return f"did you mean {alike[0]!r}?" if alike else f"there are {listed(names, 12)}"
 
 
 def listed(items: Sequence[object], at_most: int = 5) -> str:
