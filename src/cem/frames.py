@@ -6,6 +6,7 @@ panel there is at any moment one column and, where rows are not in order already
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -259,7 +260,9 @@ def _times(nw: ModuleType, series: Any, what: str) -> np.ndarray:
         series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     elif dtype == nw.String:
         try:
-            return _times(nw, series.str.to_datetime(), what)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # pandas warns, and guesses, where the format is unclear
+                return _times(nw, series.str.to_datetime(), what)
         except PanelError:
             raise
         except Exception:  # every backend has its own; what follows names the row at fault
@@ -288,12 +291,24 @@ def _row_codes(series: Any) -> np.ndarray:
         row = int(missing.arg_true()[0])
         raise PanelError(f"the unit (column {series.name!r}) is missing at row {row}; fill it in, or remove the row")
     if not series.dtype.is_integer() and not series.dtype.is_float():
-        return _factorise(series)[0]
+        return _polars_codes(series) if series.implementation.is_polars() else _factorise(series)[0]
     codes = series.to_numpy()
     if codes.dtype.kind == "f" and np.isnan(codes).any():
         row = int(np.argmax(np.isnan(codes)))
         raise PanelError(f"the unit (column {series.name!r}) is NaN at row {row}; fill it in, or remove the row")
     return codes
+
+
+def _polars_codes(series: Any) -> np.ndarray:
+    """Codes alone, by a hash table: ranks, which `_factorise` takes, need a sort of the strings."""
+    import polars as pl
+
+    native = series.to_native()
+    if native.dtype == pl.String:
+        native = native.cast(pl.Categorical)
+    if native.dtype in (pl.Categorical, pl.Enum):
+        return native.to_physical().to_numpy()
+    return _factorise(series)[0]
 
 
 def _items(series: Any, rows: np.ndarray) -> np.ndarray:
