@@ -14,7 +14,7 @@ import numpy as np
 
 from .clock import instants, is_missing
 from .errors import PanelError
-from .names import did_you_mean, encode_labels, listed, object_array
+from .names import did_you_mean, encode_labels, listed, object_array, unit_name
 from .panel import Panel
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ def panel_from_frame(
     for role, name in {**used, "response": response}.items():
         if name is not None:
             _check_column(table, frame, role, name)
-    names = _channel_names(table, frame, used, channels, response)
     n_rows = len(table)
     if n_rows == 0:
         raise PanelError("the panel is empty: the frame has no rows")
+    names = _channel_names(table, frame, used, channels, response)
 
     raw = _times(nw, table[time], "time")
     codes = _row_codes(table[unit])
@@ -154,7 +154,9 @@ def _narwhals() -> ModuleType:
 
 
 def _eager(nw: ModuleType, frame: Any) -> Any:
-    columns = getattr(frame, "column_names", None) or getattr(frame, "columns", None)
+    columns = None
+    if not hasattr(frame, "collect"):  # a lazy frame would have to plan its query for the names
+        columns = getattr(frame, "column_names", getattr(frame, "columns", None))
     if columns is not None and not callable(columns):
         seen: set[object] = set()
         for name in columns:
@@ -363,7 +365,7 @@ def _constant(
     if varies.any():
         l = int(np.argmax(varies))
         raise PanelError(
-            f"column {name!r} varies within unit {unit_ids[l]!r}: {low[l]} and {high[l]} occur; "
+            f"column {name!r} varies within unit {unit_name(unit_ids, l)}: {low[l]} and {high[l]} occur; "
             "it must be constant within a unit (or empty)"
         )
     return high
@@ -388,7 +390,7 @@ def _labels(
     if varies.any():
         l = int(np.argmax(varies))
         raise PanelError(
-            f"mode (column {series.name!r}) varies within unit {unit_ids[l]!r}: {labels[low[l]]!r} and "
+            f"mode (column {series.name!r}) varies within unit {unit_name(unit_ids, l)}: {labels[low[l]]!r} and "
             f"{labels[high[l]]!r} occur; a unit has one mode: keep one label, or split the unit"
         )
     return object_array((*labels, None))[high]

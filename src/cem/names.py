@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import PanelError
 
-__all__ = ["did_you_mean", "encode_labels", "is_unknown", "listed", "object_array", "unit_array"]
+__all__ = ["did_you_mean", "encode_labels", "is_unknown", "listed", "object_array", "unit_array", "unit_name"]
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:
@@ -32,6 +32,11 @@ def listed(items: Sequence[object], at_most: int = 5) -> str:
 def _plain(item: object) -> object:
     """A NumPy scalar as the Python object it stands for, so that messages and labels do not say ``np.int64(3)``."""
     return item.item() if isinstance(item, np.generic) else item
+
+
+def unit_name(unit_ids: np.ndarray, l: int) -> str:
+    """Id of a unit as messages show it: ``17``, ``'A7'``."""
+    return repr(_plain(unit_ids[l]))
 
 
 def object_array(items: Sequence[object]) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .clock import FAILURE, count_from, instants
 from .errors import PanelError, PanelIndexError
-from .names import did_you_mean, encode_labels, listed, object_array, unit_array
+from .names import did_you_mean, encode_labels, listed, object_array, unit_array, unit_name
 from .panel_checks import (
     check_alike,
     check_channels_observed,
@@ -530,7 +530,7 @@ class Panel:
         if early.size:
             l = int(early[0])
             raise PanelError(
-                f"unit {self._unit_ids[l]!r} has no reading up to {limits[l]:g}, its first is at "
+                f"unit {unit_name(self._unit_ids, l)} has no reading up to {limits[l]:g}, its first is at "
                 f"{self.times[self.offsets[l]]:g} ({early.size:,} such units); leave them out, or cut later"
             )
         kept = self.times <= np.repeat(limits, np.diff(self.offsets))
@@ -547,7 +547,7 @@ class Panel:
         running = np.flatnonzero(np.isnan(self.failure_times))
         if running.size:
             raise PanelError(
-                f"unit {self._unit_ids[running[0]]!r} has no failure time to align at ({running.size:,} such units); "
+                f"unit {unit_name(self._unit_ids, running[0])} has no failure time to align at ({running.size:,} such units); "
                 "leave running units out: panel[~numpy.isnan(panel.failure_times)]"
             )
         return self._replace(

@@ -9,7 +9,7 @@ import numpy as np
 
 from .clock import is_missing
 from .errors import PanelError
-from .names import did_you_mean, listed
+from .names import did_you_mean, listed, unit_name
 
 if TYPE_CHECKING:
     from .panel import Panel
@@ -92,7 +92,7 @@ def check_times(unit_ids: np.ndarray, offsets: np.ndarray, raw: np.ndarray) -> N
         l = unit_of(row, offsets)
         found = "infinite" if raw.dtype.kind == "f" and np.isinf(raw[row]) else "missing (NaN)"
         raise PanelError(
-            f"the time of unit {unit_ids[l]!r} at row {row - offsets[l]} is {found}; "
+            f"the time of unit {unit_name(unit_ids, l)} at row {row - offsets[l]} is {found}; "
             "give the reading a time, or remove it"
         )
 
@@ -106,7 +106,7 @@ def check_finite(
             row = int(np.argmax(infinite))
             l = unit_of(row, offsets)
             raise PanelError(
-                f"channel {name!r} of unit {unit_ids[l]!r} is infinite at row {row - offsets[l]} (time {raw[row]}); "
+                f"channel {name!r} of unit {unit_name(unit_ids, l)} is infinite at row {row - offsets[l]} (time {raw[row]}); "
                 "remove the row, or set the value to NaN, which means missing"
             )
 
@@ -141,7 +141,7 @@ def check_failures(unit_ids: np.ndarray, offsets: np.ndarray, times: np.ndarray,
     if bad.size:
         l = int(bad[0])
         raise PanelError(
-            f"the failure time of unit {unit_ids[l]!r} is {failed[l]:g}, but its last reading is at {last[l]:g}; "
+            f"the failure time of unit {unit_name(unit_ids, l)} is {failed[l]:g}, but its last reading is at {last[l]:g}; "
             "a failure is not before the last reading: correct it, cut the readings, "
             "or give NaN for a unit that is still running"
         )

@@ -209,7 +209,8 @@ def _backend(path: Path) -> ModuleType:
         except ImportError:
             continue
     raise PanelError(
-        f"reading {path} needs one of {', '.join(_BACKENDS)}; install them with  pip install 'cem-failure-modes[frames]'"
+        f"reading {path} needs one of {', '.join(_BACKENDS)}; install one, or all by  "
+        "pip install 'cem-failure-modes[frames]'"
     )
 
 
