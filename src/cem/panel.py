@@ -547,7 +547,8 @@ class Panel:
         running = np.flatnonzero(np.isnan(self.failure_times))
         if running.size:
             raise PanelError(
-                f"unit {unit_name(self._unit_ids, running[0])} has no failure time to align at ({running.size:,} such units); "
+                f"unit {unit_name(self._unit_ids, running[0])} has no failure time to align at "
+                f"({running.size:,} such units); "
                 "leave running units out: panel[~numpy.isnan(panel.failure_times)]"
             )
         return self._replace(

@@ -106,7 +106,8 @@ def check_finite(
             row = int(np.argmax(infinite))
             l = unit_of(row, offsets)
             raise PanelError(
-                f"channel {name!r} of unit {unit_name(unit_ids, l)} is infinite at row {row - offsets[l]} (time {raw[row]}); "
+                f"channel {name!r} of unit {unit_name(unit_ids, l)} is infinite at row {row - offsets[l]} "
+                f"(time {raw[row]}); "
                 "remove the row, or set the value to NaN, which means missing"
             )
 
@@ -141,7 +142,8 @@ def check_failures(unit_ids: np.ndarray, offsets: np.ndarray, times: np.ndarray,
     if bad.size:
         l = int(bad[0])
         raise PanelError(
-            f"the failure time of unit {unit_name(unit_ids, l)} is {failed[l]:g}, but its last reading is at {last[l]:g}; "
+            f"the failure time of unit {unit_name(unit_ids, l)} is {failed[l]:g}, "
+            f"but its last reading is at {last[l]:g}; "
             "a failure is not before the last reading: correct it, cut the readings, "
             "or give NaN for a unit that is still running"
         )
