@@ -107,7 +107,7 @@ def _lower_series(a: FloatArray, x: FloatArray) -> FloatArray:
 
 
 def _upper_fraction(a: FloatArray, x: FloatArray) -> FloatArray:
-    """Q(a, x) by its continued fraction, x ≥ a + 1, evaluated forwards (Lentz's method as Thompson and Barnett have it)."""
+    """Q(a, x) by its continued fraction, x ≥ a + 1, evaluated forwards (modified Lentz)."""
     b = x + 1 - a
     c, d = np.full_like(a, 1 / _TINY), 1 / b
     fraction = d.copy()
