@@ -27,6 +27,8 @@ setup(
             "initializedcheck": False,
             "embedsignature": True,
             "binding": True,
+            # Keeps __test__ out of the modules, which stubs would have to name.
+            "autotestdict": False,
         },
     )
 )
