@@ -23,7 +23,7 @@ typedef struct {
 /* Parameters, packed as in parameters.py; P and P2 are the sums of p_c and of p_c^2. */
 typedef struct {
     int n_modes;
-    const double *weights;         /* (K,)     pi */
+    const double *log_weights;     /* (K,)     log pi */
     const double *means;           /* (K, P)   mu */
     const double *factors;         /* (K, P2)  Lambda */
     const double *noise_variances; /* (K, C)   sigma^2 */
@@ -46,6 +46,7 @@ typedef struct {
 
 #if defined(__x86_64__)
 
+#include <cpuid.h>
 #include <immintrin.h>
 
 #define NAME(x) LANES_LEVEL(x, baseline)
@@ -77,13 +78,19 @@ typedef struct {
 
 #define LANES_N_LEVELS 3
 
-/* Whether this processor and its operating system have the level's instructions. */
+/* Whether this processor and its operating system have the level's instructions. By cpuid itself: what some compilers
+ * put behind __builtin_cpu_supports answers no to everything. */
 static int lanes_available(int level)
 {
-    __builtin_cpu_init();
-    if (level == 2)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    return level == 0 || (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"));
+    unsigned int a, b, c, d, saved, high;
+    if (level == 0)
+        return 1;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_FMA) || !(c & bit_AVX) || !(c & bit_OSXSAVE))
+        return 0;
+    __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0)); /* registers that the operating system saves */
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_AVX2) || (saved & 0x06) != 0x06)
+        return 0;
+    return level == 1 || ((b & bit_AVX512F) && (saved & 0xe6) == 0xe6);
 }
 
 #elif defined(__aarch64__)
@@ -129,7 +136,7 @@ static int lanes_available(int level)
 typedef struct {
     int lanes;
     int64_t (*scratch_size)(const lanes_pack *, int);
-    int (*expectation)(const lanes_pack *, const lanes_parameters *, int64_t, int64_t, const double *, double *, double *,
+    int (*expectation)(const lanes_pack *, const lanes_parameters *, int64_t, int64_t, double, int, double *, double *,
                        double *, double *, lanes_failure *);
     void (*elementary)(int, int64_t, const double *, double *);
 } lanes_level;

@@ -438,9 +438,10 @@ static TARGET int NAME(expectation)(
     const lanes_pack *pack,
     const lanes_parameters *theta,
     int64_t first_tile, int64_t last_tile,
-    const double *given,                   /* (L, K)   responsibilities to weight the sums with, or null: posterior ones */
+    double temperature,                    /*          beta in responsibilities ~ (pi P)^beta; 1 is (3) */
+    int given,                             /*          take the responsibilities as they are, and add up */
     double *scratch,                       /* (scratch_size,)  aligned to 64 bytes */
-    double *restrict responsibilities_out, /* (L, K)   posterior (3), or null */
+    double *restrict responsibilities,     /* (L, K)   (3), in or out */
     double *restrict log_likelihoods_out,  /* (L,)     unit by unit, or null */
     double *restrict sums_out,             /* (14): l, N (K), N_kc (K, C), D (K, P), Q (K, P2), E (K, C), n (K, C) */
     lanes_failure *failure_out
@@ -459,7 +460,7 @@ static TARGET int NAME(expectation)(
     *log_likelihood = (V){0};
     for (int k = 0; k < K; k++) {
         mode_sums[k] = (V){0};
-        log_weights[k] = SPREAD(log(theta->weights[k]));
+        log_weights[k] = SPREAD(theta->log_weights[k]);
     }
     for (int64_t i = 0; i < (size + 2 * C) * K; i++)
         sums[i] = (V){0};
@@ -512,8 +513,15 @@ static TARGET int NAME(expectation)(
             weights[k] = NAME(exponential)(misfits[k] - largest);
             sum += weights[k];
         }
-        const V scale = SPREAD(1.0) / sum;
         V evidence = largest + NAME(log_positive)(sum);
+        if (temperature != 1.0) {
+            sum = (V){0};
+            for (int k = first; k < last; k++) {
+                weights[k] = NAME(exponential)(SPREAD(temperature) * (misfits[k] - largest));
+                sum += weights[k];
+            }
+        }
+        const V scale = SPREAD(1.0) / sum;
         sound &= (U)(evidence - evidence == SPREAD(0.0));
         U used = ~(U){0};
         if (order[LANES - 1] < 0)
@@ -533,16 +541,16 @@ static TARGET int NAME(expectation)(
             for (int lane = 0; lane < LANES; lane++)
                 if (order[lane] >= 0)
                     log_likelihoods_out[order[lane]] = evidence[lane];
-        if (responsibilities_out)
-            for (int lane = 0; lane < LANES; lane++)
-                if (order[lane] >= 0)
+        for (int lane = 0; lane < LANES; lane++)
+            if (order[lane] >= 0) {
+                double *const row = responsibilities + order[lane] * K;
+                if (given)
                     for (int k = 0; k < K; k++)
-                        responsibilities_out[order[lane] * K + k] = k >= first && k < last ? weights[k][lane] : 0.0;
-        if (given)
-            for (int lane = 0; lane < LANES; lane++)
-                if (order[lane] >= 0)
+                        weights[k][lane] = row[k];
+                else
                     for (int k = 0; k < K; k++)
-                        weights[k][lane] = given[order[lane] * K + k];
+                        row[k] = k >= first && k < last ? weights[k][lane] : 0.0;
+            }
 
         /* (14) */
         for (int k = first; k < last; k++)
