@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from types import SimpleNamespace
 
@@ -82,7 +83,7 @@ def test_crps_is_the_integral_of_its_definition(seed: int, n_points: int, outcom
     pmf = rng.dirichlet(np.ones(n_points))
     edges = np.sort(np.append(grid, outcome))
     total = 0.0
-    for left, right in zip(edges[:-1], edges[1:], strict=True):
+    for left, right in itertools.pairwise(edges):
         middle = (left + right) / 2
         total += (right - left) * (pmf[grid <= middle].sum() - (middle >= outcome)) ** 2
     assert metrics.crps_pmf([outcome], grid, [pmf])[0] == pytest.approx(total, abs=1e-12)
@@ -249,7 +250,7 @@ def test_prognosability_by_hand() -> None:
 def test_prognosability_needs_failures() -> None:
     """Running units' last readings are not failures: refused, unless the user says that they are."""
     panel = fleet([[0], [10]], [[2], [12]], failed=False)
-    with pytest.raises(PanelError, match="'s0'.*run_to_failure=True"):
+    with pytest.raises(PanelError, match=r"'s0'.*run_to_failure=True"):
         metrics.prognosability(panel)
     assert 0 < metrics.prognosability(panel, run_to_failure=True)[0] < 1
 

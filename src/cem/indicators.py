@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import OptionError, PanelError
+from cem.errors import OptionError, PanelError
 
 if TYPE_CHECKING:
-    from .panel import Panel
+    from cem.panel import Panel
 
 __all__ = ["monotonicity", "prognosability", "trendability"]
 

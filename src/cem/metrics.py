@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import OptionError
-from .indicators import monotonicity, prognosability, trendability
+from cem.errors import OptionError
+from cem.indicators import monotonicity, prognosability, trendability
 
 __all__ = [
     "alpha_lambda_accuracy",
