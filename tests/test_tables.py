@@ -76,6 +76,19 @@ def test_parquet_whatever_the_file_is_called(tmp_path, monkeypatch):
     expect(read_panel(path, mode="label"))
 
 
+def test_a_column_that_turns_from_whole_to_broken_numbers_late(backend, tmp_path):
+    """The first 16 MB of the file hold integers and empty cells alone."""
+    path = tmp_path / "fleet.csv"
+    n_rows = 1_600_000
+    with open(path, "w") as file:
+        file.write("unit,time,x,z\n")
+        file.write("".join(f"{row // 1000},{row % 1000},7,\n" for row in range(n_rows)))
+        file.write("9999,0,7.5,3.5\n")
+    assert path.stat().st_size > 1 << 24
+    panel = read_panel(path, channels=["x", "z"])
+    assert panel.values[-1].tolist() == [7.5, 3.5] and panel.n_readings == n_rows + 1
+
+
 def test_dates_in_a_csv_are_times(backend, tmp_path):
     path = tmp_path / "fleet.csv"
     path.write_text("unit,time,x\n1,2024-05-01 06:00:00,1\n1,2024-05-01 00:00:00,2\n1,2024-05-02 00:00:00,3\n")

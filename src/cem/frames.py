@@ -78,7 +78,10 @@ def panel_from_frame(
     failed = None
     if failure_time is not None:
         failed = _constant(_times(nw, table[failure_time], "failure time"), order, starts, unit_ids, failure_time)
-    raw = raw.copy() if order is None else raw[order]
+    if order is not None:
+        raw = raw[order]
+    elif table.implementation.is_pandas_like() or not raw.flags.writeable:  # the frame's own memory: not ours to keep
+        raw = raw.copy()
     del order
     return Panel(
         unit_ids,
@@ -114,7 +117,7 @@ def group_rows(codes: np.ndarray, times: np.ndarray) -> tuple[np.ndarray | None,
     """
     n_rows = codes.size
     starts = _starts(codes)
-    if np.unique(codes[starts]).size == starts.size:  # each unit's rows lie together
+    if _distinct(codes[starts]):  # each unit's rows lie together
         in_order = times[1:] >= times[:-1]
         in_order[starts[1:] - 1] = True
         if in_order.all():
@@ -132,6 +135,14 @@ def group_rows(codes: np.ndarray, times: np.ndarray) -> tuple[np.ndarray | None,
         del order
         starts = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths[by_appearance])[:-1]])
     return np.lexsort((times, dense)), np.append(starts, n_rows)
+
+
+def _distinct(codes: np.ndarray) -> bool:
+    """True where no code occurs twice; without a sort where they rise."""
+    if np.all(codes[1:] > codes[:-1]):
+        return True
+    ordered = np.sort(codes)
+    return not np.any(ordered[1:] == ordered[:-1])
 
 
 def _starts(codes: np.ndarray) -> np.ndarray:

@@ -233,28 +233,44 @@ def _columns(path: Path, format: str, backend: ModuleType) -> tuple[str, ...]:
 
 def _pyarrow(pyarrow: ModuleType, path: Path, format: str, columns: list[str] | None) -> Any:
     if format == "parquet":
-        return importlib.import_module("pyarrow.parquet").read_table(path, columns=columns)
+        # in batches and without a buffer ahead: read_table holds half as much again while it reads
+        with importlib.import_module("pyarrow.parquet").ParquetFile(path, pre_buffer=False) as file:
+            batches = list(file.iter_batches(batch_size=1 << 20, columns=columns))
+            table = pyarrow.Table.from_batches(batches) if batches else file.read(columns=columns)
+        pyarrow.default_memory_pool().release_unused()
+        return table
     csv = importlib.import_module("pyarrow.csv")
-    source = pyarrow.input_stream(str(path), compression="gzip" if _is_gzip(path) else None)
-    with source:
-        return csv.read_csv(
-            source,
-            parse_options=csv.ParseOptions(delimiter=_delimiter(_first_line(_head(path))) or ","),
-            convert_options=csv.ConvertOptions(include_columns=columns, strings_can_be_null=True),
-        )
+    options = {
+        "parse_options": csv.ParseOptions(delimiter=_delimiter(_first_line(_head(path))) or ","),
+        "convert_options": csv.ConvertOptions(include_columns=columns, strings_can_be_null=True),
+    }
+
+    def source() -> Any:
+        return pyarrow.input_stream(str(path), compression="gzip" if _is_gzip(path) else None)
+
+    try:  # block by block: a third of the memory, but types are those of the first block
+        with source() as text, csv.open_csv(text, csv.ReadOptions(block_size=1 << 24), **options) as reader:
+            table = reader.read_all()
+    except pyarrow.ArrowInvalid:  # 1, 2, 3, ... and 4.5 only later: types from the whole file
+        with source() as text:
+            table = csv.read_csv(text, **options)
+    pyarrow.default_memory_pool().release_unused()
+    return table
 
 
 def _polars(polars: ModuleType, path: Path, format: str, columns: list[str] | None) -> Any:
     if format == "parquet":
         return polars.read_parquet(path, columns=columns)
-    return polars.read_csv(
-        path,
-        columns=columns,
-        separator=_delimiter(_first_line(_head(path))) or ",",
-        try_parse_dates=True,
-        infer_schema_length=10_000,
-        null_values=["", "NA", "NaN", "nan", "null", "NULL"],
-    )
+    options = {
+        "columns": columns,
+        "separator": _delimiter(_first_line(_head(path))) or ",",
+        "try_parse_dates": True,
+        "null_values": ["", "NA", "NaN", "nan", "null", "NULL"],
+    }
+    try:
+        return polars.read_csv(path, infer_schema_length=10_000, **options)
+    except polars.exceptions.ComputeError:  # 1, 2, 3, ... and 4.5 only later: types from the whole file
+        return polars.read_csv(path, infer_schema_length=None, **options)
 
 
 def _pandas(pandas: ModuleType, path: Path, format: str, columns: list[str] | None) -> Any:
