@@ -338,7 +338,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
         document = _description(model) | {
             "file": str(options.file),
             "model": str(options.output) if options.output is not None else None,
-            "bic": em.bic(panel),
+            "bic": model.summary().facts["BIC"],
             "assignments": [
                 {"unit": unit, "mode": model.mode_labels[k], "probability": float(row[k])}
                 for unit, k, row in zip(panel.units, assigned, em.responsibilities_, strict=True)
