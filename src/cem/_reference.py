@@ -208,9 +208,7 @@ def literal_em_pass(
             if N < 1:
                 continue
             posterior = {
-                l: dense_posterior(
-                    designs[l][c], readings[l][c], means[k][c], covariances[k][c], noise_variances[k, c]
-                )
+                l: dense_posterior(designs[l][c], readings[l][c], means[k][c], covariances[k][c], noise_variances[k, c])
                 for l in units
             }
             mu = sum(rho[l, k] * posterior[l][0] for l in units) / N

@@ -73,9 +73,7 @@ def one_mode_run(expectation: Expectation, constraints: Constraints, n_passes: i
         np.maximum(noise, constraints.noise_floors)[None],
         layout.sizes,
     )
-    return continue_em(
-        start_em(expectation, parameters), expectation, constraints, n_passes=n_passes, tolerance=0.0
-    )
+    return continue_em(start_em(expectation, parameters), expectation, constraints, n_passes=n_passes, tolerance=0.0)
 
 
 def with_known_modes(responsibilities: FloatArray, known_modes: NDArray[np.int32]) -> FloatArray:
@@ -159,9 +157,7 @@ def starting_parameters(
     return parameters
 
 
-def _clustered(
-    expectation: Expectation, one_mode: Parameters, n_modes: int, rng: np.random.Generator
-) -> FloatArray:
+def _clustered(expectation: Expectation, one_mode: Parameters, n_modes: int, rng: np.random.Generator) -> FloatArray:
     """Responsibilities 0 or 1 from k-means++ on the whitened posterior coefficients E d of the one-mode model.
 
     Shrinkage makes a coefficient that the data says little about count little, and a missing channel not at all.

@@ -59,6 +59,7 @@ def best_of_starts(
     *,
     max_iter: int,
     tolerance: float,
+    accelerate: bool = True,
     n_jobs: int = 1,
     progress: Callable[[str, int, int, float], None] | None = None,
 ) -> tuple[list[Start], bool]:
@@ -72,7 +73,7 @@ def best_of_starts(
         Of the panel.
     max_iter : int
         Passes of one start, at most.
-    tolerance : float
+    tolerance, accelerate
         See `cem.em.continue_em`.
     n_jobs : int
         Starts run side by side where the panel is too small to be cut for threads.
@@ -96,7 +97,9 @@ def best_of_starts(
         try:
             run = record.run if record.run is not None else start_em(expectation, starts[index][1]())
             n_passes = min(n_passes, max_iter - run.n_passes)
-            run = continue_em(run, expectation, constraints, n_passes=n_passes, tolerance=tolerance)
+            run = continue_em(
+                run, expectation, constraints, n_passes=n_passes, tolerance=tolerance, accelerate=accelerate
+            )
         except (FitError, np.linalg.LinAlgError) as error:
             return replace(record, fate=f"failed: {error}")
         if run.lost_mode is not None:

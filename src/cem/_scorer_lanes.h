@@ -1,0 +1,232 @@
+/* Four channels side by side: the streaming kernels of model.md (9)-(11), once per instruction level.
+ *
+ * Included by _scorer_kernels.h with LEVEL(name), WIDTH (doubles in a register: 2 or 4), V, U (vectors of doubles and
+ * of 64-bit integers), V_SQRT, V_MADD(a, b, c) = c + ab, V_NMADD(a, b, c) = c - ab and TARGET defined. There is no
+ * include guard on purpose.
+ *
+ * A block is four channels whose bases have the same size p. Every quantity of a block is an array (..., LANES) of
+ * doubles, lane = channel, aligned to 32 bytes; a level whose registers hold fewer lanes walks over them in strips.
+ * Triangles are packed: R and S row by row from the diagonal on (UPPER), Lambda row by row up to it (LOWER).
+ */
+
+#define AT(array, i) (*(V *)((array) + LANES * (i)))
+#define CAT(array, i) (*(const V *)((array) + LANES * (i)))
+#define UPPER(i, j) ((i) * p - (i) * ((i) - 1) / 2 + (j) - (i))
+#define LOWER(i, j) ((i) * ((i) + 1) / 2 + (j))
+#define BITS(x) ((U)(x))
+#define SELECT(mask, a, b) ((V)(((U)(mask) & BITS(a)) | (~(U)(mask) & BITS(b))))
+
+/* phi and x of one reading in internal coordinates: phi~ = S^-T phi, x~ = (x - phi'b) / s; missing ones become rows
+ * of zeros, which rotate nothing. Returns whether a number is too large to be squared (or not finite). */
+static inline ALWAYS_INLINE TARGET int LEVEL(prepare_block)(
+    const int p,
+    const double *coordinates, /* (p + T + 1, LANES)  b, S with the reciprocals of its diagonal, 1/s; T = p(p+1)/2 */
+    double *row                /* (p + 2, LANES)  in: phi, x, -; out: phi~, x~, 1 where observed and 0 where not */
+) {
+    U bad = {0};
+    const V one = (V){0} + 1.0, large = (V){0} + LARGEST;
+    for (int strip = 0; strip < LANES; strip += WIDTH) {
+        const double *b = coordinates + strip, *S = b + LANES * p, *reciprocal_scale = S + LANES * (p * (p + 1) / 2);
+        double *phi = row + strip;
+        const V x = AT(phi, p);
+        V centred = x;
+        UNROLL for (int i = 0; i < p; i++) centred = V_NMADD(AT(phi, i), CAT(b, i), centred);
+        centred *= CAT(reciprocal_scale, 0);
+        const U observed = (U)(x == x);
+        UNROLL for (int i = 0; i < p; i++) {
+            V value = AT(phi, i);
+            UNROLL for (int j = 0; j < i; j++) value = V_NMADD(CAT(S, UPPER(j, i)), AT(phi, j), value);
+            value *= CAT(S, UPPER(i, i));
+            bad |= observed & ~((U)(value <= large) & (U)(value >= -large));
+            AT(phi, i) = value;
+        }
+        UNROLL for (int i = 0; i < p; i++) AT(phi, i) = (V)(BITS(AT(phi, i)) & observed);
+        bad |= observed & ~((U)(centred <= large) & (U)(centred >= -large));
+        AT(phi, p) = (V)(BITS(centred) & observed);
+        AT(phi, p + 1) = (V)(BITS(one) & observed);
+    }
+    unsigned long long any = 0;
+    for (int i = 0; i < WIDTH; i++) any |= bad[i];
+    return any != 0;
+}
+
+/* One row more: p Givens rotations per lane; (9). The sum of squares carries its rounding error along. */
+static inline ALWAYS_INLINE TARGET void LEVEL(rotate_block)(
+    const int p,
+    const double *row, /* (p + 2, LANES)  phi~, x~, weight; changed */
+    double *state      /* (T + p + 3, LANES)  R, w, rss, its correction, n */
+) {
+    const V zero = {0}, one = zero + 1.0;
+    for (int strip = 0; strip < LANES; strip += WIDTH) {
+        double *R = state + strip, *w = R + LANES * (p * (p + 1) / 2), *rest = w + LANES * p;
+        double *phi = (double *)row + strip;
+        V x = CAT(phi, p);
+        UNROLL for (int i = 0; i < p; i++) {
+            const V diagonal = AT(R, UPPER(i, i)), entry = AT(phi, i);
+            const V squared = V_MADD(entry, entry, diagonal * diagonal);
+            const U nothing = (U)(squared == zero);
+            const V length = V_SQRT(squared);
+            const V reciprocal = one / SELECT(nothing, one, length);
+            const V cosine = SELECT(nothing, one, diagonal * reciprocal), sine = entry * reciprocal;
+            AT(R, UPPER(i, i)) = length;
+            UNROLL for (int j = i + 1; j < p; j++) {
+                const V above = AT(R, UPPER(i, j)), below = AT(phi, j);
+                AT(R, UPPER(i, j)) = V_MADD(sine, below, cosine * above);
+                AT(phi, j) = V_NMADD(sine, above, cosine * below);
+            }
+            const V above = AT(w, i);
+            AT(w, i) = V_MADD(sine, x, cosine * above);
+            x = V_NMADD(sine, above, cosine * x);
+        }
+        const V square = x * x, sum = AT(rest, 0), total = sum + square, back = total - sum;
+        AT(rest, 0) = total;
+        AT(rest, 1) += (sum - (total - back)) + (square - back);
+        AT(rest, 2) += CAT(phi, p + 1);
+    }
+}
+
+/* (10), (11) of one block for every mode, added to the sums over blocks. Root-free: A = L D L'. */
+static inline ALWAYS_INLINE TARGET void LEVEL(read_block)(
+    const int p,
+    const int n_modes,
+    const double *modes, /* (2 + K (T + p + 3), LANES): see the layout in _scorer_kernels.h */
+    const double *state, /* (T + p + 3, LANES)  R, w, rss, its correction, n */
+    double *sums,        /* (2 + 4K, LANES)  rss/s2_0, n log 2 pi s2_0; per mode misfit - first, n (log s2 - log s2_0),
+                            mantissa and exponent of |A| */
+    V *scratch           /* (2p^2 + 2p,) */
+) {
+    const int T = p * (p + 1) / 2;
+    const V one = (V){0} + 1.0;
+    V *B = scratch, *A = B + p * p, *e = A + p * p, *y = e + p;
+    for (int strip = 0; strip < LANES; strip += WIDTH) {
+        const double *R = state + strip, *w = R + LANES * T, *rest = w + LANES * p;
+        const double *constants = modes + strip;
+        double *sum = sums + strip;
+        const V rss = CAT(rest, 0) + CAT(rest, 1), n = CAT(rest, 2);
+        AT(sum, 0) = V_MADD(rss, CAT(constants, 0), AT(sum, 0));
+        AT(sum, 1) = V_MADD(n, CAT(constants, 1), AT(sum, 1));
+        constants += 2 * LANES;
+        sum += 2 * LANES;
+        for (int k = 0; k < n_modes; k++, constants += LANES * (T + p + 3), sum += 4 * LANES) {
+            const double *factor = constants + 3 * LANES, *mean = factor + LANES * T;
+            V misfit = V_MADD(rss, CAT(constants, 1), AT(sum, 0));
+            AT(sum, 1) = V_MADD(n, CAT(constants, 2), AT(sum, 1));
+            UNROLL for (int i = 0; i < p; i++) { /* B = R Lambda / sigma, e = (w - R mu) / sigma */
+                V value = CAT(w, i) * CAT(constants, 0);
+                UNROLL for (int j = i; j < p; j++) value = V_NMADD(CAT(R, UPPER(i, j)), CAT(mean, j), value);
+                e[i] = value;
+                UNROLL for (int j = 0; j < p; j++) {
+                    const int first = i > j ? i : j;
+                    value = CAT(R, UPPER(i, first)) * CAT(factor, LOWER(first, j));
+                    UNROLL for (int m = first + 1; m < p; m++)
+                        value = V_MADD(CAT(R, UPPER(i, m)), CAT(factor, LOWER(m, j)), value);
+                    B[i * p + j] = value;
+                }
+            }
+            UNROLL for (int i = 0; i < p; i++) { /* A = I + B'B, y = B'e */
+                UNROLL for (int j = 0; j <= i; j++) {
+                    V value = B[i] * B[j];
+                    if (i == j) value = V_MADD(B[i], B[i], one);
+                    UNROLL for (int m = 1; m < p; m++) value = V_MADD(B[m * p + i], B[m * p + j], value);
+                    A[i * p + j] = value;
+                }
+                V value = B[i] * e[0];
+                UNROLL for (int m = 1; m < p; m++) value = V_MADD(B[m * p + i], e[m], value);
+                y[i] = value;
+            }
+            V mantissa = AT(sum, 2);
+            U exponent = BITS(AT(sum, 3));
+            UNROLL for (int j = 0; j < p; j++) { /* column j of L in place, forward substitution beside it */
+                const V pivot = A[j * p + j], reciprocal = one / pivot;
+                mantissa *= pivot;
+                if (j % 2 == 1 || j == p - 1) { /* keeps the product of all pivots in range: one log at the end */
+                    exponent += BITS(mantissa) >> 52;
+                    mantissa = (V)((BITS(mantissa) & MANTISSA_BITS) | BITS(one));
+                }
+                UNROLL for (int i = j + 1; i < p; i++) {
+                    const V entry = A[i * p + j], lower = entry * reciprocal;
+                    UNROLL for (int m = j + 1; m <= i; m++)
+                        /* A[m, j] of rows already done is L; times the pivot it is the entry again: kept above */
+                        A[i * p + m] = V_NMADD(lower, m == i ? entry : A[j * p + m], A[i * p + m]);
+                    A[j * p + i] = entry; /* the upper triangle keeps V = L D */
+                    A[i * p + j] = lower;
+                    y[i] = V_NMADD(lower, y[j], y[i]);
+                }
+                y[j] *= reciprocal;
+            }
+            UNROLL for (int i = p - 1; i >= 0; i--) { /* E d; (12) */
+                UNROLL for (int j = i + 1; j < p; j++) y[i] = V_NMADD(A[j * p + i], y[j], y[i]);
+                misfit = V_MADD(y[i], y[i], misfit);
+            }
+            UNROLL for (int i = 0; i < p; i++) { /* e - B E d: never |e|^2 - |u|^2 */
+                V value = e[i];
+                UNROLL for (int j = 0; j < p; j++) value = V_NMADD(B[i * p + j], y[j], value);
+                misfit = V_MADD(value, value, misfit);
+            }
+            AT(sum, 0) = misfit;
+            AT(sum, 2) = mantissa;
+            AT(sum, 3) = (V)exponent;
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ all blocks; small p are compile-time constants */
+
+#define FOR_SIZE(p, call)                      \
+    switch (p) {                               \
+    case 1: { call(1) } break;                 \
+    case 2: { call(2) } break;                 \
+    case 3: { call(3) } break;                 \
+    case 4: { call(4) } break;                 \
+    default: { call(p) }                       \
+    }
+
+static TARGET int LEVEL(prepare)(const lanes_t *lanes, double *rows) {
+    int bad = 0;
+    for (int block = 0; block < lanes->n_blocks; block++) {
+        const double *coordinates = lanes->coordinates + lanes->coordinate_offsets[block];
+        double *row = rows + lanes->row_offsets[block];
+#define CALL(size) bad |= LEVEL(prepare_block)(size, coordinates, row);
+        FOR_SIZE(lanes->sizes[block], CALL)
+#undef CALL
+    }
+    return bad;
+}
+
+static TARGET void LEVEL(rotate)(const lanes_t *lanes, double *rows, double *states) {
+    for (int block = 0; block < lanes->n_blocks; block++) {
+        const double *row = rows + lanes->row_offsets[block];
+        double *state = states + lanes->state_offsets[block];
+#define CALL(size) LEVEL(rotate_block)(size, row, state);
+        FOR_SIZE(lanes->sizes[block], CALL)
+#undef CALL
+    }
+}
+
+static TARGET void LEVEL(read)(const lanes_t *lanes, const double *states, double *sums, double *scratch) {
+    const V one = (V){0} + 1.0;
+    for (int i = 0; i < (2 + 4 * lanes->n_modes) * LANES; i += WIDTH)
+        *(V *)(sums + i) = i >= 2 * LANES && (i / LANES - 2) % 4 == 2 ? one : (V){0};
+    for (int block = 0; block < lanes->n_blocks; block++) {
+        const double *modes = lanes->modes + lanes->mode_offsets[block];
+        const double *state = states + lanes->state_offsets[block];
+        const int n_modes = lanes->n_modes;
+#define CALL(size) LEVEL(read_block)(size, n_modes, modes, state, sums, local);
+        switch (lanes->sizes[block]) {
+        case 1: { V local[4]; CALL(1) } break;
+        case 2: { V local[12]; CALL(2) } break;
+        case 3: { V local[24]; CALL(3) } break;
+        case 4: { V local[40]; CALL(4) } break;
+        default: { V *local = (V *)scratch; CALL(lanes->sizes[block]) }
+        }
+#undef CALL
+    }
+}
+
+#undef FOR_SIZE
+#undef AT
+#undef CAT
+#undef UPPER
+#undef LOWER
+#undef BITS
+#undef SELECT
