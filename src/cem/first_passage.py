@@ -69,7 +69,8 @@ def first_passage(
         then counts as never crossing. If not given, the width of the basis' domain. Not used for a straight line,
         whose "never" is for ever.
     n_draws : int
-        Draws of T per unit and mode where simulation is needed.
+        Draws of T per unit and mode where simulation is needed. A unit of which no draw has stayed below the
+        threshold so far is taken to have crossed: more draws look closer.
     n_cells : int, optional
         Cells of time that a drawn trajectory is cut into; on each it is the cubic with its values and derivatives at
         the ends. If not given, 2 for polynomials up to degree 3, which that reproduces exactly, and 96 otherwise;

@@ -36,8 +36,8 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
-MOST_CANDIDATES = 20_000
-"""Small matrices (units × candidates × modes) held at a time by `candidate_log_densities`."""
+MOST_CANDIDATES = 4_000
+"""Small problems (units × candidates × modes) solved side by side: few enough to stay in the cache."""
 
 
 def cell_edges(grid: FloatArray) -> FloatArray:
@@ -400,31 +400,68 @@ def candidate_log_densities(
     worth = np.ones(n_channels) if information is None else np.asarray(information, dtype=np.float64)
     if worth.shape != (n_channels,) or not np.all((worth > 0) & (worth <= 1)):
         raise OptionError(f"information is {information!r}; {n_channels} numbers above 0 and at most 1 were expected")
-    result = np.zeros((n_units, n_grid, n_modes))
+    result = np.zeros((n_units, n_grid * n_modes))
     chunk = max(1, MOST_CANDIDATES // (n_grid * n_modes))
     for c in range(n_channels):
-        sigma = np.sqrt(noise_variances[:, c])
-        # Shifted parameters, shared by all units: S(r) Λ / σ and S(r) μ / σ.
-        moved = np.einsum("gij,kjm->gkim", shifts[c], factors[c]) / sigma[:, None, None]
-        centre = np.einsum("gij,kj->gki", shifts[c], means[c]) / sigma[:, None]
+        variance = np.tile(noise_variances[:, c], n_grid)  # (G K,): candidates and modes lie side by side, last
+        sigma = np.sqrt(variance)
+        # Shifted parameters, shared by all units: S(r) Λ / σ and S(r) μ / σ, candidates last.
+        p = shifts[c].shape[-1]
+        moved = np.einsum("gij,kjm->imgk", shifts[c], factors[c]).reshape(p, p, -1) / sigma
+        centre = np.einsum("gij,kj->igk", shifts[c], means[c]).reshape(p, -1) / sigma
+        root = math.sqrt(worth[c])
         read = np.flatnonzero(statistics.counts[:, c] > 0)
         for first in range(0, len(read), chunk):
             some = read[first : first + chunk]
-            root = math.sqrt(worth[c])
             R, w = root * statistics.triangles[c][some], root * statistics.projections[c][some]
-            B = np.einsum("lij,gkjm->lgkim", R, moved, optimize=True)
-            e = w[:, None, None, :] / sigma[:, None] - np.einsum("lij,gkj->lgki", R, centre, optimize=True)
-            A = np.eye(B.shape[-1]) + np.swapaxes(B, -1, -2) @ B
-            G = np.linalg.cholesky(A)
-            d = np.linalg.solve(A, (np.swapaxes(B, -1, -2) @ e[..., None]))[..., 0]
-            misfit = np.square(e - (B @ d[..., None])[..., 0]).sum(axis=-1) + np.square(d).sum(axis=-1)
-            log_det = np.log(np.diagonal(G, axis1=-2, axis2=-1)).sum(axis=-1)
-            constant = worth[c] * (
-                statistics.counts[some, c, None] * np.log(2.0 * math.pi * noise_variances[:, c])
-                + statistics.residual_norms[some, c, None] / noise_variances[:, c]
-            )
-            result[some] -= 0.5 * (constant[:, None, :] + misfit) + log_det
-    return result
+            counts, norms = statistics.counts[some, c, None], statistics.residual_norms[some, c, None]
+            constant = worth[c] * (counts * np.log(2.0 * math.pi * variance) + norms / variance)
+            B = np.tensordot(R, moved, axes=1)
+            e = w[:, :, None] / sigma - np.tensordot(R, centre, axes=1)
+            result[some] -= 0.5 * (constant + _misfit_and_log_det(B, e))
+    return result.reshape(n_units, n_grid, n_modes)
+
+
+def _misfit_and_log_det(B: FloatArray, e: FloatArray) -> FloatArray:
+    """‖e − B Ed‖² + ‖Ed‖² + ln|A| of (10)–(12), many small problems side by side.
+
+    Parameters
+    ----------
+    B : ndarray of shape (l, p, p, X)
+        The last axis holds the problems: loops are over p, and each step is one operation on all of them.
+    e : ndarray of shape (l, p, X)
+
+    Returns
+    -------
+    ndarray of shape (l, X)
+    """
+    p = B.shape[1]
+    # Lower triangle of A = I + BᵀB, turned into its Cholesky factor G in place; u = G⁻¹Bᵀe on the way.
+    G: list[list[FloatArray]] = [[] for _ in range(p)]
+    u: list[FloatArray] = []
+    log_det = np.zeros((e.shape[0], e.shape[2]))
+    for i in range(p):
+        for j in range(i + 1):
+            entry = np.einsum("lmx,lmx->lx", B[:, :, i], B[:, :, j])
+            if i == j:
+                entry += 1.0
+            for m in range(j):
+                entry -= G[i][m] * G[j][m]
+            G[i].append(np.sqrt(entry) if i == j else entry / G[j][j])
+        log_det += 2.0 * np.log(G[i][i])
+        right = np.einsum("lmx,lmx->lx", B[:, :, i], e)
+        for m in range(i):
+            right -= G[i][m] * u[m]
+        u.append(right / G[i][i])
+    # Back substitution Ed = G⁻ᵀu, and the residual that (11) wants, never ‖e‖² − ‖u‖².
+    d = np.empty_like(e)
+    for i in reversed(range(p)):
+        left = u[i]
+        for m in range(i + 1, p):
+            left = left - G[m][i] * d[:, m]
+        d[:, i] = left / G[i][i]
+    rest = e - np.einsum("lmjx,ljx->lmx", B, d)
+    return np.einsum("lmx,lmx->lx", rest, rest) + np.einsum("lmx,lmx->lx", d, d) + log_det
 
 
 def remaining_life_posterior(
