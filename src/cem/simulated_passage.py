@@ -95,16 +95,20 @@ class SimulatedPassage(FirstPassage):
             total = masses.sum()
             if total <= 0:
                 continue
-            mean = masses @ points / total
-            spread = np.sqrt(masses @ np.square(points - mean) / total)
-            quarters = np.interp([0.25, 0.75], (np.cumsum(masses) - 0.5 * masses) / total, points)
+            # Smoothed in u = ln(1 + r / median): lives ahead have a long tail, where one bandwidth in r is too narrow.
+            shares = (np.cumsum(masses) - 0.5 * masses) / total
+            scale = max(float(np.interp(0.5, shares, points)), 1e-6 * self.horizon)
+            u, end = np.log1p(points / scale), np.log1p(self.horizon / scale)
+            spread = np.sqrt(masses @ np.square(u - masses @ u / total) / total)
+            quarters = np.interp([0.25, 0.75], shares, u)
             effective = total**2 / np.sum(np.square(masses))
-            narrow = min(spread, (quarters[1] - quarters[0]) / 1.34) or spread or 1e-3 * self.horizon
+            narrow = min(spread, (quarters[1] - quarters[0]) / 1.34) or spread or 1e-3 * end
             width = 0.9 * narrow * effective**-0.2  # Silverman's rule
             # Mass that the kernel would lay before 0 or beyond the horizon is folded back.
-            for mirrored in (points, -points, 2.0 * self.horizon - points):
-                z = (lives[unit][:, None] - mirrored) / width
-                result[unit] += normal_density(z) @ masses / width
+            asked = np.log1p(lives[unit] / scale)[:, None]
+            for mirrored in (u, -u, 2.0 * end - u):
+                result[unit] += normal_density((asked - mirrored) / width) @ masses / width
+            result[unit] /= scale + lives[unit]
         return result
 
     def _quantile(self, levels: FloatArray) -> FloatArray:
