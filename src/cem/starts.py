@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -57,6 +58,7 @@ def best_of_starts(
     expectation: Expectation,
     constraints: Constraints,
     *,
+    n_modes: int,
     max_iter: int,
     tolerance: float,
     accelerate: bool = True,
@@ -71,6 +73,8 @@ def best_of_starts(
         Each function returns the start's first parameters.
     expectation, constraints
         Of the panel.
+    n_modes : int
+        K.
     max_iter : int
         Passes of one start, at most.
     tolerance, accelerate
@@ -88,7 +92,7 @@ def best_of_starts(
         A KeyboardInterrupt ended the search early; the best so far is among the starts.
     """
     # Starts run side by side only where one E step has too few chunks for the threads.
-    width = 1 if expectation.n_chunks >= 4 * n_jobs else n_jobs
+    width = 1 if expectation.n_chunks(n_modes) >= 4 * n_jobs else n_jobs
     records = [Start(kind, None) for kind, _ in starts]
     alive = list(range(len(starts)))
 
@@ -110,7 +114,7 @@ def best_of_starts(
     try:
         for number, (n_passes, kept) in enumerate(rounds):
             stage = "full run" if number == len(rounds) - 1 else f"round {number + 1}"
-            results = _in_order(lambda index, n=n_passes: advance(index, n), alive, width)
+            results = _in_order(partial(advance, n_passes=n_passes), alive, width)
             for done, (index, record) in enumerate(zip(list(alive), results, strict=True), start=1):
                 records[index] = record
                 if progress is not None:
