@@ -11,7 +11,6 @@ from libc.string cimport memcpy, memset
 
 from cem._blas cimport (
     apply_reflectors,
-    blas_int,
     cholesky,
     eigensystem,
     householder,

@@ -1,621 +1,710 @@
-# distutils: include_dirs = src/cem
-# distutils: depends = src/cem/_scorer_kernels.h src/cem/_scorer_lanes.h
-"""Batch kernels of prediction without SciPy: log-densities, posteriors and compression by Givens rotations.
+"""Streaming scoring: one unit's readings enter by Givens rotations, its mode probabilities are read at any time.
 
-The arithmetic of (9)-(11) is in _scorer_lanes.h, four channels side by side; here are the drivers, which check shapes,
-lay the numbers out in lanes, release the GIL and turn a status into a typed error.
+The arithmetic is in _blocks_level.h. Here: the C-level interface (see _scorer.pxd), the two extension types behind
+`cem.Scorer` and `cem.scorer.Unit`, and the loop over the units of a panel. NumPy alone; nothing here needs SciPy.
 """
 
-from libc.math cimport isfinite, log, M_PI, sqrt
-from libc.stdlib cimport free
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+)
+from libc.math cimport exp, fabs, isfinite, isinf, log, NAN
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from cem._small cimport solve_lower, whitened_posterior
+from cem._basis cimport basis_check, basis_row
+from cem._blocks cimport (
+    LANES, blocks_allocate, blocks_prepare, blocks_read, blocks_rotate, common_log_density, mode_terms
+)
 
 import numpy as np
 
-from cem.errors import OptionError, PredictionError
+from cem._blocks import Blocks as _Blocks
+from cem._prediction import chi_square_tail, compress_units, in_threads, log_densities, posteriors
+from cem.errors import ScorerError
+
+__all__ = ["PackedScorer", "UnitState", "chi_square_tail", "compress_units", "log_densities", "posteriors"]
 
 
-cdef extern from "_scorer_kernels.h":
-    enum: LANES
-    ctypedef struct lanes_t:
-        int n_modes, n_blocks
-        const int* sizes
-        const ptrdiff_t* coordinate_offsets
-        const ptrdiff_t* mode_offsets
-        const ptrdiff_t* row_offsets
-        const ptrdiff_t* state_offsets
-        const double* coordinates
-        const double* modes
-    int LEVEL_BASELINE, LEVEL_AVX2
-    int lanes_best_level() nogil
-    int lanes_prepare(int level, const lanes_t* lanes, double* rows) noexcept nogil
-    void lanes_rotate(int level, const lanes_t* lanes, double* rows, double* states) noexcept nogil
-    void lanes_read(int level, const lanes_t* lanes, const double* states, double* sums, double* scratch) noexcept nogil
-    double* lanes_allocate(size_t n_doubles) nogil
 
-cdef extern from "<math.h>" nogil:
-    double M_LN2
+# ------------------------------------------------------------------------------------------- the C-level interface
 
 
-# ---------------------------------------------------------------------------------------------- instruction levels
-
-_LEVEL_NAMES = ("baseline", "avx2")
-cdef int _level = lanes_best_level()
-
-
-def instruction_levels():
-    """Names of the instruction levels that this machine can run, lowest first."""
-    return _LEVEL_NAMES[: lanes_best_level() + 1]
+cdef Py_ssize_t scorer_unit_bytes(const scorer_t* scorer) noexcept nogil:
+    """Bytes of one unit's memory, a multiple of 64; it must be aligned to 64."""
+    return (scorer.n_unit * sizeof(double) + 63) // 64 * 64
 
 
-def instruction_level():
-    """Name of the instruction level in use."""
-    return _LEVEL_NAMES[_level]
+cdef void scorer_init(
+    const scorer_t* scorer,
+    double* unit_out,           # (n_unit,)
+) noexcept nogil:
+    """A unit without readings."""
+    memset(unit_out, 0, scorer.n_unit * sizeof(double))
 
 
-def use_instruction_level(name):
-    """Choose the level of all later calls and of scorers built later; for tests and benchmarks."""
-    global _level
-    if name not in instruction_levels():
-        raise OptionError(f"instruction level {name!r} cannot run here; choose one of {list(instruction_levels())}")
-    _level = _LEVEL_NAMES.index(name)
+cdef inline void evaluate_bases(
+    const scorer_t* scorer,
+    double t,
+    const double* custom,       # (n_custom,) or NULL
+    double* phi_out,            # (n_phi,)
+) noexcept nogil:
+    """Each different basis once."""
+    cdef int b
+    for b in range(scorer.n_custom):
+        phi_out[b] = custom[b]
+    for b in range(scorer.n_bases):
+        if scorer.bases[b].kind >= 0:
+            basis_row(scorer.bases + b, t, phi_out + scorer.basis_starts[b])
 
 
-# ----------------------------------------------------------------------------------------------- channels in lanes
+cdef void forget(
+    const scorer_t* scorer,
+    double* unit,
+    int first, int stop,        # blocks of the row
+    double t,
+) noexcept nogil:
+    """Weight lambda^(t_last - t) for every row: older rows fade when a newer one comes; a late row enters faded."""
+    cdef const blocks_t* blocks = scorer.blocks
+    cdef double delta = t - unit[UNIT_LAST_TIME]
+    cdef double weight = exp(scorer.log_forgetting * fabs(delta))
+    cdef double root = exp(0.5 * scorer.log_forgetting * fabs(delta))
+    cdef double* values
+    cdef int block, i, p, T
+    if unit[UNIT_OBSERVATIONS] == 0 or delta == 0:
+        return
+    if delta < 0:
+        for block in range(first, stop):
+            p = blocks.sizes[block]
+            values = unit + scorer.rows + blocks.row_offsets[block]
+            for i in range(LANES * (p + 1)):
+                values[i] *= root
+            for i in range(LANES * (p + 1), LANES * (p + 2)):
+                values[i] *= weight
+        return
+    for block in range(blocks.n_blocks):
+        p = blocks.sizes[block]
+        T = p * (p + 1) // 2
+        values = unit + UNIT_STATE + blocks.state_offsets[block]
+        for i in range(LANES * (T + p)):
+            values[i] *= root
+        for i in range(LANES * (T + p), LANES * (T + p + 3)):
+            values[i] *= weight
 
 
-cdef class Lanes:
-    """Where each channel lies in blocks of four, and the constants of the model in that layout; immutable.
+cdef inline int enter(
+    const scorer_t* scorer,
+    double* unit,               # its x holds the reading
+    int first, int stop,        # blocks
+    double t,
+    const double* custom,       # (n_custom,)
+) noexcept nogil:
+    """Checks, then rotates: the state changes only where everything is in order."""
+    cdef int n_observed
+    if not isfinite(t):
+        return SCORER_TIME
+    if scorer.n_custom > 0 and custom == NULL:
+        return SCORER_CUSTOM
+    evaluate_bases(scorer, t, custom, unit + scorer.phi)
+    if blocks_prepare(
+        scorer.blocks, first, stop, unit + scorer.phi, unit + scorer.x, unit + scorer.rows, &n_observed
+    ):
+        return SCORER_RANGE
+    if n_observed == 0:
+        return SCORER_OK
+    if scorer.log_forgetting < 0:
+        forget(scorer, unit, first, stop, t)
+    blocks_rotate(scorer.blocks, first, stop, unit + scorer.rows, unit + UNIT_STATE)
+    if t > unit[UNIT_LAST_TIME] or unit[UNIT_OBSERVATIONS] == 0:
+        unit[UNIT_LAST_TIME] = t
+    unit[UNIT_OBSERVATIONS] += n_observed
+    return SCORER_OK
+
+
+cdef int scorer_update(
+    const scorer_t* scorer,
+    double* unit,               # (n_unit,)     changed where 0 is returned
+    double t,
+    const double* x,            # (n_channels,) in the channels' own units; NaN = missing
+    const double* custom,       # (n_custom,)   values of the Custom bases at t; NULL where there are none
+) noexcept nogil:
+    """One reading of all channels; (9). Returns SCORER_OK, _TIME, _CUSTOM or _RANGE; only _OK changes the state."""
+    memcpy(unit + scorer.x, x, scorer.n_channels * sizeof(double))
+    unit[scorer.x + scorer.n_channels] = NAN
+    return enter(scorer, unit, 0, scorer.blocks.n_blocks, t, custom)
+
+
+cdef int scorer_update_channel(
+    const scorer_t* scorer,
+    double* unit,               # (n_unit,)     changed where 0 is returned
+    double t,
+    int channel,
+    double value,               # in the channel's own units; NaN = missing
+    const double* custom,       # (n_custom,)   values of the Custom bases at t; NULL where there are none
+) noexcept nogil:
+    """One reading of one channel; as `scorer_update`, or SCORER_CHANNEL."""
+    cdef int block, c
+    if channel < 0 or channel >= scorer.n_channels:
+        return SCORER_CHANNEL
+    for c in range(scorer.n_channels + 1):
+        unit[scorer.x + c] = NAN
+    unit[scorer.x + channel] = value
+    block = scorer.blocks.lane_of_channel[channel] // LANES
+    return enter(scorer, unit, block, block + 1, t, custom)
+
+
+cdef int scorer_log_densities(
+    const scorer_t* scorer,
+    double* unit,                   # (n_unit,)   its scratch is used
+    double* log_densities_out,      # (n_modes,)  log P(x | k) less common_out, in internal coordinates; (11)
+    double* misfits_out,            # (n_modes,)  rss / s2 + |e - B E d|^2 + |E d|^2
+    double* common_out,             # (1,)
+) noexcept nogil:
+    """Returns SCORER_OK, or SCORER_NOT_FINITE."""
+    cdef double* sums = unit + scorer.sums
+    cdef int k
+    cdef bint finite
+    blocks_read(scorer.blocks, unit + UNIT_STATE, sums, unit + scorer.scratch)
+    common_out[0] = common_log_density(sums)
+    finite = isfinite(common_out[0])
+    for k in range(scorer.n_modes):
+        mode_terms(k, scorer.blocks.exponent_bias, sums, log_densities_out + k, misfits_out + k)
+        finite = finite and isfinite(log_densities_out[k])
+    return SCORER_OK if finite else SCORER_NOT_FINITE
+
+
+cdef int scorer_probabilities(
+    const scorer_t* scorer,
+    double* unit,                   # (n_unit,)   its scratch is used
+    double* probabilities_out,      # (n_modes,)  (3)
+) noexcept nogil:
+    """Returns SCORER_OK, or SCORER_NOT_FINITE; then nothing is written."""
+    cdef double* log_posterior = unit + scorer.work
+    cdef double common, largest, total = 0.0
+    cdef int k, n_modes = scorer.n_modes
+    if scorer_log_densities(scorer, unit, log_posterior, log_posterior + n_modes, &common):
+        return SCORER_NOT_FINITE
+    for k in range(n_modes):
+        log_posterior[k] += scorer.log_weights[k]
+    largest = log_posterior[0]
+    for k in range(1, n_modes):
+        largest = log_posterior[k] if log_posterior[k] > largest else largest
+    for k in range(n_modes):
+        log_posterior[k] = exp(log_posterior[k] - largest)
+        total += log_posterior[k]
+    for k in range(n_modes):
+        probabilities_out[k] = log_posterior[k] / total
+    return SCORER_OK
+
+
+cdef int scorer_blame(const scorer_t* scorer, const double* unit) noexcept nogil:
+    """After SCORER_RANGE from `scorer_update`: the first channel at fault; -1 where none is."""
+    cdef const blocks_t* blocks = scorer.blocks
+    cdef const double* row
+    cdef double size
+    cdef int c, lane, i, p
+    for c in range(scorer.n_channels):
+        lane = blocks.lane_of_channel[c]
+        p = blocks.sizes[lane // LANES]
+        row = unit + scorer.rows + blocks.row_offsets[lane // LANES] + lane % LANES
+        size = 0.0
+        for i in range(p + 1):
+            size += row[LANES * i] * row[LANES * i]
+        if not size <= 0.999999 * 1e120:
+            return c
+    return -1
+
+
+# -------------------------------------------------------------------------------------------------------- the model
+
+
+cdef class PackedScorer:
+    """A fitted model as constants in lanes; immutable. `cem.Scorer` is its face.
 
     Parameters
     ----------
-    sizes : sequence of int
-        p_c.
-    kinds : sequence of int
-        Channels with the same kind (the same basis) are put side by side.
-    parameters : (means (K, P), factors (K, P2), noise_variances (K, C)) or None
-        Internal coordinates; None where only (9) is wanted.
-    coordinates : (centres (P,), scales (C,), transforms (P2,)) or None
-        None: readings are in internal coordinates already.
+    parameters : cem.parameters.Parameters
+    coordinates : cem.parameters.Coordinates
+    bases : sequence of bound bases, one per channel
+    channels : sequence of str
+    forgetting : float in (0, 1]
+        lambda, per unit of time.
     """
 
-    cdef lanes_t lanes
-    cdef double* constants
-    cdef object arrays                  # keeps the arrays behind `lanes` alive
-    cdef int[::1] channel_of_lane       # (4 n_blocks,)  -1: padding
-    cdef int[::1] lane_of_channel       # (C,)
-    cdef Py_ssize_t n_state, n_row, n_scratch, n_sums
-    cdef double log_pivot_bias          # what the biased exponents of `sums` add up to for determinants of 1
+    def __cinit__(self):
+        self.bases = NULL
 
-    def __cinit__(self, sizes, kinds, parameters=None, coordinates=None):
-        self.constants = NULL
-        sizes = np.asarray(sizes, dtype=np.intp)
+    def __init__(self, parameters, coordinates, bases, channels, double forgetting=1.0):
+        if self.layout is not None:
+            raise ScorerError("a scorer cannot be changed; build another one")
+        sizes = parameters.sizes
         n_channels = len(sizes)
-        order = sorted(range(n_channels), key=lambda c: (sizes[c], kinds[c], c))
-        blocks = []
-        for p in sorted(set(sizes.tolist())):
-            members = [c for c in order if sizes[c] == p]
-            blocks.extend((p, members[i : i + LANES]) for i in range(0, len(members), LANES))
-        block_sizes = np.array([p for p, _ in blocks], dtype=np.intc)
-        p = block_sizes.astype(np.intp)
-        T = p * (p + 1) // 2
-        n_modes = 0 if parameters is None else len(parameters[0])
-
-        channel_of_lane = np.full(LANES * len(blocks), -1, dtype=np.intc)
-        for i, (_, members) in enumerate(blocks):
-            channel_of_lane[LANES * i : LANES * i + len(members)] = members
-        lane_of_channel = np.empty(n_channels, dtype=np.intc)
-        used = channel_of_lane >= 0
-        lane_of_channel[channel_of_lane[used]] = np.flatnonzero(used)
-        self.channel_of_lane = channel_of_lane
-        self.lane_of_channel = lane_of_channel
-
-        def starts(lengths):
-            return np.concatenate([[0], np.cumsum(LANES * lengths)]).astype(np.intp)
-
-        coordinate_starts, mode_starts = starts(p + T + 1), starts(2 + n_modes * (T + p + 3))
-        row_starts, state_starts = starts(p + 2), starts(T + p + 3)
-        self.n_row, self.n_state = row_starts[len(blocks)], state_starts[len(blocks)]
-        self.n_sums = LANES * (2 + 4 * n_modes)
-        self.n_scratch = LANES * int((2 * p * p + 2 * p).max())
-        self.log_pivot_bias = 1023.0 * LANES * float(((p + 1) // 2).sum()) * M_LN2
-
-        packed = np.zeros(coordinate_starts[-1] + mode_starts[-1])
-        mean_starts = np.concatenate([[0], np.cumsum(sizes)])
-        factor_starts = np.concatenate([[0], np.cumsum(sizes * sizes)])
-        for i, (q, members) in enumerate(blocks):
-            upper, lower = np.triu_indices(q), np.tril_indices(q)
-            for lane, c in enumerate(members):
-                vector = slice(mean_starts[c], mean_starts[c + 1])
-                matrix = slice(factor_starts[c], factor_starts[c + 1])
-                if coordinates is not None:
-                    centres, scales, transforms = coordinates
-                    S = np.array(transforms[matrix]).reshape(q, q)
-                    S[np.diag_indices(q)] = 1.0 / np.diagonal(S)
-                    column = np.concatenate([centres[vector], S[upper], [1.0 / scales[c]]])
-                    packed[coordinate_starts[i] + lane : coordinate_starts[i + 1] : LANES] = column
-                if parameters is not None:
-                    means, factors, noise = parameters
-                    column = [1.0 / noise[0, c], np.log(2 * np.pi * noise[0, c])]
-                    for k in range(n_modes):
-                        sigma = np.sqrt(noise[k, c])
-                        column += [1.0 / sigma, 1.0 / noise[k, c] - 1.0 / noise[0, c]]
-                        column.append(np.log(noise[k, c] / noise[0, c]))
-                        column.extend(np.asarray(factors[k, matrix]).reshape(q, q)[lower] / sigma)
-                        column.extend(means[k, vector] / sigma)
-                    first = coordinate_starts[-1] + mode_starts[i]
-                    packed[first + lane : coordinate_starts[-1] + mode_starts[i + 1] : LANES] = column
-
-        self.constants = lanes_allocate(packed.size + LANES)
-        if self.constants == NULL:
-            raise MemoryError("no memory for the constants of the model")
-        cdef const double[::1] source = packed
-        memcpy(self.constants, &source[0], packed.size * sizeof(double))
-
-        cdef int[::1] sizes_view = block_sizes
-        cdef Py_ssize_t[::1] coordinate_view = coordinate_starts, mode_view = mode_starts
-        cdef Py_ssize_t[::1] row_view = row_starts, state_view = state_starts
-        self.arrays = (block_sizes, coordinate_starts, mode_starts, row_starts, state_starts)
-        self.lanes.n_modes, self.lanes.n_blocks = n_modes, len(blocks)
-        self.lanes.sizes = &sizes_view[0]
-        self.lanes.coordinate_offsets = <const ptrdiff_t*>&coordinate_view[0]
-        self.lanes.mode_offsets = <const ptrdiff_t*>&mode_view[0]
-        self.lanes.row_offsets = <const ptrdiff_t*>&row_view[0]
-        self.lanes.state_offsets = <const ptrdiff_t*>&state_view[0]
-        self.lanes.coordinates = self.constants
-        self.lanes.modes = self.constants + <Py_ssize_t>coordinate_starts[len(blocks)]
+        if not len(bases) == len(channels) == n_channels or tuple(coordinates.sizes) != tuple(sizes):
+            raise ScorerError(
+                f"the model has {n_channels} channels in its parameters, {len(bases)} bases, {len(channels)} names and "
+                f"{len(coordinates.sizes)} channels in its coordinates; these must agree"
+            )
+        different = []
+        number_of = {}
+        kinds = []
+        for basis in bases:
+            kind = int(basis.kind)
+            key = (kind, basis.size, np.asarray(basis.numbers).tobytes()) if kind >= 0 else basis
+            if key not in number_of:
+                number_of[key] = len(different)
+                different.append(basis)
+            kinds.append(number_of[key])
+        cdef int b, c, start = 0, n_bases = len(different)
+        basis_starts = np.zeros(n_bases, dtype=np.intc)
+        numbers = [np.array(basis.numbers, dtype=np.float64) if basis.kind >= 0 else np.zeros(1) for basis in different]
+        cdef int[::1] starts_view = basis_starts
+        cdef double[::1] numbers_view
+        self.bases = <basis_t*>malloc(n_bases * sizeof(basis_t))
+        if self.bases == NULL:
+            raise MemoryError("no memory for the bases of the model")
+        for wanted in (True, False):                # Custom bases first
+            for b in range(n_bases):
+                if (different[b].kind < 0) == wanted:
+                    starts_view[b] = start
+                    start += different[b].size
+            if wanted:
+                self.scorer.n_custom = start
+        for b in range(n_bases):
+            numbers_view = numbers[b]
+            self.bases[b].kind = different[b].kind
+            self.bases[b].size = different[b].size
+            self.bases[b].n_numbers = numbers_view.shape[0]
+            self.bases[b].numbers = &numbers_view[0]
+            if self.bases[b].kind >= 0 and basis_check(self.bases + b):
+                raise ScorerError(f"the basis of channel {channels[kinds.index(b)]!r} does not fit its kernel")
+        for c in range(n_channels):
+            if bases[c].size != sizes[c]:
+                raise ScorerError(f"the basis of channel {channels[c]!r} has {bases[c].size} coefficients; its "
+                                  f"parameters have {sizes[c]}")
+        layout = _Blocks(
+            sizes, [int(basis_starts[b]) for b in kinds],
+            (parameters.means, parameters.factors, parameters.noise_variances),
+            (coordinates.centres, coordinates.scales, coordinates.transforms),
+        )
+        cdef const blocks_t* blocks = &(<Blocks>layout).blocks
+        with np.errstate(divide="ignore"):
+            log_weights = np.log(parameters.weights)
+        log_scales = np.log(coordinates.scales)
+        cdef double[::1] weights_view = log_weights, scales_view = log_scales
+        self.arrays = (basis_starts, numbers, log_weights, log_scales)
+        self.scorer.n_channels = n_channels
+        self.scorer.n_modes = blocks.n_modes
+        self.scorer.n_bases = n_bases
+        self.scorer.n_phi = start
+        self.scorer.log_forgetting = log(forgetting)
+        self.scorer.bases = self.bases
+        self.scorer.basis_starts = &starts_view[0]
+        self.scorer.log_weights = &weights_view[0]
+        self.scorer.log_scales = &scales_view[0]
+        self.scorer.blocks = blocks
+        self.scorer.rows = UNIT_STATE + blocks.n_state
+        self.scorer.sums = self.scorer.rows + blocks.n_row
+        self.scorer.scratch = self.scorer.sums + blocks.n_sums
+        self.scorer.phi = self.scorer.scratch + blocks.n_scratch
+        self.scorer.x = self.scorer.phi + self.scorer.n_phi
+        self.scorer.work = self.scorer.x + n_channels + 1
+        self.scorer.n_unit = self.scorer.work + 2 * blocks.n_modes
+        self.channels = tuple(channels)
+        self.channel_numbers = {name: c for c, name in enumerate(self.channels)}
+        self.custom = tuple(basis for basis in different if basis.kind < 0)
+        self.layout = layout
 
     def __dealloc__(self):
-        free(self.constants)
+        free(self.bases)
 
+    cdef const scorer_t* pointer(self) except NULL:
+        """For compiled callers; valid for as long as this object lives."""
+        if self.layout is None:
+            raise ScorerError("the scorer was not initialised; build it with model.scorer()")
+        return &self.scorer
 
-cdef inline double across(const double* lanes) noexcept nogil:
-    """Sum over the lanes of one quantity."""
-    return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
+    @property
+    def n_channels(self):
+        return self.scorer.n_channels
 
+    @property
+    def n_modes(self):
+        return self.scorer.n_modes
 
-cdef inline double common_log_density(const double* sums) noexcept nogil:
-    """The part of (11) that all modes share: n log 2 pi s2 + rss / s2 at the noise variances of the first mode."""
-    return -0.5 * (across(sums) + across(sums + LANES))
+    @property
+    def unit_bytes(self):
+        """Memory of one unit, whatever the number of its readings."""
+        return scorer_unit_bytes(self.pointer())
 
-
-cdef inline void mode_terms(
-    int mode,
-    double log_pivot_bias,      # Lanes.log_pivot_bias
-    const double* sums,         # (2 + 4K, LANES)
-    double* log_density_out,    # (1,)  (11) less the part that all modes share
-    double* misfit_out,         # (1,)  rss / s2 + |e - B E d|^2 + |E d|^2
-) noexcept nogil:
-    cdef const double* own = sums + LANES * (2 + 4 * mode)
-    cdef const double* mantissa = own + 2 * LANES
-    cdef const unsigned long long* exponent = <const unsigned long long*>(own + 3 * LANES)
-    cdef double misfit = across(own)
-    cdef double log_determinant = log((mantissa[0] * mantissa[1]) * (mantissa[2] * mantissa[3])) + (
-        M_LN2 * <double>(exponent[0] + exponent[1] + exponent[2] + exponent[3]) - log_pivot_bias
-    )
-    log_density_out[0] = -0.5 * (misfit + across(own + LANES) + log_determinant)
-    misfit_out[0] = misfit + across(sums)
-
-
-# ---------------------------------------------------------------------------------------------- batch log-densities
-
-
-cdef void gather_state(
-    const lanes_t* lanes,
-    const int* channel_of_lane,         # (4 n_blocks,)
-    const Py_ssize_t* vector_starts,    # (C,)
-    const double* factors,              # (size,)  R of the unit's channels, (p, p) each
-    const long long* offsets,           # (C,)  where each channel's R begins; -1: not observed
-    const double* projections,          # (P,)
-    const double* residual_norms,       # (C,)
-    const int* counts,                  # (C,)
-    double* states_out,                 # lanes; padding must be zero already
-) noexcept nogil:
-    """One unit's statistics into lanes."""
-    cdef int block, lane, c, p, T, i, j, position
-    cdef const double* R
-    cdef double* state
-    for block in range(lanes.n_blocks):
-        p = lanes.sizes[block]
-        T = p * (p + 1) // 2
-        for lane in range(LANES):
-            c = channel_of_lane[LANES * block + lane]
-            if c < 0:
-                continue
-            state = states_out + lanes.state_offsets[block] + lane
-            if offsets[c] < 0:
-                for i in range(T + p + 3):
-                    state[LANES * i] = 0.0
-                continue
-            R = factors + offsets[c]
-            position = 0
-            for i in range(p):
-                for j in range(i, p):
-                    state[LANES * position] = R[i * p + j]
-                    position += 1
-            for i in range(p):
-                state[LANES * (T + i)] = projections[vector_starts[c] + i]
-            state[LANES * (T + p)] = residual_norms[c]
-            state[LANES * (T + p + 2)] = counts[c]
-
-
-cdef Py_ssize_t log_densities_range(
-    int level,
-    const lanes_t* lanes,
-    double log_pivot_bias,
-    const int* channel_of_lane,
-    int n_channels,
-    Py_ssize_t n_coefficients,          # P
-    const Py_ssize_t* vector_starts,
-    Py_ssize_t start, Py_ssize_t stop,  # units
-    const double* factors,
-    const long long* offsets,           # (L, C)
-    const double* projections,          # (L, P)
-    const double* residual_norms,       # (L, C)
-    const int* counts,                  # (L, C)
-    double* states,                     # scratch
-    double* sums,                       # scratch
-    double* scratch,
-    double* log_densities_out,          # (L, K)
-    double* misfits_out,                # (L, K)
-    double* common_out,                 # (L,) or NULL
-) noexcept nogil:
-    """(11) for units start .. stop-1. Returns -1, or the first unit whose log-density is not finite."""
-    cdef Py_ssize_t unit, failed = -1
-    cdef int k, n_modes = lanes.n_modes
-    cdef double common
-    for unit in range(start, stop):
-        gather_state(
-            lanes, channel_of_lane, vector_starts, factors, offsets + unit * n_channels,
-            projections + unit * n_coefficients, residual_norms + unit * n_channels, counts + unit * n_channels, states,
+    def _channel_number(self, channel):
+        """The number of a channel given by name or number."""
+        number = self.channel_numbers.get(channel) if isinstance(channel, str) else channel
+        if isinstance(number, (int, np.integer)) and not isinstance(number, bool):
+            if 0 <= number < self.scorer.n_channels:
+                return int(number)
+        raise ScorerError(
+            f"there is no channel {channel!r}; give one of {list(self.channels)} or a number from 0 to "
+            f"{self.scorer.n_channels - 1}"
         )
-        lanes_read(level, lanes, states, sums, scratch)
-        common = common_log_density(sums)
-        for k in range(n_modes):
-            mode_terms(
-                k, log_pivot_bias, sums, log_densities_out + unit * n_modes + k, misfits_out + unit * n_modes + k
-            )
-            if common_out == NULL:
-                log_densities_out[unit * n_modes + k] += common
-            if failed < 0 and not isfinite(log_densities_out[unit * n_modes + k] + common):
-                failed = unit
-        if common_out != NULL:
-            common_out[unit] = common
-    return failed
+
+    def _custom_rows(self, times):
+        """Values of the Custom bases, (n, n_custom); None where there are none."""
+        if self.scorer.n_custom == 0:
+            return None
+        return np.ascontiguousarray(np.concatenate([basis(times) for basis in self.custom], axis=1), dtype=np.float64)
+
+    def _score_rows(
+        self, const double[::1] times, const double[:, ::1] values, const long long[::1] row_offsets,
+        double[:, ::1] probabilities_out, int n_threads,
+    ):
+        """Mode probabilities of each unit of a panel; returns (unit, row, status, channel) of the first that failed.
+
+        times (N,), values (N, C) and row_offsets (L + 1,) are a panel's, checked by the caller.
+        """
+        cdef const scorer_t* scorer = self.pointer()
+        cdef Py_ssize_t n_units = row_offsets.shape[0] - 1
+        custom_rows = self._custom_rows(np.asarray(times)) if times.shape[0] else None
+        cdef const double[:, ::1] custom_view = custom_rows
+        cdef const double* custom = NULL if custom_rows is None else &custom_view[0, 0]
+        if n_units == 0:
+            return None
+
+        def part(Py_ssize_t start, Py_ssize_t stop):
+            cdef double* unit = blocks_allocate(scorer.n_unit)
+            cdef Py_ssize_t l, i = 0
+            cdef int status = SCORER_OK, channel = -1
+            if unit == NULL:
+                raise MemoryError("no memory for the state of a unit")
+            with nogil:
+                for l in range(start, stop):
+                    scorer_init(scorer, unit)
+                    for i in range(row_offsets[l], row_offsets[l + 1]):
+                        status = scorer_update(
+                            scorer, unit, times[i], &values[i, 0],
+                            NULL if custom == NULL else custom + i * scorer.n_custom,
+                        )
+                        if status != SCORER_OK:
+                            break
+                    if status == SCORER_OK:
+                        status = scorer_probabilities(scorer, unit, &probabilities_out[l, 0])
+                    if status != SCORER_OK:
+                        channel = scorer_blame(scorer, unit)
+                        break
+                free(unit)
+            return None if status == SCORER_OK else (l, i, status, channel)
+
+        failures = [failure for failure in in_threads(part, n_units, n_threads) if failure is not None]
+        return failures[0] if failures else None
 
 
-def _check_shape(name, array, expected):
-    found = tuple(array.shape[i] for i in range(len(expected)))
-    if found != tuple(expected):
-        raise ValueError(f"{name} has shape {found}; {tuple(expected)} was expected")
+# --------------------------------------------------------------------------------------------------------- one unit
 
 
-def _check_statistics(
-    const double[::1] factors, const long long[:, ::1] factor_offsets, const double[:, ::1] projections,
-    const double[:, ::1] residual_norms, const int[:, ::1] counts, const int[::1] sizes,
-    const double[:, ::1] means, const double[:, ::1] factors_k, const double[:, ::1] noise_variances,
-):
-    """Shapes agree and every R lies inside `factors`; returns (L, C, K, P, P2)."""
-    n_units, n_channels, n_modes = factor_offsets.shape[0], sizes.shape[0], means.shape[0]
-    cdef Py_ssize_t P = 0, P2 = 0, l, c
-    for c in range(n_channels):
-        if sizes[c] < 1:
-            raise ValueError(f"sizes[{c}] is {sizes[c]}; a basis has at least one coefficient")
-        P += sizes[c]
-        P2 += sizes[c] * sizes[c]
-    if n_channels < 1 or n_modes < 1:
-        raise ValueError(f"there are {n_channels} channels and {n_modes} modes; at least one of each is needed")
-    _check_shape("factor_offsets", factor_offsets, (n_units, n_channels))
-    _check_shape("projections", projections, (n_units, P))
-    _check_shape("residual_norms", residual_norms, (n_units, n_channels))
-    _check_shape("counts", counts, (n_units, n_channels))
-    _check_shape("means", means, (n_modes, P))
-    _check_shape("factors_k", factors_k, (n_modes, P2))
-    _check_shape("noise_variances", noise_variances, (n_modes, n_channels))
-    for l in range(n_units):
-        for c in range(n_channels):
-            if factor_offsets[l, c] == -1:
-                continue
-            if factor_offsets[l, c] < 0 or factor_offsets[l, c] + sizes[c] * sizes[c] > factors.shape[0]:
-                raise ValueError(f"factor_offsets[{l}, {c}] = {factor_offsets[l, c]} lies outside factors")
-    return n_units, n_channels, n_modes, P, P2
-
-
-def _in_threads(function, n_items, n_threads):
-    """function(start, stop) over n_threads contiguous parts of range(n_items); the results in order."""
-    if n_threads < 1:
-        raise OptionError(f"n_threads is {n_threads}; it must be at least 1")
-    n_parts = max(1, min(n_threads, n_items))
-    bounds = [n_items * i // n_parts for i in range(n_parts + 1)]
-    if n_parts == 1:
-        return [function(0, n_items)]
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(n_parts) as pool:
-        return list(pool.map(function, bounds[:n_parts], bounds[1:]))
-
-
-def log_densities(
-    const double[::1] factors, const long long[:, ::1] factor_offsets, const double[:, ::1] projections,
-    const double[:, ::1] residual_norms, const int[:, ::1] counts, const int[::1] sizes,
-    const double[:, ::1] means, const double[:, ::1] factors_k, const double[:, ::1] noise_variances,
-    double[:, ::1] log_densities_out, double[:, ::1] misfits_out, double[::1] common_out=None, int n_threads=1,
-):
-    """Log-density of every unit under every mode, model.md (10), (11), in internal coordinates.
+cdef class UnitState:
+    """The state of one running unit: R, w, rss and n of every channel; constant memory. `cem.scorer.Unit` is its face.
 
     Parameters
     ----------
-    factors, factor_offsets, projections, residual_norms, counts : arrays
-        R, w, rss and n of (9), as in `SufficientStatistics`.
-    sizes : int32 array of shape (C,)
-        p_c.
-    means, factors_k, noise_variances : arrays of shape (K, P), (K, P2), (K, C)
-        mu, Lambda, sigma^2, as in `Parameters`.
-    log_densities_out : array of shape (L, K)
-        log P(x_l | k); less `common_out` where that is given.
-    misfits_out : array of shape (L, K)
-        rss / sigma^2 + |e - B E d|^2 + |E d|^2 summed over channels; chi-square with sum_c n_lc degrees of freedom.
-    common_out : array of shape (L,), optional
-        The part of the log-density that all modes share. With very many readings it is of the order of 1e7, where
-        doubles are 2e-9 apart; probabilities taken from the rest are exact to 1e-12.
-    n_threads : int
-        Units are divided among this many threads; the result does not depend on it.
-
-    Raises
-    ------
-    ValueError
-        Shapes disagree.
-    PredictionError
-        The log-density of a unit is not finite; the message names the unit by its index.
+    scorer : PackedScorer
     """
-    n_units, n_channels, n_modes, n_coefficients, _ = _check_statistics(
-        factors, factor_offsets, projections, residual_norms, counts, sizes, means, factors_k, noise_variances
-    )
-    _check_shape("log_densities_out", log_densities_out, (n_units, n_modes))
-    _check_shape("misfits_out", misfits_out, (n_units, n_modes))
-    if common_out is not None:
-        _check_shape("common_out", common_out, (n_units,))
-    if n_units == 0:
-        return
-    sizes_list = np.asarray(sizes).tolist()
-    cdef Lanes lanes = Lanes(
-        sizes_list, [0] * n_channels, (np.asarray(means), np.asarray(factors_k), np.asarray(noise_variances))
-    )
-    cdef Py_ssize_t[::1] vector_starts = np.concatenate([[0], np.cumsum(sizes_list)]).astype(np.intp)
-    cdef const double* factors_pointer = &factors[0] if factors.shape[0] else NULL
-    cdef double* common_pointer = NULL if common_out is None else &common_out[0]
-    cdef int level = _level, channels = n_channels
-    cdef Py_ssize_t P = n_coefficients
 
-    def part(Py_ssize_t start, Py_ssize_t stop):
-        cdef double* work = lanes_allocate(lanes.n_state + lanes.n_sums + lanes.n_scratch)
-        cdef double* sums = work + lanes.n_state
-        cdef Py_ssize_t failed
-        if work == NULL:
-            raise MemoryError("no memory for the scratch of one thread")
-        with nogil:
-            memset(work, 0, lanes.n_state * sizeof(double))
-            failed = log_densities_range(
-                level, &lanes.lanes, lanes.log_pivot_bias, &lanes.channel_of_lane[0], channels, P, &vector_starts[0],
-                start, stop, factors_pointer, &factor_offsets[0, 0], &projections[0, 0], &residual_norms[0, 0],
-                &counts[0, 0], work, sums, sums + lanes.n_sums,
-                &log_densities_out[0, 0], &misfits_out[0, 0], common_pointer,
+    def __cinit__(self, PackedScorer scorer not None):
+        self.unit = NULL
+        self.x = NULL
+        self.scorer = scorer
+        self.packed = scorer.pointer()
+        self.unit = blocks_allocate(self.packed.n_unit)
+        self.x = <double*>malloc(self.packed.n_channels * sizeof(double))
+        if self.unit == NULL or self.x == NULL:
+            raise MemoryError("no memory for the state of a unit")
+        scorer_init(self.packed, self.unit)
+        self.busy = False
+
+    def __dealloc__(self):
+        free(self.unit)
+        free(self.x)
+
+    cdef int _free(self) except -1:
+        if self.busy:
+            raise ScorerError("another thread is inside update_many of this unit; give each thread its own units")
+        return 0
+
+    cdef object _refused(self, int status, double t, const double* x, int channel):
+        """The error that a status stands for."""
+        if status == SCORER_TIME:
+            return ScorerError(f"the time of a reading is {t}; it must be a finite number")
+        if status == SCORER_NOT_FINITE:
+            return ScorerError("the log-density of this unit is not finite; a parameter of the model is not finite")
+        name = self.scorer.channels[channel]
+        if isinf(x[channel]):
+            return ScorerError(
+                f"channel {name!r} is infinite at time {t}; leave the reading out, or set the value to NaN, which "
+                "means missing"
             )
-            free(work)
-        return failed
-
-    failures = [failed for failed in _in_threads(part, n_units, n_threads) if failed >= 0]
-    if failures:
-        raise PredictionError(
-            f"the log-density of unit number {min(failures)} is not finite; its values or times lie too far from those "
-            "that the model was fitted to, or a parameter of the model is not finite"
+        return ScorerError(
+            f"channel {name!r} has the value {x[channel]} at time {t}, which lies too far from everything that the "
+            "model was fitted to; check the units of value and time"
         )
 
+    cdef double _time(self, t) except? -1.0:
+        try:
+            return t
+        except (TypeError, ValueError, OverflowError):
+            raise ScorerError(f"the time of a reading is {t!r}; it must be a finite number") from None
 
-# -------------------------------------------------------------------------------------------------------- posteriors
-
-
-def posteriors(
-    const double[::1] factors, const long long[:, ::1] factor_offsets, const double[:, ::1] projections,
-    const double[:, ::1] residual_norms, const int[:, ::1] counts, const int[::1] sizes,
-    const double[:, ::1] means, const double[:, ::1] factors_k, const double[:, ::1] noise_variances,
-    double[:, :, ::1] means_out, double[:, :, ::1] factors_out, int n_threads=1,
-):
-    """Posterior coefficients of every unit, mode and channel, model.md (12), in internal coordinates.
-
-    Parameters
-    ----------
-    factors .. noise_variances : arrays
-        As in `log_densities`.
-    means_out : array of shape (L, K, P)
-        T-hat = mu + Lambda E d, packed.
-    factors_out : array of shape (L, K, P2)
-        F = Lambda G^-T, packed, (p, p) row-major each, full: a square root of the posterior covariance,
-        F F' = Lambda A^-1 Lambda' = Sigma-hat.
-    n_threads : int
-        As in `log_densities`.
-
-    Raises
-    ------
-    ValueError
-        Shapes disagree.
-    PredictionError
-        A posterior could not be factorised; the message names the unit by its index.
-    """
-    shape = _check_statistics(
-        factors, factor_offsets, projections, residual_norms, counts, sizes, means, factors_k, noise_variances
-    )
-    cdef Py_ssize_t n_units = shape[0], P = shape[3], P2 = shape[4]
-    cdef int n_channels = shape[1], n_modes = shape[2]
-    _check_shape("means_out", means_out, (n_units, n_modes, P))
-    _check_shape("factors_out", factors_out, (n_units, n_modes, P2))
-    if n_units == 0:
-        return
-    cdef int largest = np.asarray(sizes).max()
-    cdef const double* factors_pointer = &factors[0] if factors.shape[0] else NULL
-
-    def part(Py_ssize_t start, Py_ssize_t stop):
-        cdef double[::1] scratch = np.zeros(3 * largest * largest + 3 * largest)
-        cdef double* B = &scratch[0]
-        cdef double* G = B + largest * largest
-        cdef double* nothing = G + largest * largest
-        cdef double* e = nothing + largest * largest
-        cdef double* d = e + largest
-        cdef const double* R
-        cdef const double* factor
-        cdef double* row
-        cdef Py_ssize_t unit, vector, matrix, failed = -1
-        cdef int k, c, p, i, j
-        cdef double value
-        with nogil:
-            for unit in range(start, stop):
-                for k in range(n_modes):
-                    vector = 0
-                    matrix = 0
-                    for c in range(n_channels):
-                        p = sizes[c]
-                        R = factors_pointer + factor_offsets[unit, c] if factor_offsets[unit, c] >= 0 else nothing
-                        factor = &factors_k[k, matrix]
-                        if whitened_posterior(
-                            p, R, &projections[unit, vector], &means[k, vector], factor, sqrt(noise_variances[k, c]),
-                            B, e, G, d,
-                        ):
-                            failed = unit if failed < 0 else failed
-                        for i in range(p):
-                            value = means[k, vector + i]
-                            for j in range(i + 1):
-                                value += factor[i * p + j] * d[j]
-                            means_out[unit, k, vector + i] = value
-                            row = &factors_out[unit, k, matrix + i * p]     # G f = (row i of Lambda)'
-                            for j in range(p):
-                                row[j] = factor[i * p + j] if j <= i else 0.0
-                            solve_lower(p, G, row)
-                        vector += p
-                        matrix += p * p
-        return failed
-
-    failures = [failed for failed in _in_threads(part, n_units, n_threads) if failed >= 0]
-    if failures:
-        raise PredictionError(
-            f"the posterior of unit number {min(failures)} could not be factorised; its times lie too far from those "
-            "that the model was fitted to, or a parameter of the model is not finite"
-        )
-
-
-# ------------------------------------------------------------------------------------------------------- compression
-
-
-cdef void spread_row(
-    const lanes_t* lanes,
-    int p,
-    int n_channels,
-    const double* phi,      # (p,)
-    const double* x,        # (n_channels,)  NaN = missing
-    double* rows_out,       # (n_blocks, p + 2, LANES)
-) noexcept nogil:
-    """The same basis row for every channel that is observed, zeros for the others."""
-    cdef int block, lane, c, i
-    cdef bint observed
-    cdef double* row
-    for block in range(lanes.n_blocks):
-        row = rows_out + lanes.row_offsets[block]
-        for lane in range(LANES):
-            c = LANES * block + lane
-            observed = c < n_channels and x[c] == x[c]
-            for i in range(p):
-                row[LANES * i + lane] = phi[i] if observed else 0.0
-            row[LANES * p + lane] = x[c] if observed else 0.0
-            row[LANES * (p + 1) + lane] = 1.0 if observed else 0.0
-
-
-cdef void scatter_state(
-    const lanes_t* lanes,
-    int p,
-    int n_channels,
-    const double* states,       # (n_blocks, T + p + 3, LANES)
-    double* R_out,              # (n_channels, p, p)
-    double* w_out,              # (n_channels, p)
-    double* rss_out,            # (n_channels,)
-    int* n_out,                 # (n_channels,)
-) noexcept nogil:
-    cdef int c, i, j, position, T = p * (p + 1) // 2
-    cdef const double* state
-    for c in range(n_channels):
-        state = states + lanes.state_offsets[c // LANES] + c % LANES
-        position = 0
-        for i in range(p):
-            for j in range(p):
-                if j < i:
-                    R_out[(c * p + i) * p + j] = 0.0
+    cdef int _read_values(self, x) except -1:
+        """x into self.x: a one-dimensional float64 buffer, or a sequence of numbers."""
+        cdef Py_buffer view
+        cdef int c, n = self.packed.n_channels
+        cdef const char* source
+        if PyObject_CheckBuffer(x):
+            PyObject_GetBuffer(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+            try:
+                if view.ndim != 1 or view.shape[0] != n or view.format[0] != c'd' or view.format[1] != 0:
+                    raise ScorerError(
+                        f"the values of a reading are a buffer of shape {tuple([view.shape[c] for c in range(view.ndim)])} "
+                        f"and format {bytes(view.format).decode()!r}; shape ({n},), one float64 ('d') per channel, was "
+                        "expected"
+                    )
+                if view.strides[0] == sizeof(double):
+                    memcpy(self.x, view.buf, n * sizeof(double))
                 else:
-                    R_out[(c * p + i) * p + j] = state[LANES * position]
-                    position += 1
-            w_out[c * p + i] = state[LANES * (T + i)]
-        rss_out[c] = state[LANES * (T + p)] + state[LANES * (T + p + 1)]
-        n_out[c] = <int>state[LANES * (T + p + 2)]
+                    source = <const char*>view.buf
+                    for c in range(n):
+                        self.x[c] = (<const double*>(source + c * view.strides[0]))[0]
+            finally:
+                PyBuffer_Release(&view)
+            return 0
+        try:
+            values = [float(value) for value in x]
+        except (TypeError, ValueError, OverflowError):
+            raise ScorerError(
+                f"the values of a reading are {x!r:.80}; a float64 array or a sequence of {n} numbers was expected"
+            ) from None
+        if len(values) != n:
+            raise ScorerError(f"a reading has {len(values)} values; {n} were expected, one per channel, NaN = missing")
+        for c in range(n):
+            self.x[c] = values[c]
+        return 0
 
+    def update(self, t, x):
+        """One reading of all channels.
 
-def compress_units(
-    const double[:, ::1] design, const double[:, ::1] values, const long long[::1] row_offsets,
-    double[:, :, :, ::1] R_out, double[:, :, ::1] w_out, double[:, ::1] rss_out, int[:, ::1] n_out, int n_threads=1,
-):
-    """R, w, rss and n of model.md (9) by Givens rotations, row after row; no LAPACK.
+        Parameters
+        ----------
+        t : float
+            Time, in the unit of time of the panel that the model was fitted to; any order.
+        x : float64 array or sequence of shape (C,)
+            The channels' values in their own units; NaN = missing. All missing changes nothing.
 
-    Parameters
-    ----------
-    design : array of shape (N, p)
-        Rows phi~ of the basis that all these channels share.
-    values : array of shape (N, Cb)
-        Centred and scaled readings x~; NaN = missing.
-    row_offsets : int64 array of shape (L + 1,)
-        Unit l has rows row_offsets[l] .. row_offsets[l + 1] - 1.
-    R_out, w_out, rss_out, n_out : arrays of shape (L, Cb, p, p), (L, Cb, p), (L, Cb), (L, Cb) int32
-        R is upper triangular with a diagonal >= 0, and has rows of zeros where n < p.
-    n_threads : int
-        Units are divided among this many threads; the result does not depend on it.
+        Raises
+        ------
+        ScorerError
+            The time is not finite, a value is infinite, or the number or type of the values is wrong. The state is as
+            it was before.
+        """
+        cdef double time = self._time(t)
+        cdef const double* custom = NULL
+        cdef double[:, ::1] custom_view
+        cdef int status
+        if self.busy:
+            self._free()
+        self._read_values(x)
+        if self.packed.n_custom > 0 and isfinite(time):
+            custom_view = self.scorer._custom_rows(np.array([time]))
+            custom = &custom_view[0, 0]
+            self._read_values(x)            # a Custom basis runs Python, which might have come back here
+            self._free()
+        status = scorer_update(self.packed, self.unit, time, self.x, custom)
+        if status != SCORER_OK:
+            if status == SCORER_CUSTOM:     # only where the time is not finite
+                status = SCORER_TIME
+            raise self._refused(status, time, self.x, scorer_blame(self.packed, self.unit))
 
-    Raises
-    ------
-    ValueError
-        Shapes disagree, or the offsets do not ascend from 0 to N.
-    """
-    cdef Py_ssize_t n_rows = design.shape[0], n_units = row_offsets.shape[0] - 1, unit
-    cdef int p = design.shape[1], n_channels = values.shape[1]
-    if n_units < 0 or p < 1 or n_channels < 1:
-        raise ValueError("row_offsets, the columns of design and those of values must not be empty")
-    _check_shape("values", values, (n_rows, n_channels))
-    _check_shape("R_out", R_out, (n_units, n_channels, p, p))
-    _check_shape("w_out", w_out, (n_units, n_channels, p))
-    _check_shape("rss_out", rss_out, (n_units, n_channels))
-    _check_shape("n_out", n_out, (n_units, n_channels))
-    if row_offsets[0] != 0 or row_offsets[n_units] != n_rows:
-        raise ValueError(f"row_offsets go from {row_offsets[0]} to {row_offsets[n_units]}; 0 to {n_rows} was expected")
-    for unit in range(n_units):
-        if row_offsets[unit + 1] < row_offsets[unit]:
-            raise ValueError(f"row_offsets[{unit + 1}] is smaller than the one before it")
-    if n_units == 0:
-        return
-    cdef Lanes lanes = Lanes([p] * n_channels, [0] * n_channels)
-    cdef int level = _level
+    def update_channel(self, t, channel, value):
+        """One reading of one channel.
 
-    def part(Py_ssize_t start, Py_ssize_t stop):
-        cdef double* states = lanes_allocate(lanes.n_state + lanes.n_row)
-        cdef double* rows = states + lanes.n_state
-        cdef Py_ssize_t l, i
-        if states == NULL:
-            raise MemoryError("no memory for the scratch of one thread")
+        Parameters
+        ----------
+        t : float
+            Time; any order.
+        channel : int or str
+            Its number or name.
+        value : float
+            In the channel's own units; NaN changes nothing.
+
+        Raises
+        ------
+        ScorerError
+            As `update`; also where there is no such channel.
+        """
+        cdef double time = self._time(t), number
+        cdef int status, c = self.scorer._channel_number(channel)
+        cdef const double* custom = NULL
+        cdef double[:, ::1] custom_view
+        self._free()
+        try:
+            number = value
+        except (TypeError, ValueError, OverflowError):
+            raise ScorerError(
+                f"the value of channel {self.scorer.channels[c]!r} is {value!r:.80}; a number was expected"
+            ) from None
+        if self.packed.n_custom > 0 and isfinite(time):
+            custom_view = self.scorer._custom_rows(np.array([time]))
+            custom = &custom_view[0, 0]
+            self._free()
+        status = scorer_update_channel(self.packed, self.unit, time, c, number, custom)
+        if status != SCORER_OK:
+            self.x[c] = number
+            raise self._refused(SCORER_TIME if status == SCORER_CUSTOM else status, time, self.x, c)
+
+    def _update_rows(self, const double[::1] times, const double[:, ::1] values):
+        """`update` for each row, all or none; the GIL is released."""
+        self._free()
+        custom_rows = self.scorer._custom_rows(np.asarray(times)) if times.shape[0] else None
+        self._free()
+        cdef const double[:, ::1] custom_view = custom_rows
+        cdef const double* custom = NULL if custom_rows is None else &custom_view[0, 0]
+        cdef Py_ssize_t i = 0, n = times.shape[0], n_bytes = (UNIT_STATE + self.packed.blocks.n_state) * sizeof(double)
+        cdef int status = SCORER_OK
+        cdef double* before = blocks_allocate(UNIT_STATE + self.packed.blocks.n_state)
+        if before == NULL:
+            raise MemoryError("no memory for a copy of the unit's state")
+        self.busy = True
         with nogil:
-            for l in range(start, stop):
-                memset(states, 0, lanes.n_state * sizeof(double))
-                for i in range(row_offsets[l], row_offsets[l + 1]):
-                    spread_row(&lanes.lanes, p, n_channels, &design[i, 0], &values[i, 0], rows)
-                    lanes_rotate(level, &lanes.lanes, rows, states)
-                scatter_state(
-                    &lanes.lanes, p, n_channels, states,
-                    &R_out[l, 0, 0, 0], &w_out[l, 0, 0], &rss_out[l, 0], &n_out[l, 0],
+            memcpy(before, self.unit, n_bytes)
+            for i in range(n):
+                status = scorer_update(
+                    self.packed, self.unit, times[i], &values[i, 0],
+                    NULL if custom == NULL else custom + i * self.packed.n_custom,
                 )
-            free(states)
+                if status != SCORER_OK:
+                    memcpy(self.unit, before, n_bytes)
+                    break
+            free(before)
+        self.busy = False
+        if status != SCORER_OK:
+            error = self._refused(status, times[i], &values[i, 0], scorer_blame(self.packed, self.unit))
+            raise ScorerError(f"row {i}: {error}")
 
-    _in_threads(part, n_units, n_threads)
+    def mode_probabilities(self, out=None):
+        """Probability of each failure mode given all readings so far, model.md (3); the weights before the first.
+
+        Parameters
+        ----------
+        out : writable float64 array of shape (K,), optional
+            Filled and returned; without it a new array is made.
+
+        Returns
+        -------
+        ndarray of shape (K,)
+
+        Raises
+        ------
+        ScorerError
+            `out` has the wrong shape or type.
+        """
+        cdef Py_buffer view
+        cdef double* results = self.unit + self.packed.work + self.packed.n_modes
+        cdef int k, status
+        if self.busy:
+            self._free()
+        if out is None:
+            out = np.empty(self.packed.n_modes)
+        try:
+            PyObject_GetBuffer(out, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT | PyBUF_WRITABLE)
+        except (TypeError, ValueError, BufferError) as error:
+            raise ScorerError(
+                f"out cannot be written ({error}); a writable float64 array of shape ({self.packed.n_modes},) was "
+                "expected"
+            ) from None
+        try:
+            if view.ndim != 1 or view.shape[0] != self.packed.n_modes or (
+                view.format[0] != c'd' or view.format[1] != 0
+            ):
+                raise ScorerError(
+                    f"out has shape {tuple([view.shape[k] for k in range(view.ndim)])} and format "
+                    f"{bytes(view.format).decode()!r}; shape ({self.packed.n_modes},) of float64 ('d') was expected"
+                )
+            status = scorer_probabilities(self.packed, self.unit, results)
+            if status == SCORER_OK:
+                for k in range(self.packed.n_modes):
+                    (<double*>(<char*>view.buf + k * view.strides[0]))[0] = results[k]
+        finally:
+            PyBuffer_Release(&view)
+        if status != SCORER_OK:
+            raise self._refused(status, 0.0, self.x, 0)
+        return out
+
+    def _log_densities(self):
+        """(11) in the channels' own units: (K,) log P(x | k), and (K,) misfits."""
+        cdef double common
+        cdef double[::1] density = np.empty(self.packed.n_modes), misfit = np.empty(self.packed.n_modes)
+        cdef int k, c
+        self._free()
+        if scorer_log_densities(self.packed, self.unit, &density[0], &misfit[0], &common):
+            raise self._refused(SCORER_NOT_FINITE, 0.0, self.x, 0)
+        for c in range(self.packed.n_channels):
+            common -= self._weight(c) * self.packed.log_scales[c]
+        for k in range(self.packed.n_modes):
+            density[k] += common
+        return np.asarray(density), np.asarray(misfit)
+
+    cdef double* _state_of(self, int c) noexcept:
+        """Its lane's first number; the others are LANES apart."""
+        cdef int lane = self.packed.blocks.lane_of_channel[c]
+        return self.unit + UNIT_STATE + self.packed.blocks.state_offsets[lane // LANES] + lane % LANES
+
+    cdef int _size_of(self, int c) noexcept:
+        return self.packed.blocks.sizes[self.packed.blocks.lane_of_channel[c] // LANES]
+
+    cdef double _weight(self, int c) noexcept:
+        """n_lc; with forgetting the sum of the weights."""
+        cdef int p = self._size_of(c)
+        return self._state_of(c)[LANES * (p * (p + 1) // 2 + p + 2)]
+
+    def _channel_weights(self):
+        """n_lc of every channel, (C,); with forgetting the sum of the weights."""
+        return np.array([self._weight(c) for c in range(self.packed.n_channels)])
+
+    def _channel_statistics(self, int c):
+        """R (p, p), w (p,), rss of one channel; (9), internal coordinates."""
+        cdef int p = self._size_of(c), i, j, position = 0, T = p * (p + 1) // 2
+        cdef const double* state = self._state_of(c)
+        cdef double[:, ::1] R = np.zeros((p, p))
+        cdef double[::1] w = np.empty(p)
+        self._free()
+        for i in range(p):
+            for j in range(i, p):
+                R[i, j] = state[LANES * position]
+                position += 1
+            w[i] = state[LANES * (T + i)]
+        return np.asarray(R), np.asarray(w), state[LANES * (T + p)] + state[LANES * (T + p + 1)]
+
+    @property
+    def n_observations(self):
+        """Number of values received, missing ones not counted."""
+        return int(self.unit[UNIT_OBSERVATIONS])
+
+    @property
+    def last_time(self):
+        """The latest time of a reading; NaN before the first."""
+        return self.unit[UNIT_LAST_TIME] if self.unit[UNIT_OBSERVATIONS] > 0 else NAN
+
+    def reset(self):
+        """Forget every reading."""
+        self._free()
+        scorer_init(self.packed, self.unit)
+
+    def _get_state(self):
+        """The numbers that make up the state, (n,) float64."""
+        cdef double[::1] numbers = np.empty(UNIT_STATE + self.packed.blocks.n_state)
+        self._free()
+        memcpy(&numbers[0], self.unit, numbers.shape[0] * sizeof(double))
+        return np.asarray(numbers)
+
+    def _set_state(self, const double[::1] numbers):
+        """The inverse of `_get_state`."""
+        self._free()
+        if numbers.shape[0] != UNIT_STATE + self.packed.blocks.n_state:
+            raise ScorerError(f"a state has {UNIT_STATE + self.packed.blocks.n_state} numbers; {numbers.shape[0]} found")
+        memcpy(self.unit, &numbers[0], numbers.shape[0] * sizeof(double))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -110,7 +111,7 @@ def best_of_starts(
     try:
         for number, (n_passes, kept) in enumerate(rounds):
             stage = "full run" if number == len(rounds) - 1 else f"round {number + 1}"
-            results = _in_order(lambda index, n=n_passes: advance(index, n), alive, width)
+            results = _in_order(partial(advance, n_passes=n_passes), alive, width)
             for done, (index, record) in enumerate(zip(list(alive), results, strict=True), start=1):
                 records[index] = record
                 if progress is not None:

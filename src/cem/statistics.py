@@ -291,7 +291,8 @@ def _rough_centres(panel: Panel, basis: Basis, channels: list[int]) -> FloatArra
     design, sample = basis(panel.times[rows]), panel.values[rows][:, channels]
     scales = np.fmax(np.nanmax(np.abs(sample), axis=0, initial=0.0), np.finfo(float).tiny)
     if not np.isnan(sample).any():
-        return np.ascontiguousarray((np.linalg.lstsq(design, sample / scales, rcond=1e-10)[0] * scales).T)
+        together: FloatArray = np.linalg.lstsq(design, sample / scales, rcond=1e-10)[0]
+        return np.ascontiguousarray((together * scales).T)
     centres = np.zeros((len(channels), basis.size))
     for i, channel in enumerate(channels):
         readings, channel_design = sample[:, i], design

@@ -1,73 +1,83 @@
 /* Four channels side by side: the streaming kernels of model.md (9)-(11), once per instruction level.
  *
- * Included by _scorer_kernels.h with LEVEL(name), WIDTH (doubles in a register: 2 or 4), V, U (vectors of doubles and
- * of 64-bit integers), V_SQRT, V_MADD(a, b, c) = c + ab, V_NMADD(a, b, c) = c - ab and TARGET defined. There is no
+ * Included by _blocks_kernels.h with LEVEL(name), WIDTH (doubles in a register: 2 or 4), V, U (vectors of doubles and
+ * of 64-bit integers), V_SQRT, V_MAX, V_MADD(a, b, c) = c + ab,
+ * V_NMADD(a, b, c) = c - ab and TARGET defined. There is no
  * include guard on purpose.
  *
  * A block is four channels whose bases have the same size p. Every quantity of a block is an array (..., LANES) of
  * doubles, lane = channel, aligned to 32 bytes; a level whose registers hold fewer lanes walks over them in strips.
- * Triangles are packed: R and S row by row from the diagonal on (UPPER), Lambda row by row up to it (LOWER).
+ * Upper triangles are packed row by row from the diagonal on (UPPER).
  */
 
 #define AT(array, i) (*(V *)((array) + LANES * (i)))
 #define CAT(array, i) (*(const V *)((array) + LANES * (i)))
 #define UPPER(i, j) ((i) * p - (i) * ((i) - 1) / 2 + (j) - (i))
-#define LOWER(i, j) ((i) * ((i) + 1) / 2 + (j))
 #define BITS(x) ((U)(x))
-#define SELECT(mask, a, b) ((V)(((U)(mask) & BITS(a)) | (~(U)(mask) & BITS(b))))
 
-/* phi and x of one reading in internal coordinates: phi~ = S^-T phi, x~ = (x - phi'b) / s; missing ones become rows
- * of zeros, which rotate nothing. Returns whether a number is too large to be squared (or not finite). */
+/* One reading in internal coordinates: phi~ = S^-T phi, x~ = (x - phi'b) / s; missing ones become rows of zeros, which
+ * rotate nothing. Returns whether a number is too large to be squared (or not finite). */
 static inline ALWAYS_INLINE TARGET int LEVEL(prepare_block)(
     const int p,
+    const int one_basis,       /* whether the four channels have the same basis */
     const double *coordinates, /* (p + T + 1, LANES)  b, S with the reciprocals of its diagonal, 1/s; T = p(p+1)/2 */
-    double *row                /* (p + 2, LANES)  in: phi, x, -; out: phi~, x~, 1 where observed and 0 where not */
+    const int *phi_of_lane,    /* (LANES,)  where the basis of the lane's channel begins in phi */
+    const int *x_of_lane,      /* (LANES,)  where its reading is in x; padding: one that is NaN */
+    const double *phi,         /* the different bases at the time of the reading */
+    const double *x,           /* NaN = missing */
+    double *row_out,           /* (p + 2, LANES)  phi~, x~, 1 where observed and 0 where not */
+    U *n_observed              /* (WIDTH,)  one is taken off for every value that is there */
 ) {
     U bad = {0};
-    const V one = (V){0} + 1.0, large = (V){0} + LARGEST;
+    const V zero = {0}, one = zero + 1.0, large = zero + LARGEST * LARGEST;
     for (int strip = 0; strip < LANES; strip += WIDTH) {
         const double *b = coordinates + strip, *S = b + LANES * p, *reciprocal_scale = S + LANES * (p * (p + 1) / 2);
-        double *phi = row + strip;
-        const V x = AT(phi, p);
-        V centred = x;
-        UNROLL for (int i = 0; i < p; i++) centred = V_NMADD(AT(phi, i), CAT(b, i), centred);
-        centred *= CAT(reciprocal_scale, 0);
-        const U observed = (U)(x == x);
+        double *row = row_out + strip;
+        V reading = zero, size = zero;
+        UNROLL for (int lane = 0; lane < WIDTH; lane++) reading[lane] = x[x_of_lane[strip + lane]];
+        V centred = reading;
         UNROLL for (int i = 0; i < p; i++) {
-            V value = AT(phi, i);
-            UNROLL for (int j = 0; j < i; j++) value = V_NMADD(CAT(S, UPPER(j, i)), AT(phi, j), value);
+            V value = zero;
+            if (one_basis) value = zero + phi[phi_of_lane[0] + i];
+            else UNROLL for (int lane = 0; lane < WIDTH; lane++) value[lane] = phi[phi_of_lane[strip + lane] + i];
+            centred = V_NMADD(value, CAT(b, i), centred);
+            UNROLL for (int j = 0; j < i; j++) value = V_NMADD(CAT(S, UPPER(j, i)), AT(row, j), value);
             value *= CAT(S, UPPER(i, i));
-            bad |= observed & ~((U)(value <= large) & (U)(value >= -large));
-            AT(phi, i) = value;
+            size = V_MADD(value, value, size);
+            AT(row, i) = value;
         }
-        UNROLL for (int i = 0; i < p; i++) AT(phi, i) = (V)(BITS(AT(phi, i)) & observed);
-        bad |= observed & ~((U)(centred <= large) & (U)(centred >= -large));
-        AT(phi, p) = (V)(BITS(centred) & observed);
-        AT(phi, p + 1) = (V)(BITS(one) & observed);
+        centred *= CAT(reciprocal_scale, 0);
+        size = V_MADD(centred, centred, size);
+        const U observed = (U)(reading == reading);
+        bad |= observed & ~(U)(size <= large);
+        *n_observed += observed;
+        UNROLL for (int i = 0; i < p; i++) AT(row, i) = (V)(BITS(AT(row, i)) & observed);
+        AT(row, p) = (V)(BITS(centred) & observed);
+        AT(row, p + 1) = (V)(BITS(one) & observed);
     }
     unsigned long long any = 0;
-    for (int i = 0; i < WIDTH; i++) any |= bad[i];
+    for (int lane = 0; lane < WIDTH; lane++) any |= bad[lane];
     return any != 0;
 }
 
 /* One row more: p Givens rotations per lane; (9). The sum of squares carries its rounding error along. */
 static inline ALWAYS_INLINE TARGET void LEVEL(rotate_block)(
     const int p,
-    const double *row, /* (p + 2, LANES)  phi~, x~, weight; changed */
-    double *state      /* (T + p + 3, LANES)  R, w, rss, its correction, n */
+    double *row,  /* (p + 2, LANES)  phi~, x~, weight; phi~ is destroyed */
+    double *state /* (T + p + 3, LANES)  R, w, rss, its correction, n */
 ) {
-    const V zero = {0}, one = zero + 1.0;
+    const V zero = {0}, one = zero + 1.0, tiny = zero + 1e-300;
     for (int strip = 0; strip < LANES; strip += WIDTH) {
         double *R = state + strip, *w = R + LANES * (p * (p + 1) / 2), *rest = w + LANES * p;
-        double *phi = (double *)row + strip;
+        double *phi = row + strip;
         V x = CAT(phi, p);
         UNROLL for (int i = 0; i < p; i++) {
             const V diagonal = AT(R, UPPER(i, i)), entry = AT(phi, i);
-            const V squared = V_MADD(entry, entry, diagonal * diagonal);
-            const U nothing = (U)(squared == zero);
-            const V length = V_SQRT(squared);
-            const V reciprocal = one / SELECT(nothing, one, length);
-            const V cosine = SELECT(nothing, one, diagonal * reciprocal), sine = entry * reciprocal;
+            const V length = V_SQRT(V_MADD(entry, entry, diagonal * diagonal));
+            const V reciprocal = one / V_MAX(length, tiny);
+            /* nothing below nothing: cosine 1 (0 * reciprocal is +0, whose bits are none) and sine 0 */
+            const V cosine = (V)(BITS(diagonal * reciprocal) | ((U)(length == zero) & BITS(one)));
+            const V sine = entry * reciprocal;
             AT(R, UPPER(i, i)) = length;
             UNROLL for (int j = i + 1; j < p; j++) {
                 const V above = AT(R, UPPER(i, j)), below = AT(phi, j);
@@ -85,14 +95,15 @@ static inline ALWAYS_INLINE TARGET void LEVEL(rotate_block)(
     }
 }
 
-/* (10), (11) of one block for every mode, added to the sums over blocks. Root-free: A = L D L'. */
+/* (10), (11) of one block for every mode, added to the sums over blocks. With U U' = Sigma upper triangular in place of
+ * Lambda, B = R U / sigma is upper triangular too; d is then another rotation of (12), of the same length. A = L D L'. */
 static inline ALWAYS_INLINE TARGET void LEVEL(read_block)(
     const int p,
     const int n_modes,
-    const double *modes, /* (2 + K (T + p + 3), LANES): see the layout in _scorer_kernels.h */
+    const double *modes, /* (2 + K (T + p + 3), LANES): see the layout in _blocks_kernels.h */
     const double *state, /* (T + p + 3, LANES)  R, w, rss, its correction, n */
-    double *sums,        /* (2 + 4K, LANES)  rss/s2_0, n log 2 pi s2_0; per mode misfit - first, n (log s2 - log s2_0),
-                            mantissa and exponent of |A| */
+    double *sums,        /* (2 + 4K, LANES)  rss/s2_0, n log 2 pi s2_0; per mode the misfit less the first of these,
+                            n (log s2 - log s2_0), mantissa and exponent of |A| */
     V *scratch           /* (2p^2 + 2p,) */
 ) {
     const int T = p * (p + 1) / 2;
@@ -109,30 +120,25 @@ static inline ALWAYS_INLINE TARGET void LEVEL(read_block)(
         sum += 2 * LANES;
         for (int k = 0; k < n_modes; k++, constants += LANES * (T + p + 3), sum += 4 * LANES) {
             const double *factor = constants + 3 * LANES, *mean = factor + LANES * T;
-            V misfit = V_MADD(rss, CAT(constants, 1), AT(sum, 0));
-            AT(sum, 1) = V_MADD(n, CAT(constants, 2), AT(sum, 1));
-            UNROLL for (int i = 0; i < p; i++) { /* B = R Lambda / sigma, e = (w - R mu) / sigma */
-                V value = CAT(w, i) * CAT(constants, 0);
-                UNROLL for (int j = i; j < p; j++) value = V_NMADD(CAT(R, UPPER(i, j)), CAT(mean, j), value);
-                e[i] = value;
-                UNROLL for (int j = 0; j < p; j++) {
-                    const int first = i > j ? i : j;
-                    value = CAT(R, UPPER(i, first)) * CAT(factor, LOWER(first, j));
-                    UNROLL for (int m = first + 1; m < p; m++)
-                        value = V_MADD(CAT(R, UPPER(i, m)), CAT(factor, LOWER(m, j)), value);
-                    B[i * p + j] = value;
+            UNROLL for (int m = 0; m < p; m++) { /* row m of B and e; A = I + B'B and y = B'e grow with it */
+                V value = CAT(w, m) * CAT(constants, 0);
+                UNROLL for (int j = m; j < p; j++) value = V_NMADD(CAT(R, UPPER(m, j)), CAT(mean, j), value);
+                e[m] = value;
+                UNROLL for (int j = m; j < p; j++) {
+                    V entry = CAT(R, UPPER(m, m)) * CAT(factor, UPPER(m, j));
+                    UNROLL for (int h = m + 1; h <= j; h++)
+                        entry = V_MADD(CAT(R, UPPER(m, h)), CAT(factor, UPPER(h, j)), entry);
+                    B[m * p + j] = entry;
                 }
-            }
-            UNROLL for (int i = 0; i < p; i++) { /* A = I + B'B, y = B'e */
-                UNROLL for (int j = 0; j <= i; j++) {
-                    V value = B[i] * B[j];
-                    if (i == j) value = V_MADD(B[i], B[i], one);
-                    UNROLL for (int m = 1; m < p; m++) value = V_MADD(B[m * p + i], B[m * p + j], value);
-                    A[i * p + j] = value;
+                UNROLL for (int i = m; i < p; i++) {
+                    UNROLL for (int j = m; j <= i; j++) {
+                        const V before = m > 0 ? A[i * p + j] : one; /* at m = 0 only the diagonal uses it */
+                        if (m > 0 || i == j) A[i * p + j] = V_MADD(B[m * p + i], B[m * p + j], before);
+                        else A[i * p + j] = B[i] * B[j];
+                    }
+                    if (m > 0) y[i] = V_MADD(B[m * p + i], value, y[i]);
+                    else y[i] = B[i] * value;
                 }
-                V value = B[i] * e[0];
-                UNROLL for (int m = 1; m < p; m++) value = V_MADD(B[m * p + i], e[m], value);
-                y[i] = value;
             }
             V mantissa = AT(sum, 2);
             U exponent = BITS(AT(sum, 3));
@@ -154,16 +160,18 @@ static inline ALWAYS_INLINE TARGET void LEVEL(read_block)(
                 }
                 y[j] *= reciprocal;
             }
+            V misfit = V_MADD(rss, CAT(constants, 1), AT(sum, 0));
             UNROLL for (int i = p - 1; i >= 0; i--) { /* E d; (12) */
                 UNROLL for (int j = i + 1; j < p; j++) y[i] = V_NMADD(A[j * p + i], y[j], y[i]);
                 misfit = V_MADD(y[i], y[i], misfit);
             }
             UNROLL for (int i = 0; i < p; i++) { /* e - B E d: never |e|^2 - |u|^2 */
                 V value = e[i];
-                UNROLL for (int j = 0; j < p; j++) value = V_NMADD(B[i * p + j], y[j], value);
+                UNROLL for (int j = i; j < p; j++) value = V_NMADD(B[i * p + j], y[j], value);
                 misfit = V_MADD(value, value, misfit);
             }
             AT(sum, 0) = misfit;
+            AT(sum, 1) = V_MADD(n, CAT(constants, 2), AT(sum, 1));
             AT(sum, 2) = mantissa;
             AT(sum, 3) = (V)exponent;
         }
@@ -181,21 +189,32 @@ static inline ALWAYS_INLINE TARGET void LEVEL(read_block)(
     default: { call(p) }                       \
     }
 
-static TARGET int LEVEL(prepare)(const lanes_t *lanes, double *rows) {
+static TARGET int LEVEL(prepare)(
+    const lanes_t *lanes, int first, int stop, const double *phi, const double *x, double *rows, int *n_observed
+) {
     int bad = 0;
-    for (int block = 0; block < lanes->n_blocks; block++) {
+    U observed = {0};
+    for (int block = first; block < stop; block++) {
         const double *coordinates = lanes->coordinates + lanes->coordinate_offsets[block];
+        const int *starts = lanes->phi_of_lane + LANES * block, *places = lanes->x_of_lane + LANES * block;
         double *row = rows + lanes->row_offsets[block];
-#define CALL(size) bad |= LEVEL(prepare_block)(size, coordinates, row);
-        FOR_SIZE(lanes->sizes[block], CALL)
+        if (lanes->one_basis[block]) {
+#define CALL(size) bad |= LEVEL(prepare_block)(size, 1, coordinates, starts, places, phi, x, row, &observed);
+            FOR_SIZE(lanes->sizes[block], CALL)
 #undef CALL
+        } else {
+            bad |= LEVEL(prepare_block)(lanes->sizes[block], 0, coordinates, starts, places, phi, x, row, &observed);
+        }
     }
+    unsigned long long count = 0;
+    for (int lane = 0; lane < WIDTH; lane++) count -= observed[lane];
+    *n_observed = (int)count;
     return bad;
 }
 
-static TARGET void LEVEL(rotate)(const lanes_t *lanes, double *rows, double *states) {
-    for (int block = 0; block < lanes->n_blocks; block++) {
-        const double *row = rows + lanes->row_offsets[block];
+static TARGET void LEVEL(rotate)(const lanes_t *lanes, int first, int stop, double *rows, double *states) {
+    for (int block = first; block < stop; block++) {
+        double *row = rows + lanes->row_offsets[block];
         double *state = states + lanes->state_offsets[block];
 #define CALL(size) LEVEL(rotate_block)(size, row, state);
         FOR_SIZE(lanes->sizes[block], CALL)
@@ -227,6 +246,4 @@ static TARGET void LEVEL(read)(const lanes_t *lanes, const double *states, doubl
 #undef AT
 #undef CAT
 #undef UPPER
-#undef LOWER
 #undef BITS
-#undef SELECT

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cem import _scorer
+from cem import _blocks, _scorer
 from cem.errors import OptionError, PredictionError
 
-LEVELS = _scorer.instruction_levels()
+LEVELS = _blocks.instruction_levels()
 
 
 @pytest.fixture(autouse=True)
 def _restore_level():
-    level = _scorer.instruction_level()
+    level = _blocks.instruction_level()
     yield
-    _scorer.use_instruction_level(level)
+    _blocks.use_instruction_level(level)
 
 
 @dataclass
@@ -127,7 +127,7 @@ def evaluate(problem, **options):
     largest=st.integers(1, 7),
 )
 def test_log_densities_are_those_of_the_dense_normal_distribution(level, seed, n_units, n_channels, n_modes, largest):
-    _scorer.use_instruction_level(level)
+    _blocks.use_instruction_level(level)
     problem = make_problem(seed, n_units, n_channels, n_modes, largest)
     expected_density, expected_misfit = dense(problem)
     found_density, found_misfit = evaluate(problem)
@@ -147,7 +147,7 @@ def test_common_part_and_rest_add_up_to_the_log_density():
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_threads_do_not_change_a_bit(level):
-    _scorer.use_instruction_level(level)
+    _blocks.use_instruction_level(level)
     problem = make_problem(5, 23, 6, 3, 4)
     for serial, threaded in zip(evaluate(problem), evaluate(problem, n_threads=4), strict=True):
         np.testing.assert_array_equal(serial, threaded)
@@ -201,7 +201,7 @@ def test_posteriors_are_those_of_bayes_rule(seed, n_channels, largest):
 @given(seed=st.integers(0, 10_000), p=st.integers(1, 6), n_channels=st.integers(1, 9))
 def test_compression_keeps_every_inner_product(level, seed, p, n_channels):
     """R'R, R'w and |w|^2 + rss are those of the observed rows, for units of 0 to 3p rows with missing cells."""
-    _scorer.use_instruction_level(level)
+    _blocks.use_instruction_level(level)
     rng = np.random.default_rng(seed)
     lengths = rng.integers(0, 3 * p + 1, 4)
     row_offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -269,4 +269,4 @@ def test_a_log_density_that_is_not_finite_is_an_error_and_not_a_nan():
 
 def test_an_unknown_instruction_level_is_refused():
     with pytest.raises(OptionError, match="'avx9'"):
-        _scorer.use_instruction_level("avx9")
+        _blocks.use_instruction_level("avx9")

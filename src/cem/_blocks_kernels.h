@@ -6,12 +6,13 @@
  * Layout of the constants of one block, (..., LANES) doubles, T = p(p+1)/2; padding lanes hold zeros throughout:
  *     coordinates   b (p), S (T; the diagonal as reciprocals), 1/s
  *     modes         1/s2_0, log 2 pi s2_0 of the first mode, then per mode
- *                   1/sigma, 1/s2 - 1/s2_0, log s2 - log s2_0, Lambda / sigma (T), mu / sigma (p)
+ *                   1/sigma, 1/s2 - 1/s2_0, log s2 - log s2_0, U / sigma (T), mu / sigma (p)
+ *                   with U upper triangular, U U' = Lambda Lambda'
  * What the modes have in common is summed apart from what tells them apart, so that a million readings, whose
  * log-density is of the order of 1e7, leave the log-odds exact to 1e-12 and not to 1e-9.
  */
-#ifndef CEM_SCORER_KERNELS_H
-#define CEM_SCORER_KERNELS_H
+#ifndef CEM_BLOCKS_KERNELS_H
+#define CEM_BLOCKS_KERNELS_H
 
 #include <math.h>
 #include <stddef.h>
@@ -37,6 +38,8 @@ typedef struct {
     const int *sizes;                    /* (n_blocks,)  p of the block */
     const ptrdiff_t *coordinate_offsets; /* (n_blocks,)  where the block starts in each array, in doubles */
     const ptrdiff_t *mode_offsets, *row_offsets, *state_offsets;
+    const int *phi_of_lane, *x_of_lane;  /* (n_blocks, LANES) */
+    const int *one_basis;                /* (n_blocks,)  whether the lanes have the same basis */
     const double *coordinates, *modes;
 } lanes_t;
 
@@ -53,21 +56,33 @@ static inline ALWAYS_INLINE v2 sqrt_v2(v2 x) {
 #endif
 }
 
+static inline ALWAYS_INLINE v2 max_v2(v2 x, v2 y) {
+#if defined(__SSE2__)
+    return (v2)_mm_max_pd((__m128d)x, (__m128d)y);
+#elif defined(__aarch64__)
+    return (v2)vmaxq_f64((float64x2_t)x, (float64x2_t)y);
+#else
+    return (v2){fmax(x[0], y[0]), fmax(x[1], y[1])};
+#endif
+}
+
 #define LEVEL(name) name##_baseline
 #define WIDTH 2
 #define V v2
 #define U u2
 #define TARGET
 #define V_SQRT(x) sqrt_v2(x)
+#define V_MAX(x, y) max_v2(x, y)
 #define V_MADD(a, b, c) ((c) + (a) * (b))
 #define V_NMADD(a, b, c) ((c) - (a) * (b))
-#include "_scorer_lanes.h"
+#include "_blocks_level.h"
 #undef LEVEL
 #undef WIDTH
 #undef V
 #undef U
 #undef TARGET
 #undef V_SQRT
+#undef V_MAX
 #undef V_MADD
 #undef V_NMADD
 
@@ -81,15 +96,17 @@ typedef unsigned long long u4 __attribute__((vector_size(32), may_alias));
 #define U u4
 #define TARGET __attribute__((target("avx2,fma")))
 #define V_SQRT(x) ((v4)_mm256_sqrt_pd((__m256d)(x)))
+#define V_MAX(x, y) ((v4)_mm256_max_pd((__m256d)(x), (__m256d)(y)))
 #define V_MADD(a, b, c) ((v4)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
 #define V_NMADD(a, b, c) ((v4)_mm256_fnmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
-#include "_scorer_lanes.h"
+#include "_blocks_level.h"
 #undef LEVEL
 #undef WIDTH
 #undef V
 #undef U
 #undef TARGET
 #undef V_SQRT
+#undef V_MAX
 #undef V_MADD
 #undef V_NMADD
 #endif
@@ -110,14 +127,20 @@ static int lanes_best_level(void) {
 #define DISPATCH(level, call_avx2, call_baseline) (call_baseline)
 #endif
 
-/* One reading in internal coordinates; nonzero where a number is too large (nothing but `rows` has changed). */
-static inline int lanes_prepare(int level, const lanes_t *lanes, double *rows) {
-    return DISPATCH(level, prepare_avx2(lanes, rows), prepare_baseline(lanes, rows));
+/* One reading in internal coordinates, blocks first .. stop - 1, into rows; nonzero where a number is too large. */
+static inline int lanes_prepare(
+    int level, const lanes_t *lanes, int first, int stop, const double *phi, const double *x, double *rows,
+    int *n_observed
+) {
+    return DISPATCH(
+        level, prepare_avx2(lanes, first, stop, phi, x, rows, n_observed),
+        prepare_baseline(lanes, first, stop, phi, x, rows, n_observed)
+    );
 }
 
 /* The prepared reading enters the state; (9). */
-static inline void lanes_rotate(int level, const lanes_t *lanes, double *rows, double *states) {
-    DISPATCH(level, rotate_avx2(lanes, rows, states), rotate_baseline(lanes, rows, states));
+static inline void lanes_rotate(int level, const lanes_t *lanes, int first, int stop, double *rows, double *states) {
+    DISPATCH(level, rotate_avx2(lanes, first, stop, rows, states), rotate_baseline(lanes, first, stop, rows, states));
 }
 
 /* (10), (11): sums over channels, (2 + 4K, LANES); scratch (2p^2 + 2p, LANES) for the largest p. */
