@@ -315,7 +315,8 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
 
     _check_writable(options.output)
     panel = _read_for_fit(options)
-    basis = {None: Polynomial(2)} | dict(options.basis or [])
+    basis: dict[str | None, Basis] = {None: Polynomial(2)}
+    basis.update(options.basis or [])
     em = FailureModeEM(
         options.modes,
         basis=basis if len(basis) > 1 else basis[None],
