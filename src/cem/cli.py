@@ -441,7 +441,7 @@ def _description(model: FailureModeModel) -> dict[str, Any]:
 
 
 def _show_model(terminal: Terminal, model: FailureModeModel) -> None:
-    terminal.say(str(model.summary()))
+    terminal.document(str(model.summary()))
 
 
 if __name__ == "__main__":
