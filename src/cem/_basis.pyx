@@ -1,3 +1,4 @@
+# cython: autotestdict=False
 """Driver of the kernels in _basis.pxd: checks shapes once, then fills whole design matrices without the GIL."""
 
 from cem._basis cimport (

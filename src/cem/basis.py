@@ -63,9 +63,6 @@ class Polynomial(Basis):
     def size(self) -> int:
         return self.degree + 1
 
-    def _learn(self, times: FloatArray, domain: tuple[float, float]) -> tuple[float, ...]:
-        return ()
-
     def _kernel_numbers(self, domain: tuple[float, float], learned: tuple[float, ...]) -> list[float]:
         centre, half = half_interval(domain)
         recursion = [((2 * j + 1) / (j + 1), j / (j + 1)) for j in range(1, self.degree)]
@@ -178,9 +175,6 @@ class Fourier(Basis):
     def size(self) -> int:
         return 2 * self.n_harmonics + 1
 
-    def _learn(self, times: FloatArray, domain: tuple[float, float]) -> tuple[float, ...]:
-        return ()
-
     def _kernel_numbers(self, domain: tuple[float, float], learned: tuple[float, ...]) -> list[float]:
         if self.period is None:
             return [domain[0], math.pi / half_interval(domain)[1]]
@@ -246,6 +240,10 @@ class Exponential(Basis):
         self._require_bound()
         return self._learned
 
+    @property
+    def _n_learned(self) -> int:
+        return len(self.time_constants)
+
     def _learn(self, times: FloatArray, domain: tuple[float, float]) -> tuple[float, ...]:
         low, high = domain
         largest = [high if constant > 0.0 else low for constant in self.time_constants]
@@ -257,8 +255,8 @@ class Exponential(Basis):
         return tuple(largest)
 
     def _kernel_numbers(self, domain: tuple[float, float], learned: tuple[float, ...]) -> list[float]:
-        if len(learned) != len(self.time_constants):
-            raise BasisError(f"{self._title()}: {len(learned)} references for {len(self.time_constants)} exponentials")
+        if self.reference is not None and set(learned) != {self.reference}:
+            raise BasisError(f"{self._title()}: saved with another reference, {learned}; the file was altered")
         numbers = []
         for constant, reference in zip(self.time_constants, learned, strict=True):
             end = domain[1] if constant > 0.0 else domain[0]
@@ -291,9 +289,6 @@ class Constant(Basis):
     @property
     def size(self) -> int:
         return 1
-
-    def _learn(self, times: FloatArray, domain: tuple[float, float]) -> tuple[float, ...]:
-        return ()
 
     def _kernel_numbers(self, domain: tuple[float, float], learned: tuple[float, ...]) -> list[float]:
         return [1.0]

@@ -112,9 +112,14 @@ class Basis(ABC):
     def size(self) -> int:
         """p, the number of basis functions."""
 
-    @abstractmethod
+    @property
+    def _n_learned(self) -> int:
+        """How many numbers `_learn` gives."""
+        return 0
+
     def _learn(self, times: FloatArray, domain: tuple[float, float]) -> tuple[float, ...]:
-        """What the times teach beyond the domain (knots, references); () if nothing."""
+        """What the times teach beyond the domain: knots, references; nothing for most families."""
+        return ()
 
     @abstractmethod
     def _kernel_numbers(self, domain: tuple[float, float], learned: tuple[float, ...]) -> list[float]:
@@ -183,6 +188,11 @@ class Basis(ABC):
         return self._with(domain, self._learn(pooled, domain))
 
     def _with(self, domain: tuple[float, float], learned: tuple[float, ...]) -> Self:
+        if len(learned) != self._n_learned:
+            raise BasisError(
+                f"{self._title()}: learned {shortened(learned)}; {self._n_learned} numbers were expected, "
+                "those that bind(times) gives"
+            )
         numbers = np.array(self._kernel_numbers(domain, learned), dtype=np.float64)
         if not np.isfinite(numbers).all():
             raise BasisError(
@@ -265,8 +275,8 @@ class Basis(ABC):
             row, column = np.argwhere(~finite)[0]
             low, high = self._domain if self._domain is not None else (times.min(), times.max())
             raise BasisError(
-                f"{self._title()}: the {what} of function {column} at time {times[row]:g} is {rows[row, column]}; "
-                f"its domain is [{low:g}, {high:g}], evaluate it nearer to that"
+                f"{self._title()}: the {what} of function {column} at time {times[row]:.12g} is {rows[row, column]}; "
+                f"its domain is [{low:.12g}, {high:.12g}], evaluate it nearer to that"
             )
 
     # Value semantics, files

@@ -81,11 +81,14 @@ class BSpline(Basis):
         self._require_bound()
         return self._learned
 
+    @property
+    def _n_learned(self) -> int:
+        return self.size - self.degree - 1
+
     def _learn(self, times: FloatArray, domain: tuple[float, float]) -> tuple[float, ...]:
         if self.knots is not None:
             return self.knots
-        n_interior = self.size - self.degree - 1
-        shares = np.arange(1, n_interior + 1) / (n_interior + 1)
+        shares = np.arange(1, self._n_learned + 1) / (self._n_learned + 1)
         if domain[0] == domain[1]:
             low, high = self._ends(domain)
             return tuple((low + shares * (high - low)).tolist())
@@ -100,9 +103,11 @@ class BSpline(Basis):
         return domain if domain[0] < domain[1] else (centre - half, centre + half)
 
     def _kernel_numbers(self, domain: tuple[float, float], learned: tuple[float, ...]) -> list[float]:
+        if self.knots is not None and learned != self.knots:
+            raise BasisError(f"{self._title()}: saved with other knots, {shortened(learned)}; the file was altered")
         low, high = self._ends(domain)
         breaks = [low, *learned, high]
-        if len(learned) != self.size - self.degree - 1 or any(after <= before for before, after in pairwise(breaks)):
+        if any(after <= before for before, after in pairwise(breaks)):
             raise BasisError(
                 f"{self._title()}: knots {shortened(learned)} do not increase strictly within the times it is bound "
                 f"to, [{domain[0]:g}, {domain[1]:g}]; choose knots inside the data, or fewer of them"

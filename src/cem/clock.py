@@ -16,7 +16,7 @@ __all__ = ["FAILURE", "FIRST_READING", "ZERO", "count_from", "instants", "is_mis
 
 ZERO, FIRST_READING, FAILURE = "zero", "first reading", "failure"
 
-_TICKS = {
+_TICKS: dict[str, np.timedelta64] = {
     "ns": np.timedelta64(1, "ns"),
     "us": np.timedelta64(1, "us"),
     "ms": np.timedelta64(1, "ms"),
@@ -99,9 +99,8 @@ def _from_objects(items: list[Any], what: str) -> np.ndarray:
         kind, numpy_kind = "duration", "timedelta64"
     else:
         kind, numpy_kind = "number", ""
-    resolution = (
-        "ns" if any(hasattr(item, "nanosecond") or hasattr(item, "nanoseconds") for item in items[:1]) else "us"
-    )
+    of_pandas = hasattr(first, "nanosecond") or hasattr(first, "nanoseconds")
+    resolution = "ns" if of_pandas else "us"
     try:
         if not numpy_kind:
             return np.array([np.nan if gone else float(x) for x, gone in zip(items, missing, strict=True)])
@@ -225,15 +224,9 @@ def count_from(
             raise OptionError(f"origin={origin!r} is a timestamp, but the times are durations: give 'zero'")
         start = origin if kind == "M" else 0.0
 
-    per_unit = isinstance(start, np.ndarray)
-    if kind == "f":
-        if not per_unit and start == 0.0:
-            return raw, failures, time_unit, origin
-        return (
-            (raw - np.repeat(start, np.diff(offsets)) if per_unit else raw - start),
-            failures - start,
-            time_unit,
-            origin,
-        )
-    elapsed = np.repeat(start, np.diff(offsets)) if per_unit else start
-    return (raw - elapsed) / tick, (failures - start) / tick, time_unit, origin
+    if kind == "f" and not isinstance(start, np.ndarray) and start == 0.0:
+        return raw, failures, time_unit, origin
+    elapsed = raw - (np.repeat(start, np.diff(offsets)) if isinstance(start, np.ndarray) else start)
+    if tick is None:
+        return elapsed, failures - start, time_unit, origin
+    return elapsed / tick, (failures - start) / tick, time_unit, origin

@@ -49,6 +49,10 @@ class Custom(Basis):
         self._require_bound()
         return int(self._learned[0])
 
+    @property
+    def _n_learned(self) -> int:
+        return 1
+
     def _learn(self, times: FloatArray, domain: tuple[float, float]) -> tuple[float, ...]:
         ends = np.array(domain)
         rows = self._evaluated(ends, None)
@@ -63,7 +67,7 @@ class Custom(Basis):
         return (float(rows.shape[1]),)
 
     def _kernel_numbers(self, domain: tuple[float, float], learned: tuple[float, ...]) -> list[float]:
-        size = learned[0] if len(learned) == 1 else 0.0
+        size = learned[0]
         if not 1 <= size <= MAX_SIZE or size != int(size) or self._given_size not in (None, int(size)):
             raise BasisError(f"{self._title()}: learned {shortened(learned)}; its size was expected")
         return []

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.acceleration import Anderson, Coordinatisation
+from cem.errors import FitError
 from cem.expectation import Expectation, ExpectedStatistics
 from cem.maximisation import Constraints, maximisation
 from cem.parameters import Parameters
@@ -18,6 +20,9 @@ FloatArray = NDArray[np.float64]
 
 # Below this multiple of (observations + |ℓ|) a gain is rounding, not ascent.
 _ROUNDING = 1e-13
+# Plain passes before the first extrapolation, and those from which convergence is judged.
+_PLAIN_FIRST = 5
+_PLAIN_TO_JUDGE = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +89,13 @@ def start_em(expectation: Expectation, parameters: Parameters) -> EMRun:
 
 
 def continue_em(
-    run: EMRun, expectation: Expectation, constraints: Constraints, *, n_passes: int, tolerance: float
+    run: EMRun,
+    expectation: Expectation,
+    constraints: Constraints,
+    *,
+    n_passes: int,
+    tolerance: float,
+    accelerate: bool = False,
 ) -> EMRun:
     """Up to `n_passes` further passes.
 
@@ -97,9 +108,11 @@ def continue_em(
     constraints : Constraints
         Of the M step.
     n_passes : int
-        Limit on the passes of this call.
+        Limit on the passes (E steps) of this call.
     tolerance : float
-        Converged when the remaining gain of ℓ, in nats, is below it.
+        Converged when the remaining gain of ℓ over plain passes, in nats, is below it.
+    accelerate : bool
+        Extrapolate the passes where that does not lower ℓ.
 
     Returns
     -------
@@ -110,12 +123,46 @@ def continue_em(
     log_likelihoods, converged, status = list(run.log_likelihoods), run.converged, run.status
     lost_mode = run.lost_mode
     rounding = _ROUNDING * (expectation.statistics.n_observations + abs(run.log_likelihood))
-    for _ in range(n_passes):
-        if converged or lost_mode is not None:
-            break
-        parameters, status = maximisation(expected, parameters, constraints)  # (15), (15')
-        expected, responsibilities = expectation(parameters)  # (10)-(14)
+    tolerance = max(tolerance, rounding)
+    anderson = Anderson(Coordinatisation(constraints, parameters.sizes)) if accelerate else None
+    plain_passes = n_passes if anderson is None else _PLAIN_FIRST
+    left = n_passes
+    while left > 0 and not converged and lost_mode is None:
+        mapped, status = maximisation(expected, parameters, constraints)  # (15), (15')
+        evaluated = None
+        if anderson is not None:
+            proposal = anderson.extrapolated(parameters, mapped)
+            if proposal is not None and plain_passes == 0 and left > 1:
+                evaluated = _not_lower(expectation, proposal, expected.log_likelihood)
+                left -= 1
+                if evaluated is not None:
+                    anderson.accept()
+                    mapped = proposal
+                else:
+                    anderson.reject()
+        if evaluated is None:
+            evaluated = expectation(mapped)  # (10)-(14)
+            left -= 1
+        parameters, (expected, responsibilities) = mapped, evaluated
         log_likelihoods.append(expected.log_likelihood)
-        converged = remaining_gain(log_likelihoods) < max(tolerance, rounding)
         lost_mode = next(iter(np.flatnonzero(expected.mode_counts < 1.0).tolist()), None)
+        # Aitken's extrapolation speaks of plain passes alone: where ℓ hardly rises, do a few of them and ask it.
+        if anderson is None:
+            converged = remaining_gain(log_likelihoods) < tolerance
+        elif plain_passes > 0:
+            plain_passes -= 1
+            converged = plain_passes == 0 and remaining_gain(log_likelihoods) < tolerance
+        elif log_likelihoods[-1] - log_likelihoods[-2] < tolerance:
+            plain_passes = _PLAIN_TO_JUDGE
     return EMRun(parameters, expected, responsibilities, tuple(log_likelihoods), converged, lost_mode, status)
+
+
+def _not_lower(
+    expectation: Expectation, proposal: Parameters, log_likelihood: float
+) -> tuple[ExpectedStatistics, FloatArray] | None:
+    """The E step at a proposal; None where it cannot be evaluated or ℓ is lower there."""
+    try:
+        expected, responsibilities = expectation(proposal)
+    except FitError:
+        return None
+    return (expected, responsibilities) if expected.log_likelihood >= log_likelihood else None

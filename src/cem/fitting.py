@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem import _core
+from cem.acceleration import feasible
 from cem.basis import Basis, resolve_bases
 from cem.em import EMRun
 from cem.errors import (
@@ -146,14 +147,21 @@ def fit_mixture(
     statistics = SufficientStatistics.from_panel(panel, bases, known_modes=known_modes)
     expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
     steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
-    one_mode, constraints = _constraints(expectation, panel.channels, steps, options)
+    unlabelled = expectation
+    if len(labels):
+        unlabelled = Expectation(
+            statistics.with_known_modes(np.full_like(known_modes, -1)), kernel=options.kernel, n_jobs=options.n_jobs
+        )
+    one_mode, constraints = _constraints(unlabelled, panel.channels, steps, options)
     tolerance = options.tol * statistics.n_observations
     records, interrupted = best_of_starts(
         _starts(expectation, one_mode.parameters, constraints, options, init),
         expectation,
         constraints,
+        n_modes=options.n_modes,
         max_iter=options.max_iter,
         tolerance=tolerance,
+        accelerate=options.accelerate == "auto",
         n_jobs=options.n_jobs,
         progress=progress,
     )
@@ -280,14 +288,14 @@ def _given_parameters(
     if isinstance(init, FailureModeModel):
         order = [init.channels.index(name) for name in statistics.channels]
         parameters = _in_coordinates(init.user_parameters(), init.internal_parameters.layout, order, statistics)
-        return _feasible(parameters, constraints)
+        return feasible(parameters, constraints)
     if isinstance(init, Parameters):
         if init.sizes != statistics.sizes or init.n_modes != n_modes:
             raise OptionError(
                 f"init: parameters of {init.n_modes} modes with bases of sizes {init.sizes}; "
                 f"{n_modes} modes and sizes {statistics.sizes} were expected"
             )
-        return _feasible(_in_coordinates(init, init.layout, range(init.n_channels), statistics), constraints)
+        return feasible(_in_coordinates(init, init.layout, range(init.n_channels), statistics), constraints)
     responsibilities = np.asarray(init, dtype=np.float64)
     expected = (statistics.n_units, n_modes)
     if responsibilities.shape != expected:
@@ -319,30 +327,6 @@ def _in_coordinates(
         new.matrix(factors, c)[:] = coordinates.internal_covariance_factor(layout.matrix(parameters.factors, old), c)
         noise[:, c] = parameters.noise_variances[:, old] / coordinates.scales[c] ** 2
     return Parameters(parameters.weights, means, factors, noise, new.sizes)
-
-
-def _feasible(parameters: Parameters, constraints: Constraints) -> Parameters:
-    """The nearest parameters that satisfy the floors and the structure, so that ℓ cannot fall in the first pass."""
-    layout = parameters.layout
-    factors = np.array(parameters.factors)
-    for c, p in enumerate(layout.sizes):
-        floor = constraints.covariance_floors[c]
-        block = layout.matrix(factors, c)
-        covariances = block @ np.swapaxes(block, -1, -2)
-        if constraints.covariance == "pooled":
-            covariances[:] = np.einsum("k,kij->ij", parameters.weights, covariances)
-        if constraints.covariance == "diagonal":
-            S = layout.matrix(constraints.transforms, c)
-            inverse = np.linalg.solve(S, np.eye(p))
-            variances = np.einsum("ij,kjl,il->ki", inverse, covariances, inverse)
-            variances = np.maximum(variances, floor * np.square(inverse).sum(axis=1))
-            covariances = np.einsum("ij,kj,lj->kil", S, variances, S)
-        else:
-            eigenvalues, U = np.linalg.eigh(covariances)
-            covariances = np.einsum("kij,kj,klj->kil", U, np.maximum(eigenvalues, floor), U)
-        block[:] = np.linalg.cholesky(covariances)
-    noise = np.maximum(parameters.noise_variances, constraints.noise_floors)
-    return Parameters(parameters.weights, parameters.means, factors, noise, parameters.sizes)
 
 
 def _best(records: list[Start]) -> int:

@@ -11,16 +11,16 @@ import numpy as np
 
 from .errors import PanelError
 
-__all__ = ["did_you_mean", "encode_labels", "is_unknown", "listed", "object_array", "unit_array"]
+__all__ = ["did_you_mean", "encode_labels", "is_unknown", "listed", "object_array", "unit_array", "unit_name"]
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:
     """End of a message about an unknown name: the most alike of the known ones, or the list of them."""
-    known = [str(item) for item in known]
-    alike = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
+    names = [str(item) for item in known]
+    alike = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     if not alike:  # the same letters in another case are no close match to difflib
-        alike = [item for item in known if item.lower() == str(name).lower()]
-    return f"did you mean {alike[0]!r}?" if alike else f"there are {listed(known, 12)}"
+        alike = [item for item in names if item.lower() == str(name).lower()]
+    return f"did you mean {alike[0]!r}?" if alike else f"there are {listed(names, 12)}"
 
 
 def listed(items: Sequence[object], at_most: int = 5) -> str:
@@ -32,6 +32,11 @@ def listed(items: Sequence[object], at_most: int = 5) -> str:
 def _plain(item: object) -> object:
     """A NumPy scalar as the Python object it stands for, so that messages and labels do not say ``np.int64(3)``."""
     return item.item() if isinstance(item, np.generic) else item
+
+
+def unit_name(unit_ids: np.ndarray, l: int) -> str:
+    """Id of a unit as messages show it: ``17``, ``'A7'``."""
+    return repr(_plain(unit_ids[l]))
 
 
 def object_array(items: Sequence[object]) -> np.ndarray:

@@ -7,9 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from .clock import FAILURE, count_from, instants, is_missing
+from .clock import FAILURE, count_from, instants
 from .errors import PanelError, PanelIndexError
-from .names import did_you_mean, encode_labels, listed, object_array, unit_array
+from .names import did_you_mean, encode_labels, listed, object_array, unit_array, unit_name
+from .panel_checks import (
+    check_alike,
+    check_channels_observed,
+    check_failures,
+    check_finite,
+    check_keys,
+    check_observed,
+    check_shapes,
+    check_times,
+    check_units,
+    checked_channels,
+)
 
 __all__ = ["Panel"]
 
@@ -98,6 +110,11 @@ class Panel:
     failure_times: np.ndarray
     time_unit: str | None
     origin: Any
+    _unit_ids: np.ndarray  # int64 or object: a tuple of millions of ids is made only where asked for
+    _units: tuple[Hashable, ...] | None
+    _modes: tuple[Hashable | None, ...] | None
+    _counts: np.ndarray | None
+    _channel_units: dict[str, str]
 
     def __init__(
         self,
@@ -116,22 +133,22 @@ class Panel:
         allow_empty_channels: bool = False,
     ) -> None:
         unit_ids = unit_array(units)
-        channels = _checked_channels(channels)
+        channels = checked_channels(channels)
         if response is not None and response not in channels:
             raise PanelError(f"response {response!r} is not a channel; {did_you_mean(response, channels)}")
         values = np.ascontiguousarray(values, dtype=np.float64)
         raw = instants(times)
         offsets = np.ascontiguousarray(offsets, dtype=np.int64)
-        _check_shapes(unit_ids, offsets, raw, values, channels)
-        _check_units(unit_ids)
+        check_shapes(unit_ids, offsets, raw, values, channels)
+        check_units(unit_ids)
 
-        _check_times(unit_ids, offsets, raw)
-        _check_finite(unit_ids, channels, offsets, raw, values)
+        check_times(unit_ids, offsets, raw)
+        check_finite(unit_ids, channels, offsets, raw, values)
         offsets, raw, values = _without_empty_readings(offsets, raw, values)
-        _check_observed(unit_ids, offsets)
+        check_observed(unit_ids, offsets)
         raw, values = _sorted_within_units(offsets, raw, values)
         if not allow_empty_channels:
-            _check_channels_observed(channels, values)
+            check_channels_observed(channels, values)
 
         n_units = unit_ids.size
         if failure_times is not None:
@@ -141,7 +158,7 @@ class Panel:
                     f"failure_times must hold one time per unit, shape ({n_units},); found shape {failure_times.shape}"
                 )
         times, failed, time_unit, origin = count_from(raw, offsets, failure_times, origin=origin, time_unit=time_unit)
-        _check_failures(unit_ids, offsets, times, failed)
+        check_failures(unit_ids, offsets, times, failed)
 
         mode_labels: tuple[Hashable, ...]
         if modes is None:
@@ -319,14 +336,14 @@ class Panel:
             raise PanelError("concatenate needs at least one panel; found none")
         first = panels[0]
         for position, panel in enumerate(panels[1:], start=1):
-            _check_alike(first, panel, position)
+            check_alike(first, panel, position)
         if len(panels) == 1:
             return first
         if all(panel._unit_ids.dtype.kind == "i" for panel in panels):
             unit_ids = np.concatenate([panel._unit_ids for panel in panels])
         else:
             unit_ids = np.concatenate([panel._unit_ids.astype(object) for panel in panels])
-        _check_units(unit_ids)
+        check_units(unit_ids)
         starts = np.cumsum([0, *(panel.times.size for panel in panels)])
         ends = [panel.offsets[1:] + start for panel, start in zip(panels, starts[:-1], strict=True)]
         modes = None
@@ -353,17 +370,21 @@ class Panel:
     @property
     def units(self) -> tuple[Hashable, ...]:
         """Ids of the units, length n_units; made of the array behind it when first asked for."""
-        if self._units is None:
-            object.__setattr__(self, "_units", tuple(self._unit_ids.tolist()))
-        return self._units
+        units = self._units
+        if units is None:
+            units = tuple(self._unit_ids.tolist())
+            object.__setattr__(self, "_units", units)
+        return units
 
     @property
     def modes(self) -> tuple[Hashable | None, ...]:
         """Label of each unit's known mode, None where unknown, length n_units."""
-        if self._modes is None:
+        modes = self._modes
+        if modes is None:
             table = object_array((*self.mode_labels, None))  # code -1 takes the last
-            object.__setattr__(self, "_modes", tuple(table[self.mode_codes].tolist()))
-        return self._modes
+            modes = tuple(table[self.mode_codes].tolist())
+            object.__setattr__(self, "_modes", modes)
+        return modes
 
     @property
     def channel_units(self) -> dict[str, str]:
@@ -386,12 +407,12 @@ class Panel:
     @property
     def counts(self) -> np.ndarray:
         """Observed cells n_lc by unit and channel, shape (n_units, n_channels), int64."""
-        if self._counts is None:
-            observed = ~np.isnan(self.values)
-            counts = np.add.reduceat(observed, self.offsets[:-1], axis=0, dtype=np.int64)
+        counts = self._counts
+        if counts is None:
+            counts = np.add.reduceat(~np.isnan(self.values), self.offsets[:-1], axis=0, dtype=np.int64)
             counts.flags.writeable = False
             object.__setattr__(self, "_counts", counts)
-        return self._counts
+        return counts
 
     def channel_index(self, name: str) -> int:
         """Position of a channel; PanelError with the name that was probably meant where there is none such."""
@@ -474,11 +495,11 @@ class Panel:
         PanelError
             An unknown name, or a unit without any observation of these channels.
         """
-        names = _checked_channels(channels)
+        names = checked_channels(channels)
         columns = [self.channel_index(name) for name in names]
         values = np.ascontiguousarray(self.values[:, columns])
         offsets, times, values = _without_empty_readings(self.offsets, self.times, values)
-        _check_observed(self._unit_ids, offsets, f" of the channels {listed(names)}")
+        check_observed(self._unit_ids, offsets, f" of the channels {listed(names)}")
         return self._replace(
             channels=names,
             response=self.response if self.response in names else None,
@@ -509,7 +530,7 @@ class Panel:
         if early.size:
             l = int(early[0])
             raise PanelError(
-                f"unit {self._unit_ids[l]!r} has no reading up to {limits[l]:g}, its first is at "
+                f"unit {unit_name(self._unit_ids, l)} has no reading up to {limits[l]:g}, its first is at "
                 f"{self.times[self.offsets[l]]:g} ({early.size:,} such units); leave them out, or cut later"
             )
         kept = self.times <= np.repeat(limits, np.diff(self.offsets))
@@ -526,7 +547,8 @@ class Panel:
         running = np.flatnonzero(np.isnan(self.failure_times))
         if running.size:
             raise PanelError(
-                f"unit {self._unit_ids[running[0]]!r} has no failure time to align at ({running.size:,} such units); "
+                f"unit {unit_name(self._unit_ids, running[0])} has no failure time to align at "
+                f"({running.size:,} such units); "
                 "leave running units out: panel[~numpy.isnan(panel.failure_times)]"
             )
         return self._replace(
@@ -538,7 +560,7 @@ class Panel:
     def with_modes(self, modes: Iterable[Hashable] | Mapping[Hashable, Hashable] | None) -> Panel:
         """The same panel with these known modes: one label per unit, or a mapping from unit to label; None: none."""
         if isinstance(modes, Mapping):
-            _check_keys(modes, self.units, "modes")
+            check_keys(modes, self.units, "modes")
             modes = [modes.get(unit) for unit in self.units]
         codes, labels = encode_labels([None] * self.n_units if modes is None else modes)
         if codes.shape != (self.n_units,):
@@ -551,7 +573,7 @@ class Panel:
         One per unit, or a mapping from unit to time; None: all units are running.
         """
         if isinstance(failure_times, Mapping):
-            _check_keys(failure_times, self.units, "failure_times")
+            check_keys(failure_times, self.units, "failure_times")
             failure_times = [failure_times.get(unit) for unit in self.units]
         if failure_times is None:
             failure_times = np.full(self.n_units, np.nan)
@@ -561,7 +583,7 @@ class Panel:
                 f"failure times must be numbers, one per unit, shape ({self.n_units},); "
                 f"found dtype {failed.dtype} and shape {failed.shape}"
             )
-        _check_failures(self._unit_ids, self.offsets, self.times, failed)
+        check_failures(self._unit_ids, self.offsets, self.times, failed)
         return self._replace(failure_times=failed)
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -672,158 +694,3 @@ def _sorted_within_units(offsets: np.ndarray, raw: np.ndarray, values: np.ndarra
     unit = np.repeat(np.arange(offsets.size - 1, dtype=np.int32), np.diff(offsets))
     order = np.lexsort((raw, unit))
     return raw[order], values[order]
-
-
-# -- what a valid panel is --------------------------------------------------------------------------------------
-
-
-def _checked_channels(channels: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(channels, str):
-        raise PanelError(f"channels must be a list of names; found the one string {channels!r}: write [{channels!r}]")
-    names = tuple(channels)
-    for name in names:
-        if not isinstance(name, str):
-            raise PanelError(f"channel names must be strings; found {name!r} of type {type(name).__name__}")
-    if len(set(names)) != len(names):
-        twice = next(name for position, name in enumerate(names) if name in names[:position])
-        raise PanelError(f"channel {twice!r} is given twice; names of channels must be distinct")
-    if not names:
-        raise PanelError("a panel needs at least one channel; found none")
-    return tuple(str(name) for name in names)
-
-
-def _check_shapes(
-    unit_ids: np.ndarray, offsets: np.ndarray, raw: np.ndarray, values: np.ndarray, channels: tuple[str, ...]
-) -> None:
-    if unit_ids.size == 0 or raw.size == 0:
-        raise PanelError("the panel is empty: it needs at least one unit with at least one reading")
-    if raw.ndim != 1 or values.ndim != 2 or values.shape != (raw.size, len(channels)):
-        raise PanelError(
-            f"values must have one row per time and one column per channel, shape ({raw.size}, {len(channels)}); "
-            f"found shape {values.shape}"
-        )
-    if offsets.shape != (unit_ids.size + 1,):
-        raise PanelError(f"offsets must have shape ({unit_ids.size + 1},), units + 1; found {offsets.shape}")
-    if offsets[0] != 0 or offsets[-1] != raw.size or np.any(np.diff(offsets) < 0):
-        raise PanelError(f"offsets must rise from 0 to the number of readings, {raw.size}")
-
-
-def _check_units(unit_ids: np.ndarray) -> None:
-    if unit_ids.dtype.kind == "i":
-        sorted_ids = np.sort(unit_ids) if np.any(unit_ids[1:] <= unit_ids[:-1]) else unit_ids
-        twice = sorted_ids[1:][sorted_ids[1:] == sorted_ids[:-1]]
-        if twice.size:
-            raise PanelError(f"unit {twice[0]} occurs twice; ids of units must be distinct")
-        return
-    seen: set[Hashable] = set()
-    for position, unit in enumerate(unit_ids.tolist()):
-        try:
-            known = unit in seen
-            seen.add(unit)
-        except TypeError:
-            raise PanelError(
-                f"the id of the unit at position {position} cannot be hashed: {unit!r}; give a string, number or tuple"
-            ) from None
-        if known:
-            raise PanelError(f"unit {unit!r} occurs twice; ids of units must be distinct")
-        if unit is None or unit != unit:
-            raise PanelError(f"the unit at position {position} has no id (found {unit!r}); give each unit one")
-
-
-def _unit_of(row: int, offsets: np.ndarray) -> int:
-    return int(np.searchsorted(offsets, row, side="right")) - 1
-
-
-def _check_times(unit_ids: np.ndarray, offsets: np.ndarray, raw: np.ndarray) -> None:
-    bad = is_missing(raw) if raw.dtype.kind in "mM" else ~np.isfinite(raw)
-    if bad.any():
-        row = int(np.argmax(bad))
-        l = _unit_of(row, offsets)
-        found = "infinite" if raw.dtype.kind == "f" and np.isinf(raw[row]) else "missing (NaN)"
-        raise PanelError(
-            f"the time of unit {unit_ids[l]!r} at row {row - offsets[l]} is {found}; "
-            "give the reading a time, or remove it"
-        )
-
-
-def _check_finite(
-    unit_ids: np.ndarray, channels: tuple[str, ...], offsets: np.ndarray, raw: np.ndarray, values: np.ndarray
-) -> None:
-    for c, name in enumerate(channels):
-        infinite = np.isinf(values[:, c])
-        if infinite.any():
-            row = int(np.argmax(infinite))
-            l = _unit_of(row, offsets)
-            raise PanelError(
-                f"channel {name!r} of unit {unit_ids[l]!r} is infinite at row {row - offsets[l]} (time {raw[row]}); "
-                "remove the row, or set the value to NaN, which means missing"
-            )
-
-
-def _check_observed(unit_ids: np.ndarray, offsets: np.ndarray, of: str = "") -> None:
-    empty = np.flatnonzero(offsets[1:] == offsets[:-1])
-    if empty.size:
-        names = listed(unit_ids[empty[:6]].tolist() + [None] * max(0, empty.size - 6))
-        raise PanelError(
-            f"{'unit' if empty.size == 1 else 'units'} {names} {'has' if empty.size == 1 else 'have'} "
-            f"no observation{of}: all values are missing; leave such units out"
-        )
-
-
-def _check_channels_observed(channels: tuple[str, ...], values: np.ndarray) -> None:
-    empty = [
-        name
-        for c, name in enumerate(channels)
-        if np.isnan(values[:1000, c]).all() and np.isnan(values[:, c]).all()
-    ]  # fmt: skip
-    if empty:
-        raise PanelError(
-            f"{'channel' if len(empty) == 1 else 'channels'} {listed(empty)} {'has' if len(empty) == 1 else 'have'} "
-            "no observation on any unit: all values are NaN; leave such channels out "
-            "(or, for a panel that is only to be scored, pass allow_empty_channels=True)"
-        )
-
-
-def _check_failures(unit_ids: np.ndarray, offsets: np.ndarray, times: np.ndarray, failed: np.ndarray) -> None:
-    last = times[offsets[1:] - 1]
-    bad = np.flatnonzero((failed < last) | np.isinf(failed))
-    if bad.size:
-        l = int(bad[0])
-        raise PanelError(
-            f"the failure time of unit {unit_ids[l]!r} is {failed[l]:g}, but its last reading is at {last[l]:g}; "
-            "a failure is not before the last reading: correct it, cut the readings, "
-            "or give NaN for a unit that is still running"
-        )
-
-
-def _check_alike(first: Panel, other: Panel, position: int) -> None:
-    if first.channels != other.channels:
-        lacking = [name for name in first.channels if name not in other.channels]
-        added = [name for name in other.channels if name not in first.channels]
-        if lacking or added:
-            parts = [f"it lacks {listed(lacking)}"] * bool(lacking) + [f"it adds {listed(added)}"] * bool(added)
-            difference = " and ".join(parts)
-        else:
-            difference = f"they are in another order, {listed(other.channels, 8)}"
-        raise PanelError(
-            f"panel {position} has other channels than panel 0: {difference}; bring them to the same by select_channels"
-        )
-    for name in ("response", "time_unit"):
-        ours, theirs = getattr(first, name), getattr(other, name)
-        if ours != theirs:
-            raise PanelError(f"panel {position} has {name}={theirs!r}, panel 0 has {ours!r}; they must agree")
-    if type(first.origin) is not type(other.origin) or first.origin != other.origin:
-        raise PanelError(f"panel {position} counts times from {other.origin!r}, panel 0 from {first.origin!r}")
-    for name, unit in other._channel_units.items():
-        if first._channel_units.get(name, unit) != unit:
-            raise PanelError(
-                f"channel {name!r} is in {first._channel_units[name]!r} in panel 0 and in {unit!r} in panel {position}"
-            )
-
-
-def _check_keys(mapping: Mapping[Hashable, Any], units: tuple[Hashable, ...], what: str) -> None:
-    known = set(units)
-    unknown = next((key for key in mapping if key not in known), None)
-    if unknown is not None:
-        suggestion = did_you_mean(unknown, units[:10_000])
-        raise PanelError(f"{what} names unit {unknown!r}, which is not in the panel; {suggestion}")

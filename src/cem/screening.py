@@ -35,8 +35,14 @@ def varying_channels(panel: Panel) -> list[str]:
     Raises
     ------
     PanelError
-        No channel varies.
+        A channel has no observation, or no channel varies.
     """
+    silent = [panel.channels[c] for c in np.flatnonzero(panel.counts.sum(axis=0) == 0)]
+    if silent:
+        raise PanelError(
+            f"channel {_named(silent)} has no observation on any unit of this panel; leave it out with "
+            "panel.select_channels(...)"
+        )
     lowest, highest = np.fmin.reduce(panel.values, axis=0), np.fmax.reduce(panel.values, axis=0)
     constant = [name for name, low, high in zip(panel.channels, lowest, highest, strict=True) if not high > low]
     if len(constant) == panel.n_channels:
@@ -62,8 +68,8 @@ def warn_of_stuck_channels(panel: Panel) -> None:
         indices = np.flatnonzero(stuck[:, channel])
         warnings.warn(
             f"channel {panel.channels[channel]!r} never changes on {len(indices)} of {panel.n_units} units "
-            f"({_named([panel.units[i] for i in indices])}): a stuck or coarsely quantised sensor. The noise floor keeps "
-            "it from making up a mode of its own; set its cells there to NaN if the sensor is known to be dead",
+            f"({_named([panel.units[i] for i in indices])}): a stuck or coarsely quantised sensor. The noise floor "
+            "keeps it from making up a mode of its own; set its cells there to NaN if the sensor is known to be dead",
             ConstantChannelWarning,
             stacklevel=4,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -57,8 +58,10 @@ def best_of_starts(
     expectation: Expectation,
     constraints: Constraints,
     *,
+    n_modes: int,
     max_iter: int,
     tolerance: float,
+    accelerate: bool = True,
     n_jobs: int = 1,
     progress: Callable[[str, int, int, float], None] | None = None,
 ) -> tuple[list[Start], bool]:
@@ -70,9 +73,11 @@ def best_of_starts(
         Each function returns the start's first parameters.
     expectation, constraints
         Of the panel.
+    n_modes : int
+        K.
     max_iter : int
         Passes of one start, at most.
-    tolerance : float
+    tolerance, accelerate
         See `cem.em.continue_em`.
     n_jobs : int
         Starts run side by side where the panel is too small to be cut for threads.
@@ -87,7 +92,7 @@ def best_of_starts(
         A KeyboardInterrupt ended the search early; the best so far is among the starts.
     """
     # Starts run side by side only where one E step has too few chunks for the threads.
-    width = 1 if expectation.n_chunks >= 4 * n_jobs else n_jobs
+    width = 1 if expectation.n_chunks(n_modes) >= 4 * n_jobs else n_jobs
     records = [Start(kind, None) for kind, _ in starts]
     alive = list(range(len(starts)))
 
@@ -96,7 +101,9 @@ def best_of_starts(
         try:
             run = record.run if record.run is not None else start_em(expectation, starts[index][1]())
             n_passes = min(n_passes, max_iter - run.n_passes)
-            run = continue_em(run, expectation, constraints, n_passes=n_passes, tolerance=tolerance)
+            run = continue_em(
+                run, expectation, constraints, n_passes=n_passes, tolerance=tolerance, accelerate=accelerate
+            )
         except (FitError, np.linalg.LinAlgError) as error:
             return replace(record, fate=f"failed: {error}")
         if run.lost_mode is not None:
@@ -107,7 +114,7 @@ def best_of_starts(
     try:
         for number, (n_passes, kept) in enumerate(rounds):
             stage = "full run" if number == len(rounds) - 1 else f"round {number + 1}"
-            results = _in_order(lambda index, n=n_passes: advance(index, n), alive, width)
+            results = _in_order(partial(advance, n_passes=n_passes), alive, width)
             for done, (index, record) in enumerate(zip(list(alive), results, strict=True), start=1):
                 records[index] = record
                 if progress is not None:

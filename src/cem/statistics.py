@@ -25,7 +25,7 @@ __all__ = ["SufficientStatistics"]
 FloatArray = NDArray[np.float64]
 
 _ROWS_PER_CHUNK = 16384
-_ROWS_FOR_CENTRING = 8192
+_ROWS_FOR_CENTRING = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +193,9 @@ class SufficientStatistics:
             coordinates, parts = _learn_coordinates(panel, bases, groups)
         else:
             parts = [
-                _to_internal(_compress(panel, bases[group[0]], group, coordinates), group, coordinates)
+                _to_internal(
+                    _compress(panel, bases[group[0]], group, _centres_of(coordinates, group)), group, coordinates
+                )
                 for group in groups
             ]
         return _assemble(panel, bases, groups, parts, coordinates, known_modes)
@@ -237,35 +239,23 @@ def _compress(
     panel: Panel,
     basis: Basis,
     channels: list[int],
-    coordinates: Coordinates | None,
-    pooled: list[FloatArray] | None = None,
+    centres: FloatArray,
 ) -> _Group:
-    """R, w, rss, n in the basis as it is: centred, neither scaled nor orthonormalised.
-
-    `pooled`, if given, receives the triangular factor of the design of all rows.
-    """
+    """R, w, rss, n in the basis as it is: centred, neither scaled nor orthonormalised."""
     from cem._core import compress_units
 
     p, n_units, n_channels = basis.size, len(panel.offsets) - 1, len(channels)
     columns = np.asarray(channels, dtype=np.int32)
-    if coordinates is None:
-        centres = _rough_centres(panel, basis, channels)
-    else:
-        centres = np.stack([coordinates.centre(c) for c in channels], axis=1)
-    centres = np.ascontiguousarray(centres)
     w = np.empty((n_units, n_channels, p))
     rss = np.empty((n_units, n_channels))
     n = np.empty((n_units, n_channels), dtype=np.int32)
     offsets = np.empty((n_units, n_channels), dtype=np.int64)
     used_parts: list[FloatArray] = []
     used = 0
-    triangle = np.zeros((0, p))
     scratch = np.empty(0)
     for first, last in _chunks(panel.offsets):
         rows = slice(int(panel.offsets[first]), int(panel.offsets[last]))
         design = np.ascontiguousarray(basis(panel.times[rows]))
-        if pooled is not None:
-            triangle = np.linalg.qr(np.concatenate([triangle, design]), mode="r")
         n_scratch = (last - first) * n_channels * p * p
         if len(scratch) < n_scratch:
             scratch = np.empty(n_scratch)
@@ -285,97 +275,100 @@ def _compress(
         part = offsets[first:last]
         part[part >= 0] += used
         used += length
-    if pooled is not None:
-        pooled.extend([triangle, centres])
     blocks = np.concatenate(used_parts).reshape(-1, p, p)
     return _Group(blocks, np.where(offsets < 0, -1, offsets // (p * p)), w, rss, n)
 
 
+def _centres_of(coordinates: Coordinates, channels: list[int]) -> FloatArray:
+    """The centring curves of some channels of one basis, (C_g, p)."""
+    return np.stack([coordinates.centre(c) for c in channels])
+
+
 def _rough_centres(panel: Panel, basis: Basis, channels: list[int]) -> FloatArray:
-    """Least squares on a spread of rows, (p, C_g): near enough that no later step loses digits to an offset."""
+    """Least squares on a spread of rows, (C_g, p): near enough that no later step loses digits to an offset."""
     n_rows = len(panel.times)
     rows = np.arange(0, n_rows, max(1, n_rows // _ROWS_FOR_CENTRING))
-    design = basis(panel.times[rows])
-    centres = np.zeros((basis.size, len(channels)))
+    design, sample = basis(panel.times[rows]), panel.values[rows][:, channels]
+    scales = np.fmax(np.nanmax(np.abs(sample), axis=0, initial=0.0), np.finfo(float).tiny)
+    if not np.isnan(sample).any():
+        together: FloatArray = np.linalg.lstsq(design, sample / scales, rcond=1e-10)[0]
+        return np.ascontiguousarray((together * scales).T)
+    centres = np.zeros((len(channels), basis.size))
     for i, channel in enumerate(channels):
-        readings, channel_design = panel.values[rows, channel], design
+        readings, channel_design = sample[:, i], design
         if np.isfinite(readings).sum() < 4 * basis.size:
-            observed = np.flatnonzero(np.isfinite(panel.values[:, channel]))[:_ROWS_FOR_CENTRING]
-            readings, channel_design = panel.values[observed, channel], basis(panel.times[observed])
+            seen = np.flatnonzero(np.isfinite(panel.values[:, channel]))[:_ROWS_FOR_CENTRING]
+            readings, channel_design = panel.values[seen, channel], basis(panel.times[seen])
         observed = np.isfinite(readings)
         scale = np.abs(readings[observed]).max(initial=0.0)
         if scale > 0:
-            centres[:, i] = (
-                scale * np.linalg.lstsq(channel_design[observed], readings[observed] / scale, rcond=1e-10)[0]
-            )
+            solution = np.linalg.lstsq(channel_design[observed], readings[observed] / scale, rcond=1e-10)[0]
+            centres[i] = scale * solution
     return centres
 
 
-def _orthonormalising(triangle: FloatArray, n_rows: int) -> FloatArray:
-    """S, upper triangular with a positive diagonal, from the triangular factor of the pooled design."""
-    p = triangle.shape[1]
-    scaled = triangle / np.sqrt(n_rows)
+def _orthonormalising(part: _Group) -> FloatArray:
+    """S, upper triangular with a positive diagonal, that makes the basis orthonormal over the times observed."""
+    p = part.blocks.shape[-1]
+    readings = np.zeros(len(part.blocks))
+    observed = part.block_of >= 0
+    readings[part.block_of[observed]] = part.n[observed]
+    scaled = np.linalg.qr(part.blocks.reshape(-1, p), mode="r") / np.sqrt(readings.sum())
     norms = np.linalg.norm(scaled, axis=0)
     norms[norms == 0] = 1.0
     # A pooled design without full rank (fewer distinct times than coefficients) still needs an invertible S.
     S = np.linalg.qr(np.concatenate([scaled, 1e-7 * np.diag(norms)]), mode="r")
-    return S * np.where(np.diagonal(S) < 0, -1.0, 1.0)[:, None] if p else S
+    return S * np.where(np.diagonal(S) < 0, -1.0, 1.0)[:, None]
 
 
 def _learn_coordinates(
     panel: Panel, bases: Sequence[Basis], groups: list[list[int]]
 ) -> tuple[Coordinates, list[_Group]]:
     """Coordinates of a panel, and its channels compressed in them, from one reading of the data."""
+    from cem._core import pooled_moments, recentre
+
     layout = Layout(tuple(basis.size for basis in bases))
     centres = np.zeros(int(layout.mean_offsets[-1]))
     scales = np.ones(len(bases))
     transforms = np.zeros(int(layout.factor_offsets[-1]))
     parts = []
     for group in groups:
-        pooled: list[FloatArray] = []
-        part = _compress(panel, bases[group[0]], group, None, pooled)
-        triangle, rough = pooled
-        S = _orthonormalising(triangle, len(panel.times))
-        inverse = np.linalg.solve(S, np.eye(len(S)))
-        inverse[np.tril_indices(len(S), -1)] = 0.0
-        part.blocks = part.blocks @ inverse
+        rough = _rough_centres(panel, bases[group[0]], group)
+        part = _compress(panel, bases[group[0]], group, rough)
+        S = _orthonormalising(part)
+        inverse = _inverse(S)
+        part.blocks = _times(part.blocks, inverse)
+        gram, cross = np.empty((len(group), *S.shape)), np.empty((len(group), len(S)))
+        pooled_moments(part.blocks, part.block_of, part.w, gram, cross)
+        # R is orthonormal over the pooled times, so that the normal equations are as good as a QR.
+        shifts = np.einsum("cij,cj->ci", np.linalg.pinv(gram, rcond=1e-10, hermitian=True), cross)
+        recentre(part.blocks, part.block_of, shifts, part.w)
+        squares = part.rss.sum(axis=0) + np.einsum("lcj,lcj->c", part.w, part.w)
+        group_scales = np.sqrt(squares / part.n.sum(axis=0, dtype=np.int64))
+        group_scales[group_scales == 0] = 1.0
+        part.w /= group_scales[:, None]
+        part.rss /= np.square(group_scales)
         for i, channel in enumerate(group):
-            shift, scale = _centre_and_scale(part, i)
             layout.matrix(transforms, channel)[:] = S
-            layout.vector(centres, channel)[:] = rough[:, i] + inverse @ shift
-            scales[channel] = scale
+            layout.vector(centres, channel)[:] = rough[i] + inverse @ shifts[i]
+            scales[channel] = group_scales[i]
         parts.append(part)
     return Coordinates(centres, scales, transforms, layout.sizes), parts
 
 
-def _centre_and_scale(part: _Group, i: int) -> tuple[FloatArray, float]:
-    """Move one channel's statistics to its pooled least squares curve and to variance 1, in place; exact (9)."""
-    seen = np.flatnonzero(part.block_of[:, i] >= 0)
-    R = part.blocks[part.block_of[seen, i]]
-    w = part.w[seen, i]
-    rows = R.reshape(-1, R.shape[-1])
-    with np.errstate(over="ignore"):
-        magnitude = np.abs(w).max(initial=0.0)
-    unit = magnitude if magnitude > 0 else 1.0
-    gram = rows.T @ rows
-    shift = unit * np.linalg.lstsq(gram, rows.T @ (w.reshape(-1) / unit), rcond=1e-10)[0]
-    w = w - (rows @ shift).reshape(w.shape)
-    # Sums of squares in units of the largest entry, so that readings of 1e±200 neither overflow nor vanish.
-    rss = part.rss[:, i]
-    top = max(float(np.abs(w).max(initial=0.0)), float(np.sqrt(rss.max(initial=0.0))))
-    n = int(part.n[:, i].sum(dtype=np.int64))
-    scale = top * float(np.sqrt(((rss / top / top).sum() + np.square(w / top).sum()) / n)) if top > 0 else 1.0
-    part.w[seen, i] = w / scale
-    part.rss[:, i] = rss / scale / scale
-    return shift, scale
+def _inverse(S: FloatArray) -> FloatArray:
+    """S⁻¹ with exact zeros below its diagonal."""
+    return np.triu(np.linalg.solve(S, np.eye(len(S))))
+
+
+def _times(blocks: FloatArray, matrix: FloatArray) -> FloatArray:
+    """Every block times a matrix, in one product; shape (n_blocks, p, p)."""
+    return (blocks.reshape(-1, blocks.shape[-1]) @ matrix).reshape(blocks.shape)
 
 
 def _to_internal(part: _Group, group: list[int], coordinates: Coordinates) -> _Group:
     """Scale and orthonormalise statistics that are centred already."""
-    S = coordinates.transform(group[0])
-    inverse = np.linalg.solve(S, np.eye(len(S)))
-    inverse[np.tril_indices(len(S), -1)] = 0.0
-    part.blocks = part.blocks @ inverse
+    part.blocks = _times(part.blocks, _inverse(coordinates.transform(group[0])))
     scales = coordinates.scales[group]
     part.w /= scales[:, None]
     part.rss /= np.square(scales)
@@ -392,12 +385,12 @@ def _compress_plain(panel: Panel, basis: Basis, group: list[int], coordinates: C
     rss = np.empty((n_units, n_channels))
     n = np.empty((n_units, n_channels), dtype=np.int32)
     S = coordinates.transform(group[0])
-    centres = np.stack([coordinates.centre(c) for c in group], axis=1)
+    centres = _centres_of(coordinates, group)
     scales = coordinates.scales[group]
     for first, last in _chunks(panel.offsets):
         rows = slice(int(panel.offsets[first]), int(panel.offsets[last]))
         design = basis(panel.times[rows])
-        readings = np.ascontiguousarray((panel.values[rows][:, group] - design @ centres) / scales)
+        readings = np.ascontiguousarray((panel.values[rows][:, group] - design @ centres.T) / scales)
         compress_units(
             np.ascontiguousarray(np.linalg.solve(S.T, design.T).T),
             readings,
@@ -426,16 +419,22 @@ def _assemble(
     projections = np.empty((n_units, int(layout.mean_offsets[-1])))
     residual_norms = np.empty((n_units, n_channels))
     counts = np.empty((n_units, n_channels), dtype=np.int32)
-    start = 0
-    for group, part in zip(groups, parts, strict=True):
-        p = layout.sizes[group[0]]
-        offsets[:, group] = np.where(part.block_of < 0, -1, start + part.block_of * (p * p))
-        residual_norms[:, group] = part.rss
-        counts[:, group] = part.n
-        for i, channel in enumerate(group):
-            layout.vector(projections, channel)[:] = part.w[:, i]
-        start += part.blocks.size
-    factors = parts[0].blocks.reshape(-1) if len(parts) == 1 else np.concatenate([p.blocks.reshape(-1) for p in parts])
+    if len(groups) == 1:  # the usual case: everything is in place already
+        part, p = parts[0], layout.sizes[0]
+        offsets = np.where(part.block_of < 0, -1, part.block_of * (p * p))
+        projections, residual_norms, counts = part.w.reshape(n_units, -1), part.rss, part.n
+        factors = part.blocks.reshape(-1)
+    else:
+        start = 0
+        for group, part in zip(groups, parts, strict=True):
+            p = layout.sizes[group[0]]
+            offsets[:, group] = np.where(part.block_of < 0, -1, start + part.block_of * (p * p))
+            residual_norms[:, group] = part.rss
+            counts[:, group] = part.n
+            for i, channel in enumerate(group):
+                layout.vector(projections, channel)[:] = part.w[:, i]
+            start += part.blocks.size
+        factors = np.concatenate([part.blocks.reshape(-1) for part in parts])
     if known_modes is None:
         known_modes = np.full(n_units, -1, dtype=np.int32)
     return SufficientStatistics(
