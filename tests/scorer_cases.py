@@ -19,7 +19,7 @@ def wave(times):
 
 BASES = {
     "polynomial": Polynomial(2),
-    "spline": BSpline(3),
+    "spline": BSpline(5),
     "fourier": Fourier(1, period=170.0),
     "exponential": Exponential([80.0, 200.0]),
     "constant": Constant(),
@@ -59,8 +59,8 @@ def make_model(kinds, n_modes=2, seed=0, level=9062.0, apart=0.15, same_noise=Tr
     coordinates = Coordinates(np.concatenate(centres), scales, np.concatenate(transforms), sizes)
     channels = tuple(f"s{c}" for c in range(len(kinds)))
     return types.SimpleNamespace(
-        parameters=parameters, coordinates=coordinates, bases=bases, channels=channels, response=response,
-        mode_labels=tuple("abcdefgh"[:n_modes]),
+        parameters=parameters, internal_parameters=parameters, coordinates=coordinates, bases=bases,
+        channels=channels, response=response, mode_labels=tuple("abcdefgh"[:n_modes]),
     )  # fmt: skip
 
 
