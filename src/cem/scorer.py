@@ -36,7 +36,7 @@ class Model(Protocol):
     """What a scorer needs of a model; `cem.FailureModeModel` has it."""
 
     @property
-    def parameters(self) -> Parameters: ...
+    def internal_parameters(self) -> Parameters: ...
     @property
     def coordinates(self) -> Coordinates: ...
     @property
@@ -73,7 +73,7 @@ class Scorer(_scorer.PackedScorer):
     Parameters
     ----------
     model : FailureModeModel
-        Or any object with its parameters, coordinates, bases, channels, response and mode_labels.
+        Or any object with its internal_parameters, coordinates, bases, channels, response and mode_labels.
     forgetting : float, optional
         λ in (0, 1]: a reading that is a time Δ older than the latest one counts λ^Δ. Its conditional likelihood is
         raised to that power, which is to weight its row of the least-squares problem and its count. None: 1, nothing
@@ -100,7 +100,9 @@ class Scorer(_scorer.PackedScorer):
                 "this model's time axis is 'to_failure': a running unit's place on it is not known, so it cannot be "
                 "scored reading by reading; ask the model for the remaining life, or fit with time_axis='forward'"
             )
-        super().__init__(model.internal_parameters, model.coordinates, tuple(model.bases), tuple(model.channels), float(rate))
+        super().__init__(
+            model.internal_parameters, model.coordinates, tuple(model.bases), tuple(model.channels), float(rate)
+        )
         self._model = model
         self._rate = float(rate)
         self._fingerprint: bytes | None = None
@@ -184,10 +186,10 @@ class Scorer(_scorer.PackedScorer):
             import hashlib
 
             model, digest = self._model, hashlib.sha256()
-            digest.update(repr((_VERSION, tuple(model.channels), tuple(model.internal_parameters.sizes), self._rate)).encode())
+            parameters = model.internal_parameters
+            digest.update(repr((_VERSION, tuple(model.channels), tuple(parameters.sizes), self._rate)).encode())
             for array in (
-                model.internal_parameters.weights, model.internal_parameters.means, model.internal_parameters.factors,
-                model.internal_parameters.noise_variances, model.coordinates.centres, model.coordinates.scales,
+                parameters.weights, parameters.means, parameters.factors, parameters.noise_variances, model.coordinates.centres, model.coordinates.scales,
                 model.coordinates.transforms,
             ):  # fmt: skip
                 digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
