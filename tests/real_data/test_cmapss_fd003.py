@@ -77,14 +77,15 @@ def test_two_modes_show_where_likelihood_and_labels_disagree(fleet, record_prope
     That is the data, not a fault: both are reported, and what the documentation says of them must stay true.
     """
     panel, labels = fleet
-    kmeans = fitted(panel, 2, 0, n_init=5, init="kmeans")
+    kmeans = [fitted(panel, 2, seed, n_init=1, init="kmeans") for seed in (0, 1)]
     highest = fitted(panel, 2, 0, n_init=20)
-    sizes = [sorted(np.bincount(em.responsibilities_.argmax(axis=1)).tolist()) for em in (kmeans, highest)]
-    gain = highest.log_likelihood_ - kmeans.log_likelihood_
-    for name, value in (("kmeans", sizes[0]), ("highest", sizes[1]), ("gain in nats", gain)):
-        record_property(name, value)
-    assert sizes[0] == [44, 56] and agreement(kmeans, labels) == 100
+    sizes = [sorted(np.bincount(em.responsibilities_.argmax(axis=1)).tolist()) for em in (*kmeans, highest)]
+    gains = [highest.log_likelihood_ - em.log_likelihood_ for em in kmeans]
+    record_property("sizes of the modes", sizes)
+    record_property("gain in nats", gains)
+    assert sizes[:2] == [[44, 56]] * 2
+    assert [agreement(em, labels) for em in kmeans] == [100, 100]
     small = highest.responsibilities_.argmax(axis=1) == np.argmin(highest.weights_)
-    assert sizes[1] == [13, 87] and set(labels[small]) == {"fan"}
+    assert sizes[2] == [13, 87] and set(labels[small]) == {"fan"}
     assert agreement(highest, labels) == 69
-    assert 950 < gain < 1100
+    assert all(1027 < gain < 1029 for gain in gains)
