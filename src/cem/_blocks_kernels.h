@@ -6,8 +6,8 @@
  * Layout of the constants of one block, (..., LANES) doubles, T = p(p+1)/2; padding lanes hold zeros throughout:
  *     coordinates   b (p), S (T; the diagonal as reciprocals), 1/s
  *     modes         1/s2_0, log 2 pi s2_0 of the first mode, then per mode
- *                   1/sigma, 1/s2 - 1/s2_0, log s2 - log s2_0, U / sigma (T), mu / sigma (p)
- *                   with U upper triangular, U U' = Lambda Lambda'
+ *                   1/s2, 1/s2 - 1/s2_0, log s2 - log s2_0, U (T; on the diagonal Q in place of 1), mu (p), where
+ *                   Sigma / s2 = U Q^-1 U'
  * What the modes have in common is summed apart from what tells them apart, so that a million readings, whose
  * log-density is of the order of 1e7, leave the log-odds exact to 1e-12 and not to 1e-9.
  */
@@ -24,7 +24,7 @@
 #endif
 
 #define LANES 4
-#define LARGEST 1e60 /* |phi~|, |x~| beyond this could overflow when squared and summed */
+#define LARGEST 1e30 /* |phi~|, |x~| beyond this could overflow when squared and summed */
 #define MANTISSA_BITS 0x000FFFFFFFFFFFFFULL
 #define ALWAYS_INLINE __attribute__((always_inline))
 #if defined(__clang__)
@@ -71,6 +71,7 @@ static inline ALWAYS_INLINE v2 max_v2(v2 x, v2 y) {
 #define V v2
 #define U u2
 #define TARGET
+#define V_SAME(x) ((v2){(x), (x)})
 #define V_SQRT(x) sqrt_v2(x)
 #define V_MAX(x, y) max_v2(x, y)
 #define V_MADD(a, b, c) ((c) + (a) * (b))
@@ -81,6 +82,7 @@ static inline ALWAYS_INLINE v2 max_v2(v2 x, v2 y) {
 #undef V
 #undef U
 #undef TARGET
+#undef V_SAME
 #undef V_SQRT
 #undef V_MAX
 #undef V_MADD
@@ -95,6 +97,7 @@ typedef unsigned long long u4 __attribute__((vector_size(32), may_alias));
 #define V v4
 #define U u4
 #define TARGET __attribute__((target("avx2,fma")))
+#define V_SAME(x) ((v4){(x), (x), (x), (x)})
 #define V_SQRT(x) ((v4)_mm256_sqrt_pd((__m256d)(x)))
 #define V_MAX(x, y) ((v4)_mm256_max_pd((__m256d)(x), (__m256d)(y)))
 #define V_MADD(a, b, c) ((v4)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
@@ -105,6 +108,7 @@ typedef unsigned long long u4 __attribute__((vector_size(32), may_alias));
 #undef V
 #undef U
 #undef TARGET
+#undef V_SAME
 #undef V_SQRT
 #undef V_MAX
 #undef V_MADD

@@ -136,7 +136,7 @@ cdef Py_ssize_t log_densities_range(
         common = common_log_density(sums)
         for k in range(n_modes):
             mode_terms(
-                k, blocks.exponent_bias, sums, log_densities_out + unit * n_modes + k, misfits_out + unit * n_modes + k
+                k, blocks, sums, log_densities_out + unit * n_modes + k, misfits_out + unit * n_modes + k
             )
             if common_out == NULL:
                 log_densities_out[unit * n_modes + k] += common
