@@ -493,7 +493,7 @@ def test_compression_is_its_twin(problem):
     designs, readings = problem.designs, problem.readings
     for l in range(problem.panel.n_units):
         for c in range(len(problem.sizes)):
-            R, w, rss, n = _reference.compress(designs[l][c], readings[l][c])
+            R, _, rss, n = _reference.compress(designs[l][c], readings[l][c])
             assert statistics.counts[l, c] == n
             if n == 0:
                 assert statistics.factor_offsets[l, c] == -1 and statistics.residual_norms[l, c] == 0

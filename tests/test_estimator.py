@@ -1,4 +1,4 @@
-"""`FailureModeEM` as its users meet it: scikit-learn's conventions, warm starts, bad input, and input that must work."""
+"""`FailureModeEM` as its users meet it: scikit-learn's conventions, warm starts, bad input, input that must work."""
 
 from __future__ import annotations
 
@@ -136,6 +136,7 @@ def test_the_same_seed_gives_the_same_bits(panel, fitted):
     assert one.starts_ == other.starts_
 
 
+@pytest.mark.filterwarnings("ignore::cem.errors.FloorWarning")
 def test_an_array_is_a_panel_with_times_counted():
     values = np.random.default_rng(0).normal(size=(20, 6, 2)) + 4.0 * (np.arange(20) % 2)[:, None, None]
     values[3, 4] = np.nan
@@ -369,6 +370,7 @@ def test_one_observation_a_unit_works_with_one_mode():
         assert np.isfinite(quick(1, basis=Polynomial(2)).fit(values).log_likelihood_)
 
 
+@pytest.mark.filterwarnings("ignore::cem.errors.FloorWarning")
 def test_a_basis_larger_than_any_unit_warns_and_works():
     rng = np.random.default_rng(0)
     times = [np.sort(rng.uniform(0, 1, 3)) for _ in range(40)]

@@ -1,4 +1,4 @@
-"""Simulated fleets with known truth: parameters come back within sampling error, under conditions that real fleets have.
+"""Simulated fleets with known truth: parameters come back within sampling error, under the conditions of real fleets.
 
 A mode of 3 %, units with fewer readings than coefficients, a channel missing on half of the units, sensors at
 9062 ± 0.5. "Within sampling error" is four standard errors of an estimator that knew every unit's mode and curve,
