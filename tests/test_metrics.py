@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from cem import metrics
 from cem.errors import OptionError, PanelError
+from cem.panel import Panel
 
 ORACLE = "scoringrules is not installed: its scores are a second oracle; the hand-worked cases ran"
 
@@ -205,15 +205,13 @@ def test_what_is_wrong_is_said(call, message: str) -> None:  # type: ignore[no-u
 # ---- channels --------------------------------------------------------------------------------------------------
 
 
-def fleet(*units: list[list[float]], failed: bool = True) -> SimpleNamespace:
-    """What the indicators read of a Panel: rows of channels, one reading a cycle."""
-    offsets = np.cumsum([0] + [len(u) for u in units])
-    return SimpleNamespace(
-        channels=tuple(f"s{c}" for c in range(len(units[0][0]))),
-        offsets=offsets,
-        times=np.concatenate([np.arange(len(u), dtype=float) for u in units]),
-        values=np.array([row for u in units for row in u], dtype=float),
-        failure_times=np.array([float(len(u)) if failed else np.nan for u in units]),
+def fleet(*units: list[list[float]], failed: bool = True) -> Panel:
+    """Units given as rows of channels, one reading a cycle, failed right after their last."""
+    return Panel.from_arrays(
+        [np.arange(len(rows), dtype=float) for rows in units],
+        [np.array(rows, dtype=float) for rows in units],
+        channels=[f"s{c}" for c in range(len(units[0][0]))],
+        failure_times=[float(len(rows)) if failed else np.nan for rows in units],
     )
 
 

@@ -253,15 +253,9 @@ def build_wheel(target: Target, python: Path, full_version: str, tools: Path, ou
             [tools, WHEELS / "audit.py", "finish", repaired, final, "--add", scratch / PROVENANCE],
             env=os.environ | {"SOURCE_DATE_EPOCH": SOURCE_DATE_EPOCH},
         )
-        forbidden = [
-            scratch,
-            ROOT,
-            Path(sys.prefix),
-            Path(sys.base_prefix),
-            python.resolve().parent.parent,
-            Path.home(),
-        ]
-        arguments = [word for path in forbidden if path != Path("/") for word in ("--forbid", str(path))]
+        # Of this machine: where it was built, by which interpreter, for whom.
+        places = {scratch, ROOT, python.resolve().parent.parent, Path(sys.prefix), Path(sys.base_prefix), Path.home()}
+        arguments = [word for path in sorted(places - {Path("/")}) for word in ("--forbid", str(path))]
         run(
             [tools, WHEELS / "audit.py", "check", final, "--platform", target.platform, *arguments],
             env=os.environ | {"PATH": tool_path},

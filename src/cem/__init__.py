@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         NotFittedError,
         OptionError,
         PanelError,
+        PanelIndexError,
         PredictionError,
         ScorerError,
     )
@@ -55,6 +56,7 @@ __all__ = [
     "OptionError",
     "Panel",
     "PanelError",
+    "PanelIndexError",
     "Polynomial",
     "PredictionError",
     "ScorerError",
@@ -76,6 +78,7 @@ _HOMES = {
         "NotFittedError",
         "OptionError",
         "PanelError",
+        "PanelIndexError",
         "PredictionError",
         "ScorerError",
     ),

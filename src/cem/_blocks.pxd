@@ -23,6 +23,7 @@ ctypedef struct blocks_t:
     const Py_ssize_t* state_offsets     # (n_blocks,)          in doubles
     Py_ssize_t n_row, n_state, n_sums, n_scratch                # doubles in each
     long long exponent_bias             # what the biased exponents in `sums` add up to at |A| = 1
+    const double* log_priors            # (n_modes,)           sum over channels of log |Sigma_kc / s2_kc|
     const void* lanes                   # the kernels' own view
 
 
@@ -33,6 +34,8 @@ cdef class Blocks:
     cdef object arrays
 
 cdef double* blocks_allocate(Py_ssize_t n_doubles) noexcept nogil
+cdef void blocks_clear(const blocks_t* blocks, double* states_out) noexcept nogil
+cdef void blocks_scale(const blocks_t* blocks, double root, double weight, double* states) noexcept nogil
 cdef int blocks_prepare(
     const blocks_t* blocks, int first, int stop, const double* phi, const double* x, double* rows_out,
     int* n_observed_out
@@ -53,7 +56,7 @@ cdef inline double common_log_density(const double* sums) noexcept nogil:
 
 cdef inline void mode_terms(
     int mode,
-    long long exponent_bias,    # blocks_t.exponent_bias
+    const blocks_t* blocks,
     const double* sums,         # (2 + 4K, LANES)
     double* log_density_out,    # (1,)  (11) less the part that all modes share
     double* misfit_out,         # (1,)  rss / s2 + |e - B E d|^2 + |E d|^2
@@ -62,9 +65,9 @@ cdef inline void mode_terms(
     cdef const double* mantissa = own + 2 * LANES
     cdef const long long* exponent = <const long long*>(own + 3 * LANES)
     cdef double misfit = across(own)
-    cdef long long power = exponent[0] + exponent[1] + exponent[2] + exponent[3] - exponent_bias
+    cdef long long power = exponent[0] + exponent[1] + exponent[2] + exponent[3] - blocks.exponent_bias
     cdef double log_determinant = log((mantissa[0] * mantissa[1]) * (mantissa[2] * mantissa[3])) + (
         0.6931471805599453 * <double>power      # log 2
     )
-    log_density_out[0] = -0.5 * (misfit + across(own + LANES) + log_determinant)
+    log_density_out[0] = -0.5 * (misfit + across(own + LANES) + (log_determinant + blocks.log_priors[mode]))
     misfit_out[0] = misfit + across(sums)

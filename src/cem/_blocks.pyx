@@ -30,6 +30,8 @@ cdef extern from "_blocks_kernels.h":
     ) noexcept nogil
     void lanes_rotate(int level, const lanes_t* lanes, int first, int stop, double* rows, double* states) noexcept nogil
     void lanes_read(int level, const lanes_t* lanes, const double* states, double* sums, double* scratch) noexcept nogil
+    void lanes_clear(const lanes_t* lanes, size_t n_doubles, double* states) noexcept nogil
+    void lanes_scale(const lanes_t* lanes, double root, double weight, double* states) noexcept nogil
     double* lanes_allocate(size_t n_doubles) noexcept nogil
 
 
@@ -63,6 +65,23 @@ def use_instruction_level(name):
 cdef double* blocks_allocate(Py_ssize_t n_doubles) noexcept nogil:
     """Aligned memory, to be given back by free(); NULL where there is none."""
     return lanes_allocate(n_doubles)
+
+
+cdef void blocks_clear(
+    const blocks_t* blocks,
+    double* states_out,         # (n_state,)
+) noexcept nogil:
+    """No readings: R has NOTHING (1e-150) on its diagonal, so that no rotation divides by zero."""
+    lanes_clear(<const lanes_t*>blocks.lanes, blocks.n_state, states_out)
+
+
+cdef void blocks_scale(
+    const blocks_t* blocks,
+    double root, double weight,
+    double* states,             # changed
+) noexcept nogil:
+    """All readings so far by a weight and its root."""
+    lanes_scale(<const lanes_t*>blocks.lanes, root, weight, states)
 
 
 cdef int blocks_prepare(
@@ -100,10 +119,20 @@ cdef void blocks_read(
 # ---------------------------------------------------------------------------------------------------------- layout
 
 
-def upper_root(lower):
-    """U, upper triangular, with U U' = lower lower' for a stack (..., p, p): QR of the rows in reverse order."""
-    turned = np.linalg.qr(np.swapaxes(lower[..., ::-1, :], -1, -2), mode="r")
-    return np.swapaxes(turned[..., ::-1, ::-1], -1, -2)
+def unit_upper(lower):
+    """U and d with U diag(d) U' = lower lower' for a stack (K, p, p), U unit upper triangular with d on its diagonal.
+
+    QR of the rows in reverse order. A direction without any variance gets a standard deviation of 1e-12 of the largest.
+    """
+    turned = np.linalg.qr(np.swapaxes(lower[:, ::-1, :], 1, 2), mode="r")
+    root = np.swapaxes(turned[:, ::-1, ::-1], 1, 2)
+    diagonal = np.diagonal(root, axis1=1, axis2=2)
+    smallest = np.maximum(1e-12 * np.abs(root).max(axis=(1, 2)), 1e-150)[..., None]
+    diagonal = np.where(np.abs(diagonal) < smallest, smallest, diagonal)
+    unit = root / diagonal[..., None, :]
+    indices = np.arange(len(unit[0]))
+    unit[..., indices, indices] = diagonal**2
+    return unit
 
 
 cdef class Blocks:
@@ -155,11 +184,18 @@ cdef class Blocks:
         coordinate_starts, mode_starts = starts(p + T + 1), starts(2 + n_modes * (T + p + 3))
         row_starts, state_starts = starts(p + 2), starts(T + p + 3)
 
+        log_priors = np.zeros(max(n_modes, 1))          # log |Sigma / s2| over channels: what A lacks of that of (10)
         packed = np.zeros(coordinate_starts[-1] + mode_starts[-1])
         mean_starts = np.concatenate([[0], np.cumsum(sizes)])
         factor_starts = np.concatenate([[0], np.cumsum(sizes * sizes)])
         for i, (q, members) in enumerate(blocks):
             upper = np.triu_indices(q)
+            for lane in range(len(members), LANES):     # padding: A = I where R is 0
+                column = np.zeros(2 + n_modes * (T[i] + q + 3))
+                for k in range(n_modes):
+                    column[2 + k * (T[i] + q + 3) + 3 :][: T[i]][upper[0] == upper[1]] = 1.0
+                first = coordinate_starts[-1]
+                packed[first + mode_starts[i] + lane : first + mode_starts[i + 1] : LANES] = column
             for lane, c in enumerate(members):
                 vector = slice(mean_starts[c], mean_starts[c + 1])
                 matrix = slice(factor_starts[c], factor_starts[c + 1])
@@ -171,14 +207,16 @@ cdef class Blocks:
                     packed[coordinate_starts[i] + lane : coordinate_starts[i + 1] : LANES] = column
                 if parameters is not None:
                     means, factors, noise = parameters
-                    roots = upper_root(np.asarray(factors[:, matrix]).reshape(n_modes, q, q))
+                    units = unit_upper(np.asarray(factors[:, matrix]).reshape(n_modes, q, q))
+                    diagonal = np.arange(q)
+                    units[:, diagonal, diagonal] = noise[:, c, None] / units[:, diagonal, diagonal]
+                    log_priors -= np.log(units[:, diagonal, diagonal]).sum(axis=1)
                     column = [1.0 / noise[0, c], np.log(2 * np.pi * noise[0, c])]
                     for k in range(n_modes):
-                        sigma = np.sqrt(noise[k, c])
-                        column += [1.0 / sigma, 1.0 / noise[k, c] - 1.0 / noise[0, c]]
+                        column += [1.0 / noise[k, c], 1.0 / noise[k, c] - 1.0 / noise[0, c]]
                         column.append(np.log(noise[k, c] / noise[0, c]))
-                        column.extend(roots[k][upper] / sigma)
-                        column.extend(means[k, vector] / sigma)
+                        column.extend(units[k][upper])
+                        column.extend(means[k, vector])
                     first = coordinate_starts[-1] + mode_starts[i]
                     packed[first + lane : coordinate_starts[-1] + mode_starts[i + 1] : LANES] = column
 
@@ -191,12 +229,13 @@ cdef class Blocks:
         memcpy(self.constants, &source[0], packed.size * sizeof(double))
 
         cdef int[::1] sizes_view = block_sizes, channel_view = channel_of_lane, lane_view = lane_of_channel
+        cdef double[::1] priors_view = log_priors
         cdef int[::1] phi_view = phi_of_lane, x_view = x_of_lane, one_view = one_basis
         cdef Py_ssize_t[::1] coordinate_view = coordinate_starts, mode_view = mode_starts
         cdef Py_ssize_t[::1] row_view = row_starts, state_view = state_starts
         self.arrays = (
             block_sizes, channel_of_lane, lane_of_channel, coordinate_starts, mode_starts, row_starts, state_starts,
-            phi_of_lane, x_of_lane, one_basis,
+            phi_of_lane, x_of_lane, one_basis, log_priors,
         )
         lanes.n_modes = n_modes
         lanes.n_blocks = len(blocks)
@@ -224,7 +263,8 @@ cdef class Blocks:
         self.blocks.n_state = state_view[len(blocks)]
         self.blocks.n_sums = LANES * (2 + 4 * n_modes)
         self.blocks.n_scratch = LANES * int((2 * p * p + 2 * p).max())
-        self.blocks.exponent_bias = 1023 * LANES * int(((p + 1) // 2).sum())
+        self.blocks.exponent_bias = 1023 * LANES * int(((p + 2) // 3).sum())
+        self.blocks.log_priors = &priors_view[0]
         self.blocks.lanes = lanes
 
     def __dealloc__(self):

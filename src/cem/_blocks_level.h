@@ -1,7 +1,7 @@
 /* Four channels side by side: the streaming kernels of model.md (9)-(11), once per instruction level.
  *
  * Included by _blocks_kernels.h with LEVEL(name), WIDTH (doubles in a register: 2 or 4), V, U (vectors of doubles and
- * of 64-bit integers), V_SQRT, V_MAX, V_MADD(a, b, c) = c + ab,
+ * of 64-bit integers), V_SQRT, V_MADD(a, b, c) = c + ab,
  * V_NMADD(a, b, c) = c - ab and TARGET defined. There is no
  * include guard on purpose.
  *
@@ -35,38 +35,37 @@ static inline ALWAYS_INLINE TARGET int LEVEL(prepare_block)(
         double *row = row_out + strip;
         V reading = zero, size = zero;
         UNROLL for (int lane = 0; lane < WIDTH; lane++) reading[lane] = x[x_of_lane[strip + lane]];
+        const U observed = (U)(reading == reading);
         V centred = reading;
         UNROLL for (int i = 0; i < p; i++) {
             V value = zero;
-            if (one_basis) value = zero + phi[phi_of_lane[0] + i];
+            if (one_basis) value = V_SAME(phi[phi_of_lane[0] + i]);
             else UNROLL for (int lane = 0; lane < WIDTH; lane++) value[lane] = phi[phi_of_lane[strip + lane] + i];
             centred = V_NMADD(value, CAT(b, i), centred);
             UNROLL for (int j = 0; j < i; j++) value = V_NMADD(CAT(S, UPPER(j, i)), AT(row, j), value);
-            value *= CAT(S, UPPER(i, i));
+            value = (V)(BITS(value * CAT(S, UPPER(i, i))) & observed);
             size = V_MADD(value, value, size);
             AT(row, i) = value;
         }
-        centred *= CAT(reciprocal_scale, 0);
+        centred = (V)(BITS(centred * CAT(reciprocal_scale, 0)) & observed);
         size = V_MADD(centred, centred, size);
-        const U observed = (U)(reading == reading);
-        bad |= observed & ~(U)(size <= large);
-        *n_observed += observed;
-        UNROLL for (int i = 0; i < p; i++) AT(row, i) = (V)(BITS(AT(row, i)) & observed);
-        AT(row, p) = (V)(BITS(centred) & observed);
+        AT(row, p) = centred;
         AT(row, p + 1) = (V)(BITS(one) & observed);
+        bad |= ~(U)(size <= large);
+        *n_observed += observed;
     }
     unsigned long long any = 0;
     for (int lane = 0; lane < WIDTH; lane++) any |= bad[lane];
     return any != 0;
 }
 
-/* One row more: p Givens rotations per lane; (9). The sum of squares carries its rounding error along. */
+/* One row more: p Givens rotations per lane; (9). The diagonal of R is never below NOTHING, so that nothing is divided
+ * by zero. The sum of squares carries its rounding error along; that is exact once it exceeds the square added. */
 static inline ALWAYS_INLINE TARGET void LEVEL(rotate_block)(
     const int p,
     double *row,  /* (p + 2, LANES)  phi~, x~, weight; phi~ is destroyed */
     double *state /* (T + p + 3, LANES)  R, w, rss, its correction, n */
 ) {
-    const V zero = {0}, one = zero + 1.0, tiny = zero + 1e-300;
     for (int strip = 0; strip < LANES; strip += WIDTH) {
         double *R = state + strip, *w = R + LANES * (p * (p + 1) / 2), *rest = w + LANES * p;
         double *phi = row + strip;
@@ -74,10 +73,7 @@ static inline ALWAYS_INLINE TARGET void LEVEL(rotate_block)(
         UNROLL for (int i = 0; i < p; i++) {
             const V diagonal = AT(R, UPPER(i, i)), entry = AT(phi, i);
             const V length = V_SQRT(V_MADD(entry, entry, diagonal * diagonal));
-            const V reciprocal = one / V_MAX(length, tiny);
-            /* nothing below nothing: cosine 1 (0 * reciprocal is +0, whose bits are none) and sine 0 */
-            const V cosine = (V)(BITS(diagonal * reciprocal) | ((U)(length == zero) & BITS(one)));
-            const V sine = entry * reciprocal;
+            const V cosine = diagonal / length, sine = entry / length; /* exactly 1 and 0 where the entry is 0 */
             AT(R, UPPER(i, i)) = length;
             UNROLL for (int j = i + 1; j < p; j++) {
                 const V above = AT(R, UPPER(i, j)), below = AT(phi, j);
@@ -88,15 +84,17 @@ static inline ALWAYS_INLINE TARGET void LEVEL(rotate_block)(
             AT(w, i) = V_MADD(sine, x, cosine * above);
             x = V_NMADD(sine, above, cosine * x);
         }
-        const V square = x * x, sum = AT(rest, 0), total = sum + square, back = total - sum;
+        const V square = x * x, sum = AT(rest, 0), total = sum + square;
         AT(rest, 0) = total;
-        AT(rest, 1) += (sum - (total - back)) + (square - back);
+        AT(rest, 1) += square - (total - sum);
         AT(rest, 2) += CAT(phi, p + 1);
     }
 }
 
-/* (10), (11) of one block for every mode, added to the sums over blocks. With U U' = Sigma upper triangular in place of
- * Lambda, B = R U / sigma is upper triangular too; d is then another rotation of (12), of the same length. A = L D L'. */
+/* (10), (11) of one block for every mode, added to the sums over blocks, root-free and with as little scaling as can be:
+ * Sigma / s2 = U Q^-1 U' with U unit upper triangular and Q diagonal, C = R U (upper triangular, its diagonal is R's),
+ * e = w - R mu, A = Q + C'C = L D L'. Diagonal scaling changes no rounding error, so this is (10) in other words:
+ * A is that of (10) scaled by Q from both sides, and y becomes sqrt(s2 / Q) E d of (12) up to a rotation. */
 static inline ALWAYS_INLINE TARGET void LEVEL(read_block)(
     const int p,
     const int n_modes,
@@ -108,7 +106,7 @@ static inline ALWAYS_INLINE TARGET void LEVEL(read_block)(
 ) {
     const int T = p * (p + 1) / 2;
     const V one = (V){0} + 1.0;
-    V *B = scratch, *A = B + p * p, *e = A + p * p, *y = e + p;
+    V *C = scratch, *A = C + p * p, *e = A + p * p, *y = e + p;
     for (int strip = 0; strip < LANES; strip += WIDTH) {
         const double *R = state + strip, *w = R + LANES * T, *rest = w + LANES * p;
         const double *constants = modes + strip;
@@ -120,24 +118,25 @@ static inline ALWAYS_INLINE TARGET void LEVEL(read_block)(
         sum += 2 * LANES;
         for (int k = 0; k < n_modes; k++, constants += LANES * (T + p + 3), sum += 4 * LANES) {
             const double *factor = constants + 3 * LANES, *mean = factor + LANES * T;
-            UNROLL for (int m = 0; m < p; m++) { /* row m of B and e; A = I + B'B and y = B'e grow with it */
-                V value = CAT(w, m) * CAT(constants, 0);
-                UNROLL for (int j = m; j < p; j++) value = V_NMADD(CAT(R, UPPER(m, j)), CAT(mean, j), value);
-                e[m] = value;
-                UNROLL for (int j = m; j < p; j++) {
-                    V entry = CAT(R, UPPER(m, m)) * CAT(factor, UPPER(m, j));
-                    UNROLL for (int h = m + 1; h <= j; h++)
+            UNROLL for (int m = 0; m < p; m++) { /* row m of C and e; A = Q + C'C and y = C'e grow with it */
+                V rest_m = CAT(w, m);
+                UNROLL for (int j = m; j < p; j++) rest_m = V_NMADD(CAT(R, UPPER(m, j)), CAT(mean, j), rest_m);
+                e[m] = rest_m;
+                C[m * p + m] = CAT(R, UPPER(m, m));
+                UNROLL for (int j = m + 1; j < p; j++) {
+                    V entry = CAT(R, UPPER(m, j));
+                    UNROLL for (int h = m; h < j; h++)
                         entry = V_MADD(CAT(R, UPPER(m, h)), CAT(factor, UPPER(h, j)), entry);
-                    B[m * p + j] = entry;
+                    C[m * p + j] = entry;
                 }
                 UNROLL for (int i = m; i < p; i++) {
                     UNROLL for (int j = m; j <= i; j++) {
-                        const V before = m > 0 ? A[i * p + j] : one; /* at m = 0 only the diagonal uses it */
-                        if (m > 0 || i == j) A[i * p + j] = V_MADD(B[m * p + i], B[m * p + j], before);
-                        else A[i * p + j] = B[i] * B[j];
+                        if (m > 0) A[i * p + j] = V_MADD(C[m * p + i], C[m * p + j], A[i * p + j]);
+                        else if (i == j) A[i * p + j] = V_MADD(C[i], C[j], CAT(factor, UPPER(i, i)));
+                        else A[i * p + j] = C[i] * C[j];
                     }
-                    if (m > 0) y[i] = V_MADD(B[m * p + i], value, y[i]);
-                    else y[i] = B[i] * value;
+                    if (m > 0) y[i] = V_MADD(C[m * p + i], rest_m, y[i]);
+                    else y[i] = C[i] * rest_m;
                 }
             }
             V mantissa = AT(sum, 2);
@@ -145,7 +144,7 @@ static inline ALWAYS_INLINE TARGET void LEVEL(read_block)(
             UNROLL for (int j = 0; j < p; j++) { /* column j of L in place, forward substitution beside it */
                 const V pivot = A[j * p + j], reciprocal = one / pivot;
                 mantissa *= pivot;
-                if (j % 2 == 1 || j == p - 1) { /* keeps the product of all pivots in range: one log at the end */
+                if (j % 3 == 2 || j == p - 1) { /* keeps the product of all pivots in range: one log at the end */
                     exponent += BITS(mantissa) >> 52;
                     mantissa = (V)((BITS(mantissa) & MANTISSA_BITS) | BITS(one));
                 }
@@ -160,17 +159,18 @@ static inline ALWAYS_INLINE TARGET void LEVEL(read_block)(
                 }
                 y[j] *= reciprocal;
             }
-            V misfit = V_MADD(rss, CAT(constants, 1), AT(sum, 0));
+            V misfit = (V){0};
             UNROLL for (int i = p - 1; i >= 0; i--) { /* E d; (12) */
                 UNROLL for (int j = i + 1; j < p; j++) y[i] = V_NMADD(A[j * p + i], y[j], y[i]);
-                misfit = V_MADD(y[i], y[i], misfit);
+                const V weighted = y[i] * CAT(factor, UPPER(i, i));
+                misfit = i == p - 1 ? (V)(weighted * y[i]) : (V)V_MADD(weighted, y[i], misfit);
             }
             UNROLL for (int i = 0; i < p; i++) { /* e - B E d: never |e|^2 - |u|^2 */
                 V value = e[i];
-                UNROLL for (int j = i; j < p; j++) value = V_NMADD(B[i * p + j], y[j], value);
+                UNROLL for (int j = i; j < p; j++) value = V_NMADD(C[i * p + j], y[j], value);
                 misfit = V_MADD(value, value, misfit);
             }
-            AT(sum, 0) = misfit;
+            AT(sum, 0) = V_MADD(misfit, CAT(constants, 0), V_MADD(rss, CAT(constants, 1), AT(sum, 0)));
             AT(sum, 1) = V_MADD(n, CAT(constants, 2), AT(sum, 1));
             AT(sum, 2) = mantissa;
             AT(sum, 3) = (V)exponent;

@@ -583,6 +583,9 @@ def expectation(
         or sums_out.shape[0] != 1 + n_modes + n_modes * (3 * n_channels + total + total_square)
     ):
         raise ValueError("expectation: an array has the wrong shape")
+    for l in range(n_units):
+        if known_modes[l] >= n_modes:
+            raise ValueError(f"expectation: a unit's mode is {known_modes[l]}, but there are {n_modes} modes")
     # Per unit: E d and second moment of every (k, c), their misfits, log densities; freed on every path below.
     cdef size_t n_scratch = (
         n_modes * (total + total_square + n_channels + 1) + 2 * n_modes * n_channels

@@ -13,7 +13,8 @@ from libc.string cimport memcpy, memset
 
 from cem._basis cimport basis_check, basis_row
 from cem._blocks cimport (
-    LANES, blocks_allocate, blocks_prepare, blocks_read, blocks_rotate, common_log_density, mode_terms
+    LANES, blocks_allocate, blocks_clear, blocks_prepare, blocks_read, blocks_rotate, blocks_scale, common_log_density,
+    mode_terms,
 )
 
 import numpy as np
@@ -40,6 +41,14 @@ cdef void scorer_init(
 ) noexcept nogil:
     """A unit without readings."""
     memset(unit_out, 0, scorer.n_unit * sizeof(double))
+    blocks_clear(scorer.blocks, unit_out + UNIT_STATE)
+
+
+cdef inline const double* row_of(const double* rows, Py_ssize_t i, int size) noexcept nogil:
+    """Row i, or NULL where there are no rows."""
+    if rows == NULL:
+        return NULL
+    return rows + i * size
 
 
 cdef inline void evaluate_bases(
@@ -69,7 +78,7 @@ cdef void forget(
     cdef double weight = exp(scorer.log_forgetting * fabs(delta))
     cdef double root = exp(0.5 * scorer.log_forgetting * fabs(delta))
     cdef double* values
-    cdef int block, i, p, T
+    cdef int block, i, p
     if unit[UNIT_OBSERVATIONS] == 0 or delta == 0:
         return
     if delta < 0:
@@ -81,14 +90,7 @@ cdef void forget(
             for i in range(LANES * (p + 1), LANES * (p + 2)):
                 values[i] *= weight
         return
-    for block in range(blocks.n_blocks):
-        p = blocks.sizes[block]
-        T = p * (p + 1) // 2
-        values = unit + UNIT_STATE + blocks.state_offsets[block]
-        for i in range(LANES * (T + p)):
-            values[i] *= root
-        for i in range(LANES * (T + p), LANES * (T + p + 3)):
-            values[i] *= weight
+    blocks_scale(blocks, root, weight, unit + UNIT_STATE)
 
 
 cdef inline int enter(
@@ -162,14 +164,14 @@ cdef int scorer_log_densities(
     """Returns SCORER_OK, or SCORER_NOT_FINITE."""
     cdef double* sums = unit + scorer.sums
     cdef int k
-    cdef bint finite
+    cdef double check
     blocks_read(scorer.blocks, unit + UNIT_STATE, sums, unit + scorer.scratch)
     common_out[0] = common_log_density(sums)
-    finite = isfinite(common_out[0])
+    check = common_out[0]
     for k in range(scorer.n_modes):
-        mode_terms(k, scorer.blocks.exponent_bias, sums, log_densities_out + k, misfits_out + k)
-        finite = finite and isfinite(log_densities_out[k])
-    return SCORER_OK if finite else SCORER_NOT_FINITE
+        mode_terms(k, scorer.blocks, sums, log_densities_out + k, misfits_out + k)
+        check += log_densities_out[k]
+    return SCORER_OK if isfinite(check) else SCORER_NOT_FINITE
 
 
 cdef int scorer_probabilities(
@@ -191,8 +193,9 @@ cdef int scorer_probabilities(
     for k in range(n_modes):
         log_posterior[k] = exp(log_posterior[k] - largest)
         total += log_posterior[k]
+    total = 1.0 / total
     for k in range(n_modes):
-        probabilities_out[k] = log_posterior[k] / total
+        probabilities_out[k] = log_posterior[k] * total
     return SCORER_OK
 
 
@@ -209,7 +212,7 @@ cdef int scorer_blame(const scorer_t* scorer, const double* unit) noexcept nogil
         size = 0.0
         for i in range(p + 1):
             size += row[LANES * i] * row[LANES * i]
-        if not size <= 0.999999 * 1e120:
+        if not size <= 0.999999e60:
             return c
     return -1
 
@@ -364,7 +367,9 @@ cdef class PackedScorer:
         cdef Py_ssize_t n_units = row_offsets.shape[0] - 1
         custom_rows = self._custom_rows(np.asarray(times)) if times.shape[0] else None
         cdef const double[:, ::1] custom_view = custom_rows
-        cdef const double* custom = NULL if custom_rows is None else &custom_view[0, 0]
+        cdef const double* custom = NULL
+        if custom_rows is not None:
+            custom = &custom_view[0, 0]
         if n_units == 0:
             return None
 
@@ -380,7 +385,7 @@ cdef class PackedScorer:
                     for i in range(row_offsets[l], row_offsets[l + 1]):
                         status = scorer_update(
                             scorer, unit, times[i], &values[i, 0],
-                            NULL if custom == NULL else custom + i * scorer.n_custom,
+                            row_of(custom, i, scorer.n_custom),
                         )
                         if status != SCORER_OK:
                             break
@@ -563,7 +568,9 @@ cdef class UnitState:
         custom_rows = self.scorer._custom_rows(np.asarray(times)) if times.shape[0] else None
         self._free()
         cdef const double[:, ::1] custom_view = custom_rows
-        cdef const double* custom = NULL if custom_rows is None else &custom_view[0, 0]
+        cdef const double* custom = NULL
+        if custom_rows is not None:
+            custom = &custom_view[0, 0]
         cdef Py_ssize_t i = 0, n = times.shape[0], n_bytes = (UNIT_STATE + self.packed.blocks.n_state) * sizeof(double)
         cdef int status = SCORER_OK
         cdef double* before = blocks_allocate(UNIT_STATE + self.packed.blocks.n_state)
@@ -575,7 +582,7 @@ cdef class UnitState:
             for i in range(n):
                 status = scorer_update(
                     self.packed, self.unit, times[i], &values[i, 0],
-                    NULL if custom == NULL else custom + i * self.packed.n_custom,
+                    row_of(custom, i, self.packed.n_custom),
                 )
                 if status != SCORER_OK:
                     memcpy(self.unit, before, n_bytes)

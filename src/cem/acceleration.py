@@ -39,25 +39,51 @@ def feasible(parameters: Parameters, constraints: Constraints) -> Parameters:
     """
     layout = parameters.layout
     factors = np.array(parameters.factors)
-    for c, p in enumerate(layout.sizes):
-        floor = constraints.covariance_floors[c]
-        block = layout.matrix(factors, c)
-        covariances = block @ np.swapaxes(block, -1, -2)
+    for p in set(layout.sizes):
+        channels = [c for c, size in enumerate(layout.sizes) if size == p]
+        floors = constraints.covariance_floors[channels]
+        blocks = np.stack([layout.matrix(factors, c) for c in channels], axis=1)  # (K, C_p, p, p)
+        covariances = blocks @ np.swapaxes(blocks, -1, -2)
         if constraints.covariance == "diagonal":
-            S = layout.matrix(constraints.transforms, c)
-            inverse = np.linalg.solve(S, np.eye(p))
-            variances = np.einsum("ij,kjl,il->ki", inverse, covariances, inverse)
-            variances = np.maximum(variances, floor * np.square(inverse).sum(axis=1))
-            block[:] = np.linalg.cholesky(np.einsum("ij,kj,lj->kil", S, variances, S))
+            S = np.stack([layout.matrix(constraints.transforms, c) for c in channels])
+            moved = _diagonal(covariances, S, floors)
+        elif constraints.covariance == "pooled":
+            moved = _above(np.einsum("k,kcij->cij", parameters.weights, covariances)[None], floors)
+            moved = np.broadcast_to(moved, blocks.shape)
+        elif _all_above(covariances, floors):
             continue
-        if constraints.covariance == "pooled":
-            covariances[:] = np.einsum("k,kij->ij", parameters.weights, covariances)
-        eigenvalues, U = np.linalg.eigh(covariances)
-        if eigenvalues.min() >= floor and constraints.covariance == "full":
-            continue
-        block[:] = np.linalg.cholesky(np.einsum("kij,kj,klj->kil", U, np.maximum(eigenvalues, floor), U))
+        else:
+            moved = _above(covariances, floors)
+        for i, c in enumerate(channels):
+            layout.matrix(factors, c)[:] = moved[:, i]
     noise = np.maximum(parameters.noise_variances, constraints.noise_floors)
     return Parameters(parameters.weights, parameters.means, factors, noise, parameters.sizes)
+
+
+def _all_above(covariances: FloatArray, floors: FloatArray) -> bool:
+    """Whether Σ ⪰ floor · I everywhere: a Cholesky factor of the difference exists."""
+    try:
+        np.linalg.cholesky(covariances - floors[:, None, None] * np.eye(covariances.shape[-1]))
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def _above(covariances: FloatArray, floors: FloatArray) -> FloatArray:
+    """Factors of the nearest covariances ⪰ floor · I."""
+    eigenvalues, U = np.linalg.eigh(covariances)
+    raised = np.maximum(eigenvalues, floors[:, None])
+    factors: FloatArray = np.linalg.cholesky(np.einsum("kcij,kcj,kclj->kcil", U, raised, U))
+    return factors
+
+
+def _diagonal(covariances: FloatArray, S: FloatArray, floors: FloatArray) -> FloatArray:
+    """Factors of the nearest covariances that are diagonal in the user's basis."""
+    inverse = np.linalg.inv(S)
+    variances = np.einsum("cij,kcjl,cil->kci", inverse, covariances, inverse)
+    variances = np.maximum(variances, floors[:, None] * np.square(inverse).sum(axis=-1))
+    factors: FloatArray = np.linalg.cholesky(np.einsum("cij,kcj,clj->kcil", S, variances, S))
+    return factors
 
 
 class Coordinatisation:
@@ -79,9 +105,7 @@ class Coordinatisation:
         self.sizes = sizes
         offsets = np.concatenate([[0], np.cumsum(np.square(sizes))])
         diagonal = [start + np.arange(p) * (p + 1) for start, p in zip(offsets, sizes, strict=False)]
-        lower = [
-            start + np.flatnonzero(np.tril(np.ones((p, p)), -1)) for start, p in zip(offsets, sizes, strict=False)
-        ]
+        lower = [start + np.flatnonzero(np.tril(np.ones((p, p)), -1)) for start, p in zip(offsets, sizes, strict=False)]
         self._diagonal = np.concatenate(diagonal)
         self._lower = np.concatenate(lower).astype(np.int64)
 
@@ -177,15 +201,14 @@ class Anderson:
             return np.zeros(changes.shape[1])
         projected = U.T @ residual
         fraction = 1.0 / (1.0 + _DAMPING_BASE ** (_DAMPING_DELAY - self._confidence))
-        squared = np.square(projected * singular)
-        target = fraction * np.sum(np.square(projected / singular))
-        low, high = 0.0, float(singular[0] ** 2) * 1e6
-        for _ in range(60):  # monotone in λ: bisection in its square root is enough
-            ridge = 0.5 * (low + high) if low > 0 else high * 1e-3
-            if np.sum(squared / np.square(singular**2 + ridge)) > target:
-                low = ridge
-            else:
-                high = ridge
-            if high - low < 1e-3 * high:
+        # Newton's method for the secular equation |γ(λ)| = target, from the left (Moré 1978): a few steps suffice.
+        target = np.sqrt(fraction) * np.linalg.norm(projected / singular)
+        ridge = 0.0
+        for _ in range(12):
+            gamma = projected * singular / (singular**2 + ridge)
+            length = np.linalg.norm(gamma)
+            if length <= 1.01 * target:
                 break
-        return Vt.T @ (projected * singular / (singular**2 + high))
+            slope = np.sum(np.square(gamma) / (singular**2 + ridge))
+            ridge += (length / target - 1.0) * length**2 / slope
+        return Vt.T @ gamma

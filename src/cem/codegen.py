@@ -186,7 +186,7 @@ def _mode_row(model: FailureModeModel, mode: int, channel: int, transform: Float
     factor = change @ parameters.factor(mode, channel)
     if not np.array_equal(change, np.eye(len(change))):
         # Any square root of the covariance will do; the triangular one is the shortest.
-        factor = np.linalg.qr(factor.T, mode="r").T
+        factor = np.asarray(np.linalg.qr(factor.T, mode="r")).T
     lower = (factor * precision)[np.tril_indices(len(factor))]
     return [*(change @ parameters.mean(mode, channel)), *lower, precision]
 

@@ -1,4 +1,4 @@
-"""Readers for public data sets."""
+"""The small fleet that ships inside, and readers for public data sets."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from .demo_fleet import load_demo_fleet
 from .errors import PanelError
 from .names import did_you_mean
 from .panel import Panel
 
-__all__ = ["CMAPSS_COLUMNS", "read_cmapss"]
+__all__ = ["CMAPSS_COLUMNS", "load_demo_fleet", "read_cmapss"]
 
 CMAPSS_SETTINGS = tuple(f"setting{i}" for i in range(1, 4))
 CMAPSS_SENSORS = tuple(f"s{i}" for i in range(1, 22))

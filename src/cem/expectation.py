@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cem import _core
+from cem import _core, _lanes
 from cem.errors import OptionError
 from cem.parameters import Layout, Parameters
 from cem.statistics import SufficientStatistics
@@ -90,6 +90,97 @@ class ExpectedStatistics:
         return self._part(5)
 
 
+class _LapackKernel:
+    """Units one by one, their factorisations and solves in LAPACK: any size of basis."""
+
+    name = "lapack"
+
+    def __init__(self, statistics: SufficientStatistics) -> None:
+        self._statistics = statistics
+        self._sizes = np.asarray(statistics.sizes, dtype=np.int32)
+
+    def bounds(self, n_modes: int) -> list[int]:
+        n_units = self._statistics.n_units
+        step = min(max(n_units // 64, 256), 16384)
+        return [*range(0, n_units, step), n_units]
+
+    def __call__(
+        self,
+        first: int,
+        last: int,
+        log_weights: FloatArray,
+        parameters: Parameters,
+        inverse_temperature: float,
+        given: bool,
+        responsibilities: FloatArray,
+        sums: FloatArray,
+    ) -> None:
+        statistics = self._statistics
+        _core.expectation(
+            statistics.factors,
+            statistics.factor_offsets,
+            statistics.projections,
+            statistics.residual_norms,
+            statistics.counts,
+            statistics.known_modes,
+            self._sizes,
+            log_weights,
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            inverse_temperature,
+            given,
+            first,
+            last,
+            responsibilities,
+            sums,
+        )
+
+
+class _LanesKernel:
+    """Units side by side in SIMD registers: bases of few coefficients."""
+
+    def __init__(self, statistics: SufficientStatistics) -> None:
+        self._pack = _lanes.pack(
+            statistics.factors,
+            statistics.factor_offsets,
+            statistics.projections,
+            statistics.residual_norms,
+            statistics.counts,
+            statistics.known_modes,
+            np.asarray(statistics.sizes, dtype=np.int32),
+        )
+        self.name = f"lanes:{self._pack.level}"
+
+    def bounds(self, n_modes: int) -> list[int]:
+        return self._pack.chunks(n_modes)
+
+    def __call__(
+        self,
+        first: int,
+        last: int,
+        log_weights: FloatArray,
+        parameters: Parameters,
+        inverse_temperature: float,
+        given: bool,
+        responsibilities: FloatArray,
+        sums: FloatArray,
+    ) -> None:
+        _lanes.expectation_chunk(
+            self._pack,
+            log_weights,
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            inverse_temperature,
+            given,
+            first,
+            last,
+            responsibilities,
+            sums,
+        )
+
+
 class Expectation:
     """The E step of one panel, ready to be evaluated at any parameters.
 
@@ -100,14 +191,19 @@ class Expectation:
     statistics : SufficientStatistics
         Of the panel.
     kernel : {"auto", "lapack"}
-        "lapack" factorises unit by unit; "auto" takes the fastest kernel that serves the panel's bases.
+        "lapack" factorises unit by unit; "auto" takes SIMD lanes where every basis has 8 coefficients or fewer.
     n_jobs : int
-        Threads; -1 for one a core.
+        Threads.
 
     Attributes
     ----------
     kernel : str
-        The kernel that runs.
+        The kernel that runs: "lapack", or "lanes" with the instruction level.
+
+    Raises
+    ------
+    OptionError
+        The kernel is not known, or the instruction level asked for is not there.
     """
 
     def __init__(
@@ -116,17 +212,19 @@ class Expectation:
         if kernel not in ("auto", "lapack"):
             raise OptionError(f"kernel={kernel!r}: 'auto' or 'lapack' was expected")
         self.statistics = statistics
-        self.kernel = "lapack"
         self.n_jobs = n_jobs
-        self._sizes = np.asarray(statistics.sizes, dtype=np.int32)
-        n_units = statistics.n_units
-        step = min(max(n_units // 64, 256), 16384)
-        self._chunks = [(first, min(first + step, n_units)) for first in range(0, n_units, step)]
+        small = max(statistics.sizes) <= _lanes.LARGEST_SIZE
+        self._kernel: _LapackKernel | _LanesKernel = (
+            _LanesKernel(statistics) if kernel == "auto" and small else _LapackKernel(statistics)
+        )
 
     @property
-    def n_chunks(self) -> int:
+    def kernel(self) -> str:
+        return self._kernel.name
+
+    def n_chunks(self, n_modes: int) -> int:
         """How many chunks can run side by side."""
-        return len(self._chunks)
+        return len(self._kernel.bounds(n_modes)) - 1
 
     def __call__(
         self,
@@ -158,45 +256,26 @@ class Expectation:
         FitError
             A quantity is not finite; names unit, mode and channel.
         """
+        n_modes, n_units, sizes = parameters.n_modes, self.statistics.n_units, self.statistics.sizes
         given = responsibilities is not None
-        if responsibilities is None:
-            rho = np.empty((self.statistics.n_units, parameters.n_modes))
-        else:
-            rho = np.ascontiguousarray(responsibilities, dtype=np.float64)
+        rho = np.empty((n_units, n_modes)) if responsibilities is None else np.ascontiguousarray(responsibilities)
         with np.errstate(divide="ignore"):
             log_weights = np.log(parameters.weights)
-        n_sums = _core.n_sums(parameters.n_modes, self._sizes)
-        statistics = self.statistics
+        n_sums = _core.n_sums(n_modes, np.asarray(sizes, dtype=np.int32))
 
-        def chunk(bounds: tuple[int, int]) -> FloatArray:
+        def chunk(first: int, last: int) -> FloatArray:
             sums = np.empty(n_sums)
-            _core.expectation(
-                statistics.factors,
-                statistics.factor_offsets,
-                statistics.projections,
-                statistics.residual_norms,
-                statistics.counts,
-                statistics.known_modes,
-                self._sizes,
-                log_weights,
-                parameters.means,
-                parameters.factors,
-                parameters.noise_variances,
-                inverse_temperature,
-                given,
-                *bounds,
-                rho,
-                sums,
-            )
+            self._kernel(first, last, log_weights, parameters, inverse_temperature, given, rho, sums)
             return sums
 
-        total = self._added(chunk)
-        return ExpectedStatistics(total, parameters.n_modes, statistics.sizes, statistics.n_units), rho
-
-    def _added(self, chunk: Callable[[tuple[int, int]], FloatArray]) -> FloatArray:
-        """Σ over chunks, in their order whatever thread did them."""
-        if self.n_jobs == 1 or self.n_chunks == 1:
-            parts = map(chunk, self._chunks)
-            return np.add.accumulate(list(parts))[-1] if self.n_chunks > 1 else next(parts)
-        with ThreadPoolExecutor(self.n_jobs) as pool:
-            return np.add.accumulate(list(pool.map(chunk, self._chunks)))[-1]
+        bounds = self._kernel.bounds(n_modes)
+        # Added in the order of the chunks, whichever thread did them.
+        total = np.zeros(n_sums)
+        if self.n_jobs == 1 or len(bounds) == 2:
+            for first, last in pairwise(bounds):
+                total += chunk(first, last)
+        else:
+            with ThreadPoolExecutor(self.n_jobs) as pool:
+                for sums in pool.map(chunk, bounds[:-1], bounds[1:]):
+                    total += sums
+        return ExpectedStatistics(total, n_modes, sizes, n_units), rho

@@ -147,12 +147,18 @@ def fit_mixture(
     statistics = SufficientStatistics.from_panel(panel, bases, known_modes=known_modes)
     expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
     steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
-    one_mode, constraints = _constraints(expectation, panel.channels, steps, options)
+    unlabelled = expectation
+    if len(labels):
+        unlabelled = Expectation(
+            statistics.with_known_modes(np.full_like(known_modes, -1)), kernel=options.kernel, n_jobs=options.n_jobs
+        )
+    one_mode, constraints = _constraints(unlabelled, panel.channels, steps, options)
     tolerance = options.tol * statistics.n_observations
     records, interrupted = best_of_starts(
         _starts(expectation, one_mode.parameters, constraints, options, init),
         expectation,
         constraints,
+        n_modes=options.n_modes,
         max_iter=options.max_iter,
         tolerance=tolerance,
         accelerate=options.accelerate == "auto",

@@ -117,7 +117,8 @@ def bivariate_normal_cdf(x: ArrayLike, y: ArrayLike, correlation: ArrayLike) -> 
     steep = np.abs(r) >= _STEEP
     result[~steep] = _moderate(h[~steep], k[~steep], r[~steep])
     result[steep] = _nearly_degenerate(h[steep], k[steep], r[steep])
-    return np.clip(result, 0.0, 1.0).reshape(shape)
+    result = np.where(result < 1e-300, 0.0, np.minimum(result, 1.0))  # what the clipped limits leave of nothing
+    return result.reshape(shape)
 
 
 def _moderate(h: FloatArray, k: FloatArray, r: FloatArray) -> FloatArray:

@@ -217,7 +217,8 @@ def simulate_fleet(
 
 
 def _generator(random_state: int | np.random.Generator | None) -> np.random.Generator:
-    if isinstance(random_state, bool) or not isinstance(random_state, (int, np.integer, np.random.Generator, type(None))):
+    kinds = (int, np.integer, np.random.Generator, type(None))
+    if isinstance(random_state, bool) or not isinstance(random_state, kinds):
         raise OptionError(f"random_state={random_state!r}: an integer, a numpy Generator or None was expected")
     if isinstance(random_state, (int, np.integer)) and random_state < 0:
         raise OptionError(f"random_state={random_state!r}: an integer that is not negative was expected")
@@ -244,7 +245,7 @@ def _unit_times(times: Any, n_units: int) -> list[FloatArray]:
         raise OptionError(f"times holds arrays for {len(rows)} units; {n_units} were expected")
     for l, row in enumerate(rows):
         if row.ndim != 1 or not row.size or not np.isfinite(row).all():
-            raise OptionError(f"times of unit number {l} must be finite, one-dimensional and at least one; found {row!r}")
+            raise OptionError(f"times of unit number {l} must be one finite time or more, in one dimension; found {row!r}")
     return rows
 
 

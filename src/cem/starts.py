@@ -58,6 +58,7 @@ def best_of_starts(
     expectation: Expectation,
     constraints: Constraints,
     *,
+    n_modes: int,
     max_iter: int,
     tolerance: float,
     accelerate: bool = True,
@@ -72,6 +73,8 @@ def best_of_starts(
         Each function returns the start's first parameters.
     expectation, constraints
         Of the panel.
+    n_modes : int
+        K.
     max_iter : int
         Passes of one start, at most.
     tolerance, accelerate
@@ -89,7 +92,7 @@ def best_of_starts(
         A KeyboardInterrupt ended the search early; the best so far is among the starts.
     """
     # Starts run side by side only where one E step has too few chunks for the threads.
-    width = 1 if expectation.n_chunks >= 4 * n_jobs else n_jobs
+    width = 1 if expectation.n_chunks(n_modes) >= 4 * n_jobs else n_jobs
     records = [Start(kind, None) for kind, _ in starts]
     alive = list(range(len(starts)))
 
