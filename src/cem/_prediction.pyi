@@ -23,6 +23,7 @@ def log_densities(
     log_densities_out: _Float,
     misfits_out: _Float,
     common_out: _Float | None = None,
+    *,
     n_threads: int = 1,
 ) -> None: ...
 def posteriors(
@@ -37,6 +38,7 @@ def posteriors(
     noise_variances: _Float,
     means_out: _Float,
     factors_out: _Float,
+    *,
     n_threads: int = 1,
 ) -> None: ...
 def compress_units(
@@ -47,6 +49,7 @@ def compress_units(
     w_out: _Float,
     rss_out: _Float,
     n_out: _Int32,
+    *,
     n_threads: int = 1,
 ) -> None: ...
 def chi_square_tail(x: float, degrees_of_freedom: float) -> float: ...

@@ -202,7 +202,7 @@ def log_densities(
     const double[::1] factors, const long long[:, ::1] factor_offsets, const double[:, ::1] projections,
     const double[:, ::1] residual_norms, const int[:, ::1] counts, const int[::1] sizes,
     const double[:, ::1] means, const double[:, ::1] factors_k, const double[:, ::1] noise_variances,
-    double[:, ::1] log_densities_out, double[:, ::1] misfits_out, double[::1] common_out=None, int n_threads=1,
+    double[:, ::1] log_densities_out, double[:, ::1] misfits_out, double[::1] common_out=None, *, int n_threads=1,
 ):
     """Log-density of every unit under every mode, model.md (10), (11), in internal coordinates.
 
@@ -283,7 +283,7 @@ def posteriors(
     const double[::1] factors, const long long[:, ::1] factor_offsets, const double[:, ::1] projections,
     const double[:, ::1] residual_norms, const int[:, ::1] counts, const int[::1] sizes,
     const double[:, ::1] means, const double[:, ::1] factors_k, const double[:, ::1] noise_variances,
-    double[:, :, ::1] means_out, double[:, :, ::1] factors_out, int n_threads=1,
+    double[:, :, ::1] means_out, double[:, :, ::1] factors_out, *, int n_threads=1,
 ):
     """Posterior coefficients of every unit, mode and channel, model.md (12), in internal coordinates.
 
@@ -423,7 +423,7 @@ cdef void scatter_state(
 
 def compress_units(
     const double[:, ::1] design, const double[:, ::1] values, const long long[::1] row_offsets,
-    double[:, :, :, ::1] R_out, double[:, :, ::1] w_out, double[:, ::1] rss_out, int[:, ::1] n_out, int n_threads=1,
+    double[:, :, :, ::1] R_out, double[:, :, ::1] w_out, double[:, ::1] rss_out, int[:, ::1] n_out, *, int n_threads=1,
 ):
     """R, w, rss and n of model.md (9) by Givens rotations, row after row; no LAPACK.
 
@@ -490,11 +490,12 @@ def compress_units(
 
 cdef double gamma_density_factor(double a, double x) noexcept nogil:
     """x^a e^-x / Gamma(a), by Stirling's series for large a so that nothing large cancels."""
-    cdef double relative, series
+    cdef double relative, series, b
     if a < 10:
         return exp(a * log(x) - x - lgamma(a))
     relative = (x - a) / a
-    series = (1.0 / 12 - (1.0 / 360 - (1.0 / 1260 - (1.0 / 1680 - 1.0 / (1188 * a * a)) / (a * a)) / (a * a)) / (a * a)) / a
+    b = 1.0 / (a * a)
+    series = (1.0 / 12 - (1.0 / 360 - (1.0 / 1260 - (1.0 / 1680 - b / 1188) * b) * b) * b) / a
     return sqrt(a / (2 * M_PI)) * exp(-a * (relative - log1p(relative)) - series)
 
 
