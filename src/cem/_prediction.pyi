@@ -1,7 +1,6 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +22,6 @@ def log_densities(
     log_densities_out: _Float,
     misfits_out: _Float,
     common_out: _Float | None = None,
-    *,
     n_threads: int = 1,
 ) -> None: ...
 def posteriors(
@@ -38,7 +36,6 @@ def posteriors(
     noise_variances: _Float,
     means_out: _Float,
     factors_out: _Float,
-    *,
     n_threads: int = 1,
 ) -> None: ...
 def compress_units(
@@ -49,7 +46,6 @@ def compress_units(
     w_out: _Float,
     rss_out: _Float,
     n_out: _Int32,
-    *,
     n_threads: int = 1,
 ) -> None: ...
 def chi_square_tail(x: float, degrees_of_freedom: float) -> float: ...

@@ -202,7 +202,7 @@ def log_densities(
     const double[::1] factors, const long long[:, ::1] factor_offsets, const double[:, ::1] projections,
     const double[:, ::1] residual_norms, const int[:, ::1] counts, const int[::1] sizes,
     const double[:, ::1] means, const double[:, ::1] factors_k, const double[:, ::1] noise_variances,
-    double[:, ::1] log_densities_out, double[:, ::1] misfits_out, double[::1] common_out=None, *, int n_threads=1,
+    double[:, ::1] log_densities_out, double[:, ::1] misfits_out, double[::1] common_out=None, int n_threads=1,
 ):
     """Log-density of every unit under every mode, model.md (10), (11), in internal coordinates.
 
@@ -283,7 +283,7 @@ def posteriors(
     const double[::1] factors, const long long[:, ::1] factor_offsets, const double[:, ::1] projections,
     const double[:, ::1] residual_norms, const int[:, ::1] counts, const int[::1] sizes,
     const double[:, ::1] means, const double[:, ::1] factors_k, const double[:, ::1] noise_variances,
-    double[:, :, ::1] means_out, double[:, :, ::1] factors_out, *, int n_threads=1,
+    double[:, :, ::1] means_out, double[:, :, ::1] factors_out, int n_threads=1,
 ):
     """Posterior coefficients of every unit, mode and channel, model.md (12), in internal coordinates.
 
@@ -423,7 +423,7 @@ cdef void scatter_state(
 
 def compress_units(
     const double[:, ::1] design, const double[:, ::1] values, const long long[::1] row_offsets,
-    double[:, :, :, ::1] R_out, double[:, :, ::1] w_out, double[:, ::1] rss_out, int[:, ::1] n_out, *, int n_threads=1,
+    double[:, :, :, ::1] R_out, double[:, :, ::1] w_out, double[:, ::1] rss_out, int[:, ::1] n_out, int n_threads=1,
 ):
     """R, w, rss and n of model.md (9) by Givens rotations, row after row; no LAPACK.
 
