@@ -1,0 +1,106 @@
+"""Failure modes of fleets of sensored machines: mixtures of linear mixed-effects models, fitted by EM.
+
+>>> import cem
+>>> panel = cem.datasets.load_demo_fleet()
+>>> model = cem.FailureModeEM(3, random_state=0).fit(panel).model_
+>>> unit = model.scorer().unit()
+
+Everything here is imported at first use: a process that only scores never loads what fitting needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cem import datasets, errors
+    from cem.basis import Basis, BSpline, Constant, Custom, Exponential, Fourier, Polynomial
+    from cem.errors import (
+        BasisError,
+        CemError,
+        CemWarning,
+        ConvergenceWarning,
+        FitError,
+        ModelFileError,
+        NotFittedError,
+        OptionError,
+        PanelError,
+        PanelIndexError,
+        PredictionError,
+        ScorerError,
+    )
+    from cem.estimator import FailureModeEM
+    from cem.model import FailureModeModel
+    from cem.model_file import load
+    from cem.panel import Panel
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BSpline",
+    "Basis",
+    "BasisError",
+    "CemError",
+    "CemWarning",
+    "Constant",
+    "ConvergenceWarning",
+    "Custom",
+    "Exponential",
+    "FailureModeEM",
+    "FailureModeModel",
+    "FitError",
+    "Fourier",
+    "ModelFileError",
+    "NotFittedError",
+    "OptionError",
+    "Panel",
+    "PanelError",
+    "PanelIndexError",
+    "Polynomial",
+    "PredictionError",
+    "ScorerError",
+    "__version__",
+    "datasets",
+    "errors",
+    "load",
+]
+
+_HOMES = {
+    "basis": ("BSpline", "Basis", "Constant", "Custom", "Exponential", "Fourier", "Polynomial"),
+    "errors": (
+        "BasisError",
+        "CemError",
+        "CemWarning",
+        "ConvergenceWarning",
+        "FitError",
+        "ModelFileError",
+        "NotFittedError",
+        "OptionError",
+        "PanelError",
+        "PanelIndexError",
+        "PredictionError",
+        "ScorerError",
+    ),
+    "estimator": ("FailureModeEM",),
+    "model": ("FailureModeModel",),
+    "model_file": ("load",),
+    "panel": ("Panel",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_SUBMODULES = ("datasets", "errors")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        value = getattr(importlib.import_module(f"cem.{_HOME_OF[name]}"), name)
+    elif name in _SUBMODULES:
+        value = importlib.import_module(f"cem.{name}")
+    else:
+        raise AttributeError(f"module 'cem' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,7 +5,7 @@ triangle. To Fortran a row-major lower triangle is a column-major upper one, so 
 row-major n × m matrix is its m × n transpose.
 """
 
-from scipy.linalg.cython_blas cimport dtrmm, dtrsm, dtrsv
+from scipy.linalg.cython_blas cimport dgemm, dtrmm, dtrsm, dtrsv
 from scipy.linalg.cython_lapack cimport dgeqrf, dormqr, dpotrf, dsyev
 
 # The integer of SciPy's BLAS and LAPACK. A SciPy built for 64-bit integers changes this line alone.
@@ -64,6 +64,20 @@ cdef inline void multiply_lower(
     dtrmm(b"R", b"U", b"N", b"N", &m, &n, &one, <double*> factor, &n, x, &m)
 
 
+cdef inline void subtract_product(
+    blas_int n,
+    blas_int p,
+    blas_int m,
+    const double* a,         # (p, n)  the transposed n × p matrix A
+    const double* b,         # (m, p)  the transposed p × m matrix B
+    double* c,               # (m, n)  the transposed n × m matrix C in; C - A B out
+) noexcept nogil:
+    """Rank-p update (dgemm)."""
+    cdef double minus_one = -1.0
+    cdef double one = 1.0
+    dgemm(b"N", b"N", &n, &m, &p, &minus_one, <double*> a, &n, <double*> b, &p, &one, c, &n)
+
+
 cdef inline int eigensystem(
     blas_int n,
     double* a,               # (n, n)  lower triangle in; row i is the i-th eigenvector out
@@ -95,13 +109,13 @@ cdef inline int apply_reflectors(
     blas_int m,
     blas_int n_columns,
     blas_int n_reflectors,
-    double* reflectors,      # (n, m)  from householder
+    double* reflectors,      # (n, m)          from householder
     double* tau,             # (n_reflectors,)
-    double* x,               # (m, n_columns)  in; QᵀX out
+    double* x,               # (n_columns, m)  the transposed m × n_columns matrix X in; QᵀX out
     double* work,            # (n_work,)
     blas_int n_work,
 ) noexcept nogil:
-    """QᵀX for row-major X, which is XᵀQ to Fortran (dormqr). Returns LAPACK's info."""
+    """QᵀX (dormqr). Returns LAPACK's info."""
     cdef blas_int info = 0
-    dormqr(b"R", b"N", &n_columns, &m, &n_reflectors, reflectors, &m, tau, x, &n_columns, work, &n_work, &info)
+    dormqr(b"L", b"T", &m, &n_columns, &n_reflectors, reflectors, &m, tau, x, &m, work, &n_work, &info)
     return info

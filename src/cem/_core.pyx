@@ -11,7 +11,6 @@ from libc.string cimport memcpy, memset
 
 from cem._blas cimport (
     apply_reflectors,
-    blas_int,
     cholesky,
     eigensystem,
     householder,
@@ -19,6 +18,7 @@ from cem._blas cimport (
     solve_lower,
     solve_lower_many,
     solve_lower_transposed,
+    subtract_product,
 )
 
 from cem.errors import FitError
@@ -30,12 +30,31 @@ cdef double LOG_TWO_PI = 1.8378770664093453
 # Compression: readings of one unit to R, w, rss, n (9)
 # ---------------------------------------------------------------------------------------------------------------------
 
+cdef inline bint any_missing(
+    size_t n,
+    const double* x,         # (n,)
+) noexcept nogil:
+    """Whether any reading is NaN (x - x is then NaN, and 0 otherwise); four sums hide each other's latency."""
+    cdef double a = 0.0, b = 0.0, c = 0.0, d = 0.0
+    cdef size_t i, whole = n - n % 4
+    for i in range(0, whole, 4):
+        a += x[i] - x[i]
+        b += x[i + 1] - x[i + 1]
+        c += x[i + 2] - x[i + 2]
+        d += x[i + 3] - x[i + 3]
+    for i in range(whole, n):
+        a += x[i] - x[i]
+    a += b + c + d
+    return a != a
+
+
 cdef int compress_pattern(
     int n,
     int p,
     int n_columns,
     double* design,          # (p, n)          transposed design; overwritten
-    double* readings,        # (n, n_columns)  centred readings; overwritten
+    const double* centres,   # (n_columns, p)  coefficients of the curves to subtract
+    double* readings,        # (n_columns, n)  transposed readings; overwritten
     double* tau,             # (p,)
     double* work,            # (n_work,)
     int n_work,
@@ -46,6 +65,9 @@ cdef int compress_pattern(
     """Sufficient statistics of channels observed at the same n times. Returns 0 or LAPACK's info."""
     cdef int i, j, c, info
     cdef int rank = n if n < p else p
+    cdef const double* rotated
+    cdef double even, odd
+    subtract_product(n, p, n_columns, design, centres, readings)
     info = householder(n, p, design, tau, work, n_work)
     if info != 0:
         return info
@@ -57,12 +79,18 @@ cdef int compress_pattern(
         for j in range(i, p):
             R_out[i * p + j] = design[j * n + i]
     for c in range(n_columns):
-        rss_out[c] = 0.0
+        rotated = readings + <size_t> c * n
         for i in range(p):
-            w_out[c * p + i] = readings[i * n_columns + c] if i < rank else 0.0
-    for i in range(rank, n):
-        for c in range(n_columns):
-            rss_out[c] += readings[i * n_columns + c] * readings[i * n_columns + c]
+            w_out[c * p + i] = rotated[i] if i < rank else 0.0
+        # Two sums side by side: one alone waits for its own last addition.
+        even = 0.0
+        odd = 0.0
+        for i in range(rank, n - 1, 2):
+            even += rotated[i] * rotated[i]
+            odd += rotated[i + 1] * rotated[i + 1]
+        if (n - rank) % 2 == 1:
+            even += rotated[n - 1] * rotated[n - 1]
+        rss_out[c] = even + odd
     return 0
 
 
@@ -92,7 +120,7 @@ def compress_units(
         Rows of unit l are ``row_offsets[l]:row_offsets[l + 1]``.
     columns : (C,) array
         The columns of ``values`` that have this basis.
-    centres : (p, C) array
+    centres : (C, p) array
         Coefficients of the curve that is subtracted from each channel.
     factors_out : (at least L · C · p²,) array
         R of each pattern, packed.
@@ -128,8 +156,8 @@ def compress_units(
         if columns[l] < 0 or columns[l] >= values.shape[1]:
             raise ValueError("compress_units: a column is out of range")
     if (
-        centres.shape[0] != p
-        or centres.shape[1] != n_columns
+        centres.shape[0] != n_columns
+        or centres.shape[1] != p
         or factors_out.shape[0] < n_units * n_columns * p * p
         or factor_offsets_out.shape[0] != n_units
         or factor_offsets_out.shape[1] != n_columns
@@ -143,81 +171,68 @@ def compress_units(
     ):
         raise ValueError("compress_units: an array has the wrong shape")
     cdef int n_work = 64 * (p if p > n_columns else n_columns)
-    cdef size_t n_scratch = (
-        <size_t> longest * (p + 2 * n_columns) + p + n_work + <size_t> n_columns * (p + 1)
-    )
+    cdef size_t n_scratch = <size_t> longest * (p + n_columns) + p + n_work + <size_t> n_columns * (2 * p + 1)
     cdef double* scratch = <double*> malloc(n_scratch * sizeof(double))
     cdef char* taken = <char*> malloc(n_columns)
     cdef int* members = <int*> malloc(n_columns * sizeof(int))
     cdef double* transposed = scratch
-    cdef double* centred
-    cdef double* gathered
+    cdef double* readings
+    cdef double* member_centres
     cdef double* tau
     cdef double* work
     cdef double* w
     cdef double* rss
-    cdef long long first, row, used = 0
-    cdef int n, n_observed, i, j, c, g, n_members, n_missing
+    cdef long long first, used = 0
+    cdef int n, n_observed, i, j, c, g, n_members, row
     cdef int status = 0
+    cdef bint missing
     cdef double x
     cdef const double* reading
-    cdef const double* phi
-    cdef double* line
     if scratch == NULL or taken == NULL or members == NULL:
         free(scratch)
         free(taken)
         free(members)
         raise MemoryError
-    centred = transposed + longest * p
-    gathered = centred + longest * n_columns
-    tau = gathered + longest * n_columns
+    readings = transposed + longest * p
+    tau = readings + longest * n_columns
     work = tau + p
     w = work + n_work
     rss = w + n_columns * p
+    member_centres = rss + n_columns
     with nogil:
         for l in range(n_units):
             first = row_offsets[l]
             n = <int> (row_offsets[l + 1] - first)
             for c in range(n_columns):
                 taken[c] = 0
-            # Centred copy of the unit's rows. NaN stays NaN, and x - x is NaN or 0, so one sum finds the missing.
-            n_missing = 0
             for i in range(n):
                 reading = &values[first + i, 0]
-                phi = &design[first + i, 0]
-                line = centred + <size_t> i * n_columns
                 for c in range(n_columns):
-                    line[c] = reading[columns[c]]
-                for j in range(p):
-                    x = phi[j]
-                    for c in range(n_columns):
-                        line[c] -= x * centres[j, c]
-                for c in range(n_columns):
-                    n_missing += line[c] != line[c]
+                    readings[<size_t> c * n + i] = reading[columns[c]]
+            missing = any_missing(<size_t> n * n_columns, readings)
             for c in range(n_columns):
                 if taken[c]:
                     continue
                 # The channels of this pattern: those missing exactly where channel c is.
                 n_members = 0
-                n_observed = n
-                if n_missing == 0:
+                if not missing:
+                    n_members = n_columns
                     for g in range(n_columns):
                         members[g] = g
-                    n_members = n_columns
                 else:
-                    n_observed = 0
-                    for i in range(n):
-                        n_observed += centred[<size_t> i * n_columns + c] == centred[<size_t> i * n_columns + c]
                     for g in range(c, n_columns):
                         if taken[g]:
                             continue
                         for i in range(n):
-                            line = centred + <size_t> i * n_columns
-                            if (line[g] != line[g]) != (line[c] != line[c]):
+                            x = values[first + i, columns[g]]
+                            if (x != x) != (values[first + i, columns[c]] != values[first + i, columns[c]]):
                                 break
                         else:
                             members[n_members] = g
                             n_members += 1
+                n_observed = 0
+                for i in range(n):
+                    n_observed += values[first + i, columns[c]] == values[first + i, columns[c]]
                 if n_observed == 0:
                     for g in range(n_members):
                         taken[members[g]] = 1
@@ -227,19 +242,24 @@ def compress_units(
                         for j in range(p):
                             projections_out[l, members[g], j] = 0.0
                     continue
-                row = 0
-                for i in range(n):
-                    line = centred + <size_t> i * n_columns
-                    if line[c] != line[c]:
-                        continue
+                if not missing:
                     for j in range(p):
-                        transposed[j * <size_t> n_observed + row] = design[first + i, j]
-                    if n_missing != 0:
+                        for i in range(n):
+                            transposed[j * <size_t> n + i] = design[first + i, j]
+                else:
+                    row = 0
+                    for i in range(n):
+                        if values[first + i, columns[c]] != values[first + i, columns[c]]:
+                            continue
+                        for j in range(p):
+                            transposed[j * <size_t> n_observed + row] = design[first + i, j]
                         for g in range(n_members):
-                            gathered[row * n_members + g] = line[members[g]]
-                    row += 1
+                            readings[g * <size_t> n_observed + row] = values[first + i, columns[members[g]]]
+                        row += 1
+                for g in range(n_members):
+                    memcpy(member_centres + g * p, &centres[members[g], 0], p * sizeof(double))
                 status = compress_pattern(
-                    n_observed, p, n_members, transposed, centred if n_missing == 0 else gathered,
+                    n_observed, p, n_members, transposed, member_centres, readings,
                     tau, work, n_work, &factors_out[used], w, rss,
                 )
                 if status != 0:
@@ -260,6 +280,97 @@ def compress_units(
     if status != 0:
         raise FitError(f"LAPACK could not compress unit at position {l} (info {status}); its design is not finite")
     return used
+
+
+def pooled_moments(
+    const double[:, :, ::1] blocks,
+    const long long[:, ::1] block_of,
+    const double[:, :, ::1] projections,
+    double[:, :, ::1] gram_out,
+    double[:, ::1] cross_out,
+):
+    """Σ_l R'R and Σ_l R'w of every channel: the normal equations of its pooled curve, in a basis made orthonormal.
+
+    Parameters
+    ----------
+    blocks : (n_blocks, p, p) array
+        R, upper triangular.
+    block_of : (L, C) array
+        Which block is the unit's and channel's; -1 where not observed.
+    projections : (L, C, p) array
+        w.
+    gram_out, cross_out : (C, p, p), (C, p) arrays
+        The sums.
+    """
+    cdef Py_ssize_t n_units = block_of.shape[0], l, c
+    cdef int p = <int> blocks.shape[2]
+    cdef int i, j, m
+    cdef const double* R
+    if (
+        projections.shape[0] != n_units
+        or projections.shape[1] != block_of.shape[1]
+        or projections.shape[2] != p
+        or gram_out.shape[0] != block_of.shape[1]
+        or gram_out.shape[1] != p
+        or gram_out.shape[2] != p
+        or cross_out.shape[0] != block_of.shape[1]
+        or cross_out.shape[1] != p
+    ):
+        raise ValueError("pooled_moments: an array has the wrong shape")
+    gram_out[...] = 0.0
+    cross_out[...] = 0.0
+    with nogil:
+        for l in range(n_units):
+            for c in range(block_of.shape[1]):
+                if block_of[l, c] < 0:
+                    continue
+                R = &blocks[block_of[l, c], 0, 0]
+                for i in range(p):
+                    for m in range(i + 1):
+                        cross_out[c, i] += R[m * p + i] * projections[l, c, m]
+                    for j in range(p):
+                        for m in range(min(i, j) + 1):
+                            gram_out[c, i, j] += R[m * p + i] * R[m * p + j]
+
+
+def recentre(
+    const double[:, :, ::1] blocks,
+    const long long[:, ::1] block_of,
+    const double[:, ::1] shifts,
+    double[:, :, ::1] projections,
+):
+    """Subtract a further curve from every channel, in place: w - R shift, which leaves R, rss and n as they are.
+
+    Parameters
+    ----------
+    blocks, block_of
+        As for `pooled_moments`.
+    shifts : (C, p) array
+        Coefficients of the curves.
+    projections : (L, C, p) array
+        w in, w - R shift out.
+    """
+    cdef Py_ssize_t l, c
+    cdef int p = <int> blocks.shape[2]
+    cdef int i, j
+    cdef const double* R
+    if (
+        projections.shape[0] != block_of.shape[0]
+        or projections.shape[1] != block_of.shape[1]
+        or projections.shape[2] != p
+        or shifts.shape[0] != block_of.shape[1]
+        or shifts.shape[1] != p
+    ):
+        raise ValueError("recentre: an array has the wrong shape")
+    with nogil:
+        for l in range(block_of.shape[0]):
+            for c in range(block_of.shape[1]):
+                if block_of[l, c] < 0:
+                    continue
+                R = &blocks[block_of[l, c], 0, 0]
+                for i in range(p):
+                    for j in range(i, p):
+                        projections[l, c, i] -= R[i * p + j] * shifts[c, j]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -320,11 +431,20 @@ cdef inline int whitened_posterior(
     # E d = G⁻ᵀ G⁻¹ B'e and A⁻¹ = G⁻ᵀ G⁻¹
     solve_lower(p, A, d_out)
     solve_lower_transposed(p, A, d_out)
-    for i in range(p):
+    # G⁻¹: one dtrsm costs more than the whole triangle written out until p is about 8.
+    if p <= 8:
         for j in range(p):
-            inverse[i * p + j] = 0.0
-        inverse[i * p + i] = 1.0
-    solve_lower_many(p, p, A, inverse)
+            inverse[j * p + j] = 1.0 / A[j * p + j]
+            for i in range(j + 1, p):
+                s = 0.0
+                for m in range(j, i):
+                    s -= A[i * p + m] * inverse[m * p + j]
+                inverse[i * p + j] = s / A[i * p + i]
+    else:
+        for i in range(p):
+            for j in range(p):
+                inverse[i * p + j] = 1.0 if i == j else 0.0
+        solve_lower_many(p, p, A, inverse)
     s = 0.0
     for i in range(p):
         t = e[i]
@@ -342,6 +462,38 @@ cdef inline int whitened_posterior(
         for j in range(i + 1):
             inverse[i * p + j] = A[i * p + j]
     return 0
+
+
+cdef int whitened_posterior_of_size(
+    int p,
+    const double* R,
+    const double* w,
+    const double* mean,
+    const double* factor,
+    double precision_root,
+    double* scratch,
+    double* d_out,
+    double* covariance_out,
+    double* misfit_out,
+    double* product,
+    double* log_product,
+) noexcept nogil:
+    """`whitened_posterior` with p known to the compiler for the usual sizes: its short loops unroll."""
+    if p == 2:
+        return whitened_posterior(
+            2, R, w, mean, factor, precision_root, scratch, d_out, covariance_out, misfit_out, product, log_product
+        )
+    if p == 3:
+        return whitened_posterior(
+            3, R, w, mean, factor, precision_root, scratch, d_out, covariance_out, misfit_out, product, log_product
+        )
+    if p == 4:
+        return whitened_posterior(
+            4, R, w, mean, factor, precision_root, scratch, d_out, covariance_out, misfit_out, product, log_product
+        )
+    return whitened_posterior(
+        p, R, w, mean, factor, precision_root, scratch, d_out, covariance_out, misfit_out, product, log_product
+    )
 
 
 def n_sums(int n_modes, const int[::1] sizes):
@@ -431,6 +583,9 @@ def expectation(
         or sums_out.shape[0] != 1 + n_modes + n_modes * (3 * n_channels + total + total_square)
     ):
         raise ValueError("expectation: an array has the wrong shape")
+    for l in range(n_units):
+        if known_modes[l] >= n_modes:
+            raise ValueError(f"expectation: a unit's mode is {known_modes[l]}, but there are {n_modes} modes")
     # Per unit: E d and second moment of every (k, c), their misfits, log densities; freed on every path below.
     cdef size_t n_scratch = (
         n_modes * (total + total_square + n_channels + 1) + 2 * n_modes * n_channels
@@ -481,7 +636,7 @@ def expectation(
                     if counts[l, c] > 0:
                         dk = d + k * total + at
                         sk = second + k * total_square + at_square
-                        status = whitened_posterior(
+                        status = whitened_posterior_of_size(
                             p, &factors[factor_offsets[l, c]], &projections[l, at], &means[k, at],
                             &mode_factors[k, at_square], sqrt(precision[k * n_channels + c]), work,
                             dk, sk, &square, &product, &log_determinant,
@@ -641,7 +796,7 @@ def posterior_coefficients(
             for c in range(n_channels):
                 p = sizes[c]
                 if counts[l, c] > 0:
-                    status = whitened_posterior(
+                    status = whitened_posterior_of_size(
                         p, &factors[factor_offsets[l, c]], &projections[l, at], &means[mode, at],
                         &mode_factors[mode, at_square], 1.0 / sqrt(noise_variances[mode, c]),
                         work + largest * largest, &whitened_out[l, at], work, &square, &product, &log_product,

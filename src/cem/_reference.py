@@ -105,7 +105,7 @@ def expectation(
     if responsibilities is None:
         tempered = np.exp(inverse_temperature * (log_joint - top))
         responsibilities = tempered / tempered.sum(axis=1, keepdims=True)
-        for l in np.flatnonzero(known_modes >= 0):
+        for l in np.flatnonzero(known_modes >= 0).tolist():
             responsibilities[l] = np.arange(K) == known_modes[l]
     log_likelihood = sum(marginal[l] if known_modes[l] < 0 else log_joint[l, known_modes[l]] for l in range(L))
     N_channel, E, n_bar = np.zeros((K, C)), np.zeros((K, C)), np.zeros((K, C))
@@ -138,7 +138,8 @@ def maximisation(
     X = factor @ np.linalg.cholesky(Q / N - np.outer(d, d)) / np.sqrt(covariance_floor)
     eigenvalues, U = np.linalg.eigh(X @ X.T)
     floored = covariance_floor * (U * np.maximum(eigenvalues, 1.0)) @ U.T
-    return mean + factor @ d, np.linalg.cholesky(floored), max(noise_variance * E / n_bar, noise_floor)
+    new_factor: FloatArray = np.linalg.cholesky(floored)
+    return mean + factor @ d, new_factor, max(noise_variance * E / n_bar, noise_floor)
 
 
 # --- the equations, literally ----------------------------------------------------------------------------------------
@@ -208,9 +209,7 @@ def literal_em_pass(
             if N < 1:
                 continue
             posterior = {
-                l: dense_posterior(
-                    designs[l][c], readings[l][c], means[k][c], covariances[k][c], noise_variances[k, c]
-                )
+                l: dense_posterior(designs[l][c], readings[l][c], means[k][c], covariances[k][c], noise_variances[k, c])
                 for l in units
             }
             mu = sum(rho[l, k] * posterior[l][0] for l in units) / N

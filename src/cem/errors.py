@@ -15,6 +15,7 @@ __all__ = [
     "NotFittedError",
     "OptionError",
     "PanelError",
+    "PanelIndexError",
     "PredictionError",
     "ScorerError",
     "ShortUnitsWarning",
@@ -28,6 +29,10 @@ class CemError(Exception):
 
 class PanelError(CemError, ValueError):
     """The data are not a valid panel; the message names the unit, channel or row at fault."""
+
+
+class PanelIndexError(PanelError, IndexError):
+    """Units of a panel were chosen by a position that it does not have."""
 
 
 class BasisError(CemError, ValueError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +42,12 @@ class Layout:
     def n_channels(self) -> int:
         return len(self.sizes)
 
-    @property
+    @cached_property
     def mean_offsets(self) -> NDArray[np.int64]:
         """Start of each channel's p_c coefficients; shape (C + 1,), the last entry is P."""
         return np.concatenate([[0], np.cumsum(self.sizes)]).astype(np.int64)
 
-    @property
+    @cached_property
     def factor_offsets(self) -> NDArray[np.int64]:
         """Start of each channel's p_c × p_c matrix; shape (C + 1,), the last entry is Σ p_c²."""
         return np.concatenate([[0], np.cumsum(np.square(self.sizes))]).astype(np.int64)
@@ -61,6 +62,12 @@ class Layout:
         p = self.sizes[channel]
         start = int(self.factor_offsets[channel])
         return packed[..., start : start + p * p].reshape(*packed.shape[:-1], p, p)
+
+
+@lru_cache(maxsize=64)
+def _layout(sizes: tuple[int, ...]) -> Layout:
+    """One layout for all parameters of the same sizes: a fit asks for it thousands of times."""
+    return Layout(sizes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +111,7 @@ class Parameters:
 
     @property
     def layout(self) -> Layout:
-        return Layout(self.sizes)
+        return _layout(self.sizes)
 
     @property
     def n_modes(self) -> int:
@@ -165,7 +172,7 @@ class Coordinates:
 
     @property
     def layout(self) -> Layout:
-        return Layout(self.sizes)
+        return _layout(self.sizes)
 
     def transform(self, channel: int) -> FloatArray:
         """S_c, shape (p_c, p_c), upper triangular."""

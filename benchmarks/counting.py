@@ -1,0 +1,60 @@
+"""An E step that counts: how many passes a method took, and what it had reached after each."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.errors import FitError
+from cem.expectation import Expectation, ExpectedStatistics
+from cem.parameters import Parameters
+
+
+class CountingExpectation:
+    """An `Expectation` that keeps ℓ of every evaluation, also of those that a method then threw away.
+
+    Parameters
+    ----------
+    expectation : Expectation
+        What is evaluated.
+
+    Attributes
+    ----------
+    log_likelihoods : list of float
+        One an evaluation; -inf where it failed.
+    """
+
+    def __init__(self, expectation: Expectation) -> None:
+        self._expectation = expectation
+        self.statistics = expectation.statistics
+        self.kernel = expectation.kernel
+        self.log_likelihoods: list[float] = []
+
+    def n_chunks(self, n_modes: int) -> int:
+        return self._expectation.n_chunks(n_modes)
+
+    def __call__(
+        self,
+        parameters: Parameters,
+        *,
+        responsibilities: NDArray[np.float64] | None = None,
+        inverse_temperature: float = 1.0,
+    ) -> tuple[ExpectedStatistics, NDArray[np.float64]]:
+        try:
+            expected, rho = self._expectation(
+                parameters, responsibilities=responsibilities, inverse_temperature=inverse_temperature
+            )
+        except FitError:
+            self.log_likelihoods.append(-np.inf)
+            raise
+        self.log_likelihoods.append(expected.log_likelihood)
+        return expected, rho
+
+    @property
+    def n_passes(self) -> int:
+        return len(self.log_likelihoods)
+
+    def passes_until(self, log_likelihood: float) -> int | None:
+        """E steps until ℓ was first at or above a value; None where it never was."""
+        reached = np.flatnonzero(np.asarray(self.log_likelihoods) >= log_likelihood)
+        return int(reached[0]) + 1 if len(reached) else None

@@ -1,0 +1,172 @@
+/* The lane kernels at every instruction level this platform knows, and the choice between them at run time.
+ *
+ * Baseline: two lanes in a register (SSE2, NEON). AVX2 with FMA: four. Within a level the order of operations is
+ * fixed, so every machine of the level gives the same bits; levels differ in the last bits (FMA rounds once).
+ *
+ * Layout of the constants of one block, (..., LANES) doubles, T = p(p+1)/2; padding lanes hold zeros throughout:
+ *     coordinates   b (p), S (T; the diagonal as reciprocals), 1/s
+ *     modes         1/s2_0, log 2 pi s2_0 of the first mode, then per mode
+ *                   1/s2, 1/s2 - 1/s2_0, log s2 - log s2_0, U (T; on the diagonal Q in place of 1), mu (p), where
+ *                   Sigma / s2 = U Q^-1 U'
+ * What the modes have in common is summed apart from what tells them apart, so that a million readings, whose
+ * log-density is of the order of 1e7, leave the log-odds exact to 1e-12 and not to 1e-9.
+ */
+#ifndef CEM_BLOCKS_KERNELS_H
+#define CEM_BLOCKS_KERNELS_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#define LANES 4
+#define LARGEST 1e30 /* |phi~|, |x~| beyond this could overflow when squared and summed */
+#define NOTHING 1e-150 /* the diagonal of R before the first reading; its square is not zero */
+#define MANTISSA_BITS 0x000FFFFFFFFFFFFFULL
+#define ALWAYS_INLINE __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 4")
+#endif
+
+typedef struct {
+    int n_modes, n_blocks;
+    const int *sizes;                    /* (n_blocks,)  p of the block */
+    const ptrdiff_t *coordinate_offsets; /* (n_blocks,)  where the block starts in each array, in doubles */
+    const ptrdiff_t *mode_offsets, *row_offsets, *state_offsets;
+    const int *phi_of_lane, *x_of_lane;  /* (n_blocks, LANES) */
+    const int *one_basis;                /* (n_blocks,)  whether the lanes have the same basis */
+    const double *coordinates, *modes;
+} lanes_t;
+
+typedef double v2 __attribute__((vector_size(16), may_alias));
+typedef unsigned long long u2 __attribute__((vector_size(16), may_alias));
+
+static inline ALWAYS_INLINE v2 sqrt_v2(v2 x) {
+#if defined(__SSE2__)
+    return (v2)_mm_sqrt_pd((__m128d)x);
+#elif defined(__aarch64__)
+    return (v2)vsqrtq_f64((float64x2_t)x);
+#else
+    return (v2){sqrt(x[0]), sqrt(x[1])};
+#endif
+}
+
+#define LEVEL(name) name##_baseline
+#define WIDTH 2
+#define V v2
+#define U u2
+#define TARGET
+#define V_SAME(x) ((v2){(x), (x)})
+#define V_SQRT(x) sqrt_v2(x)
+#define V_MADD(a, b, c) ((c) + (a) * (b))
+#define V_NMADD(a, b, c) ((c) - (a) * (b))
+#include "_blocks_level.h"
+#undef LEVEL
+#undef WIDTH
+#undef V
+#undef U
+#undef TARGET
+#undef V_SAME
+#undef V_SQRT
+#undef V_MADD
+#undef V_NMADD
+
+#if defined(__x86_64__)
+#define CEM_HAS_AVX2 1
+typedef double v4 __attribute__((vector_size(32), may_alias));
+typedef unsigned long long u4 __attribute__((vector_size(32), may_alias));
+#define LEVEL(name) name##_avx2
+#define WIDTH 4
+#define V v4
+#define U u4
+#define TARGET __attribute__((target("avx2,fma")))
+#define V_SAME(x) ((v4){(x), (x), (x), (x)})
+#define V_SQRT(x) ((v4)_mm256_sqrt_pd((__m256d)(x)))
+#define V_MADD(a, b, c) ((v4)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
+#define V_NMADD(a, b, c) ((v4)_mm256_fnmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
+#include "_blocks_level.h"
+#undef LEVEL
+#undef WIDTH
+#undef V
+#undef U
+#undef TARGET
+#undef V_SAME
+#undef V_SQRT
+#undef V_MADD
+#undef V_NMADD
+#endif
+
+enum { LEVEL_BASELINE = 0, LEVEL_AVX2 = 1 };
+
+static int lanes_best_level(void) {
+#ifdef CEM_HAS_AVX2
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return LEVEL_AVX2;
+#endif
+    return LEVEL_BASELINE;
+}
+
+#ifdef CEM_HAS_AVX2
+#define DISPATCH(level, call_avx2, call_baseline) ((level) == LEVEL_AVX2 ? (call_avx2) : (call_baseline))
+#else
+#define DISPATCH(level, call_avx2, call_baseline) (call_baseline)
+#endif
+
+/* One reading in internal coordinates, blocks first .. stop - 1, into rows; nonzero where a number is too large. */
+static inline int lanes_prepare(
+    int level, const lanes_t *lanes, int first, int stop, const double *phi, const double *x, double *rows,
+    int *n_observed
+) {
+    return DISPATCH(
+        level, prepare_avx2(lanes, first, stop, phi, x, rows, n_observed),
+        prepare_baseline(lanes, first, stop, phi, x, rows, n_observed)
+    );
+}
+
+/* The prepared reading enters the state; (9). */
+static inline void lanes_rotate(int level, const lanes_t *lanes, int first, int stop, double *rows, double *states) {
+    DISPATCH(level, rotate_avx2(lanes, first, stop, rows, states), rotate_baseline(lanes, first, stop, rows, states));
+}
+
+/* (10), (11): sums over channels, (2 + 4K, LANES); scratch (2p^2 + 2p, LANES) for the largest p. */
+static inline void lanes_read(int level, const lanes_t *lanes, const double *states, double *sums, double *scratch) {
+    DISPATCH(level, read_avx2(lanes, states, sums, scratch), read_baseline(lanes, states, sums, scratch));
+}
+
+/* The states of units without readings. */
+static inline void lanes_clear(const lanes_t *lanes, size_t n_doubles, double *states) {
+    memset(states, 0, n_doubles * sizeof(double));
+    for (int block = 0; block < lanes->n_blocks; block++) {
+        const int p = lanes->sizes[block];
+        double *diagonal = states + lanes->state_offsets[block];
+        for (int i = 0; i < p; diagonal += LANES * (p - i), i++)
+            for (int lane = 0; lane < LANES; lane++) diagonal[lane] = NOTHING;
+    }
+}
+
+/* Forgetting: R and w by the root of the weight, rss and n by the weight. */
+static inline void lanes_scale(const lanes_t *lanes, double root, double weight, double *states) {
+    for (int block = 0; block < lanes->n_blocks; block++) {
+        const int p = lanes->sizes[block], T = p * (p + 1) / 2;
+        double *state = states + lanes->state_offsets[block], *diagonal = state;
+        for (int i = 0; i < LANES * (T + p); i++) state[i] *= root;
+        for (int i = LANES * (T + p); i < LANES * (T + p + 3); i++) state[i] *= weight;
+        for (int i = 0; i < p; diagonal += LANES * (p - i), i++)
+            for (int lane = 0; lane < LANES; lane++)
+                if (diagonal[lane] < NOTHING) diagonal[lane] = NOTHING;
+    }
+}
+
+/* Memory for vectors; NULL where there is none. */
+static inline double *lanes_allocate(size_t n_doubles) {
+    return (double *)aligned_alloc(64, (n_doubles * sizeof(double) + 127) / 64 * 64);
+}
+
+#endif

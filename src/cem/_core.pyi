@@ -1,0 +1,77 @@
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+KEPT: Final[int]
+MEAN_ONLY: Final[int]
+NOISE_FLOOR: Final[int]
+COVARIANCE_FLOOR: Final[int]
+
+_Floats = NDArray[np.float64]
+_Ints = NDArray[np.int32]
+_Longs = NDArray[np.int64]
+
+def compress_units(
+    design: _Floats,
+    values: _Floats,
+    row_offsets: _Longs,
+    columns: _Ints,
+    centres: _Floats,
+    factors_out: _Floats,
+    factor_offsets_out: _Longs,
+    projections_out: _Floats,
+    residual_norms_out: _Floats,
+    counts_out: _Ints,
+) -> int: ...
+def pooled_moments(
+    blocks: _Floats, block_of: _Longs, projections: _Floats, gram_out: _Floats, cross_out: _Floats
+) -> None: ...
+def recentre(blocks: _Floats, block_of: _Longs, shifts: _Floats, projections: _Floats) -> None: ...
+def n_sums(n_modes: int, sizes: _Ints) -> int: ...
+def expectation(
+    factors: _Floats,
+    factor_offsets: _Longs,
+    projections: _Floats,
+    residual_norms: _Floats,
+    counts: _Ints,
+    known_modes: _Ints,
+    sizes: _Ints,
+    log_weights: _Floats,
+    means: _Floats,
+    mode_factors: _Floats,
+    noise_variances: _Floats,
+    inverse_temperature: float,
+    responsibilities_given: bool,
+    first_unit: int,
+    last_unit: int,
+    responsibilities: _Floats,
+    sums_out: _Floats,
+) -> None: ...
+def posterior_coefficients(
+    factors: _Floats,
+    factor_offsets: _Longs,
+    projections: _Floats,
+    counts: _Ints,
+    sizes: _Ints,
+    means: _Floats,
+    mode_factors: _Floats,
+    noise_variances: _Floats,
+    mode: int,
+    whitened_out: _Floats,
+) -> None: ...
+def maximisation(
+    sums: _Floats,
+    sizes: _Ints,
+    means: _Floats,
+    mode_factors: _Floats,
+    noise_variances: _Floats,
+    noise_floors: _Floats,
+    covariance_floors: _Floats,
+    transforms: _Floats,
+    covariance: int,
+    means_out: _Floats,
+    mode_factors_out: _Floats,
+    noise_variances_out: _Floats,
+    status_out: _Ints,
+) -> None: ...

@@ -1,0 +1,146 @@
+"""C text from Python values: exact literals, identifiers, strings and tables, all of it ASCII."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cem.errors import OptionError
+
+__all__ = ["Writer", "comment", "enumeration", "enumerators", "name_function", "scalar_table", "vector"]
+
+LINE_WIDTH = 116
+
+
+@dataclass(frozen=True)
+class Writer:
+    """The prefix and the arithmetic of one header.
+
+    Parameters
+    ----------
+    name : str
+        Prefix of every name.
+    scalar : {"double", "float"}
+        Type of readings, parameters and state.
+    """
+
+    name: str
+    scalar: str
+
+    def fill(self, text: str, **more: str) -> str:
+        """The text with @name@, @NAME@ and the given words replaced."""
+        words = {"name": self.name, "NAME": self.name.upper(), **more}
+        return re.sub(r"@(\w+)@", lambda match: words[match.group(1)], text)
+
+    def rounded(self, value: float, *, reciprocal: bool = False) -> float:
+        """The value that the header's scalar holds; a reciprocal is divided by, so it must not vanish."""
+        with np.errstate(over="ignore", under="ignore"):
+            held = float(np.float32(value)) if self.scalar == "float" else float(value)
+        if not math.isfinite(held) or (reciprocal and held == 0.0):
+            raise OptionError(
+                f"scalar: a parameter of the model is {value!r}, which a C {self.scalar} cannot hold; "
+                "export with scalar='double', or fit in other units of measurement"
+            )
+        return held
+
+    def literal(self, value: float) -> str:
+        """A scalar of the header, exact."""
+        return self.rounded(value).hex() + ("f" if self.scalar == "float" else "")
+
+
+def _double(value: float) -> str:
+    """A double, exact; the logarithm of nothing is written as C writes it."""
+    return "-HUGE_VAL" if value == -math.inf else float(value).hex()
+
+
+def comment(label: object) -> str:
+    """A label that neither ends nor opens a C comment, nor spells a trigraph."""
+    text = str(label).encode("ascii", "backslashreplace").decode()
+    return re.sub(r"[^ -~]|[\\?]", ".", text.replace("*/", "* /").replace("/*", "/ *"))
+
+
+def _string(label: object) -> str:
+    """A C string literal with the label's UTF-8, anything but plain characters in octal."""
+    plain = re.compile(rb"[A-Za-z0-9 _.,:;+*/()<>=%&|~-]")
+    encoded = str(label).encode("utf-8", "replace")
+    return '"' + "".join(chr(byte) if plain.match(bytes([byte])) else f"\\{byte:03o}" for byte in encoded) + '"'
+
+
+def enumerators(prefix: str, labels: Iterable[object]) -> list[str]:
+    """Distinct C identifiers for labels, in their order: ``FLEET_CHANNEL_OIL_TEMPERATURE``."""
+    found: list[str] = []
+    for label in labels:
+        text = str(label).upper().encode("ascii", "replace").decode()
+        stem = re.sub(r"[^A-Z0-9]+", "_", text).strip("_") or "NONE"
+        if isinstance(label, int | float | np.number) and label < 0:
+            stem = "MINUS_" + stem
+        candidate, count = f"{prefix}_{stem}", 1
+        while candidate in found:
+            count += 1
+            candidate = f"{prefix}_{stem}_{count}"
+        found.append(candidate)
+    return found
+
+
+def enumeration(tag: str, identifiers: Sequence[str], labels: Sequence[object]) -> str:
+    """``enum tag`` that numbers the identifiers, each with its label beside it."""
+    last = len(identifiers) - 1
+    lines = [
+        f"    {identifier} = {i}{',' if i < last else ''} /* {comment(label)} */"
+        for i, (identifier, label) in enumerate(zip(identifiers, labels, strict=True))
+    ]
+    return "\n".join([f"enum {tag} {{", *lines, "};"])
+
+
+def name_function(function: str, labels: Sequence[object], what: str) -> str:
+    """A C function from number to name: a table that nobody reads would cost memory."""
+    return "\n".join(
+        [
+            f"/* The {what}'s name in the model, UTF-8; an empty string for a number that is none. */",
+            f"static inline const char *{function}(int number)",
+            "{",
+            "    switch (number) {",
+            *(f"        case {i}: return {_string(label)};" for i, label in enumerate(labels)),
+            '        default: return "";',
+            "    }",
+            "}",
+        ]
+    )
+
+
+def _wrapped(pieces: Sequence[str], indent: str) -> str:
+    """Pieces with commas between them, as many to a line as fit."""
+    lines, line = [], indent
+    for i, piece in enumerate(pieces):
+        text = piece + ("," if i + 1 < len(pieces) else "")
+        if line != indent and len(line) + 1 + len(text) > LINE_WIDTH:
+            lines.append(line)
+            line = indent
+        line += text if line == indent else " " + text
+    return "\n".join([*lines, line])
+
+
+def _decimals(title: str, values: Sequence[float], indent: str) -> str:
+    """A comment with a title and the numbers in decimal, which read more easily than hexadecimal."""
+    body = _wrapped([f"{value:.17g}" for value in values], indent + " * ")
+    return f"{indent}/* {title}:\n{body} */"
+
+
+def vector(title: str, name: str, values: Sequence[float]) -> str:
+    """A ``static const double`` array."""
+    literals = _wrapped([_double(value) for value in values], "    ")
+    return f"{_decimals(title, values, '')}\nstatic const double {name}[{len(values)}] = {{\n{literals}\n}};"
+
+
+def scalar_table(out: Writer, title: str, name: str, rows: Sequence[tuple[str, Sequence[float]]]) -> str:
+    """A flat ``static const`` array of the header's scalar, row after row of equal length, each under its label."""
+    lines = [f"/* {title} */", f"static const {out.name}_scalar {name}[{sum(len(row) for _, row in rows)}] = {{"]
+    for i, (label, row) in enumerate(rows):
+        held = [out.rounded(float(value)) for value in row]
+        lines.append(_decimals(label, held, "    "))
+        lines.append(_wrapped([out.literal(value) for value in held], "    ") + ("," if i + 1 < len(rows) else ""))
+    return "\n".join([*lines, "};"])

@@ -1,0 +1,232 @@
+"""Times of any kind as float64: numbers, datetimes and durations, counted from an origin in a unit of time."""
+
+from __future__ import annotations
+
+import datetime
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from .errors import OptionError, PanelError
+from .names import did_you_mean, is_unknown
+
+__all__ = ["FAILURE", "FIRST_READING", "ZERO", "count_from", "instants", "is_missing", "tick_of"]
+
+ZERO, FIRST_READING, FAILURE = "zero", "first reading", "failure"
+
+_TICKS: dict[str, np.timedelta64] = {
+    "ns": np.timedelta64(1, "ns"),
+    "us": np.timedelta64(1, "us"),
+    "ms": np.timedelta64(1, "ms"),
+    "s": np.timedelta64(1, "s"),
+    "min": np.timedelta64(1, "m"),
+    "h": np.timedelta64(1, "h"),
+    "d": np.timedelta64(1, "D"),
+    "w": np.timedelta64(7, "D"),
+}
+_LONG_NAMES = {
+    "nanosecond": "ns",
+    "microsecond": "us",
+    "millisecond": "ms",
+    "sec": "s",
+    "second": "s",
+    "minute": "min",
+    "hour": "h",
+    "day": "d",
+    "week": "w",
+}
+
+
+def tick_of(time_unit: str) -> tuple[str, np.timedelta64]:
+    """Short name and length of a unit of time; OptionError where it has no fixed length (months) or is unknown."""
+    name = time_unit.lower()
+    name = _LONG_NAMES.get(name, _LONG_NAMES.get(name.removesuffix("s"), name))
+    if name not in _TICKS:
+        known = [*_TICKS, *(f"{long}s" for long in _LONG_NAMES)]
+        raise OptionError(
+            f"time_unit={time_unit!r} is not a unit that datetimes can be counted in; "
+            f"{did_you_mean(time_unit, known)} (units of fixed length: {', '.join(_TICKS)})"
+        )
+    return name, _TICKS[name]
+
+
+def is_missing(raw: np.ndarray) -> np.ndarray:
+    """(n,) bool: NaN or NaT."""
+    return np.isnat(raw) if raw.dtype.kind in "mM" else np.isnan(raw)
+
+
+def instants(times: Any, what: str = "times") -> np.ndarray:
+    """Times of any kind as a float64, datetime64 or timedelta64 array of the same shape; nothing is counted yet.
+
+    Aware datetimes become UTC, naive ones are taken as they are; None becomes NaN or NaT.
+    """
+    array = times if isinstance(times, np.ndarray) else _array_of(times)
+    kind = array.dtype.kind
+    if kind in "fiu":
+        return np.asarray(array, dtype=np.float64)
+    if kind in "mM":
+        if np.datetime_data(array.dtype)[0] == "generic":
+            return array.astype(f"{kind}8[us]")
+        return array
+    if kind not in "OUS":
+        raise PanelError(f"{what} must be numbers, datetimes or durations; found dtype {array.dtype}")
+    flat = _from_objects(array.ravel().tolist(), what)
+    return flat.reshape(array.shape)
+
+
+def _array_of(times: Any) -> np.ndarray:
+    if hasattr(times, "__array__"):
+        return np.asarray(times)
+    items = list(times) if isinstance(times, Iterable) and not isinstance(times, str) else [times]
+    first = next((item for item in items if item is not None), None)
+    if isinstance(first, (int, float, np.number, np.ndarray, list, tuple)) and None not in items:
+        return np.asarray(items)
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array
+
+
+def _from_objects(items: list[Any], what: str) -> np.ndarray:
+    missing = [item is None or (not isinstance(item, (int, str)) and is_unknown(item) and item != -1) for item in items]
+    first = next((item for item, gone in zip(items, missing, strict=True) if not gone), None)
+    if first is None:
+        return np.full(len(items), np.nan)
+    if isinstance(first, (datetime.date, np.datetime64, str, bytes)):
+        kind, numpy_kind = "datetime", "datetime64"
+    elif isinstance(first, (datetime.timedelta, np.timedelta64)):
+        kind, numpy_kind = "duration", "timedelta64"
+    else:
+        kind, numpy_kind = "number", ""
+    of_pandas = hasattr(first, "nanosecond") or hasattr(first, "nanoseconds")
+    resolution = "ns" if of_pandas else "us"
+    try:
+        if not numpy_kind:
+            return np.array([np.nan if gone else float(x) for x, gone in zip(items, missing, strict=True)])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # NumPy only warns where it drops a time zone from a string
+            plain = [np.datetime64("NaT") if gone else _naive(x) for x, gone in zip(items, missing, strict=True)]
+            if numpy_kind == "timedelta64":
+                plain = [np.timedelta64("NaT") if gone else x for x, gone in zip(items, missing, strict=True)]
+            return np.array(plain, dtype=f"{numpy_kind}[{resolution}]")
+    except (TypeError, ValueError, UserWarning, DeprecationWarning) as error:
+        row = next((i for i, item in enumerate(items) if not missing[i] and not _alike(item, first)), None)
+        found = f"item {row} is {items[row]!r}" if row is not None else str(error)
+        raise PanelError(
+            f"{what} must be numbers, datetimes or durations, all of one kind (the first is a {kind}); {found}"
+        ) from None
+
+
+def _naive(item: Any) -> Any:
+    """A datetime without a zone: the UTC time of an aware one."""
+    if isinstance(item, (str, bytes)):
+        text = item.decode() if isinstance(item, bytes) else item
+        item = datetime.datetime.fromisoformat(text.strip())
+    if getattr(item, "tzinfo", None) is not None:
+        item = item.astimezone(datetime.UTC).replace(tzinfo=None)
+    if hasattr(item, "to_datetime64"):  # pandas.Timestamp, whose nanoseconds a plain datetime lacks
+        return item.to_datetime64()
+    return item
+
+
+def _alike(item: Any, first: Any) -> bool:
+    if isinstance(first, str):
+        try:
+            datetime.datetime.fromisoformat(item.strip())
+        except (AttributeError, ValueError):
+            return False
+        return True
+    families = ((datetime.date, np.datetime64), (datetime.timedelta, np.timedelta64), (int, float, np.number))
+    return any(isinstance(item, family) and isinstance(first, family) for family in families)
+
+
+def _timestamp(origin: Any) -> np.datetime64:
+    if isinstance(origin, np.datetime64):
+        return origin
+    try:
+        return np.datetime64(_naive(origin))
+    except (TypeError, ValueError):
+        raise OptionError(
+            f"origin={origin!r} is not an origin of times; give {FIRST_READING!r}, {ZERO!r}, {FAILURE!r} "
+            "or a timestamp such as '2024-05-01T00:00'"
+        ) from None
+
+
+def count_from(
+    raw: np.ndarray,
+    offsets: np.ndarray,
+    failures: np.ndarray | None,
+    *,
+    origin: Any = None,
+    time_unit: str | None = None,
+) -> tuple[np.ndarray, np.ndarray, str | None, Any]:
+    """Times and failure times as float64, counted from the origin.
+
+    Parameters
+    ----------
+    raw : ndarray of shape (n_readings,)
+        float64, datetime64 or timedelta64 (`instants`), without missing ones, sorted within each unit.
+    offsets : ndarray of shape (n_units + 1,), int64
+        First reading of each unit.
+    failures : ndarray of shape (n_units,) or None
+        Of the same kind as ``raw``; missing = still running.
+    origin : "first reading", "zero", "failure", a timestamp, a number or None
+        None: the first reading of each unit for datetimes, zero for numbers and durations. "zero" is the epoch
+        1970-01-01 for datetimes. Numbers with a timestamp as origin are taken to be counted from it already.
+    time_unit : str or None
+        Unit that datetimes and durations are counted in (None: hours); a mere label where times are numbers.
+
+    Returns
+    -------
+    times : ndarray of shape (n_readings,)
+    failure_times : ndarray of shape (n_units,)
+        NaN = still running.
+    time_unit : str or None
+    origin : str, float or numpy.datetime64
+    """
+    kind = raw.dtype.kind
+    n_units = offsets.size - 1
+    if failures is None or is_missing(failures).all():
+        failures = np.full(n_units, np.nan, dtype=raw.dtype) if kind == "f" else np.full(n_units, "NaT", raw.dtype)
+    elif failures.dtype.kind != kind:
+        names = {"f": "numbers", "M": "datetimes", "m": "durations"}
+        raise PanelError(
+            f"failure times are {names[failures.dtype.kind]} while times are {names[kind]}; give both on one clock"
+        )
+    if kind == "f":
+        tick: np.timedelta64 | None = None
+    else:
+        time_unit, tick = tick_of("h" if time_unit is None else time_unit)
+    if origin is None:
+        origin = FIRST_READING if kind == "M" else ZERO
+
+    start: Any
+    if isinstance(origin, str) and origin == FIRST_READING:
+        start = raw[offsets[:-1]]
+    elif isinstance(origin, str) and origin == FAILURE:
+        start = failures
+        running = np.flatnonzero(is_missing(failures))
+        if running.size:
+            raise PanelError(
+                f"origin='failure' needs the failure time of every unit; {running.size:,} have none, "
+                f"the first at position {running[0]}: leave running units out, or give another origin"
+            )
+    elif isinstance(origin, str) and origin == ZERO:
+        start = {"f": 0.0, "m": np.timedelta64(0, "s"), "M": np.datetime64(0, "s")}[kind]
+    elif isinstance(origin, (int, float, np.number)) and not isinstance(origin, (bool, np.timedelta64)):
+        if kind != "f" or not np.isfinite(origin):
+            raise OptionError(f"origin={origin!r} is a number, but the times are not: give a timestamp")
+        start = origin = float(origin)
+    else:
+        origin = _timestamp(origin)
+        if kind == "m":
+            raise OptionError(f"origin={origin!r} is a timestamp, but the times are durations: give 'zero'")
+        start = origin if kind == "M" else 0.0
+
+    if kind == "f" and not isinstance(start, np.ndarray) and start == 0.0:
+        return raw, failures, time_unit, origin
+    elapsed = raw - (np.repeat(start, np.diff(offsets)) if isinstance(start, np.ndarray) else start)
+    if tick is None:
+        return elapsed, failures - start, time_unit, origin
+    return elapsed / tick, (failures - start) / tick, time_unit, origin

@@ -1,0 +1,168 @@
+"""The EM loop: expectation, maximisation, until the gain that remains is negligible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.acceleration import Anderson, Coordinatisation
+from cem.errors import FitError
+from cem.expectation import Expectation, ExpectedStatistics
+from cem.maximisation import Constraints, maximisation
+from cem.parameters import Parameters
+
+__all__ = ["EMRun", "continue_em", "remaining_gain", "start_em"]
+
+FloatArray = NDArray[np.float64]
+
+# Below this multiple of (observations + |ℓ|) a gain is rounding, not ascent.
+_ROUNDING = 1e-13
+# Plain passes before the first extrapolation, and those from which convergence is judged.
+_PLAIN_FIRST = 5
+_PLAIN_TO_JUDGE = 4
+
+
+@dataclass(frozen=True, eq=False)
+class EMRun:
+    """Where a run of EM stands; `log_likelihoods[-1]` belongs to `parameters`.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        The present parameters.
+    expected : ExpectedStatistics
+        Evaluated at them.
+    responsibilities : ndarray of shape (L, K)
+        ρ̂ at them.
+    log_likelihoods : tuple of float
+        ℓ before every M step and after the last, internal coordinates.
+    converged : bool
+        The remaining gain is below the tolerance.
+    lost_mode : int or None
+        A mode that lost its units, which ended the run.
+    status : ndarray of shape (K, C), int32
+        Of the last M step: see `cem.maximisation.maximisation`.
+    """
+
+    parameters: Parameters
+    expected: ExpectedStatistics
+    responsibilities: FloatArray
+    log_likelihoods: tuple[float, ...]
+    converged: bool = False
+    lost_mode: int | None = None
+    status: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int32))
+
+    @property
+    def log_likelihood(self) -> float:
+        return self.log_likelihoods[-1]
+
+    @property
+    def n_passes(self) -> int:
+        return len(self.log_likelihoods) - 1
+
+    @property
+    def finished(self) -> bool:
+        return self.converged or self.lost_mode is not None
+
+
+def remaining_gain(log_likelihoods: Sequence[float]) -> float:
+    """What ℓ has still to gain, by Aitken's extrapolation of its last three values; inf where it cannot tell.
+
+    Böhning et al. (1994), Ann. Inst. Statist. Math. 46, 373–388.
+    """
+    if len(log_likelihoods) < 3:
+        return np.inf
+    before, last = np.diff(log_likelihoods[-3:])
+    if last <= 0:
+        return 0.0
+    ratio = last / before if before > 0 else np.inf
+    return float(last * ratio / (1 - ratio)) if ratio < 1 else np.inf
+
+
+def start_em(expectation: Expectation, parameters: Parameters) -> EMRun:
+    """A run that has done no M step yet."""
+    expected, responsibilities = expectation(parameters)
+    return EMRun(parameters, expected, responsibilities, (expected.log_likelihood,))
+
+
+def continue_em(
+    run: EMRun,
+    expectation: Expectation,
+    constraints: Constraints,
+    *,
+    n_passes: int,
+    tolerance: float,
+    accelerate: bool = False,
+) -> EMRun:
+    """Up to `n_passes` further passes.
+
+    Parameters
+    ----------
+    run : EMRun
+        Where to go on.
+    expectation : Expectation
+        The E step of the panel.
+    constraints : Constraints
+        Of the M step.
+    n_passes : int
+        Limit on the passes (E steps) of this call.
+    tolerance : float
+        Converged when the remaining gain of ℓ over plain passes, in nats, is below it.
+    accelerate : bool
+        Extrapolate the passes where that does not lower ℓ.
+
+    Returns
+    -------
+    EMRun
+        A new record; the one given is not changed.
+    """
+    parameters, expected, responsibilities = run.parameters, run.expected, run.responsibilities
+    log_likelihoods, converged, status = list(run.log_likelihoods), run.converged, run.status
+    lost_mode = run.lost_mode
+    rounding = _ROUNDING * (expectation.statistics.n_observations + abs(run.log_likelihood))
+    tolerance = max(tolerance, rounding)
+    anderson = Anderson(Coordinatisation(constraints, parameters.sizes)) if accelerate else None
+    plain_passes = n_passes if anderson is None else _PLAIN_FIRST
+    left = n_passes
+    while left > 0 and not converged and lost_mode is None:
+        mapped, status = maximisation(expected, parameters, constraints)  # (15), (15')
+        evaluated = None
+        if anderson is not None:
+            proposal = anderson.extrapolated(parameters, mapped)
+            if proposal is not None and plain_passes == 0 and left > 1:
+                evaluated = _not_lower(expectation, proposal, expected.log_likelihood)
+                left -= 1
+                if evaluated is not None:
+                    anderson.accept()
+                    mapped = proposal
+                else:
+                    anderson.reject()
+        if evaluated is None:
+            evaluated = expectation(mapped)  # (10)-(14)
+            left -= 1
+        parameters, (expected, responsibilities) = mapped, evaluated
+        log_likelihoods.append(expected.log_likelihood)
+        lost_mode = next(iter(np.flatnonzero(expected.mode_counts < 1.0).tolist()), None)
+        # Aitken's extrapolation speaks of plain passes alone: where ℓ hardly rises, do a few of them and ask it.
+        if anderson is None:
+            converged = remaining_gain(log_likelihoods) < tolerance
+        elif plain_passes > 0:
+            plain_passes -= 1
+            converged = plain_passes == 0 and remaining_gain(log_likelihoods) < tolerance
+        elif log_likelihoods[-1] - log_likelihoods[-2] < tolerance:
+            plain_passes = _PLAIN_TO_JUDGE
+    return EMRun(parameters, expected, responsibilities, tuple(log_likelihoods), converged, lost_mode, status)
+
+
+def _not_lower(
+    expectation: Expectation, proposal: Parameters, log_likelihood: float
+) -> tuple[ExpectedStatistics, FloatArray] | None:
+    """The E step at a proposal; None where it cannot be evaluated or ℓ is lower there."""
+    try:
+        expected, responsibilities = expectation(proposal)
+    except FitError:
+        return None
+    return (expected, responsibilities) if expected.log_likelihood >= log_likelihood else None

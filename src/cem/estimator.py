@@ -1,0 +1,519 @@
+"""`FailureModeEM`: the fit with the face of a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cem.basis import Basis, Polynomial
+from cem.errors import NotFittedError, OptionError, PanelError
+from cem.fitting import FitOptions, FitResult, fit_mixture, n_free_parameters
+from cem.maximisation import COVARIANCE_STRUCTURES, CovarianceStructure
+from cem.panel import Panel
+from cem.parameters import Parameters
+
+if TYPE_CHECKING:
+    from cem.model import FailureModeModel
+
+__all__ = ["FailureModeEM"]
+
+FloatArray = NDArray[np.float64]
+Progress = Callable[[str, int, int, float], None]
+
+
+class FailureModeEM:
+    """A finite mixture of linear mixed-effects models, fitted by EM: one latent class per failure mode.
+
+    Every unit has, for every channel, a curve with coefficients of its own, drawn from the normal distribution that
+    its failure mode has for that channel (model.md §2). The fit finds the modes, what their curves look like, how
+    much units of a mode differ, and to which mode each unit belongs.
+
+    Parameters
+    ----------
+    n_modes : int
+        K, the number of failure modes.
+    basis : Basis or mapping of channel to Basis
+        What curves are made of; the key None of a mapping stands for all channels not named.
+    init : {"mixed", "kmeans", "random", "tempered"}
+        Kind of start: k-means++ on each unit's shrunken coefficients, random responsibilities, tempered ones, or all
+        three in turn. None of them wins everywhere.
+    n_init : int
+        Number of starts. All get a short run, the best a longer one, the last few a full one.
+    max_iter : int
+        Passes of one start, at most.
+    tol : float
+        A fit has converged when what the log-likelihood has still to gain (Aitken) is below ``tol`` times the number
+        of observed values.
+    noise_floor : float or mapping of channel to float, optional
+        Smallest noise variance, in squared units of the channel. By default the larger of δ²/12, with δ the decimal
+        step of the channel's readings, and a tenth of the channel's noise variance in the one-mode fit: without a
+        floor the likelihood is unbounded where a sensor is stuck.
+    covariance_floor : float or mapping of channel to float, optional
+        Smallest eigenvalue of the coefficients' covariance in internal coordinates (channels of variance 1, basis
+        orthonormal over the pooled times); 1e-6 by default.
+    covariance : {"full", "diagonal", "pooled"}
+        Covariance of the coefficients: its own for every mode and channel; that with uncorrelated coefficients; or
+        one a channel, shared by the modes. A mode of few units wants the latter two.
+    accelerate : {"auto", "none"}
+        Whether to extrapolate the EM passes where that is safe.
+    kernel : {"auto", "lapack"}
+        The kernel of the E step; both give the same numbers.
+    n_jobs : int
+        Threads; -1 for one a core. The result is the same to the bit for any number.
+    time_axis : {"forward", "to_failure"}
+        Fit on the time as given, or on the time to failure, τ = t − t_failure ≤ 0 (every unit's failure time must be
+        known).
+    random_state : None, int, numpy.random.Generator or RandomState
+        Seed of the starts; the same int gives the same result to the bit.
+    verbose : int
+        1 prints a line for each stage of the search, 2 one for each start.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (K,)
+        π, mode probabilities.
+    means_ : ndarray of shape (K, C, p)
+        Mean coefficients, in units of the channel: ``model_.bases[c](t) @ means_[k, c]`` is a mode's mean curve.
+        NaN beyond ``basis_sizes_[c]``.
+    covariances_, covariance_factors_ : ndarray of shape (K, C, p, p)
+        Covariances of the coefficients, and their lower Cholesky factors; NaN beyond ``basis_sizes_[c]``.
+    noise_variances_ : ndarray of shape (K, C)
+        In squared units of the channel.
+    responsibilities_ : ndarray of shape (L, K)
+        ρ̂ of the training units; 0 or 1 where the mode was known.
+    log_likelihood_ : float
+        Of the parameters returned: total, natural logarithm, all constants, in the panel's own units.
+    log_likelihoods_ : ndarray
+        Its history over the passes of the best start.
+    converged_ : bool
+    interrupted_ : bool
+        Ctrl-C ended the search; the best so far was kept.
+    n_iter_ : int
+        Passes of the best start.
+    starts_ : list of dict
+        kind, log_likelihood, n_iter and fate of each start.
+    kernel_ : str
+        The kernel that ran.
+    mode_labels_ : tuple
+        Labelled modes first, in sorted order; the others by falling weight.
+    n_parameters_ : int
+        Free parameters.
+    basis_sizes_ : tuple of int
+        p_c.
+    channels_ : tuple of str
+        The channels fitted: those of the panel that vary.
+    n_features_in_ : int
+        Number of channels of the panel.
+    model_ : FailureModeModel
+        The fitted model: immutable, predicts, forecasts, samples, saves.
+
+    Examples
+    --------
+    >>> import cem
+    >>> panel = cem.datasets.load_demo_fleet()
+    >>> em = cem.FailureModeEM(3, random_state=0).fit(panel)
+    >>> em.weights_.shape
+    (3,)
+    """
+
+    _estimator_type = "clusterer"
+
+    def __init__(
+        self,
+        n_modes: int,
+        *,
+        basis: Basis | Mapping[str | None, Basis] = Polynomial(2),  # noqa: B008 (immutable)
+        init: Literal["mixed", "kmeans", "random", "tempered"] = "mixed",
+        n_init: int = 10,
+        max_iter: int = 1000,
+        tol: float = 1e-9,
+        noise_floor: float | Mapping[str, float] | None = None,
+        covariance_floor: float | Mapping[str, float] | None = None,
+        covariance: CovarianceStructure = "full",
+        accelerate: Literal["auto", "none"] = "auto",
+        kernel: Literal["auto", "lapack"] = "auto",
+        n_jobs: int = 1,
+        time_axis: Literal["forward", "to_failure"] = "forward",
+        random_state: int | np.random.Generator | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_modes = n_modes
+        self.basis = basis
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.noise_floor = noise_floor
+        self.covariance_floor = covariance_floor
+        self.covariance = covariance
+        self.accelerate = accelerate
+        self.kernel = kernel
+        self.n_jobs = n_jobs
+        self.time_axis = time_axis
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # -- fit ----------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: Panel | ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        times: ArrayLike | None = None,
+        init: FloatArray | Parameters | FailureModeModel | None = None,
+        progress: Progress | None = None,
+    ) -> FailureModeEM:
+        """Fit the mixture.
+
+        Parameters
+        ----------
+        X : Panel, or array of shape (units, times) or (units, times, channels)
+            The fleet; NaN cells are missing.
+        y : array_like of shape (units,), optional
+            Known failure modes, labels of any kind; None, NaN and -1 are unknown. A panel's own labels serve where
+            none are given.
+        times : array_like of shape (times,) or (units, times), optional
+            Times of an array's readings; 0, 1, 2, … by default.
+        init : ndarray of shape (L, K), Parameters or FailureModeModel, optional
+            One start instead of many: responsibilities; parameters in the user's terms (as
+            `FailureModeModel.user_parameters`); or a fitted model to go on from.
+        progress : callable, optional
+            Called with (stage, starts done, starts in the stage, best log-likelihood so far).
+
+        Returns
+        -------
+        FailureModeEM
+            Itself.
+
+        Raises
+        ------
+        OptionError
+            An option has a value that it cannot take.
+        PanelError
+            The data cannot carry such a model; names the unit, channel or row.
+        FitError
+            No start could be completed.
+        """
+        panel = self._panel(X, times, y)
+        self._fit_to(panel, init, progress)
+        return self
+
+    def _fit_to(
+        self, panel: Panel, init: FloatArray | Parameters | FailureModeModel | None, progress: Progress | None
+    ) -> None:
+        options = self._options()
+        fitted_panel = panel
+        if self.time_axis == "to_failure":
+            fitted_panel = _aligned(panel)
+        if progress is None and self.verbose:
+            progress = _printer(self.verbose)
+        result = fit_mixture(fitted_panel, options, init=init, progress=progress)
+        self.n_features_in_ = panel.n_channels
+        self._keep(result, fitted_panel)
+
+    def _keep(self, result: FitResult, panel: Panel) -> None:
+        from cem.model import FailureModeModel
+
+        run, statistics = result.run, result.statistics
+        parameters = run.parameters
+        self.n_parameters_ = n_free_parameters(parameters.n_modes, statistics.sizes, self.covariance)
+        self.responsibilities_ = run.responsibilities
+        self.log_likelihood_ = result.log_likelihood
+        self.log_likelihoods_ = np.asarray(run.log_likelihoods) + statistics.log_jacobian
+        self.converged_ = run.converged
+        self.interrupted_ = result.interrupted
+        self.n_iter_ = run.n_passes
+        self.kernel_ = result.kernel
+        self.mode_labels_ = result.mode_labels
+        self.basis_sizes_ = statistics.sizes
+        self.channels_ = statistics.channels
+        self.starts_ = [
+            {
+                "kind": start.kind,
+                "log_likelihood": start.log_likelihood + statistics.log_jacobian,
+                "n_iter": start.run.n_passes if start.run is not None else 0,
+                "fate": "best" if index == result.best else start.fate,
+            }
+            for index, start in enumerate(result.starts)
+        ]
+        self.model_ = FailureModeModel(
+            parameters=parameters,
+            coordinates=statistics.coordinates,
+            bases=statistics.bases,
+            channels=statistics.channels,
+            response=panel.response if panel.response in statistics.channels else None,
+            mode_labels=self.mode_labels_,
+            time_unit=panel.time_unit,
+            channel_units={name: unit for name, unit in panel.channel_units.items() if name in statistics.channels},
+            time_axis=self.time_axis,
+            training=_training_record(self, result, panel),
+        )
+
+    # -- fitted attributes in the user's terms --------------------------------------------------------------------
+
+    def _model(self) -> FailureModeModel:
+        if "model_" not in self.__dict__:
+            raise NotFittedError("this FailureModeEM has not been fitted; call fit(panel) first")
+        model: FailureModeModel = self.__dict__["model_"]
+        return model
+
+    @property
+    def weights_(self) -> FloatArray:
+        return self._model().weights_
+
+    @property
+    def means_(self) -> FloatArray:
+        return self._model().means_
+
+    @property
+    def covariances_(self) -> FloatArray:
+        return self._model().covariances_
+
+    @property
+    def covariance_factors_(self) -> FloatArray:
+        return self._model().covariance_factors_
+
+    @property
+    def noise_variances_(self) -> FloatArray:
+        return self._model().noise_variances_
+
+    # -- prediction -----------------------------------------------------------------------------------------------
+
+    def fit_predict(
+        self, X: Panel | ArrayLike, y: ArrayLike | None = None, *, times: ArrayLike | None = None
+    ) -> NDArray[Any]:
+        """Fit, and give the label of each training unit's most probable mode; shape (L,)."""
+        self.fit(X, y, times=times)
+        return _as_labels(self.mode_labels_)[self.responsibilities_.argmax(axis=1)]
+
+    def predict(self, X: Panel | ArrayLike, *, times: ArrayLike | None = None) -> NDArray[Any]:
+        """Label of the most probable mode of each unit; shape (L,)."""
+        model = self._model()
+        return model.predict(self._panel(X, times, scoring=True))
+
+    def predict_proba(self, X: Panel | ArrayLike, *, times: ArrayLike | None = None) -> FloatArray:
+        """Mode probabilities of each unit, (3) of model.md; shape (L, K)."""
+        model = self._model()
+        return model.predict_proba(self._panel(X, times, scoring=True))
+
+    def score_samples(self, X: Panel | ArrayLike, *, times: ArrayLike | None = None) -> FloatArray:
+        """Marginal log-likelihood of each unit, in the panel's units; shape (L,)."""
+        model = self._model()
+        return model.score_samples(self._panel(X, times, scoring=True))
+
+    def score(self, X: Panel | ArrayLike, y: object = None, *, times: ArrayLike | None = None) -> float:
+        """Mean marginal log-likelihood per unit."""
+        return float(np.mean(self.score_samples(X, times=times)))
+
+    def bic(self, X: Panel | ArrayLike, *, times: ArrayLike | None = None) -> float:
+        """−2 ℓ + n_parameters_ · log L, with L the number of units; lower is better (Schwarz 1978)."""
+        samples = self.score_samples(X, times=times)
+        return float(-2.0 * samples.sum() + self.n_parameters_ * np.log(len(samples)))
+
+    def aic(self, X: Panel | ArrayLike, *, times: ArrayLike | None = None) -> float:
+        """−2 ℓ + 2 n_parameters_; lower is better (Akaike 1974)."""
+        return float(-2.0 * self.score_samples(X, times=times).sum() + 2.0 * self.n_parameters_)
+
+    def icl(self, X: Panel | ArrayLike, *, times: ArrayLike | None = None) -> float:
+        """BIC plus twice the entropy of the mode probabilities; lower is better (Biernacki et al. 2000)."""
+        probabilities = self.predict_proba(X, times=times)
+        logs = np.log(np.where(probabilities > 0, probabilities, 1.0))
+        return self.bic(X, times=times) - 2.0 * float((probabilities * logs).sum())
+
+    # -- scikit-learn's conventions ---------------------------------------------------------------------------------
+
+    @classmethod
+    def _parameter_names(cls) -> list[str]:
+        return sorted(name for name in inspect.signature(cls.__init__).parameters if name != "self")
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments, by name."""
+        return {name: getattr(self, name) for name in self._parameter_names()}
+
+    def set_params(self, **params: Any) -> FailureModeEM:
+        """Set constructor arguments by name.
+
+        Raises
+        ------
+        OptionError
+            There is no such argument.
+        """
+        names = self._parameter_names()
+        for name, value in params.items():
+            if name not in names:
+                raise OptionError(f"FailureModeEM has no option {name!r}; its options are {', '.join(names)}")
+            setattr(self, name, value)
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "model_" in self.__dict__
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="clusterer",
+            target_tags=TargetTags(required=False),
+            classifier_tags=ClassifierTags(),
+            input_tags=InputTags(two_d_array=True, three_d_array=True, allow_nan=True),
+        )
+
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self).__init__).parameters
+        shown = [repr(self.n_modes)]
+        for name, parameter in defaults.items():
+            if name in ("self", "n_modes"):
+                continue
+            value = getattr(self, name)
+            if not (value is parameter.default or value == parameter.default):
+                shown.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    # -- checks -----------------------------------------------------------------------------------------------------
+
+    def _panel(
+        self, X: Panel | ArrayLike, times: ArrayLike | None, y: ArrayLike | None = None, *, scoring: bool = False
+    ) -> Panel:
+        if isinstance(X, Panel):
+            if times is not None:
+                raise OptionError("times goes with an array; a Panel has its own times")
+            return X if y is None else X.with_modes(np.asarray(y, dtype=object).tolist())
+        values = np.asarray(X)
+        if values.ndim not in (2, 3):
+            raise PanelError(
+                f"X has {values.ndim} dimensions; a cem.Panel, or an array (units, times) or (units, times, channels) "
+                "was expected"
+            )
+        if y is not None:
+            y = np.asarray(y, dtype=object)
+        return Panel.from_arrays(times, values, modes=y, allow_empty_channels=scoring)
+
+    def _options(self) -> FitOptions:
+        def positive(name: str, kind: type = int) -> Any:
+            value = getattr(self, name)
+            number = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+            if kind is float:
+                number = number or isinstance(value, (float, np.floating))
+            if not number or not value > 0 or not np.isfinite(value):
+                article = "an integer above 0" if kind is int else "a number above 0"
+                raise OptionError(f"{name}={value!r}: {article} was expected")
+            return kind(value)
+
+        def one_of(name: str, allowed: tuple[str, ...]) -> Any:
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in allowed:
+                raise OptionError(f"{name}={value!r}: one of {', '.join(map(repr, allowed))} was expected")
+            return value
+
+        if self.time_axis not in ("forward", "to_failure"):
+            raise OptionError(f"time_axis={self.time_axis!r}: 'forward' or 'to_failure' was expected")
+        n_jobs = self.n_jobs
+        if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or (n_jobs < 1 and n_jobs != -1):
+            raise OptionError(f"n_jobs={n_jobs!r}: a number of threads, or -1 for one a core, was expected")
+        for option in ("noise_floor", "covariance_floor"):
+            floor = getattr(self, option)
+            if not (floor is None or isinstance(floor, (int, float, np.number, Mapping))) or isinstance(floor, bool):
+                raise OptionError(f"{option}={floor!r}: None, a positive number, or a dict by channel was expected")
+        return FitOptions(
+            n_modes=positive("n_modes"),
+            basis=self.basis,
+            init=one_of("init", ("mixed", "kmeans", "random", "tempered")),
+            n_init=positive("n_init"),
+            max_iter=positive("max_iter"),
+            tol=positive("tol", float),
+            noise_floor=self.noise_floor,
+            covariance_floor=self.covariance_floor,
+            covariance=one_of("covariance", COVARIANCE_STRUCTURES),
+            accelerate=one_of("accelerate", ("auto", "none")),
+            kernel=one_of("kernel", ("auto", "lapack")),
+            n_jobs=os.cpu_count() or 1 if n_jobs == -1 else int(n_jobs),
+            seed=_seed(self.random_state),
+            verbose=int(self.verbose),
+        )
+
+
+def _seed(random_state: object) -> np.random.SeedSequence:
+    """Seeds of the starts from whatever scikit-learn users pass as random_state."""
+    if random_state is None:
+        return np.random.SeedSequence()
+    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and random_state >= 0:
+        return np.random.SeedSequence(int(random_state))
+    if isinstance(random_state, np.random.Generator):
+        return np.random.SeedSequence(int(random_state.integers(2**63)))
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.SeedSequence(int(random_state.randint(2**31)))
+    raise OptionError(
+        f"random_state={random_state!r}: None, an integer of 0 or more, or a numpy Generator was expected"
+    )
+
+
+def _aligned(panel: Panel) -> Panel:
+    """The panel on the axis τ = t − t_failure."""
+    running = np.flatnonzero(np.isnan(panel.failure_times))
+    if len(running):
+        raise PanelError(
+            f"time_axis='to_failure' needs every unit's failure time; {len(running)} of {panel.n_units} units have "
+            f"none (first: {panel.units[running[0]]!r}). Leave running units out of the training panel"
+        )
+    return panel.aligned_at_failure()
+
+
+def _as_labels(labels: tuple[Any, ...]) -> NDArray[Any]:
+    """Labels as an array: numbers stay numbers, mixtures become objects."""
+    if all(isinstance(label, (int, np.integer)) for label in labels):
+        return np.asarray(labels)
+    array = np.empty(len(labels), dtype=object)
+    array[:] = labels
+    return array
+
+
+def _printer(verbose: int) -> Progress:
+    """Progress for `verbose`: a line for each stage, or for each start."""
+
+    def show(stage: str, done: int, total: int, best: float) -> None:
+        if verbose > 1 or done == total:
+            print(f"{stage}: {done} of {total} starts, best log-likelihood (internal units) {best:.3f}", flush=True)
+
+    return show
+
+
+def _training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict[str, Any]:
+    """What the model remembers of its fit: numbers only, nothing of a unit's data."""
+    from cem import _core
+
+    responsibilities = result.run.responsibilities
+    assigned = responsibilities.argmax(axis=1)
+    n_modes = responsibilities.shape[1]
+    status = result.run.status
+    floors = [
+        {"mode": int(k), "channel": panel_channel, "floor": name}
+        for name, bit in (("noise_floor", _core.NOISE_FLOOR), ("covariance_floor", _core.COVARIANCE_FLOOR))
+        for k, c in np.argwhere(status & bit)
+        for panel_channel in [result.statistics.channels[c]]
+    ]
+    logs = np.log(np.where(responsibilities > 0, responsibilities, 1.0))
+    return {
+        "n_units": int(result.statistics.n_units),
+        "n_observations": int(result.statistics.n_observations),
+        "log_likelihood": float(em.log_likelihood_),
+        "n_parameters": int(em.n_parameters_),
+        "n_iter": int(em.n_iter_),
+        "converged": bool(em.converged_),
+        "covariance": em.covariance,
+        "kernel": em.kernel_,
+        "starts": em.starts_,
+        "floors": floors,
+        "entropy": float(-(responsibilities * logs).sum()),
+        "classification": [
+            [float(x) for x in responsibilities[assigned == k].mean(axis=0)] if (assigned == k).any() else None
+            for k in range(n_modes)
+        ],
+        "assigned": [int((assigned == k).sum()) for k in range(n_modes)],
+        "left_out_channels": list(result.left_out),
+    }

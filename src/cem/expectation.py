@@ -1,0 +1,281 @@
+"""The E step over a panel's sufficient statistics: responsibilities and the additive sums (14) of model.md."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem import _core, _lanes
+from cem.errors import OptionError
+from cem.parameters import Layout, Parameters
+from cem.statistics import SufficientStatistics
+
+__all__ = ["Expectation", "ExpectedStatistics"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ExpectedStatistics:
+    """The sums (14) over some units; those of disjoint sets of units add up.
+
+    Parameters
+    ----------
+    sums : ndarray
+        ℓ, N_k, N_kc, D_kc, Q_kc, E_kc, n̄_kc, one after the other.
+    n_modes : int
+        K.
+    sizes : tuple of int
+        p_c.
+    n_units : int
+        How many units were added up.
+    """
+
+    sums: FloatArray
+    n_modes: int
+    sizes: tuple[int, ...]
+    n_units: int
+
+    def __add__(self, other: ExpectedStatistics) -> ExpectedStatistics:
+        if (self.n_modes, self.sizes) != (other.n_modes, other.sizes):
+            raise ValueError("expected statistics of different models do not add up")
+        return ExpectedStatistics(self.sums + other.sums, self.n_modes, self.sizes, self.n_units + other.n_units)
+
+    def _part(self, index: int) -> FloatArray:
+        """Part `index` of the sums, one row a mode."""
+        layout, K = Layout(self.sizes), self.n_modes
+        C = layout.n_channels
+        widths = [1, C, int(layout.mean_offsets[-1]), int(layout.factor_offsets[-1]), C, C]
+        start = 1 + K * sum(widths[:index])
+        return self.sums[start : start + K * widths[index]].reshape(K, widths[index])
+
+    @property
+    def log_likelihood(self) -> float:
+        """ℓ in internal coordinates."""
+        return float(self.sums[0])
+
+    @property
+    def mode_counts(self) -> FloatArray:
+        """N_k = Σ ρ̂, shape (K,)."""
+        return self._part(0)[:, 0]
+
+    @property
+    def channel_counts(self) -> FloatArray:
+        """N_kc, shape (K, C)."""
+        return self._part(1)
+
+    @property
+    def first_moments(self) -> FloatArray:
+        """D_kc = Σ ρ̂ E d, packed, shape (K, P)."""
+        return self._part(2)
+
+    @property
+    def second_moments(self) -> FloatArray:
+        """Q_kc = Σ ρ̂ (A⁻¹ + E d E dᵀ), packed, shape (K, Σ p_c²)."""
+        return self._part(3)
+
+    @property
+    def noise_moments(self) -> FloatArray:
+        """E_kc = Σ ρ̂ E‖x − ΦT‖² / σ², shape (K, C)."""
+        return self._part(4)
+
+    @property
+    def observation_counts(self) -> FloatArray:
+        """n̄_kc = Σ ρ̂ n_lc, shape (K, C)."""
+        return self._part(5)
+
+
+class _LapackKernel:
+    """Units one by one, their factorisations and solves in LAPACK: any size of basis."""
+
+    name = "lapack"
+
+    def __init__(self, statistics: SufficientStatistics) -> None:
+        self._statistics = statistics
+        self._sizes = np.asarray(statistics.sizes, dtype=np.int32)
+
+    def bounds(self, n_modes: int) -> list[int]:
+        n_units = self._statistics.n_units
+        step = min(max(n_units // 64, 256), 16384)
+        return [*range(0, n_units, step), n_units]
+
+    def __call__(
+        self,
+        first: int,
+        last: int,
+        log_weights: FloatArray,
+        parameters: Parameters,
+        inverse_temperature: float,
+        given: bool,
+        responsibilities: FloatArray,
+        sums: FloatArray,
+    ) -> None:
+        statistics = self._statistics
+        _core.expectation(
+            statistics.factors,
+            statistics.factor_offsets,
+            statistics.projections,
+            statistics.residual_norms,
+            statistics.counts,
+            statistics.known_modes,
+            self._sizes,
+            log_weights,
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            inverse_temperature,
+            given,
+            first,
+            last,
+            responsibilities,
+            sums,
+        )
+
+
+class _LanesKernel:
+    """Units side by side in SIMD registers: bases of few coefficients."""
+
+    def __init__(self, statistics: SufficientStatistics) -> None:
+        self._pack = _lanes.pack(
+            statistics.factors,
+            statistics.factor_offsets,
+            statistics.projections,
+            statistics.residual_norms,
+            statistics.counts,
+            statistics.known_modes,
+            np.asarray(statistics.sizes, dtype=np.int32),
+        )
+        self.name = f"lanes:{self._pack.level}"
+
+    def bounds(self, n_modes: int) -> list[int]:
+        return self._pack.chunks(n_modes)
+
+    def __call__(
+        self,
+        first: int,
+        last: int,
+        log_weights: FloatArray,
+        parameters: Parameters,
+        inverse_temperature: float,
+        given: bool,
+        responsibilities: FloatArray,
+        sums: FloatArray,
+    ) -> None:
+        _lanes.expectation_chunk(
+            self._pack,
+            log_weights,
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            inverse_temperature,
+            given,
+            first,
+            last,
+            responsibilities,
+            sums,
+        )
+
+
+class Expectation:
+    """The E step of one panel, ready to be evaluated at any parameters.
+
+    Units are cut into fixed chunks, whose sums are added in their order: the same bits for any number of threads.
+
+    Parameters
+    ----------
+    statistics : SufficientStatistics
+        Of the panel.
+    kernel : {"auto", "lapack"}
+        "lapack" factorises unit by unit; "auto" takes SIMD lanes where every basis has 8 coefficients or fewer.
+    n_jobs : int
+        Threads.
+
+    Attributes
+    ----------
+    kernel : str
+        The kernel that runs: "lapack", or "lanes" with the instruction level.
+
+    Raises
+    ------
+    OptionError
+        The kernel is not known, or the instruction level asked for is not there.
+    """
+
+    def __init__(
+        self, statistics: SufficientStatistics, *, kernel: Literal["auto", "lapack"] = "auto", n_jobs: int = 1
+    ) -> None:
+        if kernel not in ("auto", "lapack"):
+            raise OptionError(f"kernel={kernel!r}: 'auto' or 'lapack' was expected")
+        self.statistics = statistics
+        self.n_jobs = n_jobs
+        small = max(statistics.sizes) <= _lanes.LARGEST_SIZE
+        self._kernel: _LapackKernel | _LanesKernel = (
+            _LanesKernel(statistics) if kernel == "auto" and small else _LapackKernel(statistics)
+        )
+
+    @property
+    def kernel(self) -> str:
+        return self._kernel.name
+
+    def n_chunks(self, n_modes: int) -> int:
+        """How many chunks can run side by side."""
+        return len(self._kernel.bounds(n_modes)) - 1
+
+    def __call__(
+        self,
+        parameters: Parameters,
+        *,
+        responsibilities: FloatArray | None = None,
+        inverse_temperature: float = 1.0,
+    ) -> tuple[ExpectedStatistics, FloatArray]:
+        """Evaluate (10)–(14).
+
+        Parameters
+        ----------
+        parameters : Parameters
+            In the internal coordinates of the statistics.
+        responsibilities : ndarray of shape (L, K), optional
+            Take these instead of (3).
+        inverse_temperature : float
+            β in ρ̂ ∝ (π P)^β; 1 is the E step.
+
+        Returns
+        -------
+        expected : ExpectedStatistics
+            The sums; their log-likelihood is that of `parameters`.
+        responsibilities : ndarray of shape (L, K)
+            ρ̂.
+
+        Raises
+        ------
+        FitError
+            A quantity is not finite; names unit, mode and channel.
+        """
+        n_modes, n_units, sizes = parameters.n_modes, self.statistics.n_units, self.statistics.sizes
+        given = responsibilities is not None
+        rho = np.empty((n_units, n_modes)) if responsibilities is None else np.ascontiguousarray(responsibilities)
+        with np.errstate(divide="ignore"):
+            log_weights = np.log(parameters.weights)
+        n_sums = _core.n_sums(n_modes, np.asarray(sizes, dtype=np.int32))
+
+        def chunk(first: int, last: int) -> FloatArray:
+            sums = np.empty(n_sums)
+            self._kernel(first, last, log_weights, parameters, inverse_temperature, given, rho, sums)
+            return sums
+
+        bounds = self._kernel.bounds(n_modes)
+        # Added in the order of the chunks, whichever thread did them.
+        total = np.zeros(n_sums)
+        if self.n_jobs == 1 or len(bounds) == 2:
+            for first, last in pairwise(bounds):
+                total += chunk(first, last)
+        else:
+            with ThreadPoolExecutor(self.n_jobs) as pool:
+                for sums in pool.map(chunk, bounds[:-1], bounds[1:]):
+                    total += sums
+        return ExpectedStatistics(total, n_modes, sizes, n_units), rho

@@ -1,0 +1,401 @@
+"""From a panel and options to a fitted model: the stages of a fit, in their order."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem import _core
+from cem.acceleration import feasible
+from cem.basis import Basis, resolve_bases
+from cem.em import EMRun
+from cem.errors import (
+    ConvergenceWarning,
+    FitError,
+    FloorWarning,
+    LostModeWarning,
+    OptionError,
+    PanelError,
+    SparseModeWarning,
+)
+from cem.expectation import Expectation
+from cem.initialization import (
+    START_KINDS,
+    StartKind,
+    one_mode_run,
+    parameters_from_responsibilities,
+    starting_parameters,
+    with_known_modes,
+)
+from cem.maximisation import Constraints, CovarianceStructure
+from cem.parameters import Layout, Parameters
+from cem.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
+from cem.starts import Start, best_of_starts
+from cem.statistics import SufficientStatistics
+
+if TYPE_CHECKING:
+    from cem.model import FailureModeModel
+    from cem.panel import Panel
+
+__all__ = ["FitOptions", "FitResult", "fit_mixture", "n_free_parameters"]
+
+FloatArray = NDArray[np.float64]
+Init = Literal["mixed", "kmeans", "random", "tempered"]
+
+# Keep a noise variance from vanishing where the data have no noise at all, relative to the channel's variance.
+_SMALLEST_NOISE = 1e-12
+_FLOOR_FRACTION = 0.1
+_COVARIANCE_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Options of a fit, checked; `cem.FailureModeEM` says what they mean."""
+
+    n_modes: int
+    basis: Basis | Mapping[str | None, Basis]
+    init: Init
+    n_init: int
+    max_iter: int
+    tol: float
+    noise_floor: float | Mapping[str, float] | None
+    covariance_floor: float | Mapping[str, float] | None
+    covariance: CovarianceStructure
+    accelerate: str
+    kernel: Literal["auto", "lapack"]
+    n_jobs: int
+    seed: np.random.SeedSequence
+    verbose: int
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """What a fit leaves: the modes are in their final order."""
+
+    statistics: SufficientStatistics
+    constraints: Constraints
+    run: EMRun
+    starts: list[Start]
+    best: int
+    interrupted: bool
+    kernel: str
+    mode_labels: tuple[Hashable, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def log_likelihood(self) -> float:
+        """ℓ of the returned parameters, in the panel's own units."""
+        return self.run.log_likelihood + self.statistics.log_jacobian
+
+
+def n_free_parameters(n_modes: int, sizes: Sequence[int], covariance: CovarianceStructure) -> int:
+    """K − 1 weights, and means, covariances and noise variances by mode and channel."""
+    triangles = sum(p * (p + 1) // 2 for p in sizes)
+    covariances = {"full": n_modes * triangles, "diagonal": n_modes * sum(sizes), "pooled": triangles}[covariance]
+    return n_modes - 1 + n_modes * (sum(sizes) + len(sizes)) + covariances
+
+
+def fit_mixture(
+    panel: Panel,
+    options: FitOptions,
+    *,
+    init: FloatArray | Parameters | FailureModeModel | None = None,
+    progress: Callable[[str, int, int, float], None] | None = None,
+) -> FitResult:
+    """Fit the mixture to a panel.
+
+    Parameters
+    ----------
+    panel : Panel
+        On the time axis of the fit.
+    options : FitOptions
+        Checked options.
+    init : ndarray of shape (L, K), Parameters or FailureModeModel, optional
+        A single start: responsibilities; parameters in the user's terms; or a fitted model.
+    progress : callable, optional
+        Called with (stage, starts done, starts in the stage, best log-likelihood so far).
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    PanelError
+        The panel cannot carry such a model; names what is at fault.
+    FitError
+        No start could be completed; lists why.
+    """
+    if panel.n_units < options.n_modes:
+        raise PanelError(
+            f"{panel.n_units} units cannot be divided into n_modes={options.n_modes} modes; "
+            "give more units or fewer modes"
+        )
+    kept = varying_channels(panel)
+    left_out = tuple(name for name in panel.channels if name not in set(kept))
+    if left_out:
+        panel = panel.select_channels(kept)
+    warn_of_stuck_channels(panel)
+    labels, known_modes = _known_modes(panel, options.n_modes)
+    bases = _bound_bases(panel, options.basis, init)
+    warn_of_short_units(panel, bases)
+    statistics = SufficientStatistics.from_panel(panel, bases, known_modes=known_modes)
+    expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
+    steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
+    unlabelled = expectation
+    if len(labels):
+        unlabelled = Expectation(
+            statistics.with_known_modes(np.full_like(known_modes, -1)), kernel=options.kernel, n_jobs=options.n_jobs
+        )
+    one_mode, constraints = _constraints(unlabelled, panel.channels, steps, options)
+    tolerance = options.tol * statistics.n_observations
+    records, interrupted = best_of_starts(
+        _starts(expectation, one_mode.parameters, constraints, options, init),
+        expectation,
+        constraints,
+        n_modes=options.n_modes,
+        max_iter=options.max_iter,
+        tolerance=tolerance,
+        accelerate=options.accelerate == "auto",
+        n_jobs=options.n_jobs,
+        progress=progress,
+    )
+    best = _best(records)
+    run = records[best].run
+    assert run is not None
+    run = _reordered(run, _final_order(run.parameters.weights, len(labels)))
+    mode_labels = _all_labels(labels, options.n_modes)
+    _warn(records, run, panel.channels, mode_labels, interrupted, options)
+    return FitResult(
+        statistics,
+        constraints,
+        run,
+        records,
+        best,
+        interrupted,
+        expectation.kernel,
+        mode_labels,
+        left_out,
+    )
+
+
+def _known_modes(panel: Panel, n_modes: int) -> tuple[tuple[Hashable, ...], NDArray[np.int32]]:
+    labels = tuple(panel.mode_labels)
+    if len(labels) > n_modes:
+        raise PanelError(
+            f"the panel's units carry {len(labels)} labels ({', '.join(map(repr, labels[:5]))}"
+            f"{', …' if len(labels) > 5 else ''}), more than n_modes={n_modes}; raise n_modes or merge labels"
+        )
+    return labels, np.ascontiguousarray(panel.mode_codes, dtype=np.int32)
+
+
+def _bound_bases(panel: Panel, basis: Basis | Mapping[str | None, Basis], init: object) -> tuple[Basis, ...]:
+    """Each channel's basis, bound to the panel's times; a model that is refitted keeps the ones it has."""
+    from cem.model import FailureModeModel
+
+    if isinstance(init, FailureModeModel):
+        missing = [name for name in panel.channels if name not in init.channels]
+        if missing or len(init.channels) != panel.n_channels:
+            raise OptionError(
+                f"init: the model has the channels {', '.join(init.channels)}; the panel has "
+                f"{', '.join(panel.channels)} that vary. A warm start needs the same ones"
+            )
+        return tuple(init.bases[init.channels.index(name)] for name in panel.channels)
+    if isinstance(basis, Mapping):  # a constant channel that was left out may still be named
+        basis = {name: value for name, value in basis.items() if name is None or name in panel.channels}
+    bound: dict[Basis, Basis] = {}
+    specified = resolve_bases(basis, panel.channels)
+    for specification in specified:
+        if specification not in bound:
+            bound[specification] = specification.bind(panel.times)
+    return tuple(bound[specification] for specification in specified)
+
+
+def _by_channel(
+    option: str, value: float | Mapping[str, float], channels: Sequence[str], default: FloatArray
+) -> FloatArray:
+    """A floor given as one number or by channel, as an array."""
+    floors = default.copy()
+    given = dict.fromkeys(channels, value) if not isinstance(value, Mapping) else value
+    for name, floor in given.items():
+        if name not in channels:
+            raise OptionError(f"{option} names channel {name!r}; the channels fitted are {', '.join(channels)}")
+        if not (np.isfinite(floor) and floor > 0):
+            raise OptionError(f"{option} for channel {name!r} is {floor!r}; a positive number was expected")
+        floors[channels.index(name)] = floor
+    return floors
+
+
+def _constraints(
+    expectation: Expectation, channels: tuple[str, ...], steps: FloatArray, options: FitOptions
+) -> tuple[EMRun, Constraints]:
+    """The one-mode fit, and the floors that rest on it (model.md §3)."""
+    coordinates = expectation.statistics.coordinates
+    squared_scales = np.square(coordinates.scales)
+    covariance_floors = np.full(len(channels), _COVARIANCE_FLOOR)
+    if options.covariance_floor is not None:
+        covariance_floors = _by_channel("covariance_floor", options.covariance_floor, channels, covariance_floors)
+    rounding = np.maximum(steps / coordinates.scales * (steps / coordinates.scales) / 12.0, _SMALLEST_NOISE)
+    loose = Constraints(rounding, covariance_floors, options.covariance, coordinates.transforms)
+    one_mode = one_mode_run(expectation, loose)
+    floors = rounding
+    if options.n_modes > 1:
+        floors = np.maximum(rounding, _FLOOR_FRACTION * one_mode.parameters.noise_variances[0])
+    if options.noise_floor is not None:
+        floors = _by_channel("noise_floor", options.noise_floor, channels, floors * squared_scales) / squared_scales
+        one_mode = one_mode_run(
+            expectation, Constraints(floors, covariance_floors, options.covariance, coordinates.transforms)
+        )
+    return one_mode, Constraints(floors, covariance_floors, options.covariance, coordinates.transforms)
+
+
+def _starts(
+    expectation: Expectation,
+    one_mode: Parameters,
+    constraints: Constraints,
+    options: FitOptions,
+    init: object,
+) -> list[tuple[str, Callable[[], Parameters]]]:
+    """Starts by kind, each a function that makes its first parameters."""
+    if init is not None:
+        given = _given_parameters(expectation, one_mode, constraints, options.n_modes, init)
+        return [("given", lambda: given)]
+    if options.n_modes == 1:
+        return [("one mode", lambda: one_mode)]
+    kinds: tuple[StartKind, ...] = START_KINDS if options.init == "mixed" else (options.init,)
+    children = options.seed.spawn(options.n_init)
+
+    def start(kind: StartKind, child: np.random.SeedSequence) -> Callable[[], Parameters]:
+        return lambda: starting_parameters(
+            kind, expectation, one_mode, constraints, options.n_modes, np.random.default_rng(child)
+        )
+
+    return [(kinds[i % len(kinds)], start(kinds[i % len(kinds)], child)) for i, child in enumerate(children)]
+
+
+def _given_parameters(
+    expectation: Expectation, one_mode: Parameters, constraints: Constraints, n_modes: int, init: Any
+) -> Parameters:
+    """First parameters from what `fit(init=)` was given."""
+    from cem.model import FailureModeModel
+
+    statistics = expectation.statistics
+    if isinstance(init, FailureModeModel):
+        order = [init.channels.index(name) for name in statistics.channels]
+        parameters = _in_coordinates(init.user_parameters(), init.internal_parameters.layout, order, statistics)
+        return feasible(parameters, constraints)
+    if isinstance(init, Parameters):
+        if init.sizes != statistics.sizes or init.n_modes != n_modes:
+            raise OptionError(
+                f"init: parameters of {init.n_modes} modes with bases of sizes {init.sizes}; "
+                f"{n_modes} modes and sizes {statistics.sizes} were expected"
+            )
+        return feasible(_in_coordinates(init, init.layout, range(init.n_channels), statistics), constraints)
+    responsibilities = np.asarray(init, dtype=np.float64)
+    expected = (statistics.n_units, n_modes)
+    if responsibilities.shape != expected:
+        raise OptionError(f"init: responsibilities of shape {responsibilities.shape}; {expected} was expected")
+    totals = responsibilities.sum(axis=1)
+    wrong = np.flatnonzero(~((responsibilities >= 0).all(axis=1) & (np.abs(totals - 1) < 1e-6)))
+    if len(wrong):
+        raise OptionError(
+            f"init: the responsibilities of unit {statistics.units[wrong[0]]!r} are {responsibilities[wrong[0]]}; "
+            "every row must be non-negative and sum to 1"
+        )
+    fixed = with_known_modes(responsibilities, statistics.known_modes)
+    empty = np.flatnonzero(fixed.sum(axis=0) <= 0)
+    if len(empty):
+        raise OptionError(f"init: no unit has any responsibility for mode {empty[0]}; give each mode some")
+    return parameters_from_responsibilities(expectation, fixed, one_mode, constraints)
+
+
+def _in_coordinates(
+    parameters: Parameters, layout: Layout, order: Sequence[int], statistics: SufficientStatistics
+) -> Parameters:
+    """Parameters in the user's terms, moved to the internal coordinates of these statistics."""
+    coordinates, new = statistics.coordinates, statistics.layout
+    means = np.empty((parameters.n_modes, int(new.mean_offsets[-1])))
+    factors = np.empty((parameters.n_modes, int(new.factor_offsets[-1])))
+    noise = np.empty((parameters.n_modes, new.n_channels))
+    for c, old in enumerate(order):
+        new.vector(means, c)[:] = coordinates.internal_coefficients(layout.vector(parameters.means, old), c)
+        new.matrix(factors, c)[:] = coordinates.internal_covariance_factor(layout.matrix(parameters.factors, old), c)
+        noise[:, c] = parameters.noise_variances[:, old] / coordinates.scales[c] ** 2
+    return Parameters(parameters.weights, means, factors, noise, new.sizes)
+
+
+def _best(records: list[Start]) -> int:
+    usable = [i for i, record in enumerate(records) if record.run is not None and record.run.lost_mode is None]
+    if not usable:
+        fates = "; ".join(f"start {i} ({record.kind}): {record.fate}" for i, record in enumerate(records[:5]))
+        raise FitError(
+            f"no start could be completed ({fates}{'; …' if len(records) > 5 else ''}); try fewer modes, more starts "
+            "(n_init), or a smaller basis"
+        )
+    return max(usable, key=lambda i: (records[i].log_likelihood, -i))
+
+
+def _warn(
+    records: list[Start],
+    run: EMRun,
+    channels: tuple[str, ...],
+    mode_labels: tuple[Hashable, ...],
+    interrupted: bool,
+    options: FitOptions,
+) -> None:
+    """What the user should know of the fit."""
+    lost = [i for i, record in enumerate(records) if record.fate.startswith("lost mode")]
+    if lost:
+        warnings.warn(
+            f"{len(lost)} of {len(records)} starts ended because a mode lost its units (first: start {lost[0]}, "
+            f"{records[lost[0]].fate}); if most do, n_modes={options.n_modes} is too many for these data",
+            LostModeWarning,
+            stacklevel=4,
+        )
+    if not run.converged:
+        why = "the fit was interrupted" if interrupted else f"{run.n_passes} passes did not suffice"
+        warnings.warn(
+            f"not converged: {why}; raise max_iter (now {options.max_iter}), or go on with fit(panel, init=model)",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+    for bit, category, what, remedy in (
+        (_core.NOISE_FLOOR, FloorWarning, "the noise variance lies on its floor",
+         "a stuck or quantised sensor may be making up a mode; look at the channel, or set noise_floor"),
+        (_core.COVARIANCE_FLOOR, FloorWarning, "the covariance of the coefficients lies on its floor",
+         "units hardly differ in some direction: a smaller basis or covariance='pooled' would do; "
+         "covariance_floor moves the floor"),
+        (_core.KEPT, SparseModeWarning, "fewer than one unit carries readings, parameters were kept",
+         "the channel tells nothing about that mode; leave it out or merge modes"),
+    ):  # fmt: skip
+        for k, c in np.argwhere(run.status & bit):
+            warnings.warn(f"mode {mode_labels[k]!r}, channel {channels[c]!r}: {what}; {remedy}", category, stacklevel=4)
+
+
+def _final_order(weights: FloatArray, n_labelled: int) -> NDArray[np.int64]:
+    """Labelled modes in their order, the others by falling weight: numbering does not depend on the seed."""
+    free = np.arange(n_labelled, len(weights))
+    return np.concatenate([np.arange(n_labelled), free[np.argsort(-weights[free], kind="stable")]]).astype(np.int64)
+
+
+def _reordered(run: EMRun, order: NDArray[np.int64]) -> EMRun:
+    return EMRun(
+        run.parameters.ordered(order),
+        run.expected,
+        np.ascontiguousarray(run.responsibilities[:, order]),
+        run.log_likelihoods,
+        run.converged,
+        run.lost_mode,
+        run.status[order] if len(run.status) else run.status,
+    )
+
+
+def _all_labels(labels: tuple[Hashable, ...], n_modes: int) -> tuple[Hashable, ...]:
+    """The labels of the labelled modes, and numbers that are not taken for the others."""
+    free = (number for number in range(2 * n_modes + len(labels) + 1) if number not in labels)
+    return labels + tuple(next(free) for _ in range(n_modes - len(labels)))

@@ -1,0 +1,201 @@
+"""Where EM starts from: the one-mode fit, starting responsibilities of three kinds, and the parameters they give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem import _core
+from cem.em import EMRun, continue_em, start_em
+from cem.expectation import Expectation
+from cem.maximisation import Constraints, maximisation
+from cem.parameters import Parameters
+
+__all__ = [
+    "START_KINDS",
+    "StartKind",
+    "one_mode_run",
+    "parameters_from_responsibilities",
+    "starting_parameters",
+    "with_known_modes",
+]
+
+FloatArray = NDArray[np.float64]
+StartKind = Literal["kmeans", "random", "tempered"]
+START_KINDS: tuple[StartKind, ...] = ("kmeans", "tempered", "random")
+
+ONE_MODE_PASSES = 20
+_TEMPERED_PASSES = 25
+_HIGHEST_TEMPERATURE = 200.0
+_UNITS_FOR_CLUSTERING = 20_000
+
+
+def one_mode_run(expectation: Expectation, constraints: Constraints, n_passes: int = ONE_MODE_PASSES) -> EMRun:
+    """EM of the one-mode model, from coefficients and noise of about the right size.
+
+    Parameters
+    ----------
+    expectation : Expectation
+        The E step of the panel.
+    constraints : Constraints
+        Of the M step; the start satisfies them.
+    n_passes : int
+        How many passes to do.
+
+    Returns
+    -------
+    EMRun
+        Its parameters describe the whole fleet as one mode.
+    """
+    statistics = expectation.statistics
+    layout = statistics.layout
+    spare = np.maximum(statistics.counts - np.asarray(layout.sizes), 0).sum(axis=0)
+    within = statistics.residual_norms.sum(axis=0) / np.maximum(spare, 1)
+    noise = np.where(spare > 0, np.clip(within, 1e-6, 1.0), 0.5)
+    factors = np.zeros(int(layout.factor_offsets[-1]))
+    for channel, p in enumerate(layout.sizes):
+        floor = constraints.covariance_floors[channel]
+        S = layout.matrix(constraints.transforms, channel)
+        if constraints.covariance == "diagonal":
+            inverse = np.linalg.solve(S, np.eye(p))
+            root = S * np.sqrt(np.square(inverse).sum(axis=1) * max(1.0 / p, floor))
+            factor = np.linalg.cholesky(root @ root.T)
+        else:
+            factor = np.eye(p) * np.sqrt(max(1.0 / p, floor))
+        layout.matrix(factors, channel)[:] = factor
+    parameters = Parameters(
+        np.ones(1),
+        np.zeros((1, int(layout.mean_offsets[-1]))),
+        factors[None],
+        np.maximum(noise, constraints.noise_floors)[None],
+        layout.sizes,
+    )
+    return continue_em(start_em(expectation, parameters), expectation, constraints, n_passes=n_passes, tolerance=0.0)
+
+
+def with_known_modes(responsibilities: FloatArray, known_modes: NDArray[np.int32]) -> FloatArray:
+    """Responsibilities that are 0 or 1 on units of known mode."""
+    labelled = np.flatnonzero(known_modes >= 0)
+    fixed = np.array(responsibilities, dtype=np.float64)
+    fixed[labelled] = 0.0
+    fixed[labelled, known_modes[labelled]] = 1.0
+    return fixed
+
+
+def parameters_from_responsibilities(
+    expectation: Expectation, responsibilities: FloatArray, one_mode: Parameters, constraints: Constraints
+) -> Parameters:
+    """One M step with given responsibilities, from the posteriors of the one-mode model.
+
+    Parameters
+    ----------
+    expectation : Expectation
+        The E step of the panel.
+    responsibilities : ndarray of shape (L, K)
+        Units of known mode are held at it.
+    one_mode : Parameters
+        What `one_mode_run` ended at.
+    constraints : Constraints
+        Of the M step.
+
+    Returns
+    -------
+    Parameters
+        Of K modes; a deterministic function of the responsibilities.
+    """
+    n_modes = responsibilities.shape[1]
+    copies = Parameters(
+        np.full(n_modes, 1.0 / n_modes),
+        np.repeat(one_mode.means, n_modes, axis=0),
+        np.repeat(one_mode.factors, n_modes, axis=0),
+        np.repeat(one_mode.noise_variances, n_modes, axis=0),
+        one_mode.sizes,
+    )
+    rho = with_known_modes(responsibilities, expectation.statistics.known_modes)
+    expected, _ = expectation(copies, responsibilities=rho)
+    parameters, _ = maximisation(expected, copies, constraints)
+    return parameters
+
+
+def starting_parameters(
+    kind: StartKind,
+    expectation: Expectation,
+    one_mode: Parameters,
+    constraints: Constraints,
+    n_modes: int,
+    rng: np.random.Generator,
+) -> Parameters:
+    """Starting parameters of one kind.
+
+    "kmeans" clusters the shrunken coefficients of the units, "random" draws responsibilities evenly from the simplex,
+    "tempered" goes on from there by 25 passes with ρ̂ ∝ (πP)^β, β from 1/200 to 1 (Ueda & Nakano 1998).
+
+    Parameters
+    ----------
+    kind : {"kmeans", "random", "tempered"}
+        The kind of start.
+    expectation, one_mode, constraints
+        As for `parameters_from_responsibilities`.
+    n_modes : int
+        K.
+    rng : numpy.random.Generator
+        The start is a deterministic function of its state.
+    """
+    n_units = expectation.statistics.n_units
+    if kind == "kmeans":
+        responsibilities = _clustered(expectation, one_mode, n_modes, rng)
+    else:
+        responsibilities = rng.dirichlet(np.ones(n_modes), size=n_units)
+    parameters = parameters_from_responsibilities(expectation, responsibilities, one_mode, constraints)
+    if kind == "tempered":
+        for beta in np.geomspace(1.0 / _HIGHEST_TEMPERATURE, 1.0, _TEMPERED_PASSES):
+            expected, _ = expectation(parameters, inverse_temperature=float(beta))
+            parameters, _ = maximisation(expected, parameters, constraints)
+    return parameters
+
+
+def _clustered(expectation: Expectation, one_mode: Parameters, n_modes: int, rng: np.random.Generator) -> FloatArray:
+    """Responsibilities 0 or 1 from k-means++ on the whitened posterior coefficients E d of the one-mode model.
+
+    Shrinkage makes a coefficient that the data says little about count little, and a missing channel not at all.
+    """
+    from scipy.cluster.vq import kmeans2, vq
+
+    statistics = expectation.statistics
+    coefficients = np.empty((statistics.n_units, one_mode.means.shape[1]))
+    _core.posterior_coefficients(
+        statistics.factors,
+        statistics.factor_offsets,
+        statistics.projections,
+        statistics.counts,
+        np.asarray(statistics.sizes, dtype=np.int32),
+        one_mode.means,
+        one_mode.factors,
+        one_mode.noise_variances,
+        0,
+        coefficients,
+    )
+    sample: Sequence[int] | NDArray[np.int64] = np.arange(statistics.n_units)
+    if statistics.n_units > _UNITS_FOR_CLUSTERING:
+        sample = rng.choice(statistics.n_units, _UNITS_FOR_CLUSTERING, replace=False)
+    distinct = np.unique(coefficients[sample], axis=0)
+    if len(distinct) < n_modes:  # fewer different units than modes: nothing to cluster
+        return rng.dirichlet(np.ones(n_modes), size=statistics.n_units)
+    centres, _ = kmeans2(coefficients[sample], _spread(coefficients[sample], n_modes, rng), iter=20, minit="matrix")
+    nearest, _ = vq(coefficients, centres)
+    return np.eye(n_modes)[nearest]
+
+
+def _spread(points: FloatArray, n_clusters: int, rng: np.random.Generator) -> FloatArray:
+    """k-means++ centres (Arthur & Vassilvitskii 2007)."""
+    centres = [points[rng.integers(len(points))]]
+    nearest = np.square(points - centres[0]).sum(axis=1)
+    for _ in range(1, n_clusters):
+        total = nearest.sum()
+        chosen = rng.choice(len(points), p=nearest / total) if total > 0 else rng.integers(len(points))
+        centres.append(points[chosen])
+        nearest = np.minimum(nearest, np.square(points - points[chosen]).sum(axis=1))
+    return np.stack(centres)

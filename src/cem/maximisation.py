@@ -1,0 +1,91 @@
+"""The M step (15) under the floors (15') of model.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem import _core
+from cem.expectation import ExpectedStatistics
+from cem.parameters import Parameters
+
+__all__ = ["COVARIANCE_STRUCTURES", "Constraints", "CovarianceStructure", "maximisation"]
+
+FloatArray = NDArray[np.float64]
+CovarianceStructure = Literal["full", "diagonal", "pooled"]
+COVARIANCE_STRUCTURES: tuple[CovarianceStructure, ...] = ("full", "diagonal", "pooled")
+
+
+@dataclass(frozen=True, eq=False)
+class Constraints:
+    """What the M step must respect; it is the exact maximiser under these, so the likelihood never falls.
+
+    Parameters
+    ----------
+    noise_floors : ndarray of shape (C,)
+        s_c, smallest σ²_kc, in internal coordinates.
+    covariance_floors : ndarray of shape (C,)
+        F_c = floor · I, in internal coordinates.
+    covariance : {"full", "diagonal", "pooled"}
+        Structure of Σ_kc: one of its own for every mode and channel; uncorrelated coefficients of the user's basis;
+        one a channel, shared by the modes.
+    transforms : ndarray of shape (Σ p_c²,)
+        S_c of the coordinates.
+    """
+
+    noise_floors: FloatArray
+    covariance_floors: FloatArray
+    covariance: CovarianceStructure
+    transforms: FloatArray
+
+
+def maximisation(
+    expected: ExpectedStatistics, parameters: Parameters, constraints: Constraints
+) -> tuple[Parameters, NDArray[np.int32]]:
+    """New parameters from the sums (14).
+
+    Parameters
+    ----------
+    expected : ExpectedStatistics
+        Evaluated at `parameters`.
+    parameters : Parameters
+        The present ones; a channel that a mode has too little data for keeps them.
+    constraints : Constraints
+        Floors and structure.
+
+    Returns
+    -------
+    parameters : Parameters
+        The maximiser.
+    status : ndarray of shape (K, C), int32
+        Bits `_core.KEPT`, `MEAN_ONLY`, `NOISE_FLOOR`, `COVARIANCE_FLOOR`.
+
+    Raises
+    ------
+    FitError
+        A scatter matrix is not positive definite; names mode and channel.
+    """
+    means = np.empty_like(parameters.means)
+    factors = np.empty_like(parameters.factors)
+    noise_variances = np.empty_like(parameters.noise_variances)
+    status = np.empty(noise_variances.shape, dtype=np.int32)
+    _core.maximisation(
+        expected.sums,
+        np.asarray(parameters.sizes, dtype=np.int32),
+        parameters.means,
+        parameters.factors,
+        parameters.noise_variances,
+        constraints.noise_floors,
+        constraints.covariance_floors,
+        constraints.transforms,
+        COVARIANCE_STRUCTURES.index(constraints.covariance),
+        means,
+        factors,
+        noise_variances,
+        status,
+    )
+    weights = expected.mode_counts / expected.n_units
+    return Parameters(weights, means, factors, noise_variances, parameters.sizes), status

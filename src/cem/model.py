@@ -1,0 +1,573 @@
+"""The fitted model: everything that scoring new units needs, and nothing of the training data."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cem import prediction
+from cem.basis import Basis
+from cem.errors import OptionError, PredictionError
+from cem.names import did_you_mean, listed, object_array
+from cem.panel import Panel
+from cem.parameters import Coordinates, Parameters
+from cem.prediction import Evidence, Forecast, Posterior
+from cem.statistics import SufficientStatistics
+
+if TYPE_CHECKING:
+    import os
+
+    from cem.scorer import Scorer
+    from cem.summary import Summary
+
+__all__ = ["ChannelParameters", "FailureModeModel"]
+
+FloatArray = NDArray[np.float64]
+
+_TIME_AXES = ("forward", "to_failure")
+_SLOTS = (
+    "_cache",
+    "_channel_units",
+    "_training",
+    "bases",
+    "channels",
+    "coordinates",
+    "internal_parameters",
+    "mode_labels",
+    "response",
+    "time_axis",
+    "time_unit",
+)
+
+
+class ChannelParameters(NamedTuple):
+    """Parameters of one channel in one mode, in the user's terms and without padding."""
+
+    mean: FloatArray  # (p_c,)      μ_kc
+    covariance: FloatArray  # (p_c, p_c)  Σ_kc
+    covariance_factor: FloatArray  # (p_c, p_c)  Λ_kc, lower triangular
+    noise_variance: float  # σ²_kc, in squared units of the channel
+
+
+class FailureModeModel:
+    """A fitted mixture of linear mixed-effects models, model.md §2; immutable.
+
+    Most models come from `FailureModeEM.fit` or `cem.load`.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        In internal coordinates.
+    coordinates : Coordinates
+        What the internal coordinates are.
+    bases : sequence of Basis
+        The bound basis of each channel.
+    channels : sequence of str
+    response : str, optional
+        The channel that `forecast` forecasts by default.
+    mode_labels : sequence of hashable, optional
+        Distinct; 0, 1, ... by default.
+    time_unit : str, optional
+        Label of the unit of times.
+    channel_units : mapping of str to str, optional
+        Labels of the channels' units of measurement.
+    time_axis : {"forward", "to_failure"}
+        Whether curves run over the time, or over the time to failure.
+    training : mapping, optional
+        Record of the fit that JSON can hold; `summary` reports it.
+
+    Attributes
+    ----------
+    internal_parameters : Parameters
+    coordinates, bases, channels, response, mode_labels, time_unit, time_axis
+        As given.
+
+    Raises
+    ------
+    OptionError
+        The parts do not fit each other.
+    """
+
+    __slots__ = _SLOTS
+
+    internal_parameters: Parameters
+    coordinates: Coordinates
+    bases: tuple[Basis, ...]
+    channels: tuple[str, ...]
+    response: str | None
+    mode_labels: tuple[Hashable, ...]
+    time_unit: str | None
+    time_axis: str
+    _channel_units: dict[str, str]
+    _training: dict[str, Any]
+    _cache: dict[str, FloatArray]
+
+    def __init__(
+        self,
+        *,
+        parameters: Parameters,
+        coordinates: Coordinates,
+        bases: Sequence[Basis],
+        channels: Sequence[str],
+        response: str | None = None,
+        mode_labels: Sequence[Hashable] | None = None,
+        time_unit: str | None = None,
+        channel_units: Mapping[str, str] | None = None,
+        time_axis: str = "forward",
+        training: Mapping[str, Any] | None = None,
+    ) -> None:
+        channels, bases = tuple(channels), tuple(bases)
+        labels = tuple(range(parameters.n_modes)) if mode_labels is None else tuple(mode_labels)
+        sizes = tuple(basis.size for basis in bases)
+        if not (len(channels) == len(bases) == parameters.n_channels == len(coordinates.sizes)) or not (
+            sizes == parameters.sizes == coordinates.sizes
+        ):
+            raise OptionError(
+                f"a model of {len(channels)} channels whose bases have sizes {sizes} cannot have parameters of sizes "
+                f"{parameters.sizes} in coordinates of sizes {coordinates.sizes}"
+            )
+        if len(set(channels)) != len(channels):
+            raise OptionError(f"channels must have distinct names; found {listed(channels, 20)}")
+        if len(labels) != parameters.n_modes or len(set(labels)) != len(labels):
+            raise OptionError(
+                f"mode_labels must be {parameters.n_modes} distinct labels, one per mode; found {labels!r}"
+            )
+        if response is not None and response not in channels:
+            raise OptionError(f"response {response!r} is not a channel; {did_you_mean(response, channels)}")
+        if time_axis not in _TIME_AXES:
+            raise OptionError(f"time_axis={time_axis!r}: one of {', '.join(map(repr, _TIME_AXES))} was expected")
+        if not all(basis.is_bound for basis in bases):
+            raise OptionError("a model's bases must be bound to a domain; give basis.bind(times)")
+        parts: dict[str, Any] = {
+            "internal_parameters": parameters,
+            "coordinates": coordinates,
+            "bases": bases,
+            "channels": channels,
+            "response": response,
+            "mode_labels": labels,
+            "time_unit": time_unit,
+            "time_axis": time_axis,
+            "_channel_units": dict(channel_units or {}),
+            "_training": copy.deepcopy(dict(training or {})),
+            "_cache": {},
+        }
+        for name, value in parts.items():
+            object.__setattr__(self, name, value)
+
+    # -- what it holds, in the user's terms -----------------------------------------------------------------------
+
+    @property
+    def n_modes(self) -> int:
+        return self.internal_parameters.n_modes
+
+    @property
+    def n_channels(self) -> int:
+        return len(self.channels)
+
+    @property
+    def channel_units(self) -> dict[str, str]:
+        """Labels of the channels' units of measurement."""
+        return dict(self._channel_units)
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """Record of the fit: a copy."""
+        return copy.deepcopy(self._training)
+
+    @property
+    def basis_sizes_(self) -> tuple[int, ...]:
+        """p_c, the number of coefficients of each channel."""
+        return self.internal_parameters.sizes
+
+    @property
+    def weights_(self) -> FloatArray:
+        """π, mode probabilities, shape (K,)."""
+        return self.internal_parameters.weights
+
+    @property
+    def means_(self) -> FloatArray:
+        """μ, coefficient means, shape (K, C, p), NaN beyond p_c: ``bases[c](t) @ means_[k, c, :p_c]`` is a curve."""
+        return self._padded("means_")
+
+    @property
+    def covariance_factors_(self) -> FloatArray:
+        """Λ, lower Cholesky factors of the coefficients' covariances, shape (K, C, p, p), NaN beyond p_c."""
+        return self._padded("covariance_factors_")
+
+    @property
+    def covariances_(self) -> FloatArray:
+        """Σ = Λ Λᵀ, shape (K, C, p, p), NaN beyond p_c."""
+        return self._padded("covariances_")
+
+    @property
+    def noise_variances_(self) -> FloatArray:
+        """σ², shape (K, C), in squared units of the channel."""
+        return self._view("noise_variances_", self.user_parameters().noise_variances)
+
+    def _view(self, name: str, values: FloatArray) -> FloatArray:
+        if name not in self._cache:
+            frozen = np.array(values)
+            frozen.setflags(write=False)
+            self._cache[name] = frozen
+        return self._cache[name]
+
+    def _padded(self, name: str) -> FloatArray:
+        if name in self._cache:
+            return self._cache[name]
+        user = self.user_parameters()
+        p = max(user.sizes)
+        shape = (self.n_modes, self.n_channels, p) if name == "means_" else (self.n_modes, self.n_channels, p, p)
+        values = np.full(shape, np.nan)
+        for c, p_c in enumerate(user.sizes):
+            if name == "means_":
+                values[:, c, :p_c] = user.layout.vector(user.means, c)
+            else:
+                factors = user.layout.matrix(user.factors, c)
+                block = factors if name == "covariance_factors_" else factors @ np.swapaxes(factors, -1, -2)
+                values[:, c, :p_c, :p_c] = block
+        return self._view(name, values)
+
+    def user_parameters(self) -> Parameters:
+        """Parameters in the user's terms, packed by channel: coefficients of `bases`, in units of the channels."""
+        internal, coordinates, layout = self.internal_parameters, self.coordinates, self.coordinates.layout
+        means, factors = np.empty_like(internal.means), np.empty_like(internal.factors)
+        for c in range(self.n_channels):
+            layout.vector(means, c)[:] = coordinates.coefficients(layout.vector(internal.means, c), c)
+            layout.matrix(factors, c)[:] = coordinates.covariance_factor(layout.matrix(internal.factors, c), c)
+        noise = internal.noise_variances * np.square(coordinates.scales)
+        return Parameters(internal.weights, means, factors, noise, internal.sizes)
+
+    def parameters(self, mode: Hashable, channel: str | int) -> ChannelParameters:
+        """Parameters of one channel in one mode, in the user's terms.
+
+        Parameters
+        ----------
+        mode : label or int
+            A label of `mode_labels`; an integer that is no label counts modes from 0.
+        channel : str or int
+            A name, or a position.
+
+        Returns
+        -------
+        ChannelParameters
+            mean (p_c,), covariance and covariance_factor (p_c, p_c), noise_variance.
+
+        Raises
+        ------
+        OptionError
+            There is no such mode.
+        PredictionError
+            There is no such channel.
+        """
+        k, c = self._mode_index(mode), self.channel_index(channel)
+        user = self.user_parameters()
+        factor = user.factor(k, c)
+        return ChannelParameters(user.mean(k, c), factor @ factor.T, factor, float(user.noise_variances[k, c]))
+
+    def _mode_index(self, mode: Hashable) -> int:
+        if mode in self.mode_labels:
+            return self.mode_labels.index(mode)
+        if isinstance(mode, (int, np.integer)) and not isinstance(mode, bool) and 0 <= mode < self.n_modes:
+            return int(mode)
+        raise OptionError(f"there is no mode {mode!r}; the modes are {listed(self.mode_labels, 20)}")
+
+    def channel_index(self, channel: str | int) -> int:
+        """Position of a channel given by name or position; PredictionError where there is none."""
+        if isinstance(channel, str) and channel in self.channels:
+            return self.channels.index(channel)
+        if isinstance(channel, (int, np.integer)) and not isinstance(channel, bool) and 0 <= channel < self.n_channels:
+            return int(channel)
+        raise PredictionError(f"the model has no channel {channel!r}; {did_you_mean(channel, self.channels)}")
+
+    def curves(self, times: ArrayLike) -> FloatArray:
+        """Mean curve of each mode and channel, shape (K, C, m), in units of the channels."""
+        times = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        user = self.user_parameters()
+        curves = np.empty((self.n_modes, self.n_channels, len(times)))
+        for c, basis in enumerate(self.bases):
+            curves[:, c] = user.layout.vector(user.means, c) @ basis(times).T
+        return curves
+
+    @property
+    def domain(self) -> tuple[float, float]:
+        """First and last training time over all channels."""
+        return min(basis.domain[0] for basis in self.bases), max(basis.domain[1] for basis in self.bases)
+
+    # -- scoring --------------------------------------------------------------------------------------------------
+
+    def predict_proba(self, X: Panel | ArrayLike, times: ArrayLike | None = None, *, n_jobs: int = 1) -> FloatArray:
+        """Mode probabilities of each unit given its readings, model.md (3); shape (L, K).
+
+        Parameters
+        ----------
+        X : Panel, or array_like of shape (units, times) or (units, times, channels)
+            Channels are matched by name; those that are absent, the response for one, count as missing. Labels are
+            not looked at. Arrays hold the model's channels in order, with or without the response; NaN = missing.
+        times : array_like of shape (times,) or (units, times), optional
+            With arrays alone; 0, 1, 2, ... by default.
+        n_jobs : int
+            Threads.
+
+        Raises
+        ------
+        PredictionError
+            An unknown channel, another time unit, a running unit where the model's time axis is the time to failure.
+        PanelError
+            The array is not a valid panel.
+        """
+        return self._evidence(X, times, n_jobs).mode_probabilities
+
+    def predict(self, X: Panel | ArrayLike, times: ArrayLike | None = None, *, n_jobs: int = 1) -> NDArray[Any]:
+        """Label of the most probable mode of each unit, shape (L,); arguments as for `predict_proba`."""
+        best = self.predict_proba(X, times, n_jobs=n_jobs).argmax(axis=1)
+        kinds = {type(label) for label in self.mode_labels}
+        alike = len(kinds) == 1 and kinds <= {int, str, float, bool}
+        labels = np.array(self.mode_labels) if alike else object_array(self.mode_labels)
+        return labels[best]
+
+    def score_samples(self, X: Panel | ArrayLike, times: ArrayLike | None = None, *, n_jobs: int = 1) -> FloatArray:
+        """Marginal log-likelihood log Σ_k π_k P(x_l | k) of each unit, in the panel's own units; shape (L,)."""
+        return self._evidence(X, times, n_jobs).log_likelihoods
+
+    def score(self, X: Panel | ArrayLike, y: object = None, times: ArrayLike | None = None) -> float:
+        """Mean marginal log-likelihood per unit; `y` is there for scikit-learn and not looked at."""
+        return float(self.score_samples(X, times).mean())
+
+    def posterior(self, X: Panel | ArrayLike, times: ArrayLike | None = None) -> Posterior:
+        """Posterior means and covariances of each unit's coefficients under each mode, model.md (4)."""
+        return prediction.posterior(self.statistics(X, times), self.internal_parameters, self.mode_labels)
+
+    def novelty(self, X: Panel | ArrayLike, times: ArrayLike | None = None) -> FloatArray:
+        """Tail probability of each unit's misfit under its most probable mode, shape (L,).
+
+        Uniform on [0, 1] for units like those of the training; small: like nothing that the model was trained on.
+        """
+        return prediction.novelty(self._evidence(X, times, 1))
+
+    def forecast(
+        self, X: Panel | ArrayLike, times: ArrayLike, channel: str | int | None = None, *, noise: bool = True
+    ) -> Forecast:
+        """Predictive distribution of a channel, at any times, given all readings of each unit (model.md §7).
+
+        Parameters
+        ----------
+        X : Panel, or array_like of shape (units, times) or (units, times, channels)
+            What the units have shown, as for `predict_proba`; an array has readings at 0, 1, 2, ...
+        times : float, or array_like of shape (m,) or (L, m)
+            In the panel's time unit and from its origin, the same for all units or unit by unit.
+        channel : str or int, optional
+            The response by default.
+        noise : bool
+            True: of a reading; False: of the curve behind it.
+
+        Returns
+        -------
+        Forecast
+            mean, variance, quantile, interval, and the modes' parts.
+
+        Raises
+        ------
+        PredictionError
+            No channel given to a model without a response, an unknown channel, times of the wrong shape or not finite.
+        """
+        if channel is None:
+            if self.response is None:
+                raise PredictionError(
+                    f"the model has no response; name the channel to forecast, one of {listed(self.channels, 12)}"
+                )
+            channel = self.response
+        c = self.channel_index(channel)
+        asked = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        panel = self._aligned(self._as_panel(X, None))
+        if asked.ndim > 2 or (asked.ndim == 2 and len(asked) != panel.n_units):
+            raise PredictionError(
+                f"times has shape {asked.shape}; (m,), the same for all units, or ({panel.n_units}, m), one row per "
+                "unit, was expected"
+            )
+        if not np.isfinite(asked).all():
+            bad = np.argwhere(~np.isfinite(asked))[0]
+            where = f"of unit {panel.units[bad[0]]!r} " if asked.ndim == 2 else ""
+            raise PredictionError(f"time {bad[-1]} {where}is {asked[tuple(bad)]}; finite times were expected")
+        on_axis = asked
+        if self.time_axis == "to_failure":
+            on_axis = asked - self._failure_times(X)[:, None]
+        return prediction.forecast_channel(
+            self._compressed(panel), self.internal_parameters, self.mode_labels, c, on_axis, asked, noise
+        )
+
+    def statistics(self, X: Panel | ArrayLike, times: ArrayLike | None = None) -> SufficientStatistics:
+        """Sufficient statistics of a panel in the model's coordinates; arguments as for `predict_proba`."""
+        return self._compressed(self._aligned(self._as_panel(X, times)))
+
+    def _evidence(self, X: Panel | ArrayLike, times: ArrayLike | None, n_jobs: int) -> Evidence:
+        if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or (n_jobs < 1 and n_jobs != -1):
+            raise OptionError(f"n_jobs={n_jobs!r}: a number of threads, or -1 for one a core, was expected")
+        if n_jobs == -1:
+            import os
+
+            n_jobs = os.cpu_count() or 1
+        return prediction.evidence(self.statistics(X, times), self.internal_parameters, int(n_jobs))
+
+    def _compressed(self, panel: Panel) -> SufficientStatistics:
+        return SufficientStatistics.from_panel(panel, self.bases, coordinates=self.coordinates, kernel="plain")
+
+    def _as_panel(self, X: Panel | ArrayLike, times: ArrayLike | None) -> Panel:
+        if isinstance(X, Panel):
+            if times is not None:
+                raise OptionError("times goes with an array; a Panel has its own times")
+            return X
+        values = np.asarray(X, dtype=np.float64)
+        n_given = 1 if values.ndim == 2 else values.shape[-1]
+        sensors = tuple(name for name in self.channels if name != self.response)
+        names = self.channels if n_given == self.n_channels else sensors
+        if values.ndim not in (2, 3) or len(names) != n_given:
+            raise PredictionError(
+                f"X has shape {values.shape}; a Panel, or an array (units, times, channels) of the {self.n_channels} "
+                f"channels {listed(self.channels, 12)}, with or without the response, was expected"
+            )
+        return Panel.from_arrays(times, values, channels=names, allow_empty_channels=True)
+
+    def _aligned(self, panel: Panel) -> Panel:
+        """The panel with the model's channels in the model's order, on the model's time axis."""
+        unknown = [name for name in panel.channels if name not in self.channels]
+        if unknown:
+            raise PredictionError(
+                f"the model has no channel {unknown[0]!r}; {did_you_mean(unknown[0], self.channels)} "
+                f"Leave the channel out: panel.select_channels([...])"
+            )
+        if self.time_unit is not None and panel.time_unit is not None and panel.time_unit != self.time_unit:
+            raise PredictionError(
+                f"the panel's times are in {panel.time_unit!r}, the model's in {self.time_unit!r}; convert them"
+            )
+        if self.time_axis == "to_failure":
+            self._failure_times(panel)
+            panel = panel.aligned_at_failure()
+        if panel.channels == self.channels:
+            return panel
+        values = np.full((len(panel.times), self.n_channels), np.nan)
+        values[:, [self.channels.index(name) for name in panel.channels]] = panel.values
+        return panel._replace(channels=self.channels, values=values, response=None, _channel_units={})
+
+    def _failure_times(self, X: Panel | ArrayLike) -> FloatArray:
+        """Failure times of a panel that is to be aligned at them."""
+        failure_times = X.failure_times if isinstance(X, Panel) else np.full(len(np.asarray(X)), np.nan)
+        running = np.flatnonzero(np.isnan(failure_times))
+        if running.size:
+            unit = X.units[running[0]] if isinstance(X, Panel) else int(running[0])
+            raise PredictionError(
+                f"unit {unit!r} is still running, and this model's time axis is the time to failure, which is unknown "
+                f"for it ({running.size:,} such units); score running units by their remaining life, or leave them out"
+            )
+        return failure_times
+
+    # -- drawing, reporting, keeping ------------------------------------------------------------------------------
+
+    def sample(
+        self,
+        n_units: int,
+        times: Any,
+        *,
+        modes: Sequence[Hashable] | None = None,
+        random_state: int | np.random.Generator | None = None,
+    ) -> Panel:
+        """Draw units from the model.
+
+        Parameters
+        ----------
+        n_units : int
+        times : array_like of shape (n,), or one array per unit
+            On the model's time axis; where that is the time to failure, at most 0.
+        modes : sequence of labels, length n_units, optional
+            Drawn from the weights by default.
+        random_state : int or Generator, optional
+
+        Returns
+        -------
+        Panel
+            Its `modes` are the true ones.
+
+        Raises
+        ------
+        OptionError
+            `n_units`, `times` or `modes` cannot be drawn from.
+        """
+        from cem.simulate import draw_units
+
+        return draw_units(self, n_units, times, modes=modes, random_state=random_state)
+
+    def summary(self) -> Summary:
+        """Modes, their curves, and how the fit went: print it, or take its `frames`."""
+        from cem.summary import summarise
+
+        return summarise(self)
+
+    def scorer(self) -> Scorer:
+        """The model packed for scoring single readings as they arrive."""
+        from cem.scorer import Scorer
+
+        return Scorer(self)
+
+    def export_c(
+        self, path: str | os.PathLike[str] | None = None, *, name: str = "fleet", scalar: str = "double"
+    ) -> str:
+        """The model as one C99 header without dependencies; see `cem.codegen.export_c`."""
+        from cem.codegen import export_c
+
+        return export_c(self, path, name=name, scalar=scalar)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a file; `cem.load` reads it.
+
+        The file is written beside its place, synchronised and renamed: it is there whole, or the old one still is.
+
+        Raises
+        ------
+        ModelFileError
+            The file cannot be written, or a label cannot be kept in JSON.
+        BasisError
+            A `Custom` basis is a function that cannot be imported by name.
+        """
+        from cem.model_file import save
+
+        save(self, path)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a model is not changed once made; cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a model is not changed once made; cannot delete {name!r}")
+
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            "parameters": self.internal_parameters,
+            "coordinates": self.coordinates,
+            "bases": self.bases,
+            "channels": self.channels,
+            "response": self.response,
+            "mode_labels": self.mode_labels,
+            "time_unit": self.time_unit,
+            "channel_units": self._channel_units,
+            "time_axis": self.time_axis,
+            "training": self._training,
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self._arguments(),)
+
+    def __repr__(self) -> str:
+        weights = ", ".join(
+            f"{label!r} {weight:.3g}" for label, weight in zip(self.mode_labels, self.weights_, strict=True)
+        )
+        response = f", response {self.response!r}" if self.response is not None else ""
+        return (
+            f"FailureModeModel: {self.n_modes} modes ({weights}), channels {listed(self.channels)}{response}, "
+            f"time axis {self.time_axis!r}"
+        )
+
+
+def _restore(arguments: dict[str, Any]) -> FailureModeModel:
+    return FailureModeModel(**arguments)

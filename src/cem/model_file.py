@@ -1,0 +1,384 @@
+"""Model files: arrays and JSON in one checked file, as docs/file-format.md specifies it. Nothing in it is executed.
+
+    magic | version | header length | header (JSON) | arrays | SHA-256 of all before it
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import struct
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.errors import CemError, ModelFileError
+from cem.parameters import Coordinates, Parameters
+
+if TYPE_CHECKING:
+    from cem.model import FailureModeModel
+
+__all__ = ["FORMAT_VERSION", "load", "save"]
+
+MAGIC = b"\x89CEM\r\n\x1a\n"  # a byte that is not ASCII and both line ends: a transfer as text is noticed
+FORMAT_VERSION = 1
+MAX_HEADER = 16 * 2**20
+_PREFIX = struct.Struct("<8sIQ")  # magic, version, header length
+_DIGEST = 32
+_ALIGNMENT = 8
+_DTYPES = {"f8": "<f8", "i8": "<i8"}
+_CHECK_UNITS = 12
+_CHECK_TIMES = 9
+_CHECK_SEED = 20150204
+_CHECK_TOLERANCE = 1e-9
+_HEADER_KEYS = {"arrays", "check", "model", "writer"}
+_MODEL_KEYS = {"bases", "channel_units", "channels", "mode_labels", "response", "time_axis", "time_unit", "training"}
+
+
+def save(model: FailureModeModel, path: str | os.PathLike[str]) -> None:
+    """Write a model; see `FailureModeModel.save`."""
+    content = encode(model)
+    target = Path(path)
+    # Beside the target: a rename within one directory is atomic, one across file systems is not.
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:  # an interrupt too leaves no half file
+            temporary.unlink(missing_ok=True)
+            raise
+        _synchronise_directory(target.parent)
+    except OSError as error:
+        raise ModelFileError(
+            f"the model cannot be written to {str(target)!r}: {error.strerror or error}; "
+            "a file that was there before is as it was"
+        ) from error
+
+
+def _synchronise_directory(directory: Path) -> None:
+    """Make the rename last through a power cut, where the system lets a directory be opened."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # some file systems refuse; the file itself is synchronised
+    finally:
+        os.close(descriptor)
+
+
+def load(path: str | os.PathLike[str]) -> FailureModeModel:
+    """Read a model that `FailureModeModel.save` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    FailureModeModel
+
+    Raises
+    ------
+    ModelFileError
+        The file cannot be read, is truncated or altered, is of a newer format, or gives another log-likelihood on its
+        check panel than the model had when it was saved.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        raise ModelFileError(f"the model file {os.fspath(path)!r} cannot be read: {error.strerror or error}") from error
+    return decode(content, repr(os.fspath(path)))
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+def encode(model: FailureModeModel) -> bytes:
+    """The bytes of a model file."""
+    from cem import __version__
+
+    bases = [basis.to_dict() for basis in model.bases]  # first: a function without a name ends here
+    parameters, coordinates = model.internal_parameters, model.coordinates
+    arrays: dict[str, NDArray[Any]] = {
+        "weights": parameters.weights,
+        "means": parameters.means,
+        "factors": parameters.factors,
+        "noise_variances": parameters.noise_variances,
+        "centres": coordinates.centres,
+        "scales": coordinates.scales,
+        "transforms": coordinates.transforms,
+        **_check_panel(model),
+    }
+    header = {
+        "writer": f"cem {__version__}",
+        "model": {
+            "bases": bases,
+            "channels": list(model.channels),
+            "response": model.response,
+            "mode_labels": [_encoded_label(label) for label in model.mode_labels],
+            "time_axis": model.time_axis,
+            "time_unit": model.time_unit,
+            "channel_units": model.channel_units,
+            "training": _encoded(model.training),
+        },
+        "check": {"log_likelihood": _log_likelihood(model, arrays)},
+    }
+    entries, chunks, offset = [], [], 0
+    for name, array in arrays.items():
+        kind = f"{array.dtype.kind}{array.dtype.itemsize}"
+        data = np.ascontiguousarray(array, dtype=_DTYPES[kind]).tobytes()
+        entries.append({"name": name, "dtype": kind, "shape": list(array.shape), "offset": offset})
+        chunks.append(data)
+        offset += len(data)
+    try:
+        text = json.dumps({**header, "arrays": entries}, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"the record of the fit cannot be kept in JSON: {error}") from None
+    encoded = text.encode("ascii")
+    encoded += b" " * (-(len(encoded) + _PREFIX.size) % _ALIGNMENT)
+    if len(encoded) > MAX_HEADER:
+        raise ModelFileError(
+            f"the header would take {len(encoded):,} bytes, more than the {MAX_HEADER:,} that a model file may have"
+        )
+    body = b"".join([_PREFIX.pack(MAGIC, FORMAT_VERSION, len(encoded)), encoded, *chunks])
+    return body + hashlib.sha256(body).digest()
+
+
+def _check_panel(model: FailureModeModel) -> dict[str, NDArray[Any]]:
+    """A small panel drawn from the model, as arrays: no customer's data travel in a model file."""
+    low, high = model.domain
+    rng = np.random.default_rng(_CHECK_SEED)
+    times = low + (high - low) * np.sort(rng.uniform(size=(_CHECK_UNITS, _CHECK_TIMES)), axis=1)
+    if model.time_axis == "to_failure":
+        times = np.minimum(times, 0.0)
+    # Modes in turn, so that a rare one is checked too.
+    modes = [model.mode_labels[l % model.n_modes] for l in range(max(_CHECK_UNITS, model.n_modes))]
+    panel = model.sample(len(modes), [times[l % _CHECK_UNITS] for l in range(len(modes))], modes=modes, random_state=rng)
+    values = panel.values.copy()
+    if model.n_channels > 1:  # some channels missing at some times
+        rows = np.arange(2, len(values), 5)
+        values[rows, rows % model.n_channels] = np.nan
+    return {"check_offsets": panel.offsets, "check_times": panel.times, "check_values": values}
+
+
+def _log_likelihood(model: FailureModeModel, arrays: Mapping[str, NDArray[Any]]) -> float:
+    """Marginal log-likelihood of the check panel."""
+    from cem.panel import Panel
+
+    n_units = len(arrays["check_offsets"]) - 1
+    panel = Panel(
+        np.arange(n_units),
+        arrays["check_offsets"],
+        arrays["check_times"],
+        arrays["check_values"],
+        model.channels,
+        failure_times=np.zeros(n_units) if model.time_axis == "to_failure" else None,
+        allow_empty_channels=True,
+    )
+    return float(model.score_samples(panel).sum())
+
+
+def _encoded_label(label: Hashable) -> Any:
+    """A label as JSON: null, booleans, numbers and strings as they are, tuples as {"tuple": [...]}."""
+    if label is None or isinstance(label, (bool, int, str)):
+        return label
+    if isinstance(label, np.generic):
+        return _encoded_label(label.item())
+    if isinstance(label, float):
+        return _encoded(label)
+    if isinstance(label, tuple):
+        return {"tuple": [_encoded_label(part) for part in label]}
+    raise ModelFileError(
+        f"mode label {label!r} is a {type(label).__name__}, which a model file cannot keep; "
+        "use strings, numbers or tuples of them as labels"
+    )
+
+
+def _encoded(value: Any) -> Any:
+    """Numbers that JSON has not, as {"float": "nan"}; NumPy's as Python's; all else as it is."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _encoded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encoded(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return _encoded(value.tolist())
+    return value
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def decode(content: bytes, name: str = "model file") -> FailureModeModel:
+    """The model in the bytes of a model file; ModelFileError, which calls the file `name`, where they are not sound."""
+
+    def refuse(why: str) -> ModelFileError:
+        return ModelFileError(f"{name}: {why}")
+
+    if len(content) < _PREFIX.size + _DIGEST or not content.startswith(MAGIC):
+        if content and not content.startswith(MAGIC[: len(content)]):
+            raise refuse("this is not a cem model file")
+        raise refuse(f"the file is truncated: {len(content)} bytes")
+    _, version, header_length = _PREFIX.unpack_from(content)
+    intact = hashlib.sha256(memoryview(content)[:-_DIGEST]).digest() == content[-_DIGEST:]
+    if version > FORMAT_VERSION:
+        raise refuse(
+            f"its format version is {version}, and this release of cem reads versions up to {FORMAT_VERSION}; "
+            "upgrade cem, or save the model with an older one"
+        )
+    if not intact:
+        raise refuse("its checksum does not agree with its content; the file is truncated or was altered")
+    if version < 1:
+        raise refuse(f"its format version is {version}; 1 to {FORMAT_VERSION} was expected")
+    start = _PREFIX.size + header_length
+    if header_length > MAX_HEADER or start > len(content) - _DIGEST:
+        raise refuse(f"its header length of {header_length:,} bytes does not fit the file")
+    header = _header(content[_PREFIX.size : start], refuse)
+    arrays = _arrays(header["arrays"], memoryview(content)[start:-_DIGEST], refuse)
+    try:
+        model = _model(header["model"], arrays)
+        found = _log_likelihood(model, arrays)
+        expected = float(header["check"]["log_likelihood"])
+    except ModelFileError:
+        raise
+    except (CemError, ImportError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise refuse(f"its parts do not make a model: {type(error).__name__}: {error}") from error
+    if not abs(found - expected) <= _CHECK_TOLERANCE * max(1.0, abs(expected)):
+        raise refuse(
+            f"the log-likelihood of its check panel is {found!r} here and was {expected!r} when it was saved; "
+            "this installation does not compute what the model's did"
+        )
+    return model
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return found
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _header(text: bytes, refuse: Callable[[str], ModelFileError]) -> dict[str, Any]:
+    try:
+        header = json.loads(
+            text.decode("ascii"), object_pairs_hook=_without_duplicates, parse_constant=_no_constant
+        )
+    except (ValueError, RecursionError) as error:
+        raise refuse(f"its header is not sound: {error}") from None
+    parts = header if isinstance(header, dict) else {}
+    if set(parts) != _HEADER_KEYS or not isinstance(parts["model"], dict) or set(parts["model"]) != _MODEL_KEYS:
+        raise refuse(f"its header must have the keys {sorted(_HEADER_KEYS)} and its model {sorted(_MODEL_KEYS)}")
+    return parts
+
+
+def _arrays(
+    entries: Any, data: memoryview, refuse: Callable[[str], ModelFileError]
+) -> dict[str, NDArray[Any]]:
+    """The arrays, each where the one before it ends, the last where the data ends."""
+    arrays: dict[str, NDArray[Any]] = {}
+    offset = 0
+    if not isinstance(entries, list):
+        raise refuse("its header has no list of arrays")
+    for entry in entries:
+        if not isinstance(entry, dict) or set(entry) != {"name", "dtype", "shape", "offset"}:
+            raise refuse(f"an array must have name, dtype, shape and offset; found {str(entry)[:80]}")
+        name, shape = entry["name"], entry["shape"]
+        if not isinstance(name, str) or name in arrays:
+            raise refuse(f"array {str(name)[:80]!r} occurs twice or has no name")
+        if entry["dtype"] not in _DTYPES:
+            raise refuse(f"array {name!r} has dtype {str(entry['dtype'])[:80]!r}; one of {list(_DTYPES)} was expected")
+        if not isinstance(shape, list) or len(shape) > 8 or not all(type(n) is int and 0 <= n < 2**48 for n in shape):
+            raise refuse(f"array {name!r} has shape {str(shape)[:80]}")
+        size = 8 * math.prod(shape)
+        if type(entry["offset"]) is not int or entry["offset"] != offset or offset + size > len(data):
+            raise refuse(f"array {name!r} does not begin where the one before it ends, or ends after the data")
+        arrays[name] = np.frombuffer(data[offset : offset + size], dtype=_DTYPES[entry["dtype"]]).reshape(shape)
+        offset += size
+    if offset != len(data):
+        raise refuse(f"{len(data) - offset} bytes of data belong to no array")
+    return arrays
+
+
+def _decoded_label(value: Any) -> Hashable:
+    if isinstance(value, dict) and set(value) == {"tuple"}:
+        return tuple(_decoded_label(part) for part in value["tuple"])
+    label = _decoded(value)
+    if isinstance(label, (dict, list)):
+        raise ValueError(f"{value!r} is not a mode label")
+    return label
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {"float"} and value["float"] in ("nan", "inf", "-inf"):
+            return float(value["float"])
+        return {key: _decoded(item) for key, item in value.items()}
+    return [_decoded(item) for item in value] if isinstance(value, list) else value
+
+
+def _model(saved: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> FailureModeModel:
+    """The model that a header and its arrays describe."""
+    from cem.basis import basis_from_dict
+    from cem.model import FailureModeModel
+
+    bases = tuple(basis_from_dict(basis) for basis in saved["bases"])
+    shared = {basis: basis for basis in bases}  # channels of one basis share one object again
+    bases = tuple(shared[basis] for basis in bases)
+    sizes = tuple(basis.size for basis in bases)
+    parameters = Parameters(
+        arrays["weights"], arrays["means"], arrays["factors"], arrays["noise_variances"], sizes
+    )
+    layout = parameters.layout
+    shapes = {
+        "centres": (int(layout.mean_offsets[-1]),),
+        "scales": (layout.n_channels,),
+        "transforms": (int(layout.factor_offsets[-1]),),
+    }
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} has shape {arrays[name].shape}; {shape} was expected")
+    _require_sound(parameters, arrays)
+    return FailureModeModel(
+        parameters=parameters,
+        coordinates=Coordinates(arrays["centres"], arrays["scales"], arrays["transforms"], sizes),
+        bases=bases,
+        channels=tuple(saved["channels"]),
+        response=saved["response"],
+        mode_labels=tuple(_decoded_label(label) for label in saved["mode_labels"]),
+        time_unit=saved["time_unit"],
+        channel_units=saved["channel_units"],
+        time_axis=saved["time_axis"],
+        training=_decoded(saved["training"]),
+    )
+
+
+def _require_sound(parameters: Parameters, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """What a kernel relies on, in a file that was put together by someone else."""
+    for name in ("weights", "means", "factors", "noise_variances", "centres", "scales", "transforms"):
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} holds a number that is not finite")
+    if (parameters.weights < 0).any() or abs(parameters.weights.sum() - 1) > 1e-9:
+        raise ValueError("the weights are not shares that add up to 1")
+    if not (parameters.noise_variances > 0).all() or not (arrays["scales"] > 0).all():
+        raise ValueError("noise variances and scales must be above 0")

@@ -1,0 +1,696 @@
+"""The panel: what a fleet's sensors recorded, unit by unit, validated once and not changed afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .clock import FAILURE, count_from, instants
+from .errors import PanelError, PanelIndexError
+from .names import did_you_mean, encode_labels, listed, object_array, unit_array, unit_name
+from .panel_checks import (
+    check_alike,
+    check_channels_observed,
+    check_failures,
+    check_finite,
+    check_keys,
+    check_observed,
+    check_shapes,
+    check_times,
+    check_units,
+    checked_channels,
+)
+
+__all__ = ["Panel"]
+
+_SLOTS = (
+    "_channel_units",
+    "_counts",
+    "_modes",
+    "_unit_ids",
+    "_units",
+    "channels",
+    "failure_times",
+    "mode_codes",
+    "mode_labels",
+    "offsets",
+    "origin",
+    "response",
+    "time_unit",
+    "times",
+    "values",
+)
+
+
+class Panel:
+    """Sensor histories of a fleet: ragged, with gaps, read-only.
+
+    Most panels come from `from_frame` or `from_arrays`; the constructor takes all readings end to end, as
+    simulations and memory-mapped files have them. Readings are sorted by time within each unit (those at the same
+    time keep their order), and readings whose cells are all missing are left out.
+
+    Parameters
+    ----------
+    units : sequence of hashable, length n_units
+        Distinct ids.
+    offsets : array_like of shape (n_units + 1,)
+        Unit l owns the readings ``offsets[l]:offsets[l + 1]``.
+    times : array_like of shape (n_readings,)
+        Numbers, datetimes or durations.
+    values : array_like of shape (n_readings, n_channels)
+        NaN = missing. Not copied where it is a C-contiguous float64 array already, so it may be a memory map.
+    channels : sequence of str
+    response : str, optional
+        The channel that is the quantity of interest.
+    modes : sequence of labels, optional
+        Known failure mode of each unit; None, NaN and -1 mean unknown.
+    failure_times : array_like of shape (n_units,), optional
+        NaN or None = still running; on the clock of ``times``.
+    time_unit : str, optional
+        Unit that datetimes and durations are counted in (default hours); a label where times are numbers.
+    origin : "first reading", "zero", "failure", a timestamp or a number, optional
+        What times are counted from. Default: the first reading of each unit for datetimes, zero for numbers.
+    channel_units : mapping of str to str, optional
+        Units of measurement, as labels.
+    allow_empty_channels : bool
+        Take channels without any observation, as a panel that is only to be scored may have them.
+
+    Attributes
+    ----------
+    units : tuple of hashable, length n_units
+    channels : tuple of str, length n_channels
+    offsets : ndarray of shape (n_units + 1,), int64
+    times : ndarray of shape (n_readings,), float64
+    values : ndarray of shape (n_readings, n_channels), float64
+    mode_codes : ndarray of shape (n_units,), int32
+        Index into ``mode_labels``, -1 = unknown.
+    mode_labels : tuple
+        Distinct labels that occur, sorted.
+    failure_times : ndarray of shape (n_units,), float64
+    response, time_unit : str or None
+    origin : str, float or numpy.datetime64
+
+    Raises
+    ------
+    PanelError
+        The data are not a valid panel; the message names the unit, channel and row.
+    """
+
+    __slots__ = _SLOTS
+
+    channels: tuple[str, ...]
+    response: str | None
+    offsets: np.ndarray
+    times: np.ndarray
+    values: np.ndarray
+    mode_codes: np.ndarray
+    mode_labels: tuple[Hashable, ...]
+    failure_times: np.ndarray
+    time_unit: str | None
+    origin: Any
+    _unit_ids: np.ndarray  # int64 or object: a tuple of millions of ids is made only where asked for
+    _units: tuple[Hashable, ...] | None
+    _modes: tuple[Hashable | None, ...] | None
+    _counts: np.ndarray | None
+    _channel_units: dict[str, str]
+
+    def __init__(
+        self,
+        units: Iterable[Hashable] | np.ndarray,
+        offsets: Any,
+        times: Any,
+        values: Any,
+        channels: Sequence[str],
+        *,
+        response: str | None = None,
+        modes: Iterable[Hashable] | np.ndarray | None = None,
+        failure_times: Any = None,
+        time_unit: str | None = None,
+        origin: Any = None,
+        channel_units: Mapping[str, str] | None = None,
+        allow_empty_channels: bool = False,
+    ) -> None:
+        unit_ids = unit_array(units)
+        channels = checked_channels(channels)
+        if response is not None and response not in channels:
+            raise PanelError(f"response {response!r} is not a channel; {did_you_mean(response, channels)}")
+        values = np.ascontiguousarray(values, dtype=np.float64)
+        raw = instants(times)
+        offsets = np.ascontiguousarray(offsets, dtype=np.int64)
+        check_shapes(unit_ids, offsets, raw, values, channels)
+        check_units(unit_ids)
+
+        check_times(unit_ids, offsets, raw)
+        check_finite(unit_ids, channels, offsets, raw, values)
+        offsets, raw, values = _without_empty_readings(offsets, raw, values)
+        check_observed(unit_ids, offsets)
+        raw, values = _sorted_within_units(offsets, raw, values)
+        if not allow_empty_channels:
+            check_channels_observed(channels, values)
+
+        n_units = unit_ids.size
+        if failure_times is not None:
+            failure_times = instants(failure_times, "failure times")
+            if failure_times.shape != (n_units,):
+                raise PanelError(
+                    f"failure_times must hold one time per unit, shape ({n_units},); found shape {failure_times.shape}"
+                )
+        times, failed, time_unit, origin = count_from(raw, offsets, failure_times, origin=origin, time_unit=time_unit)
+        check_failures(unit_ids, offsets, times, failed)
+
+        mode_labels: tuple[Hashable, ...]
+        if modes is None:
+            mode_codes, mode_labels = np.full(n_units, -1, dtype=np.int32), ()
+        else:
+            mode_codes, mode_labels = encode_labels(modes)
+            if mode_codes.shape != (n_units,):
+                raise PanelError(f"modes must hold one label per unit, {n_units}; found {mode_codes.size}")
+        channel_units = dict(channel_units or {})
+        for name in channel_units:
+            if name not in channels:
+                raise PanelError(f"channel_units names {name!r}, which is no channel; {did_you_mean(name, channels)}")
+        self._fill(
+            _unit_ids=unit_ids,
+            channels=channels,
+            response=response,
+            offsets=offsets,
+            times=times,
+            values=values,
+            mode_codes=mode_codes,
+            mode_labels=mode_labels,
+            failure_times=failed,
+            time_unit=time_unit,
+            origin=origin,
+            _channel_units=channel_units,
+        )
+
+    # -- construction -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        unit: str,
+        time: str,
+        channels: Sequence[str] | None = None,
+        response: str | None = None,
+        mode: str | None = None,
+        failure_time: str | None = None,
+        time_unit: str | None = None,
+        origin: Any = None,
+        channel_units: Mapping[str, str] | None = None,
+        allow_empty_channels: bool = False,
+    ) -> Panel:
+        """Panel from a long table, one row per reading: pandas, polars, pyarrow or what else narwhals knows.
+
+        Parameters
+        ----------
+        frame : data frame
+            Rows in any order; units come in order of first appearance.
+        unit, time : str
+            Columns of the unit's id and of the time (numbers, datetimes, durations or ISO 8601 strings).
+        channels : sequence of str, optional
+            Columns of the sensors; None: all numeric columns that have no other part.
+        response : str, optional
+            Column of the response; becomes the last channel unless ``channels`` lists it.
+        mode, failure_time : str, optional
+            Columns that are constant within a unit; empty cells mean unknown and still running, and rows of one
+            unit may be partly empty.
+        time_unit, origin, channel_units, allow_empty_channels
+            As for `Panel`.
+
+        Raises
+        ------
+        PanelError
+            Unknown, duplicate or non-numeric columns, missing ids or times, labels or failure times that vary
+            within a unit, infinite cells: rows are counted from 0. Also where narwhals is not installed.
+        """
+        from .frames import panel_from_frame
+
+        return panel_from_frame(
+            frame,
+            unit=unit,
+            time=time,
+            channels=channels,
+            response=response,
+            mode=mode,
+            failure_time=failure_time,
+            time_unit=time_unit,
+            origin=origin,
+            channel_units=channel_units,
+            allow_empty_channels=allow_empty_channels,
+        )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        times: Any,
+        values: Any,
+        units: Iterable[Hashable] | np.ndarray | None = None,
+        channels: Sequence[str] | None = None,
+        *,
+        response: str | None = None,
+        modes: Iterable[Hashable] | np.ndarray | None = None,
+        failure_times: Any = None,
+        time_unit: str | None = None,
+        origin: Any = None,
+        channel_units: Mapping[str, str] | None = None,
+        allow_empty_channels: bool = False,
+    ) -> Panel:
+        """Panel from one array per unit, or from one array of all units.
+
+        Parameters
+        ----------
+        times : sequence of array_like of shape (n_l,), or array_like of shape (n_times,) or (n_units, n_times)
+            One-dimensional: the same times for all units. None: 0, 1, 2, ...
+        values : sequence of array_like of shape (n_l,) or (n_l, n_channels), or ndarray of shape (n_units, n_times)
+                or (n_units, n_times, n_channels)
+            NaN = missing. A reading whose cells are all missing is left out, so a rectangular array may be padded
+            with NaN (its times too).
+        units : sequence of hashable, optional
+            Default 0, 1, 2, ...
+        channels : sequence of str, optional
+            Default "x1", "x2", ...
+        response, modes, failure_times, time_unit, origin, channel_units, allow_empty_channels
+            As for `Panel`.
+
+        Raises
+        ------
+        PanelError
+            The arrays do not fit each other, or are not a valid panel.
+        """
+        from .arrays import flatten
+
+        offsets, raw, flat, unit_ids = flatten(times, values, units)
+        if channels is None:
+            channels = [f"x{c + 1}" for c in range(flat.shape[1])]
+        return cls(
+            unit_ids,
+            offsets,
+            raw,
+            flat,
+            channels,
+            response=response,
+            modes=modes,
+            failure_times=failure_times,
+            time_unit=time_unit,
+            origin=origin,
+            channel_units=channel_units,
+            allow_empty_channels=allow_empty_channels,
+        )
+
+    def to_arrays(self) -> dict[str, Any]:
+        """The arguments of `from_arrays` that give this panel again: lists of arrays, names and labels."""
+        cuts = self.offsets[1:-1]
+        origin = self.origin
+        if isinstance(origin, float) or (origin == "first reading" and np.any(self.times[self.offsets[:-1]] != 0.0)):
+            origin = None  # has been taken off already, and must not be a second time
+        return {
+            "times": np.split(self.times, cuts),
+            "values": np.split(self.values, cuts),
+            "units": self.units,
+            "channels": self.channels,
+            "response": self.response,
+            "modes": self.modes,
+            "failure_times": self.failure_times,
+            "time_unit": self.time_unit,
+            "origin": origin,
+            "channel_units": self.channel_units,
+            "allow_empty_channels": True,
+        }
+
+    @classmethod
+    def concatenate(cls, panels: Iterable[Panel]) -> Panel:
+        """One panel of the units of several, in order; their channels, response and clock must agree.
+
+        Raises
+        ------
+        PanelError
+            No panel given, channels that differ, or a unit that occurs twice.
+        """
+        panels = list(panels)
+        if not panels:
+            raise PanelError("concatenate needs at least one panel; found none")
+        first = panels[0]
+        for position, panel in enumerate(panels[1:], start=1):
+            check_alike(first, panel, position)
+        if len(panels) == 1:
+            return first
+        if all(panel._unit_ids.dtype.kind == "i" for panel in panels):
+            unit_ids = np.concatenate([panel._unit_ids for panel in panels])
+        else:
+            unit_ids = np.concatenate([panel._unit_ids.astype(object) for panel in panels])
+        check_units(unit_ids)
+        starts = np.cumsum([0, *(panel.times.size for panel in panels)])
+        ends = [panel.offsets[1:] + start for panel, start in zip(panels, starts[:-1], strict=True)]
+        modes = None
+        if any(panel.mode_labels for panel in panels):
+            modes = [mode for panel in panels for mode in panel.modes]
+        codes, labels = encode_labels(modes) if modes else (np.full(unit_ids.size, -1, dtype=np.int32), ())
+        return cls._trusted(
+            _unit_ids=unit_ids,
+            channels=first.channels,
+            response=first.response,
+            offsets=np.concatenate([np.zeros(1, dtype=np.int64), *ends]),
+            times=np.concatenate([panel.times for panel in panels]),
+            values=np.concatenate([panel.values for panel in panels]),
+            mode_codes=codes,
+            mode_labels=labels,
+            failure_times=np.concatenate([panel.failure_times for panel in panels]),
+            time_unit=first.time_unit,
+            origin=first.origin,
+            _channel_units={name: unit for panel in panels for name, unit in panel._channel_units.items()},
+        )
+
+    # -- what there is ------------------------------------------------------------------------------------------
+
+    @property
+    def units(self) -> tuple[Hashable, ...]:
+        """Ids of the units, length n_units; made of the array behind it when first asked for."""
+        units = self._units
+        if units is None:
+            units = tuple(self._unit_ids.tolist())
+            object.__setattr__(self, "_units", units)
+        return units
+
+    @property
+    def modes(self) -> tuple[Hashable | None, ...]:
+        """Label of each unit's known mode, None where unknown, length n_units."""
+        modes = self._modes
+        if modes is None:
+            table = object_array((*self.mode_labels, None))  # code -1 takes the last
+            modes = tuple(table[self.mode_codes].tolist())
+            object.__setattr__(self, "_modes", modes)
+        return modes
+
+    @property
+    def channel_units(self) -> dict[str, str]:
+        """Units of measurement of those channels that have a label (a copy)."""
+        return dict(self._channel_units)
+
+    @property
+    def n_units(self) -> int:
+        return int(self._unit_ids.size)
+
+    @property
+    def n_channels(self) -> int:
+        return len(self.channels)
+
+    @property
+    def n_readings(self) -> int:
+        """Number of readings: times at which a unit has at least one observed cell."""
+        return int(self.times.size)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Observed cells n_lc by unit and channel, shape (n_units, n_channels), int64."""
+        counts = self._counts
+        if counts is None:
+            counts = np.add.reduceat(~np.isnan(self.values), self.offsets[:-1], axis=0, dtype=np.int64)
+            counts.flags.writeable = False
+            object.__setattr__(self, "_counts", counts)
+        return counts
+
+    def channel_index(self, name: str) -> int:
+        """Position of a channel; PanelError with the name that was probably meant where there is none such."""
+        if name not in self.channels:
+            raise PanelError(f"there is no channel {name!r}; {did_you_mean(name, self.channels)}")
+        return self.channels.index(name)
+
+    def __len__(self) -> int:
+        return self.n_units
+
+    def __iter__(self) -> Iterator[Panel]:
+        """Units one by one, each a panel of one unit."""
+        return (self[position] for position in range(self.n_units))
+
+    def __repr__(self) -> str:
+        lengths = np.diff(self.offsets)
+        in_units = f" {self.time_unit}" if self.time_unit else ""
+        names = [f"{name} [{self._channel_units[name]}]" if name in self._channel_units else name
+                 for name in self.channels if name != self.response]  # fmt: skip
+        shown = ", ".join(names if len(names) <= 12 else [*names[:10], f"... {len(names) - 10} more"])
+        if self.response is not None:
+            shown = f"{shown}; response {self.response}" if names else f"response {self.response}"
+        observed = int(self.counts.sum())
+        lines = [
+            f"Panel of {_plural(self.n_units, 'unit')}, {_plural(self.n_readings, 'reading')}, "
+            f"{_plural(self.n_channels, 'channel')}",
+            f"  readings a unit  {lengths.min():,} to {lengths.max():,}, median {np.median(lengths):g}",
+            f"  times            {self.times.min():g} to {self.times.max():g}{in_units}, origin: {self.origin}",
+            f"  channels         {shown}",
+            f"  missing cells    {100.0 * (1.0 - observed / self.values.size):.3g} %",
+        ]
+        if self.mode_labels:
+            sizes = np.bincount(self.mode_codes + 1, minlength=len(self.mode_labels) + 1)
+            known = [f"{label!r} {size:,}" for label, size in zip(self.mode_labels, sizes[1:], strict=True)]
+            known = known if len(known) <= 8 else [*known[:8], f"... {len(known) - 8} more labels"]
+            lines.append(f"  known modes      {', '.join(known)}, unknown {sizes[0]:,}")
+        if not np.isnan(self.failure_times).all():
+            lines.append(f"  failed           {int((~np.isnan(self.failure_times)).sum()):,} of {self.n_units:,}")
+        return "\n".join(lines)
+
+    # -- parts and derived panels -------------------------------------------------------------------------------
+
+    def __getitem__(self, which: Any) -> Panel:
+        """Units by position (int, slice, list of int) or by mask (bool, one per unit); always a panel."""
+        rows = self._positions(which)
+        starts, lengths = self.offsets[rows], np.diff(self.offsets)[rows]
+        if np.any(rows[1:] <= rows[:-1]) and np.unique(rows).size != rows.size:
+            raise PanelError("the same unit was chosen twice; units of a panel are distinct")
+        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+        if np.array_equal(starts, starts[0] + offsets[:-1]):  # next to each other: no copy
+            readings: Any = slice(int(starts[0]), int(starts[0] + offsets[-1]))
+        else:
+            readings = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        codes, labels = _compact(self.mode_codes[rows], self.mode_labels)
+        return self._replace(
+            _unit_ids=self._unit_ids[rows],
+            offsets=offsets,
+            times=self.times[readings],
+            values=self.values[readings],
+            mode_codes=codes,
+            mode_labels=labels,
+            failure_times=self.failure_times[rows],
+        )
+
+    def select_units(self, units: Iterable[Hashable]) -> Panel:
+        """The units of these ids, in the order given; PanelError where one is unknown."""
+        positions = {unit: position for position, unit in enumerate(self.units)}
+        rows = []
+        for unit in units:
+            if unit not in positions:
+                raise PanelError(f"there is no unit {unit!r}; {did_you_mean(unit, self.units[:10_000])}")
+            rows.append(positions[unit])
+        return self[rows]
+
+    def select_channels(self, channels: Sequence[str]) -> Panel:
+        """The channels of these names, in the order given; the response stays one if it is among them.
+
+        Raises
+        ------
+        PanelError
+            An unknown name, or a unit without any observation of these channels.
+        """
+        names = checked_channels(channels)
+        columns = [self.channel_index(name) for name in names]
+        values = np.ascontiguousarray(self.values[:, columns])
+        offsets, times, values = _without_empty_readings(self.offsets, self.times, values)
+        check_observed(self._unit_ids, offsets, f" of the channels {listed(names)}")
+        return self._replace(
+            channels=names,
+            response=self.response if self.response in names else None,
+            offsets=offsets,
+            times=times,
+            values=values,
+            _channel_units={name: unit for name, unit in self._channel_units.items() if name in names},
+        )
+
+    def until(self, times: Any) -> Panel:
+        """What was known at a cut-off: readings up to and including it; later failures have not happened yet.
+
+        Parameters
+        ----------
+        times : float or array_like of shape (n_units,)
+            In the panel's time unit and from its origin; inf keeps all of a unit.
+
+        Raises
+        ------
+        PanelError
+            A cut-off that is NaN or lies before a unit's first reading.
+        """
+        limits = np.asarray(times, dtype=np.float64)
+        if limits.ndim and limits.shape != (self.n_units,):
+            raise PanelError(f"until needs one time, or one per unit, shape ({self.n_units},); found {limits.shape}")
+        limits = np.broadcast_to(limits, (self.n_units,))
+        early = np.flatnonzero(~(limits >= self.times[self.offsets[:-1]]))
+        if early.size:
+            l = int(early[0])
+            raise PanelError(
+                f"unit {unit_name(self._unit_ids, l)} has no reading up to {limits[l]:g}, its first is at "
+                f"{self.times[self.offsets[l]]:g} ({early.size:,} such units); leave them out, or cut later"
+            )
+        kept = self.times <= np.repeat(limits, np.diff(self.offsets))
+        offsets = _offsets_of_kept(kept, self.offsets)
+        return self._replace(
+            offsets=offsets,
+            times=self.times[kept],
+            values=self.values[kept],
+            failure_times=np.where(self.failure_times <= limits, self.failure_times, np.nan),
+        )
+
+    def aligned_at_failure(self) -> Panel:
+        """The same readings at tau = t - t_failure <= 0 (model.md 7); PanelError where a unit is still running."""
+        running = np.flatnonzero(np.isnan(self.failure_times))
+        if running.size:
+            raise PanelError(
+                f"unit {unit_name(self._unit_ids, running[0])} has no failure time to align at "
+                f"({running.size:,} such units); "
+                "leave running units out: panel[~numpy.isnan(panel.failure_times)]"
+            )
+        return self._replace(
+            times=self.times - np.repeat(self.failure_times, np.diff(self.offsets)),
+            failure_times=np.zeros(self.n_units),
+            origin=FAILURE,
+        )
+
+    def with_modes(self, modes: Iterable[Hashable] | Mapping[Hashable, Hashable] | None) -> Panel:
+        """The same panel with these known modes: one label per unit, or a mapping from unit to label; None: none."""
+        if isinstance(modes, Mapping):
+            check_keys(modes, self.units, "modes")
+            modes = [modes.get(unit) for unit in self.units]
+        codes, labels = encode_labels([None] * self.n_units if modes is None else modes)
+        if codes.shape != (self.n_units,):
+            raise PanelError(f"modes must hold one label per unit, {self.n_units}; found {codes.size}")
+        return self._replace(mode_codes=codes, mode_labels=labels)
+
+    def with_failure_times(self, failure_times: Any) -> Panel:
+        """The same panel with these failure times, in its time unit and from its origin; NaN = still running.
+
+        One per unit, or a mapping from unit to time; None: all units are running.
+        """
+        if isinstance(failure_times, Mapping):
+            check_keys(failure_times, self.units, "failure_times")
+            failure_times = [failure_times.get(unit) for unit in self.units]
+        if failure_times is None:
+            failure_times = np.full(self.n_units, np.nan)
+        failed = instants(failure_times, "failure times")
+        if failed.dtype.kind != "f" or failed.shape != (self.n_units,):
+            raise PanelError(
+                f"failure times must be numbers, one per unit, shape ({self.n_units},); "
+                f"found dtype {failed.dtype} and shape {failed.shape}"
+            )
+        check_failures(self._unit_ids, self.offsets, self.times, failed)
+        return self._replace(failure_times=failed)
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _positions(self, which: Any) -> np.ndarray:
+        n_units = self.n_units
+        if isinstance(which, (int, np.integer)) and not isinstance(which, bool):
+            rows = np.array([which], dtype=np.int64)
+        elif isinstance(which, slice):
+            rows = np.arange(*which.indices(n_units), dtype=np.int64)
+        else:
+            rows = np.asarray(which)
+            if rows.ndim == 1 and rows.dtype.kind == "b":
+                if rows.size != n_units:
+                    raise PanelIndexError(
+                        f"a mask of units must hold {n_units} values, one per unit; found {rows.size}"
+                    )
+                rows = np.flatnonzero(rows)
+            elif rows.ndim != 1 or (rows.dtype.kind not in "iu" and rows.size):
+                raise PanelIndexError(
+                    "panel[...] takes an int, a slice, a list of int or a mask of bool, which count units by position; "
+                    f"found {type(which).__name__}. For ids use panel.select_units([...])"
+                )
+            rows = rows.astype(np.int64)
+        if rows.size == 0:
+            raise PanelIndexError("no unit was chosen; a panel has at least one")
+        outside = np.flatnonzero((rows < -n_units) | (rows >= n_units))
+        if outside.size:
+            raise PanelIndexError(f"there is no unit at position {rows[outside[0]]}; the panel has {n_units} units")
+        return np.where(rows < 0, rows + n_units, rows)
+
+    def _fill(self, **parts: Any) -> None:
+        for name in ("offsets", "times", "values", "mode_codes", "failure_times", "_unit_ids"):
+            view = parts[name].view()  # of a view: the caller's own array stays writable
+            view.flags.writeable = False
+            parts[name] = view
+        parts.update(_units=None, _modes=None, _counts=None)
+        for name in _SLOTS:
+            object.__setattr__(self, name, parts[name])
+
+    @classmethod
+    def _trusted(cls, **parts: Any) -> Panel:
+        """A panel of parts that are valid already."""
+        panel = cls.__new__(cls)
+        panel._fill(**parts)
+        return panel
+
+    def _parts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _SLOTS if name not in ("_units", "_modes", "_counts")}
+
+    def _replace(self, **parts: Any) -> Panel:
+        return self._trusted(**{**self._parts(), **parts})
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Panel is not changed once made; cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a Panel is not changed once made; cannot delete {name!r}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self._parts(),)
+
+
+def _restore(parts: dict[str, Any]) -> Panel:
+    return Panel._trusted(**parts)
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _compact(codes: np.ndarray, labels: tuple[Hashable, ...]) -> tuple[np.ndarray, tuple[Hashable, ...]]:
+    """Codes and labels of those labels alone that occur."""
+    present = np.bincount(codes + 1, minlength=len(labels) + 1)[1:] > 0
+    if present.all():
+        return codes, labels
+    rank = np.append(np.cumsum(present) - 1, -1).astype(np.int32)
+    return rank[codes], tuple(label for label, kept in zip(labels, present, strict=True) if kept)
+
+
+def _offsets_of_kept(kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Offsets after a mask of readings has been applied; also where units have no readings at all."""
+    before = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(kept, dtype=np.int64)])
+    return before[offsets]
+
+
+def _without_empty_readings(
+    offsets: np.ndarray, raw: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Leave out readings whose cells are all missing; the arrays themselves where there are none."""
+    empty = np.isnan(values[:, 0])
+    for c in range(1, values.shape[1]):
+        if not empty.any():
+            break
+        empty &= np.isnan(values[:, c])
+    if not empty.any():
+        return offsets, raw, values
+    kept = ~empty
+    return _offsets_of_kept(kept, offsets), raw[kept], values[kept]
+
+
+def _sorted_within_units(offsets: np.ndarray, raw: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Readings in order of time within each unit, those at one time in the order given; no unit is empty."""
+    in_order = raw[1:] >= raw[:-1]
+    in_order[offsets[1:-1] - 1] = True
+    if in_order.all():
+        return raw, values
+    unit = np.repeat(np.arange(offsets.size - 1, dtype=np.int32), np.diff(offsets))
+    order = np.lexsort((raw, unit))
+    return raw[order], values[order]

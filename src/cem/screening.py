@@ -1,0 +1,120 @@
+"""What is found out about a panel before a fit: channels without variation, quantised ones, units too short."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.basis import Basis
+from cem.errors import ConstantChannelWarning, PanelError, ShortUnitsWarning
+
+if TYPE_CHECKING:
+    from cem.panel import Panel
+
+__all__ = ["decimal_step", "varying_channels", "warn_of_short_units", "warn_of_stuck_channels"]
+
+FloatArray = NDArray[np.float64]
+
+_MOST_NAMED = 5
+_FEWEST_FOR_STUCK = 5
+_SAMPLE = 2000
+
+
+def _named(names: Sequence[object]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_MOST_NAMED])
+    return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED} more"
+
+
+def varying_channels(panel: Panel) -> list[str]:
+    """Channels whose readings are not all one value; a warning names the others.
+
+    Raises
+    ------
+    PanelError
+        A channel has no observation, or no channel varies.
+    """
+    silent = [panel.channels[c] for c in np.flatnonzero(panel.counts.sum(axis=0) == 0)]
+    if silent:
+        raise PanelError(
+            f"channel {_named(silent)} has no observation on any unit of this panel; leave it out with "
+            "panel.select_channels(...)"
+        )
+    lowest, highest = np.fmin.reduce(panel.values, axis=0), np.fmax.reduce(panel.values, axis=0)
+    constant = [name for name, low, high in zip(panel.channels, lowest, highest, strict=True) if not high > low]
+    if len(constant) == panel.n_channels:
+        raise PanelError(
+            f"no channel varies: {_named(constant)} read the same value everywhere; there is nothing to fit"
+        )
+    if constant:
+        warnings.warn(
+            f"left out, because every reading has the same value: {_named(constant)}; they say nothing of a mode",
+            ConstantChannelWarning,
+            stacklevel=4,
+        )
+    return [name for name in panel.channels if name not in set(constant)]
+
+
+def warn_of_stuck_channels(panel: Panel) -> None:
+    """Name the units on which a channel that varies elsewhere has one value in all of five readings or more."""
+    starts = panel.offsets[:-1]
+    lowest = np.fmin.reduceat(panel.values, starts, axis=0)
+    highest = np.fmax.reduceat(panel.values, starts, axis=0)
+    stuck = (lowest == highest) & (panel.counts >= _FEWEST_FOR_STUCK)
+    for channel in np.flatnonzero(stuck.any(axis=0)):
+        indices = np.flatnonzero(stuck[:, channel])
+        warnings.warn(
+            f"channel {panel.channels[channel]!r} never changes on {len(indices)} of {panel.n_units} units "
+            f"({_named([panel.units[i] for i in indices])}): a stuck or coarsely quantised sensor. The noise floor "
+            "keeps it from making up a mode of its own; set its cells there to NaN if the sensor is known to be dead",
+            ConstantChannelWarning,
+            stacklevel=4,
+        )
+
+
+def warn_of_short_units(panel: Panel, bases: Sequence[Basis]) -> None:
+    """Name the channels of which no unit has as many readings as the basis has coefficients."""
+    longest = panel.counts.max(axis=0)
+    short = [c for c in range(panel.n_channels) if longest[c] < bases[c].size]
+    if short:
+        worst = short[0]
+        warnings.warn(
+            f"no unit has as many readings as its basis has coefficients in channel "
+            f"{_named([panel.channels[c] for c in short])} (the longest unit has {longest[worst]} of "
+            f"{panel.channels[worst]!r}, {bases[worst]!r} has {bases[worst].size} coefficients); the fit rests on the "
+            "fleet's covariance, a smaller basis would be safer",
+            ShortUnitsWarning,
+            stacklevel=4,
+        )
+
+
+def decimal_step(readings: FloatArray) -> float:
+    """The largest power of ten of which all readings are multiples; 0 where there is none.
+
+    A sensor with that step rounds by an error of variance step²/12, the smallest noise it can have.
+
+    Parameters
+    ----------
+    readings : ndarray of shape (n,)
+        NaN is missing.
+    """
+    sample = readings[:: max(1, len(readings) // _SAMPLE)]
+    for exponent in range(6, -13, -1):
+        if _are_multiples(sample, exponent) and _are_multiples(readings, exponent):
+            return float(10.0**exponent)
+    return 0.0
+
+
+def _are_multiples(readings: FloatArray, exponent: int) -> bool:
+    observed = readings[np.isfinite(readings)]
+    if len(observed) == 0:
+        return False
+    # 10^-n is not a binary fraction: scale by the exact power on whichever side it is an integer.
+    steps = observed * 10.0**-exponent if exponent <= 0 else observed / 10.0**exponent
+    largest = np.abs(steps).max()
+    if not 1.0 <= largest < 1e11:
+        return False
+    return bool(np.all(np.abs(steps - np.rint(steps)) <= 1e-9 + 1e-15 * np.abs(steps)))

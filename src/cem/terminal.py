@@ -1,0 +1,137 @@
+"""What a person at a terminal sees: tables, a progress bar, notes. Rich where there is one, plain text elsewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+__all__ = ["Progress", "Terminal", "bar"]
+
+Progress = Callable[[str, int, int, float], None]
+"""(stage, starts done, starts in the stage, best log-likelihood so far), as `FailureModeEM.fit` calls it."""
+
+
+class Terminal:
+    """Results go to `out`; progress, notes and warnings to `err`, so that results can be piped.
+
+    Parameters
+    ----------
+    out, err : text streams, optional
+        Standard output and standard error.
+    quiet : bool
+        Say nothing on `out` but what is asked for in so many words (``--json``), and show no progress.
+    """
+
+    def __init__(self, out: TextIO | None = None, err: TextIO | None = None, *, quiet: bool = False) -> None:
+        self.out = sys.stdout if out is None else out
+        self.err = sys.stderr if err is None else err
+        self.quiet = quiet
+
+    def say(self, text: str = "") -> None:
+        if not self.quiet:
+            print(text, file=self.out, flush=True)
+
+    def note(self, text: str) -> None:
+        print(text, file=self.err, flush=True)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A titled table; the first column is flush left, the others flush right."""
+        if self.quiet:
+            return
+        if _is_rich(self.out):
+            self._rich_table(title, columns, rows)
+            return
+        self.say(title)
+        cells = [list(columns), *(list(row) for row in rows)]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+        for number, row in enumerate(cells):
+            padded = [
+                cell.ljust(width) if i == 0 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ]
+            self.say(("  " + "  ".join(padded)).rstrip())
+            if number == 0:
+                self.say("  " + "  ".join("-" * width for width in widths))
+        self.say()
+
+    def document(self, text: str) -> None:
+        """Text whose blocks are parted by empty lines; on a terminal a heading above an indented block is bold."""
+        if self.quiet or not _is_rich(self.out):
+            self.say(text)
+            return
+        from rich.console import Console
+        from rich.text import Text
+
+        # Tables keep their lines: one that is wider than the window is cut by the window, not folded.
+        console = Console(file=self.out, soft_wrap=True, highlight=False)
+        lines = text.splitlines()
+        for line, after in zip(lines, [*lines[1:], ""], strict=True):
+            heading = bool(line) and not line.startswith(" ") and (after.startswith(" ") or line is lines[0])
+            console.print(Text(line, style="bold" if heading else ""))
+
+    def _rich_table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        for i, column in enumerate(columns):
+            table.add_column(Text(column), justify="left" if i == 0 else "right")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        Console(file=self.out).print(table)
+
+    @contextmanager
+    def fitting(self) -> Iterator[Progress | None]:
+        """A progress callback for a fit: a bar on a terminal, None (nothing to call) where nobody looks."""
+        if self.quiet or not _is_terminal(self.err):
+            yield None
+        elif _is_rich(self.err):
+            with self._rich_bar() as show:
+                yield show
+        else:
+            yield self._plain_bar
+            print("\r\x1b[K", end="", file=self.err, flush=True)
+
+    def _plain_bar(self, stage: str, done: int, total: int, best: float) -> None:
+        line = f"\r\x1b[K{stage:<10} {bar(done / total, 24)} {done}/{total}  best log-likelihood {best:.1f}"
+        print(line, end="", file=self.err, flush=True)
+
+    @contextmanager
+    def _rich_bar(self) -> Iterator[Progress]:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        columns: tuple[Any, ...] = (
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("best log-likelihood {task.fields[best]:.1f}"),
+            TimeElapsedColumn(),
+        )
+        with RichProgress(*columns, console=Console(file=self.err), transient=True) as progress:
+            task = progress.add_task("starting", total=None, best=float("nan"))
+
+            def show(stage: str, done: int, total: int, best: float) -> None:
+                progress.update(task, description=stage, completed=done, total=total, best=best)
+
+            yield show
+
+
+def bar(fraction: float, width: int) -> str:
+    """A bar of a fixed width in plain characters: ``#####.....``."""
+    filled = round(min(max(fraction, 0.0), 1.0) * width)
+    return "#" * filled + "." * (width - filled)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return bool(getattr(stream, "isatty", lambda: False)())
+
+
+def _is_rich(stream: TextIO) -> bool:
+    return _is_terminal(stream) and importlib.util.find_spec("rich") is not None

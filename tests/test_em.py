@@ -1,0 +1,277 @@
+"""The EM loop: ℓ never falls, whatever the fleet, the structure, the floors or the extrapolation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from problems import random_parameters, random_problem
+
+from cem import _core
+from cem.acceleration import feasible
+from cem.basis import Polynomial
+from cem.em import continue_em, remaining_gain, start_em
+from cem.errors import OptionError
+from cem.expectation import Expectation
+from cem.initialization import one_mode_run, parameters_from_responsibilities
+from cem.maximisation import COVARIANCE_STRUCTURES, Constraints, maximisation
+from cem.panel import Panel
+from cem.statistics import SufficientStatistics
+
+N_PROBLEMS = 2100
+N_PASSES = 8
+
+
+def fleet(seed, n_units=40, n_channels=3, **options):
+    """A random problem in the coordinates that a fit would learn, and constraints as a fit would set them."""
+    problem = random_problem(np.random.default_rng(seed), 2, (3,) * n_channels, n_units=n_units, **options)
+    expectation = Expectation(SufficientStatistics.from_panel(problem.panel, problem.bases))
+    return expectation, constraints_of(expectation, "full")
+
+
+def overlapping_fleet(covariance="full", distance=2.5):
+    """Two modes that overlap, so that EM is slow, in units long enough for the optimum to lie inside the floors."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(80, 1, 2)) + rng.normal(size=(80, 1, 2)) * np.linspace(-1, 1, 10)[:, None]
+    values += 0.3 * rng.normal(size=(80, 10, 2)) + distance * (np.arange(80) % 2)[:, None, None]
+    values[rng.random(values.shape) < 0.2] = np.nan
+    panel = Panel.from_arrays(None, values)
+    expectation = Expectation(SufficientStatistics.from_panel(panel, (Polynomial(1).bind(panel.times),) * 2))
+    return expectation, constraints_of(expectation, covariance)
+
+
+def constraints_of(expectation, covariance, fraction=0.1, covariance_floor=1e-6):
+    C, transforms = expectation.statistics.n_channels, expectation.statistics.coordinates.transforms
+    loose = Constraints(np.full(C, 1e-12), np.full(C, covariance_floor), covariance, transforms)
+    noise = one_mode_run(expectation, loose, 5).parameters.noise_variances[0]
+    return Constraints(
+        np.maximum(1e-12, fraction * noise), np.full(C, covariance_floor), covariance, transforms
+    )
+
+
+def start(expectation, constraints, n_modes, seed=0):
+    rng = np.random.default_rng(seed)
+    rho = rng.dirichlet(np.ones(n_modes), size=expectation.statistics.n_units)
+    one_mode = one_mode_run(expectation, constraints).parameters
+    return parameters_from_responsibilities(expectation, rho, one_mode, constraints)
+
+
+def test_the_likelihood_never_falls():
+    """2,100 random fleets, with and without extrapolation, all three structures, floors that bind in some of them.
+
+    A fall means that E step, M step and floors do not belong to one likelihood: a fit would stop at the wrong place.
+    """
+    bound = {"noise": 0, "covariance": 0, "kept": 0, "rare": 0, "short": 0}
+    for number in range(N_PROBLEMS):
+        rng = np.random.default_rng(number)
+        K, C = int(rng.integers(1, 5)), int(rng.integers(1, 9))
+        sizes = tuple(rng.integers(1, 7, size=C).tolist())
+        problem = random_problem(rng, K, sizes, n_units=int(rng.integers(4, 13)), quantised=bool(number % 3))
+        statistics = SufficientStatistics.from_panel(problem.panel, problem.bases)
+        expectation = Expectation(statistics)
+        structure, accelerate = COVARIANCE_STRUCTURES[number % 3], number // 3 % 3 == 0
+        transforms = statistics.coordinates.transforms
+        noise_floors = 10.0 ** rng.uniform(-10.0, -0.5, size=C)
+        covariance_floors = 10.0 ** rng.uniform(-8.0, -1.0, size=C)
+        constraints = Constraints(noise_floors, covariance_floors, structure, transforms)
+        if number % 2:
+            parameters = feasible(random_parameters(rng, K, sizes, separation=1.0), constraints)
+        else:
+            one_mode = one_mode_run(expectation, constraints, 3).parameters
+            rho = rng.dirichlet(np.ones(K), size=statistics.n_units)
+            parameters = parameters_from_responsibilities(expectation, rho, one_mode, constraints)
+        run = start_em(expectation, parameters)
+        run = continue_em(
+            run,
+            expectation,
+            constraints,
+            n_passes=N_PASSES + 6 * accelerate,
+            tolerance=0.0,
+            accelerate=accelerate,
+        )
+        history = np.array(run.log_likelihoods)
+        assert np.isfinite(history).all()
+        allowed = 1e-12 * (statistics.n_observations + np.abs(history[1:]))
+        falls = history[:-1] - history[1:] - allowed
+        assert (falls <= 0).all(), (
+            f"problem {number} ({structure}, accelerate={accelerate}): ℓ fell by "
+            f"{(history[:-1] - history[1:]).max():.3g} in pass {falls.argmax() + 1} of {history}"
+        )
+        assert (run.parameters.noise_variances >= noise_floors).all()
+        bound["noise"] += bool((run.status & _core.NOISE_FLOOR).any())
+        bound["covariance"] += bool((run.status & _core.COVARIANCE_FLOOR).any())
+        bound["kept"] += bool((run.status & _core.KEPT).any())
+        bound["rare"] += K > 1
+        bound["short"] += bool((statistics.counts < np.array(sizes)).any())
+    assert min(bound.values()) > N_PROBLEMS // 20, bound
+
+
+@pytest.mark.parametrize("accelerate", [False, True])
+@pytest.mark.parametrize("structure", COVARIANCE_STRUCTURES)
+def test_a_run_converges_to_a_stationary_point(structure, accelerate):
+    """Converged must mean that the next pass has nothing to gain and moves nothing."""
+    expectation, constraints = overlapping_fleet(structure)
+    run = continue_em(
+        start_em(expectation, start(expectation, constraints, 2)),
+        expectation,
+        constraints,
+        n_passes=10_000,
+        tolerance=1e-8 * expectation.statistics.n_observations,
+        accelerate=accelerate,
+    )
+    assert run.converged and run.finished and run.n_passes < 10_000
+    again, _ = maximisation(run.expected, run.parameters, constraints)
+    gain = Expectation(expectation.statistics)(again)[0].log_likelihood - run.log_likelihood
+    assert -1e-9 <= gain < 1e-5
+    assert np.abs(again.weights - run.parameters.weights).max() < 1e-4
+
+
+def test_the_log_likelihood_belongs_to_the_parameters_returned():
+    """Not to those of the pass before: model comparison and warm starts rest on it."""
+    expectation, constraints = fleet(1)
+    run = continue_em(
+        start_em(expectation, start(expectation, constraints, 2)), expectation, constraints, n_passes=7, tolerance=0.0
+    )
+    expected, rho = expectation(run.parameters)
+    assert expected.log_likelihood == run.log_likelihood == run.log_likelihoods[-1]
+    assert np.array_equal(rho, run.responsibilities) and np.array_equal(expected.sums, run.expected.sums)
+    assert run.n_passes == 7 and not run.converged
+
+
+def test_extrapolation_ends_at_the_same_optimum_in_fewer_passes():
+    expectation, constraints = overlapping_fleet(distance=1.6)
+    parameters = start(expectation, constraints, 2, seed=3)
+    runs = [
+        continue_em(
+            start_em(expectation, parameters),
+            expectation,
+            constraints,
+            n_passes=10_000,
+            tolerance=1e-8 * expectation.statistics.n_observations,
+            accelerate=accelerate,
+        )
+        for accelerate in (False, True)
+    ]
+    assert all(run.converged for run in runs)
+    assert abs(runs[0].log_likelihood - runs[1].log_likelihood) < 1e-4
+    assert runs[1].n_passes < runs[0].n_passes
+
+
+def test_sums_of_parts_are_the_sums_of_the_whole():
+    """Additivity is what threads, chunks of a file and machines combine by."""
+    expectation, constraints = fleet(3, n_units=31)
+    parameters = start(expectation, constraints, 3)
+    whole, rho = expectation(parameters)
+    cuts = ([0, 10], [10, 11], [11, 31])
+    parts = [Expectation(expectation.statistics.subset(np.arange(*cut)))(parameters) for cut in cuts]
+    total = parts[0][0] + parts[1][0] + parts[2][0]
+    assert total.n_units == 31
+    np.testing.assert_allclose(total.sums, whole.sums, rtol=1e-12, atol=1e-12 * np.abs(whole.sums).max())
+    assert np.array_equal(np.concatenate([part[1] for part in parts]), rho)
+    one, _ = maximisation(whole, parameters, constraints)
+    other, _ = maximisation(total, parameters, constraints)
+    np.testing.assert_allclose(one.means, other.means, atol=1e-11)
+    with pytest.raises(ValueError, match="different models"):
+        total + expectation(start(expectation, constraints, 2))[0]
+
+
+def test_any_number_of_threads_gives_the_same_bits():
+    """A fit that depends on the machine's cores cannot be reproduced."""
+    rng = np.random.default_rng(4)
+    values = rng.normal(size=(1500, 6, 2)) + 3.0 * rng.integers(0, 2, size=(1500, 1, 1))
+    values[rng.random(values.shape) < 0.2] = np.nan
+    values[:, 0] = rng.normal(size=(1500, 2))
+    panel = Panel.from_arrays(None, values)
+    statistics = SufficientStatistics.from_panel(panel, (Polynomial(1).bind(panel.times),) * 2)
+    single = Expectation(statistics)
+    constraints = constraints_of(single, "full")
+    parameters = start(single, constraints, 3)
+    assert single.n_chunks >= 4
+    wanted, rho = single(parameters)
+    for n_jobs in (2, 3, 8):
+        found, found_rho = Expectation(statistics, n_jobs=n_jobs)(parameters)
+        assert np.array_equal(found.sums, wanted.sums), n_jobs
+        assert np.array_equal(found_rho, rho), n_jobs
+
+
+def test_units_of_known_mode_stay_there_and_count_as_theirs():
+    """A labelled unit contributes log π_k + log P(x | k) of its mode alone (model.md §3)."""
+    expectation, constraints = fleet(5, n_units=30)
+    known = np.full(30, -1, dtype=np.int32)
+    known[:6] = [0, 1, 0, 1, 0, 1]
+    labelled = Expectation(expectation.statistics.with_known_modes(known))
+    parameters = start(labelled, constraints, 2)
+    run = continue_em(start_em(labelled, parameters), labelled, constraints, n_passes=30, tolerance=0.0)
+    assert np.array_equal(run.responsibilities[:6], np.eye(2)[known[:6]])
+    assert (np.diff(run.log_likelihoods) > -1e-9).all()
+    by_hand = 0.0
+    for l in range(30):
+        one = expectation.statistics.subset(np.array([l]))
+        joint = []
+        for k in range(2):  # log π_k P(x | k), as the ℓ of a unit held at mode k
+            held = one.with_known_modes(np.array([k], dtype=np.int32))
+            joint.append(Expectation(held)(run.parameters)[0].log_likelihood)
+        by_hand += joint[known[l]] if known[l] >= 0 else np.logaddexp(*joint)
+    assert abs(by_hand - run.log_likelihood) < 1e-10 * abs(by_hand)
+
+
+def test_tempering_flattens_and_keeps_the_order():
+    expectation, constraints = fleet(6)
+    parameters = start(expectation, constraints, 3)
+    plain = expectation(parameters)[1]
+    cool, hot = (expectation(parameters, inverse_temperature=beta)[1] for beta in (0.5, 0.01))
+    assert np.allclose(cool.sum(axis=1), 1) and np.allclose(hot.sum(axis=1), 1)
+    assert hot.max() <= cool.max() <= plain.max()
+    powered = plain**0.5
+    np.testing.assert_allclose(cool, powered / powered.sum(axis=1, keepdims=True), atol=1e-9)
+
+
+def test_a_mode_that_loses_its_units_ends_the_run():
+    """Going on would divide by nothing."""
+    expectation, constraints = fleet(7)
+    parameters = start(expectation, constraints, 2)
+    rho = np.zeros((40, 2))
+    rho[:, 0] = 1.0
+    rho[0] = [0.4, 0.6]
+    expected, _ = expectation(parameters, responsibilities=rho)
+    emptied, status = maximisation(expected, parameters, constraints)
+    assert (status[1] == _core.KEPT).all()
+    far = emptied.means.copy()
+    far[1] += 50.0
+    lonely = type(emptied)(
+        np.array([1 - 1e-9, 1e-9]), far, emptied.factors, emptied.noise_variances, emptied.sizes
+    )
+    run = continue_em(start_em(expectation, lonely), expectation, constraints, n_passes=50, tolerance=0.0)
+    assert run.lost_mode == 1 and run.finished and not run.converged
+
+
+@pytest.mark.parametrize(
+    ("history", "gain"),
+    [
+        ([0.0, 1.0], np.inf),
+        ([0.0, 1.0, 2.0], np.inf),  # gains that do not shrink: no end in sight
+        ([0.0, 1.0, 1.5], 0.5),  # 1/2, 1/4, … remain: the sum is what is left
+        ([0.0, 1.0, 1.0], 0.0),
+        ([0.0, 0.0, 1.0], np.inf),
+        ([5.0, 5.9, 5.99], 0.01),
+    ],
+)
+def test_the_remaining_gain_is_aitkens(history, gain):
+    """A stopping rule on the last gain would stop slow runs early; this one sums the geometric tail."""
+    assert remaining_gain(history) == pytest.approx(gain)
+
+
+def test_an_unknown_kernel_is_refused():
+    expectation, _ = fleet(8)
+    with pytest.raises(OptionError, match="kernel='fast'"):
+        Expectation(expectation.statistics, kernel="fast")
+
+
+@pytest.mark.parametrize("kernel", ["auto", "lapack"])
+def test_every_kernel_gives_the_same_sums(kernel):
+    """kernel= is a matter of speed; the numbers agree to rounding."""
+    expectation, constraints = fleet(9, n_units=50)
+    parameters = start(expectation, constraints, 3)
+    wanted, rho = Expectation(expectation.statistics, kernel="lapack")(parameters)
+    found, found_rho = Expectation(expectation.statistics, kernel=kernel)(parameters)
+    np.testing.assert_allclose(found.sums, wanted.sums, rtol=1e-10, atol=1e-10 * np.abs(wanted.sums).max())
+    np.testing.assert_allclose(found_rho, rho, atol=1e-10)

@@ -1,0 +1,228 @@
+"""Long tables of every backend give the same panel, and tell what is wrong with them."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from cem.errors import PanelError
+from cem.frames import group_rows
+from cem.panel import Panel
+
+pd = pytest.importorskip("pandas")
+pl = pytest.importorskip("polars")
+pa = pytest.importorskip("pyarrow")
+pytest.importorskip("narwhals")
+
+BACKENDS = {
+    "pandas": lambda columns: pd.DataFrame(columns),
+    "pandas-nullable": lambda columns: pd.DataFrame(columns).convert_dtypes(),
+    "pandas-arrow": lambda columns: pd.DataFrame(columns).convert_dtypes(dtype_backend="pyarrow"),
+    "polars": lambda columns: pl.DataFrame(columns, strict=False),
+    "pyarrow": lambda columns: pa.table(columns),
+}
+
+
+@pytest.fixture(params=BACKENDS)
+def make(request):
+    return BACKENDS[request.param]
+
+
+def columns(**changes):
+    """Rows of three units, interleaved, out of order in time, with a gap."""
+    table = {
+        "unit": ["b", "a", "b", "c", "a", "b"],
+        "cycle": [3, 2, 1, 7, 1, 1],
+        "s2": [1.5, 2.0, 3.0, 4.0, None, 6.0],
+        "s3": [10, 20, 30, 40, 50, 60],
+        "y": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+        "mode": ["fan", None, "fan", "hpc", None, "fan"],
+        "end": [9.0, None, 9.0, 8.0, None, 9.0],
+        "note": ["x", "y", "z", "x", "y", "z"],
+    }
+    table.update(changes)
+    return {name: values for name, values in table.items() if values is not None}
+
+
+def read(frame, **options):
+    defaults = {"unit": "unit", "time": "cycle", "channels": ["s2", "s3"], "response": "y", "mode": "mode"}
+    return Panel.from_frame(frame, **{**defaults, "failure_time": "end", **options})
+
+
+def test_units_come_in_order_of_appearance_and_rows_in_order_of_time(make):
+    panel = read(make(columns()))
+    assert panel.units == ("b", "a", "c") and panel.channels == ("s2", "s3", "y") and panel.response == "y"
+    assert panel.offsets.tolist() == [0, 3, 5, 6] and panel.times.tolist() == [1.0, 1.0, 3.0, 1.0, 2.0, 7.0]
+    np.testing.assert_array_equal(panel.values[:, 0], [3.0, 6.0, 1.5, np.nan, 2.0, 4.0])
+    np.testing.assert_array_equal(panel.values[:, 1], [30, 60, 10, 50, 20, 40])
+    assert panel.modes == ("fan", None, "hpc")
+    np.testing.assert_array_equal(panel.failure_times, [9.0, np.nan, 8.0])
+
+
+def test_integer_units_and_numeric_labels(make):
+    table = columns(unit=[7, 5, 7, 9, 5, 7], mode=[1.0, None, 1.0, -1.0, None, None])
+    panel = read(make(table))
+    assert panel.units == (7, 5, 9) and panel.modes == (1, None, None)
+
+
+def test_channels_default_to_the_numeric_columns_that_have_no_other_part(make):
+    assert read(make(columns()), channels=None).channels == ("s2", "s3", "y")
+    assert read(make(columns()), channels=None, response=None).channels == ("s2", "s3", "y")
+
+
+def test_a_response_listed_among_the_channels_keeps_its_place(make):
+    assert read(make(columns()), channels=["y", "s2"]).channels == ("y", "s2")
+
+
+def test_datetimes_zones_and_failure_dates(make):
+    stamps = np.datetime64("2024-03-30T12:00", "us") + np.array([30, 20, 0, 70, 10, 1]) * np.timedelta64(1, "h")
+    ends = [stamps[0], None, stamps[0], None, None, stamps[0]]
+    ends = [None if end is None else end.item() for end in ends]
+    plain = read(make(columns(cycle=stamps.astype(object).tolist(), end=ends)), time_unit="h")
+    assert plain.times.tolist() == [0.0, 1.0, 30.0, 0.0, 10.0, 0.0]
+    np.testing.assert_array_equal(plain.failure_times, [30.0, np.nan, np.nan])
+    text = read(make(columns(cycle=[str(stamp) for stamp in stamps], end=None)), failure_time=None)
+    np.testing.assert_array_equal(text.times, plain.times)
+
+
+def test_hours_are_real_hours_across_the_change_of_summer_time():
+    stamps = pd.date_range("2024-03-30 12:00", periods=3, freq="12h", tz="UTC").tz_convert("Europe/Berlin")
+    for frame in (pd.DataFrame({"unit": 1, "t": stamps, "x": [1.0, 2.0, 3.0]}),):
+        for table in (frame, pl.from_pandas(frame), pa.Table.from_pandas(frame)):
+            assert Panel.from_frame(table, unit="unit", time="t").times.tolist() == [0.0, 12.0, 24.0]
+
+
+def test_categorical_and_boolean_columns():
+    frame = pd.DataFrame(columns()).astype({"unit": "category", "mode": "category"})
+    for table in (frame, pl.from_pandas(frame), pa.Table.from_pandas(frame)):
+        panel = read(table)
+        assert panel.units == ("b", "a", "c") and panel.modes == ("fan", None, "hpc")
+    flags = BACKENDS["polars"](columns(mode=[True, None, True, False, None, True]))
+    assert read(flags).modes == (True, None, False)
+
+
+def test_object_columns_of_numbers_and_tuples_as_units():
+    frame = pd.DataFrame(columns())
+    frame["s3"] = pd.Series([1, 2.5, None, 4, 5, 6], dtype=object)
+    frame["unit"] = [("plant", unit) for unit in frame["unit"]]
+    panel = read(frame)
+    assert panel.units[0] == ("plant", "b") and panel.values[0, 1] != panel.values[0, 1]
+
+
+def test_the_frame_is_left_as_it_was():
+    frame = pd.DataFrame(columns()).sort_values(["unit", "cycle"], ignore_index=True)
+    before = frame.copy()
+    panel = read(frame)
+    assert not np.shares_memory(panel.times, frame["cycle"].to_numpy())
+    pd.testing.assert_frame_equal(frame, before)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_grouping_equals_a_plain_loop(seed):
+    rng = np.random.default_rng(seed)
+    codes, times = rng.integers(0, 9, 200), rng.integers(0, 6, 200).astype(float)
+    if seed == 1:
+        codes.sort()
+    if seed == 2:
+        codes, times = np.sort(codes), np.arange(200.0)
+    order, offsets = group_rows(codes, times)
+    rows = {}
+    for row, code in enumerate(codes.tolist()):
+        rows.setdefault(code, []).append(row)
+    expected = [sorted(unit, key=lambda row: times[row]) for unit in rows.values()]
+    assert offsets.tolist() == np.cumsum([0, *map(len, expected)]).tolist()
+    assert (order is None) == (seed == 2)
+    found = np.arange(200) if order is None else order
+    assert found.tolist() == [row for unit in expected for row in unit]
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        ({}, {"unit": "unti"}, "unit='unti' is not a column of the frame; did you mean 'unit'"),
+        ({}, {"time": "Cycle"}, "did you mean 'cycle'"),
+        ({}, {"channels": ["s2", "s33"]}, "channel='s33' is not a column"),
+        ({}, {"response": "yy"}, "response='yy'"),
+        ({}, {"channels": ["s2", "note"]}, "channel 'note' is not numeric: row 0 holds 'x'"),
+        ({}, {"channels": "s2"}, "must be a list"),
+        ({}, {"channels": ["s2", "s2"]}, "'s2' is given twice"),
+        ({}, {"channels": ["cycle"]}, "both time and a channel"),
+        ({}, {"time": "unit"}, "both unit and time"),
+        ({"unit": ["b", "a", None, "c", "a", "b"]}, {}, "missing at row 2"),
+        ({"cycle": [3, 2, None, 7, 1, 1]}, {}, r"time \(column 'cycle'\) of unit 'b' at row 2 is missing"),
+        ({"cycle": [3.0, 2.0, np.inf, 7.0, 1.0, 1.0]}, {}, "at row 2 is infinite"),
+        ({"s3": [1.0, 2.0, 3.0, -np.inf, 5.0, 6.0]}, {}, r"channel 's3' of unit 'c' is infinite at row 3 \(cycle 7"),
+        ({"s2": [np.nan] * 6}, {}, "channel 's2' has no observation on any unit"),
+        ({"mode": ["fan", None, "hpc", "hpc", None, "fan"]}, {}, r"mode \(column 'mode'\) varies within unit 'b'"),
+        ({"mode": [1, 2, 3, 1, 1, 1]}, {}, "'mode' varies within unit 'b'"),
+        ({"end": [9.0, None, 9.5, 8.0, None, 9.0]}, {}, "'end' varies within unit 'b': 9.0 and 9.5"),
+        ({"end": [2.0, None, None, None, None, None]}, {}, "failure time of unit 'b' is 2"),
+    ],
+)
+def test_bad_frames_are_named(make, changes, options, message):
+    with pytest.raises(PanelError, match=message):
+        read(make(columns(**changes)), **options)
+
+
+def test_a_unit_without_any_observation_is_named(make):
+    table = columns(s2=[1.0, None, 1.0, 1.0, None, 1.0])
+    with pytest.raises(PanelError, match="unit 'a' has no observation"):
+        read(make(table), channels=["s2"], response=None)
+
+
+def test_empty_frames_and_things_that_are_no_frames():
+    with pytest.raises(PanelError, match="empty"):
+        read(pd.DataFrame(columns()).iloc[:0])
+    with pytest.raises(PanelError, match="collect"):
+        read(pl.DataFrame(columns()).lazy())
+    with pytest.raises(PanelError, match="found list"):
+        read([1, 2, 3])
+
+
+@pytest.mark.parametrize("kind", ["pandas", "pyarrow"])
+def test_duplicate_columns_are_named(kind):
+    if kind == "pandas":
+        frame = pd.DataFrame([[1, 2, 3.0, 4.0]], columns=["unit", "cycle", "s2", "s2"])
+    else:
+        frame = pa.table([[1], [2], [3.0], [4.0]], names=["unit", "cycle", "s2", "s2"])
+    with pytest.raises(PanelError, match="column 's2' occurs twice"):
+        Panel.from_frame(frame, unit="unit", time="cycle")
+
+
+def test_a_unit_in_the_index_is_explained():
+    frame = pd.DataFrame(columns()).set_index("unit")
+    with pytest.raises(PanelError, match="reset_index"):
+        read(frame)
+
+
+def test_text_times_that_are_no_dates_name_the_row(make):
+    with pytest.raises(PanelError, match="item 2 is 'soon'"):
+        stamps = ["2024-01-01", "2024-01-02", "soon", "2024-01-03", "2024-01-04", "2024-01-05"]
+        read(make(columns(cycle=stamps, end=None)), failure_time=None)
+
+
+def test_without_narwhals_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "narwhals", None)
+    with pytest.raises(PanelError, match=r"cem-failure-modes\[frames\]"):
+        read(pd.DataFrame(columns()))
+
+
+def test_memory_stays_below_three_times_the_columns():
+    """What NumPy allocates beside a sorted and a shuffled pandas frame; 300,000 rows stand for millions."""
+    import tracemalloc
+
+    n_rows = 300_000
+    rng = np.random.default_rng(0)
+    unit = np.sort(rng.integers(0, 20_000, n_rows))
+    frame = pd.DataFrame({"unit": unit, "cycle": np.arange(n_rows), "x": rng.random(n_rows)})
+    shuffled = frame.sample(frac=1.0, random_state=0).reset_index(drop=True)
+    for table in (frame, shuffled):
+        Panel.from_frame(table[:100], unit="unit", time="cycle")  # imports are not the data's
+        size = table.memory_usage(index=False).sum()
+        tracemalloc.start()
+        Panel.from_frame(table, unit="unit", time="cycle")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert size + peak <= 3 * size
