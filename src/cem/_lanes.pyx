@@ -16,7 +16,7 @@ import numpy as np
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free
 
-from cem.errors import FitError, OptionError
+from cem.errors import KernelFailure, OptionError
 
 cdef extern from "<stdlib.h>" nogil:
     void* aligned_alloc(size_t alignment, size_t size)
@@ -464,8 +464,8 @@ def expectation_chunk(
 
     Raises
     ------
-    FitError
-        A quantity is not finite, or I + B'B not positive definite; names unit, mode and channel by position.
+    KernelFailure
+        A quantity is not finite, or I + B'B not positive definite; holds unit, mode and channel by position.
     ValueError
         An array has the wrong shape.
     """
@@ -512,15 +512,7 @@ def expectation_chunk(
         )
     free(scratch)
     if status != 0:
-        if failure.channel < 0:
-            raise FitError(
-                f"the unit at position {failure.unit} has no mode of positive finite probability; "
-                "look at the mode weights and at the modes given as known"
-            )
-        raise FitError(
-            f"the likelihood of the unit at position {failure.unit} in mode {failure.mode} is not finite, or its "
-            f"I + B'B not positive definite, in channel {failure.channel}; raise the floor of its noise variance"
-        )
+        raise KernelFailure(failure.unit, failure.mode if failure.channel >= 0 else -1, failure.channel)
 
 
 def expectation(
@@ -552,7 +544,7 @@ def expectation(
 
     Raises
     ------
-    FitError, ValueError
+    KernelFailure, ValueError
         As of `expectation_chunk`.
     """
     n_modes = len(log_weights)
