@@ -74,12 +74,13 @@ class Problem:
         return self.bases[c](self.panel.times[rows])[seen], x[seen] - self.levels[c]
 
 
-def random_factor(rng: np.random.Generator, p: int, condition: float) -> FloatArray:
-    """Lower Cholesky factor of a random covariance of largest eigenvalue 1 and this condition number."""
-    Q = np.linalg.qr(rng.normal(size=(p, p)))[0]
-    eigenvalues = condition ** -np.linspace(0.0, 1.0, p) if p > 1 else np.ones(1)
-    upper = np.linalg.qr((Q * np.sqrt(eigenvalues)).T, mode="r")
-    return (upper * np.where(np.diagonal(upper) < 0, -1.0, 1.0)[:, None]).T
+def random_factors(rng: np.random.Generator, p: int, conditions: FloatArray) -> FloatArray:
+    """Lower Cholesky factors (m, p, p) of random covariances of largest eigenvalue 1 and these condition numbers."""
+    Q = np.linalg.qr(rng.normal(size=(len(conditions), p, p)))[0]
+    roots = conditions[:, None] ** (-0.5 * np.linspace(0.0, 1.0, p)) if p > 1 else np.ones((len(conditions), 1))
+    upper = np.linalg.qr(np.swapaxes(Q * roots[:, None, :], 1, 2), mode="r")
+    signs = np.where(np.diagonal(upper, axis1=1, axis2=2) < 0, -1.0, 1.0)
+    return np.swapaxes(upper * signs[:, :, None], 1, 2)
 
 
 def random_parameters(
@@ -95,13 +96,14 @@ def random_parameters(
     weights = rng.dirichlet(np.full(n_modes, 5.0))
     if n_modes > 1:
         weights = np.append(weights[:-1] / weights[:-1].sum() * (1.0 - RARE_MODE), RARE_MODE)
-    factors = [
-        np.concatenate([random_factor(rng, p, 10.0 ** rng.uniform(*log_condition)).ravel() for p in sizes])
-        for _ in range(n_modes)
-    ]
+    layout = Layout(tuple(sizes))
+    factors = np.empty((n_modes, int(layout.factor_offsets[-1])))
+    for c, p in enumerate(sizes):
+        kappa = 10.0 ** rng.uniform(*log_condition, size=n_modes)
+        layout.matrix(factors, c)[:] = random_factors(rng, p, kappa)
     noise = 10.0 ** (2.0 * rng.uniform(*log_noise, size=(n_modes, len(sizes))))
     return Parameters(
-        weights, separation * rng.normal(size=(n_modes, sum(sizes))), np.stack(factors), noise, tuple(sizes)
+        weights, separation * rng.normal(size=(n_modes, sum(sizes))), factors, noise, tuple(sizes)
     )
 
 
@@ -120,37 +122,44 @@ def random_problem(
     modes = rng.choice(n_modes, size=n_units, p=parameters.weights)
     modes[0] = n_modes - 1  # 3 % of few units may be none: one unit is of the rare mode whatever the draw
     levels = np.where(rng.random(C) < 0.3, LEVEL, 0.0)
-    times, values = [], []
     domain = np.array([0.0, 100.0])
     bound = {p: Polynomial(p - 1).bind(domain) for p in set(sizes)}
     bases = tuple(bound[p] for p in sizes)
     longest = 5 * max(sizes)
-    for l in range(n_units):
-        n = longest if l == 0 else int(rng.integers(1, longest + 1))
-        t = np.sort(rng.uniform(*domain, size=n))
-        x = np.full((n, C), np.nan)
-        # Half of the units have sensors that are missing together, the others cell by cell.
-        together = rng.random(n) < MISSING
-        for c, p in enumerate(sizes):
-            k = modes[l]
-            T = parameters.mean(k, c) + parameters.factor(k, c) @ rng.normal(size=p)
-            x[:, c] = bases[c](t) @ T + np.sqrt(parameters.noise_variances[k, c]) * rng.normal(size=n)
-            if quantised and rng.random() < 0.3:
-                x[:, c] = np.round(x[:, c])
-            x[:, c] += levels[c]
-            missing = together if c % 2 else rng.random(n) < MISSING
-            x[missing, c] = np.nan
-            if rng.random() < 0.1:  # the sensor is not there at all
-                x[:, c] = np.nan
-            seen = np.flatnonzero(~np.isnan(x[:, c]))
-            x[seen[3 * p :], c] = np.nan  # at most 3p readings, as the list of cases asks
-            if l < 2 and np.isnan(x[:, c]).all():  # a channel, and a unit, without any reading is no panel
-                x[-1, c] = levels[c] + rng.normal()
-        if np.isnan(x).all():
-            x[0, 0] = levels[0] + rng.normal()
-        times.append(t)
-        values.append(x)
-    return Problem(Panel.from_arrays(times, values), bases, levels, parameters, modes)
+    n = rng.integers(1, longest + 1, size=n_units)
+    n[0] = longest
+    unit, starts = np.repeat(np.arange(n_units), n), np.concatenate([[0], np.cumsum(n)[:-1]])
+    times = rng.uniform(*domain, size=len(unit))
+    times = times[np.lexsort((times, unit))]
+    designs = {p: basis(times) for p, basis in bound.items()}
+    values = np.empty((len(unit), C))
+    # Every other sensor goes missing together with its like, the rest cell by cell; one in ten is not there at all.
+    together = rng.random(len(unit)) < MISSING
+    absent = rng.random((n_units, C)) < 0.1
+    for c, p in enumerate(sizes):
+        factors = parameters.layout.matrix(parameters.factors, c)
+        means = parameters.layout.vector(parameters.means, c)
+        T = means[modes] + np.einsum("lij,lj->li", factors[modes], rng.normal(size=(n_units, p)))
+        noise = np.sqrt(parameters.noise_variances[modes, c])[unit] * rng.normal(size=len(unit))
+        x = np.einsum("ij,ij->i", designs[p], T[unit]) + noise
+        if quantised:
+            coarse = (rng.random(n_units) < 0.3)[unit]
+            x[coarse] = np.round(x[coarse])
+        x[together if c % 2 else rng.random(len(unit)) < MISSING] = np.nan
+        x[absent[unit, c]] = np.nan
+        seen = np.cumsum(~np.isnan(x))
+        seen -= np.concatenate([[0], seen])[starts][unit]
+        x[seen > 3 * p] = np.nan  # at most 3p readings, as the list of cases asks
+        values[:, c] = x + levels[c]
+    # A channel, or a unit, without any reading is no panel.
+    for c in range(C):
+        if np.isnan(values[:, c]).all():
+            values[0, c] = levels[c] + rng.normal()
+    for row in starts[np.isnan(np.fmin.reduceat(values, starts, axis=0)).all(axis=1)]:
+        values[row, 0] = levels[0] + rng.normal()
+    cuts = starts[1:]
+    panel = Panel.from_arrays(np.split(times, cuts), np.split(values, cuts))
+    return Problem(panel, bases, levels, parameters, modes)
 
 
 def norms_of_B(problem: Problem, parameters: Parameters) -> FloatArray:

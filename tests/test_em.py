@@ -22,11 +22,21 @@ N_PASSES = 8
 
 
 def fleet(seed, n_units=40, n_channels=3, **options):
-    """Statistics in the coordinates that a fit would learn, and constraints as a fit would set them."""
+    """A random problem in the coordinates that a fit would learn, and constraints as a fit would set them."""
     problem = random_problem(np.random.default_rng(seed), 2, (3,) * n_channels, n_units=n_units, **options)
-    statistics = SufficientStatistics.from_panel(problem.panel, problem.bases)
-    expectation = Expectation(statistics)
+    expectation = Expectation(SufficientStatistics.from_panel(problem.panel, problem.bases))
     return expectation, constraints_of(expectation, "full")
+
+
+def overlapping_fleet(covariance="full", distance=2.5):
+    """Two modes that overlap, so that EM is slow, in units long enough for the optimum to lie inside the floors."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(80, 1, 2)) + rng.normal(size=(80, 1, 2)) * np.linspace(-1, 1, 10)[:, None]
+    values += 0.3 * rng.normal(size=(80, 10, 2)) + distance * (np.arange(80) % 2)[:, None, None]
+    values[rng.random(values.shape) < 0.2] = np.nan
+    panel = Panel.from_arrays(None, values)
+    expectation = Expectation(SufficientStatistics.from_panel(panel, (Polynomial(1).bind(panel.times),) * 2))
+    return expectation, constraints_of(expectation, covariance)
 
 
 def constraints_of(expectation, covariance, fraction=0.1, covariance_floor=1e-6):
@@ -58,8 +68,7 @@ def test_the_likelihood_never_falls():
         problem = random_problem(rng, K, sizes, n_units=int(rng.integers(4, 13)), quantised=bool(number % 3))
         statistics = SufficientStatistics.from_panel(problem.panel, problem.bases)
         expectation = Expectation(statistics)
-        # Each of the six pairs of structure and extrapolation gets one in six problems.
-        structure, accelerate = COVARIANCE_STRUCTURES[number % 3], bool(number // 3 % 2)
+        structure, accelerate = COVARIANCE_STRUCTURES[number % 3], number // 3 % 3 == 0
         transforms = statistics.coordinates.transforms
         noise_floors = 10.0 ** rng.uniform(-10.0, -0.5, size=C)
         covariance_floors = 10.0 ** rng.uniform(-8.0, -1.0, size=C)
@@ -75,7 +84,7 @@ def test_the_likelihood_never_falls():
             run,
             expectation,
             constraints,
-            n_passes=2 * N_PASSES if accelerate else N_PASSES,
+            n_passes=N_PASSES + 6 * accelerate,
             tolerance=0.0,
             accelerate=accelerate,
         )
@@ -100,20 +109,19 @@ def test_the_likelihood_never_falls():
 @pytest.mark.parametrize("structure", COVARIANCE_STRUCTURES)
 def test_a_run_converges_to_a_stationary_point(structure, accelerate):
     """Converged must mean that the next pass has nothing to gain and moves nothing."""
-    expectation, _ = fleet(0, n_units=60, log_noise=(-1.0, 0.0), log_condition=(0.0, 1.0))
-    constraints = constraints_of(expectation, structure)
+    expectation, constraints = overlapping_fleet(structure)
     run = continue_em(
         start_em(expectation, start(expectation, constraints, 2)),
         expectation,
         constraints,
-        n_passes=20_000,
-        tolerance=1e-9 * expectation.statistics.n_observations,
+        n_passes=10_000,
+        tolerance=1e-8 * expectation.statistics.n_observations,
         accelerate=accelerate,
     )
-    assert run.converged and run.finished and run.n_passes < 20_000
+    assert run.converged and run.finished and run.n_passes < 10_000
     again, _ = maximisation(run.expected, run.parameters, constraints)
     gain = Expectation(expectation.statistics)(again)[0].log_likelihood - run.log_likelihood
-    assert 0 <= gain + 1e-9 < 1e-5
+    assert -1e-9 <= gain < 1e-5
     assert np.abs(again.weights - run.parameters.weights).max() < 1e-4
 
 
@@ -130,15 +138,15 @@ def test_the_log_likelihood_belongs_to_the_parameters_returned():
 
 
 def test_extrapolation_ends_at_the_same_optimum_in_fewer_passes():
-    expectation, constraints = fleet(2, n_units=80, log_noise=(-1.0, 0.0), log_condition=(0.0, 1.0))
+    expectation, constraints = overlapping_fleet(distance=1.6)
     parameters = start(expectation, constraints, 2, seed=3)
     runs = [
         continue_em(
             start_em(expectation, parameters),
             expectation,
             constraints,
-            n_passes=30_000,
-            tolerance=1e-9 * expectation.statistics.n_observations,
+            n_passes=10_000,
+            tolerance=1e-8 * expectation.statistics.n_observations,
             accelerate=accelerate,
         )
         for accelerate in (False, True)

@@ -7,13 +7,13 @@ import sys
 
 import numpy as np
 import pytest
+from model_cases import dense_parts, example_model, ragged_panel
 from scipy import stats
 
 from cem.basis import Polynomial
 from cem.errors import OptionError, PredictionError
 from cem.model import FailureModeModel
 from cem.panel import Panel
-from model_cases import dense_parts, example_model, ragged_panel
 
 
 def dense_scores(model, panel):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_cases import dense_parts, example_model, ragged_panel
 from scipy import optimize, stats
 
 from cem.errors import OptionError, PredictionError
 from cem.panel import Panel
 from cem.prediction import Forecast
-from model_cases import dense_parts, example_model, ragged_panel
 
 
 def conditioned(model, panel, unit, mode, channel):

@@ -1,5 +1,6 @@
 """README's example is run, and what README says that it prints is what it prints."""
 
+import os
 import re
 import subprocess
 import sys
@@ -22,7 +23,9 @@ def block(kind):
 
 
 def test_the_example_prints_what_readme_says(tmp_path):
-    done = subprocess.run([sys.executable, "-c", block("example")], cwd=tmp_path, capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": str(Path(cem.__file__).resolve().parents[1])}
+    command = [sys.executable, "-c", block("example")]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == block("output")
 

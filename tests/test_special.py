@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from cem.special import chi_square_survival, normal_cdf, normal_quantile, regularised_upper_gamma
+from cem.special import chi_square_survival, regularised_upper_gamma
 
 
 @pytest.mark.parametrize("shape", [0.5, 1, 1.5, 3, 7.5, 9.5, 10, 33.5, 400, 4000.5])
@@ -32,16 +32,3 @@ def test_upper_gamma_at_and_beyond_the_ends():
 
 def test_chi_square_survival_of_nothing_observed_is_one():
     np.testing.assert_allclose(chi_square_survival([0.0, 3.84], [0, 1]), [1.0, special.chdtrc(1, 3.84)], rtol=1e-13)
-
-
-def test_normal_cdf_agrees_with_scipy_in_both_tails():
-    x = np.linspace(-37, 37, 4001)
-    np.testing.assert_allclose(normal_cdf(x), special.ndtr(x), rtol=3e-13)
-    np.testing.assert_array_equal(normal_cdf([-np.inf, np.inf]), [0.0, 1.0])
-
-
-def test_normal_quantile_inverts_and_agrees_with_scipy():
-    q = np.concatenate([np.logspace(-300, -1, 300), np.linspace(0.1, 0.9, 101), 1 - np.logspace(-10, -1, 50)])
-    np.testing.assert_allclose(normal_quantile(q), special.ndtri(q), rtol=1e-12, atol=1e-14)
-    np.testing.assert_array_equal(normal_quantile([0.0, 1.0]), [-np.inf, np.inf])
-    assert np.isnan(normal_quantile([-0.1, 1.1, np.nan])).all()

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import re
 import sys
 
 import pytest
@@ -31,6 +32,17 @@ def test_a_table_on_a_terminal_shows_brackets_of_labels_as_they_are():
     Terminal(out=screen).table("Modes [all]", ["mode", "[w]"], [["[red]", "[/]"]])
     for text in ("Modes [all]", "[w]", "[red]", "[/]"):
         assert text in screen.getvalue()
+
+
+def test_a_document_on_a_terminal_has_bold_headings_and_no_line_lost():
+    pytest.importorskip("rich")
+    screen, text = Screen(), "Title\n\nunits  3\n\nModes [all]\n  mode  weight\n     0  " + "1" * 200
+    Terminal(out=screen).document(text)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue())
+    assert plain.splitlines() == text.splitlines()
+    out = io.StringIO()
+    Terminal(out=out).document(text)
+    assert out.getvalue() == text + "\n"
 
 
 def test_quiet_says_nothing_on_the_output_so_that_json_stays_json():

@@ -34,6 +34,8 @@ cdef class Blocks:
     cdef object arrays
 
 cdef double* blocks_allocate(Py_ssize_t n_doubles) noexcept nogil
+cdef void blocks_clear(const blocks_t* blocks, double* states_out) noexcept nogil
+cdef void blocks_scale(const blocks_t* blocks, double root, double weight, double* states) noexcept nogil
 cdef int blocks_prepare(
     const blocks_t* blocks, int first, int stop, const double* phi, const double* x, double* rows_out,
     int* n_observed_out

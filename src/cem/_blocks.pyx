@@ -30,6 +30,8 @@ cdef extern from "_blocks_kernels.h":
     ) noexcept nogil
     void lanes_rotate(int level, const lanes_t* lanes, int first, int stop, double* rows, double* states) noexcept nogil
     void lanes_read(int level, const lanes_t* lanes, const double* states, double* sums, double* scratch) noexcept nogil
+    void lanes_clear(const lanes_t* lanes, size_t n_doubles, double* states) noexcept nogil
+    void lanes_scale(const lanes_t* lanes, double root, double weight, double* states) noexcept nogil
     double* lanes_allocate(size_t n_doubles) noexcept nogil
 
 
@@ -63,6 +65,23 @@ def use_instruction_level(name):
 cdef double* blocks_allocate(Py_ssize_t n_doubles) noexcept nogil:
     """Aligned memory, to be given back by free(); NULL where there is none."""
     return lanes_allocate(n_doubles)
+
+
+cdef void blocks_clear(
+    const blocks_t* blocks,
+    double* states_out,         # (n_state,)
+) noexcept nogil:
+    """No readings: R has NOTHING (1e-150) on its diagonal, so that no rotation divides by zero."""
+    lanes_clear(<const lanes_t*>blocks.lanes, blocks.n_state, states_out)
+
+
+cdef void blocks_scale(
+    const blocks_t* blocks,
+    double root, double weight,
+    double* states,             # changed
+) noexcept nogil:
+    """All readings so far by a weight and its root."""
+    lanes_scale(<const lanes_t*>blocks.lanes, root, weight, states)
 
 
 cdef int blocks_prepare(

@@ -17,6 +17,7 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #if defined(__SSE2__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -25,6 +26,7 @@
 
 #define LANES 4
 #define LARGEST 1e30 /* |phi~|, |x~| beyond this could overflow when squared and summed */
+#define NOTHING 1e-150 /* the diagonal of R before the first reading; its square is not zero */
 #define MANTISSA_BITS 0x000FFFFFFFFFFFFFULL
 #define ALWAYS_INLINE __attribute__((always_inline))
 #if defined(__clang__)
@@ -56,16 +58,6 @@ static inline ALWAYS_INLINE v2 sqrt_v2(v2 x) {
 #endif
 }
 
-static inline ALWAYS_INLINE v2 max_v2(v2 x, v2 y) {
-#if defined(__SSE2__)
-    return (v2)_mm_max_pd((__m128d)x, (__m128d)y);
-#elif defined(__aarch64__)
-    return (v2)vmaxq_f64((float64x2_t)x, (float64x2_t)y);
-#else
-    return (v2){fmax(x[0], y[0]), fmax(x[1], y[1])};
-#endif
-}
-
 #define LEVEL(name) name##_baseline
 #define WIDTH 2
 #define V v2
@@ -73,7 +65,6 @@ static inline ALWAYS_INLINE v2 max_v2(v2 x, v2 y) {
 #define TARGET
 #define V_SAME(x) ((v2){(x), (x)})
 #define V_SQRT(x) sqrt_v2(x)
-#define V_MAX(x, y) max_v2(x, y)
 #define V_MADD(a, b, c) ((c) + (a) * (b))
 #define V_NMADD(a, b, c) ((c) - (a) * (b))
 #include "_blocks_level.h"
@@ -84,7 +75,6 @@ static inline ALWAYS_INLINE v2 max_v2(v2 x, v2 y) {
 #undef TARGET
 #undef V_SAME
 #undef V_SQRT
-#undef V_MAX
 #undef V_MADD
 #undef V_NMADD
 
@@ -99,7 +89,6 @@ typedef unsigned long long u4 __attribute__((vector_size(32), may_alias));
 #define TARGET __attribute__((target("avx2,fma")))
 #define V_SAME(x) ((v4){(x), (x), (x), (x)})
 #define V_SQRT(x) ((v4)_mm256_sqrt_pd((__m256d)(x)))
-#define V_MAX(x, y) ((v4)_mm256_max_pd((__m256d)(x), (__m256d)(y)))
 #define V_MADD(a, b, c) ((v4)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
 #define V_NMADD(a, b, c) ((v4)_mm256_fnmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
 #include "_blocks_level.h"
@@ -110,7 +99,6 @@ typedef unsigned long long u4 __attribute__((vector_size(32), may_alias));
 #undef TARGET
 #undef V_SAME
 #undef V_SQRT
-#undef V_MAX
 #undef V_MADD
 #undef V_NMADD
 #endif
@@ -150,6 +138,30 @@ static inline void lanes_rotate(int level, const lanes_t *lanes, int first, int 
 /* (10), (11): sums over channels, (2 + 4K, LANES); scratch (2p^2 + 2p, LANES) for the largest p. */
 static inline void lanes_read(int level, const lanes_t *lanes, const double *states, double *sums, double *scratch) {
     DISPATCH(level, read_avx2(lanes, states, sums, scratch), read_baseline(lanes, states, sums, scratch));
+}
+
+/* The states of units without readings. */
+static inline void lanes_clear(const lanes_t *lanes, size_t n_doubles, double *states) {
+    memset(states, 0, n_doubles * sizeof(double));
+    for (int block = 0; block < lanes->n_blocks; block++) {
+        const int p = lanes->sizes[block];
+        double *diagonal = states + lanes->state_offsets[block];
+        for (int i = 0; i < p; diagonal += LANES * (p - i), i++)
+            for (int lane = 0; lane < LANES; lane++) diagonal[lane] = NOTHING;
+    }
+}
+
+/* Forgetting: R and w by the root of the weight, rss and n by the weight. */
+static inline void lanes_scale(const lanes_t *lanes, double root, double weight, double *states) {
+    for (int block = 0; block < lanes->n_blocks; block++) {
+        const int p = lanes->sizes[block], T = p * (p + 1) / 2;
+        double *state = states + lanes->state_offsets[block], *diagonal = state;
+        for (int i = 0; i < LANES * (T + p); i++) state[i] *= root;
+        for (int i = LANES * (T + p); i < LANES * (T + p + 3); i++) state[i] *= weight;
+        for (int i = 0; i < p; diagonal += LANES * (p - i), i++)
+            for (int lane = 0; lane < LANES; lane++)
+                if (diagonal[lane] < NOTHING) diagonal[lane] = NOTHING;
+    }
 }
 
 /* Memory for vectors; NULL where there is none. */

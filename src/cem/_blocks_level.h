@@ -1,7 +1,7 @@
 /* Four channels side by side: the streaming kernels of model.md (9)-(11), once per instruction level.
  *
  * Included by _blocks_kernels.h with LEVEL(name), WIDTH (doubles in a register: 2 or 4), V, U (vectors of doubles and
- * of 64-bit integers), V_SQRT, V_MAX, V_MADD(a, b, c) = c + ab,
+ * of 64-bit integers), V_SQRT, V_MADD(a, b, c) = c + ab,
  * V_NMADD(a, b, c) = c - ab and TARGET defined. There is no
  * include guard on purpose.
  *
@@ -35,6 +35,7 @@ static inline ALWAYS_INLINE TARGET int LEVEL(prepare_block)(
         double *row = row_out + strip;
         V reading = zero, size = zero;
         UNROLL for (int lane = 0; lane < WIDTH; lane++) reading[lane] = x[x_of_lane[strip + lane]];
+        const U observed = (U)(reading == reading);
         V centred = reading;
         UNROLL for (int i = 0; i < p; i++) {
             V value = zero;
@@ -42,31 +43,29 @@ static inline ALWAYS_INLINE TARGET int LEVEL(prepare_block)(
             else UNROLL for (int lane = 0; lane < WIDTH; lane++) value[lane] = phi[phi_of_lane[strip + lane] + i];
             centred = V_NMADD(value, CAT(b, i), centred);
             UNROLL for (int j = 0; j < i; j++) value = V_NMADD(CAT(S, UPPER(j, i)), AT(row, j), value);
-            value *= CAT(S, UPPER(i, i));
+            value = (V)(BITS(value * CAT(S, UPPER(i, i))) & observed);
             size = V_MADD(value, value, size);
             AT(row, i) = value;
         }
-        centred *= CAT(reciprocal_scale, 0);
+        centred = (V)(BITS(centred * CAT(reciprocal_scale, 0)) & observed);
         size = V_MADD(centred, centred, size);
-        const U observed = (U)(reading == reading);
-        bad |= observed & ~(U)(size <= large);
-        *n_observed += observed;
-        UNROLL for (int i = 0; i < p; i++) AT(row, i) = (V)(BITS(AT(row, i)) & observed);
-        AT(row, p) = (V)(BITS(centred) & observed);
+        AT(row, p) = centred;
         AT(row, p + 1) = (V)(BITS(one) & observed);
+        bad |= ~(U)(size <= large);
+        *n_observed += observed;
     }
     unsigned long long any = 0;
     for (int lane = 0; lane < WIDTH; lane++) any |= bad[lane];
     return any != 0;
 }
 
-/* One row more: p Givens rotations per lane; (9). The sum of squares carries its rounding error along. */
+/* One row more: p Givens rotations per lane; (9). The diagonal of R is never below NOTHING, so that nothing is divided
+ * by zero. The sum of squares carries its rounding error along; that is exact once it exceeds the square added. */
 static inline ALWAYS_INLINE TARGET void LEVEL(rotate_block)(
     const int p,
     double *row,  /* (p + 2, LANES)  phi~, x~, weight; phi~ is destroyed */
     double *state /* (T + p + 3, LANES)  R, w, rss, its correction, n */
 ) {
-    const V zero = {0}, one = zero + 1.0, tiny = zero + 1e-300;
     for (int strip = 0; strip < LANES; strip += WIDTH) {
         double *R = state + strip, *w = R + LANES * (p * (p + 1) / 2), *rest = w + LANES * p;
         double *phi = row + strip;
@@ -74,10 +73,7 @@ static inline ALWAYS_INLINE TARGET void LEVEL(rotate_block)(
         UNROLL for (int i = 0; i < p; i++) {
             const V diagonal = AT(R, UPPER(i, i)), entry = AT(phi, i);
             const V length = V_SQRT(V_MADD(entry, entry, diagonal * diagonal));
-            const V reciprocal = one / V_MAX(length, tiny);
-            /* nothing below nothing: cosine 1 (0 * reciprocal is +0, whose bits are none) and sine 0 */
-            const V cosine = (V)(BITS(diagonal * reciprocal) | ((U)(length == zero) & BITS(one)));
-            const V sine = entry * reciprocal;
+            const V cosine = diagonal / length, sine = entry / length; /* exactly 1 and 0 where the entry is 0 */
             AT(R, UPPER(i, i)) = length;
             UNROLL for (int j = i + 1; j < p; j++) {
                 const V above = AT(R, UPPER(i, j)), below = AT(phi, j);
@@ -88,9 +84,9 @@ static inline ALWAYS_INLINE TARGET void LEVEL(rotate_block)(
             AT(w, i) = V_MADD(sine, x, cosine * above);
             x = V_NMADD(sine, above, cosine * x);
         }
-        const V square = x * x, sum = AT(rest, 0), total = sum + square, back = total - sum;
+        const V square = x * x, sum = AT(rest, 0), total = sum + square;
         AT(rest, 0) = total;
-        AT(rest, 1) += (sum - (total - back)) + (square - back);
+        AT(rest, 1) += square - (total - sum);
         AT(rest, 2) += CAT(phi, p + 1);
     }
 }

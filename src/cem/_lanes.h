@@ -35,6 +35,9 @@ typedef struct {
     int mode, channel; /* -1: no single channel is at fault */
 } lanes_failure;
 
+#ifndef LANES_PARTS
+#define LANES_PARTS 2
+#endif
 #define LANES_LEVEL(x, level) LANES_LEVEL_(x, level)
 #define LANES_LEVEL_(x, level) lanes_##x##_##level
 
@@ -50,7 +53,8 @@ typedef struct {
 #include <immintrin.h>
 
 #define NAME(x) LANES_LEVEL(x, baseline)
-#define LANES 2
+#define WIDTH 2
+#define PARTS LANES_PARTS
 #define TARGET
 #define FMA(a, b, c) ((a) * (b) + (c))
 #define FNMA(a, b, c) ((c) - (a) * (b))
@@ -59,7 +63,8 @@ typedef struct {
 #include "_lanes_kernel.h"
 
 #define NAME(x) LANES_LEVEL(x, avx2)
-#define LANES 4
+#define WIDTH 4
+#define PARTS LANES_PARTS
 #define TARGET __attribute__((target("avx2,fma")))
 #define FMA(a, b, c) ((V)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
 #define FNMA(a, b, c) ((V)_mm256_fnmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
@@ -68,7 +73,8 @@ typedef struct {
 #include "_lanes_kernel.h"
 
 #define NAME(x) LANES_LEVEL(x, avx512)
-#define LANES 8
+#define WIDTH 8
+#define PARTS LANES_PARTS
 #define TARGET __attribute__((target("avx512f,avx2,fma")))
 #define FMA(a, b, c) ((V)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(c)))
 #define FNMA(a, b, c) ((V)_mm512_fnmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(c)))
@@ -98,7 +104,8 @@ static int lanes_available(int level)
 #include <arm_neon.h>
 
 #define NAME(x) LANES_LEVEL(x, baseline)
-#define LANES 2
+#define WIDTH 2
+#define PARTS LANES_PARTS
 #define TARGET
 #define FMA(a, b, c) ((V)vfmaq_f64((float64x2_t)(c), (float64x2_t)(a), (float64x2_t)(b)))
 #define FNMA(a, b, c) ((V)vfmsq_f64((float64x2_t)(c), (float64x2_t)(a), (float64x2_t)(b)))
@@ -116,7 +123,8 @@ static int lanes_available(int level)
 #else
 
 #define NAME(x) LANES_LEVEL(x, baseline)
-#define LANES 2
+#define WIDTH 2
+#define PARTS LANES_PARTS
 #define TARGET
 #define FMA(a, b, c) ((a) * (b) + (c))
 #define FNMA(a, b, c) ((c) - (a) * (b))
@@ -143,10 +151,10 @@ typedef struct {
 
 /* In rising order; bits agree within a level. */
 static const lanes_level lanes_levels[LANES_N_LEVELS] = {
-    {2, lanes_scratch_size_baseline, lanes_expectation_baseline, lanes_elementary_baseline},
+    {2 * LANES_PARTS, lanes_scratch_size_baseline, lanes_expectation_baseline, lanes_elementary_baseline},
 #if LANES_N_LEVELS > 1
-    {4, lanes_scratch_size_avx2, lanes_expectation_avx2, lanes_elementary_avx2},
-    {8, lanes_scratch_size_avx512, lanes_expectation_avx512, lanes_elementary_avx512},
+    {4 * LANES_PARTS, lanes_scratch_size_avx2, lanes_expectation_avx2, lanes_elementary_avx2},
+    {8 * LANES_PARTS, lanes_scratch_size_avx512, lanes_expectation_avx512, lanes_elementary_avx512},
 #endif
 };
 

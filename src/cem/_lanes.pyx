@@ -70,7 +70,8 @@ cdef enum:
     NONE_KNOWN = -1
     MIXED = -2
     N_RECENT = 8            # designs of a tile that a channel's is compared with
-    CHUNK_FLOPS = 10000000  # about half a millisecond
+    CHUNK_FLOPS = 10000000  # of a chunk: about half a millisecond
+    WEIGHING_FLOPS = 150    # what the logarithm and the exponential of a unit and mode cost
 
 
 def available_levels():
@@ -180,11 +181,11 @@ cdef class LanePack:
             Chunk i is the tiles ``bounds[i]:bounds[i + 1]``. The bounds depend on shapes alone, so that partial
             sums added in this order have the same bits for any number of threads.
         """
-        cdef double flops = 0.0
+        cdef double flops = n_modes * WEIGHING_FLOPS
         cdef int c
         for c in range(self.n_channels):
             flops += n_modes * (4.0 * self.sizes[c] ** 3 + 8.0 * self.sizes[c] ** 2 + 30.0)
-        cdef Py_ssize_t tiles = max(1, <Py_ssize_t> (CHUNK_FLOPS / (max(flops, 1.0) * self.lanes)))
+        cdef Py_ssize_t tiles = max(1, <Py_ssize_t> (CHUNK_FLOPS / (flops * self.lanes)))
         cdef Py_ssize_t n_chunks = max(1, (self.n_tiles + tiles - 1) // tiles)
         return [int(i * self.n_tiles // n_chunks) for i in range(n_chunks + 1)]
 

@@ -1,22 +1,39 @@
-/* The expectation step (10)-(14) of model.md with LANES units side by side, one unit in each lane of a vector register.
+/* The expectation step (10)-(14) of model.md with units side by side, one in each lane of a vector register.
  *
  * _lanes.h includes this file once per instruction level, with these macros set:
  *   NAME(x)        x with the level's suffix
- *   LANES          doubles in a vector register
+ *   WIDTH          doubles in a vector register
+ *   PARTS          registers of units in a tile, which thus holds LANES = WIDTH PARTS units
  *   TARGET         the attribute that lets the compiler use the level's instructions
  *   FMA(a, b, c)   a b + c;  FNMA(a, b, c)  c - a b;  MINIMUM(a, b)
- *   BROADCAST      1: parameters are stored once per lane, 0: the load instruction spreads them
+ *   BROADCAST      1: parameters are stored once per lane of a register, 0: the load instruction spreads them
  *
  * p, the number of coefficients, is a compile-time constant: every function below that takes `p` is inlined into
  * instances p = 1..8, where all loops unroll and all small arrays become registers. Hence the loops run over constant
  * bounds with conditions inside, and triangles are not skipped by bounds.
+ *
+ * A chain of dependent operations leaves most of a processor's arithmetic idle. So for small p the parts of a tile go
+ * through the arithmetic together, operation by operation; for larger p, whose matrices of one part alone overflow the
+ * registers, one after the other.
  */
 
-typedef double NAME(vector) __attribute__((vector_size(8 * LANES)));
-typedef unsigned long long NAME(bits) __attribute__((vector_size(8 * LANES)));
+#define LANES (WIDTH * PARTS)
+
+typedef double NAME(vector) __attribute__((vector_size(8 * WIDTH)));
+typedef unsigned long long NAME(bits) __attribute__((vector_size(8 * WIDTH)));
+
+/* One number of each unit of a tile. */
+typedef struct {
+    NAME(vector) part[PARTS];
+} NAME(tile);
+typedef struct {
+    NAME(bits) part[PARTS];
+} NAME(tile_bits);
 
 #define V NAME(vector)
 #define U NAME(bits)
+#define T NAME(tile)
+#define TU NAME(tile_bits)
 #define INLINE static inline __attribute__((always_inline)) TARGET
 #define SPREAD(x) ((x) - (V){0})                        /* the number x in every lane */
 #define SPREAD_BITS(x) ((x) + (U){0})
@@ -24,8 +41,8 @@ typedef unsigned long long NAME(bits) __attribute__((vector_size(8 * LANES)));
 
 /* One of the numbers that (k, c) share between units. */
 #if BROADCAST
-#define PARAMETER(x, i) (*(const V *)((x) + (i) * LANES))
-#define PARAMETER_STRIDE LANES
+#define PARAMETER(x, i) (*(const V *)((x) + (i) * WIDTH))
+#define PARAMETER_STRIDE WIDTH
 #else
 #define PARAMETER(x, i) SPREAD((x)[i])
 #define PARAMETER_STRIDE 1
@@ -100,153 +117,236 @@ INLINE V NAME(log_positive)(V x)
     return NAME(logarithm)(m, NAME(exponent_sum)(exponent, 1023.0));
 }
 
+#define EACH_PART UNROLL for (int h = 0; h < parts; h++)
+#define PARTS_TOGETHER(p) ((p) <= 4 ? PARTS : 1)
+
+/* Arithmetic on the first `parts` parts of tiles: a b + c */
+INLINE T NAME(fma)(const int parts, T a, T b, T c)
+{
+    EACH_PART c.part[h] = FMA(a.part[h], b.part[h], c.part[h]);
+    return c;
+}
+
+/* c - a b */
+INLINE T NAME(fnma)(const int parts, T a, T b, T c)
+{
+    EACH_PART c.part[h] = FNMA(a.part[h], b.part[h], c.part[h]);
+    return c;
+}
+
+INLINE T NAME(times)(const int parts, T a, T b)
+{
+    EACH_PART a.part[h] = a.part[h] * b.part[h];
+    return a;
+}
+
+INLINE T NAME(plus)(const int parts, T a, T b)
+{
+    EACH_PART a.part[h] = a.part[h] + b.part[h];
+    return a;
+}
+
+/* The number x for all units */
+INLINE T NAME(all)(const int parts, V x)
+{
+    T result;
+    EACH_PART result.part[h] = x;
+    return result;
+}
+
+INLINE T NAME(load)(const int parts, const double *x)
+{
+    T result;
+    EACH_PART result.part[h] = *(const V *)(x + h * WIDTH);
+    return result;
+}
+
+/* Parts at .. at + parts - 1 of *x */
+INLINE T NAME(get)(const int parts, const int at, const T *x)
+{
+    T result;
+    EACH_PART result.part[h] = x->part[at + h];
+    return result;
+}
+
+INLINE void NAME(put)(const int parts, const int at, T *x, T value)
+{
+    EACH_PART x->part[at + h] = value.part[h];
+}
+
+#define MULTIPLY_ADD(a, b, c) NAME(fma)(parts, a, b, c)
+#define MULTIPLY_SUBTRACT(a, b, c) NAME(fnma)(parts, a, b, c)
+#define TIMES(a, b) NAME(times)(parts, a, b)
+#define PLUS(a, b) NAME(plus)(parts, a, b)
+#define ALL(x) NAME(all)(parts, x)
+#define LOAD(x) NAME(load)(parts, (x) + at * WIDTH)
+#define GET(x) NAME(get)(parts, at, &(x))
+#define PUT(x, value) NAME(put)(parts, at, &(x), value)
+
 /* (10)-(13) of one channel of one tile, for modes first .. last - 1.
  *
  * No square roots: A = L diag(d) L', with d the squares of the diagonal of G. The determinants of all channels are
  * multiplied, mantissas apart from exponents, so that a unit and mode need one logarithm for all its channels. */
 INLINE void NAME(expect)(
     const int p,
+    const int parts, /* parts at .. at + parts - 1 of the tile are done together */
+    const int at,
     const double *restrict factor,     /* (q + 1, LANES)  upper triangle of R by rows, then n; q = p (p + 1) / 2 */
     const double *restrict projection, /* (p + 1, LANES)  w, rss */
     const double *restrict parameters, /* (K, q + p + 3)  lower triangle of Lambda / sigma by rows, mu, 1 / sigma,
                                                           1 / sigma^2, log 2 pi sigma^2 */
     int first, int last,
-    V *restrict misfits,               /* (K,)            in, out: n log 2 pi sigma^2 + quadratic form of (11) */
-    V *restrict mantissas,             /* (K,)            in, out: of the product of determinants */
-    U *restrict exponents,             /* (K,)            in, out: of the product of determinants, biased */
-    V *restrict smallest,              /* (1,)            in, out: smallest pivot met */
-    V *restrict moments_out            /* (K, q + p + 1)  residual (13), E d, lower triangle of A^-1 + E d E d' by rows */
+    T *restrict misfits,               /* (K,)            in, out: n log 2 pi sigma^2 + quadratic form of (11) */
+    T *restrict mantissas,             /* (K,)            in, out: of the product of determinants */
+    TU *restrict exponents,            /* (K,)            in, out: of the product of determinants, biased */
+    T *restrict smallest,              /* (1,)            in, out: smallest pivot met */
+    T *restrict moments_out            /* (K, q + p + 1)  residual (13), E d, lower triangle of A^-1 + E d E d' by rows */
 )
 {
     const int q = p * (p + 1) / 2;
-    V R[8][8], w[8];
+    const T one = ALL(SPREAD(1.0));
+    T R[8][8], w[8];
     UNROLL for (int i = 0; i < p; i++) {
         UNROLL for (int j = 0; j < p; j++)
             if (j >= i)
-                R[i][j] = *(const V *)(factor + (i * p - i * (i - 1) / 2 + j - i) * LANES);
-        w[i] = *(const V *)(projection + i * LANES);
+                R[i][j] = LOAD(factor + (i * p - i * (i - 1) / 2 + j - i) * LANES);
+        w[i] = LOAD(projection + i * LANES);
     }
-    const V n = *(const V *)(factor + q * LANES);
-    const V rss = *(const V *)(projection + p * LANES);
-    V least = *smallest;
+    const T n = LOAD(factor + q * LANES);
+    const T rss = LOAD(projection + p * LANES);
+    T least = GET(*smallest);
 
     for (int k = first; k < last; k++) {
         const double *restrict theta = parameters + k * (q + p + 3) * PARAMETER_STRIDE;
-        const V precision_root = PARAMETER(theta, q + p), precision = PARAMETER(theta, q + p + 1);
 
         /* (10): B = R Lambda / sigma, e = (w - R mu) / sigma */
-        V B[8][8], e[8];
+        T B[8][8], e[8];
         UNROLL for (int i = 0; i < p; i++) {
             UNROLL for (int j = 0; j < p; j++) {
-                V sum = {0};
+                const int start = i > j ? i : j; /* R is upper, Lambda lower triangular */
+                T sum = TIMES(R[i][start], ALL(PARAMETER(theta, start * (start + 1) / 2 + j)));
                 UNROLL for (int m = 0; m < p; m++)
-                    if (m >= i && m >= j) {
-                        const V lambda = PARAMETER(theta, m * (m + 1) / 2 + j);
-                        sum = (m == i || m == j) && (m == (i > j ? i : j)) ? R[i][m] * lambda : FMA(R[i][m], lambda, sum);
-                    }
+                    if (m > start)
+                        sum = MULTIPLY_ADD(R[i][m], ALL(PARAMETER(theta, m * (m + 1) / 2 + j)), sum);
                 B[i][j] = sum;
             }
-            V rest = w[i];
+            T rest = w[i];
             UNROLL for (int m = 0; m < p; m++)
                 if (m >= i)
-                    rest = FNMA(R[i][m], PARAMETER(theta, q + m), rest);
-            e[i] = rest * precision_root;
+                    rest = MULTIPLY_SUBTRACT(R[i][m], ALL(PARAMETER(theta, q + m)), rest);
+            e[i] = TIMES(rest, ALL(PARAMETER(theta, q + p)));
         }
 
         /* A = I + B'B (lower triangle), z = B'e */
-        V A[8][8], z[8];
+        T A[8][8], z[8];
         UNROLL for (int i = 0; i < p; i++) {
             UNROLL for (int j = 0; j < p; j++)
                 if (j <= i) {
-                    V sum = i == j ? FMA(B[0][i], B[0][j], SPREAD(1.0)) : B[0][i] * B[0][j];
+                    T sum = i == j ? MULTIPLY_ADD(B[0][i], B[0][j], one) : TIMES(B[0][i], B[0][j]);
                     UNROLL for (int m = 1; m < p; m++)
-                        sum = FMA(B[m][i], B[m][j], sum);
+                        sum = MULTIPLY_ADD(B[m][i], B[m][j], sum);
                     A[i][j] = sum;
                 }
-            V sum = B[0][i] * e[0];
+            T sum = TIMES(B[0][i], e[0]);
             UNROLL for (int m = 1; m < p; m++)
-                sum = FMA(B[m][i], e[m], sum);
+                sum = MULTIPLY_ADD(B[m][i], e[m], sum);
             z[i] = sum;
         }
 
-        /* A = L diag(d) L', column by column; A is overwritten: below its diagonal stands L. z <- L^-1 z on the way */
-        V inverse[8]; /* 1 / d */
-        V determinant = {0}, mantissa = mantissas[k];
-        U exponent = exponents[k];
+        /* A = L diag(d) L', column by column; L takes the place of A below its diagonal, L^-1 z that of z */
+        T inverse[8]; /* 1 / d */
+        T determinant = one, mantissa = GET(mantissas[k]);
+        TU exponent;
+        EACH_PART exponent.part[h] = exponents[k].part[at + h];
         UNROLL for (int j = 0; j < p; j++) {
-            const V d = A[j][j];
-            inverse[j] = SPREAD(1.0) / d;
-            least = MINIMUM(d, least);
-            determinant = j % 4 == 0 ? d : determinant * d;
+            const T d = A[j][j];
+            EACH_PART inverse[j].part[h] = one.part[h] / d.part[h];
+            EACH_PART least.part[h] = MINIMUM(d.part[h], least.part[h]);
+            determinant = j % 4 == 0 ? d : TIMES(determinant, d);
             if (j % 4 == 3 || j == p - 1)
-                mantissa = NAME(mantissa)(mantissa * determinant, &exponent);
+                EACH_PART mantissa.part[h] =
+                    NAME(mantissa)(mantissa.part[h] * determinant.part[h], &exponent.part[h]);
             UNROLL for (int i = 0; i < p; i++)
                 if (i > j) {
-                    const V l = A[i][j] * inverse[j];
+                    const T l = TIMES(A[i][j], inverse[j]);
                     UNROLL for (int m = 0; m < p; m++)
                         if (m > j && m <= i)
-                            A[i][m] = FNMA(l, A[m][j], A[i][m]);
-                    z[i] = FNMA(l, z[j], z[i]);
+                            A[i][m] = MULTIPLY_SUBTRACT(l, A[m][j], A[i][m]);
+                    z[i] = MULTIPLY_SUBTRACT(l, z[j], z[i]);
                 }
             UNROLL for (int i = 0; i < p; i++)
                 if (i > j)
-                    A[i][j] = A[i][j] * inverse[j];
+                    A[i][j] = TIMES(A[i][j], inverse[j]);
         }
-        mantissas[k] = mantissa;
-        exponents[k] = exponent;
+        PUT(mantissas[k], mantissa);
+        EACH_PART exponents[k].part[at + h] = exponent.part[h];
 
         /* (12): E d = L'^-1 diag(d)^-1 L^-1 B'e */
-        V mean[8];
+        T mean[8];
         UNROLL for (int reverse = 0; reverse < p; reverse++) {
             const int j = p - 1 - reverse;
-            V sum = z[j] * inverse[j];
+            T sum = TIMES(z[j], inverse[j]);
             UNROLL for (int i = 0; i < p; i++)
                 if (i > j)
-                    sum = FNMA(A[i][j], mean[i], sum);
+                    sum = MULTIPLY_SUBTRACT(A[i][j], mean[i], sum);
             mean[j] = sum;
         }
 
-        /* L^-1 in place of L */
+        /* rss / sigma^2 + |e - B E d|^2, never |e|^2 - |u|^2; then (11) */
+        T residual = TIMES(rss, ALL(PARAMETER(theta, q + p + 1))), shrinkage = TIMES(mean[0], mean[0]);
+        UNROLL for (int i = 0; i < p; i++) {
+            T rest = e[i];
+            UNROLL for (int j = 0; j < p; j++)
+                rest = MULTIPLY_SUBTRACT(B[i][j], mean[j], rest);
+            residual = MULTIPLY_ADD(rest, rest, residual);
+            if (i > 0)
+                shrinkage = MULTIPLY_ADD(mean[i], mean[i], shrinkage);
+        }
+        const T misfit = PLUS(GET(misfits[k]), PLUS(residual, shrinkage));
+        PUT(misfits[k], MULTIPLY_ADD(n, ALL(PARAMETER(theta, q + p + 2)), misfit));
+
+        /* -L^-1 in place of L, and diag(d)^-1 L^-1 above the diagonal, transposed */
         UNROLL for (int j = 0; j < p; j++)
             UNROLL for (int i = 0; i < p; i++)
                 if (i > j) {
-                    V sum = A[i][j];
+                    T sum = A[i][j];
                     UNROLL for (int m = 0; m < p; m++)
                         if (m > j && m < i)
-                            sum = FMA(A[i][m], A[m][j], sum);
-                    A[i][j] = -sum;
+                            sum = MULTIPLY_SUBTRACT(A[i][m], A[m][j], sum);
+                    A[i][j] = sum;
                 }
+        UNROLL for (int j = 0; j < p; j++)
+            UNROLL for (int i = 0; i < p; i++)
+                if (i > j)
+                    A[j][i] = TIMES(inverse[i], A[i][j]);
 
         /* A^-1 = L^-T diag(d)^-1 L^-1, its trace, and A^-1 + E d E d' */
-        V *restrict moments = moments_out + k * (q + p + 1);
-        V trace = {0};
+        T *restrict moments = moments_out + k * (q + p + 1);
+        T trace = one;
         UNROLL for (int i = 0; i < p; i++) {
-            moments[1 + i] = mean[i];
+            PUT(moments[1 + i], mean[i]);
             UNROLL for (int j = 0; j < p; j++)
                 if (j <= i) {
-                    V sum = j == i ? inverse[i] : inverse[i] * A[i][j];
-                    UNROLL for (int m = 0; m < p; m++)
-                        if (m > i)
-                            sum = FMA(inverse[m] * A[m][i], A[m][j], sum);
-                    if (i == j)
-                        trace = i == 0 ? sum : trace + sum;
-                    moments[1 + p + i * (i + 1) / 2 + j] = FMA(mean[i], mean[j], sum);
+                    T sum;
+                    if (i == j) {
+                        sum = inverse[i];
+                        UNROLL for (int m = 0; m < p; m++)
+                            if (m > i)
+                                sum = MULTIPLY_ADD(A[i][m], A[m][j], sum);
+                        trace = i == 0 ? sum : PLUS(trace, sum);
+                        sum = MULTIPLY_ADD(mean[i], mean[j], sum);
+                    } else {
+                        sum = MULTIPLY_SUBTRACT(inverse[i], A[i][j], TIMES(mean[i], mean[j]));
+                        UNROLL for (int m = 0; m < p; m++)
+                            if (m > i)
+                                sum = MULTIPLY_ADD(A[i][m], A[m][j], sum);
+                    }
+                    PUT(moments[1 + p + i * (i + 1) / 2 + j], sum);
                 }
         }
-
-        /* rss / sigma^2 + |e - B E d|^2, never |e|^2 - |u|^2; then (11) and (13) */
-        V residual = rss * precision, shrinkage = {0};
-        UNROLL for (int i = 0; i < p; i++) {
-            V rest = e[i];
-            UNROLL for (int j = 0; j < p; j++)
-                rest = FNMA(B[i][j], mean[j], rest);
-            residual = FMA(rest, rest, residual);
-            shrinkage = i == 0 ? mean[i] * mean[i] : FMA(mean[i], mean[i], shrinkage);
-        }
-        misfits[k] = FMA(n, PARAMETER(theta, q + p + 2), misfits[k] + (residual + shrinkage));
-        moments[0] = residual + (SPREAD((double)p) - trace);
+        EACH_PART moments[0].part[at + h] = residual.part[h] + (SPREAD((double)p) - trace.part[h]); /* (13) */
     }
-    *smallest = least;
+    PUT(*smallest, least);
 }
 
 /* Adds responsibility times moment to the sums (14) of one channel. Lanes with n = 0 add nothing. */
@@ -254,38 +354,44 @@ INLINE void NAME(add)(
     const int p,
     const double *restrict factor,  /* (q + 1, LANES)  of which n is read */
     int first, int last,
-    const V *restrict weights,      /* (K,)            responsibilities */
-    const V *restrict moments,      /* (K, q + p + 1)  of `expect` */
+    const T *restrict weights,      /* (K,)            responsibilities */
+    const T *restrict moments,      /* (K, q + p + 1)  of `expect` */
     V *restrict sums                /* (K, q + p + 3)  in, out: N, n, then as moments */
 )
 {
-    const int q = p * (p + 1) / 2;
-    const V n = *(const V *)(factor + q * LANES);
-    const U observed = (U)(n > SPREAD(0.0));
+    const int parts = PARTS, q = p * (p + 1) / 2;
+    const T n = NAME(load)(PARTS, factor + q * LANES);
     for (int k = first; k < last; k++) {
-        const V weight = (V)((U)weights[k] & observed);
-        const V *restrict moment = moments + k * (q + p + 1);
+        const T *restrict moment = moments + k * (q + p + 1);
         V *restrict sum = sums + k * (q + p + 3);
-        sum[0] = sum[0] + weight;
-        sum[1] = FMA(weight, n, sum[1]);
-        UNROLL for (int i = 0; i < q + p + 1; i++)
-            sum[2 + i] = FMA(weight, moment[i], sum[2 + i]);
+        T weight;
+        EACH_PART {
+            weight.part[h] = (V)((U)weights[k].part[h] & (U)(n.part[h] > SPREAD(0.0)));
+            sum[0] = sum[0] + weight.part[h];
+            sum[1] = FMA(weight.part[h], n.part[h], sum[1]);
+        }
+        UNROLL for (int i = 0; i < q + p + 1; i++) {
+            V total = sum[2 + i];
+            EACH_PART total = FMA(weight.part[h], moment[i].part[h], total);
+            sum[2 + i] = total;
+        }
     }
 }
 
 typedef void (*NAME(expect_function))(
-    const double *, const double *, const double *, int, int, V *, V *, U *, V *, V *);
-typedef void (*NAME(add_function))(const double *, int, int, const V *, const V *, V *);
+    const double *, const double *, const double *, int, int, T *, T *, TU *, T *, T *);
+typedef void (*NAME(add_function))(const double *, int, int, const T *, const T *, V *);
 
 #define INSTANCE(p)                                                                                                    \
     static TARGET void NAME(expect_##p)(const double *factor, const double *projection, const double *parameters,       \
-                                        int first, int last, V *misfits, V *mantissas, U *exponents, V *smallest,       \
-                                        V *moments_out)                                                                \
+                                        int first, int last, T *misfits, T *mantissas, TU *exponents, T *smallest,      \
+                                        T *moments_out)                                                                \
     {                                                                                                                  \
-        NAME(expect)(p, factor, projection, parameters, first, last, misfits, mantissas, exponents, smallest,           \
-                     moments_out);                                                                                     \
+        for (int at = 0; at < PARTS; at += PARTS_TOGETHER(p))                                                          \
+            NAME(expect)(p, PARTS_TOGETHER(p), at, factor, projection, parameters, first, last, misfits, mantissas,     \
+                         exponents, smallest, moments_out);                                                            \
     }                                                                                                                  \
-    static TARGET void NAME(add_##p)(const double *factor, int first, int last, const V *weights, const V *moments,     \
+    static TARGET void NAME(add_##p)(const double *factor, int first, int last, const T *weights, const T *moments,     \
                                      V *sums)                                                                          \
     {                                                                                                                  \
         NAME(add)(p, factor, first, last, weights, moments, sums);                                                     \
@@ -309,12 +415,12 @@ static const NAME(add_function) NAME(add_instances)[9] = {
 /* Doubles of scratch that `expectation` needs. */
 static int64_t NAME(scratch_size)(const lanes_pack *pack, int n_modes)
 {
-    int64_t per_mode = 6; /* misfit, mantissa, exponent, weight, N, log pi */
+    int64_t size = 0;
     for (int c = 0; c < pack->n_channels; c++) {
         const int p = pack->sizes[c], q = p * (p + 1) / 2;
-        per_mode += 3 * q + 3 * p + 7; /* parameters, moments, sums */
+        size += (q + p + 1) * PARTS + (q + p + 3) * (1 + PARAMETER_STRIDE); /* moments; sums and parameters */
     }
-    return LANES * (per_mode * n_modes + 1);
+    return WIDTH * ((size + 6 * PARTS) * n_modes + PARTS + 1); /* see `expectation` */
 }
 
 /* Lambda / sigma, mu, 1 / sigma, 1 / sigma^2 and log 2 pi sigma^2 in the order `expect` reads them. */
@@ -359,7 +465,7 @@ static void NAME(prepare)(
 INLINE double NAME(total)(V x)
 {
     double sum = 0.0;
-    for (int lane = 0; lane < LANES; lane++)
+    for (int lane = 0; lane < WIDTH; lane++)
         sum += x[lane];
     return sum;
 }
@@ -407,7 +513,7 @@ static TARGET void NAME(reduce)(
 static TARGET void NAME(locate)(
     const lanes_pack *pack, int n_modes, int64_t tile, int first, int last,
     const double *prepared, /* of `prepare` */
-    V *moments,             /* (K, q + p + 1)  scratch */
+    T *moments,             /* (K, q + p + 1)  scratch */
     lanes_failure *failure_out
 )
 {
@@ -415,14 +521,16 @@ static TARGET void NAME(locate)(
         const int p = pack->sizes[c], size = p * (p + 1) / 2 + p + 3;
         const int64_t at = tile * pack->n_channels + c;
         for (int k = first; k < last && pack->factor_at[at] >= 0; k++) {
-            V misfit = {0}, mantissa = SPREAD(1.0), smallest = SPREAD(1.0);
-            U exponent = {0};
+            T misfit = NAME(all)(PARTS, SPREAD(0.0)), mantissa = NAME(all)(PARTS, SPREAD(1.0)), smallest = mantissa;
+            TU exponent = {{{0}}};
             NAME(expect_instances)[p](
                 pack->data + pack->factor_at[at], pack->data + pack->projection_at[at],
                 prepared + (int64_t)k * size * PARAMETER_STRIDE, 0, 1, &misfit, &mantissa, &exponent, &smallest, moments);
             for (int lane = 0; lane < LANES; lane++) {
                 const int64_t unit = pack->order[tile * LANES + lane];
-                if (unit >= 0 && !(smallest[lane] > 0.0 && misfit[lane] - misfit[lane] == 0.0)) {
+                const double pivot = smallest.part[lane / WIDTH][lane % WIDTH];
+                const double value = misfit.part[lane / WIDTH][lane % WIDTH];
+                if (unit >= 0 && !(pivot > 0.0 && value - value == 0.0)) {
                     *failure_out = (lanes_failure){unit, k, c};
                     return;
                 }
@@ -433,28 +541,82 @@ static TARGET void NAME(locate)(
     *failure_out = (lanes_failure){pack->order[tile * LANES], -1, -1}; /* all channels in order: the weights are not */
 }
 
+/* log pi_k + log P(x | k) of (11), and from them (3) and the log-likelihood, for one register of a tile.
+ * Returns all ones where these are numbers. */
+INLINE U NAME(weigh)(
+    int n_modes, int first, int last, int part,
+    const V *restrict log_weights,    /* (K,)     log pi */
+    const int *restrict known_modes,  /* (WIDTH,) or null */
+    double bias,                      /*          of the exponents */
+    double temperature,
+    const T *restrict mantissas,      /* (K,) */
+    const TU *restrict exponents,     /* (K,) */
+    T *restrict misfits,              /* (K,)     in; log pi_k + log P(x | k) out */
+    T *restrict weights_out,          /* (K,)     responsibilities */
+    V *restrict log_likelihood_out    /* (1,) */
+)
+{
+    U sound = ~(U){0};
+    for (int k = first; k < last; k++) {
+        const V logarithm =
+            NAME(logarithm)(mantissas[k].part[part], NAME(exponent_sum)(exponents[k].part[part], bias));
+        const V deviance = misfits[k].part[part] + logarithm;
+        sound &= (U)(deviance - deviance == SPREAD(0.0));
+        misfits[k].part[part] = FNMA(SPREAD(0.5), deviance, log_weights[k]);
+    }
+    if (known_modes)
+        for (int lane = 0; lane < WIDTH; lane++)
+            for (int k = first; k < last; k++)
+                if (known_modes[lane] >= 0 && known_modes[lane] != k)
+                    misfits[k].part[part][lane] = -INFINITY;
+    V largest = misfits[first].part[part], sum = {0};
+    for (int k = first + 1; k < last; k++)
+        largest = SELECT(misfits[k].part[part] > largest, misfits[k].part[part], largest);
+    for (int k = first; k < last; k++) {
+        const V weight = NAME(exponential)(misfits[k].part[part] - largest);
+        weights_out[k].part[part] = weight;
+        sum += weight;
+    }
+    const V log_likelihood = largest + NAME(log_positive)(sum);
+    sound &= (U)(log_likelihood - log_likelihood == SPREAD(0.0));
+    if (temperature != 1.0) {
+        sum = (V){0};
+        for (int k = first; k < last; k++) {
+            const V weight = NAME(exponential)(SPREAD(temperature) * (misfits[k].part[part] - largest));
+            weights_out[k].part[part] = weight;
+            sum += weight;
+        }
+    }
+    const V scale = SPREAD(1.0) / sum;
+    for (int k = 0; k < n_modes; k++)
+        weights_out[k].part[part] = k >= first && k < last ? weights_out[k].part[part] * scale : (V){0};
+    *log_likelihood_out = log_likelihood;
+    return sound;
+}
+
 /* (10)-(14) for tiles first_tile .. last_tile - 1. Returns 0, or 1 with *failure_out set. */
 static TARGET int NAME(expectation)(
     const lanes_pack *pack,
     const lanes_parameters *theta,
     int64_t first_tile, int64_t last_tile,
-    double temperature,                    /*          beta in responsibilities ~ (pi P)^beta; 1 is (3) */
-    int given,                             /*          take the responsibilities as they are, and add up */
-    double *scratch,                       /* (scratch_size,)  aligned to 64 bytes */
-    double *restrict responsibilities,     /* (L, K)   (3), in or out */
-    double *restrict log_likelihoods_out,  /* (L,)     unit by unit, or null */
-    double *restrict sums_out,             /* (14): l, N (K), N_kc (K, C), D (K, P), Q (K, P2), E (K, C), n (K, C) */
+    double temperature,                   /*          beta in responsibilities ~ (pi P)^beta; 1 is (3) */
+    int given,                            /*          take the responsibilities as they are, and add up */
+    double *scratch,                      /* (scratch_size,)  aligned to 64 bytes */
+    double *restrict responsibilities,    /* (L, K)   (3), in or out */
+    double *restrict log_likelihoods_out, /* (L,)     unit by unit, or null */
+    double *restrict sums_out,            /* (14): l, N (K), N_kc (K, C), D (K, P), Q (K, P2), E (K, C), n (K, C) */
     lanes_failure *failure_out
 )
 {
-    const int C = pack->n_channels, K = theta->n_modes;
+    const int parts = PARTS, C = pack->n_channels, K = theta->n_modes;
     int64_t size = 0; /* of moments, for one mode */
     for (int c = 0; c < C; c++)
         size += pack->sizes[c] * (pack->sizes[c] + 3) / 2 + 1;
-    V *const log_likelihood = (V *)scratch, *const misfits = log_likelihood + 1, *const mantissas = misfits + K;
-    U *const exponents = (U *)(mantissas + K);
-    V *const weights = (V *)(exponents + K), *const mode_sums = weights + K, *const log_weights = mode_sums + K;
-    V *const moments = log_weights + K, *const sums = moments + size * K;
+    T *const misfits = (T *)scratch, *const mantissas = misfits + K, *const weights = mantissas + K;
+    TU *const exponents = (TU *)(weights + K);
+    T *const moments = (T *)(exponents + K), *const log_likelihoods = moments + size * K;
+    V *const log_likelihood = (V *)(log_likelihoods + 1), *const mode_sums = log_likelihood + 1;
+    V *const log_weights = mode_sums + K, *const sums = log_weights + K;
     double *const prepared = (double *)(sums + (size + 2 * C) * K);
     NAME(prepare)(pack, theta, prepared);
     *log_likelihood = (V){0};
@@ -467,17 +629,18 @@ static TARGET int NAME(expectation)(
 
     for (int64_t tile = first_tile; tile < last_tile; tile++) {
         const int64_t *const order = pack->order + tile * LANES;
-        const int known = given ? -2 : pack->tile_modes[tile]; /* a tile of units of one known mode needs that mode only */
-        const int first = known >= 0 ? known : 0, last = known >= 0 ? known + 1 : K;
         const int64_t *const factor_at = pack->factor_at + tile * C, *const projection_at = pack->projection_at + tile * C;
-        V smallest = SPREAD(1.0);
+        const int known = given && pack->tile_modes[tile] >= 0 ? -2 : pack->tile_modes[tile];
+        const int first = known >= 0 ? known : 0; /* a tile of units of one known mode needs that mode alone */
+        const int last = known >= 0 ? known + 1 : K;
+        T smallest = NAME(all)(PARTS, SPREAD(1.0));
         for (int k = first; k < last; k++) {
-            misfits[k] = (V){0};
-            mantissas[k] = SPREAD(1.0);
-            exponents[k] = (U){0};
+            misfits[k] = NAME(all)(PARTS, SPREAD(0.0));
+            mantissas[k] = NAME(all)(PARTS, SPREAD(1.0));
+            EACH_PART exponents[k].part[h] = (U){0};
         }
         const double *parameters = prepared;
-        V *moment = moments;
+        T *moment = moments;
         int n_exponents = 0;
         for (int c = 0; c < C; c++) {
             const int p = pack->sizes[c], size_c = p * (p + 3) / 2;
@@ -491,78 +654,53 @@ static TARGET int NAME(expectation)(
             moment += K * (size_c + 1);
         }
 
-        /* log pi_k + log P(x | k) of (11), in the place of the misfits */
-        U sound = (U)(smallest > SPREAD(0.0));
-        for (int k = first; k < last; k++) {
-            const V deviance =
-                misfits[k] + NAME(logarithm)(mantissas[k], NAME(exponent_sum)(exponents[k], 1023.0 * n_exponents));
-            sound &= (U)(deviance - deviance == SPREAD(0.0));
-            misfits[k] = FNMA(SPREAD(0.5), deviance, log_weights[k]);
+        int sound = 1;
+        EACH_PART {
+            const int *const modes = known != -2 ? 0 : pack->known_modes + tile * LANES + h * WIDTH;
+            const U numbers = (U)(smallest.part[h] > SPREAD(0.0)) &
+                NAME(weigh)(K, first, last, h, log_weights, modes, 1023.0 * n_exponents, temperature, mantissas,
+                            exponents, misfits, weights, &log_likelihoods->part[h]);
+            U used = ~(U){0};
+            if (order[LANES - 1] < 0)
+                for (int lane = 0; lane < WIDTH; lane++)
+                    used[lane] = order[h * WIDTH + lane] < 0 ? 0 : ~0ULL;
+            log_likelihoods->part[h] = (V)((U)log_likelihoods->part[h] & used);
+            for (int k = 0; k < K; k++)
+                weights[k].part[h] = (V)((U)weights[k].part[h] & used);
+            for (int lane = 0; lane < WIDTH; lane++)
+                sound &= (numbers[lane] | ~used[lane]) != 0;
         }
-        if (pack->known_modes && pack->tile_modes[tile] != -1)
-            for (int lane = 0; lane < LANES; lane++)
-                for (int k = first; k < last; k++)
-                    if (pack->known_modes[tile * LANES + lane] >= 0 && pack->known_modes[tile * LANES + lane] != k)
-                        misfits[k][lane] = -INFINITY;
-
-        /* (3) */
-        V largest = misfits[first], sum = {0};
-        for (int k = first + 1; k < last; k++)
-            largest = SELECT(misfits[k] > largest, misfits[k], largest);
-        for (int k = first; k < last; k++) {
-            weights[k] = NAME(exponential)(misfits[k] - largest);
-            sum += weights[k];
+        if (!sound) {
+            NAME(locate)(pack, K, tile, first, last, prepared, moments, failure_out);
+            return 1;
         }
-        V evidence = largest + NAME(log_positive)(sum);
-        if (temperature != 1.0) {
-            sum = (V){0};
-            for (int k = first; k < last; k++) {
-                weights[k] = NAME(exponential)(SPREAD(temperature) * (misfits[k] - largest));
-                sum += weights[k];
-            }
-        }
-        const V scale = SPREAD(1.0) / sum;
-        sound &= (U)(evidence - evidence == SPREAD(0.0));
-        U used = ~(U){0};
-        if (order[LANES - 1] < 0)
-            for (int lane = 0; lane < LANES; lane++)
-                used[lane] = order[lane] < 0 ? 0 : ~0ULL;
-        sound |= ~used;
-        for (int lane = 0; lane < LANES; lane++)
-            if (!sound[lane]) {
-                NAME(locate)(pack, K, tile, first, last, prepared, moments, failure_out);
-                return 1;
-            }
-        evidence = (V)((U)evidence & used);
-        *log_likelihood += evidence;
-        for (int k = first; k < last; k++)
-            weights[k] = (V)((U)(weights[k] * scale) & used);
-        if (log_likelihoods_out)
-            for (int lane = 0; lane < LANES; lane++)
-                if (order[lane] >= 0)
-                    log_likelihoods_out[order[lane]] = evidence[lane];
         for (int lane = 0; lane < LANES; lane++)
             if (order[lane] >= 0) {
                 double *const row = responsibilities + order[lane] * K;
                 if (given)
                     for (int k = 0; k < K; k++)
-                        weights[k][lane] = row[k];
+                        ((double *)weights)[k * LANES + lane] = row[k];
                 else
                     for (int k = 0; k < K; k++)
-                        row[k] = k >= first && k < last ? weights[k][lane] : 0.0;
+                        row[k] = ((const double *)weights)[k * LANES + lane];
+                if (log_likelihoods_out)
+                    log_likelihoods_out[order[lane]] = ((const double *)log_likelihoods)[lane];
             }
 
         /* (14) */
-        for (int k = first; k < last; k++)
-            mode_sums[k] += weights[k];
+        EACH_PART {
+            *log_likelihood += log_likelihoods->part[h];
+            for (int k = first; k < last; k++)
+                mode_sums[k] += weights[k].part[h];
+        }
         moment = moments;
-        V *sum_c = sums;
+        V *sum = sums;
         for (int c = 0; c < C; c++) {
             const int p = pack->sizes[c], size_c = p * (p + 3) / 2;
             if (factor_at[c] >= 0)
-                NAME(add_instances)[p](pack->data + factor_at[c], first, last, weights, moment, sum_c);
+                NAME(add_instances)[p](pack->data + factor_at[c], first, last, weights, moment, sum);
             moment += K * (size_c + 1);
-            sum_c += K * (size_c + 3);
+            sum += K * (size_c + 3);
         }
     }
     NAME(reduce)(pack, K, log_likelihood, mode_sums, sums, sums_out);
@@ -577,20 +715,32 @@ static TARGET void NAME(elementary)(
     double *values_out /* (n,) */
 )
 {
-    for (int64_t i = 0; i < n; i += LANES) {
-        V lanes = SPREAD(1.0);
-        for (int lane = 0; lane < LANES && i + lane < n; lane++)
-            lanes[lane] = x[i + lane];
-        lanes = which ? NAME(log_positive)(lanes) : NAME(exponential)(lanes);
-        for (int lane = 0; lane < LANES && i + lane < n; lane++)
-            values_out[i + lane] = lanes[lane];
+    for (int64_t i = 0; i < n; i += WIDTH) {
+        V numbers = SPREAD(1.0);
+        for (int lane = 0; lane < WIDTH && i + lane < n; lane++)
+            numbers[lane] = x[i + lane];
+        numbers = which ? NAME(log_positive)(numbers) : NAME(exponential)(numbers);
+        for (int lane = 0; lane < WIDTH && i + lane < n; lane++)
+            values_out[i + lane] = numbers[lane];
     }
 }
 
 #undef V
 #undef U
+#undef T
+#undef TU
 #undef INLINE
 #undef INSTANCE
+#undef EACH_PART
+#undef PARTS_TOGETHER
+#undef MULTIPLY_ADD
+#undef MULTIPLY_SUBTRACT
+#undef TIMES
+#undef PLUS
+#undef ALL
+#undef LOAD
+#undef GET
+#undef PUT
 #undef SPREAD
 #undef SPREAD_BITS
 #undef SELECT
@@ -598,6 +748,8 @@ static TARGET void NAME(elementary)(
 #undef PARAMETER_STRIDE
 #undef NAME
 #undef LANES
+#undef WIDTH
+#undef PARTS
 #undef TARGET
 #undef FMA
 #undef FNMA

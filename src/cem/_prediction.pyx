@@ -9,7 +9,7 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from cem._blocks cimport (
-    LANES, Blocks, blocks_allocate, blocks_read, blocks_rotate, blocks_t, common_log_density, mode_terms
+    LANES, Blocks, blocks_allocate, blocks_clear, blocks_read, blocks_rotate, blocks_t, common_log_density, mode_terms
 )
 from cem._small cimport solve_lower, whitened_posterior
 
@@ -402,17 +402,19 @@ cdef void scatter_state(
     double* rss_out,            # (n_channels,)
     int* n_out,                 # (n_channels,)
 ) noexcept nogil:
-    cdef int c, i, j, position, T = p * (p + 1) // 2
+    cdef int c, i, j, position, diagonal, T = p * (p + 1) // 2
     cdef const double* state
     for c in range(n_channels):
         state = states + blocks.state_offsets[c // LANES] + c % LANES
         position = 0
         for i in range(p):
+            diagonal = position
             for j in range(p):
                 if j < i:
                     R_out[(c * p + i) * p + j] = 0.0
                 else:
-                    R_out[(c * p + i) * p + j] = state[LANES * position]
+                    # rows that no reading has reached hold 1e-150
+                    R_out[(c * p + i) * p + j] = state[LANES * position] if state[LANES * diagonal] > 1e-140 else 0.0
                     position += 1
             w_out[c * p + i] = state[LANES * (T + i)]
         rss_out[c] = state[LANES * (T + p)] + state[LANES * (T + p + 1)]
@@ -470,7 +472,7 @@ def compress_units(
             raise MemoryError("no memory for the scratch of one thread")
         with nogil:
             for l in range(start, stop):
-                memset(states, 0, blocks.n_state * sizeof(double))
+                blocks_clear(blocks, states)
                 for i in range(row_offsets[l], row_offsets[l + 1]):
                     spread_row(blocks, p, n_channels, &design[i, 0], &values[i, 0], rows)
                     blocks_rotate(blocks, 0, blocks.n_blocks, rows, states)

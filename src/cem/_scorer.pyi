@@ -1,52 +1,60 @@
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_Float = NDArray[np.float64]
-_Int32 = NDArray[np.int32]
-_Int64 = NDArray[np.int64]
-_Level = Literal["baseline", "avx2"]
+from cem._prediction import chi_square_tail as chi_square_tail
+from cem._prediction import compress_units as compress_units
+from cem._prediction import log_densities as log_densities
+from cem._prediction import posteriors as posteriors
+from cem.parameters import Coordinates, Parameters
 
-def instruction_levels() -> tuple[_Level, ...]: ...
-def instruction_level() -> _Level: ...
-def use_instruction_level(name: str) -> None: ...
-def log_densities(
-    factors: _Float,
-    factor_offsets: _Int64,
-    projections: _Float,
-    residual_norms: _Float,
-    counts: _Int32,
-    sizes: _Int32,
-    means: _Float,
-    factors_k: _Float,
-    noise_variances: _Float,
-    log_densities_out: _Float,
-    misfits_out: _Float,
-    common_out: _Float | None = None,
-    n_threads: int = 1,
-) -> None: ...
-def posteriors(
-    factors: _Float,
-    factor_offsets: _Int64,
-    projections: _Float,
-    residual_norms: _Float,
-    counts: _Int32,
-    sizes: _Int32,
-    means: _Float,
-    factors_k: _Float,
-    noise_variances: _Float,
-    means_out: _Float,
-    factors_out: _Float,
-    n_threads: int = 1,
-) -> None: ...
-def compress_units(
-    design: _Float,
-    values: _Float,
-    row_offsets: _Int64,
-    R_out: _Float,
-    w_out: _Float,
-    rss_out: _Float,
-    n_out: _Int32,
-    n_threads: int = 1,
-) -> None: ...
+__all__ = ["PackedScorer", "UnitState", "chi_square_tail", "compress_units", "log_densities", "posteriors"]
+
+_Float = NDArray[np.float64]
+
+class PackedScorer:
+    channels: tuple[str, ...]
+    def __init__(
+        self,
+        parameters: Parameters,
+        coordinates: Coordinates,
+        bases: Sequence[Any],
+        channels: Sequence[str],
+        forgetting: float = 1.0,
+    ) -> None: ...
+    @property
+    def n_channels(self) -> int: ...
+    @property
+    def n_modes(self) -> int: ...
+    @property
+    def unit_bytes(self) -> int: ...
+    def _channel_number(self, channel: object) -> int: ...
+    def _custom_rows(self, times: _Float) -> _Float | None: ...
+    def _score_rows(
+        self,
+        times: _Float,
+        values: _Float,
+        row_offsets: NDArray[np.int64],
+        probabilities_out: _Float,
+        n_threads: int,
+    ) -> tuple[int, int, int, int] | None: ...
+
+class UnitState:
+    scorer: Any
+    def __init__(self, scorer: PackedScorer) -> None: ...
+    def update(self, t: float, x: NDArray[np.float64] | Sequence[float]) -> None: ...
+    def update_channel(self, t: float, channel: int | str, value: float) -> None: ...
+    def _update_rows(self, times: _Float, values: _Float) -> None: ...
+    def mode_probabilities(self, out: _Float | None = None) -> _Float: ...
+    def _log_densities(self) -> tuple[_Float, _Float]: ...
+    def _channel_weights(self) -> _Float: ...
+    def _channel_statistics(self, c: int) -> tuple[_Float, _Float, float]: ...
+    @property
+    def n_observations(self) -> int: ...
+    @property
+    def last_time(self) -> float: ...
+    def reset(self) -> None: ...
+    def _get_state(self) -> _Float: ...
+    def _set_state(self, numbers: _Float) -> None: ...

@@ -13,7 +13,8 @@ from libc.string cimport memcpy, memset
 
 from cem._basis cimport basis_check, basis_row
 from cem._blocks cimport (
-    LANES, blocks_allocate, blocks_prepare, blocks_read, blocks_rotate, common_log_density, mode_terms
+    LANES, blocks_allocate, blocks_clear, blocks_prepare, blocks_read, blocks_rotate, blocks_scale, common_log_density,
+    mode_terms,
 )
 
 import numpy as np
@@ -40,6 +41,7 @@ cdef void scorer_init(
 ) noexcept nogil:
     """A unit without readings."""
     memset(unit_out, 0, scorer.n_unit * sizeof(double))
+    blocks_clear(scorer.blocks, unit_out + UNIT_STATE)
 
 
 cdef inline const double* row_of(const double* rows, Py_ssize_t i, int size) noexcept nogil:
@@ -76,7 +78,7 @@ cdef void forget(
     cdef double weight = exp(scorer.log_forgetting * fabs(delta))
     cdef double root = exp(0.5 * scorer.log_forgetting * fabs(delta))
     cdef double* values
-    cdef int block, i, p, T
+    cdef int block, i, p
     if unit[UNIT_OBSERVATIONS] == 0 or delta == 0:
         return
     if delta < 0:
@@ -88,14 +90,7 @@ cdef void forget(
             for i in range(LANES * (p + 1), LANES * (p + 2)):
                 values[i] *= weight
         return
-    for block in range(blocks.n_blocks):
-        p = blocks.sizes[block]
-        T = p * (p + 1) // 2
-        values = unit + UNIT_STATE + blocks.state_offsets[block]
-        for i in range(LANES * (T + p)):
-            values[i] *= root
-        for i in range(LANES * (T + p), LANES * (T + p + 3)):
-            values[i] *= weight
+    blocks_scale(blocks, root, weight, unit + UNIT_STATE)
 
 
 cdef inline int enter(
@@ -198,8 +193,9 @@ cdef int scorer_probabilities(
     for k in range(n_modes):
         log_posterior[k] = exp(log_posterior[k] - largest)
         total += log_posterior[k]
+    total = 1.0 / total
     for k in range(n_modes):
-        probabilities_out[k] = log_posterior[k] / total
+        probabilities_out[k] = log_posterior[k] * total
     return SCORER_OK
 
 

@@ -315,7 +315,8 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
 
     _check_writable(options.output)
     panel = _read_for_fit(options)
-    basis = {None: Polynomial(2)} | dict(options.basis or [])
+    basis: dict[str | None, Basis] = {None: Polynomial(2)}
+    basis.update(options.basis or [])
     em = FailureModeEM(
         options.modes,
         basis=basis if len(basis) > 1 else basis[None],
@@ -338,7 +339,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
         document = _description(model) | {
             "file": str(options.file),
             "model": str(options.output) if options.output is not None else None,
-            "bic": em.bic(panel),
+            "bic": model.summary().facts["BIC"],
             "assignments": [
                 {"unit": unit, "mode": model.mode_labels[k], "probability": float(row[k])}
                 for unit, k, row in zip(panel.units, assigned, em.responsibilities_, strict=True)
@@ -440,7 +441,7 @@ def _description(model: FailureModeModel) -> dict[str, Any]:
 
 
 def _show_model(terminal: Terminal, model: FailureModeModel) -> None:
-    terminal.say(str(model.summary()))
+    terminal.document(str(model.summary()))
 
 
 if __name__ == "__main__":

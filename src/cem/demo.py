@@ -51,13 +51,15 @@ def run_demo(terminal: Terminal, *, n_starts: int = 10, seed: int = 0, n_jobs: i
         f"Unit {labelled.units[watched]} is kept out of the fit.\n"
     )
     with terminal.fitting() as progress:
-        em = FailureModeEM(n_modes, n_init=n_starts, n_jobs=n_jobs, random_state=seed).fit(training, progress=progress)
+        # One covariance for all modes: the rarest mode's few units cannot determine one of their own.
+        em = FailureModeEM(n_modes, covariance="pooled", n_init=n_starts, n_jobs=n_jobs, random_state=seed)
+        em.fit(training, progress=progress)
     if em.interrupted_:
         raise KeyboardInterrupt
     model = em.model_
     truth = [labelled.modes[index] for index in rest]
     assigned = em.responsibilities_.argmax(axis=1).tolist()
-    agreement = _show_modes(terminal, em, truth, assigned)
+    agreement = _show_modes(terminal, em, truth, assigned, training.times[training.offsets[1:] - 1])
     readings = _watch(model, labelled[watched : watched + 1])
     _show_watched(terminal, model, labelled, watched, truth, assigned, readings)
     return {
@@ -87,17 +89,22 @@ def _unit_to_watch(panel: Panel) -> int:
 
 
 def _show_modes(
-    terminal: Terminal, em: FailureModeEM, truth: list[Hashable | None], assigned: list[int]
+    terminal: Terminal,
+    em: FailureModeEM,
+    truth: list[Hashable | None],
+    assigned: list[int],
+    last_times: np.ndarray,
 ) -> dict[str, Any]:
     """The table of modes beside the labels that the fit was not shown."""
     model = em.model_
     counts, rows, labels = contingency(assigned, truth)
     order = sorted(range(len(labels)), key=lambda i: str(labels[i]))
-    index = em.channels_.index(model.response) if model.response is not None else 0
+    # The mean curve where it is known: at the first day, and when half of the units have ended.
+    channel = model.response if model.response is not None else model.channels[0]
+    index = model.channels.index(channel)
     basis = model.bases[index]
-    low, high = basis.domain
-    start, end = basis(np.array([low, high])) @ model.means_[:, index, : basis.size].T
-    channel = em.channels_[index]
+    late = float(np.median(last_times))
+    start, end = basis(np.array([basis.domain[0], late])) @ model.means_[:, index, : basis.size].T
     table = []
     for k, label in enumerate(model.mode_labels):
         found = counts[rows.index(k)] if k in rows else np.zeros(len(labels), dtype=np.int64)
@@ -110,7 +117,13 @@ def _show_modes(
                 *(str(found[i]) for i in order),
             ]
         )
-    columns = ["mode", "weight", "units", f"{channel}, start → end", *(f"true {labels[i]}" for i in order)]
+    columns = [
+        "mode",
+        "weight",
+        "units",
+        f"{channel} at {basis.domain[0]:g} → {late:g}",
+        *(f"true {labels[i]}" for i in order),
+    ]
     terminal.table("Failure modes found, and the labels that the fit was not shown", columns, table)
     index_value = adjusted_rand_index(assigned, truth)
     terminal.say(f"Adjusted Rand index with the true modes: {index_value:.3f} (1 is the same partition)\n")

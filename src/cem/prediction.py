@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError
+from cem.normal import normal_cdf, normal_quantile
 from cem.parameters import Parameters
-from cem.special import chi_square_survival, normal_cdf, normal_quantile
+from cem.special import chi_square_survival
 from cem.statistics import SufficientStatistics
 
 __all__ = ["Evidence", "Forecast", "Posterior", "evidence", "forecast_channel", "novelty", "posterior"]

@@ -36,7 +36,7 @@ class Model(Protocol):
     """What a scorer needs of a model; `cem.FailureModeModel` has it."""
 
     @property
-    def parameters(self) -> Parameters: ...
+    def internal_parameters(self) -> Parameters: ...
     @property
     def coordinates(self) -> Coordinates: ...
     @property
@@ -73,7 +73,7 @@ class Scorer(_scorer.PackedScorer):
     Parameters
     ----------
     model : FailureModeModel
-        Or any object with its parameters, coordinates, bases, channels, response and mode_labels.
+        Or any object with its internal_parameters, coordinates, bases, channels, response and mode_labels.
     forgetting : float, optional
         λ in (0, 1]: a reading that is a time Δ older than the latest one counts λ^Δ. Its conditional likelihood is
         raised to that power, which is to weight its row of the least-squares problem and its count. None: 1, nothing
@@ -100,7 +100,9 @@ class Scorer(_scorer.PackedScorer):
                 "this model's time axis is 'to_failure': a running unit's place on it is not known, so it cannot be "
                 "scored reading by reading; ask the model for the remaining life, or fit with time_axis='forward'"
             )
-        super().__init__(model.parameters, model.coordinates, tuple(model.bases), tuple(model.channels), float(rate))
+        super().__init__(
+            model.internal_parameters, model.coordinates, tuple(model.bases), tuple(model.channels), float(rate)
+        )
         self._model = model
         self._rate = float(rate)
         self._fingerprint: bytes | None = None
@@ -184,10 +186,10 @@ class Scorer(_scorer.PackedScorer):
             import hashlib
 
             model, digest = self._model, hashlib.sha256()
-            digest.update(repr((_VERSION, tuple(model.channels), tuple(model.parameters.sizes), self._rate)).encode())
+            parameters = model.internal_parameters
+            digest.update(repr((_VERSION, tuple(model.channels), tuple(parameters.sizes), self._rate)).encode())
             for array in (
-                model.parameters.weights, model.parameters.means, model.parameters.factors,
-                model.parameters.noise_variances, model.coordinates.centres, model.coordinates.scales,
+                parameters.weights, parameters.means, parameters.factors, parameters.noise_variances, model.coordinates.centres, model.coordinates.scales,
                 model.coordinates.transforms,
             ):  # fmt: skip
                 digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
@@ -244,7 +246,7 @@ class Unit(_scorer.UnitState):
         """log Σ_k π_k P(x | k) of all readings, in the channels' own units; 0 before the first."""
         log_density, _ = self._log_densities()
         with np.errstate(divide="ignore"):
-            joint = log_density + np.log(self.scorer.model.parameters.weights)
+            joint = log_density + np.log(self.scorer.model.internal_parameters.weights)
         largest = float(joint.max())
         return largest + float(np.log(np.sum(np.exp(joint - largest))))
 
@@ -306,7 +308,7 @@ class Unit(_scorer.UnitState):
             raise ScorerError("the times of a forecast must be finite numbers in one dimension")
         means, roots = self._posteriors(number)
         design = model.bases[number](when)
-        noise = model.parameters.noise_variances[:, number] * model.coordinates.scales[number] ** 2
+        noise = model.internal_parameters.noise_variances[:, number] * model.coordinates.scales[number] ** 2
         mode_means = means @ design.T
         mode_variances = np.sum((design[None] @ roots) ** 2, axis=2) + noise[:, None]
         weights = self.mode_probabilities()
@@ -393,7 +395,7 @@ class Unit(_scorer.UnitState):
     def _posteriors(self, channel: int) -> tuple[FloatArray, FloatArray]:
         """Means (K, p) and square roots of the covariances (K, p, p) of one channel, in the user's terms."""
         R, w, rss = self._channel_statistics(channel)
-        p, parameters, coordinates = len(w), self.scorer.model.parameters, self.scorer.model.coordinates
+        p, parameters, coordinates = len(w), self.scorer.model.internal_parameters, self.scorer.model.coordinates
         layout, n_modes = parameters.layout, self.scorer.n_modes
         means, roots = np.empty((1, n_modes, p)), np.empty((1, n_modes, p * p))
         _scorer.posteriors(

@@ -10,62 +10,14 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["chi_square_survival", "normal_cdf", "normal_quantile", "regularised_upper_gamma"]
+__all__ = ["chi_square_survival", "regularised_upper_gamma"]
 
 FloatArray = NDArray[np.float64]
 
-# Chebyshev coefficients of erfcx(y) (1 + 2y), erfcx(y) = exp(y²) erfc(y), on t = (y − 3) / (y + 3), y ≥ 0: that map
-# and that factor make it smooth on all of [−1, 1]. Interpolated at Chebyshev points from scipy.special.erfcx; the
-# terms left out are below 1e-14.
-_ERFCX = np.array(
-    [
-        1.17756257419656, 0.005353904539615629, -0.09377550342284216, 0.054366525557443174,
-        -0.018976596707845392, 0.004453426061462664, -0.0006335531710556486, 1.766171952321239e-05,
-        1.2841532863687551e-05, -2.00722856594013e-06, -1.8075227968218962e-07, 7.549828354372131e-08,
-        1.8856683073972174e-09, -2.6995189800902435e-09, -1.4600039126395795e-11, 1.0361615838842926e-10,
-        1.4766008928400144e-12, -4.277219604139541e-12, -2.071163753323792e-13, 1.815043841719881e-13,
-        2.1803072168215574e-14, -7.028565763588491e-15,
-    ]
-)  # fmt: skip
 # log Γ(a + 1) = ½ log 2πa + a log a − a + Σ_j _STIRLING[j] a^(−2j−1)
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
 _TINY = 1e-300
 _EPSILON = 1e-16
-
-
-def _chebyshev(t: FloatArray, coefficients: FloatArray) -> FloatArray:
-    """Σ_j c_j T_j(t) by Clenshaw's recurrence."""
-    ahead, here = np.zeros_like(t), np.zeros_like(t)
-    for coefficient in coefficients[:0:-1]:
-        ahead, here = here, 2 * t * here - ahead + coefficient
-    return t * here - ahead + coefficients[0]
-
-
-def normal_cdf(x: ArrayLike) -> FloatArray:
-    """P(Z ≤ x) of a standard normal Z, element by element; the lower tail keeps its relative accuracy."""
-    x = np.asarray(x, dtype=np.float64)
-    y = np.minimum(np.abs(x) / math.sqrt(2), 40.0)  # erfc(40) is 0 in double precision
-    tail = 0.5 * np.exp(-y * y) * _chebyshev((y - 3) / (y + 3), _ERFCX) / (1 + 2 * y)
-    return np.where(x > 0, 1 - tail, tail)
-
-
-def normal_quantile(q: ArrayLike) -> FloatArray:
-    """z with P(Z ≤ z) = q, for q in [0, 1]; −inf at 0, inf at 1, NaN outside."""
-    q = np.asarray(q, dtype=np.float64)
-    tail = np.minimum(q, 1 - q)
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        inside = (tail > 0) & (tail <= 0.5)
-        p = np.where(inside, tail, 0.25)
-        root = np.sqrt(-2 * np.log(p))
-        # Abramowitz and Stegun 26.2.23 is right to 4.5e-4; Halley's steps cube the relative error of the density ratio.
-        z = -(root - (2.515517 + root * (0.802853 + root * 0.010328))
-              / (1 + root * (1.432788 + root * (0.189269 + root * 0.001308))))  # fmt: skip
-        for _ in range(3):
-            density = np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-            step = (normal_cdf(z) - p) / np.maximum(density, _TINY)
-            z = z - step / (1 + 0.5 * z * step)
-    z = np.where(inside, np.where(q > 0.5, -z, z), np.nan)
-    return np.where(q == 0, -np.inf, np.where(q == 1, np.inf, z))
 
 
 def _log_prefactor(a: FloatArray, x: FloatArray) -> FloatArray:

@@ -57,6 +57,21 @@ class Terminal:
                 self.say("  " + "  ".join("-" * width for width in widths))
         self.say()
 
+    def document(self, text: str) -> None:
+        """Text whose blocks are parted by empty lines; on a terminal a heading above an indented block is bold."""
+        if self.quiet or not _is_rich(self.out):
+            self.say(text)
+            return
+        from rich.console import Console
+        from rich.text import Text
+
+        # Tables keep their lines: one that is wider than the window is cut by the window, not folded.
+        console = Console(file=self.out, soft_wrap=True, highlight=False)
+        lines = text.splitlines()
+        for line, after in zip(lines, [*lines[1:], ""], strict=True):
+            heading = bool(line) and not line.startswith(" ") and (after.startswith(" ") or line is lines[0])
+            console.print(Text(line, style="bold" if heading else ""))
+
     def _rich_table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         from rich import box
         from rich.console import Console

@@ -1,0 +1,272 @@
+"""Model files: what was saved is what loads, and nothing else does."""
+
+import hashlib
+import json
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from model_cases import example_model, ragged_panel
+
+import cem.model_file as model_file
+from cem.basis import Custom, Polynomial
+from cem.errors import BasisError, ModelFileError
+from cem.model import FailureModeModel
+from cem.model_file import decode, encode, load
+from cem.parameters import Coordinates, Parameters
+
+GOLDEN = Path(__file__).parent / "data" / "golden-1.cem"
+
+
+def golden_model():
+    """The model of the golden file, from numbers written down here."""
+    return FailureModeModel(
+        parameters=Parameters(
+            weights=[0.75, 0.25],
+            means=[[0.5, -0.25, 1.0], [-1.5, 0.75, -2.0]],
+            factors=[[0.5, 0.0, 0.125, 0.25, 1.0], [0.25, 0.0, -0.125, 0.5, 0.5]],
+            noise_variances=[[0.0625, 0.25], [0.125, 0.5]],
+            sizes=(2, 1),
+        ),
+        coordinates=Coordinates([9062.0, 3.0, -7.0], [0.5, 4.0], [1.0, 0.25, 0.0, 0.5, 2.0], (2, 1)),
+        bases=(Polynomial(1).bind([0.0, 8.0]), Polynomial(0).bind([0.0, 8.0])),
+        channels=("s9", "réponse"),
+        response="réponse",
+        mode_labels=("fan", 2),
+        time_unit="cycle",
+        channel_units={"s9": "rpm"},
+        training={"n_units": 40, "log_likelihood": -321.5, "starts": [{"kind": "random", "fate": "best"}]},
+    )
+
+
+def assert_same(found, expected):
+    for name in ("weights", "means", "factors", "noise_variances"):
+        np.testing.assert_array_equal(
+            getattr(found.internal_parameters, name), getattr(expected.internal_parameters, name)
+        )
+    for name in ("centres", "scales", "transforms"):
+        np.testing.assert_array_equal(getattr(found.coordinates, name), getattr(expected.coordinates, name))
+    for name in ("bases", "channels", "response", "mode_labels", "time_unit", "channel_units", "time_axis"):
+        assert getattr(found, name) == getattr(expected, name), name
+
+
+def test_golden_file_of_format_1_loads_to_the_numbers_that_were_saved():
+    found = load(GOLDEN)
+    assert_same(found, golden_model())
+    assert found.training == golden_model().training
+    assert found.parameters("fan", "s9").mean == pytest.approx(golden_model().means_[0, 0], rel=1e-15)
+
+
+@pytest.mark.parametrize("options", [{}, {"n_modes": 1}, {"time_axis": "to_failure"}, {"response": None}])
+def test_saved_model_loads_and_scores_to_the_same_bits(tmp_path, options):
+    model = example_model(**options)
+    model.save(tmp_path / "m.cem")
+    found = load(tmp_path / "m.cem")
+    assert_same(found, model)
+    panel = ragged_panel(model)
+    np.testing.assert_array_equal(found.predict_proba(panel), model.predict_proba(panel))
+    assert os.listdir(tmp_path) == ["m.cem"]
+
+
+def test_labels_and_records_of_every_kind_come_back(tmp_path):
+    labels = (float("inf"), ("fan", 2.5), True)
+    training = {"entropy": float("nan"), "floors": [{"mode": np.int64(1)}], "log_likelihood": np.float64(-2.5)}
+    example_model(mode_labels=labels, training=training).save(tmp_path / "m.cem")
+    found = load(tmp_path / "m.cem")
+    assert found.mode_labels == labels and found.mode_labels[2] is True
+    assert np.isnan(found.training["entropy"]) and found.training["floors"] == [{"mode": 1}]
+
+
+def test_label_that_json_cannot_keep_is_named(tmp_path):
+    with pytest.raises(ModelFileError, match="frozenset"):
+        example_model(mode_labels=("a", "b", frozenset({1}))).save(tmp_path / "m.cem")
+    assert os.listdir(tmp_path) == []
+
+
+def test_custom_basis_without_a_name_is_refused_and_the_old_file_kept(tmp_path):
+    path = tmp_path / "m.cem"
+    path.write_bytes(b"old")
+    model = example_model()
+    bases = (Custom(lambda t: np.stack([np.ones_like(t), t, t**2], axis=1), 3).bind([0.0, 1.0]), *model.bases[1:])
+    unnamed = example_model(bases=bases)
+    with pytest.raises(BasisError):
+        unnamed.save(path)
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["m.cem"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, step):
+    path = tmp_path / "m.cem"
+    path.write_bytes(b"old")
+
+    def fail(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(model_file.os, step, fail)
+    with pytest.raises(ModelFileError, match="No space left"):
+        example_model().save(path)
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["m.cem"]
+
+
+def test_interrupted_save_leaves_no_half_file(tmp_path, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model_file.os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        example_model().save(tmp_path / "m.cem")
+    assert os.listdir(tmp_path) == []
+
+
+def test_places_that_cannot_be_written_or_read_are_typed_errors(tmp_path):
+    with pytest.raises(ModelFileError, match="cannot be written"):
+        example_model().save(tmp_path / "absent" / "m.cem")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ModelFileError, match="cannot be written"):
+        example_model().save(tmp_path / "file" / "m.cem")
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        load(tmp_path / "absent.cem")
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        load(tmp_path)
+
+
+def test_truncation_at_every_length_is_refused():
+    content = GOLDEN.read_bytes()
+    for length in range(len(content)):
+        with pytest.raises(ModelFileError):
+            decode(content[:length])
+
+
+def test_every_single_bit_flip_is_refused():
+    content = bytearray(GOLDEN.read_bytes())
+    for position in range(len(content)):
+        for bit in range(8):
+            content[position] ^= 1 << bit
+            with pytest.raises(ModelFileError):
+                decode(bytes(content))
+            content[position] ^= 1 << bit
+    assert bytes(content) == GOLDEN.read_bytes()
+
+
+def test_another_kind_of_file_is_called_one():
+    with pytest.raises(ModelFileError, match="not a cem model file"):
+        decode(b"PK\x03\x04" + bytes(100))
+    with pytest.raises(ModelFileError, match="truncated: 0 bytes"):
+        decode(b"")
+
+
+def test_newer_format_is_refused_by_naming_both_versions():
+    content = bytearray(GOLDEN.read_bytes())
+    content[8:12] = struct.pack("<I", 7)
+    with pytest.raises(ModelFileError, match=r"version is 7.*up to 1"):
+        decode(bytes(content))
+
+
+def rebuilt(change):
+    """The golden file with a changed header or data and a checksum that agrees: what an attacker would write."""
+    content = GOLDEN.read_bytes()
+    (length,) = struct.unpack_from("<Q", content, 12)
+    header, data = json.loads(content[20 : 20 + length]), content[20 + length : -32]
+    changed = change(header, data)
+    if isinstance(changed, bytes):
+        data = changed
+    text = changed if isinstance(changed, str) else json.dumps(header)
+    body = content[:12] + struct.pack("<Q", len(text)) + text.encode() + data
+    return body + hashlib.sha256(body).digest()
+
+
+def without(container, key):
+    del container[key]
+
+
+def with_nan_weight(header, data):
+    return struct.pack("<d", float("nan")) + data[8:]
+
+
+def with_other_mean(header, data):
+    return data[:16] + struct.pack("<d", 0.501) + data[24:]
+
+
+HOSTILE = {
+    "unchanged": (lambda h, d: None, None),
+    "huge shape": (lambda h, d: h["arrays"][-1].update(shape=[2**40, 2**40]), "shape|ends after"),
+    "many axes": (lambda h, d: h["arrays"][0].update(shape=[1] * 99), "shape"),
+    "negative shape": (lambda h, d: h["arrays"][0].update(shape=[-2]), "shape"),
+    "boolean shape": (lambda h, d: h["arrays"][0].update(shape=[True]), "shape"),
+    "overlap": (lambda h, d: h["arrays"][1].update(offset=0), "does not begin"),
+    "hole": (lambda h, d: h["arrays"][1].update(offset=24), "does not begin"),
+    "bytes of nothing": (lambda h, d: d + bytes(8), "belong to no array"),
+    "object dtype": (lambda h, d: h["arrays"][0].update(dtype="O8"), "dtype"),
+    "same name": (lambda h, d: h["arrays"][1].update(name="weights"), "twice"),
+    "array gone": (lambda h, d: h["arrays"].clear(), "belong to no array"),
+    "array renamed": (lambda h, d: h["arrays"][0].update(name="wheights"), "weights"),
+    "unknown key": (lambda h, d: h.update(extra=1), "keys"),
+    "missing key": (lambda h, d: without(h["model"], "bases"), "keys"),
+    "header is a list": (lambda h, d: "[1, 2]", "keys"),
+    "duplicate key": (lambda h, d: json.dumps(h)[:-1] + ', "check": {}}', "twice"),
+    "nan in header": (lambda h, d: json.dumps(h).replace("-321.5", "NaN"), "NaN"),
+    "deep header": (lambda h, d: "[" * 100_000, "not sound"),
+    "nan weight": (with_nan_weight, "not finite"),
+    "altered mean": (with_other_mean, "check panel"),
+    "altered check": (lambda h, d: h["check"].update(log_likelihood=-1.0), "check panel"),
+    "no such basis": (lambda h, d: h["model"]["bases"][0].update(type="Wavelet"), "Wavelet"),
+    "larger basis": (lambda h, d: h["model"]["bases"][0]["options"].update(degree=10**9), "parts do not make"),
+    "label is a list": (lambda h, d: h["model"].update(mode_labels=[[1], 2]), "label"),
+    "labels too few": (lambda h, d: h["model"].update(mode_labels=["fan"]), "mode_labels"),
+    "unknown axis": (lambda h, d: h["model"].update(time_axis="sideways"), "time_axis"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_file_made_up_with_a_right_checksum_is_refused_unless_it_is_sound(case):
+    change, message = HOSTILE[case]
+    content = rebuilt(change)
+    if message is None:
+        assert_same(decode(content), golden_model())
+    else:
+        with pytest.raises(ModelFileError, match=message):
+            decode(content)
+
+
+def test_no_training_data_is_in_the_file_and_the_check_panel_is_drawn_alike_each_time():
+    assert encode(example_model()) == encode(example_model())
+
+
+def test_the_page_that_specifies_the_format_suffices_to_read_a_model():
+    """A reader written from docs/file-format.md alone, without cem."""
+    content = GOLDEN.read_bytes()
+    assert content[:8] == bytes.fromhex("89 43 45 4D 0D 0A 1A 0A")
+    version, length = struct.unpack_from("<IQ", content, 8)
+    assert version == 1 and (20 + length) % 8 == 0
+    assert hashlib.sha256(content[:-32]).digest() == content[-32:]
+    header = json.loads(content[20 : 20 + length])
+    arrays, data = {}, content[20 + length : -32]
+    for entry in header["arrays"]:
+        count = int(np.prod(entry["shape"]))
+        kind = {"f8": "<f8", "i8": "<i8"}[entry["dtype"]]
+        arrays[entry["name"]] = np.frombuffer(data, kind, count, entry["offset"]).reshape(entry["shape"])
+    total = 0.0
+    K, sizes = len(arrays["weights"]), [basis["options"]["degree"] + 1 for basis in header["model"]["bases"]]
+    for first, last in zip(arrays["check_offsets"][:-1], arrays["check_offsets"][1:], strict=True):
+        logs = np.log(arrays["weights"])
+        t, x = arrays["check_times"][first:last], arrays["check_values"][first:last]
+        at, square = 0, 0
+        for c, p in enumerate(sizes):
+            seen = ~np.isnan(x[:, c])
+            low, high = header["model"]["bases"][c]["domain"]
+            u = (t[seen] - (low + high) / 2) / ((high - low) / 2)
+            phi = np.polynomial.legendre.legvander(u, p - 1)
+            S = arrays["transforms"][square : square + p * p].reshape(p, p)
+            s, b = arrays["scales"][c], arrays["centres"][at : at + p]
+            for k in range(K):
+                mean = phi @ (b + s * np.linalg.solve(S, arrays["means"][k, at : at + p]))
+                root = s * phi @ np.linalg.solve(S, arrays["factors"][k, square : square + p * p].reshape(p, p))
+                V = root @ root.T + s * s * arrays["noise_variances"][k, c] * np.eye(seen.sum())
+                r = x[seen, c] - mean
+                logs[k] -= 0.5 * (np.linalg.slogdet(2 * np.pi * V)[1] + r @ np.linalg.solve(V, r))
+            at, square = at + p, square + p * p
+        total += np.logaddexp.reduce(logs)
+    assert total == pytest.approx(header["check"]["log_likelihood"], rel=1e-9)
