@@ -23,7 +23,7 @@ def fleet_rows(n_units=24, seed=3):
     rows = []
     for unit in range(n_units):
         slope = (1.0, -1.0)[unit % 2] + 0.1 * generator.standard_normal()
-        level, other = (10, 50) + generator.standard_normal(2)
+        level, other = np.array([10, 50]) + generator.standard_normal(2)
         drift = 0.2 * generator.standard_normal()
         for t in np.arange(generator.integers(5, 12)) + generator.random():
             s1 = level + slope * t + 0.1 * generator.standard_normal()

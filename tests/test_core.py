@@ -83,7 +83,7 @@ def test_the_generator_covers_what_it_promises():
     assert min(missing) >= 0.2
     assert per_coefficient.min() == 0 and per_coefficient.max() == 3
     assert np.mean((per_coefficient > 0) & (per_coefficient < 1)) > 0.05  # n < p
-    assert 0.2 < np.mean(levels) and all(rare)
+    assert np.mean(levels) > 0.2 and all(rare)
     assert n_modes == {1, 2, 3, 4} and sizes == {1, 2, 3, 4, 5, 6}
 
 
@@ -493,7 +493,7 @@ def test_compression_is_its_twin(problem):
     designs, readings = problem.designs, problem.readings
     for l in range(problem.panel.n_units):
         for c in range(len(problem.sizes)):
-            R, w, rss, n = _reference.compress(designs[l][c], readings[l][c])
+            R, _, rss, n = _reference.compress(designs[l][c], readings[l][c])
             assert statistics.counts[l, c] == n
             if n == 0:
                 assert statistics.factor_offsets[l, c] == -1 and statistics.residual_norms[l, c] == 0

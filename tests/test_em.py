@@ -43,9 +43,7 @@ def constraints_of(expectation, covariance, fraction=0.1, covariance_floor=1e-6)
     C, transforms = expectation.statistics.n_channels, expectation.statistics.coordinates.transforms
     loose = Constraints(np.full(C, 1e-12), np.full(C, covariance_floor), covariance, transforms)
     noise = one_mode_run(expectation, loose, 5).parameters.noise_variances[0]
-    return Constraints(
-        np.maximum(1e-12, fraction * noise), np.full(C, covariance_floor), covariance, transforms
-    )
+    return Constraints(np.maximum(1e-12, fraction * noise), np.full(C, covariance_floor), covariance, transforms)
 
 
 def start(expectation, constraints, n_modes, seed=0):
@@ -237,9 +235,7 @@ def test_a_mode_that_loses_its_units_ends_the_run():
     assert (status[1] == _core.KEPT).all()
     far = emptied.means.copy()
     far[1] += 50.0
-    lonely = type(emptied)(
-        np.array([1 - 1e-9, 1e-9]), far, emptied.factors, emptied.noise_variances, emptied.sizes
-    )
+    lonely = type(emptied)(np.array([1 - 1e-9, 1e-9]), far, emptied.factors, emptied.noise_variances, emptied.sizes)
     run = continue_em(start_em(expectation, lonely), expectation, constraints, n_passes=50, tolerance=0.0)
     assert run.lost_mode == 1 and run.finished and not run.converged
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_initialization import constraints_of, two_groups
+from problems import constraints_of, two_groups
 
 from cem.errors import FitError
 from cem.initialization import one_mode_run, starting_parameters
@@ -51,8 +51,8 @@ def test_threads_do_not_change_the_result():
     """Starts that run side by side are the same starts."""
     results = []
     for n_jobs in (1, 2, 3, 8):
-        expectation, constraints, starts = setting(n_modes=3)
-        records, _ = best_of_starts(starts, expectation, constraints, n_jobs=n_jobs, **OPTIONS)
+        expectation, constraints, starts = setting(n_starts=4)
+        records, _ = best_of_starts(starts, expectation, constraints, n_jobs=n_jobs, max_iter=40, tolerance=1e-6)
         results.append([(record.fate, record.log_likelihood) for record in records])
     assert results[0] == results[1] == results[2] == results[3]
 
