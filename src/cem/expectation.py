@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cem import _core, _lanes
 from cem.errors import FitError, KernelFailure, OptionError
-from cem.parameters import Layout, Parameters
+from cem.parameters import Parameters, layout_of
 from cem.statistics import SufficientStatistics
 
 __all__ = ["Expectation", "ExpectedStatistics"]
@@ -48,7 +48,7 @@ class ExpectedStatistics:
 
     def _part(self, index: int) -> FloatArray:
         """Part `index` of the sums, one row a mode."""
-        layout, K = Layout(self.sizes), self.n_modes
+        layout, K = layout_of(self.sizes), self.n_modes
         C = layout.n_channels
         widths = [1, C, int(layout.mean_offsets[-1]), int(layout.factor_offsets[-1]), C, C]
         start = 1 + K * sum(widths[:index])
