@@ -433,6 +433,20 @@ class FailureModeModel:
 
     def _aligned(self, panel: Panel) -> Panel:
         """The panel with the model's channels in the model's order, on the model's time axis."""
+        panel = self.with_own_channels(panel)
+        if self.time_axis == "to_failure":
+            self._failure_times(panel)
+            panel = panel.aligned_at_failure()
+        return panel
+
+    def with_own_channels(self, panel: Panel) -> Panel:
+        """The panel with the model's channels in the model's order, those that it lacks missing; its times as given.
+
+        Raises
+        ------
+        PredictionError
+            A channel that the model does not know, or another time unit.
+        """
         unknown = [name for name in panel.channels if name not in self.channels]
         if unknown:
             raise PredictionError(
@@ -443,9 +457,6 @@ class FailureModeModel:
             raise PredictionError(
                 f"the panel's times are in {panel.time_unit!r}, the model's in {self.time_unit!r}; convert them"
             )
-        if self.time_axis == "to_failure":
-            self._failure_times(panel)
-            panel = panel.aligned_at_failure()
         if panel.channels == self.channels:
             return panel
         values = np.full((len(panel.times), self.n_channels), np.nan)
