@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from cem.model import FailureModeModel
     from cem.panel import Panel
 
-__all__ = ["FitOptions", "FitResult", "fit_mixture", "n_free_parameters"]
+__all__ = ["FitOptions", "FitResult", "fit_mixture", "in_final_order", "n_free_parameters"]
 
 FloatArray = NDArray[np.float64]
 Init = Literal["mixed", "kmeans", "random", "tempered"]
@@ -383,6 +383,13 @@ def _final_order(weights: FloatArray, n_labelled: int) -> NDArray[np.int64]:
     """Labelled modes in their order, the others by falling weight: numbering does not depend on the seed."""
     free = np.arange(n_labelled, len(weights))
     return np.concatenate([np.arange(n_labelled), free[np.argsort(-weights[free], kind="stable")]]).astype(np.int64)
+
+
+def in_final_order(run: EMRun, result: FitResult) -> tuple[EMRun, NDArray[np.int64]]:
+    """A run that went on from a result, its modes in their final order again, and what that order is."""
+    n_labelled = int(result.statistics.known_modes.max(initial=-1)) + 1
+    order = _final_order(run.parameters.weights, n_labelled)
+    return _reordered(run, order), order
 
 
 def _reordered(run: EMRun, order: NDArray[np.int64]) -> EMRun:
