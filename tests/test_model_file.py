@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from model_cases import example_model, ragged_panel
 
 import cem.model_file as model_file
 from cem.basis import Custom, Polynomial
@@ -15,7 +16,6 @@ from cem.errors import BasisError, ModelFileError
 from cem.model import FailureModeModel
 from cem.model_file import decode, encode, load
 from cem.parameters import Coordinates, Parameters
-from model_cases import example_model, ragged_panel
 
 GOLDEN = Path(__file__).parent / "data" / "golden-1.cem"
 
