@@ -65,7 +65,7 @@ def fit(name: str, folder: str, channels: list[str], n_init: int, n_jobs: int, r
 
     columns = ["unit", "time", *channels]
     frame = pd.DataFrame({column: np.load(Path(folder) / f"{column}.npy") for column in columns}, copy=False)
-    before = harness.peak_bytes()
+    before = harness.settled_bytes()
     recipe = FLEETS[name]
 
     def whole() -> tuple[cem.FailureModeEM, float]:

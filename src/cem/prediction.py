@@ -19,7 +19,7 @@ from cem.parameters import Parameters
 from cem.special import chi_square_survival
 from cem.statistics import SufficientStatistics
 
-__all__ = ["Evidence", "Forecast", "Posterior", "evidence", "forecast_channel", "novelty", "posterior"]
+__all__ = ["Evidence", "Forecast", "Posterior", "evidence", "forecast_channel", "log_joint", "novelty", "posterior"]
 
 FloatArray = NDArray[np.float64]
 
@@ -248,6 +248,24 @@ def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads
         misfits,
         statistics.counts.sum(axis=1, dtype=np.int64),
     )
+
+
+def log_joint(statistics: SufficientStatistics, parameters: Parameters) -> FloatArray:
+    """ln π_k P(x_l | k) in internal coordinates, shape (L, K); known modes are not looked at."""
+    from cem._scorer import log_densities
+
+    shape = (statistics.n_units, parameters.n_modes)
+    result = np.empty(shape)
+    log_densities(
+        *_statistics_arrays(statistics),
+        parameters.means,
+        parameters.factors,
+        parameters.noise_variances,
+        result,
+        np.empty(shape),
+    )
+    with np.errstate(divide="ignore"):
+        return result + np.log(parameters.weights)
 
 
 def _internal_posterior(statistics: SufficientStatistics, parameters: Parameters) -> tuple[FloatArray, FloatArray]:
