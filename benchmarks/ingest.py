@@ -45,7 +45,7 @@ def ingest(source: str, folder: str) -> dict[str, object]:
     roles = {"unit": "unit", "time": "time", "channels": names[2:]}
     if source in ("csv", "parquet"):
         import pyarrow.csv
-        import pyarrow.parquet  # noqa: F401
+        import pyarrow.parquet
 
         before = harness.settled_bytes()
         panel, seconds, processor = harness.once(lambda: read_panel(path / f"table.{source}", **roles))

@@ -137,7 +137,7 @@ def fits(quick: bool) -> list[dict[str, object]]:
                         "p": FLEETS[name]["p"],
                         "starts": n_init,
                         "threads": n_jobs,
-                        **{key: value for key, value in run.items()},
+                        **run,
                         "true_log_likelihood": drawn["true_log_likelihood"],
                         "target_seconds": most_seconds,
                         "target_bytes": most_bytes,

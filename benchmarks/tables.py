@@ -1,4 +1,4 @@
-"""The tables of benchmarks/README.md, from results/*.json: `python benchmarks/tables.py` writes them, --check compares."""
+"""The tables of benchmarks/README.md, from results/*.json: run it to write them, with --check to compare."""
 
 from __future__ import annotations
 
@@ -109,8 +109,9 @@ TABLES: dict[str, Columns] = {
         "kernel": text("kernel"),
         "cores": text("cores"),
         "ns per (unit, channel, mode)": number("nanoseconds", ".1f"),
-        "× dgemm": number("times_dgemm", ".2f"),
-        "target": text("target"),
+        "× dgemm": number("multiple_of_dgemm", ".2f"),
+        "target": number("target_multiple", "g", unit=" ×"),
+        "packing, ns per (unit, channel)": number("packing_nanoseconds", ".0f"),
     },
     "fit_k1": {
         "units": number("n_units", ",.0f"),

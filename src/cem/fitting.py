@@ -25,7 +25,7 @@ from cem.errors import (
 )
 from cem.expectation import Expectation
 from cem.initialization import (
-    START_KINDS,
+    MIXED_KINDS,
     StartKind,
     one_mode_run,
     parameters_from_responsibilities,
@@ -262,7 +262,7 @@ def _starts(
         return [("given", lambda: given)]
     if options.n_modes == 1:
         return [("one mode", lambda: one_mode)]
-    kinds: tuple[StartKind, ...] = START_KINDS if options.init == "mixed" else (options.init,)
+    kinds: tuple[StartKind, ...] = MIXED_KINDS if options.init == "mixed" else (options.init,)
     children = options.seed.spawn(options.n_init)
 
     def start(kind: StartKind, child: np.random.SeedSequence) -> Callable[[], Parameters]:
