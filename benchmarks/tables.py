@@ -173,6 +173,14 @@ TABLES: dict[str, Columns] = {
         "frame counted": number("total_multiple", ".2f"),
         "target": number("target_multiple", ".0f"),
     },
+    "wheel_latency": {
+        "wheel": text("wheel"),
+        "Python": text("python"),
+        "size": number("kilobytes", ",.0f", unit=" kB"),
+        "p50": number("p50_ns", ".2f", scale=1e3, unit=" µs"),
+        "p99": number("p99_ns", ".2f", scale=1e3, unit=" µs"),
+        "p99.9": number("p99.9_ns", ".2f", scale=1e3, unit=" µs"),
+    },
 }
 
 
