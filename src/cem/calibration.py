@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from cem.errors import OptionError, PanelError
 from cem.heldout import Fit, HeldOut, cut_off_ages, folds_of_units, hold_out
 from cem.metrics import cluster_standard_error, crps_pmf, interval_score
-from cem.normal import log_normal_cdf, normal_quantile, normal_quantile_of_log
+from cem.normal import log_normal_cdf, normal_quantile
 from cem.remaining_life import RemainingLifeDistribution
 
 if TYPE_CHECKING:
@@ -165,14 +166,23 @@ def normal_scores(law: RemainingLifeDistribution, truth: ArrayLike | None = None
         above = np.array([[np.interp(t, edges, row)] for t, row in zip(true, above, strict=True)])
     with np.errstate(divide="ignore"):
         low, high = np.log(np.minimum(below, 0.5)), np.log(np.minimum(above, 0.5))
-    smaller = below <= above
-    scores = np.where(
-        smaller,
-        normal_quantile_of_log(np.maximum(low, -700.0)),
-        -normal_quantile_of_log(np.maximum(high, -700.0)),
-    )
-    scores = np.clip(scores, -_FARTHEST, _FARTHEST)
+    points, log_cdf = _table()
+    tail = np.interp(np.where(below <= above, low, high), log_cdf, points)
+    scores = np.where(below <= above, tail, -tail)
     return scores if truth is None else scores[:, 0]
+
+
+@cache
+def _table() -> tuple[FloatArray, FloatArray]:
+    """Normal scores from far in the lower tail to 0.1, and ln Φ there: read both ways, it is its own inverse."""
+    points = np.linspace(-_FARTHEST, 0.1, 15_000)
+    return points, log_normal_cdf(points)
+
+
+def _lower_tail(scores: FloatArray) -> FloatArray:
+    """Φ where it is at most a half."""
+    points, log_cdf = _table()
+    return np.exp(np.interp(np.minimum(scores, 0.0), points, log_cdf))
 
 
 @dataclass(frozen=True)
@@ -220,7 +230,9 @@ class Calibration:
             return law
         scores = self.mapped(normal_scores(law))
         # Differences of the smaller tail: exact at both ends.
-        below, above = np.exp(log_normal_cdf(scores)), np.exp(log_normal_cdf(-scores))
+        low, high = _lower_tail(scores), _lower_tail(-scores)
+        below = np.where(scores <= 0, low, 1.0 - high)
+        above = np.where(scores <= 0, 1.0 - low, high)
         below[:, 0], above[:, 0] = 0.0, 1.0
         below[:, -1], above[:, -1] = 1.0, 0.0
         masses = np.where(scores[:, 1:] <= 0, np.diff(below, axis=1), -np.diff(above, axis=1))
