@@ -35,7 +35,7 @@ def prepared(n_units: int, n_jobs: int) -> tuple[Expectation, object]:
 
 def grow(n_units: int, repeats: int) -> dict[str, object]:
     """Seconds of a pass, and the bytes that statistics, packed lanes and responsibilities take."""
-    before = current_bytes()
+    before = harness.settled_bytes()
     expectation, one_pass = prepared(n_units, 1)
     timing = harness.interleaved({"pass": one_pass}, repeats)["pass"]
     return {
@@ -43,23 +43,8 @@ def grow(n_units: int, repeats: int) -> dict[str, object]:
         "median_seconds": timing.seconds,
         "processor_seconds": timing.processor_seconds,
         "kernel": expectation.kernel,
-        "resident_bytes": current_bytes() - before,
+        "resident_bytes": harness.settled_bytes() - before,
     }
-
-
-def current_bytes() -> int:
-    """The resident size of this process, freed memory handed back first where the system can."""
-    import ctypes
-    import gc
-    from pathlib import Path
-
-    gc.collect()
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return 0
-    return pages * 4096
 
 
 def threads(n_units: int, repeats: int) -> dict[str, object]:

@@ -6,6 +6,8 @@ Import this module before numpy: it holds BLAS to one thread, so that what is me
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import json
 import os
 import platform
@@ -95,6 +97,18 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def settled_bytes() -> int:
+    """The resident size now, freed memory handed back first where the system can; the peak is reset to it on Linux."""
+    gc.collect()
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, AttributeError):
+        return peak_bytes()
+    return pages * resource.getpagesize()
+
+
 def in_subprocess(script: str | Path, case: str, *arguments: object, timeout: float | None = None) -> dict[str, Any]:
     """Run one case of a script in a process of its own and return what it reported.
 
@@ -133,12 +147,14 @@ def case_main(cases: Mapping[str, Callable[..., dict[str, Any]]]) -> None:
         sys.exit(0)
 
 
-def arguments(description: str | None) -> argparse.Namespace:
-    """The options that every benchmark has."""
+def arguments(description: str | None, **limits: tuple[str, int]) -> argparse.Namespace:
+    """The options that every benchmark has, and limits of its own by name: (what it limits, default)."""
     parser = argparse.ArgumentParser(description=(description or "").strip().splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small problems, to see that it runs; keeps no results")
     parser.add_argument("--output", type=Path, help="file of results (default: benchmarks/results/NAME.json)")
     parser.add_argument("--date", help="date of the run (default: that of the commit)")
+    for name, (help_text, default) in limits.items():
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"{help_text} (default: {default})")
     return parser.parse_args()
 
 

@@ -65,7 +65,7 @@ def fit(name: str, folder: str, channels: list[str], n_init: int, n_jobs: int, r
 
     columns = ["unit", "time", *channels]
     frame = pd.DataFrame({column: np.load(Path(folder) / f"{column}.npy") for column in columns}, copy=False)
-    before = harness.peak_bytes()
+    before = harness.settled_bytes()
     recipe = FLEETS[name]
 
     def whole() -> tuple[cem.FailureModeEM, float]:
@@ -137,7 +137,7 @@ def fits(quick: bool) -> list[dict[str, object]]:
                         "p": FLEETS[name]["p"],
                         "starts": n_init,
                         "threads": n_jobs,
-                        **{key: value for key, value in run.items()},
+                        **run,
                         "true_log_likelihood": drawn["true_log_likelihood"],
                         "target_seconds": most_seconds,
                         "target_bytes": most_bytes,

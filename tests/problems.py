@@ -8,13 +8,15 @@ that works on `Problem.designs` and `Problem.readings` sees the very numbers tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from hypothesis import strategies as st
 
 from cem.basis import Basis, Polynomial
+from cem.expectation import Expectation
+from cem.maximisation import Constraints, CovarianceStructure
 from cem.panel import Panel
 from cem.parameters import Coordinates, Layout, Parameters
 from cem.statistics import SufficientStatistics
@@ -102,9 +104,7 @@ def random_parameters(
         kappa = 10.0 ** rng.uniform(*log_condition, size=n_modes)
         layout.matrix(factors, c)[:] = random_factors(rng, p, kappa)
     noise = 10.0 ** (2.0 * rng.uniform(*log_noise, size=(n_modes, len(sizes))))
-    return Parameters(
-        weights, separation * rng.normal(size=(n_modes, sum(sizes))), factors, noise, tuple(sizes)
-    )
+    return Parameters(weights, separation * rng.normal(size=(n_modes, sum(sizes))), factors, noise, tuple(sizes))
 
 
 def random_problem(
@@ -162,6 +162,26 @@ def random_problem(
     return Problem(panel, bases, levels, parameters, modes)
 
 
+def two_groups(n_units: int = 40, gap: float = 6.0, missing: float = 0.3) -> Expectation:
+    """The E step of a fleet of two modes in turn, three channels, one of them missing on one unit."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(n_units, 12, 3)) * 0.3
+    values += gap * (np.arange(n_units) % 2)[:, None, None] + rng.normal(size=(n_units, 1, 3)) * 0.5
+    values[rng.random(values.shape) < missing] = np.nan
+    values[3, :, 1] = np.nan
+    panel = Panel.from_arrays(None, values)
+    return Expectation(SufficientStatistics.from_panel(panel, (Polynomial(1).bind(panel.times),) * 3))
+
+
+def constraints_of(
+    expectation: Expectation, covariance: CovarianceStructure = "full", noise: float = 1e-3, floor: float = 1e-6
+) -> Constraints:
+    """The same floors for every channel."""
+    statistics = expectation.statistics
+    C = statistics.n_channels
+    return Constraints(np.full(C, noise), np.full(C, floor), covariance, statistics.coordinates.transforms)
+
+
 def norms_of_B(problem: Problem, parameters: Parameters) -> FloatArray:
     """‖R Λ‖₂ / σ of every observed unit, channel and mode."""
     statistics = problem.statistics
@@ -189,11 +209,6 @@ def unit_factor(statistics: SufficientStatistics, l: int, c: int) -> FloatArray:
     """R̃_lc."""
     p, start = statistics.sizes[c], statistics.factor_offsets[l, c]
     return statistics.factors[start : start + p * p].reshape(p, p)
-
-
-def with_noise(parameters: Parameters, noise_variances: FloatArray) -> Parameters:
-    """The same parameters with other noise variances."""
-    return replace(parameters, noise_variances=noise_variances)
 
 
 @st.composite

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from problems import random_problem
+from problems import constraints_of, random_problem, two_groups
 
 from cem.acceleration import feasible
 from cem.basis import Polynomial
@@ -16,25 +16,9 @@ from cem.initialization import (
     starting_parameters,
     with_known_modes,
 )
-from cem.maximisation import COVARIANCE_STRUCTURES, Constraints
+from cem.maximisation import COVARIANCE_STRUCTURES
 from cem.panel import Panel
 from cem.statistics import SufficientStatistics
-
-
-def two_groups(n_units=40, gap=6.0, missing=0.3):
-    rng = np.random.default_rng(0)
-    values = rng.normal(size=(n_units, 12, 3)) * 0.3
-    values += gap * (np.arange(n_units) % 2)[:, None, None] + rng.normal(size=(n_units, 1, 3)) * 0.5
-    values[rng.random(values.shape) < missing] = np.nan
-    values[3, :, 1] = np.nan
-    panel = Panel.from_arrays(None, values)
-    return Expectation(SufficientStatistics.from_panel(panel, (Polynomial(1).bind(panel.times),) * 3))
-
-
-def constraints_of(expectation, covariance="full", noise=1e-3, floor=1e-6):
-    statistics = expectation.statistics
-    C = statistics.n_channels
-    return Constraints(np.full(C, noise), np.full(C, floor), covariance, statistics.coordinates.transforms)
 
 
 @pytest.mark.parametrize("kind", START_KINDS)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_initialization import constraints_of, two_groups
+from problems import constraints_of, two_groups
 
 from cem.errors import FitError
 from cem.initialization import one_mode_run, starting_parameters
 from cem.parameters import Parameters
 from cem.starts import best_of_starts
 
-OPTIONS = {"max_iter": 400, "tolerance": 1e-6}
+OPTIONS = {"n_modes": 2, "max_iter": 400, "tolerance": 1e-6}
 
 
 def setting(n_starts=8, n_modes=2, gap=2.0):
@@ -51,15 +51,15 @@ def test_threads_do_not_change_the_result():
     """Starts that run side by side are the same starts."""
     results = []
     for n_jobs in (1, 2, 3, 8):
-        expectation, constraints, starts = setting(n_modes=3)
-        records, _ = best_of_starts(starts, expectation, constraints, n_jobs=n_jobs, **OPTIONS)
+        expectation, constraints, starts = setting(n_starts=4)
+        records, _ = best_of_starts(starts, expectation, constraints, n_modes=2, n_jobs=n_jobs, max_iter=40, tolerance=1e-6)
         results.append([(record.fate, record.log_likelihood) for record in records])
     assert results[0] == results[1] == results[2] == results[3]
 
 
 def test_a_limit_of_passes_is_kept_and_told():
     expectation, constraints, starts = setting(n_starts=2, gap=0.5)
-    records, _ = best_of_starts(starts, expectation, constraints, max_iter=4, tolerance=1e-12)
+    records, _ = best_of_starts(starts, expectation, constraints, n_modes=2, max_iter=4, tolerance=1e-12)
     assert all(record.run.n_passes <= 4 and record.fate == "limit of passes" for record in records)
 
 

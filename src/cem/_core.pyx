@@ -21,7 +21,7 @@ from cem._blas cimport (
     subtract_product,
 )
 
-from cem.errors import FitError
+from cem.errors import FitError, KernelFailure
 
 cdef double LOG_TWO_PI = 1.8378770664093453
 
@@ -496,6 +496,21 @@ cdef int whitened_posterior_of_size(
     )
 
 
+cdef int check_factors(
+    const double[::1] factors,
+    const long long[:, ::1] factor_offsets,
+    const int[:, ::1] counts,
+    const int[::1] sizes,
+    Py_ssize_t unit,
+) except -1:
+    """Statistics that were altered or mapped from a file must not lead a kernel out of bounds."""
+    cdef int c
+    for c in range(sizes.shape[0]):
+        if counts[unit, c] > 0 and not 0 <= factor_offsets[unit, c] <= factors.shape[0] - sizes[c] * sizes[c]:
+            raise ValueError(f"factor_offsets[{unit}, {c}] lies outside factors")
+    return 0
+
+
 def n_sums(int n_modes, const int[::1] sizes):
     """Length of the vector of sums (14): [ℓ, N, N_kc, D_kc, Q_kc, E_kc, n̄_kc]."""
     cdef int c
@@ -546,8 +561,8 @@ def expectation(
 
     Raises
     ------
-    FitError
-        A quantity is not finite, or I + B'B not positive definite; names unit, mode and channel.
+    KernelFailure
+        A quantity is not finite, or I + B'B not positive definite; holds unit, mode and channel.
     """
     cdef int n_channels = <int> sizes.shape[0]
     cdef int n_modes = <int> log_weights.shape[0]
@@ -586,6 +601,7 @@ def expectation(
     for l in range(n_units):
         if known_modes[l] >= n_modes:
             raise ValueError(f"expectation: a unit's mode is {known_modes[l]}, but there are {n_modes} modes")
+        check_factors(factors, factor_offsets, counts, sizes, l)
     # Per unit: E d and second moment of every (k, c), their misfits, log densities; freed on every path below.
     cdef size_t n_scratch = (
         n_modes * (total + total_square + n_channels + 1) + 2 * n_modes * n_channels
@@ -733,13 +749,7 @@ def expectation(
                 at_square += p * p
     free(scratch)
     if status != 0:
-        where = f"unit at position {failed_unit}, mode {failed_mode}"
-        if failed_channel >= 0:
-            where += f", channel at position {failed_channel}"
-        raise FitError(
-            f"the expectation is not finite ({where}); the parameters are too far from the data, "
-            "or a noise floor is too low for the scale of the channel"
-        )
+        raise KernelFailure(failed_unit, failed_mode, failed_channel)
 
 
 def posterior_coefficients(
@@ -786,6 +796,8 @@ def posterior_coefficients(
         or noise_variances.shape[1] != n_channels
     ):
         raise ValueError("posterior_coefficients: an array has the wrong shape")
+    for l in range(n_units):
+        check_factors(factors, factor_offsets, counts, sizes, l)
     cdef double* work = <double*> malloc((3 * largest * largest + 2 * largest) * sizeof(double))
     if work == NULL:
         raise MemoryError
@@ -812,7 +824,7 @@ def posterior_coefficients(
                 break
     free(work)
     if status != 0:
-        raise FitError(f"the posterior of unit at position {l}, channel at position {c} is not finite")
+        raise KernelFailure(l, mode, c)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-
 import numpy as np
 from numpy.typing import NDArray
 

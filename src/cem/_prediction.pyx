@@ -490,11 +490,12 @@ def compress_units(
 
 cdef double gamma_density_factor(double a, double x) noexcept nogil:
     """x^a e^-x / Gamma(a), by Stirling's series for large a so that nothing large cancels."""
-    cdef double relative, series
+    cdef double relative, series, b
     if a < 10:
         return exp(a * log(x) - x - lgamma(a))
     relative = (x - a) / a
-    series = (1.0 / 12 - (1.0 / 360 - (1.0 / 1260 - (1.0 / 1680 - 1.0 / (1188 * a * a)) / (a * a)) / (a * a)) / (a * a)) / a
+    b = 1.0 / (a * a)
+    series = (1.0 / 12 - (1.0 / 360 - (1.0 / 1260 - (1.0 / 1680 - b / 1188) * b) * b) * b) / a
     return sqrt(a / (2 * M_PI)) * exp(-a * (relative - log1p(relative)) - series)
 
 

@@ -4,6 +4,9 @@ Nothing here needs the GIL once the pointer has been taken from a `cem.Scorer` (
 kept alive for as long as the pointer is used. A scorer is never written: any number of threads may share it. A unit is
 memory of the caller's, written by every function below: one thread at a time.
 
+    cdef extern from "<stdlib.h>" nogil:
+        void* aligned_alloc(size_t alignment, size_t size)
+
     cdef const scorer_t* scorer = (<PackedScorer>python_scorer).pointer()
     cdef double* unit = <double*>aligned_alloc(64, scorer_unit_bytes(scorer))
     scorer_init(scorer, unit)

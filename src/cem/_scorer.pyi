@@ -1,8 +1,9 @@
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 from cem._prediction import chi_square_tail as chi_square_tail
 from cem._prediction import compress_units as compress_units
@@ -14,6 +15,7 @@ __all__ = ["PackedScorer", "UnitState", "chi_square_tail", "compress_units", "lo
 
 _Float = NDArray[np.float64]
 
+@disjoint_base
 class PackedScorer:
     channels: tuple[str, ...]
     def __init__(
@@ -41,9 +43,10 @@ class PackedScorer:
         n_threads: int,
     ) -> tuple[int, int, int, int] | None: ...
 
+@disjoint_base
 class UnitState:
     scorer: Any
-    def __init__(self, scorer: PackedScorer) -> None: ...
+    def __new__(cls, scorer: PackedScorer) -> Self: ...
     def update(self, t: float, x: NDArray[np.float64] | Sequence[float]) -> None: ...
     def update_channel(self, t: float, channel: int | str, value: float) -> None: ...
     def _update_rows(self, times: _Float, values: _Float) -> None: ...

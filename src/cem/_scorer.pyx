@@ -26,7 +26,6 @@ from cem.errors import ScorerError
 __all__ = ["PackedScorer", "UnitState", "chi_square_tail", "compress_units", "log_densities", "posteriors"]
 
 
-
 # ------------------------------------------------------------------------------------------- the C-level interface
 
 
@@ -466,8 +465,9 @@ cdef class UnitState:
             try:
                 if view.ndim != 1 or view.shape[0] != n or view.format[0] != c'd' or view.format[1] != 0:
                     raise ScorerError(
-                        f"the values of a reading are a buffer of shape {tuple([view.shape[c] for c in range(view.ndim)])} "
-                        f"and format {bytes(view.format).decode()!r}; shape ({n},), one float64 ('d') per channel, was "
+                        f"the values of a reading are a buffer of shape "
+                        f"{tuple([view.shape[c] for c in range(view.ndim)])} and format "
+                        f"{bytes(view.format).decode()!r}; shape ({n},), one float64 ('d') per channel, was "
                         "expected"
                     )
                 if view.strides[0] == sizeof(double):
@@ -713,5 +713,7 @@ cdef class UnitState:
         """The inverse of `_get_state`."""
         self._free()
         if numbers.shape[0] != UNIT_STATE + self.packed.blocks.n_state:
-            raise ScorerError(f"a state has {UNIT_STATE + self.packed.blocks.n_state} numbers; {numbers.shape[0]} found")
+            raise ScorerError(
+                f"a state has {UNIT_STATE + self.packed.blocks.n_state} numbers; {numbers.shape[0]} were found"
+            )
         memcpy(self.unit, &numbers[0], numbers.shape[0] * sizeof(double))

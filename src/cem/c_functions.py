@@ -43,11 +43,12 @@ class Limits:
 
     design: str  # of an orthonormal function
     reading: str  # of a centred and scaled reading
-    product: str  # of the running product of entries of D
-    factors: int  # that may follow one another without a look at the product
 
 
-LIMITS = {"double": Limits("1e30", "1e100", "1e130", 2), "float": Limits("1e6f", "1e12f", "1e8f", 1)}
+LIMITS = {"double": Limits("1e30", "1e100"), "float": Limits("1e6f", "1e12f")}
+
+# Within those, two entries of D may follow on a product below this.
+LARGEST_PRODUCT, FACTORS = "1e130", 2
 
 
 @dataclass(frozen=True)
@@ -231,7 +232,9 @@ def rotate_body(p: int, scalar: str) -> str:
     """The statements that take one reading into the state of one mode and channel, and return its share of the misfit.
 
     Row [z | e] of weight 1 meets the rows [R | m] of weights D, R unit upper triangular, in p root-free Givens
-    rotations (Gentleman's), which never subtract sums of squares.
+    rotations, which never subtract sums of squares. R and m move by a gain times what they leave unexplained: in the
+    form keep * R + gain * z the rounding of keep would pull them towards zero at every reading, and after 200,000
+    readings the likelihood was wrong by 2e-14 of itself, not by 3e-16.
     """
     write: Callable[[int, str], str] = _unrolled if p <= UNROLLED_SIZE else _looped
     return write(p, scalar)
@@ -244,7 +247,7 @@ def _unrolled(p: int, scalar: str) -> str:
     for j in range(p):
         terms = " + ".join(f"phi[{i}] * mode[{lower + i * (i + 1) // 2 + j}]" for i in range(j, p))
         lines.append(f"    {'' if j else 'const '}{scalar} z{j} = {terms};")
-    lines.append(f"    {scalar} {'weight, ' if p > 1 else ''}step, sum, inverse, keep, gain, held;")
+    lines.append(f"    {scalar} {'weight, ' if p > 1 else ''}step, sum, inverse, keep, gain;")
     entry = p
     for i in range(p):
         lines += [
@@ -259,15 +262,13 @@ def _unrolled(p: int, scalar: str) -> str:
             lines.append(f"    weight {'*=' if i else '='} keep;")
         for j in range(i + 1, p):
             lines += [
-                f"    held = state[{entry}];",
-                f"    state[{entry}] = keep * held + gain * z{j};",
-                f"    z{j} -= z{i} * held;",
+                f"    z{j} -= z{i} * state[{entry}];",
+                f"    state[{entry}] += gain * z{j};",
             ]
             entry += 1
         lines += [
-            f"    held = state[{right + i}];",
-            f"    state[{right + i}] = keep * held + gain * e;",
-            f"    e -= z{i} * held;",
+            f"    e -= z{i} * state[{right + i}];",
+            f"    state[{right + i}] += gain * e;",
         ]
     lines.append(f"    return (double)({'weight' if p > 1 else 'keep'} * e * e);")
     return "\n".join(lines)
@@ -292,18 +293,15 @@ def _looped(p: int, scalar: str) -> str:
     e *= *factor;
     for (i = 0; i < {p}; ++i) {{
         const {scalar} step = weight * z[i], sum = D[i] + step * z[i], inverse = 1 / sum;
-        const {scalar} keep = D[i] * inverse, gain = step * inverse;
-        {scalar} held;
+        const {scalar} gain = step * inverse;
+        weight *= D[i] * inverse;
         D[i] = sum;
-        weight *= keep;
         for (j = i + 1; j < {p}; ++j) {{
-            held = *R;
-            *R++ = keep * held + gain * z[j];
-            z[j] -= z[i] * held;
+            z[j] -= z[i] * *R;
+            *R++ += gain * z[j];
         }}
-        held = m[i];
-        m[i] = keep * held + gain * e;
-        e -= z[i] * held;
+        e -= z[i] * m[i];
+        m[i] += gain * e;
     }}
     return (double)(weight * e * e);"""
 
@@ -364,11 +362,14 @@ def update_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
 
 def log_joint_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
     """(11): the logarithms of D are taken of running products, dozens of factors at a time."""
-    limits = LIMITS[out.scalar]
+
+    def entry(index: str) -> str:
+        return f"D[{index}]" if out.scalar == "double" else f"(double)D[{index}]"
+
     look = [
-        f"if (product > {limits.product}) {{",
-        "    determinant += log((double)product);",
-        "    product = 1;",
+        f"if (product > {LARGEST_PRODUCT}) {{",
+        "    determinant += log(product);",
+        "    product = 1.0;",
         "}",
     ]
     lines = [
@@ -378,8 +379,7 @@ def log_joint_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> st
         "    int slot, k;",
         f"    for (k = 0; k < {n_modes}; ++k) {{",
         "        const double *misfit = unit->misfit + k, *log_scale = @name@_log_scales_ + k;",
-        "        double sum = @name@_log_weights_[k], determinant = 0.0;",
-        "        @name@_scalar product = 1;",
+        "        double sum = @name@_log_weights_[k], determinant = 0.0, product = 1.0;",
     ]
     for p, first, slots in _sizes(blocks):
         inner = [f"const @name@_scalar *D = unit->state_{p} + {_state_of_mode(p, first, n_modes)};"]
@@ -387,15 +387,20 @@ def log_joint_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> st
             inner.append("int i;")
         inner.append(f"sum += unit->n[slot] * log_scale[slot * {n_modes}] - 0.5 * misfit[slot * {n_modes}];")
         if p > UNROLLED_SIZE:
-            inner += [f"for (i = 0; i < {p}; ++i) {{", *(f"    {line}" for line in look), "    product *= D[i];", "}"]
+            inner += [
+                f"for (i = 0; i < {p}; ++i) {{",
+                *(f"    {line}" for line in look),
+                f"    product *= {entry('i')};",
+                "}",
+            ]
         else:
-            for i in range(0, p, limits.factors):
-                factors = " * ".join(f"D[{j}]" for j in range(i, min(p, i + limits.factors)))
+            for i in range(0, p, FACTORS):
+                factors = " * ".join(entry(str(j)) for j in range(i, min(p, i + FACTORS)))
                 inner += [*look, f"product *= {factors};"]
         lines.append(f"        for (slot = {first}; slot < {first + slots}; ++slot) {{")
         lines += [f"            {line}" for line in inner]
         lines.append("        }")
-    lines += ["        logarithms[k] = sum - 0.5 * (determinant + log((double)product));", "    }", "}"]
+    lines += ["        logarithms[k] = sum - 0.5 * (determinant + log(product));", "    }", "}"]
     return out.fill("\n".join(lines))
 
 

@@ -23,6 +23,8 @@ _ROUNDING = 1e-13
 # Plain passes before the first extrapolation, and those from which convergence is judged.
 _PLAIN_FIRST = 5
 _PLAIN_TO_JUDGE = 4
+# Extrapolation costs about as much as a pass over a small fleet: not worth it for the last few passes.
+_WORTH_EXTRAPOLATING = 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +84,15 @@ def remaining_gain(log_likelihoods: Sequence[float]) -> float:
     return float(last * ratio / (1 - ratio)) if ratio < 1 else np.inf
 
 
+def _passes_left(log_likelihoods: Sequence[float], tolerance: float) -> float:
+    """How many plain passes until the remaining gain is below the tolerance, at the present rate of convergence."""
+    before, last = np.diff(log_likelihoods[-3:])
+    if last <= 0 or before <= 0 or last >= before:
+        return 0.0 if last <= 0 else np.inf
+    ratio = last / before
+    return float(np.log(tolerance * (1 - ratio) / (last * ratio)) / np.log(ratio))
+
+
 def start_em(expectation: Expectation, parameters: Parameters) -> EMRun:
     """A run that has done no M step yet."""
     expected, responsibilities = expectation(parameters)
@@ -125,14 +136,16 @@ def continue_em(
     rounding = _ROUNDING * (expectation.statistics.n_observations + abs(run.log_likelihood))
     tolerance = max(tolerance, rounding)
     anderson = Anderson(Coordinatisation(constraints, parameters.sizes)) if accelerate else None
-    plain_passes = n_passes if anderson is None else _PLAIN_FIRST
+    # Aitken's extrapolation speaks of plain passes alone: convergence is judged after a few of them in a row.
+    plain_passes, plain_needed = (0, _PLAIN_FIRST) if accelerate else (len(log_likelihoods) - 1, 2)
+    extrapolating = False
     left = n_passes
     while left > 0 and not converged and lost_mode is None:
         mapped, status = maximisation(expected, parameters, constraints)  # (15), (15')
         evaluated = None
-        if anderson is not None:
+        if extrapolating and anderson is not None:
             proposal = anderson.extrapolated(parameters, mapped)
-            if proposal is not None and plain_passes == 0 and left > 1:
+            if proposal is not None and left > 1:
                 evaluated = _not_lower(expectation, proposal, expected.log_likelihood)
                 left -= 1
                 if evaluated is not None:
@@ -146,14 +159,14 @@ def continue_em(
         parameters, (expected, responsibilities) = mapped, evaluated
         log_likelihoods.append(expected.log_likelihood)
         lost_mode = next(iter(np.flatnonzero(expected.mode_counts < 1.0).tolist()), None)
-        # Aitken's extrapolation speaks of plain passes alone: where ℓ hardly rises, do a few of them and ask it.
-        if anderson is None:
+        if extrapolating:
+            if log_likelihoods[-1] - log_likelihoods[-2] < tolerance:  # as good as there, or stuck: judge
+                extrapolating, plain_passes, plain_needed = False, 0, _PLAIN_TO_JUDGE
+            continue
+        plain_passes += 1
+        if plain_passes >= plain_needed:
             converged = remaining_gain(log_likelihoods) < tolerance
-        elif plain_passes > 0:
-            plain_passes -= 1
-            converged = plain_passes == 0 and remaining_gain(log_likelihoods) < tolerance
-        elif log_likelihoods[-1] - log_likelihoods[-2] < tolerance:
-            plain_passes = _PLAIN_TO_JUDGE
+            extrapolating = anderson is not None and _passes_left(log_likelihoods, tolerance) > _WORTH_EXTRAPOLATING
     return EMRun(parameters, expected, responsibilities, tuple(log_likelihoods), converged, lost_mode, status)
 
 

@@ -25,7 +25,7 @@ from cem.errors import (
 )
 from cem.expectation import Expectation
 from cem.initialization import (
-    START_KINDS,
+    MIXED_KINDS,
     StartKind,
     one_mode_run,
     parameters_from_responsibilities,
@@ -147,12 +147,7 @@ def fit_mixture(
     statistics = SufficientStatistics.from_panel(panel, bases, known_modes=known_modes)
     expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
     steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
-    unlabelled = expectation
-    if len(labels):
-        unlabelled = Expectation(
-            statistics.with_known_modes(np.full_like(known_modes, -1)), kernel=options.kernel, n_jobs=options.n_jobs
-        )
-    one_mode, constraints = _constraints(unlabelled, panel.channels, steps, options)
+    one_mode, constraints = _constraints(expectation, panel.channels, steps, options)
     tolerance = options.tol * statistics.n_observations
     records, interrupted = best_of_starts(
         _starts(expectation, one_mode.parameters, constraints, options, init),
@@ -267,7 +262,7 @@ def _starts(
         return [("given", lambda: given)]
     if options.n_modes == 1:
         return [("one mode", lambda: one_mode)]
-    kinds: tuple[StartKind, ...] = START_KINDS if options.init == "mixed" else (options.init,)
+    kinds: tuple[StartKind, ...] = MIXED_KINDS if options.init == "mixed" else (options.init,)
     children = options.seed.spawn(options.n_init)
 
     def start(kind: StartKind, child: np.random.SeedSequence) -> Callable[[], Parameters]:
@@ -355,6 +350,13 @@ def _warn(
             f"{len(lost)} of {len(records)} starts ended because a mode lost its units (first: start {lost[0]}, "
             f"{records[lost[0]].fate}); if most do, n_modes={options.n_modes} is too many for these data",
             LostModeWarning,
+            stacklevel=4,
+        )
+    if run.converged and interrupted:
+        warnings.warn(
+            "the search was interrupted: the start kept has converged, but others were cut short and might have led "
+            "to a better optimum",
+            ConvergenceWarning,
             stacklevel=4,
         )
     if not run.converged:

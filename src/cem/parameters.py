@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Coordinates", "Layout", "Parameters"]
+__all__ = ["Coordinates", "Layout", "Parameters", "layout_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -65,7 +65,7 @@ class Layout:
 
 
 @lru_cache(maxsize=64)
-def _layout(sizes: tuple[int, ...]) -> Layout:
+def layout_of(sizes: tuple[int, ...]) -> Layout:
     """One layout for all parameters of the same sizes: a fit asks for it thousands of times."""
     return Layout(sizes)
 
@@ -111,7 +111,7 @@ class Parameters:
 
     @property
     def layout(self) -> Layout:
-        return _layout(self.sizes)
+        return layout_of(self.sizes)
 
     @property
     def n_modes(self) -> int:
@@ -172,7 +172,7 @@ class Coordinates:
 
     @property
     def layout(self) -> Layout:
-        return _layout(self.sizes)
+        return layout_of(self.sizes)
 
     def transform(self, channel: int) -> FloatArray:
         """S_c, shape (p_c, p_c), upper triangular."""

@@ -189,8 +189,8 @@ class Scorer(_scorer.PackedScorer):
             parameters = model.internal_parameters
             digest.update(repr((_VERSION, tuple(model.channels), tuple(parameters.sizes), self._rate)).encode())
             for array in (
-                parameters.weights, parameters.means, parameters.factors, parameters.noise_variances, model.coordinates.centres, model.coordinates.scales,
-                model.coordinates.transforms,
+                parameters.weights, parameters.means, parameters.factors, parameters.noise_variances,
+                model.coordinates.centres, model.coordinates.scales, model.coordinates.transforms,
             ):  # fmt: skip
                 digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
             for basis in model.bases:

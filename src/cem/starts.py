@@ -22,9 +22,10 @@ from cem.parameters import Parameters
 
 __all__ = ["Start", "best_of_starts"]
 
-# Passes of each round, and what fraction of the starts goes on to the next.
-_ROUNDS = ((15, 0.4), (45, 0.34))
-_FEWEST_SURVIVORS = 3
+# Passes of each round, what fraction of the starts goes on to the next, and at least how many. Two thirds of what
+# 50 starts cost are their making and the last full runs: longer rounds or more survivors cost more than they find
+# (benchmarks/starts.py).
+_ROUNDS = ((10, 0.16, 4), (30, 0.25, 2))
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -110,9 +111,10 @@ def best_of_starts(
             return replace(record, run=run, fate=f"lost mode {run.lost_mode}")
         return replace(record, run=run)
 
-    rounds = [*_ROUNDS, (max_iter, 1.0)] if len(starts) > _FEWEST_SURVIVORS else [(max_iter, 1.0)]
+    last = (max_iter, 1.0, 1)
+    rounds = [*_ROUNDS, last] if len(starts) > _ROUNDS[-1][2] else [last]
     try:
-        for number, (n_passes, kept) in enumerate(rounds):
+        for number, (n_passes, kept, at_least) in enumerate(rounds):
             stage = "full run" if number == len(rounds) - 1 else f"round {number + 1}"
             results = _in_order(partial(advance, n_passes=n_passes), alive, width)
             for done, (index, record) in enumerate(zip(list(alive), results, strict=True), start=1):
@@ -123,7 +125,7 @@ def best_of_starts(
             alive = _distinct(records, alive, tolerance)
             if number < len(rounds) - 1:
                 alive.sort(key=lambda index: -records[index].log_likelihood)
-                n_kept = max(_FEWEST_SURVIVORS, round(kept * len(alive)))
+                n_kept = max(at_least, round(kept * len(alive)))
                 for index in alive[n_kept:]:
                     records[index] = replace(records[index], fate="abandoned")
                 alive = sorted(alive[:n_kept])

@@ -1,12 +1,15 @@
 # cython: language_level=3
 """A gateway of someone else's, compiled against the installed cem: scores a block of readings without the GIL."""
 
-from libc.stdlib cimport aligned_alloc, free
+from libc.stdlib cimport free
 
 from cem._scorer cimport (
     PackedScorer, SCORER_OK, scorer_init, scorer_log_densities, scorer_probabilities, scorer_t, scorer_unit_bytes,
     scorer_update, scorer_update_channel,
 )
+
+cdef extern from "<stdlib.h>" nogil:
+    void* aligned_alloc(size_t alignment, size_t size)
 
 
 def watch(PackedScorer scorer, const double[::1] times, const double[:, ::1] values, double[:, ::1] probabilities):

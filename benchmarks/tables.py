@@ -1,0 +1,222 @@
+"""The tables of benchmarks/README.md, from results/*.json: run it to write them, with --check to compare."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+README = HERE / "README.md"
+RESULTS = HERE / "results"
+
+Row = Mapping[str, Any]
+Columns = Mapping[str, Callable[[Row], str]]
+
+
+def number(key: str, form: str = ",.3g", scale: float = 1.0, unit: str = "") -> Callable[[Row], str]:
+    """A column that prints a figure; a dash where there is none."""
+
+    def cell(row: Row) -> str:
+        value = row.get(key)
+        return "–" if value is None else format(value / scale, form) + unit
+
+    return cell
+
+
+def text(key: str) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        value = row.get(key)
+        return "–" if value is None else str(value)
+
+    return cell
+
+
+def _duration(key: str) -> Callable[[Row], str]:
+    """Seconds, in the unit that suits them."""
+
+    def cell(row: Row) -> str:
+        value = row.get(key)
+        if value is None:
+            return "–"
+        if value < 1e-3:
+            return f"{1e6 * value:.0f} µs"
+        return f"{1e3 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
+
+    return cell
+
+
+def _memory(key: str) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        value = row.get(key)
+        if value is None:
+            return "–"
+        return f"{value / 1e6:,.0f} MB" if value < 1e9 else f"{value / 1e9:.2f} GB"
+
+    return cell
+
+
+def _target(row: Row) -> str:
+    limits = [f"< {row['target_seconds']:g} s"]
+    reached = row["seconds"] < row["target_seconds"]
+    if row.get("target_bytes"):
+        limits.append(f"< {row['target_bytes'] / 1e9:g} GB")
+        reached = reached and row["peak_bytes"] < row["target_bytes"]
+    return ", ".join(limits) + (": reached" if reached else ": missed")
+
+
+def _missing_share(row: Row) -> str:
+    return "–" if row["ratio"] is None else f"{row['ratio']:.2f}"
+
+
+def _found(key: str) -> Callable[[Row], str]:
+    return lambda row: "yes" if row[key] else f"no, {row[key.replace('found', 'below_best')]:.2f} nats lower"
+
+
+_LARGE: Columns = {
+    "fleet": text("fleet"),
+    "K": text("n_modes"),
+    "p": text("p"),
+    "starts": text("starts"),
+    "threads": text("threads"),
+    "time": _duration("seconds"),
+    "of the processor": _duration("processor_seconds"),
+    "peak memory": _memory("peak_bytes"),
+    "passes": text("passes"),
+    "ℓ": number("log_likelihood", ",.1f"),
+    "ℓ of the truth": number("true_log_likelihood", ",.1f"),
+    "agreement": number("agreement", ".3f"),
+    "target": _target,
+}
+
+TABLES: dict[str, Columns] = {
+    "compression": {
+        "units of": text("units"),
+        "coordinates": text("coordinates"),
+        "p": text("p"),
+        "cores": text("cores"),
+        "GB/s": number("gigabytes_per_second", ".2f"),
+        "units/s": number("units_per_second", ",.0f"),
+    },
+    "expectation": {
+        "L": number("n_units", ",.0f"),
+        "C": text("n_channels"),
+        "K": text("n_modes"),
+        "p": text("p"),
+        "kernel": text("kernel"),
+        "cores": text("cores"),
+        "ns per (unit, channel, mode)": number("nanoseconds", ".1f"),
+        "× dgemm": number("multiple_of_dgemm", ".2f"),
+        "target": number("target_multiple", "g", unit=" ×"),
+        "packing, ns per (unit, channel)": number("packing_nanoseconds", ".0f"),
+    },
+    "fit_k1": {
+        "units": number("n_units", ",.0f"),
+        "readings of each": text("readings"),
+        "p": text("p"),
+        "package": lambda row: f"{row['package']} {row['version']}",
+        "time": _duration("seconds"),
+        "of the processor": _duration("processor_seconds"),
+        "memory beyond the data": _memory("bytes_beyond_data"),
+        "ℓ": number("log_likelihood", ",.3f"),
+        "× ours": number("times_ours", ",.0f"),
+    },
+    "peers": {
+        "problem": text("question"),
+        "package": lambda row: f"{row['peer']} {row.get('version', '')}".strip(),
+        "processor time": _duration("processor_seconds"),
+        "passes": text("passes"),
+        "end": text("fate"),
+        "ℓ, its own claim": number("claimed", ",.3f"),
+        "ℓ, exact": number("exact", ",.3f"),
+        "× ours": number("times_ours", ",.0f"),
+    },
+    "large_fits": _LARGE,
+    "growth": {
+        "units": number("n_units", ",.0f"),
+        "threads": text("threads"),
+        "one pass": lambda row: _duration("two" if row["question"] == "threads" else "seconds")(row),
+        "ns per unit": number("nanoseconds_per_unit", ".0f"),
+        "time ÷ linear": number("time_against_linear", ".2f"),
+        "bytes per unit": number("bytes_per_unit", ",.0f"),
+        "memory ÷ linear": number("memory_against_linear", ".2f"),
+        "speed-up of two threads": number("speed_up", ".2f"),
+    },
+    "acceleration": {
+        "problem": text("problem"),
+        "plain EM": number("plain", ",.0f"),
+        "accelerated": number("accelerated", ",.0f"),
+        "accelerated ÷ plain": _missing_share,
+        "plain ended below ℓ* by": number("plain_below_best", ".4f"),
+        "accelerated ended below ℓ* by": number("accelerated_below_best", ".4f"),
+    },
+    "starts": {
+        "data": text("data"),
+        "K": text("n_modes"),
+        "50 starts, halved: found": _found("halving_found"),
+        "20 full fits: found": _found("full_found"),
+        "cost of the 50, in full fits": number("cost_in_full_fits", ".1f"),
+        "k-means": text("kmeans_found"),
+        "tempered": text("tempered_found"),
+        "random": text("random_found"),
+        "of": text("fits_of_a_kind"),
+    },
+    "ingest": {
+        "from": text("source"),
+        "rows": number("n_rows", ",.0f"),
+        "columns": text("columns"),
+        "time": _duration("seconds"),
+        "memory beyond the frame ÷ columns": number("beyond_multiple", ".2f"),
+        "frame counted": number("total_multiple", ".2f"),
+        "target": number("target_multiple", ".0f"),
+    },
+}
+
+
+def table(record: Mapping[str, Any]) -> str:
+    """A table in Markdown, and the line that says where its figures come from."""
+    columns = TABLES[record["name"]]
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    lines += ["| " + " | ".join(cell(row) for cell in columns.values()) + " |" for row in record["rows"]]
+    for key, value in record.get("summary", {}).items():
+        shown = f"{value:.3g}" if isinstance(value, float) else str(value)
+        lines += ["", f"{key.replace('_', ' ').capitalize()}: {shown}."]
+    for peer, how in record.get("missing", {}).items():
+        lines += ["", f"{peer} was not there and was not run ({how})."]
+    machine = record["machine"]
+    load = record["load_average"]
+    lines += [
+        "",
+        f"{record['date']}, commit {record['commit']}; {machine['processor']}, {machine['cores']} cores, "
+        f"{machine['instruction_level']}; Python {machine['python']}, NumPy {machine['numpy']}, "
+        f"SciPy {machine['scipy']}; load {load['before']} before, {load['after']} after.",
+    ]
+    return "\n".join(lines)
+
+
+def with_tables(readme: str) -> str:
+    """The README with every table between its markers made anew; one without results says so."""
+    for name in TABLES:
+        path = RESULTS / f"{name}.json"
+        body = table(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else "No results yet."
+        begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+        pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+        if not pattern.search(readme):
+            raise SystemExit(f"{README} lacks the markers {begin} … {end}")
+        readme = pattern.sub(lambda _, begin=begin, body=body, end=end: f"{begin}\n{body}\n{end}", readme)
+    return readme
+
+
+def main() -> None:
+    old = README.read_text(encoding="utf-8")
+    new = with_tables(old)
+    if "--check" in sys.argv[1:]:
+        sys.exit(0 if old == new else "benchmarks/README.md is not what results/*.json say; run benchmarks/tables.py")
+    README.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
