@@ -45,5 +45,8 @@ setup(
             "autotestdict": False,
         },
     ),
-    options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},
+    options={
+        "build_ext": {"parallel": os.cpu_count()},
+        **({"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {}),
+    },
 )

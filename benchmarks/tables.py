@@ -187,6 +187,14 @@ TABLES: dict[str, Columns] = {
         "instructions per reading": number("instructions_per_reading", ",.0f"),
         "bytes per unit": number("bytes_per_unit", ",.0f"),
     },
+    "wheel_latency": {
+        "wheel": text("wheel"),
+        "Python": text("python"),
+        "size": number("kilobytes", ",.0f", unit=" kB"),
+        "p50": number("p50_ns", ".2f", scale=1e3, unit=" µs"),
+        "p99": number("p99_ns", ".2f", scale=1e3, unit=" µs"),
+        "p99.9": number("p99.9_ns", ".2f", scale=1e3, unit=" µs"),
+    },
 }
 
 

@@ -14,7 +14,9 @@ def coordinates_for(bases, rng):
     transforms = np.zeros(int(layout.factor_offsets[-1]))
     for c, p in enumerate(layout.sizes):
         layout.vector(centres, c)[:] = 0.3 * rng.standard_normal(p)
-        layout.matrix(transforms, c)[:] = np.triu(0.3 * rng.standard_normal((p, p)), 1) + np.diag(rng.uniform(0.5, 2, p))
+        layout.matrix(transforms, c)[:] = np.triu(0.3 * rng.standard_normal((p, p)), 1) + np.diag(
+            rng.uniform(0.5, 2, p)
+        )
     layout.vector(centres, 0)[0] = 9062.0  # a sensor that reads 9062 ± 0.5
     return Coordinates(centres, 10.0 ** rng.uniform(-1, 1, len(bases)), transforms, layout.sizes)
 

@@ -187,6 +187,17 @@ def test_info_describes_the_model(model_file, capsys):
 # ---- failing well ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("scalar", ["double", "float"])
+def test_export_c_writes_the_models_own_header(model_file, tmp_path, scalar, capsys):
+    header = tmp_path / "pumps.h"
+    arguments = ["export-c", model_file, "--output", header, "--name", "pumps", "--scalar", scalar]
+    document = as_json(capsys, *arguments)
+    assert header.read_text() == cem.load(model_file).export_c(name="pumps", scalar=scalar)
+    assert document["header"] == str(header) and document["bytes"] == header.stat().st_size
+    assert cli.main([str(word) for word in arguments]) == 0
+    assert "pumps_unit" in capsys.readouterr().out
+
+
 def error_of(capsys, *arguments):
     """The one line on standard error of a command that fails with exit code 1."""
     assert cli.main([str(argument) for argument in arguments]) == 1
@@ -219,6 +230,13 @@ def test_more_modes_than_units(tmp_path, capsys):
 
 def test_a_file_that_is_no_model(fleet_csv, capsys):
     assert str(fleet_csv) in error_of(capsys, "info", fleet_csv)
+
+
+def test_a_name_that_c_does_not_allow_leaves_the_old_header(model_file, tmp_path, capsys):
+    header = tmp_path / "fleet.h"
+    header.write_text("old")
+    assert "C identifier" in error_of(capsys, "export-c", model_file, "--output", header, "--name", "my-fleet")
+    assert header.read_text() == "old" and list(tmp_path.iterdir()) == [header]
 
 
 def test_readings_that_share_no_channel_with_the_model(model_file, tmp_path, capsys):

@@ -302,9 +302,11 @@ def test_a_reading_that_overflows_names_where():
     broken = Parameters(
         problem.parameters.weights, means, problem.parameters.factors, problem.parameters.noise_variances, (2, 3)
     )
-    with pytest.raises(FitError, match=r"unit at position \d+, mode 1"):
+    with pytest.raises(FitError, match=r"unit \d+, mode 1"):
         Expectation(statistics)(broken)
-    rho = Expectation(statistics)(parameters)[1]  # impossibly far for one mode alone: the other takes all
+    with pytest.raises(FitError, match=r"unit \d+, mode 1"):  # the lanes tell of an infinity at once
+        Expectation(statistics)(parameters)
+    rho = Expectation(statistics, kernel="lapack")(parameters)[1]  # impossibly far for one mode alone: the other takes all
     seen = statistics.counts[:, 1] > 0
     assert np.isfinite(rho).all() and (rho[seen, 1] == 0).all()
 

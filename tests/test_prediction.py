@@ -20,8 +20,10 @@ def conditioned(model, panel, unit, mode, channel):
     column = panel.values[rows, panel.channels.index(name)]
     seen = ~np.isnan(column)
     design = model.bases[channel](panel.times[rows][seen])
-    gain = part.covariance @ design.T @ np.linalg.inv(
-        design @ part.covariance @ design.T + part.noise_variance * np.eye(seen.sum())
+    gain = (
+        part.covariance
+        @ design.T
+        @ np.linalg.inv(design @ part.covariance @ design.T + part.noise_variance * np.eye(seen.sum()))
     )
     mean = part.mean + gain @ (column[seen] - design @ part.mean)
     return mean, part.covariance - gain @ design @ part.covariance
@@ -80,9 +82,7 @@ def test_unit_without_any_value_of_the_channel_gets_its_modes_prior():
     model = example_model()
     panel = ragged_panel(model, 4).select_channels(["a"])
     forecast = model.forecast(panel, [2.0])
-    np.testing.assert_allclose(
-        forecast.mode_means[:, :, 0], np.tile(model.curves([2.0])[:, 2, 0], (4, 1)), rtol=1e-10
-    )
+    np.testing.assert_allclose(forecast.mode_means[:, :, 0], np.tile(model.curves([2.0])[:, 2, 0], (4, 1)), rtol=1e-10)
     np.testing.assert_array_equal(forecast.weights, model.predict_proba(panel))
 
 
@@ -129,9 +129,7 @@ def mixture(weights, means, deviations):
 
 @settings(max_examples=80, derandomize=True, deadline=None)
 @given(
-    st.lists(
-        st.tuples(st.floats(0.001, 1), st.floats(-50, 50), st.floats(-6, 1)), min_size=1, max_size=4
-    ),
+    st.lists(st.tuples(st.floats(0.001, 1), st.floats(-50, 50), st.floats(-6, 1)), min_size=1, max_size=4),
     st.sampled_from([1e-9, 0.001, 0.05, 0.3, 0.5, 0.7, 0.95, 0.999, 1 - 1e-9]),
     st.sampled_from([0.0, 9062.0]),
 )
@@ -143,9 +141,11 @@ def test_quantile_inverts_the_mixtures_distribution(components, q, offset):
     found = float(mixture(weights, means + offset, deviations).quantile(q)[0, 0]) - offset
 
     def excess(x):
-        return (weights * stats.norm.sf(x, means, deviations)).sum() - (1 - q) if q > 0.5 else q - (
-            weights * stats.norm.cdf(x, means, deviations)
-        ).sum()
+        return (
+            (weights * stats.norm.sf(x, means, deviations)).sum() - (1 - q)
+            if q > 0.5
+            else q - (weights * stats.norm.cdf(x, means, deviations)).sum()
+        )
 
     ends = stats.norm.ppf(q, means, deviations)
     low, high = ends.min() - 1e-6, ends.max() + 1e-6

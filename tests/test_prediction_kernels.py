@@ -80,9 +80,7 @@ def make_problem(seed, n_units, n_channels, n_modes, largest):
                 used += p * p
             start += p
     factors = np.concatenate(blocks) if blocks else np.zeros(0)
-    return Problem(
-        sizes, designs, readings, (factors, offsets, projections, norms, counts), (means, factors_k, noise)
-    )
+    return Problem(sizes, designs, readings, (factors, offsets, projections, norms, counts), (means, factors_k, noise))
 
 
 def channel_parameters(problem, k, c):

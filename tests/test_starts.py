@@ -11,7 +11,7 @@ from cem.initialization import one_mode_run, starting_parameters
 from cem.parameters import Parameters
 from cem.starts import best_of_starts
 
-OPTIONS = {"max_iter": 400, "tolerance": 1e-6}
+OPTIONS = {"n_modes": 2, "max_iter": 400, "tolerance": 1e-6}
 
 
 def setting(n_starts=8, n_modes=2, gap=2.0):
@@ -52,14 +52,14 @@ def test_threads_do_not_change_the_result():
     results = []
     for n_jobs in (1, 2, 3, 8):
         expectation, constraints, starts = setting(n_starts=4)
-        records, _ = best_of_starts(starts, expectation, constraints, n_jobs=n_jobs, max_iter=40, tolerance=1e-6)
+        records, _ = best_of_starts(starts, expectation, constraints, n_modes=2, n_jobs=n_jobs, max_iter=40, tolerance=1e-6)
         results.append([(record.fate, record.log_likelihood) for record in records])
     assert results[0] == results[1] == results[2] == results[3]
 
 
 def test_a_limit_of_passes_is_kept_and_told():
     expectation, constraints, starts = setting(n_starts=2, gap=0.5)
-    records, _ = best_of_starts(starts, expectation, constraints, max_iter=4, tolerance=1e-12)
+    records, _ = best_of_starts(starts, expectation, constraints, n_modes=2, max_iter=4, tolerance=1e-12)
     assert all(record.run.n_passes <= 4 and record.fate == "limit of passes" for record in records)
 
 

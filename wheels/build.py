@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,7 @@ SOURCE_KINDS = {".py", ".pyx", ".pxd", ".pyi", ".h", ".typed"}
 PROJECT_FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
 BUILD_FILES = ("build.py", "audit.py", "requirements-build.txt", "requirements-tools.txt")
 PROVENANCE = "provenance.json"
+TRANSLATION = Path("build") / "cython"  # where setup.py puts Cython's C
 
 
 class BuildError(Exception):
@@ -222,16 +223,33 @@ def compiler_environment(target: Target, tools: Path) -> dict[str, str]:
     return variables
 
 
-def build_wheel(target: Target, python: Path, full_version: str, tools: Path, output: Path) -> Path:
+def copy_sources(tree: Path) -> None:
+    for path in source_files():
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / path, tree / path)
+
+
+def translate(builder: Path, tree: Path) -> Path:
+    """Cython's C of all modules, in a copy of the sources made for it; returns its directory.
+
+    It is the same text for every version of Python, for the limited API and for every architecture: macros tell them
+    apart when it is compiled. So one translation serves all wheels of a run.
+    """
+    copy_sources(tree)
+    # setup.py translates before it answers anything.
+    run([builder, "setup.py", "--quiet", "--name"], env=os.environ | {"PYTHONHASHSEED": "0"}, cwd=tree)
+    return tree / TRANSLATION
+
+
+def build_wheel(target: Target, builder: Path, full_version: str, tools: Path, output: Path, translation: Path) -> Path:
     """Build one wheel into the directory ``output`` and judge it; returns its path."""
-    builder = environment(f"cp{target.version.replace('.', '')}", python, full_version, "requirements-build.txt")
     record = provenance() | {"python": full_version, "wheel": target.name}
     with tempfile.TemporaryDirectory(prefix="cem-wheel-") as scratch_name:
         scratch = Path(scratch_name)
         tree = scratch / "tree"
-        for path in source_files():
-            (tree / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / path, tree / path)
+        copy_sources(tree)
+        # Copied after the sources: being newer, it is not made again.
+        shutil.copytree(translation, tree / TRANSLATION, copy_function=shutil.copyfile)
         variables = compiler_environment(target, tools)
         variables["ZIG_LOCAL_CACHE_DIR"] = str(scratch / "zig")
         pip = [builder, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
@@ -254,7 +272,7 @@ def build_wheel(target: Target, python: Path, full_version: str, tools: Path, ou
             env=os.environ | {"SOURCE_DATE_EPOCH": SOURCE_DATE_EPOCH},
         )
         # Of this machine: where it was built, by which interpreter, for whom.
-        places = {scratch, ROOT, python.resolve().parent.parent, Path(sys.prefix), Path(sys.base_prefix), Path.home()}
+        places = {scratch, ROOT, builder.resolve().parent.parent, Path(sys.prefix), Path(sys.base_prefix), Path.home()}
         arguments = [word for path in sorted(places - {Path("/")}) for word in ("--forbid", str(path))]
         run(
             [tools, WHEELS / "audit.py", "check", final, "--platform", target.platform, *arguments],
@@ -267,8 +285,8 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def build(targets: Sequence[Target], given: Sequence[Path], output: Path, check: bool) -> list[Path]:
-    """Build the targets; with ``check`` twice each, in two places, and compare."""
+def build(targets: Sequence[Target], given: Sequence[Path], output: Path, twice: Collection[Target]) -> list[Path]:
+    """Build the targets; those in ``twice`` in two places, from the translation on, and compare."""
     found = interpreters(given)
     lacking = sorted({target.version for target in targets} - set(found))
     if lacking:
@@ -276,19 +294,23 @@ def build(targets: Sequence[Target], given: Sequence[Path], output: Path, check:
     tool_python, tool_version = found.get(ABI3_VERSION) or next(iter(found.values()))
     tools = environment("tools", tool_python, tool_version, "requirements-tools.txt")
     built = []
-    for target in targets:
-        python, full_version = found[target.version]
-        wheel = build_wheel(target, python, full_version, tools, output)
-        if check:
-            with tempfile.TemporaryDirectory() as second_place:
-                second = build_wheel(target, python, full_version, tools, Path(second_place))
+    with tempfile.TemporaryDirectory(prefix="cem-translation-") as place:
+        translation: Path | None = None
+        for target in targets:
+            python, full_version = found[target.version]
+            builder = environment(target.python, python, full_version, "requirements-build.txt")
+            translation = translation or translate(builder, Path(place) / "first")
+            wheel = build_wheel(target, builder, full_version, tools, output, translation)
+            if target in twice:
+                again = translate(builder, Path(place) / f"again-{target.name}")
+                second = build_wheel(target, builder, full_version, tools, Path(place) / target.name, again)
                 if sha256(second) != sha256(wheel):
                     kept = output / f"{wheel.name}.second"
                     shutil.copyfile(second, kept)
                     raise BuildError(f"two builds of {wheel.name} differ; the second one is kept as {kept}")
-        same = ", twice the same" if check else ""
-        print(f"{sha256(wheel)}  {wheel.name}  {wheel.stat().st_size / 1000:.0f} kB{same}", flush=True)
-        built.append(wheel)
+            same = ", twice the same" if target in twice else ""
+            print(f"{sha256(wheel)}  {wheel.name}  {wheel.stat().st_size / 1000:.0f} kB{same}", flush=True)
+            built.append(wheel)
     return built
 
 
@@ -346,7 +368,9 @@ def main() -> int:
     parser.add_argument("--architecture", choices=ARCHITECTURES, help="just the wheels of this architecture")
     parser.add_argument("--python", action="append", type=Path, default=[], help="an interpreter to build with")
     parser.add_argument("--output", type=Path, default=WHEELS, help="where the wheels go (default: wheels/)")
-    parser.add_argument("--check", action="store_true", help="build everything twice and compare the hashes")
+    checks = parser.add_mutually_exclusive_group()
+    checks.add_argument("--check", action="store_true", help="build the first wheel twice and compare the hashes")
+    checks.add_argument("--check-all", action="store_true", help="build every wheel twice and compare the hashes")
     parser.add_argument("--list", action="store_true", help="name the wheels of a release and stop")
     parser.add_argument(
         "--verify", action="store_true", help="build nothing: tell whether the wheels were made from these sources"
@@ -370,7 +394,8 @@ def main() -> int:
         if not chosen:
             raise BuildError("--only and --architecture leave no wheel to build")
         with tempfile.TemporaryDirectory(prefix="cem-wheels-") as staging:
-            built = build(chosen, options.python, Path(staging), options.check)
+            twice = chosen if options.check_all else chosen[: int(options.check)]
+            built = build(chosen, options.python, Path(staging), twice)
             # Only a whole, judged set replaces what was there.
             output.mkdir(parents=True, exist_ok=True)
             if len(chosen) == len(targets):

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from cem.model import FailureModeModel
     from cem.model_file import load
     from cem.panel import Panel
+    from cem.prognosis import RemainingLife
+    from cem.remaining_life import RemainingLifeDistribution
 
 __version__ = "0.1.0"
 
@@ -59,6 +61,8 @@ __all__ = [
     "PanelIndexError",
     "Polynomial",
     "PredictionError",
+    "RemainingLife",
+    "RemainingLifeDistribution",
     "ScorerError",
     "__version__",
     "datasets",
@@ -86,6 +90,8 @@ _HOMES = {
     "model": ("FailureModeModel",),
     "model_file": ("load",),
     "panel": ("Panel",),
+    "prognosis": ("RemainingLife",),
+    "remaining_life": ("RemainingLifeDistribution",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _SUBMODULES = ("datasets", "errors")

@@ -21,7 +21,7 @@ from cem._blas cimport (
     subtract_product,
 )
 
-from cem.errors import FitError
+from cem.errors import FitError, KernelFailure
 
 cdef double LOG_TWO_PI = 1.8378770664093453
 
@@ -46,6 +46,31 @@ cdef inline bint any_missing(
         a += x[i] - x[i]
     a += b + c + d
     return a != a
+
+
+cdef inline void transpose(
+    int n,
+    int n_columns,
+    const double* rows,      # (n, stride)
+    Py_ssize_t stride,
+    const int* columns,      # (n_columns,)    those to take
+    double* columns_out,     # (n_columns, n)
+) noexcept nogil:
+    """Readings by column; four rows at a time, so that stores go to one cache line instead of to one each."""
+    cdef int i, c, whole = n - n % 4
+    cdef const double* row
+    cdef double* column
+    for i in range(0, whole, 4):
+        row = rows + i * stride
+        for c in range(n_columns):
+            column = columns_out + <size_t> c * n + i
+            column[0] = row[columns[c]]
+            column[1] = row[columns[c] + stride]
+            column[2] = row[columns[c] + 2 * stride]
+            column[3] = row[columns[c] + 3 * stride]
+    for i in range(whole, n):
+        for c in range(n_columns):
+            columns_out[<size_t> c * n + i] = rows[i * stride + columns[c]]
 
 
 cdef int compress_pattern(
@@ -187,7 +212,6 @@ def compress_units(
     cdef int status = 0
     cdef bint missing
     cdef double x
-    cdef const double* reading
     if scratch == NULL or taken == NULL or members == NULL:
         free(scratch)
         free(taken)
@@ -205,10 +229,7 @@ def compress_units(
             n = <int> (row_offsets[l + 1] - first)
             for c in range(n_columns):
                 taken[c] = 0
-            for i in range(n):
-                reading = &values[first + i, 0]
-                for c in range(n_columns):
-                    readings[<size_t> c * n + i] = reading[columns[c]]
+            transpose(n, n_columns, &values[first, 0] if n > 0 else NULL, values.shape[1], &columns[0], readings)
             missing = any_missing(<size_t> n * n_columns, readings)
             for c in range(n_columns):
                 if taken[c]:
@@ -496,6 +517,21 @@ cdef int whitened_posterior_of_size(
     )
 
 
+cdef int check_factors(
+    const double[::1] factors,
+    const long long[:, ::1] factor_offsets,
+    const int[:, ::1] counts,
+    const int[::1] sizes,
+    Py_ssize_t unit,
+) except -1:
+    """Statistics that were altered or mapped from a file must not lead a kernel out of bounds."""
+    cdef int c
+    for c in range(sizes.shape[0]):
+        if counts[unit, c] > 0 and not 0 <= factor_offsets[unit, c] <= factors.shape[0] - sizes[c] * sizes[c]:
+            raise ValueError(f"factor_offsets[{unit}, {c}] lies outside factors")
+    return 0
+
+
 def n_sums(int n_modes, const int[::1] sizes):
     """Length of the vector of sums (14): [ℓ, N, N_kc, D_kc, Q_kc, E_kc, n̄_kc]."""
     cdef int c
@@ -546,8 +582,8 @@ def expectation(
 
     Raises
     ------
-    FitError
-        A quantity is not finite, or I + B'B not positive definite; names unit, mode and channel.
+    KernelFailure
+        A quantity is not finite, or I + B'B not positive definite; holds unit, mode and channel.
     """
     cdef int n_channels = <int> sizes.shape[0]
     cdef int n_modes = <int> log_weights.shape[0]
@@ -586,6 +622,7 @@ def expectation(
     for l in range(n_units):
         if known_modes[l] >= n_modes:
             raise ValueError(f"expectation: a unit's mode is {known_modes[l]}, but there are {n_modes} modes")
+        check_factors(factors, factor_offsets, counts, sizes, l)
     # Per unit: E d and second moment of every (k, c), their misfits, log densities; freed on every path below.
     cdef size_t n_scratch = (
         n_modes * (total + total_square + n_channels + 1) + 2 * n_modes * n_channels
@@ -733,13 +770,7 @@ def expectation(
                 at_square += p * p
     free(scratch)
     if status != 0:
-        where = f"unit at position {failed_unit}, mode {failed_mode}"
-        if failed_channel >= 0:
-            where += f", channel at position {failed_channel}"
-        raise FitError(
-            f"the expectation is not finite ({where}); the parameters are too far from the data, "
-            "or a noise floor is too low for the scale of the channel"
-        )
+        raise KernelFailure(failed_unit, failed_mode, failed_channel)
 
 
 def posterior_coefficients(
@@ -786,6 +817,8 @@ def posterior_coefficients(
         or noise_variances.shape[1] != n_channels
     ):
         raise ValueError("posterior_coefficients: an array has the wrong shape")
+    for l in range(n_units):
+        check_factors(factors, factor_offsets, counts, sizes, l)
     cdef double* work = <double*> malloc((3 * largest * largest + 2 * largest) * sizeof(double))
     if work == NULL:
         raise MemoryError
@@ -812,7 +845,7 @@ def posterior_coefficients(
                 break
     free(work)
     if status != 0:
-        raise FitError(f"the posterior of unit at position {l}, channel at position {c} is not finite")
+        raise KernelFailure(l, mode, c)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

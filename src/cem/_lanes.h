@@ -13,7 +13,7 @@ typedef struct {
     int n_channels;
     const int *sizes;             /* (C,)        p_c */
     const double *data;           /* blocks, each aligned to its vectors, that the next two point to */
-    const int64_t *factor_at;     /* (T, C)      [upper triangle of R by rows, n]; -1: channel missing on the whole tile */
+    const int64_t *factor_at;     /* (T, C)      [upper triangle of R by rows, n]; -1: missing on the whole tile */
     const int64_t *projection_at; /* (T, C)      [w, rss] */
     const int64_t *order;         /* (T, LANES)  unit in the lane, -1: none (at the end of the last tile) */
     const int *known_modes;       /* (T, LANES)  mode of the unit, -1: unknown; null: all unknown */

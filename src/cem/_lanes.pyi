@@ -1,9 +1,9 @@
-from typing import Final
+from typing import Final, NoReturn, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 LARGEST_SIZE: Final[int]
 LEVEL_VARIABLE: Final[str]
@@ -12,7 +12,9 @@ LEVELS: Final[tuple[str, ...]]
 def available_levels() -> tuple[str, ...]: ...
 def instruction_level(level: str | None = None) -> str: ...
 
+@final
 class LanePack:
+    def __reduce__(self) -> NoReturn: ...
     @property
     def n_units(self) -> int: ...
     @property
@@ -32,10 +34,10 @@ class LanePack:
     def chunks(self, n_modes: int) -> list[int]: ...
 
 def pack(
-    factors: FloatArray,
+    factors: _Floats,
     factor_offsets: NDArray[np.int64],
-    projections: FloatArray,
-    residual_norms: FloatArray,
+    projections: _Floats,
+    residual_norms: _Floats,
     counts: NDArray[np.int32],
     known_modes: NDArray[np.int32],
     sizes: NDArray[np.int32],
@@ -43,27 +45,27 @@ def pack(
 ) -> LanePack: ...
 def expectation_chunk(
     pack: LanePack,
-    log_weights: FloatArray,
-    means: FloatArray,
-    mode_factors: FloatArray,
-    noise_variances: FloatArray,
+    log_weights: _Floats,
+    means: _Floats,
+    mode_factors: _Floats,
+    noise_variances: _Floats,
     inverse_temperature: float,
     responsibilities_given: bool,
     first_tile: int,
     last_tile: int,
-    responsibilities: FloatArray,
-    sums_out: FloatArray,
-    log_likelihoods_out: FloatArray | None = None,
+    responsibilities: _Floats,
+    sums_out: _Floats,
+    log_likelihoods_out: _Floats | None = None,
 ) -> None: ...
 def expectation(
     pack: LanePack,
-    log_weights: FloatArray,
-    means: FloatArray,
-    mode_factors: FloatArray,
-    noise_variances: FloatArray,
+    log_weights: _Floats,
+    means: _Floats,
+    mode_factors: _Floats,
+    noise_variances: _Floats,
     inverse_temperature: float = 1.0,
     responsibilities_given: bool = False,
-    responsibilities: FloatArray | None = None,
-    log_likelihoods_out: FloatArray | None = None,
-) -> tuple[FloatArray, FloatArray]: ...
-def elementary(function: str, x: FloatArray, level: str | None = None) -> FloatArray: ...
+    responsibilities: _Floats | None = None,
+    log_likelihoods_out: _Floats | None = None,
+) -> tuple[_Floats, _Floats]: ...
+def elementary(function: str, x: _Floats, level: str | None = None) -> _Floats: ...

@@ -13,10 +13,11 @@ import os
 
 import numpy as np
 
+cimport cython
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free
 
-from cem.errors import FitError, OptionError
+from cem.errors import KernelFailure, OptionError
 
 cdef extern from "<stdlib.h>" nogil:
     void* aligned_alloc(size_t alignment, size_t size)
@@ -65,6 +66,8 @@ LARGEST_SIZE = 8
 LEVEL_VARIABLE = "CEM_INSTRUCTION_LEVEL"
 
 LEVELS = ("baseline", "avx2", "avx512")
+
+cdef object _TOKEN = object()  # only `pack` has it
 
 cdef enum:
     NONE_KNOWN = -1
@@ -125,6 +128,7 @@ def _unit_order(counts, known_modes):
     return np.lexsort((*patterns.T[::-1], known_modes)).astype(np.int64)
 
 
+@cython.final
 cdef class LanePack:
     """Sufficient statistics of a fleet, interleaved for one instruction level; made by `pack`, read-only.
 
@@ -155,6 +159,13 @@ cdef class LanePack:
     cdef object arrays                    # what the pointers of `fleet` point into
     cdef int[::1] sizes
     cdef int64_t[::1] unit_order
+
+    def __cinit__(self, token=None):
+        if token is not _TOKEN:
+            raise TypeError("a LanePack is made by `pack`")
+
+    def __reduce__(self):
+        raise TypeError("a LanePack is of one machine: send the statistics and pack them again")
 
     @property
     def nbytes(self):
@@ -359,7 +370,7 @@ def pack(
             if counts[l, c] > 0 and not 0 <= factor_offsets[l, c] <= factors.shape[0] - sizes[c] * sizes[c]:
                 raise ValueError(f"pack: the factor of channel {c} of unit {l} lies outside `factors`")
 
-    cdef LanePack packed = LanePack()
+    cdef LanePack packed = LanePack(_TOKEN)
     packed.kernel = &lanes_levels[LEVELS.index(level)]
     packed.level = level
     packed.lanes = packed.kernel.lanes
@@ -412,8 +423,8 @@ def pack(
     cdef const double* first_factor = &factors[0] if factors.shape[0] > 0 else NULL
     with nogil:
         fill_blocks(
-            packed.n_tiles, n_channels, packed.lanes, total, &packed.sizes[0], &order[0], &factor_at[0], &projection_at[0],
-            first_factor, &factor_offsets[0, 0], &projections[0, 0], &residual_norms[0, 0], &counts[0, 0],
+            packed.n_tiles, n_channels, packed.lanes, total, &packed.sizes[0], &order[0], &factor_at[0],
+            &projection_at[0], first_factor, &factor_offsets[0, 0], &projections[0, 0], &residual_norms[0, 0], &counts[0, 0],
             &data[skipped],
         )
     packed.fleet.n_channels = n_channels
@@ -464,8 +475,8 @@ def expectation_chunk(
 
     Raises
     ------
-    FitError
-        A quantity is not finite, or I + B'B not positive definite; names unit, mode and channel by position.
+    KernelFailure
+        A quantity is not finite, or I + B'B not positive definite; holds unit, mode and channel by position.
     ValueError
         An array has the wrong shape.
     """
@@ -487,7 +498,9 @@ def expectation_chunk(
     ):
         raise ValueError("expectation_chunk: an array has the wrong shape")
     if pack.largest_known_mode >= n_modes:
-        raise ValueError(f"expectation_chunk: a unit's mode is {pack.largest_known_mode}, but there are {n_modes} modes")
+        raise ValueError(
+            f"expectation_chunk: a unit's mode is {pack.largest_known_mode}, but there are {n_modes} modes"
+        )
     if not inverse_temperature > 0.0:
         raise ValueError(f"expectation_chunk: the inverse temperature is {inverse_temperature}; it must be positive")
     cdef lanes_parameters parameters
@@ -512,15 +525,7 @@ def expectation_chunk(
         )
     free(scratch)
     if status != 0:
-        if failure.channel < 0:
-            raise FitError(
-                f"the unit at position {failure.unit} has no mode of positive finite probability; "
-                "look at the mode weights and at the modes given as known"
-            )
-        raise FitError(
-            f"the likelihood of the unit at position {failure.unit} in mode {failure.mode} is not finite, or its "
-            f"I + B'B not positive definite, in channel {failure.channel}; raise the floor of its noise variance"
-        )
+        raise KernelFailure(failure.unit, failure.mode if failure.channel >= 0 else -1, failure.channel)
 
 
 def expectation(
@@ -552,7 +557,7 @@ def expectation(
 
     Raises
     ------
-    FitError, ValueError
+    KernelFailure, ValueError
         As of `expectation_chunk`.
     """
     n_modes = len(log_weights)

@@ -200,7 +200,7 @@ INLINE void NAME(expect)(
     T *restrict mantissas,             /* (K,)            in, out: of the product of determinants */
     TU *restrict exponents,            /* (K,)            in, out: of the product of determinants, biased */
     T *restrict smallest,              /* (1,)            in, out: smallest pivot met */
-    T *restrict moments_out            /* (K, q + p + 1)  residual (13), E d, lower triangle of A^-1 + E d E d' by rows */
+    T *restrict moments_out            /* (K, q + p + 1)  residual (13), E d, lower triangle of A^-1 + E d E d' */
 )
 {
     const int q = p * (p + 1) / 2;
@@ -382,19 +382,19 @@ typedef void (*NAME(expect_function))(
     const double *, const double *, const double *, int, int, T *, T *, TU *, T *, T *);
 typedef void (*NAME(add_function))(const double *, int, int, const T *, const T *, V *);
 
-#define INSTANCE(p)                                                                                                    \
-    static TARGET void NAME(expect_##p)(const double *factor, const double *projection, const double *parameters,       \
-                                        int first, int last, T *misfits, T *mantissas, TU *exponents, T *smallest,      \
-                                        T *moments_out)                                                                \
-    {                                                                                                                  \
-        for (int at = 0; at < PARTS; at += PARTS_TOGETHER(p))                                                          \
-            NAME(expect)(p, PARTS_TOGETHER(p), at, factor, projection, parameters, first, last, misfits, mantissas,     \
-                         exponents, smallest, moments_out);                                                            \
-    }                                                                                                                  \
-    static TARGET void NAME(add_##p)(const double *factor, int first, int last, const T *weights, const T *moments,     \
-                                     V *sums)                                                                          \
-    {                                                                                                                  \
-        NAME(add)(p, factor, first, last, weights, moments, sums);                                                     \
+#define INSTANCE(p)                                                                                                   \
+    static TARGET void NAME(expect_##p)(const double *factor, const double *projection, const double *parameters,     \
+                                        int first, int last, T *misfits, T *mantissas, TU *exponents, T *smallest,    \
+                                        T *moments_out)                                                               \
+    {                                                                                                                 \
+        for (int at = 0; at < PARTS; at += PARTS_TOGETHER(p))                                                         \
+            NAME(expect)(p, PARTS_TOGETHER(p), at, factor, projection, parameters, first, last, misfits, mantissas,   \
+                         exponents, smallest, moments_out);                                                           \
+    }                                                                                                                 \
+    static TARGET void NAME(add_##p)(const double *factor, int first, int last, const T *weights, const T *moments,   \
+                                     V *sums)                                                                         \
+    {                                                                                                                 \
+        NAME(add)(p, factor, first, last, weights, moments, sums);                                                    \
     }
 
 INSTANCE(1)
@@ -525,7 +525,8 @@ static TARGET void NAME(locate)(
             TU exponent = {{{0}}};
             NAME(expect_instances)[p](
                 pack->data + pack->factor_at[at], pack->data + pack->projection_at[at],
-                prepared + (int64_t)k * size * PARAMETER_STRIDE, 0, 1, &misfit, &mantissa, &exponent, &smallest, moments);
+                prepared + (int64_t)k * size * PARAMETER_STRIDE, 0, 1, &misfit, &mantissa, &exponent, &smallest,
+                moments);
             for (int lane = 0; lane < LANES; lane++) {
                 const int64_t unit = pack->order[tile * LANES + lane];
                 const double pivot = smallest.part[lane / WIDTH][lane % WIDTH];
@@ -629,7 +630,8 @@ static TARGET int NAME(expectation)(
 
     for (int64_t tile = first_tile; tile < last_tile; tile++) {
         const int64_t *const order = pack->order + tile * LANES;
-        const int64_t *const factor_at = pack->factor_at + tile * C, *const projection_at = pack->projection_at + tile * C;
+        const int64_t *const factor_at = pack->factor_at + tile * C;
+        const int64_t *const projection_at = pack->projection_at + tile * C;
         const int known = given && pack->tile_modes[tile] >= 0 ? -2 : pack->tile_modes[tile];
         const int first = known >= 0 ? known : 0; /* a tile of units of one known mode needs that mode alone */
         const int last = known >= 0 ? known + 1 : K;

@@ -161,7 +161,7 @@ def dense_posterior(
 ) -> tuple[FloatArray, FloatArray]:
     """T̂ and Σ̂ of (4)."""
     precision = np.linalg.inv(covariance)
-    posterior_covariance = np.linalg.inv(precision + design.T @ design / noise_variance)
+    posterior_covariance = np.asarray(np.linalg.inv(precision + design.T @ design / noise_variance), dtype=np.float64)
     return posterior_covariance @ (precision @ mean + design.T @ readings / noise_variance), posterior_covariance
 
 

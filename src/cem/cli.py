@@ -104,6 +104,13 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--csv", action="store_true", help="one line of comma-separated values per unit")
     _add_json(form)
 
+    export = command("export-c", _export_c, "A model as one C99 header, for machines without Python.")
+    export.add_argument("model", type=Path, metavar="MODEL", help="a file written by `cem fit --output`")
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the header to write")
+    export.add_argument("--name", default="fleet", help="prefix of all that the header defines (default: fleet)")
+    export.add_argument("--scalar", choices=("double", "float"), default="double", help="(default: double)")
+    _add_json(export)
+
     info = command("info", _info, "What a model file holds: modes, channels, bases, how it was fitted.")
     info.add_argument("model", type=Path, metavar="MODEL")
     _add_json(info)
@@ -402,6 +409,20 @@ def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) ->
         print(text, end="")
     else:
         _write_text(options.output, text)
+
+
+def _export_c(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
+    from cem.codegen import export_c
+    from cem.model_file import load
+
+    _check_writable(options.output)
+    text = export_c(load(options.model), name=options.name, scalar=options.scalar)
+    _write_text(options.output, text)
+    if options.json:
+        document = {"model": str(options.model), "header": str(options.output), "name": options.name}
+        print(_dump(document | {"scalar": options.scalar, "bytes": len(text), "warnings": noted}), end="")
+    else:
+        terminal.say(f"written: {options.output}, {len(text) / 1000:.0f} kB; it defines {options.name}_unit and others")
 
 
 def _info(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:

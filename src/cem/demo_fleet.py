@@ -185,7 +185,9 @@ def load_demo_fleet(*, modes: bool = False) -> Panel:
     with resources.files("cem").joinpath("data/demo_fleet.npz").open("rb") as file, np.load(file) as arrays:
         stored: dict[str, NDArray] = {name: arrays[name] for name in arrays.files}
     whole = stored["steps"]
-    values = np.where(whole == np.iinfo(np.int32).min, np.nan, whole * np.array([STEPS[name] for name in CHANNEL_UNITS]))
+    values = np.where(
+        whole == np.iinfo(np.int32).min, np.nan, whole * np.array([STEPS[name] for name in CHANNEL_UNITS])
+    )
     labels = tuple(WEIGHTS)
     return Panel(
         np.arange(1, N_UNITS + 1),

@@ -10,6 +10,7 @@ __all__ = [
     "ConvergenceWarning",
     "FitError",
     "FloorWarning",
+    "KernelFailure",
     "LostModeWarning",
     "ModelFileError",
     "NotFittedError",
@@ -45,6 +46,23 @@ class OptionError(CemError, ValueError):
 
 class FitError(CemError, RuntimeError):
     """A fit could not be completed: every start ended, or a kernel met a matrix that is not positive definite."""
+
+
+class KernelFailure(FitError):
+    """Where a kernel failed, by position; the facade turns it into a FitError that names unit, mode and channel.
+
+    Parameters
+    ----------
+    unit, mode, channel : int
+        Positions; -1 where the failure belongs to none.
+    """
+
+    def __init__(self, unit: int, mode: int = -1, channel: int = -1) -> None:
+        super().__init__(f"unit at position {unit}, mode {mode}, channel at position {channel}")
+        self.unit, self.mode, self.channel = unit, mode, channel
+
+    def __reduce__(self) -> tuple[type, tuple[int, int, int]]:
+        return type(self), (self.unit, self.mode, self.channel)
 
 
 class NotFittedError(CemError, ValueError, AttributeError):

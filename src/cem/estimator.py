@@ -66,8 +66,10 @@ class FailureModeEM:
     n_jobs : int
         Threads; -1 for one a core. The result is the same to the bit for any number.
     time_axis : {"forward", "to_failure"}
-        Fit on the time as given, or on the time to failure, τ = t − t_failure ≤ 0 (every unit's failure time must be
-        known).
+        Fit on the time as given, or on the time to failure, τ = t − t_failure ≤ 0, together with the law of lifetimes
+        of each mode. Units still running then take part at every remaining life that they may have, model.md (19).
+    lifetimes : {"lognormal", "weibull", "empirical"}
+        Family of the laws of lifetimes; looked at on the time to failure alone.
     random_state : None, int, numpy.random.Generator or RandomState
         Seed of the starts; the same int gives the same result to the bit.
     verbose : int
@@ -87,7 +89,8 @@ class FailureModeEM:
     responsibilities_ : ndarray of shape (L, K)
         ρ̂ of the training units; 0 or 1 where the mode was known.
     log_likelihood_ : float
-        Of the parameters returned: total, natural logarithm, all constants, in the panel's own units.
+        Of the parameters returned: total, natural logarithm, all constants, in the panel's own units. On the time to
+        failure it is (19), lives included.
     log_likelihoods_ : ndarray
         Its history over the passes of the best start.
     converged_ : bool
@@ -99,6 +102,8 @@ class FailureModeEM:
         kind, log_likelihood, n_iter and fate of each start.
     kernel_ : str
         The kernel that ran.
+    lifetimes_ : cem.lifetimes.Lifetimes
+        Law of lifetimes of each mode; on the time to failure alone.
     mode_labels_ : tuple
         Labelled modes first, in sorted order; the others by falling weight.
     n_parameters_ : int
@@ -139,6 +144,7 @@ class FailureModeEM:
         kernel: Literal["auto", "lapack"] = "auto",
         n_jobs: int = 1,
         time_axis: Literal["forward", "to_failure"] = "forward",
+        lifetimes: Literal["lognormal", "weibull", "empirical"] = "lognormal",
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -155,6 +161,7 @@ class FailureModeEM:
         self.kernel = kernel
         self.n_jobs = n_jobs
         self.time_axis = time_axis
+        self.lifetimes = lifetimes
         self.random_state = random_state
         self.verbose = verbose
 
@@ -208,16 +215,21 @@ class FailureModeEM:
         self, panel: Panel, init: FloatArray | Parameters | FailureModeModel | None, progress: Progress | None
     ) -> None:
         options = self._options()
-        fitted_panel = panel
-        if self.time_axis == "to_failure":
-            fitted_panel = _aligned(panel)
         if progress is None and self.verbose:
             progress = _printer(self.verbose)
-        result = fit_mixture(fitted_panel, options, init=init, progress=progress)
-        self.n_features_in_ = panel.n_channels
-        self._keep(result, fitted_panel)
+        record: dict[str, Any] = {}
+        if self.time_axis == "to_failure":
+            from cem.censored import fit_with_lives
 
-    def _keep(self, result: FitResult, panel: Panel) -> None:
+            fit = fit_with_lives(panel, options, family=self.lifetimes, init=init, progress=progress)
+            result, self.lifetimes_ = fit.result, fit.lifetimes
+            record = {"lifetimes": fit.lifetimes.to_dict(), "n_failed": int((~np.isnan(panel.failure_times)).sum())}
+        else:
+            result = fit_mixture(panel, options, init=init, progress=progress)
+        self.n_features_in_ = panel.n_channels
+        self._keep(result, panel, record)
+
+    def _keep(self, result: FitResult, panel: Panel, record: Mapping[str, Any]) -> None:
         from cem.model import FailureModeModel
 
         run, statistics = result.run, result.statistics
@@ -252,7 +264,7 @@ class FailureModeEM:
             time_unit=panel.time_unit,
             channel_units={name: unit for name, unit in panel.channel_units.items() if name in statistics.channels},
             time_axis=self.time_axis,
-            training=_training_record(self, result, panel),
+            training={**_training_record(self, result, panel), **record},
         )
 
     # -- fitted attributes in the user's terms --------------------------------------------------------------------
@@ -451,17 +463,6 @@ def _seed(random_state: object) -> np.random.SeedSequence:
     raise OptionError(
         f"random_state={random_state!r}: None, an integer of 0 or more, or a numpy Generator was expected"
     )
-
-
-def _aligned(panel: Panel) -> Panel:
-    """The panel on the axis τ = t − t_failure."""
-    running = np.flatnonzero(np.isnan(panel.failure_times))
-    if len(running):
-        raise PanelError(
-            f"time_axis='to_failure' needs every unit's failure time; {len(running)} of {panel.n_units} units have "
-            f"none (first: {panel.units[running[0]]!r}). Leave running units out of the training panel"
-        )
-    return panel.aligned_at_failure()
 
 
 def _as_labels(labels: tuple[Any, ...]) -> NDArray[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem import _core, _lanes
-from cem.errors import OptionError
+from cem.errors import FitError, KernelFailure, OptionError
 from cem.parameters import Parameters, layout_of
 from cem.statistics import SufficientStatistics
 
@@ -222,6 +222,28 @@ class Expectation:
     def kernel(self) -> str:
         return self._kernel.name
 
+    def unlabelled(self) -> Expectation:
+        """The same E step with no unit's mode known."""
+        known = self.statistics.known_modes
+        if not (known >= 0).any():
+            return self
+        kernel: Literal["auto", "lapack"] = "lapack" if isinstance(self._kernel, _LapackKernel) else "auto"
+        return Expectation(
+            self.statistics.with_known_modes(np.full_like(known, -1)), kernel=kernel, n_jobs=self.n_jobs
+        )
+
+    def _named(self, failure: KernelFailure) -> FitError:
+        """A kernel's failure in the user's terms."""
+        where = f"unit {self.statistics.units[failure.unit]!r}"
+        if failure.mode >= 0:
+            where += f", mode {failure.mode}"
+        if failure.channel >= 0:
+            where += f", channel {self.statistics.channels[failure.channel]!r}"
+        return FitError(
+            f"the likelihood is not finite ({where}): the parameters are too far from these readings for floating "
+            "point; look at the unit's readings, or raise the channel's noise_floor"
+        )
+
     def n_chunks(self, n_modes: int) -> int:
         """How many chunks can run side by side."""
         return len(self._kernel.bounds(n_modes)) - 1
@@ -265,7 +287,10 @@ class Expectation:
 
         def chunk(first: int, last: int) -> FloatArray:
             sums = np.empty(n_sums)
-            self._kernel(first, last, log_weights, parameters, inverse_temperature, given, rho, sums)
+            try:
+                self._kernel(first, last, log_weights, parameters, inverse_temperature, given, rho, sums)
+            except KernelFailure as failure:
+                raise self._named(failure) from failure
             return sums
 
         bounds = self._kernel.bounds(n_modes)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from cem.model import FailureModeModel
     from cem.panel import Panel
 
-__all__ = ["FitOptions", "FitResult", "fit_mixture", "n_free_parameters"]
+__all__ = ["FitOptions", "FitResult", "fit_mixture", "in_final_order", "n_free_parameters"]
 
 FloatArray = NDArray[np.float64]
 Init = Literal["mixed", "kmeans", "random", "tempered"]
@@ -147,12 +147,7 @@ def fit_mixture(
     statistics = SufficientStatistics.from_panel(panel, bases, known_modes=known_modes)
     expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
     steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
-    unlabelled = expectation
-    if len(labels):
-        unlabelled = Expectation(
-            statistics.with_known_modes(np.full_like(known_modes, -1)), kernel=options.kernel, n_jobs=options.n_jobs
-        )
-    one_mode, constraints = _constraints(unlabelled, panel.channels, steps, options)
+    one_mode, constraints = _constraints(expectation, panel.channels, steps, options)
     tolerance = options.tol * statistics.n_observations
     records, interrupted = best_of_starts(
         _starts(expectation, one_mode.parameters, constraints, options, init),
@@ -357,6 +352,13 @@ def _warn(
             LostModeWarning,
             stacklevel=4,
         )
+    if run.converged and interrupted:
+        warnings.warn(
+            "the search was interrupted: the start kept has converged, but others were cut short and might have led "
+            "to a better optimum",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
     if not run.converged:
         why = "the fit was interrupted" if interrupted else f"{run.n_passes} passes did not suffice"
         warnings.warn(
@@ -381,6 +383,13 @@ def _final_order(weights: FloatArray, n_labelled: int) -> NDArray[np.int64]:
     """Labelled modes in their order, the others by falling weight: numbering does not depend on the seed."""
     free = np.arange(n_labelled, len(weights))
     return np.concatenate([np.arange(n_labelled), free[np.argsort(-weights[free], kind="stable")]]).astype(np.int64)
+
+
+def in_final_order(run: EMRun, result: FitResult) -> tuple[EMRun, NDArray[np.int64]]:
+    """A run that went on from a result, its modes in their final order again, and what that order is."""
+    n_labelled = int(result.statistics.known_modes.max(initial=-1)) + 1
+    order = _final_order(run.parameters.weights, n_labelled)
+    return _reordered(run, order), order
 
 
 def _reordered(run: EMRun, order: NDArray[np.int64]) -> EMRun:

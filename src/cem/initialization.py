@@ -54,6 +54,7 @@ def one_mode_run(expectation: Expectation, constraints: Constraints, n_passes: i
     EMRun
         Its parameters describe the whole fleet as one mode.
     """
+    expectation = expectation.unlabelled()
     statistics = expectation.statistics
     layout = statistics.layout
     spare = np.maximum(statistics.counts - np.asarray(layout.sizes), 0).sum(axis=0)

@@ -21,6 +21,7 @@ from cem.statistics import SufficientStatistics
 if TYPE_CHECKING:
     import os
 
+    from cem.first_passage import FirstPassage
     from cem.scorer import Scorer
     from cem.summary import Summary
 
@@ -399,6 +400,48 @@ class FailureModeModel:
             self._compressed(panel), self.internal_parameters, self.mode_labels, c, on_axis, asked, noise
         )
 
+    def remaining_life(
+        self,
+        panel: Panel,
+        threshold: ArrayLike | Mapping[Hashable, float],
+        *,
+        channel: str | int | None = None,
+        direction: str = "upper",
+        **options: Any,
+    ) -> FirstPassage:
+        """Law of the time left until each unit's own noise-free curve first crosses a threshold (model.md §7).
+
+        Conditional on the curve not having crossed it since the unit's first reading; the probability that it has is
+        reported beside it. For alignment at failure, without a threshold, see `cem.RemainingLife`.
+
+        Parameters
+        ----------
+        panel : Panel
+            Running units, as for `predict_proba`.
+        threshold : float, array_like of shape (K,) or (L, K), or mapping of mode label to float
+            In units of the channel.
+        channel : str or int, optional
+            The response by default.
+        direction : {"upper", "lower"}
+        options
+            horizon, n_draws, n_cells, random_state: as for `cem.first_passage.first_passage`.
+
+        Returns
+        -------
+        FirstPassage
+            Of L units.
+
+        Raises
+        ------
+        OptionError
+            The model's time axis is the time to failure, or the threshold or direction is none.
+        PredictionError
+            There is no such channel, or none was named and the model has no response.
+        """
+        from cem.threshold import remaining_life_to_threshold
+
+        return remaining_life_to_threshold(self, panel, threshold, channel, direction, options)
+
     def statistics(self, X: Panel | ArrayLike, times: ArrayLike | None = None) -> SufficientStatistics:
         """Sufficient statistics of a panel in the model's coordinates; arguments as for `predict_proba`."""
         return self._compressed(self._aligned(self._as_panel(X, times)))
@@ -433,6 +476,20 @@ class FailureModeModel:
 
     def _aligned(self, panel: Panel) -> Panel:
         """The panel with the model's channels in the model's order, on the model's time axis."""
+        panel = self.with_own_channels(panel)
+        if self.time_axis == "to_failure":
+            self._failure_times(panel)
+            panel = panel.aligned_at_failure()
+        return panel
+
+    def with_own_channels(self, panel: Panel) -> Panel:
+        """The panel with the model's channels in the model's order, those that it lacks missing; its times as given.
+
+        Raises
+        ------
+        PredictionError
+            A channel that the model does not know, or another time unit.
+        """
         unknown = [name for name in panel.channels if name not in self.channels]
         if unknown:
             raise PredictionError(
@@ -443,9 +500,6 @@ class FailureModeModel:
             raise PredictionError(
                 f"the panel's times are in {panel.time_unit!r}, the model's in {self.time_unit!r}; convert them"
             )
-        if self.time_axis == "to_failure":
-            self._failure_times(panel)
-            panel = panel.aligned_at_failure()
         if panel.channels == self.channels:
             return panel
         values = np.full((len(panel.times), self.n_channels), np.nan)

@@ -1,6 +1,6 @@
 """Model files: arrays and JSON in one checked file, as docs/file-format.md specifies it. Nothing in it is executed.
 
-    magic | version | header length | header (JSON) | arrays | SHA-256 of all before it
+magic | version | header length | header (JSON) | arrays | SHA-256 of all before it
 """
 
 from __future__ import annotations
@@ -167,7 +167,9 @@ def _check_panel(model: FailureModeModel) -> dict[str, NDArray[Any]]:
         times = np.minimum(times, 0.0)
     # Modes in turn, so that a rare one is checked too.
     modes = [model.mode_labels[l % model.n_modes] for l in range(max(_CHECK_UNITS, model.n_modes))]
-    panel = model.sample(len(modes), [times[l % _CHECK_UNITS] for l in range(len(modes))], modes=modes, random_state=rng)
+    panel = model.sample(
+        len(modes), [times[l % _CHECK_UNITS] for l in range(len(modes))], modes=modes, random_state=rng
+    )
     values = panel.values.copy()
     if model.n_channels > 1:  # some channels missing at some times
         rows = np.arange(2, len(values), 5)
@@ -281,9 +283,7 @@ def _no_constant(text: str) -> float:
 
 def _header(text: bytes, refuse: Callable[[str], ModelFileError]) -> dict[str, Any]:
     try:
-        header = json.loads(
-            text.decode("ascii"), object_pairs_hook=_without_duplicates, parse_constant=_no_constant
-        )
+        header = json.loads(text.decode("ascii"), object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise refuse(f"its header is not sound: {error}") from None
     parts = header if isinstance(header, dict) else {}
@@ -292,9 +292,7 @@ def _header(text: bytes, refuse: Callable[[str], ModelFileError]) -> dict[str, A
     return parts
 
 
-def _arrays(
-    entries: Any, data: memoryview, refuse: Callable[[str], ModelFileError]
-) -> dict[str, NDArray[Any]]:
+def _arrays(entries: Any, data: memoryview, refuse: Callable[[str], ModelFileError]) -> dict[str, NDArray[Any]]:
     """The arrays, each where the one before it ends, the last where the data ends."""
     arrays: dict[str, NDArray[Any]] = {}
     offset = 0
@@ -346,9 +344,7 @@ def _model(saved: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Fail
     shared = {basis: basis for basis in bases}  # channels of one basis share one object again
     bases = tuple(shared[basis] for basis in bases)
     sizes = tuple(basis.size for basis in bases)
-    parameters = Parameters(
-        arrays["weights"], arrays["means"], arrays["factors"], arrays["noise_variances"], sizes
-    )
+    parameters = Parameters(arrays["weights"], arrays["means"], arrays["factors"], arrays["noise_variances"], sizes)
     layout = parameters.layout
     shapes = {
         "centres": (int(layout.mean_offsets[-1]),),

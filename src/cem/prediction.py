@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,9 +19,12 @@ from cem.parameters import Parameters
 from cem.special import chi_square_survival
 from cem.statistics import SufficientStatistics
 
-__all__ = ["Evidence", "Forecast", "Posterior", "evidence", "forecast_channel", "novelty", "posterior"]
+__all__ = ["Evidence", "Forecast", "Posterior", "evidence", "forecast_channel", "log_joint", "novelty", "posterior"]
 
 FloatArray = NDArray[np.float64]
+Int32Array = NDArray[np.int32]
+Int64Array = NDArray[np.int64]
+StatisticsArrays = tuple[FloatArray, Int64Array, FloatArray, FloatArray, Int32Array, Int32Array]
 
 _MAX_STEPS = 200  # bisection alone needs 60 to 100; Newton's steps end it in about 6
 
@@ -202,7 +205,7 @@ def _mixture_quantile(q: float, weights: FloatArray, means: FloatArray, deviatio
     return x
 
 
-def _statistics_arrays(statistics: SufficientStatistics) -> tuple[NDArray, ...]:
+def _statistics_arrays(statistics: SufficientStatistics) -> StatisticsArrays:
     """The arrays that kernels take, in their order."""
     return (
         statistics.factors,
@@ -250,6 +253,24 @@ def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads
     )
 
 
+def log_joint(statistics: SufficientStatistics, parameters: Parameters) -> FloatArray:
+    """ln π_k P(x_l | k) in internal coordinates, shape (L, K); known modes are not looked at."""
+    from cem._scorer import log_densities
+
+    shape = (statistics.n_units, parameters.n_modes)
+    result = np.empty(shape)
+    log_densities(
+        *_statistics_arrays(statistics),
+        parameters.means,
+        parameters.factors,
+        parameters.noise_variances,
+        result,
+        np.empty(shape),
+    )
+    with np.errstate(divide="ignore"):
+        return result + np.log(parameters.weights)
+
+
 def _internal_posterior(statistics: SufficientStatistics, parameters: Parameters) -> tuple[FloatArray, FloatArray]:
     """T̂ and a square root of Σ̂ in internal coordinates: (L, K, P) and (L, K, Σ p_c²), model.md (12)."""
     from cem._scorer import posteriors
@@ -267,9 +288,7 @@ def _internal_posterior(statistics: SufficientStatistics, parameters: Parameters
     return means, roots
 
 
-def posterior(
-    statistics: SufficientStatistics, parameters: Parameters, mode_labels: tuple[Hashable, ...]
-) -> Posterior:
+def posterior(statistics: SufficientStatistics, parameters: Parameters, mode_labels: tuple[Hashable, ...]) -> Posterior:
     """Posterior coefficients in the user's terms: T = b + s S⁻¹ T̃, Σ̂ = s² S⁻¹ Σ̃ S⁻ᵀ."""
     means, roots = _internal_posterior(statistics, parameters)
     coordinates, layout = statistics.coordinates, statistics.layout
@@ -290,21 +309,25 @@ def posterior(
     )
 
 
-def _one_channel(statistics: SufficientStatistics, parameters: Parameters, channel: int) -> tuple[NDArray, ...]:
+def _one_channel(
+    statistics: SufficientStatistics, parameters: Parameters, channel: int
+) -> tuple[StatisticsArrays, tuple[FloatArray, FloatArray, FloatArray]]:
     """Statistics and parameters of one channel: given the mode, its coefficients depend on it alone."""
     layout = statistics.layout
     p = layout.sizes[channel]
 
-    def column(array: NDArray) -> NDArray:
+    def column(array: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(array[:, channel : channel + 1])
 
-    return (
+    arrays = (
         statistics.factors,
         column(statistics.factor_offsets),
         np.ascontiguousarray(layout.vector(statistics.projections, channel)),
         column(statistics.residual_norms),
         column(statistics.counts),
         np.array([p], dtype=np.int32),
+    )
+    return arrays, (
         np.ascontiguousarray(layout.vector(parameters.means, channel)),
         np.ascontiguousarray(layout.matrix(parameters.factors, channel)).reshape(parameters.n_modes, p * p),
         column(parameters.noise_variances),
@@ -339,7 +362,8 @@ def forecast_channel(
     p = statistics.sizes[channel]
     n_units, n_modes, n_times = statistics.n_units, parameters.n_modes, times.shape[-1]
     means, roots = np.empty((n_units, n_modes, p)), np.empty((n_units, n_modes, p * p))
-    posteriors(*_one_channel(statistics, parameters, channel), means, roots)
+    arrays, of_channel = _one_channel(statistics, parameters, channel)
+    posteriors(*arrays, *of_channel, means, roots)
     coordinates = statistics.coordinates
     scale = coordinates.scales[channel]
     design = statistics.bases[channel](times.reshape(-1))

@@ -130,6 +130,11 @@ class RemainingLifeDistribution:
         return _restored, (self.grid, self.pmf, self.units, self.mode_labels, self.time_unit)
 
     @property
+    def edges(self) -> FloatArray:
+        """Edges of the grid's cells, shape (G + 1,)."""
+        return self._edges
+
+    @property
     def n_units(self) -> int:
         return len(self.units)
 
@@ -350,17 +355,22 @@ def anchored_statistics(panel: Panel, bases: Sequence[Basis]) -> AnchoredStatist
     for unit in range(n_units):
         rows = slice(int(panel.offsets[unit]), int(panel.offsets[unit + 1]))
         times, values = panel.times[rows] - ages[unit], panel.values[rows]
-        for c, basis in enumerate(bases):
-            there = ~np.isnan(values[:, c])
-            n = counts[unit, c] = int(there.sum())
-            if n == 0:
-                continue
-            # The last column of the triangle of [Φ x] is w over the root of rss: no orthogonal factor is formed.
-            whole = np.asarray(np.linalg.qr(np.column_stack([basis(times[there]), values[there, c]]), mode="r"))
-            kept = min(len(whole), basis.size)
-            triangles[c][unit, :kept] = whole[:kept, : basis.size]
-            projections[c][unit, :kept] = whole[:kept, basis.size]
-            norms[unit, c] = float(whole[basis.size, basis.size]) ** 2 if len(whole) > basis.size else 0.0
+        # One factorisation for all channels of one basis that are observed at the same times.
+        alike: dict[tuple[Basis, bytes], list[int]] = {}
+        for c, seen in enumerate(~np.isnan(values).T):
+            if seen.any():
+                alike.setdefault((bases[c], seen.tobytes()), []).append(c)
+        for (basis, pattern), channels in alike.items():
+            there, p = np.frombuffer(pattern, dtype=np.bool_), basis.size
+            readings = values[there][:, channels]
+            # The triangle of [Φ x] holds w above row p and what is left of x below: no orthogonal factor is formed.
+            whole = np.asarray(np.linalg.qr(np.column_stack([basis(times[there]), readings]), mode="r"))
+            kept = min(len(whole), p)
+            for column, c in enumerate(channels, start=p):
+                triangles[c][unit, :kept] = whole[:kept, :p]
+                projections[c][unit, :kept] = whole[:kept, column]
+                norms[unit, c] = float(np.square(whole[p:, column]).sum())
+                counts[unit, c] = len(readings)
     return AnchoredStatistics(tuple(triangles), tuple(projections), norms, counts, ages, tuple(panel.units))
 
 

@@ -81,14 +81,14 @@ def simulate_fleet(
     *,
     basis: Basis | Mapping[str | None, Basis],
     channels: Sequence[str],
-    means: Mapping[Hashable, Mapping[str, ArrayLike]],
-    covariances: Mapping[Hashable, Mapping[str, ArrayLike]],
-    noise_variances: Mapping[str, float] | Mapping[Hashable, Mapping[str, float]],
-    weights: Mapping[Hashable, float],
+    means: Mapping[Any, Mapping[str, ArrayLike]],
+    covariances: Mapping[Any, Mapping[str, ArrayLike]],
+    noise_variances: Mapping[str, float] | Mapping[Any, Mapping[str, float]],
+    weights: Mapping[Any, float],
     interval: float,
     horizon: float,
     jitter: float = 0.0,
-    lives: Mapping[Hashable, tuple[float, float]] | None = None,
+    lives: Mapping[Any, tuple[float, float]] | None = None,
     threshold: float | None = None,
     response: str | None = None,
     exact_shares: bool = False,
@@ -245,13 +245,13 @@ def _unit_times(times: Any, n_units: int) -> list[FloatArray]:
         raise OptionError(f"times holds arrays for {len(rows)} units; {n_units} were expected")
     for l, row in enumerate(rows):
         if row.ndim != 1 or not row.size or not np.isfinite(row).all():
-            raise OptionError(f"times of unit number {l} must be one finite time or more, in one dimension; found {row!r}")
+            raise OptionError(
+                f"times of unit number {l} must be one finite time or more, in one dimension; found {row}"
+            )
     return rows
 
 
-def _drawn_modes(
-    rng: np.random.Generator, n_units: int, shares: FloatArray, exact_shares: bool
-) -> NDArray[np.int64]:
+def _drawn_modes(rng: np.random.Generator, n_units: int, shares: FloatArray, exact_shares: bool) -> NDArray[np.int64]:
     if not exact_shares:
         return rng.choice(len(shares), size=n_units, p=shares / shares.sum())
     counts = np.floor(shares * n_units + 1e-9).astype(np.int64)
@@ -266,8 +266,8 @@ def _drawn_coefficients(
     labels: Sequence[Hashable],
     channel: str,
     p: int,
-    means: Mapping[Hashable, Mapping[str, ArrayLike]],
-    covariances: Mapping[Hashable, Mapping[str, ArrayLike]],
+    means: Mapping[Any, Mapping[str, ArrayLike]],
+    covariances: Mapping[Any, Mapping[str, ArrayLike]],
 ) -> FloatArray:
     """T of every unit, (L, p)."""
     mean, root = np.empty((len(labels), p)), np.empty((len(labels), p, p))
@@ -294,7 +294,7 @@ def _drawn_lives(
     rng: np.random.Generator,
     k: NDArray[np.int64],
     labels: Sequence[Hashable],
-    lives: Mapping[Hashable, tuple[float, float]],
+    lives: Mapping[Any, tuple[float, float]],
 ) -> FloatArray:
     absent = [label for label in labels if label not in lives]
     if absent:

@@ -317,8 +317,9 @@ def _orthonormalising(part: _Group) -> FloatArray:
     norms = np.linalg.norm(scaled, axis=0)
     norms[norms == 0] = 1.0
     # A pooled design without full rank (fewer distinct times than coefficients) still needs an invertible S.
-    S = np.linalg.qr(np.concatenate([scaled, 1e-7 * np.diag(norms)]), mode="r")
-    return S * np.where(np.diagonal(S) < 0, -1.0, 1.0)[:, None]
+    S = np.asarray(np.linalg.qr(np.concatenate([scaled, 1e-7 * np.diag(norms)]), mode="r"), dtype=np.float64)
+    signed: FloatArray = S * np.where(np.diagonal(S) < 0, -1.0, 1.0)[:, None]
+    return signed
 
 
 def _learn_coordinates(

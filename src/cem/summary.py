@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    import pandas
-
     from cem.model import FailureModeModel
 
 __all__ = ["Frame", "Summary", "summarise"]
@@ -22,11 +21,9 @@ _PLACES = ("start", "middle", "end")
 class Frame(dict[str, list[Any]]):
     """A table as a dict of columns of equal length."""
 
-    def to_frame(self) -> pandas.DataFrame:
+    def to_frame(self) -> Any:
         """The table as a pandas data frame; ImportError where pandas is not installed."""
-        import pandas
-
-        return pandas.DataFrame(dict(self))
+        return importlib.import_module("pandas").DataFrame(dict(self))
 
     def __str__(self) -> str:
         return "\n".join(_table(self))

@@ -7,6 +7,7 @@ repository's root.
 from __future__ import annotations
 
 import csv
+import json
 import os
 import warnings
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from cem.basis import Polynomial
+from cem.cli import main
 from cem.errors import CemWarning
 from cem.estimator import FailureModeEM
 from cem.panel import Panel
@@ -89,3 +91,14 @@ def test_two_modes_show_where_likelihood_and_labels_disagree(fleet, record_prope
     assert sizes[2] == [13, 87] and set(labels[small]) == {"fan"}
     assert agreement(highest, labels) == 69
     assert all(1027 < gain < 1029 for gain in gains)
+
+
+def test_the_command_line_finds_them_too(fleet, capsys):
+    """What a reliability engineer types, on NASA's own text file, must not be a poorer fit than the estimator's."""
+    _, labels = fleet
+    sensors = ",".join(f"s{s}" for s in SENSORS)
+    path = str(folder() / "train_FD003.txt")
+    main(["fit", path, "--modes", "3", "--channels", sensors, "--starts", "20", "--seed", "0", "--json"])
+    assigned = [row["mode"] for row in json.loads(capsys.readouterr().out)["assignments"]]
+    assert len(set(assigned)) == 3
+    assert all(len(set(labels[np.array(assigned) == mode])) == 1 for mode in set(assigned))
