@@ -213,6 +213,7 @@ class Expectation:
             raise OptionError(f"kernel={kernel!r}: 'auto' or 'lapack' was expected")
         self.statistics = statistics
         self.n_jobs = n_jobs
+        self._pool: ThreadPoolExecutor | None = None
         small = max(statistics.sizes) <= _lanes.LARGEST_SIZE
         self._kernel: _LapackKernel | _LanesKernel = (
             _LanesKernel(statistics) if kernel == "auto" and small else _LapackKernel(statistics)
@@ -300,7 +301,8 @@ class Expectation:
             for first, last in pairwise(bounds):
                 total += chunk(first, last)
         else:
-            with ThreadPoolExecutor(self.n_jobs) as pool:
-                for sums in pool.map(chunk, bounds[:-1], bounds[1:]):
-                    total += sums
+            if self._pool is None:  # kept: starting threads costs as much as a pass over a small fleet
+                self._pool = ThreadPoolExecutor(self.n_jobs)
+            for sums in self._pool.map(chunk, bounds[:-1], bounds[1:]):
+                total += sums
         return ExpectedStatistics(total, n_modes, sizes, n_units), rho
