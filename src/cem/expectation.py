@@ -229,9 +229,7 @@ class Expectation:
         if not (known >= 0).any():
             return self
         kernel: Literal["auto", "lapack"] = "lapack" if isinstance(self._kernel, _LapackKernel) else "auto"
-        return Expectation(
-            self.statistics.with_known_modes(np.full_like(known, -1)), kernel=kernel, n_jobs=self.n_jobs
-        )
+        return Expectation(self.statistics.with_known_modes(np.full_like(known, -1)), kernel=kernel, n_jobs=self.n_jobs)
 
     def _named(self, failure: KernelFailure) -> FitError:
         """A kernel's failure in the user's terms."""
