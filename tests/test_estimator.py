@@ -341,8 +341,8 @@ def test_a_channel_that_the_fit_left_out_is_no_obstacle_afterwards():
         em.predict(moved)
 
 
-def test_running_units_cannot_be_aligned_at_failure(panel):
-    with pytest.raises(PanelError, match=r"time_axis='to_failure'.*40 of 40 units have none"):
+def test_a_fleet_without_failures_cannot_be_aligned_at_them(panel):
+    with pytest.raises(PanelError, match=r"time_axis='to_failure' needs units that failed"):
         quick(time_axis="to_failure").fit(panel)
 
 

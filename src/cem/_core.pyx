@@ -48,6 +48,31 @@ cdef inline bint any_missing(
     return a != a
 
 
+cdef inline void transpose(
+    int n,
+    int n_columns,
+    const double* rows,      # (n, stride)
+    Py_ssize_t stride,
+    const int* columns,      # (n_columns,)    those to take
+    double* columns_out,     # (n_columns, n)
+) noexcept nogil:
+    """Readings by column; four rows at a time, so that stores go to one cache line instead of to one each."""
+    cdef int i, c, whole = n - n % 4
+    cdef const double* row
+    cdef double* column
+    for i in range(0, whole, 4):
+        row = rows + i * stride
+        for c in range(n_columns):
+            column = columns_out + <size_t> c * n + i
+            column[0] = row[columns[c]]
+            column[1] = row[columns[c] + stride]
+            column[2] = row[columns[c] + 2 * stride]
+            column[3] = row[columns[c] + 3 * stride]
+    for i in range(whole, n):
+        for c in range(n_columns):
+            columns_out[<size_t> c * n + i] = rows[i * stride + columns[c]]
+
+
 cdef int compress_pattern(
     int n,
     int p,
@@ -187,7 +212,6 @@ def compress_units(
     cdef int status = 0
     cdef bint missing
     cdef double x
-    cdef const double* reading
     if scratch == NULL or taken == NULL or members == NULL:
         free(scratch)
         free(taken)
@@ -205,10 +229,7 @@ def compress_units(
             n = <int> (row_offsets[l + 1] - first)
             for c in range(n_columns):
                 taken[c] = 0
-            for i in range(n):
-                reading = &values[first + i, 0]
-                for c in range(n_columns):
-                    readings[<size_t> c * n + i] = reading[columns[c]]
+            transpose(n, n_columns, &values[first, 0] if n > 0 else NULL, values.shape[1], &columns[0], readings)
             missing = any_missing(<size_t> n * n_columns, readings)
             for c in range(n_columns):
                 if taken[c]:

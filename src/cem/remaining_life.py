@@ -130,6 +130,11 @@ class RemainingLifeDistribution:
         return _restored, (self.grid, self.pmf, self.units, self.mode_labels, self.time_unit)
 
     @property
+    def edges(self) -> FloatArray:
+        """Edges of the grid's cells, shape (G + 1,)."""
+        return self._edges
+
+    @property
     def n_units(self) -> int:
         return len(self.units)
 
