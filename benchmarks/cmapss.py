@@ -1,4 +1,4 @@
-"""Remaining life and modes of the C-MAPSS engines, from training files to figures: the protocol of docs/howto/turbofan.md.
+"""Remaining life and modes of the C-MAPSS engines, from training files to the figures of docs/howto/turbofan.md.
 
     python benchmarks/cmapss.py                    # everything; writes benchmarks/results/cmapss.json
     python benchmarks/cmapss.py --without-test     # all that is chosen and measured on training units
@@ -50,8 +50,8 @@ TRAINED_SHARE = 0.5
 def estimator(n_modes: int, constants: tuple[float, ...], **options: object) -> cem.FailureModeEM:
     """The plain model on the time to failure."""
     return cem.FailureModeEM(
-        n_modes, basis=cem.Exponential(constants), time_axis="to_failure", n_init=STARTS, max_iter=400, random_state=SEED,
-        **options
+        n_modes, basis=cem.Exponential(constants), time_axis="to_failure", n_init=STARTS, max_iter=400,
+        random_state=SEED, **options,
     )
 
 
@@ -308,8 +308,8 @@ def main() -> None:
     training = {row["set"]: row for row in rows if row["figure"] == "training units"}
     rows.append({"figure": "time", **fit_times(panels, candidates)})
     if not options.without_test:
-        rows.append({"figure": "test", "set": "FD001",
-                     **on_the_test_file(options.data, panels["FD001"], candidates["FD001"], training["FD001"])})  # fmt: skip
+        last = on_the_test_file(options.data, panels["FD001"], candidates["FD001"], training["FD001"])
+        rows.append({"figure": "test", "set": "FD001", **last})
     if not options.quick:
         harness.write_results(__file__, options, rows, load_before=before)
 
