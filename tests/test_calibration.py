@@ -173,12 +173,12 @@ def test_an_estimator_is_fitted_anew() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        (dict(n_folds=1), OptionError, "n_folds is 1"),
-        (dict(ages=0), OptionError, "ages is 0"),
-        (dict(ages=np.ones((3, 2))), OptionError, r"\(50, n_cuts\)"),
-        (dict(ages={0: [50.0]}), OptionError, "none for unit 1"),
-        (dict(ages=np.full((50, 1), 1e4)), PanelError, "cannot be cut off at 10000"),
-        (dict(tempers=[1.5]), OptionError, "tempers"),
+        ({"n_folds": 1}, OptionError, "n_folds is 1"),
+        ({"ages": 0}, OptionError, "ages is 0"),
+        ({"ages": np.ones((3, 2))}, OptionError, r"\(50, n_cuts\)"),
+        ({"ages": {0: [50.0]}}, OptionError, "none for unit 1"),
+        ({"ages": np.full((50, 1), 1e4)}, PanelError, "cannot be cut off at 10000"),
+        ({"tempers": [1.5]}, OptionError, "tempers"),
     ],
 )
 def test_what_is_wrong_is_said(overconfident, options, error, message: str) -> None:

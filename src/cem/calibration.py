@@ -212,12 +212,8 @@ class Calibration:
         if not 0 < self.temper <= 1:
             raise OptionError(f"temper is {self.temper}; a number above 0 and at most 1 was expected")
         knots, images = np.asarray(self.knots, dtype=float), np.asarray(self.images, dtype=float)
-        if (
-            knots.shape != images.shape
-            or len(knots) == 1
-            or np.any(np.diff(knots) <= 0)
-            or np.any(np.diff(images) <= 0)
-        ):
+        ascending = np.all(np.diff(knots) > 0) and np.all(np.diff(images) > 0)
+        if knots.shape != images.shape or len(knots) == 1 or not ascending:
             raise OptionError("knots and images must be equally many ascending numbers, none or at least two")
 
     def mapped(self, scores: FloatArray) -> FloatArray:
@@ -270,9 +266,7 @@ class Calibration:
             Numbers are missing or out of range.
         """
         try:
-            reports = [
-                None if saved[name] is None else Reliability.from_dict(saved[name]) for name in ("before", "after")
-            ]
+            reports = [saved[name] and Reliability.from_dict(saved[name]) for name in ("before", "after")]
             numbers = [tuple(float(x) for x in saved[name]) for name in ("knots", "images")]
             return cls(float(saved["temper"]), *numbers, *reports)  # type: ignore[arg-type]
         except (KeyError, TypeError, AttributeError) as error:

@@ -338,8 +338,13 @@ class LivesProblem:
         status, converged = result.run.status, False
         tolerance = options.tol * (self.failed.statistics.n_observations + abs(log_likelihood) * 1e-4)
         # One mode and every life known: nothing is hidden, and the two parts of (19) have been fitted apart.
-        converged = result.run.converged and self.running is None and parameters.n_modes == 1
-        for _ in range(0 if converged else options.max_iter):
+        apart = self.running is None and parameters.n_modes == 1
+        if apart:
+            of_lives = log_likelihood - result.run.log_likelihood
+            log_likelihoods = [value + of_lives for value in result.run.log_likelihoods]
+            objectives = [value + self.penalty(lifetimes) for value in log_likelihoods]
+            converged = result.run.converged
+        for _ in range(0 if apart else options.max_iter):
             parameters, status = maximisation(expected, parameters, result.constraints)
             lifetimes = self._laws(weights)
             log_likelihood, expected, weights, rho = self.expectation(parameters, lifetimes)

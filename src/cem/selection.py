@@ -151,7 +151,8 @@ def cross_validate(
     to_failure = axes == {"to_failure"}
     if not to_failure and score in _OF_LIVES:
         raise OptionError(
-            f"score={score!r} needs candidates with time_axis='to_failure'; on the forward axis choose by 'log_likelihood'"
+            f"score={score!r} needs candidates with time_axis='to_failure'; on the forward axis choose by "
+            "'log_likelihood'"
         )
     judged = panel
     cuts = np.zeros((0, 0))
