@@ -31,9 +31,11 @@ def main() -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", cem.errors.CemWarning)
-        model = cem.FailureModeEM(3, n_init=2, covariance="pooled", random_state=0).fit(
-            cem.datasets.load_demo_fleet()
-        ).model_
+        model = (
+            cem.FailureModeEM(3, n_init=2, covariance="pooled", random_state=0)
+            .fit(cem.datasets.load_demo_fleet())
+            .model_
+        )
     reading = ",".join(str(curve) for curve in model.means_[0, :, 0])
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "fleet.cem")
