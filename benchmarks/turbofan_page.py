@@ -59,17 +59,18 @@ least of several errors on the same folds is a little too good: there is no oute
 ## 4. On engines left out
 
 RMSE of E[min(r, 125)] against min(truth, 125), cycles. "Calibrated" laws were learned without the fold they are applied
-to; the models that their scores come from were fitted with four of the five folds.
+to; but the models behind the other folds' scores had seen that fold's engines, as in any single cross-validation.
 
 {errors}
 
 {coverage}
 
-The correction has two parts, see `cem.calibration`: the readings' evidence is counted β times ({betas}), because
-channels of one engine hang together, and a monotone map of normal scores mends what is left. κ from the
-autocorrelation of residuals (`cem.diagnostics`) does not mend it: its median over channels and folds is {kappas}, and
-the 90 % intervals then hold {kappa_coverage}. What makes the intervals too narrow is not the memory of the noise but
-that (18) takes channels to be independent given the mode.
+The correction has two parts, see `cem.calibration`: the readings' evidence is counted β times ({betas}),
+and a monotone map of normal scores mends what is left. κ from the autocorrelation of residuals (`cem.diagnostics`)
+does not mend it: its median over channels and folds is {kappas},
+and the 90 % intervals then hold {kappa_coverage}.
+So the memory of the noise is not what makes the intervals too narrow. That (18) takes channels to be independent given
+the mode, and parameters to be known, are candidates; how much each weighs was not measured here.
 
 ## 5. On the test file
 

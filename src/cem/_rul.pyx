@@ -133,7 +133,7 @@ def enter(
             for i in range(p):
                 row[i] = phi[P + i]
             rest = x[c]
-            append_row(p, &triangles[P2], &projections[P], &residual_norms[c], row, &rest)
+            append_row(p, &triangles[P2], &projections[P], &residual_norms[c], row, rest)
             counts[c] += 1
         P += p
         P2 += p * p

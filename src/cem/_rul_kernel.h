@@ -44,7 +44,7 @@ static inline __attribute__((always_inline)) void rul_channel(
             const double *factor = factors + k * p * p, *mean = means + k * p;
             const double inverse = inverse_sigmas[k];
             double B[RUL_LARGEST_SIZE][RUL_LARGEST_SIZE][RUL_WIDTH], e[RUL_LARGEST_SIZE][RUL_WIDTH];
-            double L[RUL_LARGEST_SIZE][RUL_LARGEST_SIZE][RUL_WIDTH], D[RUL_LARGEST_SIZE][RUL_WIDTH];
+            double L[RUL_LARGEST_SIZE][RUL_LARGEST_SIZE][RUL_WIDTH], inverse_pivot[RUL_LARGEST_SIZE][RUL_WIDTH];
             double d[RUL_LARGEST_SIZE][RUL_WIDTH], misfit[RUL_WIDTH] = {0.0}, det[RUL_WIDTH];
             for (int i = 0; i < p; i++) {
                 for (int v = 0; v < RUL_WIDTH; v++) e[i][v] = w[i] * inverse;
@@ -58,26 +58,27 @@ static inline __attribute__((always_inline)) void rul_channel(
                 }
             }
             for (int v = 0; v < RUL_WIDTH; v++) det[v] = 1.0;
-            for (int i = 0; i < p; i++) { /* rows of A, factorised as they come; L holds L D until its row is done */
+            for (int i = 0; i < p; i++) { /* rows of A = I + B'B, factorised as they come */
                 double right[RUL_WIDTH] = {0.0}, pivot[RUL_WIDTH];
-                for (int j = 0; j <= i; j++) {
-                    double sum[RUL_WIDTH];
-                    for (int v = 0; v < RUL_WIDTH; v++) sum[v] = i == j ? 1.0 : 0.0;
+                for (int j = 0; j < i; j++) { /* L_ij D_j first, while the row is worked on */
+                    double sum[RUL_WIDTH] = {0.0};
                     for (int m = 0; m < p; m++)
                         for (int v = 0; v < RUL_WIDTH; v++) sum[v] += B[m][i][v] * B[m][j][v];
                     for (int m = 0; m < j; m++)
-                        for (int v = 0; v < RUL_WIDTH; v++) sum[v] -= L[i][m][v] * L[j][m][v] * (i == j ? D[m][v] : 1.0);
-                    if (j < i)
-                        for (int v = 0; v < RUL_WIDTH; v++) L[i][j][v] = sum[v]; /* L_ij D_j */
-                    else
-                        for (int v = 0; v < RUL_WIDTH; v++) pivot[v] = sum[v];
-                    if (j == i - 1) { /* the row is complete: divide by D before its pivot is formed */
-                        for (int m = 0; m < i; m++)
-                            for (int v = 0; v < RUL_WIDTH; v++) L[i][m][v] *= D[m][v] > 0 ? 1.0 / D[m][v] : 0.0;
-                    }
+                        for (int v = 0; v < RUL_WIDTH; v++) sum[v] -= L[i][m][v] * L[j][m][v];
+                    for (int v = 0; v < RUL_WIDTH; v++) L[i][j][v] = sum[v];
                 }
+                for (int v = 0; v < RUL_WIDTH; v++) pivot[v] = 1.0;
+                for (int m = 0; m < p; m++)
+                    for (int v = 0; v < RUL_WIDTH; v++) pivot[v] += B[m][i][v] * B[m][i][v];
+                for (int m = 0; m < i; m++)
+                    for (int v = 0; v < RUL_WIDTH; v++) {
+                        const double scaled = L[i][m][v];
+                        L[i][m][v] = scaled * inverse_pivot[m][v];
+                        pivot[v] -= scaled * L[i][m][v];
+                    }
                 for (int v = 0; v < RUL_WIDTH; v++) {
-                    D[i][v] = pivot[v];
+                    inverse_pivot[i][v] = 1.0 / pivot[v];
                     det[v] *= pivot[v];
                 }
                 for (int m = 0; m < p; m++)
@@ -87,7 +88,7 @@ static inline __attribute__((always_inline)) void rul_channel(
                 for (int v = 0; v < RUL_WIDTH; v++) d[i][v] = right[v]; /* L u = B'e */
             }
             for (int i = p - 1; i >= 0; i--) {
-                for (int v = 0; v < RUL_WIDTH; v++) d[i][v] /= D[i][v];
+                for (int v = 0; v < RUL_WIDTH; v++) d[i][v] *= inverse_pivot[i][v];
                 for (int m = i + 1; m < p; m++)
                     for (int v = 0; v < RUL_WIDTH; v++) d[i][v] -= L[m][i][v] * d[m][v];
                 for (int v = 0; v < RUL_WIDTH; v++) misfit[v] += d[i][v] * d[i][v];

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cem.estimator import FailureModeEM
     from cem.model import FailureModeModel
     from cem.panel import Panel
+    from cem.running_life import RunningLife
 
 __all__ = ["RemainingLife"]
 
@@ -212,6 +213,12 @@ class RemainingLife:
             time_unit=self.model.time_unit or panel.time_unit,
         )
         return law if self.calibration is None else self.calibration.corrected(law)
+
+    def unit(self) -> RunningLife:
+        """One running machine of which nothing is known yet: its law follows its readings, one by one."""
+        from cem.running_life import RunningLife
+
+        return RunningLife(self)
 
     def grid(self, ages: ArrayLike) -> FloatArray:
         """The candidates that `predict` takes for units of these ages, shape (G,)."""

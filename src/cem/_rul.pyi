@@ -1,0 +1,35 @@
+import numpy as np
+from numpy.typing import NDArray
+
+_Float = NDArray[np.float64]
+_Int32 = NDArray[np.int32]
+_Int64 = NDArray[np.int64]
+
+WIDTH: int
+LARGEST_SIZE: int
+
+def candidate_log_densities(
+    sizes: _Int32,
+    shifts: _Float,
+    shift_starts: _Int64,
+    triangles: _Float,
+    projections: _Float,
+    residual_norms: _Float,
+    counts: _Float,
+    factors: _Float,
+    means: _Float,
+    inverse_sigmas: _Float,
+    log_variances: _Float,
+    log_densities_out: _Float,
+    scratch: _Float,
+) -> None: ...
+def enter(
+    sizes: _Int32,
+    moves: _Float,
+    phi: _Float,
+    x: _Float,
+    triangles: _Float,
+    projections: _Float,
+    residual_norms: _Float,
+    counts: _Float,
+) -> None: ...

@@ -1,0 +1,115 @@
+"""Streaming remaining life: after every reading the same law as in batch, in any state of the unit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_prognosis import fitted, fleet
+from test_remaining_life import problem
+
+from cem import _rul
+from cem.basis import Exponential, Fourier, Polynomial
+from cem.calibration import Calibration
+from cem.errors import BasisError, OptionError, ScorerError
+from cem.prognosis import RemainingLife
+from cem.remaining_life import anchored_statistics, candidate_log_densities
+
+
+@pytest.fixture(scope="module")
+def prognosis() -> RemainingLife:
+    return RemainingLife(fitted(fleet(40, 0)).model_, n_points=296)
+
+
+def test_kernel_is_its_twin_in_numpy() -> None:
+    """ln P(x | k, r) of ragged units with missing cells and a sensor at 9062, against `candidate_log_densities`."""
+    panel, bases, means, factors, noise, _ = problem()
+    grid = np.linspace(0.5, 90.0, 24)
+    statistics = anchored_statistics(panel, bases)
+    expected = candidate_log_densities(statistics, [b.shift_matrix(grid) for b in bases], means, factors, noise)
+    sizes = np.array([b.size for b in bases], dtype=np.int32)
+    shifts = [np.ascontiguousarray(np.moveaxis(b.shift_matrix(grid), 0, -1)).ravel() for b in bases]
+    sigma = np.sqrt(noise).T
+    for unit in range(panel.n_units):
+        got, scratch = np.empty((2, 24)), np.empty((2, 24))
+        _rul.candidate_log_densities(
+            sizes, np.concatenate(shifts), np.array([0, shifts[0].size]),
+            np.concatenate([R[unit].ravel() for R in statistics.triangles]),
+            np.concatenate([w[unit] for w in statistics.projections]),
+            statistics.residual_norms[unit], statistics.counts[unit].astype(float),
+            np.concatenate([(f / sigma[c][:, None, None]).ravel() for c, f in enumerate(factors)]),
+            np.concatenate([(m / sigma[c][:, None]).ravel() for c, m in enumerate(means)]),
+            np.ascontiguousarray(1 / sigma), np.ascontiguousarray(2 * np.log(sigma)), got, scratch,
+        )  # fmt: skip
+        np.testing.assert_allclose(got.T, expected[unit], rtol=1e-10, atol=1e-6)
+
+
+@pytest.mark.parametrize("basis", [Exponential([40.0]), Polynomial(2), Exponential([12.0, 35.0, 100.0])])
+def test_after_every_reading_the_batch_law(basis) -> None:
+    """Anchors moved a hundred times, cells missing: the law of all readings so far, to 1 in 1,000 of the probability."""
+    panel = fleet(30, 0).with_modes(None)
+    prognosis = RemainingLife(fitted(panel, 1, basis=basis, max_iter=60).model_, n_points=96)
+    values = panel[3].values.copy()
+    values[::7, 0] = np.nan
+    holed = panel[3]._replace(values=values)
+    unit = prognosis.unit()
+    for i, (t, x) in enumerate(zip(holed.times, holed.values, strict=True)):
+        unit.update(float(t), x)
+        if i % 12 == 1:
+            grid, masses = unit.pmf()
+            batch = prognosis.predict(holed.until(float(t)), grid=grid)
+            np.testing.assert_allclose(masses.T, batch.pmf[0], atol=1e-3)
+            assert unit.distribution().median()[0] == pytest.approx(batch.median()[0], rel=2e-3, abs=0.02)
+    assert unit.age == holed.times[-1] and "values seen" in repr(unit)
+
+
+def test_information_and_calibration_are_applied(prognosis) -> None:
+    """The same corrections as in batch."""
+    panel = fleet(3, 5)
+    cut = panel[:1].until(0.6 * panel.failure_times[:1])
+    corrected = prognosis.replaced(
+        information=[0.5, 0.25], calibration=Calibration(0.4, (-2.0, 0.0, 2.0), (-1.0, 0.1, 1.1))
+    )
+    unit = corrected.unit()
+    for t, x in zip(cut.times, cut.values, strict=True):
+        unit.update(float(t), x)
+    law = unit.distribution()
+    batch = corrected.predict(cut, grid=law.grid)
+    np.testing.assert_allclose(law.pmf, batch.pmf, atol=1e-3)
+    assert not np.allclose(law.median(), prognosis.predict(cut).median(), rtol=1e-3)
+
+
+def test_a_unit_that_outlives_all_others(prognosis) -> None:
+    """The candidates are renewed as it ages: at ten times the longest life there is still a law."""
+    unit = prognosis.unit()
+    for t in (1.0, 100.0, 400.0, 1500.0, 1501.0):
+        unit.update(t, [np.nan, np.nan])
+        law = unit.distribution()
+        assert np.isfinite(law.mean()[0]) and law.median()[0] > 0
+
+
+def test_what_is_wrong_is_said_and_changes_nothing(prognosis) -> None:
+    """A reading out of order or of another width is refused, and the unit goes on as before."""
+    unit = prognosis.unit()
+    with pytest.raises(ScorerError, match="no reading yet"):
+        unit.distribution()
+    unit.update(10.0, [9062.0, 0.1])
+    before = unit.pmf()[1].copy()
+    for t, x in ((9.0, [9062.0, 0.0]), (np.nan, [9062.0, 0.0]), (11.0, [9062.0]), (11.0, [np.inf, 0.0])):
+        with pytest.raises(ScorerError):
+            unit.update(t, x)
+    np.testing.assert_array_equal(unit.pmf()[1], before)
+
+
+def test_bases_that_cannot_stream() -> None:
+    """Sine–cosine pairs and large bases are for batches; the message says so."""
+    panel = fleet(20, 1).with_modes(None)
+    with pytest.raises(BasisError, match="in batches"):
+        RemainingLife(fitted(panel, 1, basis=Fourier(1, 400.0), max_iter=20).model_).unit()
+    with pytest.raises(OptionError, match="8 at most"):
+        RemainingLife(fitted(panel, 1, basis=Polynomial(8), max_iter=5).model_).unit()
+    with pytest.raises(OptionError, match="multiple"):
+        one = np.ones(1)
+        _rul.candidate_log_densities(
+            np.ones(1, dtype=np.int32), np.ones(3), np.zeros(1, dtype=np.int64), one, one, one, one, one, one,
+            np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 3)), np.ones((1, 3)),
+        )  # fmt: skip
