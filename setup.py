@@ -12,7 +12,7 @@ FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fvisibilit
 MACROS: list[tuple[str, str | None]] = [("NDEBUG", "1")]
 
 # CEM_ABI3=1 compiles against CPython 3.11's limited API: one wheel for that and every later version. A call from
-# Python is some 50 ns slower than in a wheel of one version, so this wheel is for versions that have none.
+# Python is some 100 ns slower than in a wheel of one version, so this wheel is for versions that have none.
 ABI3 = os.environ.get("CEM_ABI3", "0") not in ("", "0")
 if ABI3:
     MACROS += [("Py_LIMITED_API", "0x030B0000"), ("CYTHON_LIMITED_API", "1")]

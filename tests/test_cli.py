@@ -198,6 +198,28 @@ def test_export_c_writes_the_models_own_header(model_file, tmp_path, scalar, cap
     assert "pumps_unit" in capsys.readouterr().out
 
 
+def test_a_fit_aligned_at_failure_tells_remaining_lives(tmp_path, capsys):
+    """From histories that ended to the lives of running machines, on the command line alone."""
+    generator = np.random.default_rng(5)
+    done, running = [], []
+    for unit in range(20):
+        life = 20.0 + 4.0 * generator.random()
+        for t in np.arange(0.0, life, 2.0):
+            wear = round(10.0 - 0.4 * (life - t) + 0.2 * generator.standard_normal(), 3)
+            done.append((f"m{unit}", t, wear, round(life, 3)))
+            if unit < 3 and t < 12.0:
+                running.append((f"r{unit}", t, wear))
+    fleet = write_csv(tmp_path / "done.csv", done, ("unit", "time", "wear", "life"))
+    units = write_csv(tmp_path / "running.csv", running, ("unit", "time", "wear"))
+    model = tmp_path / "aligned.cem"
+    options = ["--channels", "wear", "--modes", "1", "--basis", "polynomial:1", "--time-axis", "to_failure"]
+    document = as_json(capsys, "fit", fleet, *options, "--failure-time", "life", "--output", model)
+    assert document["time_axis"] == "to_failure"
+    found = as_json(capsys, "rul", model, units)["units"]
+    assert [entry["unit"] for entry in found] == ["r0", "r1", "r2"]
+    assert all(5.0 < entry["median"] < 16.0 for entry in found)
+
+
 def error_of(capsys, *arguments):
     """The one line on standard error of a command that fails with exit code 1."""
     assert cli.main([str(argument) for argument in arguments]) == 1
