@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from cem import __version__
+from cem.cli_rul import add_parser as add_rul
 from cem.errors import CemError, CemWarning, OptionError, PanelError
 from cem.terminal import Terminal
 
@@ -90,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
         help=f"curves of all channels, or of one: {_BASES} (default: polynomial:2); may be repeated",
     )
     fit.add_argument("--covariance", choices=("full", "diagonal", "pooled"), default="full")
+    fit.add_argument(
+        "--time-axis",
+        choices=("forward", "to_failure"),
+        default="forward",
+        help="to_failure: curves end at the failure, for `cem rul` (default: forward)",
+    )
     fit.add_argument("--init", choices=("mixed", "kmeans", "random", "tempered"), default="mixed")
     fit.add_argument("--max-iter", type=_count, default=1000, metavar="N", help="passes of a start, at most")
     _add_search(fit, starts=10)
@@ -103,6 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     form = score.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="one line of comma-separated values per unit")
     _add_json(form)
+
+    add_rul(commands, epilog=_EPILOG)
 
     export = command("export-c", _export_c, "A model as one C99 header, for machines without Python.")
     export.add_argument("model", type=Path, metavar="MODEL", help="a file written by `cem fit --output`")
@@ -331,6 +340,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
         n_init=options.starts,
         max_iter=options.max_iter,
         covariance=options.covariance,
+        time_axis=options.time_axis,
         n_jobs=options.jobs,
         random_state=options.seed,
     )
