@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         "--time-axis",
         choices=("forward", "to_failure"),
         default="forward",
-        help="to_failure: align units at --failure-time, for `cem rul` (default: forward)",
+        help="to_failure: curves end at the failure, for `cem rul` (default: forward)",
     )
     fit.add_argument("--init", choices=("mixed", "kmeans", "random", "tempered"), default="mixed")
     fit.add_argument("--max-iter", type=_count, default=1000, metavar="N", help="passes of a start, at most")
