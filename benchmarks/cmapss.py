@@ -50,8 +50,13 @@ TRAINED_SHARE = 0.5
 def estimator(n_modes: int, constants: tuple[float, ...], **options: object) -> cem.FailureModeEM:
     """The plain model on the time to failure."""
     return cem.FailureModeEM(
-        n_modes, basis=cem.Exponential(constants), time_axis="to_failure", n_init=STARTS, max_iter=400,
-        random_state=SEED, **options,
+        n_modes,
+        basis=cem.Exponential(constants),
+        time_axis="to_failure",
+        n_init=STARTS,
+        max_iter=400,
+        random_state=SEED,
+        **options,
     )
 
 
@@ -290,9 +295,7 @@ def main() -> None:
         draw_cut_offs(options.data)
         return
     before = harness.load_average()
-    panels = {
-        name: read_cmapss(options.data / f"train_{name}.txt", channels=SENSORS) for name in ("FD001", "FD003")
-    }
+    panels = {name: read_cmapss(options.data / f"train_{name}.txt", channels=SENSORS) for name in ("FD001", "FD003")}
     ages = {name: committed_ages(name, panel, 2 if options.quick else 10) for name, panel in panels.items()}
     with (options.data / "fd003_train_modes.csv").open() as file:
         labels = {int(row["unit"]): row["mode"] for row in csv.DictReader(file)}

@@ -112,15 +112,11 @@ def draw_fleet(
     design = cem.Polynomial(p - 1).bind(np.array([0.0, 1.0]))(times)
     values = np.empty((len(times), n_channels))
     for c in range(n_channels):
-        coefficients = means[modes, c] + np.einsum(
-            "lij,lj->li", factors[modes, c], rng.standard_normal((n_units, p))
-        )
+        coefficients = means[modes, c] + np.einsum("lij,lj->li", factors[modes, c], rng.standard_normal((n_units, p)))
         values[:, c] = sigma[modes, c][unit_of] * rng.standard_normal(len(times))
         for j in range(p):
             values[:, c] += design[:, j] * coefficients[unit_of, j]
-    truth = Parameters(
-        weights, means.reshape(n_modes, -1), factors.reshape(n_modes, -1), np.square(sigma), sizes
-    )
+    truth = Parameters(weights, means.reshape(n_modes, -1), factors.reshape(n_modes, -1), np.square(sigma), sizes)
     return Fleet(offsets, times, values, modes, truth)
 
 

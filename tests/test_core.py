@@ -306,7 +306,9 @@ def test_a_reading_that_overflows_names_where():
         Expectation(statistics)(broken)
     with pytest.raises(FitError, match=r"unit \d+, mode 1"):  # the lanes tell of an infinity at once
         Expectation(statistics)(parameters)
-    rho = Expectation(statistics, kernel="lapack")(parameters)[1]  # impossibly far for one mode alone: the other takes all
+    rho = Expectation(statistics, kernel="lapack")(parameters)[
+        1
+    ]  # impossibly far for one mode alone: the other takes all
     seen = statistics.counts[:, 1] > 0
     assert np.isfinite(rho).all() and (rho[seen, 1] == 0).all()
 

@@ -18,6 +18,7 @@ from cem.errors import (
     NotFittedError,
     OptionError,
     PanelError,
+    PredictionError,
     ShortUnitsWarning,
 )
 from cem.estimator import FailureModeEM
@@ -105,7 +106,7 @@ def test_fitted_attributes_have_their_documented_shapes(panel, fitted):
     assert len(fitted.starts_) == 4 and [start["fate"] for start in fitted.starts_].count("best") == 1
     best = max(start["log_likelihood"] for start in fitted.starts_)
     assert fitted.log_likelihood_ == pytest.approx(best, rel=1e-14)
-    assert [start["kind"] for start in fitted.starts_] == ["kmeans", "tempered", "random", "kmeans"]
+    assert [start["kind"] for start in fitted.starts_] == ["kmeans", "random", "tempered", "random"]
     assert (np.diff(fitted.weights_) <= 0).all()
     assert modes_agree(fitted.predict(panel)) > 0.95
 
@@ -320,8 +321,28 @@ def test_constant_channels_are_left_out_or_end_the_fit(panel):
         quick(1).fit(values)
 
 
-def test_running_units_cannot_be_aligned_at_failure(panel):
-    with pytest.raises(PanelError, match=r"time_axis='to_failure'.*40 of 40 units have none"):
+def test_a_channel_that_the_fit_left_out_is_no_obstacle_afterwards():
+    """The very panel of the fit could not be scored, since one of its sensors is stuck."""
+    varying = fleet()
+    names = (*varying.channels, "stuck")
+    values = np.concatenate([varying.values, np.full((len(varying.times), 1), 7.0)], axis=1)
+    cuts = varying.offsets[1:-1]
+    panel = Panel.from_arrays(np.split(varying.times, cuts), np.split(values, cuts), channels=names)
+    with pytest.warns(ConstantChannelWarning, match="'stuck'"):
+        em = quick().fit(panel)
+    assert em.model_.training["left_out_channels"] == ["stuck"]
+    without = panel.select_channels(varying.channels)
+    np.testing.assert_array_equal(em.predict_proba(panel), em.predict_proba(without))
+    np.testing.assert_array_equal(em.model_.predict_proba(panel), em.model_.predict_proba(without))
+    assert em.bic(panel) == em.bic(without) and em.score(panel) == em.score(without)
+    assert np.isfinite([em.aic(panel), em.icl(panel)]).all()
+    moved = panel._replace(channels=(*varying.channels, "other"))
+    with pytest.raises(PredictionError, match="'other'"):
+        em.predict(moved)
+
+
+def test_a_fleet_without_failures_cannot_be_aligned_at_them(panel):
+    with pytest.raises(PanelError, match=r"time_axis='to_failure' needs units that failed"):
         quick(time_axis="to_failure").fit(panel)
 
 

@@ -14,7 +14,12 @@ from cem.selection import cross_validate
 
 def estimator(n_modes: int, basis: cem.Basis, time_axis: str = "to_failure") -> cem.FailureModeEM:
     return cem.FailureModeEM(
-        n_modes, basis=basis, time_axis=time_axis, n_init=2, max_iter=60, random_state=0  # type: ignore[arg-type]
+        n_modes,
+        basis=basis,
+        time_axis=time_axis,
+        n_init=2,
+        max_iter=60,
+        random_state=0,  # type: ignore[arg-type]
     )
 
 

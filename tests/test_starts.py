@@ -52,7 +52,9 @@ def test_threads_do_not_change_the_result():
     results = []
     for n_jobs in (1, 2, 3, 8):
         expectation, constraints, starts = setting(n_starts=4)
-        records, _ = best_of_starts(starts, expectation, constraints, n_modes=2, n_jobs=n_jobs, max_iter=40, tolerance=1e-6)
+        records, _ = best_of_starts(
+            starts, expectation, constraints, n_modes=2, n_jobs=n_jobs, max_iter=40, tolerance=1e-6
+        )
         results.append([(record.fate, record.log_likelihood) for record in records])
     assert results[0] == results[1] == results[2] == results[3]
 

@@ -21,5 +21,5 @@ found <- data.frame(weight = fit@prior, noise = sapply(modes, function(mode) as.
                     t(sapply(modes, function(mode) as.vector(mode$coef))),
                     t(sapply(modes, function(mode) as.vector(mode$sigma2$Random))))
 write.csv(found, file.path(folder, "flexmix.csv"), row.names = FALSE)
-cat(elapsed[["elapsed"]], elapsed[["user.self"]] + elapsed[["sys.self"]], as.numeric(logLik(fit)), fit@iter,
+cat(elapsed[["elapsed"]], elapsed[["user.self"]] + elapsed[["sys.self"]], sprintf("%.6f", as.numeric(logLik(fit))), fit@iter,
     as.character(packageVersion("flexmix")), "\n")

@@ -8,5 +8,5 @@ formula <- as.formula(paste("y ~", terms, "+ (", terms, "| unit)"))
 elapsed <- system.time(fit <- lmer(formula, data = table, REML = FALSE))
 found <- data.frame(weight = 1, noise = sigma(fit)^2, t(as.vector(fixef(fit))), t(as.vector(VarCorr(fit)$unit)))
 write.csv(found, file.path(folder, "lme4.csv"), row.names = FALSE)
-cat(elapsed[["elapsed"]], elapsed[["user.self"]] + elapsed[["sys.self"]], as.numeric(logLik(fit)), 0,
+cat(elapsed[["elapsed"]], elapsed[["user.self"]] + elapsed[["sys.self"]], sprintf("%.6f", as.numeric(logLik(fit))), 0,
     as.character(packageVersion("lme4")), "\n")

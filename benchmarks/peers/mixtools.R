@@ -20,5 +20,5 @@ elapsed <- system.time(invisible(capture.output(
 found <- data.frame(weight = fit$lambda, noise = rep_len(fit$sigma, K)^2, t(fit$mu),
                     t(sapply(fit$R, as.vector)))
 write.csv(found, file.path(folder, "mixtools.csv"), row.names = FALSE)
-cat(elapsed[["elapsed"]], elapsed[["user.self"]] + elapsed[["sys.self"]], fit$loglik, length(fit$all.loglik) - 1,
+cat(elapsed[["elapsed"]], elapsed[["user.self"]] + elapsed[["sys.self"]], sprintf("%.6f", fit$loglik), length(fit$all.loglik) - 1,
     as.character(packageVersion("mixtools")), "\n")

@@ -5,7 +5,7 @@ triangle. To Fortran a row-major lower triangle is a column-major upper one, so 
 row-major n × m matrix is its m × n transpose.
 """
 
-from scipy.linalg.cython_blas cimport dgemm, dtrmm, dtrsm, dtrsv
+from scipy.linalg.cython_blas cimport ddot, dgemm, dtrmm, dtrsm, dtrsv
 from scipy.linalg.cython_lapack cimport dgeqrf, dormqr, dpotrf, dsyev
 
 # The integer of SciPy's BLAS and LAPACK. A SciPy built for 64-bit integers changes this line alone.
@@ -62,6 +62,15 @@ cdef inline void multiply_lower(
     """Product with a lower triangle from the left (dtrmm)."""
     cdef double one = 1.0
     dtrmm(b"R", b"U", b"N", b"N", &m, &n, &one, <double*> factor, &n, x, &m)
+
+
+cdef inline double squared_norm(
+    blas_int n,
+    const double* x,         # (n,)
+) noexcept nogil:
+    """‖x‖² (ddot)."""
+    cdef blas_int one = 1
+    return ddot(&n, <double*> x, &one, <double*> x, &one)
 
 
 cdef inline void subtract_product(

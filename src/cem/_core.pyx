@@ -18,6 +18,7 @@ from cem._blas cimport (
     solve_lower,
     solve_lower_many,
     solve_lower_transposed,
+    squared_norm,
     subtract_product,
 )
 
@@ -30,21 +31,50 @@ cdef double LOG_TWO_PI = 1.8378770664093453
 # Compression: readings of one unit to R, w, rss, n (9)
 # ---------------------------------------------------------------------------------------------------------------------
 
-cdef inline bint any_missing(
-    size_t n,
-    const double* x,         # (n,)
+cdef inline bint transpose(
+    int n,
+    int n_columns,
+    const double* rows,      # (n, stride)
+    Py_ssize_t stride,
+    const int* columns,      # (n_columns,)    those to take
+    double* columns_out,     # (n_columns, n)
 ) noexcept nogil:
-    """Whether any reading is NaN (x - x is then NaN, and 0 otherwise); four sums hide each other's latency."""
-    cdef double a = 0.0, b = 0.0, c = 0.0, d = 0.0
-    cdef size_t i, whole = n - n % 4
+    """Readings by column; says whether any is missing (x - x is 0, or NaN where x is NaN).
+
+    Four rows at a time: the stores go to one cache line, and four sums hide each other's latency.
+    """
+    cdef int i, c, whole = n - n % 4
+    cdef const double* row
+    cdef const double* second
+    cdef const double* third
+    cdef const double* fourth
+    cdef double* column
+    cdef double w, x, y, z, a = 0.0, b = 0.0, d = 0.0, e = 0.0
     for i in range(0, whole, 4):
-        a += x[i] - x[i]
-        b += x[i + 1] - x[i + 1]
-        c += x[i + 2] - x[i + 2]
-        d += x[i + 3] - x[i + 3]
+        row = rows + i * stride
+        second = row + stride
+        third = second + stride
+        fourth = third + stride
+        for c in range(n_columns):
+            column = columns_out + <size_t> c * n + i
+            w = row[columns[c]]
+            x = second[columns[c]]
+            y = third[columns[c]]
+            z = fourth[columns[c]]
+            column[0] = w
+            column[1] = x
+            column[2] = y
+            column[3] = z
+            a += w - w
+            b += x - x
+            d += y - y
+            e += z - z
     for i in range(whole, n):
-        a += x[i] - x[i]
-    a += b + c + d
+        for c in range(n_columns):
+            w = rows[i * stride + columns[c]]
+            columns_out[<size_t> c * n + i] = w
+            a += w - w
+    a += b + d + e
     return a != a
 
 
@@ -66,7 +96,6 @@ cdef int compress_pattern(
     cdef int i, j, c, info
     cdef int rank = n if n < p else p
     cdef const double* rotated
-    cdef double even, odd
     subtract_product(n, p, n_columns, design, centres, readings)
     info = householder(n, p, design, tau, work, n_work)
     if info != 0:
@@ -82,15 +111,7 @@ cdef int compress_pattern(
         rotated = readings + <size_t> c * n
         for i in range(p):
             w_out[c * p + i] = rotated[i] if i < rank else 0.0
-        # Two sums side by side: one alone waits for its own last addition.
-        even = 0.0
-        odd = 0.0
-        for i in range(rank, n - 1, 2):
-            even += rotated[i] * rotated[i]
-            odd += rotated[i + 1] * rotated[i + 1]
-        if (n - rank) % 2 == 1:
-            even += rotated[n - 1] * rotated[n - 1]
-        rss_out[c] = even + odd
+        rss_out[c] = squared_norm(n - rank, rotated + rank)
     return 0
 
 
@@ -187,7 +208,6 @@ def compress_units(
     cdef int status = 0
     cdef bint missing
     cdef double x
-    cdef const double* reading
     if scratch == NULL or taken == NULL or members == NULL:
         free(scratch)
         free(taken)
@@ -205,11 +225,7 @@ def compress_units(
             n = <int> (row_offsets[l + 1] - first)
             for c in range(n_columns):
                 taken[c] = 0
-            for i in range(n):
-                reading = &values[first + i, 0]
-                for c in range(n_columns):
-                    readings[<size_t> c * n + i] = reading[columns[c]]
-            missing = any_missing(<size_t> n * n_columns, readings)
+            missing = n > 0 and transpose(n, n_columns, &values[first, 0], values.shape[1], &columns[0], readings)
             for c in range(n_columns):
                 if taken[c]:
                     continue

@@ -343,8 +343,8 @@ def pack(
     level = instruction_level(level)
     cdef Py_ssize_t n_units = counts.shape[0]
     cdef int n_channels = <int> sizes.shape[0]
-    cdef Py_ssize_t l, total = 0, total_square = 0, tile
-    cdef int c, lane
+    cdef Py_ssize_t l, total = 0, total_square = 0
+    cdef int c
     for c in range(n_channels):
         if not 1 <= sizes[c] <= LARGEST_SIZE:
             raise ValueError(
@@ -424,8 +424,8 @@ def pack(
     with nogil:
         fill_blocks(
             packed.n_tiles, n_channels, packed.lanes, total, &packed.sizes[0], &order[0], &factor_at[0],
-            &projection_at[0], first_factor, &factor_offsets[0, 0], &projections[0, 0], &residual_norms[0, 0], &counts[0, 0],
-            &data[skipped],
+            &projection_at[0], first_factor, &factor_offsets[0, 0], &projections[0, 0], &residual_norms[0, 0],
+            &counts[0, 0], &data[skipped],
         )
     packed.fleet.n_channels = n_channels
     packed.fleet.sizes = &packed.sizes[0]

@@ -539,7 +539,12 @@ static TARGET void NAME(locate)(
         }
         prepared += (int64_t)n_modes * size * PARAMETER_STRIDE;
     }
-    *failure_out = (lanes_failure){pack->order[tile * LANES], -1, -1}; /* all channels in order: the weights are not */
+    /* All channels are in order, so the weights are not: a unit is held at a mode that has none. */
+    int held = 0;
+    for (int lane = LANES - 1; lane >= 0 && pack->known_modes; lane--)
+        if (pack->known_modes[tile * LANES + lane] >= 0)
+            held = lane;
+    *failure_out = (lanes_failure){pack->order[tile * LANES + held], -1, -1};
 }
 
 /* log pi_k + log P(x | k) of (11), and from them (3) and the log-likelihood, for one register of a tile.

@@ -118,9 +118,7 @@ def fit_with_lives(
     return problem.solved(result, options)
 
 
-def pseudo_units(
-    anchored: AnchoredStatistics, like: SufficientStatistics, grid: FloatArray
-) -> SufficientStatistics:
+def pseudo_units(anchored: AnchoredStatistics, like: SufficientStatistics, grid: FloatArray) -> SufficientStatistics:
     """Statistics of running units at every candidate remaining life, unit by unit, in the coordinates of a fit.
 
     Parameters
@@ -304,9 +302,7 @@ class LivesProblem:
         """
         n_modes, n_failed = parameters.n_modes, self.n_failed
         log_lives = lifetimes.log_density(self.lives)
-        joint = self._joint(
-            self.failed.statistics, parameters, log_lives[:n_failed], self.known_modes[self.has_failed]
-        )
+        joint = self._joint(self.failed.statistics, parameters, log_lives[:n_failed], self.known_modes[self.has_failed])
         rho, logs = _normalised(joint)
         total = float(logs.sum())
         expected, _ = self.failed(parameters, responsibilities=rho)

@@ -149,9 +149,7 @@ def _read(options: argparse.Namespace, model: FailureModeModel) -> Panel:
     )
 
 
-def _predicted(
-    options: argparse.Namespace, model: FailureModeModel, panel: Panel
-) -> tuple[list[str], list[list[Any]]]:
+def _predicted(options: argparse.Namespace, model: FailureModeModel, panel: Panel) -> tuple[list[str], list[list[Any]]]:
     """Column names, and a row a unit; what is infinite is None."""
     low_name, high_name = f"lower_{options.level:g}", f"upper_{options.level:g}"
     ages = panel.times[np.asarray(panel.offsets[1:]) - 1]
@@ -163,9 +161,7 @@ def _predicted(
         chances = law.mode_probabilities
         columns = [law.mean(options.cap), law.median(), *law.interval(options.level)]
     else:
-        passage = model.remaining_life(
-            panel, options.threshold, channel=options.channel, direction=options.direction
-        )
+        passage = model.remaining_life(panel, options.threshold, channel=options.channel, direction=options.direction)
         chances = passage.mode_probabilities
         columns = [passage.mean(options.cap), passage.quantile(0.5), *passage.interval(options.level)]
         header += ["p_crossed", "p_never"]

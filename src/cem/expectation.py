@@ -213,6 +213,7 @@ class Expectation:
             raise OptionError(f"kernel={kernel!r}: 'auto' or 'lapack' was expected")
         self.statistics = statistics
         self.n_jobs = n_jobs
+        self._pool: ThreadPoolExecutor | None = None
         small = max(statistics.sizes) <= _lanes.LARGEST_SIZE
         self._kernel: _LapackKernel | _LanesKernel = (
             _LanesKernel(statistics) if kernel == "auto" and small else _LapackKernel(statistics)
@@ -228,9 +229,7 @@ class Expectation:
         if not (known >= 0).any():
             return self
         kernel: Literal["auto", "lapack"] = "lapack" if isinstance(self._kernel, _LapackKernel) else "auto"
-        return Expectation(
-            self.statistics.with_known_modes(np.full_like(known, -1)), kernel=kernel, n_jobs=self.n_jobs
-        )
+        return Expectation(self.statistics.with_known_modes(np.full_like(known, -1)), kernel=kernel, n_jobs=self.n_jobs)
 
     def _named(self, failure: KernelFailure) -> FitError:
         """A kernel's failure in the user's terms."""
@@ -300,7 +299,8 @@ class Expectation:
             for first, last in pairwise(bounds):
                 total += chunk(first, last)
         else:
-            with ThreadPoolExecutor(self.n_jobs) as pool:
-                for sums in pool.map(chunk, bounds[:-1], bounds[1:]):
-                    total += sums
+            if self._pool is None:  # kept: starting threads costs as much as a pass over a small fleet
+                self._pool = ThreadPoolExecutor(self.n_jobs)
+            for sums in self._pool.map(chunk, bounds[:-1], bounds[1:]):
+                total += sums
         return ExpectedStatistics(total, n_modes, sizes, n_units), rho

@@ -485,12 +485,16 @@ class FailureModeModel:
     def with_own_channels(self, panel: Panel) -> Panel:
         """The panel with the model's channels in the model's order, those that it lacks missing; its times as given.
 
+        Channels that the fit left out, since they did not vary, are left out here too.
+
         Raises
         ------
         PredictionError
             A channel that the model does not know, or another time unit.
         """
-        unknown = [name for name in panel.channels if name not in self.channels]
+        known = [name for name in panel.channels if name in self.channels]
+        left_out = self._training.get("left_out_channels", ())
+        unknown = [name for name in panel.channels if name not in self.channels and name not in left_out]
         if unknown:
             raise PredictionError(
                 f"the model has no channel {unknown[0]!r}; {did_you_mean(unknown[0], self.channels)} "
@@ -503,7 +507,8 @@ class FailureModeModel:
         if panel.channels == self.channels:
             return panel
         values = np.full((len(panel.times), self.n_channels), np.nan)
-        values[:, [self.channels.index(name) for name in panel.channels]] = panel.values
+        taken = [panel.channels.index(name) for name in known]
+        values[:, [self.channels.index(name) for name in known]] = panel.values[:, taken]
         return panel._replace(channels=self.channels, values=values, response=None, _channel_units={})
 
     def _failure_times(self, X: Panel | ArrayLike) -> FloatArray:

@@ -247,9 +247,7 @@ class RemainingLife:
             )
         return result
 
-    def calibrated(
-        self, panel: Panel, estimator: FailureModeEM | None = None, **options: Any
-    ) -> RemainingLife:
+    def calibrated(self, panel: Panel, estimator: FailureModeEM | None = None, **options: Any) -> RemainingLife:
         """The same, with its laws corrected so that intervals hold what they promise on new units.
 
         Parameters

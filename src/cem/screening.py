@@ -101,20 +101,22 @@ def decimal_step(readings: FloatArray) -> float:
     readings : ndarray of shape (n,)
         NaN is missing.
     """
-    sample = readings[:: max(1, len(readings) // _SAMPLE)]
+    observed = readings[np.isfinite(readings)]
+    sample = observed[:: max(1, len(observed) // _SAMPLE)]
     for exponent in range(6, -13, -1):
-        if _are_multiples(sample, exponent) and _are_multiples(readings, exponent):
+        if _are_multiples(sample, exponent) and _are_multiples(observed, exponent):
             return float(10.0**exponent)
     return 0.0
 
 
 def _are_multiples(readings: FloatArray, exponent: int) -> bool:
-    observed = readings[np.isfinite(readings)]
-    if len(observed) == 0:
+    if len(readings) == 0 or not 1.0 <= np.abs(readings).max() * 10.0**-exponent < 1e11:
         return False
+    few = readings[:40]  # enough to refuse most steps
+    return _are_whole(few, exponent) and _are_whole(readings, exponent)
+
+
+def _are_whole(readings: FloatArray, exponent: int) -> bool:
     # 10^-n is not a binary fraction: scale by the exact power on whichever side it is an integer.
-    steps = observed * 10.0**-exponent if exponent <= 0 else observed / 10.0**exponent
-    largest = np.abs(steps).max()
-    if not 1.0 <= largest < 1e11:
-        return False
+    steps = readings * 10.0**-exponent if exponent <= 0 else readings / 10.0**exponent
     return bool(np.all(np.abs(steps - np.rint(steps)) <= 1e-9 + 1e-15 * np.abs(steps)))

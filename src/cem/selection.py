@@ -176,9 +176,9 @@ def cross_validate(
                 held = hold_out(panel, _fit_of(estimator), cuts, fold_of, n_jobs=n_jobs, progress=step)
                 figures = _of_lives(held, cap)
                 likelihoods = [
-                    fold.prognosis.model.score_samples(judged[np.unique(fold.positions)].select_channels(
-                        fold.prognosis.model.channels
-                    ))
+                    fold.prognosis.model.score_samples(
+                        judged[np.unique(fold.positions)].select_channels(fold.prognosis.model.channels)
+                    )
                     for fold in held.folds
                 ]
             else:
