@@ -8,17 +8,20 @@
 #include <math.h>
 #include <stddef.h>
 
-#define RUL_WIDTH 8
+#define RUL_WIDTH 4
 #define RUL_LARGEST_SIZE 8
 #define RUL_LARGE 1e100
 #define RUL_LOG_TWO_PI 1.8378770664093453
+
+typedef double rul_vector __attribute__((vector_size(32)));
+typedef double rul_loose __attribute__((vector_size(32), aligned(8), may_alias)); /* in arrays that are not aligned */
 
 /* One channel; p is a constant wherever this is inlined. */
 static inline __attribute__((always_inline)) void rul_channel(
     const int p,
     const ptrdiff_t n_grid,          /*             a multiple of RUL_WIDTH */
     const int n_modes,
-    const double *S,                 /* (p, p, n_grid)   S(r), candidates last */
+    const double *S,                 /* (p, p, n_grid)   S(r), upper triangular, candidates last */
     const double *R,                 /* (p, p)           upper triangular */
     const double *w,                 /* (p,) */
     const double rss, const double n,
@@ -30,82 +33,65 @@ static inline __attribute__((always_inline)) void rul_channel(
     double *det_out                  /* (n_modes, n_grid)  multiplied by |A| */
 ) {
     for (ptrdiff_t g = 0; g < n_grid; g += RUL_WIDTH) {
-        double RS[RUL_LARGEST_SIZE][RUL_LARGEST_SIZE][RUL_WIDTH];
+        rul_vector RS[RUL_LARGEST_SIZE][RUL_LARGEST_SIZE];
         for (int i = 0; i < p; i++)
-            for (int j = 0; j < p; j++) {
-                double sum[RUL_WIDTH] = {0.0};
-                for (int m = i; m < p; m++) {
-                    const double *s = S + (m * p + j) * n_grid + g;
-                    for (int v = 0; v < RUL_WIDTH; v++) sum[v] += R[i * p + m] * s[v];
-                }
-                for (int v = 0; v < RUL_WIDTH; v++) RS[i][j][v] = sum[v];
+            for (int j = i; j < p; j++) {
+                rul_vector sum = R[i * p + i] * *(const rul_loose *)(S + (i * p + j) * n_grid + g);
+                for (int m = i + 1; m <= j; m++) sum += R[i * p + m] * *(const rul_loose *)(S + (m * p + j) * n_grid + g);
+                RS[i][j] = sum;
             }
         for (int k = 0; k < n_modes; k++) {
             const double *factor = factors + k * p * p, *mean = means + k * p;
             const double inverse = inverse_sigmas[k];
-            double B[RUL_LARGEST_SIZE][RUL_LARGEST_SIZE][RUL_WIDTH], e[RUL_LARGEST_SIZE][RUL_WIDTH];
-            double L[RUL_LARGEST_SIZE][RUL_LARGEST_SIZE][RUL_WIDTH], inverse_pivot[RUL_LARGEST_SIZE][RUL_WIDTH];
-            double d[RUL_LARGEST_SIZE][RUL_WIDTH], misfit[RUL_WIDTH] = {0.0}, det[RUL_WIDTH];
+            rul_vector B[RUL_LARGEST_SIZE][RUL_LARGEST_SIZE], e[RUL_LARGEST_SIZE], d[RUL_LARGEST_SIZE];
+            rul_vector L[RUL_LARGEST_SIZE][RUL_LARGEST_SIZE], inverse_pivot[RUL_LARGEST_SIZE];
+            rul_vector misfit = {0.0}, det = {0.0};
+            det += 1.0;
             for (int i = 0; i < p; i++) {
-                for (int v = 0; v < RUL_WIDTH; v++) e[i][v] = w[i] * inverse;
-                for (int j = 0; j < p; j++)
-                    for (int v = 0; v < RUL_WIDTH; v++) e[i][v] -= RS[i][j][v] * mean[j];
+                e[i] = w[i] * inverse - RS[i][i] * mean[i];
+                for (int j = i + 1; j < p; j++) e[i] -= RS[i][j] * mean[j];
                 for (int m = 0; m < p; m++) {
-                    double sum[RUL_WIDTH] = {0.0};
-                    for (int j = m; j < p; j++)
-                        for (int v = 0; v < RUL_WIDTH; v++) sum[v] += RS[i][j][v] * factor[j * p + m];
-                    for (int v = 0; v < RUL_WIDTH; v++) B[i][m][v] = sum[v];
+                    const int first = m > i ? m : i;
+                    B[i][m] = RS[i][first] * factor[first * p + m];
+                    for (int j = first + 1; j < p; j++) B[i][m] += RS[i][j] * factor[j * p + m];
                 }
             }
-            for (int v = 0; v < RUL_WIDTH; v++) det[v] = 1.0;
             for (int i = 0; i < p; i++) { /* rows of A = I + B'B, factorised as they come */
-                double right[RUL_WIDTH] = {0.0}, pivot[RUL_WIDTH];
+                rul_vector pivot = B[0][i] * B[0][i] + 1.0, right = B[0][i] * e[0];
                 for (int j = 0; j < i; j++) { /* L_ij D_j first, while the row is worked on */
-                    double sum[RUL_WIDTH] = {0.0};
-                    for (int m = 0; m < p; m++)
-                        for (int v = 0; v < RUL_WIDTH; v++) sum[v] += B[m][i][v] * B[m][j][v];
-                    for (int m = 0; m < j; m++)
-                        for (int v = 0; v < RUL_WIDTH; v++) sum[v] -= L[i][m][v] * L[j][m][v];
-                    for (int v = 0; v < RUL_WIDTH; v++) L[i][j][v] = sum[v];
+                    rul_vector sum = B[0][i] * B[0][j];
+                    for (int m = 1; m < p; m++) sum += B[m][i] * B[m][j];
+                    for (int m = 0; m < j; m++) sum -= L[i][m] * L[j][m];
+                    L[i][j] = sum;
                 }
-                for (int v = 0; v < RUL_WIDTH; v++) pivot[v] = 1.0;
-                for (int m = 0; m < p; m++)
-                    for (int v = 0; v < RUL_WIDTH; v++) pivot[v] += B[m][i][v] * B[m][i][v];
-                for (int m = 0; m < i; m++)
-                    for (int v = 0; v < RUL_WIDTH; v++) {
-                        const double scaled = L[i][m][v];
-                        L[i][m][v] = scaled * inverse_pivot[m][v];
-                        pivot[v] -= scaled * L[i][m][v];
-                    }
-                for (int v = 0; v < RUL_WIDTH; v++) {
-                    inverse_pivot[i][v] = 1.0 / pivot[v];
-                    det[v] *= pivot[v];
+                for (int m = 1; m < p; m++) {
+                    pivot += B[m][i] * B[m][i];
+                    right += B[m][i] * e[m];
                 }
-                for (int m = 0; m < p; m++)
-                    for (int v = 0; v < RUL_WIDTH; v++) right[v] += B[m][i][v] * e[m][v];
-                for (int m = 0; m < i; m++)
-                    for (int v = 0; v < RUL_WIDTH; v++) right[v] -= L[i][m][v] * d[m][v];
-                for (int v = 0; v < RUL_WIDTH; v++) d[i][v] = right[v]; /* L u = B'e */
+                for (int m = 0; m < i; m++) {
+                    const rul_vector scaled = L[i][m];
+                    L[i][m] = scaled * inverse_pivot[m];
+                    pivot -= scaled * L[i][m];
+                    right -= L[i][m] * d[m];
+                }
+                inverse_pivot[i] = 1.0 / pivot;
+                det *= pivot;
+                d[i] = right; /* L u = B'e */
             }
             for (int i = p - 1; i >= 0; i--) {
-                for (int v = 0; v < RUL_WIDTH; v++) d[i][v] *= inverse_pivot[i][v];
-                for (int m = i + 1; m < p; m++)
-                    for (int v = 0; v < RUL_WIDTH; v++) d[i][v] -= L[m][i][v] * d[m][v];
-                for (int v = 0; v < RUL_WIDTH; v++) misfit[v] += d[i][v] * d[i][v];
+                d[i] *= inverse_pivot[i];
+                for (int m = i + 1; m < p; m++) d[i] -= L[m][i] * d[m];
+                misfit += d[i] * d[i];
             }
             for (int i = 0; i < p; i++) {
-                double rest[RUL_WIDTH];
-                for (int v = 0; v < RUL_WIDTH; v++) rest[v] = e[i][v];
-                for (int j = 0; j < p; j++)
-                    for (int v = 0; v < RUL_WIDTH; v++) rest[v] -= B[i][j][v] * d[j][v];
-                for (int v = 0; v < RUL_WIDTH; v++) misfit[v] += rest[v] * rest[v];
+                rul_vector rest = e[i];
+                for (int j = 0; j < p; j++) rest -= B[i][j] * d[j];
+                misfit += rest * rest;
             }
             const double constant = n * (RUL_LOG_TWO_PI + log_variances[k]) + rss * inverse * inverse;
             double *total = total_out + k * n_grid + g, *product = det_out + k * n_grid + g;
-            for (int v = 0; v < RUL_WIDTH; v++) {
-                total[v] -= 0.5 * (constant + misfit[v]);
-                product[v] *= det[v];
-            }
+            *(rul_loose *)total -= 0.5 * (misfit + constant);
+            *(rul_loose *)product *= det;
             for (int v = 0; v < RUL_WIDTH; v++)
                 if (product[v] > RUL_LARGE) {
                     total[v] -= 0.5 * log(product[v]);

@@ -145,8 +145,10 @@ class RunningLife:
         # The grid serves until the unit is so much older that what is left has another scale.
         self._renew_at = age + 0.25 * float(edges[-1])
         self._first_age = age
-        self._life_ages = np.linspace(age, self._renew_at + edges[-1], _LIFE_POINTS)
-        self._life_logs = lifetimes.log_survival(self._life_ages).T
+        ages, step = np.linspace(age, self._renew_at + edges[-1], _LIFE_POINTS, retstep=True)
+        self._per_age = 1.0 / float(step)
+        self._life_logs = np.ascontiguousarray(lifetimes.log_survival(ages).T)
+        self._life_slopes = np.diff(self._life_logs, append=self._life_logs[:, -1:])
 
     def pmf(self) -> tuple[FloatArray, FloatArray]:
         """The candidates (G,), and P(r, k | readings) of shape (K, G), before calibration's map; of what is known now.
@@ -173,8 +175,9 @@ class RunningLife:
         calibration = self.prognosis.calibration
         if calibration is not None and calibration.temper != 1.0:
             joint = joint * calibration.temper
-        ends = self._age + self._edges
-        survival = np.stack([np.interp(ends, self._life_ages, logs) for logs in self._life_logs])
+        place = (self._age - self._first_age + self._edges) * self._per_age
+        left = place.astype(np.intp)
+        survival = self._life_logs[:, left] + self._life_slopes[:, left] * (place - left)
         falls = np.minimum(survival[:, 1:] - survival[:, :-1], 0.0)
         falls[:, -1] = -np.inf  # the last cell holds all that is beyond
         with np.errstate(divide="ignore"):

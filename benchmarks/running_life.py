@@ -1,0 +1,66 @@
+"""What one reading costs a running unit: update and law, 14 channels, 3 modes, p = 4, 304 candidates.
+
+    python benchmarks/running_life.py        # writes benchmarks/results/running_life.json
+
+The engines are simulated: 14 channels of exponential wear in three modes. A reading is `RunningLife.update` and then
+`RunningLife.pmf`; figures are the median and the 90 % quantile over the readings of one unit, of the processor.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+
+import harness
+import numpy as np
+
+import cem
+from cem.panel import Panel
+
+warnings.simplefilter("ignore", cem.CemWarning)
+
+
+def fleet(n_units: int, n_channels: int, seed: int) -> Panel:
+    """Three modes, told apart by the signs of their wear."""
+    rng = np.random.default_rng(seed)
+    signs = rng.choice([-1.0, 1.0], size=(3, n_channels))
+    times, values, lives = [], [], []
+    for unit in range(n_units):
+        mode = unit % 3
+        life = (150.0, 200.0, 260.0)[mode] * np.exp(0.2 * rng.normal())
+        t = np.arange(1.0, life)
+        growth = 3.0 * np.exp((t[:, None] - life) / rng.uniform(25.0, 50.0, n_channels))
+        values.append(signs[mode] * growth * rng.lognormal(0, 0.2, n_channels) + rng.normal(size=(len(t), n_channels)))
+        times.append(t)
+        lives.append(life)
+    return Panel.from_arrays(times, values, failure_times=lives)
+
+
+def main() -> None:
+    options = harness.arguments(__doc__)
+    before = harness.load_average()
+    em = cem.FailureModeEM(
+        3, basis=cem.Exponential([12.0, 35.0, 100.0]), time_axis="to_failure", n_init=1, max_iter=30, random_state=0
+    )
+    panel = fleet(30, 14, 0)
+    unit = cem.RemainingLife(em.fit(panel).model_, n_points=304).unit()
+    engine = fleet(3, 14, 1)[2]
+    spent: dict[str, list[float]] = {"update": [], "law": []}
+    for t, x in zip(engine.times[: 20 if options.quick else None], engine.values, strict=False):
+        start = time.process_time_ns()
+        unit.update(float(t), x)
+        middle = time.process_time_ns()
+        unit.pmf()
+        spent["update"].append((middle - start) / 1e3)
+        spent["law"].append((time.process_time_ns() - middle) / 1e3)
+    total = np.add(spent["update"], spent["law"])
+    rows = [
+        {"what": name, "median_microseconds": float(np.median(one)), "p90_microseconds": float(np.quantile(one, 0.9)),
+         "readings": len(one)}
+        for name, one in (*spent.items(), ("both", total))
+    ]  # fmt: skip
+    harness.write_results(__file__, options, rows, load_before=before)
+
+
+if __name__ == "__main__":
+    main()
