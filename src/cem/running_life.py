@@ -48,8 +48,8 @@ class RunningLife:
         self._sizes = np.array([basis.size for basis in model.bases], dtype=np.int32)
         if self._sizes.max() > _rul.LARGEST_SIZE:
             raise OptionError(
-                f"a basis has {self._sizes.max()} coefficients; streaming takes {_rul.LARGEST_SIZE} at most. Predict in "
-                "batches instead: RemainingLife.predict"
+                f"a basis has {self._sizes.max()} coefficients; streaming takes {_rul.LARGEST_SIZE} at most. Predict "
+                "in batches instead: RemainingLife.predict"
             )
         self._different = list(dict.fromkeys(model.bases))
         for basis in self._different:
@@ -113,8 +113,9 @@ class RunningLife:
             matrices = [basis.shift_matrix(delta).ravel() for basis in self._different]
             self._moves = (delta, np.concatenate([matrices[i] for i in self._of_channel]))
         _rul.enter(
-            self._sizes, self._moves[1], self._phi, values, self._triangles, self._projections, self._norms, self._counts
-        )
+            self._sizes, self._moves[1], self._phi, values,
+            self._triangles, self._projections, self._norms, self._counts,
+        )  # fmt: skip
         self._age = moment
 
     def _renew(self, age: float) -> None:
