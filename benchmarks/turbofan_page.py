@@ -169,8 +169,8 @@ def page(rows: list[dict]) -> str:
          "log score untempered"],
         [
             [percent(one["share_of_life"]), f"{one['accuracy']:.2f}",
-             f"{one['mean_probability_of_the_mode_named']:.3f}", f"{one['brier']:.4f}", f"{one['log_score']:.4f}",
-             f"{one['log_score_plain']:.4f}"]
+             f"{one['mean_probability_of_the_mode_named']:.3f}", f"{one['brier']:.4f}",
+             f"{one['log_score']:.4f}", f"{one['log_score_plain']:.4f}"]
             for one in modes["rows"]
         ],
     )  # fmt: skip

@@ -45,7 +45,7 @@ def test_kernel_is_its_twin_in_numpy() -> None:
 
 @pytest.mark.parametrize("basis", [Exponential([40.0]), Polynomial(2), Exponential([12.0, 35.0, 100.0])])
 def test_after_every_reading_the_batch_law(basis) -> None:
-    """Anchors moved a hundred times, cells missing: the law of all readings so far, to 1 in 1,000 of it."""
+    """Anchors moved a hundred times, cells missing: the law of all readings so far, to 1e-3 of the probability."""
     panel = fleet(30, 0).with_modes(None)
     prognosis = RemainingLife(fitted(panel, 1, basis=basis, max_iter=60).model_, n_points=96)
     values = panel[3].values.copy()

@@ -84,6 +84,23 @@ def remaining_gain(log_likelihoods: Sequence[float]) -> float:
     return float(last * ratio / (1 - ratio)) if ratio < 1 else np.inf
 
 
+def _rate_is_settled(log_likelihoods: Sequence[float], rounding: float) -> bool:
+    """Whether the rate of convergence that Aitken's extrapolation rests on has settled.
+
+    After extrapolated passes the fast directions die out first: the rate then seems far better than it is in the
+    slow ones, until only these are left.
+    """
+    if len(log_likelihoods) < 4:
+        return False
+    first, second, third = np.diff(log_likelihoods[-4:])
+    if third <= rounding:
+        return True
+    if first <= 0 or second <= 0:
+        return False
+    rate = third / second
+    return bool(abs(rate - second / first) <= 0.1 * max(1.0 - rate, 1e-6))
+
+
 def _passes_left(log_likelihoods: Sequence[float], tolerance: float) -> float:
     """How many plain passes until the remaining gain is below the tolerance, at the present rate of convergence."""
     before, last = np.diff(log_likelihoods[-3:])
@@ -165,8 +182,13 @@ def continue_em(
             continue
         plain_passes += 1
         if plain_passes >= plain_needed:
-            converged = remaining_gain(log_likelihoods) < tolerance
-            extrapolating = anderson is not None and _passes_left(log_likelihoods, tolerance) > _WORTH_EXTRAPOLATING
+            close = remaining_gain(log_likelihoods) < tolerance
+            converged = close and _rate_is_settled(log_likelihoods, rounding)
+            extrapolating = (
+                anderson is not None
+                and not close
+                and _passes_left(log_likelihoods, tolerance) > _WORTH_EXTRAPOLATING
+            )
     return EMRun(parameters, expected, responsibilities, tuple(log_likelihoods), converged, lost_mode, status)
 
 

@@ -113,15 +113,9 @@ class RunningLife:
             matrices = [basis.shift_matrix(delta).ravel() for basis in self._different]
             self._moves = (delta, np.concatenate([matrices[i] for i in self._of_channel]))
         _rul.enter(
-            self._sizes,
-            self._moves[1],
-            self._phi,
-            values,
-            self._triangles,
-            self._projections,
-            self._norms,
-            self._counts,
-        )
+            self._sizes, self._moves[1], self._phi, values,
+            self._triangles, self._projections, self._norms, self._counts,
+        )  # fmt: skip
         self._age = moment
 
     def _renew(self, age: float) -> None:
