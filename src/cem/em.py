@@ -185,9 +185,7 @@ def continue_em(
             close = remaining_gain(log_likelihoods) < tolerance
             converged = close and _rate_is_settled(log_likelihoods, rounding)
             extrapolating = (
-                anderson is not None
-                and not close
-                and _passes_left(log_likelihoods, tolerance) > _WORTH_EXTRAPOLATING
+                anderson is not None and not close and _passes_left(log_likelihoods, tolerance) > _WORTH_EXTRAPOLATING
             )
     return EMRun(parameters, expected, responsibilities, tuple(log_likelihoods), converged, lost_mode, status)
 
