@@ -187,6 +187,18 @@ TABLES: dict[str, Columns] = {
         "instructions per reading": number("instructions_per_reading", ",.0f"),
         "bytes per unit": number("bytes_per_unit", ",.0f"),
     },
+    "cold_start": {
+        "fresh process": text("process"),
+        "median": _duration("seconds"),
+        "÷ import numpy": number("against_numpy", ".2f"),
+        "repeats": number("repeats", ".0f"),
+    },
+    "running_life": {
+        "remaining life of a running unit": text("what"),
+        "median": number("median_microseconds", ",.0f", unit=" µs"),
+        "90 %": number("p90_microseconds", ",.0f", unit=" µs"),
+        "readings": number("readings", ".0f"),
+    },
     "wheel_latency": {
         "wheel": text("wheel"),
         "Python": text("python"),
@@ -196,6 +208,10 @@ TABLES: dict[str, Columns] = {
         "p99.9": number("p99.9_ns", ".2f", scale=1e3, unit=" µs"),
     },
 }
+
+
+# Results that fill a page of their own.
+PAGES = {"cmapss": "docs/howto/turbofan.md"}
 
 
 def rows_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
