@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cem.errors import OptionError, PanelError
 
 if TYPE_CHECKING:
@@ -152,7 +150,7 @@ def _read(options: argparse.Namespace, model: FailureModeModel) -> Panel:
 def _predicted(options: argparse.Namespace, model: FailureModeModel, panel: Panel) -> tuple[list[str], list[list[Any]]]:
     """Column names, and a row a unit; what is infinite is None."""
     low_name, high_name = f"lower_{options.level:g}", f"upper_{options.level:g}"
-    ages = panel.times[np.asarray(panel.offsets[1:]) - 1]
+    ages = panel.times[panel.offsets[1:] - 1]
     header = ["unit", "age", "mean", "median", low_name, high_name]
     if model.time_axis == "to_failure":
         from cem.prognosis import RemainingLife
