@@ -33,8 +33,8 @@ All curves end at the failure, where engines are most alike; the fit also gives 
 ## 2. Calibrate, keep, predict
 
 ```python
-prognosis = prognosis.calibrated(train, em)      # five folds over engines, ten random cut-offs each
-print(prognosis.calibration)                     # coverage before and after
+prognosis = prognosis.calibrated(train, em)  # five folds over engines, ten random cut-offs each
+print(prognosis.calibration)  # coverage before and after
 prognosis.save("turbofan.cem")
 
 running = read_cmapss("test_FD001.txt", channels=sensors)
