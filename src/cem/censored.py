@@ -23,6 +23,7 @@ from cem.expectation import Expectation, ExpectedStatistics
 from cem.fitting import FitOptions, FitResult, fit_mixture, in_final_order
 from cem.lifetime_laws import DEFAULT_SPREAD, FAMILIES, log_spread
 from cem.lifetimes import Lifetimes, Lognormal, Weibull
+from cem.linking import rotated
 from cem.maximisation import maximisation
 from cem.parameters import Parameters
 from cem.remaining_life import AnchoredStatistics, anchored_statistics, cell_edges, remaining_life_grid
@@ -334,7 +335,9 @@ class LivesProblem:
             else np.concatenate([start, np.zeros((len(self.lives) - len(start), start.shape[1]))])
         )
         log_likelihood, expected, weights, rho = self.expectation(parameters, lifetimes)
-        log_likelihoods, objectives = [log_likelihood], [log_likelihood + self.penalty(lifetimes)]
+        linking = result.constraints.penalty
+        log_likelihoods = [log_likelihood]
+        objectives = [log_likelihood + self.penalty(lifetimes) - linking(parameters)]
         status, converged = result.run.status, False
         tolerance = options.tol * (self.failed.statistics.n_observations + abs(log_likelihood) * 1e-4)
         # One mode and every life known: nothing is hidden, and the two parts of (19) have been fitted apart.
@@ -342,14 +345,14 @@ class LivesProblem:
         if apart:
             of_lives = log_likelihood - result.run.log_likelihood
             log_likelihoods = [value + of_lives for value in result.run.log_likelihoods]
-            objectives = [value + self.penalty(lifetimes) for value in log_likelihoods]
+            objectives = [value + of_lives + self.penalty(lifetimes) for value in result.run.objectives]
             converged = result.run.converged
         for _ in range(0 if apart else options.max_iter):
             parameters, status = maximisation(expected, parameters, result.constraints)
             lifetimes = self._laws(weights)
             log_likelihood, expected, weights, rho = self.expectation(parameters, lifetimes)
             log_likelihoods.append(log_likelihood)
-            objectives.append(log_likelihood + self.penalty(lifetimes))
+            objectives.append(log_likelihood + self.penalty(lifetimes) - linking(parameters))
             if remaining_gain(objectives) < tolerance:
                 converged = True
                 break
@@ -359,7 +362,9 @@ class LivesProblem:
             order[self.has_failed] = np.arange(self.n_failed)
             order[~self.has_failed] = self.n_failed + np.arange(self.at_last.n_units)
             statistics = SufficientStatistics.concatenate([statistics, self.at_last]).subset(order)
-        run = EMRun(parameters, expected, rho, tuple(log_likelihoods), converged, None, status)
+        run = EMRun(
+            rotated(parameters), expected, rho, tuple(log_likelihoods), converged, None, status, tuple(objectives)
+        )
         run, modes = in_final_order(run, result)
         result = replace(result, statistics=statistics, run=run)
         return LivesFit(result, lifetimes.ordered(modes), tuple(objectives))

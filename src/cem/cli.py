@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"curves of all channels, or of one: {_BASES} (default: polynomial:2); may be repeated",
     )
     fit.add_argument("--covariance", choices=("full", "diagonal", "pooled"), default="full")
+    fit.add_argument("--linking-rank", type=int, default=0, help="factors that channels share (0: independent)")
     fit.add_argument(
         "--time-axis",
         choices=("forward", "to_failure"),
@@ -340,6 +341,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
         n_init=options.starts,
         max_iter=options.max_iter,
         covariance=options.covariance,
+        linking_rank=options.linking_rank,
         time_axis=options.time_axis,
         n_jobs=options.jobs,
         random_state=options.seed,

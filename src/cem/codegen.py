@@ -83,7 +83,7 @@ def export_c(
     BasisError
         A channel has a `Custom` basis: it is a Python function.
     PredictionError
-        The model's time axis is the time to failure, on which a running unit has no place.
+        The model's time axis is the time to failure, on which a running unit has no place; or its channels are linked.
     ModelFileError
         The file cannot be written.
     """
@@ -95,6 +95,11 @@ def export_c(
         raise PredictionError(
             "the model lives on the time to failure, which is unknown while a unit runs, so that a streaming C header "
             "cannot score with it; fit with time_axis='forward' to export"
+        )
+    if model.internal_parameters.rank:
+        raise PredictionError(
+            f"the model's channels are linked (linking_rank={model.internal_parameters.rank}), and the C header weighs "
+            "them one by one; fit with linking_rank=0 to export, or score in batches with predict_proba"
         )
     text = _header(model, Writer(name, scalar))
     if path is not None:

@@ -47,6 +47,8 @@ class EMRun:
         A mode that lost its units, which ended the run.
     status : ndarray of shape (K, C), int32
         Of the last M step: see `cem.maximisation.maximisation`.
+    objectives : tuple of float
+        ℓ − ½ λ Σ ‖Γ‖² where `log_likelihoods` has ℓ: what never falls. Without linked channels the same.
     """
 
     parameters: Parameters
@@ -56,6 +58,11 @@ class EMRun:
     converged: bool = False
     lost_mode: int | None = None
     status: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int32))
+    objectives: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.objectives:
+            object.__setattr__(self, "objectives", self.log_likelihoods)
 
     @property
     def log_likelihood(self) -> float:
@@ -110,10 +117,11 @@ def _passes_left(log_likelihoods: Sequence[float], tolerance: float) -> float:
     return float(np.log(tolerance * (1 - ratio) / (last * ratio)) / np.log(ratio))
 
 
-def start_em(expectation: Expectation, parameters: Parameters) -> EMRun:
-    """A run that has done no M step yet."""
+def start_em(expectation: Expectation, parameters: Parameters, constraints: Constraints | None = None) -> EMRun:
+    """A run that has done no M step yet; of linked parameters the constraints say what the loadings cost."""
     expected, responsibilities = expectation(parameters)
-    return EMRun(parameters, expected, responsibilities, (expected.log_likelihood,))
+    objective = expected.log_likelihood - (constraints.penalty(parameters) if constraints is not None else 0.0)
+    return EMRun(parameters, expected, responsibilities, (expected.log_likelihood,), objectives=(objective,))
 
 
 def continue_em(
@@ -149,6 +157,7 @@ def continue_em(
     """
     parameters, expected, responsibilities = run.parameters, run.expected, run.responsibilities
     log_likelihoods, converged, status = list(run.log_likelihoods), run.converged, run.status
+    objectives = list(run.objectives)
     lost_mode = run.lost_mode
     rounding = _ROUNDING * (expectation.statistics.n_observations + abs(run.log_likelihood))
     tolerance = max(tolerance, rounding)
@@ -163,7 +172,7 @@ def continue_em(
         if extrapolating and anderson is not None:
             proposal = anderson.extrapolated(parameters, mapped)
             if proposal is not None and left > 1:
-                evaluated = _not_lower(expectation, proposal, expected.log_likelihood)
+                evaluated = _not_lower(expectation, proposal, objectives[-1], constraints)
                 left -= 1
                 if evaluated is not None:
                     anderson.accept()
@@ -175,27 +184,38 @@ def continue_em(
             left -= 1
         parameters, (expected, responsibilities) = mapped, evaluated
         log_likelihoods.append(expected.log_likelihood)
+        objectives.append(expected.log_likelihood - constraints.penalty(parameters))
         lost_mode = next(iter(np.flatnonzero(expected.mode_counts < 1.0).tolist()), None)
         if extrapolating:
-            if log_likelihoods[-1] - log_likelihoods[-2] < tolerance:  # as good as there, or stuck: judge
+            if objectives[-1] - objectives[-2] < tolerance:  # as good as there, or stuck: judge
                 extrapolating, plain_passes, plain_needed = False, 0, _PLAIN_TO_JUDGE
             continue
         plain_passes += 1
         if plain_passes >= plain_needed:
-            close = remaining_gain(log_likelihoods) < tolerance
-            converged = close and _rate_is_settled(log_likelihoods, rounding)
+            close = remaining_gain(objectives) < tolerance
+            converged = close and _rate_is_settled(objectives, rounding)
             extrapolating = (
-                anderson is not None and not close and _passes_left(log_likelihoods, tolerance) > _WORTH_EXTRAPOLATING
+                anderson is not None and not close and _passes_left(objectives, tolerance) > _WORTH_EXTRAPOLATING
             )
-    return EMRun(parameters, expected, responsibilities, tuple(log_likelihoods), converged, lost_mode, status)
+    return EMRun(
+        parameters,
+        expected,
+        responsibilities,
+        tuple(log_likelihoods),
+        converged,
+        lost_mode,
+        status,
+        tuple(objectives),
+    )
 
 
 def _not_lower(
-    expectation: Expectation, proposal: Parameters, log_likelihood: float
+    expectation: Expectation, proposal: Parameters, objective: float, constraints: Constraints
 ) -> tuple[ExpectedStatistics, FloatArray] | None:
-    """The E step at a proposal; None where it cannot be evaluated or ℓ is lower there."""
+    """The E step at a proposal; None where it cannot be evaluated or the objective is lower there."""
     try:
         expected, responsibilities = expectation(proposal)
     except FitError:
         return None
-    return (expected, responsibilities) if expected.log_likelihood >= log_likelihood else None
+    found = expected.log_likelihood - constraints.penalty(proposal)
+    return (expected, responsibilities) if found >= objective else None

@@ -59,6 +59,11 @@ class FailureModeEM:
     covariance : {"full", "diagonal", "pooled"}
         Covariance of the coefficients: its own for every mode and channel; that with uncorrelated coefficients; or
         one a channel, shared by the modes. A mode of few units wants the latter two.
+    linking_rank : int
+        r, how many factors the channels of a unit share: given the mode their coefficients are then correlated
+        (model.md §6). 0: independent. Intervals of units with many channels are too narrow without.
+    linking_penalty : float
+        λ of the ridge on the loadings, in units: a mode of λ units or fewer is linked with caution.
     accelerate : {"auto", "none"}
         Whether to extrapolate the EM passes where that is safe.
     kernel : {"auto", "lapack"}
@@ -140,6 +145,8 @@ class FailureModeEM:
         noise_floor: float | Mapping[str, float] | None = None,
         covariance_floor: float | Mapping[str, float] | None = None,
         covariance: CovarianceStructure = "full",
+        linking_rank: int = 0,
+        linking_penalty: float = 5.0,
         accelerate: Literal["auto", "none"] = "auto",
         kernel: Literal["auto", "lapack"] = "auto",
         n_jobs: int = 1,
@@ -157,6 +164,8 @@ class FailureModeEM:
         self.noise_floor = noise_floor
         self.covariance_floor = covariance_floor
         self.covariance = covariance
+        self.linking_rank = linking_rank
+        self.linking_penalty = linking_penalty
         self.accelerate = accelerate
         self.kernel = kernel
         self.n_jobs = n_jobs
@@ -234,7 +243,9 @@ class FailureModeEM:
 
         run, statistics = result.run, result.statistics
         parameters = run.parameters
-        self.n_parameters_ = n_free_parameters(parameters.n_modes, statistics.sizes, self.covariance)
+        self.n_parameters_ = n_free_parameters(
+            parameters.n_modes, statistics.sizes, self.covariance, parameters.rank
+        )
         self.responsibilities_ = run.responsibilities
         self.log_likelihood_ = result.log_likelihood
         self.log_likelihoods_ = np.asarray(run.log_likelihoods) + statistics.log_jacobian
@@ -432,6 +443,17 @@ class FailureModeEM:
             floor = getattr(self, option)
             if not (floor is None or isinstance(floor, (int, float, np.number, Mapping))) or isinstance(floor, bool):
                 raise OptionError(f"{option}={floor!r}: None, a positive number, or a dict by channel was expected")
+        rank, penalty = self.linking_rank, self.linking_penalty
+        if not isinstance(rank, (int, np.integer)) or isinstance(rank, bool) or rank < 0:
+            raise OptionError(f"linking_rank={rank!r}: a number of shared factors, 0 for none, was expected")
+        number = isinstance(penalty, (int, float, np.number)) and not isinstance(penalty, bool)
+        if not number or not 0 <= penalty < np.inf:
+            raise OptionError(f"linking_penalty={penalty!r}: a finite number of 0 or more was expected")
+        if rank and self.covariance != "full":
+            raise OptionError(
+                f"linking_rank={rank} with covariance={self.covariance!r}: linked channels need covariance='full'; "
+                "or take linking_rank=0"
+            )
         return FitOptions(
             n_modes=positive("n_modes"),
             basis=self.basis,
@@ -447,6 +469,8 @@ class FailureModeEM:
             n_jobs=os.cpu_count() or 1 if n_jobs == -1 else int(n_jobs),
             seed=_seed(self.random_state),
             verbose=int(self.verbose),
+            linking_rank=rank,
+            linking_penalty=float(penalty),
         )
 
 
@@ -517,4 +541,5 @@ def _training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict
         ],
         "assigned": [int((assigned == k).sum()) for k in range(n_modes)],
         "left_out_channels": list(result.left_out),
+        **({"linking_rank": em.linking_rank, "linking_penalty": float(em.linking_penalty)} if em.linking_rank else {}),
     }

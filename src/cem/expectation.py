@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cem import _core, _lanes
+from cem import _core, _lanes, _linked
 from cem.errors import FitError, KernelFailure, OptionError
 from cem.parameters import Parameters, layout_of
 from cem.statistics import SufficientStatistics
@@ -34,23 +34,27 @@ class ExpectedStatistics:
         p_c.
     n_units : int
         How many units were added up.
+    rank : int
+        r. With linked channels E d is E t, and Σ ρ̂ E[t fᵀ], Σ ρ̂ E f and Σ ρ̂ E[f fᵀ] of every channel follow.
     """
 
     sums: FloatArray
     n_modes: int
     sizes: tuple[int, ...]
     n_units: int
+    rank: int = 0
 
     def __add__(self, other: ExpectedStatistics) -> ExpectedStatistics:
-        if (self.n_modes, self.sizes) != (other.n_modes, other.sizes):
+        if (self.n_modes, self.sizes, self.rank) != (other.n_modes, other.sizes, other.rank):
             raise ValueError("expected statistics of different models do not add up")
-        return ExpectedStatistics(self.sums + other.sums, self.n_modes, self.sizes, self.n_units + other.n_units)
+        n_units = self.n_units + other.n_units
+        return ExpectedStatistics(self.sums + other.sums, self.n_modes, self.sizes, n_units, self.rank)
 
     def _part(self, index: int) -> FloatArray:
         """Part `index` of the sums, one row a mode."""
         layout, K = layout_of(self.sizes), self.n_modes
-        C = layout.n_channels
-        widths = [1, C, int(layout.mean_offsets[-1]), int(layout.factor_offsets[-1]), C, C]
+        C, P, r = layout.n_channels, int(layout.mean_offsets[-1]), self.rank
+        widths = [1, C, P, int(layout.factor_offsets[-1]), C, C, P * r, C * r, C * r * r]
         start = 1 + K * sum(widths[:index])
         return self.sums[start : start + K * widths[index]].reshape(K, widths[index])
 
@@ -88,6 +92,21 @@ class ExpectedStatistics:
     def observation_counts(self) -> FloatArray:
         """n̄_kc = Σ ρ̂ n_lc, shape (K, C)."""
         return self._part(5)
+
+    @property
+    def cross_moments(self) -> FloatArray:
+        """Σ ρ̂ E[t fᵀ], packed, shape (K, P, r)."""
+        return self._part(6).reshape(self.n_modes, -1, self.rank)
+
+    @property
+    def factor_sums(self) -> FloatArray:
+        """Σ ρ̂ E f over the units that have the channel, shape (K, C, r)."""
+        return self._part(7).reshape(self.n_modes, -1, self.rank)
+
+    @property
+    def factor_moments(self) -> FloatArray:
+        """Σ ρ̂ E[f fᵀ] over the units that have the channel, shape (K, C, r, r)."""
+        return self._part(8).reshape(self.n_modes, -1, self.rank, self.rank)
 
 
 class _LapackKernel:
@@ -128,6 +147,55 @@ class _LapackKernel:
             parameters.means,
             parameters.factors,
             parameters.noise_variances,
+            inverse_temperature,
+            given,
+            first,
+            last,
+            responsibilities,
+            sums,
+        )
+
+
+class _LinkedKernel:
+    """Units one by one, their channels brought together by (17)."""
+
+    name = "linked"
+
+    def __init__(self, statistics: SufficientStatistics) -> None:
+        self._statistics = statistics
+        self._sizes = np.asarray(statistics.sizes, dtype=np.int32)
+        self._counts = statistics.counts.astype(np.float64)
+
+    def bounds(self, n_modes: int) -> list[int]:
+        n_units = self._statistics.n_units
+        return [*range(0, n_units, min(max(n_units // 64, 64), 4096)), n_units]
+
+    def __call__(
+        self,
+        first: int,
+        last: int,
+        log_weights: FloatArray,
+        parameters: Parameters,
+        inverse_temperature: float,
+        given: bool,
+        responsibilities: FloatArray,
+        sums: FloatArray,
+    ) -> None:
+        statistics = self._statistics
+        assert parameters.loadings is not None
+        _linked.expectation(
+            statistics.factors,
+            statistics.factor_offsets,
+            statistics.projections,
+            statistics.residual_norms,
+            self._counts,
+            statistics.known_modes,
+            self._sizes,
+            log_weights,
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            parameters.loadings,
             inverse_temperature,
             given,
             first,
@@ -218,6 +286,7 @@ class Expectation:
         self._kernel: _LapackKernel | _LanesKernel = (
             _LanesKernel(statistics) if kernel == "auto" and small else _LapackKernel(statistics)
         )
+        self._linked: _LinkedKernel | None = None  # made when linked parameters are first asked about
 
     @property
     def kernel(self) -> str:
@@ -283,16 +352,21 @@ class Expectation:
         with np.errstate(divide="ignore"):
             log_weights = np.log(parameters.weights)
         n_sums = _core.n_sums(n_modes, np.asarray(sizes, dtype=np.int32))
+        kernel: _LapackKernel | _LanesKernel | _LinkedKernel = self._kernel
+        if parameters.rank:
+            if self._linked is None:
+                self._linked = _LinkedKernel(self.statistics)
+            kernel, n_sums = self._linked, _linked.n_sums(n_modes, np.asarray(sizes, dtype=np.int32), parameters.rank)
 
         def chunk(first: int, last: int) -> FloatArray:
             sums = np.empty(n_sums)
             try:
-                self._kernel(first, last, log_weights, parameters, inverse_temperature, given, rho, sums)
+                kernel(first, last, log_weights, parameters, inverse_temperature, given, rho, sums)
             except KernelFailure as failure:
                 raise self._named(failure) from failure
             return sums
 
-        bounds = self._kernel.bounds(n_modes)
+        bounds = kernel.bounds(n_modes)
         # Added in the order of the chunks, whichever thread did them.
         total = np.zeros(n_sums)
         if self.n_jobs == 1 or len(bounds) == 2:
@@ -303,4 +377,4 @@ class Expectation:
                 self._pool = ThreadPoolExecutor(self.n_jobs)
             for sums in self._pool.map(chunk, bounds[:-1], bounds[1:]):
                 total += sums
-        return ExpectedStatistics(total, n_modes, sizes, n_units), rho
+        return ExpectedStatistics(total, n_modes, sizes, n_units, parameters.rank), rho

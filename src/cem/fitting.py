@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -32,6 +32,7 @@ from cem.initialization import (
     starting_parameters,
     with_known_modes,
 )
+from cem.linking import linked_run, linking_of
 from cem.maximisation import Constraints, CovarianceStructure
 from cem.parameters import Layout, Parameters
 from cem.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
@@ -71,6 +72,8 @@ class FitOptions:
     n_jobs: int
     seed: np.random.SeedSequence
     verbose: int
+    linking_rank: int = 0
+    linking_penalty: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +96,12 @@ class FitResult:
         return self.run.log_likelihood + self.statistics.log_jacobian
 
 
-def n_free_parameters(n_modes: int, sizes: Sequence[int], covariance: CovarianceStructure) -> int:
-    """K − 1 weights, and means, covariances and noise variances by mode and channel."""
+def n_free_parameters(n_modes: int, sizes: Sequence[int], covariance: CovarianceStructure, rank: int = 0) -> int:
+    """K − 1 weights; means, covariances and noise variances by mode and channel; loadings, less their rotation."""
     triangles = sum(p * (p + 1) // 2 for p in sizes)
     covariances = {"full": n_modes * triangles, "diagonal": n_modes * sum(sizes), "pooled": triangles}[covariance]
-    return n_modes - 1 + n_modes * (sum(sizes) + len(sizes)) + covariances
+    loadings = n_modes * (rank * sum(sizes) - rank * (rank - 1) // 2)
+    return n_modes - 1 + n_modes * (sum(sizes) + len(sizes)) + covariances + loadings
 
 
 def fit_mixture(
@@ -147,6 +151,7 @@ def fit_mixture(
     statistics = SufficientStatistics.from_panel(panel, bases, known_modes=known_modes)
     expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
     steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
+    linking_of(options.linking_rank, statistics.sizes)
     one_mode, constraints = _constraints(expectation, panel.channels, steps, options)
     tolerance = options.tol * statistics.n_observations
     records, interrupted = best_of_starts(
@@ -163,6 +168,16 @@ def fit_mixture(
     best = _best(records)
     run = records[best].run
     assert run is not None
+    if options.linking_rank and not interrupted:
+        run, interrupted = linked_run(
+            run,
+            expectation,
+            constraints,
+            rank=options.linking_rank,
+            max_iter=options.max_iter,
+            tolerance=tolerance,
+            accelerate=options.accelerate == "auto",
+        )
     run = _reordered(run, _final_order(run.parameters.weights, len(labels)))
     mode_labels = _all_labels(labels, options.n_modes)
     _warn(records, run, panel.channels, mode_labels, interrupted, options)
@@ -173,7 +188,7 @@ def fit_mixture(
         records,
         best,
         interrupted,
-        expectation.kernel,
+        "linked" if run.parameters.rank else expectation.kernel,
         mode_labels,
         left_out,
     )
@@ -246,7 +261,9 @@ def _constraints(
         one_mode = one_mode_run(
             expectation, Constraints(floors, covariance_floors, options.covariance, coordinates.transforms)
         )
-    return one_mode, Constraints(floors, covariance_floors, options.covariance, coordinates.transforms)
+    return one_mode, Constraints(
+        floors, covariance_floors, options.covariance, coordinates.transforms, options.linking_penalty
+    )
 
 
 def _starts(
@@ -259,6 +276,8 @@ def _starts(
     """Starts by kind, each a function that makes its first parameters."""
     if init is not None:
         given = _given_parameters(expectation, one_mode, constraints, options.n_modes, init)
+        if given.rank != options.linking_rank:
+            given = feasible(given.marginal(), constraints)
         return [("given", lambda: given)]
     if options.n_modes == 1:
         return [("one mode", lambda: one_mode)]
@@ -317,11 +336,17 @@ def _in_coordinates(
     means = np.empty((parameters.n_modes, int(new.mean_offsets[-1])))
     factors = np.empty((parameters.n_modes, int(new.factor_offsets[-1])))
     noise = np.empty((parameters.n_modes, new.n_channels))
+    loadings = np.empty((*means.shape, parameters.rank))
     for c, old in enumerate(order):
         new.vector(means, c)[:] = coordinates.internal_coefficients(layout.vector(parameters.means, old), c)
-        new.matrix(factors, c)[:] = coordinates.internal_covariance_factor(layout.matrix(parameters.factors, old), c)
+        factor = layout.matrix(parameters.factors, old)
+        new.matrix(factors, c)[:] = coordinates.internal_covariance_factor(factor, c)
         noise[:, c] = parameters.noise_variances[:, old] / coordinates.scales[c] ** 2
-    return Parameters(parameters.weights, means, factors, noise, new.sizes)
+        if parameters.loadings is not None:
+            rows, old_rows = (slice(*at.mean_offsets[i : i + 2]) for at, i in ((new, c), (layout, old)))
+            own = coordinates.transform(c) @ factor @ parameters.loadings[:, old_rows] / coordinates.scales[c]
+            loadings[:, rows] = np.linalg.solve(new.matrix(factors, c), own)
+    return Parameters(parameters.weights, means, factors, noise, new.sizes, loadings)
 
 
 def _best(records: list[Start]) -> int:
@@ -393,14 +418,11 @@ def in_final_order(run: EMRun, result: FitResult) -> tuple[EMRun, NDArray[np.int
 
 
 def _reordered(run: EMRun, order: NDArray[np.int64]) -> EMRun:
-    return EMRun(
-        run.parameters.ordered(order),
-        run.expected,
-        np.ascontiguousarray(run.responsibilities[:, order]),
-        run.log_likelihoods,
-        run.converged,
-        run.lost_mode,
-        run.status[order] if len(run.status) else run.status,
+    return replace(
+        run,
+        parameters=run.parameters.ordered(order),
+        responsibilities=np.ascontiguousarray(run.responsibilities[:, order]),
+        status=run.status[order] if len(run.status) else run.status,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cem import _core
+from cem import _core, _linked_maximisation
 from cem.expectation import ExpectedStatistics
 from cem.parameters import Parameters
 
@@ -34,12 +34,21 @@ class Constraints:
         one a channel, shared by the modes.
     transforms : ndarray of shape (Σ p_c²,)
         S_c of the coordinates.
+    linking_penalty : float
+        λ: what EM raises is ℓ − ½ λ Σ ‖Γ_kc‖². Without linked channels nothing is taken off.
     """
 
     noise_floors: FloatArray
     covariance_floors: FloatArray
     covariance: CovarianceStructure
     transforms: FloatArray
+    linking_penalty: float = 0.0
+
+    def penalty(self, parameters: Parameters) -> float:
+        """½ λ Σ ‖Γ_kc‖²."""
+        if parameters.loadings is None:
+            return 0.0
+        return 0.5 * self.linking_penalty * float(np.square(parameters.loadings).sum())
 
 
 def maximisation(
@@ -72,6 +81,26 @@ def maximisation(
     factors = np.empty_like(parameters.factors)
     noise_variances = np.empty_like(parameters.noise_variances)
     status = np.empty(noise_variances.shape, dtype=np.int32)
+    weights = expected.mode_counts / expected.n_units
+    if parameters.loadings is not None:
+        loadings = np.empty_like(parameters.loadings)
+        _linked_maximisation.maximisation(
+            expected.sums,
+            np.asarray(parameters.sizes, dtype=np.int32),
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            parameters.loadings,
+            constraints.noise_floors,
+            constraints.covariance_floors,
+            constraints.linking_penalty,
+            means,
+            factors,
+            noise_variances,
+            loadings,
+            status,
+        )
+        return Parameters(weights, means, factors, noise_variances, parameters.sizes, loadings), status
     _core.maximisation(
         expected.sums,
         np.asarray(parameters.sizes, dtype=np.int32),
@@ -87,5 +116,4 @@ def maximisation(
         noise_variances,
         status,
     )
-    weights = expected.mode_counts / expected.n_units
     return Parameters(weights, means, factors, noise_variances, parameters.sizes), status

@@ -205,6 +205,20 @@ class FailureModeModel:
         return self._padded("covariances_")
 
     @property
+    def linking_rank(self) -> int:
+        """r, how many factors the channels of a mode share, model.md (16); 0: they are independent."""
+        return self.internal_parameters.rank
+
+    @property
+    def loadings_(self) -> FloatArray:
+        """What a shared factor adds to the coefficients, shape (K, C, p, r), NaN beyond p_c.
+
+        ``bases[c](t) @ loadings_[k, c, :p_c, j]`` is what one standard deviation of factor j adds to a curve, in units
+        of the channel; two channels have the covariance ``loadings_[k, c] @ loadings_[k, g].T``.
+        """
+        return self._padded("loadings_")
+
+    @property
     def noise_variances_(self) -> FloatArray:
         """σ², shape (K, C), in squared units of the channel."""
         return self._view("noise_variances_", self.user_parameters().noise_variances)
@@ -221,8 +235,13 @@ class FailureModeModel:
             return self._cache[name]
         user = self.user_parameters()
         p = max(user.sizes)
-        shape = (self.n_modes, self.n_channels, p) if name == "means_" else (self.n_modes, self.n_channels, p, p)
-        values = np.full(shape, np.nan)
+        last = {"means_": (p,), "loadings_": (p, user.rank)}.get(name, (p, p))
+        values = np.full((self.n_modes, self.n_channels, *last), np.nan)
+        if name == "loadings_":
+            for k, c in np.ndindex(self.n_modes, self.n_channels):
+                values[k, c, : user.sizes[c]] = user.factor(k, c) @ user.loading(k, c)
+            return self._view(name, values)
+        user = user.marginal()
         for c, p_c in enumerate(user.sizes):
             if name == "means_":
                 values[:, c, :p_c] = user.layout.vector(user.means, c)
@@ -233,14 +252,26 @@ class FailureModeModel:
         return self._view(name, values)
 
     def user_parameters(self) -> Parameters:
-        """Parameters in the user's terms, packed by channel: coefficients of `bases`, in units of the channels."""
+        """Parameters in the user's terms, packed by channel: coefficients of `bases`, in units of the channels.
+
+        Where channels are linked, `factors` are those of Ψ = Cov(T | f), and `loadings` are whitened by them;
+        `Parameters.marginal` gives Σ.
+        """
         internal, coordinates, layout = self.internal_parameters, self.coordinates, self.coordinates.layout
         means, factors = np.empty_like(internal.means), np.empty_like(internal.factors)
         for c in range(self.n_channels):
             layout.vector(means, c)[:] = coordinates.coefficients(layout.vector(internal.means, c), c)
             layout.matrix(factors, c)[:] = coordinates.covariance_factor(layout.matrix(internal.factors, c), c)
         noise = internal.noise_variances * np.square(coordinates.scales)
-        return Parameters(internal.weights, means, factors, noise, internal.sizes)
+        if internal.loadings is None:
+            return Parameters(internal.weights, means, factors, noise, internal.sizes)
+        loadings = np.empty_like(internal.loadings)
+        for c in range(self.n_channels):
+            rows = slice(*layout.mean_offsets[c : c + 2])
+            own = layout.matrix(internal.factors, c) @ internal.loadings[:, rows]  # Λ̃ Γ̃, then s S⁻¹ Λ̃ Γ̃
+            own = coordinates.scales[c] * np.linalg.solve(coordinates.transform(c), own)
+            loadings[:, rows] = np.linalg.solve(layout.matrix(factors, c), own)
+        return Parameters(internal.weights, means, factors, noise, internal.sizes, loadings)
 
     def parameters(self, mode: Hashable, channel: str | int) -> ChannelParameters:
         """Parameters of one channel in one mode, in the user's terms.
@@ -265,7 +296,7 @@ class FailureModeModel:
             There is no such channel.
         """
         k, c = self._mode_index(mode), self.channel_index(channel)
-        user = self.user_parameters()
+        user = self.user_parameters().marginal()
         factor = user.factor(k, c)
         return ChannelParameters(user.mean(k, c), factor @ factor.T, factor, float(user.noise_variances[k, c]))
 

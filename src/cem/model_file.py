@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT_VERSION", "load", "save"]
 
 MAGIC = b"\x89CEM\r\n\x1a\n"  # a byte that is not ASCII and both line ends: a transfer as text is noticed
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # the newest that is read; a model without linked channels is written as version 1
+_LINKED_VERSION = 2
 MAX_HEADER = 16 * 2**20
 _PREFIX = struct.Struct("<8sIQ")  # magic, version, header length
 _DIGEST = 32
@@ -121,8 +122,10 @@ def encode(model: FailureModeModel) -> bytes:
         "centres": coordinates.centres,
         "scales": coordinates.scales,
         "transforms": coordinates.transforms,
+        **({} if parameters.loadings is None else {"loadings": parameters.loadings}),
         **_check_panel(model),
     }
+    version = 1 if parameters.loadings is None else _LINKED_VERSION
     header = {
         "writer": f"cem {__version__}",
         "model": {
@@ -154,7 +157,7 @@ def encode(model: FailureModeModel) -> bytes:
         raise ModelFileError(
             f"the header would take {len(encoded):,} bytes, more than the {MAX_HEADER:,} that a model file may have"
         )
-    body = b"".join([_PREFIX.pack(MAGIC, FORMAT_VERSION, len(encoded)), encoded, *chunks])
+    body = b"".join([_PREFIX.pack(MAGIC, version, len(encoded)), encoded, *chunks])
     return body + hashlib.sha256(body).digest()
 
 
@@ -254,6 +257,8 @@ def decode(content: bytes, name: str = "model file") -> FailureModeModel:
         raise refuse(f"its header length of {header_length:,} bytes does not fit the file")
     header = _header(content[_PREFIX.size : start], refuse)
     arrays = _arrays(header["arrays"], memoryview(content)[start:-_DIGEST], refuse)
+    if ("loadings" in arrays) != (version >= _LINKED_VERSION):
+        raise refuse(f"format version {version} {'needs' if version >= _LINKED_VERSION else 'has no'} array 'loadings'")
     try:
         model = _model(header["model"], arrays)
         found = _log_likelihood(model, arrays)
@@ -344,7 +349,12 @@ def _model(saved: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Fail
     shared = {basis: basis for basis in bases}  # channels of one basis share one object again
     bases = tuple(shared[basis] for basis in bases)
     sizes = tuple(basis.size for basis in bases)
-    parameters = Parameters(arrays["weights"], arrays["means"], arrays["factors"], arrays["noise_variances"], sizes)
+    loadings = arrays.get("loadings")
+    if loadings is not None and (loadings.ndim != 3 or loadings.shape[-1] < 1):
+        raise ValueError(f"loadings has shape {loadings.shape}; (n_modes, sum of sizes, at least 1) was expected")
+    parameters = Parameters(
+        arrays["weights"], arrays["means"], arrays["factors"], arrays["noise_variances"], sizes, loadings
+    )
     layout = parameters.layout
     shapes = {
         "centres": (int(layout.mean_offsets[-1]),),
@@ -371,7 +381,8 @@ def _model(saved: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Fail
 
 def _require_sound(parameters: Parameters, arrays: Mapping[str, NDArray[Any]]) -> None:
     """What a kernel relies on, in a file that was put together by someone else."""
-    for name in ("weights", "means", "factors", "noise_variances", "centres", "scales", "transforms"):
+    linked = () if parameters.loadings is None else ("loadings",)
+    for name in ("weights", "means", "factors", "noise_variances", *linked, "centres", "scales", "transforms"):
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} holds a number that is not finite")
     if (parameters.weights < 0).any() or abs(parameters.weights.sum() - 1) > 1e-9:

@@ -86,6 +86,9 @@ class Parameters:
         σ²_kc.
     sizes : sequence of int
         p_c.
+    loadings : ndarray of shape (K, P, r), optional
+        Γ_kc, packed, the whitened loadings of r factors that the channels share, model.md (16); Λ is then the factor
+        of Ψ_kc = Cov(T | f). Without them r is 0, and Λ that of Σ_kc.
     """
 
     weights: FloatArray
@@ -93,9 +96,12 @@ class Parameters:
     factors: FloatArray
     noise_variances: FloatArray
     sizes: tuple[int, ...]
+    loadings: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("weights", "means", "factors", "noise_variances"):
+        if self.loadings is not None and self.loadings.shape[-1] == 0:
+            object.__setattr__(self, "loadings", None)
+        for name in ("weights", "means", "factors", "noise_variances", *(("loadings",) if self.rank else ())):
             object.__setattr__(self, name, _frozen(getattr(self, name)))
         object.__setattr__(self, "sizes", tuple(int(p) for p in self.sizes))
         n_modes, layout = len(self.weights), self.layout
@@ -104,6 +110,8 @@ class Parameters:
             "factors": (n_modes, int(layout.factor_offsets[-1])),
             "noise_variances": (n_modes, layout.n_channels),
         }
+        if self.rank:
+            expected["loadings"] = (n_modes, int(layout.mean_offsets[-1]), self.rank)
         for name, shape in expected.items():
             found = getattr(self, name).shape
             if found != shape:
@@ -121,6 +129,30 @@ class Parameters:
     def n_channels(self) -> int:
         return len(self.sizes)
 
+    @property
+    def rank(self) -> int:
+        """r, the number of factors that the channels of a mode share."""
+        return 0 if self.loadings is None else self.loadings.shape[-1]
+
+    def loading(self, mode: int, channel: int) -> FloatArray:
+        """Γ_kc, shape (p_c, r)."""
+        start = int(self.layout.mean_offsets[channel])
+        if self.loadings is None:
+            return np.zeros((self.sizes[channel], 0))
+        return self.loadings[mode, start : start + self.sizes[channel]]
+
+    def marginal(self) -> Parameters:
+        """The same mixture, its channels no longer linked: every Σ_kc = Λ (I + Γ Γᵀ) Λᵀ stays what it is."""
+        if self.loadings is None:
+            return self
+        factors = np.empty_like(self.factors)
+        for k in range(self.n_modes):
+            for c, p in enumerate(self.sizes):
+                gamma = self.loading(k, c)
+                factor = self.factor(k, c) @ np.linalg.cholesky(np.eye(p) + gamma @ gamma.T)
+                self.layout.matrix(factors[k], c)[:] = factor
+        return Parameters(self.weights, self.means, factors, self.noise_variances, self.sizes)
+
     def mean(self, mode: int, channel: int) -> FloatArray:
         """μ_kc, shape (p_c,)."""
         return self.layout.vector(self.means[mode], channel)
@@ -133,7 +165,12 @@ class Parameters:
         """The same mixture with its modes renumbered: new mode i is old mode ``order[i]``."""
         chosen = np.asarray(order, dtype=np.int64)
         return Parameters(
-            self.weights[chosen], self.means[chosen], self.factors[chosen], self.noise_variances[chosen], self.sizes
+            self.weights[chosen],
+            self.means[chosen],
+            self.factors[chosen],
+            self.noise_variances[chosen],
+            self.sizes,
+            None if self.loadings is None else self.loadings[chosen],
         )
 
 

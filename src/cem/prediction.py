@@ -228,17 +228,22 @@ def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads
     from cem._scorer import log_densities
 
     shape = (statistics.n_units, parameters.n_modes)
-    own, misfits, common = np.empty(shape), np.empty(shape), np.empty(shape[0])
-    log_densities(
-        *_statistics_arrays(statistics),
-        parameters.means,
-        parameters.factors,
-        parameters.noise_variances,
-        own,
-        misfits,
-        common,
-        n_threads,
-    )
+    own, misfits, common = np.empty(shape), np.empty(shape), np.zeros(shape[0])
+    if parameters.rank:
+        from cem.linked_prediction import linked_log_densities
+
+        own, misfits = linked_log_densities(statistics, parameters, n_threads)
+    else:
+        log_densities(
+            *_statistics_arrays(statistics),
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            own,
+            misfits,
+            common,
+            n_threads,
+        )
     with np.errstate(divide="ignore"):
         joint = own + np.log(parameters.weights)
     top = joint.max(axis=1, keepdims=True)
@@ -259,22 +264,31 @@ def log_joint(statistics: SufficientStatistics, parameters: Parameters) -> Float
 
     shape = (statistics.n_units, parameters.n_modes)
     result = np.empty(shape)
-    log_densities(
-        *_statistics_arrays(statistics),
-        parameters.means,
-        parameters.factors,
-        parameters.noise_variances,
-        result,
-        np.empty(shape),
-    )
+    if parameters.rank:
+        from cem.linked_prediction import linked_log_densities
+
+        result, _ = linked_log_densities(statistics, parameters)
+    else:
+        log_densities(
+            *_statistics_arrays(statistics),
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            result,
+            np.empty(shape),
+        )
     with np.errstate(divide="ignore"):
         return result + np.log(parameters.weights)
 
 
 def _internal_posterior(statistics: SufficientStatistics, parameters: Parameters) -> tuple[FloatArray, FloatArray]:
-    """T̂ and a square root of Σ̂ in internal coordinates: (L, K, P) and (L, K, Σ p_c²), model.md (12)."""
+    """T̂ and a square root of Σ̂ in internal coordinates: (L, K, P) and (L, K, Σ p_c²), model.md (12) and (17)."""
     from cem._scorer import posteriors
 
+    if parameters.rank:
+        from cem.linked_prediction import linked_posteriors
+
+        return linked_posteriors(statistics, parameters)
     means = np.empty((statistics.n_units, *parameters.means.shape))
     roots = np.empty((statistics.n_units, *parameters.factors.shape))
     posteriors(
@@ -362,8 +376,13 @@ def forecast_channel(
     p = statistics.sizes[channel]
     n_units, n_modes, n_times = statistics.n_units, parameters.n_modes, times.shape[-1]
     means, roots = np.empty((n_units, n_modes, p)), np.empty((n_units, n_modes, p * p))
-    arrays, of_channel = _one_channel(statistics, parameters, channel)
-    posteriors(*arrays, *of_channel, means, roots)
+    if parameters.rank:  # every channel tells of this one
+        whole_means, whole_roots = _internal_posterior(statistics, parameters)
+        means = statistics.layout.vector(whole_means, channel)
+        roots = statistics.layout.matrix(whole_roots, channel).reshape(n_units, n_modes, p * p)
+    else:
+        arrays, of_channel = _one_channel(statistics, parameters, channel)
+        posteriors(*arrays, *of_channel, means, roots)
     coordinates = statistics.coordinates
     scale = coordinates.scales[channel]
     design = statistics.bases[channel](times.reshape(-1))

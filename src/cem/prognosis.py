@@ -233,6 +233,11 @@ class RemainingLife:
         means = [layout.vector(parameters.means, c) for c in channels]
         factors = [layout.matrix(parameters.factors, c) for c in channels]
         shifts = _shift_matrices(self.model.bases, points)
+        if parameters.rank:
+            from cem.linked_prediction import linked_candidate_log_densities
+
+            anchored = anchored_statistics(panel, self.model.bases)
+            return linked_candidate_log_densities(anchored, shifts, parameters, self.information)
         result = np.empty((panel.n_units, len(points), self.model.n_modes))
         for first in range(0, panel.n_units, _UNITS_AT_ONCE):
             some = slice(first, min(first + _UNITS_AT_ONCE, panel.n_units))
@@ -272,11 +277,13 @@ class RemainingLife:
         """A function that fits what this is to other training units; see `calibrated`."""
         from cem.estimator import FailureModeEM
 
-        family = self.lifetimes.laws[0].family
+        family, held = self.lifetimes.laws[0].family, self.model.training
         if estimator is None:
             warm = FailureModeEM(
                 self.model.n_modes,
                 covariance=self.model.training.get("covariance", "full"),
+                linking_rank=self.model.linking_rank,
+                **{name: held[name] for name in ("linking_penalty",) if name in held},
                 time_axis="to_failure",
                 lifetimes=family,  # type: ignore[arg-type]
             )

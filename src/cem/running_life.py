@@ -38,11 +38,16 @@ class RunningLife:
     BasisError
         A basis is not shift-invariant, or its shift is not triangular (`Fourier`).
     OptionError
-        A basis has more than 8 coefficients.
+        A basis has more than 8 coefficients, or the model's channels are linked.
     """
 
     def __init__(self, prognosis: RemainingLife) -> None:
         model = prognosis.model
+        if model.linking_rank:
+            raise OptionError(
+                f"the model's channels are linked (linking_rank={model.linking_rank}), and streaming weighs them one by "
+                "one; predict in batches instead, RemainingLife.predict, or fit with linking_rank=0"
+            )
         self.prognosis = prognosis
         self._bases = model.bases
         self._sizes = np.array([basis.size for basis in model.bases], dtype=np.int32)

@@ -84,7 +84,7 @@ class Scorer(_scorer.PackedScorer):
     OptionError
         `forgetting` is not in (0, 1].
     ScorerError
-        The model's parts do not fit each other, or its time axis is "to_failure".
+        The model's parts do not fit each other, its time axis is "to_failure", or its channels are linked.
 
     Notes
     -----
@@ -99,6 +99,11 @@ class Scorer(_scorer.PackedScorer):
             raise ScorerError(
                 "this model's time axis is 'to_failure': a running unit's place on it is not known, so it cannot be "
                 "scored reading by reading; ask the model for the remaining life, or fit with time_axis='forward'"
+            )
+        if model.internal_parameters.rank:
+            raise ScorerError(
+                f"this model's channels are linked (linking_rank={model.internal_parameters.rank}), and the scorer "
+                "weighs them one by one; score in batches, model.predict_proba(panel), or fit with linking_rank=0"
             )
         super().__init__(
             model.internal_parameters, model.coordinates, tuple(model.bases), tuple(model.channels), float(rate)

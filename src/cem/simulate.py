@@ -47,9 +47,13 @@ def draw_units(
     flat = np.concatenate(unit_times)
     unit_of = np.repeat(np.arange(n_units), np.diff(offsets))
     values = np.empty((len(flat), model.n_channels))
+    shared = rng.standard_normal((n_units, parameters.rank)) if parameters.rank else None
     for c, basis in enumerate(model.bases):
         design = basis(flat)
         whitened = rng.standard_normal((n_units, basis.size))
+        if shared is not None:  # t = Γ f + ε, (16)
+            loadings = np.stack([parameters.loading(mode, c) for mode in range(parameters.n_modes)])
+            whitened = whitened + np.einsum("lij,lj->li", loadings[k], shared)
         mean = parameters.layout.vector(parameters.means, c)[k]
         factor = parameters.layout.matrix(parameters.factors, c)[k]
         internal = mean + np.einsum("lij,lj->li", factor, whitened)

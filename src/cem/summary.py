@@ -105,6 +105,8 @@ def _facts(model: FailureModeModel, training: Mapping[str, Any]) -> dict[str, An
             facts[name] = training[key]
     if {"log_likelihood", "n_parameters", "n_units"} <= set(training) and training["n_units"] > 0:
         facts["BIC"] = -2 * training["log_likelihood"] + training["n_parameters"] * math.log(training["n_units"])
+    if model.linking_rank:
+        facts["shared factors"] = model.linking_rank
     entropy = training.get("entropy")
     if entropy is not None:
         facts["entropy"] = entropy
@@ -126,7 +128,7 @@ def _modes(model: FailureModeModel, training: Mapping[str, Any]) -> Frame:
 def _curves(model: FailureModeModel) -> Frame:
     columns: tuple[str, ...] = ("mode", "channel", "unit", *_PLACES, *(f"sd_{place}" for place in _PLACES), "noise")
     frame = Frame({name: [] for name in columns})
-    user, units = model.user_parameters(), model.channel_units
+    user, units = model.user_parameters().marginal(), model.channel_units
     for c, (channel, basis) in enumerate(zip(model.channels, model.bases, strict=True)):
         low, high = basis.domain
         rows = basis(np.array([low, 0.5 * (low + high), high]))

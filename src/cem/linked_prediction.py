@@ -1,0 +1,170 @@
+"""Scoring with linked channels, model.md (17): log-densities, posteriors, and every candidate remaining life. NumPy
+alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem import _linked
+from cem.errors import KernelFailure, PredictionError
+from cem.parameters import Parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from cem.remaining_life import AnchoredStatistics
+    from cem.statistics import SufficientStatistics
+
+__all__ = ["linked_candidate_log_densities", "linked_log_densities", "linked_posteriors"]
+
+FloatArray = NDArray[np.float64]
+
+
+def linked_log_densities(
+    statistics: SufficientStatistics, parameters: Parameters, n_threads: int = 1
+) -> tuple[FloatArray, FloatArray]:
+    """ln P(x_l | k) in internal coordinates, and the quadratic form of each unit's readings; both (L, K).
+
+    Raises
+    ------
+    PredictionError
+        A log-density is not finite; names the unit.
+    """
+    from cem._scorer import in_threads
+
+    shape = (statistics.n_units, parameters.n_modes)
+    densities, misfits = np.empty(shape), np.empty(shape)
+    arguments = _arguments(statistics, parameters)
+
+    def part(first: int, last: int) -> None:
+        _linked.log_densities(*arguments, first, last, densities, misfits)
+
+    try:
+        in_threads(part, statistics.n_units, n_threads)
+    except KernelFailure as failure:
+        raise _named(failure, statistics.units) from failure
+    return densities, misfits
+
+
+def linked_posteriors(statistics: SufficientStatistics, parameters: Parameters) -> tuple[FloatArray, FloatArray]:
+    """T̂ and a square root of each channel's Σ̂ in internal coordinates: (L, K, P) and (L, K, Σ p_c²).
+
+    A channel that a unit does not report has what its other channels say of it.
+
+    Raises
+    ------
+    PredictionError
+        A posterior could not be factored; names the unit.
+    """
+    means = np.empty((statistics.n_units, *parameters.means.shape))
+    roots = np.empty((statistics.n_units, *parameters.factors.shape))
+    try:
+        _linked.posteriors(*_arguments(statistics, parameters), 0, statistics.n_units, means, roots)
+    except KernelFailure as failure:
+        raise _named(failure, statistics.units) from failure
+    return means, roots
+
+
+def linked_candidate_log_densities(
+    statistics: AnchoredStatistics,
+    shifts: Sequence[FloatArray],
+    parameters: Parameters,
+    information: FloatArray,
+) -> FloatArray:
+    """ln P(x | k, r) of every unit, candidate and mode, for (18).
+
+    A candidate is to the kernel one more mode, of coefficients S(r) T: R stays the unit's own, and S(r) μ and S(r) Λ
+    are worked out once for all units; the loadings Γ are those of the mode.
+
+    Parameters
+    ----------
+    statistics : AnchoredStatistics
+        Of L units.
+    shifts : sequence over channels of ndarray (G, p_c, p_c)
+        S(r).
+    parameters : Parameters
+        In the user's terms.
+    information : ndarray of shape (C,)
+        κ_c; see `cem.remaining_life.candidate_log_densities`.
+
+    Returns
+    -------
+    ndarray of shape (L, G, K)
+    """
+    layout, n_grid, n_modes = parameters.layout, len(shifts[0]), parameters.n_modes
+    n_units, n = len(statistics.counts), len(shifts[0]) * parameters.n_modes
+    assert parameters.loadings is not None
+    means, factors = np.empty((n, parameters.means.shape[1])), np.empty((n, parameters.factors.shape[1]))
+    blocks, offsets, start = [], np.empty(statistics.counts.shape, dtype=np.int64), 0
+    projections = np.empty((n_units, means.shape[1]))
+    for c, p in enumerate(layout.sizes):
+        moved = np.einsum("gij,kj->gki", shifts[c], layout.vector(parameters.means, c))
+        layout.vector(means, c)[:] = moved.reshape(n, p)
+        turned = np.einsum("gij,kjm->gkim", shifts[c], layout.matrix(parameters.factors, c))
+        layout.matrix(factors, c)[:] = turned.reshape(n, p, p)
+        root = np.sqrt(information[c])
+        blocks.append((root * statistics.triangles[c]).ravel())
+        layout.vector(projections, c)[:] = root * statistics.projections[c]
+        offsets[:, c] = np.where(statistics.counts[:, c] > 0, start + np.arange(n_units) * p * p, -1)
+        start += n_units * p * p
+    result, misfits = np.empty((n_units, n)), np.empty((n_units, n))
+    try:
+        _linked.log_densities(
+            np.concatenate(blocks),
+            offsets,
+            projections,
+            statistics.residual_norms * information,
+            statistics.counts * information,
+            np.asarray(layout.sizes, dtype=np.int32),
+            means,
+            factors,
+            np.tile(parameters.noise_variances, (n_grid, 1)),
+            np.tile(parameters.loadings, (n_grid, 1, 1)),
+            0,
+            n_units,
+            result,
+            misfits,
+        )
+    except KernelFailure as failure:
+        raise _named(failure, statistics.units) from failure
+    return result.reshape(n_units, n_grid, n_modes)
+
+
+def _arguments(
+    statistics: SufficientStatistics, parameters: Parameters
+) -> tuple[
+    FloatArray,
+    NDArray[np.int64],
+    FloatArray,
+    FloatArray,
+    FloatArray,
+    NDArray[np.int32],
+    FloatArray,
+    FloatArray,
+    FloatArray,
+    FloatArray,
+]:
+    """What kernels take, in their order."""
+    assert parameters.loadings is not None
+    return (
+        statistics.factors,
+        statistics.factor_offsets,
+        statistics.projections,
+        statistics.residual_norms,
+        statistics.counts.astype(np.float64),
+        np.asarray(statistics.sizes, dtype=np.int32),
+        parameters.means,
+        parameters.factors,
+        parameters.noise_variances,
+        parameters.loadings,
+    )
+
+
+def _named(failure: KernelFailure, units: Sequence[Hashable]) -> PredictionError:
+    return PredictionError(
+        f"the log-density of unit {units[failure.unit]!r} is not finite; its values or times lie too far from those "
+        "that the model was fitted to, or a parameter of the model is not finite"
+    )
