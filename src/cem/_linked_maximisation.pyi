@@ -13,7 +13,7 @@ def maximisation(
     loadings: _Floats,
     noise_floors: _Floats,
     covariance_floors: _Floats,
-    penalty: float,
+    penalties: _Floats,
     means_out: _Floats,
     mode_factors_out: _Floats,
     noise_variances_out: _Floats,

@@ -68,14 +68,14 @@ def maximisation(
     const double[:, :, ::1] loadings,
     const double[::1] noise_floors,
     const double[::1] covariance_floors,
-    double penalty,
+    const double[::1] penalties,
     double[:, ::1] means_out,
     double[:, ::1] mode_factors_out,
     double[:, ::1] noise_variances_out,
     double[:, :, ::1] loadings_out,
     int[:, ::1] status_out,
 ):
-    """Maximise the expected ℓ - ½ λ Σ ‖Γ‖² under the floors (15'), from the sums of `cem._linked.expectation`.
+    """Maximise the expected ℓ - ½ Σ λ_k ‖Γ_kc‖² under the floors (15'), from the sums of `cem._linked.expectation`.
 
     With W = Λ Γ the penalty is ½ λ tr(Wᵀ Ψ⁻¹ W), which has the form of the expected log-density of W: the ridge
     solution holds whatever Ψ is, and Ψ has the scatter about it, penalty included, as its maximiser.
@@ -90,8 +90,8 @@ def maximisation(
         Present μ (K, P), Λ (K, Σp²), σ² (K, C), Γ (K, P, r).
     noise_floors, covariance_floors : (C,) arrays
         s_c and the floor of Ψ_kc in internal coordinates.
-    penalty : float
-        λ, at least 0.
+    penalties : (K,) array
+        λ_k, at least 0.
     means_out, mode_factors_out, noise_variances_out, loadings_out
         New parameters.
     status_out : (K, C) array
@@ -110,7 +110,7 @@ def maximisation(
         P += sizes[c]
         P2 += sizes[c] * sizes[c]
     if (
-        r < 1 or not penalty >= 0
+        r < 1 or penalties.shape[0] != K
         or sums.shape[0] != 1 + K * (1 + 3 * C + P + P2 + P * r + C * r + C * r * r)
         or means.shape[1] != P or means_out.shape[0] != K or means_out.shape[1] != P
         or mode_factors.shape[0] != K or mode_factors.shape[1] != P2
@@ -122,7 +122,7 @@ def maximisation(
         or noise_floors.shape[0] != C or covariance_floors.shape[0] != C
         or status_out.shape[0] != K or status_out.shape[1] != C
     ):
-        raise ValueError("linked maximisation: an array has the wrong shape, or the penalty is negative")
+        raise ValueError("linked maximisation: an array has the wrong shape")
     cdef double* scratch = <double*> malloc(
         (5 * largest * largest + 4 * largest + q * q + 2 * largest * q) * sizeof(double)
     )
@@ -163,7 +163,7 @@ def maximisation(
                     continue
                 if regression(
                     p, r, N, D + k * P + at, Q + k * P2 + at_square, tf + (k * P + at) * r, f + (k * C + c) * r,
-                    ff + (k * C + c) * r * r, penalty, gram, coefficients, rows, moments,
+                    ff + (k * C + c) * r * r, penalties[k], gram, coefficients, rows, moments,
                 ) != 0:
                     failed_mode = k
                     failed_channel = c

@@ -48,7 +48,7 @@ class EMRun:
     status : ndarray of shape (K, C), int32
         Of the last M step: see `cem.maximisation.maximisation`.
     objectives : tuple of float
-        ℓ − ½ λ Σ ‖Γ‖² where `log_likelihoods` has ℓ: what never falls. Without linked channels the same.
+        ℓ − ½ Σ λ_k ‖Γ_kc‖² where `log_likelihoods` has ℓ: what never falls. Without linked channels the same.
     """
 
     parameters: Parameters

@@ -63,7 +63,8 @@ class FailureModeEM:
         r, how many factors the channels of a unit share: given the mode their coefficients are then correlated
         (model.md §6). 0: independent. Intervals of units with many channels are too narrow without.
     linking_penalty : float
-        λ of the ridge on the loadings, in units: a mode of λ units or fewer is linked with caution.
+        Strength of the ridge on the loadings: it is ``linking_penalty`` / N for a mode of N units, so that a mode of a
+        few units is linked with caution.
     accelerate : {"auto", "none"}
         Whether to extrapolate the EM passes where that is safe.
     kernel : {"auto", "lapack"}
@@ -146,7 +147,7 @@ class FailureModeEM:
         covariance_floor: float | Mapping[str, float] | None = None,
         covariance: CovarianceStructure = "full",
         linking_rank: int = 0,
-        linking_penalty: float = 5.0,
+        linking_penalty: float = 500.0,
         accelerate: Literal["auto", "none"] = "auto",
         kernel: Literal["auto", "lapack"] = "auto",
         n_jobs: int = 1,

@@ -32,7 +32,7 @@ from cem.initialization import (
     starting_parameters,
     with_known_modes,
 )
-from cem.linking import linked_run, linking_of
+from cem.linking import linked_run, linking_of, linking_penalties
 from cem.maximisation import Constraints, CovarianceStructure
 from cem.parameters import Layout, Parameters
 from cem.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
@@ -52,6 +52,8 @@ Init = Literal["mixed", "kmeans", "random", "tempered"]
 _SMALLEST_NOISE = 1e-12
 _FLOOR_FRACTION = 0.1
 _COVARIANCE_FLOOR = 1e-6
+# A plain fit that linked EM goes on from need not have settled to the last digit.
+_TOLERANCE_BEFORE_LINKING = 1e3
 
 
 @dataclass(frozen=True)
@@ -154,13 +156,18 @@ def fit_mixture(
     linking_of(options.linking_rank, statistics.sizes)
     one_mode, constraints = _constraints(expectation, panel.channels, steps, options)
     tolerance = options.tol * statistics.n_observations
+    starts, given = _starts(expectation, one_mode.parameters, constraints, options, init)
+    if given is not None and given.rank:
+        penalties = linking_penalties(given, statistics.n_units, options.linking_penalty)
+        constraints = replace(constraints, linking_penalties=penalties)
+    first_plain = options.linking_rank > 0 and (given is None or given.rank == 0)
     records, interrupted = best_of_starts(
-        _starts(expectation, one_mode.parameters, constraints, options, init),
+        starts,
         expectation,
         constraints,
         n_modes=options.n_modes,
         max_iter=options.max_iter,
-        tolerance=tolerance,
+        tolerance=_TOLERANCE_BEFORE_LINKING * tolerance if first_plain else tolerance,
         accelerate=options.accelerate == "auto",
         n_jobs=options.n_jobs,
         progress=progress,
@@ -169,6 +176,9 @@ def fit_mixture(
     run = records[best].run
     assert run is not None
     if options.linking_rank and not interrupted:
+        if run.parameters.rank == 0:
+            penalties = linking_penalties(run.parameters, statistics.n_units, options.linking_penalty)
+            constraints = replace(constraints, linking_penalties=penalties)
         run, interrupted = linked_run(
             run,
             expectation,
@@ -178,7 +188,10 @@ def fit_mixture(
             tolerance=tolerance,
             accelerate=options.accelerate == "auto",
         )
-    run = _reordered(run, _final_order(run.parameters.weights, len(labels)))
+    order = _final_order(run.parameters.weights, len(labels))
+    run = _reordered(run, order)
+    if constraints.linking_penalties is not None:
+        constraints = replace(constraints, linking_penalties=constraints.linking_penalties[order])
     mode_labels = _all_labels(labels, options.n_modes)
     _warn(records, run, panel.channels, mode_labels, interrupted, options)
     return FitResult(
@@ -261,9 +274,7 @@ def _constraints(
         one_mode = one_mode_run(
             expectation, Constraints(floors, covariance_floors, options.covariance, coordinates.transforms)
         )
-    return one_mode, Constraints(
-        floors, covariance_floors, options.covariance, coordinates.transforms, options.linking_penalty
-    )
+    return one_mode, Constraints(floors, covariance_floors, options.covariance, coordinates.transforms)
 
 
 def _starts(
@@ -272,15 +283,15 @@ def _starts(
     constraints: Constraints,
     options: FitOptions,
     init: object,
-) -> list[tuple[str, Callable[[], Parameters]]]:
-    """Starts by kind, each a function that makes its first parameters."""
+) -> tuple[list[tuple[str, Callable[[], Parameters]]], Parameters | None]:
+    """Starts by kind, each a function that makes its first parameters; and those that were given, if they were."""
     if init is not None:
         given = _given_parameters(expectation, one_mode, constraints, options.n_modes, init)
         if given.rank != options.linking_rank:
             given = feasible(given.marginal(), constraints)
-        return [("given", lambda: given)]
+        return [("given", lambda: given)], given
     if options.n_modes == 1:
-        return [("one mode", lambda: one_mode)]
+        return [("one mode", lambda: one_mode)], None
     kinds: tuple[StartKind, ...] = MIXED_KINDS if options.init == "mixed" else (options.init,)
     children = options.seed.spawn(options.n_init)
 
@@ -289,7 +300,8 @@ def _starts(
             kind, expectation, one_mode, constraints, options.n_modes, np.random.default_rng(child)
         )
 
-    return [(kinds[i % len(kinds)], start(kinds[i % len(kinds)], child)) for i, child in enumerate(children)]
+    starts = [(kinds[i % len(kinds)], start(kinds[i % len(kinds)], child)) for i, child in enumerate(children)]
+    return starts, None
 
 
 def _given_parameters(

@@ -15,7 +15,7 @@ from cem.expectation import Expectation
 from cem.maximisation import Constraints
 from cem.parameters import Parameters
 
-__all__ = ["linked_run", "linked_start", "linking_of", "rotated"]
+__all__ = ["linked_run", "linked_start", "linking_of", "linking_penalties", "rotated"]
 
 FloatArray = NDArray[np.float64]
 
@@ -35,6 +35,16 @@ def linking_of(rank: int, sizes: Sequence[int]) -> None:
             f"linking_rank={rank}: the {len(sizes)} channels fitted, with bases of sizes {tuple(sizes)}, can share "
             f"{most} factors at most; take a lower rank, or more channels"
         )
+
+
+def linking_penalties(parameters: Parameters, n_units: int, linking_penalty: float) -> FloatArray:
+    """λ_k = linking_penalty / N_k, with the modes' sizes N_k where linked EM starts from; shape (K,).
+
+    The smaller a mode, the more of what its coefficients seem to share is chance: with the same λ for all, one that
+    is right for modes of fifty units makes a mode of eleven predict far worse than no links do, and one that is right
+    for eleven takes from the others what they gain (benchmarks/linking.py).
+    """
+    return linking_penalty / np.maximum(parameters.weights * n_units, 1.0)
 
 
 def linked_start(run: EMRun, expectation: Expectation, rank: int, constraints: Constraints) -> Parameters:

@@ -34,21 +34,21 @@ class Constraints:
         one a channel, shared by the modes.
     transforms : ndarray of shape (Σ p_c²,)
         S_c of the coordinates.
-    linking_penalty : float
-        λ: what EM raises is ℓ − ½ λ Σ ‖Γ_kc‖². Without linked channels nothing is taken off.
+    linking_penalties : ndarray of shape (K,), optional
+        λ_k: what EM raises is ℓ − ½ Σ λ_k ‖Γ_kc‖². Needed where channels are linked; otherwise nothing is taken off.
     """
 
     noise_floors: FloatArray
     covariance_floors: FloatArray
     covariance: CovarianceStructure
     transforms: FloatArray
-    linking_penalty: float = 0.0
+    linking_penalties: FloatArray | None = None
 
     def penalty(self, parameters: Parameters) -> float:
-        """½ λ Σ ‖Γ_kc‖²."""
-        if parameters.loadings is None:
+        """½ Σ λ_k ‖Γ_kc‖²."""
+        if parameters.loadings is None or self.linking_penalties is None:
             return 0.0
-        return 0.5 * self.linking_penalty * float(np.square(parameters.loadings).sum())
+        return 0.5 * float(self.linking_penalties @ np.square(parameters.loadings).sum(axis=(1, 2)))
 
 
 def maximisation(
@@ -93,7 +93,7 @@ def maximisation(
             parameters.loadings,
             constraints.noise_floors,
             constraints.covariance_floors,
-            constraints.linking_penalty,
+            np.zeros(parameters.n_modes) if constraints.linking_penalties is None else constraints.linking_penalties,
             means,
             factors,
             noise_variances,
