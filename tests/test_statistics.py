@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from problems import LEVEL, random_problem, unit_factor
 
-from cem import _core
+from cem import _compression
 from cem.basis import BSpline, Constant, Fourier, Polynomial
 from cem.errors import PanelError
 from cem.expectation import Expectation
@@ -302,7 +302,7 @@ def test_the_driver_refuses_arrays_that_do_not_fit(argument):
         np.empty((2, 2)),
         np.empty((2, 2), dtype=np.int32),
     ]
-    assert _core.compress_units(*arrays) == 8
+    assert _compression.compress_units(*arrays) == 8
     # An array that is an index is broken by its contents, the others by their length.
     if argument == 2:
         arrays[2] = np.array([0, 2, 7], dtype=np.int64)
@@ -311,12 +311,12 @@ def test_the_driver_refuses_arrays_that_do_not_fit(argument):
     else:
         arrays[argument] = np.ascontiguousarray(arrays[argument][:-1])
     with pytest.raises(ValueError, match="compress_units"):
-        _core.compress_units(*arrays)
+        _compression.compress_units(*arrays)
 
 
 def test_rows_that_fall_are_refused():
     with pytest.raises(ValueError, match="must not fall"):
-        _core.compress_units(
+        _compression.compress_units(
             np.ones((6, 2)),
             np.ones((6, 3)),
             np.array([0, 4, 2], dtype=np.int64),
