@@ -101,6 +101,24 @@ def test_sensors_at_a_high_level_keep_ten_digits(level):
     assert statistics.counts.min() == 0 or (statistics.counts < SIZES[0]).any()
 
 
+def test_patterns_that_differ_in_one_late_cell_are_not_mixed():
+    """Patterns are compared 64 rows at a time: a gap in row 64 or 130 must not lend a channel another one's factor."""
+    rng = np.random.default_rng(6)
+    lengths = (63, 64, 65, 131, 200)
+    times = [np.sort(rng.uniform(0.0, 300.0, n)) for n in lengths]
+    values = [LEVEL + 0.5 * rng.normal(size=(n, 5)) for n in lengths]
+    for x in values:
+        x[-1, 1] = x[-1, 3] = np.nan
+        x[:64, 4] = np.nan
+    values[3][130, 2] = values[4][64, 2] = np.nan
+    panel = Panel.from_arrays(times, values)
+    bases = bound(panel, (3, 3, 3, 3, 3))
+    statistics = SufficientStatistics.from_panel(panel, bases)
+    check_against_exact(panel, bases, statistics)
+    assert (statistics.factor_offsets[:, 1] == statistics.factor_offsets[:, 3]).all()
+    assert (statistics.factor_offsets[4, 0] != statistics.factor_offsets[4, 2:3]).all()
+
+
 def test_units_shorter_than_the_basis_have_zero_rows():
     rng = np.random.default_rng(1)
     times = [np.sort(rng.uniform(0, 10, n)) for n in (1, 2, 3, 4, 30)]

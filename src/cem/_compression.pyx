@@ -13,6 +13,27 @@ from cem._blas cimport apply_reflectors, householder, squared_norm, subtract_pro
 from cem.errors import FitError
 
 
+ctypedef unsigned long long bits_t
+
+
+cdef struct workspace_t:
+    double* design           # (p, n)          transposed design of the whole unit
+    double* readings         # (n_columns, n)  transposed readings of the whole unit
+    double* pattern_design   # (p, n)          rows of one pattern; dgeqrf overwrites them
+    double* pattern_readings # (n_columns, n)  likewise; dormqr overwrites them
+    double* centres          # (n_columns, p)  of the channels of one pattern
+    double* w                # (n_columns, p)
+    double* rss              # (n_columns,)
+    double* tau              # (p,)
+    double* lapack           # (n_lapack,)
+    bits_t* missing          # (n_columns, n_words)  a bit for each row, set where the cell is missing
+    int* members             # (n_columns,)    channels of one pattern
+    int* rows                # (n,)            rows of one pattern
+    char* taken              # (n_columns,)    channels whose pattern has been compressed
+    int n_lapack
+    int n_words
+
+
 cdef inline bint transpose(
     int n,
     int n_columns,
@@ -60,6 +81,35 @@ cdef inline bint transpose(
     return a != a
 
 
+cdef inline void find_missing(
+    int n,
+    int n_columns,
+    int n_words,
+    const double* readings,  # (n_columns, n)
+    bits_t* missing_out,     # (n_columns, n_words)
+) noexcept nogil:
+    """A bit for each cell, so that two channels' patterns are compared 64 rows at a time."""
+    cdef int c, i, first, word
+    cdef const double* column
+    cdef bits_t bits
+    for c in range(n_columns):
+        column = readings + <size_t> c * n
+        for word in range(n_words):
+            first = 64 * word
+            bits = 0
+            for i in range(64 if n - first > 64 else n - first):
+                bits |= <bits_t> (column[first + i] != column[first + i]) << i
+            missing_out[c * n_words + word] = bits
+
+
+cdef inline bint same_pattern(int n_words, const bits_t* one, const bits_t* other) noexcept nogil:
+    cdef int word
+    for word in range(n_words):
+        if one[word] != other[word]:
+            return False
+    return True
+
+
 cdef int compress_pattern(
     int n,
     int p,
@@ -94,6 +144,101 @@ cdef int compress_pattern(
         for i in range(p):
             w_out[c * p + i] = rotated[i] if i < rank else 0.0
         rss_out[c] = squared_norm(n - rank, rotated + rank)
+    return 0
+
+
+cdef int compress_unit(
+    int n,
+    int p,
+    int n_columns,
+    const double* design,    # (n, p)
+    const double* values,    # (n, stride)     NaN is missing
+    Py_ssize_t stride,
+    const int* columns,      # (n_columns,)    of values
+    const double* centres,   # (n_columns, p)
+    const workspace_t* work,
+    double* factors_out,     # (n_columns p²,) R of each pattern, one after the other
+    long long* used,         #                 length of all units' factors, in and out
+    long long* offsets_out,  # (n_columns,)    start of each channel's R; -1 where it is not observed
+    double* w_out,           # (n_columns, p)
+    double* rss_out,         # (n_columns,)
+    int* counts_out,         # (n_columns,)
+) noexcept nogil:
+    """One unit, pattern of missing cells by pattern. Returns 0 or LAPACK's info."""
+    cdef int i, j, c, g, m, info, n_members, n_observed
+    cdef const bits_t* pattern
+    cdef const double* source
+    cdef double* target
+    cdef double* patterned = factors_out
+    memset(work.taken, 0, n_columns)
+    for j in range(p):
+        for i in range(n):
+            work.design[j * <size_t> n + i] = design[i * <size_t> p + j]
+    if not transpose(n, n_columns, values, stride, columns, work.readings):
+        if n == 0:
+            for c in range(n_columns):
+                offsets_out[c] = -1
+                rss_out[c] = 0.0
+                counts_out[c] = 0
+            memset(w_out, 0, <size_t> n_columns * p * sizeof(double))
+            return 0
+        info = compress_pattern(
+            n, p, n_columns, work.design, centres, work.readings, work.tau, work.lapack, work.n_lapack,
+            factors_out, w_out, rss_out,
+        )
+        for c in range(n_columns):
+            offsets_out[c] = used[0]
+            counts_out[c] = n
+        used[0] += p * p
+        return info
+    find_missing(n, n_columns, work.n_words, work.readings, work.missing)
+    for c in range(n_columns):
+        if work.taken[c]:
+            continue
+        pattern = work.missing + c * work.n_words
+        n_members = 0
+        for g in range(c, n_columns):
+            if not work.taken[g] and same_pattern(work.n_words, pattern, work.missing + g * work.n_words):
+                work.taken[g] = 1
+                work.members[n_members] = g
+                n_members += 1
+        n_observed = 0
+        for i in range(n):
+            work.rows[n_observed] = i
+            n_observed += not (pattern[i // 64] >> (i % 64)) & 1
+        if n_observed == 0:
+            for m in range(n_members):
+                g = work.members[m]
+                offsets_out[g] = -1
+                rss_out[g] = 0.0
+                counts_out[g] = 0
+                memset(w_out + g * p, 0, p * sizeof(double))
+            continue
+        for j in range(p):
+            source = work.design + j * <size_t> n
+            target = work.pattern_design + j * <size_t> n_observed
+            for i in range(n_observed):
+                target[i] = source[work.rows[i]]
+        for m in range(n_members):
+            source = work.readings + work.members[m] * <size_t> n
+            target = work.pattern_readings + m * <size_t> n_observed
+            for i in range(n_observed):
+                target[i] = source[work.rows[i]]
+            memcpy(work.centres + m * p, centres + work.members[m] * p, p * sizeof(double))
+        info = compress_pattern(
+            n_observed, p, n_members, work.pattern_design, work.centres, work.pattern_readings, work.tau, work.lapack,
+            work.n_lapack, patterned, work.w, work.rss,
+        )
+        if info != 0:
+            return info
+        for m in range(n_members):
+            g = work.members[m]
+            offsets_out[g] = used[0]
+            rss_out[g] = work.rss[m]
+            counts_out[g] = n_observed
+            memcpy(w_out + g * p, work.w + m * p, p * sizeof(double))
+        patterned += p * p
+        used[0] += p * p
     return 0
 
 
@@ -173,108 +318,51 @@ def compress_units(
         or counts_out.shape[1] != n_columns
     ):
         raise ValueError("compress_units: an array has the wrong shape")
-    cdef int n_work = 64 * (p if p > n_columns else n_columns)
-    cdef size_t n_scratch = <size_t> longest * (p + n_columns) + p + n_work + <size_t> n_columns * (2 * p + 1)
-    cdef double* scratch = <double*> malloc(n_scratch * sizeof(double))
-    cdef char* taken = <char*> malloc(n_columns)
-    cdef int* members = <int*> malloc(n_columns * sizeof(int))
-    cdef double* transposed = scratch
-    cdef double* readings
-    cdef double* member_centres
-    cdef double* tau
-    cdef double* work
-    cdef double* w
-    cdef double* rss
-    cdef long long first, used = 0
-    cdef int n, n_observed, i, j, c, g, n_members, row
+    cdef workspace_t work
+    work.n_lapack = 64 * (p if p > n_columns else n_columns)
+    work.n_words = <int> ((longest + 63) // 64)
+    cdef size_t n_doubles = (
+        2 * <size_t> longest * (p + n_columns) + <size_t> n_columns * (2 * p + 1) + p + work.n_lapack
+    )
+    cdef double* doubles = <double*> malloc(n_doubles * sizeof(double))
+    cdef bits_t* bits = <bits_t*> malloc(<size_t> n_columns * work.n_words * sizeof(bits_t))
+    cdef int* integers = <int*> malloc((<size_t> n_columns + longest) * sizeof(int))
+    cdef char* flags = <char*> malloc(n_columns)
+    cdef long long used = 0
     cdef int status = 0
-    cdef bint missing
-    cdef double x
-    if scratch == NULL or taken == NULL or members == NULL:
-        free(scratch)
-        free(taken)
-        free(members)
+    if doubles == NULL or bits == NULL or integers == NULL or flags == NULL:
+        free(doubles)
+        free(bits)
+        free(integers)
+        free(flags)
         raise MemoryError
-    readings = transposed + longest * p
-    tau = readings + longest * n_columns
-    work = tau + p
-    w = work + n_work
-    rss = w + n_columns * p
-    member_centres = rss + n_columns
+    work.design = doubles
+    work.pattern_design = work.design + longest * p
+    work.readings = work.pattern_design + longest * p
+    work.pattern_readings = work.readings + longest * n_columns
+    work.centres = work.pattern_readings + longest * n_columns
+    work.w = work.centres + n_columns * p
+    work.rss = work.w + n_columns * p
+    work.tau = work.rss + n_columns
+    work.lapack = work.tau + p
+    work.missing = bits
+    work.members = integers
+    work.rows = integers + n_columns
+    work.taken = flags
     with nogil:
         for l in range(n_units):
-            first = row_offsets[l]
-            n = <int> (row_offsets[l + 1] - first)
-            for c in range(n_columns):
-                taken[c] = 0
-            missing = n > 0 and transpose(n, n_columns, &values[first, 0], values.shape[1], &columns[0], readings)
-            for c in range(n_columns):
-                if taken[c]:
-                    continue
-                # The channels of this pattern: those missing exactly where channel c is.
-                n_members = 0
-                if not missing:
-                    n_members = n_columns
-                    for g in range(n_columns):
-                        members[g] = g
-                else:
-                    for g in range(c, n_columns):
-                        if taken[g]:
-                            continue
-                        for i in range(n):
-                            x = values[first + i, columns[g]]
-                            if (x != x) != (values[first + i, columns[c]] != values[first + i, columns[c]]):
-                                break
-                        else:
-                            members[n_members] = g
-                            n_members += 1
-                n_observed = 0
-                for i in range(n):
-                    n_observed += values[first + i, columns[c]] == values[first + i, columns[c]]
-                if n_observed == 0:
-                    for g in range(n_members):
-                        taken[members[g]] = 1
-                        factor_offsets_out[l, members[g]] = -1
-                        residual_norms_out[l, members[g]] = 0.0
-                        counts_out[l, members[g]] = 0
-                        for j in range(p):
-                            projections_out[l, members[g], j] = 0.0
-                    continue
-                if not missing:
-                    for j in range(p):
-                        for i in range(n):
-                            transposed[j * <size_t> n + i] = design[first + i, j]
-                else:
-                    row = 0
-                    for i in range(n):
-                        if values[first + i, columns[c]] != values[first + i, columns[c]]:
-                            continue
-                        for j in range(p):
-                            transposed[j * <size_t> n_observed + row] = design[first + i, j]
-                        for g in range(n_members):
-                            readings[g * <size_t> n_observed + row] = values[first + i, columns[members[g]]]
-                        row += 1
-                for g in range(n_members):
-                    memcpy(member_centres + g * p, &centres[members[g], 0], p * sizeof(double))
-                status = compress_pattern(
-                    n_observed, p, n_members, transposed, member_centres, readings,
-                    tau, work, n_work, &factors_out[used], w, rss,
-                )
-                if status != 0:
-                    break
-                for g in range(n_members):
-                    taken[members[g]] = 1
-                    factor_offsets_out[l, members[g]] = used
-                    residual_norms_out[l, members[g]] = rss[g]
-                    counts_out[l, members[g]] = n_observed
-                    for j in range(p):
-                        projections_out[l, members[g], j] = w[g * p + j]
-                used += p * p
+            status = compress_unit(
+                <int> (row_offsets[l + 1] - row_offsets[l]), p, n_columns, &design[0, 0] + row_offsets[l] * p,
+                &values[0, 0] + row_offsets[l] * values.shape[1], values.shape[1], &columns[0], &centres[0, 0], &work,
+                &factors_out[used], &used, &factor_offsets_out[l, 0], &projections_out[l, 0, 0],
+                &residual_norms_out[l, 0], &counts_out[l, 0],
+            )
             if status != 0:
                 break
-    free(scratch)
-    free(taken)
-    free(members)
+    free(doubles)
+    free(bits)
+    free(integers)
+    free(flags)
     if status != 0:
         raise FitError(f"LAPACK could not compress unit at position {l} (info {status}); its design is not finite")
     return used
