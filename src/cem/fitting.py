@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -37,6 +36,7 @@ from cem.parameters import Layout, Parameters
 from cem.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
 from cem.starts import Start, best_of_starts
 from cem.statistics import SufficientStatistics
+from cem.warning import warn
 
 if TYPE_CHECKING:
     from cem.model import FailureModeModel
@@ -346,25 +346,22 @@ def _warn(
     """What the user should know of the fit."""
     lost = [i for i, record in enumerate(records) if record.fate.startswith("lost mode")]
     if lost:
-        warnings.warn(
+        warn(
             f"{len(lost)} of {len(records)} starts ended because a mode lost its units (first: start {lost[0]}, "
             f"{records[lost[0]].fate}); if most do, n_modes={options.n_modes} is too many for these data",
             LostModeWarning,
-            stacklevel=4,
         )
     if run.converged and interrupted:
-        warnings.warn(
+        warn(
             "the search was interrupted: the start kept has converged, but others were cut short and might have led "
             "to a better optimum",
             ConvergenceWarning,
-            stacklevel=4,
         )
     if not run.converged:
         why = "the fit was interrupted" if interrupted else f"{run.n_passes} passes did not suffice"
-        warnings.warn(
+        warn(
             f"not converged: {why}; raise max_iter (now {options.max_iter}), or go on with fit(panel, init=model)",
             ConvergenceWarning,
-            stacklevel=4,
         )
     for bit, category, what, remedy in (
         (_core.NOISE_FLOOR, FloorWarning, "the noise variance lies on its floor",
@@ -376,7 +373,7 @@ def _warn(
          "the channel tells nothing about that mode; leave it out or merge modes"),
     ):  # fmt: skip
         for k, c in np.argwhere(run.status & bit):
-            warnings.warn(f"mode {mode_labels[k]!r}, channel {channels[c]!r}: {what}; {remedy}", category, stacklevel=4)
+            warn(f"mode {mode_labels[k]!r}, channel {channels[c]!r}: {what}; {remedy}", category)
 
 
 def _final_order(weights: FloatArray, n_labelled: int) -> NDArray[np.int64]:
