@@ -445,9 +445,11 @@ def test_an_interruption_keeps_the_best_so_far():
 
 
 def test_verbose_prints_a_line_a_stage(panel, capsys):
-    quick(verbose=1, n_init=5).fit(panel)
+    """What it says of the best start is the log-likelihood that the estimator will have."""
+    em = quick(verbose=1, n_init=5).fit(panel)
     out = capsys.readouterr().out.splitlines()
     assert len(out) == 3 and out[0].startswith("round 1: 5 of 5 starts")
+    assert float(out[-1].rsplit(" ", 1)[1]) == pytest.approx(em.log_likelihood_, abs=1e-3)
 
 
 def test_too_few_passes_warn(panel):

@@ -479,7 +479,7 @@ def _printer(verbose: int) -> Progress:
 
     def show(stage: str, done: int, total: int, best: float) -> None:
         if verbose > 1 or done == total:
-            print(f"{stage}: {done} of {total} starts, best log-likelihood (internal units) {best:.3f}", flush=True)
+            print(f"{stage}: {done} of {total} starts, best log-likelihood {best:.3f}", flush=True)
 
     return show
 

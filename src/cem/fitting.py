@@ -158,7 +158,7 @@ def fit_mixture(
         tolerance=tolerance,
         accelerate=options.accelerate == "auto",
         n_jobs=options.n_jobs,
-        progress=progress,
+        progress=_in_panel_units(progress, statistics.log_jacobian),
     )
     best = _best(records)
     run = records[best].run
@@ -177,6 +177,15 @@ def fit_mixture(
         mode_labels,
         left_out,
     )
+
+
+def _in_panel_units(
+    progress: Callable[[str, int, int, float], None] | None, log_jacobian: float
+) -> Callable[[str, int, int, float], None] | None:
+    """Progress that reports the log-likelihood that the user will find in `log_likelihood_`."""
+    if progress is None:
+        return None
+    return lambda stage, done, total, best: progress(stage, done, total, best + log_jacobian)
 
 
 def _known_modes(panel: Panel, n_modes: int) -> tuple[tuple[Hashable, ...], NDArray[np.int32]]:
