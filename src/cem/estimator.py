@@ -60,7 +60,7 @@ class FailureModeEM:
         Covariance of the coefficients: its own for every mode and channel; that with uncorrelated coefficients; or
         one a channel, shared by the modes. A mode of few units wants the latter two.
     accelerate : {"auto", "none"}
-        Whether to extrapolate the EM passes where that is safe.
+        Whether to take quasi-Newton steps beside EM's own: they never lower ℓ, and save most passes of a slow fit.
     kernel : {"auto", "lapack"}
         The kernel of the E step; both give the same numbers.
     n_jobs : int

@@ -32,6 +32,7 @@ from cem.initialization import (
     with_known_modes,
 )
 from cem.maximisation import Constraints, CovarianceStructure
+from cem.names import listed
 from cem.parameters import Layout, Parameters
 from cem.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
 from cem.starts import Start, best_of_starts
@@ -367,22 +368,25 @@ def _warn(
             ConvergenceWarning,
         )
     if not run.converged:
-        why = "the fit was interrupted" if interrupted else f"{run.n_passes} passes did not suffice"
+        why = "the fit was interrupted" if interrupted else f"{options.max_iter} E steps did not suffice"
         warn(
-            f"not converged: {why}; raise max_iter (now {options.max_iter}), or go on with fit(panel, init=model)",
+            f"not converged: {why}; raise max_iter, or go on with fit(panel, init=model)",
             ConvergenceWarning,
         )
+    smaller = "a smaller basis" if options.covariance == "pooled" else "a smaller basis or covariance='pooled'"
     for bit, category, what, remedy in (
         (_core.NOISE_FLOOR, FloorWarning, "the noise variance lies on its floor",
          "a stuck or quantised sensor may be making up a mode; look at the channel, or set noise_floor"),
         (_core.COVARIANCE_FLOOR, FloorWarning, "the covariance of the coefficients lies on its floor",
-         "units hardly differ in some direction: a smaller basis or covariance='pooled' would do; "
-         "covariance_floor moves the floor"),
+         f"units hardly differ in some direction: {smaller} would do; covariance_floor moves the floor"),
         (_core.KEPT, SparseModeWarning, "fewer than one unit carries readings, parameters were kept",
          "the channel tells nothing about that mode; leave it out or merge modes"),
     ):  # fmt: skip
-        for k, c in np.argwhere(run.status & bit):
-            warn(f"mode {mode_labels[k]!r}, channel {channels[c]!r}: {what}; {remedy}", category)
+        for c, name in enumerate(channels):
+            modes = [mode_labels[k] for k in np.flatnonzero(run.status[:, c] & bit)]
+            if modes:
+                which = f"mode{'s' if len(modes) > 1 else ''} {listed(modes, len(modes))}"
+                warn(f"{which}, channel {name!r}: {what}; {remedy}", category)
 
 
 def _final_order(weights: FloatArray, n_labelled: int) -> NDArray[np.int64]:
