@@ -194,6 +194,7 @@ TABLES: dict[str, Columns] = {
         "repeats": number("repeats", ".0f"),
     },
     "running_life": {
+        "instruction level": text("level"),
         "remaining life of a running unit": text("what"),
         "median": number("median_microseconds", ",.0f", unit=" µs"),
         "90 %": number("p90_microseconds", ",.0f", unit=" µs"),
