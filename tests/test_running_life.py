@@ -28,16 +28,15 @@ def by_kernel(statistics, unit, bases, grid, means, factors, noise, level):
     different = [np.ascontiguousarray(np.moveaxis(b.shift_matrix(grid), 0, -1)).ravel() for b in bases]
     n_modes, n_grid = len(noise), len(grid)
     got = np.empty((n_modes, n_grid))
+    modes = [_rul.mode_constants(m, f, noise[:, c]) for c, (m, f) in enumerate(zip(means, factors, strict=True))]
     _rul.candidate_log_densities(
         np.array([b.size for b in bases], dtype=np.int32), np.concatenate(different),
         np.concatenate([[0], np.cumsum([block.size for block in different])[:-1]]).astype(np.int64),
         np.concatenate([R[unit].ravel() for R in statistics.triangles]),
         np.concatenate([w[unit] for w in statistics.projections]),
         statistics.residual_norms[unit], statistics.counts[unit].astype(float),
-        np.concatenate(
-            [_rul.mode_constants(m, f, noise[:, c]).ravel() for c, (m, f) in enumerate(zip(means, factors, strict=True))]
-        ),
-        got, np.empty_like(got), np.empty(got.shape, dtype=np.int64), _rul.level_number(level),
+        np.concatenate([constants.ravel() for constants in modes]), got, np.empty_like(got),
+        np.empty(got.shape, dtype=np.int64), _rul.level_number(level),
     )  # fmt: skip
     return got.T
 
