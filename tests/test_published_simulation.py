@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-import published_simulation as simulation  # noqa: E402
+import published_simulation as simulation
 
 
 @pytest.fixture(scope="module")

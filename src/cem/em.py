@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +125,8 @@ def continue_em(
     n_passes: int,
     tolerance: float,
     accelerate: bool = False,
+    maximise: Callable[..., tuple[Any, NDArray[np.int32]]] = maximisation,
+    coordinates: Any = None,
 ) -> EMRun:
     """Up to `n_passes` further passes.
 
@@ -141,6 +144,10 @@ def continue_em(
         Converged when the remaining gain of ℓ over plain passes, in nats, is below it.
     accelerate : bool
         Extrapolate the passes where that does not lower ℓ.
+    maximise : callable
+        The M step; another model's, where parameters and sums are not those of the mixture alone (`lives_ascent`).
+    coordinates
+        The vector space in which passes are extrapolated, for such a model.
 
     Returns
     -------
@@ -152,13 +159,14 @@ def continue_em(
     lost_mode = run.lost_mode
     rounding = _ROUNDING * (expectation.statistics.n_observations + abs(run.log_likelihood))
     tolerance = max(tolerance, rounding)
-    anderson = Anderson(Coordinatisation(constraints, parameters.sizes)) if accelerate else None
+    space = Coordinatisation(constraints, parameters.sizes) if coordinates is None else coordinates
+    anderson = Anderson(space) if accelerate else None
     # Aitken's extrapolation speaks of plain passes alone: convergence is judged after a few of them in a row.
     plain_passes, plain_needed = (0, _PLAIN_FIRST) if accelerate else (len(log_likelihoods) - 1, 2)
     extrapolating = False
     left = n_passes
     while left > 0 and not converged and lost_mode is None:
-        mapped, status = maximisation(expected, parameters, constraints)  # (15), (15')
+        mapped, status = maximise(expected, parameters, constraints)  # (15), (15')
         evaluated = None
         if extrapolating and anderson is not None:
             proposal = anderson.extrapolated(parameters, mapped)
