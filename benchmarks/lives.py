@@ -26,7 +26,7 @@ from cem.panel import Panel
 
 warnings.simplefilter("ignore", cem.CemWarning)
 
-MOST_PASSES = 4000
+MOST_PASSES = 1000  # of FailureModeEM's defaults
 
 
 def partly_running(panel: Panel, share: float) -> Panel:

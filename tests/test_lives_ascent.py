@@ -1,4 +1,4 @@
-"""EM with lives, extrapolated: the same optimum in fewer passes, points as vectors and back, and an end that is told."""
+"""EM with lives, extrapolated: the same optimum in fewer passes, points as vectors and back, an end that is told."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def numbers(law: LifetimeLaw) -> dict[str, float]:
 
 @pytest.mark.parametrize("family", ["lognormal", "weibull"])
 def test_the_optimum_of_plain_passes_in_fewer(family) -> None:
-    """Where two thousand plain passes are not there yet: no lower, converged, in a third of them; and it never falls."""
+    """Where two thousand plain passes are not there yet: no lower, converged, in a third of them; never falling."""
     panel = partly_running(40, 5)
     plain, fast = fit(panel, "none", family, 2000), fit(panel, "auto", family, 2000)
     assert fast.result.run.converged and fast.result.run.n_passes < plain.result.run.n_passes / 3
