@@ -11,11 +11,13 @@ from test_censored import partly_running
 
 from cem.basis import Exponential
 from cem.censored import LivesFit, fit_with_lives
-from cem.errors import CemWarning, ConvergenceWarning
+from cem.errors import CemWarning, ConvergenceWarning, FitError
 from cem.estimator import FailureModeEM
+from cem.expectation import Expectation
 from cem.lifetimes import Empirical, LifetimeLaw, Lifetimes, Lognormal, Weibull
 from cem.lives_ascent import LivesCoordinates, LivesPoint
 from cem.panel import Panel
+from cem.prediction import log_joint
 
 
 def fit(panel: Panel, accelerate: str, family: str, max_iter: int) -> LivesFit:
@@ -77,3 +79,19 @@ def test_an_ascent_that_is_cut_short_is_told() -> None:
     with pytest.warns(ConvergenceWarning, match=r"passes with lives did not suffice; raise max_iter \(now 3\)"):
         short = fit_with_lives(panel, replace(options, max_iter=3), init=start.run.responsibilities)
     assert not short.result.run.converged
+
+
+def test_densities_of_every_mode_by_either_kernel() -> None:
+    """The lanes, mode by mode, say what the general way says, to rounding; a mode of no weight is no obstacle."""
+    problem = fit(partly_running(24, 1), "none", "lognormal", 5).result
+    statistics = problem.statistics.with_known_modes(np.full(problem.statistics.n_units, -1, dtype=np.int32))
+    parameters = replace(problem.run.parameters, weights=np.array([1.0, 0.0]))
+    lanes, general = Expectation(statistics), Expectation(statistics, kernel="lapack")
+    assert lanes.kernel.startswith("lanes") and general.kernel == "lapack"
+    found, expected = lanes.log_densities(parameters), general.log_densities(parameters)
+    assert np.isfinite(expected).all() and found.shape == (24, 2)
+    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-9)
+    np.testing.assert_allclose(found[:, 0], log_joint(statistics, parameters)[:, 0], rtol=1e-11, atol=1e-9)
+    broken = replace(parameters, means=np.full_like(parameters.means, 1e200))
+    with pytest.raises(FitError, match="is not finite"):
+        lanes.log_densities(broken)

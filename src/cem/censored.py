@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cem import prediction
 from cem.em import EMRun, continue_em, start_em
 from cem.errors import BasisError, ConvergenceWarning, LostModeWarning, OptionError, PanelError
 from cem.expectation import Expectation, ExpectedStatistics
@@ -281,10 +280,11 @@ class LivesProblem:
         return float(total)
 
     def _joint(
-        self, statistics: SufficientStatistics, parameters: Parameters, log_lives: FloatArray, known: NDArray[np.int32]
+        self, expectation: Expectation, parameters: Parameters, log_lives: FloatArray, known: NDArray[np.int32]
     ) -> FloatArray:
         """ln π_k f_k P(x | k) of each row, −inf where the row's mode is known to be another; (n, K)."""
-        joint = prediction.log_joint(statistics, parameters) + log_lives
+        with np.errstate(divide="ignore"):
+            joint = expectation.log_densities(parameters) + (log_lives + np.log(parameters.weights))
         rows = np.flatnonzero(known >= 0)
         held = joint[rows, known[rows]]
         joint[rows] = -np.inf
@@ -309,7 +309,7 @@ class LivesProblem:
         """
         n_modes, n_failed = parameters.n_modes, self.n_failed
         log_lives = lifetimes.log_density(self.lives)
-        joint = self._joint(self.failed.statistics, parameters, log_lives[:n_failed], self.known_modes[self.has_failed])
+        joint = self._joint(self.failed, parameters, log_lives[:n_failed], self.known_modes[self.has_failed])
         rho, logs = _normalised(joint)
         total = float(logs.sum())
         expected, _ = self.failed(parameters, responsibilities=rho)
@@ -319,7 +319,7 @@ class LivesProblem:
         if self.running is not None:
             n_grid = len(self.log_widths)
             known = np.repeat(self.known_modes[~self.has_failed], n_grid)
-            joint = self._joint(self.running.statistics, parameters, log_lives[n_failed:], known)
+            joint = self._joint(self.running, parameters, log_lives[n_failed:], known)
             joint = joint.reshape(-1, n_grid, n_modes) + self.log_widths[:, None]
             q, logs = _normalised(joint.reshape(len(joint), -1))
             total += float(logs.sum())
