@@ -4,8 +4,8 @@
 
 `cmapss.py` chooses among candidates that were written down after exploring on the same cut-offs, and on the folds on
 which it then reports. Here the candidates are a ladder of time constants that nobody fitted (a, 3a, 10a cycles), K = 1
-to 3; each outer fold's candidate is chosen, and its laws are calibrated, by five inner folds of the other 80 engines.
-The modes of FD003 likewise: sensors, degree and the share of life trained on are chosen in the training folds. Test
+to 3; each outer fold's candidate is chosen, and its laws are calibrated, by inner folds of the other 80 engines. The
+modes of FD003 likewise: sensors, degree and the share of life trained on are chosen in the training folds. Test
 files are not opened.
 """
 
@@ -35,6 +35,7 @@ from cem.selection import cross_validate
 
 warnings.simplefilter("ignore", cem.CemWarning)
 
+N_INNER = 3  # folds for the choice; calibration takes cmapss.N_FOLDS
 SHORTEST = (5.0, 10.0, 20.0, 30.0)
 MODES = (1, 2, 3)
 TEMPERS = np.array([1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05])
@@ -58,11 +59,11 @@ def remaining_lives(name: str, panel: Panel, ages: np.ndarray, options: argparse
     for fold in range(N_FOLDS):
         inside = np.flatnonzero(fold_of == fold)
         train, own = panel[fold_of != fold], panel[inside]
-        inner = {"ages": ages[fold_of != fold], "n_folds": N_FOLDS, "random_state": SEED, "n_jobs": options.jobs}
-        best = cross_validate(train, candidates, score="rmse", cap=CAP, **inner).best.name
+        inner = {"ages": ages[fold_of != fold], "random_state": SEED, "n_jobs": options.jobs}
+        best = cross_validate(train, candidates, score="rmse", cap=CAP, n_folds=N_INNER, **inner).best.name
         em = candidates[best]
         prognosis = cem.RemainingLife(cem.FailureModeEM(**em.get_params()).fit(train).model_)
-        mended = prognosis.replaced(calibration=calibrate(train, prognosis.recipe(em), **inner))
+        mended = prognosis.replaced(calibration=calibrate(train, prognosis.recipe(em), n_folds=N_FOLDS, **inner))
         chosen.append(best)
         for j in range(ages.shape[1]):
             cut = own.until(ages[inside, j])
