@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,6 +126,8 @@ def continue_em(
     n_passes: int,
     tolerance: float,
     accelerate: bool = False,
+    maximise: Callable[..., tuple[Any, NDArray[np.int32]]] = maximisation,
+    coordinates: Any = None,
 ) -> EMRun:
     """Up to `n_passes` further passes.
 
@@ -142,6 +145,10 @@ def continue_em(
         Converged when the remaining gain of ℓ over plain passes, in nats, is below it.
     accelerate : bool
         Take quasi-Newton steps where they raise ℓ.
+    maximise : callable
+        The M step; another model's, where parameters and sums are not those of the mixture alone (`lives_ascent`).
+    coordinates : AscentCoordinates, optional
+        In which such a model's parameters are free.
 
     Returns
     -------
@@ -153,9 +160,9 @@ def continue_em(
     lost_mode = run.lost_mode
     rounding = _ROUNDING * (expectation.statistics.n_observations + abs(run.log_likelihood))
     tolerance = max(tolerance, rounding)
-    ascent = None
-    if accelerate:
-        ascent = QuasiNewton(UnconstrainedCoordinates(constraints, parameters.sizes, parameters.n_modes))
+    if accelerate and coordinates is None:
+        coordinates = UnconstrainedCoordinates(constraints, parameters.sizes, parameters.n_modes)
+    ascent = QuasiNewton(coordinates) if accelerate else None
     # Aitken's extrapolation speaks of plain passes alone: convergence is judged after a few of them in a row.
     plain_passes, plain_needed = (0, _PLAIN_FIRST) if accelerate else (len(log_likelihoods) - 1, 2)
     ascending, negligible = False, 0
@@ -168,7 +175,7 @@ def continue_em(
         if step is not None:
             parameters, expected, responsibilities = step.parameters, step.expected, step.responsibilities
         elif left > 0:
-            parameters, status = maximisation(expected, parameters, constraints)  # (15), (15')
+            parameters, status = maximise(expected, parameters, constraints)  # (15), (15')
             expected, responsibilities = expectation(parameters)  # (10)-(14)
             left -= 1
         else:

@@ -13,17 +13,19 @@ with the variance itself.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import FitError
-from cem.expectation import Expectation, ExpectedStatistics
+from cem.expectation import ExpectedStatistics
 from cem.maximisation import Constraints
 from cem.parameters import Layout, Parameters, layout_of
 
-__all__ = ["QuasiNewton", "Step", "UnconstrainedCoordinates"]
+__all__ = ["AscentCoordinates", "QuasiNewton", "Step", "UnconstrainedCoordinates"]
 
 FloatArray = NDArray[np.float64]
 
@@ -34,7 +36,7 @@ _MOST_TRIALS = 6
 _SUFFICIENT = 1e-4
 # What lies on its floor is put this share of the floor above it: at M = 0 or τ = 0 itself the gradient is 0 whatever ℓ
 # does. Small enough not to be felt in ℓ, which may fall steeply there: a noise variance speaks for many readings.
-_COVARIANCE_ABOVE = 1e-3
+_COVARIANCE_ABOVE = 1e-6
 _NOISE_ABOVE = 1e-8
 _SMALLEST_WEIGHT = 1e-12
 
@@ -253,22 +255,38 @@ class UnconstrainedCoordinates:
         return np.concatenate([log_weights / metric.mode_counts, moved.ravel(), by_noise, *moved_roots])
 
 
+class AscentCoordinates(Protocol):
+    """What a model has to know for quasi-Newton steps: its parameters as a free vector, and the gradient there."""
+
+    def vector(self, parameters: Any) -> FloatArray:
+        """Parameters to vector, (n,)."""
+
+    def parameters(self, vector: FloatArray) -> Any:
+        """Vector to parameters; LinAlgError where that cannot be."""
+
+    def gradient(self, vector: FloatArray, parameters: Any, expected: Any) -> tuple[FloatArray, Any]:
+        """Gradient (n,) of ℓ from an E step there, and a metric near the curvature of −ℓ."""
+
+    def scaled(self, vector: FloatArray, metric: Any) -> FloatArray:
+        """The metric's inverse times a vector, (n,)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """Where a step led.
 
     Parameters
     ----------
-    parameters : Parameters
-    expected : ExpectedStatistics
+    parameters : Parameters, or what the coordinates have in their place
+    expected : ExpectedStatistics, likewise
         Evaluated at them.
     responsibilities : ndarray of shape (L, K)
     predicted_gain : float
         What ℓ had to gain by the quadratic model that the step came from.
     """
 
-    parameters: Parameters
-    expected: ExpectedStatistics
+    parameters: Any
+    expected: Any
     responsibilities: FloatArray
     predicted_gain: float
 
@@ -278,28 +296,28 @@ class QuasiNewton:
 
     Parameters
     ----------
-    coordinates : UnconstrainedCoordinates
+    coordinates : AscentCoordinates
         Of the parameters.
     """
 
-    def __init__(self, coordinates: UnconstrainedCoordinates) -> None:
+    def __init__(self, coordinates: AscentCoordinates) -> None:
         self._coordinates = coordinates
         self._pairs: deque[tuple[FloatArray, FloatArray, float]] = deque(maxlen=_MEMORY)
-        self._parameters: Parameters | None = None
+        self._parameters: Any = None
 
     def step(
-        self, expectation: Expectation, parameters: Parameters, expected: ExpectedStatistics, most_passes: int
+        self, expectation: Callable[[Any], tuple[Any, FloatArray]], parameters: Any, expected: Any, most_passes: int
     ) -> tuple[Step | None, int]:
         """One step from where an E step has been done.
 
         Parameters
         ----------
-        expectation : Expectation
-            The E step of the panel.
-        parameters : Parameters
+        expectation : callable
+            The E step.
+        parameters : Parameters, or what the coordinates have in their place
             Where it starts; what was learned of the curvature is kept if the last step led there.
-        expected : ExpectedStatistics
-            Evaluated there.
+        expected : ExpectedStatistics, likewise
+            Evaluated there; its `log_likelihood` is what must not fall.
         most_passes : int
             Limit on the E steps.
 
@@ -335,15 +353,15 @@ class QuasiNewton:
         return None, n_passes
 
     def _evaluated(
-        self, expectation: Expectation, point: FloatArray
-    ) -> tuple[Parameters, tuple[ExpectedStatistics, FloatArray]] | None:
+        self, expectation: Callable[[Any], tuple[Any, FloatArray]], point: FloatArray
+    ) -> tuple[Any, tuple[Any, FloatArray]] | None:
         try:
             parameters = self._coordinates.parameters(point)
             return parameters, expectation(parameters)
         except (np.linalg.LinAlgError, FitError):
             return None
 
-    def _learn(self, point: FloatArray, parameters: Parameters, expected: ExpectedStatistics) -> None:
+    def _learn(self, point: FloatArray, parameters: Any, expected: Any) -> None:
         gradient, metric = self._coordinates.gradient(point, parameters, expected)
         moved, bent = point - self._point, self._gradient - gradient
         product = float(moved @ bent)
