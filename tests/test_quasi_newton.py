@@ -17,8 +17,9 @@ from cem.expectation import Expectation
 from cem.initialization import one_mode_run, parameters_from_responsibilities
 from cem.maximisation import COVARIANCE_STRUCTURES, Constraints
 from cem.panel import Panel
-from cem.quasi_newton import QuasiNewton, UnconstrainedCoordinates
+from cem.quasi_newton import QuasiNewton
 from cem.statistics import SufficientStatistics
+from cem.unconstrained import UnconstrainedCoordinates
 
 SIZES = (3, 1, 4, 3)
 
