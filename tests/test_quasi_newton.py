@@ -77,10 +77,10 @@ def test_the_gradient_is_the_derivative_of_the_log_likelihood(covariance, on_the
     assert (expected.channel_counts >= 1.0).all()
     gradient, metric = coordinates.gradient(vector, at, expected)
     for direction in [*rng.normal(size=(4, len(vector))), *np.eye(len(vector))[rng.choice(len(vector), 12)]]:
-        h = 1e-6
+        h = 1e-5
         slope = (log_likelihood(vector + h * direction) - log_likelihood(vector - h * direction)) / (2 * h)
-        size = np.abs(gradient) @ np.abs(direction) + 1e-6 * abs(expected.log_likelihood)
-        assert abs(slope - gradient @ direction) <= 1e-5 * size
+        rounding = 1e-14 * abs(expected.log_likelihood) / h
+        assert abs(slope - gradient @ direction) <= 1e-5 * np.abs(gradient) @ np.abs(direction) + rounding
     assert gradient @ coordinates.scaled(gradient, metric) > 0.0
 
 
