@@ -76,6 +76,10 @@ def _found(key: str) -> Callable[[Row], str]:
     return lambda row: "yes" if row[key] else f"no, {row[key.replace('found', 'below_best')]:.2f} nats lower"
 
 
+def _passes(way: str) -> Callable[[Row], str]:
+    return lambda row: f"{row[f'{way}_passes']:,}" + ("" if row[f"{way}_converged"] else ", not converged")
+
+
 _LARGE: Columns = {
     "fleet": text("fleet"),
     "K": text("n_modes"),
@@ -194,10 +198,53 @@ TABLES: dict[str, Columns] = {
         "repeats": number("repeats", ".0f"),
     },
     "running_life": {
+        "instruction level": text("level"),
         "remaining life of a running unit": text("what"),
         "median": number("median_microseconds", ",.0f", unit=" µs"),
         "90 %": number("p90_microseconds", ",.0f", unit=" µs"),
         "readings": number("readings", ".0f"),
+    },
+    "lives": {
+        "problem": text("problem"),
+        "units": number("units", ".0f"),
+        "running": number("running", ".0f"),
+        "K": number("modes", ".0f"),
+        "lives": text("lives"),
+        "plain passes": _passes("plain"),
+        "time": _duration("plain_seconds"),
+        "lower by": number("plain_below", ".2g"),
+        "accelerated passes": _passes("accelerated"),
+        "time ": _duration("accelerated_seconds"),
+        "lower by ": number("accelerated_below", ".2g"),
+    },
+    "coloured_noise": {
+        "units": text("set"),
+        "K": number("modes", ".0f"),
+        "time constants": text("basis"),
+        "noise": text("way"),
+        "ln P of a unit left out": number("log_likelihood", ",.1f"),
+        "50 %": number("coverage_50", ".0%"),
+        "80 %": number("coverage_80", ".0%"),
+        "90 %": number("coverage_90", ".0%"),
+        "interval score": number("interval_score_90", ",.0f"),
+        "CRPS": number("crps", ".2f"),
+        "RMSE, capped": number("rmse_capped", ".2f"),
+        "κ or memory": number("worth", ".2f"),
+        "most extreme": number("extreme_worth", ".2f"),
+    },
+    "simulations": {
+        "alive at": number("age", ".0f"),
+        "units": number("alive", ",.0f"),
+        "mode accuracy": number("accuracy", ".3f"),
+        "least of the fleets": number("least_accuracy", ".3f"),
+        "oracle": number("oracle", ".3f"),
+        "lognormal lives": number("mae_lognormal", ".2f"),
+        "Weibull lives": number("mae_weibull", ".2f"),
+        "empirical lives": number("mae_empirical", ".2f"),
+        "aligned at failure": number("mae_to_failure", ".2f"),
+        "true means apart (sd)": number("spread_of_means", ".2f"),
+        "life from its own mean": number("realised", ".2f"),
+        "training fleets": number("training_fleets", ".0f"),
     },
     "wheel_latency": {
         "wheel": text("wheel"),

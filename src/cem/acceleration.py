@@ -57,9 +57,7 @@ def feasible(parameters: Parameters, constraints: Constraints) -> Parameters:
         for i, c in enumerate(channels):
             layout.matrix(factors, c)[:] = moved[:, i]
     noise = np.maximum(parameters.noise_variances, constraints.noise_floors)
-    return Parameters(
-        parameters.weights, parameters.means, factors, noise, parameters.sizes, parameters.loadings
-    )
+    return Parameters(parameters.weights, parameters.means, factors, noise, parameters.sizes, parameters.loadings)
 
 
 def _all_above(covariances: FloatArray, floors: FloatArray) -> bool:
@@ -92,7 +90,7 @@ class Coordinatisation:
     """Parameters as a vector without constraints, and back.
 
     Log-ratios of π; μ; the Cholesky factors with the logarithm of their diagonal; log σ² above its floor, where a
-    variance on its floor stays there; the loadings of linked channels.
+    variance on its floor stays there.
 
     Parameters
     ----------
@@ -122,15 +120,14 @@ class Coordinatisation:
                 np.log(parameters.factors[:, self._diagonal]).ravel(),
                 parameters.factors[:, self._lower].ravel(),
                 np.log(excess).ravel(),
-                *(() if parameters.loadings is None else (parameters.loadings.ravel(),)),
             ]
         )
 
     def parameters(self, vector: FloatArray, like: Parameters) -> Parameters:
         """Vector to parameters that satisfy the constraints; what lies on a floor in `like` stays there."""
         K, P, C = like.n_modes, like.means.shape[1], like.n_channels
-        widths = np.cumsum([K, K * P, K * len(self._diagonal), K * len(self._lower), K * C])
-        log_ratios, means, log_diagonal, lower, log_excess, loadings = np.split(vector, widths)
+        widths = np.cumsum([K, K * P, K * len(self._diagonal), K * len(self._lower)])
+        log_ratios, means, log_diagonal, lower, log_excess = np.split(vector, widths)
         weights = np.exp(log_ratios - log_ratios.max())
         factors = np.zeros_like(like.factors)
         factors[:, self._diagonal] = np.exp(np.clip(log_diagonal, -50, 50)).reshape(K, -1)
@@ -138,9 +135,7 @@ class Coordinatisation:
         floors = self.constraints.noise_floors
         noise = floors * (1.0 + np.exp(np.clip(log_excess, -50, 50)).reshape(K, C))
         noise = np.where(like.noise_variances <= floors, floors, noise)
-        moved = Parameters(
-            weights / weights.sum(), means.reshape(K, P), factors, noise, like.sizes, loadings.reshape(K, P, like.rank)
-        )
+        moved = Parameters(weights / weights.sum(), means.reshape(K, P), factors, noise, like.sizes)
         return feasible(moved, self.constraints)
 
 

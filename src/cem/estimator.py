@@ -66,7 +66,7 @@ class FailureModeEM:
         Strength of the ridge on the loadings: it is ``linking_penalty`` / N for a mode of N units, so that a mode of a
         few units is linked with caution.
     accelerate : {"auto", "none"}
-        Whether to extrapolate the EM passes where that is safe.
+        Whether to take quasi-Newton steps beside EM's own: they never lower ℓ, and save most passes of a slow fit.
     kernel : {"auto", "lapack"}
         The kernel of the E step; both give the same numbers.
     n_jobs : int
@@ -98,7 +98,10 @@ class FailureModeEM:
         Of the parameters returned: total, natural logarithm, all constants, in the panel's own units. On the time to
         failure it is (19), lives included.
     log_likelihoods_ : ndarray
-        Its history over the passes of the best start.
+        Its history over the passes of the best start; where channels are linked, from where the links are added.
+    objectives_ : ndarray
+        What never falls, over the same passes: the log-likelihood, less the penalty of the loadings where channels are
+        linked and with that of the laws on the time to failure.
     converged_ : bool
     interrupted_ : bool
         Ctrl-C ended the search; the best so far was kept.
@@ -250,6 +253,7 @@ class FailureModeEM:
         self.responsibilities_ = run.responsibilities
         self.log_likelihood_ = result.log_likelihood
         self.log_likelihoods_ = np.asarray(run.log_likelihoods) + statistics.log_jacobian
+        self.objectives_ = np.asarray(run.objectives) + statistics.log_jacobian
         self.converged_ = run.converged
         self.interrupted_ = result.interrupted
         self.n_iter_ = run.n_passes
@@ -504,7 +508,7 @@ def _printer(verbose: int) -> Progress:
 
     def show(stage: str, done: int, total: int, best: float) -> None:
         if verbose > 1 or done == total:
-            print(f"{stage}: {done} of {total} starts, best log-likelihood (internal units) {best:.3f}", flush=True)
+            print(f"{stage}: {done} of {total} starts, best log-likelihood {best:.3f}", flush=True)
 
     return show
 

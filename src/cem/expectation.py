@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -248,6 +248,21 @@ class _LanesKernel:
             sums,
         )
 
+    def log_densities(self, parameters: Parameters) -> FloatArray:
+        """ln P(x_l | k), shape (L, K): the log-likelihoods of one mode after the other."""
+        result = np.empty((parameters.n_modes, self._pack.n_units))
+        for k in range(parameters.n_modes):
+            one = slice(k, k + 1)
+            _lanes.expectation(
+                self._pack,
+                np.zeros(1),
+                parameters.means[one],
+                parameters.factors[one],
+                parameters.noise_variances[one],
+                log_likelihoods_out=result[k],
+            )
+        return result.T
+
 
 class Expectation:
     """The E step of one panel, ready to be evaluated at any parameters.
@@ -378,3 +393,31 @@ class Expectation:
             for sums in self._pool.map(chunk, bounds[:-1], bounds[1:]):
                 total += sums
         return ExpectedStatistics(total, n_modes, sizes, n_units, parameters.rank), rho
+
+    def log_densities(self, parameters: Parameters) -> FloatArray:
+        """ln P(x_l | k) of every unit under each mode, internal coordinates; no unit's mode may be known.
+
+        Parameters
+        ----------
+        parameters : Parameters
+            In the internal coordinates of the statistics.
+
+        Returns
+        -------
+        ndarray of shape (L, K)
+
+        Raises
+        ------
+        FitError
+            A density is not finite; names unit, mode and channel.
+        """
+        # The lanes know a mode by its channels alone; linked ones go the general way.
+        if isinstance(self._kernel, _LanesKernel) and not parameters.rank:
+            try:
+                return self._kernel.log_densities(parameters)
+            except KernelFailure as failure:
+                raise self._named(failure) from failure
+        from cem.prediction import log_joint
+
+        even = replace(parameters, weights=np.full(parameters.n_modes, 1.0 / parameters.n_modes))
+        return log_joint(self.statistics, even) + np.log(parameters.n_modes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from cem.acceleration import feasible
 from cem.em import EMRun, continue_em, start_em
 from cem.errors import OptionError
 from cem.expectation import Expectation
+from cem.linked_ascent import LinkedExpectation, mixture_coordinates
 from cem.maximisation import Constraints
 from cem.parameters import Parameters
 
@@ -138,16 +140,35 @@ def linked_run(
     interrupted : bool
         A KeyboardInterrupt ended the linked part, of which nothing is kept: the run is the one given.
     """
-    if run.parameters.rank != rank:
-        try:
-            linked = start_em(expectation, linked_start(run, expectation, rank, constraints), constraints)
-            linked = continue_em(
-                linked, expectation, constraints, n_passes=max_iter, tolerance=tolerance, accelerate=accelerate
-            )
-        except KeyboardInterrupt:
-            return run, True
-        run = linked
-    return replace(run, parameters=rotated(run.parameters)), False
+    ascent = LinkedExpectation(expectation, constraints)
+    try:
+        parameters = run.parameters
+        if parameters.rank != rank:
+            parameters = linked_start(run, expectation, rank, constraints)
+        linked: Any = start_em(ascent, parameters)  # type: ignore[arg-type]
+        linked = continue_em(
+            linked,
+            ascent,  # type: ignore[arg-type]
+            constraints,
+            n_passes=max_iter,
+            tolerance=tolerance,
+            accelerate=accelerate,
+            maximise=ascent.maximised,
+            coordinates=mixture_coordinates(constraints, parameters) if accelerate else None,
+        )
+    except KeyboardInterrupt:
+        return run, True
+    objectives = linked.log_likelihoods
+    return EMRun(
+        rotated(linked.parameters),
+        linked.expected.sums,
+        linked.responsibilities,
+        tuple(ascent.log_likelihoods[value] for value in objectives),
+        linked.converged,
+        linked.lost_mode,
+        linked.status,
+        objectives,
+    ), False
 
 
 def rotated(parameters: Parameters) -> Parameters:

@@ -100,7 +100,7 @@ def best_of_starts(
     def advance(index: int, n_passes: int) -> Start:
         record = records[index]
         try:
-            run = record.run if record.run is not None else start_em(expectation, starts[index][1](), constraints)
+            run = record.run if record.run is not None else start_em(expectation, starts[index][1]())
             n_passes = min(n_passes, max_iter - run.n_passes)
             run = continue_em(
                 run, expectation, constraints, n_passes=n_passes, tolerance=tolerance, accelerate=accelerate
