@@ -2,18 +2,20 @@
 
     python benchmarks/cmapss.py                    # everything; writes benchmarks/results/cmapss.json
     python benchmarks/cmapss.py --without-test     # all that is chosen and measured on training units
+    python benchmarks/cmapss.py --training FILE    # go on with the results of that: the test file alone
     python benchmarks/cmapss.py --quick            # one candidate a set, two cut-offs a unit, no file of results
     python benchmarks/cmapss.py --cut-offs         # draws benchmarks/cutoffs.csv again (seed 0)
 
-Basis and number of modes are chosen, and intervals corrected, by five folds over training units cut off at the
-committed ages. The test files are opened in the last step, by `on_the_test_file`, and by nothing else. The folder of
-the data is $CEM_SHARED_DATA/cmapss, or that of --data.
+Basis, number of modes and number of factors that channels share are chosen, and intervals corrected, by five folds over
+training units cut off at the committed ages. The test files are opened in the last step, by `on_the_test_file`, and by
+nothing else. The folder of the data is $CEM_SHARED_DATA/cmapss, or that of --data.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import time
 import warnings
@@ -40,6 +42,7 @@ N_FOLDS, SEED = 5, 0
 CUT_OFFS = Path(__file__).with_name("cutoffs.csv")
 BASES = {"12, 35, 100": (12.0, 35.0, 100.0), "15, 50, 200": (15.0, 50.0, 200.0)}
 MODES = (1, 2, 3)
+RANKS = (0, 4)
 STARTS = 3
 BASELINE = 20
 SHARES_OF_LIFE = (0.3, 0.4, 0.5)
@@ -47,8 +50,8 @@ SIGNS = ["s7", "s12", "s15", "s20", "s21"]
 TRAINED_SHARE = 0.5
 
 
-def estimator(n_modes: int, constants: tuple[float, ...], **options: object) -> cem.FailureModeEM:
-    """The plain model on the time to failure."""
+def estimator(n_modes: int, constants: tuple[float, ...], rank: int = 0, **options: object) -> cem.FailureModeEM:
+    """The model on the time to failure; rank 0 is the plain one, of independent channels."""
     return cem.FailureModeEM(
         n_modes,
         basis=cem.Exponential(constants),
@@ -56,6 +59,7 @@ def estimator(n_modes: int, constants: tuple[float, ...], **options: object) -> 
         n_init=STARTS,
         max_iter=400,
         random_state=SEED,
+        linking_rank=rank,
         **options,
     )
 
@@ -114,10 +118,12 @@ def trivial(panel: Panel, held: HeldOut) -> dict[str, float]:
 
 
 def chosen_by_cross_validation(name: str, panel: Panel, ages: np.ndarray, options: argparse.Namespace) -> dict:
-    """K and basis of the least capped RMSE on training units."""
+    """K, basis and rank of the least capped RMSE on training units."""
     bases = dict(list(BASES.items())[-1:]) if options.quick else BASES
     modes = (1,) if options.quick else MODES
-    candidates = {f"K={k}, {label}": estimator(k, BASES[label]) for label in bases for k in modes}
+    candidates = {
+        named(k, label, rank): estimator(k, BASES[label], rank) for rank in RANKS for label in bases for k in modes
+    }
     result = cross_validate(
         panel, candidates, score="rmse", cap=CAP, ages=ages, n_folds=N_FOLDS, random_state=SEED, n_jobs=options.jobs
     )
@@ -126,10 +132,21 @@ def chosen_by_cross_validation(name: str, panel: Panel, ages: np.ndarray, option
     return {"candidates": rows, "best": result.best.name}
 
 
-def parsed(candidate: str) -> tuple[int, tuple[float, ...]]:
-    """K and time constants of a candidate's name."""
+def named(n_modes: int, label: str, rank: int) -> str:
+    return f"K={n_modes}, {label}" + (f", r={rank}" if rank else "")
+
+
+def parsed(candidate: str) -> tuple[int, tuple[float, ...], int]:
+    """K, time constants and rank of a candidate's name."""
     modes, _, label = candidate.partition(", ")
-    return int(modes[2:]), BASES[label]
+    label, _, rank = label.partition(", r=")
+    return int(modes[2:]), BASES[label], int(rank or 0)
+
+
+def with_rank(candidate: str, rank: int) -> str:
+    """The name of the same candidate with channels that share so many factors."""
+    plain, _, _ = candidate.partition(", r=")
+    return plain + (f", r={rank}" if rank else "")
 
 
 def on_training_units(name: str, panel: Panel, ages: np.ndarray, candidate: str, options: argparse.Namespace) -> dict:
@@ -146,6 +163,9 @@ def on_training_units(name: str, panel: Panel, ages: np.ndarray, candidate: str,
     plain = np.concatenate([fold.law().mean(CAP) for fold in held.folds])
     corrected = [calibration.corrected(fold.law(calibration.temper)) for fold in held.folds]
     mended = np.concatenate([law.mean(CAP) for law in corrected])
+    # The map of scores alone: the readings' evidence counts once, so that the laws stay as sharp as they were.
+    mapping = calibration_of(held, tempers=(1.0,))
+    mapped = np.concatenate([mapping.corrected(fold.law()).mean(CAP) for fold in held.folds])
 
     def fit_with_kappa(part: Panel) -> cem.RemainingLife:
         prognosis = fit(part)
@@ -157,10 +177,13 @@ def on_training_units(name: str, panel: Panel, ages: np.ndarray, candidate: str,
         "candidate": candidate,
         "plain": figures(truth, plain),
         "calibrated": figures(truth, mended),
+        "mapped": figures(truth, mapped),
         "trivial": trivial(panel, held),
         "reliability_plain": calibration.before.to_dict(),
         "reliability_calibrated": calibration.after.to_dict(),
+        "reliability_mapped": mapping.after.to_dict(),
         "calibration": calibration.to_dict(),
+        "mapping": mapping.to_dict(),
         "kappa": {
             "median": float(np.median(kappa)),
             "by_channel": dict(zip(SENSORS, np.median(kappa, axis=0).tolist(), strict=True)),
@@ -169,8 +192,9 @@ def on_training_units(name: str, panel: Panel, ages: np.ndarray, candidate: str,
         },
     }
     print(f"{name}, {candidate}: capped RMSE {report['plain']['rmse_capped']:.2f}, from calibrated laws "
-          f"{report['calibrated']['rmse_capped']:.2f}; {report['trivial']}")  # fmt: skip
-    print(f"plain {calibration.before}\ncalibrated {calibration.after}")
+          f"{report['calibrated']['rmse_capped']:.2f}, from mapped ones {report['mapped']['rmse_capped']:.2f}; "
+          f"{report['trivial']}")  # fmt: skip
+    print(f"plain {calibration.before}\ncalibrated {calibration.after}\nmapped {mapping.after}")
     print(f"with kappa (median {report['kappa']['median']:.3f}): RMSE {report['kappa']['rmse_capped']:.2f}, coverage "
           f"{report['kappa']['reliability']['coverage']}", flush=True)  # fmt: skip
     return report
@@ -232,17 +256,47 @@ def modes_of_fd003(panel: Panel, labels: dict[int, str]) -> dict:
     return {"rows": rows, "tempers": tempers[best].tolist()}
 
 
+def of_links(name: str, panel: Panel, ages: np.ndarray, candidate: str, options: argparse.Namespace) -> list[dict]:
+    """What links between channels change, everything else as chosen: errors, coverage, BIC on all training units."""
+    fold_of = folds_of_units(panel.n_units, N_FOLDS, SEED)
+    rows = []
+    for rank in RANKS:
+        em = estimator(*parsed(with_rank(candidate, rank)))
+
+        def fit(part: Panel, em: cem.FailureModeEM = em) -> cem.RemainingLife:
+            return cem.RemainingLife(cem.FailureModeEM(**em.get_params()).fit(part).model_)
+
+        held = hold_out(panel, fit, ages, fold_of, n_jobs=options.jobs)
+        laws, truth = [fold.law() for fold in held.folds], held.collected("truth")
+        em.fit(panel)
+        rows.append(
+            {
+                "rank": rank,
+                **figures(truth, np.concatenate([law.mean(CAP) for law in laws])),
+                "reliability": reliability(laws, truth, held.collected("positions")).to_dict(),
+                "log_likelihood": em.log_likelihood_,
+                "n_parameters": em.n_parameters_,
+                "bic": -2.0 * em.log_likelihood_ + em.n_parameters_ * float(np.log(panel.n_units)),
+            }
+        )
+        print(f"{name}, r={rank}: {rows[-1]}", flush=True)
+    return rows
+
+
 def fit_times(panels: dict[str, Panel], candidates: dict[str, str]) -> dict:
     """Processor seconds of one fit, K and basis given, one start, the lives' part included; the least of three."""
     result = {}
     for name, panel in panels.items():
-        seconds = []
-        for _ in range(3):
-            em = estimator(*parsed(candidates[name])).set_params(n_init=1)
-            start = time.process_time()
-            em.fit(panel)
-            seconds.append(time.process_time() - start)
-        result[name] = {"seconds": min(seconds), "passes": em.n_iter_, "converged": em.converged_}
+        for rank in RANKS:
+            seconds = []
+            for _ in range(3):
+                em = estimator(*parsed(with_rank(candidates[name], rank))).set_params(n_init=1)
+                start = time.process_time()
+                em.fit(panel)
+                seconds.append(time.process_time() - start)
+            result[with_rank(name, rank)] = {
+                "seconds": min(seconds), "passes": em.n_iter_, "converged": em.converged_
+            }  # fmt: skip
     print(f"one fit, one start: {result}", flush=True)
     return result
 
@@ -250,10 +304,14 @@ def fit_times(panels: dict[str, Panel], candidates: dict[str, str]) -> dict:
 def on_the_test_file(folder: Path, panel: Panel, candidate: str, training: dict) -> dict:
     """The last step: the model of all training units, its calibration from them, one prediction a test unit."""
     prognosis = cem.RemainingLife(estimator(*parsed(candidate)).fit(panel).model_)
-    calibration = cem.calibration.Calibration.from_dict(training["calibration"])
+    learned = {
+        kind: cem.calibration.Calibration.from_dict(training[key])
+        for kind, key in (("calibrated", "calibration"), ("mapped", "mapping"))
+    }
     test = read_cmapss(folder / "test_FD001.txt", rul=folder / "RUL_FD001.txt", channels=SENSORS)
     truth = test.failure_times - test.times[test.offsets[1:] - 1]
-    plain, mended = prognosis.predict(test), prognosis.replaced(calibration=calibration).predict(test)
+    laws = {"plain": prognosis.predict(test)}
+    laws.update({kind: prognosis.replaced(calibration=own).predict(test) for kind, own in learned.items()})
     report = {
         name: {
             **figures(truth, law.mean(CAP)),
@@ -265,7 +323,7 @@ def on_the_test_file(folder: Path, panel: Panel, candidate: str, training: dict)
                 int(sum((law.interval(0.9)[0] <= truth) & (truth <= law.interval(0.9)[1]))), len(truth)
             ),
         }
-        for name, law in (("plain", plain), ("calibrated", mended))
+        for name, law in laws.items()
     }
     lives = Lifetimes.fit(panel.failure_times, np.ones((panel.n_units, 1))).laws[0]
     ages = test.times[test.offsets[1:] - 1]
@@ -273,9 +331,7 @@ def on_the_test_file(folder: Path, panel: Panel, candidate: str, training: dict)
         "constant": float(np.minimum(truth, CAP).std()),
         "without_sensors": metrics.rmse(truth, np.minimum(lives.mean_residual_life(ages), CAP), cap=CAP),
     }
-    report["point_prediction_chosen_on_training_units"] = min(
-        ("plain", "calibrated"), key=lambda kind: training[kind]["rmse_capped"]
-    )
+    report["point_prediction_chosen_on_training_units"] = min(laws, key=lambda kind: training[kind]["rmse_capped"])
     print(f"FD001 test: {report}", flush=True)
     return report
 
@@ -286,6 +342,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=default, help="folder with train_FD001.txt and the others")
     parser.add_argument("--quick", action="store_true", help="small: to see that it runs; keeps no results")
     parser.add_argument("--without-test", action="store_true", help="do not open the test files")
+    parser.add_argument("--training", type=Path, help="results of --without-test to go on from")
     parser.add_argument("--cut-offs", action="store_true", help="draw cutoffs.csv again and stop")
     parser.add_argument("--output", type=Path, help="file of results (default: benchmarks/results/cmapss.json)")
     parser.add_argument("--date", help="date of the run (default: that of the commit)")
@@ -295,6 +352,14 @@ def main() -> None:
         draw_cut_offs(options.data)
         return
     before = harness.load_average()
+    if options.training is not None:
+        rows = json.loads(options.training.read_text(encoding="utf-8"))["rows"]
+        training = next(row for row in rows if row["figure"] == "training units" and row["set"] == "FD001")
+        panel = read_cmapss(options.data / "train_FD001.txt", channels=SENSORS)
+        last = on_the_test_file(options.data, panel, training["candidate"], training)
+        rows.append({"figure": "test", "set": "FD001", **last})
+        harness.write_results(__file__, options, rows, load_before=before)
+        return
     panels = {name: read_cmapss(options.data / f"train_{name}.txt", channels=SENSORS) for name in ("FD001", "FD003")}
     ages = {name: committed_ages(name, panel, 2 if options.quick else 10) for name, panel in panels.items()}
     with (options.data / "fd003_train_modes.csv").open() as file:
@@ -308,6 +373,9 @@ def main() -> None:
         rows.append({"figure": "choice", "set": name, **choice})
         rows.append({"figure": "training units", "set": name,
                      **on_training_units(name, panel, ages[name], candidates[name], options)})  # fmt: skip
+        rows.append(
+            {"figure": "links", "set": name, "rows": of_links(name, panel, ages[name], candidates[name], options)}
+        )
     training = {row["set"]: row for row in rows if row["figure"] == "training units"}
     rows.append({"figure": "time", **fit_times(panels, candidates)})
     if not options.without_test:

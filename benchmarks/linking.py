@@ -89,7 +89,9 @@ def main() -> None:
         for penalty in PENALTIES:
             same = [row for row in each if row["linked"] == linked and row["penalty"] == penalty]
             means = {f"gain_{name}": float(np.mean([row[f"gain_{name}"] for row in same])) for name in MODES}
-            rows.append({"truth": "linked" if linked else "independent", "penalty": penalty, "fleets": len(same), **means})
+            rows.append(
+                {"truth": "linked" if linked else "independent", "penalty": penalty, "fleets": len(same), **means}
+            )
             print(rows[-1], flush=True)
     if not options.quick:
         harness.write_results(__file__, options, rows, load_before=before)

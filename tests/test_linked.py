@@ -124,9 +124,7 @@ def test_sums_add_up_over_any_split_and_number_of_threads():
     whole, rho = Expectation(problem.statistics, n_jobs=1)(parameters)
     threads, rho_threads = Expectation(problem.statistics, n_jobs=3)(parameters)
     assert np.array_equal(whole.sums, threads.sums) and np.array_equal(rho, rho_threads)
-    parts = [
-        Expectation(problem.statistics.subset(np.arange(*ends)))(parameters)[0] for ends in ((0, 100), (100, 300))
-    ]
+    parts = [Expectation(problem.statistics.subset(np.arange(*ends)))(parameters)[0] for ends in ((0, 100), (100, 300))]
     np.testing.assert_allclose((parts[0] + parts[1]).sums, whole.sums, rtol=1e-10, atol=1e-9)
     with pytest.raises(ValueError, match="do not add up"):
         whole + ExpectedStatistics(whole.sums, 2, (3, 2), 300)
@@ -220,7 +218,7 @@ def test_the_m_step_maximises_the_penalised_objective():
     accelerate=st.booleans(),
 )
 def test_em_never_falls(seed, n_modes, sizes, rank, penalty, floors, accelerate):
-    """ℓ − ½ Σ λ_k ‖Γ_kc‖² over 40 passes, plain or with quasi-Newton steps: missing channels, n < p, a mode of 3 %, floors that bind."""
+    """ℓ less its penalty, plain or quasi-Newton: missing channels, n < p, a mode of 3 %, floors that bind."""
     problem = random_problem(np.random.default_rng(seed), n_modes, tuple(sizes), n_units=20)
     constraints = constraints_for(problem, *floors, penalty=penalty)
     expectation = Expectation(problem.statistics)
@@ -499,7 +497,9 @@ def test_a_channel_that_is_not_reported_is_forecast_from_those_that_are():
 def test_draws_have_the_model_s_covariance_between_channels(em):
     drawn = em.model_.sample(4_000, np.array([0.0, 10.0]), modes=[0] * 4_000, random_state=3)
     values = drawn.values.reshape(4_000, -1)
-    mean, V, _, _ = _reference_linked.dense_law([em.model_.bases[0](np.array([0.0, 10.0]))] * 5, em.model_.user_parameters(), 0)
+    mean, V, _, _ = _reference_linked.dense_law(
+        [em.model_.bases[0](np.array([0.0, 10.0]))] * 5, em.model_.user_parameters(), 0
+    )
     order = np.arange(10).reshape(2, 5).T.ravel()  # by channel, as the dense law has it
     spread = np.sqrt(np.diag(V))
     found = np.cov(values[:, order].T) / np.outer(spread, spread)

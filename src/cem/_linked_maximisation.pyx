@@ -26,7 +26,7 @@ cdef int regression(
     const double* ff,        # (r, r)           Σ ρ̂ E[f fᵀ]
     double penalty,          #                  λ
     double* gram,            # (1 + r, 1 + r)   work
-    double* coefficients_out,# (p, 1 + r)       S_tg (S_gg + diag(0, λI))⁻¹
+    double* coefficients_out, # (p, 1 + r)       S_tg (S_gg + diag(0, λI))⁻¹
     double* rows,            # (p, 1 + r)       work
     double* scatter_out,     # (p, p)           what they leave of S_tt, over N; lower triangle
 ) noexcept nogil:

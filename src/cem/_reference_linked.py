@@ -91,7 +91,9 @@ def maximisation(
     """New μ, Λ, Γ, σ² of one mode and channel: regression of t on [1, f] with a ridge on the loadings, (15')."""
     k, c, r, layout = mode, channel, parameters.rank, parameters.layout
     N, f = expected.channel_counts[k, c], expected.factor_sums[k, c]
-    gram = np.block([[np.full((1, 1), N), f[None, :]], [f[:, None], expected.factor_moments[k, c] + penalty * np.eye(r)]])
+    gram = np.block(
+        [[np.full((1, 1), N), f[None, :]], [f[:, None], expected.factor_moments[k, c] + penalty * np.eye(r)]]
+    )
     rows = slice(*layout.mean_offsets[c : c + 2])
     tg = np.column_stack([layout.vector(expected.first_moments[k], c), expected.cross_moments[k, rows]])
     coefficients = np.linalg.solve(gram, tg.T).T
@@ -102,7 +104,8 @@ def maximisation(
     new_factor = np.linalg.cholesky(covariance_floor * (U * np.maximum(eigenvalues, 1.0)) @ U.T)
     noise = parameters.noise_variances[k, c] * expected.noise_moments[k, c] / expected.observation_counts[k, c]
     mean = parameters.mean(k, c) + factor @ coefficients[:, 0]
-    return mean, new_factor, np.linalg.solve(new_factor, factor @ coefficients[:, 1:]), max(float(noise), noise_floor)
+    loadings = np.linalg.solve(new_factor, factor @ coefficients[:, 1:])
+    return mean, np.asarray(new_factor, dtype=float), np.asarray(loadings, dtype=float), max(float(noise), noise_floor)
 
 
 # --- the equations, literally ----------------------------------------------------------------------------------------

@@ -247,9 +247,7 @@ class FailureModeEM:
 
         run, statistics = result.run, result.statistics
         parameters = run.parameters
-        self.n_parameters_ = n_free_parameters(
-            parameters.n_modes, statistics.sizes, self.covariance, parameters.rank
-        )
+        self.n_parameters_ = n_free_parameters(parameters.n_modes, statistics.sizes, self.covariance, parameters.rank)
         self.responsibilities_ = run.responsibilities
         self.log_likelihood_ = result.log_likelihood
         self.log_likelihoods_ = np.asarray(run.log_likelihoods) + statistics.log_jacobian

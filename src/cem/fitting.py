@@ -313,7 +313,10 @@ def _starts(
             kind, expectation, one_mode, constraints, options.n_modes, np.random.default_rng(child)
         )
 
-    starts = [(kinds[i % len(kinds)], start(kinds[i % len(kinds)], child)) for i, child in enumerate(children)]
+    starts: list[tuple[str, Callable[[], Parameters]]] = []
+    for i, child in enumerate(children):
+        kind = kinds[i % len(kinds)]
+        starts.append((kind, start(kind, child)))
     return starts, None
 
 

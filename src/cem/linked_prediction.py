@@ -3,6 +3,7 @@ alone."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,8 +34,6 @@ def linked_log_densities(
     PredictionError
         A log-density is not finite; names the unit.
     """
-    from cem._scorer import in_threads
-
     shape = (statistics.n_units, parameters.n_modes)
     densities, misfits = np.empty(shape), np.empty(shape)
     arguments = _arguments(statistics, parameters)
@@ -42,8 +41,14 @@ def linked_log_densities(
     def part(first: int, last: int) -> None:
         _linked.log_densities(*arguments, first, last, densities, misfits)
 
+    n_parts = max(1, min(n_threads, statistics.n_units))
+    bounds = [statistics.n_units * i // n_parts for i in range(n_parts + 1)]
     try:
-        in_threads(part, statistics.n_units, n_threads)
+        if n_parts == 1:
+            part(*bounds)
+        else:
+            with ThreadPoolExecutor(n_parts) as pool:
+                list(pool.map(part, bounds[:-1], bounds[1:]))
     except KernelFailure as failure:
         raise _named(failure, statistics.units) from failure
     return densities, misfits

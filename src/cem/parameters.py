@@ -105,13 +105,13 @@ class Parameters:
             object.__setattr__(self, name, _frozen(getattr(self, name)))
         object.__setattr__(self, "sizes", tuple(int(p) for p in self.sizes))
         n_modes, layout = len(self.weights), self.layout
-        expected = {
+        expected: dict[str, tuple[int, ...]] = {
             "means": (n_modes, int(layout.mean_offsets[-1])),
             "factors": (n_modes, int(layout.factor_offsets[-1])),
             "noise_variances": (n_modes, layout.n_channels),
         }
         if self.rank:
-            expected["loadings"] = (n_modes, int(layout.mean_offsets[-1]), self.rank)
+            expected["loadings"] = (*expected["means"], self.rank)
         for name, shape in expected.items():
             found = getattr(self, name).shape
             if found != shape:

@@ -45,8 +45,8 @@ class RunningLife:
         model = prognosis.model
         if model.linking_rank:
             raise OptionError(
-                f"the model's channels are linked (linking_rank={model.linking_rank}), and streaming weighs them one by "
-                "one; predict in batches instead, RemainingLife.predict, or fit with linking_rank=0"
+                f"the model's channels are linked (linking_rank={model.linking_rank}), and streaming weighs them one "
+                "by one; predict in batches instead, RemainingLife.predict, or fit with linking_rank=0"
             )
         self.prognosis = prognosis
         self._bases = model.bases
