@@ -149,6 +149,14 @@ TABLES: dict[str, Columns] = {
         "memory ÷ linear": number("memory_against_linear", ".2f"),
         "speed-up of two threads": number("speed_up", ".2f"),
     },
+    "linking": {
+        "channels are": text("truth"),
+        "`linking_penalty`": number("penalty", ",.0f"),
+        "fleets": text("fleets"),
+        "mode of 65": number("gain_a", "+.2f"),
+        "mode of 44": number("gain_b", "+.2f"),
+        "mode of 11": number("gain_rare", "+.2f"),
+    },
     "acceleration": {
         "problem": text("problem"),
         "plain EM": number("plain", ",.0f"),
