@@ -209,7 +209,7 @@ def _check_statistics(
 def in_threads(function, n_items, n_threads):
     """function(start, stop) over contiguous parts of range(n_items), in n_threads threads; the results in order.
 
-    Each thread takes the next part when it has done one: where another process slows a core down, its thread does fewer.
+    A thread takes the next part when it has done one: where another process slows a core down, its thread does fewer.
     """
     if n_threads < 1:
         raise OptionError(f"n_threads is {n_threads}; it must be at least 1")

@@ -4,14 +4,14 @@ The arithmetic is in _blocks_level.h. Here: the C-level interface (see _scorer.p
 `cem.Scorer`, and the loop over the units of a panel. One unit is in _unit.pyx. NumPy alone; nothing here needs SciPy.
 """
 
-from libc.math cimport exp, fabs, isfinite, log, NAN
+from libc.math cimport exp, fabs, INFINITY, isfinite, log, NAN
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from cem._basis cimport basis_check, basis_row
 from cem._blocks cimport (
     LANES, blocks_allocate, blocks_clear, blocks_prepare, blocks_read, blocks_rotate, blocks_scale, common_log_density,
-    mode_terms,
+    mode_evidence, mode_terms,
 )
 
 import numpy as np
@@ -163,28 +163,36 @@ cdef int scorer_log_densities(
     return SCORER_OK if isfinite(check) else SCORER_NOT_FINITE
 
 
-cdef inline double normalised(
+cdef inline int weigh(
     const scorer_t* scorer,
-    double* log_posterior,          # (n_modes,)  log P(x | k) less a constant; destroyed
-    double* probabilities_out,      # (n_modes,)  (3)
+    double* unit,                   # (n_unit,)   its scratch is used
+    double* shares_out,             # (n_modes,)  pi_k P(x | k) over a constant; the largest is near 1
+    double* total_out,              # (1,)        their sum
+    double* log_constant_out,       # (1,)        the constant's logarithm, in internal coordinates
 ) noexcept nogil:
-    """Returns the largest of log pi_k P(x | k), less the same constant; the sum over modes of the ratios to it is left in
-    log_posterior[0], so that only those who want the logarithm pay for it."""
-    cdef double largest, total = 0.0, reciprocal
+    """Returns SCORER_OK, or SCORER_NOT_FINITE."""
+    cdef double* sums = unit + scorer.sums
+    cdef double* factors = unit + scorer.work + scorer.n_modes
+    cdef double common, check, largest, difference, total = 0.0
     cdef int k, n_modes = scorer.n_modes
+    blocks_read(scorer.blocks, unit + UNIT_STATE, sums, unit + scorer.scratch)
+    common = common_log_density(sums)
+    check = common
+    largest = -INFINITY
     for k in range(n_modes):
-        log_posterior[k] += scorer.log_weights[k]
-    largest = log_posterior[0]
-    for k in range(1, n_modes):
-        largest = log_posterior[k] if log_posterior[k] > largest else largest
+        shares_out[k] = mode_evidence(k, scorer.blocks, sums, factors + k)
+        check += shares_out[k]
+        shares_out[k] += scorer.log_weights[k]
+        largest = shares_out[k] if shares_out[k] > largest else largest
+    if not isfinite(check):
+        return SCORER_NOT_FINITE
     for k in range(n_modes):
-        log_posterior[k] = exp(log_posterior[k] - largest)
-        total += log_posterior[k]
-    reciprocal = 1.0 / total
-    for k in range(n_modes):
-        probabilities_out[k] = log_posterior[k] * reciprocal
-    log_posterior[0] = total
-    return largest
+        difference = shares_out[k] - largest
+        shares_out[k] = factors[k] * exp(difference) if difference < 0.0 else factors[k]
+        total += shares_out[k]
+    total_out[0] = total
+    log_constant_out[0] = common + largest
+    return SCORER_OK
 
 
 cdef int scorer_probabilities(
@@ -193,11 +201,14 @@ cdef int scorer_probabilities(
     double* probabilities_out,      # (n_modes,)  (3)
 ) noexcept nogil:
     """Returns SCORER_OK, or SCORER_NOT_FINITE; then nothing is written."""
-    cdef double* log_posterior = unit + scorer.work
-    cdef double common
-    if scorer_log_densities(scorer, unit, log_posterior, log_posterior + scorer.n_modes, &common):
+    cdef double* shares = unit + scorer.work
+    cdef double total, log_constant, reciprocal
+    cdef int k
+    if weigh(scorer, unit, shares, &total, &log_constant):
         return SCORER_NOT_FINITE
-    normalised(scorer, log_posterior, probabilities_out)
+    reciprocal = 1.0 / total
+    for k in range(scorer.n_modes):
+        probabilities_out[k] = shares[k] * reciprocal
     return SCORER_OK
 
 
@@ -207,15 +218,13 @@ cdef int scorer_log_likelihood(
     double* log_likelihood_out,     # (1,)        log sum_k pi_k P(x | k) in the channels' own units
 ) noexcept nogil:
     """Returns SCORER_OK, or SCORER_NOT_FINITE; then nothing is written."""
-    cdef double* log_posterior = unit + scorer.work
-    cdef double common, largest
+    cdef double total, log_constant
     cdef int c
-    if scorer_log_densities(scorer, unit, log_posterior, log_posterior + scorer.n_modes, &common):
+    if weigh(scorer, unit, unit + scorer.work, &total, &log_constant):
         return SCORER_NOT_FINITE
-    largest = normalised(scorer, log_posterior, log_posterior + scorer.n_modes)
     for c in range(scorer.n_channels):
-        common -= scorer_weight(scorer, unit, c) * scorer.log_scales[c]
-    log_likelihood_out[0] = common + (largest + log(log_posterior[0]))
+        log_constant -= scorer_weight(scorer, unit, c) * scorer.log_scales[c]
+    log_likelihood_out[0] = log_constant + log(total)
     return SCORER_OK
 
 

@@ -14,7 +14,7 @@ from cem._blocks cimport LANES, blocks_allocate
 from cem._scorer cimport (
     PackedScorer, SCORER_CUSTOM, SCORER_NOT_FINITE, SCORER_OK, SCORER_TIME, UNIT_LAST_TIME, UNIT_OBSERVATIONS,
     UNIT_STATE, row_of, scorer_blame, scorer_init, scorer_log_densities, scorer_log_likelihood, scorer_probabilities,
-    scorer_t, scorer_update, scorer_update_channel, scorer_weight,
+    scorer_update, scorer_update_channel, scorer_weight,
 )
 
 import numpy as np
