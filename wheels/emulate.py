@@ -4,9 +4,9 @@
 
 The arm64 CPythons of several Debian releases are downloaded with apt-get, from the mirror that this machine uses, and
 unpacked below ``build/wheels``: package lists and caches are kept there too, so that nothing of the machine changes and
-nobody has to be root. NumPy and SciPy for aarch64 come from the package index. qemu-user runs them. The golden model file scores the same readings as an
-x86-64 wheel does here, to 1e-12; thirty passes of a fit of the demo fleet from one start end at the same
-log-likelihood and weights to 1e-9.
+nobody has to be root. NumPy and SciPy for aarch64 come from the package index. qemu-user runs them. The golden model
+file scores the same readings as an x86-64 wheel does here, to 1e-12; thirty passes of a fit of the demo fleet from one
+start end at the same log-likelihood and weights to 1e-9.
 
 Exit codes: 0 all wheels compute the same; 1 one does not; 77 this machine lacks something, which is named.
 """
