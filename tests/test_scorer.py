@@ -21,6 +21,7 @@ from scorer_cases import BASES, HORIZON, draw, make_model
 
 from cem import _blocks, _scorer
 from cem.errors import OptionError, ScorerError
+from cem.model import FailureModeModel
 from cem.panel import Panel
 from cem.scorer import Scorer, Unit
 
@@ -125,6 +126,13 @@ def batch(model, times, values):
     return probabilities / probabilities.sum(), log_likelihood
 
 
+def whole_model(model):
+    """The FailureModeModel of a test's model."""
+    return FailureModeModel(
+        parameters=model.parameters, coordinates=model.coordinates, bases=model.bases, channels=model.channels
+    )
+
+
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("n", [200, 20_000, 1_000_000])
 def test_a_million_updates_at_9062_lose_no_digit(level, n):
@@ -145,6 +153,10 @@ def test_a_million_updates_at_9062_lose_no_digit(level, n):
         open_units += found.max() < 0.9
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
         np.testing.assert_allclose(unit.log_likelihood(), log_likelihood, rtol=1e-12, atol=1e-10)
+        if n == 1_000_000:
+            whole, panel = whole_model(model), Panel.from_arrays([times], [values], channels=model.channels)
+            np.testing.assert_allclose(found, whole.predict_proba(panel)[0], rtol=0, atol=1e-10)
+            np.testing.assert_allclose(unit.log_likelihood(), whole.score_samples(panel)[0], rtol=1e-12)
     assert open_units > 0
 
 
@@ -561,6 +573,29 @@ def test_scoring_imports_no_scipy():
         "import cem.scorer, cem._scorer, cem._prediction, cem._blocks\n"
         "assert not [name for name in sys.modules if name.startswith('scipy.')]"
     )
+
+
+def test_everything_but_fitting_runs_without_scipy():
+    """Every basis, compression, probabilities, posteriors, forecasts, a file written and read, an exported header."""
+    found = run_alone(
+        "import sys; sys.modules['scipy'] = None\n"
+        "import numpy as np, scorer_cases as cases, cem\n"
+        "from cem.model import FailureModeModel\n"
+        "drawn = cases.make_model(sorted(cases.BASES), 2)\n"
+        "model = FailureModeModel(parameters=drawn.parameters, coordinates=drawn.coordinates, bases=drawn.bases,\n"
+        "                         channels=drawn.channels, response='s2')\n"
+        "times = np.linspace(0, 300, 12)\n"
+        "panel = cem.Panel.from_arrays([times, times], [cases.draw(drawn, times, seed) for seed in (1, 2)],\n"
+        "                              channels=model.channels)\n"
+        "parts = [model.predict_proba(panel), model.score_samples(panel), model.posterior(panel).means,\n"
+        "         model.forecast(panel, [310.0]).mean, model.novelty(panel), model.scorer().score(panel),\n"
+        "         model.sample(3, times, random_state=0).values]\n"
+        "from cem.model_file import decode, encode\n"
+        "assert (decode(encode(model)).predict_proba(panel) == parts[0]).all()\n"
+        "print(all(np.isfinite(part[~np.isnan(part)]).all() for part in parts))\n"
+        "print([name for name in sys.modules if name.startswith('scipy.')])"
+    ).stdout.split()
+    assert found == ["True", "[]"]
 
 
 def test_a_process_that_streams_loads_nothing_that_only_fits_and_batches_need():

@@ -102,7 +102,7 @@ def test_other_compiled_code_is_built_against_the_wheel_and_runs(python, tmp_pat
         "import sys; sys.path.insert(0, '.')\n"
         "import cem, gateway, numpy as np\n"
         f"model = cem.load({str(GOLDEN)!r}); scorer = model.scorer(); unit = scorer.unit()\n"
-        "times = np.linspace(0.0, 8.0, 9); values = model.curves(times)[0].T + 0.1; found = np.empty((9, 2))\n"
+        "times = np.linspace(0.0, 8.0, 9); values = np.ascontiguousarray(model.curves(times)[0].T + 0.1); found = np.empty((9, 2))\n"
         "assert gateway.watch(scorer, times, values, found) == 0\n"
         "for t, x, row in zip(times, values, found):\n"
         "    unit.update(t, x); assert (unit.mode_probabilities() == row).all()\n"
