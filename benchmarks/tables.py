@@ -113,6 +113,20 @@ TABLES: dict[str, Columns] = {
         "target": number("target_multiple", "g", unit=" ×"),
         "packing, ns per (unit, channel)": number("packing_nanoseconds", ".0f"),
     },
+    "shared_designs": {
+        "L": number("n_units", ",.0f"),
+        "C": text("n_channels"),
+        "K": text("n_modes"),
+        "p": text("p"),
+        "designs": number("n_designs", ",.0f"),
+        "level": text("level"),
+        "cores": text("cores"),
+        "against": text("against"),
+        "ns per (unit, channel, mode), own design": number("own_nanoseconds", ".1f"),
+        "shared design": number("shared_nanoseconds", ".1f"),
+        "gain": number("gain", ".2f", unit=" ×"),
+        "packing, ns per (unit, channel)": number("packing_nanoseconds", ".0f"),
+    },
     "fit_k1": {
         "units": number("n_units", ",.0f"),
         "readings of each": text("readings"),
@@ -144,6 +158,7 @@ TABLES: dict[str, Columns] = {
         "bytes per unit": number("bytes_per_unit", ",.0f"),
         "memory ÷ linear": number("memory_against_linear", ".2f"),
         "speed-up of two threads": number("speed_up", ".2f"),
+        "of two processes": number("ceiling", ".2f"),
     },
     "acceleration": {
         "problem": text("problem"),

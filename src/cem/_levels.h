@@ -63,7 +63,7 @@
 
 /* Whether this processor and its operating system have the level's instructions. By cpuid itself: what some compilers
  * put behind __builtin_cpu_supports answers no to everything. */
-static int level_available(int level)
+static inline int level_available(int level)
 {
     unsigned int a, b, c, d, saved, high;
     if (level == 0)
@@ -91,7 +91,7 @@ static int level_available(int level)
 
 #define N_LEVELS 1
 
-static int level_available(int level)
+static inline int level_available(int level)
 {
     return level == 0;
 }
@@ -109,7 +109,7 @@ static int level_available(int level)
 
 #define N_LEVELS 1
 
-static int level_available(int level)
+static inline int level_available(int level)
 {
     return level == 0;
 }

@@ -11,7 +11,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cem import _core, _lanes
+from cem import _core, _lanes, _shared
+from cem.designs import shared_designs
 from cem.errors import FitError, KernelFailure, OptionError
 from cem.parameters import Parameters, layout_of
 from cem.statistics import SufficientStatistics
@@ -22,6 +23,11 @@ FloatArray = NDArray[np.float64]
 
 # A thread is worth its start for about this many chunks, which are of a tenth of a millisecond each.
 _CHUNKS_PER_THREAD = 4
+
+# Units a design, on average, from which factorising once per design is the fastest way (benchmarks/shared_designs.py):
+# against the lanes, and for bases that are too large for these, against LAPACK for every unit.
+_UNITS_PER_DESIGN = 512
+_UNITS_PER_LARGE_DESIGN = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,6 +214,60 @@ class _LanesKernel:
         )
 
 
+class _SharedKernel:
+    """Designs factorised once in LAPACK, their units in level-3 BLAS: many units with the same observation times."""
+
+    def __init__(self, statistics: SufficientStatistics, designs: NDArray[np.int64]) -> None:
+        self._pack = _shared.pack(
+            statistics.factors,
+            statistics.factor_offsets,
+            statistics.projections,
+            statistics.residual_norms,
+            statistics.counts,
+            statistics.known_modes,
+            np.asarray(statistics.sizes, dtype=np.int32),
+            designs,
+        )
+        self.name = f"shared:{self._pack.level}"
+
+    def bounds(self, n_modes: int) -> NDArray[np.int64]:
+        return self._pack.chunks()
+
+    def work(
+        self,
+        bounds: NDArray[np.int64],
+        claimed: NDArray[np.int64],
+        log_weights: FloatArray,
+        parameters: Parameters,
+        inverse_temperature: float,
+        given: bool,
+        responsibilities: FloatArray,
+        sums: FloatArray,
+    ) -> None:
+        _shared.expectation_chunks(
+            self._pack,
+            log_weights,
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            inverse_temperature,
+            given,
+            bounds,
+            claimed,
+            responsibilities,
+            sums,
+        )
+
+
+def _fastest_kernel(statistics: SufficientStatistics) -> _Kernel:
+    """The kernel for a fleet: what its units share, and the size of its bases, decide."""
+    small = max(statistics.sizes) <= _lanes.LARGEST_SIZE
+    designs = shared_designs(statistics, _UNITS_PER_DESIGN if small else _UNITS_PER_LARGE_DESIGN)
+    if designs is not None:
+        return _SharedKernel(statistics, designs)
+    return _LanesKernel(statistics) if small else _LapackKernel(statistics)
+
+
 class Expectation:
     """The E step of one panel, ready to be evaluated at any parameters.
 
@@ -219,14 +279,15 @@ class Expectation:
     statistics : SufficientStatistics
         Of the panel.
     kernel : {"auto", "lapack"}
-        "lapack" factorises unit by unit; "auto" takes SIMD lanes where every basis has 8 coefficients or fewer.
+        "lapack" factorises unit by unit. "auto" factorises once per design where many units share each design, takes
+        SIMD lanes where not and every basis has 8 coefficients or fewer, and else LAPACK.
     n_jobs : int
         Threads.
 
     Attributes
     ----------
     kernel : str
-        The kernel that runs: "lapack", or "lanes" with the instruction level.
+        The kernel that runs: "lapack", or "shared" or "lanes" with the instruction level.
 
     Raises
     ------
@@ -243,10 +304,8 @@ class Expectation:
         self.n_jobs = n_jobs
         self._pool: ThreadPoolExecutor | None = None
         self._pool_is_taken = threading.Lock()
-        small = max(statistics.sizes) <= _lanes.LARGEST_SIZE
-        self._kernel: _Kernel = (
-            _LanesKernel(statistics) if kernel == "auto" and small else _LapackKernel(statistics)
-        )
+        self._kernel_option: Literal["auto", "lapack"] = kernel
+        self._kernel: _Kernel = _fastest_kernel(statistics) if kernel == "auto" else _LapackKernel(statistics)
 
     @property
     def kernel(self) -> str:
@@ -257,8 +316,8 @@ class Expectation:
         known = self.statistics.known_modes
         if not (known >= 0).any():
             return self
-        kernel: Literal["auto", "lapack"] = "lapack" if isinstance(self._kernel, _LapackKernel) else "auto"
-        return Expectation(self.statistics.with_known_modes(np.full_like(known, -1)), kernel=kernel, n_jobs=self.n_jobs)
+        statistics = self.statistics.with_known_modes(np.full_like(known, -1))
+        return Expectation(statistics, kernel=self._kernel_option, n_jobs=self.n_jobs)
 
     def _named(self, failure: KernelFailure) -> FitError:
         """A kernel's failure in the user's terms."""
