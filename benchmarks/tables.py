@@ -151,6 +151,7 @@ TABLES: dict[str, Columns] = {
     "large_fits": _LARGE,
     "growth": {
         "units": number("n_units", ",.0f"),
+        "C": number("n_channels", "g"),
         "threads": text("threads"),
         "one pass": lambda row: _duration("two" if row["question"] == "threads" else "seconds")(row),
         "ns per unit": number("nanoseconds_per_unit", ".0f"),
@@ -159,6 +160,7 @@ TABLES: dict[str, Columns] = {
         "memory ÷ linear": number("memory_against_linear", ".2f"),
         "speed-up of two threads": number("speed_up", ".2f"),
         "of two processes": number("ceiling", ".2f"),
+        "processor time ÷ that of one thread": number("processor_of_two_threads", ".2f"),
     },
     "acceleration": {
         "problem": text("problem"),
