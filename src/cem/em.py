@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -77,11 +78,16 @@ def remaining_gain(log_likelihoods: Sequence[float]) -> float:
     """
     if len(log_likelihoods) < 3:
         return np.inf
-    before, last = np.diff(log_likelihoods[-3:])
+    before, last = _last_gains(log_likelihoods, 2)
     if last <= 0:
         return 0.0
     ratio = last / before if before > 0 else np.inf
-    return float(last * ratio / (1 - ratio)) if ratio < 1 else np.inf
+    return last * ratio / (1 - ratio) if ratio < 1 else np.inf
+
+
+def _last_gains(log_likelihoods: Sequence[float], n: int) -> list[float]:
+    """The last n differences: a fit asks in every pass, and NumPy would take longer than the pass."""
+    return [float(log_likelihoods[i] - log_likelihoods[i - 1]) for i in range(-n, 0)]
 
 
 def _rate_is_settled(log_likelihoods: Sequence[float], rounding: float) -> bool:
@@ -92,22 +98,22 @@ def _rate_is_settled(log_likelihoods: Sequence[float], rounding: float) -> bool:
     """
     if len(log_likelihoods) < 4:
         return False
-    first, second, third = np.diff(log_likelihoods[-4:])
+    first, second, third = _last_gains(log_likelihoods, 3)
     if third <= rounding:
         return True
     if first <= 0 or second <= 0:
         return False
     rate = third / second
-    return bool(abs(rate - second / first) <= 0.1 * max(1.0 - rate, 1e-6))
+    return abs(rate - second / first) <= 0.1 * max(1.0 - rate, 1e-6)
 
 
 def _passes_left(log_likelihoods: Sequence[float], tolerance: float) -> float:
     """How many plain passes until the remaining gain is below the tolerance, at the present rate of convergence."""
-    before, last = np.diff(log_likelihoods[-3:])
+    before, last = _last_gains(log_likelihoods, 2)
     if last <= 0 or before <= 0 or last >= before:
         return 0.0 if last <= 0 else np.inf
     ratio = last / before
-    return float(np.log(tolerance * (1 - ratio) / (last * ratio)) / np.log(ratio))
+    return math.log(tolerance * (1 - ratio) / (last * ratio)) / math.log(ratio)
 
 
 def start_em(expectation: Expectation, parameters: Parameters) -> EMRun:
@@ -175,7 +181,7 @@ def continue_em(
             left -= 1
         parameters, (expected, responsibilities) = mapped, evaluated
         log_likelihoods.append(expected.log_likelihood)
-        lost_mode = next(iter(np.flatnonzero(expected.mode_counts < 1.0).tolist()), None)
+        lost_mode = next((k for k, count in enumerate(expected.mode_counts.tolist()) if count < 1.0), None)
         if extrapolating:
             if log_likelihoods[-1] - log_likelihoods[-2] < tolerance:  # as good as there, or stuck: judge
                 extrapolating, plain_passes, plain_needed = False, 0, _PLAIN_TO_JUDGE
