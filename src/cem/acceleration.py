@@ -181,6 +181,13 @@ class Anderson:
         self._changes: list[FloatArray] = []
         self._confidence = 0.0
 
+    def copy(self) -> Anderson:
+        """Another one with the same history."""
+        other = Anderson(self.coordinates)
+        other._last, other._confidence = self._last, self._confidence
+        other._steps, other._changes = list(self._steps), list(self._changes)
+        return other
+
     def extrapolated(self, parameters: Parameters, mapped: Parameters) -> Parameters | None:
         """Where the sequence of EM steps seems to lead; None where there is no history to tell.
 

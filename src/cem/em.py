@@ -29,6 +29,28 @@ _WORTH_EXTRAPOLATING = 8.0
 
 
 @dataclass(frozen=True, eq=False)
+class Pace:
+    """How a run goes on: plain passes or extrapolated ones, and what the extrapolation has seen.
+
+    Parameters
+    ----------
+    anderson : Anderson or None
+        The history that is extrapolated; None where all passes are plain.
+    extrapolating : bool
+        Whether the next pass is extrapolated.
+    plain_passes : int
+        Plain passes in a row so far.
+    plain_needed : int
+        Convergence is judged from so many on.
+    """
+
+    anderson: Anderson | None
+    extrapolating: bool
+    plain_passes: int
+    plain_needed: int
+
+
+@dataclass(frozen=True, eq=False)
 class EMRun:
     """Where a run of EM stands; `log_likelihoods[-1]` belongs to `parameters`.
 
@@ -48,6 +70,8 @@ class EMRun:
         A mode that lost its units, which ended the run.
     status : ndarray of shape (K, C), int32
         Of the last M step: see `cem.maximisation.maximisation`.
+    pace : Pace or None
+        Where extrapolation stands, so that a run in several calls takes the passes of a run in one.
     """
 
     parameters: Parameters
@@ -57,6 +81,7 @@ class EMRun:
     converged: bool = False
     lost_mode: int | None = None
     status: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int32))
+    pace: Pace | None = None
 
     @property
     def log_likelihood(self) -> float:
@@ -158,10 +183,7 @@ def continue_em(
     lost_mode = run.lost_mode
     rounding = _ROUNDING * (expectation.statistics.n_observations + abs(run.log_likelihood))
     tolerance = max(tolerance, rounding)
-    anderson = Anderson(Coordinatisation(constraints, parameters.sizes)) if accelerate else None
-    # Aitken's extrapolation speaks of plain passes alone: convergence is judged after a few of them in a row.
-    plain_passes, plain_needed = (0, _PLAIN_FIRST) if accelerate else (len(log_likelihoods) - 1, 2)
-    extrapolating = False
+    anderson, extrapolating, plain_passes, plain_needed = _pace(run, constraints, accelerate)
     left = n_passes
     while left > 0 and not converged and lost_mode is None:
         mapped, status = maximisation(expected, parameters, constraints)  # (15), (15')
@@ -193,7 +215,21 @@ def continue_em(
             extrapolating = (
                 anderson is not None and not close and _passes_left(log_likelihoods, tolerance) > _WORTH_EXTRAPOLATING
             )
-    return EMRun(parameters, expected, responsibilities, tuple(log_likelihoods), converged, lost_mode, status)
+    pace = Pace(anderson, extrapolating, plain_passes, plain_needed)
+    return EMRun(parameters, expected, responsibilities, tuple(log_likelihoods), converged, lost_mode, status, pace)
+
+
+def _pace(run: EMRun, constraints: Constraints, accelerate: bool) -> tuple[Anderson | None, bool, int, int]:
+    """How to go on from a run; the history is copied, since a record is not changed.
+
+    Aitken's extrapolation speaks of plain passes alone: convergence is judged after a few of them in a row.
+    """
+    if not accelerate:
+        return None, False, run.n_passes, 2
+    if run.pace is None or run.pace.anderson is None:
+        return Anderson(Coordinatisation(constraints, run.parameters.sizes)), False, 0, _PLAIN_FIRST
+    pace = run.pace
+    return run.pace.anderson.copy(), pace.extrapolating, pace.plain_passes, pace.plain_needed
 
 
 def _not_lower(
