@@ -29,7 +29,7 @@ START_KINDS: tuple[StartKind, ...] = ("kmeans", "prototypes", "random", "tempere
 # What init="mixed" takes in turn. Prototypes lead to the best optimum less often than the others where that is easy,
 # and more often where it is hard, since no two such starts are alike. Tempered starts cost as many passes as several
 # short runs, and find no more (benchmarks/starts.py).
-MIXED_KINDS: tuple[StartKind, ...] = ("kmeans", "prototypes", "random", "prototypes")
+MIXED_KINDS: tuple[StartKind, ...] = ("kmeans", "prototypes", "random")
 
 ONE_MODE_PASSES = 20
 _TEMPERED_PASSES = 10  # slower cooling lets the modes merge for good

@@ -32,25 +32,26 @@ class _Round:
     n_passes: int
     kept: float  # at most this fraction of all starts,
     at_least: int  # but so many
+    by_kind: bool = False  # whether starts are compared with those of their own kind
     twins: bool = True  # whether of starts that agree one alone goes on
     behind: float = np.inf  # who is so many nats behind the leader is given up
 
 
-# Chosen on 80 fleets drawn for the purpose, none of them in benchmarks/starts.py. Twins of the first round resemble one
-# another by chance too often. A start that lies behind by nats late on does not overtake, and to tell the last two
-# apart takes a full run.
+# Chosen on 80 fleets drawn for the purpose, none of them in benchmarks/starts.py. After a few passes starts of one kind
+# are still ahead of those of another, whatever they lead to, and starts resemble one another by chance. A start that
+# lies behind by nats late on does not overtake; to tell the last two apart takes a full run.
 _ROUNDS = (
-    _Round(8, 0.54, 10, twins=False),
-    _Round(4, 0.38, 8),
+    _Round(6, 0.50, 10, by_kind=True, twins=False),
+    _Round(5, 0.34, 8),
     _Round(8, 0.22, 6),
-    _Round(20, 0.16, 4),
-    _Round(40, 0.10, 3, behind=3.0),
+    _Round(20, 0.14, 4),
+    _Round(40, 0.08, 3, behind=3.0),
     _Round(70, 0.04, 2, behind=1.0),
 )
 _FEWEST_TO_HALVE = 3
-# Two starts are twins where their responsibilities differ by less (`cem.agreement.disagreement`). Of the pairs that went
-# to different optima of those fleets fewer than one in ten came so near; of those that went to the same one half did
-# within ten passes, and two thirds within twenty. So many units are compared.
+# Two starts are twins where their responsibilities differ by less (`cem.agreement.disagreement`). Of the pairs that
+# went to different optima of those fleets fewer than one in ten came so near; of those that went to the same one half
+# did within ten passes, and two thirds within twenty. So many units are compared.
 _TWINS = 0.08
 _UNITS_TO_COMPARE = 2000
 
@@ -179,18 +180,22 @@ def _in_order(function: Callable[[Item], Result], items: Sequence[Item], width: 
 def _survivors(records: list[Start], alive: list[int], this: _Round) -> list[int]:
     """Who goes on: the best, of twins the first, none too far behind; the others are told their fate."""
     n_kept = max(this.at_least, round(this.kept * len(records)))
+    room = {kind: n_kept for kind in {record.kind for record in records}}
+    if this.by_kind:
+        for kind in room:
+            room[kind] = -(-n_kept * sum(record.kind == kind for record in records) // len(records))
     kept: list[int] = []
     for index in sorted(alive, key=lambda index: -records[index].log_likelihood):
         fate = None
-        if len(kept) == n_kept or (
-            kept and records[index].log_likelihood < records[kept[0]].log_likelihood - this.behind
-        ):
+        lead = records[kept[0]].log_likelihood - records[index].log_likelihood if kept else 0.0
+        if len(kept) == n_kept or room[records[index].kind] == 0 or lead > this.behind:
             fate = "abandoned"
         elif this.twins:
             twin = next((other for other in kept if _are_twins(records[other], records[index])), None)
             fate = f"same as start {twin}" if twin is not None else None
         if fate is None:
             kept.append(index)
+            room[records[index].kind] -= 1
         else:
             records[index] = _dismissed(records[index], fate)
     return sorted(kept)
