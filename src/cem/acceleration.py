@@ -20,8 +20,8 @@ __all__ = ["Anderson", "Coordinatisation", "feasible"]
 
 FloatArray = NDArray[np.float64]
 
-# A short history, little damping and a mild penalty took a fifth off the passes that 10, 25 and 10 take, on fleets drawn
-# for the purpose (none of benchmarks/acceleration.py).
+# A short history, little damping and a mild penalty: a fifth fewer passes than with 10, 25 and 10, on fleets drawn for
+# the purpose (none of benchmarks/acceleration.py).
 _DEPTH = 6
 _DAMPING_BASE = 1.2
 _DAMPING_DELAY = 5.0

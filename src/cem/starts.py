@@ -180,7 +180,7 @@ def _in_order(function: Callable[[Item], Result], items: Sequence[Item], width: 
 def _survivors(records: list[Start], alive: list[int], this: _Round) -> list[int]:
     """Who goes on: the best, of twins the first, none too far behind; the others are told their fate."""
     n_kept = max(this.at_least, round(this.kept * len(records)))
-    room = {kind: n_kept for kind in {record.kind for record in records}}
+    room = dict.fromkeys({record.kind for record in records}, n_kept)
     if this.by_kind:
         for kind in room:
             room[kind] = -(-n_kept * sum(record.kind == kind for record in records) // len(records))
