@@ -496,7 +496,7 @@ def _training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict
     floors = [
         {"mode": int(k), "channel": panel_channel, "floor": name}
         for name, bit in (("noise_floor", _core.NOISE_FLOOR), ("covariance_floor", _core.COVARIANCE_FLOOR))
-        for k, c in np.argwhere(status & bit)
+        for k, c in zip(*(status & bit).nonzero(), strict=True)
         for panel_channel in [result.statistics.channels[c]]
     ]
     logs = np.log(np.where(responsibilities > 0, responsibilities, 1.0))

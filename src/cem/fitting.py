@@ -375,7 +375,7 @@ def _warn(
         (_core.KEPT, SparseModeWarning, "fewer than one unit carries readings, parameters were kept",
          "the channel tells nothing about that mode; leave it out or merge modes"),
     ):  # fmt: skip
-        for k, c in np.argwhere(run.status & bit):
+        for k, c in zip(*(run.status & bit).nonzero(), strict=True):
             warnings.warn(f"mode {mode_labels[k]!r}, channel {channels[c]!r}: {what}; {remedy}", category, stacklevel=4)
 
 

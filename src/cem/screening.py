@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float64]
 _MOST_NAMED = 5
 _FEWEST_FOR_STUCK = 5
 _SAMPLE = 2000
-_FEW = 40  # enough to refuse most steps
+_FEW = 8
 
 
 def _named(names: Sequence[object]) -> str:
@@ -107,13 +107,21 @@ def decimal_step(readings: FloatArray) -> float:
         return 0.0
     sample = observed[:: max(1, len(observed) // _SAMPLE)]
     largest = float(np.abs(observed).max())
-    few = sample[:_FEW]
+    few = sample[:_FEW].tolist()
     for exponent in range(6, -13, -1):
         if not 1.0 <= largest * 10.0**-exponent < 1e11:
             continue
-        if _are_whole(few, exponent) and _are_whole(sample, exponent) and _are_whole(observed, exponent):
+        if not all(_is_whole(reading, exponent) for reading in few):
+            continue
+        if _are_whole(sample, exponent) and _are_whole(observed, exponent):
             return float(10.0**exponent)
     return 0.0
+
+
+def _is_whole(reading: float, exponent: int) -> bool:
+    """`_are_whole` of one number: most steps are refused by the first, which is not worth an array."""
+    steps = reading * 10.0**-exponent if exponent <= 0 else reading / 10.0**exponent
+    return abs(steps - round(steps)) <= 1e-9 + 1e-15 * abs(steps)
 
 
 def _are_whole(readings: FloatArray, exponent: int) -> bool:
