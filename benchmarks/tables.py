@@ -68,11 +68,15 @@ def _target(row: Row) -> str:
     return ", ".join(limits) + (": reached" if reached else ": missed")
 
 
-def _against_plain(row: Row) -> str:
+def _against_plain(plain: str, ratio: str) -> Callable[[Row], str]:
     """Passes of the package against those of plain EM, of which there may be a lower bound only."""
-    if row["accelerated_ratio"] is None:
-        return "–"
-    return ("< " if row["plain"] is None else "") + f"{row['accelerated_ratio']:.3f}"
+
+    def cell(row: Row) -> str:
+        if row[ratio] is None:
+            return "–"
+        return ("< " if row[plain] is None else "") + f"{row[ratio]:.3f}"
+
+    return cell
 
 
 def _found(key: str) -> Callable[[Row], str]:
@@ -155,7 +159,8 @@ TABLES: dict[str, Columns] = {
         "SQUAREM": number("squarem", ",.0f"),
         "Anderson, undamped": number("undamped", ",.0f"),
         "parameter-expanded": number("expanded", ",.0f"),
-        "cem ÷ plain": _against_plain,
+        "cem ÷ plain": _against_plain("plain", "accelerated_ratio"),
+        "the same, ℓ* of these two": _against_plain("plain_alone", "alone_ratio"),
         "plain ended below ℓ* by": number("plain_below_best", ".4f"),
         "cem ended below ℓ* by": number("accelerated_below_best", ".4f"),
     },
