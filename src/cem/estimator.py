@@ -500,6 +500,9 @@ def _training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict
         for panel_channel in [result.statistics.channels[c]]
     ]
     logs = np.log(np.where(responsibilities > 0, responsibilities, 1.0))
+    counts = np.bincount(assigned, minlength=n_modes).tolist()
+    # Sums over the units assigned to each mode, in rows.
+    together = np.stack([np.bincount(assigned, column, n_modes) for column in responsibilities.T], axis=1)
     return {
         "n_units": int(result.statistics.n_units),
         "n_observations": int(result.statistics.n_observations),
@@ -513,9 +516,8 @@ def _training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict
         "floors": floors,
         "entropy": float(-(responsibilities * logs).sum()),
         "classification": [
-            [float(x) for x in responsibilities[assigned == k].mean(axis=0)] if (assigned == k).any() else None
-            for k in range(n_modes)
+            [float(x / count) for x in row] if count else None for row, count in zip(together, counts, strict=True)
         ],
-        "assigned": [int((assigned == k).sum()) for k in range(n_modes)],
+        "assigned": counts,
         "left_out_channels": list(result.left_out),
     }
