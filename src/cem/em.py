@@ -226,10 +226,10 @@ def _pace(run: EMRun, constraints: Constraints, accelerate: bool) -> tuple[Ander
     """
     if not accelerate:
         return None, False, run.n_passes, 2
-    if run.pace is None or run.pace.anderson is None:
-        return Anderson(Coordinatisation(constraints, run.parameters.sizes)), False, 0, _PLAIN_FIRST
     pace = run.pace
-    return run.pace.anderson.copy(), pace.extrapolating, pace.plain_passes, pace.plain_needed
+    if pace is None or pace.anderson is None or pace.anderson.coordinates.constraints is not constraints:
+        return Anderson(Coordinatisation(constraints, run.parameters.sizes)), False, 0, _PLAIN_FIRST
+    return pace.anderson.copy(), pace.extrapolating, pace.plain_passes, pace.plain_needed
 
 
 def _not_lower(
