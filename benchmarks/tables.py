@@ -78,8 +78,15 @@ def _target(row: Row) -> str:
     return ", ".join(limits) + (": reached" if reached else ": missed")
 
 
-def _missing_share(row: Row) -> str:
-    return "–" if row["ratio"] is None else f"{row['ratio']:.2f}"
+def _against_plain(plain: str, ratio: str) -> Callable[[Row], str]:
+    """Passes of the package against those of plain EM, of which there may be a lower bound only."""
+
+    def cell(row: Row) -> str:
+        if row[ratio] is None:
+            return "–"
+        return ("< " if row[plain] is None else "") + f"{row[ratio]:.3f}"
+
+    return cell
 
 
 def _found(key: str) -> Callable[[Row], str]:
@@ -191,11 +198,15 @@ TABLES: dict[str, Columns] = {
     },
     "acceleration": {
         "problem": text("problem"),
-        "plain EM": number("plain", ",.0f"),
-        "accelerated": number("accelerated", ",.0f"),
-        "accelerated ÷ plain": _missing_share,
+        "plain EM": lambda row: f"> {row['most_passes']:,}" if row["plain"] is None else f"{row['plain']:,}",
+        "damped Anderson (cem)": number("accelerated", ",.0f"),
+        "SQUAREM": number("squarem", ",.0f"),
+        "Anderson, undamped": number("undamped", ",.0f"),
+        "parameter-expanded": number("expanded", ",.0f"),
+        "cem ÷ plain": _against_plain("plain", "accelerated_ratio"),
+        "the same, ℓ* of these two": _against_plain("plain_alone", "alone_ratio"),
         "plain ended below ℓ* by": number("plain_below_best", ".4f"),
-        "accelerated ended below ℓ* by": number("accelerated_below_best", ".4f"),
+        "cem ended below ℓ* by": number("accelerated_below_best", ".4f"),
     },
     "starts": {
         "data": text("data"),
@@ -204,6 +215,7 @@ TABLES: dict[str, Columns] = {
         "20 full fits: found": _found("full_found"),
         "cost of the 50, in full fits": number("cost_in_full_fits", ".1f"),
         "k-means": text("kmeans_found"),
+        "prototypes": text("prototypes_found"),
         "tempered": text("tempered_found"),
         "random": text("random_found"),
         "of": text("fits_of_a_kind"),
