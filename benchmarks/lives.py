@@ -1,4 +1,4 @@
-"""EM with lives (19): plain passes against extrapolated ones, from the same fit of the failed units.
+"""EM with lives (19): plain passes against accelerated ones, from the same fit of the failed units.
 
     python benchmarks/lives.py               # writes benchmarks/results/lives.json
 
@@ -38,14 +38,14 @@ def partly_running(panel: Panel, share: float) -> Panel:
 
 
 def measured(what: str, panel: Panel, em: cem.FailureModeEM, family: str) -> dict:
-    """One row: (19) by plain passes and by extrapolated ones."""
+    """One row: (19) by plain passes and by accelerated ones."""
     options = em._options()
     has_failed = ~np.isnan(panel.failure_times)
     start = fit_mixture(panel[has_failed].aligned_at_failure(), options)
     row = {"problem": what, "units": panel.n_units, "running": int((~has_failed).sum()), "modes": em.n_modes,
            "lives": family}  # fmt: skip
     objectives = {}
-    for name, accelerate in (("plain", "none"), ("extrapolated", "auto")):
+    for name, accelerate in (("plain", "none"), ("accelerated", "auto")):
         own = cem.FailureModeEM(**{**em.get_params(), "accelerate": accelerate})._options()
         problem = LivesProblem.of(panel, has_failed, start, own, family, 1.0)
         began = time.process_time()

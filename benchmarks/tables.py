@@ -238,9 +238,9 @@ TABLES: dict[str, Columns] = {
         "plain passes": _passes("plain"),
         "time": _duration("plain_seconds"),
         "lower by": number("plain_below", ".2g"),
-        "extrapolated passes": _passes("extrapolated"),
-        "time ": _duration("extrapolated_seconds"),
-        "lower by ": number("extrapolated_below", ".2g"),
+        "accelerated passes": _passes("accelerated"),
+        "time ": _duration("accelerated_seconds"),
+        "lower by ": number("accelerated_below", ".2g"),
     },
     "coloured_noise": {
         "units": text("set"),

@@ -9,7 +9,6 @@ likelihood, so that (19), with that penalty, never falls.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,22 +20,25 @@ from cem.em import EMRun, continue_em, start_em
 from cem.errors import BasisError, ConvergenceWarning, LostModeWarning, OptionError, PanelError
 from cem.expectation import Expectation, ExpectedStatistics
 from cem.fitting import FitOptions, FitResult, fit_mixture, in_final_order
-from cem.lifetime_laws import DEFAULT_SPREAD, FAMILIES, log_spread
+from cem.lifetime_laws import DEFAULT_SPREAD, FAMILIES, GUMBEL_SPREAD, log_spread
 from cem.lifetimes import Lifetimes, Lognormal, Weibull
 from cem.lives_ascent import LivesCoordinates, LivesExpectation, LivesPoint
 from cem.parameters import Parameters
 from cem.remaining_life import AnchoredStatistics, anchored_statistics, cell_edges, remaining_life_grid
 from cem.statistics import SufficientStatistics
+from cem.warning import warn
 
 if TYPE_CHECKING:
     from cem.panel import Panel
 
-__all__ = ["LivesFit", "LivesProblem", "fit_with_lives", "pseudo_units"]
+__all__ = ["MINIMUM_SPREAD", "LivesFit", "LivesProblem", "fit_with_lives", "pseudo_units"]
 
 FloatArray = NDArray[np.float64]
 
 _N_CANDIDATES = 60
-_MINIMUM_SPREAD = 0.05
+MINIMUM_SPREAD = 0.05
+"""Of log lives: a mode's lives are not believed to agree to better than this fraction."""
+
 _PRIOR_WEIGHT = 1.0
 # The laws may move towards longer lives while EM runs; the candidates must still reach them.
 _REACH = 0.9999
@@ -263,7 +265,7 @@ class LivesProblem:
             family=self.family,
             prior_weight=self.prior_weight,
             prior_spread=self.prior_spread,
-            minimum_spread=_MINIMUM_SPREAD,
+            minimum_spread=MINIMUM_SPREAD,
         )
 
     def penalty(self, lifetimes: Lifetimes) -> float:
@@ -273,7 +275,7 @@ class LivesProblem:
             if isinstance(law, Lognormal):
                 spread = law.scale
             elif isinstance(law, Weibull):
-                spread = np.pi / np.sqrt(6.0) / law.shape
+                spread = GUMBEL_SPREAD / law.shape
             else:
                 continue
             total -= 0.5 * self.prior_weight * (2.0 * np.log(spread) + (self.prior_spread / spread) ** 2)
@@ -348,16 +350,19 @@ class LivesProblem:
             objectives = tuple(value + self.penalty(lifetimes) for value in log_likelihoods)
             run = replace(run, status=result.run.status, converged=result.run.converged)
         else:
+            # The M step of an empirical law does not maximise: what it comes to cannot be judged by an ascent.
+            accelerate = options.accelerate == "auto" and self.family != "empirical"
             run = continue_em(
                 run,
                 ascent,  # type: ignore[arg-type]
                 result.constraints,
                 n_passes=options.max_iter,
                 tolerance=options.tol * self.n_observations,
-                # The M step of an empirical law does not maximise: what it comes to cannot be judged by an ascent.
-                accelerate=options.accelerate == "auto" and self.family != "empirical",
+                accelerate=accelerate,
                 maximise=ascent.maximised,
-                coordinates=LivesCoordinates(result.constraints, result.statistics.sizes, _MINIMUM_SPREAD),
+                coordinates=LivesCoordinates(self, result.constraints, run.parameters, MINIMUM_SPREAD)
+                if accelerate
+                else None,
             )
             objectives = run.log_likelihoods
             log_likelihoods = tuple(ascent.log_likelihoods[value] for value in objectives)
@@ -381,17 +386,15 @@ class LivesProblem:
 def _warn(run: EMRun, result: FitResult, options: FitOptions) -> None:
     """What the user should know of how EM with lives ended."""
     if run.lost_mode is not None:
-        warnings.warn(
+        warn(
             f"mode {result.mode_labels[run.lost_mode]!r} has less than one unit left once running units and lives take "
             f"part; n_modes={options.n_modes} is too many for these data",
             LostModeWarning,
-            stacklevel=5,
         )
     elif not run.converged:
-        warnings.warn(
-            f"not converged: {run.n_passes} passes with lives did not suffice; raise max_iter (now {options.max_iter})",
+        warn(
+            f"not converged: {options.max_iter} E steps with lives did not suffice; raise max_iter",
             ConvergenceWarning,
-            stacklevel=5,
         )
 
 
