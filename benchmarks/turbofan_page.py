@@ -54,8 +54,8 @@ life − 1, one generator with seed 0, FD001 before FD003). The test files are o
 
 Read these figures with their search in mind. The list of candidates was itself written after a look at other time
 constants, structures of the covariance, families of lifetimes and sets of sensors on half of the same cut-offs, and the
-least of several errors on the same folds is a little too good. `benchmarks/nested.py` puts an outer loop of folds around
-choice and calibration, with candidates that nobody had looked at; its figures, in the
+least of several errors on the same folds is a little too good. `benchmarks/nested.py` puts an outer loop of folds
+around choice and calibration, with candidates that nobody had looked at; its figures, in the
 [benchmarks](../../benchmarks/README.md), are the ones to quote.
 
 ## 4. On engines left out
