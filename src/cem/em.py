@@ -165,7 +165,7 @@ def continue_em(
     ascent = QuasiNewton(coordinates) if accelerate else None
     # Aitken's extrapolation speaks of plain passes alone: convergence is judged after a few of them in a row.
     plain_passes, plain_needed = (0, _PLAIN_FIRST) if accelerate else (len(log_likelihoods) - 1, 2)
-    ascending, negligible = False, 0
+    ascending, negligible, patience = False, 0, 0
     left = n_passes
     while left > 0 and not converged and lost_mode is None:
         step = None
@@ -186,7 +186,7 @@ def continue_em(
             gain = log_likelihoods[-1] - log_likelihoods[-2]
             done = step is not None and max(gain, step.predicted_gain) < tolerance
             negligible = negligible + 1 if done else 0
-            if step is None or negligible == _NEGLIGIBLE_STEPS:
+            if step is None or negligible == patience:
                 ascending, plain_passes, plain_needed = False, 0, _PLAIN_TO_JUDGE
             continue
         plain_passes += 1
@@ -196,5 +196,6 @@ def continue_em(
             ascending = (
                 ascent is not None and not close and _passes_left(log_likelihoods, tolerance) > _WORTH_ACCELERATING
             )
-            negligible = 0
+            # What looked negligible was not: the next ascent is to learn more of the curvature before it says so.
+            negligible, patience = 0, max(_NEGLIGIBLE_STEPS, 2 * patience)
     return EMRun(parameters, expected, responsibilities, tuple(log_likelihoods), converged, lost_mode, status)
