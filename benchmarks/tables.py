@@ -49,6 +49,16 @@ def _duration(key: str) -> Callable[[Row], str]:
     return cell
 
 
+def _nanoseconds(key: str) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        value = row.get(key)
+        if value is None:
+            return "–"
+        return f"{value / 1e3:.2f} µs" if value < 1e5 else f"{value / 1e6:.2f} ms"
+
+    return cell
+
+
 def _memory(key: str) -> Callable[[Row], str]:
     def cell(row: Row) -> str:
         value = row.get(key)
@@ -182,17 +192,31 @@ TABLES: dict[str, Columns] = {
         "target": number("target_multiple", ".0f"),
     },
     "scoring": {
+        "what": text("what"),
         "level": text("level"),
-        "update and probabilities, median": number("p50_ns", ",.0f", unit=" ns"),
-        "99 %": number("p99_ns", ",.0f", unit=" ns"),
-        "99.9 %": number("p99.9_ns", ",.0f", unit=" ns"),
+        "median": _nanoseconds("p50_ns"),
+        "99 %": _nanoseconds("p99_ns"),
+        "99.9 %": _nanoseconds("p99.9_ns"),
+        "median, collecting": _nanoseconds("p50_ns_collecting"),
+        "99 %, collecting": _nanoseconds("p99_ns_collecting"),
+        "99.9 %, collecting": _nanoseconds("p99.9_ns_collecting"),
         "instructions": number("instructions", ",.0f"),
-        "readings per processor second, one thread": number("batch_1", ",.0f"),
-        "two threads": number("batch_2", ",.0f"),
+        "target": number("target_instructions", ",.0f"),
+        "heap calls": number("heap_calls", ".0f"),
+        "system calls": number("system_calls", ".0f"),
+    },
+    "batch_scoring": {
+        "level": text("level"),
+        "run by": text("how"),
+        "units per second, best": number("units_per_second", ",.0f"),
+        "median": number("median_units_per_second", ",.0f"),
+        "units per processor second": number("units_per_processor_second", ",.0f"),
+        "target": number("target_per_second", ",.0f"),
     },
     "c_export": {
         "scalar": text("scalar"),
         "instructions per reading": number("instructions_per_reading", ",.0f"),
+        "target": number("target_instructions", ",.0f"),
         "bytes per unit": number("bytes_per_unit", ",.0f"),
     },
     "cold_start": {
@@ -287,18 +311,8 @@ PAGES = {"cmapss": "docs/howto/turbofan.md"}
 
 
 def rows_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a file of results; those of scoring are by instruction level, those of the C export "figures"."""
-    if "levels" in record:
-        return [
-            {
-                "level": level,
-                "instructions": figures["instructions"],
-                **figures["latency"],
-                **{f"batch_{n}": batch["per_processor_second"] for n, batch in figures["batch_units"].items()},
-            }
-            for level, figures in record["levels"].items()
-        ]
-    return [dict(row) for row in record.get("rows", record.get("figures", ()))]
+    """The rows of a file of results."""
+    return [dict(row) for row in record.get("rows", ())]
 
 
 def table(name: str, record: Mapping[str, Any]) -> str:
@@ -309,6 +323,8 @@ def table(name: str, record: Mapping[str, Any]) -> str:
     for key, value in record.get("summary", {}).items():
         shown = f"{value:.3g}" if isinstance(value, float) else str(value)
         lines += ["", f"{key.replace('_', ' ').capitalize()}: {shown}."]
+    if record.get("kernel_counted"):
+        lines += ["", f"Instructions are those of `{record['kernel_counted']}`."]
     for peer, how in record.get("missing", {}).items():
         lines += ["", f"{peer} was not there and was not run ({how})."]
     machine = {**record.get("versions", {}), **record.get("machine", record)}

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from cem.expectation import Expectation, ExpectedStatistics
 from cem.maximisation import Constraints, maximisation
 from cem.parameters import Parameters
-from cem.quasi_newton import QuasiNewton, UnconstrainedCoordinates
+from cem.quasi_newton import QuasiNewton
+from cem.unconstrained import UnconstrainedCoordinates
 
 __all__ = ["EMRun", "continue_em", "remaining_gain", "start_em"]
 

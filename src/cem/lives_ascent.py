@@ -18,7 +18,7 @@ from cem.lifetime_laws import GUMBEL_SPREAD, LifetimeLaw, Lognormal, Weibull
 from cem.lifetimes import Lifetimes
 from cem.maximisation import Constraints, maximisation
 from cem.parameters import Parameters
-from cem.quasi_newton import Metric, UnconstrainedCoordinates
+from cem.unconstrained import Metric, UnconstrainedCoordinates
 
 if TYPE_CHECKING:
     from cem.censored import LivesProblem
