@@ -197,6 +197,7 @@ def continue_em(
             ascending = (
                 ascent is not None and not close and _passes_left(log_likelihoods, tolerance) > _WORTH_ACCELERATING
             )
-            # What looked negligible was not: the next ascent is to learn more of the curvature before it says so.
-            negligible, patience = 0, max(_NEGLIGIBLE_STEPS, 2 * patience)
+            if ascending:
+                # What looked negligible last time was not: learn more of the curvature before saying so again.
+                negligible, patience = 0, max(_NEGLIGIBLE_STEPS, 4 * patience)
     return EMRun(parameters, expected, responsibilities, tuple(log_likelihoods), converged, lost_mode, status)
