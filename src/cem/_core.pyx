@@ -248,7 +248,7 @@ def expectation(
         or sums_out.shape[0] != 1 + n_modes + n_modes * (3 * n_channels + total + total_square)
     ):
         raise ValueError("expectation: an array has the wrong shape")
-    for l in range(n_units):
+    for l in range(first_unit, last_unit):
         if known_modes[l] >= n_modes:
             raise ValueError(f"expectation: a unit's mode is {known_modes[l]}, but there are {n_modes} modes")
         check_factors(factors, factor_offsets, counts, sizes, l)

@@ -62,7 +62,7 @@ class FailureModeEM:
     accelerate : {"auto", "none"}
         Whether to take quasi-Newton steps beside EM's own: they never lower ℓ, and save most passes of a slow fit.
     kernel : {"auto", "lapack"}
-        The kernel of the E step; both give the same numbers.
+        The kernel of the E step: the fastest for the panel, or LAPACK unit by unit; both give the same numbers.
     n_jobs : int
         Threads; -1 for one a core. The result is the same to the bit for any number.
     time_axis : {"forward", "to_failure"}
@@ -101,7 +101,7 @@ class FailureModeEM:
     starts_ : list of dict
         kind, log_likelihood, n_iter and fate of each start.
     kernel_ : str
-        The kernel that ran.
+        The kernel that ran: "lapack", or "lanes" or "shared" (designs) with the instruction level.
     lifetimes_ : cem.lifetimes.Lifetimes
         Law of lifetimes of each mode; on the time to failure alone.
     mode_labels_ : tuple
