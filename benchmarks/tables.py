@@ -93,6 +93,10 @@ def _found(key: str) -> Callable[[Row], str]:
     return lambda row: "yes" if row[key] else f"no, {row[key.replace('found', 'below_best')]:.2f} nats lower"
 
 
+def _with_error(level: str) -> Callable[[Row], str]:
+    return lambda row: f"{100 * row[f'coverage_{level}']:.1f} ± {100 * row[f'error_{level}']:.1f}"
+
+
 def _passes(way: str) -> Callable[[Row], str]:
     return lambda row: f"{row[f'{way}_passes']:,}" + ("" if row[f"{way}_converged"] else ", not converged")
 
@@ -269,6 +273,27 @@ TABLES: dict[str, Columns] = {
         "median": number("median_microseconds", ",.0f", unit=" µs"),
         "90 %": number("p90_microseconds", ",.0f", unit=" µs"),
         "readings": number("readings", ".0f"),
+    },
+    "nested": {
+        "engines": text("set"),
+        "laws": text("laws"),
+        "RMSE, capped": number("rmse_capped", ".2f"),
+        "±": number("rmse_standard_error", ".2f"),
+        "50 %": _with_error("50"),
+        "80 %": _with_error("80"),
+        "90 %": _with_error("90"),
+        "interval score": number("interval_score_90", ",.0f"),
+        "CRPS": number("crps", ".2f"),
+        "chosen (outer folds)": text("chosen"),
+    },
+    "nested_modes": {
+        "share of life": number("share_of_life", ".0%"),
+        "accuracy": number("accuracy", ".2f"),
+        "mean probability of the mode named": number("mean_probability_of_the_mode_named", ".3f"),
+        "Brier score": number("brier", ".4f"),
+        "log score": number("log_score", ".4f"),
+        "untempered": number("log_score_plain", ".4f"),
+        "chosen (outer folds)": text("chosen"),
     },
     "lives": {
         "problem": text("problem"),

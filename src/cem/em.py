@@ -45,6 +45,8 @@ class Pace:
         Whether a quasi-Newton step is next.
     negligible : int
         Steps in a row that had nothing to gain.
+    patience : int
+        How many of these end the ascent.
     plain_passes : int
         Plain passes in a row so far.
     plain_needed : int
@@ -55,6 +57,7 @@ class Pace:
     constraints: Constraints
     ascending: bool
     negligible: int
+    patience: int
     plain_passes: int
     plain_needed: int
 
@@ -199,7 +202,7 @@ def continue_em(
     rounding = _ROUNDING * (expectation.statistics.n_observations + abs(run.log_likelihood))
     tolerance = max(tolerance, rounding)
     pace = _pace(run, constraints, coordinates, accelerate)
-    ascent, ascending, negligible = pace.ascent, pace.ascending, pace.negligible
+    ascent, ascending, negligible, patience = pace.ascent, pace.ascending, pace.negligible, pace.patience
     plain_passes, plain_needed = pace.plain_passes, pace.plain_needed
     left = n_passes
     while left > 0 and not converged and lost_mode is None:
@@ -221,7 +224,7 @@ def continue_em(
             gain = log_likelihoods[-1] - log_likelihoods[-2]
             done = step is not None and max(gain, step.predicted_gain) < tolerance
             negligible = negligible + 1 if done else 0
-            if step is None or negligible == _NEGLIGIBLE_STEPS:
+            if step is None or negligible == patience:
                 ascending, plain_passes, plain_needed = False, 0, _PLAIN_TO_JUDGE
             continue
         plain_passes += 1
@@ -231,8 +234,10 @@ def continue_em(
             ascending = (
                 ascent is not None and not close and _passes_left(log_likelihoods, tolerance) > _WORTH_ACCELERATING
             )
-            negligible = 0
-    pace = Pace(ascent, constraints, ascending, negligible, plain_passes, plain_needed)
+            if ascending:
+                # What looked negligible last time was not: learn more of the curvature before saying so again.
+                negligible, patience = 0, max(_NEGLIGIBLE_STEPS, 4 * patience)
+    pace = Pace(ascent, constraints, ascending, negligible, patience, plain_passes, plain_needed)
     return EMRun(parameters, expected, responsibilities, tuple(log_likelihoods), converged, lost_mode, status, pace)
 
 
@@ -242,11 +247,11 @@ def _pace(run: EMRun, constraints: Constraints, coordinates: AscentCoordinates |
     Aitken's extrapolation speaks of plain passes alone: convergence is judged after a few of them in a row.
     """
     if not accelerate:
-        return Pace(None, constraints, False, 0, run.n_passes, 2)
+        return Pace(None, constraints, False, 0, 0, run.n_passes, 2)
     pace = run.pace
     if pace is not None and pace.ascent is not None and pace.constraints is constraints:
         return replace(pace, ascent=pace.ascent.copy())
     if coordinates is None:
         parameters = run.parameters
         coordinates = UnconstrainedCoordinates(constraints, parameters.sizes, parameters.n_modes)
-    return Pace(QuasiNewton(coordinates), constraints, False, 0, 0, _PLAIN_FIRST)
+    return Pace(QuasiNewton(coordinates), constraints, False, 0, 0, 0, _PLAIN_FIRST)

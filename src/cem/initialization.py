@@ -142,8 +142,8 @@ def starting_parameters(
     "kmeans" clusters the shrunken coefficients of the units; "prototypes" draws K units at random and gives every unit
     to the one whose coefficients are nearest; "random" draws responsibilities evenly from the simplex; "tempered" goes
     on from there by 25 passes with ρ̂ ∝ (πP)^β, β from 1/200 to 1 (Ueda & Nakano 1998), and moves the means a little at
-    random after all but the last: while it is hot the modes are all but one, and which way they part must not be left to
-    rounding.
+    random after all but the last: while it is hot the modes are all but one, and which way they part must not be left
+    to rounding.
 
     Parameters
     ----------
