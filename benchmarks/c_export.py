@@ -1,16 +1,14 @@
 """What one reading costs in the exported C header: instructions of update and probabilities, bytes of a unit.
 
 Callgrind counts instructions, libm's included, so the figure does not depend on who else uses the machine; the program
-runs twice, and the difference of the counts is that of the additional readings. Usage:
-
-    python benchmarks/c_export.py [--output benchmarks/results/c_export.json]
+runs twice, and the difference of the counts is that of the additional readings.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
+import harness
+
+import platform  # isort: skip
 import re
 import subprocess
 import tempfile
@@ -100,39 +98,23 @@ def measure(model: FailureModeModel, scalar: str, folder: Path) -> dict[str, flo
     subprocess.run(build, cwd=folder, check=True)
     size = int(subprocess.run([program, "1"], check=True, capture_output=True, text=True).stdout.split()[0])
     counted = instructions(program, MANY) - instructions(program, FEW)
-    return {"scalar": scalar, "instructions_per_reading": round(counted / (MANY - FEW)), "bytes_per_unit": size}
-
-
-def processor() -> str:
-    """The processor's name as the kernel gives it."""
-    try:
-        found = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        found = None
-    return found.group(1) if found else platform.machine()
+    return {
+        "scalar": scalar,
+        "instructions_per_reading": round(counted / (MANY - FEW)),
+        "target_instructions": TARGET,
+        "bytes_per_unit": size,
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "c_export.json")
-    output = parser.parse_args().output
+    options = harness.arguments(__doc__)
+    load = harness.load_average()
     model = fleet()
     with tempfile.TemporaryDirectory() as folder:
         rows = [measure(model, scalar, Path(folder)) for scalar in ("double", "float")]
     gcc = subprocess.run(["gcc", "-dumpfullversion"], check=True, capture_output=True, text=True).stdout.strip()
-    result = {
-        "question": "instructions of one update of all channels and one probabilities call, libm included",
-        "channels": CHANNELS,
-        "modes": MODES,
-        "coefficients": SIZE,
-        "compiler": f"gcc {gcc} -O2 -std=c99",
-        "libc": " ".join(platform.libc_ver()),
-        "processor": processor(),
-        "target_instructions": TARGET,
-        "figures": rows,
-    }
-    output.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(rows, indent=2))
+    libc = " ".join(platform.libc_ver())
+    harness.write_results(__file__, options, rows, load_before=load, compiler=f"gcc {gcc} -O2 -std=c99", libc=libc)
 
 
 if __name__ == "__main__":

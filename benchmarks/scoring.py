@@ -1,20 +1,20 @@
-"""How fast is scoring? C = 15 channels, K = 3 modes, p = 3 coefficients.
+"""What one reading costs: a running unit takes 15 channels and gives its mode probabilities; K = 3, p = 3.
 
-    python benchmarks/scoring.py [--output benchmarks/results/scoring.json] [--no-callgrind]
+    python benchmarks/scoring.py [--wheels DIRECTORY]
 
-Latency of one `update` with all channels and `mode_probabilities` into a buffer, called from Python, for each
-instruction level, with and without garbage collection; instructions inside the compiled kernel (valgrind's callgrind,
-the very module that is installed); throughput of batch log-densities over 100,000 units with their statistics in
-memory; scikit-learn's `GaussianMixture.predict_proba` on one row in the same run.
+Latency of one `update` with all channels and `mode_probabilities` into a buffer, called from Python, at each
+instruction level; in turn with it, an empty call, which is what clock and machine add; scikit-learn's
+`GaussianMixture.predict_proba` on one row, and, where R is, flexmix's `posterior(newdata)` on one unit of one reading.
+"With collection" keeps every reading in a container, inside the time that is measured, so that Python's garbage
+collector runs. Instructions, heap and system calls are those of the kernel in the wheel (wheels/, or --wheels), by
+callgrind, which knows no AVX-512.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -22,19 +22,25 @@ import sys
 import tempfile
 import time
 import types
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import harness
+import kernel_counts
 import numpy as np
 
-from cem import _blocks, _scorer
+from cem import _blocks
 from cem.basis import Polynomial
 from cem.parameters import Coordinates, Parameters
 from cem.scorer import Scorer
 
 N_CHANNELS, N_MODES, P = 15, 3, 3
-KERNELS = ("scorer_update", "scorer_probabilities")
+ROUNDS, CALLS = 10, 20_000
+FEW, MANY = 200, 1000
+KERNEL = re.compile(r"/cem/_(scorer|blocks)\.[^/]*\.so$")
+TARGETS = {"baseline": 8000, "avx2": 4000}
 
 
 def make_model() -> Any:
@@ -66,32 +72,63 @@ def readings(n: int) -> np.ndarray:
     return 9062 + 0.5 * np.random.default_rng(1).normal(size=(n, N_CHANNELS))
 
 
-def percentiles(call: Callable[[int], object], n: int) -> dict[str, float]:
-    """Nanoseconds at 50, 99 and 99.9 %, the clock's own included."""
+def timed(call: Callable[[int], object], n: int) -> np.ndarray:
+    """Nanoseconds of each call, the clock's own included."""
     elapsed = np.empty(n)
     clock = time.perf_counter_ns
     for i in range(n):
         start = clock()
         call(i)
         elapsed[i] = clock() - start
-    half, most, almost_all = np.percentile(elapsed[n // 10 :], [50, 99, 99.9])
+    return elapsed[n // 10 :]
+
+
+def percentiles(elapsed: np.ndarray) -> dict[str, float]:
+    half, most, almost_all = np.percentile(elapsed, [50, 99, 99.9])
     return {"p50_ns": float(half), "p99_ns": float(most), "p99.9_ns": float(almost_all)}
 
 
-def latency(collect: bool, n: int = 100_000) -> dict[str, float]:
+def one_reading(level: str | None = None, keep: bool = False) -> Callable[[int], object]:
+    """One update with all channels and the probabilities; `keep`: the reading is kept in a container as well."""
+    before = _blocks.instruction_level()
+    if level is not None:
+        _blocks.use_instruction_level(level)
     unit, rows, out = Scorer(make_model()).unit(), list(readings(1000)), np.empty(N_MODES)
-    update, probabilities = unit.update, unit.mode_probabilities
+    _blocks.use_instruction_level(before)
+    update, probabilities, kept = unit.update, unit.mode_probabilities, deque(maxlen=100_000)
 
     def call(i: int) -> None:
         update(float(i % 300), rows[i % 1000])
         probabilities(out)
 
+    def keeping(i: int) -> None:
+        update(float(i % 300), rows[i % 1000])
+        probabilities(out)
+        kept.append([i, rows[i % 1000]])
+
+    return keeping if keep else call
+
+
+def latency(collect: bool = False, n: int = 100_000) -> dict[str, float]:
+    """Of the best instruction level, alone."""
     gc.collect()
     (gc.enable if collect else gc.disable)()
     try:
-        return percentiles(call, n)
+        return percentiles(timed(one_reading(keep=collect), n))
     finally:
         gc.enable()
+
+
+def in_turn(calls: Mapping[str, tuple[Callable[[int], object], bool]], rounds: int, n: int) -> dict[str, np.ndarray]:
+    """Each call n times, again and again in turn; the second of the pair: with garbage collection."""
+    found: dict[str, list[np.ndarray]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, (call, collect) in calls.items():
+            gc.collect()
+            (gc.enable if collect else gc.disable)()
+            found[name].append(timed(call, n))
+    gc.enable()
+    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
 def drive(level: str, n: int) -> None:
@@ -103,91 +140,103 @@ def drive(level: str, n: int) -> None:
         unit.mode_probabilities(out)
 
 
-def instructions(level: str, n: int = 200) -> float | None:
-    """Instructions per reading inside the kernels; None without valgrind or symbols."""
-    valgrind = shutil.which("valgrind")
-    if valgrind is None:
-        return None
+def counts_of_wheel(wheels: Path, levels: list[str]) -> tuple[str | None, dict[str, dict[str, Any]]]:
+    """Name of the wheel for this Python, and what its kernel counts per reading at each level."""
+    import wheel_latency
+
+    found = wheel_latency.fitting_wheels(wheels.resolve())
+    if not found or not kernel_counts.available():
+        return None, {}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    kept["PYTHONDONTWRITEBYTECODE"] = "1"
+    counts: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as place:
-        command = [valgrind, "--tool=callgrind", f"--callgrind-out-file={Path(place) / 'out'}"]
-        command += [f"--toggle-collect=__pyx_f_3cem_7_scorer_{name}" for name in KERNELS]
-        command += [sys.executable, __file__, "--drive", level, str(n)]
-        found = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
-    total = re.search(r"Collected : (\d+)", found.stderr)
-    return int(total.group(1)) / n if total and int(total.group(1)) else None
+        python = wheel_latency.environment_with(found[0], Path(place) / "env")
+        for level in levels:
+            runs = [
+                kernel_counts.counted([str(python), str(Path(__file__)), "--drive", level, str(n)], KERNEL, kept)
+                for n in (FEW, MANY)
+            ]
+            more = runs[1] - runs[0]
+            counts[level] = {
+                "instructions": round(more.instructions / (MANY - FEW)),
+                "target_instructions": TARGETS[level],
+                "heap_calls": more.allocations,
+                "system_calls": more.system_calls,
+                "called": {name: round(n / (MANY - FEW), 2) for name, n in sorted(more.called.items())},
+            }
+    return found[0].name, counts
 
 
-def throughput(n_threads: int, n_units: int = 100_000) -> dict[str, float]:
-    """Units per second and per second of processor time, the best of five; the second is what a busy machine hides."""
-    rng = np.random.default_rng(2)
-    model = make_model()
-    parameters = model.internal_parameters
-    factors = np.triu(rng.normal(size=(n_units, P, P))).ravel()
-    offsets = np.repeat((np.arange(n_units) * P * P)[:, None], N_CHANNELS, 1).astype(np.int64)
-    projections = rng.normal(size=(n_units, N_CHANNELS * P))
-    norms = rng.random((n_units, N_CHANNELS))
-    counts = np.full((n_units, N_CHANNELS), 30, dtype=np.int32)
-    sizes = np.full(N_CHANNELS, P, dtype=np.int32)
-    out, misfits, common = np.empty((n_units, N_MODES)), np.empty((n_units, N_MODES)), np.empty(n_units)
-    best, best_cpu = np.inf, np.inf
-    for _ in range(5):
-        start, start_cpu = time.perf_counter(), time.process_time()
-        _scorer.log_densities(
-            factors, offsets, projections, norms, counts, sizes, parameters.means, parameters.factors,
-            parameters.noise_variances, out, misfits, common, n_threads=n_threads,
-        )  # fmt: skip
-        best_cpu = min(best_cpu, time.process_time() - start_cpu)
-        best = min(best, time.perf_counter() - start)
-    return {"per_second": n_units / best, "per_processor_second": n_units / best_cpu}
-
-
-def peer() -> dict[str, float] | None:
-    """scikit-learn's predict_proba on one row of 15 values."""
+def scikit_learn() -> Callable[[int], object] | None:
+    """predict_proba on one row of 15 values."""
     try:
         from sklearn.mixture import GaussianMixture
     except ImportError:
         return None
     rows = readings(1000)
     mixture = GaussianMixture(N_MODES, random_state=0).fit(rows)
-    return percentiles(lambda i: mixture.predict_proba(rows[i : i + 1]), 900)
+    return lambda i: mixture.predict_proba(rows[i % 1000 : i % 1000 + 1])
 
 
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or "unknown"
+def flexmix(n: int) -> dict[str, Any] | None:
+    """posterior(newdata) on one unit of one reading, in R."""
+    if shutil.which("Rscript") is None:
+        return None
+    script = harness.HERE / "peers" / "flexmix_posterior.R"
+    done = subprocess.run(["Rscript", str(script), str(N_CHANNELS), str(n)], capture_output=True, text=True)
+    if done.returncode:
+        return None
+    version, *seconds = done.stdout.split()
+    return {"version": version, **percentiles(1e9 * np.array([float(word) for word in seconds]))}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "scoring.json")
-    parser.add_argument("--no-callgrind", action="store_true")
-    parser.add_argument("--drive", nargs=2, metavar=("LEVEL", "N"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.drive:
-        drive(arguments.drive[0], int(arguments.drive[1]))
+    if sys.argv[1:2] == ["--drive"]:
+        drive(sys.argv[2], int(sys.argv[3]))
         return
-    levels: dict[str, Any] = {}
-    for level in _blocks.instruction_levels():
-        _blocks.use_instruction_level(level)
-        levels[level] = {
-            "latency": latency(collect=False),
-            "latency_with_gc": latency(collect=True),
-            "instructions": None if arguments.no_callgrind else instructions(level),
-            "batch_units": {str(n): throughput(n) for n in (1, 2)},
-        }
-    result = {
-        "channels": N_CHANNELS, "modes": N_MODES, "coefficients": P,
-        "machine": {"processor": processor(), "cores": os.cpu_count(), "load_average": os.getloadavg()[0]},
-        "versions": {"python": platform.python_version(), "numpy": np.__version__},
-        "levels": levels,
-        "scikit_learn_predict_proba_one_row": peer(),
-    }  # fmt: skip
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    extra = argparse.ArgumentParser(add_help=False)
+    extra.add_argument("--wheels", type=Path, default=harness.HERE.parent / "wheels")
+    given, sys.argv[1:] = extra.parse_known_args()
+    options = harness.arguments(__doc__)
+    load = harness.load_average()
+    levels = list(_blocks.instruction_levels())
+    calls: dict[str, tuple[Callable[[int], object], bool]] = {"empty": (lambda i: None, False)}
+    for level in levels:
+        calls[level] = (one_reading(level), False)
+        calls[f"{level}, collecting"] = (one_reading(level, keep=True), True)
+    peer = scikit_learn()
+    rounds, n = (2, 1000) if options.quick else (ROUNDS, CALLS)
+    found = in_turn(calls, rounds, n)
+    wheel, counts = counts_of_wheel(given.wheels, [level for level in levels if level in TARGETS])
+    rows: list[dict[str, Any]] = [{"what": "an empty call", **percentiles(found["empty"])}]
+    for level in levels:
+        collecting = percentiles(found[f"{level}, collecting"])
+        rows.append(
+            {
+                "what": "update, mode_probabilities",
+                "level": level,
+                **percentiles(found[level]),
+                **{f"{name}_collecting": value for name, value in collecting.items()},
+                **counts.get(level, {}),
+            }
+        )
+    missing = {}
+    if peer is None:
+        missing["scikit-learn"] = "pip install scikit-learn"
+    else:
+        import sklearn
+
+        name = f"scikit-learn {sklearn.__version__} GaussianMixture.predict_proba, one row"
+        rows.append({"what": name, **percentiles(timed(peer, 200 if options.quick else 2000))})
+    posterior = flexmix(20 if options.quick else 300)
+    if posterior is None:
+        missing["flexmix"] = "apt-get install r-cran-flexmix"
+    else:
+        name = f"flexmix {posterior.pop('version')} posterior(newdata), one unit of one reading"
+        rows.append({"what": name, **posterior})
+    facts = {"kernel_counted": wheel} if wheel else {}
+    harness.write_results(__file__, options, rows, load_before=load, missing=missing, **facts)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,16 @@ def _duration(key: str) -> Callable[[Row], str]:
     return cell
 
 
+def _nanoseconds(key: str) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        value = row.get(key)
+        if value is None:
+            return "–"
+        return f"{value / 1e3:.2f} µs" if value < 1e5 else f"{value / 1e6:.2f} ms"
+
+    return cell
+
+
 def _memory(key: str) -> Callable[[Row], str]:
     def cell(row: Row) -> str:
         value = row.get(key)
@@ -74,6 +84,10 @@ def _missing_share(row: Row) -> str:
 
 def _found(key: str) -> Callable[[Row], str]:
     return lambda row: "yes" if row[key] else f"no, {row[key.replace('found', 'below_best')]:.2f} nats lower"
+
+
+def _passes(way: str) -> Callable[[Row], str]:
+    return lambda row: f"{row[f'{way}_passes']:,}" + ("" if row[f"{way}_converged"] else ", not converged")
 
 
 _LARGE: Columns = {
@@ -204,17 +218,31 @@ TABLES: dict[str, Columns] = {
         "target": number("target_multiple", ".0f"),
     },
     "scoring": {
+        "what": text("what"),
         "level": text("level"),
-        "update and probabilities, median": number("p50_ns", ",.0f", unit=" ns"),
-        "99 %": number("p99_ns", ",.0f", unit=" ns"),
-        "99.9 %": number("p99.9_ns", ",.0f", unit=" ns"),
+        "median": _nanoseconds("p50_ns"),
+        "99 %": _nanoseconds("p99_ns"),
+        "99.9 %": _nanoseconds("p99.9_ns"),
+        "median, collecting": _nanoseconds("p50_ns_collecting"),
+        "99 %, collecting": _nanoseconds("p99_ns_collecting"),
+        "99.9 %, collecting": _nanoseconds("p99.9_ns_collecting"),
         "instructions": number("instructions", ",.0f"),
-        "readings per processor second, one thread": number("batch_1", ",.0f"),
-        "two threads": number("batch_2", ",.0f"),
+        "target": number("target_instructions", ",.0f"),
+        "heap calls": number("heap_calls", ".0f"),
+        "system calls": number("system_calls", ".0f"),
+    },
+    "batch_scoring": {
+        "level": text("level"),
+        "run by": text("how"),
+        "units per second, best": number("units_per_second", ",.0f"),
+        "median": number("median_units_per_second", ",.0f"),
+        "units per processor second": number("units_per_processor_second", ",.0f"),
+        "target": number("target_per_second", ",.0f"),
     },
     "c_export": {
         "scalar": text("scalar"),
         "instructions per reading": number("instructions_per_reading", ",.0f"),
+        "target": number("target_instructions", ",.0f"),
         "bytes per unit": number("bytes_per_unit", ",.0f"),
     },
     "cold_start": {
@@ -224,10 +252,53 @@ TABLES: dict[str, Columns] = {
         "repeats": number("repeats", ".0f"),
     },
     "running_life": {
+        "instruction level": text("level"),
         "remaining life of a running unit": text("what"),
         "median": number("median_microseconds", ",.0f", unit=" µs"),
         "90 %": number("p90_microseconds", ",.0f", unit=" µs"),
         "readings": number("readings", ".0f"),
+    },
+    "lives": {
+        "problem": text("problem"),
+        "units": number("units", ".0f"),
+        "running": number("running", ".0f"),
+        "K": number("modes", ".0f"),
+        "lives": text("lives"),
+        "plain passes": _passes("plain"),
+        "time": _duration("plain_seconds"),
+        "lower by": number("plain_below", ".2g"),
+        "accelerated passes": _passes("accelerated"),
+        "time ": _duration("accelerated_seconds"),
+        "lower by ": number("accelerated_below", ".2g"),
+    },
+    "coloured_noise": {
+        "units": text("set"),
+        "K": number("modes", ".0f"),
+        "time constants": text("basis"),
+        "noise": text("way"),
+        "ln P of a unit left out": number("log_likelihood", ",.1f"),
+        "50 %": number("coverage_50", ".0%"),
+        "80 %": number("coverage_80", ".0%"),
+        "90 %": number("coverage_90", ".0%"),
+        "interval score": number("interval_score_90", ",.0f"),
+        "CRPS": number("crps", ".2f"),
+        "RMSE, capped": number("rmse_capped", ".2f"),
+        "κ or memory": number("worth", ".2f"),
+        "most extreme": number("extreme_worth", ".2f"),
+    },
+    "simulations": {
+        "alive at": number("age", ".0f"),
+        "units": number("alive", ",.0f"),
+        "mode accuracy": number("accuracy", ".3f"),
+        "least of the fleets": number("least_accuracy", ".3f"),
+        "oracle": number("oracle", ".3f"),
+        "lognormal lives": number("mae_lognormal", ".2f"),
+        "Weibull lives": number("mae_weibull", ".2f"),
+        "empirical lives": number("mae_empirical", ".2f"),
+        "aligned at failure": number("mae_to_failure", ".2f"),
+        "true means apart (sd)": number("spread_of_means", ".2f"),
+        "life from its own mean": number("realised", ".2f"),
+        "training fleets": number("training_fleets", ".0f"),
     },
     "wheel_latency": {
         "wheel": text("wheel"),
@@ -245,18 +316,8 @@ PAGES = {"cmapss": "docs/howto/turbofan.md"}
 
 
 def rows_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a file of results; those of scoring are by instruction level, those of the C export "figures"."""
-    if "levels" in record:
-        return [
-            {
-                "level": level,
-                "instructions": figures["instructions"],
-                **figures["latency"],
-                **{f"batch_{n}": batch["per_processor_second"] for n, batch in figures["batch_units"].items()},
-            }
-            for level, figures in record["levels"].items()
-        ]
-    return [dict(row) for row in record.get("rows", record.get("figures", ()))]
+    """The rows of a file of results."""
+    return [dict(row) for row in record.get("rows", ())]
 
 
 def table(name: str, record: Mapping[str, Any]) -> str:
@@ -267,6 +328,8 @@ def table(name: str, record: Mapping[str, Any]) -> str:
     for key, value in record.get("summary", {}).items():
         shown = f"{value:.3g}" if isinstance(value, float) else str(value)
         lines += ["", f"{key.replace('_', ' ').capitalize()}: {shown}."]
+    if record.get("kernel_counted"):
+        lines += ["", f"Instructions are those of `{record['kernel_counted']}`."]
     for peer, how in record.get("missing", {}).items():
         lines += ["", f"{peer} was not there and was not run ({how})."]
     machine = {**record.get("versions", {}), **record.get("machine", record)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,18 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 RESULTS = sorted((BENCHMARKS / "results").glob("*.json"))
 
 
-@pytest.fixture(scope="module")
-def tables():
-    specification = importlib.util.spec_from_file_location("benchmark_tables", BENCHMARKS / "tables.py")
+def script(name):
+    """A script of the benchmarks as a module."""
+    specification = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
     specification.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return script("tables")
 
 
 def test_the_tables_of_the_readme_are_those_of_the_results(tables):
@@ -52,3 +60,54 @@ def test_results_name_their_script_and_machine(path, tables):
         assert not record["quick"]
         for key in ("processor", "cores", "instruction_level", "python", "numpy", "scipy", "cem"):
             assert record["machine"][key]
+
+
+CALLGRIND = """\
+version: 1
+events: Ir sysCount sysTime
+
+ob=(1) /env/cem/_scorer.cpython-311-x86_64-linux-gnu.so
+fl=(1) ???
+fn=(1) 0x10
+0 100
+cob=(2) /lib/libm.so.6
+cfn=(2) exp
+calls=3 0
+0 60
+cob=(3) /env/cem/_blocks.cpython-311-x86_64-linux-gnu.so
+cfn=(3) 0x20
+calls=1 0
+0 1000 1 5
+cfn=(4) 0x30
+calls=1 0
++2 7
+cob=(4) /lib/libc.so.6
+cfn=(5) malloc@plt
+calls=2 0
+0 40 1 3
+
+ob=(3)
+fn=(3)
+0 900 1
+
+ob=(2)
+fn=(2)
+0 60
+
+ob=(5) /lib/python.so
+fn=(6) main
+0 5000
+cob=(1)
+cfn=(1)
+calls=1 0
+0 1200
+"""
+
+
+def test_a_kernel_is_counted_with_what_it_calls_and_without_its_callers():
+    """The figure would hold Python's own instructions, or count a call between two files of the kernel twice."""
+    counts = script("kernel_counts").parsed(CALLGRIND, re.compile(r"/cem/_(scorer|blocks)\."))
+    assert counts.instructions == 100 + 60 + 40 + 900
+    assert counts.system_calls == 2
+    assert counts.called == {"exp": 3, "malloc": 2} and counts.allocations == 2
+    assert (counts - counts).instructions == 0 and not (counts - counts).called

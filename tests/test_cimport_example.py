@@ -74,3 +74,15 @@ def test_compiled_code_reads_the_evidence(gateway):
     assert status == 0
     np.testing.assert_allclose(density + common - np.log(model.coordinates.scales[1]), expected, rtol=1e-14)
     np.testing.assert_array_equal(misfit, expected_misfit)
+
+
+def test_compiled_code_counts_readings_and_has_the_log_likelihood(gateway):
+    model = make_model(["polynomial", "spline", "line"], 3)
+    times = np.linspace(0, 300, 40)
+    values = draw(model, times)
+    scorer = Scorer(model)
+    unit = scorer.unit()
+    unit.update_many(times, values)
+    assert gateway.log_likelihood(scorer, times, values) == (0, unit.log_likelihood())
+    assert gateway.weights(scorer, 3.0, np.array([9062.0, np.nan, 9061.5])) == [1.0, 0.0, 1.0]
+    assert gateway.log_likelihood(scorer, np.array([np.inf]), values[:1])[0] == 1

@@ -1,4 +1,4 @@
-"""The EM loop: ℓ never falls, whatever the fleet, the structure, the floors or the extrapolation."""
+"""The EM loop: ℓ never falls, whatever the fleet, the structure, the floors or the acceleration."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def start(expectation, constraints, n_modes, seed=0):
 
 
 def test_the_likelihood_never_falls():
-    """2,100 random fleets, with and without extrapolation, all three structures, floors that bind in some of them.
+    """2,100 random fleets, with and without acceleration, all three structures, floors that bind in some of them.
 
     A fall means that E step, M step and floors do not belong to one likelihood: a fit would stop at the wrong place.
     """
@@ -135,7 +135,7 @@ def test_the_log_likelihood_belongs_to_the_parameters_returned():
     assert run.n_passes == 7 and not run.converged
 
 
-def test_extrapolation_ends_at_the_same_optimum_in_fewer_passes():
+def test_acceleration_ends_at_the_same_optimum_in_fewer_passes():
     expectation, constraints = overlapping_fleet(distance=1.6)
     parameters = start(expectation, constraints, 2, seed=3)
     runs = [

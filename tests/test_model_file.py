@@ -190,6 +190,18 @@ def with_other_mean(header, data):
     return data[:16] + struct.pack("<d", 0.501) + data[24:]
 
 
+def with_check_offsets(*offsets):
+    """The check panel of the golden file with other offsets: the last two of its thirteen."""
+
+    def change(header, data):
+        (entry,) = [entry for entry in header["arrays"] if entry["name"] == "check_offsets"]
+        end = entry["offset"] + 8 * entry["shape"][0]
+        packed = struct.pack(f"<{len(offsets)}q", *offsets)
+        return data[: end - len(packed)] + packed + data[end:]
+
+    return change
+
+
 HOSTILE = {
     "unchanged": (lambda h, d: None, None),
     "huge shape": (lambda h, d: h["arrays"][-1].update(shape=[2**40, 2**40]), "shape|ends after"),
@@ -211,6 +223,9 @@ HOSTILE = {
     "deep header": (lambda h, d: "[" * 100_000, "not sound"),
     "nan weight": (with_nan_weight, "not finite"),
     "altered mean": (with_other_mean, "check panel"),
+    "check panel goes back": (with_check_offsets(200, 108), "do not divide"),
+    "check panel too long": (with_check_offsets(2**40), "check_times has shape"),
+    "check panel of text": (lambda h, d: h["arrays"][-2].update(dtype="i8"), "parts do not make|not be scored"),
     "altered check": (lambda h, d: h["check"].update(log_likelihood=-1.0), "check panel"),
     "no such basis": (lambda h, d: h["model"]["bases"][0].update(type="Wavelet"), "Wavelet"),
     "larger basis": (lambda h, d: h["model"]["bases"][0]["options"].update(degree=10**9), "parts do not make"),

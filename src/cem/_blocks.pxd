@@ -9,7 +9,7 @@ A block holds four channels whose bases have the same size p. T = p(p+1)/2 is th
 Rows and states of all blocks follow each other; they must be aligned to 32 bytes (`blocks_allocate`).
 """
 
-from libc.math cimport log
+from libc.math cimport log, sqrt
 
 cdef enum:
     LANES = 4
@@ -71,3 +71,18 @@ cdef inline void mode_terms(
     )
     log_density_out[0] = -0.5 * (misfit + across(own + LANES) + (log_determinant + blocks.log_priors[mode]))
     misfit_out[0] = misfit + across(sums)
+
+
+cdef inline double mode_evidence(
+    int mode,
+    const blocks_t* blocks,
+    const double* sums,         # (2 + 4K, LANES)
+    double* factor_out,         # (1,)  in (1/4, 1]
+) noexcept nogil:
+    """The same density as the exponential of what is returned, times a factor: shares of modes need no logarithm."""
+    cdef const double* own = sums + LANES * (2 + 4 * mode)
+    cdef const double* mantissa = own + 2 * LANES
+    cdef const long long* exponent = <const long long*>(own + 3 * LANES)
+    cdef long long power = exponent[0] + exponent[1] + exponent[2] + exponent[3] - blocks.exponent_bias
+    factor_out[0] = 1.0 / sqrt((mantissa[0] * mantissa[1]) * (mantissa[2] * mantissa[3]))
+    return -0.5 * (across(own) + across(own + LANES) + (0.6931471805599453 * <double>power + blocks.log_priors[mode]))

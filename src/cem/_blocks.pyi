@@ -6,7 +6,9 @@ from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 _Float = NDArray[np.float64]
-_Level = Literal["baseline", "avx2"]
+_Level = Literal["baseline", "avx2", "avx512"]
+
+LEVEL_VARIABLE: str
 
 def instruction_levels() -> tuple[_Level, ...]: ...
 def instruction_level() -> _Level: ...

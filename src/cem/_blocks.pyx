@@ -1,9 +1,11 @@
 # distutils: include_dirs = src/cem
-# distutils: depends = src/cem/_blocks_kernels.h src/cem/_blocks_level.h
+# distutils: depends = src/cem/_blocks_kernels.h src/cem/_blocks_level.h src/cem/_cpu.h
 """Channels in blocks of four: the layout, and the way to the kernels of _blocks_level.h."""
 
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
+
+import os
 
 import numpy as np
 
@@ -23,7 +25,7 @@ cdef extern from "_blocks_kernels.h":
         const int* one_basis
         const double* coordinates
         const double* modes
-    int lanes_best_level() nogil
+    bint lanes_has_level(int level) noexcept nogil
     int lanes_prepare(
         int level, const lanes_t* lanes, int first, int stop, const double* phi, const double* x, double* rows,
         int* n_observed
@@ -37,22 +39,32 @@ cdef extern from "_blocks_kernels.h":
 
 # ---------------------------------------------------------------------------------------------- instruction levels
 
-_LEVEL_NAMES = ("baseline", "avx2")
-cdef int _level = lanes_best_level()
+_LEVEL_NAMES = ("baseline", "avx2", "avx512")
+LEVEL_VARIABLE = "CEM_INSTRUCTION_LEVEL"
+cdef int _level = -1    # not chosen yet
 
 
 def instruction_levels():
     """Names of the instruction levels that this machine can run, lowest first."""
-    return _LEVEL_NAMES[: lanes_best_level() + 1]
+    return tuple(name for i, name in enumerate(_LEVEL_NAMES) if lanes_has_level(i))
 
 
 def instruction_level():
-    """Name of the instruction level in use."""
+    """Name of the instruction level in use: the best, or the one that CEM_INSTRUCTION_LEVEL names."""
+    if _level < 0:
+        levels = instruction_levels()
+        use_instruction_level(os.environ.get(LEVEL_VARIABLE) or levels[len(levels) - 1])
     return _LEVEL_NAMES[_level]
 
 
 def use_instruction_level(name):
-    """Choose the level of all later calls and of scorers built later; for tests and benchmarks."""
+    """Choose the level of all later calls and of scorers built later; for tests and benchmarks.
+
+    Raises
+    ------
+    OptionError
+        The level is unknown, or this processor lacks it.
+    """
     global _level
     if name not in instruction_levels():
         raise OptionError(f"instruction level {name!r} cannot run here; choose one of {list(instruction_levels())}")
@@ -253,7 +265,7 @@ cdef class Blocks:
         self.blocks.n_channels = n_channels
         self.blocks.n_modes = n_modes
         self.blocks.n_blocks = len(blocks)
-        self.blocks.level = _level
+        self.blocks.level = _LEVEL_NAMES.index(instruction_level())
         self.blocks.sizes = &sizes_view[0]
         self.blocks.channel_of_lane = &channel_view[0]
         self.blocks.lane_of_channel = &lane_view[0]

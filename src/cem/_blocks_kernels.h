@@ -1,7 +1,9 @@
 /* The lane kernels at every instruction level this platform knows, and the choice between them at run time.
  *
- * Baseline: two lanes in a register (SSE2, NEON). AVX2 with FMA: four. Within a level the order of operations is
- * fixed, so every machine of the level gives the same bits; levels differ in the last bits (FMA rounds once).
+ * Baseline: two lanes in a register (SSE2, NEON). AVX2 with FMA: four. AVX-512: four as well, with twice as many
+ * registers, so that the factorisation of (10) need not be put aside; the bits are those of AVX2. Within a level the
+ * order of operations is fixed, so every machine of the level gives the same bits; baseline differs from the other two
+ * in the last bits (FMA rounds once).
  *
  * Layout of the constants of one block, (..., LANES) doubles, T = p(p+1)/2; padding lanes hold zeros throughout:
  *     coordinates   b (p), S (T; the diagonal as reciprocals), 1/s
@@ -18,6 +20,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include "_cpu.h"
 #if defined(__SSE2__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -79,44 +82,50 @@ static inline ALWAYS_INLINE v2 sqrt_v2(v2 x) {
 #undef V_NMADD
 
 #if defined(__x86_64__)
-#define CEM_HAS_AVX2 1
 typedef double v4 __attribute__((vector_size(32), may_alias));
 typedef unsigned long long u4 __attribute__((vector_size(32), may_alias));
-#define LEVEL(name) name##_avx2
 #define WIDTH 4
 #define V v4
 #define U u4
-#define TARGET __attribute__((target("avx2,fma")))
 #define V_SAME(x) ((v4){(x), (x), (x), (x)})
 #define V_SQRT(x) ((v4)_mm256_sqrt_pd((__m256d)(x)))
 #define V_MADD(a, b, c) ((v4)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
 #define V_NMADD(a, b, c) ((v4)_mm256_fnmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
+#define LEVEL(name) name##_avx2
+#define TARGET __attribute__((target("avx2,fma")))
 #include "_blocks_level.h"
 #undef LEVEL
+#undef TARGET
+#define LEVEL(name) name##_avx512
+#define TARGET __attribute__((target("avx2,fma,avx512f,avx512vl")))
+#include "_blocks_level.h"
+#undef LEVEL
+#undef TARGET
 #undef WIDTH
 #undef V
 #undef U
-#undef TARGET
 #undef V_SAME
 #undef V_SQRT
 #undef V_MADD
 #undef V_NMADD
 #endif
 
-enum { LEVEL_BASELINE = 0, LEVEL_AVX2 = 1 };
-
-static int lanes_best_level(void) {
-#ifdef CEM_HAS_AVX2
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return LEVEL_AVX2;
+/* Whether the level can run here; that of AVX-512 needs its registers of 256 bits too. */
+static int lanes_has_level(int level) {
+#if defined(__x86_64__)
+    unsigned int a, b, c, d;
+    if (level == 2 && (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_AVX512VL))) return 0;
 #endif
-    return LEVEL_BASELINE;
+    return cpu_has_level(level);
 }
 
-#ifdef CEM_HAS_AVX2
-#define DISPATCH(level, call_avx2, call_baseline) ((level) == LEVEL_AVX2 ? (call_avx2) : (call_baseline))
+#if defined(__x86_64__)
+#define DISPATCH(level, name, ...)                     \
+    ((level) == 2   ? name##_avx512(__VA_ARGS__)       \
+     : (level) == 1 ? name##_avx2(__VA_ARGS__)         \
+                    : name##_baseline(__VA_ARGS__))
 #else
-#define DISPATCH(level, call_avx2, call_baseline) (call_baseline)
+#define DISPATCH(level, name, ...) name##_baseline(__VA_ARGS__)
 #endif
 
 /* One reading in internal coordinates, blocks first .. stop - 1, into rows; nonzero where a number is too large. */
@@ -124,20 +133,17 @@ static inline int lanes_prepare(
     int level, const lanes_t *lanes, int first, int stop, const double *phi, const double *x, double *rows,
     int *n_observed
 ) {
-    return DISPATCH(
-        level, prepare_avx2(lanes, first, stop, phi, x, rows, n_observed),
-        prepare_baseline(lanes, first, stop, phi, x, rows, n_observed)
-    );
+    return DISPATCH(level, prepare, lanes, first, stop, phi, x, rows, n_observed);
 }
 
 /* The prepared reading enters the state; (9). */
 static inline void lanes_rotate(int level, const lanes_t *lanes, int first, int stop, double *rows, double *states) {
-    DISPATCH(level, rotate_avx2(lanes, first, stop, rows, states), rotate_baseline(lanes, first, stop, rows, states));
+    DISPATCH(level, rotate, lanes, first, stop, rows, states);
 }
 
 /* (10), (11): sums over channels, (2 + 4K, LANES); scratch (2p^2 + 2p, LANES) for the largest p. */
 static inline void lanes_read(int level, const lanes_t *lanes, const double *states, double *sums, double *scratch) {
-    DISPATCH(level, read_avx2(lanes, states, sums, scratch), read_baseline(lanes, states, sums, scratch));
+    DISPATCH(level, read, lanes, states, sums, scratch);
 }
 
 /* The states of units without readings. */

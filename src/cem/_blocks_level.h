@@ -223,9 +223,18 @@ static TARGET void LEVEL(rotate)(const lanes_t *lanes, int first, int stop, doub
 }
 
 static TARGET void LEVEL(read)(const lanes_t *lanes, const double *states, double *sums, double *scratch) {
-    const V one = (V){0} + 1.0;
-    for (int i = 0; i < (2 + 4 * lanes->n_modes) * LANES; i += WIDTH)
-        *(V *)(sums + i) = i >= 2 * LANES && (i / LANES - 2) % 4 == 2 ? one : (V){0};
+    const V zero = {0}, one = zero + 1.0;
+    double *sum = sums;
+    for (int i = 0; i < 2 * LANES; i += WIDTH) *(V *)(sum + i) = zero;
+    sum += 2 * LANES;
+    for (int k = 0; k < lanes->n_modes; k++, sum += 4 * LANES) { /* the mantissas begin at 1 */
+        UNROLL for (int i = 0; i < LANES; i += WIDTH) {
+            AT(sum + i, 0) = zero;
+            AT(sum + i, 1) = zero;
+            AT(sum + i, 2) = one;
+            AT(sum + i, 3) = zero;
+        }
+    }
     for (int block = 0; block < lanes->n_blocks; block++) {
         const double *modes = lanes->modes + lanes->mode_offsets[block];
         const double *state = states + lanes->state_offsets[block];

@@ -18,6 +18,10 @@ import numpy as np
 from cem.errors import OptionError, PredictionError
 
 
+PARTS_PER_THREAD = 8
+SMALLEST_PART = 256     # units: some 80 microseconds, well above what handing over a part costs
+
+
 # ---------------------------------------------------------------------------------------------- batch log-densities
 
 
@@ -153,6 +157,24 @@ def _check_shape(name, array, expected):
         raise ValueError(f"{name} has shape {found}; {tuple(expected)} was expected")
 
 
+cdef Py_ssize_t _outside(
+    const long long* offsets,           # (L, C)
+    const int* sizes,                   # (C,)
+    Py_ssize_t n_units, Py_ssize_t n_channels,
+    long long n_factors,
+) noexcept nogil:
+    """Index of the first R that does not lie inside `factors`; -1 where all do."""
+    cdef Py_ssize_t l, c
+    for l in range(n_units):
+        for c in range(n_channels):
+            if offsets[c] != -1 and (
+                offsets[c] < 0 or offsets[c] > n_factors - <long long>sizes[c] * <long long>sizes[c]
+            ):
+                return l * n_channels + c
+        offsets += n_channels
+    return -1
+
+
 def _check_statistics(
     const double[::1] factors, const long long[:, ::1] factor_offsets, const double[:, ::1] projections,
     const double[:, ::1] residual_norms, const int[:, ::1] counts, const int[::1] sizes,
@@ -160,7 +182,7 @@ def _check_statistics(
 ):
     """Shapes agree and every R lies inside `factors`; returns (L, C, K, P, P2)."""
     n_units, n_channels, n_modes = factor_offsets.shape[0], sizes.shape[0], means.shape[0]
-    cdef Py_ssize_t P = 0, P2 = 0, l, c
+    cdef Py_ssize_t P = 0, P2 = 0, c, bad
     for c in range(n_channels):
         if sizes[c] < 1:
             raise ValueError(f"sizes[{c}] is {sizes[c]}; a basis has at least one coefficient")
@@ -175,26 +197,30 @@ def _check_statistics(
     _check_shape("means", means, (n_modes, P))
     _check_shape("factors_k", factors_k, (n_modes, P2))
     _check_shape("noise_variances", noise_variances, (n_modes, n_channels))
-    for l in range(n_units):
-        for c in range(n_channels):
-            if factor_offsets[l, c] == -1:
-                continue
-            if factor_offsets[l, c] < 0 or factor_offsets[l, c] + sizes[c] * sizes[c] > factors.shape[0]:
-                raise ValueError(f"factor_offsets[{l}, {c}] = {factor_offsets[l, c]} lies outside factors")
+    if n_units > 0:
+        with nogil:
+            bad = _outside(&factor_offsets[0, 0], &sizes[0], factor_offsets.shape[0], sizes.shape[0], factors.shape[0])
+        if bad >= 0:
+            l, c = divmod(bad, n_channels)
+            raise ValueError(f"factor_offsets[{l}, {c}] = {factor_offsets[l, c]} lies outside factors")
     return n_units, n_channels, n_modes, P, P2
 
 
 def in_threads(function, n_items, n_threads):
-    """function(start, stop) over n_threads contiguous parts of range(n_items); the results in order."""
+    """function(start, stop) over contiguous parts of range(n_items), in n_threads threads; the results in order.
+
+    A thread takes the next part when it has done one: where another process slows a core down, its thread does fewer.
+    """
     if n_threads < 1:
         raise OptionError(f"n_threads is {n_threads}; it must be at least 1")
-    n_parts = max(1, min(n_threads, n_items))
-    bounds = [n_items * i // n_parts for i in range(n_parts + 1)]
-    if n_parts == 1:
+    n_threads = max(1, min(n_threads, n_items))
+    if n_threads == 1:
         return [function(0, n_items)]
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(n_parts) as pool:
+    n_parts = max(n_threads, min(PARTS_PER_THREAD * n_threads, n_items // SMALLEST_PART))
+    bounds = [n_items * i // n_parts for i in range(n_parts + 1)]
+    with ThreadPoolExecutor(n_threads) as pool:
         return list(pool.map(function, bounds[:n_parts], bounds[1:]))
 
 

@@ -54,20 +54,6 @@ cdef class PackedScorer:
     cdef const scorer_t* pointer(self) except NULL
 
 
-cdef class UnitState:
-    cdef readonly PackedScorer scorer
-    cdef const scorer_t* packed
-    cdef double* unit
-    cdef double* x
-    cdef bint busy
-    cdef int _free(self) except -1
-    cdef object _refused(self, int status, double t, const double* x, int channel)
-    cdef double _time(self, t) except? -1.0
-    cdef int _read_values(self, x) except -1
-    cdef double* _state_of(self, int c) noexcept
-    cdef int _size_of(self, int c) noexcept
-    cdef double _weight(self, int c) noexcept
-
 cdef Py_ssize_t scorer_unit_bytes(const scorer_t* scorer) noexcept nogil
 cdef void scorer_init(const scorer_t* scorer, double* unit_out) noexcept nogil
 cdef int scorer_update(
@@ -81,3 +67,12 @@ cdef int scorer_log_densities(
 ) noexcept nogil
 cdef int scorer_probabilities(const scorer_t* scorer, double* unit, double* probabilities_out) noexcept nogil
 cdef int scorer_blame(const scorer_t* scorer, const double* unit) noexcept nogil
+cdef int scorer_log_likelihood(const scorer_t* scorer, double* unit, double* log_likelihood_out) noexcept nogil
+cdef double scorer_weight(const scorer_t* scorer, const double* unit, int channel) noexcept nogil
+
+
+cdef inline const double* row_of(const double* rows, Py_ssize_t i, int size) noexcept nogil:
+    """Row i, or NULL where there are no rows."""
+    if rows == NULL:
+        return NULL
+    return rows + i * size

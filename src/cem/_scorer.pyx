@@ -1,20 +1,17 @@
 """Streaming scoring: one unit's readings enter by Givens rotations, its mode probabilities are read at any time.
 
-The arithmetic is in _blocks_level.h. Here: the C-level interface (see _scorer.pxd), the two extension types behind
-`cem.Scorer` and `cem.scorer.Unit`, and the loop over the units of a panel. NumPy alone; nothing here needs SciPy.
+The arithmetic is in _blocks_level.h. Here: the C-level interface (see _scorer.pxd), the extension type behind
+`cem.Scorer`, and the loop over the units of a panel. One unit is in _unit.pyx. NumPy alone; nothing here needs SciPy.
 """
 
-from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
-)
-from libc.math cimport exp, fabs, isfinite, isinf, log, NAN
+from libc.math cimport exp, fabs, INFINITY, isfinite, log, NAN
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from cem._basis cimport basis_check, basis_row
 from cem._blocks cimport (
     LANES, blocks_allocate, blocks_clear, blocks_prepare, blocks_read, blocks_rotate, blocks_scale, common_log_density,
-    mode_terms,
+    mode_evidence, mode_terms,
 )
 
 import numpy as np
@@ -23,7 +20,7 @@ from cem._blocks import Blocks as _Blocks
 from cem._prediction import chi_square_tail, compress_units, in_threads, log_densities, posteriors
 from cem.errors import ScorerError
 
-__all__ = ["PackedScorer", "UnitState", "chi_square_tail", "compress_units", "log_densities", "posteriors"]
+__all__ = ["PackedScorer", "chi_square_tail", "compress_units", "log_densities", "posteriors"]
 
 
 # ------------------------------------------------------------------------------------------- the C-level interface
@@ -41,13 +38,6 @@ cdef void scorer_init(
     """A unit without readings."""
     memset(unit_out, 0, scorer.n_unit * sizeof(double))
     blocks_clear(scorer.blocks, unit_out + UNIT_STATE)
-
-
-cdef inline const double* row_of(const double* rows, Py_ssize_t i, int size) noexcept nogil:
-    """Row i, or NULL where there are no rows."""
-    if rows == NULL:
-        return NULL
-    return rows + i * size
 
 
 cdef inline void evaluate_bases(
@@ -173,29 +163,76 @@ cdef int scorer_log_densities(
     return SCORER_OK if isfinite(check) else SCORER_NOT_FINITE
 
 
+cdef inline int weigh(
+    const scorer_t* scorer,
+    double* unit,                   # (n_unit,)   its scratch is used
+    double* shares_out,             # (n_modes,)  pi_k P(x | k) over a constant; the largest is near 1
+    double* total_out,              # (1,)        their sum
+    double* log_constant_out,       # (1,)        the constant's logarithm, in internal coordinates
+) noexcept nogil:
+    """Returns SCORER_OK, or SCORER_NOT_FINITE."""
+    cdef double* sums = unit + scorer.sums
+    cdef double* factors = unit + scorer.work + scorer.n_modes
+    cdef double common, check, largest, difference, total = 0.0
+    cdef int k, n_modes = scorer.n_modes
+    blocks_read(scorer.blocks, unit + UNIT_STATE, sums, unit + scorer.scratch)
+    common = common_log_density(sums)
+    check = common
+    largest = -INFINITY
+    for k in range(n_modes):
+        shares_out[k] = mode_evidence(k, scorer.blocks, sums, factors + k)
+        check += shares_out[k]
+        shares_out[k] += scorer.log_weights[k]
+        largest = shares_out[k] if shares_out[k] > largest else largest
+    if not isfinite(check):
+        return SCORER_NOT_FINITE
+    for k in range(n_modes):
+        difference = shares_out[k] - largest
+        shares_out[k] = factors[k] * exp(difference) if difference < 0.0 else factors[k]
+        total += shares_out[k]
+    total_out[0] = total
+    log_constant_out[0] = common + largest
+    return SCORER_OK
+
+
 cdef int scorer_probabilities(
     const scorer_t* scorer,
     double* unit,                   # (n_unit,)   its scratch is used
     double* probabilities_out,      # (n_modes,)  (3)
 ) noexcept nogil:
     """Returns SCORER_OK, or SCORER_NOT_FINITE; then nothing is written."""
-    cdef double* log_posterior = unit + scorer.work
-    cdef double common, largest, total = 0.0
-    cdef int k, n_modes = scorer.n_modes
-    if scorer_log_densities(scorer, unit, log_posterior, log_posterior + n_modes, &common):
+    cdef double* shares = unit + scorer.work
+    cdef double total, log_constant, reciprocal
+    cdef int k
+    if weigh(scorer, unit, shares, &total, &log_constant):
         return SCORER_NOT_FINITE
-    for k in range(n_modes):
-        log_posterior[k] += scorer.log_weights[k]
-    largest = log_posterior[0]
-    for k in range(1, n_modes):
-        largest = log_posterior[k] if log_posterior[k] > largest else largest
-    for k in range(n_modes):
-        log_posterior[k] = exp(log_posterior[k] - largest)
-        total += log_posterior[k]
-    total = 1.0 / total
-    for k in range(n_modes):
-        probabilities_out[k] = log_posterior[k] * total
+    reciprocal = 1.0 / total
+    for k in range(scorer.n_modes):
+        probabilities_out[k] = shares[k] * reciprocal
     return SCORER_OK
+
+
+cdef int scorer_log_likelihood(
+    const scorer_t* scorer,
+    double* unit,                   # (n_unit,)   its scratch is used
+    double* log_likelihood_out,     # (1,)        log sum_k pi_k P(x | k) in the channels' own units
+) noexcept nogil:
+    """Returns SCORER_OK, or SCORER_NOT_FINITE; then nothing is written."""
+    cdef double total, log_constant
+    cdef int c
+    if weigh(scorer, unit, unit + scorer.work, &total, &log_constant):
+        return SCORER_NOT_FINITE
+    for c in range(scorer.n_channels):
+        log_constant -= scorer_weight(scorer, unit, c) * scorer.log_scales[c]
+    log_likelihood_out[0] = log_constant + log(total)
+    return SCORER_OK
+
+
+cdef double scorer_weight(const scorer_t* scorer, const double* unit, int channel) noexcept nogil:
+    """n_lc, the number of the channel's readings; with forgetting the sum of their weights."""
+    cdef const blocks_t* blocks = scorer.blocks
+    cdef int lane = blocks.lane_of_channel[channel], block = lane // LANES, p = blocks.sizes[block]
+    return unit[UNIT_STATE + blocks.state_offsets[block] + lane % LANES + LANES * (p * (p + 1) // 2 + p + 2)]
 
 
 cdef int scorer_blame(const scorer_t* scorer, const double* unit) noexcept nogil:
@@ -362,11 +399,25 @@ cdef class PackedScorer:
 
         times (N,), values (N, C) and row_offsets (L + 1,) are a panel's, checked by the caller.
         """
+        return self._over_units(times, values, row_offsets, probabilities_out, None, n_threads)
+
+    def _log_likelihood_rows(
+        self, const double[::1] times, const double[:, ::1] values, const long long[::1] row_offsets,
+        double[::1] log_likelihoods_out,
+    ):
+        """As `_score_rows`: log sum_k pi_k P(x | k) of each unit, (L,), in the channels' own units."""
+        return self._over_units(times, values, row_offsets, None, log_likelihoods_out, 1)
+
+    def _over_units(
+        self, const double[::1] times, const double[:, ::1] values, const long long[::1] row_offsets,
+        double[:, ::1] probabilities_out, double[::1] log_likelihoods_out, int n_threads,
+    ):
         cdef const scorer_t* scorer = self.pointer()
         cdef Py_ssize_t n_units = row_offsets.shape[0] - 1
         custom_rows = self._custom_rows(np.asarray(times)) if times.shape[0] else None
         cdef const double[:, ::1] custom_view = custom_rows
         cdef const double* custom = NULL
+        cdef bint probabilities = probabilities_out is not None
         if custom_rows is not None:
             custom = &custom_view[0, 0]
         if n_units == 0:
@@ -388,8 +439,10 @@ cdef class PackedScorer:
                         )
                         if status != SCORER_OK:
                             break
-                    if status == SCORER_OK:
+                    if status == SCORER_OK and probabilities:
                         status = scorer_probabilities(scorer, unit, &probabilities_out[l, 0])
+                    elif status == SCORER_OK:
+                        status = scorer_log_likelihood(scorer, unit, &log_likelihoods_out[l])
                     if status != SCORER_OK:
                         channel = scorer_blame(scorer, unit)
                         break
@@ -398,322 +451,3 @@ cdef class PackedScorer:
 
         failures = [failure for failure in in_threads(part, n_units, n_threads) if failure is not None]
         return failures[0] if failures else None
-
-
-# --------------------------------------------------------------------------------------------------------- one unit
-
-
-cdef class UnitState:
-    """The state of one running unit: R, w, rss and n of every channel; constant memory. `cem.scorer.Unit` is its face.
-
-    Parameters
-    ----------
-    scorer : PackedScorer
-    """
-
-    def __cinit__(self, PackedScorer scorer not None):
-        self.unit = NULL
-        self.x = NULL
-        self.scorer = scorer
-        self.packed = scorer.pointer()
-        self.unit = blocks_allocate(self.packed.n_unit)
-        self.x = <double*>malloc(self.packed.n_channels * sizeof(double))
-        if self.unit == NULL or self.x == NULL:
-            raise MemoryError("no memory for the state of a unit")
-        scorer_init(self.packed, self.unit)
-        self.busy = False
-
-    def __dealloc__(self):
-        free(self.unit)
-        free(self.x)
-
-    cdef int _free(self) except -1:
-        if self.busy:
-            raise ScorerError("another thread is inside update_many of this unit; give each thread its own units")
-        return 0
-
-    cdef object _refused(self, int status, double t, const double* x, int channel):
-        """The error that a status stands for."""
-        if status == SCORER_TIME:
-            return ScorerError(f"the time of a reading is {t}; it must be a finite number")
-        if status == SCORER_NOT_FINITE:
-            return ScorerError("the log-density of this unit is not finite; a parameter of the model is not finite")
-        name = self.scorer.channels[channel]
-        if isinf(x[channel]):
-            return ScorerError(
-                f"channel {name!r} is infinite at time {t}; leave the reading out, or set the value to NaN, which "
-                "means missing"
-            )
-        return ScorerError(
-            f"channel {name!r} has the value {x[channel]} at time {t}, which lies too far from everything that the "
-            "model was fitted to; check the units of value and time"
-        )
-
-    cdef double _time(self, t) except? -1.0:
-        try:
-            return t
-        except (TypeError, ValueError, OverflowError):
-            raise ScorerError(f"the time of a reading is {t!r}; it must be a finite number") from None
-
-    cdef int _read_values(self, x) except -1:
-        """x into self.x: a one-dimensional float64 buffer, or a sequence of numbers."""
-        cdef Py_buffer view
-        cdef int c, n = self.packed.n_channels
-        cdef const char* source
-        if PyObject_CheckBuffer(x):
-            PyObject_GetBuffer(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
-            try:
-                if view.ndim != 1 or view.shape[0] != n or view.format[0] != c'd' or view.format[1] != 0:
-                    raise ScorerError(
-                        f"the values of a reading are a buffer of shape "
-                        f"{tuple([view.shape[c] for c in range(view.ndim)])} and format "
-                        f"{bytes(view.format).decode()!r}; shape ({n},), one float64 ('d') per channel, was "
-                        "expected"
-                    )
-                if view.strides[0] == sizeof(double):
-                    memcpy(self.x, view.buf, n * sizeof(double))
-                else:
-                    source = <const char*>view.buf
-                    for c in range(n):
-                        self.x[c] = (<const double*>(source + c * view.strides[0]))[0]
-            finally:
-                PyBuffer_Release(&view)
-            return 0
-        try:
-            values = [float(value) for value in x]
-        except (TypeError, ValueError, OverflowError):
-            raise ScorerError(
-                f"the values of a reading are {x!r:.80}; a float64 array or a sequence of {n} numbers was expected"
-            ) from None
-        if len(values) != n:
-            raise ScorerError(f"a reading has {len(values)} values; {n} were expected, one per channel, NaN = missing")
-        for c in range(n):
-            self.x[c] = values[c]
-        return 0
-
-    def update(self, t, x):
-        """One reading of all channels.
-
-        Parameters
-        ----------
-        t : float
-            Time, in the unit of time of the panel that the model was fitted to; any order.
-        x : float64 array or sequence of shape (C,)
-            The channels' values in their own units; NaN = missing. All missing changes nothing.
-
-        Raises
-        ------
-        ScorerError
-            The time is not finite, a value is infinite, or the number or type of the values is wrong. The state is as
-            it was before.
-        """
-        cdef double time = self._time(t)
-        cdef const double* custom = NULL
-        cdef double[:, ::1] custom_view
-        cdef int status
-        if self.busy:
-            self._free()
-        self._read_values(x)
-        if self.packed.n_custom > 0 and isfinite(time):
-            custom_view = self.scorer._custom_rows(np.array([time]))
-            custom = &custom_view[0, 0]
-            self._read_values(x)            # a Custom basis runs Python, which might have come back here
-            self._free()
-        status = scorer_update(self.packed, self.unit, time, self.x, custom)
-        if status != SCORER_OK:
-            if status == SCORER_CUSTOM:     # only where the time is not finite
-                status = SCORER_TIME
-            raise self._refused(status, time, self.x, scorer_blame(self.packed, self.unit))
-
-    def update_channel(self, t, channel, value):
-        """One reading of one channel.
-
-        Parameters
-        ----------
-        t : float
-            Time; any order.
-        channel : int or str
-            Its number or name.
-        value : float
-            In the channel's own units; NaN changes nothing.
-
-        Raises
-        ------
-        ScorerError
-            As `update`; also where there is no such channel.
-        """
-        cdef double time = self._time(t), number
-        cdef int status, c = self.scorer._channel_number(channel)
-        cdef const double* custom = NULL
-        cdef double[:, ::1] custom_view
-        self._free()
-        try:
-            number = value
-        except (TypeError, ValueError, OverflowError):
-            raise ScorerError(
-                f"the value of channel {self.scorer.channels[c]!r} is {value!r:.80}; a number was expected"
-            ) from None
-        if self.packed.n_custom > 0 and isfinite(time):
-            custom_view = self.scorer._custom_rows(np.array([time]))
-            custom = &custom_view[0, 0]
-            self._free()
-        status = scorer_update_channel(self.packed, self.unit, time, c, number, custom)
-        if status != SCORER_OK:
-            self.x[c] = number
-            raise self._refused(SCORER_TIME if status == SCORER_CUSTOM else status, time, self.x, c)
-
-    def _update_rows(self, const double[::1] times, const double[:, ::1] values):
-        """`update` for each row, all or none; the GIL is released."""
-        self._free()
-        custom_rows = self.scorer._custom_rows(np.asarray(times)) if times.shape[0] else None
-        self._free()
-        cdef const double[:, ::1] custom_view = custom_rows
-        cdef const double* custom = NULL
-        if custom_rows is not None:
-            custom = &custom_view[0, 0]
-        cdef Py_ssize_t i = 0, n = times.shape[0], n_bytes = (UNIT_STATE + self.packed.blocks.n_state) * sizeof(double)
-        cdef int status = SCORER_OK
-        cdef double* before = blocks_allocate(UNIT_STATE + self.packed.blocks.n_state)
-        if before == NULL:
-            raise MemoryError("no memory for a copy of the unit's state")
-        self.busy = True
-        with nogil:
-            memcpy(before, self.unit, n_bytes)
-            for i in range(n):
-                status = scorer_update(
-                    self.packed, self.unit, times[i], &values[i, 0],
-                    row_of(custom, i, self.packed.n_custom),
-                )
-                if status != SCORER_OK:
-                    memcpy(self.unit, before, n_bytes)
-                    break
-            free(before)
-        self.busy = False
-        if status != SCORER_OK:
-            error = self._refused(status, times[i], &values[i, 0], scorer_blame(self.packed, self.unit))
-            raise ScorerError(f"row {i}: {error}")
-
-    def mode_probabilities(self, out=None):
-        """Probability of each failure mode given all readings so far, model.md (3); the weights before the first.
-
-        Parameters
-        ----------
-        out : writable float64 array of shape (K,), optional
-            Filled and returned; without it a new array is made.
-
-        Returns
-        -------
-        ndarray of shape (K,)
-
-        Raises
-        ------
-        ScorerError
-            `out` has the wrong shape or type.
-        """
-        cdef Py_buffer view
-        cdef double* results = self.unit + self.packed.work + self.packed.n_modes
-        cdef int k, status
-        if self.busy:
-            self._free()
-        if out is None:
-            out = np.empty(self.packed.n_modes)
-        try:
-            PyObject_GetBuffer(out, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT | PyBUF_WRITABLE)
-        except (TypeError, ValueError, BufferError) as error:
-            raise ScorerError(
-                f"out cannot be written ({error}); a writable float64 array of shape ({self.packed.n_modes},) was "
-                "expected"
-            ) from None
-        try:
-            if view.ndim != 1 or view.shape[0] != self.packed.n_modes or (
-                view.format[0] != c'd' or view.format[1] != 0
-            ):
-                raise ScorerError(
-                    f"out has shape {tuple([view.shape[k] for k in range(view.ndim)])} and format "
-                    f"{bytes(view.format).decode()!r}; shape ({self.packed.n_modes},) of float64 ('d') was expected"
-                )
-            status = scorer_probabilities(self.packed, self.unit, results)
-            if status == SCORER_OK:
-                for k in range(self.packed.n_modes):
-                    (<double*>(<char*>view.buf + k * view.strides[0]))[0] = results[k]
-        finally:
-            PyBuffer_Release(&view)
-        if status != SCORER_OK:
-            raise self._refused(status, 0.0, self.x, 0)
-        return out
-
-    def _log_densities(self):
-        """(11) in the channels' own units: (K,) log P(x | k), and (K,) misfits."""
-        cdef double common
-        cdef double[::1] density = np.empty(self.packed.n_modes), misfit = np.empty(self.packed.n_modes)
-        cdef int k, c
-        self._free()
-        if scorer_log_densities(self.packed, self.unit, &density[0], &misfit[0], &common):
-            raise self._refused(SCORER_NOT_FINITE, 0.0, self.x, 0)
-        for c in range(self.packed.n_channels):
-            common -= self._weight(c) * self.packed.log_scales[c]
-        for k in range(self.packed.n_modes):
-            density[k] += common
-        return np.asarray(density), np.asarray(misfit)
-
-    cdef double* _state_of(self, int c) noexcept:
-        """Its lane's first number; the others are LANES apart."""
-        cdef int lane = self.packed.blocks.lane_of_channel[c]
-        return self.unit + UNIT_STATE + self.packed.blocks.state_offsets[lane // LANES] + lane % LANES
-
-    cdef int _size_of(self, int c) noexcept:
-        return self.packed.blocks.sizes[self.packed.blocks.lane_of_channel[c] // LANES]
-
-    cdef double _weight(self, int c) noexcept:
-        """n_lc; with forgetting the sum of the weights."""
-        cdef int p = self._size_of(c)
-        return self._state_of(c)[LANES * (p * (p + 1) // 2 + p + 2)]
-
-    def _channel_weights(self):
-        """n_lc of every channel, (C,); with forgetting the sum of the weights."""
-        return np.array([self._weight(c) for c in range(self.packed.n_channels)])
-
-    def _channel_statistics(self, int c):
-        """R (p, p), w (p,), rss of one channel; (9), internal coordinates."""
-        cdef int p = self._size_of(c), i, j, position = 0, T = p * (p + 1) // 2
-        cdef const double* state = self._state_of(c)
-        cdef double[:, ::1] R = np.zeros((p, p))
-        cdef double[::1] w = np.empty(p)
-        self._free()
-        for i in range(p):
-            for j in range(i, p):
-                R[i, j] = state[LANES * position]
-                position += 1
-            w[i] = state[LANES * (T + i)]
-        return np.asarray(R), np.asarray(w), state[LANES * (T + p)] + state[LANES * (T + p + 1)]
-
-    @property
-    def n_observations(self):
-        """Number of values received, missing ones not counted."""
-        return int(self.unit[UNIT_OBSERVATIONS])
-
-    @property
-    def last_time(self):
-        """The latest time of a reading; NaN before the first."""
-        return self.unit[UNIT_LAST_TIME] if self.unit[UNIT_OBSERVATIONS] > 0 else NAN
-
-    def reset(self):
-        """Forget every reading."""
-        self._free()
-        scorer_init(self.packed, self.unit)
-
-    def _get_state(self):
-        """The numbers that make up the state, (n,) float64."""
-        cdef double[::1] numbers = np.empty(UNIT_STATE + self.packed.blocks.n_state)
-        self._free()
-        memcpy(&numbers[0], self.unit, numbers.shape[0] * sizeof(double))
-        return np.asarray(numbers)
-
-    def _set_state(self, const double[::1] numbers):
-        """The inverse of `_get_state`."""
-        self._free()
-        if numbers.shape[0] != UNIT_STATE + self.packed.blocks.n_state:
-            raise ScorerError(
-                f"a state has {UNIT_STATE + self.packed.blocks.n_state} numbers; {numbers.shape[0]} were found"
-            )
-        memcpy(self.unit, &numbers[0], numbers.shape[0] * sizeof(double))

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from cem import _basis
 from cem.basis_family import MAX_SIZE, Basis, FloatArray, as_times, half_interval, integer, real, reals, shortened
 from cem.bspline import BSpline
 from cem.custom_basis import Custom, imported
 from cem.errors import BasisError, OptionError
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from numpy.typing import ArrayLike
 
 __all__ = [
     "BSpline",
@@ -119,6 +122,8 @@ class Polynomial(Basis):
 
     def _power_matrix(self) -> list[list[Fraction]]:
         """M with t-coefficients = M T: column j holds the power series of P_j((t − centre) · scale); exact."""
+        from fractions import Fraction
+
         centre, scale = (Fraction(float(number)) for number in self.numbers[:2])
         p = self.size
         columns = [[Fraction(1)] + [Fraction(0)] * (p - 1)]
@@ -134,6 +139,8 @@ class Polynomial(Basis):
 
 def _inverse_upper(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
     """Exact inverse of an upper triangular matrix, by back substitution."""
+    from fractions import Fraction
+
     p = len(matrix)
     inverse = [[Fraction(0)] * p for _ in range(p)]
     for j in range(p):

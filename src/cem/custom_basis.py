@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from cem import _basis
 from cem.basis_family import MAX_SIZE, Basis, FloatArray, as_times, half_interval, integer, shortened
 from cem.errors import BasisError, OptionError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["Custom"]
 

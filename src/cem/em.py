@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.acceleration import Anderson, Coordinatisation
-from cem.errors import FitError
 from cem.expectation import Expectation, ExpectedStatistics
 from cem.maximisation import Constraints, maximisation
 from cem.parameters import Parameters
+from cem.quasi_newton import QuasiNewton
+from cem.unconstrained import UnconstrainedCoordinates
 
 __all__ = ["EMRun", "continue_em", "remaining_gain", "start_em"]
 
@@ -20,11 +21,13 @@ FloatArray = NDArray[np.float64]
 
 # Below this multiple of (observations + |ℓ|) a gain is rounding, not ascent.
 _ROUNDING = 1e-13
-# Plain passes before the first extrapolation, and those from which convergence is judged.
+# Plain passes before the first quasi-Newton step, and those from which convergence is judged.
 _PLAIN_FIRST = 5
 _PLAIN_TO_JUDGE = 4
-# Extrapolation costs about as much as a pass over a small fleet: not worth it for the last few passes.
-_WORTH_EXTRAPOLATING = 8.0
+# The first steps have no curvature to go by: not worth it for the last few passes.
+_WORTH_ACCELERATING = 8.0
+# Steps in a row whose gain, made and promised, is below the tolerance.
+_NEGLIGIBLE_STEPS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +90,8 @@ def remaining_gain(log_likelihoods: Sequence[float]) -> float:
 def _rate_is_settled(log_likelihoods: Sequence[float], rounding: float) -> bool:
     """Whether the rate of convergence that Aitken's extrapolation rests on has settled.
 
-    After extrapolated passes the fast directions die out first: the rate then seems far better than it is in the
-    slow ones, until only these are left.
+    After accelerated passes the fast directions die out first: the rate then seems far better than it is in the slow
+    ones, until only these are left.
     """
     if len(log_likelihoods) < 4:
         return False
@@ -124,6 +127,8 @@ def continue_em(
     n_passes: int,
     tolerance: float,
     accelerate: bool = False,
+    maximise: Callable[..., tuple[Any, NDArray[np.int32]]] = maximisation,
+    coordinates: Any = None,
 ) -> EMRun:
     """Up to `n_passes` further passes.
 
@@ -140,7 +145,11 @@ def continue_em(
     tolerance : float
         Converged when the remaining gain of ℓ over plain passes, in nats, is below it.
     accelerate : bool
-        Extrapolate the passes where that does not lower ℓ.
+        Take quasi-Newton steps where they raise ℓ.
+    maximise : callable
+        The M step; another model's, where parameters and sums are not those of the mixture alone (`lives_ascent`).
+    coordinates : AscentCoordinates, optional
+        In which such a model's parameters are free.
 
     Returns
     -------
@@ -152,50 +161,41 @@ def continue_em(
     lost_mode = run.lost_mode
     rounding = _ROUNDING * (expectation.statistics.n_observations + abs(run.log_likelihood))
     tolerance = max(tolerance, rounding)
-    anderson = Anderson(Coordinatisation(constraints, parameters.sizes)) if accelerate else None
+    if accelerate and coordinates is None:
+        coordinates = UnconstrainedCoordinates(constraints, parameters.sizes, parameters.n_modes)
+    ascent = QuasiNewton(coordinates) if accelerate else None
     # Aitken's extrapolation speaks of plain passes alone: convergence is judged after a few of them in a row.
     plain_passes, plain_needed = (0, _PLAIN_FIRST) if accelerate else (len(log_likelihoods) - 1, 2)
-    extrapolating = False
+    ascending, negligible = False, 0
     left = n_passes
     while left > 0 and not converged and lost_mode is None:
-        mapped, status = maximisation(expected, parameters, constraints)  # (15), (15')
-        evaluated = None
-        if extrapolating and anderson is not None:
-            proposal = anderson.extrapolated(parameters, mapped)
-            if proposal is not None and left > 1:
-                evaluated = _not_lower(expectation, proposal, expected.log_likelihood)
-                left -= 1
-                if evaluated is not None:
-                    anderson.accept()
-                    mapped = proposal
-                else:
-                    anderson.reject()
-        if evaluated is None:
-            evaluated = expectation(mapped)  # (10)-(14)
+        step = None
+        if ascending and ascent is not None:
+            step, tried = ascent.step(expectation, parameters, expected, left)
+            left -= tried
+        if step is not None:
+            parameters, expected, responsibilities = step.parameters, step.expected, step.responsibilities
+        elif left > 0:
+            parameters, status = maximise(expected, parameters, constraints)  # (15), (15')
+            expected, responsibilities = expectation(parameters)  # (10)-(14)
             left -= 1
-        parameters, (expected, responsibilities) = mapped, evaluated
+        else:
+            break
         log_likelihoods.append(expected.log_likelihood)
         lost_mode = next(iter(np.flatnonzero(expected.mode_counts < 1.0).tolist()), None)
-        if extrapolating:
-            if log_likelihoods[-1] - log_likelihoods[-2] < tolerance:  # as good as there, or stuck: judge
-                extrapolating, plain_passes, plain_needed = False, 0, _PLAIN_TO_JUDGE
+        if ascending:
+            gain = log_likelihoods[-1] - log_likelihoods[-2]
+            done = step is not None and max(gain, step.predicted_gain) < tolerance
+            negligible = negligible + 1 if done else 0
+            if step is None or negligible == _NEGLIGIBLE_STEPS:
+                ascending, plain_passes, plain_needed = False, 0, _PLAIN_TO_JUDGE
             continue
         plain_passes += 1
         if plain_passes >= plain_needed:
             close = remaining_gain(log_likelihoods) < tolerance
             converged = close and _rate_is_settled(log_likelihoods, rounding)
-            extrapolating = (
-                anderson is not None and not close and _passes_left(log_likelihoods, tolerance) > _WORTH_EXTRAPOLATING
+            ascending = (
+                ascent is not None and not close and _passes_left(log_likelihoods, tolerance) > _WORTH_ACCELERATING
             )
+            negligible = 0
     return EMRun(parameters, expected, responsibilities, tuple(log_likelihoods), converged, lost_mode, status)
-
-
-def _not_lower(
-    expectation: Expectation, proposal: Parameters, log_likelihood: float
-) -> tuple[ExpectedStatistics, FloatArray] | None:
-    """The E step at a proposal; None where it cannot be evaluated or ℓ is lower there."""
-    try:
-        expected, responsibilities = expectation(proposal)
-    except FitError:
-        return None
-    return (expected, responsibilities) if expected.log_likelihood >= log_likelihood else None

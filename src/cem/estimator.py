@@ -60,7 +60,7 @@ class FailureModeEM:
         Covariance of the coefficients: its own for every mode and channel; that with uncorrelated coefficients; or
         one a channel, shared by the modes. A mode of few units wants the latter two.
     accelerate : {"auto", "none"}
-        Whether to extrapolate the EM passes where that is safe.
+        Whether to take quasi-Newton steps beside EM's own: they never lower ℓ, and save most passes of a slow fit.
     kernel : {"auto", "lapack"}
         The kernel of the E step: the fastest for the panel, or LAPACK unit by unit; both give the same numbers.
     n_jobs : int
@@ -479,7 +479,7 @@ def _printer(verbose: int) -> Progress:
 
     def show(stage: str, done: int, total: int, best: float) -> None:
         if verbose > 1 or done == total:
-            print(f"{stage}: {done} of {total} starts, best log-likelihood (internal units) {best:.3f}", flush=True)
+            print(f"{stage}: {done} of {total} starts, best log-likelihood {best:.3f}", flush=True)
 
     return show
 

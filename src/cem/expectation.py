@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -213,6 +213,21 @@ class _LanesKernel:
             sums,
         )
 
+    def log_densities(self, parameters: Parameters) -> FloatArray:
+        """ln P(x_l | k), shape (L, K): the log-likelihoods of one mode after the other."""
+        result = np.empty((parameters.n_modes, self._pack.n_units))
+        for k in range(parameters.n_modes):
+            one = slice(k, k + 1)
+            _lanes.expectation(
+                self._pack,
+                np.zeros(1),
+                parameters.means[one],
+                parameters.factors[one],
+                parameters.noise_variances[one],
+                log_likelihoods_out=result[k],
+            )
+        return result.T
+
 
 class _SharedKernel:
     """Designs factorised once in LAPACK, their units in level-3 BLAS: many units with the same observation times."""
@@ -257,6 +272,29 @@ class _SharedKernel:
             responsibilities,
             sums,
         )
+
+    def log_densities(self, parameters: Parameters) -> FloatArray:
+        """ln P(x_l | k), shape (L, K): the log-likelihoods of one mode after the other."""
+        result = np.empty((parameters.n_modes, self._pack.n_units))
+        bounds, even = self._pack.chunks(), np.zeros(1)
+        sums = np.empty((len(bounds) - 1, _core.n_sums(1, np.asarray(parameters.sizes, dtype=np.int32))))
+        for k in range(parameters.n_modes):
+            one = slice(k, k + 1)
+            _shared.expectation_chunks(
+                self._pack,
+                even,
+                parameters.means[one],
+                parameters.factors[one],
+                parameters.noise_variances[one],
+                1.0,
+                False,
+                bounds,
+                np.zeros(1, dtype=np.int64),
+                np.empty((self._pack.n_units, 1)),
+                sums,
+                result[k],
+            )
+        return result.T
 
 
 def _fastest_kernel(statistics: SufficientStatistics) -> _Kernel:
@@ -417,3 +455,31 @@ class Expectation:
         self._share(work, min(self.n_jobs, self.n_chunks(n_modes)))
         # Added in the order of the chunks, whichever thread did them.
         return ExpectedStatistics(sums.sum(axis=0), n_modes, sizes, n_units), rho
+
+    def log_densities(self, parameters: Parameters) -> FloatArray:
+        """ln P(x_l | k) of every unit under each mode, internal coordinates; no unit's mode may be known.
+
+        Parameters
+        ----------
+        parameters : Parameters
+            In the internal coordinates of the statistics.
+
+        Returns
+        -------
+        ndarray of shape (L, K)
+
+        Raises
+        ------
+        FitError
+            A density is not finite; names unit, mode and channel.
+        """
+        # These know a mode by its channels alone; a mixture that says more of a mode goes the general way.
+        if isinstance(self._kernel, (_LanesKernel, _SharedKernel)) and not getattr(parameters, "rank", 0):
+            try:
+                return self._kernel.log_densities(parameters)
+            except KernelFailure as failure:
+                raise self._named(failure) from failure
+        from cem.prediction import log_joint
+
+        even = replace(parameters, weights=np.full(parameters.n_modes, 1.0 / parameters.n_modes))
+        return log_joint(self.statistics, even) + np.log(parameters.n_modes)

@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cem import prediction
-from cem.basis import Basis
+from cem.basis_family import Basis
 from cem.errors import OptionError, PredictionError
 from cem.names import did_you_mean, listed, object_array
-from cem.panel import Panel
 from cem.parameters import Coordinates, Parameters
-from cem.prediction import Evidence, Forecast, Posterior
-from cem.statistics import SufficientStatistics
 
+# What streaming does not need is imported by the method that does: a process that loads a model and scores readings
+# starts in a third of the time.
 if TYPE_CHECKING:
     import os
 
     from cem.first_passage import FirstPassage
+    from cem.panel import Panel
+    from cem.prediction import Evidence, Forecast, Posterior
     from cem.scorer import Scorer
+    from cem.statistics import SufficientStatistics
     from cem.summary import Summary
 
 __all__ = ["ChannelParameters", "FailureModeModel"]
@@ -340,6 +341,8 @@ class FailureModeModel:
 
     def posterior(self, X: Panel | ArrayLike, times: ArrayLike | None = None) -> Posterior:
         """Posterior means and covariances of each unit's coefficients under each mode, model.md (4)."""
+        from cem import prediction
+
         return prediction.posterior(self.statistics(X, times), self.internal_parameters, self.mode_labels)
 
     def novelty(self, X: Panel | ArrayLike, times: ArrayLike | None = None) -> FloatArray:
@@ -347,6 +350,8 @@ class FailureModeModel:
 
         Uniform on [0, 1] for units like those of the training; small: like nothing that the model was trained on.
         """
+        from cem import prediction
+
         return prediction.novelty(self._evidence(X, times, 1))
 
     def forecast(
@@ -375,6 +380,8 @@ class FailureModeModel:
         PredictionError
             No channel given to a model without a response, an unknown channel, times of the wrong shape or not finite.
         """
+        from cem import prediction
+
         if channel is None:
             if self.response is None:
                 raise PredictionError(
@@ -447,6 +454,8 @@ class FailureModeModel:
         return self._compressed(self._aligned(self._as_panel(X, times)))
 
     def _evidence(self, X: Panel | ArrayLike, times: ArrayLike | None, n_jobs: int) -> Evidence:
+        from cem import prediction
+
         if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or (n_jobs < 1 and n_jobs != -1):
             raise OptionError(f"n_jobs={n_jobs!r}: a number of threads, or -1 for one a core, was expected")
         if n_jobs == -1:
@@ -456,9 +465,13 @@ class FailureModeModel:
         return prediction.evidence(self.statistics(X, times), self.internal_parameters, int(n_jobs))
 
     def _compressed(self, panel: Panel) -> SufficientStatistics:
+        from cem.statistics import SufficientStatistics
+
         return SufficientStatistics.from_panel(panel, self.bases, coordinates=self.coordinates, kernel="plain")
 
     def _as_panel(self, X: Panel | ArrayLike, times: ArrayLike | None) -> Panel:
+        from cem.panel import Panel
+
         if isinstance(X, Panel):
             if times is not None:
                 raise OptionError("times goes with an array; a Panel has its own times")
@@ -497,8 +510,8 @@ class FailureModeModel:
         unknown = [name for name in panel.channels if name not in self.channels and name not in left_out]
         if unknown:
             raise PredictionError(
-                f"the model has no channel {unknown[0]!r}; {did_you_mean(unknown[0], self.channels)} "
-                f"Leave the channel out: panel.select_channels([...])"
+                f"the model has no channel {unknown[0]!r}; {did_you_mean(unknown[0], self.channels)}; "
+                "or leave the channel out: panel.select_channels([...])"
             )
         if self.time_unit is not None and panel.time_unit is not None and panel.time_unit != self.time_unit:
             raise PredictionError(
@@ -513,6 +526,8 @@ class FailureModeModel:
 
     def _failure_times(self, X: Panel | ArrayLike) -> FloatArray:
         """Failure times of a panel that is to be aligned at them."""
+        from cem.panel import Panel
+
         failure_times = X.failure_times if isinstance(X, Panel) else np.full(len(np.asarray(X)), np.nan)
         running = np.flatnonzero(np.isnan(failure_times))
         if running.size:

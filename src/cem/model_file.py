@@ -5,22 +5,22 @@ magic | version | header length | header (JSON) | arrays | SHA-256 of all before
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
 import struct
 from collections.abc import Callable, Hashable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cem.digest import sha256
 from cem.errors import CemError, ModelFileError
 from cem.parameters import Coordinates, Parameters
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cem.model import FailureModeModel
 
 __all__ = ["FORMAT_VERSION", "load", "save"]
@@ -43,9 +43,10 @@ _MODEL_KEYS = {"bases", "channel_units", "channels", "mode_labels", "response", 
 def save(model: FailureModeModel, path: str | os.PathLike[str]) -> None:
     """Write a model; see `FailureModeModel.save`."""
     content = encode(model)
-    target = Path(path)
+    target = os.path.abspath(os.fspath(path))
+    directory, name = os.path.split(target)
     # Beside the target: a rename within one directory is atomic, one across file systems is not.
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    temporary = os.path.join(directory, f".{name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
@@ -55,17 +56,18 @@ def save(model: FailureModeModel, path: str | os.PathLike[str]) -> None:
                 os.fsync(file.fileno())
             os.replace(temporary, target)
         except BaseException:  # an interrupt too leaves no half file
-            temporary.unlink(missing_ok=True)
+            if os.path.exists(temporary):
+                os.unlink(temporary)
             raise
-        _synchronise_directory(target.parent)
+        _synchronise_directory(directory)
     except OSError as error:
         raise ModelFileError(
-            f"the model cannot be written to {str(target)!r}: {error.strerror or error}; "
+            f"the model cannot be written to {os.fspath(path)!r}: {error.strerror or error}; "
             "a file that was there before is as it was"
         ) from error
 
 
-def _synchronise_directory(directory: Path) -> None:
+def _synchronise_directory(directory: str) -> None:
     """Make the rename last through a power cut, where the system lets a directory be opened."""
     try:
         descriptor = os.open(directory, os.O_RDONLY)
@@ -155,7 +157,7 @@ def encode(model: FailureModeModel) -> bytes:
             f"the header would take {len(encoded):,} bytes, more than the {MAX_HEADER:,} that a model file may have"
         )
     body = b"".join([_PREFIX.pack(MAGIC, FORMAT_VERSION, len(encoded)), encoded, *chunks])
-    return body + hashlib.sha256(body).digest()
+    return body + sha256(body)
 
 
 def _check_panel(model: FailureModeModel) -> dict[str, NDArray[Any]]:
@@ -178,20 +180,25 @@ def _check_panel(model: FailureModeModel) -> dict[str, NDArray[Any]]:
 
 
 def _log_likelihood(model: FailureModeModel, arrays: Mapping[str, NDArray[Any]]) -> float:
-    """Marginal log-likelihood of the check panel."""
-    from cem.panel import Panel
+    """Marginal log-likelihood of the check panel, reading by reading: what a scoring process loads anyway.
 
-    n_units = len(arrays["check_offsets"]) - 1
-    panel = Panel(
-        np.arange(n_units),
-        arrays["check_offsets"],
-        arrays["check_times"],
-        arrays["check_values"],
-        model.channels,
-        failure_times=np.zeros(n_units) if model.time_axis == "to_failure" else None,
-        allow_empty_channels=True,
-    )
-    return float(model.score_samples(panel).sum())
+    Times to failure are counted from the failure, so they are on the model's axis as they stand.
+    """
+    from cem._scorer import PackedScorer
+
+    offsets, times, values = arrays["check_offsets"], arrays["check_times"], arrays["check_values"]
+    if offsets.ndim != 1 or len(offsets) < 2 or offsets[0] != 0 or (np.diff(offsets) < 0).any():
+        raise ValueError("check_offsets do not divide the readings of the check panel among units")
+    if times.shape != (offsets[-1],) or values.shape != (offsets[-1], model.n_channels):
+        raise ValueError(
+            f"check_times has shape {times.shape} and check_values {values.shape}; ({offsets[-1]},) and "
+            f"({offsets[-1]}, {model.n_channels}) were expected"
+        )
+    scorer = PackedScorer(model.internal_parameters, model.coordinates, model.bases, model.channels)
+    found = np.empty(len(offsets) - 1)
+    if scorer._log_likelihood_rows(times, values, offsets, found) is not None:
+        raise ValueError("the check panel holds a reading that cannot be scored")
+    return float(found.sum())
 
 
 def _encoded_label(label: Hashable) -> Any:
@@ -239,7 +246,7 @@ def decode(content: bytes, name: str = "model file") -> FailureModeModel:
             raise refuse("this is not a cem model file")
         raise refuse(f"the file is truncated: {len(content)} bytes")
     _, version, header_length = _PREFIX.unpack_from(content)
-    intact = hashlib.sha256(memoryview(content)[:-_DIGEST]).digest() == content[-_DIGEST:]
+    intact = sha256(memoryview(content)[:-_DIGEST]) == content[-_DIGEST:]
     if version > FORMAT_VERSION:
         raise refuse(
             f"its format version is {version}, and this release of cem reads versions up to {FORMAT_VERSION}; "

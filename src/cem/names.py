@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
@@ -16,6 +15,8 @@ __all__ = ["did_you_mean", "encode_labels", "is_unknown", "listed", "object_arra
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:
     """End of a message about an unknown name: the most alike of the known ones, or the list of them."""
+    import difflib  # here: only a message needs it, and it takes a millisecond to load
+
     names = [str(item) for item in known]
     alike = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     if not alike:  # the same letters in another case are no close match to difflib

@@ -6,65 +6,50 @@ NumPy alone: what runs in production imports no SciPy. The arithmetic is in the 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from cem import _scorer
+from cem import _scorer, _unit
+from cem.digest import sha256
 from cem.errors import OptionError, ScorerError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
+    from typing import Protocol
 
-    from cem.basis import Basis
+    from numpy.typing import ArrayLike, NDArray
+
+    from cem.basis_family import Basis
     from cem.panel import Panel
     from cem.parameters import Coordinates, Parameters
+    from cem.unit_forecast import UnitForecast
 
-__all__ = ["Scorer", "Unit", "UnitForecast"]
+    FloatArray = NDArray[np.float64]
 
-FloatArray = NDArray[np.float64]
+    class Model(Protocol):
+        """What a scorer needs of a model; `cem.FailureModeModel` has it."""
+
+        @property
+        def internal_parameters(self) -> Parameters: ...
+        @property
+        def coordinates(self) -> Coordinates: ...
+        @property
+        def bases(self) -> Sequence[Basis]: ...
+        @property
+        def channels(self) -> Sequence[str]: ...
+        @property
+        def response(self) -> str | None: ...
+        @property
+        def mode_labels(self) -> Sequence[Hashable]: ...
+
+
+__all__ = ["Scorer", "Unit"]
 
 _MAGIC = b"CEMUNIT\x00"
 _VERSION = 1
 _HEADER = struct.Struct("<8sII16s")  # magic, version, count of numbers, fingerprint of the scorer
 _CHECK_SIZE = 16
-
-
-class Model(Protocol):
-    """What a scorer needs of a model; `cem.FailureModeModel` has it."""
-
-    @property
-    def internal_parameters(self) -> Parameters: ...
-    @property
-    def coordinates(self) -> Coordinates: ...
-    @property
-    def bases(self) -> Sequence[Basis]: ...
-    @property
-    def channels(self) -> Sequence[str]: ...
-    @property
-    def response(self) -> str | None: ...
-    @property
-    def mode_labels(self) -> Sequence[Hashable]: ...
-
-
-class UnitForecast(NamedTuple):
-    """Predictive mixture of one channel of one unit at m times; see model.md §7 "Forward".
-
-    Values are in the channel's units, variances in its squared units; both hold the noise of a new reading.
-    """
-
-    mean: FloatArray
-    """Mean of the mixture, (m,)."""
-    variance: FloatArray
-    """Variance of the mixture, (m,)."""
-    mode_means: FloatArray
-    """Mean given each mode, (K, m)."""
-    mode_variances: FloatArray
-    """Variance given each mode, (K, m)."""
-    mode_probabilities: FloatArray
-    """(K,)."""
 
 
 class Scorer(_scorer.PackedScorer):
@@ -144,7 +129,8 @@ class Scorer(_scorer.PackedScorer):
         Parameters
         ----------
         panel : Panel
-            Channels of the model that it does not have are missing.
+            Channels of the model that it does not have are missing; channels that the fit left out, since they did not
+            vary, are left out here too.
         n_threads : int
             The GIL is released; the result does not depend on the number of threads.
 
@@ -155,10 +141,16 @@ class Scorer(_scorer.PackedScorer):
         Raises
         ------
         ScorerError
-            The panel has a channel that the model does not know, or a value or time that cannot be scored; the message
-            names the unit.
+            The panel has a channel that the model does not know, or another time unit, or a value or time that cannot
+            be scored; the message names the unit.
         """
-        unknown = [name for name in panel.channels if name not in self.channels]
+        own_unit = getattr(self._model, "time_unit", None)
+        if own_unit is not None and panel.time_unit is not None and panel.time_unit != own_unit:
+            raise ScorerError(
+                f"the panel's times are in {panel.time_unit!r}, the model's in {own_unit!r}; convert them"
+            )
+        left_out = getattr(self._model, "training", {}).get("left_out_channels", ())
+        unknown = [name for name in panel.channels if name not in self.channels and name not in left_out]
         if unknown:
             raise ScorerError(
                 f"the panel has channels {unknown} that the model does not know; take "
@@ -167,7 +159,9 @@ class Scorer(_scorer.PackedScorer):
         values = panel.values
         if tuple(panel.channels) != self.channels:
             values = np.full((len(panel.times), self.n_channels), np.nan)
-            values[:, [self.channels.index(name) for name in panel.channels]] = panel.values
+            known = [name for name in panel.channels if name in self.channels]
+            taken = [panel.channels.index(name) for name in known]
+            values[:, [self.channels.index(name) for name in known]] = panel.values[:, taken]
         probabilities = np.empty((panel.n_units, self.n_modes))
         failure = self._score_rows(panel.times, values, panel.offsets, probabilities, n_threads)
         if failure is not None:
@@ -183,24 +177,22 @@ class Scorer(_scorer.PackedScorer):
     def fingerprint(self) -> bytes:
         """16 bytes that tell this model, with its forgetting, from every other; kept in saved units."""
         if self._fingerprint is None:
-            import hashlib
-
-            model, digest = self._model, hashlib.sha256()
+            model, parts = self._model, []
             parameters = model.internal_parameters
-            digest.update(repr((_VERSION, tuple(model.channels), tuple(parameters.sizes), self._rate)).encode())
+            parts.append(repr((_VERSION, tuple(model.channels), tuple(parameters.sizes), self._rate)).encode())
             for array in (
                 parameters.weights, parameters.means, parameters.factors, parameters.noise_variances,
                 model.coordinates.centres, model.coordinates.scales, model.coordinates.transforms,
             ):  # fmt: skip
-                digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
+                parts.append(np.ascontiguousarray(array, dtype="<f8").tobytes())
             for basis in model.bases:
                 name = ""
                 if basis.kind < 0:
                     function = getattr(basis, "function", basis)
                     name = f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', '')}"
-                digest.update(repr((int(basis.kind), int(basis.size), name)).encode())
-                digest.update(np.ascontiguousarray(basis.numbers, dtype="<f8").tobytes())
-            self._fingerprint = digest.digest()[:_CHECK_SIZE]
+                parts.append(repr((int(basis.kind), int(basis.size), name)).encode())
+                parts.append(np.ascontiguousarray(basis.numbers, dtype="<f8").tobytes())
+            self._fingerprint = sha256(b"".join(parts))[:_CHECK_SIZE]
         return self._fingerprint
 
 
@@ -208,7 +200,7 @@ def _unpickled(kind: type[Scorer], model: Model, rate: float) -> Scorer:
     return kind(model, forgetting=rate)
 
 
-class Unit(_scorer.UnitState):
+class Unit(_unit.UnitState):
     """One running machine: its readings so far in constant memory; made by `Scorer.unit`.
 
     Readings may come in any order of time. `update`, `update_channel` and `mode_probabilities` hold the GIL, so that
@@ -241,14 +233,6 @@ class Unit(_scorer.UnitState):
                 "a column for each channel, was expected"
             )
         self._update_rows(rows, readings)
-
-    def log_likelihood(self) -> float:
-        """log Σ_k π_k P(x | k) of all readings, in the channels' own units; 0 before the first."""
-        log_density, _ = self._log_densities()
-        with np.errstate(divide="ignore"):
-            joint = log_density + np.log(self.scorer.model.internal_parameters.weights)
-        largest = float(joint.max())
-        return largest + float(np.log(np.sum(np.exp(joint - largest))))
 
     def posterior(self, mode: int, channel: int | str) -> tuple[FloatArray, FloatArray]:
         """Posterior of the unit's own coefficients T of one channel, given the mode; model.md (4), (12).
@@ -295,6 +279,8 @@ class Unit(_scorer.UnitState):
         ScorerError
             There is no such channel, the model has no response and no channel was given, or a time is not finite.
         """
+        from cem.unit_forecast import UnitForecast
+
         model = self.scorer.model
         if channel is None:
             if model.response is None:
@@ -340,11 +326,9 @@ class Unit(_scorer.UnitState):
 
     def to_bytes(self) -> bytes:
         """The state, for `from_bytes` with the same model: version, fingerprint of the scorer, numbers, checksum."""
-        import hashlib
-
         numbers = self._get_state().astype("<f8")
         body = _HEADER.pack(_MAGIC, _VERSION, len(numbers), self.scorer.fingerprint()) + numbers.tobytes()
-        return body + hashlib.sha256(body).digest()[:_CHECK_SIZE]
+        return body + sha256(body)[:_CHECK_SIZE]
 
     @classmethod
     def from_bytes(cls, scorer: Scorer, data: bytes) -> Unit:
@@ -361,8 +345,6 @@ class Unit(_scorer.UnitState):
         ScorerError
             The bytes are truncated, altered, of another version or of another model.
         """
-        import hashlib
-
         unit = cls(scorer)
         try:
             raw = bytes(memoryview(data))
@@ -372,7 +354,7 @@ class Unit(_scorer.UnitState):
         if len(raw) < _HEADER.size or raw[: len(_MAGIC)] != _MAGIC:
             raise ScorerError("these bytes are not a saved unit; they must come from Unit.to_bytes()")
         _, version, count, fingerprint = _HEADER.unpack_from(raw)
-        if hashlib.sha256(raw[:-_CHECK_SIZE]).digest()[:_CHECK_SIZE] != raw[-_CHECK_SIZE:]:
+        if sha256(raw[:-_CHECK_SIZE])[:_CHECK_SIZE] != raw[-_CHECK_SIZE:]:
             raise ScorerError("the saved unit is truncated or altered: its checksum differs; save it again")
         if version != _VERSION:
             raise ScorerError(f"the saved unit has format version {version}; this release reads {_VERSION}")

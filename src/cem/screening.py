@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from cem.basis import Basis
 from cem.errors import ConstantChannelWarning, PanelError, ShortUnitsWarning
+from cem.warning import warn
 
 if TYPE_CHECKING:
     from cem.panel import Panel
@@ -50,10 +50,9 @@ def varying_channels(panel: Panel) -> list[str]:
             f"no channel varies: {_named(constant)} read the same value everywhere; there is nothing to fit"
         )
     if constant:
-        warnings.warn(
+        warn(
             f"left out, because every reading has the same value: {_named(constant)}; they say nothing of a mode",
             ConstantChannelWarning,
-            stacklevel=4,
         )
     return [name for name in panel.channels if name not in set(constant)]
 
@@ -66,12 +65,11 @@ def warn_of_stuck_channels(panel: Panel) -> None:
     stuck = (lowest == highest) & (panel.counts >= _FEWEST_FOR_STUCK)
     for channel in np.flatnonzero(stuck.any(axis=0)):
         indices = np.flatnonzero(stuck[:, channel])
-        warnings.warn(
+        warn(
             f"channel {panel.channels[channel]!r} never changes on {len(indices)} of {panel.n_units} units "
             f"({_named([panel.units[i] for i in indices])}): a stuck or coarsely quantised sensor. The noise floor "
             "keeps it from making up a mode of its own; set its cells there to NaN if the sensor is known to be dead",
             ConstantChannelWarning,
-            stacklevel=4,
         )
 
 
@@ -81,13 +79,12 @@ def warn_of_short_units(panel: Panel, bases: Sequence[Basis]) -> None:
     short = [c for c in range(panel.n_channels) if longest[c] < bases[c].size]
     if short:
         worst = short[0]
-        warnings.warn(
+        warn(
             f"no unit has as many readings as its basis has coefficients in channel "
             f"{_named([panel.channels[c] for c in short])} (the longest unit has {longest[worst]} of "
             f"{panel.channels[worst]!r}, {bases[worst]!r} has {bases[worst].size} coefficients); the fit rests on the "
             "fleet's covariance, a smaller basis would be safer",
             ShortUnitsWarning,
-            stacklevel=4,
         )
 
 

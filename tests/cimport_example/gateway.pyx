@@ -4,8 +4,8 @@
 from libc.stdlib cimport free
 
 from cem._scorer cimport (
-    PackedScorer, SCORER_OK, scorer_init, scorer_log_densities, scorer_probabilities, scorer_t, scorer_unit_bytes,
-    scorer_update, scorer_update_channel,
+    PackedScorer, SCORER_OK, scorer_init, scorer_log_densities, scorer_log_likelihood, scorer_probabilities, scorer_t,
+    scorer_unit_bytes, scorer_update, scorer_update_channel, scorer_weight,
 )
 
 cdef extern from "<stdlib.h>" nogil:
@@ -46,3 +46,38 @@ def evidence(PackedScorer scorer, double t, int channel, double value, double[::
         status = scorer_log_densities(packed, unit, &log_densities[0], &misfits[0], &common)
     free(unit)
     return status, common
+
+
+def log_likelihood(PackedScorer scorer, const double[::1] times, const double[:, ::1] values):
+    """The first status that is not 0, and the log-likelihood of all readings in the channels' own units."""
+    cdef const scorer_t* packed = scorer.pointer()
+    cdef double* unit = <double*>aligned_alloc(64, scorer_unit_bytes(packed))
+    cdef double found = 0.0
+    cdef Py_ssize_t i
+    cdef int status = SCORER_OK
+    if unit == NULL:
+        raise MemoryError
+    with nogil:
+        scorer_init(packed, unit)
+        for i in range(times.shape[0]):
+            status = scorer_update(packed, unit, times[i], &values[i, 0], NULL)
+            if status != SCORER_OK:
+                break
+        if status == SCORER_OK:
+            status = scorer_log_likelihood(packed, unit, &found)
+    free(unit)
+    return status, found
+
+
+def weights(PackedScorer scorer, double t, const double[::1] x):
+    """How many readings of each channel are in after one of all channels, (C,)."""
+    cdef const scorer_t* packed = scorer.pointer()
+    cdef double* unit = <double*>aligned_alloc(64, scorer_unit_bytes(packed))
+    cdef int c
+    if unit == NULL:
+        raise MemoryError
+    scorer_init(packed, unit)
+    scorer_update(packed, unit, t, &x[0], NULL)
+    found = [scorer_weight(packed, unit, c) for c in range(packed.n_channels)]
+    free(unit)
+    return found

@@ -7,6 +7,7 @@ of wheels/, where they were made from the present sources.
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -20,6 +21,7 @@ import cem
 ROOT = Path(__file__).resolve().parents[2]
 COMPUTED = ROOT / "tests" / "wheel" / "computed.py"
 GOLDEN = ROOT / "tests" / "data" / "golden-1.cem"
+EXAMPLE = ROOT / "tests" / "cimport_example"
 
 
 def wheels() -> Path:
@@ -86,6 +88,29 @@ def test_the_environment_has_numpy_alone_and_the_command_line_runs(python, tmp_p
     assert [mode["weight"] for mode in document["modes"]] == cem.load(GOLDEN).weights_.tolist()
     in_environment(python, "-m", "cem", "export-c", GOLDEN, "--output", "fleet.h", cwd=tmp_path)
     assert (tmp_path / "fleet.h").read_text() == cem.load(GOLDEN).export_c()
+
+
+def test_other_compiled_code_is_built_against_the_wheel_and_runs(python, tmp_path):
+    """The wheel would lack a .pxd, or its C-level interface would not be the one that they declare."""
+    pytest.importorskip("Cython", reason="Cython is not installed: the example was not compiled against the wheel")
+    for name in ("gateway.pyx", "setup.py"):
+        shutil.copy(EXAMPLE / name, tmp_path)
+    (site,) = (python.parent.parent / "lib").glob("python3.*/site-packages")
+    environment = {**os.environ, "PYTHONPATH": str(site), "CFLAGS": "-O1"}
+    run(sys.executable, "setup.py", "-q", "build_ext", "--inplace", env=environment, cwd=tmp_path)
+    code = (
+        "import sys; sys.path.insert(0, '.')\n"
+        "import cem, gateway, numpy as np\n"
+        f"model = cem.load({str(GOLDEN)!r}); scorer = model.scorer(); unit = scorer.unit()\n"
+        "times = np.linspace(0.0, 8.0, 9); values = np.ascontiguousarray(model.curves(times)[0].T + 0.1); found = np.empty((9, 2))\n"
+        "assert gateway.watch(scorer, times, values, found) == 0\n"
+        "for t, x, row in zip(times, values, found):\n"
+        "    unit.update(t, x); assert (unit.mode_probabilities() == row).all()\n"
+        "assert gateway.log_likelihood(scorer, times, values) == (0, unit.log_likelihood())\n"
+        "print(cem.__file__, found[-1].sum())"
+    )
+    place, total = in_environment(python, "-c", code, cwd=tmp_path).split()
+    assert place.startswith(str(site)) and float(total) == pytest.approx(1.0)
 
 
 def test_a_fit_says_what_it_lacks(python, tmp_path):

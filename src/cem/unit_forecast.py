@@ -1,0 +1,31 @@
+"""What a forecast for one running machine holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float64]
+
+__all__ = ["UnitForecast"]
+
+
+class UnitForecast(NamedTuple):
+    """Predictive mixture of one channel of one unit at m times; see model.md §7 "Forward".
+
+    Values are in the channel's units, variances in its squared units; both hold the noise of a new reading.
+    """
+
+    mean: FloatArray
+    """Mean of the mixture, (m,)."""
+    variance: FloatArray
+    """Variance of the mixture, (m,)."""
+    mode_means: FloatArray
+    """Mean given each mode, (K, m)."""
+    mode_variances: FloatArray
+    """Variance given each mode, (K, m)."""
+    mode_probabilities: FloatArray
+    """(K,)."""
