@@ -78,12 +78,23 @@ def _target(row: Row) -> str:
     return ", ".join(limits) + (": reached" if reached else ": missed")
 
 
-def _missing_share(row: Row) -> str:
-    return "–" if row["ratio"] is None else f"{row['ratio']:.2f}"
+def _against_plain(plain: str, ratio: str) -> Callable[[Row], str]:
+    """Passes of the package against those of plain EM, of which there may be a lower bound only."""
+
+    def cell(row: Row) -> str:
+        if row[ratio] is None:
+            return "–"
+        return ("< " if row[plain] is None else "") + f"{row[ratio]:.3f}"
+
+    return cell
 
 
 def _found(key: str) -> Callable[[Row], str]:
     return lambda row: "yes" if row[key] else f"no, {row[key.replace('found', 'below_best')]:.2f} nats lower"
+
+
+def _with_error(level: str) -> Callable[[Row], str]:
+    return lambda row: f"{100 * row[f'coverage_{level}']:.1f} ± {100 * row[f'error_{level}']:.1f}"
 
 
 def _passes(way: str) -> Callable[[Row], str]:
@@ -199,11 +210,15 @@ TABLES: dict[str, Columns] = {
     },
     "acceleration": {
         "problem": text("problem"),
-        "plain EM": number("plain", ",.0f"),
-        "accelerated": number("accelerated", ",.0f"),
-        "accelerated ÷ plain": _missing_share,
+        "plain EM": lambda row: f"> {row['most_passes']:,}" if row["plain"] is None else f"{row['plain']:,}",
+        "damped Anderson (cem)": number("accelerated", ",.0f"),
+        "SQUAREM": number("squarem", ",.0f"),
+        "Anderson, undamped": number("undamped", ",.0f"),
+        "parameter-expanded": number("expanded", ",.0f"),
+        "cem ÷ plain": _against_plain("plain", "accelerated_ratio"),
+        "the same, ℓ* of these two": _against_plain("plain_alone", "alone_ratio"),
         "plain ended below ℓ* by": number("plain_below_best", ".4f"),
-        "accelerated ended below ℓ* by": number("accelerated_below_best", ".4f"),
+        "cem ended below ℓ* by": number("accelerated_below_best", ".4f"),
     },
     "starts": {
         "data": text("data"),
@@ -212,6 +227,7 @@ TABLES: dict[str, Columns] = {
         "20 full fits: found": _found("full_found"),
         "cost of the 50, in full fits": number("cost_in_full_fits", ".1f"),
         "k-means": text("kmeans_found"),
+        "prototypes": text("prototypes_found"),
         "tempered": text("tempered_found"),
         "random": text("random_found"),
         "of": text("fits_of_a_kind"),
@@ -265,6 +281,27 @@ TABLES: dict[str, Columns] = {
         "median": number("median_microseconds", ",.0f", unit=" µs"),
         "90 %": number("p90_microseconds", ",.0f", unit=" µs"),
         "readings": number("readings", ".0f"),
+    },
+    "nested": {
+        "engines": text("set"),
+        "laws": text("laws"),
+        "RMSE, capped": number("rmse_capped", ".2f"),
+        "±": number("rmse_standard_error", ".2f"),
+        "50 %": _with_error("50"),
+        "80 %": _with_error("80"),
+        "90 %": _with_error("90"),
+        "interval score": number("interval_score_90", ",.0f"),
+        "CRPS": number("crps", ".2f"),
+        "chosen (outer folds)": text("chosen"),
+    },
+    "nested_modes": {
+        "share of life": number("share_of_life", ".0%"),
+        "accuracy": number("accuracy", ".2f"),
+        "mean probability of the mode named": number("mean_probability_of_the_mode_named", ".3f"),
+        "Brier score": number("brier", ".4f"),
+        "log score": number("log_score", ".4f"),
+        "untempered": number("log_score_plain", ".4f"),
+        "chosen (outer folds)": text("chosen"),
     },
     "lives": {
         "problem": text("problem"),

@@ -154,6 +154,23 @@ def test_acceleration_ends_at_the_same_optimum_in_fewer_passes():
     assert runs[1].n_passes < runs[0].n_passes
 
 
+def test_a_run_in_several_calls_remembers_where_it_was():
+    """Short rounds of many starts must not lose what the extrapolation has learnt, nor change the record they got."""
+    expectation, constraints = overlapping_fleet(distance=1.6)
+    options = {"tolerance": 1e-8 * expectation.statistics.n_observations, "accelerate": True}
+    first = start_em(expectation, start(expectation, constraints, 2, seed=3))
+    whole = continue_em(first, expectation, constraints, n_passes=2000, **options)
+    run, kept = first, None
+    while not run.converged:
+        run = continue_em(run, expectation, constraints, n_passes=15, **options)
+        if run.n_passes > 30 and kept is None:
+            kept = run
+    assert whole.converged and abs(run.log_likelihood - whole.log_likelihood) < 1e-4
+    assert run.n_passes < 1.5 * whole.n_passes
+    again = [continue_em(kept, expectation, constraints, n_passes=15, **options) for _ in range(2)]
+    assert again[0].log_likelihoods == again[1].log_likelihoods
+
+
 def test_sums_of_parts_are_the_sums_of_the_whole():
     """Additivity is what threads, chunks of a file and machines combine by."""
     expectation, constraints = fleet(3, n_units=31)

@@ -421,3 +421,18 @@ def test_e_step_has_the_same_bits_for_any_number_of_threads(kernel):
     for sums, rho in results[1:]:
         np.testing.assert_array_equal(sums, results[0][0])
         np.testing.assert_array_equal(rho, results[0][1])
+
+
+def test_densities_of_modes_are_those_of_the_general_way():
+    """Laws of lifetimes weigh a unit by its density under each mode, one mode after the other."""
+    times, values, basis = balanced(600)
+    statistics = compressed(times, values, basis)
+    rng = np.random.default_rng(2)
+    parameters = Parameters(
+        np.array([0.7, 0.3]), rng.normal(size=(2, 4)), np.tile(np.eye(2).ravel(), (2, 2)), np.ones((2, 2)), (2, 2)
+    )
+    shared, lapack = (Expectation(statistics, kernel=kernel) for kernel in ("auto", "lapack"))
+    assert shared.kernel.startswith("shared:") and lapack.kernel == "lapack"
+    expected = lapack.log_densities(parameters)
+    assert expected.shape == (600, 2)
+    np.testing.assert_allclose(shared.log_densities(parameters), expected, rtol=1e-11, atol=1e-10)

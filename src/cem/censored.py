@@ -377,7 +377,7 @@ class LivesProblem:
         point: LivesPoint = run.parameters
         mixture = EMRun(
             rotated(point.mixture), run.expected.sums, run.responsibilities, log_likelihoods, run.converged,
-            run.lost_mode, run.status, objectives,
+            run.lost_mode, run.status, objectives=objectives,
         )  # fmt: skip
         mixture, modes = in_final_order(mixture, result)
         result = replace(result, statistics=statistics, run=mixture)

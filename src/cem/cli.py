@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         default="forward",
         help="to_failure: curves end at the failure, for `cem rul` (default: forward)",
     )
-    fit.add_argument("--init", choices=("mixed", "kmeans", "random", "tempered"), default="mixed")
+    fit.add_argument("--init", choices=("mixed", "kmeans", "prototypes", "random", "tempered"), default="mixed")
     fit.add_argument("--max-iter", type=count, default=1000, metavar="N", help="passes of a start, at most")
     add_search(fit, starts=10)
     fit.add_argument("-o", "--output", type=Path, metavar="MODEL", help="write the fitted model to this file")

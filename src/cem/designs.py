@@ -59,24 +59,22 @@ def _blocks(statistics: SufficientStatistics, channel: int, units: NDArray[np.in
     return words
 
 
-def _different_channels(statistics: SufficientStatistics) -> list[int]:
-    """Channels but those that have the blocks and counts of an earlier one for every unit."""
-    different: list[int] = []
-    for channel in range(statistics.n_channels):
-        offsets, counts = statistics.factor_offsets[:, channel], statistics.counts[:, channel]
-        if not any(
-            np.array_equal(offsets, statistics.factor_offsets[:, other])
-            and np.array_equal(counts, statistics.counts[:, other])
-            for other in different[:1]
-        ):
-            different.append(channel)
-    return different
+def _different_channels(statistics: SufficientStatistics, units: NDArray[np.int64]) -> list[int]:
+    """Channels but those that have the first one's blocks and counts for all of some units, as channels mostly do."""
+    offsets, counts = statistics.factor_offsets[units], statistics.counts[units]
+    return [0] + [
+        channel
+        for channel in range(1, statistics.n_channels)
+        if statistics.sizes[channel] != statistics.sizes[0]
+        or not np.array_equal(offsets[:, channel], offsets[:, 0])
+        or not np.array_equal(counts[:, channel], counts[:, 0])
+    ]
 
 
 def _hashes(statistics: SufficientStatistics, units: NDArray[np.int64]) -> NDArray[np.uint64]:
     """A number for each unit's design; equal designs have equal ones."""
     hashes = np.zeros(len(units), dtype=np.uint64)
-    for channel in _different_channels(statistics):
+    for channel in _different_channels(statistics, units):
         words = _blocks(statistics, channel, units)
         for word in (*words.T, statistics.counts[units, channel].astype(np.uint64)):
             hashes = (hashes ^ word) * _MULTIPLIER
@@ -91,5 +89,5 @@ def _all_equal(statistics: SufficientStatistics, units: NDArray[np.int64], other
     return all(
         np.array_equal(statistics.counts[units, channel], statistics.counts[others, channel])
         and np.array_equal(_blocks(statistics, channel, units), _blocks(statistics, channel, others))
-        for channel in _different_channels(statistics)
+        for channel in _different_channels(statistics, units)
     )

@@ -342,6 +342,29 @@ class _SharedKernel:
             sums,
         )
 
+    def log_densities(self, parameters: Parameters) -> FloatArray:
+        """ln P(x_l | k), shape (L, K): the log-likelihoods of one mode after the other."""
+        result = np.empty((parameters.n_modes, self._pack.n_units))
+        bounds, even = self._pack.chunks(), np.zeros(1)
+        sums = np.empty((len(bounds) - 1, _core.n_sums(1, np.asarray(parameters.sizes, dtype=np.int32))))
+        for k in range(parameters.n_modes):
+            one = slice(k, k + 1)
+            _shared.expectation_chunks(
+                self._pack,
+                even,
+                parameters.means[one],
+                parameters.factors[one],
+                parameters.noise_variances[one],
+                1.0,
+                False,
+                bounds,
+                np.zeros(1, dtype=np.int64),
+                np.empty((self._pack.n_units, 1)),
+                sums,
+                result[k],
+            )
+        return result.T
+
 
 def _fastest_kernel(statistics: SufficientStatistics) -> _Kernel:
     """The kernel for a fleet: what its units share, and the size of its bases, decide."""
@@ -525,8 +548,8 @@ class Expectation:
         FitError
             A density is not finite; names unit, mode and channel.
         """
-        # The lanes know a mode by its channels alone; linked ones go the general way.
-        if isinstance(self._kernel, _LanesKernel) and not parameters.rank:
+        # These know a mode by its channels alone; linked ones go the general way.
+        if isinstance(self._kernel, (_LanesKernel, _SharedKernel)) and not parameters.rank:
             try:
                 return self._kernel.log_densities(parameters)
             except KernelFailure as failure:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["FitOptions", "FitResult", "fit_mixture", "in_final_order", "n_free_parameters"]
 
 FloatArray = NDArray[np.float64]
-Init = Literal["mixed", "kmeans", "random", "tempered"]
+Init = Literal["mixed", "kmeans", "prototypes", "random", "tempered"]
 
 # Keep a noise variance from vanishing where the data have no noise at all, relative to the channel's variance.
 _SMALLEST_NOISE = 1e-12

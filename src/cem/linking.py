@@ -167,7 +167,7 @@ def linked_run(
         linked.converged,
         linked.lost_mode,
         linked.status,
-        objectives,
+        objectives=objectives,
     ), False
 
 

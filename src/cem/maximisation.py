@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cem import _core, _linked_maximisation
 from cem.expectation import ExpectedStatistics
-from cem.parameters import Parameters
+from cem.parameters import Parameters, layout_of
 
 __all__ = ["COVARIANCE_STRUCTURES", "Constraints", "CovarianceStructure", "maximisation"]
 
@@ -103,7 +103,7 @@ def maximisation(
         return Parameters(weights, means, factors, noise_variances, parameters.sizes, loadings), status
     _core.maximisation(
         expected.sums,
-        np.asarray(parameters.sizes, dtype=np.int32),
+        layout_of(parameters.sizes).kernel_sizes,
         parameters.means,
         parameters.factors,
         parameters.noise_variances,
@@ -116,4 +116,4 @@ def maximisation(
         noise_variances,
         status,
     )
-    return Parameters(weights, means, factors, noise_variances, parameters.sizes), status
+    return Parameters.adopting(weights, means, factors, noise_variances, parameters.sizes), status

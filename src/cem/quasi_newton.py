@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -81,6 +82,12 @@ class QuasiNewton:
         self._coordinates = coordinates
         self._pairs: deque[tuple[FloatArray, FloatArray, float]] = deque(maxlen=_MEMORY)
         self._parameters: Any = None
+
+    def copy(self) -> QuasiNewton:
+        """One that has learned the same and goes on by itself."""
+        twin = copy(self)
+        twin._pairs = self._pairs.copy()
+        return twin
 
     def step(
         self, expectation: Callable[[Any], tuple[Any, FloatArray]], parameters: Any, expected: Any, most_passes: int

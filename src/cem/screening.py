@@ -22,6 +22,7 @@ FloatArray = NDArray[np.float64]
 _MOST_NAMED = 5
 _FEWEST_FOR_STUCK = 5
 _SAMPLE = 2000
+_FEW = 8
 
 
 def _named(names: Sequence[object]) -> str:
@@ -99,21 +100,28 @@ def decimal_step(readings: FloatArray) -> float:
         NaN is missing.
     """
     observed = readings[np.isfinite(readings)]
+    if not len(observed):
+        return 0.0
     sample = observed[:: max(1, len(observed) // _SAMPLE)]
+    largest = float(np.abs(observed).max())
+    few = sample[:_FEW].tolist()
     for exponent in range(6, -13, -1):
-        if _are_multiples(sample, exponent) and _are_multiples(observed, exponent):
+        if not 1.0 <= largest * 10.0**-exponent < 1e11:
+            continue
+        if not all(_is_whole(reading, exponent) for reading in few):
+            continue
+        if _are_whole(sample, exponent) and _are_whole(observed, exponent):
             return float(10.0**exponent)
     return 0.0
 
 
-def _are_multiples(readings: FloatArray, exponent: int) -> bool:
-    if len(readings) == 0 or not 1.0 <= np.abs(readings).max() * 10.0**-exponent < 1e11:
-        return False
-    few = readings[:40]  # enough to refuse most steps
-    return _are_whole(few, exponent) and _are_whole(readings, exponent)
+def _is_whole(reading: float, exponent: int) -> bool:
+    """`_are_whole` of one number: most steps are refused by the first, which is not worth an array."""
+    steps = reading * 10.0**-exponent if exponent <= 0 else reading / 10.0**exponent
+    return abs(steps - round(steps)) <= 1e-9 + 1e-15 * abs(steps)
 
 
 def _are_whole(readings: FloatArray, exponent: int) -> bool:
     # 10^-n is not a binary fraction: scale by the exact power on whichever side it is an integer.
     steps = readings * 10.0**-exponent if exponent <= 0 else readings / 10.0**exponent
-    return bool(np.all(np.abs(steps - np.rint(steps)) <= 1e-9 + 1e-15 * np.abs(steps)))
+    return bool((np.abs(steps - np.rint(steps)) <= 1e-9 + 1e-15 * np.abs(steps)).all())
