@@ -58,9 +58,9 @@ files are opened after that, once.
 Read these figures with their search in mind. The list of candidates was itself written after a look at other time
 constants, structures of the covariance, families of lifetimes and sets of sensors on half of the same cut-offs, and the
 least of several errors on the same folds is a little too good. That r = 4 is tried at all, and that laws are also
-mapped alone, was written down after links, penalties and β had been looked at on these folds. `benchmarks/nested.py` puts an outer loop of folds
-around choice and calibration, with candidates that nobody had looked at; its figures, in the
-[benchmarks](../../benchmarks/README.md), are the ones to quote.
+mapped alone, was written down after links, penalties and β had been looked at on these folds. `benchmarks/nested.py`
+puts an outer loop of folds around choice and calibration, with candidates that nobody had looked at; its figures, in
+the [benchmarks](../../benchmarks/README.md), are the ones to quote.
 
 ## 4. On engines left out
 
