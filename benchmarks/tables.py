@@ -78,12 +78,27 @@ def _target(row: Row) -> str:
     return ", ".join(limits) + (": reached" if reached else ": missed")
 
 
-def _missing_share(row: Row) -> str:
-    return "–" if row["ratio"] is None else f"{row['ratio']:.2f}"
+def _against_plain(plain: str, ratio: str) -> Callable[[Row], str]:
+    """Passes of the package against those of plain EM, of which there may be a lower bound only."""
+
+    def cell(row: Row) -> str:
+        if row[ratio] is None:
+            return "–"
+        return ("< " if row[plain] is None else "") + f"{row[ratio]:.3f}"
+
+    return cell
 
 
 def _found(key: str) -> Callable[[Row], str]:
     return lambda row: "yes" if row[key] else f"no, {row[key.replace('found', 'below_best')]:.2f} nats lower"
+
+
+def _with_error(level: str) -> Callable[[Row], str]:
+    return lambda row: f"{100 * row[f'coverage_{level}']:.1f} ± {100 * row[f'error_{level}']:.1f}"
+
+
+def _passes(way: str) -> Callable[[Row], str]:
+    return lambda row: f"{row[f'{way}_passes']:,}" + ("" if row[f"{way}_converged"] else ", not converged")
 
 
 _LARGE: Columns = {
@@ -123,6 +138,33 @@ TABLES: dict[str, Columns] = {
         "target": number("target_multiple", "g", unit=" ×"),
         "packing, ns per (unit, channel)": number("packing_nanoseconds", ".0f"),
     },
+    "shared_designs": {
+        "L": number("n_units", ",.0f"),
+        "C": text("n_channels"),
+        "K": text("n_modes"),
+        "p": text("p"),
+        "designs": number("n_designs", ",.0f"),
+        "level": text("level"),
+        "cores": text("cores"),
+        "against": text("against"),
+        "ns per (unit, channel, mode), own design": number("own_nanoseconds", ".1f"),
+        "shared design": number("shared_nanoseconds", ".1f"),
+        "gain": number("gain", ".2f", unit=" ×"),
+        "packing, ns per (unit, channel)": number("packing_nanoseconds", ".0f"),
+    },
+    "anatomy": {
+        "L": number("n_units", ",.0f"),
+        "C": text("n_channels"),
+        "K": text("n_modes"),
+        "p": text("p"),
+        "kernel": text("kernel"),
+        "cores": text("cores"),
+        "one pass": _duration("seconds"),
+        "arithmetic": number("arithmetic_share", ".0%"),
+        "weighing modes": number("weighing_share", ".0%"),
+        "memory": number("memory_share", ".0%"),
+        "once per pass": number("once_share", ".0%"),
+    },
     "fit_k1": {
         "units": number("n_units", ",.0f"),
         "readings of each": text("readings"),
@@ -147,6 +189,7 @@ TABLES: dict[str, Columns] = {
     "large_fits": _LARGE,
     "growth": {
         "units": number("n_units", ",.0f"),
+        "C": number("n_channels", "g"),
         "threads": text("threads"),
         "one pass": lambda row: _duration("two" if row["question"] == "threads" else "seconds")(row),
         "ns per unit": number("nanoseconds_per_unit", ".0f"),
@@ -154,14 +197,20 @@ TABLES: dict[str, Columns] = {
         "bytes per unit": number("bytes_per_unit", ",.0f"),
         "memory ÷ linear": number("memory_against_linear", ".2f"),
         "speed-up of two threads": number("speed_up", ".2f"),
+        "of two processes": number("ceiling", ".2f"),
+        "processor time ÷ that of one thread": number("processor_of_two_threads", ".2f"),
     },
     "acceleration": {
         "problem": text("problem"),
-        "plain EM": number("plain", ",.0f"),
-        "accelerated": number("accelerated", ",.0f"),
-        "accelerated ÷ plain": _missing_share,
+        "plain EM": lambda row: f"> {row['most_passes']:,}" if row["plain"] is None else f"{row['plain']:,}",
+        "damped Anderson (cem)": number("accelerated", ",.0f"),
+        "SQUAREM": number("squarem", ",.0f"),
+        "Anderson, undamped": number("undamped", ",.0f"),
+        "parameter-expanded": number("expanded", ",.0f"),
+        "cem ÷ plain": _against_plain("plain", "accelerated_ratio"),
+        "the same, ℓ* of these two": _against_plain("plain_alone", "alone_ratio"),
         "plain ended below ℓ* by": number("plain_below_best", ".4f"),
-        "accelerated ended below ℓ* by": number("accelerated_below_best", ".4f"),
+        "cem ended below ℓ* by": number("accelerated_below_best", ".4f"),
     },
     "starts": {
         "data": text("data"),
@@ -170,6 +219,7 @@ TABLES: dict[str, Columns] = {
         "20 full fits: found": _found("full_found"),
         "cost of the 50, in full fits": number("cost_in_full_fits", ".1f"),
         "k-means": text("kmeans_found"),
+        "prototypes": text("prototypes_found"),
         "tempered": text("tempered_found"),
         "random": text("random_found"),
         "of": text("fits_of_a_kind"),
@@ -218,10 +268,74 @@ TABLES: dict[str, Columns] = {
         "repeats": number("repeats", ".0f"),
     },
     "running_life": {
+        "instruction level": text("level"),
         "remaining life of a running unit": text("what"),
         "median": number("median_microseconds", ",.0f", unit=" µs"),
         "90 %": number("p90_microseconds", ",.0f", unit=" µs"),
         "readings": number("readings", ".0f"),
+    },
+    "nested": {
+        "engines": text("set"),
+        "laws": text("laws"),
+        "RMSE, capped": number("rmse_capped", ".2f"),
+        "±": number("rmse_standard_error", ".2f"),
+        "50 %": _with_error("50"),
+        "80 %": _with_error("80"),
+        "90 %": _with_error("90"),
+        "interval score": number("interval_score_90", ",.0f"),
+        "CRPS": number("crps", ".2f"),
+        "chosen (outer folds)": text("chosen"),
+    },
+    "nested_modes": {
+        "share of life": number("share_of_life", ".0%"),
+        "accuracy": number("accuracy", ".2f"),
+        "mean probability of the mode named": number("mean_probability_of_the_mode_named", ".3f"),
+        "Brier score": number("brier", ".4f"),
+        "log score": number("log_score", ".4f"),
+        "untempered": number("log_score_plain", ".4f"),
+        "chosen (outer folds)": text("chosen"),
+    },
+    "lives": {
+        "problem": text("problem"),
+        "units": number("units", ".0f"),
+        "running": number("running", ".0f"),
+        "K": number("modes", ".0f"),
+        "lives": text("lives"),
+        "plain passes": _passes("plain"),
+        "time": _duration("plain_seconds"),
+        "lower by": number("plain_below", ".2g"),
+        "accelerated passes": _passes("accelerated"),
+        "time ": _duration("accelerated_seconds"),
+        "lower by ": number("accelerated_below", ".2g"),
+    },
+    "coloured_noise": {
+        "units": text("set"),
+        "K": number("modes", ".0f"),
+        "time constants": text("basis"),
+        "noise": text("way"),
+        "ln P of a unit left out": number("log_likelihood", ",.1f"),
+        "50 %": number("coverage_50", ".0%"),
+        "80 %": number("coverage_80", ".0%"),
+        "90 %": number("coverage_90", ".0%"),
+        "interval score": number("interval_score_90", ",.0f"),
+        "CRPS": number("crps", ".2f"),
+        "RMSE, capped": number("rmse_capped", ".2f"),
+        "κ or memory": number("worth", ".2f"),
+        "most extreme": number("extreme_worth", ".2f"),
+    },
+    "simulations": {
+        "alive at": number("age", ".0f"),
+        "units": number("alive", ",.0f"),
+        "mode accuracy": number("accuracy", ".3f"),
+        "least of the fleets": number("least_accuracy", ".3f"),
+        "oracle": number("oracle", ".3f"),
+        "lognormal lives": number("mae_lognormal", ".2f"),
+        "Weibull lives": number("mae_weibull", ".2f"),
+        "empirical lives": number("mae_empirical", ".2f"),
+        "aligned at failure": number("mae_to_failure", ".2f"),
+        "true means apart (sd)": number("spread_of_means", ".2f"),
+        "life from its own mean": number("realised", ".2f"),
+        "training fleets": number("training_fleets", ".0f"),
     },
     "wheel_latency": {
         "wheel": text("wheel"),

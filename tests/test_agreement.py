@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from cem.agreement import adjusted_rand_index, contingency
+from cem.agreement import adjusted_rand_index, contingency, disagreement
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -29,3 +29,32 @@ def test_contingency_counts_pairs_in_order_of_first_appearance():
     counts, rows, columns = contingency(["x", "y", "x", "x"], [1, 2, 2, 1])
     assert (rows, columns) == (("x", "y"), (1, 2))
     assert counts.tolist() == [[2, 1], [0, 1]]
+
+
+@pytest.mark.parametrize("n_modes", [1, 2, 3, 6])
+def test_disagreement_does_not_depend_on_the_names_of_the_modes(n_modes):
+    generator = np.random.default_rng(n_modes)
+    first = generator.dirichlet(np.full(n_modes, 0.05), size=50)  # nearly hard
+    assert disagreement(first, first[:, generator.permutation(n_modes)]) == pytest.approx(0.0, abs=1e-15)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_disagreement_is_the_share_of_units_moved(seed):
+    """Of hard partitions that hardly differ; and of any two it lies within 0 and 1."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 3, 60)
+    moved = labels.copy()
+    moved[:6] = (moved[:6] + 1) % 3
+    assert disagreement(np.eye(3)[labels], np.eye(3)[moved]) == pytest.approx(0.1)
+    soft = generator.dirichlet(np.ones(3), size=60)
+    assert 0 <= disagreement(soft, np.eye(3)[labels]) <= 1
+
+
+def test_disagreement_is_never_less_than_the_best_matching_gives():
+    from itertools import permutations
+
+    generator = np.random.default_rng(1)
+    for _ in range(30):
+        first, second = generator.dirichlet(np.full(4, 0.3), size=(2, 25))
+        least = min(np.abs(first - second[:, list(order)]).sum() / 50 for order in permutations(range(4)))
+        assert disagreement(first, second) >= least - 1e-12

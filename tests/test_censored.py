@@ -75,7 +75,7 @@ def test_log_likelihood_is_the_literal_sum() -> None:
         start = fit_mixture(panel[failed].with_modes(None).aligned_at_failure(), options)
         problem = LivesProblem.of(panel.with_modes(None), failed, start, options, "lognormal", 1.0)
     n_grid, n_failed = len(problem.log_widths), int(failed.sum())
-    laws = problem._laws(np.vstack([start.run.responsibilities, np.zeros((len(problem.lives) - n_failed, 2))]))
+    laws = problem.laws(np.vstack([start.run.responsibilities, np.zeros((len(problem.lives) - n_failed, 2))]))
     value, expected, weights, rho = problem.expectation(start.run.parameters, laws)
     parameters, coordinates = start.run.parameters, start.statistics.coordinates
     lives = problem.lives[n_failed:].reshape(-1, n_grid)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import cem
-from cem import cli
+from cem import cli, cli_files, cli_options
 
 HEADER = ("machine", "hours", "s1", "s2", "load", "kind")
 
@@ -311,8 +311,8 @@ def test_a_wrong_command_line_is_exit_code_2(arguments, capsys):
     ],
 )
 def test_every_basis_can_be_named(text, basis):
-    assert cli._basis_choice(text) == (None, basis)
-    assert cli._basis_choice(f"a=b={text}") == ("a=b", basis)
+    assert cli_options.basis_choice(text) == (None, basis)
+    assert cli_options.basis_choice(f"a=b={text}") == ("a=b", basis)
 
 
 def test_an_interrupted_fit_writes_nothing_and_leaves_the_old_file(fleet_csv, tmp_path, monkeypatch, capsys):
@@ -340,7 +340,7 @@ def test_ctrl_c_during_a_write_leaves_the_old_file_and_no_other(tmp_path, monkey
 
     monkeypatch.setattr(os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        cli._write_text(path, "new")
+        cli_files.write_text(path, "new")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
@@ -398,12 +398,12 @@ def test_version(capsys):
 
 
 def test_not_a_number_becomes_null_in_json():
-    assert json.loads(cli._dump({"a": [float("nan"), np.float64("inf"), np.int64(3)], "b": (None, "x")})) == {
+    assert json.loads(cli_files.dump({"a": [float("nan"), np.float64("inf"), np.int64(3)], "b": (None, "x")})) == {
         "a": [None, None, 3],
         "b": [None, "x"],
     }
 
 
 def test_csv_quotes_units_with_commas():
-    text = cli._as_csv(["unit", "mode"], [["pump, east", "a"]])
+    text = cli_files.as_csv(["unit", "mode"], [["pump, east", "a"]])
     assert list(csv.reader(io.StringIO(text))) == [["unit", "mode"], ["pump, east", "a"]]

@@ -27,7 +27,8 @@ def test_loaded_fleet_is_the_one_simulated():
     assert loaded.modes == drawn.modes and loaded.channels == drawn.channels and loaded.response == "wear"
     np.testing.assert_allclose(loaded.values, drawn.values, rtol=1e-12)
     np.testing.assert_array_equal(loaded.times, drawn.times)
-    np.testing.assert_array_equal(loaded.failure_times, drawn.failure_times)
+    # Where a curve crosses the threshold comes from BLAS, whose last bit differs from processor to processor.
+    np.testing.assert_allclose(loaded.failure_times, drawn.failure_times, rtol=1e-12)
 
 
 def test_modes_are_hidden_unless_asked_for():

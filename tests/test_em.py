@@ -1,4 +1,4 @@
-"""The EM loop: ℓ never falls, whatever the fleet, the structure, the floors or the extrapolation."""
+"""The EM loop: ℓ never falls, whatever the fleet, the structure, the floors or the acceleration."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def start(expectation, constraints, n_modes, seed=0):
 
 
 def test_the_likelihood_never_falls():
-    """2,100 random fleets, with and without extrapolation, all three structures, floors that bind in some of them.
+    """2,100 random fleets, with and without acceleration, all three structures, floors that bind in some of them.
 
     A fall means that E step, M step and floors do not belong to one likelihood: a fit would stop at the wrong place.
     """
@@ -135,7 +135,7 @@ def test_the_log_likelihood_belongs_to_the_parameters_returned():
     assert run.n_passes == 7 and not run.converged
 
 
-def test_extrapolation_ends_at_the_same_optimum_in_fewer_passes():
+def test_acceleration_ends_at_the_same_optimum_in_fewer_passes():
     expectation, constraints = overlapping_fleet(distance=1.6)
     parameters = start(expectation, constraints, 2, seed=3)
     runs = [
@@ -152,6 +152,23 @@ def test_extrapolation_ends_at_the_same_optimum_in_fewer_passes():
     assert all(run.converged for run in runs)
     assert abs(runs[0].log_likelihood - runs[1].log_likelihood) < 1e-4
     assert runs[1].n_passes < runs[0].n_passes
+
+
+def test_a_run_in_several_calls_remembers_where_it_was():
+    """Short rounds of many starts must not lose what the extrapolation has learnt, nor change the record they got."""
+    expectation, constraints = overlapping_fleet(distance=1.6)
+    options = {"tolerance": 1e-8 * expectation.statistics.n_observations, "accelerate": True}
+    first = start_em(expectation, start(expectation, constraints, 2, seed=3))
+    whole = continue_em(first, expectation, constraints, n_passes=2000, **options)
+    run, kept = first, None
+    while not run.converged:
+        run = continue_em(run, expectation, constraints, n_passes=15, **options)
+        if run.n_passes > 30 and kept is None:
+            kept = run
+    assert whole.converged and abs(run.log_likelihood - whole.log_likelihood) < 1e-4
+    assert run.n_passes < 1.5 * whole.n_passes
+    again = [continue_em(kept, expectation, constraints, n_passes=15, **options) for _ in range(2)]
+    assert again[0].log_likelihoods == again[1].log_likelihoods
 
 
 def test_sums_of_parts_are_the_sums_of_the_whole():

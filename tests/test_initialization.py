@@ -50,6 +50,20 @@ def test_kmeans_starts_find_groups_that_lie_apart_though_cells_are_missing():
     assert len(set(assigned[::2])) == 1 and len(set(assigned[1::2])) == 1 and assigned[0] != assigned[1]
 
 
+def test_prototypes_are_units_and_draw_differently_every_time():
+    """Each of two groups far apart is found where both drew a prototype: in about half of the draws."""
+    expectation = two_groups()
+    constraints = constraints_of(expectation)
+    one_mode = one_mode_run(expectation, constraints).parameters
+    found = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        start = starting_parameters("prototypes", expectation, one_mode, constraints, 2, rng)
+        assigned = expectation(start)[1].argmax(axis=1)
+        found.append(len(set(assigned[::2])) == len(set(assigned[1::2])) == 1 and assigned[0] != assigned[1])
+    assert 4 <= sum(found) <= 18
+
+
 def test_the_one_mode_fit_describes_the_whole_fleet():
     """The default noise floor is a tenth of its noise: it must be about right after twenty passes."""
     expectation = two_groups(gap=0.0, missing=0.0)

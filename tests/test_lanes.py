@@ -313,21 +313,19 @@ def test_same_bits_for_any_number_of_threads(level):
     pack = fleet.pack(level)
     expected = fleet.reference()[1]
     n_sums = len(expected)
-    bounds = [*range(0, pack.n_tiles, 3), pack.n_tiles]
+    bounds = np.array([*range(0, pack.n_tiles, 3), pack.n_tiles])
 
     def run(n_threads):
-        rho = np.empty((300, 3))
+        rho, claimed = np.empty((300, 3)), np.zeros(1, np.int64)
+        sums = np.empty((len(bounds) - 1, n_sums))
 
-        def chunk(tiles):
-            sums = np.empty(n_sums)
-            _lanes.expectation_chunk(pack, *fleet.arguments(), 1.0, False, *tiles, rho, sums)
-            return sums
+        def work():
+            _lanes.expectation_chunks(pack, *fleet.arguments(), 1.0, False, bounds, claimed, rho, sums)
 
         with ThreadPoolExecutor(n_threads) as pool:
-            total = np.zeros(n_sums)
-            for part in pool.map(chunk, pairwise(bounds)):
-                total += part
-        return rho, total
+            for done in [pool.submit(work) for _ in range(n_threads)]:
+                done.result()
+        return rho, sums.sum(axis=0)
 
     rho, total = run(1)
     for n_threads in (2, 3, 8):
@@ -425,9 +423,17 @@ def test_wrong_shapes_are_refused():
     with pytest.raises(ValueError, match="wrong shape"):
         _lanes.expectation(pack, log_weights, means, factors, noise, responsibilities=np.empty((9, 2)))
     with pytest.raises(ValueError, match="wrong shape"):
-        _lanes.expectation_chunk(
-            pack, log_weights, means, factors, noise, 1.0, False, 0, pack.n_tiles + 1, np.empty((10, 2)), np.empty(47)
-        )
+        _lanes.expectation_chunks(
+            pack, log_weights, means, factors, noise, 1.0, False, np.array([0, pack.n_tiles]), np.zeros(1, np.int64),
+            np.empty((10, 2)), np.empty((1, 46)),
+        )  # fmt: skip
+    with pytest.raises(ValueError, match="chunk 1 lies outside"):
+        _lanes.expectation_chunks(
+            pack, log_weights, means, factors, noise, 1.0, False, np.array([0, 1, pack.n_tiles + 1]),
+            np.zeros(1, np.int64), np.empty((10, 2)), np.empty((2, 51)),
+        )  # fmt: skip
+    with pytest.raises(ValueError, match="wrong shape"):
+        _lanes.claim(np.zeros(2, np.int64))
     with pytest.raises(ValueError, match="inverse temperature"):
         _lanes.expectation(pack, log_weights, means, factors, noise, inverse_temperature=0.0)
     with pytest.raises(ValueError, match="said to be given"):

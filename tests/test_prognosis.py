@@ -195,6 +195,13 @@ def test_polynomials_shift_too() -> None:
             "cycles",
         ),
         (lambda m, p: RemainingLife(m).predict(p, grid=[3.0, 2.0]), OptionError, "ascending"),
+        (
+            lambda m, p: RemainingLife(m).predict(
+                Panel.from_arrays([[-9.0, -3.0]], [[[1.0], [1.0]]], channels=["a"], units=["m7"])
+            ),
+            PredictionError,
+            "'m7' has its last reading at -3; ages count",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(trained, running, call, error, message: str) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_prognosis import fitted, fleet
 from test_remaining_life import problem
 
 from cem import _rul
-from cem.basis import Exponential, Fourier, Polynomial
+from cem.basis import Constant, Exponential, Fourier, Polynomial
 from cem.calibration import Calibration
 from cem.errors import BasisError, OptionError, ScorerError
+from cem.panel import Panel
 from cem.prognosis import RemainingLife
 from cem.remaining_life import anchored_statistics, candidate_log_densities
 
@@ -20,27 +23,62 @@ def prognosis() -> RemainingLife:
     return RemainingLife(fitted(fleet(40, 0)).model_, n_points=296)
 
 
-def test_kernel_is_its_twin_in_numpy() -> None:
+def by_kernel(statistics, unit, bases, grid, means, factors, noise, level):
+    """ln P(x | k, r) of one unit by the compiled kernel, (G, K)."""
+    different = [np.ascontiguousarray(np.moveaxis(b.shift_matrix(grid), 0, -1)).ravel() for b in bases]
+    n_modes, n_grid = len(noise), len(grid)
+    got = np.empty((n_modes, n_grid))
+    modes = [_rul.mode_constants(m, f, noise[:, c]) for c, (m, f) in enumerate(zip(means, factors, strict=True))]
+    _rul.candidate_log_densities(
+        np.array([b.size for b in bases], dtype=np.int32), np.concatenate(different),
+        np.concatenate([[0], np.cumsum([block.size for block in different])[:-1]]).astype(np.int64),
+        np.concatenate([R[unit].ravel() for R in statistics.triangles]),
+        np.concatenate([w[unit] for w in statistics.projections]),
+        statistics.residual_norms[unit], statistics.counts[unit].astype(float),
+        np.concatenate([constants.ravel() for constants in modes]), got, np.empty_like(got),
+        np.empty(got.shape, dtype=np.int64), _rul.level_number(level),
+    )  # fmt: skip
+    return got.T
+
+
+@pytest.mark.parametrize("level", _rul.LEVELS)
+def test_kernel_is_its_twin_in_numpy(level) -> None:
     """ln P(x | k, r) of ragged units with missing cells and a sensor at 9062, against `candidate_log_densities`."""
     panel, bases, means, factors, noise, _ = problem()
     grid = np.linspace(0.5, 90.0, 24)
     statistics = anchored_statistics(panel, bases)
     expected = candidate_log_densities(statistics, [b.shift_matrix(grid) for b in bases], means, factors, noise)
-    sizes = np.array([b.size for b in bases], dtype=np.int32)
-    shifts = [np.ascontiguousarray(np.moveaxis(b.shift_matrix(grid), 0, -1)).ravel() for b in bases]
-    sigma = np.sqrt(noise).T
     for unit in range(panel.n_units):
-        got, scratch = np.empty((2, 24)), np.empty((2, 24))
-        _rul.candidate_log_densities(
-            sizes, np.concatenate(shifts), np.array([0, shifts[0].size]),
-            np.concatenate([R[unit].ravel() for R in statistics.triangles]),
-            np.concatenate([w[unit] for w in statistics.projections]),
-            statistics.residual_norms[unit], statistics.counts[unit].astype(float),
-            np.concatenate([(f / sigma[c][:, None, None]).ravel() for c, f in enumerate(factors)]),
-            np.concatenate([(m / sigma[c][:, None]).ravel() for c, m in enumerate(means)]),
-            np.ascontiguousarray(1 / sigma), np.ascontiguousarray(2 * np.log(sigma)), got, scratch,
-        )  # fmt: skip
-        np.testing.assert_allclose(got.T, expected[unit], rtol=1e-10, atol=1e-6)
+        got = by_kernel(statistics, unit, bases, grid, means, factors, noise, level)
+        np.testing.assert_allclose(got, expected[unit], rtol=1e-10, atol=1e-6)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(size=st.integers(1, 8), n=st.integers(1, 30), spread=st.floats(0.0, 5.0), seed=st.integers(0, 2**32 - 1))
+def test_kernel_at_every_level_and_size(size, n, spread, seed) -> None:
+    """p = 1 … 8, fewer readings than coefficients, covariances whose eigenvalues are up to ten decades apart."""
+    rng = np.random.default_rng(seed)
+    basis = Exponential(np.geomspace(5.0, 200.0, size - 1)) if size > 1 else Constant()
+    basis = basis.bind(np.array([-100.0, 0.0]))
+    grid = np.linspace(0.5, 120.0, 16)
+    panel = Panel.from_arrays([np.sort(rng.uniform(0, 60, n))], [rng.normal(size=(n, 1))])
+    statistics = anchored_statistics(panel, [basis])
+    means = [rng.normal(size=(2, size))]
+    factor = np.tril(rng.normal(size=(2, size, size))) * 10.0 ** rng.uniform(-spread, 0.0, size=(2, size, 1))
+    noise = rng.uniform(0.1, 2.0, size=(2, 1))
+    expected = candidate_log_densities(statistics, [basis.shift_matrix(grid)], means, [factor], noise)[0]
+    for level in _rul.LEVELS:
+        got = by_kernel(statistics, 0, [basis], grid, means, [factor], noise, level)
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_level_that_is_not_there(monkeypatch) -> None:
+    """CEM_INSTRUCTION_LEVEL chooses; what cannot run here is refused by name."""
+    monkeypatch.setenv("CEM_INSTRUCTION_LEVEL", "baseline")
+    assert _rul.level_number() == 0
+    monkeypatch.setenv("CEM_INSTRUCTION_LEVEL", "sse9")
+    with pytest.raises(OptionError, match="'sse9' cannot run here"):
+        _rul.level_number()
 
 
 @pytest.mark.parametrize("basis", [Exponential([40.0]), Polynomial(2), Exponential([12.0, 35.0, 100.0])])
@@ -110,6 +148,6 @@ def test_bases_that_cannot_stream() -> None:
     with pytest.raises(OptionError, match="multiple"):
         one = np.ones(1)
         _rul.candidate_log_densities(
-            np.ones(1, dtype=np.int32), np.ones(3), np.zeros(1, dtype=np.int64), one, one, one, one, one, one,
-            np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 3)), np.ones((1, 3)),
+            np.ones(1, dtype=np.int32), np.ones(3), np.zeros(1, dtype=np.int64), one, one, one, one, np.ones(6),
+            np.ones((1, 3)), np.ones((1, 3)), np.ones((1, 3), dtype=np.int64), 0,
         )  # fmt: skip

@@ -69,12 +69,15 @@ def test_it_is_reproducible_on_any_number_of_threads(chosen) -> None:
 def test_the_forward_axis_is_judged_by_likelihood() -> None:
     """Without failures there is the held-out likelihood: a line beats a level."""
     panel = fleet(20, 1, every=9.0).with_modes(None).with_failure_times(None)
+    candidates = {p: estimator(1, Polynomial(p), "forward") for p in (0, 2)}
+    told = []
     result = cross_validate(
-        panel,
-        {p: estimator(1, Polynomial(p), "forward") for p in (0, 2)},
-        score="log_likelihood", n_folds=2,
-    )  # fmt: skip
+        panel, candidates, score="log_likelihood", n_folds=2, progress=lambda *step: told.append(step)
+    )
     assert result.best.name == 2 and np.isnan(result.best.rmse)
+    assert told == [(0, 1, 2), (0, 2, 2), (2, 1, 2), (2, 2, 2)]
+    threads = cross_validate(panel, candidates, score="log_likelihood", n_folds=2, n_jobs=2)
+    assert [one.log_likelihood for one in threads.scored] == [one.log_likelihood for one in result.scored]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from problems import constraints_of, two_groups
 
+from cem.agreement import disagreement
 from cem.errors import FitError
 from cem.initialization import one_mode_run, starting_parameters
 from cem.parameters import Parameters
@@ -44,7 +45,46 @@ def test_no_start_was_abandoned_above_the_winner():
     assert all(record.log_likelihood <= winner for record in records if record.fate == "abandoned")
     assert sum(record.fate == "abandoned" for record in records) > 0
     passes = [record.run.n_passes for record in records if record.fate == "abandoned"]
-    assert max(passes) <= 60  # the two short rounds
+    assert max(passes) <= 150  # the short rounds together
+
+
+def test_starts_on_their_way_to_one_optimum_are_run_once():
+    """Two groups far apart: every start sees the same one optimum, and one full run is enough."""
+    expectation, constraints, starts = setting(n_starts=12, gap=6.0)
+    counted = []
+
+    def counting(index, start):
+        def make():
+            counted.append(index)
+            return start()
+
+        return make
+
+    records, _ = best_of_starts(
+        [(kind, counting(i, start)) for i, (kind, start) in enumerate(starts)], expectation, constraints, **OPTIONS
+    )
+    best = max(range(12), key=lambda i: records[i].log_likelihood)
+    assert sorted(counted) == list(range(12))
+    assert [record.fate for record in records].count("converged") == 1 and records[best].fate == "converged"
+    twins = [record for record in records if record.fate.startswith("same as start ")]
+    assert len(twins) >= 6
+    for record in twins:
+        leader = records[int(record.fate.removeprefix("same as start "))]
+        assert disagreement(record.run.responsibilities, leader.run.responsibilities) < 0.1
+
+
+def test_survivors_differ_from_one_another():
+    """Two starts that agree up to the names of their modes are twins; the one further on stays."""
+    expectation, constraints, starts = setting(n_starts=3, n_modes=3)
+    first, other, third = (starts[i][1]() for i in range(3))
+    renamed = first.ordered([2, 0, 1])
+    records, _ = best_of_starts(
+        [("given", lambda: first), ("given", lambda: renamed), ("given", lambda: other), ("given", lambda: third)],
+        expectation,
+        constraints,
+        **{**OPTIONS, "n_modes": 3},
+    )
+    assert any(record.fate.startswith("same as start ") for record in records[:2])
 
 
 def test_threads_do_not_change_the_result():
@@ -70,7 +110,7 @@ def test_progress_counts_every_start_of_every_stage():
     seen = []
     best_of_starts(starts, expectation, constraints, progress=lambda *event: seen.append(event), **OPTIONS)
     stages = list(dict.fromkeys(stage for stage, *_ in seen))
-    assert stages == ["round 1", "round 2", "full run"]
+    assert stages == [*(f"round {i}" for i in range(1, 7)), "full run"]
     assert [done for stage, done, *_ in seen if stage == "round 1"] == list(range(1, 11))
     best = [event[3] for event in seen]
     assert best == sorted(best)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from problems import LEVEL, random_problem, unit_factor
 
-from cem import _core
+from cem import _compression
 from cem.basis import BSpline, Constant, Fourier, Polynomial
 from cem.errors import PanelError
 from cem.expectation import Expectation
@@ -99,6 +99,24 @@ def test_sensors_at_a_high_level_keep_ten_digits(level):
     # An offset of 1e6 on a spread of 0.5 is 2e6: the readings themselves carry ten digits of the spread.
     check_against_exact(panel, bases, statistics, 1e-10 if abs(level) < 1e5 else 2e-9)
     assert statistics.counts.min() == 0 or (statistics.counts < SIZES[0]).any()
+
+
+def test_patterns_that_differ_in_one_late_cell_are_not_mixed():
+    """Patterns are compared 64 rows at a time: a gap in row 64 or 130 must not lend a channel another one's factor."""
+    rng = np.random.default_rng(6)
+    lengths = (63, 64, 65, 131, 200)
+    times = [np.sort(rng.uniform(0.0, 300.0, n)) for n in lengths]
+    values = [LEVEL + 0.5 * rng.normal(size=(n, 5)) for n in lengths]
+    for x in values:
+        x[-1, 1] = x[-1, 3] = np.nan
+        x[:64, 4] = np.nan
+    values[3][130, 2] = values[4][64, 2] = np.nan
+    panel = Panel.from_arrays(times, values)
+    bases = bound(panel, (3, 3, 3, 3, 3))
+    statistics = SufficientStatistics.from_panel(panel, bases)
+    check_against_exact(panel, bases, statistics)
+    assert (statistics.factor_offsets[:, 1] == statistics.factor_offsets[:, 3]).all()
+    assert (statistics.factor_offsets[4, 0] != statistics.factor_offsets[4, 2:3]).all()
 
 
 def test_units_shorter_than_the_basis_have_zero_rows():
@@ -302,7 +320,7 @@ def test_the_driver_refuses_arrays_that_do_not_fit(argument):
         np.empty((2, 2)),
         np.empty((2, 2), dtype=np.int32),
     ]
-    assert _core.compress_units(*arrays) == 8
+    assert _compression.compress_units(*arrays) == 8
     # An array that is an index is broken by its contents, the others by their length.
     if argument == 2:
         arrays[2] = np.array([0, 2, 7], dtype=np.int64)
@@ -311,12 +329,12 @@ def test_the_driver_refuses_arrays_that_do_not_fit(argument):
     else:
         arrays[argument] = np.ascontiguousarray(arrays[argument][:-1])
     with pytest.raises(ValueError, match="compress_units"):
-        _core.compress_units(*arrays)
+        _compression.compress_units(*arrays)
 
 
 def test_rows_that_fall_are_refused():
     with pytest.raises(ValueError, match="must not fall"):
-        _core.compress_units(
+        _compression.compress_units(
             np.ones((6, 2)),
             np.ones((6, 3)),
             np.array([0, 4, 2], dtype=np.int64),

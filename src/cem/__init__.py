@@ -65,9 +65,14 @@ __all__ = [
     "RemainingLifeDistribution",
     "ScorerError",
     "__version__",
+    "calibration",
     "datasets",
+    "diagnostics",
     "errors",
+    "lifetimes",
     "load",
+    "metrics",
+    "selection",
 ]
 
 _HOMES = {
@@ -94,7 +99,7 @@ _HOMES = {
     "remaining_life": ("RemainingLifeDistribution",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_SUBMODULES = ("datasets", "errors")
+_SUBMODULES = ("calibration", "datasets", "diagnostics", "errors", "lifetimes", "metrics", "selection")
 
 
 def __getattr__(name: str) -> Any:

@@ -87,6 +87,33 @@ cdef inline void subtract_product(
     dgemm(b"N", b"N", &n, &m, &p, &minus_one, <double*> a, &n, <double*> b, &p, &one, c, &n)
 
 
+cdef inline void multiply(
+    blas_int n,
+    blas_int k,
+    blas_int m,
+    const double* a,         # (n, k)
+    const double* b,         # (k, m)
+    double* c_out,           # (n, m)  A B
+) noexcept nogil:
+    """Matrix product (dgemm)."""
+    cdef double one = 1.0
+    cdef double zero = 0.0
+    dgemm(b"N", b"N", &m, &n, &k, &one, <double*> b, &m, <double*> a, &k, &zero, c_out, &m)
+
+
+cdef inline void add_products_of_rows(
+    blas_int n,
+    blas_int m,
+    blas_int k,
+    const double* a,         # (n, k)
+    const double* b,         # (m, k)
+    double* c,               # (n, m)  in; C + A Bᵀ out
+) noexcept nogil:
+    """Inner products of the rows of two matrices, added up (dgemm)."""
+    cdef double one = 1.0
+    dgemm(b"T", b"N", &m, &n, &k, &one, <double*> b, &k, <double*> a, &k, &one, c, &m)
+
+
 cdef inline int eigensystem(
     blas_int n,
     double* a,               # (n, n)  lower triangle in; row i is the i-th eigenvector out

@@ -12,22 +12,6 @@ _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int32]
 _Longs = NDArray[np.int64]
 
-def compress_units(
-    design: _Floats,
-    values: _Floats,
-    row_offsets: _Longs,
-    columns: _Ints,
-    centres: _Floats,
-    factors_out: _Floats,
-    factor_offsets_out: _Longs,
-    projections_out: _Floats,
-    residual_norms_out: _Floats,
-    counts_out: _Ints,
-) -> int: ...
-def pooled_moments(
-    blocks: _Floats, block_of: _Longs, projections: _Floats, gram_out: _Floats, cross_out: _Floats
-) -> None: ...
-def recentre(blocks: _Floats, block_of: _Longs, shifts: _Floats, projections: _Floats) -> None: ...
 def n_sums(n_modes: int, sizes: _Ints) -> int: ...
 def expectation(
     factors: _Floats,

@@ -4,7 +4,6 @@
 #ifndef CEM_LANES_H
 #define CEM_LANES_H
 
-#include <math.h>
 #include <stdint.h>
 
 /* A fleet's sufficient statistics (9), interleaved: in every tile, number i of LANES units lies in LANES neighbouring
@@ -38,108 +37,10 @@ typedef struct {
 #ifndef LANES_PARTS
 #define LANES_PARTS 2
 #endif
-#define LANES_LEVEL(x, level) LANES_LEVEL_(x, level)
-#define LANES_LEVEL_(x, level) lanes_##x##_##level
 
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 64")
-#endif
-
-#if defined(__x86_64__)
-
-#include <cpuid.h>
-#include <immintrin.h>
-
-#define NAME(x) LANES_LEVEL(x, baseline)
-#define WIDTH 2
-#define PARTS LANES_PARTS
-#define TARGET
-#define FMA(a, b, c) ((a) * (b) + (c))
-#define FNMA(a, b, c) ((c) - (a) * (b))
-#define MINIMUM(a, b) ((V)_mm_min_pd((__m128d)(a), (__m128d)(b)))
-#define BROADCAST 1
-#include "_lanes_kernel.h"
-
-#define NAME(x) LANES_LEVEL(x, avx2)
-#define WIDTH 4
-#define PARTS LANES_PARTS
-#define TARGET __attribute__((target("avx2,fma")))
-#define FMA(a, b, c) ((V)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
-#define FNMA(a, b, c) ((V)_mm256_fnmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
-#define MINIMUM(a, b) ((V)_mm256_min_pd((__m256d)(a), (__m256d)(b)))
-#define BROADCAST 0
-#include "_lanes_kernel.h"
-
-#define NAME(x) LANES_LEVEL(x, avx512)
-#define WIDTH 8
-#define PARTS LANES_PARTS
-#define TARGET __attribute__((target("avx512f,avx2,fma")))
-#define FMA(a, b, c) ((V)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(c)))
-#define FNMA(a, b, c) ((V)_mm512_fnmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(c)))
-#define MINIMUM(a, b) ((V)_mm512_min_pd((__m512d)(a), (__m512d)(b)))
-#define BROADCAST 0
-#include "_lanes_kernel.h"
-
-#define LANES_N_LEVELS 3
-
-/* Whether this processor and its operating system have the level's instructions. By cpuid itself: what some compilers
- * put behind __builtin_cpu_supports answers no to everything. */
-static int lanes_available(int level)
-{
-    unsigned int a, b, c, d, saved, high;
-    if (level == 0)
-        return 1;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_FMA) || !(c & bit_AVX) || !(c & bit_OSXSAVE))
-        return 0;
-    __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0)); /* registers that the operating system saves */
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_AVX2) || (saved & 0x06) != 0x06)
-        return 0;
-    return level == 1 || ((b & bit_AVX512F) && (saved & 0xe6) == 0xe6);
-}
-
-#elif defined(__aarch64__)
-
-#include <arm_neon.h>
-
-#define NAME(x) LANES_LEVEL(x, baseline)
-#define WIDTH 2
-#define PARTS LANES_PARTS
-#define TARGET
-#define FMA(a, b, c) ((V)vfmaq_f64((float64x2_t)(c), (float64x2_t)(a), (float64x2_t)(b)))
-#define FNMA(a, b, c) ((V)vfmsq_f64((float64x2_t)(c), (float64x2_t)(a), (float64x2_t)(b)))
-#define MINIMUM(a, b) ((V)vminq_f64((float64x2_t)(a), (float64x2_t)(b)))
-#define BROADCAST 0
-#include "_lanes_kernel.h"
-
-#define LANES_N_LEVELS 1
-
-static int lanes_available(int level)
-{
-    return level == 0;
-}
-
-#else
-
-#define NAME(x) LANES_LEVEL(x, baseline)
-#define WIDTH 2
-#define PARTS LANES_PARTS
-#define TARGET
-#define FMA(a, b, c) ((a) * (b) + (c))
-#define FNMA(a, b, c) ((c) - (a) * (b))
-#define MINIMUM(a, b) SELECT((a) < (b), a, b)
-#define BROADCAST 0
-#include "_lanes_kernel.h"
-
-#define LANES_N_LEVELS 1
-
-static int lanes_available(int level)
-{
-    return level == 0;
-}
-
-#endif
+#define LEVEL_PREFIX lanes
+#define LEVEL_BODY "_lanes_kernel.h"
+#include "_levels.h"
 
 typedef struct {
     int lanes;
@@ -150,9 +51,9 @@ typedef struct {
 } lanes_level;
 
 /* In rising order; bits agree within a level. */
-static const lanes_level lanes_levels[LANES_N_LEVELS] = {
+static const lanes_level lanes_levels[N_LEVELS] = {
     {2 * LANES_PARTS, lanes_scratch_size_baseline, lanes_expectation_baseline, lanes_elementary_baseline},
-#if LANES_N_LEVELS > 1
+#if N_LEVELS > 1
     {4 * LANES_PARTS, lanes_scratch_size_avx2, lanes_expectation_avx2, lanes_elementary_avx2},
     {8 * LANES_PARTS, lanes_scratch_size_avx512, lanes_expectation_avx512, lanes_elementary_avx512},
 #endif

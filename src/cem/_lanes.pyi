@@ -31,7 +31,7 @@ class LanePack:
     def nbytes(self) -> int: ...
     @property
     def order(self) -> NDArray[np.int64]: ...
-    def chunks(self, n_modes: int) -> list[int]: ...
+    def chunks(self, n_modes: int) -> NDArray[np.int64]: ...
 
 def pack(
     factors: _Floats,
@@ -43,7 +43,8 @@ def pack(
     sizes: NDArray[np.int32],
     level: str | None = None,
 ) -> LanePack: ...
-def expectation_chunk(
+def claim(claimed: NDArray[np.int64]) -> int: ...
+def expectation_chunks(
     pack: LanePack,
     log_weights: _Floats,
     means: _Floats,
@@ -51,8 +52,8 @@ def expectation_chunk(
     noise_variances: _Floats,
     inverse_temperature: float,
     responsibilities_given: bool,
-    first_tile: int,
-    last_tile: int,
+    bounds: NDArray[np.int64],
+    claimed: NDArray[np.int64],
     responsibilities: _Floats,
     sums_out: _Floats,
     log_likelihoods_out: _Floats | None = None,

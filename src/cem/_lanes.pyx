@@ -1,14 +1,15 @@
 # distutils: include_dirs = src/cem
-# distutils: depends = src/cem/_lanes.h src/cem/_lanes_kernel.h
+# distutils: depends = src/cem/_lanes.h src/cem/_lanes_kernel.h src/cem/_lanes_tile.h
+# distutils: depends = src/cem/_levels.h src/cem/_vector.h src/cem/_chunks.h
 """Expectation (10)-(14) with units side by side in SIMD registers: the kernel of small bases.
 
 A vector register holds the same number of 2, 4 or 8 units, so that one instruction works on all of them and no call
-is made per unit. `pack` interleaves the sufficient statistics once per fit; `expectation` adds up the sums over a range
-of tiles. The arithmetic is in _lanes_kernel.h, compiled once for every instruction level; the level is chosen when the
-fleet is packed: the best that the processor has, or the one that the environment variable CEM_INSTRUCTION_LEVEL names.
+is made per unit. `pack` interleaves the sufficient statistics once per fit; `expectation_chunks` adds up the sums over
+ranges of tiles. The arithmetic is in _lanes_tile.h, compiled once for every instruction level; the level is chosen
+when the fleet is packed: the best that the processor has, or the one that the environment variable
+CEM_INSTRUCTION_LEVEL names.
 """
 
-import itertools
 import os
 
 import numpy as np
@@ -16,6 +17,8 @@ import numpy as np
 cimport cython
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free
+
+from cem._chunks cimport next_chunk
 
 from cem.errors import KernelFailure, OptionError
 
@@ -55,9 +58,9 @@ cdef extern from "_lanes.h" nogil:
         ) noexcept nogil
         void (*elementary)(int which, int64_t n, const double* x, double* values_out) noexcept nogil
 
-    const int LANES_N_LEVELS
+    const int N_LEVELS
     const lanes_level lanes_levels[1]
-    int lanes_available(int level) noexcept nogil
+    int level_available(int level) noexcept nogil
 
 #: The largest basis that the lanes take; LAPACK serves beyond.
 LARGEST_SIZE = 8
@@ -73,7 +76,8 @@ cdef enum:
     NONE_KNOWN = -1
     MIXED = -2
     N_RECENT = 8            # designs of a tile that a channel's is compared with
-    CHUNK_FLOPS = 10000000  # of a chunk: about half a millisecond
+    CHUNK_FLOPS = 2000000   # of a chunk: about a tenth of a millisecond
+    MOST_CHUNKS = 1024      # whose sums are kept side by side
     WEIGHING_FLOPS = 150    # what the logarithm and the exponential of a unit and mode cost
 
 
@@ -85,7 +89,7 @@ def available_levels():
     tuple of str
         "baseline" (two lanes: SSE2, or NEON on aarch64), "avx2" (four lanes, with FMA), "avx512" (eight lanes).
     """
-    return tuple(name for i, name in enumerate(LEVELS[:LANES_N_LEVELS]) if lanes_available(i))
+    return tuple(name for i, name in enumerate(LEVELS[:N_LEVELS]) if level_available(i))
 
 
 def instruction_level(level=None):
@@ -188,7 +192,7 @@ cdef class LanePack:
 
         Returns
         -------
-        list of int
+        ndarray of shape (n_chunks + 1,), int64
             Chunk i is the tiles ``bounds[i]:bounds[i + 1]``. The bounds depend on shapes alone, so that partial
             sums added in this order have the same bits for any number of threads.
         """
@@ -197,8 +201,8 @@ cdef class LanePack:
         for c in range(self.n_channels):
             flops += n_modes * (4.0 * self.sizes[c] ** 3 + 8.0 * self.sizes[c] ** 2 + 30.0)
         cdef Py_ssize_t tiles = max(1, <Py_ssize_t> (CHUNK_FLOPS / (flops * self.lanes)))
-        cdef Py_ssize_t n_chunks = max(1, (self.n_tiles + tiles - 1) // tiles)
-        return [int(i * self.n_tiles // n_chunks) for i in range(n_chunks + 1)]
+        cdef Py_ssize_t n_chunks = min(max(1, (self.n_tiles + tiles - 1) // tiles), MOST_CHUNKS)
+        return np.arange(n_chunks + 1, dtype=np.int64) * self.n_tiles // n_chunks
 
 
 cdef Py_ssize_t place_blocks(
@@ -438,7 +442,24 @@ def pack(
     return packed
 
 
-def expectation_chunk(
+def claim(int64_t[::1] claimed not None):
+    """The next chunk that no thread has taken yet.
+
+    Parameters
+    ----------
+    claimed : (1,) array
+        How many chunks have been taken; one more on return. Shared by the threads of a pass.
+
+    Returns
+    -------
+    int
+    """
+    if claimed.shape[0] != 1:
+        raise ValueError("claim: an array has the wrong shape")
+    return next_chunk(&claimed[0])
+
+
+def expectation_chunks(
     LanePack pack not None,
     const double[::1] log_weights,
     const double[:, ::1] means,
@@ -446,13 +467,15 @@ def expectation_chunk(
     const double[:, ::1] noise_variances,
     double inverse_temperature,
     bint responsibilities_given,
-    Py_ssize_t first_tile,
-    Py_ssize_t last_tile,
+    const int64_t[::1] bounds,
+    int64_t[::1] claimed,
     double[:, ::1] responsibilities,
-    double[::1] sums_out,
+    double[:, ::1] sums_out,
     double[::1] log_likelihoods_out=None,
 ):
-    """Add up the sums (14) over tiles ``first_tile:last_tile``; the GIL is released.
+    """Add up the sums (14) chunk by chunk, as long as there are chunks that no other thread has taken.
+
+    The GIL is released once for all chunks.
 
     Parameters
     ----------
@@ -464,14 +487,17 @@ def expectation_chunk(
         β > 0 in ρ̂ ∝ (π P)^β; 1 is the E step. Units of known mode keep it.
     responsibilities_given : bool
         Take ``responsibilities`` as they are, and only add up; ℓ is still that of the parameters.
-    first_tile, last_tile : int
-        See `LanePack.chunks`.
+    bounds : (n_chunks + 1,) array
+        Chunk i is the tiles ``bounds[i]:bounds[i + 1]``; see `LanePack.chunks`.
+    claimed : (1,) array
+        How many chunks have been taken; zero before the first thread starts.
     responsibilities : (L, K) array
-        ρ̂, unit by unit in the order of the statistics; in or out. Rows of other tiles are left alone.
-    sums_out : (n_sums,) array
-        Overwritten: [ℓ, N (K), N_kc (K, C), D (K, P), Q (K, Σp²), E (K, C), n̄ (K, C)].
+        ρ̂, unit by unit in the order of the statistics; in or out. Rows of other chunks are left alone.
+    sums_out : (n_chunks, n_sums) array
+        Row i is overwritten by the sums of chunk i: [ℓ, N (K), N_kc (K, C), D (K, P), Q (K, Σp²), E (K, C),
+        n̄ (K, C)].
     log_likelihoods_out : (L,) array, optional
-        ℓ unit by unit; entries of other tiles are left alone.
+        ℓ unit by unit; entries of other chunks are left alone.
 
     Raises
     ------
@@ -482,6 +508,8 @@ def expectation_chunk(
     """
     cdef int n_modes = <int> log_weights.shape[0]
     cdef int n_channels = pack.n_channels
+    cdef Py_ssize_t n_chunks = bounds.shape[0] - 1
+    cdef Py_ssize_t i
     if (
         n_modes < 1
         or means.shape[0] != n_modes
@@ -492,17 +520,22 @@ def expectation_chunk(
         or noise_variances.shape[1] != n_channels
         or responsibilities.shape[0] != pack.n_units
         or responsibilities.shape[1] != n_modes
-        or not 0 <= first_tile <= last_tile <= pack.n_tiles
-        or sums_out.shape[0] != 1 + n_modes + n_modes * (3 * n_channels + pack.total + pack.total_square)
+        or n_chunks < 1
+        or claimed.shape[0] != 1
+        or sums_out.shape[0] != n_chunks
+        or sums_out.shape[1] != 1 + n_modes + n_modes * (3 * n_channels + pack.total + pack.total_square)
         or (log_likelihoods_out is not None and log_likelihoods_out.shape[0] != pack.n_units)
     ):
-        raise ValueError("expectation_chunk: an array has the wrong shape")
+        raise ValueError("expectation_chunks: an array has the wrong shape")
+    for i in range(n_chunks):
+        if not 0 <= bounds[i] <= bounds[i + 1] <= pack.n_tiles:
+            raise ValueError(f"expectation_chunks: chunk {i} lies outside the fleet's {pack.n_tiles} tiles")
     if pack.largest_known_mode >= n_modes:
         raise ValueError(
-            f"expectation_chunk: a unit's mode is {pack.largest_known_mode}, but there are {n_modes} modes"
+            f"expectation_chunks: a unit's mode is {pack.largest_known_mode}, but there are {n_modes} modes"
         )
     if not inverse_temperature > 0.0:
-        raise ValueError(f"expectation_chunk: the inverse temperature is {inverse_temperature}; it must be positive")
+        raise ValueError(f"expectation_chunks: the inverse temperature is {inverse_temperature}; it must be positive")
     cdef lanes_parameters parameters
     parameters.n_modes = n_modes
     parameters.log_weights = &log_weights[0]
@@ -517,12 +550,17 @@ def expectation_chunk(
     if scratch == NULL:
         raise MemoryError
     cdef lanes_failure failure
-    cdef int status
+    cdef int status = 0
+    cdef int64_t chunk
     with nogil:
-        status = pack.kernel.expectation(
-            &pack.fleet, &parameters, first_tile, last_tile, inverse_temperature, responsibilities_given, scratch,
-            &responsibilities[0, 0], log_likelihoods, &sums_out[0], &failure,
-        )
+        chunk = next_chunk(&claimed[0])
+        while chunk < n_chunks and status == 0:
+            status = pack.kernel.expectation(
+                &pack.fleet, &parameters, bounds[chunk], bounds[chunk + 1], inverse_temperature,
+                responsibilities_given, scratch, &responsibilities[0, 0], log_likelihoods, &sums_out[chunk, 0],
+                &failure,
+            )
+            chunk = next_chunk(&claimed[0])
     free(scratch)
     if status != 0:
         raise KernelFailure(failure.unit, failure.mode if failure.channel >= 0 else -1, failure.channel)
@@ -539,12 +577,12 @@ def expectation(
     responsibilities=None,
     log_likelihoods_out=None,
 ):
-    """The sums (14) over the whole fleet, chunk by chunk in this thread.
+    """The sums (14) over the whole fleet, in this thread.
 
     Parameters
     ----------
     pack, log_weights, means, mode_factors, noise_variances, inverse_temperature, responsibilities_given
-        As of `expectation_chunk`.
+        As of `expectation_chunks`.
     responsibilities : (L, K) array, optional
         ρ̂; in or out. A new array where it is left out.
     log_likelihoods_out : (L,) array, optional
@@ -558,7 +596,7 @@ def expectation(
     Raises
     ------
     KernelFailure, ValueError
-        As of `expectation_chunk`.
+        As of `expectation_chunks`.
     """
     n_modes = len(log_weights)
     if responsibilities is None:
@@ -566,15 +604,13 @@ def expectation(
             raise ValueError("expectation: responsibilities are said to be given, but are not there")
         responsibilities = np.empty((pack.n_units, n_modes))
     n_sums = 1 + n_modes + n_modes * (3 * pack.n_channels + pack.total + pack.total_square)
-    sums, partial = np.zeros(n_sums), np.empty(n_sums)
     bounds = pack.chunks(n_modes)
-    for first, last in itertools.pairwise(bounds):
-        expectation_chunk(
-            pack, log_weights, means, mode_factors, noise_variances, inverse_temperature, responsibilities_given,
-            first, last, responsibilities, partial, log_likelihoods_out,
-        )
-        sums += partial
-    return responsibilities, sums
+    sums = np.empty((len(bounds) - 1, n_sums))
+    expectation_chunks(
+        pack, log_weights, means, mode_factors, noise_variances, inverse_temperature, responsibilities_given,
+        bounds, np.zeros(1, dtype=np.int64), responsibilities, sums, log_likelihoods_out,
+    )
+    return responsibilities, sums.sum(axis=0)
 
 
 def elementary(str function, const double[::1] x, level=None):

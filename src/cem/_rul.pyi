@@ -7,7 +7,10 @@ _Int64 = NDArray[np.int64]
 
 WIDTH: int
 LARGEST_SIZE: int
+LEVELS: tuple[str, ...]
 
+def level_number(level: str | None = None) -> int: ...
+def mode_constants(means: _Float, factors: _Float, noise_variances: _Float) -> _Float: ...
 def candidate_log_densities(
     sizes: _Int32,
     shifts: _Float,
@@ -16,12 +19,11 @@ def candidate_log_densities(
     projections: _Float,
     residual_norms: _Float,
     counts: _Float,
-    factors: _Float,
-    means: _Float,
-    inverse_sigmas: _Float,
-    log_variances: _Float,
+    modes: _Float,
     log_densities_out: _Float,
-    scratch: _Float,
+    mantissas: _Float,
+    exponents: _Int64,
+    level: int,
 ) -> None: ...
 def enter(
     sizes: _Int32,

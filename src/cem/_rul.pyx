@@ -1,31 +1,67 @@
 # distutils: include_dirs = src/cem
-# distutils: depends = src/cem/_rul_kernel.h
+# distutils: depends = src/cem/_rul_kernel.h src/cem/_rul_level.h src/cem/_cpu.h
 """Streaming remaining life: a unit's square-root statistics anchored at its last reading, and ln P(x | k, r) from them.
 
-The arithmetic of (10)-(12) is in _rul_kernel.h; here are the Givens rotations that take a reading in, and the drivers,
-which check lengths and release the GIL. NumPy alone.
+The arithmetic of (10)-(12) is in _rul_level.h, compiled once for every instruction level; here are the Givens rotations
+that take a reading in, and the drivers, which check lengths and release the GIL. NumPy alone.
 """
 
-from libc.math cimport isnan, log
+import os
+
+import numpy as np
+
+from libc.math cimport isnan
 
 from cem._small cimport append_row
 
+from cem._blocks import unit_upper
 from cem.errors import OptionError
 
 cdef extern from "_rul_kernel.h" nogil:
     const int RUL_WIDTH
     const int RUL_LARGEST_SIZE
+    const int RUL_CONSTANTS
+    const int RUL_N_LEVELS
     ctypedef void (*rul_function)(
-        int p, Py_ssize_t n_grid, int n_modes, const double* S, const double* R, const double* w, double rss, double n,
-        const double* factors, const double* means, const double* inverse_sigmas, const double* log_variances,
-        double* total_out, double* det_out,
+        int p, Py_ssize_t n_grid, int n_modes, const double* S, const double* R, const double* w,
+        double rss, double n, const double* modes, double* total_out, double* mantissa_out, long long* exponent_out,
     ) noexcept nogil
-    rul_function rul_best() noexcept nogil
+    const rul_function* rul_levels
+    int cpu_has_level(int level) noexcept nogil
+    long long rul_bias(int p) noexcept nogil
+    void rul_finish(
+        Py_ssize_t n, long long bias, const double* mantissa, const long long* exponent, double* total
+    ) noexcept nogil
 
 WIDTH = RUL_WIDTH
 LARGEST_SIZE = RUL_LARGEST_SIZE
+LEVELS = tuple(name for i, name in enumerate(("baseline", "avx2", "avx512")[:RUL_N_LEVELS]) if cpu_has_level(i))
 
-cdef rul_function channel_terms = rul_best()
+
+def level_number(level=None):
+    """Number of an instruction level: ``level``, else what CEM_INSTRUCTION_LEVEL names, else the best there is."""
+    asked = level or os.environ.get("CEM_INSTRUCTION_LEVEL") or LEVELS[len(LEVELS) - 1]
+    if asked not in LEVELS:
+        raise OptionError(f"instruction level {asked!r} cannot run here; one of {', '.join(map(repr, LEVELS))} can")
+    return LEVELS.index(asked)
+
+
+def mode_constants(means, factors, noise_variances):
+    """Constants of one channel, (K, 3 + 2p + p^2), as _rul_level.h reads them.
+
+    Parameters
+    ----------
+    means : ndarray of shape (K, p)
+    factors : ndarray of shape (K, p, p)
+        Lambda.
+    noise_variances : ndarray of shape (K,)
+    """
+    n_modes, p = means.shape
+    upper = unit_upper(np.asarray(factors) / np.sqrt(noise_variances)[:, None, None])
+    Q = 1.0 / np.diagonal(upper, axis1=1, axis2=2)
+    upper[:, np.arange(p), np.arange(p)] = 1.0
+    first = np.stack([1.0 / noise_variances, np.log(2.0 * np.pi * noise_variances), -np.log(Q).sum(axis=1)], axis=1)
+    return np.concatenate([first, Q, means, upper.reshape(n_modes, p * p)], axis=1)
 
 
 def _check(name, Py_ssize_t found, Py_ssize_t expected):
@@ -41,18 +77,21 @@ def candidate_log_densities(
     const double[::1] projections,      # (sum p,)       w
     const double[::1] residual_norms,   # (C,)
     const double[::1] counts,           # (C,)
-    const double[::1] factors,          # (K sum p^2,)   Lambda / sigma, channel by channel, (K, p, p) each
-    const double[::1] means,            # (K sum p,)     mu / sigma, channel by channel, (K, p) each
-    const double[:, ::1] inverse_sigmas,  # (C, K)
-    const double[:, ::1] log_variances,   # (C, K)
+    const double[::1] modes,            # (K (3 C + 2 sum p + sum p^2),)  `mode_constants` of the channels, end to end
     double[:, ::1] log_densities_out,   # (K, n_grid)
-    double[:, ::1] scratch,             # (K, n_grid)
+    double[:, ::1] mantissas,           # (K, n_grid)    scratch
+    long long[:, ::1] exponents,        # (K, n_grid)    scratch
+    int level,                          #                from `level_number`
 ):
     """ln P(x | k, r) of one unit, in the user's terms; model.md (11) with R S(r) in place of R."""
-    cdef Py_ssize_t C = sizes.shape[0], n_grid = log_densities_out.shape[1], P = 0, P2 = 0, c, k, g
+    cdef Py_ssize_t C = sizes.shape[0], n_grid = log_densities_out.shape[1], P = 0, P2 = 0, at, c, k, g
     cdef int K = <int>log_densities_out.shape[0], p
-    if n_grid % RUL_WIDTH:
-        raise OptionError(f"{n_grid} candidates; a multiple of {RUL_WIDTH} was expected")
+    cdef long long bias = 0
+    if not 0 <= level < len(LEVELS):
+        raise OptionError(f"level is {level}; 0 to {len(LEVELS) - 1} were expected")
+    if n_grid % RUL_WIDTH or n_grid == 0 or K == 0:
+        raise OptionError(f"{n_grid} candidates; a multiple of {RUL_WIDTH} was expected, and a mode")
+    _check("shift_starts", shift_starts.shape[0], C)
     for c in range(C):
         p = sizes[c]
         if not 1 <= p <= RUL_LARGEST_SIZE:
@@ -63,34 +102,31 @@ def candidate_log_densities(
             raise OptionError(f"channel {c}: its shift matrices lie outside the array of them")
     _check("triangles", triangles.shape[0], P2)
     _check("projections", projections.shape[0], P)
-    _check("factors", factors.shape[0], K * P2)
-    _check("means", means.shape[0], K * P)
-    for name, found in (("residual_norms", residual_norms.shape[0]), ("counts", counts.shape[0]),
-                        ("shift_starts", shift_starts.shape[0]), ("inverse_sigmas", inverse_sigmas.shape[0]),
-                        ("log_variances", log_variances.shape[0])):
-        _check(name, found, C)
-    _check("inverse_sigmas", inverse_sigmas.shape[1], K)
-    _check("log_variances", log_variances.shape[1], K)
-    _check("scratch", scratch.shape[0] * scratch.shape[1], K * n_grid)
+    _check("modes", modes.shape[0], K * (RUL_CONSTANTS * C + 2 * P + P2))
+    _check("residual_norms", residual_norms.shape[0], C)
+    _check("counts", counts.shape[0], C)
+    _check("mantissas", mantissas.shape[0] * mantissas.shape[1], K * n_grid)
+    _check("exponents", exponents.shape[0] * exponents.shape[1], K * n_grid)
     with nogil:
         for k in range(K):
             for g in range(n_grid):
                 log_densities_out[k, g] = 0.0
-                scratch[k, g] = 1.0
-        P = P2 = 0
+                mantissas[k, g] = 1.0
+                exponents[k, g] = 0
+        P = P2 = at = 0
         for c in range(C):
             p = sizes[c]
             if counts[c] > 0:
-                channel_terms(
-                    p, n_grid, K, &shifts[shift_starts[c]], &triangles[P2], &projections[P], residual_norms[c],
-                    counts[c], &factors[K * P2], &means[K * P], &inverse_sigmas[c, 0], &log_variances[c, 0],
-                    &log_densities_out[0, 0], &scratch[0, 0],
+                rul_levels[level](
+                    p, n_grid, K, &shifts[shift_starts[c]], &triangles[P2], &projections[P],
+                    residual_norms[c], counts[c], &modes[at], &log_densities_out[0, 0], &mantissas[0, 0],
+                    &exponents[0, 0],
                 )
+                bias += rul_bias(p)
             P += p
             P2 += p * p
-        for k in range(K):
-            for g in range(n_grid):
-                log_densities_out[k, g] -= 0.5 * log(scratch[k, g])
+            at += K * (RUL_CONSTANTS + 2 * p + p * p)
+        rul_finish(K * n_grid, bias, &mantissas[0, 0], &exponents[0, 0], &log_densities_out[0, 0])
 
 
 def enter(

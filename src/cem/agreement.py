@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["adjusted_rand_index", "contingency"]
+__all__ = ["adjusted_rand_index", "contingency", "disagreement"]
 
 
 def contingency(
@@ -44,3 +44,27 @@ def adjusted_rand_index(first: Sequence[Hashable], second: Sequence[Hashable]) -
     largest = (row_pairs + column_pairs) / 2
     # Only two trivial partitions, both of one class or both of single items, leave nothing to correct.
     return 1.0 if largest == expected else (pairs - expected) / (largest - expected)
+
+
+def disagreement(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """How far two soft partitions are apart, whatever their modes are called.
+
+    Parameters
+    ----------
+    first, second : ndarray of shape (L, K)
+        Responsibilities.
+
+    Returns
+    -------
+    float
+        Mean over the units of the total variation distance, 0 to 1. Modes are matched in the order of their overlaps,
+        largest first: the best matching wherever the two are near to one another, and never one that flatters.
+    """
+    n_units, n_modes = first.shape
+    overlaps = first.T @ second
+    matched = np.empty(n_modes, dtype=np.int64)
+    for _ in range(n_modes):
+        row, column = divmod(int(overlaps.argmax()), n_modes)
+        matched[row] = column
+        overlaps[row], overlaps[:, column] = -1.0, -1.0
+    return float(np.abs(first - second[:, matched]).sum()) / (2 * n_units)

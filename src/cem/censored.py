@@ -16,27 +16,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cem import prediction
-from cem.em import EMRun, remaining_gain
-from cem.errors import BasisError, OptionError, PanelError
+from cem.em import EMRun, continue_em, start_em
+from cem.errors import BasisError, ConvergenceWarning, LostModeWarning, OptionError, PanelError
 from cem.expectation import Expectation, ExpectedStatistics
 from cem.fitting import FitOptions, FitResult, fit_mixture, in_final_order
-from cem.lifetime_laws import DEFAULT_SPREAD, FAMILIES, log_spread
+from cem.lifetime_laws import DEFAULT_SPREAD, FAMILIES, GUMBEL_SPREAD, log_spread
 from cem.lifetimes import Lifetimes, Lognormal, Weibull
-from cem.maximisation import maximisation
+from cem.lives_ascent import LivesCoordinates, LivesExpectation, LivesPoint
 from cem.parameters import Parameters
 from cem.remaining_life import AnchoredStatistics, anchored_statistics, cell_edges, remaining_life_grid
 from cem.statistics import SufficientStatistics
+from cem.warning import warn
 
 if TYPE_CHECKING:
     from cem.panel import Panel
 
-__all__ = ["LivesFit", "LivesProblem", "fit_with_lives", "pseudo_units"]
+__all__ = ["MINIMUM_SPREAD", "LivesFit", "LivesProblem", "fit_with_lives", "pseudo_units"]
 
 FloatArray = NDArray[np.float64]
 
 _N_CANDIDATES = 60
-_MINIMUM_SPREAD = 0.05
+MINIMUM_SPREAD = 0.05
+"""Of log lives: a mode's lives are not believed to agree to better than this fraction."""
+
 _PRIOR_WEIGHT = 1.0
 # The laws may move towards longer lives while EM runs; the candidates must still reach them.
 _REACH = 0.9999
@@ -250,14 +252,20 @@ class LivesProblem:
     def n_failed(self) -> int:
         return int(self.has_failed.sum())
 
-    def _laws(self, weights: FloatArray) -> Lifetimes:
+    @property
+    def n_observations(self) -> int:
+        """Values observed, each once, however many candidates its unit has."""
+        return self.failed.statistics.n_observations + (0 if self.at_last is None else self.at_last.n_observations)
+
+    def laws(self, weights: FloatArray) -> Lifetimes:
+        """The laws' M step, from ρ̂ of failed units and q(r, k) of running ones."""
         return Lifetimes.fit(
             self.lives,
             weights,
             family=self.family,
             prior_weight=self.prior_weight,
             prior_spread=self.prior_spread,
-            minimum_spread=_MINIMUM_SPREAD,
+            minimum_spread=MINIMUM_SPREAD,
         )
 
     def penalty(self, lifetimes: Lifetimes) -> float:
@@ -267,17 +275,18 @@ class LivesProblem:
             if isinstance(law, Lognormal):
                 spread = law.scale
             elif isinstance(law, Weibull):
-                spread = np.pi / np.sqrt(6.0) / law.shape
+                spread = GUMBEL_SPREAD / law.shape
             else:
                 continue
             total -= 0.5 * self.prior_weight * (2.0 * np.log(spread) + (self.prior_spread / spread) ** 2)
         return float(total)
 
     def _joint(
-        self, statistics: SufficientStatistics, parameters: Parameters, log_lives: FloatArray, known: NDArray[np.int32]
+        self, expectation: Expectation, parameters: Parameters, log_lives: FloatArray, known: NDArray[np.int32]
     ) -> FloatArray:
         """ln π_k f_k P(x | k) of each row, −inf where the row's mode is known to be another; (n, K)."""
-        joint = prediction.log_joint(statistics, parameters) + log_lives
+        with np.errstate(divide="ignore"):
+            joint = expectation.log_densities(parameters) + (log_lives + np.log(parameters.weights))
         rows = np.flatnonzero(known >= 0)
         held = joint[rows, known[rows]]
         joint[rows] = -np.inf
@@ -302,7 +311,7 @@ class LivesProblem:
         """
         n_modes, n_failed = parameters.n_modes, self.n_failed
         log_lives = lifetimes.log_density(self.lives)
-        joint = self._joint(self.failed.statistics, parameters, log_lives[:n_failed], self.known_modes[self.has_failed])
+        joint = self._joint(self.failed, parameters, log_lives[:n_failed], self.known_modes[self.has_failed])
         rho, logs = _normalised(joint)
         total = float(logs.sum())
         expected, _ = self.failed(parameters, responsibilities=rho)
@@ -312,7 +321,7 @@ class LivesProblem:
         if self.running is not None:
             n_grid = len(self.log_widths)
             known = np.repeat(self.known_modes[~self.has_failed], n_grid)
-            joint = self._joint(self.running.statistics, parameters, log_lives[n_failed:], known)
+            joint = self._joint(self.running, parameters, log_lives[n_failed:], known)
             joint = joint.reshape(-1, n_grid, n_modes) + self.log_widths[:, None]
             q, logs = _normalised(joint.reshape(len(joint), -1))
             total += float(logs.sum())
@@ -325,44 +334,68 @@ class LivesProblem:
         return total, replace(expected, n_units=len(self.has_failed)), weights, responsibilities
 
     def solved(self, result: FitResult, options: FitOptions) -> LivesFit:
-        """EM from a fit of the failed units to convergence."""
-        parameters = result.run.parameters
+        """EM from a fit of the failed units to convergence, by the same rules as without lives (em.py)."""
         start = result.run.responsibilities
-        lifetimes = self._laws(
+        lifetimes = self.laws(
             start
             if self.running is None
             else np.concatenate([start, np.zeros((len(self.lives) - len(start), start.shape[1]))])
         )
-        log_likelihood, expected, weights, rho = self.expectation(parameters, lifetimes)
-        log_likelihoods, objectives = [log_likelihood], [log_likelihood + self.penalty(lifetimes)]
-        status, converged = result.run.status, False
-        tolerance = options.tol * (self.failed.statistics.n_observations + abs(log_likelihood) * 1e-4)
+        ascent = LivesExpectation(self)
+        run: Any = start_em(ascent, LivesPoint(result.run.parameters, lifetimes))  # type: ignore[arg-type]
         # One mode and every life known: nothing is hidden, and the two parts of (19) have been fitted apart.
-        apart = self.running is None and parameters.n_modes == 1
-        if apart:
-            of_lives = log_likelihood - result.run.log_likelihood
-            log_likelihoods = [value + of_lives for value in result.run.log_likelihoods]
-            objectives = [value + self.penalty(lifetimes) for value in log_likelihoods]
-            converged = result.run.converged
-        for _ in range(0 if apart else options.max_iter):
-            parameters, status = maximisation(expected, parameters, result.constraints)
-            lifetimes = self._laws(weights)
-            log_likelihood, expected, weights, rho = self.expectation(parameters, lifetimes)
-            log_likelihoods.append(log_likelihood)
-            objectives.append(log_likelihood + self.penalty(lifetimes))
-            if remaining_gain(objectives) < tolerance:
-                converged = True
-                break
+        if self.running is None and result.run.parameters.n_modes == 1:
+            of_lives = ascent.log_likelihoods[run.log_likelihood] - result.run.log_likelihood
+            log_likelihoods = tuple(value + of_lives for value in result.run.log_likelihoods)
+            objectives = tuple(value + self.penalty(lifetimes) for value in log_likelihoods)
+            run = replace(run, status=result.run.status, converged=result.run.converged)
+        else:
+            # The M step of an empirical law does not maximise: what it comes to cannot be judged by an ascent.
+            accelerate = options.accelerate == "auto" and self.family != "empirical"
+            run = continue_em(
+                run,
+                ascent,  # type: ignore[arg-type]
+                result.constraints,
+                n_passes=options.max_iter,
+                tolerance=options.tol * self.n_observations,
+                accelerate=accelerate,
+                maximise=ascent.maximised,
+                coordinates=LivesCoordinates(self, result.constraints, run.parameters, MINIMUM_SPREAD)
+                if accelerate
+                else None,
+            )
+            objectives = run.log_likelihoods
+            log_likelihoods = tuple(ascent.log_likelihoods[value] for value in objectives)
+            _warn(run, result, options)
         statistics = result.statistics
         if self.at_last is not None:
             order = np.empty(len(self.has_failed), dtype=np.int64)
             order[self.has_failed] = np.arange(self.n_failed)
             order[~self.has_failed] = self.n_failed + np.arange(self.at_last.n_units)
             statistics = SufficientStatistics.concatenate([statistics, self.at_last]).subset(order)
-        run = EMRun(parameters, expected, rho, tuple(log_likelihoods), converged, None, status)
-        run, modes = in_final_order(run, result)
-        result = replace(result, statistics=statistics, run=run)
-        return LivesFit(result, lifetimes.ordered(modes), tuple(objectives))
+        point: LivesPoint = run.parameters
+        mixture = EMRun(
+            point.mixture, run.expected.sums, run.responsibilities, log_likelihoods, run.converged, run.lost_mode,
+            run.status,
+        )  # fmt: skip
+        mixture, modes = in_final_order(mixture, result)
+        result = replace(result, statistics=statistics, run=mixture)
+        return LivesFit(result, point.lifetimes.ordered(modes), objectives)
+
+
+def _warn(run: EMRun, result: FitResult, options: FitOptions) -> None:
+    """What the user should know of how EM with lives ended."""
+    if run.lost_mode is not None:
+        warn(
+            f"mode {result.mode_labels[run.lost_mode]!r} has less than one unit left once running units and lives take "
+            f"part; n_modes={options.n_modes} is too many for these data",
+            LostModeWarning,
+        )
+    elif not run.converged:
+        warn(
+            f"not converged: {options.max_iter} E steps with lives did not suffice; raise max_iter",
+            ConvergenceWarning,
+        )
 
 
 def _normalised(joint: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -7,33 +7,30 @@ do); 2 the command line itself is wrong; 130 interrupted by Ctrl-C, and nothing 
 from __future__ import annotations
 
 import argparse
-import csv
 import io
-import json
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from cem import __version__
+from cem.cli_files import as_csv, check_writable, dump, read_for_fit, read_for_scoring, write_text
+from cem.cli_options import BASES, add_json, add_search, add_table, basis_choice, count, names
 from cem.cli_rul import add_parser as add_rul
-from cem.errors import CemError, CemWarning, OptionError, PanelError
+from cem.errors import CemError, CemWarning
 from cem.terminal import Terminal
 
 if TYPE_CHECKING:
     from cem.basis import Basis
     from cem.model import FailureModeModel
-    from cem.panel import Panel
 
 __all__ = ["main"]
 
 DONE, AT_FAULT, INTERRUPTED = 0, 1, 130  # 2 is argparse's own
 _EPILOG = "exit codes: 0 done, 1 data, option or file at fault, 2 wrong command line, 130 interrupted"
-_BASES = "polynomial:DEGREE, bspline:N_BASIS, fourier:HARMONICS[,PERIOD], exponential:C1,C2,..., constant"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,22 +70,22 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     demo = command("demo", _demo, "Fit the fleet that ships with cem, compare with the truth, watch one unit run.")
-    _add_search(demo, starts=10)
-    _add_json(demo)
+    add_search(demo, starts=10)
+    add_json(demo)
 
     fit = command("fit", _fit, "Fit failure modes to a file of sensor histories.")
-    _add_table(fit)
-    fit.add_argument("--channels", type=_names, metavar="A,B,...", help="sensors to fit (default: all numeric columns)")
+    add_table(fit)
+    fit.add_argument("--channels", type=names, metavar="A,B,...", help="sensors to fit (default: all numeric columns)")
     fit.add_argument("--response", metavar="COLUMN", help="the channel that is the quantity of interest")
     fit.add_argument("--mode", metavar="COLUMN", help="failure mode of a unit where it is known; empty cells: unknown")
     fit.add_argument("--failure-time", metavar="COLUMN", help="failure time of a unit; empty cells: still running")
-    fit.add_argument("-k", "--modes", type=_count, required=True, metavar="K", help="number of failure modes")
+    fit.add_argument("-k", "--modes", type=count, required=True, metavar="K", help="number of failure modes")
     fit.add_argument(
         "--basis",
-        type=_basis_choice,
+        type=basis_choice,
         action="append",
         metavar="[CHANNEL=]BASIS",
-        help=f"curves of all channels, or of one: {_BASES} (default: polynomial:2); may be repeated",
+        help=f"curves of all channels, or of one: {BASES} (default: polynomial:2); may be repeated",
     )
     fit.add_argument("--covariance", choices=("full", "diagonal", "pooled"), default="full")
     fit.add_argument(
@@ -97,19 +94,19 @@ def _parser() -> argparse.ArgumentParser:
         default="forward",
         help="to_failure: curves end at the failure, for `cem rul` (default: forward)",
     )
-    fit.add_argument("--init", choices=("mixed", "kmeans", "random", "tempered"), default="mixed")
-    fit.add_argument("--max-iter", type=_count, default=1000, metavar="N", help="passes of a start, at most")
-    _add_search(fit, starts=10)
+    fit.add_argument("--init", choices=("mixed", "kmeans", "prototypes", "random", "tempered"), default="mixed")
+    fit.add_argument("--max-iter", type=count, default=1000, metavar="N", help="passes of a start, at most")
+    add_search(fit, starts=10)
     fit.add_argument("-o", "--output", type=Path, metavar="MODEL", help="write the fitted model to this file")
-    _add_json(fit)
+    add_json(fit)
 
     score = command("score", _score, "Mode probabilities and novelty of the units in a file, under a fitted model.")
     score.add_argument("model", type=Path, metavar="MODEL", help="a file written by `cem fit --output`")
-    _add_table(score)
+    add_table(score)
     score.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there instead of to standard output")
     form = score.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="one line of comma-separated values per unit")
-    _add_json(form)
+    add_json(form)
 
     add_rul(commands, epilog=_EPILOG)
 
@@ -118,78 +115,12 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the header to write")
     export.add_argument("--name", default="fleet", help="prefix of all that the header defines (default: fleet)")
     export.add_argument("--scalar", choices=("double", "float"), default="double", help="(default: double)")
-    _add_json(export)
+    add_json(export)
 
     info = command("info", _info, "What a model file holds: modes, channels, bases, how it was fitted.")
     info.add_argument("model", type=Path, metavar="MODEL")
-    _add_json(info)
+    add_json(info)
     return parser
-
-
-def _add_table(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="CSV, Parquet, or C-MAPSS text; one row per reading")
-    parser.add_argument("--format", choices=("csv", "parquet", "cmapss"), help="default: by what the file begins with")
-    parser.add_argument("--unit", default="unit", metavar="COLUMN", help="the unit's id (default: unit)")
-    parser.add_argument("--time", metavar="COLUMN", help="the time of a reading (default: time, or cycle)")
-    parser.add_argument("--time-unit", metavar="UNIT", help="unit that dates are counted in, such as h or d")
-
-
-def _add_search(parser: argparse.ArgumentParser, starts: int) -> None:
-    parser.add_argument("--starts", type=_count, default=starts, metavar="N", help=f"starts (default: {starts})")
-    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="seed of the starts (default: 0)")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="threads; -1: one a core (default: 1)")
-
-
-def _add_json(parser: Any) -> None:
-    parser.add_argument("--json", action="store_true", help="one JSON document on standard output, nothing else")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
-    return int(text)
-
-
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"{text!r} has an empty name; names are separated by single commas")
-    return names
-
-
-def _basis_choice(text: str) -> tuple[str | None, Basis]:
-    """(channel or None for all, basis) of ``s2=bspline:6`` or ``polynomial:2``."""
-    channel, equals, spec = text.rpartition("=")
-    return (channel if equals else None), _basis(spec)
-
-
-def _basis(spec: str) -> Basis:
-    from cem.basis import BSpline, Constant, Exponential, Fourier, Polynomial
-
-    family, _, rest = spec.partition(":")
-    numbers = [word.strip() for word in rest.split(",")] if rest else []
-    try:
-        if family == "polynomial" and len(numbers) == 1:
-            return Polynomial(int(numbers[0]))
-        if family == "bspline" and len(numbers) == 1:
-            return BSpline(int(numbers[0]))
-        if family == "fourier" and len(numbers) in (1, 2):
-            return Fourier(int(numbers[0]), *map(float, numbers[1:]))
-        if family == "exponential" and numbers:
-            return Exponential([float(number) for number in numbers])
-        if family == "constant" and not numbers:
-            return Constant()
-    except OptionError as error:
-        raise argparse.ArgumentTypeError(f"basis {spec!r}: {error}") from error
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"{spec!r} is not a basis; bases are {_BASES}")
 
 
 # ---- input and output ------------------------------------------------------------------------------------------------
@@ -221,99 +152,6 @@ def _warnings_as_notes(terminal: Terminal) -> Iterator[list[str]]:
         yield noted
 
 
-def _read_for_fit(options: argparse.Namespace) -> Panel:
-    from cem.tables import column_names, read_panel
-
-    return read_panel(
-        options.file,
-        format=options.format,
-        unit=options.unit,
-        time=options.time or _time_column(column_names(options.file, format=options.format)),
-        time_unit=options.time_unit,
-        channels=options.channels,
-        response=options.response,
-        mode=options.mode,
-        failure_time=options.failure_time,
-    )
-
-
-def _read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Panel:
-    """Those of the model's channels that the file has; units in the field often lack the response, for one."""
-    from cem.tables import column_names, read_panel
-
-    columns = column_names(options.file, format=options.format)
-    channels = [name for name in model.channels if name in columns]
-    if not channels:
-        raise PanelError(
-            f"{options.file} has none of the model's channels ({', '.join(model.channels)}); "
-            f"its columns are {', '.join(columns)}"
-        )
-    return read_panel(
-        options.file,
-        format=options.format,
-        unit=options.unit,
-        time=options.time or _time_column(columns),
-        time_unit=options.time_unit or model.time_unit,
-        channels=channels,
-        allow_empty_channels=True,
-    )
-
-
-def _time_column(columns: Sequence[str]) -> str:
-    return next((name for name in ("time", "cycle") if name in columns), "time")
-
-
-def _check_writable(path: Path | None) -> None:
-    """Say before the work, not after it, that the result cannot be written."""
-    if path is None:
-        return
-    if path.is_dir():
-        raise OptionError(f"--output {path} is a directory; name a file in it")
-    if not path.absolute().parent.is_dir():
-        raise OptionError(f"--output {path}: there is no directory {path.absolute().parent}; make it first")
-    if not os.access(path.absolute().parent, os.W_OK):
-        raise OptionError(f"--output {path}: the directory {path.absolute().parent} cannot be written")
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-    try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
-
-
-def _dump(document: dict[str, Any] | list[Any]) -> str:
-    """JSON text; what is not a number becomes null, since JSON has no NaN."""
-    return json.dumps(_jsonable(document), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _jsonable(value.tolist())
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    return value if isinstance(value, str | int) or value is None else str(value)
-
-
 # ---- commands --------------------------------------------------------------------------------------------------------
 
 
@@ -322,15 +160,15 @@ def _demo(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> 
 
     document = run_demo(terminal, n_starts=options.starts, seed=options.seed, n_jobs=options.jobs)
     if options.json:
-        print(_dump(document | {"warnings": noted}), end="")
+        print(dump(document | {"warnings": noted}), end="")
 
 
 def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
     from cem.basis import Polynomial
     from cem.estimator import FailureModeEM
 
-    _check_writable(options.output)
-    panel = _read_for_fit(options)
+    check_writable(options.output)
+    panel = read_for_fit(options)
     basis: dict[str | None, Basis] = {None: Polynomial(2)}
     basis.update(options.basis or [])
     em = FailureModeEM(
@@ -363,7 +201,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
             ],
             "warnings": noted,
         }
-        print(_dump(document), end="")
+        print(dump(document), end="")
         return
     _show_model(terminal, model)
     if options.output is not None:
@@ -373,9 +211,9 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
 def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
     from cem.model_file import load
 
-    _check_writable(options.output)
+    check_writable(options.output)
     model = load(options.model)
-    panel = _read_for_scoring(options, model)
+    panel = read_for_scoring(options, model)
     probabilities = model.predict_proba(panel)
     novelty = model.novelty(panel)
     labels = [str(label) for label in model.mode_labels]
@@ -394,9 +232,9 @@ def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) ->
             }
             for unit, k, row, tail, n in zip(units, best, probabilities, novelty, readings, strict=True)
         ]
-        text = _dump({"model": str(options.model), "file": str(options.file), "units": rows, "warnings": noted})
+        text = dump({"model": str(options.model), "file": str(options.file), "units": rows, "warnings": noted})
     elif options.csv:
-        text = _as_csv(
+        text = as_csv(
             header,
             [
                 [unit, labels[k], *map(repr, row.tolist()), repr(float(tail)), n]
@@ -418,19 +256,19 @@ def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) ->
     if options.output is None:
         print(text, end="")
     else:
-        _write_text(options.output, text)
+        write_text(options.output, text)
 
 
 def _export_c(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
     from cem.codegen import export_c
     from cem.model_file import load
 
-    _check_writable(options.output)
+    check_writable(options.output)
     text = export_c(load(options.model), name=options.name, scalar=options.scalar)
-    _write_text(options.output, text)
+    write_text(options.output, text)
     if options.json:
         document = {"model": str(options.model), "header": str(options.output), "name": options.name}
-        print(_dump(document | {"scalar": options.scalar, "bytes": len(text), "warnings": noted}), end="")
+        print(dump(document | {"scalar": options.scalar, "bytes": len(text), "warnings": noted}), end="")
     else:
         terminal.say(f"written: {options.output}, {len(text) / 1000:.0f} kB; it defines {options.name}_unit and others")
 
@@ -440,17 +278,9 @@ def _info(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> 
 
     model = load(options.model)
     if options.json:
-        print(_dump(_description(model) | {"model": str(options.model), "warnings": noted}), end="")
+        print(dump(_description(model) | {"model": str(options.model), "warnings": noted}), end="")
     else:
         _show_model(terminal, model)
-
-
-def _as_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return buffer.getvalue()
 
 
 def _description(model: FailureModeModel) -> dict[str, Any]:

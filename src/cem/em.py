@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.acceleration import Anderson, Coordinatisation
-from cem.errors import FitError
 from cem.expectation import Expectation, ExpectedStatistics
 from cem.maximisation import Constraints, maximisation
 from cem.parameters import Parameters
+from cem.quasi_newton import AscentCoordinates, QuasiNewton
+from cem.unconstrained import UnconstrainedCoordinates
 
 __all__ = ["EMRun", "continue_em", "remaining_gain", "start_em"]
 
@@ -20,11 +22,44 @@ FloatArray = NDArray[np.float64]
 
 # Below this multiple of (observations + |ℓ|) a gain is rounding, not ascent.
 _ROUNDING = 1e-13
-# Plain passes before the first extrapolation, and those from which convergence is judged.
+# Plain passes before the first quasi-Newton step, and those from which convergence is judged.
 _PLAIN_FIRST = 5
 _PLAIN_TO_JUDGE = 4
-# Extrapolation costs about as much as a pass over a small fleet: not worth it for the last few passes.
-_WORTH_EXTRAPOLATING = 8.0
+# The first steps have no curvature to go by: not worth it for the last few passes.
+_WORTH_ACCELERATING = 8.0
+# Steps in a row whose gain, made and promised, is below the tolerance.
+_NEGLIGIBLE_STEPS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Pace:
+    """How a run goes on: by plain passes or by quasi-Newton steps, and what these have learned of the curvature.
+
+    Parameters
+    ----------
+    ascent : QuasiNewton or None
+        None where all passes are plain.
+    constraints : Constraints
+        Those of `ascent`, which goes on under its own only.
+    ascending : bool
+        Whether a quasi-Newton step is next.
+    negligible : int
+        Steps in a row that had nothing to gain.
+    patience : int
+        How many of these end the ascent.
+    plain_passes : int
+        Plain passes in a row so far.
+    plain_needed : int
+        Convergence is judged from so many on.
+    """
+
+    ascent: QuasiNewton | None
+    constraints: Constraints
+    ascending: bool
+    negligible: int
+    patience: int
+    plain_passes: int
+    plain_needed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +82,8 @@ class EMRun:
         A mode that lost its units, which ended the run.
     status : ndarray of shape (K, C), int32
         Of the last M step: see `cem.maximisation.maximisation`.
+    pace : Pace or None
+        Where acceleration stands, so that a run in several calls takes the passes of a run in one.
     """
 
     parameters: Parameters
@@ -56,6 +93,7 @@ class EMRun:
     converged: bool = False
     lost_mode: int | None = None
     status: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int32))
+    pace: Pace | None = None
 
     @property
     def log_likelihood(self) -> float:
@@ -77,37 +115,42 @@ def remaining_gain(log_likelihoods: Sequence[float]) -> float:
     """
     if len(log_likelihoods) < 3:
         return np.inf
-    before, last = np.diff(log_likelihoods[-3:])
+    before, last = _last_gains(log_likelihoods, 2)
     if last <= 0:
         return 0.0
     ratio = last / before if before > 0 else np.inf
-    return float(last * ratio / (1 - ratio)) if ratio < 1 else np.inf
+    return last * ratio / (1 - ratio) if ratio < 1 else np.inf
+
+
+def _last_gains(log_likelihoods: Sequence[float], n: int) -> list[float]:
+    """The last n differences: a fit asks in every pass, and NumPy would take longer than the pass."""
+    return [float(log_likelihoods[i] - log_likelihoods[i - 1]) for i in range(-n, 0)]
 
 
 def _rate_is_settled(log_likelihoods: Sequence[float], rounding: float) -> bool:
     """Whether the rate of convergence that Aitken's extrapolation rests on has settled.
 
-    After extrapolated passes the fast directions die out first: the rate then seems far better than it is in the
-    slow ones, until only these are left.
+    After accelerated passes the fast directions die out first: the rate then seems far better than it is in the slow
+    ones, until only these are left.
     """
     if len(log_likelihoods) < 4:
         return False
-    first, second, third = np.diff(log_likelihoods[-4:])
+    first, second, third = _last_gains(log_likelihoods, 3)
     if third <= rounding:
         return True
     if first <= 0 or second <= 0:
         return False
     rate = third / second
-    return bool(abs(rate - second / first) <= 0.1 * max(1.0 - rate, 1e-6))
+    return abs(rate - second / first) <= 0.1 * max(1.0 - rate, 1e-6)
 
 
 def _passes_left(log_likelihoods: Sequence[float], tolerance: float) -> float:
     """How many plain passes until the remaining gain is below the tolerance, at the present rate of convergence."""
-    before, last = np.diff(log_likelihoods[-3:])
+    before, last = _last_gains(log_likelihoods, 2)
     if last <= 0 or before <= 0 or last >= before:
         return 0.0 if last <= 0 else np.inf
     ratio = last / before
-    return float(np.log(tolerance * (1 - ratio) / (last * ratio)) / np.log(ratio))
+    return math.log(tolerance * (1 - ratio) / (last * ratio)) / math.log(ratio)
 
 
 def start_em(expectation: Expectation, parameters: Parameters) -> EMRun:
@@ -124,6 +167,8 @@ def continue_em(
     n_passes: int,
     tolerance: float,
     accelerate: bool = False,
+    maximise: Callable[..., tuple[Any, NDArray[np.int32]]] = maximisation,
+    coordinates: AscentCoordinates | None = None,
 ) -> EMRun:
     """Up to `n_passes` further passes.
 
@@ -140,7 +185,11 @@ def continue_em(
     tolerance : float
         Converged when the remaining gain of ℓ over plain passes, in nats, is below it.
     accelerate : bool
-        Extrapolate the passes where that does not lower ℓ.
+        Take quasi-Newton steps where they raise ℓ.
+    maximise : callable
+        The M step; another model's, where parameters and sums are not those of the mixture alone (`lives_ascent`).
+    coordinates : AscentCoordinates, optional
+        In which such a model's parameters are free.
 
     Returns
     -------
@@ -152,50 +201,57 @@ def continue_em(
     lost_mode = run.lost_mode
     rounding = _ROUNDING * (expectation.statistics.n_observations + abs(run.log_likelihood))
     tolerance = max(tolerance, rounding)
-    anderson = Anderson(Coordinatisation(constraints, parameters.sizes)) if accelerate else None
-    # Aitken's extrapolation speaks of plain passes alone: convergence is judged after a few of them in a row.
-    plain_passes, plain_needed = (0, _PLAIN_FIRST) if accelerate else (len(log_likelihoods) - 1, 2)
-    extrapolating = False
+    pace = _pace(run, constraints, coordinates, accelerate)
+    ascent, ascending, negligible, patience = pace.ascent, pace.ascending, pace.negligible, pace.patience
+    plain_passes, plain_needed = pace.plain_passes, pace.plain_needed
     left = n_passes
     while left > 0 and not converged and lost_mode is None:
-        mapped, status = maximisation(expected, parameters, constraints)  # (15), (15')
-        evaluated = None
-        if extrapolating and anderson is not None:
-            proposal = anderson.extrapolated(parameters, mapped)
-            if proposal is not None and left > 1:
-                evaluated = _not_lower(expectation, proposal, expected.log_likelihood)
-                left -= 1
-                if evaluated is not None:
-                    anderson.accept()
-                    mapped = proposal
-                else:
-                    anderson.reject()
-        if evaluated is None:
-            evaluated = expectation(mapped)  # (10)-(14)
+        step = None
+        if ascending and ascent is not None:
+            step, tried = ascent.step(expectation, parameters, expected, left)
+            left -= tried
+        if step is not None:
+            parameters, expected, responsibilities = step.parameters, step.expected, step.responsibilities
+        elif left > 0:
+            parameters, status = maximise(expected, parameters, constraints)  # (15), (15')
+            expected, responsibilities = expectation(parameters)  # (10)-(14)
             left -= 1
-        parameters, (expected, responsibilities) = mapped, evaluated
+        else:
+            break
         log_likelihoods.append(expected.log_likelihood)
-        lost_mode = next(iter(np.flatnonzero(expected.mode_counts < 1.0).tolist()), None)
-        if extrapolating:
-            if log_likelihoods[-1] - log_likelihoods[-2] < tolerance:  # as good as there, or stuck: judge
-                extrapolating, plain_passes, plain_needed = False, 0, _PLAIN_TO_JUDGE
+        lost_mode = next((k for k, count in enumerate(expected.mode_counts.tolist()) if count < 1.0), None)
+        if ascending:
+            gain = log_likelihoods[-1] - log_likelihoods[-2]
+            done = step is not None and max(gain, step.predicted_gain) < tolerance
+            negligible = negligible + 1 if done else 0
+            if step is None or negligible == patience:
+                ascending, plain_passes, plain_needed = False, 0, _PLAIN_TO_JUDGE
             continue
         plain_passes += 1
         if plain_passes >= plain_needed:
             close = remaining_gain(log_likelihoods) < tolerance
             converged = close and _rate_is_settled(log_likelihoods, rounding)
-            extrapolating = (
-                anderson is not None and not close and _passes_left(log_likelihoods, tolerance) > _WORTH_EXTRAPOLATING
+            ascending = (
+                ascent is not None and not close and _passes_left(log_likelihoods, tolerance) > _WORTH_ACCELERATING
             )
-    return EMRun(parameters, expected, responsibilities, tuple(log_likelihoods), converged, lost_mode, status)
+            if ascending:
+                # What looked negligible last time was not: learn more of the curvature before saying so again.
+                negligible, patience = 0, max(_NEGLIGIBLE_STEPS, 4 * patience)
+    pace = Pace(ascent, constraints, ascending, negligible, patience, plain_passes, plain_needed)
+    return EMRun(parameters, expected, responsibilities, tuple(log_likelihoods), converged, lost_mode, status, pace)
 
 
-def _not_lower(
-    expectation: Expectation, proposal: Parameters, log_likelihood: float
-) -> tuple[ExpectedStatistics, FloatArray] | None:
-    """The E step at a proposal; None where it cannot be evaluated or ℓ is lower there."""
-    try:
-        expected, responsibilities = expectation(proposal)
-    except FitError:
-        return None
-    return (expected, responsibilities) if expected.log_likelihood >= log_likelihood else None
+def _pace(run: EMRun, constraints: Constraints, coordinates: AscentCoordinates | None, accelerate: bool) -> Pace:
+    """How to go on from a run; what was learned is copied, since a record is not changed.
+
+    Aitken's extrapolation speaks of plain passes alone: convergence is judged after a few of them in a row.
+    """
+    if not accelerate:
+        return Pace(None, constraints, False, 0, 0, run.n_passes, 2)
+    pace = run.pace
+    if pace is not None and pace.ascent is not None and pace.constraints is constraints:
+        return replace(pace, ascent=pace.ascent.copy())
+    if coordinates is None:
+        parameters = run.parameters
+        coordinates = UnconstrainedCoordinates(constraints, parameters.sizes, parameters.n_modes)
+    return Pace(QuasiNewton(coordinates), constraints, False, 0, 0, 0, _PLAIN_FIRST)

@@ -39,11 +39,12 @@ class FailureModeEM:
         K, the number of failure modes.
     basis : Basis or mapping of channel to Basis
         What curves are made of; the key None of a mapping stands for all channels not named.
-    init : {"mixed", "kmeans", "random", "tempered"}
-        Kind of start: k-means++ on each unit's shrunken coefficients, random responsibilities, tempered ones, or all
-        three in turn. None of them wins everywhere.
+    init : {"mixed", "kmeans", "prototypes", "random", "tempered"}
+        Kind of start: k-means++ on each unit's shrunken coefficients, units drawn at random that the others are given
+        to by nearness, random responsibilities, tempered ones; "mixed" takes the first three in turn. None of them wins
+        everywhere.
     n_init : int
-        Number of starts. All get a short run, the best a longer one, the last few a full one.
+        Number of starts. All get a short run, the best and most different a longer one, the last one or two a full one.
     max_iter : int
         Passes of one start, at most.
     tol : float
@@ -60,9 +61,9 @@ class FailureModeEM:
         Covariance of the coefficients: its own for every mode and channel; that with uncorrelated coefficients; or
         one a channel, shared by the modes. A mode of few units wants the latter two.
     accelerate : {"auto", "none"}
-        Whether to extrapolate the EM passes where that is safe.
+        Whether to take quasi-Newton steps beside EM's own: they never lower ℓ, and save most passes of a slow fit.
     kernel : {"auto", "lapack"}
-        The kernel of the E step; both give the same numbers.
+        The kernel of the E step: the fastest for the panel, or LAPACK unit by unit; both give the same numbers.
     n_jobs : int
         Threads; -1 for one a core. The result is the same to the bit for any number.
     time_axis : {"forward", "to_failure"}
@@ -101,7 +102,7 @@ class FailureModeEM:
     starts_ : list of dict
         kind, log_likelihood, n_iter and fate of each start.
     kernel_ : str
-        The kernel that ran.
+        The kernel that ran: "lapack", or "lanes" or "shared" (designs) with the instruction level.
     lifetimes_ : cem.lifetimes.Lifetimes
         Law of lifetimes of each mode; on the time to failure alone.
     mode_labels_ : tuple
@@ -133,7 +134,7 @@ class FailureModeEM:
         n_modes: int,
         *,
         basis: Basis | Mapping[str | None, Basis] = Polynomial(2),  # noqa: B008 (immutable)
-        init: Literal["mixed", "kmeans", "random", "tempered"] = "mixed",
+        init: Literal["mixed", "kmeans", "prototypes", "random", "tempered"] = "mixed",
         n_init: int = 10,
         max_iter: int = 1000,
         tol: float = 1e-9,
@@ -435,7 +436,7 @@ class FailureModeEM:
         return FitOptions(
             n_modes=positive("n_modes"),
             basis=self.basis,
-            init=one_of("init", ("mixed", "kmeans", "random", "tempered")),
+            init=one_of("init", ("mixed", "kmeans", "prototypes", "random", "tempered")),
             n_init=positive("n_init"),
             max_iter=positive("max_iter"),
             tol=positive("tol", float),
@@ -479,7 +480,7 @@ def _printer(verbose: int) -> Progress:
 
     def show(stage: str, done: int, total: int, best: float) -> None:
         if verbose > 1 or done == total:
-            print(f"{stage}: {done} of {total} starts, best log-likelihood (internal units) {best:.3f}", flush=True)
+            print(f"{stage}: {done} of {total} starts, best log-likelihood {best:.3f}", flush=True)
 
     return show
 
@@ -495,10 +496,13 @@ def _training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict
     floors = [
         {"mode": int(k), "channel": panel_channel, "floor": name}
         for name, bit in (("noise_floor", _core.NOISE_FLOOR), ("covariance_floor", _core.COVARIANCE_FLOOR))
-        for k, c in np.argwhere(status & bit)
+        for k, c in zip(*(status & bit).nonzero(), strict=True)
         for panel_channel in [result.statistics.channels[c]]
     ]
     logs = np.log(np.where(responsibilities > 0, responsibilities, 1.0))
+    counts = np.bincount(assigned, minlength=n_modes).tolist()
+    # Sums over the units assigned to each mode, in rows.
+    together = np.stack([np.bincount(assigned, column, n_modes) for column in responsibilities.T], axis=1)
     return {
         "n_units": int(result.statistics.n_units),
         "n_observations": int(result.statistics.n_observations),
@@ -512,9 +516,8 @@ def _training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict
         "floors": floors,
         "entropy": float(-(responsibilities * logs).sum()),
         "classification": [
-            [float(x) for x in responsibilities[assigned == k].mean(axis=0)] if (assigned == k).any() else None
-            for k in range(n_modes)
+            [float(x / count) for x in row] if count else None for row, count in zip(together, counts, strict=True)
         ],
-        "assigned": [int((assigned == k).sum()) for k in range(n_modes)],
+        "assigned": counts,
         "left_out_channels": list(result.left_out),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,10 +32,12 @@ from cem.initialization import (
     with_known_modes,
 )
 from cem.maximisation import Constraints, CovarianceStructure
+from cem.names import listed
 from cem.parameters import Layout, Parameters
 from cem.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
 from cem.starts import Start, best_of_starts
 from cem.statistics import SufficientStatistics
+from cem.warning import warn
 
 if TYPE_CHECKING:
     from cem.model import FailureModeModel
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["FitOptions", "FitResult", "fit_mixture", "in_final_order", "n_free_parameters"]
 
 FloatArray = NDArray[np.float64]
-Init = Literal["mixed", "kmeans", "random", "tempered"]
+Init = Literal["mixed", "kmeans", "prototypes", "random", "tempered"]
 
 # Keep a noise variance from vanishing where the data have no noise at all, relative to the channel's variance.
 _SMALLEST_NOISE = 1e-12
@@ -158,7 +159,7 @@ def fit_mixture(
         tolerance=tolerance,
         accelerate=options.accelerate == "auto",
         n_jobs=options.n_jobs,
-        progress=progress,
+        progress=_in_panel_units(progress, statistics.log_jacobian),
     )
     best = _best(records)
     run = records[best].run
@@ -177,6 +178,15 @@ def fit_mixture(
         mode_labels,
         left_out,
     )
+
+
+def _in_panel_units(
+    progress: Callable[[str, int, int, float], None] | None, log_jacobian: float
+) -> Callable[[str, int, int, float], None] | None:
+    """Progress that reports the log-likelihood that the user will find in `log_likelihood_`."""
+    if progress is None:
+        return None
+    return lambda stage, done, total, best: progress(stage, done, total, best + log_jacobian)
 
 
 def _known_modes(panel: Panel, n_modes: int) -> tuple[tuple[Hashable, ...], NDArray[np.int32]]:
@@ -346,37 +356,37 @@ def _warn(
     """What the user should know of the fit."""
     lost = [i for i, record in enumerate(records) if record.fate.startswith("lost mode")]
     if lost:
-        warnings.warn(
+        warn(
             f"{len(lost)} of {len(records)} starts ended because a mode lost its units (first: start {lost[0]}, "
             f"{records[lost[0]].fate}); if most do, n_modes={options.n_modes} is too many for these data",
             LostModeWarning,
-            stacklevel=4,
         )
     if run.converged and interrupted:
-        warnings.warn(
+        warn(
             "the search was interrupted: the start kept has converged, but others were cut short and might have led "
             "to a better optimum",
             ConvergenceWarning,
-            stacklevel=4,
         )
     if not run.converged:
-        why = "the fit was interrupted" if interrupted else f"{run.n_passes} passes did not suffice"
-        warnings.warn(
-            f"not converged: {why}; raise max_iter (now {options.max_iter}), or go on with fit(panel, init=model)",
+        why = "the fit was interrupted" if interrupted else f"{options.max_iter} E steps did not suffice"
+        warn(
+            f"not converged: {why}; raise max_iter, or go on with fit(panel, init=model)",
             ConvergenceWarning,
-            stacklevel=4,
         )
+    smaller = "a smaller basis" if options.covariance == "pooled" else "a smaller basis or covariance='pooled'"
     for bit, category, what, remedy in (
         (_core.NOISE_FLOOR, FloorWarning, "the noise variance lies on its floor",
          "a stuck or quantised sensor may be making up a mode; look at the channel, or set noise_floor"),
         (_core.COVARIANCE_FLOOR, FloorWarning, "the covariance of the coefficients lies on its floor",
-         "units hardly differ in some direction: a smaller basis or covariance='pooled' would do; "
-         "covariance_floor moves the floor"),
+         f"units hardly differ in some direction: {smaller} would do; covariance_floor moves the floor"),
         (_core.KEPT, SparseModeWarning, "fewer than one unit carries readings, parameters were kept",
          "the channel tells nothing about that mode; leave it out or merge modes"),
     ):  # fmt: skip
-        for k, c in np.argwhere(run.status & bit):
-            warnings.warn(f"mode {mode_labels[k]!r}, channel {channels[c]!r}: {what}; {remedy}", category, stacklevel=4)
+        for c, name in enumerate(channels):
+            modes = [mode_labels[k] for k in np.flatnonzero(run.status[:, c] & bit)]
+            if modes:
+                which = f"mode{'s' if len(modes) > 1 else ''} {listed(modes, len(modes))}"
+                warn(f"{which}, channel {name!r}: {what}; {remedy}", category)
 
 
 def _final_order(weights: FloatArray, n_labelled: int) -> NDArray[np.int64]:

@@ -64,8 +64,8 @@ def panel_from_frame(
         if infinite.any():
             row = int(np.argmax(infinite))
             raise PanelError(
-                f"channel {name!r} of unit {table[unit][row]!r} is infinite at row {row} ({time} {table[time][row]}); "
-                "remove the row, or set the value to NaN, which means missing"
+                f"channel {name!r} of unit {unit_name(table[unit], row)} is infinite at row {row} "
+                f"({time} {table[time][row]}); remove the row, or set the value to NaN, which means missing"
             )
         if order is None:
             values[:, c] = column
@@ -292,7 +292,7 @@ def _check_row_times(raw: np.ndarray, units: Any, time: str) -> None:
         row = int(np.argmax(bad))
         found = "infinite" if raw.dtype.kind == "f" and np.isinf(raw[row]) else "missing (NaN)"
         raise PanelError(
-            f"the time (column {time!r}) of unit {units[row]!r} at row {row} is {found}; "
+            f"the time (column {time!r}) of unit {unit_name(units, row)} at row {row} is {found}; "
             "give the row a time, or remove it"
         )
 

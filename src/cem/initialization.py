@@ -1,8 +1,8 @@
-"""Where EM starts from: the one-mode fit, starting responsibilities of three kinds, and the parameters they give."""
+"""Where EM starts from: the one-mode fit, starting responsibilities of four kinds, and the parameters they give."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -25,16 +25,20 @@ __all__ = [
 ]
 
 FloatArray = NDArray[np.float64]
-StartKind = Literal["kmeans", "random", "tempered"]
-START_KINDS: tuple[StartKind, ...] = ("kmeans", "random", "tempered")
-# What init="mixed" takes in turn. Random starts are the cheapest and found the best optimum most often, tempered ones
-# cost 25 passes each; but no kind can be left out: there are fleets on which it alone finds it (benchmarks/starts.py).
-MIXED_KINDS: tuple[StartKind, ...] = ("kmeans", "random", "tempered", "random", "kmeans", "random")
+StartKind = Literal["kmeans", "prototypes", "random", "tempered"]
+START_KINDS: tuple[StartKind, ...] = ("kmeans", "prototypes", "random", "tempered")
+# What init="mixed" takes in turn. Prototypes lead to the best optimum less often than the others where that is easy,
+# and more often where it is hard, since no two such starts are alike. A tempered start costs as many passes as several
+# short runs: one of ten, for the fleets on which it alone finds the best.
+MIXED_KINDS: tuple[StartKind, ...] = (*("kmeans", "prototypes", "random") * 3, "tempered")
 
 ONE_MODE_PASSES = 20
 _TEMPERED_PASSES = 25
 _HIGHEST_TEMPERATURE = 200.0
+# In units of the coefficients' own spread: what keeps modes apart, while it is hot, that would merge to the last bit.
+_SHAKEN = 0.1
 _UNITS_FOR_CLUSTERING = 20_000
+_CLUSTERING_ROUNDS = 20
 
 
 def one_mode_run(expectation: Expectation, constraints: Constraints, n_passes: int = ONE_MODE_PASSES) -> EMRun:
@@ -135,12 +139,15 @@ def starting_parameters(
 ) -> Parameters:
     """Starting parameters of one kind.
 
-    "kmeans" clusters the shrunken coefficients of the units, "random" draws responsibilities evenly from the simplex,
-    "tempered" goes on from there by 25 passes with ρ̂ ∝ (πP)^β, β from 1/200 to 1 (Ueda & Nakano 1998).
+    "kmeans" clusters the shrunken coefficients of the units; "prototypes" draws K units at random and gives every unit
+    to the one whose coefficients are nearest; "random" draws responsibilities evenly from the simplex; "tempered" goes
+    on from there by 25 passes with ρ̂ ∝ (πP)^β, β from 1/200 to 1 (Ueda & Nakano 1998), and moves the means a little at
+    random after all but the last: while it is hot the modes are all but one, and which way they part must not be left
+    to rounding.
 
     Parameters
     ----------
-    kind : {"kmeans", "random", "tempered"}
+    kind : {"kmeans", "prototypes", "random", "tempered"}
         The kind of start.
     expectation, one_mode, constraints
         As for `parameters_from_responsibilities`.
@@ -150,8 +157,8 @@ def starting_parameters(
         The start is a deterministic function of its state.
     """
     n_units = expectation.statistics.n_units
-    if kind == "kmeans":
-        responsibilities = _clustered(expectation, one_mode, n_modes, rng)
+    if kind in ("kmeans", "prototypes"):
+        responsibilities = _clustered(expectation, one_mode, n_modes, rng, refine=kind == "kmeans")
     else:
         responsibilities = rng.dirichlet(np.ones(n_modes), size=n_units)
     parameters = parameters_from_responsibilities(expectation, responsibilities, one_mode, constraints)
@@ -159,16 +166,28 @@ def starting_parameters(
         for beta in np.geomspace(1.0 / _HIGHEST_TEMPERATURE, 1.0, _TEMPERED_PASSES):
             expected, _ = expectation(parameters, inverse_temperature=float(beta))
             parameters, _ = maximisation(expected, parameters, constraints)
+            if beta < 1.0:
+                parameters = _shaken(parameters, rng)
     return parameters
 
 
-def _clustered(expectation: Expectation, one_mode: Parameters, n_modes: int, rng: np.random.Generator) -> FloatArray:
-    """Responsibilities 0 or 1 from k-means++ on the whitened posterior coefficients E d of the one-mode model.
+def _shaken(parameters: Parameters, rng: np.random.Generator) -> Parameters:
+    """The same mixture, its means moved by draws from a tenth of the coefficients' spread."""
+    layout, means = parameters.layout, np.array(parameters.means)
+    for c, p in enumerate(layout.sizes):
+        draws = rng.normal(scale=_SHAKEN, size=(parameters.n_modes, p, 1))
+        layout.vector(means, c)[:] += (layout.matrix(parameters.factors, c) @ draws)[..., 0]
+    return replace(parameters, means=means)
 
-    Shrinkage makes a coefficient that the data says little about count little, and a missing channel not at all.
+
+def _clustered(
+    expectation: Expectation, one_mode: Parameters, n_modes: int, rng: np.random.Generator, *, refine: bool
+) -> FloatArray:
+    """Responsibilities 0 or 1 by the nearest of K points among the whitened posterior coefficients E d.
+
+    Shrinkage by the one-mode model makes a coefficient that the data says little about count little, and a missing
+    channel not at all. The points are units drawn at random or, refined, centres of clusters.
     """
-    from scipy.cluster.vq import kmeans2, vq
-
     statistics = expectation.statistics
     coefficients = np.empty((statistics.n_units, one_mode.means.shape[1]))
     _core.posterior_coefficients(
@@ -176,22 +195,43 @@ def _clustered(expectation: Expectation, one_mode: Parameters, n_modes: int, rng
         statistics.factor_offsets,
         statistics.projections,
         statistics.counts,
-        np.asarray(statistics.sizes, dtype=np.int32),
+        statistics.layout.kernel_sizes,
         one_mode.means,
         one_mode.factors,
         one_mode.noise_variances,
         0,
         coefficients,
     )
-    sample: Sequence[int] | NDArray[np.int64] = np.arange(statistics.n_units)
+    sample = coefficients
     if statistics.n_units > _UNITS_FOR_CLUSTERING:
-        sample = rng.choice(statistics.n_units, _UNITS_FOR_CLUSTERING, replace=False)
-    distinct = np.unique(coefficients[sample], axis=0)
+        sample = coefficients[rng.choice(statistics.n_units, _UNITS_FOR_CLUSTERING, replace=False)]
+    distinct = np.unique(sample, axis=0)
     if len(distinct) < n_modes:  # fewer different units than modes: nothing to cluster
         return rng.dirichlet(np.ones(n_modes), size=statistics.n_units)
-    centres, _ = kmeans2(coefficients[sample], _spread(coefficients[sample], n_modes, rng), iter=20, minit="matrix")
-    nearest, _ = vq(coefficients, centres)
-    return np.eye(n_modes)[nearest]
+    if refine:
+        centres = _lloyd(sample, _spread(sample, n_modes, rng))
+    else:
+        centres = distinct[rng.choice(len(distinct), n_modes, replace=False)]
+    return np.eye(n_modes)[_nearest(coefficients, centres)]
+
+
+def _nearest(points: FloatArray, centres: FloatArray) -> NDArray[np.int64]:
+    """The index of each point's nearest centre."""
+    nearest: NDArray[np.int64] = (points @ (-2.0 * centres.T) + np.square(centres).sum(axis=1)).argmin(axis=1)
+    return nearest
+
+
+def _lloyd(points: FloatArray, centres: FloatArray) -> FloatArray:
+    """k-means from given centres; a cluster that loses its points keeps its centre."""
+    nearest = None
+    for _ in range(_CLUSTERING_ROUNDS):
+        before, nearest = nearest, _nearest(points, centres)
+        if before is not None and np.array_equal(before, nearest):
+            break
+        members = np.eye(len(centres))[nearest]
+        counts = members.sum(axis=0)
+        centres = np.where(counts[:, None] > 0, members.T @ points / np.maximum(counts, 1.0)[:, None], centres)
+    return centres
 
 
 def _spread(points: FloatArray, n_clusters: int, rng: np.random.Generator) -> FloatArray:

@@ -19,7 +19,16 @@ from numpy.typing import ArrayLike, NDArray
 from cem.errors import FitError, OptionError
 from cem.normal import log_normal_cdf, normal_quantile_of_log
 
-__all__ = ["DEFAULT_SPREAD", "FAMILIES", "Empirical", "LifetimeLaw", "Lognormal", "Weibull", "lifetime_law_from_dict"]
+__all__ = [
+    "DEFAULT_SPREAD",
+    "FAMILIES",
+    "GUMBEL_SPREAD",
+    "Empirical",
+    "LifetimeLaw",
+    "Lognormal",
+    "Weibull",
+    "lifetime_law_from_dict",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -30,7 +39,8 @@ MOST_POINTS = 512
 """Points that an empirical law keeps; more lives are shared out between points evenly spaced in the logarithm."""
 
 _LOG_ROOT_2_PI = 0.5 * math.log(2.0 * math.pi)
-_GUMBEL_SPREAD = math.pi / math.sqrt(6.0)  # sd of the logarithm of a Weibull life, times its shape
+GUMBEL_SPREAD = math.pi / math.sqrt(6.0)
+"""Standard deviation of the logarithm of a Weibull life, times its shape."""
 
 
 def _log_lives(lives: FloatArray) -> FloatArray:
@@ -307,7 +317,7 @@ class Weibull(LifetimeLaw):
         # in k, with slope W (1/k + mean log life − tilted mean) + ν (1/k − k/k₀²), so its root is bracketed.
         total, mean, _ = _moments(logs, weights)
         centred = logs - logs.max()
-        prior_shape, most = _GUMBEL_SPREAD / spread, _GUMBEL_SPREAD / least
+        prior_shape, most = GUMBEL_SPREAD / spread, GUMBEL_SPREAD / least
 
         def slope(k: float) -> float:
             tilted = weights * np.exp(k * centred)

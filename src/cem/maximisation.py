@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cem import _core
 from cem.expectation import ExpectedStatistics
-from cem.parameters import Parameters
+from cem.parameters import Parameters, layout_of
 
 __all__ = ["COVARIANCE_STRUCTURES", "Constraints", "CovarianceStructure", "maximisation"]
 
@@ -74,7 +74,7 @@ def maximisation(
     status = np.empty(noise_variances.shape, dtype=np.int32)
     _core.maximisation(
         expected.sums,
-        np.asarray(parameters.sizes, dtype=np.int32),
+        layout_of(parameters.sizes).kernel_sizes,
         parameters.means,
         parameters.factors,
         parameters.noise_variances,
@@ -88,4 +88,4 @@ def maximisation(
         status,
     )
     weights = expected.mode_counts / expected.n_units
-    return Parameters(weights, means, factors, noise_variances, parameters.sizes), status
+    return Parameters.adopting(weights, means, factors, noise_variances, parameters.sizes), status

@@ -510,8 +510,8 @@ class FailureModeModel:
         unknown = [name for name in panel.channels if name not in self.channels and name not in left_out]
         if unknown:
             raise PredictionError(
-                f"the model has no channel {unknown[0]!r}; {did_you_mean(unknown[0], self.channels)} "
-                f"Leave the channel out: panel.select_channels([...])"
+                f"the model has no channel {unknown[0]!r}; {did_you_mean(unknown[0], self.channels)}; "
+                "or leave the channel out: panel.select_channels([...])"
             )
         if self.time_unit is not None and panel.time_unit is not None and panel.time_unit != self.time_unit:
             raise PredictionError(

@@ -43,6 +43,11 @@ class Layout:
         return len(self.sizes)
 
     @cached_property
+    def kernel_sizes(self) -> NDArray[np.int32]:
+        """p_c as the kernels take them."""
+        return np.asarray(self.sizes, dtype=np.int32)
+
+    @cached_property
     def mean_offsets(self) -> NDArray[np.int64]:
         """Start of each channel's p_c coefficients; shape (C + 1,), the last entry is P."""
         return np.concatenate([[0], np.cumsum(self.sizes)]).astype(np.int64)
@@ -51,6 +56,18 @@ class Layout:
     def factor_offsets(self) -> NDArray[np.int64]:
         """Start of each channel's p_c × p_c matrix; shape (C + 1,), the last entry is Σ p_c²."""
         return np.concatenate([[0], np.cumsum(np.square(self.sizes))]).astype(np.int64)
+
+    @cached_property
+    def diagonal(self) -> NDArray[np.int64]:
+        """Where the diagonals of the channels' matrices lie in a packed row; shape (P,)."""
+        blocks = zip(self.factor_offsets.tolist(), self.sizes, strict=False)
+        return np.concatenate([start + np.arange(p) * (p + 1) for start, p in blocks]).astype(np.int64)
+
+    @cached_property
+    def below_diagonal(self) -> NDArray[np.int64]:
+        """Where the entries below the diagonals lie in a packed row; shape (Σ p_c (p_c − 1) / 2,)."""
+        blocks = zip(self.factor_offsets.tolist(), self.sizes, strict=False)
+        return np.concatenate([start + np.flatnonzero(np.tri(p, p, -1)) for start, p in blocks]).astype(np.int64)
 
     def vector(self, packed: FloatArray, channel: int) -> FloatArray:
         """The channel's part, shape (..., p_c), of packed vectors of shape (..., P): a view."""
@@ -108,6 +125,27 @@ class Parameters:
             found = getattr(self, name).shape
             if found != shape:
                 raise ValueError(f"parameters: {name} has shape {found}; {shape} was expected")
+
+    @classmethod
+    def adopting(
+        cls,
+        weights: FloatArray,
+        means: FloatArray,
+        factors: FloatArray,
+        noise_variances: FloatArray,
+        sizes: tuple[int, ...],
+    ) -> Parameters:
+        """Parameters made of arrays that nobody else holds, shaped and ordered as they must be: no copy, no check.
+
+        An EM pass over a small fleet takes less time than copying and checking what a kernel has just written.
+        """
+        adopted = object.__new__(cls)
+        for array in (weights, means, factors, noise_variances):
+            array.setflags(write=False)
+        adopted.__dict__.update(
+            weights=weights, means=means, factors=factors, noise_variances=noise_variances, sizes=sizes
+        )
+        return adopted
 
     @property
     def layout(self) -> Layout:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cem.errors import BasisError, CemWarning, OptionError, PanelError
+from cem.errors import BasisError, CemWarning, OptionError, PanelError, PredictionError
 from cem.lifetimes import Lifetimes
 from cem.names import listed
 from cem.remaining_life import (
@@ -194,8 +194,8 @@ class RemainingLife:
         Raises
         ------
         PredictionError
-            A channel that the model does not know, another time unit, or a unit whose readings no candidate explains
-            (the message names it).
+            A channel that the model does not know, another time unit, a unit whose age is negative, or one whose
+            readings no candidate explains (the message names it).
         """
         ages = _ages(panel)
         points = self.grid(ages) if grid is None else np.asarray(grid, dtype=np.float64)
@@ -360,8 +360,15 @@ def _restored(
 
 
 def _ages(panel: Panel) -> FloatArray:
-    """Time of each unit's last reading."""
-    return np.array(panel.times[np.asarray(panel.offsets[1:]) - 1], dtype=np.float64)
+    """Time of each unit's last reading; PredictionError where it is before the unit was new."""
+    ages = np.array(panel.times[np.asarray(panel.offsets[1:]) - 1], dtype=np.float64)
+    early = np.flatnonzero(ages < 0)
+    if early.size:
+        raise PredictionError(
+            f"unit {panel.units[early[0]]!r} has its last reading at {ages[early[0]]:g}; ages count from the time "
+            "axis' zero, when a unit is new: give times on the clock of the training units, not times to failure"
+        )
+    return ages
 
 
 def _shift_matrices(bases: Sequence[Basis], grid: FloatArray) -> list[FloatArray]:

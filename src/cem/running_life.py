@@ -58,14 +58,17 @@ class RunningLife:
         self._of_channel = [self._different.index(basis) for basis in model.bases]
         self._phi = np.concatenate([basis(np.zeros(1))[0] for basis in model.bases])
         parameters, layout = model.user_parameters(), model.internal_parameters.layout
-        sigma = np.sqrt(parameters.noise_variances).T  # (C, K)
-        factors, means = [], []
-        for c in range(model.n_channels):
-            factors.append((layout.matrix(parameters.factors, c) / sigma[c][:, None, None]).ravel())
-            means.append((layout.vector(parameters.means, c) / sigma[c][:, None]).ravel())
-        self._factors, self._means = np.concatenate(factors), np.concatenate(means)
-        self._inverse_sigmas = np.ascontiguousarray(1.0 / sigma)
-        self._log_variances = np.ascontiguousarray(2.0 * np.log(sigma))
+        self._modes = np.concatenate(
+            [
+                _rul.mode_constants(
+                    layout.vector(parameters.means, c),
+                    layout.matrix(parameters.factors, c),
+                    parameters.noise_variances[:, c],
+                ).ravel()
+                for c in range(model.n_channels)
+            ]
+        )
+        self._level = _rul.level_number()
         with np.errstate(divide="ignore"):
             self._log_weights = np.log(model.weights_)[:, None]
         self._root_worth = np.repeat(np.sqrt(prognosis.information), self._sizes)
@@ -135,7 +138,8 @@ class RunningLife:
         self._shifts = np.concatenate(shifts)
         self._shift_starts = np.array([starts[i] for i in self._of_channel], dtype=np.int64)
         self._density = np.empty((lifetimes.n_modes, n_points))
-        self._scratch = np.empty_like(self._density)
+        self._mantissas = np.empty_like(self._density)
+        self._exponents = np.empty(self._density.shape, dtype=np.int64)
         # The grid serves until the unit is so much older that what is left has another scale.
         self._renew_at = age + 0.25 * float(edges[-1])
         self._first_age = age
@@ -162,8 +166,8 @@ class RunningLife:
             triangles, projections = triangles * self._root_worth_squared, projections * self._root_worth
             norms, counts = norms * worth, counts * worth
         _rul.candidate_log_densities(
-            self._sizes, self._shifts, self._shift_starts, triangles, projections, norms, counts, self._factors,
-            self._means, self._inverse_sigmas, self._log_variances, self._density, self._scratch,
+            self._sizes, self._shifts, self._shift_starts, triangles, projections, norms, counts,
+            self._modes, self._density, self._mantissas, self._exponents, self._level,
         )  # fmt: skip
         joint = self._density
         calibration = self.prognosis.calibration
@@ -171,7 +175,9 @@ class RunningLife:
             joint = joint * calibration.temper
         place = (self._age - self._first_age + self._edges) * self._per_age
         left = place.astype(np.intp)
-        survival = self._life_logs[:, left] + self._life_slopes[:, left] * (place - left)
+        survival = self._life_slopes.take(left, axis=1)
+        survival *= place - left
+        survival += self._life_logs.take(left, axis=1)
         falls = np.minimum(survival[:, 1:] - survival[:, :-1], 0.0)
         falls[:, -1] = -np.inf  # the last cell holds all that is beyond
         with np.errstate(divide="ignore"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from cem.basis import Basis
 from cem.errors import ConstantChannelWarning, PanelError, ShortUnitsWarning
+from cem.warning import warn
 
 if TYPE_CHECKING:
     from cem.panel import Panel
@@ -22,6 +22,7 @@ FloatArray = NDArray[np.float64]
 _MOST_NAMED = 5
 _FEWEST_FOR_STUCK = 5
 _SAMPLE = 2000
+_FEW = 8
 
 
 def _named(names: Sequence[object]) -> str:
@@ -50,10 +51,9 @@ def varying_channels(panel: Panel) -> list[str]:
             f"no channel varies: {_named(constant)} read the same value everywhere; there is nothing to fit"
         )
     if constant:
-        warnings.warn(
+        warn(
             f"left out, because every reading has the same value: {_named(constant)}; they say nothing of a mode",
             ConstantChannelWarning,
-            stacklevel=4,
         )
     return [name for name in panel.channels if name not in set(constant)]
 
@@ -66,12 +66,11 @@ def warn_of_stuck_channels(panel: Panel) -> None:
     stuck = (lowest == highest) & (panel.counts >= _FEWEST_FOR_STUCK)
     for channel in np.flatnonzero(stuck.any(axis=0)):
         indices = np.flatnonzero(stuck[:, channel])
-        warnings.warn(
+        warn(
             f"channel {panel.channels[channel]!r} never changes on {len(indices)} of {panel.n_units} units "
             f"({_named([panel.units[i] for i in indices])}): a stuck or coarsely quantised sensor. The noise floor "
             "keeps it from making up a mode of its own; set its cells there to NaN if the sensor is known to be dead",
             ConstantChannelWarning,
-            stacklevel=4,
         )
 
 
@@ -81,13 +80,12 @@ def warn_of_short_units(panel: Panel, bases: Sequence[Basis]) -> None:
     short = [c for c in range(panel.n_channels) if longest[c] < bases[c].size]
     if short:
         worst = short[0]
-        warnings.warn(
+        warn(
             f"no unit has as many readings as its basis has coefficients in channel "
             f"{_named([panel.channels[c] for c in short])} (the longest unit has {longest[worst]} of "
             f"{panel.channels[worst]!r}, {bases[worst]!r} has {bases[worst].size} coefficients); the fit rests on the "
             "fleet's covariance, a smaller basis would be safer",
             ShortUnitsWarning,
-            stacklevel=4,
         )
 
 
@@ -102,21 +100,28 @@ def decimal_step(readings: FloatArray) -> float:
         NaN is missing.
     """
     observed = readings[np.isfinite(readings)]
+    if not len(observed):
+        return 0.0
     sample = observed[:: max(1, len(observed) // _SAMPLE)]
+    largest = float(np.abs(observed).max())
+    few = sample[:_FEW].tolist()
     for exponent in range(6, -13, -1):
-        if _are_multiples(sample, exponent) and _are_multiples(observed, exponent):
+        if not 1.0 <= largest * 10.0**-exponent < 1e11:
+            continue
+        if not all(_is_whole(reading, exponent) for reading in few):
+            continue
+        if _are_whole(sample, exponent) and _are_whole(observed, exponent):
             return float(10.0**exponent)
     return 0.0
 
 
-def _are_multiples(readings: FloatArray, exponent: int) -> bool:
-    if len(readings) == 0 or not 1.0 <= np.abs(readings).max() * 10.0**-exponent < 1e11:
-        return False
-    few = readings[:40]  # enough to refuse most steps
-    return _are_whole(few, exponent) and _are_whole(readings, exponent)
+def _is_whole(reading: float, exponent: int) -> bool:
+    """`_are_whole` of one number: most steps are refused by the first, which is not worth an array."""
+    steps = reading * 10.0**-exponent if exponent <= 0 else reading / 10.0**exponent
+    return abs(steps - round(steps)) <= 1e-9 + 1e-15 * abs(steps)
 
 
 def _are_whole(readings: FloatArray, exponent: int) -> bool:
     # 10^-n is not a binary fraction: scale by the exact power on whichever side it is an integer.
     steps = readings * 10.0**-exponent if exponent <= 0 else readings / 10.0**exponent
-    return bool(np.all(np.abs(steps - np.rint(steps)) <= 1e-9 + 1e-15 * np.abs(steps)))
+    return bool((np.abs(steps - np.rint(steps)) <= 1e-9 + 1e-15 * np.abs(steps)).all())

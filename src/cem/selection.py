@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,7 +128,7 @@ def cross_validate(
     random_state : int
         Seed of the folds, and of the ages where they are drawn; the same for all candidates.
     n_jobs : int
-        Folds side by side, in threads.
+        Folds side by side, in threads; the result is the same for any number.
     progress : callable, optional
         Called with (name, folds done, folds).
 
@@ -183,10 +185,11 @@ def cross_validate(
                 ]
             else:
                 figures, likelihoods = (float("nan"),) * 4, []
-                for fold in range(n_folds):
-                    em = FailureModeEM(**estimator.get_params()).fit(judged[fold_of != fold])
-                    likelihoods.append(em.score_samples(judged[fold_of == fold].select_channels(em.channels_)))
-                    step("fold", fold + 1, n_folds)
+                with ThreadPoolExecutor(max(1, n_jobs)) as pool:
+                    forward = partial(_of_readings, judged, estimator, fold_of)
+                    for found in (pool.map if n_jobs > 1 else map)(forward, range(n_folds)):
+                        likelihoods.append(found)
+                        step("fold", len(likelihoods), n_folds)
             whole = FailureModeEM(**estimator.get_params()).fit(panel)
             own = judged.select_channels(whole.channels_)
             scored.append(
@@ -207,6 +210,13 @@ def _fit_of(estimator: FailureModeEM) -> Callable[[Panel], RemainingLife]:
         return RemainingLife(FailureModeEM(**estimator.get_params()).fit(part).model_)
 
     return fit
+
+
+def _of_readings(panel: Panel, estimator: FailureModeEM, fold_of: NDArray[np.int64], fold: int) -> FloatArray:
+    """ln P of the units of a fold under the fit to the others, on the forward axis."""
+    em = FailureModeEM(**estimator.get_params()).fit(panel[fold_of != fold])
+    scores: FloatArray = em.score_samples(panel[fold_of == fold].select_channels(em.channels_))
+    return scores
 
 
 def _of_lives(held: HeldOut, cap: float | None) -> tuple[float, float, float, float]:

@@ -242,7 +242,7 @@ def _compress(
     centres: FloatArray,
 ) -> _Group:
     """R, w, rss, n in the basis as it is: centred, neither scaled nor orthonormalised."""
-    from cem._core import compress_units
+    from cem._compression import compress_units
 
     p, n_units, n_channels = basis.size, len(panel.offsets) - 1, len(channels)
     columns = np.asarray(channels, dtype=np.int32)
@@ -326,7 +326,7 @@ def _learn_coordinates(
     panel: Panel, bases: Sequence[Basis], groups: list[list[int]]
 ) -> tuple[Coordinates, list[_Group]]:
     """Coordinates of a panel, and its channels compressed in them, from one reading of the data."""
-    from cem._core import pooled_moments, recentre
+    from cem._compression import pooled_moments, recentre
 
     layout = Layout(tuple(basis.size for basis in bases))
     centres = np.zeros(int(layout.mean_offsets[-1]))

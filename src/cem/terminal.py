@@ -111,14 +111,16 @@ class Terminal:
             TextColumn("{task.description:<10}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("best log-likelihood {task.fields[best]:.1f}"),
+            TextColumn("{task.fields[best]}"),
             TimeElapsedColumn(),
         )
         with RichProgress(*columns, console=Console(file=self.err), transient=True) as progress:
-            task = progress.add_task("starting", total=None, best=float("nan"))
+            task = progress.add_task("starting", total=None, best="")
 
             def show(stage: str, done: int, total: int, best: float) -> None:
-                progress.update(task, description=stage, completed=done, total=total, best=best)
+                progress.update(
+                    task, description=stage, completed=done, total=total, best=f"best log-likelihood {best:.1f}"
+                )
 
             yield show
 

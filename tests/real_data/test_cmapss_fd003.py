@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cem.basis import Polynomial
+from cem.basis import Exponential, Polynomial
 from cem.cli import main
 from cem.errors import CemWarning
 from cem.estimator import FailureModeEM
@@ -102,3 +102,17 @@ def test_the_command_line_finds_them_too(fleet, capsys):
     assigned = [row["mode"] for row in json.loads(capsys.readouterr().out)["assignments"]]
     assert len(set(assigned)) == 3
     assert all(len(set(labels[np.array(assigned) == mode])) == 1 for mode in set(assigned))
+
+
+def test_a_fit_with_lives_ends_where_nothing_is_left_to_gain(fleet):
+    """Curves of three time constants leave covariances near their floors, where an ascent may think itself done."""
+    panel, _ = fleet
+    channels = [name for name in panel.channels if name != "s6"]
+    failed = panel.select_channels(channels).with_failure_times([panel.times[end - 1] for end in panel.offsets[1:]])
+    em = FailureModeEM(
+        3, basis=Exponential([15.0, 50.0, 200.0]), time_axis="to_failure", n_init=1, max_iter=400, random_state=0
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CemWarning)
+        em.fit(failed)
+    assert em.converged_

@@ -1,0 +1,114 @@
+"""Arguments that several commands of the command line share, and the types of their values."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cem.errors import OptionError
+
+if TYPE_CHECKING:
+    from cem.basis import Basis
+
+__all__ = [
+    "BASES",
+    "add_json",
+    "add_search",
+    "add_table",
+    "basis_choice",
+    "count",
+    "names",
+    "positive",
+    "seed",
+    "share",
+]
+
+BASES = "polynomial:DEGREE, bspline:N_BASIS, fourier:HARMONICS[,PERIOD], exponential:C1,C2,..., constant"
+
+
+def add_table(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="CSV, Parquet, or C-MAPSS text; one row per reading")
+    parser.add_argument("--format", choices=("csv", "parquet", "cmapss"), help="default: by what the file begins with")
+    parser.add_argument("--unit", default="unit", metavar="COLUMN", help="the unit's id (default: unit)")
+    parser.add_argument("--time", metavar="COLUMN", help="the time of a reading (default: time, or cycle)")
+    parser.add_argument("--time-unit", metavar="UNIT", help="unit that dates are counted in, such as h or d")
+
+
+def add_search(parser: argparse.ArgumentParser, starts: int) -> None:
+    parser.add_argument("--starts", type=count, default=starts, metavar="N", help=f"starts (default: {starts})")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the starts (default: 0)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="threads; -1: one a core (default: 1)")
+
+
+def add_json(parser: Any) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output, nothing else")
+
+
+def count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
+
+
+def names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} has an empty name; names are separated by single commas")
+    return names
+
+
+def basis_choice(text: str) -> tuple[str | None, Basis]:
+    """(channel or None for all, basis) of ``s2=bspline:6`` or ``polynomial:2``."""
+    channel, equals, spec = text.rpartition("=")
+    return (channel if equals else None), _basis(spec)
+
+
+def _basis(spec: str) -> Basis:
+    from cem.basis import BSpline, Constant, Exponential, Fourier, Polynomial
+
+    family, _, rest = spec.partition(":")
+    numbers = [word.strip() for word in rest.split(",")] if rest else []
+    try:
+        if family == "polynomial" and len(numbers) == 1:
+            return Polynomial(int(numbers[0]))
+        if family == "bspline" and len(numbers) == 1:
+            return BSpline(int(numbers[0]))
+        if family == "fourier" and len(numbers) in (1, 2):
+            return Fourier(int(numbers[0]), *map(float, numbers[1:]))
+        if family == "exponential" and numbers:
+            return Exponential([float(number) for number in numbers])
+        if family == "constant" and not numbers:
+            return Constant()
+    except OptionError as error:
+        raise argparse.ArgumentTypeError(f"basis {spec!r}: {error}") from error
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{spec!r} is not a basis; bases are {BASES}")
+
+
+def share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1, both excluded")
+    return value
+
+
+def positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
