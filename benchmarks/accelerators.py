@@ -8,11 +8,12 @@ place that it started at. Every E step counts, those that were thrown away too.
 from __future__ import annotations
 
 import numpy as np
+from anderson import Anderson, Coordinatisation
 from numpy.typing import NDArray
 
-from cem.acceleration import Coordinatisation, feasible
 from cem.errors import FitError
 from cem.expectation import Expectation, ExpectedStatistics
+from cem.feasibility import feasible
 from cem.maximisation import Constraints, maximisation
 from cem.parameters import Parameters
 
@@ -78,6 +79,33 @@ def squarem(
                 else:  # one EM step from there, as the method has it
                     second, _ = maximisation(taken[0], proposal, constraints)
             here, (expected, _) = second, search.evaluate(second)
+            stalled = stalled + 1 if expected.log_likelihood - before < tolerance else 0
+    except _Budget:
+        pass
+
+
+def damped_anderson(
+    expectation: Expectation, start: Parameters, constraints: Constraints, most_passes: int, tolerance: float
+) -> None:
+    """Anderson's extrapolation, damped and restarted (`anderson.py`), from the sixth pass on."""
+    search = _Search(expectation, constraints, most_passes, tolerance)
+    anderson = Anderson(Coordinatisation(constraints, start.sizes))
+    try:
+        here, (expected, _) = start, search.evaluate(start)
+        stalled, passes = 0, 0
+        while stalled < 5:
+            before = expected.log_likelihood
+            mapped, _ = maximisation(expected, here, constraints)
+            proposal = anderson.extrapolated(here, mapped) if passes >= 5 else None
+            taken = search.evaluate_if_not_lower(proposal, before)
+            if taken is not None and proposal is not None:
+                anderson.accept()
+                here, expected = proposal, taken[0]
+            else:
+                if proposal is not None:
+                    anderson.reject()
+                here, expected = mapped, search.evaluate(mapped)[0]
+            passes += 1
             stalled = stalled + 1 if expected.log_likelihood - before < tolerance else 0
     except _Budget:
         pass

@@ -211,7 +211,8 @@ TABLES: dict[str, Columns] = {
     "acceleration": {
         "problem": text("problem"),
         "plain EM": lambda row: f"> {row['most_passes']:,}" if row["plain"] is None else f"{row['plain']:,}",
-        "damped Anderson (cem)": number("accelerated", ",.0f"),
+        "quasi-Newton (cem)": number("accelerated", ",.0f"),
+        "Anderson, damped": number("damped", ",.0f"),
         "SQUAREM": number("squarem", ",.0f"),
         "Anderson, undamped": number("undamped", ",.0f"),
         "parameter-expanded": number("expanded", ",.0f"),

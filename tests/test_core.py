@@ -22,7 +22,7 @@ from problems import (
     unit_factor,
 )
 
-from cem import _core, _reference
+from cem import _core, _maximisation, _reference
 from cem.errors import FitError
 from cem.expectation import Expectation, ExpectedStatistics
 from cem.maximisation import Constraints, maximisation
@@ -365,7 +365,7 @@ def test_maximisation_under_floors_is_its_twin(problem, log_noise_floor, log_cov
             mean, factor = parameters.mean(k, c), parameters.factor(k, c)
             N = float(expected.channel_counts[k, c])
             if N < 1.0:
-                assert status[k, c] == _core.KEPT
+                assert status[k, c] == _maximisation.KEPT
                 assert np.array_equal(found.mean(k, c), mean) and np.array_equal(found.factor(k, c), factor)
                 assert found.noise_variances[k, c] == parameters.noise_variances[k, c]
                 continue
@@ -386,14 +386,14 @@ def test_maximisation_under_floors_is_its_twin(problem, log_noise_floor, log_cov
             Sigma, wanted = found.factor(k, c) @ found.factor(k, c).T, new_factor @ new_factor.T
             assert np.abs(Sigma - wanted).max() <= 1e-11 * np.abs(wanted).max()
             assert np.linalg.eigvalsh(Sigma).min() >= floor * (1 - 1e-9) - 1e-14 * np.abs(Sigma).max()
-            assert bool(status[k, c] & _core.NOISE_FLOOR) == (noise == noise_floor)
+            assert bool(status[k, c] & _maximisation.NOISE_FLOOR) == (noise == noise_floor)
             unfloored = factor @ np.linalg.cholesky(
                 layout.matrix(expected.second_moments[k], c) / N
                 - np.outer(*2 * [layout.vector(expected.first_moments[k], c) / N])
             )
             lowest = np.linalg.eigvalsh(unfloored @ unfloored.T).min()
             if abs(lowest / floor - 1) > 1e-6:
-                assert bool(status[k, c] & _core.COVARIANCE_FLOOR) == (lowest < floor)
+                assert bool(status[k, c] & _maximisation.COVARIANCE_FLOOR) == (lowest < floor)
             assert not np.triu(found.factor(k, c), 1).any()
 
 
@@ -424,7 +424,7 @@ def test_diagonal_covariances_are_diagonal_in_the_users_basis(problem, log_floor
             Sigma = found.factor(k, c) @ found.factor(k, c).T
             assert np.abs(Sigma - wanted).max() <= 1e-10 * np.abs(wanted).max()
             if np.abs(variances / lowest - 1).min() > 1e-6:
-                assert bool(status[k, c] & _core.COVARIANCE_FLOOR) == (variances < lowest).any()
+                assert bool(status[k, c] & _maximisation.COVARIANCE_FLOOR) == (variances < lowest).any()
 
 
 @settings(derandomize=True, deadline=None, max_examples=30)
@@ -469,7 +469,7 @@ def test_a_far_off_start_moves_the_mean_alone():
     far = Parameters(np.ones(1), means, problem.parameters.factors, problem.parameters.noise_variances, (3,))
     expected = sums_of(problem, far)
     found, status = maximisation(expected, far, loose(far))
-    assert status[0, 0] == _core.MEAN_ONLY
+    assert status[0, 0] == _maximisation.MEAN_ONLY
     assert np.array_equal(found.factors, far.factors)
     assert np.array_equal(found.noise_variances, far.noise_variances)
     step = far.factor(0, 0) @ expected.first_moments[0] / expected.channel_counts[0, 0]

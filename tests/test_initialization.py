@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from problems import constraints_of, random_problem, two_groups
 
-from cem.acceleration import feasible
 from cem.basis import Polynomial
 from cem.expectation import Expectation
+from cem.feasibility import feasible
 from cem.initialization import (
     START_KINDS,
     one_mode_run,

@@ -15,10 +15,10 @@ from problems import problems, random_problem
 
 import cem
 from cem import _reference_linked
-from cem.acceleration import feasible
 from cem.em import continue_em, start_em
 from cem.errors import OptionError
 from cem.expectation import Expectation, ExpectedStatistics
+from cem.feasibility import feasible
 from cem.linked_ascent import LinkedExpectation, mixture_coordinates
 from cem.linked_prediction import linked_log_densities, linked_posteriors
 from cem.linking import linked_run, linked_start, rotated

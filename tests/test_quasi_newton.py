@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import random_parameters, random_problem
-from test_acceleration import constraints_of, is_feasible
+from test_feasibility import constraints_of, is_feasible
 
-from cem.acceleration import feasible
 from cem.basis import Polynomial
 from cem.em import continue_em, start_em
 from cem.errors import FitError
 from cem.expectation import Expectation
+from cem.feasibility import feasible
 from cem.initialization import one_mode_run, parameters_from_responsibilities
 from cem.maximisation import COVARIANCE_STRUCTURES, Constraints
 from cem.panel import Panel

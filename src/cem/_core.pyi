@@ -1,12 +1,5 @@
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
-
-KEPT: Final[int]
-MEAN_ONLY: Final[int]
-NOISE_FLOOR: Final[int]
-COVARIANCE_FLOOR: Final[int]
 
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int32]
@@ -43,19 +36,4 @@ def posterior_coefficients(
     noise_variances: _Floats,
     mode: int,
     whitened_out: _Floats,
-) -> None: ...
-def maximisation(
-    sums: _Floats,
-    sizes: _Ints,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
-    noise_floors: _Floats,
-    covariance_floors: _Floats,
-    transforms: _Floats,
-    covariance: int,
-    means_out: _Floats,
-    mode_factors_out: _Floats,
-    noise_variances_out: _Floats,
-    status_out: _Ints,
 ) -> None: ...

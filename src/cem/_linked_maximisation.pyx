@@ -5,9 +5,9 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from cem._blas cimport cholesky, multiply_lower, solve_lower, solve_lower_many, solve_lower_transposed
-from cem._core cimport floored_factor
+from cem._maximisation cimport floored_factor
 
-from cem._core import COVARIANCE_FLOOR, KEPT, MEAN_ONLY, NOISE_FLOOR
+from cem._maximisation import COVARIANCE_FLOOR, KEPT, MEAN_ONLY, NOISE_FLOOR
 
 from cem.errors import FitError
 

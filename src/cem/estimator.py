@@ -514,7 +514,6 @@ def _printer(verbose: int) -> Progress:
 
 def _training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict[str, Any]:
     """What the model remembers of its fit: numbers only, nothing of a unit's data."""
-    from cem import _core
 
     responsibilities = result.run.responsibilities
     assigned = responsibilities.argmax(axis=1)
@@ -522,7 +521,10 @@ def _training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict
     status = result.run.status
     floors = [
         {"mode": int(k), "channel": panel_channel, "floor": name}
-        for name, bit in (("noise_floor", _core.NOISE_FLOOR), ("covariance_floor", _core.COVARIANCE_FLOOR))
+        for name, bit in (
+            ("noise_floor", _maximisation.NOISE_FLOOR),
+            ("covariance_floor", _maximisation.COVARIANCE_FLOOR),
+        )
         for k, c in zip(*(status & bit).nonzero(), strict=True)
         for panel_channel in [result.statistics.channels[c]]
     ]

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cem import _core
-from cem.acceleration import feasible
+from cem import _maximisation
 from cem.basis import Basis, resolve_bases
 from cem.em import EMRun, start_em
 from cem.errors import (
@@ -23,6 +22,7 @@ from cem.errors import (
     SparseModeWarning,
 )
 from cem.expectation import Expectation
+from cem.feasibility import feasible
 from cem.initialization import (
     MIXED_KINDS,
     StartKind,
@@ -418,11 +418,11 @@ def _warn(
         )
     smaller = "a smaller basis" if options.covariance == "pooled" else "a smaller basis or covariance='pooled'"
     for bit, category, what, remedy in (
-        (_core.NOISE_FLOOR, FloorWarning, "the noise variance lies on its floor",
+        (_maximisation.NOISE_FLOOR, FloorWarning, "the noise variance lies on its floor",
          "a stuck or quantised sensor may be making up a mode; look at the channel, or set noise_floor"),
-        (_core.COVARIANCE_FLOOR, FloorWarning, "the covariance of the coefficients lies on its floor",
+        (_maximisation.COVARIANCE_FLOOR, FloorWarning, "the covariance of the coefficients lies on its floor",
          f"units hardly differ in some direction: {smaller} would do; covariance_floor moves the floor"),
-        (_core.KEPT, SparseModeWarning, "fewer than one unit carries readings, parameters were kept",
+        (_maximisation.KEPT, SparseModeWarning, "fewer than one unit carries readings, parameters were kept",
          "the channel tells nothing about that mode; leave it out or merge modes"),
     ):  # fmt: skip
         for c, name in enumerate(channels):

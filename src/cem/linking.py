@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.acceleration import feasible
 from cem.em import EMRun, continue_em, start_em
 from cem.errors import OptionError
 from cem.expectation import Expectation
+from cem.feasibility import feasible
 from cem.linked_ascent import LinkedExpectation, mixture_coordinates
 from cem.maximisation import Constraints
 from cem.parameters import Parameters

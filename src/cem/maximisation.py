@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cem import _core, _linked_maximisation
+from cem import _linked_maximisation, _maximisation
 from cem.expectation import ExpectedStatistics
 from cem.parameters import Parameters, layout_of
 
@@ -70,7 +70,7 @@ def maximisation(
     parameters : Parameters
         The maximiser.
     status : ndarray of shape (K, C), int32
-        Bits `_core.KEPT`, `MEAN_ONLY`, `NOISE_FLOOR`, `COVARIANCE_FLOOR`.
+        Bits `_maximisation.KEPT`, `MEAN_ONLY`, `NOISE_FLOOR`, `COVARIANCE_FLOOR`.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def maximisation(
             status,
         )
         return Parameters(weights, means, factors, noise_variances, parameters.sizes, loadings), status
-    _core.maximisation(
+    _maximisation.maximisation(
         expected.sums,
         layout_of(parameters.sizes).kernel_sizes,
         parameters.means,

@@ -57,18 +57,6 @@ class Layout:
         """Start of each channel's p_c × p_c matrix; shape (C + 1,), the last entry is Σ p_c²."""
         return np.concatenate([[0], np.cumsum(np.square(self.sizes))]).astype(np.int64)
 
-    @cached_property
-    def diagonal(self) -> NDArray[np.int64]:
-        """Where the diagonals of the channels' matrices lie in a packed row; shape (P,)."""
-        blocks = zip(self.factor_offsets.tolist(), self.sizes, strict=False)
-        return np.concatenate([start + np.arange(p) * (p + 1) for start, p in blocks]).astype(np.int64)
-
-    @cached_property
-    def below_diagonal(self) -> NDArray[np.int64]:
-        """Where the entries below the diagonals lie in a packed row; shape (Σ p_c (p_c − 1) / 2,)."""
-        blocks = zip(self.factor_offsets.tolist(), self.sizes, strict=False)
-        return np.concatenate([start + np.flatnonzero(np.tri(p, p, -1)) for start, p in blocks]).astype(np.int64)
-
     def vector(self, packed: FloatArray, channel: int) -> FloatArray:
         """The channel's part, shape (..., p_c), of packed vectors of shape (..., P): a view."""
         start = int(self.mean_offsets[channel])

@@ -1,4 +1,4 @@
-"""Fewer passes: damped Anderson extrapolation of the EM map on unconstrained coordinates.
+"""Damped Anderson extrapolation of the EM map, which the package took its steps by before the quasi-Newton ones.
 
 Henderson & Varadhan (2019), "Damped Anderson acceleration with restarts and monotonicity control for accelerating EM
 and EM-like algorithms", J. Comput. Graph. Stat. 28, 834–846. Here an extrapolated step must not lower ℓ at all; one
@@ -8,16 +8,16 @@ that does is replaced by the plain EM step from the same place.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.feasibility import feasible
 from cem.maximisation import Constraints
-from cem.parameters import Parameters
+from cem.parameters import Parameters, layout_of
 
-__all__ = ["Anderson", "Coordinatisation", "feasible"]
+__all__ = ["Anderson", "Coordinatisation"]
 
 FloatArray = NDArray[np.float64]
 
@@ -27,90 +27,6 @@ _DEPTH = 6
 _DAMPING_BASE = 1.2
 _DAMPING_DELAY = 5.0
 _PENALTY = 2.0
-
-
-def feasible(parameters: Parameters, constraints: Constraints) -> Parameters:
-    """The parameters, moved no further than the floors and the structure demand.
-
-    Parameters
-    ----------
-    parameters : Parameters
-        In internal coordinates.
-    constraints : Constraints
-        Of the M step.
-
-    Returns
-    -------
-    Parameters
-        A start from which ℓ cannot fall in the first pass.
-    """
-    layout = parameters.layout
-    noise = np.maximum(parameters.noise_variances, constraints.noise_floors)
-    if constraints.covariance == "full" and _clearly_above(parameters, constraints):
-        if parameters.loadings is not None:
-            return replace(parameters, noise_variances=noise)
-        return Parameters.adopting(parameters.weights, parameters.means, parameters.factors, noise, parameters.sizes)
-    factors = np.array(parameters.factors)
-    for p in set(layout.sizes):
-        channels = [c for c, size in enumerate(layout.sizes) if size == p]
-        floors = constraints.covariance_floors[channels]
-        blocks = np.stack([layout.matrix(factors, c) for c in channels], axis=1)  # (K, C_p, p, p)
-        covariances = blocks @ np.swapaxes(blocks, -1, -2)
-        if constraints.covariance == "diagonal":
-            S = np.stack([layout.matrix(constraints.transforms, c) for c in channels])
-            moved = _diagonal(covariances, S, floors)
-        elif constraints.covariance == "pooled":
-            moved = _above(np.einsum("k,kcij->cij", parameters.weights, covariances)[None], floors)
-            moved = np.broadcast_to(moved, blocks.shape)
-        elif _all_above(covariances, floors):
-            continue
-        else:
-            moved = _above(covariances, floors)
-        for i, c in enumerate(channels):
-            layout.matrix(factors, c)[:] = moved[:, i]
-    return Parameters(parameters.weights, parameters.means, factors, noise, parameters.sizes, parameters.loadings)
-
-
-def _clearly_above(parameters: Parameters, constraints: Constraints) -> bool:
-    """Whether a lower bound of the smallest singular value says that Σ ⪰ floor · I everywhere: no factorisation.
-
-    σ_min(Λ) ≥ |det Λ| ((p − 1) / ‖Λ‖²)^((p − 1) / 2): the other singular values have the largest product where they
-    are equal.
-    """
-    layout = parameters.layout
-    starts, sizes = layout.factor_offsets[:-1], layout.kernel_sizes
-    squares = np.add.reduceat(np.square(parameters.factors), starts, axis=1)
-    diagonals = np.square(parameters.factors[:, layout.diagonal])
-    determinants = np.multiply.reduceat(diagonals, layout.mean_offsets[:-1], axis=1)
-    others = sizes - 1
-    bounds = determinants * (np.maximum(others, 1) / squares) ** others
-    return bool((bounds >= constraints.covariance_floors).all())
-
-
-def _all_above(covariances: FloatArray, floors: FloatArray) -> bool:
-    """Whether Σ ⪰ floor · I everywhere: a Cholesky factor of the difference exists."""
-    try:
-        np.linalg.cholesky(covariances - floors[:, None, None] * np.eye(covariances.shape[-1]))
-    except np.linalg.LinAlgError:
-        return False
-    return True
-
-
-def _above(covariances: FloatArray, floors: FloatArray) -> FloatArray:
-    """Factors of the nearest covariances ⪰ floor · I."""
-    eigenvalues, U = np.linalg.eigh(covariances)
-    raised = np.maximum(eigenvalues, floors[:, None])
-    factors: FloatArray = np.linalg.cholesky(np.einsum("kcij,kcj,kclj->kcil", U, raised, U))
-    return factors
-
-
-def _diagonal(covariances: FloatArray, S: FloatArray, floors: FloatArray) -> FloatArray:
-    """Factors of the nearest covariances that are diagonal in the user's basis."""
-    inverse = np.linalg.inv(S)
-    variances = np.einsum("cij,kcjl,cil->kci", inverse, covariances, inverse)
-    variances = np.maximum(variances, floors[:, None] * np.square(inverse).sum(axis=-1))
-    factors: FloatArray = np.linalg.cholesky(np.einsum("cij,kcj,clj->kcil", S, variances, S))
-    return factors
 
 
 class Coordinatisation:
@@ -130,18 +46,21 @@ class Coordinatisation:
     def __init__(self, constraints: Constraints, sizes: tuple[int, ...]) -> None:
         self.constraints = constraints
         self.sizes = sizes
+        starts = layout_of(sizes).factor_offsets
+        triangles = [(start, *np.tril_indices(p), p) for start, p in zip(starts, sizes, strict=False)]
+        self._diagonal = np.concatenate([start + (i * p + j)[i == j] for start, i, j, p in triangles])
+        self._below = np.concatenate([start + (i * p + j)[i > j] for start, i, j, p in triangles])
 
     def vector(self, parameters: Parameters) -> FloatArray:
         """Parameters to vector."""
-        layout = parameters.layout
         excess = np.maximum(parameters.noise_variances / self.constraints.noise_floors - 1.0, 1e-12)
         log_weights = np.log(np.maximum(parameters.weights, 1e-300))
         return np.concatenate(
             [
                 log_weights - log_weights.sum() / len(log_weights),
                 parameters.means.ravel(),
-                np.log(parameters.factors[:, layout.diagonal]).ravel(),
-                parameters.factors[:, layout.below_diagonal].ravel(),
+                np.log(parameters.factors[:, self._diagonal]).ravel(),
+                parameters.factors[:, self._below].ravel(),
                 np.log(excess).ravel(),
             ]
         )
@@ -149,7 +68,7 @@ class Coordinatisation:
     def parameters(self, vector: FloatArray, like: Parameters) -> Parameters:
         """Vector to parameters that satisfy the constraints; what lies on a floor in `like` stays there."""
         K, layout = like.n_modes, like.layout
-        widths = (1, len(layout.diagonal), len(layout.diagonal), len(layout.below_diagonal), layout.n_channels)
+        widths = (1, len(self._diagonal), len(self._diagonal), len(self._below), layout.n_channels)
         ends = [K * end for end in accumulate(widths, initial=0)]
         log_ratios, means, log_diagonal, lower, log_excess = (
             vector[first:last].reshape(K, -1) for first, last in pairwise(ends)
@@ -157,8 +76,8 @@ class Coordinatisation:
         weights = np.exp(log_ratios[:, 0] - log_ratios.max())
         weights /= weights.sum()
         factors = np.zeros_like(like.factors)
-        factors[:, layout.diagonal] = np.exp(_within_50(log_diagonal))
-        factors[:, layout.below_diagonal] = lower
+        factors[:, self._diagonal] = np.exp(_within_50(log_diagonal))
+        factors[:, self._below] = lower
         floors = self.constraints.noise_floors
         noise = floors * (1.0 + np.exp(_within_50(log_excess)))
         noise = np.where(like.noise_variances <= floors, floors, noise)

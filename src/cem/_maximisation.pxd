@@ -1,4 +1,4 @@
-"""Kernels of the fit that other modules share."""
+"""Kernels of the M step that other modules share."""
 
 
 cdef int floored_factor(
