@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from problems import random_parameters, random_problem
 
+from cem import _maximisation
 from cem.basis import Polynomial
 from cem.em import continue_em, remaining_gain, start_em
 from cem.errors import OptionError

@@ -1,7 +1,7 @@
 """Kernels of the M step: (15) under the floors (15').
 
-Three layers, as in `_core`: kernels on pointers, which return 0 or where they failed; a driver, which checks shapes once,
-releases the GIL and turns a status into an exception; the facade in Python.
+Three layers, as in `_core`: kernels on pointers, which return 0 or where they failed; a driver, which checks shapes
+once, releases the GIL and turns a status into an exception; the facade in Python.
 """
 
 from libc.math cimport sqrt

@@ -522,8 +522,8 @@ def _training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict
     floors = [
         {"mode": int(k), "channel": panel_channel, "floor": name}
         for name, bit in (
-            ("noise_floor", _maximisation.NOISE_FLOOR),
-            ("covariance_floor", _maximisation.COVARIANCE_FLOOR),
+            ("noise_floor", NOISE_FLOOR),
+            ("covariance_floor", COVARIANCE_FLOOR),
         )
         for k, c in zip(*(status & bit).nonzero(), strict=True)
         for panel_channel in [result.statistics.channels[c]]
