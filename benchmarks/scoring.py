@@ -3,7 +3,8 @@
     python benchmarks/scoring.py [--wheels DIRECTORY]
 
 Latency of one `update` with all channels and `mode_probabilities` into a buffer, called from Python, at each
-instruction level; in turn with it, an empty call, which is what clock and machine add; scikit-learn's
+instruction level; in turn with it, an empty call and a call of plain Python that takes about as long: their 99 % and
+99.9 % are what clock and machine add. Medians over ten rounds of each round's percentiles. Then scikit-learn's
 `GaussianMixture.predict_proba` on one row, and, where R is, flexmix's `posterior(newdata)` on one unit of one reading.
 "With collection" keeps every reading in a container, inside the time that is measured, so that Python's garbage
 collector runs. Instructions, heap and system calls are those of the kernel in the wheel (wheels/, or --wheels), by
@@ -119,16 +120,24 @@ def latency(collect: bool = False, n: int = 100_000) -> dict[str, float]:
         gc.enable()
 
 
-def in_turn(calls: Mapping[str, tuple[Callable[[int], object], bool]], rounds: int, n: int) -> dict[str, np.ndarray]:
-    """Each call n times, again and again in turn; the second of the pair: with garbage collection."""
-    found: dict[str, list[np.ndarray]] = {name: [] for name in calls}
+def in_turn(
+    calls: Mapping[str, tuple[Callable[[int], object], bool]], rounds: int, n: int
+) -> dict[str, dict[str, float]]:
+    """Each call n times, again and again in turn: medians over the rounds of each round's percentiles.
+
+    The second of a pair: with garbage collection.
+    """
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, (call, collect) in calls.items():
             gc.collect()
             (gc.enable if collect else gc.disable)()
-            found[name].append(timed(call, n))
+            found[name].append(percentiles(timed(call, n)))
     gc.enable()
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    return {
+        name: {key: float(np.median([figures[key] for figures in rounds_of])) for key in rounds_of[0]}
+        for name, rounds_of in found.items()
+    }
 
 
 def drive(level: str, n: int) -> None:
@@ -201,7 +210,12 @@ def main() -> None:
     options = harness.arguments(__doc__)
     load = harness.load_average()
     levels = list(_blocks.instruction_levels())
-    calls: dict[str, tuple[Callable[[int], object], bool]] = {"empty": (lambda i: None, False)}
+    numbers = list(range(60))
+    calls: dict[str, tuple[Callable[[int], object], bool]] = {
+        "an empty call": (lambda i: None, False),
+        "sum of 60 integers in Python": (lambda i: sum(numbers), False),
+    }
+    floors = list(calls)
     for level in levels:
         calls[level] = (one_reading(level), False)
         calls[f"{level}, collecting"] = (one_reading(level, keep=True), True)
@@ -209,15 +223,14 @@ def main() -> None:
     rounds, n = (2, 1000) if options.quick else (ROUNDS, CALLS)
     found = in_turn(calls, rounds, n)
     wheel, counts = counts_of_wheel(given.wheels, [level for level in levels if level in TARGETS])
-    rows: list[dict[str, Any]] = [{"what": "an empty call", **percentiles(found["empty"])}]
+    rows: list[dict[str, Any]] = [{"what": name, **found[name]} for name in floors]
     for level in levels:
-        collecting = percentiles(found[f"{level}, collecting"])
         rows.append(
             {
                 "what": "update, mode_probabilities",
                 "level": level,
-                **percentiles(found[level]),
-                **{f"{name}_collecting": value for name, value in collecting.items()},
+                **found[level],
+                **{f"{name}_collecting": value for name, value in found[f"{level}, collecting"].items()},
                 **counts.get(level, {}),
             }
         )

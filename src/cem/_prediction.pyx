@@ -18,8 +18,9 @@ import numpy as np
 from cem.errors import OptionError, PredictionError
 
 
-PARTS_PER_THREAD = 8
-SMALLEST_PART = 256     # units: some 80 microseconds, well above what handing over a part costs
+cdef enum:
+    PARTS_PER_THREAD = 8
+    SMALLEST_PART = 256     # units: some 80 microseconds, well above what handing over a part costs
 
 
 # ---------------------------------------------------------------------------------------------- batch log-densities
