@@ -83,6 +83,14 @@ def test_fit_is_the_estimator_with_the_same_options(fleet_csv, capsys):
     assert document["training"]["log_likelihood"] == pytest.approx(em.log_likelihood_, rel=1e-12)
 
 
+def test_fit_links_channels(fleet_csv, capsys):
+    document = as_json(capsys, "fit", fleet_csv, *FIT, "--seed", 5, "--linking-rank", 1)
+    panel = cem.Panel.from_arrays(*arrays_of(fleet_rows()), channels=["s1", "s2"])
+    em = cem.FailureModeEM(2, basis=cem.Polynomial(1), n_init=4, random_state=5, linking_rank=1).fit(panel)
+    assert document["training"]["log_likelihood"] == pytest.approx(em.log_likelihood_, rel=1e-12)
+    assert document["training"]["linking_rank"] == 1
+
+
 def arrays_of(rows):
     units = list(dict.fromkeys(row[0] for row in rows))
     times = [np.array([row[1] for row in rows if row[0] == unit]) for unit in units]

@@ -418,6 +418,18 @@ def test_a_warm_start_goes_on_from_a_linked_model(em, panel):
     assert user.log_likelihood_ == pytest.approx(em.log_likelihood_, abs=0.5)
 
 
+def test_ctrl_c_before_the_links_leaves_independent_channels_and_says_so(panel, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cem.linking.continue_em", interrupted)
+    with pytest.warns(cem.ConvergenceWarning, match="interrupted before channels were linked"):
+        em = quick().fit(panel)
+    assert em.interrupted_ and em.model_.linking_rank == 0 and "linking_rank" not in em.model_.training
+    plain = quick(linking_rank=0).fit(panel)
+    assert em.n_parameters_ == plain.n_parameters_
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -549,5 +549,9 @@ def _training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict
         ],
         "assigned": counts,
         "left_out_channels": list(result.left_out),
-        **({"linking_rank": em.linking_rank, "linking_penalty": float(em.linking_penalty)} if em.linking_rank else {}),
+        **(
+            {"linking_rank": em.linking_rank, "linking_penalty": float(em.linking_penalty)}
+            if result.run.parameters.rank
+            else {}
+        ),
     }

@@ -192,6 +192,12 @@ def fit_mixture(
                 f"mode {run.lost_mode} lost its units once its channels were linked (linking_rank="
                 f"{options.linking_rank}); take fewer modes, a higher linking_penalty, or linking_rank=0"
             )
+    if run.parameters.rank != options.linking_rank:
+        warn(
+            "the search was interrupted before channels were linked: those of this model are independent; go on with "
+            "fit(panel, init=model)",
+            ConvergenceWarning,
+        )
     order = _final_order(run.parameters.weights, len(labels))
     run = _reordered(run, order)
     if constraints.linking_penalties is not None:
