@@ -514,6 +514,7 @@ def _printer(verbose: int) -> Progress:
 
 def _training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict[str, Any]:
     """What the model remembers of its fit: numbers only, nothing of a unit's data."""
+    from cem._maximisation import COVARIANCE_FLOOR, NOISE_FLOOR
 
     responsibilities = result.run.responsibilities
     assigned = responsibilities.argmax(axis=1)
