@@ -79,6 +79,21 @@ def mixture_coordinates(constraints: Constraints, parameters: Parameters) -> Unc
     return UnconstrainedCoordinates(constraints, parameters.sizes, parameters.n_modes)
 
 
+@dataclass(frozen=True, eq=False)
+class LinkedMetric:
+    """The plain metric, and the inverse curvature of a column of loadings.
+
+    Parameters
+    ----------
+    plain : Metric
+    loading_scales : list over sizes of ndarray
+        (N (Ψ + σ²/n̄)⁻¹ + λ Ψ⁻¹)⁻¹, (K, C_p, p, p).
+    """
+
+    plain: Metric
+    loading_scales: list[FloatArray]
+
+
 class LinkedCoordinates(UnconstrainedCoordinates):
     """The plain coordinates, of μ, Ψ and σ², and after them the loadings W = Λ Γ of coefficients, (K, P, r).
 
@@ -115,11 +130,12 @@ class LinkedCoordinates(UnconstrainedCoordinates):
 
     def gradient(
         self, vector: FloatArray, parameters: Parameters, expected: ExpectedStatistics | LinkedExpected
-    ) -> tuple[FloatArray, Metric]:
+    ) -> tuple[FloatArray, LinkedMetric]:  # type: ignore[override]
         """Gradient of the objective, and a first guess at its curvature.
 
         That of μ and Ψ is the plain one of what the factors leave, T − W f: its moments are put in the place of those
-        of T, and the penalty ½ λ tr(Wᵀ Ψ⁻¹ W) counts as scatter.
+        of T, and the penalty ½ λ tr(Wᵀ Ψ⁻¹ W) counts as scatter. A column of W is curved as μ is, since E f² is about
+        1, and by the penalty, which is steep where Ψ lies on its floor.
         """
         sums = expected.sums if isinstance(expected, LinkedExpected) else expected
         gamma, layout = np.asarray(parameters.loadings), parameters.layout
@@ -152,12 +168,18 @@ class LinkedCoordinates(UnconstrainedCoordinates):
             replace(parameters, loadings=None),
             ExpectedStatistics(plain, n_modes, sums.sizes, sums.n_units),
         )
-        return np.concatenate([gradient, by_loading.ravel()]), metric
+        loading_scales = []
+        for block, L in zip(self._blocks, metric.mean_scales, strict=True):
+            inverse, root = np.linalg.inv(block.of(parameters.factors)), np.linalg.inv(L)
+            curvature = np.swapaxes(root, -1, -2) @ root
+            curvature += self._penalties[:, None, None, None] * (np.swapaxes(inverse, -1, -2) @ inverse)
+            loading_scales.append(np.asarray(np.linalg.inv(curvature), dtype=np.float64))
+        return np.concatenate([gradient, by_loading.ravel()]), LinkedMetric(metric, loading_scales)
 
-    def scaled(self, vector: FloatArray, metric: Metric) -> FloatArray:
-        """The metric's inverse times a vector: a column of W counts as μ does, since E f² is about 1."""
+    def scaled(self, vector: FloatArray, metric: LinkedMetric) -> FloatArray:  # type: ignore[override]
+        """The metric's inverse times a vector."""
         W = vector[-self._n_loadings :].reshape(self._shape)
         moved = np.empty(self._shape)
-        for block, L in zip(self._blocks, metric.mean_scales, strict=True):
-            moved[:, block.vectors] = L @ (np.swapaxes(L, -1, -2) @ W[:, block.vectors])
-        return np.concatenate([super().scaled(vector[: -self._n_loadings], metric), moved.ravel()])
+        for block, inverse in zip(self._blocks, metric.loading_scales, strict=True):
+            moved[:, block.vectors] = inverse @ W[:, block.vectors]
+        return np.concatenate([super().scaled(vector[: -self._n_loadings], metric.plain), moved.ravel()])
