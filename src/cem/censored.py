@@ -41,6 +41,7 @@ MINIMUM_SPREAD = 0.05
 """Of log lives: a mode's lives are not believed to agree to better than this fraction."""
 
 _PRIOR_WEIGHT = 1.0
+_TOLERANCE_BEFORE_LIVES = 1000.0
 # The laws may move towards longer lives while EM runs; the candidates must still reach them.
 _REACH = 0.9999
 
@@ -116,7 +117,11 @@ def fit_with_lives(
     if init is not None and isinstance(init, np.ndarray) and len(init) == panel.n_units:
         init = init[has_failed]
     failed = panel[has_failed]
-    result = fit_mixture(failed.aligned_at_failure(), options, init=init, progress=progress)
+    first = options
+    if options.linking_rank and not (options.n_modes == 1 and has_failed.all()):
+        # Linked passes are dear, and EM with lives goes on from there: what that ends at is what must have converged.
+        first = replace(options, tol=_TOLERANCE_BEFORE_LIVES * options.tol)
+    result = fit_mixture(failed.aligned_at_failure(), first, init=init, progress=progress)
     problem = LivesProblem.of(panel, has_failed, result, options, family, prior_weight)
     return problem.solved(result, options)
 

@@ -80,17 +80,15 @@ def mixture_coordinates(constraints: Constraints, parameters: Parameters) -> Unc
 
 
 @dataclass(frozen=True, eq=False)
-class LinkedMetric:
+class LinkedMetric(Metric):
     """The plain metric, and the inverse curvature of a column of loadings.
 
     Parameters
     ----------
-    plain : Metric
     loading_scales : list over sizes of ndarray
         (N (Ψ + σ²/n̄)⁻¹ + λ Ψ⁻¹)⁻¹, (K, C_p, p, p).
     """
 
-    plain: Metric
     loading_scales: list[FloatArray]
 
 
@@ -130,7 +128,7 @@ class LinkedCoordinates(UnconstrainedCoordinates):
 
     def gradient(
         self, vector: FloatArray, parameters: Parameters, expected: ExpectedStatistics | LinkedExpected
-    ) -> tuple[FloatArray, LinkedMetric]:  # type: ignore[override]
+    ) -> tuple[FloatArray, LinkedMetric]:
         """Gradient of the objective, and a first guess at its curvature.
 
         That of μ and Ψ is the plain one of what the factors leave, T − W f: its moments are put in the place of those
@@ -174,12 +172,15 @@ class LinkedCoordinates(UnconstrainedCoordinates):
             curvature = np.swapaxes(root, -1, -2) @ root
             curvature += self._penalties[:, None, None, None] * (np.swapaxes(inverse, -1, -2) @ inverse)
             loading_scales.append(np.asarray(np.linalg.inv(curvature), dtype=np.float64))
-        return np.concatenate([gradient, by_loading.ravel()]), LinkedMetric(metric, loading_scales)
+        return np.concatenate([gradient, by_loading.ravel()]), LinkedMetric(
+            metric.mode_counts, metric.mean_scales, metric.noise_scales, metric.root_scales, loading_scales
+        )
 
-    def scaled(self, vector: FloatArray, metric: LinkedMetric) -> FloatArray:  # type: ignore[override]
+    def scaled(self, vector: FloatArray, metric: Metric) -> FloatArray:
         """The metric's inverse times a vector."""
+        assert isinstance(metric, LinkedMetric)
         W = vector[-self._n_loadings :].reshape(self._shape)
         moved = np.empty(self._shape)
         for block, inverse in zip(self._blocks, metric.loading_scales, strict=True):
             moved[:, block.vectors] = inverse @ W[:, block.vectors]
-        return np.concatenate([super().scaled(vector[: -self._n_loadings], metric.plain), moved.ravel()])
+        return np.concatenate([super().scaled(vector[: -self._n_loadings], metric), moved.ravel()])
