@@ -28,7 +28,7 @@ HOME = ROOT / "build" / "wheels" / "aarch64"
 COMPUTED = ROOT / "tests" / "wheel" / "computed.py"
 MODEL = ROOT / "tests" / "data" / "golden-1.cem"
 
-# Releases and their CPython: 3.11, 3.13. None has 3.12, whose wheel is compiled from the same C and is not run.
+# Releases and their CPython: 3.11, 3.13. None has 3.12, so that no wheel of that version is built for aarch64.
 RELEASES = ("bookworm", "trixie")
 
 SCORE_TOLERANCE = 1e-12

@@ -95,13 +95,10 @@ def test_a_wheel_without_record_and_a_record_without_wheel_are_noticed(build):
     assert build.verify(build.WHEELS) == ["there is no wheel", f"{path.name} is recorded and not there"]
 
 
-def test_the_release_has_every_version_and_a_wheel_for_later_ones(build):
+def test_the_release_has_every_version_that_can_be_run_and_a_wheel_for_the_others(build):
     names = [target.name for target in build.all_targets()]
-    assert names == [
-        f"{kind}-{architecture}"
-        for architecture in ("x86_64", "aarch64")
-        for kind in ("cp311", "cp312", "cp313", "abi3")
-    ]
+    x86 = [f"{kind}-x86_64" for kind in ("cp311", "cp312", "cp313", "abi3")]
+    assert names == [*x86, *(f"{kind}-aarch64" for kind in ("cp311", "cp313", "abi3"))]
 
 
 def test_the_committed_wheels_are_those_recorded():
