@@ -357,7 +357,8 @@ def pack(
         skipped += 8
     w, rss = np.asarray(projections), np.asarray(residual_norms)
     for l in range(len(design_of)):
-        units = order[first_of[l] : first_of[l + 1]]
+        begin, end = first_of[l], first_of[l + 1]
+        units = order[begin:end]
         block = data[skipped + data_at[l] : skipped + data_at[l + 1]].reshape(rows, padded[l])
         block[:total, : len(units)] = w[units].T
         block[total : total + n_channels, : len(units)] = rss[units].T
