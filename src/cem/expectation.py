@@ -6,14 +6,15 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cem import _core, _lanes, _linked, _shared
-from cem.designs import shared_designs
+from cem import _core, _linked
 from cem.errors import FitError, KernelFailure, OptionError
+from cem.expectation_kernels import Kernel, LanesKernel, LapackKernel, LinkedKernel, Pass, SharedKernel, fastest_kernel
 from cem.parameters import Parameters, layout_of
 from cem.statistics import SufficientStatistics
 
@@ -23,11 +24,6 @@ FloatArray = NDArray[np.float64]
 
 # A thread is worth its start for about this many chunks, which are of a tenth of a millisecond each.
 _CHUNKS_PER_THREAD = 4
-
-# Units a design, on average, from which factorising once per design is the fastest way (benchmarks/shared_designs.py):
-# against the lanes, and for bases that are too large for these, against LAPACK for every unit.
-_UNITS_PER_DESIGN = 512
-_UNITS_PER_LARGE_DESIGN = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,262 +115,6 @@ class ExpectedStatistics:
         return self._part(8).reshape(self.n_modes, -1, self.rank, self.rank)
 
 
-class _Kernel(Protocol):
-    """One way to do the E step over the statistics it was made for."""
-
-    name: str
-
-    def bounds(self, n_modes: int) -> NDArray[np.int64]:
-        """Bounds of the chunks that a pass is cut into, whatever the number of threads."""
-
-    def work(
-        self,
-        bounds: NDArray[np.int64],
-        claimed: NDArray[np.int64],
-        log_weights: FloatArray,
-        parameters: Parameters,
-        inverse_temperature: float,
-        given: bool,
-        responsibilities: FloatArray,
-        sums: FloatArray,
-    ) -> None:
-        """Do chunks that no other thread has claimed, until there are none; row i of `sums` is chunk i's."""
-
-
-class _LapackKernel:
-    """Units one by one, their factorisations and solves in LAPACK: any size of basis."""
-
-    name = "lapack"
-
-    def __init__(self, statistics: SufficientStatistics) -> None:
-        self._statistics = statistics
-        self._sizes = np.asarray(statistics.sizes, dtype=np.int32)
-
-    def bounds(self, n_modes: int) -> NDArray[np.int64]:
-        n_units = self._statistics.n_units
-        step = min(max(n_units // 64, 256), 16384)
-        return np.array([*range(0, n_units, step), n_units], dtype=np.int64)
-
-    def work(
-        self,
-        bounds: NDArray[np.int64],
-        claimed: NDArray[np.int64],
-        log_weights: FloatArray,
-        parameters: Parameters,
-        inverse_temperature: float,
-        given: bool,
-        responsibilities: FloatArray,
-        sums: FloatArray,
-    ) -> None:
-        statistics = self._statistics
-        while (chunk := _lanes.claim(claimed)) < len(sums):
-            _core.expectation(
-                statistics.factors,
-                statistics.factor_offsets,
-                statistics.projections,
-                statistics.residual_norms,
-                statistics.counts,
-                statistics.known_modes,
-                self._sizes,
-                log_weights,
-                parameters.means,
-                parameters.factors,
-                parameters.noise_variances,
-                inverse_temperature,
-                given,
-                bounds[chunk],
-                bounds[chunk + 1],
-                responsibilities,
-                sums[chunk],
-            )
-
-
-class _LinkedKernel:
-    """Units one by one, their channels brought together by (17)."""
-
-    name = "linked"
-
-    def __init__(self, statistics: SufficientStatistics) -> None:
-        self._statistics = statistics
-        self._sizes = np.asarray(statistics.sizes, dtype=np.int32)
-        self._counts = statistics.counts.astype(np.float64)
-
-    def bounds(self, n_modes: int) -> NDArray[np.int64]:
-        n_units = self._statistics.n_units
-        return np.array([*range(0, n_units, min(max(n_units // 64, 64), 4096)), n_units], dtype=np.int64)
-
-    def work(
-        self,
-        bounds: NDArray[np.int64],
-        claimed: NDArray[np.int64],
-        log_weights: FloatArray,
-        parameters: Parameters,
-        inverse_temperature: float,
-        given: bool,
-        responsibilities: FloatArray,
-        sums: FloatArray,
-    ) -> None:
-        statistics = self._statistics
-        assert parameters.loadings is not None
-        while (chunk := _lanes.claim(claimed)) < len(sums):
-            _linked.expectation(
-                statistics.factors,
-                statistics.factor_offsets,
-                statistics.projections,
-                statistics.residual_norms,
-                self._counts,
-                statistics.known_modes,
-                self._sizes,
-                log_weights,
-                parameters.means,
-                parameters.factors,
-                parameters.noise_variances,
-                parameters.loadings,
-                inverse_temperature,
-                given,
-                bounds[chunk],
-                bounds[chunk + 1],
-                responsibilities,
-                sums[chunk],
-            )
-
-
-class _LanesKernel:
-    """Units side by side in SIMD registers: bases of few coefficients."""
-
-    def __init__(self, statistics: SufficientStatistics) -> None:
-        self._pack = _lanes.pack(
-            statistics.factors,
-            statistics.factor_offsets,
-            statistics.projections,
-            statistics.residual_norms,
-            statistics.counts,
-            statistics.known_modes,
-            np.asarray(statistics.sizes, dtype=np.int32),
-        )
-        self.name = f"lanes:{self._pack.level}"
-
-    def bounds(self, n_modes: int) -> NDArray[np.int64]:
-        return self._pack.chunks(n_modes)
-
-    def work(
-        self,
-        bounds: NDArray[np.int64],
-        claimed: NDArray[np.int64],
-        log_weights: FloatArray,
-        parameters: Parameters,
-        inverse_temperature: float,
-        given: bool,
-        responsibilities: FloatArray,
-        sums: FloatArray,
-    ) -> None:
-        _lanes.expectation_chunks(
-            self._pack,
-            log_weights,
-            parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
-            inverse_temperature,
-            given,
-            bounds,
-            claimed,
-            responsibilities,
-            sums,
-        )
-
-    def log_densities(self, parameters: Parameters) -> FloatArray:
-        """ln P(x_l | k), shape (L, K): the log-likelihoods of one mode after the other."""
-        result = np.empty((parameters.n_modes, self._pack.n_units))
-        for k in range(parameters.n_modes):
-            one = slice(k, k + 1)
-            _lanes.expectation(
-                self._pack,
-                np.zeros(1),
-                parameters.means[one],
-                parameters.factors[one],
-                parameters.noise_variances[one],
-                log_likelihoods_out=result[k],
-            )
-        return result.T
-
-
-class _SharedKernel:
-    """Designs factorised once in LAPACK, their units in level-3 BLAS: many units with the same observation times."""
-
-    def __init__(self, statistics: SufficientStatistics, designs: NDArray[np.int64]) -> None:
-        self._pack = _shared.pack(
-            statistics.factors,
-            statistics.factor_offsets,
-            statistics.projections,
-            statistics.residual_norms,
-            statistics.counts,
-            statistics.known_modes,
-            np.asarray(statistics.sizes, dtype=np.int32),
-            designs,
-        )
-        self.name = f"shared:{self._pack.level}"
-
-    def bounds(self, n_modes: int) -> NDArray[np.int64]:
-        return self._pack.chunks()
-
-    def work(
-        self,
-        bounds: NDArray[np.int64],
-        claimed: NDArray[np.int64],
-        log_weights: FloatArray,
-        parameters: Parameters,
-        inverse_temperature: float,
-        given: bool,
-        responsibilities: FloatArray,
-        sums: FloatArray,
-    ) -> None:
-        _shared.expectation_chunks(
-            self._pack,
-            log_weights,
-            parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
-            inverse_temperature,
-            given,
-            bounds,
-            claimed,
-            responsibilities,
-            sums,
-        )
-
-    def log_densities(self, parameters: Parameters) -> FloatArray:
-        """ln P(x_l | k), shape (L, K): the log-likelihoods of one mode after the other."""
-        result = np.empty((parameters.n_modes, self._pack.n_units))
-        bounds, even = self._pack.chunks(), np.zeros(1)
-        sums = np.empty((len(bounds) - 1, _core.n_sums(1, np.asarray(parameters.sizes, dtype=np.int32))))
-        for k in range(parameters.n_modes):
-            one = slice(k, k + 1)
-            _shared.expectation_chunks(
-                self._pack,
-                even,
-                parameters.means[one],
-                parameters.factors[one],
-                parameters.noise_variances[one],
-                1.0,
-                False,
-                bounds,
-                np.zeros(1, dtype=np.int64),
-                np.empty((self._pack.n_units, 1)),
-                sums,
-                result[k],
-            )
-        return result.T
-
-
-def _fastest_kernel(statistics: SufficientStatistics) -> _Kernel:
-    """The kernel for a fleet: what its units share, and the size of its bases, decide."""
-    small = max(statistics.sizes) <= _lanes.LARGEST_SIZE
-    designs = shared_designs(statistics, _UNITS_PER_DESIGN if small else _UNITS_PER_LARGE_DESIGN)
-    if designs is not None:
-        return _SharedKernel(statistics, designs)
-    return _LanesKernel(statistics) if small else _LapackKernel(statistics)
-
-
 class Expectation:
     """The E step of one panel, ready to be evaluated at any parameters.
 
@@ -412,8 +152,8 @@ class Expectation:
         self._pool: ThreadPoolExecutor | None = None
         self._pool_is_taken = threading.Lock()
         self._kernel_option: Literal["auto", "lapack"] = kernel
-        self._kernel: _Kernel = _fastest_kernel(statistics) if kernel == "auto" else _LapackKernel(statistics)
-        self._linked: _LinkedKernel | None = None  # made when linked parameters are first asked about
+        self._kernel: Kernel = fastest_kernel(statistics) if kernel == "auto" else LapackKernel(statistics)
+        self._linked: LinkedKernel | None = None  # made when linked parameters are first asked about
 
     @property
     def kernel(self) -> str:
@@ -515,19 +255,17 @@ class Expectation:
         with np.errstate(divide="ignore"):
             log_weights = np.log(parameters.weights)
         n_sums = _core.n_sums(n_modes, np.asarray(sizes, dtype=np.int32))
-        kernel: _Kernel = self._kernel
+        kernel: Kernel = self._kernel
         if parameters.rank:
             if self._linked is None:
-                self._linked = _LinkedKernel(self.statistics)
+                self._linked = LinkedKernel(self.statistics)
             kernel, n_sums = self._linked, _linked.n_sums(n_modes, np.asarray(sizes, dtype=np.int32), parameters.rank)
 
         bounds = kernel.bounds(n_modes)
         sums = np.empty((len(bounds) - 1, n_sums))
 
-        def work(claimed: NDArray[np.int64]) -> None:
-            kernel.work(bounds, claimed, log_weights, parameters, inverse_temperature, given, rho, sums)
-
-        self._share(work, min(self.n_jobs, len(bounds) - 1))
+        task = Pass(parameters, log_weights, inverse_temperature, given, bounds, rho, sums)
+        self._share(partial(kernel.work, task), min(self.n_jobs, len(bounds) - 1))
         # Added in the order of the chunks, whichever thread did them.
         return ExpectedStatistics(sums.sum(axis=0), n_modes, sizes, n_units, parameters.rank), rho
 
@@ -549,7 +287,7 @@ class Expectation:
             A density is not finite; names unit, mode and channel.
         """
         # These know a mode by its channels alone; linked ones go the general way.
-        if isinstance(self._kernel, (_LanesKernel, _SharedKernel)) and not parameters.rank:
+        if isinstance(self._kernel, (LanesKernel, SharedKernel)) and not parameters.rank:
             try:
                 return self._kernel.log_densities(parameters)
             except KernelFailure as failure:
