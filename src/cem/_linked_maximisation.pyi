@@ -1,6 +1,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from cem._maximisation import COVARIANCE_FLOOR as COVARIANCE_FLOOR
+from cem._maximisation import KEPT as KEPT
+from cem._maximisation import MEAN_ONLY as MEAN_ONLY
+from cem._maximisation import NOISE_FLOOR as NOISE_FLOOR
+
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int32]
 

@@ -95,7 +95,7 @@ def maximisation(
     means_out, mode_factors_out, noise_variances_out, loadings_out
         New parameters.
     status_out : (K, C) array
-        Bits KEPT, MEAN_ONLY, NOISE_FLOOR, COVARIANCE_FLOOR of `cem._core`.
+        Bits KEPT, MEAN_ONLY, NOISE_FLOOR, COVARIANCE_FLOOR of `cem._maximisation`.
 
     Raises
     ------

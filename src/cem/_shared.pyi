@@ -3,6 +3,8 @@ from typing import NoReturn, final
 import numpy as np
 from numpy.typing import NDArray
 
+from cem._lanes import LEVELS as LEVELS
+
 _Floats = NDArray[np.float64]
 
 @final
