@@ -41,8 +41,8 @@ class FailureModeEM:
         What curves are made of; the key None of a mapping stands for all channels not named.
     init : {"mixed", "kmeans", "prototypes", "random", "tempered"}
         Kind of start: k-means++ on each unit's shrunken coefficients, units drawn at random that the others are given
-        to by nearness, random responsibilities, tempered ones; "mixed" takes the first three in turn. None of them wins
-        everywhere.
+        to by nearness, random responsibilities, tempered ones; "mixed" takes the first three in turn and a tempered one
+        in every ten. None of them wins everywhere.
     n_init : int
         Number of starts. All get a short run, the best and most different a longer one, the last one or two a full one.
     max_iter : int
