@@ -2,7 +2,7 @@
 
 On 20 simulated fleets and on C-MAPSS FD003 with K = 2 and 3 (where its file is: CEM_SHARED_DATA). The best optimum of a
 data set is the best that anything found there; an optimum within 0.1 nats of it counts as found. The unit of cost is
-one E step over all units and modes; the making of the starts is included (one E step, 11 for a tempered start, and one
+one E step over all units and modes; the making of the starts is included (one E step, 26 for a tempered start, and one
 of one mode, 1/K, for clustering), as are steps that were rejected. Beside it stand processor seconds. The cost of "a
 full fit" is the mean over 20, the four kinds of start in turn, at the same tolerance and accelerated, as is the
 default. The kinds of start are compared by how often a full fit from one of them ends at the best optimum.
