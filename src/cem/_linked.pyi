@@ -41,6 +41,8 @@ def log_densities(
     last_unit: int,
     log_densities_out: _Floats,
     misfits_out: _Floats,
+    directions: _Floats | None = None,
+    shared_out: _Floats | None = None,
 ) -> None: ...
 def posteriors(
     factors: _Floats,

@@ -10,7 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from cem._linked cimport channel_covariance, linked_unit_t, unit_posterior
-from cem._small cimport cholesky_lower, solve_lower_transposed
+from cem._small cimport cholesky_lower, solve_lower, solve_lower_transposed
 
 from cem.errors import KernelFailure
 
@@ -323,6 +323,7 @@ def log_densities(
     const double[:, ::1] means, const double[:, ::1] mode_factors, const double[:, ::1] noise_variances,
     const double[:, :, ::1] loadings, Py_ssize_t first_unit, Py_ssize_t last_unit,
     double[:, ::1] log_densities_out, double[:, ::1] misfits_out,
+    const double[:, ::1] directions=None, double[:, :, ::1] shared_out=None,
 ):
     """Log-density of every unit of ``first_unit:last_unit`` under every mode, (11) with (17).
 
@@ -333,6 +334,10 @@ def log_densities(
     log_densities_out : (L, K) array
     misfits_out : (L, K) array
         (x - Φμ)ᵀV⁻¹(x - Φμ): chi-square with as many degrees of freedom as there are observed values.
+    directions : (K, r) array, optional
+        γ of each mode.
+    shared_out : (L, K, 2) array, with directions
+        γᵀE f and γᵀJ⁻¹γ, what the readings say of γᵀf.
 
     Raises
     ------
@@ -340,7 +345,7 @@ def log_densities(
         A log-density is not finite; holds the unit.
     """
     cdef Py_ssize_t P, P2, l
-    cdef int largest, k, status = 0
+    cdef int largest, i, k, status = 0
     P, P2, largest = checked(
         factors, factor_offsets, projections, residual_norms, counts, sizes, means, mode_factors, noise_variances,
         loadings, first_unit, last_unit,
@@ -351,14 +356,21 @@ def log_densities(
         or misfits_out.shape[0] != counts.shape[0] or misfits_out.shape[1] != K
     ):
         raise ValueError("linked channels: an array has the wrong shape")
+    cdef bint wants_shared = directions is not None
+    if wants_shared and (
+        shared_out is None or directions.shape[0] != K or directions.shape[1] != r
+        or shared_out.shape[0] != counts.shape[0] or shared_out.shape[1] != K or shared_out.shape[2] != 2
+    ):
+        raise ValueError("linked channels: directions or what they lead to has the wrong shape")
     cdef linked_unit_t unit
-    cdef double* memory = <double*> malloc((unit_length(P, P2, r, largest) + 2 * K * C) * sizeof(double))
+    cdef double* memory = <double*> malloc((unit_length(P, P2, r, largest) + 2 * K * C + r) * sizeof(double))
     if memory == NULL:
         raise MemoryError
     lay_out(&unit, memory, P, P2, r)
     cdef double* precision_roots = memory + unit_length(P, P2, r, largest)
     cdef double* log_noise = precision_roots + K * C
-    cdef double quadratic, log_determinant, misfit, constant
+    cdef double* row = log_noise + K * C                      # (r,)
+    cdef double quadratic, log_determinant, misfit, constant, mean, variance
     cdef const double* blocks = &factors[0] if factors.shape[0] else NULL
     l = first_unit
     k = 0
@@ -382,6 +394,16 @@ def log_densities(
                 if not isfinite(log_densities_out[l, k]):
                     status = -1
                     break
+                if wants_shared:
+                    mean = variance = 0.0
+                    for i in range(r):
+                        mean += directions[k, i] * unit.f[i]
+                        row[i] = directions[k, i]
+                    solve_lower(r, unit.J, row)
+                    for i in range(r):
+                        variance += row[i] * row[i]
+                    shared_out[l, k, 0] = mean
+                    shared_out[l, k, 1] = variance
             if status != 0:
                 break
     free(memory)

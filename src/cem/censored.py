@@ -22,6 +22,7 @@ from cem.expectation import Expectation, ExpectedStatistics
 from cem.fitting import FitOptions, FitResult, fit_mixture, in_final_order
 from cem.lifetime_laws import DEFAULT_SPREAD, FAMILIES, GUMBEL_SPREAD, log_spread
 from cem.lifetimes import Lifetimes, Lognormal, Weibull
+from cem.linked_life import LIFE, apart, init_with_lives, options_with_lives, panel_with_lives
 from cem.linking import rotated
 from cem.lives_ascent import LivesCoordinates, LivesExpectation, LivesPoint
 from cem.parameters import Parameters
@@ -37,6 +38,9 @@ __all__ = ["MINIMUM_SPREAD", "LivesFit", "LivesProblem", "fit_with_lives", "pseu
 FloatArray = NDArray[np.float64]
 
 _N_CANDIDATES = 60
+LINKED = "linked"
+"""Name of laws of lifetimes that depend on the factors that channels share."""
+
 MINIMUM_SPREAD = 0.05
 """Of log lives: a mode's lives are not believed to agree to better than this fraction."""
 
@@ -70,7 +74,7 @@ def fit_with_lives(
     panel: Panel,
     options: FitOptions,
     *,
-    family: str = "lognormal",
+    family: str = "auto",
     prior_weight: float = _PRIOR_WEIGHT,
     init: Any = None,
     progress: Callable[[str, int, int, float], None] | None = None,
@@ -83,8 +87,9 @@ def fit_with_lives(
         On the forward clock, ages counted from when a unit was new; NaN failure times are units still running.
     options : FitOptions
         Of the mixture.
-    family : {"lognormal", "weibull", "empirical"}
-        Of the laws of lifetimes. With "empirical" the objective need not rise in every pass.
+    family : {"auto", "lognormal", "weibull", "empirical", "linked"}
+        Of the laws of lifetimes. With "empirical" the objective need not rise in every pass. "linked" is lognormal,
+        and told in part by the factors that channels share; "auto" is "linked" where they share any, else lognormal.
     prior_weight : float
         ν of `LifetimeLaw.fit`, in units.
     init, progress
@@ -98,10 +103,18 @@ def fit_with_lives(
     BasisError
         Units are running and a basis is not shift-invariant.
     OptionError
-        The family is unknown.
+        The family is unknown, or "linked" where channels share no factors.
     """
-    if family not in FAMILIES:
-        raise OptionError(f"lifetimes={family!r}: one of {', '.join(map(repr, FAMILIES))} was expected")
+    families = ("auto", *FAMILIES, LINKED)
+    if family not in families:
+        raise OptionError(f"lifetimes={family!r}: one of {', '.join(map(repr, families))} was expected")
+    if family == LINKED and not options.linking_rank:
+        raise OptionError(
+            "lifetimes='linked' with linking_rank=0: a life is linked to what channels share; give linking_rank=1 or "
+            "more, or lifetimes='lognormal'"
+        )
+    if family == "auto":
+        family = LINKED if options.linking_rank else Lognormal.family
     has_failed = ~np.isnan(panel.failure_times)
     if not has_failed.any():
         raise PanelError(
@@ -117,16 +130,50 @@ def fit_with_lives(
     if init is not None and isinstance(init, np.ndarray) and len(init) == panel.n_units:
         init = init[has_failed]
     failed = panel[has_failed]
+    if family == LINKED:
+        lives = failed.failure_times
+        if lives.min() < lives.max():
+            return _fit_with_linked_lives(panel, has_failed, options, init, progress)
+        family = Lognormal.family  # one life for all: nothing to be told by the readings
     first = options
     if options.linking_rank and not (options.n_modes == 1 and has_failed.all()):
         # Linked passes are dear, and EM with lives goes on from there: what that ends at is what must have converged.
         first = replace(options, tol=_TOLERANCE_BEFORE_LIVES * options.tol)
     result = fit_mixture(failed.aligned_at_failure(), first, init=init, progress=progress)
     problem = LivesProblem.of(panel, has_failed, result, options, family, prior_weight)
-    return problem.solved(result, options)
+    run, statistics, lifetimes = problem.solved(result, options)
+    assert lifetimes is not None
+    return LivesFit(replace(result, statistics=statistics, run=run), lifetimes, run.objectives)
 
 
-def pseudo_units(anchored: AnchoredStatistics, like: SufficientStatistics, grid: FloatArray) -> SufficientStatistics:
+def _fit_with_linked_lives(
+    panel: Panel, has_failed: NDArray[np.bool_], options: FitOptions, init: Any, progress: Any
+) -> LivesFit:
+    """The fit where ln life is a channel: of units that all failed it is that of the linked model."""
+    failed, none_running = panel[has_failed], bool(has_failed.all())
+    lives = failed.failure_times
+    options = options_with_lives(options, MINIMUM_SPREAD)
+    init = init_with_lives(init, lives, MINIMUM_SPREAD)
+    first = options if none_running else replace(options, tol=_TOLERANCE_BEFORE_LIVES * options.tol)
+    result = fit_mixture(panel_with_lives(failed.aligned_at_failure(), lives), first, init=init, progress=progress)
+    # (19) is of lives, the channel of their logarithms.
+    by_logarithm = -float(np.log(lives).sum())
+    if none_running:
+        result, lifetimes = apart(result, by_logarithm, by_logarithm)
+    else:
+        whole = panel_with_lives(panel, np.ones(panel.n_units))
+        problem = LivesProblem.of(whole, has_failed, result, options, LINKED, 0.0)
+        run, statistics, _ = problem.solved(result, options)
+        result, lifetimes = apart(replace(result, statistics=statistics, run=run), by_logarithm, 0.0)
+    return LivesFit(result, lifetimes, result.run.objectives)
+
+
+def pseudo_units(
+    anchored: AnchoredStatistics,
+    like: SufficientStatistics,
+    grid: FloatArray,
+    log_lives: FloatArray | None = None,
+) -> SufficientStatistics:
     """Statistics of running units at every candidate remaining life, unit by unit, in the coordinates of a fit.
 
     Parameters
@@ -137,6 +184,8 @@ def pseudo_units(anchored: AnchoredStatistics, like: SufficientStatistics, grid:
         Whose bases and coordinates are taken.
     grid : ndarray of shape (G,)
         Candidates; 0 is a failure at the last reading.
+    log_lives : ndarray of shape (L, G), optional
+        ln(a + r), what the channel of ln life reads at each candidate; `anchored` has 0 there.
 
     Returns
     -------
@@ -154,6 +203,8 @@ def pseudo_units(anchored: AnchoredStatistics, like: SufficientStatistics, grid:
     for c, basis in enumerate(like.bases):
         shifted = np.einsum("lij,gjm->lgim", anchored.triangles[c], shifts[basis])  # R S(r)
         moved = anchored.projections[c][:, None, :] - shifted @ coordinates.centre(c)
+        if log_lives is not None and like.channels[c] == LIFE:
+            moved += shifted[..., 0] * log_lives[..., None]
         inverse = np.triu(np.linalg.solve(coordinates.transform(c), np.eye(basis.size)))
         R, w = (shifted @ inverse).reshape(n, basis.size, basis.size), (moved / coordinates.scales[c]).reshape(n, -1)
         if np.any(np.tril(shifts[basis], -1)):  # sine–cosine pairs mix: kernels want a triangle again
@@ -189,7 +240,7 @@ class LivesProblem:
     lives: FloatArray  # (F + R G,)  D, and a + r
     log_widths: FloatArray  # (G,)   of the candidates' cells
     known_modes: NDArray[np.int32]  # (L,)
-    family: str
+    family: str  # "linked": the last channel is ln life, and there are no laws beside the mixture
     prior_weight: float
     prior_spread: float
 
@@ -235,15 +286,21 @@ class LivesProblem:
                     f"on the time to failure by shifting the basis. {error}; or leave running units out"
                 ) from None
             anchored = anchored_statistics(rest, statistics.bases)
-            one_law = Lifetimes.fit(ages_at_failure, np.ones((len(logs), 1)), family=family, prior_spread=spread)
+            one_law = Lifetimes.fit(
+                ages_at_failure,
+                np.ones((len(logs), 1)),
+                family=Lognormal.family if family == LINKED else family,
+                prior_spread=spread,
+            )
             grid = remaining_life_grid(one_law, anchored.ages, _N_CANDIDATES, probability=_REACH)
             edges = cell_edges(grid)
             edges[0] = 0.0
             log_widths = np.log(np.diff(edges))
-            pseudo = pseudo_units(anchored, statistics, grid)
+            lives = anchored.ages[:, None] + grid
+            pseudo = pseudo_units(anchored, statistics, grid, np.log(lives) if family == LINKED else None)
             running = Expectation(pseudo, kernel=options.kernel, n_jobs=options.n_jobs)
             at_last = pseudo_units(anchored, statistics, np.zeros(1))
-            lives = np.concatenate([lives, (anchored.ages[:, None] + grid).ravel()])
+            lives = np.concatenate([ages_at_failure, lives.ravel()])
             if not np.all(lives > 0):
                 unit = int(np.flatnonzero(~(anchored.ages + grid[0] > 0))[0])
                 raise PanelError(
@@ -263,8 +320,10 @@ class LivesProblem:
         """Values observed, each once, however many candidates its unit has."""
         return self.failed.statistics.n_observations + (0 if self.at_last is None else self.at_last.n_observations)
 
-    def laws(self, weights: FloatArray) -> Lifetimes:
-        """The laws' M step, from ρ̂ of failed units and q(r, k) of running ones."""
+    def laws(self, weights: FloatArray) -> Lifetimes | None:
+        """The laws' M step, from ρ̂ of failed units and q(r, k) of running ones; None where lives are a channel."""
+        if self.family == LINKED:
+            return None
         return Lifetimes.fit(
             self.lives,
             weights,
@@ -274,10 +333,10 @@ class LivesProblem:
             minimum_spread=MINIMUM_SPREAD,
         )
 
-    def penalty(self, lifetimes: Lifetimes) -> float:
+    def penalty(self, lifetimes: Lifetimes | None) -> float:
         """What the laws' prior adds to (19): −½ ν Σ_k (ln s_k² + s₀²/s_k²), s_k the spread of the log life."""
         total = 0.0
-        for law in lifetimes.laws:
+        for law in () if lifetimes is None else lifetimes.laws:
             if isinstance(law, Lognormal):
                 spread = law.scale
             elif isinstance(law, Weibull):
@@ -300,7 +359,7 @@ class LivesProblem:
         return joint
 
     def expectation(
-        self, parameters: Parameters, lifetimes: Lifetimes
+        self, parameters: Parameters, lifetimes: Lifetimes | None
     ) -> tuple[float, ExpectedStatistics, FloatArray, FloatArray]:
         """The E step of (19).
 
@@ -316,7 +375,8 @@ class LivesProblem:
             In the order of the panel.
         """
         n_modes, n_failed = parameters.n_modes, self.n_failed
-        log_lives = lifetimes.log_density(self.lives)
+        # Where ln life is a channel its density is in P(x | k), per unit of the logarithm.
+        log_lives = -np.log(self.lives)[:, None] if lifetimes is None else lifetimes.log_density(self.lives)
         joint = self._joint(self.failed, parameters, log_lives[:n_failed], self.known_modes[self.has_failed])
         rho, logs = _normalised(joint)
         total = float(logs.sum())
@@ -339,8 +399,20 @@ class LivesProblem:
         # Candidates are not units: the mixture's shares are over those.
         return total, replace(expected, n_units=len(self.has_failed)), weights, responsibilities
 
-    def solved(self, result: FitResult, options: FitOptions) -> LivesFit:
-        """EM from a fit of the failed units to convergence, by the same rules as without lives (em.py)."""
+    def solved(
+        self, result: FitResult, options: FitOptions
+    ) -> tuple[EMRun, SufficientStatistics, Lifetimes | None]:
+        """EM from a fit of the failed units to convergence, by the same rules as without lives (em.py).
+
+        Returns
+        -------
+        run : EMRun
+            Of all units, in the panel's order, modes in their final order.
+        statistics : SufficientStatistics
+            Of all units; running ones at r = 0.
+        lifetimes : Lifetimes or None
+            The laws; None where lives are a channel.
+        """
         start = result.run.responsibilities
         lifetimes = self.laws(
             start
@@ -350,7 +422,7 @@ class LivesProblem:
         ascent = LivesExpectation(self, result.constraints)
         run: Any = start_em(ascent, LivesPoint(result.run.parameters, lifetimes))  # type: ignore[arg-type]
         # One mode and every life known: nothing is hidden, and the two parts of (19) have been fitted apart.
-        if self.running is None and result.run.parameters.n_modes == 1:
+        if lifetimes is not None and self.running is None and result.run.parameters.n_modes == 1:
             of_lives = ascent.log_likelihoods[run.log_likelihood] - result.run.log_likelihood
             log_likelihoods = tuple(value + of_lives for value in result.run.log_likelihoods)
             objectives = tuple(value + of_lives + self.penalty(lifetimes) for value in result.run.objectives)
@@ -385,8 +457,7 @@ class LivesProblem:
             run.lost_mode, run.status, objectives=objectives,
         )  # fmt: skip
         mixture, modes = in_final_order(mixture, result)
-        result = replace(result, statistics=statistics, run=mixture)
-        return LivesFit(result, point.lifetimes.ordered(modes), objectives)
+        return mixture, statistics, None if point.lifetimes is None else point.lifetimes.ordered(modes)
 
 
 def _warn(run: EMRun, result: FitResult, options: FitOptions) -> None:

@@ -75,8 +75,10 @@ class FailureModeEM:
     time_axis : {"forward", "to_failure"}
         Fit on the time as given, or on the time to failure, τ = t − t_failure ≤ 0, together with the law of lifetimes
         of each mode. Units still running then take part at every remaining life that they may have, model.md (19).
-    lifetimes : {"lognormal", "weibull", "empirical"}
-        Family of the laws of lifetimes; looked at on the time to failure alone.
+    lifetimes : {"auto", "lognormal", "weibull", "empirical", "linked"}
+        Family of the laws of lifetimes; looked at on the time to failure alone. "linked" is a lognormal law whose log
+        life depends on the factors that channels share: how a unit wears tells how old it will be. "auto" is "linked"
+        where ``linking_rank`` is above 0, and "lognormal" elsewhere.
     random_state : None, int, numpy.random.Generator or RandomState
         Seed of the starts; the same int gives the same result to the bit.
     verbose : int
@@ -156,7 +158,7 @@ class FailureModeEM:
         kernel: Literal["auto", "lapack"] = "auto",
         n_jobs: int = 1,
         time_axis: Literal["forward", "to_failure"] = "forward",
-        lifetimes: Literal["lognormal", "weibull", "empirical"] = "lognormal",
+        lifetimes: Literal["auto", "lognormal", "weibull", "empirical", "linked"] = "auto",
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:

@@ -67,8 +67,8 @@ class FitOptions:
     n_init: int
     max_iter: int
     tol: float
-    noise_floor: float | Mapping[str, float] | None
-    covariance_floor: float | Mapping[str, float] | None
+    noise_floor: float | Mapping[str | None, float] | None
+    covariance_floor: float | Mapping[str | None, float] | None
     covariance: CovarianceStructure
     accelerate: str
     kernel: Literal["auto", "lapack"]
@@ -203,7 +203,8 @@ def fit_mixture(
     if constraints.linking_penalties is not None:
         constraints = replace(constraints, linking_penalties=constraints.linking_penalties[order])
     mode_labels = _all_labels(labels, options.n_modes)
-    _warn(records, run, panel.channels, mode_labels, interrupted, options)
+    once = statistics.counts.max(axis=0) <= 1
+    _warn(records, run, panel.channels, once, mode_labels, interrupted, options)
     return FitResult(
         statistics,
         constraints,
@@ -259,11 +260,14 @@ def _bound_bases(panel: Panel, basis: Basis | Mapping[str | None, Basis], init: 
 
 
 def _by_channel(
-    option: str, value: float | Mapping[str, float], channels: Sequence[str], default: FloatArray
+    option: str, value: float | Mapping[str | None, float], channels: Sequence[str], default: FloatArray
 ) -> FloatArray:
-    """A floor given as one number or by channel, as an array."""
+    """A floor given as one number or by channel, None for all others, as an array."""
     floors = default.copy()
-    given = dict.fromkeys(channels, value) if not isinstance(value, Mapping) else value
+    given = dict(value) if isinstance(value, Mapping) else {None: value}
+    if None in given:
+        others = given.pop(None)
+        given = {**dict.fromkeys(channels, others), **given}
     for name, floor in given.items():
         if name not in channels:
             raise OptionError(f"{option} names channel {name!r}; the channels fitted are {', '.join(channels)}")
@@ -398,11 +402,12 @@ def _warn(
     records: list[Start],
     run: EMRun,
     channels: tuple[str, ...],
+    once: NDArray[np.bool_],
     mode_labels: tuple[Hashable, ...],
     interrupted: bool,
     options: FitOptions,
 ) -> None:
-    """What the user should know of the fit."""
+    """What the user should know of the fit; of a channel read once a unit, noise on its floor says nothing."""
     lost = [i for i, record in enumerate(records) if record.fate.startswith("lost mode")]
     if lost:
         warn(
@@ -432,6 +437,8 @@ def _warn(
          "the channel tells nothing about that mode; leave it out or merge modes"),
     ):  # fmt: skip
         for c, name in enumerate(channels):
+            if bit == _maximisation.NOISE_FLOOR and once[c]:
+                continue
             modes = [mode_labels[k] for k in np.flatnonzero(run.status[:, c] & bit)]
             if modes:
                 which = f"mode{'s' if len(modes) > 1 else ''} {listed(modes, len(modes))}"

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError, PanelError
 from cem.names import did_you_mean
-from cem.remaining_life import RemainingLifeDistribution, remaining_life_posterior
+from cem.remaining_life import RemainingLifeDistribution, SharedEvidence, remaining_life_posterior
 
 if TYPE_CHECKING:
     from cem.panel import Panel
@@ -111,6 +111,8 @@ class HeldOutFold:
     grid : ndarray of shape (G,)
     log_densities : ndarray of shape (U m, G, K)
         ln P(x | k, r), to be weighed by laws of lifetimes and tempering.
+    shared : SharedEvidence or None
+        What the readings say of lives that are linked to them.
     """
 
     prognosis: RemainingLife
@@ -119,6 +121,7 @@ class HeldOutFold:
     truth: FloatArray
     grid: FloatArray
     log_densities: FloatArray
+    shared: SharedEvidence | None = None
 
     def law(self, temper: float = 1.0) -> RemainingLifeDistribution:
         """(18) with ln P(x | k, r) counted `temper` times."""
@@ -128,6 +131,7 @@ class HeldOutFold:
             self.prognosis.lifetimes,
             self.ages,
             self.grid,
+            shared=self.shared,
             mode_labels=self.prognosis.model.mode_labels,
         )
         return law
@@ -191,13 +195,15 @@ def hold_out(
         cuts = [own.until(ages[held, j]) for j in range(ages.shape[1])]
         last = np.concatenate([cut.times[np.asarray(cut.offsets[1:]) - 1] for cut in cuts])
         grid = prognosis.grid(last)
+        densities, shared = zip(*(prognosis.evidence(cut, grid) for cut in cuts), strict=True)
         return HeldOutFold(
             prognosis,
             np.tile(held, len(cuts)),
             last,
             np.tile(own.failure_times, len(cuts)) - last,
             grid,
-            np.concatenate([prognosis.log_densities(cut, grid) for cut in cuts]),
+            np.concatenate(densities),
+            SharedEvidence.concatenate(shared),
         )
 
     numbers: Sequence[int] = range(int(fold_of.max()) + 1)

@@ -1,4 +1,4 @@
-"""Laws of lifetimes, f of model.md (18) and (19): lognormal, Weibull, or smoothed empirical.
+"""Laws of lifetimes, f of model.md (18) and (19): lognormal, Weibull, smoothed empirical, or linked to the readings.
 
 A law is fitted to lives with weights. That is all that (19) asks of it: a unit that failed at age D brings D with
 weight ρ̂_k, a unit still running at age a brings every a + r with weight q(r, k). A mode may own few units, or less
@@ -25,6 +25,7 @@ __all__ = [
     "GUMBEL_SPREAD",
     "Empirical",
     "LifetimeLaw",
+    "LinkedLognormal",
     "Lognormal",
     "Weibull",
     "lifetime_law_from_dict",
@@ -292,6 +293,49 @@ class Lognormal(LifetimeLaw):
 
 
 @dataclass(frozen=True)
+class LinkedLognormal(Lognormal):
+    """ln life = location + γᵀf + ε: lognormal, and told in part by the factors f that the unit's channels share.
+
+    By itself it is the lognormal law of units of which nothing has been read. `cem.linked_life` fits it.
+
+    Parameters
+    ----------
+    location : float
+        Mean of the log life.
+    scale : float
+        Its standard deviation whatever f is: scale² = ‖γ‖² + Var ε.
+    loadings : sequence of float
+        γ, length r.
+    """
+
+    loadings: tuple[float, ...]
+    family: ClassVar[str] = "linked"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "loadings", tuple(float(loading) for loading in self.loadings))
+        if not (self.loadings and self.own_variance > 0):
+            raise OptionError(f"{self!r}: loadings with a sum of squares below scale² were expected")
+
+    @classmethod
+    def _fitted(cls, logs: FloatArray, weights: FloatArray, prior: float, spread: float, least: float) -> Self:
+        raise FitError("a linked law of lifetimes is fitted with the channels: FailureModeEM(linking_rank=…)")
+
+    @property
+    def own_variance(self) -> float:
+        """Var ε, what the factors leave of the variance of the log life."""
+        return self.scale**2 - sum(loading**2 for loading in self.loadings)
+
+    def log_survival_given(self, lives: FloatArray, mean: FloatArray, variance: FloatArray) -> FloatArray:
+        """ln P(life > t) where γᵀf is known to be N(mean, variance) instead of N(0, ‖γ‖²); arrays of one shape."""
+        scale = np.sqrt(self.own_variance + variance)
+        return log_normal_cdf((self.location + mean - _log_lives(lives)) / scale)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "loadings": list(self.loadings)}
+
+
+@dataclass(frozen=True)
 class Weibull(LifetimeLaw):
     """P(life > t) = exp(−(t / scale)^shape).
 
@@ -494,6 +538,8 @@ def _binned(logs: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArr
 
 
 FAMILIES: dict[str, type[LifetimeLaw]] = {law.family: law for law in (Lognormal, Weibull, Empirical)}
+"""Laws that can be fitted to lives alone, by name."""
+_SAVED = {**FAMILIES, LinkedLognormal.family: LinkedLognormal}
 
 
 def lifetime_law_from_dict(saved: Mapping[str, Any]) -> LifetimeLaw:
@@ -505,11 +551,11 @@ def lifetime_law_from_dict(saved: Mapping[str, Any]) -> LifetimeLaw:
         If the family is unknown, or its numbers are missing or out of range.
     """
     family = saved.get("family")
-    if family not in FAMILIES:
-        raise OptionError(f"the family of lifetimes is {family!r}; one of {sorted(FAMILIES)} was expected")
+    if family not in _SAVED:
+        raise OptionError(f"the family of lifetimes is {family!r}; one of {sorted(_SAVED)} was expected")
     numbers = {name: value for name, value in saved.items() if name != "family"}
     try:
-        return FAMILIES[family](**numbers)
+        return _SAVED[family](**numbers)
     except TypeError:
         raise OptionError(
             f"the {family} law of lifetimes was saved with {sorted(numbers)}, which do not fit it"

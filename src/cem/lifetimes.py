@@ -15,6 +15,7 @@ from cem.lifetime_laws import (
     FAMILIES,
     Empirical,
     LifetimeLaw,
+    LinkedLognormal,
     Lognormal,
     Weibull,
     checked_lives,
@@ -22,7 +23,15 @@ from cem.lifetime_laws import (
     log_spread,
 )
 
-__all__ = ["Empirical", "LifetimeLaw", "Lifetimes", "Lognormal", "Weibull", "lifetime_law_from_dict"]
+__all__ = [
+    "Empirical",
+    "LifetimeLaw",
+    "Lifetimes",
+    "LinkedLognormal",
+    "Lognormal",
+    "Weibull",
+    "lifetime_law_from_dict",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -109,6 +118,21 @@ class Lifetimes:
     def log_survival(self, lives: ArrayLike) -> FloatArray:
         """ln P(life > t | k), shape of the lives with K appended."""
         return np.stack([law.log_survival(lives) for law in self.laws], axis=-1)
+
+    @property
+    def loadings(self) -> FloatArray | None:
+        """γ of each mode, (K, r), where lives are linked to the factors that channels share; None where not."""
+        laws = [law for law in self.laws if isinstance(law, LinkedLognormal)]
+        return np.array([law.loadings for law in laws]) if len(laws) == self.n_modes else None
+
+    def log_survival_given(self, lives: ArrayLike, means: FloatArray, variances: FloatArray) -> FloatArray:
+        """ln P(life > t | k) of linked laws where γᵀf is N(mean, variance), both (..., K); shape of those."""
+        ages = np.asarray(lives, dtype=np.float64)
+        survival = np.empty(np.broadcast_shapes((*ages.shape, 1), means.shape))
+        for k, law in enumerate(self.laws):
+            assert isinstance(law, LinkedLognormal)
+            survival[..., k] = law.log_survival_given(ages, means[..., k], variances[..., k])
+        return survival
 
     def quantile(self, q: float) -> FloatArray:
         """Quantile of each mode's lives, shape (K,)."""

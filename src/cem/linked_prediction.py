@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cem import _linked
 from cem.errors import KernelFailure, PredictionError
 from cem.parameters import Parameters
+from cem.remaining_life import SharedEvidence
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -78,7 +79,8 @@ def linked_candidate_log_densities(
     shifts: Sequence[FloatArray],
     parameters: Parameters,
     information: FloatArray,
-) -> FloatArray:
+    directions: FloatArray | None = None,
+) -> tuple[FloatArray, SharedEvidence | None]:
     """ln P(x | k, r) of every unit, candidate and mode, for (18).
 
     A candidate is to the kernel one more mode, of coefficients S(r) T: R stays the unit's own, and S(r) μ and S(r) Λ
@@ -94,10 +96,14 @@ def linked_candidate_log_densities(
         In the user's terms.
     information : ndarray of shape (C,)
         κ_c; see `cem.remaining_life.candidate_log_densities`.
+    directions : ndarray of shape (K, r), optional
+        γ of lives that are linked to the channels.
 
     Returns
     -------
-    ndarray of shape (L, G, K)
+    log_densities : ndarray of shape (L, G, K)
+    shared : SharedEvidence or None
+        What the readings say of γᵀf, where γ is given.
     """
     layout, n_grid, n_modes = parameters.layout, len(shifts[0]), parameters.n_modes
     n_units, n = len(statistics.counts), len(shifts[0]) * parameters.n_modes
@@ -116,6 +122,7 @@ def linked_candidate_log_densities(
         offsets[:, c] = np.where(statistics.counts[:, c] > 0, start + np.arange(n_units) * p * p, -1)
         start += n_units * p * p
     result, misfits = np.empty((n_units, n)), np.empty((n_units, n))
+    shared = None if directions is None else np.empty((n_units, n, 2))
     try:
         _linked.log_densities(
             np.concatenate(blocks),
@@ -132,10 +139,14 @@ def linked_candidate_log_densities(
             n_units,
             result,
             misfits,
+            None if directions is None else np.tile(directions, (n_grid, 1)),
+            shared,
         )
     except KernelFailure as failure:
         raise _named(failure, statistics.units) from failure
-    return result.reshape(n_units, n_grid, n_modes)
+    shape = (n_units, n_grid, n_modes)
+    evidence = None if shared is None else SharedEvidence(*(shared[..., i].reshape(shape) for i in range(2)))
+    return result.reshape(shape), evidence
 
 
 def _arguments(

@@ -32,10 +32,10 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class LivesPoint:
-    """Where EM with lives stands."""
+    """Where EM with lives stands; without laws where ln life is a channel of the mixture."""
 
     mixture: Parameters
-    lifetimes: Lifetimes
+    lifetimes: Lifetimes | None
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -127,12 +127,12 @@ class LivesCoordinates:
         self._prior_weight, self._prior_spread = problem.prior_weight, problem.prior_spread
         self._minimum_spread = minimum_spread
         self._weibull = problem.family == "weibull"
-        self._n_laws = 2 * n_modes
+        self._n_laws = 0 if point.lifetimes is None else 2 * n_modes
 
     def vector(self, point: LivesPoint) -> FloatArray:
         """Point to vector."""
         numbers = []
-        for law in point.lifetimes.laws:
+        for law in () if point.lifetimes is None else point.lifetimes.laws:
             if isinstance(law, Weibull):
                 location, spread = np.log(law.scale), GUMBEL_SPREAD / law.shape
             else:
@@ -155,18 +155,25 @@ class LivesCoordinates:
                     )
                 except OptionError as error:  # so far out that it overflows
                     raise np.linalg.LinAlgError(str(error)) from None
-        return LivesPoint(self._mixture.parameters(vector[: -self._n_laws]), Lifetimes(tuple(laws)))
+        return LivesPoint(
+            self._mixture.parameters(self._parts(vector)[0]), Lifetimes(tuple(laws)) if self._n_laws else None
+        )
+
+    def _parts(self, vector: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The mixture's numbers and those of the laws."""
+        n = len(vector) - self._n_laws
+        return vector[:n], vector[n:]
 
     def _laws(self, vector: FloatArray) -> tuple[list[float], list[float]]:
         """Location and spread of each law."""
-        numbers = vector[-self._n_laws :]
+        numbers = self._parts(vector)[1]
         return numbers[::2].tolist(), np.hypot(self._minimum_spread, numbers[1::2]).tolist()
 
     def gradient(
         self, vector: FloatArray, point: LivesPoint, expected: LivesExpected
     ) -> tuple[FloatArray, tuple[Metric, FloatArray]]:
         """Gradient, and the mixture's metric with the curvature of the laws' numbers."""
-        of_mixture, metric = self._mixture.gradient(vector[: -self._n_laws], point.mixture, expected.sums)
+        of_mixture, metric = self._mixture.gradient(self._parts(vector)[0], point.mixture, expected.sums)
         gradient, curvature = np.empty(self._n_laws), np.empty(self._n_laws)
         for k, (location, spread) in enumerate(zip(*self._laws(vector), strict=True)):
             weights, v = expected.weights[:, k], vector[2 * k + 1 - self._n_laws]
@@ -192,5 +199,5 @@ class LivesCoordinates:
 
     def scaled(self, vector: FloatArray, metric: tuple[Metric, FloatArray]) -> FloatArray:
         """The metric's inverse times a vector."""
-        of_mixture = self._mixture.scaled(vector[: -self._n_laws], metric[0])
-        return np.concatenate([of_mixture, vector[-self._n_laws :] / metric[1]])
+        of_mixture, of_laws = self._parts(vector)
+        return np.concatenate([self._mixture.scaled(of_mixture, metric[0]), of_laws / metric[1]])

@@ -199,6 +199,18 @@ class Parameters:
             None if self.loadings is None else self.loadings[chosen],
         )
 
+    def without_last_channel(self) -> Parameters:
+        """The same mixture of the other channels: given the mode (and f) they do not depend on that one."""
+        p = self.sizes[-1]
+        return Parameters(
+            self.weights,
+            self.means[:, :-p],
+            self.factors[:, : -p * p],
+            self.noise_variances[:, :-1],
+            self.sizes[:-1],
+            None if self.loadings is None else self.loadings[:, :-p],
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Coordinates:
@@ -236,6 +248,11 @@ class Coordinates:
     @property
     def layout(self) -> Layout:
         return layout_of(self.sizes)
+
+    def without_last_channel(self) -> Coordinates:
+        """Those of the other channels."""
+        p = self.sizes[-1]
+        return Coordinates(self.centres[:-p], self.scales[:-1], self.transforms[: -p * p], self.sizes[:-1])
 
     def transform(self, channel: int) -> FloatArray:
         """S_c, shape (p_c, p_c), upper triangular."""

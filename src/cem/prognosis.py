@@ -14,6 +14,7 @@ from cem.lifetimes import Lifetimes
 from cem.names import listed
 from cem.remaining_life import (
     RemainingLifeDistribution,
+    SharedEvidence,
     anchored_statistics,
     candidate_log_densities,
     remaining_life_grid,
@@ -102,6 +103,12 @@ class RemainingLife:
             lifetimes = Lifetimes.from_dict(held["lifetimes"])
         if lifetimes.n_modes != model.n_modes:
             raise OptionError(f"lifetimes has {lifetimes.n_modes} laws; the model has {model.n_modes} modes")
+        directions = lifetimes.loadings
+        if directions is not None and directions.shape[1] != model.linking_rank:
+            raise OptionError(
+                f"lifetimes are linked to {directions.shape[1]} factors; the model's channels share "
+                f"{model.linking_rank}: give the laws of the same fit"
+            )
         if information is None:
             information = held.get("information")
         if calibration is None and "calibration" in held:
@@ -199,7 +206,7 @@ class RemainingLife:
         """
         ages = _ages(panel)
         points = self.grid(ages) if grid is None else np.asarray(grid, dtype=np.float64)
-        log_densities = self.log_densities(panel, points)
+        log_densities, shared = self.evidence(panel, points)
         if self.calibration is not None:
             log_densities *= self.calibration.temper
         law, _ = remaining_life_posterior(
@@ -208,6 +215,7 @@ class RemainingLife:
             self.lifetimes,
             ages,
             points,
+            shared=shared,
             units=panel.units,
             mode_labels=self.model.mode_labels,
             time_unit=self.model.time_unit or panel.time_unit,
@@ -222,10 +230,31 @@ class RemainingLife:
 
     def grid(self, ages: ArrayLike) -> FloatArray:
         """The candidates that `predict` takes for units of these ages, shape (G,)."""
-        return remaining_life_grid(self.lifetimes, ages, self.n_points)
+        # Readings may speak for a life far out in the tail of a law that is linked to them.
+        probability = 0.999 if self.lifetimes.loadings is None else 0.9999
+        return remaining_life_grid(self.lifetimes, ages, self.n_points, probability=probability)
 
     def log_densities(self, panel: Panel, grid: ArrayLike) -> FloatArray:
         """ln P(x | k, r) of every unit, candidate and mode, in the panel's units; shape (L, G, K)."""
+        return self.evidence(panel, grid)[0]
+
+    def evidence(self, panel: Panel, grid: ArrayLike) -> tuple[FloatArray, SharedEvidence | None]:
+        """Everything that (18) takes from the readings.
+
+        Parameters
+        ----------
+        panel : Panel
+            Running units.
+        grid : array_like of shape (G,)
+            Candidate remaining lives.
+
+        Returns
+        -------
+        log_densities : ndarray of shape (L, G, K)
+            ln P(x | k, r), in the panel's units.
+        shared : SharedEvidence or None
+            What they say of lives that are linked to them; None where lives are not.
+        """
         panel = self.model.with_own_channels(panel)
         points = np.asarray(grid, dtype=np.float64)
         parameters, layout = self.model.user_parameters(), self.model.internal_parameters.layout
@@ -237,7 +266,9 @@ class RemainingLife:
             from cem.linked_prediction import linked_candidate_log_densities
 
             anchored = anchored_statistics(panel, self.model.bases)
-            return linked_candidate_log_densities(anchored, shifts, parameters, self.information)
+            return linked_candidate_log_densities(
+                anchored, shifts, parameters, self.information, self.lifetimes.loadings
+            )
         result = np.empty((panel.n_units, len(points), self.model.n_modes))
         for first in range(0, panel.n_units, _UNITS_AT_ONCE):
             some = slice(first, min(first + _UNITS_AT_ONCE, panel.n_units))
@@ -250,7 +281,7 @@ class RemainingLife:
                 parameters.noise_variances,
                 information=self.information,
             )
-        return result
+        return result, None
 
     def calibrated(self, panel: Panel, estimator: FailureModeEM | None = None, **options: Any) -> RemainingLife:
         """The same, with its laws corrected so that intervals hold what they promise on new units.

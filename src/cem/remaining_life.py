@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AnchoredStatistics",
     "RemainingLifeDistribution",
+    "SharedEvidence",
     "anchored_statistics",
     "candidate_log_densities",
     "remaining_life_grid",
@@ -333,6 +334,28 @@ class AnchoredStatistics:
     units: tuple[Hashable, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class SharedEvidence:
+    """What readings say of γᵀf, the part of the log life that shared factors tell (`cem.linked_life`).
+
+    Parameters
+    ----------
+    means, variances : ndarray of shape (L, G, K)
+        Of γᵀf given each candidate and mode, (17): its law where the unit has no readings is N(0, ‖γ‖²).
+    """
+
+    means: FloatArray
+    variances: FloatArray
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[SharedEvidence | None]) -> SharedEvidence | None:
+        """Of the units of all parts; None where lives are not linked."""
+        known = [part for part in parts if part is not None]
+        if len(known) < len(parts):
+            return None
+        return cls(np.concatenate([part.means for part in known]), np.concatenate([part.variances for part in known]))
+
+
 def anchored_statistics(panel: Panel, bases: Sequence[Basis]) -> AnchoredStatistics:
     """Compress each unit of a panel on the axis that ends at its last reading, one QR per unit and channel (9).
 
@@ -481,13 +504,14 @@ def remaining_life_posterior(
     ages: ArrayLike,
     grid: ArrayLike,
     *,
+    shared: SharedEvidence | None = None,
     units: Sequence[Hashable] | None = None,
     mode_labels: Sequence[Hashable] | None = None,
     time_unit: str | None = None,
 ) -> tuple[RemainingLifeDistribution, FloatArray]:
     """P(r, k | x) ∝ π_k f_k(t_now + r) P(x | k, r): model.md (18), all units at once.
 
-    f_k is integrated over the cell of each candidate, and the last cell holds all that is beyond: so the evidence
+    Where lives are linked to the channels f_k is the law of the life given the readings, at the same k and r. f_k is integrated over the cell of each candidate, and the last cell holds all that is beyond: so the evidence
     that being alive at t_now gives on the mode is Σ_r f_k(t_now + r) = P(life > t_now | k), exactly, on any grid.
 
     Parameters
@@ -502,6 +526,8 @@ def remaining_life_posterior(
         t_now.
     grid : array_like of shape (G,)
         Candidate remaining lives, from `remaining_life_grid`.
+    shared : SharedEvidence, optional
+        What the readings say of lives that are linked to them; without it they say nothing.
     units, mode_labels, time_unit
         As in `RemainingLifeDistribution`.
 
@@ -527,8 +553,15 @@ def remaining_life_posterior(
         )
     edges = cell_edges(points)
     edges[0] = 0.0
-    log_survival = lifetimes.log_survival(alive[:, None] + edges[:-1])  # (L, G, K)
-    beyond = np.concatenate([log_survival[:, 1:], np.full((len(alive), 1, lifetimes.n_modes), -np.inf)], axis=1)
+    lives = alive[:, None] + edges[:-1]
+    nothing = np.full((len(alive), 1, lifetimes.n_modes), -np.inf)
+    if shared is None:
+        log_survival = lifetimes.log_survival(lives)  # (L, G, K)
+        beyond = np.concatenate([log_survival[:, 1:], nothing], axis=1)
+    else:  # every candidate has a law of its own
+        log_survival = lifetimes.log_survival_given(lives, shared.means, shared.variances)
+        ends = lifetimes.log_survival_given(lives[:, 1:], shared.means[:, :-1], shared.variances[:, :-1])
+        beyond = np.concatenate([ends, nothing], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         log_mass = log_survival + np.log(-np.expm1(np.minimum(beyond - log_survival, 0.0)))
         joint = np.log(shares) + np.where(np.isneginf(log_survival), -np.inf, log_mass) + log_densities

@@ -107,6 +107,19 @@ class SufficientStatistics:
             known_modes=np.ascontiguousarray(self.known_modes[chosen]),
         )
 
+    def without_last_channel(self) -> SufficientStatistics:
+        """The statistics of the other channels; R blocks are shared, not copied."""
+        return replace(
+            self,
+            channels=self.channels[:-1],
+            bases=self.bases[:-1],
+            coordinates=self.coordinates.without_last_channel(),
+            factor_offsets=np.ascontiguousarray(self.factor_offsets[:, :-1]),
+            projections=np.ascontiguousarray(self.projections[:, : -self.sizes[-1]]),
+            residual_norms=np.ascontiguousarray(self.residual_norms[:, :-1]),
+            counts=np.ascontiguousarray(self.counts[:, :-1]),
+        )
+
     def with_known_modes(self, known_modes: NDArray[np.int32]) -> SufficientStatistics:
         """The same statistics with other modes known."""
         return replace(self, known_modes=np.ascontiguousarray(known_modes, dtype=np.int32))
