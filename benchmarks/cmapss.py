@@ -6,9 +6,10 @@
     python benchmarks/cmapss.py --quick            # one candidate a set, two cut-offs a unit, no file of results
     python benchmarks/cmapss.py --cut-offs         # draws benchmarks/cutoffs.csv again (seed 0)
 
-Basis, number of modes and number of factors that channels share are chosen, and intervals corrected, by five folds over
-training units cut off at the committed ages. The test files are opened in the last step, by `on_the_test_file`, and by
-nothing else. The folder of the data is $CEM_SHARED_DATA/cmapss, or that of --data.
+Basis, number of modes, number of factors that channels and lives share and the penalty of their loadings are chosen,
+and intervals corrected, by five folds over training units cut off at the committed ages. The test files are opened in
+the last step, by `on_the_test_file`, and by nothing else. The folder of the data is $CEM_SHARED_DATA/cmapss, or that of
+--data.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import json
 import os
 import time
 import warnings
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import harness
@@ -42,7 +44,7 @@ N_FOLDS, SEED = 5, 0
 CUT_OFFS = Path(__file__).with_name("cutoffs.csv")
 BASES = {"12, 35, 100": (12.0, 35.0, 100.0), "15, 50, 200": (15.0, 50.0, 200.0)}
 MODES = (1, 2, 3)
-RANKS = (0, 4)
+LINKS = ((0, 0.0), (4, 50.0), (4, 5.0), (8, 50.0), (8, 5.0))  # r and linking_penalty
 STARTS = 3
 BASELINE = 20
 SHARES_OF_LIFE = (0.3, 0.4, 0.5)
@@ -50,8 +52,10 @@ SIGNS = ["s7", "s12", "s15", "s20", "s21"]
 TRAINED_SHARE = 0.5
 
 
-def estimator(n_modes: int, constants: tuple[float, ...], rank: int = 0, **options: object) -> cem.FailureModeEM:
-    """The model on the time to failure; rank 0 is the plain one, of independent channels."""
+def estimator(
+    n_modes: int, constants: tuple[float, ...], rank: int = 0, penalty: float = 0.0, **options: object
+) -> cem.FailureModeEM:
+    """The model on the time to failure; rank 0 is the plain one, of independent channels and lives."""
     return cem.FailureModeEM(
         n_modes,
         basis=cem.Exponential(constants),
@@ -60,8 +64,27 @@ def estimator(n_modes: int, constants: tuple[float, ...], rank: int = 0, **optio
         max_iter=400,
         random_state=SEED,
         linking_rank=rank,
+        linking_penalty=penalty,
         **options,
     )
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is chosen: K, the basis by its label, r and the penalty of loadings."""
+
+    n_modes: int
+    label: str
+    rank: int = 0
+    penalty: float = 0.0
+
+    @property
+    def name(self) -> str:
+        links = f", r={self.rank}, λ={self.penalty:g}" if self.rank else ""
+        return f"K={self.n_modes}, {self.label}{links}"
+
+    def estimator(self, **options: object) -> cem.FailureModeEM:
+        return estimator(self.n_modes, BASES[self.label], self.rank, self.penalty, **options)
 
 
 def draw_cut_offs(folder: Path) -> None:
@@ -118,40 +141,30 @@ def trivial(panel: Panel, held: HeldOut) -> dict[str, float]:
 
 
 def chosen_by_cross_validation(name: str, panel: Panel, ages: np.ndarray, options: argparse.Namespace) -> dict:
-    """K, basis and rank of the least capped RMSE on training units."""
+    """The candidate of the least capped RMSE on training units."""
     bases = dict(list(BASES.items())[-1:]) if options.quick else BASES
     modes = (1,) if options.quick else MODES
-    candidates = {
-        named(k, label, rank): estimator(k, BASES[label], rank) for rank in RANKS for label in bases for k in modes
-    }
+    menu = {one.name: one for links in LINKS for label in bases for k in modes for one in [Candidate(k, label, *links)]}
     result = cross_validate(
-        panel, candidates, score="rmse", cap=CAP, ages=ages, n_folds=N_FOLDS, random_state=SEED, n_jobs=options.jobs
+        panel,
+        {label: one.estimator() for label, one in menu.items()},
+        score="rmse",
+        cap=CAP,
+        ages=ages,
+        n_folds=N_FOLDS,
+        random_state=SEED,
+        n_jobs=options.jobs,
     )
     print(f"{name}, {panel.n_units} training units\n{result}", flush=True)
     rows = [{key: getattr(one, key) for key in one.__dataclass_fields__} for one in result.scored]
-    return {"candidates": rows, "best": result.best.name}
+    return {"candidates": rows, "best": result.best.name, "chosen": asdict(menu[result.best.name])}
 
 
-def named(n_modes: int, label: str, rank: int) -> str:
-    return f"K={n_modes}, {label}" + (f", r={rank}" if rank else "")
-
-
-def parsed(candidate: str) -> tuple[int, tuple[float, ...], int]:
-    """K, time constants and rank of a candidate's name."""
-    modes, _, label = candidate.partition(", ")
-    label, _, rank = label.partition(", r=")
-    return int(modes[2:]), BASES[label], int(rank or 0)
-
-
-def with_rank(candidate: str, rank: int) -> str:
-    """The name of the same candidate with channels that share so many factors."""
-    plain, _, _ = candidate.partition(", r=")
-    return plain + (f", r={rank}" if rank else "")
-
-
-def on_training_units(name: str, panel: Panel, ages: np.ndarray, candidate: str, options: argparse.Namespace) -> dict:
+def on_training_units(
+    name: str, panel: Panel, ages: np.ndarray, candidate: Candidate, options: argparse.Namespace
+) -> dict:
     """Errors and coverage of the chosen candidate on units left out, plain, calibrated, and with κ."""
-    em = estimator(*parsed(candidate))
+    em = candidate.estimator()
     fold_of = folds_of_units(panel.n_units, N_FOLDS, SEED)
 
     def fit(part: Panel) -> cem.RemainingLife:
@@ -174,7 +187,8 @@ def on_training_units(name: str, panel: Panel, ages: np.ndarray, candidate: str,
     worth = hold_out(panel, fit_with_kappa, ages, fold_of, n_jobs=options.jobs)
     kappa = np.array([fold.prognosis.information for fold in worth.folds])
     report = {
-        "candidate": candidate,
+        "candidate": candidate.name,
+        "chosen": asdict(candidate),
         "plain": figures(truth, plain),
         "calibrated": figures(truth, mended),
         "mapped": figures(truth, mapped),
@@ -191,7 +205,7 @@ def on_training_units(name: str, panel: Panel, ages: np.ndarray, candidate: str,
             "reliability": reliability([fold.law() for fold in worth.folds], truth, clusters).to_dict(),
         },
     }
-    print(f"{name}, {candidate}: capped RMSE {report['plain']['rmse_capped']:.2f}, from calibrated laws "
+    print(f"{name}, {candidate.name}: capped RMSE {report['plain']['rmse_capped']:.2f}, from calibrated laws "
           f"{report['calibrated']['rmse_capped']:.2f}, from mapped ones {report['mapped']['rmse_capped']:.2f}; "
           f"{report['trivial']}")  # fmt: skip
     print(f"plain {calibration.before}\ncalibrated {calibration.after}\nmapped {mapping.after}")
@@ -256,12 +270,15 @@ def modes_of_fd003(panel: Panel, labels: dict[int, str]) -> dict:
     return {"rows": rows, "tempers": tempers[best].tolist()}
 
 
-def of_links(name: str, panel: Panel, ages: np.ndarray, candidate: str, options: argparse.Namespace) -> list[dict]:
-    """What links between channels change, everything else as chosen: errors, coverage, BIC on all training units."""
+def of_links(
+    name: str, panel: Panel, ages: np.ndarray, candidate: Candidate, options: argparse.Namespace
+) -> list[dict]:
+    """What links between channels, and of lives to channels, change, everything else as chosen."""
     fold_of = folds_of_units(panel.n_units, N_FOLDS, SEED)
     rows = []
-    for rank in RANKS:
-        em = estimator(*parsed(with_rank(candidate, rank)))
+    plain = replace(candidate, rank=0, penalty=0.0)
+    for one, lifetimes in ((plain, "lognormal"), (candidate, "lognormal"), (candidate, "auto")):
+        em = one.estimator(lifetimes=lifetimes)
 
         def fit(part: Panel, em: cem.FailureModeEM = em) -> cem.RemainingLife:
             return cem.RemainingLife(cem.FailureModeEM(**em.get_params()).fit(part).model_)
@@ -271,39 +288,41 @@ def of_links(name: str, panel: Panel, ages: np.ndarray, candidate: str, options:
         em.fit(panel)
         rows.append(
             {
-                "rank": rank,
+                "rank": one.rank,
+                "lives": "linked" if one.rank and lifetimes == "auto" else "independent",
                 **figures(truth, np.concatenate([law.mean(CAP) for law in laws])),
                 "reliability": reliability(laws, truth, held.collected("positions")).to_dict(),
                 "log_likelihood": em.log_likelihood_,
                 "n_parameters": em.n_parameters_,
-                "bic": -2.0 * em.log_likelihood_ + em.n_parameters_ * float(np.log(panel.n_units)),
             }
         )
-        print(f"{name}, r={rank}: {rows[-1]}", flush=True)
+        print(f"{name}: {rows[-1]}", flush=True)
     return rows
 
 
-def fit_times(panels: dict[str, Panel], candidates: dict[str, str]) -> dict:
+def fit_times(panels: dict[str, Panel], candidates: dict[str, Candidate]) -> dict:
     """Processor seconds of one fit, K and basis given, one start, the lives' part included; the least of three."""
     result = {}
     for name, panel in panels.items():
-        for rank in RANKS:
+        chosen = candidates[name]
+        for rank in sorted({0, 4, chosen.rank}):
+            one = replace(chosen, rank=rank, penalty=(chosen.penalty or LINKS[1][1]) if rank else 0.0)
             seconds = []
             for _ in range(3):
-                em = estimator(*parsed(with_rank(candidates[name], rank))).set_params(n_init=1)
+                em = one.estimator().set_params(n_init=1)
                 start = time.process_time()
                 em.fit(panel)
                 seconds.append(time.process_time() - start)
-            result[with_rank(name, rank)] = {
+            result[f"{name}, {one.name}"] = {
                 "seconds": min(seconds), "passes": em.n_iter_, "converged": em.converged_
             }  # fmt: skip
     print(f"one fit, one start: {result}", flush=True)
     return result
 
 
-def on_the_test_file(folder: Path, panel: Panel, candidate: str, training: dict) -> dict:
+def on_the_test_file(folder: Path, panel: Panel, candidate: Candidate, training: dict) -> dict:
     """The last step: the model of all training units, its calibration from them, one prediction a test unit."""
-    prognosis = cem.RemainingLife(estimator(*parsed(candidate)).fit(panel).model_)
+    prognosis = cem.RemainingLife(candidate.estimator().fit(panel).model_)
     learned = {
         kind: cem.calibration.Calibration.from_dict(training[key])
         for kind, key in (("calibrated", "calibration"), ("mapped", "mapping"))
@@ -356,7 +375,7 @@ def main() -> None:
         rows = json.loads(options.training.read_text(encoding="utf-8"))["rows"]
         training = next(row for row in rows if row["figure"] == "training units" and row["set"] == "FD001")
         panel = read_cmapss(options.data / "train_FD001.txt", channels=SENSORS)
-        last = on_the_test_file(options.data, panel, training["candidate"], training)
+        last = on_the_test_file(options.data, panel, Candidate(**training["chosen"]), training)
         rows.append({"figure": "test", "set": "FD001", **last})
         harness.write_results(__file__, options, rows, load_before=before)
         return
@@ -369,7 +388,7 @@ def main() -> None:
     rows.append({"figure": "modes", "set": "FD003", **modes_of_fd003(panels["FD003"], labels)})
     for name, panel in panels.items():
         choice = chosen_by_cross_validation(name, panel, ages[name], options)
-        candidates[name] = choice["best"]
+        candidates[name] = Candidate(**choice["chosen"])
         rows.append({"figure": "choice", "set": name, **choice})
         rows.append({"figure": "training units", "set": name,
                      **on_training_units(name, panel, ages[name], candidates[name], options)})  # fmt: skip

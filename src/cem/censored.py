@@ -399,9 +399,7 @@ class LivesProblem:
         # Candidates are not units: the mixture's shares are over those.
         return total, replace(expected, n_units=len(self.has_failed)), weights, responsibilities
 
-    def solved(
-        self, result: FitResult, options: FitOptions
-    ) -> tuple[EMRun, SufficientStatistics, Lifetimes | None]:
+    def solved(self, result: FitResult, options: FitOptions) -> tuple[EMRun, SufficientStatistics, Lifetimes | None]:
         """EM from a fit of the failed units to convergence, by the same rules as without lives (em.py).
 
         Returns

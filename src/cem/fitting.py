@@ -264,9 +264,9 @@ def _by_channel(
 ) -> FloatArray:
     """A floor given as one number or by channel, None for all others, as an array."""
     floors = default.copy()
-    given = dict(value) if isinstance(value, Mapping) else {None: value}
-    if None in given:
-        others = given.pop(None)
+    given: dict[str | None, float] = dict(value) if isinstance(value, Mapping) else {None: value}
+    others = given.pop(None, None)
+    if others is not None:
         given = {**dict.fromkeys(channels, others), **given}
     for name, floor in given.items():
         if name not in channels:

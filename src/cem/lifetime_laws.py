@@ -539,7 +539,7 @@ def _binned(logs: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArr
 
 FAMILIES: dict[str, type[LifetimeLaw]] = {law.family: law for law in (Lognormal, Weibull, Empirical)}
 """Laws that can be fitted to lives alone, by name."""
-_SAVED = {**FAMILIES, LinkedLognormal.family: LinkedLognormal}
+_SAVED: dict[str, type[LifetimeLaw]] = {**FAMILIES, LinkedLognormal.family: LinkedLognormal}
 
 
 def lifetime_law_from_dict(saved: Mapping[str, Any]) -> LifetimeLaw:

@@ -1,10 +1,10 @@
 """Lives that depend on the course towards failure: ln life as one more channel of the linked model (16).
 
-(18) takes, given the mode, what a unit's readings look like before its failure and how long it lives to be independent.
-They seldom are: what wears fast is steep at the end, and fails young. Where channels share factors, a unit's life is one
-more thing that these can tell: ln D = m_k + γ_kᵀf + ε. In a fit this is a channel with a single reading, so that (19)
-is fitted by the linked model's own E and M steps; in prediction it is a law of lifetimes that knows what the readings
-say of f.
+(18) takes, given the mode, what a unit's readings look like before its failure and how long it lives to be
+independent. They seldom are: what wears fast is steep at the end, and fails young. Where channels share factors, a
+unit's life is one more thing that these can tell: ln D = m_k + γ_kᵀf + ε. In a fit this is a channel with a single
+reading, so that (19) is fitted by the linked model's own E and M steps; in prediction it is a law of lifetimes that
+knows what the readings say of f.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cem.basis import Polynomial
 from cem.errors import PanelError
-from cem.lifetimes import LifetimeLaw, Lifetimes, LinkedLognormal
+from cem.lifetimes import LifetimeLaw, Lifetimes, LinkedLognormal, Lognormal
 from cem.parameters import Coordinates, Parameters
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def options_with_lives(options: FitOptions, minimum_spread: float) -> FitOptions
     else:
         floors = dict(noise_floor) if isinstance(noise_floor, Mapping) else {None: float(noise_floor)}
     return replace(
-        options, basis={**bases, LIFE: Polynomial(0)}, noise_floor={**floors, LIFE: minimum_spread**2}  # type: ignore[arg-type]
+        options,
+        basis={**bases, LIFE: Polynomial(0)},
+        noise_floor={**floors, LIFE: minimum_spread**2},
     )
 
 
@@ -103,9 +105,7 @@ def init_with_lives(
     )
 
 
-def _parameters_with_lives(
-    parameters: Parameters, laws: Sequence[LifetimeLaw], minimum_spread: float
-) -> Parameters:
+def _parameters_with_lives(parameters: Parameters, laws: Sequence[LifetimeLaw], minimum_spread: float) -> Parameters:
     """Parameters whose last channel, in its own units, has these laws of ln life."""
     locations, spreads, directions = [], [], []
     for law in laws:
@@ -166,15 +166,19 @@ def apart(result: FitResult, in_starts: float, in_run: float) -> tuple[FitResult
 
 
 def _laws(parameters: Parameters, coordinates: Coordinates) -> Lifetimes:
-    """Laws of lifetimes from the last channel's parameters."""
+    """Laws of lifetimes from the last channel's parameters; linked to nothing where a fit ended before the links."""
     channel = parameters.n_channels - 1
     layout, scale = parameters.layout, float(coordinates.scales[channel])
     locations = coordinates.coefficients(layout.vector(parameters.means, channel), channel)[:, 0]
     factors = np.abs(coordinates.covariance_factor(layout.matrix(parameters.factors, channel), channel))[:, 0, 0]
     noise = parameters.noise_variances[:, channel] * scale**2
-    laws = []
+    laws: list[LifetimeLaw] = []
     for k, location in enumerate(locations):
         gamma = factors[k] * parameters.loading(k, channel)[0]
         spread = float(np.sqrt(factors[k] ** 2 + noise[k] + gamma @ gamma))
-        laws.append(LinkedLognormal(float(location), spread, tuple(gamma)))
+        laws.append(
+            LinkedLognormal(float(location), spread, tuple(gamma))
+            if parameters.rank
+            else Lognormal(float(location), spread)
+        )
     return Lifetimes(tuple(laws))

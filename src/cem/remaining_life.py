@@ -511,8 +511,9 @@ def remaining_life_posterior(
 ) -> tuple[RemainingLifeDistribution, FloatArray]:
     """P(r, k | x) ∝ π_k f_k(t_now + r) P(x | k, r): model.md (18), all units at once.
 
-    Where lives are linked to the channels f_k is the law of the life given the readings, at the same k and r. f_k is integrated over the cell of each candidate, and the last cell holds all that is beyond: so the evidence
-    that being alive at t_now gives on the mode is Σ_r f_k(t_now + r) = P(life > t_now | k), exactly, on any grid.
+    Where lives are linked to the channels f_k is the law of the life given the readings, at the same k and r. It is
+    integrated over the cell of each candidate, and the last cell holds all that is beyond: so the evidence that being
+    alive at t_now gives on the mode is Σ_r f_k(t_now + r) = P(life > t_now | k), exactly, on any grid.
 
     Parameters
     ----------
