@@ -51,9 +51,9 @@ class FailureModeEM:
         A fit has converged when what the log-likelihood has still to gain (Aitken) is below ``tol`` times the number
         of observed values.
     noise_floor : float or mapping of channel to float, optional
-        Smallest noise variance, in squared units of the channel. By default the larger of δ²/12, with δ the decimal
-        step of the channel's readings, and a tenth of the channel's noise variance in the one-mode fit: without a
-        floor the likelihood is unbounded where a sensor is stuck.
+        Smallest noise variance, in squared units of the channel; in a mapping, None is for channels not named. By
+        default the larger of δ²/12, with δ the decimal step of the channel's readings, and a tenth of the channel's
+        noise variance in the one-mode fit: without a floor the likelihood is unbounded where a sensor is stuck.
     covariance_floor : float or mapping of channel to float, optional
         Smallest eigenvalue of the coefficients' covariance in internal coordinates (channels of variance 1, basis
         orthonormal over the pooled times); 1e-6 by default.
