@@ -51,10 +51,10 @@ Or on the command line: `cem rul turbofan.cem test_FD001.txt --cap 125 --csv`.
 
 ## 3. How it was chosen
 
-`python benchmarks/cmapss.py` does all that follows. Number of modes, time constants, the number r of factors that sensors
-and life share and the penalty λ of their loadings were chosen by the capped RMSE over five folds of training engines,
-cut off at the ages in `benchmarks/cutoffs.csv` (ten each, uniform on 31 to life − 1, one generator with seed 0, FD001
-before FD003). The test files are opened after that, once.
+`python benchmarks/cmapss.py` does all that follows. Number of modes, time constants, the number r of factors that
+sensors and life share and the penalty λ of their loadings were chosen by the capped RMSE over five folds of training
+engines, cut off at the ages in `benchmarks/cutoffs.csv` (ten each, uniform on 31 to life − 1, one generator with seed
+0, FD001 before FD003). The test files are opened after that, once.
 
 {choices}
 
