@@ -12,10 +12,10 @@ from scipy import stats
 
 import cem
 from cem import _reference_linked
-from cem.errors import FitError, OptionError, PanelError
+from cem.errors import FitError, OptionError, PanelError, ScorerError
 from cem.lifetimes import LinkedLognormal
 from cem.linked_life import LIFE
-from cem.linked_prediction import linked_candidate_log_densities
+from cem.linked_prediction import LinkedCandidates
 from cem.remaining_life import (
     SharedEvidence,
     anchored_statistics,
@@ -108,7 +108,7 @@ def test_no_loadings_weigh_candidates_as_independent_channels_do(prognosis, pane
     anchored = anchored_statistics(panel[:4].until(np.full(4, 40.0)), model.bases)
     shifts = [basis.shift_matrix(np.array([1.0, 20.0, 60.0])) for basis in model.bases]
     worth = np.array([0.4, 1.0, 0.7])
-    found, _ = linked_candidate_log_densities(anchored, shifts, none, worth)
+    found, _ = LinkedCandidates(shifts, none).evidence(anchored, worth)
     wanted = candidate_log_densities(
         anchored,
         shifts,
@@ -157,9 +157,32 @@ def test_calibration_goes_on_from_the_linked_model(prognosis, panel):
     assert 0.7 < calibrated.calibration.after.coverage[0.9] <= 1.0
 
 
-def test_streaming_says_what_to_do_instead(prognosis):
-    with pytest.raises(OptionError, match=r"linking_rank=1.*RemainingLife\.predict.*linking_rank=0"):
-        prognosis.unit()
+@pytest.mark.parametrize("lifetimes", ["linked", "lognormal"])
+def test_streaming_gives_the_law_of_the_batch(lifetimes):
+    """Reading by reading, channels missing here and there, readings worth less than one, calibrated: one law."""
+    panel = wearing_fleet(n_failed=40)
+    prognosis = cem.RemainingLife(fitted(panel, lifetimes=lifetimes).model_, information=[0.5, 1.0, 0.8], n_points=296)
+    prognosis = prognosis.calibrated(panel, ages=2, n_folds=2)
+    engine = wearing_fleet(n_failed=1, seed=77)
+    values = engine.values.copy()
+    values[::4, 1] = np.nan
+    values[:6, 2] = np.nan
+    engine = engine._replace(values=values)
+    unit = prognosis.unit()
+    for age, x in zip(engine.times[:20], engine.values, strict=False):
+        unit.update(float(age), x)
+        found = unit.distribution()
+        wanted = prognosis.predict(engine.until(np.array([age])), grid=found.grid)
+        np.testing.assert_allclose(found.pmf, wanted.pmf, rtol=1e-6, atol=1e-10)
+    assert found.interval(0.9)[0] < found.median() < found.interval(0.9)[1]
+
+
+def test_streaming_refuses_what_no_life_explains(prognosis):
+    """A reading in other units: told, not NaN."""
+    unit = prognosis.unit()
+    unit.update(10.0, np.full(3, 1e200))
+    with pytest.raises(ScorerError):
+        unit.pmf()
 
 
 def test_predicts_without_scipy(prognosis, panel, tmp_path):

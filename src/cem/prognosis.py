@@ -228,11 +228,11 @@ class RemainingLife:
 
         return RunningLife(self)
 
-    def grid(self, ages: ArrayLike) -> FloatArray:
-        """The candidates that `predict` takes for units of these ages, shape (G,)."""
+    def grid(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
+        """The candidates that `predict` takes for units of these ages, shape (G,); `n_points` of them if given."""
         # Readings may speak for a life far out in the tail of a law that is linked to them.
         probability = 0.999 if self.lifetimes.loadings is None else 0.9999
-        return remaining_life_grid(self.lifetimes, ages, self.n_points, probability=probability)
+        return remaining_life_grid(self.lifetimes, ages, n_points or self.n_points, probability=probability)
 
     def log_densities(self, panel: Panel, grid: ArrayLike) -> FloatArray:
         """ln P(x | k, r) of every unit, candidate and mode, in the panel's units; shape (L, G, K)."""
@@ -263,12 +263,10 @@ class RemainingLife:
         factors = [layout.matrix(parameters.factors, c) for c in channels]
         shifts = _shift_matrices(self.model.bases, points)
         if parameters.rank:
-            from cem.linked_prediction import linked_candidate_log_densities
+            from cem.linked_prediction import LinkedCandidates
 
             anchored = anchored_statistics(panel, self.model.bases)
-            return linked_candidate_log_densities(
-                anchored, shifts, parameters, self.information, self.lifetimes.loadings
-            )
+            return LinkedCandidates(shifts, parameters, self.lifetimes.loadings).evidence(anchored, self.information)
         result = np.empty((panel.n_units, len(points), self.model.n_modes))
         for first in range(0, panel.n_units, _UNITS_AT_ONCE):
             some = slice(first, min(first + _UNITS_AT_ONCE, panel.n_units))

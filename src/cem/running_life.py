@@ -8,8 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem import _rul
-from cem.errors import BasisError, OptionError, ScorerError
-from cem.remaining_life import RemainingLifeDistribution, cell_edges, remaining_life_grid
+from cem.errors import BasisError, OptionError, PredictionError, ScorerError
+from cem.linked_prediction import LinkedCandidates
+from cem.remaining_life import (
+    AnchoredStatistics,
+    RemainingLifeDistribution,
+    cell_edges,
+    remaining_life_posterior,
+)
 
 if TYPE_CHECKING:
     from cem.prognosis import RemainingLife
@@ -26,7 +32,8 @@ class RunningLife:
     """A running unit's readings as square-root statistics anchored at the last of them; made by `RemainingLife.unit`.
 
     A reading moves the anchor, R ← R S(Δ), and enters by p Givens rotations a channel; the law (18) is then read off
-    for all candidates at once. Readings must come in the order of time.
+    for all candidates at once: in SIMD registers where channels are independent, by (17) where they are linked, which
+    takes some ten times as long. Readings must come in the order of time.
 
     Parameters
     ----------
@@ -38,16 +45,11 @@ class RunningLife:
     BasisError
         A basis is not shift-invariant, or its shift is not triangular (`Fourier`).
     OptionError
-        A basis has more than 8 coefficients, or the model's channels are linked.
+        A basis has more than 8 coefficients.
     """
 
     def __init__(self, prognosis: RemainingLife) -> None:
         model = prognosis.model
-        if model.linking_rank:
-            raise OptionError(
-                f"the model's channels are linked (linking_rank={model.linking_rank}), and streaming weighs them one "
-                "by one; predict in batches instead, RemainingLife.predict, or fit with linking_rank=0"
-            )
         self.prognosis = prognosis
         self._bases = model.bases
         self._sizes = np.array([basis.size for basis in model.bases], dtype=np.int32)
@@ -74,6 +76,7 @@ class RunningLife:
             ]
         )
         self._level = _rul.level_number()
+        self._linked: LinkedCandidates | None = None
         with np.errstate(divide="ignore"):
             self._log_weights = np.log(model.weights_)[:, None]
         self._root_worth = np.repeat(np.sqrt(prognosis.information), self._sizes)
@@ -130,10 +133,18 @@ class RunningLife:
         """Candidates for a unit of this age, and all that depends on them alone."""
         lifetimes, n_points = self.prognosis.lifetimes, self.prognosis.n_points
         n_points += -n_points % _rul.WIDTH
-        grid = remaining_life_grid(lifetimes, [age], n_points)
+        grid = self.prognosis.grid([age], n_points)
         edges = cell_edges(grid)
         edges[0] = 0.0
         self._grid, self._edges = grid, edges
+        # The grid serves until the unit is so much older that what is left has another scale.
+        self._renew_at = age + 0.25 * float(edges[-1])
+        self._first_age = age
+        parameters = self.prognosis.model.user_parameters()
+        if parameters.rank:
+            matrices = [basis.shift_matrix(grid) for basis in self._different]
+            self._linked = LinkedCandidates([matrices[i] for i in self._of_channel], parameters, lifetimes.loadings)
+            return
         shifts, starts, at = [], [], 0
         for basis in self._different:
             block = np.ascontiguousarray(np.moveaxis(basis.shift_matrix(grid), 0, -1)).ravel()
@@ -145,9 +156,6 @@ class RunningLife:
         self._density = np.empty((lifetimes.n_modes, n_points))
         self._mantissas = np.empty_like(self._density)
         self._exponents = np.empty(self._density.shape, dtype=np.int64)
-        # The grid serves until the unit is so much older that what is left has another scale.
-        self._renew_at = age + 0.25 * float(edges[-1])
-        self._first_age = age
         ages, step = np.linspace(age, self._renew_at + edges[-1], _LIFE_POINTS, retstep=True)
         self._per_age = 1.0 / float(step)
         self._life_logs = np.ascontiguousarray(lifetimes.log_survival(ages).T)
@@ -165,6 +173,8 @@ class RunningLife:
             raise ScorerError("the unit has no reading yet, and so no age; give it one with update(t, x)")
         if not self._renew_at > self._age or self._age < self._first_age:
             self._renew(self._age)
+        if self._linked is not None:
+            return self._grid, np.ascontiguousarray(self._linked_masses(self._linked, self._age).T)
         triangles, projections, norms, counts = self._triangles, self._projections, self._norms, self._counts
         if not self._plain:
             worth = self.prognosis.information
@@ -192,6 +202,35 @@ class RunningLife:
             raise ScorerError("no candidate remaining life has a finite density; check the units of values and times")
         masses = np.exp(joint - highest)
         return self._grid, masses / masses.sum()
+
+    def _linked_masses(self, candidates: LinkedCandidates, age: float) -> FloatArray:
+        """P(r, k | readings) of shape (G, K) where channels are linked, by the same way as in batch."""
+        squares, sizes = np.cumsum(np.square(self._sizes))[:-1], np.cumsum(self._sizes)[:-1]
+        statistics = AnchoredStatistics(
+            tuple(
+                block.reshape(1, p, p)
+                for block, p in zip(np.split(self._triangles, squares), self._sizes.tolist(), strict=True)
+            ),
+            tuple(block[None] for block in np.split(self._projections, sizes)),
+            self._norms[None],
+            self._counts[None].astype(np.int64),
+            np.array([age]),
+            ("of this machine",),
+        )
+        calibration = self.prognosis.calibration
+        try:
+            densities, shared = candidates.evidence(statistics, self.prognosis.information)
+            law, _ = remaining_life_posterior(
+                densities if calibration is None else calibration.temper * densities,
+                self.prognosis.model.weights_,
+                self.prognosis.lifetimes,
+                statistics.ages,
+                self._grid,
+                shared=shared,
+            )
+        except PredictionError as error:
+            raise ScorerError(str(error)) from None
+        return law.pmf[0]
 
     def distribution(self) -> RemainingLifeDistribution:
         """The law of what is left to the unit, calibrated where the prognosis is."""
