@@ -4,7 +4,7 @@
 
 The engines are simulated: 14 channels of exponential wear in three modes. A reading is `RunningLife.update` and then
 `RunningLife.pmf`; figures are the median and the 90 % quantile over the readings of one unit, of the processor, at
-every instruction level that it has.
+every instruction level that it has, and with channels that share four factors, which has no such levels.
 """
 
 from __future__ import annotations
@@ -42,16 +42,21 @@ def fleet(n_units: int, n_channels: int, seed: int) -> Panel:
 def main() -> None:
     options = harness.arguments(__doc__)
     before = harness.load_average()
-    em = cem.FailureModeEM(
-        3, basis=cem.Exponential([12.0, 35.0, 100.0]), time_axis="to_failure", n_init=1, max_iter=30, random_state=0
-    )
     panel = fleet(30, 14, 0)
-    prognosis = cem.RemainingLife(em.fit(panel).model_, n_points=304)
+
+    def prognosis_of(rank: int) -> cem.RemainingLife:
+        em = cem.FailureModeEM(
+            3, basis=cem.Exponential([12.0, 35.0, 100.0]), time_axis="to_failure", linking_rank=rank, n_init=1,
+            max_iter=30, random_state=0,
+        )  # fmt: skip
+        return cem.RemainingLife(em.fit(panel).model_, n_points=304)
+
+    plain, linked = prognosis_of(0), prognosis_of(4)
     engine = fleet(3, 14, 1)[2]
     rows = []
-    for level in _rul.LEVELS:
+    for rank, level in (*((0, level) for level in _rul.LEVELS), (4, _rul.LEVELS[-1])):
         os.environ["CEM_INSTRUCTION_LEVEL"] = level  # a unit takes it up when it is made
-        unit = prognosis.unit()
+        unit = (linked if rank else plain).unit()
         spent: dict[str, list[float]] = {"update": [], "law": []}
         for t, x in zip(engine.times[: 20 if options.quick else None], engine.values, strict=False):
             start = time.process_time_ns()
@@ -63,7 +68,8 @@ def main() -> None:
         for name, one in (*spent.items(), ("both", np.add(spent["update"], spent["law"]))):
             rows.append(
                 {
-                    "level": level,
+                    "level": "–" if rank else level,
+                    "linking_rank": rank,
                     "what": name,
                     "median_microseconds": float(np.median(one)),
                     "p90_microseconds": float(np.quantile(one, 0.9)),

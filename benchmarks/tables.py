@@ -278,6 +278,7 @@ TABLES: dict[str, Columns] = {
     },
     "running_life": {
         "instruction level": text("level"),
+        "shared factors": number("linking_rank", ".0f"),
         "remaining life of a running unit": text("what"),
         "median": number("median_microseconds", ",.0f", unit=" µs"),
         "90 %": number("p90_microseconds", ",.0f", unit=" µs"),
