@@ -4,11 +4,12 @@
 
 The engines are simulated: 14 channels of exponential wear in three modes. A reading is `RunningLife.update` and then
 `RunningLife.pmf`; figures are the median and the 90 % quantile over the readings of one unit, of the processor, at
-every instruction level that it has, and with channels that share four factors, which has no such levels.
+every instruction level that it has, with independent channels and with channels and lives that share four factors.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 import warnings
@@ -54,7 +55,7 @@ def main() -> None:
     plain, linked = prognosis_of(0), prognosis_of(4)
     engine = fleet(3, 14, 1)[2]
     rows = []
-    for rank, level in (*((0, level) for level in _rul.LEVELS), (4, _rul.LEVELS[-1])):
+    for rank, level in itertools.product((0, 4), _rul.LEVELS):
         os.environ["CEM_INSTRUCTION_LEVEL"] = level  # a unit takes it up when it is made
         unit = (linked if rank else plain).unit()
         spent: dict[str, list[float]] = {"update": [], "law": []}
@@ -68,7 +69,7 @@ def main() -> None:
         for name, one in (*spent.items(), ("both", np.add(spent["update"], spent["law"]))):
             rows.append(
                 {
-                    "level": "–" if rank else level,
+                    "level": level,
                     "linking_rank": rank,
                     "what": name,
                     "median_microseconds": float(np.median(one)),

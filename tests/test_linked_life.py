@@ -14,8 +14,8 @@ import cem
 from cem import _reference_linked
 from cem.errors import FitError, OptionError, PanelError, ScorerError
 from cem.lifetimes import LinkedLognormal
+from cem.linked_candidates import LinkedCandidates
 from cem.linked_life import LIFE
-from cem.linked_prediction import LinkedCandidates
 from cem.remaining_life import (
     SharedEvidence,
     anchored_statistics,

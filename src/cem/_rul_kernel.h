@@ -17,6 +17,7 @@
 
 #define RUL_WIDTH 8 /* the number of candidates is a multiple of the widest register */
 #define RUL_LARGEST_SIZE 8
+#define RUL_LARGEST_RANK 16
 #define RUL_CONSTANTS 3
 #define RUL_MANTISSA_BITS 0x000FFFFFFFFFFFFFULL
 #if defined(__clang__)
@@ -37,6 +38,20 @@
         double *mantissa_out, /* (n_modes, n_grid)  |A| is multiplied in; 1 .. 2 before and after */           \
         long long *exponent_out /* (n_modes, n_grid)  the powers of 2 taken out of it, in all `rul_bias` too many */
 #define RUL_PASSED n_grid, n_modes, S, R, w, rss, n, modes, total_out, mantissa_out, exponent_out
+
+#define LINKED_RUL_ARGUMENTS                                                                                   \
+    int n_channels, const int *sizes, /* (n_channels,)  p */                                                   \
+        int r, ptrdiff_t n_grid, int n_modes,                                                                  \
+        const double *S, const long long *shift_starts, /* where each channel's (p, p, n_grid) begin */        \
+        const double *R,    /* (sum p^2,) */                                                                   \
+        const double *w,    /* (sum p,) */                                                                     \
+        const double *rss, const double *n, /* (n_channels,) */                                                \
+        const double *modes, /* by channel (n_modes, 3 + 2p + p^2 + 2pr): as above, then g and P (p, r) */     \
+        const double *directions, /* (n_modes, r)  gamma; or NULL */                                           \
+        ptrdiff_t n_squares, /* sum p^2 */                                                                     \
+        double *scratch,     /* RUL_WIDTH (2 sum p^2 + 2 sum p + r sum p), aligned to a register */            \
+        double *total_out, double *mantissa_out, long long *exponent_out, /* (n_modes, n_grid), as above */    \
+        double *mean_out, double *variance_out /* (n_modes, n_grid)  of gamma'f, with directions */
 
 #define LEVEL(name) rul_##name##_baseline
 #define WIDTH 2
@@ -76,6 +91,16 @@ static const rul_function rul_levels[RUL_N_LEVELS] = {
 #if RUL_N_LEVELS > 1
     rul_all_sizes_avx2,
     rul_all_sizes_avx512,
+#endif
+};
+
+typedef void (*linked_rul_function)(LINKED_RUL_ARGUMENTS);
+
+static const linked_rul_function linked_rul_levels[RUL_N_LEVELS] = {
+    rul_linked_baseline,
+#if RUL_N_LEVELS > 1
+    rul_linked_avx2,
+    rul_linked_avx512,
 #endif
 };
 

@@ -99,6 +99,8 @@ static TARGET void LEVEL(all_sizes)(int p, RUL_ARGUMENTS) {
 #undef CALL
 }
 
+#include "_linked_rul_level.h"
+
 #undef V
 #undef U
 #undef SPREAD

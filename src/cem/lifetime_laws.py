@@ -326,11 +326,6 @@ class LinkedLognormal(Lognormal):
         """Var ε, what the factors leave of the variance of the log life."""
         return self.scale**2 - sum(loading**2 for loading in self.loadings)
 
-    def log_survival_given(self, lives: FloatArray, mean: FloatArray, variance: FloatArray) -> FloatArray:
-        """ln P(life > t) where γᵀf is known to be N(mean, variance) instead of N(0, ‖γ‖²); arrays of one shape."""
-        scale = np.sqrt(self.own_variance + variance)
-        return log_normal_cdf((self.location + mean - _log_lives(lives)) / scale)
-
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), "loadings": list(self.loadings)}
 

@@ -22,6 +22,7 @@ from cem.lifetime_laws import (
     lifetime_law_from_dict,
     log_spread,
 )
+from cem.normal import log_normal_cdf
 
 __all__ = [
     "Empirical",
@@ -127,12 +128,11 @@ class Lifetimes:
 
     def log_survival_given(self, lives: ArrayLike, means: FloatArray, variances: FloatArray) -> FloatArray:
         """ln P(life > t | k) of linked laws where γᵀf is N(mean, variance), both (..., K); shape of those."""
-        ages = np.asarray(lives, dtype=np.float64)
-        survival = np.empty(np.broadcast_shapes((*ages.shape, 1), means.shape))
-        for k, law in enumerate(self.laws):
-            assert isinstance(law, LinkedLognormal)
-            survival[..., k] = law.log_survival_given(ages, means[..., k], variances[..., k])
-        return survival
+        laws = [law for law in self.laws if isinstance(law, LinkedLognormal)]
+        locations, own = np.array([law.location for law in laws]), np.array([law.own_variance for law in laws])
+        with np.errstate(divide="ignore"):
+            log_lives = np.log(np.asarray(lives, dtype=np.float64))[..., None]
+        return log_normal_cdf((locations + means - log_lives) / np.sqrt(own + variances))
 
     def quantile(self, q: float) -> FloatArray:
         """Quantile of each mode's lives, shape (K,)."""

@@ -41,6 +41,8 @@ def log_normal_cdf(z: ArrayLike) -> FloatArray:
     near = np.maximum(points, -25.0)
     upper = 0.5 * np.asarray(_erfc(np.abs(near) / _ROOT_2), dtype=np.float64)  # the smaller of the two tails
     result = np.where(near > 0, np.log1p(-upper), np.log(np.maximum(upper, 1e-300)))
+    if not np.any(points < -25.0):
+        return result
     far = np.minimum(points, -25.0)
     with np.errstate(invalid="ignore"):
         squared = far * far

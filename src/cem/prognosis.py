@@ -263,7 +263,7 @@ class RemainingLife:
         factors = [layout.matrix(parameters.factors, c) for c in channels]
         shifts = _shift_matrices(self.model.bases, points)
         if parameters.rank:
-            from cem.linked_prediction import LinkedCandidates
+            from cem.linked_candidates import LinkedCandidates
 
             anchored = anchored_statistics(panel, self.model.bases)
             return LinkedCandidates(shifts, parameters, self.lifetimes.loadings).evidence(anchored, self.information)

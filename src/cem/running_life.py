@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem import _rul
 from cem.errors import BasisError, OptionError, PredictionError, ScorerError
-from cem.linked_prediction import LinkedCandidates
+from cem.linked_candidates import LinkedCandidates
 from cem.remaining_life import (
     AnchoredStatistics,
     RemainingLifeDistribution,
@@ -32,8 +32,8 @@ class RunningLife:
     """A running unit's readings as square-root statistics anchored at the last of them; made by `RemainingLife.unit`.
 
     A reading moves the anchor, R ← R S(Δ), and enters by p Givens rotations a channel; the law (18) is then read off
-    for all candidates at once: in SIMD registers where channels are independent, one by one by (17) where they are
-    linked, which takes milliseconds. Readings must come in the order of time.
+    for all candidates at once, side by side in SIMD registers, by (17) where channels are linked. Readings must come in
+    the order of time.
 
     Parameters
     ----------
