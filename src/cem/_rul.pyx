@@ -167,7 +167,7 @@ def linked_candidate_log_densities(
     int level,                          #                from `level_number`
 ):
     """ln P(x | k, r) of units whose channels share factors, in the user's terms: model.md (17) with R S(r) for R."""
-    cdef Py_ssize_t C = sizes.shape[0], L = counts.shape[0], n_grid = log_densities_out.shape[2], P = 0, P2 = 0, l, c, k
+    cdef Py_ssize_t C = sizes.shape[0], L = counts.shape[0], n_grid = log_densities_out.shape[2], P = 0, P2 = 0, l, c
     cdef int K = <int>log_densities_out.shape[1], p
     cdef long long bias
     cdef bint linked_lives = directions.shape[0] > 0
