@@ -84,10 +84,10 @@ def test_fit_is_the_estimator_with_the_same_options(fleet_csv, capsys):
 
 
 def test_fit_links_channels(fleet_csv, capsys):
-    document = as_json(capsys, "fit", fleet_csv, *FIT, "--seed", 5, "--linking-rank", 1)
+    document = as_json(capsys, "fit", fleet_csv, *FIT, "--seed", 5, "--linking-rank", 1, "--linking-penalty", 50)
     panel = cem.Panel.from_arrays(*arrays_of(fleet_rows()), channels=["s1", "s2"])
-    em = cem.FailureModeEM(2, basis=cem.Polynomial(1), n_init=4, random_state=5, linking_rank=1).fit(panel)
-    assert document["training"]["log_likelihood"] == pytest.approx(em.log_likelihood_, rel=1e-12)
+    em = cem.FailureModeEM(2, basis=cem.Polynomial(1), n_init=4, random_state=5, linking_rank=1, linking_penalty=50.0)
+    assert document["training"]["log_likelihood"] == pytest.approx(em.fit(panel).log_likelihood_, rel=1e-12)
     assert document["training"]["linking_rank"] == 1
 
 
@@ -226,6 +226,11 @@ def test_a_fit_aligned_at_failure_tells_remaining_lives(tmp_path, capsys):
     found = as_json(capsys, "rul", model, units)["units"]
     assert [entry["unit"] for entry in found] == ["r0", "r1", "r2"]
     assert all(5.0 < entry["median"] < 16.0 for entry in found)
+    for extra, family in ((["--linking-rank", 1], "linked"), (["--lifetimes", "weibull"], "weibull")):
+        as_json(capsys, "fit", fleet, *options, "--failure-time", "life", *extra, "--output", model)
+        assert cem.RemainingLife.load(model).lifetimes.laws[0].family == family
+        found = as_json(capsys, "rul", model, units)["units"]
+        assert all(5.0 < entry["median"] < 16.0 for entry in found)
 
 
 def error_of(capsys, *arguments):

@@ -90,6 +90,15 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--covariance", choices=("full", "diagonal", "pooled"), default="full")
     fit.add_argument("--linking-rank", type=int, default=0, help="factors that channels share (0: independent)")
     fit.add_argument(
+        "--linking-penalty", type=float, default=500.0, metavar="X", help="strength of the ridge on them (default: 500)"
+    )
+    fit.add_argument(
+        "--lifetimes",
+        choices=("auto", "lognormal", "weibull", "empirical", "linked"),
+        default="auto",
+        help="law of lives to_failure; linked: told by what channels share (default where they share any)",
+    )
+    fit.add_argument(
         "--time-axis",
         choices=("forward", "to_failure"),
         default="forward",
@@ -180,6 +189,8 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
         max_iter=options.max_iter,
         covariance=options.covariance,
         linking_rank=options.linking_rank,
+        linking_penalty=options.linking_penalty,
+        lifetimes=options.lifetimes,
         time_axis=options.time_axis,
         n_jobs=options.jobs,
         random_state=options.seed,
