@@ -8,7 +8,7 @@ W = Λ Γ (K, P, r). A channel's roots are the p (p + 1) / 2 entries of the lowe
 coefficients are uncorrelated, p roots of excess variances: q_c of them, Q = Σ q_c.
 """
 
-from libc.math cimport exp, fabs, sqrt
+from libc.math cimport exp, fabs
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 

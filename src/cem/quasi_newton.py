@@ -42,7 +42,7 @@ class AscentCoordinates(Protocol):
         """Vector to parameters; LinAlgError where that cannot be."""
 
     def gradient(self, vector: FloatArray, parameters: Any, expected: Any) -> tuple[FloatArray, Any]:
-        """Gradient (n,) of ℓ from an E step there, and a metric near the curvature of −ℓ."""
+        """Gradient (n,) of ℓ from an E step there, and a metric near the curvature of −ℓ; LinAlgError likewise."""
 
     def scaled(self, vector: FloatArray, metric: Any) -> FloatArray:
         """The metric's inverse times a vector, (n,)."""

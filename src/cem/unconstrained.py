@@ -7,7 +7,7 @@ the place of Σ, and their loadings W = Λ Γ are free as they are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,8 +179,8 @@ class UnconstrainedCoordinates:
             )
         except KernelFailure as failure:
             raise np.linalg.LinAlgError(str(failure)) from None
-        parameters = Parameters.adopting(weights, means, factors, noise, self._sizes)
-        return replace(parameters, loadings=loadings) if self._loadings[2] else parameters
+        linked = loadings if self._loadings[2] else None
+        return Parameters.adopting(weights, means, factors, noise, self._sizes, linked)
 
     # ---- gradient and metric
 
