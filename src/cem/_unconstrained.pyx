@@ -151,9 +151,9 @@ def parameters(
     KernelFailure
         A covariance has no Cholesky factor in floating point; holds mode and channel.
     """
-    cdef Py_ssize_t P, P2, Q, Q2, at, at_square, at_root
+    cdef Py_ssize_t P, P2, Q, _Q2, at, at_square, at_root
     cdef int largest, i, j, m, p, c, k, failed_mode = -1, failed_channel = -1
-    P, P2, Q, Q2, largest = lengths(sizes, structure)
+    P, P2, Q, _Q2, largest = lengths(sizes, structure)
     cdef int C = <int> sizes.shape[0], K = <int> weights_out.shape[0], r = <int> loadings_out.shape[2]
     cdef int n_own = 1 if structure == POOLED else K
     if (
@@ -236,6 +236,20 @@ def parameters(
         raise KernelFailure(-1, failed_mode, failed_channel)
 
 
+cdef void add_to_columns(
+    int p,
+    double weight,
+    const double* A,         # (p, p)  symmetric
+    double* F,               # (q, q)  lower triangle; weight tr(dMᵀ A dM) is added
+) noexcept nogil:
+    cdef int i, j, k, a = 0, q = p * (p + 1) // 2
+    for i in range(p):
+        for j in range(i + 1):
+            for k in range(j, i + 1):
+                F[a * q + k * (k + 1) // 2 + j] += weight * A[i * p + k]
+            a += 1
+
+
 cdef void add_curvature_of_triangle(
     int p,
     const double* M,         # (p, p)  lower triangular
@@ -289,6 +303,117 @@ cdef int magnitude(
                 s += work[m * p + i] * fabs(values[m]) * work[m * p + j]
             A[i * p + j] = s
     return info
+
+
+cdef void moments_left(
+    int p,
+    int r,
+    double N,                # N_kc
+    double penalty,          # λ
+    const double* D,         # (p,)     Σ ρ̂ E t
+    const double* Q,         # (p, p)   Σ ρ̂ E[t tᵀ]
+    const double* tf,        # (p, r)   Σ ρ̂ E[t fᵀ]
+    const double* f,         # (r,)     Σ ρ̂ E f
+    const double* ff,        # (r, r)   Σ ρ̂ E[f fᵀ]
+    const double* G,         # (p, r)   Γ
+    double* first_out,       # (p,)     D - Γ f
+    double* cross_out,       # (p, r)   tf - Γ (ff + λ I)
+    double* second_out,      # (p, p)   Q - N I + Γ (ff + λ I) Γᵀ - tf Γᵀ - Γ tfᵀ
+) noexcept nogil:
+    """Moments of what the factors leave of t, in the place of those of t; the penalty counts as scatter."""
+    cdef int i, j, m
+    cdef double s
+    for i in range(p):
+        s = D[i]
+        for j in range(r):
+            s -= G[i * r + j] * f[j]
+        first_out[i] = s
+        for j in range(r):
+            s = tf[i * r + j] - penalty * G[i * r + j]
+            for m in range(r):
+                s -= G[i * r + m] * ff[m * r + j]
+            cross_out[i * r + j] = s
+    for i in range(p):
+        for j in range(i + 1):
+            s = Q[i * p + j]
+            if i == j:
+                s -= N
+            for m in range(r):
+                s -= cross_out[i * r + m] * G[j * r + m] + G[i * r + m] * tf[j * r + m]
+            second_out[i * p + j] = s
+            second_out[j * p + i] = s
+
+
+cdef void scatters(
+    int p,
+    const double* factor,    # (p, p)   Λ
+    double alone,            #          σ² / n̄
+    double* psi_out,         # (p, p)   Ψ
+    double* scatter_out,     # (p, p)   S
+) noexcept nogil:
+    """What one unit's estimate of T scatters by: Ψ, and σ²/n̄ since RᵀR is about n I in the internal basis."""
+    cdef int i, j, m
+    cdef double s
+    for i in range(p):
+        for j in range(i + 1):
+            s = 0.0
+            for m in range(j + 1):
+                s += factor[i * p + m] * factor[j * p + m]
+            psi_out[i * p + j] = s
+            psi_out[j * p + i] = s
+            if i == j:
+                s += alone
+            scatter_out[i * p + j] = s
+            scatter_out[j * p + i] = s
+
+
+cdef int loading_blocks(
+    int p,
+    int r,
+    double N,                #          N_kc times E f² of its units
+    double penalty,          #          λ
+    const double* psi,       # (p, p)
+    const double* scatter,   # (p, p)   S
+    const double* inverse,   # (p, p)   Λ⁻¹
+    const double* G,         # (p, r)
+    double* work,            # (3 p²)
+    double* scale_out,       # (p, p)   (N S⁻¹ + λ Ψ⁻¹)⁻¹ = Ψ Z S, since Ψ and S commute
+    double* coupling_out,    # (p, p)   U = λ Z S
+    double* direction_out,   # (p, r)   V = Ψ⁻¹ W = Λ⁻ᵀ Γ
+    double* Y_out,           # (p, p)   V Vᵀ
+    double* Z_out,           # (p, p)   (N Ψ + λ S)⁻¹
+) noexcept nogil:
+    """Returns 0, or where N Ψ + λ S is not positive definite.
+
+    Of N tr(dWᵀ S⁻¹ dW) + λ ‖Λ⁻¹ (dW - dΨ V)‖² the least over dW is at dW = U dΨ V, and is λ N tr(Y dΨ Z dΨ).
+    """
+    cdef int i, j, m, info
+    cdef double s
+    cdef double* ZS = work
+    cdef double* product = ZS + p * p
+    for i in range(p * p):
+        ZS[i] = N * psi[i] + penalty * scatter[i]
+    info = inverse_of_positive(p, ZS, product, Z_out)
+    if info != 0:
+        return info
+    multiply(p, p, p, Z_out, scatter, ZS)
+    multiply(p, p, p, psi, ZS, product)
+    for i in range(p):
+        for j in range(p):
+            coupling_out[i * p + j] = penalty * ZS[i * p + j]
+            scale_out[i * p + j] = 0.5 * (product[i * p + j] + product[j * p + i])
+        for j in range(r):
+            s = 0.0
+            for m in range(i, p):
+                s += inverse[m * p + i] * G[m * r + j]
+            direction_out[i * r + j] = s
+    for i in range(p):
+        for j in range(p):
+            s = 0.0
+            for m in range(r):
+                s += direction_out[i * r + m] * direction_out[j * r + m]
+            Y_out[i * p + j] = s
+    return 0
 
 
 def derivatives(
@@ -438,28 +563,11 @@ def derivatives(
                 noise_scales_out[k, c] = 1.0 / max(
                     2.0 * n_bar[k * C + c] * (tau / s) * (tau / s) + fabs(by_variance), 1e-8
                 )
-                # moments of t - Γ f; the penalty counts as scatter
                 inverse_of_lower(p, &factors[k, at_square], inverse)
-                for i in range(p):
-                    small[i] = D[k * P + at + i]
-                    for j in range(r):
-                        small[i] -= G[i * r + j] * f[j]
-                for i in range(p):
-                    for j in range(r):
-                        s = cross[(k * P + at + i) * r + j]
-                        for m in range(r):
-                            s -= G[i * r + m] * ff[m * r + j]
-                        rest[i * r + j] = s - penalty * G[i * r + j]
-                for i in range(p):
-                    for j in range(i + 1):
-                        s = second[k * P2 + at_square + i * p + j]
-                        if i == j:
-                            s -= N
-                        for m in range(r):
-                            # Q + G (ff + λ) Gᵀ - tf Gᵀ - G tfᵀ, with tf - G (ff + λ) in `rest`
-                            s -= rest[i * r + m] * G[j * r + m] + G[i * r + m] * cross[(k * P + at + j) * r + m]
-                        moments[i * p + j] = s
-                        moments[j * p + i] = s
+                moments_left(
+                    p, r, N, penalty, D + k * P + at, second + k * P2 + at_square, cross + (k * P + at) * r, f, ff, G,
+                    small, rest, moments,
+                )
                 # Λ⁻ᵀ of these
                 for i in range(p):
                     s = 0.0
@@ -478,19 +586,8 @@ def derivatives(
                 if moved or structure == POOLED:
                     for i in range(p * p):
                         by_covariance[i] += X[i]
-                # What one unit's estimate of T scatters by: Ψ, and σ²/n since RᵀR is about n I in the internal basis.
                 alone = noise_variances[k, c] * Nw / max(n_bar[k * C + c], 1.0)
-                for i in range(p):
-                    for j in range(i + 1):
-                        s = 0.0
-                        for m in range(j + 1):
-                            s += factors[k, at_square + i * p + m] * factors[k, at_square + j * p + m]
-                        psi[i * p + j] = s
-                        psi[j * p + i] = s
-                        if i == j:
-                            s += alone
-                        scatter[i * p + j] = s
-                        scatter[j * p + i] = s
+                scatters(p, &factors[k, at_square], alone, psi, scatter)
                 for i in range(p * p):
                     mean_scales_out[k, at_square + i] = scatter[i] / Nw
                     T[i] = scatter[i]
@@ -516,33 +613,19 @@ def derivatives(
                     for j in range(r):
                         spread += ff[j * r + j]
                     spread = max(spread / (r * Nw), 1e-3)
-                    # Z = λ N (N Ψ + λ S)⁻¹, V = Ψ⁻¹ W = Λ⁻ᵀ Γ, Y = V Vᵀ
-                    for i in range(p * p):
-                        T[i] = spread * Nw * psi[i] + penalty * scatter[i]
-                    info = inverse_of_positive(p, T, work, Z)
+                    info = loading_blocks(
+                        p, r, spread * Nw, penalty, psi, scatter, inverse, G, work, &loading_scales_out[k, at_square],
+                        &couplings_out[k, at_square], &directions_out[k, at, 0], X, Z,
+                    )
                     if info != 0:
                         failed_mode = k
                         break
-                    multiply(p, p, p, Z, scatter, T)
-                    multiply(p, p, p, psi, T, X)
-                    for i in range(p):
-                        for j in range(p):
-                            couplings_out[k, at_square + i * p + j] = penalty * T[i * p + j] if moved else 0.0
-                            loading_scales_out[k, at_square + i * p + j] = 0.5 * (X[i * p + j] + X[j * p + i])
+                    add_curvature_of_triangle(p, M, penalty * spread * Nw, X, Z, work, F)
                     for i in range(p):
                         for j in range(r):
-                            s = 0.0
-                            for m in range(i, p):
-                                s += inverse[m * p + i] * G[m * r + j]
-                            directions_out[k, at + i, j] = s
                             shared_out[k, at + i, j] = W[i * r + j] if moved else 0.0
-                    for i in range(p):
-                        for j in range(p):
-                            s = 0.0
-                            for m in range(r):
-                                s += directions_out[k, at + i, m] * directions_out[k, at + j, m]
-                            X[i * p + j] = s
-                    add_curvature_of_triangle(p, M, penalty * spread * Nw, X, Z, work, F)
+                    if not moved:
+                        memset(&couplings_out[k, at_square], 0, p * p * sizeof(double))
                 if structure == POOLED and k < K - 1:
                     continue
                 # gradient by the roots, and the curvature that a root near 0 has from it alone
@@ -580,20 +663,6 @@ def derivatives(
     free(memory)
     if failed_mode >= 0:
         raise KernelFailure(-1, failed_mode, failed_channel)
-
-
-cdef void add_to_columns(
-    int p,
-    double weight,
-    const double* A,         # (p, p)  symmetric
-    double* F,               # (q, q)  lower triangle; weight tr(dMᵀ A dM) is added
-) noexcept nogil:
-    cdef int i, j, k, a = 0, q = p * (p + 1) // 2
-    for i in range(p):
-        for j in range(i + 1):
-            for k in range(j, i + 1):
-                F[a * q + k * (k + 1) // 2 + j] += weight * A[i * p + k]
-            a += 1
 
 
 def scaled(
