@@ -155,20 +155,21 @@ class Pairs:
 
     With the steps as rows of S and Y, R the upper triangle of S Yᵀ, D its diagonal and H₀ the metric's inverse,
 
-        R α = S g,    z = H₀ (g − Yᵀα),    Rᵀ δ = D α − Y z,    H g = z + Sᵀδ:
+        α = R⁻¹ S g,    z = H₀ (g − Yᵀα),    δ = R⁻ᵀ (D α − Y z),    H g = z + Sᵀδ:
 
-    the two loops of Nocedal & Wright, algorithm 7.4, each as one triangular solve (Byrd, Nocedal & Schnabel 1994,
-    "Representations of quasi-Newton matrices", Math. Program. 63, 129–156).
+    the two loops of Nocedal & Wright, algorithm 7.4, as matrix products (Byrd, Nocedal & Schnabel 1994,
+    "Representations of quasi-Newton matrices", Math. Program. 63, 129–156). A new pair adds a column to R⁻¹, and one
+    that is forgotten takes the first row and column with it.
     """
 
     def __init__(self) -> None:
         self._n = 0
-        self._steps = self._changes = self._products = np.empty((0, 0))
+        self._steps = self._changes = self._inverse = np.empty((0, 0))
 
     def __copy__(self) -> Pairs:
         twin = Pairs()
         twin._n = self._n
-        twin._steps, twin._changes, twin._products = self._steps.copy(), self._changes.copy(), self._products.copy()
+        twin._steps, twin._changes, twin._inverse = self._steps.copy(), self._changes.copy(), self._inverse.copy()
         return twin
 
     def append(self, step: FloatArray, change: FloatArray) -> None:
@@ -178,15 +179,16 @@ class Pairs:
             return
         if not self._n:
             self._steps, self._changes = np.empty((2, _MEMORY, len(step)))
-            self._products = np.zeros((_MEMORY, _MEMORY))
+            self._inverse = np.zeros((_MEMORY, _MEMORY))
         if self._n == _MEMORY:
             self._n -= 1
             for rows in (self._steps, self._changes):
                 rows[:-1] = rows[1:]
-            self._products[:-1, :-1] = self._products[1:, 1:]
+            self._inverse[:-1, :-1] = self._inverse[1:, 1:]
         n = self._n
         self._steps[n], self._changes[n] = step, change
-        self._products[: n + 1, n] = self._steps[: n + 1] @ change
+        self._inverse[:n, n] = self._inverse[:n, :n] @ (self._steps[:n] @ change) / -product
+        self._inverse[n, n] = 1.0 / product
         self._n += 1
 
     def direction(self, gradient: FloatArray, scaled: Callable[[FloatArray], FloatArray]) -> FloatArray:
@@ -205,9 +207,8 @@ class Pairs:
         n = self._n
         if not n:
             return scaled(gradient)
-        S, Y, R = self._steps[:n], self._changes[:n], self._products[:n, :n]
-        alpha = np.linalg.solve(R, S @ gradient)
-        last = Y[-1]
-        size = float(last @ scaled(last)) / R[-1, -1]
+        S, Y, inverse = self._steps[:n], self._changes[:n], self._inverse[:n, :n]
+        alpha = inverse @ (S @ gradient)
+        size = float(Y[-1] @ scaled(Y[-1])) * inverse[-1, -1]
         z = scaled(gradient - alpha @ Y) / min(max(size, 1e-3), 1e3)
-        return z + np.linalg.solve(R.T, np.diagonal(R) * alpha - Y @ z) @ S
+        return z + ((alpha / np.diagonal(inverse) - Y @ z) @ inverse) @ S
