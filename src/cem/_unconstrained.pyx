@@ -1,7 +1,7 @@
 """Free coordinates of the mixture (`cem.unconstrained`): to parameters, the gradient of ℓ and its metric.
 
-A fit of a small fleet passes here as often as through the E step; channel by channel, in loops, it costs a tenth of
-what batches of small matrices cost in NumPy.
+A fit comes here as often as to the E step. Matrices are row-major and of a few rows; what is short is written out,
+since calls, of NumPy above all, would cost more than the arithmetic.
 
 The vector holds log π (K,), μ (K, P), τ (K, C), roots (K, Q), or (1, Q) where the covariance is pooled, and
 W = Λ Γ (K, P, r). A channel's roots are the p (p + 1) / 2 entries of the lower triangle of M, row by row, or, where
@@ -12,8 +12,7 @@ from libc.math cimport exp, fabs
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from cem._blas cimport cholesky, eigensystem
-from cem._blas cimport solve_lower, solve_lower_transposed
+from cem._blas cimport cholesky, eigensystem, solve_lower, solve_lower_transposed
 from cem._small cimport cholesky_lower
 
 from cem.errors import KernelFailure
@@ -24,9 +23,9 @@ cdef enum:
     DIAGONAL = 1
     POOLED = 2
 
-# Of the curvature that M would have were the noise nothing: a floor under the one that it has.
+# Where M is small against the noise ℓ is flat in it: so much of 2 N S⁻¹, which it has where M is large, is its least.
 cdef double LEAST_CURVED = 1e-3
-# Of what W scatters by along W itself: half, as turned factors are no change at all.
+# Along W itself, dW = W B, ℓ is curved by 2 N tr(B Bᵀ) where B is symmetric, and not at all where it is a turn.
 cdef double ALONG_LOADINGS = 0.5
 
 
@@ -497,14 +496,14 @@ def derivatives(
         raise MemoryError
     cdef double* M = memory
     cdef double* inverse = M + square            # Λ⁻¹
-    cdef double* moments = inverse + square      # of what the factors leave of t: Q - N I
+    cdef double* moments = inverse + square      # `moments_left`
     cdef double* by_covariance = moments + square  # twice the derivative by Ψ; of all modes where it is pooled
     cdef double* scatter = by_covariance + square  # Ψ + σ²/n̄
     cdef double* precision = scatter + square    # its inverse
     cdef double* psi = precision + square
     cdef double* X = psi + square
     cdef double* Z = X + square
-    cdef double* T = Z + square
+    cdef double* T = Z + square                  # X, Z, T: work
     cdef double* work = T + square               # (4 p²)
     cdef double* small = work + 4 * square       # (p² + p)
     cdef double* lapack_work = small + square + largest
@@ -530,7 +529,7 @@ def derivatives(
     cdef double* by_root = by_noise + K * C
     cdef double* by_loading = by_root + n_own * Q
     cdef double* F
-    cdef double N, Nw, alone, tau, by_variance, s, penalty, spread
+    cdef double N, weight, alone, tau, by_variance, s, penalty, spread
     with nogil:
         memset(&root_factors_out[0, 0], 0, n_own * Q2 * sizeof(double))
         for k in range(K):
@@ -547,7 +546,7 @@ def derivatives(
                 own = 0 if structure == POOLED else k
                 N = N_channel[k * C + c]
                 moved = N >= 1.0 and n_bar[k * C + c] > 0.0
-                Nw = max(N, 1.0)
+                weight = max(N, 1.0)
                 penalty = penalties[k] if r > 0 else 0.0
                 F = &root_factors_out[own, at_block]
                 root = roots + own * Q + at_root
@@ -555,7 +554,7 @@ def derivatives(
                 f = f_sum + (k * C + c) * r
                 ff = ff_sum + (k * C + c) * r * r
                 W = roots + n_own * Q + (k * P + at) * r
-                # noise
+                # by τ: twice the derivative by σ² is E - n̄ over σ²
                 tau = vector[K + K * P + k * C + c]
                 s = noise_variances[k, c]
                 by_variance = (E[k * C + c] - n_bar[k * C + c]) / s if moved else 0.0
@@ -568,7 +567,7 @@ def derivatives(
                     p, r, N, penalty, D + k * P + at, second + k * P2 + at_square, cross + (k * P + at) * r, f, ff, G,
                     small, rest, moments,
                 )
-                # Λ⁻ᵀ of these
+                # by μ, W and Ψ: Λ⁻ᵀ of these
                 for i in range(p):
                     s = 0.0
                     for m in range(i, p):
@@ -586,10 +585,10 @@ def derivatives(
                 if moved or structure == POOLED:
                     for i in range(p * p):
                         by_covariance[i] += X[i]
-                alone = noise_variances[k, c] * Nw / max(n_bar[k * C + c], 1.0)
+                alone = noise_variances[k, c] * weight / max(n_bar[k * C + c], 1.0)
                 scatters(p, &factors[k, at_square], alone, psi, scatter)
                 for i in range(p * p):
-                    mean_scales_out[k, at_square + i] = scatter[i] / Nw
+                    mean_scales_out[k, at_square + i] = scatter[i] / weight
                     T[i] = scatter[i]
                 info = inverse_of_positive(p, T, work, precision)
                 if info != 0:
@@ -601,26 +600,26 @@ def derivatives(
                     multiply_transposed(p, p, p, S, T, X)
                     for i in range(p):
                         for j in range(i + 1):
-                            F[i * q + j] += 2.0 * Nw * root[i] * root[j] * X[i * p + j] * X[i * p + j]
-                        F[i * q + i] += 2.0 * LEAST_CURVED * Nw * X[i * p + i]
+                            F[i * q + j] += 2.0 * weight * root[i] * root[j] * X[i * p + j] * X[i * p + j]
+                        F[i * q + i] += 2.0 * LEAST_CURVED * weight * X[i * p + i]
                 else:
                     triangle(p, root, M)
-                    add_curvature_of_triangle(p, M, 0.5 * Nw, precision, precision, work, F)
-                    add_to_columns(p, 2.0 * LEAST_CURVED * Nw, precision, F)
+                    add_curvature_of_triangle(p, M, 0.5 * weight, precision, precision, work, F)
+                    add_to_columns(p, 2.0 * LEAST_CURVED * weight, precision, F)
                 if r > 0:
                     # E f² of the mode's units is 1 in the model, but not where the penalty holds W back.
                     spread = 0.0
                     for j in range(r):
                         spread += ff[j * r + j]
-                    spread = max(spread / (r * Nw), 1e-3)
+                    spread = max(spread / (r * weight), 1e-3)
                     info = loading_blocks(
-                        p, r, spread * Nw, penalty, psi, scatter, inverse, G, work, &loading_scales_out[k, at_square],
-                        &couplings_out[k, at_square], &directions_out[k, at, 0], X, Z,
+                        p, r, spread * weight, penalty, psi, scatter, inverse, G, work,
+                        &loading_scales_out[k, at_square], &couplings_out[k, at_square], &directions_out[k, at, 0], X, Z,
                     )
                     if info != 0:
                         failed_mode = k
                         break
-                    add_curvature_of_triangle(p, M, penalty * spread * Nw, X, Z, work, F)
+                    add_curvature_of_triangle(p, M, penalty * spread * weight, X, Z, work, F)
                     for i in range(p):
                         for j in range(r):
                             shared_out[k, at + i, j] = W[i * r + j] if moved else 0.0
@@ -628,7 +627,7 @@ def derivatives(
                         memset(&couplings_out[k, at_square], 0, p * p * sizeof(double))
                 if structure == POOLED and k < K - 1:
                     continue
-                # gradient by the roots, and the curvature that a root near 0 has from it alone
+                # by the roots, through Ψ; |the derivative by Ψ| is the curvature of a root near 0
                 if structure == DIAGONAL:
                     multiply(p, p, p, by_covariance, S, T)
                     for i in range(p):
