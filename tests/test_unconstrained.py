@@ -302,6 +302,9 @@ def test_shapes_are_checked(kernel):
         elif i == (2 if kernel == "parameters" else 3):
             with pytest.raises(ValueError, match="structure"):
                 function(*good[:i], 3, *good[i + 1 :])
+            for other in (1, 2):  # linked channels have covariances that are full
+                with pytest.raises(ValueError, match="shape"):
+                    function(*good[:i], other, *good[i + 1 :])
 
 
 def test_kernels_name_the_channel_that_failed():

@@ -614,7 +614,8 @@ def derivatives(
                     spread = max(spread / (r * weight), 1e-3)
                     info = loading_blocks(
                         p, r, spread * weight, penalty, psi, scatter, inverse, G, work,
-                        &loading_scales_out[k, at_square], &couplings_out[k, at_square], &directions_out[k, at, 0], X, Z,
+                        &loading_scales_out[k, at_square], &couplings_out[k, at_square], &directions_out[k, at, 0],
+                        X, Z,
                     )
                     if info != 0:
                         failed_mode = k
@@ -699,7 +700,8 @@ def scaled(
     cdef int C = <int> sizes.shape[0], K = <int> mode_counts.shape[0], r = <int> shared.shape[2]
     cdef int n_own = 1 if structure == POOLED else K
     if (
-        K < 1 or vector.shape[0] != K + K * P + K * C + n_own * Q + K * P * r
+        K < 1 or (r > 0 and structure != FULL)
+        or vector.shape[0] != K + K * P + K * C + n_own * Q + K * P * r
         or point.shape[0] != vector.shape[0] or scaled_out.shape[0] != vector.shape[0]
         or mean_scales.shape[0] != K or mean_scales.shape[1] != P2
         or noise_scales.shape[0] != K or noise_scales.shape[1] != C
@@ -717,10 +719,10 @@ def scaled(
     cdef double* dPsi = M + largest * largest
     cdef double* B = dPsi + largest * largest
     cdef double* T = B + largest * largest
-    cdef double* UW = T + largest * largest      # (p, r)
-    cdef double* VW = UW + largest * r           # (p, r)
-    cdef double* along = VW + largest * r        # (r,)
-    cdef double* along_W = along + r             # (r, r)
+    cdef double* by_following = T + largest * largest  # (p, r)  Uᵀ times the part of W
+    cdef double* led = by_following + largest * r      # (p, r)  dΨ V
+    cdef double* along = led + largest * r             # (r,)    Wᵀ times the part of μ, over N
+    cdef double* along_W = along + r                   # (r, r)  Wᵀ times the part of W, likewise
     cdef const double* means = &vector[K]
     cdef const double* W
     cdef const double* root
@@ -766,13 +768,13 @@ def scaled(
                         # The loadings take part in a move of Ψ, as the penalty would have it: dW = U dΨ V.
                         W = &vector[first_W + (k * P + at) * r]
                         triangle(p, &point[first_root + k * Q + at_root], M)
-                        multiply_transposed(p, r, p, &couplings[k, at_square], W, UW)
+                        multiply_transposed(p, r, p, &couplings[k, at_square], W, by_following)
                         for i in range(p):
                             for j in range(p):
                                 s = 0.0
                                 for m in range(r):
-                                    s += UW[i * r + m] * directions[k, at + j, m]
-                                    s += directions[k, at + i, m] * UW[j * r + m]
+                                    s += by_following[i * r + m] * directions[k, at + j, m]
+                                    s += directions[k, at + i, m] * by_following[j * r + m]
                                 B[i * p + j] = s
                         multiply(p, p, p, B, M, T)
                         m = 0
@@ -791,12 +793,12 @@ def scaled(
                             for m in range(p):
                                 s += T[i * p + m] * M[j * p + m] + M[i * p + m] * T[j * p + m]
                             dPsi[i * p + j] = s
-                    multiply(p, r, p, dPsi, &directions[k, at, 0], VW)
+                    multiply(p, r, p, dPsi, &directions[k, at, 0], led)
                     for i in range(p):
                         for j in range(r):
                             s = 0.0
                             for m in range(p):
-                                s += couplings[k, at_square + i * p + m] * VW[m * r + j]
+                                s += couplings[k, at_square + i * p + m] * led[m * r + j]
                                 s += loading_scales[k, at_square + i * p + m] * W[m * r + j]
                             for m in range(r):
                                 s += shared[k, at + i, m] * along_W[m * r + j]
