@@ -141,6 +141,38 @@ def test_a_unit_of_known_mode_counts_in_that_mode_alone():
     np.testing.assert_allclose(rho, rho_twin, atol=1e-10)
 
 
+def test_what_else_is_known_of_a_unit_s_mode_counts_beside_its_readings():
+    """Lives do, in EM with lives (19): a row of ln π for each unit, −inf where its label rules a mode out."""
+    rng = np.random.default_rng(7)
+    problem = random_problem(rng, 3, (2, 3), n_units=30, **GENTLE)
+    parameters = linked(problem.parameters, 2)
+    log_weights = rng.normal(scale=3.0, size=(30, 3))
+    log_weights[0, :2] = log_weights[1, 2] = -np.inf
+    expectation = Expectation(problem.statistics)
+    expected, rho = expectation(parameters, log_weights=log_weights)
+    joint = linked_log_densities(problem.statistics, parameters)[0] + log_weights
+    logs = np.logaddexp.reduce(joint, axis=1)
+    np.testing.assert_allclose(rho, np.exp(joint - logs[:, None]), atol=1e-10)
+    assert expected.log_likelihood == pytest.approx(logs.sum(), rel=1e-11)
+    given, _ = expectation(parameters, responsibilities=rho)
+    np.testing.assert_allclose(expected.sums[1:], given.sums[1:], rtol=1e-12)
+    for wrong in (log_weights[:-1], log_weights[:, :-1].copy()):
+        with pytest.raises(ValueError, match="shape"):
+            expectation(parameters, log_weights=wrong)
+    with pytest.raises(ValueError, match="linked"):
+        expectation(problem.parameters, log_weights=log_weights)
+
+
+def test_a_share_that_rounding_would_swallow_adds_nothing():
+    """Between modes far apart most shares are 1e-40 or less: their moments are not worth the time."""
+    problem = random_problem(np.random.default_rng(8), 2, (2, 3), **GENTLE)
+    expectation, parameters = Expectation(problem.statistics), linked(problem.parameters, 1)
+    rho = np.tile([0.0, 1.0], (problem.panel.n_units, 1))
+    none, _ = expectation(parameters, responsibilities=rho)
+    hardly, _ = expectation(parameters, responsibilities=np.maximum(rho, 1e-31))
+    np.testing.assert_array_equal(hardly.sums, none.sums)
+
+
 # ------------------------------------------------------------------------------------------------------------ M step
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import stats
 
 import cem
 from cem import _reference_linked
+from cem.censored import LivesProblem
 from cem.errors import FitError, OptionError, PanelError, ScorerError
 from cem.lifetimes import LinkedLognormal
 from cem.linked_candidates import LinkedCandidates
@@ -148,6 +150,37 @@ def test_running_units_take_part_and_the_objective_never_falls():
     assert np.isfinite(law.median()).all()
 
 
+@pytest.mark.parametrize("lifetimes", ["lognormal", "linked"])
+def test_lives_and_readings_in_one_pass_are_those_in_two(lifetimes):
+    """Densities first and moments with the shares after: what independent channels do, and running units must."""
+    panel = running_fleet(n_failed=24, n_running=6)
+    modes = np.full(30, None, dtype=object)
+    modes[:4] = ["a", "b", "a", "b"]
+    panel = panel.with_modes(modes)
+    kept, solved = [], LivesProblem.solved
+
+    def keeping(problem, result, options):
+        kept.append((problem, solved(problem, result, options)))
+        return kept[-1][1]
+
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", cem.CemWarning)
+        patch.setattr(LivesProblem, "solved", keeping)
+        fitted(panel, n_modes=2, max_iter=5, lifetimes=lifetimes)
+    problem, (run, _, laws) = kept[0]
+    total, expected, weights, _ = problem.expectation(run.parameters, laws)
+    n_failed = problem.n_failed
+    lives = problem.lives[:n_failed]
+    log_lives = -np.log(lives)[:, None] if lifetimes == "linked" else laws.log_density(lives)
+    joint = problem._joint(problem.failed, run.parameters, log_lives, problem.known_modes[problem.has_failed])
+    logs = np.logaddexp.reduce(joint, axis=1)
+    np.testing.assert_allclose(weights[:n_failed], np.exp(joint - logs[:, None]), atol=1e-9)
+    of_failed, _ = problem.failed(run.parameters, responsibilities=weights[:n_failed])
+    of_running, _ = problem.running(run.parameters, responsibilities=weights[n_failed:])
+    np.testing.assert_allclose(expected.sums[1:], (of_failed + of_running).sums[1:], rtol=1e-9, atol=1e-9)
+    assert weights[0, 0] in (0.0, 1.0) and np.isfinite(total)
+
+
 def test_calibration_goes_on_from_the_linked_model(prognosis, panel):
     """Each fold's fit must be linked too, or the correction would be of other laws."""
     refitted = prognosis.recipe()(panel[:40])
@@ -191,6 +224,7 @@ def test_predicts_without_scipy(prognosis, panel, tmp_path):
     prognosis.save(path)
     code = f"""
 import sys
+import warnings
 class Block:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] == "scipy":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,7 +19,7 @@ from cem.feasibility import feasible
 from cem.initialization import one_mode_run, parameters_from_responsibilities
 from cem.maximisation import COVARIANCE_STRUCTURES, Constraints
 from cem.panel import Panel
-from cem.quasi_newton import QuasiNewton
+from cem.quasi_newton import _MEMORY, Pairs, QuasiNewton
 from cem.statistics import SufficientStatistics
 from cem.unconstrained import UnconstrainedCoordinates
 
@@ -102,6 +104,73 @@ def test_the_metric_is_symmetric_and_positive(covariance):
     matrix = np.array([coordinates.scaled(unit, metric) for unit in np.eye(len(vector))])
     np.testing.assert_allclose(matrix, matrix.T, atol=1e-12 * np.abs(matrix).max())
     assert np.linalg.eigvalsh(matrix / np.sqrt(np.outer(np.diagonal(matrix), np.diagonal(matrix)))).min() > 0.0
+
+
+def two_loops(pairs, gradient, scaled):
+    """Nocedal & Wright, algorithm 7.4, a pair at a time."""
+    direction, shares = gradient.copy(), []
+    for step, change in reversed(pairs):
+        shares.append(step @ direction / (step @ change))
+        direction -= shares[-1] * change
+    step, change = pairs[-1]
+    direction = scaled(direction) / np.clip(change @ scaled(change) / (step @ change), 1e-3, 1e3)
+    for (step, change), share in zip(pairs, reversed(shares), strict=True):
+        direction += (share - change @ direction / (step @ change)) * step
+    return direction
+
+
+@settings(derandomize=True, deadline=None, max_examples=30)
+@given(n_pairs=st.integers(1, 2 * _MEMORY), seed=st.integers(0, 2**32 - 1))
+def test_the_direction_is_that_of_the_two_loops(n_pairs, seed):
+    """Of the last pairs along which −ℓ is convex; the others, and those that memory has no room for, are left out."""
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(30, 30))
+    hessian, metric = root @ root.T + np.eye(30), np.exp(rng.normal(size=30))
+    pairs, kept = Pairs(), []
+    for _ in range(n_pairs):
+        step = rng.normal(size=30)
+        change = hessian @ step * (-1.0 if rng.random() < 0.2 else 1.0)
+        pairs.append(step, change)
+        if step @ change > 0.0:
+            kept = [*kept, (step, change)][-_MEMORY:]
+    gradient = rng.normal(size=30)
+    if not kept:
+        np.testing.assert_array_equal(pairs.direction(gradient, lambda v: metric * v), metric * gradient)
+        return
+    wanted = two_loops(kept, gradient, lambda v: metric * v)
+    np.testing.assert_allclose(
+        pairs.direction(gradient, lambda v: metric * v), wanted, atol=1e-8 * np.abs(wanted).max()
+    )
+
+
+def test_a_copy_of_pairs_learns_by_itself():
+    """A run that goes on twice from one record must take the same steps both times."""
+    rng = np.random.default_rng(0)
+    pairs = Pairs()
+    pairs.append(rng.normal(size=4), np.ones(4) * 1e3)
+    for _ in range(3):
+        step = rng.normal(size=4)
+        pairs.append(step, 2.0 * step)
+    gradient = rng.normal(size=4)
+    before, twin = pairs.direction(gradient, lambda v: v), copy(pairs)
+    for _ in range(_MEMORY):
+        step = rng.normal(size=4)
+        twin.append(step, step)
+    np.testing.assert_array_equal(pairs.direction(gradient, lambda v: v), before)
+
+
+class Blind(UnconstrainedCoordinates):
+    """Coordinates in which no gradient can be had."""
+
+    def gradient(self, vector, parameters, expected):
+        raise np.linalg.LinAlgError("not positive definite")
+
+
+def test_without_a_gradient_plain_em_goes_on():
+    """A metric that rounding has spoilt must not end the fit."""
+    expectation, constraints, parameters = fleet_of_equal_units()
+    ascent = QuasiNewton(Blind(constraints, parameters.sizes, 2))
+    assert ascent.step(expectation, parameters, expectation(parameters)[0], 4) == (None, 0)
 
 
 def fleet_of_equal_units(n_units=40):

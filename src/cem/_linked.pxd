@@ -4,9 +4,7 @@ Matrices are row-major. Given the shared factors f the channels of a unit are in
 channel by channel, (17) brings them together, and the moments of t follow channel by channel again.
 """
 
-from libc.math cimport log
-
-from cem._small cimport cholesky_lower, solve_lower, solve_lower_transposed
+from libc.math cimport log, sqrt
 
 
 cdef struct linked_unit_t:
@@ -14,11 +12,65 @@ cdef struct linked_unit_t:
     double* B                # (P2,)    R Λ / σ; (10)
     double* e                # (P,)     (w - R μ) / σ; (10)
     double* covariance       # (P2,)    A⁻¹, full; (12)
-    double* V                # (P, r)   A⁻¹ Γ, and V J⁻ᐟ² once `unit_moments` has run
+    double* V                # (P, r)   A⁻¹ Γ, and U = V J⁻ᐟ² once `channel_covariance` has run
     double* t                # (P,)     E d, then E t; (17)
-    double* J                # (r, r)   lower: I + Σ H_c, then its Cholesky factor; (17)
+    double* J                # (r, r)   lower: I + Σ H_c, then the inverse of its Cholesky factor; (17)
     double* f                # (r,)     h, then E f; (17)
     double* G                # (p, p)   of the largest basis
+
+
+cdef inline int inverse_factor(
+    int p,
+    double* A,               # (p, p)   symmetric, its lower triangle is read; out: G⁻¹, A = G Gᵀ
+    double* product,         # Π G_ii is multiplied to it, in and out, kept below 1e150
+    double* log_product,     # logarithm of what was taken out of it, in and out
+) noexcept nogil:
+    """0, or j + 1 where the j-th pivot is not positive. One division a pivot: they are what a small matrix costs."""
+    cdef int i, j, m
+    cdef double s
+    for j in range(p):
+        s = A[j * p + j]
+        for m in range(j):
+            s -= A[j * p + m] * A[j * p + m]
+        if not s > 0:
+            return j + 1
+        s = sqrt(s)
+        product[0] *= s
+        if product[0] > 1e150:
+            log_product[0] += log(product[0])
+            product[0] = 1.0
+        A[j * p + j] = 1.0 / s
+        for i in range(j + 1, p):
+            s = A[i * p + j]
+            for m in range(j):
+                s -= A[i * p + m] * A[j * p + m]
+            A[i * p + j] = s * A[j * p + j]
+    for j in range(p):
+        for i in range(j + 1, p):
+            s = 0.0
+            for m in range(j, i):
+                s -= A[i * p + m] * A[m * p + j]
+            A[i * p + j] = s * A[i * p + i]
+    return 0
+
+
+cdef inline void multiply_lower_twice(
+    int p,
+    const double* G_inverse, # (p, p)   lower triangular
+    double* b,               # (p,)     in: b; out: G⁻ᵀ G⁻¹ b
+) noexcept nogil:
+    cdef int i, m
+    cdef double s
+    for i in range(p - 1, -1, -1):
+        s = 0.0
+        for m in range(i + 1):
+            s += G_inverse[i * p + m] * b[m]
+        b[i] = s
+    for i in range(p):
+        s = 0.0
+        for m in range(i, p):
+            s += G_inverse[m * p + i] * b[m]
+        b[i] = s
 
 
 cdef inline int channel_given_factors(
@@ -64,24 +116,10 @@ cdef inline int channel_given_factors(
             for m in range(p):
                 s += B_out[m * p + i] * B_out[m * p + j]
             G[i * p + j] = s
-    info = cholesky_lower(p, G)
+    info = inverse_factor(p, G, product, log_product)
     if info != 0:
         return info
-    for i in range(p):
-        product[0] *= G[i * p + i]
-        if product[0] > 1e150:
-            log_product[0] += log(product[0])
-            product[0] = 1.0
-    solve_lower(p, G, d_out)
-    solve_lower_transposed(p, G, d_out)
-    # G⁻¹ in place of G, and A⁻¹ = G⁻ᵀ G⁻¹
-    for j in range(p):
-        G[j * p + j] = 1.0 / G[j * p + j]
-        for i in range(j + 1, p):
-            s = 0.0
-            for m in range(j, i):
-                s -= G[i * p + m] * G[m * p + j]
-            G[i * p + j] = s / G[i * p + i]
+    multiply_lower_twice(p, G, d_out)
     for i in range(p):
         for j in range(i + 1):
             s = 0.0
@@ -162,12 +200,9 @@ cdef inline int unit_posterior(
                 return c + 1
         at += p
         at_square += p * p
-    if cholesky_lower(r, unit.J) != 0:
+    if inverse_factor(r, unit.J, &product, &log_product) != 0:
         return -1
-    for i in range(r):
-        log_product += log(unit.J[i * r + i])
-    solve_lower(r, unit.J, unit.f)
-    solve_lower_transposed(r, unit.J, unit.f)
+    multiply_lower_twice(r, unit.J, unit.f)
     log_determinant_out[0] = log_product + log(product)
     s = 0.0
     for i in range(r):
@@ -210,14 +245,18 @@ cdef inline int unit_posterior(
 cdef inline void channel_covariance(
     int p,
     int r,
-    const double* J_factor,  # (r, r)   Cholesky factor of J
+    const double* J_root,    # (r, r)   inverse of the Cholesky factor of J
     double* V,               # (p, r)   A⁻¹Γ in; U = A⁻¹Γ J⁻ᐟ² out, Cov(t, f) = U J⁻ᐟ²ᵀ
     double* covariance,      # (p, p)   A⁻¹ in; Cov t = A⁻¹ + U Uᵀ out; (17)
 ) noexcept nogil:
     cdef int i, j, m
     cdef double s
     for i in range(p):
-        solve_lower(r, J_factor, V + i * r)
+        for j in range(r - 1, -1, -1):
+            s = 0.0
+            for m in range(j + 1):
+                s += V[i * r + m] * J_root[j * r + m]
+            V[i * r + j] = s
     for i in range(p):
         for j in range(i + 1):
             s = covariance[i * p + j]

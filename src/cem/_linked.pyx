@@ -10,11 +10,13 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from cem._linked cimport channel_covariance, linked_unit_t, unit_posterior
-from cem._small cimport cholesky_lower, solve_lower, solve_lower_transposed
+from cem._small cimport cholesky_lower
 
 from cem.errors import KernelFailure
 
 cdef double LOG_TWO_PI = 1.8378770664093453
+# A unit's share of a mode below which it adds nothing to the mode's sums but rounding.
+cdef double NEGLIGIBLE = 1e-30
 
 
 cdef size_t unit_length(Py_ssize_t P, Py_ssize_t P2, int r, int largest) noexcept nogil:
@@ -101,6 +103,67 @@ cdef double noise_part(
     return s + misfit
 
 
+cdef inline double channel_moments(
+    int p,
+    int r,
+    double rho,
+    const double* B,         # (p, p)
+    const double* e,         # (p,)
+    const double* t,         # (p,)     E t
+    const double* J_root,    # (r, r)   J⁻ᐟ²
+    const double* f,         # (r,)     E f
+    double* V,               # (p, r)   A⁻¹Γ in; U out
+    double* covariance,      # (p, p)   A⁻¹ in; Cov t out
+    double* row,             # (r,)     work
+    double* D,               # (p,)     Σ ρ̂ E t, added to
+    double* Q,               # (p, p)   Σ ρ̂ E[t tᵀ], added to
+    double* tf,              # (p, r)   Σ ρ̂ E[t fᵀ], added to
+) noexcept nogil:
+    """Adds a channel's moments; (13) without rss: E t for E d, plus tr(B A⁻¹Γ J⁻¹Γᵀ A⁻¹ Bᵀ)."""
+    cdef int i, j, m
+    cdef double s, x, misfit = p
+    for i in range(p):
+        misfit -= covariance[i * p + i]
+    channel_covariance(p, r, J_root, V, covariance)
+    for i in range(p):
+        s = e[i]
+        for m in range(r):
+            row[m] = 0.0
+        for j in range(p):
+            x = B[i * p + j]
+            s -= x * t[j]
+            for m in range(r):
+                row[m] += x * V[j * r + m]
+        misfit += s * s
+        for m in range(r):
+            misfit += row[m] * row[m]
+    for i in range(p):
+        s = rho * t[i]
+        D[i] += s
+        for j in range(p):
+            Q[i * p + j] += rho * covariance[i * p + j] + s * t[j]
+        for j in range(r):
+            x = 0.0
+            for m in range(j, r):
+                x += V[i * r + m] * J_root[m * r + j]
+            tf[i * r + j] += rho * x + s * f[j]
+    return misfit
+
+
+cdef inline double moments_of_size(
+    int p, int r, double rho, const double* B, const double* e, const double* t, const double* J_root,
+    const double* f, double* V, double* covariance, double* row, double* D, double* Q, double* tf,
+) noexcept nogil:
+    """`channel_moments` with p, and the usual r, known to the compiler."""
+    if p == 4 and r == 4:
+        return channel_moments(4, 4, rho, B, e, t, J_root, f, V, covariance, row, D, Q, tf)
+    if p == 4:
+        return channel_moments(4, r, rho, B, e, t, J_root, f, V, covariance, row, D, Q, tf)
+    if p == 3:
+        return channel_moments(3, r, rho, B, e, t, J_root, f, V, covariance, row, D, Q, tf)
+    return channel_moments(p, r, rho, B, e, t, J_root, f, V, covariance, row, D, Q, tf)
+
+
 def n_sums(int n_modes, const int[::1] sizes, int rank):
     """Length of the vector of sums: (14) with E t for E d, then Σ ρ̂ E[t fᵀ], Σ ρ̂ E f and Σ ρ̂ E[f fᵀ] by channel."""
     cdef int c
@@ -119,7 +182,7 @@ def expectation(
     const double[:, ::1] counts,
     const int[::1] known_modes,
     const int[::1] sizes,
-    const double[::1] log_weights,
+    const double[:, ::1] log_weights,
     const double[:, ::1] means,
     const double[:, ::1] mode_factors,
     const double[:, ::1] noise_variances,
@@ -139,8 +202,10 @@ def expectation(
         As in `cem.statistics.SufficientStatistics`; counts as doubles.
     sizes : (C,) array
         p_c.
-    log_weights, means, mode_factors, noise_variances, loadings
-        log π (K,), μ (K, P), Λ (K, Σp²), σ² (K, C), Γ (K, P, r).
+    log_weights : (1, K) or (L, K) array
+        log π; a row for each unit where more than readings tells of its mode, −inf where that rules a mode out.
+    means, mode_factors, noise_variances, loadings
+        μ (K, P), Λ (K, Σp²), σ² (K, C), Γ (K, P, r).
     inverse_temperature : float
         β in ρ̂ ∝ (π P)^β; 1 is the E step. Units of known mode keep it.
     responsibilities_given : bool
@@ -163,7 +228,8 @@ def expectation(
     )
     cdef int C = <int> sizes.shape[0], K = <int> means.shape[0], r = <int> loadings.shape[2]
     if (
-        known_modes.shape[0] != counts.shape[0] or log_weights.shape[0] != K
+        known_modes.shape[0] != counts.shape[0] or log_weights.shape[1] != K
+        or (log_weights.shape[0] != 1 and log_weights.shape[0] != counts.shape[0])
         or responsibilities.shape[0] != counts.shape[0] or responsibilities.shape[1] != K
         or sums_out.shape[0] != 1 + K * (1 + 3 * C + P + P2 + P * r + C * r + C * r * r)
     ):
@@ -171,6 +237,7 @@ def expectation(
     for l in range(first_unit, last_unit):
         if known_modes[l] >= K:
             raise ValueError(f"expectation: a unit's mode is {known_modes[l]}, but there are {K} modes")
+    cdef bint own_weights = log_weights.shape[0] > 1
     # Every mode's posterior is kept until the unit's responsibilities are known.
     cdef size_t per_unit = unit_length(P, P2, r, largest)
     cdef linked_unit_t* units = <linked_unit_t*> malloc(K * sizeof(linked_unit_t))
@@ -195,7 +262,7 @@ def expectation(
     cdef double* tf = n_bar + K * C
     cdef double* f_sum = tf + K * P * r
     cdef double* ff_sum = f_sum + K * C * r
-    cdef double log_likelihood = 0.0, rho, quadratic, log_determinant, top, sum_exp, s, x, misfit
+    cdef double log_likelihood = 0.0, rho, quadratic, log_determinant, top, sum_exp, s, misfit
     cdef linked_unit_t* unit
     cdef const double* blocks = &factors[0] if factors.shape[0] else NULL
     memset(&sums_out[0], 0, sums_out.shape[0] * sizeof(double))
@@ -217,7 +284,7 @@ def expectation(
                     C, &factor_offsets[l, 0], &residual_norms[l, 0], &counts[l, 0], precision_roots + k * C,
                     log_noise + k * C, &misfit,
                 )
-                log_density[k] = log_weights[k] - 0.5 * quadratic - log_determinant
+                log_density[k] = log_weights[l if own_weights else 0, k] - 0.5 * quadratic - log_determinant
                 if not (log_density[k] == log_density[k] and log_density[k] < INFINITY):
                     status = -1
                     failed_mode = k
@@ -251,59 +318,31 @@ def expectation(
                         responsibilities[l, k] /= s
             for k in range(K):
                 rho = responsibilities[l, k]
-                if rho == 0.0:
+                if rho < NEGLIGIBLE:
                     continue
                 N[k] += rho
                 unit = &units[k]
-                # J⁻¹ + f̂ f̂ᵀ, a column of J⁻¹ at a time
+                # J⁻¹ + f̂ f̂ᵀ
                 for i in range(r):
-                    for j in range(r):
-                        row[j] = 0.0 if j < i else (1.0 if j == i else 0.0)
-                    for j in range(i, r):
-                        s = row[j]
-                        for m in range(i, j):
-                            s -= unit.J[j * r + m] * row[m]
-                        row[j] = s / unit.J[j * r + j]
-                    solve_lower_transposed(r, unit.J, row)
-                    for j in range(r):
-                        ff[i * r + j] = row[j] + unit.f[i] * unit.f[j]
+                    for j in range(i + 1):
+                        s = unit.f[i] * unit.f[j]
+                        for m in range(i, r):
+                            s += unit.J[m * r + i] * unit.J[m * r + j]
+                        ff[i * r + j] = s
+                        ff[j * r + i] = s
                 at = 0
                 at_square = 0
                 for c in range(C):
                     p = sizes[c]
                     if factor_offsets[l, c] >= 0:
-                        # (13) with E t for E d, plus tr(B A⁻¹Γ J⁻¹Γᵀ A⁻¹ Bᵀ)
-                        misfit = residual_norms[l, c] * precision_roots[k * C + c] * precision_roots[k * C + c] + p
-                        for i in range(p):
-                            misfit -= unit.covariance[at_square + i * p + i]
-                        channel_covariance(p, r, unit.J, unit.V + at * r, unit.covariance + at_square)
-                        for i in range(p):
-                            s = unit.e[at + i]
-                            for m in range(r):
-                                row[m] = 0.0
-                            for j in range(p):
-                                x = unit.B[at_square + i * p + j]
-                                s -= x * unit.t[at + j]
-                                for m in range(r):
-                                    row[m] += x * unit.V[(at + j) * r + m]
-                            misfit += s * s
-                            for m in range(r):
-                                misfit += row[m] * row[m]
+                        misfit = residual_norms[l, c] * precision_roots[k * C + c] * precision_roots[k * C + c]
                         N_channel[k * C + c] += rho
-                        E[k * C + c] += rho * misfit
+                        E[k * C + c] += rho * (misfit + moments_of_size(
+                            p, r, rho, unit.B + at_square, unit.e + at, unit.t + at, unit.J, unit.f,
+                            unit.V + at * r, unit.covariance + at_square, row, D + k * P + at,
+                            Q + k * P2 + at_square, tf + (k * P + at) * r,
+                        ))
                         n_bar[k * C + c] += rho * counts[l, c]
-                        for i in range(p):
-                            s = rho * unit.t[at + i]
-                            D[k * P + at + i] += s
-                            for j in range(p):
-                                Q[k * P2 + at_square + i * p + j] += (
-                                    rho * unit.covariance[at_square + i * p + j] + s * unit.t[at + j]
-                                )
-                            for j in range(r):
-                                row[j] = unit.V[(at + i) * r + j]
-                            solve_lower_transposed(r, unit.J, row)
-                            for j in range(r):
-                                tf[(k * P + at + i) * r + j] += rho * row[j] + s * unit.f[j]
                         for i in range(r):
                             f_sum[(k * C + c) * r + i] += rho * unit.f[i]
                         for i in range(r * r):
@@ -345,7 +384,7 @@ def log_densities(
         A log-density is not finite; holds the unit.
     """
     cdef Py_ssize_t P, P2, l
-    cdef int largest, i, k, status = 0
+    cdef int largest, i, m, k, status = 0
     P, P2, largest = checked(
         factors, factor_offsets, projections, residual_norms, counts, sizes, means, mode_factors, noise_variances,
         loadings, first_unit, last_unit,
@@ -363,14 +402,13 @@ def log_densities(
     ):
         raise ValueError("linked channels: directions or what they lead to has the wrong shape")
     cdef linked_unit_t unit
-    cdef double* memory = <double*> malloc((unit_length(P, P2, r, largest) + 2 * K * C + r) * sizeof(double))
+    cdef double* memory = <double*> malloc((unit_length(P, P2, r, largest) + 2 * K * C) * sizeof(double))
     if memory == NULL:
         raise MemoryError
     lay_out(&unit, memory, P, P2, r)
     cdef double* precision_roots = memory + unit_length(P, P2, r, largest)
     cdef double* log_noise = precision_roots + K * C
-    cdef double* row = log_noise + K * C                      # (r,)
-    cdef double quadratic, log_determinant, misfit, constant, mean, variance
+    cdef double quadratic, log_determinant, misfit, constant, mean, variance, s
     cdef const double* blocks = &factors[0] if factors.shape[0] else NULL
     l = first_unit
     k = 0
@@ -398,10 +436,10 @@ def log_densities(
                     mean = variance = 0.0
                     for i in range(r):
                         mean += directions[k, i] * unit.f[i]
-                        row[i] = directions[k, i]
-                    solve_lower(r, unit.J, row)
-                    for i in range(r):
-                        variance += row[i] * row[i]
+                        s = 0.0
+                        for m in range(i + 1):
+                            s += unit.J[i * r + m] * directions[k, m]
+                        variance += s * s
                     shared_out[l, k, 0] = mean
                     shared_out[l, k, 1] = variance
             if status != 0:

@@ -350,13 +350,7 @@ class LivesProblem:
         self, expectation: Expectation, parameters: Parameters, log_lives: FloatArray, known: NDArray[np.int32]
     ) -> FloatArray:
         """ln π_k f_k P(x | k) of each row, −inf where the row's mode is known to be another; (n, K)."""
-        with np.errstate(divide="ignore"):
-            joint = expectation.log_densities(parameters) + (log_lives + np.log(parameters.weights))
-        rows = np.flatnonzero(known >= 0)
-        held = joint[rows, known[rows]]
-        joint[rows] = -np.inf
-        joint[rows, known[rows]] = held
-        return joint
+        return _restricted(expectation.log_densities(parameters) + (log_lives + _log(parameters.weights)), known)
 
     def expectation(
         self, parameters: Parameters, lifetimes: Lifetimes | None
@@ -377,10 +371,15 @@ class LivesProblem:
         n_modes, n_failed = parameters.n_modes, self.n_failed
         # Where ln life is a channel its density is in P(x | k), per unit of the logarithm.
         log_lives = -np.log(self.lives)[:, None] if lifetimes is None else lifetimes.log_density(self.lives)
-        joint = self._joint(self.failed, parameters, log_lives[:n_failed], self.known_modes[self.has_failed])
-        rho, logs = _normalised(joint)
-        total = float(logs.sum())
-        expected, _ = self.failed(parameters, responsibilities=rho)
+        known = self.known_modes[self.has_failed]
+        if parameters.rank:  # in one pass: the kernel of linked channels takes what lives say of the modes
+            log_weights = _restricted(log_lives[:n_failed] + _log(parameters.weights), known)
+            expected, rho = self.failed(parameters, log_weights=log_weights)
+            total = expected.log_likelihood
+        else:
+            rho, logs = _normalised(self._joint(self.failed, parameters, log_lives[:n_failed], known))
+            total = float(logs.sum())
+            expected, _ = self.failed(parameters, responsibilities=rho)
         responsibilities = np.empty((len(self.has_failed), n_modes))
         responsibilities[self.has_failed] = rho
         weights = rho
@@ -471,6 +470,21 @@ def _warn(run: EMRun, result: FitResult, options: FitOptions) -> None:
             f"not converged: {options.max_iter} E steps with lives did not suffice; raise max_iter",
             ConvergenceWarning,
         )
+
+
+def _log(weights: FloatArray) -> FloatArray:
+    """ln π, −inf of a mode that has lost its weight."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(weights), dtype=np.float64)
+
+
+def _restricted(joint: FloatArray, known: NDArray[np.int32]) -> FloatArray:
+    """The same logarithms (n, K), −inf where the row's mode is known to be another."""
+    rows = np.flatnonzero(known >= 0)
+    held = joint[rows, known[rows]]
+    joint[rows] = -np.inf
+    joint[rows, known[rows]] = held
+    return joint
 
 
 def _normalised(joint: FloatArray) -> tuple[FloatArray, FloatArray]:

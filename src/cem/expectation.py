@@ -225,6 +225,7 @@ class Expectation:
         *,
         responsibilities: FloatArray | None = None,
         inverse_temperature: float = 1.0,
+        log_weights: FloatArray | None = None,
     ) -> tuple[ExpectedStatistics, FloatArray]:
         """Evaluate (10)–(14).
 
@@ -236,6 +237,8 @@ class Expectation:
             Take these instead of (3).
         inverse_temperature : float
             β in ρ̂ ∝ (π P)^β; 1 is the E step.
+        log_weights : ndarray of shape (L, K), optional
+            In the place of ln π, where more than readings tells of a unit's mode; of linked channels alone.
 
         Returns
         -------
@@ -252,8 +255,11 @@ class Expectation:
         n_modes, n_units, sizes = parameters.n_modes, self.statistics.n_units, self.statistics.sizes
         given = responsibilities is not None
         rho = np.empty((n_units, n_modes)) if responsibilities is None else np.ascontiguousarray(responsibilities)
-        with np.errstate(divide="ignore"):
-            log_weights = np.log(parameters.weights)
+        if log_weights is None:
+            with np.errstate(divide="ignore"):
+                log_weights = np.log(parameters.weights)
+        elif not parameters.rank:
+            raise ValueError("weights of each unit's own are for linked channels")
         n_sums = _core.n_sums(n_modes, np.asarray(sizes, dtype=np.int32))
         kernel: Kernel = self._kernel
         if parameters.rank:

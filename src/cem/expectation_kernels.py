@@ -32,7 +32,7 @@ class Pass:
     parameters : Parameters
         In the internal coordinates of the statistics.
     log_weights : ndarray of shape (K,)
-        log π.
+        log π; of shape (L, K), to the linked kernel alone, with what else is known of each unit's mode.
     inverse_temperature : float
         β in ρ̂ ∝ (π P)^β.
     given : bool
@@ -130,7 +130,7 @@ class LinkedKernel:
                 self._counts,
                 statistics.known_modes,
                 self._sizes,
-                task.log_weights,
+                np.atleast_2d(task.log_weights),
                 parameters.means,
                 parameters.factors,
                 parameters.noise_variances,

@@ -86,7 +86,7 @@ def maximisation(
         loadings = np.empty_like(parameters.loadings)
         _linked_maximisation.maximisation(
             expected.sums,
-            np.asarray(parameters.sizes, dtype=np.int32),
+            layout_of(parameters.sizes).kernel_sizes,
             parameters.means,
             parameters.factors,
             parameters.noise_variances,
@@ -100,7 +100,7 @@ def maximisation(
             loadings,
             status,
         )
-        return Parameters(weights, means, factors, noise_variances, parameters.sizes, loadings), status
+        return Parameters.adopting(weights, means, factors, noise_variances, parameters.sizes, loadings), status
     _maximisation.maximisation(
         expected.sums,
         layout_of(parameters.sizes).kernel_sizes,

@@ -130,6 +130,7 @@ class Parameters:
         factors: FloatArray,
         noise_variances: FloatArray,
         sizes: tuple[int, ...],
+        loadings: FloatArray | None = None,
     ) -> Parameters:
         """Parameters made of arrays that nobody else holds, shaped and ordered as they must be: no copy, no check.
 
@@ -138,8 +139,15 @@ class Parameters:
         adopted = object.__new__(cls)
         for array in (weights, means, factors, noise_variances):
             array.setflags(write=False)
+        if loadings is not None:
+            loadings.setflags(write=False)
         adopted.__dict__.update(
-            weights=weights, means=means, factors=factors, noise_variances=noise_variances, sizes=sizes
+            weights=weights,
+            means=means,
+            factors=factors,
+            noise_variances=noise_variances,
+            sizes=sizes,
+            loadings=loadings,
         )
         return adopted
 

@@ -11,7 +11,6 @@ plain EM only crawls, for its steps shrink with the variance itself.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ class AscentCoordinates(Protocol):
         """Vector to parameters; LinAlgError where that cannot be."""
 
     def gradient(self, vector: FloatArray, parameters: Any, expected: Any) -> tuple[FloatArray, Any]:
-        """Gradient (n,) of ℓ from an E step there, and a metric near the curvature of −ℓ."""
+        """Gradient (n,) of ℓ from an E step there, and a metric near the curvature of −ℓ; LinAlgError likewise."""
 
     def scaled(self, vector: FloatArray, metric: Any) -> FloatArray:
         """The metric's inverse times a vector, (n,)."""
@@ -80,13 +79,13 @@ class QuasiNewton:
 
     def __init__(self, coordinates: AscentCoordinates) -> None:
         self._coordinates = coordinates
-        self._pairs: deque[tuple[FloatArray, FloatArray, float]] = deque(maxlen=_MEMORY)
+        self._pairs = Pairs()
         self._parameters: Any = None
 
     def copy(self) -> QuasiNewton:
         """One that has learned the same and goes on by itself."""
         twin = copy(self)
-        twin._pairs = self._pairs.copy()
+        twin._pairs = copy(self._pairs)
         return twin
 
     def step(
@@ -113,59 +112,103 @@ class QuasiNewton:
             E steps done.
         """
         if parameters is not self._parameters:
-            self._pairs.clear()
-            self._point = self._coordinates.vector(parameters)
-            self._gradient, self._metric = self._coordinates.gradient(self._point, parameters, expected)
-        direction = self._direction()
+            self._pairs = Pairs()
+            try:
+                self._point = self._coordinates.vector(parameters)
+                self._gradient, self._metric = self._coordinates.gradient(self._point, parameters, expected)
+            except np.linalg.LinAlgError:
+                return None, 0
+        direction = self._pairs.direction(self._gradient, self._scaled)
         slope = float(direction @ self._gradient)
         if not slope > 0.0:
-            self._pairs.clear()
-            direction = self._coordinates.scaled(self._gradient, self._metric)
+            self._pairs = Pairs()
+            direction = self._scaled(self._gradient)
             slope = float(direction @ self._gradient)
         length, n_passes = 1.0, 0
         while n_passes < min(_MOST_TRIALS, most_passes):
             point = self._point + length * direction
-            evaluated = self._evaluated(expectation, point)
             n_passes += 1
-            if evaluated is not None:
-                reached, (sums, responsibilities) = evaluated
+            try:
+                reached = self._coordinates.parameters(point)
+                sums, responsibilities = expectation(reached)
                 if sums.log_likelihood >= expected.log_likelihood + _SUFFICIENT * length * slope:
                     self._learn(point, reached, sums)
                     return Step(reached, sums, responsibilities, 0.5 * slope), n_passes
+            except (np.linalg.LinAlgError, FitError):  # too far out
+                pass
             length *= _SHORTER
         self._parameters = None
         return None, n_passes
 
-    def _evaluated(
-        self, expectation: Callable[[Any], tuple[Any, FloatArray]], point: FloatArray
-    ) -> tuple[Any, tuple[Any, FloatArray]] | None:
-        try:
-            parameters = self._coordinates.parameters(point)
-            return parameters, expectation(parameters)
-        except (np.linalg.LinAlgError, FitError):
-            return None
+    def _scaled(self, vector: FloatArray) -> FloatArray:
+        return self._coordinates.scaled(vector, self._metric)
 
     def _learn(self, point: FloatArray, parameters: Any, expected: Any) -> None:
         gradient, metric = self._coordinates.gradient(point, parameters, expected)
-        moved, bent = point - self._point, self._gradient - gradient
-        product = float(moved @ bent)
-        if product > 1e-10 * float(np.sqrt((moved @ moved) * (bent @ bent))):  # ℓ is concave along the step
-            self._pairs.append((moved, bent, 1.0 / product))
+        self._pairs.append(point - self._point, self._gradient - gradient)
         self._point, self._parameters = point, parameters
         self._gradient, self._metric = gradient, metric
 
-    def _direction(self) -> FloatArray:
-        """H g by the two-loop recursion, from the metric."""
-        direction = self._gradient.copy()
-        shares = []
-        for moved, bent, inverse in reversed(self._pairs):
-            shares.append(inverse * float(moved @ direction))
-            direction -= shares[-1] * bent
-        direction = self._coordinates.scaled(direction, self._metric)
-        if self._pairs:
-            _, bent, inverse = self._pairs[-1]
-            ratio = inverse * float(bent @ self._coordinates.scaled(bent, self._metric))
-            direction /= min(max(ratio, 1e-3), 1e3)
-        for (moved, bent, inverse), share in zip(self._pairs, reversed(shares), strict=True):
-            direction += (share - inverse * float(bent @ direction)) * moved
-        return direction
+
+class Pairs:
+    """The last steps s_i and what they changed in the gradient of −ℓ, y_i: an inverse Hessian H of limited memory.
+
+    With the steps as rows of S and Y, R the upper triangle of S Yᵀ, D its diagonal and H₀ the metric's inverse,
+
+        α = R⁻¹ S g,    z = H₀ (g − Yᵀα),    δ = R⁻ᵀ (D α − Y z),    H g = z + Sᵀδ:
+
+    the two loops of Nocedal & Wright, algorithm 7.4, as matrix products (Byrd, Nocedal & Schnabel 1994,
+    "Representations of quasi-Newton matrices", Math. Program. 63, 129–156). A new pair adds a column to R⁻¹, and one
+    that is forgotten takes the first row and column with it.
+    """
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._steps = self._changes = self._inverse = np.empty((0, 0))
+
+    def __copy__(self) -> Pairs:
+        twin = Pairs()
+        twin._n = self._n
+        twin._steps, twin._changes, twin._inverse = self._steps.copy(), self._changes.copy(), self._inverse.copy()
+        return twin
+
+    def append(self, step: FloatArray, change: FloatArray) -> None:
+        """Keep a pair, unless −ℓ is not convex along the step; the oldest makes room."""
+        product = float(step @ change)
+        if not product > 1e-10 * float(np.sqrt((step @ step) * (change @ change))):
+            return
+        if not self._n:
+            self._steps, self._changes = np.empty((2, _MEMORY, len(step)))
+            self._inverse = np.zeros((_MEMORY, _MEMORY))
+        if self._n == _MEMORY:
+            self._n -= 1
+            for rows in (self._steps, self._changes):
+                rows[:-1] = rows[1:]
+            self._inverse[:-1, :-1] = self._inverse[1:, 1:]
+        n = self._n
+        self._steps[n], self._changes[n] = step, change
+        self._inverse[:n, n] = self._inverse[:n, :n] @ (self._steps[:n] @ change) / -product
+        self._inverse[n, n] = 1.0 / product
+        self._n += 1
+
+    def direction(self, gradient: FloatArray, scaled: Callable[[FloatArray], FloatArray]) -> FloatArray:
+        """H g.
+
+        Parameters
+        ----------
+        gradient : ndarray of shape (n,)
+        scaled : callable
+            H₀ times a vector, but for its size, which the last pair tells.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        n = self._n
+        if not n:
+            return scaled(gradient)
+        S, Y, inverse = self._steps[:n], self._changes[:n], self._inverse[:n, :n]
+        alpha = inverse @ (S @ gradient)
+        size = float(Y[-1] @ scaled(Y[-1])) * inverse[-1, -1]
+        z = scaled(gradient - alpha @ Y) / min(max(size, 1e-3), 1e3)
+        return z + ((alpha / np.diagonal(inverse) - Y @ z) @ inverse) @ S

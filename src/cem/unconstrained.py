@@ -1,7 +1,8 @@
 """Parameters as a vector without constraints, and the gradient of ℓ there.
 
 Σ = F + M Mᵀ and σ² = s + τ² with the floors F and s of (15′), M and τ free. A covariance that lies on its floor is an
-ordinary maximum of ℓ in these coordinates, at M = 0, and no step can leave the feasible set.
+ordinary maximum of ℓ in these coordinates, at M = 0, and no step can leave the feasible set. Linked channels have Ψ in
+the place of Σ, and their loadings W = Λ Γ are free as they are.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cem import _unconstrained
+from cem.errors import KernelFailure
 from cem.expectation import ExpectedStatistics
-from cem.maximisation import Constraints
+from cem.maximisation import COVARIANCE_STRUCTURES, Constraints
 from cem.parameters import Layout, Parameters, layout_of
 
 __all__ = ["Metric", "UnconstrainedCoordinates"]
@@ -26,13 +29,44 @@ _NOISE_ABOVE = 1e-8
 _SMALLEST_WEIGHT = 1e-12
 
 
-def _transposed(matrices: FloatArray) -> FloatArray:
-    return np.swapaxes(matrices, -1, -2)
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """A positive definite matrix near the curvature of −ℓ at a point, as its inverse is put together.
 
+    With S = Ψ + σ²/n̄, what one unit's estimate of T scatters by given the factors, the curvature is N (S + W Wᵀ)⁻¹ for
+    μ of all channels together; for Ψ it is ½ N tr(S⁻¹ dΨ S⁻¹ dΨ); for W it is N E f² S⁻¹, and less along W itself,
+    where the factors have their share. The penalty ½ λ tr(Wᵀ Ψ⁻¹ W) adds λ ‖Λ⁻¹ (dW − dΨ Ψ⁻¹ W)‖²: moves of Ψ take W
+    with them, dW = U dΨ V. All that is exact where every unit's readings say equally much, and modes are well apart.
 
-def _lower(matrices: FloatArray) -> FloatArray:
-    """Cholesky factors."""
-    return np.asarray(np.linalg.cholesky(matrices), dtype=np.float64)
+    Parameters
+    ----------
+    point : ndarray of shape (n,)
+        The vector that it belongs to.
+    mode_counts : ndarray of shape (K,)
+        N_k.
+    mean_scales : ndarray of shape (K, Σ p_c²)
+        S / N_kc.
+    noise_scales : ndarray of shape (K, C)
+        Inverse of the curvature by τ.
+    root_factors : ndarray of shape (K, Σ q_c²)
+        Cholesky factors of the curvature by M, with what W adds to it; one for all modes where it is pooled.
+    loading_scales : ndarray of shape (K, Σ p_c²)
+        (N E f² S⁻¹ + λ Ψ⁻¹)⁻¹.
+    couplings, directions : ndarray of shape (K, Σ p_c²) and (K, P, r)
+        U and V.
+    shared : ndarray of shape (K, P, r)
+        W, of the channels that move.
+    """
+
+    point: FloatArray
+    mode_counts: FloatArray
+    mean_scales: FloatArray
+    noise_scales: FloatArray
+    root_factors: FloatArray
+    loading_scales: FloatArray
+    couplings: FloatArray
+    directions: FloatArray
+    shared: FloatArray
 
 
 class _Block:
@@ -44,41 +78,21 @@ class _Block:
         self.vectors = layout.mean_offsets[self.channels][:, None] + np.arange(p)  # (C_p, p) in packed means
         self.matrices = layout.factor_offsets[self.channels][:, None] + np.arange(p * p)  # (C_p, p²) in packed factors
         self.floors = constraints.covariance_floors[self.channels][:, None]
+        n_triangle = p * (p + 1) // 2
+        starts = np.concatenate([[0], np.cumsum([size * (size + 1) // 2 for size in layout.sizes])])[self.channels]
+        self.triangles = starts[:, None] + np.arange(n_triangle)  # (C_p, q) in packed roots
         self.lower = np.tril_indices(p)
-        self.S = constraints.transforms[self.matrices].reshape(-1, p, p)
 
     def of(self, packed: FloatArray) -> FloatArray:
         """Matrices (K, C_p, p, p) of packed ones (K, Σ p_c²)."""
         return packed[:, self.matrices].reshape(len(packed), -1, self.p, self.p)
 
 
-@dataclass(frozen=True, eq=False)
-class Metric:
-    """A positive definite matrix near the curvature of -ℓ, by blocks.
-
-    That of μ_kc is N_kc (Σ + σ²/n̄)⁻¹, that of each column of M twice as much: exact where every unit's readings say
-    equally much, and a bound of it elsewhere.
-
-    Parameters
-    ----------
-    mode_counts : ndarray of shape (K,)
-    mean_scales, root_scales : list over sizes of ndarray
-        Lower triangular L with L Lᵀ the inverse of a block, (K, C_p, p, p); for roots of variances 1/√ of the block.
-    noise_scales : ndarray of shape (K, C)
-        Inverse of the curvature by τ.
-    """
-
-    mode_counts: FloatArray
-    mean_scales: list[FloatArray]
-    noise_scales: FloatArray
-    root_scales: list[FloatArray]
-
-
 class UnconstrainedCoordinates:
     """Parameters as a vector that may take any value, and the gradient of ℓ there.
 
-    The vector holds log π, μ, τ, and for each (mode, channel) the lower triangle of M; one triangle for all modes where
-    the covariance is pooled, and only the roots of excess variances where coefficients are uncorrelated.
+    The vector holds log π, μ, τ, for each (mode, channel) the lower triangle of M, and W; one triangle for all modes
+    where the covariance is pooled, and only the roots of excess variances where coefficients are uncorrelated.
 
     Parameters
     ----------
@@ -88,19 +102,30 @@ class UnconstrainedCoordinates:
         p_c.
     n_modes : int
         K.
+    rank : int
+        r; 0 where channels are not linked.
     """
 
-    def __init__(self, constraints: Constraints, sizes: tuple[int, ...], n_modes: int) -> None:
+    def __init__(self, constraints: Constraints, sizes: tuple[int, ...], n_modes: int, rank: int = 0) -> None:
         self._constraints, self._sizes, self._n_modes = constraints, sizes, n_modes
-        self._blocks = [_Block(layout_of(sizes), constraints, p) for p in sorted(set(sizes))]
-        self._diagonal, self._pooled = constraints.covariance == "diagonal", constraints.covariance == "pooled"
+        self._layout = layout_of(sizes)
+        self._blocks = [_Block(self._layout, constraints, p) for p in sorted(set(sizes))]
+        self._structure = COVARIANCE_STRUCTURES.index(constraints.covariance)
+        self._n_own = 1 if constraints.covariance == "pooled" else n_modes
+        self._loadings = (n_modes, sum(sizes), rank)
+        self._penalties = np.zeros(n_modes) if constraints.linking_penalties is None else constraints.linking_penalties
+        self._lowest = np.zeros(sum(sizes))
+        self._diagonal = constraints.covariance == "diagonal"
+        self._inverses = np.zeros(len(constraints.transforms))
         if self._diagonal:
-            inverses = [np.linalg.inv(block.S) for block in self._blocks]
-            self._lowest = [
-                block.floors * np.square(inverse).sum(axis=-1)
-                for block, inverse in zip(self._blocks, inverses, strict=True)
-            ]
-            self._inverses = inverses
+            n_roots = list(sizes)
+            for block in self._blocks:
+                inverse = np.linalg.inv(block.of(constraints.transforms[None]))[0]
+                self._inverses[block.matrices] = inverse.reshape(block.matrices.shape)
+                self._lowest[block.vectors] = block.floors * np.square(inverse).sum(axis=-1)
+        else:
+            n_roots = [p * (p + 1) // 2 for p in sizes]
+        self._n_roots, self._n_squares = sum(n_roots), int(np.square(n_roots).sum())
 
     # ---- parameters to vector and back
 
@@ -108,19 +133,22 @@ class UnconstrainedCoordinates:
         """Parameters, as they satisfy the constraints, to vector."""
         floors = self._constraints.noise_floors
         tau = np.sqrt(np.maximum(parameters.noise_variances - floors, _NOISE_ABOVE * floors))
-        roots = [self._root(i, block, parameters) for i, block in enumerate(self._blocks)]
         weights = np.log(np.maximum(parameters.weights, _SMALLEST_WEIGHT))
-        return np.concatenate([weights, parameters.means.ravel(), tau.ravel(), *roots])
-
-    def _root(self, i: int, block: _Block, parameters: Parameters) -> FloatArray:
-        factors = block.of(parameters.factors[:1] if self._pooled else parameters.factors)
-        if self._diagonal:
-            variances = np.square(self._inverses[i] @ factors).sum(axis=-1)
-            return np.sqrt(np.maximum(variances - self._lowest[i], _COVARIANCE_ABOVE * self._lowest[i])).ravel()
-        eigenvalues, U = np.linalg.eigh(factors @ _transposed(factors))
-        excess = np.maximum(eigenvalues - block.floors, _COVARIANCE_ABOVE * block.floors)
-        M = _lower((U * excess[..., None, :]) @ _transposed(U))
-        return M[..., block.lower[0], block.lower[1]].ravel()
+        roots, W = np.empty((self._n_own, self._n_roots)), np.empty(self._loadings)
+        for block in self._blocks:
+            factors = block.of(parameters.factors[: self._n_own])
+            if self._diagonal:
+                variances = np.square(block.of(self._inverses[None]) @ factors).sum(axis=-1)
+                lowest = self._lowest[block.vectors]
+                roots[:, block.vectors] = np.sqrt(np.maximum(variances - lowest, _COVARIANCE_ABOVE * lowest))
+            else:
+                eigenvalues, U = np.linalg.eigh(factors @ np.swapaxes(factors, -1, -2))
+                excess = np.maximum(eigenvalues - block.floors, _COVARIANCE_ABOVE * block.floors)
+                M = np.linalg.cholesky((U * excess[..., None, :]) @ np.swapaxes(U, -1, -2))
+                roots[:, block.triangles] = M[..., block.lower[0], block.lower[1]]
+            if parameters.loadings is not None:
+                W[:, block.vectors] = block.of(parameters.factors) @ parameters.loadings[:, block.vectors]
+        return np.concatenate([weights, parameters.means.ravel(), tau.ravel(), roots.ravel(), W.ravel()])
 
     def parameters(self, vector: FloatArray) -> Parameters:
         """Vector to parameters, which satisfy the constraints whatever the vector is.
@@ -130,42 +158,36 @@ class UnconstrainedCoordinates:
         numpy.linalg.LinAlgError
             A covariance has no Cholesky factor in floating point: the vector is too far out.
         """
-        K, C = self._n_modes, len(self._sizes)
-        log_weights, means, tau, roots = self._split(vector)
-        weights = np.exp(log_weights - log_weights.max())
-        factors = np.zeros((K, int(layout_of(self._sizes).factor_offsets[-1])))
-        for i, (block, root) in enumerate(zip(self._blocks, roots, strict=True)):
-            if self._diagonal:
-                covariances = (block.S * (self._lowest[i] + np.square(root))[..., None, :]) @ _transposed(block.S)
-            else:
-                M = self._triangles(block, root)
-                covariances = M @ _transposed(M) + block.floors[..., None] * np.eye(block.p)
-            factors[:, block.matrices] = _lower(covariances).reshape(-1, *block.matrices.shape)
-        noise = self._constraints.noise_floors + np.square(tau.reshape(K, C))
-        return Parameters(weights / weights.sum(), means, factors, noise, self._sizes)
-
-    def _split(self, vector: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, list[FloatArray]]:
-        K, P, C = self._n_modes, sum(self._sizes), len(self._sizes)
-        start = K + K * P + K * C
-        roots = []
-        for block in self._blocks:
-            shape = (1 if self._pooled else K, len(block.channels), block.p if self._diagonal else len(block.lower[0]))
-            size = int(np.prod(shape))
-            roots.append(vector[start : start + size].reshape(shape))
-            start += size
-        return vector[:K], vector[K : K + K * P].reshape(K, P), vector[K + K * P : K + K * P + K * C], roots
-
-    def _triangles(self, block: _Block, root: FloatArray) -> FloatArray:
-        M = np.zeros((*root.shape[:2], block.p, block.p))
-        M[..., block.lower[0], block.lower[1]] = root
-        return M
+        constraints, K = self._constraints, self._n_modes
+        weights, means = np.empty(K), np.empty(self._loadings[:2])
+        factors, noise = np.empty((K, len(constraints.transforms))), np.empty((K, len(self._sizes)))
+        loadings = np.empty(self._loadings)
+        try:
+            _unconstrained.parameters(
+                vector,
+                self._layout.kernel_sizes,
+                self._structure,
+                constraints.noise_floors,
+                constraints.covariance_floors,
+                constraints.transforms,
+                self._lowest,
+                weights,
+                means,
+                factors,
+                noise,
+                loadings,
+            )
+        except KernelFailure as failure:
+            raise np.linalg.LinAlgError(str(failure)) from None
+        linked = loadings if self._loadings[2] else None
+        return Parameters.adopting(weights, means, factors, noise, self._sizes, linked)
 
     # ---- gradient and metric
 
     def gradient(
         self, vector: FloatArray, parameters: Parameters, expected: ExpectedStatistics
     ) -> tuple[FloatArray, Metric]:
-        """Gradient of ℓ, and a first guess at its curvature.
+        """Gradient of ℓ, less the penalty of loadings, and a first guess at its curvature.
 
         Parameters
         ----------
@@ -181,60 +203,69 @@ class UnconstrainedCoordinates:
             Zero where a channel tells too little of a mode for the M step to move it.
         metric : Metric
             Scales of the vector.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            The metric has no Cholesky factor in floating point.
         """
-        tau, roots = self._split(vector)[2:]
-        noise, counts, readings = parameters.noise_variances, expected.channel_counts, expected.observation_counts
-        moved = (counts >= 1.0) & (readings > 0.0)
-        by_weight = expected.mode_counts - expected.n_units * parameters.weights
-        tau = tau.reshape(noise.shape)
-        by_variance = np.where(moved, (expected.noise_moments - readings) / noise, 0.0)  # twice the derivative by σ²
-        curved = np.maximum(2.0 * readings * np.square(tau / noise) + np.abs(by_variance), 1e-8)
-        by_mean = np.empty_like(parameters.means)
-        by_root: list[FloatArray] = []
-        mean_scales: list[FloatArray] = []
-        root_scales: list[FloatArray] = []
-        for block, root in zip(self._blocks, roots, strict=True):
-            factors = block.of(parameters.factors)
-            inverse = np.asarray(np.linalg.inv(factors), dtype=np.float64)
-            N, kept = counts[:, block.channels], moved[:, block.channels]
-            first = np.where(kept[..., None], expected.first_moments[:, block.vectors], 0.0)
-            by_mean[:, block.vectors] = (_transposed(inverse) @ first[..., None])[..., 0]
-            # Twice the derivative by Σ: Λ⁻ᵀ (Q - N I) Λ⁻¹
-            excess = block.of(expected.second_moments) - N[..., None, None] * np.eye(block.p)
-            by_covariance = _transposed(inverse) @ excess @ inverse
-            # What one unit's estimate of T scatters by: Σ, and σ²/n since R'R is about n I in the internal basis.
-            weight = np.maximum(N, 1.0)[..., None, None]
-            alone = noise[:, block.channels] * np.maximum(N, 1.0) / np.maximum(readings[:, block.channels], 1.0)
-            scatter = factors @ _transposed(factors) + alone[..., None, None] * np.eye(block.p)
-            mean_scales.append(_lower(scatter / weight))
-            if self._pooled:
-                by_covariance = by_covariance.sum(axis=0)[None]
-                scatter, weight = np.linalg.inv((weight * np.linalg.inv(scatter)).sum(axis=0))[None], np.ones(1)
-            else:
-                by_covariance = np.where(kept[..., None, None], by_covariance, 0.0)
-            if self._diagonal:
-                along = np.einsum("cji,kcjl,cli->kci", block.S, by_covariance, block.S)
-                bent = np.einsum("cji,kcjl,cli->kci", block.S, weight * np.linalg.inv(scatter), block.S)
-                by_root.append((along * root).ravel())
-                root_scales.append(1.0 / np.sqrt(2.0 * bent))
-            else:
-                by_triangle = by_covariance @ self._triangles(block, root)
-                by_root.append(by_triangle[..., block.lower[0], block.lower[1]].ravel())
-                root_scales.append(_lower(scatter / (2.0 * weight)))
-        gradient = np.concatenate([by_weight, by_mean.ravel(), (by_variance * tau).ravel(), *by_root])
-        return gradient, Metric(np.maximum(expected.mode_counts, 1.0), mean_scales, 1.0 / curved, root_scales)
+        K, matrices = self._n_modes, parameters.factors.shape
+        linked = matrices if self._loadings[2] else (0, 0)
+        gradient = np.empty(len(vector))
+        metric = Metric(
+            vector,
+            np.maximum(expected.mode_counts, 1.0),
+            np.empty(matrices),
+            np.empty((K, len(self._sizes))),
+            np.empty((self._n_own, self._n_squares)),
+            np.empty(linked),
+            np.empty(linked),
+            np.empty(self._loadings),
+            np.empty(self._loadings),
+        )
+        loadings = np.empty(self._loadings) if parameters.loadings is None else parameters.loadings
+        try:
+            _unconstrained.derivatives(
+                vector,
+                expected.sums,
+                self._layout.kernel_sizes,
+                self._structure,
+                expected.n_units,
+                parameters.weights,
+                parameters.factors,
+                parameters.noise_variances,
+                loadings,
+                self._penalties,
+                self._constraints.transforms,
+                gradient,
+                metric.mean_scales,
+                metric.noise_scales,
+                metric.root_factors,
+                metric.loading_scales,
+                metric.couplings,
+                metric.directions,
+                metric.shared,
+            )
+        except KernelFailure as failure:
+            raise np.linalg.LinAlgError(str(failure)) from None
+        return gradient, metric
 
     def scaled(self, vector: FloatArray, metric: Metric) -> FloatArray:
         """The metric's inverse times a vector: what a step along a gradient is without knowledge of the curvature."""
-        log_weights, means, tau, roots = self._split(vector)
-        moved = np.empty_like(means)
-        moved_roots = []
-        for block, root, L, U in zip(self._blocks, roots, metric.mean_scales, metric.root_scales, strict=True):
-            moved[:, block.vectors] = (L @ (_transposed(L) @ means[:, block.vectors][..., None]))[..., 0]
-            if self._diagonal:
-                moved_roots.append((np.square(U) * root).ravel())
-            else:
-                triangle = U @ np.tril(_transposed(U) @ self._triangles(block, root))
-                moved_roots.append(triangle[..., block.lower[0], block.lower[1]].ravel())
-        by_noise = tau * metric.noise_scales.ravel()
-        return np.concatenate([log_weights / metric.mode_counts, moved.ravel(), by_noise, *moved_roots])
+        result = np.empty(len(vector))
+        _unconstrained.scaled(
+            vector,
+            metric.point,
+            self._layout.kernel_sizes,
+            self._structure,
+            metric.mode_counts,
+            metric.mean_scales,
+            metric.noise_scales,
+            metric.root_factors,
+            metric.loading_scales,
+            metric.couplings,
+            metric.directions,
+            metric.shared,
+            result,
+        )
+        return result

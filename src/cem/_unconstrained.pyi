@@ -1,0 +1,56 @@
+import numpy as np
+from numpy.typing import NDArray
+
+_Floats = NDArray[np.float64]
+_Ints = NDArray[np.int32]
+
+def parameters(
+    vector: _Floats,
+    sizes: _Ints,
+    structure: int,
+    noise_floors: _Floats,
+    covariance_floors: _Floats,
+    transforms: _Floats,
+    lowest: _Floats,
+    weights_out: _Floats,
+    means_out: _Floats,
+    factors_out: _Floats,
+    noise_variances_out: _Floats,
+    loadings_out: _Floats,
+) -> None: ...
+def derivatives(
+    vector: _Floats,
+    sums: _Floats,
+    sizes: _Ints,
+    structure: int,
+    n_units: float,
+    weights: _Floats,
+    factors: _Floats,
+    noise_variances: _Floats,
+    loadings: _Floats,
+    penalties: _Floats,
+    transforms: _Floats,
+    gradient_out: _Floats,
+    mean_scales_out: _Floats,
+    noise_scales_out: _Floats,
+    root_factors_out: _Floats,
+    loading_scales_out: _Floats,
+    couplings_out: _Floats,
+    directions_out: _Floats,
+    shared_out: _Floats,
+) -> None: ...
+def scaled(
+    vector: _Floats,
+    point: _Floats,
+    sizes: _Ints,
+    structure: int,
+    mode_counts: _Floats,
+    mean_scales: _Floats,
+    noise_scales: _Floats,
+    root_factors: _Floats,
+    loading_scales: _Floats,
+    couplings: _Floats,
+    directions: _Floats,
+    shared: _Floats,
+    scaled_out: _Floats,
+) -> None: ...
