@@ -52,6 +52,16 @@ def test_compiled_code_scores_as_python_does(gateway):
         np.testing.assert_array_equal(unit.mode_probabilities(), row)
 
 
+def test_compiled_code_cannot_weigh_linked_channels_one_by_one(gateway):
+    """Its numbers would be those of independent channels: over-confident, and nobody would know."""
+    rng = np.random.default_rng(0)
+    values = [9000.0 + rng.normal(size=(8, 2)) for _ in range(12)]
+    panel = cem.Panel.from_arrays([np.arange(8.0)] * 12, values, channels=["a", "b"])
+    em = cem.FailureModeEM(1, basis=cem.Polynomial(1), linking_rank=1, max_iter=5).fit(panel)
+    with pytest.raises(cem.errors.ScorerError, match="compiled callers"):
+        gateway.watch(em.model_.scorer(), np.arange(8.0), values[0], np.zeros((8, 1)))
+
+
 def test_compiled_code_gets_a_status_for_a_bad_reading(gateway):
     model = make_model(["polynomial", "line"], 2)
     scorer = Scorer(model)

@@ -588,8 +588,6 @@ def test_a_version_that_does_not_fit_its_arrays_is_refused(em, tmp_path):
 
 def test_what_is_not_there_says_so(em, panel):
     """Silence would score with channels taken as independent."""
-    with pytest.raises(cem.errors.ScorerError, match=r"linked .linking_rank=2.*linking_rank=0"):
-        em.model_.scorer()
     with pytest.raises(cem.errors.PredictionError, match=r"linked .linking_rank=2.*linking_rank=0"):
         em.model_.export_c()
 

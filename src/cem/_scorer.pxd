@@ -51,7 +51,9 @@ cdef class PackedScorer:
     cdef readonly tuple channels
     cdef tuple custom
     cdef dict channel_numbers
+    cdef bint linked
     cdef const scorer_t* pointer(self) except NULL
+    cdef const scorer_t* own_pointer(self) except NULL
 
 
 cdef Py_ssize_t scorer_unit_bytes(const scorer_t* scorer) noexcept nogil

@@ -348,6 +348,7 @@ cdef class PackedScorer:
         self.scorer.work = self.scorer.x + n_channels + 1
         self.scorer.n_unit = self.scorer.work + 2 * blocks.n_modes
         self.channels = tuple(channels)
+        self.linked = parameters.rank > 0
         self.channel_numbers = {name: c for c, name in enumerate(self.channels)}
         self.custom = tuple(basis for basis in different if basis.kind < 0)
         self.layout = layout
@@ -357,6 +358,15 @@ cdef class PackedScorer:
 
     cdef const scorer_t* pointer(self) except NULL:
         """For compiled callers; valid for as long as this object lives."""
+        if self.linked:
+            raise ScorerError(
+                "the model's channels are linked, and compiled callers weigh them one by one; score from Python with "
+                "model.scorer(), or fit with linking_rank=0"
+            )
+        return self.own_pointer()
+
+    cdef const scorer_t* own_pointer(self) except NULL:
+        """For those who know what they read: statistics are the same whether channels are linked or not."""
         if self.layout is None:
             raise ScorerError("the scorer was not initialised; build it with model.scorer()")
         return &self.scorer
@@ -372,7 +382,7 @@ cdef class PackedScorer:
     @property
     def unit_bytes(self):
         """Memory of one unit, whatever the number of its readings."""
-        return scorer_unit_bytes(self.pointer())
+        return scorer_unit_bytes(self.own_pointer())
 
     def _channel_number(self, channel):
         """The number of a channel given by name or number."""
@@ -412,7 +422,7 @@ cdef class PackedScorer:
         self, const double[::1] times, const double[:, ::1] values, const long long[::1] row_offsets,
         double[:, ::1] probabilities_out, double[::1] log_likelihoods_out, int n_threads,
     ):
-        cdef const scorer_t* scorer = self.pointer()
+        cdef const scorer_t* scorer = self.own_pointer()
         cdef Py_ssize_t n_units = row_offsets.shape[0] - 1
         custom_rows = self._custom_rows(np.asarray(times)) if times.shape[0] else None
         cdef const double[:, ::1] custom_view = custom_rows

@@ -36,7 +36,7 @@ cdef class UnitState:
         self.unit = NULL
         self.x = NULL
         self.scorer = scorer
-        self.packed = scorer.pointer()
+        self.packed = scorer.own_pointer()
         self.unit = blocks_allocate(self.packed.n_unit)
         self.x = <double*>malloc(self.packed.n_channels * sizeof(double))
         if self.unit == NULL or self.x == NULL:

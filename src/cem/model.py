@@ -612,6 +612,10 @@ class FailureModeModel:
 
     def scorer(self) -> Scorer:
         """The model packed for scoring single readings as they arrive."""
+        if self.linking_rank:
+            from cem.linked_scorer import LinkedScorer
+
+            return LinkedScorer(self)
         from cem.scorer import Scorer
 
         return Scorer(self)

@@ -69,12 +69,15 @@ class Scorer(_scorer.PackedScorer):
     OptionError
         `forgetting` is not in (0, 1].
     ScorerError
-        The model's parts do not fit each other, its time axis is "to_failure", or its channels are linked.
+        The model's parts do not fit each other, its time axis is "to_failure", or its channels are linked: that is
+        for `cem.linked_scorer.LinkedScorer`, and ``model.scorer()`` knows which to make.
 
     Notes
     -----
     Custom bases work: they are called in Python at each reading, which takes microseconds more.
     """
+
+    _linked = False
 
     def __init__(self, model: Model, *, forgetting: float | None = None) -> None:
         rate = 1.0 if forgetting is None else forgetting
@@ -85,10 +88,10 @@ class Scorer(_scorer.PackedScorer):
                 "this model's time axis is 'to_failure': a running unit's place on it is not known, so it cannot be "
                 "scored reading by reading; ask the model for the remaining life, or fit with time_axis='forward'"
             )
-        if model.internal_parameters.rank:
+        if model.internal_parameters.rank and not self._linked:
             raise ScorerError(
-                f"this model's channels are linked (linking_rank={model.internal_parameters.rank}), and the scorer "
-                "weighs them one by one; score in batches, model.predict_proba(panel), or fit with linking_rank=0"
+                f"this model's channels are linked (linking_rank={model.internal_parameters.rank}), and this scorer "
+                "weighs them one by one; take model.scorer()"
             )
         super().__init__(
             model.internal_parameters, model.coordinates, tuple(model.bases), tuple(model.channels), float(rate)
@@ -149,6 +152,21 @@ class Scorer(_scorer.PackedScorer):
             The panel has a channel that the model does not know, or another time unit, or a value or time that cannot
             be scored; the message names the unit.
         """
+        values = self._own_values(panel)
+        probabilities = np.empty((panel.n_units, self.n_modes))
+        failure = self._score_rows(panel.times, values, panel.offsets, probabilities, n_threads)
+        if failure is not None:
+            number, row, _, channel = failure
+            name = self.channels[channel] if channel >= 0 else "?"
+            raise ScorerError(
+                f"channel {name!r} of unit {panel.units[number]!r} has the value {values[row, channel]} at time "
+                f"{panel.times[row]}, which lies too far from everything that the model was fitted to; check the units "
+                "of value and time"
+            )
+        return probabilities
+
+    def _own_values(self, panel: Panel) -> FloatArray:
+        """The panel's values with the model's channels as columns; ScorerError where it does not fit the model."""
         own_unit = getattr(self._model, "time_unit", None)
         if own_unit is not None and panel.time_unit is not None and panel.time_unit != own_unit:
             raise ScorerError(
@@ -167,17 +185,7 @@ class Scorer(_scorer.PackedScorer):
             known = [name for name in panel.channels if name in self.channels]
             taken = [panel.channels.index(name) for name in known]
             values[:, [self.channels.index(name) for name in known]] = panel.values[:, taken]
-        probabilities = np.empty((panel.n_units, self.n_modes))
-        failure = self._score_rows(panel.times, values, panel.offsets, probabilities, n_threads)
-        if failure is not None:
-            number, row, _, channel = failure
-            name = self.channels[channel] if channel >= 0 else "?"
-            raise ScorerError(
-                f"channel {name!r} of unit {panel.units[number]!r} has the value {values[row, channel]} at time "
-                f"{panel.times[row]}, which lies too far from everything that the model was fitted to; check the units "
-                "of value and time"
-            )
-        return probabilities
+        return values
 
     def fingerprint(self) -> bytes:
         """16 bytes that tell this model, with its forgetting, from every other; kept in saved units."""
@@ -188,6 +196,7 @@ class Scorer(_scorer.PackedScorer):
             for array in (
                 parameters.weights, parameters.means, parameters.factors, parameters.noise_variances,
                 model.coordinates.centres, model.coordinates.scales, model.coordinates.transforms,
+                *(() if parameters.loadings is None else (parameters.loadings,)),
             ):  # fmt: skip
                 parts.append(np.ascontiguousarray(array, dtype="<f8").tobytes())
             for basis in model.bases:
