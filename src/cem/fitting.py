@@ -203,8 +203,7 @@ def fit_mixture(
     if constraints.linking_penalties is not None:
         constraints = replace(constraints, linking_penalties=constraints.linking_penalties[order])
     mode_labels = _all_labels(labels, options.n_modes)
-    once = statistics.counts.max(axis=0) <= 1
-    _warn(records, run, panel.channels, once, mode_labels, interrupted, options)
+    _warn(records, run, panel.channels, statistics.noise_is_untold, mode_labels, interrupted, options)
     return FitResult(
         statistics,
         constraints,
@@ -402,12 +401,12 @@ def _warn(
     records: list[Start],
     run: EMRun,
     channels: tuple[str, ...],
-    once: NDArray[np.bool_],
+    untold: NDArray[np.bool_],
     mode_labels: tuple[Hashable, ...],
     interrupted: bool,
     options: FitOptions,
 ) -> None:
-    """What the user should know of the fit; of a channel read once a unit, noise on its floor says nothing."""
+    """What the user should know of the fit; a noise variance that nothing tells lies on its floor by rights."""
     lost = [i for i, record in enumerate(records) if record.fate.startswith("lost mode")]
     if lost:
         warn(
@@ -437,7 +436,7 @@ def _warn(
          "the channel tells nothing about that mode; leave it out or merge modes"),
     ):  # fmt: skip
         for c, name in enumerate(channels):
-            if bit == _maximisation.NOISE_FLOOR and once[c]:
+            if bit == _maximisation.NOISE_FLOOR and untold[c]:
                 continue
             modes = [mode_labels[k] for k in np.flatnonzero(run.status[:, c] & bit)]
             if modes:

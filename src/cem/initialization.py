@@ -64,8 +64,7 @@ def one_mode_run(expectation: Expectation, constraints: Constraints, n_passes: i
     spare = np.maximum(statistics.counts - np.asarray(layout.sizes), 0).sum(axis=0)
     within = statistics.residual_norms.sum(axis=0) / np.maximum(spare, 1)
     noise = np.where(spare > 0, np.clip(within, 1e-6, 1.0), 0.5)
-    # Read once a unit, a channel's noise cannot be told from what units differ by, and is taken for that.
-    noise[statistics.counts.max(axis=0) <= 1] = 0.0
+    noise[statistics.noise_is_untold] = 0.0
     factors = np.zeros(int(layout.factor_offsets[-1]))
     for channel, p in enumerate(layout.sizes):
         floor = constraints.covariance_floors[channel]

@@ -94,6 +94,19 @@ class SufficientStatistics:
         """What turns a log-likelihood in internal coordinates into one in the panel's own units."""
         return -float(self.counts.sum(axis=0, dtype=np.int64) @ np.log(self.coordinates.scales))
 
+    @cached_property
+    def noise_is_untold(self) -> NDArray[np.bool_]:
+        """Channels read once a unit, by a basis that is one and the same number there, shape (C,).
+
+        What units differ by and noise are then one variance, which is taken for the former.
+        """
+        untold = (self.counts.max(axis=0, initial=0) <= 1) & (np.asarray(self.sizes) == 1)
+        for c in np.flatnonzero(untold):
+            starts = self.factor_offsets[:, c]
+            designs = np.abs(self.factors[starts[starts >= 0]])
+            untold[c] = designs.size > 0 and np.ptp(designs) <= 1e-9 * designs.max()
+        return untold
+
     def subset(self, indices: NDArray[np.int64]) -> SufficientStatistics:
         """The statistics of some units, in the order given; R blocks are shared, not copied."""
         chosen = np.asarray(indices, dtype=np.int64)
