@@ -205,9 +205,9 @@ def fits(train: Panel, em: cem.FailureModeEM) -> dict[str, Fitted]:
         )  # fmt: skip
         result = replace(result, statistics=white, run=run)
         problem = LivesProblem.of(train, everyone, result, options, "lognormal", 1.0)
-        lives_fit = problem.solved(result, options)
-        result = lives_fit.result
-        colour = in_users_terms(result, lives_fit.lifetimes, memory, step)
+        run, statistics, lifetimes = problem.solved(result, options)
+        result = replace(result, statistics=statistics, run=run)
+        colour = in_users_terms(result, lifetimes, memory, step)
     return {**ways, "ou": colour}
 
 

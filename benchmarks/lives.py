@@ -49,11 +49,11 @@ def measured(what: str, panel: Panel, em: cem.FailureModeEM, family: str) -> dic
         own = cem.FailureModeEM(**{**em.get_params(), "accelerate": accelerate})._options()
         problem = LivesProblem.of(panel, has_failed, start, own, family, 1.0)
         began = time.process_time()
-        fit = problem.solved(start, own)
+        run, _, _ = problem.solved(start, own)
         row[f"{name}_seconds"] = time.process_time() - began
-        row[f"{name}_passes"] = fit.result.run.n_passes
-        row[f"{name}_converged"] = fit.result.run.converged
-        objectives[name] = fit.objectives[-1]
+        row[f"{name}_passes"] = run.n_passes
+        row[f"{name}_converged"] = run.converged
+        objectives[name] = run.objectives[-1]
     for name, value in objectives.items():
         row[f"{name}_below"] = max(objectives.values()) - value
     print(row, flush=True)

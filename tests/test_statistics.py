@@ -355,10 +355,10 @@ def test_noise_that_nothing_tells_is_known_as_such():
     values = np.full((4, 5, 4), np.nan)
     values[:, -1, 0] = rng.normal(size=4)  # the last reading alone, by a constant
     values[:, 2, 1] = rng.normal(size=4)  # once, by a line
-    values[[0, 1, 2, 3], [0, 1, 2, 3], 2] = rng.normal(size=4)  # once, by a wave, at times of their own
+    values[[0, 1, 2, 3], [0, 1, 2, 3], 2] = rng.normal(size=4)  # once, by a parabola, at times of their own
     values[..., 3] = rng.normal(size=(4, 5))  # five times
     panel = Panel.from_arrays(times, values)
     constant = Constant().bind(panel.times)
-    bases = (constant, Polynomial(1).bind(panel.times), Fourier(5.0, 1).bind(panel.times), constant)
+    bases = (constant, Polynomial(1).bind(panel.times), Polynomial(2).bind(panel.times), constant)
     statistics = SufficientStatistics.from_panel(panel, bases)
     assert statistics.noise_is_untold.tolist() == [True, False, False, False]
