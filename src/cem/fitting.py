@@ -154,7 +154,7 @@ def fit_mixture(
     statistics = SufficientStatistics.from_panel(panel, bases, known_modes=known_modes)
     expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
     steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
-    linking_of(options.linking_rank, statistics.sizes)
+    linking_of(options.linking_rank, statistics.sizes, panel.channels)
     one_mode, constraints = _constraints(expectation, panel.channels, steps, options)
     tolerance = options.tol * statistics.n_observations
     starts, given = _starts(expectation, one_mode.parameters, constraints, options, init)

@@ -15,6 +15,7 @@ from cem.expectation import Expectation
 from cem.feasibility import feasible
 from cem.linked_ascent import LinkedExpectation, mixture_coordinates
 from cem.maximisation import Constraints
+from cem.names import listed
 from cem.parameters import Parameters
 
 __all__ = ["linked_run", "linked_start", "linking_of", "linking_penalties", "rotated"]
@@ -25,8 +26,8 @@ FloatArray = NDArray[np.float64]
 _MOST_EXPLAINED = 0.8
 
 
-def linking_of(rank: int, sizes: Sequence[int]) -> None:
-    """OptionError where channels of these sizes cannot share so many factors.
+def linking_of(rank: int, sizes: Sequence[int], channels: Sequence[str]) -> None:
+    """OptionError where channels of these sizes and names cannot share so many factors.
 
     The covariance between one channel and all others has at most as many dimensions as the smaller side: more factors
     than the channels but the largest have coefficients say nothing more.
@@ -34,8 +35,8 @@ def linking_of(rank: int, sizes: Sequence[int]) -> None:
     most = sum(sizes) - max(sizes)
     if rank > most:
         raise OptionError(
-            f"linking_rank={rank}: the {len(sizes)} channels fitted, with bases of sizes {tuple(sizes)}, can share "
-            f"{most} factors at most; take a lower rank, or more channels"
+            f"linking_rank={rank}: the {len(sizes)} channels fitted ({listed(channels, 5)}), with bases of sizes "
+            f"{tuple(sizes)}, can share {most} factors at most; take a lower rank, or more channels"
         )
 
 
