@@ -41,7 +41,7 @@ from cem.statistics import SufficientStatistics
 
 MANY, FEWER, FULL, MOST_FITS = 50, (3, 10, 20), 20, 5
 OF_A_KIND = -(-FULL // len(START_KINDS))
-CLUSTERING_ROUNDS = 20
+CLUSTERING_ROUNDS = 5
 FOUND = 0.1
 MAX_ITER = 1000
 TOLERANCE = 1e-9

@@ -9,7 +9,7 @@ __all__ = ["centres_of_clusters", "nearest"]
 
 FloatArray = NDArray[np.float64]
 
-_ROUNDS = 20
+_ROUNDS = 5  # of k-means: a start need not be a minimum
 
 
 def nearest(points: FloatArray, centres: FloatArray) -> NDArray[np.int64]:

@@ -44,8 +44,8 @@ class _Round:
 
 # All of these were chosen on fleets drawn for the purpose (benchmarks/starts_development.py).
 _ROUNDS = (
-    _Round(6, behind=np.inf, kept=0.5),
-    _Round(6, behind=6.0, twins=True),
+    _Round(6, behind=np.inf, kept=0.67),
+    _Round(5, behind=6.0, kept=0.34, twins=True),
     _Round(6, behind=3.0, twins=True),
     _Round(10, behind=1.5, twins=True),
     _Round(12, behind=0.5, twins=True),
@@ -91,7 +91,7 @@ class Start:
 
 def n_moves(n_starts: int) -> int:
     """How many moves of the best one to make after so many fresh starts: none after a single one."""
-    return _GENERATIONS * min(_MOVES, n_starts - 1)
+    return _GENERATIONS * min(_MOVES, 2 * (n_starts - 1))
 
 
 def best_of_starts(
