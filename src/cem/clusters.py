@@ -9,7 +9,7 @@ __all__ = ["centres_of_clusters", "nearest"]
 
 FloatArray = NDArray[np.float64]
 
-_ROUNDS = 5  # of k-means: a start need not be a minimum
+_ROUNDS = 20
 
 
 def nearest(points: FloatArray, centres: FloatArray) -> NDArray[np.int64]:

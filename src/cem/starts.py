@@ -51,7 +51,8 @@ _ROUNDS = (
     _Round(12, behind=0.5, twins=True),
 )
 _FIRST_TO_RUN = 6
-_GENERATIONS = 2  # of moves
+_MOST_GENERATIONS = 6  # of moves: two, and one more for every so many starts
+_STARTS_TO_A_GENERATION = 10
 _MOVES = 8  # made in a generation,
 _MOVES_TO_RUN = 4  # of which these run,
 _FRESH_TO_RUN = 1  # beside so many of the fresh starts that have not
@@ -91,7 +92,11 @@ class Start:
 
 def n_moves(n_starts: int) -> int:
     """How many moves of the best one to make after so many fresh starts: none after a single one."""
-    return _GENERATIONS * min(_MOVES, 2 * (n_starts - 1))
+    return _generations(n_starts) * min(_MOVES, 2 * (n_starts - 1))
+
+
+def _generations(n_starts: int) -> int:
+    return min(2 + n_starts // _STARTS_TO_A_GENERATION, _MOST_GENERATIONS)
 
 
 def best_of_starts(
@@ -200,15 +205,15 @@ class _Search:
             return
         self._generation(line[:_FIRST_TO_RUN], "starts")
         line = line[_FIRST_TO_RUN:]
-        size = len(moves) // _GENERATIONS
-        for number in range(_GENERATIONS if moves else 0):
+        n_generations = _generations(len(fresh)) if moves else 0
+        for number in range(n_generations):
             best = self.best
             if best is None:  # nothing to move: more fresh starts instead
                 self._generation(line[:_FIRST_TO_RUN], f"starts {number + 2}")
                 line = line[_FIRST_TO_RUN:]
                 continue
             responsibilities = self._run_of(best).responsibilities
-            of_generation = range(number * size, (number + 1) * size)
+            of_generation = range(number, len(moves), n_generations)
             moved = self._made((len(fresh) + i, partial(moves[i], responsibilities)) for i in of_generation)
             self._generation([*moved[:_MOVES_TO_RUN], *line[:_FRESH_TO_RUN]], f"moves {number + 1}")
             line = line[_FRESH_TO_RUN:]
