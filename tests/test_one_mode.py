@@ -16,7 +16,9 @@ from cem.parameters import Parameters
 from cem.statistics import SufficientStatistics
 
 
-@given(seed=st.integers(0, 10_000), n_modes=st.integers(1, 4), sizes=st.lists(st.integers(1, 10), min_size=1, max_size=4))
+@given(
+    seed=st.integers(0, 10_000), n_modes=st.integers(1, 4), sizes=st.lists(st.integers(1, 10), min_size=1, max_size=4)
+)
 @settings(max_examples=40, deadline=None)
 def test_the_product_with_the_rows_is_the_e_step_of_copies(seed, n_modes, sizes):
     """A start would not be the M step that its documentation says: missing channels, any size of basis, any ρ."""
