@@ -198,6 +198,7 @@ def compare(statistics: SufficientStatistics, n_modes: int, seed: int) -> dict[s
         "full_fit_processor_seconds": seconds,
         "cost_in_seconds_of_full_fits": many_seconds / seconds,
         **{f"{n}_found": bool(searches[n][0] >= best - FOUND) for n in FEWER},
+        **{f"{n}_below_best": best - searches[n][0] for n in FEWER},
         **{f"{n}_cost_in_full_fits": searches[n][1] / passes for n in FEWER},
         **{
             f"{kind}_found": int(sum(fit[0] >= best - FOUND for fit in group))
