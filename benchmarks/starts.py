@@ -49,21 +49,26 @@ FLOOR_FRACTION = 0.1
 FD003_CHANNELS = ["s2", "s3", "s4", "s6", "s7", "s8", "s9", "s11", "s12", "s13", "s14", "s15", "s17", "s20", "s21"]
 
 
+def recipe_of(i: int) -> dict[str, object]:
+    """How fleet i is drawn, but for its seed."""
+    return {
+        "n_units": 200,
+        "readings": (4, 20) if i % 2 else (10, 30),
+        "n_modes": 3 + i % 3,
+        "p": 2 + i % 2,
+        "n_channels": 1 + i % 4,
+        "separation": (0.4, 0.6, 0.9, 1.3)[i % 4],
+        # Every third fleet has a mode of 3 %.
+        "weights": np.array([0.03, *[0.97 / (2 + i % 3)] * (2 + i % 3)]) if i % 3 == 0 else None,
+    }
+
+
 def data_sets(quick: bool) -> dict[str, tuple[SufficientStatistics, int]]:
     """Statistics and K by name."""
     sets = {}
-    for seed in range(2 if quick else 20):
-        recipe = {
-            "n_units": 200,
-            "readings": (4, 20) if seed % 2 else (10, 30),
-            "n_modes": 3 + seed % 3,
-            "p": 2 + seed % 2,
-            "n_channels": 1 + seed % 4,
-            "separation": (0.4, 0.6, 0.9, 1.3)[seed % 4],
-            # Every third fleet has a mode of 3 %.
-            "weights": np.array([0.03, *[0.97 / (2 + seed % 3)] * (2 + seed % 3)]) if seed % 3 == 0 else None,
-        }
-        sets[f"fleet {seed + 1}"] = (compressed(draw_fleet(**recipe, seed=100 + seed)), recipe["n_modes"])
+    for i in range(2 if quick else 20):
+        recipe = recipe_of(i)
+        sets[f"fleet {i + 1}"] = (compressed(draw_fleet(**recipe, seed=100 + i)), recipe["n_modes"])
     path = harness.SHARED_DATA / "cmapss" / "train_FD003.txt"
     if path.exists() and not quick:
         panel = cem.datasets.read_cmapss(path, channels=FD003_CHANNELS)

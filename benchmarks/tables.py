@@ -237,7 +237,7 @@ TABLES: dict[str, Columns] = {
         "of": text("fits_of_a_kind"),
     },
     "starts_development": {
-        "K": text("n_modes"),
+        "drawn": text("drawn"),
         "fleets": text("data_sets"),
         "3 starts: found": text("3_found"),
         "10 starts": text("10_found"),

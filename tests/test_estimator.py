@@ -108,7 +108,7 @@ def test_fitted_attributes_have_their_documented_shapes(panel, fitted):
     assert len(fitted.starts_) == n_starts and [start["fate"] for start in fitted.starts_].count("best") == 1
     best = max(start["log_likelihood"] for start in fitted.starts_)
     assert fitted.log_likelihood_ == pytest.approx(best, rel=1e-14)
-    assert [start["kind"] for start in fitted.starts_] == ["kmeans", "prototypes"] * 2 + ["moved"] * (
+    assert [start["kind"] for start in fitted.starts_] == ["kmeans", *["prototypes"] * 3] + ["moved"] * (
         n_starts - n_fresh
     )
     assert (np.diff(fitted.weights_) <= 0).all()

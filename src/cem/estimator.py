@@ -41,7 +41,8 @@ class FailureModeEM:
         What curves are made of; the key None of a mapping stands for all channels not named.
     init : {"mixed", "kmeans", "prototypes", "random", "tempered"}
         Kind of start: k-means++ on each unit's shrunken coefficients, units drawn at random that the others are given
-        to by nearness, random responsibilities, tempered ones; "mixed" takes the first two in turn.
+        to by nearness, random responsibilities, tempered ones; "mixed" takes the first once and the second
+        three times in turn.
     n_init : int
         Number of fresh starts. The most promising get a short run, the best of these longer ones, one a full one. After
         two starts or more the search also tries starts that move one mode of the best one so far.

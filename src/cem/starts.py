@@ -44,18 +44,16 @@ class _Round:
 
 # All of these were chosen on fleets drawn for the purpose (benchmarks/starts_development.py).
 _ROUNDS = (
-    _Round(6, behind=np.inf, kept=0.67),
-    _Round(5, behind=6.0, kept=0.34, twins=True),
+    _Round(4, behind=np.inf, kept=0.67),
+    _Round(5, behind=8.0, kept=0.34, twins=True),
     _Round(6, behind=3.0, twins=True),
     _Round(10, behind=1.5, twins=True),
     _Round(12, behind=0.5, twins=True),
 )
 _FIRST_TO_RUN = 6
-_MOST_GENERATIONS = 6  # of moves: two, and one more for every so many starts
-_STARTS_TO_A_GENERATION = 10
+_GENERATIONS = 3  # of moves
 _MOVES = 8  # made in a generation,
-_MOVES_TO_RUN = 4  # of which these run,
-_FRESH_TO_RUN = 1  # beside so many of the fresh starts that have not
+_MOVES_TO_RUN = 4  # of which these run
 # Two starts are twins where their responsibilities differ by less (`cem.agreement.disagreement`), on so many units.
 _TWINS = 0.01
 _UNITS_TO_COMPARE = 2000
@@ -92,11 +90,7 @@ class Start:
 
 def n_moves(n_starts: int) -> int:
     """How many moves of the best one to make after so many fresh starts: none after a single one."""
-    return _generations(n_starts) * min(_MOVES, 2 * (n_starts - 1))
-
-
-def _generations(n_starts: int) -> int:
-    return min(2 + n_starts // _STARTS_TO_A_GENERATION, _MOST_GENERATIONS)
+    return _GENERATIONS * min(_MOVES, 2 * (n_starts - 1))
 
 
 def best_of_starts(
@@ -205,18 +199,16 @@ class _Search:
             return
         self._generation(line[:_FIRST_TO_RUN], "starts")
         line = line[_FIRST_TO_RUN:]
-        n_generations = _generations(len(fresh)) if moves else 0
-        for number in range(n_generations):
+        for number in range(_GENERATIONS if moves else 0):
             best = self.best
             if best is None:  # nothing to move: more fresh starts instead
                 self._generation(line[:_FIRST_TO_RUN], f"starts {number + 2}")
                 line = line[_FIRST_TO_RUN:]
                 continue
             responsibilities = self._run_of(best).responsibilities
-            of_generation = range(number, len(moves), n_generations)
+            of_generation = range(number, len(moves), _GENERATIONS)
             moved = self._made((len(fresh) + i, partial(moves[i], responsibilities)) for i in of_generation)
-            self._generation([*moved[:_MOVES_TO_RUN], *line[:_FRESH_TO_RUN]], f"moves {number + 1}")
-            line = line[_FRESH_TO_RUN:]
+            self._generation(moved[:_MOVES_TO_RUN], f"moves {number + 1}")
         for index, record in enumerate(self._records):
             if record.run is None and record.fate == "running":
                 self._records[index] = replace(record, fate="passed over")
