@@ -1,8 +1,8 @@
 """The fleets on which the search for starts was chosen: 140, none of them in starts.py, measured in the same way.
 
-60 are drawn as those of starts.py are, from other seeds. 80 are more varied and harder: 2 to 5 modes, 2 to 4 coefficients, 1 to 5 channels, 120 to 400 units,
-modes of 3 %, histories that are hardly longer than the basis. The
-file of results has every fleet.
+60 are drawn as those of starts.py are, from other seeds. 80 are more varied and harder: 2 to 5 modes, 2 to 4
+coefficients, 1 to 5 channels, 120 to 400 units, modes of 3 %, histories that are hardly longer than the basis. The file
+of results has every fleet.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ __all__ = [
 FloatArray = NDArray[np.float64]
 StartKind = Literal["kmeans", "prototypes", "random", "tempered"]
 START_KINDS: tuple[StartKind, ...] = ("kmeans", "prototypes", "random", "tempered")
-# What init="mixed" takes in turn. Clusters are much the same every time; units drawn at random never are. Random starts,
-# and tempered ones at the cost of half a full fit more, led to the best optimum no more often on the fleets tried.
+# What init="mixed" takes in turn. Clusters are much the same every time; units drawn at random never are. Random
+# starts, and tempered ones at the cost of half a full fit more, found the best optimum no more often where tried.
 MIXED_KINDS: tuple[StartKind, ...] = ("kmeans", *("prototypes",) * 3)
 
 ONE_MODE_PASSES = 20
