@@ -23,6 +23,7 @@ from cem.errors import (
 )
 from cem.estimator import FailureModeEM
 from cem.panel import Panel
+from cem.starts import n_moves
 
 
 def fleet(n_units=40, seed=0, gap=3.0, missing=0.2, n_channels=2):
@@ -103,10 +104,13 @@ def test_fitted_attributes_have_their_documented_shapes(panel, fitted):
     assert fitted.score_samples(panel).sum() == pytest.approx(fitted.log_likelihood_, rel=1e-10)
     assert fitted.score(panel) == pytest.approx(fitted.log_likelihood_ / 40, rel=1e-10)
     np.testing.assert_allclose(fitted.predict_proba(panel), fitted.responsibilities_, atol=1e-9)
-    assert len(fitted.starts_) == 4 and [start["fate"] for start in fitted.starts_].count("best") == 1
+    n_fresh, n_starts = 4, 4 + n_moves(4)
+    assert len(fitted.starts_) == n_starts and [start["fate"] for start in fitted.starts_].count("best") == 1
     best = max(start["log_likelihood"] for start in fitted.starts_)
     assert fitted.log_likelihood_ == pytest.approx(best, rel=1e-14)
-    assert [start["kind"] for start in fitted.starts_] == ["kmeans", "prototypes", "random", "kmeans"]
+    assert [start["kind"] for start in fitted.starts_] == ["kmeans", *["prototypes"] * 3] + ["moved"] * (
+        n_starts - n_fresh
+    )
     assert (np.diff(fitted.weights_) <= 0).all()
     assert modes_agree(fitted.predict(panel)) > 0.95
 
@@ -448,7 +452,7 @@ def test_verbose_prints_a_line_a_stage(panel, capsys):
     """What it says of the best start is the log-likelihood that the estimator will have."""
     em = quick(verbose=1, n_init=5).fit(panel)
     out = capsys.readouterr().out.splitlines()
-    assert out[0].startswith("round 1: 5 of 5 starts") and out[-1].startswith("full run: ")
+    assert out[0].startswith("starts, round 1: 5 of 5 starts") and out[-1].startswith("full run: ")
     assert len(out) == len({line.split(":")[0] for line in out}) > 2
     assert float(out[-1].rsplit(" ", 1)[1]) == pytest.approx(em.log_likelihood_, abs=1e-3)
 

@@ -13,12 +13,16 @@ from cem.initialization import (
     START_KINDS,
     one_mode_run,
     parameters_from_responsibilities,
-    starting_parameters,
-    with_known_modes,
+    starting_point,
 )
 from cem.maximisation import COVARIANCE_STRUCTURES
+from cem.one_mode import OneModePosteriors
 from cem.panel import Panel
 from cem.statistics import SufficientStatistics
+
+
+def posteriors_of(expectation, constraints):
+    return OneModePosteriors(expectation.statistics, one_mode_run(expectation, constraints).parameters)
 
 
 @pytest.mark.parametrize("kind", START_KINDS)
@@ -27,9 +31,9 @@ def test_a_start_is_a_function_of_its_seed_and_satisfies_the_constraints(kind, c
     """Starting values below a floor would make ℓ fall in the first pass."""
     expectation = two_groups()
     constraints = constraints_of(expectation, covariance, noise=0.05, floor=0.01)
-    one_mode = one_mode_run(expectation, constraints).parameters
+    posteriors = posteriors_of(expectation, constraints)
     made = [
-        starting_parameters(kind, expectation, one_mode, constraints, 3, np.random.default_rng(seed))
+        starting_point(kind, expectation, posteriors, constraints, 3, np.random.default_rng(seed)).parameters
         for seed in (7, 7, 8)
     ]
     for name in ("weights", "means", "factors", "noise_variances"):
@@ -44,8 +48,8 @@ def test_a_start_is_a_function_of_its_seed_and_satisfies_the_constraints(kind, c
 def test_kmeans_starts_find_groups_that_lie_apart_though_cells_are_missing():
     expectation = two_groups()
     constraints = constraints_of(expectation)
-    one_mode = one_mode_run(expectation, constraints).parameters
-    start = starting_parameters("kmeans", expectation, one_mode, constraints, 2, np.random.default_rng(0))
+    posteriors = posteriors_of(expectation, constraints)
+    start = starting_point("kmeans", expectation, posteriors, constraints, 2, np.random.default_rng(0)).parameters
     assigned = expectation(start)[1].argmax(axis=1)
     assert len(set(assigned[::2])) == 1 and len(set(assigned[1::2])) == 1 and assigned[0] != assigned[1]
 
@@ -54,11 +58,11 @@ def test_prototypes_are_units_and_draw_differently_every_time():
     """Each of two groups far apart is found where both drew a prototype: in about half of the draws."""
     expectation = two_groups()
     constraints = constraints_of(expectation)
-    one_mode = one_mode_run(expectation, constraints).parameters
+    posteriors = posteriors_of(expectation, constraints)
     found = []
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        start = starting_parameters("prototypes", expectation, one_mode, constraints, 2, rng)
+        start = starting_point("prototypes", expectation, posteriors, constraints, 2, rng).parameters
         assigned = expectation(start)[1].argmax(axis=1)
         found.append(len(set(assigned[::2])) == len(set(assigned[1::2])) == 1 and assigned[0] != assigned[1])
     assert 4 <= sum(found) <= 18
@@ -94,19 +98,12 @@ def test_given_responsibilities_make_a_reproducible_start():
     np.testing.assert_array_equal(expectation(one)[1].argmax(axis=1), np.arange(40) % 2)
 
 
-def test_labelled_units_override_the_draw():
-    rho = np.full((4, 2), 0.5)
-    fixed = with_known_modes(rho, np.array([-1, 1, 0, -1], dtype=np.int32))
-    np.testing.assert_array_equal(fixed, [[0.5, 0.5], [0, 1], [1, 0], [0.5, 0.5]])
-    assert (rho == 0.5).all()
-
-
 def test_identical_units_still_start():
     """Nothing to cluster: k-means falls back to a random split instead of failing."""
     values = np.tile(np.random.default_rng(0).normal(size=(1, 6, 1)), (8, 1, 1))
     panel = Panel.from_arrays(None, values)
     expectation = Expectation(SufficientStatistics.from_panel(panel, (Polynomial(1).bind(panel.times),)))
     constraints = constraints_of(expectation)
-    one_mode = one_mode_run(expectation, constraints).parameters
-    start = starting_parameters("kmeans", expectation, one_mode, constraints, 3, np.random.default_rng(0))
+    posteriors = posteriors_of(expectation, constraints)
+    start = starting_point("kmeans", expectation, posteriors, constraints, 3, np.random.default_rng(0)).parameters
     assert np.isfinite(start.means).all()

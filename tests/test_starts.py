@@ -8,9 +8,10 @@ from problems import constraints_of, two_groups
 
 from cem.agreement import disagreement
 from cem.errors import FitError
-from cem.initialization import one_mode_run, starting_parameters
-from cem.parameters import Parameters
-from cem.starts import best_of_starts
+from cem.initialization import one_mode_run, starting_point
+from cem.moves import moved_start
+from cem.one_mode import OneModePosteriors, StartingPoint
+from cem.starts import best_of_starts, n_moves
 
 OPTIONS = {"n_modes": 2, "max_iter": 400, "tolerance": 1e-6}
 
@@ -18,22 +19,33 @@ OPTIONS = {"n_modes": 2, "max_iter": 400, "tolerance": 1e-6}
 def setting(n_starts=8, n_modes=2, gap=2.0):
     expectation = two_groups(gap=gap)
     constraints = constraints_of(expectation)
-    one_mode = one_mode_run(expectation, constraints).parameters
+    posteriors = OneModePosteriors(expectation.statistics, one_mode_run(expectation, constraints).parameters)
 
     def start(seed):
         rng = np.random.default_rng(seed)
-        return lambda: starting_parameters("random", expectation, one_mode, constraints, n_modes, rng)
+        return lambda: starting_point("random", expectation, posteriors, constraints, n_modes, rng)
 
     return expectation, constraints, [("random", start(seed)) for seed in range(n_starts)]
 
 
+def moves_of(expectation, constraints, n):
+    posteriors = OneModePosteriors(expectation.statistics, one_mode_run(expectation, constraints).parameters)
+    return [
+        lambda rho, seed=seed: moved_start(rho, posteriors, constraints, np.random.default_rng(seed))
+        for seed in range(n)
+    ]
+
+
 def test_every_start_has_a_fate_and_the_best_has_converged():
     expectation, constraints, starts = setting(n_modes=3)
-    records, interrupted = best_of_starts(starts, expectation, constraints, **OPTIONS)
-    assert not interrupted and len(records) == 8
+    moves = moves_of(expectation, constraints, n_moves(8))
+    records, interrupted = best_of_starts(starts, expectation, constraints, moves=moves, **OPTIONS)
+    assert not interrupted and len(records) == 8 + n_moves(8)
+    assert [record.kind for record in records] == ["random"] * 8 + ["moved"] * n_moves(8)
     for record in records:
-        known = ("converged", "abandoned", "same as start", "lost mode", "limit of passes")
-        assert record.fate.startswith(known) and np.isfinite(record.log_likelihood)
+        known = ("converged", "abandoned", "passed over", "same as start", "lost mode", "limit of passes")
+        assert record.fate.startswith(known)
+        assert np.isfinite(record.log_likelihood) == (record.fate != "passed over")
     best = max(records, key=lambda record: record.log_likelihood)
     assert best.fate in ("converged", "limit of passes")
 
@@ -45,7 +57,42 @@ def test_no_start_was_abandoned_above_the_winner():
     assert all(record.log_likelihood <= winner for record in records if record.fate == "abandoned")
     assert sum(record.fate == "abandoned" for record in records) > 0
     passes = [record.run.n_passes for record in records if record.fate == "abandoned"]
-    assert max(passes) <= 150  # the short rounds together
+    assert max(passes) <= 40  # the short rounds together
+
+
+def test_the_starts_that_promise_most_run():
+    """Otherwise the promise, which is what makes fifty starts cheap, would be for nothing."""
+    expectation, constraints, starts = setting(n_starts=12)
+    points = [make() for _, make in starts]
+    records, _ = best_of_starts([("random", lambda p=p: p) for p in points], expectation, constraints, **OPTIONS)
+    ran = [point.promise for point, record in zip(points, records, strict=True) if record.run is not None]
+    passed = [point.promise for point, record in zip(points, records, strict=True) if record.run is None]
+    assert len(ran) >= 6 and min(ran) >= max(passed)
+    assert {record.fate for record in records if record.run is None} == {"passed over"}
+
+
+def test_every_kind_is_among_those_that_run():
+    """What a start promises differs from kind to kind by more than it says about where it leads."""
+    expectation, constraints, starts = setting(n_starts=12)
+    points = [make() for _, make in starts]
+    poor = [StartingPoint(point.parameters, point.promise - 1e6) for point in points[6:]]
+    kinds = [("rich", lambda p=p: p) for p in points[:6]] + [("poor", lambda p=p: p) for p in poor]
+    records, _ = best_of_starts(kinds, expectation, constraints, **OPTIONS)
+    assert sum(record.run is not None for record in records[6:]) == 3
+
+
+def test_moves_leave_a_stationary_point():
+    """Modes that are equal stay equal under EM, whatever the data: only a move can part them."""
+    expectation, constraints, _ = setting(gap=6.0)
+    posteriors = OneModePosteriors(expectation.statistics, one_mode_run(expectation, constraints).parameters)
+    heights = []
+    for rho, n in ((np.eye(2)[np.arange(40) % 2], 0), (np.full((40, 2), 0.5), 0), (np.full((40, 2), 0.5), n_moves(2))):
+        starts = [("given", lambda rho=rho: posteriors.start(rho, constraints))] * 2
+        moves = moves_of(expectation, constraints, n)
+        records, _ = best_of_starts(starts, expectation, constraints, moves=moves, **OPTIONS)
+        heights.append(max(record.log_likelihood for record in records))
+    truth, stuck, moved = heights
+    assert stuck < truth - 10 and moved == pytest.approx(truth, abs=1e-3)
 
 
 def test_starts_on_their_way_to_one_optimum_are_run_once():
@@ -65,26 +112,11 @@ def test_starts_on_their_way_to_one_optimum_are_run_once():
     )
     best = max(range(12), key=lambda i: records[i].log_likelihood)
     assert sorted(counted) == list(range(12))
-    assert [record.fate for record in records].count("converged") == 1 and records[best].fate == "converged"
-    twins = [record for record in records if record.fate.startswith("same as start ")]
-    assert len(twins) >= 6
-    for record in twins:
-        leader = records[int(record.fate.removeprefix("same as start "))]
-        assert disagreement(record.run.responsibilities, leader.run.responsibilities) < 0.1
-
-
-def test_survivors_differ_from_one_another():
-    """Two starts that agree up to the names of their modes are twins; the one further on stays."""
-    expectation, constraints, starts = setting(n_starts=3, n_modes=3)
-    first, other, third = (starts[i][1]() for i in range(3))
-    renamed = first.ordered([2, 0, 1])
-    records, _ = best_of_starts(
-        [("given", lambda: first), ("given", lambda: renamed), ("given", lambda: other), ("given", lambda: third)],
-        expectation,
-        constraints,
-        **{**OPTIONS, "n_modes": 3},
-    )
-    assert any(record.fate.startswith("same as start ") for record in records[:2])
+    assert records[best].fate == "converged"
+    for record in records:
+        if record.fate.startswith("same as start "):
+            leader = records[int(record.fate.removeprefix("same as start "))]
+            assert disagreement(record.run.responsibilities, leader.run.responsibilities) < 0.1
 
 
 def test_threads_do_not_change_the_result():
@@ -92,8 +124,9 @@ def test_threads_do_not_change_the_result():
     results = []
     for n_jobs in (1, 2, 3, 8):
         expectation, constraints, starts = setting(n_starts=4)
+        moves = moves_of(expectation, constraints, n_moves(4))
         records, _ = best_of_starts(
-            starts, expectation, constraints, n_modes=2, n_jobs=n_jobs, max_iter=40, tolerance=1e-6
+            starts, expectation, constraints, n_modes=2, moves=moves, n_jobs=n_jobs, max_iter=40, tolerance=1e-6
         )
         results.append([(record.fate, record.log_likelihood) for record in records])
     assert results[0] == results[1] == results[2] == results[3]
@@ -102,7 +135,8 @@ def test_threads_do_not_change_the_result():
 def test_a_limit_of_passes_is_kept_and_told():
     expectation, constraints, starts = setting(n_starts=2, gap=0.5)
     records, _ = best_of_starts(starts, expectation, constraints, n_modes=2, max_iter=4, tolerance=1e-12)
-    assert all(record.run.n_passes <= 4 and record.fate == "limit of passes" for record in records)
+    assert all(record.run.n_passes <= 4 for record in records)
+    assert "limit of passes" in [record.fate for record in records]
 
 
 def test_progress_counts_every_start_of_every_stage():
@@ -110,8 +144,10 @@ def test_progress_counts_every_start_of_every_stage():
     seen = []
     best_of_starts(starts, expectation, constraints, progress=lambda *event: seen.append(event), **OPTIONS)
     stages = list(dict.fromkeys(stage for stage, *_ in seen))
-    assert stages == [*(f"round {i}" for i in range(1, 7)), "full run"]
-    assert [done for stage, done, *_ in seen if stage == "round 1"] == list(range(1, 11))
+    assert stages[0] == "starts, round 1" and stages[-1] == "full run"
+    for stage in stages:
+        of_stage = [(done, total) for name, done, total, _ in seen if name == stage]
+        assert of_stage == [(i + 1, of_stage[0][1]) for i in range(of_stage[0][1])]
     best = [event[3] for event in seen]
     assert best == sorted(best)
 
@@ -119,7 +155,7 @@ def test_progress_counts_every_start_of_every_stage():
 def test_a_start_that_fails_is_recorded_and_the_others_go_on():
     expectation, constraints, starts = setting(n_starts=3)
 
-    def fails() -> Parameters:
+    def fails() -> StartingPoint:
         raise FitError("no such luck")
 
     records, _ = best_of_starts([("given", fails), *starts], expectation, constraints, **OPTIONS)
@@ -144,7 +180,7 @@ def test_an_interruption_keeps_the_best_so_far():
 def test_an_interruption_before_anything_is_one():
     expectation, constraints, _ = setting()
 
-    def interrupted() -> Parameters:
+    def interrupted() -> StartingPoint:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -37,3 +37,16 @@ def posterior_coefficients(
     mode: int,
     whitened_out: _Floats,
 ) -> None: ...
+def unit_sums(
+    factors: _Floats,
+    factor_offsets: _Longs,
+    projections: _Floats,
+    residual_norms: _Floats,
+    counts: _Ints,
+    sizes: _Ints,
+    means: _Floats,
+    mode_factors: _Floats,
+    noise_variances: _Floats,
+    units: _Longs,
+    sums_out: _Floats,
+) -> None: ...

@@ -464,3 +464,121 @@ def posterior_coefficients(
     free(work)
     if status != 0:
         raise KernelFailure(l, mode, c)
+
+
+def unit_sums(
+    const double[::1] factors,
+    const long long[:, ::1] factor_offsets,
+    const double[:, ::1] projections,
+    const double[:, ::1] residual_norms,
+    const int[:, ::1] counts,
+    const int[::1] sizes,
+    const double[:, ::1] means,
+    const double[:, ::1] mode_factors,
+    const double[:, ::1] noise_variances,
+    const long long[::1] units,
+    double[:, ::1] sums_out,
+):
+    """What each unit adds to the sums (14) of a one-mode model: ρᵀ times these rows are the sums for any ρ.
+
+    Parameters
+    ----------
+    factors, factor_offsets, projections, residual_norms, counts
+        As in `cem.statistics.SufficientStatistics`.
+    sizes, means, mode_factors, noise_variances
+        p_c (C,), μ (1, P), Λ (1, Σp²), σ² (1, C).
+    units : (n,) array
+        Which units.
+    sums_out : (n, 1 + 3 C + P + Σp²) array
+        Row by row 1, and channel by channel 1, E d, A⁻¹ + E d E dᵀ, (13) and n; zero where a channel is not observed.
+
+    Raises
+    ------
+    KernelFailure
+        A quantity is not finite, or I + B'B not positive definite; holds unit and channel.
+    """
+    cdef int n_channels = <int> sizes.shape[0]
+    cdef Py_ssize_t n_units = counts.shape[0]
+    cdef Py_ssize_t total = 0, total_square = 0, at, at_square, row, l = -1
+    cdef int largest = 1
+    cdef int c, i, j, p, status = 0, failed_channel = -1
+    for c in range(n_channels):
+        if sizes[c] < 1:
+            raise ValueError("unit_sums: a channel has no coefficient")
+        largest = max(largest, sizes[c])
+        total += sizes[c]
+        total_square += sizes[c] * sizes[c]
+    if (
+        factor_offsets.shape[0] != n_units
+        or factor_offsets.shape[1] != n_channels
+        or projections.shape[0] != n_units
+        or projections.shape[1] != total
+        or residual_norms.shape[0] != n_units
+        or residual_norms.shape[1] != n_channels
+        or counts.shape[1] != n_channels
+        or means.shape[0] != 1
+        or means.shape[1] != total
+        or mode_factors.shape[0] != 1
+        or mode_factors.shape[1] != total_square
+        or noise_variances.shape[0] != 1
+        or noise_variances.shape[1] != n_channels
+        or sums_out.shape[0] != units.shape[0]
+        or sums_out.shape[1] != 1 + 3 * n_channels + total + total_square
+    ):
+        raise ValueError("unit_sums: an array has the wrong shape")
+    for row in range(units.shape[0]):
+        if not 0 <= units[row] < n_units:
+            raise ValueError(f"unit_sums: there is no unit {units[row]}")
+        check_factors(factors, factor_offsets, counts, sizes, units[row])
+    cdef double* work = <double*> malloc((3 * largest * largest + 2 * largest) * sizeof(double))
+    if work == NULL:
+        raise MemoryError
+    cdef double* second = work  # (p, p)  A⁻¹, lower triangle
+    cdef double* channel_count
+    cdef double* D
+    cdef double* Q
+    cdef double* E
+    cdef double precision, square, trace, product, log_product
+    with nogil:
+        for row in range(units.shape[0]):
+            l = units[row]
+            memset(&sums_out[row, 0], 0, sums_out.shape[1] * sizeof(double))
+            sums_out[row, 0] = 1.0
+            channel_count = &sums_out[row, 1]
+            D = channel_count + n_channels
+            Q = D + total
+            E = Q + total_square
+            at = 0
+            at_square = 0
+            for c in range(n_channels):
+                p = sizes[c]
+                if counts[l, c] > 0:
+                    precision = 1.0 / noise_variances[0, c]
+                    product = 1.0
+                    log_product = 0.0
+                    status = whitened_posterior_of_size(
+                        p, &factors[factor_offsets[l, c]], &projections[l, at], &means[0, at],
+                        &mode_factors[0, at_square], sqrt(precision), work + largest * largest, D + at, second,
+                        &square, &product, &log_product,
+                    )
+                    square += residual_norms[l, c] * precision
+                    if status != 0 or not isfinite(square):
+                        status = -1
+                        failed_channel = c
+                        break
+                    trace = 0.0
+                    for i in range(p):
+                        trace += second[i * p + i]
+                        for j in range(i + 1):
+                            Q[at_square + i * p + j] = second[i * p + j] + D[at + i] * D[at + j]
+                            Q[at_square + j * p + i] = Q[at_square + i * p + j]
+                    channel_count[c] = 1.0
+                    E[c] = square + p - trace
+                    E[n_channels + c] = counts[l, c]
+                at += p
+                at_square += p * p
+            if status != 0:
+                break
+    free(work)
+    if status != 0:
+        raise KernelFailure(l, 0, failed_channel)

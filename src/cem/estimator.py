@@ -41,10 +41,11 @@ class FailureModeEM:
         What curves are made of; the key None of a mapping stands for all channels not named.
     init : {"mixed", "kmeans", "prototypes", "random", "tempered"}
         Kind of start: k-means++ on each unit's shrunken coefficients, units drawn at random that the others are given
-        to by nearness, random responsibilities, tempered ones; "mixed" takes the first three in turn and a tempered one
-        in every ten. None of them wins everywhere.
+        to by nearness, random responsibilities, tempered ones; "mixed" takes the first once and the second
+        three times in turn.
     n_init : int
-        Number of starts. All get a short run, the best and most different a longer one, the last one or two a full one.
+        Number of fresh starts. The most promising get a short run, the best of these longer ones, one a full one. After
+        two starts or more the search also tries starts that move one mode of the best one so far.
     max_iter : int
         Passes of one start, at most.
     tol : float
@@ -111,7 +112,7 @@ class FailureModeEM:
     n_iter_ : int
         Passes of the best start.
     starts_ : list of dict
-        kind, log_likelihood, n_iter and fate of each start.
+        kind, log_likelihood, n_iter and fate of each start; those of kind "moved" are beside `n_init`.
     kernel_ : str
         The kernel that ran: "lapack", or "lanes" or "shared" (designs) with the instruction level.
     lifetimes_ : cem.lifetimes.Lifetimes

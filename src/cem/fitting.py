@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -28,15 +29,16 @@ from cem.initialization import (
     StartKind,
     one_mode_run,
     parameters_from_responsibilities,
-    starting_parameters,
-    with_known_modes,
+    starting_point,
 )
 from cem.linking import linked_run, linking_of, linking_penalties
 from cem.maximisation import Constraints, CovarianceStructure
+from cem.moves import moved_start
 from cem.names import listed
+from cem.one_mode import OneModePosteriors, StartingPoint, with_known_modes
 from cem.parameters import Layout, Parameters
 from cem.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
-from cem.starts import Start, best_of_starts
+from cem.starts import Fresh, Move, Start, best_of_starts, n_moves
 from cem.statistics import SufficientStatistics
 from cem.warning import warn
 
@@ -157,7 +159,7 @@ def fit_mixture(
     linking_of(options.linking_rank, statistics.sizes, panel.channels)
     one_mode, constraints = _constraints(expectation, panel.channels, steps, options)
     tolerance = options.tol * statistics.n_observations
-    starts, given = _starts(expectation, one_mode.parameters, constraints, options, init)
+    starts, moves, given = _starts(expectation, one_mode.parameters, constraints, options, init)
     if given is not None and given.rank:
         records, interrupted = [Start("given", start_em(expectation, given))], False
     else:
@@ -166,6 +168,7 @@ def fit_mixture(
             expectation,
             constraints,
             n_modes=options.n_modes,
+            moves=moves,
             max_iter=options.max_iter,
             tolerance=_TOLERANCE_BEFORE_LINKING * tolerance if options.linking_rank else tolerance,
             accelerate=options.accelerate == "auto",
@@ -305,28 +308,29 @@ def _starts(
     constraints: Constraints,
     options: FitOptions,
     init: object,
-) -> tuple[list[tuple[str, Callable[[], Parameters]]], Parameters | None]:
-    """Starts by kind, each a function that makes its first parameters; and those that were given, if they were."""
+) -> tuple[list[Fresh], list[Move], Parameters | None]:
+    """Fresh starts by kind, each a function that makes it; moves; and the parameters that were given, if they were."""
     if init is not None:
         given = _given_parameters(expectation, one_mode, constraints, options.n_modes, init)
         if given.rank != options.linking_rank:
             given = feasible(given.marginal(), constraints)
-        return [("given", lambda: given)], given
+        return [("given", lambda: StartingPoint(given, 0.0))], [], given
     if options.n_modes == 1:
-        return [("one mode", lambda: one_mode)], None
+        return [("one mode", lambda: StartingPoint(one_mode, 0.0))], [], None
     kinds: tuple[StartKind, ...] = MIXED_KINDS if options.init == "mixed" else (options.init,)
+    posteriors = OneModePosteriors(expectation.statistics, one_mode)
+
+    def fresh(kind: StartKind, child: np.random.SeedSequence) -> StartingPoint:
+        rng = np.random.default_rng(child)
+        return starting_point(kind, expectation, posteriors, constraints, options.n_modes, rng)
+
+    def moved(child: np.random.SeedSequence, responsibilities: FloatArray) -> StartingPoint:
+        return moved_start(responsibilities, posteriors, constraints, np.random.default_rng(child))
+
+    of_kinds = [kinds[i % len(kinds)] for i in range(options.n_init)]
     children = options.seed.spawn(options.n_init)
-
-    def start(kind: StartKind, child: np.random.SeedSequence) -> Callable[[], Parameters]:
-        return lambda: starting_parameters(
-            kind, expectation, one_mode, constraints, options.n_modes, np.random.default_rng(child)
-        )
-
-    starts: list[tuple[str, Callable[[], Parameters]]] = []
-    for i, child in enumerate(children):
-        kind = kinds[i % len(kinds)]
-        starts.append((kind, start(kind, child)))
-    return starts, None
+    starts: list[Fresh] = [(kind, partial(fresh, kind, child)) for kind, child in zip(of_kinds, children, strict=True)]
+    return starts, [partial(moved, child) for child in options.seed.spawn(n_moves(options.n_init))], None
 
 
 def _given_parameters(

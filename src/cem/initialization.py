@@ -8,10 +8,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cem import _core
+from cem.clusters import centres_of_clusters, nearest
 from cem.em import EMRun, continue_em, start_em
 from cem.expectation import Expectation
 from cem.maximisation import Constraints, maximisation
+from cem.one_mode import OneModePosteriors, StartingPoint, with_known_modes
 from cem.parameters import Parameters
 
 __all__ = [
@@ -20,25 +21,21 @@ __all__ = [
     "StartKind",
     "one_mode_run",
     "parameters_from_responsibilities",
-    "starting_parameters",
-    "with_known_modes",
+    "starting_point",
 ]
 
 FloatArray = NDArray[np.float64]
 StartKind = Literal["kmeans", "prototypes", "random", "tempered"]
 START_KINDS: tuple[StartKind, ...] = ("kmeans", "prototypes", "random", "tempered")
-# What init="mixed" takes in turn. Prototypes lead to the best optimum less often than the others where that is easy,
-# and more often where it is hard, since no two such starts are alike. A tempered start costs as many passes as several
-# short runs: one of ten, for the fleets on which it alone finds the best.
-MIXED_KINDS: tuple[StartKind, ...] = (*("kmeans", "prototypes", "random") * 3, "tempered")
+# What init="mixed" takes in turn. Clusters are much the same every time; units drawn at random never are. Random
+# starts, and tempered ones at the cost of half a full fit more, found the best optimum no more often where tried.
+MIXED_KINDS: tuple[StartKind, ...] = ("kmeans", *("prototypes",) * 3)
 
 ONE_MODE_PASSES = 20
 _TEMPERED_PASSES = 25
 _HIGHEST_TEMPERATURE = 200.0
 # In units of the coefficients' own spread: what keeps modes apart, while it is hot, that would merge to the last bit.
 _SHAKEN = 0.1
-_UNITS_FOR_CLUSTERING = 20_000
-_CLUSTERING_ROUNDS = 20
 
 
 def one_mode_run(expectation: Expectation, constraints: Constraints, n_passes: int = ONE_MODE_PASSES) -> EMRun:
@@ -86,15 +83,6 @@ def one_mode_run(expectation: Expectation, constraints: Constraints, n_passes: i
     return continue_em(start_em(expectation, parameters), expectation, constraints, n_passes=n_passes, tolerance=0.0)
 
 
-def with_known_modes(responsibilities: FloatArray, known_modes: NDArray[np.int32]) -> FloatArray:
-    """Responsibilities that are 0 or 1 on units of known mode."""
-    labelled = np.flatnonzero(known_modes >= 0)
-    fixed = np.array(responsibilities, dtype=np.float64)
-    fixed[labelled] = 0.0
-    fixed[labelled, known_modes[labelled]] = 1.0
-    return fixed
-
-
 def parameters_from_responsibilities(
     expectation: Expectation, responsibilities: FloatArray, one_mode: Parameters, constraints: Constraints
 ) -> Parameters:
@@ -130,15 +118,15 @@ def parameters_from_responsibilities(
     return parameters
 
 
-def starting_parameters(
+def starting_point(
     kind: StartKind,
     expectation: Expectation,
-    one_mode: Parameters,
+    posteriors: OneModePosteriors,
     constraints: Constraints,
     n_modes: int,
     rng: np.random.Generator,
-) -> Parameters:
-    """Starting parameters of one kind.
+) -> StartingPoint:
+    """A start of one kind.
 
     "kmeans" clusters the shrunken coefficients of the units; "prototypes" draws K units at random and gives every unit
     to the one whose coefficients are nearest; "random" draws responsibilities evenly from the simplex; "tempered" goes
@@ -150,26 +138,41 @@ def starting_parameters(
     ----------
     kind : {"kmeans", "prototypes", "random", "tempered"}
         The kind of start.
-    expectation, one_mode, constraints
-        As for `parameters_from_responsibilities`.
+    expectation : Expectation
+        The E step of the panel; only a tempered start takes any.
+    posteriors : OneModePosteriors
+        Of the panel's units.
+    constraints : Constraints
+        Of the M step.
     n_modes : int
         K.
     rng : numpy.random.Generator
         The start is a deterministic function of its state.
+
+    Returns
+    -------
+    StartingPoint
     """
-    n_units = expectation.statistics.n_units
     if kind in ("kmeans", "prototypes"):
-        responsibilities = _clustered(expectation, one_mode, n_modes, rng, refine=kind == "kmeans")
+        responsibilities = _clustered(posteriors, n_modes, rng, refine=kind == "kmeans")
     else:
-        responsibilities = rng.dirichlet(np.ones(n_modes), size=n_units)
-    parameters = parameters_from_responsibilities(expectation, responsibilities, one_mode, constraints)
-    if kind == "tempered":
-        for beta in np.geomspace(1.0 / _HIGHEST_TEMPERATURE, 1.0, _TEMPERED_PASSES):
-            expected, _ = expectation(parameters, inverse_temperature=float(beta))
-            parameters, _ = maximisation(expected, parameters, constraints)
-            if beta < 1.0:
-                parameters = _shaken(parameters, rng)
-    return parameters
+        responsibilities = rng.dirichlet(np.ones(n_modes), size=posteriors.n_units)
+    start = posteriors.start(responsibilities, constraints)
+    return _cooled(start.parameters, expectation, constraints, rng) if kind == "tempered" else start
+
+
+def _cooled(
+    parameters: Parameters, expectation: Expectation, constraints: Constraints, rng: np.random.Generator
+) -> StartingPoint:
+    """Parameters after the tempered passes; what they promise is ℓ before the last of these."""
+    expected = None
+    for beta in np.geomspace(1.0 / _HIGHEST_TEMPERATURE, 1.0, _TEMPERED_PASSES):
+        expected, _ = expectation(parameters, inverse_temperature=float(beta))
+        parameters, _ = maximisation(expected, parameters, constraints)
+        if beta < 1.0:
+            parameters = _shaken(parameters, rng)
+    assert expected is not None
+    return StartingPoint(parameters, expected.log_likelihood)
 
 
 def _shaken(parameters: Parameters, rng: np.random.Generator) -> Parameters:
@@ -181,67 +184,13 @@ def _shaken(parameters: Parameters, rng: np.random.Generator) -> Parameters:
     return replace(parameters, means=means)
 
 
-def _clustered(
-    expectation: Expectation, one_mode: Parameters, n_modes: int, rng: np.random.Generator, *, refine: bool
-) -> FloatArray:
-    """Responsibilities 0 or 1 by the nearest of K points among the whitened posterior coefficients E d.
-
-    Shrinkage by the one-mode model makes a coefficient that the data says little about count little, and a missing
-    channel not at all. The points are units drawn at random or, refined, centres of clusters.
-    """
-    statistics = expectation.statistics
-    coefficients = np.empty((statistics.n_units, one_mode.means.shape[1]))
-    _core.posterior_coefficients(
-        statistics.factors,
-        statistics.factor_offsets,
-        statistics.projections,
-        statistics.counts,
-        statistics.layout.kernel_sizes,
-        one_mode.means,
-        one_mode.factors,
-        one_mode.noise_variances,
-        0,
-        coefficients,
-    )
-    sample = coefficients
-    if statistics.n_units > _UNITS_FOR_CLUSTERING:
-        sample = coefficients[rng.choice(statistics.n_units, _UNITS_FOR_CLUSTERING, replace=False)]
-    distinct = np.unique(sample, axis=0)
+def _clustered(posteriors: OneModePosteriors, n_modes: int, rng: np.random.Generator, *, refine: bool) -> FloatArray:
+    """Responsibilities 0 or 1 by the nearest of K points: units drawn at random or, refined, centres of clusters."""
+    points, distinct = posteriors.coefficients, posteriors.distinct
     if len(distinct) < n_modes:  # fewer different units than modes: nothing to cluster
-        return rng.dirichlet(np.ones(n_modes), size=statistics.n_units)
+        return rng.dirichlet(np.ones(n_modes), size=len(points))
     if refine:
-        centres = _lloyd(sample, _spread(sample, n_modes, rng))
+        centres = centres_of_clusters(points, n_modes, rng)
     else:
         centres = distinct[rng.choice(len(distinct), n_modes, replace=False)]
-    return np.eye(n_modes)[_nearest(coefficients, centres)]
-
-
-def _nearest(points: FloatArray, centres: FloatArray) -> NDArray[np.int64]:
-    """The index of each point's nearest centre."""
-    nearest: NDArray[np.int64] = (points @ (-2.0 * centres.T) + np.square(centres).sum(axis=1)).argmin(axis=1)
-    return nearest
-
-
-def _lloyd(points: FloatArray, centres: FloatArray) -> FloatArray:
-    """k-means from given centres; a cluster that loses its points keeps its centre."""
-    nearest = None
-    for _ in range(_CLUSTERING_ROUNDS):
-        before, nearest = nearest, _nearest(points, centres)
-        if before is not None and np.array_equal(before, nearest):
-            break
-        members = np.eye(len(centres))[nearest]
-        counts = members.sum(axis=0)
-        centres = np.where(counts[:, None] > 0, members.T @ points / np.maximum(counts, 1.0)[:, None], centres)
-    return centres
-
-
-def _spread(points: FloatArray, n_clusters: int, rng: np.random.Generator) -> FloatArray:
-    """k-means++ centres (Arthur & Vassilvitskii 2007)."""
-    centres = [points[rng.integers(len(points))]]
-    nearest = np.square(points - centres[0]).sum(axis=1)
-    for _ in range(1, n_clusters):
-        total = nearest.sum()
-        chosen = rng.choice(len(points), p=nearest / total) if total > 0 else rng.integers(len(points))
-        centres.append(points[chosen])
-        nearest = np.minimum(nearest, np.square(points - points[chosen]).sum(axis=1))
-    return np.stack(centres)
+    return np.eye(n_modes)[nearest(points, centres)]
