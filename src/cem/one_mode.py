@@ -71,8 +71,10 @@ class OneModePosteriors:
         self.known_modes = statistics.known_modes[self.units]
         layout = parameters.layout
         C, P = layout.n_channels, int(layout.mean_offsets[-1])
-        self._widths = [1, C, P, int(layout.factor_offsets[-1]), C, C]
-        self._rows = np.empty((len(self.units), sum(self._widths)))
+        ends = np.cumsum([1, C, P, int(layout.factor_offsets[-1]), C, C]).tolist()
+        self._parts = [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        self._rows = np.empty((len(self.units), ends[-1]))
+        self._copies: dict[int, Parameters] = {}
         try:
             _core.unit_sums(
                 statistics.factors,
@@ -126,23 +128,33 @@ class OneModePosteriors:
         """
         rho = with_known_modes(responsibilities, self.known_modes)
         n_modes, one = rho.shape[1], self.parameters
-        by_mode = np.split(rho.T @ self._rows, np.cumsum(self._widths)[:-1], axis=1)
-        sums = np.concatenate([[0.0], *(part.ravel() for part in by_mode)])
+        by_mode = rho.T @ self._rows
+        sums = np.concatenate([[0.0], *(by_mode[:, part].ravel() for part in self._parts)])
         expected = ExpectedStatistics(sums, n_modes, one.sizes, len(rho))
-        copies = Parameters.adopting(
-            np.full(n_modes, 1.0 / n_modes),
-            np.repeat(one.means, n_modes, axis=0),
-            np.repeat(one.factors, n_modes, axis=0),
-            np.repeat(one.noise_variances, n_modes, axis=0),
-            one.sizes,
-        )
-        parameters, _ = maximisation(expected, copies, constraints)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mixing = np.nansum(expected.mode_counts * np.log(parameters.weights)) - np.nansum(rho * np.log(rho))
+        parameters, _ = maximisation(expected, self._of_modes(n_modes), constraints)
+        mixing = _sum_of_logs(expected.mode_counts, parameters.weights) - _sum_of_logs(rho, rho)
         spreads = np.log(parameters.factors[:, self._diagonal])
         scatter = (np.repeat(expected.channel_counts, one.sizes, axis=1) * spreads).sum()
         noise = 0.5 * (expected.observation_counts * np.log(parameters.noise_variances)).sum()
         return StartingPoint(parameters, float(mixing - scatter - noise))
+
+    def _of_modes(self, n_modes: int) -> Parameters:
+        """So many copies of the one mode."""
+        if n_modes not in self._copies:
+            one = self.parameters
+            self._copies[n_modes] = Parameters(
+                np.full(n_modes, 1.0 / n_modes),
+                np.repeat(one.means, n_modes, axis=0),
+                np.repeat(one.factors, n_modes, axis=0),
+                np.repeat(one.noise_variances, n_modes, axis=0),
+                one.sizes,
+            )
+        return self._copies[n_modes]
+
+
+def _sum_of_logs(shares: FloatArray, of: FloatArray) -> float:
+    """Σ shares ln of, where 0 ln 0 is 0."""
+    return float((shares * np.log(of, out=np.zeros(of.shape), where=of > 0)).sum())
 
 
 def with_known_modes(responsibilities: FloatArray, known_modes: NDArray[np.int32]) -> FloatArray:

@@ -50,10 +50,41 @@ _ROUNDS = (
     _Round(10, behind=1.5, twins=True),
     _Round(12, behind=0.5, twins=True),
 )
-_FIRST_TO_RUN = 6
-_GENERATIONS = 3  # of moves
 _MOVES = 8  # made in a generation,
-_MOVES_TO_RUN = 4  # of which these run
+_MOVES_TO_RUN = 3  # of which these run
+_WORTH_ANOTHER = 0.1  # nats that a generation has to gain not to have been in vain
+
+
+@dataclass(frozen=True)
+class _Effort:
+    """How much is searched from so many fresh starts.
+
+    Parameters
+    ----------
+    fresh : int
+        How many of them run.
+    patience : int
+        Generations of moves in a row that may be in vain.
+    generations : int
+        Of moves, at most.
+    moves : int
+        Made in a generation.
+    """
+
+    fresh: int
+    patience: int
+    generations: int
+    moves: int
+
+    @classmethod
+    def of(cls, n_starts: int) -> _Effort:
+        """From fifty starts on in proportion to their number; a few starts are a hurried search."""
+        scale = max(1.0, n_starts / 50)
+        patience = 1 if n_starts < 10 else round(2 * scale)
+        moves = min(_MOVES, 2 * (n_starts - 1))
+        return cls(round(6 * scale), patience, 3 * patience if moves else 0, moves)
+
+
 # Two starts are twins where their responsibilities differ by less (`cem.agreement.disagreement`), on so many units.
 _TWINS = 0.01
 _UNITS_TO_COMPARE = 2000
@@ -89,8 +120,9 @@ class Start:
 
 
 def n_moves(n_starts: int) -> int:
-    """How many moves of the best one to make after so many fresh starts: none after a single one."""
-    return _GENERATIONS * min(_MOVES, 2 * (n_starts - 1))
+    """How many moves of the best one may be made after so many fresh starts: none after a single one."""
+    effort = _Effort.of(n_starts)
+    return effort.generations * effort.moves
 
 
 def best_of_starts(
@@ -197,18 +229,26 @@ class _Search:
         if len(self._records) == 1:
             self._advance(line, "full run", self._max_iter)
             return
-        self._generation(line[:_FIRST_TO_RUN], "starts")
-        line = line[_FIRST_TO_RUN:]
-        for number in range(_GENERATIONS if moves else 0):
+        effort = _Effort.of(len(fresh))
+        self._generation(line[: effort.fresh], "starts")
+        line = line[effort.fresh :]
+        in_vain, generations = 0, effort.generations if moves else 0
+        for number in range(generations):
+            if in_vain == effort.patience:
+                break
             best = self.best
             if best is None:  # nothing to move: more fresh starts instead
-                self._generation(line[:_FIRST_TO_RUN], f"starts {number + 2}")
-                line = line[_FIRST_TO_RUN:]
+                self._generation(line[: effort.fresh], f"starts {number + 2}")
+                line = line[effort.fresh :]
                 continue
             responsibilities = self._run_of(best).responsibilities
-            of_generation = range(number, len(moves), _GENERATIONS)
+            of_generation = range(number, len(moves), generations)
             moved = self._made((len(fresh) + i, partial(moves[i], responsibilities)) for i in of_generation)
+            before = self._run_of(best).log_likelihood
             self._generation(moved[:_MOVES_TO_RUN], f"moves {number + 1}")
+            reached = self.best
+            gained = reached is not None and self._run_of(reached).log_likelihood > before + _WORTH_ANOTHER
+            in_vain = 0 if gained else in_vain + 1
         for index, record in enumerate(self._records):
             if record.run is None and record.fate == "running":
                 self._records[index] = replace(record, fate="passed over")
