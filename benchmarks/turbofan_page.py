@@ -76,7 +76,7 @@ to; but the models behind the other folds' scores had seen that fold's engines, 
 
 The correction has two parts, see `cem.calibration`: the readings' evidence is counted β times ({betas}),
 and a monotone map of normal scores mends what is left. β is chosen by the CRPS of whole lives; "mapped" laws are
-corrected by the map alone (β = 1), which leaves the point predictions sharper. κ from the autocorrelation of residuals
+corrected by the map alone (β = 1). κ from the autocorrelation of residuals
 (`cem.diagnostics`) does not mend it: its median over channels and folds is {kappas},
 and the 90 % intervals then hold {kappa_coverage}.
 So the memory of the noise is not what makes the intervals too narrow. Channels that are not independent given the mode
@@ -94,6 +94,10 @@ One prediction for each of the {n_test} engines at its last cycle. By cross-vali
 not linked yet (capped RMSE of the mapped laws 12.75 then), and opened again for these figures.
 
 {test}
+
+Published under the same protocol, as far as protocols can be told apart: LSTM 16.1 (Zheng et al. 2017), deep
+convolutional network 12.6 (Li, Ding, Sun 2018), transformers down to 10.6. A hundred engines tell such figures to about
+a cycle.
 
 Of the 90 % intervals the binomial (Wilson) 95 % interval of the coverage is {binomial}.
 
