@@ -10,6 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from cem._blas cimport cholesky, solve_lower, solve_lower_many, solve_lower_transposed
+from cem._shapes cimport check_factors, lengths_t, statistics_lengths
 
 from cem.errors import KernelFailure
 
@@ -135,21 +136,6 @@ cdef int whitened_posterior_of_size(
     )
 
 
-cdef int check_factors(
-    const double[::1] factors,
-    const long long[:, ::1] factor_offsets,
-    const int[:, ::1] counts,
-    const int[::1] sizes,
-    Py_ssize_t unit,
-) except -1:
-    """Statistics that were altered or mapped from a file must not lead a kernel out of bounds."""
-    cdef int c
-    for c in range(sizes.shape[0]):
-        if counts[unit, c] > 0 and not 0 <= factor_offsets[unit, c] <= factors.shape[0] - sizes[c] * sizes[c]:
-            raise ValueError(f"factor_offsets[{unit}, {c}] lies outside factors")
-    return 0
-
-
 def n_sums(int n_modes, const int[::1] sizes):
     """Length of the vector of sums (14): [ℓ, N, N_kc, D_kc, Q_kc, E_kc, n̄_kc]."""
     cdef int c
@@ -206,25 +192,15 @@ def expectation(
     cdef int n_channels = <int> sizes.shape[0]
     cdef int n_modes = <int> log_weights.shape[0]
     cdef Py_ssize_t n_units = counts.shape[0]
-    cdef int largest = 1
     cdef int c, k, i, j, p
     cdef Py_ssize_t l
-    cdef Py_ssize_t total = 0, total_square = 0
-    for c in range(n_channels):
-        if sizes[c] < 1:
-            raise ValueError("expectation: a channel has no coefficient")
-        largest = max(largest, sizes[c])
-        total += sizes[c]
-        total_square += sizes[c] * sizes[c]
+    cdef lengths_t lengths = statistics_lengths(
+        "expectation", factor_offsets, projections, residual_norms, n_units, counts.shape[1], sizes
+    )
+    cdef Py_ssize_t total = lengths.P, total_square = lengths.P2
+    cdef int largest = lengths.largest
     if (
-        factor_offsets.shape[0] != n_units
-        or factor_offsets.shape[1] != n_channels
-        or projections.shape[0] != n_units
-        or projections.shape[1] != total
-        or residual_norms.shape[0] != n_units
-        or residual_norms.shape[1] != n_channels
-        or counts.shape[1] != n_channels
-        or known_modes.shape[0] != n_units
+        known_modes.shape[0] != n_units
         or means.shape[0] != n_modes
         or means.shape[1] != total
         or mode_factors.shape[0] != n_modes
@@ -499,24 +475,15 @@ def unit_sums(
     """
     cdef int n_channels = <int> sizes.shape[0]
     cdef Py_ssize_t n_units = counts.shape[0]
-    cdef Py_ssize_t total = 0, total_square = 0, at, at_square, row, l = -1
-    cdef int largest = 1
+    cdef Py_ssize_t at, at_square, row, l = -1
     cdef int c, i, j, p, status = 0, failed_channel = -1
-    for c in range(n_channels):
-        if sizes[c] < 1:
-            raise ValueError("unit_sums: a channel has no coefficient")
-        largest = max(largest, sizes[c])
-        total += sizes[c]
-        total_square += sizes[c] * sizes[c]
+    cdef lengths_t lengths = statistics_lengths(
+        "unit_sums", factor_offsets, projections, residual_norms, n_units, counts.shape[1], sizes
+    )
+    cdef Py_ssize_t total = lengths.P, total_square = lengths.P2
+    cdef int largest = lengths.largest
     if (
-        factor_offsets.shape[0] != n_units
-        or factor_offsets.shape[1] != n_channels
-        or projections.shape[0] != n_units
-        or projections.shape[1] != total
-        or residual_norms.shape[0] != n_units
-        or residual_norms.shape[1] != n_channels
-        or counts.shape[1] != n_channels
-        or means.shape[0] != 1
+        means.shape[0] != 1
         or means.shape[1] != total
         or mode_factors.shape[0] != 1
         or mode_factors.shape[1] != total_square

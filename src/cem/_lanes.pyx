@@ -19,6 +19,7 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport free
 
 from cem._chunks cimport next_chunk
+from cem._shapes cimport check_factors, lengths_t, statistics_lengths
 
 from cem.errors import KernelFailure, OptionError
 
@@ -347,32 +348,21 @@ def pack(
     level = instruction_level(level)
     cdef Py_ssize_t n_units = counts.shape[0]
     cdef int n_channels = <int> sizes.shape[0]
-    cdef Py_ssize_t l, total = 0, total_square = 0
+    cdef Py_ssize_t l
     cdef int c
     for c in range(n_channels):
-        if not 1 <= sizes[c] <= LARGEST_SIZE:
+        if sizes[c] > LARGEST_SIZE:
             raise ValueError(
                 f"pack: channel {c} has {sizes[c]} coefficients; the lanes take 1 to {LARGEST_SIZE}, LAPACK any number"
             )
-        total += sizes[c]
-        total_square += sizes[c] * sizes[c]
-    if (
-        n_channels < 1
-        or n_units < 1
-        or factor_offsets.shape[0] != n_units
-        or factor_offsets.shape[1] != n_channels
-        or projections.shape[0] != n_units
-        or projections.shape[1] != total
-        or residual_norms.shape[0] != n_units
-        or residual_norms.shape[1] != n_channels
-        or counts.shape[1] != n_channels
-        or known_modes.shape[0] != n_units
-    ):
+    cdef lengths_t lengths = statistics_lengths(
+        "pack", factor_offsets, projections, residual_norms, n_units, counts.shape[1], sizes
+    )
+    cdef Py_ssize_t total = lengths.P, total_square = lengths.P2
+    if n_units < 1 or known_modes.shape[0] != n_units:
         raise ValueError("pack: an array has the wrong shape")
     for l in range(n_units):
-        for c in range(n_channels):
-            if counts[l, c] > 0 and not 0 <= factor_offsets[l, c] <= factors.shape[0] - sizes[c] * sizes[c]:
-                raise ValueError(f"pack: the factor of channel {c} of unit {l} lies outside `factors`")
+        check_factors(factors, factor_offsets, counts, sizes, l)
 
     cdef LanePack packed = LanePack(_TOKEN)
     packed.kernel = &lanes_levels[LEVELS.index(level)]

@@ -11,6 +11,7 @@ from libc.string cimport memset
 
 from cem._linked cimport channel_covariance, linked_unit_t, unit_posterior
 from cem._small cimport cholesky_lower
+from cem._shapes cimport lengths_t, statistics_lengths
 
 from cem.errors import KernelFailure
 
@@ -42,25 +43,16 @@ cdef (Py_ssize_t, Py_ssize_t, int) checked(
     const double[:, :, ::1] loadings, Py_ssize_t first_unit, Py_ssize_t last_unit,
 ) except *:
     """P, P2 and the largest p, once all shapes agree and every R of these units lies inside `factors`."""
-    cdef Py_ssize_t P = 0, P2 = 0, l
-    cdef int c, largest = 1, C = <int> sizes.shape[0]
-    for c in range(C):
-        if sizes[c] < 1:
-            raise ValueError("linked channels: a channel has no coefficient")
-        largest = max(largest, sizes[c])
-        P += sizes[c]
-        P2 += sizes[c] * sizes[c]
-    cdef Py_ssize_t L = counts.shape[0], K = means.shape[0]
+    cdef Py_ssize_t C = sizes.shape[0], L = counts.shape[0], K = means.shape[0], l, c
+    cdef lengths_t lengths = statistics_lengths(
+        "linked channels", factor_offsets, projections, residual_norms, L, counts.shape[1], sizes
+    )
     if (
-        C < 1 or K < 1
-        or factor_offsets.shape[0] != L or factor_offsets.shape[1] != C
-        or projections.shape[0] != L or projections.shape[1] != P
-        or residual_norms.shape[0] != L or residual_norms.shape[1] != C
-        or counts.shape[1] != C
-        or means.shape[1] != P
-        or mode_factors.shape[0] != K or mode_factors.shape[1] != P2
+        K < 1
+        or means.shape[1] != lengths.P
+        or mode_factors.shape[0] != K or mode_factors.shape[1] != lengths.P2
         or noise_variances.shape[0] != K or noise_variances.shape[1] != C
-        or loadings.shape[0] != K or loadings.shape[1] != P or loadings.shape[2] < 1
+        or loadings.shape[0] != K or loadings.shape[1] != lengths.P or loadings.shape[2] < 1
         or not 0 <= first_unit <= last_unit <= L
     ):
         raise ValueError("linked channels: an array has the wrong shape")
@@ -68,7 +60,7 @@ cdef (Py_ssize_t, Py_ssize_t, int) checked(
         for c in range(C):
             if factor_offsets[l, c] >= 0 and factor_offsets[l, c] > factors.shape[0] - sizes[c] * sizes[c]:
                 raise ValueError(f"factor_offsets[{l}, {c}] lies outside factors")
-    return P, P2, largest
+    return lengths.P, lengths.P2, lengths.largest
 
 
 cdef void noise_terms(

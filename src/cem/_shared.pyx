@@ -23,6 +23,7 @@ from libc.string cimport memset
 from cem._blas cimport add_products_of_rows, multiply
 from cem._chunks cimport next_chunk
 from cem._design cimport add_design, design_maps
+from cem._shapes cimport lengths_t, statistics_lengths
 
 from cem._lanes import LEVELS, instruction_level
 from cem.errors import KernelFailure
@@ -162,27 +163,14 @@ def pack(
     level = instruction_level(level)
     cdef Py_ssize_t n_units = counts.shape[0]
     cdef int n_channels = <int> sizes.shape[0]
-    cdef Py_ssize_t d, l, total = 0, total_square = 0
-    cdef int c, largest = 1
-    for c in range(n_channels):
-        if sizes[c] < 1:
-            raise ValueError(f"pack: channel {c} has no coefficient")
-        total += sizes[c]
-        total_square += sizes[c] * sizes[c]
-        largest = max(largest, sizes[c])
-    if (
-        n_channels < 1
-        or n_units < 1
-        or factor_offsets.shape[0] != n_units
-        or factor_offsets.shape[1] != n_channels
-        or projections.shape[0] != n_units
-        or projections.shape[1] != total
-        or residual_norms.shape[0] != n_units
-        or residual_norms.shape[1] != n_channels
-        or counts.shape[1] != n_channels
-        or known_modes.shape[0] != n_units
-        or designs.shape[0] != n_units
-    ):
+    cdef Py_ssize_t d, l
+    cdef int c
+    cdef lengths_t lengths = statistics_lengths(
+        "pack", factor_offsets, projections, residual_norms, n_units, counts.shape[1], sizes
+    )
+    cdef Py_ssize_t total = lengths.P, total_square = lengths.P2
+    cdef int largest = lengths.largest
+    if n_units < 1 or known_modes.shape[0] != n_units or designs.shape[0] != n_units:
         raise ValueError("pack: an array has the wrong shape")
     designs_array = np.asarray(designs)
     if designs_array.min() < 0:
