@@ -25,9 +25,8 @@ from cem.datasets import read_cmapss
 sensors = [f"s{{i}}" for i in (2, 3, 4, 7, 8, 9, 11, 12, 13, 14, 15, 17, 20, 21)]
 train = read_cmapss("train_FD001.txt", channels=sensors)
 basis = cem.Exponential([{constants}])
-em = cem.FailureModeEM(
-    {modes}, basis=basis, linking_rank={rank}, linking_penalty={penalty}, time_axis="to_failure", random_state=0
-)
+links = {{"linking_rank": {rank}, "linking_penalty": {penalty}}}
+em = cem.FailureModeEM({modes}, basis=basis, time_axis="to_failure", random_state=0, **links)
 prognosis = cem.RemainingLife(em.fit(train).model_)
 ```
 
