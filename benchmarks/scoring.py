@@ -4,8 +4,9 @@
 
 Latency of one `update` with all channels and `mode_probabilities` into a buffer, called from Python, at each
 instruction level; in turn with it, an empty call and a call of plain Python that takes about as long: their 99 % and
-99.9 % are what clock and machine add. Medians over ten rounds of each round's percentiles. Then scikit-learn's
-`GaussianMixture.predict_proba` on one row, and, where R is, flexmix's `posterior(newdata)` on one unit of one reading.
+99.9 % are what clock and machine add. Medians over ten rounds of each round's percentiles. Then the same with four
+factors shared by the channels; scikit-learn's `GaussianMixture.predict_proba` on one row; and, where R is, flexmix's
+`posterior(newdata)` on one unit of one reading.
 "With collection" keeps every reading in a container, inside the time that is measured, so that Python's garbage
 collector runs. Instructions, heap and system calls are those of the kernel in the wheel (wheels/, or --wheels), by
 callgrind, which knows no AVX-512.
@@ -25,6 +26,7 @@ import time
 import types
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ import numpy as np
 
 from cem import _blocks
 from cem.basis import Polynomial
+from cem.linked_scorer import LinkedScorer
 from cem.parameters import Coordinates, Parameters
 from cem.scorer import Scorer
 
@@ -177,6 +180,20 @@ def counts_of_wheel(wheels: Path, levels: list[str]) -> tuple[str | None, dict[s
     return found[0].name, counts
 
 
+def linked_reading(rank: int = 4) -> Callable[[int], object]:
+    """`one_reading` where the channels share factors."""
+    model, rng = make_model(), np.random.default_rng(2)
+    loadings = 0.5 * rng.normal(size=(N_MODES, N_CHANNELS * P, rank))
+    model.internal_parameters = replace(model.internal_parameters, loadings=loadings)
+    unit, rows, out = LinkedScorer(model).unit(), list(readings(1000)), np.empty(N_MODES)
+
+    def call(i: int) -> None:
+        unit.update(float(i % 300), rows[i % 1000])
+        unit.mode_probabilities(out)
+
+    return call
+
+
 def scikit_learn() -> Callable[[int], object] | None:
     """predict_proba on one row of 15 values."""
     try:
@@ -234,6 +251,8 @@ def main() -> None:
                 **counts.get(level, {}),
             }
         )
+    name = "update, mode_probabilities, four shared factors"
+    rows.append({"what": name, **percentiles(timed(linked_reading(), 200 if options.quick else 5000))})
     missing = {}
     if peer is None:
         missing["scikit-learn"] = "pip install scikit-learn"
