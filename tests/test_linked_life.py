@@ -28,23 +28,14 @@ from cem.remaining_life import (
 CONSTANTS = [8.0, 30.0]
 
 
-def running_fleet(n_failed=50, n_running=0, seed=0, channels=("a", "b", "c")):
-    """Units of one mode whose channels share a factor, on a clock that ends at failure or before."""
+def fleet_of(drawn, n_failed, n_running, seed, channels):
+    """Units on a clock that ends at failure, the last ones cut off half-way; `drawn` gives a life and its readings."""
     rng = np.random.default_rng(seed)
     times, values, failures = [], [], []
     for l in range(n_failed + n_running):
-        life = rng.lognormal(np.log(80.0), 0.2)
+        life, curves = drawn(rng)
         t = np.arange(1.0, life, 3.0)
-        tau = t - life
-        shared = rng.normal()
-        x = np.stack(
-            [
-                np.exp(0.1 * rng.normal() + 0.4 * shared) * (np.exp(tau / 8.0) + 0.5 * np.exp(tau / 30.0))
-                + 0.1 * rng.normal()
-                for _ in channels
-            ],
-            axis=1,
-        )
+        x = np.stack([curves(t - life) for _ in channels], axis=1)
         x += 0.1 * rng.normal(size=x.shape)
         if l >= n_failed:
             keep = len(t) // 2
@@ -53,6 +44,21 @@ def running_fleet(n_failed=50, n_running=0, seed=0, channels=("a", "b", "c")):
         values.append(x)
         failures.append(life)
     return cem.Panel.from_arrays(times, values, channels=channels, failure_times=failures)
+
+
+def running_fleet(n_failed=50, n_running=0, seed=0, channels=("a", "b", "c")):
+    """Units of one mode whose channels share a factor, which says nothing of their lives."""
+
+    def drawn(rng):
+        life, shared = rng.lognormal(np.log(80.0), 0.2), rng.normal()
+
+        def curve(tau):
+            size = np.exp(0.1 * rng.normal() + 0.4 * shared)
+            return size * (np.exp(tau / 8.0) + 0.5 * np.exp(tau / 30.0)) + 0.1 * rng.normal()
+
+        return life, curve
+
+    return fleet_of(drawn, n_failed, n_running, seed, channels)
 
 
 def fitted(panel, rank=1, n_modes=1, **options):
@@ -249,29 +255,18 @@ print(float(prognosis.predict(panel).median()[0]))
 
 def wearing_fleet(n_failed=80, n_running=0, seed=0, channels=("a", "b", "c")):
     """As `running_fleet`, but what the channels share tells ln life too: correlation .8."""
-    rng = np.random.default_rng(seed)
-    times, values, failures = [], [], []
-    for l in range(n_failed + n_running):
+
+    def drawn(rng):
         shared = rng.normal()
         life = np.exp(np.log(80.0) + 0.2 * shared + 0.15 * rng.normal())
-        t = np.arange(1.0, life, 3.0)
-        tau = t - life
-        x = np.stack(
-            [
-                (1.0 + 0.4 * shared + 0.1 * rng.normal()) * np.exp(tau / 30.0)
-                + (1.0 + 0.1 * rng.normal()) * np.exp(tau / 8.0)
-                for _ in channels
-            ],
-            axis=1,
-        )
-        x += 0.1 * rng.normal(size=x.shape)
-        if l >= n_failed:
-            keep = len(t) // 2
-            t, x, life = t[:keep], x[:keep], np.nan
-        times.append(t)
-        values.append(x)
-        failures.append(life)
-    return cem.Panel.from_arrays(times, values, channels=channels, failure_times=failures)
+
+        def curve(tau):
+            slow, fast = 1.0 + 0.4 * shared + 0.1 * rng.normal(), 1.0 + 0.1 * rng.normal()
+            return slow * np.exp(tau / 30.0) + fast * np.exp(tau / 8.0)
+
+        return life, curve
+
+    return fleet_of(drawn, n_failed, n_running, seed, channels)
 
 
 @pytest.fixture(scope="module")

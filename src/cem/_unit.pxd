@@ -13,5 +13,5 @@ cdef class UnitState:
     cdef object _refused(self, int status, double t, const double* x, int channel)
     cdef double _time(self, t) except? -1.0
     cdef int _read_values(self, x) except -1
-    cdef double* _state_of(self, int c) noexcept
-    cdef int _size_of(self, int c) noexcept
+    cdef double* _state_of(self, int c) except NULL
+    cdef int _size_of(self, int c) except -1

@@ -291,12 +291,12 @@ cdef class UnitState:
             raise self._refused(SCORER_NOT_FINITE, 0.0, self.x, 0)
         return found
 
-    cdef double* _state_of(self, int c) noexcept:
+    cdef double* _state_of(self, int c) except NULL:
         """Its lane's first number; the others are LANES apart."""
         cdef int lane = self.packed.blocks.lane_of_channel[c]
         return self.unit + UNIT_STATE + self.packed.blocks.state_offsets[lane // LANES] + lane % LANES
 
-    cdef int _size_of(self, int c) noexcept:
+    cdef int _size_of(self, int c) except -1:
         return self.packed.blocks.sizes[self.packed.blocks.lane_of_channel[c] // LANES]
 
     def _channel_weights(self):

@@ -45,7 +45,8 @@ class FailureModeEM:
         three times in turn.
     n_init : int
         Number of fresh starts. The most promising get a short run, the best of these longer ones, one a full one. After
-        two starts or more the search also tries starts that move one mode of the best one so far.
+        two starts or more the search also tries starts that move one mode of the best one so far. Up to fifty, more
+        starts make it choose better where to begin; beyond, the search grows with them.
     max_iter : int
         Passes of one start, at most.
     tol : float
@@ -66,7 +67,8 @@ class FailureModeEM:
         (model.md §6). 0: independent. Intervals of units with many channels are too narrow without.
     linking_penalty : float
         Strength of the ridge on the loadings: it is ``linking_penalty`` / N for a mode of N units, so that a mode of a
-        few units is linked with caution.
+        few units is linked with caution. The default is for modes of a dozen units; where every mode has many, a lower
+        one predicts better: let `cem.selection.cross_validate` choose.
     accelerate : {"auto", "none"}
         Whether to take quasi-Newton steps beside EM's own: they never lower ℓ, and save most passes of a slow fit.
     kernel : {"auto", "lapack"}
@@ -547,7 +549,7 @@ def _training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict
         "kernel": em.kernel_,
         "starts": em.starts_,
         "floors": floors,
-        "entropy": float(-(responsibilities * logs).sum()),
+        "entropy": abs(float((responsibilities * logs).sum())),
         "classification": [
             [float(x / count) for x in row] if count else None for row, count in zip(together, counts, strict=True)
         ],
