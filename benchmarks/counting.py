@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import FitError
-from cem.expectation import Expectation, ExpectedStatistics
+from cem.expectation import Expectation, ExpectedStatistics, Passes
+from cem.maximisation import Constraints
 from cem.parameters import Parameters
 
 
@@ -49,6 +50,24 @@ class CountingExpectation:
             raise
         self.log_likelihoods.append(expected.log_likelihood)
         return expected, rho
+
+    def passes(
+        self,
+        parameters: Parameters,
+        expected: ExpectedStatistics,
+        constraints: Constraints,
+        n_passes: int,
+        relaxation: float = 1.0,
+    ) -> Passes | None:
+        try:
+            passes = self._expectation.passes(parameters, expected, constraints, n_passes, relaxation)
+        except FitError:
+            self.log_likelihoods.append(-np.inf)
+            raise
+        if passes is not None:
+            thrown_away = passes.n_evaluations - len(passes.log_likelihoods)
+            self.log_likelihoods += [-np.inf] * thrown_away + passes.log_likelihoods
+        return passes
 
     @property
     def n_passes(self) -> int:

@@ -12,36 +12,33 @@ import harness
 from collections.abc import Iterator  # isort: skip
 
 import numpy as np
-from fleets import compressed, draw_fleet
-from starts import measure, recipe_of, summary_of
-
-from cem.statistics import SufficientStatistics
+from starts import DataSet, drawn, measure, recipe_of, summary_of
 
 
-def data_sets(quick: bool) -> Iterator[tuple[str, SufficientStatistics, int]]:
-    """Name, statistics, K."""
+REPEATS = 3
+
+
+def data_sets(quick: bool) -> Iterator[DataSet]:
     for i in range(2 if quick else 80):
         n_modes = 2 + i % 4
-        fleet = draw_fleet(
-            n_units=(200, 200, 120, 400)[i // 5 % 4],
-            readings=((4, 20), (10, 30), (3, 8))[i % 3],
-            n_modes=n_modes,
-            p=2 + i // 4 % 3,
-            n_channels=1 + i // 2 % 5,
-            separation=(0.4, 0.6, 0.9, 1.3)[i // 3 % 4],
-            weights=np.array([0.03, *[0.97 / (n_modes - 1)] * (n_modes - 1)]) if i % 3 == 0 else None,
-            seed=300 + i,
-        )
-        yield f"varied fleet {i + 1}", compressed(fleet), n_modes
+        recipe = {
+            "n_units": (200, 200, 120, 400)[i // 5 % 4],
+            "readings": ((4, 20), (10, 30), (3, 8))[i % 3],
+            "n_modes": n_modes,
+            "p": 2 + i // 4 % 3,
+            "n_channels": 1 + i // 2 % 5,
+            "separation": (0.4, 0.6, 0.9, 1.3)[i // 3 % 4],
+            "weights": np.array([0.03, *[0.97 / (n_modes - 1)] * (n_modes - 1)]) if i % 3 == 0 else None,
+        }
+        yield drawn(f"varied fleet {i + 1}", recipe, 300 + i)
     for i in range(0 if quick else 60):
-        recipe = recipe_of(i)
-        yield f"fleet {i + 1}", compressed(draw_fleet(**recipe, seed=400 + i)), recipe["n_modes"]
+        yield drawn(f"fleet {i + 1}", recipe_of(i), 400 + i)
 
 
 def main() -> None:
     options = harness.arguments(__doc__)
     before = harness.load_average()
-    fleets = measure(data_sets(options.quick))
+    fleets = measure(data_sets(options.quick), 1 if options.quick else REPEATS)
     rows = []
     for name in ("varied fleet", "fleet"):
         of_name = [fleet for fleet in fleets if str(fleet["data"]).rsplit(" ", 1)[0] == name]

@@ -9,7 +9,7 @@ from problems import random_parameters, random_problem
 from cem import _maximisation
 from cem.basis import Polynomial
 from cem.em import continue_em, remaining_gain, start_em
-from cem.errors import OptionError
+from cem.errors import FitError, OptionError
 from cem.expectation import Expectation
 from cem.feasibility import feasible
 from cem.initialization import one_mode_run, parameters_from_responsibilities
@@ -288,3 +288,103 @@ def test_every_kernel_gives_the_same_sums(kernel):
     found, found_rho = Expectation(expectation.statistics, kernel=kernel)(parameters)
     np.testing.assert_allclose(found.sums, wanted.sums, rtol=1e-10, atol=1e-10 * np.abs(wanted.sums).max())
     np.testing.assert_allclose(found_rho, rho, atol=1e-10)
+
+
+# ------------------------------------------------------------------------------------------- passes in one call
+
+
+@pytest.mark.parametrize("covariance", COVARIANCE_STRUCTURES)
+@pytest.mark.parametrize("seed", range(12))
+def test_passes_in_one_call_are_passes_one_by_one(covariance, seed):
+    """To the last bit but the logarithm of π: small fleets take this way, and results must not depend on the size."""
+    expectation, _ = fleet(seed, n_units=12 + 5 * seed)
+    constraints = constraints_of(expectation, covariance)
+    if seed % 3 == 1:
+        known = np.where(np.arange(expectation.statistics.n_units) % 4 == 0, 1, -1).astype(np.int32)
+        expectation = Expectation(expectation.statistics.with_known_modes(known))
+    parameters = start(expectation, constraints, 3, seed)
+    expected, _ = expectation(parameters)
+    together = expectation.passes(parameters, expected, constraints, 9)
+    before, heights = expected.sums.copy(), []
+    for _ in range(len(together.log_likelihoods)):
+        parameters, status = maximisation(expected, parameters, constraints)
+        expected, rho = expectation(parameters)
+        heights.append(expected.log_likelihood)
+    np.testing.assert_allclose(together.log_likelihoods, heights, rtol=1e-12)
+    np.testing.assert_allclose(together.responsibilities, rho, atol=1e-9)
+    np.testing.assert_allclose(together.expected.sums, expected.sums, rtol=1e-7, atol=1e-7)
+    for name in ("weights", "means", "factors", "noise_variances"):
+        np.testing.assert_allclose(getattr(together.parameters, name), getattr(parameters, name), rtol=1e-7, atol=1e-9)
+    np.testing.assert_array_equal(together.status, status)
+    assert np.array_equal(before[0], expectation(start(expectation, constraints, 3, seed))[0].sums[0])
+
+
+def test_passes_in_one_call_end_where_a_mode_loses_its_units():
+    """Otherwise the M step would go on with a mode of no units, and the run not say that it lost one."""
+    expectation, constraints = fleet(3, n_units=30)
+    parameters = start(expectation, constraints, 2)
+    means = parameters.means + 50.0 * np.arange(2)[:, None]  # the second mode where no unit is
+    far = type(parameters)(parameters.weights, means, parameters.factors, parameters.noise_variances, parameters.sizes)
+    expected, _ = expectation(far)
+    lost = expectation.passes(far, expected, constraints, 50)
+    assert len(lost.log_likelihoods) < 50 and lost.expected.mode_counts.min() < 1.0
+    run = continue_em(start_em(expectation, far), expectation, constraints, n_passes=50, tolerance=0.0)
+    assert run.lost_mode == 1
+
+
+def test_passes_in_one_call_fail_as_single_ones_do():
+    """A crash or a NaN would come of a kernel's failure that nobody asks about."""
+    expectation, constraints = fleet(5, n_units=20)
+    parameters = start(expectation, constraints, 2)
+    expected, _ = expectation(parameters)
+    for wrong in (np.nan, -1e9):
+        sums = expected.sums.copy()
+        C, P = 3, 9
+        sums[1 + 2 + 2 * C + 2 * P :][: 2 * 27] = wrong
+        with pytest.raises(FitError, match="scatter of mode 0, channel at position 0, is not positive definite"):
+            expectation.passes(parameters, type(expected)(sums, 2, parameters.sizes, 20), constraints, 3)
+
+
+def test_large_fleets_and_other_kernels_take_single_passes():
+    """Their threads share the chunks of a pass, which one call would not."""
+    expectation, constraints = fleet(1, n_units=3000, n_channels=1)
+    parameters = start(expectation, constraints, 3)
+    expected, _ = expectation(parameters)
+    assert expectation.passes(parameters, expected, constraints, 2) is None
+    small, constraints = fleet(1)
+    parameters = start(small, constraints, 3)
+    lapack = Expectation(small.statistics, kernel="lapack")
+    assert lapack.passes(parameters, lapack(parameters)[0], constraints, 2) is None
+    runs = [
+        continue_em(start_em(way, parameters), way, constraints, n_passes=60, tolerance=1e-8, accelerate=True)
+        for way in (small, lapack)
+    ]
+    np.testing.assert_allclose(runs[0].log_likelihoods[:5], runs[1].log_likelihoods[:5], rtol=1e-10)
+    assert runs[0].log_likelihood == pytest.approx(runs[1].log_likelihood, abs=1e-6)
+
+
+def test_wrong_shapes_are_refused():
+    """The kernel believes what it is told."""
+    expectation, constraints = fleet(1)
+    parameters = start(expectation, constraints, 2)
+    expected, _ = expectation(parameters)
+    sums = type(expected)(expected.sums[:-1].copy(), 2, parameters.sizes, 40)
+    with pytest.raises(ValueError, match="passes: an array has the wrong shape"):
+        expectation.passes(parameters, sums, constraints, 2)
+    with pytest.raises(ValueError, match="passes: an array has the wrong shape"):
+        expectation.passes(parameters, expected, constraints, 0)
+
+
+@pytest.mark.parametrize("plain_first", [3, 20, 1000])
+def test_plain_passes_before_the_first_step(plain_first):
+    """Short runs ask for more of them; the optimum must be the same, and a run in several calls the run in one."""
+    expectation, constraints = overlapping_fleet()
+    first = start_em(expectation, start(expectation, constraints, 2))
+    options = {"tolerance": 1e-8, "accelerate": True, "plain_first": plain_first}
+    whole = continue_em(first, expectation, constraints, n_passes=3000, **options)
+    usual = continue_em(first, expectation, constraints, n_passes=3000, tolerance=1e-8, accelerate=True)
+    assert whole.converged and whole.log_likelihood == pytest.approx(usual.log_likelihood, abs=1e-5)
+    run = first
+    while not run.finished:
+        run = continue_em(run, expectation, constraints, n_passes=7, **options)
+    assert run.log_likelihood == pytest.approx(whole.log_likelihood, abs=1e-7)

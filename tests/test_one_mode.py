@@ -103,14 +103,56 @@ def test_wrong_shapes_are_refused(wrong):
         )  # fmt: skip
 
 
-def test_statistics_of_other_bases_are_not_needed():
-    """Bases of different sizes lie in one row each; the diagonal of every factor must be found for the promise."""
-    problem = random_problem(np.random.default_rng(5), 2, (3, 1, 4), n_units=30)
+@given(
+    seed=st.integers(0, 10_000), n_modes=st.integers(1, 4), sizes=st.lists(st.integers(1, 10), min_size=1, max_size=4)
+)
+@settings(max_examples=40, deadline=None)
+def test_the_promise_is_the_bound_that_the_m_step_raised(seed, n_modes, sizes):
+    """Bases of different sizes lie in one row each: a diagonal read in the wrong place would rank starts by nothing."""
+    rng = np.random.default_rng(seed)
+    problem = random_problem(rng, 2, tuple(sizes), n_units=30)
     expectation = Expectation(SufficientStatistics.from_panel(problem.panel, problem.bases))
     constraints = constraints_of(expectation)
     posteriors = OneModePosteriors(expectation.statistics, one_mode_run(expectation, constraints).parameters)
-    start = posteriors.start(np.random.default_rng(0).dirichlet(np.ones(2), size=30), constraints)
-    layout = start.parameters.layout
-    diagonal = [np.diagonal(layout.matrix(start.parameters.factors, c)[k]) for k in range(2) for c in range(3)]
-    packed = start.parameters.factors[:, posteriors._diagonal]
-    np.testing.assert_array_equal(np.concatenate(diagonal), packed.ravel())
+    rho = rng.dirichlet(np.ones(n_modes), size=30)
+    start = posteriors.start(rho, constraints)
+    sums, found = rho.T @ posteriors._rows, start.parameters
+    promise = (rho.sum(axis=0) * np.log(found.weights)).sum() - (rho * np.log(rho)).sum()
+    for k in range(n_modes):
+        for c in range(len(sizes)):
+            promise -= sums[k, 1 + c] * np.log(np.diagonal(found.factor(k, c))).sum()
+            promise -= 0.5 * sums[k, sums.shape[1] - len(sizes) + c] * np.log(found.noise_variances[k, c])
+    assert start.promise == pytest.approx(promise, rel=1e-9, abs=1e-9)
+
+
+@given(seed=st.integers(0, 10_000), n_modes=st.integers(1, 5))
+@settings(max_examples=30, deadline=None)
+def test_clusters_are_responsibilities_that_are_0_or_1(seed, n_modes):
+    """The fast way for labels, also where one has no unit; and units of known mode stay in it."""
+    rng = np.random.default_rng(seed)
+    expectation = two_groups()
+    constraints = constraints_of(expectation)
+    one = one_mode_run(expectation, constraints).parameters
+    known = np.where(rng.random(40) < 0.3, rng.integers(n_modes, size=40), -1).astype(np.int32)
+    labels = rng.integers(max(1, n_modes - 1), size=40).astype(np.int32)
+    for statistics in (expectation.statistics, expectation.statistics.with_known_modes(known)):
+        posteriors = OneModePosteriors(statistics, one)
+        fast = posteriors.start_of_clusters(labels, n_modes, constraints)
+        plain = posteriors.start(np.eye(n_modes)[labels], constraints)
+        assert fast.promise == pytest.approx(plain.promise, rel=1e-10)
+        for name in ("weights", "means", "factors", "noise_variances"):
+            np.testing.assert_allclose(
+                getattr(fast.parameters, name), getattr(plain.parameters, name), rtol=1e-9, atol=1e-12
+            )
+
+
+def test_a_label_beyond_the_modes_is_refused():
+    """It would be added to memory that is no mode's."""
+    expectation = two_groups()
+    constraints = constraints_of(expectation)
+    posteriors = OneModePosteriors(expectation.statistics, one_mode_run(expectation, constraints).parameters)
+    for wrong in (-1, 2):
+        labels = np.zeros(40, dtype=np.int32)
+        labels[7] = wrong
+        with pytest.raises(ValueError, match=f"the label of unit 7 is {wrong}, but there are 2 modes"):
+            posteriors.start_of_clusters(labels, 2, constraints)

@@ -11,7 +11,8 @@ from cem.errors import FitError
 from cem.initialization import one_mode_run, starting_point
 from cem.moves import moved_start
 from cem.one_mode import OneModePosteriors, StartingPoint
-from cem.starts import best_of_starts, n_moves
+from cem import starts as search
+from cem.starts import best_of_starts
 
 OPTIONS = {"n_modes": 2, "max_iter": 400, "tolerance": 1e-6}
 
@@ -28,20 +29,18 @@ def setting(n_starts=8, n_modes=2, gap=2.0):
     return expectation, constraints, [("random", start(seed)) for seed in range(n_starts)]
 
 
-def moves_of(expectation, constraints, n):
+def mover(expectation, constraints, seed=0):
     posteriors = OneModePosteriors(expectation.statistics, one_mode_run(expectation, constraints).parameters)
-    return [
-        lambda rho, seed=seed: moved_start(rho, posteriors, constraints, np.random.default_rng(seed))
-        for seed in range(n)
-    ]
+    rng = np.random.default_rng(seed)
+    return lambda rho: moved_start(rho, posteriors, constraints, rng)
 
 
 def test_every_start_has_a_fate_and_the_best_has_converged():
     expectation, constraints, starts = setting(n_modes=3)
-    moves = moves_of(expectation, constraints, n_moves(8))
-    records, interrupted = best_of_starts(starts, expectation, constraints, moves=moves, **OPTIONS)
-    assert not interrupted and len(records) == 8 + n_moves(8)
-    assert [record.kind for record in records] == ["random"] * 8 + ["moved"] * n_moves(8)
+    move = mover(expectation, constraints)
+    records, interrupted = best_of_starts(starts, expectation, constraints, move=move, **OPTIONS | {"n_modes": 3})
+    kinds = [record.kind for record in records]
+    assert not interrupted and len(records) > 8 and kinds == ["random"] * 8 + ["moved"] * (len(records) - 8)
     for record in records:
         known = ("converged", "abandoned", "passed over", "same as start", "lost mode", "limit of passes")
         assert record.fate.startswith(known)
@@ -52,12 +51,12 @@ def test_every_start_has_a_fate_and_the_best_has_converged():
 
 def test_no_start_was_abandoned_above_the_winner():
     expectation, constraints, starts = setting(n_starts=12, n_modes=3)
-    records, _ = best_of_starts(starts, expectation, constraints, **OPTIONS)
+    records, _ = best_of_starts(starts, expectation, constraints, **OPTIONS | {"n_modes": 3})
     winner = max(record.log_likelihood for record in records)
     assert all(record.log_likelihood <= winner for record in records if record.fate == "abandoned")
     assert sum(record.fate == "abandoned" for record in records) > 0
     passes = [record.run.n_passes for record in records if record.fate == "abandoned"]
-    assert max(passes) <= 40  # the short rounds together
+    assert max(passes) <= sum(this.n_passes for this in search._FRESH_ROUNDS)
 
 
 def test_the_starts_that_promise_most_run():
@@ -86,10 +85,10 @@ def test_moves_leave_a_stationary_point():
     expectation, constraints, _ = setting(gap=6.0)
     posteriors = OneModePosteriors(expectation.statistics, one_mode_run(expectation, constraints).parameters)
     heights = []
-    for rho, n in ((np.eye(2)[np.arange(40) % 2], 0), (np.full((40, 2), 0.5), 0), (np.full((40, 2), 0.5), n_moves(2))):
+    move = mover(expectation, constraints)
+    for rho, how in ((np.eye(2)[np.arange(40) % 2], None), (np.full((40, 2), 0.5), None), (np.full((40, 2), 0.5), move)):
         starts = [("given", lambda rho=rho: posteriors.start(rho, constraints))] * 2
-        moves = moves_of(expectation, constraints, n)
-        records, _ = best_of_starts(starts, expectation, constraints, moves=moves, **OPTIONS)
+        records, _ = best_of_starts(starts, expectation, constraints, move=how, **OPTIONS)
         heights.append(max(record.log_likelihood for record in records))
     truth, stuck, moved = heights
     assert stuck < truth - 10 and moved == pytest.approx(truth, abs=1e-3)
@@ -119,14 +118,63 @@ def test_starts_on_their_way_to_one_optimum_are_run_once():
             assert disagreement(record.run.responsibilities, leader.run.responsibilities) < 0.1
 
 
+def test_moves_stop_sooner_where_starts_agree():
+    """Twelve starts that led to one optimum leave little to look for: the moves after them are what an easy fleet costs."""
+    n_moves = []
+    for n_modes, gap in ((2, 6.0), (4, 0.0)):  # groups far apart, and four modes where there is one
+        expectation, constraints, starts = setting(n_starts=12, n_modes=n_modes, gap=gap)
+        move = mover(expectation, constraints)
+        records, _ = best_of_starts(starts, expectation, constraints, move=move, **OPTIONS | {"n_modes": n_modes})
+        n_moves.append(len(records) - 12)
+    assert n_moves[0] == search._PATIENCE[2] and n_moves[1] >= search._PATIENCE[0]
+
+
+def test_a_generation_more_runs_only_where_starts_do_not_agree():
+    ran = []
+    for n_modes, gap in ((2, 6.0), (4, 0.0)):
+        expectation, constraints, starts = setting(n_starts=24, n_modes=n_modes, gap=gap)
+        records, _ = best_of_starts(starts, expectation, constraints, **OPTIONS | {"n_modes": n_modes})
+        ran.append(sum(record.run is not None for record in records))
+    assert ran == [search._FRESH, search._GENERATIONS * search._FRESH]
+
+
+def test_the_effort_grows_with_the_starts_and_shrinks_with_the_fleet():
+    """What `n_init` promises: twice the starts from fifty on are twice the search; a large fleet is not searched for ever."""
+    few, usual, fifty, hundred = (search._Effort.of(n, 200) for n in (4, 10, 50, 100))
+    assert usual == fifty and few.patience[0] < usual.patience[0]
+    assert hundred.fresh == 2 * fifty.fresh and hundred.patience == tuple(2 * moves for moves in fifty.patience)
+    assert search._Effort.of(50, 100_000).moves < fifty.moves
+    assert search._Effort.of(1, 200).moves == 0
+
+
+def test_starts_that_stand_for_each_other_do_not_go_round_in_circles():
+    """The highest start may have been given up for one that was about to be higher: they are of one kind, not rivals."""
+    records = [search.Start("random", None, twin=1), search.Start("random", None), search.Start("random", None, twin=0)]
+    room = search._Search(records, None, None, 40, 100, 1, None)
+    room.best = 0
+    assert [room._leader(i) for i in range(3)] == [1, 1, 1] and room._followers() == 2
+
+
+def test_what_is_still_to_come_counts():
+    """A start that still climbs would be given up for one that is nearly done."""
+    def record(*heights):
+        expectation, constraints, starts = setting(n_starts=1)
+        run = search.start_em(expectation, starts[0][1]().parameters)
+        return search.Start("random", search.replace(run, log_likelihoods=heights, objectives=heights))
+
+    assert search._expected_height(record(-8.0, -4.0, -2.0)) == pytest.approx(0.0)  # halves: 2 to come
+    assert search._expected_height(record(-8.0, -4.0, 0.0)) == pytest.approx(search._MOST_TO_COME)  # no telling
+    assert search._expected_height(record(-1.0, -1.0, -1.0)) == -1.0
+
+
 def test_threads_do_not_change_the_result():
     """Starts that run side by side are the same starts."""
     results = []
     for n_jobs in (1, 2, 3, 8):
         expectation, constraints, starts = setting(n_starts=4)
-        moves = moves_of(expectation, constraints, n_moves(4))
+        move = mover(expectation, constraints)
         records, _ = best_of_starts(
-            starts, expectation, constraints, n_modes=2, moves=moves, n_jobs=n_jobs, max_iter=40, tolerance=1e-6
+            starts, expectation, constraints, n_modes=2, move=move, n_jobs=n_jobs, max_iter=40, tolerance=1e-6
         )
         results.append([(record.fate, record.log_likelihood) for record in records])
     assert results[0] == results[1] == results[2] == results[3]
@@ -144,7 +192,7 @@ def test_progress_counts_every_start_of_every_stage():
     seen = []
     best_of_starts(starts, expectation, constraints, progress=lambda *event: seen.append(event), **OPTIONS)
     stages = list(dict.fromkeys(stage for stage, *_ in seen))
-    assert stages[0] == "starts, round 1" and stages[-1] == "full run"
+    assert stages[0] == "starts 1, round 1" and stages[-1] == "full run"
     for stage in stages:
         of_stage = [(done, total) for name, done, total, _ in seen if name == stage]
         assert of_stage == [(i + 1, of_stage[0][1]) for i in range(of_stage[0][1])]

@@ -101,6 +101,20 @@ cdef inline void multiply(
     dgemm(b"N", b"N", &m, &n, &k, &one, <double*> b, &m, <double*> a, &k, &zero, c_out, &m)
 
 
+cdef inline void multiply_transposed(
+    blas_int n,
+    blas_int k,
+    blas_int m,
+    const double* a,         # (k, n)
+    const double* b,         # (k, m)
+    double* c_out,           # (n, m)  Aᵀ B
+) noexcept nogil:
+    """Inner products of columns (dgemm)."""
+    cdef double one = 1.0
+    cdef double zero = 0.0
+    dgemm(b"N", b"T", &m, &n, &k, &one, <double*> b, &m, <double*> a, &n, &zero, c_out, &m)
+
+
 cdef inline void add_products_of_rows(
     blas_int n,
     blas_int m,

@@ -4,35 +4,7 @@
 #ifndef CEM_LANES_H
 #define CEM_LANES_H
 
-#include <stdint.h>
-
-/* A fleet's sufficient statistics (9), interleaved: in every tile, number i of LANES units lies in LANES neighbouring
- * doubles. T tiles, C channels. */
-typedef struct {
-    int n_channels;
-    const int *sizes;             /* (C,)        p_c */
-    const double *data;           /* blocks, each aligned to its vectors, that the next two point to */
-    const int64_t *factor_at;     /* (T, C)      [upper triangle of R by rows, n]; -1: missing on the whole tile */
-    const int64_t *projection_at; /* (T, C)      [w, rss] */
-    const int64_t *order;         /* (T, LANES)  unit in the lane, -1: none (at the end of the last tile) */
-    const int *known_modes;       /* (T, LANES)  mode of the unit, -1: unknown; null: all unknown */
-    const int *tile_modes;        /* (T,)        mode known of all the tile's units, -1: none is known, -2: mixed */
-} lanes_pack;
-
-/* Parameters, packed as in parameters.py; P and P2 are the sums of p_c and of p_c^2. */
-typedef struct {
-    int n_modes;
-    const double *log_weights;     /* (K,)     log pi */
-    const double *means;           /* (K, P)   mu */
-    const double *factors;         /* (K, P2)  Lambda */
-    const double *noise_variances; /* (K, C)   sigma^2 */
-} lanes_parameters;
-
-/* Where a kernel met what is no number. */
-typedef struct {
-    int64_t unit;
-    int mode, channel; /* -1: no single channel is at fault */
-} lanes_failure;
+#include "_lanes_types.h"
 
 #ifndef LANES_PARTS
 #define LANES_PARTS 2
@@ -41,14 +13,6 @@ typedef struct {
 #define LEVEL_PREFIX lanes
 #define LEVEL_BODY "_lanes_kernel.h"
 #include "_levels.h"
-
-typedef struct {
-    int lanes;
-    int64_t (*scratch_size)(const lanes_pack *, int);
-    int (*expectation)(const lanes_pack *, const lanes_parameters *, int64_t, int64_t, double, int, double *, double *,
-                       double *, double *, lanes_failure *);
-    void (*elementary)(int, int64_t, const double *, double *);
-} lanes_level;
 
 /* In rising order; bits agree within a level. */
 static const lanes_level lanes_levels[N_LEVELS] = {

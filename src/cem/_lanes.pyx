@@ -1,5 +1,5 @@
 # distutils: include_dirs = src/cem
-# distutils: depends = src/cem/_lanes.h src/cem/_lanes_kernel.h src/cem/_lanes_tile.h
+# distutils: depends = src/cem/_lanes.h src/cem/_lanes_kernel.h src/cem/_lanes_tile.h src/cem/_lanes_types.h
 # distutils: depends = src/cem/_levels.h src/cem/_vector.h src/cem/_chunks.h
 """Expectation (10)-(14) with units side by side in SIMD registers: the kernel of small bases.
 
@@ -27,38 +27,6 @@ cdef extern from "<stdlib.h>" nogil:
     void* aligned_alloc(size_t alignment, size_t size)
 
 cdef extern from "_lanes.h" nogil:
-    ctypedef struct lanes_pack:
-        int n_channels
-        const int* sizes
-        const double* data
-        const int64_t* factor_at
-        const int64_t* projection_at
-        const int64_t* order
-        const int* known_modes
-        const int* tile_modes
-
-    ctypedef struct lanes_parameters:
-        int n_modes
-        const double* log_weights
-        const double* means
-        const double* factors
-        const double* noise_variances
-
-    ctypedef struct lanes_failure:
-        int64_t unit
-        int mode
-        int channel
-
-    ctypedef struct lanes_level:
-        int lanes
-        int64_t (*scratch_size)(const lanes_pack* pack, int n_modes) noexcept nogil
-        int (*expectation)(
-            const lanes_pack* pack, const lanes_parameters* parameters, int64_t first_tile, int64_t last_tile,
-            double temperature, int given, double* scratch, double* responsibilities, double* log_likelihoods_out,
-            double* sums_out, lanes_failure* failure_out,
-        ) noexcept nogil
-        void (*elementary)(int which, int64_t n, const double* x, double* values_out) noexcept nogil
-
     const int N_LEVELS
     const lanes_level lanes_levels[1]
     int level_available(int level) noexcept nogil
@@ -150,20 +118,6 @@ cdef class LanePack:
     order : ndarray of shape (n_units,)
         Unit in each lane, tile by tile: units are sorted by known mode and by pattern of missing channels.
     """
-
-    cdef lanes_pack fleet
-    cdef const lanes_level* kernel
-    cdef readonly Py_ssize_t n_units
-    cdef readonly int n_channels
-    cdef readonly Py_ssize_t n_tiles
-    cdef readonly int lanes
-    cdef readonly str level
-    cdef readonly int largest_known_mode  # -1: no mode is known
-    cdef Py_ssize_t total                 # sum of p_c
-    cdef Py_ssize_t total_square          # sum of p_c squared
-    cdef object arrays                    # what the pointers of `fleet` point into
-    cdef int[::1] sizes
-    cdef int64_t[::1] unit_order
 
     def __cinit__(self, token=None):
         if token is not _TOKEN:

@@ -9,6 +9,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from cem._blas cimport cholesky, eigensystem, multiply_lower, solve_lower_many
+from cem._small cimport cholesky_lower, multiply_lowers, solve_lower_columns
 
 from cem.errors import FitError
 
@@ -26,6 +27,15 @@ cdef enum:
     _FULL = 0
     _DIAGONAL = 1
     _POOLED = 2
+    FEW = 8              # coefficients: up to here a call of LAPACK takes longer than the arithmetic
+
+
+cdef inline int factored(
+    int p,
+    double* a,               # (p, p)  lower triangle in; Cholesky factor out
+) noexcept nogil:
+    """0, or not where the matrix is not positive definite."""
+    return cholesky_lower(p, a) if p <= FEW else cholesky(p, a)
 
 
 cdef int scatter(
@@ -64,14 +74,20 @@ cdef int floored_factor(
     cdef double* workspace = eigenvalues + p    # (3 p,)
     cdef int i, j, m
     cdef double s
-    if cholesky(p, moments) != 0:
+    if factored(p, moments) != 0:
         return -1
-    for i in range(p):
-        for j in range(p):
-            new_out[i * p + j] = moments[i * p + j] if j <= i else 0.0
-    multiply_lower(p, p, old, new_out)          # Lambda chol(.)
-    memcpy(X, new_out, p * p * sizeof(double))
-    solve_lower_many(p, p, floor, X)            # L_F⁻¹ Lambda chol(.)
+    # Lambda chol(.), and L_F⁻¹ of it
+    if p <= FEW:
+        multiply_lowers(p, old, moments, new_out)
+        memcpy(X, new_out, p * p * sizeof(double))
+        solve_lower_columns(p, floor, X)
+    else:
+        for i in range(p):
+            for j in range(p):
+                new_out[i * p + j] = moments[i * p + j] if j <= i else 0.0
+        multiply_lower(p, p, old, new_out)
+        memcpy(X, new_out, p * p * sizeof(double))
+        solve_lower_many(p, p, floor, X)
     for i in range(p):
         for j in range(i + 1):
             s = 0.0
@@ -82,7 +98,7 @@ cdef int floored_factor(
     memcpy(shifted, gram, p * p * sizeof(double))
     for i in range(p):
         shifted[i * p + i] -= 1.0
-    if cholesky(p, shifted) == 0:
+    if factored(p, shifted) == 0:
         return 0
     if eigensystem(p, gram, eigenvalues, workspace, 3 * p) != 0:
         return -1
@@ -100,7 +116,7 @@ cdef int floored_factor(
             for m in range(p):
                 s += X[i * p + m] * X[j * p + m]
             new_out[i * p + j] = s if j <= i else 0.0
-    return 1 if cholesky(p, new_out) == 0 else -1
+    return 1 if factored(p, new_out) == 0 else -1
 
 
 cdef int diagonal_factor(
@@ -117,7 +133,7 @@ cdef int diagonal_factor(
     cdef double* inverse = X + p * p            # (p, p)  S⁻¹
     cdef int i, j, m, binds = 0
     cdef double s, lowest
-    if cholesky(p, moments) != 0:
+    if factored(p, moments) != 0:
         return -1
     for i in range(p):
         for j in range(p):
@@ -150,7 +166,136 @@ cdef int diagonal_factor(
                 if m >= j:
                     s += transform[i * p + m] * X[m * p] * transform[j * p + m]
             new_out[i * p + j] = s if j <= i else 0.0
-    return binds if cholesky(p, new_out) == 0 else -1
+    return binds if factored(p, new_out) == 0 else -1
+
+
+cdef Py_ssize_t m_step_scratch(int n_channels, const int* sizes) noexcept nogil:
+    """How many doubles `m_step` needs to work in."""
+    cdef int c, largest = 1
+    for c in range(n_channels):
+        largest = max(largest, sizes[c])
+    return 6 * largest * largest + 5 * largest
+
+
+cdef int m_step(
+    int n_modes,
+    int n_channels,
+    const int* sizes,                # (C,)      p_c
+    const double* sums,              # (n_sums,) (14)
+    const double* means,             # (K, P)
+    const double* factors,           # (K, Σp²)  Lambda
+    const double* noise_variances,   # (K, C)
+    const double* noise_floors,      # (C,)
+    const double* covariance_floors, # (C,)
+    const double* transforms,        # (Σp²,)    S
+    int covariance,                  #           0 full, 1 diagonal, 2 pooled
+    double* scratch,                 # (m_step_scratch,)
+    double* means_out,               # (K, P)
+    double* factors_out,             # (K, Σp²)
+    double* noise_variances_out,     # (K, C)
+    int* status_out,                 # (K, C)
+) noexcept nogil:
+    """(15) under (15'). Returns 0, or 1 + k C + c where the scatter of mode k, channel c is not positive definite."""
+    cdef int c, k, i, j, p, binds, largest = 1
+    cdef Py_ssize_t total = 0, total_square = 0
+    for c in range(n_channels):
+        largest = max(largest, sizes[c])
+        total += sizes[c]
+        total_square += sizes[c] * sizes[c]
+    cdef double* moments = scratch                          # (p, p)
+    cdef double* pooled = moments + largest * largest       # (p, p)  Σ_k N_k scatter_k
+    cdef double* floor = pooled + largest * largest         # (p, p)
+    cdef double* d_bar = floor + largest * largest          # (p,)
+    cdef double* work = d_bar + largest
+    cdef const double* N_channel = sums + 1 + n_modes
+    cdef const double* D = N_channel + n_modes * n_channels
+    cdef const double* Q = D + n_modes * total
+    cdef const double* E = Q + n_modes * total_square
+    cdef const double* n_bar = E + n_modes * n_channels
+    cdef Py_ssize_t at = 0, at_square = 0, row, mean_row, factor_row
+    cdef double N, pooled_N
+    cdef bint pooled_cancels
+    for c in range(n_channels):
+        p = sizes[c]
+        memset(pooled, 0, p * p * sizeof(double))
+        pooled_N = 0.0
+        pooled_cancels = False
+        for i in range(p):
+            for j in range(p):
+                floor[i * p + j] = sqrt(covariance_floors[c]) if i == j else 0.0
+        for k in range(n_modes):
+            row = k * n_channels + c
+            mean_row = k * total + at
+            factor_row = k * total_square + at_square
+            memcpy(factors_out + factor_row, factors + factor_row, p * p * sizeof(double))
+            memcpy(means_out + mean_row, means + mean_row, p * sizeof(double))
+            noise_variances_out[row] = noise_variances[row]
+            status_out[row] = 0
+            N = N_channel[row]
+            if N < 1.0 or n_bar[row] <= 0.0:
+                status_out[row] = _KEPT
+                # Its mean stays, but a pooled covariance is its covariance too: scatter about the old mean.
+                pooled_N += N
+                for i in range(p):
+                    for j in range(i + 1):
+                        pooled[i * p + j] += Q[factor_row + i * p + j]
+                continue
+            if scatter(p, N, D + mean_row, Q + factor_row, d_bar, moments):
+                status_out[row] = _MEAN_ONLY
+            for i in range(p):
+                for j in range(i + 1):
+                    means_out[mean_row + i] += factors[factor_row + i * p + j] * d_bar[j]
+            if status_out[row] & _MEAN_ONLY:
+                pooled_cancels = True
+                continue
+            noise_variances_out[row] *= E[row] / n_bar[row]
+            if noise_variances_out[row] <= noise_floors[c]:
+                noise_variances_out[row] = noise_floors[c]
+                status_out[row] |= _NOISE_FLOOR
+            if covariance == _POOLED:
+                pooled_N += N
+                for i in range(p):
+                    for j in range(i + 1):
+                        pooled[i * p + j] += N * moments[i * p + j]
+                continue
+            if covariance == _DIAGONAL:
+                binds = diagonal_factor(
+                    p, factors + factor_row, moments, transforms + at_square, covariance_floors[c], work,
+                    factors_out + factor_row,
+                )
+            else:
+                binds = floored_factor(p, factors + factor_row, moments, floor, work, factors_out + factor_row)
+            if binds < 0:
+                return 1 + <int> row
+            if binds:
+                status_out[row] |= _COVARIANCE_FLOOR
+        if covariance == _POOLED and pooled_N > 0.0 and not pooled_cancels:
+            # Every mode has the same Λ, so the whitened scatters of the modes add up.
+            for i in range(p):
+                for j in range(i + 1):
+                    moments[i * p + j] = pooled[i * p + j] / pooled_N
+            binds = floored_factor(p, factors + at_square, moments, floor, work, factors_out + at_square)
+            if binds < 0:
+                return 1 + c
+            for k in range(n_modes):
+                if k > 0:
+                    memcpy(
+                        factors_out + k * total_square + at_square, factors_out + at_square, p * p * sizeof(double)
+                    )
+                if binds:
+                    status_out[k * n_channels + c] |= _COVARIANCE_FLOOR
+        at += p
+        at_square += p * p
+    return 0
+
+
+cdef object m_step_failure(int failed, int n_channels):
+    """What `m_step` returned, as an exception."""
+    mode, channel = divmod(failed - 1, n_channels)
+    return FitError(
+        f"the coefficient scatter of mode {mode}, channel at position {channel}, is not positive definite; fewer "
+        "coefficients in its basis, or a higher covariance_floor, will help"
+    )
 
 
 def maximisation(
@@ -198,15 +343,15 @@ def maximisation(
     """
     cdef int n_channels = <int> sizes.shape[0]
     cdef int n_modes = <int> means.shape[0]
-    cdef int largest = 1
-    cdef int c, k, i, j, p, binds
+    cdef int c
     cdef Py_ssize_t total = 0, total_square = 0
     for c in range(n_channels):
-        largest = max(largest, sizes[c])
         total += sizes[c]
         total_square += sizes[c] * sizes[c]
     if (
-        sums.shape[0] != 1 + n_modes + n_modes * (3 * n_channels + total + total_square)
+        n_modes < 1
+        or n_channels < 1
+        or sums.shape[0] != 1 + n_modes + n_modes * (3 * n_channels + total + total_square)
         or means.shape[1] != total
         or mode_factors.shape[0] != n_modes
         or mode_factors.shape[1] != total_square
@@ -225,105 +370,16 @@ def maximisation(
         or status_out.shape[1] != n_channels
     ):
         raise ValueError("maximisation: an array has the wrong shape")
-    cdef double* scratch = <double*> malloc((6 * largest * largest + 5 * largest) * sizeof(double))
+    cdef double* scratch = <double*> malloc(m_step_scratch(n_channels, &sizes[0]) * sizeof(double))
     if scratch == NULL:
         raise MemoryError
-    cdef double* moments = scratch                          # (p, p)
-    cdef double* pooled = moments + largest * largest       # (p, p)  Σ_k N_k scatter_k
-    cdef double* floor = pooled + largest * largest         # (p, p)
-    cdef double* d_bar = floor + largest * largest          # (p,)
-    cdef double* work = d_bar + largest
-    cdef const double* N_channel = &sums[1 + n_modes]
-    cdef const double* D = N_channel + n_modes * n_channels
-    cdef const double* Q = D + n_modes * total
-    cdef const double* E = Q + n_modes * total_square
-    cdef const double* n_bar = E + n_modes * n_channels
-    cdef Py_ssize_t at = 0, at_square = 0
-    cdef double N, pooled_N
-    cdef bint pooled_cancels
-    cdef int failed_mode = -1, failed_channel = -1
+    cdef int failed
     with nogil:
-        for c in range(n_channels):
-            p = sizes[c]
-            memset(pooled, 0, p * p * sizeof(double))
-            pooled_N = 0.0
-            pooled_cancels = False
-            for i in range(p):
-                for j in range(p):
-                    floor[i * p + j] = sqrt(covariance_floors[c]) if i == j else 0.0
-            for k in range(n_modes):
-                memcpy(&mode_factors_out[k, at_square], &mode_factors[k, at_square], p * p * sizeof(double))
-                memcpy(&means_out[k, at], &means[k, at], p * sizeof(double))
-                noise_variances_out[k, c] = noise_variances[k, c]
-                status_out[k, c] = 0
-                N = N_channel[k * n_channels + c]
-                if N < 1.0 or n_bar[k * n_channels + c] <= 0.0:
-                    status_out[k, c] = _KEPT
-                    # Its mean stays, but a pooled covariance is its covariance too: scatter about the old mean.
-                    pooled_N += N
-                    for i in range(p):
-                        for j in range(i + 1):
-                            pooled[i * p + j] += Q[k * total_square + at_square + i * p + j]
-                    continue
-                if scatter(p, N, D + k * total + at, Q + k * total_square + at_square, d_bar, moments):
-                    status_out[k, c] = _MEAN_ONLY
-                for i in range(p):
-                    for j in range(i + 1):
-                        means_out[k, at + i] += mode_factors[k, at_square + i * p + j] * d_bar[j]
-                if status_out[k, c] & _MEAN_ONLY:
-                    pooled_cancels = True
-                    continue
-                noise_variances_out[k, c] *= E[k * n_channels + c] / n_bar[k * n_channels + c]
-                if noise_variances_out[k, c] <= noise_floors[c]:
-                    noise_variances_out[k, c] = noise_floors[c]
-                    status_out[k, c] |= _NOISE_FLOOR
-                if covariance == _POOLED:
-                    pooled_N += N
-                    for i in range(p):
-                        for j in range(i + 1):
-                            pooled[i * p + j] += N * moments[i * p + j]
-                    continue
-                if covariance == _DIAGONAL:
-                    binds = diagonal_factor(
-                        p, &mode_factors[k, at_square], moments, &transforms[at_square], covariance_floors[c],
-                        work, &mode_factors_out[k, at_square],
-                    )
-                else:
-                    binds = floored_factor(
-                        p, &mode_factors[k, at_square], moments, floor, work, &mode_factors_out[k, at_square],
-                    )
-                if binds < 0:
-                    failed_mode = k
-                    failed_channel = c
-                    break
-                if binds:
-                    status_out[k, c] |= _COVARIANCE_FLOOR
-            if failed_mode >= 0:
-                break
-            if covariance == _POOLED and pooled_N > 0.0 and not pooled_cancels:
-                # Every mode has the same Λ, so the whitened scatters of the modes add up.
-                for i in range(p):
-                    for j in range(i + 1):
-                        moments[i * p + j] = pooled[i * p + j] / pooled_N
-                binds = floored_factor(
-                    p, &mode_factors[0, at_square], moments, floor, work, &mode_factors_out[0, at_square],
-                )
-                if binds < 0:
-                    failed_mode = 0
-                    failed_channel = c
-                    break
-                for k in range(n_modes):
-                    if k > 0:
-                        memcpy(
-                            &mode_factors_out[k, at_square], &mode_factors_out[0, at_square], p * p * sizeof(double)
-                        )
-                    if binds:
-                        status_out[k, c] |= _COVARIANCE_FLOOR
-            at += p
-            at_square += p * p
-    free(scratch)
-    if failed_mode >= 0:
-        raise FitError(
-            f"the coefficient scatter of mode {failed_mode}, channel at position {failed_channel}, is not positive "
-            "definite; fewer coefficients in its basis, or a higher covariance_floor, will help"
+        failed = m_step(
+            n_modes, n_channels, &sizes[0], &sums[0], &means[0, 0], &mode_factors[0, 0], &noise_variances[0, 0],
+            &noise_floors[0], &covariance_floors[0], &transforms[0], covariance, scratch, &means_out[0, 0],
+            &mode_factors_out[0, 0], &noise_variances_out[0, 0], &status_out[0, 0],
         )
+    free(scratch)
+    if failed:
+        raise m_step_failure(failed, n_channels)

@@ -1,4 +1,5 @@
-"""Dense algebra on matrices of a few rows, inline and without LAPACK: what scoring needs where there is no SciPy.
+"""Dense algebra on matrices of a few rows, inline and without LAPACK: what scoring needs where there is no SciPy,
+and what a call of LAPACK would take longer for than the arithmetic.
 
 Matrices are row-major, (p, p), with leading dimension p. Nothing is allocated; inputs first, outputs last.
 """
@@ -50,6 +51,38 @@ cdef inline void solve_lower_transposed(
         for j in range(i + 1, p):
             b[i] -= G[j * p + i] * b[j]
         b[i] /= G[i * p + i]
+
+
+cdef inline void solve_lower_columns(
+    int p,
+    const double* G,        # (p, p)  lower triangular
+    double* X,              # (p, p)  in: X; out: G^-1 X
+) noexcept nogil:
+    cdef int i, j, m
+    for i in range(p):
+        for m in range(i):
+            for j in range(p):
+                X[i * p + j] -= G[i * p + m] * X[m * p + j]
+        for j in range(p):
+            X[i * p + j] /= G[i * p + i]
+
+
+cdef inline void multiply_lowers(
+    int p,
+    const double* A,        # (p, p)  lower triangular
+    const double* B,        # (p, p)  lower triangular
+    double* product_out,    # (p, p)  A B, zeros above the diagonal
+) noexcept nogil:
+    cdef int i, j, m
+    cdef double value
+    for i in range(p):
+        for j in range(i + 1):
+            value = 0.0
+            for m in range(j, i + 1):
+                value += A[i * p + m] * B[m * p + j]
+            product_out[i * p + j] = value
+        for j in range(i + 1, p):
+            product_out[i * p + j] = 0.0
 
 
 cdef inline void solve_upper(

@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["centres_of_clusters", "nearest"]
+from cem import _clusters
+
+__all__ = ["clusters", "nearest"]
 
 FloatArray = NDArray[np.float64]
 
 _ROUNDS = 20
 
 
-def nearest(points: FloatArray, centres: FloatArray) -> NDArray[np.int64]:
+def nearest(points: FloatArray, centres: FloatArray) -> NDArray[np.int32]:
     """The index of each point's nearest centre.
 
     Parameters
@@ -22,14 +24,15 @@ def nearest(points: FloatArray, centres: FloatArray) -> NDArray[np.int64]:
 
     Returns
     -------
-    ndarray of shape (n,), int64
+    ndarray of shape (n,), int32
     """
-    index: NDArray[np.int64] = (points @ (-2.0 * centres.T) + np.square(centres).sum(axis=1)).argmin(axis=1)
-    return index
+    labels = np.empty(len(points), dtype=np.int32)
+    _clusters.lloyd(points, centres, labels, 0)
+    return labels
 
 
-def centres_of_clusters(points: FloatArray, n_clusters: int, rng: np.random.Generator) -> FloatArray:
-    """k-means from k-means++ centres; a cluster that loses its points keeps its centre.
+def clusters(points: FloatArray, n_clusters: int, rng: np.random.Generator) -> NDArray[np.int32]:
+    """Labels by k-means from k-means++ centres; a cluster that loses its points keeps its centre.
 
     Parameters
     ----------
@@ -38,30 +41,25 @@ def centres_of_clusters(points: FloatArray, n_clusters: int, rng: np.random.Gene
     n_clusters : int
         K.
     rng : numpy.random.Generator
-        The centres are a deterministic function of its state.
+        The labels are a deterministic function of its state.
 
     Returns
     -------
-    ndarray of shape (K, P)
+    ndarray of shape (n,), int32
     """
-    centres, assigned = _spread(points, n_clusters, rng), None
-    for _ in range(_ROUNDS):
-        before, assigned = assigned, nearest(points, centres)
-        if before is not None and np.array_equal(before, assigned):
-            break
-        members = np.eye(n_clusters)[assigned]
-        counts = members.sum(axis=0)
-        centres = np.where(counts[:, None] > 0, members.T @ points / np.maximum(counts, 1.0)[:, None], centres)
-    return centres
+    labels = np.empty(len(points), dtype=np.int32)
+    _clusters.lloyd(points, _spread(points, n_clusters, rng), labels, _ROUNDS)
+    return labels
 
 
 def _spread(points: FloatArray, n_clusters: int, rng: np.random.Generator) -> FloatArray:
     """k-means++ centres (Arthur & Vassilvitskii 2007)."""
-    centres = [points[rng.integers(len(points))]]
-    distances = np.square(points - centres[0]).sum(axis=1)
-    for _ in range(1, n_clusters):
-        total = distances.sum()
-        chosen = rng.choice(len(points), p=distances / total) if total > 0 else rng.integers(len(points))
-        centres.append(points[chosen])
-        distances = np.minimum(distances, np.square(points - points[chosen]).sum(axis=1))
-    return np.stack(centres)
+    centres = np.empty((n_clusters, points.shape[1]))
+    centres[0] = points[rng.integers(len(points))]
+    distances = np.full(len(points), np.inf)
+    for k in range(1, n_clusters):
+        distances = np.minimum(distances, np.square(points - centres[k - 1]).sum(axis=1))
+        steps = np.cumsum(distances)
+        chosen = int(np.searchsorted(steps, rng.random() * steps[-1], side="right"))
+        centres[k] = points[min(chosen, len(points) - 1)]
+    return centres

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.expectation import Expectation, ExpectedStatistics
-from cem.maximisation import Constraints, maximisation
+from cem.errors import FitError
+from cem.expectation import Expectation, ExpectedStatistics, Passes
+from cem.maximisation import Constraints, maximisation, over_relaxed
 from cem.parameters import Parameters
 from cem.quasi_newton import AscentCoordinates, QuasiNewton
 from cem.unconstrained import UnconstrainedCoordinates
@@ -23,7 +24,7 @@ FloatArray = NDArray[np.float64]
 # Below this multiple of (observations + |ℓ|) a gain is rounding, not ascent.
 _ROUNDING = 1e-13
 # Plain passes before the first quasi-Newton step, and those from which convergence is judged.
-_PLAIN_FIRST = 5
+PLAIN_FIRST = 5
 _PLAIN_TO_JUDGE = 4
 # The first steps have no curvature to go by: not worth it for the last few passes.
 _WORTH_ACCELERATING = 8.0
@@ -175,6 +176,8 @@ def continue_em(
     n_passes: int,
     tolerance: float,
     accelerate: bool = False,
+    plain_first: int = PLAIN_FIRST,
+    relaxation: float = 1.0,
     maximise: Callable[..., tuple[Any, NDArray[np.int32]]] = maximisation,
     coordinates: AscentCoordinates | None = None,
 ) -> EMRun:
@@ -194,6 +197,10 @@ def continue_em(
         Converged when the remaining gain of ℓ over plain passes, in nats, is below it.
     accelerate : bool
         Take quasi-Newton steps where they raise ℓ.
+    plain_first : int
+        Plain passes of the run before the first of these; counts where it has taken no pass yet.
+    relaxation : float
+        Of those passes: each goes so many times as far as the M step, where that raises ℓ (`over_relaxed`).
     maximise : callable
         The M step; another model's, where parameters and sums are not those of the mixture alone (`lives_ascent`).
     coordinates : AscentCoordinates, optional
@@ -209,7 +216,7 @@ def continue_em(
     lost_mode = run.lost_mode
     rounding = _ROUNDING * (expectation.statistics.n_observations + abs(run.log_likelihood))
     tolerance = max(tolerance, rounding)
-    pace = _pace(run, constraints, coordinates, accelerate)
+    pace = _pace(run, constraints, coordinates, accelerate, plain_first)
     ascent, ascending, negligible, patience = pace.ascent, pace.ascending, pace.negligible, pace.patience
     plain_passes, plain_needed = pace.plain_passes, pace.plain_needed
     left = n_passes
@@ -220,13 +227,21 @@ def continue_em(
             left -= tried
         if step is not None:
             parameters, expected, responsibilities = step.parameters, step.expected, step.responsibilities
+            log_likelihoods.append(expected.log_likelihood)
         elif left > 0:
-            parameters, status = maximise(expected, parameters, constraints)  # (15), (15')
-            expected, responsibilities = expectation(parameters)  # (10)-(14)
-            left -= 1
+            # Until convergence is to be judged there is nothing to decide between them.
+            wanted = 1 if ascending else min(left, max(1, plain_needed - plain_passes))
+            first = not ascending and patience == 0 and plain_passes < plain_needed
+            plain = _plain_passes(
+                parameters, expected, expectation, constraints, maximise, wanted, relaxation if first else 1.0
+            )
+            parameters, expected, responsibilities = plain.parameters, plain.expected, plain.responsibilities
+            status = plain.status
+            log_likelihoods += plain.log_likelihoods
+            left -= len(plain.log_likelihoods)
+            plain_passes += len(plain.log_likelihoods)
         else:
             break
-        log_likelihoods.append(expected.log_likelihood)
         lost_mode = next((k for k, count in enumerate(expected.mode_counts.tolist()) if count < 1.0), None)
         if ascending:
             gain = log_likelihoods[-1] - log_likelihoods[-2]
@@ -235,7 +250,6 @@ def continue_em(
             if step is None or negligible == patience:
                 ascending, plain_passes, plain_needed = False, 0, _PLAIN_TO_JUDGE
             continue
-        plain_passes += 1
         if plain_passes >= plain_needed:
             close = remaining_gain(log_likelihoods) < tolerance
             converged = close and _rate_is_settled(log_likelihoods, rounding)
@@ -249,7 +263,58 @@ def continue_em(
     return EMRun(parameters, expected, responsibilities, tuple(log_likelihoods), converged, lost_mode, status, pace)
 
 
-def _pace(run: EMRun, constraints: Constraints, coordinates: AscentCoordinates | None, accelerate: bool) -> Pace:
+def _plain_passes(
+    parameters: Parameters,
+    expected: ExpectedStatistics,
+    expectation: Expectation,
+    constraints: Constraints,
+    maximise: Callable[..., tuple[Any, NDArray[np.int32]]],
+    n_passes: int,
+    relaxation: float,
+) -> Passes:
+    """So many passes without curvature, or fewer where a mode loses its units."""
+    if maximise is maximisation:
+        together = expectation.passes(parameters, expected, constraints, n_passes, relaxation)
+        if together is not None:
+            return together
+    log_likelihoods: list[float] = []
+    n_evaluations = 0
+    while len(log_likelihoods) < n_passes and (not log_likelihoods or expected.mode_counts.min() >= 1.0):
+        before = parameters, expected.log_likelihood
+        parameters, status = maximise(expected, parameters, constraints)  # (15), (15')
+        further = None
+        if relaxation > 1.0:
+            n_evaluations += 1
+            further = _gone_further(*before, parameters, expectation, constraints, relaxation)
+        if further is not None:
+            parameters, expected, responsibilities = further
+        else:
+            expected, responsibilities = expectation(parameters)  # (10)-(14)
+            n_evaluations += 1
+        log_likelihoods.append(expected.log_likelihood)
+    return Passes(parameters, expected, responsibilities, status, log_likelihoods, n_evaluations)
+
+
+def _gone_further(
+    before: Parameters,
+    log_likelihood: float,
+    found: Parameters,
+    expectation: Expectation,
+    constraints: Constraints,
+    relaxation: float,
+) -> tuple[Parameters, ExpectedStatistics, FloatArray] | None:
+    """Further than the M step went, the same way; None where that does not raise ℓ."""
+    further = over_relaxed(before, found, constraints, relaxation)
+    try:
+        expected, responsibilities = expectation(further)
+    except FitError:
+        return None
+    return (further, expected, responsibilities) if expected.log_likelihood >= log_likelihood else None
+
+
+def _pace(
+    run: EMRun, constraints: Constraints, coordinates: AscentCoordinates | None, accelerate: bool, plain_first: int
+) -> Pace:
     """How to go on from a run; what was learned is copied, since a record is not changed.
 
     Aitken's extrapolation speaks of plain passes alone: convergence is judged after a few of them in a row.
@@ -262,4 +327,4 @@ def _pace(run: EMRun, constraints: Constraints, coordinates: AscentCoordinates |
     if coordinates is None:
         parameters = run.parameters
         coordinates = UnconstrainedCoordinates(constraints, parameters.sizes, parameters.n_modes)
-    return Pace(QuasiNewton(coordinates), constraints, False, 0, 0, 0, _PLAIN_FIRST)
+    return Pace(QuasiNewton(coordinates), constraints, False, 0, 0, 0, plain_first)

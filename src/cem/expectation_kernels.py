@@ -145,10 +145,16 @@ class LinkedKernel:
 
 
 class LanesKernel:
-    """Units side by side in SIMD registers: bases of few coefficients."""
+    """Units side by side in SIMD registers: bases of few coefficients.
+
+    Attributes
+    ----------
+    pack : _lanes.LanePack
+        The fleet, interleaved.
+    """
 
     def __init__(self, statistics: SufficientStatistics) -> None:
-        self._pack = _lanes.pack(
+        self.pack = _lanes.pack(
             statistics.factors,
             statistics.factor_offsets,
             statistics.projections,
@@ -157,15 +163,15 @@ class LanesKernel:
             statistics.known_modes,
             np.asarray(statistics.sizes, dtype=np.int32),
         )
-        self.name = f"lanes:{self._pack.level}"
+        self.name = f"lanes:{self.pack.level}"
 
     def bounds(self, n_modes: int) -> NDArray[np.int64]:
-        return self._pack.chunks(n_modes)
+        return self.pack.chunks(n_modes)
 
     def work(self, task: Pass, claimed: NDArray[np.int64]) -> None:
         parameters = task.parameters
         _lanes.expectation_chunks(
-            self._pack,
+            self.pack,
             task.log_weights,
             parameters.means,
             parameters.factors,
@@ -180,11 +186,11 @@ class LanesKernel:
 
     def log_densities(self, parameters: Parameters) -> FloatArray:
         """ln P(x_l | k), shape (L, K): the log-likelihoods of one mode after the other."""
-        result = np.empty((parameters.n_modes, self._pack.n_units))
+        result = np.empty((parameters.n_modes, self.pack.n_units))
         for k in range(parameters.n_modes):
             one = slice(k, k + 1)
             _lanes.expectation(
-                self._pack,
+                self.pack,
                 np.zeros(1),
                 parameters.means[one],
                 parameters.factors[one],

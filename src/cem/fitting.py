@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -38,7 +39,7 @@ from cem.names import listed
 from cem.one_mode import OneModePosteriors, StartingPoint, with_known_modes
 from cem.parameters import Layout, Parameters
 from cem.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
-from cem.starts import Fresh, Move, Start, best_of_starts, n_moves
+from cem.starts import Fresh, Move, Start, best_of_starts
 from cem.statistics import SufficientStatistics
 from cem.warning import warn
 
@@ -159,7 +160,7 @@ def fit_mixture(
     linking_of(options.linking_rank, statistics.sizes, panel.channels)
     one_mode, constraints = _constraints(expectation, panel.channels, steps, options)
     tolerance = options.tol * statistics.n_observations
-    starts, moves, given = _starts(expectation, one_mode.parameters, constraints, options, init)
+    starts, move, given = _starts(expectation, one_mode.parameters, constraints, options, init)
     if given is not None and given.rank:
         records, interrupted = [Start("given", start_em(expectation, given))], False
     else:
@@ -168,7 +169,7 @@ def fit_mixture(
             expectation,
             constraints,
             n_modes=options.n_modes,
-            moves=moves,
+            move=move,
             max_iter=options.max_iter,
             tolerance=_TOLERANCE_BEFORE_LINKING * tolerance if options.linking_rank else tolerance,
             accelerate=options.accelerate == "auto",
@@ -308,29 +309,31 @@ def _starts(
     constraints: Constraints,
     options: FitOptions,
     init: object,
-) -> tuple[list[Fresh], list[Move], Parameters | None]:
-    """Fresh starts by kind, each a function that makes it; moves; and the parameters that were given, if they were."""
+) -> tuple[list[Fresh], Move | None, Parameters | None]:
+    """Fresh starts by kind, each a function that makes it; what makes a move; and the parameters that were given."""
     if init is not None:
         given = _given_parameters(expectation, one_mode, constraints, options.n_modes, init)
         if given.rank != options.linking_rank:
             given = feasible(given.marginal(), constraints)
-        return [("given", lambda: StartingPoint(given, 0.0))], [], given
+        return [("given", lambda: StartingPoint(given, 0.0))], None, given
     if options.n_modes == 1:
-        return [("one mode", lambda: StartingPoint(one_mode, 0.0))], [], None
+        return [("one mode", lambda: StartingPoint(one_mode, 0.0))], None, None
     kinds: tuple[StartKind, ...] = MIXED_KINDS if options.init == "mixed" else (options.init,)
     posteriors = OneModePosteriors(expectation.statistics, one_mode)
 
-    def fresh(kind: StartKind, child: np.random.SeedSequence) -> StartingPoint:
-        rng = np.random.default_rng(child)
-        return starting_point(kind, expectation, posteriors, constraints, options.n_modes, rng)
+    # Starts are made one after the other, fresh ones in their order: a generator each would cost as much as the start.
+    rng_of_starts, rng_of_moves = map(np.random.default_rng, options.seed.spawn(2))
 
-    def moved(child: np.random.SeedSequence, responsibilities: FloatArray) -> StartingPoint:
-        return moved_start(responsibilities, posteriors, constraints, np.random.default_rng(child))
+    def fresh(kind: StartKind) -> StartingPoint:
+        return starting_point(kind, expectation, posteriors, constraints, options.n_modes, rng_of_starts)
 
-    of_kinds = [kinds[i % len(kinds)] for i in range(options.n_init)]
-    children = options.seed.spawn(options.n_init)
-    starts: list[Fresh] = [(kind, partial(fresh, kind, child)) for kind, child in zip(of_kinds, children, strict=True)]
-    return starts, [partial(moved, child) for child in options.seed.spawn(n_moves(options.n_init))], None
+    def moved(responsibilities: FloatArray) -> StartingPoint:
+        return moved_start(responsibilities, posteriors, constraints, rng_of_moves)
+
+    starts: list[Fresh] = [
+        (kind, partial(fresh, kind)) for kind in islice(cycle(kinds), options.n_init)
+    ]
+    return starts, moved, None
 
 
 def _given_parameters(

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.clusters import centres_of_clusters, nearest
+from cem.clusters import clusters, nearest
 from cem.em import EMRun, continue_em, start_em
 from cem.expectation import Expectation
 from cem.maximisation import Constraints, maximisation
@@ -29,7 +29,7 @@ StartKind = Literal["kmeans", "prototypes", "random", "tempered"]
 START_KINDS: tuple[StartKind, ...] = ("kmeans", "prototypes", "random", "tempered")
 # What init="mixed" takes in turn. Clusters are much the same every time; units drawn at random never are. Random
 # starts, and tempered ones at the cost of half a full fit more, found the best optimum no more often where tried.
-MIXED_KINDS: tuple[StartKind, ...] = ("kmeans", *("prototypes",) * 3)
+MIXED_KINDS: tuple[StartKind, ...] = ("kmeans", *("prototypes",) * 7)
 
 ONE_MODE_PASSES = 20
 _TEMPERED_PASSES = 25
@@ -153,11 +153,15 @@ def starting_point(
     -------
     StartingPoint
     """
-    if kind in ("kmeans", "prototypes"):
-        responsibilities = _clustered(posteriors, n_modes, rng, refine=kind == "kmeans")
-    else:
-        responsibilities = rng.dirichlet(np.ones(n_modes), size=posteriors.n_units)
-    start = posteriors.start(responsibilities, constraints)
+    # Fewer different units than modes: nothing to cluster.
+    if kind in ("kmeans", "prototypes") and len(posteriors.distinct) >= n_modes:
+        points, distinct = posteriors.coefficients, posteriors.distinct
+        if kind == "kmeans":
+            labels = clusters(points, n_modes, rng)
+        else:
+            labels = nearest(points, distinct[rng.choice(len(distinct), n_modes, replace=False)])
+        return posteriors.start_of_clusters(labels, n_modes, constraints)
+    start = posteriors.start(rng.dirichlet(np.ones(n_modes), size=posteriors.n_units), constraints)
     return _cooled(start.parameters, expectation, constraints, rng) if kind == "tempered" else start
 
 
@@ -182,15 +186,3 @@ def _shaken(parameters: Parameters, rng: np.random.Generator) -> Parameters:
         draws = rng.normal(scale=_SHAKEN, size=(parameters.n_modes, p, 1))
         layout.vector(means, c)[:] += (layout.matrix(parameters.factors, c) @ draws)[..., 0]
     return replace(parameters, means=means)
-
-
-def _clustered(posteriors: OneModePosteriors, n_modes: int, rng: np.random.Generator, *, refine: bool) -> FloatArray:
-    """Responsibilities 0 or 1 by the nearest of K points: units drawn at random or, refined, centres of clusters."""
-    points, distinct = posteriors.coefficients, posteriors.distinct
-    if len(distinct) < n_modes:  # fewer different units than modes: nothing to cluster
-        return rng.dirichlet(np.ones(n_modes), size=len(points))
-    if refine:
-        centres = centres_of_clusters(points, n_modes, rng)
-    else:
-        centres = distinct[rng.choice(len(distinct), n_modes, replace=False)]
-    return np.eye(n_modes)[nearest(points, centres)]

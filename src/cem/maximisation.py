@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cem import _linked_maximisation, _maximisation
+from cem import _em, _linked_maximisation, _maximisation
 from cem.expectation import ExpectedStatistics
 from cem.parameters import Parameters, layout_of
 
-__all__ = ["COVARIANCE_STRUCTURES", "Constraints", "CovarianceStructure", "maximisation"]
+__all__ = ["COVARIANCE_STRUCTURES", "Constraints", "CovarianceStructure", "maximisation", "over_relaxed"]
 
 FloatArray = NDArray[np.float64]
 CovarianceStructure = Literal["full", "diagonal", "pooled"]
@@ -43,6 +43,11 @@ class Constraints:
     covariance: CovarianceStructure
     transforms: FloatArray
     linking_penalties: FloatArray | None = None
+
+    @property
+    def structure(self) -> int:
+        """The structure of the covariances as the kernels know it."""
+        return COVARIANCE_STRUCTURES.index(self.covariance)
 
     def penalty(self, parameters: Parameters) -> float:
         """½ Σ λ_k ‖Γ_kc‖²."""
@@ -110,10 +115,53 @@ def maximisation(
         constraints.noise_floors,
         constraints.covariance_floors,
         constraints.transforms,
-        COVARIANCE_STRUCTURES.index(constraints.covariance),
+        constraints.structure,
         means,
         factors,
         noise_variances,
         status,
     )
     return Parameters.adopting(weights, means, factors, noise_variances, parameters.sizes), status
+
+
+def over_relaxed(before: Parameters, found: Parameters, constraints: Constraints, relaxation: float) -> Parameters:
+    """Further the way that an M step went: log π, μ, log σ² and Λ move so many times as far.
+
+    Steps of less than twice the M step's length converge, as it does (Peters & Walker 1978, SIAM J. Appl. Math. 35,
+    362–378), but any of them may lower ℓ.
+
+    Parameters
+    ----------
+    before, found : Parameters
+        Before and after the M step; no channels are linked.
+    constraints : Constraints
+        The result satisfies them: a covariance or variance that would not is that of `found`, or lies on its floor.
+    relaxation : float
+        From 1 on.
+
+    Returns
+    -------
+    Parameters
+    """
+    weights, means = np.empty_like(found.weights), np.empty_like(found.means)
+    factors, noise_variances = np.empty_like(found.factors), np.empty_like(found.noise_variances)
+    _em.over_relaxed(
+        layout_of(found.sizes).kernel_sizes,
+        constraints.structure,
+        relaxation,
+        constraints.noise_floors,
+        constraints.covariance_floors,
+        before.weights,
+        before.means,
+        before.factors,
+        before.noise_variances,
+        found.weights,
+        found.means,
+        found.factors,
+        found.noise_variances,
+        weights,
+        means,
+        factors,
+        noise_variances,
+    )
+    return Parameters.adopting(weights, means, factors, noise_variances, found.sizes)

@@ -1,7 +1,7 @@
-"""A start next to the best one so far: one of its modes is given up, and a new one begins at a unit drawn at random.
+"""A start next to the best one so far: two of its modes share their units anew, around two units drawn at random.
 
-Local search among optima: where the best of them differ in a single mode, such starts find it several times as often as
-fresh ones. After the random swaps of Fränti & Kivijärvi (2000), Pattern Analysis & Applications 3, 358–369.
+Local search among optima: the best of them mostly differ in how two neighbouring modes part, so such starts find a
+better one more often than fresh ones do, and more often than where one mode begins anew anywhere.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.clusters import nearest
+from cem import _moves
 from cem.maximisation import Constraints
 from cem.one_mode import OneModePosteriors, StartingPoint
 
@@ -17,17 +17,14 @@ __all__ = ["moved_responsibilities", "moved_start"]
 
 FloatArray = NDArray[np.float64]
 
-# A unit of which the other modes had no more than this belonged to the mode that is given up.
-_ORPHAN = 1e-3
+# A unit that two modes share belongs to them if they have more than this of it.
+_SHARED = 0.1
 
 
 def moved_responsibilities(
     responsibilities: FloatArray, coefficients: FloatArray, rng: np.random.Generator
 ) -> FloatArray:
-    """One mode made anew.
-
-    The other modes share its units by their responsibilities, or where these vanish by nearness. The new mode takes the
-    units that are nearer to its own first unit than to the means of the others.
+    """Two modes made anew from what they have together.
 
     Parameters
     ----------
@@ -36,33 +33,22 @@ def moved_responsibilities(
     coefficients : ndarray of shape (n, P)
         In which units are near.
     rng : numpy.random.Generator
-        Draws the mode and the unit.
+        Draws the first mode; the second, likelier the nearer it is; and the two units.
 
     Returns
     -------
     ndarray of shape (n, K)
-        Rows add up to 1.
+        What the two modes have of a unit goes to the one whose drawn unit is nearer; the other modes keep theirs.
     """
-    n_units, n_modes = responsibilities.shape
-    mode, unit = rng.integers(n_modes), rng.integers(n_units)
-    rho = np.array(responsibilities)
-    rho[:, mode] = 0.0
-    left = rho.sum(axis=1)
-    orphans = left <= _ORPHAN
-    rho[orphans] = 0.0
-    rho[~orphans] /= left[~orphans, None]
-    centres = (rho.T @ coefficients) / np.maximum(rho.sum(axis=0), 1e-9)[:, None]
-    centres[mode] = coefficients[unit]
-    near = nearest(coefficients, centres)
-    taken = orphans | (near == mode)
-    rho[taken] = np.eye(n_modes)[near[taken]]
-    return rho
+    moved = np.empty_like(responsibilities)
+    _moves.moved_responsibilities(responsibilities, coefficients, rng.random(4), _SHARED, moved)
+    return moved
 
 
 def moved_start(
     responsibilities: FloatArray, posteriors: OneModePosteriors, constraints: Constraints, rng: np.random.Generator
 ) -> StartingPoint:
-    """A start from an optimum with one mode made anew.
+    """A start from an optimum with two modes made anew.
 
     Parameters
     ----------
@@ -79,5 +65,5 @@ def moved_start(
     -------
     StartingPoint
     """
-    of_units = responsibilities[posteriors.units]
+    of_units = responsibilities if posteriors.has_all_units else responsibilities[posteriors.units]
     return posteriors.start(moved_responsibilities(of_units, posteriors.coefficients, rng), constraints)

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cem import _core
+from cem import _core, _one_mode
 from cem.errors import FitError, KernelFailure
-from cem.expectation import ExpectedStatistics
-from cem.maximisation import Constraints, maximisation
+from cem.maximisation import Constraints
 from cem.parameters import Parameters
 from cem.statistics import SufficientStatistics
 
@@ -56,6 +55,8 @@ class OneModePosteriors:
     ----------
     units : ndarray of shape (n,), int64
         The units that starts are made from: all, or a sample of a large fleet.
+    has_all_units : bool
+        Whether these are all.
     known_modes : ndarray of shape (n,), int32
         Theirs; -1 where not known.
     coefficients : ndarray of shape (n, P)
@@ -71,10 +72,7 @@ class OneModePosteriors:
         self.known_modes = statistics.known_modes[self.units]
         layout = parameters.layout
         C, P = layout.n_channels, int(layout.mean_offsets[-1])
-        ends = np.cumsum([1, C, P, int(layout.factor_offsets[-1]), C, C]).tolist()
-        self._parts = [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-        self._rows = np.empty((len(self.units), ends[-1]))
-        self._copies: dict[int, Parameters] = {}
+        self._rows = np.empty((len(self.units), 1 + 3 * C + P + int(layout.factor_offsets[-1])))
         try:
             _core.unit_sums(
                 statistics.factors,
@@ -95,10 +93,11 @@ class OneModePosteriors:
                 "readings"
             ) from failure
         self.coefficients = np.ascontiguousarray(self._rows[:, 1 + C : 1 + C + P])
-        self.distinct = np.unique(self.coefficients, axis=0)
-        # Where the diagonals of the factors lie in a packed row.
-        blocks = zip(layout.factor_offsets[:-1], layout.sizes, strict=True)
-        self._diagonal = np.concatenate([start + np.arange(p) * (p + 1) for start, p in blocks])
+        # By their bytes: numbers would be compared column by column, which takes longer than making a start does.
+        as_bytes = self.coefficients.view(np.dtype((np.void, self.coefficients.itemsize * P)))
+        self.distinct = self.coefficients[np.sort(np.unique(as_bytes, return_index=True)[1])]
+        self.has_all_units = len(self.units) == statistics.n_units
+        self._labelled = bool((self.known_modes >= 0).any())
 
     @property
     def n_units(self) -> int:
@@ -126,35 +125,65 @@ class OneModePosteriors:
         FitError
             A scatter matrix is not positive definite.
         """
-        rho = with_known_modes(responsibilities, self.known_modes)
-        n_modes, one = rho.shape[1], self.parameters
-        by_mode = rho.T @ self._rows
-        sums = np.concatenate([[0.0], *(by_mode[:, part].ravel() for part in self._parts)])
-        expected = ExpectedStatistics(sums, n_modes, one.sizes, len(rho))
-        parameters, _ = maximisation(expected, self._of_modes(n_modes), constraints)
-        mixing = _sum_of_logs(expected.mode_counts, parameters.weights) - _sum_of_logs(rho, rho)
-        spreads = np.log(parameters.factors[:, self._diagonal])
-        scatter = (np.repeat(expected.channel_counts, one.sizes, axis=1) * spreads).sum()
-        noise = 0.5 * (expected.observation_counts * np.log(parameters.noise_variances)).sum()
-        return StartingPoint(parameters, float(mixing - scatter - noise))
+        if self._labelled:
+            responsibilities = with_known_modes(responsibilities, self.known_modes)
+        return self._started(np.ascontiguousarray(responsibilities), None, responsibilities.shape[1], constraints)
 
-    def _of_modes(self, n_modes: int) -> Parameters:
-        """So many copies of the one mode."""
-        if n_modes not in self._copies:
-            one = self.parameters
-            self._copies[n_modes] = Parameters(
-                np.full(n_modes, 1.0 / n_modes),
-                np.repeat(one.means, n_modes, axis=0),
-                np.repeat(one.factors, n_modes, axis=0),
-                np.repeat(one.noise_variances, n_modes, axis=0),
-                one.sizes,
-            )
-        return self._copies[n_modes]
+    def start_of_clusters(self, labels: NDArray[np.int32], n_modes: int, constraints: Constraints) -> StartingPoint:
+        """The same from responsibilities that are 0 or 1.
 
+        Parameters
+        ----------
+        labels : ndarray of shape (n,), int32
+            The mode of each of `units`; those of known mode are held at it.
+        n_modes : int
+            K.
+        constraints : Constraints
+            Of the M step.
 
-def _sum_of_logs(shares: FloatArray, of: FloatArray) -> float:
-    """Σ shares ln of, where 0 ln 0 is 0."""
-    return float((shares * np.log(of, out=np.zeros(of.shape), where=of > 0)).sum())
+        Returns
+        -------
+        StartingPoint
+
+        Raises
+        ------
+        FitError
+            A scatter matrix is not positive definite.
+        """
+        if self._labelled:
+            labels = np.where(self.known_modes >= 0, self.known_modes, labels)
+        return self._started(None, labels, n_modes, constraints)
+
+    def _started(
+        self,
+        responsibilities: FloatArray | None,
+        labels: NDArray[np.int32] | None,
+        n_modes: int,
+        constraints: Constraints,
+    ) -> StartingPoint:
+        one, weights = self.parameters, np.empty(n_modes)
+        means, factors, noise_variances = (
+            np.empty((n_modes, part.shape[1])) for part in (one.means, one.factors, one.noise_variances)
+        )
+        promise = _one_mode.start(
+            responsibilities,
+            labels,
+            self._rows,
+            one.layout.kernel_sizes,
+            one.means[0],
+            one.factors[0],
+            one.noise_variances[0],
+            constraints.noise_floors,
+            constraints.covariance_floors,
+            constraints.transforms,
+            constraints.structure,
+            weights,
+            means,
+            factors,
+            noise_variances,
+            np.empty(noise_variances.shape, dtype=np.int32),
+        )
+        return StartingPoint(Parameters.adopting(weights, means, factors, noise_variances, one.sizes), promise)
 
 
 def with_known_modes(responsibilities: FloatArray, known_modes: NDArray[np.int32]) -> FloatArray:

@@ -2,8 +2,8 @@
 
 A start costs next to nothing until it takes an E step, and what it promises is known before (`cem.one_mode`): of many,
 the most promising take short runs, the best of these longer ones (successive halving, Jamieson & Talwalkar 2016), and
-one runs until it has converged. A part of the starts is made later, in generations: each moves one mode of the best
-start so far (`cem.moves`), for good optima lie near good ones.
+one runs until it has converged. Beside them are starts next to the best one so far (`cem.moves`), for good optima lie
+near good ones: more of them the fewer fresh starts led where the best one did.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.agreement import disagreement
-from cem.em import EMRun, continue_em, start_em
+from cem.em import PLAIN_FIRST, EMRun, continue_em, remaining_gain, start_em
 from cem.errors import FitError
 from cem.expectation import Expectation
 from cem.maximisation import Constraints
 from cem.one_mode import StartingPoint
 from cem.parameters import Parameters
+from cem.unconstrained import UnconstrainedCoordinates
 
-__all__ = ["Fresh", "Move", "Start", "best_of_starts", "n_moves"]
+__all__ = ["Fresh", "Move", "Start", "best_of_starts"]
 
 FloatArray = NDArray[np.float64]
 
@@ -37,56 +38,70 @@ class _Round:
     """A short run of every start of a generation that is left, and who goes on."""
 
     n_passes: int
-    behind: float  # who is so many nats behind the best start so far is given up,
+    behind: float  # who will end so many nats behind the best start so far is given up,
     kept: float = 1.0  # and of the others all but this fraction of the generation
     twins: bool = False  # whether of starts that agree one alone goes on
 
 
 # All of these were chosen on fleets drawn for the purpose (benchmarks/starts_development.py).
-_ROUNDS = (
-    _Round(4, behind=np.inf, kept=0.67),
-    _Round(5, behind=8.0, kept=0.34, twins=True),
-    _Round(6, behind=3.0, twins=True),
-    _Round(10, behind=1.5, twins=True),
-    _Round(12, behind=0.5, twins=True),
+_FRESH_ROUNDS = (
+    _Round(8, behind=np.inf, kept=0.67),
+    _Round(12, behind=5.0, kept=0.5, twins=True),
+    _Round(20, behind=1.0, twins=True),
+    _Round(8, behind=0.5, twins=True),
 )
-_MOVES = 8  # made in a generation,
-_MOVES_TO_RUN = 3  # of which these run
-_WORTH_ANOTHER = 0.1  # nats that a generation has to gain not to have been in vain
+_MOVE_ROUNDS = (
+    _Round(12, behind=6.0),
+    _Round(12, behind=3.0, twins=True),
+    _Round(16, behind=1.0, twins=True),
+    _Round(8, behind=0.3, twins=True),
+)
+_PLAIN_FIRST = 40  # passes of a short run before its first quasi-Newton step
+_RELAXATION = 1.6  # of these passes
+_MOST_TO_COME = 5.0  # nats that a run may be given credit for
+_FRESH = 6  # starts of a generation,
+_GENERATIONS = 3  # of which there are so many, from fifty starts,
+_ENOUGH = 2  # unless so many starts led where the best one did
+_PATIENCE = (20, 8, 4)  # moves that may be in vain where no start led there, one, or more
+_MOVES = 4  # from the same best start
+_WORTH_ANOTHER = 0.1  # nats that these have to gain not to have been in vain
+# The optima of a large fleet lie further apart, and tell themselves apart sooner: a part of the patience will do.
+_MANY_UNITS = 2000
+_PATIENCE_WITH_MANY = 0.25
 
 
 @dataclass(frozen=True)
 class _Effort:
-    """How much is searched from so many fresh starts.
+    """How much is searched.
 
     Parameters
     ----------
     fresh : int
-        How many of them run.
-    patience : int
-        Generations of moves in a row that may be in vain.
+        Fresh starts of a generation.
     generations : int
-        Of moves, at most.
+        Of these, at most.
+    patience : tuple of int
+        Moves in a row that may be in vain; see `_PATIENCE`.
     moves : int
-        Made in a generation.
+        At most.
     """
 
     fresh: int
-    patience: int
     generations: int
+    patience: tuple[int, ...]
     moves: int
 
     @classmethod
-    def of(cls, n_starts: int) -> _Effort:
+    def of(cls, n_starts: int, n_units: int) -> _Effort:
         """From fifty starts on in proportion to their number; a few starts are a hurried search."""
-        scale = max(1.0, n_starts / 50)
-        patience = 1 if n_starts < 10 else round(2 * scale)
-        moves = min(_MOVES, 2 * (n_starts - 1))
-        return cls(round(6 * scale), patience, 3 * patience if moves else 0, moves)
+        scale = max(1.0, n_starts / 50) if n_starts >= 10 else 0.25
+        eased = scale if n_units <= _MANY_UNITS else scale * _PATIENCE_WITH_MANY
+        patience = tuple(max(1, round(eased * moves)) for moves in _PATIENCE)
+        return cls(max(_FRESH, round(scale * _FRESH)), _GENERATIONS, patience, 4 * patience[0] if n_starts > 1 else 0)
 
 
 # Two starts are twins where their responsibilities differ by less (`cem.agreement.disagreement`), on so many units.
-_TWINS = 0.01
+_TWINS = 0.005
 _UNITS_TO_COMPARE = 2000
 
 Fresh = tuple[str, Callable[[], StartingPoint]]
@@ -108,21 +123,18 @@ class Start:
     fate : str
         "running", "passed over" (others promised more), "abandoned", "same as start i", "lost mode k", "failed: …",
         "limit of passes", "converged", "interrupted".
+    twin : int or None
+        The start that it was the same as.
     """
 
     kind: str
     run: EMRun | None
     fate: str = "running"
+    twin: int | None = None
 
     @property
     def log_likelihood(self) -> float:
         return self.run.log_likelihood if self.run is not None else -np.inf
-
-
-def n_moves(n_starts: int) -> int:
-    """How many moves of the best one may be made after so many fresh starts: none after a single one."""
-    effort = _Effort.of(n_starts)
-    return effort.generations * effort.moves
 
 
 def best_of_starts(
@@ -133,7 +145,7 @@ def best_of_starts(
     n_modes: int,
     max_iter: int,
     tolerance: float,
-    moves: Sequence[Move] = (),
+    move: Move | None = None,
     accelerate: bool = True,
     n_jobs: int = 1,
     progress: Callable[[str, int, int, float], None] | None = None,
@@ -152,8 +164,8 @@ def best_of_starts(
         Passes of one start, at most.
     tolerance, accelerate
         See `cem.em.continue_em`.
-    moves : sequence of function
-        Each makes a start from the responsibilities (L, K) of the best one so far; see `n_moves`.
+    move : function, optional
+        Makes a move from the responsibilities (L, K) of the best start so far, another one every time.
     n_jobs : int
         Starts run side by side where the panel is too small to be cut for threads. They are made one after the other:
         a start is a matrix product, and BLAS may have threads of its own.
@@ -163,19 +175,28 @@ def best_of_starts(
     Returns
     -------
     starts : list of Start
-        The fresh ones in the order given, then the moves, each with its fate.
+        The fresh ones in the order given, then the moves that were made, each with its fate.
     interrupted : bool
         A KeyboardInterrupt ended the search early; the best so far is among the starts.
     """
     # Starts run side by side only where one E step has too few chunks for the threads.
     width = 1 if expectation.n_chunks(n_modes) >= 4 * n_jobs else n_jobs
+    coordinates = UnconstrainedCoordinates(constraints, expectation.statistics.sizes, n_modes) if accelerate else None
     go_on = partial(
-        continue_em, expectation=expectation, constraints=constraints, tolerance=tolerance, accelerate=accelerate
+        continue_em,
+        expectation=expectation,
+        constraints=constraints,
+        tolerance=tolerance,
+        accelerate=accelerate,
+        coordinates=coordinates,
+        plain_first=_PLAIN_FIRST if len(starts) > 1 else PLAIN_FIRST,
+        relaxation=_RELAXATION if len(starts) > 1 else 1.0,
     )
-    records = [*(Start(kind, None) for kind, _ in starts), *(Start("moved", None) for _ in moves)]
-    search = _Search(records, partial(start_em, expectation), go_on, max_iter, width, progress)
+    records = [Start(kind, None) for kind, _ in starts]
+    n_units = expectation.statistics.n_units
+    search = _Search(records, partial(start_em, expectation), go_on, n_units, max_iter, width, progress)
     try:
-        search.run([make for _, make in starts], moves)
+        search.run([make for _, make in starts], move)
     except KeyboardInterrupt:
         if search.best is None:
             raise
@@ -192,6 +213,8 @@ class _Search:
         Of all starts; kept up to date in place.
     begin, go_on : callable
         `start_em` and `continue_em` on the panel.
+    n_units : int
+        L.
     max_iter : int
         Passes of one start, at most.
     width : int
@@ -205,6 +228,7 @@ class _Search:
         records: list[Start],
         begin: Callable[[Parameters], EMRun],
         go_on: Callable[..., EMRun],
+        n_units: int,
         max_iter: int,
         width: int,
         progress: Callable[[str, int, int, float], None] | None,
@@ -212,43 +236,27 @@ class _Search:
         self._records = records
         self._begin = begin
         self._go_on = go_on
+        self._n_units = n_units
         self._max_iter = max_iter
         self._width = width
         self._progress = progress
         self._points: dict[int, StartingPoint] = {}
+        self.best: int | None = None  # the start with the highest ℓ of those that kept their modes
 
-    @property
-    def best(self) -> int | None:
-        """The start with the highest ℓ of those that kept their modes; None where there is none."""
-        usable = [i for i, record in enumerate(self._records) if _is_usable(record)]
-        return max(usable, key=lambda i: self._records[i].log_likelihood, default=None)
-
-    def run(self, fresh: Sequence[Callable[[], StartingPoint]], moves: Sequence[Move]) -> None:
+    def run(self, fresh: Sequence[Callable[[], StartingPoint]], move: Move | None) -> None:
         """Fresh starts, generations of moves, and the full run of the best of all."""
         line = self._made(enumerate(fresh))
-        if len(self._records) == 1:
+        if len(fresh) == 1:
             self._advance(line, "full run", self._max_iter)
             return
-        effort = _Effort.of(len(fresh))
-        self._generation(line[: effort.fresh], "starts")
-        line = line[effort.fresh :]
-        in_vain, generations = 0, effort.generations if moves else 0
-        for number in range(generations):
-            if in_vain == effort.patience:
-                break
-            best = self.best
-            if best is None:  # nothing to move: more fresh starts instead
-                self._generation(line[: effort.fresh], f"starts {number + 2}")
-                line = line[effort.fresh :]
-                continue
-            responsibilities = self._run_of(best).responsibilities
-            of_generation = range(number, len(moves), generations)
-            moved = self._made((len(fresh) + i, partial(moves[i], responsibilities)) for i in of_generation)
-            before = self._run_of(best).log_likelihood
-            self._generation(moved[:_MOVES_TO_RUN], f"moves {number + 1}")
-            reached = self.best
-            gained = reached is not None and self._run_of(reached).log_likelihood > before + _WORTH_ANOTHER
-            in_vain = 0 if gained else in_vain + 1
+        effort = _Effort.of(len(fresh), self._n_units)
+        generation = 0
+        while line and (self.best is None or (generation < effort.generations and self._followers() < _ENOUGH)):
+            generation += 1
+            now, line = line[: effort.fresh], line[effort.fresh :]
+            self._generation(now, f"starts {generation}", _FRESH_ROUNDS)
+        if move is not None and self.best is not None:
+            self._move(move, effort)
         for index, record in enumerate(self._records):
             if record.run is None and record.fate == "running":
                 self._records[index] = replace(record, fate="passed over")
@@ -257,6 +265,41 @@ class _Search:
             self._advance([best], "full run", self._max_iter)
             if self.best == best:
                 return
+
+    def _move(self, move: Move, effort: _Effort) -> None:
+        """Generations of moves, until too many were in vain."""
+        patience = effort.patience[min(self._followers(), len(effort.patience) - 1)]
+        made = in_vain = 0
+        while in_vain < patience and made < effort.moves:
+            best = self.best
+            assert best is not None
+            before = self._run_of(best)
+            n_moves = min(_MOVES, effort.moves - made)
+            start = len(self._records)
+            self._records += [Start("moved", None)] * n_moves
+            moves = ((start + i, partial(move, before.responsibilities)) for i in range(n_moves))
+            made += n_moves
+            self._generation(self._made(moves), f"moves {-(-made // _MOVES)}", _MOVE_ROUNDS)
+            best = self.best
+            assert best is not None
+            if self._run_of(best).log_likelihood > before.log_likelihood + _WORTH_ANOTHER:
+                # That some starts led to the former best one says nothing of this one.
+                in_vain, patience = 0, effort.patience[0]
+            else:
+                in_vain += n_moves
+
+    def _leader(self, index: int) -> int:
+        """The start that stands for all that are the same as this one."""
+        while (twin := self._records[index].twin) is not None:
+            index = twin
+        return index
+
+    def _followers(self) -> int:
+        """How many starts were given up because they led where the best one did."""
+        if self.best is None:
+            return 0
+        leader = self._leader(self.best)
+        return sum(self._leader(i) == leader for i in range(len(self._records))) - 1
 
     def _run_of(self, index: int) -> EMRun:
         run = self._records[index].run
@@ -281,10 +324,10 @@ class _Search:
             seen[kind] += 1
         return sorted(made, key=place.__getitem__)
 
-    def _generation(self, alive: list[int], name: str) -> None:
+    def _generation(self, alive: list[int], name: str, rounds: Sequence[_Round]) -> None:
         """Short runs of some starts, and of fewer and fewer of them."""
         n_starts = len(alive)
-        for number, this in enumerate(_ROUNDS, start=1):
+        for number, this in enumerate(rounds, start=1):
             alive = self._advance(alive, f"{name}, round {number}", this.n_passes)
             alive = self._survivors(alive, math.ceil(n_starts * this.kept), this)
 
@@ -292,11 +335,22 @@ class _Search:
         """So many passes of some starts; returns those that still run."""
         results = _in_order(partial(self._advanced, n_passes=n_passes), indices, self._width)
         for done, (index, record) in enumerate(zip(indices, results, strict=True), start=1):
-            self._records[index] = record
+            self._keep(index, record)
             if self._progress is not None:
                 highest = max(record.log_likelihood for record in self._records)
                 self._progress(stage, done, len(indices), highest)
         return [index for index in indices if self._records[index].fate == "running"]
+
+    def _keep(self, index: int, record: Start) -> None:
+        """A new record of a start that ran."""
+        self._records[index] = record
+        if index == self.best and not _is_usable(record):
+            usable = [i for i, other in enumerate(self._records) if _is_usable(other)]
+            self.best = max(usable, key=lambda i: self._records[i].log_likelihood, default=None)
+        elif _is_usable(record) and (
+            self.best is None or record.log_likelihood > self._records[self.best].log_likelihood
+        ):
+            self.best = index
 
     def _advanced(self, index: int, n_passes: int) -> Start:
         record = self._records[index]
@@ -311,21 +365,31 @@ class _Search:
     def _survivors(self, alive: list[int], n_kept: int, this: _Round) -> list[int]:
         """Who goes on; the others are told their fate."""
         best = self.best
+        heights = {index: _expected_height(self._records[index]) for index in alive}
+        highest = max([*heights.values(), *([] if best is None else [self._run_of(best).log_likelihood])], default=0.0)
         kept: list[int] = []
-        for index in sorted(alive, key=lambda index: -self._records[index].log_likelihood):
+        for index in sorted(alive, key=lambda index: -heights[index]):
             record, fate = self._records[index], None
-            behind = 0.0 if best is None else self._records[best].log_likelihood - record.log_likelihood
-            if len(kept) == n_kept or behind > this.behind:
+            if len(kept) == n_kept or heights[index] < highest - this.behind:
                 fate = "abandoned"
             elif this.twins:
-                others = dict.fromkeys([best, *kept] if best not in (None, index) else kept)
-                twin = next((i for i in others if i is not None and _are_twins(self._records[i], record)), None)
-                fate = f"same as start {twin}" if twin is not None else None
+                others = dict.fromkeys(kept if best is None or self._leader(best) == index else [best, *kept])
+                twin = next((i for i in others if _are_twins(self._records[i], record)), None)
+                if twin is not None:
+                    fate, record = f"same as start {twin}", replace(record, twin=twin)
             if fate is None:
                 kept.append(index)
             else:
                 self._records[index] = replace(record, fate=fate)
         return sorted(kept)
+
+
+def _expected_height(record: Start) -> float:
+    """ℓ where a short run will end, as far as its last plain passes tell."""
+    run = record.run
+    assert run is not None
+    to_come = remaining_gain(run.log_likelihoods) if run.n_passes <= _PLAIN_FIRST else 0.0
+    return run.log_likelihood + min(to_come, _MOST_TO_COME)
 
 
 def _is_usable(record: Start) -> bool:

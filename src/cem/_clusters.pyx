@@ -1,0 +1,87 @@
+"""Kernels of k-means: the nearest centre of every point, and Lloyd's rounds."""
+
+from libc.math cimport INFINITY
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+
+cdef bint assign(
+    Py_ssize_t n_points,
+    Py_ssize_t size,
+    Py_ssize_t n_centres,
+    const double* points,    # (n, P)
+    const double* centres,   # (K, P)
+    int* labels,             # (n,)  in and out
+) noexcept nogil:
+    """Labels by the nearest centre, the first of those that are equally near. Returns whether any is new."""
+    cdef Py_ssize_t l, i
+    cdef int k, nearest
+    cdef double square, least, step
+    cdef bint new = False
+    for l in range(n_points):
+        least = INFINITY
+        nearest = 0
+        for k in range(<int> n_centres):
+            square = 0.0
+            for i in range(size):
+                step = points[l * size + i] - centres[k * size + i]
+                square += step * step
+            if square < least:
+                least = square
+                nearest = k
+        if labels[l] != nearest:
+            labels[l] = nearest
+            new = True
+    return new
+
+
+def lloyd(const double[:, ::1] points, double[:, ::1] centres, int[::1] labels, int most_rounds):
+    """Centres move to the means of the points that are nearest to them, until none changes sides.
+
+    Parameters
+    ----------
+    points : (n, P) array
+    centres : (K, P) array
+        In and out; one that loses its points stays where it is.
+    labels : (n,) array
+        Out: the nearest centre of every point.
+    most_rounds : int
+        At most; with none, points are only told their nearest centre.
+
+    Returns
+    -------
+    int
+        Rounds done.
+
+    Raises
+    ------
+    ValueError
+        An array has the wrong shape.
+    """
+    cdef Py_ssize_t n_points = points.shape[0], size = points.shape[1], n_centres = centres.shape[0]
+    if size < 1 or n_points < 1 or n_centres < 1 or centres.shape[1] != size or labels.shape[0] != n_points:
+        raise ValueError("lloyd: an array has the wrong shape")
+    cdef double* sums = <double*> malloc(n_centres * (size + 1) * sizeof(double))
+    if sums == NULL:
+        raise MemoryError
+    cdef double* row
+    cdef Py_ssize_t l, i, k
+    cdef int rounds = 0
+    with nogil:
+        for l in range(n_points):
+            labels[l] = -1
+        while assign(n_points, size, n_centres, &points[0, 0], &centres[0, 0], &labels[0]) and rounds < most_rounds:
+            rounds += 1
+            memset(sums, 0, n_centres * (size + 1) * sizeof(double))
+            for l in range(n_points):
+                row = sums + labels[l] * (size + 1)
+                row[size] += 1.0
+                for i in range(size):
+                    row[i] += points[l, i]
+            for k in range(n_centres):
+                row = sums + k * (size + 1)
+                for i in range(size):
+                    if row[size] > 0.0:
+                        centres[k, i] = row[i] / row[size]
+    free(sums)
+    return rounds

@@ -1,0 +1,145 @@
+"""Kernel of a move: two modes share their units anew."""
+
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+
+cdef enum:
+    FIRST_MODE = 0   # places in the draws
+    SECOND_MODE = 1
+    ONE_UNIT = 2
+    OTHER_UNIT = 3
+    N_DRAWS = 4
+
+
+cdef int neighbour(
+    Py_ssize_t n_units,
+    Py_ssize_t size,
+    int n_modes,
+    int mode,
+    double draw,             #         from [0, 1)
+    const double* rho,       # (n, K)
+    const double* points,    # (n, P)
+    double* centres,         # (K, P + 1) scratch
+) noexcept nogil:
+    """Another mode, with probability ∝ 1 / squared distance of the centres."""
+    cdef Py_ssize_t l, i, width = size + 1
+    cdef int k, last = -1
+    cdef double share, step, total = 0.0, largest = 0.0
+    memset(centres, 0, n_modes * width * sizeof(double))
+    for l in range(n_units):
+        for k in range(n_modes):
+            share = rho[l * n_modes + k]
+            centres[k * width + size] += share
+            for i in range(size):
+                centres[k * width + i] += share * points[l * size + i]
+    for k in range(n_modes):
+        share = max(centres[k * width + size], 1e-9)
+        for i in range(size):
+            centres[k * width + i] /= share
+    for k in range(n_modes):
+        step = 0.0
+        for i in range(size):
+            step += (centres[k * width + i] - centres[mode * width + i]) ** 2
+        centres[k * width + size] = step
+        largest = max(largest, step)
+    for k in range(n_modes):
+        # Centres that coincide are as near as can be.
+        step = 1.0 / max(centres[k * width + size], 1e-9 * largest + 1e-300) if k != mode else 0.0
+        centres[k * width + size] = step
+        total += step
+    draw *= total
+    for k in range(n_modes):
+        if k == mode:
+            continue
+        last = k
+        draw -= centres[k * width + size]
+        if draw < 0.0:
+            break
+    return last
+
+
+def moved_responsibilities(
+    const double[:, ::1] responsibilities,
+    const double[:, ::1] coefficients,
+    const double[::1] draws,
+    double shared,
+    double[:, ::1] moved_out,
+):
+    """Responsibilities with two modes made anew from what they have together.
+
+    Parameters
+    ----------
+    responsibilities : (n, K) array
+        Of two modes or more.
+    coefficients : (n, P) array
+        In which units are near.
+    draws : (4,) array
+        Numbers from [0, 1) that choose the first mode, the second and the two units.
+    shared : float
+        A unit may be drawn if the two modes have more than this of it; where there are fewer than two, any may be.
+    moved_out : (n, K) array
+        What the two modes have of a unit is with the one whose drawn unit is nearer.
+
+    Raises
+    ------
+    ValueError
+        An array has the wrong shape.
+    """
+    cdef Py_ssize_t n_units = responsibilities.shape[0], size = coefficients.shape[1]
+    cdef int n_modes = <int> responsibilities.shape[1]
+    if (
+        n_units < 2
+        or n_modes < 2
+        or size < 1
+        or coefficients.shape[0] != n_units
+        or draws.shape[0] != N_DRAWS
+        or moved_out.shape[0] != n_units
+        or moved_out.shape[1] != n_modes
+    ):
+        raise ValueError("moved_responsibilities: an array has the wrong shape")
+    cdef Py_ssize_t n_scratch = max(n_modes, 1) * (size + 1) + size
+    cdef double* scratch = <double*> malloc(n_scratch * sizeof(double))
+    cdef Py_ssize_t* candidates = <Py_ssize_t*> malloc(n_units * sizeof(Py_ssize_t))
+    if scratch == NULL or candidates == NULL:
+        free(scratch)
+        free(candidates)
+        raise MemoryError
+    cdef double* across = scratch + n_modes * (size + 1)  # (P,)  b - a
+    cdef const double* rho = &responsibilities[0, 0]
+    cdef const double* points = &coefficients[0, 0]
+    cdef const double* a
+    cdef const double* b
+    cdef Py_ssize_t l, i, one, other, n_candidates = 0
+    cdef int first, second
+    cdef double together, middle = 0.0, projection
+    with nogil:
+        first = min(<int> (draws[FIRST_MODE] * n_modes), n_modes - 1)
+        second = neighbour(n_units, size, n_modes, first, draws[SECOND_MODE], rho, points, scratch)
+        for l in range(n_units):
+            if rho[l * n_modes + first] + rho[l * n_modes + second] > shared:
+                candidates[n_candidates] = l
+                n_candidates += 1
+        if n_candidates < 2:
+            n_candidates = n_units
+            for l in range(n_units):
+                candidates[l] = l
+        one = min(<Py_ssize_t> (draws[ONE_UNIT] * n_candidates), n_candidates - 1)
+        other = min(<Py_ssize_t> (draws[OTHER_UNIT] * (n_candidates - 1)), n_candidates - 2)
+        if other >= one:
+            other += 1
+        a = points + candidates[one] * size
+        b = points + candidates[other] * size
+        for i in range(size):
+            across[i] = b[i] - a[i]
+            middle += 0.5 * (b[i] * b[i] - a[i] * a[i])
+        memcpy(&moved_out[0, 0], rho, n_units * n_modes * sizeof(double))
+        for l in range(n_units):
+            projection = 0.0
+            for i in range(size):
+                projection += points[l * size + i] * across[i]
+            together = rho[l * n_modes + first] + rho[l * n_modes + second]
+            moved_out[l, first] = together if projection < middle else 0.0  # ‖c − a‖² < ‖c − b‖²
+            moved_out[l, second] = 0.0 if projection < middle else together
+    free(scratch)
+    free(candidates)
