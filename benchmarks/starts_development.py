@@ -14,7 +14,6 @@ from collections.abc import Iterator  # isort: skip
 import numpy as np
 from starts import DataSet, drawn, measure, recipe_of, summary_of
 
-
 REPEATS = 3
 
 

@@ -449,7 +449,7 @@ def test_verbose_prints_a_line_a_stage(panel, capsys):
     """What it says of the best start is the log-likelihood that the estimator will have."""
     em = quick(verbose=1, n_init=5).fit(panel)
     out = capsys.readouterr().out.splitlines()
-    assert out[0].startswith("starts, round 1: 5 of 5 starts") and out[-1].startswith("full run: ")
+    assert out[0].startswith("starts 1, round 1: 5 of 5 starts") and out[-1].startswith("full run: ")
     assert len(out) == len({line.split(":")[0] for line in out}) > 2
     assert float(out[-1].rsplit(" ", 1)[1]) == pytest.approx(em.log_likelihood_, abs=1e-3)
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from problems import constraints_of, two_groups
 
+from cem import starts as search
 from cem.agreement import disagreement
 from cem.errors import FitError
 from cem.initialization import one_mode_run, starting_point
 from cem.moves import moved_start
 from cem.one_mode import OneModePosteriors, StartingPoint
-from cem import starts as search
 from cem.starts import best_of_starts
 
 OPTIONS = {"n_modes": 2, "max_iter": 400, "tolerance": 1e-6}
@@ -86,7 +86,11 @@ def test_moves_leave_a_stationary_point():
     posteriors = OneModePosteriors(expectation.statistics, one_mode_run(expectation, constraints).parameters)
     heights = []
     move = mover(expectation, constraints)
-    for rho, how in ((np.eye(2)[np.arange(40) % 2], None), (np.full((40, 2), 0.5), None), (np.full((40, 2), 0.5), move)):
+    for rho, how in (
+        (np.eye(2)[np.arange(40) % 2], None),
+        (np.full((40, 2), 0.5), None),
+        (np.full((40, 2), 0.5), move),
+    ):
         starts = [("given", lambda rho=rho: posteriors.start(rho, constraints))] * 2
         records, _ = best_of_starts(starts, expectation, constraints, move=how, **OPTIONS)
         heights.append(max(record.log_likelihood for record in records))
@@ -119,14 +123,14 @@ def test_starts_on_their_way_to_one_optimum_are_run_once():
 
 
 def test_moves_stop_sooner_where_starts_agree():
-    """Twelve starts that led to one optimum leave little to look for: the moves after them are what an easy fleet costs."""
+    """Starts that led to one optimum leave little to look for: the moves after them are what an easy fleet costs."""
     n_moves = []
     for n_modes, gap in ((2, 6.0), (4, 0.0)):  # groups far apart, and four modes where there is one
         expectation, constraints, starts = setting(n_starts=12, n_modes=n_modes, gap=gap)
         move = mover(expectation, constraints)
         records, _ = best_of_starts(starts, expectation, constraints, move=move, **OPTIONS | {"n_modes": n_modes})
         n_moves.append(len(records) - 12)
-    assert n_moves[0] == search._PATIENCE[2] and n_moves[1] >= search._PATIENCE[0]
+    assert n_moves[0] == search._PATIENCE[-1] and n_moves[1] >= search._PATIENCE[0]
 
 
 def test_a_generation_more_runs_only_where_starts_do_not_agree():
@@ -139,7 +143,7 @@ def test_a_generation_more_runs_only_where_starts_do_not_agree():
 
 
 def test_the_effort_grows_with_the_starts_and_shrinks_with_the_fleet():
-    """What `n_init` promises: twice the starts from fifty on are twice the search; a large fleet is not searched for ever."""
+    """What `n_init` promises: from fifty on twice the starts are twice the search; a large fleet is searched less."""
     few, usual, fifty, hundred = (search._Effort.of(n, 200) for n in (4, 10, 50, 100))
     assert usual == fifty and few.patience[0] < usual.patience[0]
     assert hundred.fresh == 2 * fifty.fresh and hundred.patience == tuple(2 * moves for moves in fifty.patience)
@@ -148,7 +152,7 @@ def test_the_effort_grows_with_the_starts_and_shrinks_with_the_fleet():
 
 
 def test_starts_that_stand_for_each_other_do_not_go_round_in_circles():
-    """The highest start may have been given up for one that was about to be higher: they are of one kind, not rivals."""
+    """The highest start may have been given up for one about to be higher: they are of one kind, not rivals."""
     records = [search.Start("random", None, twin=1), search.Start("random", None), search.Start("random", None, twin=0)]
     room = search._Search(records, None, None, 40, 100, 1, None)
     room.best = 0
@@ -157,8 +161,9 @@ def test_starts_that_stand_for_each_other_do_not_go_round_in_circles():
 
 def test_what_is_still_to_come_counts():
     """A start that still climbs would be given up for one that is nearly done."""
+
     def record(*heights):
-        expectation, constraints, starts = setting(n_starts=1)
+        expectation, _, starts = setting(n_starts=1)
         run = search.start_em(expectation, starts[0][1]().parameters)
         return search.Start("random", search.replace(run, log_likelihoods=heights, objectives=heights))
 

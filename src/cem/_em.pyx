@@ -4,8 +4,8 @@
 
 Each pass is an M step (15), (15') and the E step (10)-(14) at what it found, by the kernels that serve single passes:
 the numbers are the same. A pass may be over-relaxed: it goes further the way that the M step points, where that raises
-ℓ. Steps of less than twice its length converge, as the M step itself does (Peters & Walker 1978, SIAM J. Appl. Math. 35,
-362-378).
+ℓ. Steps of less than twice its length converge, as the M step itself does (Peters & Walker 1978, SIAM J. Appl. Math.
+35, 362-378).
 """
 
 from libc.math cimport exp, log

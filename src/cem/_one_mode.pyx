@@ -50,8 +50,8 @@ def start(
     Returns
     -------
     float
-        Σ ρ E ln [π P(x, T | k) / ρ] under the new parameters, E over the posteriors of the one-mode model, up to what is
-        the same for all starts and to the floors.
+        Σ ρ E ln [π P(x, T | k) / ρ] under the new parameters, E over the posteriors of the one-mode model, up to what
+        is the same for all starts and to the floors.
 
     Raises
     ------

@@ -330,9 +330,7 @@ def _starts(
     def moved(responsibilities: FloatArray) -> StartingPoint:
         return moved_start(responsibilities, posteriors, constraints, rng_of_moves)
 
-    starts: list[Fresh] = [
-        (kind, partial(fresh, kind)) for kind in islice(cycle(kinds), options.n_init)
-    ]
+    starts: list[Fresh] = [(kind, partial(fresh, kind)) for kind in islice(cycle(kinds), options.n_init)]
     return starts, moved, None
 
 

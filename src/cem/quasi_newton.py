@@ -84,6 +84,8 @@ class QuasiNewton:
 
     def copy(self) -> QuasiNewton:
         """One that has learned the same and goes on by itself."""
+        if self._parameters is None:
+            return QuasiNewton(self._coordinates)
         twin = copy(self)
         twin._pairs = copy(self._pairs)
         return twin

@@ -45,29 +45,29 @@ class _Round:
 
 # All of these were chosen on fleets drawn for the purpose (benchmarks/starts_development.py).
 _FRESH_ROUNDS = (
-    _Round(8, behind=np.inf, kept=0.67),
-    _Round(12, behind=5.0, kept=0.5, twins=True),
-    _Round(20, behind=1.0, twins=True),
-    _Round(8, behind=0.5, twins=True),
+    _Round(7, behind=np.inf, kept=0.67),
+    _Round(10, behind=5.0, kept=0.5, twins=True),
+    _Round(17, behind=1.0, twins=True),
+    _Round(14, behind=0.5, twins=True),
 )
 _MOVE_ROUNDS = (
-    _Round(12, behind=6.0),
-    _Round(12, behind=3.0, twins=True),
-    _Round(16, behind=1.0, twins=True),
-    _Round(8, behind=0.3, twins=True),
+    _Round(10, behind=6.0),
+    _Round(10, behind=3.0, twins=True),
+    _Round(14, behind=1.0, twins=True),
+    _Round(14, behind=0.3, twins=True),
 )
-_PLAIN_FIRST = 40  # passes of a short run before its first quasi-Newton step
-_RELAXATION = 1.6  # of these passes
+_SHORT = 48  # passes of all rounds together: a short run learns no curvature,
+_RELAXATION = 1.6  # but goes further than the M step
 _MOST_TO_COME = 5.0  # nats that a run may be given credit for
 _FRESH = 6  # starts of a generation,
-_GENERATIONS = 3  # of which there are so many, from fifty starts,
-_ENOUGH = 2  # unless so many starts led where the best one did
-_PATIENCE = (20, 8, 4)  # moves that may be in vain where no start led there, one, or more
+_GENERATIONS = 8  # of which there are so many, from fifty starts,
+_ENOUGH = 4  # unless so many starts led where the best one did
+_PATIENCE = (24, 16, 12, 8, 4)  # moves that may be in vain where no start led there, one, two, three, or more
 _MOVES = 4  # from the same best start
 _WORTH_ANOTHER = 0.1  # nats that these have to gain not to have been in vain
-# The optima of a large fleet lie further apart, and tell themselves apart sooner: a part of the patience will do.
+# The optima of a large fleet lie further apart, and tell themselves apart sooner: a part of the search will do.
 _MANY_UNITS = 2000
-_PATIENCE_WITH_MANY = 0.25
+_PART_WITH_MANY = 0.25
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,10 @@ class _Effort:
     def of(cls, n_starts: int, n_units: int) -> _Effort:
         """From fifty starts on in proportion to their number; a few starts are a hurried search."""
         scale = max(1.0, n_starts / 50) if n_starts >= 10 else 0.25
-        eased = scale if n_units <= _MANY_UNITS else scale * _PATIENCE_WITH_MANY
-        patience = tuple(max(1, round(eased * moves)) for moves in _PATIENCE)
-        return cls(max(_FRESH, round(scale * _FRESH)), _GENERATIONS, patience, 4 * patience[0] if n_starts > 1 else 0)
+        part = 1.0 if n_units <= _MANY_UNITS else _PART_WITH_MANY
+        patience = tuple(max(1, round(scale * part * moves)) for moves in _PATIENCE)
+        generations = max(1, round(part * _GENERATIONS))
+        return cls(max(_FRESH, round(scale * _FRESH)), generations, patience, 4 * patience[0] if n_starts > 1 else 0)
 
 
 # Two starts are twins where their responsibilities differ by less (`cem.agreement.disagreement`), on so many units.
@@ -189,7 +190,7 @@ def best_of_starts(
         tolerance=tolerance,
         accelerate=accelerate,
         coordinates=coordinates,
-        plain_first=_PLAIN_FIRST if len(starts) > 1 else PLAIN_FIRST,
+        plain_first=_SHORT if len(starts) > 1 else PLAIN_FIRST,
         relaxation=_RELAXATION if len(starts) > 1 else 1.0,
     )
     records = [Start(kind, None) for kind, _ in starts]
@@ -385,10 +386,10 @@ class _Search:
 
 
 def _expected_height(record: Start) -> float:
-    """ℓ where a short run will end, as far as its last plain passes tell."""
+    """ℓ where a short run would end, as far as its last passes tell."""
     run = record.run
     assert run is not None
-    to_come = remaining_gain(run.log_likelihoods) if run.n_passes <= _PLAIN_FIRST else 0.0
+    to_come = remaining_gain(run.log_likelihoods) if run.n_passes <= _SHORT else 0.0
     return run.log_likelihood + min(to_come, _MOST_TO_COME)
 
 
