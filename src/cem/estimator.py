@@ -42,11 +42,11 @@ class FailureModeEM:
     init : {"mixed", "kmeans", "prototypes", "random", "tempered"}
         Kind of start: k-means++ on each unit's shrunken coefficients, units drawn at random that the others are given
         to by nearness, random responsibilities, tempered ones; "mixed" takes the first once and the second
-        three times in turn.
+        seven times in turn.
     n_init : int
-        Number of fresh starts. The most promising get a short run, the best of these longer ones, one a full one. After
-        two starts or more the search also tries starts that move one mode of the best one so far. Up to fifty, more
-        starts make it choose better where to begin; beyond, the search grows with them.
+        Number of fresh starts. The most promising get a short run, the best of these longer ones, one a full one. With
+        two starts or more the search also tries moves of the best one so far, the more the less starts agree. From ten
+        to fifty, more starts make it choose better where to begin; beyond, the search grows with them.
     max_iter : int
         Passes of one start, at most.
     tol : float

@@ -361,7 +361,7 @@ class _Search:
         except (FitError, np.linalg.LinAlgError) as error:
             return replace(record, fate=f"failed: {error}")
         fate = record.fate if run.lost_mode is None else f"lost mode {run.lost_mode}"
-        return replace(record, run=run, fate=fate)
+        return Start(record.kind, run, fate, record.twin)
 
     def _survivors(self, alive: list[int], n_kept: int, this: _Round) -> list[int]:
         """Who goes on; the others are told their fate."""
