@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from problems import random_parameters, random_problem
 
-from cem import _maximisation
+from cem import _em, _maximisation, em
 from cem.basis import Polynomial
 from cem.em import continue_em, remaining_gain, start_em
 from cem.errors import FitError, OptionError
 from cem.expectation import Expectation
 from cem.feasibility import feasible
 from cem.initialization import one_mode_run, parameters_from_responsibilities
-from cem.maximisation import COVARIANCE_STRUCTURES, Constraints, maximisation
+from cem.maximisation import COVARIANCE_STRUCTURES, Constraints, maximisation, over_relaxed
 from cem.panel import Panel
 from cem.statistics import SufficientStatistics
 
@@ -293,9 +293,10 @@ def test_every_kernel_gives_the_same_sums(kernel):
 # ------------------------------------------------------------------------------------------- passes in one call
 
 
+@pytest.mark.parametrize("relaxation", [1.0, 1.6])
 @pytest.mark.parametrize("covariance", COVARIANCE_STRUCTURES)
-@pytest.mark.parametrize("seed", range(12))
-def test_passes_in_one_call_are_passes_one_by_one(covariance, seed):
+@pytest.mark.parametrize("seed", range(8))
+def test_passes_in_one_call_are_passes_one_by_one(covariance, seed, relaxation):
     """To the last bit but the logarithm of π: small fleets take this way, and results must not depend on the size."""
     expectation, _ = fleet(seed, n_units=12 + 5 * seed)
     constraints = constraints_of(expectation, covariance)
@@ -304,19 +305,72 @@ def test_passes_in_one_call_are_passes_one_by_one(covariance, seed):
         expectation = Expectation(expectation.statistics.with_known_modes(known))
     parameters = start(expectation, constraints, 3, seed)
     expected, _ = expectation(parameters)
-    together = expectation.passes(parameters, expected, constraints, 9)
-    before, heights = expected.sums.copy(), []
-    for _ in range(len(together.log_likelihoods)):
-        parameters, status = maximisation(expected, parameters, constraints)
-        expected, rho = expectation(parameters)
-        heights.append(expected.log_likelihood)
-    np.testing.assert_allclose(together.log_likelihoods, heights, rtol=1e-12)
-    np.testing.assert_allclose(together.responsibilities, rho, atol=1e-9)
-    np.testing.assert_allclose(together.expected.sums, expected.sums, rtol=1e-7, atol=1e-7)
+    before = expected.sums.copy()
+    together = expectation.passes(parameters, expected, constraints, 9, relaxation)
+    np.testing.assert_array_equal(expected.sums, before)
+    n_passes = len(together.log_likelihoods)
+    alone = em._plain_passes(
+        parameters, expected, OneByOne(expectation), constraints, maximisation, n_passes, relaxation
+    )
+    np.testing.assert_allclose(together.log_likelihoods, alone.log_likelihoods, rtol=1e-11)
+    np.testing.assert_allclose(together.responsibilities, alone.responsibilities, atol=1e-8)
+    np.testing.assert_allclose(together.expected.sums, alone.expected.sums, rtol=1e-6, atol=1e-6)
     for name in ("weights", "means", "factors", "noise_variances"):
-        np.testing.assert_allclose(getattr(together.parameters, name), getattr(parameters, name), rtol=1e-7, atol=1e-9)
-    np.testing.assert_array_equal(together.status, status)
-    assert np.array_equal(before[0], expectation(start(expectation, constraints, 3, seed))[0].sums[0])
+        found, other = (getattr(way.parameters, name) for way in (together, alone))
+        np.testing.assert_allclose(found, other, rtol=1e-6, atol=1e-8)
+    np.testing.assert_array_equal(together.status, alone.status)
+    assert together.n_evaluations == alone.n_evaluations >= n_passes
+    heights = np.array([before[0], *together.log_likelihoods])
+    assert (np.diff(heights) >= -1e-12 * np.abs(heights[1:])).all()
+
+
+class OneByOne:
+    """An E step that leaves passes to the caller."""
+
+    def __init__(self, expectation):
+        self._expectation = expectation
+
+    def __call__(self, parameters):
+        return self._expectation(parameters)
+
+    def passes(self, *arguments):
+        return None
+
+
+@pytest.mark.parametrize("covariance", COVARIANCE_STRUCTURES)
+@pytest.mark.parametrize("seed", range(20))
+def test_over_relaxed_parameters_go_further_and_satisfy_the_constraints(covariance, seed):
+    """Below a floor ℓ would seem higher than it may be; in another structure the fit would not be what was asked."""
+    expectation, _ = fleet(seed)
+    constraints = constraints_of(expectation, covariance, fraction=0.8, covariance_floor=10.0 ** -(1 + seed % 5))
+    before = start(expectation, constraints, 3, seed)
+    found, _ = maximisation(expectation(before)[0], before, constraints)
+    further = over_relaxed(before, found, constraints, 1.6)
+    np.testing.assert_allclose(further.means, before.means + 1.6 * (found.means - before.means), rtol=1e-12, atol=1e-12)
+    weights = before.weights * (found.weights / before.weights) ** 1.6
+    np.testing.assert_allclose(further.weights, weights / weights.sum(), rtol=1e-12)
+    noise = before.noise_variances * (found.noise_variances / before.noise_variances) ** 1.6
+    np.testing.assert_allclose(further.noise_variances, np.maximum(noise, constraints.noise_floors), rtol=1e-12)
+    moved = feasible(further, constraints)
+    np.testing.assert_allclose(moved.factors, further.factors, atol=1e-7)
+    n_further = 0
+    for k in range(3):
+        for c in range(3):
+            whole = before.factor(k, c) + 1.6 * (found.factor(k, c) - before.factor(k, c))
+            taken = np.allclose(further.factor(k, c), whole, rtol=1e-12, atol=1e-15)
+            assert taken or np.array_equal(further.factor(k, c), found.factor(k, c))
+            n_further += taken
+    assert covariance != "full" or n_further > 0
+
+
+def test_an_over_relaxed_step_that_lowers_the_likelihood_is_not_taken():
+    """Five times as far as the M step is too far: passes must then be plain ones, and ℓ not fall."""
+    expectation, constraints = overlapping_fleet()
+    parameters = start(expectation, constraints, 2)
+    expected, _ = expectation(parameters)
+    passes = expectation.passes(parameters, expected, constraints, 30, 5.0)
+    assert passes.n_evaluations > 30
+    assert (np.diff([expected.log_likelihood, *passes.log_likelihoods]) >= -1e-10).all()
 
 
 def test_passes_in_one_call_end_where_a_mode_loses_its_units():
@@ -373,6 +427,12 @@ def test_wrong_shapes_are_refused():
         expectation.passes(parameters, sums, constraints, 2)
     with pytest.raises(ValueError, match="passes: an array has the wrong shape"):
         expectation.passes(parameters, expected, constraints, 0)
+    arrays = [parameters.weights, parameters.means, parameters.factors, parameters.noise_variances]
+    sizes, floors = np.array([3, 3, 3], dtype=np.int32), [constraints.noise_floors, constraints.covariance_floors]
+    for i in range(4):
+        wrong = [array[:1].copy() if i == j else array for j, array in enumerate(arrays)]
+        with pytest.raises(ValueError, match="over_relaxed: an array has the wrong shape"):
+            _em.over_relaxed(sizes, 0, 1.6, *floors, *arrays, *wrong, *(np.empty_like(array) for array in arrays))
 
 
 @pytest.mark.parametrize("plain_first", [3, 20, 1000])

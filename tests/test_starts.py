@@ -139,7 +139,7 @@ def test_a_generation_more_runs_only_where_starts_do_not_agree():
         expectation, constraints, starts = setting(n_starts=24, n_modes=n_modes, gap=gap)
         records, _ = best_of_starts(starts, expectation, constraints, **OPTIONS | {"n_modes": n_modes})
         ran.append(sum(record.run is not None for record in records))
-    assert ran == [search._FRESH, search._GENERATIONS * search._FRESH]
+    assert ran[0] == search._FRESH and ran[1] > 2 * search._FRESH
 
 
 def test_the_effort_grows_with_the_starts_and_shrinks_with_the_fleet():

@@ -198,9 +198,9 @@ def continue_em(
     accelerate : bool
         Take quasi-Newton steps where they raise ℓ.
     plain_first : int
-        Plain passes of the run before the first of these; counts where it has taken no pass yet.
+        Passes without them before the first; counts where the run has taken none yet.
     relaxation : float
-        Of those passes: each goes so many times as far as the M step, where that raises ℓ (`over_relaxed`).
+        Of those passes: each goes so many times as far as the M step, where that does not lower ℓ (`over_relaxed`).
     maximise : callable
         The M step; another model's, where parameters and sums are not those of the mixture alone (`lives_ascent`).
     coordinates : AscentCoordinates, optional

@@ -180,6 +180,7 @@ def best_of_starts(
     interrupted : bool
         A KeyboardInterrupt ended the search early; the best so far is among the starts.
     """
+    n_units, short = expectation.statistics.n_units, len(starts) > 1
     # Starts run side by side only where one E step has too few chunks for the threads.
     width = 1 if expectation.n_chunks(n_modes) >= 4 * n_jobs else n_jobs
     coordinates = UnconstrainedCoordinates(constraints, expectation.statistics.sizes, n_modes) if accelerate else None
@@ -190,11 +191,10 @@ def best_of_starts(
         tolerance=tolerance,
         accelerate=accelerate,
         coordinates=coordinates,
-        plain_first=_SHORT if len(starts) > 1 else PLAIN_FIRST,
-        relaxation=_RELAXATION if len(starts) > 1 else 1.0,
+        plain_first=_SHORT if short else PLAIN_FIRST,
+        relaxation=_RELAXATION if short and accelerate else 1.0,
     )
     records = [Start(kind, None) for kind, _ in starts]
-    n_units = expectation.statistics.n_units
     search = _Search(records, partial(start_em, expectation), go_on, n_units, max_iter, width, progress)
     try:
         search.run([make for _, make in starts], move)
