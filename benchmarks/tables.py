@@ -113,6 +113,26 @@ _LARGE: Columns = {
     "target": _target,
 }
 
+_STARTS: Columns = {
+    "data": text("data"),
+    "K": text("n_modes"),
+    "searches": text("repeats"),
+    "50 starts: found": text("halving_found"),
+    "20 full fits: found": text("full_found"),
+    "cost of the 50, in full fits": number("cost_in_full_fits", ".1f"),
+    "in calls": number("cost_of_calls", ".1f"),
+    "in E steps": number("cost_in_passes", ".1f"),
+    "10 starts: found": text("10_found"),
+    "cost of the 10": number("10_cost_in_full_fits", ".1f"),
+    "150 starts: found": text("150_found"),
+    "cost of the 150": number("150_cost_in_full_fits", ".1f"),
+    "k-means": text("kmeans_found"),
+    "prototypes": text("prototypes_found"),
+    "tempered": text("tempered_found"),
+    "random": text("random_found"),
+    "of": text("fits_of_a_kind"),
+}
+
 TABLES: dict[str, Columns] = {
     "compression": {
         "units of": text("units"),
@@ -217,24 +237,17 @@ TABLES: dict[str, Columns] = {
         "plain ended below ℓ* by": number("plain_below_best", ".4f"),
         "cem ended below ℓ* by": number("accelerated_below_best", ".4f"),
     },
-    "starts": {
-        "data": text("data"),
-        "K": text("n_modes"),
-        "searches": text("repeats"),
-        "50 starts: found": text("halving_found"),
-        "20 full fits: found": text("full_found"),
-        "cost of the 50, in full fits": number("cost_in_full_fits", ".1f"),
-        "in calls": number("cost_of_calls", ".1f"),
-        "in E steps": number("cost_in_passes", ".1f"),
-        "10 starts: found": text("10_found"),
-        "cost of the 10": number("10_cost_in_full_fits", ".1f"),
-        "150 starts: found": text("150_found"),
-        "cost of the 150": number("150_cost_in_full_fits", ".1f"),
-        "k-means": text("kmeans_found"),
-        "prototypes": text("prototypes_found"),
-        "tempered": text("tempered_found"),
-        "random": text("random_found"),
-        "of": text("fits_of_a_kind"),
+    "starts": _STARTS,
+    "starts_large": _STARTS,
+    "short_runs": {
+        "passes": text("way"),
+        "starts": text("starts"),
+        "nats to come after 6": number("after_6", ".2f"),
+        "10": number("after_10", ".2f"),
+        "16": number("after_16", ".2f"),
+        "24": number("after_24", ".2f"),
+        "40": number("after_40", ".2f"),
+        "µs a pass": number("microseconds", ".0f"),
     },
     "starts_development": {
         "drawn": text("drawn"),
