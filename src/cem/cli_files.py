@@ -48,9 +48,10 @@ def _imported(path: str) -> Any:
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # the user's module may raise anything
         raise OptionError(
-            f"--function {path}: {error}; name a function of a module that can be imported from here"
+            f"--function {path}: {type(error).__name__}: {error}; name a function of a module that can be imported "
+            "from here"
         ) from error
     return found
 

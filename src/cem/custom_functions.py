@@ -156,7 +156,8 @@ def checked_functions(functions: Mapping[str, Function] | None) -> dict[str, Fun
 def _checked_name(name: object) -> str:
     if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME:
         raise OptionError(
-            f"a function's name is {name!r:.80}; a text of 1 to {_MAX_NAME} characters, such as 'module:name', was expected"
+            f"a function's name is {name!r:.80}; a text of 1 to {_MAX_NAME} characters, such as 'module:name', "
+            "was expected"
         )
     return name
 

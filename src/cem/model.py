@@ -181,7 +181,7 @@ class FailureModeModel:
         return copy.deepcopy(self._training)
 
     def _adopt_record(self, training: dict[str, Any]) -> None:
-        """Take a record of the fit that nobody else holds, without a copy: for who builds a model, before it is used."""
+        """Take a record of the fit that nobody else holds, without a copy: for the loader, before the model is used."""
         object.__setattr__(self, "_training", training)
 
     @property

@@ -391,7 +391,8 @@ def _decoded_label(value: Any) -> Hashable:
         return tuple(_decoded_label(part) for part in value["tuple"])
     if isinstance(value, (dict, list)):
         raise ValueError(f"{str(value)[:80]} is not a mode label")
-    return value  # type: ignore[no-any-return]
+    label: Hashable = value
+    return label
 
 
 def _model(
@@ -402,6 +403,7 @@ def _model(
 ) -> FailureModeModel:
     """The model that a header and its arrays describe."""
     from cem.model import FailureModeModel
+    from cem.training_record import require_sound
 
     rules.require_names(saved)
     bases = _bases(saved["bases"], arrays["transforms"].size, functions)
@@ -409,7 +411,9 @@ def _model(
     rules.require_numbers(arrays, sizes)
     loadings = arrays.get("loadings")
     rank = 0 if loadings is None else loadings.shape[-1]
-    rules.require_check_panel(arrays, len(arrays["weights"]), sizes, rank, n_bytes)
+    n_modes = len(arrays["weights"])
+    rules.require_check_panel(arrays, n_modes, sizes, rank, n_bytes)
+    require_sound(saved["training"], n_modes=n_modes, n_channels=len(sizes), rank=rank)
     model = FailureModeModel(
         parameters=Parameters(
             arrays["weights"], arrays["means"], arrays["factors"], arrays["noise_variances"], sizes, loadings
@@ -432,7 +436,7 @@ def _bases(saved: list[Any], room: int, functions: Mapping[str, Callable[..., An
     from cem.basis import basis_from_dict
 
     shared: dict[Basis, Basis] = {}  # channels of one basis share one object again
-    bases = []
+    bases: list[Basis] = []
     for part in saved:
         basis = basis_from_dict(part, functions)
         if not basis.is_bound:

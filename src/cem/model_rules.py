@@ -37,10 +37,10 @@ SMALLEST, LARGEST = 1e-140, 1e140
 """Range of scales and of noise variances: their squares and products are ordinary numbers of float64."""
 
 # Bytes that the parser takes, at most, for each of these characters of JSON.
-_MEMORY = {b"{": 240, b"[": 64, b":": 130, b",": 40}
-_FREE_MEMORY, _MEMORY_PER_BYTE = 20_000_000, 6
+_MEMORY = {b"{": 230, b"[": 64, b":": 50, b",": 36, b'"': 30}
+_FREE_MEMORY, _MEMORY_PER_BYTE = 40_000_000, 6
 # Multiplications that the check of the log-likelihood may take: a few milliseconds, and what reading takes anyway.
-_FREE_WORK, _WORK_PER_BYTE = 10_000_000, 200
+_FREE_WORK, _WORK_PER_BYTE = 10_000_000, 300
 
 
 def require_plain(text: bytes, n_bytes: int) -> None:
