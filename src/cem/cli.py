@@ -17,8 +17,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from cem import __version__
-from cem.cli_files import as_csv, check_writable, dump, read_for_fit, read_for_scoring, read_model, write_text
-from cem.cli_options import BASES, add_json, add_model, add_search, add_table, basis_choice, count, names
+from cem.cli_files import (
+    as_csv,
+    check_writable,
+    dump,
+    read_for_fit,
+    read_for_scoring,
+    read_model,
+    write_bytes,
+    write_text,
+)
+from cem.cli_options import (
+    BASES,
+    STANDARD_OUTPUT,
+    add_json,
+    add_model,
+    add_output,
+    add_search,
+    add_table,
+    basis_choice,
+    count,
+    names,
+)
 from cem.cli_rul import add_parser as add_rul
 from cem.errors import CemError, CemWarning
 from cem.terminal import Terminal
@@ -40,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _warnings_as_notes(terminal) as noted:
             options.run(options, terminal, noted)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None where the caller closed it
+            sys.stdout.flush()
     except KeyboardInterrupt:
         terminal.note("cem: interrupted; nothing was written")
         return INTERRUPTED
@@ -107,13 +128,13 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--init", choices=("mixed", "kmeans", "prototypes", "random", "tempered"), default="mixed")
     fit.add_argument("--max-iter", type=count, default=1000, metavar="N", help="passes of a start, at most")
     add_search(fit, starts=10)
-    fit.add_argument("-o", "--output", type=Path, metavar="MODEL", help="write the fitted model to this file")
+    add_output(fit, "write the fitted model to this file; -: to standard output", metavar="MODEL")
     add_json(fit)
 
     score = command("score", _score, "Mode probabilities and novelty of the units in a file, under a fitted model.")
     add_model(score)
     add_table(score)
-    score.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there instead of to standard output")
+    add_output(score, "write to this file (default, and -: to standard output)")
     form = score.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="one line of comma-separated values per unit")
     add_json(form)
@@ -122,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
 
     export = command("export-c", _export_c, "A model as one C99 header, for machines without Python.")
     add_model(export)
-    export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the header to write")
+    add_output(export, "the header to write; -: to standard output", required=True)
     export.add_argument("--name", default="fleet", help="prefix of all that the header defines (default: fleet)")
     export.add_argument("--scalar", choices=("double", "float"), default="double", help="(default: double)")
     add_json(export)
@@ -177,7 +198,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
     from cem.basis import Polynomial
     from cem.estimator import FailureModeEM
 
-    check_writable(options.output)
+    check_writable(options.output, binary=True, other="--json" if options.json else None)
     panel = read_for_fit(options)
     basis: dict[str | None, Basis] = {None: Polynomial(2)}
     basis.update(options.basis or [])
@@ -200,7 +221,12 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
     if em.interrupted_:
         raise KeyboardInterrupt
     model = em.model_
-    if options.output is not None:
+    if options.output == STANDARD_OUTPUT:
+        from cem.model_file import encode
+
+        write_bytes(STANDARD_OUTPUT, encode(model))
+        terminal = terminal.on_error_stream()
+    elif options.output is not None:
         model.save(options.output)
     if options.json:
         assigned = em.responsibilities_.argmax(axis=1)
@@ -217,7 +243,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
         print(dump(document), end="")
         return
     _show_model(terminal, model)
-    if options.output is not None:
+    if isinstance(options.output, Path):
         terminal.say(f"written: {options.output}")
 
 
@@ -258,28 +284,25 @@ def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) ->
             for unit, k, row, tail, n in zip(units, best, probabilities, novelty, readings, strict=True)
         ]
         title = f"{len(units)} units under {options.model.name}; a small novelty is like nothing the model has seen"
-        if options.output is None:
+        if not isinstance(options.output, Path):
             terminal.table(title, header, shown)
             return
         buffer = io.StringIO()
         Terminal(out=buffer).table(title, header, shown)
         text = buffer.getvalue()
-    if options.output is None:
-        print(text, end="")
-    else:
-        write_text(options.output, text)
+    write_text(options.output, text)
 
 
 def _export_c(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
     from cem.codegen import export_c
 
-    check_writable(options.output)
+    check_writable(options.output, other="--json" if options.json else None)
     text = export_c(read_model(options), name=options.name, scalar=options.scalar)
     write_text(options.output, text)
     if options.json:
         document = {"model": str(options.model), "header": str(options.output), "name": options.name}
         print(dump(document | {"scalar": options.scalar, "bytes": len(text), "warnings": noted}), end="")
-    else:
+    elif isinstance(options.output, Path):
         terminal.say(f"written: {options.output}, {len(text) / 1000:.0f} kB; it defines {options.name}_unit and others")
 
 

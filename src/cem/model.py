@@ -635,14 +635,27 @@ class FailureModeModel:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file; `cem.load` reads it.
 
-        The file is written beside its place, synchronised and renamed: it is there whole, or the old one still is.
+        The file is written under another name in the same directory, synchronised and renamed: the new one is there
+        whole, or the old one still is. A symbolic link stays one, and its target is written. A file that is replaced
+        hands on its mode, and its owner and group where the process may set them; hard links to it keep the old
+        content.
+
+        Parameters
+        ----------
+        path : path-like
 
         Raises
         ------
         ModelFileError
-            The file cannot be written, or a label cannot be kept in JSON.
+            The file cannot be written, the path leads to a directory, a device, a pipe or a socket, or a label cannot
+            be kept in JSON.
         BasisError
             A `Custom` basis is a function that cannot be imported by name.
+
+        Warns
+        -----
+        StaleFileWarning
+            Temporary files of killed processes are beside the file; they can be deleted.
         """
         from cem.model_file import save
 

@@ -30,6 +30,10 @@ class Terminal:
         self.err = sys.stderr if err is None else err
         self.quiet = quiet
 
+    def on_error_stream(self) -> Terminal:
+        """One whose results go to `err` as well: `out` carries something that no text may get into."""
+        return Terminal(out=self.err, err=self.err, quiet=self.quiet)
+
     def say(self, text: str = "") -> None:
         if not self.quiet:
             print(text, file=self.out, flush=True)
