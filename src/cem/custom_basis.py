@@ -130,7 +130,7 @@ def importable_name(function: object) -> str:
         raise BasisError(f"Custom: {function!r} cannot be saved, for it cannot be imported by name; {remedy}")
     path = f"{module}:{name}"
     if imported(path) is not function:
-        raise BasisError(f"Custom: {function!r} cannot be saved, for {path} is something else; {remedy}")
+        raise BasisError(f"Custom: {function!r} cannot be saved, for {path!r} is something else; {remedy}")
     return path
 
 

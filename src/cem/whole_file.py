@@ -22,9 +22,7 @@ __all__ = ["RefusedPath", "check_destination", "open_regular", "read_regular", "
 Path = str | os.PathLike[str]
 
 _MAX_LINKS = 40  # as Linux has it
-_STALE_AFTER = (
-    3600.0  # seconds: no write takes an hour, so that a live process of that number is another one
-)
+_STALE_AFTER = 3600.0  # seconds: no write takes an hour, so that a live process of that number is another one
 _LONGEST_NAME = 180  # bytes of a file's name that its temporary name repeats; file systems allow 255 in all
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
