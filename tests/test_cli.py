@@ -277,7 +277,7 @@ def test_a_name_that_c_does_not_allow_leaves_the_old_header(model_file, tmp_path
 def test_readings_that_share_no_channel_with_the_model(model_file, tmp_path, capsys):
     path = write_csv(tmp_path / "other.csv", [("m1", 0.0, 1.0)], ("machine", "hours", "s9"))
     line = error_of(capsys, "score", model_file, path, *COLUMNS)
-    assert "s1, s2" in line and "s9" in line
+    assert "'s1', 's2'" in line and "'s9'" in line
 
 
 def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path, capsys):

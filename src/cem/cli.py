@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from cem import __version__
 from cem.cli_files import (
@@ -40,6 +40,7 @@ from cem.cli_options import (
     names,
 )
 from cem.cli_rul import add_parser as add_rul
+from cem.display import escaped, safe
 from cem.errors import CemError, CemWarning
 from cem.terminal import Terminal
 
@@ -78,10 +79,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 # ---- the command line ------------------------------------------------------------------------------------------------
 
 
+class _ArgumentParser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(safe(message))  # names of files that a shell put in may hold anything
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="cem", description="Failure modes of fleets of sensored machines.", epilog=_EPILOG
-    )
+    parser = _ArgumentParser(prog="cem", description="Failure modes of fleets of sensored machines.", epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"cem {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -161,7 +165,6 @@ def _parser() -> argparse.ArgumentParser:
 def _warnings_as_notes(terminal: Terminal) -> Iterator[list[str]]:
     """Show cem's own warnings as one line each on standard error, and collect them."""
     noted: list[str] = []
-    usual = warnings.showwarning
 
     def show(
         message: Warning | str,
@@ -175,7 +178,8 @@ def _warnings_as_notes(terminal: Terminal) -> Iterator[list[str]]:
             noted.append(f"{category.__name__}: {message}")
             terminal.note(f"warning: {message}")
         else:
-            usual(message, category, filename, lineno, file, line)
+            text = warnings.formatwarning(message, category, filename, lineno, line)
+            terminal.note(text.rstrip("\n"), lines=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", CemWarning)
@@ -191,7 +195,7 @@ def _demo(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> 
 
     document = run_demo(terminal, n_starts=options.starts, seed=options.seed, n_jobs=options.jobs)
     if options.json:
-        print(dump(document | {"warnings": noted}), end="")
+        write_text(None, dump(document | {"warnings": noted}))
 
 
 def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
@@ -240,11 +244,11 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
             ],
             "warnings": noted,
         }
-        print(dump(document), end="")
+        write_text(None, dump(document))
         return
     _show_model(terminal, model)
     if isinstance(options.output, Path):
-        terminal.say(f"written: {options.output}")
+        terminal.say(f"written: {escaped(options.output)}")
 
 
 def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
@@ -301,15 +305,16 @@ def _export_c(options: argparse.Namespace, terminal: Terminal, noted: list[str])
     write_text(options.output, text)
     if options.json:
         document = {"model": str(options.model), "header": str(options.output), "name": options.name}
-        print(dump(document | {"scalar": options.scalar, "bytes": len(text), "warnings": noted}), end="")
+        write_text(None, dump(document | {"scalar": options.scalar, "bytes": len(text), "warnings": noted}))
     elif isinstance(options.output, Path):
-        terminal.say(f"written: {options.output}, {len(text) / 1000:.0f} kB; it defines {options.name}_unit and others")
+        size = f"{len(text) / 1000:.0f} kB"
+        terminal.say(f"written: {escaped(options.output)}, {size}; it defines {options.name}_unit and others")
 
 
 def _info(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
     model = read_model(options)
     if options.json:
-        print(dump(_description(model) | {"model": str(options.model), "warnings": noted}), end="")
+        write_text(None, dump(_description(model) | {"model": str(options.model), "warnings": noted}))
     else:
         _show_model(terminal, model)
 

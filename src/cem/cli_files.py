@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cem.display import encodable, json_safe
 from cem.errors import OptionError, PanelError
+from cem.names import listed
 from cem.whole_file import check_destination, write_whole
 
 if TYPE_CHECKING:
@@ -89,8 +91,8 @@ def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Pa
     channels = [name for name in model.channels if name in columns]
     if not channels:
         raise PanelError(
-            f"{options.file} has none of the model's channels ({', '.join(model.channels)}); "
-            f"its columns are {', '.join(columns)}"
+            f"{str(options.file)!r} has none of the model's channels ({listed(model.channels, 20)}); "
+            f"its columns are {listed(columns, 20)}"
         )
     return read_panel(
         options.file,
@@ -145,9 +147,9 @@ def check_writable(output: Path | str | None, *, binary: bool = False, other: st
 def write_text(output: Path | str | None, text: str) -> None:
     """Write text to a file, whole or not at all, or to standard output (None or STANDARD_OUTPUT)."""
     if isinstance(output, Path):
-        write_bytes(output, text.encode("utf-8"))
-    else:
-        print(text, end="", flush=True)
+        write_bytes(output, encodable(text, "utf-8").encode("utf-8"))
+    elif sys.stdout is not None:
+        print(encodable(text, getattr(sys.stdout, "encoding", None) or "utf-8"), end="", flush=True)
 
 
 def write_bytes(output: Path | str, content: bytes) -> None:
@@ -170,7 +172,7 @@ def _as_option_error(output: Path) -> Iterator[None]:
 
 def dump(document: dict[str, Any] | list[Any]) -> str:
     """JSON text; what is not a number becomes null, since JSON has no NaN."""
-    return json.dumps(_jsonable(document), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    return json_safe(json.dumps(_jsonable(document), indent=1, allow_nan=False, ensure_ascii=False)) + "\n"
 
 
 def _jsonable(value: Any) -> Any:
