@@ -1,6 +1,10 @@
 """The compiled modules and their flags; all metadata is in pyproject.toml."""
 
+import contextlib
+import io
 import os
+import re
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -17,34 +21,82 @@ ABI3 = os.environ.get("CEM_ABI3", "0") not in ("", "0")
 if ABI3:
     MACROS += [("Py_LIMITED_API", "0x030B0000"), ("CYTHON_LIMITED_API", "1")]
 
-extensions = [
-    Extension(
-        f"cem.{path.stem}",
+SOURCES = Path("src")
+TRANSLATION = Path("build/cython")
+DIRECTIVES = {
+    "language_level": "3",
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": False,
+    "embedsignature": True,
+    "binding": True,
+    # Keeps __test__ out of the modules, which stubs would have to name.
+    "autotestdict": False,
+}
+# Cython warns of a negative index in code without wraparound, and translates it. What such an index then reads
+# depends on the type that is indexed and on that type's version: some releases of NumPy count from the end all the
+# same, others raise IndexError.
+FATAL_WARNING = "wraparound=False"
+
+HEADER_DIRECTORIES = sorted({path.parent.as_posix() for path in SOURCES.rglob("*.h")})
+HEADER_NAME = re.compile(r'"([\w./-]+\.h)"')
+
+
+def with_included(headers: list[str]) -> list[str]:
+    """The C headers and those that they include, at any depth; also through a macro, hence every quoted header name."""
+    found: set[str] = set()
+    waiting = list(headers)
+    while waiting:
+        header = waiting.pop()
+        if header in found:
+            continue
+        found.add(header)
+        for name in HEADER_NAME.findall(Path(header).read_text(encoding="utf-8")):
+            places = [Path(directory, name) for directory in (Path(header).parent, *HEADER_DIRECTORIES)]
+            waiting += [Path(os.path.normpath(place)).as_posix() for place in places if place.is_file()][:1]
+    return sorted(found)
+
+
+def translate(path: Path) -> Extension:
+    """The extension of one .pyx file, translated to C where that is out of date."""
+    extension = Extension(
+        ".".join(path.relative_to(SOURCES).with_suffix("").parts),
         [path.as_posix()],
+        include_dirs=HEADER_DIRECTORIES,
         extra_compile_args=FLAGS,
         define_macros=MACROS,
         py_limited_api=ABI3,
     )
-    for path in sorted(Path("src/cem").glob("*.pyx"))
-]
+    heard = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(heard):
+            (translated,) = cythonize(
+                [extension],
+                build_dir=TRANSLATION.as_posix(),
+                include_path=[SOURCES.as_posix()],
+                compiler_directives=DIRECTIVES,
+            )
+    finally:
+        sys.stderr.write(heard.getvalue())
+    faults = [line for line in heard.getvalue().splitlines() if FATAL_WARNING in line]
+    if faults:
+        # Left in place, it would be up to date and the next build would pass.
+        Path(translated.sources[0]).unlink(missing_ok=True)
+        raise SystemExit("\n".join(["setup.py: a negative index where Cython does not wrap it around:", *faults]))
+    # Cython found the headers that the .pyx file and the .pxd files it cimports name, and none of those behind them.
+    # The .pxd files need no entry: a changed one makes a newer C file.
+    translated.depends = with_included(translated.depends)
+    return translated
+
+
+extensions = [translate(path) for path in sorted(SOURCES.rglob("*.pyx"))]
+# Cython copies headers beside its C, where the compiler would take them before those of the sources, old or not.
+for copy in TRANSLATION.rglob("*.h"):
+    copy.unlink()
 
 setup(
-    ext_modules=cythonize(
-        extensions,
-        build_dir="build/cython",
-        include_path=["src"],
-        compiler_directives={
-            "language_level": "3",
-            "boundscheck": False,
-            "wraparound": False,
-            "cdivision": True,
-            "initializedcheck": False,
-            "embedsignature": True,
-            "binding": True,
-            # Keeps __test__ out of the modules, which stubs would have to name.
-            "autotestdict": False,
-        },
-    ),
+    ext_modules=extensions,
     options={
         "build_ext": {"parallel": os.cpu_count()},
         **({"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {}),

@@ -1,5 +1,3 @@
-# distutils: include_dirs = src/cem
-# distutils: depends = src/cem/_blocks_kernels.h src/cem/_blocks_level.h src/cem/_cpu.h
 """Channels in blocks of four: the layout, and the way to the kernels of _blocks_level.h."""
 
 from libc.stdlib cimport free, malloc
@@ -195,9 +193,10 @@ cdef class Blocks:
 
         coordinate_starts, mode_starts = starts(p + T + 1), starts(2 + n_modes * (T + p + 3))
         row_starts, state_starts = starts(p + 2), starts(T + p + 3)
+        modes_start = coordinate_starts[len(blocks)]    # -1 would not wrap around here
 
         log_priors = np.zeros(max(n_modes, 1))          # log |Sigma / s2| over channels: what A lacks of that of (10)
-        packed = np.zeros(coordinate_starts[-1] + mode_starts[-1])
+        packed = np.zeros(modes_start + mode_starts[len(blocks)])
         mean_starts = np.concatenate([[0], np.cumsum(sizes)])
         factor_starts = np.concatenate([[0], np.cumsum(sizes * sizes)])
         for i, (q, members) in enumerate(blocks):
@@ -206,8 +205,7 @@ cdef class Blocks:
                 column = np.zeros(2 + n_modes * (T[i] + q + 3))
                 for k in range(n_modes):
                     column[2 + k * (T[i] + q + 3) + 3 :][: T[i]][upper[0] == upper[1]] = 1.0
-                first = coordinate_starts[-1]
-                packed[first + mode_starts[i] + lane : first + mode_starts[i + 1] : LANES] = column
+                packed[modes_start + mode_starts[i] + lane : modes_start + mode_starts[i + 1] : LANES] = column
             for lane, c in enumerate(members):
                 vector = slice(mean_starts[c], mean_starts[c + 1])
                 matrix = slice(factor_starts[c], factor_starts[c + 1])
@@ -229,8 +227,8 @@ cdef class Blocks:
                         column.append(np.log(noise[k, c] / noise[0, c]))
                         column.extend(units[k][upper])
                         column.extend(means[k, vector])
-                    first = coordinate_starts[-1] + mode_starts[i]
-                    packed[first + lane : coordinate_starts[-1] + mode_starts[i + 1] : LANES] = column
+                    first = modes_start + mode_starts[i]
+                    packed[first + lane : modes_start + mode_starts[i + 1] : LANES] = column
 
         cdef const double[::1] source = packed
         self.constants = lanes_allocate(packed.size)

@@ -1,5 +1,3 @@
-# distutils: include_dirs = src/cem
-# distutils: depends = src/cem/_lanes_types.h
 """EM passes of a small fleet one after the other: its E step takes less time than a call from Python.
 
 Each pass is an M step (15), (15') and the E step (10)-(14) at what it found, by the kernels that serve single passes:

@@ -1,6 +1,3 @@
-# distutils: include_dirs = src/cem
-# distutils: depends = src/cem/_lanes.h src/cem/_lanes_kernel.h src/cem/_lanes_tile.h src/cem/_lanes_types.h
-# distutils: depends = src/cem/_levels.h src/cem/_vector.h src/cem/_chunks.h
 """Expectation (10)-(14) with units side by side in SIMD registers: the kernel of small bases.
 
 A vector register holds the same number of 2, 4 or 8 units, so that one instruction works on all of them and no call

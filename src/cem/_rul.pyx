@@ -1,5 +1,3 @@
-# distutils: include_dirs = src/cem
-# distutils: depends = src/cem/_rul_kernel.h src/cem/_rul_level.h src/cem/_linked_rul_level.h src/cem/_cpu.h
 """Streaming remaining life: a unit's square-root statistics anchored at its last reading, and ln P(x | k, r) from them.
 
 The arithmetic of (10)-(12) is in _rul_level.h, that of (17) for linked channels in _linked_rul_level.h, both compiled

@@ -1,5 +1,3 @@
-# distutils: include_dirs = src/cem
-# distutils: depends = src/cem/_shared.h src/cem/_shared_loops.h src/cem/_levels.h src/cem/_vector.h src/cem/_chunks.h
 """Expectation (10)-(14) where many units share their designs: LAPACK once per design, level-3 BLAS for its units.
 
 Units with the same R for every channel have the same B, A and H = I + BB' of (10). So these are factorised once per

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from cem import __version__
-from cem.cli_files import as_csv, check_writable, dump, read_for_fit, read_for_scoring, write_text
-from cem.cli_options import BASES, add_json, add_search, add_table, basis_choice, count, names
+from cem.cli_files import as_csv, check_writable, dump, read_for_fit, read_for_scoring, read_model, write_text
+from cem.cli_options import BASES, add_json, add_model, add_search, add_table, basis_choice, count, names
 from cem.cli_rul import add_parser as add_rul
 from cem.errors import CemError, CemWarning
 from cem.terminal import Terminal
@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     add_json(fit)
 
     score = command("score", _score, "Mode probabilities and novelty of the units in a file, under a fitted model.")
-    score.add_argument("model", type=Path, metavar="MODEL", help="a file written by `cem fit --output`")
+    add_model(score)
     add_table(score)
     score.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there instead of to standard output")
     form = score.add_mutually_exclusive_group()
@@ -121,14 +121,14 @@ def _parser() -> argparse.ArgumentParser:
     add_rul(commands, epilog=_EPILOG)
 
     export = command("export-c", _export_c, "A model as one C99 header, for machines without Python.")
-    export.add_argument("model", type=Path, metavar="MODEL", help="a file written by `cem fit --output`")
+    add_model(export)
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the header to write")
     export.add_argument("--name", default="fleet", help="prefix of all that the header defines (default: fleet)")
     export.add_argument("--scalar", choices=("double", "float"), default="double", help="(default: double)")
     add_json(export)
 
     info = command("info", _info, "What a model file holds: modes, channels, bases, how it was fitted.")
-    info.add_argument("model", type=Path, metavar="MODEL")
+    add_model(info)
     add_json(info)
     return parser
 
@@ -222,10 +222,8 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
 
 
 def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
-    from cem.model_file import load
-
     check_writable(options.output)
-    model = load(options.model)
+    model = read_model(options)
     panel = read_for_scoring(options, model)
     probabilities = model.predict_proba(panel)
     novelty = model.novelty(panel)
@@ -274,10 +272,9 @@ def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) ->
 
 def _export_c(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
     from cem.codegen import export_c
-    from cem.model_file import load
 
     check_writable(options.output)
-    text = export_c(load(options.model), name=options.name, scalar=options.scalar)
+    text = export_c(read_model(options), name=options.name, scalar=options.scalar)
     write_text(options.output, text)
     if options.json:
         document = {"model": str(options.model), "header": str(options.output), "name": options.name}
@@ -287,9 +284,7 @@ def _export_c(options: argparse.Namespace, terminal: Terminal, noted: list[str])
 
 
 def _info(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
-    from cem.model_file import load
-
-    model = load(options.model)
+    model = read_model(options)
     if options.json:
         print(dump(_description(model) | {"model": str(options.model), "warnings": noted}), end="")
     else:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import csv
+import importlib
 import io
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,7 +21,39 @@ if TYPE_CHECKING:
     from cem.model import FailureModeModel
     from cem.panel import Panel
 
-__all__ = ["as_csv", "check_writable", "dump", "read_for_fit", "read_for_scoring", "write_text"]
+__all__ = ["as_csv", "check_writable", "dump", "read_for_fit", "read_for_scoring", "read_model", "write_text"]
+
+
+def read_model(options: argparse.Namespace) -> FailureModeModel:
+    """The model of a command; functions of its own bases are imported where ``--function`` names them, and only there.
+
+    Raises
+    ------
+    OptionError
+        A function that ``--function`` names cannot be imported.
+    ModelFileError
+        The file is not a sound model file, or calls a function that was not named.
+    """
+    from cem.model_file import load
+
+    return load(options.model, functions={name: _imported(path) for name, path in options.function})
+
+
+def _imported(path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    # The folder of the user's own modules, as `python -m` has it: last, so that nothing in it hides an installed one.
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # the user's module may raise anything
+        raise OptionError(
+            f"--function {path}: {type(error).__name__}: {error}; name a function of a module that can be imported "
+            "from here"
+        ) from error
+    return found
 
 
 def read_for_fit(options: argparse.Namespace) -> Panel:

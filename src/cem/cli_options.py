@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BASES",
     "add_json",
+    "add_model",
     "add_search",
     "add_table",
     "basis_choice",
@@ -26,6 +27,19 @@ __all__ = [
 ]
 
 BASES = "polynomial:DEGREE, bspline:N_BASIS, fourier:HARMONICS[,PERIOD], exponential:C1,C2,..., constant"
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a file written by `cem fit --output` or by Python")
+    parser.add_argument(
+        "--function",
+        type=function_choice,
+        action="append",
+        default=[],
+        metavar="[NAME=]MODULE:NAME",
+        help="import a function that a Custom basis of the model calls; may be repeated. Nothing that a file names is "
+        "imported without it",
+    )
 
 
 def add_table(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +83,15 @@ def basis_choice(text: str) -> tuple[str | None, Basis]:
     """(channel or None for all, basis) of ``s2=bspline:6`` or ``polynomial:2``."""
     channel, equals, spec = text.rpartition("=")
     return (channel if equals else None), _basis(spec)
+
+
+def function_choice(text: str) -> tuple[str, str]:
+    """(name in the model file, "module:name" to import) of ``module:name`` or ``name=module:name``."""
+    name, equals, path = text.rpartition("=")
+    module, colon, attribute = path.partition(":")
+    if not colon or not all(part.isidentifier() for part in [*module.split("."), *attribute.split(".")]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form module:name, such as plant.curves:wear")
+    return (name if equals else path), path
 
 
 def _basis(spec: str) -> Basis:

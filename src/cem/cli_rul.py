@@ -8,8 +8,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cem.cli_files import as_csv, check_writable, dump, read_for_scoring, write_text
-from cem.cli_options import add_json, add_table, positive, share
+from cem.cli_files import as_csv, check_writable, dump, read_for_scoring, read_model, write_text
+from cem.cli_options import add_json, add_model, add_table, positive, share
 from cem.errors import OptionError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
     """
     parser: argparse.ArgumentParser = commands.add_parser("rul", help=_TEXT.split(":")[0], description=_TEXT, **options)
     parser.set_defaults(run=run_rul)
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a file written by `cem fit --output` or by Python")
+    add_model(parser)
     add_table(parser)
     parser.add_argument("--level", type=share, default=0.9, metavar="P", help="probability of the interval (0.9)")
     parser.add_argument("--cap", type=positive, metavar="LIFE", help="give E[min(life, LIFE)] as the mean")
@@ -60,10 +60,8 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
     PanelError
         The file has none of the model's channels.
     """
-    from cem.model_file import load
-
     check_writable(options.output)
-    model = load(options.model)
+    model = read_model(options)
     if model.time_axis == "to_failure" and options.threshold is not None:
         raise OptionError("--threshold is for forward models; this one is aligned at failure, leave --threshold out")
     if model.time_axis != "to_failure" and options.threshold is None:

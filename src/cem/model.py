@@ -180,6 +180,10 @@ class FailureModeModel:
         """Record of the fit: a copy."""
         return copy.deepcopy(self._training)
 
+    def _adopt_record(self, training: dict[str, Any]) -> None:
+        """Take a record of the fit that nobody else holds, without a copy: for the loader, before the model is used."""
+        object.__setattr__(self, "_training", training)
+
     @property
     def basis_sizes_(self) -> tuple[int, ...]:
         """p_c, the number of coefficients of each channel."""
