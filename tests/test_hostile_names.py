@@ -142,7 +142,7 @@ def test_a_wrong_command_line_is_shown_plain(capsys):
 def test_other_libraries_warnings_are_shown_plain(files, monkeypatch, capsys):
     import warnings
 
-    def warning(path):
+    def warning(path, functions=None):
         warnings.warn(f"column {ESCAPE} is odd", UserWarning, stacklevel=1)
         return example_model()
 
