@@ -117,7 +117,8 @@ def encode(model: FailureModeModel) -> bytes:
         **({} if parameters.loadings is None else {"loadings": parameters.loadings}),
     }
     try:
-        rules.require_numbers(arrays, parameters.sizes)
+        with np.errstate(all="ignore"):
+            rules.require_numbers(arrays, parameters.sizes)
     except ValueError as error:
         raise ModelFileError(f"the model breaks a rule of model files: {error}") from None
     arrays.update(_check_panel(model, sum(array.nbytes for array in arrays.values())))

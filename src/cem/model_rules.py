@@ -6,13 +6,13 @@ long the reader works nor how much memory it takes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from cem.parameters import layout_of
 
 __all__ = [
     "CHECK_TIMES",
@@ -96,9 +96,7 @@ def require_numbers(arrays: Arrays, sizes: Sequence[int]) -> None:
     sizes : sequence of int
         p_c, of the channels' bases.
     """
-    layout = layout_of(tuple(sizes))
-    total, squares = int(layout.mean_offsets[-1]), int(layout.factor_offsets[-1])
-    n_modes, n_channels = len(arrays["weights"]), layout.n_channels
+    n_modes, n_channels, total, squares = len(arrays["weights"]), len(sizes), sum(sizes), sum(p * p for p in sizes)
     shapes: dict[str, tuple[int, ...]] = {
         "weights": (n_modes,),
         "means": (n_modes, total),
@@ -122,7 +120,8 @@ def require_numbers(arrays: Arrays, sizes: Sequence[int]) -> None:
         array = arrays[name]
         if array.shape != shape or array.dtype.kind != "f":
             raise ValueError(f"{name} has shape {array.shape} and type {array.dtype}; {shape} of float64 was expected")
-        if not np.isfinite(array).all():
+        # A sum is finite where all of its terms are, but for overflow; only then is each of them looked at.
+        if not math.isfinite(array.sum()) and not np.isfinite(array).all():
             raise ValueError(f"{name} holds a number that is not finite")
     weights = arrays["weights"]
     if not (weights >= 0).all() or not abs(weights.sum() - 1) <= 1e-9:
@@ -131,33 +130,31 @@ def require_numbers(arrays: Arrays, sizes: Sequence[int]) -> None:
         low, high = arrays[name].min(), arrays[name].max()
         if not SMALLEST <= low <= high <= LARGEST:
             raise ValueError(f"{name} go from {low:g} to {high:g}; {SMALLEST:g} to {LARGEST:g} was expected")
-    _require_triangles("factors", arrays["factors"], layout, upper=False)
-    _require_triangles("transforms", arrays["transforms"][None], layout, upper=True)
+    _require_triangles("factors", arrays["factors"], sizes, upper=False)
+    _require_triangles("transforms", arrays["transforms"][None], sizes, upper=True)
 
 
-def _require_triangles(name: str, packed: NDArray[Any], layout: Any, *, upper: bool) -> None:
+def _require_triangles(name: str, packed: NDArray[Any], sizes: Sequence[int], *, upper: bool) -> None:
     """ValueError where a matrix of packed rows (K, Q) is not triangular with a positive diagonal."""
-    for c, p in enumerate(layout.sizes):
-        matrices = layout.matrix(packed, c)
-        if p > 1:
-            rows, columns = _strict_triangle(p)
-            outside = matrices[:, columns, rows] if upper else matrices[:, rows, columns]
-            if outside.any():
-                raise ValueError(f"{name} of channel {c} (from 0) are not {'upper' if upper else 'lower'} triangular")
-        if not (matrices.diagonal(axis1=1, axis2=2) > 0).all():
-            raise ValueError(f"{name} of channel {c} (from 0) have a diagonal that is not positive")
+    channel = start = 0
+    for p, run in groupby(sizes):  # channels of one size at a time
+        n_channels = len(list(run))
+        rows = packed[:, start : start + n_channels * p * p].reshape(-1, p * p)
+        above, diagonal = _places(p)
+        outside = rows[:, (above % p) * p + above // p if upper else above]
+        if np.count_nonzero(outside) or np.count_nonzero(rows[:, diagonal] > 0) != len(rows) * p:
+            wrong = (outside != 0).any(axis=1) | ~(rows[:, diagonal] > 0).all(axis=1)
+            raise ValueError(
+                f"{name} of channel {channel + int(np.argmax(wrong)) % n_channels} (from 0) are not "
+                f"{'upper' if upper else 'lower'} triangular with a positive diagonal"
+            )
+        channel, start = channel + n_channels, start + n_channels * p * p
 
 
-def _strict_triangle(p: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns above the diagonal of a p × p matrix."""
-    if p not in _TRIANGLES:
-        if p > 16:  # rare, and large: not kept
-            return np.triu_indices(p, 1)
-        _TRIANGLES[p] = np.triu_indices(p, 1)
-    return _TRIANGLES[p]
-
-
-_TRIANGLES: dict[int, tuple[NDArray[np.intp], NDArray[np.intp]]] = {}
+def _places(p: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Places above the diagonal of a p × p matrix that is stored row-major, and those of the diagonal."""
+    i = np.arange(p)
+    return np.flatnonzero(i[:, None] < i), i * (p + 1)
 
 
 # ---- the check panel -------------------------------------------------------------------------------------------------
