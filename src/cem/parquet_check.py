@@ -21,6 +21,8 @@ __all__ = ["ParquetSizes", "parquet_names", "parquet_sizes"]
 # Type codes of the compact protocol, and of Parquet's own enumerations.
 _STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 0, 1, 2, 3, 7, 8, 9, 10, 11, 12
 _INTEGERS = (4, 5, 6)
+_I32 = 5
+_PLAIN_BYTES = (1, 4, 8, 12, 4, 8, 4)  # that a value takes at least in a dictionary, by its type
 _BYTE_ARRAY, _FIXED = 6, 7
 _DATA_PAGE, _INDEX_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 0, 1, 2, 3
 _DELTA_BYTE_ARRAY = 7
@@ -119,7 +121,7 @@ def parquet_sizes(path: Path, file: IO[bytes], columns: Collection[str] | None, 
 
 
 def _refused(path: Path, error: object) -> PanelError:
-    return PanelError(f"{path} cannot be read as parquet: {error}; write it again")
+    return PanelError(f"{path} cannot be read as parquet: {error}")
 
 
 # ---- pages -----------------------------------------------------------------------------------------------------------
@@ -159,6 +161,9 @@ def _walk(file: IO[bytes], chunk: _Chunk, leaf: _Leaf, where: str, end: int, siz
             sizes.grown += page.n_values * (_STRING if leaf.kind == _BYTE_ARRAY else max(CELL, leaf.width))
             is_prefixed |= page.encoding == _DELTA_BYTE_ARRAY
         elif page.kind == _DICTIONARY_PAGE:
+            least = leaf.width if leaf.kind == _FIXED else _PLAIN_BYTES[leaf.kind]
+            if leaf.kind and page.n_values * least > page.unpacked:
+                raise _Damaged(f"the dictionary of {where} has {page.n_values:,} values in {page.unpacked:,} bytes")
             is_shared = True
         if leaf.kind == _BYTE_ARRAY:
             sizes.grown += page.unpacked
@@ -166,6 +171,11 @@ def _walk(file: IO[bytes], chunk: _Chunk, leaf: _Leaf, where: str, end: int, siz
     if n_values != chunk.n_values:
         raise _Damaged(f"the pages of {where} hold {n_values:,} values, expected {chunk.n_values:,}")
     if leaf.kind == _BYTE_ARRAY and (is_shared or is_prefixed):
+        if not leaf.is_flat and sizes.grown + n_values * largest > bound.max_bytes:
+            raise _Damaged(
+                f"the strings in the lists of column {leaf.top!r} may grow beyond {bound.max_bytes:,} bytes; "
+                "read other columns only, or raise max_bytes (on the command line: --max-bytes)"
+            )
         sizes.shared[leaf.top] = max(sizes.shared.get(leaf.top, 0), largest)
         sizes.worst += n_values * largest
         if is_prefixed:
@@ -401,7 +411,10 @@ class _Compact:
     def integer(self, kind: int) -> int:
         if kind not in _INTEGERS:
             raise _Damaged("its footer or a page has a value of another kind than expected")
-        return self._zigzag()
+        value = self._zigzag()
+        if kind == _I32 and not -(1 << 31) <= value < 1 << 31:  # which readers would cut to 32 bits
+            raise _Damaged(f"its footer or a page has the number {value}, which does not fit into 32 bits")
+        return value
 
     def binary(self, kind: int) -> bytes:
         if kind != _BINARY:
@@ -479,4 +492,6 @@ class _Compact:
 
     def _zigzag(self) -> int:
         value = self._varint()
+        if value >> 64:
+            raise _Damaged("its footer or a page has a number of more than 64 bits")
         return (value >> 1) ^ -(value & 1)

@@ -195,17 +195,33 @@ def _csv_polars(polars: ModuleType, text: Text, columns: list[str] | None, delim
 def _parquet_polars(
     polars: ModuleType, file: IO[bytes], sizes: ParquetSizes, columns: list[str] | None, bound: Bound
 ) -> Any:
-    file.seek(0)
-    table = polars.read_parquet(file, columns=columns)
-    if sizes.grown + sizes.worst > bound.max_bytes:
-        grown = sizes.grown
-        for name in sizes.shared:
-            if table.schema.get(name) in (polars.String, polars.Binary):
-                column = table[name]
-                lengths = column.str.len_bytes() if column.dtype == polars.String else column.bin.size()
-                grown += int(lengths.sum() or 0)
-        bound.check(grown, f"in {len(table):,} rows")
-    return table
+    may_grow = sizes.grown + sizes.worst > bound.max_bytes
+    if not (may_grow and sizes.prefixed):  # strings that a page shares stay shared in polars, however often they occur
+        file.seek(0)
+        table = polars.read_parquet(file, columns=columns)
+        if may_grow:
+            bound.check(sizes.grown + _polars_string_bytes(polars, table, sizes), f"in {len(table):,} rows")
+        return table
+    rows = max(1, _BATCH_BYTES // max(sizes.shared[name] for name in sizes.prefixed))
+    grown, parts = sizes.grown, []
+    for first in range(0, max(1, sizes.n_rows), rows):
+        file.seek(0)
+        lazy = polars.scan_parquet(file)
+        part = (lazy if columns is None else lazy.select(columns)).slice(first, rows).collect()
+        grown += _polars_string_bytes(polars, part, sizes)
+        bound.check(grown, f"in the first {first + len(part):,} rows")
+        parts.append(part)
+    return polars.concat(parts)
+
+
+def _polars_string_bytes(polars: ModuleType, table: Any, sizes: ParquetSizes) -> int:
+    grown = 0
+    for name in sizes.shared:
+        if table.schema.get(name) in (polars.String, polars.Binary):
+            column = table[name]
+            lengths = column.str.len_bytes() if column.dtype == polars.String else column.bin.size()
+            grown += int(lengths.cast(polars.Int64).sum() or 0)  # of 32 bits, whose sum would run over
+    return grown
 
 
 # ---- pandas ----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,18 @@ import numpy as np
 
 from .errors import OptionError, PanelError
 
-__all__ = ["CELL", "LEAST_BOUND", "LONGEST_HEADER", "LONGEST_LINE", "RATIO", "Bound", "Text", "open_regular"]
+__all__ = [
+    "CELL",
+    "LEAST_BOUND",
+    "LONGEST_HEADER",
+    "LONGEST_LINE",
+    "MOST_COLUMNS",
+    "RATIO",
+    "Bound",
+    "Text",
+    "checked_bytes",
+    "open_regular",
+]
 
 LEAST_BOUND = 1_000_000_000
 """The default bound in bytes, of files up to a 200th of that."""
@@ -31,6 +42,8 @@ CELL = 8
 """Bytes of the table that one cell counts for."""
 LONGEST_HEADER = 1 << 20
 LONGEST_LINE = 1 << 24
+MOST_COLUMNS = 50_000
+"""Every column costs a backend some kilobytes, whatever it holds."""
 _STEP = 1 << 20
 _PIECE = 1 << 16
 _XZ_MEMORY = 1 << 27

@@ -17,7 +17,7 @@ from .names import did_you_mean
 from .panel import Panel
 from .parquet_check import parquet_names, parquet_sizes
 from .table_backends import read_csv, read_parquet
-from .table_sources import LONGEST_HEADER, Bound, Text, checked_bytes, open_regular
+from .table_sources import LONGEST_HEADER, MOST_COLUMNS, Bound, Text, checked_bytes, open_regular
 
 __all__ = ["FORMATS", "column_names", "file_format", "read_panel", "read_table"]
 
@@ -75,7 +75,9 @@ def column_names(path: str | os.PathLike[str], *, format: str | None = None) -> 
     if format == "csv":
         return _header(path)[0]
     with open_regular(path) as file:
-        return parquet_names(path, file)
+        names = parquet_names(path, file)
+    _check_count(path, len(names))
+    return names
 
 
 def read_table(
@@ -128,7 +130,9 @@ def read_table(
         return read_csv(backend, path, names, wanted, delimiter, max_bytes)
     with open_regular(path) as file:
         bound = Bound(path, os.fstat(file.fileno()).st_size, max_bytes)
-        _check_names(path, parquet_names(path, file), wanted)
+        names = parquet_names(path, file)
+        _check_count(path, len(names))
+        _check_names(path, names, wanted)
         sizes = parquet_sizes(path, file, wanted, bound)
         return read_parquet(backend, path, file, sizes, wanted, bound)
 
@@ -264,7 +268,13 @@ def _header(path: Path) -> tuple[tuple[str, ...], str]:
         names = next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error as error:
         raise PanelError(f"the header of {path} cannot be read: {error}") from None
+    _check_count(path, len(names))
     return tuple(names), delimiter
+
+
+def _check_count(path: Path, n_columns: int) -> None:
+    if n_columns > MOST_COLUMNS:
+        raise PanelError(f"{path} has {n_columns:,} columns; a table may have {MOST_COLUMNS:,}: keep those you need")
 
 
 def _check_names(path: Path, known: Sequence[str], columns: Sequence[str] | None) -> None:
