@@ -73,6 +73,7 @@ def read_for_fit(options: argparse.Namespace) -> Panel:
     return read_panel(
         options.file,
         format=options.format,
+        max_bytes=options.max_bytes,
         unit=options.unit,
         time=options.time or _time_column(column_names(options.file, format=options.format)),
         time_unit=options.time_unit,
@@ -97,6 +98,7 @@ def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Pa
     return read_panel(
         options.file,
         format=options.format,
+        max_bytes=options.max_bytes,
         unit=options.unit,
         time=options.time or _time_column(columns),
         time_unit=options.time_unit or model.time_unit,

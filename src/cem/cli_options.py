@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ __all__ = [
     "positive",
     "seed",
     "share",
+    "size",
 ]
 
 BASES = "polynomial:DEGREE, bspline:N_BASIS, fourier:HARMONICS[,PERIOD], exponential:C1,C2,..., constant"
@@ -61,6 +64,12 @@ def add_table(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unit", default="unit", metavar="COLUMN", help="the unit's id (default: unit)")
     parser.add_argument("--time", metavar="COLUMN", help="the time of a reading (default: time, or cycle)")
     parser.add_argument("--time-unit", metavar="UNIT", help="unit that dates are counted in, such as h or d")
+    parser.add_argument(
+        "--max-bytes",
+        type=size,
+        metavar="SIZE",
+        help="what a compressed file may grow to, such as 500M or 4G (default: 1G, or 200 times its size)",
+    )
 
 
 def add_search(parser: argparse.ArgumentParser, starts: int) -> None:
@@ -83,6 +92,16 @@ def seed(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
     return int(text)
+
+
+def size(text: str) -> int:
+    """Bytes of ``4G``, ``1.5GB``, ``500MiB`` or ``1000000``: K, M, G and T are powers of 1000, with an i of 1024."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:([KMGT])(I?))?B?", text.strip().upper())
+    if found is None or float(found[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size above 0 such as 500M, 4G or a number of bytes")
+    step = 1024 if found[3] else 1000
+    power = "KMGT".index(found[2]) + 1 if found[2] else 0
+    return max(1, int(Fraction(found[1]) * step**power))
 
 
 def names(text: str) -> list[str]:
