@@ -25,6 +25,7 @@ from golden_cases import (
 from golden_functions import wearing
 
 import cem
+from cem import custom_functions
 from cem.scorer import Unit
 
 RECORD = record()
@@ -64,14 +65,14 @@ def test_model_over_the_time_to_failure_keeps_its_laws_information_and_calibrati
     assert_alike(loaded_life_numbers(name, RECORD["panel"]), numbers(name))
 
 
-@pytest.mark.skipif(not hasattr(cem, "register_function"), reason="functions are named by the caller from 0.2.0 on")
 def test_custom_basis_takes_the_function_that_the_caller_gives():
     model = cem.load(DATA / CUSTOM, functions={NAME: wearing})
     assert_alike(forward_numbers(model, RECORD["panel"]), numbers(CUSTOM))
 
 
-@pytest.mark.skipif(not hasattr(cem, "register_function"), reason="functions are named by the caller from 0.2.0 on")
-def test_custom_basis_takes_a_registered_function_and_is_refused_without_one():
+def test_custom_basis_takes_a_registered_function_and_is_refused_without_one(monkeypatch):
+    monkeypatch.setattr(custom_functions, "_registered", {})
+    monkeypatch.setattr(custom_functions, "_seen", {})
     with pytest.raises(cem.ModelFileError, match=NAME):
         cem.load(DATA / CUSTOM)
     cem.register_function(NAME, wearing)
