@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BASES",
+    "STANDARD_OUTPUT",
     "add_json",
     "add_model",
+    "add_output",
     "add_search",
     "add_table",
     "basis_choice",
@@ -27,6 +29,17 @@ __all__ = [
 ]
 
 BASES = "polynomial:DEGREE, bspline:N_BASIS, fourier:HARMONICS[,PERIOD], exponential:C1,C2,..., constant"
+
+STANDARD_OUTPUT = "-"  # never equal to a Path, so that ./- remains a file
+
+
+def add_output(parser: argparse.ArgumentParser, text: str, *, metavar: str = "FILE", required: bool = False) -> None:
+    """Add ``--output``: a path, STANDARD_OUTPUT, or None where it is left out."""
+    parser.add_argument("-o", "--output", type=_output, required=required, metavar=metavar, help=text)
+
+
+def _output(text: str) -> Path | str:
+    return STANDARD_OUTPUT if text == STANDARD_OUTPUT else Path(text)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cem.cli_files import as_csv, check_writable, dump, read_for_scoring, read_model, write_text
-from cem.cli_options import add_json, add_model, add_table, positive, share
+from cem.cli_options import add_json, add_model, add_output, add_table, positive, share
 from cem.errors import OptionError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
     parser.add_argument("--threshold", type=float, metavar="VALUE", help="of a channel, for a forward model")
     parser.add_argument("--channel", metavar="NAME", help="whose threshold it is (default: the response)")
     parser.add_argument("--direction", choices=("upper", "lower"), default="upper", help="(default: upper)")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there instead of to standard output")
+    add_output(parser, "write to this file (default, and -: to standard output)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="one line of comma-separated values per unit")
     add_json(form)
@@ -80,7 +80,7 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
         shown = [[_shown(value) for value in row] for row in rows]
         unit = f" in {model.time_unit}" if model.time_unit else ""
         title = f"remaining life{unit} of {len(rows)} units under {options.model.name}"
-        if options.output is None:
+        if not isinstance(options.output, Path):
             terminal.table(title, header, shown)
             return
         from cem.terminal import Terminal
@@ -88,10 +88,7 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
         buffer = io.StringIO()
         Terminal(out=buffer).table(title, header, shown)
         text = buffer.getvalue()
-    if options.output is None:
-        print(text, end="")
-    else:
-        write_text(options.output, text)
+    write_text(options.output, text)
 
 
 def _predicted(options: argparse.Namespace, model: FailureModeModel, panel: Panel) -> tuple[list[str], list[list[Any]]]:

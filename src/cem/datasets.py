@@ -75,12 +75,12 @@ def read_cmapss(
     table = _table(path)
     if table.shape[1] != len(CMAPSS_COLUMNS):
         raise PanelError(
-            f"{path} has {table.shape[1]} columns; C-MAPSS text has {len(CMAPSS_COLUMNS)}, blank-separated"
+            f"{str(path)!r} has {table.shape[1]} columns; C-MAPSS text has {len(CMAPSS_COLUMNS)}, blank-separated"
         )
     ids = table[:, 0]
     if not np.array_equal(ids, np.floor(ids)):
         row = int(np.argmax(ids != np.floor(ids)))
-        raise PanelError(f"{path}: the unit in row {row} is {ids[row]:g}; C-MAPSS units are whole numbers")
+        raise PanelError(f"{str(path)!r}: the unit in row {row} is {ids[row]:g}; C-MAPSS units are whole numbers")
     order = np.lexsort((table[:, 1], ids))
     table = table[order]
     units, starts = np.unique(table[:, 0], return_index=True)
@@ -106,13 +106,13 @@ def read_cmapss(
 def _table(path: Path) -> np.ndarray:
     """(rows, columns) float64 of a text file of numbers."""
     if path.is_file() and path.stat().st_size == 0:
-        raise PanelError(f"{path} is empty; expected blank-separated numbers")
+        raise PanelError(f"{str(path)!r} is empty; expected blank-separated numbers")
     try:
         table = np.loadtxt(path, ndmin=2)
     except (ValueError, UnicodeDecodeError) as error:
-        raise PanelError(f"{path} is not blank-separated numbers in rows of equal length: {error}") from None
+        raise PanelError(f"{str(path)!r} is not blank-separated numbers in rows of equal length: {error}") from None
     if table.size == 0:
-        raise PanelError(f"{path} is empty; expected blank-separated numbers")
+        raise PanelError(f"{str(path)!r} is empty; expected blank-separated numbers")
     return table
 
 
@@ -120,9 +120,9 @@ def _remaining_lives(path: Path, n_units: int, readings: Path) -> np.ndarray:
     lives = _table(path)
     if lives.shape != (n_units, 1):
         raise PanelError(
-            f"{path} must hold one remaining life for each of the {n_units} units of {readings}; "
+            f"{str(path)!r} must hold one remaining life for each of the {n_units} units of {str(readings)!r}; "
             f"found {lives.shape[0]} rows of {lives.shape[1]} columns"
         )
     if np.any(lives < 0):
-        raise PanelError(f"{path}: the remaining life in row {int(np.argmax(lives[:, 0] < 0))} is negative")
+        raise PanelError(f"{str(path)!r}: the remaining life in row {int(np.argmax(lives[:, 0] < 0))} is negative")
     return lives[:, 0]

@@ -20,6 +20,7 @@ from cem.custom_functions import UnknownFunctionError, checked_functions, how_to
 from cem.digest import sha256
 from cem.errors import CemError, ModelFileError
 from cem.parameters import Coordinates, Parameters
+from cem.whole_file import RefusedPath, read_regular, write_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,42 +51,15 @@ _MODEL_KEYS = {"bases", "channel_units", "channels", "mode_labels", "response", 
 def save(model: FailureModeModel, path: str | os.PathLike[str]) -> None:
     """Write a model; see `FailureModeModel.save`."""
     content = encode(model)
-    target = os.path.abspath(os.fspath(path))
-    directory, name = os.path.split(target)
-    # Beside the target: a rename within one directory is atomic, one across file systems is not.
-    temporary = os.path.join(directory, f".{name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:  # an interrupt too leaves no half file
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-            raise
-        _synchronise_directory(directory)
+        write_whole(path, content)
+    except RefusedPath as error:
+        raise ModelFileError(f"the model cannot be written to {os.fspath(path)!r}: {error}") from None
     except OSError as error:
         raise ModelFileError(
             f"the model cannot be written to {os.fspath(path)!r}: {error.strerror or error}; "
             "a file that was there before is as it was"
         ) from error
-
-
-def _synchronise_directory(directory: str) -> None:
-    """Make the rename last through a power cut, where the system lets a directory be opened."""
-    try:
-        descriptor = os.open(directory, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass  # some file systems refuse; the file itself is synchronised
-    finally:
-        os.close(descriptor)
 
 
 def load(
@@ -109,16 +83,15 @@ def load(
     Raises
     ------
     ModelFileError
-        The file cannot be read, is truncated or altered, breaks a rule of docs/file-format.md, is of a newer format,
-        names a function that was not given, or gives another log-likelihood on its check panel than the model had
-        when it was saved.
+        The file cannot be read, is no regular file, is truncated or altered, breaks a rule of docs/file-format.md, is
+        of a newer format, names a function that was not given, or gives another log-likelihood on its check panel
+        than the model had when it was saved.
     OptionError
         `functions` is not a mapping of names to functions.
     """
     given = checked_functions(functions)
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        content = read_regular(path, begins_with=MAGIC)
     except OSError as error:
         raise ModelFileError(f"the model file {os.fspath(path)!r} cannot be read: {error.strerror or error}") from error
     return decode(content, repr(os.fspath(path)), given)

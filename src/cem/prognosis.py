@@ -342,7 +342,10 @@ class RemainingLife:
         return type(self)(self.model, **{**kept, **options})
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model, with the laws, κ and calibration in its record; `load`, or `cem.load`, reads it."""
+        """Write the model, with the laws, κ and calibration in its record; `load`, or `cem.load`, reads it.
+
+        The file is written whole or not at all, with the errors and warnings of `FailureModeModel.save`.
+        """
         self._model_with_all().save(path)
 
     @classmethod

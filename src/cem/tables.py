@@ -39,18 +39,19 @@ def file_format(path: str | os.PathLike[str]) -> str:
     path = Path(path)
     head = _head(path)
     if not head.strip():
-        raise PanelError(f"{path} is empty; expected CSV, Parquet or C-MAPSS text")
+        raise PanelError(f"{str(path)!r} is empty; expected CSV, Parquet or C-MAPSS text")
     if head[:4] == b"PAR1":
         return "parquet"
     if b"\0" in head:
-        raise PanelError(f"{path} is neither text nor Parquet; convert it to CSV or Parquet")
+        raise PanelError(f"{str(path)!r} is neither text nor Parquet; convert it to CSV or Parquet")
     line = _first_line(head)
     cells = line.split()
     if len(cells) == len(CMAPSS_COLUMNS) and all(_is_number(cell) for cell in cells):
         return "cmapss"
     if _delimiter(line) is None:
         raise PanelError(
-            f"{path} is not CSV: its first line, {line[:60]!r}, has no comma, semicolon, tab or bar between columns"
+            f"{str(path)!r} is not CSV: its first line, {line[:60]!r}, has no comma, semicolon, tab or bar between "
+            "columns"
         )
     return "csv"
 
@@ -89,17 +90,17 @@ def read_table(path: str | os.PathLike[str], *, columns: Sequence[str] | None = 
     path = Path(path)
     format = _checked_format(path, format)
     if format == "cmapss":
-        raise PanelError(f"{path} is C-MAPSS text, which has no header; read it with cem.datasets.read_cmapss")
+        raise PanelError(f"{str(path)!r} is C-MAPSS text, which has no header; read it with cem.datasets.read_cmapss")
     backend = _backend(path)
     known = _columns(path, format, backend)
     seen: set[str] = set()
     for name in known:
         if name in seen:
-            raise PanelError(f"column {name!r} occurs twice in {path}; rename or drop one of the two")
+            raise PanelError(f"column {name!r} occurs twice in {str(path)!r}; rename or drop one of the two")
         seen.add(name)
     for name in columns or ():
         if name not in seen:
-            raise PanelError(f"{path} has no column {name!r}; {did_you_mean(name, known)}")
+            raise PanelError(f"{str(path)!r} has no column {name!r}; {did_you_mean(name, known)}")
     readers: dict[str, Callable[..., Any]] = {"pyarrow": _pyarrow, "polars": _polars, "pandas": _pandas}
     wanted = None if columns is None else list(dict.fromkeys(columns))
     try:
@@ -107,7 +108,7 @@ def read_table(path: str | os.PathLike[str], *, columns: Sequence[str] | None = 
     except (OSError, MemoryError):
         raise
     except Exception as error:  # each backend has its own
-        raise PanelError(f"{path} cannot be read as {format}: {error}") from None
+        raise PanelError(f"{str(path)!r} cannot be read as {format}: {error}") from None
 
 
 def read_panel(
@@ -179,7 +180,7 @@ def _head(path: Path) -> bytes:
             with gzip.open(path, "rb") as unpacked:
                 return unpacked.read(1 << 16)
         except (EOFError, gzip.BadGzipFile) as error:
-            raise PanelError(f"{path} is a damaged gzip file: {error}") from None
+            raise PanelError(f"{str(path)!r} is a damaged gzip file: {error}") from None
     return head
 
 
@@ -209,7 +210,7 @@ def _backend(path: Path) -> ModuleType:
         except ImportError:
             continue
     raise PanelError(
-        f"reading {path} needs one of {', '.join(_BACKENDS)}; install one, or all by  "
+        f"reading {str(path)!r} needs one of {', '.join(_BACKENDS)}; install one, or all by  "
         "pip install 'cem-failure-modes[frames]'"
     )
 
@@ -228,7 +229,7 @@ def _columns(path: Path, format: str, backend: ModuleType) -> tuple[str, ...]:
     except (OSError, ImportError):
         raise
     except Exception as error:
-        raise PanelError(f"{path} cannot be read as parquet: {error}") from None
+        raise PanelError(f"{str(path)!r} cannot be read as parquet: {error}") from None
 
 
 def _pyarrow(pyarrow: ModuleType, path: Path, format: str, columns: list[str] | None) -> Any:
