@@ -261,6 +261,11 @@ class FailureModeModel:
 
         Where channels are linked, `factors` are those of Ψ = Cov(T | f), and `loadings` are whitened by them;
         `Parameters.marginal` gives Σ.
+
+        Raises
+        ------
+        PredictionError
+            Channels are linked, and the numbers of one are too far apart for float64.
         """
         internal, coordinates, layout = self.internal_parameters, self.coordinates, self.coordinates.layout
         means, factors = np.empty_like(internal.means), np.empty_like(internal.factors)
@@ -275,7 +280,13 @@ class FailureModeModel:
             rows = slice(*layout.mean_offsets[c : c + 2])
             own = layout.matrix(internal.factors, c) @ internal.loadings[:, rows]  # Λ̃ Γ̃, then s S⁻¹ Λ̃ Γ̃
             own = coordinates.scales[c] * np.linalg.solve(coordinates.transform(c), own)
-            loadings[:, rows] = np.linalg.solve(layout.matrix(factors, c), own)
+            try:
+                loadings[:, rows] = np.linalg.solve(layout.matrix(factors, c), own)
+            except np.linalg.LinAlgError:
+                raise PredictionError(
+                    f"channel {self.channels[c]!r}: the factors of its coefficients' covariances cannot be told from "
+                    "singular ones in the user's terms; the model's numbers are too far apart"
+                ) from None
         return Parameters(internal.weights, means, factors, noise, internal.sizes, loadings)
 
     def parameters(self, mode: Hashable, channel: str | int) -> ChannelParameters:

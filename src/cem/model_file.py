@@ -122,6 +122,12 @@ def encode(model: FailureModeModel) -> bytes:
     except ValueError as error:
         raise ModelFileError(f"the model breaks a rule of model files: {error}") from None
     arrays.update(_check_panel(model, sum(array.nbytes for array in arrays.values())))
+    try:
+        check_value = _log_likelihood(model, arrays)
+    except (CemError, ValueError) as error:
+        raise ModelFileError(
+            f"units drawn from the model cannot be scored by it, so no reader could check the file: {error}"
+        ) from None
     version = 1 if parameters.loadings is None else _LINKED_VERSION
     header = {
         "writer": f"cem {__version__}",
@@ -135,7 +141,7 @@ def encode(model: FailureModeModel) -> bytes:
             "channel_units": model.channel_units,
             "training": _encoded(model.training),
         },
-        "check": {"log_likelihood": _log_likelihood(model, arrays)},
+        "check": {"log_likelihood": check_value},
     }
     entries, chunks, offset = [], [], 0
     for name, array in arrays.items():

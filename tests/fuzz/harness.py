@@ -21,7 +21,7 @@ def targets():
 def target(name):
     """The module of a target: NAME, seeds(folder), generate(rng, seeds), execute(item, folder)."""
     module = importlib.import_module(name)
-    if module.NAME != name:
+    if name != module.NAME:
         raise ValueError(f"the target in {name}.py calls itself {module.NAME!r}")
     return module
 

@@ -1,5 +1,6 @@
 """Valid files from which the targets start: the golden ones, and small ones written here."""
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def one_channel():
 
 def load(path):
     """`cem.load`, with the function that the custom seed names."""
-    return cem.load(path, functions=FUNCTIONS) if hasattr(cem, "register_function") else cem.load(path)
+    return cem.load(path, functions=FUNCTIONS)
 
 
 def check_value(parts):
@@ -82,7 +83,7 @@ def check_value(parts):
         raise ValueError("too large to be checked here")
     unit, total = model.scorer().unit(), 0.0
     with np.errstate(all="ignore"):
-        for first, last in zip(offsets[:-1], offsets[1:], strict=True):
+        for first, last in itertools.pairwise(offsets):
             unit.reset()
             unit.update_many(times[first:last], values[first:last])
             total += unit.log_likelihood()

@@ -4,9 +4,9 @@ What cannot be caught in Python ends the process, and `run.py` sees it: a crash 
 `HANG_SECONDS` of processor time, memory beyond the limit by MemoryError or by the allocator's abort.
 """
 
+import contextlib
 import json
 import os
-import pickle
 import resource
 import signal
 import sys
@@ -52,28 +52,15 @@ def work(name, seed, numbers, folder, keep, send):
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
         if keep is not None and why is not None:
-            (keep / f"{name}-{seed}-{i}.pickle").write_bytes(
-                pickle.dumps(thing) if not _odd(thing) else repr(thing).encode()
-            )
+            (keep / f"{name}-{seed}-{i}.txt").write_text(f"{why}\n{thing!r}", errors="backslashreplace")
         send(i, outcome or "failure", why)
-
-
-def _odd(thing):
-    """Whether it cannot be pickled."""
-    try:
-        pickle.dumps(thing)
-    except Exception:
-        return True
-    return False
 
 
 def warm_up(module, seeds, folder):
     """Imports and caches, before anything is measured."""
     for i in range(3):
-        try:
+        with contextlib.suppress(Exception):  # what is wrong is found where it is an input
             module.execute(item(module, "warm", i, seeds), folder)
-        except Exception:
-            pass  # it is counted where it is an input
 
 
 def main():
