@@ -61,8 +61,8 @@ def read_csv(
         text.drain()
         if text.is_quoted:
             raise PanelError(
-                f'{str(path)!r} has an odd number of quotation marks ("): a quoted cell does not end; close it, or double '
-                "the marks within cells"
+                f'{str(path)!r} has an odd number of quotation marks ("): a quoted cell does not end; close it, or '
+                "double the marks within cells"
             )
         if backend.__name__ != "pyarrow":  # pyarrow refuses ragged rows itself
             table = _unragged(backend, path, text, table, len(names))
@@ -78,8 +78,8 @@ def _unragged(backend: ModuleType, path: Path, text: Text, table: Any, n_columns
             return table.filter(~is_empty)
     if missing:
         raise PanelError(
-            f"{str(path)!r} cannot be read as csv: its {len(table):,} rows and the header have {abs(missing):,} cells too "
-            f"{'few' if missing > 0 else 'many'} for {n_columns} columns; give every row as many cells as the header"
+            f"{str(path)!r} cannot be read as csv: its {len(table):,} rows and the header have {abs(missing):,} cells "
+            f"too {'few' if missing > 0 else 'many'} for {n_columns} columns; give every row as many cells as the header"
         )
     return table
 

@@ -259,8 +259,8 @@ class Text(io.RawIOBase):
         self._line = len(data) - 1 - end if end >= 0 else self._line + len(data)
         if self._line > LONGEST_LINE:
             raise PanelError(
-                f"{str(self.path)!r} has a line of more than {LONGEST_LINE:,} bytes near byte {self.n_bytes:,} of its text; "
-                "expected one row a line"
+                f"{str(self.path)!r} has a line of more than {LONGEST_LINE:,} bytes near byte {self.n_bytes:,} of its "
+                "text; expected one row a line"
             )
         self.n_bytes += len(data)
         codes = np.frombuffer(data, dtype=np.uint8)
