@@ -79,7 +79,7 @@ def _unragged(backend: ModuleType, path: Path, text: Text, table: Any, n_columns
     if missing:
         raise PanelError(
             f"{str(path)!r} cannot be read as csv: its {len(table):,} rows and the header have {abs(missing):,} cells "
-            f"too {'few' if missing > 0 else 'many'} for {n_columns} columns; give every row as many cells as the header"
+            f"too {'few' if missing > 0 else 'many'} for {n_columns} columns; give every row as many as the header"
         )
     return table
 
