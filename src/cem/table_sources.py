@@ -38,7 +38,7 @@ __all__ = [
 LEAST_BOUND = 1_000_000_000
 """The default bound in bytes, of files up to a 200th of that."""
 RATIO = 200
-"""The default bound of larger files, in multiples of their size: the turbofan data, a third of it constant, grow 10 times."""
+"""The default bound of larger files, in multiples of their size: the turbofan data grow 10 times."""
 CELL = 8
 """Bytes of the table that one cell counts for."""
 LONGEST_HEADER = 1 << 20
