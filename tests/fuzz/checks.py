@@ -51,8 +51,8 @@ def require_same_parts(model, content):
     for basis, given in zip(model.bases, saved["bases"], strict=True):
         held = basis.to_dict()
         if "size" not in given["options"] and given["type"] != "Custom":
-            require(list(held["domain"]) == given["domain"], "a domain changed on loading")
-            require(list(held["learned"]) == given["learned"], "learned numbers changed on loading")
+            for name in ("domain", "learned"):  # whole numbers of any size are as good as floats
+                require(list(held[name]) == list(map(float, given[name])), f"{name} changed on loading")
             require(held["options"] == given["options"], f"options {given['options']} changed on loading")
 
 
