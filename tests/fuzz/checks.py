@@ -9,8 +9,14 @@ from seed_files import load
 import cem
 from cem.errors import CemError, OptionError
 
+MEASURED = True
+"""Whether time and memory count; the quick suite asserts neither, as it shares its machine."""
+
 LOAD_SECONDS = 0.05
 """A file loads, or is refused, within this much processor time and a microsecond for each byte."""
+
+LOAD_BYTES = 50_000_000
+"""And within this much memory and ten times its size."""
 
 TOLERANCE = 1e-9
 
