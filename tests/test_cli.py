@@ -277,7 +277,7 @@ def test_a_name_that_c_does_not_allow_leaves_the_old_header(model_file, tmp_path
 def test_readings_that_share_no_channel_with_the_model(model_file, tmp_path, capsys):
     path = write_csv(tmp_path / "other.csv", [("m1", 0.0, 1.0)], ("machine", "hours", "s9"))
     line = error_of(capsys, "score", model_file, path, *COLUMNS)
-    assert "s1, s2" in line and "s9" in line
+    assert "'s1', 's2'" in line and "'s9'" in line
 
 
 def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path, capsys):
@@ -285,6 +285,111 @@ def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path, cap
     assert "--output" in line and "no directory" in line
     line = error_of(capsys, "fit", tmp_path / "not read.csv", *FIT, "--output", tmp_path)
     assert "is a directory" in line
+
+
+@pytest.mark.parametrize("kind", ["a named pipe", "a character device", "a loop"])
+def test_an_output_that_is_no_file_is_found_before_the_work(model_file, fleet_csv, tmp_path, kind, capsys):
+    """`--output /dev/null` of root's replaced the device; the data are not even read."""
+    output = tmp_path / "output"
+    if kind == "a named pipe":
+        os.mkfifo(output)
+    else:
+        output.symlink_to("/dev/null" if kind == "a character device" else "output")
+    absent = tmp_path / "not read.csv"
+    for command in (["fit", absent, *FIT], ["score", model_file, absent], ["rul", model_file, absent]):
+        line = error_of(capsys, *command, "--output", output)
+        assert repr(str(output)) in line and kind in line
+    assert kind in error_of(capsys, "export-c", model_file, "--output", output)
+    assert os.listdir(tmp_path) == ["output"]
+
+
+@pytest.mark.parametrize("command", ["info", "score", "rul", "export-c"])
+@pytest.mark.parametrize("kind", ["absent", "directory", "pipe", "unreadable", "empty"])
+def test_a_model_that_cannot_be_read_is_one_line(fleet_csv, tmp_path, command, kind, capsys):
+    path = tmp_path / "model.cem"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind in ("unreadable", "empty"):
+        path.write_bytes(b"")
+    if kind == "unreadable":
+        path.chmod(0)
+        if os.access(path, os.R_OK):
+            pytest.skip("root reads every file")
+    more = {"info": [], "export-c": ["--output", tmp_path / "x.h"]}.get(command, [fleet_csv, *COLUMNS])
+    assert "model.cem" in error_of(capsys, command, path, *more)
+
+
+def test_results_are_written_through_a_link(model_file, fleet_csv, tmp_path):
+    (tmp_path / "link.csv").symlink_to("scores.csv")
+    words = ["score", str(model_file), str(fleet_csv), *COLUMNS, "--csv", "--output", str(tmp_path / "link.csv")]
+    assert cli.main(words) == 0
+    assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "scores.csv").read_text().startswith("unit,mode")
+
+
+# ---- standard output as a file ---------------------------------------------------------------------------------------
+
+
+def test_a_model_goes_to_standard_output_and_nothing_else_does(fleet_csv, model_file, capsysbinary):
+    """`cem fit ... --output - | ssh ...`: a line of text in between would make the model unreadable."""
+    assert cli.main(["fit", str(fleet_csv), *FIT, "--output", "-"]) == 0
+    out, err = capsysbinary.readouterr()
+    assert out == model_file.read_bytes()
+    assert b"2 failure modes" in err and b"written" not in err
+
+
+def test_results_of_every_other_command_go_to_standard_output(fleet_csv, model_file, capsys):
+    def printed(*words):
+        assert cli.main([str(word) for word in words]) == 0
+        captured = capsys.readouterr()
+        assert captured.err == ""
+        return captured.out
+
+    for form in ([], ["--csv"], ["--json"]):
+        words = ["score", model_file, fleet_csv, *COLUMNS, *form]
+        assert printed(*words, "--output", "-") == printed(*words) != ""
+    words = ["rul", model_file, fleet_csv, *COLUMNS, "--threshold", "30", "--channel", "s1", "--csv"]
+    assert printed(*words, "-o", "-") == printed(*words) != ""
+    assert printed("export-c", model_file, "--output", "-") == cem.load(model_file).export_c()
+
+
+def test_a_file_called_minus_can_still_be_named(model_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["export-c", str(model_file), "--output", "./-"]) == 0
+    assert os.listdir(tmp_path) == ["-"] and "written" in capsys.readouterr().out
+
+
+def test_two_results_on_standard_output_are_refused_before_the_work(model_file, tmp_path, capsys):
+    line = error_of(capsys, "fit", tmp_path / "not read.csv", *FIT, "--output", "-", "--json")
+    assert "--output -" in line and "--json" in line
+    assert "--json" in error_of(capsys, "export-c", model_file, "--output", "-", "--json")
+
+
+def test_a_model_is_not_poured_into_a_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    line = error_of(capsys, "fit", tmp_path / "not read.csv", *FIT, "--output", "-")
+    assert "terminal" in line and "--output -" in line
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("words", [["fit", "--output", "-"], ["score"], ["score", "--csv"], ["info"]])
+def test_a_full_disk_behind_standard_output_is_one_line(fleet_csv, model_file, words):
+    command, *options = words
+    files = {"fit": [fleet_csv, *FIT], "score": [model_file, fleet_csv, *COLUMNS], "info": [model_file]}[command]
+    arguments = [sys.executable, "-m", "cem", command, *map(str, files), *options]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "No space left" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_a_closed_standard_output_is_no_traceback(fleet_csv, model_file):
+    for words in (["info", model_file], ["score", model_file, fleet_csv, *COLUMNS, "--csv"]):
+        command = f"{sys.executable} -m cem {' '.join(map(str, words))} >&-"
+        done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, check=False)
+        assert "Traceback" not in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize(

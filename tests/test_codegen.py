@@ -590,6 +590,7 @@ def test_labels_of_any_kind_become_distinct_identifiers(tmp_path):
     channels = ("oil temp", "Oil-Temp", "*/ int x; /*", "what??/", 'say "hi"\\', "Öl\n", "")
     model = make_model([Constant()] * len(channels), 4)
     model.channels, model.mode_labels, model.response = channels, (-1, 1, None, "1"), "what??/"
+    model.time_unit = HOSTILE_COMMENT
     export_c(model, tmp_path / "fleet.h")
     checks = "\n".join(
         f"    static const unsigned char c{i}[] = {{ {', '.join(str(b) for b in [*label.encode(), 0])} }};"
@@ -603,6 +604,25 @@ def test_labels_of_any_kind_become_distinct_identifiers(tmp_path):
     flags = [*C99, "-O2", *STRICT, "-Wno-unused-parameter", "-I", str(tmp_path)]
     program = compiled(tmp_path / "main.c", "labels", ["gcc", *flags])
     assert subprocess.run(program).returncode == 0
+
+
+# Each would end the comment that it stands in, or the line, or hide what follows from a reader.
+HOSTILE_COMMENT = (
+    "*/ #error A /* **/ #error B *//* /*/ #error C\\\n#error D ??/\n#error \u202e \x1b[2J \x85 \u2028 \ud800"
+)
+
+
+def test_names_do_not_break_out_of_the_comments_of_a_header(tmp_path):
+    """A model file may come from anywhere; its names must not become code of the machine that the header goes to."""
+    model = make_model([Constant(), Constant()], 2)
+    model.channels = (HOSTILE_COMMENT, "\\")
+    model.mode_labels, model.response, model.time_unit = (HOSTILE_COMMENT, "*/"), "\\", HOSTILE_COMMENT
+    text = export_c(model, tmp_path / "fleet.h")
+    assert text.isascii() and all(c.isprintable() or c == "\n" for c in text)
+    (tmp_path / "main.c").write_text('#include "fleet.h"\nint main(void) { return fleet_channel_name(0)[0] != 42; }\n')
+    for trigraphs in ([], ["-trigraphs"]):
+        flags = [*C99, *STRICT, *trigraphs, "-Wno-unused-parameter", "-I", str(tmp_path)]
+        assert subprocess.run(compiled(tmp_path / "main.c", f"names{len(trigraphs)}", ["gcc", *flags])).returncode == 0
 
 
 def test_fast_math_is_refused_where_it_would_lose_missing_values(source):

@@ -243,7 +243,7 @@ def test_responsibilities_that_are_none_are_refused(panel, rho, message):
 
 def test_a_model_of_other_channels_is_no_start(panel, fitted):
     other = Panel.from_arrays([[0.0, 1.0]] * 4, np.random.default_rng(0).normal(size=(4, 2, 1)), channels=["p"])
-    with pytest.raises(OptionError, match="the model has the channels x1, x2; the panel has p"):
+    with pytest.raises(OptionError, match="the model has the channels 'x1', 'x2'; the panel has 'p'"):
         quick().fit(other, init=fitted.model_)
 
 

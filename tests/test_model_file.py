@@ -202,6 +202,17 @@ def with_check_offsets(*offsets):
     return change
 
 
+def with_number(array, position, value):
+    """The golden file with one number of an array changed."""
+
+    def change(header, data):
+        (entry,) = [entry for entry in header["arrays"] if entry["name"] == array]
+        at = entry["offset"] + 8 * position
+        return data[:at] + struct.pack("<d", value) + data[at + 8 :]
+
+    return change
+
+
 HOSTILE = {
     "unchanged": (lambda h, d: None, None),
     "huge shape": (lambda h, d: h["arrays"][-1].update(shape=[2**40, 2**40]), "shape|ends after"),
@@ -224,13 +235,47 @@ HOSTILE = {
     "nan weight": (with_nan_weight, "not finite"),
     "altered mean": (with_other_mean, "check panel"),
     "check panel goes back": (with_check_offsets(200, 108), "do not divide"),
-    "check panel too long": (with_check_offsets(2**40), "check_times has shape"),
+    "check panel too long": (with_check_offsets(2**40), "at most 9 a unit"),
     "check panel of text": (lambda h, d: h["arrays"][-2].update(dtype="i8"), "parts do not make|not be scored"),
     "altered check": (lambda h, d: h["check"].update(log_likelihood=-1.0), "check panel"),
     "no such basis": (lambda h, d: h["model"]["bases"][0].update(type="Wavelet"), "Wavelet"),
     "larger basis": (lambda h, d: h["model"]["bases"][0]["options"].update(degree=10**9), "parts do not make"),
     "label is a list": (lambda h, d: h["model"].update(mode_labels=[[1], 2]), "label"),
     "labels too few": (lambda h, d: h["model"].update(mode_labels=["fan"]), "mode_labels"),
+    "factor not triangular": (with_number("factors", 1, 0.25), "factors of channel 0 .* not lower triangular"),
+    "factor of no variance": (with_number("factors", 4, 0.0), "factors of channel 1 .* positive diagonal"),
+    "factor turned round": (with_number("factors", 0, -0.5), "factors of channel 0 .* positive diagonal"),
+    "transform not triangular": (with_number("transforms", 2, 0.1), "transforms of channel 0 .* not upper triangular"),
+    "transform turned round": (with_number("transforms", 3, -0.5), "transforms of channel 0 .* positive diagonal"),
+    "scale of 0": (with_number("scales", 0, 0.0), "scales go from 0"),
+    "scale too large": (with_number("scales", 1, 1e200), "scales go from 0.5 to 1e\\+200"),
+    "noise below 0": (with_number("noise_variances", 0, -1.0), "noise_variances go from -1"),
+    "weights above 1": (with_number("weights", 0, 1.75), "shares"),
+    "weight below 0": (with_number("weights", 0, -0.25), "shares"),
+    "dtype is a list": (lambda h, d: h["arrays"][0].update(dtype=["f8"]), "dtype"),
+    "unknown array": (
+        lambda h, d: h["arrays"].append({"name": "x", "dtype": "f8", "shape": [0], "offset": len(d)}),
+        "unk",
+    ),
+    "check is a text": (lambda h, d: h["check"].update(log_likelihood="1"), "finite number"),
+    "check is nothing": (lambda h, d: h.update(check=None), "finite number"),
+    "writer is a list": (lambda h, d: h.update(writer=[]), "writer"),
+    "nested record": (lambda h, d: h["model"].update(training={"x": json.loads("[" * 40 + "]" * 40)}), "nested"),
+    "nested label": (lambda h, d: h["model"].update(mode_labels=[{"tuple": [["a"]]}, 2]), "label"),
+    "channels are a text": (lambda h, d: h["model"].update(channels="ab"), "channels is a text"),
+    "channel is a number": (lambda h, d: h["model"].update(channels=["s9", 3], response=None), "channel is named by"),
+    "response is a number": (lambda h, d: h["model"].update(response=1), "response is a number"),
+    "unit is a list": (lambda h, d: h["model"].update(channel_units={"s9": ["rpm"]}), "unit of measurement"),
+    "record is a list": (lambda h, d: h["model"].update(training=[]), "training is a list"),
+    "count below 0": (lambda h, d: h["model"]["training"].update(n_units=-40), "n_units.* is -40"),
+    "starts of numbers": (lambda h, d: h["model"]["training"].update(starts=[1]), "starts"),
+    "basis is a text": (lambda h, d: h["model"]["bases"].__setitem__(0, "Polynomial"), "saved basis"),
+    "type is a list": (lambda h, d: h["model"]["bases"][0].update(type=["Polynomial"]), "no basis of type"),
+    "unbound basis": (lambda h, d: h["model"]["bases"][0].update(domain=None), "no domain"),
+    "function of the machine": (
+        lambda h, d: h["model"]["bases"][0].update(type="Custom", options={"function": "os:system", "size": 2}),
+        "nothing that a file names is imported",
+    ),
     "unknown axis": (lambda h, d: h["model"].update(time_axis="sideways"), "time_axis"),
 }
 
@@ -244,6 +289,47 @@ def test_file_made_up_with_a_right_checksum_is_refused_unless_it_is_sound(case):
     else:
         with pytest.raises(ModelFileError, match=message):
             decode(content)
+
+
+def test_a_model_that_would_not_load_is_not_saved(tmp_path):
+    """Found at once by who fits it, not a year later by who scores with it."""
+    model = golden_model()
+    factors = model.internal_parameters.factors.copy()
+    factors[0, 1] = 0.5
+    parameters = Parameters(
+        model.internal_parameters.weights, model.internal_parameters.means, factors,
+        model.internal_parameters.noise_variances, model.basis_sizes_,
+    )  # fmt: skip
+    unsound = FailureModeModel(**{**model._arguments(), "parameters": parameters})
+    with pytest.raises(ModelFileError, match="not lower triangular"):
+        unsound.save(tmp_path / "m.cem")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_loaded_record_is_the_models_own():
+    """A reader who changes what `training` gave him does not change the model."""
+    model = load(GOLDEN)
+    model.training["starts"].clear()
+    assert model.training == golden_model().training
+
+
+def test_a_header_that_would_fill_the_memory_is_refused_before_it_is_parsed(monkeypatch):
+    content = rebuilt(lambda h, d: "[" + "[]," * 2_000_000 + "0]")
+    monkeypatch.setattr(model_file.json, "loads", None)
+    with pytest.raises(ModelFileError, match="MB of memory"):
+        decode(content)
+
+
+def test_a_model_of_many_modes_or_large_bases_has_a_check_panel_that_a_reader_has_time_for(monkeypatch):
+    monkeypatch.setattr(model_file.rules, "_FREE_WORK", 1000)
+    monkeypatch.setattr(model_file.rules, "_WORK_PER_BYTE", 0)
+    content = encode(golden_model())
+    (length,) = struct.unpack_from("<Q", content, 12)
+    entries = {entry["name"]: entry["shape"] for entry in json.loads(content[20 : 20 + length])["arrays"]}
+    assert 2 <= entries["check_offsets"][0] < 13
+    assert_same(decode(content), golden_model())
+    with pytest.raises(ModelFileError, match="too many for a file"):
+        decode(GOLDEN.read_bytes())
 
 
 def test_no_training_data_is_in_the_file_and_the_check_panel_is_drawn_alike_each_time():

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cem import datasets, errors
     from cem.basis import Basis, BSpline, Constant, Custom, Exponential, Fourier, Polynomial
+    from cem.custom_functions import register_function
     from cem.errors import (
         BasisError,
         CemError,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from cem.prognosis import RemainingLife
     from cem.remaining_life import RemainingLifeDistribution
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "BSpline",
@@ -72,11 +73,13 @@ __all__ = [
     "lifetimes",
     "load",
     "metrics",
+    "register_function",
     "selection",
 ]
 
 _HOMES = {
     "basis": ("BSpline", "Basis", "Constant", "Custom", "Exponential", "Fourier", "Polynomial"),
+    "custom_functions": ("register_function",),
     "errors": (
         "BasisError",
         "CemError",

@@ -8,7 +8,7 @@ its domain from the data; that one can be evaluated, saved and handed to kernels
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,8 @@ import numpy as np
 from cem import _basis
 from cem.basis_family import MAX_SIZE, Basis, FloatArray, as_times, half_interval, integer, real, reals, shortened
 from cem.bspline import BSpline
-from cem.custom_basis import Custom, imported
+from cem.custom_basis import Custom
+from cem.custom_functions import function_named
 from cem.errors import BasisError, OptionError
 
 if TYPE_CHECKING:
@@ -310,38 +311,46 @@ _FAMILIES: dict[str, type[Basis]] = {
 }
 
 
-def basis_from_dict(saved: Mapping[str, Any]) -> Basis:
+def basis_from_dict(saved: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]] | None = None) -> Basis:
     """The basis that `Basis.to_dict` saved, equal to it; bound if it was.
+
+    Parameters
+    ----------
+    saved : mapping
+    functions : mapping of str to callable, optional
+        Functions that a saved `Custom` basis may name, beside those that `cem.register_function` was given.
 
     Raises
     ------
     BasisError
-        The dict is not one that `to_dict` gives, or a `Custom` function cannot be imported.
+        The dict is not one that `to_dict` gives, or names a function that was not given: none is imported.
     OptionError
         An option in it has a value that it cannot take.
     """
-    try:
-        family = _FAMILIES[saved["type"]]
-        options = dict(saved["options"])
-        domain, learned = saved["domain"], saved["learned"]
-    except (KeyError, TypeError, ValueError) as error:
+    if not isinstance(saved, Mapping) or set(saved) != {"type", "options", "domain", "learned"}:
         raise BasisError(
-            f"{shortened(saved)} is not a saved basis ({type(error).__name__}: {error}); "
-            f"type (one of {', '.join(_FAMILIES)}), options, domain and learned were expected"
-        ) from None
-    if set(options) != set(family._options):
-        raise BasisError(
-            f"saved {family.__name__} has options {sorted(map(str, options))}; {sorted(family._options)} were expected"
+            f"{shortened(saved)} is not a saved basis; one with type, options, domain and learned was expected"
         )
+    name, given, domain = saved["type"], saved["options"], saved["domain"]
+    family = _FAMILIES.get(name) if isinstance(name, str) else None
+    if family is None:
+        raise BasisError(f"there is no basis of type {shortened(name)}; one of {', '.join(_FAMILIES)} was expected")
+    if not isinstance(given, Mapping) or set(given) != set(family._options):
+        raise BasisError(
+            f"saved {family.__name__} has options {shortened(given)}; {sorted(family._options)} were expected"
+        )
+    options = dict(given)
     if family is Custom:
-        options["function"] = imported(str(options["function"]))
+        if not isinstance(options["function"], str):
+            raise BasisError(f"saved Custom has function {shortened(options['function'])}; a name was expected")
+        options["function"] = function_named(options["function"], functions)
     basis = family(**options)
     if domain is None:
         return basis
     ends = reals("domain", domain)
     if len(ends) != 2 or not ends[0] <= ends[1]:
         raise BasisError(f"saved {basis!r} has domain {shortened(domain)}; [low, high] was expected")
-    return basis._with((ends[0], ends[1]), reals("learned", learned))
+    return basis._with((ends[0], ends[1]), reals("learned", saved["learned"]))
 
 
 def resolve_bases(basis: Basis | Mapping[str | None, Basis], channels: Sequence[str]) -> tuple[Basis, ...]:

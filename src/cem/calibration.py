@@ -30,6 +30,7 @@ from cem.heldout import Fit, HeldOut, cut_off_ages, folds_of_units, hold_out
 from cem.metrics import cluster_standard_error, crps_pmf, interval_score
 from cem.normal import log_normal_cdf, normal_quantile
 from cem.remaining_life import RemainingLifeDistribution
+from cem.training_record import require_calibration, require_map
 
 if TYPE_CHECKING:
     from cem.panel import Panel
@@ -211,10 +212,7 @@ class Calibration:
     def __post_init__(self) -> None:
         if not 0 < self.temper <= 1:
             raise OptionError(f"temper is {self.temper}; a number above 0 and at most 1 was expected")
-        knots, images = np.asarray(self.knots, dtype=float), np.asarray(self.images, dtype=float)
-        ascending = np.all(np.diff(knots) > 0) and np.all(np.diff(images) > 0)
-        if knots.shape != images.shape or len(knots) == 1 or not ascending:
-            raise OptionError("knots and images must be equally many ascending numbers, none or at least two")
+        require_map(self.knots, self.images)
 
     def mapped(self, scores: FloatArray) -> FloatArray:
         """h, monotone: straight between knots, and beyond them as in the outermost piece."""
@@ -265,12 +263,10 @@ class Calibration:
         OptionError
             Numbers are missing or out of range.
         """
-        try:
-            reports = [saved[name] and Reliability.from_dict(saved[name]) for name in ("before", "after")]
-            numbers = [tuple(float(x) for x in saved[name]) for name in ("knots", "images")]
-            return cls(float(saved["temper"]), *numbers, *reports)  # type: ignore[arg-type]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise OptionError(f"a saved calibration lacks {error}") from None
+        require_calibration(saved)
+        reports = [saved[name] and Reliability.from_dict(saved[name]) for name in ("before", "after")]
+        numbers = [tuple(float(x) for x in saved[name]) for name in ("knots", "images")]
+        return cls(float(saved["temper"]), *numbers, *reports)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
         parts = [f"evidence counted {self.temper:g} times, {len(self.knots)} knots"]

@@ -14,12 +14,33 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from cem import __version__
-from cem.cli_files import as_csv, check_writable, dump, read_for_fit, read_for_scoring, write_text
-from cem.cli_options import BASES, add_json, add_search, add_table, basis_choice, count, names
+from cem.cli_files import (
+    as_csv,
+    check_writable,
+    dump,
+    read_for_fit,
+    read_for_scoring,
+    read_model,
+    write_bytes,
+    write_text,
+)
+from cem.cli_options import (
+    BASES,
+    STANDARD_OUTPUT,
+    add_json,
+    add_model,
+    add_output,
+    add_search,
+    add_table,
+    basis_choice,
+    count,
+    names,
+)
 from cem.cli_rul import add_parser as add_rul
+from cem.display import escaped, safe
 from cem.errors import CemError, CemWarning
 from cem.terminal import Terminal
 
@@ -40,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _warnings_as_notes(terminal) as noted:
             options.run(options, terminal, noted)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None where the caller closed it
+            sys.stdout.flush()
     except KeyboardInterrupt:
         terminal.note("cem: interrupted; nothing was written")
         return INTERRUPTED
@@ -57,10 +79,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 # ---- the command line ------------------------------------------------------------------------------------------------
 
 
+class _ArgumentParser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(safe(message))  # names of files that a shell put in may hold anything
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="cem", description="Failure modes of fleets of sensored machines.", epilog=_EPILOG
-    )
+    parser = _ArgumentParser(prog="cem", description="Failure modes of fleets of sensored machines.", epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"cem {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -107,13 +132,13 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--init", choices=("mixed", "kmeans", "prototypes", "random", "tempered"), default="mixed")
     fit.add_argument("--max-iter", type=count, default=1000, metavar="N", help="passes of a start, at most")
     add_search(fit, starts=10)
-    fit.add_argument("-o", "--output", type=Path, metavar="MODEL", help="write the fitted model to this file")
+    add_output(fit, "write the fitted model to this file; -: to standard output", metavar="MODEL")
     add_json(fit)
 
     score = command("score", _score, "Mode probabilities and novelty of the units in a file, under a fitted model.")
-    score.add_argument("model", type=Path, metavar="MODEL", help="a file written by `cem fit --output`")
+    add_model(score)
     add_table(score)
-    score.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there instead of to standard output")
+    add_output(score, "write to this file (default, and -: to standard output)")
     form = score.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="one line of comma-separated values per unit")
     add_json(form)
@@ -121,14 +146,14 @@ def _parser() -> argparse.ArgumentParser:
     add_rul(commands, epilog=_EPILOG)
 
     export = command("export-c", _export_c, "A model as one C99 header, for machines without Python.")
-    export.add_argument("model", type=Path, metavar="MODEL", help="a file written by `cem fit --output`")
-    export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the header to write")
+    add_model(export)
+    add_output(export, "the header to write; -: to standard output", required=True)
     export.add_argument("--name", default="fleet", help="prefix of all that the header defines (default: fleet)")
     export.add_argument("--scalar", choices=("double", "float"), default="double", help="(default: double)")
     add_json(export)
 
     info = command("info", _info, "What a model file holds: modes, channels, bases, how it was fitted.")
-    info.add_argument("model", type=Path, metavar="MODEL")
+    add_model(info)
     add_json(info)
     return parser
 
@@ -140,7 +165,6 @@ def _parser() -> argparse.ArgumentParser:
 def _warnings_as_notes(terminal: Terminal) -> Iterator[list[str]]:
     """Show cem's own warnings as one line each on standard error, and collect them."""
     noted: list[str] = []
-    usual = warnings.showwarning
 
     def show(
         message: Warning | str,
@@ -154,7 +178,8 @@ def _warnings_as_notes(terminal: Terminal) -> Iterator[list[str]]:
             noted.append(f"{category.__name__}: {message}")
             terminal.note(f"warning: {message}")
         else:
-            usual(message, category, filename, lineno, file, line)
+            text = warnings.formatwarning(message, category, filename, lineno, line)
+            terminal.note(text.rstrip("\n"), lines=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", CemWarning)
@@ -170,14 +195,14 @@ def _demo(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> 
 
     document = run_demo(terminal, n_starts=options.starts, seed=options.seed, n_jobs=options.jobs)
     if options.json:
-        print(dump(document | {"warnings": noted}), end="")
+        write_text(None, dump(document | {"warnings": noted}))
 
 
 def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
     from cem.basis import Polynomial
     from cem.estimator import FailureModeEM
 
-    check_writable(options.output)
+    check_writable(options.output, binary=True, other="--json" if options.json else None)
     panel = read_for_fit(options)
     basis: dict[str | None, Basis] = {None: Polynomial(2)}
     basis.update(options.basis or [])
@@ -200,7 +225,12 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
     if em.interrupted_:
         raise KeyboardInterrupt
     model = em.model_
-    if options.output is not None:
+    if options.output == STANDARD_OUTPUT:
+        from cem.model_file import encode
+
+        write_bytes(STANDARD_OUTPUT, encode(model))
+        terminal = terminal.on_error_stream()
+    elif options.output is not None:
         model.save(options.output)
     if options.json:
         assigned = em.responsibilities_.argmax(axis=1)
@@ -214,18 +244,16 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
             ],
             "warnings": noted,
         }
-        print(dump(document), end="")
+        write_text(None, dump(document))
         return
     _show_model(terminal, model)
-    if options.output is not None:
-        terminal.say(f"written: {options.output}")
+    if isinstance(options.output, Path):
+        terminal.say(f"written: {escaped(options.output)}")
 
 
 def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
-    from cem.model_file import load
-
     check_writable(options.output)
-    model = load(options.model)
+    model = read_model(options)
     panel = read_for_scoring(options, model)
     probabilities = model.predict_proba(panel)
     novelty = model.novelty(panel)
@@ -260,38 +288,33 @@ def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) ->
             for unit, k, row, tail, n in zip(units, best, probabilities, novelty, readings, strict=True)
         ]
         title = f"{len(units)} units under {options.model.name}; a small novelty is like nothing the model has seen"
-        if options.output is None:
+        if not isinstance(options.output, Path):
             terminal.table(title, header, shown)
             return
         buffer = io.StringIO()
         Terminal(out=buffer).table(title, header, shown)
         text = buffer.getvalue()
-    if options.output is None:
-        print(text, end="")
-    else:
-        write_text(options.output, text)
+    write_text(options.output, text)
 
 
 def _export_c(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
     from cem.codegen import export_c
-    from cem.model_file import load
 
-    check_writable(options.output)
-    text = export_c(load(options.model), name=options.name, scalar=options.scalar)
+    check_writable(options.output, other="--json" if options.json else None)
+    text = export_c(read_model(options), name=options.name, scalar=options.scalar)
     write_text(options.output, text)
     if options.json:
         document = {"model": str(options.model), "header": str(options.output), "name": options.name}
-        print(dump(document | {"scalar": options.scalar, "bytes": len(text), "warnings": noted}), end="")
-    else:
-        terminal.say(f"written: {options.output}, {len(text) / 1000:.0f} kB; it defines {options.name}_unit and others")
+        write_text(None, dump(document | {"scalar": options.scalar, "bytes": len(text), "warnings": noted}))
+    elif isinstance(options.output, Path):
+        size = f"{len(text) / 1000:.0f} kB"
+        terminal.say(f"written: {escaped(options.output)}, {size}; it defines {options.name}_unit and others")
 
 
 def _info(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
-    from cem.model_file import load
-
-    model = load(options.model)
+    model = read_model(options)
     if options.json:
-        print(dump(_description(model) | {"model": str(options.model), "warnings": noted}), end="")
+        write_text(None, dump(_description(model) | {"model": str(options.model), "warnings": noted}))
     else:
         _show_model(terminal, model)
 

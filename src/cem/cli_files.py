@@ -4,22 +4,67 @@ from __future__ import annotations
 
 import argparse
 import csv
+import importlib
 import io
 import json
 import os
-import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cem.display import encodable, json_safe
 from cem.errors import OptionError, PanelError
+from cem.names import listed
+from cem.whole_file import check_destination, write_whole
 
 if TYPE_CHECKING:
     from cem.model import FailureModeModel
     from cem.panel import Panel
 
-__all__ = ["as_csv", "check_writable", "dump", "read_for_fit", "read_for_scoring", "write_text"]
+__all__ = [
+    "as_csv",
+    "check_writable",
+    "dump",
+    "read_for_fit",
+    "read_for_scoring",
+    "read_model",
+    "write_bytes",
+    "write_text",
+]
+
+
+def read_model(options: argparse.Namespace) -> FailureModeModel:
+    """The model of a command; functions of its own bases are imported where ``--function`` names them, and only there.
+
+    Raises
+    ------
+    OptionError
+        A function that ``--function`` names cannot be imported.
+    ModelFileError
+        The file is not a sound model file, or calls a function that was not named.
+    """
+    from cem.model_file import load
+
+    return load(options.model, functions={name: _imported(path) for name, path in options.function})
+
+
+def _imported(path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    # The folder of the user's own modules, as `python -m` has it: last, so that nothing in it hides an installed one.
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # the user's module may raise anything
+        raise OptionError(
+            f"--function {path}: {type(error).__name__}: {error}; name a function of a module that can be imported "
+            "from here"
+        ) from error
+    return found
 
 
 def read_for_fit(options: argparse.Namespace) -> Panel:
@@ -28,6 +73,7 @@ def read_for_fit(options: argparse.Namespace) -> Panel:
     return read_panel(
         options.file,
         format=options.format,
+        max_bytes=options.max_bytes,
         unit=options.unit,
         time=options.time or _time_column(column_names(options.file, format=options.format)),
         time_unit=options.time_unit,
@@ -46,12 +92,13 @@ def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Pa
     channels = [name for name in model.channels if name in columns]
     if not channels:
         raise PanelError(
-            f"{options.file} has none of the model's channels ({', '.join(model.channels)}); "
-            f"its columns are {', '.join(columns)}"
+            f"{str(options.file)!r} has none of the model's channels ({listed(model.channels, 20)}); "
+            f"its columns are {listed(columns, 20)}"
         )
     return read_panel(
         options.file,
         format=options.format,
+        max_bytes=options.max_bytes,
         unit=options.unit,
         time=options.time or _time_column(columns),
         time_unit=options.time_unit or model.time_unit,
@@ -64,43 +111,70 @@ def _time_column(columns: Sequence[str]) -> str:
     return next((name for name in ("time", "cycle") if name in columns), "time")
 
 
-def check_writable(path: Path | None) -> None:
-    """Say before the work, not after it, that the result cannot be written."""
-    if path is None:
+def check_writable(output: Path | str | None, *, binary: bool = False, other: str | None = None) -> None:
+    """Say before the work, not after it, that the result cannot be written.
+
+    Parameters
+    ----------
+    output : path, STANDARD_OUTPUT or None
+    binary : bool
+        The result is not text.
+    other : str, optional
+        An option that puts something else on standard output.
+
+    Raises
+    ------
+    OptionError
+        The path leads to no regular file, or into a directory that cannot be written; standard output is a terminal
+        and the result is not text; two results would go to standard output.
+    """
+    if output is None:
         return
-    if path.is_dir():
-        raise OptionError(f"--output {path} is a directory; name a file in it")
-    if not path.absolute().parent.is_dir():
-        raise OptionError(f"--output {path}: there is no directory {path.absolute().parent}; make it first")
-    if not os.access(path.absolute().parent, os.W_OK):
-        raise OptionError(f"--output {path}: the directory {path.absolute().parent} cannot be written")
+    if isinstance(output, Path):
+        with _as_option_error(output):
+            check_destination(output)
+        return
+    if other is not None:
+        raise OptionError(f"--output - and {other} both write to standard output; name a file for one of them")
+    if binary:
+        if sys.stdout is None or getattr(sys.stdout, "buffer", None) is None:
+            raise OptionError("--output -: standard output is closed, or takes text only; name a file")
+        if sys.stdout.isatty():
+            raise OptionError(
+                "--output -: standard output is a terminal, and a model is not text; "
+                "name a file, or send it on with > FILE or | COMMAND"
+            )
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
+def write_text(output: Path | str | None, text: str) -> None:
+    """Write text to a file, whole or not at all, or to standard output (None or STANDARD_OUTPUT)."""
+    if isinstance(output, Path):
+        write_bytes(output, encodable(text, "utf-8").encode("utf-8"))
+    elif sys.stdout is not None:
+        print(encodable(text, getattr(sys.stdout, "encoding", None) or "utf-8"), end="", flush=True)
+
+
+def write_bytes(output: Path | str, content: bytes) -> None:
+    """Write bytes to a file, whole or not at all, or to standard output."""
+    if isinstance(output, Path):
+        with _as_option_error(output):
+            write_whole(output, content)
+    else:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _as_option_error(output: Path) -> Iterator[None]:
     try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+        yield
+    except OSError as error:
+        raise OptionError(f"--output {os.fspath(output)!r} cannot be written: {error.strerror or error}") from None
 
 
 def dump(document: dict[str, Any] | list[Any]) -> str:
     """JSON text; what is not a number becomes null, since JSON has no NaN."""
-    return json.dumps(_jsonable(document), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    return json_safe(json.dumps(_jsonable(document), indent=1, allow_nan=False, ensure_ascii=False)) + "\n"
 
 
 def _jsonable(value: Any) -> Any:

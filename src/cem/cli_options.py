@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BASES",
+    "STANDARD_OUTPUT",
     "add_json",
+    "add_model",
+    "add_output",
     "add_search",
     "add_table",
     "basis_choice",
@@ -23,9 +28,34 @@ __all__ = [
     "positive",
     "seed",
     "share",
+    "size",
 ]
 
 BASES = "polynomial:DEGREE, bspline:N_BASIS, fourier:HARMONICS[,PERIOD], exponential:C1,C2,..., constant"
+
+STANDARD_OUTPUT = "-"  # never equal to a Path, so that ./- remains a file
+
+
+def add_output(parser: argparse.ArgumentParser, text: str, *, metavar: str = "FILE", required: bool = False) -> None:
+    """Add ``--output``: a path, STANDARD_OUTPUT, or None where it is left out."""
+    parser.add_argument("-o", "--output", type=_output, required=required, metavar=metavar, help=text)
+
+
+def _output(text: str) -> Path | str:
+    return STANDARD_OUTPUT if text == STANDARD_OUTPUT else Path(text)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a file written by `cem fit --output` or by Python")
+    parser.add_argument(
+        "--function",
+        type=function_choice,
+        action="append",
+        default=[],
+        metavar="[NAME=]MODULE:NAME",
+        help="import a function that a Custom basis of the model calls; may be repeated. Nothing that a file names is "
+        "imported without it",
+    )
 
 
 def add_table(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +64,12 @@ def add_table(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unit", default="unit", metavar="COLUMN", help="the unit's id (default: unit)")
     parser.add_argument("--time", metavar="COLUMN", help="the time of a reading (default: time, or cycle)")
     parser.add_argument("--time-unit", metavar="UNIT", help="unit that dates are counted in, such as h or d")
+    parser.add_argument(
+        "--max-bytes",
+        type=size,
+        metavar="SIZE",
+        help="what a compressed file may grow to, such as 500M or 4G (default: 1G, or 200 times its size)",
+    )
 
 
 def add_search(parser: argparse.ArgumentParser, starts: int) -> None:
@@ -58,6 +94,16 @@ def seed(text: str) -> int:
     return int(text)
 
 
+def size(text: str) -> int:
+    """Bytes of ``4G``, ``1.5GB``, ``500MiB`` or ``1000000``: K, M, G and T are powers of 1000, with an i of 1024."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:([KMGT])(I?))?B?", text.strip().upper())
+    if found is None or float(found[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size above 0 such as 500M, 4G or a number of bytes")
+    step = 1024 if found[3] else 1000
+    power = "KMGT".index(found[2]) + 1 if found[2] else 0
+    return max(1, int(Fraction(found[1]) * step**power))
+
+
 def names(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     if not all(names):
@@ -69,6 +115,15 @@ def basis_choice(text: str) -> tuple[str | None, Basis]:
     """(channel or None for all, basis) of ``s2=bspline:6`` or ``polynomial:2``."""
     channel, equals, spec = text.rpartition("=")
     return (channel if equals else None), _basis(spec)
+
+
+def function_choice(text: str) -> tuple[str, str]:
+    """(name in the model file, "module:name" to import) of ``module:name`` or ``name=module:name``."""
+    name, equals, path = text.rpartition("=")
+    module, colon, attribute = path.partition(":")
+    if not colon or not all(part.isidentifier() for part in [*module.split("."), *attribute.split(".")]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form module:name, such as plant.curves:wear")
+    return (name if equals else path), path
 
 
 def _basis(spec: str) -> Basis:

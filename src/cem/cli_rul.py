@@ -8,8 +8,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cem.cli_files import as_csv, check_writable, dump, read_for_scoring, write_text
-from cem.cli_options import add_json, add_table, positive, share
+from cem.cli_files import as_csv, check_writable, dump, read_for_scoring, read_model, write_text
+from cem.cli_options import add_json, add_model, add_output, add_table, positive, share
 from cem.errors import OptionError
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
     """
     parser: argparse.ArgumentParser = commands.add_parser("rul", help=_TEXT.split(":")[0], description=_TEXT, **options)
     parser.set_defaults(run=run_rul)
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a file written by `cem fit --output` or by Python")
+    add_model(parser)
     add_table(parser)
     parser.add_argument("--level", type=share, default=0.9, metavar="P", help="probability of the interval (0.9)")
     parser.add_argument("--cap", type=positive, metavar="LIFE", help="give E[min(life, LIFE)] as the mean")
     parser.add_argument("--threshold", type=float, metavar="VALUE", help="of a channel, for a forward model")
     parser.add_argument("--channel", metavar="NAME", help="whose threshold it is (default: the response)")
     parser.add_argument("--direction", choices=("upper", "lower"), default="upper", help="(default: upper)")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there instead of to standard output")
+    add_output(parser, "write to this file (default, and -: to standard output)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="one line of comma-separated values per unit")
     add_json(form)
@@ -60,10 +60,8 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
     PanelError
         The file has none of the model's channels.
     """
-    from cem.model_file import load
-
     check_writable(options.output)
-    model = load(options.model)
+    model = read_model(options)
     if model.time_axis == "to_failure" and options.threshold is not None:
         raise OptionError("--threshold is for forward models; this one is aligned at failure, leave --threshold out")
     if model.time_axis != "to_failure" and options.threshold is None:
@@ -82,7 +80,7 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
         shown = [[_shown(value) for value in row] for row in rows]
         unit = f" in {model.time_unit}" if model.time_unit else ""
         title = f"remaining life{unit} of {len(rows)} units under {options.model.name}"
-        if options.output is None:
+        if not isinstance(options.output, Path):
             terminal.table(title, header, shown)
             return
         from cem.terminal import Terminal
@@ -90,10 +88,7 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
         buffer = io.StringIO()
         Terminal(out=buffer).table(title, header, shown)
         text = buffer.getvalue()
-    if options.output is None:
-        print(text, end="")
-    else:
-        write_text(options.output, text)
+    write_text(options.output, text)
 
 
 def _predicted(options: argparse.Namespace, model: FailureModeModel, panel: Panel) -> tuple[list[str], list[list[Any]]]:

@@ -16,7 +16,6 @@ import os
 import re
 from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +37,7 @@ from cem.c_functions import (
 )
 from cem.c_text import Writer, comment, enumeration, enumerators, name_function, scalar_table, vector
 from cem.errors import BasisError, ModelFileError, OptionError, PredictionError
+from cem.whole_file import write_whole
 
 if TYPE_CHECKING:
     from cem.model import FailureModeModel
@@ -65,7 +65,7 @@ def export_c(
     model : FailureModeModel
         On the forward time axis, with bases that are not `Custom`.
     path : path-like, optional
-        File to write; none is written if left out.
+        File to write, whole or not at all; none is written if left out.
     name : str
         Prefix of everything that the header defines: a C identifier.
     scalar : {"double", "float"}
@@ -85,7 +85,7 @@ def export_c(
     PredictionError
         The model's time axis is the time to failure, on which a running unit has no place; or its channels are linked.
     ModelFileError
-        The file cannot be written.
+        The file cannot be written, or the path leads to a directory, a device, a pipe or a socket.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise OptionError(f"name: a C identifier that begins with a letter was expected, such as 'fleet'; got {name!r}")
@@ -104,9 +104,11 @@ def export_c(
     text = _header(model, Writer(name, scalar))
     if path is not None:
         try:
-            Path(path).write_text(text, encoding="ascii", newline="\n")
+            write_whole(path, text.encode("ascii"))
         except OSError as error:
-            raise ModelFileError(f"the C header cannot be written to {os.fspath(path)!r}: {error}") from error
+            raise ModelFileError(
+                f"the C header cannot be written to {os.fspath(path)!r}: {error.strerror or error}"
+            ) from error
     return text
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from cem import _basis
 from cem.basis_family import MAX_SIZE, Basis, FloatArray, as_times, half_interval, integer, shortened
+from cem.custom_functions import name_of, remember
 from cem.errors import BasisError, OptionError
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ class Custom(Basis):
     ----------
     function : callable
         Takes times of shape (n,) and returns an array of shape (n, p); row i must depend on time i alone. A model is
-        saved with the name of the function, "module:name", so it must be importable; a lambda or a local function can
-        be fitted but not saved. Loading such a model imports that module: load files you trust.
+        saved with the name of the function, "module:name"; one that no module has under a name (a lambda, a local
+        function, one of a notebook) can be fitted, and saved once `cem.register_function` has named it. Loading
+        imports nothing: give the function to `cem.load`, register it, or make this `Custom` beforehand.
     size : int, optional
         p; learned by calling the function if not given.
     """
@@ -40,6 +41,7 @@ class Custom(Basis):
         if not callable(function):
             raise OptionError(f"function is {function!r}; a function of times (n,) that returns (n, p) was expected")
         self._store(function=function, _given_size=None if size is None else integer("size", size, 1, MAX_SIZE))
+        remember(function)
 
     def _arguments(self) -> dict[str, Any]:
         return {"function": self.function, "size": self._given_size}
@@ -112,42 +114,5 @@ class Custom(Basis):
         return rows
 
     def to_dict(self) -> dict[str, Any]:
-        name = importable_name(self.function)
-        return {**super().to_dict(), "options": {"function": name, "size": self._given_size}}
-
-
-def importable_name(function: object) -> str:
-    """The "module:name" from which `imported` gives this very function.
-
-    Raises
-    ------
-    BasisError
-        There is none; the message says what to do.
-    """
-    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
-    remedy = "define it with def at the top level of a module that can be imported where the model is loaded"
-    if module is None or name is None or module == "__main__" or "<" in name:
-        raise BasisError(f"Custom: {function!r} cannot be saved, for it cannot be imported by name; {remedy}")
-    path = f"{module}:{name}"
-    if imported(path) is not function:
-        raise BasisError(f"Custom: {function!r} cannot be saved, for {path} is something else; {remedy}")
-    return path
-
-
-def imported(path: str) -> Callable[[FloatArray], ArrayLike]:
-    """The function of that "module:name"; BasisError if there is none."""
-    module, colon, name = path.partition(":")
-    try:
-        if not (colon and all(part.isidentifier() for part in [*module.split("."), *name.split(".")])):
-            raise ImportError("a name of the form module:name was expected")
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise BasisError(
-            f"Custom: the function {path!r} cannot be imported ({error}); "
-            "install, or put on the path, the module it was saved from"
-        ) from error
-    if not callable(found):
-        raise BasisError(f"Custom: {path!r} is {shortened(found)}; a function of times was expected")
-    return found
+        options = {"function": name_of(self.function), "size": self._given_size}
+        return {**super().to_dict(), "options": options}

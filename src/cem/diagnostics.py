@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.display import escaped
 from cem.errors import OptionError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class TimeCorrelation:
             first, error = self.autocorrelations[c, 0], self.standard_errors[c, 0]
             second = self.autocorrelations[c, 1] if self.autocorrelations.shape[1] > 1 else np.nan
             mark = "  not white" if self.needed[c] else ""
-            rows.append(f"{name:8s} {first:7.3f} ({error:.3f}) {second:9.3f} {self.information[c]:6.3f}{mark}")
+            rows.append(f"{escaped(name):8s} {first:7.3f} ({error:.3f}) {second:9.3f} {self.information[c]:6.3f}{mark}")
         return "\n".join(rows)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "ScorerError",
     "ShortUnitsWarning",
     "SparseModeWarning",
+    "StaleFileWarning",
 ]
 
 
@@ -107,3 +108,7 @@ class ConstantChannelWarning(CemWarning):
 
 class ShortUnitsWarning(CemWarning):
     """No unit has as many observations of a channel as its basis has coefficients."""
+
+
+class StaleFileWarning(CemWarning):
+    """A killed process left temporary files beside a file that was written; they are named, and can be deleted."""

@@ -248,8 +248,8 @@ def _bound_bases(panel: Panel, basis: Basis | Mapping[str | None, Basis], init: 
         missing = [name for name in panel.channels if name not in init.channels]
         if missing or len(init.channels) != panel.n_channels:
             raise OptionError(
-                f"init: the model has the channels {', '.join(init.channels)}; the panel has "
-                f"{', '.join(panel.channels)} that vary. A warm start needs the same ones"
+                f"init: the model has the channels {listed(init.channels, 20)}; the panel has "
+                f"{listed(panel.channels, 20)} that vary. A warm start needs the same ones"
             )
         return tuple(init.bases[init.channels.index(name)] for name in panel.channels)
     if isinstance(basis, Mapping):  # a constant channel that was left out may still be named
@@ -273,7 +273,7 @@ def _by_channel(
         given = {**dict.fromkeys(channels, others), **given}
     for name, floor in given.items():
         if name not in channels:
-            raise OptionError(f"{option} names channel {name!r}; the channels fitted are {', '.join(channels)}")
+            raise OptionError(f"{option} names channel {name!r}; the channels fitted are {listed(channels, 20)}")
         if not (np.isfinite(floor) and floor > 0):
             raise OptionError(f"{option} for channel {name!r} is {floor!r}; a positive number was expected")
         floors[channels.index(name)] = floor

@@ -64,8 +64,8 @@ def panel_from_frame(
         if infinite.any():
             row = int(np.argmax(infinite))
             raise PanelError(
-                f"channel {name!r} of unit {unit_name(table[unit], row)} is infinite at row {row} "
-                f"({time} {table[time][row]}); remove the row, or set the value to NaN, which means missing"
+                f"channel {name!r} of unit {_cell(table[unit], row)!r} is infinite at row {row} "
+                f"({time} {_cell(table[time], row)}); remove the row, or set the value to NaN, which means missing"
             )
         if order is None:
             values[:, c] = column
@@ -250,7 +250,7 @@ def _is_na(item: object) -> bool:
 
 
 def _not_numeric(name: str, dtype: Any, series: Any) -> str:
-    for row, item in enumerate(series[:100_000].to_list()):
+    for row, item in enumerate(() if dtype.is_temporal() else _plain_items(series[:100_000])):
         if not _is_na(item) and not isinstance(item, (int, float)):
             found = f"row {row} holds {item!r}"
             break
@@ -279,7 +279,7 @@ def _times(nw: ModuleType, series: Any, what: str) -> np.ndarray:
         except PanelError:
             raise
         except Exception:  # every backend has its own; what follows names the row at fault
-            return instants(object_array(series.to_list()), label)
+            return instants(object_array(_plain_items(series)), label)
     elif not dtype.is_numeric() and not dtype.is_temporal() and dtype not in (nw.Object, nw.Unknown):
         raise PanelError(f"{label} must hold numbers, datetimes or durations; found type {dtype}")
     array = series.to_numpy()
@@ -292,7 +292,7 @@ def _check_row_times(raw: np.ndarray, units: Any, time: str) -> None:
         row = int(np.argmax(bad))
         found = "infinite" if raw.dtype.kind == "f" and np.isinf(raw[row]) else "missing (NaN)"
         raise PanelError(
-            f"the time (column {time!r}) of unit {unit_name(units, row)} at row {row} is {found}; "
+            f"the time (column {time!r}) of unit {_cell(units, row)!r} at row {row} is {found}; "
             "give the row a time, or remove it"
         )
 
@@ -324,8 +324,26 @@ def _polars_codes(series: Any) -> np.ndarray:
     return _factorise(series)[0]
 
 
+def _plain_items(series: Any) -> list[Any]:
+    """The items as objects of Python, whose dates end at the year 9999: PanelError beyond."""
+    try:
+        items: list[Any] = series.to_list()
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # polars: no Exception
+            raise
+        if isinstance(error, MemoryError):
+            raise
+        raise PanelError(f"column {series.name!r} of type {series.dtype} cannot be read: {error}") from None
+    return items
+
+
+def _cell(series: Any, row: int) -> Any:
+    """One item, of which messages show the object of Python."""
+    return _plain_items(series[row : row + 1])[0]
+
+
 def _items(series: Any, rows: np.ndarray) -> np.ndarray:
-    return object_array(series[rows].to_list())
+    return object_array(_plain_items(series[rows]))
 
 
 def _factorise(series: Any) -> tuple[np.ndarray, list[Any]]:
@@ -339,10 +357,16 @@ def _factorise(series: Any) -> tuple[np.ndarray, list[Any]]:
             raise PanelError(f"column {series.name!r} holds items that cannot be hashed, such as lists") from None
         return codes, distinct.tolist()
     if implementation.is_pyarrow():
-        encoded = native.unify_dictionaries() if hasattr(native.type, "index_type") else native.dictionary_encode()
-        encoded = encoded.unify_dictionaries()
-        chunks = [chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in encoded.chunks]
-        return np.concatenate(chunks), encoded.chunk(0).dictionary.to_pylist()
+        try:
+            encoded = native.unify_dictionaries() if hasattr(native.type, "index_type") else native.dictionary_encode()
+            encoded = encoded.unify_dictionaries()
+            chunks = [chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in encoded.chunks]
+            return np.concatenate(chunks), encoded.chunk(0).dictionary.to_pylist()
+        except (NotImplementedError, ValueError, OverflowError) as error:  # nested types, dates beyond the year 9999
+            raise PanelError(
+                f"column {series.name!r} of type {series.dtype} cannot tell rows apart: {error}; "
+                "give strings, whole numbers or dates"
+            ) from None
     if implementation.is_polars():
         import polars as pl
 
@@ -353,11 +377,11 @@ def _factorise(series: Any) -> tuple[np.ndarray, list[Any]]:
                 native = native.cast(pl.Int8)
                 distinct = [bool(item) for item in native.drop_nulls().unique().sort().to_list()]
             else:
-                distinct = native.drop_nulls().unique().sort().to_list()
+                distinct = _plain_items(series.drop_nulls().unique().sort())
             return native.rank("dense").cast(pl.Int64).fill_null(0).to_numpy() - 1, distinct
     table: dict[Any, int] = {}
     try:
-        codes = [-1 if _is_na(item) else table.setdefault(item, len(table)) for item in series.to_list()]
+        codes = [-1 if _is_na(item) else table.setdefault(item, len(table)) for item in _plain_items(series)]
     except TypeError:
         raise PanelError(f"column {series.name!r} holds items that cannot be hashed, such as lists") from None
     return np.asarray(codes, dtype=np.int64), list(table)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -28,7 +27,6 @@ __all__ = [
     "LinkedLognormal",
     "Lognormal",
     "Weibull",
-    "lifetime_law_from_dict",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -38,6 +36,13 @@ DEFAULT_SPREAD = 0.5
 
 MOST_POINTS = 512
 """Points that an empirical law keeps; more lives are shared out between points evenly spaced in the logarithm."""
+
+_MOST_GIVEN_POINTS = 65_536
+"""Lives that an empirical law may be given: more would make every question to it take gigabytes."""
+
+_LOG_LIFE = 250.0
+_SPREADS = (1e-150, 30.0)
+"""Log lives within ±250 with a spread within these bounds: no quantile or mean of such a law overflows."""
 
 _LOG_ROOT_2_PI = 0.5 * math.log(2.0 * math.pi)
 GUMBEL_SPREAD = math.pi / math.sqrt(6.0)
@@ -165,7 +170,7 @@ class LifetimeLaw(ABC):
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """The law as JSON can hold it; `lifetime_law_from_dict` gives back an equal one."""
+        """The law as JSON can hold it; `cem.lifetimes.lifetime_law_from_dict` gives back an equal one."""
 
     def density(self, lives: ArrayLike) -> FloatArray:
         """f(t), per time unit."""
@@ -254,8 +259,11 @@ class Lognormal(LifetimeLaw):
     family: ClassVar[str] = "lognormal"
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.location) and 0 < self.scale < math.inf):
-            raise OptionError(f"{self!r}: a finite location and a finite scale above 0 were expected")
+        if not (-_LOG_LIFE <= self.location <= _LOG_LIFE and _SPREADS[0] <= self.scale <= _SPREADS[1]):
+            raise OptionError(
+                f"{self!r}: a finite location within ±{_LOG_LIFE:g} and a scale above 0, from {_SPREADS[0]:g} to "
+                f"{_SPREADS[1]:g}, were expected; choose another time unit"
+            )
 
     @classmethod
     def _fitted(cls, logs: FloatArray, weights: FloatArray, prior: float, spread: float, least: float) -> Self:
@@ -314,7 +322,8 @@ class LinkedLognormal(Lognormal):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "loadings", tuple(float(loading) for loading in self.loadings))
-        if not (self.loadings and self.own_variance > 0):
+        within = all(abs(loading) < self.scale for loading in self.loadings)  # before a square might overflow
+        if not (self.loadings and within and self.own_variance > 0):
             raise OptionError(f"{self!r}: loadings with a sum of squares below scale² were expected")
 
     @classmethod
@@ -347,8 +356,12 @@ class Weibull(LifetimeLaw):
     family: ClassVar[str] = "weibull"
 
     def __post_init__(self) -> None:
-        if not (0 < self.shape < math.inf and 0 < self.scale < math.inf):
-            raise OptionError(f"{self!r}: a shape and a scale above 0 were expected")
+        least, most = GUMBEL_SPREAD / _SPREADS[1], GUMBEL_SPREAD / _SPREADS[0]
+        if not (least <= self.shape <= most and math.exp(-_LOG_LIFE) <= self.scale <= math.exp(_LOG_LIFE)):
+            raise OptionError(
+                f"{self!r}: a shape above 0, from {least:.3g} to {most:.3g}, and a scale above 0, from "
+                f"{math.exp(-_LOG_LIFE):.3g} to {math.exp(_LOG_LIFE):.3g}, were expected; choose another time unit"
+            )
 
     @classmethod
     def _fitted(cls, logs: FloatArray, weights: FloatArray, prior: float, spread: float, least: float) -> Self:
@@ -400,7 +413,7 @@ class Weibull(LifetimeLaw):
     def mean_residual_life(self, age: ArrayLike) -> FloatArray:
         # ∫ S over (a, ∞) / S(a) = scale/shape · Γ(1/shape, x) eˣ at x = (a / scale)^shape
         ages = np.asarray(age, dtype=np.float64)
-        hazard = np.exp(self._log_hazard(ages))
+        hazard = np.exp(np.minimum(self._log_hazard(ages), 690.0))  # beyond, less is left than a float resolves
         return self.scale / self.shape * _scaled_upper_gamma(1.0 / self.shape, hazard) + np.maximum(-ages, 0.0)
 
     def to_dict(self) -> dict[str, Any]:
@@ -437,8 +450,21 @@ class Empirical(LifetimeLaw):
 
     def __post_init__(self) -> None:
         lives, weights = checked_lives(self.lives, self.weights)
-        if not (len(lives) and weights.sum() > 0 and 0 < self.bandwidth < math.inf):
-            raise OptionError("an empirical law needs a life, weights that sum to more than 0 and a bandwidth above 0")
+        if len(lives) > _MOST_GIVEN_POINTS:
+            raise OptionError(
+                f"an empirical law was given {len(lives):,} lives; {_MOST_GIVEN_POINTS:,} at most were expected: "
+                "Empirical.fit gathers them into fewer"
+            )
+        if not (
+            len(lives)
+            and np.all(np.abs(np.log(lives)) <= _LOG_LIFE)
+            and 0 < weights.max() <= 1e300
+            and _SPREADS[0] <= self.bandwidth <= _SPREADS[1]
+        ):
+            raise OptionError(
+                f"an empirical law needs lives from {math.exp(-_LOG_LIFE):.3g} to {math.exp(_LOG_LIFE):.3g}, weights "
+                f"that sum to more than 0 and a bandwidth above 0, from {_SPREADS[0]:g} to {_SPREADS[1]:g}"
+            )
         order = np.argsort(lives, kind="stable")
         total = weights.sum()
         if abs(total - 1.0) > 1e-12:  # shares that are saved and read back must stay the same to the last bit
@@ -534,24 +560,3 @@ def _binned(logs: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArr
 
 FAMILIES: dict[str, type[LifetimeLaw]] = {law.family: law for law in (Lognormal, Weibull, Empirical)}
 """Laws that can be fitted to lives alone, by name."""
-_SAVED: dict[str, type[LifetimeLaw]] = {**FAMILIES, LinkedLognormal.family: LinkedLognormal}
-
-
-def lifetime_law_from_dict(saved: Mapping[str, Any]) -> LifetimeLaw:
-    """The law that `LifetimeLaw.to_dict` wrote.
-
-    Raises
-    ------
-    OptionError
-        If the family is unknown, or its numbers are missing or out of range.
-    """
-    family = saved.get("family")
-    if family not in _SAVED:
-        raise OptionError(f"the family of lifetimes is {family!r}; one of {sorted(_SAVED)} was expected")
-    numbers = {name: value for name, value in saved.items() if name != "family"}
-    try:
-        return _SAVED[family](**numbers)
-    except TypeError:
-        raise OptionError(
-            f"the {family} law of lifetimes was saved with {sorted(numbers)}, which do not fit it"
-        ) from None

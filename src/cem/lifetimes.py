@@ -19,10 +19,10 @@ from cem.lifetime_laws import (
     Lognormal,
     Weibull,
     checked_lives,
-    lifetime_law_from_dict,
     log_spread,
 )
 from cem.normal import log_normal_cdf
+from cem.saved_laws import lifetime_law_from_dict
 
 __all__ = [
     "Empirical",
@@ -156,5 +156,14 @@ class Lifetimes:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Lifetimes:
-        """What `to_dict` wrote."""
-        return cls(tuple(lifetime_law_from_dict(law) for law in saved["laws"]))
+        """What `to_dict` wrote.
+
+        Raises
+        ------
+        OptionError
+            Laws are missing, or one is of an unknown family or has numbers that do not fit it.
+        """
+        laws = saved.get("laws") if isinstance(saved, Mapping) else None
+        if not isinstance(laws, (list, tuple)):
+            raise OptionError("saved lifetimes have no list of laws; {'laws': [one law a mode]} was expected")
+        return cls(tuple(lifetime_law_from_dict(law) for law in laws))

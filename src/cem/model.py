@@ -180,6 +180,10 @@ class FailureModeModel:
         """Record of the fit: a copy."""
         return copy.deepcopy(self._training)
 
+    def _adopt_record(self, training: dict[str, Any]) -> None:
+        """Take a record of the fit that nobody else holds, without a copy: for the loader, before the model is used."""
+        object.__setattr__(self, "_training", training)
+
     @property
     def basis_sizes_(self) -> tuple[int, ...]:
         """p_c, the number of coefficients of each channel."""
@@ -257,6 +261,11 @@ class FailureModeModel:
 
         Where channels are linked, `factors` are those of Ψ = Cov(T | f), and `loadings` are whitened by them;
         `Parameters.marginal` gives Σ.
+
+        Raises
+        ------
+        PredictionError
+            Channels are linked, and the numbers of one are too far apart for float64.
         """
         internal, coordinates, layout = self.internal_parameters, self.coordinates, self.coordinates.layout
         means, factors = np.empty_like(internal.means), np.empty_like(internal.factors)
@@ -271,7 +280,13 @@ class FailureModeModel:
             rows = slice(*layout.mean_offsets[c : c + 2])
             own = layout.matrix(internal.factors, c) @ internal.loadings[:, rows]  # Λ̃ Γ̃, then s S⁻¹ Λ̃ Γ̃
             own = coordinates.scales[c] * np.linalg.solve(coordinates.transform(c), own)
-            loadings[:, rows] = np.linalg.solve(layout.matrix(factors, c), own)
+            try:
+                loadings[:, rows] = np.linalg.solve(layout.matrix(factors, c), own)
+            except np.linalg.LinAlgError:
+                raise PredictionError(
+                    f"channel {self.channels[c]!r}: the factors of its coefficients' covariances cannot be told from "
+                    "singular ones in the user's terms; the model's numbers are too far apart"
+                ) from None
         return Parameters(internal.weights, means, factors, noise, internal.sizes, loadings)
 
     def parameters(self, mode: Hashable, channel: str | int) -> ChannelParameters:
@@ -631,14 +646,27 @@ class FailureModeModel:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file; `cem.load` reads it.
 
-        The file is written beside its place, synchronised and renamed: it is there whole, or the old one still is.
+        The file is written under another name in the same directory, synchronised and renamed: the new one is there
+        whole, or the old one still is. A symbolic link stays one, and its target is written. A file that is replaced
+        hands on its mode, and its owner and group where the process may set them; hard links to it keep the old
+        content.
+
+        Parameters
+        ----------
+        path : path-like
 
         Raises
         ------
         ModelFileError
-            The file cannot be written, or a label cannot be kept in JSON.
+            The file cannot be written, the path leads to a directory, a device, a pipe or a socket, or a label cannot
+            be kept in JSON.
         BasisError
             A `Custom` basis is a function that cannot be imported by name.
+
+        Warns
+        -----
+        StaleFileWarning
+            Temporary files of killed processes are beside the file; they can be deleted.
         """
         from cem.model_file import save
 

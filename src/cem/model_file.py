@@ -1,4 +1,5 @@
-"""Model files: arrays and JSON in one checked file, as docs/file-format.md specifies it. Nothing in it is executed.
+"""Model files: arrays and JSON in one checked file, as docs/file-format.md specifies it. Nothing in it is executed, and
+nothing that it names is imported.
 
 magic | version | header length | header (JSON) | arrays | SHA-256 of all before it
 """
@@ -14,13 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cem import model_rules as rules
+from cem.custom_functions import UnknownFunctionError, checked_functions, how_to_give
 from cem.digest import sha256
 from cem.errors import CemError, ModelFileError
 from cem.parameters import Coordinates, Parameters
+from cem.whole_file import RefusedPath, read_regular, write_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cem.basis_family import Basis
     from cem.model import FailureModeModel
 
 __all__ = ["FORMAT_VERSION", "load", "save"]
@@ -33,34 +38,23 @@ _PREFIX = struct.Struct("<8sIQ")  # magic, version, header length
 _DIGEST = 32
 _ALIGNMENT = 8
 _DTYPES = {"f8": "<f8", "i8": "<i8"}
-_CHECK_UNITS = 12
-_CHECK_TIMES = 9
 _CHECK_SEED = 20150204
 _CHECK_TOLERANCE = 1e-9
 _HEADER_KEYS = {"arrays", "check", "model", "writer"}
+_ARRAYS = {
+    "weights", "means", "factors", "noise_variances", "centres", "scales", "transforms",
+    "check_offsets", "check_times", "check_values",
+}  # fmt: skip
 _MODEL_KEYS = {"bases", "channel_units", "channels", "mode_labels", "response", "time_axis", "time_unit", "training"}
 
 
 def save(model: FailureModeModel, path: str | os.PathLike[str]) -> None:
     """Write a model; see `FailureModeModel.save`."""
     content = encode(model)
-    target = os.path.abspath(os.fspath(path))
-    directory, name = os.path.split(target)
-    # Beside the target: a rename within one directory is atomic, one across file systems is not.
-    temporary = os.path.join(directory, f".{name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:  # an interrupt too leaves no half file
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-            raise
-        _synchronise_directory(directory)
+        write_whole(path, content)
+    except RefusedPath as error:
+        raise ModelFileError(f"the model cannot be written to {os.fspath(path)!r}: {error}") from None
     except OSError as error:
         raise ModelFileError(
             f"the model cannot be written to {os.fspath(path)!r}: {error.strerror or error}; "
@@ -68,26 +62,19 @@ def save(model: FailureModeModel, path: str | os.PathLike[str]) -> None:
         ) from error
 
 
-def _synchronise_directory(directory: str) -> None:
-    """Make the rename last through a power cut, where the system lets a directory be opened."""
-    try:
-        descriptor = os.open(directory, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass  # some file systems refuse; the file itself is synchronised
-    finally:
-        os.close(descriptor)
-
-
-def load(path: str | os.PathLike[str]) -> FailureModeModel:
+def load(
+    path: str | os.PathLike[str], *, functions: Mapping[str, Callable[..., Any]] | None = None
+) -> FailureModeModel:
     """Read a model that `FailureModeModel.save` wrote.
+
+    Nothing that the file names is imported or run, so a file from anywhere can be loaded.
 
     Parameters
     ----------
     path : path-like
+    functions : mapping of str to callable, optional
+        The functions that `Custom` bases of the model call, by the names that the file has for them
+        ("module:name"), beside those given to `cem.register_function` and those that a `Custom` of this process holds.
 
     Returns
     -------
@@ -96,15 +83,18 @@ def load(path: str | os.PathLike[str]) -> FailureModeModel:
     Raises
     ------
     ModelFileError
-        The file cannot be read, is truncated or altered, is of a newer format, or gives another log-likelihood on its
-        check panel than the model had when it was saved.
+        The file cannot be read, is no regular file, is truncated or altered, breaks a rule of docs/file-format.md, is
+        of a newer format, names a function that was not given, or gives another log-likelihood on its check panel
+        than the model had when it was saved.
+    OptionError
+        `functions` is not a mapping of names to functions.
     """
+    given = checked_functions(functions)
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        content = read_regular(path, begins_with=MAGIC)
     except OSError as error:
         raise ModelFileError(f"the model file {os.fspath(path)!r} cannot be read: {error.strerror or error}") from error
-    return decode(content, repr(os.fspath(path)))
+    return decode(content, repr(os.fspath(path)), given)
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
@@ -125,8 +115,19 @@ def encode(model: FailureModeModel) -> bytes:
         "scales": coordinates.scales,
         "transforms": coordinates.transforms,
         **({} if parameters.loadings is None else {"loadings": parameters.loadings}),
-        **_check_panel(model),
     }
+    try:
+        with np.errstate(all="ignore"):
+            rules.require_numbers(arrays, parameters.sizes)
+    except ValueError as error:
+        raise ModelFileError(f"the model breaks a rule of model files: {error}") from None
+    arrays.update(_check_panel(model, sum(array.nbytes for array in arrays.values())))
+    try:
+        check_value = _log_likelihood(model, arrays)
+    except (CemError, ValueError) as error:
+        raise ModelFileError(
+            f"units drawn from the model cannot be scored by it, so no reader could check the file: {error}"
+        ) from None
     version = 1 if parameters.loadings is None else _LINKED_VERSION
     header = {
         "writer": f"cem {__version__}",
@@ -140,7 +141,7 @@ def encode(model: FailureModeModel) -> bytes:
             "channel_units": model.channel_units,
             "training": _encoded(model.training),
         },
-        "check": {"log_likelihood": _log_likelihood(model, arrays)},
+        "check": {"log_likelihood": check_value},
     }
     entries, chunks, offset = [], [], 0
     for name, array in arrays.items():
@@ -154,6 +155,11 @@ def encode(model: FailureModeModel) -> bytes:
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"the record of the fit cannot be kept in JSON: {error}") from None
     encoded = text.encode("ascii")
+    try:
+        rules.require_plain(encoded, len(encoded) + offset)
+        rules.require_shallow(header)
+    except ValueError as error:
+        raise ModelFileError(f"the record of the fit cannot be kept in a model file: {error}") from None
     encoded += b" " * (-(len(encoded) + _PREFIX.size) % _ALIGNMENT)
     if len(encoded) > MAX_HEADER:
         raise ModelFileError(
@@ -163,18 +169,17 @@ def encode(model: FailureModeModel) -> bytes:
     return body + sha256(body)
 
 
-def _check_panel(model: FailureModeModel) -> dict[str, NDArray[Any]]:
+def _check_panel(model: FailureModeModel, n_bytes: int) -> dict[str, NDArray[Any]]:
     """A small panel drawn from the model, as arrays: no customer's data travel in a model file."""
     low, high = model.domain
     rng = np.random.default_rng(_CHECK_SEED)
-    times = low + (high - low) * np.sort(rng.uniform(size=(_CHECK_UNITS, _CHECK_TIMES)), axis=1)
+    times = low + (high - low) * np.sort(rng.uniform(size=(rules.CHECK_UNITS, rules.CHECK_TIMES)), axis=1)
     if model.time_axis == "to_failure":
         times = np.minimum(times, 0.0)
     # Modes in turn, so that a rare one is checked too.
-    modes = [model.mode_labels[l % model.n_modes] for l in range(max(_CHECK_UNITS, model.n_modes))]
-    panel = model.sample(
-        len(modes), [times[l % _CHECK_UNITS] for l in range(len(modes))], modes=modes, random_state=rng
-    )
+    n_units = rules.check_units(model.n_modes, model.basis_sizes_, model.linking_rank, n_bytes)
+    modes = [model.mode_labels[l % model.n_modes] for l in range(n_units)]
+    panel = model.sample(n_units, [times[l % rules.CHECK_UNITS] for l in range(n_units)], modes=modes, random_state=rng)
     values = panel.values.copy()
     if model.n_channels > 1:  # some channels missing at some times
         rows = np.arange(2, len(values), 5)
@@ -190,13 +195,6 @@ def _log_likelihood(model: FailureModeModel, arrays: Mapping[str, NDArray[Any]])
     from cem._scorer import PackedScorer
 
     offsets, times, values = arrays["check_offsets"], arrays["check_times"], arrays["check_values"]
-    if offsets.ndim != 1 or len(offsets) < 2 or offsets[0] != 0 or (np.diff(offsets) < 0).any():
-        raise ValueError("check_offsets do not divide the readings of the check panel among units")
-    if times.shape != (offsets[-1],) or values.shape != (offsets[-1], model.n_channels):
-        raise ValueError(
-            f"check_times has shape {times.shape} and check_values {values.shape}; ({offsets[-1]},) and "
-            f"({offsets[-1]}, {model.n_channels}) were expected"
-        )
     if model.linking_rank:  # reading by reading channels are independent
         from cem.panel import Panel
 
@@ -247,7 +245,9 @@ def _encoded(value: Any) -> Any:
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-def decode(content: bytes, name: str = "model file") -> FailureModeModel:
+def decode(
+    content: bytes, name: str = "model file", functions: Mapping[str, Callable[..., Any]] | None = None
+) -> FailureModeModel:
     """The model in the bytes of a model file; ModelFileError, which calls the file `name`, where they are not sound."""
 
     def refuse(why: str) -> ModelFileError:
@@ -271,17 +271,29 @@ def decode(content: bytes, name: str = "model file") -> FailureModeModel:
     start = _PREFIX.size + header_length
     if header_length > MAX_HEADER or start > len(content) - _DIGEST:
         raise refuse(f"its header length of {header_length:,} bytes does not fit the file")
-    header = _header(content[_PREFIX.size : start], refuse)
+    header = _header(content[_PREFIX.size : start], len(content), refuse)
     arrays = _arrays(header["arrays"], memoryview(content)[start:-_DIGEST], refuse)
-    if ("loadings" in arrays) != (version >= _LINKED_VERSION):
-        raise refuse(f"format version {version} {'needs' if version >= _LINKED_VERSION else 'has no'} array 'loadings'")
+    linked = version >= _LINKED_VERSION
+    if ("loadings" in arrays) != linked:
+        raise refuse(f"format version {version} {'needs' if linked else 'has no'} array 'loadings'")
+    missing, unknown = _ARRAYS - arrays.keys(), arrays.keys() - _ARRAYS - {"loadings"}
+    if missing or unknown:
+        wrong = f"has no array {min(missing)!r}" if missing else f"has an array {min(unknown)[:80]!r}, which is unknown"
+        raise refuse(f"it {wrong}")
+    expected = _check_value(header["check"], refuse)
     try:
-        model = _model(header["model"], arrays)
-        found = _log_likelihood(model, arrays)
-        expected = float(header["check"]["log_likelihood"])
+        # What overflows here ends as a log-likelihood that is not the expected one.
+        with np.errstate(all="ignore"):
+            model = _model(header["model"], arrays, len(content), functions)
+            found = _log_likelihood(model, arrays)
     except ModelFileError:
         raise
-    except (CemError, ImportError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except UnknownFunctionError as error:
+        raise refuse(
+            f"a Custom basis calls the function {error.name[:300]!r}, and nothing that a file names is imported; "
+            + how_to_give(error.name, name)
+        ) from None
+    except (CemError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         raise refuse(f"its parts do not make a model: {type(error).__name__}: {error}") from error
     if not abs(found - expected) <= _CHECK_TOLERANCE * max(1.0, abs(expected)):
         raise refuse(
@@ -291,10 +303,13 @@ def decode(content: bytes, name: str = "model file") -> FailureModeModel:
     return model
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> Any:
+    """A JSON object, or the number that it stands for; see `_encoded`."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key occurs twice")
+    if len(found) == 1 and found.get("float") in ("nan", "inf", "-inf"):
+        return float(found["float"])
     return found
 
 
@@ -302,15 +317,27 @@ def _no_constant(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
 
 
-def _header(text: bytes, refuse: Callable[[str], ModelFileError]) -> dict[str, Any]:
+def _header(text: bytes, n_bytes: int, refuse: Callable[[str], ModelFileError]) -> dict[str, Any]:
+    """The header of a file of so many bytes."""
     try:
-        header = json.loads(text.decode("ascii"), object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
+        rules.require_plain(text, n_bytes)
+        header = json.loads(text.decode("ascii"), object_pairs_hook=_object, parse_constant=_no_constant)
+        rules.require_shallow([header])
     except (ValueError, RecursionError) as error:
         raise refuse(f"its header is not sound: {error}") from None
     parts = header if isinstance(header, dict) else {}
     if set(parts) != _HEADER_KEYS or not isinstance(parts["model"], dict) or set(parts["model"]) != _MODEL_KEYS:
         raise refuse(f"its header must have the keys {sorted(_HEADER_KEYS)} and its model {sorted(_MODEL_KEYS)}")
+    if not isinstance(parts["writer"], str):
+        raise refuse("its writer must be a text")
     return parts
+
+
+def _check_value(check: Any, refuse: Callable[[str], ModelFileError]) -> float:
+    value = check.get("log_likelihood") if isinstance(check, dict) and len(check) == 1 else None
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < math.inf:
+        raise refuse("its check must be a log_likelihood, a finite number")
+    return float(value)
 
 
 def _arrays(entries: Any, data: memoryview, refuse: Callable[[str], ModelFileError]) -> dict[str, NDArray[Any]]:
@@ -322,17 +349,17 @@ def _arrays(entries: Any, data: memoryview, refuse: Callable[[str], ModelFileErr
     for entry in entries:
         if not isinstance(entry, dict) or set(entry) != {"name", "dtype", "shape", "offset"}:
             raise refuse(f"an array must have name, dtype, shape and offset; found {str(entry)[:80]}")
-        name, shape = entry["name"], entry["shape"]
+        name, kind, shape = entry["name"], entry["dtype"], entry["shape"]
         if not isinstance(name, str) or name in arrays:
             raise refuse(f"array {str(name)[:80]!r} occurs twice or has no name")
-        if entry["dtype"] not in _DTYPES:
-            raise refuse(f"array {name!r} has dtype {str(entry['dtype'])[:80]!r}; one of {list(_DTYPES)} was expected")
+        if not isinstance(kind, str) or kind not in _DTYPES:
+            raise refuse(f"array {name[:80]!r} has dtype {str(kind)[:80]!r}; one of {list(_DTYPES)} was expected")
         if not isinstance(shape, list) or len(shape) > 8 or not all(type(n) is int and 0 <= n < 2**48 for n in shape):
-            raise refuse(f"array {name!r} has shape {str(shape)[:80]}")
+            raise refuse(f"array {name[:80]!r} has shape {str(shape)[:80]}")
         size = 8 * math.prod(shape)
         if type(entry["offset"]) is not int or entry["offset"] != offset or offset + size > len(data):
-            raise refuse(f"array {name!r} does not begin where the one before it ends, or ends after the data")
-        arrays[name] = np.frombuffer(data[offset : offset + size], dtype=_DTYPES[entry["dtype"]]).reshape(shape)
+            raise refuse(f"array {name[:80]!r} does not begin where the one before it ends, or ends after the data")
+        arrays[name] = np.frombuffer(data[offset : offset + size], dtype=_DTYPES[kind]).reshape(shape)
         offset += size
     if offset != len(data):
         raise refuse(f"{len(data) - offset} bytes of data belong to no array")
@@ -340,49 +367,37 @@ def _arrays(entries: Any, data: memoryview, refuse: Callable[[str], ModelFileErr
 
 
 def _decoded_label(value: Any) -> Hashable:
-    if isinstance(value, dict) and set(value) == {"tuple"}:
+    if isinstance(value, dict) and value.keys() == {"tuple"} and isinstance(value["tuple"], list):
         return tuple(_decoded_label(part) for part in value["tuple"])
-    label = _decoded(value)
-    if isinstance(label, (dict, list)):
-        raise ValueError(f"{value!r} is not a mode label")
+    if isinstance(value, (dict, list)):
+        raise ValueError(f"{str(value)[:80]} is not a mode label")
+    label: Hashable = value
     return label
 
 
-def _decoded(value: Any) -> Any:
-    if isinstance(value, dict):
-        if set(value) == {"float"} and value["float"] in ("nan", "inf", "-inf"):
-            return float(value["float"])
-        return {key: _decoded(item) for key, item in value.items()}
-    return [_decoded(item) for item in value] if isinstance(value, list) else value
-
-
-def _model(saved: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> FailureModeModel:
+def _model(
+    saved: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    n_bytes: int,
+    functions: Mapping[str, Callable[..., Any]] | None,
+) -> FailureModeModel:
     """The model that a header and its arrays describe."""
-    from cem.basis import basis_from_dict
     from cem.model import FailureModeModel
+    from cem.training_record import require_sound
 
-    bases = tuple(basis_from_dict(basis) for basis in saved["bases"])
-    shared = {basis: basis for basis in bases}  # channels of one basis share one object again
-    bases = tuple(shared[basis] for basis in bases)
+    rules.require_names(saved)
+    bases = _bases(saved["bases"], arrays["transforms"].size, functions)
     sizes = tuple(basis.size for basis in bases)
+    rules.require_numbers(arrays, sizes)
     loadings = arrays.get("loadings")
-    if loadings is not None and (loadings.ndim != 3 or loadings.shape[-1] < 1):
-        raise ValueError(f"loadings has shape {loadings.shape}; (n_modes, sum of sizes, at least 1) was expected")
-    parameters = Parameters(
-        arrays["weights"], arrays["means"], arrays["factors"], arrays["noise_variances"], sizes, loadings
-    )
-    layout = parameters.layout
-    shapes = {
-        "centres": (int(layout.mean_offsets[-1]),),
-        "scales": (layout.n_channels,),
-        "transforms": (int(layout.factor_offsets[-1]),),
-    }
-    for name, shape in shapes.items():
-        if arrays[name].shape != shape:
-            raise ValueError(f"{name} has shape {arrays[name].shape}; {shape} was expected")
-    _require_sound(parameters, arrays)
-    return FailureModeModel(
-        parameters=parameters,
+    rank = 0 if loadings is None else loadings.shape[-1]
+    n_modes = len(arrays["weights"])
+    rules.require_check_panel(arrays, n_modes, sizes, rank, n_bytes)
+    require_sound(saved["training"], n_modes=n_modes, n_channels=len(sizes), rank=rank)
+    model = FailureModeModel(
+        parameters=Parameters(
+            arrays["weights"], arrays["means"], arrays["factors"], arrays["noise_variances"], sizes, loadings
+        ),
         coordinates=Coordinates(arrays["centres"], arrays["scales"], arrays["transforms"], sizes),
         bases=bases,
         channels=tuple(saved["channels"]),
@@ -391,17 +406,23 @@ def _model(saved: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Fail
         time_unit=saved["time_unit"],
         channel_units=saved["channel_units"],
         time_axis=saved["time_axis"],
-        training=_decoded(saved["training"]),
     )
+    model._adopt_record(saved["training"])
+    return model
 
 
-def _require_sound(parameters: Parameters, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """What a kernel relies on, in a file that was put together by someone else."""
-    linked = () if parameters.loadings is None else ("loadings",)
-    for name in ("weights", "means", "factors", "noise_variances", *linked, "centres", "scales", "transforms"):
-        if not np.isfinite(arrays[name]).all():
-            raise ValueError(f"{name} holds a number that is not finite")
-    if (parameters.weights < 0).any() or abs(parameters.weights.sum() - 1) > 1e-9:
-        raise ValueError("the weights are not shares that add up to 1")
-    if not (parameters.noise_variances > 0).all() or not (arrays["scales"] > 0).all():
-        raise ValueError("noise variances and scales must be above 0")
+def _bases(saved: list[Any], room: int, functions: Mapping[str, Callable[..., Any]] | None) -> tuple[Basis, ...]:
+    """The bases, whose transforms fill `room` numbers: none is made that could not have its own."""
+    from cem.basis import basis_from_dict
+
+    shared: dict[Basis, Basis] = {}  # channels of one basis share one object again
+    bases: list[Basis] = []
+    for part in saved:
+        basis = basis_from_dict(part, functions)
+        if not basis.is_bound:
+            raise ValueError(f"the basis of channel {len(bases)} (from 0), {basis!r}, has no domain")
+        room -= basis.size**2
+        if room < 0:
+            raise ValueError(f"transforms hold too few numbers for the basis of channel {len(bases)} (from 0)")
+        bases.append(shared.setdefault(basis, basis))
+    return tuple(bases)

@@ -77,7 +77,9 @@ def is_unknown(label: object) -> bool:
         return True
     if isinstance(label, (bool, np.bool_)):
         return False
-    if isinstance(label, (int, float, np.number)):
+    if isinstance(label, int):  # of any size: one beyond the floats cannot be asked whether it is NaN
+        return label == -1
+    if isinstance(label, (float, np.number)):
         return bool(label == -1) or math.isnan(label)
     if isinstance(label, (np.datetime64, np.timedelta64)):
         return bool(np.isnat(label))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .clock import FAILURE, count_from, instants
+from .display import escaped
 from .errors import PanelError, PanelIndexError
 from .names import did_you_mean, encode_labels, listed, object_array, unit_array, unit_name
 from .panel_checks import (
@@ -429,12 +430,13 @@ class Panel:
 
     def __repr__(self) -> str:
         lengths = np.diff(self.offsets)
-        in_units = f" {self.time_unit}" if self.time_unit else ""
-        names = [f"{name} [{self._channel_units[name]}]" if name in self._channel_units else name
+        in_units = f" {escaped(self.time_unit)}" if self.time_unit else ""
+        names = [escaped(f"{name} [{self._channel_units[name]}]" if name in self._channel_units else name)
                  for name in self.channels if name != self.response]  # fmt: skip
         shown = ", ".join(names if len(names) <= 12 else [*names[:10], f"... {len(names) - 10} more"])
         if self.response is not None:
-            shown = f"{shown}; response {self.response}" if names else f"response {self.response}"
+            response = f"response {escaped(self.response)}"
+            shown = f"{shown}; {response}" if names else response
         observed = int(self.counts.sum())
         lines = [
             f"Panel of {_plural(self.n_units, 'unit')}, {_plural(self.n_readings, 'reading')}, "

@@ -181,10 +181,9 @@ class Parameters:
             return self
         factors = np.empty_like(self.factors)
         for k in range(self.n_modes):
-            for c, p in enumerate(self.sizes):
+            for c in range(self.n_channels):
                 gamma = self.loading(k, c)
-                factor = self.factor(k, c) @ np.linalg.cholesky(np.eye(p) + gamma @ gamma.T)
-                self.layout.matrix(factors[k], c)[:] = factor
+                self.layout.matrix(factors[k], c)[:] = self.factor(k, c) @ _root_of_1_plus(gamma)
         return Parameters(self.weights, self.means, factors, self.noise_variances, self.sizes)
 
     def mean(self, mode: int, channel: int) -> FloatArray:
@@ -218,6 +217,15 @@ class Parameters:
             self.sizes[:-1],
             None if self.loadings is None else self.loadings[:, :-p],
         )
+
+
+def _root_of_1_plus(gamma: FloatArray) -> FloatArray:
+    """Lower triangular factor of I + Γ Γᵀ, (p, p), however large Γ (p, r) is."""
+    try:
+        return np.asarray(np.linalg.cholesky(np.eye(len(gamma)) + gamma @ gamma.T), dtype=np.float64)
+    except np.linalg.LinAlgError:  # beside Γ Γᵀ the 1 is lost to rounding
+        upper = np.asarray(np.linalg.qr(np.concatenate([np.eye(len(gamma)), gamma.T]), mode="r"), dtype=np.float64)
+        return (upper * np.where(np.diagonal(upper) < 0, -1.0, 1.0)[:, None]).T
 
 
 @dataclass(frozen=True, eq=False)

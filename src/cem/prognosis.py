@@ -342,12 +342,23 @@ class RemainingLife:
         return type(self)(self.model, **{**kept, **options})
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model, with the laws, κ and calibration in its record; `load`, or `cem.load`, reads it."""
+        """Write the model, with the laws, κ and calibration in its record; `load`, or `cem.load`, reads it.
+
+        The file is written whole or not at all, with the errors and warnings of `FailureModeModel.save`.
+        """
         self._model_with_all().save(path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> RemainingLife:
+    def load(
+        cls, path: str | os.PathLike[str], *, functions: Mapping[str, Callable[..., Any]] | None = None
+    ) -> RemainingLife:
         """What `save` wrote, or a model file of a fit on the time to failure.
+
+        Parameters
+        ----------
+        path : path-like
+        functions : mapping of str to callable, optional
+            The functions that `Custom` bases call, as for `cem.load`.
 
         Raises
         ------
@@ -358,7 +369,7 @@ class RemainingLife:
         """
         from cem.model_file import load
 
-        return cls(load(path))
+        return cls(load(path, functions=functions))
 
     def _model_with_all(self) -> FailureModeModel:
         """The model, whose record of training holds everything that this adds to it."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cem.display import escaped
 from cem.errors import OptionError, PanelError, PredictionError
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class RemainingLifeDistribution:
         return self.n_units
 
     def __repr__(self) -> str:
-        unit = f" {self.time_unit}" if self.time_unit else ""
+        unit = f" {escaped(self.time_unit)}" if self.time_unit else ""
         span = f"{len(self.grid)} lives up to {self._edges[-1]:.6g}{unit}"
         if self.n_units != 1:
             return f"RemainingLifeDistribution({self.n_units} units, {self.n_modes} modes, {span})"

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from cem import _rul
 from cem.errors import BasisError, OptionError, PredictionError, ScorerError
 from cem.linked_candidates import LinkedCandidates
+from cem.names import listed
 from cem.remaining_life import (
     AnchoredStatistics,
     RemainingLifeDistribution,
@@ -114,7 +115,7 @@ class RunningLife:
         if values.shape != self._norms.shape or np.isinf(values).any():
             raise ScorerError(
                 f"x is {np.shape(x)} with infinite values or not; {len(self._norms)} finite numbers, or NaN where "
-                f"missing, were expected, for {', '.join(self.prognosis.model.channels)}"
+                f"missing, were expected, for {listed(self.prognosis.model.channels, 20)}"
             )
         moment = float(t)
         if not np.isfinite(moment) or (self._age is not None and moment < self._age):

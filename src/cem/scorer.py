@@ -5,6 +5,7 @@ NumPy alone: what runs in production imports no SciPy. The arithmetic is in the 
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from cem import _scorer, _unit
 from cem.digest import sha256
-from cem.errors import OptionError, ScorerError
+from cem.errors import OptionError, PredictionError, ScorerError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -99,9 +100,10 @@ class Scorer(_scorer.PackedScorer):
         self._model = model
         self._rate = float(rate)
         self._fingerprint: bytes | None = None
+        self._places: dict[str, NDArray[np.intp]] | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name not in ("_model", "_rate", "_fingerprint"):
+        if name not in ("_model", "_rate", "_fingerprint", "_places"):
             raise AttributeError(f"a scorer cannot be changed; {name} was not set")
         super().__setattr__(name, value)
 
@@ -208,6 +210,26 @@ class Scorer(_scorer.PackedScorer):
                 parts.append(np.ascontiguousarray(basis.numbers, dtype="<f8").tobytes())
             self._fingerprint = sha256(b"".join(parts))[:_CHECK_SIZE]
         return self._fingerprint
+
+    def _state_places(self) -> dict[str, NDArray[np.intp]]:
+        """Where a unit's state holds the diagonals of R, w and rss, n, and what no reading changes."""
+        if self._places is None:
+            unit = self.unit()
+            size = len(unit._get_state())
+            unit._set_state(np.arange(size, dtype=np.float64))  # so that every number read is its own place
+            statistics = [unit._channel_statistics(c) for c in range(self.n_channels)]
+            weights = unit._channel_weights().astype(np.intp)
+            lanes = (weights - np.array([w[-1] for _, w, _ in statistics], dtype=np.intp)) // 3
+            squares = np.concatenate([weights - 2 * lanes, weights - lanes])  # rss, and the rounding error beside it
+            used = np.zeros(size, dtype=bool)
+            used[:2] = used[weights] = used[squares] = True
+            for R, w, _ in statistics:
+                used[np.append(R[np.triu_indices(len(w))], w).astype(np.intp)] = True
+            diagonals = np.concatenate([np.diagonal(R) for R, _, _ in statistics]).astype(np.intp)
+            self._places = {
+                "diagonals": diagonals, "squares": squares, "weights": weights, "unused": np.flatnonzero(~used),
+            }  # fmt: skip
+        return self._places
 
 
 def _unpickled(kind: type[Scorer], model: Model, rate: float) -> Scorer:
@@ -324,7 +346,8 @@ class Unit(_unit.UnitState):
         """
         _, misfits = self._log_densities()
         best = int(np.argmax(self.mode_probabilities()))
-        return float(_scorer.chi_square_tail(float(misfits[best]), float(self._channel_weights().sum())))
+        tail = _scorer.chi_square_tail(float(misfits[best]), float(self._channel_weights().sum()))
+        return max(0.0, float(tail))  # 1 less a sum that rounding may have taken beyond 1
 
     def copy(self) -> Unit:
         """An independent unit with the same readings."""
@@ -378,7 +401,9 @@ class Unit(_unit.UnitState):
             )
         if len(raw) != expected or 8 * count != expected - _HEADER.size - _CHECK_SIZE:
             raise ScorerError(f"the saved unit has {len(raw)} bytes; {expected} were expected")
-        unit._set_state(np.frombuffer(raw, "<f8", count, _HEADER.size).astype(np.float64))
+        numbers = np.frombuffer(raw, "<f8", count, _HEADER.size).astype(np.float64)
+        _require_state(numbers, unit._get_state(), scorer)
+        unit._set_state(numbers)
         return unit
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -394,15 +419,58 @@ class Unit(_unit.UnitState):
         p, parameters, coordinates = len(w), self.scorer.model.internal_parameters, self.scorer.model.coordinates
         layout, n_modes = parameters.layout, self.scorer.n_modes
         means, roots = np.empty((1, n_modes, p)), np.empty((1, n_modes, p * p))
-        _scorer.posteriors(
-            R.ravel(), np.zeros((1, 1), dtype=np.int64), w[None], np.array([[rss]]), np.zeros((1, 1), dtype=np.int32),
-            np.array([p], dtype=np.int32), np.ascontiguousarray(layout.vector(parameters.means, channel)),
-            np.ascontiguousarray(layout.matrix(parameters.factors, channel)).reshape(n_modes, p * p),
-            np.ascontiguousarray(parameters.noise_variances[:, channel : channel + 1]), means, roots,
-        )  # fmt: skip
+        try:
+            _scorer.posteriors(
+                R.ravel(), np.zeros((1, 1), dtype=np.int64), w[None], np.array([[rss]]),
+                np.zeros((1, 1), dtype=np.int32), np.array([p], dtype=np.int32),
+                np.ascontiguousarray(layout.vector(parameters.means, channel)),
+                np.ascontiguousarray(layout.matrix(parameters.factors, channel)).reshape(n_modes, p * p),
+                np.ascontiguousarray(parameters.noise_variances[:, channel : channel + 1]), means, roots,
+            )  # fmt: skip
+        except PredictionError:
+            raise ScorerError(
+                f"the posterior of this unit's coefficients of channel {self.scorer.channels[channel]!r} could not be "
+                "factored; its times lie too far from those that the model was fitted to"
+            ) from None
         scale = coordinates.scales[channel]
         inverse = np.linalg.inv(coordinates.transform(channel))
         return coordinates.coefficients(means[0], channel), scale * (inverse @ roots[0].reshape(n_modes, p, p))
+
+
+_LARGEST = 1e75
+"""Readings beyond 1e30 in internal coordinates are refused, so sums of their squares stay far below this."""
+
+
+def _require_state(numbers: FloatArray, fresh: FloatArray, scorer: Scorer) -> None:
+    """Refuse a state that no readings lead to, whoever made its checksum: later answers would not be finite.
+
+    Parameters
+    ----------
+    numbers, fresh : ndarray of shape (n,)
+        The state, and that of a unit without readings.
+    scorer : Scorer
+    """
+    places = scorer._state_places()
+    last_time, n_observations = numbers[:2].tolist()
+    diagonals, squares, weights = (numbers[places[name]] for name in ("diagonals", "squares", "weights"))
+    rss = squares[: len(weights)] + squares[len(weights) :]
+    total = float(weights.sum())
+    slack = 1e-9 * (1.0 + n_observations)
+    sound = (
+        math.isfinite(last_time)
+        and 0 <= n_observations <= 2**53
+        and n_observations == int(n_observations)
+        and bool((np.abs(numbers[2:]) <= _LARGEST).all())
+        and bool((diagonals >= fresh[places["diagonals"]]).all())
+        and bool((rss >= 0).all() and (weights >= 0).all())
+        and (total <= n_observations + slack if scorer.forgetting < 1 else total == n_observations)
+        and np.array_equal(numbers[places["unused"]], fresh[places["unused"]])
+    )
+    if not sound:
+        raise ScorerError(
+            "the saved unit holds numbers that no readings lead to; it was put together by something else than "
+            "Unit.to_bytes(): score its readings again"
+        )
 
 
 def _float_array(name: str, values: ArrayLike, n_dimensions: int | None) -> FloatArray:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cem.display import escaped
 from cem.errors import CemWarning, OptionError, PanelError
 from cem.estimator import FailureModeEM
 from cem.heldout import HeldOut, cut_off_ages, folds_of_units, hold_out
@@ -87,7 +88,7 @@ class CrossValidation:
         return min(self.scored, key=lambda one: sign * float(getattr(one, self.score)))
 
     def __str__(self) -> str:
-        names = [str(one.name) for one in self.scored]
+        names = [escaped(one.name) for one in self.scored]
         width = max(len("candidate"), *map(len, names))
         columns = ("rmse", "crps", "log_score", "log_likelihood", "bic", "aic", "icl")
         rows = [f"{'candidate':{width}s} " + " ".join(f"{column:>14s}" for column in columns)]

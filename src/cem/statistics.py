@@ -210,7 +210,7 @@ class SufficientStatistics:
         FitError
             LAPACK refused a unit's design, which is then not finite.
         """
-        groups = _groups(bases)
+        groups = _groups(bases, coordinates)
         if kernel == "plain":
             if coordinates is None:
                 raise ValueError("the plain kernel compresses in given coordinates")
@@ -238,16 +238,22 @@ class _Group:
     n: NDArray[np.int32]  # (L, C_g)
 
 
-def _groups(bases: Sequence[Basis]) -> list[list[int]]:
-    """Channels by basis, so that channels of one basis share a factorisation."""
+def _groups(bases: Sequence[Basis], coordinates: Coordinates | None) -> list[list[int]]:
+    """Channels by basis and, where coordinates are given, by S: those of one group share a factorisation.
+
+    A fit gives channels of one basis one S. A model put together by hand need not.
+    """
     groups: list[list[int]] = []
+    transforms: list[bytes] = []
     for channel, basis in enumerate(bases):
-        for group in groups:
-            if bases[group[0]] is basis or bases[group[0]] == basis:
+        transform = b"" if coordinates is None else coordinates.transform(channel).tobytes()
+        for group, of_group in zip(groups, transforms, strict=True):
+            if of_group == transform and (bases[group[0]] is basis or bases[group[0]] == basis):
                 group.append(channel)
                 break
         else:
             groups.append([channel])
+            transforms.append(transform)
     return groups
 
 

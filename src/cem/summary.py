@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cem.display import escaped
+
 if TYPE_CHECKING:
     from cem.model import FailureModeModel
 
@@ -78,7 +80,7 @@ def summarise(model: FailureModeModel) -> Summary:
     names = [str(label) for label in model.mode_labels]
     response = f", response {model.response!r}" if model.response is not None else ""
     axis = "time to failure" if model.time_axis == "to_failure" else "time"
-    unit = f" [{model.time_unit}]" if model.time_unit else ""
+    unit = f" [{escaped(model.time_unit)}]" if model.time_unit else ""
     title = f"{model.n_modes} failure modes, {model.n_channels} channels{response}, over {axis}{unit}"
     frames = {
         "modes": _modes(model, training),
@@ -165,19 +167,20 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, (bool, str)):
-        return str(value)
+        return escaped(value)
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return str(value)
+    return escaped(value)
 
 
 def _table(frame: Frame) -> list[str]:
-    """Lines of a table, numbers to the right; a mode's label is shown as it is."""
+    """Lines of a table, numbers to the right; a mode's label is shown without rounding, and all names escaped."""
     columns = []
     for name, values in frame.items():
-        cells = [str(value) if name == "mode" else _cell(value) for value in values]
+        cells = [escaped(value) if name == "mode" else _cell(value) for value in values]
+        name = escaped(name)
         width = max(map(len, [name, *cells]))
         numeric = bool(values) and all(
             isinstance(value, (int, float)) and not isinstance(value, bool) for value in values

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
+import csv
 import importlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,9 @@ from .datasets import CMAPSS_COLUMNS, CMAPSS_SENSORS, CMAPSS_SETTINGS, read_cmap
 from .errors import OptionError, PanelError
 from .names import did_you_mean
 from .panel import Panel
+from .parquet_check import parquet_names, parquet_sizes
+from .table_backends import read_csv, read_parquet
+from .table_sources import LONGEST_HEADER, MOST_COLUMNS, Bound, Text, checked_bytes, open_regular
 
 __all__ = ["FORMATS", "column_names", "file_format", "read_panel", "read_table"]
 
@@ -23,6 +27,7 @@ _BACKENDS = (
     "polars",
     "pandas",
 )  # pyarrow first: it reads in blocks, and columns take no more than they hold
+_HEAD = 1 << 16
 _DELIMITERS = (",", ";", "\t", "|")
 
 
@@ -32,48 +37,71 @@ def file_format(path: str | os.PathLike[str]) -> str:
     Raises
     ------
     PanelError
-        The file is empty or holds none of these.
+        The file is empty, damaged, no regular file, or holds none of these.
     OSError
-        It cannot be read.
+        It cannot be opened or read.
     """
     path = Path(path)
     head = _head(path)
     if not head.strip():
-        raise PanelError(f"{path} is empty; expected CSV, Parquet or C-MAPSS text")
+        raise PanelError(f"{str(path)!r} is empty; expected CSV, Parquet or C-MAPSS text")
     if head[:4] == b"PAR1":
         return "parquet"
-    if b"\0" in head:
-        raise PanelError(f"{path} is neither text nor Parquet; convert it to CSV or Parquet")
-    line = _first_line(head)
+    line = _first_line(path, head, errors="replace")
     cells = line.split()
     if len(cells) == len(CMAPSS_COLUMNS) and all(_is_number(cell) for cell in cells):
         return "cmapss"
     if _delimiter(line) is None:
         raise PanelError(
-            f"{path} is not CSV: its first line, {line[:60]!r}, has no comma, semicolon, tab or bar between columns"
+            f"{str(path)!r} is not CSV: its first line, {line[:60]!r}, has no comma, semicolon, tab or bar between "
+            "columns"
         )
     return "csv"
 
 
 def column_names(path: str | os.PathLike[str], *, format: str | None = None) -> tuple[str, ...]:
-    """Names of the columns of a file, without reading the rest of it."""
+    """Names of the columns of a file, without reading the rest of it.
+
+    Raises
+    ------
+    PanelError
+        The header or the footer is damaged, or the file is not a regular one.
+    OSError
+        It cannot be opened or read.
+    """
     path = Path(path)
-    if _checked_format(path, format) == "cmapss":
+    format = _checked_format(path, format)
+    if format == "cmapss":
         return CMAPSS_COLUMNS
-    return _columns(path, _checked_format(path, format), _backend(path))
+    if format == "csv":
+        return _header(path)[0]
+    with open_regular(path) as file:
+        names = parquet_names(path, file)
+    _check_count(path, len(names))
+    return names
 
 
-def read_table(path: str | os.PathLike[str], *, columns: Sequence[str] | None = None, format: str | None = None) -> Any:
+def read_table(
+    path: str | os.PathLike[str],
+    *,
+    columns: Sequence[str] | None = None,
+    format: str | None = None,
+    max_bytes: int | None = None,
+) -> Any:
     """A CSV or Parquet file as a data frame of the backend that is installed.
 
     Parameters
     ----------
     path : path
-        CSV with a header; separated by comma, semicolon, tab or bar; may be compressed as .gz.
+        CSV with a header; separated by comma, semicolon, tab or bar; may be compressed (gzip, bzip2, xz). Or Parquet.
     columns : sequence of str, optional
         Only these are read.
     format : {"csv", "parquet"}, optional
         None: by the file's first bytes.
+    max_bytes : int, optional
+        What a compressed file may grow to. Of CSV: its text plus 8 bytes a cell. Of Parquet: 8 bytes a value and 16 a
+        string, the strings themselves, and the largest page, of the columns that are read. None: the larger of 1 GB
+        and 200 times the size of the file. Plain CSV has no bound: a table takes at most nine times its text.
 
     Returns
     -------
@@ -82,32 +110,32 @@ def read_table(path: str | os.PathLike[str], *, columns: Sequence[str] | None = 
     Raises
     ------
     PanelError
-        A column is unknown or occurs twice, the file cannot be parsed, or no backend is installed.
+        A column is unknown or occurs twice; the file is damaged, ragged, not of UTF-8, not a regular file or grows
+        beyond ``max_bytes``; or no backend is installed.
+    OptionError
+        ``format`` is unknown, or ``max_bytes`` no whole number above 0.
     OSError
-        The file cannot be read.
+        The file cannot be opened or read.
     """
     path = Path(path)
+    if max_bytes is not None:
+        max_bytes = checked_bytes(max_bytes)
     format = _checked_format(path, format)
     if format == "cmapss":
-        raise PanelError(f"{path} is C-MAPSS text, which has no header; read it with cem.datasets.read_cmapss")
+        raise PanelError(f"{str(path)!r} is C-MAPSS text, which has no header; read it with cem.datasets.read_cmapss")
     backend = _backend(path)
-    known = _columns(path, format, backend)
-    seen: set[str] = set()
-    for name in known:
-        if name in seen:
-            raise PanelError(f"column {name!r} occurs twice in {path}; rename or drop one of the two")
-        seen.add(name)
-    for name in columns or ():
-        if name not in seen:
-            raise PanelError(f"{path} has no column {name!r}; {did_you_mean(name, known)}")
-    readers: dict[str, Callable[..., Any]] = {"pyarrow": _pyarrow, "polars": _polars, "pandas": _pandas}
     wanted = None if columns is None else list(dict.fromkeys(columns))
-    try:
-        return readers[backend.__name__](backend, path, format, wanted)
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # each backend has its own
-        raise PanelError(f"{path} cannot be read as {format}: {error}") from None
+    if format == "csv":
+        names, delimiter = _header(path)
+        _check_names(path, names, wanted)
+        return read_csv(backend, path, names, wanted, delimiter, max_bytes)
+    with open_regular(path) as file:
+        bound = Bound(path, os.fstat(file.fileno()).st_size, max_bytes)
+        names = parquet_names(path, file)
+        _check_count(path, len(names))
+        _check_names(path, names, wanted)
+        sizes = parquet_sizes(path, file, wanted, bound)
+        return read_parquet(backend, path, file, sizes, wanted, bound)
 
 
 def read_panel(
@@ -124,8 +152,9 @@ def read_panel(
     channel_units: Mapping[str, str] | None = None,
     allow_empty_channels: bool = False,
     format: str | None = None,
+    max_bytes: int | None = None,
 ) -> Panel:
-    """A CSV, Parquet or C-MAPSS file as a Panel; arguments as for `Panel.from_frame`.
+    """A CSV, Parquet or C-MAPSS file as a Panel; arguments as for `Panel.from_frame` and `read_table`.
 
     Of C-MAPSS text the unit and the cycle are known, and units are taken to have run to failure unless the file's
     name starts with "test"; ``unit``, ``time``, ``time_unit`` and ``origin`` play no part, ``mode`` and
@@ -144,12 +173,12 @@ def read_panel(
             names.append(response)
         elif names is None and response in CMAPSS_SETTINGS:
             names = [*CMAPSS_SENSORS, response]
-        return read_cmapss(path, channels=names, response=response)
+        return read_cmapss(path, channels=names, response=response, max_bytes=max_bytes)
     wanted = None
     if channels is not None:
         wanted = [name for name in (unit, time, *channels, response, mode, failure_time) if name is not None]
     return Panel.from_frame(
-        read_table(path, columns=wanted, format=format),
+        read_table(path, columns=wanted, format=format, max_bytes=max_bytes),
         unit=unit,
         time=time,
         channels=channels,
@@ -172,19 +201,39 @@ def _checked_format(path: Path, format: str | None) -> str:
 
 
 def _head(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        head = file.read(1 << 16)
-    if head[:2] == b"\x1f\x8b":
-        try:
-            with gzip.open(path, "rb") as unpacked:
-                return unpacked.read(1 << 16)
-        except (EOFError, gzip.BadGzipFile) as error:
-            raise PanelError(f"{path} is a damaged gzip file: {error}") from None
+    """The first 64 KiB of a file or of the text packed in it, and more where the first line is longer."""
+    with open_regular(path) as file:
+        if file.read(4) == b"PAR1":
+            return b"PAR1"
+    with Text(path) as text:
+        head = text.read(_HEAD)
+        while len(head) <= LONGEST_HEADER and not _has_line(head):
+            more = text.read(_HEAD)
+            if not more:
+                break
+            head += more
     return head
 
 
-def _first_line(head: bytes) -> str:
-    lines = head.decode("utf-8-sig", errors="replace").splitlines()
+def _has_line(head: bytes) -> bool:
+    return any(end in head.lstrip() for end in (b"\n", b"\r"))
+
+
+def _first_line(path: Path, head: bytes, errors: str = "strict") -> str:
+    if len(head) > LONGEST_HEADER and not _has_line(head):
+        raise PanelError(
+            f"the first line of {str(path)!r} has more than {LONGEST_HEADER:,} bytes; expected a header, one row a line"
+        )
+    try:
+        lines = re.split("[\r\n]", head.decode("utf-8-sig", errors=errors))
+    except UnicodeDecodeError:
+        lines = re.split("[\r\n]", head.decode("utf-8-sig", errors="surrogateescape"))
+        line = next((line for line in lines if line.strip()), "")
+        if any("\udc80" <= letter <= "\udcff" for letter in line):
+            raise PanelError(
+                f"the header of {str(path)!r} is not UTF-8: {line[:60]!a}; save the file as UTF-8"
+            ) from None
+        return line
     return next((line for line in lines if line.strip()), "")
 
 
@@ -209,82 +258,36 @@ def _backend(path: Path) -> ModuleType:
         except ImportError:
             continue
     raise PanelError(
-        f"reading {path} needs one of {', '.join(_BACKENDS)}; install one, or all by  "
+        f"reading {str(path)!r} needs one of {', '.join(_BACKENDS)}; install one, or all by  "
         "pip install 'cem-failure-modes[frames]'"
     )
 
 
-def _columns(path: Path, format: str, backend: ModuleType) -> tuple[str, ...]:
-    if format == "csv":
-        import csv
-
-        line = _first_line(_head(path))
-        return tuple(next(csv.reader([line], delimiter=_delimiter(line) or ",")))
+def _header(path: Path) -> tuple[tuple[str, ...], str]:
+    """Names of a CSV file's columns, and what separates them."""
+    line = _first_line(path, _head(path))
+    delimiter = _delimiter(line) or ","
     try:
-        if backend.__name__ == "polars":
-            return tuple(backend.read_parquet_schema(path))
-        parquet = importlib.import_module("pyarrow.parquet")
-        return tuple(parquet.read_schema(path).names)
-    except (OSError, ImportError):
-        raise
-    except Exception as error:
-        raise PanelError(f"{path} cannot be read as parquet: {error}") from None
+        names = next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error as error:
+        raise PanelError(f"the header of {str(path)!r} cannot be read: {error}") from None
+    _check_count(path, len(names))
+    return tuple(names), delimiter
 
 
-def _pyarrow(pyarrow: ModuleType, path: Path, format: str, columns: list[str] | None) -> Any:
-    if format == "parquet":
-        # in batches and without a buffer ahead: read_table holds half as much again while it reads
-        with importlib.import_module("pyarrow.parquet").ParquetFile(path, pre_buffer=False) as file:
-            batches = list(file.iter_batches(batch_size=1 << 20, columns=columns))
-            table = pyarrow.Table.from_batches(batches) if batches else file.read(columns=columns)
-        pyarrow.default_memory_pool().release_unused()
-        return table
-    csv = importlib.import_module("pyarrow.csv")
-    options = {
-        "parse_options": csv.ParseOptions(delimiter=_delimiter(_first_line(_head(path))) or ","),
-        "convert_options": csv.ConvertOptions(include_columns=columns, strings_can_be_null=True),
-    }
-
-    def source() -> Any:
-        return pyarrow.input_stream(str(path), compression="gzip" if _is_gzip(path) else None)
-
-    try:  # block by block: a third of the memory, but types are those of the first block
-        with source() as text, csv.open_csv(text, csv.ReadOptions(block_size=1 << 24), **options) as reader:
-            table = reader.read_all()
-    except pyarrow.ArrowInvalid:  # 1, 2, 3, ... and 4.5 only later: types from the whole file
-        with source() as text:
-            table = csv.read_csv(text, **options)
-    pyarrow.default_memory_pool().release_unused()
-    return table
+def _check_count(path: Path, n_columns: int) -> None:
+    if n_columns > MOST_COLUMNS:
+        raise PanelError(
+            f"{str(path)!r} has {n_columns:,} columns; a table may have {MOST_COLUMNS:,}: keep those you need"
+        )
 
 
-def _polars(polars: ModuleType, path: Path, format: str, columns: list[str] | None) -> Any:
-    if format == "parquet":
-        return polars.read_parquet(path, columns=columns)
-    options = {
-        "columns": columns,
-        "separator": _delimiter(_first_line(_head(path))) or ",",
-        "try_parse_dates": True,
-        "null_values": ["", "NA", "NaN", "nan", "null", "NULL"],
-    }
-    try:
-        return polars.read_csv(path, infer_schema_length=10_000, **options)
-    except polars.exceptions.ComputeError:  # 1, 2, 3, ... and 4.5 only later: types from the whole file
-        return polars.read_csv(path, infer_schema_length=None, **options)
-
-
-def _pandas(pandas: ModuleType, path: Path, format: str, columns: list[str] | None) -> Any:
-    if format == "parquet":
-        return pandas.read_parquet(path, columns=columns)
-    return pandas.read_csv(
-        path,
-        usecols=columns,
-        sep=_delimiter(_first_line(_head(path))) or ",",
-        compression="gzip" if _is_gzip(path) else None,
-        encoding="utf-8-sig",
-    )
-
-
-def _is_gzip(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(2) == b"\x1f\x8b"
+def _check_names(path: Path, known: Sequence[str], columns: Sequence[str] | None) -> None:
+    seen: set[str] = set()
+    for name in known:
+        if name in seen:
+            raise PanelError(f"column {name!r} occurs twice in {str(path)!r}; rename or drop one of the two")
+        seen.add(name)
+    for name in columns or ():
+        if name not in seen:
+            raise PanelError(f"{str(path)!r} has no column {name!r}; {did_you_mean(name, known)}")

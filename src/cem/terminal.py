@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from cem.display import escaped, safe
+
 __all__ = ["Progress", "Terminal", "bar"]
 
 Progress = Callable[[str, int, int, float], None]
@@ -16,6 +18,9 @@ Progress = Callable[[str, int, int, float], None]
 
 class Terminal:
     """Results go to `out`; progress, notes and warnings to `err`, so that results can be piped.
+
+    Nothing that a name holds reaches a terminal as it is: control characters and what the stream cannot encode are
+    shown escaped (see `cem.display`). Callers give the names of a table as they are; in text they escape them.
 
     Parameters
     ----------
@@ -30,22 +35,30 @@ class Terminal:
         self.err = sys.stderr if err is None else err
         self.quiet = quiet
 
+    def on_error_stream(self) -> Terminal:
+        """One whose results go to `err` as well: `out` carries something that no text may get into."""
+        return Terminal(out=self.err, err=self.err, quiet=self.quiet)
+
     def say(self, text: str = "") -> None:
         if not self.quiet:
-            print(text, file=self.out, flush=True)
+            print(safe(text, _encoding(self.out), lines=True), file=self.out, flush=True)
 
-    def note(self, text: str) -> None:
-        print(text, file=self.err, flush=True)
+    def note(self, text: str, *, lines: bool = False) -> None:
+        """One line on `err`, or several."""
+        print(safe(text, _encoding(self.err), lines=lines), file=self.err, flush=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A titled table; the first column is flush left, the others flush right."""
         if self.quiet:
             return
+        encoding = _encoding(self.out)
+        # Escaped first: a column is as wide as what is shown of it.
+        title = escaped(title, encoding)
+        cells = [[escaped(cell, encoding) for cell in row] for row in (columns, *rows)]
         if _is_rich(self.out):
-            self._rich_table(title, columns, rows)
+            self._rich_table(title, cells[0], cells[1:])
             return
         self.say(title)
-        cells = [list(columns), *(list(row) for row in rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
         for number, row in enumerate(cells):
             padded = [
@@ -67,7 +80,7 @@ class Terminal:
 
         # Tables keep their lines: one that is wider than the window is cut by the window, not folded.
         console = Console(file=self.out, soft_wrap=True, highlight=False)
-        lines = text.splitlines()
+        lines = safe(text, _encoding(self.out), lines=True).split("\n")
         for line, after in zip(lines, [*lines[1:], ""], strict=True):
             heading = bool(line) and not line.startswith(" ") and (after.startswith(" ") or line is lines[0])
             console.print(Text(line, style="bold" if heading else ""))
@@ -129,6 +142,10 @@ def bar(fraction: float, width: int) -> str:
     """A bar of a fixed width in plain characters: ``#####.....``."""
     filled = round(min(max(fraction, 0.0), 1.0) * width)
     return "#" * filled + "." * (width - filled)
+
+
+def _encoding(stream: TextIO) -> str:
+    return getattr(stream, "encoding", None) or "utf-8"
 
 
 def _is_terminal(stream: TextIO) -> bool:

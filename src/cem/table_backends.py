@@ -1,0 +1,233 @@
+"""CSV and Parquet through pyarrow, polars or pandas, whichever is there; each obeys the same bound."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any
+
+import numpy as np
+
+from .errors import CemError, PanelError
+from .parquet_check import ParquetSizes
+from .table_sources import Bound, Text
+
+__all__ = ["as_panel_error", "read_csv", "read_parquet"]
+
+_BLOCK = 1 << 24
+_BATCH_BYTES = 1 << 26
+_UNPACKABLE = (b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda", b"\x1f\x8b")  # what polars would unpack
+
+
+@contextmanager
+def as_panel_error(path: Path, format: str, text: Text | None = None) -> Iterator[None]:
+    """Turn what a backend raises about a file's contents into a PanelError.
+
+    An OSError of the system, MemoryError and KeyboardInterrupt get through as they are. So does what ``text`` raised
+    while a backend read it, whatever the backend made of that.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if text is not None and text.failure is not None:
+            raise text.failure from None
+        is_panic = type(error).__name__ == "PanicException"  # polars: no Exception
+        if isinstance(error, (CemError, MemoryError)) or not (isinstance(error, Exception) or is_panic):
+            raise
+        if isinstance(error, OSError) and error.errno is not None:  # those of pyarrow about contents have none
+            raise
+        said = " ".join(str(error).split())
+        raise PanelError(f"{str(path)!r} cannot be read as {format}: {said[:500]}") from None
+
+
+def read_csv(
+    backend: ModuleType,
+    path: Path,
+    names: Sequence[str],
+    columns: list[str] | None,
+    delimiter: str,
+    max_bytes: int | None,
+) -> Any:
+    """A data frame of the backend; PanelError where the file is damaged, ragged or too large."""
+    reader = {"pyarrow": _csv_pyarrow, "polars": _csv_polars, "pandas": _csv_pandas}[backend.__name__]
+    with Text(path, max_bytes, delimiter=delimiter) as text, as_panel_error(path, "csv", text):
+        table = reader(backend, text, columns, delimiter)
+        if text.failure is not None:
+            raise text.failure
+        text.drain()
+        if text.is_quoted:
+            raise PanelError(
+                f'{str(path)!r} has an odd number of quotation marks ("): a quoted cell does not end; close it, or '
+                "double the marks within cells"
+            )
+        if backend.__name__ != "pyarrow":  # pyarrow refuses ragged rows itself
+            table = _unragged(backend, path, text, table, len(names))
+    return table
+
+
+def _unragged(backend: ModuleType, path: Path, text: Text, table: Any, n_columns: int) -> Any:
+    """The table without empty lines, of which polars makes rows; PanelError where rows are short or long."""
+    missing = (len(table) + 1) * (n_columns - 1) - text.cells_ended
+    if missing and backend.__name__ == "polars" and table.width:
+        is_empty = table.select(backend.all_horizontal(backend.all().is_null())).to_series()
+        if int(is_empty.sum()) * (n_columns - 1) == missing:
+            return table.filter(~is_empty)
+    if missing:
+        raise PanelError(
+            f"{str(path)!r} cannot be read as csv: its {len(table):,} rows and the header have {abs(missing):,} cells "
+            f"too {'few' if missing > 0 else 'many'} for {n_columns} columns; give every row as many as the header"
+        )
+    return table
+
+
+def read_parquet(
+    backend: ModuleType, path: Path, file: IO[bytes], sizes: ParquetSizes, columns: list[str] | None, bound: Bound
+) -> Any:
+    """A data frame of the backend from an open file that `cem.parquet_check` has measured."""
+    with as_panel_error(path, "parquet"):
+        if backend.__name__ == "polars":
+            return _parquet_polars(backend, file, sizes, columns, bound)
+        try:
+            pyarrow = importlib.import_module("pyarrow")
+        except ImportError:  # pandas with another engine
+            if sizes.shared and sizes.grown + sizes.worst > bound.max_bytes:
+                bound.check(sizes.grown + sizes.worst, "at most, which only pyarrow or polars can tell more exactly")
+            file.seek(0)
+            return backend.read_parquet(file, columns=columns)
+        table = _parquet_pyarrow(pyarrow, path, sizes, columns, bound)
+        return table if backend.__name__ == "pyarrow" else table.to_pandas()
+
+
+# ---- pyarrow ---------------------------------------------------------------------------------------------------------
+
+
+def _csv_pyarrow(pyarrow: ModuleType, text: Text, columns: list[str] | None, delimiter: str) -> Any:
+    csv = importlib.import_module("pyarrow.csv")
+    options = {
+        "parse_options": csv.ParseOptions(delimiter=delimiter),
+        "convert_options": csv.ConvertOptions(include_columns=columns, strings_can_be_null=True),
+    }
+    try:  # block by block: a third of the memory, but types are those of the first block
+        file = pyarrow.PythonFile(text, mode="r")
+        with csv.open_csv(file, csv.ReadOptions(block_size=_BLOCK), **options) as reader:
+            batches = list(reader)  # one by one, so that Ctrl-C is seen between two
+            table = pyarrow.Table.from_batches(batches, reader.schema)
+    except pyarrow.ArrowInvalid:  # 1, 2, 3, ... and 4.5 only later: types from the whole file
+        if text.failure is not None:
+            raise
+        text.rewind()
+        table = csv.read_csv(pyarrow.PythonFile(text, mode="r"), **options)
+    pyarrow.default_memory_pool().release_unused()
+    for name, kind in zip(table.column_names, table.schema.types, strict=True):
+        if pyarrow.types.is_binary(kind):
+            raise PanelError(
+                f"{text.path} cannot be read as csv: column {name!r} has bytes that are not UTF-8; save it as UTF-8"
+            )
+    return table
+
+
+def _parquet_pyarrow(
+    pyarrow: ModuleType, path: Path, sizes: ParquetSizes, columns: list[str] | None, bound: Bound
+) -> Any:
+    """In batches and without a buffer ahead: read_table holds half as much again while it reads.
+
+    Strings that a page shares are kept shared until their whole length is known to be within the bound.
+    """
+    parquet = importlib.import_module("pyarrow.parquet")
+    may_grow = sizes.grown + sizes.worst > bound.max_bytes
+    shared = [name for name in sizes.shared if name not in sizes.prefixed] if may_grow else []
+    n_columns = max(1, len(sizes.names) if columns is None else len(columns))
+    rows = max(1 << 10, min(1 << 20, _BATCH_BYTES // (8 * n_columns)))
+    if may_grow and sizes.prefixed:
+        rows = max(1, min(rows, _BATCH_BYTES // max(sizes.shared[name] for name in sizes.prefixed)))
+    grown, n_rows, batches = sizes.grown, 0, list[Any]()
+    plain = parquet.ParquetFile(path, pre_buffer=False)
+    with plain, parquet.ParquetFile(path, pre_buffer=False, read_dictionary=shared) as file:
+        schema = plain.schema_arrow
+        for batch in file.iter_batches(batch_size=rows, columns=columns):
+            if may_grow:
+                n_rows += len(batch)
+                grown += sum(_string_bytes(pyarrow, batch.column(name)) for name in sizes.shared)
+                bound.check(grown, f"in the first {n_rows:,} rows")
+                batch = batch.cast(pyarrow.schema([schema.field(name) for name in batch.schema.names]))
+            batches.append(batch)
+        table = pyarrow.Table.from_batches(batches) if batches else file.read(columns=columns)
+    pyarrow.default_memory_pool().release_unused()
+    return table
+
+
+def _string_bytes(pyarrow: ModuleType, column: Any) -> int:
+    """Bytes of a dictionary column's strings, each as often as it occurs."""
+    if not pyarrow.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    lengths = importlib.import_module("pyarrow.compute").binary_length(column.dictionary)
+    lengths = lengths.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    codes = column.indices.drop_null().to_numpy(zero_copy_only=False)
+    return int(lengths @ np.bincount(codes, minlength=lengths.size)) if codes.size else 0
+
+
+# ---- polars ----------------------------------------------------------------------------------------------------------
+
+
+def _csv_polars(polars: ModuleType, text: Text, columns: list[str] | None, delimiter: str) -> Any:
+    options = {
+        "columns": columns,
+        "separator": delimiter,
+        "try_parse_dates": True,
+        "null_values": ["", "NA", "NaN", "nan", "null", "NULL"],
+    }
+    source: Any
+    if text.kind == "plain" and not text.begins(_UNPACKABLE):
+        text.drain()  # for the checks alone: polars then maps the file, which costs no memory
+        source = text.path if not set(str(text.path)) & set("*?[") else text.path.read_bytes()
+    else:
+        source = b"\n" + text.read()  # the empty line keeps polars from unpacking what looks packed once more
+    try:
+        return polars.read_csv(source, infer_schema_length=10_000, **options)
+    except polars.exceptions.ComputeError:  # 1, 2, 3, ... and 4.5 only later: types from the whole file
+        return polars.read_csv(source, infer_schema_length=None, **options)
+
+
+def _parquet_polars(
+    polars: ModuleType, file: IO[bytes], sizes: ParquetSizes, columns: list[str] | None, bound: Bound
+) -> Any:
+    may_grow = sizes.grown + sizes.worst > bound.max_bytes
+    if not (may_grow and sizes.prefixed):  # strings that a page shares stay shared in polars, however often they occur
+        file.seek(0)
+        table = polars.read_parquet(file, columns=columns)
+        if may_grow:
+            bound.check(sizes.grown + _polars_string_bytes(polars, table, sizes), f"in {len(table):,} rows")
+        return table
+    rows = max(1, _BATCH_BYTES // max(sizes.shared[name] for name in sizes.prefixed))
+    grown, parts = sizes.grown, []
+    for first in range(0, max(1, sizes.n_rows), rows):
+        file.seek(0)
+        lazy = polars.scan_parquet(file)
+        part = (lazy if columns is None else lazy.select(columns)).slice(first, rows).collect()
+        grown += _polars_string_bytes(polars, part, sizes)
+        bound.check(grown, f"in the first {first + len(part):,} rows")
+        parts.append(part)
+    return polars.concat(parts)
+
+
+def _polars_string_bytes(polars: ModuleType, table: Any, sizes: ParquetSizes) -> int:
+    grown = 0
+    for name in sizes.shared:
+        if table.schema.get(name) in (polars.String, polars.Binary):
+            column = table[name]
+            lengths = column.str.len_bytes() if column.dtype == polars.String else column.bin.size()
+            grown += int(lengths.cast(polars.Int64).sum() or 0)  # of 32 bits, whose sum would run over
+    return grown
+
+
+# ---- pandas ----------------------------------------------------------------------------------------------------------
+
+
+def _csv_pandas(pandas: ModuleType, text: Text, columns: list[str] | None, delimiter: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows longer than the header
+        return pandas.read_csv(text, usecols=columns, sep=delimiter, index_col=False, encoding="utf-8-sig")
