@@ -291,7 +291,6 @@ def test_file_made_up_with_a_right_checksum_is_refused_unless_it_is_sound(case):
             decode(content)
 
 
-
 @pytest.mark.parametrize("padding", range(8))
 def test_arrays_are_aligned_in_files_of_writers_that_pad_otherwise(padding, monkeypatch):
     """Kernels would read numbers at addresses at which some processors fault."""
