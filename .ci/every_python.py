@@ -228,6 +228,10 @@ class Environment:
         return self.inside("-c", f"from importlib.metadata import version; print(version('{name}'))").strip()
 
 
+def no_numpy(python: Python) -> str:
+    return f"Python {python.full} ({python.path}): pip has no NumPy wheel for it"
+
+
 def example(environment: Environment) -> None:
     """Other compiled code, built against the installed wheel and run; in a copy that has the tests alone."""
     tree = environment.home.parent / "tree"
@@ -302,7 +306,7 @@ def attempt(options: argparse.Namespace) -> int:
                     print(f"Python {python.full}, {kind} wheel, {libraries} libraries: FAILED", flush=True)
                     continue
                 if row is None:
-                    left_out.append(f"Python {python.full} ({python.path}): pip has no NumPy wheel for it")
+                    left_out.append(no_numpy(python))
                     break
                 passed.append(row)
                 print(summary(row, recorded), flush=True)
@@ -320,7 +324,7 @@ def attempt(options: argparse.Namespace) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Try the wheels of these sources under every CPython of this machine.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="name the interpreters, one a line: version and path")
+    commands.add_parser("list", help="name the interpreters to try, one a line: version and path")
     making = commands.add_parser("build", help="build the wheels to try")
     making.add_argument("--output", type=Path, required=True, help="where the wheels go")
     making.add_argument("--own", action="store_true", help="each Python's own wheel too, not this one's alone")
@@ -336,8 +340,13 @@ def main() -> int:
         return 0
     if options.command == "list":
         pythons, left_out = interpreters()
-        print("\n".join(f"{python.full} {python.path}" for python in pythons))
-        print("\n".join(f"left out: {reason}" for reason in left_out), end="\n" if left_out else "", file=sys.stderr)
+        for python in pythons:
+            with tempfile.TemporaryDirectory(prefix="cem-python-") as scratch:
+                if Environment(python, Path(scratch) / "environment").has_wheel("numpy"):
+                    print(python.full, python.path)
+                else:
+                    left_out.append(no_numpy(python))
+        print(*(f"left out: {reason}" for reason in left_out), sep="\n", file=sys.stderr)
         return 0
     return attempt(options)
 
