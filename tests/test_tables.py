@@ -188,7 +188,7 @@ def test_packed_text_that_grows_beyond_its_bound_is_refused(backend, pack, tmp_p
     """Otherwise a file of some kilobytes fills the memory."""
     path = tmp_path / "fleet.csv.gz"
     path.write_bytes(pack(b"unit,time,s2\n" + b"".join(b"%d,%d,0\n" % (i // 100, i % 100) for i in range(5000))))
-    with pytest.raises(PanelError, match=r"fleet.csv.gz grows beyond its bound.*at most 100,000.*--max-bytes"):
+    with pytest.raises(PanelError, match=r"fleet.csv.gz' grows beyond its bound.*at most 100,000.*--max-bytes"):
         read_panel(path, max_bytes=100_000)
     assert read_panel(path, max_bytes=400_000).n_readings == 5000
     assert read_panel(path).n_readings == 5000
@@ -433,9 +433,9 @@ def test_directories_pipes_and_devices_are_refused_by_name(read, tmp_path):
     with pytest.raises(PanelError, match="is a directory"):
         read(tmp_path)
     os.mkfifo(tmp_path / "pipe.csv")
-    with pytest.raises(PanelError, match=r"pipe.csv is a pipe"):
+    with pytest.raises(PanelError, match=r"pipe.csv' is a pipe"):
         read(tmp_path / "pipe.csv")
-    with pytest.raises(PanelError, match="/dev/zero is a device"):
+    with pytest.raises(PanelError, match="/dev/zero' is a device"):
         read("/dev/zero")
     with pytest.raises(PanelError, match="not a file's name"):
         read("a\0b")
