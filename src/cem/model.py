@@ -608,7 +608,7 @@ class FailureModeModel:
         Returns
         -------
         Panel
-            Its `modes` are the true ones.
+            Its `true_modes` are those drawn from. Its `modes` are unknown, so that a fit has to find them.
 
         Raises
         ------

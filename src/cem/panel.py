@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .clock import FAILURE, count_from, instants
+from .clock import FAILURE, KINDS, POSITIONS, count_from, instants
 from .display import escaped
 from .errors import PanelError, PanelIndexError
 from .names import did_you_mean, encode_labels, listed, object_array, unit_array, unit_name
@@ -28,8 +28,11 @@ __all__ = ["Panel"]
 
 _SLOTS = (
     "_channel_units",
+    "_clock",
     "_counts",
     "_modes",
+    "_true_codes",
+    "_true_labels",
     "_unit_ids",
     "_units",
     "channels",
@@ -116,6 +119,9 @@ class Panel:
     _modes: tuple[Hashable | None, ...] | None
     _counts: np.ndarray | None
     _channel_units: dict[str, str]
+    _clock: str | None  # what times were given as: "numbers", "positions", "datetimes", "durations"; None: not known
+    _true_codes: np.ndarray | None  # (n_units,) int32 into _true_labels, of panels that were drawn; a fit never looks
+    _true_labels: tuple[Hashable, ...]
 
     def __init__(
         self,
@@ -185,6 +191,7 @@ class Panel:
             time_unit=time_unit,
             origin=origin,
             _channel_units=channel_units,
+            _clock=KINDS[raw.dtype.kind],
         )
 
     # -- construction -------------------------------------------------------------------------------------------
@@ -288,7 +295,7 @@ class Panel:
         offsets, raw, flat, unit_ids = flatten(times, values, units)
         if channels is None:
             channels = [f"x{c + 1}" for c in range(flat.shape[1])]
-        return cls(
+        panel = cls(
             unit_ids,
             offsets,
             raw,
@@ -302,6 +309,7 @@ class Panel:
             channel_units=channel_units,
             allow_empty_channels=allow_empty_channels,
         )
+        return panel if times is not None else panel._replace(_clock=POSITIONS)
 
     def to_arrays(self) -> dict[str, Any]:
         """The arguments of `from_arrays` that give this panel again: lists of arrays, names and labels."""
@@ -351,6 +359,10 @@ class Panel:
         if any(panel.mode_labels for panel in panels):
             modes = [mode for panel in panels for mode in panel.modes]
         codes, labels = encode_labels(modes) if modes else (np.full(unit_ids.size, -1, dtype=np.int32), ())
+        true_codes, true_labels = None, ()
+        if any(panel._true_codes is not None for panel in panels):
+            true_codes, true_labels = encode_labels([mode for panel in panels for mode in panel.true_modes])
+        clocks = {panel._clock for panel in panels}
         return cls._trusted(
             _unit_ids=unit_ids,
             channels=first.channels,
@@ -364,6 +376,9 @@ class Panel:
             time_unit=first.time_unit,
             origin=first.origin,
             _channel_units={name: unit for panel in panels for name, unit in panel._channel_units.items()},
+            _clock=first._clock if len(clocks) == 1 else None,
+            _true_codes=true_codes,
+            _true_labels=true_labels,
         )
 
     # -- what there is ------------------------------------------------------------------------------------------
@@ -386,6 +401,17 @@ class Panel:
             modes = tuple(table[self.mode_codes].tolist())
             object.__setattr__(self, "_modes", modes)
         return modes
+
+    @property
+    def true_modes(self) -> tuple[Hashable | None, ...]:
+        """Label of the mode that each unit was drawn from, where a model drew it; None elsewhere; length n_units.
+
+        Whatever becomes of the panel, no fit looks at them: `modes` are the labels that a fit obeys. To fit with the
+        truth, say so: ``panel.with_modes(panel.true_modes)``.
+        """
+        if self._true_codes is None:
+            return (None,) * self.n_units
+        return tuple(object_array((*self._true_labels, None))[self._true_codes].tolist())
 
     @property
     def channel_units(self) -> dict[str, str]:
@@ -477,6 +503,7 @@ class Panel:
             mode_codes=codes,
             mode_labels=labels,
             failure_times=self.failure_times[rows],
+            _true_codes=None if self._true_codes is None else self._true_codes[rows],
         )
 
     def select_units(self, units: Iterable[Hashable]) -> Panel:
@@ -569,6 +596,11 @@ class Panel:
             raise PanelError(f"modes must hold one label per unit, {self.n_units}; found {codes.size}")
         return self._replace(mode_codes=codes, mode_labels=labels)
 
+    def _with_true_modes(self, modes: Iterable[Hashable]) -> Panel:
+        """The same panel, whose units were drawn from these modes."""
+        codes, labels = encode_labels(modes)
+        return self._replace(_true_codes=codes, _true_labels=labels)
+
     def with_failure_times(self, failure_times: Any) -> Panel:
         """The same panel with these failure times, in its time unit and from its origin; NaN = still running.
 
@@ -622,6 +654,8 @@ class Panel:
             view = parts[name].view()  # of a view: the caller's own array stays writable
             view.flags.writeable = False
             parts[name] = view
+        # Panels pickled by earlier releases lack the last three.
+        parts = {"_clock": None, "_true_codes": None, "_true_labels": (), **parts}
         parts.update(_units=None, _modes=None, _counts=None)
         for name in _SLOTS:
             object.__setattr__(self, name, parts[name])
