@@ -16,6 +16,7 @@ from cem.fitting import FitOptions, FitResult, fit_mixture, n_free_parameters
 from cem.maximisation import COVARIANCE_STRUCTURES, CovarianceStructure
 from cem.panel import Panel
 from cem.parameters import Parameters
+from cem.warm_start import UNLABELLED
 
 if TYPE_CHECKING:
     from cem.model import FailureModeModel
@@ -555,6 +556,7 @@ def _training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict
         ],
         "assigned": counts,
         "left_out_channels": list(result.left_out),
+        UNLABELLED: list(result.unlabelled),
         **(
             {"linking_rank": em.linking_rank, "linking_penalty": float(em.linking_penalty)}
             if result.run.parameters.rank

@@ -551,7 +551,6 @@ class FailureModeModel:
         PredictionError
             A channel that the model does not know, or another time unit.
         """
-        known = [name for name in panel.channels if name in self.channels]
         left_out = self._training.get("left_out_channels", ())
         unknown = [name for name in panel.channels if name not in self.channels and name not in left_out]
         if unknown:
@@ -563,8 +562,13 @@ class FailureModeModel:
             raise PredictionError(
                 f"the panel's times are in {panel.time_unit!r}, the model's in {self.time_unit!r}; convert them"
             )
+        return self._in_own_channels(panel)
+
+    def _in_own_channels(self, panel: Panel) -> Panel:
+        """The panel with the model's channels in the model's order; those that the model lacks are left out."""
         if panel.channels == self.channels:
             return panel
+        known = [name for name in panel.channels if name in self.channels]
         values = np.full((len(panel.times), self.n_channels), np.nan)
         taken = [panel.channels.index(name) for name in known]
         values[:, [self.channels.index(name) for name in known]] = panel.values[:, taken]

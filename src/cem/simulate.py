@@ -152,7 +152,8 @@ def simulate_fleet(
     Returns
     -------
     Panel
-        `modes` and `true_modes` are the true ones: a fit obeys the former; `failure_times` NaN for units that reached the horizon.
+        `modes`, which a fit obeys, and `true_modes` are the true ones; `failure_times` NaN for units that reached the
+        horizon.
 
     Raises
     ------

@@ -187,6 +187,10 @@ def _rank(value: Any, shape: _Shape) -> None:
 # -- entries of the record --------------------------------------------------------------------------------------------
 
 
+def _modes(value: Any, shape: _Shape) -> None:
+    _each(value, _mode, shape)
+
+
 def _texts(value: Any, shape: _Shape) -> None:
     _each(value, _text, shape)
 
@@ -340,6 +344,7 @@ _RECORD: dict[str, _Check] = {
     "classification": _classification,
     "assigned": _counts,
     "left_out_channels": _texts,
+    "unlabelled_modes": _modes,
     "linking_rank": _rank,
     "linking_penalty": _penalty,
     "lifetimes": _lifetimes,
