@@ -6,8 +6,10 @@ __all__ = [
     "BasisError",
     "CemError",
     "CemWarning",
+    "ClockWarning",
     "ConstantChannelWarning",
     "ConvergenceWarning",
+    "DeprecatedUseWarning",
     "FitError",
     "FloorWarning",
     "KernelFailure",
@@ -84,6 +86,14 @@ class ScorerError(CemError, ValueError):
 
 class CemWarning(UserWarning):
     """Base of every warning that cem gives."""
+
+
+class ClockWarning(CemWarning):
+    """Times of a panel do not look like those that the model was fitted to, or units are older than any it knows."""
+
+
+class DeprecatedUseWarning(CemWarning, DeprecationWarning):
+    """A call that a later release will refuse; the message names the new one."""
 
 
 class ConvergenceWarning(CemWarning):
