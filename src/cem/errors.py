@@ -8,11 +8,15 @@ __all__ = [
     "CemWarning",
     "ClockWarning",
     "ConstantChannelWarning",
+    "ClockSetBackWarning",
     "ConvergenceWarning",
     "DeprecatedUseWarning",
+    "FarValuesWarning",
     "FitError",
     "FloorWarning",
+    "HugeValuesWarning",
     "KernelFailure",
+    "LabelWarning",
     "LostModeWarning",
     "ModelFileError",
     "NotFittedError",
@@ -20,10 +24,13 @@ __all__ = [
     "PanelError",
     "PanelIndexError",
     "PredictionError",
+    "RepeatedRowsWarning",
     "ScorerError",
+    "SharedIdWarning",
     "ShortUnitsWarning",
     "SparseModeWarning",
     "StaleFileWarning",
+    "SuspectDataWarning",
 ]
 
 
@@ -122,3 +129,31 @@ class ShortUnitsWarning(CemWarning):
 
 class StaleFileWarning(CemWarning):
     """A killed process left temporary files beside a file that was written; they are named, and can be deleted."""
+
+
+class SuspectDataWarning(CemWarning):
+    """Data that can be read, but were probably not meant as they stand; base of the warnings that name them."""
+
+
+class FarValuesWarning(SuspectDataWarning):
+    """One exact value far from all others of its channel repeats: a code for missing, or a sensor at its end stop?"""
+
+
+class HugeValuesWarning(SuspectDataWarning):
+    """Readings beyond 1e300, whose squares overflow."""
+
+
+class RepeatedRowsWarning(SuspectDataWarning):
+    """Some readings of a unit stand more than once, equal in time and in every value."""
+
+
+class SharedIdWarning(SuspectDataWarning):
+    """Every time of a unit occurs twice with different values: two machines under one id?"""
+
+
+class ClockSetBackWarning(SuspectDataWarning):
+    """Times of a unit go back by an hour: local times without a zone, where a clock was set back?"""
+
+
+class LabelWarning(SuspectDataWarning):
+    """Labels of modes that differ in case or blanks only, or that look like words for unknown."""
