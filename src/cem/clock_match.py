@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cem.clock import DATETIMES, FAILURE, FIRST_READING, NUMBERS, POSITIONS, ZERO, tick_of
-from cem.errors import ClockWarning, OptionError, PredictionError
+from cem.errors import ClockWarning, OptionError, PanelError, PredictionError
 from cem.names import listed, unit_name
 from cem.warning import warn
 
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from cem.model import FailureModeModel
     from cem.panel import Panel
 
-__all__ = ["CLOCK", "check_ages", "check_clock", "check_measures", "check_times_given", "clock_record"]
+__all__ = ["CLOCK", "check_running_ages", "check_clock", "check_measures", "check_times_given", "clock_record"]
 
 CLOCK = "clock"
 """Key of a model's record: what the times of its training panel were."""
 
 _FAR_AGES = 1.5
 """Ages beyond this many times the longest training life are answered with a warning."""
+_NO_AGE = 10.0
+"""A unit first read at this many times the longest training life counts from a clock."""
 
 
 def clock_record(panel: Panel) -> dict[str, Any]:
@@ -225,17 +227,23 @@ def _singular(label: str) -> str:
     return label.removesuffix("s") if len(label) > 2 else label
 
 
-def check_ages(model: FailureModeModel, panel: Panel, ages: np.ndarray) -> None:
-    """Warn, once and by name, of units older than any that the model's lives were learned from.
+def check_running_ages(model: FailureModeModel, panel: Panel, ages: np.ndarray) -> None:
+    """Hold the ages of running units against the lives that the model was fitted to.
 
     Parameters
     ----------
     ages : ndarray of shape (L,)
         Of the panel's units.
 
+    Raises
+    ------
+    PanelError
+        Times are a clock's rather than ages.
+
     Warns
     -----
     ClockWarning
+        Some units are older than 1.5 times the longest training life.
     """
     record = model._training.get(CLOCK)
     if record is None:
@@ -243,6 +251,17 @@ def check_ages(model: FailureModeModel, panel: Panel, ages: np.ndarray) -> None:
     limit = _FAR_AGES * record["longest"]
     old = np.flatnonzero(ages > limit)
     if old.size:
+        from cem.life_checks import check_ages
+
+        check_ages(panel)
+        first = panel.times[panel.offsets[:-1]]
+        late = np.flatnonzero(first > _NO_AGE * record["longest"])
+        if late.size:
+            raise PanelError(
+                f"times are not ages: the first reading of unit {unit_name(panel._unit_ids, late[0])} is at "
+                f"{first[late[0]]:g} ({late.size:,} such units), and the longest training life is "
+                f"{record['longest']:g}. Count the times of each unit from when it was new, as in training"
+            )
         oldest = old[np.argmax(ages[old])]
         unit = f" {model.time_unit}" if model.time_unit else ""
         one = old.size == 1

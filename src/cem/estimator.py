@@ -302,7 +302,9 @@ class FailureModeEM(SklearnFace):
         record: dict[str, Any] = {} if columns is None else {COLUMNS: columns}
         if self.time_axis == "to_failure":
             from cem.censored import fit_with_lives
+            from cem.life_checks import check_lives
 
+            check_lives(panel)
             fit = fit_with_lives(panel, options, family=self.lifetimes, init=init, progress=progress)
             result, self.lifetimes_ = fit.result, fit.lifetimes
             record["lifetimes"] = fit.lifetimes.to_dict()

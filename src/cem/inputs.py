@@ -10,8 +10,9 @@ import numpy as np
 
 from cem.arrays import panel_of_arrays
 from cem.clock_match import check_times_given
+from cem.containers import column_names, is_table, refuse_table
 from cem.errors import OptionError, PanelError, PredictionError
-from cem.names import did_you_mean, listed
+from cem.names import did_you_mean
 from cem.panel import Panel
 
 if TYPE_CHECKING:
@@ -30,12 +31,7 @@ _OF_TRAINING = ("mode", "channels", "response", "channel_units", "allow_empty_ch
 
 def is_frame(X: Any) -> bool:
     """Whether X is a table with named columns: of pandas, polars, pyarrow or what else has such."""
-    if isinstance(X, (Panel, np.ndarray, list, tuple)):
-        return False
-    return any(
-        hasattr(X, name)
-        for name in ("__dataframe__", "__narwhals_dataframe__", "__narwhals_lazyframe__", "column_names")
-    ) or (hasattr(X, "columns") and not callable(X.columns))
+    return not isinstance(X, Panel) and is_table(X)
 
 
 def table_options(unit: str | None, time: str | None, columns: Table | None, where: str = "") -> dict[str, Any] | None:
@@ -165,21 +161,14 @@ def _of_frame(X: Any, table: Table | None, times: Any, axes: Any) -> Panel:
         if given is not None:
             raise OptionError(f"{name} goes with an array; a data frame has a column of times")
     if table is None:
-        names = [str(name) for name in _names_of(X)]
-        raise PanelError(
-            f"X is a data frame with the columns {listed(names, 8)}, and which of them are the unit and the time is "
-            "not known; give Panel.from_frame(X, unit=..., time=...), or name them: FailureModeEM(..., unit=..., "
-            "time=...) or fit(X, unit=..., time=...). A frame with a row per unit and a column per time is an array: "
-            "give X.to_numpy() and times="
-        )
-    return Panel.from_frame(X, **table)
-
-
-def _names_of(X: Any) -> list[Any]:
-    if hasattr(X, "collect_schema"):
-        return list(X.collect_schema().names())
-    names = getattr(X, "column_names", getattr(X, "columns", ()))
-    return list(names() if callable(names) else names)
+        try:
+            refuse_table(X, "X")
+        except PanelError as error:
+            raise PanelError(
+                f"{error}; or name the columns once: FailureModeEM(..., unit=..., time=...), or fit(frame, unit=..., "
+                "time=...)"
+            ) from None
+    return Panel.from_frame(X, **(table or {}))
 
 
 def _for_scoring(model: FailureModeModel, X: Any, table: Table | None) -> Table | None:
@@ -192,11 +181,11 @@ def _for_scoring(model: FailureModeModel, X: Any, table: Table | None) -> Table 
         for name, value in {**(remembered or {}), **(table or {})}.items()
         if name not in _OF_TRAINING
     }  # fmt: skip
-    names = _names_of(X)
+    names = column_names(X) or ()
     if options.get("failure_time") not in names:
         options.pop("failure_time", None)
     options["allow_empty_channels"] = True
-    if options.get("sensor") is not None:  # a tall table: its sensors are in the cells
+    if options.get("sensor") is not None or not names:  # a tall table, its sensors in the cells; or one not in memory
         return options
     absent = [name for name in model.channels if name not in names and name != model.response]
     if absent:
