@@ -21,4 +21,4 @@ step "a clean copy of $(git -C "$top" rev-parse --short HEAD)"
 tree=$work/tree
 git clone --quiet --no-local "$top" "$tree"
 [ -z "$(git -C "$top" status --porcelain)" ] || echo "note: what is not committed is not checked"
-cd "$tree"
+cd "$tree" || exit

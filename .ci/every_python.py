@@ -34,7 +34,7 @@ EXAMPLE_NEEDS = ["cython", "setuptools", "pytest", "hypothesis"]
 
 # Has to run under any Python, also one too old to be tried.
 PROBE = """
-import json, platform, sys, sysconfig
+import json, os, platform, sys, sysconfig
 try:
     import ensurepip, venv
     venvs = True
@@ -42,7 +42,8 @@ except ImportError:
     venvs = False
 print(json.dumps(dict(
     implementation=platform.python_implementation(), full=platform.python_version(), minor=list(sys.version_info[:2]),
-    free_threaded=bool(sysconfig.get_config_var("Py_GIL_DISABLED")), venvs=venvs)))
+    free_threaded=bool(sysconfig.get_config_var("Py_GIL_DISABLED")), venvs=venvs,
+    headers=os.path.isfile(os.path.join(sysconfig.get_path("include"), "Python.h")))))
 """
 
 
@@ -53,6 +54,7 @@ class Python:
     minor: tuple[int, int]
     free_threaded: bool
     venvs: bool
+    headers: bool  # those that have none can be tried, and build nothing
 
     @property
     def tag(self) -> str:
@@ -158,18 +160,28 @@ def build(output: Path, own: bool) -> None:
     """The wheels to try, as for a release."""
     script = ROOT / "wheels" / "build.py"
     known = set(run([sys.executable, script, "--list"], check=True).stdout.split())
-    machine = platform.machine()
     pythons, _ = interpreters()
-    running = "cp{}{}".format(*sys.version_info[:2])
-    targets = {f"{tag}-{machine}" for tag in ({python.tag for python in pythons} if own else {running})} & known
-    if own or any(python.tag != running for python in pythons) or not targets:
-        targets.add(f"abi3-{machine}")
     command = [sys.executable, script, "--output", output]
-    for python in pythons:
-        command += ["--python", python.path]
-    for target in sorted(targets):
+    for target in targets(pythons, own, known):
         command += ["--only", target]
+    for python in pythons:
+        command += ["--python", python.path] if python.headers else []
     subprocess.run([str(word) for word in command], check=True)
+
+
+def targets(pythons: Sequence[Python], own: bool, known: set[str]) -> list[str]:
+    """Names of the wheels to build, of those that wheels/build.py can build."""
+    machine = platform.machine()
+    abi3 = f"abi3-{machine}"
+    owns = {python.tag: f"{python.tag}-{machine}" for python in pythons if python.headers}
+    running = owns.get("cp{}{}".format(*sys.version_info[:2]), abi3)
+    # Of the oldest Python's limited API, which that Python has to compile.
+    abi3_builds = any(python.headers and python.minor == (3, 11) for python in pythons)
+    chosen = {running} if abi3_builds and not own else set(owns.values())
+    chosen &= known
+    if abi3_builds and (own or len(pythons) > 1 or not chosen):
+        chosen.add(abi3)
+    return sorted(chosen)
 
 
 def wheel_for(python: Python, kind: str, wheels: Path) -> Path | None:
@@ -226,6 +238,10 @@ class Environment:
 
     def version(self, name: str) -> str:
         return self.inside("-c", f"from importlib.metadata import version; print(version('{name}'))").strip()
+
+
+def no_numpy(python: Python) -> str:
+    return f"Python {python.full} ({python.path}): pip has no NumPy wheel for it"
 
 
 def example(environment: Environment) -> None:
@@ -302,7 +318,7 @@ def attempt(options: argparse.Namespace) -> int:
                     print(f"Python {python.full}, {kind} wheel, {libraries} libraries: FAILED", flush=True)
                     continue
                 if row is None:
-                    left_out.append(f"Python {python.full} ({python.path}): pip has no NumPy wheel for it")
+                    left_out.append(no_numpy(python))
                     break
                 passed.append(row)
                 print(summary(row, recorded), flush=True)
@@ -320,7 +336,7 @@ def attempt(options: argparse.Namespace) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Try the wheels of these sources under every CPython of this machine.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="name the interpreters, one a line: version and path")
+    commands.add_parser("list", help="name the interpreters to try, one a line: version and path")
     making = commands.add_parser("build", help="build the wheels to try")
     making.add_argument("--output", type=Path, required=True, help="where the wheels go")
     making.add_argument("--own", action="store_true", help="each Python's own wheel too, not this one's alone")
@@ -336,8 +352,13 @@ def main() -> int:
         return 0
     if options.command == "list":
         pythons, left_out = interpreters()
-        print("\n".join(f"{python.full} {python.path}" for python in pythons))
-        print("\n".join(f"left out: {reason}" for reason in left_out), end="\n" if left_out else "", file=sys.stderr)
+        for python in pythons:
+            with tempfile.TemporaryDirectory(prefix="cem-python-") as scratch:
+                if Environment(python, Path(scratch) / "environment").has_wheel("numpy"):
+                    print(python.full, python.path)
+                else:
+                    left_out.append(no_numpy(python))
+        print(*(f"left out: {reason}" for reason in left_out), sep="\n", file=sys.stderr)
         return 0
     return attempt(options)
 

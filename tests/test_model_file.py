@@ -291,6 +291,20 @@ def test_file_made_up_with_a_right_checksum_is_refused_unless_it_is_sound(case):
             decode(content)
 
 
+@pytest.mark.parametrize("padding", range(8))
+def test_arrays_are_aligned_in_files_of_writers_that_pad_otherwise(padding, monkeypatch):
+    """Kernels would read numbers at addresses at which some processors fault."""
+    read, found = model_file._arrays, []
+
+    def recorded(*arguments):
+        found.append(read(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(model_file, "_arrays", recorded)
+    assert_same(decode(rebuilt(lambda h, d: json.dumps(h) + " " * padding)), golden_model())
+    assert [name for name, array in found[0].items() if not array.flags.aligned] == []
+
+
 def test_a_model_that_would_not_load_is_not_saved(tmp_path):
     """Found at once by who fits it, not a year later by who scores with it."""
     model = golden_model()

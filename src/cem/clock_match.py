@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cem.model import FailureModeModel
     from cem.panel import Panel
 
-__all__ = ["CLOCK", "check_running_ages", "check_clock", "check_measures", "check_times_given", "clock_record"]
+__all__ = ["CLOCK", "check_clock", "check_measures", "check_running_ages", "check_times_given", "clock_record"]
 
 CLOCK = "clock"
 """Key of a model's record: what the times of its training panel were."""
@@ -76,8 +76,8 @@ def check_times_given(model: FailureModeModel, what: str = "X") -> None:
     unit = f" {model.time_unit}" if model.time_unit else ""
     raise PredictionError(
         f"{what} is an array without times, and the model was fitted at times from {low:g} to {high:g}{unit}, not at "
-        f"0, 1, 2, ...; give {'times= or ' if what == 'X' else ''}a Panel. In a search of scikit-learn, give it Panels, "
-        "or let times reach the score: set_config(enable_metadata_routing=True) and "
+        f"0, 1, 2, ...; give {'times= or ' if what == 'X' else ''}a Panel. In a search of scikit-learn, give it "
+        "Panels, or let times reach the score: set_config(enable_metadata_routing=True) and "
         "em.set_fit_request(times=True).set_score_request(times=True)"
     )
 

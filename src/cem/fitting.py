@@ -150,6 +150,7 @@ def fit_mixture(
             f"{panel.n_units} units cannot be divided into n_modes={options.n_modes} modes; "
             "give more units or fewer modes"
         )
+    _check_heard(panel)
     kept = varying_channels(panel)
     left_out = tuple(name for name in panel.channels if name not in set(kept))
     if left_out:
@@ -227,6 +228,17 @@ def fit_mixture(
         unlabelled,
         init is not None,
     )
+
+
+def _check_heard(panel: Panel) -> None:
+    """Refuse units without any observation, which only a panel to be scored may have."""
+    silent = np.flatnonzero(panel._silent())
+    if silent.size:
+        raise PanelError(
+            f"{'unit' if silent.size == 1 else 'units'} {listed([panel.units[l] for l in silent.tolist()])} "
+            f"{'has' if silent.size == 1 else 'have'} no observation: all values are missing; a fit needs some of each "
+            "unit, so leave such units out"
+        )
 
 
 def _in_panel_units(

@@ -241,14 +241,14 @@ def _numbers(nw: ModuleType, series: Any, name: str) -> np.ndarray:
         raise PanelError(f"channel {name!r} holds complex numbers; give real ones")
     try:
         return np.asarray(array, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass
     array = object_array([np.nan if _is_na(item) else item for item in array.tolist()])
     try:
         if any(isinstance(item, str) for item in array):
             raise TypeError
         return array.astype(np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise PanelError(_not_numeric(name, dtype, series)) from None
 
 
@@ -350,6 +350,9 @@ def _cell(series: Any, row: int) -> Any:
 
 
 def _items(series: Any, rows: np.ndarray) -> np.ndarray:
+    if series.implementation.is_pyarrow() and str(series.to_native().type) in ("string_view", "binary_view"):
+        items = series.to_native().cast(f"large_{str(series.to_native().type)[:-5]}")  # of views it can take no rows
+        return object_array(items.take(rows).to_pylist())
     return object_array(_plain_items(series[rows]))
 
 

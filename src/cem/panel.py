@@ -84,7 +84,8 @@ class Panel:
     channel_units : mapping of str to str, optional
         Units of measurement, as labels.
     allow_empty_channels : bool
-        Take channels without any observation, as a panel that is only to be scored may have them.
+        Take channels, and units, without any observation, as a panel that is only to be scored may have them. Of such
+        a unit the last reading is kept, all of whose cells are missing: it tells the unit's age.
     missing : number, sequence of numbers, or mapping of channel to either, optional
         Codes that stand for a missing value, such as -999; (): every number is a reading. By default numbers that look
         like codes are refused.
@@ -175,7 +176,7 @@ class Panel:
         low, high = extremes(values)
         if np.isinf(low).any() or np.isinf(high).any():
             check_finite(unit_ids, channels, offsets, raw, values)
-        offsets, raw, values = _without_empty_readings(offsets, raw, values)
+        offsets, raw, values = _without_empty_readings(offsets, raw, values, keep_units=allow_empty_channels)
         check_observed(unit_ids, offsets)
         set_back = set_back_units(offsets, raw) if raw.dtype.kind == "M" else None
         raw, values = _sorted_within_units(offsets, raw, values)
@@ -405,7 +406,8 @@ class Panel:
         if any(panel.mode_labels for panel in panels):
             modes = [mode for panel in panels for mode in panel.modes]
         codes, labels = encode_labels(modes) if modes else (np.full(unit_ids.size, -1, dtype=np.int32), ())
-        true_codes, true_labels = None, ()
+        true_codes: np.ndarray | None = None
+        true_labels: tuple[Hashable, ...] = ()
         if any(panel._true_codes is not None for panel in panels):
             true_codes, true_labels = encode_labels([mode for panel in panels for mode in panel.true_modes])
         clocks = {panel._clock for panel in panels}
@@ -573,7 +575,7 @@ class Panel:
         names = checked_channels(channels)
         columns = [self.channel_index(name) for name in names]
         values = np.ascontiguousarray(self.values[:, columns])
-        offsets, times, values = _without_empty_readings(self.offsets, self.times, values)
+        offsets, times, values = _without_empty_readings(self.offsets, self.times, values, keep_units=self._silent())
         check_observed(self._unit_ids, offsets, f" of the channels {listed(names)}")
         return self._replace(
             channels=names,
@@ -669,6 +671,10 @@ class Panel:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
+    def _silent(self) -> np.ndarray:
+        """(n_units,) bool: units without any observation, of which a panel to be scored keeps one empty reading."""
+        return np.asarray(self.counts.sum(axis=1) == 0)
+
     def _positions(self, which: Any) -> np.ndarray:
         n_units = self.n_units
         if isinstance(which, (int, np.integer)) and not isinstance(which, bool):
@@ -763,9 +769,12 @@ def _offsets_of_kept(kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 def _without_empty_readings(
-    offsets: np.ndarray, raw: np.ndarray, values: np.ndarray
+    offsets: np.ndarray, raw: np.ndarray, values: np.ndarray, keep_units: np.ndarray | bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Leave out readings whose cells are all missing; the arrays themselves where there are none."""
+    """Leave out readings whose cells are all missing; the arrays themselves where there are none.
+
+    Of the units in `keep_units`, True for all, the last of these is kept where they have no other.
+    """
     empty = np.isnan(values[:, 0])
     for c in range(1, values.shape[1]):
         if not empty.any():
@@ -774,6 +783,13 @@ def _without_empty_readings(
     if not empty.any():
         return offsets, raw, values
     kept = ~empty
+    if np.any(keep_units):
+        new = _offsets_of_kept(kept, offsets)
+        silent = (new[1:] == new[:-1]) & (offsets[1:] > offsets[:-1]) & keep_units
+        for l in np.flatnonzero(silent):
+            kept[offsets[l] + int(np.argmax(raw[offsets[l] : offsets[l + 1]]))] = True
+        if kept.all():
+            return offsets, raw, values
     return _offsets_of_kept(kept, offsets), raw[kept], values[kept]
 
 

@@ -117,4 +117,4 @@ def _modes_of(
     logs -= np.log(np.maximum(model.weights_, np.finfo(float).tiny))
     of_label = [logs[panel.mode_codes[rows] == code][:, list(free)].sum(axis=0) for code in codes]
     _, chosen = linear_sum_assignment(np.nan_to_num(np.array(of_label)), maximize=True)
-    return tuple(free[i] for i in chosen)
+    return tuple(free[i] for i in chosen.tolist())

@@ -41,6 +41,10 @@ class Tally:
     def count(self, start):
         return sum(n for outcome, n in self.outcomes.items() if outcome.startswith(start))
 
+    def row(self):
+        """Inputs, those that were taken, those that were refused, failures."""
+        return sum(self.outcomes.values()), self.count(("loaded", "read")), self.count("refused"), len(self.failures)
+
 
 def run_part(name, seed, first, stop, step, folder, keep, tally):
     """Every step-th input from first on; a worker that dies costs the input that it was at, and another takes over."""
@@ -122,8 +126,7 @@ def only(which, seed, folder):
 def report(tallies, seconds):
     print(f"{'target':<16}{'inputs':>9}{'loaded':>9}{'refused':>9}{'failed':>9}")
     for name, tally in tallies.items():
-        numbers = (sum(tally.outcomes.values()), tally.count("loaded"), tally.count("refused"), len(tally.failures))
-        print(f"{name:<16}" + "".join(f"{n:>9,}" for n in numbers))
+        print(f"{name:<16}" + "".join(f"{n:>9,}" for n in tally.row()))
     for name, tally in tallies.items():
         print(f"\n{name}")
         for outcome, n in tally.outcomes.most_common():
