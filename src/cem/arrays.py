@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .axes import axes_of, check_order, own_axes, standard
-from .clock import instants, is_missing
+from .clock import POSITIONS, instants, is_missing
 from .containers import as_array, column_names, is_table, refuse_table, row_names
 from .errors import OptionError, PanelError
 from .names import did_you_mean, listed, unit_array
@@ -62,7 +62,7 @@ def panel_of_arrays(
                 raise OptionError(f"{name} goes with an array; a Panel has its own times, units and channels")
         return X if modes is None else X.with_modes(modes)
     flat = flatten(times, X, units, channels=channels, axes=axes, may_lack=may_lack)
-    return Panel(
+    panel = Panel(
         flat.unit_ids,
         flat.offsets,
         flat.times,
@@ -73,6 +73,7 @@ def panel_of_arrays(
         missing=missing,
         allow_empty_channels=allow_empty_channels,
     )
+    return panel if times is not None else panel._replace(_clock=POSITIONS)
 
 
 class Flat(NamedTuple):

@@ -13,9 +13,25 @@ from .errors import OptionError, PanelError
 from .masks import unmasked
 from .names import did_you_mean, is_unknown
 
-__all__ = ["FAILURE", "FIRST_READING", "ZERO", "count_from", "instants", "is_missing", "tick_of"]
+__all__ = [
+    "DATETIMES",
+    "DURATIONS",
+    "FAILURE",
+    "FIRST_READING",
+    "KINDS",
+    "NUMBERS",
+    "POSITIONS",
+    "ZERO",
+    "count_from",
+    "instants",
+    "is_missing",
+    "tick_of",
+]
 
 ZERO, FIRST_READING, FAILURE = "zero", "first reading", "failure"
+NUMBERS, POSITIONS, DATETIMES, DURATIONS = "numbers", "positions", "datetimes", "durations"
+"""What times were given as; positions are 0, 1, 2, ... where none were given."""
+KINDS = {"f": NUMBERS, "M": DATETIMES, "m": DURATIONS}
 
 _TICKS: dict[str, np.timedelta64] = {
     "ns": np.timedelta64(1, "ns"),

@@ -6,9 +6,11 @@ __all__ = [
     "BasisError",
     "CemError",
     "CemWarning",
+    "ClockWarning",
     "ConstantChannelWarning",
     "ClockSetBackWarning",
     "ConvergenceWarning",
+    "DeprecatedUseWarning",
     "FarValuesWarning",
     "FitError",
     "FloorWarning",
@@ -91,6 +93,14 @@ class ScorerError(CemError, ValueError):
 
 class CemWarning(UserWarning):
     """Base of every warning that cem gives."""
+
+
+class ClockWarning(CemWarning):
+    """Times of a panel do not look like those that the model was fitted to, or units are older than any it knows."""
+
+
+class DeprecatedUseWarning(CemWarning, DeprecationWarning):
+    """A call that a later release will refuse; the message names the new one."""
 
 
 class ConvergenceWarning(CemWarning):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .clock import FAILURE, count_from, instants
+from .clock import FAILURE, KINDS, POSITIONS, count_from, instants
 from .display import escaped
 from .errors import PanelError, PanelIndexError
 from .label_checks import warn_of_labels
@@ -33,8 +33,11 @@ __all__ = ["Panel"]
 
 _SLOTS = (
     "_channel_units",
+    "_clock",
     "_counts",
     "_modes",
+    "_true_codes",
+    "_true_labels",
     "_unit_ids",
     "_units",
     "channels",
@@ -81,7 +84,8 @@ class Panel:
     channel_units : mapping of str to str, optional
         Units of measurement, as labels.
     allow_empty_channels : bool
-        Take channels without any observation, as a panel that is only to be scored may have them.
+        Take channels, and units, without any observation, as a panel that is only to be scored may have them. Of such
+        a unit the last reading is kept, all of whose cells are missing: it tells the unit's age.
     missing : number, sequence of numbers, or mapping of channel to either, optional
         Codes that stand for a missing value, such as -999; (): every number is a reading. By default numbers that look
         like codes are refused.
@@ -133,6 +137,9 @@ class Panel:
     _modes: tuple[Hashable | None, ...] | None
     _counts: np.ndarray | None
     _channel_units: dict[str, str]
+    _clock: str | None  # what times were given as: "numbers", "positions", "datetimes", "durations"; None: not known
+    _true_codes: np.ndarray | None  # (n_units,) int32 into _true_labels, of panels that were drawn; a fit never looks
+    _true_labels: tuple[Hashable, ...]
 
     def __init__(
         self,
@@ -169,7 +176,7 @@ class Panel:
         low, high = extremes(values)
         if np.isinf(low).any() or np.isinf(high).any():
             check_finite(unit_ids, channels, offsets, raw, values)
-        offsets, raw, values = _without_empty_readings(offsets, raw, values)
+        offsets, raw, values = _without_empty_readings(offsets, raw, values, keep_units=allow_empty_channels)
         check_observed(unit_ids, offsets)
         set_back = set_back_units(offsets, raw) if raw.dtype.kind == "M" else None
         raw, values = _sorted_within_units(offsets, raw, values)
@@ -217,6 +224,7 @@ class Panel:
             time_unit=time_unit,
             origin=origin,
             _channel_units=channel_units,
+            _clock=KINDS[raw.dtype.kind],
         )
 
     # -- construction -------------------------------------------------------------------------------------------
@@ -330,7 +338,7 @@ class Panel:
         from .arrays import flatten
 
         flat = flatten(times, values, units, channels=channels, axes=axes)
-        return cls(
+        panel = cls(
             flat.unit_ids,
             flat.offsets,
             flat.times,
@@ -346,6 +354,7 @@ class Panel:
             missing=missing,
             duplicates=duplicates,
         )
+        return panel if times is not None else panel._replace(_clock=POSITIONS)
 
     def to_arrays(self) -> dict[str, Any]:
         """The arguments of `from_arrays` that give this panel again: lists of arrays, names and labels."""
@@ -397,6 +406,11 @@ class Panel:
         if any(panel.mode_labels for panel in panels):
             modes = [mode for panel in panels for mode in panel.modes]
         codes, labels = encode_labels(modes) if modes else (np.full(unit_ids.size, -1, dtype=np.int32), ())
+        true_codes: np.ndarray | None = None
+        true_labels: tuple[Hashable, ...] = ()
+        if any(panel._true_codes is not None for panel in panels):
+            true_codes, true_labels = encode_labels([mode for panel in panels for mode in panel.true_modes])
+        clocks = {panel._clock for panel in panels}
         return cls._trusted(
             _unit_ids=unit_ids,
             channels=first.channels,
@@ -410,6 +424,9 @@ class Panel:
             time_unit=first.time_unit,
             origin=first.origin,
             _channel_units={name: unit for panel in panels for name, unit in panel._channel_units.items()},
+            _clock=first._clock if len(clocks) == 1 else None,
+            _true_codes=true_codes,
+            _true_labels=true_labels,
         )
 
     # -- what there is ------------------------------------------------------------------------------------------
@@ -432,6 +449,17 @@ class Panel:
             modes = tuple(table[self.mode_codes].tolist())
             object.__setattr__(self, "_modes", modes)
         return modes
+
+    @property
+    def true_modes(self) -> tuple[Hashable | None, ...]:
+        """Label of the mode that each unit was drawn from, where a model drew it; None elsewhere; length n_units.
+
+        Whatever becomes of the panel, no fit looks at them: `modes` are the labels that a fit obeys. To fit with the
+        truth, say so: ``panel.with_modes(panel.true_modes)``.
+        """
+        if self._true_codes is None:
+            return (None,) * self.n_units
+        return tuple(object_array((*self._true_labels, None))[self._true_codes].tolist())
 
     @property
     def channel_units(self) -> dict[str, str]:
@@ -523,6 +551,7 @@ class Panel:
             mode_codes=codes,
             mode_labels=labels,
             failure_times=self.failure_times[rows],
+            _true_codes=None if self._true_codes is None else self._true_codes[rows],
         )
 
     def select_units(self, units: Iterable[Hashable]) -> Panel:
@@ -546,7 +575,7 @@ class Panel:
         names = checked_channels(channels)
         columns = [self.channel_index(name) for name in names]
         values = np.ascontiguousarray(self.values[:, columns])
-        offsets, times, values = _without_empty_readings(self.offsets, self.times, values)
+        offsets, times, values = _without_empty_readings(self.offsets, self.times, values, keep_units=self._silent())
         check_observed(self._unit_ids, offsets, f" of the channels {listed(names)}")
         return self._replace(
             channels=names,
@@ -616,6 +645,11 @@ class Panel:
         warn_of_labels(labels)
         return self._replace(mode_codes=codes, mode_labels=labels)
 
+    def _with_true_modes(self, modes: Iterable[Hashable]) -> Panel:
+        """The same panel, whose units were drawn from these modes."""
+        codes, labels = encode_labels(modes)
+        return self._replace(_true_codes=codes, _true_labels=labels)
+
     def with_failure_times(self, failure_times: Any) -> Panel:
         """The same panel with these failure times, in its time unit and from its origin; NaN = still running.
 
@@ -636,6 +670,10 @@ class Panel:
         return self._replace(failure_times=failed)
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    def _silent(self) -> np.ndarray:
+        """(n_units,) bool: units without any observation, of which a panel to be scored keeps one empty reading."""
+        return np.asarray(self.counts.sum(axis=1) == 0)
 
     def _positions(self, which: Any) -> np.ndarray:
         n_units = self.n_units
@@ -669,6 +707,8 @@ class Panel:
             view = parts[name].view()  # of a view: the caller's own array stays writable
             view.flags.writeable = False
             parts[name] = view
+        # Panels pickled by earlier releases lack the last three.
+        parts = {"_clock": None, "_true_codes": None, "_true_labels": (), **parts}
         parts.update(_units=None, _modes=None, _counts=None)
         for name in _SLOTS:
             object.__setattr__(self, name, parts[name])
@@ -729,9 +769,12 @@ def _offsets_of_kept(kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 def _without_empty_readings(
-    offsets: np.ndarray, raw: np.ndarray, values: np.ndarray
+    offsets: np.ndarray, raw: np.ndarray, values: np.ndarray, keep_units: np.ndarray | bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Leave out readings whose cells are all missing; the arrays themselves where there are none."""
+    """Leave out readings whose cells are all missing; the arrays themselves where there are none.
+
+    Of the units in `keep_units`, True for all, the last of these is kept where they have no other.
+    """
     empty = np.isnan(values[:, 0])
     for c in range(1, values.shape[1]):
         if not empty.any():
@@ -740,6 +783,13 @@ def _without_empty_readings(
     if not empty.any():
         return offsets, raw, values
     kept = ~empty
+    if np.any(keep_units):
+        new = _offsets_of_kept(kept, offsets)
+        silent = (new[1:] == new[:-1]) & (offsets[1:] > offsets[:-1]) & keep_units
+        for l in np.flatnonzero(silent):
+            kept[offsets[l] + int(np.argmax(raw[offsets[l] : offsets[l + 1]]))] = True
+        if kept.all():
+            return offsets, raw, values
     return _offsets_of_kept(kept, offsets), raw[kept], values[kept]
 
 
