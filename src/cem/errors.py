@@ -8,6 +8,7 @@ __all__ = [
     "CemWarning",
     "ConstantChannelWarning",
     "ConvergenceWarning",
+    "ExactChannelWarning",
     "FitError",
     "FloorWarning",
     "KernelFailure",
@@ -22,6 +23,7 @@ __all__ = [
     "ShortUnitsWarning",
     "SparseModeWarning",
     "StaleFileWarning",
+    "UndeterminedBasisWarning",
 ]
 
 
@@ -104,6 +106,14 @@ class SparseModeWarning(CemWarning):
 
 class ConstantChannelWarning(CemWarning):
     """A channel has no variation, everywhere (it is left out) or on some units (they are named)."""
+
+
+class ExactChannelWarning(CemWarning):
+    """A channel is a function of time that its basis reproduces exactly on all units; it is left out."""
+
+
+class UndeterminedBasisWarning(CemWarning):
+    """The times of a channel, all units together, do not determine its basis' coefficients; it is left out."""
 
 
 class ShortUnitsWarning(CemWarning):

@@ -23,6 +23,7 @@ from cem.errors import (
     PanelError,
     SparseModeWarning,
 )
+from cem.exact_channels import learnable_channels, rounding_noise
 from cem.expectation import Expectation
 from cem.feasibility import feasible
 from cem.initialization import (
@@ -32,6 +33,7 @@ from cem.initialization import (
     parameters_from_responsibilities,
     starting_point,
 )
+from cem.linked_life import LIFE
 from cem.linking import linked_run, linking_of, linking_penalties
 from cem.maximisation import Constraints, CovarianceStructure
 from cem.moves import moved_start
@@ -146,17 +148,20 @@ def fit_mixture(
             f"{panel.n_units} units cannot be divided into n_modes={options.n_modes} modes; "
             "give more units or fewer modes"
         )
+    given_channels = panel.channels
     kept = varying_channels(panel)
-    left_out = tuple(name for name in panel.channels if name not in set(kept))
-    if left_out:
+    if len(kept) < len(given_channels):
         panel = panel.select_channels(kept)
-    warn_of_stuck_channels(panel)
     labels, known_modes = _known_modes(panel, options.n_modes)
-    bases = _bound_bases(panel, options.basis, init)
-    warn_of_short_units(panel, bases)
-    statistics = SufficientStatistics.from_panel(panel, bases, known_modes=known_modes)
+    learnable = learnable_channels(
+        panel, lambda kept: _bound_bases(kept, options.basis, init), known_modes, besides=(LIFE,)
+    )
+    panel, statistics = learnable.panel, learnable.statistics
+    warn_of_stuck_channels(panel)
+    warn_of_short_units(panel, learnable.bases)
     expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
     steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
+    steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))
     linking_of(options.linking_rank, statistics.sizes, panel.channels)
     one_mode, constraints = _constraints(expectation, panel.channels, steps, options)
     tolerance = options.tol * statistics.n_observations
@@ -217,7 +222,7 @@ def fit_mixture(
         interrupted,
         "linked" if run.parameters.rank else expectation.kernel,
         mode_labels,
-        left_out,
+        tuple(name for name in given_channels if name not in panel.channels),
     )
 
 
