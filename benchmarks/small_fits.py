@@ -16,6 +16,7 @@ fitted, refused, left out and disagreeing fits are printed; the latter with the 
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 import warnings
 from collections import Counter
@@ -97,13 +98,14 @@ def drawn(seed: int) -> Draw:
         cem.Polynomial(int(rng.integers(0, 4))) if rng.random() < 0.8 else cem.BSpline(n_basis=4, degree=2)
         for _ in range(n_channels)
     ]
+    covariance = str(rng.choice(["full", "diagonal", "pooled"]))
     options = {
         "n_modes": n_modes,
         "basis": {f"x{c + 1}": basis for c, basis in enumerate(bases)}
         if rng.random() < 0.5
         else bases[0],
-        "covariance": str(rng.choice(["full", "diagonal", "pooled"])),
-        "linking_rank": int(rng.random() < 0.2),
+        "covariance": covariance,
+        "linking_rank": int(covariance == "full" and n_channels > 1 and rng.random() < 0.5),
         "time_axis": time_axis,
         "lifetimes": str(rng.choice(["lognormal", "weibull"])),
         "n_init": int(rng.integers(1, 4)),
@@ -119,7 +121,7 @@ def drawn(seed: int) -> Draw:
 
 def _times(rng: np.random.Generator, n_units: int, longest: int) -> list[np.ndarray]:
     """Times of every unit: the same for all, on a grid, scattered, or all one; counted from 0 or from an epoch."""
-    kind = rng.choice(["shared", "grid", "scattered", "repeated", "one"])
+    kind = rng.choice(["shared", "grid", "scattered", "scattered", "repeated", "one"], p=[0.2, 0.2, 0.25, 0.2, 0.12, 0.03])
     start = float(rng.choice([0.0, 0.0, 1000.0, 1.7e9]))
     step = float(rng.choice([1.0, 1.0, 0.1, 250.0, 3600.0]))
     lengths = [longest] * n_units if kind == "shared" else rng.integers(1, longest + 1, n_units)
@@ -250,7 +252,10 @@ def checked(draw: Draw, folder: Path) -> Outcome:
     own, tolerated = terms(em, panel)
     if not np.isfinite([em.log_likelihood_, *scores, *own]).all():
         return Outcome("disagrees", "not finite", left_out, np.inf, said)
-    model.save(folder / "model.cem")
+    try:
+        model.save(folder / "model.cem")
+    except CemError as error:
+        return Outcome("disagrees", f"{type(error).__name__}: {error}", left_out, np.inf, said)
     loaded = cem.load(folder / "model.cem").score_samples(panel)
     found = {
         "fit and score": abs(em.log_likelihood_ - own.sum()) / tolerated.sum(),
@@ -285,7 +290,7 @@ def main() -> None:
             if outcome.fate == "disagrees":
                 print(f"seed {seed}: {outcome.message}\n    {draw.what}", flush=True)
             elif outcome.fate == "refused":
-                refusals[outcome.message[:60]] += 1
+                refusals[re.sub(r"'.*?'|\d+( and \d+ more)?|, (?=\d)", "…", outcome.message)[:50]] += 1
                 if options.verbose:
                     print(f"seed {seed}: {outcome.message}", flush=True)
     print(

@@ -104,9 +104,12 @@ def decimal_step(readings: FloatArray) -> float:
         return 0.0
     sample = observed[:: max(1, len(observed) // _SAMPLE)]
     largest = float(np.abs(observed).max())
+    span = float(np.ptp(observed))
     few = sample[:_FEW].tolist()
     for exponent in range(6, -13, -1):
         if not 1.0 <= largest * 10.0**-exponent < 1e11:
+            continue
+        if 0.0 < span < 0.5 * 10.0**exponent:  # near one multiple all of them, without being it
             continue
         if not all(_is_whole(reading, exponent) for reading in few):
             continue
