@@ -84,29 +84,31 @@ def learnable_channels(
         statistics = SufficientStatistics.from_panel(panel, bases, known_modes=known_modes)
         pooled = statistics.pooled
         assert pooled is not None
-        found = {
-            panel.channels[c]: _smaller(bases[c], rank)
-            for c, rank in enumerate(pooled.ranks)
-            if rank < bases[c].size and panel.channels[c] not in besides
-        }
-        says_nothing = pooled.deviations <= rounding_noise(statistics)
-        reproduced = [
-            panel.channels[c]
-            for c in np.flatnonzero(says_nothing)
-            if panel.channels[c] not in found and panel.channels[c] not in besides
-        ]
-        if not found and not reproduced:
+        reproduced = pooled.deviations <= rounding_noise(statistics)
+        left = []
+        for c, name in enumerate(panel.channels):
+            if name not in besides and pooled.ranks[c] < bases[c].size:
+                undetermined[name] = _smaller(bases[c], pooled.ranks[c])
+            elif name not in besides and reproduced[c]:
+                exact.append(name)
+            else:
+                left.append(name)
+        if len(left) == panel.n_channels:
             break
-        undetermined.update(found)
-        exact.extend(reproduced)
-        left = [name for name in panel.channels if name not in found and name not in reproduced]
-        if not any(name not in besides for name in left):
-            raise PanelError(f"no channel is left to fit. {' '.join(_reasons(undetermined, exact))}")
-        panel = panel.select_channels(left)
-    if undetermined:
-        warn(f"left out: {_undetermined(undetermined)}", UndeterminedBasisWarning)
-    if exact:
-        warn(f"left out: {_exact(exact)}", ExactChannelWarning)
+        if not set(left) - set(besides):
+            raise PanelError(f"no channel is left to fit: {'; '.join(_reasons(undetermined, exact))}")
+        try:
+            panel = panel.select_channels(left)
+        except PanelError as error:  # units that are read in no other channel
+            raise PanelError(
+                f"{error}. Those are the channels left to fit: {'; '.join(_reasons(undetermined, exact))}"
+            ) from None
+    for reasons, category in (
+        (_reasons(undetermined, ()), UndeterminedBasisWarning),
+        (_reasons({}, exact), ExactChannelWarning),
+    ):
+        for reason in reasons:
+            warn(f"left out: {reason}", category)
     return Learnable(panel, bases, statistics)
 
 
@@ -127,33 +129,25 @@ def rounding_noise(statistics: SufficientStatistics) -> FloatArray:
 
 def _smaller(basis: Basis, rank: int) -> str:
     """How many coefficients the times determine, and the basis that would do."""
-    smaller = f", {Polynomial(rank - 1)!r} say" if rank else ""
-    return f"{rank} of the {basis.size} coefficients of {basis!r}: take a basis of at most {max(rank, 1)}{smaller}"
-
-
-def _named(names: Sequence[str]) -> str:
-    return ("channel " if len(names) == 1 else "channels ") + listed(names, _MOST_NAMED)
-
-
-def _undetermined(found: dict[str, str]) -> str:
-    said = "; ".join(f"channel {name!r}, whose times determine {what}" for name, what in [*found.items()][:_MOST_NAMED])
-    more = len(found) - _MOST_NAMED
-    return said + (f"; and {more} more" if more > 0 else "")
-
-
-def _exact(names: Sequence[str]) -> str:
-    one = len(names) == 1
-    return (
-        f"{_named(names)}, which {'its basis reproduces' if one else 'their bases reproduce'} exactly, up to the "
-        f"rounding of float64, on all units alike: {'it says' if one else 'they say'} nothing of modes. A smaller "
-        f"basis would leave something of {'it' if one else 'them'}, if that is what the fit is to see"
-    )
+    return f"{rank} of the {basis.size} coefficients of {basis!r}; at most {Polynomial(max(rank, 1) - 1)!r} would do"
 
 
 def _reasons(undetermined: dict[str, str], exact: Sequence[str]) -> list[str]:
-    said = []
+    """Why channels cannot be learned from, a sentence for each kind."""
+    reasons = []
     if undetermined:
-        said.append(f"Undetermined: {_undetermined(undetermined)}.")
+        shown = [f"channel {name!r} ({why})" for name, why in [*undetermined.items()][:_MOST_NAMED]]
+        more = f" and {len(undetermined) - _MOST_NAMED} more" if len(undetermined) > _MOST_NAMED else ""
+        reasons.append(
+            f"{', '.join(shown)}{more}: the times of all units together do not determine the coefficients of the "
+            "basis; take a smaller basis"
+        )
     if exact:
-        said.append(f"Exact: {_exact(exact)}.")
-    return said
+        one = len(exact) == 1
+        reasons.append(
+            f"channel{'' if one else 's'} {listed(exact, _MOST_NAMED)}: "
+            f"{'its basis reproduces it' if one else 'their bases reproduce them'} exactly, by one curve for all "
+            f"units, so that {'it says' if one else 'they say'} nothing of a mode; a smaller basis would leave "
+            f"something of {'it' if one else 'them'}"
+        )
+    return reasons

@@ -64,14 +64,22 @@ def warn_of_stuck_channels(panel: Panel) -> None:
     lowest = np.fmin.reduceat(panel.values, starts, axis=0)
     highest = np.fmax.reduceat(panel.values, starts, axis=0)
     stuck = (lowest == highest) & (panel.counts >= _FEWEST_FOR_STUCK)
-    for channel in np.flatnonzero(stuck.any(axis=0)):
-        indices = np.flatnonzero(stuck[:, channel])
-        warn(
-            f"channel {panel.channels[channel]!r} never changes on {len(indices)} of {panel.n_units} units "
-            f"({_named([panel.units[i] for i in indices])}): a stuck or coarsely quantised sensor. The noise floor "
-            "keeps it from making up a mode of its own; set its cells there to NaN if the sensor is known to be dead",
-            ConstantChannelWarning,
+    found = np.flatnonzero(stuck.any(axis=0))
+    if not found.size:
+        return
+    places = []
+    for channel in found[:_MOST_NAMED]:
+        units = [panel.units[i] for i in np.flatnonzero(stuck[:, channel])]
+        places.append(
+            f"{panel.channels[channel]!r} never changes on {len(units)} of {panel.n_units} units ({_named(units)})"
         )
+    more = f" and {len(found) - _MOST_NAMED} more channels likewise" if len(found) > _MOST_NAMED else ""
+    warn(
+        f"channel{'s' if len(found) > 1 else ''} {'; '.join(places)}{more}: a stuck or coarsely quantised sensor. The "
+        "noise floor keeps it from making up a mode of its own; set its cells there to NaN if the sensor is known to "
+        "be dead",
+        ConstantChannelWarning,
+    )
 
 
 def warn_of_short_units(panel: Panel, bases: Sequence[Basis]) -> None:
