@@ -188,7 +188,7 @@ def _channel(
 
 
 def terms(em: cem.FailureModeEM, panel: cem.Panel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each unit's own term of `log_likelihood_` as the model gives it, `RELATIVE` of it, what is tolerated; all (L,)."""
+    """Each unit's term of `log_likelihood_` as the model gives it, `RELATIVE` of it, what is tolerated; each (L,)."""
     model = em.model_
     statistics = model.statistics(panel)
     parameters, coordinates = model.internal_parameters, statistics.coordinates
@@ -205,9 +205,10 @@ def terms(em: cem.FailureModeEM, panel: cem.Panel) -> tuple[np.ndarray, np.ndarr
     # What each term is made of, by the mode that is the most probable.
     likely = np.where(known >= 0, known, probabilities.argmax(axis=1))
     evidence = model._evidence(panel, None, 1)
-    misfits = evidence.misfits[np.arange(len(likely)), likely]
+    # The misfit of a unit is about its number of readings; one of 1e20 is what is looked for, not what excuses it.
+    misfits = np.minimum(evidence.misfits[np.arange(len(likely)), likely], 100.0 * statistics.counts.sum(axis=1))
     variances = parameters.noise_variances[likely] * np.square(coordinates.scales)
-    sums = (statistics.counts * (1.0 + np.abs(np.log(variances)))).sum(axis=1) + misfits + np.abs(own)
+    sums = (statistics.counts * (1.0 + np.abs(np.log(variances)))).sum(axis=1) + misfits
     readings = np.abs(model.with_own_channels(panel).values)
     magnitudes = np.fmax.reduceat(np.nan_to_num(readings), panel.offsets[:-1], axis=0)
     rounding = ROUNDINGS * EPSILON * (statistics.counts * magnitudes / np.sqrt(variances)).sum(axis=1)
@@ -322,8 +323,8 @@ def main() -> None:
                 if options.verbose:
                     print(f"seed {seed}: {outcome.message}", flush=True)
     print(
-        f"{options.count} draws: {fates['fitted']} fitted and agree ({loose} of them not to {RELATIVE:g} of their terms, "
-        f"but to what float64 leaves of them), {fates['refused']} refused, "
+        f"{options.count} draws: {fates['fitted']} fitted and agree ({loose} of them not to {RELATIVE:g} of "
+        f"their terms, but to what float64 leaves of them), {fates['refused']} refused, "
         f"{fates['disagrees']} disagree; {left_out} fits left a channel out; the largest difference is "
         f"{worst:.3g} of what is tolerated"
     )
