@@ -132,7 +132,7 @@ def fit_with_lives(
     failed = panel[has_failed]
     if family == LINKED:
         lives = failed.failure_times
-        if lives.min() < lives.max():
+        if np.ptp(np.log(lives)) > 0:
             return _fit_with_linked_lives(panel, has_failed, options, init, progress)
         family = Lognormal.family  # one life for all: nothing to be told by the readings
     first = options

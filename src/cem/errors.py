@@ -12,6 +12,7 @@ __all__ = [
     "ConvergenceWarning",
     "DeprecatedUseWarning",
     "FarValuesWarning",
+    "ExactChannelWarning",
     "FitError",
     "FloorWarning",
     "HugeValuesWarning",
@@ -31,6 +32,7 @@ __all__ = [
     "SparseModeWarning",
     "StaleFileWarning",
     "SuspectDataWarning",
+    "UndeterminedBasisWarning",
 ]
 
 
@@ -121,6 +123,14 @@ class SparseModeWarning(CemWarning):
 
 class ConstantChannelWarning(CemWarning):
     """A channel has no variation, everywhere (it is left out) or on some units (they are named)."""
+
+
+class ExactChannelWarning(CemWarning):
+    """A channel is a function of time that its basis reproduces exactly on all units; it is left out."""
+
+
+class UndeterminedBasisWarning(CemWarning):
+    """The times of a channel, all units together, do not determine its basis' coefficients; it is left out."""
 
 
 class ShortUnitsWarning(CemWarning):

@@ -23,6 +23,7 @@ from cem.errors import (
     PanelError,
     SparseModeWarning,
 )
+from cem.exact_channels import learnable_channels, rounding_noise
 from cem.expectation import Expectation
 from cem.feasibility import feasible
 from cem.initialization import (
@@ -32,6 +33,7 @@ from cem.initialization import (
     parameters_from_responsibilities,
     starting_point,
 )
+from cem.linked_life import LIFE
 from cem.linking import linked_run, linking_of, linking_penalties
 from cem.maximisation import Constraints, CovarianceStructure
 from cem.moves import moved_start
@@ -53,8 +55,9 @@ __all__ = ["FitOptions", "FitResult", "fit_mixture", "in_final_order", "n_free_p
 FloatArray = NDArray[np.float64]
 Init = Literal["mixed", "kmeans", "prototypes", "random", "tempered"]
 
-# Keep a noise variance from vanishing where the data have no noise at all, relative to the channel's variance.
-_SMALLEST_NOISE = 1e-12
+# Keep a noise variance from vanishing where the data have no noise at all, relative to the channel's variance. The
+# condition of A in model.md (10) is about its inverse: log|A| then still has eight digits in every kernel.
+_SMALLEST_NOISE = 1e-9
 _FLOOR_FRACTION = 0.1
 _COVARIANCE_FLOOR = 1e-6
 # A plain fit that linked EM goes on from need not have settled to the last digit.
@@ -151,17 +154,20 @@ def fit_mixture(
             "give more units or fewer modes"
         )
     _check_heard(panel)
+    given_channels = panel.channels
     kept = varying_channels(panel)
-    left_out = tuple(name for name in panel.channels if name not in set(kept))
-    if left_out:
+    if len(kept) < len(given_channels):
         panel = panel.select_channels(kept)
-    warn_of_stuck_channels(panel)
-    bases = _bound_bases(panel, options.basis, init)
     mode_labels, known_modes, unlabelled = _modes(panel, options.n_modes, init)
-    warn_of_short_units(panel, bases)
-    statistics = SufficientStatistics.from_panel(panel, bases, known_modes=known_modes)
+    learnable = learnable_channels(
+        panel, lambda kept: _bound_bases(kept, options.basis, init), known_modes, besides=(LIFE,)
+    )
+    panel, statistics = learnable.panel, learnable.statistics
+    warn_of_stuck_channels(panel)
+    warn_of_short_units(panel, learnable.bases)
     expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
     steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
+    steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))
     linking_of(options.linking_rank, statistics.sizes, panel.channels)
     one_mode, constraints = _constraints(expectation, panel.channels, steps, options)
     tolerance = options.tol * statistics.n_observations
@@ -224,7 +230,7 @@ def fit_mixture(
         interrupted,
         "linked" if run.parameters.rank else expectation.kernel,
         mode_labels,
-        left_out,
+        tuple(name for name in given_channels if name not in panel.channels),
         unlabelled,
         init is not None,
     )

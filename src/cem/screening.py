@@ -64,14 +64,22 @@ def warn_of_stuck_channels(panel: Panel) -> None:
     lowest = np.fmin.reduceat(panel.values, starts, axis=0)
     highest = np.fmax.reduceat(panel.values, starts, axis=0)
     stuck = (lowest == highest) & (panel.counts >= _FEWEST_FOR_STUCK)
-    for channel in np.flatnonzero(stuck.any(axis=0)):
-        indices = np.flatnonzero(stuck[:, channel])
-        warn(
-            f"channel {panel.channels[channel]!r} never changes on {len(indices)} of {panel.n_units} units "
-            f"({_named([panel.units[i] for i in indices])}): a stuck or coarsely quantised sensor. The noise floor "
-            "keeps it from making up a mode of its own; set its cells there to NaN if the sensor is known to be dead",
-            ConstantChannelWarning,
+    found = np.flatnonzero(stuck.any(axis=0))
+    if not found.size:
+        return
+    places = []
+    for channel in found[:_MOST_NAMED]:
+        units = [panel.units[i] for i in np.flatnonzero(stuck[:, channel])]
+        places.append(
+            f"{panel.channels[channel]!r} never changes on {len(units)} of {panel.n_units} units ({_named(units)})"
         )
+    more = f" and {len(found) - _MOST_NAMED} more channels likewise" if len(found) > _MOST_NAMED else ""
+    warn(
+        f"channel{'s' if len(found) > 1 else ''} {'; '.join(places)}{more}: a stuck or coarsely quantised sensor. The "
+        "noise floor keeps it from making up a mode of its own; set its cells there to NaN if the sensor is known to "
+        "be dead",
+        ConstantChannelWarning,
+    )
 
 
 def warn_of_short_units(panel: Panel, bases: Sequence[Basis]) -> None:
@@ -104,9 +112,12 @@ def decimal_step(readings: FloatArray) -> float:
         return 0.0
     sample = observed[:: max(1, len(observed) // _SAMPLE)]
     largest = float(np.abs(observed).max())
+    span = float(np.ptp(observed))
     few = sample[:_FEW].tolist()
     for exponent in range(6, -13, -1):
         if not 1.0 <= largest * 10.0**-exponent < 1e11:
+            continue
+        if 0.0 < span < 0.5 * 10.0**exponent:  # near one multiple all of them, without being it
             continue
         if not all(_is_whole(reading, exponent) for reading in few):
             continue

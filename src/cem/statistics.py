@@ -20,12 +20,32 @@ from cem.parameters import Coordinates, Layout
 if TYPE_CHECKING:
     from cem.panel import Panel
 
-__all__ = ["SufficientStatistics"]
+__all__ = ["PooledCurves", "SufficientStatistics"]
 
 FloatArray = NDArray[np.float64]
 
 _ROWS_PER_CHUNK = 16384
 _ROWS_FOR_CENTRING = 1024
+# What is added to a pooled design, relative to its columns, to make S invertible whatever the times.
+_RIDGE = 1e-7
+# A design is looked at more closely below this ratio of its least singular value to its largest.
+_SUSPICIOUS = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class PooledCurves:
+    """What learning the coordinates found out about each channel's pooled least squares.
+
+    Parameters
+    ----------
+    ranks : tuple of int
+        How many coefficients the channel's times determine, all units taken together, length C.
+    deviations : ndarray of shape (C,)
+        Root mean square of what the pooled curve leaves, in units of the channel; 0 where it leaves nothing at all.
+    """
+
+    ranks: tuple[int, ...]
+    deviations: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +75,8 @@ class SufficientStatistics:
         n_lc.
     known_modes : ndarray of shape (L,), int32
         The mode of units whose mode is known; -1 elsewhere.
+    pooled : PooledCurves, optional
+        Of the panel that the coordinates were learned from; None where they were given.
     """
 
     units: Sequence[Hashable]
@@ -67,6 +89,7 @@ class SufficientStatistics:
     residual_norms: FloatArray
     counts: NDArray[np.int32]
     known_modes: NDArray[np.int32]
+    pooled: PooledCurves | None = None
 
     @property
     def layout(self) -> Layout:
@@ -131,6 +154,7 @@ class SufficientStatistics:
             projections=np.ascontiguousarray(self.projections[:, : -self.sizes[-1]]),
             residual_norms=np.ascontiguousarray(self.residual_norms[:, :-1]),
             counts=np.ascontiguousarray(self.counts[:, :-1]),
+            pooled=None,
         )
 
     def with_known_modes(self, known_modes: NDArray[np.int32]) -> SufficientStatistics:
@@ -216,7 +240,8 @@ class SufficientStatistics:
                 raise ValueError("the plain kernel compresses in given coordinates")
             parts = [_compress_plain(panel, bases[group[0]], group, coordinates) for group in groups]
         elif coordinates is None:
-            coordinates, parts = _learn_coordinates(panel, bases, groups)
+            coordinates, parts, pooled = _learn_coordinates(panel, bases, groups)
+            return replace(_assemble(panel, bases, groups, parts, coordinates, known_modes), pooled=pooled)
         else:
             parts = [
                 _to_internal(
@@ -349,15 +374,15 @@ def _orthonormalising(part: _Group) -> FloatArray:
     norms = np.linalg.norm(scaled, axis=0)
     norms[norms == 0] = 1.0
     # A pooled design without full rank (fewer distinct times than coefficients) still needs an invertible S.
-    S = np.asarray(np.linalg.qr(np.concatenate([scaled, 1e-7 * np.diag(norms)]), mode="r"), dtype=np.float64)
+    S = np.asarray(np.linalg.qr(np.concatenate([scaled, _RIDGE * np.diag(norms)]), mode="r"), dtype=np.float64)
     signed: FloatArray = S * np.where(np.diagonal(S) < 0, -1.0, 1.0)[:, None]
     return signed
 
 
 def _learn_coordinates(
     panel: Panel, bases: Sequence[Basis], groups: list[list[int]]
-) -> tuple[Coordinates, list[_Group]]:
-    """Coordinates of a panel, and its channels compressed in them, from one reading of the data."""
+) -> tuple[Coordinates, list[_Group], PooledCurves]:
+    """Coordinates of a panel, its channels compressed in them, and what was found, from one reading of the data."""
     from cem._compression import pooled_moments, recentre
 
     layout = Layout(tuple(basis.size for basis in bases))
@@ -365,6 +390,7 @@ def _learn_coordinates(
     scales = np.ones(len(bases))
     transforms = np.zeros(int(layout.factor_offsets[-1]))
     parts = []
+    ranks, deviations = np.empty(len(bases), dtype=np.int64), np.empty(len(bases))
     for group in groups:
         rough = _rough_centres(panel, bases[group[0]], group)
         part = _compress(panel, bases[group[0]], group, rough)
@@ -375,9 +401,11 @@ def _learn_coordinates(
         pooled_moments(part.blocks, part.block_of, part.w, gram, cross)
         # R is orthonormal over the pooled times, so that the normal equations are as good as a QR.
         shifts = np.einsum("cij,cj->ci", np.linalg.pinv(gram, rcond=1e-10, hermitian=True), cross)
+        ranks[group] = _ranks(part, S, gram)
         recentre(part.blocks, part.block_of, shifts, part.w)
         squares = part.rss.sum(axis=0) + np.einsum("lcj,lcj->c", part.w, part.w)
         group_scales = np.sqrt(squares / part.n.sum(axis=0, dtype=np.int64))
+        deviations[group] = group_scales
         group_scales[group_scales == 0] = 1.0
         part.w /= group_scales[:, None]
         part.rss /= np.square(group_scales)
@@ -386,7 +414,34 @@ def _learn_coordinates(
             layout.vector(centres, channel)[:] = rough[i] + inverse @ shifts[i]
             scales[channel] = group_scales[i]
         parts.append(part)
-    return Coordinates(centres, scales, transforms, layout.sizes), parts
+    pooled = PooledCurves(tuple(map(int, ranks)), deviations)
+    return Coordinates(centres, scales, transforms, layout.sizes), parts, pooled
+
+
+def _ranks(part: _Group, S: FloatArray, gram: FloatArray) -> NDArray[np.int64]:
+    """How many coefficients the times of each channel determine, (C_g,); blocks are orthonormalised by S already.
+
+    S is common to the channels of a basis, and those may be read at different times, or some of them hardly ever.
+    """
+    p = len(S)
+    ranks = np.full(len(gram), p, dtype=np.int64)
+    eigenvalues = np.linalg.eigvalsh(gram)
+    suspicious = eigenvalues[:, 0] < _SUSPICIOUS**2 * eigenvalues[:, -1]
+    if _condition(S) > 1.0 / _SUSPICIOUS:
+        suspicious[:] = True
+    for channel in np.flatnonzero(suspicious):
+        blocks = np.unique(part.block_of[:, channel])
+        design = np.linalg.qr(_times(part.blocks[blocks[blocks >= 0]], S).reshape(-1, p), mode="r")
+        norms = np.linalg.norm(design, axis=0)
+        values = np.linalg.svd(design / np.where(norms > 0, norms, 1.0), compute_uv=False)
+        ranks[channel] = np.count_nonzero(values > _RIDGE * values[0])
+    return ranks
+
+
+def _condition(S: FloatArray) -> float:
+    """The condition of a transform, its columns brought to one length."""
+    values = np.linalg.svd(S / np.linalg.norm(S, axis=0), compute_uv=False)
+    return float(values[0] / values[-1])
 
 
 def _inverse(S: FloatArray) -> FloatArray:
