@@ -176,7 +176,7 @@ def fit_mixture(
             n_jobs=options.n_jobs,
             progress=_in_panel_units(progress, statistics.log_jacobian),
         )
-    best = _best(records)
+    best = _best(records, tolerance)
     run = records[best].run
     assert run is not None
     if options.linking_rank and not interrupted:
@@ -391,7 +391,11 @@ def _in_coordinates(
     return Parameters(parameters.weights, means, factors, noise, new.sizes, loadings)
 
 
-def _best(records: list[Start]) -> int:
+def _best(records: list[Start], tolerance: float) -> int:
+    """The start of the highest ℓ; one that has converged where it is lower by less than the tolerance.
+
+    Rounding alone may lift a start that stopped early, as the same as another, above the one that went on.
+    """
     usable = [i for i, record in enumerate(records) if record.run is not None and record.run.lost_mode is None]
     if not usable:
         fates = "; ".join(f"start {i} ({record.kind}): {record.fate}" for i, record in enumerate(records[:5]))
@@ -399,7 +403,13 @@ def _best(records: list[Start]) -> int:
             f"no start could be completed ({fates}{'; …' if len(records) > 5 else ''}); try fewer modes, more starts "
             "(n_init), or a smaller basis"
         )
-    return max(usable, key=lambda i: (records[i].log_likelihood, -i))
+    highest = max(records[i].log_likelihood for i in usable)
+    near = [i for i in usable if records[i].log_likelihood >= highest - tolerance]
+    return max(near, key=lambda i: (_has_converged(records[i]), records[i].log_likelihood, -i))
+
+
+def _has_converged(record: Start) -> bool:
+    return record.run is not None and record.run.converged
 
 
 def _warn(
