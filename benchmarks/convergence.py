@@ -1,7 +1,7 @@
 """Fits that are easy in every unit of measurement: how many end "not converged", and whether hard ones are still told.
 
-270 fits of 50 units, 20 readings each, of two modes that anyone tells apart: 30 seeds, each measured in nine ways (units
-of the readings from 1e-9 to 1e9, units of the times from 1e-6 to 1e6, readings on a level of 1e6, times from 1e6 on).
+270 fits of 50 units, 20 readings each, of two modes that anyone tells apart: 30 seeds, each measured in nine ways
+(units of the readings from 1e-9 to 1e9 and of the times from 1e-6 to 1e6, readings on a level of 1e6, times from 1e6).
 Nothing is left to gain in any of them, so each that says otherwise is a false alarm.
 
 A rule that stops too early would hide behind the same figure. The five hard problems of acceleration.py must say after
