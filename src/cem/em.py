@@ -136,6 +136,18 @@ def _last_gains(log_likelihoods: Sequence[float], n: int) -> list[float]:
     return [float(log_likelihoods[i] - log_likelihoods[i - 1]) for i in range(-n, 0)]
 
 
+def _only_rounding_is_left(log_likelihoods: Sequence[float], rounding: float) -> bool:
+    """Whether the last gain is no larger than what rounding has just done to ℓ.
+
+    In exact arithmetic a plain pass never lowers ℓ: a fall within the last passes measures the rounding of ℓ, which
+    depends on the data. What ℓ gains beside it is no ascent, and Aitken's extrapolation of it means nothing. A run that
+    leaves a saddle has small gains too, but no falls.
+    """
+    gains = _last_gains(log_likelihoods, min(_PLAIN_TO_JUDGE, len(log_likelihoods) - 1))
+    fall = -min(gains)
+    return fall > 0.0 and gains[-1] <= max(2.0 * fall, 1e-3 * rounding)
+
+
 def _rate_is_settled(log_likelihoods: Sequence[float], rounding: float) -> bool:
     """Whether the rate of convergence that Aitken's extrapolation rests on has settled.
 
@@ -251,8 +263,9 @@ def continue_em(
                 ascending, plain_passes, plain_needed = False, 0, _PLAIN_TO_JUDGE
             continue
         if plain_passes >= plain_needed:
-            close = remaining_gain(log_likelihoods) < tolerance
-            converged = close and _rate_is_settled(log_likelihoods, rounding)
+            still = _only_rounding_is_left(log_likelihoods, rounding)
+            close = still or remaining_gain(log_likelihoods) < tolerance
+            converged = still or (close and _rate_is_settled(log_likelihoods, rounding))
             ascending = (
                 ascent is not None and not close and _passes_left(log_likelihoods, tolerance) > _WORTH_ACCELERATING
             )

@@ -64,7 +64,8 @@ class FailureModeEM(SklearnFace):
     noise_floor : float or mapping of channel to float, optional
         Smallest noise variance, in squared units of the channel; in a mapping, None is for channels not named. By
         default the larger of δ²/12, with δ the decimal step of the channel's readings, and a tenth of the channel's
-        noise variance in the one-mode fit: without a floor the likelihood is unbounded where a sensor is stuck.
+        noise variance in the one-mode fit: without a floor the likelihood is unbounded where a sensor is stuck. The
+        latter makes way, to a tenth of the mode's own noise, where it holds a mode whose units are quiet one by one.
     covariance_floor : float or mapping of channel to float, optional
         Smallest eigenvalue of the coefficients' covariance in internal coordinates (channels of variance 1, basis
         orthonormal over the pooled times); 1e-6 by default.
@@ -128,7 +129,8 @@ class FailureModeEM(SklearnFace):
     n_iter_ : int
         Passes of the best start.
     starts_ : list of dict
-        kind, log_likelihood, n_iter and fate of each start; those of kind "moved" are beside `n_init`.
+        kind, log_likelihood, n_iter and fate of each start; those of kind "moved" are beside `n_init`, and so is one of
+        kind "quiet": the best one fitted again after a noise floor made way for a quiet mode.
     kernel_ : str
         The kernel that ran: "lapack", or "lanes" or "shared" (designs) with the instruction level.
     lifetimes_ : cem.lifetimes.Lifetimes

@@ -40,6 +40,7 @@ from cem.moves import moved_start
 from cem.names import listed
 from cem.one_mode import OneModePosteriors, StartingPoint, with_known_modes
 from cem.parameters import Layout, Parameters
+from cem.quiet_modes import FLOOR_FRACTION, SMALLEST_NOISE, past_quiet_modes
 from cem.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
 from cem.starts import Fresh, Move, Start, best_of_starts
 from cem.statistics import SufficientStatistics
@@ -55,10 +56,6 @@ __all__ = ["FitOptions", "FitResult", "fit_mixture", "in_final_order", "n_free_p
 FloatArray = NDArray[np.float64]
 Init = Literal["mixed", "kmeans", "prototypes", "random", "tempered"]
 
-# Keep a noise variance from vanishing where the data have no noise at all, relative to the channel's variance. The
-# condition of A in model.md (10) is about its inverse: log|A| then still has eight digits in every kernel.
-_SMALLEST_NOISE = 1e-9
-_FLOOR_FRACTION = 0.1
 _COVARIANCE_FLOOR = 1e-6
 # A plain fit that linked EM goes on from need not have settled to the last digit.
 _TOLERANCE_BEFORE_LINKING = 1e3
@@ -169,7 +166,7 @@ def fit_mixture(
     steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
     steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))
     linking_of(options.linking_rank, statistics.sizes, panel.channels)
-    one_mode, constraints = _constraints(expectation, panel.channels, steps, options)
+    one_mode, constraints, lowest_floors = _constraints(expectation, panel.channels, steps, options)
     tolerance = options.tol * statistics.n_observations
     starts, move, given = _starts(expectation, one_mode.parameters, constraints, options, init)
     if given is not None and given.rank:
@@ -187,9 +184,23 @@ def fit_mixture(
             n_jobs=options.n_jobs,
             progress=_in_panel_units(progress, statistics.log_jacobian),
         )
-    best = _best(records)
+    best = _best(records, tolerance)
     run = records[best].run
     assert run is not None
+    if not interrupted:
+        quieter, constraints, interrupted = past_quiet_modes(
+            run,
+            expectation,
+            constraints,
+            one_mode.parameters,
+            lowest_floors,
+            max_iter=options.max_iter,
+            tolerance=tolerance,
+            accelerate=options.accelerate == "auto",
+        )
+        if quieter is not run:
+            run, best = quieter, len(records)
+            records.append(Start("quiet", run, "converged" if run.converged else "limit of passes"))
     if options.linking_rank and not interrupted:
         penalties = linking_penalties(run.parameters, statistics.n_units, options.linking_penalty)
         constraints = replace(constraints, linking_penalties=penalties)
@@ -315,25 +326,27 @@ def _by_channel(
 
 def _constraints(
     expectation: Expectation, channels: tuple[str, ...], steps: FloatArray, options: FitOptions
-) -> tuple[EMRun, Constraints]:
-    """The one-mode fit, and the floors that rest on it (model.md §3)."""
+) -> tuple[EMRun, Constraints, FloatArray]:
+    """The one-mode fit, the floors that rest on it (model.md §3), and how low those of the noise may go."""
     coordinates = expectation.statistics.coordinates
     squared_scales = np.square(coordinates.scales)
     covariance_floors = np.full(len(channels), _COVARIANCE_FLOOR)
     if options.covariance_floor is not None:
         covariance_floors = _by_channel("covariance_floor", options.covariance_floor, channels, covariance_floors)
-    rounding = np.maximum(steps / coordinates.scales * (steps / coordinates.scales) / 12.0, _SMALLEST_NOISE)
+    rounding = np.maximum(steps / coordinates.scales * (steps / coordinates.scales) / 12.0, SMALLEST_NOISE)
     loose = Constraints(rounding, covariance_floors, options.covariance, coordinates.transforms)
     one_mode = one_mode_run(expectation, loose)
-    floors = rounding
+    floors = lowest = rounding
     if options.n_modes > 1:
-        floors = np.maximum(rounding, _FLOOR_FRACTION * one_mode.parameters.noise_variances[0])
+        floors = np.maximum(rounding, FLOOR_FRACTION * one_mode.parameters.noise_variances[0])
     if options.noise_floor is not None:
         floors = _by_channel("noise_floor", options.noise_floor, channels, floors * squared_scales) / squared_scales
+        given = options.noise_floor if isinstance(options.noise_floor, Mapping) else {None: options.noise_floor}
+        lowest = np.where([None in given or name in given for name in channels], floors, lowest)
         one_mode = one_mode_run(
             expectation, Constraints(floors, covariance_floors, options.covariance, coordinates.transforms)
         )
-    return one_mode, Constraints(floors, covariance_floors, options.covariance, coordinates.transforms)
+    return one_mode, Constraints(floors, covariance_floors, options.covariance, coordinates.transforms), lowest
 
 
 def _starts(
@@ -424,7 +437,11 @@ def _in_coordinates(
     return Parameters(parameters.weights, means, factors, noise, new.sizes, loadings)
 
 
-def _best(records: list[Start]) -> int:
+def _best(records: list[Start], tolerance: float) -> int:
+    """The start of the highest ℓ; one that has converged where it is lower by less than the tolerance.
+
+    Rounding alone may lift a start that stopped early, as the same as another, above the one that went on.
+    """
     usable = [i for i, record in enumerate(records) if record.run is not None and record.run.lost_mode is None]
     if not usable:
         fates = "; ".join(f"start {i} ({record.kind}): {record.fate}" for i, record in enumerate(records[:5]))
@@ -432,7 +449,13 @@ def _best(records: list[Start]) -> int:
             f"no start could be completed ({fates}{'; …' if len(records) > 5 else ''}); try fewer modes, more starts "
             "(n_init), or a smaller basis"
         )
-    return max(usable, key=lambda i: (records[i].log_likelihood, -i))
+    highest = max(records[i].log_likelihood for i in usable)
+    near = [i for i in usable if records[i].log_likelihood >= highest - tolerance]
+    return max(near, key=lambda i: (_has_converged(records[i]), records[i].log_likelihood, -i))
+
+
+def _has_converged(record: Start) -> bool:
+    return record.run is not None and record.run.converged
 
 
 def _warn(
