@@ -161,7 +161,7 @@ def _places(where: NDArray[np.bool_], mode_labels: Sequence[Hashable], channels:
         by_modes.setdefault(where[:, c].tobytes(), []).append(int(c))
     parts = []
     for group in by_modes.values():
-        modes = [mode_labels[k] for k in np.flatnonzero(where[:, group[0]])]
+        modes = [label for label, is_there in zip(mode_labels, where[:, group[0]], strict=True) if is_there]
         which = "all modes" if len(modes) == len(mode_labels) > 1 else _counted("mode", modes)
         parts.append(f"{which} of {_counted('channel', [channels[c] for c in group])}")
     shown = parts if len(parts) <= _MOST_NAMED else [*parts[:_MOST_NAMED], f"{len(parts) - _MOST_NAMED} more"]
