@@ -38,6 +38,7 @@ from cem.cli_options import (
     basis_choice,
     count,
     names,
+    readable,
 )
 from cem.cli_rul import add_parser as add_rul
 from cem.display import escaped, safe
@@ -56,7 +57,7 @@ _EPILOG = "exit codes: 0 done, 1 data, option or file at fault, 2 wrong command 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    options = readable(_parser().parse_args(arguments))
     terminal = Terminal(quiet=getattr(options, "json", False))
     try:
         with _warnings_as_notes(terminal) as noted:
@@ -70,8 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has enough (`cem score ... | head`); the interpreter must not flush into it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return AT_FAULT
-    except (CemError, OSError) as error:
+    except CemError as error:
         terminal.note(f"cem: {error}")
+        return AT_FAULT
+    except OSError as error:
+        named = error.filename is not None and error.strerror is not None
+        terminal.note(f"cem: {os.fspath(error.filename)!r}: {error.strerror}" if named else f"cem: {error}")
+        return AT_FAULT
+    except MemoryError:
+        terminal.note("cem: there is not enough memory; give a part of the table, or use a machine with more")
         return AT_FAULT
     return DONE
 
@@ -163,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
 
 @contextmanager
 def _warnings_as_notes(terminal: Terminal) -> Iterator[list[str]]:
-    """Show cem's own warnings as one line each on standard error, and collect them."""
+    """Show cem's own warnings as one line each on standard error, and collect them; what has been said is said once."""
     noted: list[str] = []
 
     def show(
@@ -175,8 +183,10 @@ def _warnings_as_notes(terminal: Terminal) -> Iterator[list[str]]:
         line: str | None = None,
     ) -> None:
         if issubclass(category, CemWarning):
-            noted.append(f"{category.__name__}: {message}")
-            terminal.note(f"warning: {message}")
+            said = f"{category.__name__}: {message}"
+            if said not in noted:
+                noted.append(said)
+                terminal.note(f"warning: {message}")
         else:
             text = warnings.formatwarning(message, category, filename, lineno, line)
             terminal.note(text.rstrip("\n"), lines=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ __all__ = [
     "count",
     "names",
     "positive",
+    "readable",
     "seed",
     "share",
     "size",
@@ -101,6 +104,27 @@ def size(text: str) -> int:
     step = 1024 if found[3] else 1000
     power = "KMGT".index(found[2]) + 1 if found[2] else 0
     return max(1, int(found[1]) * step**power if found[1].isdecimal() else round(float(found[1]) * step**power))
+
+
+def readable(options: argparse.Namespace) -> argparse.Namespace:
+    """The options with names as their owner typed them.
+
+    Where the locale is C, as for a service or a scheduled job, Python takes each byte of the command line beyond ASCII
+    for a letter of its own, and no column would be found. Names are UTF-8 then, as they are in files; paths stay the
+    bytes that the system knows them by.
+    """
+    for name, value in vars(options).items():
+        setattr(options, name, _from_bytes(value))
+    return options
+
+
+def _from_bytes(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_from_bytes(item) for item in value)
+    if isinstance(value, str) and any("\udc80" <= letter <= "\udcff" for letter in value):
+        with suppress(UnicodeError):
+            return os.fsencode(value).decode("utf-8")
+    return value
 
 
 def names(text: str) -> list[str]:

@@ -6,13 +6,13 @@ __all__ = [
     "BasisError",
     "CemError",
     "CemWarning",
+    "ClockSetBackWarning",
     "ClockWarning",
     "ConstantChannelWarning",
-    "ClockSetBackWarning",
     "ConvergenceWarning",
     "DeprecatedUseWarning",
-    "FarValuesWarning",
     "ExactChannelWarning",
+    "FarValuesWarning",
     "FitError",
     "FloorWarning",
     "HugeValuesWarning",
@@ -110,7 +110,7 @@ class ConvergenceWarning(CemWarning):
 
 
 class FloorWarning(CemWarning):
-    """A noise variance or a random-effect covariance lies on its floor."""
+    """A noise variance is at its floor, or a covariance of coefficients is and the model is too large for the data."""
 
 
 class LostModeWarning(CemWarning):

@@ -11,21 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cem import _maximisation
 from cem.basis import Basis, resolve_bases
 from cem.em import EMRun, start_em
-from cem.errors import (
-    ConvergenceWarning,
-    FitError,
-    FloorWarning,
-    LostModeWarning,
-    OptionError,
-    PanelError,
-    SparseModeWarning,
-)
+from cem.errors import ConvergenceWarning, FitError, OptionError, PanelError
 from cem.exact_channels import learnable_channels, rounding_noise
 from cem.expectation import Expectation
 from cem.feasibility import feasible
+from cem.fit_warnings import warn_of_fit
 from cem.initialization import (
     MIXED_KINDS,
     StartKind,
@@ -231,7 +223,7 @@ def fit_mixture(
     run = _reordered(run, order)
     if constraints.linking_penalties is not None:
         constraints = replace(constraints, linking_penalties=constraints.linking_penalties[order])
-    _warn(records, run, panel.channels, statistics.noise_is_untold, mode_labels, interrupted, options)
+    warn_of_fit(records, run, statistics, mode_labels, interrupted, options)
     return FitResult(
         statistics,
         constraints,
@@ -456,53 +448,6 @@ def _best(records: list[Start], tolerance: float) -> int:
 
 def _has_converged(record: Start) -> bool:
     return record.run is not None and record.run.converged
-
-
-def _warn(
-    records: list[Start],
-    run: EMRun,
-    channels: tuple[str, ...],
-    untold: NDArray[np.bool_],
-    mode_labels: tuple[Hashable, ...],
-    interrupted: bool,
-    options: FitOptions,
-) -> None:
-    """What the user should know of the fit; a noise variance that nothing tells lies on its floor by rights."""
-    lost = [i for i, record in enumerate(records) if record.fate.startswith("lost mode")]
-    if lost:
-        warn(
-            f"{len(lost)} of {len(records)} starts ended because a mode lost its units (first: start {lost[0]}, "
-            f"{records[lost[0]].fate}); if most do, n_modes={options.n_modes} is too many for these data",
-            LostModeWarning,
-        )
-    if run.converged and interrupted:
-        warn(
-            "the search was interrupted: the start kept has converged, but others were cut short and might have led "
-            "to a better optimum",
-            ConvergenceWarning,
-        )
-    if not run.converged:
-        why = "the fit was interrupted" if interrupted else f"{options.max_iter} E steps did not suffice"
-        warn(
-            f"not converged: {why}; raise max_iter, or go on with fit(panel, init=model)",
-            ConvergenceWarning,
-        )
-    smaller = "a smaller basis" if options.covariance == "pooled" else "a smaller basis or covariance='pooled'"
-    for bit, category, what, remedy in (
-        (_maximisation.NOISE_FLOOR, FloorWarning, "the noise variance lies on its floor",
-         "a stuck or quantised sensor may be making up a mode; look at the channel, or set noise_floor"),
-        (_maximisation.COVARIANCE_FLOOR, FloorWarning, "the covariance of the coefficients lies on its floor",
-         f"units hardly differ in some direction: {smaller} would do; covariance_floor moves the floor"),
-        (_maximisation.KEPT, SparseModeWarning, "fewer than one unit carries readings, parameters were kept",
-         "the channel tells nothing about that mode; leave it out or merge modes"),
-    ):  # fmt: skip
-        for c, name in enumerate(channels):
-            if bit == _maximisation.NOISE_FLOOR and untold[c]:
-                continue
-            modes = [mode_labels[k] for k in np.flatnonzero(run.status[:, c] & bit)]
-            if modes:
-                which = f"mode{'s' if len(modes) > 1 else ''} {listed(modes, len(modes))}"
-                warn(f"{which}, channel {name!r}: {what}; {remedy}", category)
 
 
 def _final_order(weights: FloatArray, unlabelled: Sequence[int]) -> NDArray[np.int64]:

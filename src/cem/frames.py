@@ -14,7 +14,7 @@ import numpy as np
 
 from .clock import instants, is_missing
 from .errors import PanelError
-from .names import did_you_mean, encode_labels, listed, object_array, unit_array, unit_name
+from .names import did_you_mean, encode_labels, listed, object_array, unit_name
 from .panel import Panel
 from .repeated_rows import set_back_units, warn_of_clocks
 

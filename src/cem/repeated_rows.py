@@ -8,7 +8,14 @@ from .errors import ClockSetBackWarning, OptionError, PanelError, RepeatedRowsWa
 from .names import listed
 from .warning import warn
 
-__all__ = ["checked_duplicates", "repeated_hours", "same_times", "set_back_units", "settle_duplicates", "warn_of_clocks"]
+__all__ = [
+    "checked_duplicates",
+    "repeated_hours",
+    "same_times",
+    "set_back_units",
+    "settle_duplicates",
+    "warn_of_clocks",
+]
 
 _HOUR = np.timedelta64(3600, "s")
 
@@ -175,7 +182,9 @@ def _goes_back_an_hour(times: np.ndarray) -> bool:
     if not back.size or not forward.size:
         return False
     usual = float(np.median(forward))
-    years = (int(times.max().astype("M8[D]").astype(np.int64)) - int(times.min().astype("M8[D]").astype(np.int64))) / 365
+    years = (
+        int(times.max().astype("M8[D]").astype(np.int64)) - int(times.min().astype("M8[D]").astype(np.int64))
+    ) / 365
     hour = np.abs(back - usual + 3600.0) <= usual + 60.0
     return bool(hour.all()) and back.size <= 1 + years
 

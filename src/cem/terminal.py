@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from cem.display import escaped, safe
@@ -14,6 +15,13 @@ __all__ = ["Progress", "Terminal", "bar"]
 
 Progress = Callable[[str, int, int, float], None]
 """(stage, starts done, starts in the stage, best log-likelihood so far), as `FailureModeEM.fit` calls it."""
+
+
+class _Nowhere(io.StringIO):
+    """Stands for a standard stream that the caller closed: `print` would write to the other one instead."""
+
+    def write(self, text: str, /) -> int:
+        return len(text)
 
 
 class Terminal:
@@ -31,8 +39,8 @@ class Terminal:
     """
 
     def __init__(self, out: TextIO | None = None, err: TextIO | None = None, *, quiet: bool = False) -> None:
-        self.out = sys.stdout if out is None else out
-        self.err = sys.stderr if err is None else err
+        self.out: TextIO = out or sys.stdout or _Nowhere()
+        self.err: TextIO = err or sys.stderr or _Nowhere()
         self.quiet = quiet
 
     def on_error_stream(self) -> Terminal:
@@ -44,8 +52,9 @@ class Terminal:
             print(safe(text, _encoding(self.out), lines=True), file=self.out, flush=True)
 
     def note(self, text: str, *, lines: bool = False) -> None:
-        """One line on `err`, or several."""
-        print(safe(text, _encoding(self.err), lines=lines), file=self.err, flush=True)
+        """One line on `err`, or several; where nobody can read it any more the work goes on all the same."""
+        with suppress(OSError):
+            print(safe(text, _encoding(self.err), lines=lines), file=self.err, flush=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A titled table; the first column is flush left, the others flush right."""
@@ -108,11 +117,13 @@ class Terminal:
                 yield show
         else:
             yield self._plain_bar
-            print("\r\x1b[K", end="", file=self.err, flush=True)
+            with suppress(OSError):
+                print("\r\x1b[K", end="", file=self.err, flush=True)
 
     def _plain_bar(self, stage: str, done: int, total: int, best: float) -> None:
         line = f"\r\x1b[K{stage:<10} {bar(done / total, 24)} {done}/{total}  best log-likelihood {best:.1f}"
-        print(line, end="", file=self.err, flush=True)
+        with suppress(OSError):
+            print(line, end="", file=self.err, flush=True)
 
     @contextmanager
     def _rich_bar(self) -> Iterator[Progress]:
