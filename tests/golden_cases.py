@@ -74,7 +74,9 @@ def life_numbers(prognosis, saved):
     """Of a model over the time to failure, with its laws, information and calibration."""
     model = prognosis.model
     failed = panel_of(saved, model.channels, failed=True)
-    law = prognosis.predict(panel_of(saved, model.channels))
+    running = panel_of(saved, model.channels)
+    # Up to 0.2.0 the units of a batch had their candidates in common.
+    law = prognosis.predict(running, grid=prognosis.grid(running.times[running.offsets[1:] - 1]))
     unit = prognosis.unit()
     for t, x in zip(failed.times[: failed.offsets[1]], failed.values, strict=False):
         unit.update(float(t), x)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import cem
-from cem.basis import BSpline, Exponential, Polynomial
+from cem.basis import BSpline, Exponential, Fourier, Polynomial
 from cem.errors import BasisError, OptionError, PanelError, PredictionError
 from cem.lifetimes import Lifetimes, Lognormal
 from cem.metrics import crps_pmf
@@ -97,13 +97,51 @@ def test_missing_channels_and_their_order_do_not_matter(trained, running) -> Non
     assert crps_pmf(left, one.grid, one.pmf.sum(axis=2)).mean() < 40
 
 
+@pytest.mark.parametrize(
+    ("basis", "rank"),
+    [
+        (Exponential([40.0]), 0),
+        (Exponential([15.0, 50.0]), 1),
+        (Polynomial(2), 0),
+        (Fourier(1, period=500.0), 0),  # its shift is not triangular: the way without registers
+        (Fourier(1, period=500.0), 1),
+        (Exponential(np.geomspace(5.0, 300.0, 9).tolist()), 0),  # too large for registers
+    ],
+)
+def test_the_life_of_a_unit_does_not_depend_on_the_others(running, basis, rank) -> None:
+    """A grid for the whole batch moved the medians of all when one young unit joined it."""
+    panel, left = running
+    model = fitted(fleet(30, 1), basis=basis, linking_rank=rank, max_iter=30).model_
+    prognosis = RemainingLife(model)
+    together = prognosis.predict(panel)
+    assert together.grid.shape == (panel.n_units, prognosis.n_points)
+    wanted = [together.median(), *together.interval(0.9), together.mean(), together.mean(50.0)]
+    wanted += [together.standard_deviation(), together.pit(left), *together.mode_probabilities.T]
+    for i in (0, 7, 31):
+        alone = prognosis.predict(panel[i])
+        assert alone.grid.shape == (prognosis.n_points,)
+        found = [alone.median(), *alone.interval(0.9), alone.mean(), alone.mean(50.0), alone.standard_deviation()]
+        found += [alone.pit(left[i : i + 1]), *alone.mode_probabilities.T]
+        np.testing.assert_allclose(np.array(found)[:, 0], np.array(wanted)[:, i], rtol=1e-12, atol=1e-13)
+        np.testing.assert_array_equal(together[i].grid, alone.grid)
+        np.testing.assert_allclose(together.unit(panel.units[i]).median(), together.median()[i : i + 1], rtol=1e-12)
+
+
 def test_many_units_are_as_one_by_one(trained, running) -> None:
-    """Chunks and the common grid are no part of the answer."""
+    """Chunks are no part of the answer, nor is the way that takes candidates in common; those of each agree."""
     panel, _ = running
     prognosis = RemainingLife(trained)
-    together = prognosis.predict(panel)
-    alone = prognosis.predict(panel[7], grid=together.grid)
+    ages = panel.times[np.asarray(panel.offsets[1:]) - 1]
+    common = prognosis.grid(ages)
+    together = prognosis.predict(panel, grid=common)
+    np.testing.assert_array_equal(together.grid, common)
+    alone = prognosis.predict(panel[7], grid=common)
     np.testing.assert_allclose(alone.pmf[0], together.pmf[7], rtol=1e-10, atol=1e-16)
+    own = prognosis.predict(panel, grid=np.broadcast_to(common, (panel.n_units, len(common))))
+    np.testing.assert_allclose(own.pmf, together.pmf, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(prognosis.predict(panel).median(), together.median(), rtol=1e-2, atol=0.05)
+    with pytest.raises(OptionError, match="grid has 3 rows; one for each of the"):
+        prognosis.predict(panel, grid=prognosis.grids(ages[:3]))
 
 
 def test_single_reading_and_very_old_units(trained) -> None:

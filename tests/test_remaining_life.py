@@ -22,6 +22,7 @@ from cem.remaining_life import (
     anchored_statistics,
     candidate_log_densities,
     remaining_life_grid,
+    remaining_life_grids,
     remaining_life_posterior,
 )
 
@@ -323,3 +324,45 @@ def test_prognosis_runs_without_scipy() -> None:
         "sys.exit(any(name.split('.')[0] == 'scipy' for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_units_with_candidates_of_their_own() -> None:
+    """Every answer is that of the unit alone on its own grid; equal rows are one grid, and pickles keep either."""
+    grids = np.array([[5.0, 10.0, 15.0], [1.0, 3.0, 5.0]])
+    masses = np.random.default_rng(0).dirichlet(np.ones(6), size=2).reshape(2, 3, 2)
+    both = RemainingLifeDistribution(grids, masses, units=["a", "b"], time_unit="h")
+    assert both.grid.shape == (2, 3) and both.edges.shape == (2, 4)
+    assert "2 units" in repr(both) and "lives up to 17.5 h" in repr(both)
+    for i, name in enumerate("ab"):
+        alone = RemainingLifeDistribution(grids[i], masses[i : i + 1], units=[name], time_unit="h")
+        for one in (both[i], both.unit(name), pickle.loads(pickle.dumps(both))[i]):
+            np.testing.assert_array_equal(one.grid, alone.grid)
+            np.testing.assert_array_equal(one.edges, alone.edges)
+        for ask in (
+            lambda law: law.median(),
+            lambda law: law.quantile([0.1, 0.9]),
+            lambda law: law.mean(),
+            lambda law: law.mean(4.0),
+            lambda law: law.standard_deviation(),
+            lambda law: law.cdf([2.0, 6.0, 40.0]),
+            lambda law: law.pit(np.full(law.n_units, 4.0)),
+        ):
+            np.testing.assert_allclose(ask(both)[i], ask(alone)[0], rtol=1e-14)
+    assert both.sample(5, 0).shape == (2, 5)
+    assert RemainingLifeDistribution(grids[[0, 0]], masses).grid.shape == (3,)
+    assert len(both[[]]) == 0
+    with pytest.raises(OptionError, match="grid has 2 rows; one for each of the 1 units"):
+        RemainingLifeDistribution(grids, masses[:1])
+    with pytest.raises(OptionError, match="strictly ascending"):
+        RemainingLifeDistribution(grids[:, ::-1], masses)
+
+
+def test_grids_of_units_are_those_of_each_age() -> None:
+    """A unit's candidates must be the ones that it would have alone."""
+    lifetimes = Lifetimes((Lognormal(5.0, 0.3), Lognormal(5.5, 0.2)))
+    ages = np.array([200.0, 10.0, 200.0, 900.0])
+    grids = remaining_life_grids(lifetimes, ages, 40)
+    for age, grid in zip(ages, grids, strict=True):
+        np.testing.assert_allclose(grid, remaining_life_grid(lifetimes, [age], 40), rtol=1e-14)
+    with pytest.raises(OptionError, match="n_points is 1"):
+        remaining_life_grids(lifetimes, ages, 1)

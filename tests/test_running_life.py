@@ -100,6 +100,23 @@ def test_after_every_reading_the_batch_law(basis) -> None:
     assert unit.age == holed.times[-1] and "values seen" in repr(unit)
 
 
+def test_a_law_asked_for_once_is_that_of_the_batch(prognosis) -> None:
+    """The same machine on the bench and on line: candidates are those of its age, whoever else is in the batch."""
+    prognosis = prognosis.replaced(n_points=96)
+    panel = fleet(6, 3)
+    cut = panel.until(0.7 * panel.failure_times)
+    batch = prognosis.predict(cut)
+    for i in range(cut.n_units):
+        one = cut[i]
+        unit = prognosis.unit()
+        for t, x in zip(one.times, one.values, strict=True):
+            unit.update(float(t), x)
+        law = unit.distribution()
+        np.testing.assert_allclose(law.grid, batch.grid[i], rtol=1e-12)
+        # The law of lives is tabulated between two renewals of the grid.
+        np.testing.assert_allclose(law.median(), batch.median()[i : i + 1], rtol=1e-3)
+
+
 def test_information_and_calibration_are_applied(prognosis) -> None:
     """The same corrections as in batch."""
     panel = fleet(3, 5)

@@ -162,9 +162,9 @@ def normal_scores(law: RemainingLifeDistribution, truth: ArrayLike | None = None
     above = np.concatenate([np.cumsum(masses[:, ::-1], axis=1)[:, ::-1], nothing], axis=1)
     if truth is not None:
         true = np.asarray(truth, dtype=np.float64)
-        edges = law.edges
-        below = np.array([[np.interp(t, edges, row)] for t, row in zip(true, below, strict=True)])
-        above = np.array([[np.interp(t, edges, row)] for t, row in zip(true, above, strict=True)])
+        cells = np.broadcast_to(law.edges, below.shape)
+        below = np.array([[np.interp(t, *rows)] for t, *rows in zip(true, cells, below, strict=True)])
+        above = np.array([[np.interp(t, *rows)] for t, *rows in zip(true, cells, above, strict=True)])
     with np.errstate(divide="ignore"):
         low, high = np.log(np.minimum(below, 0.5)), np.log(np.minimum(above, 0.5))
     points, log_cdf = _table()

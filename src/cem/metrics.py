@@ -260,12 +260,12 @@ def _first(right: BoolArray, lasting: bool) -> int | None:
 
 
 def _law(truth: ArrayLike, grid: ArrayLike, pmf: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Outcomes (L,), grid (G,), masses (L, G), checked; sums within 1e-6 of 1 are made exact."""
+    """Outcomes (L,), grid (G,) or (L, G), masses (L, G), checked; sums within 1e-6 of 1 are made exact."""
     true, points, masses = _finite("truth", truth), _finite("grid", grid), _finite("pmf", pmf)
-    if points.ndim != 1 or np.any(np.diff(points) <= 0):
-        raise OptionError("grid must be one strictly ascending sequence of remaining lives")
-    if masses.shape != (*true.shape, len(points)):
-        raise OptionError(f"pmf has shape {masses.shape}; {(*true.shape, len(points))} was expected")
+    if points.ndim == 0 or points.shape[:-1] not in ((), true.shape) or np.any(np.diff(points, axis=-1) <= 0):
+        raise OptionError("grid must be one strictly ascending sequence of remaining lives, or one for each outcome")
+    if masses.shape != (*true.shape, points.shape[-1]):
+        raise OptionError(f"pmf has shape {masses.shape}; {(*true.shape, points.shape[-1])} was expected")
     totals = masses.sum(axis=-1)
     if np.any(masses < 0) or np.any(np.abs(totals - 1) > 1e-6):
         raise OptionError(
@@ -321,7 +321,7 @@ def crps_pmf(truth: ArrayLike, grid: ArrayLike, pmf: ArrayLike) -> FloatArray:
     ----------
     truth : array_like of shape (L,)
         Outcomes; they need not lie on the grid.
-    grid : array_like of shape (G,)
+    grid : array_like of shape (G,), or (L, G) for one of each law's own
         Strictly ascending.
     pmf : array_like of shape (L, G)
         Rows sum to 1; sum a `RemainingLifeDistribution`'s pmf over modes first.

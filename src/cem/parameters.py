@@ -62,6 +62,11 @@ class Layout:
         start = int(self.mean_offsets[channel])
         return packed[..., start : start + self.sizes[channel]]
 
+    def rows(self, packed: FloatArray, channel: int) -> FloatArray:
+        """The channel's part, shape (K, p_c, r), of packed loadings of shape (K, P, r): a view."""
+        start = int(self.mean_offsets[channel])
+        return packed[:, start : start + self.sizes[channel]]
+
     def matrix(self, packed: FloatArray, channel: int) -> FloatArray:
         """The channel's part, shape (..., p_c, p_c), of packed matrices of shape (..., Σ p_c²): a view."""
         p = self.sizes[channel]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from cem.remaining_life import (
     anchored_statistics,
     candidate_log_densities,
     remaining_life_grid,
+    remaining_life_grids,
     remaining_life_posterior,
 )
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from cem.estimator import FailureModeEM
     from cem.model import FailureModeModel
     from cem.panel import Panel
+    from cem.parameters import Parameters
     from cem.running_life import RunningLife
 
 __all__ = ["RemainingLife"]
@@ -190,13 +192,14 @@ class RemainingLife:
         panel : Panel
             Running units on the forward clock, ages counted from when the unit was new, as in training. Channels are
             matched by name; those that are absent count as missing.
-        grid : array_like of shape (G,), optional
-            Candidate remaining lives; by default `n_points` of them, up to the laws' 99.9 % quantile of what is left.
+        grid : array_like of shape (G,), or (L, G) for candidates of each unit's own, optional
+            Candidate remaining lives; by default `n_points` of them for every unit by itself, up to the laws' 99.9 %
+            quantile of what is left at its age: what is said of a unit does not depend on the others.
 
         Returns
         -------
         RemainingLifeDistribution
-            Of L units.
+            Of L units; its `grid` is of shape (L, G) where units of different ages have candidates of their own.
 
         Raises
         ------
@@ -216,7 +219,7 @@ class RemainingLife:
 
         ages = _ages(panel)
         check_running_ages(self.model, panel, ages)
-        points = self.grid(ages) if grid is None else np.asarray(grid, dtype=np.float64)
+        points = self.grids(ages) if grid is None else np.asarray(grid, dtype=np.float64)
         log_densities, shared = self.evidence(panel, points)
         if self.calibration is not None:
             log_densities *= self.calibration.temper
@@ -240,10 +243,20 @@ class RemainingLife:
         return RunningLife(self)
 
     def grid(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
-        """The candidates that `predict` takes for units of these ages, shape (G,); `n_points` of them if given."""
+        """Candidates common to units of these ages, shape (G,), as far as any of them asks; `n_points` if given.
+
+        ``predict(panel, grid=prognosis.grid(ages))`` has one grid for all; of one age they are those of `grids`.
+        """
+        return remaining_life_grid(self.lifetimes, ages, n_points or self.n_points, probability=self._reach)
+
+    def grids(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
+        """The candidates that `predict` takes for units of these ages, shape (L, G); `n_points` of them if given."""
+        return remaining_life_grids(self.lifetimes, ages, n_points or self.n_points, probability=self._reach)
+
+    @property
+    def _reach(self) -> float:
         # Readings may speak for a life far out in the tail of a law that is linked to them.
-        probability = 0.999 if self.lifetimes.loadings is None else 0.9999
-        return remaining_life_grid(self.lifetimes, ages, n_points or self.n_points, probability=probability)
+        return 0.999 if self.lifetimes.loadings is None else 0.9999
 
     def log_densities(self, panel: Panel, grid: ArrayLike) -> FloatArray:
         """ln P(x | k, r) of every unit, candidate and mode, in the panel's units; shape (L, G, K)."""
@@ -256,8 +269,8 @@ class RemainingLife:
         ----------
         panel : Panel
             Running units.
-        grid : array_like of shape (G,)
-            Candidate remaining lives.
+        grid : array_like of shape (G,) or (L, G)
+            Candidate remaining lives, common or each unit's own.
 
         Returns
         -------
@@ -268,7 +281,11 @@ class RemainingLife:
         """
         panel = self.model.with_own_channels(panel)
         points = np.asarray(grid, dtype=np.float64)
+        if points.ndim == 2 and len(points) != panel.n_units:
+            raise OptionError(f"grid has {len(points)} rows; one for each of the {panel.n_units} units was expected")
         parameters, layout = self.model.user_parameters(), self.model.internal_parameters.layout
+        if points.ndim == 2:
+            return self._own_evidence(panel, points, parameters)
         channels = range(self.model.n_channels)
         means = [layout.vector(parameters.means, c) for c in channels]
         factors = [layout.matrix(parameters.factors, c) for c in channels]
@@ -279,9 +296,7 @@ class RemainingLife:
             anchored = anchored_statistics(panel, self.model.bases)
             return LinkedCandidates(shifts, parameters, self.lifetimes.loadings).evidence(anchored, self.information)
         result = np.empty((panel.n_units, len(points), self.model.n_modes))
-        for first in range(0, panel.n_units, _UNITS_AT_ONCE):
-            some = slice(first, min(first + _UNITS_AT_ONCE, panel.n_units))
-            part = panel if some.stop - first == panel.n_units else panel[some]
+        for part, some in _parts(panel):
             result[some] = candidate_log_densities(
                 anchored_statistics(part, self.model.bases),
                 shifts,
@@ -291,6 +306,23 @@ class RemainingLife:
                 information=self.information,
             )
         return result, None
+
+    def _own_evidence(
+        self, panel: Panel, points: FloatArray, parameters: Parameters
+    ) -> tuple[FloatArray, SharedEvidence | None]:
+        """`evidence` of candidates of each unit's own, (L, G)."""
+        from cem.own_candidates import OwnCandidates
+
+        candidates = OwnCandidates(parameters, self.lifetimes.loadings, self.information)
+        found = [
+            candidates.evidence(
+                anchored_statistics(part, self.model.bases), _shift_matrices(self.model.bases, points[some])
+            )
+            for part, some in _parts(panel)
+        ]
+        return np.concatenate([densities for densities, _ in found]), SharedEvidence.concatenate(
+            [shared for _, shared in found]
+        )
 
     def calibrated(self, panel: Panel, estimator: FailureModeEM | None = None, **options: Any) -> RemainingLife:
         """The same, with its laws corrected so that intervals hold what they promise on new units.
@@ -427,6 +459,13 @@ def _ages(panel: Panel) -> FloatArray:
             "axis' zero, when a unit is new: give times on the clock of the training units, not times to failure"
         )
     return ages
+
+
+def _parts(panel: Panel) -> Iterator[tuple[Panel, slice]]:
+    """A panel by so many units as are weighed together, and where these are."""
+    for first in range(0, panel.n_units, _UNITS_AT_ONCE):
+        some = slice(first, min(first + _UNITS_AT_ONCE, panel.n_units))
+        yield panel if some.stop - first == panel.n_units else panel[some], some
 
 
 def _shift_matrices(bases: Sequence[Basis], grid: FloatArray) -> list[FloatArray]:

@@ -10,7 +10,6 @@ anchored at its last reading, is evaluated by R S(r) in place of R.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cem.candidate_densities import candidate_log_densities
 from cem.display import escaped
 from cem.errors import OptionError, PanelError, PredictionError
 
@@ -33,20 +33,19 @@ __all__ = [
     "anchored_statistics",
     "candidate_log_densities",
     "remaining_life_grid",
+    "remaining_life_grids",
     "remaining_life_posterior",
 ]
 
 FloatArray = NDArray[np.float64]
 
-MOST_CANDIDATES = 4_000
-"""Small problems (units × candidates × modes) solved side by side: few enough to stay in the cache."""
-
 
 def cell_edges(grid: FloatArray) -> FloatArray:
-    """(G + 1,) edges of the cells around grid points: halfway between neighbours, never below 0."""
-    middles = 0.5 * (grid[1:] + grid[:-1])
-    first, last = max(0.0, 1.5 * grid[0] - 0.5 * grid[1]), 1.5 * grid[-1] - 0.5 * grid[-2]
-    return np.concatenate([[first], middles, [last]])
+    """(..., G + 1) edges of the cells around grid points: halfway between neighbours, never below 0."""
+    middles = 0.5 * (grid[..., 1:] + grid[..., :-1])
+    first = np.maximum(0.0, 1.5 * grid[..., :1] - 0.5 * grid[..., 1:2])
+    last = 1.5 * grid[..., -1:] - 0.5 * grid[..., -2:-1]
+    return np.concatenate([first, middles, last], axis=-1)
 
 
 class RemainingLifeDistribution:
@@ -57,8 +56,9 @@ class RemainingLifeDistribution:
 
     Parameters
     ----------
-    grid : array_like of shape (G,)
-        Candidate remaining lives, strictly ascending, at least two and none negative, in the panel's time unit.
+    grid : array_like of shape (G,), or (L, G) for candidates of each unit's own
+        Candidate remaining lives, strictly ascending, at least two and none negative, in the panel's time unit. The
+        attribute has shape (G,) where those of all units are the same, as of one unit, and else (L, G).
     pmf : array_like of shape (L, G, K)
         P(r, k | readings) of model.md (18); sums to 1 over (r, k) for every unit.
     units : sequence of hashables, optional
@@ -96,8 +96,14 @@ class RemainingLifeDistribution:
     ) -> None:
         points, masses = np.array(grid, dtype=np.float64), np.array(pmf, dtype=np.float64, order="C")
         _check_grid(points)
-        if masses.ndim != 3 or masses.shape[1] != len(points) or masses.shape[2] == 0:
-            raise OptionError(f"pmf has shape {masses.shape}; (n_units, {len(points)}, n_modes) was expected")
+        n_points = points.shape[-1]
+        if masses.ndim != 3 or masses.shape[1] != n_points or masses.shape[2] == 0:
+            raise OptionError(f"pmf has shape {masses.shape}; (n_units, {n_points}, n_modes) was expected")
+        if points.ndim == 2:
+            if len(points) != len(masses):
+                raise OptionError(f"grid has {len(points)} rows; one for each of the {len(masses)} units was expected")
+            if (points == points[:1]).all():
+                points = points[0].copy()
         names = tuple(range(len(masses)) if units is None else units)
         labels = tuple(range(masses.shape[2]) if mode_labels is None else mode_labels)
         if len(names) != len(masses) or len(labels) != masses.shape[2]:
@@ -133,7 +139,7 @@ class RemainingLifeDistribution:
 
     @property
     def edges(self) -> FloatArray:
-        """Edges of the grid's cells, shape (G + 1,)."""
+        """Edges of the grid's cells, shape (G + 1,), or (L, G + 1) where units have candidates of their own."""
         return self._edges
 
     @property
@@ -149,7 +155,7 @@ class RemainingLifeDistribution:
 
     def __repr__(self) -> str:
         unit = f" {escaped(self.time_unit)}" if self.time_unit else ""
-        span = f"{len(self.grid)} lives up to {self._edges[-1]:.6g}{unit}"
+        span = f"{self.grid.shape[-1]} lives up to {self._edges.max():.6g}{unit}"
         if self.n_units != 1:
             return f"RemainingLifeDistribution({self.n_units} units, {self.n_modes} modes, {span})"
         low, high = self.interval(0.9)
@@ -170,7 +176,7 @@ class RemainingLifeDistribution:
                 "or a mask was expected; use unit(name) for a unit's name"
             ) from None
         return RemainingLifeDistribution(
-            self.grid,
+            self.grid if self.grid.ndim == 1 else self.grid[kept if len(kept) else 0],
             self.pmf[kept],
             units=[self.units[int(i)] for i in kept],
             mode_labels=self.mode_labels,
@@ -202,8 +208,12 @@ class RemainingLifeDistribution:
             asked = np.broadcast_to(np.atleast_1d(asked), (self.n_units, asked.size))
         if asked.ndim != 2 or len(asked) != self.n_units:
             raise OptionError(f"remaining lives have shape {asked.shape}; (m,) or ({self.n_units}, m) was expected")
-        rows = zip(asked, self._cdf, strict=True)
-        return np.array([np.interp(own, self._edges, cdf) for own, cdf in rows]).reshape(asked.shape)
+        rows = zip(asked, self._edges_of_units(), self._cdf, strict=True)
+        return np.array([np.interp(own, edges, cdf) for own, edges, cdf in rows]).reshape(asked.shape)
+
+    def _edges_of_units(self) -> FloatArray:
+        """The cells' edges unit by unit, shape (L, G + 1)."""
+        return np.broadcast_to(self._edges, (self.n_units, self._edges.shape[-1]))
 
     def pit(self, truth: ArrayLike) -> FloatArray:
         """Each unit's cdf at its true remaining life, shape (L,): uniform over units if the laws are calibrated."""
@@ -219,11 +229,11 @@ class RemainingLifeDistribution:
             raise OptionError(f"q is {q!r}; levels between 0 and 1, both excluded, were expected")
         wanted = np.atleast_1d(levels)
         result = np.empty((self.n_units, wanted.size))
-        for unit, cdf in enumerate(self._cdf):
+        for unit, (edges, cdf) in enumerate(zip(self._edges_of_units(), self._cdf, strict=True)):
             # The cell in which the cdf reaches the level; a stretch without mass is passed over.
-            cell = np.clip(np.searchsorted(cdf, wanted, side="left") - 1, 0, len(self.grid) - 1)
+            cell = np.clip(np.searchsorted(cdf, wanted, side="left") - 1, 0, len(edges) - 2)
             share = (wanted - cdf[cell]) / (cdf[cell + 1] - cdf[cell])
-            result[unit] = self._edges[cell] + share * (self._edges[cell + 1] - self._edges[cell])
+            result[unit] = edges[cell] + share * (edges[cell + 1] - edges[cell])
         return result[:, 0] if levels.ndim == 0 else result
 
     def median(self) -> FloatArray:
@@ -241,17 +251,18 @@ class RemainingLifeDistribution:
         """E[min(remaining life, cap)], shape (L,): the prediction of least expected (capped) squared error."""
         if cap is not None and not cap > 0:
             raise OptionError(f"cap is {cap}; a number above 0 was expected")
-        low, high = self._edges[:-1], self._edges[1:]
+        low, high = self._edges[..., :-1], self._edges[..., 1:]
         centres = 0.5 * (low + high)
         if cap is not None:
             # Mean of min(r, cap) for r even over [low, high]: the part below the cap, and the cap for the rest.
             top = np.clip(cap, low, high)
             centres = (0.5 * (top * top - low * low) + cap * (high - top)) / (high - low)
-        return self.pmf.sum(axis=2) @ centres
+        masses = self.pmf.sum(axis=2)
+        return masses @ centres if centres.ndim == 1 else np.einsum("lg,lg->l", masses, centres)
 
     def standard_deviation(self) -> FloatArray:
         """Standard deviation of the remaining life, shape (L,)."""
-        low, high = self._edges[:-1], self._edges[1:]
+        low, high = self._edges[..., :-1], self._edges[..., 1:]
         centres = 0.5 * (low + high) - self.mean()[:, None]
         within = np.square(high - low) / 12.0
         return np.sqrt((self.pmf.sum(axis=2) * (np.square(centres) + within)).sum(axis=1))
@@ -274,7 +285,13 @@ def _restored(
 
 
 def _check_grid(grid: FloatArray) -> None:
-    if grid.ndim != 1 or len(grid) < 2 or not np.isfinite(grid).all() or np.any(np.diff(grid) <= 0) or grid[0] < 0:
+    if (
+        grid.ndim not in (1, 2)
+        or grid.shape[-1] < 2
+        or not np.isfinite(grid).all()
+        or np.any(np.diff(grid, axis=-1) <= 0)
+        or np.any(grid[..., 0] < 0)
+    ):
         raise OptionError("grid must be at least two finite remaining lives, strictly ascending, none negative")
 
 
@@ -304,8 +321,24 @@ def remaining_life_grid(
     if n_points < 2 or widening < 0:
         raise OptionError(f"n_points is {n_points} and widening {widening}; at least 2 and 0 were expected")
     reach = float(np.max(lifetimes.residual_quantile(np.unique(np.asarray(ages, dtype=np.float64)), probability)))
+    return reach * _shares(n_points, widening)
+
+
+def remaining_life_grids(
+    lifetimes: Lifetimes, ages: ArrayLike, n_points: int = 300, *, probability: float = 0.999, widening: float = 2.0
+) -> FloatArray:
+    """The same for every unit by itself, shape (L, G): `remaining_life_grid` of its age alone."""
+    if n_points < 2 or widening < 0:
+        raise OptionError(f"n_points is {n_points} and widening {widening}; at least 2 and 0 were expected")
+    different, unit = np.unique(np.asarray(ages, dtype=np.float64), return_inverse=True)
+    reach = lifetimes.residual_quantile(different, probability).max(axis=-1)
+    return reach[unit.reshape(-1), None] * _shares(n_points, widening)
+
+
+def _shares(n_points: int, widening: float) -> FloatArray:
+    """Candidates as shares of the grid's reach, shape (G,)."""
     share = (np.arange(n_points) + 0.5) / n_points
-    return reach * (np.expm1(widening * share) / np.expm1(widening) if widening > 0 else share)
+    return np.asarray(np.expm1(widening * share) / np.expm1(widening) if widening > 0 else share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -333,6 +366,18 @@ class AnchoredStatistics:
     counts: NDArray[np.int64]
     ages: FloatArray
     units: tuple[Hashable, ...]
+
+    def of(self, unit: int) -> AnchoredStatistics:
+        """Those of one unit, by its position."""
+        some = slice(unit, unit + 1)
+        return AnchoredStatistics(
+            tuple(triangle[some] for triangle in self.triangles),
+            tuple(projection[some] for projection in self.projections),
+            self.residual_norms[some],
+            self.counts[some],
+            self.ages[some],
+            self.units[some],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -398,106 +443,6 @@ def anchored_statistics(panel: Panel, bases: Sequence[Basis]) -> AnchoredStatist
     return AnchoredStatistics(tuple(triangles), tuple(projections), norms, counts, ages, tuple(panel.units))
 
 
-def candidate_log_densities(
-    statistics: AnchoredStatistics,
-    shifts: Sequence[FloatArray],
-    means: Sequence[FloatArray],
-    factors: Sequence[FloatArray],
-    noise_variances: FloatArray,
-    *,
-    information: ArrayLike | None = None,
-) -> FloatArray:
-    """ln P(x | k, r) of every unit, candidate and mode: (10) and (11) with R S(r) in place of R.
-
-    Parameters
-    ----------
-    statistics : AnchoredStatistics
-        Of L units.
-    shifts : sequence over channels of ndarray (G, p_c, p_c)
-        S(r), from `Basis.shift_matrix` of the channel's basis at the grid.
-    means : sequence over channels of ndarray (K, p_c)
-        μ_kc, in the user's terms.
-    factors : sequence over channels of ndarray (K, p_c, p_c)
-        Λ_kc, any square root of Σ_kc, in the user's terms.
-    noise_variances : ndarray of shape (K, C)
-        σ²_kc, in the channel's squared units.
-    information : array_like of shape (C,), optional
-        κ_c, above 0 and at most 1: each channel's readings count as that many independent ones (R and w by √κ, rss
-        and n by κ), which is what noise correlated in time is worth. 1 if not given.
-
-    Returns
-    -------
-    ndarray of shape (L, G, K)
-    """
-    n_units, n_channels = statistics.counts.shape
-    n_grid, n_modes = len(shifts[0]), len(noise_variances)
-    worth = np.ones(n_channels) if information is None else np.asarray(information, dtype=np.float64)
-    if worth.shape != (n_channels,) or not np.all((worth > 0) & (worth <= 1)):
-        raise OptionError(f"information is {information!r}; {n_channels} numbers above 0 and at most 1 were expected")
-    result = np.zeros((n_units, n_grid * n_modes))
-    chunk = max(1, MOST_CANDIDATES // (n_grid * n_modes))
-    for c in range(n_channels):
-        variance = np.tile(noise_variances[:, c], n_grid)  # (G K,): candidates and modes lie side by side, last
-        sigma = np.sqrt(variance)
-        # Shifted parameters, shared by all units: S(r) Λ / σ and S(r) μ / σ, candidates last.
-        p = shifts[c].shape[-1]
-        moved = np.einsum("gij,kjm->imgk", shifts[c], factors[c]).reshape(p, p, -1) / sigma
-        centre = np.einsum("gij,kj->igk", shifts[c], means[c]).reshape(p, -1) / sigma
-        root = math.sqrt(worth[c])
-        read = np.flatnonzero(statistics.counts[:, c] > 0)
-        for first in range(0, len(read), chunk):
-            some = read[first : first + chunk]
-            R, w = root * statistics.triangles[c][some], root * statistics.projections[c][some]
-            counts, norms = statistics.counts[some, c, None], statistics.residual_norms[some, c, None]
-            constant = worth[c] * (counts * np.log(2.0 * math.pi * variance) + norms / variance)
-            B = np.tensordot(R, moved, axes=1)
-            e = w[:, :, None] / sigma - np.tensordot(R, centre, axes=1)
-            result[some] -= 0.5 * (constant + _misfit_and_log_det(B, e))
-    return result.reshape(n_units, n_grid, n_modes)
-
-
-def _misfit_and_log_det(B: FloatArray, e: FloatArray) -> FloatArray:
-    """‖e − B Ed‖² + ‖Ed‖² + ln|A| of (10)–(12), many small problems side by side.
-
-    Parameters
-    ----------
-    B : ndarray of shape (l, p, p, X)
-        The last axis holds the problems: loops are over p, and each step is one operation on all of them.
-    e : ndarray of shape (l, p, X)
-
-    Returns
-    -------
-    ndarray of shape (l, X)
-    """
-    p = B.shape[1]
-    # Lower triangle of A = I + BᵀB, turned into its Cholesky factor G in place; u = G⁻¹Bᵀe on the way.
-    G: list[list[FloatArray]] = [[] for _ in range(p)]
-    u: list[FloatArray] = []
-    log_det = np.zeros((e.shape[0], e.shape[2]))
-    for i in range(p):
-        for j in range(i + 1):
-            entry = np.einsum("lmx,lmx->lx", B[:, :, i], B[:, :, j])
-            if i == j:
-                entry += 1.0
-            for m in range(j):
-                entry -= G[i][m] * G[j][m]
-            G[i].append(np.sqrt(entry) if i == j else entry / G[j][j])
-        log_det += 2.0 * np.log(G[i][i])
-        right = np.einsum("lmx,lmx->lx", B[:, :, i], e)
-        for m in range(i):
-            right -= G[i][m] * u[m]
-        u.append(right / G[i][i])
-    # Back substitution Ed = G⁻ᵀu, and the residual that (11) wants, never ‖e‖² − ‖u‖².
-    d = np.empty_like(e)
-    for i in reversed(range(p)):
-        left = u[i]
-        for m in range(i + 1, p):
-            left = left - G[m][i] * d[:, m]
-        d[:, i] = left / G[i][i]
-    rest = e - np.einsum("lmjx,ljx->lmx", B, d)
-    return np.einsum("lmx,lmx->lx", rest, rest) + np.einsum("lmx,lmx->lx", d, d) + log_det
-
-
 def remaining_life_posterior(
     log_densities: FloatArray,
     weights: ArrayLike,
@@ -526,8 +471,8 @@ def remaining_life_posterior(
         f_k.
     ages : array_like of shape (L,)
         t_now.
-    grid : array_like of shape (G,)
-        Candidate remaining lives, from `remaining_life_grid`.
+    grid : array_like of shape (G,), or (L, G) for candidates of each unit's own
+        Candidate remaining lives, from `remaining_life_grid` or `remaining_life_grids`.
     shared : SharedEvidence, optional
         What the readings say of lives that are linked to them; without it they say nothing.
     units, mode_labels, time_unit
@@ -547,15 +492,16 @@ def remaining_life_posterior(
     points, alive = np.asarray(grid, dtype=np.float64), np.asarray(ages, dtype=np.float64)
     shares = np.asarray(weights, dtype=np.float64)
     _check_grid(points)
-    expected = (len(alive), len(points), lifetimes.n_modes)
+    expected = (len(alive), points.shape[-1], lifetimes.n_modes)
     if np.shape(log_densities) != expected or shares.shape != (lifetimes.n_modes,):
         raise OptionError(
             f"log_densities and weights have shapes {np.shape(log_densities)} and {shares.shape}; {expected} and "
-            f"{(lifetimes.n_modes,)} were expected, for {len(alive)} ages, {len(points)} candidates and the laws' modes"
+            f"{(lifetimes.n_modes,)} were expected, for {len(alive)} ages, {points.shape[-1]} candidates and the laws' "
+            "modes"
         )
     edges = cell_edges(points)
-    edges[0] = 0.0
-    lives = alive[:, None] + edges[:-1]
+    edges[..., 0] = 0.0
+    lives = alive[:, None] + edges[..., :-1]
     nothing = np.full((len(alive), 1, lifetimes.n_modes), -np.inf)
     if shared is None:
         log_survival = lifetimes.log_survival(lives)  # (L, G, K)

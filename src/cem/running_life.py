@@ -139,7 +139,7 @@ class RunningLife:
         """Candidates for a unit of this age, and all that depends on them alone."""
         lifetimes, n_points = self.prognosis.lifetimes, self.prognosis.n_points
         n_points += -n_points % _rul.WIDTH
-        grid = self.prognosis.grid([age], n_points)
+        grid = self.prognosis.grids([age], n_points)[0]
         edges = cell_edges(grid)
         edges[0] = 0.0
         self._grid, self._edges = grid, edges
