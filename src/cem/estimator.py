@@ -205,6 +205,10 @@ class FailureModeEM(SklearnFace):
         self.random_state = random_state
         self.verbose = verbose
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Estimators pickled by earlier releases knew of no columns.
+        self.__dict__.update({"unit": None, "time": None, "columns": None, **state})
+
     # -- fit ----------------------------------------------------------------------------------------------------
 
     def fit(
