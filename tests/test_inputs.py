@@ -238,6 +238,16 @@ def test_a_search_scores_at_the_times_that_it_fits_at():
         GridSearchCV(estimator(), grid, cv=2, error_score="raise").fit(x, times=HOURS)
 
 
+def test_a_search_over_a_panel():
+    """scikit-learn takes a Panel apart and hands on lists of its units."""
+    from sklearn.model_selection import GridSearchCV
+
+    search = GridSearchCV(estimator(), {"n_modes": [1, 2]}, cv=2, error_score="raise")
+    panel = cem.Panel.from_arrays(HOURS, readings())
+    assert search.fit(panel).best_params_ == {"n_modes": 2}
+    np.testing.assert_array_equal(search.predict(list(panel)), search.predict(panel))
+
+
 def test_a_search_over_groups_of_a_frame():
     from sklearn.model_selection import GridSearchCV, GroupKFold
 

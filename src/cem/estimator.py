@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.basis import Basis, Polynomial
-from cem.clock_match import CLOCK, check_clock, check_measures, clock_record
+from cem.clock_match import check_clock, check_measures
 from cem.errors import DeprecatedUseWarning, NotFittedError, OptionError
+from cem.fit_record import training_record
 from cem.fitting import FitOptions, FitResult, fit_mixture, n_free_parameters
 from cem.inputs import COLUMNS, columns_record, is_frame, panel_to_fit, panel_to_score, table_options
 from cem.maximisation import COVARIANCE_STRUCTURES, CovarianceStructure
 from cem.panel import Panel
 from cem.parameters import Parameters
 from cem.sklearn_face import SklearnFace
-from cem.warm_start import UNLABELLED
 from cem.warning import warn
 
 if TYPE_CHECKING:
@@ -207,6 +207,10 @@ class FailureModeEM(SklearnFace):
         self.random_state = random_state
         self.verbose = verbose
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Estimators pickled by earlier releases knew of no columns.
+        self.__dict__.update({"unit": None, "time": None, "columns": None, **state})
+
     # -- fit ----------------------------------------------------------------------------------------------------
 
     def fit(
@@ -352,7 +356,7 @@ class FailureModeEM(SklearnFace):
             time_unit=panel.time_unit,
             channel_units={name: unit for name, unit in panel.channel_units.items() if name in statistics.channels},
             time_axis=self.time_axis,
-            training={**_training_record(self, result, panel), **record},
+            training={**training_record(self, result, panel), **record},
         )
 
     # -- fitted attributes in the user's terms --------------------------------------------------------------------
@@ -568,51 +572,3 @@ def _printer(verbose: int) -> Progress:
             print(f"{stage}: {done} of {total} starts, best log-likelihood {best:.3f}", flush=True)
 
     return show
-
-
-def _training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict[str, Any]:
-    """What the model remembers of its fit: numbers only, nothing of a unit's data."""
-    from cem._maximisation import COVARIANCE_FLOOR, NOISE_FLOOR
-
-    responsibilities = result.run.responsibilities
-    assigned = responsibilities.argmax(axis=1)
-    n_modes = responsibilities.shape[1]
-    status = result.run.status
-    floors = [
-        {"mode": int(k), "channel": panel_channel, "floor": name}
-        for name, bit in (
-            ("noise_floor", NOISE_FLOOR),
-            ("covariance_floor", COVARIANCE_FLOOR),
-        )
-        for k, c in zip(*(status & bit).nonzero(), strict=True)
-        for panel_channel in [result.statistics.channels[c]]
-    ]
-    logs = np.log(np.where(responsibilities > 0, responsibilities, 1.0))
-    counts = np.bincount(assigned, minlength=n_modes).tolist()
-    # Sums over the units assigned to each mode, in rows.
-    together = np.stack([np.bincount(assigned, column, n_modes) for column in responsibilities.T], axis=1)
-    return {
-        "n_units": int(result.statistics.n_units),
-        "n_observations": int(result.statistics.n_observations),
-        "log_likelihood": float(em.log_likelihood_),
-        "n_parameters": int(em.n_parameters_),
-        "n_iter": int(em.n_iter_),
-        "converged": bool(em.converged_),
-        "covariance": em.covariance,
-        "kernel": em.kernel_,
-        "starts": em.starts_,
-        "floors": floors,
-        "entropy": abs(float((responsibilities * logs).sum())),
-        "classification": [
-            [float(x / count) for x in row] if count else None for row, count in zip(together, counts, strict=True)
-        ],
-        "assigned": counts,
-        "left_out_channels": list(result.left_out),
-        UNLABELLED: list(result.unlabelled),
-        CLOCK: clock_record(panel),
-        **(
-            {"linking_rank": em.linking_rank, "linking_penalty": float(em.linking_penalty)}
-            if result.run.parameters.rank
-            else {}
-        ),
-    }

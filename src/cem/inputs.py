@@ -83,6 +83,7 @@ def panel_to_fit(
     OptionError
         times or axes with what is no array.
     """
+    X = _joined(X)
     if is_frame(X):
         panel = _of_frame(X, table, times, axes)
         return panel if modes is None else panel.with_modes(_as_labels(modes))
@@ -120,6 +121,7 @@ def panel_to_score(
     OptionError
         times or axes with what is no array.
     """
+    X = _joined(X)
     if isinstance(X, Panel):
         return panel_of_arrays(X, times=times, axes=axes)
     if is_frame(X):
@@ -154,6 +156,13 @@ def _is_plain(value: Any) -> bool:
 def _as_labels(modes: Any) -> Any:
     """Labels one by one: an array of rows has labels that cannot be hashed, which `encode_labels` names."""
     return modes if isinstance(modes, Mapping) else np.asarray(modes, dtype=object).tolist()
+
+
+def _joined(X: Any) -> Any:
+    """Panels in a list as one: scikit-learn's searches take a Panel apart, unit by unit."""
+    if isinstance(X, (list, tuple)) and X and all(isinstance(part, Panel) for part in X):
+        return Panel.concatenate(X)
+    return X
 
 
 def _of_frame(X: Any, table: Table | None, times: Any, axes: Any) -> Panel:

@@ -533,6 +533,10 @@ class FailureModeModel:
         return SufficientStatistics.from_panel(panel, self.bases, coordinates=self.coordinates, kernel="plain")
 
     def _as_panel(self, X: Data, times: ArrayLike | None, axes: Axes = None, what: str = "X") -> Panel:
+        from cem.panel import Panel
+
+        if isinstance(X, Panel) and times is None and axes is None:
+            return X
         from cem.inputs import panel_to_score
 
         return panel_to_score(self, X, times=times, axes=axes, what=what)
