@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np

@@ -28,7 +28,7 @@ def is_table(x: object) -> bool:
 
 def column_names(table: Any) -> list[Any] | None:
     """Names of a data frame's columns; None where it is no data frame in memory."""
-    if isinstance(table, np.ndarray) or hasattr(type(table), "collect_schema") and hasattr(type(table), "collect"):
+    if isinstance(table, np.ndarray) or (hasattr(type(table), "collect_schema") and hasattr(type(table), "collect")):
         return None
     columns = getattr(table, "column_names", None)  # pyarrow, whose `columns` are the data
     if columns is None:

@@ -6,8 +6,8 @@ __all__ = [
     "BasisError",
     "CemError",
     "CemWarning",
-    "ConstantChannelWarning",
     "ClockSetBackWarning",
+    "ConstantChannelWarning",
     "ConvergenceWarning",
     "FarValuesWarning",
     "FitError",
@@ -29,6 +29,7 @@ __all__ = [
     "SparseModeWarning",
     "StaleFileWarning",
     "SuspectDataWarning",
+    "TimeScaleWarning",
 ]
 
 
@@ -147,3 +148,7 @@ class ClockSetBackWarning(SuspectDataWarning):
 
 class LabelWarning(SuspectDataWarning):
     """Labels of modes that differ in case or blanks only, or that look like words for unknown."""
+
+
+class TimeScaleWarning(SuspectDataWarning):
+    """Readings of some units are a thousand times as far apart as those of the others: milliseconds among seconds?"""

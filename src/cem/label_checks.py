@@ -11,7 +11,24 @@ from .warning import warn
 __all__ = ["warn_of_labels"]
 
 _WORDS = frozenset(
-    ["", "nan", "none", "null", "na", "n/a", "<na>", "nat", "unknown", "unk", "undefined", "?", "-", "--", "-1", "missing"]
+    [
+        "",
+        "nan",
+        "none",
+        "null",
+        "na",
+        "n/a",
+        "<na>",
+        "nat",
+        "unknown",
+        "unk",
+        "undefined",
+        "?",
+        "-",
+        "--",
+        "-1",
+        "missing",
+    ]
 )
 
 

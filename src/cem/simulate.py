@@ -77,6 +77,8 @@ def draw_units(
         failure_times=np.zeros(n_units) if to_failure else None,
         time_unit=model.time_unit,
         channel_units=model.channel_units,
+        missing=(),
+        duplicates="keep",
     )
 
 
