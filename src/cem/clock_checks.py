@@ -60,7 +60,7 @@ def _goes_back_an_hour(times: np.ndarray) -> bool:
 
 
 def repeated_hours(offsets: np.ndarray, raw: np.ndarray) -> np.ndarray:
-    """Positions of units of hourly naive times in which one small hour of a Sunday stands twice, as clocks repeat it."""
+    """Positions of units of hourly times in which one small hour of a Sunday stands twice, as clocks repeat it."""
     later = same_times(offsets, raw)
     if not later.size:
         return later
@@ -88,8 +88,8 @@ def warn_of_clocks(unit_ids: np.ndarray, units: np.ndarray) -> None:
     """One warning that names the units whose clock was set back."""
     if units.size:
         warn(
-            f"times of {unit_list(unit_ids, np.unique(units))} go back by an hour: a clock that was set back at the end of "
-            "summer time? Readings of that hour are mixed; give times with their zone, or in UTC",
+            f"times of {unit_list(unit_ids, np.unique(units))} go back by an hour: a clock that was set back at the "
+            "end of summer time? Readings of that hour are mixed; give times with their zone, or in UTC",
             ClockSetBackWarning,
         )
 

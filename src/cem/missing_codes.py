@@ -252,8 +252,8 @@ def _refusal(
     call = numbers if len(distinct) == 1 else f"[{numbers}]"
     return (
         f"channel {channels[c]!r} holds {_shown(value)} {count:,} times, {how_far} from its median (first at reading "
-        f"{row - offsets[l]} of unit {unit_name(unit_ids, l)}); it looks like a code for missing{more}. Say missing={call} "
-        "to read it as missing, or missing=() where every number is a reading"
+        f"{row - offsets[l]} of unit {unit_name(unit_ids, l)}); it looks like a code for missing{more}. Say "
+        f"missing={call} to read it as missing, or missing=() where every number is a reading"
     )
 
 

@@ -52,8 +52,8 @@ def reading(x: Any, channels: Sequence[str], left_out: Sequence[str] = ()) -> np
     array = _array(x, "the values of a reading", f"sequence of {len(channels)} numbers")
     if array.shape != (len(channels),):
         raise ScorerError(
-            f"the values of a reading have shape {array.shape}; ({len(channels)},), one per channel ({listed(channels)}), "
-            "was expected"
+            f"the values of a reading have shape {array.shape}; ({len(channels)},), one per channel "
+            f"({listed(channels)}), was expected"
         )
     return array
 

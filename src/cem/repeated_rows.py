@@ -69,15 +69,15 @@ def settle_duplicates(
         units = np.unique(np.searchsorted(offsets, repeated, side="right") - 1)
         warn(
             f"{repeated.size:,} {'reading repeats' if repeated.size == 1 else 'readings repeat'} another of the unit, "
-            f"equal in time and every value: {unit_list(unit_ids, units)}. Say duplicates='drop' to take one of each, or "
-            "duplicates='keep' where they are readings",
+            f"equal in time and every value: {unit_list(unit_ids, units)}. Say duplicates='drop' to take one of each, "
+            "or duplicates='keep' where they are readings",
             RepeatedRowsWarning,
         )
     shared = _shared_ids(offsets, later, repeated, values)
     if shared.size:
         warn(
-            f"every time of {unit_list(unit_ids, shared)} occurs twice, with different values: two machines under one id? "
-            "Give each an id of its own, or say duplicates='keep' where one machine gives several readings at a time",
+            f"every time of {unit_list(unit_ids, shared)} occurs twice, with different values: two machines under one "
+            "id? Give each an id of its own, or say duplicates='keep' where one machine gives several readings at a time",
             SharedIdWarning,
         )
     return offsets, raw, values
