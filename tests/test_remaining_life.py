@@ -196,7 +196,9 @@ def test_information_makes_readings_count_for_less() -> None:
     once = candidate_log_densities(anchored_statistics(panel, bases), shifts, means, factors, noise)
     rows = [slice(panel.offsets[u], panel.offsets[u + 1]) for u in range(panel.n_units)]
     doubled = Panel.from_arrays(
-        [np.repeat(panel.times[s], 2) for s in rows], [np.repeat(panel.values[s], 2, axis=0) for s in rows]
+        [np.repeat(panel.times[s], 2) for s in rows],
+        [np.repeat(panel.values[s], 2, axis=0) for s in rows],
+        duplicates="keep",
     )
     half = candidate_log_densities(
         anchored_statistics(doubled, bases), shifts, means, factors, noise, information=[0.5, 0.5]

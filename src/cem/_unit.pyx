@@ -4,7 +4,7 @@ The arithmetic is behind the C-level interface of _scorer.pyx. NumPy alone; noth
 """
 
 from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+    PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 )
 from libc.math cimport isfinite, isinf, NAN
 from libc.stdlib cimport free, malloc
@@ -17,8 +17,6 @@ from cem._scorer cimport (
     scorer_update, scorer_update_channel, scorer_weight,
 )
 
-import array
-
 import numpy as np
 
 from cem.errors import ScorerError
@@ -26,7 +24,6 @@ from cem.errors import ScorerError
 __all__ = ["UnitState"]
 
 cdef object ARRAY = np.ndarray
-cdef object PLAIN_ARRAY = array.array
 
 
 cdef class UnitState:
@@ -88,10 +85,14 @@ cdef class UnitState:
         cdef const char* source
         if type(x) is list or type(x) is tuple:
             return self._read_sequence(x)
-        # Other types may offer a buffer that is not what they mean: a masked array lends the values beneath its mask.
-        if type(x) is not ARRAY and type(x) is not PLAIN_ARRAY and type(x) is not memoryview:
+        # A subclass of arrays may mean more than its buffer holds: a masked one lends the values beneath its mask.
+        if type(x) is not ARRAY and (isinstance(x, ARRAY) or not PyObject_CheckBuffer(x)):
             x = self._converted(x)
-        PyObject_GetBuffer(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+        try:
+            PyObject_GetBuffer(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+        except (TypeError, ValueError, BufferError):    # dates, which have no format
+            x = self._converted(x)
+            PyObject_GetBuffer(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
         if view.format[0] != c'd' or view.format[1] != 0:
             PyBuffer_Release(&view)
             x = self._converted(x)

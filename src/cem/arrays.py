@@ -200,8 +200,8 @@ def _named(values: list[Any], channels: Sequence[str] | None) -> tuple[list[Any]
         names = None if is_table(item) else row_names(item)
         if names is not None:
             raise PanelError(
-                f"item {place} of values is a Series with the names {listed(names, 6)}: one reading of several channels, "
-                "not the readings of a unit; call Panel.from_frame(frame, unit=..., time=...) with the whole table"
+                f"item {place} of values is a Series with the names {listed(names, 6)}: one reading of several "
+                "channels, not the readings of a unit; call Panel.from_frame(frame, unit=..., time=...) with the whole table"
             )
     if not any(is_table(item) for item in values):
         return values, channels
@@ -209,13 +209,13 @@ def _named(values: list[Any], channels: Sequence[str] | None) -> tuple[list[Any]
     for place, columns in enumerate(found):
         if columns is None:
             raise PanelError(
-                f"item {place} of values is a {type(values[place]).__name__} among data frames; give one data frame per "
-                "unit, in memory"
+                f"item {place} of values is a {type(values[place]).__name__} among data frames; give one data frame "
+                "per unit, in memory"
             )
     first: list[Any] = found[0] or []
-    if not any(isinstance(name, str) for name in first):  # columns 0, 1, ...: places
-        if channels is None or all(columns == first for columns in found):
-            return [as_array(item, f"item {i} of values") for i, item in enumerate(values)], channels
+    places = not any(isinstance(name, str) for name in first)  # columns 0, 1, ...
+    if places and (channels is None or all(columns == first for columns in found)):
+        return [as_array(item, f"item {i} of values") for i, item in enumerate(values)], channels
     wanted = first if channels is None else list(channels)
     arrays = []
     for place, (item, columns) in enumerate(zip(values, found, strict=True)):
@@ -246,7 +246,7 @@ def _columns(table: Any, columns: list[Any], wanted: list[Any], place: int) -> n
 
 
 def _check_index(values: Sequence[Any]) -> None:
-    """Without times, refuse pandas objects whose index is more than the places 0, 1, 2, ...: times, or rows of a file."""
+    """Without times, refuse pandas objects whose index is not 0, 1, 2, ...: times, or rows of a file."""
     for place, item in enumerate(values):
         if hasattr(type(item), "index") and hasattr(type(item), "iloc"):
             index = np.asarray(item.index)

@@ -20,6 +20,7 @@ from cem.em import EMRun, continue_em, start_em
 from cem.errors import BasisError, ConvergenceWarning, LostModeWarning, OptionError, PanelError
 from cem.expectation import Expectation, ExpectedStatistics
 from cem.fitting import FitOptions, FitResult, fit_mixture, in_final_order
+from cem.life_checks import check_lives
 from cem.lifetime_laws import DEFAULT_SPREAD, FAMILIES, GUMBEL_SPREAD, log_spread
 from cem.lifetimes import Lifetimes, Lognormal, Weibull
 from cem.linked_life import LIFE, apart, init_with_lives, options_with_lives, panel_with_lives
@@ -99,7 +100,7 @@ def fit_with_lives(
     ------
     PanelError
         No unit has failed, one did so at an age that is not above 0, or a running unit's known mode is that of no
-        failed one.
+        failed one. Times are a clock's rather than ages, or a failure time stands for *not yet*.
     BasisError
         Units are running and a basis is not shift-invariant.
     OptionError
@@ -115,6 +116,7 @@ def fit_with_lives(
         )
     if family == "auto":
         family = LINKED if options.linking_rank else Lognormal.family
+    check_lives(panel)
     has_failed = ~np.isnan(panel.failure_times)
     if not has_failed.any():
         raise PanelError(

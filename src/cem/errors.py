@@ -33,6 +33,7 @@ __all__ = [
     "StaleFileWarning",
     "SuspectDataWarning",
     "UndeterminedBasisWarning",
+    "TimeScaleWarning",
 ]
 
 
@@ -167,3 +168,7 @@ class ClockSetBackWarning(SuspectDataWarning):
 
 class LabelWarning(SuspectDataWarning):
     """Labels of modes that differ in case or blanks only, or that look like words for unknown."""
+
+
+class TimeScaleWarning(SuspectDataWarning):
+    """Readings of some units are a thousand times as far apart as those of the others: milliseconds among seconds?"""

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .clock import instants, is_missing
+from .clock_checks import set_back_units, warn_of_clocks
 from .errors import PanelError
 from .names import did_you_mean, encode_labels, listed, object_array, unit_name
 from .panel import Panel
-from .repeated_rows import set_back_units, warn_of_clocks
 
 if TYPE_CHECKING:
     from types import ModuleType

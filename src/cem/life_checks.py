@@ -71,8 +71,8 @@ def check_failure_codes(panel: Panel) -> None:
     if bad:
         l = bad[-1]
         raise PanelError(
-            f"the failure time of unit {unit_name(panel._unit_ids, l)} is {failed[l]:g}, its last reading at {last[l]:g}"
-            f"{_others(panel, bad)}: it looks like a number for 'has not failed'. Give NaN for units that are still "
+            f"the failure time of unit {unit_name(panel._unit_ids, l)} is {failed[l]:g}, its last reading at "
+            f"{last[l]:g}{_others(panel, bad)}: it looks like a number for 'has not failed'. Give NaN for units that are still "
             "running: panel.with_failure_times(...)"
         )
 

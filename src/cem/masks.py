@@ -1,4 +1,4 @@
-"""NumPy masked arrays read as meant: a masked cell is missing, and what is stored beneath the mask is never looked at."""
+"""NumPy masked arrays read as meant: a masked cell is missing, whatever is stored beneath the mask."""
 
 from __future__ import annotations
 

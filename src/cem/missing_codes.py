@@ -40,6 +40,10 @@ _CODES = np.sort(
     )
 )
 """What files hold in place of a reading that is missing."""
+_TOLERANCES = np.where(np.abs(_CODES) > 2.0**24, 1e-6, 1e-12) * np.abs(_CODES)  # some are stored in 32 bits
+with np.errstate(over="ignore"):
+    _LOWER = np.concatenate([[-np.inf], _CODES - _TOLERANCES])
+    _UPPER = np.concatenate([[-np.inf], _CODES + _TOLERANCES])
 
 
 def declared_codes(missing: Any, channels: tuple[str, ...]) -> dict[int, np.ndarray] | None:
@@ -172,34 +176,29 @@ def check_codes(
 def _suspects(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Positions of the channels that are worth a closer look, from their extremes and a sample of their readings."""
     sample = np.sort(values[:: max(1, -(-len(values) // _SAMPLE))].T, axis=1)  # NaN come last
-    counts = np.count_nonzero(~np.isnan(sample), axis=1)
-    rows = np.arange(len(sample))
+    counts = np.count_nonzero(sample == sample, axis=1)
+    rows, middle = np.arange(len(sample)), np.maximum(counts - 1, 0) // 2
     with np.errstate(over="ignore", invalid="ignore"):
-        median = sample[rows, (counts - 1).clip(0) // 2]
-        deviations = np.sort(np.abs(sample - median[:, None]), axis=1)
-        spread = 1.4826 * deviations[rows, (counts - 1).clip(0) // 2]
-        # A coarser limit than the exact one: codes among the sample have widened the spread.
-        reach = np.fmax(high - median, median - low)
-        far = (spread > 0) & ~(reach <= 0.25 * _FAR * spread)
-    coded = _is_code(low) | _is_code(high)
+        median = sample[rows, middle]
+        spread = 1.4826 * np.sort(np.abs(sample - median[:, None]), axis=1)[rows, middle]
+        # A lower limit than the exact one: codes in the sample widen the spread.
+        far = (spread > 0) & (np.fmax(high - median, median - low) > 0.7 * _FAR * spread)
+    coded = _is_code(np.stack([low, high])).any(axis=0)
     sparse = (counts < 64) & (len(values) > _SAMPLE)
     return np.flatnonzero((far | coded | sparse) & (low < high))
 
 
 def _is_code(values: np.ndarray) -> np.ndarray:
-    """(n,) bool: one of those that files hold for missing, also as rounded to 32 bits."""
-    place = np.searchsorted(_CODES, values)
-    near = np.minimum(
-        np.abs(values - _CODES[(place - 1).clip(0)]), np.abs(values - _CODES[place.clip(0, _CODES.size - 1)])
-    )
-    with np.errstate(invalid="ignore"):
-        return near <= np.where(np.abs(values) > 2.0**24, 1e-6, 1e-12) * np.abs(values)
+    """Bool of the same shape: one of those that files hold for missing, also as rounded to 32 bits."""
+    return values <= _UPPER[np.searchsorted(_LOWER, values, side="right") - 1]
 
 
 def _far_values(column: np.ndarray) -> tuple[list[tuple[float, int, float]], list[tuple[float, int]]]:
     """Codes (value, repeats, distance in robust standard deviations) and other far values (value, repeats)."""
-    known = column[~np.isnan(column)]
-    sample = known[:: max(1, known.size // _EXACT)]
+    sample = column[:: max(1, column.size // _EXACT)]
+    sample = sample[~np.isnan(sample)]
+    if sample.size < 64 < column.size:
+        sample = column[~np.isnan(column)]
     sample = sample[~_is_code(sample)]
     if not sample.size:
         return [], []
@@ -211,25 +210,25 @@ def _far_values(column: np.ndarray) -> tuple[list[tuple[float, int, float]], lis
             others = sample[sample != median]
             spread = 1.4826 * float(np.median(np.abs(others - median))) if others.size else 0.0
             spread = max(spread, 0.25 * abs(median))
-        distances = np.abs(known - median)
-        beyond = np.sort(known[distances > _FAR * spread])
+        beyond = np.sort(column[(column < median - _FAR * spread) | (column > median + _FAR * spread)])
     if beyond.size < _REPEATS:
         return [], []
     found, counts = np.unique(beyond, return_counts=True)
+    often = counts >= _REPEATS
     codes, far = [], []
-    coded = _is_code(found)
-    for value, count, code in zip(found[counts >= _REPEATS], counts[counts >= _REPEATS], coded[counts >= _REPEATS],
-                                  strict=True):  # fmt: skip
-        width = 0.25 * abs(value - median)
+    for value, count in zip(found[often].tolist(), counts[often].tolist(), strict=True):
+        code = bool(_is_code(np.array([value]))[0])
+        distance = abs(value - median)
+        width = 0.25 * distance
         left, right = np.searchsorted(beyond, [value - width, value + width])
         alone = 2 * (right - left - count) <= count  # a long tail reaches everywhere
         wrong_sign = code and value < 0 <= np.quantile(sample, 0.25)
         if not alone and not wrong_sign:
             continue
         if code:
-            codes.append((float(value), int(count), abs(value - median) / spread if spread else np.inf))
-        elif graded and beyond.size <= 0.05 * known.size:
-            far.append((float(value), int(count)))
+            codes.append((value, count, distance / spread if spread else np.inf))
+        elif graded and beyond.size <= 0.05 * np.count_nonzero(column == column):
+            far.append((value, count))
     return codes, far
 
 
@@ -253,8 +252,8 @@ def _refusal(
     call = numbers if len(distinct) == 1 else f"[{numbers}]"
     return (
         f"channel {channels[c]!r} holds {_shown(value)} {count:,} times, {how_far} from its median (first at reading "
-        f"{row - offsets[l]} of unit {unit_name(unit_ids, l)}); it looks like a code for missing{more}. Say missing={call} "
-        "to read it as missing, or missing=() where every number is a reading"
+        f"{row - offsets[l]} of unit {unit_name(unit_ids, l)}); it looks like a code for missing{more}. Say "
+        f"missing={call} to read it as missing, or missing=() where every number is a reading"
     )
 
 

@@ -202,8 +202,9 @@ def _log_likelihood(model: FailureModeModel, arrays: Mapping[str, NDArray[Any]])
         failure_times = np.zeros(len(offsets) - 1) if model.time_axis == "to_failure" else None
         units = np.arange(len(offsets) - 1)
         panel = Panel(
-            units, offsets, times, values, model.channels, failure_times=failure_times, allow_empty_channels=True
-        )
+            units, offsets, times, values, model.channels, failure_times=failure_times, allow_empty_channels=True,
+            missing=(), duplicates="keep",
+        )  # fmt: skip
         return float(model.score_samples(panel).sum())
     scorer = PackedScorer(model.internal_parameters, model.coordinates, model.bases, model.channels)
     found = np.empty(len(offsets) - 1)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .clock import FAILURE, KINDS, POSITIONS, count_from, instants
+from .clock_checks import repeated_hours, set_back_units, warn_of_clocks, warn_of_scales
 from .display import escaped
 from .errors import PanelError, PanelIndexError
 from .label_checks import warn_of_labels
@@ -27,7 +28,7 @@ from .panel_checks import (
     check_units,
     checked_channels,
 )
-from .repeated_rows import checked_duplicates, repeated_hours, set_back_units, settle_duplicates, warn_of_clocks
+from .repeated_rows import checked_duplicates, settle_duplicates
 
 __all__ = ["Panel"]
 
@@ -117,7 +118,8 @@ class Panel:
     -----
     SuspectDataWarning
         Data that were probably not meant as they stand, by name: values far out that repeat, readings beyond 1e300,
-        repeated rows, every time of a unit twice, times that go back by an hour, labels that differ in case or blanks.
+        repeated rows, every time of a unit twice, times that go back by an hour or are in another unit of time on some
+        units, labels that differ in case or blanks.
     """
 
     __slots__ = _SLOTS
@@ -198,6 +200,7 @@ class Panel:
             check_never(unit_ids, offsets, raw, failure_times)
         times, failed, time_unit, origin = count_from(raw, offsets, failure_times, origin=origin, time_unit=time_unit)
         check_failures(unit_ids, offsets, times, failed)
+        warn_of_scales(unit_ids, offsets, times)
 
         mode_labels: tuple[Hashable, ...]
         if modes is None:

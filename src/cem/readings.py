@@ -49,11 +49,11 @@ def reading(x: Any, channels: Sequence[str], left_out: Sequence[str] = ()) -> np
                     "give the channels alone, those that are missing left out"
                 )
         return values
-    array = _array(x, "the values of a reading")
+    array = _array(x, "the values of a reading", f"sequence of {len(channels)} numbers")
     if array.shape != (len(channels),):
         raise ScorerError(
-            f"the values of a reading have shape {array.shape}; ({len(channels)},), one per channel ({listed(channels)}), "
-            "was expected"
+            f"the values of a reading have shape {array.shape}; ({len(channels)},), one per channel "
+            f"({listed(channels)}), was expected"
         )
     return array
 
@@ -133,21 +133,22 @@ def _number(value: Any, name: object) -> float:
         ) from None
 
 
-def _array(x: Any, what: str) -> np.ndarray:
-    if isinstance(x, (str, bytes)):
-        raise ScorerError(f"{what} are {x!r:.80}; numbers were expected")
+def _array(x: Any, what: str, expected: str = "sequence of numbers") -> np.ndarray:
+    fault = ScorerError(f"{what} are {x!r:.80}; a float64 array or a {expected} was expected")
+    if x is None or isinstance(x, (str, bytes, set, frozenset)):
+        raise fault
     if not hasattr(x, "__array__") and not isinstance(x, (list, tuple)):
         try:
             x = list(x)
         except TypeError:
-            raise ScorerError(f"{what} are {x!r:.80}; a float64 array or a sequence of numbers was expected") from None
+            raise fault from None
     try:
         array = as_array(x, what)
         if array.dtype == object:
             flat = [_number(item, "?") for item in array.ravel().tolist()]
             return np.array(flat, dtype=np.float64).reshape(array.shape)
     except (PanelError, ScorerError):
-        raise ScorerError(f"{what} are {x!r:.80}; a float64 array or a sequence of numbers was expected") from None
+        raise fault from None
     if array.dtype.kind not in "fiub":
-        raise ScorerError(f"{what} are of type {array.dtype}; numbers were expected")
+        raise fault
     return np.ascontiguousarray(array, dtype=np.float64)

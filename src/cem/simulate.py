@@ -76,6 +76,8 @@ def draw_units(
         failure_times=np.zeros(n_units) if to_failure else None,
         time_unit=model.time_unit,
         channel_units=model.channel_units,
+        missing=(),
+        duplicates="keep",
     )
     # On the model's own axis, whatever its training times were counted from.
     return panel._replace(_clock=None)._with_true_modes([model.mode_labels[i] for i in k])
