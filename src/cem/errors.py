@@ -6,6 +6,7 @@ __all__ = [
     "BasisError",
     "CemError",
     "CemWarning",
+    "ColumnsLeftOutWarning",
     "ConstantChannelWarning",
     "ConvergenceWarning",
     "FitError",
@@ -18,6 +19,7 @@ __all__ = [
     "PanelError",
     "PanelIndexError",
     "PredictionError",
+    "RepeatedReadingsWarning",
     "ScorerError",
     "ShortUnitsWarning",
     "SparseModeWarning",
@@ -112,3 +114,11 @@ class ShortUnitsWarning(CemWarning):
 
 class StaleFileWarning(CemWarning):
     """A killed process left temporary files beside a file that was written; they are named, and can be deleted."""
+
+
+class ColumnsLeftOutWarning(CemWarning):
+    """Columns of a table are no sensors and were left out; they are named, with the reason of each."""
+
+
+class RepeatedReadingsWarning(CemWarning):
+    """Rows of a table say again what another row of the same unit, time and sensor says."""

@@ -200,34 +200,57 @@ class Panel:
         response: str | None = None,
         mode: str | None = None,
         failure_time: str | None = None,
+        sensor: str | None = None,
+        value: str | None = None,
         time_unit: str | None = None,
+        time_format: str | None = None,
         origin: Any = None,
         channel_units: Mapping[str, str] | None = None,
+        missing: Any = None,
         allow_empty_channels: bool = False,
     ) -> Panel:
-        """Panel from a long table, one row per reading: pandas, polars, pyarrow or what else narwhals knows.
+        """Panel from a long table, one row per reading or one per reading and sensor: pandas, polars, pyarrow and others.
 
         Parameters
         ----------
         frame : data frame
-            Rows in any order; units come in order of first appearance.
+            Whatever narwhals knows. Rows in any order; units come in order of first appearance.
         unit, time : str
             Columns of the unit's id and of the time (numbers, datetimes, durations or ISO 8601 strings).
         channels : sequence of str, optional
-            Columns of the sensors; None: all numeric columns that have no other part.
+            Columns of the sensors; None: all numeric columns that have no other part. What is left out then is named
+            in one warning. Of a tall table: the sensors to read; None: all.
         response : str, optional
             Column of the response; becomes the last channel unless ``channels`` lists it.
         mode, failure_time : str, optional
             Columns that are constant within a unit; empty cells mean unknown and still running, and rows of one
             unit may be partly empty.
+        sensor, value : str, optional
+            Columns of a tall table, which has one row per unit, time and sensor: the sensor's name and its reading.
+            Readings of a unit at one time become one row, sensors that have none then are missing.
+        time_format : str, optional
+            Form of times and failure times that are text other than ISO 8601, as for `datetime.strptime`.
+        missing : number, str or sequence of these, optional
+            Codes of the sensors' columns that mean missing, such as ``[-999, "Bad Input"]``.
         time_unit, origin, channel_units, allow_empty_channels
             As for `Panel`.
 
         Raises
         ------
         PanelError
-            Unknown, duplicate or non-numeric columns, missing ids or times, labels or failure times that vary
-            within a unit, infinite cells: rows are counted from 0. Also where narwhals is not installed.
+            Unknown, duplicate or non-numeric columns, columns of numbers with some text cells, a tall table without
+            ``sensor`` and ``value``, a sensor with two values for one unit at one time, missing ids or times, dates
+            that are not of ISO 8601 or of ``time_format``, labels or failure times that vary within a unit, infinite
+            cells: rows are counted from 0. Also where narwhals is not installed.
+        OptionError
+            ``time_format`` or ``missing`` cannot be used, or only one of ``sensor`` and ``value`` is given.
+
+        Warns
+        -----
+        ColumnsLeftOutWarning
+            Columns are no sensors, and ``channels`` is None.
+        RepeatedReadingsWarning
+            Rows of a tall table say again what another row says.
         """
         from .frames import panel_from_frame
 
@@ -239,9 +262,13 @@ class Panel:
             response=response,
             mode=mode,
             failure_time=failure_time,
+            sensor=sensor,
+            value=value,
             time_unit=time_unit,
+            time_format=time_format,
             origin=origin,
             channel_units=channel_units,
+            missing=missing,
             allow_empty_channels=allow_empty_channels,
         )
 
