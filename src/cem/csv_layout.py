@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import OptionError, PanelError
-
 from .table_cells import NULL_NUMBERS, is_number
 from .table_sources import LONGEST_HEADER, Text
 

@@ -160,8 +160,8 @@ def _check_ranges(
 def _no_such_date(texts: np.ndarray, rows: np.ndarray, bad: np.ndarray, what: str, row_of: Callable[[int], int]) -> str:
     row = int(rows[bad[0]])
     return (
-        f"{what}: item {row_of(row)} is {texts[row].decode()!r}, a date or time that does not exist ({bad.size:,} such); "
-        "correct it, or remove the row"
+        f"{what}: item {row_of(row)} is {texts[row].decode()!r}, a date or time that does not exist "
+        f"({bad.size:,} such); correct it, or remove the row"
     )
 
 
@@ -249,7 +249,7 @@ def checked_format(time_format: object) -> str | None:
     try:
         datetime.datetime.strptime("", time_format)
     except (ValueError, re.error) as error:
-        if isinstance(error, re.error) or "format" in str(error) and "does not match" not in str(error):
+        if isinstance(error, re.error) or ("format" in str(error) and "does not match" not in str(error)):
             raise OptionError(f"time_format={time_format!r} is not a form of dates: {error}") from None
     return time_format
 

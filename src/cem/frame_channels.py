@@ -157,9 +157,8 @@ def _reason_of_text(nw: ModuleType, series: Any, name: str, missing: Missing) ->
     bad = given & ~numeric
     if not bad.any():
         return None
-    if 2 * np.count_nonzero(numeric) < n_given:
-        if 2 * np.count_nonzero(number_mask(cells, ",")) < n_given:
-            return "text"
+    if 2 * np.count_nonzero(numeric) < n_given and 2 * np.count_nonzero(number_mask(cells, ",")) < n_given:
+        return "text"
     rows = np.flatnonzero(bad)
     raise PanelError(_mixed(name, n_given, [(int(row), cell_of(series, int(row))) for row in rows[:5]], rows.size))
 
@@ -240,8 +239,8 @@ def check_not_tall(
             continue  # constant within each unit
         value = chosen.names[0]
         raise PanelError(
-            f"the table looks tall, with one row per sensor: column {name!r} ({listed(distinct, 4)}) tells apart the "
-            f"rows of a unit at one time, and {value!r} holds their values; read it by sensor={name!r}, value={value!r} "
+            f"the table looks tall, with one row per sensor: column {name!r} ({listed(sorted(map(str, distinct)), 4)}) tells apart the "
+            f"rows of a unit at one time, and {value!r} their values; read it by sensor={name!r}, value={value!r} "
             f"(on the command line: --sensor-column {name} --value-column {value}), or name channels=[...] if each row "
             "is a reading of its own"
         )

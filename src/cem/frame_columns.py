@@ -177,8 +177,8 @@ def _dates(series: Any, label: str) -> np.ndarray:
         items = plain_items(series)
         row = next(row for row, item in enumerate(items) if isinstance(item, str) and not item.isascii())
         raise PanelError(
-            f"{label}: item {row} is {items[row]!r}, which is no date of ISO 8601 such as 2024-05-01T06:00:00; name the "
-            "form of the dates by time_format= (on the command line: --time-format), or give numbers"
+            f"{label}: item {row} is {items[row]!r}, which is no date of ISO 8601 such as 2024-05-01T06:00:00; name "
+            "the form of the dates by time_format= (on the command line: --time-format), or give numbers"
         ) from error
     if not np.count_nonzero(texts):
         return np.full(texts.size, np.nan)

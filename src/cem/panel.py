@@ -209,7 +209,7 @@ class Panel:
         missing: Any = None,
         allow_empty_channels: bool = False,
     ) -> Panel:
-        """Panel from a long table, one row per reading or one per reading and sensor: pandas, polars, pyarrow and others.
+        """Panel from a long table of pandas, polars, pyarrow ...: one row per reading, or per reading and sensor.
 
         Parameters
         ----------

@@ -27,6 +27,8 @@ _BLOCK = 1 << 24
 _BATCH_BYTES = 1 << 26
 _UNPACKABLE = (b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda", b"\x1f\x8b")  # what polars would unpack
 
+_POLARS_NULLS = ("", "NA", "NaN", "nan", "null", "NULL")  # each costs time at every cell; rarer ones are read as text
+
 
 @contextmanager
 def as_panel_error(path: Path, format: str, text: Text | None = None) -> Iterator[None]:
@@ -59,7 +61,7 @@ def read_csv(
     texts: Collection[str] = (),
     max_bytes: int | None = None,
 ) -> Any:
-    """A data frame of the backend, of float64 and text alone; PanelError where the file is damaged, ragged or too large.
+    """A data frame of the backend, of float64 and text alone; PanelError where the file is damaged or ragged.
 
     Columns whose first rows are numbers are read as such, all others as text, and all of them as text once that turns
     out to be wrong. Text that is numbers throughout then becomes float64, by the rule of `cem.table_cells`.
@@ -251,7 +253,7 @@ def _csv_polars(
         "separator": layout.separator,
         "schema": schema,
         "has_header": False,
-        "null_values": list(NULLS),
+        "null_values": list(_POLARS_NULLS),
     }
     source: Any
     if text.kind == "plain" and not text.is_rewritten and layout.n_lines and not text.begins(_UNPACKABLE):

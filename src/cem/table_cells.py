@@ -71,7 +71,7 @@ def ids_as_numbers(distinct: Iterable[str]) -> np.ndarray | None:
         return None
     if all(len(text) <= _LONGEST + 1 and _INTEGER.fullmatch(text) for text in texts):
         numbers = [int(text) for text in texts]
-        if -(2**63) <= min(numbers) and max(numbers) < 2**63:
+        if min(numbers) >= -(2**63) and max(numbers) < 2**63:
             return np.array(numbers, dtype=np.int64)
         return None
     if all(_WHOLE.fullmatch(text) for text in texts):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .errors import PanelError
 from .table_cells import BOOLEANS, NULL_NUMBERS, NULLS, NUMBER, ids_as_numbers
 
 if TYPE_CHECKING:
@@ -103,11 +104,33 @@ def _text(series: Any, decimal: str, stays: bool) -> Any:
     if stays:
         return cells
     given = ~np.asarray(cells.is_null().to_numpy(), dtype=bool)
+    if decimal != ".":
+        cells = _with_points(cells, given, decimal)
+        decimal = "."
     if not _may_be_numbers(cells, given, decimal):
         return _truth(cells)
     if bool(np.all(number_mask(cells, decimal) == given)):
         return _new(cells, numbers_of(cells, decimal))
     return cells
+
+
+def _with_points(cells: Any, given: np.ndarray, decimal: str) -> Any:
+    """The same text with decimal points in cells that are numbers, so that nothing behind needs to know the mark."""
+    numeric = number_mask(cells, decimal)
+    points = number_mask(cells) & ~numeric
+    if points.any() and 2 * np.count_nonzero(numeric | points) >= np.count_nonzero(given):
+        row = int(np.argmax(points))
+        raise PanelError(
+            f"column {cells.name!r} holds numbers with a decimal point though decimal={decimal!r} was given: row {row} "
+            f"holds {cells[row]!r} ({np.count_nonzero(points):,} such); write all with one mark, without separators of "
+            "thousands, or leave the column out"
+        )
+    if not numeric.any():
+        return cells
+    from .frame_columns import narwhals_module
+
+    mask = narwhals_module().new_series("numeric", numeric, backend=cells.implementation)
+    return cells.str.replace_all(decimal, ".", literal=True).zip_with(mask, cells)
 
 
 def _may_be_numbers(cells: Any, given: np.ndarray, decimal: str) -> bool:
@@ -166,13 +189,25 @@ def _ids(series: Any) -> Any:
 def _polars_ids(series: Any) -> Any:
     import polars as pl
 
-    cells = stripped(series, NULLS)
+    cells, numbers = series, _polars_integers(series.to_native())  # nearly always right, and then nothing is copied
+    if numbers is None:
+        cells = stripped(series, NULLS)
+        numbers = _polars_integers(cells.to_native())
     native = cells.to_native()
     if native.null_count() == len(native):
         return cells
-    numbers = native.cast(pl.Int64, strict=False)
-    if (numbers.cast(pl.String) == native).all() and numbers.null_count() == native.null_count():
+    if numbers is not None:
         return _again(series, numbers)
     if native.str.contains(_WHOLE).all():
         return _again(series, native.cast(pl.Float64))
     return cells
+
+
+def _polars_integers(native: Any) -> Any:
+    """The column as int64 where each of its texts is the one that its number has; None where not."""
+    import polars as pl
+
+    numbers = native.cast(pl.Int64, strict=False)
+    if numbers.null_count() > native.null_count() or not (numbers.cast(pl.String) == native).all():
+        return None
+    return numbers

@@ -61,8 +61,8 @@ def _file_format(path: Path, options: CsvOptions) -> str:
         return "cmapss"
     if not begins_as_csv(path, head, options):
         raise PanelError(
-            f"{str(path)!r} is not CSV: its first line, {first_line(path, head)[:60]!r}, has no comma, semicolon, tab or "
-            "bar between columns"
+            f"{str(path)!r} is not CSV: its first line, {first_line(path, head)[:60]!r}, has no comma, semicolon, tab "
+            "or bar between columns"
         )
     return "csv"
 

@@ -17,7 +17,7 @@ from .warning import warn
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["Tall", "spread"]
+__all__ = ["Tall", "sensor_name", "spread"]
 
 
 class Tall:
@@ -52,7 +52,7 @@ class Tall:
         if (codes < 0).any():
             row = int(np.argmax(codes < 0))
             raise PanelError(f"the sensor (column {sensor!r}) is missing at row {row}; fill it in, or remove the row")
-        known = [_name(item) for item in distinct]
+        known = [sensor_name(item) for item in distinct]
         if channels is None:
             _, first = np.unique(codes, return_index=True)
             self.names = [known[int(codes[row])] for row in np.sort(first)]
@@ -70,8 +70,8 @@ class Tall:
         if infinite.any():
             row = int(np.argmax(infinite))
             raise PanelError(
-                f"column {value!r} is infinite at row {row} (sensor {self.names[self.codes[row]]!r}); remove the row, or "
-                "set the value to NaN, which means missing"
+                f"column {value!r} is infinite at row {row} (sensor {self.names[self.codes[row]]!r}); remove the row, "
+                "or set the value to NaN, which means missing"
             )
 
     def _numbers(self, nw: ModuleType, table: Any, sensor: str, value: str, missing: Missing) -> np.ndarray:
@@ -112,7 +112,8 @@ class Tall:
             raise PanelError(f"column {value!r} holds texts, of the sensors {shown}: {bad_cells(cells, rows.size)}")
 
 
-def _name(item: object) -> str:
+def sensor_name(item: object) -> str:
+    """A sensor's name as text: of tags that are numbers, the whole number."""
     return str(int(item)) if isinstance(item, float) and item.is_integer() else str(item)
 
 
@@ -175,15 +176,16 @@ def _check_repeated(
     which = int(differs[0]) if differs.size else 0
     one, other = int(former[which]), int(later[which])
     where = (
-        f"sensor {tall.names[int(cells[one]) % len(tall.names)]!r} of unit {cell_of(units, int(rows[one]))!r} at {time} "
-        f"{times[one]}"
+        f"sensor {tall.names[int(cells[one]) % len(tall.names)]!r} of unit {cell_of(units, int(rows[one]))!r} at "
+        f"{time} {times[one]}"
     )
     if differs.size:
         raise PanelError(
             f"{where} has the values {values[one]:g} (row {rows[one]}) and {values[other]:g} (row {rows[other]}); a "
-            f"sensor has one value at a time ({differs.size:,} such): keep one of them, or give the rows times of their own"
+            f"sensor has one value at a time ({differs.size:,} such): keep one of them"
         )
     warn(
-        f"{again.size:,} rows say again what another row says, the first of {where} (row {rows[other]}); each counts once",
+        f"{again.size:,} rows say again what another row says, the first of {where} (row {rows[other]}); "
+        "each counts once",
         RepeatedReadingsWarning,
     )
