@@ -145,6 +145,7 @@ def _read(path: Path, options: argparse.Namespace, **more: Any) -> Panel:
         value=options.value_column,
         time_format=options.time_format,
         missing=options.missing,
+        duplicates=options.duplicates,
         **_csv_options(options),
         **more,
     )

@@ -85,6 +85,11 @@ def add_table(parser: argparse.ArgumentParser) -> None:
         metavar="A,B,...",
         help="codes that mean missing, such as --missing='-999,Bad Input'; may be repeated",
     )
+    parser.add_argument(
+        "--duplicates",
+        choices=("keep", "drop"),
+        help="rows that repeat another one of their unit (default: a few are kept, a table of them is refused)",
+    )
     parser.add_argument("--separator", metavar="C", help="what separates the cells of CSV (default: by its header)")
     parser.add_argument("--decimal", default=".", metavar="C", help="decimal mark of CSV: . or , (default: .)")
     parser.add_argument("--encoding", metavar="NAME", help="encoding of CSV, such as latin-1 (default: utf-8)")

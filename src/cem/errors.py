@@ -8,10 +8,14 @@ __all__ = [
     "CemWarning",
     "ColumnsLeftOutWarning",
     "ConstantChannelWarning",
+    "ClockSetBackWarning",
     "ConvergenceWarning",
+    "FarValuesWarning",
     "FitError",
     "FloorWarning",
+    "HugeValuesWarning",
     "KernelFailure",
+    "LabelWarning",
     "LostModeWarning",
     "ModelFileError",
     "NotFittedError",
@@ -19,11 +23,13 @@ __all__ = [
     "PanelError",
     "PanelIndexError",
     "PredictionError",
-    "RepeatedReadingsWarning",
+    "RepeatedRowsWarning",
     "ScorerError",
+    "SharedIdWarning",
     "ShortUnitsWarning",
     "SparseModeWarning",
     "StaleFileWarning",
+    "SuspectDataWarning",
 ]
 
 
@@ -120,5 +126,29 @@ class ColumnsLeftOutWarning(CemWarning):
     """Columns of a table are no sensors and were left out; they are named, with the reason of each."""
 
 
-class RepeatedReadingsWarning(CemWarning):
-    """Rows of a table say again what another row of the same unit, time and sensor says."""
+class SuspectDataWarning(CemWarning):
+    """Data that can be read, but were probably not meant as they stand; base of the warnings that name them."""
+
+
+class FarValuesWarning(SuspectDataWarning):
+    """One exact value far from all others of its channel repeats: a code for missing, or a sensor at its end stop?"""
+
+
+class HugeValuesWarning(SuspectDataWarning):
+    """Readings beyond 1e300, whose squares overflow."""
+
+
+class RepeatedRowsWarning(SuspectDataWarning):
+    """Some readings of a unit stand more than once, equal in time and in every value."""
+
+
+class SharedIdWarning(SuspectDataWarning):
+    """Every time of a unit occurs twice with different values: two machines under one id?"""
+
+
+class ClockSetBackWarning(SuspectDataWarning):
+    """Times of a unit go back by an hour: local times without a zone, where a clock was set back?"""
+
+
+class LabelWarning(SuspectDataWarning):
+    """Labels of modes that differ in case or blanks only, or that look like words for unknown."""

@@ -94,7 +94,7 @@ def channel_columns(
         names = []
         for name in table.columns:
             if name not in by_name and name != response:
-                reason = _reason_to_leave(nw, table[name], name, missing)
+                reason = _reason_to_leave(nw, table[name], name, missing.of(name))
                 if reason is None:
                     names.append(name)
                 elif reason:

@@ -27,6 +27,7 @@ from .frame_columns import (
     unit_column,
 )
 from .panel import Panel
+from .repeated_rows import set_back_units, warn_of_clocks
 from .table_cells import Missing
 from .tall_frames import Tall, spread
 
@@ -51,8 +52,9 @@ def panel_from_frame(
     time_format: str | None = None,
     origin: Any = None,
     channel_units: Mapping[str, str] | None = None,
-    missing: Any = None,
     allow_empty_channels: bool = False,
+    missing: Any = None,
+    duplicates: str | None = None,
 ) -> Panel:
     """`Panel.from_frame`, whose documentation holds."""
     codes_for_missing, time_format = Missing(missing), checked_format(time_format)
@@ -91,6 +93,8 @@ def panel_from_frame(
     unit_ids = ids_of(units, codes, offsets[:-1] if order is None else order[offsets[:-1]])
     del codes
     starts = offsets[:-1]
+    if order is not None and raw.dtype.kind == "M":
+        warn_of_clocks(unit_ids, set_back_units(offsets, raw[order], order))
     modes = None if mode is None else labels(nw, table[mode], order, starts, unit_ids)
     failed = None
     if failure_time is not None:
@@ -125,6 +129,8 @@ def panel_from_frame(
         origin=origin,
         channel_units=channel_units,
         allow_empty_channels=allow_empty_channels,
+        missing=codes_for_missing.for_panel(names),
+        duplicates=duplicates,
     )
 
 
@@ -140,7 +146,7 @@ def _filled(
     """(n_rows, n_channels) float64, in order of unit and time."""
     values = np.empty((len(table), len(names)))
     for c, name in enumerate(names):
-        column = numbers(nw, table[name], name, missing)
+        column = numbers(nw, table[name], name, missing.of(name))
         infinite = np.isinf(column)
         if infinite.any():
             row = int(np.argmax(infinite))

@@ -10,6 +10,9 @@ import numpy as np
 from .clock import FAILURE, count_from, instants
 from .display import escaped
 from .errors import PanelError, PanelIndexError
+from .label_checks import warn_of_labels
+from .masks import is_masked
+from .missing_codes import check_codes, declared_codes, extremes, without_codes
 from .names import did_you_mean, encode_labels, listed, object_array, unit_array, unit_name
 from .panel_checks import (
     check_alike,
@@ -17,12 +20,14 @@ from .panel_checks import (
     check_failures,
     check_finite,
     check_keys,
+    check_never,
     check_observed,
     check_shapes,
     check_times,
     check_units,
     checked_channels,
 )
+from .repeated_rows import checked_duplicates, repeated_hours, set_back_units, settle_duplicates, warn_of_clocks
 
 __all__ = ["Panel"]
 
@@ -77,6 +82,12 @@ class Panel:
         Units of measurement, as labels.
     allow_empty_channels : bool
         Take channels without any observation, as a panel that is only to be scored may have them.
+    missing : number, sequence of numbers, or mapping of channel to either, optional
+        Codes that stand for a missing value, such as -999; (): every number is a reading. By default numbers that look
+        like codes are refused.
+    duplicates : {"keep", "drop"}, optional
+        Readings that repeat another of the unit, equal in time and every value: readings, or to be left out. By
+        default a few are kept with a warning, and a table in which half of them repeat is refused.
 
     Attributes
     ----------
@@ -97,6 +108,12 @@ class Panel:
     ------
     PanelError
         The data are not a valid panel; the message names the unit, channel and row.
+
+    Warns
+    -----
+    SuspectDataWarning
+        Data that were probably not meant as they stand, by name: values far out that repeat, readings beyond 1e300,
+        repeated rows, every time of a unit twice, times that go back by an hour, labels that differ in case or blanks.
     """
 
     __slots__ = _SLOTS
@@ -132,24 +149,37 @@ class Panel:
         origin: Any = None,
         channel_units: Mapping[str, str] | None = None,
         allow_empty_channels: bool = False,
+        missing: Any = None,
+        duplicates: str | None = None,
     ) -> None:
         unit_ids = unit_array(units)
         channels = checked_channels(channels)
         if response is not None and response not in channels:
             raise PanelError(f"response {response!r} is not a channel; {did_you_mean(response, channels)}")
-        values = np.ascontiguousarray(values, dtype=np.float64)
+        codes, duplicates = declared_codes(missing, channels), checked_duplicates(duplicates)
+        values = _float_rows(values, channels)
         raw = instants(times)
         offsets = np.ascontiguousarray(offsets, dtype=np.int64)
         check_shapes(unit_ids, offsets, raw, values, channels)
         check_units(unit_ids)
 
         check_times(unit_ids, offsets, raw)
-        check_finite(unit_ids, channels, offsets, raw, values)
+        if codes is not None:
+            values = without_codes(values, codes)
+        low, high = extremes(values)
+        if np.isinf(low).any() or np.isinf(high).any():
+            check_finite(unit_ids, channels, offsets, raw, values)
         offsets, raw, values = _without_empty_readings(offsets, raw, values)
         check_observed(unit_ids, offsets)
+        set_back = set_back_units(offsets, raw) if raw.dtype.kind == "M" else None
         raw, values = _sorted_within_units(offsets, raw, values)
+        if set_back is not None:
+            warn_of_clocks(unit_ids, np.union1d(set_back, repeated_hours(offsets, raw)))
         if not allow_empty_channels:
             check_channels_observed(channels, values)
+        if codes is None:
+            check_codes(unit_ids, channels, offsets, values, low, high)
+        offsets, raw, values = settle_duplicates(unit_ids, offsets, raw, values, duplicates)
 
         n_units = unit_ids.size
         if failure_times is not None:
@@ -158,6 +188,7 @@ class Panel:
                 raise PanelError(
                     f"failure_times must hold one time per unit, shape ({n_units},); found shape {failure_times.shape}"
                 )
+            check_never(unit_ids, offsets, raw, failure_times)
         times, failed, time_unit, origin = count_from(raw, offsets, failure_times, origin=origin, time_unit=time_unit)
         check_failures(unit_ids, offsets, times, failed)
 
@@ -168,6 +199,7 @@ class Panel:
             mode_codes, mode_labels = encode_labels(modes)
             if mode_codes.shape != (n_units,):
                 raise PanelError(f"modes must hold one label per unit, {n_units}; found {mode_codes.size}")
+            warn_of_labels(mode_labels)
         channel_units = dict(channel_units or {})
         for name in channel_units:
             if name not in channels:
@@ -206,8 +238,9 @@ class Panel:
         time_format: str | None = None,
         origin: Any = None,
         channel_units: Mapping[str, str] | None = None,
-        missing: Any = None,
         allow_empty_channels: bool = False,
+        missing: Any = None,
+        duplicates: str | None = None,
     ) -> Panel:
         """Panel from a long table of pandas, polars, pyarrow ...: one row per reading, or per reading and sensor.
 
@@ -230,9 +263,9 @@ class Panel:
             Readings of a unit at one time become one row, sensors that have none then are missing.
         time_format : str, optional
             Form of times and failure times that are text other than ISO 8601, as for `datetime.strptime`.
-        missing : number, str or sequence of these, optional
-            Codes of the sensors' columns that mean missing, such as ``[-999, "Bad Input"]``.
-        time_unit, origin, channel_units, allow_empty_channels
+        missing : number, str, sequence of these, or mapping of channel to either, optional
+            As for `Panel`, and texts too: ``[-999, "Bad Input"]``.
+        time_unit, origin, channel_units, allow_empty_channels, duplicates
             As for `Panel`.
 
         Raises
@@ -249,8 +282,8 @@ class Panel:
         -----
         ColumnsLeftOutWarning
             Columns are no sensors, and ``channels`` is None.
-        RepeatedReadingsWarning
-            Rows of a tall table say again what another row says.
+        SuspectDataWarning
+            As for `Panel`; also where rows of a tall table say again what another row says.
         """
         from .frames import panel_from_frame
 
@@ -268,8 +301,9 @@ class Panel:
             time_format=time_format,
             origin=origin,
             channel_units=channel_units,
-            missing=missing,
             allow_empty_channels=allow_empty_channels,
+            missing=missing,
+            duplicates=duplicates,
         )
 
     @classmethod
@@ -280,6 +314,7 @@ class Panel:
         units: Iterable[Hashable] | np.ndarray | None = None,
         channels: Sequence[str] | None = None,
         *,
+        axes: str | Sequence[str] | None = None,
         response: str | None = None,
         modes: Iterable[Hashable] | np.ndarray | None = None,
         failure_times: Any = None,
@@ -287,6 +322,8 @@ class Panel:
         origin: Any = None,
         channel_units: Mapping[str, str] | None = None,
         allow_empty_channels: bool = False,
+        missing: Any = None,
+        duplicates: str | None = None,
     ) -> Panel:
         """Panel from one array per unit, or from one array of all units.
 
@@ -295,32 +332,35 @@ class Panel:
         times : sequence of array_like of shape (n_l,), or array_like of shape (n_times,) or (n_units, n_times)
             One-dimensional: the same times for all units. None: 0, 1, 2, ...
         values : sequence of array_like of shape (n_l,) or (n_l, n_channels), or ndarray of shape (n_units, n_times)
-                or (n_units, n_times, n_channels)
-            NaN = missing. A reading whose cells are all missing is left out, so a rectangular array may be padded
-            with NaN (its times too).
+                or (n_units, n_times, n_channels), or sequence of data frames of n_l rows
+            NaN and masked cells = missing. A reading whose cells are all missing is left out, so a rectangular array
+            may be padded with NaN (its times too). Data frames are read by the names of their columns.
         units : sequence of hashable, optional
             Default 0, 1, 2, ...
         channels : sequence of str, optional
-            Default "x1", "x2", ...
-        response, modes, failure_times, time_unit, origin, channel_units, allow_empty_channels
+            Default: the columns of the first data frame, or "x1", "x2", ...
+        axes : str or sequence of str, optional
+            Order of the axes of ``values``, such as "units, channels, times" (sktime, aeon); needed where a
+            three-dimensional array may as well be in the other order.
+        response, modes, failure_times, time_unit, origin, channel_units, allow_empty_channels, missing, duplicates
             As for `Panel`.
 
         Raises
         ------
         PanelError
-            The arrays do not fit each other, or are not a valid panel.
+            The arrays do not fit each other, or are not a valid panel; or a table, which `from_frame` reads.
+        OptionError
+            ``axes``, ``missing`` or ``duplicates`` has a value that it cannot take.
         """
         from .arrays import flatten
 
-        offsets, raw, flat, unit_ids = flatten(times, values, units)
-        if channels is None:
-            channels = [f"x{c + 1}" for c in range(flat.shape[1])]
+        flat = flatten(times, values, units, channels=channels, axes=axes)
         return cls(
-            unit_ids,
-            offsets,
-            raw,
-            flat,
-            channels,
+            flat.unit_ids,
+            flat.offsets,
+            flat.times,
+            flat.values,
+            flat.channels,
             response=response,
             modes=modes,
             failure_times=failure_times,
@@ -328,6 +368,8 @@ class Panel:
             origin=origin,
             channel_units=channel_units,
             allow_empty_channels=allow_empty_channels,
+            missing=missing,
+            duplicates=duplicates,
         )
 
     def to_arrays(self) -> dict[str, Any]:
@@ -348,6 +390,8 @@ class Panel:
             "origin": origin,
             "channel_units": self.channel_units,
             "allow_empty_channels": True,
+            "missing": (),
+            "duplicates": "keep",
         }
 
     @classmethod
@@ -594,6 +638,7 @@ class Panel:
         codes, labels = encode_labels([None] * self.n_units if modes is None else modes)
         if codes.shape != (self.n_units,):
             raise PanelError(f"modes must hold one label per unit, {self.n_units}; found {codes.size}")
+        warn_of_labels(labels)
         return self._replace(mode_codes=codes, mode_labels=labels)
 
     def with_failure_times(self, failure_times: Any) -> Panel:
@@ -678,6 +723,15 @@ class Panel:
 
 def _restore(parts: dict[str, Any]) -> Panel:
     return Panel._trusted(**parts)
+
+
+def _float_rows(values: Any, channels: tuple[str, ...]) -> np.ndarray:
+    """(n_readings, n_channels) float64, contiguous; the array itself where it is that already."""
+    if not isinstance(values, np.ndarray) or values.dtype != np.float64 or is_masked(values):
+        from .arrays import float_rows
+
+        values = float_rows(values, channels)
+    return np.ascontiguousarray(values, dtype=np.float64)
 
 
 def _plural(number: int, noun: str) -> str:

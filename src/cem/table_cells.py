@@ -7,11 +7,13 @@ and what they would have to guess is decided here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from .errors import OptionError
+from .names import did_you_mean
 
 __all__ = [
     "BOOLEANS",
@@ -80,11 +82,18 @@ def ids_as_numbers(distinct: Iterable[str]) -> np.ndarray | None:
 
 
 class Missing:
-    """The codes for missing that a caller declares: numbers, texts, or both.
+    """The codes for missing that a caller declares: numbers, texts, or both, for all channels or for each.
 
     Parameters
     ----------
-    codes : number, str, sequence of these, or None
+    codes : None, number, str, sequence of these, or mapping of channel to either
+
+    Attributes
+    ----------
+    texts : tuple of str
+        Without blanks around them.
+    numbers : ndarray of float64
+    by_channel : dict of str to Missing, or None
 
     Raises
     ------
@@ -93,11 +102,13 @@ class Missing:
     """
 
     def __init__(self, codes: object) -> None:
-        items: Sequence[object]
-        if codes is None:
-            items = ()
+        self.is_given = codes is not None
+        self.by_channel: dict[str, Missing] | None = None
+        items: Sequence[object] = ()
+        if isinstance(codes, Mapping):
+            self.by_channel = {name: Missing(of_channel) for name, of_channel in codes.items()}
         elif isinstance(codes, (str, bool, int, float, np.number)) or not isinstance(codes, Iterable):
-            items = (codes,)
+            items = () if codes is None else (codes,)
         else:
             items = tuple(codes)
         texts, numbers = list[str](), list[float]()
@@ -109,12 +120,26 @@ class Missing:
             else:
                 raise OptionError(
                     f"missing={codes!r} holds {item!r} of type {type(item).__name__}; give numbers and texts, such as "
-                    "missing=[-999, 'Bad Input']"
+                    "missing=[-999, 'Bad Input'], or a dict from channel to these"
                 )
         self.texts, self.numbers = tuple(texts), np.array(numbers)
 
-    def __bool__(self) -> bool:
-        return bool(self.texts or self.numbers.size)
+    def of(self, channel: str) -> Missing:
+        """The codes of one channel."""
+        return self if self.by_channel is None else self.by_channel.get(channel, Missing(None))
+
+    def every_text(self) -> set[str]:
+        """The texts of all channels."""
+        return set(self.texts).union(*(each.texts for each in (self.by_channel or {}).values()))
+
+    def for_panel(self, channels: Sequence[str]) -> Any:
+        """What `Panel` is to be told: the numbers, and None where only texts were declared."""
+        if self.by_channel is not None:
+            for name in self.by_channel:
+                if name not in channels:
+                    raise OptionError(f"missing names {name!r}, which is no channel; {did_you_mean(name, channels)}")
+            return {name: each.numbers.tolist() for name, each in self.by_channel.items()}
+        return self.numbers.tolist() if self.is_given and (self.numbers.size or not self.texts) else None
 
     def applied(self, numbers: np.ndarray) -> np.ndarray:
         """The same array, or a copy with NaN in place of the codes."""

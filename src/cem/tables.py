@@ -207,8 +207,9 @@ def read_panel(
     time_format: str | None = None,
     origin: Any = None,
     channel_units: Mapping[str, str] | None = None,
-    missing: Any = None,
     allow_empty_channels: bool = False,
+    missing: Any = None,
+    duplicates: str | None = None,
     format: str | None = None,
     max_bytes: int | None = None,
     separator: str | None = None,
@@ -256,8 +257,9 @@ def read_panel(
         time_format=time_format,
         origin=origin,
         channel_units=channel_units,
-        missing=missing,
         allow_empty_channels=allow_empty_channels,
+        missing=missing,
+        duplicates=duplicates,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import PanelError, RepeatedReadingsWarning
+from .errors import PanelError, RepeatedRowsWarning
 from .frame_columns import bad_cells, cell_of, factorise, is_text, numbers, plain_items
 from .names import did_you_mean
 from .table_cells import NULL_NUMBERS, Missing, is_number
@@ -80,16 +80,16 @@ class Tall:
         if is_text(nw, series.dtype):
             if series.dtype != nw.String:
                 series = series.cast(nw.String)
-            cells = stripped(series, {*NULL_NUMBERS, *missing.texts})
+            cells = stripped(series, {*NULL_NUMBERS, *missing.every_text()})
             numeric = number_mask(cells)
             self._check(series, chosen & ~numeric & ~np.asarray(cells.is_null().to_numpy(), dtype=bool), value)
             found = np.full(chosen.size, np.nan)
             rows = np.flatnonzero(chosen & numeric)
             if rows.size:
                 found[rows] = numbers_of(cells[rows])
-            return missing.applied(found)
+            return found
         if series.dtype == nw.Object:
-            gone = {*NULL_NUMBERS, *missing.texts}
+            gone = {*NULL_NUMBERS, *missing.every_text()}
             items = [item.strip() if isinstance(item, str) else item for item in plain_items(series)]
             is_text_cell = np.array([isinstance(item, str) and item not in gone for item in items])
             bad = [cell and not is_number(item) for cell, item in zip(is_text_cell, items, strict=True)]
@@ -100,8 +100,8 @@ class Tall:
                     item = items[row]
                     if item is not None and item == item and not (isinstance(item, str) and item in gone):
                         found[row] = float(item)
-                return missing.applied(found)
-        return np.where(chosen, numbers(nw, series, value, missing), np.nan)
+                return found
+        return np.where(chosen, numbers(nw, series, value, Missing(None)), np.nan)
 
     def _check(self, series: Any, bad: np.ndarray, value: str) -> None:
         rows = np.flatnonzero(bad)
@@ -187,5 +187,5 @@ def _check_repeated(
     warn(
         f"{again.size:,} rows say again what another row says, the first of {where} (row {rows[other]}); "
         "each counts once",
-        RepeatedReadingsWarning,
+        RepeatedRowsWarning,
     )
