@@ -67,43 +67,88 @@ def _imported(path: str) -> Any:
 
 
 def read_for_fit(options: argparse.Namespace) -> Panel:
-    from cem.tables import column_names, read_panel
-
-    return read_panel(
-        options.file,
-        format=options.format,
-        max_bytes=options.max_bytes,
-        unit=options.unit,
-        time=options.time or _time_column(column_names(options.file, format=options.format)),
-        time_unit=options.time_unit,
-        channels=options.channels,
-        response=options.response,
-        mode=options.mode,
-        failure_time=options.failure_time,
-    )
+    with _table_file(options) as path:
+        return _read(
+            path,
+            options,
+            time=options.time or _time_column(_columns(path, options)),
+            time_unit=options.time_unit,
+            channels=options.channels,
+            response=options.response,
+            mode=options.mode,
+            failure_time=options.failure_time,
+        )
 
 
 def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Panel:
     """Those of the model's channels that the file has; units in the field often lack the response, for one."""
     from cem.names import listed
-    from cem.tables import column_names, read_panel
 
-    columns = column_names(options.file, format=options.format)
-    channels = [name for name in model.channels if name in columns]
-    if not channels:
-        raise PanelError(
-            f"{str(options.file)!r} has none of the model's channels ({listed(model.channels, 20)}); "
-            f"its columns are {listed(columns, 20)}"
+    with _table_file(options) as path:
+        columns = _columns(path, options)
+        is_tall = options.sensor_column is not None and options.sensor_column in columns
+        known = _sensors(path, options) if is_tall else columns
+        channels = [name for name in model.channels if name in known]
+        if not channels:
+            raise PanelError(
+                f"{str(path)!r} has none of the model's channels ({listed(model.channels, 20)}); "
+                f"its {'sensors' if is_tall else 'columns'} are {listed(known, 20)}"
+            )
+        return _read(
+            path,
+            options,
+            time=options.time or _time_column(columns),
+            time_unit=options.time_unit or model.time_unit,
+            channels=channels,
+            allow_empty_channels=True,
         )
+
+
+@contextmanager
+def _table_file(options: argparse.Namespace) -> Iterator[Path]:
+    """The table's file; of standard input a copy, since it is read more than once."""
+    from cem.standard_input import spooled
+
+    with spooled(options.file, options.max_bytes) as path:
+        yield path
+
+
+def _csv_options(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in ("format", "separator", "decimal", "encoding", "comment")}
+
+
+def _columns(path: Path, options: argparse.Namespace) -> tuple[str, ...]:
+    from cem.tables import column_names
+
+    return column_names(path, **_csv_options(options))
+
+
+def _sensors(path: Path, options: argparse.Namespace) -> tuple[str, ...]:
+    """Names of the sensors in a tall table."""
+    from cem.frame_columns import factorise, narwhals_module
+    from cem.tables import read_table
+    from cem.tall_frames import sensor_name
+
+    column = options.sensor_column
+    table = read_table(path, columns=[column], ids=[column], max_bytes=options.max_bytes, **_csv_options(options))
+    frame = narwhals_module().from_native(table, eager_only=True)
+    return tuple(sensor_name(item) for item in factorise(frame[column])[1])
+
+
+def _read(path: Path, options: argparse.Namespace, **more: Any) -> Panel:
+    from cem.tables import read_panel
+
     return read_panel(
-        options.file,
-        format=options.format,
+        path,
         max_bytes=options.max_bytes,
         unit=options.unit,
-        time=options.time or _time_column(columns),
-        time_unit=options.time_unit or model.time_unit,
-        channels=channels,
-        allow_empty_channels=True,
+        sensor=options.sensor_column,
+        value=options.value_column,
+        time_format=options.time_format,
+        missing=options.missing,
+        duplicates=options.duplicates,
+        **_csv_options(options),
+        **more,
     )
 
 

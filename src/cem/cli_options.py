@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BASES",
+    "STANDARD_INPUT",
     "STANDARD_OUTPUT",
     "add_json",
     "add_model",
@@ -24,6 +25,7 @@ __all__ = [
     "add_search",
     "add_table",
     "basis_choice",
+    "codes",
     "count",
     "names",
     "positive",
@@ -35,7 +37,7 @@ __all__ = [
 
 BASES = "polynomial:DEGREE, bspline:N_BASIS, fourier:HARMONICS[,PERIOD], exponential:C1,C2,..., constant"
 
-STANDARD_OUTPUT = "-"  # never equal to a Path, so that ./- remains a file
+STANDARD_INPUT = STANDARD_OUTPUT = "-"  # never equal to a Path, so that ./- remains a file
 
 
 def add_output(parser: argparse.ArgumentParser, text: str, *, metavar: str = "FILE", required: bool = False) -> None:
@@ -61,17 +63,57 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def add_table(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="CSV, Parquet, or C-MAPSS text; one row per reading")
+    parser.add_argument(
+        "file",
+        type=_input,
+        metavar="FILE",
+        help="CSV, Parquet, or C-MAPSS text; one row per reading; -: standard input",
+    )
     parser.add_argument("--format", choices=("csv", "parquet", "cmapss"), help="default: by what the file begins with")
     parser.add_argument("--unit", default="unit", metavar="COLUMN", help="the unit's id (default: unit)")
     parser.add_argument("--time", metavar="COLUMN", help="the time of a reading (default: time, or cycle)")
     parser.add_argument("--time-unit", metavar="UNIT", help="unit that dates are counted in, such as h or d")
     parser.add_argument(
+        "--time-format", metavar="FORM", help="form of dates that are not of ISO 8601, such as '%%d.%%m.%%Y %%H:%%M'"
+    )
+    parser.add_argument(
+        "--sensor-column", metavar="COLUMN", help="of a table with one row per unit, time and sensor: the sensor's name"
+    )
+    parser.add_argument("--value-column", metavar="COLUMN", help="of such a table: the reading")
+    parser.add_argument(
+        "--missing",
+        type=codes,
+        action="extend",
+        metavar="A,B,...",
+        help="codes that mean missing, such as --missing='-999,Bad Input'; may be repeated",
+    )
+    parser.add_argument(
+        "--duplicates",
+        choices=("keep", "drop"),
+        help="rows that repeat another one of their unit (default: a few are kept, a table of them is refused)",
+    )
+    parser.add_argument("--separator", metavar="C", help="what separates the cells of CSV (default: by its header)")
+    parser.add_argument("--decimal", default=".", metavar="C", help="decimal mark of CSV: . or , (default: .)")
+    parser.add_argument("--encoding", metavar="NAME", help="encoding of CSV, such as latin-1 (default: utf-8)")
+    parser.add_argument("--comment", metavar="TEXT", help="leave out the lines of CSV that begin with it, such as '#'")
+    parser.add_argument(
         "--max-bytes",
         type=size,
         metavar="SIZE",
-        help="what a compressed file may grow to, such as 500M or 4G (default: 1G, or 200 times its size)",
+        help="what a compressed file may grow to, and what standard input may bring, such as 500M or 4G (default: 1G, "
+        "or 200 times its size)",
     )
+
+
+def _input(text: str) -> Path | str:
+    return STANDARD_INPUT if text == STANDARD_INPUT else Path(text)
+
+
+def codes(text: str) -> list[float | str]:
+    """Numbers and texts between commas."""
+    from cem.table_cells import is_number  # here: it needs NumPy, which `cem --help` does without
+
+    return [float(cell) if is_number(cell) else cell for cell in names(text)]
 
 
 def add_search(parser: argparse.ArgumentParser, starts: int) -> None:

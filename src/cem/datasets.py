@@ -15,8 +15,9 @@ from .demo_fleet import load_demo_fleet
 from .errors import PanelError
 from .names import did_you_mean
 from .panel import Panel
+from .table_cells import is_number
 
-__all__ = ["CMAPSS_COLUMNS", "load_demo_fleet", "read_cmapss"]
+__all__ = ["CMAPSS_COLUMNS", "is_cmapss", "load_demo_fleet", "read_cmapss"]
 
 CMAPSS_SETTINGS = tuple(f"setting{i}" for i in range(1, 4))
 CMAPSS_SENSORS = tuple(f"s{i}" for i in range(1, 22))
@@ -38,7 +39,7 @@ def read_cmapss(
     Parameters
     ----------
     path : path
-        26 blank-separated columns without a header: unit, cycle, three operating settings, sensors s1 ... s21.
+        26 blank-separated columns: unit, cycle, three operating settings, sensors s1 ... s21. A header is skipped.
         May be compressed (gzip, bzip2, xz).
     rul : path, optional
         File with the true remaining life of each unit of a test file, in cycles, one a line: failure times are
@@ -113,20 +114,52 @@ def read_cmapss(
     )
 
 
+def is_cmapss(head: bytes) -> bool:
+    """True where a file begins with a line of 26 numbers between blanks, or with such a line below a header."""
+    lines = [line.split() for line in head.decode("utf-8-sig", errors="replace").splitlines()[:20] if line.strip()]
+    first, below = (lines[0] if lines else []), (lines[1] if len(lines) > 1 else [])
+    return _is_row(first) or (_is_row(below) and _is_header(first) and len(first) == len(CMAPSS_COLUMNS))
+
+
+def _is_row(cells: Sequence[str]) -> bool:
+    return len(cells) == len(CMAPSS_COLUMNS) and all(is_number(cell) for cell in cells)
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    return bool(cells) and not any(is_number(cell) or cell.lower() == "nan" for cell in cells)
+
+
+def _check_header(path: Path, cells: Sequence[str]) -> None:
+    """Refuse a header that has the known names in another order, by which columns would be mistaken."""
+    names = [cell.strip("\"'").lower() for cell in cells]
+    for place, name in enumerate(names):
+        if name in CMAPSS_COLUMNS and len(names) == len(CMAPSS_COLUMNS) and CMAPSS_COLUMNS.index(name) != place:
+            raise PanelError(
+                f"{str(path)!r}: the header calls column {place + 1} {name!r}, but of C-MAPSS text that is column "
+                f"{CMAPSS_COLUMNS.index(name) + 1}; put the columns in order, or save the table as CSV"
+            )
+
+
 def _table(path: Path, max_bytes: int | None) -> np.ndarray:
-    """(rows, columns) float64 of a text file of numbers."""
+    """(rows, columns) float64 of a text file of numbers, whose first line may be a header."""
     from .table_sources import Text  # here: the demo fleet needs no decompressors
 
     with Text(path, max_bytes) as text:
-        if not text.read(1):
+        head = text.read(1 << 16)
+        if not head:
             raise PanelError(f"{str(path)!r} is empty; expected blank-separated numbers")
+        lines = head.decode("utf-8-sig", errors="replace").splitlines()
+        blank = next((i for i, line in enumerate(lines) if line.strip()), 0)
+        first = lines[blank].split() if lines else []
+        skipped = blank + 1 if _is_header(first) and any(line.strip() for line in lines[blank + 1 :]) else 0
+        if skipped:
+            _check_header(path, first)
         text.rewind()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # of no data, which is an error below
-                table = np.loadtxt(
-                    cast(Iterable[str], io.TextIOWrapper(cast(IO[bytes], text), encoding="utf-8")), ndmin=2
-                )
+                rows = cast(Iterable[str], io.TextIOWrapper(cast(IO[bytes], text), encoding="utf-8-sig"))
+                table = np.loadtxt(rows, ndmin=2, skiprows=skipped)
         except ValueError as error:  # UnicodeDecodeError too
             if text.failure is not None:
                 raise text.failure from None

@@ -8,6 +8,7 @@ __all__ = [
     "CemWarning",
     "ClockSetBackWarning",
     "ClockWarning",
+    "ColumnsLeftOutWarning",
     "ConstantChannelWarning",
     "ConvergenceWarning",
     "DeprecatedUseWarning",
@@ -32,8 +33,8 @@ __all__ = [
     "SparseModeWarning",
     "StaleFileWarning",
     "SuspectDataWarning",
-    "UndeterminedBasisWarning",
     "TimeScaleWarning",
+    "UndeterminedBasisWarning",
 ]
 
 
@@ -140,6 +141,10 @@ class ShortUnitsWarning(CemWarning):
 
 class StaleFileWarning(CemWarning):
     """A killed process left temporary files beside a file that was written; they are named, and can be deleted."""
+
+
+class ColumnsLeftOutWarning(CemWarning):
+    """Columns of a table are no sensors and were left out; they are named, with the reason of each."""
 
 
 class SuspectDataWarning(CemWarning):

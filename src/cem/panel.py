@@ -243,36 +243,58 @@ class Panel:
         response: str | None = None,
         mode: str | None = None,
         failure_time: str | None = None,
+        sensor: str | None = None,
+        value: str | None = None,
         time_unit: str | None = None,
+        time_format: str | None = None,
         origin: Any = None,
         channel_units: Mapping[str, str] | None = None,
         allow_empty_channels: bool = False,
         missing: Any = None,
         duplicates: str | None = None,
     ) -> Panel:
-        """Panel from a long table, one row per reading: pandas, polars, pyarrow or what else narwhals knows.
+        """Panel from a long table of pandas, polars, pyarrow ...: one row per reading, or per reading and sensor.
 
         Parameters
         ----------
         frame : data frame
-            Rows in any order; units come in order of first appearance.
+            Whatever narwhals knows. Rows in any order; units come in order of first appearance.
         unit, time : str
             Columns of the unit's id and of the time (numbers, datetimes, durations or ISO 8601 strings).
         channels : sequence of str, optional
-            Columns of the sensors; None: all numeric columns that have no other part.
+            Columns of the sensors; None: all numeric columns that have no other part. What is left out then is named
+            in one warning. Of a tall table: the sensors to read; None: all.
         response : str, optional
             Column of the response; becomes the last channel unless ``channels`` lists it.
         mode, failure_time : str, optional
             Columns that are constant within a unit; empty cells mean unknown and still running, and rows of one
             unit may be partly empty.
-        time_unit, origin, channel_units, allow_empty_channels, missing, duplicates
+        sensor, value : str, optional
+            Columns of a tall table, which has one row per unit, time and sensor: the sensor's name and its reading.
+            Readings of a unit at one time become one row, sensors that have none then are missing.
+        time_format : str, optional
+            Form of times and failure times that are text other than ISO 8601, as for `datetime.strptime`.
+        missing : number, str, sequence of these, or mapping of channel to either, optional
+            As for `Panel`, and texts too: ``[-999, "Bad Input"]``.
+        time_unit, origin, channel_units, allow_empty_channels, duplicates
             As for `Panel`.
 
         Raises
         ------
         PanelError
-            Unknown, duplicate or non-numeric columns, missing ids or times, labels or failure times that vary
-            within a unit, infinite cells: rows are counted from 0. Also where narwhals is not installed.
+            Unknown, duplicate or non-numeric columns, columns of numbers with some text cells, a tall table without
+            ``sensor`` and ``value``, a sensor with two values for one unit at one time, missing ids or times, dates
+            that are not of ISO 8601 or of ``time_format``, labels or failure times that vary within a unit, infinite
+            cells: rows are counted from 0. Also where narwhals is not installed.
+        OptionError
+            ``time_format`` or ``missing`` cannot be used, or only one of ``sensor`` and ``value`` is given.
+
+        Warns
+        -----
+        ColumnsLeftOutWarning
+            Columns are no sensors, and ``channels`` is None.
+        SuspectDataWarning
+            As for `Panel`; also where rows of a tall table say again what another row says.
         """
         from .frames import panel_from_frame
 
@@ -284,7 +306,10 @@ class Panel:
             response=response,
             mode=mode,
             failure_time=failure_time,
+            sensor=sensor,
+            value=value,
             time_unit=time_unit,
+            time_format=time_format,
             origin=origin,
             channel_units=channel_units,
             allow_empty_channels=allow_empty_channels,

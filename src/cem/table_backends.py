@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
+import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
+from .csv_layout import CsvLayout, wrong_length
 from .errors import CemError, PanelError
 from .parquet_check import ParquetSizes
+from .table_cells import NULL_NUMBERS, NULLS
+from .table_columns import settled
 from .table_sources import Bound, Text
 
 __all__ = ["as_panel_error", "read_csv", "read_parquet"]
@@ -21,6 +26,8 @@ __all__ = ["as_panel_error", "read_csv", "read_parquet"]
 _BLOCK = 1 << 24
 _BATCH_BYTES = 1 << 26
 _UNPACKABLE = (b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda", b"\x1f\x8b")  # what polars would unpack
+
+_POLARS_NULLS = ("", "NA", "NaN", "nan", "null", "NULL")  # each costs time at every cell; rarer ones are read as text
 
 
 @contextmanager
@@ -47,15 +54,45 @@ def as_panel_error(path: Path, format: str, text: Text | None = None) -> Iterato
 def read_csv(
     backend: ModuleType,
     path: Path,
-    names: Sequence[str],
+    layout: CsvLayout,
     columns: list[str] | None,
-    delimiter: str,
-    max_bytes: int | None,
+    *,
+    ids: Collection[str] = (),
+    texts: Collection[str] = (),
+    max_bytes: int | None = None,
 ) -> Any:
-    """A data frame of the backend; PanelError where the file is damaged, ragged or too large."""
+    """A data frame of the backend, of float64 and text alone; PanelError where the file is damaged or ragged.
+
+    Columns whose first rows are numbers are read as such, all others as text, and all of them as text once that turns
+    out to be wrong. Text that is numbers throughout then becomes float64, by the rule of `cem.table_cells`.
+
+    Parameters
+    ----------
+    ids, texts : collection of str
+        Columns of ids and labels, and of text that stays as it is.
+    """
+    if layout.is_empty:
+        raise PanelError(f"{str(path)!r} has a header and no rows: the table is empty")
+    known = layout.names if columns is None else columns
+    numeric = {name for name, is_numeric in zip(layout.names, layout.numeric, strict=True) if is_numeric}
+    kinds = {
+        name: "id" if name in ids else "number" if name in numeric and name not in texts else "text" for name in known
+    }
+    if backend.__name__ == "polars" and layout.options.decimal != ".":  # with decimal_comma it reads points as well
+        kinds = {name: "text" if kind == "number" else kind for name, kind in kinds.items()}
     reader = {"pyarrow": _csv_pyarrow, "polars": _csv_polars, "pandas": _csv_pandas}[backend.__name__]
-    with Text(path, max_bytes, delimiter=delimiter) as text, as_panel_error(path, "csv", text):
-        table = reader(backend, text, columns, delimiter)
+    with layout.text(path, max_bytes) as text:
+        try:
+            table = reader(backend, text, layout, kinds)
+        except (CemError, MemoryError):
+            raise
+        except Exception:  # each backend has its own; a number that is none, as a rule
+            if text.failure is not None:
+                raise text.failure from None
+            text.rewind()
+            kinds = {name: "text" if kind == "number" else kind for name, kind in kinds.items()}
+            with _as_ragged(path, layout, max_bytes), as_panel_error(path, "csv", text):
+                table = reader(backend, text, layout, kinds, in_blocks=False)
         if text.failure is not None:
             raise text.failure
         text.drain()
@@ -65,20 +102,48 @@ def read_csv(
                 "double the marks within cells"
             )
         if backend.__name__ != "pyarrow":  # pyarrow refuses ragged rows itself
-            table = _unragged(backend, path, text, table, len(names))
-    return table
+            with _as_ragged(path, layout, max_bytes):
+                table = _unragged(backend, path, text, table, len(layout.names))
+    return settled(table, kinds, layout, texts)
+
+
+@contextmanager
+def _as_ragged(path: Path, layout: CsvLayout, max_bytes: int | None) -> Iterator[None]:
+    """Where a backend fails, name the first row of a wrong number of cells in the words that all of them share."""
+    try:
+        yield
+    except PanelError:
+        found = _first_ragged(path, layout, max_bytes)
+        if found is None:
+            raise
+        raise PanelError(wrong_length(path, *found, len(layout.names))) from None
+
+
+def _first_ragged(path: Path, layout: CsvLayout, max_bytes: int | None) -> tuple[int, int] | None:
+    """The first row that has not as many cells as the header, and how many it has."""
+    with layout.text(path, max_bytes) as text:
+        lines = io.TextIOWrapper(cast(IO[bytes], text), encoding="utf-8", errors="replace", newline="")
+        row = 0
+        try:
+            for cells in csv.reader(lines, delimiter=layout.separator):
+                if cells and len(cells) != len(layout.names):
+                    return row, len(cells)
+                row += bool(cells)
+        except csv.Error:
+            pass
+    return None
 
 
 def _unragged(backend: ModuleType, path: Path, text: Text, table: Any, n_columns: int) -> Any:
     """The table without empty lines, of which polars makes rows; PanelError where rows are short or long."""
-    missing = (len(table) + 1) * (n_columns - 1) - text.cells_ended
+    missing = len(table) * (n_columns - 1) - text.cells_ended
     if missing and backend.__name__ == "polars" and table.width:
         is_empty = table.select(backend.all_horizontal(backend.all().is_null())).to_series()
         if int(is_empty.sum()) * (n_columns - 1) == missing:
             return table.filter(~is_empty)
     if missing:
         raise PanelError(
-            f"{str(path)!r} cannot be read as csv: its {len(table):,} rows and the header have {abs(missing):,} cells "
+            f"{str(path)!r} cannot be read as csv: its {len(table):,} rows have {abs(missing):,} cells "
             f"too {'few' if missing > 0 else 'many'} for {n_columns} columns; give every row as many as the header"
         )
     return table
@@ -105,30 +170,36 @@ def read_parquet(
 # ---- pyarrow ---------------------------------------------------------------------------------------------------------
 
 
-def _csv_pyarrow(pyarrow: ModuleType, text: Text, columns: list[str] | None, delimiter: str) -> Any:
+def _csv_pyarrow(
+    pyarrow: ModuleType, text: Text, layout: CsvLayout, kinds: dict[str, str], *, in_blocks: bool = True
+) -> Any:
     csv = importlib.import_module("pyarrow.csv")
-    options = {
-        "parse_options": csv.ParseOptions(delimiter=delimiter),
-        "convert_options": csv.ConvertOptions(include_columns=columns, strings_can_be_null=True),
+    types = {
+        "number": pyarrow.float64(),
+        "text": pyarrow.string(),
+        "id": pyarrow.dictionary(pyarrow.int32(), pyarrow.string()),  # a unit's id is in all of its rows
     }
-    try:  # block by block: a third of the memory, but types are those of the first block
-        file = pyarrow.PythonFile(text, mode="r")
-        with csv.open_csv(file, csv.ReadOptions(block_size=_BLOCK), **options) as reader:
+    options = {
+        "parse_options": csv.ParseOptions(delimiter=layout.separator, newlines_in_values=not in_blocks),
+        "convert_options": csv.ConvertOptions(
+            column_types={name: types[kind] for name, kind in kinds.items()},
+            include_columns=list(kinds),
+            null_values=NULL_NUMBERS,
+            decimal_point=layout.options.decimal,
+            check_utf8=False,  # `Text` has
+        ),
+    }
+    file = pyarrow.PythonFile(text, mode="r")
+    if in_blocks:  # a third of the memory
+        reading = csv.ReadOptions(block_size=_BLOCK, column_names=layout.names)
+        with csv.open_csv(file, reading, **options) as reader:
             batches = []
             for batch in reader:  # list(reader) would not see Ctrl-C before the end
                 batches.append(batch)
             table = pyarrow.Table.from_batches(batches, reader.schema)
-    except pyarrow.ArrowInvalid:  # 1, 2, 3, ... and 4.5 only later: types from the whole file
-        if text.failure is not None:
-            raise
-        text.rewind()
-        table = csv.read_csv(pyarrow.PythonFile(text, mode="r"), **options)
+    else:
+        table = csv.read_csv(file, csv.ReadOptions(column_names=layout.names), **options)
     pyarrow.default_memory_pool().release_unused()
-    for name, kind in zip(table.column_names, table.schema.types, strict=True):
-        if pyarrow.types.is_binary(kind):
-            raise PanelError(
-                f"{text.path} cannot be read as csv: column {name!r} has bytes that are not UTF-8; save it as UTF-8"
-            )
     return table
 
 
@@ -179,23 +250,26 @@ def _string_bytes(pyarrow: ModuleType, column: Any) -> int:
 # ---- polars ----------------------------------------------------------------------------------------------------------
 
 
-def _csv_polars(polars: ModuleType, text: Text, columns: list[str] | None, delimiter: str) -> Any:
+def _csv_polars(
+    polars: ModuleType, text: Text, layout: CsvLayout, kinds: dict[str, str], *, in_blocks: bool = True
+) -> Any:
+    schema = {name: polars.Float64 if kinds.get(name) == "number" else polars.String for name in layout.names}
     options = {
-        "columns": columns,
-        "separator": delimiter,
-        "try_parse_dates": True,
-        "null_values": ["", "NA", "NaN", "nan", "null", "NULL"],
+        "columns": sorted(layout.names.index(name) for name in kinds),
+        "separator": layout.separator,
+        "schema": schema,
+        "has_header": False,
+        "null_values": list(_POLARS_NULLS),
     }
     source: Any
-    if text.kind == "plain" and not text.begins(_UNPACKABLE):
+    if text.kind == "plain" and not text.is_rewritten and layout.n_lines and not text.begins(_UNPACKABLE):
         text.drain()  # for the checks alone: polars then maps the file, which costs no memory
         source = text.path if not set(str(text.path)) & set("*?[") else text.path.read_bytes()
+        options["skip_rows"] = layout.n_lines
     else:
         source = b"\n" + text.read()  # the empty line keeps polars from unpacking what looks packed once more
-    try:
-        return polars.read_csv(source, infer_schema_length=10_000, **options)
-    except polars.exceptions.ComputeError:  # 1, 2, 3, ... and 4.5 only later: types from the whole file
-        return polars.read_csv(source, infer_schema_length=None, **options)
+        options["skip_rows"] = 1
+    return polars.read_csv(source, **options)
 
 
 def _parquet_polars(
@@ -233,13 +307,32 @@ def _polars_string_bytes(polars: ModuleType, table: Any, sizes: ParquetSizes) ->
 # ---- pandas ----------------------------------------------------------------------------------------------------------
 
 
-def _csv_pandas(pandas: ModuleType, text: Text, columns: list[str] | None, delimiter: str) -> Any:
+def _csv_pandas(
+    pandas: ModuleType, text: Text, layout: CsvLayout, kinds: dict[str, str], *, in_blocks: bool = True
+) -> Any:
+    exact = {"float_precision": "round_trip"} if int(pandas.__version__.split(".")[0]) < 3 else {}  # as the others
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows longer than the header
-            return pandas.read_csv(text, usecols=columns, sep=delimiter, index_col=False, encoding="utf-8-sig")
+            table = pandas.read_csv(
+                text,
+                header=None,
+                names=list(layout.names),
+                usecols=list(kinds),
+                dtype={name: "float64" if kind == "number" else str for name, kind in kinds.items()},
+                sep=layout.separator,
+                decimal=layout.options.decimal,
+                index_col=False,
+                encoding="utf-8",
+                na_values={name: NULL_NUMBERS if kind == "number" else NULLS for name, kind in kinds.items()},
+                keep_default_na=False,
+                **exact,
+            )
     except pandas.errors.ParserError as error:
         # pandas passes on every Exception of its source; where there was none, it has swallowed Ctrl-C
         if text.failure is None and "Calling read" in str(error):
             raise KeyboardInterrupt from None
         raise
+    if text.has_truth and "number" in kinds.values():
+        raise ValueError("pandas alone reads True as the number 1")
+    return table

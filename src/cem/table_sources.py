@@ -7,6 +7,7 @@ raises at the bound, so that neither the text nor the table grows beyond it, whi
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -50,6 +51,10 @@ _MOST = 1 << 26
 _PIECE = 1 << 16
 _XZ_MEMORY = 1 << 27
 _BLANKS = b" \t\r\n\v\f"
+_BLANKS_AND_MARK = b" \t\r\xef\xbb\xbf"
+_END_OF_TEXT = b"\x1a"
+_TRUTH = (b"r", b"R", b"l", b"L")
+"""Single bytes, which are found ten times as fast as words."""
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISFIFO, "a pipe"),
@@ -139,6 +144,18 @@ class Text(io.RawIOBase):
         a table takes at most nine times its text.
     delimiter : str, optional
         What separates cells; None: blanks.
+    encoding : str, optional
+        What the text is written in; it is read as UTF-8. None: it is UTF-8, and refused where it is not.
+    comment : str, optional
+        Lines that begin with it are left out.
+    newline : bytes
+        What ends lines in the file; they are read with a line feed.
+    start : int
+        Bytes of the text to skip: the header.
+    whole_letters : bool
+        False: a letter may be cut at the end, and others than UTF-8 are let through.
+    checks_text : bool
+        False: the bytes may be anything.
 
     Attributes
     ----------
@@ -148,6 +165,10 @@ class Text(io.RawIOBase):
         Delimiters outside quotes.
     is_quoted : bool
         A quoted cell is open.
+    has_truth : bool
+        Letters of which true and false have one each occur.
+    is_rewritten : bool
+        What is read differs from the bytes of the file, or of what is packed in it, by more than the start.
 
     Raises
     ------
@@ -161,7 +182,17 @@ class Text(io.RawIOBase):
     _file: Any = None
 
     def __init__(
-        self, path: str | os.PathLike[str], max_bytes: int | None = None, *, delimiter: str | None = None
+        self,
+        path: str | os.PathLike[str],
+        max_bytes: int | None = None,
+        *,
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        comment: str | None = None,
+        newline: bytes = b"\n",
+        start: int = 0,
+        whole_letters: bool = True,
+        checks_text: bool = True,
     ) -> None:
         super().__init__()
         self.path = Path(path)
@@ -169,12 +200,16 @@ class Text(io.RawIOBase):
         self._file = open_regular(path)
         self._delimiters = _BLANKS if delimiter is None else delimiter.encode()
         self._has_quotes = delimiter is not None
+        self._encoding, self._comment = encoding, None if comment is None else comment.encode()
+        self._newline, self._start = newline, start
+        self._checks_letters, self._checks_text = whole_letters and checks_text, checks_text
         self.rewind()
 
     def rewind(self) -> None:
         """Go back to the start of the text."""
         self.failure: BaseException | None = None
         self.n_bytes = self.cells_ended = 0
+        self.has_truth = False
         self.is_quoted = False
         self._lines = 0
         self._line = 0  # bytes since the last end of a line
@@ -193,6 +228,26 @@ class Text(io.RawIOBase):
             self.kind = "plain"
         if self.kind != "plain":
             self._bound = Bound(self.path, os.fstat(self._file.fileno()).st_size, self._max_bytes)
+        self.is_rewritten = (
+            self._encoding is not None or self._comment is not None or self._newline != b"\n" or self._ends_in_mark()
+        )
+        self._decode = None if self._encoding is None else codecs.getincrementaldecoder(self._encoding)()
+        self._letters = codecs.getincrementaldecoder("utf-8")()
+        self._ahead: bytes | None = None  # what has been taken from the stream and is yet to be read
+        self._rest = b""  # of a line whose end has not been seen
+        self._is_mark_due = True
+        self.read(self._start)
+        self.cells_ended, self.is_quoted = 0, False
+
+    def _ends_in_mark(self) -> bool:
+        """True where the file ends in Ctrl-Z, the end of text under DOS."""
+        if self.kind != "plain":
+            return False
+        size = os.fstat(self._file.fileno()).st_size
+        self._file.seek(max(0, size - 1))
+        is_mark: bool = self._file.read(1) == _END_OF_TEXT
+        self._file.seek(0)
+        return is_mark
 
     def readable(self) -> bool:
         return True
@@ -241,6 +296,68 @@ class Text(io.RawIOBase):
         super().close()
 
     def _piece(self, size: int) -> bytes:
+        """Up to ``size`` bytes of the text, rewritten; none at the end alone."""
+        if self._ahead:
+            data, self._ahead = self._ahead[:size], self._ahead[size:]
+        else:
+            data = self._rewritten(size)
+            if len(data) > size:
+                data, self._ahead = data[:size], data[size:]
+        return data
+
+    def _rewritten(self, size: int) -> bytes:
+        while True:
+            data = self._unpacked(size)
+            is_end = not data
+            if data.endswith(_END_OF_TEXT):
+                following = self._unpacked(_STEP)
+                data = data + following if following else data.rstrip(_END_OF_TEXT)
+            if self._decode is not None:
+                data = self._decoded(data, is_end)
+            elif self._checks_letters and (not data.isascii() or is_end or self._letters.getstate()[0]):
+                self._check_letters(data, is_end)
+            if self._newline != b"\n":
+                data = data.replace(self._newline, b"\n")
+            if self._comment is not None:
+                data = self._without_comments(data, self._comment, is_end)
+            if data or is_end:
+                return data
+
+    def _decoded(self, data: bytes, is_end: bool) -> bytes:
+        try:
+            text: str = self._decode.decode(data, is_end)  # type: ignore[union-attr]
+        except UnicodeDecodeError as error:
+            raise PanelError(
+                f"{str(self.path)!r} is not of the encoding {self._encoding!r}: {error.reason} near byte "
+                f"{self.n_bytes + error.start:,}; give another encoding (on the command line: --encoding)"
+            ) from None
+        if self._is_mark_due and text:
+            text, self._is_mark_due = text.removeprefix("\ufeff"), False
+        return text.encode("utf-8", errors="replace")
+
+    def _check_letters(self, data: bytes, is_end: bool) -> None:
+        try:
+            self._letters.decode(data, is_end)
+        except UnicodeDecodeError as error:
+            found = error.object[error.start : error.start + 1]
+            around = error.object[max(0, error.start - 20) : error.start + 20].decode("utf-8", errors="replace")
+            raise PanelError(
+                f"{str(self.path)!r} is not UTF-8: byte {self.n_bytes + error.start:,} of its text is "
+                f"{found!r} (near {' '.join(around.split())!a}); give its encoding, such as encoding='latin-1' "
+                "(on the command line: --encoding latin-1), or save it as UTF-8"
+            ) from None
+
+    def _without_comments(self, data: bytes, comment: bytes, is_end: bool) -> bytes:
+        lines = (self._rest + data).split(b"\n")
+        self._rest = b"" if is_end else lines.pop()
+        if len(self._rest) > LONGEST_LINE:
+            raise PanelError(
+                f"{str(self.path)!r} has a line of more than {LONGEST_LINE:,} bytes; expected one row a line"
+            )
+        kept = [line for line in lines if not line.lstrip(_BLANKS_AND_MARK).startswith(comment)]
+        return b"\n".join(kept) + (b"" if is_end or not kept else b"\n")
+
+    def _unpacked(self, size: int) -> bytes:
         try:
             data: bytes = self._stream.read(min(size, _MOST))
         except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
@@ -253,10 +370,10 @@ class Text(io.RawIOBase):
 
     def _scan(self, data: bytes) -> None:
         nul = data.find(b"\0")
-        if nul >= 0:
+        if nul >= 0 and self._checks_text:
             raise PanelError(
                 f"{str(self.path)!r} is neither text nor Parquet: byte {self.n_bytes + nul:,} of its text is NUL; "
-                "convert it to CSV in UTF-8, or to Parquet"
+                "convert it to CSV in UTF-8, or to Parquet, or give its encoding, such as encoding='utf-16'"
             )
         end = max(data.rfind(b"\n"), data.rfind(b"\r"))
         self._line = len(data) - 1 - end if end >= 0 else self._line + len(data)
@@ -266,6 +383,8 @@ class Text(io.RawIOBase):
                 "text; expected one row a line"
             )
         self.n_bytes += len(data)
+        if self._has_quotes and not self.has_truth:
+            self.has_truth = any(word in data for word in _TRUTH)
         codes = np.frombuffer(data, dtype=np.uint8)
         is_end = codes == self._delimiters[0]
         for code in self._delimiters[1:]:

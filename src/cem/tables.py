@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .datasets import CMAPSS_COLUMNS, CMAPSS_SENSORS, CMAPSS_SETTINGS, read_cmapss
+from .csv_layout import CsvOptions, begins_as_csv, csv_layout, first_line, head_of
+from .datasets import CMAPSS_COLUMNS, CMAPSS_SENSORS, CMAPSS_SETTINGS, is_cmapss, read_cmapss
 from .errors import OptionError, PanelError
 from .names import did_you_mean
 from .panel import Panel
 from .parquet_check import parquet_names, parquet_sizes
+from .standard_input import spooled
 from .table_backends import read_csv, read_parquet
-from .table_sources import LONGEST_HEADER, MOST_COLUMNS, Bound, Text, checked_bytes, open_regular
+from .table_sources import MOST_COLUMNS, Bound, checked_bytes, open_regular
 
 __all__ = ["FORMATS", "column_names", "file_format", "read_panel", "read_table"]
 
@@ -27,12 +27,18 @@ _BACKENDS = (
     "polars",
     "pandas",
 )  # pyarrow first: it reads in blocks, and columns take no more than they hold
-_HEAD = 1 << 16
-_DELIMITERS = (",", ";", "\t", "|")
 
 
-def file_format(path: str | os.PathLike[str]) -> str:
+def file_format(
+    path: str | os.PathLike[str],
+    *,
+    separator: str | None = None,
+    encoding: str | None = None,
+    comment: str | None = None,
+) -> str:
     """ "csv", "parquet" or "cmapss", by what the file begins with rather than by what it is called.
+
+    Options are those of `read_table`.
 
     Raises
     ------
@@ -41,26 +47,36 @@ def file_format(path: str | os.PathLike[str]) -> str:
     OSError
         It cannot be opened or read.
     """
-    path = Path(path)
-    head = _head(path)
-    if not head.strip():
+    return _file_format(Path(path), CsvOptions(separator, ".", encoding, comment))
+
+
+def _file_format(path: Path, options: CsvOptions) -> str:
+    with open_regular(path) as file:
+        if file.read(4) == b"PAR1":
+            return "parquet"
+    head, _ = head_of(path, options)
+    if not head.strip(b" \t\r\n\v\f\xef\xbb\xbf\x1a"):
         raise PanelError(f"{str(path)!r} is empty; expected CSV, Parquet or C-MAPSS text")
-    if head[:4] == b"PAR1":
-        return "parquet"
-    line = _first_line(path, head, errors="replace")
-    cells = line.split()
-    if len(cells) == len(CMAPSS_COLUMNS) and all(_is_number(cell) for cell in cells):
+    if is_cmapss(head):
         return "cmapss"
-    if _delimiter(line) is None:
+    if not begins_as_csv(path, head, options):
         raise PanelError(
-            f"{str(path)!r} is not CSV: its first line, {line[:60]!r}, has no comma, semicolon, tab or bar between "
-            "columns"
+            f"{str(path)!r} is not CSV: its first line, {first_line(path, head)[:60]!r}, has no comma, semicolon, tab "
+            "or bar between columns"
         )
     return "csv"
 
 
-def column_names(path: str | os.PathLike[str], *, format: str | None = None) -> tuple[str, ...]:
-    """Names of the columns of a file, without reading the rest of it.
+def column_names(
+    path: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    separator: str | None = None,
+    decimal: str = ".",
+    encoding: str | None = None,
+    comment: str | None = None,
+) -> tuple[str, ...]:
+    """Names of the columns of a file, without reading the rest of it; arguments as for `read_table`.
 
     Raises
     ------
@@ -69,14 +85,15 @@ def column_names(path: str | os.PathLike[str], *, format: str | None = None) -> 
     OSError
         It cannot be opened or read.
     """
-    path = Path(path)
-    format = _checked_format(path, format)
+    path, options = Path(path), CsvOptions(separator, decimal, encoding, comment)
+    format = _checked_format(path, format, options)
     if format == "cmapss":
         return CMAPSS_COLUMNS
     if format == "csv":
-        return _header(path)[0]
-    with open_regular(path) as file:
-        names = parquet_names(path, file)
+        names = csv_layout(path, options).names
+    else:
+        with open_regular(path) as file:
+            names = parquet_names(path, file)
     _check_count(path, len(names))
     return names
 
@@ -87,13 +104,20 @@ def read_table(
     columns: Sequence[str] | None = None,
     format: str | None = None,
     max_bytes: int | None = None,
+    ids: Collection[str] = (),
+    texts: Collection[str] = (),
+    separator: str | None = None,
+    decimal: str = ".",
+    encoding: str | None = None,
+    comment: str | None = None,
 ) -> Any:
     """A CSV or Parquet file as a data frame of the backend that is installed.
 
     Parameters
     ----------
-    path : path
+    path : path or "-"
         CSV with a header; separated by comma, semicolon, tab or bar; may be compressed (gzip, bzip2, xz). Or Parquet.
+        "-": standard input.
     columns : sequence of str, optional
         Only these are read.
     format : {"csv", "parquet"}, optional
@@ -101,7 +125,23 @@ def read_table(
     max_bytes : int, optional
         What a compressed file may grow to. Of CSV: its text plus 8 bytes a cell. Of Parquet: 8 bytes a value and 16 a
         string, the strings themselves, and the largest page, of the columns that are read. None: the larger of 1 GB
-        and 200 times the size of the file. Plain CSV has no bound: a table takes at most nine times its text.
+        and 200 times the size of the file. Plain CSV has no bound: a table takes at most nine times its text. Of
+        standard input and pipes: what they may hold, 1 GB where it is None.
+    ids : collection of str
+        Columns of a CSV file that hold ids or labels: "007", "1e5" and twenty digits stay the text that they are, and
+        become numbers only where each cell of the column is written as its number is. Other columns become float64
+        where all their cells are numbers.
+    texts : collection of str
+        Columns of a CSV file that stay text.
+    separator : str, optional
+        What separates the cells of a CSV file: one character, or "tab". None: by the header, or by Excel's line
+        ``sep=;`` before it.
+    decimal : {".", ","}
+        Decimal mark of a CSV file.
+    encoding : str, optional
+        Encoding of a CSV file, such as "latin-1". None: UTF-8.
+    comment : str, optional
+        Lines of a CSV file that begin with it are left out.
 
     Returns
     -------
@@ -110,25 +150,39 @@ def read_table(
     Raises
     ------
     PanelError
-        A column is unknown or occurs twice; the file is damaged, ragged, not of UTF-8, not a regular file or grows
-        beyond ``max_bytes``; or no backend is installed.
+        A column is unknown or occurs twice; the file is damaged, ragged, not of its encoding, not a regular file or
+        grows beyond ``max_bytes``; a row of units of measurement follows the header; or no backend is installed.
     OptionError
-        ``format`` is unknown, or ``max_bytes`` no whole number above 0.
+        An option has a value that it cannot take.
     OSError
         The file cannot be opened or read.
     """
-    path = Path(path)
+    options = CsvOptions(separator, decimal, encoding, comment)
+    with spooled(path, max_bytes) as file:
+        return _read_table(file, columns, format, max_bytes, ids, texts, options)
+
+
+def _read_table(
+    path: Path,
+    columns: Sequence[str] | None,
+    format: str | None,
+    max_bytes: int | None,
+    ids: Collection[str],
+    texts: Collection[str],
+    options: CsvOptions,
+) -> Any:
     if max_bytes is not None:
         max_bytes = checked_bytes(max_bytes)
-    format = _checked_format(path, format)
+    format = _checked_format(path, format, options)
     if format == "cmapss":
         raise PanelError(f"{str(path)!r} is C-MAPSS text, which has no header; read it with cem.datasets.read_cmapss")
     backend = _backend(path)
     wanted = None if columns is None else list(dict.fromkeys(columns))
     if format == "csv":
-        names, delimiter = _header(path)
-        _check_names(path, names, wanted)
-        return read_csv(backend, path, names, wanted, delimiter, max_bytes)
+        layout = csv_layout(path, options)
+        _check_count(path, len(layout.names))
+        _check_names(path, layout.names, wanted)
+        return read_csv(backend, path, layout, wanted, ids=ids, texts=texts, max_bytes=max_bytes)
     with open_regular(path) as file:
         bound = Bound(path, os.fstat(file.fileno()).st_size, max_bytes)
         names = parquet_names(path, file)
@@ -147,108 +201,92 @@ def read_panel(
     response: str | None = None,
     mode: str | None = None,
     failure_time: str | None = None,
+    sensor: str | None = None,
+    value: str | None = None,
     time_unit: str | None = None,
+    time_format: str | None = None,
     origin: Any = None,
     channel_units: Mapping[str, str] | None = None,
     allow_empty_channels: bool = False,
+    missing: Any = None,
+    duplicates: str | None = None,
     format: str | None = None,
     max_bytes: int | None = None,
+    separator: str | None = None,
+    decimal: str = ".",
+    encoding: str | None = None,
+    comment: str | None = None,
 ) -> Panel:
-    """A CSV, Parquet or C-MAPSS file as a Panel; arguments as for `Panel.from_frame` and `read_table`.
+    """A CSV, Parquet or C-MAPSS file, or "-" for standard input, as a Panel.
+
+    Arguments are those of `Panel.from_frame` and `read_table`. Of CSV the columns ``unit``, ``mode`` and ``sensor``
+    are ids in the sense of the latter.
 
     Of C-MAPSS text the unit and the cycle are known, and units are taken to have run to failure unless the file's
-    name starts with "test"; ``unit``, ``time``, ``time_unit`` and ``origin`` play no part, ``mode`` and
-    ``failure_time`` are refused. For its file of remaining lives see `cem.datasets.read_cmapss`.
+    name starts with "test"; ``unit``, ``time``, ``time_unit`` and ``origin`` play no part, ``mode``, ``failure_time``,
+    ``sensor``, ``value``, ``missing`` and ``time_format`` are refused. For its file of remaining lives see
+    `cem.datasets.read_cmapss`.
     """
-    path = Path(path)
-    format = _checked_format(path, format)
-    if format == "cmapss":
-        for option, name in {"mode": mode, "failure_time": failure_time}.items():
-            if name is not None:
-                raise OptionError(
-                    f"{option}={name!r}: C-MAPSS text has no such column; save the data as CSV to add one"
-                )
-        names = None if channels is None else list(channels)
-        if names is not None and response is not None and response not in names:
-            names.append(response)
-        elif names is None and response in CMAPSS_SETTINGS:
-            names = [*CMAPSS_SENSORS, response]
-        return read_cmapss(path, channels=names, response=response, max_bytes=max_bytes)
-    wanted = None
-    if channels is not None:
-        wanted = [name for name in (unit, time, *channels, response, mode, failure_time) if name is not None]
+    options = CsvOptions(separator, decimal, encoding, comment)
+    with spooled(path, max_bytes) as file:
+        format = _checked_format(file, format, options)
+        if format == "cmapss":
+            refused = {"mode": mode, "failure_time": failure_time, "sensor": sensor, "value": value,
+                       "missing": missing, "time_format": time_format}  # fmt: skip
+            return _read_cmapss(file, refused, channels, response, max_bytes)
+        wanted = None
+        roles = (unit, time, response, mode, failure_time, sensor, value)
+        if sensor is not None or value is not None:
+            wanted = [name for name in roles if name is not None and name != response]
+        elif channels is not None:
+            wanted = [name for name in (*roles, *channels) if name is not None]
+        timed = () if time_format is None else [name for name in (time, failure_time) if name is not None]
+        ids = [name for name in (unit, mode, sensor) if name is not None]
+        table = _read_table(file, wanted, format, max_bytes, ids, timed, options)
     return Panel.from_frame(
-        read_table(path, columns=wanted, format=format, max_bytes=max_bytes),
+        table,
         unit=unit,
         time=time,
         channels=channels,
         response=response,
         mode=mode,
         failure_time=failure_time,
+        sensor=sensor,
+        value=value,
         time_unit=time_unit,
+        time_format=time_format,
         origin=origin,
         channel_units=channel_units,
         allow_empty_channels=allow_empty_channels,
+        missing=missing,
+        duplicates=duplicates,
     )
 
 
-def _checked_format(path: Path, format: str | None) -> str:
+def _read_cmapss(
+    path: Path,
+    refused: Mapping[str, object],
+    channels: Sequence[str] | None,
+    response: str | None,
+    max_bytes: int | None,
+) -> Panel:
+    for option, name in refused.items():
+        if name is not None:
+            raise OptionError(f"{option}={name!r}: C-MAPSS text has no such column; save the data as CSV to add one")
+    names = None if channels is None else list(channels)
+    if names is not None and response is not None and response not in names:
+        names.append(response)
+    elif names is None and response in CMAPSS_SETTINGS:
+        names = [*CMAPSS_SENSORS, response]
+    return read_cmapss(path, channels=names, response=response, max_bytes=max_bytes)
+
+
+def _checked_format(path: Path, format: str | None, options: CsvOptions) -> str:
     if format is None:
-        return file_format(path)
+        return _file_format(path, options)
     if format not in FORMATS:
         raise OptionError(f"format={format!r} is not known; choose one of {', '.join(FORMATS)}")
     return format
-
-
-def _head(path: Path) -> bytes:
-    """The first 64 KiB of a file or of the text packed in it, and more where the first line is longer."""
-    with open_regular(path) as file:
-        if file.read(4) == b"PAR1":
-            return b"PAR1"
-    with Text(path) as text:
-        head = text.read(_HEAD)
-        while len(head) <= LONGEST_HEADER and not _has_line(head):
-            more = text.read(_HEAD)
-            if not more:
-                break
-            head += more
-    return head
-
-
-def _has_line(head: bytes) -> bool:
-    return any(end in head.lstrip() for end in (b"\n", b"\r"))
-
-
-def _first_line(path: Path, head: bytes, errors: str = "strict") -> str:
-    if len(head) > LONGEST_HEADER and not _has_line(head):
-        raise PanelError(
-            f"the first line of {str(path)!r} has more than {LONGEST_HEADER:,} bytes; expected a header, one row a line"
-        )
-    try:
-        lines = re.split("[\r\n]", head.decode("utf-8-sig", errors=errors))
-    except UnicodeDecodeError:
-        lines = re.split("[\r\n]", head.decode("utf-8-sig", errors="surrogateescape"))
-        line = next((line for line in lines if line.strip()), "")
-        if any("\udc80" <= letter <= "\udcff" for letter in line):
-            raise PanelError(
-                f"the header of {str(path)!r} is not UTF-8: {line[:60]!a}; save the file as UTF-8"
-            ) from None
-        return line
-    return next((line for line in lines if line.strip()), "")
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _delimiter(line: str) -> str | None:
-    counts = {delimiter: line.count(delimiter) for delimiter in _DELIMITERS}
-    best = max(_DELIMITERS, key=lambda delimiter: counts[delimiter])
-    return best if counts[best] else None
 
 
 def _backend(path: Path) -> ModuleType:
@@ -261,18 +299,6 @@ def _backend(path: Path) -> ModuleType:
         f"reading {str(path)!r} needs one of {', '.join(_BACKENDS)}; install one, or all by  "
         "pip install 'cem-failure-modes[frames]'"
     )
-
-
-def _header(path: Path) -> tuple[tuple[str, ...], str]:
-    """Names of a CSV file's columns, and what separates them."""
-    line = _first_line(path, _head(path))
-    delimiter = _delimiter(line) or ","
-    try:
-        names = next(csv.reader([line], delimiter=delimiter), [])
-    except csv.Error as error:
-        raise PanelError(f"the header of {str(path)!r} cannot be read: {error}") from None
-    _check_count(path, len(names))
-    return tuple(names), delimiter
 
 
 def _check_count(path: Path, n_columns: int) -> None:
