@@ -10,7 +10,7 @@ lives too, so those terms are added to what the model says.
 
 What is tolerated, for each unit, is `RELATIVE` of the sum of the absolute terms of its log-likelihood, and what
 float64 leaves of them: of a reading x of noise σ `ROUNDINGS` ε |x| / σ, times the residual in units of σ; of log|A| of
-model.md (10) ε p ‖B‖². The counts of fitted, refused, left out and disagreeing fits are printed, the latter with the
+model.md (10) ε p ‖B‖²; and at most `MOST_NATS` a reading, beyond which a fit should have been refused. The counts of fitted, refused, left out and disagreeing fits are printed, the latter with the
 seed that draws them again, and how many fits needed more than `RELATIVE`.
 """
 
@@ -34,7 +34,8 @@ from cem.prediction import log_joint
 from cem.statistics import SufficientStatistics
 
 RELATIVE = 1e-8
-ROUNDINGS = 64.0
+ROUNDINGS = 4.0
+MOST_NATS = 0.05
 EPSILON = float(np.finfo(float).eps)
 
 LEVELS = (0.0, 0.0, 1.0, 100.0, 9062.0, 1e6, 1e9)
@@ -213,7 +214,9 @@ def terms(em: cem.FailureModeEM, panel: cem.Panel) -> tuple[np.ndarray, np.ndarr
     magnitudes = np.fmax.reduceat(np.nan_to_num(readings), panel.offsets[:-1], axis=0)
     rounding = ROUNDINGS * EPSILON * (statistics.counts * magnitudes / np.sqrt(variances)).sum(axis=1)
     condition = EPSILON * _squared_norms(statistics, parameters, likely)
-    return own, RELATIVE * sums, RELATIVE * sums + rounding * (1.0 + np.sqrt(misfits)) + condition
+    left_by_float64 = rounding * (1.0 + np.sqrt(misfits)) + condition
+    most = MOST_NATS * statistics.counts.sum(axis=1)
+    return own, RELATIVE * sums, RELATIVE * sums + np.minimum(left_by_float64, most)
 
 
 def _squared_norms(statistics: SufficientStatistics, parameters: Parameters, modes: np.ndarray) -> np.ndarray:
