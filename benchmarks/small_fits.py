@@ -10,14 +10,16 @@ lives too, so those terms are added to what the model says.
 
 What is tolerated, for each unit, is `RELATIVE` of the sum of the absolute terms of its log-likelihood, and what
 float64 leaves of them: of a reading x of noise σ `ROUNDINGS` ε |x| / σ, times the residual in units of σ; of log|A| of
-model.md (10) ε p ‖B‖². The counts of fitted, refused, left out and disagreeing fits are printed, the latter with the
-seed that draws them again, and how many fits needed more than `RELATIVE`.
+model.md (10) ε p ‖B‖²; and at most `MOST_NATS` a reading, beyond which a fit should have been refused. The counts of
+fitted, refused, left out and disagreeing fits are printed, the latter with the seed that draws them again, and how
+many fits needed more than `RELATIVE`.
 """
 
 from __future__ import annotations
 
-import argparse
-import re
+import harness
+
+import re  # isort: skip
 import tempfile
 import warnings
 from collections import Counter
@@ -34,7 +36,8 @@ from cem.prediction import log_joint
 from cem.statistics import SufficientStatistics
 
 RELATIVE = 1e-8
-ROUNDINGS = 64.0
+ROUNDINGS = 4.0
+MOST_NATS = 0.05
 EPSILON = float(np.finfo(float).eps)
 
 LEVELS = (0.0, 0.0, 1.0, 100.0, 9062.0, 1e6, 1e9)
@@ -213,7 +216,9 @@ def terms(em: cem.FailureModeEM, panel: cem.Panel) -> tuple[np.ndarray, np.ndarr
     magnitudes = np.fmax.reduceat(np.nan_to_num(readings), panel.offsets[:-1], axis=0)
     rounding = ROUNDINGS * EPSILON * (statistics.counts * magnitudes / np.sqrt(variances)).sum(axis=1)
     condition = EPSILON * _squared_norms(statistics, parameters, likely)
-    return own, RELATIVE * sums, RELATIVE * sums + rounding * (1.0 + np.sqrt(misfits)) + condition
+    left_by_float64 = rounding * (1.0 + np.sqrt(misfits)) + condition
+    most = MOST_NATS * statistics.counts.sum(axis=1)
+    return own, RELATIVE * sums, RELATIVE * sums + np.minimum(left_by_float64, most)
 
 
 def _squared_norms(statistics: SufficientStatistics, parameters: Parameters, modes: np.ndarray) -> np.ndarray:
@@ -294,22 +299,20 @@ def checked(draw: Draw, folder: Path) -> Outcome:
     if failed:
         numbers = f"fit {em.log_likelihood_:.10g}, score {own.sum():.10g}, tolerated {tolerated.sum():.3g}"
         return Outcome("disagrees", f"{'; '.join(failed)} ({numbers})", left_out, worst, said)
-    loose = abs(em.log_likelihood_ - own.sum()) > strict.sum() or bool(np.any(by_stream > strict))
+    loose = bool(abs(em.log_likelihood_ - own.sum()) > strict.sum() or np.any(by_stream > strict))
     return Outcome("fitted", "", left_out, worst, said, loose)
 
 
 def main() -> None:
-    """Draw, fit and check; print what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=10000, help="fits (default 10000)")
-    parser.add_argument("--first", type=int, default=0, help="first seed (default 0)")
-    parser.add_argument("--verbose", action="store_true", help="print what was refused too")
-    options = parser.parse_args()
+    """Draw, fit and check; print and keep what came of it."""
+    options = harness.arguments(__doc__, count=("fits", 10000), first=("first seed", 0))
+    count = 200 if options.quick else options.count
+    before = harness.load_average()
     fates: Counter[str] = Counter()
     refusals: Counter[str] = Counter()
     left_out, loose, worst = 0, 0, 0.0
     with tempfile.TemporaryDirectory() as folder:
-        for seed in range(options.first, options.first + options.count):
+        for seed in range(options.first, options.first + count):
             draw = drawn(seed)
             outcome = checked(draw, Path(folder))
             fates[outcome.fate] += 1
@@ -320,16 +323,18 @@ def main() -> None:
                 print(f"seed {seed}: {outcome.message}\n    {draw.what}", flush=True)
             elif outcome.fate == "refused":
                 refusals[re.sub(r"'.*?'|\d+( and \d+ more)?|, (?=\d)", "…", outcome.message)[:50]] += 1
-                if options.verbose:
-                    print(f"seed {seed}: {outcome.message}", flush=True)
-    print(
-        f"{options.count} draws: {fates['fitted']} fitted and agree ({loose} of them not to {RELATIVE:g} of "
-        f"their terms, but to what float64 leaves of them), {fates['refused']} refused, "
-        f"{fates['disagrees']} disagree; {left_out} fits left a channel out; the largest difference is "
-        f"{worst:.3g} of what is tolerated"
-    )
     for message, number in refusals.most_common():
         print(f"{number:6d}  {message}")
+    row = {
+        "draws": count,
+        "fitted": fates["fitted"] + fates["disagrees"],
+        "left_out": left_out,
+        "refused": fates["refused"],
+        "loose": loose,
+        "disagree": fates["disagrees"],
+        "worst": worst,
+    }
+    harness.write_results(__file__, options, [row], load_before=before)
 
 
 if __name__ == "__main__":

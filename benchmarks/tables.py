@@ -249,6 +249,15 @@ TABLES: dict[str, Columns] = {
         "40": number("after_40", ".2f"),
         "µs a pass": number("microseconds", ".0f"),
     },
+    "small_fits": {
+        "fits drawn": number("draws", ",.0f"),
+        "fitted": number("fitted", ",.0f"),
+        "left a channel out": number("left_out", ",.0f"),
+        "refused": number("refused", ",.0f"),
+        "agree to what float64 leaves, not to 1e-8": number("loose", ",.0f"),
+        "disagree": number("disagree", ",.0f"),
+        "largest difference, of what is tolerated": number("worst", ".2f"),
+    },
     "starts_development": {
         "drawn": text("drawn"),
         "searches": text("searches"),
