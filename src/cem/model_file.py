@@ -40,6 +40,7 @@ _ALIGNMENT = 8
 _DTYPES = {"f8": "<f8", "i8": "<i8"}
 _CHECK_SEED = 20150204
 _CHECK_TOLERANCE = 1e-9
+_LONGEST_MESSAGE = 1000  # characters
 _LARGEST = float(np.finfo(np.float64).max)  # JSON has whole numbers beyond it
 _HEADER_KEYS = {"arrays", "check", "model", "writer"}
 _ARRAYS = {
@@ -298,13 +299,18 @@ def decode(
             + how_to_give(error.name, name)
         ) from None
     except (CemError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-        raise refuse(f"its parts do not make a model: {type(error).__name__}: {error}") from error
+        raise refuse(f"its parts do not make a model: {type(error).__name__}: {_brief(str(error))}") from error
     if not abs(found - expected) <= _CHECK_TOLERANCE * max(1.0, abs(expected)):
         raise refuse(
             f"the log-likelihood of its check panel is {found!r} here and was {expected!r} when it was saved; "
             "this installation does not compute what the model's did"
         )
     return model
+
+
+def _brief(text: str) -> str:
+    """The beginning of a message: one that quotes what a file holds may be as long as the file."""
+    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + "..."
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Any:
@@ -419,14 +425,18 @@ def _bases(saved: list[Any], room: int, functions: Mapping[str, Callable[..., An
     """The bases, whose transforms fill `room` numbers: none is made that could not have its own."""
     from cem.basis import basis_from_dict
 
-    shared: dict[Basis, Basis] = {}  # channels of one basis share one object again
+    made: dict[str, Basis] = {}  # channels of one basis share one object again
     bases: list[Basis] = []
     for part in saved:
-        basis = basis_from_dict(part, functions)
+        # By its text: the hash of a basis is one of numbers, so a file could give thousands of bases the same one.
+        text = repr(part)
+        basis = made.get(text)
+        if basis is None:
+            basis = made[text] = basis_from_dict(part, functions)
         if not basis.is_bound:
             raise ValueError(f"the basis of channel {len(bases)} (from 0), {basis!r}, has no domain")
         room -= basis.size**2
         if room < 0:
             raise ValueError(f"transforms hold too few numbers for the basis of channel {len(bases)} (from 0)")
-        bases.append(shared.setdefault(basis, basis))
+        bases.append(basis)
     return tuple(bases)
