@@ -12,7 +12,7 @@ from model_cases import example_model, ragged_panel
 
 import cem.model_file as model_file
 from cem.basis import Basis, Custom, Polynomial, basis_from_dict
-from cem.errors import BasisError, ModelFileError
+from cem.errors import BasisError, ModelFileError, OptionError
 from cem.model import FailureModeModel
 from cem.model_file import decode, encode, load
 from cem.parameters import Coordinates, Parameters
@@ -131,6 +131,14 @@ def test_places_that_cannot_be_written_or_read_are_typed_errors(tmp_path):
         load(tmp_path / "absent.cem")
     with pytest.raises(ModelFileError, match="cannot be read"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("path", [3, None, ["a.cem"]])
+def test_what_is_no_path_is_an_option_error(path):
+    with pytest.raises(OptionError, match="path is a"):
+        load(path)
+    with pytest.raises(OptionError, match="path is a"):
+        golden_model().save(path)
 
 
 def test_truncation_at_every_length_is_refused():
