@@ -152,6 +152,30 @@ def hostile_files() -> Iterator[tuple[str, Callable[[], bytes]]]:
         arrays["check_times"], arrays["check_values"] = np.ones(n), np.ones((n, 1))
         header["model"]["mode_labels"] = list(range(n))
 
+    def labels_of_one_hash(header: dict, arrays: dict) -> None:
+        n = 60_000
+        arrays["weights"] = np.full(n, 1 / n)
+        for name in ("means", "factors", "noise_variances"):
+            arrays[name] = np.ones((n, 1))
+        header["model"]["mode_labels"] = [i * (2**61 - 1) for i in range(n)]
+
+    def bases_of_one_hash(header: dict, arrays: dict) -> None:
+        numbers = [2.0 ** (61 * j) for j in range(-16, 16)]
+        bases = [Fourier(1, period).bind([-low, high]) for low in numbers for high in numbers for period in numbers[:8]]
+        n = len(bases)
+        for name, size in {"means": 3, "factors": 9, "noise_variances": 1}.items():
+            arrays[name] = np.ones((1, size * n))
+        for name, size in {"centres": 3, "transforms": 9, "scales": 1}.items():
+            arrays[name] = np.ones(size * n)
+        header["model"].update(bases=[basis.to_dict() for basis in bases], channels=[f"s{i}" for i in range(n)])
+
+    def long_response(header: dict, arrays: dict) -> None:
+        header["model"]["response"] = "a" * 10_000_000
+
+    def many_constants(header: dict, arrays: dict) -> None:
+        options = {"time_constants": [*range(1, 900_001), "x"], "reference": None}
+        header["model"]["bases"][0].update(type="Exponential", options=options)
+
     def filled(text: str) -> bytes:
         """A header of that many bytes made of one piece."""
         return sealed("[" + text * (MAX_HEADER // len(text) - 8) + "0]", b"")
@@ -161,6 +185,10 @@ def hostile_files() -> Iterator[tuple[str, Callable[[], bytes]]]:
     yield "degree 999 in a small file", lambda: changed(large_basis)
     yield "20,000 bases of degree 999", lambda: changed(many_large_bases)
     yield "60,000 modes", lambda: changed(many_modes)
+    yield "60,000 labels of one hash", lambda: changed(labels_of_one_hash)
+    yield "8,192 bases of one hash", lambda: changed(bases_of_one_hash)
+    yield "a response of 10 MB", lambda: changed(long_response)
+    yield "900,000 time constants", lambda: changed(many_constants)
     yield "header of empty lists", lambda: filled("[],")
     yield "header of empty objects", lambda: filled("{},")
     yield "header of numbers", lambda: filled("7,")

@@ -392,6 +392,13 @@ def test_a_closed_standard_output_is_no_traceback(fleet_csv, model_file):
         assert "Traceback" not in done.stderr, done.stderr
 
 
+def test_results_for_a_closed_standard_output_are_not_lost_in_silence(fleet_csv, model_file):
+    """`cem score ... --output -` in a job without a standard output ended with exit code 0 and no result."""
+    command = f"{sys.executable} -m cem score {model_file} {fleet_csv} {' '.join(COLUMNS)} --output - >&-"
+    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1 and "standard output is closed" in done.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

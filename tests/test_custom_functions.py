@@ -57,6 +57,21 @@ def test_a_file_that_names_a_function_is_refused_with_the_call_to_make(saved):
     assert f"from {__name__} import parabola" in message and str(saved) in message
 
 
+def test_the_call_that_is_shown_is_the_one_that_was_made(tmp_path):
+    """Who loads a `RemainingLife` was shown a call that gives a model without one."""
+    path = tmp_path / 'it\'s "one".cem'
+    with_basis(parabola).save(path)
+    forget()
+    given = []
+    names = {"loads": lambda *arguments, **options: given.append((arguments, options)), "parabola": parabola}
+    for load, shown in ((cem.load, "cem.load"), (cem.RemainingLife.load, "cem.RemainingLife.load")):
+        with pytest.raises(ModelFileError) as caught:
+            load(path)
+        (call,) = [part for part in str(caught.value).split("  ") if part.startswith(f"{shown}(")]
+        exec(call.replace(shown, "loads"), names)
+    assert given == [((str(path),), {"functions": {NAME: parabola}})] * 2
+
+
 def test_a_file_names_a_module_and_it_is_not_imported(tmp_path, monkeypatch):
     """The file could name any module of the machine, and importing it runs its code."""
     trap = tmp_path / "trap_module.py"

@@ -11,8 +11,8 @@ import pytest
 from model_cases import example_model, ragged_panel
 
 import cem.model_file as model_file
-from cem.basis import Custom, Polynomial
-from cem.errors import BasisError, ModelFileError
+from cem.basis import Basis, Custom, Polynomial, basis_from_dict
+from cem.errors import BasisError, ModelFileError, OptionError
 from cem.model import FailureModeModel
 from cem.model_file import decode, encode, load
 from cem.parameters import Coordinates, Parameters
@@ -131,6 +131,14 @@ def test_places_that_cannot_be_written_or_read_are_typed_errors(tmp_path):
         load(tmp_path / "absent.cem")
     with pytest.raises(ModelFileError, match="cannot be read"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("path", [3, None, ["a.cem"]])
+def test_what_is_no_path_is_an_option_error(path):
+    with pytest.raises(OptionError, match="path is a"):
+        load(path)
+    with pytest.raises(OptionError, match="path is a"):
+        golden_model().save(path)
 
 
 def test_truncation_at_every_length_is_refused():
@@ -266,6 +274,17 @@ HOSTILE = {
     "channels are a text": (lambda h, d: h["model"].update(channels="ab"), "channels is a text"),
     "channel is a number": (lambda h, d: h["model"].update(channels=["s9", 3], response=None), "channel is named by"),
     "response is a number": (lambda h, d: h["model"].update(response=1), "response is a number"),
+    "response is no channel": (lambda h, d: h["model"].update(response="s99"), "the response 's99' is not a channel"),
+    "many numbers": (
+        lambda h, d: h["model"]["bases"][0].update(learned=[7] * 1001),
+        "has 1,001 numbers; at most 1,000",
+    ),
+    "many numbers and a text": (
+        lambda h, d: h["model"]["bases"][0].update(
+            type="Exponential", options={"time_constants": [7] * 1001 + ["x"], "reference": None}
+        ),
+        "has 1,002 numbers",
+    ),
     "unit is a list": (lambda h, d: h["model"].update(channel_units={"s9": ["rpm"]}), "unit of measurement"),
     "record is a list": (lambda h, d: h["model"].update(training=[]), "training is a list"),
     "count below 0": (lambda h, d: h["model"]["training"].update(n_units=-40), "n_units.* is -40"),
@@ -290,6 +309,29 @@ def test_file_made_up_with_a_right_checksum_is_refused_unless_it_is_sound(case):
     else:
         with pytest.raises(ModelFileError, match=message):
             decode(content)
+
+
+@pytest.mark.parametrize("name", ["time_axis", "response"])
+def test_a_message_does_not_quote_a_whole_file(name):
+    """A refused file of 16 MB would fill the terminal, or a log, with 16 MB."""
+    with pytest.raises(ModelFileError) as refused:
+        decode(rebuilt(lambda header, data: header["model"].update({name: "a" * 100_000})))
+    assert len(str(refused.value)) < 2000
+
+
+def test_bases_whose_hashes_collide_are_not_compared_with_each_other(monkeypatch):
+    """A file of 1.5 MB whose bases share one hash took 9 s to load."""
+    ends = [2.0 ** (61 * j) for j in range(-8, 8)]  # all of one hash
+    bases = [
+        {"type": "Constant", "options": {}, "domain": [-low, high], "learned": []} for low in ends for high in ends
+    ]
+    assert len({hash(basis_from_dict(part)) for part in bases}) == 1
+    compared = []
+    monkeypatch.setattr(Basis, "__eq__", lambda self, other: compared.append(1) or self is other)
+    found = model_file._bases(bases * 2, 2 * len(bases), None)
+    assert not compared
+    assert all(first is second for first, second in zip(found, found[len(bases) :], strict=False))
+    assert len(set(map(id, found))) == len(bases)
 
 
 @pytest.mark.parametrize("padding", range(8))

@@ -105,9 +105,29 @@ def test_a_link_to_an_open_file_without_a_name_is_refused(tmp_path):
     """`/dev/stdout` of a process whose output file was deleted must not make a file called `x (deleted)`."""
     with open(tmp_path / "x", "wb") as file:
         os.unlink(tmp_path / "x")
-        with pytest.raises(RefusedPath, match="no name any more"):
+        with pytest.raises(RefusedPath, match="holds open"):
             write_whole(f"/proc/self/fd/{file.fileno()}", b"new")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")
+@pytest.mark.parametrize("directory", ["/proc/self/fd", "/proc/thread-self/fd", "/dev/fd", "link"])
+def test_an_open_file_is_not_replaced_under_the_process_that_writes_it(tmp_path, directory):
+    """`python fit.py > log.txt` with `save("/dev/stdout")` lost all that the program had printed."""
+    (tmp_path / "link").symlink_to("/proc/self/fd")
+    with open(tmp_path / "log.txt", "wb", buffering=0) as file:
+        file.write(b"printed before")
+        name = os.path.join(tmp_path, directory, str(file.fileno()))
+        for refuses in (lambda: write_whole(name, b"new"), lambda: check_destination(name), lambda: link_to(name)):
+            with pytest.raises(RefusedPath, match="holds open"):
+                refuses()
+    assert (tmp_path / "log.txt").read_bytes() == b"printed before"
+
+
+def link_to(name):
+    path = os.path.join(tempfile.mkdtemp(), "link")
+    os.symlink(name, path)
+    write_whole(path, b"new")
 
 
 # -- permissions -----------------------------------------------------------------------------------------------------

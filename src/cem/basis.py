@@ -226,7 +226,7 @@ class Exponential(Basis):
     reference: float | None
 
     def __init__(self, time_constants: Sequence[float] | float, reference: float | None = None) -> None:
-        if np.ndim(time_constants) == 0 and not isinstance(time_constants, str):
+        if not np.iterable(time_constants):
             constants: tuple[float, ...] = (real("time_constants", time_constants),)
         else:
             constants = reals("time_constants", time_constants)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
@@ -31,25 +31,27 @@ def integer(option: str, value: object, low: int, high: int = MAX_SIZE - 1) -> i
     except TypeError:
         number = None
     if number is None or isinstance(value, bool | np.bool_) or not low <= number <= high:
-        raise OptionError(f"{option} is {value!r}; an integer from {low} to {high} was expected")
+        raise OptionError(f"{option} is {shortened(value)}; an integer from {low} to {high} was expected")
     return number
 
 
 def real(option: str, value: object, what: str = "a finite number") -> float:
     if isinstance(value, str | bytes | bool | np.bool_):
-        raise OptionError(f"{option} is {value!r}; {what} was expected")
+        raise OptionError(f"{option} is {shortened(value)}; {what} was expected")
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise OptionError(f"{option} is {value!r}; {what} was expected")
+        raise OptionError(f"{option} is {shortened(value)}; {what} was expected")
     return number
 
 
 def reals(option: str, values: object) -> tuple[float, ...]:
     if isinstance(values, str | bytes | Mapping) or not np.iterable(values):
-        raise OptionError(f"{option} is {values!r}; a sequence of finite numbers was expected")
+        raise OptionError(f"{option} is {shortened(values)}; a sequence of finite numbers was expected")
+    if isinstance(values, Sized) and len(values) > MAX_SIZE:  # before they are gone through: a file may hold millions
+        raise OptionError(f"{option} has {len(values):,} numbers; at most {MAX_SIZE:,} were expected")
     return tuple(real(f"{option}[{i}]", value) for i, value in enumerate(values))
 
 

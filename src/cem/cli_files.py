@@ -181,9 +181,11 @@ def check_writable(output: Path | str | None, *, binary: bool = False, other: st
         return
     if other is not None:
         raise OptionError(f"--output - and {other} both write to standard output; name a file for one of them")
+    if sys.stdout is None:
+        raise OptionError("--output -: standard output is closed; name a file")
     if binary:
-        if sys.stdout is None or getattr(sys.stdout, "buffer", None) is None:
-            raise OptionError("--output -: standard output is closed, or takes text only; name a file")
+        if getattr(sys.stdout, "buffer", None) is None:
+            raise OptionError("--output -: standard output takes text only; name a file")
         if sys.stdout.isatty():
             raise OptionError(
                 "--output -: standard output is a terminal, and a model is not text; "
@@ -196,7 +198,8 @@ def write_text(output: Path | str | None, text: str) -> None:
     if isinstance(output, Path):
         write_bytes(output, encodable(text, "utf-8").encode("utf-8"))
     elif sys.stdout is not None:
-        print(encodable(text, getattr(sys.stdout, "encoding", None) or "utf-8"), end="", flush=True)
+        with _standard_output():
+            print(encodable(text, getattr(sys.stdout, "encoding", None) or "utf-8"), end="", flush=True)
 
 
 def write_bytes(output: Path | str, content: bytes) -> None:
@@ -205,8 +208,19 @@ def write_bytes(output: Path | str, content: bytes) -> None:
         with _as_option_error(output):
             write_whole(output, content)
     else:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        with _standard_output():
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _standard_output() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # whoever reads it has enough
+        raise
+    except OSError as error:
+        raise OptionError(f"standard output cannot be written: {error.strerror or error}") from None
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class UnknownFunctionError(BasisError):
         )
 
 
-def how_to_give(name: str, file: str = "path") -> str:
+def how_to_give(name: str, file: str = "path", call: str = "cem.load") -> str:
     """The call to make for a function that a file names."""
     if len(name) > _MAX_NAME:
         name = name[:_MAX_NAME] + "..."
@@ -51,10 +51,10 @@ def how_to_give(name: str, file: str = "path") -> str:
     if first and all(part.isidentifier() for part in [*module.split("."), *path.split(".")]):
         return (
             f"if you trust that function, load the file by  from {module} import {first};  "
-            f"cem.load({file}, functions={{{name!r}: {path}}})  , call  cem.register_function({name!r}, {path})  "
+            f"{call}({file}, functions={{{name!r}: {path}}})  , call  cem.register_function({name!r}, {path})  "
             f"beforehand, or give  --function {name}  to the command line"
         )
-    return f"load the file by  cem.load({file}, functions={{{name!r}: f}})  with the function f that it stands for"
+    return f"load the file by  {call}({file}, functions={{{name!r}: f}})  with the function f that it stands for"
 
 
 def register_function(name: str, function: Function) -> None:

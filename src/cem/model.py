@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.basis_family import Basis
 from cem.errors import OptionError, PredictionError
-from cem.names import did_you_mean, listed, object_array
+from cem.names import all_distinct, did_you_mean, listed, object_array
 from cem.parameters import Coordinates, Parameters
 
 # What streaming does not need is imported by the method that does: a process that loads a model and scores readings
@@ -138,7 +138,7 @@ class FailureModeModel:
             )
         if len(set(channels)) != len(channels):
             raise OptionError(f"channels must have distinct names; found {listed(channels, 20)}")
-        if len(labels) != parameters.n_modes or len(set(labels)) != len(labels):
+        if len(labels) != parameters.n_modes or not all_distinct(labels):
             raise OptionError(
                 f"mode_labels must be {parameters.n_modes} distinct labels, one per mode; found {labels!r}"
             )

@@ -18,7 +18,7 @@ import numpy as np
 from cem import model_rules as rules
 from cem.custom_functions import UnknownFunctionError, checked_functions, how_to_give
 from cem.digest import sha256
-from cem.errors import CemError, ModelFileError
+from cem.errors import CemError, ModelFileError, OptionError
 from cem.parameters import Coordinates, Parameters
 from cem.whole_file import RefusedPath, read_regular, write_whole
 
@@ -40,6 +40,7 @@ _ALIGNMENT = 8
 _DTYPES = {"f8": "<f8", "i8": "<i8"}
 _CHECK_SEED = 20150204
 _CHECK_TOLERANCE = 1e-9
+_LONGEST_MESSAGE = 1000  # characters
 _LARGEST = float(np.finfo(np.float64).max)  # JSON has whole numbers beyond it
 _HEADER_KEYS = {"arrays", "check", "model", "writer"}
 _ARRAYS = {
@@ -51,14 +52,15 @@ _MODEL_KEYS = {"bases", "channel_units", "channels", "mode_labels", "response", 
 
 def save(model: FailureModeModel, path: str | os.PathLike[str]) -> None:
     """Write a model; see `FailureModeModel.save`."""
+    name = _path(path)
     content = encode(model)
     try:
-        write_whole(path, content)
+        write_whole(name, content)
     except RefusedPath as error:
-        raise ModelFileError(f"the model cannot be written to {os.fspath(path)!r}: {error}") from None
+        raise ModelFileError(f"the model cannot be written to {name!r}: {error}") from None
     except OSError as error:
         raise ModelFileError(
-            f"the model cannot be written to {os.fspath(path)!r}: {error.strerror or error}; "
+            f"the model cannot be written to {name!r}: {error.strerror or error}; "
             "a file that was there before is as it was"
         ) from error
 
@@ -88,14 +90,29 @@ def load(
         of a newer format, names a function that was not given, or gives another log-likelihood on its check panel
         than the model had when it was saved.
     OptionError
-        `functions` is not a mapping of names to functions.
+        `path` is no path, or `functions` is not a mapping of names to functions.
     """
-    given = checked_functions(functions)
+    return load_by("cem.load", path, functions)
+
+
+def load_by(
+    call: str, path: str | os.PathLike[str], functions: Mapping[str, Callable[..., Any]] | None
+) -> FailureModeModel:
+    """As `load`, for a function that users call by another name: messages show that call."""
+    name, given = _path(path), checked_functions(functions)
     try:
-        content = read_regular(path, begins_with=MAGIC)
+        content = read_regular(name, begins_with=MAGIC)
     except OSError as error:
-        raise ModelFileError(f"the model file {os.fspath(path)!r} cannot be read: {error.strerror or error}") from error
-    return decode(content, repr(os.fspath(path)), given)
+        raise ModelFileError(f"the model file {name!r} cannot be read: {error.strerror or error}") from error
+    return decode(content, repr(name), given, call)
+
+
+def _path(path: str | os.PathLike[str]) -> str:
+    """The path as text; OptionError where it is none (an open file, for one)."""
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise OptionError(f"path is a {type(path).__name__}; a path such as 'fleet.cem' was expected") from None
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
@@ -248,7 +265,10 @@ def _encoded(value: Any) -> Any:
 
 
 def decode(
-    content: bytes, name: str = "model file", functions: Mapping[str, Callable[..., Any]] | None = None
+    content: bytes,
+    name: str = "model file",
+    functions: Mapping[str, Callable[..., Any]] | None = None,
+    call: str = "cem.load",
 ) -> FailureModeModel:
     """The model in the bytes of a model file; ModelFileError, which calls the file `name`, where they are not sound."""
 
@@ -296,16 +316,21 @@ def decode(
     except UnknownFunctionError as error:
         raise refuse(
             f"a Custom basis calls the function {error.name[:300]!r}, and nothing that a file names is imported; "
-            + how_to_give(error.name, name)
+            + how_to_give(error.name, name, call)
         ) from None
     except (CemError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-        raise refuse(f"its parts do not make a model: {type(error).__name__}: {error}") from error
+        raise refuse(f"its parts do not make a model: {type(error).__name__}: {_brief(str(error))}") from error
     if not abs(found - expected) <= _CHECK_TOLERANCE * max(1.0, abs(expected)):
         raise refuse(
             f"the log-likelihood of its check panel is {found!r} here and was {expected!r} when it was saved; "
             "this installation does not compute what the model's did"
         )
     return model
+
+
+def _brief(text: str) -> str:
+    """The beginning of a message: one that quotes what a file holds may be as long as the file."""
+    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + "..."
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Any:
@@ -420,14 +445,18 @@ def _bases(saved: list[Any], room: int, functions: Mapping[str, Callable[..., An
     """The bases, whose transforms fill `room` numbers: none is made that could not have its own."""
     from cem.basis import basis_from_dict
 
-    shared: dict[Basis, Basis] = {}  # channels of one basis share one object again
+    made: dict[str, Basis] = {}  # channels of one basis share one object again
     bases: list[Basis] = []
     for part in saved:
-        basis = basis_from_dict(part, functions)
+        # By its text: the hash of a basis is one of numbers, so a file could give thousands of bases the same one.
+        text = repr(part)
+        basis = made.get(text)
+        if basis is None:
+            basis = made[text] = basis_from_dict(part, functions)
         if not basis.is_bound:
             raise ValueError(f"the basis of channel {len(bases)} (from 0), {basis!r}, has no domain")
         room -= basis.size**2
         if room < 0:
             raise ValueError(f"transforms hold too few numbers for the basis of channel {len(bases)} (from 0)")
-        bases.append(shared.setdefault(basis, basis))
+        bases.append(basis)
     return tuple(bases)

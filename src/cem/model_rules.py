@@ -76,6 +76,9 @@ def require_names(saved: Mapping[str, Any]) -> None:
     for name in ("response", "time_unit"):
         if saved[name] is not None and not isinstance(saved[name], str):
             raise ValueError(f"{name} is a {_type(saved[name])}; a text or null was expected")
+    if saved["response"] is not None and saved["response"] not in saved["channels"]:
+        # Here, not where the model is made: names that are alike are looked for there, at any cost.
+        raise ValueError(f"the response {saved['response'][:80]!r} is not a channel")
     if not isinstance(saved["time_axis"], str):
         raise ValueError(f"time_axis is a {_type(saved['time_axis'])}; a text was expected")
     for name in ("channel_units", "training"):

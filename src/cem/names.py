@@ -11,7 +11,16 @@ import numpy as np
 from .errors import PanelError
 from .masks import unmasked
 
-__all__ = ["did_you_mean", "encode_labels", "is_unknown", "listed", "object_array", "unit_array", "unit_name"]
+__all__ = [
+    "all_distinct",
+    "did_you_mean",
+    "encode_labels",
+    "is_unknown",
+    "listed",
+    "object_array",
+    "unit_array",
+    "unit_name",
+]
 
 
 _LARGEST_ID = np.iinfo(np.int64).max
@@ -90,6 +99,40 @@ def is_unknown(label: object) -> bool:
     if isinstance(label, (np.datetime64, np.timedelta64)):
         return bool(np.isnat(label))
     return False
+
+
+def all_distinct(labels: Sequence[Hashable]) -> bool:
+    """Whether no two labels are equal, in linear time also where the author of a file chose them.
+
+    Hashes of numbers and tuples can be foreseen, and a set of 100,000 labels of one hash takes minutes. Hashes of texts
+    differ from process to process, so labels that could share a hash are compared as texts.
+    """
+    try:
+        return len(set(map(_spread, labels))) == len(labels)
+    except _OtherType:
+        return len(set(labels)) == len(labels)
+
+
+class _OtherType(Exception):
+    """A label of a type that no file holds."""
+
+
+_MANY = 2**62  # among integers below it few share a hash
+
+
+def _spread(label: Hashable) -> Hashable:
+    """What equal labels share and others do not, and whose hash cannot be foreseen."""
+    if type(label) is str or label is None:
+        return label
+    if type(label) is float and not label.is_integer():
+        return (f"nan {id(label)}" if math.isnan(label) else repr(label),)
+    if type(label) is int or type(label) is bool or type(label) is float:
+        number = int(label)
+        return number if -_MANY < number < _MANY else (f"{number:x}",)
+    if type(label) is tuple:
+        parts = [repr(_spread(part)) for part in label]
+        return ("tuple " + " ".join(f"{len(part)} {part}" for part in parts),)
+    raise _OtherType
 
 
 def _label(label: object) -> object:

@@ -410,9 +410,9 @@ class RemainingLife:
         OptionError
             Its model is not one of the time to failure.
         """
-        from cem.model_file import load
+        from cem.model_file import load_by
 
-        return cls(load(path, functions=functions))
+        return cls(load_by("cem.RemainingLife.load", path, functions))
 
     def _model_with_all(self) -> FailureModeModel:
         """The model, whose record of training holds everything that this adds to it."""

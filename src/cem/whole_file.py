@@ -24,6 +24,7 @@ Path = str | os.PathLike[str]
 _MAX_LINKS = 40  # as Linux has it
 _STALE_AFTER = 3600.0  # seconds: no write takes an hour, so that a live process of that number is another one
 _LONGEST_NAME = 180  # bytes of a file's name that its temporary name repeats; file systems allow 255 in all
+_DESCRIPTOR = re.compile(r"/proc/[^/]+(/task/[^/]+)?/fd/[^/]+")  # /dev/stdout and /dev/fd/1 lead here on Linux
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -107,6 +108,9 @@ def _follow(path: str) -> str:
     for _ in range(_MAX_LINKS):
         if not os.path.islink(path):
             return path
+        if _DESCRIPTOR.fullmatch(os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))):
+            # The file would be replaced, and what the process still writes would go where nobody finds it.
+            raise RefusedPath("it is a file that a process holds open, such as standard output; name the file itself")
         path = os.path.join(os.path.dirname(path), os.readlink(path))
     raise RefusedPath("its symbolic links go round in a loop; delete the link, or name a file")
 
