@@ -432,6 +432,7 @@ def test_every_observed_cell_is_kept_once_and_nothing_else(data):
         [[float(t) for t, _ in unit] for unit in rows],
         [[r for _, r in unit] for unit in rows],
         allow_empty_channels=True,
+        duplicates="keep",
     )
     if not all(expected):
         with pytest.raises(PanelError, match="no observation"):

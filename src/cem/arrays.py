@@ -12,6 +12,7 @@ from .clock import POSITIONS, instants, is_missing
 from .containers import as_array, column_names, is_table, refuse_table, row_names
 from .errors import OptionError, PanelError
 from .names import did_you_mean, listed, unit_array
+from .panel_checks import checked_channels
 
 if TYPE_CHECKING:
     from .panel import Panel
@@ -99,8 +100,8 @@ def flatten(
     order = axes_of(axes)
     units, times, values = _by_unit(units, times, values)
     unit_ids = None if units is None else unit_array(units)
-    if channels is not None and not isinstance(channels, str):
-        channels = tuple(channels)
+    if channels is not None:
+        channels = checked_channels(channels)
     if is_table(values):
         values = _wide(values)
     if not isinstance(values, (np.ndarray, list, tuple)):
@@ -141,7 +142,7 @@ def flatten(
         channels = tuple(f"x{c + 1}" for c in range(flat.shape[1]))
     elif may_lack is not None and flat.shape[1] == len(channels) - 1:
         channels = tuple(name for name in channels if name != may_lack)
-    return Flat(offsets, raw, flat, unit_ids, channels)
+    return Flat(offsets, raw, flat, unit_ids, tuple(channels))
 
 
 def float_rows(values: Any, channels: Sequence[str]) -> np.ndarray:
@@ -189,9 +190,10 @@ def _array_or_list(values: Any) -> Any:
     try:
         return as_array(values, "values")
     except PanelError:
+        units: Any = values
         if not hasattr(values, "__len__") or hasattr(values, "todense") or hasattr(values, "cpu"):
             raise
-        return [values[i] for i in range(len(values))]  # awkward arrays of units of unequal length
+        return [units[i] for i in range(len(units))]  # awkward arrays of units of unequal length
 
 
 def _named(values: list[Any], channels: Sequence[str] | None) -> tuple[list[Any], Sequence[str] | None]:
@@ -201,7 +203,7 @@ def _named(values: list[Any], channels: Sequence[str] | None) -> tuple[list[Any]
         if names is not None:
             raise PanelError(
                 f"item {place} of values is a Series with the names {listed(names, 6)}: one reading of several "
-                "channels, not the readings of a unit; call Panel.from_frame(frame, unit=..., time=...) with the whole table"
+                "channels, not the readings of a unit; call Panel.from_frame(frame, unit=..., time=...) on the table"
             )
     if not any(is_table(item) for item in values):
         return values, channels

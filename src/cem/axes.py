@@ -23,7 +23,10 @@ def axes_of(axes: str | Sequence[str] | None) -> tuple[str, ...] | None:
     """The option ``axes`` as a tuple of names; OptionError where it is no order of them."""
     if axes is None:
         return None
-    parts = axes.replace(",", " ").split() if isinstance(axes, str) else list(axes)
+    if isinstance(axes, str):
+        parts: list[object] = list(axes.replace(",", " ").split())
+    else:
+        parts = list(axes) if isinstance(axes, (list, tuple)) else [axes]
     names = tuple(_NAMES.get(str(part).strip().lower(), str(part)) for part in parts)
     if sorted(names) not in (sorted(_STANDARD), sorted(_STANDARD[:2])):
         raise OptionError(
@@ -38,7 +41,7 @@ def own_axes(x: Any) -> tuple[str, ...] | None:
     dims = getattr(x, "dims", None)
     if not isinstance(dims, tuple) or not all(isinstance(name, str) for name in dims):
         return None
-    names = tuple(_NAMES.get(name.lower(), name) for name in dims)
+    names = tuple(_NAMES.get(str(name).lower(), str(name)) for name in dims)
     return names if sorted(names) in (sorted(_STANDARD), sorted(_STANDARD[:2])) else None
 
 

@@ -284,7 +284,7 @@ def _ticks(times: np.ndarray, start: Any, tick: np.timedelta64) -> np.ndarray:
     start = np.asarray(start)
     low, high = _bounds(times)
     first, last = _bounds(start)
-    if low is None or first is None:
+    if low is None or high is None or first is None or last is None:
         return np.full(np.broadcast_shapes(times.shape, start.shape), np.nan)
     finest = max(_per_second(part.dtype) for part in (times, start, np.asarray(tick)))
     farthest = max(abs(low), abs(high), abs(first), abs(last), high - first, last - low) + 1

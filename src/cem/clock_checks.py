@@ -55,7 +55,7 @@ def _goes_back_an_hour(times: np.ndarray) -> bool:
     years = (
         int(times.max().astype("M8[D]").astype(np.int64)) - int(times.min().astype("M8[D]").astype(np.int64))
     ) / 365
-    hour = np.abs(back - usual + 3600.0) <= usual + 60.0
+    hour = np.abs(back.astype(np.float64) - (usual - 3600.0)) <= usual + 60.0
     return bool(hour.all()) and back.size <= 1 + years
 
 

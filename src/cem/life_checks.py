@@ -69,11 +69,12 @@ def check_failure_codes(panel: Panel) -> None:
         if value - start > _FAR * max(genuine - start, watched - start, 0.0) and (coded[i] or others.size):
             bad.extend(units.tolist())
     if bad:
-        l = bad[-1]
+        bad.sort()
+        l = bad[0]
         raise PanelError(
             f"the failure time of unit {unit_name(panel._unit_ids, l)} is {failed[l]:g}, its last reading at "
-            f"{last[l]:g}{_others(panel, bad)}: it looks like a number for 'has not failed'. Give NaN for units that are still "
-            "running: panel.with_failure_times(...)"
+            f"{last[l]:g}{_others(panel, bad)}: it looks like a number for 'has not failed'. Give NaN for "
+            "units that are still running: panel.with_failure_times(...)"
         )
 
 

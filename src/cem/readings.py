@@ -110,7 +110,7 @@ def _named_items(x: Any) -> list[tuple[Any, Any]] | None:
     names = row_names(x)
     if names is not None:
         return list(zip(names, x.tolist() if hasattr(x, "tolist") else np.asarray(x).tolist(), strict=True))
-    if hasattr(x, "keys") and hasattr(type(x), "__getitem__"):  # rows of databases
+    if hasattr(x, "keys") and hasattr(type(x), "__getitem__") and not hasattr(x, "__array__"):  # rows of databases
         return [(name, x[name]) for name in x.keys()]  # noqa: SIM118
     return None
 

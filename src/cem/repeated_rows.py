@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .errors import OptionError, PanelError, RepeatedRowsWarning, SharedIdWarning
@@ -14,14 +16,14 @@ _ROWS = 10
 """Fewer readings may repeat by chance: then a warning is enough."""
 
 
-def checked_duplicates(duplicates: object) -> str | None:
+def checked_duplicates(duplicates: Any) -> str | None:
     """The option ``duplicates``; OptionError where it has a value that it cannot take."""
     if duplicates is not None and duplicates not in ("keep", "drop"):
         raise OptionError(
             f"duplicates={duplicates!r}: 'keep' (repeated readings are readings), 'drop' (take one of each), or None "
             "(refuse a table that stands twice) was expected"
         )
-    return duplicates  # type: ignore[return-value]
+    return duplicates
 
 
 def same_times(offsets: np.ndarray, raw: np.ndarray) -> np.ndarray:
@@ -77,7 +79,7 @@ def settle_duplicates(
     if shared.size:
         warn(
             f"every time of {unit_list(unit_ids, shared)} occurs twice, with different values: two machines under one "
-            "id? Give each an id of its own, or say duplicates='keep' where one machine gives several readings at a time",
+            "id? Give each an id of its own, or say duplicates='keep' where a machine gives several readings at a time",
             SharedIdWarning,
         )
     return offsets, raw, values
