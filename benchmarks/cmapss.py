@@ -122,9 +122,13 @@ def figures(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
 def least_score(law: cem.RemainingLifeDistribution) -> np.ndarray:
     """The prediction of least expected NASA score under each law, both capped at 125."""
     candidates = np.arange(1.0, CAP + 1.0)
-    late = candidates[:, None] - np.minimum(law.grid, CAP)
-    costs = np.expm1(np.where(late < 0, -late / 13.0, late / 10.0))
-    return candidates[(law.pmf.sum(axis=2) @ costs.T).argmin(axis=1)]
+    masses = law.pmf.sum(axis=2)
+    best = np.empty(law.n_units)
+    for unit, (grid, own) in enumerate(zip(np.broadcast_to(law.grid, masses.shape), masses, strict=True)):
+        late = candidates[:, None] - np.minimum(grid, CAP)
+        costs = np.expm1(np.where(late < 0, -late / 13.0, late / 10.0))
+        best[unit] = candidates[(costs @ own).argmin()]
+    return best
 
 
 def trivial(panel: Panel, held: HeldOut) -> dict[str, float]:

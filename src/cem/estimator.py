@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.basis import Basis, Polynomial
 from cem.clock_match import check_clock, check_measures
+from cem.criteria import n_free_parameters, panel_likelihood
 from cem.errors import DeprecatedUseWarning, NotFittedError, OptionError
 from cem.fit_record import training_record
-from cem.fitting import FitOptions, FitResult, fit_mixture, n_free_parameters
+from cem.fitting import FitOptions, FitResult, fit_mixture
 from cem.inputs import COLUMNS, columns_record, is_frame, panel_to_fit, panel_to_score, table_options
 from cem.maximisation import COVARIANCE_STRUCTURES, CovarianceStructure
 from cem.panel import Panel
@@ -139,7 +140,8 @@ class FailureModeEM(SklearnFace):
         Labelled modes first, in sorted order; the others, numbered from 0, by falling weight. A fit that goes on from
         `init` keeps the order given, and that from a model its labels.
     n_parameters_ : int
-        Free parameters.
+        Free parameters: weights, means, covariances and noise variances; what links channels, less what does not show
+        between them; on the time to failure those of the laws of lifetimes.
     basis_sizes_ : tuple of int
         p_c.
     channels_ : tuple of str
@@ -325,7 +327,14 @@ class FailureModeEM(SklearnFace):
 
         run, statistics = result.run, result.statistics
         parameters = run.parameters
-        self.n_parameters_ = n_free_parameters(parameters.n_modes, statistics.sizes, self.covariance, parameters.rank)
+        self.n_parameters_ = n_free_parameters(
+            parameters.n_modes,
+            statistics.sizes,
+            self.covariance,
+            parameters.rank,
+            lifetimes=Lifetimes.from_dict(record["lifetimes"]) if "lifetimes" in record else None,
+            n_untold=int(statistics.noise_is_untold.sum()),
+        )
         self.responsibilities_ = run.responsibilities
         self.log_likelihood_ = result.log_likelihood
         self.log_likelihoods_ = np.asarray(run.log_likelihoods) + statistics.log_jacobian
@@ -432,20 +441,54 @@ class FailureModeEM(SklearnFace):
         """Mean marginal log-likelihood per unit; arguments as for `predict`, `y` is not looked at."""
         return float(np.mean(self.score_samples(X, times=times, axes=axes)))
 
-    def bic(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
-        """−2 ℓ + n_parameters_ · log L, with L the number of units; lower is better (Schwarz 1978)."""
-        samples = self.score_samples(X, times=times, axes=axes)
-        return float(-2.0 * samples.sum() + self.n_parameters_ * np.log(len(samples)))
+    def bic(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
+        """−2 ℓ + n_parameters_ · log L, with L the number of units; lower is better (Schwarz 1978).
 
-    def aic(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
-        """−2 ℓ + 2 n_parameters_; lower is better (Akaike 1974)."""
-        return float(-2.0 * self.score_samples(X, times=times, axes=axes).sum() + 2.0 * self.n_parameters_)
+        ℓ is the log-likelihood that the fit maximises, `log_likelihood_`, without any penalty: units of known mode count
+        with that mode alone, and on the time to failure lives of failed and of running units are part of it.
+        `FailureModeModel.summary` and ``cem fit`` state the same number.
 
-    def icl(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
-        """BIC plus twice the entropy of the mode probabilities; lower is better (Biernacki et al. 2000)."""
-        probabilities = self.predict_proba(X, times=times, axes=axes)
-        logs = np.log(np.where(probabilities > 0, probabilities, 1.0))
-        return self.bic(X, times=times, axes=axes) - 2.0 * float((probabilities * logs).sum())
+        Parameters
+        ----------
+        X : Panel, data frame, or array of shape (units, times) or (units, times, channels), optional
+            Another panel, at the parameters of this fit: its own labels and failure times count in the same way, and L
+            is its number of units. By default the panel of the fit, which need not be at hand.
+        times : array_like of shape (times,) or (units, times), optional
+            Times of an array's readings.
+        axes : sequence of str, optional
+            As for `fit`.
+
+        Raises
+        ------
+        PanelError
+            A unit of X has a label that is none of the model's modes, or the model is over the time to failure and no
+            unit of X has failed.
+        """
+        log_likelihood, responsibilities = self._likelihood(X, times, axes)
+        return float(-2.0 * log_likelihood + self.n_parameters_ * np.log(len(responsibilities)))
+
+    def aic(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
+        """−2 ℓ + 2 n_parameters_; lower is better (Akaike 1974). ℓ and arguments are those of `bic`."""
+        return float(-2.0 * self._likelihood(X, times, axes)[0] + 2.0 * self.n_parameters_)
+
+    def icl(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
+        """BIC plus twice the entropy of the mode probabilities; lower is better (Biernacki et al. 2000).
+
+        Both are those of `bic`: units of known mode have no entropy, and on the time to failure lives tell of modes too.
+        """
+        log_likelihood, responsibilities = self._likelihood(X, times, axes)
+        logs = np.log(np.where(responsibilities > 0, responsibilities, 1.0))
+        bic = -2.0 * log_likelihood + self.n_parameters_ * np.log(len(responsibilities))
+        return float(bic - 2.0 * (responsibilities * logs).sum())
+
+    def _likelihood(self, X: Data | None, times: ArrayLike | None, axes: Axes) -> tuple[float, FloatArray]:
+        """ℓ and responsibilities, of the fit or of a panel at its parameters."""
+        model = self._model()
+        if X is None:
+            if times is not None or axes is not None:
+                raise OptionError("times and axes go with an array; give it as X")
+            return self.log_likelihood_, self.responsibilities_
+        return panel_likelihood(model, self._to_score(X, times, axes))
 
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self).__init__).parameters

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from cem.model import FailureModeModel
     from cem.panel import Panel
 
-__all__ = ["FitOptions", "FitResult", "fit_mixture", "in_final_order", "n_free_parameters"]
+__all__ = ["FitOptions", "FitResult", "fit_mixture", "in_final_order"]
 
 FloatArray = NDArray[np.float64]
 Init = Literal["mixed", "kmeans", "prototypes", "random", "tempered"]
@@ -95,14 +95,6 @@ class FitResult:
     def log_likelihood(self) -> float:
         """ℓ of the returned parameters, in the panel's own units."""
         return self.run.log_likelihood + self.statistics.log_jacobian
-
-
-def n_free_parameters(n_modes: int, sizes: Sequence[int], covariance: CovarianceStructure, rank: int = 0) -> int:
-    """K − 1 weights; means, covariances and noise variances by mode and channel; loadings, less their rotation."""
-    triangles = sum(p * (p + 1) // 2 for p in sizes)
-    covariances = {"full": n_modes * triangles, "diagonal": n_modes * sum(sizes), "pooled": triangles}[covariance]
-    loadings = n_modes * (rank * sum(sizes) - rank * (rank - 1) // 2)
-    return n_modes - 1 + n_modes * (sum(sizes) + len(sizes)) + covariances + loadings
 
 
 def fit_mixture(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cem.model import FailureModeModel
     from cem.panel import Panel
 
-__all__ = ["LIFE", "apart", "init_with_lives", "options_with_lives", "panel_with_lives"]
+__all__ = ["LIFE", "apart", "init_with_lives", "model_with_lives", "options_with_lives", "panel_with_lives"]
 
 FloatArray = NDArray[np.float64]
 
@@ -88,27 +88,45 @@ def init_with_lives(
         laws = Lifetimes.from_dict(init.training["lifetimes"]).laws
     else:
         laws = Lifetimes.fit(lives, np.ones((len(lives), 1))).laws * init.n_modes
-    held = init.coordinates
+    return _model_of_lives(init, _parameters_with_lives(init.internal_parameters, laws, minimum_spread))
+
+
+def model_with_lives(model: FailureModeModel, lifetimes: Lifetimes, minimum_spread: float) -> FailureModeModel:
+    """The model as its fit had it: with ln life as the last channel, linked as its laws are."""
+    parameters = _parameters_with_lives(
+        model.internal_parameters, lifetimes.laws, minimum_spread, least_own=1e-12 * minimum_spread
+    )
+    return _model_of_lives(model, parameters)
+
+
+def _model_of_lives(model: FailureModeModel, parameters: Parameters) -> FailureModeModel:
+    """A model whose last channel, in the unit of ln life itself, is ln life."""
+    held = model.coordinates
     coordinates = Coordinates(
         np.append(held.centres, 0.0),
         np.append(held.scales, 1.0),
         np.append(held.transforms, 1.0),
         (*held.sizes, 1),
     )
-    life = Polynomial(0).bind(np.array([-1.0, 0.0]))
-    return FailureModeModel(
-        parameters=_parameters_with_lives(init.internal_parameters, laws, minimum_spread),
+    return type(model)(
+        parameters=parameters,
         coordinates=coordinates,
-        bases=(*init.bases, life),
-        channels=(*init.channels, LIFE),
-        mode_labels=init.mode_labels,
-        time_axis=init.time_axis,
-        training={UNLABELLED: unlabelled_modes(init)},
+        bases=(*model.bases, Polynomial(0).bind(np.array([-1.0, 0.0]))),
+        channels=(*model.channels, LIFE),
+        mode_labels=model.mode_labels,
+        time_axis=model.time_axis,
+        training={UNLABELLED: unlabelled_modes(model)},
     )
 
 
-def _parameters_with_lives(parameters: Parameters, laws: Sequence[LifetimeLaw], minimum_spread: float) -> Parameters:
-    """Parameters whose last channel, in its own units, has these laws of ln life."""
+def _parameters_with_lives(
+    parameters: Parameters, laws: Sequence[LifetimeLaw], minimum_spread: float, *, least_own: float | None = None
+) -> Parameters:
+    """Parameters whose last channel, in its own units, has these laws of ln life.
+
+    What units differ by beside the noise is at least `least_own`; by default the least spread, for a fit to start from.
+    """
+    least = minimum_spread if least_own is None else least_own
     locations, spreads, directions = [], [], []
     for law in laws:
         low, high = np.log(law.quantile(np.array(_ONE_SPREAD)))
@@ -116,7 +134,7 @@ def _parameters_with_lives(parameters: Parameters, laws: Sequence[LifetimeLaw], 
         linked = isinstance(law, LinkedLognormal) and len(law.loadings) == parameters.rank
         directions.append(law.loadings if linked else (0.0,) * parameters.rank)  # type: ignore[attr-defined]
         own = law.own_variance if linked else (0.5 * (high - low)) ** 2  # type: ignore[attr-defined]
-        spreads.append(np.sqrt(max(own - minimum_spread**2, minimum_spread**2)))
+        spreads.append(np.sqrt(max(own - minimum_spread**2, least**2)))
     factors = np.array(spreads)[:, None]
     loadings = None
     if parameters.loadings is not None:

@@ -53,7 +53,7 @@ class Scored:
     log_likelihood : float
         Mean over units left out of ln P(their whole history), in the panel's units.
     bic, aic, icl : float
-        Of the fit to all units (on the time to failure: those that failed); smaller is better.
+        Of the fit to all units, as `FailureModeEM.bic` and its like have them; smaller is better.
     """
 
     name: Hashable
@@ -192,15 +192,14 @@ def cross_validate(
                         likelihoods.append(found)
                         step("fold", len(likelihoods), n_folds)
             whole = FailureModeEM(**estimator.get_params()).fit(panel)
-            own = judged.select_channels(whole.channels_)
             scored.append(
                 Scored(
                     name,
                     *figures,
                     float(np.concatenate(likelihoods).mean()),
-                    whole.bic(own),
-                    whole.aic(own),
-                    whole.icl(own),
+                    whole.bic(),
+                    whole.aic(),
+                    whole.icl(),
                 )
             )
     return CrossValidation(tuple(scored), score)
