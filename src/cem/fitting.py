@@ -37,6 +37,7 @@ from cem.maximisation import Constraints, CovarianceStructure
 from cem.moves import moved_start
 from cem.names import listed
 from cem.one_mode import OneModePosteriors, StartingPoint, with_known_modes
+from cem.panel_checks import check_not_silent
 from cem.parameters import Layout, Parameters
 from cem.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
 from cem.starts import Fresh, Move, Start, best_of_starts
@@ -146,6 +147,7 @@ def fit_mixture(
             f"{panel.n_units} units cannot be divided into n_modes={options.n_modes} modes; "
             "give more units or fewer modes"
         )
+    check_not_silent(panel)
     kept = varying_channels(panel)
     left_out = tuple(name for name in panel.channels if name not in set(kept))
     if left_out:

@@ -81,7 +81,8 @@ class Panel:
     channel_units : mapping of str to str, optional
         Units of measurement, as labels.
     allow_empty_channels : bool
-        Take channels without any observation, as a panel that is only to be scored may have them.
+        Take channels without any observation, and units without any, as a panel that is only to be scored may have
+        them. Such a unit keeps its first and last reading, of which all cells are missing: its age is known.
     missing : number, sequence of numbers, or mapping of channel to either, optional
         Codes that stand for a missing value, such as -999; (): every number is a reading. By default numbers that look
         like codes are refused.
@@ -169,7 +170,7 @@ class Panel:
         low, high = extremes(values)
         if np.isinf(low).any() or np.isinf(high).any():
             check_finite(unit_ids, channels, offsets, raw, values)
-        offsets, raw, values = _without_empty_readings(offsets, raw, values)
+        offsets, raw, values = _without_empty_readings(offsets, raw, values, keeps_silent=allow_empty_channels)
         check_observed(unit_ids, offsets)
         set_back = set_back_units(offsets, raw) if raw.dtype.kind == "M" else None
         raw, values = _sorted_within_units(offsets, raw, values)
@@ -754,9 +755,12 @@ def _offsets_of_kept(kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 def _without_empty_readings(
-    offsets: np.ndarray, raw: np.ndarray, values: np.ndarray
+    offsets: np.ndarray, raw: np.ndarray, values: np.ndarray, *, keeps_silent: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Leave out readings whose cells are all missing; the arrays themselves where there are none."""
+    """Leave out readings whose cells are all missing; the arrays themselves where there are none.
+
+    With ``keeps_silent`` a unit that has no other readings keeps the first and the last of them.
+    """
     empty = np.isnan(values[:, 0])
     for c in range(1, values.shape[1]):
         if not empty.any():
@@ -765,6 +769,11 @@ def _without_empty_readings(
     if not empty.any():
         return offsets, raw, values
     kept = ~empty
+    if keeps_silent:
+        silent = (np.diff(_offsets_of_kept(kept, offsets)) == 0) & (np.diff(offsets) > 0)
+        for l in np.flatnonzero(silent).tolist():
+            times = raw[offsets[l] : offsets[l + 1]]
+            kept[[offsets[l] + int(np.argmin(times)), offsets[l] + int(np.argmax(times))]] = True
     return _offsets_of_kept(kept, offsets), raw[kept], values[kept]
 
 

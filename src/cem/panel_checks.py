@@ -20,6 +20,7 @@ __all__ = [
     "check_failures",
     "check_finite",
     "check_keys",
+    "check_not_silent",
     "check_never",
     "check_observed",
     "check_shapes",
@@ -120,6 +121,17 @@ def check_observed(unit_ids: np.ndarray, offsets: np.ndarray, of: str = "") -> N
         raise PanelError(
             f"{'unit' if empty.size == 1 else 'units'} {names} {'has' if empty.size == 1 else 'have'} "
             f"no observation{of}: all values are missing; leave such units out"
+        )
+
+
+def check_not_silent(panel: Panel) -> None:
+    """Refuse units without any observation, which a panel that is only to be scored may have."""
+    silent = np.flatnonzero(panel.counts.sum(axis=1) == 0)
+    if silent.size:
+        names = listed([panel.units[l] for l in silent[:6].tolist()] + [None] * max(0, silent.size - 6))
+        raise PanelError(
+            f"{'unit' if silent.size == 1 else 'units'} {names} {'has' if silent.size == 1 else 'have'} no observation: "
+            "all values are missing; a fit cannot learn from such units, leave them out"
         )
 
 
