@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import cem
+from cem import cli
 from cem.errors import PanelError
 from cem.panel import Panel
+from cem.tables import read_panel
 
 L, N = 20, 8
 TIMES = np.arange(float(N))
@@ -103,3 +105,23 @@ def test_the_remaining_life_of_a_silent_unit_is_the_law_given_its_age():
     assert survival == pytest.approx(0.5, abs=0.02)
     alone = remaining.predict(running[1], grid=remaining.grid([60.0]))
     assert law.median()[1] == pytest.approx(alone.median()[0], rel=0.02)
+
+
+def test_a_silent_unit_in_a_file_is_scored(em, silent, tmp_path, capsys):
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("narwhals")
+    em.model_.save(tmp_path / "model.cem")
+    rows = [
+        f"m{l},2024-01-{t + 1:02d}T00:00," + (",".join("" if l == 3 else f"{x:.4f}" for x in silent[l, t]))
+        for l in range(5)
+        for t in range(N)
+    ]
+    (tmp_path / "fleet.csv").write_text("unit,time,x1,x2\n" + "\n".join(rows) + "\n")
+    panel = read_panel(tmp_path / "fleet.csv", time_unit="d", allow_empty_channels=True)
+    assert panel.times[panel.offsets[3 + 1] - 1] == N - 1, "the age of a silent unit counts from its first row"
+    (tmp_path / "numbers.csv").write_text(
+        (tmp_path / "fleet.csv").read_text().replace("2024-01-", "").replace("T00:00", "")
+    )
+    assert cli.main(["score", str(tmp_path / "model.cem"), str(tmp_path / "numbers.csv"), "--csv"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6 and lines[3 + 1].startswith("m3,") and lines[3 + 1].split(",")[4] == "1.0"

@@ -85,8 +85,8 @@ class Panel:
     channel_units : mapping of str to str, optional
         Units of measurement, as labels.
     allow_empty_channels : bool
-        Take channels, and units, without any observation, as a panel that is only to be scored may have them. Of such
-        a unit the last reading is kept, all of whose cells are missing: it tells the unit's age.
+        Take channels, and units, without any observation, as a panel that is only to be scored may have them. Such a
+        unit keeps its first and last reading, of which all cells are missing: its age is known.
     missing : number, sequence of numbers, or mapping of channel to either, optional
         Codes that stand for a missing value, such as -999; (): every number is a reading. By default numbers that look
         like codes are refused.
@@ -801,7 +801,7 @@ def _without_empty_readings(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Leave out readings whose cells are all missing; the arrays themselves where there are none.
 
-    Of the units in `keep_units`, True for all, the last of these is kept where they have no other.
+    Of the units in `keep_units`, True for all, the first and the last of these are kept where they have no other.
     """
     empty = np.isnan(values[:, 0])
     for c in range(1, values.shape[1]):
@@ -815,7 +815,8 @@ def _without_empty_readings(
         new = _offsets_of_kept(kept, offsets)
         silent = (new[1:] == new[:-1]) & (offsets[1:] > offsets[:-1]) & keep_units
         for l in np.flatnonzero(silent):
-            kept[offsets[l] + int(np.argmax(raw[offsets[l] : offsets[l + 1]]))] = True
+            times = raw[offsets[l] : offsets[l + 1]]
+            kept[[offsets[l] + int(np.argmin(times)), offsets[l] + int(np.argmax(times))]] = True
         if kept.all():
             return offsets, raw, values
     return _offsets_of_kept(kept, offsets), raw[kept], values[kept]
