@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from cem.basis import Basis, Polynomial
 from cem.errors import NotFittedError, OptionError, PanelError
 from cem.fitting import FitOptions, FitResult, fit_mixture, n_free_parameters
+from cem.floating import underflow_is_zero
 from cem.maximisation import COVARIANCE_STRUCTURES, CovarianceStructure
 from cem.panel import Panel
 from cem.parameters import Parameters
@@ -230,6 +231,7 @@ class FailureModeEM:
         self._fit_to(panel, init, progress)
         return self
 
+    @underflow_is_zero
     def _fit_to(
         self, panel: Panel, init: FloatArray | Parameters | FailureModeModel | None, progress: Progress | None
     ) -> None:

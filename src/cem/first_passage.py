@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError, PredictionError
+from cem.floating import underflow_is_zero
 from cem.passage_law import FirstPassage
 from cem.simulated_passage import N_SHIFTS, SimulatedPassage
 from cem.straight_passage import StraightPassage
@@ -30,6 +31,7 @@ FloatArray = NDArray[np.float64]
 _KIND_POLYNOMIAL, _KIND_CONSTANT = 0, 4
 
 
+@underflow_is_zero
 def first_passage(
     basis: Basis,
     mode_probabilities: ArrayLike,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError
+from cem.floating import underflow_is_zero
 
 __all__ = ["CERTAINLY_CROSSED", "FirstPassage", "checked_cap"]
 
@@ -91,6 +92,7 @@ class FirstPassage(ABC):
             raise OptionError(f"remaining lives have shape {lives.shape}; (m,) or ({self.n_units}, m) was expected")
         return lives
 
+    @underflow_is_zero
     def cdf(self, times: ArrayLike) -> FloatArray:
         """P(remaining life ≤ r).
 
@@ -108,6 +110,7 @@ class FirstPassage(ABC):
         survival = np.where(self._ended[:, None], 0.0, np.clip(survival, 0.0, 1.0))
         return np.where(lives < 0, 0.0, 1.0 - survival)
 
+    @underflow_is_zero
     def pdf(self, times: ArrayLike) -> FloatArray:
         """Density of the remaining life at r, per time unit, shape (L, m); it integrates to 1 − probability_never.
 
@@ -117,6 +120,7 @@ class FirstPassage(ABC):
         inside = (lives >= 0) & (lives <= self.horizon) & ~self._ended[:, None]
         return np.where(inside, np.maximum(self._density(np.clip(lives, 0.0, self.horizon)), 0.0), 0.0)
 
+    @underflow_is_zero
     def quantile(self, q: ArrayLike) -> FloatArray:
         """Remaining life by which the threshold is crossed with probability q.
 

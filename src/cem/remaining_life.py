@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.display import escaped
 from cem.errors import OptionError, PanelError, PredictionError
+from cem.floating import underflow_is_zero
 
 if TYPE_CHECKING:
     from cem.basis_family import Basis
@@ -188,6 +189,7 @@ class RemainingLifeDistribution:
         """P(k | readings), whatever the remaining life, shape (L, K)."""
         return self.pmf.sum(axis=1)
 
+    @underflow_is_zero
     def cdf(self, times: ArrayLike) -> FloatArray:
         """P(remaining life ≤ r), shape (L, m).
 
@@ -212,6 +214,7 @@ class RemainingLifeDistribution:
             raise OptionError(f"truth has shape {true.shape}; ({self.n_units},) was expected")
         return self.cdf(true[:, None])[:, 0]
 
+    @underflow_is_zero
     def quantile(self, q: ArrayLike) -> FloatArray:
         """Remaining life by which a unit has failed with probability q: (L,) for one level, (L, m) for m levels."""
         levels = np.asarray(q, dtype=np.float64)
@@ -237,6 +240,7 @@ class RemainingLifeDistribution:
         ends = self.quantile([0.5 - level / 2, 0.5 + level / 2])
         return ends[:, 0], ends[:, 1]
 
+    @underflow_is_zero
     def mean(self, cap: float | None = None) -> FloatArray:
         """E[min(remaining life, cap)], shape (L,): the prediction of least expected (capped) squared error."""
         if cap is not None and not cap > 0:
@@ -249,6 +253,7 @@ class RemainingLifeDistribution:
             centres = (0.5 * (top * top - low * low) + cap * (high - top)) / (high - low)
         return self.pmf.sum(axis=2) @ centres
 
+    @underflow_is_zero
     def standard_deviation(self) -> FloatArray:
         """Standard deviation of the remaining life, shape (L,)."""
         low, high = self._edges[:-1], self._edges[1:]
@@ -256,6 +261,7 @@ class RemainingLifeDistribution:
         within = np.square(high - low) / 12.0
         return np.sqrt((self.pmf.sum(axis=2) * (np.square(centres) + within)).sum(axis=1))
 
+    @underflow_is_zero
     def sample(self, n: int, random_state: int | np.random.Generator | None = None) -> FloatArray:
         """Random remaining lives, shape (L, n)."""
         if n < 1:
@@ -498,6 +504,7 @@ def _misfit_and_log_det(B: FloatArray, e: FloatArray) -> FloatArray:
     return np.einsum("lmx,lmx->lx", rest, rest) + np.einsum("lmx,lmx->lx", d, d) + log_det
 
 
+@underflow_is_zero
 def remaining_life_posterior(
     log_densities: FloatArray,
     weights: ArrayLike,
