@@ -22,6 +22,7 @@ __all__ = [
     "ShortUnitsWarning",
     "SparseModeWarning",
     "StaleFileWarning",
+    "ThresholdWarning",
 ]
 
 
@@ -112,3 +113,7 @@ class ShortUnitsWarning(CemWarning):
 
 class StaleFileWarning(CemWarning):
     """A killed process left temporary files beside a file that was written; they are named, and can be deleted."""
+
+
+class ThresholdWarning(CemWarning):
+    """By the direction given every unit is beyond a threshold from its first reading on, and moves away from there."""

@@ -127,15 +127,19 @@ def first_passage(
     sign = 1.0 if direction == "upper" else -1.0
     mean, level = sign * mean, sign * level
     if basis.size <= 2 and basis.kind in (_KIND_POLYNOMIAL, _KIND_CONSTANT):
-        return StraightPassage(basis, rho, mean, covariance, start, now, level, names)
+        straight = StraightPassage(basis, rho, mean, covariance, start, now, level, names)
+        straight.direction = direction
+        return straight
     if horizon is None:
         low, high = basis.domain
         horizon = high - low
     if not 0 < horizon < np.inf:
         raise OptionError(f"horizon is {horizon}; a finite length of time above 0 was expected")
-    return SimulatedPassage(
+    simulated = SimulatedPassage(
         basis, rho, mean, covariance, start, now, level, names, horizon, n_draws, n_cells, random_state
     )
+    simulated.direction = direction
+    return simulated
 
 
 def _check_units(

@@ -34,6 +34,8 @@ class FirstPassage(ABC):
     Attributes
     ----------
     units : tuple of hashables, length L
+    direction : {"upper", "lower"}
+        Crossed at or above the threshold, or at or below it.
     exact : bool
         Whether probabilities are exact (straight lines) or come from draws.
     horizon : float
@@ -48,6 +50,7 @@ class FirstPassage(ABC):
     """
 
     units: tuple[Hashable, ...]
+    direction: str = "upper"
     exact: bool
     horizon: float
     probability_crossed: FloatArray
