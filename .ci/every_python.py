@@ -34,7 +34,7 @@ EXAMPLE_NEEDS = ["cython", "setuptools", "pytest", "hypothesis"]
 
 # Has to run under any Python, also one too old to be tried.
 PROBE = """
-import json, platform, sys, sysconfig
+import json, os, platform, sys, sysconfig
 try:
     import ensurepip, venv
     venvs = True
@@ -42,7 +42,8 @@ except ImportError:
     venvs = False
 print(json.dumps(dict(
     implementation=platform.python_implementation(), full=platform.python_version(), minor=list(sys.version_info[:2]),
-    free_threaded=bool(sysconfig.get_config_var("Py_GIL_DISABLED")), venvs=venvs)))
+    free_threaded=bool(sysconfig.get_config_var("Py_GIL_DISABLED")), venvs=venvs,
+    headers=os.path.isfile(os.path.join(sysconfig.get_path("include"), "Python.h")))))
 """
 
 
@@ -53,6 +54,7 @@ class Python:
     minor: tuple[int, int]
     free_threaded: bool
     venvs: bool
+    headers: bool  # those that have none can be tried, and build nothing
 
     @property
     def tag(self) -> str:
@@ -158,18 +160,28 @@ def build(output: Path, own: bool) -> None:
     """The wheels to try, as for a release."""
     script = ROOT / "wheels" / "build.py"
     known = set(run([sys.executable, script, "--list"], check=True).stdout.split())
-    machine = platform.machine()
     pythons, _ = interpreters()
-    running = "cp{}{}".format(*sys.version_info[:2])
-    targets = {f"{tag}-{machine}" for tag in ({python.tag for python in pythons} if own else {running})} & known
-    if own or any(python.tag != running for python in pythons) or not targets:
-        targets.add(f"abi3-{machine}")
     command = [sys.executable, script, "--output", output]
-    for python in pythons:
-        command += ["--python", python.path]
-    for target in sorted(targets):
+    for target in targets(pythons, own, known):
         command += ["--only", target]
+    for python in pythons:
+        command += ["--python", python.path] if python.headers else []
     subprocess.run([str(word) for word in command], check=True)
+
+
+def targets(pythons: Sequence[Python], own: bool, known: set[str]) -> list[str]:
+    """Names of the wheels to build, of those that wheels/build.py can build."""
+    machine = platform.machine()
+    abi3 = f"abi3-{machine}"
+    owns = {python.tag: f"{python.tag}-{machine}" for python in pythons if python.headers}
+    running = owns.get("cp{}{}".format(*sys.version_info[:2]), abi3)
+    # Of the oldest Python's limited API, which that Python has to compile.
+    abi3_builds = any(python.headers and python.minor == (3, 11) for python in pythons)
+    chosen = {running} if abi3_builds and not own else set(owns.values())
+    chosen &= known
+    if abi3_builds and (own or len(pythons) > 1 or not chosen):
+        chosen.add(abi3)
+    return sorted(chosen)
 
 
 def wheel_for(python: Python, kind: str, wheels: Path) -> Path | None:

@@ -60,9 +60,9 @@ def gains(seed: int, linked: bool) -> list[dict[str, object]]:
     truth = law(seed, linked)
     modes = np.repeat(MODES, [TRAINED - 11 - 44, 44, 11]).tolist()
     times = np.linspace(0.0, 10.0, 12)
-    panel = truth.sample(TRAINED, times, modes=modes, random_state=seed)
+    panel = truth.sample(TRAINED, times, modes=modes, random_state=seed).with_modes(modes)
     new = truth.sample(SCORED, times, modes=np.repeat(MODES, SCORED // 3).tolist(), random_state=seed + 10_000)
-    of_mode = [np.array([mode == name for mode in new.modes]) for name in MODES]
+    of_mode = [np.array([mode == name for mode in new.true_modes]) for name in MODES]
 
     def scores(rank: int, penalty: float) -> np.ndarray:
         em = cem.FailureModeEM(

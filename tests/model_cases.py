@@ -67,7 +67,7 @@ def ragged_panel(model, n_units=25, seed=1):
         drawn.times,
         values[:, order],
         [model.channels[c] for c in order],
-        modes=drawn.modes,
+        modes=drawn.true_modes,
         failure_times=drawn.failure_times,
         time_unit=model.time_unit,
     )

@@ -11,7 +11,7 @@ from model_cases import dense_parts, example_model, ragged_panel
 from scipy import stats
 
 from cem.basis import Polynomial
-from cem.errors import OptionError, PredictionError
+from cem.errors import OptionError, PanelError, PredictionError
 from cem.model import FailureModeModel
 from cem.panel import Panel
 
@@ -68,8 +68,12 @@ def test_arrays_with_and_without_the_response_are_scored():
     np.testing.assert_array_equal(
         model.predict_proba(values[..., :2], times=np.arange(5.0)), model.predict_proba(sensors)
     )
-    with pytest.raises(PredictionError, match="X has shape"):
+    with pytest.raises(PanelError, match="axes='units, times, channels'"):
         model.predict_proba(np.zeros((2, 3, 4)))
+    turned = values.transpose(0, 2, 1)
+    np.testing.assert_array_equal(
+        model.predict_proba(turned, axes="units, channels, times"), model.predict_proba(panel)
+    )
 
 
 def test_unknown_channel_and_another_time_unit_are_refused_by_name():

@@ -1,11 +1,15 @@
 """Simulated fleets: what was asked for is what is drawn, and truth is known."""
 
+import pickle
+
 import numpy as np
 import pytest
 from model_cases import example_model
 
 from cem.basis import Constant, Polynomial
 from cem.errors import OptionError
+from cem.estimator import FailureModeEM
+from cem.panel import Panel
 from cem.simulate import simulate_fleet
 
 RECIPE = {
@@ -29,7 +33,7 @@ def test_units_drawn_from_a_model_have_its_moments():
     model = example_model()
     times = np.array([0.0, 5.0, 10.0])
     panel = model.sample(6000, times, modes=["crack"] * 6000, random_state=1)
-    assert set(panel.modes) == {"crack"} and panel.response == "y"
+    assert set(panel.true_modes) == {"crack"} and panel.response == "y"
     values = panel.values.reshape(6000, 3, 3)
     for c in range(3):
         part = model.parameters("crack", c)
@@ -42,10 +46,32 @@ def test_units_drawn_from_a_model_have_its_moments():
         )
 
 
+def test_a_refit_of_drawn_units_has_to_find_their_modes():
+    """With the truth as labels a refit would be supervised without a word, and every study of it too good."""
+    drawn = example_model().sample(60, np.arange(6.0), random_state=2)
+    assert set(drawn.modes) == {None} and drawn.mode_labels == ()
+    em = FailureModeEM(2, basis=Polynomial(1), n_init=2, random_state=0).fit(drawn)
+    assert em.mode_labels_ == (0, 1) and not np.isin(em.responsibilities_, (0.0, 1.0)).all()
+
+
+def test_the_truth_of_drawn_units_goes_with_them():
+    drawn = example_model().sample(8, np.arange(6.0), random_state=2)
+    truth = np.array(drawn.true_modes, dtype=object)
+    assert drawn[[5, 1]].true_modes == tuple(truth[[5, 1]])
+    assert drawn.until(2.0).select_channels(["a"]).true_modes == drawn.true_modes
+    assert drawn.with_modes(drawn.true_modes).modes == drawn.true_modes
+    assert Panel.concatenate([drawn[:3], drawn[3:]]).true_modes == drawn.true_modes
+    assert pickle.loads(pickle.dumps(drawn)).true_modes == drawn.true_modes
+    plain = Panel.from_arrays(None, np.ones((2, 3)), units=["p", "q"], channels=["v"])
+    assert plain.true_modes == (None, None)
+    mixed = Panel.concatenate([plain, plain._replace(_unit_ids=np.array([7, 8]))._with_true_modes(["wear", None])])
+    assert mixed.true_modes == (None, None, "wear", None)
+
+
 def test_modes_come_in_the_models_shares_and_draws_repeat():
     model = example_model()
     panel = model.sample(4000, [1.0], random_state=3)
-    shares = [panel.modes.count(label) / 4000 for label in model.mode_labels]
+    shares = [panel.true_modes.count(label) / 4000 for label in model.mode_labels]
     np.testing.assert_allclose(shares, model.weights_, atol=0.03)
     np.testing.assert_array_equal(panel.values, model.sample(4000, [1.0], random_state=3).values)
 

@@ -15,3 +15,5 @@ cdef class UnitState:
     cdef int _read_values(self, x) except -1
     cdef double* _state_of(self, int c) except NULL
     cdef int _size_of(self, int c) except -1
+    cdef int _read_sequence(self, x) except -1
+    cdef object _converted(self, x)

@@ -4,7 +4,7 @@ The arithmetic is behind the C-level interface of _scorer.pyx. NumPy alone; noth
 """
 
 from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+    PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 )
 from libc.math cimport isfinite, isinf, NAN
 from libc.stdlib cimport free, malloc
@@ -17,11 +17,16 @@ from cem._scorer cimport (
     scorer_update, scorer_update_channel, scorer_weight,
 )
 
+import array
+
 import numpy as np
 
 from cem.errors import ScorerError
 
 __all__ = ["UnitState"]
+
+cdef object ARRAY = np.ndarray
+cdef object PLAIN_ARRAY = array.array
 
 
 cdef class UnitState:
@@ -77,40 +82,52 @@ cdef class UnitState:
             raise ScorerError(f"the time of a reading is {t!r}; it must be a finite number") from None
 
     cdef int _read_values(self, x) except -1:
-        """x into self.x: a one-dimensional float64 buffer, or a sequence of numbers."""
+        """x into self.x: a float64 array or a sequence of numbers here, whatever else by way of `cem.readings`."""
         cdef Py_buffer view
         cdef int c, n = self.packed.n_channels
         cdef const char* source
-        if PyObject_CheckBuffer(x):
+        if type(x) is list or type(x) is tuple:
+            return self._read_sequence(x)
+        # Other types may offer a buffer that is not what they mean: a masked array lends the values beneath its mask.
+        if type(x) is not ARRAY and type(x) is not PLAIN_ARRAY and type(x) is not memoryview:
+            x = self._converted(x)
+        PyObject_GetBuffer(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+        if view.format[0] != c'd' or view.format[1] != 0:
+            PyBuffer_Release(&view)
+            x = self._converted(x)
             PyObject_GetBuffer(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
-            try:
-                if view.ndim != 1 or view.shape[0] != n or view.format[0] != c'd' or view.format[1] != 0:
-                    raise ScorerError(
-                        f"the values of a reading are a buffer of shape "
-                        f"{tuple([view.shape[c] for c in range(view.ndim)])} and format "
-                        f"{bytes(view.format).decode()!r}; shape ({n},), one float64 ('d') per channel, was "
-                        "expected"
-                    )
-                if view.strides[0] == sizeof(double):
-                    memcpy(self.x, view.buf, n * sizeof(double))
-                else:
-                    source = <const char*>view.buf
-                    for c in range(n):
-                        self.x[c] = (<const double*>(source + c * view.strides[0]))[0]
-            finally:
-                PyBuffer_Release(&view)
-            return 0
+        try:
+            if view.ndim != 1 or view.shape[0] != n:
+                raise ScorerError(
+                    f"the values of a reading have shape {tuple([view.shape[c] for c in range(view.ndim)])}; ({n},), "
+                    "one per channel, was expected"
+                )
+            if view.strides[0] == sizeof(double):
+                memcpy(self.x, view.buf, n * sizeof(double))
+            else:
+                source = <const char*>view.buf
+                for c in range(n):
+                    self.x[c] = (<const double*>(source + c * view.strides[0]))[0]
+        finally:
+            PyBuffer_Release(&view)
+        return 0
+
+    cdef int _read_sequence(self, x) except -1:
+        cdef int c, n = self.packed.n_channels
         try:
             values = [float(value) for value in x]
         except (TypeError, ValueError, OverflowError):
-            raise ScorerError(
-                f"the values of a reading are {x!r:.80}; a float64 array or a sequence of {n} numbers was expected"
-            ) from None
+            values = self._converted(x).tolist()
         if len(values) != n:
             raise ScorerError(f"a reading has {len(values)} values; {n} were expected, one per channel, NaN = missing")
         for c in range(n):
             self.x[c] = values[c]
         return 0
+
+    cdef object _converted(self, x):
+        from cem.readings import reading
+
+        return reading(x, self.scorer.channels, self.scorer._ignored_names())
 
     def update(self, t, x):
         """One reading of all channels.
@@ -119,14 +136,15 @@ cdef class UnitState:
         ----------
         t : float
             Time, in the unit of time of the panel that the model was fitted to; any order.
-        x : float64 array or sequence of shape (C,)
-            The channels' values in their own units; NaN = missing. All missing changes nothing.
+        x : array or sequence of shape (C,), or dict, Series, named tuple or row of a frame
+            The channels' values in their own units; NaN or masked = missing. All missing changes nothing. What has
+            names is read by them, and channels that it does not name are missing. A float64 array is the fastest.
 
         Raises
         ------
         ScorerError
-            The time is not finite, a value is infinite, or the number or type of the values is wrong. The state is as
-            it was before.
+            The time is not finite, a value is infinite, the number or type of the values is wrong, or a name is no
+            channel. The state is as it was before.
         """
         cdef double time = self._time(t)
         cdef const double* custom = NULL

@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import datetime
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
 
 from .errors import OptionError, PanelError
+from .masks import unmasked
 from .names import did_you_mean, is_unknown
 
-__all__ = ["FAILURE", "FIRST_READING", "ZERO", "count_from", "instants", "is_missing", "tick_of"]
+__all__ = [
+    "DATETIMES",
+    "DURATIONS",
+    "FAILURE",
+    "FIRST_READING",
+    "KINDS",
+    "NUMBERS",
+    "POSITIONS",
+    "ZERO",
+    "count_from",
+    "instants",
+    "is_missing",
+    "tick_of",
+]
 
 ZERO, FIRST_READING, FAILURE = "zero", "first reading", "failure"
+NUMBERS, POSITIONS, DATETIMES, DURATIONS = "numbers", "positions", "datetimes", "durations"
+"""What times were given as; positions are 0, 1, 2, ... where none were given."""
+KINDS = {"f": NUMBERS, "M": DATETIMES, "m": DURATIONS}
 
 _TICKS: dict[str, np.timedelta64] = {
     "ns": np.timedelta64(1, "ns"),
@@ -39,6 +56,11 @@ _LONG_NAMES = {
 }
 
 
+_NANOSECONDS = 2**63 - 1
+_SECONDS = {"W": 604800, "D": 86400, "h": 3600, "m": 60, "s": 1}
+_FRACTIONS = {"ms": 3, "us": 6, "ns": 9, "ps": 12, "fs": 15, "as": 18}
+
+
 def tick_of(time_unit: str) -> tuple[str, np.timedelta64]:
     """Short name and length of a unit of time; OptionError where it has no fixed length (months) or is unknown."""
     name = time_unit.lower()
@@ -60,15 +82,24 @@ def is_missing(raw: np.ndarray) -> np.ndarray:
 def instants(times: Any, what: str = "times") -> np.ndarray:
     """Times of any kind as a float64, datetime64 or timedelta64 array of the same shape; nothing is counted yet.
 
-    Aware datetimes become UTC, naive ones are taken as they are; None becomes NaN or NaT.
+    Aware datetimes become UTC, naive ones are taken as they are; None and masked cells become NaN or NaT.
     """
-    array = times if isinstance(times, np.ndarray) else _array_of(times)
+    times = unmasked(times)
+    array = times if type(times) is np.ndarray else _array_of(times, what)
     kind = array.dtype.kind
     if kind in "fiu":
         return np.asarray(array, dtype=np.float64)
     if kind in "mM":
-        if np.datetime_data(array.dtype)[0] == "generic":
+        unit = np.datetime_data(array.dtype)[0]
+        if unit == "generic":
             return array.astype(f"{kind}8[us]")
+        if unit in ("Y", "M"):
+            if kind == "m":
+                raise PanelError(
+                    f"{what} are durations in {'years' if unit == 'Y' else 'months'}, which have no fixed length; "
+                    "give them in days"
+                )
+            return array.astype("M8[D]")
         return array
     if kind not in "OUS":
         raise PanelError(f"{what} must be numbers, datetimes or durations; found dtype {array.dtype}")
@@ -76,9 +107,16 @@ def instants(times: Any, what: str = "times") -> np.ndarray:
     return flat.reshape(array.shape)
 
 
-def _array_of(times: Any) -> np.ndarray:
+def _array_of(times: Any, what: str) -> np.ndarray:
+    if isinstance(times, (Mapping, Set)):
+        raise PanelError(f"{what} are a {type(times).__name__}; give them in order, as an array or a list")
     if hasattr(times, "__array__"):
-        return np.asarray(times)
+        try:
+            return np.asarray(times)
+        except Exception as error:  # each library has its own
+            raise PanelError(
+                f"{what} of type {type(times).__name__} cannot be read as an array: {error}; give a NumPy array"
+            ) from None
     items = list(times) if isinstance(times, Iterable) and not isinstance(times, str) else [times]
     first = next((item for item in items if item is not None), None)
     if isinstance(first, (int, float, np.number, np.ndarray, list, tuple)) and None not in items:
@@ -109,13 +147,22 @@ def _from_objects(items: list[Any], what: str) -> np.ndarray:
             plain = [np.datetime64("NaT") if gone else _naive(x) for x, gone in zip(items, missing, strict=True)]
             if numpy_kind == "timedelta64":
                 plain = [np.timedelta64("NaT") if gone else x for x, gone in zip(items, missing, strict=True)]
-            return np.array(plain, dtype=f"{numpy_kind}[{resolution}]")
+            coarse = np.array(plain, dtype=f"{numpy_kind}[us]")
+            if resolution == "us" or _beyond_nanoseconds(coarse):
+                return coarse
+            return np.array(plain, dtype=f"{numpy_kind}[ns]")
     except (TypeError, ValueError, OverflowError, UserWarning, DeprecationWarning) as error:
         row = next((i for i, item in enumerate(items) if not missing[i] and not _alike(item, first)), None)
         found = f"item {row} is {items[row]!r}" if row is not None else str(error)
         raise PanelError(
             f"{what} must be numbers, datetimes or durations, all of one kind (the first is a {kind}); {found}"
         ) from None
+
+
+def _beyond_nanoseconds(array: np.ndarray) -> bool:
+    """True where 64 bits of nanoseconds, 292 years on either side of 1970, do not hold all of them."""
+    whole = array[~np.isnat(array)].astype(np.int64)
+    return bool(whole.size) and max(int(whole.max()), -int(whole.min())) > _NANOSECONDS // 1000
 
 
 def _naive(item: Any) -> Any:
@@ -226,7 +273,54 @@ def count_from(
 
     if kind == "f" and not isinstance(start, np.ndarray) and start == 0.0:
         return raw, failures, time_unit, origin
-    elapsed = raw - (np.repeat(start, np.diff(offsets)) if isinstance(start, np.ndarray) else start)
+    starts = np.repeat(start, np.diff(offsets)) if isinstance(start, np.ndarray) else start
     if tick is None:
-        return elapsed, failures - start, time_unit, origin
-    return elapsed / tick, (failures - start) / tick, time_unit, origin
+        return raw - starts, failures - start, time_unit, origin
+    return _ticks(raw, starts, tick), _ticks(failures, start, tick), time_unit, origin
+
+
+def _ticks(times: np.ndarray, start: Any, tick: np.timedelta64) -> np.ndarray:
+    """(times - start) / tick, right also where the integers of datetimes do not hold the difference."""
+    start = np.asarray(start)
+    low, high = _bounds(times)
+    first, last = _bounds(start)
+    if low is None or first is None:
+        return np.full(np.broadcast_shapes(times.shape, start.shape), np.nan)
+    finest = max(_per_second(part.dtype) for part in (times, start, np.asarray(tick)))
+    farthest = max(abs(low), abs(high), abs(first), abs(last), high - first, last - low) + 1
+    if farthest * finest < 2**63:
+        return (times - start) / tick
+    if farthest * 10**6 >= 2**63:
+        raise PanelError(
+            f"times from {times[~np.isnat(times)].min()} to {times[~np.isnat(times)].max()}, counted from "
+            f"{start[~np.isnat(start)].min()}, are hundreds of thousands of years apart; correct the times, or give "
+            "another origin"
+        )
+    found = _micros(times) - _micros(start)
+    whole = found.astype(np.float64)
+    whole[np.isnat(found)] = np.nan
+    # What microseconds leave out, at most one of them: no clock of such a range has it.
+    return whole / (tick / np.timedelta64(1, "us"))
+
+
+def _bounds(times: np.ndarray) -> tuple[int, int] | tuple[None, None]:
+    """Least and greatest in whole seconds; None where all are missing."""
+    known = times.reshape(-1)
+    if np.isnat(known).any():
+        known = known[~np.isnat(known)]
+    if not known.size:
+        return None, None
+    unit, count = np.datetime_data(times.dtype)
+    ends = (int(known.min().astype(np.int64)) * count, int(known.max().astype(np.int64)) * count)
+    if unit in _SECONDS:
+        return ends[0] * _SECONDS[unit], ends[1] * _SECONDS[unit]
+    return ends[0] // 10 ** _FRACTIONS[unit], -(-ends[1] // 10 ** _FRACTIONS[unit])
+
+
+def _per_second(dtype: np.dtype) -> int:
+    unit = np.datetime_data(dtype)[0]
+    return int(10 ** _FRACTIONS.get(unit, 0))
+
+
+def _micros(times: np.ndarray) -> np.ndarray:
+    return times.astype(f"{times.dtype.kind}8[us]")

@@ -6,11 +6,17 @@ __all__ = [
     "BasisError",
     "CemError",
     "CemWarning",
+    "ClockSetBackWarning",
+    "ClockWarning",
     "ConstantChannelWarning",
     "ConvergenceWarning",
+    "DeprecatedUseWarning",
+    "FarValuesWarning",
     "FitError",
     "FloorWarning",
+    "HugeValuesWarning",
     "KernelFailure",
+    "LabelWarning",
     "LostModeWarning",
     "ModelFileError",
     "NotFittedError",
@@ -18,10 +24,13 @@ __all__ = [
     "PanelError",
     "PanelIndexError",
     "PredictionError",
+    "RepeatedRowsWarning",
     "ScorerError",
+    "SharedIdWarning",
     "ShortUnitsWarning",
     "SparseModeWarning",
     "StaleFileWarning",
+    "SuspectDataWarning",
     "ThresholdWarning",
 ]
 
@@ -87,6 +96,14 @@ class CemWarning(UserWarning):
     """Base of every warning that cem gives."""
 
 
+class ClockWarning(CemWarning):
+    """Times of a panel do not look like those that the model was fitted to, or units are older than any it knows."""
+
+
+class DeprecatedUseWarning(CemWarning, DeprecationWarning):
+    """A call that a later release will refuse; the message names the new one."""
+
+
 class ConvergenceWarning(CemWarning):
     """The best start reached the limit of passes before it had converged."""
 
@@ -113,6 +130,34 @@ class ShortUnitsWarning(CemWarning):
 
 class StaleFileWarning(CemWarning):
     """A killed process left temporary files beside a file that was written; they are named, and can be deleted."""
+
+
+class SuspectDataWarning(CemWarning):
+    """Data that can be read, but were probably not meant as they stand; base of the warnings that name them."""
+
+
+class FarValuesWarning(SuspectDataWarning):
+    """One exact value far from all others of its channel repeats: a code for missing, or a sensor at its end stop?"""
+
+
+class HugeValuesWarning(SuspectDataWarning):
+    """Readings beyond 1e300, whose squares overflow."""
+
+
+class RepeatedRowsWarning(SuspectDataWarning):
+    """Some readings of a unit stand more than once, equal in time and in every value."""
+
+
+class SharedIdWarning(SuspectDataWarning):
+    """Every time of a unit occurs twice with different values: two machines under one id?"""
+
+
+class ClockSetBackWarning(SuspectDataWarning):
+    """Times of a unit go back by an hour: local times without a zone, where a clock was set back?"""
+
+
+class LabelWarning(SuspectDataWarning):
+    """Labels of modes that differ in case or blanks only, or that look like words for unknown."""
 
 
 class ThresholdWarning(CemWarning):

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.basis import Basis, Polynomial
-from cem.errors import NotFittedError, OptionError, PanelError
+from cem.clock_match import check_clock, check_measures
+from cem.errors import DeprecatedUseWarning, NotFittedError, OptionError
+from cem.fit_record import training_record
 from cem.fitting import FitOptions, FitResult, fit_mixture, n_free_parameters
 from cem.floating import underflow_is_zero
+from cem.inputs import COLUMNS, columns_record, is_frame, panel_to_fit, panel_to_score, table_options
 from cem.maximisation import COVARIANCE_STRUCTURES, CovarianceStructure
 from cem.panel import Panel
 from cem.parameters import Parameters
+from cem.sklearn_face import SklearnFace
+from cem.warning import warn
 
 if TYPE_CHECKING:
     from cem.model import FailureModeModel
@@ -25,9 +30,13 @@ __all__ = ["FailureModeEM"]
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[str, int, int, float], None]
+# A Panel, an array, or a data frame of whichever library.
+Data = Any
+Axes = str | Sequence[str] | None
+Labels = ArrayLike | Sequence[Hashable | None]
 
 
-class FailureModeEM:
+class FailureModeEM(SklearnFace):
     """A finite mixture of linear mixed-effects models, fitted by EM: one latent class per failure mode.
 
     Every unit has, for every channel, a curve with coefficients of its own, drawn from the normal distribution that
@@ -83,6 +92,11 @@ class FailureModeEM:
         Family of the laws of lifetimes; looked at on the time to failure alone. "linked" is a lognormal law whose log
         life depends on the factors that channels share: how a unit wears tells how old it will be. "auto" is "linked"
         where ``linking_rank`` is above 0, and "lognormal" elsewhere.
+    unit, time : str, optional
+        Columns of the unit's id and of the time, for data frames: `fit`, `predict` and the others then take long
+        tables, one row per reading, as `Panel.from_frame` does.
+    columns : mapping, optional
+        Further arguments of `Panel.from_frame`, such as ``{"channels": ["s2", "s3"], "failure_time": "died"}``.
     random_state : None, int, numpy.random.Generator or RandomState
         Seed of the starts; the same int gives the same result to the bit.
     verbose : int
@@ -121,7 +135,8 @@ class FailureModeEM:
     lifetimes_ : cem.lifetimes.Lifetimes
         Law of lifetimes of each mode; on the time to failure alone.
     mode_labels_ : tuple
-        Labelled modes first, in sorted order; the others by falling weight.
+        Labelled modes first, in sorted order; the others, numbered from 0, by falling weight. A fit that goes on from
+        `init` keeps the order given, and that from a model its labels.
     n_parameters_ : int
         Free parameters.
     basis_sizes_ : tuple of int
@@ -163,6 +178,9 @@ class FailureModeEM:
         n_jobs: int = 1,
         time_axis: Literal["forward", "to_failure"] = "forward",
         lifetimes: Literal["auto", "lognormal", "weibull", "empirical", "linked"] = "auto",
+        unit: str | None = None,
+        time: str | None = None,
+        columns: Mapping[str, Any] | None = None,
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -182,34 +200,58 @@ class FailureModeEM:
         self.n_jobs = n_jobs
         self.time_axis = time_axis
         self.lifetimes = lifetimes
+        self.unit = unit
+        self.time = time
+        self.columns = columns
         self.random_state = random_state
         self.verbose = verbose
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Estimators pickled by earlier releases knew of no columns.
+        self.__dict__.update({"unit": None, "time": None, "columns": None, **state})
 
     # -- fit ----------------------------------------------------------------------------------------------------
 
     def fit(
         self,
-        X: Panel | ArrayLike,
+        X: Data,
         y: ArrayLike | None = None,
         *,
+        modes: Labels | None = None,
         times: ArrayLike | None = None,
+        axes: Axes = None,
+        unit: str | None = None,
+        time: str | None = None,
+        columns: Mapping[str, Any] | None = None,
         init: FloatArray | Parameters | FailureModeModel | None = None,
         progress: Progress | None = None,
     ) -> FailureModeEM:
         """Fit the mixture.
 
+        An exception, Ctrl-C among them, leaves the estimator as it was.
+
         Parameters
         ----------
-        X : Panel, or array of shape (units, times) or (units, times, channels)
-            The fleet; NaN cells are missing.
-        y : array_like of shape (units,), optional
+        X : Panel, data frame, or array of shape (units, times) or (units, times, channels)
+            The fleet; NaN cells are missing. A data frame has a row per reading, and needs `unit` and `time`, here or
+            in the constructor.
+        y : None
+            For scikit-learn's signature. Labels given here are taken as `modes`, with a warning: a later release will
+            not look at them.
+        modes : sequence of labels of length units, optional
             Known failure modes, labels of any kind; None, NaN and -1 are unknown. A panel's own labels serve where
             none are given.
         times : array_like of shape (times,) or (units, times), optional
             Times of an array's readings; 0, 1, 2, … by default.
+        axes : sequence of str, optional
+            What the axes of a three-dimensional array are, as for `Panel.from_arrays`.
+        unit, time, columns : optional
+            As for the constructor, whose values serve where none are given.
         init : ndarray of shape (L, K), Parameters or FailureModeModel, optional
             One start instead of many: responsibilities; parameters in the user's terms (as
-            `FailureModeModel.user_parameters`); or a fitted model to go on from.
+            `FailureModeModel.user_parameters`); or a fitted model to go on from. Modes keep the order that they are
+            given in. Those of a model keep their labels too: labels of the panel are found among them, and a label
+            that is new names the mode without one of its own that describes its units best.
         progress : callable, optional
             Called with (stage, starts done, starts in the stage, best log-likelihood so far).
 
@@ -223,28 +265,56 @@ class FailureModeEM:
         OptionError
             An option has a value that it cannot take.
         PanelError
-            The data cannot carry such a model; names the unit, channel or row.
+            The data cannot carry such a model; names the unit, channel or row. Or a data frame whose columns are not
+            known.
+        PredictionError
+            The clock or a unit of measurement is not that of the model to go on from.
         FitError
             No start could be completed.
+
+        Warns
+        -----
+        DeprecatedUseWarning
+            Labels came as `y`.
         """
-        panel = self._panel(X, times, y)
-        self._fit_to(panel, init, progress)
+        if y is not None:
+            if modes is not None:
+                raise OptionError("y and modes are both given; labels go into modes alone")
+            warn("labels as y are deprecated, and a later release will not look at them; give fit(X, modes=labels)",
+                 DeprecatedUseWarning)  # fmt: skip
+            modes = y
+        table = self._table(unit, time, columns)
+        panel = panel_to_fit(X, table=table, modes=modes, times=times, axes=axes)
+        # The fit is another object's, whose attributes are taken over in one step: whatever interrupts leaves all of
+        # the old fit, or all of this one.
+        fresh = object.__new__(type(self))
+        fresh.__dict__.update({name: value for name, value in self.__dict__.items() if name != "lifetimes_"})
+        fresh._fit_to(panel, init, progress, columns_record(table, panel) if is_frame(X) else None)
+        self.__dict__ = fresh.__dict__
         return self
 
     @underflow_is_zero
     def _fit_to(
-        self, panel: Panel, init: FloatArray | Parameters | FailureModeModel | None, progress: Progress | None
+        self,
+        panel: Panel,
+        init: FloatArray | Parameters | FailureModeModel | None,
+        progress: Progress | None,
+        columns: dict[str, Any] | None,
     ) -> None:
         options = self._options()
         if progress is None and self.verbose:
             progress = _printer(self.verbose)
-        record: dict[str, Any] = {}
+        _check_init(init, panel)
+        record: dict[str, Any] = {} if columns is None else {COLUMNS: columns}
         if self.time_axis == "to_failure":
             from cem.censored import fit_with_lives
+            from cem.life_checks import check_lives
 
+            check_lives(panel)
             fit = fit_with_lives(panel, options, family=self.lifetimes, init=init, progress=progress)
             result, self.lifetimes_ = fit.result, fit.lifetimes
-            record = {"lifetimes": fit.lifetimes.to_dict(), "n_failed": int((~np.isnan(panel.failure_times)).sum())}
+            record["lifetimes"] = fit.lifetimes.to_dict()
+            record["n_failed"] = int((~np.isnan(panel.failure_times)).sum())
         else:
             result = fit_mixture(panel, options, init=init, progress=progress)
         self.n_features_in_ = panel.n_channels
@@ -286,7 +356,7 @@ class FailureModeEM:
             time_unit=panel.time_unit,
             channel_units={name: unit for name, unit in panel.channel_units.items() if name in statistics.channels},
             time_axis=self.time_axis,
-            training={**_training_record(self, result, panel), **record},
+            training={**training_record(self, result, panel), **record},
         )
 
     # -- fitted attributes in the user's terms --------------------------------------------------------------------
@@ -319,84 +389,63 @@ class FailureModeEM:
 
     # -- prediction -----------------------------------------------------------------------------------------------
 
-    def fit_predict(
-        self, X: Panel | ArrayLike, y: ArrayLike | None = None, *, times: ArrayLike | None = None
-    ) -> NDArray[Any]:
-        """Fit, and give the label of each training unit's most probable mode; shape (L,)."""
-        self.fit(X, y, times=times)
+    def fit_predict(self, X: Data, y: ArrayLike | None = None, **options: Any) -> NDArray[Any]:
+        """Fit, and give the label of each training unit's most probable mode; shape (L,). Arguments as for `fit`."""
+        self.fit(X, y, **options)
         return _as_labels(self.mode_labels_)[self.responsibilities_.argmax(axis=1)]
 
-    def predict(self, X: Panel | ArrayLike, *, times: ArrayLike | None = None) -> NDArray[Any]:
-        """Label of the most probable mode of each unit; shape (L,)."""
-        model = self._model()
-        return model.predict(self._panel(X, times, scoring=True))
+    def predict(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> NDArray[Any]:
+        """Label of the most probable mode of each unit; shape (L,).
 
-    def predict_proba(self, X: Panel | ArrayLike, *, times: ArrayLike | None = None) -> FloatArray:
-        """Mode probabilities of each unit, (3) of model.md; shape (L, K)."""
-        model = self._model()
-        return model.predict_proba(self._panel(X, times, scoring=True))
-
-    def score_samples(self, X: Panel | ArrayLike, *, times: ArrayLike | None = None) -> FloatArray:
-        """Marginal log-likelihood of each unit, in the panel's units; shape (L,)."""
-        model = self._model()
-        return model.score_samples(self._panel(X, times, scoring=True))
-
-    def score(self, X: Panel | ArrayLike, y: object = None, *, times: ArrayLike | None = None) -> float:
-        """Mean marginal log-likelihood per unit."""
-        return float(np.mean(self.score_samples(X, times=times)))
-
-    def bic(self, X: Panel | ArrayLike, *, times: ArrayLike | None = None) -> float:
-        """−2 ℓ + n_parameters_ · log L, with L the number of units; lower is better (Schwarz 1978)."""
-        samples = self.score_samples(X, times=times)
-        return float(-2.0 * samples.sum() + self.n_parameters_ * np.log(len(samples)))
-
-    def aic(self, X: Panel | ArrayLike, *, times: ArrayLike | None = None) -> float:
-        """−2 ℓ + 2 n_parameters_; lower is better (Akaike 1974)."""
-        return float(-2.0 * self.score_samples(X, times=times).sum() + 2.0 * self.n_parameters_)
-
-    def icl(self, X: Panel | ArrayLike, *, times: ArrayLike | None = None) -> float:
-        """BIC plus twice the entropy of the mode probabilities; lower is better (Biernacki et al. 2000)."""
-        probabilities = self.predict_proba(X, times=times)
-        logs = np.log(np.where(probabilities > 0, probabilities, 1.0))
-        return self.bic(X, times=times) - 2.0 * float((probabilities * logs).sum())
-
-    # -- scikit-learn's conventions ---------------------------------------------------------------------------------
-
-    @classmethod
-    def _parameter_names(cls) -> list[str]:
-        return sorted(name for name in inspect.signature(cls.__init__).parameters if name != "self")
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments, by name."""
-        return {name: getattr(self, name) for name in self._parameter_names()}
-
-    def set_params(self, **params: Any) -> FailureModeEM:
-        """Set constructor arguments by name.
+        Parameters
+        ----------
+        X : Panel, data frame, or array of shape (units, times) or (units, times, channels)
+            Channels are matched by name; arrays hold those of the model in order. A data frame is read as in `fit`,
+            its units in order of first appearance.
+        times : array_like of shape (times,) or (units, times), optional
+            Times of an array's readings; may be left out where the fit was at 0, 1, 2, ... as well.
+        axes : sequence of str, optional
+            As for `fit`.
 
         Raises
         ------
-        OptionError
-            There is no such argument.
+        PredictionError
+            An array without times for a model that was fitted with times; a channel that the model does not know; a
+            clock or a unit of measurement that is not that of the training panel.
+        PanelError
+            X cannot be read as a panel.
         """
-        names = self._parameter_names()
-        for name, value in params.items():
-            if name not in names:
-                raise OptionError(f"FailureModeEM has no option {name!r}; its options are {', '.join(names)}")
-            setattr(self, name, value)
-        return self
+        model = self._model()
+        return model.predict(self._to_score(X, times, axes))
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return "model_" in self.__dict__
+    def predict_proba(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> FloatArray:
+        """Mode probabilities of each unit, (3) of model.md; shape (L, K). Arguments as for `predict`."""
+        model = self._model()
+        return model.predict_proba(self._to_score(X, times, axes))
 
-    def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+    def score_samples(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> FloatArray:
+        """Marginal log-likelihood of each unit, in the panel's units; shape (L,). Arguments as for `predict`."""
+        model = self._model()
+        return model.score_samples(self._to_score(X, times, axes))
 
-        return Tags(
-            estimator_type="clusterer",
-            target_tags=TargetTags(required=False),
-            classifier_tags=ClassifierTags(),
-            input_tags=InputTags(two_d_array=True, three_d_array=True, allow_nan=True),
-        )
+    def score(self, X: Data, y: object = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
+        """Mean marginal log-likelihood per unit; arguments as for `predict`, `y` is not looked at."""
+        return float(np.mean(self.score_samples(X, times=times, axes=axes)))
+
+    def bic(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
+        """−2 ℓ + n_parameters_ · log L, with L the number of units; lower is better (Schwarz 1978)."""
+        samples = self.score_samples(X, times=times, axes=axes)
+        return float(-2.0 * samples.sum() + self.n_parameters_ * np.log(len(samples)))
+
+    def aic(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
+        """−2 ℓ + 2 n_parameters_; lower is better (Akaike 1974)."""
+        return float(-2.0 * self.score_samples(X, times=times, axes=axes).sum() + 2.0 * self.n_parameters_)
+
+    def icl(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
+        """BIC plus twice the entropy of the mode probabilities; lower is better (Biernacki et al. 2000)."""
+        probabilities = self.predict_proba(X, times=times, axes=axes)
+        logs = np.log(np.where(probabilities > 0, probabilities, 1.0))
+        return self.bic(X, times=times, axes=axes) - 2.0 * float((probabilities * logs).sum())
 
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self).__init__).parameters
@@ -411,22 +460,19 @@ class FailureModeEM:
 
     # -- checks -----------------------------------------------------------------------------------------------------
 
-    def _panel(
-        self, X: Panel | ArrayLike, times: ArrayLike | None, y: ArrayLike | None = None, *, scoring: bool = False
-    ) -> Panel:
-        if isinstance(X, Panel):
-            if times is not None:
-                raise OptionError("times goes with an array; a Panel has its own times")
-            return X if y is None else X.with_modes(np.asarray(y, dtype=object).tolist())
-        values = np.asarray(X)
-        if values.ndim not in (2, 3):
-            raise PanelError(
-                f"X has {values.ndim} dimensions; a cem.Panel, or an array (units, times) or (units, times, channels) "
-                "was expected"
-            )
-        if y is not None:
-            y = np.asarray(y, dtype=object)
-        return Panel.from_arrays(times, values, modes=y, allow_empty_channels=scoring)
+    def _table(self, unit: str | None, time: str | None, columns: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """Arguments of `Panel.from_frame`: those of the call, else the constructor's."""
+        if unit is None and time is None and columns is None:
+            return table_options(self.unit, self.time, self.columns)
+        return table_options(
+            self.unit if unit is None else unit,
+            self.time if time is None else time,
+            self.columns if columns is None else columns,
+        )
+
+    def _to_score(self, X: Data, times: ArrayLike | None, axes: Axes) -> Panel:
+        table = None if self.unit is None and self.time is None else self._table(None, None, None)
+        return panel_to_score(self._model(), X, times=times, axes=axes, table=table)
 
     def _options(self) -> FitOptions:
         def positive(name: str, kind: type = int) -> Any:
@@ -485,6 +531,15 @@ class FailureModeEM:
         )
 
 
+def _check_init(init: object, panel: Panel) -> None:
+    """Refuse to go on from a model of another clock or other units of measurement."""
+    from cem.model import FailureModeModel
+
+    if isinstance(init, FailureModeModel):
+        check_measures(init, panel)
+        check_clock(init, panel)
+
+
 def _seed(random_state: object) -> np.random.SeedSequence:
     """Seeds of the starts from whatever scikit-learn users pass as random_state."""
     if random_state is None:
@@ -517,49 +572,3 @@ def _printer(verbose: int) -> Progress:
             print(f"{stage}: {done} of {total} starts, best log-likelihood {best:.3f}", flush=True)
 
     return show
-
-
-def _training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict[str, Any]:
-    """What the model remembers of its fit: numbers only, nothing of a unit's data."""
-    from cem._maximisation import COVARIANCE_FLOOR, NOISE_FLOOR
-
-    responsibilities = result.run.responsibilities
-    assigned = responsibilities.argmax(axis=1)
-    n_modes = responsibilities.shape[1]
-    status = result.run.status
-    floors = [
-        {"mode": int(k), "channel": panel_channel, "floor": name}
-        for name, bit in (
-            ("noise_floor", NOISE_FLOOR),
-            ("covariance_floor", COVARIANCE_FLOOR),
-        )
-        for k, c in zip(*(status & bit).nonzero(), strict=True)
-        for panel_channel in [result.statistics.channels[c]]
-    ]
-    logs = np.log(np.where(responsibilities > 0, responsibilities, 1.0))
-    counts = np.bincount(assigned, minlength=n_modes).tolist()
-    # Sums over the units assigned to each mode, in rows.
-    together = np.stack([np.bincount(assigned, column, n_modes) for column in responsibilities.T], axis=1)
-    return {
-        "n_units": int(result.statistics.n_units),
-        "n_observations": int(result.statistics.n_observations),
-        "log_likelihood": float(em.log_likelihood_),
-        "n_parameters": int(em.n_parameters_),
-        "n_iter": int(em.n_iter_),
-        "converged": bool(em.converged_),
-        "covariance": em.covariance,
-        "kernel": em.kernel_,
-        "starts": em.starts_,
-        "floors": floors,
-        "entropy": abs(float((responsibilities * logs).sum())),
-        "classification": [
-            [float(x / count) for x in row] if count else None for row, count in zip(together, counts, strict=True)
-        ],
-        "assigned": counts,
-        "left_out_channels": list(result.left_out),
-        **(
-            {"linking_rank": em.linking_rank, "linking_penalty": float(em.linking_penalty)}
-            if result.run.parameters.rank
-            else {}
-        ),
-    }

@@ -33,6 +33,7 @@ from cem.parameters import Layout, Parameters
 from cem.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
 from cem.starts import Fresh, Move, Start, best_of_starts
 from cem.statistics import SufficientStatistics
+from cem.warm_start import matched_modes, numbered
 from cem.warning import warn
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ class FitResult:
     kernel: str
     mode_labels: tuple[Hashable, ...]
     left_out: tuple[str, ...]
+    unlabelled: tuple[int, ...]  # modes whose label is a number given for want of one
+    keeps_order: bool  # the modes are in the order of what the fit was given to go on from
 
     @property
     def log_likelihood(self) -> float:
@@ -118,7 +121,8 @@ def fit_mixture(
     options : FitOptions
         Checked options.
     init : ndarray of shape (L, K), Parameters or FailureModeModel, optional
-        A single start: responsibilities; parameters in the user's terms; or a fitted model.
+        A single start: responsibilities; parameters in the user's terms; or a fitted model. Its modes keep their
+        order, and those of a model their labels.
     progress : callable, optional
         Called with (stage, starts done, starts in the stage, best log-likelihood so far).
 
@@ -138,13 +142,14 @@ def fit_mixture(
             f"{panel.n_units} units cannot be divided into n_modes={options.n_modes} modes; "
             "give more units or fewer modes"
         )
+    _check_heard(panel)
     kept = varying_channels(panel)
     left_out = tuple(name for name in panel.channels if name not in set(kept))
     if left_out:
         panel = panel.select_channels(kept)
     warn_of_stuck_channels(panel)
-    labels, known_modes = _known_modes(panel, options.n_modes)
     bases = _bound_bases(panel, options.basis, init)
+    mode_labels, known_modes, unlabelled = _modes(panel, options.n_modes, init)
     warn_of_short_units(panel, bases)
     statistics = SufficientStatistics.from_panel(panel, bases, known_modes=known_modes)
     expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
@@ -194,11 +199,13 @@ def fit_mixture(
             "fit(panel, init=model)",
             ConvergenceWarning,
         )
-    order = _final_order(run.parameters.weights, len(labels))
+    if init is None:
+        order = _final_order(run.parameters.weights, unlabelled)
+    else:
+        order = np.arange(options.n_modes)
     run = _reordered(run, order)
     if constraints.linking_penalties is not None:
         constraints = replace(constraints, linking_penalties=constraints.linking_penalties[order])
-    mode_labels = _all_labels(labels, options.n_modes)
     warn_of_fit(records, run, statistics, mode_labels, interrupted, options)
     return FitResult(
         statistics,
@@ -210,7 +217,20 @@ def fit_mixture(
         "linked" if run.parameters.rank else expectation.kernel,
         mode_labels,
         left_out,
+        unlabelled,
+        init is not None,
     )
+
+
+def _check_heard(panel: Panel) -> None:
+    """Refuse units without any observation, which only a panel to be scored may have."""
+    silent = np.flatnonzero(panel._silent())
+    if silent.size:
+        raise PanelError(
+            f"{'unit' if silent.size == 1 else 'units'} {listed([panel.units[l] for l in silent.tolist()])} "
+            f"{'has' if silent.size == 1 else 'have'} no observation: all values are missing; a fit needs some of each "
+            "unit, so leave such units out"
+        )
 
 
 def _in_panel_units(
@@ -222,14 +242,21 @@ def _in_panel_units(
     return lambda stage, done, total, best: progress(stage, done, total, best + log_jacobian)
 
 
-def _known_modes(panel: Panel, n_modes: int) -> tuple[tuple[Hashable, ...], NDArray[np.int32]]:
+def _modes(panel: Panel, n_modes: int, init: object) -> tuple[tuple[Hashable, ...], NDArray[np.int32], tuple[int, ...]]:
+    """Labels of the modes, the units' known modes, and which modes go by a number for want of a label."""
+    from cem.model import FailureModeModel
+
+    if isinstance(init, FailureModeModel):
+        return matched_modes(panel, init, n_modes)
     labels = tuple(panel.mode_labels)
     if len(labels) > n_modes:
         raise PanelError(
             f"the panel's units carry {len(labels)} labels ({', '.join(map(repr, labels[:5]))}"
             f"{', …' if len(labels) > 5 else ''}), more than n_modes={n_modes}; raise n_modes or merge labels"
         )
-    return labels, np.ascontiguousarray(panel.mode_codes, dtype=np.int32)
+    names = labels + (None,) * (n_modes - len(labels))
+    known_modes = np.ascontiguousarray(panel.mode_codes, dtype=np.int32)
+    return numbered(names), known_modes, tuple(range(len(labels), n_modes))
 
 
 def _bound_bases(panel: Panel, basis: Basis | Mapping[str | None, Basis], init: object) -> tuple[Basis, ...]:
@@ -394,16 +421,19 @@ def _best(records: list[Start]) -> int:
     return max(usable, key=lambda i: (records[i].log_likelihood, -i))
 
 
-def _final_order(weights: FloatArray, n_labelled: int) -> NDArray[np.int64]:
+def _final_order(weights: FloatArray, unlabelled: Sequence[int]) -> NDArray[np.int64]:
     """Labelled modes in their order, the others by falling weight: numbering does not depend on the seed."""
-    free = np.arange(n_labelled, len(weights))
-    return np.concatenate([np.arange(n_labelled), free[np.argsort(-weights[free], kind="stable")]]).astype(np.int64)
+    order = np.arange(len(weights))
+    free = np.array(unlabelled, dtype=np.int64)
+    order[free] = free[np.argsort(-weights[free], kind="stable")]
+    return order
 
 
 def in_final_order(run: EMRun, result: FitResult) -> tuple[EMRun, NDArray[np.int64]]:
     """A run that went on from a result, its modes in their final order again, and what that order is."""
-    n_labelled = int(result.statistics.known_modes.max(initial=-1)) + 1
-    order = _final_order(run.parameters.weights, n_labelled)
+    if result.keeps_order:
+        return run, np.arange(len(result.mode_labels))
+    order = _final_order(run.parameters.weights, result.unlabelled)
     return _reordered(run, order), order
 
 
@@ -414,9 +444,3 @@ def _reordered(run: EMRun, order: NDArray[np.int64]) -> EMRun:
         responsibilities=np.ascontiguousarray(run.responsibilities[:, order]),
         status=run.status[order] if len(run.status) else run.status,
     )
-
-
-def _all_labels(labels: tuple[Hashable, ...], n_modes: int) -> tuple[Hashable, ...]:
-    """The labels of the labelled modes, and numbers that are not taken for the others."""
-    free = (number for number in range(2 * n_modes + len(labels) + 1) if number not in labels)
-    return labels + tuple(next(free) for _ in range(n_modes - len(labels)))

@@ -14,8 +14,9 @@ import numpy as np
 
 from .clock import instants, is_missing
 from .errors import PanelError
-from .names import did_you_mean, encode_labels, listed, object_array, unit_name
+from .names import did_you_mean, encode_labels, listed, object_array, unit_array, unit_name
 from .panel import Panel
+from .repeated_rows import set_back_units, warn_of_clocks
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -36,6 +37,8 @@ def panel_from_frame(
     origin: Any = None,
     channel_units: Mapping[str, str] | None = None,
     allow_empty_channels: bool = False,
+    missing: Any = None,
+    duplicates: str | None = None,
 ) -> Panel:
     """`Panel.from_frame`, whose documentation holds."""
     nw = _narwhals()
@@ -55,7 +58,7 @@ def panel_from_frame(
     _check_row_times(raw, table[unit], time)
     order, offsets = group_rows(codes, raw)
     first = offsets[:-1] if order is None else order[offsets[:-1]]
-    unit_ids = codes[first].astype(np.int64) if table[unit].dtype.is_integer() else _items(table[unit], first)
+    unit_ids = unit_array(codes[first]) if table[unit].dtype.is_integer() else _items(table[unit], first)
     del codes
     values = np.empty((n_rows, len(names)))
     for c, name in enumerate(names):
@@ -80,6 +83,8 @@ def panel_from_frame(
         failed = _constant(_times(nw, table[failure_time], "failure time"), order, starts, unit_ids, failure_time)
     if order is not None:
         raw = raw[order]
+        if raw.dtype.kind == "M":
+            warn_of_clocks(unit_ids, set_back_units(offsets, raw, order))
     elif table.implementation.is_pandas_like() or not raw.flags.writeable:  # the frame's own memory: not ours to keep
         raw = raw.copy()
     del order
@@ -96,6 +101,8 @@ def panel_from_frame(
         origin=origin,
         channel_units=channel_units,
         allow_empty_channels=allow_empty_channels,
+        missing=missing,
+        duplicates=duplicates,
     )
 
 

@@ -20,6 +20,7 @@ from cem.basis import Polynomial
 from cem.errors import PanelError
 from cem.lifetimes import LifetimeLaw, Lifetimes, LinkedLognormal, Lognormal
 from cem.parameters import Coordinates, Parameters
+from cem.warm_start import UNLABELLED, unlabelled_modes
 
 if TYPE_CHECKING:
     from cem.fitting import FitOptions, FitResult
@@ -102,6 +103,7 @@ def init_with_lives(
         channels=(*init.channels, LIFE),
         mode_labels=init.mode_labels,
         time_axis=init.time_axis,
+        training={UNLABELLED: unlabelled_modes(init)},
     )
 
 

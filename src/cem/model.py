@@ -30,6 +30,10 @@ __all__ = ["ChannelParameters", "FailureModeModel"]
 
 FloatArray = NDArray[np.float64]
 
+# A Panel, an array, or a data frame of whichever library.
+Data = Any
+Axes = str | Sequence[str] | None
+
 _TIME_AXES = ("forward", "to_failure")
 _SLOTS = (
     "_cache",
@@ -347,72 +351,84 @@ class FailureModeModel:
 
     # -- scoring --------------------------------------------------------------------------------------------------
 
-    def predict_proba(self, X: Panel | ArrayLike, times: ArrayLike | None = None, *, n_jobs: int = 1) -> FloatArray:
+    def predict_proba(
+        self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None, n_jobs: int = 1
+    ) -> FloatArray:
         """Mode probabilities of each unit given its readings, model.md (3); shape (L, K).
 
         Parameters
         ----------
-        X : Panel, or array_like of shape (units, times) or (units, times, channels)
+        X : Panel, data frame, or array_like of shape (units, times) or (units, times, channels)
             Channels are matched by name; those that are absent, the response for one, count as missing. Labels are
-            not looked at. Arrays hold the model's channels in order, with or without the response; NaN = missing.
+            not looked at. Arrays hold the model's channels in order, with or without the response; NaN = missing. A
+            data frame is read as the one that the model was fitted to, and must have all channels but the response.
         times : array_like of shape (times,) or (units, times), optional
-            With arrays alone; 0, 1, 2, ... by default.
+            With arrays alone; may be left out where the model was fitted at 0, 1, 2, ...
+        axes : sequence of str, optional
+            What the axes of a three-dimensional array are, as for `Panel.from_arrays`.
         n_jobs : int
             Threads.
 
         Raises
         ------
         PredictionError
-            An unknown channel, another time unit, a running unit where the model's time axis is the time to failure.
+            An unknown channel; an array without times for a model that was fitted with times; a clock or a unit of
+            measurement that is not that of the training panel; a running unit where the model's time axis is the time
+            to failure.
         PanelError
-            The array is not a valid panel.
+            X cannot be read as a panel.
         """
-        return self._evidence(X, times, n_jobs).mode_probabilities
+        return self._evidence(X, times, n_jobs, axes).mode_probabilities
 
-    def predict(self, X: Panel | ArrayLike, times: ArrayLike | None = None, *, n_jobs: int = 1) -> NDArray[Any]:
+    def predict(self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None, n_jobs: int = 1) -> NDArray[Any]:
         """Label of the most probable mode of each unit, shape (L,); arguments as for `predict_proba`."""
-        best = self.predict_proba(X, times, n_jobs=n_jobs).argmax(axis=1)
+        best = self.predict_proba(X, times, axes=axes, n_jobs=n_jobs).argmax(axis=1)
         kinds = {type(label) for label in self.mode_labels}
         alike = len(kinds) == 1 and kinds <= {int, str, float, bool}
         labels = np.array(self.mode_labels) if alike else object_array(self.mode_labels)
         return labels[best]
 
-    def score_samples(self, X: Panel | ArrayLike, times: ArrayLike | None = None, *, n_jobs: int = 1) -> FloatArray:
+    def score_samples(
+        self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None, n_jobs: int = 1
+    ) -> FloatArray:
         """Marginal log-likelihood log Σ_k π_k P(x_l | k) of each unit, in the panel's own units; shape (L,)."""
-        return self._evidence(X, times, n_jobs).log_likelihoods
+        return self._evidence(X, times, n_jobs, axes).log_likelihoods
 
-    def score(self, X: Panel | ArrayLike, y: object = None, times: ArrayLike | None = None) -> float:
+    def score(self, X: Data, y: object = None, times: ArrayLike | None = None, *, axes: Axes = None) -> float:
         """Mean marginal log-likelihood per unit; `y` is there for scikit-learn and not looked at."""
-        return float(self.score_samples(X, times).mean())
+        return float(self.score_samples(X, times, axes=axes).mean())
 
-    def posterior(self, X: Panel | ArrayLike, times: ArrayLike | None = None) -> Posterior:
+    def posterior(self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None) -> Posterior:
         """Posterior means and covariances of each unit's coefficients under each mode, model.md (4)."""
         from cem import prediction
 
-        return prediction.posterior(self.statistics(X, times), self.internal_parameters, self.mode_labels)
+        return prediction.posterior(self.statistics(X, times, axes=axes), self.internal_parameters, self.mode_labels)
 
-    def novelty(self, X: Panel | ArrayLike, times: ArrayLike | None = None) -> FloatArray:
+    def novelty(self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None) -> FloatArray:
         """Tail probability of each unit's misfit under its most probable mode, shape (L,).
 
         Uniform on [0, 1] for units like those of the training; small: like nothing that the model was trained on.
         """
         from cem import prediction
 
-        return prediction.novelty(self._evidence(X, times, 1))
+        return prediction.novelty(self._evidence(X, times, 1, axes))
 
     def forecast(
-        self, X: Panel | ArrayLike, times: ArrayLike, channel: str | int | None = None, *, noise: bool = True
+        self, X: Data, times: ArrayLike, channel: str | int | None = None, *, axes: Axes = None, noise: bool = True
     ) -> Forecast:
         """Predictive distribution of a channel, at any times, given all readings of each unit (model.md §7).
 
         Parameters
         ----------
-        X : Panel, or array_like of shape (units, times) or (units, times, channels)
-            What the units have shown, as for `predict_proba`; an array has readings at 0, 1, 2, ...
+        X : Panel, data frame, or array_like of shape (units, times) or (units, times, channels)
+            What the units have shown, as for `predict_proba`; an array has readings at 0, 1, 2, ..., and will do only
+            where the model was fitted at such times.
         times : float, or array_like of shape (m,) or (L, m)
             In the panel's time unit and from its origin, the same for all units or unit by unit.
         channel : str or int, optional
             The response by default.
+        axes : sequence of str, optional
+            As for `predict_proba`.
         noise : bool
             True: of a reading; False: of the curve behind it.
 
@@ -436,7 +452,8 @@ class FailureModeModel:
             channel = self.response
         c = self.channel_index(channel)
         asked = np.atleast_1d(np.asarray(times, dtype=np.float64))
-        panel = self._aligned(self._as_panel(X, None))
+        given = self._as_panel(X, None, axes, "X (what the units have shown)")
+        panel = self._aligned(given)
         if asked.ndim > 2 or (asked.ndim == 2 and len(asked) != panel.n_units):
             raise PredictionError(
                 f"times has shape {asked.shape}; (m,), the same for all units, or ({panel.n_units}, m), one row per "
@@ -448,7 +465,7 @@ class FailureModeModel:
             raise PredictionError(f"time {bad[-1]} {where}is {asked[tuple(bad)]}; finite times were expected")
         on_axis = asked
         if self.time_axis == "to_failure":
-            on_axis = asked - self._failure_times(X)[:, None]
+            on_axis = asked - self._failure_times(given)[:, None]
         return prediction.forecast_channel(
             self._compressed(panel), self.internal_parameters, self.mode_labels, c, on_axis, asked, noise
         )
@@ -503,11 +520,11 @@ class FailureModeModel:
 
         return remaining_life_to_threshold(self, panel, threshold, channel, direction, options)
 
-    def statistics(self, X: Panel | ArrayLike, times: ArrayLike | None = None) -> SufficientStatistics:
+    def statistics(self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None) -> SufficientStatistics:
         """Sufficient statistics of a panel in the model's coordinates; arguments as for `predict_proba`."""
-        return self._compressed(self._aligned(self._as_panel(X, times)))
+        return self._compressed(self._aligned(self._as_panel(X, times, axes)))
 
-    def _evidence(self, X: Panel | ArrayLike, times: ArrayLike | None, n_jobs: int) -> Evidence:
+    def _evidence(self, X: Data, times: ArrayLike | None, n_jobs: int, axes: Axes) -> Evidence:
         from cem import prediction
 
         if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or (n_jobs < 1 and n_jobs != -1):
@@ -516,30 +533,21 @@ class FailureModeModel:
             import os
 
             n_jobs = os.cpu_count() or 1
-        return prediction.evidence(self.statistics(X, times), self.internal_parameters, int(n_jobs))
+        return prediction.evidence(self.statistics(X, times, axes=axes), self.internal_parameters, int(n_jobs))
 
     def _compressed(self, panel: Panel) -> SufficientStatistics:
         from cem.statistics import SufficientStatistics
 
         return SufficientStatistics.from_panel(panel, self.bases, coordinates=self.coordinates, kernel="plain")
 
-    def _as_panel(self, X: Panel | ArrayLike, times: ArrayLike | None) -> Panel:
+    def _as_panel(self, X: Data, times: ArrayLike | None, axes: Axes = None, what: str = "X") -> Panel:
         from cem.panel import Panel
 
-        if isinstance(X, Panel):
-            if times is not None:
-                raise OptionError("times goes with an array; a Panel has its own times")
+        if isinstance(X, Panel) and times is None and axes is None:
             return X
-        values = np.asarray(X, dtype=np.float64)
-        n_given = 1 if values.ndim == 2 else values.shape[-1]
-        sensors = tuple(name for name in self.channels if name != self.response)
-        names = self.channels if n_given == self.n_channels else sensors
-        if values.ndim not in (2, 3) or len(names) != n_given:
-            raise PredictionError(
-                f"X has shape {values.shape}; a Panel, or an array (units, times, channels) of the {self.n_channels} "
-                f"channels {listed(self.channels, 12)}, with or without the response, was expected"
-            )
-        return Panel.from_arrays(times, values, channels=names, allow_empty_channels=True)
+        from cem.inputs import panel_to_score
+
+        return panel_to_score(self, X, times=times, axes=axes, what=what)
 
     def _aligned(self, panel: Panel) -> Panel:
         """The panel with the model's channels in the model's order, on the model's time axis."""
@@ -557,9 +565,14 @@ class FailureModeModel:
         Raises
         ------
         PredictionError
-            A channel that the model does not know, or another time unit.
+            A channel that the model does not know; a unit of time, an origin or a unit of measurement that is not that
+            of the training panel.
+
+        Warns
+        -----
+        ClockWarning
+            The panel does not say what its times are, and they do not look like those of the training panel.
         """
-        known = [name for name in panel.channels if name in self.channels]
         left_out = self._training.get("left_out_channels", ())
         unknown = [name for name in panel.channels if name not in self.channels and name not in left_out]
         if unknown:
@@ -567,30 +580,32 @@ class FailureModeModel:
                 f"the model has no channel {unknown[0]!r}; {did_you_mean(unknown[0], self.channels)}; "
                 "or leave the channel out: panel.select_channels([...])"
             )
-        if self.time_unit is not None and panel.time_unit is not None and panel.time_unit != self.time_unit:
-            raise PredictionError(
-                f"the panel's times are in {panel.time_unit!r}, the model's in {self.time_unit!r}; convert them"
-            )
+        from cem.clock_match import check_clock, check_measures
+
+        check_measures(self, panel)
+        check_clock(self, panel)
+        return self._in_own_channels(panel)
+
+    def _in_own_channels(self, panel: Panel) -> Panel:
+        """The panel with the model's channels in the model's order; those that the model lacks are left out."""
         if panel.channels == self.channels:
             return panel
+        known = [name for name in panel.channels if name in self.channels]
         values = np.full((len(panel.times), self.n_channels), np.nan)
         taken = [panel.channels.index(name) for name in known]
         values[:, [self.channels.index(name) for name in known]] = panel.values[:, taken]
         return panel._replace(channels=self.channels, values=values, response=None, _channel_units={})
 
-    def _failure_times(self, X: Panel | ArrayLike) -> FloatArray:
+    def _failure_times(self, panel: Panel) -> FloatArray:
         """Failure times of a panel that is to be aligned at them."""
-        from cem.panel import Panel
-
-        failure_times = X.failure_times if isinstance(X, Panel) else np.full(len(np.asarray(X)), np.nan)
-        running = np.flatnonzero(np.isnan(failure_times))
+        running = np.flatnonzero(np.isnan(panel.failure_times))
         if running.size:
-            unit = X.units[running[0]] if isinstance(X, Panel) else int(running[0])
             raise PredictionError(
-                f"unit {unit!r} is still running, and this model's time axis is the time to failure, which is unknown "
-                f"for it ({running.size:,} such units); score running units by their remaining life, or leave them out"
+                f"unit {panel.units[running[0]]!r} is still running, and this model's time axis is the time to "
+                f"failure, which is unknown for it ({running.size:,} such units); score running units by their "
+                "remaining life, or leave them out"
             )
-        return failure_times
+        return panel.failure_times
 
     # -- drawing, reporting, keeping ------------------------------------------------------------------------------
 
@@ -616,7 +631,7 @@ class FailureModeModel:
         Returns
         -------
         Panel
-            Its `modes` are the true ones.
+            Its `true_modes` are those drawn from. Its `modes` are unknown, so that a fit has to find them.
 
         Raises
         ------

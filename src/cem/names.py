@@ -9,8 +9,13 @@ from typing import Any
 import numpy as np
 
 from .errors import PanelError
+from .masks import unmasked
 
 __all__ = ["did_you_mean", "encode_labels", "is_unknown", "listed", "object_array", "unit_array", "unit_name"]
+
+
+_LARGEST_ID = np.iinfo(np.int64).max
+"""Ids beyond, such as 64-bit hashes, are kept as Python's integers."""
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:
@@ -52,10 +57,11 @@ def unit_array(units: Iterable[Hashable] | np.ndarray) -> np.ndarray:
 
     An array, not a tuple, because 3.5 million integers are 28 MB as one and 140 MB as the other.
     """
+    units = unmasked(units)
     if isinstance(units, np.ndarray):
         if units.ndim != 1:
             raise PanelError(f"units must be one id per unit, a one-dimensional array; found shape {units.shape}")
-        if units.dtype.kind in "iu" and units.dtype != np.uint64:
+        if units.dtype.kind in "iu" and not (units.dtype == np.uint64 and units.size and units.max() > _LARGEST_ID):
             return units.astype(np.int64)
         return object_array(units.tolist() if units.dtype.kind != "M" else list(units))
     items = list(units)
@@ -113,6 +119,7 @@ def encode_labels(labels: Iterable[object] | np.ndarray) -> tuple[np.ndarray, tu
         Index into ``distinct``, -1 where unknown.
     distinct : tuple
     """
+    labels = unmasked(labels)
     if isinstance(labels, np.ndarray) and labels.dtype.kind in "iuf":
         known = (labels != -1) & ~np.isnan(labels)
         numbers, inverse = np.unique(labels[known], return_inverse=True)

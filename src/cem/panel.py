@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from .clock import FAILURE, count_from, instants
+from .clock import FAILURE, KINDS, POSITIONS, count_from, instants
 from .display import escaped
 from .errors import PanelError, PanelIndexError
+from .label_checks import warn_of_labels
+from .masks import is_masked
+from .missing_codes import check_codes, declared_codes, extremes, without_codes
 from .names import did_you_mean, encode_labels, listed, object_array, unit_array, unit_name
 from .panel_checks import (
     check_alike,
@@ -17,19 +20,24 @@ from .panel_checks import (
     check_failures,
     check_finite,
     check_keys,
+    check_never,
     check_observed,
     check_shapes,
     check_times,
     check_units,
     checked_channels,
 )
+from .repeated_rows import checked_duplicates, repeated_hours, set_back_units, settle_duplicates, warn_of_clocks
 
 __all__ = ["Panel"]
 
 _SLOTS = (
     "_channel_units",
+    "_clock",
     "_counts",
     "_modes",
+    "_true_codes",
+    "_true_labels",
     "_unit_ids",
     "_units",
     "channels",
@@ -76,7 +84,14 @@ class Panel:
     channel_units : mapping of str to str, optional
         Units of measurement, as labels.
     allow_empty_channels : bool
-        Take channels without any observation, as a panel that is only to be scored may have them.
+        Take channels, and units, without any observation, as a panel that is only to be scored may have them. Of such
+        a unit the last reading is kept, all of whose cells are missing: it tells the unit's age.
+    missing : number, sequence of numbers, or mapping of channel to either, optional
+        Codes that stand for a missing value, such as -999; (): every number is a reading. By default numbers that look
+        like codes are refused.
+    duplicates : {"keep", "drop"}, optional
+        Readings that repeat another of the unit, equal in time and every value: readings, or to be left out. By
+        default a few are kept with a warning, and a table in which half of them repeat is refused.
 
     Attributes
     ----------
@@ -97,6 +112,12 @@ class Panel:
     ------
     PanelError
         The data are not a valid panel; the message names the unit, channel and row.
+
+    Warns
+    -----
+    SuspectDataWarning
+        Data that were probably not meant as they stand, by name: values far out that repeat, readings beyond 1e300,
+        repeated rows, every time of a unit twice, times that go back by an hour, labels that differ in case or blanks.
     """
 
     __slots__ = _SLOTS
@@ -116,6 +137,9 @@ class Panel:
     _modes: tuple[Hashable | None, ...] | None
     _counts: np.ndarray | None
     _channel_units: dict[str, str]
+    _clock: str | None  # what times were given as: "numbers", "positions", "datetimes", "durations"; None: not known
+    _true_codes: np.ndarray | None  # (n_units,) int32 into _true_labels, of panels that were drawn; a fit never looks
+    _true_labels: tuple[Hashable, ...]
 
     def __init__(
         self,
@@ -132,24 +156,37 @@ class Panel:
         origin: Any = None,
         channel_units: Mapping[str, str] | None = None,
         allow_empty_channels: bool = False,
+        missing: Any = None,
+        duplicates: str | None = None,
     ) -> None:
         unit_ids = unit_array(units)
         channels = checked_channels(channels)
         if response is not None and response not in channels:
             raise PanelError(f"response {response!r} is not a channel; {did_you_mean(response, channels)}")
-        values = np.ascontiguousarray(values, dtype=np.float64)
+        codes, duplicates = declared_codes(missing, channels), checked_duplicates(duplicates)
+        values = _float_rows(values, channels)
         raw = instants(times)
         offsets = np.ascontiguousarray(offsets, dtype=np.int64)
         check_shapes(unit_ids, offsets, raw, values, channels)
         check_units(unit_ids)
 
         check_times(unit_ids, offsets, raw)
-        check_finite(unit_ids, channels, offsets, raw, values)
-        offsets, raw, values = _without_empty_readings(offsets, raw, values)
+        if codes is not None:
+            values = without_codes(values, codes)
+        low, high = extremes(values)
+        if np.isinf(low).any() or np.isinf(high).any():
+            check_finite(unit_ids, channels, offsets, raw, values)
+        offsets, raw, values = _without_empty_readings(offsets, raw, values, keep_units=allow_empty_channels)
         check_observed(unit_ids, offsets)
+        set_back = set_back_units(offsets, raw) if raw.dtype.kind == "M" else None
         raw, values = _sorted_within_units(offsets, raw, values)
+        if set_back is not None:
+            warn_of_clocks(unit_ids, np.union1d(set_back, repeated_hours(offsets, raw)))
         if not allow_empty_channels:
             check_channels_observed(channels, values)
+        if codes is None:
+            check_codes(unit_ids, channels, offsets, values, low, high)
+        offsets, raw, values = settle_duplicates(unit_ids, offsets, raw, values, duplicates)
 
         n_units = unit_ids.size
         if failure_times is not None:
@@ -158,6 +195,7 @@ class Panel:
                 raise PanelError(
                     f"failure_times must hold one time per unit, shape ({n_units},); found shape {failure_times.shape}"
                 )
+            check_never(unit_ids, offsets, raw, failure_times)
         times, failed, time_unit, origin = count_from(raw, offsets, failure_times, origin=origin, time_unit=time_unit)
         check_failures(unit_ids, offsets, times, failed)
 
@@ -168,6 +206,7 @@ class Panel:
             mode_codes, mode_labels = encode_labels(modes)
             if mode_codes.shape != (n_units,):
                 raise PanelError(f"modes must hold one label per unit, {n_units}; found {mode_codes.size}")
+            warn_of_labels(mode_labels)
         channel_units = dict(channel_units or {})
         for name in channel_units:
             if name not in channels:
@@ -185,6 +224,7 @@ class Panel:
             time_unit=time_unit,
             origin=origin,
             _channel_units=channel_units,
+            _clock=KINDS[raw.dtype.kind],
         )
 
     # -- construction -------------------------------------------------------------------------------------------
@@ -204,6 +244,8 @@ class Panel:
         origin: Any = None,
         channel_units: Mapping[str, str] | None = None,
         allow_empty_channels: bool = False,
+        missing: Any = None,
+        duplicates: str | None = None,
     ) -> Panel:
         """Panel from a long table, one row per reading: pandas, polars, pyarrow or what else narwhals knows.
 
@@ -220,7 +262,7 @@ class Panel:
         mode, failure_time : str, optional
             Columns that are constant within a unit; empty cells mean unknown and still running, and rows of one
             unit may be partly empty.
-        time_unit, origin, channel_units, allow_empty_channels
+        time_unit, origin, channel_units, allow_empty_channels, missing, duplicates
             As for `Panel`.
 
         Raises
@@ -243,6 +285,8 @@ class Panel:
             origin=origin,
             channel_units=channel_units,
             allow_empty_channels=allow_empty_channels,
+            missing=missing,
+            duplicates=duplicates,
         )
 
     @classmethod
@@ -253,6 +297,7 @@ class Panel:
         units: Iterable[Hashable] | np.ndarray | None = None,
         channels: Sequence[str] | None = None,
         *,
+        axes: str | Sequence[str] | None = None,
         response: str | None = None,
         modes: Iterable[Hashable] | np.ndarray | None = None,
         failure_times: Any = None,
@@ -260,6 +305,8 @@ class Panel:
         origin: Any = None,
         channel_units: Mapping[str, str] | None = None,
         allow_empty_channels: bool = False,
+        missing: Any = None,
+        duplicates: str | None = None,
     ) -> Panel:
         """Panel from one array per unit, or from one array of all units.
 
@@ -268,32 +315,35 @@ class Panel:
         times : sequence of array_like of shape (n_l,), or array_like of shape (n_times,) or (n_units, n_times)
             One-dimensional: the same times for all units. None: 0, 1, 2, ...
         values : sequence of array_like of shape (n_l,) or (n_l, n_channels), or ndarray of shape (n_units, n_times)
-                or (n_units, n_times, n_channels)
-            NaN = missing. A reading whose cells are all missing is left out, so a rectangular array may be padded
-            with NaN (its times too).
+                or (n_units, n_times, n_channels), or sequence of data frames of n_l rows
+            NaN and masked cells = missing. A reading whose cells are all missing is left out, so a rectangular array
+            may be padded with NaN (its times too). Data frames are read by the names of their columns.
         units : sequence of hashable, optional
             Default 0, 1, 2, ...
         channels : sequence of str, optional
-            Default "x1", "x2", ...
-        response, modes, failure_times, time_unit, origin, channel_units, allow_empty_channels
+            Default: the columns of the first data frame, or "x1", "x2", ...
+        axes : str or sequence of str, optional
+            Order of the axes of ``values``, such as "units, channels, times" (sktime, aeon); needed where a
+            three-dimensional array may as well be in the other order.
+        response, modes, failure_times, time_unit, origin, channel_units, allow_empty_channels, missing, duplicates
             As for `Panel`.
 
         Raises
         ------
         PanelError
-            The arrays do not fit each other, or are not a valid panel.
+            The arrays do not fit each other, or are not a valid panel; or a table, which `from_frame` reads.
+        OptionError
+            ``axes``, ``missing`` or ``duplicates`` has a value that it cannot take.
         """
         from .arrays import flatten
 
-        offsets, raw, flat, unit_ids = flatten(times, values, units)
-        if channels is None:
-            channels = [f"x{c + 1}" for c in range(flat.shape[1])]
-        return cls(
-            unit_ids,
-            offsets,
-            raw,
-            flat,
-            channels,
+        flat = flatten(times, values, units, channels=channels, axes=axes)
+        panel = cls(
+            flat.unit_ids,
+            flat.offsets,
+            flat.times,
+            flat.values,
+            flat.channels,
             response=response,
             modes=modes,
             failure_times=failure_times,
@@ -301,7 +351,10 @@ class Panel:
             origin=origin,
             channel_units=channel_units,
             allow_empty_channels=allow_empty_channels,
+            missing=missing,
+            duplicates=duplicates,
         )
+        return panel if times is not None else panel._replace(_clock=POSITIONS)
 
     def to_arrays(self) -> dict[str, Any]:
         """The arguments of `from_arrays` that give this panel again: lists of arrays, names and labels."""
@@ -321,6 +374,8 @@ class Panel:
             "origin": origin,
             "channel_units": self.channel_units,
             "allow_empty_channels": True,
+            "missing": (),
+            "duplicates": "keep",
         }
 
     @classmethod
@@ -351,6 +406,11 @@ class Panel:
         if any(panel.mode_labels for panel in panels):
             modes = [mode for panel in panels for mode in panel.modes]
         codes, labels = encode_labels(modes) if modes else (np.full(unit_ids.size, -1, dtype=np.int32), ())
+        true_codes: np.ndarray | None = None
+        true_labels: tuple[Hashable, ...] = ()
+        if any(panel._true_codes is not None for panel in panels):
+            true_codes, true_labels = encode_labels([mode for panel in panels for mode in panel.true_modes])
+        clocks = {panel._clock for panel in panels}
         return cls._trusted(
             _unit_ids=unit_ids,
             channels=first.channels,
@@ -364,6 +424,9 @@ class Panel:
             time_unit=first.time_unit,
             origin=first.origin,
             _channel_units={name: unit for panel in panels for name, unit in panel._channel_units.items()},
+            _clock=first._clock if len(clocks) == 1 else None,
+            _true_codes=true_codes,
+            _true_labels=true_labels,
         )
 
     # -- what there is ------------------------------------------------------------------------------------------
@@ -386,6 +449,17 @@ class Panel:
             modes = tuple(table[self.mode_codes].tolist())
             object.__setattr__(self, "_modes", modes)
         return modes
+
+    @property
+    def true_modes(self) -> tuple[Hashable | None, ...]:
+        """Label of the mode that each unit was drawn from, where a model drew it; None elsewhere; length n_units.
+
+        Whatever becomes of the panel, no fit looks at them: `modes` are the labels that a fit obeys. To fit with the
+        truth, say so: ``panel.with_modes(panel.true_modes)``.
+        """
+        if self._true_codes is None:
+            return (None,) * self.n_units
+        return tuple(object_array((*self._true_labels, None))[self._true_codes].tolist())
 
     @property
     def channel_units(self) -> dict[str, str]:
@@ -477,6 +551,7 @@ class Panel:
             mode_codes=codes,
             mode_labels=labels,
             failure_times=self.failure_times[rows],
+            _true_codes=None if self._true_codes is None else self._true_codes[rows],
         )
 
     def select_units(self, units: Iterable[Hashable]) -> Panel:
@@ -500,7 +575,7 @@ class Panel:
         names = checked_channels(channels)
         columns = [self.channel_index(name) for name in names]
         values = np.ascontiguousarray(self.values[:, columns])
-        offsets, times, values = _without_empty_readings(self.offsets, self.times, values)
+        offsets, times, values = _without_empty_readings(self.offsets, self.times, values, keep_units=self._silent())
         check_observed(self._unit_ids, offsets, f" of the channels {listed(names)}")
         return self._replace(
             channels=names,
@@ -567,7 +642,13 @@ class Panel:
         codes, labels = encode_labels([None] * self.n_units if modes is None else modes)
         if codes.shape != (self.n_units,):
             raise PanelError(f"modes must hold one label per unit, {self.n_units}; found {codes.size}")
+        warn_of_labels(labels)
         return self._replace(mode_codes=codes, mode_labels=labels)
+
+    def _with_true_modes(self, modes: Iterable[Hashable]) -> Panel:
+        """The same panel, whose units were drawn from these modes."""
+        codes, labels = encode_labels(modes)
+        return self._replace(_true_codes=codes, _true_labels=labels)
 
     def with_failure_times(self, failure_times: Any) -> Panel:
         """The same panel with these failure times, in its time unit and from its origin; NaN = still running.
@@ -589,6 +670,10 @@ class Panel:
         return self._replace(failure_times=failed)
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    def _silent(self) -> np.ndarray:
+        """(n_units,) bool: units without any observation, of which a panel to be scored keeps one empty reading."""
+        return np.asarray(self.counts.sum(axis=1) == 0)
 
     def _positions(self, which: Any) -> np.ndarray:
         n_units = self.n_units
@@ -622,6 +707,8 @@ class Panel:
             view = parts[name].view()  # of a view: the caller's own array stays writable
             view.flags.writeable = False
             parts[name] = view
+        # Panels pickled by earlier releases lack the last three.
+        parts = {"_clock": None, "_true_codes": None, "_true_labels": (), **parts}
         parts.update(_units=None, _modes=None, _counts=None)
         for name in _SLOTS:
             object.__setattr__(self, name, parts[name])
@@ -653,6 +740,15 @@ def _restore(parts: dict[str, Any]) -> Panel:
     return Panel._trusted(**parts)
 
 
+def _float_rows(values: Any, channels: tuple[str, ...]) -> np.ndarray:
+    """(n_readings, n_channels) float64, contiguous; the array itself where it is that already."""
+    if not isinstance(values, np.ndarray) or values.dtype != np.float64 or is_masked(values):
+        from .arrays import float_rows
+
+        values = float_rows(values, channels)
+    return np.ascontiguousarray(values, dtype=np.float64)
+
+
 def _plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
@@ -673,9 +769,12 @@ def _offsets_of_kept(kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 def _without_empty_readings(
-    offsets: np.ndarray, raw: np.ndarray, values: np.ndarray
+    offsets: np.ndarray, raw: np.ndarray, values: np.ndarray, keep_units: np.ndarray | bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Leave out readings whose cells are all missing; the arrays themselves where there are none."""
+    """Leave out readings whose cells are all missing; the arrays themselves where there are none.
+
+    Of the units in `keep_units`, True for all, the last of these is kept where they have no other.
+    """
     empty = np.isnan(values[:, 0])
     for c in range(1, values.shape[1]):
         if not empty.any():
@@ -684,6 +783,13 @@ def _without_empty_readings(
     if not empty.any():
         return offsets, raw, values
     kept = ~empty
+    if np.any(keep_units):
+        new = _offsets_of_kept(kept, offsets)
+        silent = (new[1:] == new[:-1]) & (offsets[1:] > offsets[:-1]) & keep_units
+        for l in np.flatnonzero(silent):
+            kept[offsets[l] + int(np.argmax(raw[offsets[l] : offsets[l + 1]]))] = True
+        if kept.all():
+            return offsets, raw, values
     return _offsets_of_kept(kept, offsets), raw[kept], values[kept]
 
 

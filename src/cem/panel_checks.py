@@ -20,6 +20,7 @@ __all__ = [
     "check_failures",
     "check_finite",
     "check_keys",
+    "check_never",
     "check_observed",
     "check_shapes",
     "check_times",
@@ -146,6 +147,24 @@ def check_failures(unit_ids: np.ndarray, offsets: np.ndarray, times: np.ndarray,
             f"but its last reading is at {last[l]:g}; "
             "a failure is not before the last reading: correct it, cut the readings, "
             "or give NaN for a unit that is still running"
+        )
+
+
+_CENTURY = np.timedelta64(36525, "D")
+
+
+def check_never(unit_ids: np.ndarray, offsets: np.ndarray, raw: np.ndarray, failures: np.ndarray) -> None:
+    """Refuse dates that stand for *never*, such as 9999-12-31: a failure a century after the last reading."""
+    if raw.dtype.kind != "M" or failures.dtype.kind != "M":
+        return
+    last = raw[offsets[1:] - 1].astype("M8[D]")
+    never = np.flatnonzero(failures.astype("M8[D]") - last > _CENTURY)  # False where missing
+    if never.size:
+        l = int(never[0])
+        raise PanelError(
+            f"the failure time of unit {unit_name(unit_ids, l)} is {failures[l]}, more than a century after its last "
+            f"reading at {raw[offsets[l + 1] - 1]} ({never.size:,} such units); give NaT or None for units that are "
+            "still running"
         )
 
 

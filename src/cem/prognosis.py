@@ -203,10 +203,21 @@ class RemainingLife:
         Raises
         ------
         PredictionError
-            A channel that the model does not know, another time unit, a unit whose age is negative, or one whose
-            readings no candidate explains (the message names it).
+            A channel that the model does not know; a unit of time, an origin or a unit of measurement that is not that
+            of the training units; a unit whose age is negative, or one whose readings no candidate explains (the
+            message names it).
+        PanelError
+            Times are a clock's rather than ages.
+
+        Warns
+        -----
+        ClockWarning
+            Units are older than 1.5 times the longest training life.
         """
+        from cem.clock_match import check_running_ages
+
         ages = _ages(panel)
+        check_running_ages(self.model, panel, ages)
         points = self.grid(ages) if grid is None else np.asarray(grid, dtype=np.float64)
         log_densities, shared = self.evidence(panel, points)
         if self.calibration is not None:

@@ -11,6 +11,7 @@ from cem import _rul
 from cem.errors import BasisError, OptionError, PredictionError, ScorerError
 from cem.linked_candidates import LinkedCandidates
 from cem.names import listed
+from cem.readings import reading
 from cem.remaining_life import (
     AnchoredStatistics,
     RemainingLifeDistribution,
@@ -52,6 +53,7 @@ class RunningLife:
     def __init__(self, prognosis: RemainingLife) -> None:
         model = prognosis.model
         self.prognosis = prognosis
+        self._left_out = tuple(model.training.get("left_out_channels", ()))
         self._bases = model.bases
         self._sizes = np.array([basis.size for basis in model.bases], dtype=np.int32)
         if self._sizes.max() > _rul.LARGEST_SIZE:
@@ -102,8 +104,8 @@ class RunningLife:
         ----------
         t : float
             Age, in the panel's time unit; not before the last reading's.
-        x : array_like of shape (C,)
-            The model's channels, in their own units; NaN = missing.
+        x : array_like of shape (C,), or dict, Series, named tuple or row of a frame
+            The model's channels, in their own units; NaN or masked = missing. What has names is read by them.
 
         Raises
         ------
@@ -111,7 +113,10 @@ class RunningLife:
             The time is not finite or goes back, or the values are not C finite numbers or NaN; the unit's state is as
             it was before.
         """
-        values = np.ascontiguousarray(x, dtype=np.float64)
+        if type(x) is np.ndarray and x.dtype == np.float64:
+            values = np.ascontiguousarray(x)
+        else:
+            values = reading(x, self.prognosis.model.channels, self._left_out)
         if values.shape != self._norms.shape or np.isinf(values).any():
             raise ScorerError(
                 f"x is {np.shape(x)} with infinite values or not; {len(self._norms)} finite numbers, or NaN where "

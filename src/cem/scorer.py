@@ -189,6 +189,11 @@ class Scorer(_scorer.PackedScorer):
             values[:, [self.channels.index(name) for name in known]] = panel.values[:, taken]
         return values
 
+    def _ignored_names(self) -> tuple[str, ...]:
+        """Channels that the fit left out, which readings may have all the same."""
+        training = getattr(self._model, "_training", None)
+        return tuple(training.get("left_out_channels", ())) if training else ()
+
     def fingerprint(self) -> bytes:
         """16 bytes that tell this model, with its forgetting, from every other; kept in saved units."""
         if self._fingerprint is None:
@@ -253,8 +258,8 @@ class Unit(_unit.UnitState):
         ----------
         times : array of shape (n,)
             In any order.
-        values : float64 array of shape (n, C)
-            NaN = missing.
+        values : array of shape (n, C), or data frame
+            NaN or masked = missing; a data frame is read by the names of its columns.
 
         Raises
         ------
@@ -262,7 +267,7 @@ class Unit(_unit.UnitState):
             As `update`; the message names the row, and the state is as it was before.
         """
         rows = _float_array("times", times, 1)
-        readings = _float_array("values", values, 2)
+        readings = _float_rows(values, self.scorer)
         if readings.shape != (len(rows), self.scorer.n_channels):
             raise ScorerError(
                 f"values have shape {readings.shape}; ({len(rows)}, {self.scorer.n_channels}), a row for each time and "
@@ -473,16 +478,26 @@ def _require_state(numbers: FloatArray, fresh: FloatArray, scorer: Scorer) -> No
         )
 
 
+def _float_rows(values: ArrayLike, scorer: Scorer) -> FloatArray:
+    if type(values) is np.ndarray and values.dtype == np.float64:
+        array: FloatArray = values
+    else:
+        from cem.readings import readings
+
+        array = readings(values, scorer.channels, scorer._ignored_names())
+    if array.ndim != 2:
+        raise ScorerError(f"values have {array.ndim} dimensions; 2 were expected")
+    return np.ascontiguousarray(array)
+
+
 def _float_array(name: str, values: ArrayLike, n_dimensions: int | None) -> FloatArray:
     """A contiguous float64 array of so many dimensions; a typed error where that is not what was given."""
-    try:
-        array = np.asarray(values)
-        if array.dtype != np.float64:
-            if isinstance(values, np.ndarray) or array.dtype.kind not in "iuf":
-                raise ScorerError(f"{name} are of type {array.dtype}; float64 was expected")
-            array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise ScorerError(f"{name} cannot be read as numbers: {error}") from None
+    if type(values) is np.ndarray and values.dtype == np.float64:
+        array: FloatArray = values
+    else:
+        from cem.readings import time_rows
+
+        array = time_rows(values) if np.ndim(values) else np.asarray(time_rows([values])[0])
     if n_dimensions is not None and array.ndim != n_dimensions:
         raise ScorerError(f"{name} have {array.ndim} dimensions; {n_dimensions} were expected")
     return np.ascontiguousarray(array, dtype=np.float64)

@@ -66,18 +66,19 @@ def draw_units(
         raise OptionError(
             f"times: {flat.max():g} lies after the failure; the model's time axis is the time to failure, at most 0"
         )
-    return Panel(
+    panel = Panel(
         np.arange(n_units),
         offsets,
         flat,
         values,
         model.channels,
         response=model.response,
-        modes=[model.mode_labels[i] for i in k],
         failure_times=np.zeros(n_units) if to_failure else None,
         time_unit=model.time_unit,
         channel_units=model.channel_units,
     )
+    # On the model's own axis, whatever its training times were counted from.
+    return panel._replace(_clock=None)._with_true_modes([model.mode_labels[i] for i in k])
 
 
 def simulate_fleet(
@@ -151,7 +152,8 @@ def simulate_fleet(
     Returns
     -------
     Panel
-        `modes` are the true ones; `failure_times` NaN for units that reached the horizon.
+        `modes`, which a fit obeys, and `true_modes` are the true ones; `failure_times` NaN for units that reached the
+        horizon.
 
     Raises
     ------
@@ -205,19 +207,21 @@ def simulate_fleet(
         if steps and name in steps:
             values[:, c] = np.round(values[:, c] / steps[name]) * steps[name]
     _remove_cells(rng, values, unit_of, offsets, channels, missing, absent or {})
-    return Panel(
+    labelled = [labels[i] for i in k]
+    panel = Panel(
         np.arange(1, n_units + 1),
         offsets,
         times,
         values,
         channels,
         response=response,
-        modes=[labels[i] for i in k],
+        modes=labelled,
         failure_times=failure_times,
         time_unit=time_unit,
         channel_units=channel_units,
         allow_empty_channels=True,
     )
+    return panel._with_true_modes(labelled)
 
 
 def _generator(random_state: int | np.random.Generator | None) -> np.random.Generator:

@@ -7,6 +7,7 @@ absent, since earlier releases and models put together by hand have fewer; a key
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -187,6 +188,28 @@ def _rank(value: Any, shape: _Shape) -> None:
 # -- entries of the record --------------------------------------------------------------------------------------------
 
 
+def _clock(value: Any, shape: _Shape) -> None:
+    _entries(value, _CLOCK, shape, tuple(_CLOCK))
+
+
+def _kind(value: Any, shape: _Shape) -> None:
+    if value is not None:
+        _text(value, shape)
+
+
+def _origin(value: Any, shape: _Shape) -> None:
+    """A word, a timestamp or a number."""
+    if isinstance(value, str):
+        if value not in ("zero", "first reading", "failure") and not re.fullmatch(_TIMESTAMP, value):
+            raise _Unsound(value, "'zero', 'first reading', 'failure', a timestamp or a number")
+    else:
+        _number(value, shape)
+
+
+def _modes(value: Any, shape: _Shape) -> None:
+    _each(value, _mode, shape)
+
+
 def _texts(value: Any, shape: _Shape) -> None:
     _each(value, _text, shape)
 
@@ -325,6 +348,8 @@ _CALIBRATION: dict[str, _Check] = {
     "before": _report,
     "after": _report,
 }
+_TIMESTAMP = r"-?\d{4,6}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,18})?)?)?)?)?)?"
+_CLOCK: dict[str, _Check] = {"kind": _kind, "origin": _origin, "from_zero": _flag, "longest": _number}
 _RECORD: dict[str, _Check] = {
     "n_units": _count,
     "n_observations": _count,
@@ -340,6 +365,8 @@ _RECORD: dict[str, _Check] = {
     "classification": _classification,
     "assigned": _counts,
     "left_out_channels": _texts,
+    "unlabelled_modes": _modes,
+    "clock": _clock,
     "linking_rank": _rank,
     "linking_penalty": _penalty,
     "lifetimes": _lifetimes,

@@ -25,7 +25,7 @@ def put_python(path, full, implementation="CPython", free_threaded=False, venvs=
     """A program that answers as an interpreter of that version would."""
     minor = [int(number) for number in full.split(".")[:2]]
     answer = {"implementation": implementation, "full": full, "minor": minor}
-    answer |= {"free_threaded": free_threaded, "venvs": venvs}
+    answer |= {"free_threaded": free_threaded, "venvs": venvs, "headers": True}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\necho '{json.dumps(answer)}'\n")
     path.chmod(0o755)
@@ -58,11 +58,28 @@ def test_the_wheel_is_of_that_python_or_the_abi3_one(script, tmp_path):
     names = [f"cem_failure_modes-0.1.0-{tag}-manylinux2014_{machine}.whl" for tag in ("cp312-cp312", "cp311-abi3")]
     for name in names:
         (tmp_path / name).write_bytes(b"")
-    python = script.Python(Path("python3"), "3.12.1", (3, 12), False, True)
-    later = script.Python(Path("python3"), "3.14.1", (3, 14), False, True)
+    python = script.Python(Path("python3"), "3.12.1", (3, 12), False, True, True)
+    later = script.Python(Path("python3"), "3.14.1", (3, 14), False, True, True)
     assert script.wheel_for(python, "own", tmp_path).name == names[0]
     assert script.wheel_for(python, "abi3", tmp_path).name == names[1]
     assert script.wheel_for(later, "own", tmp_path) is None
+
+
+def test_two_wheels_serve_every_python_unless_their_own_are_asked_for(script, monkeypatch):
+    """A check of every commit would take as long as a release's; or a Python would be left without a wheel."""
+    monkeypatch.setattr(script.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(script.sys, "version_info", (3, 12, 1))
+    known = {f"{tag}-x86_64" for tag in ("cp311", "cp312", "cp313", "abi3")}
+
+    def python(minor, headers=True):
+        return script.Python(Path("python3"), f"3.{minor}.0", (3, minor), False, True, headers)
+
+    all_four = [python(11), python(12), python(13), python(15)]
+    assert script.targets(all_four, False, known) == ["abi3-x86_64", "cp312-x86_64"]
+    assert script.targets(all_four, True, known) == sorted(known)
+    assert script.targets([python(12)], False, known) == ["cp312-x86_64"]
+    assert script.targets([python(12), python(13)], False, known) == ["cp312-x86_64", "cp313-x86_64"]
+    assert script.targets([python(11), python(12, headers=False)], False, known) == ["abi3-x86_64"]
 
 
 def test_the_record_keeps_other_pythons_and_replaces_the_same_one(script, tmp_path):
