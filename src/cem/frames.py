@@ -14,6 +14,7 @@ import numpy as np
 
 from .clock import instants, is_missing
 from .errors import PanelError
+from .foreign_tables import check_names, no_frame
 from .names import did_you_mean, encode_labels, listed, object_array, unit_array, unit_name
 from .panel import Panel
 from .repeated_rows import set_back_units, warn_of_clocks
@@ -43,6 +44,9 @@ def panel_from_frame(
     """`Panel.from_frame`, whose documentation holds."""
     nw = _narwhals()
     table = _eager(nw, frame)
+    check_names(
+        frame, {"unit": unit, "time": time, "mode": mode, "failure_time": failure_time, "response": response}, channels
+    )
     roles = {"unit": unit, "time": time, "mode": mode, "failure_time": failure_time}
     used = {role: name for role, name in roles.items() if name is not None}
     for role, name in {**used, "response": response}.items():
@@ -173,6 +177,8 @@ def _narwhals() -> ModuleType:
 
 def _eager(nw: ModuleType, frame: Any) -> Any:
     columns = None
+    if isinstance(frame, type):
+        raise no_frame(frame)
     if not hasattr(frame, "collect"):  # a lazy frame would have to plan its query for the names
         columns = getattr(frame, "column_names", getattr(frame, "columns", None))
     if columns is not None and not callable(columns):
@@ -184,8 +190,7 @@ def _eager(nw: ModuleType, frame: Any) -> Any:
     try:
         table = nw.from_native(frame, eager_only=True)
     except TypeError:
-        advice = "call its .collect() first" if hasattr(frame, "collect") else "give pandas, polars or pyarrow"
-        raise PanelError(f"a data frame is needed, found {type(frame).__name__}; {advice}") from None
+        raise no_frame(frame) from None
     return table
 
 
