@@ -46,9 +46,8 @@ def foreign():
     pa, dataset, pl = (pytest.importorskip(name) for name in ("pyarrow", "pyarrow.dataset", "polars"))
     arrow = pa.Table.from_pandas(table(), preserve_index=False)
     Row = collections.namedtuple("Row", ["unit", "time", "a", "b"])
-    capsule = stands_for(
-        "Result", "database", __arrow_c_stream__=lambda self, asked=None: arrow.__arrow_c_stream__(asked)
-    )
+    stream = {"__arrow_c_stream__": lambda self, asked=None: arrow.__arrow_c_stream__(asked)}
+    indexed = table().set_index(["unit", "time"])
     records = table().to_dict("records")
     columns = property(lambda self: ["unit", "time", "a", "b"])
     return {
