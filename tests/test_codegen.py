@@ -7,6 +7,7 @@ of model.md written out in NumPy. The first cross-compilation on a machine fills
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -582,7 +583,7 @@ def test_the_file_holds_the_text_and_the_text_is_the_same_each_time(tmp_path):
     model = cases()["mixed"].model
     text = export_c(model, tmp_path / "a.h", name="a")
     assert (tmp_path / "a.h").read_text(encoding="ascii") == text == export_c(model, name="a")
-    assert set(re.findall(r"#include (\S+)", text)) == {"<math.h>", "<string.h>"}
+    assert set(re.findall(r"#include (\S+)", text)) == {"<float.h>", "<math.h>", "<string.h>"}
 
 
 def test_labels_of_any_kind_become_distinct_identifiers(tmp_path):
@@ -630,6 +631,44 @@ def test_fast_math_is_refused_where_it_would_lose_missing_values(source):
     command = ["gcc", *C99, "-ffast-math", "-fsyntax-only", "main.c"]
     run = subprocess.run(command, cwd=source.parent, capture_output=True, text=True)
     assert run.returncode != 0 and "fast-math" in run.stderr
+
+
+@pytest.mark.parametrize("scalar", ["double", "float"])
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["-fsingle-precision-constant"], "constants_must_be_double_no_fsingle_precision_constant_"),
+        (["-Ddouble=float"], "constants_must_be_double_no_fsingle_precision_constant_"),
+        (["-U__DBL_MANT_DIG__", "-D__DBL_MANT_DIG__=24"], "double has less than 64 bits"),
+    ],
+)
+@pytest.mark.parametrize("language", ["-std=c99", "-std=c17"])
+def test_arithmetic_that_would_be_cut_short_is_refused(tmp_path, scalar, flags, words, language):
+    """With constants cut to 24 bits log-likelihoods were wrong by 30 nats, and nothing stopped the build."""
+    export_c(cases()["single"].model, tmp_path / "single.h", name="single", scalar=scalar)
+    (tmp_path / "use.c").write_text('#include "single.h"\nint main(void) { return SINGLE_OK; }\n')
+    command = ["gcc", language, "-fsyntax-only"]
+    run = subprocess.run([*command, *flags, "use.c"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode != 0 and words in run.stderr
+    assert subprocess.run([*command, *STRICT, "use.c"], cwd=tmp_path).returncode == 0
+
+
+def test_an_avr_whose_double_has_32_bits_is_refused(tmp_path):
+    """There times and sums would be single precision in a header that says double."""
+    ziglang = importlib.util.find_spec("ziglang")
+    if ziglang is None or ziglang.origin is None:
+        pytest.skip("ziglang is not installed: the header was not compiled for AVR")
+    own = os.path.join(os.path.dirname(ziglang.origin), "lib", "include")  # where float.h is
+    export_c(cases()["single"].model, tmp_path / "single.h", name="single", scalar="float")
+    (tmp_path / "use.c").write_text('#include "single.h"\n')
+    for name, declared in {"math.h": "double log(double), exp(double);", "string.h": ""}.items():
+        (tmp_path / name).write_text(declared)
+    target = ["--target=avr", "-mmcu=atmega328p", "-fsyntax-only", "-I.", "-isystem", own]
+    clang = [sys.executable, "-m", "ziglang", "clang", *target]
+    run = subprocess.run([*clang, "use.c"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode != 0 and "double has less than 64 bits" in run.stderr
+    run = subprocess.run([*clang, "-mdouble=64", "use.c"], cwd=tmp_path, capture_output=True, text=True)
+    assert "double has less than 64 bits" not in run.stderr and "constants_must_be_double" not in run.stderr
 
 
 @pytest.mark.parametrize("name", ["", "2fleet", "my fleet", "_fleet", "flot\u00e9", None])

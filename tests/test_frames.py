@@ -177,7 +177,7 @@ def test_empty_frames_and_things_that_are_no_frames():
         read(pd.DataFrame(columns()).iloc[:0])
     with pytest.raises(PanelError, match="collect"):
         read(pl.DataFrame(columns()).lazy())
-    with pytest.raises(PanelError, match="found list"):
+    with pytest.raises(PanelError, match="found a list"):
         read([1, 2, 3])
 
 

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError, PanelError
+from cem.floating import underflow_is_zero
 from cem.heldout import Fit, HeldOut, cut_off_ages, folds_of_units, hold_out
 from cem.metrics import cluster_standard_error, crps_pmf, interval_score
 from cem.normal import log_normal_cdf, normal_quantile
@@ -110,6 +111,7 @@ class Reliability:
         )  # fmt: skip
 
 
+@underflow_is_zero
 def reliability(
     laws: Sequence[RemainingLifeDistribution], truth: ArrayLike, clusters: Sequence[Hashable] | NDArray[Any]
 ) -> Reliability:
@@ -180,6 +182,7 @@ def _table() -> tuple[FloatArray, FloatArray]:
     return points, log_normal_cdf(points)
 
 
+@underflow_is_zero
 def _lower_tail(scores: FloatArray) -> FloatArray:
     """Φ where it is at most a half."""
     points, log_cdf = _table()
@@ -223,6 +226,7 @@ class Calibration:
         piece = np.clip(np.searchsorted(knots, scores, side="right") - 1, 0, len(slopes) - 1)
         return images[piece] + slopes[piece] * (scores - knots[piece])
 
+    @underflow_is_zero
     def corrected(self, law: RemainingLifeDistribution) -> RemainingLifeDistribution:
         """The recalibrated law; mode probabilities at each remaining life stay what they were."""
         if not self.knots:
@@ -276,6 +280,7 @@ class Calibration:
         return "\n".join(parts)
 
 
+@underflow_is_zero
 def calibrate(
     panel: Panel,
     fit: Fit,

@@ -20,6 +20,7 @@ from cem.em import EMRun, continue_em, start_em
 from cem.errors import BasisError, ConvergenceWarning, LostModeWarning, OptionError, PanelError
 from cem.expectation import Expectation, ExpectedStatistics
 from cem.fitting import FitOptions, FitResult, fit_mixture, in_final_order
+from cem.floating import underflow_is_zero
 from cem.life_checks import check_lives
 from cem.lifetime_laws import DEFAULT_SPREAD, FAMILIES, GUMBEL_SPREAD, log_spread
 from cem.lifetimes import Lifetimes, Lognormal, Weibull
@@ -489,6 +490,7 @@ def _restricted(joint: FloatArray, known: NDArray[np.int32]) -> FloatArray:
     return joint
 
 
+@underflow_is_zero
 def _normalised(joint: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Rows of logarithms as shares that sum to 1, and ln of each row's sum."""
     highest = joint.max(axis=1, keepdims=True)

@@ -42,7 +42,12 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
     parser.add_argument("--cap", type=positive, metavar="LIFE", help="give E[min(life, LIFE)] as the mean")
     parser.add_argument("--threshold", type=float, metavar="VALUE", help="of a channel, for a forward model")
     parser.add_argument("--channel", metavar="NAME", help="whose threshold it is (default: the response)")
-    parser.add_argument("--direction", choices=("upper", "lower"), default="upper", help="(default: upper)")
+    parser.add_argument(
+        "--direction",
+        choices=("auto", "upper", "lower"),
+        default="auto",
+        help="crossed at or above the threshold, or at or below it (default: as the mean curves come to it)",
+    )
     add_output(parser, "write to this file (default, and -: to standard output)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="one line of comma-separated values per unit")
@@ -69,17 +74,22 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
             "this model is on the forward time axis: give --threshold, and --channel if it has no response"
         )
     panel = read_for_scoring(options, model)
-    header, rows = _predicted(options, model, panel)
+    header, rows, direction = _predicted(options, model, panel)
     if options.json:
         units = [dict(zip(header, row, strict=True)) for row in rows]
-        document = {"model": str(options.model), "file": str(options.file), "level": options.level, "units": units}
-        text = dump({**document, "warnings": noted})
+        document = {"model": str(options.model), "file": str(options.file), "level": options.level}
+        if direction is not None:
+            document["direction"] = direction
+        text = dump({**document, "units": units, "warnings": noted})
     elif options.csv:
         text = as_csv(header, [[_exact(value) for value in row] for row in rows])
     else:
         shown = [[_shown(value) for value in row] for row in rows]
         unit = f" in {model.time_unit}" if model.time_unit else ""
         title = f"remaining life{unit} of {len(rows)} units under {options.model.name}"
+        if direction is not None:
+            channel = options.channel or model.response
+            title += f", until {channel} {'rises' if direction == 'upper' else 'falls'} to {options.threshold:g}"
         if not isinstance(options.output, Path):
             terminal.table(title, header, shown)
             return
@@ -91,8 +101,11 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
     write_text(options.output, text)
 
 
-def _predicted(options: argparse.Namespace, model: FailureModeModel, panel: Panel) -> tuple[list[str], list[list[Any]]]:
-    """Column names, and a row a unit; what is infinite is None."""
+def _predicted(
+    options: argparse.Namespace, model: FailureModeModel, panel: Panel
+) -> tuple[list[str], list[list[Any]], str | None]:
+    """Column names, a row a unit, in which what is infinite is None, and how a threshold is crossed."""
+    direction = None
     low_name, high_name = f"lower_{options.level:g}", f"upper_{options.level:g}"
     ages = panel.times[panel.offsets[1:] - 1]
     header = ["unit", "age", "mean", "median", low_name, high_name]
@@ -104,7 +117,7 @@ def _predicted(options: argparse.Namespace, model: FailureModeModel, panel: Pane
         columns = [law.mean(options.cap), law.median(), *law.interval(options.level)]
     else:
         passage = model.remaining_life(panel, options.threshold, channel=options.channel, direction=options.direction)
-        chances = passage.mode_probabilities
+        chances, direction = passage.mode_probabilities, passage.direction
         columns = [passage.mean(options.cap), passage.quantile(0.5), *passage.interval(options.level)]
         header += ["p_crossed", "p_never"]
         columns += [passage.probability_crossed, passage.probability_never]
@@ -117,7 +130,7 @@ def _predicted(options: argparse.Namespace, model: FailureModeModel, panel: Pane
         ]
         for i, (unit, age) in enumerate(zip(panel.units, ages, strict=True))
     ]  # fmt: skip
-    return header, rows
+    return header, rows, direction
 
 
 def _shown(value: Any) -> str:

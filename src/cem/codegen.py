@@ -58,7 +58,9 @@ def export_c(
     name: str = "fleet",
     scalar: str = "double",
 ) -> str:
-    """A fitted model as one C99 header without dependencies beyond ``<math.h>`` and ``<string.h>``.
+    """A fitted model as one C99 header without dependencies beyond ``<float.h>``, ``<math.h>`` and ``<string.h>``.
+
+    It compiles only where double has 64 bits and constants are double: not with ``-fsingle-precision-constant``.
 
     Parameters
     ----------
@@ -276,8 +278,15 @@ PREAMBLE = """\
 #ifndef @NAME@_CEM_H
 #define @NAME@_CEM_H
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
+
+#if DBL_MANT_DIG < 53
+#error "double has less than 64 bits here, of which this header cannot do its sums; on AVR compile with -mdouble=64"
+#endif
+/* An array of negative size where constants such as 1.0 are float: compile without -fsingle-precision-constant. */
+typedef char @name@_constants_must_be_double_no_fsingle_precision_constant_[sizeof(1.0) == sizeof(double) ? 1 : -1];
 
 #if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
 #error "missing values are NaN, which -ffast-math does not honour; compile without it"

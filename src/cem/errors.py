@@ -33,6 +33,7 @@ __all__ = [
     "SparseModeWarning",
     "StaleFileWarning",
     "SuspectDataWarning",
+    "ThresholdWarning",
     "TimeScaleWarning",
     "UndeterminedBasisWarning",
 ]
@@ -177,3 +178,7 @@ class LabelWarning(SuspectDataWarning):
 
 class TimeScaleWarning(SuspectDataWarning):
     """Readings of some units are a thousand times as far apart as those of the others: milliseconds among seconds?"""
+
+
+class ThresholdWarning(CemWarning):
+    """By the direction given every unit is beyond a threshold from its first reading on, and moves away from there."""

@@ -16,7 +16,9 @@ from cem.criteria import n_free_parameters, panel_likelihood
 from cem.errors import DeprecatedUseWarning, NotFittedError, OptionError
 from cem.fit_record import training_record
 from cem.fitting import FitOptions, FitResult, fit_mixture
+from cem.floating import underflow_is_zero
 from cem.inputs import COLUMNS, columns_record, is_frame, panel_to_fit, panel_to_score, table_options
+from cem.lifetimes import Lifetimes
 from cem.maximisation import COVARIANCE_STRUCTURES, CovarianceStructure
 from cem.panel import Panel
 from cem.parameters import Parameters
@@ -296,6 +298,7 @@ class FailureModeEM(SklearnFace):
         self.__dict__ = fresh.__dict__
         return self
 
+    @underflow_is_zero
     def _fit_to(
         self,
         panel: Panel,

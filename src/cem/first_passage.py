@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError, PredictionError
+from cem.floating import underflow_is_zero
 from cem.passage_law import FirstPassage
 from cem.simulated_passage import N_SHIFTS, SimulatedPassage
 from cem.straight_passage import StraightPassage
@@ -30,6 +31,7 @@ FloatArray = NDArray[np.float64]
 _KIND_POLYNOMIAL, _KIND_CONSTANT = 0, 4
 
 
+@underflow_is_zero
 def first_passage(
     basis: Basis,
     mode_probabilities: ArrayLike,
@@ -125,15 +127,19 @@ def first_passage(
     sign = 1.0 if direction == "upper" else -1.0
     mean, level = sign * mean, sign * level
     if basis.size <= 2 and basis.kind in (_KIND_POLYNOMIAL, _KIND_CONSTANT):
-        return StraightPassage(basis, rho, mean, covariance, start, now, level, names)
+        straight = StraightPassage(basis, rho, mean, covariance, start, now, level, names)
+        straight.direction = direction
+        return straight
     if horizon is None:
         low, high = basis.domain
         horizon = high - low
     if not 0 < horizon < np.inf:
         raise OptionError(f"horizon is {horizon}; a finite length of time above 0 was expected")
-    return SimulatedPassage(
+    simulated = SimulatedPassage(
         basis, rho, mean, covariance, start, now, level, names, horizon, n_draws, n_cells, random_state
     )
+    simulated.direction = direction
+    return simulated
 
 
 def _check_units(

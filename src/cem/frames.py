@@ -14,6 +14,7 @@ import numpy as np
 from .clock_checks import set_back_units, warn_of_clocks
 from .date_text import checked_format
 from .errors import OptionError, PanelError
+from .foreign_tables import check_names, no_frame
 from .frame_channels import channel_columns, check_column, check_not_tall
 from .frame_columns import (
     cell_of,
@@ -68,6 +69,7 @@ def panel_from_frame(
     roles = {
         "unit": unit, "time": time, "mode": mode, "failure_time": failure_time, "sensor": sensor, "value": value,
     }  # fmt: skip
+    check_names(frame, {**roles, "response": response}, channels)
     used = {role: name for role, name in roles.items() if name is not None}
     for role, name in {**used, "response": response if sensor is None else None}.items():
         if name is not None:
@@ -215,6 +217,8 @@ def _starts(codes: np.ndarray) -> np.ndarray:
 
 def _eager(nw: ModuleType, frame: Any) -> Any:
     columns = None
+    if isinstance(frame, type):
+        raise no_frame(frame)
     if not hasattr(frame, "collect"):  # a lazy frame would have to plan its query for the names
         columns = getattr(frame, "column_names", getattr(frame, "columns", None))
     if columns is not None and not callable(columns):
@@ -226,6 +230,5 @@ def _eager(nw: ModuleType, frame: Any) -> Any:
     try:
         table = nw.from_native(frame, eager_only=True)
     except TypeError:
-        advice = "call its .collect() first" if hasattr(frame, "collect") else "give pandas, polars or pyarrow"
-        raise PanelError(f"a data frame is needed, found {type(frame).__name__}; {advice}") from None
+        raise no_frame(frame) from None
     return table

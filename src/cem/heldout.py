@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError, PanelError
+from cem.floating import underflow_is_zero
 from cem.names import did_you_mean
 from cem.remaining_life import RemainingLifeDistribution, SharedEvidence, remaining_life_posterior
 
@@ -123,6 +124,7 @@ class HeldOutFold:
     log_densities: FloatArray
     shared: SharedEvidence | None = None
 
+    @underflow_is_zero
     def law(self, temper: float = 1.0) -> RemainingLifeDistribution:
         """(18) with ln P(x | k, r) counted `temper` times."""
         law, _ = remaining_life_posterior(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from cem.arrays import panel_of_arrays
 from cem.clock_match import check_times_given
 from cem.containers import column_names, is_table, refuse_table
 from cem.errors import OptionError, PanelError, PredictionError
+from cem.foreign_tables import refuse_foreign
 from cem.names import did_you_mean
 from cem.panel import Panel
 
@@ -160,6 +161,14 @@ def _as_labels(modes: Any) -> Any:
 
 def _joined(X: Any) -> Any:
     """Panels in a list as one: scikit-learn's searches take a Panel apart, unit by unit."""
+    if isinstance(X, Panel):
+        return X
+    if isinstance(X, memoryview):
+        X = np.asarray(X)
+    refuse_foreign(X, "X")
+    if isinstance(X, Iterator):
+        X = list(X)
+        refuse_foreign(X, "X")
     if isinstance(X, (list, tuple)) and X and all(isinstance(part, Panel) for part in X):
         return Panel.concatenate(X)
     return X

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import FitError, OptionError
+from cem.floating import underflow_is_zero
 from cem.normal import log_normal_cdf, normal_quantile_of_log
 
 __all__ = [
@@ -55,6 +56,7 @@ def _log_lives(lives: FloatArray) -> FloatArray:
         return np.log(np.maximum(lives, 0.0))
 
 
+@underflow_is_zero
 def _scaled_upper_gamma(s: float, x: FloatArray) -> FloatArray:
     """Γ(s, x) eˣ for x ≥ 0: by its series below s + 1, by its continued fraction (Lentz) beyond."""
     result = np.empty_like(x)
@@ -172,10 +174,12 @@ class LifetimeLaw(ABC):
     def to_dict(self) -> dict[str, Any]:
         """The law as JSON can hold it; `cem.lifetimes.lifetime_law_from_dict` gives back an equal one."""
 
+    @underflow_is_zero
     def density(self, lives: ArrayLike) -> FloatArray:
         """f(t), per time unit."""
         return np.exp(self.log_density(lives))
 
+    @underflow_is_zero
     def survival(self, lives: ArrayLike) -> FloatArray:
         """P(life > t)."""
         return np.exp(self.log_survival(lives))

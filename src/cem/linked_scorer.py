@@ -62,7 +62,8 @@ class LinkedUnit(Unit):
     def mode_probabilities(self, out: Any = None) -> Any:
         """Probability of each failure mode given all readings so far, (3) with (17); as `Unit.mode_probabilities`."""
         joint = self._log_joint()
-        shares = np.exp(joint - joint.max())
+        with np.errstate(under="ignore"):
+            shares = np.exp(joint - joint.max())
         shares /= shares.sum()
         if out is None:
             return shares
@@ -74,7 +75,8 @@ class LinkedUnit(Unit):
         """log Σ_k π_k P(x | k) of all readings, in the channels' own units; 0 before the first."""
         joint = self._log_joint()
         highest = float(joint.max())
-        return highest + float(np.log(np.exp(joint - highest).sum()))
+        with np.errstate(under="ignore"):
+            return highest + float(np.log(np.exp(joint - highest).sum()))
 
     def _log_joint(self) -> FloatArray:
         """log π_k P(x | k), (K,)."""

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError
+from cem.floating import underflow_is_zero
 from cem.indicators import monotonicity, prognosability, trendability
 
 __all__ = [
@@ -185,6 +186,7 @@ def alpha_lambda_accuracy(truth: ArrayLike, predicted: ArrayLike, *, alpha: floa
     return np.abs(guess - true) <= _fraction("alpha", alpha) * true
 
 
+@underflow_is_zero
 def alpha_lambda_probability(truth: ArrayLike, grid: ArrayLike, pmf: ArrayLike, *, alpha: float = 0.2) -> FloatArray:
     """Probability that each predictive law gives to the cone [(1 − α) true, (1 + α) true].
 
@@ -281,6 +283,7 @@ def _crps_of_atoms(true: FloatArray, points: FloatArray, masses: FloatArray) -> 
     return np.sum(masses * np.abs(points - true[..., None]), axis=-1) - spread
 
 
+@underflow_is_zero
 def crps_sample(truth: ArrayLike, sample: ArrayLike, *, weights: ArrayLike | None = None) -> FloatArray:
     """Continuous ranked probability score of the empirical law of a sample: ∫ (F(x) − 1{x ≥ true})² dx.
 
@@ -314,6 +317,7 @@ def crps_sample(truth: ArrayLike, sample: ArrayLike, *, weights: ArrayLike | Non
     return _crps_of_atoms(true, np.take_along_axis(draws, order, axis=-1), masses / masses.sum(axis=-1, keepdims=True))
 
 
+@underflow_is_zero
 def crps_pmf(truth: ArrayLike, grid: ArrayLike, pmf: ArrayLike) -> FloatArray:
     """Continuous ranked probability score of laws that are probabilities on a grid, atoms at its points.
 

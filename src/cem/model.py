@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -476,7 +476,7 @@ class FailureModeModel:
         threshold: ArrayLike | Mapping[Hashable, float],
         *,
         channel: str | int | None = None,
-        direction: str = "upper",
+        direction: Literal["auto", "upper", "lower"] = "auto",
         **options: Any,
     ) -> FirstPassage:
         """Law of the time left until each unit's own noise-free curve first crosses a threshold (model.md §7).
@@ -492,7 +492,9 @@ class FailureModeModel:
             In units of the channel.
         channel : str or int, optional
             The response by default.
-        direction : {"upper", "lower"}
+        direction : {"auto", "upper", "lower"}
+            Crossed at or above the threshold, or at or below it. "auto": from the side where the modes' mean curves
+            begin; it is an error where they do not say.
         options
             horizon, n_draws, n_cells, random_state: as for `cem.first_passage.first_passage`.
 
@@ -504,9 +506,15 @@ class FailureModeModel:
         Raises
         ------
         OptionError
-            The model's time axis is the time to failure, or the threshold or direction is none.
+            The model's time axis is the time to failure, the threshold or direction is none, or the mean curves do not
+            say from which side the threshold is crossed.
         PredictionError
             There is no such channel, or none was named and the model has no response.
+
+        Warns
+        -----
+        ThresholdWarning
+            By the direction given every unit has crossed the threshold from the start, since it moves the other way.
         """
         from cem.threshold import remaining_life_to_threshold
 

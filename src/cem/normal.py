@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cem.floating import underflow_is_zero
+
 __all__ = [
     "bivariate_normal_cdf",
     "log_normal_cdf",
@@ -24,17 +26,20 @@ _FAR = 38.0  # beyond this many standard deviations a probability is 0 or 1 in f
 _erfc = np.frompyfunc(math.erfc, 1, 1)
 
 
+@underflow_is_zero
 def normal_density(z: ArrayLike) -> FloatArray:
     """Density of N(0, 1)."""
     points = np.clip(np.asarray(z, dtype=np.float64), -_FAR - 1, _FAR + 1)
     return np.exp(-0.5 * points * points - _LOG_ROOT_2_PI)
 
 
+@underflow_is_zero
 def normal_cdf(z: ArrayLike) -> FloatArray:
     """P(Z ≤ z), to full relative accuracy in the lower tail; ±inf are taken."""
     return 0.5 * np.asarray(_erfc(-np.asarray(z, dtype=np.float64) / _ROOT_2), dtype=np.float64)
 
 
+@underflow_is_zero
 def log_normal_cdf(z: ArrayLike) -> FloatArray:
     """ln P(Z ≤ z), finite however far z lies in the lower tail (−inf at −inf)."""
     points = np.asarray(z, dtype=np.float64)
@@ -55,6 +60,7 @@ def log_normal_cdf(z: ArrayLike) -> FloatArray:
     return np.where(points < -25.0, tail, result)
 
 
+@underflow_is_zero
 def normal_quantile_of_log(log_p: ArrayLike) -> FloatArray:
     """z with ln P(Z ≤ z) = log_p: quantiles of probabilities too small for a float, by Newton's method.
 
@@ -94,6 +100,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
 _STEEP = 0.925  # above this correlation the integrand of the first form is too sharp for the nodes
 
 
+@underflow_is_zero
 def bivariate_normal_cdf(x: ArrayLike, y: ArrayLike, correlation: ArrayLike) -> FloatArray:
     """P(X ≤ x, Y ≤ y) for standard normal X and Y, to about 1e-15 absolutely, element by element.
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError
+from cem.floating import underflow_is_zero
 
 __all__ = ["CERTAINLY_CROSSED", "FirstPassage", "checked_cap"]
 
@@ -33,6 +34,8 @@ class FirstPassage(ABC):
     Attributes
     ----------
     units : tuple of hashables, length L
+    direction : {"upper", "lower"}
+        Crossed at or above the threshold, or at or below it.
     exact : bool
         Whether probabilities are exact (straight lines) or come from draws.
     horizon : float
@@ -47,6 +50,7 @@ class FirstPassage(ABC):
     """
 
     units: tuple[Hashable, ...]
+    direction: str = "upper"
     exact: bool
     horizon: float
     probability_crossed: FloatArray
@@ -91,6 +95,7 @@ class FirstPassage(ABC):
             raise OptionError(f"remaining lives have shape {lives.shape}; (m,) or ({self.n_units}, m) was expected")
         return lives
 
+    @underflow_is_zero
     def cdf(self, times: ArrayLike) -> FloatArray:
         """P(remaining life ≤ r).
 
@@ -108,6 +113,7 @@ class FirstPassage(ABC):
         survival = np.where(self._ended[:, None], 0.0, np.clip(survival, 0.0, 1.0))
         return np.where(lives < 0, 0.0, 1.0 - survival)
 
+    @underflow_is_zero
     def pdf(self, times: ArrayLike) -> FloatArray:
         """Density of the remaining life at r, per time unit, shape (L, m); it integrates to 1 − probability_never.
 
@@ -117,6 +123,7 @@ class FirstPassage(ABC):
         inside = (lives >= 0) & (lives <= self.horizon) & ~self._ended[:, None]
         return np.where(inside, np.maximum(self._density(np.clip(lives, 0.0, self.horizon)), 0.0), 0.0)
 
+    @underflow_is_zero
     def quantile(self, q: ArrayLike) -> FloatArray:
         """Remaining life by which the threshold is crossed with probability q.
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError
+from cem.floating import underflow_is_zero
 from cem.normal import normal_cdf, normal_quantile
 from cem.parameters import Parameters
 from cem.special import chi_square_survival
@@ -118,6 +119,7 @@ class Forecast:
         z = (values[:, None] - self.mode_means) / np.sqrt(np.maximum(self.mode_variances, 1e-300))
         return np.einsum("lk,lkm->lm", self.weights, normal_cdf(z))
 
+    @underflow_is_zero
     def quantile(self, q: ArrayLike) -> FloatArray:
         """Quantiles of the mixture.
 
@@ -247,7 +249,8 @@ def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads
     with np.errstate(divide="ignore"):
         joint = own + np.log(parameters.weights)
     top = joint.max(axis=1, keepdims=True)
-    probabilities = np.exp(joint - top)
+    with np.errstate(under="ignore"):
+        probabilities = np.exp(joint - top)
     totals = probabilities.sum(axis=1, keepdims=True)
     jacobian = statistics.counts @ np.log(statistics.coordinates.scales)
     return Evidence(

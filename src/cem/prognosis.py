@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import BasisError, CemWarning, OptionError, PanelError, PredictionError
+from cem.floating import underflow_is_zero
 from cem.lifetimes import Lifetimes
 from cem.names import listed
 from cem.remaining_life import (
@@ -180,6 +181,7 @@ class RemainingLife:
 
     # -- prediction -------------------------------------------------------------------------------------------------
 
+    @underflow_is_zero
     def predict(self, panel: Panel, *, grid: ArrayLike | None = None) -> RemainingLifeDistribution:
         """Laws of the remaining lives of running units, jointly with their modes.
 
@@ -324,6 +326,7 @@ class RemainingLife:
             [shared for _, shared in found]
         )
 
+    @underflow_is_zero
     def calibrated(self, panel: Panel, estimator: FailureModeEM | None = None, **options: Any) -> RemainingLife:
         """The same, with its laws corrected so that intervals hold what they promise on new units.
 

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from cem.candidate_densities import candidate_log_densities
 from cem.display import escaped
 from cem.errors import OptionError, PanelError, PredictionError
+from cem.floating import underflow_is_zero
 
 if TYPE_CHECKING:
     from cem.basis_family import Basis
@@ -194,6 +195,7 @@ class RemainingLifeDistribution:
         """P(k | readings), whatever the remaining life, shape (L, K)."""
         return self.pmf.sum(axis=1)
 
+    @underflow_is_zero
     def cdf(self, times: ArrayLike) -> FloatArray:
         """P(remaining life ≤ r), shape (L, m).
 
@@ -222,6 +224,7 @@ class RemainingLifeDistribution:
             raise OptionError(f"truth has shape {true.shape}; ({self.n_units},) was expected")
         return self.cdf(true[:, None])[:, 0]
 
+    @underflow_is_zero
     def quantile(self, q: ArrayLike) -> FloatArray:
         """Remaining life by which a unit has failed with probability q: (L,) for one level, (L, m) for m levels."""
         levels = np.asarray(q, dtype=np.float64)
@@ -247,6 +250,7 @@ class RemainingLifeDistribution:
         ends = self.quantile([0.5 - level / 2, 0.5 + level / 2])
         return ends[:, 0], ends[:, 1]
 
+    @underflow_is_zero
     def mean(self, cap: float | None = None) -> FloatArray:
         """E[min(remaining life, cap)], shape (L,): the prediction of least expected (capped) squared error."""
         if cap is not None and not cap > 0:
@@ -260,6 +264,7 @@ class RemainingLifeDistribution:
         masses = self.pmf.sum(axis=2)
         return masses @ centres if centres.ndim == 1 else np.einsum("lg,lg->l", masses, centres)
 
+    @underflow_is_zero
     def standard_deviation(self) -> FloatArray:
         """Standard deviation of the remaining life, shape (L,)."""
         low, high = self._edges[..., :-1], self._edges[..., 1:]
@@ -267,6 +272,7 @@ class RemainingLifeDistribution:
         within = np.square(high - low) / 12.0
         return np.sqrt((self.pmf.sum(axis=2) * (np.square(centres) + within)).sum(axis=1))
 
+    @underflow_is_zero
     def sample(self, n: int, random_state: int | np.random.Generator | None = None) -> FloatArray:
         """Random remaining lives, shape (L, n)."""
         if n < 1:
@@ -443,6 +449,7 @@ def anchored_statistics(panel: Panel, bases: Sequence[Basis]) -> AnchoredStatist
     return AnchoredStatistics(tuple(triangles), tuple(projections), norms, counts, ages, tuple(panel.units))
 
 
+@underflow_is_zero
 def remaining_life_posterior(
     log_densities: FloatArray,
     weights: ArrayLike,

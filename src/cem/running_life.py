@@ -206,8 +206,9 @@ class RunningLife:
         highest = joint.max()
         if not np.isfinite(highest):
             raise ScorerError("no candidate remaining life has a finite density; check the units of values and times")
-        masses = np.exp(joint - highest)
-        return self._grid, masses / masses.sum()
+        with np.errstate(under="ignore"):
+            masses = np.exp(joint - highest)
+            return self._grid, masses / masses.sum()
 
     def _linked_masses(self, candidates: LinkedCandidates, age: float) -> FloatArray:
         """P(r, k | readings) of shape (G, K) where channels are linked, by the same way as in batch."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cem.floating import underflow_is_zero
 from cem.normal import normal_density
 from cem.passage_law import FirstPassage, checked_cap
 from cem.trajectories import first_crossings, lattice_normals, time_nodes
@@ -119,6 +120,7 @@ class SimulatedPassage(FirstPassage):
             result[unit] = 0.0 if self._ended[unit] else lives[position]
         return result
 
+    @underflow_is_zero
     def mean(self, cap: float | None = None) -> FloatArray:
         top, result = checked_cap(cap), np.zeros(self.n_units)
         for unit in range(self.n_units):
@@ -130,6 +132,7 @@ class SimulatedPassage(FirstPassage):
             result[unit] = masses @ np.minimum(points, top) + late
         return result
 
+    @underflow_is_zero
     def standard_error(self, times: ArrayLike) -> FloatArray:
         """As in `FirstPassage`: from the scatter of independently shifted lattices, each giving its own estimate."""
         lives = self._by_unit(times)

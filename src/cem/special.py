@@ -10,6 +10,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cem.floating import underflow_is_zero
+
 __all__ = ["chi_square_survival", "regularised_upper_gamma"]
 
 FloatArray = NDArray[np.float64]
@@ -78,6 +80,7 @@ def _upper_fraction(a: FloatArray, x: FloatArray) -> FloatArray:
             return np.exp(_log_prefactor(a, x)) * a * fraction
 
 
+@underflow_is_zero
 def regularised_upper_gamma(a: ArrayLike, x: ArrayLike) -> FloatArray:
     """Q(a, x) = Γ(a, x) / Γ(a), element by element, for a > 0 and x ≥ 0; NaN elsewhere.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cem.floating import underflow_is_zero
 from cem.normal import bivariate_normal_cdf, normal_cdf, normal_density
 from cem.passage_law import FirstPassage, checked_cap
 
@@ -117,6 +118,7 @@ class StraightPassage(FirstPassage):
                 break
         return np.where(reached, high, np.where(self._ended[:, None], 0.0, np.inf))
 
+    @underflow_is_zero
     def mean(self, cap: float | None = None) -> FloatArray:
         top = checked_cap(cap)
         if np.isinf(top):
