@@ -11,7 +11,7 @@ from .errors import PanelError
 from .masks import unmasked
 from .names import listed
 
-__all__ = ["as_array", "column_names", "is_table", "refuse_table", "row_names"]
+__all__ = ["as_array", "column_names", "frame_call", "is_table", "refuse_table", "row_names"]
 
 _TABLE_ATTRIBUTES = ("columns", "column_names", "collect_schema", "data_vars", "to_table", "read_next_batch")
 
@@ -23,6 +23,8 @@ def is_table(x: object) -> bool:
     kind = type(x)
     if kind.__module__.partition(".")[0] == "builtins":
         return False
+    if hasattr(kind, "__arrow_c_stream__") and not hasattr(kind, "__array__"):
+        return True
     return any(hasattr(kind, name) for name in _TABLE_ATTRIBUTES)
 
 
@@ -78,6 +80,34 @@ def refuse_table(table: Any, what: str) -> None:
         f"Panel.from_frame(frame{reset}, unit=..., time=...), for one row per unit and one column per time "
         "give frame.to_numpy() and times=..."
     )
+
+
+_FRAME_CALLS = (
+    ("collect", "call its .collect() first"),  # polars
+    ("data_vars", "give dataset.to_dataframe().reset_index()"),  # xarray
+    ("compute", "call its .compute() first"),  # Dask
+    ("fetch_arrow_table", "call its .to_arrow_table() first"),  # duckdb
+    ("to_arrow_table", "call its .to_arrow_table() first"),
+    ("to_pyarrow", "call its .to_pyarrow() first"),  # ibis
+    ("to_table", "call its .to_table() first"),  # data sets of pyarrow
+    ("read_all", "call its .read_all() first"),
+    ("__arrow_c_stream__", "give pyarrow.table(frame)"),
+    ("__arrow_c_array__", "give pyarrow.Table.from_batches([batch])"),
+)
+
+
+def frame_call(frame: Any) -> str:
+    """End of a message: the call that makes what `Panel.from_frame` reads of an object that it does not."""
+    if isinstance(frame, (str, bytes)) or hasattr(frame, "__fspath__"):
+        return "read files by cem.tables.read_panel(path, unit=..., time=...)"
+    for name, call in _FRAME_CALLS:
+        if hasattr(type(frame), name):
+            return call
+    if isinstance(frame, (dict, list, tuple)) or (isinstance(frame, np.ndarray) and frame.dtype.names is not None):
+        return "give pandas.DataFrame(...) or polars.DataFrame(...) of it"
+    if isinstance(frame, np.ndarray) or hasattr(frame, "__array__"):
+        return "call Panel.from_arrays(times, values) with arrays"
+    return "give pandas, polars or pyarrow"
 
 
 def _nested(table: Any) -> bool:

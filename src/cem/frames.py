@@ -14,6 +14,7 @@ import numpy as np
 
 from .clock import instants, is_missing
 from .clock_checks import set_back_units, warn_of_clocks
+from .containers import frame_call
 from .errors import PanelError
 from .names import did_you_mean, encode_labels, listed, object_array, unit_name
 from .panel import Panel
@@ -184,8 +185,7 @@ def _eager(nw: ModuleType, frame: Any) -> Any:
     try:
         table = nw.from_native(frame, eager_only=True)
     except TypeError:
-        advice = "call its .collect() first" if hasattr(frame, "collect") else "give pandas, polars or pyarrow"
-        raise PanelError(f"a data frame is needed, found {type(frame).__name__}; {advice}") from None
+        raise PanelError(f"a data frame is needed, found {type(frame).__name__}; {frame_call(frame)}") from None
     return table
 
 
