@@ -282,7 +282,7 @@ def test_every_word_for_missing_in_objects_is_missing(gap):
     [
         (pl.from_pandas(LONG).lazy(), r"\.collect\(\)"),
         (pa.Table.from_pandas(LONG).to_reader(), r"\.read_all\(\)"),
-        (pa.Table.from_pandas(LONG).to_batches()[0], r"pyarrow.Table.table\(frame\)"),
+        (pa.Table.from_pandas(LONG).to_batches()[0], r"pyarrow.table\(frame\)"),
         (Stream(), r"pyarrow.table\(frame\)"),
         ({"unit": [1], "time": [0], "x": [1.0]}, r"pandas.DataFrame\(...\)"),
         (LONG.to_dict("records"), r"pandas.DataFrame\(...\)"),

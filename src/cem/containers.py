@@ -92,7 +92,6 @@ _FRAME_CALLS = (
     ("to_table", "call its .to_table() first"),  # data sets of pyarrow
     ("read_all", "call its .read_all() first"),
     ("__arrow_c_stream__", "give pyarrow.table(frame)"),
-    ("__arrow_c_array__", "give pyarrow.Table.from_batches([batch])"),
 )
 
 
