@@ -166,6 +166,11 @@ def test_the_constructor_reads_a_frame_by_its_columns():
 LONG = pd.DataFrame({"unit": [1, 1, 2, 2], "time": [0, 1, 0, 1], "x": [1.0, 2, 3, 4]})
 
 
+class Stream:
+    def __arrow_c_stream__(self, requested_schema=None):
+        raise AssertionError("not asked")
+
+
 class Relation:
     """As duckdb, ibis and dask have them: columns by name, rows only when asked."""
 
@@ -220,6 +225,7 @@ class DataArray(Tensor):
         (pa.Table.from_pandas(LONG), "Panel.from_frame"),
         (pa.Table.from_pandas(LONG).to_reader(), "Panel.from_frame"),
         (LONG.to_records(index=False), r"structured array .*Panel.from_frame\(pandas.DataFrame\(array\)"),
+        (Stream(), "Panel.from_frame"),
         (Relation(), "Relation with the columns 'unit', 'time', 'x'.*Panel.from_frame"),
         (pd.DataFrame({"a": [pd.Series([1.0, 2.0])] * 2}), "cells hold whole series"),
         (scipy.sparse.csr_matrix(np.eye(3)), r"give its .toarray\(\)"),
@@ -269,6 +275,26 @@ def test_named_dimensions_say_the_axes():
 def test_every_word_for_missing_in_objects_is_missing(gap):
     panel = Panel.from_arrays(None, [[1.0, gap, 3.0], pd.array([1.0, None, 3.0], dtype="Float64")])
     assert panel.n_readings == 4
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (pl.from_pandas(LONG).lazy(), r"\.collect\(\)"),
+        (pa.Table.from_pandas(LONG).to_reader(), r"\.read_all\(\)"),
+        (pa.Table.from_pandas(LONG).to_batches()[0], r"pyarrow.table\(frame\)"),
+        (Stream(), r"pyarrow.table\(frame\)"),
+        ({"unit": [1], "time": [0], "x": [1.0]}, r"pandas.DataFrame\(...\)"),
+        (LONG.to_dict("records"), r"pandas.DataFrame\(...\)"),
+        (LONG.to_records(index=False), r"pandas.DataFrame\(...\)"),
+        (LONG.to_numpy(), r"Panel.from_arrays"),
+        ("table.csv", r"cem.tables.read_panel"),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_what_is_no_data_frame_is_refused_with_the_call_that_makes_one(frame, message):
+    with pytest.raises(PanelError, match=message):
+        Panel.from_frame(frame, unit="unit", time="time")
 
 
 # -- for estimator and model --------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
+import cem
 from cem import OptionError, Panel, PanelError
 from cem.errors import FarValuesWarning, HugeValuesWarning
 from cem.missing_codes import extremes
@@ -131,3 +132,15 @@ def test_extremes_are_those_of_each_channel(shape):
     low, high = extremes(values)
     np.testing.assert_array_equal(low, np.fmin.reduce(values))
     np.testing.assert_array_equal(high, np.fmax.reduce(values))
+
+
+def test_what_a_model_draws_is_not_questioned():
+    """Drawn readings may stand at one time or hold any number; only what a user brings is looked at."""
+    values = np.random.default_rng(0).normal(0, 1, (12, 8, 1)) * 1e-3 - 999
+    panel = Panel.from_arrays(None, values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = cem.FailureModeEM(1, basis=cem.Polynomial(0), n_init=1, random_state=0).fit(panel).model_
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert model.sample(4, np.zeros(12), random_state=0).n_readings == 48

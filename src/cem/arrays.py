@@ -157,7 +157,7 @@ def float_rows(values: Any, channels: Sequence[str]) -> np.ndarray:
 
 def _by_unit(units: Any, times: Any, values: Any) -> tuple[Any, Any, Any]:
     """Dicts from unit to array as lists, where times and values have the same keys."""
-    if not isinstance(values, Mapping):
+    if not isinstance(values, Mapping) or is_table(values):
         return units, times, values
     if isinstance(times, Mapping) and units is None and set(times) == set(values):
         return list(values), [times[unit] for unit in values], list(values.values())

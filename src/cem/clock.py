@@ -276,14 +276,20 @@ def count_from(
     starts = np.repeat(start, np.diff(offsets)) if isinstance(start, np.ndarray) else start
     if tick is None:
         return raw - starts, failures - start, time_unit, origin
-    return _ticks(raw, starts, tick), _ticks(failures, start, tick), time_unit, origin
+    ends = np.concatenate([raw[offsets[:-1]], raw[offsets[1:] - 1]])  # sorted within units: all others lie between
+    return _ticks(raw, starts, tick, ends, start), _ticks(failures, start, tick), time_unit, origin
 
 
-def _ticks(times: np.ndarray, start: Any, tick: np.timedelta64) -> np.ndarray:
-    """(times - start) / tick, right also where the integers of datetimes do not hold the difference."""
+def _ticks(
+    times: np.ndarray, start: Any, tick: np.timedelta64, ends: np.ndarray | None = None, distinct: Any = None
+) -> np.ndarray:
+    """(times - start) / tick, right also where the integers of datetimes do not hold the difference.
+
+    ``ends`` and ``distinct`` are fewer items of the same range as times and start.
+    """
     start = np.asarray(start)
-    low, high = _bounds(times)
-    first, last = _bounds(start)
+    low, high = _bounds(times if ends is None else ends)
+    first, last = _bounds(start if distinct is None else np.asarray(distinct))
     if low is None or high is None or first is None or last is None:
         return np.full(np.broadcast_shapes(times.shape, start.shape), np.nan)
     finest = max(_per_second(part.dtype) for part in (times, start, np.asarray(tick)))

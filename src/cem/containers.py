@@ -23,6 +23,8 @@ def is_table(x: object) -> bool:
     kind = type(x)
     if kind.__module__.partition(".")[0] == "builtins":
         return False
+    if hasattr(kind, "__arrow_c_stream__") and not hasattr(kind, "__array__"):
+        return True
     return any(hasattr(kind, name) for name in _TABLE_ATTRIBUTES)
 
 

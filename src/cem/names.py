@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from .errors import PanelError
-from .masks import unmasked
 
 __all__ = [
     "all_distinct",
@@ -66,6 +65,8 @@ def unit_array(units: Iterable[Hashable] | np.ndarray) -> np.ndarray:
 
     An array, not a tuple, because 3.5 million integers are 28 MB as one and 140 MB as the other.
     """
+    from .masks import unmasked  # here: a process that loads a model and scores does without
+
     units = unmasked(units)
     if isinstance(units, np.ndarray):
         if units.ndim != 1:
@@ -162,6 +163,8 @@ def encode_labels(labels: Iterable[object] | np.ndarray) -> tuple[np.ndarray, tu
         Index into ``distinct``, -1 where unknown.
     distinct : tuple
     """
+    from .masks import unmasked
+
     labels = unmasked(labels)
     if isinstance(labels, np.ndarray) and labels.dtype.kind in "iuf":
         known = (labels != -1) & ~np.isnan(labels)

@@ -180,15 +180,18 @@ class Panel:
             check_finite(unit_ids, channels, offsets, raw, values)
         offsets, raw, values = _without_empty_readings(offsets, raw, values, keep_units=allow_empty_channels)
         check_observed(unit_ids, offsets)
-        set_back = set_back_units(offsets, raw) if raw.dtype.kind == "M" else None
-        raw, values = _sorted_within_units(offsets, raw, values)
-        if set_back is not None:
-            warn_of_clocks(unit_ids, np.union1d(set_back, repeated_hours(offsets, raw)))
+        rising = _rise_within_units(offsets, raw)  # then there is nothing to sort, and no two stand at one time
+        if not rising:
+            set_back = set_back_units(offsets, raw) if raw.dtype.kind == "M" else None
+            raw, values = _sorted_within_units(offsets, raw, values)
+            if set_back is not None:
+                warn_of_clocks(unit_ids, np.union1d(set_back, repeated_hours(offsets, raw)))
         if not allow_empty_channels:
             check_channels_observed(channels, values)
         if codes is None:
             check_codes(unit_ids, channels, offsets, values, low, high)
-        offsets, raw, values = settle_duplicates(unit_ids, offsets, raw, values, duplicates)
+        if not rising:
+            offsets, raw, values = settle_duplicates(unit_ids, offsets, raw, values, duplicates)
 
         n_units = unit_ids.size
         if failure_times is not None:
@@ -199,7 +202,8 @@ class Panel:
                 )
             check_never(unit_ids, offsets, raw, failure_times)
         times, failed, time_unit, origin = count_from(raw, offsets, failure_times, origin=origin, time_unit=time_unit)
-        check_failures(unit_ids, offsets, times, failed)
+        if failure_times is not None:
+            check_failures(unit_ids, offsets, times, failed)
         warn_of_scales(unit_ids, offsets, times)
 
         mode_labels: tuple[Hashable, ...]
@@ -820,6 +824,13 @@ def _without_empty_readings(
         if kept.all():
             return offsets, raw, values
     return _offsets_of_kept(kept, offsets), raw[kept], values[kept]
+
+
+def _rise_within_units(offsets: np.ndarray, raw: np.ndarray) -> bool:
+    """True where each unit's times rise from reading to reading, as those of most files do."""
+    rising = raw[1:] > raw[:-1]
+    rising[offsets[1:-1] - 1] = True
+    return bool(rising.all())
 
 
 def _sorted_within_units(offsets: np.ndarray, raw: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -27,9 +27,8 @@ FloatArray = NDArray[np.float64]
 
 # Of the noise of the one-mode fit, or of a quiet mode. Development: benchmarks/noise_floors.py.
 FLOOR_FRACTION = 0.1
-# Relative to the channel's variance: readings that scatter less about a unit's curve do not scatter at all. The
-# condition of A in model.md (10) is about its inverse: log|A| then still has eight digits in every kernel.
-SMALLEST_NOISE = 1e-9
+# Relative to the channel's variance: readings that scatter less about a unit's curve do not scatter at all.
+SMALLEST_NOISE = 1e-12
 # A mode is believed to be quiet where so many of its units scatter, in number and as a share of the fleet: what few
 # units do may be a fault of theirs.
 _FEWEST_UNITS = 5.0
