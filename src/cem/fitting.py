@@ -54,9 +54,8 @@ __all__ = ["FitOptions", "FitResult", "fit_mixture", "in_final_order", "n_free_p
 FloatArray = NDArray[np.float64]
 Init = Literal["mixed", "kmeans", "prototypes", "random", "tempered"]
 
-# Keep a noise variance from vanishing where the data have no noise at all, relative to the channel's variance. The
-# condition of A in model.md (10) is about its inverse: log|A| then still has eight digits in every kernel.
-_SMALLEST_NOISE = 1e-9
+# Keep a noise variance from vanishing where the data have no noise at all, relative to the channel's variance.
+_SMALLEST_NOISE = 1e-12
 _FLOOR_FRACTION = 0.1
 _COVARIANCE_FLOOR = 1e-6
 # A plain fit that linked EM goes on from need not have settled to the last digit.
