@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.basis import Basis, Polynomial
 from cem.criteria import n_free_parameters, panel_likelihood
-from cem.errors import NotFittedError, OptionError, PanelError
+from cem.errors import FitError, NotFittedError, OptionError, PanelError
 from cem.fitting import FitOptions, FitResult, fit_mixture
 from cem.lifetimes import Lifetimes
 from cem.maximisation import COVARIANCE_STRUCTURES, CovarianceStructure
 from cem.panel import Panel
 from cem.parameters import Parameters
+from cem.threads import threads_told
 
 if TYPE_CHECKING:
     from cem.model import FailureModeModel
@@ -242,14 +243,16 @@ class FailureModeEM:
         if progress is None and self.verbose:
             progress = _printer(self.verbose)
         record: dict[str, Any] = {}
-        if self.time_axis == "to_failure":
-            from cem.censored import fit_with_lives
+        with threads_told(FitError):
+            if self.time_axis == "to_failure":
+                from cem.censored import fit_with_lives
 
-            fit = fit_with_lives(panel, options, family=self.lifetimes, init=init, progress=progress)
-            result, self.lifetimes_ = fit.result, fit.lifetimes
-            record = {"lifetimes": fit.lifetimes.to_dict(), "n_failed": int((~np.isnan(panel.failure_times)).sum())}
-        else:
-            result = fit_mixture(panel, options, init=init, progress=progress)
+                fit = fit_with_lives(panel, options, family=self.lifetimes, init=init, progress=progress)
+                result, self.lifetimes_ = fit.result, fit.lifetimes
+                n_failed = int((~np.isnan(panel.failure_times)).sum())
+                record = {"lifetimes": fit.lifetimes.to_dict(), "n_failed": n_failed}
+            else:
+                result = fit_mixture(panel, options, init=init, progress=progress)
         self.n_features_in_ = panel.n_channels
         self._keep(result, panel, record)
 
@@ -358,8 +361,8 @@ class FailureModeEM:
     def bic(self, X: Panel | ArrayLike | None = None, *, times: ArrayLike | None = None) -> float:
         """−2 ℓ + n_parameters_ · log L, with L the number of units; lower is better (Schwarz 1978).
 
-        ℓ is the log-likelihood that the fit maximises, `log_likelihood_`, without any penalty: units of known mode count
-        with that mode alone, and on the time to failure lives of failed and of running units are part of it.
+        ℓ is the log-likelihood that the fit maximises, `log_likelihood_`, without any penalty: units of known mode
+        count with that mode alone, and on the time to failure lives of failed and of running units are part of it.
         `FailureModeModel.summary` and ``cem fit`` state the same number.
 
         Parameters
@@ -386,7 +389,7 @@ class FailureModeEM:
     def icl(self, X: Panel | ArrayLike | None = None, *, times: ArrayLike | None = None) -> float:
         """BIC plus twice the entropy of the mode probabilities; lower is better (Biernacki et al. 2000).
 
-        Both are those of `bic`: units of known mode have no entropy, and on the time to failure lives tell of modes too.
+        Both are those of `bic`: units of known mode have no entropy, and on the time to failure lives tell of modes.
         """
         log_likelihood, responsibilities = self._likelihood(X, times)
         logs = np.log(np.where(responsibilities > 0, responsibilities, 1.0))
