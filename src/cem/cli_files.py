@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from cem.display import encodable, json_safe
 from cem.errors import OptionError, PanelError
-from cem.names import listed
 from cem.whole_file import check_destination, write_whole
 
 if TYPE_CHECKING:
@@ -86,6 +85,7 @@ def read_for_fit(options: argparse.Namespace) -> Panel:
 
 def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Panel:
     """Those of the model's channels that the file has; units in the field often lack the response, for one."""
+    from cem.names import listed
     from cem.tables import column_names, read_panel
 
     columns = column_names(options.file, format=options.format)

@@ -110,7 +110,7 @@ def _from_objects(items: list[Any], what: str) -> np.ndarray:
             if numpy_kind == "timedelta64":
                 plain = [np.timedelta64("NaT") if gone else x for x, gone in zip(items, missing, strict=True)]
             return np.array(plain, dtype=f"{numpy_kind}[{resolution}]")
-    except (TypeError, ValueError, UserWarning, DeprecationWarning) as error:
+    except (TypeError, ValueError, OverflowError, UserWarning, DeprecationWarning) as error:
         row = next((i for i, item in enumerate(items) if not missing[i] and not _alike(item, first)), None)
         found = f"item {row} is {items[row]!r}" if row is not None else str(error)
         raise PanelError(

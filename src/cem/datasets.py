@@ -15,7 +15,6 @@ from .demo_fleet import load_demo_fleet
 from .errors import PanelError
 from .names import did_you_mean
 from .panel import Panel
-from .table_sources import Text
 
 __all__ = ["CMAPSS_COLUMNS", "load_demo_fleet", "read_cmapss"]
 
@@ -116,6 +115,8 @@ def read_cmapss(
 
 def _table(path: Path, max_bytes: int | None) -> np.ndarray:
     """(rows, columns) float64 of a text file of numbers."""
+    from .table_sources import Text  # here: the demo fleet needs no decompressors
+
     with Text(path, max_bytes) as text:
         if not text.read(1):
             raise PanelError(f"{str(path)!r} is empty; expected blank-separated numbers")

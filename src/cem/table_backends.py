@@ -114,7 +114,9 @@ def _csv_pyarrow(pyarrow: ModuleType, text: Text, columns: list[str] | None, del
     try:  # block by block: a third of the memory, but types are those of the first block
         file = pyarrow.PythonFile(text, mode="r")
         with csv.open_csv(file, csv.ReadOptions(block_size=_BLOCK), **options) as reader:
-            batches = list(reader)  # one by one, so that Ctrl-C is seen between two
+            batches = []
+            for batch in reader:  # list(reader) would not see Ctrl-C before the end
+                batches.append(batch)
             table = pyarrow.Table.from_batches(batches, reader.schema)
     except pyarrow.ArrowInvalid:  # 1, 2, 3, ... and 4.5 only later: types from the whole file
         if text.failure is not None:
@@ -145,15 +147,19 @@ def _parquet_pyarrow(
     if may_grow and sizes.prefixed:
         rows = max(1, min(rows, _BATCH_BYTES // max(sizes.shared[name] for name in sizes.prefixed)))
     grown, n_rows, batches = sizes.grown, 0, list[Any]()
-    plain = parquet.ParquetFile(path, pre_buffer=False)
-    with plain, parquet.ParquetFile(path, pre_buffer=False, read_dictionary=shared) as file:
+    options = {"pre_buffer": False, "buffer_size": 1 << 20}
+    plain = parquet.ParquetFile(path, **options)
+    with plain, parquet.ParquetFile(path, read_dictionary=shared, **options) as file:
         schema = plain.schema_arrow
+        counted = [name for name in sizes.shared if not pyarrow.types.is_dictionary(schema.field(name).type)]
         for batch in file.iter_batches(batch_size=rows, columns=columns):
             if may_grow:
                 n_rows += len(batch)
-                grown += sum(_string_bytes(pyarrow, batch.column(name)) for name in sizes.shared)
+                grown += sum(_string_bytes(pyarrow, batch.column(name)) for name in counted)
                 bound.check(grown, f"in the first {n_rows:,} rows")
-                batch = batch.cast(pyarrow.schema([schema.field(name) for name in batch.schema.names]))
+                fields = [schema.field(name) for name in batch.schema.names]
+                arrays = [column.cast(field.type) for column, field in zip(batch.columns, fields, strict=True)]
+                batch = pyarrow.RecordBatch.from_arrays(arrays, schema=pyarrow.schema(fields, schema.metadata))
             batches.append(batch)
         table = pyarrow.Table.from_batches(batches) if batches else file.read(columns=columns)
     pyarrow.default_memory_pool().release_unused()
@@ -228,6 +234,12 @@ def _polars_string_bytes(polars: ModuleType, table: Any, sizes: ParquetSizes) ->
 
 
 def _csv_pandas(pandas: ModuleType, text: Text, columns: list[str] | None, delimiter: str) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows longer than the header
-        return pandas.read_csv(text, usecols=columns, sep=delimiter, index_col=False, encoding="utf-8-sig")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows longer than the header
+            return pandas.read_csv(text, usecols=columns, sep=delimiter, index_col=False, encoding="utf-8-sig")
+    except pandas.errors.ParserError as error:
+        # pandas passes on every Exception of its source; where there was none, it has swallowed Ctrl-C
+        if text.failure is None and "Calling read" in str(error):
+            raise KeyboardInterrupt from None
+        raise
