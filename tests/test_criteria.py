@@ -1,4 +1,4 @@
-"""BIC, AIC and ICL: one number wherever they are stated, of a likelihood and a count that can be held against theory."""
+"""BIC, AIC and ICL: one number wherever they are stated, of a likelihood and a count that theory confirms."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def n_free_parameters(
         empirical law the degrees of freedom of its kernels, Σ wᵢ κ(0) / f(xᵢ), rounded (Loader 1999, "Local Regression
         and Likelihood", section 5.4).
     n_untold : int
-        Channels whose noise is told apart from what units differ by by nothing (`SufficientStatistics.noise_is_untold`).
+        Channels where nothing tells noise from what units differ by (`SufficientStatistics.noise_is_untold`).
     """
     triangles = sum(p * (p + 1) // 2 for p in sizes)
     covariances = {"full": n_modes * triangles, "diagonal": n_modes * sum(sizes), "pooled": triangles}[covariance]
@@ -98,8 +98,8 @@ def _kernels(law: Empirical) -> int:
 def panel_likelihood(model: FailureModeModel, panel: Panel) -> tuple[float, FloatArray]:
     """The log-likelihood that a fit to the panel would have at a model's parameters, and the responsibilities there.
 
-    Units of known mode count with ln π_k + ln P(x | k) of that mode alone; over the time to failure it is (19), lives of
-    failed and of running units included. No penalty of loadings or laws is part of it.
+    Units of known mode count with ln π_k + ln P(x | k) of that mode alone; over the time to failure it is (19), with
+    the lives of failed and of running units. No penalty of loadings or laws is part of it.
 
     Parameters
     ----------

@@ -15,6 +15,7 @@ from cem.expectation import Expectation, ExpectedStatistics, Passes
 from cem.maximisation import Constraints, maximisation, over_relaxed
 from cem.parameters import Parameters
 from cem.quasi_newton import AscentCoordinates, QuasiNewton
+from cem.threads import checkpoint
 from cem.unconstrained import UnconstrainedCoordinates
 
 __all__ = ["EMRun", "continue_em", "remaining_gain", "start_em"]
@@ -233,6 +234,7 @@ def continue_em(
     plain_passes, plain_needed = pace.plain_passes, pace.plain_needed
     left = n_passes
     while left > 0 and not converged and lost_mode is None:
+        checkpoint()
         step = None
         if ascending and ascent is not None:
             step, tried = ascent.step(expectation, parameters, expected, left)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from cem.basis import Basis, Polynomial
 from cem.clock_match import check_clock, check_measures
 from cem.criteria import n_free_parameters, panel_likelihood
-from cem.errors import DeprecatedUseWarning, NotFittedError, OptionError
+from cem.errors import DeprecatedUseWarning, FitError, NotFittedError, OptionError
 from cem.fit_record import training_record
 from cem.fitting import FitOptions, FitResult, fit_mixture
 from cem.floating import underflow_is_zero
@@ -23,6 +23,7 @@ from cem.maximisation import COVARIANCE_STRUCTURES, CovarianceStructure
 from cem.panel import Panel
 from cem.parameters import Parameters
 from cem.sklearn_face import SklearnFace
+from cem.threads import threads_told
 from cem.warning import warn
 
 if TYPE_CHECKING:
@@ -311,17 +312,18 @@ class FailureModeEM(SklearnFace):
             progress = _printer(self.verbose)
         _check_init(init, panel)
         record: dict[str, Any] = {} if columns is None else {COLUMNS: columns}
-        if self.time_axis == "to_failure":
-            from cem.censored import fit_with_lives
-            from cem.life_checks import check_lives
+        with threads_told(FitError):
+            if self.time_axis == "to_failure":
+                from cem.censored import fit_with_lives
+                from cem.life_checks import check_lives
 
-            check_lives(panel)
-            fit = fit_with_lives(panel, options, family=self.lifetimes, init=init, progress=progress)
-            result, self.lifetimes_ = fit.result, fit.lifetimes
-            record["lifetimes"] = fit.lifetimes.to_dict()
-            record["n_failed"] = int((~np.isnan(panel.failure_times)).sum())
-        else:
-            result = fit_mixture(panel, options, init=init, progress=progress)
+                check_lives(panel)
+                fit = fit_with_lives(panel, options, family=self.lifetimes, init=init, progress=progress)
+                result, self.lifetimes_ = fit.result, fit.lifetimes
+                record["lifetimes"] = fit.lifetimes.to_dict()
+                record["n_failed"] = int((~np.isnan(panel.failure_times)).sum())
+            else:
+                result = fit_mixture(panel, options, init=init, progress=progress)
         self.n_features_in_ = panel.n_channels
         self._keep(result, panel, record)
 
@@ -447,8 +449,8 @@ class FailureModeEM(SklearnFace):
     def bic(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
         """−2 ℓ + n_parameters_ · log L, with L the number of units; lower is better (Schwarz 1978).
 
-        ℓ is the log-likelihood that the fit maximises, `log_likelihood_`, without any penalty: units of known mode count
-        with that mode alone, and on the time to failure lives of failed and of running units are part of it.
+        ℓ is the log-likelihood that the fit maximises, `log_likelihood_`, without any penalty: units of known mode
+        count with that mode alone, and on the time to failure lives of failed and of running units are part of it.
         `FailureModeModel.summary` and ``cem fit`` state the same number.
 
         Parameters
@@ -477,7 +479,7 @@ class FailureModeEM(SklearnFace):
     def icl(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
         """BIC plus twice the entropy of the mode probabilities; lower is better (Biernacki et al. 2000).
 
-        Both are those of `bic`: units of known mode have no entropy, and on the time to failure lives tell of modes too.
+        Both are those of `bic`: units of known mode have no entropy, and on the time to failure lives tell of modes.
         """
         log_likelihood, responsibilities = self._likelihood(X, times, axes)
         logs = np.log(np.where(responsibilities > 0, responsibilities, 1.0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +16,7 @@ from cem.errors import FitError, KernelFailure, OptionError
 from cem.expectation_kernels import Kernel, LanesKernel, LapackKernel, LinkedKernel, Pass, SharedKernel, fastest_kernel
 from cem.parameters import Parameters, layout_of
 from cem.statistics import SufficientStatistics
+from cem.threads import Team
 
 if TYPE_CHECKING:
     from cem.maximisation import Constraints
@@ -180,8 +180,8 @@ class Expectation:
             raise OptionError(f"kernel={kernel!r}: 'auto' or 'lapack' was expected")
         self.statistics = statistics
         self.n_jobs = n_jobs
-        self._pool: ThreadPoolExecutor | None = None
-        self._pool_is_taken = threading.Lock()
+        self._team: Team | None = None
+        self._team_is_taken = threading.Lock()
         self._kernel_option: Literal["auto", "lapack"] = kernel
         self._kernel: Kernel = fastest_kernel(statistics) if kernel == "auto" else LapackKernel(statistics)
         self._linked: LinkedKernel | None = None  # made when linked parameters are first asked about
@@ -226,22 +226,15 @@ class Expectation:
         """
         claimed = np.zeros(1, dtype=np.int64)
         try:
-            if n_threads < 2 or not self._pool_is_taken.acquire(blocking=False):
+            if n_threads < 2 or not self._team_is_taken.acquire(blocking=False):
                 work(claimed)
                 return
             try:
-                if self._pool is None:  # kept: starting threads costs as much as a pass over a small fleet
-                    self._pool = ThreadPoolExecutor(self.n_jobs - 1)
-                helpers = [self._pool.submit(work, claimed) for _ in range(n_threads - 1)]
-                try:
-                    work(claimed)
-                finally:
-                    failures = [helper.exception() for helper in helpers]  # waits for them
+                if self._team is None:  # kept: starting threads costs as much as a pass over a small fleet
+                    self._team = Team(self.n_jobs - 1)
+                self._team.share(partial(work, claimed), n_threads - 1)
             finally:
-                self._pool_is_taken.release()
-            for failure in failures:
-                if failure is not None:
-                    raise failure
+                self._team_is_taken.release()
         except KernelFailure as failure:
             # Which failure came first depends on the threads; in one thread it is the same every time.
             try:

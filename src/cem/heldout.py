@@ -7,17 +7,18 @@ of a unit that is predicted was ever trained on.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cem.errors import OptionError, PanelError
+from cem.errors import FitError, OptionError, PanelError
 from cem.floating import underflow_is_zero
 from cem.names import did_you_mean
 from cem.remaining_life import RemainingLifeDistribution, SharedEvidence, remaining_life_posterior
+from cem.threads import in_order, threads_told
 
 if TYPE_CHECKING:
     from cem.panel import Panel
@@ -210,8 +211,9 @@ def hold_out(
 
     numbers: Sequence[int] = range(int(fold_of.max()) + 1)
     done: list[HeldOutFold] = []
-    with ThreadPoolExecutor(max(1, n_jobs)) as pool:
-        for result in pool.map(one, numbers) if n_jobs > 1 else map(one, numbers):
+    # A fit takes an interruption for its own end: this thread only waits.
+    with threads_told(FitError), closing(in_order(one, numbers, n_jobs, take_part=False)) as results:
+        for result in results:
             done.append(result)
             if progress is not None:
                 progress("fold", len(done), len(numbers))

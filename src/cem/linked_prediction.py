@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from cem import _linked
 from cem.errors import KernelFailure, PredictionError
 from cem.parameters import Parameters
+from cem.threads import in_order, threads_told
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -45,8 +45,8 @@ def linked_log_densities(
         if n_parts == 1:
             part(*bounds)
         else:
-            with ThreadPoolExecutor(n_parts) as pool:
-                list(pool.map(part, bounds[:-1], bounds[1:]))
+            with threads_told(PredictionError):
+                list(in_order(lambda i: part(bounds[i], bounds[i + 1]), range(n_parts), n_parts))
     except KernelFailure as failure:
         raise not_finite(statistics.units[failure.unit]) from failure
     return densities, misfits

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Hashable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.display import escaped
-from cem.errors import CemWarning, OptionError, PanelError
+from cem.errors import CemWarning, FitError, OptionError, PanelError
 from cem.estimator import FailureModeEM
 from cem.heldout import HeldOut, cut_off_ages, folds_of_units, hold_out
 from cem.metrics import cluster_standard_error, crps_pmf, rmse
 from cem.prognosis import RemainingLife
+from cem.threads import in_order, threads_told
 
 if TYPE_CHECKING:
     from cem.panel import Panel
@@ -186,9 +187,10 @@ def cross_validate(
                 ]
             else:
                 figures, likelihoods = (float("nan"),) * 4, []
-                with ThreadPoolExecutor(max(1, n_jobs)) as pool:
-                    forward = partial(_of_readings, judged, estimator, fold_of)
-                    for found in (pool.map if n_jobs > 1 else map)(forward, range(n_folds)):
+                forward = partial(_of_readings, judged, estimator, fold_of)
+                folds = in_order(forward, range(n_folds), n_jobs, take_part=False)
+                with threads_told(FitError), closing(folds) as found_in_order:
+                    for found in found_in_order:
                         likelihoods.append(found)
                         step("fold", len(likelihoods), n_folds)
             whole = FailureModeEM(**estimator.get_params()).fit(panel)

@@ -11,10 +11,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ from cem.expectation import Expectation
 from cem.maximisation import Constraints
 from cem.one_mode import StartingPoint
 from cem.parameters import Parameters
+from cem.threads import in_order
 from cem.unconstrained import UnconstrainedCoordinates
 
 __all__ = ["Fresh", "Move", "Start", "best_of_starts"]
@@ -107,8 +107,6 @@ _UNITS_TO_COMPARE = 2000
 
 Fresh = tuple[str, Callable[[], StartingPoint]]
 Move = Callable[[FloatArray], StartingPoint]
-Result = TypeVar("Result")
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, eq=False)
@@ -334,12 +332,12 @@ class _Search:
 
     def _advance(self, indices: list[int], stage: str, n_passes: int) -> list[int]:
         """So many passes of some starts; returns those that still run."""
-        results = _in_order(partial(self._advanced, n_passes=n_passes), indices, self._width)
-        for done, (index, record) in enumerate(zip(indices, results, strict=True), start=1):
-            self._keep(index, record)
-            if self._progress is not None:
-                highest = max(record.log_likelihood for record in self._records)
-                self._progress(stage, done, len(indices), highest)
+        with closing(in_order(partial(self._advanced, n_passes=n_passes), indices, self._width)) as results:
+            for done, (index, record) in enumerate(zip(indices, results, strict=True), start=1):
+                self._keep(index, record)
+                if self._progress is not None:
+                    highest = max(record.log_likelihood for record in self._records)
+                    self._progress(stage, done, len(indices), highest)
         return [index for index in indices if self._records[index].fate == "running"]
 
     def _keep(self, index: int, record: Start) -> None:
@@ -402,15 +400,6 @@ def _finished(record: Start, otherwise: str) -> Start:
     if record.fate != "running":
         return record
     return replace(record, fate="converged" if record.run is not None and record.run.converged else otherwise)
-
-
-def _in_order(function: Callable[[Item], Result], items: Sequence[Item], width: int) -> Iterable[Result]:
-    """Results in the order of the items, `width` at a time."""
-    if width == 1 or len(items) == 1:
-        yield from map(function, items)
-        return
-    with ThreadPoolExecutor(width) as pool:
-        yield from pool.map(function, items)
 
 
 def _are_twins(first: Start, second: Start) -> bool:
