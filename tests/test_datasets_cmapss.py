@@ -10,6 +10,7 @@ import pytest
 
 from cem.datasets import CMAPSS_COLUMNS, read_cmapss
 from cem.errors import PanelError
+from cem.tables import file_format, read_panel
 
 DATA = Path(os.environ.get("CEM_SHARED_DATA", Path(__file__).parents[1].parent / "shared" / "data")) / "cmapss"
 real = pytest.mark.skipif(
@@ -98,3 +99,43 @@ def test_real_labels_join_by_unit():
         dict(zip(table[unit].tolist(), table[mode].tolist(), strict=True))
     )
     assert panel.mode_labels == ("fan", "hpc") and np.bincount(panel.mode_codes).tolist() == [44, 56]
+
+
+_LINES = [
+    f"{unit} {cycle} " + " ".join(str(unit + cycle + s) for s in range(24)) for unit in (1, 2) for cycle in (1, 2, 3)
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff" + "\n".join(_LINES),
+        "\r\n".join(_LINES) + "\r\n",
+        "\r".join(_LINES),
+        "\n".join(_LINES) + "\n\x1a",
+        " ".join(["unit", "cycle", *"abcdefghijklmnopqrstuvwx"]) + "\n" + "\n".join(_LINES),
+        "\ufeff" + " ".join(CMAPSS_COLUMNS) + "\r\n" + "\r\n".join(_LINES),
+    ],
+    ids=["byte order mark", "CRLF", "old Mac", "ctrl-Z", "header", "header and mark"],
+)
+def test_text_with_a_mark_a_header_or_other_line_ends(text, tmp_path):
+    path = tmp_path / "train.txt"
+    path.write_bytes(text.encode())
+    assert file_format(path) == "cmapss"
+    for panel in (read_cmapss(path), read_panel(path)):
+        assert (
+            panel.units == (1, 2) and panel.n_readings == 6 and panel.values[0, 0] == 5 and panel.failure_times[0] == 3
+        )
+
+
+def test_a_header_in_another_order_is_refused(tmp_path):
+    path = tmp_path / "train.txt"
+    path.write_text(" ".join(["cycle", "unit", *CMAPSS_COLUMNS[2:]]) + "\n" + "\n".join(_LINES))
+    with pytest.raises(PanelError, match="calls column 1 'cycle', but of C-MAPSS text that is column 2"):
+        read_cmapss(path)
+
+
+def test_a_header_over_the_remaining_lives_is_skipped(tmp_path):
+    (tmp_path / "test.txt").write_text("\n".join(_LINES))
+    (tmp_path / "RUL.txt").write_text("RUL\n10\n20\n")
+    assert read_cmapss(tmp_path / "test.txt", rul=tmp_path / "RUL.txt").failure_times.tolist() == [13.0, 23.0]

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from cem.errors import PanelError
+from cem.errors import ColumnsLeftOutWarning, OptionError, PanelError
 from cem.frames import group_rows
 from cem.panel import Panel
 
@@ -244,3 +244,150 @@ def test_units_beyond_signed_integers_keep_their_ids():
     pl = pytest.importorskip("polars")
     frame = pl.DataFrame({"u": pl.Series([3, 2**64 - 1], dtype=pl.UInt64), "t": [0.0, 0.0], "x": [1.0, 2.0]})
     assert list(Panel.from_frame(frame, unit="u", time="t").units) == [3, 2**64 - 1]
+
+
+# ---- ids, dates, types -----------------------------------------------------------------------------------------------
+
+UNSIGNED = {
+    "pandas": lambda ids: pd.DataFrame({"unit": np.array(ids, dtype=np.uint64)}),
+    "pandas-nullable": lambda ids: pd.DataFrame({"unit": pd.array(ids, dtype="UInt64")}),
+    "pandas-arrow": lambda ids: pd.DataFrame({"unit": np.array(ids, dtype=np.uint64)}).astype("uint64[pyarrow]"),
+    "polars": lambda ids: pl.DataFrame({"unit": pl.Series(ids, dtype=pl.UInt64)}),
+    "pyarrow": lambda ids: pa.table({"unit": pa.array(ids, pa.uint64())}),
+}
+
+
+def with_columns(frame, **more):
+    if isinstance(frame, pd.DataFrame):
+        return frame.assign(**more)
+    if isinstance(frame, pl.DataFrame):
+        return frame.with_columns(**{name: pl.Series(values) for name, values in more.items()})
+    for name, values in more.items():
+        frame = frame.append_column(name, pa.array(values))
+    return frame
+
+
+@pytest.mark.parametrize("kind", UNSIGNED)
+@pytest.mark.parametrize("largest", [2**64 - 1, 12])
+def test_unsigned_ids_do_not_come_back_negative(kind, largest):
+    ids = [largest] * 2 + [largest - 5] * 2
+    frame = with_columns(UNSIGNED[kind](ids), t=[0, 1, 0, 1], x=[1.0, 2.0, 3.0, 5.0])
+    assert Panel.from_frame(frame, unit="unit", time="t", channels=["x"]).units == (largest, largest - 5)
+
+
+def test_ids_that_a_float_cannot_tell_apart_are_refused():
+    frame = pd.DataFrame({"unit": [8949020000000000001.0, 8949020000000000002.0], "t": [0, 1], "x": [1.0, 2.0]})
+    with pytest.raises(PanelError, match="too large to tell whole numbers apart"):
+        Panel.from_frame(frame, unit="unit", time="t")
+
+
+def test_labels_beyond_the_floats_stay_apart(make):
+    labels = [2**53, 2**53, 2**53, 2**53 + 1, None, 2**53]
+    labels[4] = 2**53
+    labels[1] = 2**53
+    assert read(make(columns(mode=labels))).modes == (2**53, 2**53, 2**53 + 1)
+
+
+@pytest.mark.parametrize("resolution", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Kolkata"])
+def test_datetimes_of_any_unit_and_zone(resolution, zone):
+    stamps = pd.Series(pd.date_range("2024-01-01", periods=3, freq="90min", tz=zone)).dt.as_unit(resolution)
+    frame = pd.DataFrame({"u": 1, "t": stamps, "x": [1.0, 2.0, 4.0]})
+    tables = [frame, pa.Table.from_pandas(frame)] + ([] if resolution == "s" else [pl.from_pandas(frame)])
+    for table in tables:
+        assert Panel.from_frame(table, unit="u", time="t").times.tolist() == [0.0, 1.5, 3.0]
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d-%m-%Y", "%m/%d/%Y %H:%M:%S", "%Y/%m/%d"])
+def test_the_day_and_the_month_are_never_guessed(make, form):
+    """5 to 10 April: each backend took another one for the day."""
+    stamps = pd.date_range("2024-04-05", periods=6, freq="D").strftime(form).tolist()
+    table = columns(unit=["a"] * 6, cycle=stamps, end=None, mode=None)
+    roles = {"mode": None, "failure_time": None, "time_unit": "d"}
+    with pytest.raises(PanelError, match="time_format="):
+        read(make(table), **roles)
+    assert read(make(table), time_format=form, **roles).times.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_numbers_that_are_dates_are_not_counted_as_numbers(make):
+    table = columns(
+        unit=["a"] * 6, cycle=[20240128 + day for day in range(4)] + [20240201, 20240202], end=None, mode=None
+    )
+    roles = {"mode": None, "failure_time": None, "time_unit": "d"}
+    with pytest.raises(PanelError, match="time_format='%Y%m%d'"):
+        read(make(table), **roles)
+    assert read(make(table), time_format="%Y%m%d", **roles).times.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_column_with_one_text_among_numbers_is_refused_though_not_named(make):
+    table = columns(s2=["1.5", "2", "Bad Input", "4", None, "6"])
+    with pytest.raises(PanelError, match="'s2' holds numbers, but 1 of 5 cells are none: row 2 holds 'Bad Input'"):
+        read(make(table), channels=None)
+    assert read(make(table), channels=None, missing="Bad Input").values[:, 0].tolist()[:3] == pytest.approx(
+        [np.nan, 6.0, 1.5], nan_ok=True
+    )
+
+
+def test_mixed_objects_of_pandas_are_refused_by_row():
+    frame = pd.DataFrame(columns()).assign(s2=pd.Series([1.5, 2.0, "-", 4.0, None, 6.0], dtype=object))
+    for channels in (None, ["s2"]):
+        with pytest.raises(PanelError, match="row 2 holds '-'"):
+            read(frame, channels=channels)
+    assert read(frame, missing={"s2": "-"}).channels == ("s2", "s3", "y")
+
+
+def test_durations_dates_and_truth_values_are_no_sensors(make):
+    import datetime
+
+    table = columns(
+        s2=[datetime.timedelta(seconds=i) for i in range(6)], note=[True, False] * 3, s3=[datetime.date(2024, 1, 1)] * 6
+    )
+    with pytest.warns(ColumnsLeftOutWarning, match="'s2' .*'s3' .*'note' "):
+        assert read(make(table), channels=None, response=None).channels == ("y",)
+    with pytest.raises(PanelError, match="channel 's2' is not numeric"):
+        read(make(table), channels=["s2"])
+    assert read(make(table), channels=["note"], response=None).values[:, 0].tolist() == [1, 0, 1, 1, 0, 0]
+
+
+def test_decimals_and_dictionaries_are_read(make):
+    from decimal import Decimal
+
+    plain = pa.table(columns(unit=[Decimal(7), Decimal(5), Decimal(7), Decimal(9), Decimal(5), Decimal(7)]))
+    for table in (plain, pl.from_arrow(plain)):
+        panel = read(table)
+        assert panel.units == (7, 5, 9) and {type(unit) for unit in panel.units} == {int}
+    table = columns(s2=[Decimal("1.5"), Decimal("2.0"), None, Decimal("4.25"), None, Decimal("6.5")])
+    assert read(make(table)).values[:, 0].tolist()[:2] == pytest.approx([np.nan, 6.5], nan_ok=True)
+    coded = pa.table(columns())
+    coded = coded.set_column(0, "unit", coded["unit"].dictionary_encode())
+    assert read(coded).units == ("b", "a", "c")
+
+
+def test_a_saved_row_index_is_no_sensor(tmp_path):
+    import pyarrow.parquet
+
+    frame = pd.DataFrame(columns(note=None)).sample(frac=1.0, random_state=0)
+    path = tmp_path / "fleet.parquet"
+    frame.to_parquet(path)
+    table = pyarrow.parquet.read_table(path)
+    assert "__index_level_0__" in table.column_names
+    with pytest.warns(ColumnsLeftOutWarning, match="__index_level_0__.*a row index without a name"):
+        assert read(table, channels=None).channels == ("s2", "s3", "y")
+
+
+def test_a_tall_frame_of_every_backend(make):
+    tall = {
+        "unit": ["a"] * 5, "t": [0, 0, 1, 2, 2], "tag": ["p", "q", "p", "q", "p"], "v": [1.0, 2.0, 3.0, None, 5.0],
+        "end": [9.0] * 5,
+    }  # fmt: skip
+    roles = {"unit": "unit", "time": "t", "sensor": "tag", "value": "v"}
+    panel = Panel.from_frame(make(tall), failure_time="end", response="q", **roles)
+    assert panel.channels == ("p", "q") and panel.response == "q" and panel.failure_times.tolist() == [9.0]
+    np.testing.assert_array_equal(panel.values, [[1, 2], [3, np.nan], [5, np.nan]])
+    numbered = Panel.from_frame(make({**tall, "tag": [7, 8, 7, 8, 7]}), channels=["8", "7"], **roles)
+    assert numbered.channels == ("8", "7")
+    with pytest.raises(PanelError, match=r"looks tall.*sensor='tag', value='v'"):
+        Panel.from_frame(make({name: cells for name, cells in tall.items() if name != "end"}),
+                         unit="unit", time="t")  # fmt: skip
+    with pytest.raises(OptionError, match="value is given without sensor"):
+        Panel.from_frame(make(tall), unit="unit", time="t", value="v")

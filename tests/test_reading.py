@@ -333,7 +333,7 @@ def test_standard_input_is_read_like_a_file(backend, monkeypatch):
     with pytest.raises(PanelError, match="standard input has no column 'x'"):
         read_panel("-", channels=["x"])
     monkeypatch.setattr(sys, "stdin", _Stream(CSV.encode()))
-    with pytest.raises(PanelError, match="standard input brought more than 100 bytes.*max_bytes"):
+    with pytest.raises(PanelError, match=r"standard input brought more than 100 bytes.*max_bytes"):
         read_panel("-", max_bytes=100)
     monkeypatch.setattr(sys, "stdin", _Stream(b""))
     with pytest.raises(PanelError, match="standard input is empty"):

@@ -9,6 +9,7 @@ import codecs
 import csv
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -225,10 +226,8 @@ def csv_layout(path: Path, options: CsvOptions) -> CsvLayout:
         raise PanelError(f"the header of {str(path)!r} cannot be read: {error}") from None
     n_header = reader.line_num
     rows = list[list[str]]()
-    try:
+    with suppress(csv.Error):  # the backend says what is wrong
         rows = [row for row in reader if row]
-    except csv.Error:
-        pass  # the backend says what is wrong
     _check_comment(path, line, separator, header, rows, options)
     names = tuple(cell.strip() or f"Unnamed: {place}" for place, cell in enumerate(header))
     start += sum(len(text) + 1 for text in complete[position : position + n_header])

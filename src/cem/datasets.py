@@ -15,7 +15,7 @@ from .demo_fleet import load_demo_fleet
 from .errors import PanelError
 from .names import did_you_mean
 from .panel import Panel
-from .table_cells import is_number
+from .table_cells import NULLS, is_number
 
 __all__ = ["CMAPSS_COLUMNS", "is_cmapss", "load_demo_fleet", "read_cmapss"]
 
@@ -122,7 +122,7 @@ def is_cmapss(head: bytes) -> bool:
 
 
 def _is_row(cells: Sequence[str]) -> bool:
-    return len(cells) == len(CMAPSS_COLUMNS) and all(is_number(cell) for cell in cells)
+    return len(cells) == len(CMAPSS_COLUMNS) and all(is_number(cell) or cell in NULLS for cell in cells)
 
 
 def _is_header(cells: Sequence[str]) -> bool:

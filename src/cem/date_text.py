@@ -37,7 +37,7 @@ def text_array(items: Sequence[object]) -> np.ndarray:
     UnicodeEncodeError
         A text has letters beyond ASCII, which no ISO 8601 date has.
     """
-    cells = ["" if item is None or item != item else str(item).strip() for item in items]
+    cells = [item.strip() if isinstance(item, str) else "" for item in items]
     return np.array([cell.encode("ascii") for cell in cells], dtype=bytes) if cells else np.empty(0, dtype="S1")
 
 
@@ -266,7 +266,7 @@ def formatted_dates(
     """
     stamps = np.full(len(items), np.datetime64("NaT"), dtype="datetime64[us]")
     for position, item in enumerate(items):
-        text = "" if item is None or item != item else str(item).strip()
+        text = "" if item is None else str(item).strip()
         if not text:
             continue
         try:

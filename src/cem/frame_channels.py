@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import ColumnsLeftOutWarning, PanelError
-from .frame_columns import bad_cells, cell_of, factorise, is_na, is_text, plain_items
+from .frame_columns import bad_cells, cell_of, factorise, is_gap, is_real, is_text, plain_items
 from .names import did_you_mean, listed
 from .table_cells import NULL_NUMBERS, Missing, is_number
 from .table_columns import number_mask, stripped
@@ -168,12 +168,10 @@ def _reason_of_objects(series: Any, name: str, missing: Missing) -> str | None:
     items = [
         (row, item)
         for row, item in enumerate(plain_items(series))
-        if not is_na(item) and item == item and not (isinstance(item, str) and item.strip() in gone)
+        if not is_gap(item) and not (isinstance(item, str) and item.strip() in gone)
     ]
     bad = [
-        (row, item)
-        for row, item in items
-        if not (is_number(item.strip()) if isinstance(item, str) else hasattr(item, "__float__"))
+        (row, item) for row, item in items if not (is_number(item.strip()) if isinstance(item, str) else is_real(item))
     ]
     if not items:
         return "empty"
@@ -237,9 +235,9 @@ def check_not_tall(
                 continue
         elif not np.any(np.maximum.reduceat(codes, offsets[:-1]) > np.minimum.reduceat(codes, offsets[:-1])):
             continue  # constant within each unit
-        value = chosen.names[0]
+        value, sensors = chosen.names[0], listed(sorted(map(str, distinct)), 4)
         raise PanelError(
-            f"the table looks tall, with one row per sensor: column {name!r} ({listed(sorted(map(str, distinct)), 4)}) tells apart the "
+            f"the table looks tall, with one row per sensor: column {name!r} ({sensors}) tells apart the "
             f"rows of a unit at one time, and {value!r} their values; read it by sensor={name!r}, value={value!r} "
             f"(on the command line: --sensor-column {name} --value-column {value}), or name channels=[...] if each row "
             "is a reading of its own"

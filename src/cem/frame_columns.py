@@ -23,7 +23,9 @@ __all__ = [
     "constant",
     "factorise",
     "ids_of",
+    "is_gap",
     "is_na",
+    "is_real",
     "is_text",
     "labels",
     "narwhals_module",
@@ -80,8 +82,7 @@ def _from_cells(nw: ModuleType, series: Any, name: str, missing: Missing) -> np.
         if isinstance(item, str):
             text = item.strip()
             cells[row] = np.nan if text in gone else float(text) if is_number(text) else item
-    kinds = (bool, int, float, np.number, np.bool_, decimal.Decimal)
-    bad = [row for row, item in enumerate(cells) if not isinstance(item, kinds) or isinstance(item, np.timedelta64)]
+    bad = [row for row, item in enumerate(cells) if not is_real(item)]
     if bad:
         raise PanelError(_not_numeric(nw, name, series.dtype, series, bad))
     try:
@@ -96,6 +97,17 @@ def is_text(nw: ModuleType, dtype: Any) -> bool:
 
 def is_na(item: object) -> bool:
     return item is None or type(item).__name__ in ("NAType", "NaTType")
+
+
+def is_gap(item: object) -> bool:
+    """True for an item of a frame that means missing: None, NaN, NaT and what pandas has for them."""
+    return is_na(item) or (isinstance(item, float) and item != item)
+
+
+def is_real(item: object) -> bool:
+    """True for an object that is a number, and no text, array or duration."""
+    kinds = (bool, int, float, np.number, np.bool_, decimal.Decimal)
+    return isinstance(item, kinds) and not isinstance(item, np.timedelta64)
 
 
 def bad_cells(cells: list[tuple[int, object]], n_bad: int, advice: bool = True) -> str:
@@ -151,7 +163,7 @@ def times(nw: ModuleType, series: Any, what: str, time_format: str | None = None
     if time_format is not None and not dtype.is_temporal():
         items = plain_items(series)
         if dtype.is_float():
-            items = [None if item is None or item != item else f"{item:.0f}" for item in items]
+            items = [None if is_gap(item) else f"{item:.0f}" for item in items]
         return formatted_dates([None if is_na(item) else item for item in items], time_format, label)
     if dtype in (nw.Decimal, nw.Int128, nw.UInt128):  # none of which NumPy has
         series = series.cast(nw.Float64)

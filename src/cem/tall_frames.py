@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import PanelError, RepeatedRowsWarning
-from .frame_columns import bad_cells, cell_of, factorise, is_text, numbers, plain_items
+from .frame_columns import bad_cells, cell_of, factorise, is_gap, is_text, numbers, plain_items
 from .names import did_you_mean
 from .table_cells import NULL_NUMBERS, Missing, is_number
 from .table_columns import number_mask, numbers_of, stripped
@@ -98,7 +98,7 @@ class Tall:
                 found = np.full(chosen.size, np.nan)
                 for row in np.flatnonzero(chosen):
                     item = items[row]
-                    if item is not None and item == item and not (isinstance(item, str) and item in gone):
+                    if not is_gap(item) and not (isinstance(item, str) and item in gone):
                         found[row] = float(item)
                 return found
         return np.where(chosen, numbers(nw, series, value, Missing(None)), np.nan)
