@@ -237,6 +237,7 @@ HOSTILE = {
     "check panel goes back": (with_check_offsets(200, 108), "do not divide"),
     "check panel too long": (with_check_offsets(2**40), "at most 9 a unit"),
     "check panel of text": (lambda h, d: h["arrays"][-2].update(dtype="i8"), "parts do not make|not be scored"),
+    "check beyond the floats": (lambda h, d: h["check"].update(log_likelihood=10**400), "finite number"),
     "altered check": (lambda h, d: h["check"].update(log_likelihood=-1.0), "check panel"),
     "no such basis": (lambda h, d: h["model"]["bases"][0].update(type="Wavelet"), "Wavelet"),
     "larger basis": (lambda h, d: h["model"]["bases"][0]["options"].update(degree=10**9), "parts do not make"),

@@ -15,7 +15,7 @@ import numpy as np
 from .clock import instants, is_missing
 from .errors import PanelError
 from .foreign_tables import check_names, no_frame
-from .names import did_you_mean, encode_labels, listed, object_array, unit_array, unit_name
+from .names import did_you_mean, encode_labels, listed, object_array, unit_name
 from .panel import Panel
 from .repeated_rows import set_back_units, warn_of_clocks
 
@@ -62,7 +62,7 @@ def panel_from_frame(
     _check_row_times(raw, table[unit], time)
     order, offsets = group_rows(codes, raw)
     first = offsets[:-1] if order is None else order[offsets[:-1]]
-    unit_ids = unit_array(codes[first]) if table[unit].dtype.is_integer() else _items(table[unit], first)
+    unit_ids = _unit_ids(table[unit], codes, first)
     del codes
     values = np.empty((n_rows, len(names)))
     for c, name in enumerate(names):
@@ -237,7 +237,7 @@ def _channel_names(
 def _numbers(nw: ModuleType, series: Any, name: str) -> np.ndarray:
     """(n_rows,) float64, NaN where missing; no copy where the column is that already."""
     dtype = series.dtype
-    if dtype == nw.Decimal:
+    if dtype in (nw.Decimal, nw.Int128, nw.UInt128):  # none of which NumPy has
         series = series.cast(nw.Float64)
     elif not dtype.is_numeric() and dtype not in (nw.Object, nw.Unknown, nw.Boolean):
         raise PanelError(_not_numeric(name, dtype, series))
@@ -277,7 +277,7 @@ def _times(nw: ModuleType, series: Any, what: str) -> np.ndarray:
     """(n_rows,) float64, datetime64 or timedelta64; not counted from any origin yet."""
     dtype = series.dtype
     label = f"{what} (column {series.name!r})"
-    if dtype == nw.Decimal:
+    if dtype in (nw.Decimal, nw.Int128, nw.UInt128):  # none of which NumPy has
         series = series.cast(nw.Float64)
     elif dtype == nw.Date:
         series = series.cast(nw.Datetime("us"))
@@ -315,13 +315,27 @@ def _row_codes(series: Any) -> np.ndarray:
     if missing.any():
         row = int(missing.arg_true()[0])
         raise PanelError(f"the unit (column {series.name!r}) is missing at row {row}; fill it in, or remove the row")
-    if not series.dtype.is_integer() and not series.dtype.is_float():
+    if _is_wide(series) or (not series.dtype.is_integer() and not series.dtype.is_float()):
         return _polars_codes(series) if series.implementation.is_polars() else _factorise(series)[0]
     codes = series.to_numpy()
     if codes.dtype.kind == "f" and np.isnan(codes).any():
         row = int(np.argmax(np.isnan(codes)))
         raise PanelError(f"the unit (column {series.name!r}) is NaN at row {row}; fill it in, or remove the row")
     return codes
+
+
+def _unit_ids(series: Any, codes: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """(n_units,) int64 where the ids are such integers, else the objects that they are."""
+    if series.dtype.is_integer() and not _is_wide(series):
+        ids = codes[first]
+        if ids.dtype != np.uint64 or ids.max() <= np.iinfo(np.int64).max:
+            return ids.astype(np.int64)
+    return _items(series, first)
+
+
+def _is_wide(series: Any) -> bool:
+    """Whether it holds integers of 128 bits, for which NumPy has no type."""
+    return str(series.dtype) in ("Int128", "UInt128")
 
 
 def _polars_codes(series: Any) -> np.ndarray:
@@ -387,7 +401,7 @@ def _factorise(series: Any) -> tuple[np.ndarray, list[Any]]:
 
         if native.dtype in (pl.Categorical, pl.Enum):
             native = native.cast(pl.String)
-        if native.dtype == pl.String or native.dtype.is_temporal() or native.dtype == pl.Boolean:
+        if native.dtype == pl.String or native.dtype.is_temporal() or native.dtype == pl.Boolean or _is_wide(series):
             if native.dtype == pl.Boolean:
                 native = native.cast(pl.Int8)
                 distinct = [bool(item) for item in native.drop_nulls().unique().sort().to_list()]

@@ -59,7 +59,10 @@ def require_same_parts(model, content):
         if "size" not in given["options"] and given["type"] != "Custom":
             for name in ("domain", "learned"):  # whole numbers of any size are as good as floats
                 require(list(held[name]) == list(map(float, given[name])), f"{name} changed on loading")
-            require(held["options"] == given["options"], f"options {given['options']} changed on loading")
+            options = dict(given["options"])
+            if isinstance(options.get("time_constants"), (int, float)):  # a single one may stand for itself
+                options["time_constants"] = [options["time_constants"]]
+            require(held["options"] == options, f"options {options} changed on loading")
 
 
 def use(model, folder):

@@ -48,12 +48,16 @@ class Tally:
 
 def run_part(name, seed, first, stop, step, folder, keep, tally):
     """Every step-th input from first on; a worker that dies costs the input that it was at, and another takes over."""
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "RUST_BACKTRACE": "0"}
     while first < stop:
         arguments = [sys.executable, str(HERE / "worker.py"), name, seed, *map(str, (first, stop, step)), str(folder)]
-        with subprocess.Popen(
-            [*arguments, str(keep or "")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-        ) as process:
+        # Errors go to a file: a pipe that nobody reads meanwhile would block the worker once it is full.
+        with (
+            tempfile.TemporaryFile() as said_of_errors,
+            subprocess.Popen(
+                [*arguments, str(keep or "")], stdout=subprocess.PIPE, stderr=said_of_errors, env=environment
+            ) as process,
+        ):
             silent = threading.Event()
             current, said = first, [time.monotonic()]
             over = threading.Event()
@@ -74,8 +78,9 @@ def run_part(name, seed, first, stop, step, folder, keep, tally):
                 if not begun:
                     tally.add(current, outcome, why)
             over.set()
-            errors = process.stderr.read().decode(errors="replace")
             status = process.wait()
+            said_of_errors.seek(max(0, said_of_errors.seek(0, os.SEEK_END) - 4000))
+            errors = said_of_errors.read().decode(errors="replace")
         if status == 0:
             return
         if not begun and current == first and not tally.outcomes:
