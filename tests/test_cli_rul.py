@@ -112,3 +112,23 @@ def test_numbers_out_of_range(files, words, capsys) -> None:
     with pytest.raises(SystemExit) as raised:
         run(folder / "fleet.cem", folder / "running.csv", *words)
     assert raised.value.code == 2 and "is not a number" in capsys.readouterr().err
+
+
+def test_a_falling_signal_is_asked_from_above_and_the_answer_says_so(capsys, tmp_path) -> None:
+    """`cem rul --threshold 75` of capacities said that every battery had ended: remaining life 0, nothing else."""
+    rng = np.random.default_rng(0)
+    t = np.arange(15.0)
+    capacity = 100 - t * rng.normal(1.0, 0.1, (30, 1)) + rng.normal(0, 1, (30, 1)) + rng.normal(0, 0.3, (30, 15))
+    panel = cem.Panel.from_arrays(t, capacity[:, :, None], channels=["capacity"], response="capacity")
+    cem.FailureModeEM(1, basis=Polynomial(1), random_state=0).fit(panel).model_.save(tmp_path / "m.cem")
+    lines = ["unit,time,capacity", *(f"1,{time},{value}" for time, value in zip(t, capacity[0], strict=True))]
+    (tmp_path / "one.csv").write_text("\n".join(lines) + "\n")
+    words = [tmp_path / "m.cem", tmp_path / "one.csv", "--threshold", "75"]
+    run(*words, "--json")
+    document = json.loads(capsys.readouterr().out)
+    assert document["direction"] == "lower" and 5 < document["units"][0]["median"] < 20
+    out = io.StringIO()
+    run(*words, out=out)
+    assert "until capacity falls to 75" in out.getvalue()
+    run(*words, "--direction", "lower", "--json")
+    assert json.loads(capsys.readouterr().out)["units"] == document["units"]

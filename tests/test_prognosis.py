@@ -264,3 +264,18 @@ def test_models_that_cannot_are_refused() -> None:
         RemainingLife.fit(forward, panel.aligned_at_failure())
     with pytest.raises(PanelError, match="'m0' failed at 0"):
         fitted(panel.aligned_at_failure(), 1)
+
+
+def test_an_underflow_is_zero_for_callers_who_let_numpy_raise(running) -> None:
+    """Tails underflow by design: `numpy.errstate(all="raise")` made an untyped error of them."""
+    cut, truth = running
+    with np.errstate(all="raise"):
+        prognosis = RemainingLife(fitted(fleet(30, 0, every=6.0)).model_)
+        law = prognosis.predict(cut[:5])
+        assert np.isfinite(law.median()).all() and np.isfinite(law.mean(125.0)).all()
+        assert np.isfinite(law.standard_deviation()).all() and (law.cdf([0.0, 50.0]) >= 0).all()
+        assert np.isfinite(crps_pmf(truth[:5], law.grid, law.pmf.sum(axis=2))).all()
+        unit = prognosis.unit()
+        for t, x in zip(cut[0].times, cut[0].values, strict=True):
+            unit.update(t, x)
+        assert np.isfinite(unit.distribution().median()).all()

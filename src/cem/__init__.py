@@ -75,6 +75,7 @@ __all__ = [
     "metrics",
     "register_function",
     "selection",
+    "tables",
 ]
 
 _HOMES = {
@@ -102,7 +103,7 @@ _HOMES = {
     "remaining_life": ("RemainingLifeDistribution",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_SUBMODULES = ("calibration", "datasets", "diagnostics", "errors", "lifetimes", "metrics", "selection")
+_SUBMODULES = ("calibration", "datasets", "diagnostics", "errors", "lifetimes", "metrics", "selection", "tables")
 
 
 def __getattr__(name: str) -> Any:

@@ -113,7 +113,8 @@ def _warn_of_covariance_floors(
     channels = statistics.channels
     findings = []
     if few.any():
-        remedy = "a smaller basis" if options.covariance == "pooled" else "covariance='pooled', or a smaller basis,"
+        may_share = options.covariance != "pooled" and len(mode_counts) > 1
+        remedy = "covariance='pooled', or a smaller basis," if may_share else "a smaller basis"
         findings.append(
             f"in {_places(few, mode_labels, channels)}, where units are few for so many parameters: {remedy} would do"
         )
