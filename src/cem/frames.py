@@ -212,8 +212,10 @@ def _channel_names(
         names = list(channels)
     if response is not None and response not in names:
         names.append(response)
+    known = set(table.columns)  # once: to ask for the names takes time for each of them
     for name in names:
-        _check_column(table, frame, "channel", name)
+        if not isinstance(name, str) or name not in known:
+            _check_column(table, frame, "channel", name)
         if name in by_name:
             raise PanelError(f"column {name!r} cannot be both {by_name[name]} and a channel")
     return names
