@@ -500,3 +500,17 @@ def test_the_fuzz_target_of_tables(tmp_path):
         seeds = fuzz_tables.seeds(tmp_path)
         found = {fuzz_tables.execute(fuzz_tables.generate(random.Random(i), seeds), tmp_path) for i in range(60)}
     assert found == {"read", "refused"}
+
+
+@pytest.mark.parametrize("version", ["13.0.0", "14.0.0"])
+def test_parquet_is_not_read_by_a_pyarrow_that_unpickles_it(tmp_path, monkeypatch, version):
+    """CVE-2023-47248: the metadata of a Parquet file named a class that pyarrow called."""
+    pyarrow = pytest.importorskip("pyarrow")
+    path = tmp_path / "fleet.parquet"
+    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table({"unit": [1], "time": [0.0], "x": [1.0]}), path)
+    for name in ("polars", "pandas"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert read_panel(path).n_channels == 1
+    monkeypatch.setattr(pyarrow, "__version__", version)
+    with pytest.raises(PanelError, match="could run its author's code"):
+        read_panel(path)

@@ -110,8 +110,10 @@ def channel_columns(
         names = list(channels)
     if response is not None and response not in names:
         names.append(response)
+    known = set(table.columns)  # once: to ask for the names takes time for each of them
     for name in names:
-        check_column(table, frame, "channel", name)
+        if not isinstance(name, str) or name not in known:
+            check_column(table, frame, "channel", name)
         if name in by_name:
             raise PanelError(f"column {name!r} cannot be both {by_name[name]} and a channel")
     return Channels(names, left_out)

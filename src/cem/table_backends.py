@@ -163,6 +163,7 @@ def read_parquet(
                 bound.check(sizes.grown + sizes.worst, "at most, which only pyarrow or polars can tell more exactly")
             file.seek(0)
             return backend.read_parquet(file, columns=columns)
+        _require_safe(pyarrow)
         table = _parquet_pyarrow(pyarrow, path, sizes, columns, bound)
         return table if backend.__name__ == "pyarrow" else table.to_pandas()
 
@@ -201,6 +202,16 @@ def _csv_pyarrow(
         table = csv.read_csv(file, csv.ReadOptions(column_names=layout.names), **options)
     pyarrow.default_memory_pool().release_unused()
     return table
+
+
+def _require_safe(pyarrow: ModuleType) -> None:
+    """PanelError where reading Parquet runs what the file says: pyarrow did until 14.0.1 (CVE-2023-47248)."""
+    release = tuple(int(part) for part in pyarrow.__version__.split(".")[:3] if part.isdecimal())
+    if release < (14, 0, 1):
+        raise PanelError(
+            f"pyarrow {pyarrow.__version__} unpickles what a Parquet file holds, which could run its author's code; "
+            "install pyarrow 15 or later, or polars"
+        )
 
 
 def _parquet_pyarrow(
