@@ -228,6 +228,24 @@ def test_memory_stays_below_three_times_the_columns():
         assert size + peak <= 3 * size
 
 
+def test_integers_of_128_bits_are_units_times_and_values():
+    """Sums of 64-bit integers are such in polars; NumPy has no type for them."""
+    pl = pytest.importorskip("polars")
+    if not hasattr(pl, "Int128"):
+        pytest.skip("this polars has no integers of 128 bits")
+    frame = pl.DataFrame({"u": [1, 1, 2], "t": [1, 0, 5], "x": [8, 9, 7]}, schema=dict.fromkeys("utx", pl.Int128))
+    panel = Panel.from_frame(frame, unit="u", time="t")
+    assert list(panel.units) == [1, 2]
+    assert panel.times.tolist() == [0.0, 1.0, 5.0] and panel.values[:, 0].tolist() == [9.0, 8.0, 7.0]
+
+
+def test_units_beyond_signed_integers_keep_their_ids():
+    """A hash as the id: it must not come back as a negative number."""
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame({"u": pl.Series([3, 2**64 - 1], dtype=pl.UInt64), "t": [0.0, 0.0], "x": [1.0, 2.0]})
+    assert list(Panel.from_frame(frame, unit="u", time="t").units) == [3, 2**64 - 1]
+
+
 # ---- ids, dates, types -----------------------------------------------------------------------------------------------
 
 UNSIGNED = {

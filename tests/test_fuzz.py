@@ -27,7 +27,7 @@ def test_hostile_inputs_are_refused_with_a_type_or_are_sound(name, tmp_path, mon
     outcomes = harness().run_quickly(name, 200, tmp_path)
     assert sum(outcomes.values()) == 200
     kinds = {outcome.partition(":")[0] for outcome in outcomes}
-    assert {"loaded", "refused"} <= kinds, f"inputs of one kind alone show little: {outcomes}"
+    assert "refused" in kinds and kinds & {"loaded", "read"}, f"inputs of one kind alone show little: {outcomes}"
 
 
 @pytest.mark.parametrize(

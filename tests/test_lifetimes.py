@@ -10,7 +10,15 @@ import pytest
 from scipy import integrate, optimize, stats
 
 from cem.errors import FitError, OptionError
-from cem.lifetimes import Empirical, LifetimeLaw, Lifetimes, Lognormal, Weibull, lifetime_law_from_dict
+from cem.lifetimes import (
+    Empirical,
+    LifetimeLaw,
+    Lifetimes,
+    LinkedLognormal,
+    Lognormal,
+    Weibull,
+    lifetime_law_from_dict,
+)
 
 LAWS: list[LifetimeLaw] = [
     Lognormal(5.3, 0.25),
@@ -189,6 +197,15 @@ def test_huge_times_do_not_overflow() -> None:
         assert np.isfinite(law.mean_residual_life(lives[:3])).all()
 
 
+SAVED = {"family": "empirical", "lives": [1.0, 2.0], "weights": [0.5, 0.5], "bandwidth": 0.1}
+
+
+def test_old_machine_of_a_narrow_weibull_law_has_a_little_left_and_no_overflow() -> None:
+    """At a thousand scales the hazard overflows a float; what is left is still a number."""
+    left = Weibull(25.0, 1.0).mean_residual_life([1.0, 1e3, 1e20])
+    assert np.isfinite(left).all() and (np.diff(left) < 0).all() and (left >= 0).all()
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -204,6 +221,22 @@ def test_huge_times_do_not_overflow() -> None:
         (lambda: Lognormal(5.0, 1.0).quantile(1.0), OptionError, "between 0 and 1"),
         (lambda: lifetime_law_from_dict({"family": "cauchy"}), OptionError, "'cauchy'"),
         (lambda: lifetime_law_from_dict({"family": "weibull", "size": 3}), OptionError, "do not fit"),
+        (lambda: lifetime_law_from_dict([1]), OptionError, "family"),  # type: ignore[arg-type]
+        (lambda: lifetime_law_from_dict({"family": ["weibull"]}), OptionError, "family"),
+        (lambda: lifetime_law_from_dict({"family": "lognormal", "location": "4", "scale": 1.0}), OptionError, "fit"),
+        (lambda: lifetime_law_from_dict({"family": "weibull", "shape": True, "scale": 1.0}), OptionError, "fit"),
+        (lambda: lifetime_law_from_dict({"family": "weibull", "shape": 10**400, "scale": 1.0}), OptionError, "fit"),
+        (lambda: lifetime_law_from_dict({**SAVED, "lives": 3}), OptionError, "fit"),
+        (lambda: lifetime_law_from_dict({**SAVED, "lives": [2.0, 1.0]}), OptionError, "ascend"),
+        (lambda: lifetime_law_from_dict({**SAVED, "weights": [0.5, 0.1]}), OptionError, "sum 1"),
+        (lambda: lifetime_law_from_dict({**SAVED, "weights": [1.0]}), OptionError, "share a life"),
+        (lambda: Lifetimes.from_dict({}), OptionError, "no list of laws"),
+        (lambda: Lifetimes.from_dict({"laws": "lognormal"}), OptionError, "no list of laws"),
+        (lambda: Lognormal(800.0, 1.0), OptionError, "another time unit"),
+        (lambda: Weibull(2.0, 1e300), OptionError, "another time unit"),
+        (lambda: Empirical(np.array([1.0, 1e200]), np.array([0.5, 0.5]), 0.1), OptionError, "lives from"),
+        (lambda: Empirical(np.ones(70_000), np.ones(70_000), 0.1), OptionError, "70,000 lives"),
+        (lambda: LinkedLognormal(4.0, 0.3, (1e200,)), OptionError, "sum of squares"),
     ],
 )
 def test_what_is_wrong_is_said(call, error, message: str) -> None:  # type: ignore[no-untyped-def]

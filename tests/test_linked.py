@@ -601,3 +601,13 @@ def test_first_passage_uses_the_linked_posterior(em, panel):
     sensors = panel.select_channels(["x0", "x1", "x2", "x3"])
     law = em.model_.remaining_life(sensors, 6.0, channel="x4", direction="upper")
     assert np.isfinite(law.cdf(5.0)).all()
+
+
+def test_marginal_covariances_of_loadings_however_large():
+    """Beside loadings of 1e12 the 1 of I + Γ Γᵀ is lost, and Cholesky finds nothing positive definite."""
+    loadings = np.array([[[1e12], [3e12], [-2e12]]])
+    factors = np.eye(3).reshape(1, 9)
+    parameters = Parameters([1.0], np.zeros((1, 3)), factors, [[1.0]], (3,), loadings)
+    root = parameters.marginal().factor(0, 0)
+    assert np.array_equal(root, np.tril(root)) and (np.diagonal(root) >= 0).all()
+    np.testing.assert_allclose(root @ root.T, np.eye(3) + loadings[0] @ loadings[0].T, rtol=1e-12)

@@ -237,6 +237,7 @@ HOSTILE = {
     "check panel goes back": (with_check_offsets(200, 108), "do not divide"),
     "check panel too long": (with_check_offsets(2**40), "at most 9 a unit"),
     "check panel of text": (lambda h, d: h["arrays"][-2].update(dtype="i8"), "parts do not make|not be scored"),
+    "check beyond the floats": (lambda h, d: h["check"].update(log_likelihood=10**400), "finite number"),
     "altered check": (lambda h, d: h["check"].update(log_likelihood=-1.0), "check panel"),
     "no such basis": (lambda h, d: h["model"]["bases"][0].update(type="Wavelet"), "Wavelet"),
     "larger basis": (lambda h, d: h["model"]["bases"][0]["options"].update(degree=10**9), "parts do not make"),
@@ -289,6 +290,20 @@ def test_file_made_up_with_a_right_checksum_is_refused_unless_it_is_sound(case):
     else:
         with pytest.raises(ModelFileError, match=message):
             decode(content)
+
+
+@pytest.mark.parametrize("padding", range(8))
+def test_arrays_are_aligned_in_files_of_writers_that_pad_otherwise(padding, monkeypatch):
+    """Kernels would read numbers at addresses at which some processors fault."""
+    read, found = model_file._arrays, []
+
+    def recorded(*arguments):
+        found.append(read(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(model_file, "_arrays", recorded)
+    assert_same(decode(rebuilt(lambda h, d: json.dumps(h) + " " * padding)), golden_model())
+    assert [name for name, array in found[0].items() if not array.flags.aligned] == []
 
 
 def test_a_model_that_would_not_load_is_not_saved(tmp_path):

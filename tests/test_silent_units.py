@@ -41,7 +41,7 @@ def test_one_silent_unit_among_sixty_does_not_stop_the_scoring(fleet, fitted):
         np.testing.assert_array_equal(probabilities[others], scored.predict_proba(values[others]))
         assert scored.score_samples(values)[SILENT] == pytest.approx(0.0, abs=1e-12)
     assert model.novelty(values)[SILENT] == 1.0
-    panel = Panel.from_arrays(None, values, allow_empty_channels=True)
+    panel = Panel.from_arrays(None, values, allow_empty_units=True)
     assert (
         panel.n_units == L and panel.times[panel.offsets[SILENT + 1] - 1] == N - 1 and panel.counts[SILENT].sum() == 0
     )
@@ -68,7 +68,7 @@ def test_a_silent_unit_has_the_law_of_lives_given_its_age():
         [[0.0, 80.0], [0.0, 80.0], [0.0, 140.0]],
         [[[0.1], [0.8]], [[np.nan], [np.nan]], [[np.nan], [np.nan]]],
         channels=["a"],
-        allow_empty_channels=True,
+        allow_empty_units=True,
     )
     found = prognosis.predict(scored).mean()
     log_lives = np.log(lives)  # the law that was fitted: lognormal, by maximum likelihood
@@ -85,7 +85,7 @@ def test_a_fit_refuses_silent_units_by_name(fleet):
     with pytest.raises(PanelError, match=f"unit {SILENT} has no observation"):
         cem.FailureModeEM(2, basis=Polynomial(1)).fit(values)
     with pytest.raises(PanelError, match=f"unit {SILENT} has no observation"):
-        cem.FailureModeEM(2, basis=Polynomial(1)).fit(Panel.from_arrays(None, values, allow_empty_channels=True))
+        cem.FailureModeEM(2, basis=Polynomial(1)).fit(Panel.from_arrays(None, values, allow_empty_units=True))
 
 
 def test_a_silent_unit_in_a_file_is_scored(fleet, fitted, tmp_path, capsys):
@@ -98,7 +98,7 @@ def test_a_silent_unit_in_a_file_is_scored(fleet, fitted, tmp_path, capsys):
         for t in range(N)
     ]
     (tmp_path / "fleet.csv").write_text("unit,time,x1,x2\n" + "\n".join(rows) + "\n")
-    panel = read_panel(tmp_path / "fleet.csv", time_unit="d", allow_empty_channels=True)
+    panel = read_panel(tmp_path / "fleet.csv", time_unit="d", allow_empty_units=True)
     assert panel.times[panel.offsets[SILENT + 1] - 1] == N - 1, "the age of a silent unit counts from its first row"
     (tmp_path / "numbers.csv").write_text(
         (tmp_path / "fleet.csv").read_text().replace("2024-01-", "").replace("T00:00", "")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from model_cases import coordinates_for
 from problems import LEVEL, random_problem, unit_factor
 
 from cem import _compression
 from cem.basis import BSpline, Constant, Fourier, Polynomial
 from cem.errors import PanelError
 from cem.expectation import Expectation
+from cem.model import FailureModeModel
 from cem.panel import Panel
 from cem.parameters import Layout, Parameters
 from cem.statistics import SufficientStatistics
@@ -362,3 +364,25 @@ def test_noise_that_nothing_tells_is_known_as_such():
     bases = (constant, Polynomial(1).bind(panel.times), Polynomial(2).bind(panel.times), constant)
     statistics = SufficientStatistics.from_panel(panel, bases)
     assert statistics.noise_is_untold.tolist() == [True, False, False, False]
+
+
+def test_channels_of_one_basis_and_different_transforms_are_scored_in_batch_as_reading_by_reading():
+    """A model put together by hand may have an S of its own for each channel; a fit gives one to all of a basis."""
+    rng = np.random.default_rng(5)
+    basis = Polynomial(1).bind([0.0, 10.0])
+    coordinates = coordinates_for((basis, basis, basis), rng)
+    assert not np.array_equal(coordinates.transform(0), coordinates.transform(1))
+    factors = np.tile([0.5, 0.0, 0.1, 0.4], (2, 3))
+    model = FailureModeModel(
+        parameters=Parameters([0.6, 0.4], rng.normal(size=(2, 6)), factors, np.full((2, 3), 0.2), coordinates.sizes),
+        coordinates=coordinates,
+        bases=(basis,) * 3,
+        channels=("a", "b", "c"),
+    )
+    panel = model.sample(4, [0.0, 2.0, 5.0, 9.0], random_state=0)
+    unit = model.scorer().unit()
+    for l, found in enumerate(model.score_samples(panel)):
+        rows = slice(int(panel.offsets[l]), int(panel.offsets[l + 1]))
+        unit.reset()
+        unit.update_many(panel.times[rows], panel.values[rows])
+        assert found == pytest.approx(unit.log_likelihood(), rel=1e-10)

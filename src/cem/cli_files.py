@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from cem.display import encodable, json_safe
 from cem.errors import OptionError, PanelError
-from cem.names import listed
 from cem.whole_file import check_destination, write_whole
 
 if TYPE_CHECKING:
@@ -83,6 +82,8 @@ def read_for_fit(options: argparse.Namespace) -> Panel:
 
 def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Panel:
     """Those of the model's channels that the file has; units in the field often lack the response, for one."""
+    from cem.names import listed  # here: it needs NumPy, which `cem --help` does without
+
     with _table_file(options) as path:
         columns = _columns(path, options)
         is_tall = options.sensor_column is not None and options.sensor_column in columns
@@ -100,6 +101,7 @@ def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Pa
             time_unit=options.time_unit or model.time_unit,
             channels=channels,
             allow_empty_channels=True,
+            allow_empty_units=True,
         )
 
 

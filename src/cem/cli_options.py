@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +142,7 @@ def size(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size above 0 such as 500M, 4G or a number of bytes")
     step = 1024 if found[3] else 1000
     power = "KMGT".index(found[2]) + 1 if found[2] else 0
-    return max(1, int(Fraction(found[1]) * step**power))
+    return max(1, int(found[1]) * step**power if found[1].isdecimal() else round(float(found[1]) * step**power))
 
 
 def names(text: str) -> list[str]:

@@ -135,7 +135,7 @@ def _from_objects(items: list[Any], what: str) -> np.ndarray:
             if resolution == "us" or _beyond_nanoseconds(coarse):
                 return coarse
             return np.array(plain, dtype=f"{numpy_kind}[ns]")
-    except (TypeError, ValueError, UserWarning, DeprecationWarning) as error:
+    except (TypeError, ValueError, OverflowError, UserWarning, DeprecationWarning) as error:
         row = next((i for i, item in enumerate(items) if not missing[i] and not _alike(item, first)), None)
         found = f"item {row} is {items[row]!r}" if row is not None else str(error)
         raise PanelError(

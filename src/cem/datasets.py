@@ -16,7 +16,6 @@ from .errors import PanelError
 from .names import did_you_mean
 from .panel import Panel
 from .table_cells import NULLS, is_number
-from .table_sources import Text
 
 __all__ = ["CMAPSS_COLUMNS", "is_cmapss", "load_demo_fleet", "read_cmapss"]
 
@@ -143,6 +142,8 @@ def _check_header(path: Path, cells: Sequence[str]) -> None:
 
 def _table(path: Path, max_bytes: int | None) -> np.ndarray:
     """(rows, columns) float64 of a text file of numbers, whose first line may be a header."""
+    from .table_sources import Text  # here: the demo fleet needs no decompressors
+
     with Text(path, max_bytes) as text:
         head = text.read(1 << 16)
         if not head:

@@ -424,7 +424,7 @@ class FailureModeEM:
             )
         if y is not None:
             y = np.asarray(y, dtype=object)
-        return Panel.from_arrays(times, values, modes=y, allow_empty_channels=scoring)
+        return Panel.from_arrays(times, values, modes=y, allow_empty_channels=scoring, allow_empty_units=scoring)
 
     def _options(self) -> FitOptions:
         def positive(name: str, kind: type = int) -> Any:

@@ -56,7 +56,7 @@ def narwhals_module() -> ModuleType:
 def numbers(nw: ModuleType, series: Any, name: str, missing: Missing) -> np.ndarray:
     """(n_rows,) float64, NaN where missing; no copy where the column is that already."""
     dtype = series.dtype
-    if dtype == nw.Decimal:
+    if dtype in (nw.Decimal, nw.Int128, nw.UInt128):  # none of which NumPy has
         series = series.cast(nw.Float64)
     elif is_text(nw, dtype) and missing.texts:
         return missing.applied(_from_cells(nw, series, name, missing))
@@ -69,7 +69,7 @@ def numbers(nw: ModuleType, series: Any, name: str, missing: Missing) -> np.ndar
         try:
             if array.dtype != object:
                 return missing.applied(np.asarray(array, dtype=np.float64))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             pass
     return missing.applied(_from_cells(nw, series, name, missing))
 
@@ -165,7 +165,7 @@ def times(nw: ModuleType, series: Any, what: str, time_format: str | None = None
         if dtype.is_float():
             items = [None if is_gap(item) else f"{item:.0f}" for item in items]
         return formatted_dates([None if is_na(item) else item for item in items], time_format, label)
-    if dtype == nw.Decimal:
+    if dtype in (nw.Decimal, nw.Int128, nw.UInt128):  # none of which NumPy has
         series = series.cast(nw.Float64)
     elif dtype == nw.Date:
         series = series.cast(nw.Datetime("us"))
@@ -249,7 +249,7 @@ def row_codes(series: Any) -> np.ndarray:
     if missing.any():
         row = int(missing.arg_true()[0])
         raise PanelError(f"the unit (column {series.name!r}) is missing at row {row}; fill it in, or remove the row")
-    if not series.dtype.is_integer() and not series.dtype.is_float():
+    if _is_wide(series) or (not series.dtype.is_integer() and not series.dtype.is_float()):
         return _polars_codes(series) if series.implementation.is_polars() else factorise(series)[0]
     codes = series.to_numpy()
     if codes.dtype == object:
@@ -258,7 +258,7 @@ def row_codes(series: Any) -> np.ndarray:
         if np.isnan(codes).any():
             row = int(np.argmax(np.isnan(codes)))
             raise PanelError(f"the unit (column {series.name!r}) is NaN at row {row}; fill it in, or remove the row")
-        inexact = np.abs(codes) >= _LARGEST_EXACT
+        inexact = np.abs(codes.astype(np.float64)) >= 2.0 ** (np.finfo(codes.dtype).nmant + 1)
         if inexact.any():
             row = int(np.argmax(inexact))
             raise PanelError(
@@ -266,6 +266,11 @@ def row_codes(series: Any) -> np.ndarray:
                 "numbers apart; read the column as text or as whole numbers"
             )
     return codes
+
+
+def _is_wide(series: Any) -> bool:
+    """Whether it holds integers of 128 bits, for which NumPy has no type."""
+    return str(series.dtype) in ("Int128", "UInt128")
 
 
 def _polars_codes(series: Any) -> np.ndarray:
@@ -314,7 +319,10 @@ def unit_column(nw: ModuleType, series: Any) -> Any:
 
 def ids_of(series: Any, codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The ids at these rows: int64 where all fit, objects otherwise."""
-    if not series.dtype.is_integer():
+    if not series.dtype.is_integer() or _is_wide(series):
+        if series.implementation.is_pyarrow() and str(series.to_native().type) in ("string_view", "binary_view"):
+            items = series.to_native().cast(f"large_{str(series.to_native().type)[:-5]}")  # of views it takes no rows
+            return object_array(items.take(rows).to_pylist())
         return object_array(plain_items(series[rows]))
     ids = codes[rows]
     if ids.dtype == np.uint64 and ids.size and ids.max() > np.iinfo(np.int64).max:
@@ -348,7 +356,7 @@ def factorise(series: Any) -> tuple[np.ndarray, list[Any]]:
 
         if native.dtype in (pl.Categorical, pl.Enum):
             native = native.cast(pl.String)
-        if native.dtype == pl.String or native.dtype.is_temporal() or native.dtype == pl.Boolean:
+        if native.dtype == pl.String or native.dtype.is_temporal() or native.dtype == pl.Boolean or _is_wide(series):
             if native.dtype == pl.Boolean:
                 native = native.cast(pl.Int8)
                 distinct = [bool(item) for item in native.drop_nulls().unique().sort().to_list()]

@@ -531,7 +531,7 @@ class FailureModeModel:
                 f"X has shape {values.shape}; a Panel, or an array (units, times, channels) of the {self.n_channels} "
                 f"channels {listed(self.channels, 12)}, with or without the response, was expected"
             )
-        return Panel.from_arrays(times, values, channels=names, allow_empty_channels=True)
+        return Panel.from_arrays(times, values, channels=names, allow_empty_channels=True, allow_empty_units=True)
 
     def _aligned(self, panel: Panel) -> Panel:
         """The panel with the model's channels in the model's order, on the model's time axis."""

@@ -40,6 +40,7 @@ _ALIGNMENT = 8
 _DTYPES = {"f8": "<f8", "i8": "<i8"}
 _CHECK_SEED = 20150204
 _CHECK_TOLERANCE = 1e-9
+_LARGEST = float(np.finfo(np.float64).max)  # JSON has whole numbers beyond it
 _HEADER_KEYS = {"arrays", "check", "model", "writer"}
 _ARRAYS = {
     "weights", "means", "factors", "noise_variances", "centres", "scales", "transforms",
@@ -272,7 +273,10 @@ def decode(
     if header_length > MAX_HEADER or start > len(content) - _DIGEST:
         raise refuse(f"its header length of {header_length:,} bytes does not fit the file")
     header = _header(content[_PREFIX.size : start], len(content), refuse)
-    arrays = _arrays(header["arrays"], memoryview(content)[start:-_DIGEST], refuse)
+    data = memoryview(content)[start:-_DIGEST]
+    if start % _ALIGNMENT:  # of another writer, without padding: kernels read numbers at their alignment only
+        data = memoryview(bytes(data))
+    arrays = _arrays(header["arrays"], data, refuse)
     linked = version >= _LINKED_VERSION
     if ("loadings" in arrays) != linked:
         raise refuse(f"format version {version} {'needs' if linked else 'has no'} array 'loadings'")
@@ -335,7 +339,7 @@ def _header(text: bytes, n_bytes: int, refuse: Callable[[str], ModelFileError]) 
 
 def _check_value(check: Any, refuse: Callable[[str], ModelFileError]) -> float:
     value = check.get("log_likelihood") if isinstance(check, dict) and len(check) == 1 else None
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < math.inf:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= _LARGEST:
         raise refuse("its check must be a log_likelihood, a finite number")
     return float(value)
 

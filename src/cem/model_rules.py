@@ -34,7 +34,7 @@ CHECK_UNITS, CHECK_TIMES = 12, 9
 """Units of the check panel where there are not more modes than that, and readings of each."""
 
 SMALLEST, LARGEST = 1e-140, 1e140
-"""Range of scales and of noise variances: their squares and products are ordinary numbers of float64."""
+"""Range of scales, noise variances and diagonals: their squares and products are ordinary numbers of float64."""
 
 # Bytes that the parser takes, at most, for each of these characters of JSON.
 _MEMORY = {b"{": 230, b"[": 64, b":": 50, b",": 36, b'"': 30}
@@ -135,18 +135,19 @@ def require_numbers(arrays: Arrays, sizes: Sequence[int]) -> None:
 
 
 def _require_triangles(name: str, packed: NDArray[Any], sizes: Sequence[int], *, upper: bool) -> None:
-    """ValueError where a matrix of packed rows (K, Q) is not triangular with a positive diagonal."""
+    """ValueError where a matrix of packed rows (K, Q) is not triangular with a positive diagonal, far from 0 and ∞."""
     channel = start = 0
     for p, run in groupby(sizes):  # channels of one size at a time
         n_channels = len(list(run))
         rows = packed[:, start : start + n_channels * p * p].reshape(-1, p * p)
         above, diagonal = _places(p)
         outside = rows[:, (above % p) * p + above // p if upper else above]
-        if np.count_nonzero(outside) or np.count_nonzero(rows[:, diagonal] > 0) != len(rows) * p:
-            wrong = (outside != 0).any(axis=1) | ~(rows[:, diagonal] > 0).all(axis=1)
+        ends = rows[:, diagonal]
+        if np.count_nonzero(outside) or not SMALLEST <= ends.min() <= ends.max() <= LARGEST:
+            wrong = (outside != 0).any(axis=1) | ~((ends >= SMALLEST) & (ends <= LARGEST)).all(axis=1)
             raise ValueError(
                 f"{name} of channel {channel + int(np.argmax(wrong)) % n_channels} (from 0) are not "
-                f"{'upper' if upper else 'lower'} triangular with a positive diagonal"
+                f"{'upper' if upper else 'lower'} triangular with a positive diagonal, from {SMALLEST:g} to {LARGEST:g}"
             )
         channel, start = channel + n_channels, start + n_channels * p * p
 

@@ -146,7 +146,8 @@ def _walk(file: IO[bytes], chunk: _Chunk, leaf: _Leaf, where: str, end: int, siz
     if chunk.is_elsewhere:
         raise _Damaged(f"{where} is in another file")
     at, stop = chunk.start, chunk.start + chunk.n_bytes
-    if chunk.n_values < 0 or chunk.n_bytes < 0 or not 4 <= at <= stop <= end:
+    least = 4 if chunk.n_values else 0  # where nothing was written, it says 0
+    if chunk.n_values < 0 or chunk.n_bytes < 0 or not least <= at <= stop <= end:
         raise _Damaged(f"{where} lies at bytes {at:,} to {stop:,}, outside the data")
     n_values = largest = 0
     is_shared = is_prefixed = False

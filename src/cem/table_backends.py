@@ -83,12 +83,11 @@ def read_csv(
     reader = {"pyarrow": _csv_pyarrow, "polars": _csv_polars, "pandas": _csv_pandas}[backend.__name__]
     with layout.text(path, max_bytes) as text:
         try:
-            table = reader(backend, text, layout, kinds)
-        except (CemError, MemoryError):
-            raise
-        except Exception:  # each backend has its own; a number that is none, as a rule
+            with as_panel_error(path, "csv", text):
+                table = reader(backend, text, layout, kinds)
+        except PanelError:  # a number that is none, as a rule
             if text.failure is not None:
-                raise text.failure from None
+                raise
             text.rewind()
             kinds = {name: "text" if kind == "number" else kind for name, kind in kinds.items()}
             with _as_ragged(path, layout, max_bytes), as_panel_error(path, "csv", text):
@@ -193,7 +192,9 @@ def _csv_pyarrow(
     if in_blocks:  # a third of the memory
         reading = csv.ReadOptions(block_size=_BLOCK, column_names=layout.names)
         with csv.open_csv(file, reading, **options) as reader:
-            batches = list(reader)  # one by one, so that Ctrl-C is seen between two
+            batches = []
+            for batch in reader:  # list(reader) would not see Ctrl-C before the end
+                batches.append(batch)
             table = pyarrow.Table.from_batches(batches, reader.schema)
     else:
         table = csv.read_csv(file, csv.ReadOptions(column_names=layout.names), **options)
@@ -216,15 +217,19 @@ def _parquet_pyarrow(
     if may_grow and sizes.prefixed:
         rows = max(1, min(rows, _BATCH_BYTES // max(sizes.shared[name] for name in sizes.prefixed)))
     grown, n_rows, batches = sizes.grown, 0, list[Any]()
-    plain = parquet.ParquetFile(path, pre_buffer=False)
-    with plain, parquet.ParquetFile(path, pre_buffer=False, read_dictionary=shared) as file:
+    options = {"pre_buffer": False, "buffer_size": 1 << 20}
+    plain = parquet.ParquetFile(path, **options)
+    with plain, parquet.ParquetFile(path, read_dictionary=shared, **options) as file:
         schema = plain.schema_arrow
+        counted = [name for name in sizes.shared if not pyarrow.types.is_dictionary(schema.field(name).type)]
         for batch in file.iter_batches(batch_size=rows, columns=columns):
             if may_grow:
                 n_rows += len(batch)
-                grown += sum(_string_bytes(pyarrow, batch.column(name)) for name in sizes.shared)
+                grown += sum(_string_bytes(pyarrow, batch.column(name)) for name in counted)
                 bound.check(grown, f"in the first {n_rows:,} rows")
-                batch = batch.cast(pyarrow.schema([schema.field(name) for name in batch.schema.names]))
+                fields = [schema.field(name) for name in batch.schema.names]
+                arrays = [column.cast(field.type) for column, field in zip(batch.columns, fields, strict=True)]
+                batch = pyarrow.RecordBatch.from_arrays(arrays, schema=pyarrow.schema(fields, schema.metadata))
             batches.append(batch)
         table = pyarrow.Table.from_batches(batches) if batches else file.read(columns=columns)
     pyarrow.default_memory_pool().release_unused()
@@ -305,7 +310,7 @@ def _csv_pandas(
     pandas: ModuleType, text: Text, layout: CsvLayout, kinds: dict[str, str], *, in_blocks: bool = True
 ) -> Any:
     exact = {"float_precision": "round_trip"} if int(pandas.__version__.split(".")[0]) < 3 else {}  # as the others
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _seeing_interrupts(pandas, text):
         warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows longer than the header
         table = pandas.read_csv(
             text,
@@ -324,3 +329,14 @@ def _csv_pandas(
     if text.has_truth and "number" in kinds.values():
         raise ValueError("pandas alone reads True as the number 1")
     return table
+
+
+@contextmanager
+def _seeing_interrupts(pandas: ModuleType, text: Text) -> Iterator[None]:
+    try:
+        yield
+    except pandas.errors.ParserError as error:
+        # pandas passes on every Exception of its source; where there was none, it has swallowed Ctrl-C
+        if text.failure is None and "Calling read" in str(error):
+            raise KeyboardInterrupt from None
+        raise

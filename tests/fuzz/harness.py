@@ -39,6 +39,7 @@ def item(module, seed, i, seeds):
 def run_quickly(name, n_inputs, folder, seed=0):
     """Outcomes of a target's first inputs, in this process; a failure is raised with the input's number."""
     module = target(name)
+    importlib.import_module("checks").MEASURED = False
     (folder / name).mkdir(parents=True, exist_ok=True)
     seeds, outcomes = module.seeds(folder / name), {}
     for i in range(n_inputs):

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import resource
 import sys
 import time
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from checks import LOAD_SECONDS, loaded_from, require_same_parts, use
+import checks
+from checks import LOAD_BYTES, LOAD_SECONDS, loaded_from, require_same_parts, use
 from oddities import SPECIAL, Marks, change_array, change_tree, near, odd
 from sealing import Parts, sealed, taken_apart, with_digest
 from seed_files import model_files
@@ -301,16 +303,19 @@ def execute(item, folder):
     family, content = item
     path = Path(folder) / "fuzzed.cem"
     path.write_bytes(content)
-    model = None
-    for _ in range(3):
+    model, highest = None, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(3):  # another process may have been in the way
         start = time.process_time()
         with contextlib.suppress(ModelFileError):
             model = loaded_from(path)
         spent = time.process_time() - start
-        if spent <= LOAD_SECONDS + 1e-6 * len(content):
+        if spent <= LOAD_SECONDS + 1e-6 * len(content) or not checks.MEASURED:
             break
     else:
         raise AssertionError(f"{len(content)} bytes took {spent:.3f} s of processor time, three times")
+    grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - highest)
+    if grown > LOAD_BYTES + 10 * len(content) and checks.MEASURED:
+        raise AssertionError(f"{len(content)} bytes took {grown / 1e6:.0f} MB of memory")
     if model is None:
         return f"refused: {family}"
     require_same_parts(model, content)

@@ -3,7 +3,7 @@
 import copy
 from pathlib import Path
 
-from checks import LOAD_SECONDS, finite, remaining_life, require
+from checks import finite, remaining_life, require
 from oddities import Marks, change_tree, near, odd
 from sealing import Parts, sealed, taken_apart
 from seed_files import life_files
@@ -13,7 +13,7 @@ from cem.prognosis import RemainingLife
 
 NAME = "remaining_life"
 
-__all__ = ["LOAD_SECONDS", "NAME", "execute", "generate", "seeds"]
+__all__ = ["NAME", "execute", "generate", "seeds"]
 
 
 def seeds(folder):

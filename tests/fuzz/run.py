@@ -41,15 +41,23 @@ class Tally:
     def count(self, start):
         return sum(n for outcome, n in self.outcomes.items() if outcome.startswith(start))
 
+    def row(self):
+        """Inputs, those that were taken, those that were refused, failures."""
+        return sum(self.outcomes.values()), self.count(("loaded", "read")), self.count("refused"), len(self.failures)
+
 
 def run_part(name, seed, first, stop, step, folder, keep, tally):
     """Every step-th input from first on; a worker that dies costs the input that it was at, and another takes over."""
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "RUST_BACKTRACE": "0"}
     while first < stop:
         arguments = [sys.executable, str(HERE / "worker.py"), name, seed, *map(str, (first, stop, step)), str(folder)]
-        with subprocess.Popen(
-            [*arguments, str(keep or "")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-        ) as process:
+        # Errors go to a file: a pipe that nobody reads meanwhile would block the worker once it is full.
+        with (
+            tempfile.TemporaryFile() as said_of_errors,
+            subprocess.Popen(
+                [*arguments, str(keep or "")], stdout=subprocess.PIPE, stderr=said_of_errors, env=environment
+            ) as process,
+        ):
             silent = threading.Event()
             current, said = first, [time.monotonic()]
             over = threading.Event()
@@ -70,8 +78,9 @@ def run_part(name, seed, first, stop, step, folder, keep, tally):
                 if not begun:
                     tally.add(current, outcome, why)
             over.set()
-            errors = process.stderr.read().decode(errors="replace")
             status = process.wait()
+            said_of_errors.seek(max(0, said_of_errors.seek(0, os.SEEK_END) - 4000))
+            errors = said_of_errors.read().decode(errors="replace")
         if status == 0:
             return
         if not begun and current == first and not tally.outcomes:
@@ -122,8 +131,7 @@ def only(which, seed, folder):
 def report(tallies, seconds):
     print(f"{'target':<16}{'inputs':>9}{'loaded':>9}{'refused':>9}{'failed':>9}")
     for name, tally in tallies.items():
-        numbers = (sum(tally.outcomes.values()), tally.count("loaded"), tally.count("refused"), len(tally.failures))
-        print(f"{name:<16}" + "".join(f"{n:>9,}" for n in numbers))
+        print(f"{name:<16}" + "".join(f"{n:>9,}" for n in tally.row()))
     for name, tally in tallies.items():
         print(f"\n{name}")
         for outcome, n in tally.outcomes.most_common():

@@ -47,7 +47,9 @@ def work(name, seed, numbers, folder, keep, send):
         try:
             thing = item(module, seed, i, seeds)
             outcome, why = module.execute(thing, folder), None
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a panic of compiled code is no Exception
             outcome, why = None, reason(error)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
