@@ -207,7 +207,7 @@ def terms(em: cem.FailureModeEM, panel: cem.Panel) -> tuple[np.ndarray, np.ndarr
     own[labelled] = joint[labelled, known[labelled]]
     # What each term is made of, by the mode that is the most probable.
     likely = np.where(known >= 0, known, probabilities.argmax(axis=1))
-    evidence = model._evidence(panel, None, 1)
+    evidence = model._evidence(panel, None, 1, None)
     # The misfit of a unit is about its number of readings; one of 1e20 is what is looked for, not what excuses it.
     misfits = np.minimum(evidence.misfits[np.arange(len(likely)), likely], 100.0 * statistics.counts.sum(axis=1))
     variances = parameters.noise_variances[likely] * np.square(coordinates.scales)

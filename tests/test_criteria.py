@@ -110,7 +110,7 @@ def test_of_another_panel():
     assert em.bic(other) > em.bic(bare) - 1e-6
     with pytest.raises(PanelError, match="unit 'm0' is labelled 'rust', which is none of the model's modes"):
         em.bic(bare.with_modes(["rust"] + [None] * 24))
-    with pytest.raises(OptionError, match="times goes with an array"):
+    with pytest.raises(OptionError, match="times and axes go with an array"):
         em.bic(times=[1.0])
     with pytest.raises(PanelError, match="none of the 25 units has a failure time"):
         fitted(partly_running(), **LIVES).bic(other.with_failure_times(np.full(25, np.nan)))
@@ -233,7 +233,11 @@ def test_the_count_of_empirical_laws():
 def test_what_nothing_tells_is_not_counted():
     """One reading a unit of a constant: what units differ by and noise are one variance."""
     rng = np.random.default_rng(0)
-    panel = Panel.from_arrays(None, rng.normal(size=(60, 1, 2)) + 6.0 * (np.arange(60) % 2)[:, None, None])
+    panel = Panel.from_arrays(
+        None,
+        rng.normal(size=(60, 1, 2)) + 6.0 * (np.arange(60) % 2)[:, None, None],
+        axes="units, times, channels",
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         em = cem.FailureModeEM(2, basis=Polynomial(0), random_state=0, n_init=2).fit(panel)

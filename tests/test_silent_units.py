@@ -60,20 +60,28 @@ def test_a_silent_unit_of_a_frame(em, silent, library):
     assert probabilities.shape == (L, 2) and probabilities[3] == pytest.approx(fitted.weights_, abs=1e-12)
 
 
-def test_a_panel_to_be_scored_keeps_the_last_empty_reading_of_a_silent_unit(silent):
-    panel = Panel.from_arrays(TIMES, silent, allow_empty_channels=True)
-    assert np.diff(panel.offsets)[2:5].tolist() == [N, 1, N]
+def test_a_panel_to_be_scored_keeps_the_first_and_last_empty_readings_of_a_silent_unit(silent):
+    panel = Panel.from_arrays(TIMES, silent, allow_empty_channels=True, allow_empty_units=True)
+    assert np.diff(panel.offsets)[2:5].tolist() == [N, 2, N]
     assert panel.times[panel.offsets[4] - 1] == TIMES[-1] and panel.counts[3].tolist() == [0, 0]
     assert Panel.from_arrays(**panel.to_arrays()).n_units == L
     part = panel.select_channels(["x2"])[[3, 1]]
-    assert np.diff(part.offsets).tolist() == [1, N]
-    mixed = Panel([5, 6], [0, 3, 4], [2.0, 7.0, 1.0, 0.0], [[np.nan]] * 3 + [[1.0]], ["v"], allow_empty_channels=True)
-    assert mixed.times.tolist() == [7.0, 0.0]
+    assert np.diff(part.offsets).tolist() == [2, N]
+    mixed = Panel(
+        [5, 6],
+        [0, 3, 4],
+        [2.0, 7.0, 1.0, 0.0],
+        [[np.nan]] * 3 + [[1.0]],
+        ["v"],
+        allow_empty_channels=True,
+        allow_empty_units=True,
+    )
+    assert mixed.times.tolist() == [1.0, 7.0, 0.0]
     # A channel that only the unit's own readings would leave without any is an error as before.
     one = silent.copy()
     one[1, :, 1] = np.nan
     with pytest.raises(PanelError, match="unit 1 has no observation of the channels 'x2'"):
-        Panel.from_arrays(TIMES, one, allow_empty_channels=True).select_channels(["x2"])
+        Panel.from_arrays(TIMES, one, allow_empty_channels=True, allow_empty_units=True).select_channels(["x2"])
 
 
 def test_a_silent_unit_is_named_where_it_cannot_be(silent):
@@ -82,11 +90,11 @@ def test_a_silent_unit_is_named_where_it_cannot_be(silent):
     with pytest.raises(PanelError, match="unit 3 has no observation"):
         cem.FailureModeEM(2).fit(silent)
     with pytest.raises(PanelError, match=r"unit 3 has no observation.*a fit needs some"):
-        cem.FailureModeEM(2).fit(Panel.from_arrays(TIMES, silent, allow_empty_channels=True))
+        cem.FailureModeEM(2).fit(Panel.from_arrays(TIMES, silent, allow_empty_channels=True, allow_empty_units=True))
     lists = [TIMES] * L, list(silent)
     lists[0][3], lists[1][3] = np.empty(0), np.empty((0, 2))  # not even a time: its age is unknown
     with pytest.raises(PanelError, match="unit 3 has no observation"):
-        Panel.from_arrays(*lists, allow_empty_channels=True)
+        Panel.from_arrays(*lists, allow_empty_channels=True, allow_empty_units=True)
 
 
 def test_the_remaining_life_of_a_silent_unit_is_the_law_given_its_age():
@@ -97,7 +105,11 @@ def test_the_remaining_life_of_a_silent_unit_is_the_law_given_its_age():
     em = cem.FailureModeEM(1, basis=cem.Exponential([30.0]), time_axis="to_failure", random_state=0)
     remaining = cem.RemainingLife(em.fit(Panel.from_arrays(times, values, failure_times=lives)).model_)
     running = Panel.from_arrays(
-        [[0.0, 60.0], [0.0, 60.0]], [[np.nan, np.nan], [0.3, 0.5]], units=["dead", "alive"], allow_empty_channels=True
+        [[0.0, 60.0], [0.0, 60.0]],
+        [[np.nan, np.nan], [0.3, 0.5]],
+        units=["dead", "alive"],
+        allow_empty_channels=True,
+        allow_empty_units=True,
     )
     law = remaining.predict(running)
     prior = remaining.lifetimes.laws[0]
@@ -117,7 +129,7 @@ def test_a_silent_unit_in_a_file_is_scored(em, silent, tmp_path, capsys):
         for t in range(N)
     ]
     (tmp_path / "fleet.csv").write_text("unit,time,x1,x2\n" + "\n".join(rows) + "\n")
-    panel = read_panel(tmp_path / "fleet.csv", time_unit="d", allow_empty_channels=True)
+    panel = read_panel(tmp_path / "fleet.csv", time_unit="d", allow_empty_channels=True, allow_empty_units=True)
     assert panel.times[panel.offsets[3 + 1] - 1] == N - 1, "the age of a silent unit counts from its first row"
     (tmp_path / "numbers.csv").write_text(
         (tmp_path / "fleet.csv").read_text().replace("2024-01-", "").replace("T00:00", "")

@@ -73,6 +73,7 @@ def panel_of_arrays(
         failure_times=failure_times,
         missing=missing,
         allow_empty_channels=allow_empty_channels,
+        allow_empty_units=allow_empty_channels,  # both: to be scored only
     )
     return panel if times is not None else panel._replace(_clock=POSITIONS)
 

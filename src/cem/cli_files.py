@@ -82,7 +82,7 @@ def read_for_fit(options: argparse.Namespace) -> Panel:
 
 def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Panel:
     """Those of the model's channels that the file has; units in the field often lack the response, for one."""
-    from cem.names import listed
+    from cem.names import listed  # here: it needs NumPy, which `cem --help` does without
 
     with _table_file(options) as path:
         columns = _columns(path, options)
@@ -101,6 +101,7 @@ def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Pa
             time_unit=options.time_unit or model.time_unit,
             channels=channels,
             allow_empty_channels=True,
+            allow_empty_units=True,
         )
 
 

@@ -130,8 +130,8 @@ def head_of(path: Path, options: CsvOptions) -> tuple[bytes, bytes]:
         for mark, name in _WIDE:
             if start == mark:
                 raise PanelError(
-                    f"{str(path)!r} is text of {name.upper()}, not of UTF-8; give encoding={name!r} "
-                    f"(on the command line: --encoding {name})"
+                    f"{str(path)!r} is neither text nor Parquet as it stands: it begins as {name.upper()}; give "
+                    f"encoding={name!r} (on the command line: --encoding {name})"
                 )
     head = _read_head(path, options.encoding, None, b"\n")
     newline = b"\r" if b"\r" in head and b"\n" not in head else b"\n"

@@ -69,7 +69,7 @@ def numbers(nw: ModuleType, series: Any, name: str, missing: Missing) -> np.ndar
         try:
             if array.dtype != object:
                 return missing.applied(np.asarray(array, dtype=np.float64))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             pass
     return missing.applied(_from_cells(nw, series, name, missing))
 
@@ -258,7 +258,7 @@ def row_codes(series: Any) -> np.ndarray:
         if np.isnan(codes).any():
             row = int(np.argmax(np.isnan(codes)))
             raise PanelError(f"the unit (column {series.name!r}) is NaN at row {row}; fill it in, or remove the row")
-        inexact = np.abs(codes) >= _LARGEST_EXACT
+        inexact = np.abs(codes.astype(np.float64)) >= 2.0 ** (np.finfo(codes.dtype).nmant + 1)
         if inexact.any():
             row = int(np.argmax(inexact))
             raise PanelError(
@@ -320,6 +320,9 @@ def unit_column(nw: ModuleType, series: Any) -> Any:
 def ids_of(series: Any, codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The ids at these rows: int64 where all fit, objects otherwise."""
     if not series.dtype.is_integer() or _is_wide(series):
+        if series.implementation.is_pyarrow() and str(series.to_native().type) in ("string_view", "binary_view"):
+            items = series.to_native().cast(f"large_{str(series.to_native().type)[:-5]}")  # of views it takes no rows
+            return object_array(items.take(rows).to_pylist())
         return object_array(plain_items(series[rows]))
     ids = codes[rows]
     if ids.dtype == np.uint64 and ids.size and ids.max() > np.iinfo(np.int64).max:

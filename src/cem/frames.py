@@ -54,6 +54,7 @@ def panel_from_frame(
     origin: Any = None,
     channel_units: Mapping[str, str] | None = None,
     allow_empty_channels: bool = False,
+    allow_empty_units: bool = False,
     missing: Any = None,
     duplicates: str | None = None,
 ) -> Panel:
@@ -131,6 +132,7 @@ def panel_from_frame(
         origin=origin,
         channel_units=channel_units,
         allow_empty_channels=allow_empty_channels,
+        allow_empty_units=allow_empty_units,
         missing=codes_for_missing.for_panel(names),
         duplicates=duplicates,
     )

@@ -27,7 +27,7 @@ COLUMNS = "columns"
 Table = Mapping[str, Any]
 
 # What a frame that is only scored need not have, or has from the model.
-_OF_TRAINING = ("mode", "channels", "response", "channel_units", "allow_empty_channels")
+_OF_TRAINING = ("mode", "channels", "response", "channel_units", "allow_empty_channels", "allow_empty_units")
 
 
 def is_frame(X: Any) -> bool:
@@ -202,7 +202,7 @@ def _for_scoring(model: FailureModeModel, X: Any, table: Table | None) -> Table 
     names = column_names(X) or ()
     if options.get("failure_time") not in names:
         options.pop("failure_time", None)
-    options["allow_empty_channels"] = True
+    options["allow_empty_channels"] = options["allow_empty_units"] = True
     if options.get("sensor") is not None or not names:  # a tall table, its sensors in the cells; or one not in memory
         return options
     absent = [name for name in model.channels if name not in names and name != model.response]

@@ -85,8 +85,10 @@ class Panel:
     channel_units : mapping of str to str, optional
         Units of measurement, as labels.
     allow_empty_channels : bool
-        Take channels, and units, without any observation, as a panel that is only to be scored may have them. Such a
-        unit keeps its first and last reading, of which all cells are missing: its age is known.
+        Take channels without any observation, as a panel that is only to be scored may have them.
+    allow_empty_units : bool
+        Take units without any observation, as a panel that is only to be scored may have them. Such a unit keeps its
+        first and last reading, of which all cells are missing: its age is known.
     missing : number, sequence of numbers, or mapping of channel to either, optional
         Codes that stand for a missing value, such as -999; (): every number is a reading. By default numbers that look
         like codes are refused.
@@ -158,6 +160,7 @@ class Panel:
         origin: Any = None,
         channel_units: Mapping[str, str] | None = None,
         allow_empty_channels: bool = False,
+        allow_empty_units: bool = False,
         missing: Any = None,
         duplicates: str | None = None,
     ) -> None:
@@ -178,7 +181,7 @@ class Panel:
         low, high = extremes(values)
         if np.isinf(low).any() or np.isinf(high).any():
             check_finite(unit_ids, channels, offsets, raw, values)
-        offsets, raw, values = _without_empty_readings(offsets, raw, values, keep_units=allow_empty_channels)
+        offsets, raw, values = _without_empty_readings(offsets, raw, values, keep_units=allow_empty_units)
         check_observed(unit_ids, offsets)
         rising = _rise_within_units(offsets, raw)  # then there is nothing to sort, and no two stand at one time
         if not rising:
@@ -254,6 +257,7 @@ class Panel:
         origin: Any = None,
         channel_units: Mapping[str, str] | None = None,
         allow_empty_channels: bool = False,
+        allow_empty_units: bool = False,
         missing: Any = None,
         duplicates: str | None = None,
     ) -> Panel:
@@ -280,7 +284,7 @@ class Panel:
             Form of times and failure times that are text other than ISO 8601, as for `datetime.strptime`.
         missing : number, str, sequence of these, or mapping of channel to either, optional
             As for `Panel`, and texts too: ``[-999, "Bad Input"]``.
-        time_unit, origin, channel_units, allow_empty_channels, duplicates
+        time_unit, origin, channel_units, allow_empty_channels, allow_empty_units, duplicates
             As for `Panel`.
 
         Raises
@@ -317,6 +321,7 @@ class Panel:
             origin=origin,
             channel_units=channel_units,
             allow_empty_channels=allow_empty_channels,
+            allow_empty_units=allow_empty_units,
             missing=missing,
             duplicates=duplicates,
         )
@@ -337,6 +342,7 @@ class Panel:
         origin: Any = None,
         channel_units: Mapping[str, str] | None = None,
         allow_empty_channels: bool = False,
+        allow_empty_units: bool = False,
         missing: Any = None,
         duplicates: str | None = None,
     ) -> Panel:
@@ -357,7 +363,8 @@ class Panel:
         axes : str or sequence of str, optional
             Order of the axes of ``values``, such as "units, channels, times" (sktime, aeon); needed where a
             three-dimensional array may as well be in the other order.
-        response, modes, failure_times, time_unit, origin, channel_units, allow_empty_channels, missing, duplicates
+        response, modes, failure_times, time_unit, origin, channel_units, allow_empty_channels, allow_empty_units,
+        missing, duplicates
             As for `Panel`.
 
         Raises
@@ -383,6 +390,7 @@ class Panel:
             origin=origin,
             channel_units=channel_units,
             allow_empty_channels=allow_empty_channels,
+            allow_empty_units=allow_empty_units,
             missing=missing,
             duplicates=duplicates,
         )
@@ -406,6 +414,7 @@ class Panel:
             "origin": origin,
             "channel_units": self.channel_units,
             "allow_empty_channels": True,
+            "allow_empty_units": True,
             "missing": (),
             "duplicates": "keep",
         }

@@ -20,8 +20,8 @@ __all__ = ["STANDARD_INPUT", "spooled"]
 STANDARD_INPUT = "-"
 """The path that means standard input. A Path is never equal to it, so that ``Path("-")`` remains a file."""
 _STEP = 1 << 20
-_SECONDS = 60.0
-"""How long a named pipe may have no writer."""
+_SECONDS = 2.0
+"""How long a named pipe may have no writer; a writer may take its time."""
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def spooled(path: str | os.PathLike[str], max_bytes: int | None) -> Iterator[Pat
     Raises
     ------
     PanelError
-        More came than allowed, nothing came within a minute, or standard input is closed.
+        More came than allowed, nobody writes into the pipe, or standard input is closed.
     """
     if isinstance(path, str) and path == STANDARD_INPUT:
         name = "standard input"
@@ -57,7 +57,7 @@ def spooled(path: str | os.PathLike[str], max_bytes: int | None) -> Iterator[Pat
             else:
                 descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
                 with open(descriptor, "rb", buffering=0) as pipe:
-                    _await_writer(descriptor, name)
+                    _await_writer(descriptor, pipe, name)
                     os.set_blocking(descriptor, True)
                     _copy(pipe, file, bound, name)
         try:
@@ -86,13 +86,14 @@ def _standard_input() -> Any:
     return stream
 
 
-def _await_writer(descriptor: int, name: str) -> None:
-    """Wait until a pipe has something to read or its writer has gone: before there is one, reading finds an end."""
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN | select.POLLHUP)
-        if not poll.poll(1000 * _SECONDS):
-            raise PanelError(f"nothing was written into the pipe {name} within {_SECONDS:.0f} s")
+def _await_writer(descriptor: int, pipe: Any, name: str) -> None:
+    """Wait until a pipe has a writer: before there is one, reading finds an end."""
+    if not hasattr(select, "poll"):
+        return
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN | select.POLLHUP)
+    if not poll.poll(1000 * _SECONDS) and pipe.read(1) == b"":  # None: it is silent yet
+        raise PanelError(f"{name} is a pipe into which nothing is written; give a file, or start what writes into it")
 
 
 def _copy(source: Any, target: IO[bytes], bound: int, name: str) -> None:

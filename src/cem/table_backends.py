@@ -83,12 +83,11 @@ def read_csv(
     reader = {"pyarrow": _csv_pyarrow, "polars": _csv_polars, "pandas": _csv_pandas}[backend.__name__]
     with layout.text(path, max_bytes) as text:
         try:
-            table = reader(backend, text, layout, kinds)
-        except (CemError, MemoryError):
-            raise
-        except Exception:  # each backend has its own; a number that is none, as a rule
+            with as_panel_error(path, "csv", text):
+                table = reader(backend, text, layout, kinds)
+        except PanelError:  # a number that is none, as a rule
             if text.failure is not None:
-                raise text.failure from None
+                raise
             text.rewind()
             kinds = {name: "text" if kind == "number" else kind for name, kind in kinds.items()}
             with _as_ragged(path, layout, max_bytes), as_panel_error(path, "csv", text):
@@ -322,28 +321,33 @@ def _csv_pandas(
     pandas: ModuleType, text: Text, layout: CsvLayout, kinds: dict[str, str], *, in_blocks: bool = True
 ) -> Any:
     exact = {"float_precision": "round_trip"} if int(pandas.__version__.split(".")[0]) < 3 else {}  # as the others
+    with warnings.catch_warnings(), _seeing_interrupts(pandas, text):
+        warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows longer than the header
+        table = pandas.read_csv(
+            text,
+            header=None,
+            names=list(layout.names),
+            usecols=list(kinds),
+            dtype={name: "float64" if kind == "number" else str for name, kind in kinds.items()},
+            sep=layout.separator,
+            decimal=layout.options.decimal,
+            index_col=False,
+            encoding="utf-8",
+            na_values={name: NULL_NUMBERS if kind == "number" else NULLS for name, kind in kinds.items()},
+            keep_default_na=False,
+            **exact,
+        )
+    if text.has_truth and "number" in kinds.values():
+        raise ValueError("pandas alone reads True as the number 1")
+    return table
+
+
+@contextmanager
+def _seeing_interrupts(pandas: ModuleType, text: Text) -> Iterator[None]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows longer than the header
-            table = pandas.read_csv(
-                text,
-                header=None,
-                names=list(layout.names),
-                usecols=list(kinds),
-                dtype={name: "float64" if kind == "number" else str for name, kind in kinds.items()},
-                sep=layout.separator,
-                decimal=layout.options.decimal,
-                index_col=False,
-                encoding="utf-8",
-                na_values={name: NULL_NUMBERS if kind == "number" else NULLS for name, kind in kinds.items()},
-                keep_default_na=False,
-                **exact,
-            )
+        yield
     except pandas.errors.ParserError as error:
         # pandas passes on every Exception of its source; where there was none, it has swallowed Ctrl-C
         if text.failure is None and "Calling read" in str(error):
             raise KeyboardInterrupt from None
         raise
-    if text.has_truth and "number" in kinds.values():
-        raise ValueError("pandas alone reads True as the number 1")
-    return table

@@ -263,11 +263,10 @@ class Text(io.RawIOBase):
         parts = []
         try:
             while left:
-                data = self._piece(left if self.kind == "plain" else min(left, _STEP))
+                whole = self.kind == "plain" and not self.is_rewritten
+                data = self._step(left if whole else min(left, _STEP))
                 if not data:
                     break
-                for start in range(0, len(data), _STEP):
-                    self._scan(data[start : start + _STEP])
                 parts.append(data)
                 left -= len(data)
         except BaseException as error:

@@ -208,6 +208,7 @@ def read_panel(
     origin: Any = None,
     channel_units: Mapping[str, str] | None = None,
     allow_empty_channels: bool = False,
+    allow_empty_units: bool = False,
     missing: Any = None,
     duplicates: str | None = None,
     format: str | None = None,
@@ -258,6 +259,7 @@ def read_panel(
         origin=origin,
         channel_units=channel_units,
         allow_empty_channels=allow_empty_channels,
+        allow_empty_units=allow_empty_units,
         missing=missing,
         duplicates=duplicates,
     )
