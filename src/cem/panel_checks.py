@@ -119,7 +119,8 @@ def check_observed(unit_ids: np.ndarray, offsets: np.ndarray, of: str = "") -> N
         names = listed(unit_ids[empty[:6]].tolist() + [None] * max(0, empty.size - 6))
         raise PanelError(
             f"{'unit' if empty.size == 1 else 'units'} {names} {'has' if empty.size == 1 else 'have'} "
-            f"no observation{of}: all values are missing; leave such units out"
+            f"no observation{of}: all values are missing; leave such units out "
+            "(or, for a panel that is only to be scored, pass allow_empty_units=True)"
         )
 
 

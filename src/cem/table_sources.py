@@ -294,14 +294,16 @@ class Text(io.RawIOBase):
             self._file.close()
         super().close()
 
-    def _piece(self, size: int) -> bytes:
-        """Up to ``size`` bytes of the text, rewritten; none at the end alone."""
+    def _step(self, size: int) -> bytes:
+        """Up to ``size`` bytes of the text, rewritten, checked and counted; none at the end alone."""
         if self._ahead:
             data, self._ahead = self._ahead[:size], self._ahead[size:]
         else:
             data = self._rewritten(size)
             if len(data) > size:
                 data, self._ahead = data[:size], data[size:]
+        for start in range(0, len(data), _STEP):
+            self._scan(data[start : start + _STEP])
         return data
 
     def _rewritten(self, size: int) -> bytes:
