@@ -217,12 +217,12 @@ def in_threads(function, n_items, n_threads):
     n_threads = max(1, min(n_threads, n_items))
     if n_threads == 1:
         return [function(0, n_items)]
-    from concurrent.futures import ThreadPoolExecutor
+    from cem.threads import in_order, threads_told
 
     n_parts = max(n_threads, min(PARTS_PER_THREAD * n_threads, n_items // SMALLEST_PART))
     bounds = [n_items * i // n_parts for i in range(n_parts + 1)]
-    with ThreadPoolExecutor(n_threads) as pool:
-        return list(pool.map(function, bounds[:n_parts], bounds[1:]))
+    with threads_told(PredictionError):
+        return list(in_order(lambda i: function(bounds[i], bounds[i + 1]), range(n_parts), n_threads))
 
 
 def log_densities(

@@ -237,11 +237,12 @@ class Expectation:
                 self._team_is_taken.release()
         except KernelFailure:
             # Which failure came first depends on the threads; in one thread it is the same every time.
+            named = failure
             try:
                 work(np.zeros(1, dtype=np.int64))
             except KernelFailure as first:
-                failure = first
-            raise self._named(failure) from failure
+                named = first
+            raise self._named(named) from named
 
     def __call__(
         self,
