@@ -43,7 +43,7 @@ def test_a_wrong_name_is_an_attribute_error():
         cem.FailureModeEn  # noqa: B018
 
 
-@pytest.mark.parametrize("file", ["golden-1.cem", "golden-1-life-weibull.cem", "golden-2-linked.cem"])
+@pytest.mark.parametrize("file", ["golden-1.cem", "golden-1-labels.cem", "golden-2-linked.cem"])
 def test_a_model_that_scores_loads_nothing_that_it_does_not_need(file):
     """Cold starts on small devices: `numpy.ma` and SciPy would cost a tenth of one and more."""
     path = Path(__file__).parent / "data" / file
