@@ -54,7 +54,7 @@ def test_a_mode_of_stuck_units_stays_on_its_floor_and_is_told(n_stuck, jitter):
     rho[np.arange(60), (np.arange(60) >= n_stuck).astype(int)] = 1.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.warns(FloorWarning, match="'x1': the noise variance lies on its floor"):
+        with pytest.warns(FloorWarning, match="'x1'.*the noise variance"):
             em = cem.FailureModeEM(2, basis=cem.Polynomial(1)).fit(panel, init=rho)
     one = cem.FailureModeEM(1, basis=cem.Polynomial(1)).fit(stuck_fleet(0))
     assert em.noise_variances_[:, 0].min() > 0.04 * one.noise_variances_[0, 0]
