@@ -235,7 +235,7 @@ class Expectation:
                 self._team.share(partial(work, claimed), n_threads - 1)
             finally:
                 self._team_is_taken.release()
-        except KernelFailure:
+        except KernelFailure as failure:
             # Which failure came first depends on the threads; in one thread it is the same every time.
             named = failure
             try:
