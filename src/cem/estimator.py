@@ -22,7 +22,7 @@ from cem.lifetimes import Lifetimes
 from cem.maximisation import COVARIANCE_STRUCTURES, CovarianceStructure
 from cem.panel import Panel
 from cem.parameters import Parameters
-from cem.sklearn_face import SklearnFace
+from cem.sklearn_face import SklearnFace, check_scores_get_times
 from cem.threads import threads_told
 from cem.warning import warn
 
@@ -293,6 +293,8 @@ class FailureModeEM(SklearnFace):
             modes = y
         table = self._table(unit, time, columns)
         panel = panel_to_fit(X, table=table, modes=modes, times=times, axes=axes)
+        if times is not None:
+            check_scores_get_times(panel)
         # The fit is another object's, whose attributes are taken over in one step: whatever interrupts leaves all of
         # the old fit, or all of this one.
         fresh = object.__new__(type(self))
