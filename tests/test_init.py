@@ -3,6 +3,7 @@
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +41,15 @@ def test_every_error_that_a_user_may_catch_is_public():
 def test_a_wrong_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'FailureModeEn'"):
         cem.FailureModeEn  # noqa: B018
+
+
+@pytest.mark.parametrize("file", ["golden-1.cem", "golden-1-labels.cem", "golden-2-linked.cem"])
+def test_a_model_that_scores_loads_nothing_that_it_does_not_need(file):
+    """Cold starts on small devices: `numpy.ma` and SciPy would cost a tenth of one and more."""
+    path = Path(__file__).parent / "data" / file
+    code = (
+        f"import sys, cem; model = cem.load({str(path)!r}); unit = model.scorer().unit(); "
+        "unit.update(1.0, [0.0] * len(model.channels)); unit.mode_probabilities(); "
+        "print(*{'scipy', 'numpy.ma', 'pathlib', 'concurrent', 'narwhals', 'logging'} & set(sys.modules))"
+    )
+    assert in_fresh_python(code) == ""

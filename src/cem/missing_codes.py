@@ -80,6 +80,8 @@ def _numbers(codes: Any, missing: Any) -> np.ndarray:
             )
         numbers.append(float(item))
     found = np.array(numbers, dtype=np.float64)
+    if not found.size:  # as in the check of a model file, for which np.unique would import numpy.ma
+        return found
     with np.errstate(over="ignore"):
         return np.unique(np.concatenate([found, found.astype(np.float32).astype(np.float64)]))  # 1e20 stored in 32 bits
 
