@@ -1,4 +1,4 @@
-"""Processor time of reading a CSV file into a panel, against another tree of this package: alternating, the best of each.
+"""Processor time of reading a CSV file into a panel, against another tree of this package: in turn, the best of each.
 
     python benchmarks/csv_against.py OTHER_TREE [--rows 10000000] [--rounds 3] [--backend pyarrow]
 

@@ -32,6 +32,7 @@ SHARES = (0.5, 0.2, 0.1)
 READINGS = ((10, 30), (5, 9))
 CHANNELS = (1, 4)
 STUCK = 8
+STUCK_RATIOS = (1, 10, 50, 100)
 SENSORS = [f"s{i}" for i in (2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14, 15, 17, 20, 21)]
 
 
@@ -106,6 +107,21 @@ def ratio_row(
         "largest error": float(np.max(np.abs(errors))),
         "on a floor": bound,
         "agreement": float(np.mean(agreed)),
+        "errors": np.abs(errors).tolist(),
+    }
+
+
+def pooled(ratio: float, rows: list[dict[str, object]]) -> dict[str, object]:
+    """All fleets of a ratio in one row."""
+    of_ratio = [row for row in rows if row["ratio"] == ratio]
+    errors = np.concatenate([row["errors"] for row in of_ratio])
+    return {
+        "ratio": ratio,
+        "fits": sum(row["fits"] for row in of_ratio),
+        "median error": float(np.median(errors)),
+        "error, 95 %": float(np.quantile(errors, 0.95)),
+        "largest error": float(errors.max()),
+        "on a floor": sum(row["on a floor"] for row in of_ratio),
     }
 
 
@@ -150,7 +166,7 @@ def main() -> None:
     before = harness.load_average()
     first = 0 if development else 9000
     seeds = range(first, first + (1 if options.quick else 10))
-    rows = [
+    fleets = [
         ratio_row(ratio, share, readings, n_channels, seeds)
         for n_channels in CHANNELS
         for readings in READINGS
@@ -158,12 +174,23 @@ def main() -> None:
         for ratio in RATIOS
     ]
     seeds = range(first, first + (2 if options.quick else 40))
-    stuck = [stuck_row(ratio, readings, seeds) for ratio in (1, 10, 50, 100) for readings in READINGS]
-    for row in stuck:
-        print(*(f"{name}={value}" for name, value in row.items()), sep="  ")
-    print(real := fd003_row())
+    stuck = [stuck_row(ratio, readings, seeds) for ratio in STUCK_RATIOS for readings in READINGS]
+    for row in [*fleets, *stuck]:
+        print(*(f"{name}={value}" for name, value in row.items() if name != "errors"), sep="  ")
+    summary: dict[str, object] = {
+        f"stuck, noises 1 : {ratio}, least agreement": min(
+            row["least agreement"] for row in stuck if row["ratio"] == ratio
+        )
+        for ratio in STUCK_RATIOS
+    }
+    real = fd003_row()
+    if real is not None:
+        summary[str(real["data"])] = real["agreement"]
+    print(summary)
     options.quick |= development  # prints, and keeps nothing
-    harness.write_results(__file__, options, rows, load_before=before, stuck=stuck, fd003=real)
+    rows = [pooled(ratio, fleets) for ratio in RATIOS]
+    kept = [{name: value for name, value in row.items() if name != "errors"} for row in fleets]
+    harness.write_results(__file__, options, rows, load_before=before, summary=summary, fleets=kept, stuck=stuck)
 
 
 if __name__ == "__main__":

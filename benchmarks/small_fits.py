@@ -116,7 +116,15 @@ def drawn(seed: int) -> Draw:
         "max_iter": 60,
         "random_state": seed,
     }
-    panel = cem.Panel.from_arrays(times, values, modes=labels, failure_times=failure_times, allow_empty_channels=True)
+    panel = cem.Panel.from_arrays(
+        times,
+        values,
+        modes=labels,
+        failure_times=failure_times,
+        allow_empty_channels=True,
+        duplicates="keep",  # drawn on purpose, as are numbers that look like codes
+        missing=(),
+    )
     what = f"{n_units} units, up to {longest} readings, channels {', '.join(kinds)}, {options}"
     return Draw(panel, options, what)
 

@@ -134,6 +134,19 @@ _STARTS: Columns = {
 }
 
 TABLES: dict[str, Columns] = {
+    "convergence": {
+        "measured": text("measured"),
+        "fits": text("fits"),
+        "“not converged”": text("not converged"),
+    },
+    "noise_floors": {
+        "noise variances": number("ratio", ",.0f", unit=" : 1"),
+        "fits": text("fits"),
+        "σ² off, median": number("median error", ".2g", scale=0.01, unit=" %"),
+        "95 % of channels": number("error, 95 %", ".2g", scale=0.01, unit=" %"),
+        "most": number("largest error", ".2g", scale=0.01, unit=" %"),
+        "fits with a floor that binds": text("on a floor"),
+    },
     "compression": {
         "units of": text("units"),
         "coordinates": text("coordinates"),

@@ -234,8 +234,33 @@ def test_a_search_scores_at_the_times_that_it_fits_at():
     np.testing.assert_allclose(found.cv_results_["mean_test_score"], places.cv_results_["mean_test_score"], atol=1e-3)
     with pytest.raises(OptionError, match="enable_metadata_routing=True"):
         estimator().set_score_request(times=True)
-    with pytest.raises(PredictionError, match="without times"):
+
+
+@pytest.mark.filterwarnings("ignore")  # as many a script has it: warnings alone would be silence
+def test_a_search_whose_scores_lack_the_times_of_its_fits_ends_with_an_error():
+    """Scores of NaN for all candidates would choose the first."""
+    from sklearn import config_context
+    from sklearn.model_selection import GridSearchCV, cross_val_score
+    from sklearn.pipeline import make_pipeline
+
+    x = readings()
+    grid = {"n_modes": [1, 2]}
+    with pytest.raises(ValueError, match=r"(?s)fits failed.*times reach fit but not score.*set_score_request"):
+        GridSearchCV(estimator(), grid, cv=2).fit(x, times=HOURS)
+    with pytest.raises(OptionError, match="times reach fit but not score"):
         GridSearchCV(estimator(), grid, cv=2, error_score="raise").fit(x, times=HOURS)
+    with pytest.raises(OptionError, match="times reach fit but not score"):
+        cross_val_score(
+            make_pipeline(estimator()), x, cv=2, params={"failuremodeem__times": HOURS}, error_score="raise"
+        )
+    with config_context(enable_metadata_routing=True), pytest.raises(ValueError, match="times reach fit but not score"):
+        em = estimator().set_fit_request(times=True).set_score_request(times=False)
+        GridSearchCV(em, grid, cv=2).fit(x, times=HOURS)
+    # Scores that know the times themselves, and times that are those of an array without, are as before.
+    own = GridSearchCV(estimator(), grid, cv=2, scoring=lambda em, x, y=None: em.score(x, times=HOURS))
+    assert own.fit(x, times=HOURS).best_params_ == {"n_modes": 2}
+    places = np.arange(float(x.shape[1]))
+    assert GridSearchCV(estimator(), grid, cv=2).fit(x, times=places).best_params_ == {"n_modes": 2}
 
 
 def test_a_search_over_a_panel():

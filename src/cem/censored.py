@@ -445,6 +445,8 @@ class LivesProblem:
             objectives = run.log_likelihoods
             log_likelihoods = tuple(ascent.log_likelihoods[value] for value in objectives)
             _warn(run, result, options)
+            if self.family == "empirical":
+                _warn_of_falls(objectives, options.tol * self.n_observations)
         statistics = result.statistics
         if self.at_last is not None:
             order = np.empty(len(self.has_failed), dtype=np.int64)
@@ -471,6 +473,19 @@ def _warn(run: EMRun, result: FitResult, options: FitOptions) -> None:
     elif not run.converged:
         warn(
             f"not converged: {options.max_iter} E steps with lives did not suffice; raise max_iter",
+            ConvergenceWarning,
+        )
+
+
+def _warn_of_falls(objectives: tuple[float, ...], tolerance: float) -> None:
+    """Empirical laws are smoothed and not maximum likelihood: what EM raises otherwise may fall with them."""
+    gains = np.diff(objectives)
+    n_falls = int((gains < -tolerance).sum())
+    if n_falls:
+        warn(
+            f"lifetimes='empirical': the log-likelihood fell in {n_falls} of {len(gains)} passes, by "
+            f"{-gains.min():.3g} nats at most; its laws are smoothed lives, not maximum likelihood, so that EM need "
+            "not rise and may end below where it has been. Take lifetimes='lognormal' or 'weibull' where that matters",
             ConvergenceWarning,
         )
 

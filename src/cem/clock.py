@@ -234,7 +234,8 @@ def count_from(
     """
     kind = raw.dtype.kind
     n_units = offsets.size - 1
-    if failures is None or is_missing(failures).all():
+    none_failed = failures is None or bool(is_missing(failures).all())
+    if failures is None or none_failed:
         failures = np.full(n_units, np.nan, dtype=raw.dtype) if kind == "f" else np.full(n_units, "NaT", raw.dtype)
     elif failures.dtype.kind != kind:
         names = {"f": "numbers", "M": "datetimes", "m": "durations"}
@@ -276,20 +277,32 @@ def count_from(
     starts = np.repeat(start, np.diff(offsets)) if isinstance(start, np.ndarray) else start
     if tick is None:
         return raw - starts, failures - start, time_unit, origin
-    ends = np.concatenate([raw[offsets[:-1]], raw[offsets[1:] - 1]])  # sorted within units: all others lie between
-    return _ticks(raw, starts, tick, ends, start), _ticks(failures, start, tick), time_unit, origin
+    first = raw[offsets[:-1]]
+    ends = np.array([first.min(), raw[offsets[1:] - 1].max()])  # sorted within units: all others lie between
+    if isinstance(origin, str) and origin == FIRST_READING:
+        distinct = ends
+    else:
+        distinct = np.asarray(start)
+    times = _ticks(raw, starts, tick, ends, distinct)
+    if none_failed:
+        return times, np.full(n_units, np.nan), time_unit, origin
+    return times, _ticks(failures, start, tick), time_unit, origin
 
 
 def _ticks(
-    times: np.ndarray, start: Any, tick: np.timedelta64, ends: np.ndarray | None = None, distinct: Any = None
+    times: np.ndarray,
+    start: Any,
+    tick: np.timedelta64,
+    ends: np.ndarray | None = None,
+    distinct: np.ndarray | None = None,
 ) -> np.ndarray:
     """(times - start) / tick, right also where the integers of datetimes do not hold the difference.
 
-    ``ends`` and ``distinct`` are fewer items of the same range as times and start.
+    ``ends`` and ``distinct`` are fewer items whose ranges hold those of times and of start.
     """
     start = np.asarray(start)
     low, high = _bounds(times if ends is None else ends)
-    first, last = _bounds(start if distinct is None else np.asarray(distinct))
+    first, last = _bounds(start if distinct is None else distinct)
     if low is None or high is None or first is None or last is None:
         return np.full(np.broadcast_shapes(times.shape, start.shape), np.nan)
     finest = max(_per_second(part.dtype) for part in (times, start, np.asarray(tick)))

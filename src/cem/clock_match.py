@@ -19,10 +19,25 @@ if TYPE_CHECKING:
     from cem.model import FailureModeModel
     from cem.panel import Panel
 
-__all__ = ["CLOCK", "check_clock", "check_measures", "check_running_ages", "check_times_given", "clock_record"]
+__all__ = [
+    "CLOCK",
+    "SEARCH_ADVICE",
+    "check_clock",
+    "check_measures",
+    "check_running_ages",
+    "check_times_given",
+    "clock_record",
+    "is_positions",
+]
 
 CLOCK = "clock"
 """Key of a model's record: what the times of its training panel were."""
+
+SEARCH_ADVICE = (
+    "give it Panels, or let times reach the score: set_config(enable_metadata_routing=True) and "
+    "em.set_fit_request(times=True).set_score_request(times=True)"
+)
+"""How a search of scikit-learn scores at the times that it fits at."""
 
 _FAR_AGES = 1.5
 """Ages beyond this many times the longest training life are answered with a warning."""
@@ -41,9 +56,7 @@ def clock_record(panel: Panel) -> dict[str, Any]:
         latest time that any unit reached.
     """
     first = panel.times[panel.offsets[:-1]]
-    kind = panel._clock
-    if kind == NUMBERS and panel.time_unit is None and panel.origin == ZERO and _counted(panel, first):
-        kind = POSITIONS
+    kind = POSITIONS if is_positions(panel) else panel._clock
     origin = panel.origin
     return {
         "kind": kind,
@@ -53,9 +66,11 @@ def clock_record(panel: Panel) -> dict[str, Any]:
     }
 
 
-def _counted(panel: Panel, first: np.ndarray) -> bool:
+def is_positions(panel: Panel) -> bool:
     """True where the times of every unit are 0, 1, 2, ..., as those of an array without times."""
-    if (first != 0.0).any():
+    if panel._clock != NUMBERS or panel.time_unit is not None or panel.origin != ZERO:
+        return False
+    if (panel.times[panel.offsets[:-1]] != 0.0).any():
         return False
     steps = np.diff(panel.times)
     steps[panel.offsets[1:-1] - 1] = 1.0
@@ -76,9 +91,7 @@ def check_times_given(model: FailureModeModel, what: str = "X") -> None:
     unit = f" {model.time_unit}" if model.time_unit else ""
     raise PredictionError(
         f"{what} is an array without times, and the model was fitted at times from {low:g} to {high:g}{unit}, not at "
-        f"0, 1, 2, ...; give {'times= or ' if what == 'X' else ''}a Panel. In a search of scikit-learn, give it "
-        "Panels, or let times reach the score: set_config(enable_metadata_routing=True) and "
-        "em.set_fit_request(times=True).set_score_request(times=True)"
+        f"0, 1, 2, ...; give {'times= or ' if what == 'X' else ''}a Panel. In a search of scikit-learn, {SEARCH_ADVICE}"
     )
 
 

@@ -24,6 +24,8 @@ FloatArray = NDArray[np.float64]
 
 # Below this multiple of (observations + |ℓ|) a gain is rounding, not ascent.
 _ROUNDING = 1e-13
+# Times that: what rounding may do to ℓ at worst, where modes have next to no noise.
+_COARSEST = 1e4
 # Plain passes before the first quasi-Newton step, and those from which convergence is judged.
 PLAIN_FIRST = 5
 _PLAIN_TO_JUDGE = 4
@@ -146,7 +148,7 @@ def _only_rounding_is_left(log_likelihoods: Sequence[float], rounding: float) ->
     """
     gains = _last_gains(log_likelihoods, min(_PLAIN_TO_JUDGE, len(log_likelihoods) - 1))
     fall = -min(gains)
-    return fall > 0.0 and gains[-1] <= max(2.0 * fall, 1e-3 * rounding)
+    return 0.0 < fall <= _COARSEST * rounding and gains[-1] <= max(2.0 * fall, 1e-3 * rounding)
 
 
 def _rate_is_settled(log_likelihoods: Sequence[float], rounding: float) -> bool:

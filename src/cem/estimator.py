@@ -22,7 +22,7 @@ from cem.lifetimes import Lifetimes
 from cem.maximisation import COVARIANCE_STRUCTURES, CovarianceStructure
 from cem.panel import Panel
 from cem.parameters import Parameters
-from cem.sklearn_face import SklearnFace
+from cem.sklearn_face import SklearnFace, check_scores_get_times
 from cem.threads import threads_told
 from cem.warning import warn
 
@@ -93,7 +93,8 @@ class FailureModeEM(SklearnFace):
         Fit on the time as given, or on the time to failure, τ = t − t_failure ≤ 0, together with the law of lifetimes
         of each mode. Units still running then take part at every remaining life that they may have, model.md (19).
     lifetimes : {"auto", "lognormal", "weibull", "empirical", "linked"}
-        Family of the laws of lifetimes; looked at on the time to failure alone. "linked" is a lognormal law whose log
+        Family of the laws of lifetimes; looked at on the time to failure alone. With "empirical", smoothed lives, the
+        objective need not rise in every pass. "linked" is a lognormal law whose log
         life depends on the factors that channels share: how a unit wears tells how old it will be. "auto" is "linked"
         where ``linking_rank`` is above 0, and "lognormal" elsewhere.
     unit, time : str, optional
@@ -126,7 +127,8 @@ class FailureModeEM(SklearnFace):
         Its history over the passes of the best start; where channels are linked, from where the links are added.
     objectives_ : ndarray
         What never falls, over the same passes: the log-likelihood, less the penalty of the loadings where channels are
-        linked and with that of the laws on the time to failure.
+        linked and with that of the laws on the time to failure. With ``lifetimes="empirical"`` it may fall, for
+        smoothed lives are not maximum likelihood; a `ConvergenceWarning` says so where it did.
     converged_ : bool
     interrupted_ : bool
         Ctrl-C ended the search; the best so far was kept.
@@ -291,6 +293,8 @@ class FailureModeEM(SklearnFace):
             modes = y
         table = self._table(unit, time, columns)
         panel = panel_to_fit(X, table=table, modes=modes, times=times, axes=axes)
+        if times is not None:
+            check_scores_get_times(panel)
         # The fit is another object's, whose attributes are taken over in one step: whatever interrupts leaves all of
         # the old fit, or all of this one.
         fresh = object.__new__(type(self))

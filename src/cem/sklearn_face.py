@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Self
+import sys
+from typing import TYPE_CHECKING, Any, Self
 
+from cem.clock_match import SEARCH_ADVICE, is_positions
 from cem.errors import OptionError
 
-__all__ = ["SklearnFace"]
+if TYPE_CHECKING:
+    from cem.panel import Panel
+
+__all__ = ["SklearnFace", "check_scores_get_times"]
 
 _ROUTED = {
     "fit": ("times", "axes", "modes", "unit", "time", "columns"),
@@ -15,6 +20,9 @@ _ROUTED = {
     "score": ("times", "axes"),
 }
 """Arguments that scikit-learn's searches can pass on, by method."""
+
+_DEEPEST = 24
+"""Calls between a search and the fit within, at most."""
 
 
 class SklearnFace:
@@ -118,3 +126,39 @@ def _no_requests(owner: SklearnFace) -> Any:
         for name in names:
             getattr(request, method).add_request(param=name, alias=None)
     return request
+
+
+def check_scores_get_times(panel: Panel) -> None:
+    """Refuse a fit with ``times`` in a search of scikit-learn that will call `score` without them.
+
+    Each score would be refused, and a search then chooses among NaNs: the first candidate, with warnings alone. Only
+    the fit can stop it, since scikit-learn makes an error of fits that all fail, and of nothing else.
+
+    Parameters
+    ----------
+    panel : Panel
+        Made of the array and the times that `fit` got.
+
+    Raises
+    ------
+    OptionError
+    """
+    if is_positions(panel):
+        return
+    frame = sys._getframe(1)
+    for _ in range(_DEEPEST):  # a pipeline may stand between
+        caller = frame.f_back
+        if caller is None:
+            return
+        frame = caller
+        if frame.f_code.co_name == "_fit_and_score" and frame.f_globals.get("__name__", "").startswith("sklearn."):
+            names = frame.f_locals
+            scorer = names.get("scorer")
+            several = getattr(scorer, "_scorers", {"score": scorer}).values()
+            own = any(type(one).__name__ == "_PassthroughScorer" for one in several)  # others may know the times
+            if own and not any(name.rpartition("__")[2] == "times" for name in names.get("score_params") or {}):
+                raise OptionError(
+                    f"times reach fit but not score in this search of scikit-learn, which could score no candidate; "
+                    f"{SEARCH_ADVICE}"
+                )
+            return
