@@ -85,6 +85,7 @@ def use(model, folder):
     novelty = forward.novelty(panel)
     require(((novelty >= 0) & (novelty <= 1)).all(), f"novelty is {novelty}")
     finite("user's parameters", forward.user_parameters().marginal().factors)
+    finite("curves", forward.curves(forward.domain))
     if model.time_axis == "to_failure" and "lifetimes" in model.training:
         remaining_life(cem.RemainingLife(model, n_points=40))
 
