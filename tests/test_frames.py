@@ -417,3 +417,34 @@ def test_periods_as_times_are_refused_with_what_makes_instants_of_them():
     frame = pd.DataFrame({"unit": [0, 0], "time": when, "x": [0.0, 2.0]})
     with pytest.raises(PanelError, match=r"time \(column 'time'\) are periods \(2024-01-01 00:00\).*to_timestamp"):
         Panel.from_frame(frame, unit="unit", time="time")
+
+
+@pytest.mark.parametrize("row", [0, 1, 7, 23])
+def test_a_gap_in_any_row_of_a_sensor_is_a_missing_cell(make, row):
+    """Also in the first and last rows, which say whether a column counts the rows."""
+    counted = [None if i == row else float(i) for i in range(24)]
+    columns = {
+        "unit": [1] * 6 + [2] * 18,
+        "time": [*range(6), *range(18)],
+        "x": counted,
+        "y": [i * i for i in range(24)],
+    }
+    panel = Panel.from_frame(make(columns), unit="unit", time="time")
+    assert panel.channels == ("x", "y")
+    assert np.flatnonzero(np.isnan(panel.values[:, 0])).tolist() == [row]
+    objects = pd.DataFrame({**columns, "x": pd.Series(counted, dtype=object).where(lambda x: x.notna(), pd.NA)})
+    panel = Panel.from_frame(objects, unit="unit", time="time")
+    assert panel.channels == ("x", "y") and np.isnan(panel.values[row, 0])
+
+
+@pytest.mark.parametrize("gap", [0, 23])
+@pytest.mark.parametrize("given", ["missing", "arrays"])
+def test_ids_of_units_that_cannot_be_compared_are_refused_by_name(given, gap):
+    ids = pd.Series([1] * 6 + [2] * 18, dtype="Int64")
+    ids[gap] = pd.NA
+    if given == "arrays":
+        ids = pd.Series([np.arange(2)] * 6 + [np.arange(2) + gap] * 18)
+    frame = pd.DataFrame({"unit": ids, "time": [*range(6), *range(18)], "x": [i * i for i in range(24)]})
+    named = f"column 'unit'.*missing at row {gap};" if given == "missing" else "column 'unit' holds items that cannot"
+    with pytest.raises(PanelError, match=named):
+        Panel.from_frame(frame, unit="unit", time="time")

@@ -92,6 +92,16 @@ def test_readings_beyond_1e300_give_one_warning():
     assert len(caught) == 1
 
 
+def test_a_fit_to_readings_whose_squares_overflow_is_refused_by_name_alone():
+    """NumPy's RuntimeWarning beside the error, or its FloatingPointError in place of it, names no channel."""
+    values = fleet()
+    values[3, 4, 1] = -3e302
+    with pytest.warns(HugeValuesWarning):
+        panel = Panel.from_arrays(None, values, channels=["a", "b"])
+    with np.errstate(all="raise"), pytest.raises(cem.FitError, match="channel 'b'"):
+        cem.FailureModeEM(1, basis=cem.Polynomial(1), n_init=1, random_state=0).fit(panel)
+
+
 @pytest.mark.parametrize(
     "column",
     {

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from model_cases import dense_parts, example_model, ragged_panel
 from scipy import optimize, stats
 
-from cem.errors import OptionError, PredictionError
+from cem.errors import OptionError, PredictionError, ScorerError
+from cem.model import FailureModeModel
 from cem.panel import Panel
+from cem.parameters import Parameters
 from cem.prediction import Forecast
 
 
@@ -202,3 +204,28 @@ def test_interval_holds_new_readings_as_often_as_it_says():
     lower, upper = forecast.interval(0.8)
     held = (lower[:, 0] <= values[:, 9, 2]) & (values[:, 9, 2] <= upper[:, 0])
     assert abs(held.mean() - 0.8) < 4 * np.sqrt(0.8 * 0.2 / 1500)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_overflows_far_from_the_training_times_is_an_error_not_nan(rank):
+    """A time in nanoseconds given to a model of hours: an infinite forecast, or one that is no number, helps nobody."""
+    model = example_model()
+    if rank:
+        own = model.internal_parameters
+        loadings = np.full((*own.means.shape, rank), 0.1)
+        linked = Parameters(own.weights, own.means, own.factors, own.noise_variances, own.sizes, loadings)
+        model = FailureModeModel(**{**model._arguments(), "parameters": linked})
+    panel = ragged_panel(model, 3)
+    named = r"channel 'a' overflow at time 5.4e\+154; .* from 0 to 10"
+    with np.errstate(all="raise"):
+        with pytest.raises(PredictionError, match=named):
+            model.curves([1.0, 5.4e154])
+        for times in ([1.0, 5.4e154], [[1.0, 2.0], [1.0, 5.4e154], [1.0, 2.0]]):
+            with pytest.raises(PredictionError, match=named):
+                model.forecast(panel, times, "a")
+        # The curve is a number there, and its variance is none.
+        with pytest.raises(PredictionError, match=r"'a' overflow at time 1e\+100"):
+            model.forecast(panel, 1e100, "a")
+        with pytest.raises(ScorerError, match=named):
+            model.scorer().unit().forecast([1.0, 5.4e154], "a")
+    assert np.isfinite(model.forecast(panel, [0.0, 10.0, 1e6], "a").variance).all()

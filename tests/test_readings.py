@@ -73,6 +73,16 @@ def test_a_reading_is_read_as_meant(model, x):
     np.testing.assert_array_equal(state(model, x), state(model, FULL))
 
 
+def test_no_text_is_made_of_a_reading_that_is_right(model):
+    """The words of an error that there is not took twenty times as long as the reading."""
+
+    class Wordless(np.ndarray):
+        def __repr__(self):
+            raise AssertionError("a message was made")
+
+    np.testing.assert_array_equal(state(model, np.array([5, -10]).view(Wordless)), state(model, FULL))
+
+
 @pytest.mark.parametrize(
     "x",
     [

@@ -9,7 +9,9 @@ from model_cases import example_model
 from cem.basis import Constant, Polynomial
 from cem.errors import OptionError
 from cem.estimator import FailureModeEM
+from cem.model import FailureModeModel
 from cem.panel import Panel
+from cem.parameters import Parameters
 from cem.simulate import simulate_fleet
 
 RECIPE = {
@@ -174,3 +176,13 @@ def test_exact_shares_gaps_missing_cells_and_steps():
 def test_recipes_that_cannot_be_drawn_name_the_option(change, message):
     with pytest.raises(OptionError, match=message):
         simulate_fleet(10, **{**RECIPE, **change})
+
+
+def test_readings_drawn_too_far_out_are_refused_by_name_not_returned_as_nan():
+    model = example_model()
+    own = model.internal_parameters
+    parameters = Parameters(own.weights, 1e10 * own.means, own.factors, own.noise_variances, own.sizes)
+    model = FailureModeModel(**{**model._arguments(), "parameters": parameters})
+    named = r"times: .*'a' overflow at time 5.4e\+154; .* 0 to 10"
+    with np.errstate(all="raise"), pytest.raises(OptionError, match=named):
+        model.sample(2, [[1.0, 2.0], [1.0, 5.4e154]], random_state=0)

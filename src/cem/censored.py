@@ -484,8 +484,8 @@ def _warn_of_falls(objectives: tuple[float, ...], tolerance: float) -> None:
     if n_falls:
         warn(
             f"lifetimes='empirical': the log-likelihood fell in {n_falls} of {len(gains)} passes, by "
-            f"{-gains.min():.3g} nats at most; its laws are smoothed lives, not maximum likelihood, so that EM need not rise and may end "
-            "below where it has been. Take lifetimes='lognormal' or 'weibull' where that matters",
+            f"{-gains.min():.3g} nats at most; its laws are smoothed lives, not maximum likelihood, so that EM need "
+            "not rise and may end below where it has been. Take lifetimes='lognormal' or 'weibull' where that matters",
             ConvergenceWarning,
         )
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 
-__all__ = ["underflow_is_zero"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float64]
+
+__all__ = ["overflow_at", "underflow_is_zero"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,3 +32,26 @@ def underflow_is_zero(function: Callable[P, R]) -> Callable[P, R]:
             return function(*arguments, **options)
 
     return quiet
+
+
+def overflow_at(numbers: FloatArray, times: FloatArray, channel: str, domain: tuple[float, float]) -> str | None:
+    """What to tell of a channel whose numbers are not finite at a time; None where all of them are.
+
+    Parameters
+    ----------
+    numbers : ndarray of shape (..., m) or (L, ..., m)
+        Of curves, forecasts or readings.
+    times : ndarray of shape (m,) or (L, m)
+    channel : str
+    domain : (first, last)
+        Of the channel's basis.
+    """
+    finite = np.isfinite(numbers)
+    if finite.all():
+        return None
+    bad = np.argwhere(~finite)[0]
+    time = times[bad[-1]] if times.ndim == 1 else times[bad[0], bad[-1]]
+    return (
+        f"the numbers of channel {channel!r} overflow at time {time:g}; its curves were fitted to times from "
+        f"{domain[0]:g} to {domain[1]:g}"
+    )

@@ -179,8 +179,9 @@ def _refuse_thousands(series: Any, name: str) -> None:
     grouped: list[tuple[int, object]] = [(row, text) for row, text in items if _GROUPED.fullmatch(text)]
     numeric = sum(bool(_GROUPED.fullmatch(text)) or is_number(text) or is_number(text, ",") for _, text in items)
     if grouped and 2 * numeric >= len(items):
+        shown = bad_cells(grouped, len(grouped), False)
         raise PanelError(
-            f"column {name!r} holds numbers with separators between thousands: {bad_cells(grouped, len(grouped), False)}; "
+            f"column {name!r} holds numbers with separators between thousands: {shown}; "
             "take the separators out, or leave the column out by naming channels"
         )
 
@@ -216,18 +217,31 @@ def _mixed(name: str, n_cells: int, cells: list[tuple[int, object]], n_bad: int)
 def _row_counters(nw: ModuleType, table: Any, units: Any, names: list[str], response: str | None) -> list[str]:
     """Columns that go on by one from row to row, through all units: row numbers that were saved with the table."""
     n_rows = len(table)
-    if n_rows < _LEAST_COUNTED or cell_of(units, 0) == cell_of(units, n_rows - 1):
+    if n_rows < _LEAST_COUNTED or _same(cell_of(units, 0), cell_of(units, n_rows - 1)):
         return []
     found = []
     for name in names:
         if table[name].dtype == nw.Decimal:
             continue
-        ends = [cell_of(table[name], row) for row in (0, 1, n_rows - 1)]
-        if ends[0] not in (0, 1) or ends[1] != ends[0] + 1 or ends[2] != ends[0] + n_rows - 1:
+        first, second, last = (cell_of(table[name], row) for row in (0, 1, n_rows - 1))
+        if is_gap(first) or not (_same(first, 0) or _same(first, 1)):
             continue
-        if np.array_equal(table[name].to_numpy(), np.arange(n_rows) + ends[0]):
+        if not _same(second, first + 1) or not _same(last, first + n_rows - 1):
+            continue
+        numbers = table[name].to_numpy()
+        if numbers.dtype.kind == "O" and any(map(is_gap, numbers.tolist())):
+            continue
+        if np.array_equal(numbers, np.arange(n_rows) + first):
             found.append(name)
     return found if len(found) < len(names) or response is not None else []
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two items of a frame are equal, where that can be said: not of `pandas.NA`, nor of arrays."""
+    try:
+        return bool(one == other)
+    except (TypeError, ValueError):
+        return False
 
 
 def check_not_tall(

@@ -336,12 +336,25 @@ class FailureModeModel:
         raise PredictionError(f"the model has no channel {channel!r}; {did_you_mean(channel, self.channels)}")
 
     def curves(self, times: ArrayLike) -> FloatArray:
-        """Mean curve of each mode and channel, shape (K, C, m), in units of the channels."""
+        """Mean curve of each mode and channel, shape (K, C, m), in units of the channels.
+
+        Raises
+        ------
+        PredictionError
+            A curve overflows at one of the times; names the channel and the time.
+        """
+        from cem.floating import overflow_at
+
         times = np.atleast_1d(np.asarray(times, dtype=np.float64))
         user = self.user_parameters()
         curves = np.empty((self.n_modes, self.n_channels, len(times)))
         for c, basis in enumerate(self.bases):
-            curves[:, c] = user.layout.vector(user.means, c) @ basis(times).T
+            design = basis(times)
+            with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
+                curves[:, c] = user.layout.vector(user.means, c) @ design.T
+            wrong = overflow_at(curves[:, c], times, self.channels[c], basis.domain)
+            if wrong:
+                raise PredictionError(wrong)
         return curves
 
     @property
@@ -440,7 +453,8 @@ class FailureModeModel:
         Raises
         ------
         PredictionError
-            No channel given to a model without a response, an unknown channel, times of the wrong shape or not finite.
+            No channel given to a model without a response, an unknown channel, times of the wrong shape or not finite,
+            or so far from those of the training that the forecast overflows.
         """
         from cem import prediction
 
@@ -636,7 +650,7 @@ class FailureModeModel:
         Raises
         ------
         OptionError
-            `n_units`, `times` or `modes` cannot be drawn from.
+            `n_units`, `times` or `modes` cannot be drawn from; readings would overflow at one of the times.
         """
         from cem.simulate import draw_units
 

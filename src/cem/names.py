@@ -158,7 +158,7 @@ def _refuse_truth_among_numbers(labels: Iterable[object]) -> None:
     }
     if len(kinds) == 2:
         raise PanelError(
-            f"mode labels hold {kinds[True]!r} as well as the number {kinds[False]!r}; give truth values or numbers alone"
+            f"mode labels hold {kinds[True]!r} as well as the number {kinds[False]!r}; give one kind alone"
         )
 
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cem.errors import OptionError
-from cem.floating import underflow_is_zero
+from cem.errors import OptionError, PredictionError
+from cem.floating import overflow_at, underflow_is_zero
 from cem.normal import normal_cdf, normal_quantile
 from cem.parameters import Parameters
 from cem.special import chi_square_survival
@@ -373,6 +373,11 @@ def forecast_channel(
         The same, as the user gave them.
     noise : bool
         Add the observation noise.
+
+    Raises
+    ------
+    PredictionError
+        The forecast overflows at one of the times; names the channel and the time.
     """
     from cem._scorer import posteriors
 
@@ -389,15 +394,24 @@ def forecast_channel(
     coordinates = statistics.coordinates
     scale = coordinates.scales[channel]
     design = statistics.bases[channel](times.reshape(-1))
-    internal = np.linalg.solve(coordinates.transform(channel).T, design.T).T.reshape(*times.shape, p)
-    centre = (design @ coordinates.centre(channel)).reshape(times.shape)
-    rows = np.broadcast_to(internal, (n_units, n_times, p))
-    mode_means = np.broadcast_to(centre, (n_units, n_times))[:, None] + scale * (means @ np.swapaxes(rows, 1, 2))
     spread = np.empty((n_units, n_modes, n_times))
-    for k in range(n_modes):  # mode by mode: (L, m, p) at a time, not K times that
-        spread[:, k] = np.square(rows @ roots[:, k].reshape(n_units, p, p)).sum(axis=2)
-    if noise:
-        spread += parameters.noise_variances[:, channel][None, :, None]
+    with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
+        internal = np.linalg.solve(coordinates.transform(channel).T, design.T).T.reshape(*times.shape, p)
+        centre = (design @ coordinates.centre(channel)).reshape(times.shape)
+        rows = np.broadcast_to(internal, (n_units, n_times, p))
+        mode_means = np.broadcast_to(centre, (n_units, n_times))[:, None] + scale * (means @ np.swapaxes(rows, 1, 2))
+        for k in range(n_modes):  # mode by mode: (L, m, p) at a time, not K times that
+            spread[:, k] = np.square(rows @ roots[:, k].reshape(n_units, p, p)).sum(axis=2)
+        if noise:
+            spread += parameters.noise_variances[:, channel][None, :, None]
+        mode_variances = np.square(scale) * spread
+        # The variance of the mixture, too, is made of squares.
+        wrong = overflow_at(
+            mode_variances + np.square(mode_means), times, statistics.channels[channel],
+            statistics.bases[channel].domain,
+        )  # fmt: skip
+    if wrong:
+        raise PredictionError(wrong)
     return Forecast(
         units=tuple(statistics.units),
         channel=statistics.channels[channel],
@@ -405,7 +419,7 @@ def forecast_channel(
         times=asked_times,
         weights=evidence(statistics, parameters).mode_probabilities,
         mode_means=mode_means,
-        mode_variances=np.square(scale) * spread,
+        mode_variances=mode_variances,
         noise=noise,
     )
 

@@ -134,21 +134,23 @@ def _number(value: Any, name: object) -> float:
 
 
 def _array(x: Any, what: str, expected: str = "sequence of numbers") -> np.ndarray:
-    fault = ScorerError(f"{what} are {x!r:.80}; a float64 array or a {expected} was expected")
+    def fault() -> ScorerError:  # made where there is one: the text of an array takes longer than reading it
+        return ScorerError(f"{what} are {x!r:.80}; a float64 array or a {expected} was expected")
+
     if x is None or isinstance(x, (str, bytes, set, frozenset)):
-        raise fault
+        raise fault()
     if not hasattr(x, "__array__") and not isinstance(x, (list, tuple)):
         try:
             x = list(x)
         except TypeError:
-            raise fault from None
+            raise fault() from None
     try:
         array = as_array(x, what)
         if array.dtype == object:
             flat = [_number(item, "?") for item in array.ravel().tolist()]
             return np.array(flat, dtype=np.float64).reshape(array.shape)
     except (PanelError, ScorerError):
-        raise fault from None
+        raise fault() from None
     if array.dtype.kind not in "fiub":
-        raise fault
+        raise fault()
     return np.ascontiguousarray(array, dtype=np.float64)

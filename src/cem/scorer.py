@@ -318,8 +318,10 @@ class Unit(_unit.UnitState):
         Raises
         ------
         ScorerError
-            There is no such channel, the model has no response and no channel was given, or a time is not finite.
+            There is no such channel, the model has no response and no channel was given, or a time is not finite, or so
+            far from those of the training that the forecast overflows.
         """
+        from cem.floating import overflow_at
         from cem.unit_forecast import UnitForecast
 
         model = self.scorer.model
@@ -336,11 +338,15 @@ class Unit(_unit.UnitState):
         means, roots = self._posteriors(number)
         design = model.bases[number](when)
         noise = model.internal_parameters.noise_variances[:, number] * model.coordinates.scales[number] ** 2
-        mode_means = means @ design.T
-        mode_variances = np.sum((design[None] @ roots) ** 2, axis=2) + noise[:, None]
         weights = self.mode_probabilities()
-        mean = weights @ mode_means
-        variance = weights @ (mode_variances + (mode_means - mean) ** 2)
+        with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
+            mode_means = means @ design.T
+            mode_variances = np.sum((design[None] @ roots) ** 2, axis=2) + noise[:, None]
+            mean = weights @ mode_means
+            variance = weights @ (mode_variances + (mode_means - mean) ** 2)
+        wrong = overflow_at(variance, when, self.scorer.channels[number], model.bases[number].domain)
+        if wrong:
+            raise ScorerError(wrong)
         return UnitForecast(mean, variance, mode_means, mode_variances, weights)
 
     def novelty(self) -> float:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.basis import Basis, resolve_bases
 from cem.errors import OptionError
+from cem.floating import overflow_at
 from cem.names import did_you_mean
 from cem.panel import Panel
 
@@ -45,6 +46,11 @@ def draw_units(
         k = np.array([model._mode_index(mode) for mode in modes])
     offsets = np.concatenate([[0], np.cumsum([len(t) for t in unit_times])]).astype(np.int64)
     flat = np.concatenate(unit_times)
+    to_failure = model.time_axis == "to_failure"
+    if to_failure and (flat > 0).any():
+        raise OptionError(
+            f"times: {flat.max():g} lies after the failure; the model's time axis is the time to failure, at most 0"
+        )
     unit_of = np.repeat(np.arange(n_units), np.diff(offsets))
     values = np.empty((len(flat), model.n_channels))
     shared = rng.standard_normal((n_units, parameters.rank)) if parameters.rank else None
@@ -57,15 +63,14 @@ def draw_units(
         mean = parameters.layout.vector(parameters.means, c)[k]
         factor = parameters.layout.matrix(parameters.factors, c)[k]
         internal = mean + np.einsum("lij,lj->li", factor, whitened)
-        rows = np.linalg.solve(coordinates.transform(c).T, design.T).T
         noise = np.sqrt(parameters.noise_variances[k, c])[unit_of] * rng.standard_normal(len(flat))
-        departure = np.einsum("ni,ni->n", rows, internal[unit_of]) + noise
-        values[:, c] = design @ coordinates.centre(c) + coordinates.scales[c] * departure
-    to_failure = model.time_axis == "to_failure"
-    if to_failure and (flat > 0).any():
-        raise OptionError(
-            f"times: {flat.max():g} lies after the failure; the model's time axis is the time to failure, at most 0"
-        )
+        with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
+            rows = np.linalg.solve(coordinates.transform(c).T, design.T).T
+            departure = np.einsum("ni,ni->n", rows, internal[unit_of]) + noise
+            values[:, c] = design @ coordinates.centre(c) + coordinates.scales[c] * departure
+        wrong = overflow_at(values[:, c], flat, model.channels[c], basis.domain)
+        if wrong:
+            raise OptionError(f"times: {wrong}")
     panel = Panel(
         np.arange(n_units),
         offsets,

@@ -408,7 +408,8 @@ def _learn_coordinates(
         deviations[group] = group_scales
         group_scales[group_scales == 0] = 1.0
         part.w /= group_scales[:, None]
-        part.rss /= np.square(group_scales)
+        with np.errstate(over="ignore", invalid="ignore"):  # readings whose squares overflow: E step and fit name them
+            part.rss /= np.square(group_scales)
         for i, channel in enumerate(group):
             layout.matrix(transforms, channel)[:] = S
             layout.vector(centres, channel)[:] = rough[i] + inverse @ shifts[i]

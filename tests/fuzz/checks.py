@@ -85,6 +85,7 @@ def use(model, folder):
     novelty = forward.novelty(panel)
     require(((novelty >= 0) & (novelty <= 1)).all(), f"novelty is {novelty}")
     finite("user's parameters", forward.user_parameters().marginal().factors)
+    finite("curves", forward.curves(forward.domain))
     if model.time_axis == "to_failure" and "lifetimes" in model.training:
         remaining_life(cem.RemainingLife(model, n_points=40))
 
@@ -129,14 +130,16 @@ def stream(model, panel, probabilities, log_likelihoods):
 def sensitivity(model, panel):
     """How far rounding of what is given may move the answers for one unit: no way of computing them does better.
 
-    Numbers of the model and of the panel are moved by some units in the last place. The way that moves less counts,
-    so that one which is unstable does not excuse itself. Both ways form I + BᵀB of model.md (10), B = R Λ / σ, whose
-    1 has the fewer digits the larger B is.
+    Numbers of the model and of the panel are moved by some units in the last place, each by its own amount: of equal
+    moves those of a reading and of its curve would cancel each other as often as not. Where both are 1e24, the last
+    place of the reading is worth 1e8, and decides whether the log-likelihood is -6 or -1e17. The way that moves less
+    counts, so that one which is unstable does not excuse itself. Both ways form I + BᵀB of model.md (10), B = R Λ / σ,
+    whose 1 has the fewer digits the larger B is.
     """
     rng = np.random.default_rng(0)
 
     def moved(array):
-        return array * (1.0 + 8 * np.finfo(np.float64).eps * rng.choice([-1.0, 1.0], np.shape(array)))
+        return array * (1.0 + np.finfo(np.float64).eps * rng.uniform(-8.0, 8.0, np.shape(array)))
 
     def both(model, panel):
         unit = model.scorer().unit()

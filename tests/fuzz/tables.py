@@ -9,12 +9,13 @@ import gzip
 import io
 import lzma
 import struct
+import warnings
 
 import compact
 import numpy as np
 
 from cem import tables
-from cem.errors import CemError
+from cem.errors import CemError, CemWarning, ColumnsLeftOutWarning, DeprecatedUseWarning
 
 NAME = "tables"
 MAX_BYTES = 4_000_000
@@ -327,17 +328,27 @@ def generate(rng, seeds):
 
 
 def execute(item, folder):
-    """ "read" or "refused"; whatever is not refused by type gets out."""
+    """ "read", with the warnings by type, or "refused"; whatever is not refused or warned of by type gets out."""
     path = folder / "table"
     path.write_bytes(item["data"])
     used, tables._BACKENDS = tables._BACKENDS, (item["backend"],)
     try:
-        tables.column_names(path, format=item["format"])
-        panel = tables.read_panel(path, format=item["format"], max_bytes=MAX_BYTES, **item["options"])
+        with warnings.catch_warnings(record=True) as given:
+            warnings.simplefilter("always")
+            tables.column_names(path, format=item["format"])
+            panel = tables.read_panel(path, format=item["format"], max_bytes=MAX_BYTES, **item["options"])
     except CemError:
         return "refused"
     finally:
         tables._BACKENDS = used
     if panel.times.shape[0] != panel.values.shape[0] or panel.offsets[-1] != panel.times.shape[0]:
         raise AssertionError("a panel whose parts differ in length")
-    return "read"
+    if not np.isfinite(panel.times).all() or np.isinf(panel.values).any():
+        raise AssertionError("a panel with a time or a reading that is not finite")
+    for one in given:
+        if not issubclass(one.category, CemWarning):
+            raise AssertionError(f"a warning without a type of cem: {one.category.__name__}: {one.message}")
+    kinds = {one.category for one in given}
+    known = kinds & {DeprecatedUseWarning, ColumnsLeftOutWarning}
+    suspect = sorted(kind.__name__ for kind in kinds - known)
+    return f"read: {', '.join(suspect)}" if suspect else "read"
