@@ -13,6 +13,7 @@ import warnings
 import numpy as np
 import pytest
 
+import cem.threads
 from cem.errors import ColumnsLeftOutWarning, OptionError, PanelError
 from cem.tables import column_names, read_panel, read_table
 
@@ -384,3 +385,24 @@ def test_the_left_out_columns_are_a_warning_of_their_own_class(tmp_path):
     path = written(tmp_path, "unit,time,x,note\na,0,1,hm\na,1,2,so\n")
     with pytest.warns(ColumnsLeftOutWarning, match=r"'note' \(text\)"):
         read_panel(path)
+
+
+@pytest.mark.parametrize("n_started", [0, 2])
+def test_a_file_is_not_waited_for_where_threads_cannot_start(n_started, tmp_path, monkeypatch):
+    """pyarrow waits for ever for a thread that the limits on memory do not allow."""
+    started = []
+
+    class Limited(cem.threads._Helper):
+        def start(self):
+            if len(started) >= n_started:
+                raise RuntimeError("can't start new thread")
+            started.append(self)
+            super().start()
+
+    monkeypatch.setattr("cem.threads._Helper", Limited)
+    found, _ = outcome(written(tmp_path, CSV), "pyarrow", monkeypatch)
+    assert "'FILE' cannot be read: a thread could not be started (can't start new thread)" in found
+    assert len(started) == n_started
+    for thread in started:
+        thread.join(10.0)
+        assert not thread.is_alive()

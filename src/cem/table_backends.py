@@ -20,10 +20,13 @@ from .parquet_check import ParquetSizes
 from .table_cells import NULL_NUMBERS, NULLS
 from .table_columns import settled
 from .table_sources import Bound, Text
+from .threads import ThreadsFailed, check_startable
 
 __all__ = ["as_panel_error", "read_csv", "read_parquet"]
 
 _BLOCK = 1 << 24
+# Threads that pyarrow starts first: one reads, others parse.
+_THREADS = 3
 _BATCH_BYTES = 1 << 26
 _UNPACKABLE = (b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda", b"\x1f\x8b")  # what polars would unpack
 
@@ -80,6 +83,8 @@ def read_csv(
     }
     if backend.__name__ == "polars" and layout.options.decimal != ".":  # with decimal_comma it reads points as well
         kinds = {name: "text" if kind == "number" else kind for name, kind in kinds.items()}
+    if backend.__name__ == "pyarrow":
+        _check_threads(path)
     reader = {"pyarrow": _csv_pyarrow, "polars": _csv_polars, "pandas": _csv_pandas}[backend.__name__]
     with layout.text(path, max_bytes) as text:
         try:
@@ -168,6 +173,17 @@ def read_parquet(
 
 
 # ---- pyarrow ---------------------------------------------------------------------------------------------------------
+
+
+def _check_threads(path: Path) -> None:
+    """PanelError where pyarrow's threads could not start: it waits for them, and for ever."""
+    try:
+        check_startable(_THREADS)
+    except ThreadsFailed as failure:
+        raise PanelError(
+            f"{str(path)!r} cannot be read: {str(failure).partition('): ')[0]}), and pyarrow needs some; raise the "
+            "limits on memory and on threads (ulimit -v, -u)"
+        ) from failure
 
 
 def _csv_pyarrow(

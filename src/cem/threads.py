@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar, cast
 
-__all__ = ["Stopped", "Team", "ThreadsFailed", "checkpoint", "in_order", "threads_told"]
+__all__ = ["Stopped", "Team", "ThreadsFailed", "check_startable", "checkpoint", "in_order", "threads_told"]
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -84,6 +84,25 @@ def _start(target: Callable[..., None], *args: object) -> None:
             f"a thread could not be started ({reason}): this system, or a limit set on it, allows no more of them; "
             "take fewer with n_jobs, or none beside this one with n_jobs=1"
         ) from error
+
+
+def check_startable(n_threads: int) -> None:
+    """Start so many threads at once, for a library that would wait for ever for one that cannot start.
+
+    Raises
+    ------
+    ThreadsFailed
+    """
+    enough = threading.Event()
+
+    def wait() -> None:
+        enough.wait()
+
+    try:
+        for _ in range(n_threads):
+            _start(wait)
+    finally:
+        enough.set()
 
 
 def _told(failure: BaseException) -> BaseException:
