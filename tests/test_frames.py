@@ -403,6 +403,22 @@ def test_a_tall_frame_of_every_backend(make):
         Panel.from_frame(make(tall), unit="unit", time="t", value="v")
 
 
+def test_a_sparse_column_of_numbers_is_a_sensor():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"unit": [0, 0, 1, 1], "time": [0.0, 1.0, 0.0, 1.0], "x": [0.0, 2.0, 0.0, 3.0], "y": 1.0})
+    sparse = frame.assign(x=frame["x"].astype(pd.SparseDtype("float64", 0.0)))
+    panel = Panel.from_frame(sparse, unit="unit", time="time")
+    assert panel.channels == ("x", "y") and panel.values[:, 0].tolist() == [0.0, 2.0, 0.0, 3.0]
+
+
+def test_periods_as_times_are_refused_with_what_makes_instants_of_them():
+    pd = pytest.importorskip("pandas")
+    when = pd.period_range("2024-01", periods=2, freq="h")
+    frame = pd.DataFrame({"unit": [0, 0], "time": when, "x": [0.0, 2.0]})
+    with pytest.raises(PanelError, match=r"time \(column 'time'\) are periods \(2024-01-01 00:00\).*to_timestamp"):
+        Panel.from_frame(frame, unit="unit", time="time")
+
+
 @pytest.mark.parametrize("row", [0, 1, 7, 23])
 def test_a_gap_in_any_row_of_a_sensor_is_a_missing_cell(make, row):
     """Also in the first and last rows, which say whether a column counts the rows."""

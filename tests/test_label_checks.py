@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from cem import Panel
-from cem.errors import LabelWarning
+from cem.errors import LabelWarning, PanelError
 
 X = np.random.default_rng(0).normal(size=(6, 5))
 
@@ -44,3 +44,13 @@ def test_plain_labels_are_left_in_peace(labels):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Panel.from_arrays(None, X, modes=labels)
+
+
+@pytest.mark.parametrize("labels", [[True, 1, 2, None, None, None], [0, 2, False, None, None, None]])
+def test_truth_values_among_numbers_do_not_become_one_mode_with_them(labels):
+    with pytest.raises(PanelError, match=r"mode labels hold (True|False) as well as the number [01]"):
+        Panel.from_arrays(None, X, modes=labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        alone = Panel.from_arrays(None, X, modes=[True, False, True, None, None, None])
+    assert alone.mode_labels == (False, True)

@@ -137,6 +137,21 @@ def test_one_cell_that_is_no_number_does_not_take_a_sensor_away(cell, named, tmp
     assert ("decimal=','" if cell == "1,5" else f"missing=[{cell!r}]") in found
 
 
+@pytest.mark.parametrize("separator", [",", " ", "\N{NO-BREAK SPACE}", "'"])
+@pytest.mark.parametrize("n_rows", [15, 12_000])
+def test_a_sensor_with_separated_thousands_is_not_taken_for_notes(separator, n_rows, tmp_path, monkeypatch):
+    rows = [f'm{row // 500},{row},{row % 7}.5,"1{separator}{500 + row % 97}.25"\n' for row in range(n_rows)]
+    found, _ = in_all(written(tmp_path, HEAD + "\n" + "".join(rows)), monkeypatch)
+    cell = f"1{separator}500.25"
+    assert f"column 'rpm' holds numbers with separators between thousands: row 0 holds {cell!r}" in found
+
+
+def test_text_that_has_separated_digits_now_and_then_is_text(tmp_path, monkeypatch):
+    rows = [f'm{row // 5},{row},{row % 7}.5,"{"1,500.25" if row % 3 == 0 else "no. 12-345.6"}"\n' for row in range(15)]
+    found, told = in_all(written(tmp_path, HEAD.replace("rpm", "note") + "\n" + "".join(rows)), monkeypatch)
+    assert found[1] == ("vib",) and "'note' (text)" in told[0]
+
+
 def test_declared_codes_are_missing(tmp_path, monkeypatch):
     text = CSV.replace("m1,2,2.04,1509", "m1,2,Bad Input,-999").replace("m0,3,0.09,1503", "m0,3,No Data,1503")
     found, noted = in_all(written(tmp_path, text), monkeypatch, missing=[-999, "Bad Input", "No Data"])

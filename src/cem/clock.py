@@ -137,6 +137,11 @@ def _from_objects(items: list[Any], what: str) -> np.ndarray:
         kind, numpy_kind = "duration", "timedelta64"
     else:
         kind, numpy_kind = "number", ""
+    if type(first).__name__ == "Period":
+        raise PanelError(
+            f"{what} are periods ({first}), which last; give the instant of each reading, as by .dt.to_timestamp() for "
+            "where they begin"
+        )
     of_pandas = hasattr(first, "nanosecond") or hasattr(first, "nanoseconds")
     resolution = "ns" if of_pandas else "us"
     try:

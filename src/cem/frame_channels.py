@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["Channels", "channel_columns", "check_column", "check_not_tall"]
 
 _NAMELESS = re.compile(r"Unnamed: \d+|__index_level_\d+__|\s*")
+_GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:([,.' \u00a0\u202f\u2019])[0-9]{3})(?:\1[0-9]{3})*(?:[.,][0-9]+)?")
+"""A number whose thousands are set apart, as spreadsheets show it."""
+_MOST_SAMPLED = 2000
 _LEAST_COUNTED = 20
 """Rows from which on a column that counts them is taken for a row number."""
 _SENSOR_NAMES = {
@@ -137,6 +140,8 @@ def _reason_to_leave(nw: ModuleType, series: Any, name: str, missing: Missing) -
         return _reason_of_text(nw, series, name, missing)
     if dtype == nw.Object:
         return _reason_of_objects(series, name, missing)
+    if dtype == nw.Unknown and series.to_numpy().dtype.kind in "fiu":  # numbers in a form of the backend's own: sparse
+        return None
     return "empty" if series.is_null().all() else f"its type is {dtype}"
 
 
@@ -145,8 +150,9 @@ def _reason_of_text(nw: ModuleType, series: Any, name: str, missing: Missing) ->
         series = series.cast(nw.String)
     n_rows = len(series)
     if n_rows > 10_000:  # long columns of notes are not searched to their end
-        some = stripped(series[np.linspace(0, n_rows - 1, 2000).astype(np.int64)], NULL_NUMBERS)
+        some = stripped(series[np.linspace(0, n_rows - 1, _MOST_SAMPLED).astype(np.int64)], NULL_NUMBERS)
         if not (number_mask(some) | number_mask(some, ",")).any():
+            _refuse_thousands(series, name)
             return "text"
     cells = stripped(series, {*NULL_NUMBERS, *missing.texts})
     given = ~np.asarray(cells.is_null().to_numpy(), dtype=bool)
@@ -160,9 +166,24 @@ def _reason_of_text(nw: ModuleType, series: Any, name: str, missing: Missing) ->
     if not bad.any():
         return None
     if 2 * np.count_nonzero(numeric) < n_given and 2 * np.count_nonzero(number_mask(cells, ",")) < n_given:
+        _refuse_thousands(series, name)
         return "text"
     rows = np.flatnonzero(bad)
     raise PanelError(_mixed(name, n_given, [(int(row), cell_of(series, int(row))) for row in rows[:5]], rows.size))
+
+
+def _refuse_thousands(series: Any, name: str) -> None:
+    """Refuse a column of text that holds numbers whose thousands are set apart: 1,234.5 is no note."""
+    rows = np.linspace(0, len(series) - 1, min(len(series), _MOST_SAMPLED)).astype(np.int64)
+    items = [(int(row), item.strip()) for row, item in zip(rows, plain_items(series[rows]), strict=True) if item]
+    grouped: list[tuple[int, object]] = [(row, text) for row, text in items if _GROUPED.fullmatch(text)]
+    numeric = sum(bool(_GROUPED.fullmatch(text)) or is_number(text) or is_number(text, ",") for _, text in items)
+    if grouped and 2 * numeric >= len(items):
+        shown = bad_cells(grouped, len(grouped), False)
+        raise PanelError(
+            f"column {name!r} holds numbers with separators between thousands: {shown}; "
+            "take the separators out, or leave the column out by naming channels"
+        )
 
 
 def _reason_of_objects(series: Any, name: str, missing: Missing) -> str | None:
@@ -186,7 +207,10 @@ def _reason_of_objects(series: Any, name: str, missing: Missing) -> str | None:
 
 def _mixed(name: str, n_cells: int, cells: list[tuple[int, object]], n_bad: int) -> str:
     if all(isinstance(cell, str) and is_number(cell.strip(), ",") for _, cell in cells):
-        return f"column {name!r} holds numbers with a decimal comma: {bad_cells(cells, n_bad)}"
+        kind = "a decimal comma"
+        if all(_GROUPED.fullmatch(str(cell).strip()) for _, cell in cells):
+            kind += " or a comma between thousands (then take it out)"
+        return f"column {name!r} holds numbers with {kind}: {bad_cells(cells, n_bad)}"
     return f"column {name!r} holds numbers, but {n_bad:,} of {n_cells:,} cells are none: {bad_cells(cells, n_bad)}"
 
 

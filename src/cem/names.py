@@ -149,6 +149,19 @@ def _sort_key(label: object) -> tuple[str, Any]:
     return type(label).__name__, label if isinstance(label, str) else repr(label)
 
 
+def _refuse_truth_among_numbers(labels: Iterable[object]) -> None:
+    """Labels True and 1 would be one mode, by the name of whichever comes first."""
+    kinds = {
+        isinstance(label, (bool, np.bool_)): label
+        for label in labels
+        if isinstance(label, (bool, int, float, np.bool_, np.number)) and label in (0, 1)
+    }
+    if len(kinds) == 2:
+        raise PanelError(
+            f"mode labels hold {kinds[True]!r} as well as the number {kinds[False]!r}; give one kind alone"
+        )
+
+
 def encode_labels(labels: Iterable[object] | np.ndarray) -> tuple[np.ndarray, tuple[Hashable, ...]]:
     """Codes and sorted distinct labels.
 
@@ -178,6 +191,8 @@ def encode_labels(labels: Iterable[object] | np.ndarray) -> tuple[np.ndarray, tu
         raw = [-1 if is_unknown(item) else found.setdefault(_label(item), len(found)) for item in items]
     except TypeError as error:
         raise PanelError(f"mode labels must be hashable (strings, numbers, ...): {error}") from None
+    if 0 in found or 1 in found:  # which False and True are equal to
+        _refuse_truth_among_numbers(items)
     distinct = sorted(found, key=_sort_key)
     rank = np.empty(len(found) + 1, dtype=np.int32)
     rank[[found[label] for label in distinct]] = np.arange(len(found), dtype=np.int32)
