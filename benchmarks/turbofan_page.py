@@ -57,6 +57,8 @@ engines, cut off at the ages in `benchmarks/cutoffs.csv` (ten each, uniform on 3
 
 {choices}
 
+The column BIC is that of release 0.1.0, which counted the curves alone; since 0.3.0 lives are part of it.
+
 Read these figures with their search in mind. The list of candidates was itself written after a look at other time
 constants, structures of the covariance, families of lifetimes and sets of sensors on half of the same cut-offs, and the
 least of several errors on the same folds is a little too good. That r = 4 and 8 and penalties below the default are

@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         "--lifetimes",
         choices=("auto", "lognormal", "weibull", "empirical", "linked"),
         default="auto",
-        help="law of lives to_failure; linked: told by what channels share (default where they share any)",
+        help="law of lives to_failure; linked: by the factors that channels share (default where they do)",
     )
     fit.add_argument(
         "--time-axis",

@@ -9,14 +9,12 @@ import numpy as np
 
 from .clock import FAILURE, KINDS, POSITIONS, count_from, instants
 from .clock_checks import repeated_hours, set_back_units, warn_of_clocks, warn_of_scales
-from .display import escaped
-from .errors import PanelError, PanelIndexError
+from .errors import PanelError
 from .label_checks import warn_of_labels
 from .masks import is_masked
 from .missing_codes import check_codes, declared_codes, extremes, without_codes
 from .names import did_you_mean, encode_labels, listed, object_array, unit_array, unit_name
 from .panel_checks import (
-    check_alike,
     check_channels_observed,
     check_failures,
     check_finite,
@@ -27,6 +25,14 @@ from .panel_checks import (
     check_times,
     check_units,
     checked_channels,
+)
+from .ragged import (
+    occurring,
+    offsets_of_kept,
+    positions,
+    rise_within_units,
+    sorted_within_units,
+    without_empty_readings,
 )
 from .repeated_rows import checked_duplicates, settle_duplicates
 
@@ -181,12 +187,12 @@ class Panel:
         low, high = extremes(values)
         if np.isinf(low).any() or np.isinf(high).any():
             check_finite(unit_ids, channels, offsets, raw, values)
-        offsets, raw, values = _without_empty_readings(offsets, raw, values, keep_units=allow_empty_units)
+        offsets, raw, values = without_empty_readings(offsets, raw, values, keep_units=allow_empty_units)
         check_observed(unit_ids, offsets)
-        rising = _rise_within_units(offsets, raw)  # then there is nothing to sort, and no two stand at one time
+        rising = rise_within_units(offsets, raw)  # then there is nothing to sort, and no two stand at one time
         if not rising:
             set_back = set_back_units(offsets, raw) if raw.dtype.kind == "M" else None
-            raw, values = _sorted_within_units(offsets, raw, values)
+            raw, values = sorted_within_units(offsets, raw, values)
             if set_back is not None:
                 warn_of_clocks(unit_ids, np.union1d(set_back, repeated_hours(offsets, raw)))
         if not allow_empty_channels:
@@ -428,47 +434,10 @@ class Panel:
         PanelError
             No panel given, channels that differ, or a unit that occurs twice.
         """
+        from .panel_joining import joined_parts
+
         panels = list(panels)
-        if not panels:
-            raise PanelError("concatenate needs at least one panel; found none")
-        first = panels[0]
-        for position, panel in enumerate(panels[1:], start=1):
-            check_alike(first, panel, position)
-        if len(panels) == 1:
-            return first
-        if all(panel._unit_ids.dtype.kind == "i" for panel in panels):
-            unit_ids = np.concatenate([panel._unit_ids for panel in panels])
-        else:
-            unit_ids = np.concatenate([panel._unit_ids.astype(object) for panel in panels])
-        check_units(unit_ids)
-        starts = np.cumsum([0, *(panel.times.size for panel in panels)])
-        ends = [panel.offsets[1:] + start for panel, start in zip(panels, starts[:-1], strict=True)]
-        modes = None
-        if any(panel.mode_labels for panel in panels):
-            modes = [mode for panel in panels for mode in panel.modes]
-        codes, labels = encode_labels(modes) if modes else (np.full(unit_ids.size, -1, dtype=np.int32), ())
-        true_codes: np.ndarray | None = None
-        true_labels: tuple[Hashable, ...] = ()
-        if any(panel._true_codes is not None for panel in panels):
-            true_codes, true_labels = encode_labels([mode for panel in panels for mode in panel.true_modes])
-        clocks = {panel._clock for panel in panels}
-        return cls._trusted(
-            _unit_ids=unit_ids,
-            channels=first.channels,
-            response=first.response,
-            offsets=np.concatenate([np.zeros(1, dtype=np.int64), *ends]),
-            times=np.concatenate([panel.times for panel in panels]),
-            values=np.concatenate([panel.values for panel in panels]),
-            mode_codes=codes,
-            mode_labels=labels,
-            failure_times=np.concatenate([panel.failure_times for panel in panels]),
-            time_unit=first.time_unit,
-            origin=first.origin,
-            _channel_units={name: unit for panel in panels for name, unit in panel._channel_units.items()},
-            _clock=first._clock if len(clocks) == 1 else None,
-            _true_codes=true_codes,
-            _true_labels=true_labels,
-        )
+        return panels[0] if len(panels) == 1 else cls._trusted(**joined_parts(panels))
 
     # -- what there is ------------------------------------------------------------------------------------------
 
@@ -544,37 +513,15 @@ class Panel:
         return (self[position] for position in range(self.n_units))
 
     def __repr__(self) -> str:
-        lengths = np.diff(self.offsets)
-        in_units = f" {escaped(self.time_unit)}" if self.time_unit else ""
-        names = [escaped(f"{name} [{self._channel_units[name]}]" if name in self._channel_units else name)
-                 for name in self.channels if name != self.response]  # fmt: skip
-        shown = ", ".join(names if len(names) <= 12 else [*names[:10], f"... {len(names) - 10} more"])
-        if self.response is not None:
-            response = f"response {escaped(self.response)}"
-            shown = f"{shown}; {response}" if names else response
-        observed = int(self.counts.sum())
-        lines = [
-            f"Panel of {_plural(self.n_units, 'unit')}, {_plural(self.n_readings, 'reading')}, "
-            f"{_plural(self.n_channels, 'channel')}",
-            f"  readings a unit  {lengths.min():,} to {lengths.max():,}, median {np.median(lengths):g}",
-            f"  times            {self.times.min():g} to {self.times.max():g}{in_units}, origin: {self.origin}",
-            f"  channels         {shown}",
-            f"  missing cells    {100.0 * (1.0 - observed / self.values.size):.3g} %",
-        ]
-        if self.mode_labels:
-            sizes = np.bincount(self.mode_codes + 1, minlength=len(self.mode_labels) + 1)
-            known = [f"{label!r} {size:,}" for label, size in zip(self.mode_labels, sizes[1:], strict=True)]
-            known = known if len(known) <= 8 else [*known[:8], f"... {len(known) - 8} more labels"]
-            lines.append(f"  known modes      {', '.join(known)}, unknown {sizes[0]:,}")
-        if not np.isnan(self.failure_times).all():
-            lines.append(f"  failed           {int((~np.isnan(self.failure_times)).sum()):,} of {self.n_units:,}")
-        return "\n".join(lines)
+        from .panel_text import described
+
+        return described(self)
 
     # -- parts and derived panels -------------------------------------------------------------------------------
 
     def __getitem__(self, which: Any) -> Panel:
         """Units by position (int, slice, list of int) or by mask (bool, one per unit); always a panel."""
-        rows = self._positions(which)
+        rows = positions(which, self.n_units)
         starts, lengths = self.offsets[rows], np.diff(self.offsets)[rows]
         if np.any(rows[1:] <= rows[:-1]) and np.unique(rows).size != rows.size:
             raise PanelError("the same unit was chosen twice; units of a panel are distinct")
@@ -583,7 +530,7 @@ class Panel:
             readings: Any = slice(int(starts[0]), int(starts[0] + offsets[-1]))
         else:
             readings = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-        codes, labels = _compact(self.mode_codes[rows], self.mode_labels)
+        codes, labels = occurring(self.mode_codes[rows], self.mode_labels)
         return self._replace(
             _unit_ids=self._unit_ids[rows],
             offsets=offsets,
@@ -616,7 +563,7 @@ class Panel:
         names = checked_channels(channels)
         columns = [self.channel_index(name) for name in names]
         values = np.ascontiguousarray(self.values[:, columns])
-        offsets, times, values = _without_empty_readings(self.offsets, self.times, values, keep_units=self._silent())
+        offsets, times, values = without_empty_readings(self.offsets, self.times, values, keep_units=self._silent())
         check_observed(self._unit_ids, offsets, f" of the channels {listed(names)}")
         return self._replace(
             channels=names,
@@ -652,7 +599,7 @@ class Panel:
                 f"{self.times[self.offsets[l]]:g} ({early.size:,} such units); leave them out, or cut later"
             )
         kept = self.times <= np.repeat(limits, np.diff(self.offsets))
-        offsets = _offsets_of_kept(kept, self.offsets)
+        offsets = offsets_of_kept(kept, self.offsets)
         return self._replace(
             offsets=offsets,
             times=self.times[kept],
@@ -716,33 +663,6 @@ class Panel:
         """(n_units,) bool: units without any observation, of which a panel to be scored keeps one empty reading."""
         return np.asarray(self.counts.sum(axis=1) == 0)
 
-    def _positions(self, which: Any) -> np.ndarray:
-        n_units = self.n_units
-        if isinstance(which, (int, np.integer)) and not isinstance(which, bool):
-            rows = np.array([which], dtype=np.int64)
-        elif isinstance(which, slice):
-            rows = np.arange(*which.indices(n_units), dtype=np.int64)
-        else:
-            rows = np.asarray(which)
-            if rows.ndim == 1 and rows.dtype.kind == "b":
-                if rows.size != n_units:
-                    raise PanelIndexError(
-                        f"a mask of units must hold {n_units} values, one per unit; found {rows.size}"
-                    )
-                rows = np.flatnonzero(rows)
-            elif rows.ndim != 1 or (rows.dtype.kind not in "iu" and rows.size):
-                raise PanelIndexError(
-                    "panel[...] takes an int, a slice, a list of int or a mask of bool, which count units by position; "
-                    f"found {type(which).__name__}. For ids use panel.select_units([...])"
-                )
-            rows = rows.astype(np.int64)
-        if rows.size == 0:
-            raise PanelIndexError("no unit was chosen; a panel has at least one")
-        outside = np.flatnonzero((rows < -n_units) | (rows >= n_units))
-        if outside.size:
-            raise PanelIndexError(f"there is no unit at position {rows[outside[0]]}; the panel has {n_units} units")
-        return np.where(rows < 0, rows + n_units, rows)
-
     def _fill(self, **parts: Any) -> None:
         for name in ("offsets", "times", "values", "mode_codes", "failure_times", "_unit_ids"):
             view = parts[name].view()  # of a view: the caller's own array stays writable
@@ -788,66 +708,3 @@ def _float_rows(values: Any, channels: tuple[str, ...]) -> np.ndarray:
 
         values = float_rows(values, channels)
     return np.ascontiguousarray(values, dtype=np.float64)
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _compact(codes: np.ndarray, labels: tuple[Hashable, ...]) -> tuple[np.ndarray, tuple[Hashable, ...]]:
-    """Codes and labels of those labels alone that occur."""
-    present = np.bincount(codes + 1, minlength=len(labels) + 1)[1:] > 0
-    if present.all():
-        return codes, labels
-    rank = np.append(np.cumsum(present) - 1, -1).astype(np.int32)
-    return rank[codes], tuple(label for label, kept in zip(labels, present, strict=True) if kept)
-
-
-def _offsets_of_kept(kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Offsets after a mask of readings has been applied; also where units have no readings at all."""
-    before = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(kept, dtype=np.int64)])
-    return before[offsets]
-
-
-def _without_empty_readings(
-    offsets: np.ndarray, raw: np.ndarray, values: np.ndarray, keep_units: np.ndarray | bool = False
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Leave out readings whose cells are all missing; the arrays themselves where there are none.
-
-    Of the units in `keep_units`, True for all, the first and the last of these are kept where they have no other.
-    """
-    empty = np.isnan(values[:, 0])
-    for c in range(1, values.shape[1]):
-        if not empty.any():
-            break
-        empty &= np.isnan(values[:, c])
-    if not empty.any():
-        return offsets, raw, values
-    kept = ~empty
-    if np.any(keep_units):
-        new = _offsets_of_kept(kept, offsets)
-        silent = (new[1:] == new[:-1]) & (offsets[1:] > offsets[:-1]) & keep_units
-        for l in np.flatnonzero(silent):
-            times = raw[offsets[l] : offsets[l + 1]]
-            kept[[offsets[l] + int(np.argmin(times)), offsets[l] + int(np.argmax(times))]] = True
-        if kept.all():
-            return offsets, raw, values
-    return _offsets_of_kept(kept, offsets), raw[kept], values[kept]
-
-
-def _rise_within_units(offsets: np.ndarray, raw: np.ndarray) -> bool:
-    """True where each unit's times rise from reading to reading, as those of most files do."""
-    rising = raw[1:] > raw[:-1]
-    rising[offsets[1:-1] - 1] = True
-    return bool(rising.all())
-
-
-def _sorted_within_units(offsets: np.ndarray, raw: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Readings in order of time within each unit, those at one time in the order given; no unit is empty."""
-    in_order = raw[1:] >= raw[:-1]
-    in_order[offsets[1:-1] - 1] = True
-    if in_order.all():
-        return raw, values
-    unit = np.repeat(np.arange(offsets.size - 1, dtype=np.int32), np.diff(offsets))
-    order = np.lexsort((raw, unit))
-    return raw[order], values[order]
