@@ -498,8 +498,8 @@ def test_the_fuzz_target_of_tables(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         seeds = fuzz_tables.seeds(tmp_path)
-        found = {fuzz_tables.execute(fuzz_tables.generate(random.Random(i), seeds), tmp_path) for i in range(60)}
-    assert found == {"read", "refused"}
+        outcomes = [fuzz_tables.execute(fuzz_tables.generate(random.Random(i), seeds), tmp_path) for i in range(60)]
+    assert {outcome.partition(":")[0] for outcome in outcomes} == {"read", "refused"}
 
 
 @pytest.mark.parametrize("version", ["13.0.0", "14.0.0"])

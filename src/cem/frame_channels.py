@@ -175,7 +175,8 @@ def _reason_of_text(nw: ModuleType, series: Any, name: str, missing: Missing) ->
 def _refuse_thousands(series: Any, name: str) -> None:
     """Refuse a column of text that holds numbers whose thousands are set apart: 1,234.5 is no note."""
     rows = np.linspace(0, len(series) - 1, min(len(series), _MOST_SAMPLED)).astype(np.int64)
-    items = [(int(row), item.strip()) for row, item in zip(rows, plain_items(series[rows]), strict=True) if item]
+    cells = zip(rows.tolist(), plain_items(series[rows]), strict=True)
+    items = [(row, cell.strip()) for row, cell in cells if cell and isinstance(cell, str)]  # pandas: NaN is missing
     grouped: list[tuple[int, object]] = [(row, text) for row, text in items if _GROUPED.fullmatch(text)]
     numeric = sum(bool(_GROUPED.fullmatch(text)) or is_number(text) or is_number(text, ",") for _, text in items)
     if grouped and 2 * numeric >= len(items):
