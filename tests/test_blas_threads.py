@@ -46,7 +46,7 @@ for name, kernel, data, at, basis in (
     panel = cem.Panel.from_arrays([at] * len(data) if isinstance(at, np.ndarray) else at, list(data))
     statistics = SufficientStatistics.from_panel(panel, (basis.bind(panel.times),) * 2)
     expectations[name] = Expectation(statistics, kernel=kernel, n_jobs=2)
-time.sleep(0.5)  # BLAS's threads that compression has woken wait actively for a while, which is none of the passes' doing
+time.sleep(0.5)  # BLAS's threads that compression has woken wait actively for a while: none of the passes' doing
 before = ticks()
 for name, expectation in expectations.items():
     report[name] = expectation.kernel
