@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import numpy as np
 import pytest
 
 from cem import frame_channels
-from cem.errors import ColumnsLeftOutWarning, OptionError, PanelError
+from cem.errors import ColumnsLeftOutWarning, OptionError, PanelError, TimeScaleWarning
 from cem.frames import group_rows
 from cem.panel import Panel
 
@@ -448,3 +449,36 @@ def test_ids_of_units_that_cannot_be_compared_are_refused_by_name(given, gap):
     named = f"column 'unit'.*missing at row {gap};" if given == "missing" else "column 'unit' holds items that cannot"
     with pytest.raises(PanelError, match=named):
         Panel.from_frame(frame, unit="unit", time="time")
+
+
+def test_views_of_text_are_read_like_other_text():
+    """pyarrow takes no rows of views, which newer writers of Parquet ask for."""
+    texts = pa.array(["u1", "u1", "u2", "u2"])
+    notes = pa.array(["ok", "ok", "worn", None])
+    times = pa.array(["2024-05-01", "2024-05-02", "2024-05-01", "2024-05-03"])
+    columns = {"unit": texts, "time": times, "mode": texts, "note": notes, "s": pa.array([1.0, 2.0, 3.0, 4.0])}
+    views = {name: c.cast(pa.string_view()) if name != "s" else c for name, c in columns.items()}
+    roles = {"unit": "unit", "time": "time", "channels": ["s"], "mode": "mode"}
+    plain = Panel.from_frame(pa.table(columns), **roles)
+    viewed = Panel.from_frame(pa.table(views), **roles)
+    assert viewed.unit_ids == plain.unit_ids == ("u1", "u2")
+    assert viewed.times.tobytes() == plain.times.tobytes() and viewed.values.tobytes() == plain.values.tobytes()
+    with pytest.warns(ColumnsLeftOutWarning, match="'note' .*text"):
+        Panel.from_frame(pa.table(views), unit="unit", time="time")
+
+
+def test_a_date_that_polars_cannot_turn_into_an_instant_is_refused():
+    """polars ends with a panic, which no `except Exception` catches."""
+    days = pl.Series([0, 2**31 - 1, 0, 1], dtype=pl.Int32).cast(pl.Date)
+    frame = pl.DataFrame({"unit": [1, 1, 2, 2], "time": days, "s": [1.0, 2.0, 3.0, 4.0]})
+    with pytest.raises(PanelError, match="time"):
+        Panel.from_frame(frame, unit="unit", time="time")
+
+
+def test_a_time_near_the_largest_float_warns_by_type_alone():
+    times = np.tile(np.arange(8.0), 5)
+    times[10] = 1e308
+    frame = {"unit": np.repeat(np.arange(5), 8), "time": times, "s": np.arange(40.0)}
+    with pytest.warns(TimeScaleWarning), warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        Panel.from_frame(pd.DataFrame(frame), unit="unit", time="time")

@@ -356,6 +356,14 @@ def test_damaged_parquet_is_a_panel_error_of_every_backend(backend, at, tmp_path
         read_panel(path)
 
 
+def test_text_of_parquet_that_is_not_utf8_is_refused_by_column(backend, tmp_path):
+    """Each backend would raise an error of its own, and at some later use of the column."""
+    notes = pa.array([b"ok", b"\xff\xfe", b"ok"]).view(pa.string())
+    columns = {"unit": [1, 1, 2], "time": [0.0, 1.0, 0.0], "s": [1.0, 2.0, 3.0], "note": notes}
+    with pytest.raises(PanelError, match=r"fleet.parquet.*(?i:utf-?8)"):
+        read_panel(parquet_of(columns, tmp_path / "fleet.parquet"), unit="unit", time="time")
+
+
 def test_parquet_without_columns_rows_or_single_names(backend, tmp_path):
     path = tmp_path / "fleet.parquet"
     with pytest.raises(PanelError, match="no columns"):

@@ -113,7 +113,7 @@ def warn_of_scales(unit_ids: np.ndarray, offsets: np.ndarray, times: np.ndarray)
         return
     several = np.arange(usable.size) if several is None else several
     usual = float(np.median(intervals[:: 1 + several.size // 4096]))
-    odd = several[(intervals > _SCALE * usual) | (intervals * _SCALE < usual)]
+    odd = several[(intervals > _SCALE * usual) | (intervals < usual / _SCALE)]
     if 0 < 2 * odd.size < several.size:
         l = int(odd[0])
         warn(

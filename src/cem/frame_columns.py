@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import decimal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -168,7 +170,7 @@ def times(nw: ModuleType, series: Any, what: str, time_format: str | None = None
     if dtype in (nw.Decimal, nw.Int128, nw.UInt128):  # none of which NumPy has
         series = series.cast(nw.Float64)
     elif dtype == nw.Date:
-        series = series.cast(nw.Datetime("us"))
+        series = _instants_of_dates(nw, series, label)
     elif dtype == nw.Datetime and dtype.time_zone is not None:
         series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     elif dtype == nw.String:
@@ -180,6 +182,11 @@ def times(nw: ModuleType, series: Any, what: str, time_format: str | None = None
     if found.dtype.kind == "f":
         _check_compact(found, label)
     return found
+
+
+def _instants_of_dates(nw: ModuleType, series: Any, label: str) -> Any:
+    with _as_panel_error(f"{label}: its dates cannot be read as instants"):
+        return series.cast(nw.Datetime("us"))
 
 
 def _dates(series: Any, label: str) -> np.ndarray:
@@ -287,15 +294,21 @@ def _polars_codes(series: Any) -> np.ndarray:
 
 def plain_items(series: Any) -> list[Any]:
     """The items as objects of Python, whose dates end at the year 9999: PanelError beyond."""
-    try:
+    with _as_panel_error(f"column {series.name!r} of type {series.dtype} cannot be read"):
         items: list[Any] = series.to_list()
+    return items
+
+
+@contextmanager
+def _as_panel_error(what: str) -> Iterator[None]:
+    try:
+        yield
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # polars: no Exception
             raise
         if isinstance(error, MemoryError):
             raise
-        raise PanelError(f"column {series.name!r} of type {series.dtype} cannot be read: {error}") from None
-    return items
+        raise PanelError(f"{what}: {error}") from None
 
 
 def cell_of(series: Any, row: int) -> Any:
@@ -320,9 +333,6 @@ def unit_column(nw: ModuleType, series: Any) -> Any:
 def ids_of(series: Any, codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The ids at these rows: int64 where all fit, objects otherwise."""
     if not series.dtype.is_integer() or _is_wide(series):
-        if series.implementation.is_pyarrow() and str(series.to_native().type) in ("string_view", "binary_view"):
-            items = series.to_native().cast(f"large_{str(series.to_native().type)[:-5]}")  # of views it takes no rows
-            return object_array(items.take(rows).to_pylist())
         return object_array(plain_items(series[rows]))
     ids = codes[rows]
     if ids.dtype == np.uint64 and ids.size and ids.max() > np.iinfo(np.int64).max:

@@ -233,4 +233,16 @@ def _eager(nw: ModuleType, frame: Any) -> Any:
         table = nw.from_native(frame, eager_only=True)
     except TypeError:
         raise no_frame(frame) from None
-    return table
+    return _without_views(table) if table.implementation.is_pyarrow() else table
+
+
+def _without_views(table: Any) -> Any:
+    """The table with its views of strings copied: few functions of pyarrow take them, and none takes rows of them."""
+    import pyarrow as pa
+
+    native = table.to_native()
+    for place, field in enumerate(native.schema):
+        if str(field.type) in ("string_view", "binary_view"):
+            field = field.with_type(pa.large_string() if str(field.type) == "string_view" else pa.large_binary())
+            native = native.set_column(place, field, native.column(place).cast(field.type))
+    return table if native is table.to_native() else narwhals_module().from_native(native, eager_only=True)

@@ -52,9 +52,6 @@ def settled(table: Any, kinds: dict[str, str], layout: CsvLayout, texts: Collect
 
 def stripped(series: Any, nulls: Collection[str]) -> Any:
     """Text without the blanks around it; null where a cell means missing."""
-    native = series.to_native()
-    if series.implementation.is_pyarrow() and str(native.type) == "string_view":  # which few of its functions take
-        series = _again(series, native.cast("string"))
     native = series.str.strip_chars().to_native()
     if series.implementation.is_pandas():
         native = native.mask(native.isin(list(nulls)))
