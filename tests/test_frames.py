@@ -461,7 +461,7 @@ def test_views_of_text_are_read_like_other_text():
     roles = {"unit": "unit", "time": "time", "channels": ["s"], "mode": "mode"}
     plain = Panel.from_frame(pa.table(columns), **roles)
     viewed = Panel.from_frame(pa.table(views), **roles)
-    assert viewed.unit_ids == plain.unit_ids == ("u1", "u2")
+    assert viewed.units == plain.units == ("u1", "u2")
     assert viewed.times.tobytes() == plain.times.tobytes() and viewed.values.tobytes() == plain.values.tobytes()
     with pytest.warns(ColumnsLeftOutWarning, match="'note' .*text"):
         Panel.from_frame(pa.table(views), unit="unit", time="time")
