@@ -37,10 +37,7 @@ NUMBER = r"^[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[iI][nN][fF
 """A number as every backend and Python read it, in a syntax that the regular expressions of all of them share."""
 BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NUMBER = re.compile(NUMBER)
-_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 _WHOLE = re.compile(r"(?:0|-?[1-9][0-9]{0,14})\.0")
-_LONGEST = 19
-"""Digits of the largest int64."""
 
 
 def is_number(cell: str, decimal: str = ".") -> bool:
@@ -71,14 +68,13 @@ def ids_as_numbers(distinct: Iterable[str]) -> np.ndarray | None:
     texts = list(distinct)
     if not texts:
         return None
-    if all(len(text) <= _LONGEST + 1 and _INTEGER.fullmatch(text) for text in texts):
-        numbers = [int(text) for text in texts]
-        if min(numbers) >= -(2**63) and max(numbers) < 2**63:
-            return np.array(numbers, dtype=np.int64)
+    try:
+        numbers = list(map(int, texts))
+    except ValueError:  # also that of a number with more digits than Python reads
+        return np.array(list(map(float, texts))) if all(map(_WHOLE.fullmatch, texts)) else None
+    if list(map(str, numbers)) != texts or min(numbers) < -(2**63) or max(numbers) >= 2**63:
         return None
-    if all(_WHOLE.fullmatch(text) for text in texts):
-        return np.array([float(text) for text in texts])
-    return None
+    return np.array(numbers, dtype=np.int64)
 
 
 class Missing:

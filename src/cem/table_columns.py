@@ -165,8 +165,13 @@ def _ids(series: Any) -> Any:
     else:
         native = native.unify_dictionaries()
         texts = native.chunk(0).dictionary.to_pylist() if native.num_chunks else []
+    numbers = ids_as_numbers(texts)  # nearly always so, and then nothing has to be cleaned
+    if numbers is not None and series.implementation.is_pandas() and not (codes < 0).any():
+        import pandas as pd
+
+        return _again(series, pd.Series(numbers[codes]))
     clean = [text.strip() for text in texts]
-    numbers = ids_as_numbers(text for text in clean if text not in NULLS)
+    numbers = numbers if numbers is not None else ids_as_numbers(text for text in clean if text not in NULLS)
     if numbers is None and series.implementation.is_pandas():
         return stripped(series, NULLS)
     if numbers is None and not any(text in NULLS for text in clean) and clean == texts:
