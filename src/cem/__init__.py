@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from cem.prognosis import RemainingLife
     from cem.remaining_life import RemainingLifeDistribution
 
-__version__ = "0.3.0"
+__version__ = "0.3.1"
 
 __all__ = [
     "BSpline",
