@@ -7,7 +7,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from cem.names import _spread, all_distinct
+from cem.names import _spread, all_distinct, listed
 
 NAN = float("nan")
 
@@ -59,3 +59,13 @@ def test_labels_that_share_a_hash_are_spread(labels):
     """A small model file whose labels share one hash takes minutes to load."""
     assert len({hash(label) for label in labels}) == 1
     assert len({hash(_spread(label)) for label in labels}) == len(labels)
+
+
+def test_an_id_that_cannot_show_itself_is_still_named():
+    """A pandas.Timestamp beyond the year 9999 raises from its repr, in the midst of a message about it."""
+
+    class Shy:
+        def __repr__(self):
+            raise NotImplementedError
+
+    assert "Shy object" in listed([Shy(), 3]) and listed([Shy(), 3]).endswith(", 3")

@@ -13,7 +13,7 @@ from cem.errors import PanelError
 from cem.expectation import Expectation
 from cem.model import FailureModeModel
 from cem.panel import Panel
-from cem.parameters import Layout, Parameters
+from cem.parameters import Layout, Parameters, times_inverse
 from cem.statistics import SufficientStatistics
 
 SIZES = (3, 3, 1, 3, 2)
@@ -386,3 +386,15 @@ def test_channels_of_one_basis_and_different_transforms_are_scored_in_batch_as_r
         unit.reset()
         unit.update_many(panel.times[rows], panel.values[rows])
         assert found == pytest.approx(unit.log_likelihood(), rel=1e-10)
+
+
+def test_the_inverse_of_a_transform_is_applied_by_substitution():
+    """A file may hold a transform whose columns are equal to all digits: LU with pivots calls it singular and raises."""
+    rng = np.random.default_rng(0)
+    S = np.triu(rng.normal(size=(4, 4)))
+    np.fill_diagonal(S, rng.uniform(0.5, 2.0, 4))
+    rows = rng.normal(size=(7, 4))
+    np.testing.assert_allclose(times_inverse(rows, S) @ S, rows, rtol=1e-12, atol=1e-12)
+    S[1, 2] = 1e18
+    S[1, 1] = 1e-12
+    assert np.isfinite(times_inverse(rows, S)).all()

@@ -37,6 +37,7 @@ from cem.c_functions import (
 )
 from cem.c_text import Writer, comment, enumeration, enumerators, name_function, scalar_table, vector
 from cem.errors import BasisError, ModelFileError, OptionError, PredictionError
+from cem.parameters import times_inverse
 from cem.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def _change(target: FloatArray, source: FloatArray) -> FloatArray:
     """M = S_target S_source⁻¹, upper triangular: coefficients on the target's functions from the source's."""
     if np.array_equal(target, source):
         return np.eye(len(target))
-    return np.triu(np.linalg.solve(source.T, target.T).T)
+    return np.triu(times_inverse(target, source))
 
 
 def _level(basis: Any, centre: FloatArray) -> float:

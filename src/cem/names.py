@@ -39,7 +39,7 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
 
 def listed(items: Sequence[object], at_most: int = 5) -> str:
     """``'a', 'b', 'c' and 7 more``."""
-    shown = ", ".join(repr(_plain(item)) for item in items[:at_most])
+    shown = ", ".join(map(_shown, items[:at_most]))
     return shown if len(items) <= at_most else f"{shown} and {len(items) - at_most:,} more"
 
 
@@ -48,9 +48,17 @@ def _plain(item: object) -> object:
     return item.item() if isinstance(item, np.generic) else item
 
 
+def _shown(item: object) -> str:
+    """As messages show it; what cannot show itself, such as a pandas.Timestamp beyond the year 9999, by its type."""
+    try:
+        return repr(_plain(item))
+    except Exception:
+        return object.__repr__(item)
+
+
 def unit_name(unit_ids: np.ndarray, l: int) -> str:
     """Id of a unit as messages show it: ``17``, ``'A7'``."""
-    return repr(_plain(unit_ids[l]))
+    return _shown(unit_ids[l])
 
 
 def object_array(items: Sequence[object]) -> np.ndarray:

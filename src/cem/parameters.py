@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Coordinates", "Layout", "Parameters", "layout_of"]
+__all__ = ["Coordinates", "Layout", "Parameters", "layout_of", "times_inverse"]
 
 FloatArray = NDArray[np.float64]
 
@@ -24,6 +24,15 @@ def _frozen(array: FloatArray) -> FloatArray:
     frozen = np.array(array, dtype=np.float64, order="C")
     frozen.setflags(write=False)
     return frozen
+
+
+def times_inverse(rows: FloatArray, S: FloatArray) -> FloatArray:
+    """Rows S⁻¹, shape (n, p), of an upper triangular S with a positive diagonal, by substitution.
+
+    Turned about, S is upper triangular for LAPACK as well: there is nothing to pivot, so that no pivot can vanish.
+    """
+    turned = np.linalg.solve(S.T[::-1, ::-1], rows.T[::-1])
+    return np.ascontiguousarray(turned[::-1].T)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from cem.errors import OptionError
 from cem.floating import overflow_at
 from cem.names import did_you_mean
 from cem.panel import Panel
+from cem.parameters import times_inverse
 
 if TYPE_CHECKING:
     from cem.model import FailureModeModel
@@ -65,7 +66,7 @@ def draw_units(
         internal = mean + np.einsum("lij,lj->li", factor, whitened)
         noise = np.sqrt(parameters.noise_variances[k, c])[unit_of] * rng.standard_normal(len(flat))
         with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
-            rows = np.linalg.solve(coordinates.transform(c).T, design.T).T
+            rows = times_inverse(design, coordinates.transform(c))
             departure = np.einsum("ni,ni->n", rows, internal[unit_of]) + noise
             values[:, c] = design @ coordinates.centre(c) + coordinates.scales[c] * departure
         wrong = overflow_at(values[:, c], flat, model.channels[c], basis.domain)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cem.basis import Basis
 from cem.errors import PanelError
-from cem.parameters import Coordinates, Layout
+from cem.parameters import Coordinates, Layout, times_inverse
 
 if TYPE_CHECKING:
     from cem.panel import Panel
@@ -481,7 +481,7 @@ def _compress_plain(panel: Panel, basis: Basis, group: list[int], coordinates: C
         design = basis(panel.times[rows])
         readings = np.ascontiguousarray((panel.values[rows][:, group] - design @ centres.T) / scales)
         compress_units(
-            np.ascontiguousarray(np.linalg.solve(S.T, design.T).T),
+            times_inverse(design, S),
             readings,
             panel.offsets[first : last + 1] - panel.offsets[first],
             R[first:last],

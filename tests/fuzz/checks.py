@@ -62,6 +62,8 @@ def require_same_parts(model, content):
             options = dict(given["options"])
             if isinstance(options.get("time_constants"), (int, float)):  # a single one may stand for itself
                 options["time_constants"] = [options["time_constants"]]
+            if isinstance(options.get("period"), int):
+                options["period"] = float(options["period"])
             require(held["options"] == options, f"options {options} changed on loading")
 
 
@@ -168,7 +170,11 @@ def sensitivity(model, panel):
     for c in range(model.n_channels):
         B = unit._channel_statistics(c)[0] @ parameters.layout.matrix(parameters.factors, c)
         signal = max(signal, (np.square(B).sum(axis=(1, 2)) / parameters.noise_variances[:, c]).max())
-    return float(np.max(apart, axis=0).min() + np.finfo(np.float64).eps * signal)
+    # Where a mode's noise is far below the rounding of the readings, it is chance whether they are on its curve: either
+    # way, and on either side of a move.
+    rounding = np.finfo(np.float64).eps * np.nanmax(np.abs(panel.values), axis=0) / coordinates.scales
+    beyond = float((np.square(rounding) / parameters.noise_variances).max())
+    return float(np.max(apart, axis=0).min() + np.finfo(np.float64).eps * signal + beyond)
 
 
 def resaved(model, folder):

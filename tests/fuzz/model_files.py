@@ -119,7 +119,9 @@ def change_arrays(rng, marks, parts):
 
 def change_model(rng, marks, parts):
     """A change to all parts that depend on each other: modes, channels, ranks, domains, check panels, extremes."""
-    with contextlib.suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):  # damaged before
+    with contextlib.suppress(
+        KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError
+    ):  # damaged before
         rng.choice(_MODEL_CHANGES)(rng, parts)
 
 
