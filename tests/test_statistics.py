@@ -389,7 +389,7 @@ def test_channels_of_one_basis_and_different_transforms_are_scored_in_batch_as_r
 
 
 def test_the_inverse_of_a_transform_is_applied_by_substitution():
-    """A file may hold a transform whose columns are equal to all digits: LU with pivots calls it singular and raises."""
+    """A file may hold a transform whose columns are equal to all digits; LU with pivots calls it singular."""
     rng = np.random.default_rng(0)
     S = np.triu(rng.normal(size=(4, 4)))
     np.fill_diagonal(S, rng.uniform(0.5, 2.0, 4))
