@@ -482,3 +482,11 @@ def test_a_time_near_the_largest_float_warns_by_type_alone():
     with pytest.warns(TimeScaleWarning), warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         Panel.from_frame(pd.DataFrame(frame), unit="unit", time="time")
+
+
+def test_a_column_that_its_backend_cannot_turn_into_an_array_is_refused_by_name():
+    """pyarrow makes objects of times of day, and raises from datetime itself where one is beyond a day."""
+    late = pa.array([0, 90_000_000_000, 1, 2], pa.int64()).view(pa.time64("us"))
+    frame = pa.table({"unit": [1, 1, 2, 2], "time": late, "s": [1.0, 2.0, 3.0, 4.0]})
+    with pytest.raises(PanelError, match="'time'"):
+        Panel.from_frame(frame, unit="unit", time="time")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import ColumnsLeftOutWarning, PanelError
-from .frame_columns import bad_cells, cell_of, factorise, is_gap, is_real, is_text, plain_items
+from .frame_columns import as_array, bad_cells, cell_of, factorise, is_gap, is_real, is_text, plain_items
 from .names import did_you_mean, listed
 from .table_cells import NULL_NUMBERS, Missing, is_number
 from .table_columns import number_mask, stripped
@@ -126,7 +126,7 @@ def _reason_to_leave(nw: ModuleType, series: Any, name: str, missing: Missing) -
     """Why a column is no sensor; None where it is one, empty where there is nothing to say."""
     dtype = series.dtype
     is_nameless = _NAMELESS.fullmatch(str(name)) is not None
-    if is_nameless and (series.is_null().all() or (dtype.is_float() and np.isnan(series.to_numpy()).all())):
+    if is_nameless and (series.is_null().all() or (dtype.is_float() and np.isnan(as_array(series)).all())):
         return ""  # every line ends in a separator
     if dtype.is_numeric():
         return "a row index without a name" if is_nameless else None
@@ -140,7 +140,7 @@ def _reason_to_leave(nw: ModuleType, series: Any, name: str, missing: Missing) -
         return _reason_of_text(nw, series, name, missing)
     if dtype == nw.Object:
         return _reason_of_objects(series, name, missing)
-    if dtype == nw.Unknown and series.to_numpy().dtype.kind in "fiu":  # numbers in a form of the backend's own: sparse
+    if dtype == nw.Unknown and as_array(series).dtype.kind in "fiu":  # numbers in a form of the backend's own: sparse
         return None
     return "empty" if series.is_null().all() else f"its type is {dtype}"
 
@@ -229,7 +229,7 @@ def _row_counters(nw: ModuleType, table: Any, units: Any, names: list[str], resp
             continue
         if not _same(second, first + 1) or not _same(last, first + n_rows - 1):
             continue
-        numbers = table[name].to_numpy()
+        numbers = as_array(table[name])
         if numbers.dtype.kind == "O" and any(map(is_gap, numbers.tolist())):
             continue
         if np.array_equal(numbers, np.arange(n_rows) + first):

@@ -11,7 +11,7 @@ import numpy as np
 
 from .clock import instants, is_missing
 from .date_text import formatted_dates, iso_dates, text_array
-from .errors import PanelError
+from .errors import CemError, PanelError
 from .names import encode_labels, object_array, unit_name
 from .table_cells import NULL_NUMBERS, Missing, is_number
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = [
+    "as_array",
     "bad_cells",
     "cell_of",
     "check_row_times",
@@ -64,7 +65,7 @@ def numbers(nw: ModuleType, series: Any, name: str, missing: Missing) -> np.ndar
         return missing.applied(_from_cells(nw, series, name, missing))
     elif not dtype.is_numeric() and dtype not in (nw.Object, nw.Unknown, nw.Boolean):
         raise PanelError(_not_numeric(nw, name, dtype, series))
-    array = series.to_numpy()
+    array = as_array(series)
     if array.dtype.kind == "c":
         raise PanelError(f"channel {name!r} holds complex numbers; give real ones")
     if array.dtype.kind not in "mM":
@@ -170,23 +171,20 @@ def times(nw: ModuleType, series: Any, what: str, time_format: str | None = None
     if dtype in (nw.Decimal, nw.Int128, nw.UInt128):  # none of which NumPy has
         series = series.cast(nw.Float64)
     elif dtype == nw.Date:
-        series = _instants_of_dates(nw, series, label)
+        with _as_panel_error(f"{label}: its dates cannot be read as instants"):
+            series = series.cast(nw.Datetime("us"))
     elif dtype == nw.Datetime and dtype.time_zone is not None:
-        series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        with _as_panel_error(f"{label}: its instants cannot be read in UTC"):
+            series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     elif dtype == nw.String:
         return _dates(series, label)
     elif not dtype.is_numeric() and not dtype.is_temporal() and dtype not in (nw.Object, nw.Unknown):
         raise PanelError(f"{label} must hold numbers, datetimes or durations; found type {dtype}")
-    array = series.to_numpy()
+    array = as_array(series)
     found = instants(object_array(list(array)) if array.dtype == object else array, label)
     if found.dtype.kind == "f":
         _check_compact(found, label)
     return found
-
-
-def _instants_of_dates(nw: ModuleType, series: Any, label: str) -> Any:
-    with _as_panel_error(f"{label}: its dates cannot be read as instants"):
-        return series.cast(nw.Datetime("us"))
 
 
 def _dates(series: Any, label: str) -> np.ndarray:
@@ -258,7 +256,7 @@ def row_codes(series: Any) -> np.ndarray:
         raise PanelError(f"the unit (column {series.name!r}) is missing at row {row}; fill it in, or remove the row")
     if _is_wide(series) or (not series.dtype.is_integer() and not series.dtype.is_float()):
         return _polars_codes(series) if series.implementation.is_polars() else factorise(series)[0]
-    codes = series.to_numpy()
+    codes = as_array(series)
     if codes.dtype == object:
         codes = np.array(codes.tolist())
     if codes.dtype.kind == "f":
@@ -299,6 +297,13 @@ def plain_items(series: Any) -> list[Any]:
     return items
 
 
+def as_array(series: Any) -> np.ndarray:
+    """The column in NumPy; PanelError where its backend cannot make an array of what it holds."""
+    with _as_panel_error(f"column {series.name!r} of type {series.dtype} cannot be read"):
+        array: np.ndarray = series.to_numpy()
+    return array
+
+
 @contextmanager
 def _as_panel_error(what: str) -> Iterator[None]:
     try:
@@ -306,7 +311,7 @@ def _as_panel_error(what: str) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # polars: no Exception
             raise
-        if isinstance(error, MemoryError):
+        if isinstance(error, (CemError, MemoryError)):
             raise
         raise PanelError(f"{what}: {error}") from None
 

@@ -62,8 +62,11 @@ def require_same_parts(model, content):
             options = dict(given["options"])
             if isinstance(options.get("time_constants"), (int, float)):  # a single one may stand for itself
                 options["time_constants"] = [options["time_constants"]]
-            if isinstance(options.get("period"), int):
-                options["period"] = float(options["period"])
+            for name in ("period", "reference", "time_constants"):
+                if isinstance(options.get(name), list):
+                    options[name] = list(map(float, options[name]))
+                elif isinstance(options.get(name), int):
+                    options[name] = float(options[name])
             require(held["options"] == options, f"options {options} changed on loading")
 
 
