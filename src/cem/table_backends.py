@@ -259,14 +259,14 @@ def _parquet_pyarrow(
                 batch = pyarrow.RecordBatch.from_arrays(arrays, schema=pyarrow.schema(fields, schema.metadata))
             batches.append(batch)
         table = pyarrow.Table.from_batches(batches) if batches else file.read(columns=columns)
+    types = pyarrow.types
     for name, column in zip(table.column_names, table.columns, strict=True):
-        if pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type):
+        if types.is_string(column.type) or types.is_large_string(column.type) or types.is_dictionary(column.type):
             try:
                 column.validate(full=True)
-            except pyarrow.ArrowInvalid:
-                raise PanelError(
-                    f"{str(path)!r}: column {name!r} holds text that is not UTF-8; write the file again"
-                ) from None
+            except pyarrow.ArrowInvalid as error:
+                said = "holds text that is not UTF-8" if "UTF8" in str(error) else f"is damaged ({error})"
+                raise PanelError(f"{str(path)!r}: column {name!r} {said}; write the file again") from None
     pyarrow.default_memory_pool().release_unused()
     return table
 
