@@ -49,11 +49,11 @@ def _plain(item: object) -> object:
 
 
 def _shown(item: object) -> str:
-    """As messages show it; what cannot show itself, such as a pandas.Timestamp beyond the year 9999, by its type."""
+    """As messages show it."""
     try:
         return repr(_plain(item))
-    except Exception:
-        return object.__repr__(item)
+    except NotImplementedError:  # of a zoned pandas.Timestamp outside the years of datetime; its text is right
+        return f"{type(item).__name__}({str(item)!r})"
 
 
 def unit_name(unit_ids: np.ndarray, l: int) -> str:
