@@ -52,8 +52,8 @@ def _shown(item: object) -> str:
     """As messages show it."""
     try:
         return repr(_plain(item))
-    except NotImplementedError:  # of a zoned pandas.Timestamp outside the years of datetime; its text is right
-        return f"{type(item).__name__}({str(item)!r})"
+    except NotImplementedError:  # of a pandas.Timestamp with a zone, outside the years of datetime; this is its UTC
+        return f"{type(item).__name__}('{getattr(item, 'asm8', '?')}')"
 
 
 def unit_name(unit_ids: np.ndarray, l: int) -> str:
