@@ -250,7 +250,7 @@ def example(environment: Environment) -> None:
     shutil.copytree(ROOT / "tests", tree / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tree)
     environment.pip(*EXAMPLE_NEEDS)
-    environment.inside("-m", "pytest", "tests/test_cimport_example.py", cwd=tree)
+    environment.inside("-m", "pytest", "tests/scoring/test_cimport_example.py", cwd=tree)
 
 
 def try_wheel(python: Python, wheel: Path, kind: str, libraries: str, with_example: bool) -> Passed | None:

@@ -7,9 +7,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=$1
 shift
 if [ $# -eq 0 ]; then
-  set -- tests/test_scorer.py tests/test_linked_scorer.py tests/test_scorer_threads.py tests/test_model_file.py \
-    tests/test_core.py tests/test_lanes.py tests/test_prediction_kernels.py tests/test_shared.py \
-    tests/test_running_life.py tests/test_whole_file.py tests/test_statistics.py tests/test_em.py tests/test_linked.py
+  set -- tests/scoring/test_scorer.py tests/scoring/test_linked_scorer.py tests/scoring/test_scorer_threads.py tests/model/test_file.py \
+    tests/em/test_core.py tests/em/test_lanes.py tests/mixture/test_prediction_kernels.py tests/em/test_shared.py \
+    tests/prognosis/test_running_life.py tests/files/test_whole_file.py tests/statistics/test_sufficient.py tests/em/test_loop.py tests/mixture/test_linked_prediction.py
 fi
 # Of setuptools' flags, -O3 stays: the code that is checked is the code that is shipped.
 checks="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1"

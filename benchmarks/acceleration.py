@@ -25,11 +25,11 @@ from accelerators import damped_anderson, parameter_expanded, squarem, undamped_
 from counting import CountingExpectation
 from fleets import compressed, draw_fleet
 
-from cem.em import continue_em, start_em
-from cem.expectation import Expectation
-from cem.initialization import one_mode_run, starting_parameters
-from cem.maximisation import Constraints
-from cem.parameters import Parameters
+from cem.em.expectation import Expectation
+from cem.em.loop import continue_em, start_em
+from cem.em.maximisation import Constraints
+from cem.mixture.parameters import Parameters
+from cem.search.fresh import one_mode_run, starting_parameters
 
 HARD = {"n_units": 400, "readings": (3, 8), "p": 2, "spread": 0.5, "noise": 1.0, "separation": 1.0}
 EASY = {"n_units": 300, "readings": (20, 40), "p": 3, "spread": 0.5, "noise": 0.3, "separation": 2.0}

@@ -11,11 +11,11 @@ import numpy as np
 from anderson import Anderson, Coordinatisation
 from numpy.typing import NDArray
 
+from cem.em.expectation import Expectation, ExpectedStatistics
+from cem.em.feasibility import feasible
+from cem.em.maximisation import Constraints, maximisation
 from cem.errors import FitError
-from cem.expectation import Expectation, ExpectedStatistics
-from cem.feasibility import feasible
-from cem.maximisation import Constraints, maximisation
-from cem.parameters import Parameters
+from cem.mixture.parameters import Parameters
 
 FloatArray = NDArray[np.float64]
 

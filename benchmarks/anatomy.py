@@ -17,10 +17,10 @@ from time import process_time
 
 from fleets import compressed, draw_fleet, internal
 
-from cem.expectation import Expectation
-from cem.maximisation import Constraints, maximisation
-from cem.parameters import Parameters
-from cem.statistics import SufficientStatistics
+from cem.em.expectation import Expectation
+from cem.em.maximisation import Constraints, maximisation
+from cem.mixture.parameters import Parameters
+from cem.statistics.sufficient import SufficientStatistics
 
 FEWEST = 16
 

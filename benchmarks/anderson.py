@@ -13,9 +13,9 @@ from itertools import accumulate, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.feasibility import feasible
-from cem.maximisation import Constraints
-from cem.parameters import Parameters, layout_of
+from cem.em.feasibility import feasible
+from cem.em.maximisation import Constraints
+from cem.mixture.parameters import Parameters, layout_of
 
 __all__ = ["Anderson", "Coordinatisation"]
 

@@ -1,9 +1,9 @@
 """How many finished units a second are scored? 100,000 units, statistics in memory; C = 15 channels, K = 3, p = 3.
 
-Log-densities and misfits of every unit under every mode, `cem._scorer.log_densities`, at each instruction level: one
-thread, two threads, and two processes of one thread each, which share nothing and start together: what the machine
-lets two do at that minute is the ceiling of two threads. In turn, so that a slow minute falls on all; the best of the
-rounds by the clock, and the units per second of processor time.
+Log-densities and misfits of every unit under every mode, `cem.scoring._scorer.log_densities`, at each instruction
+level: one thread, two threads, and two processes of one thread each, which share nothing and start together: what the
+machine lets two do at that minute is the ceiling of two threads. In turn, so that a slow minute falls on all; the best
+of the rounds by the clock, and the units per second of processor time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import numpy as np
 import scoring
 from scoring import N_CHANNELS, N_MODES, P
 
-from cem import _blocks, _scorer
+from cem.scoring import _scorer
+from cem.statistics import _blocks
 
 ROUNDS = 7
 TARGETS = {"baseline": 1.5e6, "avx2": 3e6}

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from cem.basis import Polynomial
-from cem.codegen import export_c
-from cem.model import FailureModeModel
-from cem.parameters import Coordinates, Parameters
+from cem.export.codegen import export_c
+from cem.mixture.parameters import Coordinates, Parameters
+from cem.model.model import FailureModeModel
 
 CHANNELS, MODES, SIZE = 15, 3, 3
 TARGET = 8500

@@ -28,13 +28,13 @@ import numpy as np
 
 import cem
 from cem import metrics
-from cem.calibration import calibration_of, reliability
 from cem.datasets import read_cmapss
-from cem.diagnostics import time_correlation
-from cem.heldout import HeldOut, cut_off_ages, folds_of_units, hold_out
 from cem.lifetimes import Lifetimes
+from cem.model.diagnostics import time_correlation
 from cem.panel import Panel
-from cem.selection import cross_validate
+from cem.prognosis.calibration import calibration_of, reliability
+from cem.prognosis.heldout import HeldOut, cut_off_ages, folds_of_units, hold_out
+from cem.prognosis.selection import cross_validate
 
 warnings.simplefilter("ignore", cem.CemWarning)
 

@@ -25,18 +25,17 @@ from numpy.typing import NDArray
 
 import cem
 from cem import metrics
-from cem.basis_family import Basis
-from cem.calibration import reliability
-from cem.censored import LivesProblem, fit_with_lives, pseudo_units
+from cem.basis.family import Basis
 from cem.datasets import read_cmapss
-from cem.diagnostics import time_correlation
-from cem.em import continue_em, start_em
-from cem.expectation import Expectation
-from cem.heldout import cut_off_ages, folds_of_units
+from cem.em.expectation import Expectation
+from cem.em.loop import continue_em, start_em
+from cem.fitting.lives import LivesProblem, fit_with_lives, pseudo_units
 from cem.lifetimes import Lifetimes
+from cem.mixture.parameters import Parameters
+from cem.model.diagnostics import time_correlation
 from cem.panel import Panel
-from cem.parameters import Parameters
-from cem.remaining_life import (
+from cem.prognosis.calibration import reliability
+from cem.prognosis.distribution import (
     AnchoredStatistics,
     RemainingLifeDistribution,
     anchored_statistics,
@@ -44,6 +43,7 @@ from cem.remaining_life import (
     remaining_life_grid,
     remaining_life_posterior,
 )
+from cem.prognosis.heldout import cut_off_ages, folds_of_units
 
 warnings.simplefilter("ignore", cem.CemWarning)
 

@@ -12,7 +12,7 @@ import numpy as np  # isort: skip
 
 from fleets import draw_fleet
 
-from cem.statistics import SufficientStatistics
+from cem.statistics.sufficient import SufficientStatistics
 
 
 def main() -> None:

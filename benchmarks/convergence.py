@@ -19,11 +19,11 @@ import numpy as np
 from fleets import compressed, draw_fleet
 
 import cem
-from cem.em import continue_em, start_em
-from cem.expectation import Expectation
-from cem.initialization import one_mode_run, parameters_from_responsibilities
-from cem.maximisation import Constraints
-from cem.parameters import Parameters
+from cem.em.expectation import Expectation
+from cem.em.loop import continue_em, start_em
+from cem.em.maximisation import Constraints
+from cem.mixture.parameters import Parameters
+from cem.search.fresh import one_mode_run, parameters_from_responsibilities
 
 N_SEEDS = 30
 MEASURED: dict[str, tuple[float, float, float, float]] = {  # scale and level of the readings, of the times

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.em.expectation import Expectation, ExpectedStatistics, Passes
+from cem.em.maximisation import Constraints
 from cem.errors import FitError
-from cem.expectation import Expectation, ExpectedStatistics, Passes
-from cem.maximisation import Constraints
-from cem.parameters import Parameters
+from cem.mixture.parameters import Parameters
 
 
 class CountingExpectation:

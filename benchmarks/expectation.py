@@ -13,7 +13,8 @@ import numpy as np  # isort: skip
 
 from time import perf_counter
 
-from cem import _core, _lanes
+from cem import _core
+from cem.em.kernels import _lanes
 
 ORDER = 1500
 TARGETS = {"baseline": 8.0, "avx2": 4.0, "avx512": 3.0}

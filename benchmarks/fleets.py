@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cem
-from cem.expectation import Expectation
-from cem.parameters import Parameters
-from cem.statistics import SufficientStatistics
+from cem.em.expectation import Expectation
+from cem.mixture.parameters import Parameters
+from cem.statistics.sufficient import SufficientStatistics
 
 FloatArray = NDArray[np.float64]
 

@@ -178,7 +178,7 @@ def _processor() -> str:
 
 def _instruction_level() -> str:
     try:
-        from cem import _lanes
+        from cem.em.kernels import _lanes
     except ImportError:
         return "unknown"
     return str(_lanes.instruction_level())

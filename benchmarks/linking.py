@@ -15,8 +15,8 @@ import harness
 import numpy as np  # isort: skip
 
 import cem
-from cem.model import FailureModeModel
-from cem.parameters import Coordinates, Layout, Parameters
+from cem.mixture.parameters import Coordinates, Layout, Parameters
+from cem.model.model import FailureModeModel
 
 warnings.simplefilter("ignore", cem.CemWarning)
 

@@ -19,9 +19,9 @@ from cmapss import SENSORS
 from running_life import fleet
 
 import cem
-from cem.censored import LivesProblem
 from cem.datasets import read_cmapss
-from cem.fitting import fit_mixture
+from cem.fitting.fit import fit_mixture
+from cem.fitting.lives import LivesProblem
 from cem.panel import Panel
 
 warnings.simplefilter("ignore", cem.CemWarning)

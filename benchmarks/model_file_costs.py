@@ -21,9 +21,9 @@ import numpy as np
 
 import cem
 from cem.basis import Basis, BSpline, Constant, Fourier, Polynomial
-from cem.model import FailureModeModel
-from cem.model_file import MAX_HEADER, encode
-from cem.parameters import Coordinates, Parameters
+from cem.mixture.parameters import Coordinates, Parameters
+from cem.model.file import MAX_HEADER, encode
+from cem.model.model import FailureModeModel
 
 LOADED = """
 import sys, time

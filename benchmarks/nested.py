@@ -27,12 +27,12 @@ from cmapss import CAP, N_FOLDS, SEED, SENSORS
 
 import cem
 from cem import metrics
-from cem.calibration import calibrate, reliability
 from cem.datasets import read_cmapss
-from cem.heldout import folds_of_units
 from cem.panel import Panel
-from cem.remaining_life import RemainingLifeDistribution
-from cem.selection import cross_validate
+from cem.prognosis.calibration import calibrate, reliability
+from cem.prognosis.distribution import RemainingLifeDistribution
+from cem.prognosis.heldout import folds_of_units
+from cem.prognosis.selection import cross_validate
 
 warnings.simplefilter("ignore", cem.CemWarning)
 

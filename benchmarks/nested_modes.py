@@ -25,8 +25,8 @@ from cmapss import N_FOLDS, SEED, SENSORS, SHARES_OF_LIFE, SIGNS
 import cem
 from cem import metrics
 from cem.datasets import read_cmapss
-from cem.heldout import folds_of_units
 from cem.panel import Panel
+from cem.prognosis.heldout import folds_of_units
 
 warnings.simplefilter("ignore", cem.CemWarning)
 

@@ -11,8 +11,8 @@ Two kinds of fleets of 200 units:
 
 FD003 of C-MAPSS, with s6 quantised and constant on 18 units, is the real one: three modes, as in tests/real_data.
 
-Fraction and thresholds of cem.quiet_modes were chosen on seeds below 100, which `--development` draws again without
-keeping results; the figures of the table are of seeds from 9000 on.
+Fraction and thresholds of cem.search.quiet_modes were chosen on seeds below 100, which `--development` draws again
+without keeping results; the figures of the table are of seeds from 9000 on.
 """
 
 from __future__ import annotations

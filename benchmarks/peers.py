@@ -22,9 +22,9 @@ import numpy as np
 from fleets import Fleet, compressed, draw_fleet
 
 import cem
-from cem.expectation import Expectation
-from cem.initialization import one_mode_run, parameters_from_responsibilities
-from cem.maximisation import Constraints
+from cem.em.expectation import Expectation
+from cem.em.maximisation import Constraints
+from cem.search.fresh import one_mode_run, parameters_from_responsibilities
 
 PEERS = {
     "mixtools": "apt-get install r-cran-mixtools, or install.packages('mixtools')",

@@ -18,8 +18,8 @@ import harness
 import numpy as np
 
 import cem
-from cem import _rul
 from cem.panel import Panel
+from cem.prognosis import _rul
 
 warnings.simplefilter("ignore", cem.CemWarning)
 

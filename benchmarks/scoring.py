@@ -34,11 +34,11 @@ import harness
 import kernel_counts
 import numpy as np
 
-from cem import _blocks
 from cem.basis import Polynomial
-from cem.linked_scorer import LinkedScorer
-from cem.parameters import Coordinates, Parameters
-from cem.scorer import Scorer
+from cem.mixture.parameters import Coordinates, Parameters
+from cem.scoring.linked_scorer import LinkedScorer
+from cem.scoring.scorer import Scorer
+from cem.statistics import _blocks
 
 N_CHANNELS, N_MODES, P = 15, 3, 3
 ROUNDS, CALLS = 10, 20_000

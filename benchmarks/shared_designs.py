@@ -13,7 +13,8 @@ import numpy as np  # isort: skip
 
 from time import perf_counter
 
-from cem import _core, _lanes, _shared
+from cem import _core
+from cem.em.kernels import _lanes, _shared
 
 # Units, C, K, p, units a design.
 CASES = (

@@ -18,11 +18,11 @@ import numpy as np
 from starts import MAX_ITER, Bench
 from starts_development import data_sets
 
-from cem.em import EMRun, continue_em, start_em
+from cem.em.loop import EMRun, continue_em, start_em
 from cem.errors import FitError
-from cem.initialization import starting_point
-from cem.one_mode import OneModePosteriors
-from cem.starts import _RELAXATION
+from cem.search.fresh import starting_point
+from cem.search.one_mode import OneModePosteriors
+from cem.search.starts import _RELAXATION
 
 N_STARTS, MARKS, N_TIMED = 5, (6, 10, 16, 24, 40), 40
 

@@ -31,9 +31,9 @@ import numpy as np
 
 import cem
 from cem.errors import CemError, CemWarning
-from cem.parameters import Parameters
-from cem.prediction import log_joint
-from cem.statistics import SufficientStatistics
+from cem.mixture.parameters import Parameters
+from cem.mixture.prediction import log_joint
+from cem.statistics.sufficient import SufficientStatistics
 
 RELATIVE = 1e-8
 ROUNDINGS = 4.0

@@ -36,17 +36,17 @@ from counting import CountingExpectation
 from fleets import draw_fleet
 
 import cem
-from cem import _clusters
-from cem.em import continue_em, start_em
+from cem.em.expectation import Expectation
+from cem.em.loop import continue_em, start_em
+from cem.em.maximisation import Constraints
 from cem.errors import FitError
-from cem.expectation import Expectation
-from cem.initialization import MIXED_KINDS, START_KINDS, one_mode_run, starting_point
-from cem.maximisation import Constraints
-from cem.moves import moved_start
-from cem.one_mode import OneModePosteriors, StartingPoint
-from cem.parameters import Parameters
-from cem.starts import best_of_starts
-from cem.statistics import SufficientStatistics
+from cem.mixture.parameters import Parameters
+from cem.search import _clusters
+from cem.search.fresh import MIXED_KINDS, START_KINDS, one_mode_run, starting_point
+from cem.search.moves import moved_start
+from cem.search.one_mode import OneModePosteriors, StartingPoint
+from cem.search.starts import best_of_starts
+from cem.statistics.sufficient import SufficientStatistics
 
 MANY, OTHERS, FULL, MOST_FITS, REPEATS = 50, (3, 10, 20, 150), 20, 5, 10
 OF_A_KIND = -(-FULL // len(START_KINDS))

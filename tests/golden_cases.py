@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cem import Panel, RemainingLife
-from cem.names import object_array
+from cem.errors.names import object_array
 
 DATA = Path(__file__).parent / "data"
 RECORD = DATA / "golden.json"

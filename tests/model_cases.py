@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from cem.basis import Constant, Exponential, Polynomial
-from cem.model import FailureModeModel
-from cem.panel import Panel
-from cem.parameters import Coordinates, Layout, Parameters
+from cem.basis.families import Constant, Exponential, Polynomial
+from cem.mixture.parameters import Coordinates, Layout, Parameters
+from cem.model.model import FailureModeModel
+from cem.panel.panel import Panel
 
 
 def coordinates_for(bases, rng):

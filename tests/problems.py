@@ -14,12 +14,12 @@ from functools import cached_property
 import numpy as np
 from hypothesis import strategies as st
 
-from cem.basis import Basis, Polynomial
-from cem.expectation import Expectation
-from cem.maximisation import Constraints, CovarianceStructure
-from cem.panel import Panel
-from cem.parameters import Coordinates, Layout, Parameters
-from cem.statistics import SufficientStatistics
+from cem.basis.families import Basis, Polynomial
+from cem.em.expectation import Expectation
+from cem.em.maximisation import Constraints, CovarianceStructure
+from cem.mixture.parameters import Coordinates, Layout, Parameters
+from cem.panel.panel import Panel
+from cem.statistics.sufficient import SufficientStatistics
 
 FloatArray = np.ndarray
 

@@ -6,8 +6,8 @@ import types
 
 import numpy as np
 
-from cem.basis import BSpline, Constant, Custom, Exponential, Fourier, Polynomial
-from cem.parameters import Coordinates, Parameters
+from cem.basis.families import BSpline, Constant, Custom, Exponential, Fourier, Polynomial
+from cem.mixture.parameters import Coordinates, Parameters
 
 HORIZON = 300.0
 

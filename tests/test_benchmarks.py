@@ -6,11 +6,10 @@ import importlib.util
 import json
 import re
 import sys
-from pathlib import Path
 
 import pytest
+from places import BENCHMARKS
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 RESULTS = sorted((BENCHMARKS / "results").glob("*.json"))
 
 

@@ -10,11 +10,11 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 pytest.importorskip("Cython", reason="Cython is not installed: nothing can be translated")
 pytest.importorskip("setuptools", reason="setuptools is not installed: nothing can be compiled")
 
-ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "src" / "cem"
 
 
@@ -90,6 +90,11 @@ def depends(tmp_path_factory):
     return {name: {Path(path) for path in paths} for name, paths in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
+def dotted(path):
+    """Name of the module of a .pyx file."""
+    return ".".join(path.relative_to(SOURCES.parent).with_suffix("").parts)
+
+
 def named_headers(module):
     """C headers that a .pyx file and the .pxd files which it cimports, at any depth, name."""
     waiting, seen, headers = [module], set(), set()
@@ -100,8 +105,8 @@ def named_headers(module):
         seen.add(path)
         text = path.read_text(encoding="utf-8")
         headers |= set(re.findall(r'extern from "([^"]+)"', text))
-        cimported = re.findall(r"^\s*from cem\.(\w+) cimport", text, re.MULTILINE)
-        waiting += [path.with_suffix(".pxd"), *(SOURCES / f"{name}.pxd" for name in cimported)]
+        cimported = re.findall(r"^\s*from cem\.([\w.]+) cimport", text, re.MULTILINE)
+        waiting += [path.with_suffix(".pxd"), *(SOURCES / f"{name.replace('.', '/')}.pxd" for name in cimported)]
     return sorted(name for name in headers if not name.startswith("<"))
 
 
@@ -111,14 +116,16 @@ def test_every_header_that_the_compiler_reads_is_a_dependency(depends, tmp_path)
     if shutil.which(compiler[0]) is None:
         pytest.skip(f"{compiler[0]}, the C compiler, is not installed")
     modules = sorted(SOURCES.rglob("*.pyx"))
-    assert {f"cem.{path.stem}" for path in modules} == depends.keys()
+    assert {dotted(path) for path in modules} == depends.keys()
     for path in modules:
         source = tmp_path / f"{path.stem}.c"
         source.write_text("".join(f'#include "{name}"\n' for name in named_headers(path)))
-        command = [*compiler, "-std=c11", "-MM", "-I", str(SOURCES), str(source)]
+        folders = sorted({str(header.parent) for header in SOURCES.rglob("*.h")})
+        places = [word for folder in folders for word in ("-I", folder)]
+        command = [*compiler, "-std=c11", "-MM", *places, str(source)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        read = {Path("src/cem", Path(word).name) for word in done.stdout.split() if word.endswith(".h")}
-        assert read <= depends[f"cem.{path.stem}"], path.name
+        read = {Path(word).relative_to(ROOT) for word in done.stdout.split() if word.endswith(".h")}
+        assert read <= depends[dotted(path)], path.name
 
 
 def test_no_header_is_without_an_extension(depends):

@@ -6,11 +6,9 @@ An input that is neither refused with a type nor sound fails here, and the messa
 import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-FUZZ = Path(__file__).parent / "fuzz"
+from places import FUZZ
 
 
 def harness():

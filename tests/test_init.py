@@ -3,9 +3,9 @@
 import importlib
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from places import DATA
 
 import cem
 
@@ -46,7 +46,7 @@ def test_a_wrong_name_is_an_attribute_error():
 @pytest.mark.parametrize("file", ["golden-1.cem", "golden-1-labels.cem", "golden-2-linked.cem"])
 def test_a_model_that_scores_loads_nothing_that_it_does_not_need(file):
     """Cold starts on small devices: `numpy.ma` and SciPy would cost a tenth of one and more."""
-    path = Path(__file__).parent / "data" / file
+    path = DATA / file
     code = (
         f"import sys, cem; model = cem.load({str(path)!r}); unit = model.scorer().unit(); "
         "unit.update(1.0, [0.0] * len(model.channels)); unit.mode_probabilities(); "

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import cem
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+README = ROOT / "README.md"
 
 
 def block(kind):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from places import ROOT
 
 
 def test_every_number_on_the_page_is_the_scripts() -> None:

@@ -10,13 +10,16 @@ Everything here is imported at first use: a process that only scores never loads
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING
+
+from cem.lazy import attributes
+from cem.old_paths import OldPaths
 
 if TYPE_CHECKING:
-    from cem import datasets, errors
-    from cem.basis import Basis, BSpline, Constant, Custom, Exponential, Fourier, Polynomial
-    from cem.custom_functions import register_function
+    from cem import datasets, errors, lifetimes, metrics, tables
+    from cem.basis.custom_functions import register_function
+    from cem.basis.families import Basis, BSpline, Constant, Custom, Exponential, Fourier, Polynomial
     from cem.errors import (
         BasisError,
         CemError,
@@ -31,12 +34,14 @@ if TYPE_CHECKING:
         PredictionError,
         ScorerError,
     )
-    from cem.estimator import FailureModeEM
-    from cem.model import FailureModeModel
-    from cem.model_file import load
-    from cem.panel import Panel
-    from cem.prognosis import RemainingLife
-    from cem.remaining_life import RemainingLifeDistribution
+    from cem.fitting.estimator import FailureModeEM
+    from cem.model import diagnostics
+    from cem.model.file import load
+    from cem.model.model import FailureModeModel
+    from cem.panel.panel import Panel
+    from cem.prognosis import calibration, selection
+    from cem.prognosis.distribution import RemainingLifeDistribution
+    from cem.prognosis.remaining_life import RemainingLife
 
 __version__ = "0.3.1"
 
@@ -79,9 +84,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "basis": ("BSpline", "Basis", "Constant", "Custom", "Exponential", "Fourier", "Polynomial"),
-    "custom_functions": ("register_function",),
-    "errors": (
+    "cem.basis.families": ("BSpline", "Basis", "Constant", "Custom", "Exponential", "Fourier", "Polynomial"),
+    "cem.basis.custom_functions": ("register_function",),
+    "cem.errors": (
         "BasisError",
         "CemError",
         "CemWarning",
@@ -95,27 +100,23 @@ _HOMES = {
         "PredictionError",
         "ScorerError",
     ),
-    "estimator": ("FailureModeEM",),
-    "model": ("FailureModeModel",),
-    "model_file": ("load",),
-    "panel": ("Panel",),
-    "prognosis": ("RemainingLife",),
-    "remaining_life": ("RemainingLifeDistribution",),
+    "cem.fitting.estimator": ("FailureModeEM",),
+    "cem.model.model": ("FailureModeModel",),
+    "cem.model.file": ("load",),
+    "cem.panel.panel": ("Panel",),
+    "cem.prognosis.remaining_life": ("RemainingLife",),
+    "cem.prognosis.distribution": ("RemainingLifeDistribution",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_SUBMODULES = ("calibration", "datasets", "diagnostics", "errors", "lifetimes", "metrics", "selection", "tables")
+_MODULES = {
+    "calibration": "cem.prognosis.calibration",
+    "datasets": "cem.datasets",
+    "diagnostics": "cem.model.diagnostics",
+    "errors": "cem.errors",
+    "lifetimes": "cem.lifetimes",
+    "metrics": "cem.metrics",
+    "selection": "cem.prognosis.selection",
+    "tables": "cem.tables",
+}
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME_OF:
-        value = getattr(importlib.import_module(f"cem.{_HOME_OF[name]}"), name)
-    elif name in _SUBMODULES:
-        value = importlib.import_module(f"cem.{name}")
-    else:
-        raise AttributeError(f"module 'cem' has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = attributes(__name__, _HOMES, _MODULES)
+sys.meta_path.append(OldPaths())

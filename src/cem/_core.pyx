@@ -9,8 +9,8 @@ from libc.math cimport INFINITY, exp, isfinite, log, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from cem._blas cimport cholesky, solve_lower, solve_lower_many, solve_lower_transposed
-from cem._shapes cimport check_factors, lengths_t, statistics_lengths
+from cem.numerics._blas cimport cholesky, solve_lower, solve_lower_many, solve_lower_transposed
+from cem.numerics._shapes cimport check_factors, lengths_t, statistics_lengths
 
 from cem.errors import KernelFailure
 

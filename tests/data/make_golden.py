@@ -38,9 +38,9 @@ from model_cases import coordinates_for
 
 import cem
 from cem import FailureModeEM, FailureModeModel, Panel, RemainingLife
-from cem.basis import BSpline, Constant, Custom, Exponential, Fourier, Polynomial
-from cem.calibration import Calibration
-from cem.parameters import Parameters
+from cem.basis.families import BSpline, Constant, Custom, Exponential, Fourier, Polynomial
+from cem.mixture.parameters import Parameters
+from cem.prognosis.calibration import Calibration
 
 
 def evaluation(rng):

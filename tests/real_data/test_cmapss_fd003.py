@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cem.basis import Exponential, Polynomial
-from cem.cli import main
+from cem.basis.families import Exponential, Polynomial
+from cem.cli.main import main
 from cem.errors import CemWarning
-from cem.estimator import FailureModeEM
-from cem.panel import Panel
+from cem.fitting.estimator import FailureModeEM
+from cem.panel.panel import Panel
 
 SENSORS = (2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14, 15, 17, 20, 21)
 

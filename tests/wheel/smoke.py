@@ -50,7 +50,9 @@ def main() -> None:
         raise SystemExit(f"cem is imported from {package}, not from an installed wheel")
     if version("cem-failure-modes") != cem.__version__:
         raise SystemExit(f"metadata says {version('cem-failure-modes')}, the package {cem.__version__}")
-    modules = sorted(path.name.split(".")[0] for path in package.glob("*.so"))
+    modules = sorted(
+        ".".join((*path.relative_to(package).parent.parts, path.name.split(".")[0])) for path in package.rglob("*.so")
+    )
     for module in modules:
         importlib.import_module(f"cem.{module}")
     for name in cem.__all__:

@@ -1,0 +1,343 @@
+"""What all bases have in common: options that are checked, binding to data, evaluation, equality and files."""
+
+from __future__ import annotations
+
+import math
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sized
+from typing import Any, ClassVar, NoReturn, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cem.basis import _basis
+from cem.errors import BasisError, OptionError
+
+__all__ = ["MAX_SIZE", "Basis", "FloatArray", "as_times", "half_interval", "integer", "real", "reals", "shortened"]
+
+FloatArray = NDArray[np.float64]
+
+MAX_SIZE = 1000
+"""Most coefficients of one basis: a guard against a mistyped option, far above what any fleet can determine."""
+
+
+# ------------------------------------------------------------------------------------------------- checks of options
+
+
+def integer(option: str, value: object, low: int, high: int = MAX_SIZE - 1) -> int:
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool | np.bool_) or not low <= number <= high:
+        raise OptionError(f"{option} is {shortened(value)}; an integer from {low} to {high} was expected")
+    return number
+
+
+def real(option: str, value: object, what: str = "a finite number") -> float:
+    if isinstance(value, str | bytes | bool | np.bool_):
+        raise OptionError(f"{option} is {shortened(value)}; {what} was expected")
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise OptionError(f"{option} is {shortened(value)}; {what} was expected")
+    return number
+
+
+def reals(option: str, values: object) -> tuple[float, ...]:
+    if isinstance(values, str | bytes | Mapping) or not np.iterable(values):
+        raise OptionError(f"{option} is {shortened(values)}; a sequence of finite numbers was expected")
+    if isinstance(values, Sized) and len(values) > MAX_SIZE:  # before they are gone through: a file may hold millions
+        raise OptionError(f"{option} has {len(values):,} numbers; at most {MAX_SIZE:,} were expected")
+    return tuple(real(f"{option}[{i}]", value) for i, value in enumerate(values))
+
+
+def as_times(times: ArrayLike, who: str) -> FloatArray:
+    """Finite float64 times of the shape given."""
+    try:
+        array = np.asarray(times)
+        if array.dtype.kind not in "iufO":
+            raise TypeError
+        array = np.ascontiguousarray(array, dtype=np.float64).reshape(array.shape)
+    except (TypeError, ValueError):
+        raise BasisError(
+            f"{who}: times are not numbers ({shortened(times)}); pass them as floats, in the panel's time unit"
+        ) from None
+    finite = np.isfinite(array)
+    if not finite.all():
+        where = int(np.flatnonzero(~finite.ravel())[0])
+        raise BasisError(f"{who}: time {where} is {array.ravel()[where]}; times must be finite numbers")
+    return array
+
+
+def shortened(value: object, length: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def half_interval(domain: tuple[float, float]) -> tuple[float, float]:
+    """(centre, half-width) of the domain, the half-width positive even where the domain is a single time."""
+    low, high = domain
+    centre, half = low + 0.5 * (high - low), 0.5 * (high - low)
+    if not math.isfinite(half):
+        raise BasisError(f"times from {low:g} to {high:g} span more than float64 holds; choose another time unit")
+    if half == 0.0 or not math.isfinite(1.0 / half):
+        half = max(1.0, 1e-6 * abs(centre))
+    return centre, half
+
+
+# --------------------------------------------------------------------------------------------------------- the family
+
+
+class Basis(ABC):
+    """A family of functions φ_1 … φ_p of time; immutable, equal and hashable by value.
+
+    `bind` learns the domain and returns a bound copy; calling it gives the design matrix. Scikit-learn can clone and
+    print estimators that hold a basis: constructor arguments are attributes of the same name.
+    """
+
+    kind: ClassVar[int]
+    """Code of the family for kernels; −1 for `Custom`, which is evaluated in Python."""
+    _options: ClassVar[tuple[str, ...]]
+
+    _domain: tuple[float, float] | None
+    _learned: tuple[float, ...]
+    _numbers: FloatArray | None
+
+    # What a family says of itself
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """p, the number of basis functions."""
+
+    @property
+    def _n_learned(self) -> int:
+        """How many numbers `_learn` gives."""
+        return 0
+
+    def _learn(self, times: FloatArray, domain: tuple[float, float]) -> tuple[float, ...]:
+        """What the times teach beyond the domain: knots, references; nothing for most families."""
+        return ()
+
+    @abstractmethod
+    def _kernel_numbers(self, domain: tuple[float, float], learned: tuple[float, ...]) -> list[float]:
+        """The family's row of the table in _basis.pxd, from what was learned; BasisError if it does not fit."""
+
+    def shift_matrix(self, shift: ArrayLike) -> FloatArray:
+        """S(s) with φ(t − s)ᵀ = φ(t)ᵀ S(s) for all t: model.md §7, "shift-invariant".
+
+        Parameters
+        ----------
+        shift : float or array-like of any shape
+            s, in the panel's time unit.
+
+        Returns
+        -------
+        ndarray of shape (..., p, p)
+
+        Raises
+        ------
+        BasisError
+            The basis is not shift-invariant (`BSpline`, `Custom`), or is not bound.
+        """
+        raise BasisError(
+            f"{self!r} is not shift-invariant: its shifted functions are not combinations of themselves; "
+            "use Polynomial, Fourier, Exponential or Constant, or evaluate it at the shifted times"
+        )
+
+    # Making and binding
+
+    def _store(self, **options: object) -> None:
+        """Called once, at the end of each constructor."""
+        for name, value in options.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "_domain", None)
+        object.__setattr__(self, "_learned", ())
+        object.__setattr__(self, "_numbers", None)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} is immutable; make a new one instead of setting {name}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} is immutable; {name} cannot be deleted")
+
+    def bind(self, times: ArrayLike) -> Self:
+        """A copy whose domain, and whatever else the family learns, comes from these times.
+
+        Parameters
+        ----------
+        times : array-like of float
+            The pooled observation times of the channel, in the panel's time unit; any order, repeats allowed.
+
+        Returns
+        -------
+        Basis
+            The bound copy. `self` does not change; a bound basis may be bound anew.
+
+        Raises
+        ------
+        BasisError
+            There are no times, one is not finite, or they do not suit the options (a knot outside them).
+        """
+        pooled = as_times(times, self._title()).ravel()
+        if pooled.size == 0:
+            raise BasisError(f"{self._title()}: there are no times to bind to; bind to the observation times")
+        domain = (float(pooled.min()), float(pooled.max()))
+        return self._with(domain, self._learn(pooled, domain))
+
+    def _with(self, domain: tuple[float, float], learned: tuple[float, ...]) -> Self:
+        if len(learned) != self._n_learned:
+            raise BasisError(
+                f"{self._title()}: learned {shortened(learned)}; {self._n_learned} numbers were expected, "
+                "those that bind(times) gives"
+            )
+        numbers = np.array(self._kernel_numbers(domain, learned), dtype=np.float64)
+        if not np.isfinite(numbers).all():
+            raise BasisError(
+                f"{self._title()} cannot be bound to times from {domain[0]:g} to {domain[1]:g}: "
+                "its numbers overflow; choose another time unit"
+            )
+        numbers.setflags(write=False)
+        bound = type(self)(**self._arguments())
+        object.__setattr__(bound, "_domain", domain)
+        object.__setattr__(bound, "_learned", learned)
+        object.__setattr__(bound, "_numbers", numbers)
+        return bound
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the basis knows its domain and can be evaluated."""
+        return self._domain is not None
+
+    @property
+    def domain(self) -> tuple[float, float]:
+        """(low, high) of the times it was bound to, in the panel's time unit."""
+        self._require_bound()
+        assert self._domain is not None
+        return self._domain
+
+    @property
+    def numbers(self) -> FloatArray:
+        """Everything that a kernel needs beside `kind` and `size`; read-only, shape (n_numbers,)."""
+        self._require_bound()
+        assert self._numbers is not None
+        return self._numbers
+
+    def _require_bound(self) -> None:
+        if self._domain is None:
+            raise BasisError(
+                f"{self!r} is not bound to any times yet; use the copy that {type(self).__name__}.bind(times) returns, "
+                "or model.bases of a fitted model"
+            )
+
+    # Evaluation
+
+    def __call__(self, times: ArrayLike) -> FloatArray:
+        """The design matrix φ(t), at any times inside or outside the domain.
+
+        Parameters
+        ----------
+        times : array-like of shape (n,)
+            In the panel's time unit; a scalar or an array of any other shape is taken too.
+
+        Returns
+        -------
+        ndarray of shape (n, p)
+            Or the shape of `times` with p appended.
+
+        Raises
+        ------
+        BasisError
+            The basis is not bound, a time is not finite, or a value overflows there (the message names the time).
+        """
+        return self._filled(_basis.evaluate, times, "value")
+
+    def derivative(self, times: ArrayLike) -> FloatArray:
+        """dφ/dt, per time unit, in the shape of the design matrix; arguments and errors as for calling the basis.
+
+        At a knot of a B-spline it is the derivative from the right.
+        """
+        return self._filled(_basis.differentiate, times, "derivative")
+
+    def _filled(self, kernel: Callable[..., None], times: ArrayLike, what: str) -> FloatArray:
+        self._require_bound()
+        array = as_times(times, self._title())
+        out = np.empty((array.size, self.size))
+        kernel(self.kind, self.size, self.numbers, array.ravel(), out)
+        self._check_finite(array.ravel(), out, what)
+        return out.reshape(*array.shape, self.size)
+
+    def _check_finite(self, times: FloatArray, rows: FloatArray, what: str) -> None:
+        finite = np.isfinite(rows)
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            low, high = self._domain if self._domain is not None else (times.min(), times.max())
+            raise BasisError(
+                f"{self._title()}: the {what} of function {column} at time {times[row]:.12g} is {rows[row, column]}; "
+                f"its domain is [{low:.12g}, {high:.12g}], evaluate it nearer to that"
+            )
+
+    # Value semantics, files
+
+    def _arguments(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._options}
+
+    def _state(self) -> tuple[object, ...]:
+        return (type(self), *self._arguments().values(), self._domain, self._learned)
+
+    def __eq__(self, other: object) -> bool:
+        return self._state() == other._state() if isinstance(other, Basis) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._state())
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self  # immutable
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restored, (type(self), self._arguments(), self._domain, self._learned)
+
+    def _title(self) -> str:
+        """The basis as the user wrote it, without the options left at None."""
+        shown = (f"{name}={value!r}" for name, value in self._arguments().items() if value is not None)
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __repr__(self) -> str:
+        if self._domain is None:
+            return self._title()
+        return f"{self._title()} on [{self._domain[0]:g}, {self._domain[1]:g}]"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The basis, bound or not, as JSON can hold it; `basis_from_dict` gives back an equal one.
+
+        Raises
+        ------
+        BasisError
+            A `Custom` basis whose function cannot be imported by name.
+        """
+        options = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in self._arguments().items()
+        }
+        return {
+            "type": type(self).__name__,
+            "options": options,
+            "domain": None if self._domain is None else list(self._domain),
+            "learned": list(self._learned),
+        }
+
+
+def _restored(
+    family: type[Basis],
+    arguments: Mapping[str, Any],
+    domain: tuple[float, float] | None,
+    learned: tuple[float, ...],
+) -> Basis:
+    basis = family(**arguments)
+    return basis if domain is None else basis._with(domain, learned)

@@ -1,0 +1,257 @@
+"""What the commands read and write: tables in, text, CSV and JSON out, whole or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cem.errors import OptionError, PanelError
+from cem.errors.display import encodable, json_safe
+from cem.files.whole_file import check_destination, write_whole
+
+if TYPE_CHECKING:
+    from cem.model.model import FailureModeModel
+    from cem.panel.panel import Panel
+
+__all__ = [
+    "as_csv",
+    "check_writable",
+    "dump",
+    "read_for_fit",
+    "read_for_scoring",
+    "read_model",
+    "write_bytes",
+    "write_text",
+]
+
+
+def read_model(options: argparse.Namespace) -> FailureModeModel:
+    """The model of a command; functions of its own bases are imported where ``--function`` names them, and only there.
+
+    Raises
+    ------
+    OptionError
+        A function that ``--function`` names cannot be imported.
+    ModelFileError
+        The file is not a sound model file, or calls a function that was not named.
+    """
+    from cem.model.file import load
+
+    return load(options.model, functions={name: _imported(path) for name, path in options.function})
+
+
+def _imported(path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    # The folder of the user's own modules, as `python -m` has it: last, so that nothing in it hides an installed one.
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # the user's module may raise anything
+        raise OptionError(
+            f"--function {path}: {type(error).__name__}: {error}; name a function of a module that can be imported "
+            "from here"
+        ) from error
+    return found
+
+
+def read_for_fit(options: argparse.Namespace) -> Panel:
+    with _table_file(options) as path:
+        return _read(
+            path,
+            options,
+            time=options.time or _time_column(_columns(path, options)),
+            time_unit=options.time_unit,
+            channels=options.channels,
+            response=options.response,
+            mode=options.mode,
+            failure_time=options.failure_time,
+        )
+
+
+def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Panel:
+    """Those of the model's channels that the file has; units in the field often lack the response, for one."""
+    from cem.errors.names import listed  # here: it needs NumPy, which `cem --help` does without
+
+    with _table_file(options) as path:
+        columns = _columns(path, options)
+        is_tall = options.sensor_column is not None and options.sensor_column in columns
+        known = _sensors(path, options) if is_tall else columns
+        channels = [name for name in model.channels if name in known]
+        if not channels:
+            raise PanelError(
+                f"{str(path)!r} has none of the model's channels ({listed(model.channels, 20)}); "
+                f"its {'sensors' if is_tall else 'columns'} are {listed(known, 20)}"
+            )
+        return _read(
+            path,
+            options,
+            time=options.time or _time_column(columns),
+            time_unit=options.time_unit or model.time_unit,
+            channels=channels,
+            allow_empty_channels=True,
+            allow_empty_units=True,
+        )
+
+
+@contextmanager
+def _table_file(options: argparse.Namespace) -> Iterator[Path]:
+    """The table's file; of standard input a copy, since it is read more than once."""
+    from cem.tables.standard_input import spooled
+
+    with spooled(options.file, options.max_bytes) as path:
+        yield path
+
+
+def _csv_options(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in ("format", "separator", "decimal", "encoding", "comment")}
+
+
+def _columns(path: Path, options: argparse.Namespace) -> tuple[str, ...]:
+    from cem.tables.tables import column_names
+
+    return column_names(path, **_csv_options(options))
+
+
+def _sensors(path: Path, options: argparse.Namespace) -> tuple[str, ...]:
+    """Names of the sensors in a tall table."""
+    from cem.frames.columns import factorise, narwhals_module
+    from cem.frames.tall import sensor_name
+    from cem.tables.tables import read_table
+
+    column = options.sensor_column
+    table = read_table(path, columns=[column], ids=[column], max_bytes=options.max_bytes, **_csv_options(options))
+    frame = narwhals_module().from_native(table, eager_only=True)
+    return tuple(sensor_name(item) for item in factorise(frame[column])[1])
+
+
+def _read(path: Path, options: argparse.Namespace, **more: Any) -> Panel:
+    from cem.tables.tables import read_panel
+
+    return read_panel(
+        path,
+        max_bytes=options.max_bytes,
+        unit=options.unit,
+        sensor=options.sensor_column,
+        value=options.value_column,
+        time_format=options.time_format,
+        missing=options.missing,
+        duplicates=options.duplicates,
+        **_csv_options(options),
+        **more,
+    )
+
+
+def _time_column(columns: Sequence[str]) -> str:
+    return next((name for name in ("time", "cycle") if name in columns), "time")
+
+
+def check_writable(output: Path | str | None, *, binary: bool = False, other: str | None = None) -> None:
+    """Say before the work, not after it, that the result cannot be written.
+
+    Parameters
+    ----------
+    output : path, STANDARD_OUTPUT or None
+    binary : bool
+        The result is not text.
+    other : str, optional
+        An option that puts something else on standard output.
+
+    Raises
+    ------
+    OptionError
+        The path leads to no regular file, or into a directory that cannot be written; standard output is a terminal
+        and the result is not text; two results would go to standard output.
+    """
+    if output is None:
+        return
+    if isinstance(output, Path):
+        with _as_option_error(output):
+            check_destination(output)
+        return
+    if other is not None:
+        raise OptionError(f"--output - and {other} both write to standard output; name a file for one of them")
+    if sys.stdout is None:
+        raise OptionError("--output -: standard output is closed; name a file")
+    if binary:
+        if getattr(sys.stdout, "buffer", None) is None:
+            raise OptionError("--output -: standard output takes text only; name a file")
+        if sys.stdout.isatty():
+            raise OptionError(
+                "--output -: standard output is a terminal, and a model is not text; "
+                "name a file, or send it on with > FILE or | COMMAND"
+            )
+
+
+def write_text(output: Path | str | None, text: str) -> None:
+    """Write text to a file, whole or not at all, or to standard output (None or STANDARD_OUTPUT)."""
+    if isinstance(output, Path):
+        write_bytes(output, encodable(text, "utf-8").encode("utf-8"))
+    elif sys.stdout is not None:
+        with _standard_output():
+            print(encodable(text, getattr(sys.stdout, "encoding", None) or "utf-8"), end="", flush=True)
+
+
+def write_bytes(output: Path | str, content: bytes) -> None:
+    """Write bytes to a file, whole or not at all, or to standard output."""
+    if isinstance(output, Path):
+        with _as_option_error(output):
+            write_whole(output, content)
+    else:
+        with _standard_output():
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _standard_output() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # whoever reads it has enough
+        raise
+    except OSError as error:
+        raise OptionError(f"standard output cannot be written: {error.strerror or error}") from None
+
+
+@contextmanager
+def _as_option_error(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OptionError(f"--output {os.fspath(output)!r} cannot be written: {error.strerror or error}") from None
+
+
+def dump(document: dict[str, Any] | list[Any]) -> str:
+    """JSON text; what is not a number becomes null, since JSON has no NaN."""
+    return json_safe(json.dumps(_jsonable(document), indent=1, allow_nan=False, ensure_ascii=False)) + "\n"
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _jsonable(value.tolist())
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    return value if isinstance(value, str | int) or value is None else str(value)
+
+
+def as_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return buffer.getvalue()

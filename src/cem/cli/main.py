@@ -1,0 +1,355 @@
+"""The command ``cem``: fit a fleet's failure modes, score units, look into a model.
+
+Exit codes: 0 done; 1 the data, an option or a file is at fault (one line on standard error says which and what to
+do); 2 the command line itself is wrong; 130 interrupted by Ctrl-C, and nothing was written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+from cem import __version__
+from cem.cli.files import (
+    as_csv,
+    check_writable,
+    dump,
+    read_for_fit,
+    read_for_scoring,
+    read_model,
+    write_bytes,
+    write_text,
+)
+from cem.cli.options import (
+    BASES,
+    STANDARD_OUTPUT,
+    add_json,
+    add_model,
+    add_output,
+    add_search,
+    add_table,
+    basis_choice,
+    count,
+    names,
+    readable,
+)
+from cem.cli.rul import add_parser as add_rul
+from cem.cli.terminal import Terminal
+from cem.errors import CemError, CemWarning
+from cem.errors.display import escaped, safe
+
+if TYPE_CHECKING:
+    from cem.basis.families import Basis
+    from cem.model.model import FailureModeModel
+
+__all__ = ["main"]
+
+DONE, AT_FAULT, INTERRUPTED = 0, 1, 130  # 2 is argparse's own
+_EPILOG = "exit codes: 0 done, 1 data, option or file at fault, 2 wrong command line, 130 interrupted"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    options = readable(_parser().parse_args(arguments))
+    terminal = Terminal(quiet=getattr(options, "json", False))
+    try:
+        with _warnings_as_notes(terminal) as noted:
+            options.run(options, terminal, noted)
+        if sys.stdout is not None:  # None where the caller closed it
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        terminal.note("cem: interrupted; nothing was written")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough (`cem score ... | head`); the interpreter must not flush into it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return AT_FAULT
+    except CemError as error:
+        terminal.note(f"cem: {error}")
+        return AT_FAULT
+    except OSError as error:
+        named = error.filename is not None and error.strerror is not None
+        terminal.note(f"cem: {os.fspath(error.filename)!r}: {error.strerror}" if named else f"cem: {error}")
+        return AT_FAULT
+    except MemoryError:
+        terminal.note("cem: there is not enough memory; give a part of the table, or use a machine with more")
+        return AT_FAULT
+    return DONE
+
+
+# ---- the command line ------------------------------------------------------------------------------------------------
+
+
+class _ArgumentParser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(safe(message))  # names of files that a shell put in may hold anything
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _ArgumentParser(prog="cem", description="Failure modes of fleets of sensored machines.", epilog=_EPILOG)
+    parser.add_argument("--version", action="version", version=f"cem {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[..., None], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text, epilog=_EPILOG)
+        added.set_defaults(run=run)
+        return added
+
+    demo = command("demo", _demo, "Fit the fleet that ships with cem, compare with the truth, watch one unit run.")
+    add_search(demo, starts=10)
+    add_json(demo)
+
+    fit = command("fit", _fit, "Fit failure modes to a file of sensor histories.")
+    add_table(fit)
+    fit.add_argument("--channels", type=names, metavar="A,B,...", help="sensors to fit (default: all numeric columns)")
+    fit.add_argument("--response", metavar="COLUMN", help="the channel that is the quantity of interest")
+    fit.add_argument("--mode", metavar="COLUMN", help="failure mode of a unit where it is known; empty cells: unknown")
+    fit.add_argument("--failure-time", metavar="COLUMN", help="failure time of a unit; empty cells: still running")
+    fit.add_argument("-k", "--modes", type=count, required=True, metavar="K", help="number of failure modes")
+    fit.add_argument(
+        "--basis",
+        type=basis_choice,
+        action="append",
+        metavar="[CHANNEL=]BASIS",
+        help=f"curves of all channels, or of one: {BASES} (default: polynomial:2); may be repeated",
+    )
+    fit.add_argument("--covariance", choices=("full", "diagonal", "pooled"), default="full")
+    fit.add_argument("--linking-rank", type=int, default=0, help="factors that channels share (0: independent)")
+    fit.add_argument(
+        "--linking-penalty", type=float, default=500.0, metavar="X", help="strength of the ridge on them (default: 500)"
+    )
+    fit.add_argument(
+        "--lifetimes",
+        choices=("auto", "lognormal", "weibull", "empirical", "linked"),
+        default="auto",
+        help="law of lives to_failure; linked: by the factors that channels share (default where they do)",
+    )
+    fit.add_argument(
+        "--time-axis",
+        choices=("forward", "to_failure"),
+        default="forward",
+        help="to_failure: curves end at the failure, for `cem rul` (default: forward)",
+    )
+    fit.add_argument("--init", choices=("mixed", "kmeans", "prototypes", "random", "tempered"), default="mixed")
+    fit.add_argument("--max-iter", type=count, default=1000, metavar="N", help="passes of a start, at most")
+    add_search(fit, starts=10)
+    add_output(fit, "write the fitted model to this file; -: to standard output", metavar="MODEL")
+    add_json(fit)
+
+    score = command("score", _score, "Mode probabilities and novelty of the units in a file, under a fitted model.")
+    add_model(score)
+    add_table(score)
+    add_output(score, "write to this file (default, and -: to standard output)")
+    form = score.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="one line of comma-separated values per unit")
+    add_json(form)
+
+    add_rul(commands, epilog=_EPILOG)
+
+    export = command("export-c", _export_c, "A model as one C99 header, for machines without Python.")
+    add_model(export)
+    add_output(export, "the header to write; -: to standard output", required=True)
+    export.add_argument("--name", default="fleet", help="prefix of all that the header defines (default: fleet)")
+    export.add_argument("--scalar", choices=("double", "float"), default="double", help="(default: double)")
+    add_json(export)
+
+    info = command("info", _info, "What a model file holds: modes, channels, bases, how it was fitted.")
+    add_model(info)
+    add_json(info)
+    return parser
+
+
+# ---- input and output ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _warnings_as_notes(terminal: Terminal) -> Iterator[list[str]]:
+    """Show cem's own warnings as one line each on standard error, and collect them; what has been said is said once."""
+    noted: list[str] = []
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, CemWarning):
+            said = f"{category.__name__}: {message}"
+            if said not in noted:
+                noted.append(said)
+                terminal.note(f"warning: {message}")
+        else:
+            text = warnings.formatwarning(message, category, filename, lineno, line)
+            terminal.note(text.rstrip("\n"), lines=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CemWarning)
+        warnings.showwarning = show
+        yield noted
+
+
+# ---- commands --------------------------------------------------------------------------------------------------------
+
+
+def _demo(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
+    from cem.cli.demo import run_demo
+
+    document = run_demo(terminal, n_starts=options.starts, seed=options.seed, n_jobs=options.jobs)
+    if options.json:
+        write_text(None, dump(document | {"warnings": noted}))
+
+
+def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
+    from cem.basis.families import Polynomial
+    from cem.fitting.estimator import FailureModeEM
+
+    check_writable(options.output, binary=True, other="--json" if options.json else None)
+    panel = read_for_fit(options)
+    basis: dict[str | None, Basis] = {None: Polynomial(2)}
+    basis.update(options.basis or [])
+    em = FailureModeEM(
+        options.modes,
+        basis=basis if len(basis) > 1 else basis[None],
+        init=options.init,
+        n_init=options.starts,
+        max_iter=options.max_iter,
+        covariance=options.covariance,
+        linking_rank=options.linking_rank,
+        linking_penalty=options.linking_penalty,
+        lifetimes=options.lifetimes,
+        time_axis=options.time_axis,
+        n_jobs=options.jobs,
+        random_state=options.seed,
+    )
+    with terminal.fitting() as progress:
+        em.fit(panel, progress=progress)
+    if em.interrupted_:
+        raise KeyboardInterrupt
+    model = em.model_
+    if options.output == STANDARD_OUTPUT:
+        from cem.model.file import encode
+
+        write_bytes(STANDARD_OUTPUT, encode(model))
+        terminal = terminal.on_error_stream()
+    elif options.output is not None:
+        model.save(options.output)
+    if options.json:
+        assigned = em.responsibilities_.argmax(axis=1)
+        document = _description(model) | {
+            "file": str(options.file),
+            "model": str(options.output) if options.output is not None else None,
+            "bic": model.summary().facts["BIC"],
+            "assignments": [
+                {"unit": unit, "mode": model.mode_labels[k], "probability": float(row[k])}
+                for unit, k, row in zip(panel.units, assigned, em.responsibilities_, strict=True)
+            ],
+            "warnings": noted,
+        }
+        write_text(None, dump(document))
+        return
+    _show_model(terminal, model)
+    if isinstance(options.output, Path):
+        terminal.say(f"written: {escaped(options.output)}")
+
+
+def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
+    check_writable(options.output)
+    model = read_model(options)
+    panel = read_for_scoring(options, model)
+    probabilities = model.predict_proba(panel)
+    novelty = model.novelty(panel)
+    labels = [str(label) for label in model.mode_labels]
+    header = ["unit", "mode", *(f"p({label})" for label in labels), "novelty", "readings"]
+    readings = (panel.offsets[1:] - panel.offsets[:-1]).tolist()
+    best = probabilities.argmax(axis=1).tolist()
+    units = list(panel.units)
+    if options.json:
+        rows = [
+            {
+                "unit": unit,
+                "mode": model.mode_labels[k],
+                "probabilities": dict(zip(labels, row.tolist(), strict=True)),
+                "novelty": float(tail),
+                "readings": n,
+            }
+            for unit, k, row, tail, n in zip(units, best, probabilities, novelty, readings, strict=True)
+        ]
+        text = dump({"model": str(options.model), "file": str(options.file), "units": rows, "warnings": noted})
+    elif options.csv:
+        text = as_csv(
+            header,
+            [
+                [unit, labels[k], *map(repr, row.tolist()), repr(float(tail)), n]
+                for unit, k, row, tail, n in zip(units, best, probabilities, novelty, readings, strict=True)
+            ],
+        )
+    else:
+        shown = [
+            [str(unit), labels[k], *(f"{p:.3f}" for p in row), f"{tail:.2g}", str(n)]
+            for unit, k, row, tail, n in zip(units, best, probabilities, novelty, readings, strict=True)
+        ]
+        title = f"{len(units)} units under {options.model.name}; a small novelty is like nothing the model has seen"
+        if not isinstance(options.output, Path):
+            terminal.table(title, header, shown)
+            return
+        buffer = io.StringIO()
+        Terminal(out=buffer).table(title, header, shown)
+        text = buffer.getvalue()
+    write_text(options.output, text)
+
+
+def _export_c(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
+    from cem.export.codegen import export_c
+
+    check_writable(options.output, other="--json" if options.json else None)
+    text = export_c(read_model(options), name=options.name, scalar=options.scalar)
+    write_text(options.output, text)
+    if options.json:
+        document = {"model": str(options.model), "header": str(options.output), "name": options.name}
+        write_text(None, dump(document | {"scalar": options.scalar, "bytes": len(text), "warnings": noted}))
+    elif isinstance(options.output, Path):
+        size = f"{len(text) / 1000:.0f} kB"
+        terminal.say(f"written: {escaped(options.output)}, {size}; it defines {options.name}_unit and others")
+
+
+def _info(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
+    model = read_model(options)
+    if options.json:
+        write_text(None, dump(_description(model) | {"model": str(options.model), "warnings": noted}))
+    else:
+        _show_model(terminal, model)
+
+
+def _description(model: FailureModeModel) -> dict[str, Any]:
+    """A model for machines: what `cem info --json` prints."""
+    return {
+        "modes": [
+            {"label": label, "weight": float(weight)}
+            for label, weight in zip(model.mode_labels, model.weights_, strict=True)
+        ],
+        "channels": [
+            {"name": name, "basis": basis.to_dict(), "unit": model.channel_units.get(name)}
+            for name, basis in zip(model.channels, model.bases, strict=True)
+        ],
+        "response": model.response,
+        "time_unit": model.time_unit,
+        "time_axis": model.time_axis,
+        "training": dict(model.training),
+    }
+
+
+def _show_model(terminal: Terminal, model: FailureModeModel) -> None:
+    terminal.document(str(model.summary()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

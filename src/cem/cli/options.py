@@ -1,0 +1,234 @@
+"""Arguments that several commands of the command line share, and the types of their values."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cem.errors import OptionError
+
+if TYPE_CHECKING:
+    from cem.basis.families import Basis
+
+__all__ = [
+    "BASES",
+    "STANDARD_INPUT",
+    "STANDARD_OUTPUT",
+    "add_json",
+    "add_model",
+    "add_output",
+    "add_search",
+    "add_table",
+    "basis_choice",
+    "codes",
+    "count",
+    "names",
+    "positive",
+    "readable",
+    "seed",
+    "share",
+    "size",
+]
+
+BASES = "polynomial:DEGREE, bspline:N_BASIS, fourier:HARMONICS[,PERIOD], exponential:C1,C2,..., constant"
+
+STANDARD_INPUT = STANDARD_OUTPUT = "-"  # never equal to a Path, so that ./- remains a file
+
+
+def add_output(parser: argparse.ArgumentParser, text: str, *, metavar: str = "FILE", required: bool = False) -> None:
+    """Add ``--output``: a path, STANDARD_OUTPUT, or None where it is left out."""
+    parser.add_argument("-o", "--output", type=_output, required=required, metavar=metavar, help=text)
+
+
+def _output(text: str) -> Path | str:
+    return STANDARD_OUTPUT if text == STANDARD_OUTPUT else Path(text)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a file written by `cem fit --output` or by Python")
+    parser.add_argument(
+        "--function",
+        type=function_choice,
+        action="append",
+        default=[],
+        metavar="[NAME=]MODULE:NAME",
+        help="import a function that a Custom basis of the model calls; may be repeated. Nothing that a file names is "
+        "imported without it",
+    )
+
+
+def add_table(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file",
+        type=_input,
+        metavar="FILE",
+        help="CSV, Parquet, or C-MAPSS text; one row per reading; -: standard input",
+    )
+    parser.add_argument("--format", choices=("csv", "parquet", "cmapss"), help="default: by what the file begins with")
+    parser.add_argument("--unit", default="unit", metavar="COLUMN", help="the unit's id (default: unit)")
+    parser.add_argument("--time", metavar="COLUMN", help="the time of a reading (default: time, or cycle)")
+    parser.add_argument("--time-unit", metavar="UNIT", help="unit that dates are counted in, such as h or d")
+    parser.add_argument(
+        "--time-format", metavar="FORM", help="form of dates that are not of ISO 8601, such as '%%d.%%m.%%Y %%H:%%M'"
+    )
+    parser.add_argument(
+        "--sensor-column", metavar="COLUMN", help="of a table with one row per unit, time and sensor: the sensor's name"
+    )
+    parser.add_argument("--value-column", metavar="COLUMN", help="of such a table: the reading")
+    parser.add_argument(
+        "--missing",
+        type=codes,
+        action="extend",
+        metavar="A,B,...",
+        help="codes that mean missing, such as --missing='-999,Bad Input'; may be repeated",
+    )
+    parser.add_argument(
+        "--duplicates",
+        choices=("keep", "drop"),
+        help="rows that repeat another one of their unit (default: a few are kept, a table of them is refused)",
+    )
+    parser.add_argument("--separator", metavar="C", help="what separates the cells of CSV (default: by its header)")
+    parser.add_argument("--decimal", default=".", metavar="C", help="decimal mark of CSV: . or , (default: .)")
+    parser.add_argument("--encoding", metavar="NAME", help="encoding of CSV, such as latin-1 (default: utf-8)")
+    parser.add_argument("--comment", metavar="TEXT", help="leave out the lines of CSV that begin with it, such as '#'")
+    parser.add_argument(
+        "--max-bytes",
+        type=size,
+        metavar="SIZE",
+        help="what a compressed file may grow to, and what standard input may bring, such as 500M or 4G (default: 1G, "
+        "or 200 times its size)",
+    )
+
+
+def _input(text: str) -> Path | str:
+    return STANDARD_INPUT if text == STANDARD_INPUT else Path(text)
+
+
+def codes(text: str) -> list[float | str]:
+    """Numbers and texts between commas."""
+    from cem.frames.cells import is_number  # here: it needs NumPy, which `cem --help` does without
+
+    return [float(cell) if is_number(cell) else cell for cell in names(text)]
+
+
+def add_search(parser: argparse.ArgumentParser, starts: int) -> None:
+    parser.add_argument("--starts", type=count, default=starts, metavar="N", help=f"starts (default: {starts})")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the starts (default: 0)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="threads; -1: one a core (default: 1)")
+
+
+def add_json(parser: Any) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output, nothing else")
+
+
+def count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
+
+
+def size(text: str) -> int:
+    """Bytes of ``4G``, ``1.5GB``, ``500MiB`` or ``1000000``: K, M, G and T are powers of 1000, with an i of 1024."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:([KMGT])(I?))?B?", text.strip().upper())
+    if found is None or float(found[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size above 0 such as 500M, 4G or a number of bytes")
+    step = 1024 if found[3] else 1000
+    power = "KMGT".index(found[2]) + 1 if found[2] else 0
+    return max(1, int(found[1]) * step**power if found[1].isdecimal() else round(float(found[1]) * step**power))
+
+
+def readable(options: argparse.Namespace) -> argparse.Namespace:
+    """The options with names as their owner typed them.
+
+    Where the locale is C, as for a service or a scheduled job, Python takes each byte of the command line beyond ASCII
+    for a letter of its own, and no column would be found. Names are UTF-8 then, as they are in files; paths stay the
+    bytes that the system knows them by.
+    """
+    for name, value in vars(options).items():
+        setattr(options, name, _from_bytes(value))
+    return options
+
+
+def _from_bytes(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_from_bytes(item) for item in value)
+    if isinstance(value, str) and any("\udc80" <= letter <= "\udcff" for letter in value):
+        with suppress(UnicodeError):
+            return os.fsencode(value).decode("utf-8")
+    return value
+
+
+def names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} has an empty name; names are separated by single commas")
+    return names
+
+
+def basis_choice(text: str) -> tuple[str | None, Basis]:
+    """(channel or None for all, basis) of ``s2=bspline:6`` or ``polynomial:2``."""
+    channel, equals, spec = text.rpartition("=")
+    return (channel if equals else None), _basis(spec)
+
+
+def function_choice(text: str) -> tuple[str, str]:
+    """(name in the model file, "module:name" to import) of ``module:name`` or ``name=module:name``."""
+    name, equals, path = text.rpartition("=")
+    module, colon, attribute = path.partition(":")
+    if not colon or not all(part.isidentifier() for part in [*module.split("."), *attribute.split(".")]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form module:name, such as plant.curves:wear")
+    return (name if equals else path), path
+
+
+def _basis(spec: str) -> Basis:
+    from cem.basis.families import BSpline, Constant, Exponential, Fourier, Polynomial
+
+    family, _, rest = spec.partition(":")
+    numbers = [word.strip() for word in rest.split(",")] if rest else []
+    try:
+        if family == "polynomial" and len(numbers) == 1:
+            return Polynomial(int(numbers[0]))
+        if family == "bspline" and len(numbers) == 1:
+            return BSpline(int(numbers[0]))
+        if family == "fourier" and len(numbers) in (1, 2):
+            return Fourier(int(numbers[0]), *map(float, numbers[1:]))
+        if family == "exponential" and numbers:
+            return Exponential([float(number) for number in numbers])
+        if family == "constant" and not numbers:
+            return Constant()
+    except OptionError as error:
+        raise argparse.ArgumentTypeError(f"basis {spec!r}: {error}") from error
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{spec!r} is not a basis; bases are {BASES}")
+
+
+def share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1, both excluded")
+    return value
+
+
+def positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value

@@ -1,0 +1,146 @@
+"""``cem rul``: remaining lives of running units, as a table for people, CSV or JSON for machines."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cem.cli.files import as_csv, check_writable, dump, read_for_scoring, read_model, write_text
+from cem.cli.options import add_json, add_model, add_output, add_table, positive, share
+from cem.errors import OptionError
+
+if TYPE_CHECKING:
+    from cem.cli.terminal import Terminal
+    from cem.model.model import FailureModeModel
+    from cem.panel.panel import Panel
+
+__all__ = ["add_parser", "run_rul"]
+
+_TEXT = (
+    "Remaining life of the units in a file: by alignment at failure (a model fitted with --failure-time on the time to "
+    "failure), or until a channel crosses a threshold (any other model, with --threshold)."
+)
+
+
+def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
+    """Add ``rul`` to the subparsers of the command line; `run_rul` is what it runs.
+
+    Parameters
+    ----------
+    commands : argparse subparsers
+    options
+        Further arguments of the parser: the common epilog.
+    """
+    parser: argparse.ArgumentParser = commands.add_parser("rul", help=_TEXT.split(":")[0], description=_TEXT, **options)
+    parser.set_defaults(run=run_rul)
+    add_model(parser)
+    add_table(parser)
+    parser.add_argument("--level", type=share, default=0.9, metavar="P", help="probability of the interval (0.9)")
+    parser.add_argument("--cap", type=positive, metavar="LIFE", help="give E[min(life, LIFE)] as the mean")
+    parser.add_argument("--threshold", type=float, metavar="VALUE", help="of a channel, for a forward model")
+    parser.add_argument("--channel", metavar="NAME", help="whose threshold it is (default: the response)")
+    parser.add_argument(
+        "--direction",
+        choices=("auto", "upper", "lower"),
+        default="auto",
+        help="crossed at or above the threshold, or at or below it (default: as the mean curves come to it)",
+    )
+    add_output(parser, "write to this file (default, and -: to standard output)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="one line of comma-separated values per unit")
+    add_json(form)
+    return parser
+
+
+def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
+    """Read, predict, write.
+
+    Raises
+    ------
+    OptionError
+        The options do not suit the model's time axis.
+    PanelError
+        The file has none of the model's channels.
+    """
+    check_writable(options.output)
+    model = read_model(options)
+    if model.time_axis == "to_failure" and options.threshold is not None:
+        raise OptionError("--threshold is for forward models; this one is aligned at failure, leave --threshold out")
+    if model.time_axis != "to_failure" and options.threshold is None:
+        raise OptionError(
+            "this model is on the forward time axis: give --threshold, and --channel if it has no response"
+        )
+    panel = read_for_scoring(options, model)
+    header, rows, direction = _predicted(options, model, panel)
+    if options.json:
+        units = [dict(zip(header, row, strict=True)) for row in rows]
+        document = {"model": str(options.model), "file": str(options.file), "level": options.level}
+        if direction is not None:
+            document["direction"] = direction
+        text = dump({**document, "units": units, "warnings": noted})
+    elif options.csv:
+        text = as_csv(header, [[_exact(value) for value in row] for row in rows])
+    else:
+        shown = [[_shown(value) for value in row] for row in rows]
+        unit = f" in {model.time_unit}" if model.time_unit else ""
+        title = f"remaining life{unit} of {len(rows)} units under {options.model.name}"
+        if direction is not None:
+            channel = options.channel or model.response
+            title += f", until {channel} {'rises' if direction == 'upper' else 'falls'} to {options.threshold:g}"
+        if not isinstance(options.output, Path):
+            terminal.table(title, header, shown)
+            return
+        from cem.cli.terminal import Terminal
+
+        buffer = io.StringIO()
+        Terminal(out=buffer).table(title, header, shown)
+        text = buffer.getvalue()
+    write_text(options.output, text)
+
+
+def _predicted(
+    options: argparse.Namespace, model: FailureModeModel, panel: Panel
+) -> tuple[list[str], list[list[Any]], str | None]:
+    """Column names, a row a unit, in which what is infinite is None, and how a threshold is crossed."""
+    direction = None
+    low_name, high_name = f"lower_{options.level:g}", f"upper_{options.level:g}"
+    ages = panel.times[panel.offsets[1:] - 1]
+    header = ["unit", "age", "mean", "median", low_name, high_name]
+    if model.time_axis == "to_failure":
+        from cem.prognosis.remaining_life import RemainingLife
+
+        law = RemainingLife(model).predict(panel)
+        chances = law.mode_probabilities
+        columns = [law.mean(options.cap), law.median(), *law.interval(options.level)]
+    else:
+        passage = model.remaining_life(panel, options.threshold, channel=options.channel, direction=options.direction)
+        chances, direction = passage.mode_probabilities, passage.direction
+        columns = [passage.mean(options.cap), passage.quantile(0.5), *passage.interval(options.level)]
+        header += ["p_crossed", "p_never"]
+        columns += [passage.probability_crossed, passage.probability_never]
+    header += ["mode", "p_mode"]
+    best = chances.argmax(axis=1)
+    rows = [
+        [
+            unit, float(age), *(float(column[i]) if math.isfinite(column[i]) else None for column in columns),
+            model.mode_labels[best[i]], float(chances[i, best[i]]),
+        ]
+        for i, (unit, age) in enumerate(zip(panel.units, ages, strict=True))
+    ]  # fmt: skip
+    return header, rows, direction
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "inf"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _exact(value: Any) -> Any:
+    """A number with all its digits."""
+    if value is None:
+        return "inf"
+    return repr(value) if isinstance(value, float) else value

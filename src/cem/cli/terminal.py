@@ -1,0 +1,167 @@
+"""What a person at a terminal sees: tables, a progress bar, notes. Rich where there is one, plain text elsewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+from cem.errors.display import escaped, safe
+
+__all__ = ["Progress", "Terminal", "bar"]
+
+Progress = Callable[[str, int, int, float], None]
+"""(stage, starts done, starts in the stage, best log-likelihood so far), as `FailureModeEM.fit` calls it."""
+
+
+class _Nowhere(io.StringIO):
+    """Stands for a standard stream that the caller closed: `print` would write to the other one instead."""
+
+    def write(self, text: str, /) -> int:
+        return len(text)
+
+
+class Terminal:
+    """Results go to `out`; progress, notes and warnings to `err`, so that results can be piped.
+
+    Nothing that a name holds reaches a terminal as it is: control characters and what the stream cannot encode are
+    shown escaped (see `cem.errors.display`). Callers give the names of a table as they are; in text they escape them.
+
+    Parameters
+    ----------
+    out, err : text streams, optional
+        Standard output and standard error.
+    quiet : bool
+        Say nothing on `out` but what is asked for in so many words (``--json``), and show no progress.
+    """
+
+    def __init__(self, out: TextIO | None = None, err: TextIO | None = None, *, quiet: bool = False) -> None:
+        self.out: TextIO = out or sys.stdout or _Nowhere()
+        self.err: TextIO = err or sys.stderr or _Nowhere()
+        self.quiet = quiet
+
+    def on_error_stream(self) -> Terminal:
+        """One whose results go to `err` as well: `out` carries something that no text may get into."""
+        return Terminal(out=self.err, err=self.err, quiet=self.quiet)
+
+    def say(self, text: str = "") -> None:
+        if not self.quiet:
+            print(safe(text, _encoding(self.out), lines=True), file=self.out, flush=True)
+
+    def note(self, text: str, *, lines: bool = False) -> None:
+        """One line on `err`, or several; where nobody can read it any more the work goes on all the same."""
+        with suppress(OSError):
+            print(safe(text, _encoding(self.err), lines=lines), file=self.err, flush=True)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A titled table; the first column is flush left, the others flush right."""
+        if self.quiet:
+            return
+        encoding = _encoding(self.out)
+        # Escaped first: a column is as wide as what is shown of it.
+        title = escaped(title, encoding)
+        cells = [[escaped(cell, encoding) for cell in row] for row in (columns, *rows)]
+        if _is_rich(self.out):
+            self._rich_table(title, cells[0], cells[1:])
+            return
+        self.say(title)
+        widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+        for number, row in enumerate(cells):
+            padded = [
+                cell.ljust(width) if i == 0 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ]
+            self.say(("  " + "  ".join(padded)).rstrip())
+            if number == 0:
+                self.say("  " + "  ".join("-" * width for width in widths))
+        self.say()
+
+    def document(self, text: str) -> None:
+        """Text whose blocks are parted by empty lines; on a terminal a heading above an indented block is bold."""
+        if self.quiet or not _is_rich(self.out):
+            self.say(text)
+            return
+        from rich.console import Console
+        from rich.text import Text
+
+        # Tables keep their lines: one that is wider than the window is cut by the window, not folded.
+        console = Console(file=self.out, soft_wrap=True, highlight=False)
+        lines = safe(text, _encoding(self.out), lines=True).split("\n")
+        for line, after in zip(lines, [*lines[1:], ""], strict=True):
+            heading = bool(line) and not line.startswith(" ") and (after.startswith(" ") or line is lines[0])
+            console.print(Text(line, style="bold" if heading else ""))
+
+    def _rich_table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        for i, column in enumerate(columns):
+            table.add_column(Text(column), justify="left" if i == 0 else "right")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        Console(file=self.out).print(table)
+
+    @contextmanager
+    def fitting(self) -> Iterator[Progress | None]:
+        """A progress callback for a fit: a bar on a terminal, None (nothing to call) where nobody looks."""
+        if self.quiet or not _is_terminal(self.err):
+            yield None
+        elif _is_rich(self.err):
+            with self._rich_bar() as show:
+                yield show
+        else:
+            yield self._plain_bar
+            with suppress(OSError):
+                print("\r\x1b[K", end="", file=self.err, flush=True)
+
+    def _plain_bar(self, stage: str, done: int, total: int, best: float) -> None:
+        line = f"\r\x1b[K{stage:<10} {bar(done / total, 24)} {done}/{total}  best log-likelihood {best:.1f}"
+        with suppress(OSError):
+            print(line, end="", file=self.err, flush=True)
+
+    @contextmanager
+    def _rich_bar(self) -> Iterator[Progress]:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        columns: tuple[Any, ...] = (
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[best]}"),
+            TimeElapsedColumn(),
+        )
+        with RichProgress(*columns, console=Console(file=self.err), transient=True) as progress:
+            task = progress.add_task("starting", total=None, best="")
+
+            def show(stage: str, done: int, total: int, best: float) -> None:
+                progress.update(
+                    task, description=stage, completed=done, total=total, best=f"best log-likelihood {best:.1f}"
+                )
+
+            yield show
+
+
+def bar(fraction: float, width: int) -> str:
+    """A bar of a fixed width in plain characters: ``#####.....``."""
+    filled = round(min(max(fraction, 0.0), 1.0) * width)
+    return "#" * filled + "." * (width - filled)
+
+
+def _encoding(stream: TextIO) -> str:
+    return getattr(stream, "encoding", None) or "utf-8"
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return bool(getattr(stream, "isatty", lambda: False)())
+
+
+def _is_rich(stream: TextIO) -> bool:
+    return _is_terminal(stream) and importlib.util.find_spec("rich") is not None

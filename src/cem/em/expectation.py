@@ -1,0 +1,406 @@
+"""The E step over a panel's sufficient statistics: responsibilities and the additive sums (14) of model.md."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem import _core
+from cem.em.kernels import _em
+from cem.em.kernels.choice import Kernel, LanesKernel, LapackKernel, LinkedKernel, Pass, SharedKernel, fastest_kernel
+from cem.errors import FitError, KernelFailure, OptionError
+from cem.mixture import _linked
+from cem.mixture.parameters import Parameters, layout_of
+from cem.numerics.threads import Team
+from cem.statistics.sufficient import SufficientStatistics
+
+if TYPE_CHECKING:
+    from cem.em.maximisation import Constraints
+
+__all__ = ["Expectation", "ExpectedStatistics", "Passes"]
+
+FloatArray = NDArray[np.float64]
+
+# A thread is worth its start for about this many chunks, which are of a tenth of a millisecond each.
+_CHUNKS_PER_THREAD = 4
+
+
+@dataclass(frozen=True, eq=False)
+class ExpectedStatistics:
+    """The sums (14) over some units; those of disjoint sets of units add up.
+
+    Parameters
+    ----------
+    sums : ndarray
+        ℓ, N_k, N_kc, D_kc, Q_kc, E_kc, n̄_kc, one after the other.
+    n_modes : int
+        K.
+    sizes : tuple of int
+        p_c.
+    n_units : int
+        How many units were added up.
+    rank : int
+        r. With linked channels E d is E t, and Σ ρ̂ E[t fᵀ], Σ ρ̂ E f and Σ ρ̂ E[f fᵀ] of every channel follow.
+    """
+
+    sums: FloatArray
+    n_modes: int
+    sizes: tuple[int, ...]
+    n_units: int
+    rank: int = 0
+
+    def __add__(self, other: ExpectedStatistics) -> ExpectedStatistics:
+        if (self.n_modes, self.sizes, self.rank) != (other.n_modes, other.sizes, other.rank):
+            raise ValueError("expected statistics of different models do not add up")
+        n_units = self.n_units + other.n_units
+        return ExpectedStatistics(self.sums + other.sums, self.n_modes, self.sizes, n_units, self.rank)
+
+    def _part(self, index: int) -> FloatArray:
+        """Part `index` of the sums, one row a mode."""
+        layout, K = layout_of(self.sizes), self.n_modes
+        C, P, r = layout.n_channels, int(layout.mean_offsets[-1]), self.rank
+        widths = [1, C, P, int(layout.factor_offsets[-1]), C, C, P * r, C * r, C * r * r]
+        start = 1 + K * sum(widths[:index])
+        return self.sums[start : start + K * widths[index]].reshape(K, widths[index])
+
+    @property
+    def log_likelihood(self) -> float:
+        """ℓ in internal coordinates."""
+        return float(self.sums[0])
+
+    @property
+    def mode_counts(self) -> FloatArray:
+        """N_k = Σ ρ̂, shape (K,)."""
+        return self._part(0)[:, 0]
+
+    @property
+    def channel_counts(self) -> FloatArray:
+        """N_kc, shape (K, C)."""
+        return self._part(1)
+
+    @property
+    def first_moments(self) -> FloatArray:
+        """D_kc = Σ ρ̂ E d, packed, shape (K, P)."""
+        return self._part(2)
+
+    @property
+    def second_moments(self) -> FloatArray:
+        """Q_kc = Σ ρ̂ (A⁻¹ + E d E dᵀ), packed, shape (K, Σ p_c²)."""
+        return self._part(3)
+
+    @property
+    def noise_moments(self) -> FloatArray:
+        """E_kc = Σ ρ̂ E‖x − ΦT‖² / σ², shape (K, C)."""
+        return self._part(4)
+
+    @property
+    def observation_counts(self) -> FloatArray:
+        """n̄_kc = Σ ρ̂ n_lc, shape (K, C)."""
+        return self._part(5)
+
+    @property
+    def cross_moments(self) -> FloatArray:
+        """Σ ρ̂ E[t fᵀ], packed, shape (K, P, r)."""
+        return self._part(6).reshape(self.n_modes, -1, self.rank)
+
+    @property
+    def factor_sums(self) -> FloatArray:
+        """Σ ρ̂ E f over the units that have the channel, shape (K, C, r)."""
+        return self._part(7).reshape(self.n_modes, -1, self.rank)
+
+    @property
+    def factor_moments(self) -> FloatArray:
+        """Σ ρ̂ E[f fᵀ] over the units that have the channel, shape (K, C, r, r)."""
+        return self._part(8).reshape(self.n_modes, -1, self.rank, self.rank)
+
+
+@dataclass(frozen=True, eq=False)
+class Passes:
+    """Where plain passes of EM led.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        The last ones.
+    expected : ExpectedStatistics
+        Evaluated at them.
+    responsibilities : ndarray of shape (L, K)
+        ρ̂ at them.
+    status : ndarray of shape (K, C), int32
+        Of the last M step: see `cem.em.maximisation.maximisation`.
+    log_likelihoods : list of float
+        ℓ after every pass.
+    n_evaluations : int
+        E steps: more than passes where over-relaxed ones did not raise ℓ.
+    """
+
+    parameters: Parameters
+    expected: ExpectedStatistics
+    responsibilities: FloatArray
+    status: NDArray[np.int32]
+    log_likelihoods: list[float]
+    n_evaluations: int
+
+
+class Expectation:
+    """The E step of one panel, ready to be evaluated at any parameters.
+
+    Units are cut into fixed chunks, which threads take one after the other; the sums of the chunks are added in their
+    order: the same bits for any number of threads.
+
+    Parameters
+    ----------
+    statistics : SufficientStatistics
+        Of the panel.
+    kernel : {"auto", "lapack"}
+        "lapack" factorises unit by unit. "auto" factorises once per design where many units share each design, takes
+        SIMD lanes where not and every basis has 8 coefficients or fewer, and else LAPACK.
+    n_jobs : int
+        Threads.
+
+    Attributes
+    ----------
+    kernel : str
+        The kernel that runs: "lapack", or "shared" or "lanes" with the instruction level.
+
+    Raises
+    ------
+    OptionError
+        The kernel is not known, or the instruction level asked for is not there.
+    """
+
+    def __init__(
+        self, statistics: SufficientStatistics, *, kernel: Literal["auto", "lapack"] = "auto", n_jobs: int = 1
+    ) -> None:
+        if kernel not in ("auto", "lapack"):
+            raise OptionError(f"kernel={kernel!r}: 'auto' or 'lapack' was expected")
+        self.statistics = statistics
+        self.n_jobs = n_jobs
+        self._team: Team | None = None
+        self._team_is_taken = threading.Lock()
+        self._kernel_option: Literal["auto", "lapack"] = kernel
+        self._kernel: Kernel = fastest_kernel(statistics) if kernel == "auto" else LapackKernel(statistics)
+        self._linked: LinkedKernel | None = None  # made when linked parameters are first asked about
+
+    @property
+    def kernel(self) -> str:
+        return self._kernel.name
+
+    def unlabelled(self) -> Expectation:
+        """The same E step with no unit's mode known."""
+        known = self.statistics.known_modes
+        if not (known >= 0).any():
+            return self
+        statistics = self.statistics.with_known_modes(np.full_like(known, -1))
+        return Expectation(statistics, kernel=self._kernel_option, n_jobs=self.n_jobs)
+
+    def _named(self, failure: KernelFailure) -> FitError:
+        """A kernel's failure in the user's terms."""
+        where = f"unit {self.statistics.units[failure.unit]!r}"
+        if failure.mode >= 0:
+            where += f", mode {failure.mode}"
+        if failure.channel >= 0:
+            where += f", channel {self.statistics.channels[failure.channel]!r}"
+        return FitError(
+            f"the likelihood is not finite ({where}): the parameters are too far from these readings for floating "
+            "point; look at the unit's readings, or raise the channel's noise_floor"
+        )
+
+    def n_chunks(self, n_modes: int) -> int:
+        """How many parts of a pass are each worth a thread of their own."""
+        return max(1, (len(self._kernel.bounds(n_modes)) - 1) // _CHUNKS_PER_THREAD)
+
+    def _share(self, work: Callable[[NDArray[np.int64]], None], n_threads: int) -> None:
+        """Have threads, this one among them, do all chunks.
+
+        Parameters
+        ----------
+        work : callable
+            Does chunks that no thread has claimed, until there are none.
+        n_threads : int
+            At most. Where another call has the helpers already, as starts side by side do, this thread works alone.
+        """
+        claimed = np.zeros(1, dtype=np.int64)
+        try:
+            if n_threads < 2 or not self._team_is_taken.acquire(blocking=False):
+                work(claimed)
+                return
+            try:
+                if self._team is None:  # kept: starting threads costs as much as a pass over a small fleet
+                    self._team = Team(self.n_jobs - 1)
+                self._team.share(partial(work, claimed), n_threads - 1)
+            finally:
+                self._team_is_taken.release()
+        except KernelFailure as failure:
+            # Which failure came first depends on the threads; in one thread it is the same every time.
+            named = failure
+            try:
+                work(np.zeros(1, dtype=np.int64))
+            except KernelFailure as first:
+                named = first
+            raise self._named(named) from named
+
+    def __call__(
+        self,
+        parameters: Parameters,
+        *,
+        responsibilities: FloatArray | None = None,
+        inverse_temperature: float = 1.0,
+        log_weights: FloatArray | None = None,
+    ) -> tuple[ExpectedStatistics, FloatArray]:
+        """Evaluate (10)–(14).
+
+        Parameters
+        ----------
+        parameters : Parameters
+            In the internal coordinates of the statistics.
+        responsibilities : ndarray of shape (L, K), optional
+            Take these instead of (3).
+        inverse_temperature : float
+            β in ρ̂ ∝ (π P)^β; 1 is the E step.
+        log_weights : ndarray of shape (L, K), optional
+            In the place of ln π, where more than readings tells of a unit's mode; of linked channels alone.
+
+        Returns
+        -------
+        expected : ExpectedStatistics
+            The sums; their log-likelihood is that of `parameters`.
+        responsibilities : ndarray of shape (L, K)
+            ρ̂.
+
+        Raises
+        ------
+        FitError
+            A quantity is not finite; names unit, mode and channel.
+        """
+        n_modes, n_units, sizes = parameters.n_modes, self.statistics.n_units, self.statistics.sizes
+        given = responsibilities is not None
+        rho = np.empty((n_units, n_modes)) if responsibilities is None else np.ascontiguousarray(responsibilities)
+        if log_weights is None:
+            with np.errstate(divide="ignore"):
+                log_weights = np.log(parameters.weights)
+        elif not parameters.rank:
+            raise ValueError("weights of each unit's own are for linked channels")
+        n_sums = _core.n_sums(n_modes, np.asarray(sizes, dtype=np.int32))
+        kernel: Kernel = self._kernel
+        if parameters.rank:
+            if self._linked is None:
+                self._linked = LinkedKernel(self.statistics)
+            kernel, n_sums = self._linked, _linked.n_sums(n_modes, np.asarray(sizes, dtype=np.int32), parameters.rank)
+
+        bounds = kernel.bounds(n_modes)
+        sums = np.empty((len(bounds) - 1, n_sums))
+
+        task = Pass(parameters, log_weights, inverse_temperature, given, bounds, rho, sums)
+        self._share(partial(kernel.work, task), min(self.n_jobs, len(bounds) - 1))
+        # Added in the order of the chunks, whichever thread did them.
+        return ExpectedStatistics(sums.sum(axis=0), n_modes, sizes, n_units, parameters.rank), rho
+
+    def passes(
+        self,
+        parameters: Parameters,
+        expected: ExpectedStatistics,
+        constraints: Constraints,
+        n_passes: int,
+        relaxation: float = 1.0,
+    ) -> Passes | None:
+        """Passes of EM in one call, for a fleet whose E step takes less time than a call from Python.
+
+        Parameters
+        ----------
+        parameters : Parameters
+            The present ones.
+        expected : ExpectedStatistics
+            Evaluated at them.
+        constraints : Constraints
+            Of the M step.
+        n_passes : int
+            How many; fewer where a mode loses its units.
+        relaxation : float
+            Times the step of the M step, which follows where that does not raise ℓ; with 1, plain EM.
+
+        Returns
+        -------
+        Passes or None
+            None where passes are to be made one by one: of larger fleets, and by other kernels than the lanes.
+
+        Raises
+        ------
+        FitError
+            A quantity is not finite, or a scatter matrix not positive definite; names where.
+        """
+        n_modes = parameters.n_modes
+        if not isinstance(self._kernel, LanesKernel) or parameters.rank or len(self._kernel.bounds(n_modes)) > 2:
+            return None
+        sums, weights = np.array(expected.sums), np.empty(n_modes)
+        means, factors = np.empty_like(parameters.means), np.empty_like(parameters.factors)
+        noise_variances = np.empty_like(parameters.noise_variances)
+        status = np.empty(noise_variances.shape, dtype=np.int32)
+        rho, log_likelihoods = np.empty((self.statistics.n_units, n_modes)), np.empty(n_passes)
+        try:
+            done, n_evaluations = _em.passes(
+                self._kernel.pack,
+                n_passes,
+                relaxation,
+                parameters.weights,
+                parameters.means,
+                parameters.factors,
+                parameters.noise_variances,
+                constraints.noise_floors,
+                constraints.covariance_floors,
+                constraints.transforms,
+                constraints.structure,
+                sums,
+                weights,
+                means,
+                factors,
+                noise_variances,
+                status,
+                rho,
+                log_likelihoods,
+            )
+        except KernelFailure as failure:
+            raise self._named(failure) from failure
+        sizes = parameters.sizes
+        return Passes(
+            Parameters.adopting(weights, means, factors, noise_variances, sizes),
+            ExpectedStatistics(sums, n_modes, sizes, expected.n_units),
+            rho,
+            status,
+            log_likelihoods[:done].tolist(),
+            n_evaluations,
+        )
+
+    def log_densities(self, parameters: Parameters) -> FloatArray:
+        """ln P(x_l | k) of every unit under each mode, internal coordinates; no unit's mode may be known.
+
+        Parameters
+        ----------
+        parameters : Parameters
+            In the internal coordinates of the statistics.
+
+        Returns
+        -------
+        ndarray of shape (L, K)
+
+        Raises
+        ------
+        FitError
+            A density is not finite; names unit, mode and channel.
+        """
+        # These know a mode by its channels alone; linked ones go the general way.
+        if isinstance(self._kernel, (LanesKernel, SharedKernel)) and not parameters.rank:
+            try:
+                return self._kernel.log_densities(parameters)
+            except KernelFailure as failure:
+                raise self._named(failure) from failure
+        from cem.mixture.prediction import log_joint
+
+        even = replace(parameters, weights=np.full(parameters.n_modes, 1.0 / parameters.n_modes))
+        return log_joint(self.statistics, even) + np.log(parameters.n_modes)

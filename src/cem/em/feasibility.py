@@ -1,0 +1,77 @@
+"""Parameters that satisfy the constraints of the M step: every start must, or ℓ would fall in its first pass."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.em.maximisation import Constraints
+from cem.mixture.parameters import Parameters
+
+__all__ = ["feasible"]
+
+FloatArray = NDArray[np.float64]
+
+
+def feasible(parameters: Parameters, constraints: Constraints) -> Parameters:
+    """The parameters, moved no further than the floors and the structure demand.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        In internal coordinates.
+    constraints : Constraints
+        Of the M step.
+
+    Returns
+    -------
+    Parameters
+        A start from which ℓ cannot fall in the first pass.
+    """
+    layout = parameters.layout
+    noise = np.maximum(parameters.noise_variances, constraints.noise_floors)
+    factors = np.array(parameters.factors)
+    for p in set(layout.sizes):
+        channels = [c for c, size in enumerate(layout.sizes) if size == p]
+        floors = constraints.covariance_floors[channels]
+        blocks = np.stack([layout.matrix(factors, c) for c in channels], axis=1)  # (K, C_p, p, p)
+        covariances = blocks @ np.swapaxes(blocks, -1, -2)
+        if constraints.covariance == "diagonal":
+            S = np.stack([layout.matrix(constraints.transforms, c) for c in channels])
+            moved = _diagonal(covariances, S, floors)
+        elif constraints.covariance == "pooled":
+            moved = _above(np.einsum("k,kcij->cij", parameters.weights, covariances)[None], floors)
+            moved = np.broadcast_to(moved, blocks.shape)
+        elif _all_above(covariances, floors):
+            continue
+        else:
+            moved = _above(covariances, floors)
+        for i, c in enumerate(channels):
+            layout.matrix(factors, c)[:] = moved[:, i]
+    return Parameters(parameters.weights, parameters.means, factors, noise, parameters.sizes, parameters.loadings)
+
+
+def _all_above(covariances: FloatArray, floors: FloatArray) -> bool:
+    """Whether Σ ⪰ floor · I everywhere: a Cholesky factor of the difference exists."""
+    try:
+        np.linalg.cholesky(covariances - floors[:, None, None] * np.eye(covariances.shape[-1]))
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def _above(covariances: FloatArray, floors: FloatArray) -> FloatArray:
+    """Factors of the nearest covariances ⪰ floor · I."""
+    eigenvalues, U = np.linalg.eigh(covariances)
+    raised = np.maximum(eigenvalues, floors[:, None])
+    factors: FloatArray = np.linalg.cholesky(np.einsum("kcij,kcj,kclj->kcil", U, raised, U))
+    return factors
+
+
+def _diagonal(covariances: FloatArray, S: FloatArray, floors: FloatArray) -> FloatArray:
+    """Factors of the nearest covariances that are diagonal in the user's basis."""
+    inverse = np.linalg.inv(S)
+    variances = np.einsum("cij,kcjl,cil->kci", inverse, covariances, inverse)
+    variances = np.maximum(variances, floors[:, None] * np.square(inverse).sum(axis=-1))
+    factors: FloatArray = np.linalg.cholesky(np.einsum("cij,kcj,clj->kcil", S, variances, S))
+    return factors

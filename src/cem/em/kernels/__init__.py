@@ -1,0 +1,1 @@
+"""Compiled kernels of the E and the M step."""

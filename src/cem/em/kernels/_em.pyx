@@ -1,0 +1,370 @@
+"""EM passes of a small fleet one after the other: its E step takes less time than a call from Python.
+
+Each pass is an M step (15), (15') and the E step (10)-(14) at what it found, by the kernels that serve single passes:
+the numbers are the same. A pass may be over-relaxed: it goes further the way that the M step points, where that raises
+ℓ. Steps of less than twice its length converge, as the M step itself does (Peters & Walker 1978, SIAM J. Appl. Math.
+35, 362-378).
+"""
+
+from libc.math cimport exp, log
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from cem.em.kernels._lanes cimport LanePack, lanes_failure, lanes_parameters
+from cem.em.kernels._maximisation cimport m_step, m_step_failure, m_step_scratch
+from cem.numerics._small cimport cholesky_lower
+
+from cem.errors import KernelFailure
+
+cdef extern from "<stdlib.h>" nogil:
+    void* aligned_alloc(size_t alignment, size_t size)
+
+
+cdef enum:
+    _FULL = 0       # structures of the covariances, as in `_maximisation`
+    _POOLED = 2
+
+
+cdef bint over_relaxed_factor(
+    int p,
+    const double* present,   # (p, p)  Lambda, lower
+    const double* found,     # (p, p)  that of the M step
+    double relaxation,
+    double floor,            #         smallest eigenvalue of a covariance
+    double* work,            # (p, p)
+    double* further_out,     # (p, p)
+) noexcept nogil:
+    """Lambda + relaxation (found - Lambda). False where that is no factor of a covariance above the floor."""
+    cdef int i, j, m
+    cdef double s
+    for i in range(p * p):
+        further_out[i] = present[i] + relaxation * (found[i] - present[i])
+    for i in range(p):
+        # Halved in one step is far enough: beyond lies a change of sign.
+        if not further_out[i * p + i] > 0.5 * found[i * p + i]:
+            return False
+        for j in range(i + 1):
+            s = -floor if i == j else 0.0
+            for m in range(j + 1):
+                s += further_out[i * p + m] * further_out[j * p + m]
+            work[i * p + j] = s
+    return cholesky_lower(p, work) == 0
+
+
+cdef void over_relax(
+    int n_modes,
+    int n_channels,
+    const int* sizes,                # (C,)
+    int covariance,
+    double relaxation,
+    const double* noise_floors,      # (C,)
+    const double* covariance_floors, # (C,)
+    const double* weights,           # (K,)      present pi
+    const double* means,             # (K, P)
+    const double* factors,           # (K, Σp²)
+    const double* noise,             # (K, C)
+    const double* weights_found,     # (K,)      of the M step
+    const double* means_found,
+    const double* factors_found,
+    const double* noise_found,
+    double* work,                    # (p, p)    of the largest p
+    double* weights_out,             # (K,)      further the same way
+    double* means_out,
+    double* factors_out,
+    double* noise_out,
+) noexcept nogil:
+    """log π, μ, log σ² and Λ, those of each mode and channel as far as the constraints let them."""
+    cdef Py_ssize_t P = 0, P2 = 0, at_square = 0, row, i
+    cdef int c, k
+    cdef double total = 0.0
+    for c in range(n_channels):
+        P += sizes[c]
+        P2 += sizes[c] * sizes[c]
+    for k in range(n_modes):
+        weights_out[k] = weights_found[k]
+        if weights[k] > 0.0 and weights_found[k] > 0.0:
+            weights_out[k] = weights[k] * exp(relaxation * log(weights_found[k] / weights[k]))
+        total += weights_out[k]
+    for k in range(n_modes):
+        weights_out[k] /= total
+    for i in range(n_modes * P):
+        means_out[i] = means[i] + relaxation * (means_found[i] - means[i])
+    memcpy(factors_out, factors_found, n_modes * P2 * sizeof(double))
+    for c in range(n_channels):
+        for k in range(n_modes):
+            row = k * n_channels + c
+            noise_out[row] = max(noise[row] * exp(relaxation * log(noise_found[row] / noise[row])), noise_floors[c])
+            row = k * P2 + at_square
+            # Coefficients that are uncorrelated in the user's basis would no longer be.
+            if (covariance == _FULL or covariance == _POOLED) and not over_relaxed_factor(
+                sizes[c], factors + row, factors_found + row, relaxation, covariance_floors[c], work, factors_out + row
+            ):
+                memcpy(factors_out + row, factors_found + row, sizes[c] * sizes[c] * sizeof(double))
+        at_square += sizes[c] * sizes[c]
+
+
+cdef bint are(
+    const double[:, ::1] means,
+    const double[:, ::1] factors,
+    const double[:, ::1] noise_variances,
+    Py_ssize_t K,
+    Py_ssize_t P,
+    Py_ssize_t P2,
+    Py_ssize_t C,
+):
+    """Whether μ, Λ and σ² have the shapes (K, P), (K, Σp²), (K, C)."""
+    return (
+        means.shape[0] == K and means.shape[1] == P
+        and factors.shape[0] == K and factors.shape[1] == P2
+        and noise_variances.shape[0] == K and noise_variances.shape[1] == C
+    )
+
+
+def over_relaxed(
+    const int[::1] sizes,
+    int covariance,
+    double relaxation,
+    const double[::1] noise_floors,
+    const double[::1] covariance_floors,
+    const double[::1] weights,
+    const double[:, ::1] means,
+    const double[:, ::1] mode_factors,
+    const double[:, ::1] noise_variances,
+    const double[::1] weights_found,
+    const double[:, ::1] means_found,
+    const double[:, ::1] mode_factors_found,
+    const double[:, ::1] noise_variances_found,
+    double[::1] weights_out,
+    double[:, ::1] means_out,
+    double[:, ::1] mode_factors_out,
+    double[:, ::1] noise_variances_out,
+):
+    """Further the way that an M step points, for passes that are made one by one.
+
+    Parameters
+    ----------
+    sizes, covariance, noise_floors, covariance_floors
+        As of `cem.em.kernels._maximisation.maximisation`.
+    relaxation : float
+        Times the step of log π, μ, log σ² and Λ.
+    weights, means, mode_factors, noise_variances
+        Present π (K,), μ (K, P), Λ (K, Σp²), σ² (K, C).
+    weights_found, means_found, mode_factors_found, noise_variances_found
+        Those of the M step.
+    weights_out, means_out, mode_factors_out, noise_variances_out
+        They satisfy the constraints as those of the M step do: what does not is taken from there.
+
+    Raises
+    ------
+    ValueError
+        An array has the wrong shape.
+    """
+    cdef int n_channels = <int> sizes.shape[0], n_modes = <int> weights.shape[0], c, largest = 1
+    cdef Py_ssize_t P = 0, P2 = 0
+    for c in range(n_channels):
+        P += sizes[c]
+        P2 += sizes[c] * sizes[c]
+        largest = max(largest, sizes[c])
+    if (
+        n_modes < 1
+        or n_channels < 1
+        or noise_floors.shape[0] != n_channels
+        or covariance_floors.shape[0] != n_channels
+        or weights_found.shape[0] != n_modes
+        or weights_out.shape[0] != n_modes
+        or not are(means, mode_factors, noise_variances, n_modes, P, P2, n_channels)
+        or not are(means_found, mode_factors_found, noise_variances_found, n_modes, P, P2, n_channels)
+        or not are(means_out, mode_factors_out, noise_variances_out, n_modes, P, P2, n_channels)
+    ):
+        raise ValueError("over_relaxed: an array has the wrong shape")
+    cdef double* work = <double*> malloc(largest * largest * sizeof(double))
+    if work == NULL:
+        raise MemoryError
+    with nogil:
+        over_relax(
+            n_modes, n_channels, &sizes[0], covariance, relaxation, &noise_floors[0], &covariance_floors[0],
+            &weights[0], &means[0, 0], &mode_factors[0, 0], &noise_variances[0, 0], &weights_found[0],
+            &means_found[0, 0], &mode_factors_found[0, 0], &noise_variances_found[0, 0], work, &weights_out[0],
+            &means_out[0, 0], &mode_factors_out[0, 0], &noise_variances_out[0, 0],
+        )
+    free(work)
+
+
+def passes(
+    LanePack pack not None,
+    int n_passes,
+    double relaxation,
+    const double[::1] weights,
+    const double[:, ::1] means,
+    const double[:, ::1] mode_factors,
+    const double[:, ::1] noise_variances,
+    const double[::1] noise_floors,
+    const double[::1] covariance_floors,
+    const double[::1] transforms,
+    int covariance,
+    double[::1] sums,
+    double[::1] weights_out,
+    double[:, ::1] means_out,
+    double[:, ::1] mode_factors_out,
+    double[:, ::1] noise_variances_out,
+    int[:, ::1] status_out,
+    double[:, ::1] responsibilities_out,
+    double[::1] log_likelihoods_out,
+):
+    """Up to so many passes of plain EM; the GIL is released once for all.
+
+    Parameters
+    ----------
+    pack : LanePack
+        The fleet.
+    n_passes : int
+        How many, unless a mode loses its units: that pass is the last.
+    relaxation : float
+        Times the step of the M step, which follows where that does not raise ℓ; with 1, plain EM.
+    weights, means, mode_factors, noise_variances
+        Present π (K,), μ (K, P), Λ (K, Σp²), σ² (K, C).
+    noise_floors, covariance_floors, transforms, covariance
+        As of `cem.em.kernels._maximisation.maximisation`.
+    sums : (n_sums,) array
+        In: the sums (14) at the present parameters; out: those at the last ones.
+    weights_out, means_out, mode_factors_out, noise_variances_out
+        The last parameters; π is (K,).
+    status_out : (K, C) array
+        Of the last M step.
+    responsibilities_out : (L, K) array
+        ρ̂ at the last parameters.
+    log_likelihoods_out : (n_passes,) array
+        ℓ after every pass.
+
+    Returns
+    -------
+    n_passes, n_evaluations : int
+        Passes done, and E steps: more where some did not raise ℓ.
+
+    Raises
+    ------
+    FitError
+        A scatter matrix is not positive definite; names mode and channel.
+    KernelFailure
+        A quantity is not finite, or I + B'B not positive definite; holds unit, mode and channel by position.
+    ValueError
+        An array has the wrong shape.
+    """
+    cdef int n_modes = <int> means.shape[0]
+    cdef int n_channels = pack.n_channels
+    cdef Py_ssize_t P = pack.total, P2 = pack.total_square
+    if (
+        n_modes < 1
+        or n_passes < 1
+        or weights.shape[0] != n_modes
+        or not are(means, mode_factors, noise_variances, n_modes, P, P2, n_channels)
+        or noise_floors.shape[0] != n_channels
+        or covariance_floors.shape[0] != n_channels
+        or transforms.shape[0] != P2
+        or sums.shape[0] != 1 + n_modes + n_modes * (3 * n_channels + P + P2)
+        or weights_out.shape[0] != n_modes
+        or not are(means_out, mode_factors_out, noise_variances_out, n_modes, P, P2, n_channels)
+        or status_out.shape[0] != n_modes
+        or status_out.shape[1] != n_channels
+        or responsibilities_out.shape[0] != pack.n_units
+        or responsibilities_out.shape[1] != n_modes
+        or log_likelihoods_out.shape[0] != n_passes
+    ):
+        raise ValueError("passes: an array has the wrong shape")
+    if pack.largest_known_mode >= n_modes:
+        raise ValueError(f"passes: a unit's mode is {pack.largest_known_mode}, but there are {n_modes} modes")
+    cdef Py_ssize_t n_parameters = n_modes * (1 + P + P2 + n_channels), largest = 1
+    cdef int c
+    for c in range(n_channels):
+        largest = max(largest, pack.sizes[c])
+    cdef Py_ssize_t n_work = 2 * n_parameters + n_modes + largest * largest + m_step_scratch(n_channels, &pack.sizes[0])
+    cdef size_t n_bytes = (<size_t> pack.kernel.scratch_size(&pack.fleet, n_modes) * sizeof(double) + 63) // 64 * 64
+    cdef double* scratch = <double*> aligned_alloc(64, n_bytes)
+    cdef double* present = <double*> malloc(n_work * sizeof(double))
+    if scratch == NULL or present == NULL:
+        free(scratch)
+        free(present)
+        raise MemoryError
+    # Present and further parameters: π (K,), μ (K, P), Λ (K, Σp²), σ² (K, C) in a row.
+    cdef Py_ssize_t at_means = n_modes, at_factors = at_means + n_modes * P, at_noise = at_factors + n_modes * P2
+    cdef double* further = present + n_parameters
+    cdef double* log_weights = further + n_parameters  # (K,)
+    cdef double* square = log_weights + n_modes        # (p, p)
+    cdef double* work = square + largest * largest
+    cdef lanes_parameters parameters
+    cdef lanes_failure failure
+    cdef double before
+    cdef int k, failed = 0, status = 0, done = 0, n_evaluations = 0
+    cdef bint lost = False, gone_further
+    parameters.n_modes = n_modes
+    parameters.log_weights = log_weights
+    memcpy(present, &weights[0], n_modes * sizeof(double))
+    memcpy(present + at_means, &means[0, 0], n_modes * P * sizeof(double))
+    memcpy(present + at_factors, &mode_factors[0, 0], n_modes * P2 * sizeof(double))
+    memcpy(present + at_noise, &noise_variances[0, 0], n_modes * n_channels * sizeof(double))
+    with nogil:
+        while done < n_passes and not lost:
+            before = sums[0]
+            for k in range(n_modes):
+                weights_out[k] = sums[1 + k] / pack.n_units
+            failed = m_step(
+                n_modes, n_channels, &pack.sizes[0], &sums[0], present + at_means, present + at_factors,
+                present + at_noise, &noise_floors[0], &covariance_floors[0], &transforms[0], covariance, work,
+                &means_out[0, 0], &mode_factors_out[0, 0], &noise_variances_out[0, 0], &status_out[0, 0],
+            )
+            if failed:
+                break
+            gone_further = False
+            if relaxation > 1.0:
+                over_relax(
+                    n_modes, n_channels, &pack.sizes[0], covariance, relaxation, &noise_floors[0],
+                    &covariance_floors[0], present, present + at_means, present + at_factors, present + at_noise,
+                    &weights_out[0], &means_out[0, 0], &mode_factors_out[0, 0], &noise_variances_out[0, 0], square,
+                    further, further + at_means, further + at_factors, further + at_noise,
+                )
+                for k in range(n_modes):
+                    log_weights[k] = log(further[k])
+                parameters.means = further + at_means
+                parameters.factors = further + at_factors
+                parameters.noise_variances = further + at_noise
+                status = pack.kernel.expectation(
+                    &pack.fleet, &parameters, 0, pack.n_tiles, 1.0, 0, scratch, &responsibilities_out[0, 0], NULL,
+                    &sums[0], &failure,
+                )
+                n_evaluations += 1
+                gone_further = status == 0 and sums[0] >= before
+            if gone_further:
+                memcpy(present, further, n_parameters * sizeof(double))
+            else:
+                for k in range(n_modes):
+                    log_weights[k] = log(weights_out[k])
+                parameters.means = &means_out[0, 0]
+                parameters.factors = &mode_factors_out[0, 0]
+                parameters.noise_variances = &noise_variances_out[0, 0]
+                status = pack.kernel.expectation(
+                    &pack.fleet, &parameters, 0, pack.n_tiles, 1.0, 0, scratch, &responsibilities_out[0, 0], NULL,
+                    &sums[0], &failure,
+                )
+                n_evaluations += 1
+                if status != 0:
+                    break
+                memcpy(present, &weights_out[0], n_modes * sizeof(double))
+                memcpy(present + at_means, &means_out[0, 0], n_modes * P * sizeof(double))
+                memcpy(present + at_factors, &mode_factors_out[0, 0], n_modes * P2 * sizeof(double))
+                memcpy(present + at_noise, &noise_variances_out[0, 0], n_modes * n_channels * sizeof(double))
+            log_likelihoods_out[done] = sums[0]
+            done += 1
+            for k in range(n_modes):
+                if sums[1 + k] < 1.0:
+                    lost = True
+        memcpy(&weights_out[0], present, n_modes * sizeof(double))
+        memcpy(&means_out[0, 0], present + at_means, n_modes * P * sizeof(double))
+        memcpy(&mode_factors_out[0, 0], present + at_factors, n_modes * P2 * sizeof(double))
+        memcpy(&noise_variances_out[0, 0], present + at_noise, n_modes * n_channels * sizeof(double))
+    free(scratch)
+    free(present)
+    if failed:
+        raise m_step_failure(failed, n_channels)
+    if status != 0:
+        raise KernelFailure(failure.unit, failure.mode if failure.channel >= 0 else -1, failure.channel)
+    return done, n_evaluations

@@ -1,0 +1,586 @@
+"""Expectation (10)-(14) with units side by side in SIMD registers: the kernel of small bases.
+
+A vector register holds the same number of 2, 4 or 8 units, so that one instruction works on all of them and no call
+is made per unit. `pack` interleaves the sufficient statistics once per fit; `expectation_chunks` adds up the sums over
+ranges of tiles. The arithmetic is in _lanes_tile.h, compiled once for every instruction level; the level is chosen
+when the fleet is packed: the best that the processor has, or the one that the environment variable
+CEM_INSTRUCTION_LEVEL names.
+"""
+
+import os
+
+import numpy as np
+
+cimport cython
+from libc.stdint cimport int64_t
+from libc.stdlib cimport free
+
+from cem.numerics._chunks cimport next_chunk
+from cem.numerics._shapes cimport check_factors, lengths_t, statistics_lengths
+
+from cem.errors import KernelFailure, OptionError
+
+cdef extern from "<stdlib.h>" nogil:
+    void* aligned_alloc(size_t alignment, size_t size)
+
+cdef extern from "_lanes.h" nogil:
+    const int N_LEVELS
+    const lanes_level lanes_levels[1]
+    int level_available(int level) noexcept nogil
+
+#: The largest basis that the lanes take; LAPACK serves beyond.
+LARGEST_SIZE = 8
+
+#: The environment variable that forces an instruction level.
+LEVEL_VARIABLE = "CEM_INSTRUCTION_LEVEL"
+
+LEVELS = ("baseline", "avx2", "avx512")
+
+cdef object _TOKEN = object()  # only `pack` has it
+
+cdef enum:
+    NONE_KNOWN = -1
+    MIXED = -2
+    N_RECENT = 8            # designs of a tile that a channel's is compared with
+    CHUNK_FLOPS = 2000000   # of a chunk: about a tenth of a millisecond
+    MOST_CHUNKS = 1024      # whose sums are kept side by side
+    WEIGHING_FLOPS = 150    # what the logarithm and the exponential of a unit and mode cost
+
+
+def available_levels():
+    """Instruction levels of this processor that the kernel was compiled for, in rising order.
+
+    Returns
+    -------
+    tuple of str
+        "baseline" (two lanes: SSE2, or NEON on aarch64), "avx2" (four lanes, with FMA), "avx512" (eight lanes).
+    """
+    return tuple(name for i, name in enumerate(LEVELS[:N_LEVELS]) if level_available(i))
+
+
+def instruction_level(level=None):
+    """The instruction level in force: ``level``, else what CEM_INSTRUCTION_LEVEL names, else the best there is.
+
+    Parameters
+    ----------
+    level : str, optional
+        One of `available_levels`.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    OptionError
+        The level is unknown, or this processor lacks it.
+    """
+    available = available_levels()
+    source = "the instruction level"
+    if level is None:
+        source = f"the environment variable {LEVEL_VARIABLE}"
+        level = os.environ.get(LEVEL_VARIABLE) or available[len(available) - 1]
+    if level not in LEVELS:
+        raise OptionError(f"{source} is {level!r}; one of {', '.join(map(repr, LEVELS))} was expected")
+    if level not in available:
+        raise OptionError(
+            f"{source} is {level!r}, which this processor lacks; it has {', '.join(map(repr, available))}"
+        )
+    return level
+
+
+def _unit_order(counts, known_modes):
+    """Units by known mode, then by pattern of missing channels, so that whole tiles leave out what is missing."""
+    observed = counts > 0
+    if observed.all() and (known_modes < 0).all():
+        return np.arange(len(counts), dtype=np.int64)
+    patterns = np.packbits(observed, axis=1)
+    return np.lexsort((*patterns.T[::-1], known_modes)).astype(np.int64)
+
+
+@cython.final
+cdef class LanePack:
+    """Sufficient statistics of a fleet, interleaved for one instruction level; made by `pack`, read-only.
+
+    Attributes
+    ----------
+    n_units, n_channels, n_tiles : int
+        A tile holds as many units as a vector register has lanes.
+    lanes : int
+        Units in a tile.
+    level : str
+        Instruction level that the pack is for.
+    nbytes : int
+        Memory taken.
+    order : ndarray of shape (n_units,)
+        Unit in each lane, tile by tile: units are sorted by known mode and by pattern of missing channels.
+    """
+
+    def __cinit__(self, token=None):
+        if token is not _TOKEN:
+            raise TypeError("a LanePack is made by `pack`")
+
+    def __reduce__(self):
+        raise TypeError("a LanePack is of one machine: send the statistics and pack them again")
+
+    @property
+    def nbytes(self):
+        return sum(array.nbytes for array in self.arrays)
+
+    @property
+    def order(self):
+        return np.asarray(self.unit_order)[: self.n_units].copy()
+
+    def __repr__(self):
+        return f"LanePack({self.n_units} units, {self.n_channels} channels, level={self.level!r})"
+
+    def chunks(self, int n_modes):
+        """Bounds of the chunks of tiles that an expectation pass is cut into, whatever the number of threads.
+
+        Parameters
+        ----------
+        n_modes : int
+            K.
+
+        Returns
+        -------
+        ndarray of shape (n_chunks + 1,), int64
+            Chunk i is the tiles ``bounds[i]:bounds[i + 1]``. The bounds depend on shapes alone, so that partial
+            sums added in this order have the same bits for any number of threads.
+        """
+        cdef double flops = n_modes * WEIGHING_FLOPS
+        cdef int c
+        for c in range(self.n_channels):
+            flops += n_modes * (4.0 * self.sizes[c] ** 3 + 8.0 * self.sizes[c] ** 2 + 30.0)
+        cdef Py_ssize_t tiles = max(1, <Py_ssize_t> (CHUNK_FLOPS / (flops * self.lanes)))
+        cdef Py_ssize_t n_chunks = min(max(1, (self.n_tiles + tiles - 1) // tiles), MOST_CHUNKS)
+        return np.arange(n_chunks + 1, dtype=np.int64) * self.n_tiles // n_chunks
+
+
+cdef Py_ssize_t place_blocks(
+    Py_ssize_t n_tiles,
+    int n_channels,
+    int lanes,
+    const int* sizes,                # (C,)
+    const int64_t* order,            # (T, lanes)
+    const long long* factor_offsets, # (L, C)
+    const int* counts,               # (L, C)
+    int64_t* factor_at_out,          # (T, C)
+    int64_t* projection_at_out,      # (T, C)
+) noexcept nogil:
+    """Where each block of the packed data lies; channels of the same designs share theirs. Returns their total size."""
+    cdef Py_ssize_t used = 0, tile, at, other
+    cdef int64_t unit
+    cdef int c, g, lane, n_recent, i
+    cdef int recent[N_RECENT]
+    cdef bint missing, same
+    for tile in range(n_tiles):
+        n_recent = 0
+        for c in range(n_channels):
+            at = tile * n_channels + c
+            missing = True
+            for lane in range(lanes):
+                unit = order[tile * lanes + lane]
+                if unit >= 0 and counts[unit * n_channels + c] > 0:
+                    missing = False
+                    break
+            if missing:
+                factor_at_out[at] = -1
+                projection_at_out[at] = -1
+                continue
+            same = False
+            for i in range(min(n_recent, N_RECENT)):
+                g = recent[i]
+                if sizes[g] != sizes[c]:
+                    continue
+                same = True
+                for lane in range(lanes):
+                    unit = order[tile * lanes + lane]
+                    if unit < 0:
+                        break
+                    other = unit * n_channels + g
+                    if (
+                        factor_offsets[other] != factor_offsets[unit * n_channels + c]
+                        or counts[other] != counts[unit * n_channels + c]
+                    ):
+                        same = False
+                        break
+                if same:
+                    factor_at_out[at] = factor_at_out[tile * n_channels + g]
+                    break
+            if not same:
+                factor_at_out[at] = used
+                used += (sizes[c] * (sizes[c] + 1) // 2 + 1) * lanes
+                recent[n_recent % N_RECENT] = c
+                n_recent += 1
+            projection_at_out[at] = used
+            used += (sizes[c] + 1) * lanes
+    return used
+
+
+cdef void fill_blocks(
+    Py_ssize_t n_tiles,
+    int n_channels,
+    int lanes,
+    Py_ssize_t total,                # P
+    const int* sizes,                # (C,)
+    const int64_t* order,            # (T, lanes)
+    const int64_t* factor_at,        # (T, C)
+    const int64_t* projection_at,    # (T, C)
+    const double* factors,           # flat: R by blocks (p, p)
+    const long long* factor_offsets, # (L, C)
+    const double* projections,       # (L, P)
+    const double* residual_norms,    # (L, C)
+    const int* counts,               # (L, C)
+    double* data_out,                # as `place_blocks` laid it out; zero on entry
+) noexcept nogil:
+    """Interleaves R, n, w and rss; lanes of a missing channel stay zero."""
+    cdef Py_ssize_t tile, at, row, mean_at
+    cdef int64_t unit
+    cdef int c, lane, i, j, p
+    cdef const double* R
+    cdef double* block
+    for tile in range(n_tiles):
+        mean_at = 0
+        for c in range(n_channels):
+            p = sizes[c]
+            at = tile * n_channels + c
+            for lane in range(lanes):
+                unit = order[tile * lanes + lane]
+                if factor_at[at] < 0 or unit < 0 or counts[unit * n_channels + c] <= 0:
+                    continue
+                row = unit * n_channels + c
+                R = factors + factor_offsets[row]
+                block = data_out + factor_at[at] + lane
+                for i in range(p):
+                    for j in range(i, p):
+                        block[0] = R[i * p + j]
+                        block += lanes
+                block[0] = counts[row]
+                block = data_out + projection_at[at] + lane
+                for i in range(p):
+                    block[i * lanes] = projections[unit * total + mean_at + i]
+                block[p * lanes] = residual_norms[row]
+            mean_at += p
+
+
+def pack(
+    const double[::1] factors,
+    const long long[:, ::1] factor_offsets,
+    const double[:, ::1] projections,
+    const double[:, ::1] residual_norms,
+    const int[:, ::1] counts,
+    const int[::1] known_modes,
+    const int[::1] sizes,
+    level=None,
+):
+    """Interleave the sufficient statistics (9) of a fleet for the lanes; done once per fit.
+
+    Parameters
+    ----------
+    factors, factor_offsets, projections, residual_norms, counts, known_modes
+        As in `cem.statistics.SufficientStatistics`.
+    sizes : (C,) array
+        p_c, at most `LARGEST_SIZE`.
+    level : str, optional
+        Instruction level, see `instruction_level`.
+
+    Returns
+    -------
+    LanePack
+
+    Raises
+    ------
+    OptionError
+        The instruction level is unknown or not there.
+    ValueError
+        An array has the wrong shape, or a basis more than `LARGEST_SIZE` coefficients.
+    """
+    level = instruction_level(level)
+    cdef Py_ssize_t n_units = counts.shape[0]
+    cdef int n_channels = <int> sizes.shape[0]
+    cdef Py_ssize_t l
+    cdef int c
+    for c in range(n_channels):
+        if sizes[c] > LARGEST_SIZE:
+            raise ValueError(
+                f"pack: channel {c} has {sizes[c]} coefficients; the lanes take 1 to {LARGEST_SIZE}, LAPACK any number"
+            )
+    cdef lengths_t lengths = statistics_lengths(
+        "pack", factor_offsets, projections, residual_norms, n_units, counts.shape[1], sizes
+    )
+    cdef Py_ssize_t total = lengths.P, total_square = lengths.P2
+    if n_units < 1 or known_modes.shape[0] != n_units:
+        raise ValueError("pack: an array has the wrong shape")
+    for l in range(n_units):
+        check_factors(factors, factor_offsets, counts, sizes, l)
+
+    cdef LanePack packed = LanePack(_TOKEN)
+    packed.kernel = &lanes_levels[LEVELS.index(level)]
+    packed.level = level
+    packed.lanes = packed.kernel.lanes
+    packed.n_units = n_units
+    packed.n_channels = n_channels
+    packed.n_tiles = (n_units + packed.lanes - 1) // packed.lanes
+    packed.total = total
+    packed.total_square = total_square
+    packed.largest_known_mode = max(-1, int(np.max(known_modes)))
+
+    order_array = np.full(packed.n_tiles * packed.lanes, -1, dtype=np.int64)
+    order_array[:n_units] = _unit_order(np.asarray(counts), np.asarray(known_modes))
+    sizes_array = np.array(sizes, dtype=np.int32)
+    factor_at_array = np.empty(packed.n_tiles * n_channels, dtype=np.int64)
+    projection_at_array = np.empty(packed.n_tiles * n_channels, dtype=np.int64)
+    tile_modes_array = np.full(packed.n_tiles, NONE_KNOWN, dtype=np.int32)
+    cdef int64_t[::1] order = order_array
+    cdef int64_t[::1] factor_at = factor_at_array
+    cdef int64_t[::1] projection_at = projection_at_array
+    cdef int[::1] tile_modes = tile_modes_array
+    cdef int[::1] lane_modes
+    packed.sizes = sizes_array
+    packed.unit_order = order
+    arrays = [order_array, sizes_array, factor_at_array, projection_at_array, tile_modes_array]
+
+    packed.fleet.known_modes = NULL
+    if packed.largest_known_mode >= 0:
+        lane_modes_array = np.asarray(known_modes)[order_array].astype(np.int32)
+        lane_modes_array[n_units:] = lane_modes_array[n_units - 1]
+        np.maximum(lane_modes_array, -1, out=lane_modes_array)
+        by_tile = lane_modes_array.reshape(packed.n_tiles, packed.lanes)
+        uniform = (by_tile == by_tile[:, :1]).all(axis=1)
+        tile_modes_array[:] = np.where(uniform, by_tile[:, 0], MIXED)
+        lane_modes = lane_modes_array
+        packed.fleet.known_modes = &lane_modes[0]
+        arrays.append(lane_modes_array)
+
+    cdef Py_ssize_t size
+    with nogil:
+        size = place_blocks(
+            packed.n_tiles, n_channels, packed.lanes, &packed.sizes[0], &order[0], &factor_offsets[0, 0], &counts[0, 0],
+            &factor_at[0], &projection_at[0],
+        )
+    data_array = np.zeros(size + 8)  # 8: room to begin at a multiple of 64 bytes
+    cdef double[::1] data = data_array
+    cdef Py_ssize_t skipped = (-<Py_ssize_t> (<size_t> &data[0] // sizeof(double))) % 8
+    if skipped < 0:
+        skipped += 8
+    arrays.append(data_array)
+    cdef const double* first_factor = &factors[0] if factors.shape[0] > 0 else NULL
+    with nogil:
+        fill_blocks(
+            packed.n_tiles, n_channels, packed.lanes, total, &packed.sizes[0], &order[0], &factor_at[0],
+            &projection_at[0], first_factor, &factor_offsets[0, 0], &projections[0, 0], &residual_norms[0, 0],
+            &counts[0, 0], &data[skipped],
+        )
+    packed.fleet.n_channels = n_channels
+    packed.fleet.sizes = &packed.sizes[0]
+    packed.fleet.data = &data[skipped]
+    packed.fleet.factor_at = &factor_at[0]
+    packed.fleet.projection_at = &projection_at[0]
+    packed.fleet.order = &order[0]
+    packed.fleet.tile_modes = &tile_modes[0]
+    packed.arrays = arrays
+    return packed
+
+
+def claim(int64_t[::1] claimed not None):
+    """The next chunk that no thread has taken yet.
+
+    Parameters
+    ----------
+    claimed : (1,) array
+        How many chunks have been taken; one more on return. Shared by the threads of a pass.
+
+    Returns
+    -------
+    int
+    """
+    if claimed.shape[0] != 1:
+        raise ValueError("claim: an array has the wrong shape")
+    return next_chunk(&claimed[0])
+
+
+def expectation_chunks(
+    LanePack pack not None,
+    const double[::1] log_weights,
+    const double[:, ::1] means,
+    const double[:, ::1] mode_factors,
+    const double[:, ::1] noise_variances,
+    double inverse_temperature,
+    bint responsibilities_given,
+    const int64_t[::1] bounds,
+    int64_t[::1] claimed,
+    double[:, ::1] responsibilities,
+    double[:, ::1] sums_out,
+    double[::1] log_likelihoods_out=None,
+):
+    """Add up the sums (14) chunk by chunk, as long as there are chunks that no other thread has taken.
+
+    The GIL is released once for all chunks.
+
+    Parameters
+    ----------
+    pack : LanePack
+        The fleet.
+    log_weights, means, mode_factors, noise_variances
+        log π (K,), μ (K, P), Λ (K, Σp²), σ² (K, C).
+    inverse_temperature : float
+        β > 0 in ρ̂ ∝ (π P)^β; 1 is the E step. Units of known mode keep it.
+    responsibilities_given : bool
+        Take ``responsibilities`` as they are, and only add up; ℓ is still that of the parameters.
+    bounds : (n_chunks + 1,) array
+        Chunk i is the tiles ``bounds[i]:bounds[i + 1]``; see `LanePack.chunks`.
+    claimed : (1,) array
+        How many chunks have been taken; zero before the first thread starts.
+    responsibilities : (L, K) array
+        ρ̂, unit by unit in the order of the statistics; in or out. Rows of other chunks are left alone.
+    sums_out : (n_chunks, n_sums) array
+        Row i is overwritten by the sums of chunk i: [ℓ, N (K), N_kc (K, C), D (K, P), Q (K, Σp²), E (K, C),
+        n̄ (K, C)].
+    log_likelihoods_out : (L,) array, optional
+        ℓ unit by unit; entries of other chunks are left alone.
+
+    Raises
+    ------
+    KernelFailure
+        A quantity is not finite, or I + B'B not positive definite; holds unit, mode and channel by position.
+    ValueError
+        An array has the wrong shape.
+    """
+    cdef int n_modes = <int> log_weights.shape[0]
+    cdef int n_channels = pack.n_channels
+    cdef Py_ssize_t n_chunks = bounds.shape[0] - 1
+    cdef Py_ssize_t i
+    if (
+        n_modes < 1
+        or means.shape[0] != n_modes
+        or means.shape[1] != pack.total
+        or mode_factors.shape[0] != n_modes
+        or mode_factors.shape[1] != pack.total_square
+        or noise_variances.shape[0] != n_modes
+        or noise_variances.shape[1] != n_channels
+        or responsibilities.shape[0] != pack.n_units
+        or responsibilities.shape[1] != n_modes
+        or n_chunks < 1
+        or claimed.shape[0] != 1
+        or sums_out.shape[0] != n_chunks
+        or sums_out.shape[1] != 1 + n_modes + n_modes * (3 * n_channels + pack.total + pack.total_square)
+        or (log_likelihoods_out is not None and log_likelihoods_out.shape[0] != pack.n_units)
+    ):
+        raise ValueError("expectation_chunks: an array has the wrong shape")
+    for i in range(n_chunks):
+        if not 0 <= bounds[i] <= bounds[i + 1] <= pack.n_tiles:
+            raise ValueError(f"expectation_chunks: chunk {i} lies outside the fleet's {pack.n_tiles} tiles")
+    if pack.largest_known_mode >= n_modes:
+        raise ValueError(
+            f"expectation_chunks: a unit's mode is {pack.largest_known_mode}, but there are {n_modes} modes"
+        )
+    if not inverse_temperature > 0.0:
+        raise ValueError(f"expectation_chunks: the inverse temperature is {inverse_temperature}; it must be positive")
+    cdef lanes_parameters parameters
+    parameters.n_modes = n_modes
+    parameters.log_weights = &log_weights[0]
+    parameters.means = &means[0, 0]
+    parameters.factors = &mode_factors[0, 0]
+    parameters.noise_variances = &noise_variances[0, 0]
+    cdef double* log_likelihoods = NULL
+    if log_likelihoods_out is not None:
+        log_likelihoods = &log_likelihoods_out[0]
+    cdef size_t n_bytes = (<size_t> pack.kernel.scratch_size(&pack.fleet, n_modes) * sizeof(double) + 63) // 64 * 64
+    cdef double* scratch = <double*> aligned_alloc(64, n_bytes)
+    if scratch == NULL:
+        raise MemoryError
+    cdef lanes_failure failure
+    cdef int status = 0
+    cdef int64_t chunk
+    with nogil:
+        chunk = next_chunk(&claimed[0])
+        while chunk < n_chunks and status == 0:
+            status = pack.kernel.expectation(
+                &pack.fleet, &parameters, bounds[chunk], bounds[chunk + 1], inverse_temperature,
+                responsibilities_given, scratch, &responsibilities[0, 0], log_likelihoods, &sums_out[chunk, 0],
+                &failure,
+            )
+            chunk = next_chunk(&claimed[0])
+    free(scratch)
+    if status != 0:
+        raise KernelFailure(failure.unit, failure.mode if failure.channel >= 0 else -1, failure.channel)
+
+
+def expectation(
+    LanePack pack not None,
+    log_weights,
+    means,
+    mode_factors,
+    noise_variances,
+    double inverse_temperature=1.0,
+    bint responsibilities_given=False,
+    responsibilities=None,
+    log_likelihoods_out=None,
+):
+    """The sums (14) over the whole fleet, in this thread.
+
+    Parameters
+    ----------
+    pack, log_weights, means, mode_factors, noise_variances, inverse_temperature, responsibilities_given
+        As of `expectation_chunks`.
+    responsibilities : (L, K) array, optional
+        ρ̂; in or out. A new array where it is left out.
+    log_likelihoods_out : (L,) array, optional
+        ℓ unit by unit.
+
+    Returns
+    -------
+    responsibilities : ndarray of shape (L, K)
+    sums : ndarray of shape (n_sums,)
+
+    Raises
+    ------
+    KernelFailure, ValueError
+        As of `expectation_chunks`.
+    """
+    n_modes = len(log_weights)
+    if responsibilities is None:
+        if responsibilities_given:
+            raise ValueError("expectation: responsibilities are said to be given, but are not there")
+        responsibilities = np.empty((pack.n_units, n_modes))
+    n_sums = 1 + n_modes + n_modes * (3 * pack.n_channels + pack.total + pack.total_square)
+    bounds = pack.chunks(n_modes)
+    sums = np.empty((len(bounds) - 1, n_sums))
+    expectation_chunks(
+        pack, log_weights, means, mode_factors, noise_variances, inverse_temperature, responsibilities_given,
+        bounds, np.zeros(1, dtype=np.int64), responsibilities, sums, log_likelihoods_out,
+    )
+    return responsibilities, sums.sum(axis=0)
+
+
+def elementary(str function, const double[::1] x, level=None):
+    """The kernel's own exponential or logarithm, so that tests can hold them against the C library's.
+
+    Parameters
+    ----------
+    function : {"exp", "log"}
+        exp of numbers up to 709 (0 below -708); log of normal positive numbers.
+    x : (n,) array
+        The numbers.
+    level : str, optional
+        Instruction level, see `instruction_level`.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+
+    Raises
+    ------
+    OptionError
+        The function or the level is unknown, or the level not there.
+    """
+    if function not in ("exp", "log"):
+        raise OptionError(f"the function is {function!r}; 'exp' or 'log' was expected")
+    level = instruction_level(level)
+    values = np.empty(x.shape[0])
+    cdef double[::1] values_out = values
+    cdef const lanes_level* kernel = &lanes_levels[LEVELS.index(level)]
+    if x.shape[0] > 0:
+        kernel.elementary(function == "log", x.shape[0], &x[0], &values_out[0])
+    return values

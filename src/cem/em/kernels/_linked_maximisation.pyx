@@ -1,0 +1,214 @@
+"""M step of linked channels, model.md §6: regression of t on [1, f] with a ridge on the loadings, floors (15')."""
+
+from libc.math cimport sqrt
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from cem.numerics._blas cimport cholesky, multiply_lower, solve_lower, solve_lower_many, solve_lower_transposed
+from cem.em.kernels._maximisation cimport floored_factor
+
+from cem.em.kernels._maximisation import COVARIANCE_FLOOR, KEPT, MEAN_ONLY, NOISE_FLOOR
+
+from cem.errors import FitError
+
+# ‖d̄‖² beyond which S_tt less what the regression explains cancels: that pass moves the mean alone.
+cdef double FAR = 1e12
+
+
+cdef int regression(
+    int p,
+    int r,
+    double N,                # Σ ρ̂ over units that have the channel
+    const double* D,         # (p,)             Σ ρ̂ E t
+    const double* Q,         # (p, p)           Σ ρ̂ E[t tᵀ]
+    const double* tf,        # (p, r)           Σ ρ̂ E[t fᵀ]
+    const double* f,         # (r,)             Σ ρ̂ E f
+    const double* ff,        # (r, r)           Σ ρ̂ E[f fᵀ]
+    double penalty,          #                  λ
+    double* gram,            # (1 + r, 1 + r)   work
+    double* coefficients_out, # (p, 1 + r)       S_tg (S_gg + diag(0, λI))⁻¹
+    double* rows,            # (p, 1 + r)       work
+    double* scatter_out,     # (p, p)           what they leave of S_tt, over N; lower triangle
+) noexcept nogil:
+    """The coefficients of t on g = [1, f]. Returns 0, or dpotrf's info."""
+    cdef int i, j, m, q = 1 + r, info
+    cdef double s
+    gram[0] = N
+    for i in range(r):
+        gram[(1 + i) * q] = f[i]
+        for j in range(i + 1):
+            gram[(1 + i) * q + 1 + j] = ff[i * r + j]
+        gram[(1 + i) * q + 1 + i] += penalty
+    info = cholesky(q, gram)
+    if info != 0:
+        return info
+    for i in range(p):
+        rows[i * q] = D[i]
+        for j in range(r):
+            rows[i * q + 1 + j] = tf[i * r + j]
+        solve_lower(q, gram, rows + i * q)
+    for i in range(p):
+        for j in range(i + 1):
+            s = Q[i * p + j]
+            for m in range(q):
+                s -= rows[i * q + m] * rows[j * q + m]
+            scatter_out[i * p + j] = s / N
+    memcpy(coefficients_out, rows, p * q * sizeof(double))
+    for i in range(p):
+        solve_lower_transposed(q, gram, coefficients_out + i * q)
+    return 0
+
+
+def maximisation(
+    const double[::1] sums,
+    const int[::1] sizes,
+    const double[:, ::1] means,
+    const double[:, ::1] mode_factors,
+    const double[:, ::1] noise_variances,
+    const double[:, :, ::1] loadings,
+    const double[::1] noise_floors,
+    const double[::1] covariance_floors,
+    const double[::1] penalties,
+    double[:, ::1] means_out,
+    double[:, ::1] mode_factors_out,
+    double[:, ::1] noise_variances_out,
+    double[:, :, ::1] loadings_out,
+    int[:, ::1] status_out,
+):
+    """Maximise the expected ℓ - ½ Σ λ_k ‖Γ_kc‖² under the floors (15'), from sums of `cem.mixture._linked.expectation`.
+
+    With W = Λ Γ the penalty is ½ λ tr(Wᵀ Ψ⁻¹ W), which has the form of the expected log-density of W: the ridge
+    solution holds whatever Ψ is, and Ψ has the scatter about it, penalty included, as its maximiser.
+
+    Parameters
+    ----------
+    sums : (n_sums,) array
+        Added over all units.
+    sizes : (C,) array
+        p_c.
+    means, mode_factors, noise_variances, loadings
+        Present μ (K, P), Λ (K, Σp²), σ² (K, C), Γ (K, P, r).
+    noise_floors, covariance_floors : (C,) arrays
+        s_c and the floor of Ψ_kc in internal coordinates.
+    penalties : (K,) array
+        λ_k, at least 0.
+    means_out, mode_factors_out, noise_variances_out, loadings_out
+        New parameters.
+    status_out : (K, C) array
+        Bits KEPT, MEAN_ONLY, NOISE_FLOOR, COVARIANCE_FLOOR of `cem.em.kernels._maximisation`.
+
+    Raises
+    ------
+    FitError
+        A scatter matrix is not positive definite; names mode and channel.
+    """
+    cdef int C = <int> sizes.shape[0], K = <int> means.shape[0], r = <int> loadings.shape[2]
+    cdef int largest = 1, c, k, i, j, p, q = 1 + r, binds
+    cdef Py_ssize_t P = 0, P2 = 0, at = 0, at_square = 0
+    for c in range(C):
+        largest = max(largest, sizes[c])
+        P += sizes[c]
+        P2 += sizes[c] * sizes[c]
+    if (
+        r < 1 or penalties.shape[0] != K
+        or sums.shape[0] != 1 + K * (1 + 3 * C + P + P2 + P * r + C * r + C * r * r)
+        or means.shape[1] != P or means_out.shape[0] != K or means_out.shape[1] != P
+        or mode_factors.shape[0] != K or mode_factors.shape[1] != P2
+        or mode_factors_out.shape[0] != K or mode_factors_out.shape[1] != P2
+        or noise_variances.shape[0] != K or noise_variances.shape[1] != C
+        or noise_variances_out.shape[0] != K or noise_variances_out.shape[1] != C
+        or loadings.shape[0] != K or loadings.shape[1] != P
+        or loadings_out.shape[0] != K or loadings_out.shape[1] != P or loadings_out.shape[2] != r
+        or noise_floors.shape[0] != C or covariance_floors.shape[0] != C
+        or status_out.shape[0] != K or status_out.shape[1] != C
+    ):
+        raise ValueError("linked maximisation: an array has the wrong shape")
+    cdef double* scratch = <double*> malloc(
+        (5 * largest * largest + 4 * largest + q * q + 2 * largest * q) * sizeof(double)
+    )
+    if scratch == NULL:
+        raise MemoryError
+    cdef double* moments = scratch                       # (p, p)
+    cdef double* floor = moments + largest * largest     # (p, p)
+    cdef double* work = floor + largest * largest        # (3 p² + 4 p)
+    cdef double* gram = work + 3 * largest * largest + 4 * largest
+    cdef double* coefficients = gram + q * q             # (p, 1 + r)
+    cdef double* rows = coefficients + largest * q       # (p, 1 + r)
+    cdef const double* N_channel = &sums[1 + K]
+    cdef const double* D = N_channel + K * C
+    cdef const double* Q = D + K * P
+    cdef const double* E = Q + K * P2
+    cdef const double* n_bar = E + K * C
+    cdef const double* tf = n_bar + K * C
+    cdef const double* f = tf + K * P * r
+    cdef const double* ff = f + K * C * r
+    cdef int kept = KEPT, mean_only = MEAN_ONLY, on_noise_floor = NOISE_FLOOR, on_covariance_floor = COVARIANCE_FLOOR
+    cdef int failed_mode = -1, failed_channel = -1
+    cdef double N, s, square
+    with nogil:
+        for c in range(C):
+            p = sizes[c]
+            for i in range(p):
+                for j in range(p):
+                    floor[i * p + j] = sqrt(covariance_floors[c]) if i == j else 0.0
+            for k in range(K):
+                memcpy(&mode_factors_out[k, at_square], &mode_factors[k, at_square], p * p * sizeof(double))
+                memcpy(&means_out[k, at], &means[k, at], p * sizeof(double))
+                memcpy(&loadings_out[k, at, 0], &loadings[k, at, 0], p * r * sizeof(double))
+                noise_variances_out[k, c] = noise_variances[k, c]
+                status_out[k, c] = 0
+                N = N_channel[k * C + c]
+                if N < 1.0 or n_bar[k * C + c] <= 0.0:
+                    status_out[k, c] = kept
+                    continue
+                if regression(
+                    p, r, N, D + k * P + at, Q + k * P2 + at_square, tf + (k * P + at) * r, f + (k * C + c) * r,
+                    ff + (k * C + c) * r * r, penalties[k], gram, coefficients, rows, moments,
+                ) != 0:
+                    failed_mode = k
+                    failed_channel = c
+                    break
+                square = 0.0
+                for i in range(p):
+                    square += (D[k * P + at + i] / N) * (D[k * P + at + i] / N)
+                if square > FAR:
+                    status_out[k, c] = mean_only
+                    for i in range(p):
+                        s = D[k * P + at + i]
+                        for j in range(r):
+                            s -= loadings[k, at + i, j] * f[(k * C + c) * r + j]
+                        coefficients[i * q] = s / N
+                for i in range(p):
+                    for j in range(i + 1):
+                        means_out[k, at + i] += mode_factors[k, at_square + i * p + j] * coefficients[j * q]
+                if square > FAR:
+                    continue
+                noise_variances_out[k, c] *= E[k * C + c] / n_bar[k * C + c]
+                if noise_variances_out[k, c] <= noise_floors[c]:
+                    noise_variances_out[k, c] = noise_floors[c]
+                    status_out[k, c] |= on_noise_floor
+                binds = floored_factor(
+                    p, &mode_factors[k, at_square], moments, floor, work, &mode_factors_out[k, at_square],
+                )
+                if binds < 0:
+                    failed_mode = k
+                    failed_channel = c
+                    break
+                if binds:
+                    status_out[k, c] |= on_covariance_floor
+                # W = Λ Γ', whitened by the new Λ
+                for i in range(p):
+                    for j in range(r):
+                        loadings_out[k, at + i, j] = coefficients[i * q + 1 + j]
+                multiply_lower(p, r, &mode_factors[k, at_square], &loadings_out[k, at, 0])
+                solve_lower_many(p, r, &mode_factors_out[k, at_square], &loadings_out[k, at, 0])
+            if failed_mode >= 0:
+                break
+            at += p
+            at_square += p * p
+    free(scratch)
+    if failed_mode >= 0:
+        raise FitError(
+            f"the coefficient scatter of mode {failed_mode}, channel at position {failed_channel}, is not positive "
+            "definite; fewer coefficients in its basis, a higher covariance_floor or a higher linking_penalty will help"
+        )

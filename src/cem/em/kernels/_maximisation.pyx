@@ -1,0 +1,385 @@
+"""Kernels of the M step: (15) under the floors (15').
+
+Three layers, as in `_core`: kernels on pointers, which return 0 or where they failed; a driver, which checks shapes
+once, releases the GIL and turns a status into an exception; the facade in Python.
+"""
+
+from libc.math cimport sqrt
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from cem.numerics._blas cimport cholesky, eigensystem, multiply_lower, solve_lower_many
+from cem.numerics._small cimport cholesky_lower, multiply_lowers, solve_lower_columns
+
+from cem.errors import FitError
+
+# What happened to one (mode, channel): bits of the status array.
+KEPT = 1                 # too few units or no observation: all its parameters are the old ones
+MEAN_ONLY = 2            # a far-off start: this pass moved the mean alone
+NOISE_FLOOR = 4          # the noise variance lies on its floor
+COVARIANCE_FLOOR = 8     # the covariance lies on its floor in some direction
+
+cdef enum:
+    _KEPT = 1
+    _MEAN_ONLY = 2
+    _NOISE_FLOOR = 4
+    _COVARIANCE_FLOOR = 8
+    _FULL = 0
+    _DIAGONAL = 1
+    _POOLED = 2
+    FEW = 8              # coefficients: up to here a call of LAPACK takes longer than the arithmetic
+
+
+cdef inline int factored(
+    int p,
+    double* a,               # (p, p)  lower triangle in; Cholesky factor out
+) noexcept nogil:
+    """0, or not where the matrix is not positive definite."""
+    return cholesky_lower(p, a) if p <= FEW else cholesky(p, a)
+
+
+cdef int scatter(
+    int p,
+    double N,                # Σ responsibilities
+    const double* D,         # (p,)    Σ E d
+    const double* Q,         # (p, p)  Σ second moments
+    double* mean_out,        # (p,)    D / N
+    double* scatter_out,     # (p, p)  Q / N - d d', lower triangle
+) noexcept nogil:
+    """Whitened mean and scatter of one (mode, channel), (15). Returns 1 where the difference cancels."""
+    cdef int i, j
+    cdef double square = 0.0
+    for i in range(p):
+        mean_out[i] = D[i] / N
+        square += mean_out[i] * mean_out[i]
+    for i in range(p):
+        for j in range(i + 1):
+            scatter_out[i * p + j] = Q[i * p + j] / N - mean_out[i] * mean_out[j]
+    return square > 1e12
+
+
+cdef int floored_factor(
+    int p,
+    const double* old,       # (p, p)  Lambda, lower
+    double* moments,         # (p, p)  whitened scatter, lower triangle; overwritten
+    const double* floor,     # (p, p)  L_F, lower, F = L_F L_F'
+    double* work,            # (3 p² + 4 p)
+    double* new_out,         # (p, p)  Lambda, lower, zeros above
+) noexcept nogil:
+    """The covariance that maximises under Σ ⪰ F, (15'). Returns 1 where the floor binds, -1 on failure."""
+    cdef double* X = work                       # (p, p)
+    cdef double* gram = X + p * p               # (p, p)
+    cdef double* shifted = gram + p * p         # (p, p)
+    cdef double* eigenvalues = shifted + p * p  # (p,)
+    cdef double* workspace = eigenvalues + p    # (3 p,)
+    cdef int i, j, m
+    cdef double s
+    if factored(p, moments) != 0:
+        return -1
+    # Lambda chol(.), and L_F⁻¹ of it
+    if p <= FEW:
+        multiply_lowers(p, old, moments, new_out)
+        memcpy(X, new_out, p * p * sizeof(double))
+        solve_lower_columns(p, floor, X)
+    else:
+        for i in range(p):
+            for j in range(p):
+                new_out[i * p + j] = moments[i * p + j] if j <= i else 0.0
+        multiply_lower(p, p, old, new_out)
+        memcpy(X, new_out, p * p * sizeof(double))
+        solve_lower_many(p, p, floor, X)
+    for i in range(p):
+        for j in range(i + 1):
+            s = 0.0
+            for m in range(j + 1):
+                s += X[i * p + m] * X[j * p + m]
+            gram[i * p + j] = s
+    # X X' - I has a Cholesky factor just where no eigenvalue lies below 1: the common case, without eigenvalues.
+    memcpy(shifted, gram, p * p * sizeof(double))
+    for i in range(p):
+        shifted[i * p + i] -= 1.0
+    if factored(p, shifted) == 0:
+        return 0
+    if eigensystem(p, gram, eigenvalues, workspace, 3 * p) != 0:
+        return -1
+    if eigenvalues[0] >= 1.0:
+        return 0
+    # Rows of gram are eigenvectors: X = U diag(max(ε, 1))^½, then L_F X X' L_F' is factored.
+    for i in range(p):
+        s = sqrt(eigenvalues[i]) if eigenvalues[i] > 1.0 else 1.0
+        for j in range(p):
+            X[j * p + i] = gram[i * p + j] * s
+    multiply_lower(p, p, floor, X)
+    for i in range(p):
+        for j in range(p):
+            s = 0.0
+            for m in range(p):
+                s += X[i * p + m] * X[j * p + m]
+            new_out[i * p + j] = s if j <= i else 0.0
+    return 1 if factored(p, new_out) == 0 else -1
+
+
+cdef int diagonal_factor(
+    int p,
+    const double* old,       # (p, p)  Lambda, lower
+    double* moments,         # (p, p)  whitened scatter, lower triangle; overwritten
+    const double* transform, # (p, p)  S, upper: internal coefficients are S (T - b) / s
+    double floor,            #         smallest internal variance; the floor of T_j is floor · (S⁻¹S⁻ᵀ)_jj
+    double* work,            # (2 p²)
+    double* new_out,         # (p, p)  Lambda, lower, zeros above
+) noexcept nogil:
+    """The maximiser under "coefficients uncorrelated in the user's basis". Returns 1 where a floor binds, or -1."""
+    cdef double* X = work                       # (p, p)  S⁻¹ Lambda chol(.)
+    cdef double* inverse = X + p * p            # (p, p)  S⁻¹
+    cdef int i, j, m, binds = 0
+    cdef double s, lowest
+    if factored(p, moments) != 0:
+        return -1
+    for i in range(p):
+        for j in range(p):
+            X[i * p + j] = moments[i * p + j] if j <= i else 0.0
+            inverse[i * p + j] = 1.0 if i == j else 0.0
+    multiply_lower(p, p, old, X)
+    # Back substitution with the upper triangle S, written out: p is small and this runs once per pass.
+    for i in range(p - 1, -1, -1):
+        for j in range(p):
+            for m in range(i + 1, p):
+                X[i * p + j] -= transform[i * p + m] * X[m * p + j]
+                inverse[i * p + j] -= transform[i * p + m] * inverse[m * p + j]
+            X[i * p + j] /= transform[i * p + i]
+            inverse[i * p + j] /= transform[i * p + i]
+    for i in range(p):
+        s = 0.0
+        lowest = 0.0
+        for j in range(p):
+            s += X[i * p + j] * X[i * p + j]
+            lowest += inverse[i * p + j] * inverse[i * p + j]
+        lowest *= floor
+        if s < lowest:
+            s = lowest
+            binds = 1
+        X[i * p] = s                            # row i is done with: its first place holds the variance of T_i
+    for i in range(p):
+        for j in range(p):
+            s = 0.0
+            for m in range(i, p):
+                if m >= j:
+                    s += transform[i * p + m] * X[m * p] * transform[j * p + m]
+            new_out[i * p + j] = s if j <= i else 0.0
+    return binds if factored(p, new_out) == 0 else -1
+
+
+cdef Py_ssize_t m_step_scratch(int n_channels, const int* sizes) noexcept nogil:
+    """How many doubles `m_step` needs to work in."""
+    cdef int c, largest = 1
+    for c in range(n_channels):
+        largest = max(largest, sizes[c])
+    return 6 * largest * largest + 5 * largest
+
+
+cdef int m_step(
+    int n_modes,
+    int n_channels,
+    const int* sizes,                # (C,)      p_c
+    const double* sums,              # (n_sums,) (14)
+    const double* means,             # (K, P)
+    const double* factors,           # (K, Σp²)  Lambda
+    const double* noise_variances,   # (K, C)
+    const double* noise_floors,      # (C,)
+    const double* covariance_floors, # (C,)
+    const double* transforms,        # (Σp²,)    S
+    int covariance,                  #           0 full, 1 diagonal, 2 pooled
+    double* scratch,                 # (m_step_scratch,)
+    double* means_out,               # (K, P)
+    double* factors_out,             # (K, Σp²)
+    double* noise_variances_out,     # (K, C)
+    int* status_out,                 # (K, C)
+) noexcept nogil:
+    """(15) under (15'). Returns 0, or 1 + k C + c where the scatter of mode k, channel c is not positive definite."""
+    cdef int c, k, i, j, p, binds, largest = 1
+    cdef Py_ssize_t total = 0, total_square = 0
+    for c in range(n_channels):
+        largest = max(largest, sizes[c])
+        total += sizes[c]
+        total_square += sizes[c] * sizes[c]
+    cdef double* moments = scratch                          # (p, p)
+    cdef double* pooled = moments + largest * largest       # (p, p)  Σ_k N_k scatter_k
+    cdef double* floor = pooled + largest * largest         # (p, p)
+    cdef double* d_bar = floor + largest * largest          # (p,)
+    cdef double* work = d_bar + largest
+    cdef const double* N_channel = sums + 1 + n_modes
+    cdef const double* D = N_channel + n_modes * n_channels
+    cdef const double* Q = D + n_modes * total
+    cdef const double* E = Q + n_modes * total_square
+    cdef const double* n_bar = E + n_modes * n_channels
+    cdef Py_ssize_t at = 0, at_square = 0, row, mean_row, factor_row
+    cdef double N, pooled_N
+    cdef bint pooled_cancels
+    for c in range(n_channels):
+        p = sizes[c]
+        memset(pooled, 0, p * p * sizeof(double))
+        pooled_N = 0.0
+        pooled_cancels = False
+        for i in range(p):
+            for j in range(p):
+                floor[i * p + j] = sqrt(covariance_floors[c]) if i == j else 0.0
+        for k in range(n_modes):
+            row = k * n_channels + c
+            mean_row = k * total + at
+            factor_row = k * total_square + at_square
+            memcpy(factors_out + factor_row, factors + factor_row, p * p * sizeof(double))
+            memcpy(means_out + mean_row, means + mean_row, p * sizeof(double))
+            noise_variances_out[row] = noise_variances[row]
+            status_out[row] = 0
+            N = N_channel[row]
+            if N < 1.0 or n_bar[row] <= 0.0:
+                status_out[row] = _KEPT
+                # Its mean stays, but a pooled covariance is its covariance too: scatter about the old mean.
+                pooled_N += N
+                for i in range(p):
+                    for j in range(i + 1):
+                        pooled[i * p + j] += Q[factor_row + i * p + j]
+                continue
+            if scatter(p, N, D + mean_row, Q + factor_row, d_bar, moments):
+                status_out[row] = _MEAN_ONLY
+            for i in range(p):
+                for j in range(i + 1):
+                    means_out[mean_row + i] += factors[factor_row + i * p + j] * d_bar[j]
+            if status_out[row] & _MEAN_ONLY:
+                pooled_cancels = True
+                continue
+            noise_variances_out[row] *= E[row] / n_bar[row]
+            if noise_variances_out[row] <= noise_floors[c]:
+                noise_variances_out[row] = noise_floors[c]
+                status_out[row] |= _NOISE_FLOOR
+            if covariance == _POOLED:
+                pooled_N += N
+                for i in range(p):
+                    for j in range(i + 1):
+                        pooled[i * p + j] += N * moments[i * p + j]
+                continue
+            if covariance == _DIAGONAL:
+                binds = diagonal_factor(
+                    p, factors + factor_row, moments, transforms + at_square, covariance_floors[c], work,
+                    factors_out + factor_row,
+                )
+            else:
+                binds = floored_factor(p, factors + factor_row, moments, floor, work, factors_out + factor_row)
+            if binds < 0:
+                return 1 + <int> row
+            if binds:
+                status_out[row] |= _COVARIANCE_FLOOR
+        if covariance == _POOLED and pooled_N > 0.0 and not pooled_cancels:
+            # Every mode has the same Λ, so the whitened scatters of the modes add up.
+            for i in range(p):
+                for j in range(i + 1):
+                    moments[i * p + j] = pooled[i * p + j] / pooled_N
+            binds = floored_factor(p, factors + at_square, moments, floor, work, factors_out + at_square)
+            if binds < 0:
+                return 1 + c
+            for k in range(n_modes):
+                if k > 0:
+                    memcpy(
+                        factors_out + k * total_square + at_square, factors_out + at_square, p * p * sizeof(double)
+                    )
+                if binds:
+                    status_out[k * n_channels + c] |= _COVARIANCE_FLOOR
+        at += p
+        at_square += p * p
+    return 0
+
+
+cdef object m_step_failure(int failed, int n_channels):
+    """What `m_step` returned, as an exception."""
+    mode, channel = divmod(failed - 1, n_channels)
+    return FitError(
+        f"the coefficient scatter of mode {mode}, channel at position {channel}, is not positive definite; fewer "
+        "coefficients in its basis, or a higher covariance_floor, will help"
+    )
+
+
+def maximisation(
+    const double[::1] sums,
+    const int[::1] sizes,
+    const double[:, ::1] means,
+    const double[:, ::1] mode_factors,
+    const double[:, ::1] noise_variances,
+    const double[::1] noise_floors,
+    const double[::1] covariance_floors,
+    const double[::1] transforms,
+    int covariance,
+    double[:, ::1] means_out,
+    double[:, ::1] mode_factors_out,
+    double[:, ::1] noise_variances_out,
+    int[:, ::1] status_out,
+):
+    """The M step (15) under the floors (15'), from the sums (14).
+
+    Parameters
+    ----------
+    sums : (n_sums,) array
+        As `expectation` leaves them, added over all units.
+    sizes : (C,) array
+        p_c.
+    means, mode_factors, noise_variances
+        Present μ (K, P), Λ (K, Σp²), σ² (K, C).
+    noise_floors : (C,) array
+        s_c of (15').
+    covariance_floors : (C,) array
+        F_c = floor · I, in internal coordinates.
+    transforms : (Σp²,) array
+        S_c; used when coefficients are uncorrelated in the user's basis.
+    covariance : int
+        0 full, 1 diagonal, 2 pooled over modes.
+    means_out, mode_factors_out, noise_variances_out
+        New parameters.
+    status_out : (K, C) array
+        Bits KEPT, MEAN_ONLY, NOISE_FLOOR, COVARIANCE_FLOOR.
+
+    Raises
+    ------
+    FitError
+        A scatter matrix is not positive definite; names mode and channel.
+    """
+    cdef int n_channels = <int> sizes.shape[0]
+    cdef int n_modes = <int> means.shape[0]
+    cdef int c
+    cdef Py_ssize_t total = 0, total_square = 0
+    for c in range(n_channels):
+        total += sizes[c]
+        total_square += sizes[c] * sizes[c]
+    if (
+        n_modes < 1
+        or n_channels < 1
+        or sums.shape[0] != 1 + n_modes + n_modes * (3 * n_channels + total + total_square)
+        or means.shape[1] != total
+        or mode_factors.shape[0] != n_modes
+        or mode_factors.shape[1] != total_square
+        or noise_variances.shape[0] != n_modes
+        or noise_variances.shape[1] != n_channels
+        or noise_floors.shape[0] != n_channels
+        or covariance_floors.shape[0] != n_channels
+        or transforms.shape[0] != total_square
+        or means_out.shape[0] != n_modes
+        or means_out.shape[1] != total
+        or mode_factors_out.shape[0] != n_modes
+        or mode_factors_out.shape[1] != total_square
+        or noise_variances_out.shape[0] != n_modes
+        or noise_variances_out.shape[1] != n_channels
+        or status_out.shape[0] != n_modes
+        or status_out.shape[1] != n_channels
+    ):
+        raise ValueError("maximisation: an array has the wrong shape")
+    cdef double* scratch = <double*> malloc(m_step_scratch(n_channels, &sizes[0]) * sizeof(double))
+    if scratch == NULL:
+        raise MemoryError
+    cdef int failed
+    with nogil:
+        failed = m_step(
+            n_modes, n_channels, &sizes[0], &sums[0], &means[0, 0], &mode_factors[0, 0], &noise_variances[0, 0],
+            &noise_floors[0], &covariance_floors[0], &transforms[0], covariance, scratch, &means_out[0, 0],
+            &mode_factors_out[0, 0], &noise_variances_out[0, 0], &status_out[0, 0],
+        )
+    free(scratch)
+    if failed:
+        raise m_step_failure(failed, n_channels)

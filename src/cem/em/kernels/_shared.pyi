@@ -1,0 +1,51 @@
+from typing import NoReturn, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.em.kernels._lanes import LEVELS as LEVELS
+
+_Floats = NDArray[np.float64]
+
+@final
+class SharedPack:
+    def __reduce__(self) -> NoReturn: ...
+    @property
+    def n_units(self) -> int: ...
+    @property
+    def n_channels(self) -> int: ...
+    @property
+    def n_designs(self) -> int: ...
+    @property
+    def level(self) -> str: ...
+    @property
+    def largest_known_mode(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    def chunks(self) -> NDArray[np.int64]: ...
+
+def pack(
+    factors: _Floats,
+    factor_offsets: NDArray[np.int64],
+    projections: _Floats,
+    residual_norms: _Floats,
+    counts: NDArray[np.int32],
+    known_modes: NDArray[np.int32],
+    sizes: NDArray[np.int32],
+    designs: NDArray[np.int64],
+    level: str | None = None,
+) -> SharedPack: ...
+def expectation_chunks(
+    pack: SharedPack,
+    log_weights: _Floats,
+    means: _Floats,
+    mode_factors: _Floats,
+    noise_variances: _Floats,
+    inverse_temperature: float,
+    responsibilities_given: bool,
+    bounds: NDArray[np.int64],
+    claimed: NDArray[np.int64],
+    responsibilities: _Floats,
+    sums_out: _Floats,
+    log_likelihoods_out: _Floats | None = None,
+) -> None: ...

@@ -1,0 +1,587 @@
+"""Expectation (10)-(14) where many units share their designs: LAPACK once per design, level-3 BLAS for its units.
+
+Units with the same R for every channel have the same B, A and H = I + BB' of (10). So these are factorised once per
+design, channel and mode, and what remains for the units are products of matrices. With Z such that Z H Z' = I, and
+V = ZB,
+
+    y = Z e,   ‖e − B E d‖² + ‖E d‖² = ‖y‖²,   E d = V'y,   e − B E d = Z'y,
+
+the units need one dgemm for the y of all modes, and one for Σ ρ̂ y [y 1]', from which (14) follows by small products
+with V and Z. No element of Z or V exceeds 1, so nothing cancels but what cancels in e itself.
+"""
+
+import numpy as np
+
+cimport cython
+from libc.math cimport INFINITY, log, sqrt
+from libc.stdint cimport int64_t
+from libc.stdlib cimport free
+from libc.string cimport memset
+
+from cem.numerics._blas cimport add_products_of_rows, multiply
+from cem.numerics._chunks cimport next_chunk
+from cem.em.kernels._design cimport add_design, design_maps
+from cem.numerics._shapes cimport lengths_t, statistics_lengths
+
+from cem.em.kernels._lanes import LEVELS, instruction_level
+from cem.errors import KernelFailure
+
+cdef extern from "<stdlib.h>" nogil:
+    void* aligned_alloc(size_t alignment, size_t size)
+
+cdef extern from "_shared.h" nogil:
+    ctypedef struct shared_level:
+        void (*innovate)(
+            int p, int64_t n, const double* shift, const double* rss, double precision, double* y, double* misfits,
+        ) noexcept nogil
+        void (*weight)(
+            int p, int64_t n, const double* responsibilities, const double* y, double* weighted_out,
+        ) noexcept nogil
+        int64_t (*weigh)(
+            int n_modes, int64_t n, int64_t n_used, const double* log_weights, const int* known_modes,
+            double temperature, double* deviances, double* log_likelihoods_out, double* sum_out,
+        ) noexcept nogil
+
+    const shared_level shared_levels[1]
+
+cdef object _TOKEN = object()  # only `pack` has it
+
+cdef enum:
+    PADDING = 8                # a block's units are filled up to a multiple of this, the widest register
+    CACHE_DOUBLES = 65536      # that the innovations of a block may take, for a few modes
+    LARGEST_BLOCK = 2048
+    SMALLEST_BLOCK = 64
+    CHUNK_UNITS = 2048         # of a chunk, at least: so many repay the products at a chunk's end
+    SMALL_PRODUCT = 200000     # multiplications below which BLAS starts no threads of its own
+
+# log 2π
+cdef double LOG_TWO_PI = 1.8378770664093453
+
+
+@cython.final
+cdef class SharedPack:
+    """Sufficient statistics of a fleet, its units sorted by design, one number of many units side by side.
+
+    Made by `pack`, read-only.
+
+    Attributes
+    ----------
+    n_units, n_channels, n_designs : int
+    level : str
+        Instruction level of the loops that are not in BLAS.
+    nbytes : int
+        Memory taken.
+    """
+
+    cdef const shared_level* kernel
+    cdef readonly Py_ssize_t n_units
+    cdef readonly int n_channels
+    cdef readonly Py_ssize_t n_designs
+    cdef readonly str level
+    cdef readonly int largest_known_mode  # -1: no mode is known
+    cdef Py_ssize_t total                 # sum of p_c
+    cdef Py_ssize_t total_square          # sum of p_c squared
+    cdef Py_ssize_t n_blocks
+    cdef Py_ssize_t largest_block         # padded units of the largest block
+    cdef int largest_size
+    cdef const int[::1] sizes             # (C,)
+    cdef const double[::1] factors        # R by blocks
+    cdef const int64_t[:, ::1] factor_at  # (n_designs, C)  -1: channel not observed
+    cdef const int[:, ::1] counts         # (n_designs, C)
+    cdef const int64_t[::1] order         # (L,)  units by design
+    cdef const int64_t[::1] first_of      # (n_blocks + 1,)  the block's first unit in `order`
+    cdef const int64_t[::1] design_of     # (n_blocks,)
+    cdef const int64_t[::1] data_at       # (n_blocks + 1,)  start of the block in `data`
+    cdef const double[::1] data           # by blocks: (P + C + 1, padded units): w, rss, 1
+    cdef Py_ssize_t skipped               # of `data`, so that blocks begin at multiples of 64 bytes
+    cdef const int[::1] known_modes       # (L,)  in the order of `order`
+
+    def __cinit__(self, token=None):
+        if token is not _TOKEN:
+            raise TypeError("a SharedPack is made by `pack`")
+
+    def __reduce__(self):
+        raise TypeError("a SharedPack is of one machine: send the statistics and pack them again")
+
+    @property
+    def nbytes(self):
+        return self.data.nbytes + self.order.nbytes + self.known_modes.nbytes
+
+    def __repr__(self):
+        return f"SharedPack({self.n_units} units of {self.n_designs} designs, level={self.level!r})"
+
+    def chunks(self):
+        """Bounds of the chunks of blocks that a pass is cut into, whatever the number of threads.
+
+        Returns
+        -------
+        ndarray of shape (n_chunks + 1,), int64
+        """
+        first_of = np.asarray(self.first_of)
+        n_chunks = max(1, self.n_units // CHUNK_UNITS)
+        cuts = np.searchsorted(first_of, np.arange(n_chunks + 1) * self.n_units // n_chunks)
+        return np.unique(cuts).astype(np.int64)
+
+
+def pack(
+    const double[::1] factors,
+    const long long[:, ::1] factor_offsets,
+    const double[:, ::1] projections,
+    const double[:, ::1] residual_norms,
+    const int[:, ::1] counts,
+    const int[::1] known_modes,
+    const int[::1] sizes,
+    const int64_t[::1] designs,
+    level=None,
+):
+    """Sort the sufficient statistics (9) of a fleet by design; done once per fit.
+
+    Parameters
+    ----------
+    factors, factor_offsets, projections, residual_norms, counts, known_modes
+        As in `cem.statistics.SufficientStatistics`.
+    sizes : (C,) array
+        p_c.
+    designs : (L,) array
+        Number of each unit's design, from 0 on: units of one design have the same R and n for every channel.
+    level : str, optional
+        Instruction level, see `cem.em.kernels._lanes.instruction_level`.
+
+    Returns
+    -------
+    SharedPack
+
+    Raises
+    ------
+    OptionError
+        The instruction level is unknown or not there.
+    ValueError
+        An array has the wrong shape, or a design has no unit.
+    """
+    level = instruction_level(level)
+    cdef Py_ssize_t n_units = counts.shape[0]
+    cdef int n_channels = <int> sizes.shape[0]
+    cdef Py_ssize_t d, l
+    cdef int c
+    cdef lengths_t lengths = statistics_lengths(
+        "pack", factor_offsets, projections, residual_norms, n_units, counts.shape[1], sizes
+    )
+    cdef Py_ssize_t total = lengths.P, total_square = lengths.P2
+    cdef int largest = lengths.largest
+    if n_units < 1 or known_modes.shape[0] != n_units or designs.shape[0] != n_units:
+        raise ValueError("pack: an array has the wrong shape")
+    designs_array = np.asarray(designs)
+    if designs_array.min() < 0:
+        raise ValueError("pack: a design has a negative number")
+    sizes_of_designs = np.bincount(designs_array)
+    if not sizes_of_designs.all():
+        raise ValueError("pack: a design has no unit")
+    order = np.argsort(designs_array, kind="stable").astype(np.int64)
+    starts = np.concatenate([[0], np.cumsum(sizes_of_designs)])
+    first = order[starts[: len(sizes_of_designs)]]
+    design_counts = np.ascontiguousarray(np.asarray(counts)[first])
+    design_offsets = np.where(design_counts > 0, np.asarray(factor_offsets)[first], -1).astype(np.int64)
+    cdef const int64_t[:, ::1] factor_at = design_offsets
+    for d in range(factor_at.shape[0]):
+        for c in range(n_channels):
+            if design_counts[d, c] > 0 and not 0 <= factor_at[d, c] <= factors.shape[0] - sizes[c] * sizes[c]:
+                raise ValueError(f"pack: the factor of channel {c} of unit {first[d]} lies outside `factors`")
+
+    room = max(SMALLEST_BLOCK, min(LARGEST_BLOCK, CACHE_DOUBLES // (4 * total), SMALL_PRODUCT // (largest * largest)))
+    first_of, design_of = [0], []
+    for d in range(len(sizes_of_designs)):
+        n = int(sizes_of_designs[d])
+        n_blocks = (n + room - 1) // room
+        first_of.extend(int(starts[d]) + n * (i + 1) // n_blocks for i in range(n_blocks))
+        design_of.extend([d] * n_blocks)
+    padded = (np.diff(first_of) + PADDING - 1) // PADDING * PADDING
+    rows = total + n_channels + 1
+    data_at = np.concatenate([[0], np.cumsum(padded * rows)]).astype(np.int64)
+    data = np.zeros(data_at[len(design_of)] + 8)  # 8: room to begin at a multiple of 64 bytes
+    skipped = -(data.ctypes.data // 8) % 8
+    if skipped < 0:
+        skipped += 8
+    w, rss = np.asarray(projections), np.asarray(residual_norms)
+    for l in range(len(design_of)):
+        begin, end = first_of[l], first_of[l + 1]
+        units = order[begin:end]
+        block = data[skipped + data_at[l] : skipped + data_at[l + 1]].reshape(rows, padded[l])
+        block[:total, : len(units)] = w[units].T
+        block[total : total + n_channels, : len(units)] = rss[units].T
+        block[total + n_channels, : len(units)] = 1.0
+
+    cdef SharedPack packed = SharedPack(_TOKEN)
+    packed.kernel = &shared_levels[LEVELS.index(level)]
+    packed.level = level
+    packed.n_units = n_units
+    packed.n_channels = n_channels
+    packed.n_designs = len(sizes_of_designs)
+    packed.largest_known_mode = max(-1, int(np.max(known_modes)))
+    packed.total = total
+    packed.total_square = total_square
+    packed.n_blocks = len(design_of)
+    packed.largest_block = padded.max()
+    packed.largest_size = largest
+    packed.sizes = np.array(sizes, dtype=np.int32)
+    packed.factors = factors
+    packed.factor_at = factor_at
+    packed.counts = design_counts
+    packed.order = order
+    packed.first_of = np.array(first_of, dtype=np.int64)
+    packed.design_of = np.array(design_of, dtype=np.int64)
+    packed.data_at = data_at
+    packed.data = data
+    packed.skipped = skipped
+    # Whole registers of known modes are read: the last block is padded too.
+    modes = np.full(n_units + PADDING, -1, dtype=np.int32)
+    modes[:n_units] = np.asarray(known_modes)[order]
+    packed.known_modes = modes
+    return packed
+
+
+cdef struct Pass:
+    # One evaluation of the E step, and the scratch of one thread.
+    int n_modes
+    const double* log_weights        # (K,)
+    const double* means              # (K, P)
+    const double* mode_factors       # (K, P2)
+    const double* noise_variances    # (K, C)
+    double temperature
+    int given
+    double* responsibilities         # (L, K)
+    double* log_likelihoods          # (L,)  or null
+    int64_t design                   # whose maps are prepared; -1: none
+    double* whitening                # channel by channel: (K, p, p)
+    double* projection               # likewise
+    double* covariance               # likewise
+    double* shift                    # channel by channel: (K, p)
+    double* trace_left               # (C, K)
+    double* log_constants            # (K,)  Σ_c n log 2πσ² + log |A|
+    double* products                 # channel by channel: (K, p, p + 1)
+    double* residuals                # (C + 1, K)  Σ ρ̂ rss; the last row Σ ρ̂
+    double* innovations              # (K P, n)
+    double* weighted                 # (p + 1, n)
+    double* deviances                # (K, n)  then responsibilities
+    double* block_log_likelihoods    # (n,)
+    double* work                     # (5 p² + p)
+    int64_t failed_unit
+    int failed_mode
+    int failed_channel
+
+
+cdef int prepare(
+    SharedPack pack,
+    int64_t design,
+    Pass* state,
+) noexcept nogil:
+    """Maps of all channels and modes of a design, and no products yet. Returns 0, or 1 where one cannot be made."""
+    cdef int K = state.n_modes, C = pack.n_channels, c, k, p
+    cdef Py_ssize_t at = 0, at_square = 0, at_products = 0
+    cdef double variance
+    cdef double constants[2]
+    for k in range(K):
+        state.log_constants[k] = 0.0
+    for c in range(C):
+        p = pack.sizes[c]
+        for k in range(K):
+            if pack.counts[design, c] > 0:
+                variance = state.noise_variances[k * C + c]
+                if not variance > 0.0 or design_maps(
+                    p, &pack.factors[pack.factor_at[design, c]], state.means + k * pack.total + at,
+                    state.mode_factors + k * pack.total_square + at_square, 1.0 / sqrt(variance), state.work,
+                    state.whitening + K * at_square + k * p * p, state.projection + K * at_square + k * p * p,
+                    state.shift + K * at + k * p, state.covariance + K * at_square + k * p * p, constants,
+                ) != 0:
+                    state.failed_mode = k
+                    state.failed_channel = c
+                    return 1
+                state.log_constants[k] += pack.counts[design, c] * (LOG_TWO_PI + log(variance)) + constants[0]
+                state.trace_left[c * K + k] = constants[1]
+        at += p
+        at_square += p * p
+        at_products += p * (p + 1)
+    memset(state.products, 0, K * at_products * sizeof(double))
+    memset(state.residuals, 0, K * (C + 1) * sizeof(double))
+    state.design = design
+    return 0
+
+
+cdef int add_block(
+    SharedPack pack,
+    Py_ssize_t block,
+    Pass* state,
+    double* log_likelihood,          # (1,)  in, out
+) noexcept nogil:
+    """(3), (11) and the products of one block of units. Returns 0, or 1 where a unit's numbers are not finite."""
+    cdef int K = state.n_modes, C = pack.n_channels, c, k, p, together, first
+    cdef int64_t first_unit = pack.first_of[block], n_used = pack.first_of[block + 1] - first_unit
+    cdef int64_t n = (n_used + PADDING - 1) // PADDING * PADDING, u, unsound
+    cdef int64_t design = state.design
+    cdef const double* w = &pack.data[pack.skipped + pack.data_at[block]]
+    cdef const double* rss = w + pack.total * n
+    cdef double* y
+    cdef double* row
+    cdef double sum
+    cdef Py_ssize_t at = 0, at_square = 0, at_products = 0
+    for k in range(K):
+        for u in range(n):
+            state.deviances[k * n + u] = state.log_constants[k]
+    for c in range(C):
+        p = pack.sizes[c]
+        if pack.counts[design, c] > 0:
+            y = state.innovations + K * at * n
+            together = <int> max(1, min(K, SMALL_PRODUCT // (n * p * p)))
+            first = 0
+            while first < K:
+                multiply(
+                    min(together, K - first) * p, p, <int> n, state.whitening + K * at_square + first * p * p,
+                    w + at * n, y + first * p * n,
+                )
+                first += together
+            for k in range(K):
+                pack.kernel.innovate(
+                    p, n, state.shift + K * at + k * p, rss + c * n, 1.0 / state.noise_variances[k * C + c],
+                    y + k * p * n, state.deviances + k * n,
+                )
+        at += p
+        at_square += p * p
+    unsound = pack.kernel.weigh(
+        K, n, n_used, state.log_weights,
+        &pack.known_modes[first_unit] if pack.largest_known_mode >= 0 else NULL,
+        state.temperature, state.deviances, state.block_log_likelihoods, &sum,
+    )
+    if unsound >= 0:
+        locate(pack, block, unsound, n, state)
+        return 1
+    log_likelihood[0] += sum
+    for u in range(n_used):
+        row = state.responsibilities + pack.order[first_unit + u] * K
+        if state.given:
+            for k in range(K):
+                state.deviances[k * n + u] = row[k]
+        else:
+            for k in range(K):
+                row[k] = state.deviances[k * n + u]
+        if state.log_likelihoods != NULL:
+            state.log_likelihoods[pack.order[first_unit + u]] = state.block_log_likelihoods[u]
+    at = 0
+    for c in range(C):
+        p = pack.sizes[c]
+        if pack.counts[design, c] > 0:
+            for k in range(K):
+                y = state.innovations + (K * at + k * p) * n
+                pack.kernel.weight(p, n, state.deviances + k * n, y, state.weighted)
+                add_products_of_rows(
+                    p, p + 1, <int> n, y, state.weighted, state.products + K * at_products + k * p * (p + 1)
+                )
+        at += p
+        at_products += p * (p + 1)
+    together = <int> max(1, min(C + 1, SMALL_PRODUCT // (n * K)))
+    first = 0
+    while first <= C:
+        add_products_of_rows(
+            min(together, C + 1 - first), K, <int> n, rss + first * n, state.deviances, state.residuals + first * K
+        )
+        first += together
+    return 0
+
+
+cdef void locate(
+    SharedPack pack,
+    Py_ssize_t block,
+    int64_t unit,                    # position in the block
+    int64_t n,                       # padded units of the block
+    Pass* state,
+) noexcept nogil:
+    """Mode and channel of a unit of the block whose numbers are not finite; -1 where none is at fault alone."""
+    cdef int K = state.n_modes, C = pack.n_channels, c, k, i, p
+    cdef const double* rss = &pack.data[pack.skipped + pack.data_at[block]] + pack.total * n
+    cdef double value
+    cdef Py_ssize_t at = 0
+    state.failed_unit = pack.order[pack.first_of[block] + unit]
+    for c in range(C):
+        p = pack.sizes[c]
+        if pack.counts[state.design, c] > 0:
+            for k in range(K):
+                value = rss[c * n + unit] / state.noise_variances[k * C + c]
+                for i in range(p):
+                    value += state.innovations[(K * at + k * p + i) * n + unit] ** 2
+                if not value < INFINITY:
+                    state.failed_mode = k
+                    state.failed_channel = c
+                    return
+        at += p
+
+
+cdef void finish(
+    SharedPack pack,
+    Pass* state,
+    double* sums,                    # (n_sums,)  in, out
+) noexcept nogil:
+    """The sums (14) of the design that is prepared gain what its blocks were multiplied to; its products start anew."""
+    cdef int K = state.n_modes, C = pack.n_channels, c, k, p
+    cdef double* N = sums + 1
+    cdef double* N_channel = N + K
+    cdef double* D = N_channel + K * C
+    cdef double* Q = D + K * pack.total
+    cdef double* E = Q + K * pack.total_square
+    cdef double* n_bar = E + K * C
+    cdef Py_ssize_t at = 0, at_square = 0, at_products = 0
+    cdef double precision
+    for k in range(K):
+        N[k] += state.residuals[C * K + k]
+    for c in range(C):
+        p = pack.sizes[c]
+        if pack.counts[state.design, c] > 0:
+            for k in range(K):
+                precision = 1.0 / state.noise_variances[k * C + c]
+                add_design(
+                    p, pack.counts[state.design, c], state.residuals[C * K + k],
+                    state.residuals[c * K + k] * precision, sqrt(precision),
+                    state.products + K * at_products + k * p * (p + 1),
+                    state.whitening + K * at_square + k * p * p, state.projection + K * at_square + k * p * p,
+                    state.covariance + K * at_square + k * p * p, state.trace_left[c * K + k], state.work,
+                    N_channel + k * C + c, D + k * pack.total + at, Q + k * pack.total_square + at_square,
+                    E + k * C + c, n_bar + k * C + c,
+                )
+        at += p
+        at_square += p * p
+        at_products += p * (p + 1)
+    memset(state.products, 0, K * at_products * sizeof(double))
+    memset(state.residuals, 0, K * (C + 1) * sizeof(double))
+
+
+cdef int add_chunk(
+    SharedPack pack,
+    Py_ssize_t first_block,
+    Py_ssize_t last_block,
+    Pass* state,
+    double* sums_out,                # (n_sums,)
+    Py_ssize_t n_sums,
+) noexcept nogil:
+    """The sums (14) of a range of blocks. Returns 0, or 1 with what failed in `state`."""
+    cdef Py_ssize_t block
+    cdef int64_t design
+    memset(sums_out, 0, n_sums * sizeof(double))
+    for block in range(first_block, last_block):
+        design = pack.design_of[block]
+        if design != state.design:
+            state.failed_unit = pack.order[pack.first_of[block]]
+            if prepare(pack, design, state) != 0:
+                return 1
+        if add_block(pack, block, state, sums_out) != 0:
+            return 1
+        if block + 1 == last_block or pack.design_of[block + 1] != design:
+            finish(pack, state, sums_out)
+    return 0
+
+
+def expectation_chunks(
+    SharedPack pack not None,
+    const double[::1] log_weights,
+    const double[:, ::1] means,
+    const double[:, ::1] mode_factors,
+    const double[:, ::1] noise_variances,
+    double inverse_temperature,
+    bint responsibilities_given,
+    const int64_t[::1] bounds,
+    int64_t[::1] claimed,
+    double[:, ::1] responsibilities,
+    double[:, ::1] sums_out,
+    double[::1] log_likelihoods_out=None,
+):
+    """Add up the sums (14) chunk by chunk, as long as there are chunks that no other thread has taken.
+
+    The GIL is released once for all chunks.
+
+    Parameters
+    ----------
+    pack : SharedPack
+        The fleet.
+    bounds : (n_chunks + 1,) array
+        Chunk i is the blocks ``bounds[i]:bounds[i + 1]``; see `SharedPack.chunks`.
+    log_weights, means, mode_factors, noise_variances, inverse_temperature, responsibilities_given, claimed,
+    responsibilities, sums_out, log_likelihoods_out
+        As of `cem.em.kernels._lanes.expectation_chunks`.
+
+    Raises
+    ------
+    KernelFailure
+        A quantity is not finite, or a matrix not positive definite; holds unit, mode and channel by position. Of
+        units with one design the first is named where the design is at fault.
+    ValueError
+        An array has the wrong shape.
+    """
+    cdef int K = <int> log_weights.shape[0], C = pack.n_channels, p = pack.largest_size
+    cdef Py_ssize_t n_chunks = bounds.shape[0] - 1, n = pack.largest_block, i
+    cdef Py_ssize_t P = pack.total, P2 = pack.total_square
+    cdef Py_ssize_t n_sums = 1 + K + K * (3 * C + P + P2)
+    if (
+        K < 1
+        or means.shape[0] != K
+        or means.shape[1] != P
+        or mode_factors.shape[0] != K
+        or mode_factors.shape[1] != P2
+        or noise_variances.shape[0] != K
+        or noise_variances.shape[1] != C
+        or responsibilities.shape[0] != pack.n_units
+        or responsibilities.shape[1] != K
+        or n_chunks < 1
+        or claimed.shape[0] != 1
+        or sums_out.shape[0] != n_chunks
+        or sums_out.shape[1] != n_sums
+        or (log_likelihoods_out is not None and log_likelihoods_out.shape[0] != pack.n_units)
+    ):
+        raise ValueError("expectation_chunks: an array has the wrong shape")
+    for i in range(n_chunks):
+        if not 0 <= bounds[i] <= bounds[i + 1] <= pack.n_blocks:
+            raise ValueError(f"expectation_chunks: chunk {i} lies outside the fleet's {pack.n_blocks} blocks")
+    if pack.largest_known_mode >= K:
+        raise ValueError(f"expectation_chunks: a unit's mode is {pack.largest_known_mode}, but there are {K} modes")
+    if not inverse_temperature > 0.0:
+        raise ValueError(f"expectation_chunks: the inverse temperature is {inverse_temperature}; it must be positive")
+
+    cdef Pass state
+    # Arrays of units first, whose rows must stay aligned; the small ones follow.
+    cdef size_t n_doubles = (
+        n * (K * P + p + 1 + K + 1) + K * (4 * P2 + 2 * P + C + 1 + C + 1) + 5 * p * p + p
+    )
+    cdef double* scratch = <double*> aligned_alloc(64, (n_doubles * sizeof(double) + 63) // 64 * 64)
+    if scratch == NULL:
+        raise MemoryError
+    state.n_modes = K
+    state.log_weights = &log_weights[0]
+    state.means = &means[0, 0]
+    state.mode_factors = &mode_factors[0, 0]
+    state.noise_variances = &noise_variances[0, 0]
+    state.temperature = inverse_temperature
+    state.given = responsibilities_given
+    state.responsibilities = &responsibilities[0, 0]
+    state.log_likelihoods = &log_likelihoods_out[0] if log_likelihoods_out is not None else NULL
+    state.design = -1
+    state.innovations = scratch
+    state.weighted = state.innovations + n * K * P
+    state.deviances = state.weighted + n * (p + 1)
+    state.block_log_likelihoods = state.deviances + n * K
+    state.whitening = state.block_log_likelihoods + n
+    state.projection = state.whitening + K * P2
+    state.covariance = state.projection + K * P2
+    state.products = state.covariance + K * P2
+    state.shift = state.products + K * (P2 + P)
+    state.trace_left = state.shift + K * P
+    state.log_constants = state.trace_left + K * C
+    state.residuals = state.log_constants + K
+    state.work = state.residuals + K * (C + 1)
+    state.failed_unit = -1
+    state.failed_mode = -1
+    state.failed_channel = -1
+    cdef int status = 0
+    cdef int64_t chunk
+    with nogil:
+        chunk = next_chunk(&claimed[0])
+        while chunk < n_chunks and status == 0:
+            status = add_chunk(pack, bounds[chunk], bounds[chunk + 1], &state, &sums_out[chunk, 0], n_sums)
+            chunk = next_chunk(&claimed[0])
+    free(scratch)
+    if status != 0:
+        raise KernelFailure(state.failed_unit, state.failed_mode, state.failed_channel)

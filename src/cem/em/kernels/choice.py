@@ -1,0 +1,270 @@
+"""The ways in which a pass over the units is done: LAPACK, SIMD lanes, shared designs, linked channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem import _core
+from cem.em.kernels import _lanes, _shared
+from cem.mixture import _linked
+from cem.mixture.parameters import Parameters
+from cem.statistics.designs import shared_designs
+from cem.statistics.sufficient import SufficientStatistics
+
+__all__ = ["Kernel", "LanesKernel", "LapackKernel", "LinkedKernel", "Pass", "SharedKernel", "fastest_kernel"]
+
+FloatArray = NDArray[np.float64]
+
+# Units a design, on average, from which factorising once per design is the fastest way (benchmarks/shared_designs.py):
+# against the lanes, and for bases that are too large for these, against LAPACK for every unit.
+_UNITS_PER_DESIGN = 512
+_UNITS_PER_LARGE_DESIGN = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """What a pass is asked, and where its answers go.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        In the internal coordinates of the statistics.
+    log_weights : ndarray of shape (K,)
+        log π; of shape (L, K), to the linked kernel alone, with what else is known of each unit's mode.
+    inverse_temperature : float
+        β in ρ̂ ∝ (π P)^β.
+    given : bool
+        Whether `responsibilities` are taken as they are.
+    bounds : ndarray of shape (n_chunks + 1,), int64
+        Units of chunk i are ``bounds[i]:bounds[i + 1]``.
+    responsibilities : ndarray of shape (L, K)
+        ρ̂; in or out.
+    sums : ndarray of shape (n_chunks, n_sums)
+        Out: the sums (14) of each chunk.
+    """
+
+    parameters: Parameters
+    log_weights: FloatArray
+    inverse_temperature: float
+    given: bool
+    bounds: NDArray[np.int64]
+    responsibilities: FloatArray
+    sums: FloatArray
+
+
+class Kernel(Protocol):
+    """One way to do the E step over the statistics it was made for."""
+
+    name: str
+
+    def bounds(self, n_modes: int) -> NDArray[np.int64]:
+        """Bounds of the chunks that a pass is cut into, whatever the number of threads."""
+
+    def work(self, task: Pass, claimed: NDArray[np.int64]) -> None:
+        """Do chunks that no other thread has claimed, until there are none; row i of `task.sums` is chunk i's."""
+
+
+class LapackKernel:
+    """Units one by one, their factorisations and solves in LAPACK: any size of basis."""
+
+    name = "lapack"
+
+    def __init__(self, statistics: SufficientStatistics) -> None:
+        self._statistics = statistics
+        self._sizes = np.asarray(statistics.sizes, dtype=np.int32)
+
+    def bounds(self, n_modes: int) -> NDArray[np.int64]:
+        n_units = self._statistics.n_units
+        step = min(max(n_units // 64, 256), 16384)
+        return np.array([*range(0, n_units, step), n_units], dtype=np.int64)
+
+    def work(self, task: Pass, claimed: NDArray[np.int64]) -> None:
+        statistics, parameters = self._statistics, task.parameters
+        while (chunk := _lanes.claim(claimed)) < len(task.sums):
+            _core.expectation(
+                statistics.factors,
+                statistics.factor_offsets,
+                statistics.projections,
+                statistics.residual_norms,
+                statistics.counts,
+                statistics.known_modes,
+                self._sizes,
+                task.log_weights,
+                parameters.means,
+                parameters.factors,
+                parameters.noise_variances,
+                task.inverse_temperature,
+                task.given,
+                task.bounds[chunk],
+                task.bounds[chunk + 1],
+                task.responsibilities,
+                task.sums[chunk],
+            )
+
+
+class LinkedKernel:
+    """Units one by one, their channels brought together by (17)."""
+
+    name = "linked"
+
+    def __init__(self, statistics: SufficientStatistics) -> None:
+        self._statistics = statistics
+        self._sizes = np.asarray(statistics.sizes, dtype=np.int32)
+        self._counts = statistics.counts.astype(np.float64)
+
+    def bounds(self, n_modes: int) -> NDArray[np.int64]:
+        n_units = self._statistics.n_units
+        return np.array([*range(0, n_units, min(max(n_units // 64, 64), 4096)), n_units], dtype=np.int64)
+
+    def work(self, task: Pass, claimed: NDArray[np.int64]) -> None:
+        statistics, parameters = self._statistics, task.parameters
+        assert parameters.loadings is not None
+        while (chunk := _lanes.claim(claimed)) < len(task.sums):
+            _linked.expectation(
+                statistics.factors,
+                statistics.factor_offsets,
+                statistics.projections,
+                statistics.residual_norms,
+                self._counts,
+                statistics.known_modes,
+                self._sizes,
+                np.atleast_2d(task.log_weights),
+                parameters.means,
+                parameters.factors,
+                parameters.noise_variances,
+                parameters.loadings,
+                task.inverse_temperature,
+                task.given,
+                task.bounds[chunk],
+                task.bounds[chunk + 1],
+                task.responsibilities,
+                task.sums[chunk],
+            )
+
+
+class LanesKernel:
+    """Units side by side in SIMD registers: bases of few coefficients.
+
+    Attributes
+    ----------
+    pack : _lanes.LanePack
+        The fleet, interleaved.
+    """
+
+    def __init__(self, statistics: SufficientStatistics) -> None:
+        self.pack = _lanes.pack(
+            statistics.factors,
+            statistics.factor_offsets,
+            statistics.projections,
+            statistics.residual_norms,
+            statistics.counts,
+            statistics.known_modes,
+            np.asarray(statistics.sizes, dtype=np.int32),
+        )
+        self.name = f"lanes:{self.pack.level}"
+
+    def bounds(self, n_modes: int) -> NDArray[np.int64]:
+        return self.pack.chunks(n_modes)
+
+    def work(self, task: Pass, claimed: NDArray[np.int64]) -> None:
+        parameters = task.parameters
+        _lanes.expectation_chunks(
+            self.pack,
+            task.log_weights,
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            task.inverse_temperature,
+            task.given,
+            task.bounds,
+            claimed,
+            task.responsibilities,
+            task.sums,
+        )
+
+    def log_densities(self, parameters: Parameters) -> FloatArray:
+        """ln P(x_l | k), shape (L, K): the log-likelihoods of one mode after the other."""
+        result = np.empty((parameters.n_modes, self.pack.n_units))
+        for k in range(parameters.n_modes):
+            one = slice(k, k + 1)
+            _lanes.expectation(
+                self.pack,
+                np.zeros(1),
+                parameters.means[one],
+                parameters.factors[one],
+                parameters.noise_variances[one],
+                log_likelihoods_out=result[k],
+            )
+        return result.T
+
+
+class SharedKernel:
+    """Designs factorised once in LAPACK, their units in level-3 BLAS: many units with the same observation times."""
+
+    def __init__(self, statistics: SufficientStatistics, designs: NDArray[np.int64]) -> None:
+        self._pack = _shared.pack(
+            statistics.factors,
+            statistics.factor_offsets,
+            statistics.projections,
+            statistics.residual_norms,
+            statistics.counts,
+            statistics.known_modes,
+            np.asarray(statistics.sizes, dtype=np.int32),
+            designs,
+        )
+        self.name = f"shared:{self._pack.level}"
+
+    def bounds(self, n_modes: int) -> NDArray[np.int64]:
+        return self._pack.chunks()
+
+    def work(self, task: Pass, claimed: NDArray[np.int64]) -> None:
+        parameters = task.parameters
+        _shared.expectation_chunks(
+            self._pack,
+            task.log_weights,
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            task.inverse_temperature,
+            task.given,
+            task.bounds,
+            claimed,
+            task.responsibilities,
+            task.sums,
+        )
+
+    def log_densities(self, parameters: Parameters) -> FloatArray:
+        """ln P(x_l | k), shape (L, K): the log-likelihoods of one mode after the other."""
+        result = np.empty((parameters.n_modes, self._pack.n_units))
+        bounds, even = self._pack.chunks(), np.zeros(1)
+        sums = np.empty((len(bounds) - 1, _core.n_sums(1, np.asarray(parameters.sizes, dtype=np.int32))))
+        for k in range(parameters.n_modes):
+            one = slice(k, k + 1)
+            _shared.expectation_chunks(
+                self._pack,
+                even,
+                parameters.means[one],
+                parameters.factors[one],
+                parameters.noise_variances[one],
+                1.0,
+                False,
+                bounds,
+                np.zeros(1, dtype=np.int64),
+                np.empty((self._pack.n_units, 1)),
+                sums,
+                result[k],
+            )
+        return result.T
+
+
+def fastest_kernel(statistics: SufficientStatistics) -> Kernel:
+    """The kernel for a fleet: what its units share, and the size of its bases, decide."""
+    small = max(statistics.sizes) <= _lanes.LARGEST_SIZE
+    designs = shared_designs(statistics, _UNITS_PER_DESIGN if small else _UNITS_PER_LARGE_DESIGN)
+    if designs is not None:
+        return SharedKernel(statistics, designs)
+    return LanesKernel(statistics) if small else LapackKernel(statistics)

@@ -1,0 +1,187 @@
+"""Linked channels, model.md (16), (17): from a plain fit to one whose channels share factors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.em.expectation import Expectation
+from cem.em.feasibility import feasible
+from cem.em.linked_ascent import LinkedExpectation, mixture_coordinates
+from cem.em.loop import EMRun, continue_em, start_em
+from cem.em.maximisation import Constraints
+from cem.errors import OptionError
+from cem.errors.names import listed
+from cem.mixture.parameters import Parameters
+
+__all__ = ["linked_run", "linked_start", "linking_of", "linking_penalties", "rotated"]
+
+FloatArray = NDArray[np.float64]
+
+# How much of a coefficient's variance the first loadings may explain: Ψ must stay well above 0.
+_MOST_EXPLAINED = 0.8
+
+
+def linking_of(rank: int, sizes: Sequence[int], channels: Sequence[str]) -> None:
+    """OptionError where channels of these sizes and names cannot share so many factors.
+
+    The covariance between one channel and all others has at most as many dimensions as the smaller side: more factors
+    than the channels but the largest have coefficients say nothing more.
+    """
+    most = sum(sizes) - max(sizes)
+    if rank > most:
+        raise OptionError(
+            f"linking_rank={rank}: the {len(sizes)} channels fitted ({listed(channels, 5)}), with bases of sizes "
+            f"{tuple(sizes)}, can share {most} factors at most; take a lower rank, or more channels"
+        )
+
+
+def linking_penalties(parameters: Parameters, n_units: int, linking_penalty: float) -> FloatArray:
+    """λ_k = linking_penalty / N_k, with the modes' sizes N_k where linked EM starts from; shape (K,).
+
+    The smaller a mode, the more of what its coefficients seem to share is chance: with the same λ for all, one that
+    is right for modes of fifty units makes a mode of eleven predict far worse than no links do, and one that is right
+    for eleven takes from the others what they gain (benchmarks/linking.py).
+    """
+    return linking_penalty / np.maximum(parameters.weights * n_units, 1.0)
+
+
+def linked_start(run: EMRun, expectation: Expectation, rank: int, constraints: Constraints) -> Parameters:
+    """Loadings from the principal components of E d of a plain fit; the covariance of each channel stays what it is.
+
+    Γ = 0 is a stationary point of EM, so it cannot be where it starts from.
+
+    Parameters
+    ----------
+    run : EMRun
+        Of the plain model.
+    expectation : Expectation
+        The E step of the panel.
+    rank : int
+        r.
+    constraints : Constraints
+        Of the M step; the start satisfies them.
+
+    Returns
+    -------
+    Parameters
+    """
+    from cem import _core
+
+    parameters, statistics = run.parameters, expectation.statistics
+    layout = parameters.layout
+    n_modes, P = parameters.means.shape
+    factors, loadings = np.array(parameters.factors), np.zeros((n_modes, P, rank))
+    whitened = np.empty((statistics.n_units, P))
+    observed = np.repeat(statistics.counts > 0, layout.sizes, axis=1).astype(np.float64)
+    for k in range(n_modes):
+        _core.posterior_coefficients(
+            statistics.factors,
+            statistics.factor_offsets,
+            statistics.projections,
+            statistics.counts,
+            np.asarray(layout.sizes, dtype=np.int32),
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            k,
+            whitened,
+        )
+        rho = run.responsibilities[:, k, None]
+        n_units = (rho * observed).sum(axis=0)
+        # Of pairs of channels seen together, in units of the prior; a missing channel's E d is 0.
+        second = (rho * whitened).T @ whitened / np.maximum(np.sqrt(np.outer(n_units, n_units)), 1.0)
+        values, vectors = np.linalg.eigh(second)
+        W = vectors[:, ::-1][:, :rank] * np.sqrt(np.maximum(values[::-1][:rank], 0.0))
+        for c, p in enumerate(layout.sizes):
+            rows = slice(*layout.mean_offsets[c : c + 2])
+            explained = float(np.linalg.norm(W[rows], 2)) ** 2
+            own = W[rows] * np.sqrt(min(1.0, _MOST_EXPLAINED / max(explained, 1e-300)))
+            left = np.linalg.cholesky(np.eye(p) - own @ own.T)  # Σ = Λ (I − W Wᵀ) Λᵀ + Λ W Wᵀ Λᵀ
+            factor = layout.matrix(factors[k], c)
+            factor[:] = factor @ left
+            loadings[k, rows] = np.linalg.solve(left, own)
+    linked = Parameters(
+        parameters.weights, parameters.means, factors, parameters.noise_variances, parameters.sizes, loadings
+    )
+    return feasible(linked, constraints)
+
+
+def linked_run(
+    run: EMRun,
+    expectation: Expectation,
+    constraints: Constraints,
+    *,
+    rank: int,
+    max_iter: int,
+    tolerance: float,
+    accelerate: bool,
+) -> tuple[EMRun, bool]:
+    """EM of the linked model from where that of the plain one ended; on from where it is if it is linked already.
+
+    Parameters
+    ----------
+    run : EMRun
+        Of the plain model, or of a linked one of this rank.
+    expectation, constraints
+        Of the panel.
+    rank : int
+        r, at least 1.
+    max_iter, tolerance, accelerate
+        As for `cem.em.continue_em`.
+
+    Returns
+    -------
+    run : EMRun
+        Its factors turned to their principal axes.
+    interrupted : bool
+        A KeyboardInterrupt ended the linked part, of which nothing is kept: the run is the one given.
+    """
+    ascent = LinkedExpectation(expectation, constraints)
+    try:
+        parameters = run.parameters
+        if parameters.rank != rank:
+            parameters = linked_start(run, expectation, rank, constraints)
+        linked: Any = start_em(ascent, parameters)  # type: ignore[arg-type]
+        linked = continue_em(
+            linked,
+            ascent,  # type: ignore[arg-type]
+            constraints,
+            n_passes=max_iter,
+            tolerance=tolerance,
+            accelerate=accelerate,
+            maximise=ascent.maximised,
+            coordinates=mixture_coordinates(constraints, parameters) if accelerate else None,
+        )
+    except KeyboardInterrupt:
+        return run, True
+    objectives = linked.log_likelihoods
+    return EMRun(
+        rotated(linked.parameters),
+        linked.expected.sums,
+        linked.responsibilities,
+        tuple(ascent.log_likelihoods[value] for value in objectives),
+        linked.converged,
+        linked.lost_mode,
+        linked.status,
+        objectives=objectives,
+    ), False
+
+
+def rotated(parameters: Parameters) -> Parameters:
+    """The same linked mixture, its factors turned to principal axes: the strongest first, its largest loading positive.
+
+    Any rotation of the factors gives the same law; this one does not depend on the start.
+    """
+    if parameters.loadings is None:
+        return parameters
+    loadings = np.empty_like(parameters.loadings)
+    for k, gamma in enumerate(parameters.loadings):
+        turned = gamma @ np.linalg.svd(gamma, full_matrices=False)[2].T
+        largest = np.abs(turned).argmax(axis=0)
+        loadings[k] = turned * np.where(turned[largest, np.arange(turned.shape[1])] < 0, -1.0, 1.0)
+    return replace(parameters, loadings=loadings)

@@ -1,0 +1,167 @@
+"""The M step (15) under the floors (15') of model.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.em.expectation import ExpectedStatistics
+from cem.em.kernels import _em, _linked_maximisation, _maximisation
+from cem.mixture.parameters import Parameters, layout_of
+
+__all__ = ["COVARIANCE_STRUCTURES", "Constraints", "CovarianceStructure", "maximisation", "over_relaxed"]
+
+FloatArray = NDArray[np.float64]
+CovarianceStructure = Literal["full", "diagonal", "pooled"]
+COVARIANCE_STRUCTURES: tuple[CovarianceStructure, ...] = ("full", "diagonal", "pooled")
+
+
+@dataclass(frozen=True, eq=False)
+class Constraints:
+    """What the M step must respect; it is the exact maximiser under these, so the likelihood never falls.
+
+    Parameters
+    ----------
+    noise_floors : ndarray of shape (C,)
+        s_c, smallest σ²_kc, in internal coordinates.
+    covariance_floors : ndarray of shape (C,)
+        F_c = floor · I, in internal coordinates.
+    covariance : {"full", "diagonal", "pooled"}
+        Structure of Σ_kc: one of its own for every mode and channel; uncorrelated coefficients of the user's basis;
+        one a channel, shared by the modes.
+    transforms : ndarray of shape (Σ p_c²,)
+        S_c of the coordinates.
+    linking_penalties : ndarray of shape (K,), optional
+        λ_k: what EM raises is ℓ − ½ Σ λ_k ‖Γ_kc‖². Needed where channels are linked; otherwise nothing is taken off.
+    """
+
+    noise_floors: FloatArray
+    covariance_floors: FloatArray
+    covariance: CovarianceStructure
+    transforms: FloatArray
+    linking_penalties: FloatArray | None = None
+
+    @property
+    def structure(self) -> int:
+        """The structure of the covariances as the kernels know it."""
+        return COVARIANCE_STRUCTURES.index(self.covariance)
+
+    def penalty(self, parameters: Parameters) -> float:
+        """½ Σ λ_k ‖Γ_kc‖²."""
+        if parameters.loadings is None or self.linking_penalties is None:
+            return 0.0
+        return 0.5 * float(self.linking_penalties @ np.square(parameters.loadings).sum(axis=(1, 2)))
+
+
+def maximisation(
+    expected: ExpectedStatistics, parameters: Parameters, constraints: Constraints
+) -> tuple[Parameters, NDArray[np.int32]]:
+    """New parameters from the sums (14).
+
+    Parameters
+    ----------
+    expected : ExpectedStatistics
+        Evaluated at `parameters`.
+    parameters : Parameters
+        The present ones; a channel that a mode has too little data for keeps them.
+    constraints : Constraints
+        Floors and structure.
+
+    Returns
+    -------
+    parameters : Parameters
+        The maximiser.
+    status : ndarray of shape (K, C), int32
+        Bits `_maximisation.KEPT`, `MEAN_ONLY`, `NOISE_FLOOR`, `COVARIANCE_FLOOR`.
+
+    Raises
+    ------
+    FitError
+        A scatter matrix is not positive definite; names mode and channel.
+    """
+    means = np.empty_like(parameters.means)
+    factors = np.empty_like(parameters.factors)
+    noise_variances = np.empty_like(parameters.noise_variances)
+    status = np.empty(noise_variances.shape, dtype=np.int32)
+    weights = expected.mode_counts / expected.n_units
+    if parameters.loadings is not None:
+        loadings = np.empty_like(parameters.loadings)
+        _linked_maximisation.maximisation(
+            expected.sums,
+            layout_of(parameters.sizes).kernel_sizes,
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            parameters.loadings,
+            constraints.noise_floors,
+            constraints.covariance_floors,
+            np.zeros(parameters.n_modes) if constraints.linking_penalties is None else constraints.linking_penalties,
+            means,
+            factors,
+            noise_variances,
+            loadings,
+            status,
+        )
+        return Parameters.adopting(weights, means, factors, noise_variances, parameters.sizes, loadings), status
+    _maximisation.maximisation(
+        expected.sums,
+        layout_of(parameters.sizes).kernel_sizes,
+        parameters.means,
+        parameters.factors,
+        parameters.noise_variances,
+        constraints.noise_floors,
+        constraints.covariance_floors,
+        constraints.transforms,
+        constraints.structure,
+        means,
+        factors,
+        noise_variances,
+        status,
+    )
+    return Parameters.adopting(weights, means, factors, noise_variances, parameters.sizes), status
+
+
+def over_relaxed(before: Parameters, found: Parameters, constraints: Constraints, relaxation: float) -> Parameters:
+    """Further the way that an M step went: log π, μ, log σ² and Λ move so many times as far.
+
+    Steps of less than twice the M step's length converge, as it does (Peters & Walker 1978, SIAM J. Appl. Math. 35,
+    362–378), but any of them may lower ℓ.
+
+    Parameters
+    ----------
+    before, found : Parameters
+        Before and after the M step; no channels are linked.
+    constraints : Constraints
+        The result satisfies them: a covariance or variance that would not is that of `found`, or lies on its floor.
+    relaxation : float
+        From 1 on.
+
+    Returns
+    -------
+    Parameters
+    """
+    weights, means = np.empty_like(found.weights), np.empty_like(found.means)
+    factors, noise_variances = np.empty_like(found.factors), np.empty_like(found.noise_variances)
+    _em.over_relaxed(
+        layout_of(found.sizes).kernel_sizes,
+        constraints.structure,
+        relaxation,
+        constraints.noise_floors,
+        constraints.covariance_floors,
+        before.weights,
+        before.means,
+        before.factors,
+        before.noise_variances,
+        found.weights,
+        found.means,
+        found.factors,
+        found.noise_variances,
+        weights,
+        means,
+        factors,
+        noise_variances,
+    )
+    return Parameters.adopting(weights, means, factors, noise_variances, found.sizes)

@@ -1,0 +1,271 @@
+"""Parameters as a vector without constraints, and the gradient of ℓ there.
+
+Σ = F + M Mᵀ and σ² = s + τ² with the floors F and s of (15′), M and τ free. A covariance that lies on its floor is an
+ordinary maximum of ℓ in these coordinates, at M = 0, and no step can leave the feasible set. Linked channels have Ψ in
+the place of Σ, and their loadings W = Λ Γ are free as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.em.expectation import ExpectedStatistics
+from cem.em.kernels import _unconstrained
+from cem.em.maximisation import COVARIANCE_STRUCTURES, Constraints
+from cem.errors import KernelFailure
+from cem.mixture.parameters import Layout, Parameters, layout_of
+
+__all__ = ["Metric", "UnconstrainedCoordinates"]
+
+FloatArray = NDArray[np.float64]
+
+# What lies on its floor is put this share of the floor above it: at M = 0 or τ = 0 itself the gradient is 0 whatever ℓ
+# does. Small enough not to be felt in ℓ, which may fall steeply there: a noise variance speaks for many readings.
+_COVARIANCE_ABOVE = 1e-6
+_NOISE_ABOVE = 1e-8
+_SMALLEST_WEIGHT = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """A positive definite matrix near the curvature of −ℓ at a point, as its inverse is put together.
+
+    With S = Ψ + σ²/n̄, what one unit's estimate of T scatters by given the factors, the curvature is N (S + W Wᵀ)⁻¹ for
+    μ of all channels together; for Ψ it is ½ N tr(S⁻¹ dΨ S⁻¹ dΨ); for W it is N E f² S⁻¹, and less along W itself,
+    where the factors have their share. The penalty ½ λ tr(Wᵀ Ψ⁻¹ W) adds λ ‖Λ⁻¹ (dW − dΨ Ψ⁻¹ W)‖²: moves of Ψ take W
+    with them, dW = U dΨ V. All that is exact where every unit's readings say equally much, and modes are well apart.
+
+    Parameters
+    ----------
+    point : ndarray of shape (n,)
+        The vector that it belongs to.
+    mode_counts : ndarray of shape (K,)
+        N_k.
+    mean_scales : ndarray of shape (K, Σ p_c²)
+        S / N_kc.
+    noise_scales : ndarray of shape (K, C)
+        Inverse of the curvature by τ.
+    root_factors : ndarray of shape (K, Σ q_c²)
+        Cholesky factors of the curvature by M, with what W adds to it; one for all modes where it is pooled.
+    loading_scales : ndarray of shape (K, Σ p_c²)
+        (N E f² S⁻¹ + λ Ψ⁻¹)⁻¹.
+    couplings, directions : ndarray of shape (K, Σ p_c²) and (K, P, r)
+        U and V.
+    shared : ndarray of shape (K, P, r)
+        W, of the channels that move.
+    """
+
+    point: FloatArray
+    mode_counts: FloatArray
+    mean_scales: FloatArray
+    noise_scales: FloatArray
+    root_factors: FloatArray
+    loading_scales: FloatArray
+    couplings: FloatArray
+    directions: FloatArray
+    shared: FloatArray
+
+
+class _Block:
+    """Channels whose bases have one size: their matrices are handled together."""
+
+    def __init__(self, layout: Layout, constraints: Constraints, p: int) -> None:
+        self.p = p
+        self.channels = np.array([c for c, size in enumerate(layout.sizes) if size == p])
+        self.vectors = layout.mean_offsets[self.channels][:, None] + np.arange(p)  # (C_p, p) in packed means
+        self.matrices = layout.factor_offsets[self.channels][:, None] + np.arange(p * p)  # (C_p, p²) in packed factors
+        self.floors = constraints.covariance_floors[self.channels][:, None]
+        n_triangle = p * (p + 1) // 2
+        starts = np.concatenate([[0], np.cumsum([size * (size + 1) // 2 for size in layout.sizes])])[self.channels]
+        self.triangles = starts[:, None] + np.arange(n_triangle)  # (C_p, q) in packed roots
+        self.lower = np.tril_indices(p)
+
+    def of(self, packed: FloatArray) -> FloatArray:
+        """Matrices (K, C_p, p, p) of packed ones (K, Σ p_c²)."""
+        return packed[:, self.matrices].reshape(len(packed), -1, self.p, self.p)
+
+
+class UnconstrainedCoordinates:
+    """Parameters as a vector that may take any value, and the gradient of ℓ there.
+
+    The vector holds log π, μ, τ, for each (mode, channel) the lower triangle of M, and W; one triangle for all modes
+    where the covariance is pooled, and only the roots of excess variances where coefficients are uncorrelated.
+
+    Parameters
+    ----------
+    constraints : Constraints
+        Of the M step.
+    sizes : tuple of int
+        p_c.
+    n_modes : int
+        K.
+    rank : int
+        r; 0 where channels are not linked.
+    """
+
+    def __init__(self, constraints: Constraints, sizes: tuple[int, ...], n_modes: int, rank: int = 0) -> None:
+        self._constraints, self._sizes, self._n_modes = constraints, sizes, n_modes
+        self._layout = layout_of(sizes)
+        self._blocks = [_Block(self._layout, constraints, p) for p in sorted(set(sizes))]
+        self._structure = COVARIANCE_STRUCTURES.index(constraints.covariance)
+        self._n_own = 1 if constraints.covariance == "pooled" else n_modes
+        self._loadings = (n_modes, sum(sizes), rank)
+        self._penalties = np.zeros(n_modes) if constraints.linking_penalties is None else constraints.linking_penalties
+        self._lowest = np.zeros(sum(sizes))
+        self._diagonal = constraints.covariance == "diagonal"
+        self._inverses = np.zeros(len(constraints.transforms))
+        if self._diagonal:
+            n_roots = list(sizes)
+            for block in self._blocks:
+                inverse = np.linalg.inv(block.of(constraints.transforms[None]))[0]
+                self._inverses[block.matrices] = inverse.reshape(block.matrices.shape)
+                self._lowest[block.vectors] = block.floors * np.square(inverse).sum(axis=-1)
+        else:
+            n_roots = [p * (p + 1) // 2 for p in sizes]
+        self._n_roots, self._n_squares = sum(n_roots), int(np.square(n_roots).sum())
+
+    # ---- parameters to vector and back
+
+    def vector(self, parameters: Parameters) -> FloatArray:
+        """Parameters, as they satisfy the constraints, to vector."""
+        floors = self._constraints.noise_floors
+        tau = np.sqrt(np.maximum(parameters.noise_variances - floors, _NOISE_ABOVE * floors))
+        weights = np.log(np.maximum(parameters.weights, _SMALLEST_WEIGHT))
+        roots, W = np.empty((self._n_own, self._n_roots)), np.empty(self._loadings)
+        for block in self._blocks:
+            factors = block.of(parameters.factors[: self._n_own])
+            if self._diagonal:
+                variances = np.square(block.of(self._inverses[None]) @ factors).sum(axis=-1)
+                lowest = self._lowest[block.vectors]
+                roots[:, block.vectors] = np.sqrt(np.maximum(variances - lowest, _COVARIANCE_ABOVE * lowest))
+            else:
+                eigenvalues, U = np.linalg.eigh(factors @ np.swapaxes(factors, -1, -2))
+                excess = np.maximum(eigenvalues - block.floors, _COVARIANCE_ABOVE * block.floors)
+                M = np.linalg.cholesky((U * excess[..., None, :]) @ np.swapaxes(U, -1, -2))
+                roots[:, block.triangles] = M[..., block.lower[0], block.lower[1]]
+            if parameters.loadings is not None:
+                W[:, block.vectors] = block.of(parameters.factors) @ parameters.loadings[:, block.vectors]
+        return np.concatenate([weights, parameters.means.ravel(), tau.ravel(), roots.ravel(), W.ravel()])
+
+    def parameters(self, vector: FloatArray) -> Parameters:
+        """Vector to parameters, which satisfy the constraints whatever the vector is.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            A covariance has no Cholesky factor in floating point: the vector is too far out.
+        """
+        constraints, K = self._constraints, self._n_modes
+        weights, means = np.empty(K), np.empty(self._loadings[:2])
+        factors, noise = np.empty((K, len(constraints.transforms))), np.empty((K, len(self._sizes)))
+        loadings = np.empty(self._loadings)
+        try:
+            _unconstrained.parameters(
+                vector,
+                self._layout.kernel_sizes,
+                self._structure,
+                constraints.noise_floors,
+                constraints.covariance_floors,
+                constraints.transforms,
+                self._lowest,
+                weights,
+                means,
+                factors,
+                noise,
+                loadings,
+            )
+        except KernelFailure as failure:
+            raise np.linalg.LinAlgError(str(failure)) from None
+        linked = loadings if self._loadings[2] else None
+        return Parameters.adopting(weights, means, factors, noise, self._sizes, linked)
+
+    # ---- gradient and metric
+
+    def gradient(
+        self, vector: FloatArray, parameters: Parameters, expected: ExpectedStatistics
+    ) -> tuple[FloatArray, Metric]:
+        """Gradient of ℓ, less the penalty of loadings, and a first guess at its curvature.
+
+        Parameters
+        ----------
+        vector : ndarray of shape (n,)
+        parameters : Parameters
+            Those of the vector.
+        expected : ExpectedStatistics
+            The sums (14) at them.
+
+        Returns
+        -------
+        gradient : ndarray of shape (n,)
+            Zero where a channel tells too little of a mode for the M step to move it.
+        metric : Metric
+            Scales of the vector.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            The metric has no Cholesky factor in floating point.
+        """
+        K, matrices = self._n_modes, parameters.factors.shape
+        linked = matrices if self._loadings[2] else (0, 0)
+        gradient = np.empty(len(vector))
+        metric = Metric(
+            vector,
+            np.maximum(expected.mode_counts, 1.0),
+            np.empty(matrices),
+            np.empty((K, len(self._sizes))),
+            np.empty((self._n_own, self._n_squares)),
+            np.empty(linked),
+            np.empty(linked),
+            np.empty(self._loadings),
+            np.empty(self._loadings),
+        )
+        loadings = np.empty(self._loadings) if parameters.loadings is None else parameters.loadings
+        try:
+            _unconstrained.derivatives(
+                vector,
+                expected.sums,
+                self._layout.kernel_sizes,
+                self._structure,
+                expected.n_units,
+                parameters.weights,
+                parameters.factors,
+                parameters.noise_variances,
+                loadings,
+                self._penalties,
+                self._constraints.transforms,
+                gradient,
+                metric.mean_scales,
+                metric.noise_scales,
+                metric.root_factors,
+                metric.loading_scales,
+                metric.couplings,
+                metric.directions,
+                metric.shared,
+            )
+        except KernelFailure as failure:
+            raise np.linalg.LinAlgError(str(failure)) from None
+        return gradient, metric
+
+    def scaled(self, vector: FloatArray, metric: Metric) -> FloatArray:
+        """The metric's inverse times a vector: what a step along a gradient is without knowledge of the curvature."""
+        result = np.empty(len(vector))
+        _unconstrained.scaled(
+            vector,
+            metric.point,
+            self._layout.kernel_sizes,
+            self._structure,
+            metric.mode_counts,
+            metric.mean_scales,
+            metric.noise_scales,
+            metric.root_factors,
+            metric.loading_scales,
+            metric.couplings,
+            metric.directions,
+            metric.shared,
+            result,
+        )
+        return result

@@ -1,0 +1,451 @@
+"""The exported C functions whose text depends on the sizes of the bases: state, rotations, loops over channels.
+
+Channels are numbered anew as *slots*, sorted by the size of their basis and then by design, so that every loop runs
+over channels that are alike. Rows of one size lie one behind the other in flat arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.export.c_text import Writer
+
+__all__ = [
+    "KINDS",
+    "LIMITS",
+    "Block",
+    "Design",
+    "Limits",
+    "centred_function",
+    "curves_function",
+    "designs_function",
+    "init_function",
+    "log_joint_function",
+    "rotate_body",
+    "unit_structure",
+    "update_function",
+]
+
+KINDS = {0: "polynomial", 1: "bspline", 2: "fourier", 3: "exponential", 4: "constant"}
+
+# Up to here the arithmetic is written out, beyond it stand loops: a page of C instead of a chapter.
+UNROLLED_SIZE = 4
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Magnitudes beyond which squares and products of the state could overflow."""
+
+    design: str  # of an orthonormal function
+    reading: str  # of a centred and scaled reading
+
+
+LIMITS = {"double": Limits("1e30", "1e100"), "float": Limits("1e6f", "1e12f")}
+
+# Within those, two entries of D may follow on a product below this.
+LARGEST_PRODUCT, FACTORS = "1e130", 2
+
+
+@dataclass(frozen=True)
+class Design:
+    """Channels of one basis in one set of orthonormal functions."""
+
+    basis: int  # index among the distinct bases
+    transform: NDArray[np.float64]  # (p, p) S, upper triangular
+    channels: list[int]
+
+    @property
+    def size(self) -> int:
+        return len(self.transform)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A design and its place."""
+
+    design: Design
+    first: int  # first slot of this size of basis: row 0 of the size's tables
+    start: int  # first slot of the design
+    stop: int
+    values: int  # where its functions begin among those of all designs
+
+    @property
+    def size(self) -> int:
+        return self.design.size
+
+
+def _plus(text: str, offset: int) -> str:
+    """C for text + offset."""
+    return f"{text} + {offset}" if offset else text
+
+
+def _sizes(blocks: Sequence[Block]) -> Iterator[tuple[int, int, int]]:
+    """(p, first slot, number of slots) for each size of basis."""
+    for first in dict.fromkeys(block.first for block in blocks):
+        members = [block for block in blocks if block.first == first]
+        yield members[0].size, first, members[-1].stop - first
+
+
+def channel_length(p: int) -> int:
+    """Of a channel's row: level, centre curve, 1 / scale."""
+    return p + 2
+
+
+def mode_length(p: int) -> int:
+    """Of a mode's row: mean, triangle of the factor / σ, 1 / σ."""
+    return p + p * (p + 1) // 2 + 1
+
+
+def state_length(p: int) -> int:
+    """Of a state's row: D, R above its unit diagonal, m."""
+    return p + p * (p - 1) // 2 + p
+
+
+# -------------------------------------------------------------------------------------------------------- the state
+
+
+def unit_structure(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
+    pairs = blocks[-1].stop * n_modes
+    lines = [
+        "/* One running unit. Plain data: copy it, or keep its bytes over a restart, as you like. */",
+        "typedef struct {",
+        f"    double n[{blocks[-1].stop}]; /* readings of each channel */",
+        f"    double misfit[{pairs}]; /* sums of squares, for each channel and mode */",
+    ]
+    if out.scalar == "double":
+        lines.append(f"    double carry[{pairs}]; /* what those sums have rounded away */")
+    for p, _, slots in _sizes(blocks):
+        length = slots * n_modes * state_length(p)
+        lines.append(f"    @name@_scalar state_{p}[{length}]; /* D ({p}), R ({p * (p - 1) // 2}), m ({p}) of each */")
+    return out.fill("\n".join([*lines, "} @name@_unit;"]))
+
+
+def init_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
+    lines = [
+        "/* A unit of which nothing has been seen: its mode probabilities are the fleet's. */",
+        "static inline void @name@_init(@name@_unit *unit)",
+        "{",
+        "    int i, j;",
+        "    memset(unit, 0, sizeof *unit);",
+    ]
+    for p, _, slots in _sizes(blocks):
+        lines += [
+            f"    for (i = 0; i < {slots * n_modes}; ++i) {{",
+            f"        for (j = 0; j < {p}; ++j) {{",
+            f"            unit->state_{p}[{state_length(p)} * i + j] = 1;",
+            "        }",
+            "    }",
+        ]
+    return out.fill("\n".join([*lines, "}"]))
+
+
+# ------------------------------------------------------------------------------------------- from readings to numbers
+
+
+def designs_function(blocks: Sequence[Block], bases: Sequence[Any], out: Writer) -> str:
+    """Each basis is evaluated once, in double; W φ follows, W = S⁻ᵀ."""
+    lines = [
+        "/* The orthonormal functions of all designs at a time. */",
+        "static inline int @name@_designs_(double t, @name@_scalar *out)",
+        "{",
+        f"    double phi[{max(basis.size for basis in bases)}];",
+        f"    if (!(fabs(t) <= {float(np.finfo(np.float64).max).hex()})) {{",
+        "        return @NAME@_BAD_TIME;",
+        "    }",
+    ]
+    for index, basis in enumerate(bases):
+        lines.append(f"    @name@_{KINDS[basis.kind]}_({basis.size}, @name@_basis_{index}_, t, phi);")
+        for number, block in enumerate(blocks):
+            if block.design.basis == index:
+                lines += _transform(block, f"@name@_transform_{number}_", out)
+    lines.append(f"    return @name@_near_(out, {blocks[-1].values + blocks[-1].size});")
+    return out.fill("\n".join([*lines, "}"]))
+
+
+def _transform(block: Block, table: str, out: Writer) -> list[str]:
+    p = block.size
+    if p > UNROLLED_SIZE:
+        return [f"    @name@_transform_({p}, phi, {table}, {_plus('out', block.values)});"]
+    lines = []
+    for i in range(p):
+        terms = " + ".join(f"{table}[{i * (i + 1) // 2 + j}] * phi[{j}]" for j in range(i + 1))
+        lines.append(f"    out[{block.values + i}] = (@name@_scalar)({terms});")
+    return lines
+
+
+def centred_function(blocks: Sequence[Block], out: Writer) -> str:
+    """x̃ = (x − a − φ̃ᵀb̂) / s. The level a goes first: near it the difference is exact, even in float."""
+    lines = [
+        "/* Readings less the fleet's mean curve, in its scales, by slot; NaN stays NaN. */",
+        "static inline int @name@_centred_(const @name@_scalar *phi, const @name@_scalar *x, @name@_scalar *z)",
+        "{",
+        f"    const @name@_scalar largest = {LIMITS[out.scalar].reading};",
+        "    int slot;",
+    ]
+    for block in blocks:
+        p = block.size
+        lines += [
+            f"    for (slot = {block.start}; slot < {block.stop}; ++slot) {{",
+            f"        const @name@_scalar *channel = {_table_row('channels', block, 1)};",
+            "        const @name@_scalar value = x[@name@_order_[slot]];",
+        ]
+        if p <= UNROLLED_SIZE:
+            terms = " + ".join(f"phi[{block.values + i}] * channel[{i + 1}]" for i in range(p))
+            lines.append(f"        const @name@_scalar curve = {terms};")
+        else:
+            lines += [
+                "        @name@_scalar curve = 0;",
+                "        int i;",
+                f"        for (i = 0; i < {p}; ++i) {{",
+                f"            curve += phi[{_plus('i', block.values)}] * channel[i + 1];",
+                "        }",
+            ]
+        lines += [
+            f"        z[slot] = ((value - channel[0]) - curve) * channel[{p + 1}];",
+            "        if (!(z[slot] < largest && z[slot] > -largest) && value == value) {",
+            "            return @NAME@_BAD_VALUE;",
+            "        }",
+            "    }",
+        ]
+    return out.fill("\n".join([*lines, "    return @NAME@_OK;", "}"]))
+
+
+def _table_row(what: str, block: Block, n_modes: int) -> str:
+    """C for the row, or rows of all modes, of slot `slot` in one of the flat tables."""
+    p = block.size
+    slot = f"(slot - {block.first})" if block.first else "slot"
+    if what == "state":
+        return f"unit->state_{p} + {slot} * {state_length(p) * n_modes}"
+    length = channel_length(p) if what == "channels" else mode_length(p) * n_modes
+    return f"@name@_{what}_{p}_ + {slot} * {length}"
+
+
+# -------------------------------------------------------------------------------------------------------- rotations
+
+
+def rotate_body(p: int, scalar: str) -> str:
+    """The statements that take one reading into the state of one mode and channel, and return its share of the misfit.
+
+    Row [z | e] of weight 1 meets the rows [R | m] of weights D, R unit upper triangular, in p root-free Givens
+    rotations, which never subtract sums of squares. R and m move by a gain times what they leave unexplained: in the
+    form keep * R + gain * z the rounding of keep would pull them towards zero at every reading, and after 200,000
+    readings the likelihood was wrong by 2e-14 of itself, not by 3e-16.
+    """
+    write: Callable[[int, str], str] = _unrolled if p <= UNROLLED_SIZE else _looped
+    return write(p, scalar)
+
+
+def _unrolled(p: int, scalar: str) -> str:
+    lower, right = p, p + p * (p - 1) // 2
+    level = " + ".join(f"phi[{i}] * mode[{i}]" for i in range(p))
+    lines = [f"    {scalar} e = (x - ({level})) * mode[{mode_length(p) - 1}];"]
+    for j in range(p):
+        terms = " + ".join(f"phi[{i}] * mode[{lower + i * (i + 1) // 2 + j}]" for i in range(j, p))
+        lines.append(f"    {'' if j else 'const '}{scalar} z{j} = {terms};")
+    lines.append(f"    {scalar} {'weight, ' if p > 1 else ''}step, sum, inverse, keep, gain;")
+    entry = p
+    for i in range(p):
+        lines += [
+            f"    step = {'weight * ' if i else ''}z{i};",
+            f"    sum = state[{i}] + step * z{i};",
+            "    inverse = 1 / sum;",
+            f"    keep = state[{i}] * inverse;",
+            "    gain = step * inverse;",
+            f"    state[{i}] = sum;",
+        ]
+        if p > 1:
+            lines.append(f"    weight {'*=' if i else '='} keep;")
+        for j in range(i + 1, p):
+            lines += [
+                f"    z{j} -= z{i} * state[{entry}];",
+                f"    state[{entry}] += gain * z{j};",
+            ]
+            entry += 1
+        lines += [
+            f"    e -= z{i} * state[{right + i}];",
+            f"    state[{right + i}] += gain * e;",
+        ]
+    lines.append(f"    return (double)({'weight' if p > 1 else 'keep'} * e * e);")
+    return "\n".join(lines)
+
+
+def _looped(p: int, scalar: str) -> str:
+    return f"""\
+    {scalar} *D = state, *R = state + {p}, *m = state + {p + p * (p - 1) // 2};
+    const {scalar} *factor = mode + {p};
+    {scalar} z[{p}];
+    {scalar} e = x, weight = 1;
+    int i, j;
+    for (j = 0; j < {p}; ++j) {{
+        z[j] = 0;
+    }}
+    for (i = 0; i < {p}; ++i) {{
+        e -= phi[i] * mode[i];
+        for (j = 0; j <= i; ++j) {{
+            z[j] += phi[i] * *factor++;
+        }}
+    }}
+    e *= *factor;
+    for (i = 0; i < {p}; ++i) {{
+        const {scalar} step = weight * z[i], sum = D[i] + step * z[i], inverse = 1 / sum;
+        const {scalar} gain = step * inverse;
+        weight *= D[i] * inverse;
+        D[i] = sum;
+        for (j = i + 1; j < {p}; ++j) {{
+            z[j] -= z[i] * *R;
+            *R++ += gain * z[j];
+        }}
+        e -= z[i] * m[i];
+        m[i] += gain * e;
+    }}
+    return (double)(weight * e * e);"""
+
+
+def update_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
+    lines = [
+        "/* Takes one reading of all channels at a time, in any order of time; NaN in x means missing. */",
+        "static inline int @name@_update(@name@_unit *unit, double t, const @name@_scalar x[@NAME@_N_CHANNELS])",
+        "{",
+        "    @name@_scalar phi[@NAME@_N_DESIGN_VALUES_], z[@NAME@_N_CHANNELS];",
+        "    int slot, k, status;",
+        "    status = @name@_designs_(t, phi);",
+        "    if (status == @NAME@_OK) {",
+        "        status = @name@_centred_(phi, x, z);",
+        "    }",
+        "    if (status != @NAME@_OK) {",
+        "        return status;",
+        "    }",
+    ]
+    for block in blocks:
+        p, functions = block.size, _plus("phi", block.values)
+        lines += [
+            f"    for (slot = {block.start}; slot < {block.stop}; ++slot) {{",
+            f"        const @name@_scalar *mode = {_table_row('modes', block, n_modes)};",
+            f"        @name@_scalar *state = {_table_row('state', block, n_modes)};",
+            f"        double *misfit = unit->misfit + slot * {n_modes};",
+        ]
+        if out.scalar == "double":
+            lines.append(f"        double *carry = unit->carry + slot * {n_modes};")
+        lines += [
+            "        if (z[slot] == z[slot]) {",
+            "            unit->n[slot] += 1.0;",
+            f"            for (k = 0; k < {n_modes}; ++k) {{",
+            f"                const double more = @name@_rotate_{p}_({functions}, z[slot], mode, state);",
+        ]
+        if out.scalar == "double":
+            # Kahan's sum: log-odds are small differences of sums over all readings.
+            lines += [
+                "                const double corrected = more - carry[k], before = misfit[k];",
+                "                const double after = before + corrected;",
+                "                misfit[k] = after;",
+                "                carry[k] = (after - before) - corrected;",
+            ]
+        else:
+            lines.append("                misfit[k] += more;")
+        lines += [
+            f"                mode += {mode_length(p)};",
+            f"                state += {state_length(p)};",
+            "            }",
+            "        }",
+            "    }",
+        ]
+    return out.fill("\n".join([*lines, "    return @NAME@_OK;", "}"]))
+
+
+# ------------------------------------------------------------------------------------------------------------ scores
+
+
+def log_joint_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
+    """(11): the logarithms of D are taken of running products, dozens of factors at a time."""
+
+    def entry(index: str) -> str:
+        return f"D[{index}]" if out.scalar == "double" else f"(double)D[{index}]"
+
+    look = [
+        f"if (product > {LARGEST_PRODUCT}) {{",
+        "    determinant += log(product);",
+        "    product = 1.0;",
+        "}",
+    ]
+    lines = [
+        "/* log of the probability of each mode times the density of all readings in it. */",
+        "static inline void @name@_log_joint_(const @name@_unit *unit, double *logarithms)",
+        "{",
+        "    int slot, k;",
+        f"    for (k = 0; k < {n_modes}; ++k) {{",
+        "        const double *misfit = unit->misfit + k, *log_scale = @name@_log_scales_ + k;",
+        "        double sum = @name@_log_weights_[k], determinant = 0.0, product = 1.0;",
+    ]
+    for p, first, slots in _sizes(blocks):
+        inner = [f"const @name@_scalar *D = unit->state_{p} + {_state_of_mode(p, first, n_modes)};"]
+        if p > UNROLLED_SIZE:
+            inner.append("int i;")
+        inner.append(f"sum += unit->n[slot] * log_scale[slot * {n_modes}] - 0.5 * misfit[slot * {n_modes}];")
+        if p > UNROLLED_SIZE:
+            inner += [
+                f"for (i = 0; i < {p}; ++i) {{",
+                *(f"    {line}" for line in look),
+                f"    product *= {entry('i')};",
+                "}",
+            ]
+        else:
+            for i in range(0, p, FACTORS):
+                factors = " * ".join(entry(str(j)) for j in range(i, min(p, i + FACTORS)))
+                inner += [*look, f"product *= {factors};"]
+        lines.append(f"        for (slot = {first}; slot < {first + slots}; ++slot) {{")
+        lines += [f"            {line}" for line in inner]
+        lines.append("        }")
+    lines += ["        logarithms[k] = sum - 0.5 * (determinant + log(product));", "    }", "}"]
+    return out.fill("\n".join(lines))
+
+
+def _state_of_mode(p: int, first: int, n_modes: int) -> str:
+    slot = f"(slot - {first})" if first else "slot"
+    return f"({slot} * {n_modes} + k) * {state_length(p)}"
+
+
+def curves_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
+    lines = [
+        "/* A channel's centre curve and scale, and each mode's mean and variance about it in that scale. */",
+        "static inline void @name@_curves_(const @name@_unit *unit, const @name@_scalar *phi, int slot,",
+        "                                  double *centre, double *scale, double *means, double *variances)",
+        "{",
+        "    const @name@_scalar *channel, *mode, *state;",
+        "    int p, i, k;",
+    ]
+    chain = len(blocks) > 1
+    margin = "        " if chain else "    "
+    for i, block in enumerate(blocks):
+        p, last = block.size, i + 1 == len(blocks)
+        if chain:
+            condition = "else" if last else f"if (slot < {block.stop})"
+            lines.append(f"    {'} else ' if i and not last else '} ' if i else ''}{condition} {{")
+        if block.values:
+            lines.append(f"{margin}phi += {block.values};")
+        lines += [
+            f"{margin}p = {p};",
+            f"{margin}channel = {_table_row('channels', block, 1)};",
+            f"{margin}mode = {_table_row('modes', block, n_modes)};",
+            f"{margin}state = {_table_row('state', block, n_modes)};",
+        ]
+    if chain:
+        lines.append("    }")
+    lines += [
+        "    *scale = 1.0 / (double)channel[p + 1];",
+        "    *centre = (double)channel[0];",
+        "    for (i = 0; i < p; ++i) {",
+        "        *centre += (double)phi[i] * (double)channel[i + 1];",
+        "    }",
+        f"    for (k = 0; k < {n_modes}; ++k) {{",
+        "        @name@_peek_(p, phi, mode, state, means + k, variances + k);",
+        "        mode += p + p * (p + 1) / 2 + 1;",
+        "        state += p + p * (p - 1) / 2 + p;",
+        "    }",
+        "}",
+    ]
+    return out.fill("\n".join(lines))

@@ -1,0 +1,354 @@
+"""A fitted model as one self-contained C99 header, for machines without Python.
+
+The header keeps, for every mode and channel, the least-squares problem of the unit's whitened coefficients: it starts
+at the prior's rows [I | 0], and each reading rotates [φᵀΛ | x − φᵀμ] / σ in (model.md §4, the equivalent form of
+(9)–(11)). Misfit and determinant of (11) are then read off without a factorisation, nothing is subtracted from
+anything of its own size, and a missing value is a rotation left out.
+
+The text of the functions is in ``codegen_template.h`` and, where it depends on sizes, in ``c_functions.py``; here are
+the numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.errors import BasisError, ModelFileError, OptionError, PredictionError
+from cem.export.c_functions import (
+    KINDS,
+    LIMITS,
+    Block,
+    Design,
+    centred_function,
+    curves_function,
+    designs_function,
+    init_function,
+    log_joint_function,
+    rotate_body,
+    unit_structure,
+    update_function,
+)
+from cem.export.c_text import Writer, comment, enumeration, enumerators, name_function, scalar_table, vector
+from cem.files.whole_file import write_whole
+from cem.mixture.parameters import times_inverse
+
+if TYPE_CHECKING:
+    from cem.model.model import FailureModeModel
+
+__all__ = ["export_c"]
+
+FloatArray = NDArray[np.float64]
+
+# Channels with one basis share its evaluation; their orthonormalisations may differ a little, when channels were
+# missing at different times. One serves all whose own is not further from it than this condition number.
+SHARED_CONDITION = 10.0
+
+
+def export_c(
+    model: FailureModeModel,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    name: str = "fleet",
+    scalar: str = "double",
+) -> str:
+    """A fitted model as one C99 header without dependencies beyond ``<float.h>``, ``<math.h>`` and ``<string.h>``.
+
+    It compiles only where double has 64 bits and constants are double: not with ``-fsingle-precision-constant``.
+
+    Parameters
+    ----------
+    model : FailureModeModel
+        On the forward time axis, with bases that are not `Custom`.
+    path : path-like, optional
+        File to write, whole or not at all; none is written if left out.
+    name : str
+        Prefix of everything that the header defines: a C identifier.
+    scalar : {"double", "float"}
+        Type of readings, parameters and state. Times, log-likelihoods and forecasts are double in both.
+
+    Returns
+    -------
+    str
+        The header's text, ASCII.
+
+    Raises
+    ------
+    OptionError
+        `name` is no C identifier; `scalar` is neither type, or cannot hold a parameter.
+    BasisError
+        A channel has a `Custom` basis: it is a Python function.
+    PredictionError
+        The model's time axis is the time to failure, on which a running unit has no place; or its channels are linked.
+    ModelFileError
+        The file cannot be written, or the path leads to a directory, a device, a pipe or a socket.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise OptionError(f"name: a C identifier that begins with a letter was expected, such as 'fleet'; got {name!r}")
+    if scalar not in LIMITS:
+        raise OptionError(f"scalar: 'double' or 'float' was expected; got {scalar!r}")
+    if getattr(model, "time_axis", "forward") != "forward":
+        raise PredictionError(
+            "the model lives on the time to failure, which is unknown while a unit runs, so that a streaming C header "
+            "cannot score with it; fit with time_axis='forward' to export"
+        )
+    if model.internal_parameters.rank:
+        raise PredictionError(
+            f"the model's channels are linked (linking_rank={model.internal_parameters.rank}), and the C header weighs "
+            "them one by one; fit with linking_rank=0 to export, or score in batches with predict_proba"
+        )
+    text = _header(model, Writer(name, scalar))
+    if path is not None:
+        try:
+            write_whole(path, text.encode("ascii"))
+        except OSError as error:
+            raise ModelFileError(
+                f"the C header cannot be written to {os.fspath(path)!r}: {error.strerror or error}"
+            ) from error
+    return text
+
+
+# ------------------------------------------------------------------------------------------------ channels and bases
+
+
+def _distinct_bases(model: FailureModeModel) -> tuple[list[Any], list[int]]:
+    """The bases that differ, and for each channel the index of its own among them."""
+    distinct: list[Any] = []
+    keys: dict[tuple[int, int, bytes], int] = {}
+    chosen = []
+    for channel, basis in zip(model.channels, model.bases, strict=True):
+        if basis.kind not in KINDS:
+            raise BasisError(
+                f"channel {channel!r} has a basis of type {type(basis).__name__}, which is evaluated in Python and has "
+                "no C text; refit with a Polynomial, BSpline, Fourier, Exponential or Constant basis to export"
+            )
+        key = (int(basis.kind), int(basis.size), np.asarray(basis.numbers, dtype=np.float64).tobytes())
+        if key not in keys:
+            keys[key] = len(distinct)
+            distinct.append(basis)
+        chosen.append(keys[key])
+    return distinct, chosen
+
+
+def _blocks(model: FailureModeModel, chosen: Sequence[int]) -> list[Block]:
+    """Channels gathered by basis and, within SHARED_CONDITION, by orthonormalisation."""
+    designs: list[Design] = []
+    for channel, basis in enumerate(chosen):
+        transform = model.coordinates.transform(channel)
+        for design in designs:
+            if design.basis == basis and np.linalg.cond(_change(design.transform, transform)) < SHARED_CONDITION:
+                design.channels.append(channel)
+                break
+        else:
+            designs.append(Design(basis, transform, [channel]))
+    blocks: list[Block] = []
+    first = start = values = 0
+    for design in sorted(designs, key=lambda design: design.size):
+        if blocks and blocks[-1].size != design.size:
+            first = start
+        blocks.append(Block(design, first, start, start + len(design.channels), values))
+        start += len(design.channels)
+        values += design.size
+    return blocks
+
+
+def _change(target: FloatArray, source: FloatArray) -> FloatArray:
+    """M = S_target S_source⁻¹, upper triangular: coefficients on the target's functions from the source's."""
+    if np.array_equal(target, source):
+        return np.eye(len(target))
+    return np.triu(times_inverse(target, source))
+
+
+def _level(basis: Any, centre: FloatArray) -> float:
+    """Mean of the centre curve over the basis's domain: what is subtracted from a reading first, exactly."""
+    low, high = (float(end) for end in basis.domain)
+    times = np.linspace(low, high, 17) if high > low else np.array([low])
+    return float(np.mean(np.asarray(basis(times)) @ centre))
+
+
+def _one(basis: Any) -> FloatArray:
+    """Coefficients of the function that is 1 everywhere: every basis spans it."""
+    if KINDS[basis.kind] == "bspline":
+        return np.ones(basis.size)
+    return np.eye(basis.size)[0]
+
+
+def _channel_row(model: FailureModeModel, channel: int, transform: FloatArray, out: Writer) -> list[float]:
+    """Level a, centre curve less a on the design's functions, 1/scale: x̃ = (x − a − φ̃ᵀb̂) / s."""
+    basis, centre = model.bases[channel], model.coordinates.centre(channel)
+    level = out.rounded(_level(basis, centre))
+    remainder = transform @ (centre - level * _one(basis))
+    return [level, *remainder, 1.0 / float(model.coordinates.scales[channel])]
+
+
+def _mode_row(model: FailureModeModel, mode: int, channel: int, transform: FloatArray) -> list[float]:
+    """Mean, lower triangle of factor / σ, 1/σ, on the design's functions."""
+    parameters = model.internal_parameters
+    change = _change(transform, model.coordinates.transform(channel))
+    precision = 1.0 / math.sqrt(float(parameters.noise_variances[mode, channel]))
+    factor = change @ parameters.factor(mode, channel)
+    if not np.array_equal(change, np.eye(len(change))):
+        # Any square root of the covariance will do; the triangular one is the shortest.
+        factor = np.asarray(np.linalg.qr(factor.T, mode="r")).T
+    lower = (factor * precision)[np.tril_indices(len(factor))]
+    return [*(change @ parameters.mean(mode, channel)), *lower, precision]
+
+
+# -------------------------------------------------------------------------------------------------------- the header
+
+
+def _tables(model: FailureModeModel, blocks: Sequence[Block], bases: Sequence[Any], out: Writer) -> list[str]:
+    """Every number of the model, as static const arrays."""
+    name, weights = out.name, model.internal_parameters.weights
+    order = [channel for block in blocks for channel in block.design.channels]
+    slots = [int(slot) for slot in np.argsort(order)]
+    tables = [
+        "/* The channel of each slot: channels sorted by their basis, so that like stands by like. */\n"
+        f"static const int {name}_order_[{len(order)}] = {{ {', '.join(map(str, order))} }};",
+        f"/* The slot of each channel. */\nstatic const int {name}_slots_[{len(order)}] = "
+        f"{{ {', '.join(map(str, slots))} }};",
+        vector(
+            "Logarithms of the mode probabilities in the fleet",
+            f"{name}_log_weights_",
+            [math.log(weight) if weight > 0.0 else -math.inf for weight in weights],
+        ),
+    ]
+    for index, basis in enumerate(bases):
+        title = f"Basis {index}, {KINDS[basis.kind]}, {basis.size} functions"
+        tables.append(vector(title, f"{name}_basis_{index}_", [float(number) for number in basis.numbers]))
+    for number, block in enumerate(blocks):
+        lower = np.linalg.inv(block.design.transform).T
+        entries = [float(entry) for entry in lower[np.tril_indices(len(lower))]]
+        title = f"Lower triangle that makes the functions of basis {block.design.basis} orthonormal"
+        tables.append(vector(title, f"{name}_transform_{number}_", entries))
+
+    channel_rows: dict[int, list[tuple[str, Sequence[float]]]] = {}
+    mode_rows: dict[int, list[tuple[str, Sequence[float]]]] = {}
+    log_scales: list[float] = []
+    for block in blocks:
+        for channel in block.design.channels:
+            label = comment(model.channels[channel])
+            channel_row = _channel_row(model, channel, block.design.transform, out)
+            channel_rows.setdefault(block.size, []).append((label, channel_row))
+            for mode, mode_label in enumerate(model.mode_labels):
+                mode_row = _mode_row(model, mode, channel, block.design.transform)
+                mode_rows.setdefault(block.size, []).append((f"{label}, mode {comment(mode_label)}", mode_row))
+                log_scales.append(_log_scale(mode_row[-1], channel_row[-1], out))
+    tables.append(vector("log(1 / (sigma scale sqrt(2 pi))) of each slot and mode", f"{name}_log_scales_", log_scales))
+    for size, rows in channel_rows.items():
+        tables.append(scalar_table(out, "Level, centre curve less it, 1 / scale.", f"{name}_channels_{size}_", rows))
+        title = "Mean, rows of the lower triangle of factor / sigma, 1 / sigma."
+        tables.append(scalar_table(out, title, f"{name}_modes_{size}_", mode_rows[size]))
+    return tables
+
+
+def _log_scale(precision: float, inverse_scale: float, out: Writer) -> float:
+    """log of 1 / (σ s √2π), of the numbers as the header holds them.
+
+    So the density integrates to one whatever was rounded: over n readings the rounding of σ enters as misfit less n,
+    not as n.
+    """
+    held = math.log(out.rounded(precision, reciprocal=True)) + math.log(out.rounded(inverse_scale, reciprocal=True))
+    return held - 0.5 * math.log(2.0 * math.pi)
+
+
+PREAMBLE = """\
+/* A fitted failure-mode model, written by cem; do not edit.
+ *
+ * @modes@ failure modes, @channels@ channels, @scalar@ arithmetic; times are in @time@.
+ *
+ *     @name@_unit unit;
+ *     double mean, variance;
+ *     @name@_scalar x[@NAME@_N_CHANNELS], probabilities[@NAME@_N_MODES];
+ *     @name@_init(&unit);
+ *     ... read the sensors into x, in the order of enum @name@_channel; NAN where one is silent ...
+ *     if (@name@_update(&unit, t, x) == @NAME@_OK) {
+ *         @name@_probabilities(&unit, probabilities);
+ *     }
+ *     @name@_forecast(&unit, t + 10, @first@, &mean, &variance);
+ *
+ * No heap, no state outside the unit: units in different threads do not meet. Names that end in _ are internal.
+ */
+#ifndef @NAME@_CEM_H
+#define @NAME@_CEM_H
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#if DBL_MANT_DIG < 53
+#error "double has less than 64 bits here, of which this header cannot do its sums; on AVR compile with -mdouble=64"
+#endif
+/* An array of negative size where constants such as 1.0 are float: compile without -fsingle-precision-constant. */
+typedef char @name@_constants_must_be_double_no_fsingle_precision_constant_[sizeof(1.0) == sizeof(double) ? 1 : -1];
+
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error "missing values are NaN, which -ffast-math does not honour; compile without it"
+#endif
+
+typedef @scalar@ @name@_scalar;
+
+enum { @NAME@_N_CHANNELS = @channels@, @NAME@_N_MODES = @modes@, @NAME@_N_DESIGN_VALUES_ = @values@ };"""
+
+
+def _template() -> dict[str, str]:
+    """The sections of the template, by name."""
+    text = resources.files("cem.export").joinpath("codegen_template.h").read_text(encoding="ascii")
+    parts = re.split(r"^/\*@ (\w+) \*/\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], (part.rstrip("\n") for part in parts[2::2]), strict=True))
+
+
+def _header(model: FailureModeModel, out: Writer) -> str:
+    bases, chosen = _distinct_bases(model)
+    blocks = _blocks(model, chosen)
+    n_modes, n_channels = model.internal_parameters.n_modes, len(model.channels)
+    prefix = out.name.upper()
+    channels = enumerators(f"{prefix}_CHANNEL", model.channels)
+    modes = enumerators(f"{prefix}_MODE", model.mode_labels)
+    part = _template()
+    sizes = sorted({basis.size for basis in bases})
+    words = {
+        "modes": str(n_modes),
+        "channels": str(n_channels),
+        "scalar": out.scalar,
+        "time": comment(model.time_unit) if model.time_unit else "the unit of the training data",
+        "first": channels[0],
+        "values": str(blocks[-1].values + blocks[-1].size),
+    }
+    pieces = [
+        out.fill(PREAMBLE, **words),
+        out.fill(part["statuses"]),
+        enumeration(f"{out.name}_channel", channels, model.channels),
+    ]
+    if model.response is not None:
+        response = channels[list(model.channels).index(model.response)]
+        pieces.append(f"/* The quantity that matters. */\nenum {{ {prefix}_RESPONSE = {response} }};")
+    pieces += [
+        enumeration(f"{out.name}_mode", modes, model.mode_labels),
+        name_function(f"{out.name}_channel_name", model.channels, "channel"),
+        name_function(f"{out.name}_mode_name", model.mode_labels, "mode"),
+        *_tables(model, blocks, bases, out),
+        unit_structure(blocks, n_modes, out),
+        *(out.fill(part[kind]) for kind in dict.fromkeys(KINDS[basis.kind] for basis in bases)),
+        out.fill(part["transform"]),
+        out.fill(part["near"], largest_design=LIMITS[out.scalar].design),
+        designs_function(blocks, bases, out),
+        centred_function(blocks, out),
+        *(out.fill(part["rotate"], p=str(p), body=rotate_body(p, f"{out.name}_scalar")) for p in sizes),
+        log_joint_function(blocks, n_modes, out),
+        out.fill(part["peek"], largest_size=str(sizes[-1])),
+        curves_function(blocks, n_modes, out),
+        init_function(blocks, n_modes, out),
+        update_function(blocks, n_modes, out),
+        out.fill(part["probabilities"]),
+        out.fill(part["forecast"]),
+        f"#endif /* {prefix}_CEM_H */",
+    ]
+    return "\n\n".join(pieces) + "\n"

@@ -1,0 +1,467 @@
+"""From a panel and options to a fitted model: the stages of a fit, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import cycle, islice
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.basis.families import Basis, resolve_bases
+from cem.em.expectation import Expectation
+from cem.em.feasibility import feasible
+from cem.em.linking import linked_run, linking_of, linking_penalties
+from cem.em.loop import EMRun, start_em
+from cem.em.maximisation import Constraints, CovarianceStructure
+from cem.errors import ConvergenceWarning, FitError, OptionError, PanelError
+from cem.errors.names import listed
+from cem.errors.warning import warn
+from cem.fitting.fit_warnings import warn_of_fit
+from cem.fitting.linked_lives import LIFE
+from cem.fitting.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
+from cem.fitting.warm_start import matched_modes, numbered
+from cem.mixture.parameters import Layout, Parameters
+from cem.search.fresh import (
+    MIXED_KINDS,
+    StartKind,
+    one_mode_run,
+    parameters_from_responsibilities,
+    starting_point,
+)
+from cem.search.moves import moved_start
+from cem.search.one_mode import OneModePosteriors, StartingPoint, with_known_modes
+from cem.search.quiet_modes import FLOOR_FRACTION, SMALLEST_NOISE, past_quiet_modes
+from cem.search.starts import Fresh, Move, Start, best_of_starts
+from cem.statistics.exact_channels import learnable_channels, rounding_noise
+from cem.statistics.sufficient import SufficientStatistics
+
+if TYPE_CHECKING:
+    from cem.model.model import FailureModeModel
+    from cem.panel.panel import Panel
+
+__all__ = ["FitOptions", "FitResult", "fit_mixture", "in_final_order"]
+
+FloatArray = NDArray[np.float64]
+Init = Literal["mixed", "kmeans", "prototypes", "random", "tempered"]
+
+_COVARIANCE_FLOOR = 1e-6
+# A plain fit that linked EM goes on from need not have settled to the last digit.
+_TOLERANCE_BEFORE_LINKING = 1e3
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Options of a fit, checked; `cem.FailureModeEM` says what they mean."""
+
+    n_modes: int
+    basis: Basis | Mapping[str | None, Basis]
+    init: Init
+    n_init: int
+    max_iter: int
+    tol: float
+    noise_floor: float | Mapping[str | None, float] | None
+    covariance_floor: float | Mapping[str | None, float] | None
+    covariance: CovarianceStructure
+    accelerate: str
+    kernel: Literal["auto", "lapack"]
+    n_jobs: int
+    seed: np.random.SeedSequence
+    verbose: int
+    linking_rank: int = 0
+    linking_penalty: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """What a fit leaves: the modes are in their final order."""
+
+    statistics: SufficientStatistics
+    constraints: Constraints
+    run: EMRun
+    starts: list[Start]
+    best: int
+    interrupted: bool
+    kernel: str
+    mode_labels: tuple[Hashable, ...]
+    left_out: tuple[str, ...]
+    unlabelled: tuple[int, ...]  # modes whose label is a number given for want of one
+    keeps_order: bool  # the modes are in the order of what the fit was given to go on from
+
+    @property
+    def log_likelihood(self) -> float:
+        """ℓ of the returned parameters, in the panel's own units."""
+        return self.run.log_likelihood + self.statistics.log_jacobian
+
+
+def fit_mixture(
+    panel: Panel,
+    options: FitOptions,
+    *,
+    init: FloatArray | Parameters | FailureModeModel | None = None,
+    progress: Callable[[str, int, int, float], None] | None = None,
+) -> FitResult:
+    """Fit the mixture to a panel.
+
+    Parameters
+    ----------
+    panel : Panel
+        On the time axis of the fit.
+    options : FitOptions
+        Checked options.
+    init : ndarray of shape (L, K), Parameters or FailureModeModel, optional
+        A single start: responsibilities; parameters in the user's terms; or a fitted model. Its modes keep their
+        order, and those of a model their labels.
+    progress : callable, optional
+        Called with (stage, starts done, starts in the stage, best log-likelihood so far).
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    PanelError
+        The panel cannot carry such a model; names what is at fault.
+    FitError
+        No start could be completed; lists why.
+    """
+    if panel.n_units < options.n_modes:
+        raise PanelError(
+            f"{panel.n_units} units cannot be divided into n_modes={options.n_modes} modes; "
+            "give more units or fewer modes"
+        )
+    _check_heard(panel)
+    given_channels = panel.channels
+    kept = varying_channels(panel)
+    if len(kept) < len(given_channels):
+        panel = panel.select_channels(kept)
+    mode_labels, known_modes, unlabelled = _modes(panel, options.n_modes, init)
+    learnable = learnable_channels(
+        panel, lambda kept: _bound_bases(kept, options.basis, init), known_modes, besides=(LIFE,)
+    )
+    panel, statistics = learnable.panel, learnable.statistics
+    warn_of_stuck_channels(panel)
+    warn_of_short_units(panel, learnable.bases)
+    expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
+    steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
+    steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))
+    linking_of(options.linking_rank, statistics.sizes, panel.channels)
+    one_mode, constraints, lowest_floors = _constraints(expectation, panel.channels, steps, options)
+    tolerance = options.tol * statistics.n_observations
+    starts, move, given = _starts(expectation, one_mode.parameters, constraints, options, init)
+    if given is not None and given.rank:
+        records, interrupted = [Start("given", start_em(expectation, given))], False
+    else:
+        records, interrupted = best_of_starts(
+            starts,
+            expectation,
+            constraints,
+            n_modes=options.n_modes,
+            move=move,
+            max_iter=options.max_iter,
+            tolerance=_TOLERANCE_BEFORE_LINKING * tolerance if options.linking_rank else tolerance,
+            accelerate=options.accelerate == "auto",
+            n_jobs=options.n_jobs,
+            progress=_in_panel_units(progress, statistics.log_jacobian),
+        )
+    best = _best(records, tolerance)
+    run = records[best].run
+    assert run is not None
+    if not interrupted:
+        quieter, constraints, interrupted = past_quiet_modes(
+            run,
+            expectation,
+            constraints,
+            one_mode.parameters,
+            lowest_floors,
+            max_iter=options.max_iter,
+            tolerance=tolerance,
+            accelerate=options.accelerate == "auto",
+        )
+        if quieter is not run:
+            run, best = quieter, len(records)
+            records.append(Start("quiet", run, "converged" if run.converged else "limit of passes"))
+    if options.linking_rank and not interrupted:
+        penalties = linking_penalties(run.parameters, statistics.n_units, options.linking_penalty)
+        constraints = replace(constraints, linking_penalties=penalties)
+        run, interrupted = linked_run(
+            run,
+            expectation,
+            constraints,
+            rank=options.linking_rank,
+            max_iter=options.max_iter,
+            tolerance=tolerance,
+            accelerate=options.accelerate == "auto",
+        )
+        if run.lost_mode is not None:
+            raise FitError(
+                f"mode {run.lost_mode} lost its units once its channels were linked (linking_rank="
+                f"{options.linking_rank}); take fewer modes, a higher linking_penalty, or linking_rank=0"
+            )
+    if run.parameters.rank != options.linking_rank:
+        warn(
+            "the search was interrupted before channels were linked: those of this model are independent; go on with "
+            "fit(panel, init=model)",
+            ConvergenceWarning,
+        )
+    if init is None:
+        order = _final_order(run.parameters.weights, unlabelled)
+    else:
+        order = np.arange(options.n_modes)
+    run = _reordered(run, order)
+    if constraints.linking_penalties is not None:
+        constraints = replace(constraints, linking_penalties=constraints.linking_penalties[order])
+    warn_of_fit(records, run, statistics, mode_labels, interrupted, options)
+    return FitResult(
+        statistics,
+        constraints,
+        run,
+        records,
+        best,
+        interrupted,
+        "linked" if run.parameters.rank else expectation.kernel,
+        mode_labels,
+        tuple(name for name in given_channels if name not in panel.channels),
+        unlabelled,
+        init is not None,
+    )
+
+
+def _check_heard(panel: Panel) -> None:
+    """Refuse units without any observation, which only a panel to be scored may have."""
+    silent = np.flatnonzero(panel._silent())
+    if silent.size:
+        raise PanelError(
+            f"{'unit' if silent.size == 1 else 'units'} {listed([panel.units[l] for l in silent.tolist()])} "
+            f"{'has' if silent.size == 1 else 'have'} no observation: all values are missing; a fit needs some of each "
+            "unit, so leave such units out"
+        )
+
+
+def _in_panel_units(
+    progress: Callable[[str, int, int, float], None] | None, log_jacobian: float
+) -> Callable[[str, int, int, float], None] | None:
+    """Progress that reports the log-likelihood that the user will find in `log_likelihood_`."""
+    if progress is None:
+        return None
+    return lambda stage, done, total, best: progress(stage, done, total, best + log_jacobian)
+
+
+def _modes(panel: Panel, n_modes: int, init: object) -> tuple[tuple[Hashable, ...], NDArray[np.int32], tuple[int, ...]]:
+    """Labels of the modes, the units' known modes, and which modes go by a number for want of a label."""
+    from cem.model.model import FailureModeModel
+
+    if isinstance(init, FailureModeModel):
+        return matched_modes(panel, init, n_modes)
+    labels = tuple(panel.mode_labels)
+    if len(labels) > n_modes:
+        raise PanelError(
+            f"the panel's units carry {len(labels)} labels ({', '.join(map(repr, labels[:5]))}"
+            f"{', …' if len(labels) > 5 else ''}), more than n_modes={n_modes}; raise n_modes or merge labels"
+        )
+    names = labels + (None,) * (n_modes - len(labels))
+    known_modes = np.ascontiguousarray(panel.mode_codes, dtype=np.int32)
+    return numbered(names), known_modes, tuple(range(len(labels), n_modes))
+
+
+def _bound_bases(panel: Panel, basis: Basis | Mapping[str | None, Basis], init: object) -> tuple[Basis, ...]:
+    """Each channel's basis, bound to the panel's times; a model that is refitted keeps the ones it has."""
+    from cem.model.model import FailureModeModel
+
+    if isinstance(init, FailureModeModel):
+        missing = [name for name in panel.channels if name not in init.channels]
+        if missing or len(init.channels) != panel.n_channels:
+            raise OptionError(
+                f"init: the model has the channels {listed(init.channels, 20)}; the panel has "
+                f"{listed(panel.channels, 20)} that vary. A warm start needs the same ones"
+            )
+        return tuple(init.bases[init.channels.index(name)] for name in panel.channels)
+    if isinstance(basis, Mapping):  # a constant channel that was left out may still be named
+        basis = {name: value for name, value in basis.items() if name is None or name in panel.channels}
+    bound: dict[Basis, Basis] = {}
+    specified = resolve_bases(basis, panel.channels)
+    for specification in specified:
+        if specification not in bound:
+            bound[specification] = specification.bind(panel.times)
+    return tuple(bound[specification] for specification in specified)
+
+
+def _by_channel(
+    option: str, value: float | Mapping[str | None, float], channels: Sequence[str], default: FloatArray
+) -> FloatArray:
+    """A floor given as one number or by channel, None for all others, as an array."""
+    floors = default.copy()
+    given: dict[str | None, float] = dict(value) if isinstance(value, Mapping) else {None: value}
+    others = given.pop(None, None)
+    if others is not None:
+        given = {**dict.fromkeys(channels, others), **given}
+    for name, floor in given.items():
+        if name not in channels:
+            raise OptionError(f"{option} names channel {name!r}; the channels fitted are {listed(channels, 20)}")
+        if not (np.isfinite(floor) and floor > 0):
+            raise OptionError(f"{option} for channel {name!r} is {floor!r}; a positive number was expected")
+        floors[channels.index(name)] = floor
+    return floors
+
+
+def _constraints(
+    expectation: Expectation, channels: tuple[str, ...], steps: FloatArray, options: FitOptions
+) -> tuple[EMRun, Constraints, FloatArray]:
+    """The one-mode fit, the floors that rest on it (model.md §3), and how low those of the noise may go."""
+    coordinates = expectation.statistics.coordinates
+    squared_scales = np.square(coordinates.scales)
+    covariance_floors = np.full(len(channels), _COVARIANCE_FLOOR)
+    if options.covariance_floor is not None:
+        covariance_floors = _by_channel("covariance_floor", options.covariance_floor, channels, covariance_floors)
+    rounding = np.maximum(steps / coordinates.scales * (steps / coordinates.scales) / 12.0, SMALLEST_NOISE)
+    loose = Constraints(rounding, covariance_floors, options.covariance, coordinates.transforms)
+    one_mode = one_mode_run(expectation, loose)
+    floors = lowest = rounding
+    if options.n_modes > 1:
+        floors = np.maximum(rounding, FLOOR_FRACTION * one_mode.parameters.noise_variances[0])
+    if options.noise_floor is not None:
+        floors = _by_channel("noise_floor", options.noise_floor, channels, floors * squared_scales) / squared_scales
+        given = options.noise_floor if isinstance(options.noise_floor, Mapping) else {None: options.noise_floor}
+        lowest = np.where([None in given or name in given for name in channels], floors, lowest)
+        one_mode = one_mode_run(
+            expectation, Constraints(floors, covariance_floors, options.covariance, coordinates.transforms)
+        )
+    return one_mode, Constraints(floors, covariance_floors, options.covariance, coordinates.transforms), lowest
+
+
+def _starts(
+    expectation: Expectation,
+    one_mode: Parameters,
+    constraints: Constraints,
+    options: FitOptions,
+    init: object,
+) -> tuple[list[Fresh], Move | None, Parameters | None]:
+    """Fresh starts by kind, each a function that makes it; what makes a move; and the parameters that were given."""
+    if init is not None:
+        given = _given_parameters(expectation, one_mode, constraints, options.n_modes, init)
+        if given.rank != options.linking_rank:
+            given = feasible(given.marginal(), constraints)
+        return [("given", lambda: StartingPoint(given, 0.0))], None, given
+    if options.n_modes == 1:
+        return [("one mode", lambda: StartingPoint(one_mode, 0.0))], None, None
+    kinds: tuple[StartKind, ...] = MIXED_KINDS if options.init == "mixed" else (options.init,)
+    posteriors = OneModePosteriors(expectation.statistics, one_mode)
+
+    # Starts are made one after the other, fresh ones in their order: a generator each would cost as much as the start.
+    rng_of_starts, rng_of_moves = map(np.random.default_rng, options.seed.spawn(2))
+
+    def fresh(kind: StartKind) -> StartingPoint:
+        return starting_point(kind, expectation, posteriors, constraints, options.n_modes, rng_of_starts)
+
+    def moved(responsibilities: FloatArray) -> StartingPoint:
+        return moved_start(responsibilities, posteriors, constraints, rng_of_moves)
+
+    starts: list[Fresh] = [(kind, partial(fresh, kind)) for kind in islice(cycle(kinds), options.n_init)]
+    return starts, moved, None
+
+
+def _given_parameters(
+    expectation: Expectation, one_mode: Parameters, constraints: Constraints, n_modes: int, init: Any
+) -> Parameters:
+    """First parameters from what `fit(init=)` was given."""
+    from cem.model.model import FailureModeModel
+
+    statistics = expectation.statistics
+    if isinstance(init, FailureModeModel):
+        order = [init.channels.index(name) for name in statistics.channels]
+        parameters = _in_coordinates(init.user_parameters(), init.internal_parameters.layout, order, statistics)
+        return feasible(parameters, constraints)
+    if isinstance(init, Parameters):
+        if init.sizes != statistics.sizes or init.n_modes != n_modes:
+            raise OptionError(
+                f"init: parameters of {init.n_modes} modes with bases of sizes {init.sizes}; "
+                f"{n_modes} modes and sizes {statistics.sizes} were expected"
+            )
+        return feasible(_in_coordinates(init, init.layout, range(init.n_channels), statistics), constraints)
+    responsibilities = np.asarray(init, dtype=np.float64)
+    expected = (statistics.n_units, n_modes)
+    if responsibilities.shape != expected:
+        raise OptionError(f"init: responsibilities of shape {responsibilities.shape}; {expected} was expected")
+    totals = responsibilities.sum(axis=1)
+    wrong = np.flatnonzero(~((responsibilities >= 0).all(axis=1) & (np.abs(totals - 1) < 1e-6)))
+    if len(wrong):
+        raise OptionError(
+            f"init: the responsibilities of unit {statistics.units[wrong[0]]!r} are {responsibilities[wrong[0]]}; "
+            "every row must be non-negative and sum to 1"
+        )
+    fixed = with_known_modes(responsibilities, statistics.known_modes)
+    empty = np.flatnonzero(fixed.sum(axis=0) <= 0)
+    if len(empty):
+        raise OptionError(f"init: no unit has any responsibility for mode {empty[0]}; give each mode some")
+    return parameters_from_responsibilities(expectation, fixed, one_mode, constraints)
+
+
+def _in_coordinates(
+    parameters: Parameters, layout: Layout, order: Sequence[int], statistics: SufficientStatistics
+) -> Parameters:
+    """Parameters in the user's terms, moved to the internal coordinates of these statistics."""
+    coordinates, new = statistics.coordinates, statistics.layout
+    means = np.empty((parameters.n_modes, int(new.mean_offsets[-1])))
+    factors = np.empty((parameters.n_modes, int(new.factor_offsets[-1])))
+    noise = np.empty((parameters.n_modes, new.n_channels))
+    loadings = np.empty((*means.shape, parameters.rank))
+    for c, old in enumerate(order):
+        new.vector(means, c)[:] = coordinates.internal_coefficients(layout.vector(parameters.means, old), c)
+        factor = layout.matrix(parameters.factors, old)
+        new.matrix(factors, c)[:] = coordinates.internal_covariance_factor(factor, c)
+        noise[:, c] = parameters.noise_variances[:, old] / coordinates.scales[c] ** 2
+        if parameters.loadings is not None:
+            rows, old_rows = (slice(*at.mean_offsets[i : i + 2]) for at, i in ((new, c), (layout, old)))
+            own = coordinates.transform(c) @ factor @ parameters.loadings[:, old_rows] / coordinates.scales[c]
+            loadings[:, rows] = np.linalg.solve(new.matrix(factors, c), own)
+    return Parameters(parameters.weights, means, factors, noise, new.sizes, loadings)
+
+
+def _best(records: list[Start], tolerance: float) -> int:
+    """The start of the highest ℓ; one that has converged where it is lower by less than the tolerance.
+
+    Rounding alone may lift a start that stopped early, as the same as another, above the one that went on.
+    """
+    usable = [i for i, record in enumerate(records) if record.run is not None and record.run.lost_mode is None]
+    if not usable:
+        fates = "; ".join(f"start {i} ({record.kind}): {record.fate}" for i, record in enumerate(records[:5]))
+        raise FitError(
+            f"no start could be completed ({fates}{'; …' if len(records) > 5 else ''}); try fewer modes, more starts "
+            "(n_init), or a smaller basis"
+        )
+    highest = max(records[i].log_likelihood for i in usable)
+    near = [i for i in usable if records[i].log_likelihood >= highest - tolerance]
+    return max(near, key=lambda i: (_has_converged(records[i]), records[i].log_likelihood, -i))
+
+
+def _has_converged(record: Start) -> bool:
+    return record.run is not None and record.run.converged
+
+
+def _final_order(weights: FloatArray, unlabelled: Sequence[int]) -> NDArray[np.int64]:
+    """Labelled modes in their order, the others by falling weight: numbering does not depend on the seed."""
+    order = np.arange(len(weights))
+    free = np.array(unlabelled, dtype=np.int64)
+    order[free] = free[np.argsort(-weights[free], kind="stable")]
+    return order
+
+
+def in_final_order(run: EMRun, result: FitResult) -> tuple[EMRun, NDArray[np.int64]]:
+    """A run that went on from a result, its modes in their final order again, and what that order is."""
+    if result.keeps_order:
+        return run, np.arange(len(result.mode_labels))
+    order = _final_order(run.parameters.weights, result.unlabelled)
+    return _reordered(run, order), order
+
+
+def _reordered(run: EMRun, order: NDArray[np.int64]) -> EMRun:
+    return replace(
+        run,
+        parameters=run.parameters.ordered(order),
+        responsibilities=np.ascontiguousarray(run.responsibilities[:, order]),
+        status=run.status[order] if len(run.status) else run.status,
+    )

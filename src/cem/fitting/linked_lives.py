@@ -1,0 +1,204 @@
+"""Lives that depend on the course towards failure: ln life as one more channel of the linked model (16).
+
+(18) takes, given the mode, what a unit's readings look like before its failure and how long it lives to be
+independent. They seldom are: what wears fast is steep at the end, and fails young. Where channels share factors, a
+unit's life is one more thing that these can tell: ln D = m_k + γ_kᵀf + ε. In a fit this is a channel with a single
+reading, so that (19) is fitted by the linked model's own E and M steps; in prediction it is a law of lifetimes that
+knows what the readings say of f.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.basis.families import Polynomial
+from cem.errors import PanelError
+from cem.fitting.warm_start import UNLABELLED, unlabelled_modes
+from cem.lifetimes.lifetimes import LifetimeLaw, Lifetimes, LinkedLognormal, Lognormal
+from cem.mixture.parameters import Coordinates, Parameters
+
+if TYPE_CHECKING:
+    from cem.fitting.fit import FitOptions, FitResult
+    from cem.model.model import FailureModeModel
+    from cem.panel.panel import Panel
+
+__all__ = ["LIFE", "apart", "init_with_lives", "model_with_lives", "options_with_lives", "panel_with_lives"]
+
+FloatArray = NDArray[np.float64]
+
+LIFE = "ln life"
+"""Name of the channel, always the last one."""
+
+_ONE_SPREAD = (0.1586552539314571, 0.8413447460685429)  # a normal law's mean less and plus its standard deviation
+
+
+def panel_with_lives(panel: Panel, lives: FloatArray) -> Panel:
+    """The panel with one more channel, which holds ln life at each unit's last reading and nothing elsewhere.
+
+    Raises
+    ------
+    PanelError
+        A channel has that name.
+    """
+    if LIFE in panel.channels:
+        raise PanelError(
+            f"a channel is named {LIFE!r}, which is what the lives are called when they are linked to the channels; "
+            "give it another name, or take lifetimes='lognormal'"
+        )
+    values = np.full((len(panel.values), panel.n_channels + 1), np.nan)
+    values[:, :-1] = panel.values
+    values[np.asarray(panel.offsets[1:]) - 1, -1] = np.log(lives)
+    return panel._replace(channels=(*panel.channels, LIFE), values=values)
+
+
+def options_with_lives(options: FitOptions, minimum_spread: float) -> FitOptions:
+    """Options of a fit whose last channel is ln life: a constant, and no spread of lives below the least."""
+    basis, noise_floor = options.basis, options.noise_floor
+    bases: dict[str | None, Any] = dict(basis) if isinstance(basis, Mapping) else {None: basis}
+    floors: dict[str | None, float]
+    if noise_floor is None:
+        floors = {}
+    else:
+        floors = dict(noise_floor) if isinstance(noise_floor, Mapping) else {None: float(noise_floor)}
+    return replace(
+        options,
+        basis={**bases, LIFE: Polynomial(0)},
+        noise_floor={**floors, LIFE: minimum_spread**2},
+    )
+
+
+def init_with_lives(
+    init: Any, lives: FloatArray, minimum_spread: float
+) -> FloatArray | Parameters | FailureModeModel | None:
+    """Where a fit is to start, with ln life as the last channel: as a model's laws have it, else alike in all modes."""
+    from cem.model.model import FailureModeModel
+
+    if isinstance(init, Parameters):
+        one_law = Lifetimes.fit(lives, np.ones((len(lives), 1))).laws
+        return _parameters_with_lives(init, one_law * init.n_modes, minimum_spread)
+    if not isinstance(init, FailureModeModel):
+        return init
+    laws: Sequence[LifetimeLaw]
+    if "lifetimes" in init.training:
+        laws = Lifetimes.from_dict(init.training["lifetimes"]).laws
+    else:
+        laws = Lifetimes.fit(lives, np.ones((len(lives), 1))).laws * init.n_modes
+    return _model_of_lives(init, _parameters_with_lives(init.internal_parameters, laws, minimum_spread))
+
+
+def model_with_lives(model: FailureModeModel, lifetimes: Lifetimes, minimum_spread: float) -> FailureModeModel:
+    """The model as its fit had it: with ln life as the last channel, linked as its laws are."""
+    parameters = _parameters_with_lives(
+        model.internal_parameters, lifetimes.laws, minimum_spread, least_own=1e-12 * minimum_spread
+    )
+    return _model_of_lives(model, parameters)
+
+
+def _model_of_lives(model: FailureModeModel, parameters: Parameters) -> FailureModeModel:
+    """A model whose last channel, in the unit of ln life itself, is ln life."""
+    held = model.coordinates
+    coordinates = Coordinates(
+        np.append(held.centres, 0.0),
+        np.append(held.scales, 1.0),
+        np.append(held.transforms, 1.0),
+        (*held.sizes, 1),
+    )
+    return type(model)(
+        parameters=parameters,
+        coordinates=coordinates,
+        bases=(*model.bases, Polynomial(0).bind(np.array([-1.0, 0.0]))),
+        channels=(*model.channels, LIFE),
+        mode_labels=model.mode_labels,
+        time_axis=model.time_axis,
+        training={UNLABELLED: unlabelled_modes(model)},
+    )
+
+
+def _parameters_with_lives(
+    parameters: Parameters, laws: Sequence[LifetimeLaw], minimum_spread: float, *, least_own: float | None = None
+) -> Parameters:
+    """Parameters whose last channel, in its own units, has these laws of ln life.
+
+    What units differ by beside the noise is at least `least_own`; by default the least spread, for a fit to start from.
+    """
+    least = minimum_spread if least_own is None else least_own
+    locations, spreads, directions = [], [], []
+    for law in laws:
+        low, high = np.log(law.quantile(np.array(_ONE_SPREAD)))
+        locations.append(0.5 * (low + high))
+        linked = isinstance(law, LinkedLognormal) and len(law.loadings) == parameters.rank
+        directions.append(law.loadings if linked else (0.0,) * parameters.rank)  # type: ignore[attr-defined]
+        own = law.own_variance if linked else (0.5 * (high - low)) ** 2  # type: ignore[attr-defined]
+        spreads.append(np.sqrt(max(own - minimum_spread**2, least**2)))
+    factors = np.array(spreads)[:, None]
+    loadings = None
+    if parameters.loadings is not None:
+        loadings = np.concatenate([parameters.loadings, (np.array(directions) / factors)[:, None, :]], axis=1)
+    return Parameters(
+        parameters.weights,
+        np.column_stack([parameters.means, locations]),
+        np.column_stack([parameters.factors, factors]),
+        np.column_stack([parameters.noise_variances, np.full(len(locations), minimum_spread**2)]),
+        (*parameters.sizes, 1),
+        loadings,
+    )
+
+
+def apart(result: FitResult, in_starts: float, in_run: float) -> tuple[FitResult, Lifetimes]:
+    """The result of the channels alone, and the laws of lifetimes that its last channel stood for.
+
+    Parameters
+    ----------
+    result : FitResult
+        Of a panel with lives.
+    in_starts, in_run : float
+        Added to log-likelihoods of the starts and of the run: what turns densities of ln life into those of life.
+    """
+    run, statistics = result.run, result.statistics
+    lifetimes = _laws(run.parameters, statistics.coordinates)
+    channels = statistics.without_last_channel()
+    # Densities per internal unit of ln life become those per ln of a time unit.
+    by_scale = statistics.log_jacobian - channels.log_jacobian
+
+    def moved(values: Sequence[float], by: float) -> tuple[float, ...]:
+        return tuple(value + by_scale + by for value in values)
+
+    starts = [
+        start
+        if start.run is None
+        else replace(start, run=replace(start.run, log_likelihoods=moved(start.run.log_likelihoods, in_starts)))
+        for start in result.starts
+    ]
+    run = replace(
+        run,
+        parameters=run.parameters.without_last_channel(),
+        log_likelihoods=moved(run.log_likelihoods, in_run),
+        objectives=moved(run.objectives, in_run),
+        status=run.status[:, :-1],
+    )
+    left_out = tuple(name for name in result.left_out if name != LIFE)
+    return replace(result, statistics=channels, run=run, starts=starts, left_out=left_out), lifetimes
+
+
+def _laws(parameters: Parameters, coordinates: Coordinates) -> Lifetimes:
+    """Laws of lifetimes from the last channel's parameters; linked to nothing where a fit ended before the links."""
+    channel = parameters.n_channels - 1
+    layout, scale = parameters.layout, float(coordinates.scales[channel])
+    locations = coordinates.coefficients(layout.vector(parameters.means, channel), channel)[:, 0]
+    factors = np.abs(coordinates.covariance_factor(layout.matrix(parameters.factors, channel), channel))[:, 0, 0]
+    noise = parameters.noise_variances[:, channel] * scale**2
+    laws: list[LifetimeLaw] = []
+    for k, location in enumerate(locations):
+        gamma = factors[k] * parameters.loading(k, channel)[0]
+        spread = float(np.sqrt(factors[k] ** 2 + noise[k] + gamma @ gamma))
+        laws.append(
+            LinkedLognormal(float(location), spread, tuple(gamma))
+            if parameters.rank
+            else Lognormal(float(location), spread)
+        )
+    return Lifetimes(tuple(laws))

@@ -1,0 +1,164 @@
+"""What scikit-learn asks of an estimator, without inheriting from it: parameters, tags and requests for metadata."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import TYPE_CHECKING, Any, Self
+
+from cem.errors import OptionError
+from cem.model.clock_match import SEARCH_ADVICE, is_positions
+
+if TYPE_CHECKING:
+    from cem.panel.panel import Panel
+
+__all__ = ["SklearnFace", "check_scores_get_times"]
+
+_ROUTED = {
+    "fit": ("times", "axes", "modes", "unit", "time", "columns"),
+    "predict": ("times", "axes"),
+    "score": ("times", "axes"),
+}
+"""Arguments that scikit-learn's searches can pass on, by method."""
+
+_DEEPEST = 24
+"""Calls between a search and the fit within, at most."""
+
+
+class SklearnFace:
+    """Parameters by name, tags, and which arguments of `fit`, `predict` and `score` a search is to pass on."""
+
+    @classmethod
+    def _parameter_names(cls) -> list[str]:
+        return sorted(name for name in inspect.signature(cls.__init__).parameters if name != "self")
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments, by name."""
+        return {name: getattr(self, name) for name in self._parameter_names()}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set constructor arguments by name.
+
+        Raises
+        ------
+        OptionError
+            There is no such argument.
+        """
+        names = self._parameter_names()
+        for name, value in params.items():
+            if name not in names:
+                raise OptionError(f"FailureModeEM has no option {name!r}; its options are {', '.join(names)}")
+            setattr(self, name, value)
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "model_" in self.__dict__
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="clusterer",
+            target_tags=TargetTags(required=False),
+            classifier_tags=ClassifierTags(),
+            input_tags=InputTags(two_d_array=True, three_d_array=True, allow_nan=True),
+        )
+
+    # -- metadata ---------------------------------------------------------------------------------------------------
+
+    def get_metadata_routing(self) -> Any:
+        """Which arguments a search of scikit-learn passes on, as its `MetadataRequest`."""
+        # scikit-learn's clone copies an attribute of this name.
+        kept = self.__dict__.get("_metadata_request")
+        return _no_requests(self) if kept is None else kept
+
+    def set_fit_request(self, **requests: bool | str | None) -> Self:
+        """Have a search of scikit-learn pass arguments on to `fit`: ``times``, ``axes``, ``modes``, ...
+
+        Parameters
+        ----------
+        requests : bool, str or None
+            True: pass the argument of this name on; a str: the one of that name; False or None: do not.
+
+        Raises
+        ------
+        OptionError
+            `fit` takes no such argument, or metadata routing is off.
+        """
+        return self._set_requests("fit", requests)
+
+    def set_predict_request(self, **requests: bool | str | None) -> Self:
+        """Have scikit-learn pass ``times`` or ``axes`` on to `predict`; as for `set_fit_request`."""
+        return self._set_requests("predict", requests)
+
+    def set_score_request(self, **requests: bool | str | None) -> Self:
+        """Have scikit-learn pass ``times`` or ``axes`` on to `score`; as for `set_fit_request`."""
+        return self._set_requests("score", requests)
+
+    def _set_requests(self, method: str, requests: dict[str, bool | str | None]) -> Self:
+        import copy
+
+        import sklearn
+
+        if not sklearn.get_config().get("enable_metadata_routing", False):
+            raise OptionError(
+                f"set_{method}_request needs scikit-learn's metadata routing, which is off: call "
+                "sklearn.set_config(enable_metadata_routing=True) first"
+            )
+        for name in requests:
+            if name not in _ROUTED[method]:
+                raise OptionError(
+                    f"set_{method}_request: {method} takes no {name!r} that could be passed on; it takes "
+                    f"{', '.join(_ROUTED[method])}"
+                )
+        request = copy.deepcopy(self.get_metadata_routing())
+        for name, alias in requests.items():
+            getattr(request, method).add_request(param=name, alias=alias)
+        self._metadata_request = request
+        return self
+
+
+def _no_requests(owner: SklearnFace) -> Any:
+    from sklearn.utils.metadata_routing import MetadataRequest
+
+    request = MetadataRequest(owner=owner)
+    for method, names in _ROUTED.items():
+        for name in names:
+            getattr(request, method).add_request(param=name, alias=None)
+    return request
+
+
+def check_scores_get_times(panel: Panel) -> None:
+    """Refuse a fit with ``times`` in a search of scikit-learn that will call `score` without them.
+
+    Each score would be refused, and a search then chooses among NaNs: the first candidate, with warnings alone. Only
+    the fit can stop it, since scikit-learn makes an error of fits that all fail, and of nothing else.
+
+    Parameters
+    ----------
+    panel : Panel
+        Made of the array and the times that `fit` got.
+
+    Raises
+    ------
+    OptionError
+    """
+    if is_positions(panel):
+        return
+    frame = sys._getframe(1)
+    for _ in range(_DEEPEST):  # a pipeline may stand between
+        caller = frame.f_back
+        if caller is None:
+            return
+        frame = caller
+        if frame.f_code.co_name == "_fit_and_score" and frame.f_globals.get("__name__", "").startswith("sklearn."):
+            names = frame.f_locals
+            scorer = names.get("scorer")
+            several = getattr(scorer, "_scorers", {"score": scorer}).values()
+            own = any(type(one).__name__ == "_PassthroughScorer" for one in several)  # others may know the times
+            if own and not any(name.rpartition("__")[2] == "times" for name in names.get("score_params") or {}):
+                raise OptionError(
+                    f"times reach fit but not score in this search of scikit-learn, which could score no candidate; "
+                    f"{SEARCH_ADVICE}"
+                )
+            return

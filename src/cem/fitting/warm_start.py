@@ -1,0 +1,120 @@
+"""Modes of a fit that goes on from a model: its labels and numbers are kept, and a panel's labels are found in them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.errors import OptionError, PanelError
+from cem.errors.names import listed
+
+if TYPE_CHECKING:
+    from cem.model.model import FailureModeModel
+    from cem.panel.panel import Panel
+
+__all__ = ["UNLABELLED", "matched_modes", "numbered", "unlabelled_modes"]
+
+UNLABELLED = "unlabelled_modes"
+"""Key of a model's record: modes whose label is a number that the fit gave them."""
+
+
+def unlabelled_modes(model: FailureModeModel) -> tuple[int, ...]:
+    """Modes, by position, whose label is a number that a fit gave; files of earlier releases do not tell, and there
+    every whole number may be one."""
+    recorded = model._training.get(UNLABELLED)
+    if recorded is not None:
+        return tuple(recorded)
+    if "assigned" not in model._training:  # put together by hand: its labels were chosen
+        return ()
+    return tuple(k for k, label in enumerate(model.mode_labels) if type(label) is int)
+
+
+def matched_modes(
+    panel: Panel, model: FailureModeModel, n_modes: int
+) -> tuple[tuple[Hashable, ...], NDArray[np.int32], tuple[int, ...]]:
+    """Labels of the modes of a warm start, and the known modes of its units.
+
+    A label of the panel that is one of the model's is that mode. Any other is given to the mode without a label of
+    its own that describes the units that carry it best, so that units labelled since the last fit name its modes.
+
+    Parameters
+    ----------
+    panel : Panel
+        Of the model's channels, on the time axis of the fit.
+    model : FailureModeModel
+    n_modes : int
+        K of the fit.
+
+    Returns
+    -------
+    labels : tuple of hashable, length K
+        In the order of the model's modes.
+    known_modes : ndarray of shape (L,), int32
+        Positions of the units' known modes, -1 = unknown.
+    unlabelled : tuple of int
+        Positions of the modes whose label is a number that was given for want of one.
+
+    Raises
+    ------
+    OptionError
+        The model has another number of modes.
+    PanelError
+        A label is none of the model's, and no mode is left that it could name.
+    """
+    if model.n_modes != n_modes:
+        raise OptionError(
+            f"init: the model has {model.n_modes} modes, n_modes={n_modes}; a warm start goes on with the same modes: "
+            f"give n_modes={model.n_modes}, or fit without init"
+        )
+    without = unlabelled_modes(model)
+    own = {label: k for k, label in enumerate(model.mode_labels) if k not in without}
+    new = [label for label in panel.mode_labels if label not in own]
+    if len(new) > len(without):
+        raise PanelError(
+            f"the panel's units carry the label{'s' if len(new) > 1 else ''} {listed(new)}; the modes of the model "
+            f"given as init are {listed(model.mode_labels, 12)}, and {_count_of(len(without))} without a label of its "
+            "own. Correct the labels, or fit without init"
+        )
+    if new:
+        own.update(zip(new, _modes_of(panel, model, new, without), strict=True))
+    position = np.array([own[label] for label in panel.mode_labels] + [-1], dtype=np.int32)
+    named = {k: label for label, k in own.items()}
+    labels = numbered([named.get(k) for k in range(n_modes)], model.mode_labels)
+    return labels, position[panel.mode_codes], tuple(k for k in range(n_modes) if k not in named)
+
+
+def numbered(names: Sequence[Hashable | None], before: Sequence[Hashable] = ()) -> tuple[Hashable, ...]:
+    """Labels of all modes: numbers for those without a name, the one that it had before where that is free."""
+    taken = {name for name in names if name is not None}
+    labels = list(names)
+    for k, name in enumerate(names):
+        if name is None and k < len(before) and before[k] not in taken:
+            labels[k] = before[k]
+            taken.add(before[k])
+    free = (number for number in range(2 * len(labels) + len(taken) + 1) if number not in taken)
+    return tuple(next(free) if label is None else label for label in labels)
+
+
+def _count_of(n: int) -> str:
+    return "none of them is" if not n else f"only {n} of them {'is' if n == 1 else 'are'}"
+
+
+def _modes_of(
+    panel: Panel, model: FailureModeModel, labels: Sequence[Hashable], free: Sequence[int]
+) -> tuple[int, ...]:
+    """The free mode for each label under which the units that carry it are likeliest, all labels together."""
+    from scipy.optimize import linear_sum_assignment
+
+    from cem.mixture.prediction import log_joint
+
+    codes = [panel.mode_labels.index(label) for label in labels]
+    rows = np.flatnonzero(np.isin(panel.mode_codes, codes))
+    part = panel[rows]
+    logs = log_joint(model._compressed(model._in_own_channels(part)), model.internal_parameters)
+    logs -= np.log(np.maximum(model.weights_, np.finfo(float).tiny))
+    of_label = [logs[panel.mode_codes[rows] == code][:, list(free)].sum(axis=0) for code in codes]
+    _, chosen = linear_sum_assignment(np.nan_to_num(np.array(of_label)), maximize=True)
+    return tuple(free[i] for i in chosen.tolist())

@@ -1,0 +1,1 @@
+"""Long data frames become the columns of a panel."""

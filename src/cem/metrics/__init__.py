@@ -1,0 +1,88 @@
+"""How good predictions are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cem.lazy import attributes
+
+if TYPE_CHECKING:
+    from cem.metrics.metrics import (
+        alpha_lambda_accuracy,
+        alpha_lambda_probability,
+        binomial_interval,
+        brier_score,
+        cluster_standard_error,
+        crps_pmf,
+        crps_sample,
+        cumulative_relative_accuracy,
+        interval_coverage,
+        interval_score,
+        interval_width,
+        log_score,
+        mae,
+        monotonicity,
+        nasa_score,
+        pinball_loss,
+        prognosability,
+        prognostic_horizon,
+        relative_accuracy,
+        rmse,
+        time_to_right_mode,
+        trendability,
+    )
+
+__all__ = [
+    "alpha_lambda_accuracy",
+    "alpha_lambda_probability",
+    "binomial_interval",
+    "brier_score",
+    "cluster_standard_error",
+    "crps_pmf",
+    "crps_sample",
+    "cumulative_relative_accuracy",
+    "interval_coverage",
+    "interval_score",
+    "interval_width",
+    "log_score",
+    "mae",
+    "monotonicity",
+    "nasa_score",
+    "pinball_loss",
+    "prognosability",
+    "prognostic_horizon",
+    "relative_accuracy",
+    "rmse",
+    "time_to_right_mode",
+    "trendability",
+]
+
+__getattr__, __dir__ = attributes(
+    __name__,
+    {
+        "cem.metrics.metrics": (
+            "alpha_lambda_accuracy",
+            "alpha_lambda_probability",
+            "binomial_interval",
+            "brier_score",
+            "cluster_standard_error",
+            "crps_pmf",
+            "crps_sample",
+            "cumulative_relative_accuracy",
+            "interval_coverage",
+            "interval_score",
+            "interval_width",
+            "log_score",
+            "mae",
+            "monotonicity",
+            "nasa_score",
+            "pinball_loss",
+            "prognosability",
+            "prognostic_horizon",
+            "relative_accuracy",
+            "rmse",
+            "time_to_right_mode",
+            "trendability",
+        ),
+    },
+)

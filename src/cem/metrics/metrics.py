@@ -1,0 +1,543 @@
+"""How good a prognosis was: errors, proper scores, coverage, and what a channel is worth for prognosis.
+
+Figures over a whole set of predictions (`rmse`, `mae`, `nasa_score`, `cumulative_relative_accuracy`) are floats.
+Scores of single predictions (`crps_sample`, `pinball_loss`, `brier_score`, ...) keep the shape of the outcomes, so
+that they can be averaged over units, weighted, or resampled by unit (`cluster_standard_error`). All scores are
+negatively oriented: smaller is better. Times and remaining lives are in one unit, the panel's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cem.errors import OptionError
+from cem.metrics.indicators import monotonicity, prognosability, trendability
+from cem.numerics.floating import underflow_is_zero
+
+__all__ = [
+    "alpha_lambda_accuracy",
+    "alpha_lambda_probability",
+    "binomial_interval",
+    "brier_score",
+    "cluster_standard_error",
+    "crps_pmf",
+    "crps_sample",
+    "cumulative_relative_accuracy",
+    "interval_coverage",
+    "interval_score",
+    "interval_width",
+    "log_score",
+    "mae",
+    "monotonicity",
+    "nasa_score",
+    "pinball_loss",
+    "prognosability",
+    "prognostic_horizon",
+    "relative_accuracy",
+    "rmse",
+    "time_to_right_mode",
+    "trendability",
+]
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+
+# ---- what every metric checks ----------------------------------------------------------------------------------
+
+
+def _finite(name: str, values: ArrayLike) -> FloatArray:
+    """The argument as floats; an OptionError names the first entry that is NaN or infinite."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.size == 0:
+        raise OptionError(f"{name} is empty; at least one number was expected")
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        place = tuple(int(i) for i in bad[0])
+        raise OptionError(f"{name} is {array[place]} at index {place}; give finite numbers, or leave that case out")
+    return array
+
+
+def _pair(truth: ArrayLike, predicted: ArrayLike, cap: float | None = None) -> tuple[FloatArray, FloatArray]:
+    """Truth and prediction of one shape, both capped."""
+    true, guess = _finite("truth", truth), _finite("predicted", predicted)
+    if true.shape != guess.shape:
+        raise OptionError(f"truth has shape {true.shape} and predicted {guess.shape}; one shape was expected")
+    if cap is not None:
+        if not cap > 0:
+            raise OptionError(f"cap is {cap}; a positive number was expected")
+        true, guess = np.minimum(true, cap), np.minimum(guess, cap)
+    return true, guess
+
+
+def _fraction(name: str, value: float) -> float:
+    if not 0 < value < 1:
+        raise OptionError(f"{name} is {value}; a number between 0 and 1, both excluded, was expected")
+    return float(value)
+
+
+# ---- errors of point predictions -------------------------------------------------------------------------------
+
+
+def rmse(truth: ArrayLike, predicted: ArrayLike, *, cap: float | None = None) -> float:
+    """Root mean square error.
+
+    Parameters
+    ----------
+    truth, predicted : array_like of one shape
+        True and predicted remaining lives.
+    cap : float, optional
+        Both are cut at this value first: the piecewise-linear target of Heimes (2008, "Recurrent neural networks
+        for remaining useful life estimation", PHM08), 125 cycles in the usual C-MAPSS protocol.
+
+    Raises
+    ------
+    OptionError
+        If the shapes differ or a number is not finite.
+    """
+    true, guess = _pair(truth, predicted, cap)
+    return float(np.sqrt(np.mean(np.square(guess - true))))
+
+
+def mae(truth: ArrayLike, predicted: ArrayLike, *, cap: float | None = None) -> float:
+    """Mean absolute error; arguments as for `rmse`."""
+    true, guess = _pair(truth, predicted, cap)
+    return float(np.mean(np.abs(guess - true)))
+
+
+def nasa_score(truth: ArrayLike, predicted: ArrayLike, *, cap: float | None = None) -> float:
+    """Σ exp(−d/13) − 1 where d = predicted − true < 0 (early), Σ exp(d/10) − 1 where d ≥ 0 (late).
+
+    A sum, not a mean, in cycles: it grows with the number of units, and one late prediction can rule it.
+    Arguments as for `rmse`.
+
+    References
+    ----------
+    Saxena, Goebel, Simon, Eklund (2008), "Damage propagation modeling for aircraft engine run-to-failure
+    simulation", PHM08.
+    """
+    true, guess = _pair(truth, predicted, cap)
+    late = guess - true
+    with np.errstate(over="ignore"):  # a prediction 7,000 cycles late scores inf, which is what it is
+        return float(np.sum(np.expm1(np.where(late < 0, -late / 13.0, late / 10.0))))
+
+
+def relative_accuracy(truth: ArrayLike, predicted: ArrayLike) -> FloatArray:
+    """1 − |true − predicted| / true, prediction by prediction: 1 is perfect, and it may fall below 0.
+
+    Raises
+    ------
+    OptionError
+        If a true remaining life is not above 0: at the failure itself the metric has no value.
+
+    References
+    ----------
+    Saxena, Celaya, Saha, Saha, Goebel (2010), "Metrics for offline evaluation of prognostic performance",
+    International Journal of Prognostics and Health Management 1(1).
+    """
+    true, guess = _pair(truth, predicted)
+    if np.any(true <= 0):
+        place = tuple(int(i) for i in np.argwhere(true <= 0)[0])
+        raise OptionError(f"truth is {true[place]} at index {place}; leave out times at or after the failure")
+    return 1.0 - np.abs(true - guess) / true
+
+
+def cumulative_relative_accuracy(truth: ArrayLike, predicted: ArrayLike, *, weights: ArrayLike | None = None) -> float:
+    """Weighted mean of `relative_accuracy` over the predictions made for a unit.
+
+    Parameters
+    ----------
+    truth, predicted : array_like of one shape
+        True and predicted remaining lives, all above 0.
+    weights : array_like of the same shape, optional
+        Weight of each prediction (heavier towards the failure, say); only their ratios count, so that perfect
+        predictions score 1. Equal if not given.
+
+    References
+    ----------
+    Saxena et al. (2010), as in `relative_accuracy`, where the weighted sum is divided by the number of predictions.
+    """
+    accuracy = relative_accuracy(truth, predicted)
+    if weights is None:
+        return float(np.mean(accuracy))
+    shares = _finite("weights", weights)
+    if shares.shape != accuracy.shape or np.any(shares < 0) or not np.sum(shares) > 0:
+        raise OptionError(
+            f"weights must be of shape {accuracy.shape}, none negative and not all zero; found shape {shares.shape}"
+        )
+    return float(np.sum(shares * accuracy) / np.sum(shares))
+
+
+def alpha_lambda_accuracy(truth: ArrayLike, predicted: ArrayLike, *, alpha: float = 0.2) -> BoolArray:
+    """Whether each prediction lies in the cone (1 − α) true ≤ predicted ≤ (1 + α) true.
+
+    λ, the moment at which it is asked, is the caller's choice of predictions (half of life, say).
+
+    References
+    ----------
+    Saxena et al. (2010), as in `relative_accuracy`.
+    """
+    true, guess = _pair(truth, predicted)
+    return np.abs(guess - true) <= _fraction("alpha", alpha) * true
+
+
+@underflow_is_zero
+def alpha_lambda_probability(truth: ArrayLike, grid: ArrayLike, pmf: ArrayLike, *, alpha: float = 0.2) -> FloatArray:
+    """Probability that each predictive law gives to the cone [(1 − α) true, (1 + α) true].
+
+    The α–λ test with a criterion β is ``alpha_lambda_probability(...) >= beta``.
+
+    Parameters
+    ----------
+    truth : array_like of shape (L,)
+        True remaining lives.
+    grid : array_like of shape (G,)
+        Remaining lives, ascending.
+    pmf : array_like of shape (L, G)
+        Probability of each, rows summing to 1.
+    alpha : float
+        Half-width of the cone, as a fraction of the true remaining life.
+
+    References
+    ----------
+    Saxena et al. (2010), as in `relative_accuracy`.
+    """
+    true, points, masses = _law(truth, grid, pmf)
+    inside = np.abs(points - true[..., None]) <= _fraction("alpha", alpha) * true[..., None]
+    return np.sum(masses * inside, axis=-1)
+
+
+def prognostic_horizon(
+    times: ArrayLike, predicted: ArrayLike, failure_time: float, *, alpha: float = 0.05, lasting: bool = False
+) -> float:
+    """How long before its failure a unit's predictions first come within ± α · failure_time of the truth.
+
+    Parameters
+    ----------
+    times : array_like of shape (n,)
+        When the predictions were made, ascending, none after the failure.
+    predicted : array_like of shape (n,)
+        Remaining lives predicted then.
+    failure_time : float
+        Age at which the unit failed (end of life).
+    alpha : float
+        Half-width of the band, as a fraction of the life; it does not shrink as the failure comes nearer.
+    lasting : bool
+        Count only from when the predictions stay in the band to the last one (False: the first entry, as published).
+
+    Returns
+    -------
+    float
+        failure_time − time of the first such prediction; 0 if there is none.
+
+    References
+    ----------
+    Saxena et al. (2010), as in `relative_accuracy`.
+    """
+    moments, guess = _pair(times, predicted)
+    end = float(_finite("failure_time", failure_time))
+    if moments.ndim != 1 or np.any(np.diff(moments) < 0) or moments[-1] > end:
+        raise OptionError("times must be one ascending sequence that ends at or before failure_time")
+    inside = np.abs(guess - (end - moments)) <= _fraction("alpha", alpha) * end
+    first = _first(inside, lasting)
+    return 0.0 if first is None else float(end - moments[first])
+
+
+def _first(right: BoolArray, lasting: bool) -> int | None:
+    """Index of the first True, or of the first of the Trues that last to the end."""
+    if lasting:
+        wrong = np.flatnonzero(~right)
+        start = int(wrong[-1]) + 1 if len(wrong) else 0
+        return start if start < len(right) else None
+    hits = np.flatnonzero(right)
+    return int(hits[0]) if len(hits) else None
+
+
+# ---- scores of predictive laws ---------------------------------------------------------------------------------
+
+
+def _law(truth: ArrayLike, grid: ArrayLike, pmf: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Outcomes (L,), grid (G,) or (L, G), masses (L, G), checked; sums within 1e-6 of 1 are made exact."""
+    true, points, masses = _finite("truth", truth), _finite("grid", grid), _finite("pmf", pmf)
+    if points.ndim == 0 or points.shape[:-1] not in ((), true.shape) or np.any(np.diff(points, axis=-1) <= 0):
+        raise OptionError("grid must be one strictly ascending sequence of remaining lives, or one for each outcome")
+    if masses.shape != (*true.shape, points.shape[-1]):
+        raise OptionError(f"pmf has shape {masses.shape}; {(*true.shape, points.shape[-1])} was expected")
+    totals = masses.sum(axis=-1)
+    if np.any(masses < 0) or np.any(np.abs(totals - 1) > 1e-6):
+        raise OptionError(
+            f"pmf must have no negative entry and rows that sum to 1; sums lie in [{totals.min()}, {totals.max()}]"
+        )
+    return true, points, masses / totals[..., None]
+
+
+def _crps_of_atoms(true: FloatArray, points: FloatArray, masses: FloatArray) -> FloatArray:
+    """E|X − y| − ½ E|X − X'| of laws with atoms at ascending points; ½ E|X − X'| = ∫ F (1 − F)."""
+    cdf = np.cumsum(masses, axis=-1)[..., :-1]
+    spread = np.sum(cdf * (1.0 - cdf) * np.diff(points, axis=-1), axis=-1)
+    return np.sum(masses * np.abs(points - true[..., None]), axis=-1) - spread
+
+
+@underflow_is_zero
+def crps_sample(truth: ArrayLike, sample: ArrayLike, *, weights: ArrayLike | None = None) -> FloatArray:
+    """Continuous ranked probability score of the empirical law of a sample: ∫ (F(x) − 1{x ≥ true})² dx.
+
+    Parameters
+    ----------
+    truth : array_like of shape (...,)
+        Outcomes.
+    sample : array_like of shape (..., m)
+        Draws from the predictive law of each outcome.
+    weights : array_like of shape (..., m), optional
+        Weights of the draws, none negative, summing to more than 0 on every row; equal if not given.
+
+    Returns
+    -------
+    ndarray of shape (...,)
+        In the unit of the outcomes; for one draw, its absolute error.
+
+    References
+    ----------
+    Gneiting, Raftery (2007), "Strictly proper scoring rules, prediction, and estimation", Journal of the American
+    Statistical Association 102; the sample's own law is scored (their energy form), without a correction for m.
+    """
+    true, draws = _finite("truth", truth), _finite("sample", sample)
+    if draws.ndim == 0 or draws.shape[:-1] != true.shape:
+        raise OptionError(f"sample has shape {draws.shape}; {true.shape} and one more axis, the draws, was expected")
+    shares = np.ones_like(draws) if weights is None else _finite("weights", weights)
+    if shares.shape != draws.shape or np.any(shares < 0) or not np.all(shares.sum(axis=-1) > 0):
+        raise OptionError(f"weights must be of shape {draws.shape}, none negative, with a positive sum on every row")
+    order = np.argsort(draws, axis=-1)
+    masses = np.take_along_axis(shares, order, axis=-1)
+    return _crps_of_atoms(true, np.take_along_axis(draws, order, axis=-1), masses / masses.sum(axis=-1, keepdims=True))
+
+
+@underflow_is_zero
+def crps_pmf(truth: ArrayLike, grid: ArrayLike, pmf: ArrayLike) -> FloatArray:
+    """Continuous ranked probability score of laws that are probabilities on a grid, atoms at its points.
+
+    Parameters
+    ----------
+    truth : array_like of shape (L,)
+        Outcomes; they need not lie on the grid.
+    grid : array_like of shape (G,), or (L, G) for one of each law's own
+        Strictly ascending.
+    pmf : array_like of shape (L, G)
+        Rows sum to 1; sum a `RemainingLifeDistribution`'s pmf over modes first.
+
+    Returns
+    -------
+    ndarray of shape (L,)
+
+    References
+    ----------
+    As in `crps_sample`; exact for the discrete law, no quadrature.
+    """
+    return _crps_of_atoms(*_law(truth, grid, pmf))
+
+
+def pinball_loss(truth: ArrayLike, quantile: ArrayLike, *, level: float) -> FloatArray:
+    """level · (true − q) where the outcome lies above the predicted quantile q, (1 − level) · (q − true) below.
+
+    References
+    ----------
+    Koenker, Bassett (1978), "Regression quantiles", Econometrica 46.
+    """
+    true, guess = _pair(truth, quantile)
+    over = true - guess
+    return np.maximum(_fraction("level", level) * over, (level - 1.0) * over)
+
+
+def _interval(lower: ArrayLike, upper: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    low, high = _finite("lower", lower), _finite("upper", upper)
+    if low.shape != high.shape or np.any(low > high):
+        raise OptionError("lower and upper must be of one shape, and lower nowhere above upper")
+    return low, high
+
+
+def interval_score(truth: ArrayLike, lower: ArrayLike, upper: ArrayLike, *, level: float) -> FloatArray:
+    """Width of the interval plus 2/(1 − level) times the distance by which the outcome lies outside.
+
+    Parameters
+    ----------
+    truth, lower, upper : array_like of one shape
+        Outcomes, and the ends of central intervals.
+    level : float
+        Nominal probability of the interval: 0.9 for a 90 % one.
+
+    References
+    ----------
+    Gneiting, Raftery (2007), as in `crps_sample`; Winkler (1972), Journal of the American Statistical Association 67.
+    """
+    low, high = _interval(lower, upper)
+    true, _ = _pair(truth, low)
+    outside = np.maximum(low - true, 0.0) + np.maximum(true - high, 0.0)
+    return (high - low) + 2.0 / (1.0 - _fraction("level", level)) * outside
+
+
+def interval_coverage(truth: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:
+    """Fraction of outcomes in [lower, upper], ends included.
+
+    References
+    ----------
+    Gneiting, Balabdaoui, Raftery (2007), "Probabilistic forecasts, calibration and sharpness", Journal of the Royal
+    Statistical Society B 69.
+    """
+    low, high = _interval(lower, upper)
+    true, _ = _pair(truth, low)
+    return float(np.mean((low <= true) & (true <= high)))
+
+
+def interval_width(lower: ArrayLike, upper: ArrayLike) -> float:
+    """Mean width of the intervals (sharpness; read it beside `interval_coverage`, whose source it shares)."""
+    low, high = _interval(lower, upper)
+    return float(np.mean(high - low))
+
+
+def binomial_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Interval of Wilson for a proportion: how far a coverage of ``successes`` in ``n`` units may be from the truth.
+
+    References
+    ----------
+    Wilson (1927), "Probable inference, the law of succession, and statistical inference", Journal of the American
+    Statistical Association 22.
+    """
+    if not 0 <= successes <= n or n < 1:
+        raise OptionError(f"successes is {successes} of n = {n}; 0 <= successes <= n and n >= 1 was expected")
+    z = NormalDist().inv_cdf(0.5 + _fraction("level", level) / 2.0)
+    share, slack = successes / n, z * z / n
+    centre = (share + slack / 2.0) / (1.0 + slack)
+    half = z * np.sqrt(share * (1.0 - share) / n + slack / (4.0 * n)) / (1.0 + slack)
+    # At 0 and at n the formula is exactly 0 and 1, but for rounding.
+    return (float(centre - half) if successes else 0.0, float(centre + half) if successes < n else 1.0)
+
+
+def cluster_standard_error(
+    values: ArrayLike, clusters: Sequence[Hashable] | NDArray[Any], *, n_resamples: int = 2000, random_state: int = 0
+) -> float:
+    """Bootstrap standard error of the mean of ``values`` when those of one cluster hang together.
+
+    Ten cut-offs of one engine are not ten engines: whole clusters (units) are drawn with replacement.
+
+    Parameters
+    ----------
+    values : array_like of shape (n,)
+        One figure a prediction: a score, or 1.0 where the interval held the outcome.
+    clusters : sequence of n hashables
+        Unit of each prediction.
+    n_resamples, random_state : int
+        Number of resamples, and the seed.
+
+    References
+    ----------
+    Field, Welsh (2007), "Bootstrapping clustered data", Journal of the Royal Statistical Society B 69.
+    """
+    figures = _finite("values", values)
+    if figures.ndim != 1 or len(clusters) != len(figures):
+        raise OptionError(
+            f"clusters has {len(clusters)} entries and values shape {figures.shape}; one each was expected"
+        )
+    places: dict[Hashable, int] = {}
+    index = np.array([places.setdefault(cluster, len(places)) for cluster in clusters])
+    if len(places) < 2:
+        raise OptionError("clusters holds a single unit; a standard error needs at least two")
+    sums, counts = np.bincount(index, figures), np.bincount(index)
+    drawn = np.random.default_rng(random_state).integers(len(places), size=(n_resamples, len(places)))
+    return float(np.std(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), ddof=1))
+
+
+# ---- mode probabilities ----------------------------------------------------------------------------------------
+
+
+def _classes(truth: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int64], FloatArray]:
+    """Numbers of the true modes (L,) and probabilities (L, K), checked."""
+    chances = _finite("probabilities", probabilities)
+    modes = np.asarray(truth)
+    if chances.ndim < 1 or modes.shape != chances.shape[:-1]:
+        raise OptionError(
+            f"truth has shape {modes.shape}; {chances.shape[:-1]} was expected, as probabilities (..., K)"
+        )
+    if modes.dtype.kind not in "iu" or np.any(modes < 0) or np.any(modes >= chances.shape[-1]):
+        raise OptionError(f"truth must hold mode numbers 0 to {chances.shape[-1] - 1}; leave units of unknown mode out")
+    if np.any(chances < 0) or np.any(np.abs(chances.sum(axis=-1) - 1) > 1e-6):
+        raise OptionError("probabilities must have no negative entry and rows that sum to 1")
+    return modes.astype(np.int64), chances
+
+
+def brier_score(truth: ArrayLike, probabilities: ArrayLike) -> FloatArray:
+    """Σ_k (P(k) − 1{k = true mode})², from 0 to 2 (for two modes twice the one-sided score).
+
+    Parameters
+    ----------
+    truth : array_like of int, shape (...,)
+        Number of the true mode.
+    probabilities : array_like of shape (..., K)
+        Mode probabilities, rows summing to 1.
+
+    References
+    ----------
+    Brier (1950), "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78.
+    """
+    modes, chances = _classes(truth, probabilities)
+    hit = np.arange(chances.shape[-1]) == modes[..., None]
+    return np.sum(np.square(chances - hit), axis=-1)
+
+
+def log_score(truth: ArrayLike, probabilities: ArrayLike) -> FloatArray:
+    """−ln P(true mode): inf where the true mode was given no chance; arguments as for `brier_score`.
+
+    References
+    ----------
+    Good (1952), "Rational decisions", Journal of the Royal Statistical Society B 14.
+    """
+    modes, chances = _classes(truth, probabilities)
+    with np.errstate(divide="ignore"):
+        return -np.log(np.take_along_axis(chances, modes[..., None], axis=-1)[..., 0])
+
+
+def time_to_right_mode(
+    times: ArrayLike, probabilities: ArrayLike, truth: int, *, threshold: float | None = None, lasting: bool = True
+) -> float:
+    """When a unit's true mode came out on top, and stayed there.
+
+    Parameters
+    ----------
+    times : array_like of shape (n,)
+        Ascending times of the unit's readings.
+    probabilities : array_like of shape (n, K)
+        Mode probabilities after each.
+    truth : int
+        Number of the true mode.
+    threshold : float, optional
+        Ask that the true mode's probability is at least this; if not given, that it is the largest (alone).
+    lasting : bool
+        Count from when it is right to the last reading (the default), or from the first time that it is right.
+
+    Returns
+    -------
+    float
+        The time; inf if the mode is never (lastingly) right.
+
+    References
+    ----------
+    Feldman, Kurtoglu, Narasimhan, Poll, Garcia, de Kleer, Kuhn, van Gemund (2010), "Empirical evaluation of
+    diagnostic algorithm performance using a generic framework", International Journal of Prognostics and Health
+    Management 1(2): their isolation time, for one unit.
+    """
+    moments = _finite("times", times)
+    if moments.ndim != 1 or np.any(np.diff(moments) < 0):
+        raise OptionError("times must be one ascending sequence")
+    _, chances = _classes(np.full(len(moments), truth), probabilities)
+    own = chances[:, truth]
+    if threshold is None:
+        others = np.delete(chances, truth, axis=1)
+        right = own > others.max(axis=1, initial=0.0)
+    else:
+        right = own >= _fraction("threshold", threshold)
+    first = _first(right, lasting)
+    return float("inf") if first is None else float(moments[first])

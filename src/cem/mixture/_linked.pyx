@@ -1,0 +1,528 @@
+"""Linked channels (16), (17): the E step over units, log-densities and posteriors, without SciPy.
+
+The arithmetic of one unit and mode is in _linked.pxd, written out: for the few coefficients and factors that channels
+have, calls of LAPACK cost more than the sums (model.md §5). Here are the drivers, which check shapes, take scratch,
+release the GIL and turn a status into an exception.
+"""
+
+from libc.math cimport INFINITY, exp, isfinite, log, sqrt
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+from cem.mixture._linked cimport channel_covariance, linked_unit_t, unit_posterior
+from cem.numerics._small cimport cholesky_lower
+from cem.numerics._shapes cimport lengths_t, statistics_lengths
+
+from cem.errors import KernelFailure
+
+cdef double LOG_TWO_PI = 1.8378770664093453
+# A unit's share of a mode below which it adds nothing to the mode's sums but rounding.
+cdef double NEGLIGIBLE = 1e-30
+
+
+cdef size_t unit_length(Py_ssize_t P, Py_ssize_t P2, int r, int largest) noexcept nogil:
+    """Doubles that a `linked_unit_t` takes."""
+    return 2 * P2 + 2 * P + P * r + r * r + r + largest * largest
+
+
+cdef void lay_out(linked_unit_t* unit, double* memory, Py_ssize_t P, Py_ssize_t P2, int r) noexcept nogil:
+    unit.B = memory
+    unit.e = unit.B + P2
+    unit.covariance = unit.e + P
+    unit.V = unit.covariance + P2
+    unit.t = unit.V + P * r
+    unit.J = unit.t + P
+    unit.f = unit.J + r * r
+    unit.G = unit.f + r
+
+
+cdef (Py_ssize_t, Py_ssize_t, int) checked(
+    const double[::1] factors, const long long[:, ::1] factor_offsets, const double[:, ::1] projections,
+    const double[:, ::1] residual_norms, const double[:, ::1] counts, const int[::1] sizes,
+    const double[:, ::1] means, const double[:, ::1] mode_factors, const double[:, ::1] noise_variances,
+    const double[:, :, ::1] loadings, Py_ssize_t first_unit, Py_ssize_t last_unit,
+) except *:
+    """P, P2 and the largest p, once all shapes agree and every R of these units lies inside `factors`."""
+    cdef Py_ssize_t C = sizes.shape[0], L = counts.shape[0], K = means.shape[0], l, c
+    cdef lengths_t lengths = statistics_lengths(
+        "linked channels", factor_offsets, projections, residual_norms, L, counts.shape[1], sizes
+    )
+    if (
+        K < 1
+        or means.shape[1] != lengths.P
+        or mode_factors.shape[0] != K or mode_factors.shape[1] != lengths.P2
+        or noise_variances.shape[0] != K or noise_variances.shape[1] != C
+        or loadings.shape[0] != K or loadings.shape[1] != lengths.P or loadings.shape[2] < 1
+        or not 0 <= first_unit <= last_unit <= L
+    ):
+        raise ValueError("linked channels: an array has the wrong shape")
+    for l in range(first_unit, last_unit):
+        for c in range(C):
+            if factor_offsets[l, c] >= 0 and factor_offsets[l, c] > factors.shape[0] - sizes[c] * sizes[c]:
+                raise ValueError(f"factor_offsets[{l}, {c}] lies outside factors")
+    return lengths.P, lengths.P2, lengths.largest
+
+
+cdef void noise_terms(
+    const double[:, ::1] noise_variances,    # (K, C)
+    double* precision_roots_out,             # (K, C)  1 / σ
+    double* log_noise_out,                   # (K, C)  log 2πσ²
+) noexcept nogil:
+    cdef Py_ssize_t k, c, C = noise_variances.shape[1]
+    for k in range(noise_variances.shape[0]):
+        for c in range(C):
+            precision_roots_out[k * C + c] = 1.0 / sqrt(noise_variances[k, c])
+            log_noise_out[k * C + c] = LOG_TWO_PI + log(noise_variances[k, c])
+
+
+cdef double noise_part(
+    int C,
+    const long long* offsets,        # (C,)
+    const double* residual_norms,    # (C,)  rss
+    const double* counts,            # (C,)  n
+    const double* precision_roots,   # (C,)
+    const double* log_noise,         # (C,)
+    double* misfit_out,              #       Σ rss / σ²
+) noexcept nogil:
+    """Σ_c n log 2πσ² + rss / σ² over the channels observed."""
+    cdef int c
+    cdef double s = 0.0, misfit = 0.0
+    for c in range(C):
+        if offsets[c] >= 0:
+            misfit += residual_norms[c] * precision_roots[c] * precision_roots[c]
+            s += counts[c] * log_noise[c]
+    misfit_out[0] = misfit
+    return s + misfit
+
+
+cdef inline double channel_moments(
+    int p,
+    int r,
+    double rho,
+    const double* B,         # (p, p)
+    const double* e,         # (p,)
+    const double* t,         # (p,)     E t
+    const double* J_root,    # (r, r)   J⁻ᐟ²
+    const double* f,         # (r,)     E f
+    double* V,               # (p, r)   A⁻¹Γ in; U out
+    double* covariance,      # (p, p)   A⁻¹ in; Cov t out
+    double* row,             # (r,)     work
+    double* D,               # (p,)     Σ ρ̂ E t, added to
+    double* Q,               # (p, p)   Σ ρ̂ E[t tᵀ], added to
+    double* tf,              # (p, r)   Σ ρ̂ E[t fᵀ], added to
+) noexcept nogil:
+    """Adds a channel's moments; (13) without rss: E t for E d, plus tr(B A⁻¹Γ J⁻¹Γᵀ A⁻¹ Bᵀ)."""
+    cdef int i, j, m
+    cdef double s, x, misfit = p
+    for i in range(p):
+        misfit -= covariance[i * p + i]
+    channel_covariance(p, r, J_root, V, covariance)
+    for i in range(p):
+        s = e[i]
+        for m in range(r):
+            row[m] = 0.0
+        for j in range(p):
+            x = B[i * p + j]
+            s -= x * t[j]
+            for m in range(r):
+                row[m] += x * V[j * r + m]
+        misfit += s * s
+        for m in range(r):
+            misfit += row[m] * row[m]
+    for i in range(p):
+        s = rho * t[i]
+        D[i] += s
+        for j in range(p):
+            Q[i * p + j] += rho * covariance[i * p + j] + s * t[j]
+        for j in range(r):
+            x = 0.0
+            for m in range(j, r):
+                x += V[i * r + m] * J_root[m * r + j]
+            tf[i * r + j] += rho * x + s * f[j]
+    return misfit
+
+
+cdef inline double moments_of_size(
+    int p, int r, double rho, const double* B, const double* e, const double* t, const double* J_root,
+    const double* f, double* V, double* covariance, double* row, double* D, double* Q, double* tf,
+) noexcept nogil:
+    """`channel_moments` with p, and the usual r, known to the compiler."""
+    if p == 4 and r == 4:
+        return channel_moments(4, 4, rho, B, e, t, J_root, f, V, covariance, row, D, Q, tf)
+    if p == 4:
+        return channel_moments(4, r, rho, B, e, t, J_root, f, V, covariance, row, D, Q, tf)
+    if p == 3:
+        return channel_moments(3, r, rho, B, e, t, J_root, f, V, covariance, row, D, Q, tf)
+    return channel_moments(p, r, rho, B, e, t, J_root, f, V, covariance, row, D, Q, tf)
+
+
+def n_sums(int n_modes, const int[::1] sizes, int rank):
+    """Length of the vector of sums: (14) with E t for E d, then Σ ρ̂ E[t fᵀ], Σ ρ̂ E f and Σ ρ̂ E[f fᵀ] by channel."""
+    cdef int c
+    cdef Py_ssize_t P = 0, P2 = 0, C = sizes.shape[0]
+    for c in range(C):
+        P += sizes[c]
+        P2 += sizes[c] * sizes[c]
+    return 1 + n_modes * (1 + 3 * C + P + P2 + P * rank + C * rank + C * rank * rank)
+
+
+def expectation(
+    const double[::1] factors,
+    const long long[:, ::1] factor_offsets,
+    const double[:, ::1] projections,
+    const double[:, ::1] residual_norms,
+    const double[:, ::1] counts,
+    const int[::1] known_modes,
+    const int[::1] sizes,
+    const double[:, ::1] log_weights,
+    const double[:, ::1] means,
+    const double[:, ::1] mode_factors,
+    const double[:, ::1] noise_variances,
+    const double[:, :, ::1] loadings,
+    double inverse_temperature,
+    bint responsibilities_given,
+    Py_ssize_t first_unit,
+    Py_ssize_t last_unit,
+    double[:, ::1] responsibilities,
+    double[::1] sums_out,
+):
+    """Add up the sums of the linked E step over units ``first_unit:last_unit``.
+
+    Parameters
+    ----------
+    factors, factor_offsets, projections, residual_norms, counts, known_modes
+        As in `cem.statistics.SufficientStatistics`; counts as doubles.
+    sizes : (C,) array
+        p_c.
+    log_weights : (1, K) or (L, K) array
+        log π; a row for each unit where more than readings tells of its mode, −inf where that rules a mode out.
+    means, mode_factors, noise_variances, loadings
+        μ (K, P), Λ (K, Σp²), σ² (K, C), Γ (K, P, r).
+    inverse_temperature : float
+        β in ρ̂ ∝ (π P)^β; 1 is the E step. Units of known mode keep it.
+    responsibilities_given : bool
+        Take ``responsibilities`` as they are, and only add up.
+    responsibilities : (L, K) array
+        ρ̂; in or out.
+    sums_out : (n_sums,) array
+        Overwritten.
+
+    Raises
+    ------
+    KernelFailure
+        A quantity is not finite; holds unit, mode and channel.
+    """
+    cdef Py_ssize_t P, P2, l, at, at_square
+    cdef int largest, i, j, m, p, c, k, status = 0, failed_mode = -1, failed_channel = -1
+    P, P2, largest = checked(
+        factors, factor_offsets, projections, residual_norms, counts, sizes, means, mode_factors, noise_variances,
+        loadings, first_unit, last_unit,
+    )
+    cdef int C = <int> sizes.shape[0], K = <int> means.shape[0], r = <int> loadings.shape[2]
+    if (
+        known_modes.shape[0] != counts.shape[0] or log_weights.shape[1] != K
+        or (log_weights.shape[0] != 1 and log_weights.shape[0] != counts.shape[0])
+        or responsibilities.shape[0] != counts.shape[0] or responsibilities.shape[1] != K
+        or sums_out.shape[0] != 1 + K * (1 + 3 * C + P + P2 + P * r + C * r + C * r * r)
+    ):
+        raise ValueError("linked channels: an array has the wrong shape")
+    for l in range(first_unit, last_unit):
+        if known_modes[l] >= K:
+            raise ValueError(f"expectation: a unit's mode is {known_modes[l]}, but there are {K} modes")
+    cdef bint own_weights = log_weights.shape[0] > 1
+    # Every mode's posterior is kept until the unit's responsibilities are known.
+    cdef size_t per_unit = unit_length(P, P2, r, largest)
+    cdef linked_unit_t* units = <linked_unit_t*> malloc(K * sizeof(linked_unit_t))
+    cdef double* memory = <double*> malloc((K * (per_unit + 2 * C + 1) + r + r * r) * sizeof(double))
+    if units == NULL or memory == NULL:
+        free(units)
+        free(memory)
+        raise MemoryError
+    for k in range(K):
+        lay_out(&units[k], memory + k * per_unit, P, P2, r)
+    cdef double* precision_roots = memory + K * per_unit      # (K, C)
+    cdef double* log_noise = precision_roots + K * C          # (K, C)
+    cdef double* log_density = log_noise + K * C              # (K,)
+    cdef double* row = log_density + K                        # (r,)
+    cdef double* ff = row + r                                 # (r, r)  E[f fᵀ]
+    cdef double* N = &sums_out[1]
+    cdef double* N_channel = N + K
+    cdef double* D = N_channel + K * C
+    cdef double* Q = D + K * P
+    cdef double* E = Q + K * P2
+    cdef double* n_bar = E + K * C
+    cdef double* tf = n_bar + K * C
+    cdef double* f_sum = tf + K * P * r
+    cdef double* ff_sum = f_sum + K * C * r
+    cdef double log_likelihood = 0.0, rho, quadratic, log_determinant, top, sum_exp, s, misfit
+    cdef linked_unit_t* unit
+    cdef const double* blocks = &factors[0] if factors.shape[0] else NULL
+    memset(&sums_out[0], 0, sums_out.shape[0] * sizeof(double))
+    l = first_unit
+    with nogil:
+        noise_terms(noise_variances, precision_roots, log_noise)
+        for l in range(first_unit, last_unit):
+            for k in range(K):
+                status = unit_posterior(
+                    C, r, &sizes[0], blocks, &factor_offsets[l, 0], &projections[l, 0], &means[k, 0],
+                    &mode_factors[k, 0], &loadings[k, 0, 0], precision_roots + k * C, &units[k], &quadratic,
+                    &log_determinant,
+                )
+                if status != 0:
+                    failed_channel = status - 1 if status > 0 else -1
+                    failed_mode = k
+                    break
+                quadratic += noise_part(
+                    C, &factor_offsets[l, 0], &residual_norms[l, 0], &counts[l, 0], precision_roots + k * C,
+                    log_noise + k * C, &misfit,
+                )
+                log_density[k] = log_weights[l if own_weights else 0, k] - 0.5 * quadratic - log_determinant
+                if not (log_density[k] == log_density[k] and log_density[k] < INFINITY):
+                    status = -1
+                    failed_mode = k
+                    break
+            if status != 0:
+                break
+            # (3), by log-sum-exp
+            if known_modes[l] >= 0:
+                log_likelihood += log_density[known_modes[l]]
+                if not responsibilities_given:
+                    for k in range(K):
+                        responsibilities[l, k] = 1.0 if k == known_modes[l] else 0.0
+            else:
+                top = log_density[0]
+                for k in range(1, K):
+                    if log_density[k] > top:
+                        top = log_density[k]
+                if not isfinite(top):
+                    status = -1
+                    break
+                sum_exp = 0.0
+                for k in range(K):
+                    sum_exp += exp(log_density[k] - top)
+                log_likelihood += top + log(sum_exp)
+                if not responsibilities_given:
+                    s = 0.0
+                    for k in range(K):
+                        responsibilities[l, k] = exp(inverse_temperature * (log_density[k] - top))
+                        s += responsibilities[l, k]
+                    for k in range(K):
+                        responsibilities[l, k] /= s
+            for k in range(K):
+                rho = responsibilities[l, k]
+                if rho < NEGLIGIBLE:
+                    continue
+                N[k] += rho
+                unit = &units[k]
+                # J⁻¹ + f̂ f̂ᵀ
+                for i in range(r):
+                    for j in range(i + 1):
+                        s = unit.f[i] * unit.f[j]
+                        for m in range(i, r):
+                            s += unit.J[m * r + i] * unit.J[m * r + j]
+                        ff[i * r + j] = s
+                        ff[j * r + i] = s
+                at = 0
+                at_square = 0
+                for c in range(C):
+                    p = sizes[c]
+                    if factor_offsets[l, c] >= 0:
+                        misfit = residual_norms[l, c] * precision_roots[k * C + c] * precision_roots[k * C + c]
+                        N_channel[k * C + c] += rho
+                        E[k * C + c] += rho * (misfit + moments_of_size(
+                            p, r, rho, unit.B + at_square, unit.e + at, unit.t + at, unit.J, unit.f,
+                            unit.V + at * r, unit.covariance + at_square, row, D + k * P + at,
+                            Q + k * P2 + at_square, tf + (k * P + at) * r,
+                        ))
+                        n_bar[k * C + c] += rho * counts[l, c]
+                        for i in range(r):
+                            f_sum[(k * C + c) * r + i] += rho * unit.f[i]
+                        for i in range(r * r):
+                            ff_sum[(k * C + c) * r * r + i] += rho * ff[i]
+                    at += p
+                    at_square += p * p
+        sums_out[0] = log_likelihood
+    free(units)
+    free(memory)
+    if status != 0:
+        raise KernelFailure(l, failed_mode, failed_channel)
+
+
+def log_densities(
+    const double[::1] factors, const long long[:, ::1] factor_offsets, const double[:, ::1] projections,
+    const double[:, ::1] residual_norms, const double[:, ::1] counts, const int[::1] sizes,
+    const double[:, ::1] means, const double[:, ::1] mode_factors, const double[:, ::1] noise_variances,
+    const double[:, :, ::1] loadings, Py_ssize_t first_unit, Py_ssize_t last_unit,
+    double[:, ::1] log_densities_out, double[:, ::1] misfits_out,
+    const double[:, ::1] directions=None, double[:, :, ::1] shared_out=None,
+):
+    """Log-density of every unit of ``first_unit:last_unit`` under every mode, (11) with (17).
+
+    Parameters
+    ----------
+    factors .. loadings : arrays
+        As for `expectation`; Λ may be any square root of Ψ, counts any numbers above 0 where a channel is observed.
+    log_densities_out : (L, K) array
+    misfits_out : (L, K) array
+        (x - Φμ)ᵀV⁻¹(x - Φμ): chi-square with as many degrees of freedom as there are observed values.
+    directions : (K, r) array, optional
+        γ of each mode.
+    shared_out : (L, K, 2) array, with directions
+        γᵀE f and γᵀJ⁻¹γ, what the readings say of γᵀf.
+
+    Raises
+    ------
+    KernelFailure
+        A log-density is not finite; holds the unit.
+    """
+    cdef Py_ssize_t P, P2, l
+    cdef int largest, i, m, k, status = 0
+    P, P2, largest = checked(
+        factors, factor_offsets, projections, residual_norms, counts, sizes, means, mode_factors, noise_variances,
+        loadings, first_unit, last_unit,
+    )
+    cdef int C = <int> sizes.shape[0], K = <int> means.shape[0], r = <int> loadings.shape[2]
+    if (
+        log_densities_out.shape[0] != counts.shape[0] or log_densities_out.shape[1] != K
+        or misfits_out.shape[0] != counts.shape[0] or misfits_out.shape[1] != K
+    ):
+        raise ValueError("linked channels: an array has the wrong shape")
+    cdef bint wants_shared = directions is not None
+    if wants_shared and (
+        shared_out is None or directions.shape[0] != K or directions.shape[1] != r
+        or shared_out.shape[0] != counts.shape[0] or shared_out.shape[1] != K or shared_out.shape[2] != 2
+    ):
+        raise ValueError("linked channels: directions or what they lead to has the wrong shape")
+    cdef linked_unit_t unit
+    cdef double* memory = <double*> malloc((unit_length(P, P2, r, largest) + 2 * K * C) * sizeof(double))
+    if memory == NULL:
+        raise MemoryError
+    lay_out(&unit, memory, P, P2, r)
+    cdef double* precision_roots = memory + unit_length(P, P2, r, largest)
+    cdef double* log_noise = precision_roots + K * C
+    cdef double quadratic, log_determinant, misfit, constant, mean, variance, s
+    cdef const double* blocks = &factors[0] if factors.shape[0] else NULL
+    l = first_unit
+    k = 0
+    with nogil:
+        noise_terms(noise_variances, precision_roots, log_noise)
+        for l in range(first_unit, last_unit):
+            for k in range(K):
+                status = unit_posterior(
+                    C, r, &sizes[0], blocks, &factor_offsets[l, 0], &projections[l, 0], &means[k, 0],
+                    &mode_factors[k, 0], &loadings[k, 0, 0], precision_roots + k * C, &unit, &quadratic,
+                    &log_determinant,
+                )
+                if status != 0:
+                    break
+                constant = noise_part(
+                    C, &factor_offsets[l, 0], &residual_norms[l, 0], &counts[l, 0], precision_roots + k * C,
+                    log_noise + k * C, &misfit,
+                )
+                misfits_out[l, k] = quadratic + misfit
+                log_densities_out[l, k] = -0.5 * (quadratic + constant) - log_determinant
+                if not isfinite(log_densities_out[l, k]):
+                    status = -1
+                    break
+                if wants_shared:
+                    mean = variance = 0.0
+                    for i in range(r):
+                        mean += directions[k, i] * unit.f[i]
+                        s = 0.0
+                        for m in range(i + 1):
+                            s += unit.J[i * r + m] * directions[k, m]
+                        variance += s * s
+                    shared_out[l, k, 0] = mean
+                    shared_out[l, k, 1] = variance
+            if status != 0:
+                break
+    free(memory)
+    if status != 0:
+        raise KernelFailure(l, k, -1)
+
+
+def posteriors(
+    const double[::1] factors, const long long[:, ::1] factor_offsets, const double[:, ::1] projections,
+    const double[:, ::1] residual_norms, const double[:, ::1] counts, const int[::1] sizes,
+    const double[:, ::1] means, const double[:, ::1] mode_factors, const double[:, ::1] noise_variances,
+    const double[:, :, ::1] loadings, Py_ssize_t first_unit, Py_ssize_t last_unit,
+    double[:, :, ::1] means_out, double[:, :, ::1] roots_out,
+):
+    """Posterior coefficients of every unit of ``first_unit:last_unit`` under every mode, (17).
+
+    Parameters
+    ----------
+    factors .. loadings : arrays
+        As for `expectation`.
+    means_out : (L, K, P) array
+        T-hat = μ + Λ E t; of a channel that was not observed, what the others say of it.
+    roots_out : (L, K, Σp²) array
+        Λ chol(Cov t): a square root of each channel's posterior covariance.
+
+    Raises
+    ------
+    KernelFailure
+        A posterior could not be factored; holds unit and mode.
+    """
+    cdef Py_ssize_t P, P2, l, at, at_square
+    cdef int largest, k, c, i, j, m, p, status = 0
+    P, P2, largest = checked(
+        factors, factor_offsets, projections, residual_norms, counts, sizes, means, mode_factors, noise_variances,
+        loadings, first_unit, last_unit,
+    )
+    cdef int C = <int> sizes.shape[0], K = <int> means.shape[0], r = <int> loadings.shape[2]
+    if (
+        means_out.shape[0] != counts.shape[0] or means_out.shape[1] != K or means_out.shape[2] != P
+        or roots_out.shape[0] != counts.shape[0] or roots_out.shape[1] != K or roots_out.shape[2] != P2
+    ):
+        raise ValueError("linked channels: an array has the wrong shape")
+    cdef linked_unit_t unit
+    cdef double* memory = <double*> malloc((unit_length(P, P2, r, largest) + 2 * K * C) * sizeof(double))
+    if memory == NULL:
+        raise MemoryError
+    lay_out(&unit, memory, P, P2, r)
+    cdef double* precision_roots = memory + unit_length(P, P2, r, largest)
+    cdef double quadratic, log_determinant, s
+    cdef const double* Lambda
+    cdef const double* blocks = &factors[0] if factors.shape[0] else NULL
+    l = first_unit
+    k = 0
+    with nogil:
+        noise_terms(noise_variances, precision_roots, precision_roots + K * C)
+        for l in range(first_unit, last_unit):
+            for k in range(K):
+                status = unit_posterior(
+                    C, r, &sizes[0], blocks, &factor_offsets[l, 0], &projections[l, 0], &means[k, 0],
+                    &mode_factors[k, 0], &loadings[k, 0, 0], precision_roots + k * C, &unit, &quadratic,
+                    &log_determinant,
+                )
+                if status != 0:
+                    break
+                at = 0
+                at_square = 0
+                for c in range(C):
+                    p = sizes[c]
+                    Lambda = &mode_factors[k, at_square]
+                    channel_covariance(p, r, unit.J, unit.V + at * r, unit.covariance + at_square)
+                    if cholesky_lower(p, unit.covariance + at_square) != 0:
+                        status = -1
+                        break
+                    for i in range(p):
+                        s = means[k, at + i]
+                        for m in range(p):
+                            s += Lambda[i * p + m] * unit.t[at + m]
+                        means_out[l, k, at + i] = s
+                        for j in range(p):
+                            s = 0.0
+                            for m in range(j, p):
+                                s += Lambda[i * p + m] * unit.covariance[at_square + m * p + j]
+                            roots_out[l, k, at_square + i * p + j] = s
+                    at += p
+                    at_square += p * p
+                if status != 0:
+                    break
+            if status != 0:
+                break
+    free(memory)
+    if status != 0:
+        raise KernelFailure(l, k, -1)

@@ -1,0 +1,435 @@
+"""What a fitted mixture says of units: mode probabilities, posterior coefficients, forecasts, novelty.
+
+Arithmetic over sufficient statistics and parameters in internal coordinates; the results are in the user's terms. No
+SciPy on this path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cem.errors import OptionError, PredictionError
+from cem.mixture.parameters import Parameters
+from cem.numerics.floating import overflow_at, underflow_is_zero
+from cem.numerics.normal import normal_cdf, normal_quantile
+from cem.numerics.special import chi_square_survival
+from cem.statistics.sufficient import SufficientStatistics
+
+__all__ = ["Evidence", "Forecast", "Posterior", "evidence", "forecast_channel", "log_joint", "novelty", "posterior"]
+
+FloatArray = NDArray[np.float64]
+Int32Array = NDArray[np.int32]
+Int64Array = NDArray[np.int64]
+StatisticsArrays = tuple[FloatArray, Int64Array, FloatArray, FloatArray, Int32Array, Int32Array]
+
+_MAX_STEPS = 200  # bisection alone needs 60 to 100; Newton's steps end it in about 6
+
+
+class Evidence(NamedTuple):
+    """What the data of each unit say of the modes."""
+
+    mode_probabilities: FloatArray  # (L, K)  (3)
+    log_likelihoods: FloatArray  # (L,)    log Σ_k π_k P(x_l | k), in the panel's own units
+    misfits: FloatArray  # (L, K)  quadratic form of (11)
+    n_observations: NDArray[np.int64]  # (L,)    observed values
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """Posterior coefficients of each unit under each mode, in the user's terms (model.md (4)).
+
+    Parameters
+    ----------
+    units : tuple of hashable
+        Length L.
+    channels : tuple of str
+        Length C.
+    mode_labels : tuple of hashable
+        Length K.
+    sizes : tuple of int
+        p_c; arrays hold NaN beyond.
+    mode_probabilities : ndarray of shape (L, K)
+        ρ̂.
+    means : ndarray of shape (L, K, C, p)
+        T̂.
+    covariances : ndarray of shape (L, K, C, p, p)
+        Σ̂.
+    """
+
+    units: tuple[Hashable, ...]
+    channels: tuple[str, ...]
+    mode_labels: tuple[Hashable, ...]
+    sizes: tuple[int, ...]
+    mode_probabilities: FloatArray
+    means: FloatArray
+    covariances: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """Predictive mixture Σ_k ρ̂_k N(m_k, v_k) of one channel, for each unit and time (model.md §7).
+
+    Parameters
+    ----------
+    units : tuple of hashable
+        Length L.
+    channel : str
+    mode_labels : tuple of hashable
+        Length K.
+    times : ndarray of shape (m,) or (L, m)
+        As they were asked for.
+    weights : ndarray of shape (L, K)
+        ρ̂, mode probabilities given all that the unit has shown.
+    mode_means : ndarray of shape (L, K, m)
+        φ(s)ᵀ T̂_k, in units of the channel.
+    mode_variances : ndarray of shape (L, K, m)
+        φ(s)ᵀ Σ̂_k φ(s), plus σ²_k where `noise`.
+    noise : bool
+        Whether this is the forecast of a reading, or of the curve behind it.
+    """
+
+    units: tuple[Hashable, ...]
+    channel: str
+    mode_labels: tuple[Hashable, ...]
+    times: FloatArray
+    weights: FloatArray
+    mode_means: FloatArray
+    mode_variances: FloatArray
+    noise: bool
+
+    @property
+    def mean(self) -> FloatArray:
+        """Mean of the mixture, shape (L, m)."""
+        return np.einsum("lk,lkm->lm", self.weights, self.mode_means)
+
+    @property
+    def variance(self) -> FloatArray:
+        """Variance of the mixture, shape (L, m): within modes and between them."""
+        spread = self.mode_variances + np.square(self.mode_means - self.mean[:, None, :])
+        return np.einsum("lk,lkm->lm", self.weights, spread)
+
+    def cdf(self, values: ArrayLike) -> FloatArray:
+        """P(channel ≤ value); `values` broadcasts against (L, m)."""
+        values = np.broadcast_to(np.asarray(values, dtype=np.float64), self.mode_means[:, 0].shape)
+        z = (values[:, None] - self.mode_means) / np.sqrt(np.maximum(self.mode_variances, 1e-300))
+        return np.einsum("lk,lkm->lm", self.weights, normal_cdf(z))
+
+    @underflow_is_zero
+    def quantile(self, q: ArrayLike) -> FloatArray:
+        """Quantiles of the mixture.
+
+        Parameters
+        ----------
+        q : float or array_like of shape (n_quantiles,)
+            Probabilities in (0, 1).
+
+        Returns
+        -------
+        ndarray of shape (L, m), or (n_quantiles, L, m)
+            In units of the channel.
+
+        Raises
+        ------
+        OptionError
+            A probability is not in (0, 1).
+        """
+        probabilities = np.asarray(q, dtype=np.float64)
+        if probabilities.ndim > 1 or not np.all((probabilities > 0) & (probabilities < 1)):
+            raise OptionError(f"q={q!r}: a probability between 0 and 1, or a list of them, was expected")
+        n_units, n_modes, n_times = self.mode_means.shape
+        centre = self.mean
+        means = np.moveaxis(self.mode_means - centre[:, None], 1, 2).reshape(-1, n_modes)
+        deviations = np.moveaxis(np.sqrt(self.mode_variances), 1, 2).reshape(-1, n_modes)
+        weights = np.repeat(self.weights, n_times, axis=0)
+        parts = [
+            _mixture_quantile(float(p), weights, means, deviations).reshape(n_units, n_times) + centre
+            for p in probabilities.reshape(-1)
+        ]
+        return parts[0] if probabilities.ndim == 0 else np.stack(parts)
+
+    def interval(self, level: float = 0.9) -> tuple[FloatArray, FloatArray]:
+        """Central interval that holds the channel with probability `level`: lower and upper ends, each (L, m).
+
+        Raises
+        ------
+        OptionError
+            `level` is not in (0, 1).
+        """
+        if not 0 < level < 1:
+            raise OptionError(f"level={level!r}: a probability between 0 and 1 was expected")
+        lower, upper = self.quantile([0.5 - level / 2, 0.5 + level / 2])
+        return lower, upper
+
+    def __repr__(self) -> str:
+        what = "readings" if self.noise else "the curve"
+        return f"Forecast of {what} of {self.channel!r}: {len(self.units):,} units, {self.times.shape[-1]:,} times"
+
+
+def _mixture_quantile(q: float, weights: FloatArray, means: FloatArray, deviations: FloatArray) -> FloatArray:
+    """The q-quantile of each row's Gaussian mixture, (n,) from arrays of shape (n, K).
+
+    Newton's method, kept inside a bracket that shrinks: the quantile lies between the smallest and the largest of the
+    components' own. An upper quantile is a lower one of the mirrored mixture, whose tail keeps its digits.
+    """
+    if q > 0.5:
+        return -_mixture_quantile(1 - q, weights, -means, deviations)
+    used = weights > 0
+    ends = means + normal_quantile(q) * deviations
+    low = np.where(used, ends, np.inf).min(axis=1)
+    high = np.where(used, ends, -np.inf).max(axis=1)
+    x = np.clip(np.einsum("nk,nk->n", weights, ends), low, high)
+    safe = np.maximum(deviations, 1e-300)
+    smallest = np.where(used, deviations, np.inf).min(axis=1)
+    active = np.flatnonzero(high > low)
+    for _ in range(_MAX_STEPS):
+        if not active.size:
+            break
+        w, here = weights[active], x[active]
+        z = (here[:, None] - means[active]) / safe[active]
+        excess = np.einsum("nk,nk->n", w, normal_cdf(z)) - q
+        with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+            density = np.einsum("nk,nk->n", w, np.exp(-0.5 * z * z) / safe[active]) / np.sqrt(2 * np.pi)
+            proposed = here - excess / density
+        high[active] = np.where(excess >= 0, here, high[active])
+        low[active] = np.where(excess <= 0, here, low[active])
+        inside = (proposed > low[active]) & (proposed < high[active])
+        middle = 0.5 * (low[active] + high[active])
+        x[active] = np.where(excess == 0, here, np.where(inside, proposed, middle))
+        moved = np.abs(x[active] - here)
+        tight = high[active] - low[active] <= 4e-16 * np.maximum(np.abs(low[active]), np.abs(high[active]))
+        settled = inside & (moved <= 1e-14 * smallest[active] + 2e-16 * np.abs(here))
+        active = active[~(tight | settled | (excess == 0))]
+    return x
+
+
+def _statistics_arrays(statistics: SufficientStatistics) -> StatisticsArrays:
+    """The arrays that kernels take, in their order."""
+    return (
+        statistics.factors,
+        statistics.factor_offsets,
+        statistics.projections,
+        statistics.residual_norms,
+        statistics.counts,
+        np.asarray(statistics.sizes, dtype=np.int32),
+    )
+
+
+def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads: int = 1) -> Evidence:
+    """Mode probabilities (3), log-likelihoods and misfits of each unit; known modes are not looked at.
+
+    Raises
+    ------
+    PredictionError
+        A log-density is not finite.
+    """
+    from cem.scoring._scorer import log_densities
+
+    shape = (statistics.n_units, parameters.n_modes)
+    own, misfits, common = np.empty(shape), np.empty(shape), np.zeros(shape[0])
+    if parameters.rank:
+        from cem.mixture.linked_prediction import linked_log_densities
+
+        own, misfits = linked_log_densities(statistics, parameters, n_threads)
+    else:
+        log_densities(
+            *_statistics_arrays(statistics),
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            own,
+            misfits,
+            common,
+            n_threads,
+        )
+    with np.errstate(divide="ignore"):
+        joint = own + np.log(parameters.weights)
+    top = joint.max(axis=1, keepdims=True)
+    with np.errstate(under="ignore"):
+        probabilities = np.exp(joint - top)
+    totals = probabilities.sum(axis=1, keepdims=True)
+    jacobian = statistics.counts @ np.log(statistics.coordinates.scales)
+    return Evidence(
+        probabilities / totals,
+        common + (top + np.log(totals))[:, 0] - jacobian,
+        misfits,
+        statistics.counts.sum(axis=1, dtype=np.int64),
+    )
+
+
+def log_joint(statistics: SufficientStatistics, parameters: Parameters) -> FloatArray:
+    """ln π_k P(x_l | k) in internal coordinates, shape (L, K); known modes are not looked at."""
+    from cem.scoring._scorer import log_densities
+
+    shape = (statistics.n_units, parameters.n_modes)
+    result = np.empty(shape)
+    if parameters.rank:
+        from cem.mixture.linked_prediction import linked_log_densities
+
+        result, _ = linked_log_densities(statistics, parameters)
+    else:
+        log_densities(
+            *_statistics_arrays(statistics),
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            result,
+            np.empty(shape),
+        )
+    with np.errstate(divide="ignore"):
+        return result + np.log(parameters.weights)
+
+
+def _internal_posterior(statistics: SufficientStatistics, parameters: Parameters) -> tuple[FloatArray, FloatArray]:
+    """T̂ and a square root of Σ̂ in internal coordinates: (L, K, P) and (L, K, Σ p_c²), model.md (12) and (17)."""
+    from cem.scoring._scorer import posteriors
+
+    if parameters.rank:
+        from cem.mixture.linked_prediction import linked_posteriors
+
+        return linked_posteriors(statistics, parameters)
+    means = np.empty((statistics.n_units, *parameters.means.shape))
+    roots = np.empty((statistics.n_units, *parameters.factors.shape))
+    posteriors(
+        *_statistics_arrays(statistics),
+        parameters.means,
+        parameters.factors,
+        parameters.noise_variances,
+        means,
+        roots,
+    )
+    return means, roots
+
+
+def posterior(statistics: SufficientStatistics, parameters: Parameters, mode_labels: tuple[Hashable, ...]) -> Posterior:
+    """Posterior coefficients in the user's terms: T = b + s S⁻¹ T̃, Σ̂ = s² S⁻¹ Σ̃ S⁻ᵀ."""
+    means, roots = _internal_posterior(statistics, parameters)
+    coordinates, layout = statistics.coordinates, statistics.layout
+    shape = (statistics.n_units, parameters.n_modes, layout.n_channels, max(layout.sizes))
+    means_out, covariances_out = np.full(shape, np.nan), np.full((*shape, shape[-1]), np.nan)
+    for c, p in enumerate(layout.sizes):
+        means_out[:, :, c, :p] = coordinates.coefficients(layout.vector(means, c), c)
+        root = coordinates.scales[c] * np.linalg.solve(coordinates.transform(c), layout.matrix(roots, c))
+        covariances_out[:, :, c, :p, :p] = root @ np.swapaxes(root, -1, -2)
+    return Posterior(
+        units=tuple(statistics.units),
+        channels=statistics.channels,
+        mode_labels=mode_labels,
+        sizes=layout.sizes,
+        mode_probabilities=evidence(statistics, parameters).mode_probabilities,
+        means=means_out,
+        covariances=covariances_out,
+    )
+
+
+def _one_channel(
+    statistics: SufficientStatistics, parameters: Parameters, channel: int
+) -> tuple[StatisticsArrays, tuple[FloatArray, FloatArray, FloatArray]]:
+    """Statistics and parameters of one channel: given the mode, its coefficients depend on it alone."""
+    layout = statistics.layout
+    p = layout.sizes[channel]
+
+    def column(array: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(array[:, channel : channel + 1])
+
+    arrays = (
+        statistics.factors,
+        column(statistics.factor_offsets),
+        np.ascontiguousarray(layout.vector(statistics.projections, channel)),
+        column(statistics.residual_norms),
+        column(statistics.counts),
+        np.array([p], dtype=np.int32),
+    )
+    return arrays, (
+        np.ascontiguousarray(layout.vector(parameters.means, channel)),
+        np.ascontiguousarray(layout.matrix(parameters.factors, channel)).reshape(parameters.n_modes, p * p),
+        column(parameters.noise_variances),
+    )
+
+
+def forecast_channel(
+    statistics: SufficientStatistics,
+    parameters: Parameters,
+    mode_labels: tuple[Hashable, ...],
+    channel: int,
+    times: FloatArray,
+    asked_times: FloatArray,
+    noise: bool,
+) -> Forecast:
+    """Predictive mixture of one channel (model.md §7, forward).
+
+    Parameters
+    ----------
+    statistics, parameters, mode_labels
+        Of the units and the model.
+    channel : int
+    times : ndarray of shape (m,) or (L, m)
+        On the model's time axis.
+    asked_times : ndarray of the same shape
+        The same, as the user gave them.
+    noise : bool
+        Add the observation noise.
+
+    Raises
+    ------
+    PredictionError
+        The forecast overflows at one of the times; names the channel and the time.
+    """
+    from cem.scoring._scorer import posteriors
+
+    p = statistics.sizes[channel]
+    n_units, n_modes, n_times = statistics.n_units, parameters.n_modes, times.shape[-1]
+    means, roots = np.empty((n_units, n_modes, p)), np.empty((n_units, n_modes, p * p))
+    if parameters.rank:  # every channel tells of this one
+        whole_means, whole_roots = _internal_posterior(statistics, parameters)
+        means = statistics.layout.vector(whole_means, channel)
+        roots = statistics.layout.matrix(whole_roots, channel).reshape(n_units, n_modes, p * p)
+    else:
+        arrays, of_channel = _one_channel(statistics, parameters, channel)
+        posteriors(*arrays, *of_channel, means, roots)
+    coordinates = statistics.coordinates
+    scale = coordinates.scales[channel]
+    design = statistics.bases[channel](times.reshape(-1))
+    spread = np.empty((n_units, n_modes, n_times))
+    with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
+        internal = np.linalg.solve(coordinates.transform(channel).T, design.T).T.reshape(*times.shape, p)
+        centre = (design @ coordinates.centre(channel)).reshape(times.shape)
+        rows = np.broadcast_to(internal, (n_units, n_times, p))
+        mode_means = np.broadcast_to(centre, (n_units, n_times))[:, None] + scale * (means @ np.swapaxes(rows, 1, 2))
+        for k in range(n_modes):  # mode by mode: (L, m, p) at a time, not K times that
+            spread[:, k] = np.square(rows @ roots[:, k].reshape(n_units, p, p)).sum(axis=2)
+        if noise:
+            spread += parameters.noise_variances[:, channel][None, :, None]
+        mode_variances = np.square(scale) * spread
+        # The variance of the mixture, too, is made of squares.
+        wrong = overflow_at(
+            mode_variances + np.square(mode_means), times, statistics.channels[channel],
+            statistics.bases[channel].domain,
+        )  # fmt: skip
+    if wrong:
+        raise PredictionError(wrong)
+    return Forecast(
+        units=tuple(statistics.units),
+        channel=statistics.channels[channel],
+        mode_labels=mode_labels,
+        times=asked_times,
+        weights=evidence(statistics, parameters).mode_probabilities,
+        mode_means=mode_means,
+        mode_variances=mode_variances,
+        noise=noise,
+    )
+
+
+def novelty(found: Evidence) -> FloatArray:
+    """Tail probability of each unit's misfit under its most probable mode, shape (L,).
+
+    Given its mode, a unit's quadratic form of (11) is chi-square with as many degrees of freedom as it has observed
+    values. Small means: like nothing that the model was trained on. 1 where nothing was observed.
+    """
+    best = found.mode_probabilities.argmax(axis=1)
+    misfit = found.misfits[np.arange(len(best)), best]
+    return chi_square_survival(misfit, found.n_observations)

@@ -1,0 +1,154 @@
+"""What the residuals of a fit say of its assumptions: are they correlated in time, and what is a reading worth then?
+
+Model.md §2 takes noise to be white. Where the basis does not fit, or a sensor has a memory, residuals hang together
+in time, and n readings tell less of a curve than n independent ones: by the factor κ of `TimeCorrelation.information`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.errors import OptionError
+from cem.errors.display import escaped
+
+if TYPE_CHECKING:
+    from cem.model.model import FailureModeModel
+    from cem.panel.panel import Panel
+
+__all__ = ["TimeCorrelation", "residuals", "time_correlation"]
+
+FloatArray = NDArray[np.float64]
+
+_FEWEST_PAIRS = 20
+_LEAST_INFORMATION = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class TimeCorrelation:
+    """Correlation of residuals in time, by channel.
+
+    Parameters
+    ----------
+    channels : tuple of str
+        Length C.
+    autocorrelations : ndarray of shape (C, H)
+        Of residuals h readings apart, h = 1 … H, beyond what a fit to white noise would show; NaN where there are too
+        few pairs.
+    standard_errors : ndarray of shape (C, H)
+        Of the autocorrelations if noise is white: a value beyond two of them is evidence that it is not.
+    information : ndarray of shape (C,)
+        κ_c = 1 / (1 + 2 Σ_h ρ_h), the sum up to the first ρ_h within two standard errors of 0; in (0, 1].
+    """
+
+    channels: tuple[str, ...]
+    autocorrelations: FloatArray
+    standard_errors: FloatArray
+    information: FloatArray
+
+    @property
+    def needed(self) -> NDArray[np.bool_]:
+        """Channels whose lag-1 correlation is above two standard errors, shape (C,): white noise is not to be had."""
+        with np.errstate(invalid="ignore"):
+            return np.nan_to_num(self.autocorrelations[:, 0]) > 2.0 * np.nan_to_num(self.standard_errors[:, 0])
+
+    def __str__(self) -> str:
+        rows = ["channel   lag 1 (se)      lag 2     κ"]
+        for c, name in enumerate(self.channels):
+            first, error = self.autocorrelations[c, 0], self.standard_errors[c, 0]
+            second = self.autocorrelations[c, 1] if self.autocorrelations.shape[1] > 1 else np.nan
+            mark = "  not white" if self.needed[c] else ""
+            rows.append(f"{escaped(name):8s} {first:7.3f} ({error:.3f}) {second:9.3f} {self.information[c]:6.3f}{mark}")
+        return "\n".join(rows)
+
+
+def residuals(model: FailureModeModel, panel: Panel) -> tuple[FloatArray, FloatArray]:
+    """Readings less each unit's own curve under its most probable mode, and what white noise would leave of them.
+
+    Parameters
+    ----------
+    model : FailureModeModel
+    panel : Panel
+        On the model's time axis: units that failed, where that is the time to failure.
+
+    Returns
+    -------
+    residuals : ndarray of shape (N, C)
+        In units of the noise's standard deviation; NaN where not observed. Readings are in the panel's order.
+    leverages : ndarray of shape (N, C)
+        φᵀ Σ̂ φ / σ²: the share of each reading's own noise that its unit's curve has followed.
+    """
+    posterior = model.posterior(panel)
+    best = posterior.mode_probabilities.argmax(axis=1)
+    own = model._aligned(panel)
+    result, leverages = np.full(own.values.shape, np.nan), np.full(own.values.shape, np.nan)
+    rows = np.repeat(np.arange(own.n_units), np.diff(own.offsets))
+    noise = model.noise_variances_
+    for c, basis in enumerate(model.bases):
+        p = posterior.sizes[c]
+        phi, sigma2 = basis(own.times), noise[best, c][rows]
+        curve = np.einsum("np,np->n", phi, posterior.means[np.arange(own.n_units), best, c, :p][rows])
+        result[:, c] = (own.values[:, c] - curve) / np.sqrt(sigma2)
+        covariance = posterior.covariances[np.arange(own.n_units), best, c, :p, :p][rows]
+        leverages[:, c] = np.einsum("np,npq,nq->n", phi, covariance, phi) / sigma2
+    return result, np.where(np.isnan(result), np.nan, leverages)
+
+
+def time_correlation(model: FailureModeModel, panel: Panel, n_lags: int = 20) -> TimeCorrelation:
+    """Autocorrelation of residuals, and what it makes a reading worth.
+
+    Readings count as equally far apart: the lag is in readings of the unit, not in time. A curve that was fitted to n
+    readings pulls their residuals apart; its expected effect under white noise, −φᵢᵀΣ̂φⱼ/σ² for a pair, is taken out.
+
+    Parameters
+    ----------
+    model : FailureModeModel
+    panel : Panel
+        Training units, as for `residuals`.
+    n_lags : int
+        H.
+
+    Raises
+    ------
+    OptionError
+        `n_lags` is below 1.
+    PredictionError
+        A unit is still running and the model's time axis is the time to failure.
+    """
+    if not isinstance(n_lags, (int, np.integer)) or isinstance(n_lags, bool) or n_lags < 1:
+        raise OptionError(f"n_lags is {n_lags!r}; a whole number above 0 was expected")
+    epsilon, _ = residuals(model, panel)
+    posterior = model.posterior(panel)
+    best = posterior.mode_probabilities.argmax(axis=1)
+    own = model._aligned(panel)
+    rows = np.repeat(np.arange(own.n_units), np.diff(own.offsets))
+    noise = model.noise_variances_
+    correlations = np.full((model.n_channels, n_lags), np.nan)
+    errors = np.full((model.n_channels, n_lags), np.nan)
+    information = np.ones(model.n_channels)
+    for c, basis in enumerate(model.bases):
+        p = posterior.sizes[c]
+        seen = np.flatnonzero(~np.isnan(epsilon[:, c]))
+        e, unit = epsilon[seen, c], rows[seen]
+        phi = basis(own.times[seen])
+        covariance = posterior.covariances[np.arange(own.n_units), best, c, :p, :p]
+        half = np.einsum("np,npq->nq", phi, covariance[unit]) / noise[best, c][unit][:, None]
+        spread = np.mean(np.square(e)) + np.mean(np.einsum("nq,nq->n", half, phi)) if len(e) else 1.0
+        for h in range(1, n_lags + 1):
+            pair = np.flatnonzero(unit[h:] == unit[:-h])
+            if len(pair) < _FEWEST_PAIRS:
+                break
+            # E[eᵢ eⱼ] under white noise is −φᵢᵀΣ̂φⱼ/σ² but for the prior's share of the curve.
+            pulled = np.einsum("nq,nq->n", half[pair + h], phi[pair])
+            correlations[c, h - 1] = np.mean(e[pair + h] * e[pair] + pulled) / spread
+            errors[c, h - 1] = 1.0 / np.sqrt(len(pair))
+        total = 0.0
+        for rho, error in zip(correlations[c], errors[c], strict=True):
+            if not rho > 2.0 * error:
+                break
+            total += rho
+        information[c] = np.clip(1.0 / (1.0 + 2.0 * total), _LEAST_INFORMATION, 1.0)
+    return TimeCorrelation(model.channels, correlations, errors, information)

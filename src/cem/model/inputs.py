@@ -1,0 +1,215 @@
+"""What users give to `fit`, `predict` and `score`, made a panel by one set of rules for estimator and model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cem.errors import OptionError, PanelError, PredictionError
+from cem.errors.names import did_you_mean
+from cem.frames.foreign import refuse_foreign
+from cem.model.clock_match import check_times_given
+from cem.panel.arrays import panel_of_arrays
+from cem.panel.containers import column_names, is_table, refuse_table
+from cem.panel.panel import Panel
+
+if TYPE_CHECKING:
+    from cem.model.model import FailureModeModel
+
+__all__ = ["COLUMNS", "columns_record", "is_frame", "panel_to_fit", "panel_to_score", "table_options"]
+
+COLUMNS = "columns"
+"""Key of a model's record: how the frame that it was fitted to was read."""
+
+Table = Mapping[str, Any]
+
+# What a frame that is only scored need not have, or has from the model.
+_OF_TRAINING = ("mode", "channels", "response", "channel_units", "allow_empty_channels", "allow_empty_units")
+
+
+def is_frame(X: Any) -> bool:
+    """Whether X is a table with named columns: of pandas, polars, pyarrow or what else has such."""
+    return not isinstance(X, Panel) and is_table(X)
+
+
+def table_options(unit: str | None, time: str | None, columns: Table | None, where: str = "") -> dict[str, Any] | None:
+    """Arguments of `Panel.from_frame`, checked; None where no columns are named.
+
+    Raises
+    ------
+    OptionError
+        One of unit and time is missing, or `columns` holds what `Panel.from_frame` does not take.
+    """
+    if unit is None and time is None and columns is None:
+        return None
+    if unit is None or time is None:
+        missing = "unit" if unit is None else "time"
+        raise OptionError(f"{where}{missing}=None: name the columns of both, unit= and time=")
+    if columns is not None and not isinstance(columns, Mapping):
+        raise OptionError(
+            f"{where}columns={columns!r}: a dict of further arguments of Panel.from_frame was expected, such as "
+            '{"channels": ["s2", "s3"]}'
+        )
+    taken = [name for name in inspect.signature(Panel.from_frame).parameters if name not in ("frame", "unit", "time")]
+    for name in columns or {}:
+        if name not in taken:
+            raise OptionError(
+                f"{where}columns names {name!r}, which Panel.from_frame does not take; {did_you_mean(name, taken)}"
+            )
+    return {"unit": unit, "time": time, **(columns or {})}
+
+
+def panel_to_fit(
+    X: Any, *, table: Table | None, modes: Any = None, times: Any = None, axes: str | Sequence[str] | None = None
+) -> Panel:
+    """The training panel of `fit`.
+
+    Parameters
+    ----------
+    X : Panel, data frame or array
+    table : mapping, optional
+        Arguments of `Panel.from_frame`.
+    modes : sequence of labels, optional
+        One per unit.
+    times, axes
+        As for `Panel.from_arrays`; with arrays alone.
+
+    Raises
+    ------
+    PanelError
+        X is not a panel, or a data frame without columns named.
+    OptionError
+        times or axes with what is no array.
+    """
+    X = _joined(X)
+    if is_frame(X):
+        panel = _of_frame(X, table, times, axes)
+        return panel if modes is None else panel.with_modes(_as_labels(modes))
+    return panel_of_arrays(X, times=times, axes=axes, modes=None if modes is None else _as_labels(modes))
+
+
+def panel_to_score(
+    model: FailureModeModel,
+    X: Any,
+    *,
+    times: Any = None,
+    axes: str | Sequence[str] | None = None,
+    table: Table | None = None,
+    what: str = "X",
+) -> Panel:
+    """The panel of `predict` and its like: channels by name, arrays in the order of the model's.
+
+    Parameters
+    ----------
+    model : FailureModeModel
+    X : Panel, data frame or array
+    times, axes
+        With arrays alone; times may be left out where the model was fitted at 0, 1, 2, ...
+    table : mapping, optional
+        Arguments of `Panel.from_frame`; by default those that the model was fitted with.
+    what : str
+        What to call X in messages.
+
+    Raises
+    ------
+    PanelError
+        X is not a panel, or a data frame whose columns nobody named.
+    PredictionError
+        An array without times for a model that was fitted with times; a frame without a sensor of the model.
+    OptionError
+        times or axes with what is no array.
+    """
+    X = _joined(X)
+    if isinstance(X, Panel):
+        return panel_of_arrays(X, times=times, axes=axes)
+    if is_frame(X):
+        return _of_frame(X, _for_scoring(model, X, table), times, axes)
+    if times is None:
+        check_times_given(model, what)
+    return panel_of_arrays(
+        X, times=times, axes=axes, channels=model.channels, may_lack=model.response, allow_empty_channels=True
+    )
+
+
+def columns_record(table: Table | None, panel: Panel) -> dict[str, Any] | None:
+    """What a model remembers of how its training frame was read, as JSON can hold it."""
+    if table is None:
+        return None
+    kept = {name: value for name, value in table.items() if name not in _OF_TRAINING and value is not None}
+    if "origin" in kept:
+        kept["origin"] = panel.origin if isinstance(panel.origin, (str, float)) else str(panel.origin)
+    if panel.time_unit is not None:
+        kept["time_unit"] = panel.time_unit
+    return {name: value for name, value in kept.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (str, int, float, bool)
+
+
+def _as_labels(modes: Any) -> Any:
+    """Labels one by one: an array of rows has labels that cannot be hashed, which `encode_labels` names."""
+    return modes if isinstance(modes, Mapping) else np.asarray(modes, dtype=object).tolist()
+
+
+def _joined(X: Any) -> Any:
+    """Panels in a list as one: scikit-learn's searches take a Panel apart, unit by unit."""
+    if isinstance(X, Panel):
+        return X
+    if isinstance(X, memoryview):
+        X = np.asarray(X)
+    refuse_foreign(X, "X")
+    if isinstance(X, Iterator):
+        X = list(X)
+        refuse_foreign(X, "X")
+    if isinstance(X, (list, tuple)) and X and all(isinstance(part, Panel) for part in X):
+        return Panel.concatenate(X)
+    return X
+
+
+def _of_frame(X: Any, table: Table | None, times: Any, axes: Any) -> Panel:
+    for name, given in (("times", times), ("axes", axes)):
+        if given is not None:
+            raise OptionError(f"{name} goes with an array; a data frame has a column of times")
+    if table is None:
+        try:
+            refuse_table(X, "X")
+        except PanelError as error:
+            raise PanelError(
+                f"{error}; or name the columns once: FailureModeEM(..., unit=..., time=...), or fit(frame, unit=..., "
+                "time=...)"
+            ) from None
+    return Panel.from_frame(X, **(table or {}))
+
+
+def _for_scoring(model: FailureModeModel, X: Any, table: Table | None) -> Table | None:
+    """How to read a frame for a model: its channels, and of the other columns those that are there."""
+    remembered = model._training.get(COLUMNS)
+    if table is None and remembered is None:
+        return None
+    options = {
+        name: value
+        for name, value in {**(remembered or {}), **(table or {})}.items()
+        if name not in _OF_TRAINING
+    }  # fmt: skip
+    names = column_names(X) or ()
+    if options.get("failure_time") not in names:
+        options.pop("failure_time", None)
+    options["allow_empty_channels"] = options["allow_empty_units"] = True
+    if options.get("sensor") is not None or not names:  # a tall table, its sensors in the cells; or one not in memory
+        return options
+    absent = [name for name in model.channels if name not in names and name != model.response]
+    if absent:
+        raise PredictionError(
+            f"the frame has no column {absent[0]!r}, a channel of the model; {did_you_mean(absent[0], names)} "
+            "Where it is missing on purpose, give Panel.from_frame(...), which may lack channels"
+        )
+    options["channels"] = [name for name in model.channels if name in names]
+    return options

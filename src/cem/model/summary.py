@@ -1,0 +1,189 @@
+"""What a model is and how its fit went, for people: as text, and as frames."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cem.errors.display import escaped
+
+if TYPE_CHECKING:
+    from cem.model.model import FailureModeModel
+
+__all__ = ["Frame", "Summary", "summarise"]
+
+_PLACES = ("start", "middle", "end")
+
+
+class Frame(dict[str, list[Any]]):
+    """A table as a dict of columns of equal length."""
+
+    def to_frame(self) -> Any:
+        """The table as a pandas data frame; ImportError where pandas is not installed."""
+        return importlib.import_module("pandas").DataFrame(dict(self))
+
+    def __str__(self) -> str:
+        return "\n".join(_table(self))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Summary of a model; print it, or take its frames.
+
+    Parameters
+    ----------
+    title : str
+    frames : dict of str to Frame
+        "modes" (weight, units assigned), "curves" (mean curve of each mode and channel at the start, middle and end
+        of the channel's domain, with the standard deviation of a reading between units, in units of the channel),
+        "classification" (mean mode probabilities of the training units by the mode they were assigned to), "starts",
+        "floors" (parameters that lie on their floor). Those that the model has no record of are empty.
+    facts : dict of str to object
+        Log-likelihood, number of parameters, entropy and the like.
+    """
+
+    title: str
+    frames: Mapping[str, Frame]
+    facts: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        lines = [self.title]
+        if self.facts:
+            width = max(map(len, self.facts))
+            lines += ["", *(f"{name.ljust(width)}  {_cell(value)}" for name, value in self.facts.items())]
+        for name, frame in self.frames.items():
+            if any(frame.values()):
+                lines += ["", _HEADINGS[name], *_table(frame)]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+_HEADINGS = {
+    "modes": "Modes",
+    "curves": "Mean curves (sd: of a reading, between units of the mode)",
+    "classification": "Mean mode probabilities of training units, by the mode assigned",
+    "starts": "Starts",
+    "floors": "On their floor",
+}
+
+
+def summarise(model: FailureModeModel) -> Summary:
+    """Summary of a model; see `FailureModeModel.summary`."""
+    training = model.training
+    names = [str(label) for label in model.mode_labels]
+    response = f", response {model.response!r}" if model.response is not None else ""
+    axis = "time to failure" if model.time_axis == "to_failure" else "time"
+    unit = f" [{escaped(model.time_unit)}]" if model.time_unit else ""
+    title = f"{model.n_modes} failure modes, {model.n_channels} channels{response}, over {axis}{unit}"
+    frames = {
+        "modes": _modes(model, training),
+        "curves": _curves(model),
+        "classification": _classification(names, training),
+        "starts": _records(training.get("starts"), ("kind", "log_likelihood", "n_iter", "fate")),
+        "floors": _floors(model, training),
+    }
+    return Summary(title, frames, _facts(model, training))
+
+
+def _facts(model: FailureModeModel, training: Mapping[str, Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for name, key in (
+        ("units", "n_units"),
+        ("observed values", "n_observations"),
+        ("log-likelihood", "log_likelihood"),
+        ("parameters", "n_parameters"),
+        ("passes", "n_iter"),
+        ("converged", "converged"),
+        ("covariance", "covariance"),
+    ):
+        if training.get(key) is not None:
+            facts[name] = training[key]
+    if {"log_likelihood", "n_parameters", "n_units"} <= set(training) and training["n_units"] > 0:
+        facts["BIC"] = -2 * training["log_likelihood"] + training["n_parameters"] * math.log(training["n_units"])
+    if model.linking_rank:
+        facts["shared factors"] = model.linking_rank
+    entropy = training.get("entropy")
+    if entropy is not None:
+        facts["entropy"] = entropy
+        if model.n_modes > 1 and training.get("n_units"):
+            # 1: every unit is surely of one mode; 0: none is of any more than of another
+            facts["relative entropy"] = 1 - entropy / (training["n_units"] * math.log(model.n_modes))
+    if training.get("left_out_channels"):
+        facts["channels left out"] = ", ".join(training["left_out_channels"])
+    return facts
+
+
+def _modes(model: FailureModeModel, training: Mapping[str, Any]) -> Frame:
+    frame = Frame(mode=list(model.mode_labels), weight=[float(weight) for weight in model.weights_])
+    if training.get("assigned") is not None:
+        frame["units"] = list(training["assigned"])
+    return frame
+
+
+def _curves(model: FailureModeModel) -> Frame:
+    columns: tuple[str, ...] = ("mode", "channel", "unit", *_PLACES, *(f"sd_{place}" for place in _PLACES), "noise")
+    frame = Frame({name: [] for name in columns})
+    user, units = model.user_parameters().marginal(), model.channel_units
+    for c, (channel, basis) in enumerate(zip(model.channels, model.bases, strict=True)):
+        low, high = basis.domain
+        rows = basis(np.array([low, 0.5 * (low + high), high]))
+        for k, label in enumerate(model.mode_labels):
+            noise = user.noise_variances[k, c]
+            deviations = np.sqrt(np.square(rows @ user.factor(k, c)).sum(axis=1) + noise)
+            cells = (label, channel, units.get(channel, ""), *(rows @ user.mean(k, c)), *deviations, math.sqrt(noise))
+            for name, cell in zip(columns, cells, strict=True):
+                frame[name].append(float(cell) if isinstance(cell, np.floating) else cell)
+    return frame
+
+
+def _classification(names: Sequence[str], training: Mapping[str, Any]) -> Frame:
+    table = training.get("classification")
+    if not table:
+        return Frame()
+    frame = Frame(assigned=list(names))
+    for k, name in enumerate(names):
+        frame[f"P({name})"] = [math.nan if row is None else row[k] for row in table]
+    return frame
+
+
+def _floors(model: FailureModeModel, training: Mapping[str, Any]) -> Frame:
+    frame = _records(training.get("floors"), ("mode", "channel", "floor"))
+    frame["mode"] = [model.mode_labels[k] for k in frame["mode"]]
+    return frame
+
+
+def _records(records: Sequence[Mapping[str, Any]] | None, columns: Sequence[str]) -> Frame:
+    return Frame({name: [record.get(name) for record in records or ()] for name in columns})
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, (bool, str)):
+        return escaped(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return escaped(value)
+
+
+def _table(frame: Frame) -> list[str]:
+    """Lines of a table, numbers to the right; a mode's label is shown without rounding, and all names escaped."""
+    columns = []
+    for name, values in frame.items():
+        cells = [escaped(value) if name == "mode" else _cell(value) for value in values]
+        name = escaped(name)
+        width = max(map(len, [name, *cells]))
+        numeric = bool(values) and all(
+            isinstance(value, (int, float)) and not isinstance(value, bool) for value in values
+        )
+        columns.append([cell.rjust(width) if numeric else cell.ljust(width) for cell in [name, *cells]])
+    return ["  " + "  ".join(row).rstrip() for row in zip(*columns, strict=True)]

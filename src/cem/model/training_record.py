@@ -1,0 +1,381 @@
+"""What a model file's record of the fit must be, checked once on load: its readers then need not doubt it.
+
+A record is what a fit writes (`cem.fitting.estimator`) and what `cem.prognosis.RemainingLife.save` adds to it. Every
+key may be absent, since earlier releases and models put together by hand have fewer; a key that is not known is left
+alone.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from cem.errors import OptionError
+
+__all__ = ["require_calibration", "require_map", "require_sound"]
+
+_MOST = 2**63 - 1
+"""Largest count: beyond it arithmetic with floats may overflow."""
+
+_FARTHEST_SCORE = 1e6
+_SLOPES = (1e-9, 1e9)
+"""Bounds of a calibration map, far outside of what `cem.calibration` learns: within them no score becomes infinite."""
+
+_Shape = tuple[int, int, int]  # modes, channels, rank
+_Check = Callable[[Any, _Shape], None]
+
+
+class _Unsound(Exception):
+    """What was found and what was expected; its place is put together on the way out: a sound record needs none."""
+
+    def __init__(self, found: object, expected: str, why: str = "") -> None:
+        known = isinstance(found, (str, bool, int, float, type(None)))
+        self.place = ""
+        self.why = why or (f"is {found!r:.60}" if known else f"is a {type(found).__name__}")
+        self.expected = expected
+
+
+def require_sound(record: Mapping[str, Any], *, n_modes: int, n_channels: int, rank: int) -> None:
+    """Refuse a record of training whose known entries are not of the kind that the package writes.
+
+    Parameters
+    ----------
+    record : mapping
+        As decoded: plain Python objects, NaN and infinities as floats.
+    n_modes, n_channels : int
+        K and C of the model that it belongs to.
+    rank : int
+        How many factors the model's channels share; 0 where they are independent.
+
+    Raises
+    ------
+    OptionError
+        An entry has another type, length or range; the message names it.
+    """
+    _require("training", record, _training, (n_modes, n_channels, rank))
+
+
+def require_calibration(saved: Any) -> None:
+    """Refuse what `Calibration.to_dict` would not have written.
+
+    Parameters
+    ----------
+    saved : mapping
+
+    Raises
+    ------
+    OptionError
+        An entry is missing, or has another type, length or range; the message names it.
+    """
+    _require("calibration", saved, _calibration, (0, 0, 0))
+
+
+def _require(name: str, value: Any, check: _Check, shape: _Shape) -> None:
+    try:
+        check(value, shape)
+    except _Unsound as error:
+        raise OptionError(f"{name}{error.place} {error.why}; {error.expected} was expected") from None
+
+
+# -- how entries are gone through -------------------------------------------------------------------------------------
+
+
+def _each(value: Any, check: _Check, shape: _Shape, length: int | None = None) -> None:
+    """A list, all of whose items pass the check."""
+    if not isinstance(value, (list, tuple)):
+        raise _Unsound(value, "a list")
+    if length is not None and len(value) != length:
+        raise _Unsound(value, f"a list of {length}", f"has {len(value)} entries")
+    for i, item in enumerate(value):
+        try:
+            check(item, shape)
+        except _Unsound as error:
+            error.place = f"[{i}]{error.place}"
+            raise
+
+
+def _entries(value: Any, checks: Mapping[str, _Check], shape: _Shape, needed: Sequence[str] = ()) -> None:
+    """An object whose known entries pass their checks."""
+    if not isinstance(value, Mapping):
+        raise _Unsound(value, "an object by name of entry")
+    for name in needed:
+        if name not in value:
+            raise _Unsound(value, f"an object with {', '.join(map(repr, needed))}", f"lacks {name!r}")
+    for name, item in value.items():
+        check = checks.get(name)
+        if check is not None:
+            try:
+                check(item, shape)
+            except _Unsound as error:
+                error.place = f"[{name!r}]{error.place}"
+                raise
+
+
+# -- single values ----------------------------------------------------------------------------------------------------
+
+
+def _count(value: Any, shape: _Shape) -> None:
+    if type(value) is not int or not 0 <= value <= _MOST:
+        raise _Unsound(value, "a whole number of at least 0")
+
+
+def _number(value: Any, shape: _Shape) -> None:
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return
+    elif type(value) is int and -_MOST <= value <= _MOST:
+        return
+    raise _Unsound(value, "a finite number")
+
+
+def _number_or_not(value: Any, shape: _Shape) -> None:
+    """A number, NaN or an infinity: a start that took no pass has a log-likelihood of -inf."""
+    if not isinstance(value, float):
+        _number(value, shape)
+
+
+def _entropy(value: Any, shape: _Shape) -> None:
+    _number_or_not(value, shape)
+    if value < 0 or value == math.inf:
+        raise _Unsound(value, "a number of at least 0")
+
+
+def _penalty(value: Any, shape: _Shape) -> None:
+    _number(value, shape)
+    if value < 0:
+        raise _Unsound(value, "a number of at least 0")
+
+
+def _share(value: Any, shape: _Shape) -> None:
+    """A share, but for rounding."""
+    _number(value, shape)
+    if not -1e-9 <= value <= 1 + 1e-9:
+        raise _Unsound(value, "a number from 0 to 1")
+
+
+def _above_0_to_1(value: Any, shape: _Shape) -> None:
+    _number(value, shape)
+    if not 0 < value <= 1:
+        raise _Unsound(value, "a number above 0 and at most 1")
+
+
+def _flag(value: Any, shape: _Shape) -> None:
+    if type(value) is not bool:
+        raise _Unsound(value, "true or false")
+
+
+def _text(value: Any, shape: _Shape) -> None:
+    if not isinstance(value, str):
+        raise _Unsound(value, "a text")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair: it could not be printed
+            raise _Unsound(value, "a text of whole Unicode characters") from None
+
+
+def _mode(value: Any, shape: _Shape) -> None:
+    if type(value) is not int or not 0 <= value < shape[0]:
+        raise _Unsound(value, f"a mode from 0 to {shape[0] - 1}")
+
+
+def _rank(value: Any, shape: _Shape) -> None:
+    if type(value) is not int or value != shape[2]:
+        raise _Unsound(value, f"{shape[2]}, the number of factors that the model's channels share,")
+
+
+# -- entries of the record --------------------------------------------------------------------------------------------
+
+
+def _clock(value: Any, shape: _Shape) -> None:
+    _entries(value, _CLOCK, shape, tuple(_CLOCK))
+
+
+def _kind(value: Any, shape: _Shape) -> None:
+    if value is not None:
+        _text(value, shape)
+
+
+def _origin(value: Any, shape: _Shape) -> None:
+    """A word, a timestamp or a number."""
+    if isinstance(value, str):
+        if value not in ("zero", "first reading", "failure") and not re.fullmatch(_TIMESTAMP, value):
+            raise _Unsound(value, "'zero', 'first reading', 'failure', a timestamp or a number")
+    else:
+        _number(value, shape)
+
+
+def _modes(value: Any, shape: _Shape) -> None:
+    _each(value, _mode, shape)
+
+
+def _texts(value: Any, shape: _Shape) -> None:
+    _each(value, _text, shape)
+
+
+def _counts(value: Any, shape: _Shape) -> None:
+    """One count a mode."""
+    _each(value, _count, shape, shape[0])
+
+
+def _shares(value: Any, shape: _Shape) -> None:
+    """Mean probabilities of the modes; null where no unit was assigned to the mode of the row."""
+    if value is not None:
+        _each(value, _share, shape, shape[0])
+
+
+def _classification(value: Any, shape: _Shape) -> None:
+    _each(value, _shares, shape, shape[0])
+
+
+def _start(value: Any, shape: _Shape) -> None:
+    _entries(value, _START, shape)
+
+
+def _starts(value: Any, shape: _Shape) -> None:
+    _each(value, _start, shape)
+
+
+def _floor(value: Any, shape: _Shape) -> None:
+    _entries(value, _FLOOR, shape, ("mode",))
+
+
+def _floors(value: Any, shape: _Shape) -> None:
+    _each(value, _floor, shape)
+
+
+def _information(value: Any, shape: _Shape) -> None:
+    """κ of every channel, as `RemainingLife.save` keeps it."""
+    _each(value, _above_0_to_1, shape, shape[1])
+
+
+def _lifetimes(value: Any, shape: _Shape) -> None:
+    from cem.lifetimes.lifetimes import Lifetimes  # here: only models of the time to failure have them
+
+    laws = Lifetimes.from_dict(value)
+    if laws.n_modes != shape[0]:
+        raise OptionError(f"lifetimes has {laws.n_modes} laws; one for each of the {shape[0]} modes was expected")
+    directions = laws.loadings
+    if directions is not None and directions.shape[1] != shape[2]:
+        raise OptionError(
+            f"lifetimes are linked to {directions.shape[1]} factors; the model's channels share {shape[2]}"
+        )
+
+
+def _calibration(value: Any, shape: _Shape) -> None:
+    _entries(value, _CALIBRATION, shape, tuple(_CALIBRATION))
+    require_map(value["knots"], value["images"])
+
+
+def _numbers(value: Any, shape: _Shape) -> None:
+    _each(value, _number, shape)
+
+
+def _report(value: Any, shape: _Shape) -> None:
+    """What `Reliability.to_dict` writes, or null."""
+    if value is None:
+        return
+    _entries(value, _REPORT, shape, tuple(_REPORT))
+    levels = set(value["coverage"])
+    for name in ("standard_errors", "widths", "interval_scores"):
+        if set(value[name]) != levels:
+            raise _Unsound(value, "the same levels", f"has other levels in {name!r} than in 'coverage'")
+
+
+def _by_level(value: Any, shape: _Shape) -> None:
+    """Numbers by the level of an interval, which JSON keeps as a text."""
+    if not isinstance(value, Mapping):
+        raise _Unsound(value, "an object by level")
+    for level, item in value.items():
+        try:
+            inside = 0 < float(level) < 1
+        except (TypeError, ValueError):
+            inside = False
+        if not inside:
+            raise _Unsound(level, "a level between 0 and 1")
+        _number(item, shape)
+
+
+def require_map(knots: Sequence[float], images: Sequence[float]) -> None:
+    """Refuse a map of normal scores that does not rise strictly, or not within bounds.
+
+    Parameters
+    ----------
+    knots, images : sequence of float
+        Equally many, none or at least two.
+
+    Raises
+    ------
+    OptionError
+        They do not make such a map.
+    """
+    if len(knots) != len(images) or len(knots) == 1:
+        raise OptionError(
+            f"calibration has {len(knots)} knots and {len(images)} images; equally many ascending numbers, none or at "
+            "least two, were expected"
+        )
+    for score in (*knots, *images):
+        if not abs(score) <= _FARTHEST_SCORE:
+            raise OptionError(
+                f"calibration has the knot or image {score!r}; normal scores within ±{_FARTHEST_SCORE:g} were expected"
+            )
+    for i in range(1, len(knots)):
+        run, rise = knots[i] - knots[i - 1], images[i] - images[i - 1]
+        if not (run > 0 and rise > 0 and _SLOPES[0] <= rise / run <= _SLOPES[1]):
+            raise OptionError(
+                f"calibration takes the knots {knots[i - 1]!r}, {knots[i]!r} to {images[i - 1]!r}, {images[i]!r}; "
+                f"ascending numbers with a slope from {_SLOPES[0]:g} to {_SLOPES[1]:g} were expected"
+            )
+
+
+_START: dict[str, _Check] = {"kind": _text, "log_likelihood": _number_or_not, "n_iter": _count, "fate": _text}
+_FLOOR: dict[str, _Check] = {"mode": _mode, "channel": _text, "floor": _text}
+_REPORT: dict[str, _Check] = {
+    "coverage": _by_level,
+    "standard_errors": _by_level,
+    "widths": _by_level,
+    "interval_scores": _by_level,
+    "crps": _number,
+    "pit": _numbers,
+    "n_units": _count,
+    "n_predictions": _count,
+}
+_CALIBRATION: dict[str, _Check] = {
+    "temper": _above_0_to_1,
+    "knots": _numbers,
+    "images": _numbers,
+    "before": _report,
+    "after": _report,
+}
+_TIMESTAMP = r"-?\d{4,6}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,18})?)?)?)?)?)?"
+_CLOCK: dict[str, _Check] = {"kind": _kind, "origin": _origin, "from_zero": _flag, "longest": _number}
+_RECORD: dict[str, _Check] = {
+    "n_units": _count,
+    "n_observations": _count,
+    "log_likelihood": _number,
+    "n_parameters": _count,
+    "n_iter": _count,
+    "converged": _flag,
+    "covariance": _text,
+    "kernel": _text,
+    "starts": _starts,
+    "floors": _floors,
+    "entropy": _entropy,
+    "classification": _classification,
+    "assigned": _counts,
+    "left_out_channels": _texts,
+    "unlabelled_modes": _modes,
+    "clock": _clock,
+    "linking_rank": _rank,
+    "linking_penalty": _penalty,
+    "lifetimes": _lifetimes,
+    "n_failed": _count,
+    "information": _information,
+    "calibration": _calibration,
+}
+
+
+def _training(value: Any, shape: _Shape) -> None:
+    _entries(value, _RECORD, shape)

@@ -1,0 +1,61 @@
+"""Labels as people type them: the same word in other letters, and words for *unknown*, are probably no modes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+from cem.errors import LabelWarning
+from cem.errors.names import listed
+from cem.errors.warning import warn
+
+__all__ = ["warn_of_labels"]
+
+_WORDS = frozenset(
+    [
+        "",
+        "nan",
+        "none",
+        "null",
+        "na",
+        "n/a",
+        "<na>",
+        "nat",
+        "unknown",
+        "unk",
+        "undefined",
+        "?",
+        "-",
+        "--",
+        "-1",
+        "missing",
+    ]
+)
+
+
+def warn_of_labels(labels: Sequence[Hashable]) -> None:
+    """One warning for labels that differ in case or blanks only, and for those that are words for *unknown*.
+
+    Parameters
+    ----------
+    labels : sequence of hashable
+        The distinct ones that occur.
+    """
+    groups: dict[str, list[Hashable]] = {}
+    for label in labels:
+        if isinstance(label, (str, int, float)) and not isinstance(label, bool):
+            groups.setdefault(" ".join(str(label).split()).casefold(), []).append(label)
+    parts = []
+    alike = [group for group in groups.values() if len(group) > 1]
+    if alike:
+        shown = "; ".join(" and ".join(repr(label) for label in group) for group in alike[:5])
+        parts.append(
+            f"{shown} differ in case, blanks or type only and are taken for different modes; write each in one way"
+        )
+    words = [label for key, group in groups.items() if key in _WORDS for label in group if isinstance(label, str)]
+    if words:
+        parts.append(
+            f"{listed(words)} {'is' if len(words) == 1 else 'are'} taken for a mode of that name; give None, NaN or -1 "
+            "where the mode is unknown"
+        )
+    if parts:
+        warn(f"labels of modes: {'. '.join(parts)}", LabelWarning)

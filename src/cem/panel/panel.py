@@ -1,0 +1,710 @@
+"""The panel: what a fleet's sensors recorded, unit by unit, validated once and not changed afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cem.errors import PanelError
+from cem.errors.names import did_you_mean, encode_labels, listed, object_array, unit_array, unit_name
+from cem.panel.checks import (
+    check_channels_observed,
+    check_failures,
+    check_finite,
+    check_keys,
+    check_never,
+    check_observed,
+    check_shapes,
+    check_times,
+    check_units,
+    checked_channels,
+)
+from cem.panel.clock import FAILURE, KINDS, POSITIONS, count_from, instants
+from cem.panel.clock_checks import repeated_hours, set_back_units, warn_of_clocks, warn_of_scales
+from cem.panel.label_checks import warn_of_labels
+from cem.panel.masks import is_masked
+from cem.panel.missing_codes import check_codes, declared_codes, extremes, without_codes
+from cem.panel.ragged import (
+    occurring,
+    offsets_of_kept,
+    positions,
+    rise_within_units,
+    sorted_within_units,
+    without_empty_readings,
+)
+from cem.panel.repeated_rows import checked_duplicates, settle_duplicates
+
+__all__ = ["Panel"]
+
+_SLOTS = (
+    "_channel_units",
+    "_clock",
+    "_counts",
+    "_modes",
+    "_true_codes",
+    "_true_labels",
+    "_unit_ids",
+    "_units",
+    "channels",
+    "failure_times",
+    "mode_codes",
+    "mode_labels",
+    "offsets",
+    "origin",
+    "response",
+    "time_unit",
+    "times",
+    "values",
+)
+
+
+class Panel:
+    """Sensor histories of a fleet: ragged, with gaps, read-only.
+
+    Most panels come from `from_frame` or `from_arrays`; the constructor takes all readings end to end, as
+    simulations and memory-mapped files have them. Readings are sorted by time within each unit (those at the same
+    time keep their order), and readings whose cells are all missing are left out.
+
+    Parameters
+    ----------
+    units : sequence of hashable, length n_units
+        Distinct ids.
+    offsets : array_like of shape (n_units + 1,)
+        Unit l owns the readings ``offsets[l]:offsets[l + 1]``.
+    times : array_like of shape (n_readings,)
+        Numbers, datetimes or durations.
+    values : array_like of shape (n_readings, n_channels)
+        NaN = missing. Not copied where it is a C-contiguous float64 array already, so it may be a memory map.
+    channels : sequence of str
+    response : str, optional
+        The channel that is the quantity of interest.
+    modes : sequence of labels, optional
+        Known failure mode of each unit; None, NaN and -1 mean unknown.
+    failure_times : array_like of shape (n_units,), optional
+        NaN or None = still running; on the clock of ``times``.
+    time_unit : str, optional
+        Unit that datetimes and durations are counted in (default hours); a label where times are numbers.
+    origin : "first reading", "zero", "failure", a timestamp or a number, optional
+        What times are counted from. Default: the first reading of each unit for datetimes, zero for numbers.
+    channel_units : mapping of str to str, optional
+        Units of measurement, as labels.
+    allow_empty_channels : bool
+        Take channels without any observation, as a panel that is only to be scored may have them.
+    allow_empty_units : bool
+        Take units without any observation, as a panel that is only to be scored may have them. Such a unit keeps its
+        first and last reading, of which all cells are missing: its age is known.
+    missing : number, sequence of numbers, or mapping of channel to either, optional
+        Codes that stand for a missing value, such as -999; (): every number is a reading. By default numbers that look
+        like codes are refused.
+    duplicates : {"keep", "drop"}, optional
+        Readings that repeat another of the unit, equal in time and every value: readings, or to be left out. By
+        default a few are kept with a warning, and a table in which half of them repeat is refused.
+
+    Attributes
+    ----------
+    units : tuple of hashable, length n_units
+    channels : tuple of str, length n_channels
+    offsets : ndarray of shape (n_units + 1,), int64
+    times : ndarray of shape (n_readings,), float64
+    values : ndarray of shape (n_readings, n_channels), float64
+    mode_codes : ndarray of shape (n_units,), int32
+        Index into ``mode_labels``, -1 = unknown.
+    mode_labels : tuple
+        Distinct labels that occur, sorted.
+    failure_times : ndarray of shape (n_units,), float64
+    response, time_unit : str or None
+    origin : str, float or numpy.datetime64
+
+    Raises
+    ------
+    PanelError
+        The data are not a valid panel; the message names the unit, channel and row.
+
+    Warns
+    -----
+    SuspectDataWarning
+        Data that were probably not meant as they stand, by name: values far out that repeat, readings beyond 1e300,
+        repeated rows, every time of a unit twice, times that go back by an hour or are in another unit of time on some
+        units, labels that differ in case or blanks.
+    """
+
+    __slots__ = _SLOTS
+
+    channels: tuple[str, ...]
+    response: str | None
+    offsets: np.ndarray
+    times: np.ndarray
+    values: np.ndarray
+    mode_codes: np.ndarray
+    mode_labels: tuple[Hashable, ...]
+    failure_times: np.ndarray
+    time_unit: str | None
+    origin: Any
+    _unit_ids: np.ndarray  # int64 or object: a tuple of millions of ids is made only where asked for
+    _units: tuple[Hashable, ...] | None
+    _modes: tuple[Hashable | None, ...] | None
+    _counts: np.ndarray | None
+    _channel_units: dict[str, str]
+    _clock: str | None  # what times were given as: "numbers", "positions", "datetimes", "durations"; None: not known
+    _true_codes: np.ndarray | None  # (n_units,) int32 into _true_labels, of panels that were drawn; a fit never looks
+    _true_labels: tuple[Hashable, ...]
+
+    def __init__(
+        self,
+        units: Iterable[Hashable] | np.ndarray,
+        offsets: Any,
+        times: Any,
+        values: Any,
+        channels: Sequence[str],
+        *,
+        response: str | None = None,
+        modes: Iterable[Hashable] | np.ndarray | None = None,
+        failure_times: Any = None,
+        time_unit: str | None = None,
+        origin: Any = None,
+        channel_units: Mapping[str, str] | None = None,
+        allow_empty_channels: bool = False,
+        allow_empty_units: bool = False,
+        missing: Any = None,
+        duplicates: str | None = None,
+    ) -> None:
+        unit_ids = unit_array(units)
+        channels = checked_channels(channels)
+        if response is not None and response not in channels:
+            raise PanelError(f"response {response!r} is not a channel; {did_you_mean(response, channels)}")
+        codes, duplicates = declared_codes(missing, channels), checked_duplicates(duplicates)
+        values = _float_rows(values, channels)
+        raw = instants(times)
+        offsets = np.ascontiguousarray(offsets, dtype=np.int64)
+        check_shapes(unit_ids, offsets, raw, values, channels)
+        check_units(unit_ids)
+
+        check_times(unit_ids, offsets, raw)
+        if codes is not None:
+            values = without_codes(values, codes)
+        low, high = extremes(values)
+        if np.isinf(low).any() or np.isinf(high).any():
+            check_finite(unit_ids, channels, offsets, raw, values)
+        offsets, raw, values = without_empty_readings(offsets, raw, values, keep_units=allow_empty_units)
+        check_observed(unit_ids, offsets)
+        rising = rise_within_units(offsets, raw)  # then there is nothing to sort, and no two stand at one time
+        if not rising:
+            set_back = set_back_units(offsets, raw) if raw.dtype.kind == "M" else None
+            raw, values = sorted_within_units(offsets, raw, values)
+            if set_back is not None:
+                warn_of_clocks(unit_ids, np.union1d(set_back, repeated_hours(offsets, raw)))
+        if not allow_empty_channels:
+            check_channels_observed(channels, values)
+        if codes is None:
+            check_codes(unit_ids, channels, offsets, values, low, high)
+        if not rising:
+            offsets, raw, values = settle_duplicates(unit_ids, offsets, raw, values, duplicates)
+
+        n_units = unit_ids.size
+        if failure_times is not None:
+            failure_times = instants(failure_times, "failure times")
+            if failure_times.shape != (n_units,):
+                raise PanelError(
+                    f"failure_times must hold one time per unit, shape ({n_units},); found shape {failure_times.shape}"
+                )
+            check_never(unit_ids, offsets, raw, failure_times)
+        times, failed, time_unit, origin = count_from(raw, offsets, failure_times, origin=origin, time_unit=time_unit)
+        if failure_times is not None:
+            check_failures(unit_ids, offsets, times, failed)
+        warn_of_scales(unit_ids, offsets, times)
+
+        mode_labels: tuple[Hashable, ...]
+        if modes is None:
+            mode_codes, mode_labels = np.full(n_units, -1, dtype=np.int32), ()
+        else:
+            mode_codes, mode_labels = encode_labels(modes)
+            if mode_codes.shape != (n_units,):
+                raise PanelError(f"modes must hold one label per unit, {n_units}; found {mode_codes.size}")
+            warn_of_labels(mode_labels)
+        channel_units = dict(channel_units or {})
+        for name in channel_units:
+            if name not in channels:
+                raise PanelError(f"channel_units names {name!r}, which is no channel; {did_you_mean(name, channels)}")
+        self._fill(
+            _unit_ids=unit_ids,
+            channels=channels,
+            response=response,
+            offsets=offsets,
+            times=times,
+            values=values,
+            mode_codes=mode_codes,
+            mode_labels=mode_labels,
+            failure_times=failed,
+            time_unit=time_unit,
+            origin=origin,
+            _channel_units=channel_units,
+            _clock=KINDS[raw.dtype.kind],
+        )
+
+    # -- construction -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        unit: str,
+        time: str,
+        channels: Sequence[str] | None = None,
+        response: str | None = None,
+        mode: str | None = None,
+        failure_time: str | None = None,
+        sensor: str | None = None,
+        value: str | None = None,
+        time_unit: str | None = None,
+        time_format: str | None = None,
+        origin: Any = None,
+        channel_units: Mapping[str, str] | None = None,
+        allow_empty_channels: bool = False,
+        allow_empty_units: bool = False,
+        missing: Any = None,
+        duplicates: str | None = None,
+    ) -> Panel:
+        """Panel from a long table of pandas, polars, pyarrow ...: one row per reading, or per reading and sensor.
+
+        Parameters
+        ----------
+        frame : data frame
+            Whatever narwhals knows. Rows in any order; units come in order of first appearance.
+        unit, time : str
+            Columns of the unit's id and of the time (numbers, datetimes, durations or ISO 8601 strings).
+        channels : sequence of str, optional
+            Columns of the sensors; None: all numeric columns that have no other part. What is left out then is named
+            in one warning. Of a tall table: the sensors to read; None: all.
+        response : str, optional
+            Column of the response; becomes the last channel unless ``channels`` lists it.
+        mode, failure_time : str, optional
+            Columns that are constant within a unit; empty cells mean unknown and still running, and rows of one
+            unit may be partly empty.
+        sensor, value : str, optional
+            Columns of a tall table, which has one row per unit, time and sensor: the sensor's name and its reading.
+            Readings of a unit at one time become one row, sensors that have none then are missing.
+        time_format : str, optional
+            Form of times and failure times that are text other than ISO 8601, as for `datetime.strptime`.
+        missing : number, str, sequence of these, or mapping of channel to either, optional
+            As for `Panel`, and texts too: ``[-999, "Bad Input"]``.
+        time_unit, origin, channel_units, allow_empty_channels, allow_empty_units, duplicates
+            As for `Panel`.
+
+        Raises
+        ------
+        PanelError
+            Unknown, duplicate or non-numeric columns, columns of numbers with some text cells, a tall table without
+            ``sensor`` and ``value``, a sensor with two values for one unit at one time, missing ids or times, dates
+            that are not of ISO 8601 or of ``time_format``, labels or failure times that vary within a unit, infinite
+            cells: rows are counted from 0. Also where narwhals is not installed.
+        OptionError
+            ``time_format`` or ``missing`` cannot be used, or only one of ``sensor`` and ``value`` is given.
+
+        Warns
+        -----
+        ColumnsLeftOutWarning
+            Columns are no sensors, and ``channels`` is None.
+        SuspectDataWarning
+            As for `Panel`; also where rows of a tall table say again what another row says.
+        """
+        from cem.frames.long import panel_from_frame
+
+        return panel_from_frame(
+            frame,
+            unit=unit,
+            time=time,
+            channels=channels,
+            response=response,
+            mode=mode,
+            failure_time=failure_time,
+            sensor=sensor,
+            value=value,
+            time_unit=time_unit,
+            time_format=time_format,
+            origin=origin,
+            channel_units=channel_units,
+            allow_empty_channels=allow_empty_channels,
+            allow_empty_units=allow_empty_units,
+            missing=missing,
+            duplicates=duplicates,
+        )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        times: Any,
+        values: Any,
+        units: Iterable[Hashable] | np.ndarray | None = None,
+        channels: Sequence[str] | None = None,
+        *,
+        axes: str | Sequence[str] | None = None,
+        response: str | None = None,
+        modes: Iterable[Hashable] | np.ndarray | None = None,
+        failure_times: Any = None,
+        time_unit: str | None = None,
+        origin: Any = None,
+        channel_units: Mapping[str, str] | None = None,
+        allow_empty_channels: bool = False,
+        allow_empty_units: bool = False,
+        missing: Any = None,
+        duplicates: str | None = None,
+    ) -> Panel:
+        """Panel from one array per unit, or from one array of all units.
+
+        Parameters
+        ----------
+        times : sequence of array_like of shape (n_l,), or array_like of shape (n_times,) or (n_units, n_times)
+            One-dimensional: the same times for all units. None: 0, 1, 2, ...
+        values : sequence of array_like of shape (n_l,) or (n_l, n_channels), or ndarray of shape (n_units, n_times)
+                or (n_units, n_times, n_channels), or sequence of data frames of n_l rows
+            NaN and masked cells = missing. A reading whose cells are all missing is left out, so a rectangular array
+            may be padded with NaN (its times too). Data frames are read by the names of their columns.
+        units : sequence of hashable, optional
+            Default 0, 1, 2, ...
+        channels : sequence of str, optional
+            Default: the columns of the first data frame, or "x1", "x2", ...
+        axes : str or sequence of str, optional
+            Order of the axes of ``values``, such as "units, channels, times" (sktime, aeon); needed where a
+            three-dimensional array may as well be in the other order.
+        response, modes, failure_times, time_unit, origin, channel_units, allow_empty_channels, allow_empty_units,
+        missing, duplicates
+            As for `Panel`.
+
+        Raises
+        ------
+        PanelError
+            The arrays do not fit each other, or are not a valid panel; or a table, which `from_frame` reads.
+        OptionError
+            ``axes``, ``missing`` or ``duplicates`` has a value that it cannot take.
+        """
+        from cem.panel.arrays import flatten
+
+        flat = flatten(times, values, units, channels=channels, axes=axes)
+        panel = cls(
+            flat.unit_ids,
+            flat.offsets,
+            flat.times,
+            flat.values,
+            flat.channels,
+            response=response,
+            modes=modes,
+            failure_times=failure_times,
+            time_unit=time_unit,
+            origin=origin,
+            channel_units=channel_units,
+            allow_empty_channels=allow_empty_channels,
+            allow_empty_units=allow_empty_units,
+            missing=missing,
+            duplicates=duplicates,
+        )
+        return panel if times is not None else panel._replace(_clock=POSITIONS)
+
+    def to_arrays(self) -> dict[str, Any]:
+        """The arguments of `from_arrays` that give this panel again: lists of arrays, names and labels."""
+        cuts = self.offsets[1:-1]
+        origin = self.origin
+        if isinstance(origin, float) or (origin == "first reading" and np.any(self.times[self.offsets[:-1]] != 0.0)):
+            origin = None  # has been taken off already, and must not be a second time
+        return {
+            "times": np.split(self.times, cuts),
+            "values": np.split(self.values, cuts),
+            "units": self.units,
+            "channels": self.channels,
+            "response": self.response,
+            "modes": self.modes,
+            "failure_times": self.failure_times,
+            "time_unit": self.time_unit,
+            "origin": origin,
+            "channel_units": self.channel_units,
+            "allow_empty_channels": True,
+            "allow_empty_units": True,
+            "missing": (),
+            "duplicates": "keep",
+        }
+
+    @classmethod
+    def concatenate(cls, panels: Iterable[Panel]) -> Panel:
+        """One panel of the units of several, in order; their channels, response and clock must agree.
+
+        Raises
+        ------
+        PanelError
+            No panel given, channels that differ, or a unit that occurs twice.
+        """
+        from cem.panel.joining import joined_parts
+
+        panels = list(panels)
+        return panels[0] if len(panels) == 1 else cls._trusted(**joined_parts(panels))
+
+    # -- what there is ------------------------------------------------------------------------------------------
+
+    @property
+    def units(self) -> tuple[Hashable, ...]:
+        """Ids of the units, length n_units; made of the array behind it when first asked for."""
+        units = self._units
+        if units is None:
+            units = tuple(self._unit_ids.tolist())
+            object.__setattr__(self, "_units", units)
+        return units
+
+    @property
+    def modes(self) -> tuple[Hashable | None, ...]:
+        """Label of each unit's known mode, None where unknown, length n_units."""
+        modes = self._modes
+        if modes is None:
+            table = object_array((*self.mode_labels, None))  # code -1 takes the last
+            modes = tuple(table[self.mode_codes].tolist())
+            object.__setattr__(self, "_modes", modes)
+        return modes
+
+    @property
+    def true_modes(self) -> tuple[Hashable | None, ...]:
+        """Label of the mode that each unit was drawn from, where a model drew it; None elsewhere; length n_units.
+
+        Whatever becomes of the panel, no fit looks at them: `modes` are the labels that a fit obeys. To fit with the
+        truth, say so: ``panel.with_modes(panel.true_modes)``.
+        """
+        if self._true_codes is None:
+            return (None,) * self.n_units
+        return tuple(object_array((*self._true_labels, None))[self._true_codes].tolist())
+
+    @property
+    def channel_units(self) -> dict[str, str]:
+        """Units of measurement of those channels that have a label (a copy)."""
+        return dict(self._channel_units)
+
+    @property
+    def n_units(self) -> int:
+        return int(self._unit_ids.size)
+
+    @property
+    def n_channels(self) -> int:
+        return len(self.channels)
+
+    @property
+    def n_readings(self) -> int:
+        """Number of readings: times at which a unit has at least one observed cell."""
+        return int(self.times.size)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Observed cells n_lc by unit and channel, shape (n_units, n_channels), int64."""
+        counts = self._counts
+        if counts is None:
+            counts = np.add.reduceat(~np.isnan(self.values), self.offsets[:-1], axis=0, dtype=np.int64)
+            counts.flags.writeable = False
+            object.__setattr__(self, "_counts", counts)
+        return counts
+
+    def channel_index(self, name: str) -> int:
+        """Position of a channel; PanelError with the name that was probably meant where there is none such."""
+        if name not in self.channels:
+            raise PanelError(f"there is no channel {name!r}; {did_you_mean(name, self.channels)}")
+        return self.channels.index(name)
+
+    def __len__(self) -> int:
+        return self.n_units
+
+    def __iter__(self) -> Iterator[Panel]:
+        """Units one by one, each a panel of one unit."""
+        return (self[position] for position in range(self.n_units))
+
+    def __repr__(self) -> str:
+        from cem.panel.text import described
+
+        return described(self)
+
+    # -- parts and derived panels -------------------------------------------------------------------------------
+
+    def __getitem__(self, which: Any) -> Panel:
+        """Units by position (int, slice, list of int) or by mask (bool, one per unit); always a panel."""
+        rows = positions(which, self.n_units)
+        starts, lengths = self.offsets[rows], np.diff(self.offsets)[rows]
+        if np.any(rows[1:] <= rows[:-1]) and np.unique(rows).size != rows.size:
+            raise PanelError("the same unit was chosen twice; units of a panel are distinct")
+        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+        if np.array_equal(starts, starts[0] + offsets[:-1]):  # next to each other: no copy
+            readings: Any = slice(int(starts[0]), int(starts[0] + offsets[-1]))
+        else:
+            readings = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        codes, labels = occurring(self.mode_codes[rows], self.mode_labels)
+        return self._replace(
+            _unit_ids=self._unit_ids[rows],
+            offsets=offsets,
+            times=self.times[readings],
+            values=self.values[readings],
+            mode_codes=codes,
+            mode_labels=labels,
+            failure_times=self.failure_times[rows],
+            _true_codes=None if self._true_codes is None else self._true_codes[rows],
+        )
+
+    def select_units(self, units: Iterable[Hashable]) -> Panel:
+        """The units of these ids, in the order given; PanelError where one is unknown."""
+        positions = {unit: position for position, unit in enumerate(self.units)}
+        rows = []
+        for unit in units:
+            if unit not in positions:
+                raise PanelError(f"there is no unit {unit!r}; {did_you_mean(unit, self.units[:10_000])}")
+            rows.append(positions[unit])
+        return self[rows]
+
+    def select_channels(self, channels: Sequence[str]) -> Panel:
+        """The channels of these names, in the order given; the response stays one if it is among them.
+
+        Raises
+        ------
+        PanelError
+            An unknown name, or a unit without any observation of these channels.
+        """
+        names = checked_channels(channels)
+        columns = [self.channel_index(name) for name in names]
+        values = np.ascontiguousarray(self.values[:, columns])
+        offsets, times, values = without_empty_readings(self.offsets, self.times, values, keep_units=self._silent())
+        check_observed(self._unit_ids, offsets, f" of the channels {listed(names)}")
+        return self._replace(
+            channels=names,
+            response=self.response if self.response in names else None,
+            offsets=offsets,
+            times=times,
+            values=values,
+            _channel_units={name: unit for name, unit in self._channel_units.items() if name in names},
+        )
+
+    def until(self, times: Any) -> Panel:
+        """What was known at a cut-off: readings up to and including it; later failures have not happened yet.
+
+        Parameters
+        ----------
+        times : float or array_like of shape (n_units,)
+            In the panel's time unit and from its origin; inf keeps all of a unit.
+
+        Raises
+        ------
+        PanelError
+            A cut-off that is NaN or lies before a unit's first reading.
+        """
+        limits = np.asarray(times, dtype=np.float64)
+        if limits.ndim and limits.shape != (self.n_units,):
+            raise PanelError(f"until needs one time, or one per unit, shape ({self.n_units},); found {limits.shape}")
+        limits = np.broadcast_to(limits, (self.n_units,))
+        early = np.flatnonzero(~(limits >= self.times[self.offsets[:-1]]))
+        if early.size:
+            l = int(early[0])
+            raise PanelError(
+                f"unit {unit_name(self._unit_ids, l)} has no reading up to {limits[l]:g}, its first is at "
+                f"{self.times[self.offsets[l]]:g} ({early.size:,} such units); leave them out, or cut later"
+            )
+        kept = self.times <= np.repeat(limits, np.diff(self.offsets))
+        offsets = offsets_of_kept(kept, self.offsets)
+        return self._replace(
+            offsets=offsets,
+            times=self.times[kept],
+            values=self.values[kept],
+            failure_times=np.where(self.failure_times <= limits, self.failure_times, np.nan),
+        )
+
+    def aligned_at_failure(self) -> Panel:
+        """The same readings at tau = t - t_failure <= 0 (model.md 7); PanelError where a unit is still running."""
+        running = np.flatnonzero(np.isnan(self.failure_times))
+        if running.size:
+            raise PanelError(
+                f"unit {unit_name(self._unit_ids, running[0])} has no failure time to align at "
+                f"({running.size:,} such units); "
+                "leave running units out: panel[~numpy.isnan(panel.failure_times)]"
+            )
+        return self._replace(
+            times=self.times - np.repeat(self.failure_times, np.diff(self.offsets)),
+            failure_times=np.zeros(self.n_units),
+            origin=FAILURE,
+        )
+
+    def with_modes(self, modes: Iterable[Hashable] | Mapping[Hashable, Hashable] | None) -> Panel:
+        """The same panel with these known modes: one label per unit, or a mapping from unit to label; None: none."""
+        if isinstance(modes, Mapping):
+            check_keys(modes, self.units, "modes")
+            modes = [modes.get(unit) for unit in self.units]
+        codes, labels = encode_labels([None] * self.n_units if modes is None else modes)
+        if codes.shape != (self.n_units,):
+            raise PanelError(f"modes must hold one label per unit, {self.n_units}; found {codes.size}")
+        warn_of_labels(labels)
+        return self._replace(mode_codes=codes, mode_labels=labels)
+
+    def _with_true_modes(self, modes: Iterable[Hashable]) -> Panel:
+        """The same panel, whose units were drawn from these modes."""
+        codes, labels = encode_labels(modes)
+        return self._replace(_true_codes=codes, _true_labels=labels)
+
+    def with_failure_times(self, failure_times: Any) -> Panel:
+        """The same panel with these failure times, in its time unit and from its origin; NaN = still running.
+
+        One per unit, or a mapping from unit to time; None: all units are running.
+        """
+        if isinstance(failure_times, Mapping):
+            check_keys(failure_times, self.units, "failure_times")
+            failure_times = [failure_times.get(unit) for unit in self.units]
+        if failure_times is None:
+            failure_times = np.full(self.n_units, np.nan)
+        failed = instants(failure_times, "failure times")
+        if failed.dtype.kind != "f" or failed.shape != (self.n_units,):
+            raise PanelError(
+                f"failure times must be numbers, one per unit, shape ({self.n_units},); "
+                f"found dtype {failed.dtype} and shape {failed.shape}"
+            )
+        check_failures(self._unit_ids, self.offsets, self.times, failed)
+        return self._replace(failure_times=failed)
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _silent(self) -> np.ndarray:
+        """(n_units,) bool: units without any observation, of which a panel to be scored keeps one empty reading."""
+        return np.asarray(self.counts.sum(axis=1) == 0)
+
+    def _fill(self, **parts: Any) -> None:
+        for name in ("offsets", "times", "values", "mode_codes", "failure_times", "_unit_ids"):
+            view = parts[name].view()  # of a view: the caller's own array stays writable
+            view.flags.writeable = False
+            parts[name] = view
+        # Panels pickled by earlier releases lack the last three.
+        parts = {"_clock": None, "_true_codes": None, "_true_labels": (), **parts}
+        parts.update(_units=None, _modes=None, _counts=None)
+        for name in _SLOTS:
+            object.__setattr__(self, name, parts[name])
+
+    @classmethod
+    def _trusted(cls, **parts: Any) -> Panel:
+        """A panel of parts that are valid already."""
+        panel = cls.__new__(cls)
+        panel._fill(**parts)
+        return panel
+
+    def _parts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _SLOTS if name not in ("_units", "_modes", "_counts")}
+
+    def _replace(self, **parts: Any) -> Panel:
+        return self._trusted(**{**self._parts(), **parts})
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Panel is not changed once made; cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a Panel is not changed once made; cannot delete {name!r}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self._parts(),)
+
+
+def _restore(parts: dict[str, Any]) -> Panel:
+    return Panel._trusted(**parts)
+
+
+def _float_rows(values: Any, channels: tuple[str, ...]) -> np.ndarray:
+    """(n_readings, n_channels) float64, contiguous; the array itself where it is that already."""
+    if not isinstance(values, np.ndarray) or values.dtype != np.float64 or is_masked(values):
+        from cem.panel.arrays import float_rows
+
+        values = float_rows(values, channels)
+    return np.ascontiguousarray(values, dtype=np.float64)

@@ -1,0 +1,104 @@
+"""Readings of units end to end, told apart by offsets: choosing units, leaving readings out, putting them in order."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+
+from cem.errors import PanelIndexError
+
+__all__ = [
+    "occurring",
+    "offsets_of_kept",
+    "positions",
+    "rise_within_units",
+    "sorted_within_units",
+    "without_empty_readings",
+]
+
+
+def positions(which: Any, n_units: int) -> np.ndarray:
+    """Positions (n,) of the units that an int, a slice, a list of int or a mask of bool chooses; PanelIndexError."""
+    if isinstance(which, (int, np.integer)) and not isinstance(which, bool):
+        rows = np.array([which], dtype=np.int64)
+    elif isinstance(which, slice):
+        rows = np.arange(*which.indices(n_units), dtype=np.int64)
+    else:
+        rows = np.asarray(which)
+        if rows.ndim == 1 and rows.dtype.kind == "b":
+            if rows.size != n_units:
+                raise PanelIndexError(f"a mask of units must hold {n_units} values, one per unit; found {rows.size}")
+            rows = np.flatnonzero(rows)
+        elif rows.ndim != 1 or (rows.dtype.kind not in "iu" and rows.size):
+            raise PanelIndexError(
+                "panel[...] takes an int, a slice, a list of int or a mask of bool, which count units by position; "
+                f"found {type(which).__name__}. For ids use panel.select_units([...])"
+            )
+        rows = rows.astype(np.int64)
+    if rows.size == 0:
+        raise PanelIndexError("no unit was chosen; a panel has at least one")
+    outside = np.flatnonzero((rows < -n_units) | (rows >= n_units))
+    if outside.size:
+        raise PanelIndexError(f"there is no unit at position {rows[outside[0]]}; the panel has {n_units} units")
+    return np.where(rows < 0, rows + n_units, rows)
+
+
+def occurring(codes: np.ndarray, labels: tuple[Hashable, ...]) -> tuple[np.ndarray, tuple[Hashable, ...]]:
+    """Codes and labels of those labels alone that occur."""
+    present = np.bincount(codes + 1, minlength=len(labels) + 1)[1:] > 0
+    if present.all():
+        return codes, labels
+    rank = np.append(np.cumsum(present) - 1, -1).astype(np.int32)
+    return rank[codes], tuple(label for label, kept in zip(labels, present, strict=True) if kept)
+
+
+def offsets_of_kept(kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Offsets after a mask of readings has been applied; also where units have no readings at all."""
+    before = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(kept, dtype=np.int64)])
+    return before[offsets]
+
+
+def without_empty_readings(
+    offsets: np.ndarray, raw: np.ndarray, values: np.ndarray, keep_units: np.ndarray | bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Leave out readings whose cells are all missing; the arrays themselves where there are none.
+
+    Of the units in `keep_units`, True for all, the first and the last of these are kept where they have no other.
+    """
+    empty = np.isnan(values[:, 0])
+    for c in range(1, values.shape[1]):
+        if not empty.any():
+            break
+        empty &= np.isnan(values[:, c])
+    if not empty.any():
+        return offsets, raw, values
+    kept = ~empty
+    if np.any(keep_units):
+        new = offsets_of_kept(kept, offsets)
+        silent = (new[1:] == new[:-1]) & (offsets[1:] > offsets[:-1]) & keep_units
+        for l in np.flatnonzero(silent):
+            times = raw[offsets[l] : offsets[l + 1]]
+            kept[[offsets[l] + int(np.argmin(times)), offsets[l] + int(np.argmax(times))]] = True
+        if kept.all():
+            return offsets, raw, values
+    return offsets_of_kept(kept, offsets), raw[kept], values[kept]
+
+
+def rise_within_units(offsets: np.ndarray, raw: np.ndarray) -> bool:
+    """True where each unit's times rise from reading to reading, as those of most files do."""
+    rising = raw[1:] > raw[:-1]
+    rising[offsets[1:-1] - 1] = True
+    return bool(rising.all())
+
+
+def sorted_within_units(offsets: np.ndarray, raw: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Readings in order of time within each unit, those at one time in the order given; no unit is empty."""
+    in_order = raw[1:] >= raw[:-1]
+    in_order[offsets[1:-1] - 1] = True
+    if in_order.all():
+        return raw, values
+    unit = np.repeat(np.arange(offsets.size - 1, dtype=np.int32), np.diff(offsets))
+    order = np.lexsort((raw, unit))
+    return raw[order], values[order]

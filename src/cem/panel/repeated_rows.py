@@ -1,0 +1,139 @@
+"""Readings of a unit that stand at one time: a file loaded twice, two machines under one id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cem.errors import OptionError, PanelError, RepeatedRowsWarning, SharedIdWarning
+from cem.errors.names import listed
+from cem.errors.warning import warn
+
+__all__ = ["checked_duplicates", "same_times", "settle_duplicates", "unit_list"]
+
+_ROWS = 10
+"""Fewer readings may repeat by chance: then a warning is enough."""
+
+
+def checked_duplicates(duplicates: Any) -> str | None:
+    """The option ``duplicates``; OptionError where it has a value that it cannot take."""
+    if duplicates is not None and duplicates not in ("keep", "drop"):
+        raise OptionError(
+            f"duplicates={duplicates!r}: 'keep' (repeated readings are readings), 'drop' (take one of each), or None "
+            "(refuse a table that stands twice) was expected"
+        )
+    return duplicates
+
+
+def same_times(offsets: np.ndarray, raw: np.ndarray) -> np.ndarray:
+    """Rows (m,) that stand at the time of the row before them, in the same unit; times in order."""
+    tied = raw[1:] == raw[:-1]
+    tied[offsets[1:-1] - 1] = False
+    return np.flatnonzero(tied) + 1 if tied.any() else np.empty(0, dtype=np.int64)
+
+
+def settle_duplicates(
+    unit_ids: np.ndarray, offsets: np.ndarray, raw: np.ndarray, values: np.ndarray, duplicates: str | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Offsets, times and values once repeated rows have been refused, warned of, kept or dropped.
+
+    Parameters
+    ----------
+    unit_ids, offsets, raw, values
+        Of the panel, in order of time within each unit.
+    duplicates : {None, "keep", "drop"}
+
+    Raises
+    ------
+    PanelError
+        At least half of all readings stand more than once, and ``duplicates`` does not say what to do.
+    """
+    if duplicates == "keep":
+        return offsets, raw, values
+    later = same_times(offsets, raw)
+    if not later.size:
+        return offsets, raw, values
+    repeated, n_involved = _equal_rows(later, values)
+    if duplicates == "drop":
+        if not repeated.size:
+            return offsets, raw, values
+        kept = np.ones(raw.size, dtype=bool)
+        kept[repeated] = False
+        before = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(kept, dtype=np.int64)])
+        return before[offsets], raw[kept], values[kept]
+    if 2 * n_involved >= raw.size >= _ROWS:
+        raise PanelError(
+            f"{n_involved:,} of {raw.size:,} readings stand more than once, equal in unit, time and every value: was a "
+            "file loaded twice? Say duplicates='drop' to take one of each, or duplicates='keep' where they are readings"
+        )
+    if repeated.size:
+        units = np.unique(np.searchsorted(offsets, repeated, side="right") - 1)
+        warn(
+            f"{repeated.size:,} {'reading repeats' if repeated.size == 1 else 'readings repeat'} another of the unit, "
+            f"equal in time and every value: {unit_list(unit_ids, units)}. Say duplicates='drop' to take one of each, "
+            "or duplicates='keep' where they are readings",
+            RepeatedRowsWarning,
+        )
+    shared = _shared_ids(offsets, later, repeated, values)
+    if shared.size:
+        warn(
+            f"every time of {unit_list(unit_ids, shared)} occurs twice, with different values: two machines under one "
+            "id? Give each an id of its own, or say duplicates='keep' where a machine gives several readings at a time",
+            SharedIdWarning,
+        )
+    return offsets, raw, values
+
+
+def unit_list(unit_ids: np.ndarray, positions: np.ndarray) -> str:
+    """``units 3, 7 and 2 more``."""
+    shown = unit_ids[positions[:6]].tolist() + [None] * max(0, positions.size - 6)
+    return f"{'unit' if positions.size == 1 else 'units'} {listed(shown)}"
+
+
+def _equal_rows(later: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Rows that equal an earlier one at their time, and how many rows are equal to any other at all."""
+    previous = np.empty(later.size, dtype=bool)  # the row before it is tied too, so a group of three or more
+    previous[0], previous[1:] = False, later[1:] == later[:-1] + 1
+    if not previous.any():
+        equal = np.ones(later.size, dtype=bool)
+        for c in range(values.shape[1]):
+            one, other = values[later, c], values[later - 1, c]
+            equal &= (one == other) | (np.isnan(one) & np.isnan(other))
+            if not equal.any():
+                break
+        return later[equal], 2 * int(np.count_nonzero(equal))
+    group = np.cumsum(~previous)
+    firsts = np.flatnonzero(~previous)
+    rows = np.concatenate([later, later[firsts] - 1])
+    group = np.concatenate([group, group[firsts]])
+    order = np.argsort(rows, kind="stable")
+    rows, group = rows[order], group[order]
+    keys = [values[rows, c] for c in range(values.shape[1])]
+    order = np.lexsort((*reversed(keys), group))  # stable: the earliest of equal rows stays first
+    same = group[order][1:] == group[order][:-1]
+    for key in keys:
+        one, other = key[order][1:], key[order][:-1]
+        same &= (one == other) | (np.isnan(one) & np.isnan(other))
+    heads = np.count_nonzero(same & ~np.append(False, same[:-1]))
+    return np.sort(rows[order[1:][same]]), int(np.count_nonzero(same) + heads)
+
+
+def _shared_ids(offsets: np.ndarray, later: np.ndarray, repeated: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Positions of units of which every time occurs at least twice with different values of a channel."""
+    lengths = np.diff(offsets)
+    unit = np.searchsorted(offsets, later, side="right") - 1
+    n_tied = np.bincount(unit, minlength=lengths.size)
+    candidates = np.flatnonzero((2 * n_tied >= lengths) & (lengths >= 6))
+    shared = []
+    for l in candidates[:1000].tolist():
+        rows = later[unit == l] if candidates.size <= 32 else later[slice(*np.searchsorted(unit, [l, l + 1]))]
+        alone = np.ones(int(lengths[l]), dtype=bool)
+        start = int(offsets[l])
+        alone[rows - start] = alone[rows - 1 - start] = False
+        if alone.any() or np.isin(rows, repeated).all():
+            continue
+        both = ~np.isnan(values[rows]) & ~np.isnan(values[rows - 1])
+        if np.mean(both.any(axis=1)) > 0.5:  # not one row for each of several sensors
+            shared.append(l)
+    return np.asarray(shared, dtype=np.int64)

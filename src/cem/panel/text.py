@@ -1,0 +1,47 @@
+"""A panel in a few lines of text, for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cem.errors.display import escaped
+
+if TYPE_CHECKING:
+    from cem.panel.panel import Panel
+
+__all__ = ["described"]
+
+
+def described(panel: Panel) -> str:
+    """Units, readings, times, channels, missing cells, known modes and failures of a panel."""
+    lengths = np.diff(panel.offsets)
+    in_units = f" {escaped(panel.time_unit)}" if panel.time_unit else ""
+    names = [escaped(f"{name} [{panel._channel_units[name]}]" if name in panel._channel_units else name)
+             for name in panel.channels if name != panel.response]  # fmt: skip
+    shown = ", ".join(names if len(names) <= 12 else [*names[:10], f"... {len(names) - 10} more"])
+    if panel.response is not None:
+        response = f"response {escaped(panel.response)}"
+        shown = f"{shown}; {response}" if names else response
+    observed = int(panel.counts.sum())
+    lines = [
+        f"Panel of {_plural(panel.n_units, 'unit')}, {_plural(panel.n_readings, 'reading')}, "
+        f"{_plural(panel.n_channels, 'channel')}",
+        f"  readings a unit  {lengths.min():,} to {lengths.max():,}, median {np.median(lengths):g}",
+        f"  times            {panel.times.min():g} to {panel.times.max():g}{in_units}, origin: {panel.origin}",
+        f"  channels         {shown}",
+        f"  missing cells    {100.0 * (1.0 - observed / panel.values.size):.3g} %",
+    ]
+    if panel.mode_labels:
+        sizes = np.bincount(panel.mode_codes + 1, minlength=len(panel.mode_labels) + 1)
+        known = [f"{label!r} {size:,}" for label, size in zip(panel.mode_labels, sizes[1:], strict=True)]
+        known = known if len(known) <= 8 else [*known[:8], f"... {len(known) - 8} more labels"]
+        lines.append(f"  known modes      {', '.join(known)}, unknown {sizes[0]:,}")
+    if not np.isnan(panel.failure_times).all():
+        lines.append(f"  failed           {int((~np.isnan(panel.failure_times)).sum()):,} of {panel.n_units:,}")
+    return "\n".join(lines)
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

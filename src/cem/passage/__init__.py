@@ -1,0 +1,1 @@
+"""When a curve first passes a threshold."""

@@ -1,0 +1,182 @@
+"""Remaining life against a threshold: the law of the first time that a unit's own trajectory crosses it.
+
+model.md §7, "Forward". The trajectory is the noise-free g(t) = φ(t)ᵀT of one channel. Given the mode, T is normal with
+the posterior's mean and covariance, and the unit is known not to have crossed anywhere on [t_first, t_now]; that
+condition reweights T and the modes. A straight line needs bivariate normal probabilities and nothing else; for any
+other basis crossings of seeded draws are counted, and `FirstPassage.standard_error` says how far that is to be
+trusted. NumPy alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cem.errors import OptionError, PredictionError
+from cem.numerics.floating import underflow_is_zero
+from cem.passage.law import FirstPassage
+from cem.passage.simulated import N_SHIFTS, SimulatedPassage
+from cem.passage.straight import StraightPassage
+
+if TYPE_CHECKING:
+    from cem.basis.family import Basis
+
+__all__ = ["FirstPassage", "first_passage"]
+
+FloatArray = NDArray[np.float64]
+
+_KIND_POLYNOMIAL, _KIND_CONSTANT = 0, 4
+
+
+@underflow_is_zero
+def first_passage(
+    basis: Basis,
+    mode_probabilities: ArrayLike,
+    means: ArrayLike,
+    covariances: ArrayLike,
+    t_first: ArrayLike,
+    t_now: ArrayLike,
+    threshold: ArrayLike,
+    *,
+    direction: str = "upper",
+    horizon: float | None = None,
+    n_draws: int = 2048,
+    n_cells: int | None = None,
+    random_state: int = 0,
+    units: Sequence[Hashable] | None = None,
+) -> FirstPassage:
+    """Law of the remaining life of each unit against a threshold.
+
+    Parameters
+    ----------
+    basis : Basis
+        The channel's bound basis.
+    mode_probabilities : array_like of shape (L, K)
+        ρ̂ of model.md (3).
+    means : array_like of shape (L, K, p)
+        T̂ of model.md (4), in the user's terms.
+    covariances : array_like of shape (L, K, p, p)
+        Σ̂ of model.md (4).
+    t_first, t_now : array_like of shape (L,) or ()
+        Times of the first reading and of the present one; equal for a unit with a single reading.
+    threshold : float or array_like of shape (K,) or (L, K)
+        In the channel's units; one number, one by mode, or one by unit and mode.
+    direction : {"upper", "lower"}
+        Crossed when the trajectory is at or above the threshold, or at or below it.
+    horizon : float, optional
+        How far beyond t_now to look, for a basis that is not a straight line; a trajectory that has not crossed by
+        then counts as never crossing. If not given, the width of the basis' domain. Not used for a straight line,
+        whose "never" is for ever.
+    n_draws : int
+        Draws of T per unit and mode where simulation is needed. A unit of which no draw has stayed below the
+        threshold so far is taken to have crossed: more draws look closer.
+    n_cells : int, optional
+        Cells of time that a drawn trajectory is cut into; on each it is the cubic with its values and derivatives at
+        the ends. If not given, 2 for polynomials up to degree 3, which that reproduces exactly, and 96 otherwise;
+        a Fourier basis needs some ten a period.
+    random_state : int
+        Seed of the draws.
+    units : sequence of hashables, optional
+        Names for messages.
+
+    Raises
+    ------
+    OptionError
+        For shapes and options that do not fit.
+    PredictionError
+        If a number of some unit is not finite, its mode probabilities do not sum to 1, its covariance is not positive
+        semi-definite, or t_now lies before t_first; the message names the unit.
+
+    Returns
+    -------
+    FirstPassage
+    """
+    rho = np.asarray(mode_probabilities, dtype=np.float64)
+    mean, covariance = np.asarray(means, dtype=np.float64), np.asarray(covariances, dtype=np.float64)
+    if rho.ndim != 2:
+        raise OptionError(f"mode_probabilities has shape {rho.shape}; (n_units, n_modes) was expected")
+    n_units, n_modes = rho.shape
+    expected = (n_units, n_modes, basis.size)
+    if mean.shape != expected or covariance.shape != (*expected, basis.size):
+        raise OptionError(
+            f"means and covariances have shapes {mean.shape} and {covariance.shape}; {expected} and "
+            f"{(*expected, basis.size)} were expected, for {basis.size} coefficients of {basis!r}"
+        )
+    if direction not in ("upper", "lower"):
+        raise OptionError(f"direction is {direction!r}; 'upper' or 'lower' was expected")
+    if n_cells is None:
+        n_cells = 2 if basis.kind in (_KIND_POLYNOMIAL, _KIND_CONSTANT) and basis.size <= 4 else 96
+    if n_draws < 8 * N_SHIFTS or n_cells < 2:
+        raise OptionError(f"n_draws is {n_draws} and n_cells {n_cells}; at least {8 * N_SHIFTS} and 2 were expected")
+    try:
+        start, now = (np.broadcast_to(np.asarray(t, dtype=np.float64), (n_units,)) for t in (t_first, t_now))
+        level = np.broadcast_to(np.asarray(threshold, dtype=np.float64), (n_units, n_modes))
+    except ValueError:
+        raise OptionError(
+            f"t_first, t_now or threshold do not fit {n_units} units and {n_modes} modes; shapes (L,), (L,) and (), "
+            "(K,) or (L, K) were expected"
+        ) from None
+    names = list(units) if units is not None else list(range(n_units))
+    if len(names) != n_units:
+        raise OptionError(f"units has {len(names)} entries; {n_units} were expected")
+    _check_units(names, rho, mean, covariance, start, now, level)
+    # A lower threshold is an upper one of the mirrored trajectory.
+    sign = 1.0 if direction == "upper" else -1.0
+    mean, level = sign * mean, sign * level
+    if basis.size <= 2 and basis.kind in (_KIND_POLYNOMIAL, _KIND_CONSTANT):
+        straight = StraightPassage(basis, rho, mean, covariance, start, now, level, names)
+        straight.direction = direction
+        return straight
+    if horizon is None:
+        low, high = basis.domain
+        horizon = high - low
+    if not 0 < horizon < np.inf:
+        raise OptionError(f"horizon is {horizon}; a finite length of time above 0 was expected")
+    simulated = SimulatedPassage(
+        basis, rho, mean, covariance, start, now, level, names, horizon, n_draws, n_cells, random_state
+    )
+    simulated.direction = direction
+    return simulated
+
+
+def _check_units(
+    names: Sequence[Hashable],
+    rho: FloatArray,
+    mean: FloatArray,
+    covariance: FloatArray,
+    start: FloatArray,
+    now: FloatArray,
+    level: FloatArray,
+) -> None:
+    """PredictionError for the first unit whose numbers cannot be."""
+    parts = {
+        "mode probabilities": rho, "means": mean, "covariances": covariance,
+        "t_first": start, "t_now": now, "threshold": level,
+    }  # fmt: skip
+    for what, array in parts.items():
+        bad = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
+        if bad.any():
+            raise PredictionError(
+                f"unit {names[int(np.flatnonzero(bad)[0])]!r}: its {what} are not all finite; "
+                "give finite numbers, or leave the unit out"
+            )
+    bad = (rho < 0).any(axis=1) | (np.abs(rho.sum(axis=1) - 1) > 1e-6)
+    if bad.any():
+        unit = int(np.flatnonzero(bad)[0])
+        raise PredictionError(f"unit {names[unit]!r}: its mode probabilities are {rho[unit]}; they must sum to 1")
+    bad = now < start
+    if bad.any():
+        unit = int(np.flatnonzero(bad)[0])
+        raise PredictionError(f"unit {names[unit]!r}: t_now = {now[unit]:g} lies before t_first = {start[unit]:g}")
+    if covariance.size:
+        scale = np.abs(covariance).max(axis=(-2, -1))
+        lowest = np.linalg.eigvalsh(0.5 * (covariance + np.swapaxes(covariance, -1, -2)))[..., 0]
+        bad = (lowest < -1e-8 * scale).any(axis=1)
+        if bad.any():
+            raise PredictionError(
+                f"unit {names[int(np.flatnonzero(bad)[0])]!r}: a covariance of its coefficients is not positive "
+                "semi-definite; pass the posterior's covariances as they are"
+            )

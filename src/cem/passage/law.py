@@ -1,0 +1,188 @@
+"""What a law of first passage answers, whichever way it was computed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cem.errors import OptionError
+from cem.numerics.floating import underflow_is_zero
+
+__all__ = ["CERTAINLY_CROSSED", "FirstPassage", "checked_cap"]
+
+FloatArray = NDArray[np.float64]
+
+CERTAINLY_CROSSED = 1e-9
+"""Where the probability of not having crossed is below this, the unit is taken to be at its end: remaining life 0."""
+
+
+def checked_cap(cap: float | None) -> float:
+    if cap is None:
+        return float("inf")
+    if not cap > 0:
+        raise OptionError(f"cap is {cap}; a number above 0 was expected")
+    return float(cap)
+
+
+class FirstPassage(ABC):
+    """Remaining lives of units against a threshold, given that it has not been crossed; made by `first_passage`.
+
+    Attributes
+    ----------
+    units : tuple of hashables, length L
+    direction : {"upper", "lower"}
+        Crossed at or above the threshold, or at or below it.
+    exact : bool
+        Whether probabilities are exact (straight lines) or come from draws.
+    horizon : float
+        How far "never" was looked for: inf for straight lines.
+    probability_crossed : ndarray of shape (L,)
+        P(crossed somewhere on [t_first, t_now]). The rest is conditional on the contrary; where it is as good as
+        certain, the remaining life is 0.
+    probability_never : ndarray of shape (L,)
+        P(no crossing within the horizon | not crossed yet).
+    mode_probabilities : ndarray of shape (L, K)
+        P(mode | readings, not crossed yet).
+    """
+
+    units: tuple[Hashable, ...]
+    direction: str = "upper"
+    exact: bool
+    horizon: float
+    probability_crossed: FloatArray
+    probability_never: FloatArray
+    mode_probabilities: FloatArray
+
+    def _conclude(self, names: Sequence[Hashable], rho: FloatArray, not_crossed: FloatArray, never: FloatArray) -> None:
+        """From P(not crossed yet | k) and P(not crossed within the horizon | k), both (L, K)."""
+        self.units = tuple(names)
+        joint = rho * not_crossed
+        total = joint.sum(axis=1)
+        self.probability_crossed = np.clip(1.0 - total, 0.0, 1.0)
+        self._ended = total <= CERTAINLY_CROSSED
+        self._weights = np.where(self._ended[:, None], 0.0, rho) / np.where(self._ended, 1.0, total)[:, None]
+        self.mode_probabilities = np.where(self._ended[:, None], rho, self._weights * not_crossed)
+        self.probability_never = np.where(self._ended, 0.0, np.minimum((self._weights * never).sum(axis=1), 1.0))
+
+    @property
+    def n_units(self) -> int:
+        return len(self.units)
+
+    @abstractmethod
+    def _survival(self, lives: FloatArray) -> FloatArray:
+        """Σ_k of conditional weight times P(no crossing before t_now + r | k), (L, m) from (L, m), r ≥ 0."""
+
+    @abstractmethod
+    def _density(self, lives: FloatArray) -> FloatArray:
+        """Its negative derivative."""
+
+    @abstractmethod
+    def standard_error(self, times: ArrayLike) -> FloatArray:
+        """Monte Carlo standard error of `cdf` at these remaining lives, shape (L, m); 0 where it is exact."""
+
+    def _by_unit(self, times: ArrayLike) -> FloatArray:
+        """Remaining lives (m,) or (L, m) or a number, as (L, m)."""
+        lives = np.asarray(times, dtype=np.float64)
+        if np.isnan(lives).any():
+            raise OptionError("remaining lives are NaN; numbers were expected")
+        if lives.ndim < 2:
+            return np.broadcast_to(np.atleast_1d(lives), (self.n_units, lives.size))
+        if lives.ndim != 2 or lives.shape[0] != self.n_units:
+            raise OptionError(f"remaining lives have shape {lives.shape}; (m,) or ({self.n_units}, m) was expected")
+        return lives
+
+    @underflow_is_zero
+    def cdf(self, times: ArrayLike) -> FloatArray:
+        """P(remaining life ≤ r).
+
+        Parameters
+        ----------
+        times : array_like of shape (m,) or (L, m)
+            r, counted from t_now; beyond the horizon the cdf stays where it is there.
+
+        Returns
+        -------
+        ndarray of shape (L, m)
+        """
+        lives = self._by_unit(times)
+        survival = self._survival(np.clip(lives, 0.0, self.horizon))
+        survival = np.where(self._ended[:, None], 0.0, np.clip(survival, 0.0, 1.0))
+        return np.where(lives < 0, 0.0, 1.0 - survival)
+
+    @underflow_is_zero
+    def pdf(self, times: ArrayLike) -> FloatArray:
+        """Density of the remaining life at r, per time unit, shape (L, m); it integrates to 1 − probability_never.
+
+        From draws it is smoothed by a kernel. A unit that has as good as crossed has no density: 0.
+        """
+        lives = self._by_unit(times)
+        inside = (lives >= 0) & (lives <= self.horizon) & ~self._ended[:, None]
+        return np.where(inside, np.maximum(self._density(np.clip(lives, 0.0, self.horizon)), 0.0), 0.0)
+
+    @underflow_is_zero
+    def quantile(self, q: ArrayLike) -> FloatArray:
+        """Remaining life by which the threshold is crossed with probability q.
+
+        Parameters
+        ----------
+        q : float or array_like of shape (m,)
+            Levels between 0 and 1, both excluded.
+
+        Returns
+        -------
+        ndarray of shape (L,) or (L, m)
+            inf where the threshold is never crossed with a probability above 1 − q.
+        """
+        levels = np.asarray(q, dtype=np.float64)
+        if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
+            raise OptionError(f"q is {q!r}; levels between 0 and 1, both excluded, were expected")
+        wanted = np.broadcast_to(np.atleast_1d(levels), (self.n_units, levels.size))
+        result = self._quantile(wanted)
+        return result[:, 0] if levels.ndim == 0 else result
+
+    @abstractmethod
+    def _quantile(self, levels: FloatArray) -> FloatArray:
+        """(L, m) from (L, m)."""
+
+    def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
+        """Ends, each of shape (L,), of the central interval of this probability."""
+        if not 0 < level < 1:
+            raise OptionError(f"level is {level}; a number between 0 and 1, both excluded, was expected")
+        ends = self.quantile([0.5 - level / 2, 0.5 + level / 2])
+        return ends[:, 0], ends[:, 1]
+
+    @abstractmethod
+    def mean(self, cap: float | None = None) -> FloatArray:
+        """E[min(remaining life, cap)], shape (L,).
+
+        Without a cap it is inf for a unit that may never cross; of a straight line with an uncertain slope it is inf
+        always (its density falls with the square of the time only). Past the horizon of a simulated law, a unit
+        that has not crossed counts as the cap.
+        """
+
+    def summary(self) -> list[dict[str, Any]]:
+        """One row a unit: median, 90 % interval, probabilities of having crossed and of never crossing."""
+        low, high = self.interval(0.9)
+        median = self.quantile(0.5)
+        return [
+            {
+                "unit": unit,
+                "median": float(median[i]),
+                "lower_90": float(low[i]),
+                "upper_90": float(high[i]),
+                "probability_crossed": float(self.probability_crossed[i]),
+                "probability_never": float(self.probability_never[i]),
+            }
+            for i, unit in enumerate(self.units)
+        ]
+
+    def __len__(self) -> int:
+        return self.n_units
+
+    def __repr__(self) -> str:
+        how = "exact" if self.exact else f"simulated, horizon {self.horizon:g}"
+        return f"FirstPassage({self.n_units} units, {self.mode_probabilities.shape[1]} modes, {how})"

@@ -1,0 +1,169 @@
+"""First passage on a fitted model: from units' readings to the law of when a channel crosses a threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cem.errors import OptionError, PredictionError, ThresholdWarning
+from cem.errors.names import listed
+from cem.errors.warning import warn
+from cem.passage.first_passage import FirstPassage, first_passage
+
+if TYPE_CHECKING:
+    from cem.model.model import FailureModeModel
+    from cem.panel.panel import Panel
+
+__all__ = ["crossing_direction", "remaining_life_to_threshold"]
+
+_POINTS = 65
+_MOST_SHOWN = 6
+# A mode that moves towards the threshold by less than this share of the fleet's largest move says nothing of direction.
+_WORTH_A_DIRECTION = 0.1
+
+
+def remaining_life_to_threshold(
+    model: FailureModeModel,
+    panel: Panel,
+    threshold: ArrayLike | Mapping[Hashable, float],
+    channel: str | int | None,
+    direction: str,
+    options: Mapping[str, Any],
+) -> FirstPassage:
+    """See `FailureModeModel.remaining_life`."""
+    if model.time_axis != "forward":
+        raise OptionError(
+            "a threshold is crossed on the forward time axis, and this model's is the time to failure; ask "
+            "cem.RemainingLife(model).predict(panel), or fit with time_axis='forward'"
+        )
+    if channel is None:
+        if model.response is None:
+            raise PredictionError(
+                f"the model has no response; name the channel of the threshold, one of {listed(model.channels, 12)}"
+            )
+        channel = model.response
+    c = model.channel_index(channel)
+    levels = _levels(model, threshold)
+    if direction == "auto":
+        direction = crossing_direction(model, c, levels)
+    elif direction in ("upper", "lower"):
+        _warn_of_the_other_side(model, c, levels, direction)
+    posterior = model.posterior(panel)
+    p = posterior.sizes[c]
+    return first_passage(
+        model.bases[c],
+        posterior.mode_probabilities,
+        posterior.means[:, :, c, :p],
+        posterior.covariances[:, :, c, :p, :p],
+        panel.times[np.asarray(panel.offsets[:-1])],
+        panel.times[np.asarray(panel.offsets[1:]) - 1],
+        levels,
+        direction=direction,
+        units=panel.units,
+        **options,
+    )
+
+
+def crossing_direction(model: FailureModeModel, channel: int, levels: NDArray[np.float64]) -> str:
+    """From which side the fleet's mean curves come to a threshold.
+
+    Parameters
+    ----------
+    model : FailureModeModel
+    channel : int
+        Position.
+    levels : ndarray of shape (), (K,) or (L, K)
+        The threshold.
+
+    Returns
+    -------
+    {"upper", "lower"}
+        "upper" where every mode begins below it and some mode rises, or where all modes rise, so that it has been
+        crossed already; "lower" the other way round.
+
+    Raises
+    ------
+    OptionError
+        Modes begin on both sides of it and move in both directions, or all begin on the side that they move away from.
+    """
+    direction, start, end = _direction(model, channel, levels)
+    if direction is None:
+        name = model.channels[channel]
+        raise OptionError(
+            f"direction: the mean curves of channel {name!r} go from {_numbers(start)} to {_numbers(end)} over the "
+            f"times of the training, and do not say from which side the threshold {_numbers(levels)} is crossed; give "
+            "direction='upper' if a value at or above it is the end, 'lower' if one at or below it is"
+        )
+    return direction
+
+
+def _direction(
+    model: FailureModeModel, channel: int, levels: NDArray[np.float64]
+) -> tuple[str | None, NDArray[np.float64], NDArray[np.float64]]:
+    """The direction, None where it is not clear, and each mode's mean curve at the first and last training time."""
+    low, high = model.bases[channel].domain
+    curves = model.curves(np.linspace(low, high, _POINTS))[:, channel]
+    start, end = curves[:, 0], curves[:, -1]
+    rise, fall = curves.max(axis=1) - start, start - curves.min(axis=1)
+    worth = _WORTH_A_DIRECTION * max(rise.max(), fall.max())
+    above = np.broadcast_to(levels, (*levels.shape[:-1], len(start))) > start
+    if above.all() and rise.max() > worth:
+        return "upper", start, end
+    if not above.any() and fall.max() > worth:
+        return "lower", start, end
+    if (rise > fall).all():
+        return "upper", start, end
+    if (fall > rise).all():
+        return "lower", start, end
+    return None, start, end
+
+
+def _warn_of_the_other_side(model: FailureModeModel, channel: int, levels: NDArray[np.float64], given: str) -> None:
+    """Warn where every unit is beyond the threshold from its first reading on, as the wrong direction would have it."""
+    direction, start, end = _direction(model, channel, levels)
+    if direction in (given, None):
+        return
+    side, moves = ("above", "fall") if given == "upper" else ("below", "rise")
+    is_beyond = levels <= start if given == "upper" else levels >= start
+    if np.all(is_beyond):
+        warn(
+            f"direction={given!r}: the mean curves of channel {model.channels[channel]!r} begin {side} the threshold "
+            f"{_numbers(levels)}, at {_numbers(start)}, and {moves} to {_numbers(end)}: every unit counts as having "
+            f"crossed it from the start. direction={direction!r} asks when they come to it",
+            ThresholdWarning,
+        )
+
+
+def _numbers(values: NDArray[np.float64]) -> str:
+    """``75``, or ``75, 80`` of several; the first of many."""
+    flat = np.unique(values.reshape(-1)) if values.ndim > 1 else np.atleast_1d(values)
+    shown = ", ".join(f"{value:.4g}" for value in flat[:_MOST_SHOWN])
+    return shown if len(flat) <= _MOST_SHOWN else f"{shown}, …"
+
+
+def _levels(model: FailureModeModel, threshold: ArrayLike | Mapping[Hashable, float]) -> NDArray[np.float64]:
+    """A number, one by mode, or one by unit and mode."""
+    if isinstance(threshold, Mapping):
+        missing = [label for label in model.mode_labels if label not in threshold]
+        unknown = [label for label in threshold if label not in model.mode_labels]
+        if missing or unknown:
+            raise OptionError(
+                f"threshold is by mode, and {'lacks' if missing else 'names'} {(missing or unknown)[0]!r}; the modes "
+                f"are {listed(model.mode_labels, 20)}"
+            )
+        threshold = [threshold[label] for label in model.mode_labels]
+    try:
+        levels = np.asarray(threshold, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise OptionError(f"threshold is {threshold!r}; numbers were expected") from None
+    if not np.isfinite(levels).all():
+        raise OptionError(f"threshold is {threshold!r}; finite numbers were expected")
+    if levels.ndim > 2 or (levels.ndim and levels.shape[-1] not in (1, model.n_modes)):
+        raise OptionError(
+            f"threshold has shape {levels.shape}; a number, or shape ({model.n_modes},), one by mode, or (n_units, "
+            f"{model.n_modes}), was expected"
+        )
+    return levels

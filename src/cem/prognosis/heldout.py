@@ -1,0 +1,220 @@
+"""Predictions for units that the fit has not seen: folds over whole units, cut-off ages, and laws at each.
+
+What `calibrate` and `cross_validate` have in common. A unit lies in one fold with all its cut-offs, so that no reading
+of a unit that is predicted was ever trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cem.errors import FitError, OptionError, PanelError
+from cem.errors.names import did_you_mean
+from cem.numerics.floating import underflow_is_zero
+from cem.numerics.threads import in_order, threads_told
+from cem.prognosis.distribution import RemainingLifeDistribution, SharedEvidence, remaining_life_posterior
+
+if TYPE_CHECKING:
+    from cem.panel.panel import Panel
+    from cem.prognosis.remaining_life import RemainingLife
+
+__all__ = ["HeldOut", "HeldOutFold", "cut_off_ages", "folds_of_units", "hold_out"]
+
+FloatArray = NDArray[np.float64]
+Fit = Callable[["Panel"], "RemainingLife"]
+
+N_POINTS = 150
+"""Candidate remaining lives of held-out predictions: half of what `RemainingLife` takes, the same law to 0.1 cycles."""
+
+
+def folds_of_units(n_units: int, n_folds: int, random_state: int = 0) -> NDArray[np.int64]:
+    """Fold of each unit, shape (n_units,): sizes differ by one at most.
+
+    Raises
+    ------
+    OptionError
+        There are fewer than two folds, or more folds than units.
+    """
+    if not isinstance(n_folds, (int, np.integer)) or isinstance(n_folds, bool) or not 2 <= n_folds <= n_units:
+        raise OptionError(f"n_folds is {n_folds!r}; a whole number from 2 to the {n_units} units was expected")
+    return np.random.default_rng(random_state).permutation(np.arange(n_units) % n_folds)
+
+
+def cut_off_ages(
+    panel: Panel,
+    ages: Mapping[Hashable, ArrayLike] | ArrayLike | int,
+    random_state: int = 0,
+) -> FloatArray:
+    """Ages at which each failed unit is cut off, shape (L, m).
+
+    Parameters
+    ----------
+    panel : Panel
+        Units that failed.
+    ages : int, array_like of shape (L, m), or mapping of unit to m ages
+        A number draws that many for every unit, uniform from its first reading to its failure. Committed ages, as an
+        array or by unit, make two runs comparable.
+    random_state : int
+        Seed of the draw.
+
+    Raises
+    ------
+    OptionError
+        The shape does not fit, or a unit of the mapping is not in the panel.
+    PanelError
+        An age lies before a unit's first reading, or not before its failure (the message names the unit).
+    """
+    first, failed = panel.times[np.asarray(panel.offsets[:-1])], panel.failure_times
+    if isinstance(ages, (int, np.integer)) and not isinstance(ages, bool):
+        if ages < 1:
+            raise OptionError(f"ages is {ages}; 1 or more cut-offs a unit were expected")
+        share = np.random.default_rng(random_state).random((panel.n_units, int(ages)))
+        return first[:, None] + share * (failed - first)[:, None]
+    if isinstance(ages, Mapping):
+        lacking = [unit for unit in panel.units if unit not in ages]
+        if lacking:
+            raise OptionError(f"ages has none for unit {lacking[0]!r}; {did_you_mean(lacking[0], list(ages))}")
+        rows = [np.atleast_1d(np.asarray(ages[unit], dtype=np.float64)) for unit in panel.units]
+        if len({row.shape for row in rows}) != 1 or rows[0].ndim != 1:
+            raise OptionError("ages must hold equally many cut-offs for every unit")
+        cuts = np.stack(rows)
+    else:
+        cuts = np.asarray(ages, dtype=np.float64)
+    if cuts.ndim != 2 or cuts.shape[0] != panel.n_units or cuts.shape[1] == 0:
+        raise OptionError(f"ages has shape {cuts.shape}; ({panel.n_units}, n_cuts), a row a unit, was expected")
+    wrong = np.argwhere(~((cuts >= first[:, None]) & (cuts < failed[:, None])))
+    if len(wrong):
+        unit, cut = wrong[0]
+        raise PanelError(
+            f"unit {panel.units[unit]!r} cannot be cut off at {cuts[unit, cut]:g}: its first reading is at "
+            f"{first[unit]:g} and it failed at {failed[unit]:g}"
+        )
+    return cuts
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutFold:
+    """The predictions of one fold: every combination of its U units with its m cut-offs, cut by cut.
+
+    Parameters
+    ----------
+    prognosis : RemainingLife
+        Fitted without these units.
+    positions : ndarray of shape (U m,)
+        Each prediction's unit, by position in the panel.
+    ages, truth : ndarray of shape (U m,)
+        Age at the last reading, and what was left then.
+    grid : ndarray of shape (G,)
+    log_densities : ndarray of shape (U m, G, K)
+        ln P(x | k, r), to be weighed by laws of lifetimes and tempering.
+    shared : SharedEvidence or None
+        What the readings say of lives that are linked to them.
+    """
+
+    prognosis: RemainingLife
+    positions: NDArray[np.int64]
+    ages: FloatArray
+    truth: FloatArray
+    grid: FloatArray
+    log_densities: FloatArray
+    shared: SharedEvidence | None = None
+
+    @underflow_is_zero
+    def law(self, temper: float = 1.0) -> RemainingLifeDistribution:
+        """(18) with ln P(x | k, r) counted `temper` times."""
+        law, _ = remaining_life_posterior(
+            temper * self.log_densities,
+            self.prognosis.model.weights_,
+            self.prognosis.lifetimes,
+            self.ages,
+            self.grid,
+            shared=self.shared,
+            mode_labels=self.prognosis.model.mode_labels,
+        )
+        return law
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Held-out predictions of all folds, in the order of the folds."""
+
+    folds: tuple[HeldOutFold, ...]
+
+    def collected(self, name: str) -> NDArray[np.generic]:
+        """An attribute of all folds, end to end: ``positions``, ``ages`` or ``truth``."""
+        return np.concatenate([getattr(fold, name) for fold in self.folds])
+
+
+def hold_out(
+    panel: Panel,
+    fit: Fit,
+    ages: FloatArray,
+    fold_of: NDArray[np.int64],
+    *,
+    n_points: int = N_POINTS,
+    n_jobs: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> HeldOut:
+    """Fit without each fold in turn, and evaluate its units at their cut-offs.
+
+    Parameters
+    ----------
+    panel : Panel
+        Units that are still running are trained on in every fold and never predicted.
+    fit : callable
+        Makes a `RemainingLife` of a panel of training units; called once a fold.
+    ages : ndarray of shape (F, m)
+        Cut-offs of the F failed units, from `cut_off_ages`.
+    fold_of : ndarray of shape (F,)
+        From `folds_of_units`.
+    n_points : int
+        Candidate remaining lives.
+    n_jobs : int
+        Folds side by side, in threads; the result is the same for any number.
+    progress : callable, optional
+        Called with ("fold", folds done, folds).
+
+    Returns
+    -------
+    HeldOut
+        Positions count the failed units of the panel.
+    """
+    has_failed = ~np.isnan(panel.failure_times)
+    failed = panel[has_failed]
+    place = np.flatnonzero(has_failed)
+
+    def one(fold: int) -> HeldOutFold:
+        held = np.flatnonzero(fold_of == fold)
+        trained_on = np.ones(panel.n_units, dtype=np.bool_)
+        trained_on[place[held]] = False
+        prognosis = fit(panel[trained_on]).replaced(n_points=n_points, calibration=None)
+        own = failed[held]
+        cuts = [own.until(ages[held, j]) for j in range(ages.shape[1])]
+        last = np.concatenate([cut.times[np.asarray(cut.offsets[1:]) - 1] for cut in cuts])
+        grid = prognosis.grid(last)
+        densities, shared = zip(*(prognosis.evidence(cut, grid) for cut in cuts), strict=True)
+        return HeldOutFold(
+            prognosis,
+            np.tile(held, len(cuts)),
+            last,
+            np.tile(own.failure_times, len(cuts)) - last,
+            grid,
+            np.concatenate(densities),
+            SharedEvidence.concatenate(shared),
+        )
+
+    numbers: Sequence[int] = range(int(fold_of.max()) + 1)
+    done: list[HeldOutFold] = []
+    # A fit takes an interruption for its own end: this thread only waits.
+    with threads_told(FitError), closing(in_order(one, numbers, n_jobs, take_part=False)) as results:
+        for result in results:
+            done.append(result)
+            if progress is not None:
+                progress("fold", len(done), len(numbers))
+    return HeldOut(tuple(done))

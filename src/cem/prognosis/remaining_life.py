@@ -1,0 +1,506 @@
+"""`RemainingLife`: how long running units will last, from units that ran to failure (model.md §7, "Backward")."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cem.errors import BasisError, CemWarning, OptionError, PanelError, PredictionError
+from cem.errors.names import listed
+from cem.lifetimes.lifetimes import Lifetimes
+from cem.numerics.floating import underflow_is_zero
+from cem.prognosis.distribution import (
+    RemainingLifeDistribution,
+    SharedEvidence,
+    anchored_statistics,
+    candidate_log_densities,
+    remaining_life_grid,
+    remaining_life_grids,
+    remaining_life_posterior,
+)
+
+if TYPE_CHECKING:
+    import os
+
+    from cem.basis.family import Basis
+    from cem.fitting.estimator import FailureModeEM
+    from cem.mixture.parameters import Parameters
+    from cem.model.model import FailureModeModel
+    from cem.panel.panel import Panel
+    from cem.prognosis.calibration import Calibration
+    from cem.prognosis.running_life import RunningLife
+
+__all__ = ["RemainingLife"]
+
+FloatArray = NDArray[np.float64]
+
+_UNITS_AT_ONCE = 256
+"""Units whose candidates are weighed together: what lies between stages stays some ten megabytes."""
+
+
+class RemainingLife:
+    """Remaining lives of running units by model.md (18); immutable.
+
+    Parameters
+    ----------
+    model : FailureModeModel
+        Fitted with ``time_axis="to_failure"``.
+    lifetimes : Lifetimes, optional
+        f_k, one law a mode. If not given, those that the fit left in the model.
+    information : array_like of shape (C,) or mapping of channel to float, optional
+        κ_c, above 0 and at most 1: what a reading of the channel is worth beside an independent one. If not given,
+        what the model holds (see `calibrated`), else 1.
+    calibration : Calibration, optional
+        Correction of the laws, from `calibrate`. If not given, what the model holds, else none.
+    n_points : int
+        Candidate remaining lives.
+
+    Raises
+    ------
+    OptionError
+        The model's time axis is not the time to failure, it holds no laws of lifetimes and none were given, or an
+        option does not fit the model.
+
+    Examples
+    --------
+    >>> import cem
+    >>> fleet = cem.datasets.load_demo_fleet()                                          # doctest: +SKIP
+    >>> em = cem.FailureModeEM(2, basis=cem.Polynomial(2), time_axis="to_failure")      # doctest: +SKIP
+    >>> left = cem.RemainingLife(em.fit(failed).model_).predict(running)                # doctest: +SKIP
+    >>> left.median(), left.interval(0.9), left.mode_probabilities                      # doctest: +SKIP
+    """
+
+    __slots__ = ("calibration", "information", "lifetimes", "model", "n_points")
+
+    model: FailureModeModel
+    lifetimes: Lifetimes
+    information: FloatArray
+    calibration: Calibration | None
+    n_points: int
+
+    def __init__(
+        self,
+        model: FailureModeModel,
+        *,
+        lifetimes: Lifetimes | None = None,
+        information: ArrayLike | Mapping[str, float] | None = None,
+        calibration: Calibration | None = None,
+        n_points: int = 300,
+    ) -> None:
+        if model.time_axis != "to_failure":
+            raise OptionError(
+                f"the model's time axis is {model.time_axis!r}; remaining life by alignment needs a model fitted with "
+                'time_axis="to_failure". Against a threshold, ask model.remaining_life(panel, threshold=...)'
+            )
+        held = model.training
+        if lifetimes is None:
+            if "lifetimes" not in held:
+                raise OptionError(
+                    "the model holds no laws of lifetimes; take RemainingLife.fit(model, panel) with the training "
+                    "units, or give lifetimes="
+                )
+            lifetimes = Lifetimes.from_dict(held["lifetimes"])
+        if lifetimes.n_modes != model.n_modes:
+            raise OptionError(f"lifetimes has {lifetimes.n_modes} laws; the model has {model.n_modes} modes")
+        directions = lifetimes.loadings
+        if directions is not None and directions.shape[1] != model.linking_rank:
+            raise OptionError(
+                f"lifetimes are linked to {directions.shape[1]} factors; the model's channels share "
+                f"{model.linking_rank}: give the laws of the same fit"
+            )
+        if information is None:
+            information = held.get("information")
+        if calibration is None and "calibration" in held:
+            from cem.prognosis.calibration import Calibration
+
+            calibration = Calibration.from_dict(held["calibration"])
+        if not isinstance(n_points, (int, np.integer)) or isinstance(n_points, bool) or n_points < 2:
+            raise OptionError(f"n_points is {n_points!r}; a whole number of at least 2 was expected")
+        worth = _information(information, model.channels)
+        worth.setflags(write=False)
+        for name, value in {
+            "model": model, "lifetimes": lifetimes, "information": worth, "calibration": calibration,
+            "n_points": int(n_points),
+        }.items():  # fmt: skip
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def fit(
+        cls,
+        model: FailureModeModel,
+        panel: Panel,
+        *,
+        family: str = "lognormal",
+        prior_weight: float = 1.0,
+        minimum_spread: float = 0.05,
+        **options: Any,
+    ) -> RemainingLife:
+        """Laws of lifetimes from units that ran to failure, each with the mode probabilities that the model gives it.
+
+        Parameters
+        ----------
+        model : FailureModeModel
+            Fitted with ``time_axis="to_failure"``.
+        panel : Panel
+            Units with failure times; those that are still running are left out.
+        family : {"lognormal", "weibull", "empirical"}
+        prior_weight, minimum_spread : float
+            As in `cem.lifetimes.Lifetimes.fit`.
+        options
+            As for `RemainingLife`.
+
+        Raises
+        ------
+        PanelError
+            No unit of the panel has failed, or one did so at an age that is not above 0.
+        """
+        failed = ~np.isnan(panel.failure_times)
+        if not failed.any():
+            raise PanelError(
+                f"none of the {panel.n_units} units has a failure time; the laws of lifetimes need units that failed"
+            )
+        panel = panel[failed]
+        young = np.flatnonzero(~(panel.failure_times > 0))
+        if young.size:
+            raise PanelError(
+                f"unit {panel.units[young[0]]!r} failed at {panel.failure_times[young[0]]:g}; ages count from the time "
+                "axis' zero and must be above it: choose origin= so that time 0 is when the unit was new"
+            )
+        lifetimes = Lifetimes.fit(
+            panel.failure_times,
+            model.predict_proba(panel),
+            family=family,
+            prior_weight=prior_weight,
+            minimum_spread=minimum_spread,
+        )
+        return cls(model, lifetimes=lifetimes, **options)
+
+    # -- prediction -------------------------------------------------------------------------------------------------
+
+    @underflow_is_zero
+    def predict(self, panel: Panel, *, grid: ArrayLike | None = None) -> RemainingLifeDistribution:
+        """Laws of the remaining lives of running units, jointly with their modes.
+
+        Every unit is taken to be alive at its last reading, and what is left counts from there; failure times that
+        the panel may hold are not looked at, so that the past of a unit that failed can be predicted:
+        ``predict(panel.until(ages))``.
+
+        Parameters
+        ----------
+        panel : Panel
+            Running units on the forward clock, ages counted from when the unit was new, as in training. Channels are
+            matched by name; those that are absent count as missing.
+        grid : array_like of shape (G,), or (L, G) for candidates of each unit's own, optional
+            Candidate remaining lives; by default `n_points` of them for every unit by itself, up to the laws' 99.9 %
+            quantile of what is left at its age: what is said of a unit does not depend on the others.
+
+        Returns
+        -------
+        RemainingLifeDistribution
+            Of L units; its `grid` is of shape (L, G) where units of different ages have candidates of their own.
+
+        Raises
+        ------
+        PredictionError
+            A channel that the model does not know; a unit of time, an origin or a unit of measurement that is not that
+            of the training units; a unit whose age is negative, or one whose readings no candidate explains (the
+            message names it).
+        PanelError
+            Times are a clock's rather than ages.
+
+        Warns
+        -----
+        ClockWarning
+            Units are older than 1.5 times the longest training life.
+        """
+        from cem.model.clock_match import check_running_ages
+
+        ages = _ages(panel)
+        check_running_ages(self.model, panel, ages)
+        points = self.grids(ages) if grid is None else np.asarray(grid, dtype=np.float64)
+        log_densities, shared = self.evidence(panel, points)
+        if self.calibration is not None:
+            log_densities *= self.calibration.temper
+        law, _ = remaining_life_posterior(
+            log_densities,
+            self.model.weights_,
+            self.lifetimes,
+            ages,
+            points,
+            shared=shared,
+            units=panel.units,
+            mode_labels=self.model.mode_labels,
+            time_unit=self.model.time_unit or panel.time_unit,
+        )
+        return law if self.calibration is None else self.calibration.corrected(law)
+
+    def unit(self) -> RunningLife:
+        """One running machine of which nothing is known yet: its law follows its readings, one by one."""
+        from cem.prognosis.running_life import RunningLife
+
+        return RunningLife(self)
+
+    def grid(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
+        """Candidates common to units of these ages, shape (G,), as far as any of them asks; `n_points` if given.
+
+        ``predict(panel, grid=prognosis.grid(ages))`` has one grid for all; of one age they are those of `grids`.
+        """
+        return remaining_life_grid(self.lifetimes, ages, n_points or self.n_points, probability=self._reach)
+
+    def grids(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
+        """The candidates that `predict` takes for units of these ages, shape (L, G); `n_points` of them if given."""
+        return remaining_life_grids(self.lifetimes, ages, n_points or self.n_points, probability=self._reach)
+
+    @property
+    def _reach(self) -> float:
+        # Readings may speak for a life far out in the tail of a law that is linked to them.
+        return 0.999 if self.lifetimes.loadings is None else 0.9999
+
+    def log_densities(self, panel: Panel, grid: ArrayLike) -> FloatArray:
+        """ln P(x | k, r) of every unit, candidate and mode, in the panel's units; shape (L, G, K)."""
+        return self.evidence(panel, grid)[0]
+
+    def evidence(self, panel: Panel, grid: ArrayLike) -> tuple[FloatArray, SharedEvidence | None]:
+        """Everything that (18) takes from the readings.
+
+        Parameters
+        ----------
+        panel : Panel
+            Running units.
+        grid : array_like of shape (G,) or (L, G)
+            Candidate remaining lives, common or each unit's own.
+
+        Returns
+        -------
+        log_densities : ndarray of shape (L, G, K)
+            ln P(x | k, r), in the panel's units.
+        shared : SharedEvidence or None
+            What they say of lives that are linked to them; None where lives are not.
+        """
+        panel = self.model.with_own_channels(panel)
+        points = np.asarray(grid, dtype=np.float64)
+        if points.ndim == 2 and len(points) != panel.n_units:
+            raise OptionError(f"grid has {len(points)} rows; one for each of the {panel.n_units} units was expected")
+        parameters, layout = self.model.user_parameters(), self.model.internal_parameters.layout
+        if points.ndim == 2:
+            return self._own_evidence(panel, points, parameters)
+        channels = range(self.model.n_channels)
+        means = [layout.vector(parameters.means, c) for c in channels]
+        factors = [layout.matrix(parameters.factors, c) for c in channels]
+        shifts = _shift_matrices(self.model.bases, points)
+        if parameters.rank:
+            from cem.prognosis.linked_candidates import LinkedCandidates
+
+            anchored = anchored_statistics(panel, self.model.bases)
+            return LinkedCandidates(shifts, parameters, self.lifetimes.loadings).evidence(anchored, self.information)
+        result = np.empty((panel.n_units, len(points), self.model.n_modes))
+        for part, some in _parts(panel):
+            result[some] = candidate_log_densities(
+                anchored_statistics(part, self.model.bases),
+                shifts,
+                means,
+                factors,
+                parameters.noise_variances,
+                information=self.information,
+            )
+        return result, None
+
+    def _own_evidence(
+        self, panel: Panel, points: FloatArray, parameters: Parameters
+    ) -> tuple[FloatArray, SharedEvidence | None]:
+        """`evidence` of candidates of each unit's own, (L, G)."""
+        from cem.prognosis.own_candidates import OwnCandidates
+
+        candidates = OwnCandidates(parameters, self.lifetimes.loadings, self.information)
+        found = [
+            candidates.evidence(
+                anchored_statistics(part, self.model.bases), _shift_matrices(self.model.bases, points[some])
+            )
+            for part, some in _parts(panel)
+        ]
+        return np.concatenate([densities for densities, _ in found]), SharedEvidence.concatenate(
+            [shared for _, shared in found]
+        )
+
+    @underflow_is_zero
+    def calibrated(self, panel: Panel, estimator: FailureModeEM | None = None, **options: Any) -> RemainingLife:
+        """The same, with its laws corrected so that intervals hold what they promise on new units.
+
+        Parameters
+        ----------
+        panel : Panel
+            The training units.
+        estimator : FailureModeEM, optional
+            Fitted anew without each fold. If not given, each fold goes on from this model's parameters, in one start.
+        options
+            ages, n_folds, correct, tempers, random_state, n_jobs, progress: as for `cem.calibration.calibrate`.
+
+        Returns
+        -------
+        RemainingLife
+            Its `calibration` holds the coverage before and after, on held-out units; print it.
+        """
+        from cem.prognosis.calibration import calibrate
+
+        return self.replaced(calibration=calibrate(panel, self.recipe(estimator), **options))
+
+    def recipe(self, estimator: FailureModeEM | None = None) -> Callable[[Panel], RemainingLife]:
+        """A function that fits what this is to other training units; see `calibrated`."""
+        from cem.fitting.estimator import FailureModeEM
+
+        family, held = self.lifetimes.laws[0].family, self.model.training
+        if estimator is None:
+            warm = FailureModeEM(
+                self.model.n_modes,
+                covariance=self.model.training.get("covariance", "full"),
+                linking_rank=self.model.linking_rank,
+                **{name: held[name] for name in ("linking_penalty",) if name in held},
+                time_axis="to_failure",
+                lifetimes=family,  # type: ignore[arg-type]
+            )
+        elif estimator.time_axis != "to_failure":
+            raise OptionError(f"the estimator's time_axis is {estimator.time_axis!r}; 'to_failure' was expected")
+
+        def fit(part: Panel) -> RemainingLife:
+            part = part.select_channels(self.model.channels)
+            with warnings.catch_warnings():
+                # Of the whole fit the user has been told already.
+                warnings.simplefilter("ignore", CemWarning)
+                if estimator is None:
+                    em = FailureModeEM(**warm.get_params()).fit(part, init=self.model)
+                else:
+                    em = FailureModeEM(**estimator.get_params()).fit(part)
+            model = em.model_
+            worth = [self.information[self.model.channels.index(name)] for name in model.channels]
+            return RemainingLife(model, information=worth, n_points=self.n_points)
+
+        return fit
+
+    # -- derived, kept ----------------------------------------------------------------------------------------------
+
+    def replaced(self, **options: Any) -> RemainingLife:
+        """The same with other options: ``lifetimes``, ``information``, ``calibration``, ``n_points``."""
+        kept = {name: getattr(self, name) for name in ("lifetimes", "information", "calibration", "n_points")}
+        return type(self)(self.model, **{**kept, **options})
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model, with the laws, κ and calibration in its record; `load`, or `cem.load`, reads it.
+
+        The file is written whole or not at all, with the errors and warnings of `FailureModeModel.save`.
+        """
+        self._model_with_all().save(path)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, functions: Mapping[str, Callable[..., Any]] | None = None
+    ) -> RemainingLife:
+        """What `save` wrote, or a model file of a fit on the time to failure.
+
+        Parameters
+        ----------
+        path : path-like
+        functions : mapping of str to callable, optional
+            The functions that `Custom` bases call, as for `cem.load`.
+
+        Raises
+        ------
+        ModelFileError
+            The file is not a sound model file.
+        OptionError
+            Its model is not one of the time to failure.
+        """
+        from cem.model.file import load_by
+
+        return cls(load_by("cem.RemainingLife.load", path, functions))
+
+    def _model_with_all(self) -> FailureModeModel:
+        """The model, whose record of training holds everything that this adds to it."""
+        added: dict[str, Any] = {"lifetimes": self.lifetimes.to_dict(), "information": self.information.tolist()}
+        training = {name: value for name, value in self.model.training.items() if name != "calibration"}
+        if self.calibration is not None:
+            added["calibration"] = self.calibration.to_dict()
+        return type(self.model)(**{**self.model._arguments(), "training": {**training, **added}})
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"RemainingLife is immutable; make another one with replaced({name}=...)")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self.model, self.lifetimes, self.information, self.calibration, self.n_points)
+
+    def __repr__(self) -> str:
+        laws = ", ".join(
+            f"{label!r}: {law.family}, median {law.median():.4g}"
+            for label, law in zip(self.model.mode_labels, self.lifetimes.laws, strict=True)
+        )
+        calibrated = "" if self.calibration is None else ", calibrated"
+        return f"RemainingLife({laws}; {self.model.n_channels} channels{calibrated})"
+
+
+def _restored(
+    model: FailureModeModel,
+    lifetimes: Lifetimes,
+    information: FloatArray,
+    calibration: Calibration | None,
+    n_points: int,
+) -> RemainingLife:
+    return RemainingLife(
+        model, lifetimes=lifetimes, information=information, calibration=calibration, n_points=n_points
+    )
+
+
+def _ages(panel: Panel) -> FloatArray:
+    """Time of each unit's last reading; PredictionError where it is before the unit was new."""
+    ages = np.array(panel.times[np.asarray(panel.offsets[1:]) - 1], dtype=np.float64)
+    early = np.flatnonzero(ages < 0)
+    if early.size:
+        raise PredictionError(
+            f"unit {panel.units[early[0]]!r} has its last reading at {ages[early[0]]:g}; ages count from the time "
+            "axis' zero, when a unit is new: give times on the clock of the training units, not times to failure"
+        )
+    return ages
+
+
+def _parts(panel: Panel) -> Iterator[tuple[Panel, slice]]:
+    """A panel by so many units as are weighed together, and where these are."""
+    for first in range(0, panel.n_units, _UNITS_AT_ONCE):
+        some = slice(first, min(first + _UNITS_AT_ONCE, panel.n_units))
+        yield panel if some.stop - first == panel.n_units else panel[some], some
+
+
+def _shift_matrices(bases: Sequence[Basis], grid: FloatArray) -> list[FloatArray]:
+    """S(r) of each channel's basis; channels of one basis share them."""
+    found: dict[Basis, FloatArray] = {}
+    for basis in bases:
+        if basis not in found:
+            try:
+                found[basis] = basis.shift_matrix(grid)
+            except BasisError as error:
+                raise BasisError(f"remaining lives are weighed by shifting the basis: {error}") from None
+    return [found[basis] for basis in bases]
+
+
+def _information(given: ArrayLike | Mapping[str, float] | None, channels: Sequence[str]) -> FloatArray:
+    """κ of every channel, from one number, one by channel, or a mapping."""
+    if given is None:
+        return np.ones(len(channels))
+    if isinstance(given, Mapping):
+        unknown = [name for name in given if name not in channels]
+        if unknown:
+            raise OptionError(f"information names channel {unknown[0]!r}; the channels are {listed(channels, 20)}")
+        given = [given.get(name, 1.0) for name in channels]
+    try:
+        worth = np.array(np.broadcast_to(np.asarray(given, dtype=np.float64), (len(channels),)))
+    except (TypeError, ValueError):
+        raise OptionError(
+            f"information is {given!r}; a number, {len(channels)} of them, or a dict by channel was expected"
+        ) from None
+    wrong = np.flatnonzero(~((worth > 0) & (worth <= 1)))
+    if wrong.size:
+        raise OptionError(
+            f"information of channel {channels[wrong[0]]!r} is {worth[wrong[0]]}; above 0 and at most 1 was expected"
+        )
+    return worth

@@ -1,0 +1,246 @@
+"""Choosing basis, number of modes and the rest on training units alone: cross-validation over whole units.
+
+Candidates are estimators with different options. Each is fitted without every fold in turn and scored on the units
+left out, either by what it says of their readings (held-out log-likelihood) or by the remaining lives that it predicts
+for them at committed cut-off ages. BIC, AIC and ICL of the fit to all units stand beside.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cem.errors import CemWarning, FitError, OptionError, PanelError
+from cem.errors.display import escaped
+from cem.fitting.estimator import FailureModeEM
+from cem.metrics.metrics import cluster_standard_error, crps_pmf, rmse
+from cem.numerics.threads import in_order, threads_told
+from cem.prognosis.heldout import HeldOut, cut_off_ages, folds_of_units, hold_out
+from cem.prognosis.remaining_life import RemainingLife
+
+if TYPE_CHECKING:
+    from cem.panel.panel import Panel
+
+__all__ = ["SCORES", "CrossValidation", "Scored", "cross_validate"]
+
+FloatArray = NDArray[np.float64]
+
+SCORES = ("rmse", "crps", "log_score", "log_likelihood")
+"""Scores to choose by; the last is better where it is larger, the others where they are smaller."""
+
+_OF_LIVES = ("rmse", "crps", "log_score")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One candidate.
+
+    Parameters
+    ----------
+    name : hashable
+    rmse : float
+        Of E[min(r, cap)] against min(truth, cap); NaN on the forward time axis, as all scores of remaining lives.
+    rmse_standard_error : float
+        By the bootstrap over units.
+    crps, log_score : float
+        Mean continuous ranked probability score, and mean −ln density of the true remaining life.
+    log_likelihood : float
+        Mean over units left out of ln P(their whole history), in the panel's units.
+    bic, aic, icl : float
+        Of the fit to all units, as `FailureModeEM.bic` and its like have them; smaller is better.
+    """
+
+    name: Hashable
+    rmse: float
+    rmse_standard_error: float
+    crps: float
+    log_score: float
+    log_likelihood: float
+    bic: float
+    aic: float
+    icl: float
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """All candidates, in the order given, and which is best.
+
+    Parameters
+    ----------
+    scored : tuple of Scored
+    score : str
+        What `best` goes by.
+    """
+
+    scored: tuple[Scored, ...]
+    score: str
+
+    @property
+    def best(self) -> Scored:
+        """The candidate of the best score; of equals, the first."""
+        sign = -1.0 if self.score == "log_likelihood" else 1.0
+        return min(self.scored, key=lambda one: sign * float(getattr(one, self.score)))
+
+    def __str__(self) -> str:
+        names = [escaped(one.name) for one in self.scored]
+        width = max(len("candidate"), *map(len, names))
+        columns = ("rmse", "crps", "log_score", "log_likelihood", "bic", "aic", "icl")
+        rows = [f"{'candidate':{width}s} " + " ".join(f"{column:>14s}" for column in columns)]
+        for name, one in zip(names, self.scored, strict=True):
+            mark = "  <- best" if one is self.best else ""
+            rows.append(f"{name:{width}s} " + " ".join(f"{getattr(one, c):14.6g}" for c in columns) + mark)
+        return "\n".join(rows)
+
+
+def cross_validate(
+    panel: Panel,
+    candidates: Mapping[Any, FailureModeEM],
+    *,
+    score: str = "crps",
+    ages: Mapping[Hashable, ArrayLike] | ArrayLike | int = 10,
+    cap: float | None = None,
+    n_folds: int = 5,
+    random_state: int = 0,
+    n_jobs: int = 1,
+    progress: Callable[[Hashable, int, int], None] | None = None,
+) -> CrossValidation:
+    """Score candidates on units that they were not fitted to.
+
+    Parameters
+    ----------
+    panel : Panel
+        Training units. On the time to failure those that failed are left out fold by fold, and those still running
+        are always trained on.
+    candidates : mapping of name to FailureModeEM
+        All on one time axis; they are not changed.
+    score : {"rmse", "crps", "log_score", "log_likelihood"}
+        What the best is chosen by; the first three need the time to failure.
+    ages : int, array_like of shape (F, m), or mapping of unit to m ages
+        Cut-offs of the failed units: see `cem.prognosis.heldout.cut_off_ages`. The ages decide the figures, so commit
+        them.
+    cap : float, optional
+        Remaining lives beyond it count as it in the RMSE.
+    n_folds : int
+    random_state : int
+        Seed of the folds, and of the ages where they are drawn; the same for all candidates.
+    n_jobs : int
+        Folds side by side, in threads; the result is the same for any number.
+    progress : callable, optional
+        Called with (name, folds done, folds).
+
+    Returns
+    -------
+    CrossValidation
+
+    Raises
+    ------
+    OptionError
+        There are no candidates, they differ in time axis, or the score does not suit it.
+    PanelError
+        On the time to failure: too few units failed for the folds.
+    """
+    if not candidates or not all(isinstance(one, FailureModeEM) for one in candidates.values()):
+        raise OptionError("candidates must map names to FailureModeEM estimators, one or more of them")
+    axes = {one.time_axis for one in candidates.values()}
+    if len(axes) != 1:
+        raise OptionError("candidates are on different time axes; their scores would not compare")
+    if score not in SCORES:
+        raise OptionError(f"score={score!r}: one of {', '.join(map(repr, SCORES))} was expected")
+    to_failure = axes == {"to_failure"}
+    if not to_failure and score in _OF_LIVES:
+        raise OptionError(
+            f"score={score!r} needs candidates with time_axis='to_failure'; on the forward axis choose by "
+            "'log_likelihood'"
+        )
+    judged = panel
+    cuts = np.zeros((0, 0))
+    if to_failure:
+        failed = ~np.isnan(panel.failure_times)
+        if int(failed.sum()) < 2:
+            raise PanelError(f"{int(failed.sum())} of {panel.n_units} units have failed; at least 2 are needed")
+        judged = panel[failed]
+        cuts = cut_off_ages(judged, ages, random_state)
+    fold_of = folds_of_units(judged.n_units, n_folds, random_state)
+    scored = []
+    for name, estimator in candidates.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CemWarning)  # once a fold and candidate they would bury the result
+
+            def step(_: str, done: int, total: int, name: Hashable = name) -> None:
+                if progress is not None:
+                    progress(name, done, total)
+
+            if to_failure:
+                held = hold_out(panel, _fit_of(estimator), cuts, fold_of, n_jobs=n_jobs, progress=step)
+                figures = _of_lives(held, cap)
+                likelihoods = [
+                    fold.prognosis.model.score_samples(
+                        judged[np.unique(fold.positions)].select_channels(fold.prognosis.model.channels)
+                    )
+                    for fold in held.folds
+                ]
+            else:
+                figures, likelihoods = (float("nan"),) * 4, []
+                forward = partial(_of_readings, judged, estimator, fold_of)
+                folds = in_order(forward, range(n_folds), n_jobs, take_part=False)
+                with threads_told(FitError), closing(folds) as found_in_order:
+                    for found in found_in_order:
+                        likelihoods.append(found)
+                        step("fold", len(likelihoods), n_folds)
+            whole = FailureModeEM(**estimator.get_params()).fit(panel)
+            scored.append(
+                Scored(
+                    name,
+                    *figures,
+                    float(np.concatenate(likelihoods).mean()),
+                    whole.bic(),
+                    whole.aic(),
+                    whole.icl(),
+                )
+            )
+    return CrossValidation(tuple(scored), score)
+
+
+def _fit_of(estimator: FailureModeEM) -> Callable[[Panel], RemainingLife]:
+    def fit(part: Panel) -> RemainingLife:
+        return RemainingLife(FailureModeEM(**estimator.get_params()).fit(part).model_)
+
+    return fit
+
+
+def _of_readings(panel: Panel, estimator: FailureModeEM, fold_of: NDArray[np.int64], fold: int) -> FloatArray:
+    """ln P of the units of a fold under the fit to the others, on the forward axis."""
+    em = FailureModeEM(**estimator.get_params()).fit(panel[fold_of != fold])
+    scores: FloatArray = em.score_samples(panel[fold_of == fold].select_channels(em.channels_))
+    return scores
+
+
+def _of_lives(held: HeldOut, cap: float | None) -> tuple[float, float, float, float]:
+    """RMSE, its standard error, CRPS and log score over all folds."""
+    predicted: list[FloatArray] = []
+    crps: list[FloatArray] = []
+    logs: list[FloatArray] = []
+    for fold in held.folds:
+        law = fold.law()
+        masses = law.pmf.sum(axis=2)
+        predicted.append(law.mean(cap))
+        crps.append(crps_pmf(fold.truth, law.grid, masses))
+        cell = np.clip(np.searchsorted(law.edges, fold.truth) - 1, 0, len(law.grid) - 1)
+        density = masses[np.arange(len(masses)), cell] / np.diff(law.edges)[cell]
+        logs.append(-np.log(np.maximum(density, 1e-300)))
+    truth = held.collected("truth").astype(np.float64)
+    if cap is not None:
+        truth = np.minimum(truth, cap)
+    guess = np.concatenate(predicted)
+    squares = np.square(guess - truth)
+    value = rmse(truth, guess)
+    # Delta method: the error of a mean square, moved to its root.
+    error = cluster_standard_error(squares, held.collected("positions")) / (2.0 * max(value, 1e-300))
+    return value, error, float(np.concatenate(crps).mean()), float(np.concatenate(logs).mean())

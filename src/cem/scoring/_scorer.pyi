@@ -1,0 +1,51 @@
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import disjoint_base
+
+from cem.mixture._prediction import chi_square_tail as chi_square_tail
+from cem.mixture._prediction import compress_units as compress_units
+from cem.mixture._prediction import log_densities as log_densities
+from cem.mixture._prediction import posteriors as posteriors
+from cem.mixture.parameters import Coordinates, Parameters
+
+__all__ = ["PackedScorer", "chi_square_tail", "compress_units", "log_densities", "posteriors"]
+
+_Float = NDArray[np.float64]
+
+@disjoint_base
+class PackedScorer:
+    channels: tuple[str, ...]
+    def __init__(
+        self,
+        parameters: Parameters,
+        coordinates: Coordinates,
+        bases: Sequence[Any],
+        channels: Sequence[str],
+        forgetting: float = 1.0,
+    ) -> None: ...
+    @property
+    def n_channels(self) -> int: ...
+    @property
+    def n_modes(self) -> int: ...
+    @property
+    def unit_bytes(self) -> int: ...
+    def _channel_number(self, channel: object) -> int: ...
+    def _custom_rows(self, times: _Float) -> _Float | None: ...
+    def _score_rows(
+        self,
+        times: _Float,
+        values: _Float,
+        row_offsets: NDArray[np.int64],
+        probabilities_out: _Float,
+        n_threads: int,
+    ) -> tuple[int, int, int, int] | None: ...
+    def _log_likelihood_rows(
+        self,
+        times: _Float,
+        values: _Float,
+        row_offsets: NDArray[np.int64],
+        log_likelihoods_out: _Float,
+    ) -> tuple[int, int, int, int] | None: ...

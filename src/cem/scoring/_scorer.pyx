@@ -1,0 +1,463 @@
+"""Streaming scoring: one unit's readings enter by Givens rotations, its mode probabilities are read at any time.
+
+The arithmetic is in _blocks_level.h. Here: the C-level interface (see _scorer.pxd), the extension type behind
+`cem.Scorer`, and the loop over the units of a panel. One unit is in _unit.pyx. NumPy alone; nothing here needs SciPy.
+"""
+
+from libc.math cimport exp, fabs, INFINITY, isfinite, log, NAN
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from cem.basis._basis cimport basis_check, basis_row
+from cem.statistics._blocks cimport (
+    LANES, blocks_allocate, blocks_clear, blocks_prepare, blocks_read, blocks_rotate, blocks_scale, common_log_density,
+    mode_evidence, mode_terms,
+)
+
+import numpy as np
+
+from cem.statistics._blocks import Blocks as _Blocks
+from cem.mixture._prediction import chi_square_tail, compress_units, in_threads, log_densities, posteriors
+from cem.errors import ScorerError
+
+__all__ = ["PackedScorer", "chi_square_tail", "compress_units", "log_densities", "posteriors"]
+
+
+# ------------------------------------------------------------------------------------------- the C-level interface
+
+
+cdef Py_ssize_t scorer_unit_bytes(const scorer_t* scorer) noexcept nogil:
+    """Bytes of one unit's memory, a multiple of 64; it must be aligned to 64."""
+    return (scorer.n_unit * sizeof(double) + 63) // 64 * 64
+
+
+cdef void scorer_init(
+    const scorer_t* scorer,
+    double* unit_out,           # (n_unit,)
+) noexcept nogil:
+    """A unit without readings."""
+    memset(unit_out, 0, scorer.n_unit * sizeof(double))
+    blocks_clear(scorer.blocks, unit_out + UNIT_STATE)
+
+
+cdef inline void evaluate_bases(
+    const scorer_t* scorer,
+    double t,
+    const double* custom,       # (n_custom,) or NULL
+    double* phi_out,            # (n_phi,)
+) noexcept nogil:
+    """Each different basis once."""
+    cdef int b
+    for b in range(scorer.n_custom):
+        phi_out[b] = custom[b]
+    for b in range(scorer.n_bases):
+        if scorer.bases[b].kind >= 0:
+            basis_row(scorer.bases + b, t, phi_out + scorer.basis_starts[b])
+
+
+cdef void forget(
+    const scorer_t* scorer,
+    double* unit,
+    int first, int stop,        # blocks of the row
+    double t,
+) noexcept nogil:
+    """Weight lambda^(t_last - t) for every row: older rows fade when a newer one comes; a late row enters faded."""
+    cdef const blocks_t* blocks = scorer.blocks
+    cdef double delta = t - unit[UNIT_LAST_TIME]
+    cdef double weight = exp(scorer.log_forgetting * fabs(delta))
+    cdef double root = exp(0.5 * scorer.log_forgetting * fabs(delta))
+    cdef double* values
+    cdef int block, i, p
+    if unit[UNIT_OBSERVATIONS] == 0 or delta == 0:
+        return
+    if delta < 0:
+        for block in range(first, stop):
+            p = blocks.sizes[block]
+            values = unit + scorer.rows + blocks.row_offsets[block]
+            for i in range(LANES * (p + 1)):
+                values[i] *= root
+            for i in range(LANES * (p + 1), LANES * (p + 2)):
+                values[i] *= weight
+        return
+    blocks_scale(blocks, root, weight, unit + UNIT_STATE)
+
+
+cdef inline int enter(
+    const scorer_t* scorer,
+    double* unit,               # its x holds the reading
+    int first, int stop,        # blocks
+    double t,
+    const double* custom,       # (n_custom,)
+) noexcept nogil:
+    """Checks, then rotates: the state changes only where everything is in order."""
+    cdef int n_observed
+    if not isfinite(t):
+        return SCORER_TIME
+    if scorer.n_custom > 0 and custom == NULL:
+        return SCORER_CUSTOM
+    evaluate_bases(scorer, t, custom, unit + scorer.phi)
+    if blocks_prepare(
+        scorer.blocks, first, stop, unit + scorer.phi, unit + scorer.x, unit + scorer.rows, &n_observed
+    ):
+        return SCORER_RANGE
+    if n_observed == 0:
+        return SCORER_OK
+    if scorer.log_forgetting < 0:
+        forget(scorer, unit, first, stop, t)
+    blocks_rotate(scorer.blocks, first, stop, unit + scorer.rows, unit + UNIT_STATE)
+    if t > unit[UNIT_LAST_TIME] or unit[UNIT_OBSERVATIONS] == 0:
+        unit[UNIT_LAST_TIME] = t
+    unit[UNIT_OBSERVATIONS] += n_observed
+    return SCORER_OK
+
+
+cdef int scorer_update(
+    const scorer_t* scorer,
+    double* unit,               # (n_unit,)     changed where 0 is returned
+    double t,
+    const double* x,            # (n_channels,) in the channels' own units; NaN = missing
+    const double* custom,       # (n_custom,)   values of the Custom bases at t; NULL where there are none
+) noexcept nogil:
+    """One reading of all channels; (9). Returns SCORER_OK, _TIME, _CUSTOM or _RANGE; only _OK changes the state."""
+    memcpy(unit + scorer.x, x, scorer.n_channels * sizeof(double))
+    unit[scorer.x + scorer.n_channels] = NAN
+    return enter(scorer, unit, 0, scorer.blocks.n_blocks, t, custom)
+
+
+cdef int scorer_update_channel(
+    const scorer_t* scorer,
+    double* unit,               # (n_unit,)     changed where 0 is returned
+    double t,
+    int channel,
+    double value,               # in the channel's own units; NaN = missing
+    const double* custom,       # (n_custom,)   values of the Custom bases at t; NULL where there are none
+) noexcept nogil:
+    """One reading of one channel; as `scorer_update`, or SCORER_CHANNEL."""
+    cdef int block, c
+    if channel < 0 or channel >= scorer.n_channels:
+        return SCORER_CHANNEL
+    for c in range(scorer.n_channels + 1):
+        unit[scorer.x + c] = NAN
+    unit[scorer.x + channel] = value
+    block = scorer.blocks.lane_of_channel[channel] // LANES
+    return enter(scorer, unit, block, block + 1, t, custom)
+
+
+cdef int scorer_log_densities(
+    const scorer_t* scorer,
+    double* unit,                   # (n_unit,)   its scratch is used
+    double* log_densities_out,      # (n_modes,)  log P(x | k) less common_out, in internal coordinates; (11)
+    double* misfits_out,            # (n_modes,)  rss / s2 + |e - B E d|^2 + |E d|^2
+    double* common_out,             # (1,)
+) noexcept nogil:
+    """Returns SCORER_OK, or SCORER_NOT_FINITE."""
+    cdef double* sums = unit + scorer.sums
+    cdef int k
+    cdef double check
+    blocks_read(scorer.blocks, unit + UNIT_STATE, sums, unit + scorer.scratch)
+    common_out[0] = common_log_density(sums)
+    check = common_out[0]
+    for k in range(scorer.n_modes):
+        mode_terms(k, scorer.blocks, sums, log_densities_out + k, misfits_out + k)
+        check += log_densities_out[k]
+    return SCORER_OK if isfinite(check) else SCORER_NOT_FINITE
+
+
+cdef inline int weigh(
+    const scorer_t* scorer,
+    double* unit,                   # (n_unit,)   its scratch is used
+    double* shares_out,             # (n_modes,)  pi_k P(x | k) over a constant; the largest is near 1
+    double* total_out,              # (1,)        their sum
+    double* log_constant_out,       # (1,)        the constant's logarithm, in internal coordinates
+) noexcept nogil:
+    """Returns SCORER_OK, or SCORER_NOT_FINITE."""
+    cdef double* sums = unit + scorer.sums
+    cdef double* factors = unit + scorer.work + scorer.n_modes
+    cdef double common, check, largest, difference, total = 0.0
+    cdef int k, n_modes = scorer.n_modes
+    blocks_read(scorer.blocks, unit + UNIT_STATE, sums, unit + scorer.scratch)
+    common = common_log_density(sums)
+    check = common
+    largest = -INFINITY
+    for k in range(n_modes):
+        shares_out[k] = mode_evidence(k, scorer.blocks, sums, factors + k)
+        check += shares_out[k]
+        shares_out[k] += scorer.log_weights[k]
+        largest = shares_out[k] if shares_out[k] > largest else largest
+    if not isfinite(check):
+        return SCORER_NOT_FINITE
+    for k in range(n_modes):
+        difference = shares_out[k] - largest
+        shares_out[k] = factors[k] * exp(difference) if difference < 0.0 else factors[k]
+        total += shares_out[k]
+    total_out[0] = total
+    log_constant_out[0] = common + largest
+    return SCORER_OK
+
+
+cdef int scorer_probabilities(
+    const scorer_t* scorer,
+    double* unit,                   # (n_unit,)   its scratch is used
+    double* probabilities_out,      # (n_modes,)  (3)
+) noexcept nogil:
+    """Returns SCORER_OK, or SCORER_NOT_FINITE; then nothing is written."""
+    cdef double* shares = unit + scorer.work
+    cdef double total, log_constant, reciprocal
+    cdef int k
+    if weigh(scorer, unit, shares, &total, &log_constant):
+        return SCORER_NOT_FINITE
+    reciprocal = 1.0 / total
+    for k in range(scorer.n_modes):
+        probabilities_out[k] = shares[k] * reciprocal
+    return SCORER_OK
+
+
+cdef int scorer_log_likelihood(
+    const scorer_t* scorer,
+    double* unit,                   # (n_unit,)   its scratch is used
+    double* log_likelihood_out,     # (1,)        log sum_k pi_k P(x | k) in the channels' own units
+) noexcept nogil:
+    """Returns SCORER_OK, or SCORER_NOT_FINITE; then nothing is written."""
+    cdef double total, log_constant
+    cdef int c
+    if weigh(scorer, unit, unit + scorer.work, &total, &log_constant):
+        return SCORER_NOT_FINITE
+    for c in range(scorer.n_channels):
+        log_constant -= scorer_weight(scorer, unit, c) * scorer.log_scales[c]
+    log_likelihood_out[0] = log_constant + log(total)
+    return SCORER_OK
+
+
+cdef double scorer_weight(const scorer_t* scorer, const double* unit, int channel) noexcept nogil:
+    """n_lc, the number of the channel's readings; with forgetting the sum of their weights."""
+    cdef const blocks_t* blocks = scorer.blocks
+    cdef int lane = blocks.lane_of_channel[channel], block = lane // LANES, p = blocks.sizes[block]
+    return unit[UNIT_STATE + blocks.state_offsets[block] + lane % LANES + LANES * (p * (p + 1) // 2 + p + 2)]
+
+
+cdef int scorer_blame(const scorer_t* scorer, const double* unit) noexcept nogil:
+    """After SCORER_RANGE from `scorer_update`: the first channel at fault; -1 where none is."""
+    cdef const blocks_t* blocks = scorer.blocks
+    cdef const double* row
+    cdef double size
+    cdef int c, lane, i, p
+    for c in range(scorer.n_channels):
+        lane = blocks.lane_of_channel[c]
+        p = blocks.sizes[lane // LANES]
+        row = unit + scorer.rows + blocks.row_offsets[lane // LANES] + lane % LANES
+        size = 0.0
+        for i in range(p + 1):
+            size += row[LANES * i] * row[LANES * i]
+        if not size <= 0.999999e60:
+            return c
+    return -1
+
+
+# -------------------------------------------------------------------------------------------------------- the model
+
+
+cdef class PackedScorer:
+    """A fitted model as constants in lanes; immutable. `cem.Scorer` is its face.
+
+    Parameters
+    ----------
+    parameters : cem.mixture.parameters.Parameters
+    coordinates : cem.mixture.parameters.Coordinates
+    bases : sequence of bound bases, one per channel
+    channels : sequence of str
+    forgetting : float in (0, 1]
+        lambda, per unit of time.
+    """
+
+    def __cinit__(self):
+        self.bases = NULL
+
+    def __init__(self, parameters, coordinates, bases, channels, double forgetting=1.0):
+        if self.layout is not None:
+            raise ScorerError("a scorer cannot be changed; build another one")
+        sizes = parameters.sizes
+        n_channels = len(sizes)
+        if not len(bases) == len(channels) == n_channels or tuple(coordinates.sizes) != tuple(sizes):
+            raise ScorerError(
+                f"the model has {n_channels} channels in its parameters, {len(bases)} bases, {len(channels)} names and "
+                f"{len(coordinates.sizes)} channels in its coordinates; these must agree"
+            )
+        different = []
+        number_of = {}
+        kinds = []
+        for basis in bases:
+            kind = int(basis.kind)
+            key = (kind, basis.size, np.asarray(basis.numbers).tobytes()) if kind >= 0 else basis
+            if key not in number_of:
+                number_of[key] = len(different)
+                different.append(basis)
+            kinds.append(number_of[key])
+        cdef int b, c, start = 0, n_bases = len(different)
+        basis_starts = np.zeros(n_bases, dtype=np.intc)
+        numbers = [np.array(basis.numbers, dtype=np.float64) if basis.kind >= 0 else np.zeros(1) for basis in different]
+        cdef int[::1] starts_view = basis_starts
+        cdef double[::1] numbers_view
+        self.bases = <basis_t*>malloc(n_bases * sizeof(basis_t))
+        if self.bases == NULL:
+            raise MemoryError("no memory for the bases of the model")
+        for wanted in (True, False):                # Custom bases first
+            for b in range(n_bases):
+                if (different[b].kind < 0) == wanted:
+                    starts_view[b] = start
+                    start += different[b].size
+            if wanted:
+                self.scorer.n_custom = start
+        for b in range(n_bases):
+            numbers_view = numbers[b]
+            self.bases[b].kind = different[b].kind
+            self.bases[b].size = different[b].size
+            self.bases[b].n_numbers = numbers_view.shape[0]
+            self.bases[b].numbers = &numbers_view[0]
+            if self.bases[b].kind >= 0 and basis_check(self.bases + b):
+                raise ScorerError(f"the basis of channel {channels[kinds.index(b)]!r} does not fit its kernel")
+        for c in range(n_channels):
+            if bases[c].size != sizes[c]:
+                raise ScorerError(f"the basis of channel {channels[c]!r} has {bases[c].size} coefficients; its "
+                                  f"parameters have {sizes[c]}")
+        layout = _Blocks(
+            sizes, [int(basis_starts[b]) for b in kinds],
+            (parameters.means, parameters.factors, parameters.noise_variances),
+            (coordinates.centres, coordinates.scales, coordinates.transforms),
+        )
+        cdef const blocks_t* blocks = &(<Blocks>layout).blocks
+        with np.errstate(divide="ignore"):
+            log_weights = np.log(parameters.weights)
+        log_scales = np.log(coordinates.scales)
+        cdef double[::1] weights_view = log_weights, scales_view = log_scales
+        self.arrays = (basis_starts, numbers, log_weights, log_scales)
+        self.scorer.n_channels = n_channels
+        self.scorer.n_modes = blocks.n_modes
+        self.scorer.n_bases = n_bases
+        self.scorer.n_phi = start
+        self.scorer.log_forgetting = log(forgetting)
+        self.scorer.bases = self.bases
+        self.scorer.basis_starts = &starts_view[0]
+        self.scorer.log_weights = &weights_view[0]
+        self.scorer.log_scales = &scales_view[0]
+        self.scorer.blocks = blocks
+        self.scorer.rows = UNIT_STATE + blocks.n_state
+        self.scorer.sums = self.scorer.rows + blocks.n_row
+        self.scorer.scratch = self.scorer.sums + blocks.n_sums
+        self.scorer.phi = self.scorer.scratch + blocks.n_scratch
+        self.scorer.x = self.scorer.phi + self.scorer.n_phi
+        self.scorer.work = self.scorer.x + n_channels + 1
+        self.scorer.n_unit = self.scorer.work + 2 * blocks.n_modes
+        self.channels = tuple(channels)
+        self.linked = parameters.rank > 0
+        self.channel_numbers = {name: c for c, name in enumerate(self.channels)}
+        self.custom = tuple(basis for basis in different if basis.kind < 0)
+        self.layout = layout
+
+    def __dealloc__(self):
+        free(self.bases)
+
+    cdef const scorer_t* pointer(self) except NULL:
+        """For compiled callers; valid for as long as this object lives."""
+        if self.linked:
+            raise ScorerError(
+                "the model's channels are linked, and compiled callers weigh them one by one; score from Python with "
+                "model.scorer(), or fit with linking_rank=0"
+            )
+        return self.own_pointer()
+
+    cdef const scorer_t* own_pointer(self) except NULL:
+        """For those who know what they read: statistics are the same whether channels are linked or not."""
+        if self.layout is None:
+            raise ScorerError("the scorer was not initialised; build it with model.scorer()")
+        return &self.scorer
+
+    @property
+    def n_channels(self):
+        return self.scorer.n_channels
+
+    @property
+    def n_modes(self):
+        return self.scorer.n_modes
+
+    @property
+    def unit_bytes(self):
+        """Memory of one unit, whatever the number of its readings."""
+        return scorer_unit_bytes(self.own_pointer())
+
+    def _channel_number(self, channel):
+        """The number of a channel given by name or number."""
+        number = self.channel_numbers.get(channel) if isinstance(channel, str) else channel
+        if isinstance(number, (int, np.integer)) and not isinstance(number, bool):
+            if 0 <= number < self.scorer.n_channels:
+                return int(number)
+        raise ScorerError(
+            f"there is no channel {channel!r}; give one of {list(self.channels)} or a number from 0 to "
+            f"{self.scorer.n_channels - 1}"
+        )
+
+    def _custom_rows(self, times):
+        """Values of the Custom bases, (n, n_custom); None where there are none."""
+        if self.scorer.n_custom == 0:
+            return None
+        return np.ascontiguousarray(np.concatenate([basis(times) for basis in self.custom], axis=1), dtype=np.float64)
+
+    def _score_rows(
+        self, const double[::1] times, const double[:, ::1] values, const long long[::1] row_offsets,
+        double[:, ::1] probabilities_out, int n_threads,
+    ):
+        """Mode probabilities of each unit of a panel; returns (unit, row, status, channel) of the first that failed.
+
+        times (N,), values (N, C) and row_offsets (L + 1,) are a panel's, checked by the caller.
+        """
+        return self._over_units(times, values, row_offsets, probabilities_out, None, n_threads)
+
+    def _log_likelihood_rows(
+        self, const double[::1] times, const double[:, ::1] values, const long long[::1] row_offsets,
+        double[::1] log_likelihoods_out,
+    ):
+        """As `_score_rows`: log sum_k pi_k P(x | k) of each unit, (L,), in the channels' own units."""
+        return self._over_units(times, values, row_offsets, None, log_likelihoods_out, 1)
+
+    def _over_units(
+        self, const double[::1] times, const double[:, ::1] values, const long long[::1] row_offsets,
+        double[:, ::1] probabilities_out, double[::1] log_likelihoods_out, int n_threads,
+    ):
+        cdef const scorer_t* scorer = self.own_pointer()
+        cdef Py_ssize_t n_units = row_offsets.shape[0] - 1
+        custom_rows = self._custom_rows(np.asarray(times)) if times.shape[0] else None
+        cdef const double[:, ::1] custom_view = custom_rows
+        cdef const double* custom = NULL
+        cdef bint probabilities = probabilities_out is not None
+        if custom_rows is not None:
+            custom = &custom_view[0, 0]
+        if n_units == 0:
+            return None
+
+        def part(Py_ssize_t start, Py_ssize_t stop):
+            cdef double* unit = blocks_allocate(scorer.n_unit)
+            cdef Py_ssize_t l, i = 0
+            cdef int status = SCORER_OK, channel = -1
+            if unit == NULL:
+                raise MemoryError("no memory for the state of a unit")
+            with nogil:
+                for l in range(start, stop):
+                    scorer_init(scorer, unit)
+                    for i in range(row_offsets[l], row_offsets[l + 1]):
+                        status = scorer_update(
+                            scorer, unit, times[i], &values[i, 0],
+                            row_of(custom, i, scorer.n_custom),
+                        )
+                        if status != SCORER_OK:
+                            break
+                    if status == SCORER_OK and probabilities:
+                        status = scorer_probabilities(scorer, unit, &probabilities_out[l, 0])
+                    elif status == SCORER_OK:
+                        status = scorer_log_likelihood(scorer, unit, &log_likelihoods_out[l])
+                    if status != SCORER_OK:
+                        channel = scorer_blame(scorer, unit)
+                        break
+                free(unit)
+            return None if status == SCORER_OK else (l, i, status, channel)
+
+        failures = [failure for failure in in_threads(part, n_units, n_threads) if failure is not None]
+        return failures[0] if failures else None

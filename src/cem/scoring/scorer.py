@@ -1,0 +1,509 @@
+"""Streaming scoring of running machines: `Scorer`, a packed model, and `Unit`, one machine's state.
+
+NumPy alone: what runs in production imports no SciPy. The arithmetic is in the compiled base classes.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cem.errors import OptionError, PredictionError, ScorerError
+from cem.files.digest import sha256
+from cem.scoring import _scorer, _unit
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+    from typing import Protocol
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from cem.basis.family import Basis
+    from cem.mixture.parameters import Coordinates, Parameters
+    from cem.panel.panel import Panel
+    from cem.scoring.unit_forecast import UnitForecast
+
+    FloatArray = NDArray[np.float64]
+
+    class Model(Protocol):
+        """What a scorer needs of a model; `cem.FailureModeModel` has it."""
+
+        @property
+        def internal_parameters(self) -> Parameters: ...
+        @property
+        def coordinates(self) -> Coordinates: ...
+        @property
+        def bases(self) -> Sequence[Basis]: ...
+        @property
+        def channels(self) -> Sequence[str]: ...
+        @property
+        def response(self) -> str | None: ...
+        @property
+        def mode_labels(self) -> Sequence[Hashable]: ...
+
+
+__all__ = ["Scorer", "Unit"]
+
+_MAGIC = b"CEMUNIT\x00"
+_VERSION = 1
+_HEADER = struct.Struct("<8sII16s")  # magic, version, count of numbers, fingerprint of the scorer
+_CHECK_SIZE = 16
+
+
+class Scorer(_scorer.PackedScorer):
+    """A fitted model packed for scoring; immutable, shared freely between threads and after fork.
+
+    Parameters
+    ----------
+    model : FailureModeModel
+        Or any object with its internal_parameters, coordinates, bases, channels, response and mode_labels.
+    forgetting : float, optional
+        λ in (0, 1]: a reading that is a time Δ older than the latest one counts λ^Δ. Its conditional likelihood is
+        raised to that power, which is to weight its row of the least-squares problem and its count. None: 1, nothing
+        is forgotten.
+
+    Raises
+    ------
+    OptionError
+        `forgetting` is not in (0, 1].
+    ScorerError
+        The model's parts do not fit each other, its time axis is "to_failure", or its channels are linked: that is
+        for `cem.scoring.linked_scorer.LinkedScorer`, and ``model.scorer()`` knows which to make.
+
+    Notes
+    -----
+    Custom bases work: they are called in Python at each reading, which takes microseconds more.
+    """
+
+    _linked = False
+
+    def __init__(self, model: Model, *, forgetting: float | None = None) -> None:
+        rate = 1.0 if forgetting is None else forgetting
+        if isinstance(rate, bool) or not isinstance(rate, int | float | np.number) or not 0 < rate <= 1:
+            raise OptionError(f"forgetting is {forgetting!r}; it must be a number in (0, 1], or None to forget nothing")
+        if getattr(model, "time_axis", "forward") != "forward":
+            raise ScorerError(
+                "this model's time axis is 'to_failure': a running unit's place on it is not known, so it cannot be "
+                "scored reading by reading; ask the model for the remaining life, or fit with time_axis='forward'"
+            )
+        if model.internal_parameters.rank and not self._linked:
+            raise ScorerError(
+                f"this model's channels are linked (linking_rank={model.internal_parameters.rank}), and this scorer "
+                "weighs them one by one; take model.scorer()"
+            )
+        super().__init__(
+            model.internal_parameters, model.coordinates, tuple(model.bases), tuple(model.channels), float(rate)
+        )
+        self._model = model
+        self._rate = float(rate)
+        self._fingerprint: bytes | None = None
+        self._places: dict[str, NDArray[np.intp]] | None = None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in ("_model", "_rate", "_fingerprint", "_places"):
+            raise AttributeError(f"a scorer cannot be changed; {name} was not set")
+        super().__setattr__(name, value)
+
+    @property
+    def model(self) -> Model:
+        """The model that was packed."""
+        return self._model
+
+    @property
+    def mode_labels(self) -> tuple[Hashable, ...]:
+        """Labels of the K modes, in the order of `Unit.mode_probabilities`."""
+        return tuple(self._model.mode_labels)
+
+    @property
+    def forgetting(self) -> float:
+        """λ; 1 where nothing is forgotten."""
+        return self._rate
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (type(self), self._model, self._rate)
+
+    def __repr__(self) -> str:
+        forgetting = f", forgetting={self._rate:g}" if self._rate < 1 else ""
+        return f"Scorer({self.n_modes} modes, {self.n_channels} channels{forgetting})"
+
+    def unit(self) -> Unit:
+        """A running machine of which nothing is known yet."""
+        return Unit(self)
+
+    def score(self, panel: Panel, n_threads: int = 1) -> FloatArray:
+        """Mode probabilities of every unit of a panel, each from all its readings.
+
+        Parameters
+        ----------
+        panel : Panel
+            Channels of the model that it does not have are missing; channels that the fit left out, since they did not
+            vary, are left out here too.
+        n_threads : int
+            The GIL is released; the result does not depend on the number of threads.
+
+        Returns
+        -------
+        ndarray of shape (L, K)
+
+        Raises
+        ------
+        ScorerError
+            The panel has a channel that the model does not know, or another time unit, or a value or time that cannot
+            be scored; the message names the unit.
+        """
+        values = self._own_values(panel)
+        probabilities = np.empty((panel.n_units, self.n_modes))
+        failure = self._score_rows(panel.times, values, panel.offsets, probabilities, n_threads)
+        if failure is not None:
+            number, row, _, channel = failure
+            name = self.channels[channel] if channel >= 0 else "?"
+            raise ScorerError(
+                f"channel {name!r} of unit {panel.units[number]!r} has the value {values[row, channel]} at time "
+                f"{panel.times[row]}, which lies too far from everything that the model was fitted to; check the units "
+                "of value and time"
+            )
+        return probabilities
+
+    def _own_values(self, panel: Panel) -> FloatArray:
+        """The panel's values with the model's channels as columns; ScorerError where it does not fit the model."""
+        own_unit = getattr(self._model, "time_unit", None)
+        if own_unit is not None and panel.time_unit is not None and panel.time_unit != own_unit:
+            raise ScorerError(
+                f"the panel's times are in {panel.time_unit!r}, the model's in {own_unit!r}; convert them"
+            )
+        left_out = getattr(self._model, "training", {}).get("left_out_channels", ())
+        unknown = [name for name in panel.channels if name not in self.channels and name not in left_out]
+        if unknown:
+            raise ScorerError(
+                f"the panel has channels {unknown} that the model does not know; take "
+                "panel.select_channels([...]) of the model's own: " + ", ".join(map(repr, self.channels))
+            )
+        values = panel.values
+        if tuple(panel.channels) != self.channels:
+            values = np.full((len(panel.times), self.n_channels), np.nan)
+            known = [name for name in panel.channels if name in self.channels]
+            taken = [panel.channels.index(name) for name in known]
+            values[:, [self.channels.index(name) for name in known]] = panel.values[:, taken]
+        return values
+
+    def _ignored_names(self) -> tuple[str, ...]:
+        """Channels that the fit left out, which readings may have all the same."""
+        training = getattr(self._model, "_training", None)
+        return tuple(training.get("left_out_channels", ())) if training else ()
+
+    def fingerprint(self) -> bytes:
+        """16 bytes that tell this model, with its forgetting, from every other; kept in saved units."""
+        if self._fingerprint is None:
+            model, parts = self._model, []
+            parameters = model.internal_parameters
+            parts.append(repr((_VERSION, tuple(model.channels), tuple(parameters.sizes), self._rate)).encode())
+            for array in (
+                parameters.weights, parameters.means, parameters.factors, parameters.noise_variances,
+                model.coordinates.centres, model.coordinates.scales, model.coordinates.transforms,
+                *(() if parameters.loadings is None else (parameters.loadings,)),
+            ):  # fmt: skip
+                parts.append(np.ascontiguousarray(array, dtype="<f8").tobytes())
+            for basis in model.bases:
+                name = ""
+                if basis.kind < 0:
+                    function = getattr(basis, "function", basis)
+                    name = f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', '')}"
+                parts.append(repr((int(basis.kind), int(basis.size), name)).encode())
+                parts.append(np.ascontiguousarray(basis.numbers, dtype="<f8").tobytes())
+            self._fingerprint = sha256(b"".join(parts))[:_CHECK_SIZE]
+        return self._fingerprint
+
+    def _state_places(self) -> dict[str, NDArray[np.intp]]:
+        """Where a unit's state holds the diagonals of R, w and rss, n, and what no reading changes."""
+        if self._places is None:
+            unit = self.unit()
+            size = len(unit._get_state())
+            unit._set_state(np.arange(size, dtype=np.float64))  # so that every number read is its own place
+            statistics = [unit._channel_statistics(c) for c in range(self.n_channels)]
+            weights = unit._channel_weights().astype(np.intp)
+            lanes = (weights - np.array([w[-1] for _, w, _ in statistics], dtype=np.intp)) // 3
+            squares = np.concatenate([weights - 2 * lanes, weights - lanes])  # rss, and the rounding error beside it
+            used = np.zeros(size, dtype=bool)
+            used[:2] = used[weights] = used[squares] = True
+            for R, w, _ in statistics:
+                used[np.append(R[np.triu_indices(len(w))], w).astype(np.intp)] = True
+            diagonals = np.concatenate([np.diagonal(R) for R, _, _ in statistics]).astype(np.intp)
+            self._places = {
+                "diagonals": diagonals, "squares": squares, "weights": weights, "unused": np.flatnonzero(~used),
+            }  # fmt: skip
+        return self._places
+
+
+def _unpickled(kind: type[Scorer], model: Model, rate: float) -> Scorer:
+    return kind(model, forgetting=rate)
+
+
+class Unit(_unit.UnitState):
+    """One running machine: its readings so far in constant memory; made by `Scorer.unit`.
+
+    Readings may come in any order of time. `update`, `update_channel` and `mode_probabilities` hold the GIL, so that
+    two threads that share a unit do not spoil it; `update_many` releases it and makes the others refuse meanwhile.
+    Units of their own are what threads should have.
+    """
+
+    scorer: Scorer
+
+    def update_many(self, times: ArrayLike, values: ArrayLike) -> None:
+        """Many readings at once: all of them enter, or none.
+
+        Parameters
+        ----------
+        times : array of shape (n,)
+            In any order.
+        values : array of shape (n, C), or data frame
+            NaN or masked = missing; a data frame is read by the names of its columns.
+
+        Raises
+        ------
+        ScorerError
+            As `update`; the message names the row, and the state is as it was before.
+        """
+        rows = _float_array("times", times, 1)
+        readings = _float_rows(values, self.scorer)
+        if readings.shape != (len(rows), self.scorer.n_channels):
+            raise ScorerError(
+                f"values have shape {readings.shape}; ({len(rows)}, {self.scorer.n_channels}), a row for each time and "
+                "a column for each channel, was expected"
+            )
+        self._update_rows(rows, readings)
+
+    def posterior(self, mode: int, channel: int | str) -> tuple[FloatArray, FloatArray]:
+        """Posterior of the unit's own coefficients T of one channel, given the mode; model.md (4), (12).
+
+        Parameters
+        ----------
+        mode : int
+            0 to K − 1.
+        channel : int or str
+
+        Returns
+        -------
+        mean : ndarray of shape (p,)
+            T̂, in the user's terms: ``model.bases[c](t) @ mean`` is the curve.
+        covariance : ndarray of shape (p, p)
+            Σ̂.
+
+        Raises
+        ------
+        ScorerError
+            There is no such mode or channel.
+        """
+        number = self.scorer._channel_number(channel)
+        if isinstance(mode, bool) or not isinstance(mode, int | np.integer) or not 0 <= mode < self.scorer.n_modes:
+            raise ScorerError(f"there is no mode {mode!r}; give a number from 0 to {self.scorer.n_modes - 1}")
+        means, roots = self._posteriors(number)
+        return means[mode], roots[mode] @ roots[mode].T
+
+    def forecast(self, times: ArrayLike, channel: int | str | None = None) -> UnitForecast:
+        """What a new reading of a channel would be at given times: the predictive mixture of model.md §7.
+
+        Parameters
+        ----------
+        times : array of shape (m,) or a number
+        channel : int or str, optional
+            None: the response of the model.
+
+        Returns
+        -------
+        UnitForecast
+
+        Raises
+        ------
+        ScorerError
+            There is no such channel, the model has no response and no channel was given, or a time is not finite, or so
+            far from those of the training that the forecast overflows.
+        """
+        from cem.numerics.floating import overflow_at
+        from cem.scoring.unit_forecast import UnitForecast
+
+        model = self.scorer.model
+        if channel is None:
+            if model.response is None:
+                raise ScorerError(
+                    f"the model has no response to forecast; name a channel, one of {list(self.scorer.channels)}"
+                )
+            channel = model.response
+        number = self.scorer._channel_number(channel)
+        when = np.atleast_1d(_float_array("times", times, None))
+        if when.ndim != 1 or not np.all(np.isfinite(when)):
+            raise ScorerError("the times of a forecast must be finite numbers in one dimension")
+        means, roots = self._posteriors(number)
+        design = model.bases[number](when)
+        noise = model.internal_parameters.noise_variances[:, number] * model.coordinates.scales[number] ** 2
+        weights = self.mode_probabilities()
+        with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
+            mode_means = means @ design.T
+            mode_variances = np.sum((design[None] @ roots) ** 2, axis=2) + noise[:, None]
+            mean = weights @ mode_means
+            variance = weights @ (mode_variances + (mode_means - mean) ** 2)
+        wrong = overflow_at(variance, when, self.scorer.channels[number], model.bases[number].domain)
+        if wrong:
+            raise ScorerError(wrong)
+        return UnitForecast(mean, variance, mode_means, mode_variances, weights)
+
+    def novelty(self) -> float:
+        """Probability that a unit of its most probable mode fits as badly or worse: near 0 is like nothing seen before.
+
+        The misfit (x − Φμ)ᵀ V⁻¹ (x − Φμ) of that mode is a chi-square variable with one degree of freedom for each
+        observed value (with forgetting: for each unit of weight, approximately). 1 before the first reading.
+        """
+        _, misfits = self._log_densities()
+        best = int(np.argmax(self.mode_probabilities()))
+        tail = _scorer.chi_square_tail(float(misfits[best]), float(self._channel_weights().sum()))
+        return max(0.0, float(tail))  # 1 less a sum that rounding may have taken beyond 1
+
+    def copy(self) -> Unit:
+        """An independent unit with the same readings."""
+        twin = type(self)(self.scorer)
+        twin._set_state(self._get_state())
+        return twin
+
+    def __copy__(self) -> Unit:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Unit:
+        return self.copy()
+
+    def to_bytes(self) -> bytes:
+        """The state, for `from_bytes` with the same model: version, fingerprint of the scorer, numbers, checksum."""
+        numbers = self._get_state().astype("<f8")
+        body = _HEADER.pack(_MAGIC, _VERSION, len(numbers), self.scorer.fingerprint()) + numbers.tobytes()
+        return body + sha256(body)[:_CHECK_SIZE]
+
+    @classmethod
+    def from_bytes(cls, scorer: Scorer, data: bytes) -> Unit:
+        """The unit that `to_bytes` saved.
+
+        Parameters
+        ----------
+        scorer : Scorer
+            Of the same model with the same forgetting.
+        data : bytes
+
+        Raises
+        ------
+        ScorerError
+            The bytes are truncated, altered, of another version or of another model.
+        """
+        unit = cls(scorer)
+        try:
+            raw = bytes(memoryview(data))
+        except TypeError:
+            raise ScorerError(f"a saved unit is of type bytes; {type(data).__name__} was found") from None
+        expected = _HEADER.size + 8 * len(unit._get_state()) + _CHECK_SIZE
+        if len(raw) < _HEADER.size or raw[: len(_MAGIC)] != _MAGIC:
+            raise ScorerError("these bytes are not a saved unit; they must come from Unit.to_bytes()")
+        _, version, count, fingerprint = _HEADER.unpack_from(raw)
+        if sha256(raw[:-_CHECK_SIZE])[:_CHECK_SIZE] != raw[-_CHECK_SIZE:]:
+            raise ScorerError("the saved unit is truncated or altered: its checksum differs; save it again")
+        if version != _VERSION:
+            raise ScorerError(f"the saved unit has format version {version}; this release reads {_VERSION}")
+        if fingerprint != scorer.fingerprint():
+            raise ScorerError(
+                "the saved unit belongs to another model or another forgetting; score its readings again with this one"
+            )
+        if len(raw) != expected or 8 * count != expected - _HEADER.size - _CHECK_SIZE:
+            raise ScorerError(f"the saved unit has {len(raw)} bytes; {expected} were expected")
+        numbers = np.frombuffer(raw, "<f8", count, _HEADER.size).astype(np.float64)
+        _require_state(numbers, unit._get_state(), scorer)
+        unit._set_state(numbers)
+        return unit
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_bytes, (self.scorer, self.to_bytes())
+
+    def __repr__(self) -> str:
+        probabilities = ", ".join(f"{value:.3f}" for value in self.mode_probabilities())
+        return f"Unit({self.n_observations} observations, mode probabilities [{probabilities}])"
+
+    def _posteriors(self, channel: int) -> tuple[FloatArray, FloatArray]:
+        """Means (K, p) and square roots of the covariances (K, p, p) of one channel, in the user's terms."""
+        R, w, rss = self._channel_statistics(channel)
+        p, parameters, coordinates = len(w), self.scorer.model.internal_parameters, self.scorer.model.coordinates
+        layout, n_modes = parameters.layout, self.scorer.n_modes
+        means, roots = np.empty((1, n_modes, p)), np.empty((1, n_modes, p * p))
+        try:
+            _scorer.posteriors(
+                R.ravel(), np.zeros((1, 1), dtype=np.int64), w[None], np.array([[rss]]),
+                np.zeros((1, 1), dtype=np.int32), np.array([p], dtype=np.int32),
+                np.ascontiguousarray(layout.vector(parameters.means, channel)),
+                np.ascontiguousarray(layout.matrix(parameters.factors, channel)).reshape(n_modes, p * p),
+                np.ascontiguousarray(parameters.noise_variances[:, channel : channel + 1]), means, roots,
+            )  # fmt: skip
+        except PredictionError:
+            raise ScorerError(
+                f"the posterior of this unit's coefficients of channel {self.scorer.channels[channel]!r} could not be "
+                "factored; its times lie too far from those that the model was fitted to"
+            ) from None
+        scale = coordinates.scales[channel]
+        inverse = np.linalg.inv(coordinates.transform(channel))
+        return coordinates.coefficients(means[0], channel), scale * (inverse @ roots[0].reshape(n_modes, p, p))
+
+
+_LARGEST = 1e75
+"""Readings beyond 1e30 in internal coordinates are refused, so sums of their squares stay far below this."""
+
+
+def _require_state(numbers: FloatArray, fresh: FloatArray, scorer: Scorer) -> None:
+    """Refuse a state that no readings lead to, whoever made its checksum: later answers would not be finite.
+
+    Parameters
+    ----------
+    numbers, fresh : ndarray of shape (n,)
+        The state, and that of a unit without readings.
+    scorer : Scorer
+    """
+    places = scorer._state_places()
+    last_time, n_observations = numbers[:2].tolist()
+    diagonals, squares, weights = (numbers[places[name]] for name in ("diagonals", "squares", "weights"))
+    rss = squares[: len(weights)] + squares[len(weights) :]
+    total = float(weights.sum())
+    slack = 1e-9 * (1.0 + n_observations)
+    sound = (
+        math.isfinite(last_time)
+        and 0 <= n_observations <= 2**53
+        and n_observations == int(n_observations)
+        and bool((np.abs(numbers[2:]) <= _LARGEST).all())
+        and bool((diagonals >= fresh[places["diagonals"]]).all())
+        and bool((rss >= 0).all() and (weights >= 0).all())
+        and (total <= n_observations + slack if scorer.forgetting < 1 else total == n_observations)
+        and np.array_equal(numbers[places["unused"]], fresh[places["unused"]])
+    )
+    if not sound:
+        raise ScorerError(
+            "the saved unit holds numbers that no readings lead to; it was put together by something else than "
+            "Unit.to_bytes(): score its readings again"
+        )
+
+
+def _float_rows(values: ArrayLike, scorer: Scorer) -> FloatArray:
+    if type(values) is np.ndarray and values.dtype == np.float64:
+        array: FloatArray = values
+    else:
+        from cem.panel.readings import readings
+
+        array = readings(values, scorer.channels, scorer._ignored_names())
+    if array.ndim != 2:
+        raise ScorerError(f"values have {array.ndim} dimensions; 2 were expected")
+    return np.ascontiguousarray(array)
+
+
+def _float_array(name: str, values: ArrayLike, n_dimensions: int | None) -> FloatArray:
+    """A contiguous float64 array of so many dimensions; a typed error where that is not what was given."""
+    if type(values) is np.ndarray and values.dtype == np.float64:
+        array: FloatArray = values
+    else:
+        from cem.panel.readings import time_rows
+
+        array = time_rows(values) if np.ndim(values) else np.asarray(time_rows([values])[0])
+    if n_dimensions is not None and array.ndim != n_dimensions:
+        raise ScorerError(f"{name} have {array.ndim} dimensions; {n_dimensions} were expected")
+    return np.ascontiguousarray(array, dtype=np.float64)

@@ -1,0 +1,165 @@
+"""Kernels of a start: the M step from given responsibilities, all modes being copies of one until then."""
+
+from libc.math cimport log
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from cem.numerics._blas cimport multiply_transposed
+from cem.em.kernels._maximisation cimport m_step, m_step_failure, m_step_scratch
+
+
+def start(
+    const double[:, ::1] responsibilities,
+    const int[::1] labels,
+    const double[:, ::1] rows,
+    const int[::1] sizes,
+    const double[::1] mean,
+    const double[::1] factor,
+    const double[::1] noise_variance,
+    const double[::1] noise_floors,
+    const double[::1] covariance_floors,
+    const double[::1] transforms,
+    int covariance,
+    double[::1] weights_out,
+    double[:, ::1] means_out,
+    double[:, ::1] mode_factors_out,
+    double[:, ::1] noise_variances_out,
+    int[:, ::1] status_out,
+):
+    """Parameters of K modes from the one-mode model's posteriors, and what they promise.
+
+    Parameters
+    ----------
+    responsibilities : (n, K) array or None
+        ρ; rows add up to 1.
+    labels : (n,) array or None
+        Where there are none: the mode that has all of each unit.
+    rows : (n, 1 + 3 C + P + Σp²) array
+        What each unit adds to the sums (14) of the one-mode model, as `cem._core.unit_sums` leaves them.
+    sizes : (C,) array
+        p_c.
+    mean, factor, noise_variance
+        μ (P,), Λ (Σp²,) and σ² (C,) of the one mode.
+    noise_floors, covariance_floors, transforms, covariance
+        As of `cem.em.kernels._maximisation.maximisation`.
+    weights_out, means_out, mode_factors_out, noise_variances_out
+        π (K,), μ (K, P), Λ (K, Σp²), σ² (K, C).
+    status_out : (K, C) array
+        Of the M step.
+
+    Returns
+    -------
+    float
+        Σ ρ E ln [π P(x, T | k) / ρ] under the new parameters, E over the posteriors of the one-mode model, up to what
+        is the same for all starts and to the floors.
+
+    Raises
+    ------
+    FitError
+        A scatter matrix is not positive definite; names mode and channel.
+    ValueError
+        An array has the wrong shape, or a label is no mode's.
+    """
+    cdef int n_units = <int> rows.shape[0], width = <int> rows.shape[1]
+    cdef int n_modes = <int> weights_out.shape[0], n_channels = <int> sizes.shape[0]
+    cdef int c, k, i
+    cdef Py_ssize_t P = 0, P2 = 0, l, at
+    for c in range(n_channels):
+        P += sizes[c]
+        P2 += sizes[c] * sizes[c]
+    if (
+        n_units < 1
+        or n_modes < 1
+        or n_channels < 1
+        or (responsibilities is None) == (labels is None)
+        or (
+            responsibilities is not None
+            and (responsibilities.shape[0] != n_units or responsibilities.shape[1] != n_modes)
+        )
+        or (labels is not None and labels.shape[0] != n_units)
+        or width != 1 + 3 * n_channels + P + P2
+        or mean.shape[0] != P
+        or factor.shape[0] != P2
+        or noise_variance.shape[0] != n_channels
+        or noise_floors.shape[0] != n_channels
+        or covariance_floors.shape[0] != n_channels
+        or transforms.shape[0] != P2
+        or means_out.shape[0] != n_modes
+        or means_out.shape[1] != P
+        or mode_factors_out.shape[0] != n_modes
+        or mode_factors_out.shape[1] != P2
+        or noise_variances_out.shape[0] != n_modes
+        or noise_variances_out.shape[1] != n_channels
+        or status_out.shape[0] != n_modes
+        or status_out.shape[1] != n_channels
+    ):
+        raise ValueError("start: an array has the wrong shape")
+    if labels is not None:
+        for l in range(n_units):
+            if not 0 <= labels[l] < n_modes:
+                raise ValueError(f"start: the label of unit {l} is {labels[l]}, but there are {n_modes} modes")
+    cdef Py_ssize_t n_sums = n_modes * width, n_copies = n_modes * (P + P2 + n_channels)
+    cdef double* by_mode = <double*> malloc(
+        (2 * n_sums + 1 + n_copies + m_step_scratch(n_channels, &sizes[0])) * sizeof(double)
+    )
+    if by_mode == NULL:
+        raise MemoryError
+    cdef double* sums = by_mode + n_sums               # (14)
+    cdef double* means = sums + 1 + n_sums             # (K, P)    copies of the one mode
+    cdef double* factors = means + n_modes * P         # (K, Σp²)
+    cdef double* noise = factors + n_modes * P2        # (K, C)
+    cdef double* work = noise + n_modes * n_channels
+    cdef double* part
+    cdef Py_ssize_t[6] widths
+    cdef double promise = 0.0, share, spread
+    cdef int failed
+    widths[0], widths[1], widths[2], widths[3], widths[4], widths[5] = 1, n_channels, P, P2, n_channels, n_channels
+    with nogil:
+        if labels is None:
+            multiply_transposed(n_modes, n_units, width, &responsibilities[0, 0], &rows[0, 0], by_mode)
+            for l in range(n_units):
+                for k in range(n_modes):
+                    share = responsibilities[l, k]
+                    if 0.0 < share < 1.0:
+                        promise -= share * log(share)
+        else:
+            memset(by_mode, 0, n_sums * sizeof(double))
+            for l in range(n_units):
+                part = by_mode + labels[l] * width
+                for i in range(width):
+                    part[i] += rows[l, i]
+        sums[0] = 0.0
+        part = sums + 1
+        at = 0
+        for i in range(6):
+            for k in range(n_modes):
+                memcpy(part, by_mode + k * width + at, widths[i] * sizeof(double))
+                part += widths[i]
+            at += widths[i]
+        for k in range(n_modes):
+            memcpy(means + k * P, &mean[0], P * sizeof(double))
+            memcpy(factors + k * P2, &factor[0], P2 * sizeof(double))
+            memcpy(noise + k * n_channels, &noise_variance[0], n_channels * sizeof(double))
+        failed = m_step(
+            n_modes, n_channels, &sizes[0], sums, means, factors, noise, &noise_floors[0], &covariance_floors[0],
+            &transforms[0], covariance, work, &means_out[0, 0], &mode_factors_out[0, 0], &noise_variances_out[0, 0],
+            &status_out[0, 0],
+        )
+        for k in range(n_modes):
+            weights_out[k] = by_mode[k * width] / n_units
+        if not failed:
+            for k in range(n_modes):
+                if weights_out[k] > 0.0:
+                    promise += by_mode[k * width] * log(weights_out[k])
+                at = 0
+                for c in range(n_channels):
+                    spread = 0.0
+                    for i in range(sizes[c]):
+                        spread += log(mode_factors_out[k, at + i * (sizes[c] + 1)])
+                    promise -= by_mode[k * width + 1 + c] * spread
+                    promise -= 0.5 * by_mode[(k + 1) * width - n_channels + c] * log(noise_variances_out[k, c])
+                    at += sizes[c] * sizes[c]
+    free(by_mode)
+    if failed:
+        raise m_step_failure(failed, n_channels)
+    return promise

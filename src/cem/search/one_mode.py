@@ -1,0 +1,206 @@
+"""The one-mode model's posteriors, unit by unit: what starts are made of, without an E step for each.
+
+Where all modes are copies of one, a unit's posterior is the same in each, and the sums (14) for any responsibilities ρ
+are ρᵀ times one row a unit: one pass over the units serves every start, and a start costs one matrix product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem import _core
+from cem.em.maximisation import Constraints
+from cem.errors import FitError, KernelFailure
+from cem.mixture.parameters import Parameters
+from cem.search import _one_mode
+from cem.statistics.sufficient import SufficientStatistics
+
+__all__ = ["OneModePosteriors", "StartingPoint", "with_known_modes"]
+
+FloatArray = NDArray[np.float64]
+
+# Starts of a larger fleet are made from so many of its labelled and so many of its other units.
+_MOST_UNITS = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class StartingPoint:
+    """Where a start begins, and what it promises.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Of K modes.
+    promise : float
+        Comparable among starts that were made in the same way; higher is better.
+    """
+
+    parameters: Parameters
+    promise: float
+
+
+class OneModePosteriors:
+    """What every unit adds to the sums (14) under the one-mode model.
+
+    Parameters
+    ----------
+    statistics : SufficientStatistics
+        Of the panel.
+    parameters : Parameters
+        Of one mode: what `cem.search.fresh.one_mode_run` ended at.
+
+    Attributes
+    ----------
+    units : ndarray of shape (n,), int64
+        The units that starts are made from: all, or a sample of a large fleet.
+    has_all_units : bool
+        Whether these are all.
+    known_modes : ndarray of shape (n,), int32
+        Theirs; -1 where not known.
+    coefficients : ndarray of shape (n, P)
+        Whitened posterior means E d. Shrinkage makes one that the data says little about count little, and that of a
+        missing channel not at all.
+    distinct : ndarray of shape (m, P)
+        Those that differ.
+    """
+
+    def __init__(self, statistics: SufficientStatistics, parameters: Parameters) -> None:
+        self.parameters = parameters
+        self.units = _units(statistics.known_modes)
+        self.known_modes = statistics.known_modes[self.units]
+        layout = parameters.layout
+        C, P = layout.n_channels, int(layout.mean_offsets[-1])
+        self._rows = np.empty((len(self.units), 1 + 3 * C + P + int(layout.factor_offsets[-1])))
+        try:
+            _core.unit_sums(
+                statistics.factors,
+                statistics.factor_offsets,
+                statistics.projections,
+                statistics.residual_norms,
+                statistics.counts,
+                layout.kernel_sizes,
+                parameters.means,
+                parameters.factors,
+                parameters.noise_variances,
+                self.units,
+                self._rows,
+            )
+        except KernelFailure as failure:
+            raise FitError(
+                f"the likelihood of unit {statistics.units[failure.unit]!r} under one mode is not finite; look at its "
+                "readings"
+            ) from failure
+        self.coefficients = np.ascontiguousarray(self._rows[:, 1 + C : 1 + C + P])
+        # By their bytes: numbers would be compared column by column, which takes longer than making a start does.
+        as_bytes = self.coefficients.view(np.dtype((np.void, self.coefficients.itemsize * P)))
+        self.distinct = self.coefficients[np.sort(np.unique(as_bytes, return_index=True)[1])]
+        self.has_all_units = len(self.units) == statistics.n_units
+        self._labelled = bool((self.known_modes >= 0).any())
+
+    @property
+    def n_units(self) -> int:
+        return len(self.units)
+
+    def start(self, responsibilities: FloatArray, constraints: Constraints) -> StartingPoint:
+        """One M step from given responsibilities.
+
+        Parameters
+        ----------
+        responsibilities : ndarray of shape (n, K)
+            Of `units`; those of known mode are held at it.
+        constraints : Constraints
+            Of the M step.
+
+        Returns
+        -------
+        StartingPoint
+            Its promise is the bound Σ ρ E ln [π P(x, T | k) / ρ] of ℓ that the M step raised, E over the posteriors of
+            the one-mode model, up to what is the same for all starts and to the floors: it ranks starts better than ℓ
+            at their first E step does, and costs nothing.
+
+        Raises
+        ------
+        FitError
+            A scatter matrix is not positive definite.
+        """
+        if self._labelled:
+            responsibilities = with_known_modes(responsibilities, self.known_modes)
+        return self._started(np.ascontiguousarray(responsibilities), None, responsibilities.shape[1], constraints)
+
+    def start_of_clusters(self, labels: NDArray[np.int32], n_modes: int, constraints: Constraints) -> StartingPoint:
+        """The same from responsibilities that are 0 or 1.
+
+        Parameters
+        ----------
+        labels : ndarray of shape (n,), int32
+            The mode of each of `units`; those of known mode are held at it.
+        n_modes : int
+            K.
+        constraints : Constraints
+            Of the M step.
+
+        Returns
+        -------
+        StartingPoint
+
+        Raises
+        ------
+        FitError
+            A scatter matrix is not positive definite.
+        """
+        if self._labelled:
+            labels = np.where(self.known_modes >= 0, self.known_modes, labels)
+        return self._started(None, labels, n_modes, constraints)
+
+    def _started(
+        self,
+        responsibilities: FloatArray | None,
+        labels: NDArray[np.int32] | None,
+        n_modes: int,
+        constraints: Constraints,
+    ) -> StartingPoint:
+        one, weights = self.parameters, np.empty(n_modes)
+        means, factors, noise_variances = (
+            np.empty((n_modes, part.shape[1])) for part in (one.means, one.factors, one.noise_variances)
+        )
+        promise = _one_mode.start(
+            responsibilities,
+            labels,
+            self._rows,
+            one.layout.kernel_sizes,
+            one.means[0],
+            one.factors[0],
+            one.noise_variances[0],
+            constraints.noise_floors,
+            constraints.covariance_floors,
+            constraints.transforms,
+            constraints.structure,
+            weights,
+            means,
+            factors,
+            noise_variances,
+            np.empty(noise_variances.shape, dtype=np.int32),
+        )
+        return StartingPoint(Parameters.adopting(weights, means, factors, noise_variances, one.sizes), promise)
+
+
+def with_known_modes(responsibilities: FloatArray, known_modes: NDArray[np.int32]) -> FloatArray:
+    """Responsibilities that are 0 or 1 on units of known mode."""
+    labelled = np.flatnonzero(known_modes >= 0)
+    fixed = np.array(responsibilities, dtype=np.float64)
+    fixed[labelled] = 0.0
+    fixed[labelled, known_modes[labelled]] = 1.0
+    return fixed
+
+
+def _units(known_modes: NDArray[np.int32]) -> NDArray[np.int64]:
+    """All units, or as many of the labelled and of the others as starts need; the same ones for the same fleet."""
+    rng = np.random.default_rng(0)
+    chosen = [np.flatnonzero(known_modes >= 0), np.flatnonzero(known_modes < 0)]
+    for i, units in enumerate(chosen):
+        if len(units) > _MOST_UNITS:
+            chosen[i] = rng.choice(units, _MOST_UNITS, replace=False)
+    return np.sort(np.concatenate(chosen))

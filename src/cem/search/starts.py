@@ -1,0 +1,416 @@
+"""Many starts, few survivors, and a search around the best of them.
+
+A start costs next to nothing until it takes an E step, and `cem.search.one_mode` ranks it before that: of many, the
+best take short runs, the best of these longer ones (successive halving, Jamieson & Talwalkar 2016), and one runs until
+it has converged. Beside them are starts next to the best one so far (`cem.search.moves`), for good
+optima lie near good ones: more of them the fewer fresh starts led where the best one did.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.em.expectation import Expectation
+from cem.em.loop import PLAIN_FIRST, EMRun, continue_em, remaining_gain, start_em
+from cem.em.maximisation import Constraints
+from cem.em.unconstrained import UnconstrainedCoordinates
+from cem.errors import FitError
+from cem.metrics.agreement import disagreement
+from cem.mixture.parameters import Parameters
+from cem.numerics.threads import in_order
+from cem.search.one_mode import StartingPoint
+
+__all__ = ["Fresh", "Move", "Start", "best_of_starts"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Round:
+    """A short run of every start of a generation that is left, and who goes on."""
+
+    n_passes: int
+    behind: float  # who will end so many nats behind the best start so far is given up,
+    kept: float = 1.0  # and of the others all but this fraction of the generation
+    twins: bool = False  # whether of starts that agree one alone goes on
+
+
+# All of these were chosen on fleets drawn for the purpose (benchmarks/starts_development.py).
+_FRESH_ROUNDS = (
+    _Round(7, behind=np.inf, kept=0.67),
+    _Round(10, behind=5.0, kept=0.5, twins=True),
+    _Round(17, behind=1.0, twins=True),
+    _Round(14, behind=0.5, twins=True),
+)
+_MOVE_ROUNDS = (
+    _Round(10, behind=6.0),
+    _Round(10, behind=3.0, twins=True),
+    _Round(14, behind=1.0, twins=True),
+    _Round(14, behind=0.3, twins=True),
+)
+_SHORT = 48  # passes of all rounds together: a short run learns no curvature,
+_RELAXATION = 1.6  # but goes further than the M step
+_MOST_TO_COME = 5.0  # nats that a run may be given credit for
+_FRESH = 6  # starts of a generation,
+_GENERATIONS = 8  # of which there are so many, from fifty starts,
+_ENOUGH = 4  # unless so many starts led where the best one did
+_PATIENCE = (24, 16, 12, 8, 4)  # moves that may be in vain where no start led there, one, two, three, or more
+_MOVES = 4  # from the same best start
+_WORTH_ANOTHER = 0.1  # nats that these have to gain not to have been in vain
+# The optima of a large fleet lie further apart, and tell themselves apart sooner: a part of the search will do.
+_MANY_UNITS = 2000
+_PART_WITH_MANY = 0.25
+
+
+@dataclass(frozen=True)
+class _Effort:
+    """How much is searched.
+
+    Parameters
+    ----------
+    fresh : int
+        Fresh starts of a generation.
+    generations : int
+        Of these, at most.
+    patience : tuple of int
+        Moves in a row that may be in vain; see `_PATIENCE`.
+    moves : int
+        At most.
+    """
+
+    fresh: int
+    generations: int
+    patience: tuple[int, ...]
+    moves: int
+
+    @classmethod
+    def of(cls, n_starts: int, n_units: int) -> _Effort:
+        """From fifty starts on in proportion to their number; a few starts are a hurried search."""
+        scale = max(1.0, n_starts / 50) if n_starts >= 10 else 0.25
+        part = 1.0 if n_units <= _MANY_UNITS else _PART_WITH_MANY
+        patience = tuple(max(1, round(scale * part * moves)) for moves in _PATIENCE)
+        generations = max(1, round(part * _GENERATIONS))
+        return cls(max(_FRESH, round(scale * _FRESH)), generations, patience, 4 * patience[0] if n_starts > 1 else 0)
+
+
+# Two starts are twins where their responsibilities differ by less (`cem.metrics.agreement.disagreement`), on so many
+# units.
+_TWINS = 0.005
+_UNITS_TO_COMPARE = 2000
+
+Fresh = tuple[str, Callable[[], StartingPoint]]
+Move = Callable[[FloatArray], StartingPoint]
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """The record of one start.
+
+    Parameters
+    ----------
+    kind : str
+        "kmeans", "prototypes", "random", "tempered", "moved", "one mode" or "given".
+    run : EMRun or None
+        Where it stands; None where it took no pass.
+    fate : str
+        "running", "passed over" (others promised more), "abandoned", "same as start i", "lost mode k", "failed: …",
+        "limit of passes", "converged", "interrupted".
+    twin : int or None
+        The start that it was the same as.
+    """
+
+    kind: str
+    run: EMRun | None
+    fate: str = "running"
+    twin: int | None = None
+
+    @property
+    def log_likelihood(self) -> float:
+        return self.run.log_likelihood if self.run is not None else -np.inf
+
+
+def best_of_starts(
+    starts: Sequence[Fresh],
+    expectation: Expectation,
+    constraints: Constraints,
+    *,
+    n_modes: int,
+    max_iter: int,
+    tolerance: float,
+    move: Move | None = None,
+    accelerate: bool = True,
+    n_jobs: int = 1,
+    progress: Callable[[str, int, int, float], None] | None = None,
+) -> tuple[list[Start], bool]:
+    """Run EM from many starts.
+
+    Parameters
+    ----------
+    starts : sequence of (kind, function)
+        Each function makes a fresh start.
+    expectation, constraints
+        Of the panel.
+    n_modes : int
+        K.
+    max_iter : int
+        Passes of one start, at most.
+    tolerance, accelerate
+        See `cem.em.continue_em`.
+    move : function, optional
+        Makes a move from the responsibilities (L, K) of the best start so far, another one every time.
+    n_jobs : int
+        Starts run side by side where the panel is too small to be cut for threads. They are made one after the other:
+        a start is a matrix product, and BLAS may have threads of its own.
+    progress : callable, optional
+        Called with (stage, starts done, starts in the stage, best log-likelihood so far).
+
+    Returns
+    -------
+    starts : list of Start
+        The fresh ones in the order given, then the moves that were made, each with its fate.
+    interrupted : bool
+        A KeyboardInterrupt ended the search early; the best so far is among the starts.
+    """
+    n_units, short = expectation.statistics.n_units, len(starts) > 1
+    # Starts run side by side only where one E step has too few chunks for the threads.
+    width = 1 if expectation.n_chunks(n_modes) >= 4 * n_jobs else n_jobs
+    coordinates = UnconstrainedCoordinates(constraints, expectation.statistics.sizes, n_modes) if accelerate else None
+    go_on = partial(
+        continue_em,
+        expectation=expectation,
+        constraints=constraints,
+        tolerance=tolerance,
+        accelerate=accelerate,
+        coordinates=coordinates,
+        plain_first=_SHORT if short else PLAIN_FIRST,
+        relaxation=_RELAXATION if short and accelerate else 1.0,
+    )
+    records = [Start(kind, None) for kind, _ in starts]
+    search = _Search(records, partial(start_em, expectation), go_on, n_units, max_iter, width, progress)
+    try:
+        search.run([make for _, make in starts], move)
+    except KeyboardInterrupt:
+        if search.best is None:
+            raise
+        return [_finished(record, "interrupted") for record in records], True
+    return [_finished(record, "limit of passes") for record in records], False
+
+
+class _Search:
+    """What is known of every start, and what is done with them.
+
+    Parameters
+    ----------
+    records : list of Start
+        Of all starts; kept up to date in place.
+    begin, go_on : callable
+        `start_em` and `continue_em` on the panel.
+    n_units : int
+        L.
+    max_iter : int
+        Passes of one start, at most.
+    width : int
+        Starts that run side by side.
+    progress : callable or None
+        See `best_of_starts`.
+    """
+
+    def __init__(
+        self,
+        records: list[Start],
+        begin: Callable[[Parameters], EMRun],
+        go_on: Callable[..., EMRun],
+        n_units: int,
+        max_iter: int,
+        width: int,
+        progress: Callable[[str, int, int, float], None] | None,
+    ) -> None:
+        self._records = records
+        self._begin = begin
+        self._go_on = go_on
+        self._n_units = n_units
+        self._max_iter = max_iter
+        self._width = width
+        self._progress = progress
+        self._points: dict[int, StartingPoint] = {}
+        self.best: int | None = None  # the start with the highest ℓ of those that kept their modes
+
+    def run(self, fresh: Sequence[Callable[[], StartingPoint]], move: Move | None) -> None:
+        """Fresh starts, generations of moves, and the full run of the best of all."""
+        line = self._made(enumerate(fresh))
+        if len(fresh) == 1:
+            self._advance(line, "full run", self._max_iter)
+            return
+        effort = _Effort.of(len(fresh), self._n_units)
+        generation = 0
+        while line and (self.best is None or (generation < effort.generations and self._followers() < _ENOUGH)):
+            generation += 1
+            now, line = line[: effort.fresh], line[effort.fresh :]
+            self._generation(now, f"starts {generation}", _FRESH_ROUNDS)
+        if move is not None and self.best is not None:
+            self._move(move, effort)
+        for index, record in enumerate(self._records):
+            if record.run is None and record.fate == "running":
+                self._records[index] = replace(record, fate="passed over")
+        while (best := self.best) is not None:  # again only where the best one loses a mode in its full run
+            self._records[best] = replace(self._records[best], fate="running")
+            self._advance([best], "full run", self._max_iter)
+            if self.best == best:
+                return
+
+    def _move(self, move: Move, effort: _Effort) -> None:
+        """Generations of moves, until too many were in vain."""
+        patience = effort.patience[min(self._followers(), len(effort.patience) - 1)]
+        made = in_vain = 0
+        while in_vain < patience and made < effort.moves:
+            best = self.best
+            assert best is not None
+            before = self._run_of(best)
+            n_moves = min(_MOVES, effort.moves - made)
+            start = len(self._records)
+            self._records += [Start("moved", None)] * n_moves
+            moves = ((start + i, partial(move, before.responsibilities)) for i in range(n_moves))
+            made += n_moves
+            self._generation(self._made(moves), f"moves {-(-made // _MOVES)}", _MOVE_ROUNDS)
+            best = self.best
+            assert best is not None
+            if self._run_of(best).log_likelihood > before.log_likelihood + _WORTH_ANOTHER:
+                # That some starts led to the former best one says nothing of this one.
+                in_vain, patience = 0, effort.patience[0]
+            else:
+                in_vain += n_moves
+
+    def _leader(self, index: int) -> int:
+        """The start that stands for all that are the same as this one."""
+        while (twin := self._records[index].twin) is not None:
+            index = twin
+        return index
+
+    def _followers(self) -> int:
+        """How many starts were given up because they led where the best one did."""
+        if self.best is None:
+            return 0
+        leader = self._leader(self.best)
+        return sum(self._leader(i) == leader for i in range(len(self._records))) - 1
+
+    def _run_of(self, index: int) -> EMRun:
+        run = self._records[index].run
+        assert run is not None
+        return run
+
+    def _made(self, makes: Iterable[tuple[int, Callable[[], StartingPoint]]]) -> list[int]:
+        """Starts in the order in which they deserve to run: the most promising of every kind in turn."""
+        made: list[int] = []
+        for index, make in makes:
+            try:
+                self._points[index] = make()
+                made.append(index)
+            except (FitError, np.linalg.LinAlgError) as error:
+                self._records[index] = replace(self._records[index], fate=f"failed: {error}")
+        made.sort(key=lambda index: -self._points[index].promise)
+        seen: Counter[str] = Counter()
+        place = {}
+        for index in made:
+            kind = self._records[index].kind
+            place[index] = seen[kind]
+            seen[kind] += 1
+        return sorted(made, key=place.__getitem__)
+
+    def _generation(self, alive: list[int], name: str, rounds: Sequence[_Round]) -> None:
+        """Short runs of some starts, and of fewer and fewer of them."""
+        n_starts = len(alive)
+        for number, this in enumerate(rounds, start=1):
+            alive = self._advance(alive, f"{name}, round {number}", this.n_passes)
+            alive = self._survivors(alive, math.ceil(n_starts * this.kept), this)
+
+    def _advance(self, indices: list[int], stage: str, n_passes: int) -> list[int]:
+        """So many passes of some starts; returns those that still run."""
+        with closing(in_order(partial(self._advanced, n_passes=n_passes), indices, self._width)) as results:
+            for done, (index, record) in enumerate(zip(indices, results, strict=True), start=1):
+                self._keep(index, record)
+                if self._progress is not None:
+                    highest = max(record.log_likelihood for record in self._records)
+                    self._progress(stage, done, len(indices), highest)
+        return [index for index in indices if self._records[index].fate == "running"]
+
+    def _keep(self, index: int, record: Start) -> None:
+        """A new record of a start that ran."""
+        self._records[index] = record
+        if index == self.best and not _is_usable(record):
+            usable = [i for i, other in enumerate(self._records) if _is_usable(other)]
+            self.best = max(usable, key=lambda i: self._records[i].log_likelihood, default=None)
+        elif _is_usable(record) and (
+            self.best is None or record.log_likelihood > self._records[self.best].log_likelihood
+        ):
+            self.best = index
+
+    def _advanced(self, index: int, n_passes: int) -> Start:
+        record = self._records[index]
+        try:
+            run = record.run if record.run is not None else self._begin(self._points.pop(index).parameters)
+            run = self._go_on(run, n_passes=min(n_passes, self._max_iter - run.n_passes))
+        except (FitError, np.linalg.LinAlgError) as error:
+            return replace(record, fate=f"failed: {error}")
+        fate = record.fate if run.lost_mode is None else f"lost mode {run.lost_mode}"
+        return Start(record.kind, run, fate, record.twin)
+
+    def _survivors(self, alive: list[int], n_kept: int, this: _Round) -> list[int]:
+        """Who goes on; the others are told their fate."""
+        best = self.best
+        heights = {index: _expected_height(self._records[index]) for index in alive}
+        highest = max([*heights.values(), *([] if best is None else [self._run_of(best).log_likelihood])], default=0.0)
+        kept: list[int] = []
+        for index in sorted(alive, key=lambda index: -heights[index]):
+            record, fate = self._records[index], None
+            if len(kept) == n_kept or heights[index] < highest - this.behind:
+                fate = "abandoned"
+            elif this.twins:
+                others = dict.fromkeys(kept if best is None or self._leader(best) == index else [best, *kept])
+                twin = next((i for i in others if _are_twins(self._records[i], record)), None)
+                if twin is not None:
+                    fate, record = f"same as start {twin}", replace(record, twin=twin)
+            if fate is None:
+                kept.append(index)
+            else:
+                self._records[index] = replace(record, fate=fate)
+        return sorted(kept)
+
+
+def _expected_height(record: Start) -> float:
+    """ℓ where a short run would end, as far as its last passes tell."""
+    run = record.run
+    assert run is not None
+    to_come = remaining_gain(run.log_likelihoods) if run.n_passes <= _SHORT else 0.0
+    return run.log_likelihood + min(to_come, _MOST_TO_COME)
+
+
+def _is_usable(record: Start) -> bool:
+    return record.run is not None and record.run.lost_mode is None and not record.fate.startswith("failed")
+
+
+def _finished(record: Start, otherwise: str) -> Start:
+    """The record of a start once the search is over."""
+    if record.fate != "running":
+        return record
+    return replace(record, fate="converged" if record.run is not None and record.run.converged else otherwise)
+
+
+def _are_twins(first: Start, second: Start) -> bool:
+    """Whether two starts are on their way to one optimum."""
+    if first.run is None or second.run is None:
+        return False
+    # A lower bound of the disagreement that costs next to nothing and tells most pairs apart.
+    n_units = len(first.run.responsibilities)
+    shares = [np.sort(run.expected.mode_counts) / n_units for run in (first.run, second.run)]
+    if np.abs(shares[0] - shares[1]).sum() / 2 >= _TWINS:
+        return False
+    units = slice(None, None, -(-n_units // _UNITS_TO_COMPARE))
+    return disagreement(first.run.responsibilities[units], second.run.responsibilities[units]) < _TWINS

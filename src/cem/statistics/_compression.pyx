@@ -1,0 +1,459 @@
+"""Compression: the readings of a unit become R, w, rss and n, (9), by Householder QR in LAPACK.
+
+Three layers, as in every kernel module: `noexcept nogil` kernels on pointers, which return 0 or where they failed;
+drivers, which check shapes once, take scratch memory, release the GIL and turn a status into an exception; the facade
+in Python. Matrices are row-major, triangles lower (see _blas.pxd).
+"""
+
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from cem.numerics._blas cimport apply_reflectors, householder, squared_norm, subtract_product
+
+from cem.errors import FitError
+
+
+ctypedef unsigned long long bits_t
+
+
+cdef struct workspace_t:
+    double* design           # (p, n)          transposed design of the whole unit
+    double* readings         # (n_columns, n)  transposed readings of the whole unit
+    double* pattern_design   # (p, n)          rows of one pattern; dgeqrf overwrites them
+    double* pattern_readings # (n_columns, n)  likewise; dormqr overwrites them
+    double* centres          # (n_columns, p)  of the channels of one pattern
+    double* w                # (n_columns, p)
+    double* rss              # (n_columns,)
+    double* tau              # (p,)
+    double* lapack           # (n_lapack,)
+    bits_t* missing          # (n_columns, n_words)  a bit for each row, set where the cell is missing
+    int* members             # (n_columns,)    channels of one pattern
+    int* rows                # (n,)            rows of one pattern
+    char* taken              # (n_columns,)    channels whose pattern has been compressed
+    int n_lapack
+    int n_words
+
+
+cdef inline bint transpose(
+    int n,
+    int n_columns,
+    const double* rows,      # (n, stride)
+    Py_ssize_t stride,
+    const int* columns,      # (n_columns,)    those to take
+    double* columns_out,     # (n_columns, n)
+) noexcept nogil:
+    """Readings by column; says whether any is missing (x - x is 0, or NaN where x is NaN).
+
+    Four rows at a time: the stores go to one cache line, and four sums hide each other's latency.
+    """
+    cdef int i, c, whole = n - n % 4
+    cdef const double* row
+    cdef const double* second
+    cdef const double* third
+    cdef const double* fourth
+    cdef double* column
+    cdef double w, x, y, z, a = 0.0, b = 0.0, d = 0.0, e = 0.0
+    for i in range(0, whole, 4):
+        row = rows + i * stride
+        second = row + stride
+        third = second + stride
+        fourth = third + stride
+        for c in range(n_columns):
+            column = columns_out + <size_t> c * n + i
+            w = row[columns[c]]
+            x = second[columns[c]]
+            y = third[columns[c]]
+            z = fourth[columns[c]]
+            column[0] = w
+            column[1] = x
+            column[2] = y
+            column[3] = z
+            a += w - w
+            b += x - x
+            d += y - y
+            e += z - z
+    for i in range(whole, n):
+        for c in range(n_columns):
+            w = rows[i * stride + columns[c]]
+            columns_out[<size_t> c * n + i] = w
+            a += w - w
+    a += b + d + e
+    return a != a
+
+
+cdef inline void find_missing(
+    int n,
+    int n_columns,
+    int n_words,
+    const double* readings,  # (n_columns, n)
+    bits_t* missing_out,     # (n_columns, n_words)
+) noexcept nogil:
+    """A bit for each cell, so that two channels' patterns are compared 64 rows at a time."""
+    cdef int c, i, first, word
+    cdef const double* column
+    cdef bits_t bits
+    for c in range(n_columns):
+        column = readings + <size_t> c * n
+        for word in range(n_words):
+            first = 64 * word
+            bits = 0
+            for i in range(64 if n - first > 64 else n - first):
+                bits |= <bits_t> (column[first + i] != column[first + i]) << i
+            missing_out[c * n_words + word] = bits
+
+
+cdef inline bint same_pattern(int n_words, const bits_t* one, const bits_t* other) noexcept nogil:
+    cdef int word
+    for word in range(n_words):
+        if one[word] != other[word]:
+            return False
+    return True
+
+
+cdef int compress_pattern(
+    int n,
+    int p,
+    int n_columns,
+    double* design,          # (p, n)          transposed design; overwritten
+    const double* centres,   # (n_columns, p)  coefficients of the curves to subtract
+    double* readings,        # (n_columns, n)  transposed readings; overwritten
+    double* tau,             # (p,)
+    double* work,            # (n_work,)
+    int n_work,
+    double* R_out,           # (p, p)          upper triangular, zero rows where n < p; (9)
+    double* w_out,           # (n_columns, p)  first p entries of Q'x; (9)
+    double* rss_out,         # (n_columns,)    squared norm of the rest of Q'x; (9)
+) noexcept nogil:
+    """Sufficient statistics of channels observed at the same n times. Returns 0 or LAPACK's info."""
+    cdef int i, j, c, info
+    cdef int rank = n if n < p else p
+    cdef const double* rotated
+    subtract_product(n, p, n_columns, design, centres, readings)
+    info = householder(n, p, design, tau, work, n_work)
+    if info != 0:
+        return info
+    info = apply_reflectors(n, n_columns, rank, design, tau, readings, work, n_work)
+    if info != 0:
+        return info
+    memset(R_out, 0, p * p * sizeof(double))
+    for i in range(rank):
+        for j in range(i, p):
+            R_out[i * p + j] = design[j * n + i]
+    for c in range(n_columns):
+        rotated = readings + <size_t> c * n
+        for i in range(p):
+            w_out[c * p + i] = rotated[i] if i < rank else 0.0
+        rss_out[c] = squared_norm(n - rank, rotated + rank)
+    return 0
+
+
+cdef int compress_unit(
+    int n,
+    int p,
+    int n_columns,
+    const double* design,    # (n, p)
+    const double* values,    # (n, stride)     NaN is missing
+    Py_ssize_t stride,
+    const int* columns,      # (n_columns,)    of values
+    const double* centres,   # (n_columns, p)
+    const workspace_t* work,
+    double* factors_out,     # (n_columns p²,) R of each pattern, one after the other
+    long long* used,         #                 length of all units' factors, in and out
+    long long* offsets_out,  # (n_columns,)    start of each channel's R; -1 where it is not observed
+    double* w_out,           # (n_columns, p)
+    double* rss_out,         # (n_columns,)
+    int* counts_out,         # (n_columns,)
+) noexcept nogil:
+    """One unit, pattern of missing cells by pattern. Returns 0 or LAPACK's info."""
+    cdef int i, j, c, g, m, info, n_members, n_observed
+    cdef const bits_t* pattern
+    cdef const double* source
+    cdef double* target
+    cdef double* patterned = factors_out
+    memset(work.taken, 0, n_columns)
+    for j in range(p):
+        for i in range(n):
+            work.design[j * <size_t> n + i] = design[i * <size_t> p + j]
+    if not transpose(n, n_columns, values, stride, columns, work.readings):
+        if n == 0:
+            for c in range(n_columns):
+                offsets_out[c] = -1
+                rss_out[c] = 0.0
+                counts_out[c] = 0
+            memset(w_out, 0, <size_t> n_columns * p * sizeof(double))
+            return 0
+        info = compress_pattern(
+            n, p, n_columns, work.design, centres, work.readings, work.tau, work.lapack, work.n_lapack,
+            factors_out, w_out, rss_out,
+        )
+        for c in range(n_columns):
+            offsets_out[c] = used[0]
+            counts_out[c] = n
+        used[0] += p * p
+        return info
+    find_missing(n, n_columns, work.n_words, work.readings, work.missing)
+    for c in range(n_columns):
+        if work.taken[c]:
+            continue
+        pattern = work.missing + c * work.n_words
+        n_members = 0
+        for g in range(c, n_columns):
+            if not work.taken[g] and same_pattern(work.n_words, pattern, work.missing + g * work.n_words):
+                work.taken[g] = 1
+                work.members[n_members] = g
+                n_members += 1
+        n_observed = 0
+        for i in range(n):
+            work.rows[n_observed] = i
+            n_observed += not (pattern[i // 64] >> (i % 64)) & 1
+        if n_observed == 0:
+            for m in range(n_members):
+                g = work.members[m]
+                offsets_out[g] = -1
+                rss_out[g] = 0.0
+                counts_out[g] = 0
+                memset(w_out + g * p, 0, p * sizeof(double))
+            continue
+        for j in range(p):
+            source = work.design + j * <size_t> n
+            target = work.pattern_design + j * <size_t> n_observed
+            for i in range(n_observed):
+                target[i] = source[work.rows[i]]
+        for m in range(n_members):
+            source = work.readings + work.members[m] * <size_t> n
+            target = work.pattern_readings + m * <size_t> n_observed
+            for i in range(n_observed):
+                target[i] = source[work.rows[i]]
+            memcpy(work.centres + m * p, centres + work.members[m] * p, p * sizeof(double))
+        info = compress_pattern(
+            n_observed, p, n_members, work.pattern_design, work.centres, work.pattern_readings, work.tau, work.lapack,
+            work.n_lapack, patterned, work.w, work.rss,
+        )
+        if info != 0:
+            return info
+        for m in range(n_members):
+            g = work.members[m]
+            offsets_out[g] = used[0]
+            rss_out[g] = work.rss[m]
+            counts_out[g] = n_observed
+            memcpy(w_out + g * p, work.w + m * p, p * sizeof(double))
+        patterned += p * p
+        used[0] += p * p
+    return 0
+
+
+def compress_units(
+    const double[:, ::1] design,
+    const double[:, ::1] values,
+    const long long[::1] row_offsets,
+    const int[::1] columns,
+    const double[:, ::1] centres,
+    double[::1] factors_out,
+    long long[:, ::1] factor_offsets_out,
+    double[:, :, ::1] projections_out,
+    double[:, ::1] residual_norms_out,
+    int[:, ::1] counts_out,
+):
+    """Compress consecutive units by Householder QR (dgeqrf, dormqr); model.md (9).
+
+    One factorisation serves all channels of a unit that are observed at the same times.
+
+    Parameters
+    ----------
+    design : (N, p) array
+        The basis at the times of all rows.
+    values : (N, n_channels) array
+        Readings in the channel's units; NaN is missing.
+    row_offsets : (L + 1,) array
+        Rows of unit l are ``row_offsets[l]:row_offsets[l + 1]``.
+    columns : (C,) array
+        The columns of ``values`` that have this basis.
+    centres : (C, p) array
+        Coefficients of the curve that is subtracted from each channel.
+    factors_out : (at least L · C · p²,) array
+        R of each pattern, packed.
+    factor_offsets_out : (L, C) array
+        Start of R in ``factors_out``; -1 where the channel is not observed.
+    projections_out, residual_norms_out, counts_out : (L, C, p), (L, C), (L, C) arrays
+        w, rss, n.
+
+    Returns
+    -------
+    int
+        How many entries of ``factors_out`` are used.
+
+    Raises
+    ------
+    FitError
+        LAPACK refused an argument; names the unit.
+    """
+    cdef int p = <int> design.shape[1]
+    cdef int n_columns = <int> columns.shape[0]
+    cdef Py_ssize_t n_units = row_offsets.shape[0] - 1
+    cdef Py_ssize_t l
+    cdef long long longest = 1
+    if n_columns == 0 or p == 0 or n_units <= 0:
+        raise ValueError("compress_units: no unit, no channel or no coefficient")
+    if values.shape[0] != design.shape[0] or row_offsets[n_units] > design.shape[0] or row_offsets[0] < 0:
+        raise ValueError("compress_units: design, values and row_offsets do not agree")
+    for l in range(n_units):
+        if row_offsets[l + 1] < row_offsets[l]:
+            raise ValueError("compress_units: row_offsets must not fall")
+        longest = max(longest, row_offsets[l + 1] - row_offsets[l])
+    for l in range(n_columns):
+        if columns[l] < 0 or columns[l] >= values.shape[1]:
+            raise ValueError("compress_units: a column is out of range")
+    if (
+        centres.shape[0] != n_columns
+        or centres.shape[1] != p
+        or factors_out.shape[0] < n_units * n_columns * p * p
+        or factor_offsets_out.shape[0] != n_units
+        or factor_offsets_out.shape[1] != n_columns
+        or projections_out.shape[0] != n_units
+        or projections_out.shape[1] != n_columns
+        or projections_out.shape[2] != p
+        or residual_norms_out.shape[0] != n_units
+        or residual_norms_out.shape[1] != n_columns
+        or counts_out.shape[0] != n_units
+        or counts_out.shape[1] != n_columns
+    ):
+        raise ValueError("compress_units: an array has the wrong shape")
+    cdef workspace_t work
+    work.n_lapack = 64 * (p if p > n_columns else n_columns)
+    work.n_words = <int> ((longest + 63) // 64)
+    cdef size_t n_doubles = (
+        2 * <size_t> longest * (p + n_columns) + <size_t> n_columns * (2 * p + 1) + p + work.n_lapack
+    )
+    cdef double* doubles = <double*> malloc(n_doubles * sizeof(double))
+    cdef bits_t* bits = <bits_t*> malloc(<size_t> n_columns * work.n_words * sizeof(bits_t))
+    cdef int* integers = <int*> malloc((<size_t> n_columns + longest) * sizeof(int))
+    cdef char* flags = <char*> malloc(n_columns)
+    cdef long long used = 0
+    cdef int status = 0
+    if doubles == NULL or bits == NULL or integers == NULL or flags == NULL:
+        free(doubles)
+        free(bits)
+        free(integers)
+        free(flags)
+        raise MemoryError
+    work.design = doubles
+    work.pattern_design = work.design + longest * p
+    work.readings = work.pattern_design + longest * p
+    work.pattern_readings = work.readings + longest * n_columns
+    work.centres = work.pattern_readings + longest * n_columns
+    work.w = work.centres + n_columns * p
+    work.rss = work.w + n_columns * p
+    work.tau = work.rss + n_columns
+    work.lapack = work.tau + p
+    work.missing = bits
+    work.members = integers
+    work.rows = integers + n_columns
+    work.taken = flags
+    with nogil:
+        for l in range(n_units):
+            status = compress_unit(
+                <int> (row_offsets[l + 1] - row_offsets[l]), p, n_columns, &design[0, 0] + row_offsets[l] * p,
+                &values[0, 0] + row_offsets[l] * values.shape[1], values.shape[1], &columns[0], &centres[0, 0], &work,
+                &factors_out[used], &used, &factor_offsets_out[l, 0], &projections_out[l, 0, 0],
+                &residual_norms_out[l, 0], &counts_out[l, 0],
+            )
+            if status != 0:
+                break
+    free(doubles)
+    free(bits)
+    free(integers)
+    free(flags)
+    if status != 0:
+        raise FitError(f"LAPACK could not compress unit at position {l} (info {status}); its design is not finite")
+    return used
+
+
+def pooled_moments(
+    const double[:, :, ::1] blocks,
+    const long long[:, ::1] block_of,
+    const double[:, :, ::1] projections,
+    double[:, :, ::1] gram_out,
+    double[:, ::1] cross_out,
+):
+    """Σ_l R'R and Σ_l R'w of every channel: the normal equations of its pooled curve, in a basis made orthonormal.
+
+    Parameters
+    ----------
+    blocks : (n_blocks, p, p) array
+        R, upper triangular.
+    block_of : (L, C) array
+        Which block is the unit's and channel's; -1 where not observed.
+    projections : (L, C, p) array
+        w.
+    gram_out, cross_out : (C, p, p), (C, p) arrays
+        The sums.
+    """
+    cdef Py_ssize_t n_units = block_of.shape[0], l, c
+    cdef int p = <int> blocks.shape[2]
+    cdef int i, j, m
+    cdef const double* R
+    if (
+        projections.shape[0] != n_units
+        or projections.shape[1] != block_of.shape[1]
+        or projections.shape[2] != p
+        or gram_out.shape[0] != block_of.shape[1]
+        or gram_out.shape[1] != p
+        or gram_out.shape[2] != p
+        or cross_out.shape[0] != block_of.shape[1]
+        or cross_out.shape[1] != p
+    ):
+        raise ValueError("pooled_moments: an array has the wrong shape")
+    gram_out[...] = 0.0
+    cross_out[...] = 0.0
+    with nogil:
+        for l in range(n_units):
+            for c in range(block_of.shape[1]):
+                if block_of[l, c] < 0:
+                    continue
+                R = &blocks[block_of[l, c], 0, 0]
+                for i in range(p):
+                    for m in range(i + 1):
+                        cross_out[c, i] += R[m * p + i] * projections[l, c, m]
+                    for j in range(p):
+                        for m in range(min(i, j) + 1):
+                            gram_out[c, i, j] += R[m * p + i] * R[m * p + j]
+
+
+def recentre(
+    const double[:, :, ::1] blocks,
+    const long long[:, ::1] block_of,
+    const double[:, ::1] shifts,
+    double[:, :, ::1] projections,
+):
+    """Subtract a further curve from every channel, in place: w - R shift, which leaves R, rss and n as they are.
+
+    Parameters
+    ----------
+    blocks, block_of
+        As for `pooled_moments`.
+    shifts : (C, p) array
+        Coefficients of the curves.
+    projections : (L, C, p) array
+        w in, w - R shift out.
+    """
+    cdef Py_ssize_t l, c
+    cdef int p = <int> blocks.shape[2]
+    cdef int i, j
+    cdef const double* R
+    if (
+        projections.shape[0] != block_of.shape[0]
+        or projections.shape[1] != block_of.shape[1]
+        or projections.shape[2] != p
+        or shifts.shape[0] != block_of.shape[1]
+        or shifts.shape[1] != p
+    ):
+        raise ValueError("recentre: an array has the wrong shape")
+    with nogil:
+        for l in range(block_of.shape[0]):
+            for c in range(block_of.shape[1]):
+                if block_of[l, c] < 0:
+                    continue
+                R = &blocks[block_of[l, c], 0, 0]
+                for i in range(p):
+                    for j in range(i, p):
+                        projections[l, c, i] -= R[i * p + j] * shifts[c, j]

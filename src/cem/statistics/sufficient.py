@@ -1,0 +1,540 @@
+"""Sufficient statistics of a panel: one QR factorisation per unit and design, model.md (9).
+
+Raw data is read once, in chunks of units that fit the cache; no later stage touches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.basis.families import Basis
+from cem.errors import PanelError
+from cem.mixture.parameters import Coordinates, Layout, times_inverse
+
+if TYPE_CHECKING:
+    from cem.panel.panel import Panel
+
+__all__ = ["PooledCurves", "SufficientStatistics"]
+
+FloatArray = NDArray[np.float64]
+
+_ROWS_PER_CHUNK = 16384
+_ROWS_FOR_CENTRING = 1024
+# What is added to a pooled design, relative to its columns, to make S invertible whatever the times.
+_RIDGE = 1e-7
+# A design is looked at more closely below this ratio of its least singular value to its largest.
+_SUSPICIOUS = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class PooledCurves:
+    """What learning the coordinates found out about each channel's pooled least squares.
+
+    Parameters
+    ----------
+    ranks : tuple of int
+        How many coefficients the channel's times determine, all units taken together, length C.
+    deviations : ndarray of shape (C,)
+        Root mean square of what the pooled curve leaves, in units of the channel; 0 where it leaves nothing at all.
+    """
+
+    ranks: tuple[int, ...]
+    deviations: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class SufficientStatistics:
+    """R, w, rss and n of every unit and channel, in internal coordinates (model.md (9)).
+
+    Parameters
+    ----------
+    units : sequence of hashable
+        Unit ids, length L.
+    channels : tuple of str
+        Channel names, length C.
+    bases : tuple of Basis
+        The bound basis of each channel.
+    coordinates : Coordinates
+        What the statistics are centred, scaled and orthonormalised by.
+    factors : ndarray
+        R̃ blocks, p × p, row-major, upper triangular with zeros below; a block is shared by the channels of a unit
+        that have one basis and are observed at the same times.
+    factor_offsets : ndarray of shape (L, C), int64
+        Start of each block in `factors`; -1 where the channel is not observed on the unit.
+    projections : ndarray of shape (L, P)
+        w̃, packed by channel.
+    residual_norms : ndarray of shape (L, C)
+        rss̃.
+    counts : ndarray of shape (L, C), int32
+        n_lc.
+    known_modes : ndarray of shape (L,), int32
+        The mode of units whose mode is known; -1 elsewhere.
+    pooled : PooledCurves, optional
+        Of the panel that the coordinates were learned from; None where they were given.
+    """
+
+    units: Sequence[Hashable]
+    channels: tuple[str, ...]
+    bases: tuple[Basis, ...]
+    coordinates: Coordinates
+    factors: FloatArray
+    factor_offsets: NDArray[np.int64]
+    projections: FloatArray
+    residual_norms: FloatArray
+    counts: NDArray[np.int32]
+    known_modes: NDArray[np.int32]
+    pooled: PooledCurves | None = None
+
+    @property
+    def layout(self) -> Layout:
+        return self.coordinates.layout
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return self.coordinates.sizes
+
+    @property
+    def n_units(self) -> int:
+        return len(self.counts)
+
+    @property
+    def n_channels(self) -> int:
+        return len(self.channels)
+
+    @cached_property
+    def n_observations(self) -> int:
+        """Number of observed values, over all units and channels."""
+        return int(self.counts.sum(dtype=np.int64))
+
+    @cached_property
+    def log_jacobian(self) -> float:
+        """What turns a log-likelihood in internal coordinates into one in the panel's own units."""
+        return -float(self.counts.sum(axis=0, dtype=np.int64) @ np.log(self.coordinates.scales))
+
+    @cached_property
+    def noise_is_untold(self) -> NDArray[np.bool_]:
+        """Channels read once a unit, by a basis that is one and the same number there, shape (C,).
+
+        What units differ by and noise are then one variance, which is taken for the former.
+        """
+        untold = (self.counts.max(axis=0, initial=0) <= 1) & (np.asarray(self.sizes) == 1)
+        for c in np.flatnonzero(untold):
+            starts = self.factor_offsets[:, c]
+            designs = np.abs(self.factors[starts[starts >= 0]])
+            untold[c] = designs.size > 0 and np.ptp(designs) <= 1e-9 * designs.max()
+        return untold
+
+    def subset(self, indices: NDArray[np.int64]) -> SufficientStatistics:
+        """The statistics of some units, in the order given; R blocks are shared, not copied."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        return replace(
+            self,
+            units=[self.units[i] for i in chosen],
+            factor_offsets=np.ascontiguousarray(self.factor_offsets[chosen]),
+            projections=np.ascontiguousarray(self.projections[chosen]),
+            residual_norms=np.ascontiguousarray(self.residual_norms[chosen]),
+            counts=np.ascontiguousarray(self.counts[chosen]),
+            known_modes=np.ascontiguousarray(self.known_modes[chosen]),
+        )
+
+    def without_last_channel(self) -> SufficientStatistics:
+        """The statistics of the other channels; R blocks are shared, not copied."""
+        return replace(
+            self,
+            channels=self.channels[:-1],
+            bases=self.bases[:-1],
+            coordinates=self.coordinates.without_last_channel(),
+            factor_offsets=np.ascontiguousarray(self.factor_offsets[:, :-1]),
+            projections=np.ascontiguousarray(self.projections[:, : -self.sizes[-1]]),
+            residual_norms=np.ascontiguousarray(self.residual_norms[:, :-1]),
+            counts=np.ascontiguousarray(self.counts[:, :-1]),
+            pooled=None,
+        )
+
+    def with_known_modes(self, known_modes: NDArray[np.int32]) -> SufficientStatistics:
+        """The same statistics with other modes known."""
+        return replace(self, known_modes=np.ascontiguousarray(known_modes, dtype=np.int32))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[SufficientStatistics]) -> SufficientStatistics:
+        """Statistics of the units of all parts, which must have been compressed in the same coordinates.
+
+        Raises
+        ------
+        PanelError
+            There are no parts, or their channels or coordinates differ.
+        """
+        if not parts:
+            raise PanelError("no statistics to concatenate")
+        first = parts[0]
+        for i, part in enumerate(parts[1:], start=1):
+            same = part.channels == first.channels and all(
+                np.array_equal(getattr(part.coordinates, name), getattr(first.coordinates, name))
+                for name in ("centres", "scales", "transforms")
+            )
+            if not same:
+                raise PanelError(
+                    f"part {i} has other channels or coordinates than part 0; compress all parts with "
+                    "coordinates=parts[0].coordinates"
+                )
+        starts = np.cumsum([0, *(len(part.factors) for part in parts)])
+        offsets = [
+            np.where(part.factor_offsets < 0, -1, part.factor_offsets + start)
+            for part, start in zip(parts, starts, strict=False)
+        ]
+        return replace(
+            first,
+            units=[unit for part in parts for unit in part.units],
+            factors=np.concatenate([part.factors for part in parts]),
+            factor_offsets=np.concatenate(offsets),
+            projections=np.concatenate([part.projections for part in parts]),
+            residual_norms=np.concatenate([part.residual_norms for part in parts]),
+            counts=np.concatenate([part.counts for part in parts]),
+            known_modes=np.concatenate([part.known_modes for part in parts]),
+        )
+
+    @classmethod
+    def from_panel(
+        cls,
+        panel: Panel,
+        bases: Sequence[Basis],
+        *,
+        coordinates: Coordinates | None = None,
+        known_modes: NDArray[np.int32] | None = None,
+        kernel: Literal["lapack", "plain"] = "lapack",
+    ) -> SufficientStatistics:
+        """Compress a panel.
+
+        Parameters
+        ----------
+        panel : Panel
+            Its channels are taken in the order of `bases`.
+        bases : sequence of Basis
+            The bound basis of each channel.
+        coordinates : Coordinates, optional
+            Those of a fitted model. Without them they are learned: centred by pooled least squares, scaled to
+            variance 1, the basis orthonormal over the pooled times.
+        known_modes : ndarray of shape (L,), int32, optional
+            Modes of units of known mode, -1 elsewhere; by default none is known.
+        kernel : {"lapack", "plain"}
+            Householder QR in LAPACK, or Givens rotations that need no SciPy (``coordinates`` are then required).
+
+        Returns
+        -------
+        SufficientStatistics
+
+        Raises
+        ------
+        FitError
+            LAPACK refused a unit's design, which is then not finite.
+        """
+        groups = _groups(bases, coordinates)
+        if kernel == "plain":
+            if coordinates is None:
+                raise ValueError("the plain kernel compresses in given coordinates")
+            parts = [_compress_plain(panel, bases[group[0]], group, coordinates) for group in groups]
+        elif coordinates is None:
+            coordinates, parts, pooled = _learn_coordinates(panel, bases, groups)
+            return replace(_assemble(panel, bases, groups, parts, coordinates, known_modes), pooled=pooled)
+        else:
+            parts = [
+                _to_internal(
+                    _compress(panel, bases[group[0]], group, _centres_of(coordinates, group)), group, coordinates
+                )
+                for group in groups
+            ]
+        return _assemble(panel, bases, groups, parts, coordinates, known_modes)
+
+
+@dataclass
+class _Group:
+    """Compressed channels of one basis."""
+
+    blocks: FloatArray  # (n_blocks, p, p)
+    block_of: NDArray[np.int64]  # (L, C_g), -1 where not observed
+    w: FloatArray  # (L, C_g, p)
+    rss: FloatArray  # (L, C_g)
+    n: NDArray[np.int32]  # (L, C_g)
+
+
+def _groups(bases: Sequence[Basis], coordinates: Coordinates | None) -> list[list[int]]:
+    """Channels by basis and, where coordinates are given, by S: those of one group share a factorisation.
+
+    A fit gives channels of one basis one S. A model put together by hand need not.
+    """
+    groups: list[list[int]] = []
+    transforms: list[bytes] = []
+    for channel, basis in enumerate(bases):
+        transform = b"" if coordinates is None else coordinates.transform(channel).tobytes()
+        for group, of_group in zip(groups, transforms, strict=True):
+            if of_group == transform and (bases[group[0]] is basis or bases[group[0]] == basis):
+                group.append(channel)
+                break
+        else:
+            groups.append([channel])
+            transforms.append(transform)
+    return groups
+
+
+def _chunks(offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Ranges of whole units of about `_ROWS_PER_CHUNK` rows."""
+    first, n_units = 0, len(offsets) - 1
+    while first < n_units:
+        last = int(np.searchsorted(offsets, offsets[first] + _ROWS_PER_CHUNK, side="right")) - 1
+        last = min(max(last, first + 1), n_units)
+        yield first, last
+        first = last
+
+
+def _compress(
+    panel: Panel,
+    basis: Basis,
+    channels: list[int],
+    centres: FloatArray,
+) -> _Group:
+    """R, w, rss, n in the basis as it is: centred, neither scaled nor orthonormalised."""
+    from cem.statistics._compression import compress_units
+
+    p, n_units, n_channels = basis.size, len(panel.offsets) - 1, len(channels)
+    columns = np.asarray(channels, dtype=np.int32)
+    w = np.empty((n_units, n_channels, p))
+    rss = np.empty((n_units, n_channels))
+    n = np.empty((n_units, n_channels), dtype=np.int32)
+    offsets = np.empty((n_units, n_channels), dtype=np.int64)
+    used_parts: list[FloatArray] = []
+    used = 0
+    scratch = np.empty(0)
+    for first, last in _chunks(panel.offsets):
+        rows = slice(int(panel.offsets[first]), int(panel.offsets[last]))
+        design = np.ascontiguousarray(basis(panel.times[rows]))
+        n_scratch = (last - first) * n_channels * p * p
+        if len(scratch) < n_scratch:
+            scratch = np.empty(n_scratch)
+        length = compress_units(
+            design,
+            panel.values[rows],
+            panel.offsets[first : last + 1] - panel.offsets[first],
+            columns,
+            centres,
+            scratch,
+            offsets[first:last],
+            w[first:last],
+            rss[first:last],
+            n[first:last],
+        )
+        used_parts.append(scratch[:length].copy())
+        part = offsets[first:last]
+        part[part >= 0] += used
+        used += length
+    blocks = np.concatenate(used_parts).reshape(-1, p, p)
+    return _Group(blocks, np.where(offsets < 0, -1, offsets // (p * p)), w, rss, n)
+
+
+def _centres_of(coordinates: Coordinates, channels: list[int]) -> FloatArray:
+    """The centring curves of some channels of one basis, (C_g, p)."""
+    return np.stack([coordinates.centre(c) for c in channels])
+
+
+def _rough_centres(panel: Panel, basis: Basis, channels: list[int]) -> FloatArray:
+    """Least squares on a spread of rows, (C_g, p): near enough that no later step loses digits to an offset."""
+    n_rows = len(panel.times)
+    rows = np.arange(0, n_rows, max(1, n_rows // _ROWS_FOR_CENTRING))
+    design, sample = basis(panel.times[rows]), panel.values[rows][:, channels]
+    scales = np.fmax(np.nanmax(np.abs(sample), axis=0, initial=0.0), np.finfo(float).tiny)
+    if not np.isnan(sample).any():
+        together: FloatArray = np.linalg.lstsq(design, sample / scales, rcond=1e-10)[0]
+        return np.ascontiguousarray((together * scales).T)
+    centres = np.zeros((len(channels), basis.size))
+    for i, channel in enumerate(channels):
+        readings, channel_design = sample[:, i], design
+        if np.isfinite(readings).sum() < 4 * basis.size:
+            seen = np.flatnonzero(np.isfinite(panel.values[:, channel]))[:_ROWS_FOR_CENTRING]
+            readings, channel_design = panel.values[seen, channel], basis(panel.times[seen])
+        observed = np.isfinite(readings)
+        scale = np.abs(readings[observed]).max(initial=0.0)
+        if scale > 0:
+            solution = np.linalg.lstsq(channel_design[observed], readings[observed] / scale, rcond=1e-10)[0]
+            centres[i] = scale * solution
+    return centres
+
+
+def _orthonormalising(part: _Group) -> FloatArray:
+    """S, upper triangular with a positive diagonal, that makes the basis orthonormal over the times observed."""
+    p = part.blocks.shape[-1]
+    readings = np.zeros(len(part.blocks))
+    observed = part.block_of >= 0
+    readings[part.block_of[observed]] = part.n[observed]
+    scaled = np.linalg.qr(part.blocks.reshape(-1, p), mode="r") / np.sqrt(readings.sum())
+    norms = np.linalg.norm(scaled, axis=0)
+    norms[norms == 0] = 1.0
+    # A pooled design without full rank (fewer distinct times than coefficients) still needs an invertible S.
+    S = np.asarray(np.linalg.qr(np.concatenate([scaled, _RIDGE * np.diag(norms)]), mode="r"), dtype=np.float64)
+    signed: FloatArray = S * np.where(np.diagonal(S) < 0, -1.0, 1.0)[:, None]
+    return signed
+
+
+def _learn_coordinates(
+    panel: Panel, bases: Sequence[Basis], groups: list[list[int]]
+) -> tuple[Coordinates, list[_Group], PooledCurves]:
+    """Coordinates of a panel, its channels compressed in them, and what was found, from one reading of the data."""
+    from cem.statistics._compression import pooled_moments, recentre
+
+    layout = Layout(tuple(basis.size for basis in bases))
+    centres = np.zeros(int(layout.mean_offsets[-1]))
+    scales = np.ones(len(bases))
+    transforms = np.zeros(int(layout.factor_offsets[-1]))
+    parts = []
+    ranks, deviations = np.empty(len(bases), dtype=np.int64), np.empty(len(bases))
+    for group in groups:
+        rough = _rough_centres(panel, bases[group[0]], group)
+        part = _compress(panel, bases[group[0]], group, rough)
+        S = _orthonormalising(part)
+        inverse = _inverse(S)
+        part.blocks = _times(part.blocks, inverse)
+        gram, cross = np.empty((len(group), *S.shape)), np.empty((len(group), len(S)))
+        pooled_moments(part.blocks, part.block_of, part.w, gram, cross)
+        # R is orthonormal over the pooled times, so that the normal equations are as good as a QR.
+        shifts = np.einsum("cij,cj->ci", np.linalg.pinv(gram, rcond=1e-10, hermitian=True), cross)
+        ranks[group] = _ranks(part, S, gram)
+        recentre(part.blocks, part.block_of, shifts, part.w)
+        squares = part.rss.sum(axis=0) + np.einsum("lcj,lcj->c", part.w, part.w)
+        group_scales = np.sqrt(squares / part.n.sum(axis=0, dtype=np.int64))
+        deviations[group] = group_scales
+        group_scales[group_scales == 0] = 1.0
+        part.w /= group_scales[:, None]
+        with np.errstate(over="ignore", invalid="ignore"):  # readings whose squares overflow: E step and fit name them
+            part.rss /= np.square(group_scales)
+        for i, channel in enumerate(group):
+            layout.matrix(transforms, channel)[:] = S
+            layout.vector(centres, channel)[:] = rough[i] + inverse @ shifts[i]
+            scales[channel] = group_scales[i]
+        parts.append(part)
+    pooled = PooledCurves(tuple(map(int, ranks)), deviations)
+    return Coordinates(centres, scales, transforms, layout.sizes), parts, pooled
+
+
+def _ranks(part: _Group, S: FloatArray, gram: FloatArray) -> NDArray[np.int64]:
+    """How many coefficients the times of each channel determine, (C_g,); blocks are orthonormalised by S already.
+
+    S is common to the channels of a basis, and those may be read at different times, or some of them hardly ever.
+    """
+    p = len(S)
+    ranks = np.full(len(gram), p, dtype=np.int64)
+    eigenvalues = np.linalg.eigvalsh(gram)
+    suspicious = eigenvalues[:, 0] < _SUSPICIOUS**2 * eigenvalues[:, -1]
+    if _condition(S) > 1.0 / _SUSPICIOUS:
+        suspicious[:] = True
+    for channel in np.flatnonzero(suspicious):
+        blocks = np.unique(part.block_of[:, channel])
+        design = np.linalg.qr(_times(part.blocks[blocks[blocks >= 0]], S).reshape(-1, p), mode="r")
+        norms = np.linalg.norm(design, axis=0)
+        values = np.linalg.svd(design / np.where(norms > 0, norms, 1.0), compute_uv=False)
+        ranks[channel] = np.count_nonzero(values > _RIDGE * values[0])
+    return ranks
+
+
+def _condition(S: FloatArray) -> float:
+    """The condition of a transform, its columns brought to one length."""
+    values = np.linalg.svd(S / np.linalg.norm(S, axis=0), compute_uv=False)
+    return float(values[0] / values[-1])
+
+
+def _inverse(S: FloatArray) -> FloatArray:
+    """S⁻¹ with exact zeros below its diagonal."""
+    return np.triu(np.linalg.solve(S, np.eye(len(S))))
+
+
+def _times(blocks: FloatArray, matrix: FloatArray) -> FloatArray:
+    """Every block times a matrix, in one product; shape (n_blocks, p, p)."""
+    return (blocks.reshape(-1, blocks.shape[-1]) @ matrix).reshape(blocks.shape)
+
+
+def _to_internal(part: _Group, group: list[int], coordinates: Coordinates) -> _Group:
+    """Scale and orthonormalise statistics that are centred already."""
+    part.blocks = _times(part.blocks, _inverse(coordinates.transform(group[0])))
+    scales = coordinates.scales[group]
+    part.w /= scales[:, None]
+    part.rss /= np.square(scales)
+    return part
+
+
+def _compress_plain(panel: Panel, basis: Basis, group: list[int], coordinates: Coordinates) -> _Group:
+    """Compression without SciPy: internal design and readings first, then Givens rotations row by row."""
+    from cem.scoring._scorer import compress_units
+
+    p, n_units, n_channels = basis.size, len(panel.offsets) - 1, len(group)
+    R = np.empty((n_units, n_channels, p, p))
+    w = np.empty((n_units, n_channels, p))
+    rss = np.empty((n_units, n_channels))
+    n = np.empty((n_units, n_channels), dtype=np.int32)
+    S = coordinates.transform(group[0])
+    centres = _centres_of(coordinates, group)
+    scales = coordinates.scales[group]
+    for first, last in _chunks(panel.offsets):
+        rows = slice(int(panel.offsets[first]), int(panel.offsets[last]))
+        design = basis(panel.times[rows])
+        readings = np.ascontiguousarray((panel.values[rows][:, group] - design @ centres.T) / scales)
+        compress_units(
+            times_inverse(design, S),
+            readings,
+            panel.offsets[first : last + 1] - panel.offsets[first],
+            R[first:last],
+            w[first:last],
+            rss[first:last],
+            n[first:last],
+        )
+    block_of = np.where(n > 0, np.arange(n.size, dtype=np.int64).reshape(n.shape), -1)
+    return _Group(R.reshape(-1, p, p), block_of, w, rss, n)
+
+
+def _assemble(
+    panel: Panel,
+    bases: Sequence[Basis],
+    groups: list[list[int]],
+    parts: list[_Group],
+    coordinates: Coordinates,
+    known_modes: NDArray[np.int32] | None,
+) -> SufficientStatistics:
+    """Put the channels of all groups into their places."""
+    layout = coordinates.layout
+    n_units, n_channels = len(panel.offsets) - 1, len(bases)
+    offsets = np.empty((n_units, n_channels), dtype=np.int64)
+    projections = np.empty((n_units, int(layout.mean_offsets[-1])))
+    residual_norms = np.empty((n_units, n_channels))
+    counts = np.empty((n_units, n_channels), dtype=np.int32)
+    if len(groups) == 1:  # the usual case: everything is in place already
+        part, p = parts[0], layout.sizes[0]
+        offsets = np.where(part.block_of < 0, -1, part.block_of * (p * p))
+        projections, residual_norms, counts = part.w.reshape(n_units, -1), part.rss, part.n
+        factors = part.blocks.reshape(-1)
+    else:
+        start = 0
+        for group, part in zip(groups, parts, strict=True):
+            p = layout.sizes[group[0]]
+            offsets[:, group] = np.where(part.block_of < 0, -1, start + part.block_of * (p * p))
+            residual_norms[:, group] = part.rss
+            counts[:, group] = part.n
+            for i, channel in enumerate(group):
+                layout.vector(projections, channel)[:] = part.w[:, i]
+            start += part.blocks.size
+        factors = np.concatenate([part.blocks.reshape(-1) for part in parts])
+    if known_modes is None:
+        known_modes = np.full(n_units, -1, dtype=np.int32)
+    return SufficientStatistics(
+        units=panel.units,
+        channels=tuple(panel.channels),
+        bases=tuple(bases),
+        coordinates=coordinates,
+        factors=np.ascontiguousarray(factors),
+        factor_offsets=offsets,
+        projections=projections,
+        residual_norms=residual_norms,
+        counts=counts,
+        known_modes=np.ascontiguousarray(known_modes, dtype=np.int32),
+    )

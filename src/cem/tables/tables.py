@@ -1,0 +1,321 @@
+"""Files into panels: CSV and Parquet through pyarrow, polars or pandas, whichever is there, and C-MAPSS text."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from cem.datasets.datasets import CMAPSS_COLUMNS, CMAPSS_SENSORS, CMAPSS_SETTINGS, is_cmapss, read_cmapss
+from cem.errors import OptionError, PanelError
+from cem.errors.names import did_you_mean
+from cem.panel.panel import Panel
+from cem.tables.backends import read_csv, read_parquet
+from cem.tables.csv_layout import CsvOptions, begins_as_csv, csv_layout, first_line, head_of
+from cem.tables.parquet_check import parquet_names, parquet_sizes
+from cem.tables.sources import MOST_COLUMNS, Bound, checked_bytes, open_regular
+from cem.tables.standard_input import spooled
+
+__all__ = ["FORMATS", "column_names", "file_format", "read_panel", "read_table"]
+
+FORMATS = ("csv", "parquet", "cmapss")
+_BACKENDS = (
+    "pyarrow",
+    "polars",
+    "pandas",
+)  # pyarrow first: it reads in blocks, and columns take no more than they hold
+
+
+def file_format(
+    path: str | os.PathLike[str],
+    *,
+    separator: str | None = None,
+    encoding: str | None = None,
+    comment: str | None = None,
+) -> str:
+    """ "csv", "parquet" or "cmapss", by what the file begins with rather than by what it is called.
+
+    Options are those of `read_table`.
+
+    Raises
+    ------
+    PanelError
+        The file is empty, damaged, no regular file, or holds none of these.
+    OSError
+        It cannot be opened or read.
+    """
+    return _file_format(Path(path), CsvOptions(separator, ".", encoding, comment))
+
+
+def _file_format(path: Path, options: CsvOptions) -> str:
+    with open_regular(path) as file:
+        if file.read(4) == b"PAR1":
+            return "parquet"
+    head, _ = head_of(path, options)
+    if not head.strip(b" \t\r\n\v\f\xef\xbb\xbf\x1a"):
+        raise PanelError(f"{str(path)!r} is empty; expected CSV, Parquet or C-MAPSS text")
+    if is_cmapss(head):
+        return "cmapss"
+    if not begins_as_csv(path, head, options):
+        raise PanelError(
+            f"{str(path)!r} is not CSV: its first line, {first_line(path, head)[:60]!r}, has no comma, semicolon, tab "
+            "or bar between columns"
+        )
+    return "csv"
+
+
+def column_names(
+    path: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    separator: str | None = None,
+    decimal: str = ".",
+    encoding: str | None = None,
+    comment: str | None = None,
+) -> tuple[str, ...]:
+    """Names of the columns of a file, without reading the rest of it; arguments as for `read_table`.
+
+    Raises
+    ------
+    PanelError
+        The header or the footer is damaged, or the file is not a regular one.
+    OSError
+        It cannot be opened or read.
+    """
+    path, options = Path(path), CsvOptions(separator, decimal, encoding, comment)
+    format = _checked_format(path, format, options)
+    if format == "cmapss":
+        return CMAPSS_COLUMNS
+    if format == "csv":
+        names = csv_layout(path, options).names
+    else:
+        with open_regular(path) as file:
+            names = parquet_names(path, file)
+    _check_count(path, len(names))
+    return names
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    *,
+    columns: Sequence[str] | None = None,
+    format: str | None = None,
+    max_bytes: int | None = None,
+    ids: Collection[str] = (),
+    texts: Collection[str] = (),
+    separator: str | None = None,
+    decimal: str = ".",
+    encoding: str | None = None,
+    comment: str | None = None,
+) -> Any:
+    """A CSV or Parquet file as a data frame of the backend that is installed.
+
+    Parameters
+    ----------
+    path : path or "-"
+        CSV with a header; separated by comma, semicolon, tab or bar; may be compressed (gzip, bzip2, xz). Or Parquet.
+        "-": standard input.
+    columns : sequence of str, optional
+        Only these are read.
+    format : {"csv", "parquet"}, optional
+        None: by the file's first bytes.
+    max_bytes : int, optional
+        What a compressed file may grow to. Of CSV: its text plus 8 bytes a cell. Of Parquet: 8 bytes a value and 16 a
+        string, the strings themselves, and the largest page, of the columns that are read. None: the larger of 1 GB
+        and 200 times the size of the file. Plain CSV has no bound: a table takes at most nine times its text. Of
+        standard input and pipes: what they may hold, 1 GB where it is None.
+    ids : collection of str
+        Columns of a CSV file that hold ids or labels: "007", "1e5" and twenty digits stay the text that they are, and
+        become numbers only where each cell of the column is written as its number is. Other columns become float64
+        where all their cells are numbers.
+    texts : collection of str
+        Columns of a CSV file that stay text.
+    separator : str, optional
+        What separates the cells of a CSV file: one character, or "tab". None: by the header, or by Excel's line
+        ``sep=;`` before it.
+    decimal : {".", ","}
+        Decimal mark of a CSV file.
+    encoding : str, optional
+        Encoding of a CSV file, such as "latin-1". None: UTF-8.
+    comment : str, optional
+        Lines of a CSV file that begin with it are left out.
+
+    Returns
+    -------
+    pyarrow.Table, polars.DataFrame or pandas.DataFrame
+
+    Raises
+    ------
+    PanelError
+        A column is unknown or occurs twice; the file is damaged, ragged, not of its encoding, not a regular file or
+        grows beyond ``max_bytes``; a row of units of measurement follows the header; or no backend is installed.
+    OptionError
+        An option has a value that it cannot take.
+    OSError
+        The file cannot be opened or read.
+    """
+    options = CsvOptions(separator, decimal, encoding, comment)
+    with spooled(path, max_bytes) as file:
+        return _read_table(file, columns, format, max_bytes, ids, texts, options)
+
+
+def _read_table(
+    path: Path,
+    columns: Sequence[str] | None,
+    format: str | None,
+    max_bytes: int | None,
+    ids: Collection[str],
+    texts: Collection[str],
+    options: CsvOptions,
+) -> Any:
+    if max_bytes is not None:
+        max_bytes = checked_bytes(max_bytes)
+    format = _checked_format(path, format, options)
+    if format == "cmapss":
+        raise PanelError(f"{str(path)!r} is C-MAPSS text, which has no header; read it with cem.datasets.read_cmapss")
+    backend = _backend(path)
+    wanted = None if columns is None else list(dict.fromkeys(columns))
+    if format == "csv":
+        layout = csv_layout(path, options)
+        _check_count(path, len(layout.names))
+        _check_names(path, layout.names, wanted)
+        return read_csv(backend, path, layout, wanted, ids=ids, texts=texts, max_bytes=max_bytes)
+    with open_regular(path) as file:
+        bound = Bound(path, os.fstat(file.fileno()).st_size, max_bytes)
+        names = parquet_names(path, file)
+        _check_count(path, len(names))
+        _check_names(path, names, wanted)
+        sizes = parquet_sizes(path, file, wanted, bound)
+        return read_parquet(backend, path, file, sizes, wanted, bound)
+
+
+def read_panel(
+    path: str | os.PathLike[str],
+    *,
+    unit: str = "unit",
+    time: str = "time",
+    channels: Sequence[str] | None = None,
+    response: str | None = None,
+    mode: str | None = None,
+    failure_time: str | None = None,
+    sensor: str | None = None,
+    value: str | None = None,
+    time_unit: str | None = None,
+    time_format: str | None = None,
+    origin: Any = None,
+    channel_units: Mapping[str, str] | None = None,
+    allow_empty_channels: bool = False,
+    allow_empty_units: bool = False,
+    missing: Any = None,
+    duplicates: str | None = None,
+    format: str | None = None,
+    max_bytes: int | None = None,
+    separator: str | None = None,
+    decimal: str = ".",
+    encoding: str | None = None,
+    comment: str | None = None,
+) -> Panel:
+    """A CSV, Parquet or C-MAPSS file, or "-" for standard input, as a Panel.
+
+    Arguments are those of `Panel.from_frame` and `read_table`. Of CSV the columns ``unit``, ``mode`` and ``sensor``
+    are ids in the sense of the latter.
+
+    Of C-MAPSS text the unit and the cycle are known, and units are taken to have run to failure unless the file's
+    name starts with "test"; ``unit``, ``time``, ``time_unit`` and ``origin`` play no part, ``mode``, ``failure_time``,
+    ``sensor``, ``value``, ``missing`` and ``time_format`` are refused. For its file of remaining lives see
+    `cem.datasets.read_cmapss`.
+    """
+    options = CsvOptions(separator, decimal, encoding, comment)
+    with spooled(path, max_bytes) as file:
+        format = _checked_format(file, format, options)
+        if format == "cmapss":
+            refused = {"mode": mode, "failure_time": failure_time, "sensor": sensor, "value": value,
+                       "missing": missing, "time_format": time_format}  # fmt: skip
+            return _read_cmapss(file, refused, channels, response, max_bytes)
+        wanted = None
+        roles = (unit, time, response, mode, failure_time, sensor, value)
+        if sensor is not None or value is not None:
+            wanted = [name for name in roles if name is not None and name != response]
+        elif channels is not None:
+            wanted = [name for name in (*roles, *channels) if name is not None]
+        timed = () if time_format is None else [name for name in (time, failure_time) if name is not None]
+        ids = [name for name in (unit, mode, sensor) if name is not None]
+        table = _read_table(file, wanted, format, max_bytes, ids, timed, options)
+    return Panel.from_frame(
+        table,
+        unit=unit,
+        time=time,
+        channels=channels,
+        response=response,
+        mode=mode,
+        failure_time=failure_time,
+        sensor=sensor,
+        value=value,
+        time_unit=time_unit,
+        time_format=time_format,
+        origin=origin,
+        channel_units=channel_units,
+        allow_empty_channels=allow_empty_channels,
+        allow_empty_units=allow_empty_units,
+        missing=missing,
+        duplicates=duplicates,
+    )
+
+
+def _read_cmapss(
+    path: Path,
+    refused: Mapping[str, object],
+    channels: Sequence[str] | None,
+    response: str | None,
+    max_bytes: int | None,
+) -> Panel:
+    for option, name in refused.items():
+        if name is not None:
+            raise OptionError(f"{option}={name!r}: C-MAPSS text has no such column; save the data as CSV to add one")
+    names = None if channels is None else list(channels)
+    if names is not None and response is not None and response not in names:
+        names.append(response)
+    elif names is None and response in CMAPSS_SETTINGS:
+        names = [*CMAPSS_SENSORS, response]
+    return read_cmapss(path, channels=names, response=response, max_bytes=max_bytes)
+
+
+def _checked_format(path: Path, format: str | None, options: CsvOptions) -> str:
+    if format is None:
+        return _file_format(path, options)
+    if format not in FORMATS:
+        raise OptionError(f"format={format!r} is not known; choose one of {', '.join(FORMATS)}")
+    return format
+
+
+def _backend(path: Path) -> ModuleType:
+    for name in _BACKENDS:
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    raise PanelError(
+        f"reading {str(path)!r} needs one of {', '.join(_BACKENDS)}; install one, or all by  "
+        "pip install 'cem-failure-modes[frames]'"
+    )
+
+
+def _check_count(path: Path, n_columns: int) -> None:
+    if n_columns > MOST_COLUMNS:
+        raise PanelError(
+            f"{str(path)!r} has {n_columns:,} columns; a table may have {MOST_COLUMNS:,}: keep those you need"
+        )
+
+
+def _check_names(path: Path, known: Sequence[str], columns: Sequence[str] | None) -> None:
+    seen: set[str] = set()
+    for name in known:
+        if name in seen:
+            raise PanelError(f"column {name!r} occurs twice in {str(path)!r}; rename or drop one of the two")
+        seen.add(name)
+    for name in columns or ():
+        if name not in seen:
+            raise PanelError(f"{str(path)!r} has no column {name!r}; {did_you_mean(name, known)}")

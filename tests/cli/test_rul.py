@@ -1,0 +1,134 @@
+"""``cem rul``: the table, CSV and JSON agree with the library, and wrong combinations are said in one line."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from life_cases import fitted, fleet
+
+import cem
+from cem.basis.families import Polynomial
+from cem.cli.rul import add_parser, run_rul
+from cem.cli.terminal import Terminal
+from cem.errors import OptionError, PanelError
+from cem.prognosis.remaining_life import RemainingLife
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rul")
+    panel = fleet(30, 0, every=6.0)
+    fitted(panel).model_.save(folder / "fleet.cem")
+    forward = cem.FailureModeEM(1, basis=Polynomial(1), random_state=0).fit(panel.with_modes(None))
+    forward.model_.save(folder / "forward.cem")
+    running = panel[:4].until(0.6 * panel.failure_times[:4])
+    with (folder / "running.csv").open("w") as file:
+        file.write("unit,time,a,b\n")
+        for unit in running:
+            for t, row in zip(unit.times, unit.values, strict=True):
+                file.write(f"{unit.units[0]},{float(t)!r},{float(row[0])!r},{float(row[1])!r}\n")
+    return folder, running
+
+
+def run(*words: object, out: io.StringIO | None = None) -> None:
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    options = parser.parse_args(["rul", *map(str, words)])
+    assert options.run is run_rul
+    options.run(options, Terminal(out=out) if out else Terminal(quiet=True), [])
+
+
+def test_csv_says_what_the_library_says(files, capsys) -> None:
+    """Numbers without rounding, one line a unit."""
+    folder, running = files
+    run(folder / "fleet.cem", folder / "running.csv", "--csv", "--level", "0.8", "--cap", "125")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    law = RemainingLife(cem.load(folder / "fleet.cem")).predict(running)
+    assert [row["unit"] for row in rows] == list(running.units)
+    np.testing.assert_allclose([float(row["median"]) for row in rows], law.median(), rtol=1e-12)
+    np.testing.assert_allclose([float(row["mean"]) for row in rows], law.mean(125.0), rtol=1e-12)
+    np.testing.assert_allclose([float(row["upper_0.8"]) for row in rows], law.interval(0.8)[1], rtol=1e-12)
+    assert {row["mode"] for row in rows} <= {"short", "long"}
+
+
+def test_json_table_and_file(files, capsys, tmp_path) -> None:
+    """JSON is one document; the table has a row a unit; --output writes whole files."""
+    folder, running = files
+    run(folder / "fleet.cem", folder / "running.csv", "--json")
+    document = json.loads(capsys.readouterr().out)
+    assert len(document["units"]) == 4 and document["level"] == 0.9 and document["warnings"] == []
+    assert document["units"][0]["age"] == running.times[running.offsets[1] - 1]
+    out = io.StringIO()
+    run(folder / "fleet.cem", folder / "running.csv", out=out)
+    assert all(unit in out.getvalue() for unit in running.units)
+    run(folder / "fleet.cem", folder / "running.csv", "--output", tmp_path / "rul.txt")
+    assert "m3" in (tmp_path / "rul.txt").read_text() and list(tmp_path.iterdir()) == [tmp_path / "rul.txt"]
+
+
+def test_thresholds_of_forward_models(files, capsys) -> None:
+    """The same command for a threshold; what is never reached is null."""
+    folder, _ = files
+    words = (folder / "forward.cem", folder / "running.csv", "--json", "--channel", "a", "--threshold")
+    run(*words, "9070")
+    unit = json.loads(capsys.readouterr().out)["units"][0]
+    assert set(unit) >= {"p_crossed", "p_never", "median", "lower_0.9"}
+    run(*words, "1e9")
+    assert json.loads(capsys.readouterr().out)["units"][0]["mean"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("forward.cem",), "--threshold"),
+        (("fleet.cem", "--threshold", "3"), "leave --threshold out"),
+        (("fleet.cem", "--output", "/nowhere/at/all.csv"), "no directory"),
+    ],
+)
+def test_wrong_combinations_are_said(files, words, message: str) -> None:
+    """One line that says what to do."""
+    folder, _ = files
+    with pytest.raises(OptionError, match=message):
+        run(folder / words[0], folder / "running.csv", *words[1:])
+
+
+def test_a_file_of_other_channels(files, tmp_path) -> None:
+    """None of the model's channels: named, with what there is."""
+    folder, _ = files
+    other = tmp_path / "other.csv"
+    other.write_text("unit,time,q\n1,0.0,1.0\n")
+    with pytest.raises(PanelError, match="none of the model's channels"):
+        run(folder / "fleet.cem", other)
+
+
+@pytest.mark.parametrize("words", [("--level", "1.5"), ("--cap", "-3"), ("--level", "x")])
+def test_numbers_out_of_range(files, words, capsys) -> None:
+    """The command line itself is wrong: argparse's exit code 2."""
+    folder, _ = files
+    with pytest.raises(SystemExit) as raised:
+        run(folder / "fleet.cem", folder / "running.csv", *words)
+    assert raised.value.code == 2 and "is not a number" in capsys.readouterr().err
+
+
+def test_a_falling_signal_is_asked_from_above_and_the_answer_says_so(capsys, tmp_path) -> None:
+    """`cem rul --threshold 75` of capacities said that every battery had ended: remaining life 0, nothing else."""
+    rng = np.random.default_rng(0)
+    t = np.arange(15.0)
+    capacity = 100 - t * rng.normal(1.0, 0.1, (30, 1)) + rng.normal(0, 1, (30, 1)) + rng.normal(0, 0.3, (30, 15))
+    panel = cem.Panel.from_arrays(t, capacity[:, :, None], channels=["capacity"], response="capacity")
+    cem.FailureModeEM(1, basis=Polynomial(1), random_state=0).fit(panel).model_.save(tmp_path / "m.cem")
+    lines = ["unit,time,capacity", *(f"1,{time},{value}" for time, value in zip(t, capacity[0], strict=True))]
+    (tmp_path / "one.csv").write_text("\n".join(lines) + "\n")
+    words = [tmp_path / "m.cem", tmp_path / "one.csv", "--threshold", "75"]
+    run(*words, "--json")
+    document = json.loads(capsys.readouterr().out)
+    assert document["direction"] == "lower" and 5 < document["units"][0]["median"] < 20
+    out = io.StringIO()
+    run(*words, out=out)
+    assert "until capacity falls to 75" in out.getvalue()
+    run(*words, "--direction", "lower", "--json")
+    assert json.loads(capsys.readouterr().out)["units"] == document["units"]

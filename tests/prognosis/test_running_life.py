@@ -1,0 +1,170 @@
+"""Streaming remaining life: after every reading the same law as in batch, in any state of the unit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from candidate_cases import problem
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from life_cases import fitted, fleet
+
+from cem.basis.families import Constant, Exponential, Fourier, Polynomial
+from cem.errors import BasisError, OptionError, ScorerError
+from cem.panel.panel import Panel
+from cem.prognosis import _rul
+from cem.prognosis.calibration import Calibration
+from cem.prognosis.distribution import anchored_statistics, candidate_log_densities
+from cem.prognosis.remaining_life import RemainingLife
+
+
+@pytest.fixture(scope="module")
+def prognosis() -> RemainingLife:
+    return RemainingLife(fitted(fleet(40, 0)).model_, n_points=296)
+
+
+def by_kernel(statistics, unit, bases, grid, means, factors, noise, level):
+    """ln P(x | k, r) of one unit by the compiled kernel, (G, K)."""
+    different = [np.ascontiguousarray(np.moveaxis(b.shift_matrix(grid), 0, -1)).ravel() for b in bases]
+    n_modes, n_grid = len(noise), len(grid)
+    got = np.empty((n_modes, n_grid))
+    modes = [_rul.mode_constants(m, f, noise[:, c]) for c, (m, f) in enumerate(zip(means, factors, strict=True))]
+    _rul.candidate_log_densities(
+        np.array([b.size for b in bases], dtype=np.int32), np.concatenate(different),
+        np.concatenate([[0], np.cumsum([block.size for block in different])[:-1]]).astype(np.int64),
+        np.concatenate([R[unit].ravel() for R in statistics.triangles]),
+        np.concatenate([w[unit] for w in statistics.projections]),
+        statistics.residual_norms[unit], statistics.counts[unit].astype(float),
+        np.concatenate([constants.ravel() for constants in modes]), got, np.empty_like(got),
+        np.empty(got.shape, dtype=np.int64), _rul.level_number(level),
+    )  # fmt: skip
+    return got.T
+
+
+@pytest.mark.parametrize("level", _rul.LEVELS)
+def test_kernel_is_its_twin_in_numpy(level) -> None:
+    """ln P(x | k, r) of ragged units with missing cells and a sensor at 9062, against `candidate_log_densities`."""
+    panel, bases, means, factors, noise, _ = problem()
+    grid = np.linspace(0.5, 90.0, 24)
+    statistics = anchored_statistics(panel, bases)
+    expected = candidate_log_densities(statistics, [b.shift_matrix(grid) for b in bases], means, factors, noise)
+    for unit in range(panel.n_units):
+        got = by_kernel(statistics, unit, bases, grid, means, factors, noise, level)
+        np.testing.assert_allclose(got, expected[unit], rtol=1e-10, atol=1e-6)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(size=st.integers(1, 8), n=st.integers(1, 30), spread=st.floats(0.0, 5.0), seed=st.integers(0, 2**32 - 1))
+def test_kernel_at_every_level_and_size(size, n, spread, seed) -> None:
+    """p = 1 … 8, fewer readings than coefficients, covariances whose eigenvalues are up to ten decades apart."""
+    rng = np.random.default_rng(seed)
+    basis = Exponential(np.geomspace(5.0, 200.0, size - 1)) if size > 1 else Constant()
+    basis = basis.bind(np.array([-100.0, 0.0]))
+    grid = np.linspace(0.5, 120.0, 16)
+    panel = Panel.from_arrays([np.sort(rng.uniform(0, 60, n))], [rng.normal(size=(n, 1))])
+    statistics = anchored_statistics(panel, [basis])
+    means = [rng.normal(size=(2, size))]
+    factor = np.tril(rng.normal(size=(2, size, size))) * 10.0 ** rng.uniform(-spread, 0.0, size=(2, size, 1))
+    noise = rng.uniform(0.1, 2.0, size=(2, 1))
+    expected = candidate_log_densities(statistics, [basis.shift_matrix(grid)], means, [factor], noise)[0]
+    for level in _rul.LEVELS:
+        got = by_kernel(statistics, 0, [basis], grid, means, [factor], noise, level)
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_level_that_is_not_there(monkeypatch) -> None:
+    """CEM_INSTRUCTION_LEVEL chooses; what cannot run here is refused by name."""
+    monkeypatch.setenv("CEM_INSTRUCTION_LEVEL", "baseline")
+    assert _rul.level_number() == 0
+    monkeypatch.setenv("CEM_INSTRUCTION_LEVEL", "sse9")
+    with pytest.raises(OptionError, match="'sse9' cannot run here"):
+        _rul.level_number()
+
+
+@pytest.mark.parametrize("basis", [Exponential([40.0]), Polynomial(2), Exponential([12.0, 35.0, 100.0])])
+def test_after_every_reading_the_batch_law(basis) -> None:
+    """Anchors moved a hundred times, cells missing: the law of all readings so far, to 1e-3 of the probability."""
+    panel = fleet(30, 0).with_modes(None)
+    prognosis = RemainingLife(fitted(panel, 1, basis=basis, max_iter=60).model_, n_points=96)
+    values = panel[3].values.copy()
+    values[::7, 0] = np.nan
+    holed = panel[3]._replace(values=values)
+    unit = prognosis.unit()
+    for i, (t, x) in enumerate(zip(holed.times, holed.values, strict=True)):
+        unit.update(float(t), x)
+        if i % 12 == 1:
+            grid, masses = unit.pmf()
+            batch = prognosis.predict(holed.until(float(t)), grid=grid)
+            np.testing.assert_allclose(masses.T, batch.pmf[0], atol=1e-3)
+            assert unit.distribution().median()[0] == pytest.approx(batch.median()[0], rel=2e-3, abs=0.02)
+    assert unit.age == holed.times[-1] and "values seen" in repr(unit)
+
+
+def test_a_law_asked_for_once_is_that_of_the_batch(prognosis) -> None:
+    """The same machine on the bench and on line: candidates are those of its age, whoever else is in the batch."""
+    prognosis = prognosis.replaced(n_points=96)
+    panel = fleet(6, 3)
+    cut = panel.until(0.7 * panel.failure_times)
+    batch = prognosis.predict(cut)
+    for i in range(cut.n_units):
+        one = cut[i]
+        unit = prognosis.unit()
+        for t, x in zip(one.times, one.values, strict=True):
+            unit.update(float(t), x)
+        law = unit.distribution()
+        np.testing.assert_allclose(law.grid, batch.grid[i], rtol=1e-12)
+        # The law of lives is tabulated between two renewals of the grid.
+        np.testing.assert_allclose(law.median(), batch.median()[i : i + 1], rtol=1e-3)
+
+
+def test_information_and_calibration_are_applied(prognosis) -> None:
+    """The same corrections as in batch."""
+    panel = fleet(3, 5)
+    cut = panel[:1].until(0.6 * panel.failure_times[:1])
+    corrected = prognosis.replaced(
+        information=[0.5, 0.25], calibration=Calibration(0.4, (-2.0, 0.0, 2.0), (-1.0, 0.1, 1.1))
+    )
+    unit = corrected.unit()
+    for t, x in zip(cut.times, cut.values, strict=True):
+        unit.update(float(t), x)
+    law = unit.distribution()
+    batch = corrected.predict(cut, grid=law.grid)
+    np.testing.assert_allclose(law.pmf, batch.pmf, atol=1e-3)
+    assert not np.allclose(law.median(), prognosis.predict(cut).median(), rtol=1e-3)
+
+
+def test_a_unit_that_outlives_all_others(prognosis) -> None:
+    """The candidates are renewed as it ages: at ten times the longest life there is still a law."""
+    unit = prognosis.unit()
+    for t in (1.0, 100.0, 400.0, 1500.0, 1501.0):
+        unit.update(t, [np.nan, np.nan])
+        law = unit.distribution()
+        assert np.isfinite(law.mean()[0]) and law.median()[0] > 0
+
+
+def test_what_is_wrong_is_said_and_changes_nothing(prognosis) -> None:
+    """A reading out of order or of another width is refused, and the unit goes on as before."""
+    unit = prognosis.unit()
+    with pytest.raises(ScorerError, match="no reading yet"):
+        unit.distribution()
+    unit.update(10.0, [9062.0, 0.1])
+    before = unit.pmf()[1].copy()
+    for t, x in ((9.0, [9062.0, 0.0]), (np.nan, [9062.0, 0.0]), (11.0, [9062.0]), (11.0, [np.inf, 0.0])):
+        with pytest.raises(ScorerError):
+            unit.update(t, x)
+    np.testing.assert_array_equal(unit.pmf()[1], before)
+
+
+def test_bases_that_cannot_stream() -> None:
+    """Sine–cosine pairs and large bases are for batches; the message says so."""
+    panel = fleet(20, 1).with_modes(None)
+    with pytest.raises(BasisError, match="in batches"):
+        RemainingLife(fitted(panel, 1, basis=Fourier(1, 400.0), max_iter=20).model_).unit()
+    with pytest.raises(OptionError, match="8 at most"):
+        RemainingLife(fitted(panel, 1, basis=Polynomial(8), max_iter=5).model_).unit()
+    with pytest.raises(OptionError, match="multiple"):
+        one = np.ones(1)
+        _rul.candidate_log_densities(
+            np.ones(1, dtype=np.int32), np.ones(3), np.zeros(1, dtype=np.int64), one, one, one, one, np.ones(6),
+            np.ones((1, 3)), np.ones((1, 3)), np.ones((1, 3), dtype=np.int64), 0,
+        )  # fmt: skip

@@ -1,0 +1,103 @@
+"""Cross-validation chooses what generated the data, the same way twice, and refuses what cannot be compared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from life_cases import fleet
+
+import cem
+from cem.basis.families import Constant, Exponential, Polynomial
+from cem.errors import OptionError, PanelError
+from cem.prognosis.selection import cross_validate
+
+
+def estimator(n_modes: int, basis: cem.Basis, time_axis: str = "to_failure") -> cem.FailureModeEM:
+    return cem.FailureModeEM(
+        n_modes,
+        basis=basis,
+        time_axis=time_axis,
+        n_init=2,
+        max_iter=60,
+        random_state=0,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="module")
+def chosen():
+    panel = fleet(40, 0, every=6.0).with_modes(None)
+    steps = []
+    result = cross_validate(
+        panel,
+        {
+            "level": estimator(1, Constant()),
+            "one mode": estimator(1, Exponential([40.0])),
+            "truth": estimator(2, Exponential([40.0])),
+        },
+        score="rmse", ages=3, cap=125.0, n_folds=3, progress=lambda *step: steps.append(step),
+    )  # fmt: skip
+    return panel, result, steps
+
+
+def test_the_truth_is_chosen(chosen) -> None:
+    """Two modes with the right curves beat one, and both beat a level that tells nothing of wear."""
+    _, result, _ = chosen
+    level, one, truth = result.scored
+    assert result.best is truth and "<- best" in str(result).splitlines()[3]
+    assert truth.rmse < one.rmse + 0.5 and one.rmse < 0.7 * level.rmse
+    assert truth.crps < level.crps and truth.log_score < level.log_score
+    assert truth.log_likelihood > one.log_likelihood > level.log_likelihood
+    assert truth.bic < one.bic < level.bic and truth.aic < level.aic and truth.icl >= truth.bic
+    assert 0 < truth.rmse_standard_error < truth.rmse
+
+
+def test_progress_is_told_fold_by_fold(chosen) -> None:
+    """A user of a long search sees where it is."""
+    assert chosen[2] == [(name, i, 3) for name in ("level", "one mode", "truth") for i in (1, 2, 3)]
+
+
+def test_it_is_reproducible_on_any_number_of_threads(chosen) -> None:
+    """Committed seeds: the same figures to the bit."""
+    panel, _, _ = chosen
+    options = {"score": "crps", "ages": 2, "n_folds": 2}
+    candidates = {1: estimator(1, Exponential([40.0]))}
+    one = cross_validate(panel, candidates, **options)
+    assert one == cross_validate(panel, candidates, n_jobs=2, **options)
+    assert not hasattr(candidates[1], "model_")
+
+
+def test_the_forward_axis_is_judged_by_likelihood() -> None:
+    """Without failures there is the held-out likelihood: a line beats a level."""
+    panel = fleet(20, 1, every=9.0).with_modes(None).with_failure_times(None)
+    candidates = {p: estimator(1, Polynomial(p), "forward") for p in (0, 2)}
+    told = []
+    result = cross_validate(
+        panel, candidates, score="log_likelihood", n_folds=2, progress=lambda *step: told.append(step)
+    )
+    assert result.best.name == 2 and np.isnan(result.best.rmse)
+    assert told == [(0, 1, 2), (0, 2, 2), (2, 1, 2), (2, 2, 2)]
+    threads = cross_validate(panel, candidates, score="log_likelihood", n_folds=2, n_jobs=2)
+    assert [one.log_likelihood for one in threads.scored] == [one.log_likelihood for one in result.scored]
+
+
+@pytest.mark.parametrize(
+    ("candidates", "options", "error", "message"),
+    [
+        ({}, {}, OptionError, "one or more"),
+        ({"a": 3}, {}, OptionError, "FailureModeEM"),
+        ({"a": estimator(1, Constant()), "b": estimator(1, Constant(), "forward")}, {}, OptionError, "time axes"),
+        ({"a": estimator(1, Constant())}, {"score": "r2"}, OptionError, "score='r2'"),
+        ({"a": estimator(1, Constant(), "forward")}, {"score": "rmse"}, OptionError, "to_failure"),
+        ({"a": estimator(1, Constant())}, {"n_folds": 41}, OptionError, "n_folds is 41"),
+    ],
+)
+def test_what_is_wrong_is_said(chosen, candidates, options, error, message: str) -> None:
+    """Before anything is fitted."""
+    with pytest.raises(error, match=message):
+        cross_validate(chosen[0], candidates, **options)
+
+
+def test_a_panel_where_nothing_failed(chosen) -> None:
+    """There is nothing to predict."""
+    with pytest.raises(PanelError, match="0 of 40"):
+        cross_validate(chosen[0].with_failure_times(None), {1: estimator(1, Constant())})

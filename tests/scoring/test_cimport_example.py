@@ -1,0 +1,98 @@
+"""Other compiled code can use the scorer: an example package is built against the installed cem, and run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scorer_cases import draw, make_model
+
+import cem.scoring._scorer
+from cem.scoring.scorer import Scorer
+
+EXAMPLE = Path(__file__).parent / "cimport_example"
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory):
+    """The example, compiled in a directory of its own where nothing but the installed package can be found."""
+    place = tmp_path_factory.mktemp("gateway")
+    for name in ("gateway.pyx", "setup.py"):
+        shutil.copy(EXAMPLE / name, place)
+    installed = str(Path(cem.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([installed, os.environ.get("PYTHONPATH", "")])}
+    built = subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
+        cwd=place, env={**environment, "CFLAGS": "-O1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    sys.path.insert(0, str(place))
+    try:
+        import gateway
+    finally:
+        sys.path.remove(str(place))
+    return gateway
+
+
+def test_compiled_code_scores_as_python_does(gateway):
+    model = make_model(["polynomial", "spline", "line"], 3)
+    times = np.linspace(0, 300, 40)
+    values = draw(model, times)
+    scorer = Scorer(model)
+    found = np.full((40, 3), np.nan)
+    assert gateway.watch(scorer, times, values, found) == 0
+    unit = scorer.unit()
+    for t, x, row in zip(times, values, found, strict=True):
+        unit.update(t, x)
+        np.testing.assert_array_equal(unit.mode_probabilities(), row)
+
+
+def test_compiled_code_cannot_weigh_linked_channels_one_by_one(gateway):
+    """Its numbers would be those of independent channels: over-confident, and nobody would know."""
+    rng = np.random.default_rng(0)
+    values = [9000.0 + rng.normal(size=(8, 2)) for _ in range(12)]
+    panel = cem.Panel.from_arrays([np.arange(8.0)] * 12, values, channels=["a", "b"])
+    em = cem.FailureModeEM(1, basis=cem.Polynomial(1), linking_rank=1, max_iter=5).fit(panel)
+    with pytest.raises(cem.errors.ScorerError, match="compiled callers"):
+        gateway.watch(em.model_.scorer(), np.arange(8.0), values[0], np.zeros((8, 1)))
+
+
+def test_compiled_code_gets_a_status_for_a_bad_reading(gateway):
+    model = make_model(["polynomial", "line"], 2)
+    scorer = Scorer(model)
+    out = np.zeros((1, 2))
+    assert gateway.watch(scorer, np.array([np.nan]), np.zeros((1, 2)), out) == 1
+    assert gateway.watch(scorer, np.array([1.0]), np.array([[np.inf, 0.0]]), out) == 3
+    assert gateway.evidence(scorer, 1.0, 7, 0.0, np.zeros(2), np.zeros(2))[0] == 4
+    custom = Scorer(make_model(["custom"], 2))
+    assert gateway.watch(custom, np.array([1.0]), np.zeros((1, 1)), out) == 2
+
+
+def test_compiled_code_reads_the_evidence(gateway):
+    model = make_model(["polynomial", "line"], 2)
+    scorer = Scorer(model)
+    density, misfit = np.zeros(2), np.zeros(2)
+    status, common = gateway.evidence(scorer, 8.0, 1, 9062.2, density, misfit)
+    unit = scorer.unit()
+    unit.update_channel(8.0, "s1", 9062.2)
+    expected, expected_misfit = unit._log_densities()
+    assert status == 0
+    np.testing.assert_allclose(density + common - np.log(model.coordinates.scales[1]), expected, rtol=1e-14)
+    np.testing.assert_array_equal(misfit, expected_misfit)
+
+
+def test_compiled_code_counts_readings_and_has_the_log_likelihood(gateway):
+    model = make_model(["polynomial", "spline", "line"], 3)
+    times = np.linspace(0, 300, 40)
+    values = draw(model, times)
+    scorer = Scorer(model)
+    unit = scorer.unit()
+    unit.update_many(times, values)
+    assert gateway.log_likelihood(scorer, times, values) == (0, unit.log_likelihood())
+    assert gateway.weights(scorer, 3.0, np.array([9062.0, np.nan, 9061.5])) == [1.0, 0.0, 1.0]
+    assert gateway.log_likelihood(scorer, np.array([np.inf]), values[:1])[0] == 1

@@ -1,0 +1,108 @@
+"""A move parts two neighbouring modes anew, and leaves the rest where it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import constraints_of, two_groups
+
+from cem.search import _moves
+from cem.search.fresh import one_mode_run
+from cem.search.moves import moved_responsibilities, moved_start
+from cem.search.one_mode import OneModePosteriors
+
+SHARED = 0.1
+
+
+def moved_plainly(rho, coefficients, draws):
+    """The kernel's twin."""
+    n_modes = rho.shape[1]
+    first = int(draws[0] * n_modes)
+    centres = (rho.T @ coefficients) / np.maximum(rho.sum(axis=0), 1e-9)[:, None]
+    squares = np.square(centres - centres[first]).sum(axis=1)
+    closeness = 1.0 / np.maximum(squares, 1e-9 * squares.max() + 1e-300)
+    closeness[first] = 0.0
+    steps = np.cumsum(closeness)
+    second = int(np.flatnonzero(steps > draws[1] * steps[-1])[0])
+    together = rho[:, first] + rho[:, second]
+    shared = np.flatnonzero(together > SHARED)
+    if len(shared) < 2:
+        shared = np.arange(len(rho))
+    one, other = int(draws[2] * len(shared)), int(draws[3] * (len(shared) - 1))
+    a, b = coefficients[shared[one]], coefficients[shared[other + (other >= one)]]
+    nearer = np.square(coefficients - a).sum(axis=1) < np.square(coefficients - b).sum(axis=1)
+    moved = rho.copy()
+    moved[:, first], moved[:, second] = together * nearer, together * ~nearer
+    return moved
+
+
+@given(seed=st.integers(0, 10_000), n_modes=st.integers(2, 6), n_units=st.integers(2, 40), size=st.integers(1, 9))
+@settings(max_examples=80, deadline=None)
+def test_the_kernel_is_its_plain_twin(seed, n_modes, n_units, size):
+    """Any number of modes and coefficients, responsibilities that are 0 or 1 to the last bit among them."""
+    rng = np.random.default_rng(seed)
+    rho = rng.dirichlet(np.full(n_modes, rng.choice([0.01, 0.3, 3.0])), size=n_units)
+    coefficients, draws = rng.normal(size=(n_units, size)), rng.random(4)
+    moved = np.full_like(rho, np.nan)
+    _moves.moved_responsibilities(rho, coefficients, draws, SHARED, moved)
+    np.testing.assert_allclose(moved, moved_plainly(rho, coefficients, draws), rtol=1e-12, atol=1e-15)
+
+
+def test_two_modes_share_anew_what_they_had_together():
+    """A row that did not add up would weigh its unit twice, or not at all; other modes must keep what they have."""
+    rng = np.random.default_rng(0)
+    coefficients, rho = rng.normal(size=(60, 4)), rng.dirichlet(np.full(4, 0.2), size=60)
+    before = rho.copy()
+    for _ in range(30):
+        moved = moved_responsibilities(rho, coefficients, rng)
+        np.testing.assert_allclose(moved.sum(axis=1), 1.0)
+        changed = [k for k in range(4) if not np.array_equal(moved[:, k], rho[:, k])]
+        assert len(changed) == 2 and (moved[:, changed] == 0).any(axis=1).all()
+        np.testing.assert_allclose(moved[:, changed].sum(axis=1), rho[:, changed].sum(axis=1))
+    assert np.array_equal(rho, before)
+
+
+def test_near_modes_are_parted_more_often():
+    """Good optima mostly differ in how neighbours part: moves spread evenly found fewer of them."""
+    centres = np.array([0.0, 1.0, 100.0])
+    labels = np.repeat([0, 1, 2], 10)
+    coefficients = centres[labels][:, None] + np.linspace(0, 0.1, 30)[:, None]
+    rng = np.random.default_rng(0)
+    pairs = {(0, 1): 0, (0, 2): 0, (1, 2): 0, (): 0}  # none: the units drawn part two modes as they were
+    for _ in range(200):
+        moved = moved_responsibilities(np.eye(3)[labels], coefficients, rng)
+        pairs[tuple(k for k in range(3) if not np.array_equal(moved[:, k], np.eye(3)[labels][:, k]))] += 1
+    assert pairs[0, 1] > 2 * max(pairs[0, 2], pairs[1, 2])
+
+
+def test_modes_without_units_and_units_without_difference():
+    """Empty modes and a fleet of identical units must not divide by zero."""
+    rng = np.random.default_rng(0)
+    for rho in (np.eye(3)[np.zeros(5, dtype=int)], np.full((5, 3), 1 / 3)):
+        for _ in range(20):
+            moved = moved_responsibilities(rho, np.ones((5, 2)), rng)
+            assert np.isfinite(moved).all() and np.allclose(moved.sum(axis=1), 1.0)
+
+
+def test_wrong_shapes_are_refused():
+    rho, coefficients, draws = np.full((4, 2), 0.5), np.zeros((4, 3)), np.zeros(4)
+    for arguments in (
+        (rho[:, :1].copy(), coefficients, draws, SHARED, np.empty((4, 1))),
+        (rho, coefficients[:3], draws, SHARED, np.empty((4, 2))),
+        (rho, coefficients, draws[:3], SHARED, np.empty((4, 2))),
+        (rho, coefficients, draws, SHARED, np.empty((4, 3))),
+    ):
+        with pytest.raises(ValueError, match="wrong shape"):
+            _moves.moved_responsibilities(*arguments)
+
+
+def test_a_move_is_a_function_of_its_seed():
+    expectation = two_groups()
+    constraints = constraints_of(expectation)
+    posteriors = OneModePosteriors(expectation.statistics, one_mode_run(expectation, constraints).parameters)
+    rho = np.random.default_rng(1).dirichlet(np.ones(2), size=40)
+    one, same, other = (moved_start(rho, posteriors, constraints, np.random.default_rng(s)) for s in (4, 4, 5))
+    assert np.array_equal(one.parameters.means, same.parameters.means) and one.promise == same.promise
+    assert not np.array_equal(one.parameters.means, other.parameters.means)
