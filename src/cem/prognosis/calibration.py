@@ -30,6 +30,7 @@ from cem.metrics.metrics import cluster_standard_error, crps_pmf, interval_score
 from cem.model.training_record import require_calibration, require_map
 from cem.numerics.floating import underflow_is_zero
 from cem.numerics.normal import log_normal_cdf, normal_quantile
+from cem.prognosis import _rul
 from cem.prognosis.distribution import RemainingLifeDistribution
 from cem.prognosis.heldout import Fit, HeldOut, cut_off_ages, folds_of_units, hold_out
 
@@ -150,43 +151,28 @@ def reliability(
     )
 
 
-def normal_scores(law: RemainingLifeDistribution, truth: ArrayLike | None = None) -> FloatArray:
-    """Φ⁻¹ of the cdf, from whichever tail is the smaller one, so that no score is lost to 1 − F.
+@underflow_is_zero
+def normal_scores(law: RemainingLifeDistribution, truth: ArrayLike) -> FloatArray:
+    """Φ⁻¹ of each unit's cdf at its outcome, shape (L,); from the smaller tail, so that none is lost to 1 − F."""
+    outcomes = np.array(truth, dtype=np.float64)
+    scores = np.empty(outcomes.shape)
+    _rul.scores_at(*_table(), np.atleast_2d(law.edges), _masses(law), outcomes, scores)
+    return scores
 
-    Returns
-    -------
-    ndarray of shape (L, G + 1)
-        At the edges of the law's cells; or, of shape (L,), at each unit's outcome.
-    """
-    masses = law.pmf.sum(axis=2)
-    nothing = np.zeros((len(masses), 1))
-    below = np.concatenate([nothing, np.cumsum(masses, axis=1)], axis=1)
-    above = np.concatenate([np.cumsum(masses[:, ::-1], axis=1)[:, ::-1], nothing], axis=1)
-    if truth is not None:
-        true = np.asarray(truth, dtype=np.float64)
-        cells = np.broadcast_to(law.edges, below.shape)
-        below = np.array([[np.interp(t, *rows)] for t, *rows in zip(true, cells, below, strict=True)])
-        above = np.array([[np.interp(t, *rows)] for t, *rows in zip(true, cells, above, strict=True)])
-    with np.errstate(divide="ignore"):
-        low, high = np.log(np.minimum(below, 0.5)), np.log(np.minimum(above, 0.5))
-    points, log_cdf = _table()
-    tail = np.interp(np.where(below <= above, low, high), log_cdf, points)
-    scores = np.where(below <= above, tail, -tail)
-    return scores if truth is None else scores[:, 0]
+
+def _masses(law: RemainingLifeDistribution) -> FloatArray:
+    """Probabilities of the cells, all modes together, (L, G)."""
+    return law.pmf[:, :, 0] if law.n_modes == 1 else law.pmf.sum(axis=2)
 
 
 @cache
-def _table() -> tuple[FloatArray, FloatArray]:
-    """Normal scores from far in the lower tail to 0.1, and ln Φ there: read both ways, it is its own inverse."""
-    points = np.linspace(-_FARTHEST, 0.1, 15_000)
-    return points, log_normal_cdf(points)
+def _table() -> tuple[float, float, FloatArray]:
+    """Normal scores from far in the lower tail to 0.1, the first and their distance, and ln Φ there.
 
-
-@underflow_is_zero
-def _lower_tail(scores: FloatArray) -> FloatArray:
-    """Φ where it is at most a half."""
-    points, log_cdf = _table()
-    return np.exp(np.interp(np.minimum(scores, 0.0), points, log_cdf))
+    Read both ways, it is its own inverse.
+    """
+    points, step = np.linspace(-_FARTHEST, 0.1, 15_000, retstep=True)
+    return float(points[0]), float(step), log_normal_cdf(points)
 
 
 @dataclass(frozen=True)
@@ -217,36 +203,31 @@ class Calibration:
             raise OptionError(f"temper is {self.temper}; a number above 0 and at most 1 was expected")
         require_map(self.knots, self.images)
 
-    def mapped(self, scores: FloatArray) -> FloatArray:
-        """h, monotone: straight between knots, and beyond them as in the outermost piece."""
-        if not self.knots:
-            return scores
-        knots, images = np.asarray(self.knots), np.asarray(self.images)
-        slopes = np.diff(images) / np.diff(knots)
-        piece = np.clip(np.searchsorted(knots, scores, side="right") - 1, 0, len(slopes) - 1)
-        return images[piece] + slopes[piece] * (scores - knots[piece])
-
     @underflow_is_zero
     def corrected(self, law: RemainingLifeDistribution) -> RemainingLifeDistribution:
         """The recalibrated law; mode probabilities at each remaining life stay what they were."""
         if not self.knots:
             return law
-        scores = self.mapped(normal_scores(law))
-        # Differences of the smaller tail: exact at both ends.
-        low, high = _lower_tail(scores), _lower_tail(-scores)
-        below = np.where(scores <= 0, low, 1.0 - high)
-        above = np.where(scores <= 0, 1.0 - low, high)
-        below[:, 0], above[:, 0] = 0.0, 1.0
-        below[:, -1], above[:, -1] = 1.0, 0.0
-        masses = np.where(scores[:, 1:] <= 0, np.diff(below, axis=1), -np.diff(above, axis=1))
-        masses = np.maximum(masses, 0.0)
-        masses /= masses.sum(axis=1, keepdims=True)
-        joint = law.pmf
-        totals = joint.sum(axis=2, keepdims=True)
-        shares = np.where(totals > 0, joint / np.where(totals > 0, totals, 1.0), law.mode_probabilities[:, None, :])
-        return RemainingLifeDistribution(
-            law.grid, masses[:, :, None] * shares, units=law.units, mode_labels=law.mode_labels, time_unit=law.time_unit
-        )
+        before = _masses(law)
+        after = self.corrected_masses(before)
+        joint = np.empty(law.pmf.shape)
+        if law.n_modes == 1:
+            joint[:, :, 0] = after
+        else:
+            there = before > 0
+            np.divide(law.pmf, np.where(there, before, 1.0)[..., None], out=joint)
+            joint *= after[..., None]
+            if not there.all():
+                joint[~there] = (after[..., None] * law.mode_probabilities[:, None, :])[~there]
+        return RemainingLifeDistribution.trusted(law.grid, joint, law.units, law.mode_labels, law.time_unit, law.edges)
+
+    def corrected_masses(self, masses: FloatArray) -> FloatArray:
+        """Φ(h(Φ⁻¹(F))) of the cells of laws, (L, G) → (L, G)."""
+        if not self.knots:
+            return masses
+        after = np.empty(masses.shape)
+        _rul.recalibrate(*_table(), np.array(self.knots), np.array(self.images), np.ascontiguousarray(masses), after)
+        return after
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it; `from_dict` gives back an equal one."""
