@@ -316,8 +316,11 @@ class Exponential(Basis):
         shifts = as_times(shift, self._title())
         if shifts.size and np.max(-np.outer([shifts.min(), shifts.max()], rates)) > MAX_EXPONENT:
             self.shift_matrix(shift)  # which says what overflows, or that nothing does
-        exponents = shifts[:, None, :] * -rates[:, None]
-        return np.arange(self.size, dtype=np.int32) * (self.size + 1), np.exp(exponents, out=exponents)
+        rows = np.empty((len(shifts), self.size, shifts.shape[1]))
+        rows[:, 0] = 1.0
+        np.multiply(shifts[:, None, :], -rates[1:, None], out=rows[:, 1:])
+        np.exp(rows[:, 1:], out=rows[:, 1:])
+        return np.arange(self.size, dtype=np.int32) * (self.size + 1), rows
 
 
 class Constant(Basis):

@@ -31,7 +31,7 @@ from cem.model.training_record import require_calibration, require_map
 from cem.numerics.floating import underflow_is_zero
 from cem.numerics.normal import log_normal_cdf, normal_quantile
 from cem.prognosis import _rul
-from cem.prognosis.distribution import RemainingLifeDistribution
+from cem.prognosis.distribution import RemainingLifeDistribution, cell_edges
 from cem.prognosis.heldout import Fit, HeldOut, cut_off_ages, folds_of_units, hold_out
 
 if TYPE_CHECKING:
@@ -154,9 +154,12 @@ def reliability(
 @underflow_is_zero
 def normal_scores(law: RemainingLifeDistribution, truth: ArrayLike) -> FloatArray:
     """Φ⁻¹ of each unit's cdf at its outcome, shape (L,); from the smaller tail, so that none is lost to 1 − F."""
-    outcomes = np.array(truth, dtype=np.float64)
+    return _scores(law.edges, _masses(law), np.array(truth, dtype=np.float64))
+
+
+def _scores(edges: FloatArray, masses: FloatArray, outcomes: FloatArray) -> FloatArray:
     scores = np.empty(outcomes.shape)
-    _rul.scores_at(*_table(), np.atleast_2d(law.edges), _masses(law), outcomes, scores)
+    _rul.scores_at(*_table(), np.atleast_2d(edges), masses, outcomes, scores)
     return scores
 
 
@@ -328,21 +331,24 @@ def calibration_of(held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: b
     if not correct:
         return Calibration(before=before)
     # Scores and CRPS of each fold under each β; the CRPS is that after a map learned on the other folds.
-    laws = [[fold.law(beta) for fold in held.folds] for beta in tempers]
-    scores = [[normal_scores(law, true) for law, true in zip(row, truths, strict=True)] for row in laws]
     n_folds = len(held.folds)
     crps = np.empty((len(tempers), n_folds))
-    corrected: list[list[RemainingLifeDistribution]] = []
+    scores: list[list[FloatArray]] = []
+    maps: list[list[Calibration]] = []
     for b, beta in enumerate(tempers):
-        row = []
-        for f in range(n_folds):
-            others = np.concatenate([scores[b][g] for g in range(n_folds) if g != f])
-            law = _recalibration(beta, others).corrected(laws[b][f])
-            crps[b, f] = crps_pmf(truths[f], law.grid, law.pmf.sum(axis=2)).sum()
-            row.append(law)
-        corrected.append(row)
+        masses = [fold.masses(beta).sum(axis=2) for fold in held.folds]
+        scores.append([_scores(cell_edges(f.grid), *row) for f, *row in zip(held.folds, masses, truths, strict=True)])
+        maps.append(
+            [
+                _recalibration(beta, np.concatenate([scores[b][g] for g in range(n_folds) if g != f]))
+                for f in range(n_folds)
+            ]
+        )
+        for f, fold in enumerate(held.folds):
+            crps[b, f] = crps_pmf(truths[f], fold.grid, maps[b][f].corrected_masses(masses[f])).sum()
     chosen = [int(np.argmin(crps.sum(axis=1) - crps[:, f])) for f in range(n_folds)]
-    after = reliability([corrected[b][f] for f, b in enumerate(chosen)], truth, clusters)
+    corrected = [maps[b][f].corrected(held.folds[f].law(float(tempers[b]))) for f, b in enumerate(chosen)]
+    after = reliability(corrected, truth, clusters)
     best = int(np.argmin(crps.sum(axis=1)))
     whole = _recalibration(float(tempers[best]), np.concatenate(scores[best]))
     return Calibration(whole.temper, whole.knots, whole.images, before, after)

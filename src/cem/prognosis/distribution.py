@@ -244,8 +244,19 @@ class RemainingLifeDistribution:
             asked = np.broadcast_to(np.atleast_1d(asked), (self.n_units, asked.size))
         if asked.ndim != 2 or len(asked) != self.n_units:
             raise OptionError(f"remaining lives have shape {asked.shape}; (m,) or ({self.n_units}, m) was expected")
-        rows = zip(asked, self._edges_of_units(), self._cdf, strict=True)
-        return np.array([np.interp(own, edges, cdf) for own, edges, cdf in rows]).reshape(asked.shape)
+        edges, cdf = self._edges_of_units(), self._cdf
+        if asked.shape[1] > self.n_units:
+            rows = zip(asked, edges, cdf, strict=True)
+            return np.array([np.interp(*row) for row in rows]).reshape(asked.shape)
+        held = np.clip(asked, edges[:, :1], edges[:, -1:])
+        if self._edges.ndim == 1:
+            cells = np.searchsorted(self._edges, held, side="right")
+        else:
+            cells = np.stack([np.count_nonzero(edges <= moment[:, None], axis=1) for moment in held.T], axis=1)
+        cells = np.clip(cells - 1, 0, edges.shape[1] - 2)
+        first, last = np.take_along_axis(edges, cells, axis=1), np.take_along_axis(edges, cells + 1, axis=1)
+        low, high = np.take_along_axis(cdf, cells, axis=1), np.take_along_axis(cdf, cells + 1, axis=1)
+        return np.asarray(low + (high - low) * ((held - first) / (last - first)))
 
     def _edges_of_units(self) -> FloatArray:
         """The cells' edges unit by unit, shape (L, G + 1)."""
@@ -265,12 +276,17 @@ class RemainingLifeDistribution:
         if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
             raise OptionError(f"q is {q!r}; levels between 0 and 1, both excluded, were expected")
         wanted = np.atleast_1d(levels)
-        result = np.empty((self.n_units, wanted.size))
-        for unit, (edges, cdf) in enumerate(zip(self._edges_of_units(), self._cdf, strict=True)):
-            # The cell in which the cdf reaches the level; a stretch without mass is passed over.
-            cell = np.clip(np.searchsorted(cdf, wanted, side="left") - 1, 0, len(edges) - 2)
-            share = (wanted - cdf[cell]) / (cdf[cell + 1] - cdf[cell])
-            result[unit] = edges[cell] + share * (edges[cell + 1] - edges[cell])
+        edges, cdf = self._edges_of_units(), self._cdf
+        # The cell in which the cdf reaches the level; a stretch without mass is passed over. Over units or levels,
+        # whichever are fewer.
+        if wanted.size > self.n_units:
+            cells = np.stack([np.searchsorted(row, wanted, side="left") for row in cdf])
+        else:
+            cells = np.stack([np.count_nonzero(cdf < level, axis=1) for level in wanted], axis=1)
+        cells = np.clip(cells - 1, 0, edges.shape[1] - 2)
+        low, high = np.take_along_axis(cdf, cells, axis=1), np.take_along_axis(cdf, cells + 1, axis=1)
+        first, last = np.take_along_axis(edges, cells, axis=1), np.take_along_axis(edges, cells + 1, axis=1)
+        result = first + (wanted - low) / (high - low) * (last - first)
         return result[:, 0] if levels.ndim == 0 else result
 
     def median(self) -> FloatArray:

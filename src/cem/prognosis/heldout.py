@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ from cem.errors.names import did_you_mean
 from cem.numerics.floating import underflow_is_zero
 from cem.numerics.threads import in_order, threads_told
 from cem.prognosis.candidates import SharedEvidence
-from cem.prognosis.distribution import RemainingLifeDistribution, remaining_life_posterior
+from cem.prognosis.distribution import RemainingLifeDistribution, posterior_masses, remaining_life_posterior
 from cem.prognosis.evidence import HasLifeEvidence, LifeEvidence
 
 if TYPE_CHECKING:
@@ -125,6 +126,28 @@ class HeldOutFold:
     grid: FloatArray
     log_densities: FloatArray
     shared: SharedEvidence | None = None
+
+    @underflow_is_zero
+    def masses(self, temper: float = 1.0) -> FloatArray:
+        """(18) with ln P(x | k, r) counted `temper` times, (U m, G, K)."""
+        joint = temper * self.log_densities
+        joint -= joint.max(axis=(1, 2), keepdims=True)
+        np.exp(joint, out=joint)
+        joint *= self._before_readings
+        totals = joint.sum(axis=(1, 2), keepdims=True)
+        if not np.all(totals > 1e-200):  # candidates that the law of lives all but excludes
+            return self.law(temper).pmf
+        joint /= totals
+        return joint
+
+    @cached_property
+    def _before_readings(self) -> FloatArray:
+        """P(r, k | alive at the age), the same whatever the readings count."""
+        evidence = self.prognosis
+        return posterior_masses(
+            np.zeros(self.log_densities.shape), 1.0, evidence.model.weights_, evidence.lifetimes, self.ages, self.grid,
+            self.shared,
+        )[0]  # fmt: skip
 
     @underflow_is_zero
     def law(self, temper: float = 1.0) -> RemainingLifeDistribution:

@@ -155,6 +155,21 @@ cdef bint same_pattern(int n, const double* values, Py_ssize_t stride, int one, 
     return True
 
 
+cdef bint complete(int n, int n_columns, const double* values, Py_ssize_t stride, const int* columns) noexcept nogil:
+    """Is every cell observed? x - x is 0, or NaN where x is NaN."""
+    cdef int i, c
+    cdef double a = 0.0, b = 0.0
+    cdef const double* row = values
+    for i in range(n):
+        for c in range(0, n_columns - 1, 2):
+            a += row[columns[c]] - row[columns[c]]
+            b += row[columns[c + 1]] - row[columns[c + 1]]
+        if n_columns % 2:
+            a += row[columns[n_columns - 1]] - row[columns[n_columns - 1]]
+        row += stride
+    return a + b == 0
+
+
 cdef void compress_unit(
     int n, int p, int n_columns,
     const double* design,       # (n, p)
@@ -172,6 +187,7 @@ cdef void compress_unit(
     cdef const double* row
     cdef double* R = scratch + n_columns * p
     cdef double* target
+    cdef bint whole = complete(n, n_columns, values, stride, columns)
     memset(work.taken, 0, n_columns)
     for c in range(n_columns):
         if work.taken[c]:
@@ -183,7 +199,7 @@ cdef void compress_unit(
                 work.rows[n_observed] = i
                 n_observed += 1
         for g in range(c, n_columns):
-            if not work.taken[g] and (g == c or same_pattern(n, values, stride, column, columns[g])):
+            if not work.taken[g] and (whole or g == c or same_pattern(n, values, stride, column, columns[g])):
                 work.taken[g] = 1
                 work.members[n_members] = g
                 n_members += 1
