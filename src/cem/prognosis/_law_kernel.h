@@ -113,18 +113,19 @@ typedef struct {
     ptrdiff_t n;
     double first, step;
     const double *log_cdf; /* (n,) */
+    ptrdiff_t n_guesses;
+    double first_root, root_step;
+    const double *guesses; /* (n_guesses,)  places in the table at evenly spaced sqrt(-2 ln Phi) */
 } normal_table_t;
 
 /* The score of a lower tail, held to the table. */
 static inline double score_of(const normal_table_t *table, double tail) {
     const double log_tail = tail > 0 ? log(tail) : -INFINITY;
     if (!(log_tail > table->log_cdf[0])) return table->first;
-    /* Abramowitz and Stegun 26.2.23 is right to 4.5e-4, less than a step; then the cell that holds it. */
-    const double t = sqrt(-2.0 * log_tail);
-    const double guess =
-        (2.515517 + t * (0.802853 + t * 0.010328)) / (1 + t * (1.432788 + t * (0.189269 + t * 0.001308))) - t;
-    double place = (guess - table->first) / table->step;
-    ptrdiff_t i = place < 0 ? 0 : place > table->n - 2 ? table->n - 2 : (ptrdiff_t)place;
+    const double root = (sqrt(-2.0 * log_tail) - table->first_root) / table->root_step;
+    const ptrdiff_t m = root > table->n_guesses - 2 ? table->n_guesses - 2 : root > 0 ? (ptrdiff_t)root : 0;
+    const double place = table->guesses[m] + (table->guesses[m + 1] - table->guesses[m]) * (root - (double)m);
+    ptrdiff_t i = place > table->n - 2 ? table->n - 2 : place > 0 ? (ptrdiff_t)place : 0; /* or next to it */
     while (i > 0 && table->log_cdf[i] > log_tail) i--;
     while (i < table->n - 2 && table->log_cdf[i + 1] <= log_tail) i++;
     const double share = (log_tail - table->log_cdf[i]) / (table->log_cdf[i + 1] - table->log_cdf[i]);
@@ -144,9 +145,14 @@ static inline double score_between(const normal_table_t *table, double below, do
 }
 
 /* The monotone map h: straight between knots, and beyond them as in the outermost piece. */
-static inline double mapped_score(int n_knots, const double *knots, const double *images, double score) {
-    int piece = 0;
+static inline double mapped_score(
+    int n_knots, const double *knots, const double *images,
+    int *piece_inout,          /* of the last score, which was not above this one */
+    double score
+) {
+    int piece = *piece_inout;
     while (piece < n_knots - 2 && knots[piece + 1] <= score) piece++;
+    *piece_inout = piece;
     const double slope = (images[piece + 1] - images[piece]) / (knots[piece + 1] - knots[piece]);
     return images[piece] + slope * (score - knots[piece]);
 }
@@ -160,12 +166,13 @@ static inline void recalibrated(
     double *masses_out         /* (n_grid,) */
 ) {
     double *above = scratch, below = 0.0, last_score = 0.0, last_tail = 0.0, last_smaller = NAN, total = 0.0;
+    int piece = 0;
     above[n_grid] = 0.0;
     for (ptrdiff_t g = n_grid - 1; g >= 0; g--) above[g] = above[g + 1] + masses[g];
     for (ptrdiff_t g = 0; g < n_grid; g++) { /* the cell's upper edge; `last` is its lower one */
         double score, tail;
         if (g == 0) {
-            last_score = mapped_score(n_knots, knots, images, score_between(table, 0.0, above[0]));
+            last_score = mapped_score(n_knots, knots, images, &piece, score_between(table, 0.0, above[0]));
             last_tail = last_score <= 0 ? 0.0 : 1.0; /* nothing below the first edge */
         }
         below += masses[g];
@@ -175,7 +182,7 @@ static inline void recalibrated(
             continue;
         }
         last_smaller = smaller;
-        score = mapped_score(n_knots, knots, images, score_between(table, below, above[g + 1]));
+        score = mapped_score(n_knots, knots, images, &piece, score_between(table, below, above[g + 1]));
         tail = tail_of(table, score <= 0 ? score : -score);
         if (g == n_grid - 1) tail = score <= 0 ? 1.0 : 0.0; /* nor above the last */
         /* `tail` is what is below where the score is not above 0, and what is above where it is. */

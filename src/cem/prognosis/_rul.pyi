@@ -52,19 +52,27 @@ def lognormal_laws(
     masses_out: _Float,
     log_evidence_out: _Float,
 ) -> int: ...
+
+class NormalTable:
+    def __init__(
+        self,
+        first: float,
+        step: float,
+        log_cdf: _Float,
+        first_root: float,
+        root_step: float,
+        guesses: _Float,
+    ) -> None: ...
+
 def recalibrate(
-    first: float,
-    step: float,
-    log_cdf: _Float,
+    normal: NormalTable,
     knots: _Float,
     images: _Float,
     masses: _Float,
     masses_out: _Float,
 ) -> None: ...
 def scores_at(
-    first: float,
-    step: float,
-    log_cdf: _Float,
+    normal: NormalTable,
     edges: _Float,
     masses: _Float,
     outcomes: _Float,

@@ -50,6 +50,9 @@ cdef extern from "_law_kernel.h" nogil:
         Py_ssize_t n
         double first, step
         const double* log_cdf
+        Py_ssize_t n_guesses
+        double first_root, root_step
+        const double* guesses
     int lognormal_law(
         Py_ssize_t n_grid, Py_ssize_t padded, int n_modes, const double* densities, double temper,
         const double* log_weights, const double* log_lives, const double* locations, const double* own,
@@ -323,25 +326,47 @@ def lognormal_laws(
     return l
 
 
-cdef normal_table_t _table(double first, double step, const double[::1] log_cdf) except *:
+cdef class NormalTable:
+    """ln Phi at evenly spaced points, read both ways.
+
+    Parameters
+    ----------
+    first, step : float
+        The first point, and how far apart they are.
+    log_cdf : (n,) array
+        ln Phi there.
+    first_root, root_step : float
+    guesses : (m,) array
+        Places among the points where sqrt(-2 ln Phi) is evenly spaced.
+    """
+
     cdef normal_table_t table
-    if log_cdf.shape[0] < 2:
-        raise OptionError(f"the table has {log_cdf.shape[0]} points; at least 2 were expected")
-    table.n = log_cdf.shape[0]
-    table.first = first
-    table.step = step
-    table.log_cdf = &log_cdf[0]
-    return table
+    cdef object kept
+
+    def __init__(
+        self, double first, double step, const double[::1] log_cdf, double first_root, double root_step,
+        const double[::1] guesses,
+    ):
+        if log_cdf.shape[0] < 2 or guesses.shape[0] < 2:
+            raise OptionError(f"{log_cdf.shape[0]} points and {guesses.shape[0]} guesses; at least 2 were expected")
+        self.kept = (log_cdf, guesses)
+        self.table.n = log_cdf.shape[0]
+        self.table.first = first
+        self.table.step = step
+        self.table.log_cdf = &log_cdf[0]
+        self.table.n_guesses = guesses.shape[0]
+        self.table.first_root = first_root
+        self.table.root_step = root_step
+        self.table.guesses = &guesses[0]
 
 
 def recalibrate(
-    double first, double step, const double[::1] log_cdf,  # ln Phi at evenly spaced points
+    NormalTable normal not None,
     const double[::1] knots, const double[::1] images,     # (n,)  of the map h
     const double[:, ::1] masses,        # (L, G)
     double[:, ::1] masses_out,          # (L, G)
 ):
     """Phi(h(Phi^-1(F))) of the cells of laws."""
-    cdef normal_table_t table = _table(first, step, log_cdf)
     cdef Py_ssize_t l, G = masses.shape[1]
     cdef int n_knots = <int>knots.shape[0]
     _check("images", images.shape[0], n_knots)
@@ -354,19 +379,18 @@ def recalibrate(
         raise MemoryError
     with nogil:
         for l in range(masses.shape[0]):
-            recalibrated(&table, n_knots, &knots[0], &images[0], G, &masses[l, 0], scratch, &masses_out[l, 0])
+            recalibrated(&normal.table, n_knots, &knots[0], &images[0], G, &masses[l, 0], scratch, &masses_out[l, 0])
     free(scratch)
 
 
 def scores_at(
-    double first, double step, const double[::1] log_cdf,  # ln Phi at evenly spaced points
+    NormalTable normal not None,
     const double[:, ::1] edges,         # (1 or L, G + 1)
     const double[:, ::1] masses,        # (L, G)
     const double[::1] outcomes,         # (L,)
     double[::1] scores_out,             # (L,)
 ):
     """Phi^-1 of laws at outcomes, from the smaller tail."""
-    cdef normal_table_t table = _table(first, step, log_cdf)
     cdef Py_ssize_t l, L = masses.shape[0], G = masses.shape[1]
     _check("edges", edges.shape[1], G + 1)
     _check("edges", edges.shape[0], 1 if edges.shape[0] == 1 else L)
@@ -375,5 +399,5 @@ def scores_at(
     with nogil:
         for l in range(L):
             scores_out[l] = score_at(
-                &table, G, &edges[l if edges.shape[0] > 1 else 0, 0], &masses[l, 0], outcomes[l]
+                &normal.table, G, &edges[l if edges.shape[0] > 1 else 0, 0], &masses[l, 0], outcomes[l]
             )

@@ -31,7 +31,7 @@ from cem.model.training_record import require_calibration, require_map
 from cem.numerics.floating import underflow_is_zero
 from cem.numerics.normal import log_normal_cdf, normal_quantile
 from cem.prognosis import _rul
-from cem.prognosis.distribution import RemainingLifeDistribution, cell_edges
+from cem.prognosis.distribution import RemainingLifeDistribution, cell_edges, over_modes
 from cem.prognosis.heldout import Fit, HeldOut, cut_off_ages, folds_of_units, hold_out
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def reliability(
     true = np.asarray(truth, dtype=np.float64)
     parts = np.split(true, np.cumsum([law.n_units for law in laws])[:-1])
     pit = np.concatenate([law.pit(part) for law, part in zip(laws, parts, strict=True)])
-    crps = [crps_pmf(part, law.grid, law.pmf.sum(axis=2)) for law, part in zip(laws, parts, strict=True)]
+    crps = [crps_pmf(part, law.grid, over_modes(law.pmf)) for law, part in zip(laws, parts, strict=True)]
     tables: dict[str, dict[float, float]] = {
         "coverage": {}, "standard_errors": {}, "widths": {}, "interval_scores": {}
     }  # fmt: skip
@@ -159,23 +159,23 @@ def normal_scores(law: RemainingLifeDistribution, truth: ArrayLike) -> FloatArra
 
 def _scores(edges: FloatArray, masses: FloatArray, outcomes: FloatArray) -> FloatArray:
     scores = np.empty(outcomes.shape)
-    _rul.scores_at(*_table(), np.atleast_2d(edges), masses, outcomes, scores)
+    _rul.scores_at(_table(), np.atleast_2d(edges), masses, outcomes, scores)
     return scores
 
 
 def _masses(law: RemainingLifeDistribution) -> FloatArray:
     """Probabilities of the cells, all modes together, (L, G)."""
-    return law.pmf[:, :, 0] if law.n_modes == 1 else law.pmf.sum(axis=2)
+    return np.ascontiguousarray(over_modes(law.pmf))
 
 
 @cache
-def _table() -> tuple[float, float, FloatArray]:
-    """Normal scores from far in the lower tail to 0.1, the first and their distance, and ln Φ there.
-
-    Read both ways, it is its own inverse.
-    """
+def _table() -> _rul.NormalTable:
+    """Normal scores from far in the lower tail to 0.1, and ln Φ there: read both ways, it is its own inverse."""
     points, step = np.linspace(-_FARTHEST, 0.1, 15_000, retstep=True)
-    return float(points[0]), float(step), log_normal_cdf(points)
+    log_cdf = log_normal_cdf(points)
+    roots, root_step = np.linspace(1.0, np.sqrt(-2.0 * log_cdf[0]), 2000, retstep=True)
+    guesses = np.interp(-0.5 * np.square(roots), log_cdf, np.arange(len(points)))
+    return _rul.NormalTable(float(points[0]), float(step), log_cdf, 1.0, float(root_step), guesses)
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ class Calibration:
         if not self.knots:
             return masses
         after = np.empty(masses.shape)
-        _rul.recalibrate(*_table(), np.array(self.knots), np.array(self.images), np.ascontiguousarray(masses), after)
+        _rul.recalibrate(_table(), np.array(self.knots), np.array(self.images), np.ascontiguousarray(masses), after)
         return after
 
     def to_dict(self) -> dict[str, Any]:
@@ -336,7 +336,7 @@ def calibration_of(held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: b
     scores: list[list[FloatArray]] = []
     maps: list[list[Calibration]] = []
     for b, beta in enumerate(tempers):
-        masses = [fold.masses(beta).sum(axis=2) for fold in held.folds]
+        masses = [np.ascontiguousarray(over_modes(fold.masses(beta))) for fold in held.folds]
         scores.append([_scores(cell_edges(f.grid), *row) for f, *row in zip(held.folds, masses, truths, strict=True)])
         maps.append(
             [

@@ -48,6 +48,14 @@ def cell_edges(grid: FloatArray) -> FloatArray:
     return np.concatenate([first, middles, last], axis=-1)
 
 
+def over_modes(masses: FloatArray) -> FloatArray:
+    """Σ_k of (L, G, K): a sum over an axis of a few entries, which NumPy's own does one by one."""
+    total = masses[:, :, 0]
+    for k in range(1, masses.shape[2]):
+        total = total + masses[:, :, k]
+    return total
+
+
 class RemainingLifeDistribution:
     """Laws of the remaining lives of units, jointly with their modes; immutable.
 
@@ -133,7 +141,7 @@ class RemainingLifeDistribution:
     ) -> None:
         cdf = np.empty((len(masses), masses.shape[1] + 1))
         cdf[:, 0] = 0.0
-        np.cumsum(masses[:, :, 0] if masses.shape[2] == 1 else masses.sum(axis=2), axis=1, out=cdf[:, 1:])
+        np.cumsum(over_modes(masses), axis=1, out=cdf[:, 1:])
         cdf[:, -1] = 1.0
         np.minimum(cdf, 1.0, out=cdf)
         if edges is None:

@@ -7,20 +7,35 @@ Q = I - V T V', so that the readings are gone through twice, side by side, and a
 from cpython.buffer cimport PyBuffer_Release
 from libc.math cimport fabs, sqrt
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from cem.numerics._buffers cimport FLOAT64, INT32, INT64, take_buffer
 
 ctypedef long long int64_t
 
+cdef extern from "_rotation.h" nogil:
+    const int ROTATION_WIDTH
+    int cpu_has_level(int level) noexcept nogil
+    void rotate_block(
+        int wide, int n, int p, int rank, const double* V, const double* T, const double* Y, double* along, double* first_out,
+        double* squares_out,
+    ) noexcept nogil
+    bint is_complete(int n, int n_columns, const double* values, Py_ssize_t stride) noexcept nogil
+    void gather_complete(
+        int n, int width, const double* values, Py_ssize_t stride, double* readings_out
+    ) noexcept nogil
+cdef int _wide = cpu_has_level(1)
+
+
 cdef struct workspace_t:
     double* columns     # (p, n)            the design, transposed; then V
     double* by_row      # (n, p)            V
-    double* readings    # (n, n_columns)    those of one pattern
+    double* readings    # (n, WIDTH)        of some channels of one pattern, zeros where there are fewer
+    double* R           # (p, p)
     double* T           # (p, p)
-    double* along       # (p, n_columns)    V'Y; then T' V'Y
-    double* rest        # (n_columns,)      one row of Q'Y
-    double* squares     # (n_columns,)
+    double* along       # (p, WIDTH)
+    double* first       # (p, WIDTH)        w
+    double* squares     # (WIDTH,)          rss
     int* rows           # (n,)
     int* members        # (n_columns,)
     char* taken         # (n_columns,)
@@ -98,52 +113,6 @@ cdef inline double dot(int n, const double* x, const double* y) noexcept nogil:
     return (a + b) + (c + d)
 
 
-cdef void rotate(
-    int n, int p, int n_columns,
-    const workspace_t* work,    # V, T and readings of one pattern
-    double* w_out,              # (n_columns, p)  zeros where n < p
-) noexcept nogil:
-    """w, and into `squares` rss, of all channels of a pattern: Q'Y = Y - V T' V'Y."""
-    cdef int i, j, m, c, rank = n if n < p else p
-    cdef double weight
-    cdef const double* row
-    cdef double* target
-    memset(work.along, 0, p * n_columns * sizeof(double))
-    for i in range(n):
-        row = work.readings + i * <Py_ssize_t> n_columns
-        for j in range(min(rank, i + 1)):
-            weight = work.by_row[i * <Py_ssize_t> p + j]
-            target = work.along + j * n_columns
-            for c in range(n_columns):
-                target[c] += weight * row[c]
-    for j in range(rank - 1, -1, -1):  # T' from the last row up: those above are still V'Y
-        target = work.along + j * n_columns
-        for c in range(n_columns):
-            target[c] *= work.T[j * p + j]
-        for m in range(j):
-            weight = work.T[m * p + j]
-            row = work.along + m * n_columns
-            for c in range(n_columns):
-                target[c] += weight * row[c]
-    memset(work.squares, 0, n_columns * sizeof(double))
-    memset(w_out, 0, p * n_columns * sizeof(double))
-    for i in range(n):
-        row = work.readings + i * <Py_ssize_t> n_columns
-        for c in range(n_columns):
-            work.rest[c] = row[c]
-        for j in range(min(rank, i + 1)):
-            weight = work.by_row[i * <Py_ssize_t> p + j]
-            target = work.along + j * n_columns
-            for c in range(n_columns):
-                work.rest[c] -= weight * target[c]
-        if i < rank:
-            for c in range(n_columns):
-                w_out[c * p + i] = work.rest[c]
-        else:
-            for c in range(n_columns):
-                work.squares[c] += work.rest[c] * work.rest[c]
-
-
 cdef bint same_pattern(int n, const double* values, Py_ssize_t stride, int one, int other) noexcept nogil:
     """Are two columns observed at the same rows?"""
     cdef int i
@@ -155,21 +124,6 @@ cdef bint same_pattern(int n, const double* values, Py_ssize_t stride, int one, 
     return True
 
 
-cdef bint complete(int n, int n_columns, const double* values, Py_ssize_t stride, const int* columns) noexcept nogil:
-    """Is every cell observed? x - x is 0, or NaN where x is NaN."""
-    cdef int i, c
-    cdef double a = 0.0, b = 0.0
-    cdef const double* row = values
-    for i in range(n):
-        for c in range(0, n_columns - 1, 2):
-            a += row[columns[c]] - row[columns[c]]
-            b += row[columns[c + 1]] - row[columns[c + 1]]
-        if n_columns % 2:
-            a += row[columns[n_columns - 1]] - row[columns[n_columns - 1]]
-        row += stride
-    return a + b == 0
-
-
 cdef void compress_unit(
     int n, int p, int n_columns,
     const double* design,       # (n, p)
@@ -177,18 +131,19 @@ cdef void compress_unit(
     Py_ssize_t stride,
     const int* columns,         # (n_columns,) of values
     workspace_t* work,
-    double* scratch,            # (n_columns, p) and (p, p)
     double* R_out,              # (n_columns, p, p)
     double* w_out,              # (n_columns, p)
     double* rss_out,            # (n_columns,)
     int64_t* counts_out,        # (n_columns,)
 ) noexcept nogil:
-    cdef int i, j, c, g, m, column, n_members, n_observed
+    cdef int i, j, c, g, m, column, n_members, n_observed, first, width
     cdef const double* row
-    cdef double* R = scratch + n_columns * p
     cdef double* target
-    cdef bint whole = complete(n, n_columns, values, stride, columns)
+    cdef bint whole = True
     memset(work.taken, 0, n_columns)
+    for c in range(1, n_columns):
+        whole = whole and columns[c] == columns[0] + c
+    whole = whole and is_complete(n, n_columns, values + columns[0], stride)
     for c in range(n_columns):
         if work.taken[c]:
             continue
@@ -203,28 +158,36 @@ cdef void compress_unit(
                 work.taken[g] = 1
                 work.members[n_members] = g
                 n_members += 1
-        if n_observed > 0:
-            for i in range(n_observed):
-                row = design + work.rows[i] * <Py_ssize_t> p
-                for j in range(p):
-                    work.columns[j * <Py_ssize_t> n_observed + i] = row[j]
-                row = values + work.rows[i] * stride
-                target = work.readings + i * <Py_ssize_t> n_members
-                for m in range(n_members):
-                    target[m] = row[columns[work.members[m]]]
-            factorise(n_observed, p, work.columns, work.by_row, R, work.T)
-            rotate(n_observed, p, n_members, work, scratch)
-        else:
-            memset(scratch, 0, (n_columns * p + p * p) * sizeof(double))
-            memset(work.squares, 0, n_members * sizeof(double))
-        for m in range(n_members):
-            g = work.members[m]
-            for i in range(p * p):
-                R_out[g * p * p + i] = R[i]
-            for i in range(p):
-                w_out[g * p + i] = scratch[m * p + i]
-            rss_out[g] = work.squares[m]
-            counts_out[g] = n_observed
+        for i in range(n_observed):
+            row = design + work.rows[i] * <Py_ssize_t> p
+            for j in range(p):
+                work.columns[j * <Py_ssize_t> n_observed + i] = row[j]
+        factorise(n_observed, p, work.columns, work.by_row, work.R, work.T)
+        first = 0
+        while first < n_members:
+            width = min(ROTATION_WIDTH, n_members - first)
+            if whole:
+                gather_complete(n, width, values + columns[first], stride, work.readings)
+            else:
+                for i in range(n_observed):
+                    row = values + work.rows[i] * stride
+                    target = work.readings + i * ROTATION_WIDTH
+                    for m in range(width):
+                        target[m] = row[columns[work.members[first + m]]]
+                    for m in range(width, ROTATION_WIDTH):
+                        target[m] = 0.0
+            rotate_block(
+                _wide, n_observed, p, min(n_observed, p), work.by_row, work.T, work.readings, work.along, work.first,
+                work.squares,
+            )
+            for m in range(width):
+                g = work.members[first + m]
+                memcpy(R_out + g * p * p, work.R, p * p * sizeof(double))
+                for i in range(p):
+                    w_out[g * p + i] = work.first[i * ROTATION_WIDTH + m]
+                rss_out[g] = work.squares[m]
+                counts_out[g] = n_observed
+            first += ROTATION_WIDTH
 
 
 def compress_units(
@@ -262,7 +225,6 @@ def compress_units(
     cdef double* doubles
     cdef int* integers
     cdef char* flags
-    cdef double* scratch
     n_rows, stride, n_units, n_columns, p = shape
     if min(shape) < 0 or n_columns < 1 or p < 1:
         raise ValueError(f"compress_units: a shape of {shape}; a channel and a coefficient were expected")
@@ -288,7 +250,7 @@ def compress_units(
             if not 0 <= of_values[c] < stride:
                 raise ValueError(f"compress_units: column {of_values[c]} of {stride}")
         doubles = <double*> malloc(
-            (longest * (2 * p + n_columns) + 2 * p * p + n_columns * (2 * p + 2)) * sizeof(double)
+            (longest * (2 * p + ROTATION_WIDTH) + 2 * p * (p + ROTATION_WIDTH) + ROTATION_WIDTH) * sizeof(double)
         )
         integers = <int*> malloc((longest + n_columns) * sizeof(int))
         flags = <char*> malloc(n_columns)
@@ -300,11 +262,11 @@ def compress_units(
         work.columns = doubles
         work.by_row = work.columns + longest * p
         work.readings = work.by_row + longest * p
-        work.T = work.readings + longest * n_columns
+        work.R = work.readings + longest * ROTATION_WIDTH
+        work.T = work.R + p * p
         work.along = work.T + p * p
-        work.rest = work.along + p * n_columns
-        work.squares = work.rest + n_columns
-        scratch = work.squares + n_columns
+        work.first = work.along + p * ROTATION_WIDTH
+        work.squares = work.first + p * ROTATION_WIDTH
         work.rows = integers
         work.members = integers + longest
         work.taken = flags
@@ -313,7 +275,7 @@ def compress_units(
                 first, stop = offsets[l], offsets[l + 1]
                 compress_unit(
                     <int> (stop - first), p, n_columns, <const double*> views[0].buf + first * p,
-                    <const double*> views[1].buf + first * stride, stride, of_values, &work, scratch,
+                    <const double*> views[1].buf + first * stride, stride, of_values, &work,
                     <double*> views[4].buf + l * n_columns * p * p, <double*> views[5].buf + l * n_columns * p,
                     <double*> views[6].buf + l * n_columns, <int64_t*> views[7].buf + l * n_columns,
                 )
