@@ -21,47 +21,78 @@
         double *restrict first_out,   /* (p, WIDTH)  zeros where n < p */                                      \
         double *restrict squares_out  /* (WIDTH,) */
 
-typedef double rotation_row __attribute__((vector_size(8 * ROTATION_WIDTH), aligned(8), may_alias));
-#define ROW(pointer) (*(const rotation_row *)(pointer))
+/* Half a row: four columns. */
+typedef double rotation_half __attribute__((vector_size(32), aligned(8), may_alias));
+#define HALF(pointer) (*(rotation_half *)(pointer))
+#define UNROLL_ROTATION _Pragma("GCC unroll 4")
 
 /* T' from the last row up: those above are still V'Y. */
-ROTATION_INLINE void apply_transposed(int p, int rank, const double *T, rotation_row *along) {
+ROTATION_INLINE void apply_transposed(int p, int rank, const double *T, double *along) {
     for (int j = rank - 1; j >= 0; j--) {
-        along[j] *= T[j * p + j];
-        for (int m = 0; m < j; m++) along[j] += T[m * p + j] * along[m];
+        double *target = along + j * ROTATION_WIDTH;
+        FOR_WIDTH target[c] *= T[j * p + j];
+        for (int m = 0; m < j; m++) FOR_WIDTH target[c] += T[m * p + j] * along[m * ROTATION_WIDTH + c];
     }
 }
 
 /* Q'Y = Y - V T' V'Y: its first rows, and the squared norms of the rest. `size` is p where that is a constant. */
 ROTATION_INLINE void rotated(const int size, ROTATION_ARGUMENTS) {
-    if (size) { /* at least as many readings as coefficients */
-        rotation_row sums[4], squares = {0.0};
-        for (int j = 0; j < size; j++) sums[j] = (rotation_row){0.0};
-        for (int i = 0; i < n; i++)
-            _Pragma("GCC unroll 4") for (int j = 0; j < size; j++) sums[j] += V[i * (ptrdiff_t)size + j] * ROW(Y + 8 * (ptrdiff_t)i);
-        apply_transposed(size, size, T, sums);
-        for (int i = 0; i < n; i++) {
-            rotation_row rest = ROW(Y + 8 * (ptrdiff_t)i);
-            _Pragma("GCC unroll 4") for (int j = 0; j < size; j++) rest -= V[i * (ptrdiff_t)size + j] * sums[j];
-            if (i < size) *(rotation_row *)(first_out + 8 * i) = rest;
-            else squares += rest * rest;
-        }
-        *(rotation_row *)squares_out = squares;
-        return;
-    }
-    rotation_row *sums = (rotation_row *)along, squares = {0.0};
+    rotation_half squares = {0.0}, more_squares = {0.0};
     memset(along, 0, sizeof(double) * ROTATION_WIDTH * (size_t)p);
-    memset(first_out, 0, sizeof(double) * ROTATION_WIDTH * (size_t)p);
-    for (int i = 0; i < n; i++)
-        for (int j = 0; j < rank; j++) sums[j] += V[i * (ptrdiff_t)p + j] * ROW(Y + 8 * (ptrdiff_t)i);
-    apply_transposed(p, rank, T, sums);
-    for (int i = 0; i < n; i++) {
-        rotation_row rest = ROW(Y + 8 * (ptrdiff_t)i);
-        for (int j = 0; j < rank; j++) rest -= V[i * (ptrdiff_t)p + j] * sums[j];
-        if (i < rank) *(rotation_row *)(first_out + 8 * i) = rest;
-        else squares += rest * rest;
+    if (size) { /* at least as many readings as coefficients */
+        rotation_half low[4], high[4];
+        UNROLL_ROTATION for (int j = 0; j < size; j++) low[j] = high[j] = (rotation_half){0.0};
+        for (int i = 0; i < n; i++) {
+            const double *y = Y + ROTATION_WIDTH * (ptrdiff_t)i, *v = V + (ptrdiff_t)i * size;
+            const rotation_half first = *(const rotation_half *)y, second = *(const rotation_half *)(y + 4);
+            UNROLL_ROTATION for (int j = 0; j < size; j++) {
+                low[j] += v[j] * first;
+                high[j] += v[j] * second;
+            }
+        }
+        UNROLL_ROTATION for (int j = 0; j < size; j++) {
+            HALF(along + j * ROTATION_WIDTH) = low[j];
+            HALF(along + j * ROTATION_WIDTH + 4) = high[j];
+        }
+        apply_transposed(size, size, T, along);
+        UNROLL_ROTATION for (int j = 0; j < size; j++) {
+            low[j] = HALF(along + j * ROTATION_WIDTH);
+            high[j] = HALF(along + j * ROTATION_WIDTH + 4);
+        }
+        for (int i = 0; i < n; i++) {
+            const double *y = Y + ROTATION_WIDTH * (ptrdiff_t)i, *v = V + (ptrdiff_t)i * size;
+            rotation_half first = *(const rotation_half *)y, second = *(const rotation_half *)(y + 4);
+            UNROLL_ROTATION for (int j = 0; j < size; j++) {
+                first -= v[j] * low[j];
+                second -= v[j] * high[j];
+            }
+            if (i < size) {
+                HALF(first_out + ROTATION_WIDTH * i) = first;
+                HALF(first_out + ROTATION_WIDTH * i + 4) = second;
+            } else {
+                squares += first * first;
+                more_squares += second * second;
+            }
+        }
+    } else {
+        double total[ROTATION_WIDTH] = {0.0};
+        memset(first_out, 0, sizeof(double) * ROTATION_WIDTH * (size_t)p);
+        for (int i = 0; i < n; i++)
+            for (int j = 0; j < rank; j++)
+                FOR_WIDTH along[j * ROTATION_WIDTH + c] += V[(ptrdiff_t)i * p + j] * Y[ROTATION_WIDTH * (ptrdiff_t)i + c];
+        apply_transposed(p, rank, T, along);
+        for (int i = 0; i < n; i++) {
+            double rest[ROTATION_WIDTH];
+            FOR_WIDTH rest[c] = Y[ROTATION_WIDTH * (ptrdiff_t)i + c];
+            for (int j = 0; j < rank; j++) FOR_WIDTH rest[c] -= V[(ptrdiff_t)i * p + j] * along[j * ROTATION_WIDTH + c];
+            if (i < rank) FOR_WIDTH first_out[ROTATION_WIDTH * i + c] = rest[c];
+            else FOR_WIDTH total[c] += rest[c] * rest[c];
+        }
+        squares = HALF(total);
+        more_squares = HALF(total + 4);
     }
-    *(rotation_row *)squares_out = squares;
+    HALF(squares_out) = squares;
+    HALF(squares_out + 4) = more_squares;
 }
 
 #define ROTATION_PASSED n, p, rank, V, T, Y, along, first_out, squares_out
