@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from cem.em.feasibility import feasible
 from cem.em.maximisation import Constraints
-from cem.mixture.parameters import Parameters, layout_of
+from cem.mixture.parameters import Parameters
+from cem.statistics.coordinates import layout_of
 
 __all__ = ["Anderson", "Coordinatisation"]
 

@@ -35,10 +35,11 @@ import kernel_counts
 import numpy as np
 
 from cem.basis import Polynomial
-from cem.mixture.parameters import Coordinates, Parameters
+from cem.mixture.parameters import Parameters
 from cem.scoring.linked_scorer import LinkedScorer
 from cem.scoring.scorer import Scorer
 from cem.statistics import _blocks
+from cem.statistics.coordinates import Coordinates
 
 N_CHANNELS, N_MODES, P = 15, 3, 3
 ROUNDS, CALLS = 10, 20_000

@@ -28,7 +28,8 @@ from cem.em.expectation import Expectation, ExpectedStatistics
 from cem.em.kernels import _maximisation
 from cem.em.maximisation import Constraints, maximisation
 from cem.errors import FitError
-from cem.mixture.parameters import Layout, Parameters
+from cem.mixture.parameters import Parameters
+from cem.statistics.coordinates import Layout
 
 EPSILON = np.finfo(float).eps
 LIKELIHOOD = 1e-12

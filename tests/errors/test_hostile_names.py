@@ -146,7 +146,7 @@ def test_other_libraries_warnings_are_shown_plain(files, monkeypatch, capsys):
         warnings.warn(f"column {ESCAPE} is odd", UserWarning, stacklevel=1)
         return example_model()
 
-    monkeypatch.setattr("cem.model.file.load", warning)
+    monkeypatch.setattr("cem.model.loading.load", warning)
     assert cli.main(["info", "any.cem"]) == 0
     err = capsys.readouterr().err
     assert r"column \x1b]0;gone\x07 is odd" in err and is_plain(err)

@@ -23,7 +23,8 @@ from model_cases import example_model, ragged_panel
 from cem.basis.families import BSpline, Constant, Custom, Exponential, Fourier, Polynomial
 from cem.errors import BasisError, CemError, ModelFileError, OptionError, PredictionError
 from cem.export.codegen import export_c
-from cem.mixture.parameters import Coordinates, Layout, Parameters
+from cem.mixture.parameters import Parameters
+from cem.statistics.coordinates import Coordinates, Layout
 
 STRICT = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

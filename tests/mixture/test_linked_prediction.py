@@ -304,8 +304,8 @@ def test_gradient_is_that_of_finite_differences(problem, rank, penalty):
 
 def fleet(n_units=80, seed=0, rank=2, scale=1.0, n_channels=5, missing=0.2, level=0.0):
     """Units of two modes whose channels share factors; the panel, and the truth it was drawn from."""
-    from cem.mixture.parameters import Coordinates
     from cem.model.model import FailureModeModel
+    from cem.statistics.coordinates import Coordinates
 
     rng = np.random.default_rng(seed)
     basis = cem.Polynomial(1).bind(np.array([0.0, 10.0]))
@@ -578,7 +578,8 @@ def test_a_version_that_does_not_fit_its_arrays_is_refused(em, tmp_path):
     import hashlib
 
     from cem.errors import ModelFileError
-    from cem.model.file import decode, encode
+    from cem.model.file import encode
+    from cem.model.loading import decode
 
     body = bytearray(encode(em.model_)[:-32])
     body[8] = 1

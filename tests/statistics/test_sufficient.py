@@ -10,10 +10,11 @@ from problems import LEVEL, random_problem, unit_factor
 from cem.basis.families import BSpline, Constant, Fourier, Polynomial
 from cem.em.expectation import Expectation
 from cem.errors import PanelError
-from cem.mixture.parameters import Layout, Parameters, times_inverse
+from cem.mixture.parameters import Parameters
 from cem.model.model import FailureModeModel
 from cem.panel.panel import Panel
 from cem.statistics import _compression
+from cem.statistics.coordinates import Layout, times_inverse
 from cem.statistics.sufficient import SufficientStatistics
 
 SIZES = (3, 3, 1, 3, 2)

@@ -17,8 +17,8 @@ from places import FUZZ
 
 from cem.cli.main import main
 from cem.cli.options import size
-from cem.datasets.datasets import read_cmapss
 from cem.errors import CemError, OptionError, PanelError
+from cem.tables.cmapss import read_cmapss
 from cem.tables.sources import Bound, Text
 from cem.tables.tables import column_names, file_format, read_panel, read_table
 

@@ -111,7 +111,7 @@ def _input(text: str) -> Path | str:
 
 def codes(text: str) -> list[float | str]:
     """Numbers and texts between commas."""
-    from cem.frames.cells import is_number  # here: it needs NumPy, which `cem --help` does without
+    from cem.panel.frames.cells import is_number  # here: it needs NumPy, which `cem --help` does without
 
     return [float(cell) if is_number(cell) else cell for cell in names(text)]
 

@@ -16,8 +16,9 @@ from cem.em.kernels import _em
 from cem.em.kernels.choice import Kernel, LanesKernel, LapackKernel, LinkedKernel, Pass, SharedKernel, fastest_kernel
 from cem.errors import FitError, KernelFailure, OptionError
 from cem.mixture import _linked
-from cem.mixture.parameters import Parameters, layout_of
+from cem.mixture.parameters import Parameters
 from cem.numerics.threads import Team
+from cem.statistics.coordinates import layout_of
 from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from cem.em.expectation import ExpectedStatistics
 from cem.em.kernels import _em, _linked_maximisation, _maximisation
-from cem.mixture.parameters import Parameters, layout_of
+from cem.mixture.parameters import Parameters
+from cem.statistics.coordinates import layout_of
 
 __all__ = ["COVARIANCE_STRUCTURES", "Constraints", "CovarianceStructure", "maximisation", "over_relaxed"]
 

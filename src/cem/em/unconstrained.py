@@ -16,7 +16,8 @@ from cem.em.expectation import ExpectedStatistics
 from cem.em.kernels import _unconstrained
 from cem.em.maximisation import COVARIANCE_STRUCTURES, Constraints
 from cem.errors import KernelFailure
-from cem.mixture.parameters import Layout, Parameters, layout_of
+from cem.mixture.parameters import Parameters
+from cem.statistics.coordinates import Layout, layout_of
 
 __all__ = ["Metric", "UnconstrainedCoordinates"]
 

@@ -24,7 +24,7 @@ from cem.fitting.fit_warnings import warn_of_fit
 from cem.fitting.linked_lives import LIFE
 from cem.fitting.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
 from cem.fitting.warm_start import matched_modes, numbered
-from cem.mixture.parameters import Layout, Parameters
+from cem.mixture.parameters import Parameters
 from cem.search.fresh import (
     MIXED_KINDS,
     StartKind,
@@ -36,6 +36,7 @@ from cem.search.moves import moved_start
 from cem.search.one_mode import OneModePosteriors, StartingPoint, with_known_modes
 from cem.search.quiet_modes import FLOOR_FRACTION, SMALLEST_NOISE, past_quiet_modes
 from cem.search.starts import Fresh, Move, Start, best_of_starts
+from cem.statistics.coordinates import Layout
 from cem.statistics.exact_channels import learnable_channels, rounding_noise
 from cem.statistics.sufficient import SufficientStatistics
 

@@ -20,7 +20,8 @@ from cem.basis.families import Polynomial
 from cem.errors import PanelError
 from cem.fitting.warm_start import UNLABELLED, unlabelled_modes
 from cem.lifetimes.lifetimes import LifetimeLaw, Lifetimes, LinkedLognormal, Lognormal
-from cem.mixture.parameters import Coordinates, Parameters
+from cem.mixture.parameters import Parameters
+from cem.statistics.coordinates import Coordinates
 
 if TYPE_CHECKING:
     from cem.fitting.fit import FitOptions, FitResult

@@ -227,7 +227,7 @@ def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads
     PredictionError
         A log-density is not finite.
     """
-    from cem.scoring._scorer import log_densities
+    from cem.mixture._prediction import log_densities
 
     shape = (statistics.n_units, parameters.n_modes)
     own, misfits, common = np.empty(shape), np.empty(shape), np.zeros(shape[0])
@@ -263,7 +263,7 @@ def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads
 
 def log_joint(statistics: SufficientStatistics, parameters: Parameters) -> FloatArray:
     """ln π_k P(x_l | k) in internal coordinates, shape (L, K); known modes are not looked at."""
-    from cem.scoring._scorer import log_densities
+    from cem.mixture._prediction import log_densities
 
     shape = (statistics.n_units, parameters.n_modes)
     result = np.empty(shape)
@@ -286,7 +286,7 @@ def log_joint(statistics: SufficientStatistics, parameters: Parameters) -> Float
 
 def _internal_posterior(statistics: SufficientStatistics, parameters: Parameters) -> tuple[FloatArray, FloatArray]:
     """T̂ and a square root of Σ̂ in internal coordinates: (L, K, P) and (L, K, Σ p_c²), model.md (12) and (17)."""
-    from cem.scoring._scorer import posteriors
+    from cem.mixture._prediction import posteriors
 
     if parameters.rank:
         from cem.mixture.linked_prediction import linked_posteriors
@@ -379,7 +379,7 @@ def forecast_channel(
     PredictionError
         The forecast overflows at one of the times; names the channel and the time.
     """
-    from cem.scoring._scorer import posteriors
+    from cem.mixture._prediction import posteriors
 
     p = statistics.sizes[channel]
     n_units, n_modes, n_times = statistics.n_units, parameters.n_modes, times.shape[-1]

@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from cem.basis.families import Basis, resolve_bases
 from cem.errors import OptionError
 from cem.errors.names import did_you_mean
-from cem.mixture.parameters import times_inverse
 from cem.numerics.floating import overflow_at
 from cem.panel.panel import Panel
+from cem.statistics.coordinates import times_inverse
 
 if TYPE_CHECKING:
-    from cem.model.model import FailureModeModel
+    from cem.mixture.fitted import FittedMixture
 
 __all__ = ["draw_units", "simulate_fleet"]
 
@@ -26,7 +26,7 @@ _PASSAGE_GRID = 2000  # steps over the horizon in which a first passage is looke
 
 
 def draw_units(
-    model: FailureModeModel,
+    model: FittedMixture,
     n_units: int,
     times: Any,
     *,

@@ -11,7 +11,7 @@ import numpy as np
 
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean, is_unknown
-from cem.panel.masks import unmasked
+from cem.numerics.masks import unmasked
 
 __all__ = [
     "DATETIMES",

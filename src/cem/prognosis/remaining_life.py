@@ -413,7 +413,7 @@ class RemainingLife:
         OptionError
             Its model is not one of the time to failure.
         """
-        from cem.model.file import load_by
+        from cem.model.loading import load_by
 
         return cls(load_by("cem.RemainingLife.load", path, functions))
 

@@ -16,11 +16,10 @@ from cem.statistics._blocks cimport (
 
 import numpy as np
 
-from cem.statistics._blocks import Blocks as _Blocks
-from cem.mixture._prediction import chi_square_tail, compress_units, in_threads, log_densities, posteriors
+from cem.statistics._blocks import Blocks as _Blocks, in_threads
 from cem.errors import ScorerError
 
-__all__ = ["PackedScorer", "chi_square_tail", "compress_units", "log_densities", "posteriors"]
+__all__ = ["PackedScorer"]
 
 
 # ------------------------------------------------------------------------------------------- the C-level interface

@@ -13,6 +13,7 @@ import numpy as np
 
 from cem.errors import OptionError, PredictionError, ScorerError
 from cem.files.digest import sha256
+from cem.mixture import _prediction
 from cem.scoring import _scorer, _unit
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from cem.basis.family import Basis
-    from cem.mixture.parameters import Coordinates, Parameters
+    from cem.mixture.parameters import Parameters
     from cem.panel.panel import Panel
     from cem.scoring.unit_forecast import UnitForecast
+    from cem.statistics.coordinates import Coordinates
 
     FloatArray = NDArray[np.float64]
 
@@ -357,7 +359,7 @@ class Unit(_unit.UnitState):
         """
         _, misfits = self._log_densities()
         best = int(np.argmax(self.mode_probabilities()))
-        tail = _scorer.chi_square_tail(float(misfits[best]), float(self._channel_weights().sum()))
+        tail = _prediction.chi_square_tail(float(misfits[best]), float(self._channel_weights().sum()))
         return max(0.0, float(tail))  # 1 less a sum that rounding may have taken beyond 1
 
     def copy(self) -> Unit:
@@ -431,7 +433,7 @@ class Unit(_unit.UnitState):
         layout, n_modes = parameters.layout, self.scorer.n_modes
         means, roots = np.empty((1, n_modes, p)), np.empty((1, n_modes, p * p))
         try:
-            _scorer.posteriors(
+            _prediction.posteriors(
                 R.ravel(), np.zeros((1, 1), dtype=np.int64), w[None], np.array([[rss]]),
                 np.zeros((1, 1), dtype=np.int32), np.array([p], dtype=np.int32),
                 np.ascontiguousarray(layout.vector(parameters.means, channel)),

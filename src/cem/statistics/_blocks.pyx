@@ -1,4 +1,4 @@
-"""Channels in blocks of four: the layout, and the way to the kernels of _blocks_level.h."""
+"""Channels in blocks of four: the layout, the way to the kernels of _blocks_level.h, and (9) by Givens rotations."""
 
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -7,7 +7,12 @@ import os
 
 import numpy as np
 
-from cem.errors import OptionError
+from cem.errors import OptionError, PredictionError
+
+
+cdef enum:
+    PARTS_PER_THREAD = 8
+    SMALLEST_PART = 256     # units: some 80 microseconds, well above what handing over a part costs
 
 
 cdef extern from "_blocks_kernels.h":
@@ -280,3 +285,150 @@ cdef class Blocks:
     def __dealloc__(self):
         free(self.constants)
         free(self.lanes)
+
+
+# ------------------------------------------------------------------------------------------------ arrays and threads
+
+
+def check_shape(name, array, expected):
+    """ValueError, by the name of the array, where its shape is another one."""
+    found = tuple(array.shape[i] for i in range(len(expected)))
+    if found != tuple(expected):
+        raise ValueError(f"{name} has shape {found}; {tuple(expected)} was expected")
+
+
+def in_threads(function, n_items, n_threads):
+    """function(start, stop) over contiguous parts of range(n_items), in n_threads threads; the results in order.
+
+    A thread takes the next part when it has done one: where another process slows a core down, its thread does fewer.
+    """
+    if n_threads < 1:
+        raise OptionError(f"n_threads is {n_threads}; it must be at least 1")
+    n_threads = max(1, min(n_threads, n_items))
+    if n_threads == 1:
+        return [function(0, n_items)]
+    from cem.numerics.threads import in_order, threads_told
+
+    n_parts = max(n_threads, min(PARTS_PER_THREAD * n_threads, n_items // SMALLEST_PART))
+    bounds = [n_items * i // n_parts for i in range(n_parts + 1)]
+    with threads_told(PredictionError):
+        return list(in_order(lambda i: function(bounds[i], bounds[i + 1]), range(n_parts), n_threads))
+
+
+# ------------------------------------------------------------------------------------------------------- compression
+
+
+cdef void spread_row(
+    const blocks_t* blocks,
+    int p,
+    int n_channels,
+    const double* phi,      # (p,)
+    const double* x,        # (n_channels,)  NaN = missing
+    double* rows_out,       # (n_blocks, p + 2, LANES)
+) noexcept nogil:
+    """The same basis row for every channel that is observed, zeros for the others."""
+    cdef int block, lane, c, i
+    cdef bint observed
+    cdef double* row
+    for block in range(blocks.n_blocks):
+        row = rows_out + blocks.row_offsets[block]
+        for lane in range(LANES):
+            c = LANES * block + lane
+            observed = c < n_channels and x[c] == x[c]
+            for i in range(p):
+                row[LANES * i + lane] = phi[i] if observed else 0.0
+            row[LANES * p + lane] = x[c] if observed else 0.0
+            row[LANES * (p + 1) + lane] = 1.0 if observed else 0.0
+
+
+cdef void scatter_state(
+    const blocks_t* blocks,
+    int p,
+    int n_channels,
+    const double* states,       # (n_blocks, T + p + 3, LANES)
+    double* R_out,              # (n_channels, p, p)
+    double* w_out,              # (n_channels, p)
+    double* rss_out,            # (n_channels,)
+    int* n_out,                 # (n_channels,)
+) noexcept nogil:
+    cdef int c, i, j, position, diagonal, T = p * (p + 1) // 2
+    cdef const double* state
+    for c in range(n_channels):
+        state = states + blocks.state_offsets[c // LANES] + c % LANES
+        position = 0
+        for i in range(p):
+            diagonal = position
+            for j in range(p):
+                if j < i:
+                    R_out[(c * p + i) * p + j] = 0.0
+                else:
+                    # rows that no reading has reached hold 1e-150
+                    R_out[(c * p + i) * p + j] = state[LANES * position] if state[LANES * diagonal] > 1e-140 else 0.0
+                    position += 1
+            w_out[c * p + i] = state[LANES * (T + i)]
+        rss_out[c] = state[LANES * (T + p)] + state[LANES * (T + p + 1)]
+        n_out[c] = <int>state[LANES * (T + p + 2)]
+
+
+def compress_units(
+    const double[:, ::1] design, const double[:, ::1] values, const long long[::1] row_offsets,
+    double[:, :, :, ::1] R_out, double[:, :, ::1] w_out, double[:, ::1] rss_out, int[:, ::1] n_out, int n_threads=1,
+):
+    """R, w, rss and n of model.md (9) by Givens rotations, row after row; no LAPACK.
+
+    Parameters
+    ----------
+    design : array of shape (N, p)
+        Rows phi~ of the basis that all these channels share.
+    values : array of shape (N, Cb)
+        Centred and scaled readings x~; NaN = missing.
+    row_offsets : int64 array of shape (L + 1,)
+        Unit l has rows row_offsets[l] .. row_offsets[l + 1] - 1.
+    R_out, w_out, rss_out, n_out : arrays of shape (L, Cb, p, p), (L, Cb, p), (L, Cb), (L, Cb) int32
+        R is upper triangular with a diagonal >= 0, and has rows of zeros where n < p.
+    n_threads : int
+        Units are divided among this many threads; the result does not depend on it.
+
+    Raises
+    ------
+    ValueError
+        Shapes disagree, or the offsets do not ascend from 0 to N.
+    """
+    cdef Py_ssize_t n_rows = design.shape[0], n_units = row_offsets.shape[0] - 1, unit
+    cdef int p = design.shape[1], n_channels = values.shape[1]
+    if n_units < 0 or p < 1 or n_channels < 1:
+        raise ValueError("row_offsets, the columns of design and those of values must not be empty")
+    check_shape("values", values, (n_rows, n_channels))
+    check_shape("R_out", R_out, (n_units, n_channels, p, p))
+    check_shape("w_out", w_out, (n_units, n_channels, p))
+    check_shape("rss_out", rss_out, (n_units, n_channels))
+    check_shape("n_out", n_out, (n_units, n_channels))
+    if row_offsets[0] != 0 or row_offsets[n_units] != n_rows:
+        raise ValueError(f"row_offsets go from {row_offsets[0]} to {row_offsets[n_units]}; 0 to {n_rows} was expected")
+    for unit in range(n_units):
+        if row_offsets[unit + 1] < row_offsets[unit]:
+            raise ValueError(f"row_offsets[{unit + 1}] is smaller than the one before it")
+    if n_units == 0:
+        return
+    cdef Blocks layout = Blocks([p] * n_channels, [0] * n_channels)
+    cdef const blocks_t* blocks = &layout.blocks
+
+    def part(Py_ssize_t start, Py_ssize_t stop):
+        cdef double* states = blocks_allocate(blocks.n_state + blocks.n_row)
+        cdef double* rows = states + blocks.n_state
+        cdef Py_ssize_t l, i
+        if states == NULL:
+            raise MemoryError("no memory for the scratch of one thread")
+        with nogil:
+            for l in range(start, stop):
+                blocks_clear(blocks, states)
+                for i in range(row_offsets[l], row_offsets[l + 1]):
+                    spread_row(blocks, p, n_channels, &design[i, 0], &values[i, 0], rows)
+                    blocks_rotate(blocks, 0, blocks.n_blocks, rows, states)
+                scatter_state(
+                    blocks, p, n_channels, states,
+                    &R_out[l, 0, 0, 0], &w_out[l, 0, 0], &rss_out[l, 0], &n_out[l, 0],
+                )
+            free(states)
+
+    in_threads(part, n_units, n_threads)

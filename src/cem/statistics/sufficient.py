@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cem.basis.families import Basis
 from cem.errors import PanelError
-from cem.mixture.parameters import Coordinates, Layout, times_inverse
+from cem.statistics.coordinates import Coordinates, Layout, times_inverse
 
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
@@ -466,7 +466,7 @@ def _to_internal(part: _Group, group: list[int], coordinates: Coordinates) -> _G
 
 def _compress_plain(panel: Panel, basis: Basis, group: list[int], coordinates: Coordinates) -> _Group:
     """Compression without SciPy: internal design and readings first, then Givens rotations row by row."""
-    from cem.scoring._scorer import compress_units
+    from cem.statistics._blocks import compress_units
 
     p, n_units, n_channels = basis.size, len(panel.offsets) - 1, len(group)
     R = np.empty((n_units, n_channels, p, p))

@@ -11,9 +11,9 @@ import numpy as np
 
 from cem.errors import CemError, PanelError
 from cem.errors.names import encode_labels, object_array, unit_name
-from cem.frames.cells import NULL_NUMBERS, Missing, is_number
-from cem.frames.dates import formatted_dates, iso_dates, text_array
 from cem.panel.clock import instants, is_missing
+from cem.panel.frames.cells import NULL_NUMBERS, Missing, is_number
+from cem.panel.frames.dates import formatted_dates, iso_dates, text_array
 
 if TYPE_CHECKING:
     from types import ModuleType
