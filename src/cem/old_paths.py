@@ -149,6 +149,8 @@ _IN_PICKLES = {
     "selection",
     "summary",
 }
+# The C interface of those releases: its structs have another layout.
+_COMPILED = {"_scorer", "_unit"}
 # Names that have left the module that took an old one's place.
 _ELSEWHERE = {"parameters": "statistics.coordinates"}
 
@@ -160,6 +162,10 @@ class OldPaths:
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         package, _, name = fullname.partition(".")
+        if package == "cem" and name in _COMPILED:
+            raise ImportError(
+                f"{fullname} is now cem.scoring; build again what was compiled against a release of cem before 0.4.0"
+            )
         loader = cast("Loader", self)  # the class of importlib.abc would load pathlib
         return ModuleSpec(fullname, loader) if package == "cem" and name in NEW_PATHS else None
 
