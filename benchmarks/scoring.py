@@ -44,7 +44,7 @@ from cem.statistics.coordinates import Coordinates
 N_CHANNELS, N_MODES, P = 15, 3, 3
 ROUNDS, CALLS = 10, 20_000
 FEW, MANY = 200, 1000
-KERNEL = re.compile(r"/cem/_(scorer|blocks)\.[^/]*\.so$")
+KERNEL = re.compile(r"/cem/(?:\w+/)*_(scorer|blocks)\.[^/]*\.so$")
 TARGETS = {"baseline": 8000, "avx2": 4000}
 
 
