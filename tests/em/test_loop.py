@@ -424,15 +424,15 @@ def test_wrong_shapes_are_refused():
     parameters = start(expectation, constraints, 2)
     expected, _ = expectation(parameters)
     sums = type(expected)(expected.sums[:-1].copy(), 2, parameters.sizes, 40)
-    with pytest.raises(ValueError, match="passes: an array has the wrong shape"):
+    with pytest.raises(ValueError, match=r"passes: sums has shape"):
         expectation.passes(parameters, sums, constraints, 2)
-    with pytest.raises(ValueError, match="passes: an array has the wrong shape"):
+    with pytest.raises(ValueError, match="passes: there are no passes"):
         expectation.passes(parameters, expected, constraints, 0)
     arrays = [parameters.weights, parameters.means, parameters.factors, parameters.noise_variances]
     sizes, floors = np.array([3, 3, 3], dtype=np.int32), [constraints.noise_floors, constraints.covariance_floors]
     for i in range(4):
         wrong = [array[:1].copy() if i == j else array for j, array in enumerate(arrays)]
-        with pytest.raises(ValueError, match="over_relaxed: an array has the wrong shape"):
+        with pytest.raises(ValueError, match=r"over_relaxed: \w+_found has shape \(1"):
             _em.over_relaxed(sizes, 0, 1.6, *floors, *arrays, *wrong, *(np.empty_like(array) for array in arrays))
 
 

@@ -290,9 +290,9 @@ def test_wrong_shapes_are_refused():
     fleet = Fleet(9, 10, 2, [3, 2], 2)
     pack = fleet.pack("baseline")
     log_weights, means, factors, noise = fleet.arguments()
-    with pytest.raises(ValueError, match="wrong shape"):
+    with pytest.raises(ValueError, match=r"means has shape \(2, 4\); \(2, 5\) was expected"):
         evaluate(pack, (log_weights, means[:, :-1].copy(), factors, noise))
-    with pytest.raises(ValueError, match="wrong shape"):
+    with pytest.raises(ValueError, match=r"responsibilities has shape \(9, 2\)"):
         evaluate(pack, fleet.arguments(), responsibilities=np.empty((9, 2)))
     with pytest.raises(ValueError, match="inverse temperature"):
         evaluate(pack, fleet.arguments(), temperature=0.0)

@@ -1,7 +1,7 @@
 """Batch kernels of prediction without SciPy: log-densities and posteriors.
 
-The arithmetic of (10) and (11) is in _blocks_level.h, four channels side by side; here are the drivers, which check shapes,
-lay the statistics out in blocks, release the GIL and turn a status into a typed error.
+The arithmetic of (10) and (11) is in _blocks_level.h, four channels side by side; here are the drivers, which check
+shapes, lay the statistics out in blocks, release the GIL and turn a status into a typed error.
 """
 
 from libc.math cimport exp, fabs, isfinite, lgamma, log, log1p, M_PI, sqrt

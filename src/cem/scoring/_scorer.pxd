@@ -29,8 +29,8 @@ cdef enum:
     UNIT_OBSERVATIONS = 1
     UNIT_STATE = 8
 
-# The number goes up with every change of the layout. It is part of the functions' signatures, which Cython compares when
-# a compiled module is loaded: one that was compiled against another layout is refused, and never reads the wrong bytes.
+# The number goes up with every change of the layout. It is part of the functions' signatures, which Cython compares
+# when a compiled module is loaded: one compiled against another layout is refused, and never reads the wrong bytes.
 ctypedef struct scorer_2_t:
     int n_channels, n_modes, n_bases
     int n_custom                    # coefficients of all Custom bases; they come first in phi

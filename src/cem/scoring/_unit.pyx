@@ -27,7 +27,7 @@ cdef object ARRAY = np.ndarray
 
 
 cdef class UnitState:
-    """The state of one running unit: R, w, rss and n of every channel; constant memory. Its face: `cem.scoring.scorer.Unit`.
+    """The state of one running unit: R, w, rss and n of every channel; constant memory. Face: `cem.scoring.Unit`.
 
     Parameters
     ----------
