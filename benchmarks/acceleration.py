@@ -25,9 +25,9 @@ from accelerators import damped_anderson, parameter_expanded, squarem, undamped_
 from counting import CountingExpectation
 from fleets import compressed, draw_fleet
 
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.loop import continue_em, start_em
-from cem.em.maximisation import Constraints
 from cem.mixture.parameters import Parameters
 from cem.search.fresh import one_mode_run, starting_parameters
 

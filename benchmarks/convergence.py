@@ -19,9 +19,9 @@ import numpy as np
 from fleets import compressed, draw_fleet
 
 import cem
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.loop import continue_em, start_em
-from cem.em.maximisation import Constraints
 from cem.mixture.parameters import Parameters
 from cem.search.fresh import one_mode_run, parameters_from_responsibilities
 

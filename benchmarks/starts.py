@@ -36,9 +36,9 @@ from counting import CountingExpectation
 from fleets import draw_fleet
 
 import cem
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.loop import continue_em, start_em
-from cem.em.maximisation import Constraints
 from cem.errors import FitError
 from cem.mixture.parameters import Parameters
 from cem.search import _clusters

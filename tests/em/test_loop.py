@@ -8,11 +8,12 @@ from problems import random_parameters, random_problem
 
 from cem.basis.families import Polynomial
 from cem.em import loop as em
+from cem.em.constraints import COVARIANCE_STRUCTURES, Constraints
 from cem.em.expectation import Expectation
 from cem.em.feasibility import feasible
 from cem.em.kernels import _em, _maximisation
 from cem.em.loop import continue_em, remaining_gain, start_em
-from cem.em.maximisation import COVARIANCE_STRUCTURES, Constraints, maximisation, over_relaxed
+from cem.em.maximisation import maximisation, over_relaxed
 from cem.errors import FitError, OptionError
 from cem.panel.panel import Panel
 from cem.search.fresh import one_mode_run, parameters_from_responsibilities

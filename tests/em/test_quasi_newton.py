@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from problems import random_parameters, random_problem
 
 from cem.basis.families import Polynomial
+from cem.em.constraints import COVARIANCE_STRUCTURES, Constraints
 from cem.em.expectation import Expectation
 from cem.em.feasibility import feasible
 from cem.em.loop import continue_em, start_em
-from cem.em.maximisation import COVARIANCE_STRUCTURES, Constraints
 from cem.em.quasi_newton import _MEMORY, Pairs, QuasiNewton
 from cem.em.unconstrained import UnconstrainedCoordinates
 from cem.errors import FitError

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cem
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.kernels import _lanes, _shared
 from cem.em.loop import continue_em, start_em
-from cem.em.maximisation import Constraints
 from cem.errors import FitError, KernelFailure
 from cem.mixture.parameters import Parameters
 from cem.statistics.designs import shared_designs

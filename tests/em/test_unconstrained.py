@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import random_parameters, random_problem
 
-from cem.em.expectation import Expectation, ExpectedStatistics
+from cem.em.constraints import COVARIANCE_STRUCTURES, Constraints
+from cem.em.expectation import Expectation
 from cem.em.feasibility import feasible
 from cem.em.kernels import _unconstrained
-from cem.em.maximisation import COVARIANCE_STRUCTURES, Constraints
+from cem.em.sums import ExpectedStatistics
 from cem.em.unconstrained import UnconstrainedCoordinates
 from cem.errors import KernelFailure
 from cem.mixture.parameters import Parameters

@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from problems import problems, random_problem
 
 import cem
-from cem.em.expectation import Expectation, ExpectedStatistics
+from cem.em.constraints import Constraints
+from cem.em.expectation import Expectation
 from cem.em.feasibility import feasible
 from cem.em.linked_ascent import LinkedExpectation, mixture_coordinates
 from cem.em.linking import linked_run, linked_start, rotated
 from cem.em.loop import continue_em, start_em
-from cem.em.maximisation import Constraints, maximisation
+from cem.em.maximisation import maximisation
+from cem.em.sums import ExpectedStatistics
 from cem.errors import OptionError
 from cem.mixture.linked_prediction import linked_log_densities, linked_posteriors
 from cem.mixture.parameters import Parameters

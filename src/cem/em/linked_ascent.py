@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.expectation import Expectation, ExpectedStatistics
-from cem.em.maximisation import Constraints, maximisation
+from cem.em.constraints import Constraints
+from cem.em.expectation import Expectation
+from cem.em.maximisation import maximisation
+from cem.em.sums import ExpectedStatistics
 from cem.em.unconstrained import Metric, UnconstrainedCoordinates
 from cem.mixture.parameters import Parameters
 from cem.statistics.sufficient import SufficientStatistics

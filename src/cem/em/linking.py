@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.feasibility import feasible
 from cem.em.linked_ascent import LinkedExpectation, mixture_coordinates
 from cem.em.loop import EMRun, continue_em, start_em
-from cem.em.maximisation import Constraints
 from cem.errors import OptionError
 from cem.errors.names import listed
 from cem.mixture.parameters import Parameters

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.expectation import Expectation, ExpectedStatistics, Passes
-from cem.em.maximisation import Constraints, maximisation, over_relaxed
+from cem.em.constraints import Constraints
+from cem.em.expectation import Expectation, Passes
+from cem.em.maximisation import maximisation, over_relaxed
 from cem.em.quasi_newton import AscentCoordinates, QuasiNewton
+from cem.em.sums import ExpectedStatistics
 from cem.em.unconstrained import UnconstrainedCoordinates
 from cem.errors import FitError
 from cem.mixture.parameters import Parameters

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.expectation import ExpectedStatistics
+from cem.em.constraints import COVARIANCE_STRUCTURES, Constraints
 from cem.em.kernels import _unconstrained
-from cem.em.maximisation import COVARIANCE_STRUCTURES, Constraints
+from cem.em.sums import ExpectedStatistics
 from cem.errors import KernelFailure
 from cem.mixture.parameters import Layout, Parameters, layout_of
 

@@ -17,7 +17,7 @@ from cem.lifetimes.lifetimes import Lifetimes
 from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:
-    from cem.em.maximisation import CovarianceStructure
+    from cem.em.constraints import CovarianceStructure
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.basis.families import Basis, Polynomial
-from cem.em.maximisation import COVARIANCE_STRUCTURES, CovarianceStructure
+from cem.em.constraints import COVARIANCE_STRUCTURES, CovarianceStructure
 from cem.errors import DeprecatedUseWarning, FitError, NotFittedError, OptionError
 from cem.errors.warning import warn
 from cem.fitting.criteria import n_free_parameters, panel_likelihood

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.basis.families import Basis, resolve_bases
+from cem.em.constraints import Constraints, CovarianceStructure
 from cem.em.expectation import Expectation
 from cem.em.feasibility import feasible
 from cem.em.linking import linked_run, linking_of, linking_penalties
 from cem.em.loop import EMRun, start_em
-from cem.em.maximisation import Constraints, CovarianceStructure
 from cem.errors import ConvergenceWarning, FitError, OptionError, PanelError
 from cem.errors.names import listed
 from cem.errors.warning import warn

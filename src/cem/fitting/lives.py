@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.expectation import Expectation, ExpectedStatistics
+from cem.em.expectation import Expectation
 from cem.em.linking import rotated
 from cem.em.loop import EMRun, continue_em, start_em
+from cem.em.sums import ExpectedStatistics
 from cem.errors import BasisError, ConvergenceWarning, LostModeWarning, OptionError, PanelError
 from cem.errors.warning import warn
 from cem.fitting.fit import FitOptions, FitResult, fit_mixture, in_final_order

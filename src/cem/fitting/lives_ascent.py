@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.expectation import ExpectedStatistics
+from cem.em.constraints import Constraints
 from cem.em.linked_ascent import mixture_coordinates
-from cem.em.maximisation import Constraints, maximisation
+from cem.em.maximisation import maximisation
+from cem.em.sums import ExpectedStatistics
 from cem.em.unconstrained import Metric
 from cem.errors import OptionError
 from cem.lifetimes.laws import GUMBEL_SPREAD, LifetimeLaw, Lognormal, Weibull

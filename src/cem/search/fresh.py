@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.loop import EMRun, continue_em, start_em
-from cem.em.maximisation import Constraints, maximisation
+from cem.em.maximisation import maximisation
 from cem.mixture.parameters import Parameters
 from cem.search.clusters import clusters, nearest
 from cem.search.one_mode import OneModePosteriors, StartingPoint, with_known_modes

@@ -12,10 +12,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.feasibility import feasible
 from cem.em.loop import EMRun, continue_em, start_em
-from cem.em.maximisation import Constraints
 from cem.errors import FitError
 from cem.mixture.parameters import Parameters
 from cem.search.fresh import parameters_from_responsibilities

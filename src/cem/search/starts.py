@@ -18,9 +18,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.loop import PLAIN_FIRST, EMRun, continue_em, remaining_gain, start_em
-from cem.em.maximisation import Constraints
 from cem.em.unconstrained import UnconstrainedCoordinates
 from cem.errors import FitError
 from cem.metrics.agreement import disagreement
