@@ -46,7 +46,7 @@ class Point:
     def scaling(self) -> FloatArray:
         """The inverse metric, column by column."""
         n = len(self.vector)
-        return np.array([self.coordinates.scaled(unit, self.metric) for unit in np.eye(n)]).T
+        return np.array([self.metric.scaled(unit) for unit in np.eye(n)]).T
 
     def moved(self, k: int, c: int) -> bool:
         return self.expected.channel_counts[k, c] >= 1.0 and self.expected.observation_counts[k, c] > 0.0

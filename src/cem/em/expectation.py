@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -15,6 +15,7 @@ from cem import _core
 from cem.em.constraints import Constraints
 from cem.em.kernels import _em
 from cem.em.kernels.choice import Kernel, LanesKernel, LapackKernel, LinkedKernel, Pass, SharedKernel, fastest_kernel
+from cem.em.problem import Evaluation, Passes
 from cem.em.sums import ExpectedStatistics
 from cem.errors import FitError, KernelFailure, OptionError
 from cem.mixture import _linked
@@ -22,40 +23,12 @@ from cem.mixture.parameters import Parameters
 from cem.numerics.threads import Team
 from cem.statistics.sufficient import SufficientStatistics
 
-__all__ = ["Expectation", "Passes"]
+__all__ = ["Expectation"]
 
 FloatArray = NDArray[np.float64]
 
 # A thread is worth its start for about this many chunks, which are of a tenth of a millisecond each.
 _CHUNKS_PER_THREAD = 4
-
-
-@dataclass(frozen=True, eq=False)
-class Passes:
-    """Where plain passes of EM led.
-
-    Parameters
-    ----------
-    parameters : Parameters
-        The last ones.
-    expected : ExpectedStatistics
-        Evaluated at them.
-    responsibilities : ndarray of shape (L, K)
-        ρ̂ at them.
-    status : ndarray of shape (K, C), int32
-        Of the last M step: see `cem.em.maximisation.maximisation`.
-    log_likelihoods : list of float
-        ℓ after every pass.
-    n_evaluations : int
-        E steps: more than passes where over-relaxed ones did not raise ℓ.
-    """
-
-    parameters: Parameters
-    expected: ExpectedStatistics
-    responsibilities: FloatArray
-    status: NDArray[np.int32]
-    log_likelihoods: list[float]
-    n_evaluations: int
 
 
 class Expectation:
@@ -219,7 +192,7 @@ class Expectation:
         constraints: Constraints,
         n_passes: int,
         relaxation: float = 1.0,
-    ) -> Passes | None:
+    ) -> Passes[Parameters, ExpectedStatistics] | None:
         """Passes of EM in one call, for a fleet whose E step takes less time than a call from Python.
 
         Parameters
@@ -277,15 +250,11 @@ class Expectation:
             )
         except KernelFailure as failure:
             raise self._named(failure) from failure
-        sizes = parameters.sizes
-        return Passes(
-            Parameters.adopting(weights, means, factors, noise_variances, sizes),
-            ExpectedStatistics(sums, n_modes, sizes, expected.n_units),
-            rho,
-            status,
-            log_likelihoods[:done].tolist(),
-            n_evaluations,
-        )
+        found = Parameters.adopting(weights, means, factors, noise_variances, parameters.sizes)
+        reached = ExpectedStatistics(sums, n_modes, parameters.sizes, expected.n_units)
+        heights: list[float] = log_likelihoods[:done].tolist()
+        last = Evaluation(found, reached, rho, heights[-1], heights[-1])
+        return Passes(last, status, heights, heights, n_evaluations)
 
     def log_densities(self, parameters: Parameters) -> FloatArray:
         """ln P(x_l | k) of every unit under each mode, internal coordinates; no unit's mode may be known.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,8 +15,10 @@ from cem.em.constraints import COVARIANCE_STRUCTURES, CovarianceStructure
 from cem.errors import DeprecatedUseWarning, FitError, NotFittedError, OptionError
 from cem.errors.warning import warn
 from cem.fitting.criteria import n_free_parameters, panel_likelihood
-from cem.fitting.fit import FitOptions, FitResult, fit_mixture
+from cem.fitting.fit import fit_mixture
+from cem.fitting.options import FitOptions, Progress
 from cem.fitting.record import training_record
+from cem.fitting.result import FitResult
 from cem.fitting.sklearn_face import SklearnFace, check_scores_get_times
 from cem.lifetimes.lifetimes import Lifetimes
 from cem.mixture.parameters import Parameters
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["FailureModeEM"]
 
 FloatArray = NDArray[np.float64]
-Progress = Callable[[str, int, int, float], None]
 # A Panel, an array, or a data frame of whichever library.
 Data = Any
 Axes = str | Sequence[str] | None

@@ -23,7 +23,8 @@ from cem.lifetimes.lifetimes import LifetimeLaw, Lifetimes, LinkedLognormal, Log
 from cem.mixture.parameters import Coordinates, Parameters
 
 if TYPE_CHECKING:
-    from cem.fitting.fit import FitOptions, FitResult
+    from cem.fitting.options import FitOptions
+    from cem.fitting.result import FitResult
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 

@@ -11,7 +11,7 @@ from cem.model.clock_match import CLOCK, clock_record
 
 if TYPE_CHECKING:
     from cem.fitting.estimator import FailureModeEM
-    from cem.fitting.fit import FitResult
+    from cem.fitting.result import FitResult
     from cem.panel.panel import Panel
 
 __all__ = ["training_record"]
