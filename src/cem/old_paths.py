@@ -11,6 +11,10 @@ import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
 
 __all__ = ["NEW_PATHS", "OldPaths"]
 
@@ -132,7 +136,8 @@ class OldPaths:
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         package, _, name = fullname.partition(".")
-        return ModuleSpec(fullname, self) if package == "cem" and name in NEW_PATHS else None
+        loader = cast("Loader", self)  # the class of importlib.abc would load pathlib
+        return ModuleSpec(fullname, loader) if package == "cem" and name in NEW_PATHS else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return None

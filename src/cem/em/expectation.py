@@ -282,4 +282,5 @@ class Expectation:
         from cem.mixture.prediction import log_joint
 
         even = replace(parameters, weights=np.full(parameters.n_modes, 1.0 / parameters.n_modes))
-        return log_joint(self.statistics, even) + np.log(parameters.n_modes)
+        result: FloatArray = log_joint(self.statistics, even) + np.log(parameters.n_modes)
+        return result

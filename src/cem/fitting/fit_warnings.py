@@ -152,7 +152,8 @@ def _last_function_is_idle(
 
 
 def _has(run: MixtureRun, bit: int) -> NDArray[np.bool_]:
-    return (run.status & bit) != 0
+    found: NDArray[np.bool_] = (run.status & bit) != 0
+    return found
 
 
 def _places(where: NDArray[np.bool_], mode_labels: Sequence[Hashable], channels: Sequence[str]) -> str:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.errors import OptionError
+
 if TYPE_CHECKING:
     from cem.basis.families import Basis
     from cem.em.constraints import CovarianceStructure
     from cem.mixture.parameters import Parameters
     from cem.model.model import FailureModeModel
 
-__all__ = ["FitOptions", "Given", "Init", "Progress"]
+__all__ = ["FitOptions", "Given", "Init", "Progress", "printer", "seed_of"]
 
 Init = Literal["mixed", "kmeans", "prototypes", "random", "tempered"]
 Given: TypeAlias = "NDArray[np.float64] | Parameters | FailureModeModel | None"
@@ -45,3 +47,28 @@ class FitOptions:
     verbose: int
     linking_rank: int = 0
     linking_penalty: float = 0.0
+
+
+def seed_of(random_state: object) -> np.random.SeedSequence:
+    """Seeds of the starts from whatever scikit-learn users pass as random_state."""
+    if random_state is None:
+        return np.random.SeedSequence()
+    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and random_state >= 0:
+        return np.random.SeedSequence(int(random_state))
+    if isinstance(random_state, np.random.Generator):
+        return np.random.SeedSequence(int(random_state.integers(2**63)))
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.SeedSequence(int(random_state.randint(2**31)))
+    raise OptionError(
+        f"random_state={random_state!r}: None, an integer of 0 or more, or a numpy Generator was expected"
+    )
+
+
+def printer(verbose: int) -> Progress:
+    """Progress for `verbose`: a line for each stage, or for each start."""
+
+    def show(stage: str, done: int, total: int, best: float) -> None:
+        if verbose > 1 or done == total:
+            print(f"{stage}: {done} of {total} starts, best log-likelihood {best:.3f}", flush=True)
+
+    return show
