@@ -17,8 +17,9 @@ from time import process_time
 
 from fleets import compressed, draw_fleet, internal
 
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
-from cem.em.maximisation import Constraints, maximisation
+from cem.em.maximisation import maximisation
 from cem.mixture.parameters import Parameters
 from cem.statistics.sufficient import SufficientStatistics
 

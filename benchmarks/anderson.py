@@ -13,8 +13,8 @@ from itertools import accumulate, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.em.constraints import Constraints
 from cem.em.feasibility import feasible
-from cem.em.maximisation import Constraints
 from cem.mixture.parameters import Parameters
 from cem.statistics.coordinates import layout_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cem.em.maximisation import Constraints
+from cem.em.constraints import Constraints
 from cem.statistics.coordinates import Layout
 
 SIZES = (3, 1, 4)

@@ -15,8 +15,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from cem.basis.families import Basis, Polynomial
+from cem.em.constraints import Constraints, CovarianceStructure
 from cem.em.expectation import Expectation
-from cem.em.maximisation import Constraints, CovarianceStructure
 from cem.mixture.parameters import Parameters
 from cem.panel.panel import Panel
 from cem.statistics.coordinates import Coordinates, Layout

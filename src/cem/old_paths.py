@@ -68,7 +68,7 @@ NEW_PATHS = {
     "label_checks": "panel.label_checks",
     "life_checks": "panel.life_checks",
     "lifetime_laws": "lifetimes.laws",
-    "linked_ascent": "em.linked_ascent",
+    "linked_ascent": "em.mixture_problem",
     "linked_candidates": "prognosis.linked_candidates",
     "linked_life": "fitting.linked_lives",
     "linked_prediction": "mixture.linked_prediction",

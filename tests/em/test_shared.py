@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cem
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.kernels import _lanes, _shared
 from cem.em.loop import continue_em, start_em
-from cem.em.maximisation import Constraints
+from cem.em.mixture_problem import MixtureProblem
 from cem.errors import FitError, KernelFailure
 from cem.mixture.parameters import Parameters
 from cem.statistics.designs import shared_designs
@@ -385,7 +386,8 @@ def test_balanced_panel_takes_shared_designs_and_fits_the_same():
     runs = []
     for kernel in ("auto", "lapack"):
         expectation = Expectation(statistics, kernel=kernel)
-        runs.append(continue_em(start_em(expectation, start), expectation, constraints, n_passes=30, tolerance=0.0))
+        problem = MixtureProblem(expectation, constraints)
+        runs.append(continue_em(start_em(problem, start), problem, n_passes=30, tolerance=0.0))
     assert len(runs[0].log_likelihoods) == len(runs[1].log_likelihoods) > 10
     np.testing.assert_allclose(runs[0].log_likelihoods, runs[1].log_likelihoods, rtol=1e-11)
     np.testing.assert_allclose(runs[0].responsibilities, runs[1].responsibilities, atol=1e-9)

@@ -15,7 +15,8 @@ from scipy import stats
 import cem
 from cem.errors import FitError, OptionError, PanelError, ScorerError
 from cem.fitting.linked_lives import LIFE
-from cem.fitting.lives import LivesProblem
+from cem.fitting.lives import solved
+from cem.fitting.lives_ascent import LivesPoint
 from cem.lifetimes.lifetimes import LinkedLognormal
 from cem.prognosis.distribution import (
     SharedEvidence,
@@ -163,7 +164,7 @@ def test_lives_and_readings_in_one_pass_are_those_in_two(lifetimes):
     modes = np.full(30, None, dtype=object)
     modes[:4] = ["a", "b", "a", "b"]
     panel = panel.with_modes(modes)
-    kept, solved = [], LivesProblem.solved
+    kept = []
 
     def keeping(problem, result, options):
         kept.append((problem, solved(problem, result, options)))
@@ -171,10 +172,11 @@ def test_lives_and_readings_in_one_pass_are_those_in_two(lifetimes):
 
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", cem.CemWarning)
-        patch.setattr(LivesProblem, "solved", keeping)
+        patch.setattr("cem.fitting.lives.solved", keeping)
         fitted(panel, n_modes=2, max_iter=5, lifetimes=lifetimes)
     problem, (run, _, laws) = kept[0]
-    total, expected, weights, _ = problem.expectation(run.parameters, laws)
+    evaluation = problem.expect(LivesPoint(run.parameters, laws))
+    total, expected, weights = evaluation.log_likelihood, evaluation.sums.mixture, evaluation.sums.weights
     n_failed = problem.n_failed
     lives = problem.lives[:n_failed]
     log_lives = -np.log(lives)[:, None] if lifetimes == "linked" else laws.log_density(lives)

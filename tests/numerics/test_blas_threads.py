@@ -18,7 +18,8 @@ from scipy.linalg.blas import dgemm
 import cem
 from cem.em.expectation import Expectation
 from cem.search.fresh import one_mode_run
-from cem.em.maximisation import Constraints, maximisation
+from cem.em.constraints import Constraints
+from cem.em.maximisation import maximisation
 from cem.statistics.sufficient import SufficientStatistics
 
 def ticks():

@@ -177,7 +177,8 @@ def _one(basis: Any) -> FloatArray:
     """Coefficients of the function that is 1 everywhere: every basis spans it."""
     if KINDS[basis.kind] == "bspline":
         return np.ones(basis.size)
-    return np.eye(basis.size)[0]
+    first: FloatArray = np.eye(basis.size)[0]
+    return first
 
 
 def _channel_row(model: FittedMixture, channel: int, transform: FloatArray, out: Writer) -> list[float]:

@@ -209,7 +209,8 @@ def alpha_lambda_probability(truth: ArrayLike, grid: ArrayLike, pmf: ArrayLike, 
     """
     true, points, masses = _law(truth, grid, pmf)
     inside = np.abs(points - true[..., None]) <= _fraction("alpha", alpha) * true[..., None]
-    return np.sum(masses * inside, axis=-1)
+    shares: FloatArray = np.sum(masses * inside, axis=-1)
+    return shares
 
 
 def prognostic_horizon(
@@ -280,7 +281,8 @@ def _crps_of_atoms(true: FloatArray, points: FloatArray, masses: FloatArray) -> 
     """E|X − y| − ½ E|X − X'| of laws with atoms at ascending points; ½ E|X − X'| = ∫ F (1 − F)."""
     cdf = np.cumsum(masses, axis=-1)[..., :-1]
     spread = np.sum(cdf * (1.0 - cdf) * np.diff(points, axis=-1), axis=-1)
-    return np.sum(masses * np.abs(points - true[..., None]), axis=-1) - spread
+    scores: FloatArray = np.sum(masses * np.abs(points - true[..., None]), axis=-1) - spread
+    return scores
 
 
 @underflow_is_zero
@@ -485,7 +487,8 @@ def brier_score(truth: ArrayLike, probabilities: ArrayLike) -> FloatArray:
     """
     modes, chances = _classes(truth, probabilities)
     hit = np.arange(chances.shape[-1]) == modes[..., None]
-    return np.sum(np.square(chances - hit), axis=-1)
+    scores: FloatArray = np.sum(np.square(chances - hit), axis=-1)
+    return scores
 
 
 def log_score(truth: ArrayLike, probabilities: ArrayLike) -> FloatArray:

@@ -105,19 +105,22 @@ class Forecast:
     @property
     def mean(self) -> FloatArray:
         """Mean of the mixture, shape (L, m)."""
-        return np.einsum("lk,lkm->lm", self.weights, self.mode_means)
+        result: FloatArray = np.einsum("lk,lkm->lm", self.weights, self.mode_means)
+        return result
 
     @property
     def variance(self) -> FloatArray:
         """Variance of the mixture, shape (L, m): within modes and between them."""
         spread = self.mode_variances + np.square(self.mode_means - self.mean[:, None, :])
-        return np.einsum("lk,lkm->lm", self.weights, spread)
+        result: FloatArray = np.einsum("lk,lkm->lm", self.weights, spread)
+        return result
 
     def cdf(self, values: ArrayLike) -> FloatArray:
         """P(channel ≤ value); `values` broadcasts against (L, m)."""
         values = np.broadcast_to(np.asarray(values, dtype=np.float64), self.mode_means[:, 0].shape)
         z = (values[:, None] - self.mode_means) / np.sqrt(np.maximum(self.mode_variances, 1e-300))
-        return np.einsum("lk,lkm->lm", self.weights, normal_cdf(z))
+        result: FloatArray = np.einsum("lk,lkm->lm", self.weights, normal_cdf(z))
+        return result
 
     @underflow_is_zero
     def quantile(self, q: ArrayLike) -> FloatArray:
@@ -182,7 +185,7 @@ def _mixture_quantile(q: float, weights: FloatArray, means: FloatArray, deviatio
     ends = means + normal_quantile(q) * deviations
     low = np.where(used, ends, np.inf).min(axis=1)
     high = np.where(used, ends, -np.inf).max(axis=1)
-    x = np.clip(np.einsum("nk,nk->n", weights, ends), low, high)
+    x: FloatArray = np.clip(np.einsum("nk,nk->n", weights, ends), low, high)
     safe = np.maximum(deviations, 1e-300)
     smallest = np.where(used, deviations, np.inf).min(axis=1)
     active = np.flatnonzero(high > low)

@@ -111,7 +111,8 @@ class FailureModeModel(FittedMixture):
         kinds = {type(label) for label in self.mode_labels}
         alike = len(kinds) == 1 and kinds <= {int, str, float, bool}
         labels = np.array(self.mode_labels) if alike else object_array(self.mode_labels)
-        return labels[best]
+        found: NDArray[Any] = labels[best]
+        return found
 
     def score_samples(
         self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None, n_jobs: int = 1

@@ -303,7 +303,8 @@ def _drawn_coefficients(
         if eigenvalues.min() < -1e-12 * abs(eigenvalues).max() or not np.allclose(covariance, covariance.T):
             raise OptionError(f"the covariance of mode {label!r}, channel {channel!r} is not positive semi-definite")
         mean[i], root[i] = given_mean, (vectors * np.sqrt(np.maximum(eigenvalues, 0))) @ vectors.T
-    return mean[k] + np.einsum("lij,lj->li", root[k], rng.standard_normal((len(k), p)))
+    drawn: FloatArray = mean[k] + np.einsum("lij,lj->li", root[k], rng.standard_normal((len(k), p)))
+    return drawn
 
 
 def _drawn_lives(
@@ -318,7 +319,8 @@ def _drawn_lives(
     laws = np.array([lives[label] for label in labels], dtype=np.float64)
     if laws.shape != (len(labels), 2) or not (laws[:, 0] > 0).all() or not (laws[:, 1] >= 0).all():
         raise OptionError(f"lives={dict(lives)!r}: (median > 0, log standard deviation >= 0) by mode was expected")
-    return laws[k, 0] * np.exp(laws[k, 1] * rng.standard_normal(len(k)))
+    drawn: FloatArray = laws[k, 0] * np.exp(laws[k, 1] * rng.standard_normal(len(k)))
+    return drawn
 
 
 def _first_passage(basis: Basis, coefficients: FloatArray, threshold: float, horizon: float) -> FloatArray:

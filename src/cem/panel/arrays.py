@@ -208,9 +208,10 @@ def _alike(values: list[Any]) -> bool:
 
 def _shape(item: Any) -> tuple[int, ...] | None:
     try:
-        return np.shape(item)
+        shape: tuple[int, ...] = np.shape(item)
     except Exception:  # rows of unequal length, whose own message comes with the unit
         return None
+    return shape
 
 
 def _n_times(times: Any) -> int | None:

@@ -172,7 +172,8 @@ def normal_scores(law: RemainingLifeDistribution, truth: ArrayLike | None = None
     points, log_cdf = _table()
     tail = np.interp(np.where(below <= above, low, high), log_cdf, points)
     scores = np.where(below <= above, tail, -tail)
-    return scores if truth is None else scores[:, 0]
+    found: FloatArray = scores if truth is None else scores[:, 0]
+    return found
 
 
 @cache
@@ -224,7 +225,8 @@ class Calibration:
         knots, images = np.asarray(self.knots), np.asarray(self.images)
         slopes = np.diff(images) / np.diff(knots)
         piece = np.clip(np.searchsorted(knots, scores, side="right") - 1, 0, len(slopes) - 1)
-        return images[piece] + slopes[piece] * (scores - knots[piece])
+        mapped: FloatArray = images[piece] + slopes[piece] * (scores - knots[piece])
+        return mapped
 
     @underflow_is_zero
     def corrected(self, law: RemainingLifeDistribution) -> RemainingLifeDistribution:
@@ -270,7 +272,7 @@ class Calibration:
         require_calibration(saved)
         reports = [saved[name] and Reliability.from_dict(saved[name]) for name in ("before", "after")]
         numbers = [tuple(float(x) for x in saved[name]) for name in ("knots", "images")]
-        return cls(float(saved["temper"]), *numbers, *reports)  # type: ignore[arg-type]
+        return cls(float(saved["temper"]), *numbers, *reports)  # type: ignore[arg-type]  # checked above
 
     def __str__(self) -> str:
         parts = [f"evidence counted {self.temper:g} times, {len(self.knots)} knots"]

@@ -139,4 +139,5 @@ def _misfit_and_log_det(B: FloatArray, e: FloatArray) -> FloatArray:
             left = left - G[m][i] * d[:, m]
         d[:, i] = left / G[i][i]
     rest = e - np.einsum("lmjx,ljx->lmx", B, d)
-    return np.einsum("lmx,lmx->lx", rest, rest) + np.einsum("lmx,lmx->lx", d, d) + log_det
+    result: FloatArray = np.einsum("lmx,lmx->lx", rest, rest) + np.einsum("lmx,lmx->lx", d, d) + log_det
+    return result

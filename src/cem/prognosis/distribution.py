@@ -193,7 +193,8 @@ class RemainingLifeDistribution:
     @property
     def mode_probabilities(self) -> FloatArray:
         """P(k | readings), whatever the remaining life, shape (L, K)."""
-        return self.pmf.sum(axis=1)
+        shares: FloatArray = self.pmf.sum(axis=1)
+        return shares
 
     @underflow_is_zero
     def cdf(self, times: ArrayLike) -> FloatArray:
@@ -262,7 +263,8 @@ class RemainingLifeDistribution:
             top = np.clip(cap, low, high)
             centres = (0.5 * (top * top - low * low) + cap * (high - top)) / (high - low)
         masses = self.pmf.sum(axis=2)
-        return masses @ centres if centres.ndim == 1 else np.einsum("lg,lg->l", masses, centres)
+        means: FloatArray = masses @ centres if centres.ndim == 1 else np.einsum("lg,lg->l", masses, centres)
+        return means
 
     @underflow_is_zero
     def standard_deviation(self) -> FloatArray:
@@ -270,7 +272,8 @@ class RemainingLifeDistribution:
         low, high = self._edges[..., :-1], self._edges[..., 1:]
         centres = 0.5 * (low + high) - self.mean()[:, None]
         within = np.square(high - low) / 12.0
-        return np.sqrt((self.pmf.sum(axis=2) * (np.square(centres) + within)).sum(axis=1))
+        deviations: FloatArray = np.sqrt((self.pmf.sum(axis=2) * (np.square(centres) + within)).sum(axis=1))
+        return deviations
 
     @underflow_is_zero
     def sample(self, n: int, random_state: int | np.random.Generator | None = None) -> FloatArray:
@@ -338,7 +341,8 @@ def remaining_life_grids(
         raise OptionError(f"n_points is {n_points} and widening {widening}; at least 2 and 0 were expected")
     different, unit = np.unique(np.asarray(ages, dtype=np.float64), return_inverse=True)
     reach = lifetimes.residual_quantile(different, probability).max(axis=-1)
-    return reach[unit.reshape(-1), None] * _shares(n_points, widening)
+    grids: FloatArray = reach[unit.reshape(-1), None] * _shares(n_points, widening)
+    return grids
 
 
 def _shares(n_points: int, widening: float) -> FloatArray:

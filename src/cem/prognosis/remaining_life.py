@@ -360,7 +360,7 @@ class RemainingLife:
                 linking_rank=self.model.linking_rank,
                 **{name: held[name] for name in ("linking_penalty",) if name in held},
                 time_axis="to_failure",
-                lifetimes=family,  # type: ignore[arg-type]
+                lifetimes=family,  # type: ignore[arg-type]  # one of the names
             )
         elif estimator.time_axis != "to_failure":
             raise OptionError(f"the estimator's time_axis is {estimator.time_axis!r}; 'to_failure' was expected")

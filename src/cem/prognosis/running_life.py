@@ -237,7 +237,8 @@ class RunningLife:
             )
         except PredictionError as error:
             raise ScorerError(str(error)) from None
-        return law.pmf[0]
+        masses: FloatArray = law.pmf[0]
+        return masses
 
     def distribution(self) -> RemainingLifeDistribution:
         """The law of what is left to the unit, calibrated where the prognosis is."""

@@ -141,11 +141,13 @@ class Coordinates:
     def coefficients(self, internal: FloatArray, channel: int) -> FloatArray:
         """Coefficients T, shape (..., p_c), in the user's terms from internal ones T̃ of the same shape."""
         moved = np.linalg.solve(self.transform(channel), np.moveaxis(internal, -1, 0).reshape(internal.shape[-1], -1))
-        return self.centre(channel) + self.scales[channel] * moved.T.reshape(internal.shape)
+        result: FloatArray = self.centre(channel) + self.scales[channel] * moved.T.reshape(internal.shape)
+        return result
 
     def internal_coefficients(self, coefficients: FloatArray, channel: int) -> FloatArray:
         """The inverse of `coefficients`: T̃ = S_c (T − b_c) / s_c."""
-        return (coefficients - self.centre(channel)) @ self.transform(channel).T / self.scales[channel]
+        result: FloatArray = (coefficients - self.centre(channel)) @ self.transform(channel).T / self.scales[channel]
+        return result
 
     def covariance_factor(self, internal: FloatArray, channel: int) -> FloatArray:
         """Lower triangular factor of s² S⁻¹ Λ̃ Λ̃ᵀ S⁻ᵀ, shape (..., p, p), from an internal one Λ̃ (any square root)."""

@@ -73,7 +73,7 @@ class CsvOptions:
 def _checked_encoding(encoding: object) -> str | None:
     """The encoding's name; None where that is UTF-8."""
     try:
-        info = codecs.lookup(encoding)  # type: ignore[arg-type]
+        info = codecs.lookup(encoding)  # type: ignore[arg-type]  # what is no text raises TypeError
         "a1,;\t\n".encode(info.name)
     except (LookupError, TypeError, ValueError):
         raise OptionError(

@@ -286,7 +286,8 @@ def _polars_codes(series: Any) -> np.ndarray:
     if native.dtype == pl.String:
         native = native.cast(pl.Categorical)
     if native.dtype in (pl.Categorical, pl.Enum):
-        return native.to_physical().to_numpy()
+        codes: np.ndarray = native.to_physical().to_numpy()
+        return codes
     return factorise(series)[0]
 
 
@@ -342,7 +343,8 @@ def ids_of(series: Any, codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
     ids = codes[rows]
     if ids.dtype == np.uint64 and ids.size and ids.max() > np.iinfo(np.int64).max:
         return object_array(ids.tolist())
-    return ids if ids.dtype == object else ids.astype(np.int64)
+    whole: np.ndarray = ids if ids.dtype == object else ids.astype(np.int64)
+    return whole
 
 
 def factorise(series: Any) -> tuple[np.ndarray, list[Any]]:

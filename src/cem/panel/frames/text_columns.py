@@ -83,18 +83,22 @@ def numbers_of(series: Any, decimal: str = ".") -> np.ndarray:
     if decimal != ".":
         series = series.str.replace_all(decimal, ".", literal=True)
     native = series.to_native()
+    numbers: np.ndarray
     if series.implementation.is_pandas():
-        return native.astype(object).where(native.notna(), np.nan).to_numpy(dtype=np.float64)
+        numbers = native.astype(object).where(native.notna(), np.nan).to_numpy(dtype=np.float64)
+        return numbers
     series = series.str.replace_all(r"^\+", "")  # which no backend reads
     cast = series.to_native()
     if series.implementation.is_polars():
         import polars as pl
 
-        return cast.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        numbers = cast.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        return numbers
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    return pc.cast(cast, pa.float64()).to_numpy(zero_copy_only=False)
+    numbers = pc.cast(cast, pa.float64()).to_numpy(zero_copy_only=False)
+    return numbers
 
 
 def _text(series: Any, decimal: str, stays: bool) -> Any:
