@@ -33,19 +33,15 @@ from cem.em.mixture_problem import MixtureProblem
 from cem.fitting.lives import fit_with_lives, problem_of, solved
 from cem.fitting.lives_problem import pseudo_units
 from cem.lifetimes import Lifetimes
+from cem.lifetimes.grid import remaining_life_grid
 from cem.mixture.parameters import Parameters
 from cem.model.diagnostics import time_correlation
 from cem.panel import Panel
 from cem.prognosis.calibration import reliability
-from cem.prognosis.distribution import (
-    AnchoredStatistics,
-    RemainingLifeDistribution,
-    anchored_statistics,
-    candidate_log_densities,
-    remaining_life_grid,
-    remaining_life_posterior,
-)
+from cem.prognosis.candidates import candidate_log_densities
+from cem.prognosis.distribution import RemainingLifeDistribution, remaining_life_posterior
 from cem.prognosis.heldout import cut_off_ages, folds_of_units
+from cem.statistics.anchored import AnchoredStatistics, anchored_statistics
 
 warnings.simplefilter("ignore", cem.CemWarning)
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import reference_linked as _reference_linked
+from cem.prognosis.linked_candidates import LinkedCandidates
 from scipy import stats
 
 import cem
@@ -18,13 +19,9 @@ from cem.fitting.linked_lives import LIFE
 from cem.fitting.lives import solved
 from cem.fitting.lives_ascent import LivesPoint
 from cem.lifetimes.lifetimes import LinkedLognormal
-from cem.prognosis.distribution import (
-    SharedEvidence,
-    anchored_statistics,
-    candidate_log_densities,
-    remaining_life_posterior,
-)
-from cem.prognosis.linked_candidates import LinkedCandidates
+from cem.prognosis.candidates import SharedEvidence, candidate_log_densities
+from cem.prognosis.distribution import remaining_life_posterior
+from cem.statistics.anchored import anchored_statistics
 
 CONSTANTS = [8.0, 30.0]
 

@@ -19,7 +19,7 @@ from cem.fitting.lives import LivesFit, fit_with_lives
 from cem.fitting.lives_ascent import LivesPoint
 from cem.fitting.lives_problem import LivesProblem, pseudo_units
 from cem.panel.panel import Panel
-from cem.prognosis.distribution import anchored_statistics
+from cem.statistics.anchored import anchored_statistics
 from cem.statistics.sufficient import SufficientStatistics
 
 

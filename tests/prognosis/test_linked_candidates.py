@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cem.prognosis.linked_candidates import LinkedCandidates
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cem.errors import OptionError, PredictionError
 from cem.mixture.parameters import Parameters
 from cem.prognosis import _rul
-from cem.prognosis.distribution import AnchoredStatistics
-from cem.prognosis.linked_candidates import LinkedCandidates
+from cem.statistics.anchored import AnchoredStatistics
 
 
 def problem(seed, sizes, rank, n_modes, n_grid, n_units=3, spread=1.0):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from cem.errors import BasisError, OptionError
 if TYPE_CHECKING:
     from fractions import Fraction
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "BSpline",
@@ -87,6 +88,20 @@ class Polynomial(Basis):
             total += term
         return total
 
+    def shift_rows(self, shift: FloatArray) -> tuple[NDArray[np.int32], FloatArray]:
+        p, delta = self.size, as_times(shift, self._title()) * self.numbers[1]
+        i, j = np.triu_indices(p)
+        powers = _derivative_powers(p)
+        rows = np.empty((len(delta), len(i), delta.shape[1]))
+        for n, (row, column) in enumerate(zip(i.tolist(), j.tolist(), strict=True)):
+            term = rows[:, n]
+            term[:] = powers[column - row, row, column]
+            for power in range(column - row - 1, -1, -1):  # Horner's scheme; the terms have one sign
+                term *= delta
+                if powers[power, row, column]:
+                    term += powers[power, row, column]
+        return (i * p + j).astype(np.int32), rows
+
     def to_power_series(self, coefficients: ArrayLike) -> FloatArray:
         """Coefficients of 1, t, t², … of the curves φ(t)ᵀ T.
 
@@ -137,6 +152,18 @@ class Polynomial(Basis):
             by_u = [scale * (up - centre * same) for up, same in zip(shifted, current, strict=True)]
             columns.append([((2 * j + 1) * a - j * b) / (j + 1) for a, b in zip(by_u, before, strict=True)])
         return [[columns[j][i] for j in range(p)] for i in range(p)]
+
+
+@lru_cache(maxsize=64)
+def _derivative_powers(p: int) -> FloatArray:
+    """(−D)ⁿ / n! for n = 0 … p − 1, D the derivative of Legendre coefficients; shape (p, p, p)."""
+    order = np.arange(p)
+    gap = order[None, :] - order[:, None]
+    derivative = np.where((gap > 0) & (gap % 2 == 1), 2.0 * order[:, None] + 1.0, 0.0)
+    powers = [np.eye(p)]
+    for n in range(1, p):
+        powers.append(powers[-1] @ derivative / -n)
+    return np.stack(powers)
 
 
 def _inverse_upper(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
@@ -285,6 +312,17 @@ class Exponential(Basis):
             raise BasisError(f"{self!r}: a shift of {shortened(shift)} overflows; shift by less")
         result: FloatArray = diagonal[..., None] * np.eye(self.size)
         return result
+
+    def shift_rows(self, shift: FloatArray) -> tuple[NDArray[np.int32], FloatArray]:
+        rates = np.concatenate([[0.0], self.numbers[1::2]])
+        shifts = as_times(shift, self._title())
+        if shifts.size and np.max(-np.outer([shifts.min(), shifts.max()], rates)) > MAX_EXPONENT:
+            self.shift_matrix(shift)  # which says what overflows, or that nothing does
+        rows = np.empty((len(shifts), self.size, shifts.shape[1]))
+        rows[:, 0] = 1.0
+        np.multiply(shifts[:, None, :], -rates[1:, None], out=rows[:, 1:])
+        np.exp(rows[:, 1:], out=rows[:, 1:])
+        return np.arange(self.size, dtype=np.int32) * (self.size + 1), rows
 
 
 class Constant(Basis):

@@ -149,6 +149,25 @@ class Basis(ABC):
             "use Polynomial, Fourier, Exponential or Constant, or evaluate it at the shifted times"
         )
 
+    def shift_rows(self, shift: FloatArray) -> tuple[NDArray[np.int32], FloatArray] | None:
+        """The entries of S(s) that may differ from 0, as kernels take them; None where S is no upper triangle.
+
+        Parameters
+        ----------
+        shift : ndarray of shape (L, G)
+
+        Returns
+        -------
+        places : ndarray of shape (n,), int32
+            i p + j of each entry.
+        rows : ndarray of shape (L, n, G)
+        """
+        matrix = self.shift_matrix(shift)
+        if np.tril(matrix, -1).any():
+            return None
+        i, j = np.triu_indices(self.size)
+        return (i * self.size + j).astype(np.int32), np.ascontiguousarray(np.moveaxis(matrix[..., i, j], -1, 1))
+
     # Making and binding
 
     def _store(self, **options: object) -> None:

@@ -23,11 +23,12 @@ from cem.em.problem import Evaluation, Passes
 from cem.errors import BasisError, PanelError
 from cem.fitting.linked_lives import LIFE
 from cem.fitting.lives_ascent import LivesCoordinates, LivesPoint, LivesSums
+from cem.lifetimes.grid import cell_edges, remaining_life_grid
 from cem.lifetimes.laws import DEFAULT_SPREAD, GUMBEL_SPREAD, log_spread
 from cem.lifetimes.lifetimes import Lifetimes, Lognormal, Weibull
 from cem.mixture.parameters import Parameters
 from cem.numerics.floating import underflow_is_zero
-from cem.prognosis.distribution import AnchoredStatistics, anchored_statistics, cell_edges, remaining_life_grid
+from cem.statistics.anchored import AnchoredStatistics, anchored_statistics
 from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:

@@ -126,6 +126,22 @@ class Lifetimes:
         laws = [law for law in self.laws if isinstance(law, LinkedLognormal)]
         return np.array([law.loadings for law in laws]) if len(laws) == self.n_modes else None
 
+    def normal_logs(self, given_factors: bool) -> tuple[FloatArray, FloatArray] | None:
+        """Mean and variance of the log lives of each mode, each (K,), where all of them are normal; None where not.
+
+        Parameters
+        ----------
+        given_factors : bool
+            Of linked laws at f = 0, so that what the readings say of γᵀf comes on top.
+        """
+        laws = [law for law in self.laws if isinstance(law, Lognormal)]
+        if len(laws) < self.n_modes:
+            return None
+        variances = [
+            law.own_variance if given_factors and isinstance(law, LinkedLognormal) else law.scale**2 for law in laws
+        ]
+        return np.array([law.location for law in laws]), np.array(variances)
+
     def log_survival_given(self, lives: ArrayLike, means: FloatArray, variances: FloatArray) -> FloatArray:
         """ln P(life > t | k) of linked laws where γᵀf is N(mean, variance), both (..., K); shape of those."""
         laws = [law for law in self.laws if isinstance(law, LinkedLognormal)]

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cem.numerics import _normal
 from cem.numerics.floating import underflow_is_zero
 
 __all__ = [
@@ -23,7 +24,13 @@ FloatArray = NDArray[np.float64]
 _ROOT_2 = math.sqrt(2.0)
 _LOG_ROOT_2_PI = 0.5 * math.log(2.0 * math.pi)
 _FAR = 38.0  # beyond this many standard deviations a probability is 0 or 1 in float64
-_erfc = np.frompyfunc(math.erfc, 1, 1)
+
+
+def _erfc(points: FloatArray) -> FloatArray:
+    given = np.ascontiguousarray(points).reshape(points.shape)
+    values = np.empty(points.shape)
+    _normal.erfc(given, values, points.size)
+    return values
 
 
 @underflow_is_zero
@@ -36,7 +43,7 @@ def normal_density(z: ArrayLike) -> FloatArray:
 @underflow_is_zero
 def normal_cdf(z: ArrayLike) -> FloatArray:
     """P(Z ≤ z), to full relative accuracy in the lower tail; ±inf are taken."""
-    return 0.5 * np.asarray(_erfc(-np.asarray(z, dtype=np.float64) / _ROOT_2), dtype=np.float64)
+    return 0.5 * _erfc(np.asarray(-np.asarray(z, dtype=np.float64) / _ROOT_2))
 
 
 @underflow_is_zero
@@ -44,7 +51,7 @@ def log_normal_cdf(z: ArrayLike) -> FloatArray:
     """ln P(Z ≤ z), finite however far z lies in the lower tail (−inf at −inf)."""
     points = np.asarray(z, dtype=np.float64)
     near = np.maximum(points, -25.0)
-    upper = 0.5 * np.asarray(_erfc(np.abs(near) / _ROOT_2), dtype=np.float64)  # the smaller of the two tails
+    upper = 0.5 * _erfc(np.asarray(np.abs(near) / _ROOT_2))  # the smaller of the two tails
     result = np.where(near > 0, np.log1p(-upper), np.log(np.maximum(upper, 1e-300)))
     if not np.any(points < -25.0):
         return result

@@ -3,7 +3,6 @@ from numpy.typing import NDArray
 
 _Float = NDArray[np.float64]
 _Int32 = NDArray[np.int32]
-_Int64 = NDArray[np.int64]
 
 WIDTH: int
 LARGEST_SIZE: int
@@ -17,21 +16,9 @@ def mode_constants(
 def candidate_log_densities(
     sizes: _Int32,
     shifts: _Float,
-    shift_starts: _Int64,
-    triangles: _Float,
-    projections: _Float,
-    residual_norms: _Float,
-    counts: _Float,
-    modes: _Float,
-    log_densities_out: _Float,
-    mantissas: _Float,
-    exponents: _Int64,
-    level: int,
-) -> None: ...
-def linked_candidate_log_densities(
-    sizes: _Int32,
-    shifts: _Float,
-    shift_starts: _Int64,
+    places: _Int32,
+    n_rows: int,
+    shift_starts: _Int32,
     triangles: _Float,
     projections: _Float,
     residual_norms: _Float,
@@ -41,8 +28,6 @@ def linked_candidate_log_densities(
     directions: _Float,
     log_densities_out: _Float,
     shared_out: _Float,
-    mantissas: _Float,
-    exponents: _Int64,
     level: int,
 ) -> None: ...
 def enter(
@@ -54,4 +39,42 @@ def enter(
     projections: _Float,
     residual_norms: _Float,
     counts: _Float,
+) -> None: ...
+def lognormal_laws(
+    densities: _Float,
+    temper: float,
+    log_weights: _Float,
+    log_lives: _Float,
+    locations: _Float,
+    own_variances: _Float,
+    means: _Float,
+    variances: _Float,
+    masses_out: _Float,
+    log_evidence_out: _Float,
+) -> int: ...
+
+class NormalTable:
+    def __init__(
+        self,
+        first: float,
+        step: float,
+        log_cdf: _Float,
+        first_root: float,
+        root_step: float,
+        guesses: _Float,
+    ) -> None: ...
+
+def recalibrate(
+    normal: NormalTable,
+    knots: _Float,
+    images: _Float,
+    masses: _Float,
+    masses_out: _Float,
+) -> None: ...
+def scores_at(
+    normal: NormalTable,
+    edges: _Float,
+    masses: _Float,
+    outcomes: _Float,
+    scores_out: _Float,
 ) -> None: ...

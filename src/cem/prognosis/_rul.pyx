@@ -10,7 +10,8 @@ import os
 import numpy as np
 
 from libc.math cimport isnan
-from libc.stdlib cimport free
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
 
 from cem.numerics._small cimport append_row
 
@@ -42,6 +43,27 @@ cdef extern from "_rul_kernel.h" nogil:
     long long rul_bias(int p) noexcept nogil
     void rul_finish(
         Py_ssize_t n, long long bias, const double* mantissa, const long long* exponent, double* total
+    ) noexcept nogil
+
+cdef extern from "_law_kernel.h" nogil:
+    ctypedef struct normal_table_t:
+        Py_ssize_t n
+        double first, step
+        const double* log_cdf
+        Py_ssize_t n_guesses
+        double first_root, root_step
+        const double* guesses
+    int lognormal_law(
+        Py_ssize_t n_grid, Py_ssize_t padded, int n_modes, const double* densities, double temper,
+        const double* log_weights, const double* log_lives, const double* locations, const double* own,
+        const double* mean, const double* variance, double* masses_out, double* log_evidence_out,
+    ) noexcept nogil
+    void recalibrated(
+        const normal_table_t* table, int n_knots, const double* knots, const double* images, Py_ssize_t n_grid,
+        const double* masses, double* scratch, double* masses_out,
+    ) noexcept nogil
+    double score_at(
+        const normal_table_t* table, Py_ssize_t n_grid, const double* edges, const double* masses, double outcome
     ) noexcept nogil
 
 WIDTH = RUL_WIDTH
@@ -89,92 +111,40 @@ def _check(name, Py_ssize_t found, Py_ssize_t expected):
 
 def candidate_log_densities(
     const int[::1] sizes,               # (C,)
-    const double[::1] shifts,           # (n, )          S(r) of the different bases, (p, p, n_grid) each
-    const long long[::1] shift_starts,  # (C,)           where the channel's begin
-    const double[::1] triangles,        # (sum p^2,)     R
-    const double[::1] projections,      # (sum p,)       w
-    const double[::1] residual_norms,   # (C,)
-    const double[::1] counts,           # (C,)
-    const double[::1] modes,            # (K (3 C + 2 sum p + sum p^2),)  `mode_constants` of the channels, end to end
-    double[:, ::1] log_densities_out,   # (K, n_grid)
-    double[:, ::1] mantissas,           # (K, n_grid)    scratch
-    long long[:, ::1] exponents,        # (K, n_grid)    scratch
-    int level,                          #                from `level_number`
-):
-    """ln P(x | k, r) of one unit, in the user's terms; model.md (11) with R S(r) in place of R."""
-    cdef Py_ssize_t C = sizes.shape[0], n_grid = log_densities_out.shape[1], P = 0, P2 = 0, at, c, k, g
-    cdef int K = <int>log_densities_out.shape[0], p
-    cdef long long bias = 0
-    if not 0 <= level < len(LEVELS):
-        raise OptionError(f"level is {level}; 0 to {len(LEVELS) - 1} were expected")
-    if n_grid % RUL_WIDTH or n_grid == 0 or K == 0:
-        raise OptionError(f"{n_grid} candidates; a multiple of {RUL_WIDTH} was expected, and a mode")
-    _check("shift_starts", shift_starts.shape[0], C)
-    for c in range(C):
-        p = sizes[c]
-        if not 1 <= p <= RUL_LARGEST_SIZE:
-            raise OptionError(f"channel {c} has {p} coefficients; 1 to {RUL_LARGEST_SIZE} were expected")
-        P += p
-        P2 += p * p
-        if shift_starts[c] < 0 or shift_starts[c] + p * p * n_grid > shifts.shape[0]:
-            raise OptionError(f"channel {c}: its shift matrices lie outside the array of them")
-    _check("triangles", triangles.shape[0], P2)
-    _check("projections", projections.shape[0], P)
-    _check("modes", modes.shape[0], K * (RUL_CONSTANTS * C + 2 * P + P2))
-    _check("residual_norms", residual_norms.shape[0], C)
-    _check("counts", counts.shape[0], C)
-    _check("mantissas", mantissas.shape[0] * mantissas.shape[1], K * n_grid)
-    _check("exponents", exponents.shape[0] * exponents.shape[1], K * n_grid)
-    with nogil:
-        for k in range(K):
-            for g in range(n_grid):
-                log_densities_out[k, g] = 0.0
-                mantissas[k, g] = 1.0
-                exponents[k, g] = 0
-        P = P2 = at = 0
-        for c in range(C):
-            p = sizes[c]
-            if counts[c] > 0:
-                rul_levels[level](
-                    p, n_grid, K, &shifts[shift_starts[c]], &triangles[P2], &projections[P],
-                    residual_norms[c], counts[c], &modes[at], &log_densities_out[0, 0], &mantissas[0, 0],
-                    &exponents[0, 0],
-                )
-                bias += rul_bias(p)
-            P += p
-            P2 += p * p
-            at += K * (RUL_CONSTANTS + 2 * p + p * p)
-        rul_finish(K * n_grid, bias, &mantissas[0, 0], &exponents[0, 0], &log_densities_out[0, 0])
-
-
-def linked_candidate_log_densities(
-    const int[::1] sizes,               # (C,)
-    const double[::1] shifts,           # (n, )          S(r) of the different bases, (p, p, n_grid) each
-    const long long[::1] shift_starts,  # (C,)           where the channel's begin
+    const double[:, :, ::1] shifts,     # (1 or L, n, n_grid)  entries of S(r) that may differ from 0, of the different
+                                        #                bases: common to all units, or each unit's own
+    const int[::1] places,              # (n,)           which of the n_rows each is
+    int n_rows,                         #                all entries, p^2 for each of the different bases
+    const int[::1] shift_starts,        # (C,)           the row at which the channel's begin
     const double[:, ::1] triangles,     # (L, sum p^2)   R
     const double[:, ::1] projections,   # (L, sum p)     w
     const double[:, ::1] residual_norms,  # (L, C)
     const double[:, ::1] counts,        # (L, C)         0 = not observed
     const double[::1] modes,            # (K (3 C + (2 + 2 r) sum p + sum p^2),)  `mode_constants`, end to end
-    int rank,                           #                r
+    int rank,                           #                r; 0 where channels are not linked
     const double[:, ::1] directions,    # (K, r)         gamma; (0, r) for none
     double[:, :, ::1] log_densities_out,  # (L, K, n_grid)
     double[:, :, :, ::1] shared_out,    # (2, L, K, n_grid)  mean and variance of gamma'f; (2, 0, 0, 0) for none
-    double[:, ::1] mantissas,           # (K, n_grid)    scratch
-    long long[:, ::1] exponents,        # (K, n_grid)    scratch
     int level,                          #                from `level_number`
 ):
-    """ln P(x | k, r) of units whose channels share factors, in the user's terms: model.md (17) with R S(r) for R."""
-    cdef Py_ssize_t C = sizes.shape[0], L = counts.shape[0], n_grid = log_densities_out.shape[2], P = 0, P2 = 0, l, c
+    """ln P(x | k, r) of units, in the user's terms: model.md (11), or (17), with R S(r) in place of R."""
+    cdef Py_ssize_t C = sizes.shape[0], L = counts.shape[0], n_grid = log_densities_out.shape[2]
+    cdef Py_ssize_t n_given = places.shape[0], n_cells, P = 0, P2 = 0, at, i, l, c
     cdef int K = <int>log_densities_out.shape[1], p
     cdef long long bias
     cdef bint linked_lives = directions.shape[0] > 0
+    cdef double* memory
+    cdef double* S
+    cdef double* mantissas
+    cdef long long* exponents
+    cdef double* scratch
+    cdef double* totals
     if not 0 <= level < len(LEVELS):
         raise OptionError(f"level is {level}; 0 to {len(LEVELS) - 1} were expected")
     if n_grid % RUL_WIDTH or n_grid == 0 or K == 0:
         raise OptionError(f"{n_grid} candidates; a multiple of {RUL_WIDTH} was expected, and a mode")
-    if not 1 <= rank <= RUL_LARGEST_RANK:
-        raise OptionError(f"rank is {rank}; 1 to {RUL_LARGEST_RANK} were expected")
+    if not 0 <= rank <= RUL_LARGEST_RANK:
+        raise OptionError(f"rank is {rank}; 0 to {RUL_LARGEST_RANK} were expected")
     _check("shift_starts", shift_starts.shape[0], C)
     for c in range(C):
         p = sizes[c]
@@ -182,9 +152,13 @@ def linked_candidate_log_densities(
             raise OptionError(f"channel {c} has {p} coefficients; 1 to {RUL_LARGEST_SIZE} were expected")
         P += p
         P2 += p * p
-        if shift_starts[c] < 0 or shift_starts[c] + p * p * n_grid > shifts.shape[0]:
+        if shift_starts[c] < 0 or shift_starts[c] + p * p > n_rows:
             raise OptionError(f"channel {c}: its shift matrices lie outside the array of them")
+    for i in range(n_given):
+        if not 0 <= places[i] < n_rows:
+            raise OptionError(f"places[{i}] is {places[i]}; 0 to {n_rows - 1} were expected")
     for name, found, expected in (
+        ("shifts", (shifts.shape[0], shifts.shape[1], shifts.shape[2]), (1 if shifts.shape[0] == 1 else L, n_given, n_grid)),
         ("triangles", (triangles.shape[0], triangles.shape[1]), (L, P2)),
         ("projections", (projections.shape[0], projections.shape[1]), (L, P)),
         ("residual_norms", (residual_norms.shape[0], residual_norms.shape[1]), (L, C)),
@@ -192,35 +166,70 @@ def linked_candidate_log_densities(
         ("modes", modes.shape[0], K * (RUL_CONSTANTS * C + (2 + 2 * rank) * P + P2)),
         ("directions", (directions.shape[0], directions.shape[1]), (K if linked_lives else 0, rank)),
         ("log_densities_out", log_densities_out.shape[0], L),
-        ("mantissas", (mantissas.shape[0], mantissas.shape[1]), (K, n_grid)),
-        ("exponents", (exponents.shape[0], exponents.shape[1]), (K, n_grid)),
     ):
         if found != expected:
             raise OptionError(f"{name} has the shape {found}; {expected} was expected")
     if linked_lives and (
-        shared_out.shape[0] != 2 or shared_out.shape[1] != L or shared_out.shape[2] != K
+        rank == 0 or shared_out.shape[0] != 2 or shared_out.shape[1] != L or shared_out.shape[2] != K
         or shared_out.shape[3] != n_grid
     ):
         raise OptionError(f"shared_out does not hold two numbers for {L} units, {K} modes and {n_grid} candidates")
     if L == 0:
         return
-    cdef double* scratch = <double*> aligned_alloc(64, 8 * RUL_WIDTH * (2 * P2 + (2 + rank) * P))
-    if scratch == NULL:
+    n_cells = K * n_grid
+    memory = <double*> aligned_alloc(
+        64, 8 * (n_rows * n_grid + 2 * n_cells + (RUL_WIDTH * (2 * P2 + (2 + rank) * P) if rank else 0))
+    )
+    cdef long long* first = <long long*> malloc(C * sizeof(long long))
+    if memory == NULL or first == NULL:
+        free(memory)
+        free(first)
         raise MemoryError
+    S = memory
+    mantissas = S + n_rows * n_grid
+    exponents = <long long*> (mantissas + n_cells)
+    scratch = mantissas + 2 * n_cells
     with nogil:
+        memset(S, 0, n_rows * n_grid * sizeof(double))
+        for c in range(C):
+            first[c] = shift_starts[c] * n_grid
         for l in range(L):
+            if l == 0 or shifts.shape[0] > 1:  # what is 0 stays 0
+                for i in range(n_given):
+                    memcpy(S + places[i] * n_grid, &shifts[l, i, 0], n_grid * sizeof(double))
+            totals = &log_densities_out[l, 0, 0]
             bias = 1023 * rank
-            for c in range(C):
-                if counts[l, c] > 0:
-                    bias += rul_bias(sizes[c])
-            linked_rul_levels[level](
-                <int>C, &sizes[0], rank, n_grid, K, &shifts[0], &shift_starts[0], &triangles[l, 0], &projections[l, 0],
-                &residual_norms[l, 0], &counts[l, 0], &modes[0], &directions[0, 0] if linked_lives else NULL, P2,
-                scratch, &log_densities_out[l, 0, 0], &mantissas[0, 0], &exponents[0, 0],
-                &shared_out[0, l, 0, 0] if linked_lives else NULL, &shared_out[1, l, 0, 0] if linked_lives else NULL,
-            )
-            rul_finish(K * n_grid, bias, &mantissas[0, 0], &exponents[0, 0], &log_densities_out[l, 0, 0])
-    free(scratch)
+            if rank:
+                for c in range(C):
+                    if counts[l, c] > 0:
+                        bias += rul_bias(sizes[c])
+                linked_rul_levels[level](
+                    <int>C, &sizes[0], rank, n_grid, K, S, first, &triangles[l, 0], &projections[l, 0],
+                    &residual_norms[l, 0], &counts[l, 0], &modes[0], &directions[0, 0] if linked_lives else NULL, P2,
+                    scratch, totals, mantissas, exponents,
+                    &shared_out[0, l, 0, 0] if linked_lives else NULL,
+                    &shared_out[1, l, 0, 0] if linked_lives else NULL,
+                )
+            else:
+                for i in range(n_cells):
+                    totals[i] = 0.0
+                    mantissas[i] = 1.0
+                    exponents[i] = 0
+                P = P2 = at = 0
+                for c in range(C):
+                    p = sizes[c]
+                    if counts[l, c] > 0:
+                        rul_levels[level](
+                            p, n_grid, K, S + first[c], &triangles[l, P2], &projections[l, P], residual_norms[l, c],
+                            counts[l, c], &modes[at], totals, mantissas, exponents,
+                        )
+                        bias += rul_bias(p)
+                    P += p
+                    P2 += p * p
+                    at += K * (RUL_CONSTANTS + 2 * p + p * p)
+            rul_finish(n_cells, bias, mantissas, exponents, totals)
+    free(memory)
+    free(first)
 
 
 def enter(
@@ -267,3 +276,128 @@ def enter(
             counts[c] += 1
         P += p
         P2 += p * p
+
+
+def lognormal_laws(
+    const double[:, :, :] densities,    # (L, K, G)      ln P(x | k, r)
+    double temper,                      #                beta
+    const double[::1] log_weights,      # (K,)           ln pi
+    const double[:, ::1] log_lives,     # (L, G)         at which the candidates' cells begin
+    const double[::1] locations,        # (K,)           mean of the log life
+    const double[::1] own_variances,    # (K,)           what the readings do not tell of it
+    const double[:, :, :] means,        # (L, K, G)      of gamma'f; (0, 0, 0) where lives are not linked
+    const double[:, :, :] variances,    # (L, K, G)      of gamma'f; likewise
+    double[:, :, ::1] masses_out,       # (L, G, K)      P(r, k | x)
+    double[::1] log_evidence_out,       # (L,)
+):
+    """(18) of lives that are lognormal given what the readings say; -1, or the unit of which no density is finite."""
+    cdef Py_ssize_t L = densities.shape[0], G = densities.shape[2], l, padded = densities.strides[1] // 8
+    cdef int K = <int>densities.shape[1]
+    cdef bint linked = means.shape[0] > 0
+    for name, found, expected in (
+        ("log_weights", log_weights.shape[0], K),
+        ("log_lives", (log_lives.shape[0], log_lives.shape[1]), (L, G)),
+        ("locations", locations.shape[0], K),
+        ("own_variances", own_variances.shape[0], K),
+        ("masses_out", (masses_out.shape[0], masses_out.shape[1], masses_out.shape[2]), (L, G, K)),
+        ("log_evidence_out", log_evidence_out.shape[0], L),
+    ):
+        if found != expected:
+            raise OptionError(f"{name} has the shape {found}; {expected} was expected")
+    if linked and not (
+        means.shape[0] == variances.shape[0] == L and means.shape[1] == variances.shape[1] == K
+        and means.shape[2] == variances.shape[2] == G
+        and means.strides[2] == variances.strides[2] == 8
+        and means.strides[1] == variances.strides[1] == densities.strides[1]
+    ):
+        raise OptionError(f"means and variances are not laid out as the densities of {L} units, {K} modes, {G} cells")
+    if densities.strides[2] != 8 or G == 0 or K == 0:
+        raise OptionError("densities: candidates must lie side by side, and there must be one")
+    with nogil:
+        for l in range(L):
+            if lognormal_law(
+                G, padded, K, &densities[l, 0, 0], temper, &log_weights[0], &log_lives[l, 0], &locations[0],
+                &own_variances[0], &means[l, 0, 0] if linked else NULL, &variances[l, 0, 0] if linked else NULL,
+                &masses_out[l, 0, 0], &log_evidence_out[l],
+            ):
+                break
+        else:
+            l = -1
+    return l
+
+
+cdef class NormalTable:
+    """ln Phi at evenly spaced points, read both ways.
+
+    Parameters
+    ----------
+    first, step : float
+        The first point, and how far apart they are.
+    log_cdf : (n,) array
+        ln Phi there.
+    first_root, root_step : float
+    guesses : (m,) array
+        Places among the points where sqrt(-2 ln Phi) is evenly spaced.
+    """
+
+    cdef normal_table_t table
+    cdef object kept
+
+    def __init__(
+        self, double first, double step, const double[::1] log_cdf, double first_root, double root_step,
+        const double[::1] guesses,
+    ):
+        if log_cdf.shape[0] < 2 or guesses.shape[0] < 2:
+            raise OptionError(f"{log_cdf.shape[0]} points and {guesses.shape[0]} guesses; at least 2 were expected")
+        self.kept = (log_cdf, guesses)
+        self.table.n = log_cdf.shape[0]
+        self.table.first = first
+        self.table.step = step
+        self.table.log_cdf = &log_cdf[0]
+        self.table.n_guesses = guesses.shape[0]
+        self.table.first_root = first_root
+        self.table.root_step = root_step
+        self.table.guesses = &guesses[0]
+
+
+def recalibrate(
+    NormalTable normal not None,
+    const double[::1] knots, const double[::1] images,     # (n,)  of the map h
+    const double[:, ::1] masses,        # (L, G)
+    double[:, ::1] masses_out,          # (L, G)
+):
+    """Phi(h(Phi^-1(F))) of the cells of laws."""
+    cdef Py_ssize_t l, G = masses.shape[1]
+    cdef int n_knots = <int>knots.shape[0]
+    _check("images", images.shape[0], n_knots)
+    _check("masses_out", masses_out.shape[0], masses.shape[0])
+    _check("masses_out", masses_out.shape[1], G)
+    if n_knots < 2 or G == 0:
+        raise OptionError(f"{n_knots} knots and {G} cells; at least 2 and 1 were expected")
+    cdef double* scratch = <double*> malloc((G + 1) * sizeof(double))
+    if scratch == NULL:
+        raise MemoryError
+    with nogil:
+        for l in range(masses.shape[0]):
+            recalibrated(&normal.table, n_knots, &knots[0], &images[0], G, &masses[l, 0], scratch, &masses_out[l, 0])
+    free(scratch)
+
+
+def scores_at(
+    NormalTable normal not None,
+    const double[:, ::1] edges,         # (1 or L, G + 1)
+    const double[:, ::1] masses,        # (L, G)
+    const double[::1] outcomes,         # (L,)
+    double[::1] scores_out,             # (L,)
+):
+    """Phi^-1 of laws at outcomes, from the smaller tail."""
+    cdef Py_ssize_t l, L = masses.shape[0], G = masses.shape[1]
+    _check("edges", edges.shape[1], G + 1)
+    _check("edges", edges.shape[0], 1 if edges.shape[0] == 1 else L)
+    _check("outcomes", outcomes.shape[0], L)
+    _check("scores_out", scores_out.shape[0], L)
+    with nogil:
+        for l in range(L):
+            scores_out[l] = score_at(
+                &normal.table, G, &edges[l if edges.shape[0] > 1 else 0, 0], &masses[l, 0], outcomes[l]
+            )

@@ -26,11 +26,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError, PanelError
+from cem.lifetimes.grid import cell_edges
 from cem.metrics.metrics import cluster_standard_error, crps_pmf, interval_score
 from cem.model.training_record import require_calibration, require_map
 from cem.numerics.floating import underflow_is_zero
 from cem.numerics.normal import log_normal_cdf, normal_quantile
-from cem.prognosis.distribution import RemainingLifeDistribution
+from cem.prognosis import _rul
+from cem.prognosis.distribution import RemainingLifeDistribution, over_modes
 from cem.prognosis.heldout import Fit, HeldOut, cut_off_ages, folds_of_units, hold_out
 
 if TYPE_CHECKING:
@@ -129,7 +131,7 @@ def reliability(
     true = np.asarray(truth, dtype=np.float64)
     parts = np.split(true, np.cumsum([law.n_units for law in laws])[:-1])
     pit = np.concatenate([law.pit(part) for law, part in zip(laws, parts, strict=True)])
-    crps = [crps_pmf(part, law.grid, law.pmf.sum(axis=2)) for law, part in zip(laws, parts, strict=True)]
+    crps = [crps_pmf(part, law.grid, over_modes(law.pmf)) for law, part in zip(laws, parts, strict=True)]
     tables: dict[str, dict[float, float]] = {
         "coverage": {}, "standard_errors": {}, "widths": {}, "interval_scores": {}
     }  # fmt: skip
@@ -150,44 +152,31 @@ def reliability(
     )
 
 
-def normal_scores(law: RemainingLifeDistribution, truth: ArrayLike | None = None) -> FloatArray:
-    """Φ⁻¹ of the cdf, from whichever tail is the smaller one, so that no score is lost to 1 − F.
+@underflow_is_zero
+def normal_scores(law: RemainingLifeDistribution, truth: ArrayLike) -> FloatArray:
+    """Φ⁻¹ of each unit's cdf at its outcome, shape (L,); from the smaller tail, so that none is lost to 1 − F."""
+    return _scores(law.edges, _masses(law), np.array(truth, dtype=np.float64))
 
-    Returns
-    -------
-    ndarray of shape (L, G + 1)
-        At the edges of the law's cells; or, of shape (L,), at each unit's outcome.
-    """
-    masses = law.pmf.sum(axis=2)
-    nothing = np.zeros((len(masses), 1))
-    below = np.concatenate([nothing, np.cumsum(masses, axis=1)], axis=1)
-    above = np.concatenate([np.cumsum(masses[:, ::-1], axis=1)[:, ::-1], nothing], axis=1)
-    if truth is not None:
-        true = np.asarray(truth, dtype=np.float64)
-        cells = np.broadcast_to(law.edges, below.shape)
-        below = np.array([[np.interp(t, *rows)] for t, *rows in zip(true, cells, below, strict=True)])
-        above = np.array([[np.interp(t, *rows)] for t, *rows in zip(true, cells, above, strict=True)])
-    with np.errstate(divide="ignore"):
-        low, high = np.log(np.minimum(below, 0.5)), np.log(np.minimum(above, 0.5))
-    points, log_cdf = _table()
-    tail = np.interp(np.where(below <= above, low, high), log_cdf, points)
-    scores = np.where(below <= above, tail, -tail)
-    found: FloatArray = scores if truth is None else scores[:, 0]
-    return found
+
+def _scores(edges: FloatArray, masses: FloatArray, outcomes: FloatArray) -> FloatArray:
+    scores = np.empty(outcomes.shape)
+    _rul.scores_at(_table(), np.atleast_2d(edges), masses, outcomes, scores)
+    return scores
+
+
+def _masses(law: RemainingLifeDistribution) -> FloatArray:
+    """Probabilities of the cells, all modes together, (L, G)."""
+    return np.ascontiguousarray(over_modes(law.pmf))
 
 
 @cache
-def _table() -> tuple[FloatArray, FloatArray]:
+def _table() -> _rul.NormalTable:
     """Normal scores from far in the lower tail to 0.1, and ln Φ there: read both ways, it is its own inverse."""
-    points = np.linspace(-_FARTHEST, 0.1, 15_000)
-    return points, log_normal_cdf(points)
-
-
-@underflow_is_zero
-def _lower_tail(scores: FloatArray) -> FloatArray:
-    """Φ where it is at most a half."""
-    points, log_cdf = _table()
-    return np.exp(np.interp(np.minimum(scores, 0.0), points, log_cdf))
+    points, step = np.linspace(-_FARTHEST, 0.1, 15_000, retstep=True)
+    log_cdf = log_normal_cdf(points)
+    roots, root_step = np.linspace(1.0, np.sqrt(-2.0 * log_cdf[0]), 2000, retstep=True)
+    guesses = np.interp(-0.5 * np.square(roots), log_cdf, np.arange(len(points)))
+    return _rul.NormalTable(float(points[0]), float(step), log_cdf, 1.0, float(root_step), guesses)
 
 
 @dataclass(frozen=True)
@@ -218,37 +207,31 @@ class Calibration:
             raise OptionError(f"temper is {self.temper}; a number above 0 and at most 1 was expected")
         require_map(self.knots, self.images)
 
-    def mapped(self, scores: FloatArray) -> FloatArray:
-        """h, monotone: straight between knots, and beyond them as in the outermost piece."""
-        if not self.knots:
-            return scores
-        knots, images = np.asarray(self.knots), np.asarray(self.images)
-        slopes = np.diff(images) / np.diff(knots)
-        piece = np.clip(np.searchsorted(knots, scores, side="right") - 1, 0, len(slopes) - 1)
-        mapped: FloatArray = images[piece] + slopes[piece] * (scores - knots[piece])
-        return mapped
-
     @underflow_is_zero
     def corrected(self, law: RemainingLifeDistribution) -> RemainingLifeDistribution:
         """The recalibrated law; mode probabilities at each remaining life stay what they were."""
         if not self.knots:
             return law
-        scores = self.mapped(normal_scores(law))
-        # Differences of the smaller tail: exact at both ends.
-        low, high = _lower_tail(scores), _lower_tail(-scores)
-        below = np.where(scores <= 0, low, 1.0 - high)
-        above = np.where(scores <= 0, 1.0 - low, high)
-        below[:, 0], above[:, 0] = 0.0, 1.0
-        below[:, -1], above[:, -1] = 1.0, 0.0
-        masses = np.where(scores[:, 1:] <= 0, np.diff(below, axis=1), -np.diff(above, axis=1))
-        masses = np.maximum(masses, 0.0)
-        masses /= masses.sum(axis=1, keepdims=True)
-        joint = law.pmf
-        totals = joint.sum(axis=2, keepdims=True)
-        shares = np.where(totals > 0, joint / np.where(totals > 0, totals, 1.0), law.mode_probabilities[:, None, :])
-        return RemainingLifeDistribution(
-            law.grid, masses[:, :, None] * shares, units=law.units, mode_labels=law.mode_labels, time_unit=law.time_unit
-        )
+        before = _masses(law)
+        after = self.corrected_masses(before)
+        joint = np.empty(law.pmf.shape)
+        if law.n_modes == 1:
+            joint[:, :, 0] = after
+        else:
+            there = before > 0
+            np.divide(law.pmf, np.where(there, before, 1.0)[..., None], out=joint)
+            joint *= after[..., None]
+            if not there.all():
+                joint[~there] = (after[..., None] * law.mode_probabilities[:, None, :])[~there]
+        return RemainingLifeDistribution.trusted(law.grid, joint, law.units, law.mode_labels, law.time_unit, law.edges)
+
+    def corrected_masses(self, masses: FloatArray) -> FloatArray:
+        """Φ(h(Φ⁻¹(F))) of the cells of laws, (L, G) → (L, G)."""
+        if not self.knots:
+            return masses
+        after = np.empty(masses.shape)
+        _rul.recalibrate(_table(), np.array(self.knots), np.array(self.images), np.ascontiguousarray(masses), after)
+        return after
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it; `from_dict` gives back an equal one."""
@@ -349,21 +332,24 @@ def calibration_of(held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: b
     if not correct:
         return Calibration(before=before)
     # Scores and CRPS of each fold under each β; the CRPS is that after a map learned on the other folds.
-    laws = [[fold.law(beta) for fold in held.folds] for beta in tempers]
-    scores = [[normal_scores(law, true) for law, true in zip(row, truths, strict=True)] for row in laws]
     n_folds = len(held.folds)
     crps = np.empty((len(tempers), n_folds))
-    corrected: list[list[RemainingLifeDistribution]] = []
+    scores: list[list[FloatArray]] = []
+    maps: list[list[Calibration]] = []
     for b, beta in enumerate(tempers):
-        row = []
-        for f in range(n_folds):
-            others = np.concatenate([scores[b][g] for g in range(n_folds) if g != f])
-            law = _recalibration(beta, others).corrected(laws[b][f])
-            crps[b, f] = crps_pmf(truths[f], law.grid, law.pmf.sum(axis=2)).sum()
-            row.append(law)
-        corrected.append(row)
+        masses = [np.ascontiguousarray(over_modes(fold.masses(beta))) for fold in held.folds]
+        scores.append([_scores(cell_edges(f.grid), *row) for f, *row in zip(held.folds, masses, truths, strict=True)])
+        maps.append(
+            [
+                _recalibration(beta, np.concatenate([scores[b][g] for g in range(n_folds) if g != f]))
+                for f in range(n_folds)
+            ]
+        )
+        for f, fold in enumerate(held.folds):
+            crps[b, f] = crps_pmf(truths[f], fold.grid, maps[b][f].corrected_masses(masses[f])).sum()
     chosen = [int(np.argmin(crps.sum(axis=1) - crps[:, f])) for f in range(n_folds)]
-    after = reliability([corrected[b][f] for f, b in enumerate(chosen)], truth, clusters)
+    corrected = [maps[b][f].corrected(held.folds[f].law(float(tempers[b]))) for f, b in enumerate(chosen)]
+    after = reliability(corrected, truth, clusters)
     best = int(np.argmin(crps.sum(axis=1)))
     whole = _recalibration(float(tempers[best]), np.concatenate(scores[best]))
     return Calibration(whole.temper, whole.knots, whole.images, before, after)

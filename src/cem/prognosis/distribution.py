@@ -11,42 +11,35 @@ anchored at its last reading, is evaluated by R S(r) in place of R.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cem.errors import OptionError, PanelError, PredictionError
+from cem.errors import OptionError, PredictionError
 from cem.errors.display import escaped
+from cem.lifetimes.grid import cell_edges, check_grid
 from cem.numerics.floating import underflow_is_zero
-from cem.prognosis.candidates import candidate_log_densities
+from cem.prognosis import _rul
+from cem.prognosis.candidates import SharedEvidence
 
 if TYPE_CHECKING:
-    from cem.basis.family import Basis
     from cem.lifetimes.lifetimes import Lifetimes
-    from cem.panel.panel import Panel
 
 __all__ = [
-    "AnchoredStatistics",
     "RemainingLifeDistribution",
-    "SharedEvidence",
-    "anchored_statistics",
-    "candidate_log_densities",
-    "remaining_life_grid",
-    "remaining_life_grids",
     "remaining_life_posterior",
 ]
 
 FloatArray = NDArray[np.float64]
 
 
-def cell_edges(grid: FloatArray) -> FloatArray:
-    """(..., G + 1) edges of the cells around grid points: halfway between neighbours, never below 0."""
-    middles = 0.5 * (grid[..., 1:] + grid[..., :-1])
-    first = np.maximum(0.0, 1.5 * grid[..., :1] - 0.5 * grid[..., 1:2])
-    last = 1.5 * grid[..., -1:] - 0.5 * grid[..., -2:-1]
-    return np.concatenate([first, middles, last], axis=-1)
+def over_modes(masses: FloatArray) -> FloatArray:
+    """Σ_k of (L, G, K): a sum over an axis of a few entries, which NumPy's own does one by one."""
+    total = masses[:, :, 0]
+    for k in range(1, masses.shape[2]):
+        total = total + masses[:, :, k]
+    return total
 
 
 class RemainingLifeDistribution:
@@ -96,7 +89,7 @@ class RemainingLifeDistribution:
         time_unit: str | None = None,
     ) -> None:
         points, masses = np.array(grid, dtype=np.float64), np.array(pmf, dtype=np.float64, order="C")
-        _check_grid(points)
+        check_grid(points)
         n_points = points.shape[-1]
         if masses.ndim != 3 or masses.shape[1] != n_points or masses.shape[2] == 0:
             raise OptionError(f"pmf has shape {masses.shape}; (n_units, {n_points}, n_modes) was expected")
@@ -121,16 +114,51 @@ class RemainingLifeDistribution:
                 "over all remaining lives and modes they must sum to 1"
             )
         masses /= totals[:, None, None]
-        cdf = np.concatenate([np.zeros((len(masses), 1)), np.cumsum(masses.sum(axis=2), axis=1)], axis=1)
+        self._hold(points, masses, names, labels, time_unit)
+
+    def _hold(
+        self,
+        points: FloatArray,
+        masses: FloatArray,
+        names: tuple[Hashable, ...],
+        labels: tuple[Hashable, ...],
+        time_unit: str | None,
+        edges: FloatArray | None = None,
+    ) -> None:
+        cdf = np.empty((len(masses), masses.shape[1] + 1))
+        cdf[:, 0] = 0.0
+        np.cumsum(over_modes(masses), axis=1, out=cdf[:, 1:])
         cdf[:, -1] = 1.0
-        values = {
-            "grid": points, "pmf": masses, "units": names, "mode_labels": labels, "time_unit": time_unit,
-            "_edges": cell_edges(points), "_cdf": np.minimum(cdf, 1.0),
-        }  # fmt: skip
-        for name, value in values.items():
-            if isinstance(value, np.ndarray):
-                value.setflags(write=False)
-            object.__setattr__(self, name, value)
+        np.minimum(cdf, 1.0, out=cdf)
+        if edges is None:
+            edges = cell_edges(points)
+        for array in (points, masses, edges, cdf):
+            array.setflags(write=False)
+        hold = object.__setattr__
+        hold(self, "grid", points)
+        hold(self, "pmf", masses)
+        hold(self, "units", names)
+        hold(self, "mode_labels", labels)
+        hold(self, "time_unit", time_unit)
+        hold(self, "_edges", edges)
+        hold(self, "_cdf", cdf)
+
+    @classmethod
+    def trusted(
+        cls,
+        grid: FloatArray,
+        pmf: FloatArray,
+        units: tuple[Hashable, ...],
+        mode_labels: tuple[Hashable, ...],
+        time_unit: str | None,
+        edges: FloatArray | None = None,
+    ) -> RemainingLifeDistribution:
+        """Of arrays that this package made: neither checked nor copied, and no longer to be written."""
+        law = cls.__new__(cls)
+        if grid.ndim == 2 and (len(grid) == 1 or (grid == grid[:1]).all()):
+            grid, edges = (grid[0].copy() if len(grid) else np.array([0.0, 1.0])), None
+        law._hold(grid, pmf, units, mode_labels, time_unit, edges)
+        return law
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"RemainingLifeDistribution is immutable; make a new one instead of setting {name}")
@@ -211,8 +239,19 @@ class RemainingLifeDistribution:
             asked = np.broadcast_to(np.atleast_1d(asked), (self.n_units, asked.size))
         if asked.ndim != 2 or len(asked) != self.n_units:
             raise OptionError(f"remaining lives have shape {asked.shape}; (m,) or ({self.n_units}, m) was expected")
-        rows = zip(asked, self._edges_of_units(), self._cdf, strict=True)
-        return np.array([np.interp(own, edges, cdf) for own, edges, cdf in rows]).reshape(asked.shape)
+        edges, cdf = self._edges_of_units(), self._cdf
+        if asked.shape[1] > self.n_units:
+            rows = zip(asked, edges, cdf, strict=True)
+            return np.array([np.interp(*row) for row in rows]).reshape(asked.shape)
+        held = np.clip(asked, edges[:, :1], edges[:, -1:])
+        if self._edges.ndim == 1:
+            cells = np.searchsorted(self._edges, held, side="right")
+        else:
+            cells = np.stack([np.count_nonzero(edges <= moment[:, None], axis=1) for moment in held.T], axis=1)
+        cells = np.clip(cells - 1, 0, edges.shape[1] - 2)
+        first, last = np.take_along_axis(edges, cells, axis=1), np.take_along_axis(edges, cells + 1, axis=1)
+        low, high = np.take_along_axis(cdf, cells, axis=1), np.take_along_axis(cdf, cells + 1, axis=1)
+        return np.asarray(low + (high - low) * ((held - first) / (last - first)))
 
     def _edges_of_units(self) -> FloatArray:
         """The cells' edges unit by unit, shape (L, G + 1)."""
@@ -232,12 +271,17 @@ class RemainingLifeDistribution:
         if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
             raise OptionError(f"q is {q!r}; levels between 0 and 1, both excluded, were expected")
         wanted = np.atleast_1d(levels)
-        result = np.empty((self.n_units, wanted.size))
-        for unit, (edges, cdf) in enumerate(zip(self._edges_of_units(), self._cdf, strict=True)):
-            # The cell in which the cdf reaches the level; a stretch without mass is passed over.
-            cell = np.clip(np.searchsorted(cdf, wanted, side="left") - 1, 0, len(edges) - 2)
-            share = (wanted - cdf[cell]) / (cdf[cell + 1] - cdf[cell])
-            result[unit] = edges[cell] + share * (edges[cell + 1] - edges[cell])
+        edges, cdf = self._edges_of_units(), self._cdf
+        # The cell in which the cdf reaches the level; a stretch without mass is passed over. Over units or levels,
+        # whichever are fewer.
+        if wanted.size > self.n_units:
+            cells = np.stack([np.searchsorted(row, wanted, side="left") for row in cdf])
+        else:
+            cells = np.stack([np.count_nonzero(cdf < level, axis=1) for level in wanted], axis=1)
+        cells = np.clip(cells - 1, 0, edges.shape[1] - 2)
+        low, high = np.take_along_axis(cdf, cells, axis=1), np.take_along_axis(cdf, cells + 1, axis=1)
+        first, last = np.take_along_axis(edges, cells, axis=1), np.take_along_axis(edges, cells + 1, axis=1)
+        result = first + (wanted - low) / (high - low) * (last - first)
         return result[:, 0] if levels.ndim == 0 else result
 
     def median(self) -> FloatArray:
@@ -293,166 +337,6 @@ def _restored(
     return RemainingLifeDistribution(grid, pmf, units=units, mode_labels=labels, time_unit=unit)
 
 
-def _check_grid(grid: FloatArray) -> None:
-    if (
-        grid.ndim not in (1, 2)
-        or grid.shape[-1] < 2
-        or not np.isfinite(grid).all()
-        or np.any(np.diff(grid, axis=-1) <= 0)
-        or np.any(grid[..., 0] < 0)
-    ):
-        raise OptionError("grid must be at least two finite remaining lives, strictly ascending, none negative")
-
-
-def remaining_life_grid(
-    lifetimes: Lifetimes, ages: ArrayLike, n_points: int = 300, *, probability: float = 0.999, widening: float = 2.0
-) -> FloatArray:
-    """Candidate remaining lives for units of these ages: finest near 0, up to the laws' upper quantile.
-
-    Parameters
-    ----------
-    lifetimes : Lifetimes
-        f_k.
-    ages : array_like of shape (L,)
-        t_now of the units.
-    n_points : int
-        G.
-    probability : float
-        The grid reaches the largest quantile of this level, over modes and units, of what is left to a unit of that
-        age: it has a value for a unit older than every training unit too.
-    widening : float
-        Logarithm of the ratio of the last cell's width to the first's; 0 for an even grid.
-
-    Returns
-    -------
-    ndarray of shape (G,)
-    """
-    if n_points < 2 or widening < 0:
-        raise OptionError(f"n_points is {n_points} and widening {widening}; at least 2 and 0 were expected")
-    reach = float(np.max(lifetimes.residual_quantile(np.unique(np.asarray(ages, dtype=np.float64)), probability)))
-    return reach * _shares(n_points, widening)
-
-
-def remaining_life_grids(
-    lifetimes: Lifetimes, ages: ArrayLike, n_points: int = 300, *, probability: float = 0.999, widening: float = 2.0
-) -> FloatArray:
-    """The same for every unit by itself, shape (L, G): `remaining_life_grid` of its age alone."""
-    if n_points < 2 or widening < 0:
-        raise OptionError(f"n_points is {n_points} and widening {widening}; at least 2 and 0 were expected")
-    different, unit = np.unique(np.asarray(ages, dtype=np.float64), return_inverse=True)
-    reach = lifetimes.residual_quantile(different, probability).max(axis=-1)
-    grids: FloatArray = reach[unit.reshape(-1), None] * _shares(n_points, widening)
-    return grids
-
-
-def _shares(n_points: int, widening: float) -> FloatArray:
-    """Candidates as shares of the grid's reach, shape (G,)."""
-    share = (np.arange(n_points) + 0.5) / n_points
-    return np.asarray(np.expm1(widening * share) / np.expm1(widening) if widening > 0 else share)
-
-
-@dataclass(frozen=True, eq=False)
-class AnchoredStatistics:
-    """What (18) needs of units: sufficient statistics (9) on the axis t − t_now, in the user's terms.
-
-    Parameters
-    ----------
-    triangles : sequence over channels of ndarray (L, p_c, p_c)
-        R, upper triangular, rows of zeros where n < p.
-    projections : sequence over channels of ndarray (L, p_c)
-        w.
-    residual_norms : ndarray of shape (L, C)
-        rss.
-    counts : ndarray of shape (L, C)
-        n.
-    ages : ndarray of shape (L,)
-        t_now, the time of the last reading.
-    units : tuple of hashables
-    """
-
-    triangles: tuple[FloatArray, ...]
-    projections: tuple[FloatArray, ...]
-    residual_norms: FloatArray
-    counts: NDArray[np.int64]
-    ages: FloatArray
-    units: tuple[Hashable, ...]
-
-    def of(self, unit: int) -> AnchoredStatistics:
-        """Those of one unit, by its position."""
-        some = slice(unit, unit + 1)
-        return AnchoredStatistics(
-            tuple(triangle[some] for triangle in self.triangles),
-            tuple(projection[some] for projection in self.projections),
-            self.residual_norms[some],
-            self.counts[some],
-            self.ages[some],
-            self.units[some],
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class SharedEvidence:
-    """What readings say of γᵀf, the part of the log life that shared factors tell (`cem.fitting.linked_lives`).
-
-    Parameters
-    ----------
-    means, variances : ndarray of shape (L, G, K)
-        Of γᵀf given each candidate and mode, (17): its law where the unit has no readings is N(0, ‖γ‖²).
-    """
-
-    means: FloatArray
-    variances: FloatArray
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[SharedEvidence | None]) -> SharedEvidence | None:
-        """Of the units of all parts; None where lives are not linked."""
-        known = [part for part in parts if part is not None]
-        if len(known) < len(parts):
-            return None
-        return cls(np.concatenate([part.means for part in known]), np.concatenate([part.variances for part in known]))
-
-
-def anchored_statistics(panel: Panel, bases: Sequence[Basis]) -> AnchoredStatistics:
-    """Compress each unit of a panel on the axis that ends at its last reading, one QR per unit and channel (9).
-
-    Parameters
-    ----------
-    panel : Panel
-        Running units, on the forward time axis.
-    bases : sequence of Basis, length C
-        Bound to times to failure, so that they are evaluated at t − t_now ≤ 0.
-    """
-    if len(bases) != panel.n_channels:
-        raise PanelError(
-            f"the panel has {panel.n_channels} channels and there are {len(bases)} bases; one each was expected"
-        )
-    n_units, n_channels = panel.n_units, panel.n_channels
-    triangles = [np.zeros((n_units, basis.size, basis.size)) for basis in bases]
-    projections = [np.zeros((n_units, basis.size)) for basis in bases]
-    norms, counts = np.zeros((n_units, n_channels)), np.zeros((n_units, n_channels), dtype=np.int64)
-    ages = np.array(panel.times[np.asarray(panel.offsets[1:]) - 1], dtype=np.float64)
-    for unit in range(n_units):
-        rows = slice(int(panel.offsets[unit]), int(panel.offsets[unit + 1]))
-        times, values = panel.times[rows] - ages[unit], panel.values[rows]
-        # One factorisation for all channels of one basis that are observed at the same times.
-        alike: dict[tuple[Basis, bytes], list[int]] = {}
-        for c, seen in enumerate(~np.isnan(values).T):
-            if seen.any():
-                alike.setdefault((bases[c], seen.tobytes()), []).append(c)
-        for (basis, pattern), channels in alike.items():
-            there, p = np.frombuffer(pattern, dtype=np.bool_), basis.size
-            readings = values[there][:, channels]
-            # The triangle of [Φ x] holds w above row p and what is left of x below: no orthogonal factor is formed.
-            whole = np.asarray(np.linalg.qr(np.column_stack([basis(times[there]), readings]), mode="r"))
-            kept = min(len(whole), p)
-            for column, c in enumerate(channels, start=p):
-                triangles[c][unit, :kept] = whole[:kept, :p]
-                projections[c][unit, :kept] = whole[:kept, column]
-                norms[unit, c] = float(np.square(whole[p:, column]).sum())
-                counts[unit, c] = len(readings)
-    return AnchoredStatistics(tuple(triangles), tuple(projections), norms, counts, ages, tuple(panel.units))
-
-
 @underflow_is_zero
 def remaining_life_posterior(
     log_densities: FloatArray,
@@ -462,6 +346,7 @@ def remaining_life_posterior(
     grid: ArrayLike,
     *,
     shared: SharedEvidence | None = None,
+    temper: float = 1.0,
     units: Sequence[Hashable] | None = None,
     mode_labels: Sequence[Hashable] | None = None,
     time_unit: str | None = None,
@@ -486,6 +371,8 @@ def remaining_life_posterior(
         Candidate remaining lives, from `remaining_life_grid` or `remaining_life_grids`.
     shared : SharedEvidence, optional
         What the readings say of lives that are linked to them; without it they say nothing.
+    temper : float
+        β: how often the densities count.
     units, mode_labels, time_unit
         As in `RemainingLifeDistribution`.
 
@@ -502,7 +389,7 @@ def remaining_life_posterior(
     """
     points, alive = np.asarray(grid, dtype=np.float64), np.asarray(ages, dtype=np.float64)
     shares = np.asarray(weights, dtype=np.float64)
-    _check_grid(points)
+    check_grid(points)
     expected = (len(alive), points.shape[-1], lifetimes.n_modes)
     if np.shape(log_densities) != expected or shares.shape != (lifetimes.n_modes,):
         raise OptionError(
@@ -510,32 +397,93 @@ def remaining_life_posterior(
             f"{(lifetimes.n_modes,)} were expected, for {len(alive)} ages, {points.shape[-1]} candidates and the laws' "
             "modes"
         )
-    edges = cell_edges(points)
-    edges[..., 0] = 0.0
-    lives = alive[:, None] + edges[..., :-1]
-    nothing = np.full((len(alive), 1, lifetimes.n_modes), -np.inf)
-    if shared is None:
-        log_survival = lifetimes.log_survival(lives)  # (L, G, K)
-        beyond = np.concatenate([log_survival[:, 1:], nothing], axis=1)
-    else:  # every candidate has a law of its own
-        log_survival = lifetimes.log_survival_given(lives, shared.means, shared.variances)
-        ends = lifetimes.log_survival_given(lives[:, 1:], shared.means[:, :-1], shared.variances[:, :-1])
-        beyond = np.concatenate([ends, nothing], axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_mass = log_survival + np.log(-np.expm1(np.minimum(beyond - log_survival, 0.0)))
-        joint = np.log(shares) + np.where(np.isneginf(log_survival), -np.inf, log_mass) + log_densities
-    highest = joint.max(axis=(1, 2))
     names = tuple(range(len(alive)) if units is None else units)
-    bad = ~np.isfinite(highest)
-    if bad.any():
-        unit = int(np.flatnonzero(bad)[0])
+    labels = tuple(range(len(shares)) if mode_labels is None else mode_labels)
+    if (len(names), len(labels)) != (len(alive), len(shares)):
+        raise OptionError(
+            f"units has {len(names)} entries and mode_labels {len(labels)}; "
+            f"{len(alive)} and {len(shares)} were expected"
+        )
+    masses, log_evidence, bad = posterior_masses(log_densities, temper, shares, lifetimes, alive, points, shared)
+    if bad >= 0:
         raise PredictionError(
-            f"unit {names[unit]!r}, at age {alive[unit]:g}: no candidate remaining life has a finite density; "
+            f"unit {names[bad]!r}, at age {alive[bad]:g}: no candidate remaining life has a finite density; "
             "check that its readings are in the units of the training data and its time on the same clock"
         )
-    masses = np.exp(joint - highest[:, None, None])
-    totals = masses.sum(axis=(1, 2))
-    distribution = RemainingLifeDistribution(
-        points, masses / totals[:, None, None], units=names, mode_labels=mode_labels, time_unit=time_unit
-    )
-    return distribution, highest + np.log(totals)
+    points = points.copy()
+    return RemainingLifeDistribution.trusted(points, masses, names, labels, time_unit), log_evidence
+
+
+@underflow_is_zero
+def posterior_masses(
+    log_densities: FloatArray,
+    temper: float,
+    weights: FloatArray,
+    lifetimes: Lifetimes,
+    ages: FloatArray,
+    grid: FloatArray,
+    shared: SharedEvidence | None,
+) -> tuple[FloatArray, FloatArray, int]:
+    """The numbers of `remaining_life_posterior`, ln P(x | k, r) counted `temper` times.
+
+    Returns
+    -------
+    masses : ndarray of shape (L, G, K)
+    log_evidence : ndarray of shape (L,)
+    bad : int
+        A unit of which no candidate has a finite density; −1 if there is none.
+    """
+    starts = cell_edges(grid)[..., :-1]
+    starts[..., 0] = 0.0
+    lives = ages[:, None] + starts
+    with np.errstate(divide="ignore"):
+        log_weights = np.log(weights)
+    densities = np.moveaxis(log_densities, 2, 1)  # (L, K, G)
+    laws = lifetimes.normal_logs(shared is not None)
+    if laws is not None:
+        return _by_kernel(densities, temper, log_weights, laws, lives, shared)
+    log_survival = np.stack([law.log_survival(lives) for law in lifetimes.laws], axis=1)
+    joint = np.empty_like(log_survival)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # ln P(life in the cell) = ln S(start) + ln(1 - S(end) / S(start)); the last cell holds all that is beyond
+        np.subtract(log_survival[..., 1:], log_survival[..., :-1], out=joint[..., :-1])
+        joint[..., -1] = -np.inf
+        np.minimum(joint, 0.0, out=joint)
+        np.log(np.negative(np.expm1(joint, out=joint), out=joint), out=joint)
+        joint += log_survival
+        joint[np.isneginf(log_survival)] = -np.inf
+        joint += log_weights[:, None]
+        joint += densities if temper == 1.0 else temper * densities
+    highest = joint.max(axis=(1, 2))
+    bad = ~np.isfinite(highest)
+    if bad.any():
+        return joint, highest, int(bad.argmax())
+    joint -= highest[:, None, None]
+    np.exp(joint, out=joint)
+    totals = joint.sum(axis=(1, 2))
+    joint /= totals[:, None, None]
+    return np.ascontiguousarray(np.moveaxis(joint, 1, 2)), highest + np.log(totals), -1
+
+
+def _by_kernel(
+    densities: FloatArray,
+    temper: float,
+    log_weights: FloatArray,
+    laws: tuple[FloatArray, FloatArray],
+    lives: FloatArray,
+    shared: SharedEvidence | None,
+) -> tuple[FloatArray, FloatArray, int]:
+    """`posterior_masses` where log lives are normal given what the readings say."""
+    n_units, n_modes, n_grid = densities.shape
+    means = variances = np.empty((0, 0, 0))
+    if shared is not None:
+        means, variances = np.moveaxis(shared.means, 2, 1), np.moveaxis(shared.variances, 2, 1)
+    if not (densities.strides[2] == 8 and all(a.strides in (densities.strides, (0, 0, 8)) for a in (means, variances))):
+        densities, means, variances = (np.ascontiguousarray(a) for a in (densities, means, variances))
+    masses, log_evidence = np.empty((n_units, n_grid, n_modes)), np.empty(n_units)
+    with np.errstate(divide="ignore"):
+        log_lives = np.log(np.maximum(lives, 0.0))
+    bad = _rul.lognormal_laws(
+        densities, temper, log_weights, log_lives, *laws, means, variances, masses, log_evidence
+    )  # fmt: skip
+    return masses, log_evidence, bad

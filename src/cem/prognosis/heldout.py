@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,16 +19,17 @@ from cem.errors import FitError, OptionError, PanelError
 from cem.errors.names import did_you_mean
 from cem.numerics.floating import underflow_is_zero
 from cem.numerics.threads import in_order, threads_told
-from cem.prognosis.distribution import RemainingLifeDistribution, SharedEvidence, remaining_life_posterior
+from cem.prognosis.candidates import SharedEvidence
+from cem.prognosis.distribution import RemainingLifeDistribution, posterior_masses, remaining_life_posterior
+from cem.prognosis.evidence import HasLifeEvidence, LifeEvidence
 
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
-    from cem.prognosis.remaining_life import RemainingLife
 
 __all__ = ["HeldOut", "HeldOutFold", "cut_off_ages", "folds_of_units", "hold_out"]
 
 FloatArray = NDArray[np.float64]
-Fit = Callable[["Panel"], "RemainingLife"]
+Fit = Callable[["Panel"], HasLifeEvidence]
 
 N_POINTS = 150
 """Candidate remaining lives of held-out predictions: half of what `RemainingLife` takes, the same law to 0.1 cycles."""
@@ -105,7 +107,7 @@ class HeldOutFold:
 
     Parameters
     ----------
-    prognosis : RemainingLife
+    prognosis : LifeEvidence
         Fitted without these units.
     positions : ndarray of shape (U m,)
         Each prediction's unit, by position in the panel.
@@ -118,7 +120,7 @@ class HeldOutFold:
         What the readings say of lives that are linked to them.
     """
 
-    prognosis: RemainingLife
+    prognosis: LifeEvidence
     positions: NDArray[np.int64]
     ages: FloatArray
     truth: FloatArray
@@ -127,15 +129,38 @@ class HeldOutFold:
     shared: SharedEvidence | None = None
 
     @underflow_is_zero
+    def masses(self, temper: float = 1.0) -> FloatArray:
+        """(18) with ln P(x | k, r) counted `temper` times, (U m, G, K)."""
+        joint = temper * self.log_densities
+        joint -= joint.max(axis=(1, 2), keepdims=True)
+        np.exp(joint, out=joint)
+        joint *= self._before_readings
+        totals = joint.sum(axis=(1, 2), keepdims=True)
+        if not np.all(totals > 1e-200):  # candidates that the law of lives all but excludes
+            return self.law(temper).pmf
+        joint /= totals
+        return joint
+
+    @cached_property
+    def _before_readings(self) -> FloatArray:
+        """P(r, k | alive at the age), the same whatever the readings count."""
+        evidence = self.prognosis
+        return posterior_masses(
+            np.zeros(self.log_densities.shape), 1.0, evidence.model.weights_, evidence.lifetimes, self.ages, self.grid,
+            self.shared,
+        )[0]  # fmt: skip
+
+    @underflow_is_zero
     def law(self, temper: float = 1.0) -> RemainingLifeDistribution:
         """(18) with ln P(x | k, r) counted `temper` times."""
         law, _ = remaining_life_posterior(
-            temper * self.log_densities,
+            self.log_densities,
             self.prognosis.model.weights_,
             self.prognosis.lifetimes,
             self.ages,
             self.grid,
             shared=self.shared,
+            temper=temper,
             mode_labels=self.prognosis.model.mode_labels,
         )
         return law
@@ -194,12 +219,12 @@ def hold_out(
         held = np.flatnonzero(fold_of == fold)
         trained_on = np.ones(panel.n_units, dtype=np.bool_)
         trained_on[place[held]] = False
-        prognosis = fit(panel[trained_on]).replaced(n_points=n_points, calibration=None)
+        prognosis = replace(fit(panel[trained_on]).life_evidence, n_points=n_points)
         own = failed[held]
         cuts = [own.until(ages[held, j]) for j in range(ages.shape[1])]
         last = np.concatenate([cut.times[np.asarray(cut.offsets[1:]) - 1] for cut in cuts])
         grid = prognosis.grid(last)
-        densities, shared = zip(*(prognosis.evidence(cut, grid) for cut in cuts), strict=True)
+        densities, shared = zip(*(prognosis.of_panel(cut, grid) for cut in cuts), strict=True)
         return HeldOutFold(
             prognosis,
             np.tile(held, len(cuts)),

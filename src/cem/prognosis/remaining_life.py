@@ -3,43 +3,32 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cem.errors import BasisError, CemWarning, OptionError, PanelError, PredictionError
+from cem.errors import CemWarning, OptionError, PanelError, PredictionError
 from cem.errors.names import listed
 from cem.lifetimes.lifetimes import Lifetimes
 from cem.numerics.floating import underflow_is_zero
-from cem.prognosis.distribution import (
-    RemainingLifeDistribution,
-    SharedEvidence,
-    anchored_statistics,
-    candidate_log_densities,
-    remaining_life_grid,
-    remaining_life_grids,
-    remaining_life_posterior,
-)
+from cem.prognosis.calibration import Calibration, calibrate
+from cem.prognosis.candidates import SharedEvidence
+from cem.prognosis.distribution import RemainingLifeDistribution, remaining_life_posterior
+from cem.prognosis.evidence import LifeEvidence
+from cem.prognosis.running_life import RunningLife
 
 if TYPE_CHECKING:
     import os
 
-    from cem.basis.family import Basis
     from cem.fitting.estimator import FailureModeEM
-    from cem.mixture.parameters import Parameters
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
-    from cem.prognosis.calibration import Calibration
-    from cem.prognosis.running_life import RunningLife
 
 __all__ = ["RemainingLife"]
 
 FloatArray = NDArray[np.float64]
-
-_UNITS_AT_ONCE = 256
-"""Units whose candidates are weighed together: what lies between stages stays some ten megabytes."""
 
 
 class RemainingLife:
@@ -74,13 +63,15 @@ class RemainingLife:
     >>> left.median(), left.interval(0.9), left.mode_probabilities                      # doctest: +SKIP
     """
 
-    __slots__ = ("calibration", "information", "lifetimes", "model", "n_points")
+    __slots__ = ("calibration", "information", "life_evidence", "lifetimes", "model", "n_points")
 
     model: FailureModeModel
     lifetimes: Lifetimes
     information: FloatArray
     calibration: Calibration | None
     n_points: int
+    life_evidence: LifeEvidence
+    """What all of this says before calibration."""
 
     def __init__(
         self,
@@ -115,8 +106,6 @@ class RemainingLife:
         if information is None:
             information = held.get("information")
         if calibration is None and "calibration" in held:
-            from cem.prognosis.calibration import Calibration
-
             calibration = Calibration.from_dict(held["calibration"])
         if not isinstance(n_points, (int, np.integer)) or isinstance(n_points, bool) or n_points < 2:
             raise OptionError(f"n_points is {n_points!r}; a whole number of at least 2 was expected")
@@ -124,7 +113,7 @@ class RemainingLife:
         worth.setflags(write=False)
         for name, value in {
             "model": model, "lifetimes": lifetimes, "information": worth, "calibration": calibration,
-            "n_points": int(n_points),
+            "n_points": int(n_points), "life_evidence": LifeEvidence(model, lifetimes, worth, int(n_points)),
         }.items():  # fmt: skip
             object.__setattr__(self, name, value)
 
@@ -223,8 +212,6 @@ class RemainingLife:
         check_running_ages(self.model, panel, ages)
         points = self.grids(ages) if grid is None else np.asarray(grid, dtype=np.float64)
         log_densities, shared = self.evidence(panel, points)
-        if self.calibration is not None:
-            log_densities *= self.calibration.temper
         law, _ = remaining_life_posterior(
             log_densities,
             self.model.weights_,
@@ -232,6 +219,7 @@ class RemainingLife:
             ages,
             points,
             shared=shared,
+            temper=1.0 if self.calibration is None else self.calibration.temper,
             units=panel.units,
             mode_labels=self.model.mode_labels,
             time_unit=self.model.time_unit or panel.time_unit,
@@ -240,8 +228,6 @@ class RemainingLife:
 
     def unit(self) -> RunningLife:
         """One running machine of which nothing is known yet: its law follows its readings, one by one."""
-        from cem.prognosis.running_life import RunningLife
-
         return RunningLife(self)
 
     def grid(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
@@ -249,16 +235,11 @@ class RemainingLife:
 
         ``predict(panel, grid=prognosis.grid(ages))`` has one grid for all; of one age they are those of `grids`.
         """
-        return remaining_life_grid(self.lifetimes, ages, n_points or self.n_points, probability=self._reach)
+        return self.life_evidence.grid(ages, n_points)
 
     def grids(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
         """The candidates that `predict` takes for units of these ages, shape (L, G); `n_points` of them if given."""
-        return remaining_life_grids(self.lifetimes, ages, n_points or self.n_points, probability=self._reach)
-
-    @property
-    def _reach(self) -> float:
-        # Readings may speak for a life far out in the tail of a law that is linked to them.
-        return 0.999 if self.lifetimes.loadings is None else 0.9999
+        return self.life_evidence.grids(ages, n_points)
 
     def log_densities(self, panel: Panel, grid: ArrayLike) -> FloatArray:
         """ln P(x | k, r) of every unit, candidate and mode, in the panel's units; shape (L, G, K)."""
@@ -281,50 +262,7 @@ class RemainingLife:
         shared : SharedEvidence or None
             What they say of lives that are linked to them; None where lives are not.
         """
-        panel = self.model.with_own_channels(panel)
-        points = np.asarray(grid, dtype=np.float64)
-        if points.ndim == 2 and len(points) != panel.n_units:
-            raise OptionError(f"grid has {len(points)} rows; one for each of the {panel.n_units} units was expected")
-        parameters, layout = self.model.user_parameters(), self.model.internal_parameters.layout
-        if points.ndim == 2:
-            return self._own_evidence(panel, points, parameters)
-        channels = range(self.model.n_channels)
-        means = [layout.vector(parameters.means, c) for c in channels]
-        factors = [layout.matrix(parameters.factors, c) for c in channels]
-        shifts = _shift_matrices(self.model.bases, points)
-        if parameters.rank:
-            from cem.prognosis.linked_candidates import LinkedCandidates
-
-            anchored = anchored_statistics(panel, self.model.bases)
-            return LinkedCandidates(shifts, parameters, self.lifetimes.loadings).evidence(anchored, self.information)
-        result = np.empty((panel.n_units, len(points), self.model.n_modes))
-        for part, some in _parts(panel):
-            result[some] = candidate_log_densities(
-                anchored_statistics(part, self.model.bases),
-                shifts,
-                means,
-                factors,
-                parameters.noise_variances,
-                information=self.information,
-            )
-        return result, None
-
-    def _own_evidence(
-        self, panel: Panel, points: FloatArray, parameters: Parameters
-    ) -> tuple[FloatArray, SharedEvidence | None]:
-        """`evidence` of candidates of each unit's own, (L, G)."""
-        from cem.prognosis.own_candidates import OwnCandidates
-
-        candidates = OwnCandidates(parameters, self.lifetimes.loadings, self.information)
-        found = [
-            candidates.evidence(
-                anchored_statistics(part, self.model.bases), _shift_matrices(self.model.bases, points[some])
-            )
-            for part, some in _parts(panel)
-        ]
-        return np.concatenate([densities for densities, _ in found]), SharedEvidence.concatenate(
-            [shared for _, shared in found]
-        )
+        return self.life_evidence.of_panel(panel, grid)
 
     @underflow_is_zero
     def calibrated(self, panel: Panel, estimator: FailureModeEM | None = None, **options: Any) -> RemainingLife:
@@ -344,8 +282,6 @@ class RemainingLife:
         RemainingLife
             Its `calibration` holds the coverage before and after, on held-out units; print it.
         """
-        from cem.prognosis.calibration import calibrate
-
         return self.replaced(calibration=calibrate(panel, self.recipe(estimator), **options))
 
     def recipe(self, estimator: FailureModeEM | None = None) -> Callable[[Panel], RemainingLife]:
@@ -462,25 +398,6 @@ def _ages(panel: Panel) -> FloatArray:
             "axis' zero, when a unit is new: give times on the clock of the training units, not times to failure"
         )
     return ages
-
-
-def _parts(panel: Panel) -> Iterator[tuple[Panel, slice]]:
-    """A panel by so many units as are weighed together, and where these are."""
-    for first in range(0, panel.n_units, _UNITS_AT_ONCE):
-        some = slice(first, min(first + _UNITS_AT_ONCE, panel.n_units))
-        yield panel if some.stop - first == panel.n_units else panel[some], some
-
-
-def _shift_matrices(bases: Sequence[Basis], grid: FloatArray) -> list[FloatArray]:
-    """S(r) of each channel's basis; channels of one basis share them."""
-    found: dict[Basis, FloatArray] = {}
-    for basis in bases:
-        if basis not in found:
-            try:
-                found[basis] = basis.shift_matrix(grid)
-            except BasisError as error:
-                raise BasisError(f"remaining lives are weighed by shifting the basis: {error}") from None
-    return [found[basis] for basis in bases]
 
 
 def _information(given: ArrayLike | Mapping[str, float] | None, channels: Sequence[str]) -> FloatArray:

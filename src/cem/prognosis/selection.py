@@ -22,6 +22,7 @@ from cem.errors.display import escaped
 from cem.fitting.estimator import FailureModeEM
 from cem.metrics.metrics import cluster_standard_error, crps_pmf, rmse
 from cem.numerics.threads import in_order, threads_told
+from cem.prognosis.distribution import over_modes
 from cem.prognosis.heldout import HeldOut, cut_off_ages, folds_of_units, hold_out
 from cem.prognosis.remaining_life import RemainingLife
 
@@ -229,7 +230,7 @@ def _of_lives(held: HeldOut, cap: float | None) -> tuple[float, float, float, fl
     logs: list[FloatArray] = []
     for fold in held.folds:
         law = fold.law()
-        masses = law.pmf.sum(axis=2)
+        masses = over_modes(law.pmf)
         predicted.append(law.mean(cap))
         crps.append(crps_pmf(fold.truth, law.grid, masses))
         cell = np.clip(np.searchsorted(law.edges, fold.truth) - 1, 0, len(law.grid) - 1)

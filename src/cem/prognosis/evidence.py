@@ -1,0 +1,102 @@
+"""`LifeEvidence`: what a model and its laws of lifetimes say of candidate remaining lives, before any correction.
+
+`RemainingLife` is the facade on top of it; streaming, held-out predictions and calibration need no more than this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cem.errors import OptionError
+from cem.lifetimes.grid import remaining_life_grid, remaining_life_grids
+from cem.prognosis.candidates import Candidates, SharedEvidence
+from cem.statistics.anchored import anchored_statistics
+
+if TYPE_CHECKING:
+    from cem.lifetimes.lifetimes import Lifetimes
+    from cem.model.model import FailureModeModel
+    from cem.panel.panel import Panel
+
+__all__ = ["HasLifeEvidence", "LifeEvidence"]
+
+FloatArray = NDArray[np.float64]
+
+_UNITS_AT_ONCE = 256
+"""Units whose candidates are weighed together: what lies between stages stays some ten megabytes."""
+
+
+class HasLifeEvidence(Protocol):
+    """What rests on a `LifeEvidence`: `RemainingLife`."""
+
+    @property
+    def life_evidence(self) -> LifeEvidence: ...
+
+
+@dataclass(frozen=True, eq=False)
+class LifeEvidence:
+    """A model of units that ran to failure, with its laws of lifetimes.
+
+    Parameters
+    ----------
+    model : FailureModeModel
+        Fitted with ``time_axis="to_failure"``.
+    lifetimes : Lifetimes
+        f_k.
+    information : ndarray of shape (C,)
+        κ_c.
+    n_points : int
+        Candidate remaining lives.
+    """
+
+    model: FailureModeModel
+    lifetimes: Lifetimes
+    information: FloatArray
+    n_points: int
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        """The model's parameters as kernels take them."""
+        return Candidates(self.model.user_parameters(), self.lifetimes.loadings, self.information)
+
+    def grid(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
+        """Candidates common to units of these ages, shape (G,), as far as any of them asks; `n_points` if given."""
+        return remaining_life_grid(self.lifetimes, ages, n_points or self.n_points, probability=self._reach)
+
+    def grids(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
+        """Candidates of each unit's own, shape (L, G); `n_points` of them if given."""
+        return remaining_life_grids(self.lifetimes, ages, n_points or self.n_points, probability=self._reach)
+
+    @property
+    def _reach(self) -> float:
+        # Readings may speak for a life far out in the tail of a law that is linked to them.
+        return 0.999 if self.lifetimes.loadings is None else 0.9999
+
+    def of_panel(self, panel: Panel, grid: ArrayLike) -> tuple[FloatArray, SharedEvidence | None]:
+        """Everything that (18) takes from the readings; see `RemainingLife.evidence`."""
+        panel = self.model.with_own_channels(panel)
+        points = np.asarray(grid, dtype=np.float64)
+        if points.ndim == 2 and len(points) != panel.n_units:
+            raise OptionError(f"grid has {len(points)} rows; one for each of the {panel.n_units} units was expected")
+        bases, candidates = self.model.bases, self.candidates
+        found = [
+            candidates.evidence(anchored_statistics(part, bases), bases, points[some] if points.ndim == 2 else points)
+            for part, some in _parts(panel)
+        ]
+        if len(found) == 1:
+            return found[0]
+        return np.concatenate([densities for densities, _ in found]), SharedEvidence.concatenate(
+            [shared for _, shared in found]
+        )
+
+
+def _parts(panel: Panel) -> Iterator[tuple[Panel, slice]]:
+    """A panel by so many units as are weighed together, and where these are."""
+    for first in range(0, panel.n_units, _UNITS_AT_ONCE):
+        some = slice(first, min(first + _UNITS_AT_ONCE, panel.n_units))
+        yield panel if some.stop - first == panel.n_units else panel[some], some

@@ -1,0 +1,121 @@
+"""Statistics (9) of running units on the axis that ends at their last reading: what (18) asks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.errors import PanelError
+from cem.statistics import _householder
+
+if TYPE_CHECKING:
+    from cem.basis.family import Basis
+    from cem.panel.panel import Panel
+
+__all__ = ["AnchoredStatistics", "anchored_statistics", "distinct"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class AnchoredStatistics:
+    """What (18) needs of units: sufficient statistics (9) on the axis t − t_now, in the user's terms.
+
+    Parameters
+    ----------
+    triangles : sequence over channels of ndarray (L, p_c, p_c)
+        R, upper triangular, rows of zeros where n < p.
+    projections : sequence over channels of ndarray (L, p_c)
+        w.
+    residual_norms : ndarray of shape (L, C)
+        rss.
+    counts : ndarray of shape (L, C)
+        n.
+    ages : ndarray of shape (L,)
+        t_now, the time of the last reading.
+    units : tuple of hashables
+    """
+
+    triangles: tuple[FloatArray, ...]
+    projections: tuple[FloatArray, ...]
+    residual_norms: FloatArray
+    counts: NDArray[np.int64]
+    ages: FloatArray
+    units: tuple[Hashable, ...]
+
+    def of(self, unit: int) -> AnchoredStatistics:
+        """Those of one unit, by its position."""
+        some = slice(unit, unit + 1)
+        return AnchoredStatistics(
+            tuple(triangle[some] for triangle in self.triangles),
+            tuple(projection[some] for projection in self.projections),
+            self.residual_norms[some],
+            self.counts[some],
+            self.ages[some],
+            self.units[some],
+        )
+
+    def packed(self, information: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Everything as kernels take it: R (L, Σ p²), w (L, Σ p), rss and n (L, C), readings counted κ_c times."""
+        n_units = len(self.ages)
+        triangles = np.concatenate([R.reshape(n_units, -1) for R in self.triangles], axis=1)
+        projections = np.concatenate(self.projections, axis=1)
+        if (information == 1.0).all():
+            return triangles, projections, self.residual_norms, self.counts.astype(np.float64)
+        roots, sizes = np.sqrt(information), [w.shape[1] for w in self.projections]
+        triangles *= np.repeat(roots, np.square(sizes))
+        projections *= np.repeat(roots, sizes)
+        return triangles, projections, self.residual_norms * information, self.counts * information
+
+
+def distinct(bases: Sequence[Basis]) -> tuple[list[Basis], list[int]]:
+    """The different bases, and which of them is each channel's."""
+    places: dict[int, int] = {}  # by identity first: it costs less than comparing what they hold
+    of_value: dict[Basis, int] = {}
+    for basis in bases:
+        if id(basis) not in places:
+            places[id(basis)] = of_value.setdefault(basis, len(of_value))
+    return list(of_value), [places[id(basis)] for basis in bases]
+
+
+def anchored_statistics(panel: Panel, bases: Sequence[Basis]) -> AnchoredStatistics:
+    """Compress each unit of a panel on the axis that ends at its last reading; NumPy alone.
+
+    Parameters
+    ----------
+    panel : Panel
+        Running units, on the forward time axis.
+    bases : sequence of Basis, length C
+        Bound to times to failure, so that they are evaluated at t − t_now ≤ 0.
+
+    Raises
+    ------
+    PanelError
+        The panel has another number of channels.
+    """
+    n_units, n_channels = panel.n_units, panel.n_channels
+    if len(bases) != n_channels:
+        raise PanelError(f"the panel has {n_channels} channels and there are {len(bases)} bases; one each was expected")
+    offsets = np.ascontiguousarray(panel.offsets, dtype=np.int64)
+    values = np.ascontiguousarray(panel.values, dtype=np.float64)
+    ages = np.array(panel.times[offsets[1:] - 1], dtype=np.float64)
+    times = panel.times - np.repeat(ages, np.diff(offsets))
+    different, of_channel = distinct(bases)
+    triangles, projections = [np.zeros(0)] * n_channels, [np.zeros(0)] * n_channels
+    norms, counts = np.empty((n_units, n_channels)), np.empty((n_units, n_channels), dtype=np.int64)
+    for place, basis in enumerate(different):
+        channels = [c for c, own in enumerate(of_channel) if own == place]
+        p, shape = basis.size, (n_units, len(channels))
+        R, w, rss = np.empty((*shape, p, p)), np.empty((*shape, p)), np.empty(shape)
+        n = np.empty(shape, dtype=np.int64)
+        columns = np.array(channels, dtype=np.int32)
+        size = (len(times), n_channels, n_units, len(channels), p)
+        _householder.compress_units(basis(times), values, offsets, columns, R, w, rss, n, size)
+        norms[:, channels], counts[:, channels] = rss, n
+        for i, c in enumerate(channels):
+            triangles[c], projections[c] = R[:, i], w[:, i]
+    return AnchoredStatistics(tuple(triangles), tuple(projections), norms, counts, ages, tuple(panel.units))
