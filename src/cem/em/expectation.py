@@ -196,7 +196,7 @@ class Expectation:
         self._team_is_taken = threading.Lock()
         self._kernel_option: Literal["auto", "lapack"] = kernel
         self._kernel: Kernel = fastest_kernel(statistics) if kernel == "auto" else LapackKernel(statistics)
-        self._linked: LinkedKernel | LinkedLanesKernel | None = None  # made when linked parameters are first asked about
+        self._linked: LinkedKernel | LinkedLanesKernel | None = None  # made when first asked
 
     @property
     def kernel(self) -> str:
@@ -307,7 +307,8 @@ class Expectation:
         n_sums = _core.n_sums(n_modes, np.asarray(sizes, dtype=np.int32))
         kernel: Kernel = self._kernel
         if parameters.rank:
-            kernel, n_sums = self._linked_kernel(), _linked.n_sums(n_modes, np.asarray(sizes, dtype=np.int32), parameters.rank)
+            kernel = self._linked_kernel()
+            n_sums = _linked.n_sums(n_modes, np.asarray(sizes, dtype=np.int32), parameters.rank)
 
         bounds = kernel.bounds(n_modes)
         sums = np.empty((len(bounds) - 1, n_sums))
@@ -410,7 +411,7 @@ class Expectation:
             A density is not finite; names unit, mode and channel.
         """
         kernel = self._linked_kernel() if parameters.rank else self._kernel
-        if not isinstance(kernel, LapackKernel):
+        if isinstance(kernel, (LanesKernel, SharedKernel, LinkedKernel, LinkedLanesKernel)):
             try:
                 return kernel.log_densities(parameters)
             except KernelFailure as failure:

@@ -250,7 +250,7 @@ cdef double* prepared(
         or noise_variances.shape[0] != K or noise_variances.shape[1] != C
     ):
         raise ValueError(
-            f"linked lanes: means {np.shape(means)}, factors {np.shape(factors)}, noise_variances "
+            f"linked lanes: the shapes of means {np.shape(means)}, factors {np.shape(factors)}, noise_variances "
             f"{np.shape(noise_variances)} and loadings {np.shape(loadings)} do not agree with {C} channels that have "
             f"{packed.total} coefficients"
         )
@@ -386,7 +386,7 @@ def expectation_chunks(
         or sums_out.shape[0] != n_chunks or sums_out.shape[1] != n_sums
     ):
         raise ValueError(
-            f"linked lanes: log_weights {np.shape(log_weights)}, responsibilities {np.shape(responsibilities)} or sums "
+            f"linked lanes: the shapes of log_weights {np.shape(log_weights)}, responsibilities {np.shape(responsibilities)} or sums "
             f"{np.shape(sums_out)} do not agree with {L} units, {K} modes and {n_chunks} chunks of {n_sums} sums"
         )
     for i in range(n_chunks + 1):
