@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from cem import _core
 from cem.em.constraints import Constraints
 from cem.em.kernels import _em
-from cem.em.kernels.choice import Kernel, LanesKernel, LapackKernel, LinkedKernel, Pass, SharedKernel, fastest_kernel
+from cem.em.kernels.choice import (
+    Kernel,
+    LanesKernel,
+    LapackKernel,
+    LinkedKernel,
+    LinkedLanesKernel,
+    Pass,
+    SharedKernel,
+    fastest_kernel,
+    linked_kernel,
+)
 from cem.em.problem import Evaluation, Passes
 from cem.em.sums import ExpectedStatistics
 from cem.errors import FitError, KernelFailure, OptionError
@@ -69,11 +79,17 @@ class Expectation:
         self._team_is_taken = threading.Lock()
         self._kernel_option: Literal["auto", "lapack"] = kernel
         self._kernel: Kernel = fastest_kernel(statistics) if kernel == "auto" else LapackKernel(statistics)
-        self._linked: LinkedKernel | None = None  # made when linked parameters are first asked about
+        self._linked: LinkedKernel | LinkedLanesKernel | None = None  # made when first asked
 
     @property
     def kernel(self) -> str:
         return self._kernel.name
+
+    def _linked_kernel(self) -> LinkedKernel | LinkedLanesKernel:
+        if self._linked is None:
+            by_unit = self._kernel_option == "lapack"
+            self._linked = LinkedKernel(self.statistics) if by_unit else linked_kernel(self.statistics)
+        return self._linked
 
     def unlabelled(self) -> Expectation:
         """The same E step with no unit's mode known."""
@@ -153,7 +169,8 @@ class Expectation:
         Returns
         -------
         expected : ExpectedStatistics
-            The sums; their log-likelihood is that of `parameters`.
+            The sums; their log-likelihood is that of `parameters`, or 0 of linked channels where responsibilities are
+            given.
         responsibilities : ndarray of shape (L, K)
             ρ̂.
 
@@ -173,9 +190,8 @@ class Expectation:
         n_sums = _core.n_sums(n_modes, np.asarray(sizes, dtype=np.int32))
         kernel: Kernel = self._kernel
         if parameters.rank:
-            if self._linked is None:
-                self._linked = LinkedKernel(self.statistics)
-            kernel, n_sums = self._linked, _linked.n_sums(n_modes, np.asarray(sizes, dtype=np.int32), parameters.rank)
+            kernel = self._linked_kernel()
+            n_sums = _linked.n_sums(n_modes, np.asarray(sizes, dtype=np.int32), parameters.rank)
 
         bounds = kernel.bounds(n_modes)
         sums = np.empty((len(bounds) - 1, n_sums))
@@ -273,10 +289,10 @@ class Expectation:
         FitError
             A density is not finite; names unit, mode and channel.
         """
-        # These know a mode by its channels alone; linked ones go the general way.
-        if isinstance(self._kernel, (LanesKernel, SharedKernel)) and not parameters.rank:
+        kernel = self._linked_kernel() if parameters.rank else self._kernel
+        if isinstance(kernel, (LanesKernel, SharedKernel, LinkedKernel, LinkedLanesKernel)):
             try:
-                return self._kernel.log_densities(parameters)
+                return kernel.log_densities(parameters)
             except KernelFailure as failure:
                 raise self._named(failure) from failure
         from cem.mixture.prediction import log_joint

@@ -6,10 +6,11 @@ The arithmetic is behind the C-level interface of _scorer.pyx. NumPy alone; noth
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 )
-from libc.math cimport isfinite, isinf, NAN
+from libc.math cimport exp, INFINITY, isfinite, isinf, log, NAN
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
+from cem.mixture._linked cimport lay_out, linked_unit_t, noise_part, unit_length, unit_posterior
 from cem.statistics._blocks cimport LANES, blocks_allocate
 from cem.scoring._scorer cimport (
     PackedScorer, SCORER_CUSTOM, SCORER_NOT_FINITE, SCORER_OK, SCORER_TIME, UNIT_LAST_TIME, UNIT_OBSERVATIONS,
@@ -21,7 +22,7 @@ import numpy as np
 
 from cem.errors import ScorerError
 
-__all__ = ["UnitState"]
+__all__ = ["LinkedModes", "LinkedUnitState", "UnitState"]
 
 cdef object ARRAY = np.ndarray
 
@@ -233,6 +234,10 @@ cdef class UnitState:
             error = self._refused(status, times[i], &values[i, 0], scorer_blame(self.packed, self.unit))
             raise ScorerError(f"row {i}: {error}")
 
+    cdef int _probabilities(self, double* results) noexcept:
+        """(3) into results (K,); SCORER_OK or SCORER_NOT_FINITE."""
+        return scorer_probabilities(self.packed, self.unit, results)
+
     def mode_probabilities(self, out=None):
         """Probability of each failure mode given all readings so far, model.md (3); the weights before the first.
 
@@ -272,7 +277,7 @@ cdef class UnitState:
                     f"out has shape {tuple([view.shape[k] for k in range(view.ndim)])} and format "
                     f"{bytes(view.format).decode()!r}; shape ({self.packed.n_modes},) of float64 ('d') was expected"
                 )
-            status = scorer_probabilities(self.packed, self.unit, results)
+            status = self._probabilities(results)
             if status == SCORER_OK:
                 for k in range(self.packed.n_modes):
                     (<double*>(<char*>view.buf + k * view.strides[0]))[0] = results[k]
@@ -366,3 +371,189 @@ cdef class UnitState:
                 f"a state has {UNIT_STATE + self.packed.blocks.n_state} numbers; {numbers.shape[0]} were found"
             )
         memcpy(self.unit, &numbers[0], numbers.shape[0] * sizeof(double))
+
+
+cdef class LinkedModes:
+    """Parameters of a model of linked channels as the kernel of (17) takes them; what all units of a scorer share.
+
+    Parameters
+    ----------
+    parameters : cem.mixture.parameters.Parameters
+        With loadings.
+    coordinates : cem.mixture.parameters.Coordinates
+    """
+
+    def __cinit__(self, parameters, coordinates):
+        self.memory = NULL
+        cdef int[::1] sizes = np.array(parameters.sizes, dtype=np.intc)
+        cdef double[:, ::1] means = np.array(parameters.means, dtype=np.float64, order="C")
+        cdef double[:, ::1] factors = np.array(parameters.factors, dtype=np.float64, order="C")
+        cdef double[:, :, ::1] loadings = np.array(parameters.loadings, dtype=np.float64, order="C")
+        noise = np.asarray(parameters.noise_variances, dtype=np.float64)
+        cdef double[:, ::1] precision_roots = np.ascontiguousarray(1.0 / np.sqrt(noise))
+        cdef double[:, ::1] log_noise = np.ascontiguousarray(np.log(2.0 * np.pi * noise))
+        with np.errstate(divide="ignore"):
+            weights = np.log(parameters.weights)
+        cdef double[::1] log_weights = weights, log_scales = np.log(coordinates.scales)
+        cdef int K = <int>means.shape[0], C = <int>sizes.shape[0], r = <int>loadings.shape[2], c, largest = 0
+        cdef Py_ssize_t P = 0, P2 = 0
+        for c in range(C):
+            P += sizes[c]
+            P2 += sizes[c] * sizes[c]
+            largest = max(largest, sizes[c])
+        for name, found, expected in (
+            ("means", np.shape(means), (K, P)), ("factors", np.shape(factors), (K, P2)),
+            ("loadings", np.shape(loadings), (K, P, r)), ("noise variances", np.shape(noise), (K, C)),
+            ("weights", np.shape(log_weights), (K,)), ("scales", np.shape(log_scales), (C,)),
+        ):
+            if found != expected:
+                raise ScorerError(f"the model's {name} have shape {found}; {expected} was expected")
+        self.n_channels, self.n_modes, self.rank, self.P, self.P2 = C, K, r, P, P2
+        cdef size_t of_posterior = unit_length(P, P2, r, largest)
+        self.memory = <double*>malloc((of_posterior + P2 + P + 3 * C + 2 * K) * sizeof(double))
+        if self.memory == NULL:
+            raise MemoryError("no memory for the linked channels of a scorer")
+        lay_out(&self.posterior, self.memory, P, P2, r)
+        self.R = self.memory + of_posterior
+        self.w = self.R + P2
+        self.rss = self.w + P
+        self.n = self.rss + C
+        self.log_densities = self.n + C
+        self.misfits = self.log_densities + K
+        self.starts = <long long*>(self.misfits + K)
+        self.arrays = (sizes, means, factors, loadings, precision_roots, log_noise, log_weights, log_scales)
+        self.sizes, self.means, self.factors = &sizes[0], &means[0, 0], &factors[0, 0]
+        self.loadings, self.precision_roots = &loadings[0, 0, 0], &precision_roots[0, 0]
+        self.log_noise, self.log_weights, self.log_scales = &log_noise[0, 0], &log_weights[0], &log_scales[0]
+
+    def __dealloc__(self):
+        free(self.memory)
+
+
+cdef class LinkedUnitState(UnitState):
+    """As `UnitState`, of a unit whose channels share factors; its scorer has the modes in ``_modes``.
+
+    What it keeps is what every unit keeps. The channels are brought together, (17), when it is asked; that takes place
+    under the GIL, in memory that all units of the scorer share.
+    """
+
+    def __cinit__(self, PackedScorer scorer not None):
+        self.modes = scorer._modes
+
+    cdef void _gather(self) noexcept:
+        """Statistics (9) out of the lanes, one channel after the other."""
+        cdef LinkedModes modes = self.modes
+        cdef const double* state
+        cdef const double* rest
+        cdef double* R = modes.R
+        cdef double* w = modes.w
+        cdef int c, i, j, p, lane
+        for c in range(modes.n_channels):
+            p = modes.sizes[c]
+            lane = self.packed.blocks.lane_of_channel[c]
+            state = self.unit + UNIT_STATE + self.packed.blocks.state_offsets[lane // LANES] + lane % LANES
+            rest = state + LANES * (p * (p + 1) // 2 + p)
+            modes.rss[c] = rest[0] + rest[LANES]
+            modes.n[c] = rest[2 * LANES]
+            modes.starts[c] = R - modes.R if modes.n[c] > 0 else -1
+            for i in range(p):
+                for j in range(i, p):
+                    R[i * p + j] = state[0]
+                    state += LANES
+            for i in range(p):
+                w[i] = state[LANES * i]
+            R += p * p
+            w += p
+
+    cdef int _evaluate(self) noexcept:
+        """(11) with (17) in internal coordinates, and misfits; SCORER_OK or SCORER_NOT_FINITE."""
+        cdef LinkedModes modes = self.modes
+        cdef double quadratic, log_determinant, constant, check = 0.0
+        cdef int k, C = modes.n_channels
+        self._gather()
+        for k in range(modes.n_modes):
+            if unit_posterior(
+                C, modes.rank, modes.sizes, modes.R, modes.starts, modes.w, modes.means + k * modes.P,
+                modes.factors + k * modes.P2, modes.loadings + k * modes.P * modes.rank,
+                modes.precision_roots + k * C, &modes.posterior, &quadratic, &log_determinant,
+            ) != 0:
+                return SCORER_NOT_FINITE
+            constant = noise_part(
+                C, modes.starts, modes.rss, modes.n, modes.precision_roots + k * C, modes.log_noise + k * C,
+                modes.misfits + k,
+            )
+            modes.misfits[k] += quadratic
+            modes.log_densities[k] = -0.5 * (quadratic + constant) - log_determinant
+            check += modes.log_densities[k]
+        return SCORER_OK if isfinite(check) else SCORER_NOT_FINITE
+
+    cdef int _weigh(self, double* total_out, double* log_constant_out) noexcept:
+        """π_k P(x | k) over a constant in place of the log-densities, their sum, and the constant's logarithm."""
+        cdef LinkedModes modes = self.modes
+        cdef double* shares = modes.log_densities
+        cdef double highest = -INFINITY, total = 0.0
+        cdef int k
+        if self._evaluate() != SCORER_OK:
+            return SCORER_NOT_FINITE
+        for k in range(modes.n_modes):
+            shares[k] += modes.log_weights[k]
+            highest = max(highest, shares[k])
+        for k in range(modes.n_modes):
+            shares[k] = exp(shares[k] - highest)
+            total += shares[k]
+        total_out[0] = total
+        log_constant_out[0] = highest
+        return SCORER_OK
+
+    cdef int _probabilities(self, double* results) noexcept:
+        cdef double total, log_constant
+        cdef int k
+        if self._weigh(&total, &log_constant) != SCORER_OK:
+            return SCORER_NOT_FINITE
+        for k in range(self.modes.n_modes):
+            results[k] = self.modes.log_densities[k] / total
+        return SCORER_OK
+
+    cdef double _log_jacobian(self) noexcept:
+        """What turns a log-density in internal coordinates into one in the channels' own units."""
+        cdef double s = 0.0
+        cdef int c
+        for c in range(self.modes.n_channels):
+            s -= self.modes.n[c] * self.modes.log_scales[c]
+        return s
+
+    cdef object _refused(self, int status, double t, const double* x, int channel):
+        if status == SCORER_NOT_FINITE:
+            return ScorerError(
+                "the log-density of this unit is not finite; its values or times lie too far from those that the model "
+                "was fitted to, or a parameter of the model is not finite"
+            )
+        return UnitState._refused(self, status, t, x, channel)
+
+    def log_likelihood(self):
+        """log Σ_k π_k P(x | k) of all readings, in the channels' own units; 0 before the first.
+
+        Raises
+        ------
+        ScorerError
+            It is not finite.
+        """
+        cdef double total, log_constant
+        self._free()
+        if self._weigh(&total, &log_constant) != SCORER_OK:
+            raise self._refused(SCORER_NOT_FINITE, 0.0, self.x, 0)
+        return log_constant + log(total) + self._log_jacobian()
+
+    def _log_densities(self):
+        """(11) with (17) in the channels' own units: (K,) log P(x | k), and (K,) misfits."""
+        cdef double[::1] densities = np.empty(self.modes.n_modes), misfits = np.empty(self.modes.n_modes)
+        cdef double by_scales
+        cdef int k
+        self._free()
+        if self._evaluate() != SCORER_OK:
+            raise self._refused(SCORER_NOT_FINITE, 0.0, self.x, 0)
+        by_scales = self._log_jacobian()
+        for k in range(self.modes.n_modes):
+            densities[k] = self.modes.log_densities[k] + by_scales
+            misfits[k] = self.modes.misfits[k]
+        return np.asarray(densities), np.asarray(misfits)

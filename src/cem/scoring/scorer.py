@@ -105,7 +105,7 @@ class Scorer(_scorer.PackedScorer):
         self._places: dict[str, NDArray[np.intp]] | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name not in ("_model", "_rate", "_fingerprint", "_places"):
+        if name not in ("_model", "_rate", "_fingerprint", "_places", "_modes"):
             raise AttributeError(f"a scorer cannot be changed; {name} was not set")
         super().__setattr__(name, value)
 
