@@ -1,11 +1,14 @@
 """The figures of `twelve.py`: the sources here against another commit, interpreter or wheel, in one run.
 
-    python benchmarks/compare.py [COMMIT | PYTHON | WHEEL] [--only TEXT]
+    python benchmarks/compare.py [COMMIT | PYTHON | WHEEL] [--here PYTHON | WHEEL | COMMIT] [--only TEXT]
 
-"Here" is the cem that this Python imports: the working tree, built in place. The other is by default the last commit
-(HEAD where the sources here differ from it, else the one before), checked out and built under build/compare, where it
-stays for the next run; or what another interpreter has installed; or a wheel. Times are taken in turn. A figure more
-than 3 % worse is marked, and then the exit status is 1.
+"Here" is by default the cem that this Python imports: the working tree, built in place. The other is by default the
+last commit (HEAD where the sources here differ from it, else the one before), checked out and built under
+build/compare, where it stays for the next run; or what another interpreter has installed; or a wheel. Times are taken
+in turn. A figure more than 3 % worse is marked, and then the exit status is 1.
+
+Releases' wheels are compiled by another compiler than what is built in place, which alone makes some per cent: compare
+wheels with wheels (`python wheels/build.py --only cp311-x86_64 --output FOLDER` makes one).
 """
 
 from __future__ import annotations
@@ -71,17 +74,15 @@ def other(named: str | None, place: Path) -> twelve.Side:
     return built(named or last_commit())
 
 
-def shown(value: float, unit: str) -> str:
-    return f"{value:,.0f}" if unit == twelve.INSTRUCTIONS else f"{1e3 * value:,.3f} ms"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("other", nargs="?", metavar="COMMIT | PYTHON | WHEEL", help="default: the last commit")
     parser.add_argument("--only", default="", metavar="TEXT", help="figures whose names contain it")
+    parser.add_argument("--here", metavar="PYTHON | WHEEL | COMMIT", help="default: what this Python imports")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        sides = [twelve.here(), other(options.other, Path(place))]
+        mine = other(options.here, Path(place) / "here") if options.here else twelve.here()
+        sides = [mine, other(options.other, Path(place) / "there")]
         rows = twelve.measured(sides, options.only)
     width = max(len(row["figure"]) for row in rows)
     print(f"{'':<{width}}{'here':>16}{'there':>16}  ratio   there: {sides[1].name}")
@@ -90,7 +91,7 @@ def main() -> int:
         mine, theirs = row["values"]
         over = mine > LIMIT * theirs
         worse += over
-        cells = "".join(f"{shown(value, row['unit']):>16}" for value in (mine, theirs))
+        cells = "".join(f"{twelve.shown(value, row['unit']):>16}" for value in (mine, theirs))
         print(f"{row['figure']:<{width}}{cells}  {mine / theirs:.3f}{'   WORSE' * over}", flush=True)
     print(f"{worse} of {len(rows)} figures are more than {LIMIT - 1:.0%} worse")
     return int(worse > 0)

@@ -1,7 +1,8 @@
 """Twelve speeds that no change may lower unseen: E and M step, whole fits, one reading scored, cold start, ingest.
 
-    python benchmarks/twelve.py         # of the cem that this Python imports; writes benchmarks/results/twelve.json
+    python benchmarks/twelve.py [TEXT]  # of the cem that this Python imports; figures whose names contain TEXT
     python benchmarks/compare.py        # of two, in turn
+    python benchmarks/scoreboard.py --rows speeds       # into the committed table
 
 - E step: 2,000 units, 15 channels, K = 3, p = 3 and 6, at each instruction level of the machine (so there are more
   than twelve figures where there is AVX-512, and fewer where there is one level). M step: p = 3.
@@ -17,7 +18,7 @@ little: there the median of processor time stands.
 
 from __future__ import annotations
 
-import harness
+import harness  # noqa: F401  before numpy
 
 import json  # isort: skip
 import os
@@ -283,18 +284,17 @@ def here() -> Side:
     return Side("here", sys.executable, str(Path(cem.__file__).parents[1]))
 
 
+def shown(value: float, unit: str) -> str:
+    return f"{value:,.0f}" if unit == INSTRUCTIONS else f"{1e3 * value:,.3f} ms"
+
+
 def main() -> None:
     if sys.argv[1:2] and sys.argv[1] in ("--drive", "--work", "--write-model"):
         warnings.simplefilter("ignore")
         {"--drive": drive, "--work": work, "--write-model": write_model}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
         return
-    options = harness.arguments(__doc__)
-    before = harness.load_average()
-    rows = [
-        {"figure": row["figure"], "unit": row["unit"], "value": row["values"][0]}
-        for row in measured([here()], "M step" if options.quick else "")
-    ]
-    harness.write_results(__file__, options, rows, load_before=before)
+    for row in measured([here()], *sys.argv[1:2]):
+        print(f"{row['figure']:<28}{shown(row['values'][0], row['unit']):>16}")
 
 
 if __name__ == "__main__":
