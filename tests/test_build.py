@@ -15,6 +15,8 @@ from places import ROOT
 pytest.importorskip("Cython", reason="Cython is not installed: nothing can be translated")
 pytest.importorskip("setuptools", reason="setuptools is not installed: nothing can be compiled")
 
+pytestmark = pytest.mark.slow
+
 SOURCES = ROOT / "src" / "cem"
 
 
