@@ -14,7 +14,8 @@ from setuptools import Extension, setup
 # FMA contraction is off so that every machine of one instruction level gives the same bits.
 FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 if "-g" not in os.environ.get("CFLAGS", ""):
-    # Interpreters are built with -g, which setuptools passes on: a quarter of the compiler's time. CFLAGS=-g asks for it.
+    # setuptools passes on the -g that interpreters are built with, a quarter of the compiler's time; CFLAGS=-g asks for
+    # it.
     FLAGS.append("-g0")
 MACROS: list[tuple[str, str | None]] = [("NDEBUG", "1")]
 
