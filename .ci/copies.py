@@ -3,9 +3,9 @@
     python .ci/copies.py
 
 The comparison is that of pylint's duplicate-code checker with the options of [tool.pylint.similarities]. It is run
-without pylint, which cannot read Cython and C: those files are compared as text, without comments and docstrings. A pair
-that has to be is explained in [[tool.copies.explained]]; at most `MOST_EXPLAINED` are, and one that is no longer there
-fails too. A .pxd file declares what its .pyx file defines; that is no copy.
+without pylint, which cannot read Cython and C: those files are compared as text, without comments and docstrings. A
+pair that has to be is explained in [[tool.copies.explained]]; at most `MOST_EXPLAINED` are, and one that is no longer
+there fails too. A .pxd file declares what its .pyx file defines; that is no copy.
 """
 
 from __future__ import annotations

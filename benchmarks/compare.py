@@ -89,10 +89,10 @@ def main() -> int:
     worse = 0
     for row in rows:
         mine, theirs = row["values"]
-        over = mine > LIMIT * theirs
+        over = row["ratio"] > LIMIT
         worse += over
         cells = "".join(f"{twelve.shown(value, row['unit']):>16}" for value in (mine, theirs))
-        print(f"{row['figure']:<{width}}{cells}  {mine / theirs:.3f}{'   WORSE' * over}", flush=True)
+        print(f"{row['figure']:<{width}}{cells}  {row['ratio']:.3f}{'   WORSE' * over}", flush=True)
     print(f"{worse} of {len(rows)} figures are more than {LIMIT - 1:.0%} worse")
     return int(worse > 0)
 
