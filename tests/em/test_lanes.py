@@ -229,6 +229,7 @@ def whitened(level, R, w, rss, n, mean, factor, noise_variance):
     return d, second - np.outer(d, d), sums[0], sums[3 + p + p * p]
 
 
+@pytest.mark.slow
 @every_level
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(st.integers(1, 8), st.floats(-3, 6), st.integers(0, 2**31))

@@ -55,6 +55,7 @@ def start(expectation, constraints, n_modes, seed=0):
     return parameters_from_responsibilities(expectation, rho, one_mode, constraints)
 
 
+@pytest.mark.slow
 def test_the_likelihood_never_falls():
     """2,100 random fleets, with and without acceleration, all three structures, floors that bind in some of them.
 

@@ -133,6 +133,7 @@ def assert_same(fleet, level, *, tolerance=1e-11, temperature=1.0, responsibilit
     assert abs(parts.sum() - sums[0]) <= 1e-13 * np.abs(parts).sum()
 
 
+@pytest.mark.slow
 @every_level
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(
@@ -193,6 +194,7 @@ def one_unit(level, R, w, rss, n, mean, factor, noise_variance):
     return d, second - np.outer(d, d), sums[0], sums[3 + p + p * p]
 
 
+@pytest.mark.slow
 @every_level
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(st.integers(1, 10), st.floats(-3, 6), st.integers(0, 2**31))
@@ -401,6 +403,7 @@ def test_large_basis_takes_shared_designs_earlier():
     assert Expectation(statistics, kernel="lapack").kernel == "lapack"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["shared", "lanes", "lapack"])
 def test_e_step_has_the_same_bits_for_any_number_of_threads(kernel):
     """1, 2, 3 and 8 threads through the facade, in every kernel, with enough units that all of them have work."""

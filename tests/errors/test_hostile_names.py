@@ -76,6 +76,7 @@ def commands(files):
     return [["info", path], ["score", path, table], rul, ["export-c", path, "--output", path.with_suffix(".h")]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 def test_what_people_see_is_plain(files, encoding):
     for words in commands(files):
@@ -87,6 +88,7 @@ def test_what_people_see_is_plain(files, encoding):
             assert r"half \ud800" in out and r"two\nrows \\x1b" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_json_holds_the_very_names(files, model, encoding):
     path, table = files
@@ -102,6 +104,7 @@ def test_json_holds_the_very_names(files, model, encoding):
     assert set(units[0]["probabilities"]) == set(LABELS)
 
 
+@pytest.mark.slow
 def test_csv_holds_the_very_names_but_for_halves_of_characters(files, tmp_path):
     path, table = files
     target = tmp_path / "scores.csv"

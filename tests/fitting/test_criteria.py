@@ -42,6 +42,7 @@ def fitted(panel: Panel, **options: object) -> cem.FailureModeEM:
 LIVES = {"time_axis": "to_failure"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labelled", [True, False])
 @pytest.mark.parametrize(
     "options",

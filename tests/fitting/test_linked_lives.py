@@ -195,6 +195,7 @@ def test_calibration_goes_on_from_the_linked_model(prognosis, panel):
     assert 0.7 < calibrated.calibration.after.coverage[0.9] <= 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lifetimes", ["linked", "lognormal"])
 def test_streaming_gives_the_law_of_the_batch(lifetimes):
     """Reading by reading, channels missing here and there, readings worth less than one, calibrated: one law."""
@@ -223,6 +224,7 @@ def test_streaming_refuses_what_no_life_explains(prognosis):
         unit.pmf()
 
 
+@pytest.mark.slow
 def test_predicts_without_scipy(prognosis, panel, tmp_path):
     """Where only NumPy is installed a linked model loads, scores and predicts what is left."""
     path = tmp_path / "linked.cem"
@@ -321,6 +323,7 @@ def test_readings_tell_the_life_as_the_dense_joint_law_has_it(told, wearing):
     np.testing.assert_allclose(found, wanted / wanted.sum(axis=1, keepdims=True), rtol=1e-5, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_log_likelihood_is_that_of_readings_and_lives(told, wearing):
     """(19) of the dense joint law, per unit of life: a channel of logarithms must not change what is reported."""
     em = fitted(wearing)
@@ -382,6 +385,7 @@ def test_running_units_tell_linked_lives_too():
     assert em.channels_ == ("a", "b", "c")
 
 
+@pytest.mark.slow
 def test_a_running_unit_adds_its_evidence(told):
     """(19) of a panel with running units is that of the failed ones and ln Σ π f P of each running one."""
     panel = wearing_fleet(n_failed=40, n_running=6, seed=3)

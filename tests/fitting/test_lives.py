@@ -33,6 +33,7 @@ def lives_fit(panel: Panel, n_modes: int, basis, *, max_iter: int = 40, prior_we
         return fit_with_lives(panel, options, family=family, prior_weight=prior_weight)
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=12)
 @given(
     seed=st.integers(0, 10_000),

@@ -36,6 +36,7 @@ def numbers(law: LifetimeLaw) -> dict[str, float]:
     return {name: value for name, value in law.to_dict().items() if name != "family"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["lognormal", "weibull"])
 def test_the_optimum_of_plain_passes_in_fewer(family) -> None:
     """Where two thousand plain passes are not there yet: no lower, converged, in a third of them; never falling."""

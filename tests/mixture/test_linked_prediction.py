@@ -53,6 +53,7 @@ def constraints_for(problem, noise=1e-8, floor=1e-8, penalty=1.0):
 # ------------------------------------------------------------------------------------------------------------ E step
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=40)
 @given(problem=problems(n_units=8), rank=st.integers(1, 5))
 def test_expectation_is_its_twin(problem, rank):
@@ -241,6 +242,7 @@ def test_the_m_step_maximises_the_penalised_objective():
             assert objective(*away, c) > least
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),

@@ -151,6 +151,7 @@ def test_truncation_at_every_length_is_refused():
             decode(content[:length])
 
 
+@pytest.mark.slow
 def test_every_single_bit_flip_is_refused():
     content = bytearray(GOLDEN.read_bytes())
     for position in range(len(content)):

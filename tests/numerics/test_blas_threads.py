@@ -67,6 +67,7 @@ print(json.dumps(report))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads the processor time of threads from /proc")
 def test_threads_of_blas_stay_idle():
     """A fit on a shared machine would take all cores, whatever n_jobs says, and be slower for it."""

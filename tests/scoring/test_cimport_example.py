@@ -16,6 +16,8 @@ from scorer_cases import draw, make_model
 import cem
 from cem.scoring.scorer import Scorer
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).parent / "cimport_example"
 
 

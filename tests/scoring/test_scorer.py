@@ -134,6 +134,7 @@ def whole_model(model):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("n", [200, 20_000, 1_000_000])
 def test_a_million_updates_at_9062_lose_no_digit(level, n):
@@ -614,6 +615,7 @@ def test_a_process_that_streams_loads_nothing_that_only_fits_and_batches_need():
     assert "cem.scoring.scorer" in found and not heavy & set(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_environment_chooses_the_instruction_level(level):
     code = "from cem.statistics import _blocks; print(_blocks.instruction_level())"

@@ -16,33 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError
-from cem.metrics.indicators import monotonicity, prognosability, trendability
 from cem.numerics.floating import underflow_is_zero
-
-__all__ = [
-    "alpha_lambda_accuracy",
-    "alpha_lambda_probability",
-    "binomial_interval",
-    "brier_score",
-    "cluster_standard_error",
-    "crps_pmf",
-    "crps_sample",
-    "cumulative_relative_accuracy",
-    "interval_coverage",
-    "interval_score",
-    "interval_width",
-    "log_score",
-    "mae",
-    "monotonicity",
-    "nasa_score",
-    "pinball_loss",
-    "prognosability",
-    "prognostic_horizon",
-    "relative_accuracy",
-    "rmse",
-    "time_to_right_mode",
-    "trendability",
-]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
