@@ -6,8 +6,7 @@ with lives (`cem.fitting.lives_problem`) are problems; each has its own points a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +29,8 @@ Sums = TypeVar("Sums", bound=ModeSums)
 _SumsIn = TypeVar("_SumsIn", bound=ModeSums, contravariant=True)
 
 
-@dataclass(frozen=True, eq=False)
-class Evaluation(Generic[Point, Sums]):
-    """An E step at a point.
+class Evaluation(NamedTuple, Generic[Point, Sums]):
+    """An E step at a point; a tuple, for one is made in every pass.
 
     Parameters
     ----------
@@ -55,8 +53,7 @@ class Evaluation(Generic[Point, Sums]):
     objective: float
 
 
-@dataclass(frozen=True, eq=False)
-class Passes(Generic[Point, Sums]):
+class Passes(NamedTuple, Generic[Point, Sums]):
     """Where plain passes of EM led.
 
     Parameters
