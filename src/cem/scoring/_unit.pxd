@@ -24,8 +24,7 @@ cdef class UnitState:
 cdef class LinkedModes:
     cdef int n_channels, n_modes, rank
     cdef Py_ssize_t P, P2                   # sums of p_c and of its squares
-    cdef object arrays                      # what the pointers point into
-    cdef const int* sizes                   # (C,)
+    cdef object arrays                      # what the pointers to constants point into
     cdef const double* log_weights          # (K,)        log pi
     cdef const double* log_scales           # (C,)        log s_c
     cdef const double* means                # (K, P)      mu
@@ -42,6 +41,7 @@ cdef class LinkedModes:
     cdef double* log_densities              # (K,)        log P(x | k) in internal coordinates, and log pi_k added to it
     cdef double* misfits                    # (K,)
     cdef long long* starts                  # (C,)        of R; -1 where the channel was not read
+    cdef int* sizes                         # (C,)        p_c
 
 
 cdef class LinkedUnitState(UnitState):

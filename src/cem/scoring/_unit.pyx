@@ -385,32 +385,35 @@ cdef class LinkedModes:
 
     def __cinit__(self, parameters, coordinates):
         self.memory = NULL
-        cdef int[::1] sizes = np.array(parameters.sizes, dtype=np.intc)
-        cdef double[:, ::1] means = np.array(parameters.means, dtype=np.float64, order="C")
-        cdef double[:, ::1] factors = np.array(parameters.factors, dtype=np.float64, order="C")
-        cdef double[:, :, ::1] loadings = np.array(parameters.loadings, dtype=np.float64, order="C")
         noise = np.asarray(parameters.noise_variances, dtype=np.float64)
-        cdef double[:, ::1] precision_roots = np.ascontiguousarray(1.0 / np.sqrt(noise))
-        cdef double[:, ::1] log_noise = np.ascontiguousarray(np.log(2.0 * np.pi * noise))
         with np.errstate(divide="ignore"):
-            weights = np.log(parameters.weights)
-        cdef double[::1] log_weights = weights, log_scales = np.log(coordinates.scales)
-        cdef int K = <int>means.shape[0], C = <int>sizes.shape[0], r = <int>loadings.shape[2], c, largest = 0
-        cdef Py_ssize_t P = 0, P2 = 0
-        for c in range(C):
-            P += sizes[c]
-            P2 += sizes[c] * sizes[c]
-            largest = max(largest, sizes[c])
-        for name, found, expected in (
-            ("means", np.shape(means), (K, P)), ("factors", np.shape(factors), (K, P2)),
-            ("loadings", np.shape(loadings), (K, P, r)), ("noise variances", np.shape(noise), (K, C)),
-            ("weights", np.shape(log_weights), (K,)), ("scales", np.shape(log_scales), (C,)),
+            log_weights = np.log(parameters.weights)
+        cdef int C = len(parameters.sizes), K = parameters.n_modes, r = parameters.rank, c, largest = 0
+        cdef Py_ssize_t P = sum(parameters.sizes), P2 = sum(p * p for p in parameters.sizes)
+        numbers = []
+        for name, array, shape in (
+            ("means", parameters.means, (K, P)), ("factors", parameters.factors, (K, P2)),
+            ("loadings", parameters.loadings, (K, P, r)), ("noise variances", 1.0 / np.sqrt(noise), (K, C)),
+            ("noise variances", np.log(2.0 * np.pi * noise), (K, C)), ("weights", log_weights, (K,)),
+            ("scales", np.log(coordinates.scales), (C,)),
         ):
-            if found != expected:
-                raise ScorerError(f"the model's {name} have shape {found}; {expected} was expected")
+            if np.shape(array) != shape:
+                raise ScorerError(f"the model's {name} have shape {np.shape(array)}; {shape} was expected")
+            numbers.append(np.ravel(array))
+        cdef double[::1] constants = np.concatenate(numbers).astype(np.float64)
         self.n_channels, self.n_modes, self.rank, self.P, self.P2 = C, K, r, P, P2
+        self.arrays = constants
+        self.means = &constants[0]
+        self.factors = self.means + K * P
+        self.loadings = self.factors + K * P2
+        self.precision_roots = self.loadings + K * P * r
+        self.log_noise = self.precision_roots + K * C
+        self.log_weights = self.log_noise + K * C
+        self.log_scales = self.log_weights + K
+        for c in range(C):
+            largest = max(largest, <int>parameters.sizes[c])
         cdef size_t of_posterior = unit_length(P, P2, r, largest)
-        self.memory = <double*>malloc((of_posterior + P2 + P + 3 * C + 2 * K) * sizeof(double))
+        self.memory = <double*>malloc((of_posterior + P2 + P + 4 * C + 2 * K) * sizeof(double))
         if self.memory == NULL:
             raise MemoryError("no memory for the linked channels of a scorer")
         lay_out(&self.posterior, self.memory, P, P2, r)
@@ -421,10 +424,9 @@ cdef class LinkedModes:
         self.log_densities = self.n + C
         self.misfits = self.log_densities + K
         self.starts = <long long*>(self.misfits + K)
-        self.arrays = (sizes, means, factors, loadings, precision_roots, log_noise, log_weights, log_scales)
-        self.sizes, self.means, self.factors = &sizes[0], &means[0, 0], &factors[0, 0]
-        self.loadings, self.precision_roots = &loadings[0, 0, 0], &precision_roots[0, 0]
-        self.log_noise, self.log_weights, self.log_scales = &log_noise[0, 0], &log_weights[0], &log_scales[0]
+        self.sizes = <int*>(self.starts + C)
+        for c in range(C):
+            self.sizes[c] = parameters.sizes[c]
 
     def __dealloc__(self):
         free(self.memory)
