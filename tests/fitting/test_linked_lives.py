@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import reference_linked as _reference_linked
-from cem.prognosis.linked_candidates import LinkedCandidates
 from scipy import stats
 
 import cem
@@ -19,9 +18,13 @@ from cem.fitting.linked_lives import LIFE
 from cem.fitting.lives import solved
 from cem.fitting.lives_ascent import LivesPoint
 from cem.lifetimes.lifetimes import LinkedLognormal
-from cem.prognosis.candidates import SharedEvidence, candidate_log_densities
-from cem.prognosis.distribution import remaining_life_posterior
-from cem.statistics.anchored import anchored_statistics
+from cem.prognosis.candidates import Candidates
+from cem.prognosis.distribution import (
+    SharedEvidence,
+    anchored_statistics,
+    candidate_log_densities,
+    remaining_life_posterior,
+)
 
 CONSTANTS = [8.0, 30.0]
 
@@ -114,7 +117,7 @@ def test_no_loadings_weigh_candidates_as_independent_channels_do(prognosis, pane
     anchored = anchored_statistics(panel[:4].until(np.full(4, 40.0)), model.bases)
     shifts = [basis.shift_matrix(np.array([1.0, 20.0, 60.0])) for basis in model.bases]
     worth = np.array([0.4, 1.0, 0.7])
-    found, _ = LinkedCandidates(shifts, none).evidence(anchored, worth)
+    found, _ = Candidates(none, None, worth).evidence_of_matrices(anchored, shifts)
     wanted = candidate_log_densities(
         anchored,
         shifts,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cem.prognosis.linked_candidates import LinkedCandidates
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cem.errors import OptionError, PredictionError
 from cem.mixture.parameters import Parameters
 from cem.prognosis import _rul
-from cem.statistics.anchored import AnchoredStatistics
+from cem.prognosis.candidates import Candidates
+from cem.prognosis.distribution import AnchoredStatistics
 
 
 def problem(seed, sizes, rank, n_modes, n_grid, n_units=3, spread=1.0):
@@ -66,13 +66,12 @@ def test_registers_tell_what_the_plain_kernel_tells(level, seed, sizes, rank, n_
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CEM_INSTRUCTION_LEVEL", level)
-        found, shared = LinkedCandidates(shifts, parameters, directions).evidence(statistics, worth)
-    plain = LinkedCandidates(shifts, parameters, directions, one_by_one=True)
-    wanted, other = plain.evidence(statistics, worth)
+        found, shared = Candidates(parameters, directions, worth).evidence_of_matrices(statistics, shifts)
+    wanted, other = Candidates(parameters, directions, worth).one_by_one(statistics, shifts)
     np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-7)
     np.testing.assert_allclose(shared.means, other.means, rtol=1e-7, atol=1e-7)
     np.testing.assert_allclose(shared.variances, other.variances, rtol=1e-6, atol=1e-9)
-    alone, nothing = LinkedCandidates(shifts, parameters).evidence(statistics, worth)
+    alone, nothing = Candidates(parameters, None, worth).evidence_of_matrices(statistics, shifts)
     np.testing.assert_allclose(alone, wanted, rtol=1e-8, atol=1e-7)
     assert nothing is None
 
@@ -80,12 +79,12 @@ def test_registers_tell_what_the_plain_kernel_tells(level, seed, sizes, rank, n_
 def test_large_bases_and_shifts_that_mix_take_the_plain_kernel():
     """Nine coefficients, or sine–cosine pairs, fit no register: they must still be weighed."""
     statistics, parameters, shifts, worth, _ = problem(1, (9, 2), 2, 2, 5)
-    densities, _ = LinkedCandidates(shifts, parameters).evidence(statistics, worth)
+    densities, _ = Candidates(parameters, None, worth).evidence_of_matrices(statistics, shifts)
     assert np.isfinite(densities).all()
     statistics, parameters, shifts, worth, _ = problem(2, (2, 3), 2, 2, 5)
     shifts[0][:, 1, 0] = 0.5
-    densities, _ = LinkedCandidates(shifts, parameters).evidence(statistics, worth)
-    wanted, _ = LinkedCandidates(shifts, parameters, one_by_one=True).evidence(statistics, worth)
+    densities, _ = Candidates(parameters, None, worth).evidence_of_matrices(statistics, shifts)
+    wanted, _ = Candidates(parameters, None, worth).one_by_one(statistics, shifts)
     np.testing.assert_array_equal(densities, wanted)
 
 
@@ -94,7 +93,7 @@ def test_a_unit_that_is_not_finite_is_named():
     statistics.projections[0][1] = np.inf
     statistics.counts[1, 0] = 3
     with pytest.raises(PredictionError, match="unit 'b'"):
-        LinkedCandidates(shifts, parameters).evidence(statistics, worth)
+        Candidates(parameters, None, worth).evidence_of_matrices(statistics, shifts)
 
 
 def test_the_kernel_refuses_arrays_that_do_not_fit():
@@ -104,8 +103,10 @@ def test_the_kernel_refuses_arrays_that_do_not_fit():
     def call(**changed):
         arguments = {
             "sizes": sizes,
-            "shifts": np.zeros(4 * 8),
-            "shift_starts": np.zeros(1, dtype=np.int64),
+            "shifts": np.zeros((1, 3, 8)),
+            "places": np.array([0, 1, 3], dtype=np.int32),
+            "n_rows": 4,
+            "shift_starts": np.zeros(1, dtype=np.int32),
             "triangles": np.zeros((1, 4)),
             "projections": np.zeros((1, 2)),
             "residual_norms": np.zeros((1, 1)),
@@ -115,11 +116,9 @@ def test_the_kernel_refuses_arrays_that_do_not_fit():
             "directions": np.zeros((0, 1)),
             "log_densities_out": np.zeros((1, 1, 8)),
             "shared_out": np.zeros((2, 0, 0, 0)),
-            "mantissas": np.zeros((1, 8)),
-            "exponents": np.zeros((1, 8), dtype=np.int64),
             "level": 0,
         }
-        _rul.linked_candidate_log_densities(**{**arguments, **changed})
+        _rul.candidate_log_densities(**{**arguments, **changed})
 
     call()
     for name, wrong, message in (
@@ -127,7 +126,9 @@ def test_the_kernel_refuses_arrays_that_do_not_fit():
         ("log_densities_out", np.zeros((1, 1, 7)), "7 candidates"),
         ("rank", 17, "rank is 17"),
         ("sizes", np.array([9], dtype=np.int32), "channel 0 has 9"),
-        ("shift_starts", np.array([1], dtype=np.int64), "lie outside"),
+        ("shift_starts", np.array([1], dtype=np.int32), "lie outside"),
+        ("shifts", np.zeros((2, 3, 8)), "shifts has the shape"),
+        ("places", np.array([0, 1, 4], dtype=np.int32), "places"),
         ("triangles", np.zeros((1, 3)), "triangles has the shape"),
         ("projections", np.zeros((2, 2)), "projections has the shape"),
         ("residual_norms", np.zeros((1, 2)), "residual_norms has the shape"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import reference_lives
 from candidate_cases import problem
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,34 +25,23 @@ def prognosis() -> RemainingLife:
     return RemainingLife(fitted(fleet(40, 0)).model_, n_points=296)
 
 
-def by_kernel(statistics, unit, bases, grid, means, factors, noise, level):
-    """ln P(x | k, r) of one unit by the compiled kernel, (G, K)."""
-    different = [np.ascontiguousarray(np.moveaxis(b.shift_matrix(grid), 0, -1)).ravel() for b in bases]
-    n_modes, n_grid = len(noise), len(grid)
-    got = np.empty((n_modes, n_grid))
-    modes = [_rul.mode_constants(m, f, noise[:, c]) for c, (m, f) in enumerate(zip(means, factors, strict=True))]
-    _rul.candidate_log_densities(
-        np.array([b.size for b in bases], dtype=np.int32), np.concatenate(different),
-        np.concatenate([[0], np.cumsum([block.size for block in different])[:-1]]).astype(np.int64),
-        np.concatenate([R[unit].ravel() for R in statistics.triangles]),
-        np.concatenate([w[unit] for w in statistics.projections]),
-        statistics.residual_norms[unit], statistics.counts[unit].astype(float),
-        np.concatenate([constants.ravel() for constants in modes]), got, np.empty_like(got),
-        np.empty(got.shape, dtype=np.int64), _rul.level_number(level),
-    )  # fmt: skip
-    return got.T
+def by_kernel(statistics, shifts, means, factors, noise, level):
+    """ln P(x | k, r) by the compiled kernel at an instruction level, (L, G, K)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CEM_INSTRUCTION_LEVEL", level)
+        return candidate_log_densities(statistics, shifts, means, factors, noise)
 
 
 @pytest.mark.parametrize("level", _rul.LEVELS)
 def test_kernel_is_its_twin_in_numpy(level) -> None:
-    """ln P(x | k, r) of ragged units with missing cells and a sensor at 9062, against `candidate_log_densities`."""
+    """ln P(x | k, r) of ragged units with missing cells and a sensor at 9062, against its twin in NumPy."""
     panel, bases, means, factors, noise, _ = problem()
     grid = np.linspace(0.5, 90.0, 24)
     statistics = anchored_statistics(panel, bases)
-    expected = candidate_log_densities(statistics, [b.shift_matrix(grid) for b in bases], means, factors, noise)
-    for unit in range(panel.n_units):
-        got = by_kernel(statistics, unit, bases, grid, means, factors, noise, level)
-        np.testing.assert_allclose(got, expected[unit], rtol=1e-10, atol=1e-6)
+    shifts = [b.shift_matrix(grid) for b in bases]
+    expected = reference_lives.candidate_log_densities(statistics, shifts, means, factors, noise)
+    got = by_kernel(statistics, shifts, means, factors, noise, level)
+    np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-6)
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
@@ -67,9 +57,10 @@ def test_kernel_at_every_level_and_size(size, n, spread, seed) -> None:
     means = [rng.normal(size=(2, size))]
     factor = np.tril(rng.normal(size=(2, size, size))) * 10.0 ** rng.uniform(-spread, 0.0, size=(2, size, 1))
     noise = rng.uniform(0.1, 2.0, size=(2, 1))
-    expected = candidate_log_densities(statistics, [basis.shift_matrix(grid)], means, [factor], noise)[0]
+    shifts = [basis.shift_matrix(grid)]
+    expected = reference_lives.candidate_log_densities(statistics, shifts, means, [factor], noise)
     for level in _rul.LEVELS:
-        got = by_kernel(statistics, 0, [basis], grid, means, [factor], noise, level)
+        got = by_kernel(statistics, shifts, means, [factor], noise, level)
         np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -163,9 +154,3 @@ def test_bases_that_cannot_stream() -> None:
         RemainingLife(fitted(panel, 1, basis=Fourier(1, 400.0), max_iter=20).model_).unit()
     with pytest.raises(OptionError, match="8 at most"):
         RemainingLife(fitted(panel, 1, basis=Polynomial(8), max_iter=5).model_).unit()
-    with pytest.raises(OptionError, match="multiple"):
-        one = np.ones(1)
-        _rul.candidate_log_densities(
-            np.ones(1, dtype=np.int32), np.ones(3), np.zeros(1, dtype=np.int64), one, one, one, one, np.ones(6),
-            np.ones((1, 3)), np.ones((1, 3)), np.ones((1, 3), dtype=np.int64), 0,
-        )  # fmt: skip

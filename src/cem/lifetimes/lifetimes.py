@@ -22,7 +22,6 @@ from cem.lifetimes.laws import (
     log_spread,
 )
 from cem.lifetimes.saved_laws import lifetime_law_from_dict
-from cem.numerics.normal import log_normal_cdf
 
 __all__ = [
     "Empirical",
@@ -141,14 +140,6 @@ class Lifetimes:
             law.own_variance if given_factors and isinstance(law, LinkedLognormal) else law.scale**2 for law in laws
         ]
         return np.array([law.location for law in laws]), np.array(variances)
-
-    def log_survival_given(self, lives: ArrayLike, means: FloatArray, variances: FloatArray) -> FloatArray:
-        """ln P(life > t | k) of linked laws where γᵀf is N(mean, variance), both (..., K); shape of those."""
-        laws = [law for law in self.laws if isinstance(law, LinkedLognormal)]
-        locations, own = np.array([law.location for law in laws]), np.array([law.own_variance for law in laws])
-        with np.errstate(divide="ignore"):
-            log_lives = np.log(np.asarray(lives, dtype=np.float64))[..., None]
-        return log_normal_cdf((locations + means - log_lives) / np.sqrt(own + variances))
 
     def quantile(self, q: float) -> FloatArray:
         """Quantile of each mode's lives, shape (K,)."""

@@ -261,10 +261,7 @@ class FittedMixture:
             Channels are linked, and the numbers of one are too far apart for float64.
         """
         internal, coordinates, layout = self.internal_parameters, self.coordinates, self.coordinates.layout
-        means, factors = np.empty_like(internal.means), np.empty_like(internal.factors)
-        for c in range(self.n_channels):
-            layout.vector(means, c)[:] = coordinates.coefficients(layout.vector(internal.means, c), c)
-            layout.matrix(factors, c)[:] = coordinates.covariance_factor(layout.matrix(internal.factors, c), c)
+        means, factors = coordinates.in_user_terms(internal.means, internal.factors)
         noise = internal.noise_variances * np.square(coordinates.scales)
         if internal.loadings is None:
             return Parameters(internal.weights, means, factors, noise, internal.sizes)

@@ -59,14 +59,16 @@ def check_failure_codes(panel: Panel) -> None:
     power[positive] = np.log10(found[positive]) % 1.0 == 0.0
     coded = (_is_code(found) & (found >= 999)) | power
     bad: list[int] = []
+    start = float(first.min())
     for i in np.flatnonzero(coded | (counts > 1))[::-1].tolist():
         value = found[i]
         units = known[inverse == i]
+        watched = float(last[units].max())
+        if not value - start > _FAR * max(watched - start, 0.0):  # most values: the rest is not worth looking up
+            continue
         others = np.setdiff1d(np.flatnonzero(~np.isnan(failed) & (failed != value)), bad, assume_unique=True)
         genuine = failed[others].max() if others.size else -np.inf
-        start = float(first.min())
-        watched = float(last[units].max())
-        if value - start > _FAR * max(genuine - start, watched - start, 0.0) and (coded[i] or others.size):
+        if value - start > _FAR * (genuine - start) and (coded[i] or others.size):
             bad.extend(units.tolist())
     if bad:
         bad.sort()

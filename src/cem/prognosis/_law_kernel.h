@@ -111,10 +111,10 @@ static inline int lognormal_law(
 /* ln Phi at evenly spaced points, read both ways: h(Phi^-1) and Phi are each other's inverses. */
 typedef struct {
     ptrdiff_t n;
-    double first, step;
-    const double *log_cdf; /* (n,) */
+    double first, step, per_step;
+    const double *log_cdf, *cdf; /* (n,) */
     ptrdiff_t n_guesses;
-    double first_root, root_step;
+    double first_root, per_root;
     const double *guesses; /* (n_guesses,)  places in the table at evenly spaced sqrt(-2 ln Phi) */
 } normal_table_t;
 
@@ -122,7 +122,7 @@ typedef struct {
 static inline double score_of(const normal_table_t *table, double tail) {
     const double log_tail = tail > 0 ? log(tail) : -INFINITY;
     if (!(log_tail > table->log_cdf[0])) return table->first;
-    const double root = (sqrt(-2.0 * log_tail) - table->first_root) / table->root_step;
+    const double root = (sqrt(-2.0 * log_tail) - table->first_root) * table->per_root;
     const ptrdiff_t m = root > table->n_guesses - 2 ? table->n_guesses - 2 : root > 0 ? (ptrdiff_t)root : 0;
     const double place = table->guesses[m] + (table->guesses[m + 1] - table->guesses[m]) * (root - (double)m);
     ptrdiff_t i = place > table->n - 2 ? table->n - 2 : place > 0 ? (ptrdiff_t)place : 0; /* or next to it */
@@ -134,10 +134,13 @@ static inline double score_of(const normal_table_t *table, double tail) {
 
 /* Phi of a score that is not above 0. */
 static inline double tail_of(const normal_table_t *table, double score) {
-    const double place = (score - table->first) / table->step;
-    if (!(place > 0)) return exp(table->log_cdf[0]);
+    const double place = (score - table->first) * table->per_step;
+    if (!(place > 0)) return table->cdf[0];
     const ptrdiff_t i = place > table->n - 2 ? table->n - 2 : (ptrdiff_t)place;
-    return exp(table->log_cdf[i] + (table->log_cdf[i + 1] - table->log_cdf[i]) * (place - (double)i));
+    const double x = (table->log_cdf[i + 1] - table->log_cdf[i]) * (place - (double)i);
+    /* e^x by its series, exact to rounding below 0.1, as `NormalTable` has seen to. */
+    return table->cdf[i] * (1 + x * (1 + x * (1.0 / 2 + x * (1.0 / 6 + x * (1.0 / 24 + x * (1.0 / 120 + x * (1.0 / 720
+        + x * (1.0 / 5040 + x * (1.0 / 40320)))))))));
 }
 
 static inline double score_between(const normal_table_t *table, double below, double above) {
@@ -146,20 +149,19 @@ static inline double score_between(const normal_table_t *table, double below, do
 
 /* The monotone map h: straight between knots, and beyond them as in the outermost piece. */
 static inline double mapped_score(
-    int n_knots, const double *knots, const double *images,
+    int n_knots, const double *knots, const double *images, const double *slopes,
     int *piece_inout,          /* of the last score, which was not above this one */
     double score
 ) {
     int piece = *piece_inout;
     while (piece < n_knots - 2 && knots[piece + 1] <= score) piece++;
     *piece_inout = piece;
-    const double slope = (images[piece + 1] - images[piece]) / (knots[piece + 1] - knots[piece]);
-    return images[piece] + slope * (score - knots[piece]);
+    return images[piece] + slopes[piece] * (score - knots[piece]);
 }
 
 /* Probabilities of one law's cells after recalibration. */
 static inline void recalibrated(
-    const normal_table_t *table, int n_knots, const double *knots, const double *images,
+    const normal_table_t *table, int n_knots, const double *knots, const double *images, const double *slopes,
     ptrdiff_t n_grid,
     const double *masses,      /* (n_grid,)  of all modes together */
     double *scratch,           /* (n_grid + 1,) */
@@ -172,7 +174,7 @@ static inline void recalibrated(
     for (ptrdiff_t g = 0; g < n_grid; g++) { /* the cell's upper edge; `last` is its lower one */
         double score, tail;
         if (g == 0) {
-            last_score = mapped_score(n_knots, knots, images, &piece, score_between(table, 0.0, above[0]));
+            last_score = mapped_score(n_knots, knots, images, slopes, &piece, score_between(table, 0.0, above[0]));
             last_tail = last_score <= 0 ? 0.0 : 1.0; /* nothing below the first edge */
         }
         below += masses[g];
@@ -182,7 +184,7 @@ static inline void recalibrated(
             continue;
         }
         last_smaller = smaller;
-        score = mapped_score(n_knots, knots, images, &piece, score_between(table, below, above[g + 1]));
+        score = mapped_score(n_knots, knots, images, slopes, &piece, score_between(table, below, above[g + 1]));
         tail = tail_of(table, score <= 0 ? score : -score);
         if (g == n_grid - 1) tail = score <= 0 ? 1.0 : 0.0; /* nor above the last */
         /* `tail` is what is below where the score is not above 0, and what is above where it is. */

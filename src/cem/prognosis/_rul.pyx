@@ -48,10 +48,11 @@ cdef extern from "_rul_kernel.h" nogil:
 cdef extern from "_law_kernel.h" nogil:
     ctypedef struct normal_table_t:
         Py_ssize_t n
-        double first, step
+        double first, step, per_step
         const double* log_cdf
+        const double* cdf
         Py_ssize_t n_guesses
-        double first_root, root_step
+        double first_root, per_root
         const double* guesses
     int lognormal_law(
         Py_ssize_t n_grid, Py_ssize_t padded, int n_modes, const double* densities, double temper,
@@ -59,8 +60,8 @@ cdef extern from "_law_kernel.h" nogil:
         const double* mean, const double* variance, double* masses_out, double* log_evidence_out,
     ) noexcept nogil
     void recalibrated(
-        const normal_table_t* table, int n_knots, const double* knots, const double* images, Py_ssize_t n_grid,
-        const double* masses, double* scratch, double* masses_out,
+        const normal_table_t* table, int n_knots, const double* knots, const double* images, const double* slopes,
+        Py_ssize_t n_grid, const double* masses, double* scratch, double* masses_out,
     ) noexcept nogil
     double score_at(
         const normal_table_t* table, Py_ssize_t n_grid, const double* edges, const double* masses, double outcome
@@ -349,14 +350,21 @@ cdef class NormalTable:
     ):
         if log_cdf.shape[0] < 2 or guesses.shape[0] < 2:
             raise OptionError(f"{log_cdf.shape[0]} points and {guesses.shape[0]} guesses; at least 2 were expected")
-        self.kept = (log_cdf, guesses)
+        steps = np.diff(log_cdf)
+        if not (steps.min() > 0 and steps.max() < 0.1):
+            raise OptionError(f"ln Phi rises by {steps.min():g} to {steps.max():g}; by less than 0.1 was expected")
+        cdf = np.exp(log_cdf)
+        cdef const double[::1] chances = cdf
+        self.kept = (log_cdf, cdf, guesses)
+        self.table.cdf = &chances[0]
+        self.table.per_step = 1.0 / step
         self.table.n = log_cdf.shape[0]
         self.table.first = first
         self.table.step = step
         self.table.log_cdf = &log_cdf[0]
         self.table.n_guesses = guesses.shape[0]
         self.table.first_root = first_root
-        self.table.root_step = root_step
+        self.table.per_root = 1.0 / root_step
         self.table.guesses = &guesses[0]
 
 
@@ -374,12 +382,15 @@ def recalibrate(
     _check("masses_out", masses_out.shape[1], G)
     if n_knots < 2 or G == 0:
         raise OptionError(f"{n_knots} knots and {G} cells; at least 2 and 1 were expected")
-    cdef double* scratch = <double*> malloc((G + 1) * sizeof(double))
+    cdef double* scratch = <double*> malloc((G + 1 + n_knots) * sizeof(double))
+    cdef double* slopes = scratch + G + 1
     if scratch == NULL:
         raise MemoryError
     with nogil:
+        for l in range(n_knots - 1):
+            slopes[l] = (images[l + 1] - images[l]) / (knots[l + 1] - knots[l])
         for l in range(masses.shape[0]):
-            recalibrated(&normal.table, n_knots, &knots[0], &images[0], G, &masses[l, 0], scratch, &masses_out[l, 0])
+            recalibrated(&normal.table, n_knots, &knots[0], &images[0], slopes, G, &masses[l, 0], scratch, &masses_out[l, 0])
     free(scratch)
 
 

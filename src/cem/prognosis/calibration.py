@@ -355,9 +355,15 @@ def calibration_of(held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: b
     return Calibration(whole.temper, whole.knots, whole.images, before, after)
 
 
+@cache
+def _images() -> FloatArray:
+    """Normal scores of the knots' levels."""
+    return normal_quantile(np.asarray(_KNOTS))
+
+
 def _recalibration(temper: float, scores: FloatArray) -> Calibration:
     """The map that takes these scores to standard normal ones, its slopes bounded."""
-    images = normal_quantile(np.asarray(_KNOTS))
+    images = _images()
     knots = np.quantile(scores, _KNOTS)
     steps = np.diff(images)
     gaps = np.clip(np.diff(knots), steps / _MOST_SLOPE, steps / _LEAST_SLOPE)

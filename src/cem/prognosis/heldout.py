@@ -130,16 +130,30 @@ class HeldOutFold:
 
     @underflow_is_zero
     def masses(self, temper: float = 1.0) -> FloatArray:
-        """(18) with ln P(x | k, r) counted `temper` times, (U m, G, K)."""
+        """(18) with ln P(x | k, r) counted `temper` times, (U m, G, K).
+
+        Raises
+        ------
+        PredictionError
+            No candidate explains the readings of a unit; names its position.
+        """
         joint = temper * self.log_densities
-        joint -= joint.max(axis=(1, 2), keepdims=True)
-        np.exp(joint, out=joint)
-        joint *= self._before_readings
-        totals = joint.sum(axis=(1, 2), keepdims=True)
-        if not np.all(totals > 1e-200):  # candidates that the law of lives all but excludes
-            return self.law(temper).pmf
-        joint /= totals
-        return joint
+        highest = joint.max(axis=(1, 2), keepdims=True)
+        if np.isfinite(highest).all():
+            joint -= highest
+            np.exp(joint, out=joint)
+            joint *= self._before_readings
+            totals = joint.sum(axis=(1, 2), keepdims=True)
+            if np.all(totals > 1e-200):
+                joint /= totals
+                return joint
+        # Candidates that the law of lives all but excludes, or none at all.
+        evidence = self.prognosis
+        law, _ = remaining_life_posterior(
+            self.log_densities, evidence.model.weights_, evidence.lifetimes, self.ages, self.grid, shared=self.shared,
+            temper=temper, units=self.positions.tolist(),
+        )  # fmt: skip
+        return law.pmf
 
     @cached_property
     def _before_readings(self) -> FloatArray:
@@ -150,20 +164,12 @@ class HeldOutFold:
             self.shared,
         )[0]  # fmt: skip
 
-    @underflow_is_zero
     def law(self, temper: float = 1.0) -> RemainingLifeDistribution:
-        """(18) with ln P(x | k, r) counted `temper` times."""
-        law, _ = remaining_life_posterior(
-            self.log_densities,
-            self.prognosis.model.weights_,
-            self.prognosis.lifetimes,
-            self.ages,
-            self.grid,
-            shared=self.shared,
-            temper=temper,
-            mode_labels=self.prognosis.model.mode_labels,
+        """The law of `masses`."""
+        masses = np.ascontiguousarray(self.masses(temper))
+        return RemainingLifeDistribution.trusted(
+            self.grid, masses, tuple(range(len(masses))), self.prognosis.model.mode_labels, None
         )
-        return law
 
 
 @dataclass(frozen=True, eq=False)

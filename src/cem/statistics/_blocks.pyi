@@ -6,8 +6,6 @@ from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 _Float = NDArray[np.float64]
-_Int32 = NDArray[np.int32]
-_Int64 = NDArray[np.int64]
 _Result = TypeVar("_Result")
 _Level = Literal["baseline", "avx2", "avx512"]
 
@@ -30,13 +28,3 @@ class Blocks:
 
 def check_shape(name: str, array: Any, expected: Sequence[int]) -> None: ...
 def in_threads(function: Callable[[int, int], _Result], n_items: int, n_threads: int) -> list[_Result]: ...
-def compress_units(
-    design: _Float,
-    values: _Float,
-    row_offsets: _Int64,
-    R_out: _Float,
-    w_out: _Float,
-    rss_out: _Float,
-    n_out: _Int32,
-    n_threads: int = 1,
-) -> None: ...

@@ -88,6 +88,13 @@ def layout_of(sizes: tuple[int, ...]) -> Layout:
     return Layout(sizes)
 
 
+def _lower_factor(root: FloatArray) -> FloatArray:
+    """Lower triangular G with a diagonal that is not negative, G Gᵀ = root rootᵀ; (..., p, p)."""
+    upper = np.linalg.qr(np.swapaxes(root, -1, -2), mode="r")
+    signs = np.where(np.diagonal(upper, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
+    return np.swapaxes(upper * signs[..., :, None], -1, -2)
+
+
 @dataclass(frozen=True, eq=False)
 class Coordinates:
     """The map between a panel's own units and the internal coordinates of the fit (model.md §4).
@@ -144,6 +151,26 @@ class Coordinates:
         result: FloatArray = self.centre(channel) + self.scales[channel] * moved.T.reshape(internal.shape)
         return result
 
+    def in_user_terms(self, means: FloatArray, factors: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """`coefficients` and `covariance_factor` of all channels, packed: (K, P) and (K, Σ p²) in and out.
+
+        Channels of one size are solved together, each by the same steps as alone.
+        """
+        layout, n_modes = self.layout, len(means)
+        means_out, factors_out = np.empty_like(means), np.empty_like(factors)
+        for p in set(self.sizes):
+            channels = np.flatnonzero(np.asarray(self.sizes) == p)
+            vectors = layout.mean_offsets[channels][:, None] + np.arange(p)
+            matrices = layout.factor_offsets[channels][:, None] + np.arange(p * p)
+            transforms = self.transforms[matrices].reshape(-1, p, p)
+            scales = self.scales[channels]
+            moved = np.linalg.solve(transforms, np.moveaxis(means[:, vectors], 0, -1))  # (C, p, K)
+            means_out[:, vectors] = self.centres[vectors] + scales[:, None] * np.moveaxis(moved, -1, 0)
+            own = np.swapaxes(factors[:, matrices], 0, 1).reshape(-1, n_modes, p, p)
+            lower = _lower_factor(scales[:, None, None, None] * np.linalg.solve(transforms[:, None], own))
+            factors_out[:, matrices] = np.swapaxes(lower.reshape(len(channels), n_modes, p * p), 0, 1)
+        return means_out, factors_out
+
     def internal_coefficients(self, coefficients: FloatArray, channel: int) -> FloatArray:
         """The inverse of `coefficients`: T̃ = S_c (T − b_c) / s_c."""
         result: FloatArray = (coefficients - self.centre(channel)) @ self.transform(channel).T / self.scales[channel]
@@ -151,14 +178,8 @@ class Coordinates:
 
     def covariance_factor(self, internal: FloatArray, channel: int) -> FloatArray:
         """Lower triangular factor of s² S⁻¹ Λ̃ Λ̃ᵀ S⁻ᵀ, shape (..., p, p), from an internal one Λ̃ (any square root)."""
-        root = self.scales[channel] * np.linalg.solve(self.transform(channel), internal)
-        upper = np.linalg.qr(np.swapaxes(root, -1, -2), mode="r")
-        signs = np.where(np.diagonal(upper, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
-        return np.swapaxes(upper * signs[..., :, None], -1, -2)
+        return _lower_factor(self.scales[channel] * np.linalg.solve(self.transform(channel), internal))
 
     def internal_covariance_factor(self, factor: FloatArray, channel: int) -> FloatArray:
         """The inverse of `covariance_factor`: lower triangular factor of S Σ Sᵀ / s²."""
-        root = self.transform(channel) @ factor / self.scales[channel]
-        upper = np.linalg.qr(np.swapaxes(root, -1, -2), mode="r")
-        signs = np.where(np.diagonal(upper, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
-        return np.swapaxes(upper * signs[..., :, None], -1, -2)
+        return _lower_factor(self.transform(channel) @ factor / self.scales[channel])

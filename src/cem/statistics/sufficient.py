@@ -465,14 +465,15 @@ def _to_internal(part: _Group, group: list[int], coordinates: Coordinates) -> _G
 
 
 def _compress_plain(panel: Panel, basis: Basis, group: list[int], coordinates: Coordinates) -> _Group:
-    """Compression without SciPy: internal design and readings first, then Givens rotations row by row."""
-    from cem.statistics._blocks import compress_units
+    """Compression without SciPy: internal design and readings first, then Householder's reflections."""
+    from cem.statistics._householder import compress_units
 
     p, n_units, n_channels = basis.size, len(panel.offsets) - 1, len(group)
     R = np.empty((n_units, n_channels, p, p))
     w = np.empty((n_units, n_channels, p))
     rss = np.empty((n_units, n_channels))
-    n = np.empty((n_units, n_channels), dtype=np.int32)
+    n = np.empty((n_units, n_channels), dtype=np.int64)
+    columns = np.arange(n_channels, dtype=np.int32)
     S = coordinates.transform(group[0])
     centres = _centres_of(coordinates, group)
     scales = coordinates.scales[group]
@@ -484,13 +485,15 @@ def _compress_plain(panel: Panel, basis: Basis, group: list[int], coordinates: C
             times_inverse(design, S),
             readings,
             panel.offsets[first : last + 1] - panel.offsets[first],
+            columns,
             R[first:last],
             w[first:last],
             rss[first:last],
             n[first:last],
+            (len(design), n_channels, last - first, n_channels, p),
         )
     block_of = np.where(n > 0, np.arange(n.size, dtype=np.int64).reshape(n.shape), -1)
-    return _Group(R.reshape(-1, p, p), block_of, w, rss, n)
+    return _Group(R.reshape(-1, p, p), block_of, w, rss, n.astype(np.int32))
 
 
 def _assemble(
