@@ -13,6 +13,10 @@ from setuptools import Extension, setup
 # No -march=native and no -ffast-math: the wheel runs on every machine of its platform and keeps IEEE arithmetic.
 # FMA contraction is off so that every machine of one instruction level gives the same bits.
 FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+if "-g" not in os.environ.get("CFLAGS", ""):
+    # setuptools passes on the -g that interpreters are built with, a quarter of the compiler's time; CFLAGS=-g asks for
+    # it.
+    FLAGS.append("-g0")
 MACROS: list[tuple[str, str | None]] = [("NDEBUG", "1")]
 
 # CEM_ABI3=1 compiles against CPython 3.11's limited API: one wheel for that and every later version. A call from
@@ -23,6 +27,9 @@ if ABI3:
 
 SOURCES = Path("src")
 TRANSLATION = Path("build/cython")
+# What Cython would else put into every module, memoryviews above all: half of all that there is to compile, and a third
+# of a wheel. It has no source; Cython writes it.
+SHARED = SOURCES / "cem" / "numerics" / "_cython_shared.c"
 DIRECTIVES = {
     "language_level": "3",
     "boundscheck": False,
@@ -58,10 +65,15 @@ def with_included(headers: list[str]) -> list[str]:
     return sorted(found)
 
 
+def dotted(path: Path) -> str:
+    """The name of a source's module."""
+    return ".".join(path.relative_to(SOURCES).with_suffix("").parts)
+
+
 def translate(path: Path) -> Extension:
-    """The extension of one .pyx file, translated to C where that is out of date."""
+    """The extension of one .pyx file or of `SHARED`, translated to C where that is out of date."""
     extension = Extension(
-        ".".join(path.relative_to(SOURCES).with_suffix("").parts),
+        dotted(path),
         [path.as_posix()],
         include_dirs=HEADER_DIRECTORIES,
         extra_compile_args=FLAGS,
@@ -76,6 +88,7 @@ def translate(path: Path) -> Extension:
                 build_dir=TRANSLATION.as_posix(),
                 include_path=[SOURCES.as_posix()],
                 compiler_directives=DIRECTIVES,
+                shared_utility_qualified_name=dotted(SHARED),
             )
     finally:
         sys.stderr.write(heard.getvalue())
@@ -90,7 +103,7 @@ def translate(path: Path) -> Extension:
     return translated
 
 
-extensions = [translate(path) for path in sorted(SOURCES.rglob("*.pyx"))]
+extensions = [translate(path) for path in (*sorted(SOURCES.rglob("*.pyx")), SHARED)]
 # Cython copies headers beside its C, where the compiler would take them before those of the sources, old or not.
 for copy in TRANSLATION.rglob("*.h"):
     copy.unlink()

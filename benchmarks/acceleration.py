@@ -25,9 +25,10 @@ from accelerators import damped_anderson, parameter_expanded, squarem, undamped_
 from counting import CountingExpectation
 from fleets import compressed, draw_fleet
 
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.loop import continue_em, start_em
-from cem.em.maximisation import Constraints
+from cem.em.mixture_problem import MixtureProblem
 from cem.mixture.parameters import Parameters
 from cem.search.fresh import one_mode_run, starting_parameters
 
@@ -43,10 +44,10 @@ def package(accelerate: bool) -> Callable[..., None]:
     def run(
         expectation: Expectation, start: Parameters, constraints: Constraints, most_passes: int, tolerance: float
     ) -> None:
+        problem = MixtureProblem(expectation, constraints)
         continue_em(
-            start_em(expectation, start),
-            expectation,
-            constraints,
+            start_em(problem, start),
+            problem,
             n_passes=most_passes,
             tolerance=tolerance,
             accelerate=accelerate,

@@ -11,9 +11,11 @@ import numpy as np
 from anderson import Anderson, Coordinatisation
 from numpy.typing import NDArray
 
-from cem.em.expectation import Expectation, ExpectedStatistics
+from cem.em.constraints import Constraints
+from cem.em.expectation import Expectation
 from cem.em.feasibility import feasible
-from cem.em.maximisation import Constraints, maximisation
+from cem.em.maximisation import maximisation
+from cem.em.sums import ExpectedStatistics
 from cem.errors import FitError
 from cem.mixture.parameters import Parameters
 

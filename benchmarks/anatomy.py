@@ -16,20 +16,22 @@ from collections.abc import Callable
 from time import process_time
 
 from fleets import compressed, draw_fleet, internal
-
-from cem.em.expectation import Expectation
-from cem.em.maximisation import Constraints, maximisation
-from cem.mixture.parameters import Parameters
-from cem.statistics.sufficient import SufficientStatistics
+from moved import Constraints, Expectation, Parameters, SufficientStatistics, maximisation
 
 FEWEST = 16
 
 
-def fleet_of(n_units: int, n_channels: int) -> tuple[SufficientStatistics, Parameters]:
+def fleet_of(n_units: int, n_channels: int, p: int = 3) -> tuple[SufficientStatistics, Parameters]:
     """Statistics and parameters; every unit has its own observation times."""
-    fleet = draw_fleet(n_units, (10, 10), n_modes=3, p=3, n_channels=n_channels, seed=2)
+    fleet = draw_fleet(n_units, (10, 10), n_modes=3, p=p, n_channels=n_channels, seed=2)
     statistics = compressed(fleet)
     return statistics, internal(fleet.truth, statistics)
+
+
+def constraints_of(statistics: SufficientStatistics) -> Constraints:
+    """Floors that do not bind."""
+    floors = np.full(statistics.n_channels, 1e-6)
+    return Constraints(floors, floors, "full", statistics.coordinates.transforms)
 
 
 def seconds_of(
@@ -37,8 +39,7 @@ def seconds_of(
 ) -> float:
     """Least processor time of an E step (and M step) of the first units."""
     expectation = Expectation(statistics.subset(np.arange(n_units)))
-    floors = np.full(statistics.n_channels, 1e-6)
-    constraints = Constraints(floors, floors, "full", statistics.coordinates.transforms)
+    constraints = constraints_of(statistics)
 
     def one_pass() -> None:
         expected, _ = expectation(parameters)

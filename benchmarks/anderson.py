@@ -13,9 +13,10 @@ from itertools import accumulate, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.em.constraints import Constraints
 from cem.em.feasibility import feasible
-from cem.em.maximisation import Constraints
-from cem.mixture.parameters import Parameters, layout_of
+from cem.mixture.parameters import Parameters
+from cem.statistics.coordinates import layout_of
 
 __all__ = ["Anderson", "Coordinatisation"]
 

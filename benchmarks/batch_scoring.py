@@ -1,6 +1,6 @@
 """How many finished units a second are scored? 100,000 units, statistics in memory; C = 15 channels, K = 3, p = 3.
 
-Log-densities and misfits of every unit under every mode, `cem.scoring._scorer.log_densities`, at each instruction
+Log-densities and misfits of every unit under every mode, `cem.mixture._prediction.log_densities`, at each instruction
 level: one thread, two threads, and two processes of one thread each, which share nothing and start together: what the
 machine lets two do at that minute is the ceiling of two threads. In turn, so that a slow minute falls on all; the best
 of the rounds by the clock, and the units per second of processor time.
@@ -18,7 +18,7 @@ import numpy as np
 import scoring
 from scoring import N_CHANNELS, N_MODES, P
 
-from cem.scoring import _scorer
+from cem.mixture import _prediction
 from cem.statistics import _blocks
 
 ROUNDS = 7
@@ -44,7 +44,7 @@ class Fleet:
         self.out = np.empty((n_units, N_MODES)), np.empty((n_units, N_MODES)), np.empty(n_units)
 
     def score(self, n_threads: int) -> None:
-        _scorer.log_densities(*self.statistics, *self.parameters, *self.out, n_threads=n_threads)
+        _prediction.log_densities(*self.statistics, *self.parameters, *self.out, n_threads=n_threads)
 
 
 def timed(fleet: Fleet, n_threads: int) -> tuple[float, float]:

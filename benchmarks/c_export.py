@@ -18,8 +18,9 @@ import numpy as np
 
 from cem.basis import Polynomial
 from cem.export.codegen import export_c
-from cem.mixture.parameters import Coordinates, Parameters
+from cem.mixture.parameters import Parameters
 from cem.model.model import FailureModeModel
+from cem.statistics.coordinates import Coordinates
 
 CHANNELS, MODES, SIZE = 15, 3, 3
 TARGET = 8500

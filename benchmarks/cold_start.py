@@ -16,6 +16,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 FIRST_SCORE = """
 import sys
@@ -26,9 +27,8 @@ unit.mode_probabilities()
 """
 
 
-def main() -> None:
-    options = harness.arguments(__doc__)
-    before = harness.load_average()
+def measured(rounds: int) -> list[dict[str, Any]]:
+    """One row a process; the first round is not counted."""
     import cem
 
     with warnings.catch_warnings():
@@ -49,14 +49,14 @@ def main() -> None:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environment["PYTHONPYCACHEPREFIX"] = str(Path(folder) / "bytecode")
         seconds: dict[str, list[float]] = {name: [] for name in commands}
-        for round_number in range(2 if options.quick else 22):
+        for round_number in range(rounds):
             for name, command in commands.items():
                 start = time.perf_counter()
                 subprocess.run(command, check=True, env=environment)
                 if round_number:  # the first round warms the file cache and compiles
                     seconds[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    rows = [
+    return [
         {
             "process": name,
             "cores": 1,
@@ -66,7 +66,12 @@ def main() -> None:
         }
         for name in commands
     ]
-    harness.write_results(__file__, options, rows, load_before=before)
+
+
+def main() -> None:
+    options = harness.arguments(__doc__)
+    before = harness.load_average()
+    harness.write_results(__file__, options, measured(2 if options.quick else 22), load_before=before)
 
 
 if __name__ == "__main__":

@@ -29,21 +29,19 @@ from cem.basis.family import Basis
 from cem.datasets import read_cmapss
 from cem.em.expectation import Expectation
 from cem.em.loop import continue_em, start_em
-from cem.fitting.lives import LivesProblem, fit_with_lives, pseudo_units
+from cem.em.mixture_problem import MixtureProblem
+from cem.fitting.lives import fit_with_lives, problem_of, solved
+from cem.fitting.lives_problem import pseudo_units
 from cem.lifetimes import Lifetimes
+from cem.lifetimes.grid import remaining_life_grid
 from cem.mixture.parameters import Parameters
 from cem.model.diagnostics import time_correlation
 from cem.panel import Panel
 from cem.prognosis.calibration import reliability
-from cem.prognosis.distribution import (
-    AnchoredStatistics,
-    RemainingLifeDistribution,
-    anchored_statistics,
-    candidate_log_densities,
-    remaining_life_grid,
-    remaining_life_posterior,
-)
+from cem.prognosis.candidates import candidate_log_densities
+from cem.prognosis.distribution import RemainingLifeDistribution, remaining_life_posterior
 from cem.prognosis.heldout import cut_off_ages, folds_of_units
+from cem.statistics.anchored import AnchoredStatistics, anchored_statistics
 
 warnings.simplefilter("ignore", cem.CemWarning)
 
@@ -198,14 +196,14 @@ def fits(train: Panel, em: cem.FailureModeEM) -> dict[str, Fitted]:
             break
         anchored, _ = whitened(train.aligned_at_failure(), result.statistics.bases, memory, step)
         white = replace(pseudo_units(anchored, result.statistics, np.zeros(1)), units=tuple(train.units))
-        expectation = Expectation(white)
+        mixture = MixtureProblem(Expectation(white), result.constraints)
         run = continue_em(
-            start_em(expectation, result.run.parameters), expectation, result.constraints, n_passes=options.max_iter,
+            start_em(mixture, result.run.parameters), mixture, n_passes=options.max_iter,
             tolerance=options.tol * white.n_observations, accelerate=True,
         )  # fmt: skip
         result = replace(result, statistics=white, run=run)
-        problem = LivesProblem.of(train, everyone, result, options, "lognormal", 1.0)
-        run, statistics, lifetimes = problem.solved(result, options)
+        problem = problem_of(train, everyone, result, options, "lognormal", 1.0)
+        run, statistics, lifetimes = solved(problem, result, options)
         result = replace(result, statistics=statistics, run=run)
         colour = in_users_terms(result, lifetimes, memory, step)
     return {**ways, "ou": colour}

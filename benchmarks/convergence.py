@@ -19,9 +19,10 @@ import numpy as np
 from fleets import compressed, draw_fleet
 
 import cem
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.loop import continue_em, start_em
-from cem.em.maximisation import Constraints
+from cem.em.mixture_problem import MixtureProblem
 from cem.mixture.parameters import Parameters
 from cem.search.fresh import one_mode_run, parameters_from_responsibilities
 
@@ -76,19 +77,19 @@ def hard_row(seed: int) -> dict[str, object]:
     """What a hard problem says of itself after 30 passes and at its end, and what plain passes still find there."""
     expectation, constraints, parameters = hard_problem(seed)
     tolerance = HARD_TOLERANCE * expectation.statistics.n_observations
+    problem = MixtureProblem(expectation, constraints)
     short, full = (
         continue_em(
-            start_em(expectation, parameters),
-            expectation,
-            constraints,
+            start_em(problem, parameters),
+            problem,
             n_passes=n_passes,
             tolerance=tolerance,
             accelerate=True,
         )
         for n_passes in (30, 20_000)
     )
-    again = start_em(expectation, full.parameters)
-    further = continue_em(again, expectation, constraints, n_passes=FURTHER, tolerance=0.0)
+    again = start_em(problem, full.parameters)
+    further = continue_em(again, problem, n_passes=FURTHER, tolerance=0.0)
     return {
         "problem": f"hard, seed {seed}",
         "told after 30 passes": not short.converged,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.expectation import Expectation, ExpectedStatistics, Passes
-from cem.em.maximisation import Constraints
+from cem.em.constraints import Constraints
+from cem.em.expectation import Expectation, Passes
+from cem.em.sums import ExpectedStatistics
 from cem.errors import FitError
 from cem.mixture.parameters import Parameters
 

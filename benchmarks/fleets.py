@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from moved import Expectation, Parameters, SufficientStatistics
 from numpy.typing import NDArray
 
 import cem
-from cem.em.expectation import Expectation
-from cem.mixture.parameters import Parameters
-from cem.statistics.sufficient import SufficientStatistics
 
 FloatArray = NDArray[np.float64]
 

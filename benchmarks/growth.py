@@ -20,8 +20,9 @@ from time import perf_counter
 
 from fleets import compressed, draw_fleet, internal
 
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
-from cem.em.maximisation import Constraints, maximisation
+from cem.em.maximisation import maximisation
 
 THREADED = 20_000
 PASSES = 10  # between two looks at the clock

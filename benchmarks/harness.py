@@ -212,6 +212,17 @@ def load_average() -> float | None:
         return None
 
 
+def commit() -> str:
+    """The commit that is checked out; "+changes" where the sources differ from it."""
+    changed = bool(_git("status", "--porcelain", "--untracked-files=no", "--", "../src", "../setup.py"))
+    return _git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
+
+
+def date() -> str:
+    """The date of that commit."""
+    return _git("log", "-1", "--format=%cs")
+
+
 def write_results(
     script: str | Path,
     options: argparse.Namespace,
@@ -240,12 +251,10 @@ def write_results(
         print("  ".join(f"{key}={_short(value)}" for key, value in row.items()))
     if options.quick and options.output is None:
         return
-    commit = _git("rev-parse", "--short=12", "HEAD")
-    changed = bool(_git("status", "--porcelain", "--untracked-files=no", "--", "../src", "../setup.py"))
     record = {
         "name": name,
-        "date": options.date or _git("log", "-1", "--format=%cs"),
-        "commit": commit + ("+changes" if changed else ""),
+        "date": options.date or date(),
+        "commit": commit(),
         "quick": options.quick,
         "machine": machine(),
         "load_average": {"before": load_before, "after": load_average()},
@@ -254,9 +263,13 @@ def write_results(
     }
     path = options.output or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def write(path: Path, text: str) -> None:
+    """A whole file, or none."""
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
-        json.dump(record, file, indent=1, ensure_ascii=False)
-        file.write("\n")
+        file.write(text)
     os.chmod(file.name, 0o644)
     os.replace(file.name, path)
 

@@ -19,6 +19,7 @@ import cem
 from cem.tables import read_panel
 
 CHANNELS = 3
+ROLES = {"unit": "unit", "time": "time", "channels": [f"s{c + 1}" for c in range(CHANNELS)]}
 
 
 def columns(n_rows: int) -> dict[str, np.ndarray]:
@@ -41,14 +42,13 @@ def write(n_rows: int, folder: str) -> dict[str, object]:
 def ingest(source: str, folder: str) -> dict[str, object]:
     """One way in."""
     path = Path(folder)
-    names = ["unit", "time", *(f"s{c + 1}" for c in range(CHANNELS))]
-    roles = {"unit": "unit", "time": "time", "channels": names[2:]}
+    names = ["unit", "time", *ROLES["channels"]]
     if source in ("csv", "parquet"):
         import pyarrow.csv
         import pyarrow.parquet
 
         before = harness.settled_bytes()
-        panel, seconds, processor = harness.once(lambda: read_panel(path / f"table.{source}", **roles))
+        panel, seconds, processor = harness.once(lambda: read_panel(path / f"table.{source}", **ROLES))
         frame_bytes = 0
     else:
         data = {name: np.load(path / f"{name}.npy") for name in names}
@@ -66,10 +66,10 @@ def ingest(source: str, folder: str) -> dict[str, object]:
 
             frame = pa.table(data)
         small = frame.head(100) if hasattr(frame, "head") else frame.slice(0, 100)
-        cem.Panel.from_frame(small, **roles)
+        cem.Panel.from_frame(small, **ROLES)
         frame_bytes = 8 * len(names) * len(frame)
         before = harness.settled_bytes()
-        panel, seconds, processor = harness.once(lambda: cem.Panel.from_frame(frame, **roles))
+        panel, seconds, processor = harness.once(lambda: cem.Panel.from_frame(frame, **ROLES))
     return {
         "seconds": seconds,
         "processor_seconds": processor,

@@ -13,6 +13,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fleets import draw_fleet, true_log_likelihood
@@ -59,6 +60,18 @@ def draw(name: str, scale: int, folder: str) -> dict[str, object]:
     }
 
 
+def whole(name: str, frame: Any, n_init: int, n_jobs: int) -> tuple[cem.FailureModeEM, float]:
+    """From a data frame to a fitted model, and the seconds until there was a panel."""
+    started, recipe = time.perf_counter(), FLEETS[name]
+    channels = [column for column in frame.columns if column not in ("unit", "time")]
+    panel = cem.Panel.from_frame(frame, unit="unit", time="time", channels=channels)
+    panelled = time.perf_counter() - started
+    em = cem.FailureModeEM(
+        recipe["n_modes"], basis=cem.Polynomial(recipe["p"] - 1), n_init=n_init, n_jobs=n_jobs, random_state=0
+    )
+    return em.fit(panel), panelled
+
+
 def fit(name: str, folder: str, channels: list[str], n_init: int, n_jobs: int, repeats: int) -> dict[str, object]:
     """From a data frame to a fitted model."""
     import pandas as pd
@@ -66,17 +79,6 @@ def fit(name: str, folder: str, channels: list[str], n_init: int, n_jobs: int, r
     columns = ["unit", "time", *channels]
     frame = pd.DataFrame({column: np.load(Path(folder) / f"{column}.npy") for column in columns}, copy=False)
     before = harness.settled_bytes()
-    recipe = FLEETS[name]
-
-    def whole() -> tuple[cem.FailureModeEM, float]:
-        started = time.perf_counter()
-        panel = cem.Panel.from_frame(frame, unit="unit", time="time", channels=channels)
-        panelled = time.perf_counter() - started
-        em = cem.FailureModeEM(
-            recipe["n_modes"], basis=cem.Polynomial(recipe["p"] - 1), n_init=n_init, n_jobs=n_jobs, random_state=0
-        )
-        return em.fit(panel), panelled
-
     # Imports, and the first thread pool, are not part of a fit.
     small = {column: values.to_numpy()[:2000] for column, values in frame.items()}
     with warnings.catch_warnings():
@@ -84,7 +86,7 @@ def fit(name: str, folder: str, channels: list[str], n_init: int, n_jobs: int, r
         cem.FailureModeEM(1, n_init=1).fit(
             cem.Panel.from_frame(pd.DataFrame(small), unit="unit", time="time", channels=channels)
         )
-        runs = [harness.once(whole) for _ in range(repeats)]
+        runs = [harness.once(lambda: whole(name, frame, n_init, n_jobs)) for _ in range(repeats)]
     (em, panelled), *_ = runs[-1]
     modes = np.load(Path(folder) / "modes.npy")
     return {

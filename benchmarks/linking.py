@@ -15,8 +15,9 @@ import harness
 import numpy as np  # isort: skip
 
 import cem
-from cem.mixture.parameters import Coordinates, Layout, Parameters
+from cem.mixture.parameters import Parameters
 from cem.model.model import FailureModeModel
+from cem.statistics.coordinates import Coordinates, Layout
 
 warnings.simplefilter("ignore", cem.CemWarning)
 

@@ -21,7 +21,7 @@ from running_life import fleet
 import cem
 from cem.datasets import read_cmapss
 from cem.fitting.fit import fit_mixture
-from cem.fitting.lives import LivesProblem
+from cem.fitting.lives import problem_of, solved
 from cem.panel import Panel
 
 warnings.simplefilter("ignore", cem.CemWarning)
@@ -47,9 +47,9 @@ def measured(what: str, panel: Panel, em: cem.FailureModeEM, family: str) -> dic
     objectives = {}
     for name, accelerate in (("plain", "none"), ("accelerated", "auto")):
         own = cem.FailureModeEM(**{**em.get_params(), "accelerate": accelerate})._options()
-        problem = LivesProblem.of(panel, has_failed, start, own, family, 1.0)
+        problem = problem_of(panel, has_failed, start, own, family, 1.0)
         began = time.process_time()
-        run, _, _ = problem.solved(start, own)
+        run, _, _ = solved(problem, start, own)
         row[f"{name}_seconds"] = time.process_time() - began
         row[f"{name}_passes"] = run.n_passes
         row[f"{name}_converged"] = run.converged

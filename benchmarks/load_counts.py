@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 LOAD = "import sys, cem\nfor _ in range(int(sys.argv[2])): model = cem.load(sys.argv[1])\n"
@@ -22,17 +23,26 @@ SCORE = (
 )
 
 
-def instructions(program: str, model: Path, times: int, source: str) -> int:
-    """Instructions of a process that runs `program`, its bytecode compiled before, as pip leaves it."""
+def instructions(program: str, model: Path, times: int, source: str | None, python: str = sys.executable) -> int:
+    """Instructions of a process that runs `program`, its bytecode compiled before, as pip leaves it.
+
+    `source` is the folder that holds cem; None: where `python` has it installed.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    bytecode = str(model.parent / f"bytecode-of-{abs(hash(source))}")
-    environment |= {"PYTHONPATH": source, "PYTHONPYCACHEPREFIX": bytecode}
+    bytecode = str(model.parent / f"bytecode-of-{abs(hash((python, source)))}")
+    environment |= {"PYTHONPATH": source or "", "PYTHONPYCACHEPREFIX": bytecode}
     environment |= {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", program, str(model), "1"], env=environment, check=True)
+    subprocess.run([python, "-c", program, str(model), "1"], env=environment, check=True)
+    return collected([python, "-c", program, str(model), str(times)], environment)
+
+
+def collected(command: Sequence[str], environment: dict[str, str]) -> int:
+    """Instructions of a whole process."""
     with tempfile.TemporaryDirectory() as folder:
         valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out"]
-        command = [*valgrind, sys.executable, "-c", program, str(model), str(times)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run([*valgrind, *command], env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed under valgrind:\n{done.stderr[-2000:]}")
     found = re.search(r"Collected\s*:\s*(\d+)", done.stderr)
     if found is None:
         raise SystemExit(f"valgrind printed no count:\n{done.stderr[-2000:]}")

@@ -21,9 +21,10 @@ import numpy as np
 
 import cem
 from cem.basis import Basis, BSpline, Constant, Fourier, Polynomial
-from cem.mixture.parameters import Coordinates, Parameters
+from cem.mixture.parameters import Parameters
 from cem.model.file import MAX_HEADER, encode
 from cem.model.model import FailureModeModel
+from cem.statistics.coordinates import Coordinates
 
 LOADED = """
 import sys, time

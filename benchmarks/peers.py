@@ -22,8 +22,8 @@ import numpy as np
 from fleets import Fleet, compressed, draw_fleet
 
 import cem
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
-from cem.em.maximisation import Constraints
 from cem.search.fresh import one_mode_run, parameters_from_responsibilities
 
 PEERS = {

@@ -35,15 +35,16 @@ import kernel_counts
 import numpy as np
 
 from cem.basis import Polynomial
-from cem.mixture.parameters import Coordinates, Parameters
+from cem.mixture.parameters import Parameters
 from cem.scoring.linked_scorer import LinkedScorer
 from cem.scoring.scorer import Scorer
 from cem.statistics import _blocks
+from cem.statistics.coordinates import Coordinates
 
 N_CHANNELS, N_MODES, P = 15, 3, 3
 ROUNDS, CALLS = 10, 20_000
 FEW, MANY = 200, 1000
-KERNEL = re.compile(r"/cem/_(scorer|blocks)\.[^/]*\.so$")
+KERNEL = re.compile(r"/cem/(?:\w+/)*_(scorer|blocks)\.[^/]*\.so$")
 TARGETS = {"baseline": 8000, "avx2": 4000}
 
 

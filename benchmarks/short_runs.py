@@ -18,7 +18,8 @@ import numpy as np
 from starts import MAX_ITER, Bench
 from starts_development import data_sets
 
-from cem.em.loop import EMRun, continue_em, start_em
+from cem.em.loop import continue_em, start_em
+from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import FitError
 from cem.search.fresh import starting_point
 from cem.search.one_mode import OneModePosteriors
@@ -41,15 +42,16 @@ class OneByOne:
         return None
 
 
-def ways(bench: Bench) -> dict[str, Callable[..., EMRun]]:
+def ways(bench: Bench) -> dict[str, Callable[..., MixtureRun]]:
     """What goes on from a run by so many passes."""
-    common = {"constraints": bench.constraints, "tolerance": bench.tolerance, "accelerate": True}
-    plain = partial(continue_em, expectation=bench.expectation, plain_first=MAX_ITER, **common)
+    common = {"tolerance": bench.tolerance, "accelerate": True}
+    problem = MixtureProblem(bench.expectation, bench.constraints)
+    plain = partial(continue_em, problem=problem, plain_first=MAX_ITER, **common)
     return {
         "plain": plain,
-        "plain, one by one": partial(plain, expectation=OneByOne(bench.expectation)),
+        "plain, one by one": partial(plain, problem=MixtureProblem(OneByOne(bench.expectation), bench.constraints)),
         "over-relaxed": partial(plain, relaxation=_RELAXATION),
-        "as a full fit's": partial(continue_em, expectation=bench.expectation, **common),
+        "as a full fit's": partial(continue_em, problem=problem, **common),
     }
 
 
@@ -65,7 +67,8 @@ def main() -> None:
         posteriors, rng = OneModePosteriors(bench.statistics, bench.one_mode), np.random.default_rng(number)
         for _ in range(N_STARTS):
             start = starting_point("prototypes", bench.expectation, posteriors, bench.constraints, data.n_modes, rng)
-            first = start_em(bench.expectation, start.parameters)
+            problem = MixtureProblem(bench.expectation, bench.constraints)
+            first = start_em(problem, start.parameters)
             for way, go_on in ways(bench).items():
                 try:
                     run, heights = first, []
@@ -73,7 +76,7 @@ def main() -> None:
                         run = go_on(run, n_passes=mark - run.n_passes)
                         heights.append(run.log_likelihood)
                     end = continue_em(
-                        run, bench.expectation, bench.constraints, n_passes=MAX_ITER, tolerance=bench.tolerance,
+                        run, problem, n_passes=MAX_ITER, tolerance=bench.tolerance,
                         accelerate=True,
                     )  # fmt: skip
                     started = time.process_time()

@@ -36,9 +36,10 @@ from counting import CountingExpectation
 from fleets import draw_fleet
 
 import cem
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.loop import continue_em, start_em
-from cem.em.maximisation import Constraints
+from cem.em.mixture_problem import MixtureProblem
 from cem.errors import FitError
 from cem.mixture.parameters import Parameters
 from cem.search import _clusters
@@ -162,8 +163,7 @@ class Bench:
 
         records, _ = best_of_starts(
             [(kind, partial(fresh, kind)) for kind in islice(cycle(MIXED_KINDS), n_starts)],
-            counting,
-            self.constraints,
+            MixtureProblem(counting, self.constraints),
             n_modes=self.n_modes,
             move=moved,
             max_iter=MAX_ITER,
@@ -185,10 +185,10 @@ class Bench:
             reached = -np.inf
             try:
                 start = starting_point(kind, counting, posteriors, self.constraints, self.n_modes, rng)
+                problem = MixtureProblem(counting, self.constraints)
                 run = continue_em(
-                    start_em(counting, start.parameters),
-                    counting,
-                    self.constraints,
+                    start_em(problem, start.parameters),
+                    problem,
                     n_passes=MAX_ITER,
                     tolerance=self.tolerance,
                     accelerate=True,

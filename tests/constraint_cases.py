@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cem.em.maximisation import Constraints
-from cem.mixture.parameters import Layout
+from cem.em.constraints import Constraints
+from cem.statistics.coordinates import Layout
 
 SIZES = (3, 1, 4)
 

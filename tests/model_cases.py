@@ -3,9 +3,10 @@
 import numpy as np
 
 from cem.basis.families import Constant, Exponential, Polynomial
-from cem.mixture.parameters import Coordinates, Layout, Parameters
+from cem.mixture.parameters import Parameters
 from cem.model.model import FailureModeModel
 from cem.panel.panel import Panel
+from cem.statistics.coordinates import Coordinates, Layout
 
 
 def coordinates_for(bases, rng):

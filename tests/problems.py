@@ -15,10 +15,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from cem.basis.families import Basis, Polynomial
+from cem.em.constraints import Constraints, CovarianceStructure
 from cem.em.expectation import Expectation
-from cem.em.maximisation import Constraints, CovarianceStructure
-from cem.mixture.parameters import Coordinates, Layout, Parameters
+from cem.mixture.parameters import Parameters
 from cem.panel.panel import Panel
+from cem.statistics.coordinates import Coordinates, Layout
 from cem.statistics.sufficient import SufficientStatistics
 
 FloatArray = np.ndarray

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.mixture.parameters import Layout, Parameters
+from cem.mixture.parameters import Parameters
+from cem.statistics.coordinates import Layout
 
 FloatArray = NDArray[np.float64]
 

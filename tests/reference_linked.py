@@ -10,7 +10,7 @@ import numpy as np
 import reference as _reference
 from numpy.typing import NDArray
 
-from cem.em.expectation import ExpectedStatistics
+from cem.em.sums import ExpectedStatistics
 from cem.mixture.parameters import Parameters
 from cem.statistics.sufficient import SufficientStatistics
 

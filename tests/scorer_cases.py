@@ -7,7 +7,8 @@ import types
 import numpy as np
 
 from cem.basis.families import BSpline, Constant, Custom, Exponential, Fourier, Polynomial
-from cem.mixture.parameters import Coordinates, Parameters
+from cem.mixture.parameters import Parameters
+from cem.statistics.coordinates import Coordinates
 
 HORIZON = 300.0
 

@@ -110,3 +110,44 @@ def test_a_kernel_is_counted_with_what_it_calls_and_without_its_callers():
     assert counts.system_calls == 2
     assert counts.called == {"exp": 3, "malloc": 2} and counts.allocations == 2
     assert (counts - counts).instructions == 0 and not (counts - counts).called
+
+
+# ---- the scoreboard --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scoreboard():
+    sys.path.insert(0, str(BENCHMARKS))  # it imports the harness
+    try:
+        return script("scoreboard")
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+
+
+def test_the_page_of_the_scoreboard_is_that_of_its_figures(scoreboard):
+    """A reader would compare a change with figures that no run gave."""
+    record = json.loads((BENCHMARKS / "scoreboard.json").read_text(encoding="utf-8"))
+    assert (BENCHMARKS / "scoreboard.md").read_text(encoding="utf-8") == scoreboard.page(record)
+    assert all(row["figures"] and row["commit"] for row in record.values())
+
+
+def test_a_row_measured_again_leaves_the_others_as_they_were(scoreboard):
+    """A session that refreshes one row would put its commit beside figures of another one."""
+    record = {"b": {"commit": "old"}, "c": {"commit": "old"}}
+    record = scoreboard.merged(record, "a", {"commit": "new"}, ["a", "b", "c"])
+    assert record == {"a": {"commit": "new"}, "b": {"commit": "old"}, "c": {"commit": "old"}}
+    assert list(record) == ["a", "b", "c"]
+    assert scoreboard.merged(record, "c", {"commit": "newer"}, ["a", "b", "c"])["b"]["commit"] == "old"
+
+
+# ---- names that have moved -------------------------------------------------------------------------------------------
+
+
+def test_a_name_is_found_in_the_first_place_that_has_it(monkeypatch):
+    """The comparison with an older release would not start, or would take a name of the wrong module."""
+    moved = script("moved")
+    monkeypatch.setitem(moved._PLACES, "dumps", ("cem.nowhere", "cem.errors", "json"))
+    assert moved._found("dumps") is json.dumps
+    monkeypatch.setitem(moved._PLACES, "dumps", ("cem.nowhere", "cem.errors"))
+    with pytest.raises(ImportError, match=r"has dumps in none of cem\.nowhere, cem\.errors"):
+        moved._found("dumps")

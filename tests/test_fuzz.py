@@ -18,6 +18,7 @@ def harness():
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", harness().targets())
 def test_hostile_inputs_are_refused_with_a_type_or_are_sound(name, tmp_path, monkeypatch):

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     )
     from cem.fitting.estimator import FailureModeEM
     from cem.model import diagnostics
-    from cem.model.file import load
+    from cem.model.loading import load
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
     from cem.prognosis import calibration, selection
@@ -102,7 +102,7 @@ _HOMES = {
     ),
     "cem.fitting.estimator": ("FailureModeEM",),
     "cem.model.model": ("FailureModeModel",),
-    "cem.model.file": ("load",),
+    "cem.model.loading": ("load",),
     "cem.panel.panel": ("Panel",),
     "cem.prognosis.remaining_life": ("RemainingLife",),
     "cem.prognosis.distribution": ("RemainingLifeDistribution",),

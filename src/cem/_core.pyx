@@ -10,7 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from cem.numerics._blas cimport cholesky, solve_lower, solve_lower_many, solve_lower_transposed
-from cem.numerics._shapes cimport check_factors, lengths_t, statistics_lengths
+from cem.numerics._shapes cimport check_factors, lengths_t, parameters_shapes, shape1, shape2, statistics_lengths
 
 from cem.errors import KernelFailure
 
@@ -199,20 +199,14 @@ def expectation(
     )
     cdef Py_ssize_t total = lengths.P, total_square = lengths.P2
     cdef int largest = lengths.largest
-    if (
-        known_modes.shape[0] != n_units
-        or means.shape[0] != n_modes
-        or means.shape[1] != total
-        or mode_factors.shape[0] != n_modes
-        or mode_factors.shape[1] != total_square
-        or noise_variances.shape[0] != n_modes
-        or noise_variances.shape[1] != n_channels
-        or responsibilities.shape[0] != n_units
-        or responsibilities.shape[1] != n_modes
-        or not 0 <= first_unit <= last_unit <= n_units
-        or sums_out.shape[0] != 1 + n_modes + n_modes * (3 * n_channels + total + total_square)
-    ):
-        raise ValueError("expectation: an array has the wrong shape")
+    if not 0 <= first_unit <= last_unit <= n_units:
+        raise ValueError(f"expectation: units {first_unit} to {last_unit} are not among the {n_units} there are")
+    shape1("expectation", "known_modes", &known_modes.shape[0], n_units)
+    parameters_shapes("expectation", "", means, mode_factors, noise_variances, n_modes, total, total_square, n_channels)
+    shape2("expectation", "responsibilities", &responsibilities.shape[0], n_units, n_modes)
+    shape1(
+        "expectation", "sums_out", &sums_out.shape[0], 1 + n_modes + n_modes * (3 * n_channels + total + total_square)
+    )
     for l in range(first_unit, last_unit):
         if known_modes[l] >= n_modes:
             raise ValueError(f"expectation: a unit's mode is {known_modes[l]}, but there are {n_modes} modes")
@@ -400,17 +394,12 @@ def posterior_coefficients(
     cdef double square, product = 1.0, log_product = 0.0
     for c in range(n_channels):
         largest = max(largest, sizes[c])
-    if (
-        projections.shape[0] != n_units
-        or projections.shape[1] != total
-        or factor_offsets.shape[0] != n_units
-        or factor_offsets.shape[1] != n_channels
-        or whitened_out.shape[0] != n_units
-        or whitened_out.shape[1] != total
-        or not 0 <= mode < means.shape[0]
-        or noise_variances.shape[1] != n_channels
-    ):
-        raise ValueError("posterior_coefficients: an array has the wrong shape")
+    if not 0 <= mode < means.shape[0]:
+        raise ValueError(f"posterior_coefficients: there is no mode {mode}; there are {means.shape[0]}")
+    shape2("posterior_coefficients", "projections", &projections.shape[0], n_units, total)
+    shape2("posterior_coefficients", "factor_offsets", &factor_offsets.shape[0], n_units, n_channels)
+    shape2("posterior_coefficients", "whitened_out", &whitened_out.shape[0], n_units, total)
+    shape2("posterior_coefficients", "noise_variances", &noise_variances.shape[0], noise_variances.shape[0], n_channels)
     for l in range(n_units):
         check_factors(factors, factor_offsets, counts, sizes, l)
     cdef double* work = <double*> malloc((3 * largest * largest + 2 * largest) * sizeof(double))
@@ -482,17 +471,8 @@ def unit_sums(
     )
     cdef Py_ssize_t total = lengths.P, total_square = lengths.P2
     cdef int largest = lengths.largest
-    if (
-        means.shape[0] != 1
-        or means.shape[1] != total
-        or mode_factors.shape[0] != 1
-        or mode_factors.shape[1] != total_square
-        or noise_variances.shape[0] != 1
-        or noise_variances.shape[1] != n_channels
-        or sums_out.shape[0] != units.shape[0]
-        or sums_out.shape[1] != 1 + 3 * n_channels + total + total_square
-    ):
-        raise ValueError("unit_sums: an array has the wrong shape")
+    parameters_shapes("unit_sums", "", means, mode_factors, noise_variances, 1, total, total_square, n_channels)
+    shape2("unit_sums", "sums_out", &sums_out.shape[0], units.shape[0], 1 + 3 * n_channels + total + total_square)
     for row in range(units.shape[0]):
         if not 0 <= units[row] < n_units:
             raise ValueError(f"unit_sums: there is no unit {units[row]}")

@@ -1,7 +1,7 @@
 """Where the modules of releases before 0.4.0 are now: pickles name them, and so may code.
 
-`import cem.scorer` gives the module that has taken its place. Names of the table that are part of the public
-interface stay; the others go with the next release, but for pickles.
+`import cem.scorer` gives the module that has taken its place, with a warning where no pickle names it. Pickles load for
+ever; the other names of the table go with 0.5.0.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
 
 __all__ = ["NEW_PATHS", "OldPaths"]
 
@@ -38,7 +42,7 @@ NEW_PATHS = {
     "csv_layout": "tables.csv_layout",
     "custom_basis": "basis.custom",
     "custom_functions": "basis.custom_functions",
-    "date_text": "frames.dates",
+    "date_text": "panel.frames.dates",
     "demo": "cli.demo",
     "demo_fleet": "datasets.demo_fleet",
     "designs": "statistics.designs",
@@ -54,9 +58,9 @@ NEW_PATHS = {
     "fit_record": "fitting.record",
     "fit_warnings": "fitting.fit_warnings",
     "floating": "numerics.floating",
-    "foreign_tables": "frames.foreign",
-    "frame_channels": "frames.channels",
-    "frame_columns": "frames.columns",
+    "foreign_tables": "panel.frames.foreign",
+    "frame_channels": "panel.frames.channels",
+    "frame_columns": "panel.frames.columns",
     "heldout": "prognosis.heldout",
     "indicators": "metrics.indicators",
     "initialization": "search.fresh",
@@ -64,17 +68,17 @@ NEW_PATHS = {
     "label_checks": "panel.label_checks",
     "life_checks": "panel.life_checks",
     "lifetime_laws": "lifetimes.laws",
-    "linked_ascent": "em.linked_ascent",
+    "linked_ascent": "em.mixture_problem",
     "linked_candidates": "prognosis.candidates",
     "linked_life": "fitting.linked_lives",
     "linked_prediction": "mixture.linked_prediction",
     "linked_scorer": "scoring.linked_scorer",
     "linking": "em.linking",
     "lives_ascent": "fitting.lives_ascent",
-    "masks": "panel.masks",
+    "masks": "numerics.masks",
     "maximisation": "em.maximisation",
     "missing_codes": "panel.missing_codes",
-    "model_file": "model.file",
+    "model_file": "model.loading",
     "model_rules": "model.rules",
     "moves": "search.moves",
     "names": "errors.names",
@@ -84,7 +88,7 @@ NEW_PATHS = {
     "panel_checks": "panel.checks",
     "panel_joining": "panel.joining",
     "panel_text": "panel.text",
-    "parameters": "mixture.parameters",
+    "parameters": "mixture.parameters",  # and statistics.coordinates
     "parquet_check": "tables.parquet_check",
     "passage_law": "passage.law",
     "prediction": "mixture.prediction",
@@ -108,10 +112,10 @@ NEW_PATHS = {
     "straight_passage": "passage.straight",
     "summary": "model.summary",
     "table_backends": "tables.backends",
-    "table_cells": "frames.cells",
-    "table_columns": "frames.text_columns",
+    "table_cells": "panel.frames.cells",
+    "table_columns": "panel.frames.text_columns",
     "table_sources": "tables.sources",
-    "tall_frames": "frames.tall",
+    "tall_frames": "panel.frames.tall",
     "terminal": "cli.terminal",
     "threads": "numerics.threads",
     "threshold": "passage.threshold",
@@ -124,6 +128,32 @@ NEW_PATHS = {
     "whole_file": "files.whole_file",
 }
 
+# Of these a pickle may hold objects.
+_IN_PICKLES = {
+    "basis_family",
+    "bspline",
+    "calibration",
+    "custom_basis",
+    "diagnostics",
+    "estimator",
+    "first_passage",
+    "fit_record",
+    "lifetime_laws",
+    "parameters",
+    "passage_law",
+    "prediction",
+    "remaining_life",
+    "saved_laws",
+    "scorer",
+    "linked_scorer",
+    "selection",
+    "summary",
+}
+# The C interface of those releases: its structs have another layout.
+_COMPILED = {"_scorer", "_unit"}
+# Names that have left the module that took an old one's place.
+_ELSEWHERE = {"parameters": "statistics.coordinates"}
+
 
 class OldPaths:
     """Finds a module of an old path where nothing else did, and loads the new one in its place."""
@@ -132,11 +162,26 @@ class OldPaths:
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         package, _, name = fullname.partition(".")
-        return ModuleSpec(fullname, self) if package == "cem" and name in NEW_PATHS else None
+        if package == "cem" and name in _COMPILED:
+            raise ImportError(
+                f"{fullname} is now cem.scoring; build again what was compiled against a release of cem before 0.4.0"
+            )
+        loader = cast("Loader", self)  # the class of importlib.abc would load pathlib
+        return ModuleSpec(fullname, loader) if package == "cem" and name in NEW_PATHS else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        new = importlib.import_module(f"cem.{NEW_PATHS[module.__name__.partition('.')[2]]}")
-        sys.modules[module.__name__] = new
+        old = module.__name__.partition(".")[2]
+        new = importlib.import_module(f"cem.{NEW_PATHS[old]}")
+        if old not in _IN_PICKLES:
+            from cem.errors import DeprecatedUseWarning
+            from cem.errors.warning import warn
+
+            warn(f"cem.{old} is now {new.__name__}; its old path goes with cem 0.5.0", DeprecatedUseWarning)
+        if old in _ELSEWHERE:
+            other = importlib.import_module(f"cem.{_ELSEWHERE[old]}")
+            vars(module).update({name: getattr(home, name) for home in (other, new) for name in home.__all__})
+        else:
+            sys.modules[module.__name__] = new

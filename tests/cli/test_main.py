@@ -374,6 +374,7 @@ def test_a_model_is_not_poured_into_a_terminal(tmp_path, monkeypatch, capsys):
     assert "terminal" in line and "--output -" in line
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize("words", [["fit", "--output", "-"], ["score"], ["score", "--csv"], ["info"]])
 def test_a_full_disk_behind_standard_output_is_one_line(fleet_csv, model_file, words):
@@ -387,6 +388,7 @@ def test_a_full_disk_behind_standard_output_is_one_line(fleet_csv, model_file, w
     assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_closed_standard_output_is_no_traceback(fleet_csv, model_file):
     for words in (["info", model_file], ["score", model_file, fleet_csv, *COLUMNS, "--csv"]):
         command = f"{sys.executable} -m cem {' '.join(map(str, words))} >&-"
@@ -471,6 +473,7 @@ def test_ctrl_c_during_a_write_leaves_the_old_file_and_no_other(tmp_path, monkey
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_ctrl_c_of_a_real_process_is_exit_code_130(tmp_path):
     """A pipe that never ends keeps the process reading until the signal comes."""
     fifo = tmp_path / "endless.csv"
@@ -485,6 +488,7 @@ def test_ctrl_c_of_a_real_process_is_exit_code_130(tmp_path):
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_enough_is_no_traceback(fleet_csv, model_file):
     command = [sys.executable, "-m", "cem", "score", str(model_file), str(fleet_csv), *COLUMNS, "--csv"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

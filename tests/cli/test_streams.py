@@ -43,6 +43,7 @@ def run(folder, *words, redirect="", **environment):
     )
 
 
+@pytest.mark.slow
 def test_warnings_do_not_get_into_results_where_standard_error_is_closed(folder):
     """`cem fit -o - 2>&- > model.cem` put the text of its warnings in front of the model."""
     fit = ["fit", "fleet.csv", "-k", "2", "--starts", "2"]
@@ -59,6 +60,7 @@ def test_an_error_without_standard_error_leaves_standard_output_alone(folder):
     assert done.returncode == 1 and done.stdout == b""
 
 
+@pytest.mark.slow
 def test_work_is_done_where_standard_output_is_closed(folder):
     done = run(folder, "score fleet.cem fleet.csv --csv -o scores.csv", redirect=">&-")
     assert done.returncode == 0 and done.stderr == b""
@@ -87,6 +89,7 @@ def test_a_terminal_that_went_away_does_not_end_the_work(monkeypatch):
         progress("short runs", 1, 2, -3.5)
 
 
+@pytest.mark.slow
 def test_names_beyond_ascii_are_found_in_the_c_locale(folder):
     """Services and scheduled jobs often have no locale: the column was said to be missing."""
     done = run(folder, "fit fleet.csv -k 2 --starts 2 --channels T_°C --basis T_°C=polynomial:1 --json", **C_LOCALE)
@@ -97,6 +100,7 @@ def test_names_beyond_ascii_are_found_in_the_c_locale(folder):
     assert json.loads(done.stdout)["units"][1]["unit"] == "Mühle"
 
 
+@pytest.mark.slow
 def test_paths_beyond_ascii_are_opened_in_the_c_locale(folder):
     done = run(folder, "score fleet.cem Öfen.csv --csv -o Öfen-scores.csv", **C_LOCALE)
     assert done.returncode == 0, done.stderr
@@ -105,6 +109,7 @@ def test_paths_beyond_ascii_are_opened_in_the_c_locale(folder):
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and b"No such file" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["score fleet.cem fleet.csv", "score fleet.cem fleet.csv --csv", "info fleet.cem"])
 def test_an_ascii_pipe_shows_other_letters_escaped(folder, words):
     done = run(folder, words, PYTHONIOENCODING="ascii")
@@ -112,11 +117,13 @@ def test_an_ascii_pipe_shows_other_letters_escaped(folder, words):
     assert (b"M\\u00fchle" if "score" in words else b"T_\\u00b0C") in done.stdout
 
 
+@pytest.mark.slow
 def test_json_in_an_ascii_pipe_is_json_with_the_same_names(folder):
     done = run(folder, "score fleet.cem fleet.csv --json", PYTHONIOENCODING="ascii")
     assert json.loads(done.stdout.decode("ascii"))["units"][1]["unit"] == "Mühle"
 
 
+@pytest.mark.slow
 def test_the_demo_runs_in_an_ascii_pipe(folder):
     done = run(folder, "demo --starts 2", PYTHONIOENCODING="ascii")
     assert done.returncode == 0 and done.stderr == b"" and done.stdout.isascii()

@@ -24,11 +24,14 @@ from problems import (
 )
 
 from cem import _core
-from cem.em.expectation import Expectation, ExpectedStatistics
+from cem.em.constraints import Constraints
+from cem.em.expectation import Expectation
 from cem.em.kernels import _maximisation
-from cem.em.maximisation import Constraints, maximisation
+from cem.em.maximisation import maximisation
+from cem.em.sums import ExpectedStatistics
 from cem.errors import FitError
-from cem.mixture.parameters import Layout, Parameters
+from cem.mixture.parameters import Parameters
+from cem.statistics.coordinates import Layout
 
 EPSILON = np.finfo(float).eps
 LIKELIHOOD = 1e-12

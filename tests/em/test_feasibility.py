@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import random_parameters
 
+from cem.em.constraints import COVARIANCE_STRUCTURES
 from cem.em.feasibility import feasible
-from cem.em.maximisation import COVARIANCE_STRUCTURES
 
 
 @settings(derandomize=True, deadline=None, max_examples=40)

@@ -229,6 +229,7 @@ def whitened(level, R, w, rss, n, mean, factor, noise_variance):
     return d, second - np.outer(d, d), sums[0], sums[3 + p + p * p]
 
 
+@pytest.mark.slow
 @every_level
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(st.integers(1, 8), st.floats(-3, 6), st.integers(0, 2**31))
@@ -419,11 +420,11 @@ def test_wrong_shapes_are_refused():
     fleet = Fleet(18, 10, [3, 2], 2)
     pack = fleet.pack("baseline")
     log_weights, means, factors, noise = fleet.arguments()
-    with pytest.raises(ValueError, match="wrong shape"):
+    with pytest.raises(ValueError, match=r"means has shape \(2, 4\); \(2, 5\) was expected"):
         _lanes.expectation(pack, log_weights, means[:, :-1].copy(), factors, noise)
-    with pytest.raises(ValueError, match="wrong shape"):
+    with pytest.raises(ValueError, match=r"responsibilities has shape \(9, 2\); \(10, 2\)"):
         _lanes.expectation(pack, log_weights, means, factors, noise, responsibilities=np.empty((9, 2)))
-    with pytest.raises(ValueError, match="wrong shape"):
+    with pytest.raises(ValueError, match=r"sums_out has shape \(1, 46\)"):
         _lanes.expectation_chunks(
             pack, log_weights, means, factors, noise, 1.0, False, np.array([0, pack.n_tiles]), np.zeros(1, np.int64),
             np.empty((10, 2)), np.empty((1, 46)),
@@ -433,7 +434,7 @@ def test_wrong_shapes_are_refused():
             pack, log_weights, means, factors, noise, 1.0, False, np.array([0, 1, pack.n_tiles + 1]),
             np.zeros(1, np.int64), np.empty((10, 2)), np.empty((2, 51)),
         )  # fmt: skip
-    with pytest.raises(ValueError, match="wrong shape"):
+    with pytest.raises(ValueError, match=r"claimed has shape \(2,\); \(1,\)"):
         _lanes.claim(np.zeros(2, np.int64))
     with pytest.raises(ValueError, match="inverse temperature"):
         _lanes.expectation(pack, log_weights, means, factors, noise, inverse_temperature=0.0)

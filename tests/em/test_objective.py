@@ -65,6 +65,7 @@ def falls(options: dict[str, object]) -> tuple[int, list[tuple[int, float, bool]
     return n_fits, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -85,6 +86,7 @@ def test_the_objective_never_falls(options):
     assert not found
 
 
+@pytest.mark.slow
 def test_empirical_laws_say_so_where_it_falls():
     """Smoothed lives are not maximum likelihood: the user must hear that the last pass is not the best."""
     n_fits, found = falls({"time_axis": "to_failure", "lifetimes": "empirical"})

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from problems import random_parameters, random_problem
 
 from cem.basis.families import Polynomial
+from cem.em.constraints import COVARIANCE_STRUCTURES, Constraints
 from cem.em.expectation import Expectation
 from cem.em.feasibility import feasible
 from cem.em.loop import continue_em, start_em
-from cem.em.maximisation import COVARIANCE_STRUCTURES, Constraints
+from cem.em.mixture_problem import MixtureProblem
 from cem.em.quasi_newton import _MEMORY, Pairs, QuasiNewton
 from cem.em.unconstrained import UnconstrainedCoordinates
 from cem.errors import FitError
@@ -86,7 +87,7 @@ def test_the_gradient_is_the_derivative_of_the_log_likelihood(covariance, on_the
         slope = (8.0 * near - far) / (12.0 * h)
         rounding = 1e-14 * abs(expected.log_likelihood) / h
         assert abs(slope - gradient @ direction) <= 1e-5 * np.abs(gradient) @ np.abs(direction) + rounding
-    assert gradient @ coordinates.scaled(gradient, metric) > 0.0
+    assert gradient @ metric.scaled(gradient) > 0.0
 
 
 @pytest.mark.parametrize("covariance", COVARIANCE_STRUCTURES)
@@ -101,7 +102,7 @@ def test_the_metric_is_symmetric_and_positive(covariance):
     coordinates = UnconstrainedCoordinates(constraints, SIZES, 2)
     vector = coordinates.vector(parameters)
     _, metric = coordinates.gradient(vector, parameters, Expectation(statistics)(parameters)[0])
-    matrix = np.array([coordinates.scaled(unit, metric) for unit in np.eye(len(vector))])
+    matrix = np.array([metric.scaled(unit) for unit in np.eye(len(vector))])
     np.testing.assert_allclose(matrix, matrix.T, atol=1e-12 * np.abs(matrix).max())
     assert np.linalg.eigvalsh(matrix / np.sqrt(np.outer(np.diagonal(matrix), np.diagonal(matrix)))).min() > 0.0
 
@@ -169,8 +170,9 @@ class Blind(UnconstrainedCoordinates):
 def test_without_a_gradient_plain_em_goes_on():
     """A metric that rounding has spoilt must not end the fit."""
     expectation, constraints, parameters = fleet_of_equal_units()
+    problem = MixtureProblem(expectation, constraints)
     ascent = QuasiNewton(Blind(constraints, parameters.sizes, 2))
-    assert ascent.step(expectation, parameters, expectation(parameters)[0], 4) == (None, 0)
+    assert ascent.step(problem, problem.expect(parameters), 4) == (None, 0)
 
 
 def fleet_of_equal_units(n_units=40):
@@ -195,9 +197,10 @@ def test_a_covariance_on_its_floor_is_reached_in_few_passes():
     expectation, constraints, parameters = fleet_of_equal_units()
     tolerance = 1e-9 * expectation.statistics.n_observations
     arguments = {"n_passes": 400, "tolerance": tolerance}
-    start = start_em(expectation, parameters)
-    plain = continue_em(start, expectation, constraints, **arguments)
-    fast = continue_em(start, expectation, constraints, accelerate=True, **arguments)
+    problem = MixtureProblem(expectation, constraints)
+    start = start_em(problem, parameters)
+    plain = continue_em(start, problem, **arguments)
+    fast = continue_em(start, problem, accelerate=True, **arguments)
     assert fast.converged and not plain.converged
     assert fast.log_likelihood > plain.log_likelihood
     assert (np.diff(fast.log_likelihoods) >= -1e-12 * abs(fast.log_likelihood)).all()
@@ -210,18 +213,17 @@ def test_a_covariance_on_its_floor_is_reached_in_few_passes():
 
 
 class Stubborn:
-    """An E step that fails, or finds a lower ℓ, wherever it is asked; it counts how often."""
+    """A problem whose E step fails, or finds a lower ℓ, wherever it is asked; it counts how often."""
 
-    def __init__(self, expectation, error):
-        self.expectation, self.error, self.n_passes = expectation, error, 0
+    def __init__(self, problem, error):
+        self.problem, self.error, self.n_passes = problem, error, 0
 
-    def __call__(self, parameters):
+    def expect(self, parameters):
         self.n_passes += 1
         if self.error is not None:
             raise self.error
-        expected, responsibilities = self.expectation(parameters)
-        expected.sums[0] -= 1e6
-        return expected, responsibilities
+        evaluation = self.problem.expect(parameters)
+        return evaluation._replace(objective=evaluation.objective - 1e6)
 
 
 @pytest.mark.parametrize("error", [FitError("not finite"), None])
@@ -229,10 +231,11 @@ def test_where_no_step_helps_plain_em_goes_on(error):
     """A failure far out must cost a few passes, not the fit; and no more passes than allowed."""
     expectation, constraints, parameters = fleet_of_equal_units()
     ascent = QuasiNewton(UnconstrainedCoordinates(constraints, parameters.sizes, 2))
-    expected = expectation(parameters)[0]
-    stubborn = Stubborn(expectation, error)
-    assert ascent.step(stubborn, parameters, expected, 4) == (None, 4)
+    problem = MixtureProblem(expectation, constraints)
+    evaluation = problem.expect(parameters)
+    stubborn = Stubborn(problem, error)
+    assert ascent.step(stubborn, evaluation, 4) == (None, 4)
     assert stubborn.n_passes == 4
-    step, n_passes = ascent.step(expectation, parameters, expected, 10)
+    step, n_passes = ascent.step(problem, evaluation, 10)
     assert step is not None and 1 <= n_passes <= 10
-    assert step.expected.log_likelihood > expected.log_likelihood and step.predicted_gain > 0.0
+    assert step.evaluation.log_likelihood > evaluation.log_likelihood and step.predicted_gain > 0.0

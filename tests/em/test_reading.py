@@ -138,6 +138,7 @@ def test_one_cell_that_is_no_number_does_not_take_a_sensor_away(cell, named, tmp
     assert ("decimal=','" if cell == "1,5" else f"missing=[{cell!r}]") in found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("separator", [",", " ", "\N{NO-BREAK SPACE}", "'"])
 @pytest.mark.parametrize("n_rows", [15, 12_000])
 def test_a_sensor_with_separated_thousands_is_not_taken_for_notes(separator, n_rows, tmp_path, monkeypatch):
@@ -369,6 +370,7 @@ def test_a_named_pipe_is_read_when_its_writer_comes_later(tmp_path):
     writer.join()
 
 
+@pytest.mark.slow
 def test_the_command_line_reads_standard_input_and_all_that_it_is_told(tmp_path):
     text = "export of today\n".replace("export", "# export") + TALL.replace(",", ";").replace(".", ",").replace(
         "RUN", "Bad Input"

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cem
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.kernels import _lanes, _shared
 from cem.em.loop import continue_em, start_em
-from cem.em.maximisation import Constraints
+from cem.em.mixture_problem import MixtureProblem
 from cem.errors import FitError, KernelFailure
 from cem.mixture.parameters import Parameters
 from cem.statistics.designs import shared_designs
@@ -132,6 +133,7 @@ def assert_same(fleet, level, *, tolerance=1e-11, temperature=1.0, responsibilit
     assert abs(parts.sum() - sums[0]) <= 1e-13 * np.abs(parts).sum()
 
 
+@pytest.mark.slow
 @every_level
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(
@@ -192,6 +194,7 @@ def one_unit(level, R, w, rss, n, mean, factor, noise_variance):
     return d, second - np.outer(d, d), sums[0], sums[3 + p + p * p]
 
 
+@pytest.mark.slow
 @every_level
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(st.integers(1, 10), st.floats(-3, 6), st.integers(0, 2**31))
@@ -290,9 +293,9 @@ def test_wrong_shapes_are_refused():
     fleet = Fleet(9, 10, 2, [3, 2], 2)
     pack = fleet.pack("baseline")
     log_weights, means, factors, noise = fleet.arguments()
-    with pytest.raises(ValueError, match="wrong shape"):
+    with pytest.raises(ValueError, match=r"means has shape \(2, 4\); \(2, 5\) was expected"):
         evaluate(pack, (log_weights, means[:, :-1].copy(), factors, noise))
-    with pytest.raises(ValueError, match="wrong shape"):
+    with pytest.raises(ValueError, match=r"responsibilities has shape \(9, 2\)"):
         evaluate(pack, fleet.arguments(), responsibilities=np.empty((9, 2)))
     with pytest.raises(ValueError, match="inverse temperature"):
         evaluate(pack, fleet.arguments(), temperature=0.0)
@@ -385,7 +388,8 @@ def test_balanced_panel_takes_shared_designs_and_fits_the_same():
     runs = []
     for kernel in ("auto", "lapack"):
         expectation = Expectation(statistics, kernel=kernel)
-        runs.append(continue_em(start_em(expectation, start), expectation, constraints, n_passes=30, tolerance=0.0))
+        problem = MixtureProblem(expectation, constraints)
+        runs.append(continue_em(start_em(problem, start), problem, n_passes=30, tolerance=0.0))
     assert len(runs[0].log_likelihoods) == len(runs[1].log_likelihoods) > 10
     np.testing.assert_allclose(runs[0].log_likelihoods, runs[1].log_likelihoods, rtol=1e-11)
     np.testing.assert_allclose(runs[0].responsibilities, runs[1].responsibilities, atol=1e-9)
@@ -399,6 +403,7 @@ def test_large_basis_takes_shared_designs_earlier():
     assert Expectation(statistics, kernel="lapack").kernel == "lapack"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["shared", "lanes", "lapack"])
 def test_e_step_has_the_same_bits_for_any_number_of_threads(kernel):
     """1, 2, 3 and 8 threads through the facade, in every kernel, with enough units that all of them have work."""

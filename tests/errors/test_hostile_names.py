@@ -76,6 +76,7 @@ def commands(files):
     return [["info", path], ["score", path, table], rul, ["export-c", path, "--output", path.with_suffix(".h")]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 def test_what_people_see_is_plain(files, encoding):
     for words in commands(files):
@@ -87,6 +88,7 @@ def test_what_people_see_is_plain(files, encoding):
             assert r"half \ud800" in out and r"two\nrows \\x1b" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_json_holds_the_very_names(files, model, encoding):
     path, table = files
@@ -102,6 +104,7 @@ def test_json_holds_the_very_names(files, model, encoding):
     assert set(units[0]["probabilities"]) == set(LABELS)
 
 
+@pytest.mark.slow
 def test_csv_holds_the_very_names_but_for_halves_of_characters(files, tmp_path):
     path, table = files
     target = tmp_path / "scores.csv"
@@ -146,7 +149,7 @@ def test_other_libraries_warnings_are_shown_plain(files, monkeypatch, capsys):
         warnings.warn(f"column {ESCAPE} is odd", UserWarning, stacklevel=1)
         return example_model()
 
-    monkeypatch.setattr("cem.model.file.load", warning)
+    monkeypatch.setattr("cem.model.loading.load", warning)
     assert cli.main(["info", "any.cem"]) == 0
     err = capsys.readouterr().err
     assert r"column \x1b]0;gone\x07 is odd" in err and is_plain(err)

@@ -23,7 +23,8 @@ from model_cases import example_model, ragged_panel
 from cem.basis.families import BSpline, Constant, Custom, Exponential, Fourier, Polynomial
 from cem.errors import BasisError, CemError, ModelFileError, OptionError, PredictionError
 from cem.export.codegen import export_c
-from cem.mixture.parameters import Coordinates, Layout, Parameters
+from cem.mixture.parameters import Parameters
+from cem.statistics.coordinates import Coordinates, Layout
 
 STRICT = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -381,6 +382,7 @@ def expected(name):
 # -------------------------------------------------------------------------------------------------------------- numbers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_header_scores_as_the_equations_do(program, name):
     """A controller would rank the modes differently from the model that was validated."""
@@ -423,6 +425,7 @@ def test_the_reference_is_the_dense_normal_density():
             assert found == pytest.approx(dense_density(case.model, c, mode, times, values), rel=1e-8)
 
 
+@pytest.mark.slow
 def test_a_new_unit_has_the_weights_of_the_fleet_and_all_missing_changes_nothing(gcc_program):
     """A silent gateway would move the probabilities of a machine that sent nothing."""
     case = cases()["mixed"]
@@ -434,6 +437,7 @@ def test_a_new_unit_has_the_weights_of_the_fleet_and_all_missing_changes_nothing
     np.testing.assert_allclose(got.log_likelihood, 0.0, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mixed", "mixed_f"])
 def test_bad_input_has_a_status_and_leaves_the_unit_alone(gcc_program, name):
     """One broken telegram would poison a unit for the rest of its life."""
@@ -476,6 +480,7 @@ def test_the_header_agrees_with_the_model_in_python(tmp_path):
         assert got.variance[row] == pytest.approx(np.ravel(forecast.variance)[0], rel=1e-11)
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_over_years_of_readings(gcc_program):
     """A unit's verdict would drift with its age: sums without carry are off by 5e-15, other rotations by 2e-14."""
     case = years()
@@ -485,6 +490,7 @@ def test_nothing_is_lost_over_years_of_readings(gcc_program):
     assert got.log_likelihood[-1] == pytest.approx(np.logaddexp.reduce(joint), rel=2e-15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["turbofan", "deep"])
 def test_determinants_beyond_the_range_of_double_do_not_overflow(gcc_program, name):
     """A clock that jumps, or years of readings, would end in a likelihood of minus infinity."""
@@ -506,6 +512,7 @@ def test_determinants_beyond_the_range_of_double_do_not_overflow(gcc_program, na
     assert got.log_likelihood[-1] == pytest.approx(np.logaddexp.reduce(joint), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_time_where_a_curve_overflows_is_refused(gcc_program):
     """exp of a wrong clock would put infinity into the state, and NaN into every score after it."""
     case = cases()["mixed"]
@@ -516,6 +523,7 @@ def test_a_time_where_a_curve_overflows_is_refused(gcc_program):
     assert not got.changed[1] and np.isfinite(got.log_likelihood).all()
 
 
+@pytest.mark.slow
 def test_the_order_of_readings_does_not_matter(gcc_program):
     """Telegrams that overtake one another would change the verdict."""
     case = cases()["turbofan"]
@@ -544,6 +552,7 @@ def test_a_mode_of_no_weight_stays_impossible(tmp_path):
 # ---------------------------------------------------------------------------------------------------------- the header
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("nm") is None, reason="nm is not installed: the object's symbols were not looked at")
 @pytest.mark.parametrize("scalar", ["double", "float"])
 def test_the_header_needs_no_heap_and_keeps_no_state(tmp_path, scalar):
@@ -626,6 +635,7 @@ def test_names_do_not_break_out_of_the_comments_of_a_header(tmp_path):
         assert subprocess.run(compiled(tmp_path / "main.c", f"names{len(trigraphs)}", ["gcc", *flags])).returncode == 0
 
 
+@pytest.mark.slow
 def test_fast_math_is_refused_where_it_would_lose_missing_values(source):
     """With -ffast-math NaN is not recognised: a missing value would spoil the unit in silence."""
     command = ["gcc", *C99, "-ffast-math", "-fsyntax-only", "main.c"]
@@ -633,6 +643,7 @@ def test_fast_math_is_refused_where_it_would_lose_missing_values(source):
     assert run.returncode != 0 and "fast-math" in run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scalar", ["double", "float"])
 @pytest.mark.parametrize(
     ("flags", "words"),

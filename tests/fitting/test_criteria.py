@@ -12,8 +12,8 @@ from life_cases import fleet
 import cem
 from cem.basis.families import Polynomial
 from cem.cli.main import main
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
-from cem.em.maximisation import Constraints
 from cem.em.unconstrained import UnconstrainedCoordinates
 from cem.errors import OptionError, PanelError
 from cem.fitting.criteria import n_free_parameters, n_loadings
@@ -42,6 +42,7 @@ def fitted(panel: Panel, **options: object) -> cem.FailureModeEM:
 LIVES = {"time_axis": "to_failure"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labelled", [True, False])
 @pytest.mark.parametrize(
     "options",

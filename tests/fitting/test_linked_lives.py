@@ -15,15 +15,12 @@ from scipy import stats
 import cem
 from cem.errors import FitError, OptionError, PanelError, ScorerError
 from cem.fitting.linked_lives import LIFE
-from cem.fitting.lives import LivesProblem
+from cem.fitting.lives import solved
+from cem.fitting.lives_ascent import LivesPoint
 from cem.lifetimes.lifetimes import LinkedLognormal
-from cem.prognosis.candidates import Candidates
-from cem.prognosis.distribution import (
-    SharedEvidence,
-    anchored_statistics,
-    candidate_log_densities,
-    remaining_life_posterior,
-)
+from cem.prognosis.candidates import Candidates, SharedEvidence, candidate_log_densities
+from cem.prognosis.distribution import remaining_life_posterior
+from cem.statistics.anchored import anchored_statistics
 
 CONSTANTS = [8.0, 30.0]
 
@@ -163,7 +160,7 @@ def test_lives_and_readings_in_one_pass_are_those_in_two(lifetimes):
     modes = np.full(30, None, dtype=object)
     modes[:4] = ["a", "b", "a", "b"]
     panel = panel.with_modes(modes)
-    kept, solved = [], LivesProblem.solved
+    kept = []
 
     def keeping(problem, result, options):
         kept.append((problem, solved(problem, result, options)))
@@ -171,10 +168,11 @@ def test_lives_and_readings_in_one_pass_are_those_in_two(lifetimes):
 
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", cem.CemWarning)
-        patch.setattr(LivesProblem, "solved", keeping)
+        patch.setattr("cem.fitting.lives.solved", keeping)
         fitted(panel, n_modes=2, max_iter=5, lifetimes=lifetimes)
     problem, (run, _, laws) = kept[0]
-    total, expected, weights, _ = problem.expectation(run.parameters, laws)
+    evaluation = problem.expect(LivesPoint(run.parameters, laws))
+    total, expected, weights = evaluation.log_likelihood, evaluation.sums.mixture, evaluation.sums.weights
     n_failed = problem.n_failed
     lives = problem.lives[:n_failed]
     log_lives = -np.log(lives)[:, None] if lifetimes == "linked" else laws.log_density(lives)
@@ -196,6 +194,7 @@ def test_calibration_goes_on_from_the_linked_model(prognosis, panel):
     assert 0.7 < calibrated.calibration.after.coverage[0.9] <= 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lifetimes", ["linked", "lognormal"])
 def test_streaming_gives_the_law_of_the_batch(lifetimes):
     """Reading by reading, channels missing here and there, readings worth less than one, calibrated: one law."""
@@ -224,6 +223,7 @@ def test_streaming_refuses_what_no_life_explains(prognosis):
         unit.pmf()
 
 
+@pytest.mark.slow
 def test_predicts_without_scipy(prognosis, panel, tmp_path):
     """Where only NumPy is installed a linked model loads, scores and predicts what is left."""
     path = tmp_path / "linked.cem"
@@ -322,6 +322,7 @@ def test_readings_tell_the_life_as_the_dense_joint_law_has_it(told, wearing):
     np.testing.assert_allclose(found, wanted / wanted.sum(axis=1, keepdims=True), rtol=1e-5, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_log_likelihood_is_that_of_readings_and_lives(told, wearing):
     """(19) of the dense joint law, per unit of life: a channel of logarithms must not change what is reported."""
     em = fitted(wearing)
@@ -383,6 +384,7 @@ def test_running_units_tell_linked_lives_too():
     assert em.channels_ == ("a", "b", "c")
 
 
+@pytest.mark.slow
 def test_a_running_unit_adds_its_evidence(told):
     """(19) of a panel with running units is that of the failed ones and ln Σ π f P of each running one."""
     panel = wearing_fleet(n_failed=40, n_running=6, seed=3)

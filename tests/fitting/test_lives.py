@@ -15,9 +15,11 @@ from cem.basis.families import BSpline, Constant, Exponential, Fourier, Polynomi
 from cem.errors import BasisError, CemWarning, FitError, OptionError, PanelError
 from cem.fitting.estimator import FailureModeEM
 from cem.fitting.fit import fit_mixture
-from cem.fitting.lives import LivesFit, LivesProblem, fit_with_lives, pseudo_units
+from cem.fitting.lives import LivesFit, fit_with_lives
+from cem.fitting.lives_ascent import LivesPoint
+from cem.fitting.lives_problem import LivesProblem, pseudo_units
 from cem.panel.panel import Panel
-from cem.prognosis.distribution import anchored_statistics
+from cem.statistics.anchored import anchored_statistics
 from cem.statistics.sufficient import SufficientStatistics
 
 
@@ -31,6 +33,7 @@ def lives_fit(panel: Panel, n_modes: int, basis, *, max_iter: int = 40, prior_we
         return fit_with_lives(panel, options, family=family, prior_weight=prior_weight)
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=12)
 @given(
     seed=st.integers(0, 10_000),
@@ -63,10 +66,15 @@ def test_log_likelihood_is_the_literal_sum() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CemWarning)
         start = fit_mixture(panel[failed].with_modes(None).aligned_at_failure(), options)
-        problem = LivesProblem.of(panel.with_modes(None), failed, start, options, "lognormal", 1.0)
+        problem = LivesProblem.of(
+            panel.with_modes(None), failed, start.statistics, start.mode_labels, start.constraints,
+            family="lognormal", prior_weight=1.0,
+        )  # fmt: skip
     n_grid, n_failed = len(problem.log_widths), int(failed.sum())
     laws = problem.laws(np.vstack([start.run.responsibilities, np.zeros((len(problem.lives) - n_failed, 2))]))
-    value, expected, weights, rho = problem.expectation(start.run.parameters, laws)
+    evaluation = problem.expect(LivesPoint(start.run.parameters, laws))
+    value, rho = evaluation.log_likelihood, evaluation.responsibilities
+    expected, weights = evaluation.sums.mixture, evaluation.sums.weights
     parameters, coordinates = start.run.parameters, start.statistics.coordinates
     lives = problem.lives[n_failed:].reshape(-1, n_grid)
 

@@ -13,8 +13,9 @@ from cem.basis.families import Exponential
 from cem.em.expectation import Expectation
 from cem.errors import CemWarning, ConvergenceWarning, FitError
 from cem.fitting.estimator import FailureModeEM
-from cem.fitting.lives import MINIMUM_SPREAD, LivesFit, LivesProblem, fit_with_lives
-from cem.fitting.lives_ascent import LivesCoordinates, LivesExpectation, LivesPoint
+from cem.fitting.lives import LivesFit, fit_with_lives, solved
+from cem.fitting.lives_ascent import LivesCoordinates, LivesPoint
+from cem.fitting.lives_problem import MINIMUM_SPREAD, LivesProblem
 from cem.lifetimes.laws import GUMBEL_SPREAD
 from cem.lifetimes.lifetimes import LifetimeLaw, Lognormal
 from cem.mixture.prediction import log_joint
@@ -35,6 +36,7 @@ def numbers(law: LifetimeLaw) -> dict[str, float]:
     return {name: value for name, value in law.to_dict().items() if name != "family"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["lognormal", "weibull"])
 def test_the_optimum_of_plain_passes_in_fewer(family) -> None:
     """Where two thousand plain passes are not there yet: no lower, converged, in a third of them; never falling."""
@@ -48,11 +50,11 @@ def test_the_optimum_of_plain_passes_in_fewer(family) -> None:
 
 
 @pytest.fixture(scope="module", params=["lognormal", "weibull"])
-def ascent(request) -> tuple[LivesExpectation, LivesCoordinates, LivesPoint]:
+def ascent(request) -> tuple[LivesProblem, LivesCoordinates, LivesPoint]:
     """A problem, its coordinates and a point near the start of its ascent."""
     panel = partly_running(24, 1)
     options = FailureModeEM(2, basis=Exponential([40.0]), n_init=2, random_state=1, time_axis="to_failure")._options()
-    problems, solved = [], LivesProblem.solved
+    problems = []
 
     def kept(problem, result, options):
         problems.append(problem)
@@ -60,11 +62,10 @@ def ascent(request) -> tuple[LivesExpectation, LivesCoordinates, LivesPoint]:
 
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", CemWarning)
-        patch.setattr(LivesProblem, "solved", kept)
+        patch.setattr("cem.fitting.lives.solved", kept)
         found = fit_with_lives(panel, replace(options, max_iter=5), family=request.param)
     point = LivesPoint(found.result.run.parameters, found.lifetimes)
-    coordinates = LivesCoordinates(problems[0], found.result.constraints, point, MINIMUM_SPREAD)
-    return LivesExpectation(problems[0], found.result.constraints), coordinates, point
+    return problems[0], problems[0].coordinates(point), point
 
 
 def test_points_are_vectors_and_back(ascent) -> None:
@@ -87,17 +88,15 @@ def test_points_are_vectors_and_back(ascent) -> None:
 
 def test_the_gradient_is_that_of_the_penalised_objective(ascent) -> None:
     """Of the laws' numbers as of the mixture's; a wrong one would cost steps, or end them early."""
-    expectation, coordinates, point = ascent
+    problem, coordinates, point = ascent
     vector = coordinates.vector(point)
     vector += 0.03 * np.random.default_rng(0).normal(size=vector.shape)
     at = coordinates.parameters(vector)
-    gradient, metric = coordinates.gradient(vector, at, expectation(at)[0])
-    assert gradient @ coordinates.scaled(gradient, metric) > 0.0
+    gradient, metric = coordinates.gradient(vector, at, problem.expect(at).sums)
+    assert gradient @ metric.scaled(gradient) > 0.0
     last, h = len(vector) - 1, 1e-5
     for direction in [*np.random.default_rng(1).normal(size=(3, len(vector))), *np.eye(len(vector))[last - 3 :]]:
-        up, down = (
-            expectation(coordinates.parameters(vector + sign * h * direction))[0].log_likelihood for sign in (1, -1)
-        )
+        up, down = (problem.expect(coordinates.parameters(vector + sign * h * direction)).objective for sign in (1, -1))
         size = np.abs(gradient) @ np.abs(direction)
         assert abs((up - down) / (2 * h) - gradient @ direction) <= 1e-6 * size + 1e-5
 

@@ -12,6 +12,8 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import published_simulation as simulation
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def fleet() -> simulation.Fleet:

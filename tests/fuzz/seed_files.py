@@ -14,8 +14,9 @@ from model_cases import example_model
 
 import cem
 from cem.basis.families import Constant, Custom, basis_from_dict
-from cem.mixture.parameters import Coordinates, Parameters
+from cem.mixture.parameters import Parameters
 from cem.model.model import FailureModeModel
+from cem.statistics.coordinates import Coordinates
 
 FUNCTIONS = {"golden_functions:wearing": wearing}
 _MOST_CHECKED = 4000

@@ -148,6 +148,7 @@ def test_candidates_of_running_units_are_lives_with_weights(family) -> None:  # 
     assert censored.median() > whole.median()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [Lognormal, Weibull, Empirical])
 def test_a_mode_of_one_unit_is_not_sure_of_itself(family) -> None:  # type: ignore[no-untyped-def]
     """One life has no spread; without shrinkage σ → 0 and every other unit would be impossible in this mode."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cem.errors import OptionError, PredictionError
-from cem.scoring import _scorer
+from cem.mixture import _prediction
 from cem.statistics import _blocks
 
 LEVELS = _blocks.instruction_levels()
@@ -112,7 +112,7 @@ def dense(problem):
 def evaluate(problem, **options):
     shape = len(problem.designs), len(problem.parameters[0])
     log_density, misfit = np.full(shape, np.nan), np.full(shape, np.nan)
-    _scorer.log_densities(*problem.statistics, problem.sizes, *problem.parameters, log_density, misfit, **options)
+    _prediction.log_densities(*problem.statistics, problem.sizes, *problem.parameters, log_density, misfit, **options)
     return log_density, misfit
 
 
@@ -161,7 +161,7 @@ def test_determinants_of_many_channels_do_not_overflow():
     factors_k = np.tile(np.eye(p).ravel() * 10, n_channels)[None]
     noise = np.full((1, n_channels), 1e-2)
     out, misfit = np.zeros((1, 1)), np.zeros((1, 1))
-    _scorer.log_densities(
+    _prediction.log_densities(
         R.ravel(), offsets, np.zeros((1, 180)), np.zeros((1, n_channels)), np.full((1, n_channels), 3, dtype=np.int32),
         sizes, np.zeros((1, 180)), factors_k, noise, out, misfit,
     )  # fmt: skip
@@ -178,7 +178,7 @@ def test_posteriors_are_those_of_bayes_rule(seed, n_channels, largest):
     sizes = problem.sizes.astype(int)
     P, P2 = sizes.sum(), (sizes**2).sum()
     means, factors = np.full((3, 2, P), np.nan), np.full((3, 2, P2), np.nan)
-    _scorer.posteriors(*problem.statistics, problem.sizes, *problem.parameters, means, factors, n_threads=2)
+    _prediction.posteriors(*problem.statistics, problem.sizes, *problem.parameters, means, factors, n_threads=2)
     for unit in range(3):
         for k in range(2):
             vector = matrix = 0
@@ -210,7 +210,7 @@ def test_compression_keeps_every_inner_product(level, seed, p, n_channels):
     values[rng.random(values.shape) < 0.25] = np.nan
     R, w = np.full((4, n_channels, p, p), np.nan), np.full((4, n_channels, p), np.nan)
     rss, n = np.full((4, n_channels), np.nan), np.full((4, n_channels), -1, dtype=np.int32)
-    _scorer.compress_units(design, values, row_offsets, R, w, rss, n, n_threads=2)
+    _blocks.compress_units(design, values, row_offsets, R, w, rss, n, n_threads=2)
     for unit in range(4):
         rows = slice(row_offsets[unit], row_offsets[unit + 1])
         for c in range(n_channels):
@@ -233,7 +233,7 @@ def test_compression_of_a_big_unit_loses_no_digits():
     values = design @ rng.normal(size=(3, 2)) + 0.1 * rng.normal(size=(n, 2))
     R, w = np.zeros((1, 2, 3, 3)), np.zeros((1, 2, 3))
     rss, count = np.zeros((1, 2)), np.zeros((1, 2), dtype=np.int32)
-    _scorer.compress_units(design, values, np.array([0, n]), R, w, rss, count)
+    _blocks.compress_units(design, values, np.array([0, n]), R, w, rss, count)
     coefficients = np.linalg.lstsq(design, values, rcond=None)[0]
     expected = np.sum(((values - design @ coefficients).astype(np.longdouble)) ** 2, axis=0)
     np.testing.assert_allclose(rss[0], expected.astype(float), rtol=2e-14)
@@ -253,7 +253,7 @@ def test_wrong_shapes_are_refused():
     with pytest.raises(OptionError, match="n_threads is 0"):
         evaluate(problem, n_threads=0)
     with pytest.raises(ValueError, match="row_offsets go from 0 to 3; 0 to 2"):
-        _scorer.compress_units(
+        _blocks.compress_units(
             np.ones((2, 1)), np.ones((2, 1)), np.array([0, 3]), np.zeros((1, 1, 1, 1)), np.zeros((1, 1, 1)),
             np.zeros((1, 1)), np.zeros((1, 1), dtype=np.int32),
         )  # fmt: skip

@@ -13,9 +13,12 @@ from places import DATA
 import cem.model.file as model_file
 from cem.basis.families import Basis, Custom, Polynomial, basis_from_dict
 from cem.errors import BasisError, ModelFileError, OptionError
-from cem.mixture.parameters import Coordinates, Parameters
-from cem.model.file import decode, encode, load
+from cem.mixture.parameters import Parameters
+from cem.model import loading
+from cem.model.file import encode
+from cem.model.loading import decode, load
 from cem.model.model import FailureModeModel
+from cem.statistics.coordinates import Coordinates
 
 GOLDEN = DATA / "golden-1.cem"
 
@@ -148,6 +151,7 @@ def test_truncation_at_every_length_is_refused():
             decode(content[:length])
 
 
+@pytest.mark.slow
 def test_every_single_bit_flip_is_refused():
     content = bytearray(GOLDEN.read_bytes())
     for position in range(len(content)):
@@ -328,7 +332,7 @@ def test_bases_whose_hashes_collide_are_not_compared_with_each_other(monkeypatch
     assert len({hash(basis_from_dict(part)) for part in bases}) == 1
     compared = []
     monkeypatch.setattr(Basis, "__eq__", lambda self, other: compared.append(1) or self is other)
-    found = model_file._bases(bases * 2, 2 * len(bases), None)
+    found = loading._bases(bases * 2, 2 * len(bases), None)
     assert not compared
     assert all(first is second for first, second in zip(found, found[len(bases) :], strict=False))
     assert len(set(map(id, found))) == len(bases)
@@ -337,13 +341,13 @@ def test_bases_whose_hashes_collide_are_not_compared_with_each_other(monkeypatch
 @pytest.mark.parametrize("padding", range(8))
 def test_arrays_are_aligned_in_files_of_writers_that_pad_otherwise(padding, monkeypatch):
     """Kernels would read numbers at addresses at which some processors fault."""
-    read, found = model_file._arrays, []
+    read, found = loading._arrays, []
 
     def recorded(*arguments):
         found.append(read(*arguments))
         return found[-1]
 
-    monkeypatch.setattr(model_file, "_arrays", recorded)
+    monkeypatch.setattr(loading, "_arrays", recorded)
     assert_same(decode(rebuilt(lambda h, d: json.dumps(h) + " " * padding)), golden_model())
     assert [name for name, array in found[0].items() if not array.flags.aligned] == []
 
@@ -372,14 +376,14 @@ def test_a_loaded_record_is_the_models_own():
 
 def test_a_header_that_would_fill_the_memory_is_refused_before_it_is_parsed(monkeypatch):
     content = rebuilt(lambda h, d: "[" + "[]," * 2_000_000 + "0]")
-    monkeypatch.setattr(model_file.json, "loads", None)
+    monkeypatch.setattr(loading.json, "loads", None)
     with pytest.raises(ModelFileError, match="MB of memory"):
         decode(content)
 
 
 def test_a_model_of_many_modes_or_large_bases_has_a_check_panel_that_a_reader_has_time_for(monkeypatch):
-    monkeypatch.setattr(model_file.rules, "_FREE_WORK", 1000)
-    monkeypatch.setattr(model_file.rules, "_WORK_PER_BYTE", 0)
+    monkeypatch.setattr(loading.rules, "_FREE_WORK", 1000)
+    monkeypatch.setattr(loading.rules, "_WORK_PER_BYTE", 0)
     content = encode(golden_model())
     (length,) = struct.unpack_from("<Q", content, 12)
     entries = {entry["name"]: entry["shape"] for entry in json.loads(content[20 : 20 + length])["arrays"]}

@@ -288,6 +288,7 @@ def state(em):
     return {name: value for name, value in em.__dict__.items() if name.endswith("_")}
 
 
+@pytest.mark.slow
 def test_a_refit_that_is_interrupted_anywhere_leaves_the_old_fit_or_the_new_one():
     """Mixed attributes would be of no fit at all: old weights beside new labels."""
     options = {"unit": "unit", "time": "time", "columns": {"failure_time": "died"}, "n_init": 1}

@@ -200,7 +200,7 @@ def test_scoring_and_loading_import_no_scipy(tmp_path):
     example_model().save(path)
     program = (
         "import sys, numpy as np\n"
-        "from cem.model.file import load\n"
+        "from cem.model.loading import load\n"
         f"model = load({str(path)!r})\n"
         "panel = model.sample(3, np.arange(4.0), random_state=0)\n"
         "model.predict(panel), model.posterior(panel), model.novelty(panel), model.summary()\n"

@@ -18,7 +18,8 @@ from scipy.linalg.blas import dgemm
 import cem
 from cem.em.expectation import Expectation
 from cem.search.fresh import one_mode_run
-from cem.em.maximisation import Constraints, maximisation
+from cem.em.constraints import Constraints
+from cem.em.maximisation import maximisation
 from cem.statistics.sufficient import SufficientStatistics
 
 def ticks():
@@ -66,6 +67,7 @@ print(json.dumps(report))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads the processor time of threads from /proc")
 def test_threads_of_blas_stay_idle():
     """A fit on a shared machine would take all cores, whatever n_jobs says, and be slower for it."""

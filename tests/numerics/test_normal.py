@@ -41,6 +41,7 @@ def by_quadrature(x: float, y: float, r: float) -> float:
     )[0]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("r", [0.0, 0.3, -0.9, 0.92, 0.93, -0.93, 0.99, -0.9999])
 def test_two_dimensions_agree_with_quadrature(r: float) -> None:
     """Both branches and their seam at .925, with limits nearly equal and nearly opposite, where they are hardest."""

@@ -77,6 +77,7 @@ def run(script: str, timeout: float = 60.0) -> str:
     return found.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nth", [1, 2])
 def test_a_thread_that_cannot_start_ends_the_work(nth):
     """Under a limit of processes the system refuses: the error must say what to do, and nothing may wait."""
@@ -99,6 +100,7 @@ def test_a_thread_that_cannot_start_ends_the_work(nth):
     assert told.splitlines() == [f"{name} True" for name in NAMES]
 
 
+@pytest.mark.slow
 def test_a_thread_that_dies_as_it_begins_is_not_waited_for():
     """Out of memory before its first line: `Thread.start` waits for it for ever, 3 of 225 fits hung."""
     told = run("""
@@ -114,6 +116,7 @@ def test_a_thread_that_dies_as_it_begins_is_not_waited_for():
     assert told.splitlines() == [f"{name} True" for name in NAMES]
 
 
+@pytest.mark.slow
 def test_a_thread_that_runs_out_of_memory_ends_the_fit():
     """The first helper that gets work finds no room for it; other starts must not hide that."""
     told = run("""
@@ -147,6 +150,7 @@ def test_a_thread_that_runs_out_of_memory_ends_the_fit():
     assert told.splitlines() == ["starts True", "chunks True", "True"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to a child there")
 @pytest.mark.parametrize("width", [1, 4])
 def test_an_interruption_ends_a_fit_with_threads(width):

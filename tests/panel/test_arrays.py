@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse
 
 from cem import OptionError, Panel, PanelError
-from cem.panel.arrays import panel_of_arrays
+from cem.panel.given import panel_of_arrays
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(6, 30, 2))

@@ -415,6 +415,7 @@ def test_extreme_values_are_kept_exactly(scale):
     assert Panel.from_arrays(None, values).values.ravel().tolist() == values.ravel().tolist()
 
 
+@pytest.mark.slow
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(st.data())
 def test_every_observed_cell_is_kept_once_and_nothing_else(data):

@@ -73,6 +73,7 @@ def agrees_with_brute_force(law: FirstPassage, basis: Basis, problem: tuple, hor
 # ---- straight lines: exact -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["upper", "lower"])
 def test_straight_lines_agree_with_brute_force(direction: str) -> None:
     """Thresholds by mode, a unit with a single reading, both directions: no simulation in the answer."""
@@ -164,6 +165,7 @@ def test_a_constant_never_crosses() -> None:
 # ---- other bases: simulated ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "basis",
     [
@@ -184,6 +186,7 @@ def test_curves_agree_with_brute_force(basis: Basis) -> None:
     agrees_with_brute_force(law, basis, (rho, mean, covariance, start, now, level), horizon=50.0)
 
 
+@pytest.mark.slow
 def test_not_having_crossed_is_evidence() -> None:
     """A quadratic that may have humped before now: ignoring that it did not doubles the risk ahead.
 
@@ -208,6 +211,7 @@ def test_not_having_crossed_is_evidence() -> None:
     assert risk < 0.6 * unconditional
 
 
+@pytest.mark.slow
 def test_simulation_meets_the_exact_law_within_its_stated_error() -> None:
     """A quadratic without curvature is a line: the simulated law must lie within 5 stated errors of the exact one."""
     rho, mean, covariance = fleet(LINE, 3, 2, seed=5)

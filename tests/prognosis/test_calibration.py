@@ -90,6 +90,7 @@ def test_measuring_alone_changes_nothing(overconfident) -> None:
     assert measured.calibration.before.n_predictions == 100 and measured.calibration.after is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.3, 1.0, 2.0])
 def test_the_map_undoes_a_wrong_width(scale: float) -> None:
     """Laws 0.3 or 2 times as wide as they should be: learned on 1500, right on as many others."""

@@ -16,16 +16,12 @@ from scipy import stats
 
 from cem.basis.families import Basis, Exponential
 from cem.errors import OptionError, PanelError, PredictionError
+from cem.lifetimes.grid import remaining_life_grid, remaining_life_grids
 from cem.lifetimes.lifetimes import Lifetimes, Lognormal, Weibull
 from cem.panel.panel import Panel
-from cem.prognosis.distribution import (
-    RemainingLifeDistribution,
-    anchored_statistics,
-    candidate_log_densities,
-    remaining_life_grid,
-    remaining_life_grids,
-    remaining_life_posterior,
-)
+from cem.prognosis.candidates import candidate_log_densities
+from cem.prognosis.distribution import RemainingLifeDistribution, remaining_life_posterior
+from cem.statistics.anchored import anchored_statistics
 
 # ---- the distribution ------------------------------------------------------------------------------------------
 

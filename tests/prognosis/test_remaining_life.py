@@ -70,6 +70,7 @@ def test_missing_channels_and_their_order_do_not_matter(trained, running) -> Non
     assert crps_pmf(left, one.grid, one.pmf.sum(axis=2)).mean() < 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("basis", "rank"),
     [

@@ -15,8 +15,9 @@ from cem.errors import BasisError, OptionError, ScorerError
 from cem.panel.panel import Panel
 from cem.prognosis import _rul
 from cem.prognosis.calibration import Calibration
-from cem.prognosis.distribution import anchored_statistics, candidate_log_densities
+from cem.prognosis.candidates import candidate_log_densities
 from cem.prognosis.remaining_life import RemainingLife
+from cem.statistics.anchored import anchored_statistics
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -12,31 +13,73 @@ import numpy as np
 import pytest
 from scorer_cases import draw, make_model
 
-import cem.scoring._scorer
+import cem
 from cem.scoring.scorer import Scorer
+
+pytestmark = pytest.mark.slow
 
 EXAMPLE = Path(__file__).parent / "cimport_example"
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory):
-    """The example, compiled in a directory of its own where nothing but the installed package can be found."""
-    place = tmp_path_factory.mktemp("gateway")
-    for name in ("gateway.pyx", "setup.py"):
-        shutil.copy(EXAMPLE / name, place)
-    installed = str(Path(cem.__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([installed, os.environ.get("PYTHONPATH", "")])}
+def build(place, *, path="cem.scoring", installed=None):
+    """Compile the example in a directory of its own where nothing but the installed package can be found."""
+    source = (EXAMPLE / "gateway.pyx").read_text(encoding="utf-8")
+    assert "from cem.scoring cimport" in source
+    (place / "gateway.pyx").write_text(source.replace("from cem.scoring cimport", f"from {path} cimport"))
+    shutil.copy(EXAMPLE / "setup.py", place)
+    installed = installed or Path(cem.__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(installed), os.environ.get("PYTHONPATH", "")])}
     built = subprocess.run(
         [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
         cwd=place, env={**environment, "CFLAGS": "-O1"}, capture_output=True, text=True,
     )  # fmt: skip
     assert built.returncode == 0, built.stderr
+    return place
+
+
+def imported(place):
+    """What a new process says that imports the example there."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(place), str(Path(cem.__file__).parents[1])])}
+    code = "import gateway; print('imported')"
+    return subprocess.run([sys.executable, "-c", code], env=environment, cwd=place, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory):
+    place = build(tmp_path_factory.mktemp("gateway"))
     sys.path.insert(0, str(place))
     try:
         import gateway
     finally:
         sys.path.remove(str(place))
     return gateway
+
+
+def test_sources_with_the_path_of_earlier_releases_still_compile(tmp_path):
+    build(tmp_path, path="cem._scorer")
+    assert imported(tmp_path).stdout == "imported\n"
+
+
+def test_a_binary_of_another_layout_is_refused_and_reads_no_wrong_bytes(tmp_path):
+    """Compiled against declarations whose struct has another number, as those of another release have."""
+    package = tmp_path / "other" / "cem"
+    for path in Path(cem.__file__).parent.rglob("*.pxd"):
+        target = package / path.relative_to(Path(cem.__file__).parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(path.read_text(encoding="utf-8").replace("scorer_2_t", "scorer_999_t"), encoding="utf-8")
+    for folder in (package, *(path for path in package.rglob("*") if path.is_dir())):
+        (folder / "__init__.py").touch()
+    place = tmp_path / "gateway"
+    place.mkdir()
+    build(place, installed=package.parent)
+    found = imported(place)
+    assert found.returncode != 0 and "signature" in found.stderr, found.stderr
+
+
+def test_a_binary_of_the_flat_releases_is_told_to_be_built_again():
+    """Cython imports the module that a binary was compiled against by its name."""
+    with pytest.raises(ImportError, match=r"cem\._scorer is now cem\.scoring.*build again"):
+        importlib.import_module("cem._scorer")
 
 
 def test_compiled_code_scores_as_python_does(gateway):

@@ -10,6 +10,7 @@ import pytest
 
 import cem
 from cem.errors import ScorerError
+from cem.mixture import _linked
 from cem.scoring.linked_scorer import LinkedScorer, LinkedUnit
 from cem.scoring.scorer import Scorer, Unit
 
@@ -124,3 +125,46 @@ def test_what_weighs_channels_one_by_one_refuses(model):
     with pytest.raises(ScorerError, match=r"linking_rank=1.*model\.scorer\(\)"):
         Scorer(model)
     assert type(model.scorer().unit()) is LinkedUnit and issubclass(LinkedUnit, Unit)
+
+
+@pytest.mark.parametrize(("basis", "rank"), [(1, 1), (2, 4), (3, 2)])
+def test_units_asked_in_turn_say_what_the_kernel_of_the_batch_says(basis, rank):
+    """Units of one scorer share its work space: an answer must owe nothing to the unit asked before."""
+    rng = np.random.default_rng(basis)
+    K, C, p = 3, 5, basis + 1
+    panel = cem.Panel.from_arrays(
+        [np.sort(rng.uniform(0, 1, 8)) for _ in range(30)], [rng.normal(size=(8, C)) for _ in range(30)]
+    )
+    model = cem.FailureModeEM(K, basis=cem.Polynomial(basis), n_init=1, max_iter=3, random_state=0).fit(panel).model_
+    linked = replace(model.internal_parameters, loadings=rng.normal(size=(K, C * p, rank)))
+    model = type(model)(**{**model._arguments(), "parameters": linked})
+    units = [model.scorer().unit() for _ in range(2)]
+    units[1] = units[0].scorer.unit()
+    for _ in range(12):
+        for unit in units:
+            x = 3.0 * rng.normal(size=C)
+            x[rng.random(C) < 0.4] = np.nan
+            unit.update(rng.uniform(), x)
+        for unit in units:
+            weights = unit._channel_weights()
+            densities, misfits = np.empty((1, K)), np.empty((1, K))
+            _linked.log_densities(*unit._arguments(weights), 0, 1, densities, misfits)
+            joint = densities[0] + np.log(linked.weights)
+            total = np.logaddexp.reduce(joint)
+            jacobian = -weights @ np.log(model.coordinates.scales)
+            np.testing.assert_allclose(unit.mode_probabilities(), np.exp(joint - total), rtol=1e-12, atol=1e-300)
+            assert unit.log_likelihood() == pytest.approx(total + jacobian, rel=1e-12)
+            ours = unit._log_densities()
+            np.testing.assert_allclose(ours[0], densities[0] + jacobian, rtol=1e-12)
+            np.testing.assert_allclose(ours[1], misfits[0], rtol=1e-12)
+
+
+def test_a_unit_whose_answer_is_not_finite_is_refused_in_the_words_of_its_kind(model):
+    """A parameter that is not finite must not become a probability."""
+    parameters = model.internal_parameters
+    spoiled = replace(parameters, loadings=np.full_like(parameters.loadings, 1e200))
+    unit = LinkedScorer(type(model)(**{**model._arguments(), "parameters": spoiled})).unit()
+    unit.update(1.0, [9001.0, 9002.0, 9000.0])
+    for ask in (unit.mode_probabilities, unit.log_likelihood, unit.novelty):
+        with pytest.raises(ScorerError, match=r"not finite.*too far from those"):
+            ask()

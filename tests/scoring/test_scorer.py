@@ -20,9 +20,9 @@ from places import DATA
 from scorer_cases import BASES, HORIZON, draw, make_model
 
 from cem.errors import OptionError, ScorerError
+from cem.mixture import _prediction
 from cem.model.model import FailureModeModel
 from cem.panel.panel import Panel
-from cem.scoring import _scorer
 from cem.scoring.scorer import Scorer, Unit
 from cem.statistics import _blocks
 
@@ -116,7 +116,7 @@ def batch(model, times, values):
         norms[0, c], counts[0, c] = float(rest @ rest), seen.sum()
     offsets = np.concatenate([[0], np.cumsum(np.square(parameters.sizes))])[:-1].astype(np.int64)[None]
     out, misfit, common = np.empty((1, n_modes)), np.empty((1, n_modes)), np.empty(1)
-    _scorer.log_densities(
+    _prediction.log_densities(
         np.concatenate(blocks), offsets, np.concatenate(projections)[None], norms, counts,
         np.array(parameters.sizes, dtype=np.int32), parameters.means, parameters.factors, parameters.noise_variances,
         out, misfit, common,
@@ -134,6 +134,7 @@ def whole_model(model):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("n", [200, 20_000, 1_000_000])
 def test_a_million_updates_at_9062_lose_no_digit(level, n):
@@ -375,12 +376,12 @@ def test_chi_square_tail_is_that_of_scipy():
         spread = np.sqrt(2 * degrees)
         for x in (0.0, 1e-3, 0.5 * degrees, degrees - spread, degrees, degrees + 3 * spread, degrees + 12 * spread):
             expected = stats.chi2.sf(x, degrees)
-            found = _scorer.chi_square_tail(float(x), float(degrees))
+            found = _prediction.chi_square_tail(float(x), float(degrees))
             assert found == pytest.approx(expected, rel=1e-8, abs=1e-280), (x, degrees)
-    assert _scorer.chi_square_tail(3.0, 0.0) == 1.0
-    assert _scorer.chi_square_tail(np.inf, 3.0) == 0.0
+    assert _prediction.chi_square_tail(3.0, 0.0) == 1.0
+    assert _prediction.chi_square_tail(np.inf, 3.0) == 0.0
     with pytest.raises(ValueError, match="degrees of freedom"):
-        _scorer.chi_square_tail(1.0, -1.0)
+        _prediction.chi_square_tail(1.0, -1.0)
 
 
 def test_novelty_is_uniform_on_known_units_and_small_on_strange_ones():
@@ -592,7 +593,7 @@ def test_everything_but_fitting_runs_without_scipy():
         "parts = [model.predict_proba(panel), model.score_samples(panel), model.posterior(panel).means,\n"
         "         model.forecast(panel, [310.0]).mean, model.novelty(panel), model.scorer().score(panel),\n"
         "         model.sample(3, times, random_state=0).values]\n"
-        "from cem.model.file import decode, encode\n"
+        "from cem.model.file import encode\nfrom cem.model.loading import decode\n"
         "assert (decode(encode(model)).predict_proba(panel) == parts[0]).all()\n"
         "print(all(np.isfinite(part[~np.isnan(part)]).all() for part in parts))\n"
         "print([name for name in sys.modules if name.startswith('scipy.')])"
@@ -614,6 +615,7 @@ def test_a_process_that_streams_loads_nothing_that_only_fits_and_batches_need():
     assert "cem.scoring.scorer" in found and not heavy & set(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_environment_chooses_the_instruction_level(level):
     code = "from cem.statistics import _blocks; print(_blocks.instruction_level())"

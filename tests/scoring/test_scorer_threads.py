@@ -28,6 +28,7 @@ def run(scorer, values, times, thread):
     return np.array(seen), unit.to_bytes()
 
 
+@pytest.mark.slow
 def test_eight_threads_are_bit_identical_to_one():
     model = make_model(["polynomial", "line", "polynomial"], 3)
     times = np.random.default_rng(0).uniform(0, HORIZON, 500)

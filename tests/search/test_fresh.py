@@ -7,9 +7,9 @@ import pytest
 from problems import constraints_of, random_problem, two_groups
 
 from cem.basis.families import Polynomial
+from cem.em.constraints import COVARIANCE_STRUCTURES
 from cem.em.expectation import Expectation
 from cem.em.feasibility import feasible
-from cem.em.maximisation import COVARIANCE_STRUCTURES
 from cem.panel.panel import Panel
 from cem.search.fresh import (
     START_KINDS,

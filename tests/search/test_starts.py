@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from problems import constraints_of, two_groups
 
+from cem.em.mixture_problem import MixtureProblem
 from cem.errors import FitError
 from cem.metrics.agreement import disagreement
 from cem.search import starts as search
@@ -26,19 +27,24 @@ def setting(n_starts=8, n_modes=2, gap=2.0):
         rng = np.random.default_rng(seed)
         return lambda: starting_point("random", expectation, posteriors, constraints, n_modes, rng)
 
-    return expectation, constraints, [("random", start(seed)) for seed in range(n_starts)]
+    return MixtureProblem(expectation, constraints), [("random", start(seed)) for seed in range(n_starts)]
 
 
-def mover(expectation, constraints, seed=0):
-    posteriors = OneModePosteriors(expectation.statistics, one_mode_run(expectation, constraints).parameters)
+def mover(problem, seed=0):
+    posteriors = posteriors_of(problem)
     rng = np.random.default_rng(seed)
-    return lambda rho: moved_start(rho, posteriors, constraints, rng)
+    return lambda rho: moved_start(rho, posteriors, problem.constraints, rng)
+
+
+def posteriors_of(problem):
+    expectation, constraints = problem.expectation, problem.constraints
+    return OneModePosteriors(expectation.statistics, one_mode_run(expectation, constraints).parameters)
 
 
 def test_every_start_has_a_fate_and_the_best_has_converged():
-    expectation, constraints, starts = setting(n_modes=3)
-    move = mover(expectation, constraints)
-    records, interrupted = best_of_starts(starts, expectation, constraints, move=move, **OPTIONS | {"n_modes": 3})
+    problem, starts = setting(n_modes=3)
+    move = mover(problem)
+    records, interrupted = best_of_starts(starts, problem, move=move, **OPTIONS | {"n_modes": 3})
     kinds = [record.kind for record in records]
     assert not interrupted and len(records) > 8 and kinds == ["random"] * 8 + ["moved"] * (len(records) - 8)
     for record in records:
@@ -50,8 +56,8 @@ def test_every_start_has_a_fate_and_the_best_has_converged():
 
 
 def test_no_start_was_abandoned_above_the_winner():
-    expectation, constraints, starts = setting(n_starts=12, n_modes=3)
-    records, _ = best_of_starts(starts, expectation, constraints, **OPTIONS | {"n_modes": 3})
+    problem, starts = setting(n_starts=12, n_modes=3)
+    records, _ = best_of_starts(starts, problem, **OPTIONS | {"n_modes": 3})
     winner = max(record.log_likelihood for record in records)
     assert all(record.log_likelihood <= winner for record in records if record.fate == "abandoned")
     assert sum(record.fate == "abandoned" for record in records) > 0
@@ -61,9 +67,9 @@ def test_no_start_was_abandoned_above_the_winner():
 
 def test_the_starts_that_promise_most_run():
     """Otherwise the promise, which is what makes fifty starts cheap, would be for nothing."""
-    expectation, constraints, starts = setting(n_starts=12)
+    problem, starts = setting(n_starts=12)
     points = [make() for _, make in starts]
-    records, _ = best_of_starts([("random", lambda p=p: p) for p in points], expectation, constraints, **OPTIONS)
+    records, _ = best_of_starts([("random", lambda p=p: p) for p in points], problem, **OPTIONS)
     ran = [point.promise for point, record in zip(points, records, strict=True) if record.run is not None]
     passed = [point.promise for point, record in zip(points, records, strict=True) if record.run is None]
     assert len(ran) >= 6 and min(ran) >= max(passed)
@@ -72,27 +78,27 @@ def test_the_starts_that_promise_most_run():
 
 def test_every_kind_is_among_those_that_run():
     """What a start promises differs from kind to kind by more than it says about where it leads."""
-    expectation, constraints, starts = setting(n_starts=12)
+    problem, starts = setting(n_starts=12)
     points = [make() for _, make in starts]
     poor = [StartingPoint(point.parameters, point.promise - 1e6) for point in points[6:]]
     kinds = [("rich", lambda p=p: p) for p in points[:6]] + [("poor", lambda p=p: p) for p in poor]
-    records, _ = best_of_starts(kinds, expectation, constraints, **OPTIONS)
+    records, _ = best_of_starts(kinds, problem, **OPTIONS)
     assert sum(record.run is not None for record in records[6:]) == 3
 
 
 def test_moves_leave_a_stationary_point():
     """Modes that are equal stay equal under EM, whatever the data: only a move can part them."""
-    expectation, constraints, _ = setting(gap=6.0)
-    posteriors = OneModePosteriors(expectation.statistics, one_mode_run(expectation, constraints).parameters)
+    problem, _ = setting(gap=6.0)
+    posteriors = posteriors_of(problem)
     heights = []
-    move = mover(expectation, constraints)
+    move = mover(problem)
     for rho, how in (
         (np.eye(2)[np.arange(40) % 2], None),
         (np.full((40, 2), 0.5), None),
         (np.full((40, 2), 0.5), move),
     ):
-        starts = [("given", lambda rho=rho: posteriors.start(rho, constraints))] * 2
-        records, _ = best_of_starts(starts, expectation, constraints, move=how, **OPTIONS)
+        starts = [("given", lambda rho=rho: posteriors.start(rho, problem.constraints))] * 2
+        records, _ = best_of_starts(starts, problem, move=how, **OPTIONS)
         heights.append(max(record.log_likelihood for record in records))
     truth, stuck, moved = heights
     assert stuck < truth - 10 and moved == pytest.approx(truth, abs=1e-3)
@@ -100,7 +106,7 @@ def test_moves_leave_a_stationary_point():
 
 def test_starts_on_their_way_to_one_optimum_are_run_once():
     """Two groups far apart: every start sees the same one optimum, and one full run is enough."""
-    expectation, constraints, starts = setting(n_starts=12, gap=6.0)
+    problem, starts = setting(n_starts=12, gap=6.0)
     counted = []
 
     def counting(index, start):
@@ -111,7 +117,9 @@ def test_starts_on_their_way_to_one_optimum_are_run_once():
         return make
 
     records, _ = best_of_starts(
-        [(kind, counting(i, start)) for i, (kind, start) in enumerate(starts)], expectation, constraints, **OPTIONS
+        [(kind, counting(i, start)) for i, (kind, start) in enumerate(starts)],
+        problem,
+        **OPTIONS,
     )
     best = max(range(12), key=lambda i: records[i].log_likelihood)
     assert sorted(counted) == list(range(12))
@@ -126,9 +134,9 @@ def test_moves_stop_sooner_where_starts_agree():
     """Starts that led to one optimum leave little to look for: the moves after them are what an easy fleet costs."""
     n_moves = []
     for n_modes, gap in ((2, 6.0), (4, 0.0)):  # groups far apart, and four modes where there is one
-        expectation, constraints, starts = setting(n_starts=12, n_modes=n_modes, gap=gap)
-        move = mover(expectation, constraints)
-        records, _ = best_of_starts(starts, expectation, constraints, move=move, **OPTIONS | {"n_modes": n_modes})
+        problem, starts = setting(n_starts=12, n_modes=n_modes, gap=gap)
+        move = mover(problem)
+        records, _ = best_of_starts(starts, problem, move=move, **OPTIONS | {"n_modes": n_modes})
         n_moves.append(len(records) - 12)
     assert n_moves[0] == search._PATIENCE[-1] and n_moves[1] >= search._PATIENCE[0]
 
@@ -136,8 +144,8 @@ def test_moves_stop_sooner_where_starts_agree():
 def test_a_generation_more_runs_only_where_starts_do_not_agree():
     ran = []
     for n_modes, gap in ((2, 6.0), (4, 0.0)):
-        expectation, constraints, starts = setting(n_starts=24, n_modes=n_modes, gap=gap)
-        records, _ = best_of_starts(starts, expectation, constraints, **OPTIONS | {"n_modes": n_modes})
+        problem, starts = setting(n_starts=24, n_modes=n_modes, gap=gap)
+        records, _ = best_of_starts(starts, problem, **OPTIONS | {"n_modes": n_modes})
         ran.append(sum(record.run is not None for record in records))
     assert ran[0] == search._FRESH and ran[1] > 2 * search._FRESH
 
@@ -163,8 +171,8 @@ def test_what_is_still_to_come_counts():
     """A start that still climbs would be given up for one that is nearly done."""
 
     def record(*heights):
-        expectation, _, starts = setting(n_starts=1)
-        run = search.start_em(expectation, starts[0][1]().parameters)
+        problem, starts = setting(n_starts=1)
+        run = search.start_em(problem, starts[0][1]().parameters)
         return search.Start("random", search.replace(run, log_likelihoods=heights, objectives=heights))
 
     assert search._expected_height(record(-8.0, -4.0, -2.0)) == pytest.approx(0.0)  # halves: 2 to come
@@ -176,26 +184,32 @@ def test_threads_do_not_change_the_result():
     """Starts that run side by side are the same starts."""
     results = []
     for n_jobs in (1, 2, 3, 8):
-        expectation, constraints, starts = setting(n_starts=4)
-        move = mover(expectation, constraints)
+        problem, starts = setting(n_starts=4)
+        move = mover(problem)
         records, _ = best_of_starts(
-            starts, expectation, constraints, n_modes=2, move=move, n_jobs=n_jobs, max_iter=40, tolerance=1e-6
+            starts,
+            problem,
+            n_modes=2,
+            move=move,
+            n_jobs=n_jobs,
+            max_iter=40,
+            tolerance=1e-6,
         )
         results.append([(record.fate, record.log_likelihood) for record in records])
     assert results[0] == results[1] == results[2] == results[3]
 
 
 def test_a_limit_of_passes_is_kept_and_told():
-    expectation, constraints, starts = setting(n_starts=2, gap=0.5)
-    records, _ = best_of_starts(starts, expectation, constraints, n_modes=2, max_iter=4, tolerance=1e-12)
+    problem, starts = setting(n_starts=2, gap=0.5)
+    records, _ = best_of_starts(starts, problem, n_modes=2, max_iter=4, tolerance=1e-12)
     assert all(record.run.n_passes <= 4 for record in records)
     assert "limit of passes" in [record.fate for record in records]
 
 
 def test_progress_counts_every_start_of_every_stage():
-    expectation, constraints, starts = setting(n_starts=10)
+    problem, starts = setting(n_starts=10)
     seen = []
-    best_of_starts(starts, expectation, constraints, progress=lambda *event: seen.append(event), **OPTIONS)
+    best_of_starts(starts, problem, progress=lambda *event: seen.append(event), **OPTIONS)
     stages = list(dict.fromkeys(stage for stage, *_ in seen))
     assert stages[0] == "starts 1, round 1" and stages[-1] == "full run"
     for stage in stages:
@@ -206,35 +220,35 @@ def test_progress_counts_every_start_of_every_stage():
 
 
 def test_a_start_that_fails_is_recorded_and_the_others_go_on():
-    expectation, constraints, starts = setting(n_starts=3)
+    problem, starts = setting(n_starts=3)
 
     def fails() -> StartingPoint:
         raise FitError("no such luck")
 
-    records, _ = best_of_starts([("given", fails), *starts], expectation, constraints, **OPTIONS)
+    records, _ = best_of_starts([("given", fails), *starts], problem, **OPTIONS)
     assert records[0].fate == "failed: no such luck" and records[0].log_likelihood == -np.inf
     assert any(record.fate == "converged" for record in records[1:])
 
 
 def test_an_interruption_keeps_the_best_so_far():
     """Ctrl-C after an hour must not throw the hour away."""
-    expectation, constraints, starts = setting(n_starts=6)
+    problem, starts = setting(n_starts=6)
 
     def stop(stage, done, total, best):
         if done == 3:
             raise KeyboardInterrupt
 
-    records, interrupted = best_of_starts(starts, expectation, constraints, progress=stop, **OPTIONS)
+    records, interrupted = best_of_starts(starts, problem, progress=stop, **OPTIONS)
     assert interrupted
     assert sum(record.run is not None for record in records) == 3
     assert all(record.fate in ("interrupted", "converged") for record in records)
 
 
 def test_an_interruption_before_anything_is_one():
-    expectation, constraints, _ = setting()
+    problem, _ = setting()
 
     def interrupted() -> StartingPoint:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        best_of_starts([("given", interrupted)], expectation, constraints, **OPTIONS)
+        best_of_starts([("given", interrupted)], problem, **OPTIONS)

@@ -198,6 +198,7 @@ def test_the_step_of_readings_is_not_above_their_range():
     assert decimal_step(np.array([3.0, 3.0])) == 1.0
 
 
+@pytest.mark.slow
 def test_small_fits_drawn_at_random_agree_with_their_scores(tmp_path):
     """`log_likelihood_`, `score_samples`, the scorer reading by reading and the model loaded: one number."""
     benchmarks = BENCHMARKS

@@ -7,13 +7,15 @@ import pytest
 from model_cases import coordinates_for
 from problems import LEVEL, random_problem, unit_factor
 
+from cem.basis.custom import Custom
 from cem.basis.families import BSpline, Constant, Fourier, Polynomial
 from cem.em.expectation import Expectation
 from cem.errors import PanelError
-from cem.mixture.parameters import Layout, Parameters, times_inverse
+from cem.mixture.parameters import Parameters
 from cem.model.model import FailureModeModel
 from cem.panel.panel import Panel
 from cem.statistics import _compression
+from cem.statistics.coordinates import Layout, times_inverse
 from cem.statistics.sufficient import SufficientStatistics
 
 SIZES = (3, 3, 1, 3, 2)
@@ -398,3 +400,63 @@ def test_the_inverse_of_a_transform_is_applied_by_substitution():
     S[1, 2] = 1e18
     S[1, 1] = 1e-12
     assert np.isfinite(times_inverse(rows, S)).all()
+
+
+@pytest.mark.parametrize("p", [1, 2, 3, 4, 6, 7])
+@pytest.mark.parametrize("missing", [0.01, 0.2, 0.8])
+def test_gaps_leave_of_a_channel_what_its_rows_alone_would(p, missing):
+    """Channels with gaps of their own are compressed side by side: none may see another's rows, or its own gaps."""
+    rng = np.random.default_rng(p)
+    lengths = (p, p + 1, p + 2, 40, 64, 65, 150)
+    times = [np.sort(rng.uniform(0.0, 1.0, n)) for n in lengths]
+    values = [LEVEL + rng.normal(size=(n, 7)) for n in lengths]
+    for x in values:
+        x[rng.random(x.shape) < missing] = np.nan
+        x[:, 5] = x[:, 1]  # two that share their gaps, and their readings
+        x[0, 6] = LEVEL
+    panel = Panel.from_arrays(times, values)
+    basis = Polynomial(p - 1).bind(panel.times)
+    whole = SufficientStatistics.from_panel(panel, (basis,) * 7)
+    for l, (t, x) in enumerate(zip(times, values, strict=True)):
+        for c in range(7):
+            seen = ~np.isnan(x[:, c])
+            assert whole.counts[l, c] == seen.sum()
+            if not seen.any():
+                assert whole.factor_offsets[l, c] == -1
+                continue
+            one = Panel.from_arrays([t[seen]], [x[seen][:, [c]]])
+            coordinates = whole.coordinates
+            layout, rows = coordinates.layout, slice(*whole.layout.mean_offsets[c : c + 2])
+            own = type(coordinates)(
+                coordinates.centres[rows], coordinates.scales[[c]], coordinates.transform(c).ravel(), (p,)
+            )
+            alone = SufficientStatistics.from_panel(one, (basis,), coordinates=own)
+            R, w = unit_factor(whole, l, c), layout.vector(whole.projections[l], c)
+            wanted, wanted_w = unit_factor(alone, 0, 0), alone.projections[0]
+            signs = np.where(np.diagonal(R) * np.diagonal(wanted) < 0, -1.0, 1.0)
+            np.testing.assert_allclose(R * signs[:, None], wanted, atol=1e-12 * np.abs(wanted).max())
+            condition = 1.0 if seen.sum() >= p + 2 else 1e6  # of a design without rows to spare
+            np.testing.assert_allclose(w * signs, wanted_w, atol=1e-11 * condition * np.sqrt(seen.sum()))
+            rss = float(alone.residual_norms[0, 0])
+            assert whole.residual_norms[l, c] == pytest.approx(rss, rel=1e-11 * condition, abs=1e-10)
+        assert whole.factor_offsets[l, 1] == whole.factor_offsets[l, 5]
+        twins = [whole.layout.vector(whole.projections[l], c) for c in (1, 5)]
+        np.testing.assert_allclose(*twins, rtol=1e-12, atol=1e-13)
+
+
+def test_designs_whose_squares_overflow_are_compressed_all_the_same():
+    """Their channels leave the kernel of sums of squares for LAPACK, which scales; the answer is that of small ones."""
+    rng = np.random.default_rng(9)
+    t = np.sort(rng.uniform(0.5, 1.0, 30))
+    x = rng.normal(size=(30, 5))
+    x[rng.random(x.shape) < 0.2] = np.nan
+
+    def statistics(factor):
+        panel = Panel.from_arrays([t], [x])
+        basis = Custom(lambda times: factor * np.stack([np.ones_like(times), times], axis=1)).bind(panel.times)
+        return SufficientStatistics.from_panel(panel, (basis,) * 5)
+
+    for factor in (1e140, 1e-140):
+        huge, plain = statistics(factor), statistics(1.0)
+        np.testing.assert_allclose(huge.residual_norms, plain.residual_norms, rtol=1e-10)
+        np.testing.assert_allclose(np.abs(huge.projections), np.abs(plain.projections), rtol=1e-9, atol=1e-11)

@@ -57,6 +57,7 @@ def run_shell(row: Row) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", "-c", shell], capture_output=True, text=True, env=os.environ, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=[row.title for row in ROWS])
 def test_a_row_does_what_the_page_says(row, tmp_path, monkeypatch):
     """A reader who follows the page must not be told otherwise by the package."""

@@ -17,8 +17,8 @@ from places import FUZZ
 
 from cem.cli.main import main
 from cem.cli.options import size
-from cem.datasets.datasets import read_cmapss
 from cem.errors import CemError, OptionError, PanelError
+from cem.tables.cmapss import read_cmapss
 from cem.tables.sources import Bound, Text
 from cem.tables.tables import column_names, file_format, read_panel, read_table
 
@@ -91,6 +91,7 @@ def test_parquet_whatever_the_file_is_called(tmp_path, monkeypatch):
     expect(read_panel(path, mode="label"))
 
 
+@pytest.mark.slow
 def test_a_column_that_turns_from_whole_to_broken_numbers_late(backend, tmp_path):
     """The first 16 MB of the file hold integers and empty cells alone."""
     path = tmp_path / "fleet.csv"
@@ -183,6 +184,7 @@ def fleet_columns(n=5000):
     return {"unit": np.arange(n) // 100, "time": np.arange(n) % 100, "s2": np.zeros(n)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
 def test_packed_text_that_grows_beyond_its_bound_is_refused(backend, pack, tmp_path):
     """Otherwise a file of some kilobytes fills the memory."""
@@ -389,6 +391,7 @@ def test_parquet_that_polars_wrote_is_read_by_every_backend(backend, tmp_path):
     assert read_panel(path).units[:2] == ("u0", "u1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["channels", "unit", "time", "mode", "failure_time"])
 def test_columns_of_every_type_in_every_role(backend, role, tmp_path):
     """Lists, structs, durations, bytes, dates beyond the year 9999: a panel, or an error with a type."""
@@ -435,6 +438,7 @@ def raiser(error):
 # ---- files that are none ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", [file_format, column_names, read_table, read_panel, read_cmapss])
 def test_directories_pipes_and_devices_are_refused_by_name(read, tmp_path):
     """A pipe without a writer would wait for ever."""
@@ -457,6 +461,7 @@ def test_names_that_look_like_patterns_are_names(backend, tmp_path):
     assert read_panel(path).n_readings == 5000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slow", ["pyarrow", "polars", "pandas"])
 def test_ctrl_c_ends_a_long_read(slow, monkeypatch, tmp_path):
     """The text asks for Ctrl-C itself, wherever the backend is: nothing depends on the speed of a machine."""
@@ -501,6 +506,7 @@ def test_the_command_line_passes_the_bound_on(tmp_path, capsys):
     assert "is a directory" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_fuzz_target_of_tables(tmp_path):
     """A few of its inputs; tests/fuzz/run.py has as many as one likes."""
     with warnings.catch_warnings():

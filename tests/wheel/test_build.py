@@ -46,7 +46,7 @@ def test_wheels_of_these_sources_are_recognised(build):
 @pytest.mark.parametrize(
     "changed, named",
     [
-        ("src/cem/errors.py", "sources_sha256"),
+        ("src/cem/errors/types.py", "sources_sha256"),
         ("pyproject.toml", "sources_sha256"),
         ("README.md", "sources_sha256"),
         ("wheels/requirements-build.txt", "build_sha256"),
@@ -72,7 +72,7 @@ def test_leftovers_of_a_local_build_are_no_sources(build):
     (build.ROOT / "src/cem/_core.c").write_text("int x;")
     (build.ROOT / "src/cem/_core.cpython-311-x86_64-linux-gnu.so").write_bytes(b"\x7fELF")
     (build.ROOT / "src/cem/__pycache__").mkdir()
-    (build.ROOT / "src/cem/__pycache__/errors.cpython-311.pyc").write_bytes(b"")
+    (build.ROOT / "src/cem/__pycache__/types.cpython-311.pyc").write_bytes(b"")
     (build.ROOT / "src/cem_failure_modes.egg-info").mkdir()
     (build.ROOT / "src/cem_failure_modes.egg-info/SOURCES.py").write_text("")
     assert build.provenance() == before

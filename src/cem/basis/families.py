@@ -134,7 +134,8 @@ class Polynomial(Basis):
             factors = np.array([[float(entry) for entry in row] for row in matrix])
         except OverflowError:
             raise BasisError(f"{self!r}: its power series overflows; choose another time unit") from None
-        return given @ factors.T
+        result: FloatArray = given @ factors.T
+        return result
 
     def _power_matrix(self) -> list[list[Fraction]]:
         """M with t-coefficients = M T: column j holds the power series of P_j((t − centre) · scale); exact."""
@@ -309,7 +310,8 @@ class Exponential(Basis):
             diagonal = np.exp(-as_times(shift, self._title())[..., None] * rates)
         if not np.isfinite(diagonal).all():
             raise BasisError(f"{self!r}: a shift of {shortened(shift)} overflows; shift by less")
-        return diagonal[..., None] * np.eye(self.size)
+        result: FloatArray = diagonal[..., None] * np.eye(self.size)
+        return result
 
     def shift_rows(self, shift: FloatArray) -> tuple[NDArray[np.int32], FloatArray]:
         rates = np.concatenate([[0.0], self.numbers[1::2]])

@@ -27,7 +27,7 @@ MAX_SIZE = 1000
 
 def integer(option: str, value: object, low: int, high: int = MAX_SIZE - 1) -> int:
     try:
-        number = operator.index(value)  # type: ignore[arg-type]
+        number = operator.index(value)  # type: ignore[arg-type]  # what is no number raises TypeError
     except TypeError:
         number = None
     if number is None or isinstance(value, bool | np.bool_) or not low <= number <= high:
@@ -39,7 +39,7 @@ def real(option: str, value: object, what: str = "a finite number") -> float:
     if isinstance(value, str | bytes | bool | np.bool_):
         raise OptionError(f"{option} is {shortened(value)}; {what} was expected")
     try:
-        number = float(value)  # type: ignore[arg-type]
+        number = float(value)  # type: ignore[arg-type]  # likewise
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):

@@ -38,7 +38,7 @@ def run_demo(terminal: Terminal, *, n_starts: int = 10, seed: int = 0, n_jobs: i
     dict
         All that was shown, for ``--json``.
     """
-    from cem.datasets.datasets import load_demo_fleet
+    from cem.datasets import load_demo_fleet
     from cem.fitting.estimator import FailureModeEM
 
     labelled = load_demo_fleet(modes=True)

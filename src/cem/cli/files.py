@@ -44,7 +44,7 @@ def read_model(options: argparse.Namespace) -> FailureModeModel:
     ModelFileError
         The file is not a sound model file, or calls a function that was not named.
     """
-    from cem.model.file import load
+    from cem.model.loading import load
 
     return load(options.model, functions={name: _imported(path) for name, path in options.function})
 
@@ -126,8 +126,8 @@ def _columns(path: Path, options: argparse.Namespace) -> tuple[str, ...]:
 
 def _sensors(path: Path, options: argparse.Namespace) -> tuple[str, ...]:
     """Names of the sensors in a tall table."""
-    from cem.frames.columns import factorise, narwhals_module
-    from cem.frames.tall import sensor_name
+    from cem.panel.frames.columns import factorise, narwhals_module
+    from cem.panel.frames.tall import sensor_name
     from cem.tables.tables import read_table
 
     column = options.sensor_column

@@ -111,7 +111,7 @@ def _input(text: str) -> Path | str:
 
 def codes(text: str) -> list[float | str]:
     """Numbers and texts between commas."""
-    from cem.frames.cells import is_number  # here: it needs NumPy, which `cem --help` does without
+    from cem.panel.frames.cells import is_number  # here: it needs NumPy, which `cem --help` does without
 
     return [float(cell) if is_number(cell) else cell for cell in names(text)]
 
@@ -143,9 +143,9 @@ def size(text: str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:([KMGT])(I?))?B?", text.strip().upper())
     if found is None or float(found[1]) <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size above 0 such as 500M, 4G or a number of bytes")
-    step = 1024 if found[3] else 1000
-    power = "KMGT".index(found[2]) + 1 if found[2] else 0
-    return max(1, int(found[1]) * step**power if found[1].isdecimal() else round(float(found[1]) * step**power))
+    step, power = 1024 if found[3] else 1000, "KMGT".index(found[2]) + 1 if found[2] else 0
+    unit: int = step**power
+    return max(1, int(found[1]) * unit if found[1].isdecimal() else round(float(found[1]) * unit))
 
 
 def readable(options: argparse.Namespace) -> argparse.Namespace:

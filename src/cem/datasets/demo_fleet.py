@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,7 +183,7 @@ def load_demo_fleet(*, modes: bool = False) -> Panel:
         With 160 units, 8 channels, and a failure time for each unit.
     """
     with resources.files("cem.datasets").joinpath("data/demo_fleet.npz").open("rb") as file, np.load(file) as arrays:
-        stored: dict[str, NDArray] = {name: arrays[name] for name in arrays.files}
+        stored: dict[str, NDArray[Any]] = {name: arrays[name] for name in arrays.files}
     whole = stored["steps"]
     values = np.where(
         whole == np.iinfo(np.int32).min, np.nan, whole * np.array([STEPS[name] for name in CHANNEL_UNITS])

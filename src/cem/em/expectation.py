@@ -4,148 +4,41 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cem import _core
+from cem.em.constraints import Constraints
 from cem.em.kernels import _em
-from cem.em.kernels.choice import Kernel, LanesKernel, LapackKernel, LinkedKernel, Pass, SharedKernel, fastest_kernel
+from cem.em.kernels.choice import (
+    Kernel,
+    LanesKernel,
+    LapackKernel,
+    LinkedKernel,
+    LinkedLanesKernel,
+    Pass,
+    SharedKernel,
+    fastest_kernel,
+    linked_kernel,
+)
+from cem.em.problem import Evaluation, Passes
+from cem.em.sums import ExpectedStatistics
 from cem.errors import FitError, KernelFailure, OptionError
 from cem.mixture import _linked
-from cem.mixture.parameters import Parameters, layout_of
+from cem.mixture.parameters import Parameters
 from cem.numerics.threads import Team
 from cem.statistics.sufficient import SufficientStatistics
 
-if TYPE_CHECKING:
-    from cem.em.maximisation import Constraints
-
-__all__ = ["Expectation", "ExpectedStatistics", "Passes"]
+__all__ = ["Expectation"]
 
 FloatArray = NDArray[np.float64]
 
 # A thread is worth its start for about this many chunks, which are of a tenth of a millisecond each.
 _CHUNKS_PER_THREAD = 4
-
-
-@dataclass(frozen=True, eq=False)
-class ExpectedStatistics:
-    """The sums (14) over some units; those of disjoint sets of units add up.
-
-    Parameters
-    ----------
-    sums : ndarray
-        ℓ, N_k, N_kc, D_kc, Q_kc, E_kc, n̄_kc, one after the other.
-    n_modes : int
-        K.
-    sizes : tuple of int
-        p_c.
-    n_units : int
-        How many units were added up.
-    rank : int
-        r. With linked channels E d is E t, and Σ ρ̂ E[t fᵀ], Σ ρ̂ E f and Σ ρ̂ E[f fᵀ] of every channel follow.
-    """
-
-    sums: FloatArray
-    n_modes: int
-    sizes: tuple[int, ...]
-    n_units: int
-    rank: int = 0
-
-    def __add__(self, other: ExpectedStatistics) -> ExpectedStatistics:
-        if (self.n_modes, self.sizes, self.rank) != (other.n_modes, other.sizes, other.rank):
-            raise ValueError("expected statistics of different models do not add up")
-        n_units = self.n_units + other.n_units
-        return ExpectedStatistics(self.sums + other.sums, self.n_modes, self.sizes, n_units, self.rank)
-
-    def _part(self, index: int) -> FloatArray:
-        """Part `index` of the sums, one row a mode."""
-        layout, K = layout_of(self.sizes), self.n_modes
-        C, P, r = layout.n_channels, int(layout.mean_offsets[-1]), self.rank
-        widths = [1, C, P, int(layout.factor_offsets[-1]), C, C, P * r, C * r, C * r * r]
-        start = 1 + K * sum(widths[:index])
-        return self.sums[start : start + K * widths[index]].reshape(K, widths[index])
-
-    @property
-    def log_likelihood(self) -> float:
-        """ℓ in internal coordinates."""
-        return float(self.sums[0])
-
-    @property
-    def mode_counts(self) -> FloatArray:
-        """N_k = Σ ρ̂, shape (K,)."""
-        return self._part(0)[:, 0]
-
-    @property
-    def channel_counts(self) -> FloatArray:
-        """N_kc, shape (K, C)."""
-        return self._part(1)
-
-    @property
-    def first_moments(self) -> FloatArray:
-        """D_kc = Σ ρ̂ E d, packed, shape (K, P)."""
-        return self._part(2)
-
-    @property
-    def second_moments(self) -> FloatArray:
-        """Q_kc = Σ ρ̂ (A⁻¹ + E d E dᵀ), packed, shape (K, Σ p_c²)."""
-        return self._part(3)
-
-    @property
-    def noise_moments(self) -> FloatArray:
-        """E_kc = Σ ρ̂ E‖x − ΦT‖² / σ², shape (K, C)."""
-        return self._part(4)
-
-    @property
-    def observation_counts(self) -> FloatArray:
-        """n̄_kc = Σ ρ̂ n_lc, shape (K, C)."""
-        return self._part(5)
-
-    @property
-    def cross_moments(self) -> FloatArray:
-        """Σ ρ̂ E[t fᵀ], packed, shape (K, P, r)."""
-        return self._part(6).reshape(self.n_modes, -1, self.rank)
-
-    @property
-    def factor_sums(self) -> FloatArray:
-        """Σ ρ̂ E f over the units that have the channel, shape (K, C, r)."""
-        return self._part(7).reshape(self.n_modes, -1, self.rank)
-
-    @property
-    def factor_moments(self) -> FloatArray:
-        """Σ ρ̂ E[f fᵀ] over the units that have the channel, shape (K, C, r, r)."""
-        return self._part(8).reshape(self.n_modes, -1, self.rank, self.rank)
-
-
-@dataclass(frozen=True, eq=False)
-class Passes:
-    """Where plain passes of EM led.
-
-    Parameters
-    ----------
-    parameters : Parameters
-        The last ones.
-    expected : ExpectedStatistics
-        Evaluated at them.
-    responsibilities : ndarray of shape (L, K)
-        ρ̂ at them.
-    status : ndarray of shape (K, C), int32
-        Of the last M step: see `cem.em.maximisation.maximisation`.
-    log_likelihoods : list of float
-        ℓ after every pass.
-    n_evaluations : int
-        E steps: more than passes where over-relaxed ones did not raise ℓ.
-    """
-
-    parameters: Parameters
-    expected: ExpectedStatistics
-    responsibilities: FloatArray
-    status: NDArray[np.int32]
-    log_likelihoods: list[float]
-    n_evaluations: int
 
 
 class Expectation:
@@ -186,11 +79,17 @@ class Expectation:
         self._team_is_taken = threading.Lock()
         self._kernel_option: Literal["auto", "lapack"] = kernel
         self._kernel: Kernel = fastest_kernel(statistics) if kernel == "auto" else LapackKernel(statistics)
-        self._linked: LinkedKernel | None = None  # made when linked parameters are first asked about
+        self._linked: LinkedKernel | LinkedLanesKernel | None = None  # made when first asked
 
     @property
     def kernel(self) -> str:
         return self._kernel.name
+
+    def _linked_kernel(self) -> LinkedKernel | LinkedLanesKernel:
+        if self._linked is None:
+            by_unit = self._kernel_option == "lapack"
+            self._linked = LinkedKernel(self.statistics) if by_unit else linked_kernel(self.statistics)
+        return self._linked
 
     def unlabelled(self) -> Expectation:
         """The same E step with no unit's mode known."""
@@ -270,7 +169,8 @@ class Expectation:
         Returns
         -------
         expected : ExpectedStatistics
-            The sums; their log-likelihood is that of `parameters`.
+            The sums; their log-likelihood is that of `parameters`, or 0 of linked channels where responsibilities are
+            given.
         responsibilities : ndarray of shape (L, K)
             ρ̂.
 
@@ -290,9 +190,8 @@ class Expectation:
         n_sums = _core.n_sums(n_modes, np.asarray(sizes, dtype=np.int32))
         kernel: Kernel = self._kernel
         if parameters.rank:
-            if self._linked is None:
-                self._linked = LinkedKernel(self.statistics)
-            kernel, n_sums = self._linked, _linked.n_sums(n_modes, np.asarray(sizes, dtype=np.int32), parameters.rank)
+            kernel = self._linked_kernel()
+            n_sums = _linked.n_sums(n_modes, np.asarray(sizes, dtype=np.int32), parameters.rank)
 
         bounds = kernel.bounds(n_modes)
         sums = np.empty((len(bounds) - 1, n_sums))
@@ -309,7 +208,7 @@ class Expectation:
         constraints: Constraints,
         n_passes: int,
         relaxation: float = 1.0,
-    ) -> Passes | None:
+    ) -> Passes[Parameters, ExpectedStatistics] | None:
         """Passes of EM in one call, for a fleet whose E step takes less time than a call from Python.
 
         Parameters
@@ -367,15 +266,11 @@ class Expectation:
             )
         except KernelFailure as failure:
             raise self._named(failure) from failure
-        sizes = parameters.sizes
-        return Passes(
-            Parameters.adopting(weights, means, factors, noise_variances, sizes),
-            ExpectedStatistics(sums, n_modes, sizes, expected.n_units),
-            rho,
-            status,
-            log_likelihoods[:done].tolist(),
-            n_evaluations,
-        )
+        found = Parameters.adopting(weights, means, factors, noise_variances, parameters.sizes)
+        reached = ExpectedStatistics(sums, n_modes, parameters.sizes, expected.n_units)
+        heights: list[float] = log_likelihoods[:done].tolist()
+        last = Evaluation(found, reached, rho, heights[-1], heights[-1])
+        return Passes(last, status, heights, heights, n_evaluations)
 
     def log_densities(self, parameters: Parameters) -> FloatArray:
         """ln P(x_l | k) of every unit under each mode, internal coordinates; no unit's mode may be known.
@@ -394,13 +289,14 @@ class Expectation:
         FitError
             A density is not finite; names unit, mode and channel.
         """
-        # These know a mode by its channels alone; linked ones go the general way.
-        if isinstance(self._kernel, (LanesKernel, SharedKernel)) and not parameters.rank:
+        kernel = self._linked_kernel() if parameters.rank else self._kernel
+        if isinstance(kernel, (LanesKernel, SharedKernel, LinkedKernel, LinkedLanesKernel)):
             try:
-                return self._kernel.log_densities(parameters)
+                return kernel.log_densities(parameters)
             except KernelFailure as failure:
                 raise self._named(failure) from failure
         from cem.mixture.prediction import log_joint
 
         even = replace(parameters, weights=np.full(parameters.n_modes, 1.0 / parameters.n_modes))
-        return log_joint(self.statistics, even) + np.log(parameters.n_modes)
+        result: FloatArray = log_joint(self.statistics, even) + np.log(parameters.n_modes)
+        return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.maximisation import Constraints
+from cem.em.constraints import Constraints
 from cem.mixture.parameters import Parameters
 
 __all__ = ["feasible"]

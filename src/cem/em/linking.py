@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.feasibility import feasible
-from cem.em.linked_ascent import LinkedExpectation, mixture_coordinates
-from cem.em.loop import EMRun, continue_em, start_em
-from cem.em.maximisation import Constraints
+from cem.em.loop import continue_em, start_em
+from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import OptionError
 from cem.errors.names import listed
 from cem.mixture.parameters import Parameters
@@ -50,7 +49,7 @@ def linking_penalties(parameters: Parameters, n_units: int, linking_penalty: flo
     return linking_penalty / np.maximum(parameters.weights * n_units, 1.0)
 
 
-def linked_start(run: EMRun, expectation: Expectation, rank: int, constraints: Constraints) -> Parameters:
+def linked_start(run: MixtureRun, expectation: Expectation, rank: int, constraints: Constraints) -> Parameters:
     """Loadings from the principal components of E d of a plain fit; the covariance of each channel stays what it is.
 
     Γ = 0 is a stationary point of EM, so it cannot be where it starts from.
@@ -112,23 +111,22 @@ def linked_start(run: EMRun, expectation: Expectation, rank: int, constraints: C
 
 
 def linked_run(
-    run: EMRun,
-    expectation: Expectation,
-    constraints: Constraints,
+    run: MixtureRun,
+    problem: MixtureProblem,
     *,
     rank: int,
     max_iter: int,
     tolerance: float,
     accelerate: bool,
-) -> tuple[EMRun, bool]:
+) -> tuple[MixtureRun, bool]:
     """EM of the linked model from where that of the plain one ended; on from where it is if it is linked already.
 
     Parameters
     ----------
     run : EMRun
         Of the plain model, or of a linked one of this rank.
-    expectation, constraints
-        Of the panel.
+    problem : MixtureProblem
+        Of the panel, with the penalties of the loadings.
     rank : int
         r, at least 1.
     max_iter, tolerance, accelerate
@@ -141,35 +139,16 @@ def linked_run(
     interrupted : bool
         A KeyboardInterrupt ended the linked part, of which nothing is kept: the run is the one given.
     """
-    ascent = LinkedExpectation(expectation, constraints)
     try:
         parameters = run.parameters
         if parameters.rank != rank:
-            parameters = linked_start(run, expectation, rank, constraints)
-        linked: Any = start_em(ascent, parameters)  # type: ignore[arg-type]
+            parameters = linked_start(run, problem.expectation, rank, problem.constraints)
         linked = continue_em(
-            linked,
-            ascent,  # type: ignore[arg-type]
-            constraints,
-            n_passes=max_iter,
-            tolerance=tolerance,
-            accelerate=accelerate,
-            maximise=ascent.maximised,
-            coordinates=mixture_coordinates(constraints, parameters) if accelerate else None,
+            start_em(problem, parameters), problem, n_passes=max_iter, tolerance=tolerance, accelerate=accelerate
         )
     except KeyboardInterrupt:
         return run, True
-    objectives = linked.log_likelihoods
-    return EMRun(
-        rotated(linked.parameters),
-        linked.expected.sums,
-        linked.responsibilities,
-        tuple(ascent.log_likelihoods[value] for value in objectives),
-        linked.converged,
-        linked.lost_mode,
-        linked.status,
-        objectives=objectives,
-    ), False
+    return replace(linked, parameters=rotated(linked.parameters), pace=None), False
 
 
 def rotated(parameters: Parameters) -> Parameters:

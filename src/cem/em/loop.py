@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.expectation import Expectation, ExpectedStatistics, Passes
-from cem.em.maximisation import Constraints, maximisation, over_relaxed
-from cem.em.quasi_newton import AscentCoordinates, QuasiNewton
-from cem.em.unconstrained import UnconstrainedCoordinates
-from cem.errors import FitError
-from cem.mixture.parameters import Parameters
+from cem.em.problem import Evaluation, Point, Problem, Sums
+from cem.em.quasi_newton import QuasiNewton
 from cem.numerics.threads import checkpoint
 
 __all__ = ["EMRun", "continue_em", "remaining_gain", "start_em"]
@@ -31,20 +27,18 @@ PLAIN_FIRST = 5
 _PLAIN_TO_JUDGE = 4
 # The first steps have no curvature to go by: not worth it for the last few passes.
 _WORTH_ACCELERATING = 8.0
-# Steps in a row whose gain, made and promised, is below the tolerance.
+# Steps in a row whose gain, made and predicted, is below the tolerance.
 _NEGLIGIBLE_STEPS = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Pace:
+class Pace(Generic[Point, Sums]):
     """How a run goes on: by plain passes or by quasi-Newton steps, and what these have learned of the curvature.
 
     Parameters
     ----------
     ascent : QuasiNewton or None
         None where all passes are plain.
-    constraints : Constraints
-        Those of `ascent`, which goes on under its own only.
     ascending : bool
         Whether a quasi-Newton step is next.
     negligible : int
@@ -57,8 +51,7 @@ class Pace:
         Convergence is judged from so many on.
     """
 
-    ascent: QuasiNewton | None
-    constraints: Constraints
+    ascent: QuasiNewton[Point, Sums] | None
     ascending: bool
     negligible: int
     patience: int
@@ -67,19 +60,22 @@ class Pace:
 
 
 @dataclass(frozen=True, eq=False)
-class EMRun:
+class EMRun(Generic[Point, Sums]):
     """Where a run of EM stands; `log_likelihoods[-1]` belongs to `parameters`.
 
     Parameters
     ----------
-    parameters : Parameters
+    parameters : Point
         The present parameters.
-    expected : ExpectedStatistics
+    expected : Sums
         Evaluated at them.
     responsibilities : ndarray of shape (L, K)
         ρ̂ at them.
     log_likelihoods : tuple of float
         ℓ before every M step and after the last, internal coordinates.
+    objectives : tuple of float
+        What never falls, where `log_likelihoods` has ℓ: with linked channels ℓ − ½ Σ λ_k ‖Γ_kc‖², with lives the
+        penalty of their laws too, otherwise the same.
     converged : bool
         The remaining gain is below the tolerance.
     lost_mode : int or None
@@ -88,24 +84,24 @@ class EMRun:
         Of the last M step: see `cem.em.maximisation.maximisation`.
     pace : Pace or None
         Where acceleration stands, so that a run in several calls takes the passes of a run in one.
-    objectives : tuple of float
-        What never falls, where `log_likelihoods` has ℓ: with linked channels ℓ − ½ Σ λ_k ‖Γ_kc‖², with lives the
-        penalty of their laws too, otherwise the same.
     """
 
-    parameters: Parameters
-    expected: ExpectedStatistics
+    parameters: Point
+    expected: Sums
     responsibilities: FloatArray
     log_likelihoods: tuple[float, ...]
+    objectives: tuple[float, ...]
     converged: bool = False
     lost_mode: int | None = None
     status: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int32))
-    pace: Pace | None = None
-    objectives: tuple[float, ...] = ()
+    pace: Pace[Point, Sums] | None = None
 
-    def __post_init__(self) -> None:
-        if not self.objectives:
-            object.__setattr__(self, "objectives", self.log_likelihoods)
+    @property
+    def evaluation(self) -> Evaluation[Point, Sums]:
+        """The E step where the run stands."""
+        return Evaluation(
+            self.parameters, self.expected, self.responsibilities, self.log_likelihoods[-1], self.objectives[-1]
+        )
 
     @property
     def log_likelihood(self) -> float:
@@ -120,46 +116,46 @@ class EMRun:
         return self.converged or self.lost_mode is not None
 
 
-def remaining_gain(log_likelihoods: Sequence[float]) -> float:
-    """What ℓ has still to gain, by Aitken's extrapolation of its last three values; inf where it cannot tell.
+def remaining_gain(objectives: Sequence[float]) -> float:
+    """What an objective has still to gain, by Aitken's extrapolation of the last three; inf where it cannot tell.
 
     Böhning et al. (1994), Ann. Inst. Statist. Math. 46, 373–388.
     """
-    if len(log_likelihoods) < 3:
+    if len(objectives) < 3:
         return np.inf
-    before, last = _last_gains(log_likelihoods, 2)
+    before, last = _last_gains(objectives, 2)
     if last <= 0:
         return 0.0
     ratio = last / before if before > 0 else np.inf
     return last * ratio / (1 - ratio) if ratio < 1 else np.inf
 
 
-def _last_gains(log_likelihoods: Sequence[float], n: int) -> list[float]:
+def _last_gains(objectives: Sequence[float], n: int) -> list[float]:
     """The last n differences: a fit asks in every pass, and NumPy would take longer than the pass."""
-    return [float(log_likelihoods[i] - log_likelihoods[i - 1]) for i in range(-n, 0)]
+    return [float(objectives[i] - objectives[i - 1]) for i in range(-n, 0)]
 
 
-def _only_rounding_is_left(log_likelihoods: Sequence[float], rounding: float) -> bool:
-    """Whether the last gain is no larger than what rounding has just done to ℓ.
+def _only_rounding_is_left(objectives: Sequence[float], rounding: float) -> bool:
+    """Whether the last gain is no larger than what rounding has just done to the objective.
 
-    In exact arithmetic a plain pass never lowers ℓ: a fall within the last passes measures the rounding of ℓ, which
-    depends on the data. What ℓ gains beside it is no ascent, and Aitken's extrapolation of it means nothing. A run that
-    leaves a saddle has small gains too, but no falls.
+    In exact arithmetic a plain pass never lowers it: a fall within the last passes measures its rounding, which depends
+    on the data. What it gains beside that is no ascent, and Aitken's extrapolation means nothing. A run that leaves a
+    saddle has small gains too, but no falls.
     """
-    gains = _last_gains(log_likelihoods, min(_PLAIN_TO_JUDGE, len(log_likelihoods) - 1))
+    gains = _last_gains(objectives, min(_PLAIN_TO_JUDGE, len(objectives) - 1))
     fall = -min(gains)
     return 0.0 < fall <= _COARSEST * rounding and gains[-1] <= max(2.0 * fall, 1e-3 * rounding)
 
 
-def _rate_is_settled(log_likelihoods: Sequence[float], rounding: float) -> bool:
+def _rate_is_settled(objectives: Sequence[float], rounding: float) -> bool:
     """Whether the rate of convergence that Aitken's extrapolation rests on has settled.
 
     After accelerated passes the fast directions die out first: the rate then seems far better than it is in the slow
     ones, until only these are left.
     """
-    if len(log_likelihoods) < 4:
+    if len(objectives) < 4:
         return False
-    first, second, third = _last_gains(log_likelihoods, 3)
+    first, second, third = _last_gains(objectives, 3)
     if third <= rounding:
         return True
     if first <= 0 or second <= 0:
@@ -168,70 +164,67 @@ def _rate_is_settled(log_likelihoods: Sequence[float], rounding: float) -> bool:
     return abs(rate - second / first) <= 0.1 * max(1.0 - rate, 1e-6)
 
 
-def _passes_left(log_likelihoods: Sequence[float], tolerance: float) -> float:
+def _passes_left(objectives: Sequence[float], tolerance: float) -> float:
     """How many plain passes until the remaining gain is below the tolerance, at the present rate of convergence."""
-    before, last = _last_gains(log_likelihoods, 2)
+    before, last = _last_gains(objectives, 2)
     if last <= 0 or before <= 0 or last >= before:
         return 0.0 if last <= 0 else np.inf
     ratio = last / before
     return math.log(tolerance * (1 - ratio) / (last * ratio)) / math.log(ratio)
 
 
-def start_em(expectation: Expectation, parameters: Parameters) -> EMRun:
+def start_em(problem: Problem[Point, Sums], point: Point) -> EMRun[Point, Sums]:
     """A run that has done no M step yet."""
-    expected, responsibilities = expectation(parameters)
-    return EMRun(parameters, expected, responsibilities, (expected.log_likelihood,))
+    evaluation = problem.expect(point)
+    return EMRun(
+        point,
+        evaluation.sums,
+        evaluation.responsibilities,
+        (evaluation.log_likelihood,),
+        (evaluation.objective,),
+    )
 
 
 def continue_em(
-    run: EMRun,
-    expectation: Expectation,
-    constraints: Constraints,
+    run: EMRun[Point, Sums],
+    problem: Problem[Point, Sums],
     *,
     n_passes: int,
     tolerance: float,
     accelerate: bool = False,
     plain_first: int = PLAIN_FIRST,
     relaxation: float = 1.0,
-    maximise: Callable[..., tuple[Any, NDArray[np.int32]]] = maximisation,
-    coordinates: AscentCoordinates | None = None,
-) -> EMRun:
+) -> EMRun[Point, Sums]:
     """Up to `n_passes` further passes.
 
     Parameters
     ----------
     run : EMRun
         Where to go on.
-    expectation : Expectation
-        The E step of the panel.
-    constraints : Constraints
-        Of the M step.
+    problem : Problem
+        What is raised, and the steps that raise it.
     n_passes : int
         Limit on the passes (E steps) of this call.
     tolerance : float
-        Converged when the remaining gain of ℓ over plain passes, in nats, is below it.
+        Converged when the remaining gain over plain passes, in nats, is below it.
     accelerate : bool
-        Take quasi-Newton steps where they raise ℓ.
+        Take quasi-Newton steps where they raise the objective.
     plain_first : int
         Passes without them before the first; counts where the run has taken none yet.
     relaxation : float
-        Of those passes: each goes so many times as far as the M step, where that does not lower ℓ (`over_relaxed`).
-    maximise : callable
-        The M step; another model's, where parameters and sums are not those of the mixture alone (`lives_ascent`).
-    coordinates : AscentCoordinates, optional
-        In which such a model's parameters are free.
+        Of those passes: see `cem.em.problem.Problem.passes`.
 
     Returns
     -------
     EMRun
         A new record; the one given is not changed.
     """
-    parameters, expected, responsibilities = run.parameters, run.expected, run.responsibilities
-    log_likelihoods, converged, status = list(run.log_likelihoods), run.converged, run.status
-    lost_mode = run.lost_mode
-    rounding = _ROUNDING * (expectation.statistics.n_observations + abs(run.log_likelihood))
+    evaluation = run.evaluation
+    log_likelihoods, objectives = list(run.log_likelihoods), list(run.objectives)
+    converged, status, lost_mode = run.converged, run.status, run.lost_mode
+    rounding = _ROUNDING * (problem.n_terms + abs(evaluation.objective))
     tolerance = max(tolerance, rounding)
-    pace = _pace(run, constraints, coordinates, accelerate, plain_first)
+    pace = _pace(run, problem, accelerate, plain_first)
     ascent, ascending, negligible, patience = pace.ascent, pace.ascending, pace.negligible, pace.patience
     plain_passes, plain_needed = pace.plain_passes, pace.plain_needed
     left = n_passes
@@ -239,109 +232,66 @@ def continue_em(
         checkpoint()
         step = None
         if ascending and ascent is not None:
-            step, tried = ascent.step(expectation, parameters, expected, left)
+            step, tried = ascent.step(problem, evaluation, left)
             left -= tried
         if step is not None:
-            parameters, expected, responsibilities = step.parameters, step.expected, step.responsibilities
-            log_likelihoods.append(expected.log_likelihood)
+            evaluation = step.evaluation
+            log_likelihoods.append(evaluation.log_likelihood)
+            objectives.append(evaluation.objective)
         elif left > 0:
             # Until convergence is to be judged there is nothing to decide between them.
             wanted = 1 if ascending else min(left, max(1, plain_needed - plain_passes))
             first = not ascending and patience == 0 and plain_passes < plain_needed
-            plain = _plain_passes(
-                parameters, expected, expectation, constraints, maximise, wanted, relaxation if first else 1.0
-            )
-            parameters, expected, responsibilities = plain.parameters, plain.expected, plain.responsibilities
-            status = plain.status
+            plain = problem.passes(evaluation, wanted, relaxation if first else 1.0)
+            evaluation, status = plain.evaluation, plain.status
             log_likelihoods += plain.log_likelihoods
-            left -= len(plain.log_likelihoods)
-            plain_passes += len(plain.log_likelihoods)
+            objectives += plain.objectives
+            left -= len(plain.objectives)
+            plain_passes += len(plain.objectives)
         else:
             break
-        lost_mode = next((k for k, count in enumerate(expected.mode_counts.tolist()) if count < 1.0), None)
+        counts = evaluation.sums.mode_counts.tolist()
+        lost_mode = next((k for k, count in enumerate(counts) if count < 1.0), None)
         if ascending:
-            gain = log_likelihoods[-1] - log_likelihoods[-2]
+            gain = objectives[-1] - objectives[-2]
             done = step is not None and max(gain, step.predicted_gain) < tolerance
             negligible = negligible + 1 if done else 0
             if step is None or negligible == patience:
                 ascending, plain_passes, plain_needed = False, 0, _PLAIN_TO_JUDGE
             continue
         if plain_passes >= plain_needed:
-            still = _only_rounding_is_left(log_likelihoods, rounding)
-            close = still or remaining_gain(log_likelihoods) < tolerance
-            converged = still or (close and _rate_is_settled(log_likelihoods, rounding))
-            ascending = (
-                ascent is not None and not close and _passes_left(log_likelihoods, tolerance) > _WORTH_ACCELERATING
-            )
+            still = _only_rounding_is_left(objectives, rounding)
+            close = still or remaining_gain(objectives) < tolerance
+            converged = still or (close and _rate_is_settled(objectives, rounding))
+            ascending = ascent is not None and not close and _passes_left(objectives, tolerance) > _WORTH_ACCELERATING
             if ascending:
                 # What looked negligible last time was not: learn more of the curvature before saying so again.
                 negligible, patience = 0, max(_NEGLIGIBLE_STEPS, 4 * patience)
-    pace = Pace(ascent, constraints, ascending, negligible, patience, plain_passes, plain_needed)
-    return EMRun(parameters, expected, responsibilities, tuple(log_likelihoods), converged, lost_mode, status, pace)
-
-
-def _plain_passes(
-    parameters: Parameters,
-    expected: ExpectedStatistics,
-    expectation: Expectation,
-    constraints: Constraints,
-    maximise: Callable[..., tuple[Any, NDArray[np.int32]]],
-    n_passes: int,
-    relaxation: float,
-) -> Passes:
-    """So many passes without curvature, or fewer where a mode loses its units."""
-    if maximise is maximisation:
-        together = expectation.passes(parameters, expected, constraints, n_passes, relaxation)
-        if together is not None:
-            return together
-    log_likelihoods: list[float] = []
-    n_evaluations = 0
-    while len(log_likelihoods) < n_passes and (not log_likelihoods or expected.mode_counts.min() >= 1.0):
-        before = parameters, expected.log_likelihood
-        parameters, status = maximise(expected, parameters, constraints)  # (15), (15')
-        further = None
-        if relaxation > 1.0:
-            n_evaluations += 1
-            further = _gone_further(*before, parameters, expectation, constraints, relaxation)
-        if further is not None:
-            parameters, expected, responsibilities = further
-        else:
-            expected, responsibilities = expectation(parameters)  # (10)-(14)
-            n_evaluations += 1
-        log_likelihoods.append(expected.log_likelihood)
-    return Passes(parameters, expected, responsibilities, status, log_likelihoods, n_evaluations)
-
-
-def _gone_further(
-    before: Parameters,
-    log_likelihood: float,
-    found: Parameters,
-    expectation: Expectation,
-    constraints: Constraints,
-    relaxation: float,
-) -> tuple[Parameters, ExpectedStatistics, FloatArray] | None:
-    """Further than the M step went, the same way; None where that does not raise ℓ."""
-    further = over_relaxed(before, found, constraints, relaxation)
-    try:
-        expected, responsibilities = expectation(further)
-    except FitError:
-        return None
-    return (further, expected, responsibilities) if expected.log_likelihood >= log_likelihood else None
+    return EMRun(
+        evaluation.point,
+        evaluation.sums,
+        evaluation.responsibilities,
+        tuple(log_likelihoods),
+        tuple(objectives),
+        converged,
+        lost_mode,
+        status,
+        Pace(ascent, ascending, negligible, patience, plain_passes, plain_needed),
+    )
 
 
 def _pace(
-    run: EMRun, constraints: Constraints, coordinates: AscentCoordinates | None, accelerate: bool, plain_first: int
-) -> Pace:
+    run: EMRun[Point, Sums], problem: Problem[Point, Sums], accelerate: bool, plain_first: int
+) -> Pace[Point, Sums]:
     """How to go on from a run; what was learned is copied, since a record is not changed.
+
+    What was learned holds in its own coordinates, which are the problem's own.
 
     Aitken's extrapolation speaks of plain passes alone: convergence is judged after a few of them in a row.
     """
     if not accelerate:
-        return Pace(None, constraints, False, 0, 0, run.n_passes, 2)
-    pace = run.pace
-    if pace is not None and pace.ascent is not None and pace.constraints is constraints:
+        return Pace(None, False, 0, 0, run.n_passes, 2)
+    coordinates, pace = problem.coordinates(run.parameters), run.pace
+    if pace is not None and pace.ascent is not None and pace.ascent.coordinates is coordinates:
         return replace(pace, ascent=pace.ascent.copy())
-    if coordinates is None:
-        parameters = run.parameters
-        coordinates = UnconstrainedCoordinates(constraints, parameters.sizes, parameters.n_modes)
-    return Pace(QuasiNewton(coordinates), constraints, False, 0, 0, 0, plain_first)
+    return Pace(QuasiNewton(coordinates), False, 0, 0, 0, plain_first)

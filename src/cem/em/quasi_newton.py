@@ -14,142 +14,126 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.em.problem import AscentCoordinates, AscentMetric, Evaluation, Point, Problem, Sums
 from cem.errors import FitError
 
-__all__ = ["AscentCoordinates", "QuasiNewton", "Step"]
+__all__ = ["QuasiNewton", "Step"]
 
 FloatArray = NDArray[np.float64]
 
 _MEMORY = 20
 _SHORTER = 0.3
 _MOST_TRIALS = 6
-# Of the gain that the slope promises, what a step must bring (Armijo's condition).
+# Of the gain that the slope predicts, what a step must bring (Armijo's condition).
 _SUFFICIENT = 1e-4
 
 
-class AscentCoordinates(Protocol):
-    """What a model has to know for quasi-Newton steps: its parameters as a free vector, and the gradient there."""
-
-    def vector(self, parameters: Any) -> FloatArray:
-        """Parameters to vector, (n,)."""
-
-    def parameters(self, vector: FloatArray) -> Any:
-        """Vector to parameters; LinAlgError where that cannot be."""
-
-    def gradient(self, vector: FloatArray, parameters: Any, expected: Any) -> tuple[FloatArray, Any]:
-        """Gradient (n,) of ℓ from an E step there, and a metric near the curvature of −ℓ; LinAlgError likewise."""
-
-    def scaled(self, vector: FloatArray, metric: Any) -> FloatArray:
-        """The metric's inverse times a vector, (n,)."""
-
-
 @dataclass(frozen=True, eq=False)
-class Step:
+class Step(Generic[Point, Sums]):
     """Where a step led.
 
     Parameters
     ----------
-    parameters : Parameters, or what the coordinates have in their place
-    expected : ExpectedStatistics, likewise
-        Evaluated at them.
-    responsibilities : ndarray of shape (L, K)
+    evaluation : Evaluation
+        There.
     predicted_gain : float
-        What ℓ had to gain by the quadratic model that the step came from.
+        What the objective had to gain by the quadratic model that the step came from.
     """
 
-    parameters: Any
-    expected: Any
-    responsibilities: FloatArray
+    evaluation: Evaluation[Point, Sums]
     predicted_gain: float
 
 
-class QuasiNewton:
-    """Steps that never lower ℓ.
+@dataclass(frozen=True, eq=False)
+class _Place(Generic[Point]):
+    """A point, its vector, and gradient and metric there."""
+
+    point: Point
+    vector: FloatArray
+    gradient: FloatArray
+    metric: AscentMetric
+
+
+class QuasiNewton(Generic[Point, Sums]):
+    """Steps that never lower the objective.
 
     Parameters
     ----------
     coordinates : AscentCoordinates
-        Of the parameters.
+        Of the points.
     """
 
-    def __init__(self, coordinates: AscentCoordinates) -> None:
-        self._coordinates = coordinates
+    def __init__(self, coordinates: AscentCoordinates[Point, Sums]) -> None:
+        self.coordinates = coordinates
         self._pairs = Pairs()
-        self._parameters: Any = None
+        self._place: _Place[Point] | None = None
 
-    def copy(self) -> QuasiNewton:
+    def copy(self) -> QuasiNewton[Point, Sums]:
         """One that has learned the same and goes on by itself."""
-        if self._parameters is None:
-            return QuasiNewton(self._coordinates)
+        if self._place is None:
+            return QuasiNewton(self.coordinates)
         twin = copy(self)
         twin._pairs = copy(self._pairs)
         return twin
 
     def step(
-        self, expectation: Callable[[Any], tuple[Any, FloatArray]], parameters: Any, expected: Any, most_passes: int
-    ) -> tuple[Step | None, int]:
+        self, problem: Problem[Point, Sums], evaluation: Evaluation[Point, Sums], most_passes: int
+    ) -> tuple[Step[Point, Sums] | None, int]:
         """One step from where an E step has been done.
 
         Parameters
         ----------
-        expectation : callable
-            The E step.
-        parameters : Parameters, or what the coordinates have in their place
-            Where it starts; what was learned of the curvature is kept if the last step led there.
-        expected : ExpectedStatistics, likewise
-            Evaluated there; its `log_likelihood` is what must not fall.
+        problem : Problem
+            Whose objective is raised.
+        evaluation : Evaluation
+            Where the step starts; what was learned of the curvature is kept if the last step led there.
         most_passes : int
             Limit on the E steps.
 
         Returns
         -------
         step : Step or None
-            None where no step along the direction found a higher ℓ; what was learned is then forgotten.
+            None where no step along the direction found a higher objective; what was learned is then forgotten.
         n_passes : int
             E steps done.
         """
-        if parameters is not self._parameters:
+        place, self._place = self._place, None
+        if place is None or place.point is not evaluation.point:
             self._pairs = Pairs()
             try:
-                self._point = self._coordinates.vector(parameters)
-                self._gradient, self._metric = self._coordinates.gradient(self._point, parameters, expected)
+                place = self._at(self.coordinates.vector(evaluation.point), evaluation)
             except np.linalg.LinAlgError:
                 return None, 0
-        direction = self._pairs.direction(self._gradient, self._scaled)
-        slope = float(direction @ self._gradient)
+        direction = self._pairs.direction(place.gradient, place.metric.scaled)
+        slope = float(direction @ place.gradient)
         if not slope > 0.0:
             self._pairs = Pairs()
-            direction = self._scaled(self._gradient)
-            slope = float(direction @ self._gradient)
+            direction = place.metric.scaled(place.gradient)
+            slope = float(direction @ place.gradient)
         length, n_passes = 1.0, 0
         while n_passes < min(_MOST_TRIALS, most_passes):
-            point = self._point + length * direction
+            vector = place.vector + length * direction
             n_passes += 1
             try:
-                reached = self._coordinates.parameters(point)
-                sums, responsibilities = expectation(reached)
-                if sums.log_likelihood >= expected.log_likelihood + _SUFFICIENT * length * slope:
-                    self._learn(point, reached, sums)
-                    return Step(reached, sums, responsibilities, 0.5 * slope), n_passes
+                reached = problem.expect(self.coordinates.parameters(vector))
+                if reached.objective >= evaluation.objective + _SUFFICIENT * length * slope:
+                    there = self._at(vector, reached)
+                    self._pairs.append(there.vector - place.vector, place.gradient - there.gradient)
+                    self._place = there
+                    return Step(reached, 0.5 * slope), n_passes
             except (np.linalg.LinAlgError, FitError):  # too far out
                 pass
             length *= _SHORTER
-        self._parameters = None
         return None, n_passes
 
-    def _scaled(self, vector: FloatArray) -> FloatArray:
-        return self._coordinates.scaled(vector, self._metric)
-
-    def _learn(self, point: FloatArray, parameters: Any, expected: Any) -> None:
-        gradient, metric = self._coordinates.gradient(point, parameters, expected)
-        self._pairs.append(point - self._point, self._gradient - gradient)
-        self._point, self._parameters = point, parameters
-        self._gradient, self._metric = gradient, metric
+    def _at(self, vector: FloatArray, evaluation: Evaluation[Point, Sums]) -> _Place[Point]:
+        gradient, metric = self.coordinates.gradient(vector, evaluation.point, evaluation.sums)
+        return _Place(evaluation.point, vector, gradient, metric)
 
 
 class Pairs:
@@ -213,4 +197,5 @@ class Pairs:
         alpha = inverse @ (S @ gradient)
         size = float(Y[-1] @ scaled(Y[-1])) * inverse[-1, -1]
         z = scaled(gradient - alpha @ Y) / min(max(size, 1e-3), 1e3)
-        return z + ((alpha / np.diagonal(inverse) - Y @ z) @ inverse) @ S
+        result: FloatArray = z + ((alpha / np.diagonal(inverse) - Y @ z) @ inverse) @ S
+        return result

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.expectation import ExpectedStatistics
+from cem.em.constraints import Constraints
 from cem.em.kernels import _unconstrained
-from cem.em.maximisation import COVARIANCE_STRUCTURES, Constraints
+from cem.em.sums import ExpectedStatistics
 from cem.errors import KernelFailure
-from cem.mixture.parameters import Layout, Parameters, layout_of
+from cem.mixture.parameters import Parameters
+from cem.statistics.coordinates import Layout, layout_of
 
 __all__ = ["Metric", "UnconstrainedCoordinates"]
 
@@ -40,6 +41,10 @@ class Metric:
 
     Parameters
     ----------
+    kernel_sizes : ndarray of shape (C,), int32
+        p_c.
+    structure : int
+        That of the covariances as the kernels know it.
     point : ndarray of shape (n,)
         The vector that it belongs to.
     mode_counts : ndarray of shape (K,)
@@ -58,6 +63,8 @@ class Metric:
         W, of the channels that move.
     """
 
+    kernel_sizes: NDArray[np.int32]
+    structure: int
     point: FloatArray
     mode_counts: FloatArray
     mean_scales: FloatArray
@@ -67,6 +74,26 @@ class Metric:
     couplings: FloatArray
     directions: FloatArray
     shared: FloatArray
+
+    def scaled(self, vector: FloatArray) -> FloatArray:
+        """Its inverse times a vector: what a step along a gradient is without knowledge of the curvature."""
+        result = np.empty(len(vector))
+        _unconstrained.scaled(
+            vector,
+            self.point,
+            self.kernel_sizes,
+            self.structure,
+            self.mode_counts,
+            self.mean_scales,
+            self.noise_scales,
+            self.root_factors,
+            self.loading_scales,
+            self.couplings,
+            self.directions,
+            self.shared,
+            result,
+        )
+        return result
 
 
 class _Block:
@@ -110,7 +137,7 @@ class UnconstrainedCoordinates:
         self._constraints, self._sizes, self._n_modes = constraints, sizes, n_modes
         self._layout = layout_of(sizes)
         self._blocks = [_Block(self._layout, constraints, p) for p in sorted(set(sizes))]
-        self._structure = COVARIANCE_STRUCTURES.index(constraints.covariance)
+        self._structure = constraints.structure
         self._n_own = 1 if constraints.covariance == "pooled" else n_modes
         self._loadings = (n_modes, sum(sizes), rank)
         self._penalties = np.zeros(n_modes) if constraints.linking_penalties is None else constraints.linking_penalties
@@ -213,6 +240,8 @@ class UnconstrainedCoordinates:
         linked = matrices if self._loadings[2] else (0, 0)
         gradient = np.empty(len(vector))
         metric = Metric(
+            self._layout.kernel_sizes,
+            self._structure,
             vector,
             np.maximum(expected.mode_counts, 1.0),
             np.empty(matrices),
@@ -249,23 +278,3 @@ class UnconstrainedCoordinates:
         except KernelFailure as failure:
             raise np.linalg.LinAlgError(str(failure)) from None
         return gradient, metric
-
-    def scaled(self, vector: FloatArray, metric: Metric) -> FloatArray:
-        """The metric's inverse times a vector: what a step along a gradient is without knowledge of the curvature."""
-        result = np.empty(len(vector))
-        _unconstrained.scaled(
-            vector,
-            metric.point,
-            self._layout.kernel_sizes,
-            self._structure,
-            metric.mode_counts,
-            metric.mean_scales,
-            metric.noise_scales,
-            metric.root_factors,
-            metric.loading_scales,
-            metric.couplings,
-            metric.directions,
-            metric.shared,
-            result,
-        )
-        return result

@@ -73,7 +73,7 @@ def unit_array(units: Iterable[Hashable] | np.ndarray) -> np.ndarray:
 
     An array, not a tuple, because 3.5 million integers are 28 MB as one and 140 MB as the other.
     """
-    from cem.panel.masks import unmasked  # here: a process that loads a model and scores does without
+    from cem.numerics.masks import unmasked  # here: a process that loads a model and scores does without
 
     units = unmasked(units)
     if isinstance(units, np.ndarray):
@@ -184,7 +184,7 @@ def encode_labels(labels: Iterable[object] | np.ndarray) -> tuple[np.ndarray, tu
         Index into ``distinct``, -1 where unknown.
     distinct : tuple
     """
-    from cem.panel.masks import unmasked
+    from cem.numerics.masks import unmasked
 
     labels = unmasked(labels)
     if isinstance(labels, np.ndarray) and labels.dtype.kind in "iuf":

@@ -2,42 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "BasisError",
-    "CemError",
-    "CemWarning",
-    "ClockSetBackWarning",
-    "ClockWarning",
-    "ColumnsLeftOutWarning",
-    "ConstantChannelWarning",
-    "ConvergenceWarning",
-    "DeprecatedUseWarning",
-    "ExactChannelWarning",
-    "FarValuesWarning",
-    "FitError",
-    "FloorWarning",
-    "HugeValuesWarning",
-    "KernelFailure",
-    "LabelWarning",
-    "LostModeWarning",
-    "ModelFileError",
-    "NotFittedError",
-    "OptionError",
-    "PanelError",
-    "PanelIndexError",
-    "PredictionError",
-    "RepeatedRowsWarning",
-    "ScorerError",
-    "SharedIdWarning",
-    "ShortUnitsWarning",
-    "SparseModeWarning",
-    "StaleFileWarning",
-    "SuspectDataWarning",
-    "ThresholdWarning",
-    "TimeScaleWarning",
-    "UndeterminedBasisWarning",
-]
-
 
 class CemError(Exception):
     """Base of every error that cem raises on purpose."""

@@ -11,6 +11,7 @@ from cem.errors import CemWarning
 __all__ = ["warn"]
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
+_IMPORTS = "<frozen importlib"
 
 
 def warn(message: str, category: type[CemWarning]) -> None:
@@ -23,6 +24,7 @@ def warn(message: str, category: type[CemWarning]) -> None:
     category : subclass of CemWarning
     """
     level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        level, frame = level + 1, frame.f_back
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((_PACKAGE, _IMPORTS)):
+        frame = frame.f_back
+        level += not frame.f_code.co_filename.startswith(_IMPORTS)  # `warnings` does not count them either
     warnings.warn(message, category, stacklevel=level)

@@ -38,10 +38,10 @@ from cem.export.c_functions import (
 )
 from cem.export.c_text import Writer, comment, enumeration, enumerators, name_function, scalar_table, vector
 from cem.files.whole_file import write_whole
-from cem.mixture.parameters import times_inverse
+from cem.statistics.coordinates import times_inverse
 
 if TYPE_CHECKING:
-    from cem.model.model import FailureModeModel
+    from cem.mixture.fitted import FittedMixture
 
 __all__ = ["export_c"]
 
@@ -53,7 +53,7 @@ SHARED_CONDITION = 10.0
 
 
 def export_c(
-    model: FailureModeModel,
+    model: FittedMixture,
     path: str | os.PathLike[str] | None = None,
     *,
     name: str = "fleet",
@@ -65,7 +65,7 @@ def export_c(
 
     Parameters
     ----------
-    model : FailureModeModel
+    model : FittedMixture
         On the forward time axis, with bases that are not `Custom`.
     path : path-like, optional
         File to write, whole or not at all; none is written if left out.
@@ -118,7 +118,7 @@ def export_c(
 # ------------------------------------------------------------------------------------------------ channels and bases
 
 
-def _distinct_bases(model: FailureModeModel) -> tuple[list[Any], list[int]]:
+def _distinct_bases(model: FittedMixture) -> tuple[list[Any], list[int]]:
     """The bases that differ, and for each channel the index of its own among them."""
     distinct: list[Any] = []
     keys: dict[tuple[int, int, bytes], int] = {}
@@ -137,7 +137,7 @@ def _distinct_bases(model: FailureModeModel) -> tuple[list[Any], list[int]]:
     return distinct, chosen
 
 
-def _blocks(model: FailureModeModel, chosen: Sequence[int]) -> list[Block]:
+def _blocks(model: FittedMixture, chosen: Sequence[int]) -> list[Block]:
     """Channels gathered by basis and, within SHARED_CONDITION, by orthonormalisation."""
     designs: list[Design] = []
     for channel, basis in enumerate(chosen):
@@ -177,10 +177,11 @@ def _one(basis: Any) -> FloatArray:
     """Coefficients of the function that is 1 everywhere: every basis spans it."""
     if KINDS[basis.kind] == "bspline":
         return np.ones(basis.size)
-    return np.eye(basis.size)[0]
+    first: FloatArray = np.eye(basis.size)[0]
+    return first
 
 
-def _channel_row(model: FailureModeModel, channel: int, transform: FloatArray, out: Writer) -> list[float]:
+def _channel_row(model: FittedMixture, channel: int, transform: FloatArray, out: Writer) -> list[float]:
     """Level a, centre curve less a on the design's functions, 1/scale: x̃ = (x − a − φ̃ᵀb̂) / s."""
     basis, centre = model.bases[channel], model.coordinates.centre(channel)
     level = out.rounded(_level(basis, centre))
@@ -188,7 +189,7 @@ def _channel_row(model: FailureModeModel, channel: int, transform: FloatArray, o
     return [level, *remainder, 1.0 / float(model.coordinates.scales[channel])]
 
 
-def _mode_row(model: FailureModeModel, mode: int, channel: int, transform: FloatArray) -> list[float]:
+def _mode_row(model: FittedMixture, mode: int, channel: int, transform: FloatArray) -> list[float]:
     """Mean, lower triangle of factor / σ, 1/σ, on the design's functions."""
     parameters = model.internal_parameters
     change = _change(transform, model.coordinates.transform(channel))
@@ -204,7 +205,7 @@ def _mode_row(model: FailureModeModel, mode: int, channel: int, transform: Float
 # -------------------------------------------------------------------------------------------------------- the header
 
 
-def _tables(model: FailureModeModel, blocks: Sequence[Block], bases: Sequence[Any], out: Writer) -> list[str]:
+def _tables(model: FittedMixture, blocks: Sequence[Block], bases: Sequence[Any], out: Writer) -> list[str]:
     """Every number of the model, as static const arrays."""
     name, weights = out.name, model.internal_parameters.weights
     order = [channel for block in blocks for channel in block.design.channels]
@@ -305,7 +306,7 @@ def _template() -> dict[str, str]:
     return dict(zip(parts[1::2], (part.rstrip("\n") for part in parts[2::2]), strict=True))
 
 
-def _header(model: FailureModeModel, out: Writer) -> str:
+def _header(model: FittedMixture, out: Writer) -> str:
     bases, chosen = _distinct_bases(model)
     blocks = _blocks(model, chosen)
     n_modes, n_channels = model.internal_parameters.n_modes, len(model.channels)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.errors import PanelError
 from cem.errors.names import listed
@@ -17,7 +17,7 @@ from cem.lifetimes.lifetimes import Lifetimes
 from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:
-    from cem.em.maximisation import CovarianceStructure
+    from cem.em.constraints import CovarianceStructure
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
@@ -136,7 +136,8 @@ def panel_likelihood(model: FailureModeModel, panel: Panel) -> tuple[float, Floa
 def _with_lives(model: FailureModeModel, panel: Panel) -> tuple[float, FloatArray]:
     """(19) as `cem.fitting.lives` sets it up for the panel."""
     from cem.fitting.linked_lives import model_with_lives, panel_with_lives
-    from cem.fitting.lives import LINKED, MINIMUM_SPREAD, LivesProblem
+    from cem.fitting.lives_ascent import LivesPoint
+    from cem.fitting.lives_problem import LINKED, MINIMUM_SPREAD, LivesProblem
 
     panel = model.with_own_channels(panel)
     has_failed = ~np.isnan(panel.failure_times)
@@ -154,9 +155,16 @@ def _with_lives(model: FailureModeModel, panel: Panel) -> tuple[float, FloatArra
         model, laws, family = model_with_lives(model, laws, MINIMUM_SPREAD), None, LINKED
         aligned, panel = panel_with_lives(aligned, lives), panel_with_lives(panel, np.ones(panel.n_units))
     statistics = SufficientStatistics.from_panel(aligned, model.bases, coordinates=model.coordinates)
-    fit: Any = SimpleNamespace(statistics=statistics, mode_labels=model.mode_labels)
-    options: Any = SimpleNamespace(kernel="auto", n_jobs=1)
-    problem = LivesProblem.of(panel, has_failed, fit, options, family, 0.0)
-    total, _, _, responsibilities = problem.expectation(model.internal_parameters, laws)
+    none = np.zeros(statistics.n_channels)  # constraints are the M step's, and here is an E step alone
+    problem = LivesProblem.of(
+        panel,
+        has_failed,
+        statistics,
+        model.mode_labels,
+        Constraints(none, none, "full", statistics.coordinates.transforms),
+        family=family,
+        prior_weight=0.0,
+    )
+    evaluation = problem.expect(LivesPoint(model.internal_parameters, laws))
     running = 0.0 if problem.at_last is None else problem.at_last.log_jacobian
-    return total + statistics.log_jacobian + running, responsibilities
+    return evaluation.log_likelihood + statistics.log_jacobian + running, evaluation.responsibilities

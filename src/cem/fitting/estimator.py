@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.basis.families import Basis, Polynomial
-from cem.em.maximisation import COVARIANCE_STRUCTURES, CovarianceStructure
+from cem.em.constraints import COVARIANCE_STRUCTURES, CovarianceStructure
 from cem.errors import DeprecatedUseWarning, FitError, NotFittedError, OptionError
+from cem.errors.names import object_array
 from cem.errors.warning import warn
 from cem.fitting.criteria import n_free_parameters, panel_likelihood
-from cem.fitting.fit import FitOptions, FitResult, fit_mixture
+from cem.fitting.fit import fit_mixture
+from cem.fitting.options import FitOptions, Progress, printer, seed_of
 from cem.fitting.record import training_record
+from cem.fitting.result import FitResult
 from cem.fitting.sklearn_face import SklearnFace, check_scores_get_times
 from cem.lifetimes.lifetimes import Lifetimes
 from cem.mixture.parameters import Parameters
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["FailureModeEM"]
 
 FloatArray = NDArray[np.float64]
-Progress = Callable[[str, int, int, float], None]
 # A Panel, an array, or a data frame of whichever library.
 Data = Any
 Axes = str | Sequence[str] | None
@@ -313,7 +315,7 @@ class FailureModeEM(SklearnFace):
     ) -> None:
         options = self._options()
         if progress is None and self.verbose:
-            progress = _printer(self.verbose)
+            progress = printer(self.verbose)
         _check_init(init, panel)
         record: dict[str, Any] = {} if columns is None else {COLUMNS: columns}
         with threads_told(FitError):
@@ -329,9 +331,9 @@ class FailureModeEM(SklearnFace):
             else:
                 result = fit_mixture(panel, options, init=init, progress=progress)
         self.n_features_in_ = panel.n_channels
-        self._keep(result, panel, record)
+        self._keep(result, panel, options, record)
 
-    def _keep(self, result: FitResult, panel: Panel, record: Mapping[str, Any]) -> None:
+    def _keep(self, result: FitResult, panel: Panel, options: FitOptions, record: Mapping[str, Any]) -> None:
         from cem.model.model import FailureModeModel
 
         run, statistics = result.run, result.statistics
@@ -374,7 +376,10 @@ class FailureModeEM(SklearnFace):
             time_unit=panel.time_unit,
             channel_units={name: unit for name, unit in panel.channel_units.items() if name in statistics.channels},
             time_axis=self.time_axis,
-            training={**training_record(self, result, panel), **record},
+            training={
+                **training_record(result, panel, options, n_parameters=self.n_parameters_, starts=self.starts_),
+                **record,
+            },
         )
 
     # -- fitted attributes in the user's terms --------------------------------------------------------------------
@@ -410,7 +415,8 @@ class FailureModeEM(SklearnFace):
     def fit_predict(self, X: Data, y: ArrayLike | None = None, **options: Any) -> NDArray[Any]:
         """Fit, and give the label of each training unit's most probable mode; shape (L,). Arguments as for `fit`."""
         self.fit(X, y, **options)
-        return _as_labels(self.mode_labels_)[self.responsibilities_.argmax(axis=1)]
+        labels: NDArray[Any] = _as_labels(self.mode_labels_)[self.responsibilities_.argmax(axis=1)]
+        return labels
 
     def predict(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> NDArray[Any]:
         """Label of the most probable mode of each unit; shape (L,).
@@ -576,7 +582,7 @@ class FailureModeEM(SklearnFace):
             accelerate=one_of("accelerate", ("auto", "none")),
             kernel=one_of("kernel", ("auto", "lapack")),
             n_jobs=os.cpu_count() or 1 if n_jobs == -1 else int(n_jobs),
-            seed=_seed(self.random_state),
+            seed=seed_of(self.random_state),
             verbose=int(self.verbose),
             linking_rank=rank,
             linking_penalty=float(penalty),
@@ -592,35 +598,7 @@ def _check_init(init: object, panel: Panel) -> None:
         check_clock(init, panel)
 
 
-def _seed(random_state: object) -> np.random.SeedSequence:
-    """Seeds of the starts from whatever scikit-learn users pass as random_state."""
-    if random_state is None:
-        return np.random.SeedSequence()
-    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and random_state >= 0:
-        return np.random.SeedSequence(int(random_state))
-    if isinstance(random_state, np.random.Generator):
-        return np.random.SeedSequence(int(random_state.integers(2**63)))
-    if isinstance(random_state, np.random.RandomState):
-        return np.random.SeedSequence(int(random_state.randint(2**31)))
-    raise OptionError(
-        f"random_state={random_state!r}: None, an integer of 0 or more, or a numpy Generator was expected"
-    )
-
-
 def _as_labels(labels: tuple[Any, ...]) -> NDArray[Any]:
     """Labels as an array: numbers stay numbers, mixtures become objects."""
-    if all(isinstance(label, (int, np.integer)) for label in labels):
-        return np.asarray(labels)
-    array = np.empty(len(labels), dtype=object)
-    array[:] = labels
-    return array
-
-
-def _printer(verbose: int) -> Progress:
-    """Progress for `verbose`: a line for each stage, or for each start."""
-
-    def show(stage: str, done: int, total: int, best: float) -> None:
-        if verbose > 1 or done == total:
-            print(f"{stage}: {done} of {total} starts, best log-likelihood {best:.3f}", flush=True)
-
-    return show
+    are_numbers = all(isinstance(label, (int, np.integer)) for label in labels)
+    return np.asarray(labels) if are_numbers else object_array(labels)

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle, islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cem.basis.families import Basis, resolve_bases
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.feasibility import feasible
 from cem.em.linking import linked_run, linking_of, linking_penalties
-from cem.em.loop import EMRun, start_em
-from cem.em.maximisation import Constraints, CovarianceStructure
+from cem.em.loop import start_em
+from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import ConvergenceWarning, FitError, OptionError, PanelError
 from cem.errors.names import listed
 from cem.errors.warning import warn
 from cem.fitting.fit_warnings import warn_of_fit
 from cem.fitting.linked_lives import LIFE
+from cem.fitting.options import FitOptions, Given, Progress
+from cem.fitting.result import FitResult, final_order, reordered
 from cem.fitting.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
 from cem.fitting.warm_start import matched_modes, numbered
-from cem.mixture.parameters import Layout, Parameters
+from cem.mixture.parameters import Parameters
 from cem.search.fresh import (
     MIXED_KINDS,
     StartKind,
@@ -36,6 +39,7 @@ from cem.search.moves import moved_start
 from cem.search.one_mode import OneModePosteriors, StartingPoint, with_known_modes
 from cem.search.quiet_modes import FLOOR_FRACTION, SMALLEST_NOISE, past_quiet_modes
 from cem.search.starts import Fresh, Move, Start, best_of_starts
+from cem.statistics.coordinates import Layout
 from cem.statistics.exact_channels import learnable_channels, rounding_noise
 from cem.statistics.sufficient import SufficientStatistics
 
@@ -43,66 +47,21 @@ if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
-__all__ = ["FitOptions", "FitResult", "fit_mixture", "in_final_order"]
+__all__ = ["fit_mixture"]
 
 FloatArray = NDArray[np.float64]
-Init = Literal["mixed", "kmeans", "prototypes", "random", "tempered"]
 
 _COVARIANCE_FLOOR = 1e-6
 # A plain fit that linked EM goes on from need not have settled to the last digit.
 _TOLERANCE_BEFORE_LINKING = 1e3
 
 
-@dataclass(frozen=True)
-class FitOptions:
-    """Options of a fit, checked; `cem.FailureModeEM` says what they mean."""
-
-    n_modes: int
-    basis: Basis | Mapping[str | None, Basis]
-    init: Init
-    n_init: int
-    max_iter: int
-    tol: float
-    noise_floor: float | Mapping[str | None, float] | None
-    covariance_floor: float | Mapping[str | None, float] | None
-    covariance: CovarianceStructure
-    accelerate: str
-    kernel: Literal["auto", "lapack"]
-    n_jobs: int
-    seed: np.random.SeedSequence
-    verbose: int
-    linking_rank: int = 0
-    linking_penalty: float = 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class FitResult:
-    """What a fit leaves: the modes are in their final order."""
-
-    statistics: SufficientStatistics
-    constraints: Constraints
-    run: EMRun
-    starts: list[Start]
-    best: int
-    interrupted: bool
-    kernel: str
-    mode_labels: tuple[Hashable, ...]
-    left_out: tuple[str, ...]
-    unlabelled: tuple[int, ...]  # modes whose label is a number given for want of one
-    keeps_order: bool  # the modes are in the order of what the fit was given to go on from
-
-    @property
-    def log_likelihood(self) -> float:
-        """ℓ of the returned parameters, in the panel's own units."""
-        return self.run.log_likelihood + self.statistics.log_jacobian
-
-
 def fit_mixture(
     panel: Panel,
     options: FitOptions,
     *,
-    init: FloatArray | Parameters | FailureModeModel | None = None,
-    progress: Callable[[str, int, int, float], None] | None = None,
+    init: Given = None,
+    progress: Progress | None = None,
 ) -> FitResult:
     """Fit the mixture to a panel.
 
@@ -129,6 +88,52 @@ def fit_mixture(
     FitError
         No start could be completed; lists why.
     """
+    prepared = _prepare(panel, options, init)
+    found = _search(prepared, options, init, progress)
+    linked = _link(found, options)
+    return _finish(linked, prepared, options, keeps_order=init is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """What a search starts from.
+
+    Parameters
+    ----------
+    problem : MixtureProblem
+        Of the channels that vary, under the floors of the search.
+    one_mode : Parameters
+        The whole fleet as one mode.
+    lowest_floors : ndarray of shape (C,)
+        How low those of the noise may go.
+    mode_labels : tuple of K labels
+    unlabelled : tuple of int
+        Modes whose label is a number given for want of one.
+    left_out : tuple of str
+        Channels that cannot be fitted.
+    """
+
+    problem: MixtureProblem
+    one_mode: Parameters
+    lowest_floors: FloatArray
+    mode_labels: tuple[Hashable, ...]
+    unlabelled: tuple[int, ...]
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """The best run so far, the problem that it solves, and the starts that led there."""
+
+    run: MixtureRun
+    problem: MixtureProblem
+    starts: list[Start]
+    best: int
+    interrupted: bool
+
+
+def _prepare(panel: Panel, options: FitOptions, init: Given) -> _Prepared:
+    """Channels, bases, statistics, and the floors of the M step."""
     if panel.n_units < options.n_modes:
         raise PanelError(
             f"{panel.n_units} units cannot be divided into n_modes={options.n_modes} modes; "
@@ -151,15 +156,28 @@ def fit_mixture(
     steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))
     linking_of(options.linking_rank, statistics.sizes, panel.channels)
     one_mode, constraints, lowest_floors = _constraints(expectation, panel.channels, steps, options)
+    return _Prepared(
+        MixtureProblem(expectation, constraints),
+        one_mode.parameters,
+        lowest_floors,
+        mode_labels,
+        unlabelled,
+        tuple(name for name in given_channels if name not in panel.channels),
+    )
+
+
+def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Progress | None) -> _Found:
+    """The best of all starts, and what lies below its noise floors."""
+    problem = prepared.problem
+    statistics = problem.expectation.statistics
     tolerance = options.tol * statistics.n_observations
-    starts, move, given = _starts(expectation, one_mode.parameters, constraints, options, init)
+    starts, move, given = _starts(problem.expectation, prepared.one_mode, problem.constraints, options, init)
     if given is not None and given.rank:
-        records, interrupted = [Start("given", start_em(expectation, given))], False
+        records, interrupted = [Start("given", start_em(problem, given))], False
     else:
         records, interrupted = best_of_starts(
             starts,
-            expectation,
-            constraints,
+            problem,
             n_modes=options.n_modes,
             move=move,
             max_iter=options.max_iter,
@@ -168,16 +186,13 @@ def fit_mixture(
             n_jobs=options.n_jobs,
             progress=_in_panel_units(progress, statistics.log_jacobian),
         )
-    best = _best(records, tolerance)
-    run = records[best].run
-    assert run is not None
+    best, run = _best(records, tolerance)
     if not interrupted:
-        quieter, constraints, interrupted = past_quiet_modes(
+        quieter, problem, interrupted = past_quiet_modes(
             run,
-            expectation,
-            constraints,
-            one_mode.parameters,
-            lowest_floors,
+            problem,
+            prepared.one_mode,
+            prepared.lowest_floors,
             max_iter=options.max_iter,
             tolerance=tolerance,
             accelerate=options.accelerate == "auto",
@@ -185,49 +200,61 @@ def fit_mixture(
         if quieter is not run:
             run, best = quieter, len(records)
             records.append(Start("quiet", run, "converged" if run.converged else "limit of passes"))
-    if options.linking_rank and not interrupted:
+    return _Found(run, problem, records, best, interrupted)
+
+
+def _link(found: _Found, options: FitOptions) -> _Found:
+    """EM of the linked model from what the search found, where channels are to be linked."""
+    rank, run, problem, interrupted = options.linking_rank, found.run, found.problem, found.interrupted
+    if rank and not interrupted:
+        statistics = problem.expectation.statistics
         penalties = linking_penalties(run.parameters, statistics.n_units, options.linking_penalty)
-        constraints = replace(constraints, linking_penalties=penalties)
+        problem = replace(problem, constraints=replace(problem.constraints, linking_penalties=penalties))
         run, interrupted = linked_run(
             run,
-            expectation,
-            constraints,
-            rank=options.linking_rank,
+            problem,
+            rank=rank,
             max_iter=options.max_iter,
-            tolerance=tolerance,
+            tolerance=options.tol * statistics.n_observations,
             accelerate=options.accelerate == "auto",
         )
         if run.lost_mode is not None:
             raise FitError(
-                f"mode {run.lost_mode} lost its units once its channels were linked (linking_rank="
-                f"{options.linking_rank}); take fewer modes, a higher linking_penalty, or linking_rank=0"
+                f"mode {run.lost_mode} lost its units once its channels were linked (linking_rank={rank}); take fewer "
+                "modes, a higher linking_penalty, or linking_rank=0"
             )
-    if run.parameters.rank != options.linking_rank:
+    if run.parameters.rank != rank:
         warn(
             "the search was interrupted before channels were linked: those of this model are independent; go on with "
             "fit(panel, init=model)",
             ConvergenceWarning,
         )
-    if init is None:
-        order = _final_order(run.parameters.weights, unlabelled)
-    else:
+    return replace(found, run=run, problem=problem, interrupted=interrupted)
+
+
+def _finish(found: _Found, prepared: _Prepared, options: FitOptions, *, keeps_order: bool) -> FitResult:
+    """Modes in their final order, and what the user should know of the fit."""
+    expectation, constraints = found.problem.expectation, found.problem.constraints
+    if keeps_order:
         order = np.arange(options.n_modes)
-    run = _reordered(run, order)
+    else:
+        order = final_order(found.run.parameters.weights, prepared.unlabelled)
+    run = reordered(found.run, order)
     if constraints.linking_penalties is not None:
         constraints = replace(constraints, linking_penalties=constraints.linking_penalties[order])
-    warn_of_fit(records, run, statistics, mode_labels, interrupted, options)
+    warn_of_fit(found.starts, run, expectation.statistics, prepared.mode_labels, found.interrupted, options)
     return FitResult(
-        statistics,
+        expectation.statistics,
         constraints,
         run,
-        records,
-        best,
-        interrupted,
+        found.starts,
+        found.best,
+        found.interrupted,
         "linked" if run.parameters.rank else expectation.kernel,
-        mode_labels,
-        tuple(name for name in given_channels if name not in panel.channels),
-        unlabelled,
-        init is not None,
+        prepared.mode_labels,
+        prepared.left_out,
+        prepared.unlabelled,
+        keeps_order,
     )
 
 
@@ -242,16 +269,14 @@ def _check_heard(panel: Panel) -> None:
         )
 
 
-def _in_panel_units(
-    progress: Callable[[str, int, int, float], None] | None, log_jacobian: float
-) -> Callable[[str, int, int, float], None] | None:
+def _in_panel_units(progress: Progress | None, log_jacobian: float) -> Progress | None:
     """Progress that reports the log-likelihood that the user will find in `log_likelihood_`."""
     if progress is None:
         return None
     return lambda stage, done, total, best: progress(stage, done, total, best + log_jacobian)
 
 
-def _modes(panel: Panel, n_modes: int, init: object) -> tuple[tuple[Hashable, ...], NDArray[np.int32], tuple[int, ...]]:
+def _modes(panel: Panel, n_modes: int, init: Given) -> tuple[tuple[Hashable, ...], NDArray[np.int32], tuple[int, ...]]:
     """Labels of the modes, the units' known modes, and which modes go by a number for want of a label."""
     from cem.model.model import FailureModeModel
 
@@ -268,7 +293,7 @@ def _modes(panel: Panel, n_modes: int, init: object) -> tuple[tuple[Hashable, ..
     return numbered(names), known_modes, tuple(range(len(labels), n_modes))
 
 
-def _bound_bases(panel: Panel, basis: Basis | Mapping[str | None, Basis], init: object) -> tuple[Basis, ...]:
+def _bound_bases(panel: Panel, basis: Basis | Mapping[str | None, Basis], init: Given) -> tuple[Basis, ...]:
     """Each channel's basis, bound to the panel's times; a model that is refitted keeps the ones it has."""
     from cem.model.model import FailureModeModel
 
@@ -310,7 +335,7 @@ def _by_channel(
 
 def _constraints(
     expectation: Expectation, channels: tuple[str, ...], steps: FloatArray, options: FitOptions
-) -> tuple[EMRun, Constraints, FloatArray]:
+) -> tuple[MixtureRun, Constraints, FloatArray]:
     """The one-mode fit, the floors that rest on it (model.md §3), and how low those of the noise may go."""
     coordinates = expectation.statistics.coordinates
     squared_scales = np.square(coordinates.scales)
@@ -338,7 +363,7 @@ def _starts(
     one_mode: Parameters,
     constraints: Constraints,
     options: FitOptions,
-    init: object,
+    init: Given,
 ) -> tuple[list[Fresh], Move | None, Parameters | None]:
     """Fresh starts by kind, each a function that makes it; what makes a move; and the parameters that were given."""
     if init is not None:
@@ -365,7 +390,11 @@ def _starts(
 
 
 def _given_parameters(
-    expectation: Expectation, one_mode: Parameters, constraints: Constraints, n_modes: int, init: Any
+    expectation: Expectation,
+    one_mode: Parameters,
+    constraints: Constraints,
+    n_modes: int,
+    init: FloatArray | Parameters | FailureModeModel,
 ) -> Parameters:
     """First parameters from what `fit(init=)` was given."""
     from cem.model.model import FailureModeModel
@@ -421,47 +450,20 @@ def _in_coordinates(
     return Parameters(parameters.weights, means, factors, noise, new.sizes, loadings)
 
 
-def _best(records: list[Start], tolerance: float) -> int:
-    """The start of the highest ℓ; one that has converged where it is lower by less than the tolerance.
+def _best(records: list[Start], tolerance: float) -> tuple[int, MixtureRun]:
+    """The start of the highest ℓ, and its run; one that has converged where it is lower by less than the tolerance.
 
     Rounding alone may lift a start that stopped early, as the same as another, above the one that went on.
     """
-    usable = [i for i, record in enumerate(records) if record.run is not None and record.run.lost_mode is None]
+    runs = ((i, record.run) for i, record in enumerate(records))
+    usable = {i: run for i, run in runs if run is not None and run.lost_mode is None}
     if not usable:
         fates = "; ".join(f"start {i} ({record.kind}): {record.fate}" for i, record in enumerate(records[:5]))
         raise FitError(
             f"no start could be completed ({fates}{'; …' if len(records) > 5 else ''}); try fewer modes, more starts "
             "(n_init), or a smaller basis"
         )
-    highest = max(records[i].log_likelihood for i in usable)
-    near = [i for i in usable if records[i].log_likelihood >= highest - tolerance]
-    return max(near, key=lambda i: (_has_converged(records[i]), records[i].log_likelihood, -i))
-
-
-def _has_converged(record: Start) -> bool:
-    return record.run is not None and record.run.converged
-
-
-def _final_order(weights: FloatArray, unlabelled: Sequence[int]) -> NDArray[np.int64]:
-    """Labelled modes in their order, the others by falling weight: numbering does not depend on the seed."""
-    order = np.arange(len(weights))
-    free = np.array(unlabelled, dtype=np.int64)
-    order[free] = free[np.argsort(-weights[free], kind="stable")]
-    return order
-
-
-def in_final_order(run: EMRun, result: FitResult) -> tuple[EMRun, NDArray[np.int64]]:
-    """A run that went on from a result, its modes in their final order again, and what that order is."""
-    if result.keeps_order:
-        return run, np.arange(len(result.mode_labels))
-    order = _final_order(run.parameters.weights, result.unlabelled)
-    return _reordered(run, order), order
-
-
-def _reordered(run: EMRun, order: NDArray[np.int64]) -> EMRun:
-    return replace(
-        run,
-        parameters=run.parameters.ordered(order),
-        responsibilities=np.ascontiguousarray(run.responsibilities[:, order]),
-        status=run.status[order] if len(run.status) else run.status,
-    )
+    highest = max(run.log_likelihood for run in usable.values())
+    near = [i for i, run in usable.items() if run.log_likelihood >= highest - tolerance]
+    best = max(near, key=lambda i: (usable[i].converged, usable[i].log_likelihood, -i))
+    return best, usable[best]

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.em.kernels import _maximisation
-from cem.em.loop import EMRun
+from cem.em.mixture_problem import MixtureRun
 from cem.errors import ConvergenceWarning, FloorWarning, LostModeWarning, SparseModeWarning
 from cem.errors.names import listed
 from cem.errors.warning import warn
 
 if TYPE_CHECKING:
-    from cem.fitting.fit import FitOptions
+    from cem.fitting.options import FitOptions
     from cem.mixture.parameters import Parameters
     from cem.search.starts import Start
     from cem.statistics.sufficient import SufficientStatistics
@@ -31,7 +31,7 @@ _STANDARD_ERRORS = 3.0
 
 def warn_of_fit(
     records: Sequence[Start],
-    run: EMRun,
+    run: MixtureRun,
     statistics: SufficientStatistics,
     mode_labels: Sequence[Hashable],
     interrupted: bool,
@@ -85,7 +85,7 @@ def warn_of_fit(
 
 
 def _warn_of_covariance_floors(
-    run: EMRun, statistics: SufficientStatistics, mode_labels: Sequence[Hashable], options: FitOptions
+    run: MixtureRun, statistics: SufficientStatistics, mode_labels: Sequence[Hashable], options: FitOptions
 ) -> None:
     """Warn of covariances at their floor where something should be done about it.
 
@@ -151,8 +151,9 @@ def _last_function_is_idle(
     return True
 
 
-def _has(run: EMRun, bit: int) -> NDArray[np.bool_]:
-    return (run.status & bit) != 0
+def _has(run: MixtureRun, bit: int) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = (run.status & bit) != 0
+    return found
 
 
 def _places(where: NDArray[np.bool_], mode_labels: Sequence[Hashable], channels: Sequence[str]) -> str:

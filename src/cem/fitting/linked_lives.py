@@ -11,19 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.basis.families import Polynomial
+from cem.basis.families import Basis, Polynomial
 from cem.errors import PanelError
 from cem.fitting.warm_start import UNLABELLED, unlabelled_modes
 from cem.lifetimes.lifetimes import LifetimeLaw, Lifetimes, LinkedLognormal, Lognormal
-from cem.mixture.parameters import Coordinates, Parameters
+from cem.mixture.parameters import Parameters
+from cem.statistics.coordinates import Coordinates
 
 if TYPE_CHECKING:
-    from cem.fitting.fit import FitOptions, FitResult
+    from cem.fitting.options import FitOptions, Given
+    from cem.fitting.result import FitResult
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
@@ -59,7 +61,7 @@ def panel_with_lives(panel: Panel, lives: FloatArray) -> Panel:
 def options_with_lives(options: FitOptions, minimum_spread: float) -> FitOptions:
     """Options of a fit whose last channel is ln life: a constant, and no spread of lives below the least."""
     basis, noise_floor = options.basis, options.noise_floor
-    bases: dict[str | None, Any] = dict(basis) if isinstance(basis, Mapping) else {None: basis}
+    bases: dict[str | None, Basis] = dict(basis) if isinstance(basis, Mapping) else {None: basis}
     floors: dict[str | None, float]
     if noise_floor is None:
         floors = {}
@@ -72,9 +74,7 @@ def options_with_lives(options: FitOptions, minimum_spread: float) -> FitOptions
     )
 
 
-def init_with_lives(
-    init: Any, lives: FloatArray, minimum_spread: float
-) -> FloatArray | Parameters | FailureModeModel | None:
+def init_with_lives(init: Given, lives: FloatArray, minimum_spread: float) -> Given:
     """Where a fit is to start, with ln life as the last channel: as a model's laws have it, else alike in all modes."""
     from cem.model.model import FailureModeModel
 
@@ -131,9 +131,10 @@ def _parameters_with_lives(
     for law in laws:
         low, high = np.log(law.quantile(np.array(_ONE_SPREAD)))
         locations.append(0.5 * (low + high))
-        linked = isinstance(law, LinkedLognormal) and len(law.loadings) == parameters.rank
-        directions.append(law.loadings if linked else (0.0,) * parameters.rank)  # type: ignore[attr-defined]
-        own = law.own_variance if linked else (0.5 * (high - low)) ** 2  # type: ignore[attr-defined]
+        own, direction = (0.5 * (high - low)) ** 2, (0.0,) * parameters.rank
+        if isinstance(law, LinkedLognormal) and len(law.loadings) == parameters.rank:
+            own, direction = law.own_variance, law.loadings
+        directions.append(direction)
         spreads.append(np.sqrt(max(own - minimum_spread**2, least**2)))
     factors = np.array(spreads)[:, None]
     loadings = None

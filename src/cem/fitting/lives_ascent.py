@@ -1,4 +1,4 @@
-"""EM with lives (19) as em.py's loop sees it: mixture and laws together are the point, the penalised (19) its height.
+"""Points of EM with lives (19), mixture and laws together, as vectors that quasi-Newton steps move.
 
 Both parts move at once in a quasi-Newton step, for the slow direction of (19) is often one that trades the two: the
 lives that running units are given against the shape of the laws.
@@ -6,26 +6,19 @@ lives that running units are given against the shape of the laws.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.expectation import ExpectedStatistics
-from cem.em.linked_ascent import mixture_coordinates
-from cem.em.maximisation import Constraints, maximisation
-from cem.em.unconstrained import Metric
+from cem.em.sums import ExpectedStatistics
+from cem.em.unconstrained import Metric, UnconstrainedCoordinates
 from cem.errors import OptionError
 from cem.lifetimes.laws import GUMBEL_SPREAD, LifetimeLaw, Lognormal, Weibull
 from cem.lifetimes.lifetimes import Lifetimes
 from cem.mixture.parameters import Parameters
 
-if TYPE_CHECKING:
-    from cem.fitting.lives import LivesProblem
-    from cem.statistics.sufficient import SufficientStatistics
-
-__all__ = ["LivesCoordinates", "LivesExpectation", "LivesExpected", "LivesPoint"]
+__all__ = ["LivesCoordinates", "LivesMetric", "LivesPoint", "LivesSums"]
 
 FloatArray = NDArray[np.float64]
 
@@ -43,61 +36,36 @@ class LivesPoint:
 
 
 @dataclass(frozen=True, eq=False)
-class LivesExpected:
-    """The E step of (19) at a point.
+class LivesSums:
+    """What the E step of (19) adds up.
 
     Parameters
     ----------
-    log_likelihood : float
-        The objective: (19) and the penalties of the laws and of the loadings.
-    sums : ExpectedStatistics
+    mixture : ExpectedStatistics
         (14).
     weights : ndarray of shape (n, K)
         ρ̂ of failed units and q(r, k) of running ones, for the laws.
     """
 
-    log_likelihood: float
-    sums: ExpectedStatistics
+    mixture: ExpectedStatistics
     weights: FloatArray
 
     @property
     def mode_counts(self) -> FloatArray:
-        return self.sums.mode_counts
+        return self.mixture.mode_counts
 
 
-@dataclass(eq=False)
-class LivesExpectation:
-    """The E step of a problem, in the place of `cem.em.expectation.Expectation`.
+@dataclass(frozen=True, eq=False)
+class LivesMetric:
+    """The mixture's metric, and the curvature of the laws' numbers, (n,)."""
 
-    Parameters
-    ----------
-    problem : LivesProblem
-    constraints : Constraints
-        Of the mixture's M step.
-    log_likelihoods : dict
-        (19) alone, by the objective that it is part of: what every evaluation so far came to.
-    """
+    mixture: Metric
+    laws: FloatArray
 
-    problem: LivesProblem
-    constraints: Constraints
-    log_likelihoods: dict[float, float] = field(default_factory=dict)
-
-    @property
-    def statistics(self) -> SufficientStatistics:
-        return self.problem.failed.statistics
-
-    def __call__(self, point: LivesPoint) -> tuple[LivesExpected, FloatArray]:
-        log_likelihood, sums, weights, rho = self.problem.expectation(point.mixture, point.lifetimes)
-        objective = log_likelihood + self.problem.penalty(point.lifetimes) - self.constraints.penalty(point.mixture)
-        self.log_likelihoods[objective] = log_likelihood
-        return LivesExpected(objective, sums, weights), rho
-
-    def maximised(
-        self, expected: LivesExpected, point: LivesPoint, constraints: Constraints
-    ) -> tuple[LivesPoint, NDArray[np.int32]]:
-        """The M step: (15) for the mixture, penalised likelihood for the laws."""
-        mixture, status = maximisation(expected.sums, point.mixture, constraints)
-        return LivesPoint(mixture, self.problem.laws(expected.weights)), status
+    def scaled(self, vector: FloatArray) -> FloatArray:
+        """The metric's inverse times a vector."""
+        n = len(vector) - len(self.laws)
+        return np.concatenate([self.mixture.scaled(vector[:n]), vector[n:] / self.laws])
 
 
 class LivesCoordinates:
@@ -108,26 +76,37 @@ class LivesCoordinates:
 
     Parameters
     ----------
-    problem : LivesProblem
-        Its laws are lognormal or Weibull.
-    constraints : Constraints
-        Of the mixture's M step.
-    point : LivesPoint
-        Any point of the problem.
+    mixture : UnconstrainedCoordinates
+        Of the mixture.
+    lives : ndarray of shape (n,)
+        What the rows of `LivesSums.weights` stand for.
+    n_laws : int
+        K, or 0 where lives are a channel of the mixture.
+    family : str
+        Of the laws: "lognormal" or "weibull".
+    prior_weight, prior_spread : float
+        ν and s_0 of their penalty.
     minimum_spread : float
         s_min; what the laws' M step respects.
     """
 
     def __init__(
-        self, problem: LivesProblem, constraints: Constraints, point: LivesPoint, minimum_spread: float
+        self,
+        mixture: UnconstrainedCoordinates,
+        lives: FloatArray,
+        *,
+        n_laws: int,
+        family: str,
+        prior_weight: float,
+        prior_spread: float,
+        minimum_spread: float,
     ) -> None:
-        n_modes = point.mixture.n_modes
-        self._mixture = mixture_coordinates(constraints, point.mixture)
-        self._log_lives = np.log(problem.lives)
-        self._prior_weight, self._prior_spread = problem.prior_weight, problem.prior_spread
+        self._mixture = mixture
+        self._log_lives = np.log(lives)
+        self._prior_weight, self._prior_spread = prior_weight, prior_spread
         self._minimum_spread = minimum_spread
-        self._weibull = problem.family == "weibull"
-        self._n_laws = 0 if point.lifetimes is None else 2 * n_modes
+        self._weibull = family == Weibull.family
+        self._n_laws = 2 * n_laws
 
     def vector(self, point: LivesPoint) -> FloatArray:
         """Point to vector."""
@@ -169,14 +148,12 @@ class LivesCoordinates:
         numbers = self._parts(vector)[1]
         return numbers[::2].tolist(), np.hypot(self._minimum_spread, numbers[1::2]).tolist()
 
-    def gradient(
-        self, vector: FloatArray, point: LivesPoint, expected: LivesExpected
-    ) -> tuple[FloatArray, tuple[Metric, FloatArray]]:
+    def gradient(self, vector: FloatArray, point: LivesPoint, sums: LivesSums) -> tuple[FloatArray, LivesMetric]:
         """Gradient, and the mixture's metric with the curvature of the laws' numbers."""
-        of_mixture, metric = self._mixture.gradient(self._parts(vector)[0], point.mixture, expected.sums)
+        of_mixture, metric = self._mixture.gradient(self._parts(vector)[0], point.mixture, sums.mixture)
         gradient, curvature = np.empty(self._n_laws), np.empty(self._n_laws)
         for k, (location, spread) in enumerate(zip(*self._laws(vector), strict=True)):
-            weights, v = expected.weights[:, k], vector[2 * k + 1 - self._n_laws]
+            weights, v = sums.weights[:, k], vector[2 * k + 1 - self._n_laws]
             total = float(weights.sum())
             z = (self._log_lives - location) / spread
             if self._weibull:
@@ -195,9 +172,4 @@ class LivesCoordinates:
                 curved,
                 along + abs(by_spread) * (self._minimum_spread / spread) ** 2 / spread,
             )
-        return np.concatenate([of_mixture, gradient]), (metric, np.maximum(curvature, 1e-8))
-
-    def scaled(self, vector: FloatArray, metric: tuple[Metric, FloatArray]) -> FloatArray:
-        """The metric's inverse times a vector."""
-        of_mixture, of_laws = self._parts(vector)
-        return np.concatenate([self._mixture.scaled(of_mixture, metric[0]), of_laws / metric[1]])
+        return np.concatenate([of_mixture, gradient]), LivesMetric(metric, np.maximum(curvature, 1e-8))

@@ -10,21 +10,29 @@ from cem.fitting.warm_start import UNLABELLED
 from cem.model.clock_match import CLOCK, clock_record
 
 if TYPE_CHECKING:
-    from cem.fitting.estimator import FailureModeEM
-    from cem.fitting.fit import FitResult
+    from cem.fitting.options import FitOptions
+    from cem.fitting.result import FitResult
     from cem.panel.panel import Panel
 
 __all__ = ["training_record"]
 
 
-def training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict[str, Any]:
+def training_record(
+    result: FitResult,
+    panel: Panel,
+    options: FitOptions,
+    *,
+    n_parameters: int,
+    starts: list[dict[str, Any]],
+) -> dict[str, Any]:
     """What the model remembers of its fit: numbers only, nothing of a unit's data."""
     from cem.em.kernels._maximisation import COVARIANCE_FLOOR, NOISE_FLOOR
 
-    responsibilities = result.run.responsibilities
+    run = result.run
+    responsibilities = run.responsibilities
     assigned = responsibilities.argmax(axis=1)
     n_modes = responsibilities.shape[1]
-    status = result.run.status
+    status = run.status
     floors = [
         {"mode": int(k), "channel": panel_channel, "floor": name}
         for name, bit in (
@@ -41,13 +49,13 @@ def training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict[
     return {
         "n_units": int(result.statistics.n_units),
         "n_observations": int(result.statistics.n_observations),
-        "log_likelihood": float(em.log_likelihood_),
-        "n_parameters": int(em.n_parameters_),
-        "n_iter": int(em.n_iter_),
-        "converged": bool(em.converged_),
-        "covariance": em.covariance,
-        "kernel": em.kernel_,
-        "starts": em.starts_,
+        "log_likelihood": float(result.log_likelihood),
+        "n_parameters": int(n_parameters),
+        "n_iter": int(run.n_passes),
+        "converged": bool(run.converged),
+        "covariance": options.covariance,
+        "kernel": result.kernel,
+        "starts": starts,
         "floors": floors,
         "entropy": abs(float((responsibilities * logs).sum())),
         "classification": [
@@ -58,8 +66,8 @@ def training_record(em: FailureModeEM, result: FitResult, panel: Panel) -> dict[
         UNLABELLED: list(result.unlabelled),
         CLOCK: clock_record(panel),
         **(
-            {"linking_rank": em.linking_rank, "linking_penalty": float(em.linking_penalty)}
-            if result.run.parameters.rank
+            {"linking_rank": options.linking_rank, "linking_penalty": options.linking_penalty}
+            if run.parameters.rank
             else {}
         ),
     }

@@ -113,7 +113,7 @@ def _modes_of(
     codes = [panel.mode_labels.index(label) for label in labels]
     rows = np.flatnonzero(np.isin(panel.mode_codes, codes))
     part = panel[rows]
-    logs = log_joint(model._compressed(model._in_own_channels(part)), model.internal_parameters)
+    logs = log_joint(model.compressed(model._in_own_channels(part)), model.internal_parameters)
     logs -= np.log(np.maximum(model.weights_, np.finfo(float).tiny))
     of_label = [logs[panel.mode_codes[rows] == code][:, list(free)].sum(axis=0) for code in codes]
     _, chosen = linear_sum_assignment(np.nan_to_num(np.array(of_label)), maximize=True)

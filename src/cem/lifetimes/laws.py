@@ -506,7 +506,8 @@ class Empirical(LifetimeLaw):
     def _log_mixed(self, log_terms: FloatArray) -> FloatArray:
         """ln Σ weights · exp(terms) over the last axis."""
         largest = np.maximum(log_terms.max(axis=-1), -1e300)
-        return largest + np.log(np.exp(log_terms - largest[..., None]) @ self.weights)
+        result: FloatArray = largest + np.log(np.exp(log_terms - largest[..., None]) @ self.weights)
+        return result
 
     def log_density(self, lives: ArrayLike) -> FloatArray:
         ages = np.asarray(lives, dtype=np.float64)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cem.lazy import attributes
 
 if TYPE_CHECKING:
+    from cem.metrics.indicators import monotonicity, prognosability, trendability
     from cem.metrics.metrics import (
         alpha_lambda_accuracy,
         alpha_lambda_probability,
@@ -21,15 +22,12 @@ if TYPE_CHECKING:
         interval_width,
         log_score,
         mae,
-        monotonicity,
         nasa_score,
         pinball_loss,
-        prognosability,
         prognostic_horizon,
         relative_accuracy,
         rmse,
         time_to_right_mode,
-        trendability,
     )
 
 __all__ = [
@@ -57,32 +55,12 @@ __all__ = [
     "trendability",
 ]
 
+_INDICATORS = ("monotonicity", "prognosability", "trendability")
+
 __getattr__, __dir__ = attributes(
     __name__,
     {
-        "cem.metrics.metrics": (
-            "alpha_lambda_accuracy",
-            "alpha_lambda_probability",
-            "binomial_interval",
-            "brier_score",
-            "cluster_standard_error",
-            "crps_pmf",
-            "crps_sample",
-            "cumulative_relative_accuracy",
-            "interval_coverage",
-            "interval_score",
-            "interval_width",
-            "log_score",
-            "mae",
-            "monotonicity",
-            "nasa_score",
-            "pinball_loss",
-            "prognosability",
-            "prognostic_horizon",
-            "relative_accuracy",
-            "rmse",
-            "time_to_right_mode",
-            "trendability",
-        ),
+        "cem.metrics.indicators": _INDICATORS,
+        "cem.metrics.metrics": [name for name in __all__ if name not in _INDICATORS],
     },
 )

@@ -67,4 +67,5 @@ def disagreement(first: NDArray[np.float64], second: NDArray[np.float64]) -> flo
         row, column = divmod(int(overlaps.argmax()), n_modes)
         matched[row] = column
         overlaps[row], overlaps[:, column] = -1.0, -1.0
-    return float(np.abs(first - second[:, matched]).sum()) / (2 * n_units)
+    distance: float = np.abs(first - second[:, matched]).sum() / (2 * n_units)
+    return float(distance)

@@ -16,33 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError
-from cem.metrics.indicators import monotonicity, prognosability, trendability
 from cem.numerics.floating import underflow_is_zero
-
-__all__ = [
-    "alpha_lambda_accuracy",
-    "alpha_lambda_probability",
-    "binomial_interval",
-    "brier_score",
-    "cluster_standard_error",
-    "crps_pmf",
-    "crps_sample",
-    "cumulative_relative_accuracy",
-    "interval_coverage",
-    "interval_score",
-    "interval_width",
-    "log_score",
-    "mae",
-    "monotonicity",
-    "nasa_score",
-    "pinball_loss",
-    "prognosability",
-    "prognostic_horizon",
-    "relative_accuracy",
-    "rmse",
-    "time_to_right_mode",
-    "trendability",
-]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -209,7 +183,8 @@ def alpha_lambda_probability(truth: ArrayLike, grid: ArrayLike, pmf: ArrayLike, 
     """
     true, points, masses = _law(truth, grid, pmf)
     inside = np.abs(points - true[..., None]) <= _fraction("alpha", alpha) * true[..., None]
-    return np.sum(masses * inside, axis=-1)
+    shares: FloatArray = np.sum(masses * inside, axis=-1)
+    return shares
 
 
 def prognostic_horizon(
@@ -280,7 +255,8 @@ def _crps_of_atoms(true: FloatArray, points: FloatArray, masses: FloatArray) -> 
     """E|X − y| − ½ E|X − X'| of laws with atoms at ascending points; ½ E|X − X'| = ∫ F (1 − F)."""
     cdf = np.cumsum(masses, axis=-1)[..., :-1]
     spread = np.sum(cdf * (1.0 - cdf) * np.diff(points, axis=-1), axis=-1)
-    return np.sum(masses * np.abs(points - true[..., None]), axis=-1) - spread
+    scores: FloatArray = np.sum(masses * np.abs(points - true[..., None]), axis=-1) - spread
+    return scores
 
 
 @underflow_is_zero
@@ -485,7 +461,8 @@ def brier_score(truth: ArrayLike, probabilities: ArrayLike) -> FloatArray:
     """
     modes, chances = _classes(truth, probabilities)
     hit = np.arange(chances.shape[-1]) == modes[..., None]
-    return np.sum(np.square(chances - hit), axis=-1)
+    scores: FloatArray = np.sum(np.square(chances - hit), axis=-1)
+    return scores
 
 
 def log_score(truth: ArrayLike, probabilities: ArrayLike) -> FloatArray:

@@ -19,6 +19,23 @@ cdef struct linked_unit_t:
     double* G                # (p, p)   of the largest basis
 
 
+cdef inline size_t unit_length(Py_ssize_t P, Py_ssize_t P2, int r, int largest) noexcept nogil:
+    """Doubles that a `linked_unit_t` takes."""
+    return 2 * P2 + 2 * P + P * r + r * r + r + largest * largest
+
+
+cdef inline void lay_out(linked_unit_t* unit, double* memory, Py_ssize_t P, Py_ssize_t P2, int r) noexcept nogil:
+    """Places of the arrays in `unit_length` doubles."""
+    unit.B = memory
+    unit.e = unit.B + P2
+    unit.covariance = unit.e + P
+    unit.V = unit.covariance + P2
+    unit.t = unit.V + P * r
+    unit.J = unit.t + P
+    unit.f = unit.J + r * r
+    unit.G = unit.f + r
+
+
 cdef inline int inverse_factor(
     int p,
     double* A,               # (p, p)   symmetric, its lower triangle is read; out: G⁻¹, A = G Gᵀ
@@ -155,6 +172,9 @@ cdef inline int channel_of_size(
     if p == 4:
         return channel_given_factors(4, r, R, w, mean, factor, loadings, precision_root, G, J, h, B_out, e_out,
                                      covariance_out, V_out, d_out, product, log_product)
+    if p == 3 and r == 4:
+        return channel_given_factors(3, 4, R, w, mean, factor, loadings, precision_root, G, J, h, B_out, e_out,
+                                     covariance_out, V_out, d_out, product, log_product)
     if p == 3:
         return channel_given_factors(3, r, R, w, mean, factor, loadings, precision_root, G, J, h, B_out, e_out,
                                      covariance_out, V_out, d_out, product, log_product)
@@ -240,6 +260,26 @@ cdef inline int unit_posterior(
         at_square += p * p
     quadratic_out[0] = s
     return 0
+
+
+cdef inline double noise_part(
+    int C,
+    const long long* offsets,        # (C,)
+    const double* residual_norms,    # (C,)  rss
+    const double* counts,            # (C,)  n
+    const double* precision_roots,   # (C,)
+    const double* log_noise,         # (C,)
+    double* misfit_out,              #       Σ rss / σ²
+) noexcept nogil:
+    """Σ_c n log 2πσ² + rss / σ² over the channels observed."""
+    cdef int c
+    cdef double s = 0.0, misfit = 0.0
+    for c in range(C):
+        if offsets[c] >= 0:
+            misfit += residual_norms[c] * precision_roots[c] * precision_roots[c]
+            s += counts[c] * log_noise[c]
+    misfit_out[0] = misfit
+    return s + misfit
 
 
 cdef inline void channel_covariance(

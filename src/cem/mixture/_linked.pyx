@@ -9,7 +9,9 @@ from libc.math cimport INFINITY, exp, isfinite, log, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from cem.mixture._linked cimport channel_covariance, linked_unit_t, unit_posterior
+from cem.mixture._linked cimport (
+    channel_covariance, lay_out, linked_unit_t, noise_part, unit_length, unit_posterior,
+)
 from cem.numerics._small cimport cholesky_lower
 from cem.numerics._shapes cimport lengths_t, statistics_lengths
 
@@ -18,22 +20,6 @@ from cem.errors import KernelFailure
 cdef double LOG_TWO_PI = 1.8378770664093453
 # A unit's share of a mode below which it adds nothing to the mode's sums but rounding.
 cdef double NEGLIGIBLE = 1e-30
-
-
-cdef size_t unit_length(Py_ssize_t P, Py_ssize_t P2, int r, int largest) noexcept nogil:
-    """Doubles that a `linked_unit_t` takes."""
-    return 2 * P2 + 2 * P + P * r + r * r + r + largest * largest
-
-
-cdef void lay_out(linked_unit_t* unit, double* memory, Py_ssize_t P, Py_ssize_t P2, int r) noexcept nogil:
-    unit.B = memory
-    unit.e = unit.B + P2
-    unit.covariance = unit.e + P
-    unit.V = unit.covariance + P2
-    unit.t = unit.V + P * r
-    unit.J = unit.t + P
-    unit.f = unit.J + r * r
-    unit.G = unit.f + r
 
 
 cdef (Py_ssize_t, Py_ssize_t, int) checked(
@@ -73,26 +59,6 @@ cdef void noise_terms(
         for c in range(C):
             precision_roots_out[k * C + c] = 1.0 / sqrt(noise_variances[k, c])
             log_noise_out[k * C + c] = LOG_TWO_PI + log(noise_variances[k, c])
-
-
-cdef double noise_part(
-    int C,
-    const long long* offsets,        # (C,)
-    const double* residual_norms,    # (C,)  rss
-    const double* counts,            # (C,)  n
-    const double* precision_roots,   # (C,)
-    const double* log_noise,         # (C,)
-    double* misfit_out,              #       Σ rss / σ²
-) noexcept nogil:
-    """Σ_c n log 2πσ² + rss / σ² over the channels observed."""
-    cdef int c
-    cdef double s = 0.0, misfit = 0.0
-    for c in range(C):
-        if offsets[c] >= 0:
-            misfit += residual_norms[c] * precision_roots[c] * precision_roots[c]
-            s += counts[c] * log_noise[c]
-    misfit_out[0] = misfit
-    return s + misfit
 
 
 cdef inline double channel_moments(

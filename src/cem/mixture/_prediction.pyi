@@ -1,13 +1,9 @@
-from collections.abc import Callable
-from typing import TypeVar
-
 import numpy as np
 from numpy.typing import NDArray
 
 _Float = NDArray[np.float64]
 _Int32 = NDArray[np.int32]
 _Int64 = NDArray[np.int64]
-_Result = TypeVar("_Result")
 
 def log_densities(
     factors: _Float,
@@ -38,15 +34,4 @@ def posteriors(
     factors_out: _Float,
     n_threads: int = 1,
 ) -> None: ...
-def compress_units(
-    design: _Float,
-    values: _Float,
-    row_offsets: _Int64,
-    R_out: _Float,
-    w_out: _Float,
-    rss_out: _Float,
-    n_out: _Int32,
-    n_threads: int = 1,
-) -> None: ...
 def chi_square_tail(x: float, degrees_of_freedom: float) -> float: ...
-def in_threads(function: Callable[[int, int], _Result], n_items: int, n_threads: int) -> list[_Result]: ...

@@ -1,7 +1,7 @@
-"""Batch kernels of prediction without SciPy: log-densities, posteriors and compression by Givens rotations.
+"""Batch kernels of prediction without SciPy: log-densities and posteriors.
 
-The arithmetic of (9)-(11) is in _blocks_level.h, four channels side by side; here are the drivers, which check shapes,
-lay the statistics out in blocks, release the GIL and turn a status into a typed error.
+The arithmetic of (10) and (11) is in _blocks_level.h, four channels side by side; here are the drivers, which check
+shapes, lay the statistics out in blocks, release the GIL and turn a status into a typed error.
 """
 
 from libc.math cimport exp, fabs, isfinite, lgamma, log, log1p, M_PI, sqrt
@@ -9,18 +9,14 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from cem.statistics._blocks cimport (
-    LANES, Blocks, blocks_allocate, blocks_clear, blocks_read, blocks_rotate, blocks_t, common_log_density, mode_terms
+    LANES, Blocks, blocks_allocate, blocks_read, blocks_t, common_log_density, mode_terms
 )
 from cem.numerics._small cimport solve_lower, whitened_posterior
 
 import numpy as np
 
-from cem.errors import OptionError, PredictionError
-
-
-cdef enum:
-    PARTS_PER_THREAD = 8
-    SMALLEST_PART = 256     # units: some 80 microseconds, well above what handing over a part costs
+from cem.errors import PredictionError
+from cem.statistics._blocks import check_shape, in_threads
 
 
 # ---------------------------------------------------------------------------------------------- batch log-densities
@@ -152,12 +148,6 @@ cdef Py_ssize_t log_densities_range(
     return failed
 
 
-def _check_shape(name, array, expected):
-    found = tuple(array.shape[i] for i in range(len(expected)))
-    if found != tuple(expected):
-        raise ValueError(f"{name} has shape {found}; {tuple(expected)} was expected")
-
-
 cdef Py_ssize_t _outside(
     const long long* offsets,           # (L, C)
     const int* sizes,                   # (C,)
@@ -191,13 +181,13 @@ def _check_statistics(
         P2 += sizes[c] * sizes[c]
     if n_channels < 1 or n_modes < 1:
         raise ValueError(f"there are {n_channels} channels and {n_modes} modes; at least one of each is needed")
-    _check_shape("factor_offsets", factor_offsets, (n_units, n_channels))
-    _check_shape("projections", projections, (n_units, P))
-    _check_shape("residual_norms", residual_norms, (n_units, n_channels))
-    _check_shape("counts", counts, (n_units, n_channels))
-    _check_shape("means", means, (n_modes, P))
-    _check_shape("factors_k", factors_k, (n_modes, P2))
-    _check_shape("noise_variances", noise_variances, (n_modes, n_channels))
+    check_shape("factor_offsets", factor_offsets, (n_units, n_channels))
+    check_shape("projections", projections, (n_units, P))
+    check_shape("residual_norms", residual_norms, (n_units, n_channels))
+    check_shape("counts", counts, (n_units, n_channels))
+    check_shape("means", means, (n_modes, P))
+    check_shape("factors_k", factors_k, (n_modes, P2))
+    check_shape("noise_variances", noise_variances, (n_modes, n_channels))
     if n_units > 0:
         with nogil:
             bad = _outside(&factor_offsets[0, 0], &sizes[0], factor_offsets.shape[0], sizes.shape[0], factors.shape[0])
@@ -205,24 +195,6 @@ def _check_statistics(
             l, c = divmod(bad, n_channels)
             raise ValueError(f"factor_offsets[{l}, {c}] = {factor_offsets[l, c]} lies outside factors")
     return n_units, n_channels, n_modes, P, P2
-
-
-def in_threads(function, n_items, n_threads):
-    """function(start, stop) over contiguous parts of range(n_items), in n_threads threads; the results in order.
-
-    A thread takes the next part when it has done one: where another process slows a core down, its thread does fewer.
-    """
-    if n_threads < 1:
-        raise OptionError(f"n_threads is {n_threads}; it must be at least 1")
-    n_threads = max(1, min(n_threads, n_items))
-    if n_threads == 1:
-        return [function(0, n_items)]
-    from cem.numerics.threads import in_order, threads_told
-
-    n_parts = max(n_threads, min(PARTS_PER_THREAD * n_threads, n_items // SMALLEST_PART))
-    bounds = [n_items * i // n_parts for i in range(n_parts + 1)]
-    with threads_told(PredictionError):
-        return list(in_order(lambda i: function(bounds[i], bounds[i + 1]), range(n_parts), n_threads))
 
 
 def log_densities(
@@ -261,10 +233,10 @@ def log_densities(
     n_units, n_channels, n_modes, n_coefficients, _ = _check_statistics(
         factors, factor_offsets, projections, residual_norms, counts, sizes, means, factors_k, noise_variances
     )
-    _check_shape("log_densities_out", log_densities_out, (n_units, n_modes))
-    _check_shape("misfits_out", misfits_out, (n_units, n_modes))
+    check_shape("log_densities_out", log_densities_out, (n_units, n_modes))
+    check_shape("misfits_out", misfits_out, (n_units, n_modes))
     if common_out is not None:
-        _check_shape("common_out", common_out, (n_units,))
+        check_shape("common_out", common_out, (n_units,))
     if n_units == 0:
         return
     sizes_list = np.asarray(sizes).tolist()
@@ -338,8 +310,8 @@ def posteriors(
     )
     cdef Py_ssize_t n_units = shape[0], P = shape[3], P2 = shape[4]
     cdef int n_channels = shape[1], n_modes = shape[2]
-    _check_shape("means_out", means_out, (n_units, n_modes, P))
-    _check_shape("factors_out", factors_out, (n_units, n_modes, P2))
+    check_shape("means_out", means_out, (n_units, n_modes, P))
+    check_shape("factors_out", factors_out, (n_units, n_modes, P2))
     if n_units == 0:
         return
     cdef int largest = np.asarray(sizes).max()
@@ -391,125 +363,6 @@ def posteriors(
             f"the posterior of unit number {min(failures)} could not be factorised; its times lie too far from those "
             "that the model was fitted to, or a parameter of the model is not finite"
         )
-
-
-# ------------------------------------------------------------------------------------------------------- compression
-
-
-cdef void spread_row(
-    const blocks_t* blocks,
-    int p,
-    int n_channels,
-    const double* phi,      # (p,)
-    const double* x,        # (n_channels,)  NaN = missing
-    double* rows_out,       # (n_blocks, p + 2, LANES)
-) noexcept nogil:
-    """The same basis row for every channel that is observed, zeros for the others."""
-    cdef int block, lane, c, i
-    cdef bint observed
-    cdef double* row
-    for block in range(blocks.n_blocks):
-        row = rows_out + blocks.row_offsets[block]
-        for lane in range(LANES):
-            c = LANES * block + lane
-            observed = c < n_channels and x[c] == x[c]
-            for i in range(p):
-                row[LANES * i + lane] = phi[i] if observed else 0.0
-            row[LANES * p + lane] = x[c] if observed else 0.0
-            row[LANES * (p + 1) + lane] = 1.0 if observed else 0.0
-
-
-cdef void scatter_state(
-    const blocks_t* blocks,
-    int p,
-    int n_channels,
-    const double* states,       # (n_blocks, T + p + 3, LANES)
-    double* R_out,              # (n_channels, p, p)
-    double* w_out,              # (n_channels, p)
-    double* rss_out,            # (n_channels,)
-    int* n_out,                 # (n_channels,)
-) noexcept nogil:
-    cdef int c, i, j, position, diagonal, T = p * (p + 1) // 2
-    cdef const double* state
-    for c in range(n_channels):
-        state = states + blocks.state_offsets[c // LANES] + c % LANES
-        position = 0
-        for i in range(p):
-            diagonal = position
-            for j in range(p):
-                if j < i:
-                    R_out[(c * p + i) * p + j] = 0.0
-                else:
-                    # rows that no reading has reached hold 1e-150
-                    R_out[(c * p + i) * p + j] = state[LANES * position] if state[LANES * diagonal] > 1e-140 else 0.0
-                    position += 1
-            w_out[c * p + i] = state[LANES * (T + i)]
-        rss_out[c] = state[LANES * (T + p)] + state[LANES * (T + p + 1)]
-        n_out[c] = <int>state[LANES * (T + p + 2)]
-
-
-def compress_units(
-    const double[:, ::1] design, const double[:, ::1] values, const long long[::1] row_offsets,
-    double[:, :, :, ::1] R_out, double[:, :, ::1] w_out, double[:, ::1] rss_out, int[:, ::1] n_out, int n_threads=1,
-):
-    """R, w, rss and n of model.md (9) by Givens rotations, row after row; no LAPACK.
-
-    Parameters
-    ----------
-    design : array of shape (N, p)
-        Rows phi~ of the basis that all these channels share.
-    values : array of shape (N, Cb)
-        Centred and scaled readings x~; NaN = missing.
-    row_offsets : int64 array of shape (L + 1,)
-        Unit l has rows row_offsets[l] .. row_offsets[l + 1] - 1.
-    R_out, w_out, rss_out, n_out : arrays of shape (L, Cb, p, p), (L, Cb, p), (L, Cb), (L, Cb) int32
-        R is upper triangular with a diagonal >= 0, and has rows of zeros where n < p.
-    n_threads : int
-        Units are divided among this many threads; the result does not depend on it.
-
-    Raises
-    ------
-    ValueError
-        Shapes disagree, or the offsets do not ascend from 0 to N.
-    """
-    cdef Py_ssize_t n_rows = design.shape[0], n_units = row_offsets.shape[0] - 1, unit
-    cdef int p = design.shape[1], n_channels = values.shape[1]
-    if n_units < 0 or p < 1 or n_channels < 1:
-        raise ValueError("row_offsets, the columns of design and those of values must not be empty")
-    _check_shape("values", values, (n_rows, n_channels))
-    _check_shape("R_out", R_out, (n_units, n_channels, p, p))
-    _check_shape("w_out", w_out, (n_units, n_channels, p))
-    _check_shape("rss_out", rss_out, (n_units, n_channels))
-    _check_shape("n_out", n_out, (n_units, n_channels))
-    if row_offsets[0] != 0 or row_offsets[n_units] != n_rows:
-        raise ValueError(f"row_offsets go from {row_offsets[0]} to {row_offsets[n_units]}; 0 to {n_rows} was expected")
-    for unit in range(n_units):
-        if row_offsets[unit + 1] < row_offsets[unit]:
-            raise ValueError(f"row_offsets[{unit + 1}] is smaller than the one before it")
-    if n_units == 0:
-        return
-    cdef Blocks layout = Blocks([p] * n_channels, [0] * n_channels)
-    cdef const blocks_t* blocks = &layout.blocks
-
-    def part(Py_ssize_t start, Py_ssize_t stop):
-        cdef double* states = blocks_allocate(blocks.n_state + blocks.n_row)
-        cdef double* rows = states + blocks.n_state
-        cdef Py_ssize_t l, i
-        if states == NULL:
-            raise MemoryError("no memory for the scratch of one thread")
-        with nogil:
-            for l in range(start, stop):
-                blocks_clear(blocks, states)
-                for i in range(row_offsets[l], row_offsets[l + 1]):
-                    spread_row(blocks, p, n_channels, &design[i, 0], &values[i, 0], rows)
-                    blocks_rotate(blocks, 0, blocks.n_blocks, rows, states)
-                scatter_state(
-                    blocks, p, n_channels, states,
-                    &R_out[l, 0, 0, 0], &w_out[l, 0, 0], &rss_out[l, 0], &n_out[l, 0],
-                )
-            free(states)
-
-    in_threads(part, n_units, n_threads)
 
 
 # ------------------------------------------------------------------------------------------------------- chi-square

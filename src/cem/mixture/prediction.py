@@ -105,19 +105,22 @@ class Forecast:
     @property
     def mean(self) -> FloatArray:
         """Mean of the mixture, shape (L, m)."""
-        return np.einsum("lk,lkm->lm", self.weights, self.mode_means)
+        result: FloatArray = np.einsum("lk,lkm->lm", self.weights, self.mode_means)
+        return result
 
     @property
     def variance(self) -> FloatArray:
         """Variance of the mixture, shape (L, m): within modes and between them."""
         spread = self.mode_variances + np.square(self.mode_means - self.mean[:, None, :])
-        return np.einsum("lk,lkm->lm", self.weights, spread)
+        result: FloatArray = np.einsum("lk,lkm->lm", self.weights, spread)
+        return result
 
     def cdf(self, values: ArrayLike) -> FloatArray:
         """P(channel ≤ value); `values` broadcasts against (L, m)."""
         values = np.broadcast_to(np.asarray(values, dtype=np.float64), self.mode_means[:, 0].shape)
         z = (values[:, None] - self.mode_means) / np.sqrt(np.maximum(self.mode_variances, 1e-300))
-        return np.einsum("lk,lkm->lm", self.weights, normal_cdf(z))
+        result: FloatArray = np.einsum("lk,lkm->lm", self.weights, normal_cdf(z))
+        return result
 
     @underflow_is_zero
     def quantile(self, q: ArrayLike) -> FloatArray:
@@ -182,7 +185,7 @@ def _mixture_quantile(q: float, weights: FloatArray, means: FloatArray, deviatio
     ends = means + normal_quantile(q) * deviations
     low = np.where(used, ends, np.inf).min(axis=1)
     high = np.where(used, ends, -np.inf).max(axis=1)
-    x = np.clip(np.einsum("nk,nk->n", weights, ends), low, high)
+    x: FloatArray = np.clip(np.einsum("nk,nk->n", weights, ends), low, high)
     safe = np.maximum(deviations, 1e-300)
     smallest = np.where(used, deviations, np.inf).min(axis=1)
     active = np.flatnonzero(high > low)
@@ -227,7 +230,7 @@ def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads
     PredictionError
         A log-density is not finite.
     """
-    from cem.scoring._scorer import log_densities
+    from cem.mixture._prediction import log_densities
 
     shape = (statistics.n_units, parameters.n_modes)
     own, misfits, common = np.empty(shape), np.empty(shape), np.zeros(shape[0])
@@ -263,7 +266,7 @@ def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads
 
 def log_joint(statistics: SufficientStatistics, parameters: Parameters) -> FloatArray:
     """ln π_k P(x_l | k) in internal coordinates, shape (L, K); known modes are not looked at."""
-    from cem.scoring._scorer import log_densities
+    from cem.mixture._prediction import log_densities
 
     shape = (statistics.n_units, parameters.n_modes)
     result = np.empty(shape)
@@ -286,7 +289,7 @@ def log_joint(statistics: SufficientStatistics, parameters: Parameters) -> Float
 
 def _internal_posterior(statistics: SufficientStatistics, parameters: Parameters) -> tuple[FloatArray, FloatArray]:
     """T̂ and a square root of Σ̂ in internal coordinates: (L, K, P) and (L, K, Σ p_c²), model.md (12) and (17)."""
-    from cem.scoring._scorer import posteriors
+    from cem.mixture._prediction import posteriors
 
     if parameters.rank:
         from cem.mixture.linked_prediction import linked_posteriors
@@ -379,7 +382,7 @@ def forecast_channel(
     PredictionError
         The forecast overflows at one of the times; names the channel and the time.
     """
-    from cem.scoring._scorer import posteriors
+    from cem.mixture._prediction import posteriors
 
     p = statistics.sizes[channel]
     n_units, n_modes, n_times = statistics.n_units, parameters.n_modes, times.shape[-1]

@@ -7,23 +7,19 @@ from typing import TYPE_CHECKING
 from cem.lazy import attributes
 
 if TYPE_CHECKING:
-    from cem.model.file import FORMAT_VERSION, load, save
-    from cem.model.model import ChannelParameters, FailureModeModel
+    from cem.mixture.fitted import ChannelParameters
+    from cem.model.file import FORMAT_VERSION, save
+    from cem.model.loading import load
+    from cem.model.model import FailureModeModel
 
 __all__ = ["FORMAT_VERSION", "ChannelParameters", "FailureModeModel", "load", "save"]
 
 __getattr__, __dir__ = attributes(
     __name__,
     {
-        "cem.model.model": (
-            "_restore",
-            "ChannelParameters",
-            "FailureModeModel",
-        ),
-        "cem.model.file": (
-            "FORMAT_VERSION",
-            "load",
-            "save",
-        ),
+        "cem.mixture.fitted": ("ChannelParameters",),
+        "cem.model.file": ("FORMAT_VERSION", "save"),
+        "cem.model.loading": ("load",),
+        "cem.model.model": ("FailureModeModel", "_restore"),
     },
 )

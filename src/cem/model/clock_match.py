@@ -16,7 +16,7 @@ from cem.errors.warning import warn
 from cem.panel.clock import DATETIMES, FAILURE, FIRST_READING, NUMBERS, POSITIONS, ZERO, tick_of
 
 if TYPE_CHECKING:
-    from cem.model.model import FailureModeModel
+    from cem.mixture.fitted import FittedMixture
     from cem.panel.panel import Panel
 
 __all__ = [
@@ -77,7 +77,7 @@ def is_positions(panel: Panel) -> bool:
     return bool((steps == 1.0).all())
 
 
-def check_times_given(model: FailureModeModel, what: str = "X") -> None:
+def check_times_given(model: FittedMixture, what: str = "X") -> None:
     """Refuse an array without times for a model that was fitted at other times than 0, 1, 2, ...
 
     Raises
@@ -95,7 +95,7 @@ def check_times_given(model: FailureModeModel, what: str = "X") -> None:
     )
 
 
-def check_measures(model: FailureModeModel, panel: Panel) -> None:
+def check_measures(model: FittedMixture, panel: Panel) -> None:
     """Refuse units of measurement that differ from those of the model's training panel; PredictionError."""
     ours, theirs = model._channel_units, panel._channel_units
     if ours == theirs:
@@ -120,7 +120,7 @@ def _same(one: str, other: str) -> bool:
     return "".join(unicodedata.normalize("NFKC", one).split()) == "".join(unicodedata.normalize("NFKC", other).split())
 
 
-def check_clock(model: FailureModeModel, panel: Panel) -> None:
+def check_clock(model: FittedMixture, panel: Panel) -> None:
     """Hold the clock of a panel against the model's.
 
     Raises
@@ -151,7 +151,7 @@ def check_clock(model: FailureModeModel, panel: Panel) -> None:
              ClockWarning)  # fmt: skip
 
 
-def _doubt(model: FailureModeModel, panel: Panel, record: dict[str, Any]) -> str | None:
+def _doubt(model: FittedMixture, panel: Panel, record: dict[str, Any]) -> str | None:
     """What is open about the panel's clock and looks wrong; PredictionError where it states another origin."""
     dated, to_be_dated = record["kind"] == DATETIMES, panel._clock == DATETIMES
     ours, theirs = record["origin"], panel.origin
@@ -190,7 +190,7 @@ def _doubt(model: FailureModeModel, panel: Panel, record: dict[str, Any]) -> str
     return None
 
 
-def _range(model: FailureModeModel, panel: Panel) -> str | None:
+def _range(model: FittedMixture, panel: Panel) -> str | None:
     low, high = model.domain
     first, last = float(panel.times.min()), float(panel.times.max())
     span = high - low
@@ -240,7 +240,7 @@ def _singular(label: str) -> str:
     return label.removesuffix("s") if len(label) > 2 else label
 
 
-def check_running_ages(model: FailureModeModel, panel: Panel, ages: np.ndarray) -> None:
+def check_running_ages(model: FittedMixture, panel: Panel, ages: np.ndarray) -> None:
     """Hold the ages of running units against the lives that the model was fitted to.
 
     Parameters

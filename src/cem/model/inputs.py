@@ -10,10 +10,10 @@ import numpy as np
 
 from cem.errors import OptionError, PanelError, PredictionError
 from cem.errors.names import did_you_mean
-from cem.frames.foreign import refuse_foreign
 from cem.model.clock_match import check_times_given
-from cem.panel.arrays import panel_of_arrays
 from cem.panel.containers import column_names, is_table, refuse_table
+from cem.panel.frames.foreign import refuse_foreign
+from cem.panel.given import panel_of_arrays
 from cem.panel.panel import Panel
 
 if TYPE_CHECKING:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cem.basis.family import Basis
 from cem.errors import OptionError, PredictionError
-from cem.errors.names import all_distinct, did_you_mean, listed, object_array
-from cem.mixture.parameters import Coordinates, Parameters
+from cem.errors.names import did_you_mean, listed, object_array
+from cem.mixture.fitted import ChannelParameters, FittedMixture
 
 # What streaming does not need is imported by the method that does: a process that loads a model and scores readings
 # starts in a third of the time.
@@ -34,32 +32,8 @@ FloatArray = NDArray[np.float64]
 Data = Any
 Axes = str | Sequence[str] | None
 
-_TIME_AXES = ("forward", "to_failure")
-_SLOTS = (
-    "_cache",
-    "_channel_units",
-    "_training",
-    "bases",
-    "channels",
-    "coordinates",
-    "internal_parameters",
-    "mode_labels",
-    "response",
-    "time_axis",
-    "time_unit",
-)
 
-
-class ChannelParameters(NamedTuple):
-    """Parameters of one channel in one mode, in the user's terms and without padding."""
-
-    mean: FloatArray  # (p_c,)      μ_kc
-    covariance: FloatArray  # (p_c, p_c)  Σ_kc
-    covariance_factor: FloatArray  # (p_c, p_c)  Λ_kc, lower triangular
-    noise_variance: float  # σ²_kc, in squared units of the channel
-
-
-class FailureModeModel:
+class FailureModeModel(FittedMixture):
     """A fitted mixture of linear mixed-effects models, model.md §2; immutable.
 
     Most models come from `FailureModeEM.fit` or `cem.load`.
@@ -98,266 +72,7 @@ class FailureModeModel:
         The parts do not fit each other.
     """
 
-    __slots__ = _SLOTS
-
-    internal_parameters: Parameters
-    coordinates: Coordinates
-    bases: tuple[Basis, ...]
-    channels: tuple[str, ...]
-    response: str | None
-    mode_labels: tuple[Hashable, ...]
-    time_unit: str | None
-    time_axis: str
-    _channel_units: dict[str, str]
-    _training: dict[str, Any]
-    _cache: dict[str, FloatArray]
-
-    def __init__(
-        self,
-        *,
-        parameters: Parameters,
-        coordinates: Coordinates,
-        bases: Sequence[Basis],
-        channels: Sequence[str],
-        response: str | None = None,
-        mode_labels: Sequence[Hashable] | None = None,
-        time_unit: str | None = None,
-        channel_units: Mapping[str, str] | None = None,
-        time_axis: str = "forward",
-        training: Mapping[str, Any] | None = None,
-    ) -> None:
-        channels, bases = tuple(channels), tuple(bases)
-        labels = tuple(range(parameters.n_modes)) if mode_labels is None else tuple(mode_labels)
-        sizes = tuple(basis.size for basis in bases)
-        if not (len(channels) == len(bases) == parameters.n_channels == len(coordinates.sizes)) or not (
-            sizes == parameters.sizes == coordinates.sizes
-        ):
-            raise OptionError(
-                f"a model of {len(channels)} channels whose bases have sizes {sizes} cannot have parameters of sizes "
-                f"{parameters.sizes} in coordinates of sizes {coordinates.sizes}"
-            )
-        if len(set(channels)) != len(channels):
-            raise OptionError(f"channels must have distinct names; found {listed(channels, 20)}")
-        if len(labels) != parameters.n_modes or not all_distinct(labels):
-            raise OptionError(
-                f"mode_labels must be {parameters.n_modes} distinct labels, one per mode; found {labels!r}"
-            )
-        if response is not None and response not in channels:
-            raise OptionError(f"response {response!r} is not a channel; {did_you_mean(response, channels)}")
-        if time_axis not in _TIME_AXES:
-            raise OptionError(f"time_axis={time_axis!r}: one of {', '.join(map(repr, _TIME_AXES))} was expected")
-        if not all(basis.is_bound for basis in bases):
-            raise OptionError("a model's bases must be bound to a domain; give basis.bind(times)")
-        parts: dict[str, Any] = {
-            "internal_parameters": parameters,
-            "coordinates": coordinates,
-            "bases": bases,
-            "channels": channels,
-            "response": response,
-            "mode_labels": labels,
-            "time_unit": time_unit,
-            "time_axis": time_axis,
-            "_channel_units": dict(channel_units or {}),
-            "_training": copy.deepcopy(dict(training or {})),
-            "_cache": {},
-        }
-        for name, value in parts.items():
-            object.__setattr__(self, name, value)
-
-    # -- what it holds, in the user's terms -----------------------------------------------------------------------
-
-    @property
-    def n_modes(self) -> int:
-        return self.internal_parameters.n_modes
-
-    @property
-    def n_channels(self) -> int:
-        return len(self.channels)
-
-    @property
-    def channel_units(self) -> dict[str, str]:
-        """Labels of the channels' units of measurement."""
-        return dict(self._channel_units)
-
-    @property
-    def training(self) -> dict[str, Any]:
-        """Record of the fit: a copy."""
-        return copy.deepcopy(self._training)
-
-    def _adopt_record(self, training: dict[str, Any]) -> None:
-        """Take a record of the fit that nobody else holds, without a copy: for the loader, before the model is used."""
-        object.__setattr__(self, "_training", training)
-
-    @property
-    def basis_sizes_(self) -> tuple[int, ...]:
-        """p_c, the number of coefficients of each channel."""
-        return self.internal_parameters.sizes
-
-    @property
-    def weights_(self) -> FloatArray:
-        """π, mode probabilities, shape (K,)."""
-        return self.internal_parameters.weights
-
-    @property
-    def means_(self) -> FloatArray:
-        """μ, coefficient means, shape (K, C, p), NaN beyond p_c: ``bases[c](t) @ means_[k, c, :p_c]`` is a curve."""
-        return self._padded("means_")
-
-    @property
-    def covariance_factors_(self) -> FloatArray:
-        """Λ, lower Cholesky factors of the coefficients' covariances, shape (K, C, p, p), NaN beyond p_c."""
-        return self._padded("covariance_factors_")
-
-    @property
-    def covariances_(self) -> FloatArray:
-        """Σ = Λ Λᵀ, shape (K, C, p, p), NaN beyond p_c."""
-        return self._padded("covariances_")
-
-    @property
-    def linking_rank(self) -> int:
-        """r, how many factors the channels of a mode share, model.md (16); 0: they are independent."""
-        return self.internal_parameters.rank
-
-    @property
-    def loadings_(self) -> FloatArray:
-        """What a shared factor adds to the coefficients, shape (K, C, p, r), NaN beyond p_c.
-
-        ``bases[c](t) @ loadings_[k, c, :p_c, j]`` is what one standard deviation of factor j adds to a curve, in units
-        of the channel; two channels have the covariance ``loadings_[k, c] @ loadings_[k, g].T``.
-        """
-        return self._padded("loadings_")
-
-    @property
-    def noise_variances_(self) -> FloatArray:
-        """σ², shape (K, C), in squared units of the channel."""
-        return self._view("noise_variances_", self.user_parameters().noise_variances)
-
-    def _view(self, name: str, values: FloatArray) -> FloatArray:
-        if name not in self._cache:
-            frozen = np.array(values)
-            frozen.setflags(write=False)
-            self._cache[name] = frozen
-        return self._cache[name]
-
-    def _padded(self, name: str) -> FloatArray:
-        if name in self._cache:
-            return self._cache[name]
-        user = self.user_parameters()
-        p = max(user.sizes)
-        last = {"means_": (p,), "loadings_": (p, user.rank)}.get(name, (p, p))
-        values = np.full((self.n_modes, self.n_channels, *last), np.nan)
-        if name == "loadings_":
-            for k, c in np.ndindex(self.n_modes, self.n_channels):
-                values[k, c, : user.sizes[c]] = user.factor(k, c) @ user.loading(k, c)
-            return self._view(name, values)
-        user = user.marginal()
-        for c, p_c in enumerate(user.sizes):
-            if name == "means_":
-                values[:, c, :p_c] = user.layout.vector(user.means, c)
-            else:
-                factors = user.layout.matrix(user.factors, c)
-                block = factors if name == "covariance_factors_" else factors @ np.swapaxes(factors, -1, -2)
-                values[:, c, :p_c, :p_c] = block
-        return self._view(name, values)
-
-    def user_parameters(self) -> Parameters:
-        """Parameters in the user's terms, packed by channel: coefficients of `bases`, in units of the channels.
-
-        Where channels are linked, `factors` are those of Ψ = Cov(T | f), and `loadings` are whitened by them;
-        `Parameters.marginal` gives Σ.
-
-        Raises
-        ------
-        PredictionError
-            Channels are linked, and the numbers of one are too far apart for float64.
-        """
-        internal, coordinates, layout = self.internal_parameters, self.coordinates, self.coordinates.layout
-        means, factors = coordinates.in_user_terms(internal.means, internal.factors)
-        noise = internal.noise_variances * np.square(coordinates.scales)
-        if internal.loadings is None:
-            return Parameters(internal.weights, means, factors, noise, internal.sizes)
-        loadings = np.empty_like(internal.loadings)
-        for c in range(self.n_channels):
-            rows = slice(*layout.mean_offsets[c : c + 2])
-            own = layout.matrix(internal.factors, c) @ internal.loadings[:, rows]  # Λ̃ Γ̃, then s S⁻¹ Λ̃ Γ̃
-            own = coordinates.scales[c] * np.linalg.solve(coordinates.transform(c), own)
-            try:
-                loadings[:, rows] = np.linalg.solve(layout.matrix(factors, c), own)
-            except np.linalg.LinAlgError:
-                raise PredictionError(
-                    f"channel {self.channels[c]!r}: the factors of its coefficients' covariances cannot be told from "
-                    "singular ones in the user's terms; the model's numbers are too far apart"
-                ) from None
-        return Parameters(internal.weights, means, factors, noise, internal.sizes, loadings)
-
-    def parameters(self, mode: Hashable, channel: str | int) -> ChannelParameters:
-        """Parameters of one channel in one mode, in the user's terms.
-
-        Parameters
-        ----------
-        mode : label or int
-            A label of `mode_labels`; an integer that is no label counts modes from 0.
-        channel : str or int
-            A name, or a position.
-
-        Returns
-        -------
-        ChannelParameters
-            mean (p_c,), covariance and covariance_factor (p_c, p_c), noise_variance.
-
-        Raises
-        ------
-        OptionError
-            There is no such mode.
-        PredictionError
-            There is no such channel.
-        """
-        k, c = self._mode_index(mode), self.channel_index(channel)
-        user = self.user_parameters().marginal()
-        factor = user.factor(k, c)
-        return ChannelParameters(user.mean(k, c), factor @ factor.T, factor, float(user.noise_variances[k, c]))
-
-    def _mode_index(self, mode: Hashable) -> int:
-        if mode in self.mode_labels:
-            return self.mode_labels.index(mode)
-        if isinstance(mode, (int, np.integer)) and not isinstance(mode, bool) and 0 <= mode < self.n_modes:
-            return int(mode)
-        raise OptionError(f"there is no mode {mode!r}; the modes are {listed(self.mode_labels, 20)}")
-
-    def channel_index(self, channel: str | int) -> int:
-        """Position of a channel given by name or position; PredictionError where there is none."""
-        if isinstance(channel, str) and channel in self.channels:
-            return self.channels.index(channel)
-        if isinstance(channel, (int, np.integer)) and not isinstance(channel, bool) and 0 <= channel < self.n_channels:
-            return int(channel)
-        raise PredictionError(f"the model has no channel {channel!r}; {did_you_mean(channel, self.channels)}")
-
-    def curves(self, times: ArrayLike) -> FloatArray:
-        """Mean curve of each mode and channel, shape (K, C, m), in units of the channels.
-
-        Raises
-        ------
-        PredictionError
-            A curve overflows at one of the times; names the channel and the time.
-        """
-        from cem.numerics.floating import overflow_at
-
-        times = np.atleast_1d(np.asarray(times, dtype=np.float64))
-        user = self.user_parameters()
-        curves = np.empty((self.n_modes, self.n_channels, len(times)))
-        for c, basis in enumerate(self.bases):
-            design = basis(times)
-            with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
-                curves[:, c] = user.layout.vector(user.means, c) @ design.T
-            wrong = overflow_at(curves[:, c], times, self.channels[c], basis.domain)
-            if wrong:
-                raise PredictionError(wrong)
-        return curves
-
-    @property
-    def domain(self) -> tuple[float, float]:
-        """First and last training time over all channels."""
-        return min(basis.domain[0] for basis in self.bases), max(basis.domain[1] for basis in self.bases)
+    __slots__ = ()
 
     # -- scoring --------------------------------------------------------------------------------------------------
 
@@ -396,7 +111,8 @@ class FailureModeModel:
         kinds = {type(label) for label in self.mode_labels}
         alike = len(kinds) == 1 and kinds <= {int, str, float, bool}
         labels = np.array(self.mode_labels) if alike else object_array(self.mode_labels)
-        return labels[best]
+        found: NDArray[Any] = labels[best]
+        return found
 
     def score_samples(
         self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None, n_jobs: int = 1
@@ -478,7 +194,7 @@ class FailureModeModel:
         if self.time_axis == "to_failure":
             on_axis = asked - self._failure_times(given)[:, None]
         return prediction.forecast_channel(
-            self._compressed(panel), self.internal_parameters, self.mode_labels, c, on_axis, asked, noise
+            self.compressed(panel), self.internal_parameters, self.mode_labels, c, on_axis, asked, noise
         )
 
     def remaining_life(
@@ -529,11 +245,11 @@ class FailureModeModel:
         """
         from cem.passage.threshold import remaining_life_to_threshold
 
-        return remaining_life_to_threshold(self, panel, threshold, channel, direction, options)
+        return remaining_life_to_threshold(self, self.posterior, panel, threshold, channel, direction, options)
 
     def statistics(self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None) -> SufficientStatistics:
         """Sufficient statistics of a panel in the model's coordinates; arguments as for `predict_proba`."""
-        return self._compressed(self._aligned(self._as_panel(X, times, axes)))
+        return self.compressed(self._aligned(self._as_panel(X, times, axes)))
 
     def _evidence(self, X: Data, times: ArrayLike | None, n_jobs: int, axes: Axes) -> Evidence:
         from cem.mixture import prediction
@@ -545,11 +261,6 @@ class FailureModeModel:
 
             n_jobs = os.cpu_count() or 1
         return prediction.evidence(self.statistics(X, times, axes=axes), self.internal_parameters, int(n_jobs))
-
-    def _compressed(self, panel: Panel) -> SufficientStatistics:
-        from cem.statistics.sufficient import SufficientStatistics
-
-        return SufficientStatistics.from_panel(panel, self.bases, coordinates=self.coordinates, kernel="plain")
 
     def _as_panel(self, X: Data, times: ArrayLike | None, axes: Axes = None, what: str = "X") -> Panel:
         from cem.panel.panel import Panel
@@ -705,26 +416,6 @@ class FailureModeModel:
         from cem.model.file import save
 
         save(self, path)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a model is not changed once made; cannot set {name!r}")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"a model is not changed once made; cannot delete {name!r}")
-
-    def _arguments(self) -> dict[str, Any]:
-        return {
-            "parameters": self.internal_parameters,
-            "coordinates": self.coordinates,
-            "bases": self.bases,
-            "channels": self.channels,
-            "response": self.response,
-            "mode_labels": self.mode_labels,
-            "time_unit": self.time_unit,
-            "channel_units": self._channel_units,
-            "time_axis": self.time_axis,
-            "training": self._training,
-        }
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self._arguments(),)

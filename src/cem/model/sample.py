@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from cem.basis.families import Basis, resolve_bases
 from cem.errors import OptionError
 from cem.errors.names import did_you_mean
-from cem.mixture.parameters import times_inverse
 from cem.numerics.floating import overflow_at
 from cem.panel.panel import Panel
+from cem.statistics.coordinates import times_inverse
 
 if TYPE_CHECKING:
-    from cem.model.model import FailureModeModel
+    from cem.mixture.fitted import FittedMixture
 
 __all__ = ["draw_units", "simulate_fleet"]
 
@@ -26,7 +26,7 @@ _PASSAGE_GRID = 2000  # steps over the horizon in which a first passage is looke
 
 
 def draw_units(
-    model: FailureModeModel,
+    model: FittedMixture,
     n_units: int,
     times: Any,
     *,
@@ -303,7 +303,8 @@ def _drawn_coefficients(
         if eigenvalues.min() < -1e-12 * abs(eigenvalues).max() or not np.allclose(covariance, covariance.T):
             raise OptionError(f"the covariance of mode {label!r}, channel {channel!r} is not positive semi-definite")
         mean[i], root[i] = given_mean, (vectors * np.sqrt(np.maximum(eigenvalues, 0))) @ vectors.T
-    return mean[k] + np.einsum("lij,lj->li", root[k], rng.standard_normal((len(k), p)))
+    drawn: FloatArray = mean[k] + np.einsum("lij,lj->li", root[k], rng.standard_normal((len(k), p)))
+    return drawn
 
 
 def _drawn_lives(
@@ -318,7 +319,8 @@ def _drawn_lives(
     laws = np.array([lives[label] for label in labels], dtype=np.float64)
     if laws.shape != (len(labels), 2) or not (laws[:, 0] > 0).all() or not (laws[:, 1] >= 0).all():
         raise OptionError(f"lives={dict(lives)!r}: (median > 0, log standard deviation >= 0) by mode was expected")
-    return laws[k, 0] * np.exp(laws[k, 1] * rng.standard_normal(len(k)))
+    drawn: FloatArray = laws[k, 0] * np.exp(laws[k, 1] * rng.standard_normal(len(k)))
+    return drawn
 
 
 def _first_passage(basis: Basis, coefficients: FloatArray, threshold: float, horizon: float) -> FloatArray:

@@ -13,7 +13,7 @@ import numpy as np
 from cem.errors.display import escaped
 
 if TYPE_CHECKING:
-    from cem.model.model import FailureModeModel
+    from cem.mixture.fitted import FittedMixture
 
 __all__ = ["Frame", "Summary", "summarise"]
 
@@ -74,7 +74,7 @@ _HEADINGS = {
 }
 
 
-def summarise(model: FailureModeModel) -> Summary:
+def summarise(model: FittedMixture) -> Summary:
     """Summary of a model; see `FailureModeModel.summary`."""
     training = model.training
     names = [str(label) for label in model.mode_labels]
@@ -92,7 +92,7 @@ def summarise(model: FailureModeModel) -> Summary:
     return Summary(title, frames, _facts(model, training))
 
 
-def _facts(model: FailureModeModel, training: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for name, key in (
         ("units", "n_units"),
@@ -120,14 +120,14 @@ def _facts(model: FailureModeModel, training: Mapping[str, Any]) -> dict[str, An
     return facts
 
 
-def _modes(model: FailureModeModel, training: Mapping[str, Any]) -> Frame:
+def _modes(model: FittedMixture, training: Mapping[str, Any]) -> Frame:
     frame = Frame(mode=list(model.mode_labels), weight=[float(weight) for weight in model.weights_])
     if training.get("assigned") is not None:
         frame["units"] = list(training["assigned"])
     return frame
 
 
-def _curves(model: FailureModeModel) -> Frame:
+def _curves(model: FittedMixture) -> Frame:
     columns: tuple[str, ...] = ("mode", "channel", "unit", *_PLACES, *(f"sd_{place}" for place in _PLACES), "noise")
     frame = Frame({name: [] for name in columns})
     user, units = model.user_parameters().marginal(), model.channel_units
@@ -153,7 +153,7 @@ def _classification(names: Sequence[str], training: Mapping[str, Any]) -> Frame:
     return frame
 
 
-def _floors(model: FailureModeModel, training: Mapping[str, Any]) -> Frame:
+def _floors(model: FittedMixture, training: Mapping[str, Any]) -> Frame:
     frame = _records(training.get("floors"), ("mode", "channel", "floor"))
     frame["mode"] = [model.mode_labels[k] for k in frame["mode"]]
     return frame

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,71 +11,10 @@ from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean, listed, unit_array
 from cem.panel.axes import axes_of, check_order, own_axes, standard
 from cem.panel.checks import checked_channels
-from cem.panel.clock import POSITIONS, instants, is_missing
+from cem.panel.clock import instants, is_missing
 from cem.panel.containers import as_array, column_names, is_table, refuse_table, row_names
 
-if TYPE_CHECKING:
-    from cem.panel.panel import Panel
-
-__all__ = ["Flat", "flatten", "float_rows", "panel_of_arrays"]
-
-
-def panel_of_arrays(
-    X: Any,
-    *,
-    times: Any = None,
-    modes: Any = None,
-    units: Iterable[Hashable] | np.ndarray | None = None,
-    channels: Sequence[str] | None = None,
-    may_lack: str | None = None,
-    axes: str | Sequence[str] | None = None,
-    failure_times: Any = None,
-    missing: Any = None,
-    allow_empty_channels: bool = False,
-) -> Panel:
-    """The panel of what a user gave to `fit`, `predict` or `score`: a Panel as it is, arrays as `from_arrays`.
-
-    Parameters
-    ----------
-    X : Panel, array, list of arrays or list of data frames
-        As `Panel.from_arrays` takes them. A long data frame is refused with the call of `Panel.from_frame`.
-    times, units, axes, failure_times, missing, allow_empty_channels
-        As for `Panel.from_arrays`; a Panel has its own.
-    modes : sequence of labels, optional
-        Also for a Panel, whose own labels they replace.
-    channels : sequence of str, optional
-        Names of the channels in their order, as a model knows them; X that has names of its own is read by them.
-    may_lack : str, optional
-        The one of ``channels`` that an array may come without: a model's response.
-
-    Raises
-    ------
-    PanelError
-        X cannot be read as a panel; the message says how to give it.
-    OptionError
-        ``times``, ``axes``, ... with a Panel.
-    """
-    from cem.panel.panel import Panel
-
-    if isinstance(X, Panel):
-        for name, given in (("times", times), ("axes", axes), ("units", units), ("missing", missing)):
-            if given is not None:
-                raise OptionError(f"{name} goes with an array; a Panel has its own times, units and channels")
-        return X if modes is None else X.with_modes(modes)
-    flat = flatten(times, X, units, channels=channels, axes=axes, may_lack=may_lack)
-    panel = Panel(
-        flat.unit_ids,
-        flat.offsets,
-        flat.times,
-        flat.values,
-        flat.channels,
-        modes=modes,
-        failure_times=failure_times,
-        missing=missing,
-        allow_empty_channels=allow_empty_channels,
-        allow_empty_units=allow_empty_channels,  # both: to be scored only
-    )
-    return panel if times is not None else panel._replace(_clock=POSITIONS)
+__all__ = ["Flat", "flatten", "float_rows"]
 
 
 class Flat(NamedTuple):
@@ -269,9 +208,10 @@ def _alike(values: list[Any]) -> bool:
 
 def _shape(item: Any) -> tuple[int, ...] | None:
     try:
-        return np.shape(item)
+        shape: tuple[int, ...] = np.shape(item)
     except Exception:  # rows of unequal length, whose own message comes with the unit
         return None
+    return shape
 
 
 def _n_times(times: Any) -> int | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean, is_unknown
-from cem.panel.masks import unmasked
+from cem.numerics.masks import unmasked
 
 __all__ = [
     "DATETIMES",
@@ -76,7 +76,8 @@ def tick_of(time_unit: str) -> tuple[str, np.timedelta64]:
 
 def is_missing(raw: np.ndarray) -> np.ndarray:
     """(n,) bool: NaN or NaT."""
-    return np.isnat(raw) if raw.dtype.kind in "mM" else np.isnan(raw)
+    missing: np.ndarray = np.isnat(raw) if raw.dtype.kind in "mM" else np.isnan(raw)
+    return missing
 
 
 def instants(times: Any, what: str = "times") -> np.ndarray:
@@ -313,7 +314,8 @@ def _ticks(
     finest = max(_per_second(part.dtype) for part in (times, start, np.asarray(tick)))
     farthest = max(abs(low), abs(high), abs(first), abs(last), high - first, last - low) + 1
     if farthest * finest < 2**63:
-        return (times - start) / tick
+        exact: np.ndarray = (times - start) / tick
+        return exact
     if farthest * 10**6 >= 2**63:
         raise PanelError(
             f"times from {times[~np.isnat(times)].min()} to {times[~np.isnat(times)].max()}, counted from "
@@ -324,7 +326,8 @@ def _ticks(
     whole = found.astype(np.float64)
     whole[np.isnat(found)] = np.nan
     # What microseconds leave out, at most one of them: no clock of such a range has it.
-    return whole / (tick / np.timedelta64(1, "us"))
+    ticks: np.ndarray = whole / (tick / np.timedelta64(1, "us"))
+    return ticks
 
 
 def _bounds(times: np.ndarray) -> tuple[int, int] | tuple[None, None]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cem.errors import PanelError
 from cem.errors.names import listed
-from cem.panel.masks import unmasked
+from cem.numerics.masks import unmasked
 
 __all__ = ["as_array", "column_names", "is_table", "refuse_table", "row_names"]
 

@@ -101,7 +101,7 @@ def without_codes(values: np.ndarray, codes: Mapping[int, np.ndarray]) -> np.nda
 
 
 def _equal(column: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    found = column == numbers[0]
+    found: np.ndarray = column == numbers[0]
     for number in numbers[1:]:
         found |= column == number
     return found

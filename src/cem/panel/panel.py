@@ -9,6 +9,7 @@ import numpy as np
 
 from cem.errors import PanelError
 from cem.errors.names import did_you_mean, encode_labels, listed, object_array, unit_array, unit_name
+from cem.numerics.masks import is_masked
 from cem.panel.checks import (
     check_channels_observed,
     check_failures,
@@ -24,7 +25,6 @@ from cem.panel.checks import (
 from cem.panel.clock import FAILURE, KINDS, POSITIONS, count_from, instants
 from cem.panel.clock_checks import repeated_hours, set_back_units, warn_of_clocks, warn_of_scales
 from cem.panel.label_checks import warn_of_labels
-from cem.panel.masks import is_masked
 from cem.panel.missing_codes import check_codes, declared_codes, extremes, without_codes
 from cem.panel.ragged import (
     occurring,
@@ -310,9 +310,9 @@ class Panel:
         SuspectDataWarning
             As for `Panel`; also where rows of a tall table say again what another row says.
         """
-        from cem.frames.long import panel_from_frame
+        from cem.panel.frames.long import columns_of_frame
 
-        return panel_from_frame(
+        read = columns_of_frame(
             frame,
             unit=unit,
             time=time,
@@ -322,13 +322,24 @@ class Panel:
             failure_time=failure_time,
             sensor=sensor,
             value=value,
-            time_unit=time_unit,
             time_format=time_format,
+            missing=missing,
+        )
+        return cls(
+            read.unit_ids,
+            read.offsets,
+            read.times,
+            read.values,
+            read.channels,
+            response=response,
+            modes=read.modes,
+            failure_times=read.failure_times,
+            time_unit=time_unit,
             origin=origin,
             channel_units=channel_units,
             allow_empty_channels=allow_empty_channels,
             allow_empty_units=allow_empty_units,
-            missing=missing,
+            missing=read.missing,
             duplicates=duplicates,
         )
 

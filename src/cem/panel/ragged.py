@@ -57,7 +57,8 @@ def occurring(codes: np.ndarray, labels: tuple[Hashable, ...]) -> tuple[np.ndarr
 def offsets_of_kept(kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Offsets after a mask of readings has been applied; also where units have no readings at all."""
     before = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(kept, dtype=np.int64)])
-    return before[offsets]
+    kept_offsets: np.ndarray = before[offsets]
+    return kept_offsets
 
 
 def without_empty_readings(

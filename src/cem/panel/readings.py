@@ -12,8 +12,8 @@ import numpy as np
 
 from cem.errors import PanelError, ScorerError
 from cem.errors.names import did_you_mean, listed
+from cem.numerics.masks import unmasked
 from cem.panel.containers import as_array, column_names, is_table, row_names
-from cem.panel.masks import unmasked
 
 __all__ = ["reading", "readings", "time_rows"]
 

@@ -23,7 +23,7 @@ def checked_duplicates(duplicates: Any) -> str | None:
             f"duplicates={duplicates!r}: 'keep' (repeated readings are readings), 'drop' (take one of each), or None "
             "(refuse a table that stands twice) was expected"
         )
-    return duplicates
+    return None if duplicates is None else str(duplicates)
 
 
 def same_times(offsets: np.ndarray, raw: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from cem.errors.warning import warn
 from cem.passage.first_passage import FirstPassage, first_passage
 
 if TYPE_CHECKING:
-    from cem.model.model import FailureModeModel
+    from cem.mixture.fitted import FittedMixture
+    from cem.mixture.prediction import Posterior
     from cem.panel.panel import Panel
 
 __all__ = ["crossing_direction", "remaining_life_to_threshold"]
@@ -26,7 +27,8 @@ _WORTH_A_DIRECTION = 0.1
 
 
 def remaining_life_to_threshold(
-    model: FailureModeModel,
+    model: FittedMixture,
+    posterior_of: Callable[[Panel], Posterior],
     panel: Panel,
     threshold: ArrayLike | Mapping[Hashable, float],
     channel: str | int | None,
@@ -51,7 +53,7 @@ def remaining_life_to_threshold(
         direction = crossing_direction(model, c, levels)
     elif direction in ("upper", "lower"):
         _warn_of_the_other_side(model, c, levels, direction)
-    posterior = model.posterior(panel)
+    posterior = posterior_of(panel)
     p = posterior.sizes[c]
     return first_passage(
         model.bases[c],
@@ -67,12 +69,12 @@ def remaining_life_to_threshold(
     )
 
 
-def crossing_direction(model: FailureModeModel, channel: int, levels: NDArray[np.float64]) -> str:
+def crossing_direction(model: FittedMixture, channel: int, levels: NDArray[np.float64]) -> str:
     """From which side the fleet's mean curves come to a threshold.
 
     Parameters
     ----------
-    model : FailureModeModel
+    model : FittedMixture
     channel : int
         Position.
     levels : ndarray of shape (), (K,) or (L, K)
@@ -101,7 +103,7 @@ def crossing_direction(model: FailureModeModel, channel: int, levels: NDArray[np
 
 
 def _direction(
-    model: FailureModeModel, channel: int, levels: NDArray[np.float64]
+    model: FittedMixture, channel: int, levels: NDArray[np.float64]
 ) -> tuple[str | None, NDArray[np.float64], NDArray[np.float64]]:
     """The direction, None where it is not clear, and each mode's mean curve at the first and last training time."""
     low, high = model.bases[channel].domain
@@ -121,7 +123,7 @@ def _direction(
     return None, start, end
 
 
-def _warn_of_the_other_side(model: FailureModeModel, channel: int, levels: NDArray[np.float64], given: str) -> None:
+def _warn_of_the_other_side(model: FittedMixture, channel: int, levels: NDArray[np.float64], given: str) -> None:
     """Warn where every unit is beyond the threshold from its first reading on, as the wrong direction would have it."""
     direction, start, end = _direction(model, channel, levels)
     if direction in (given, None):
@@ -144,7 +146,7 @@ def _numbers(values: NDArray[np.float64]) -> str:
     return shown if len(flat) <= _MOST_SHOWN else f"{shown}, …"
 
 
-def _levels(model: FailureModeModel, threshold: ArrayLike | Mapping[Hashable, float]) -> NDArray[np.float64]:
+def _levels(model: FittedMixture, threshold: ArrayLike | Mapping[Hashable, float]) -> NDArray[np.float64]:
     """A number, one by mode, or one by unit and mode."""
     if isinstance(threshold, Mapping):
         missing = [label for label in model.mode_labels if label not in threshold]

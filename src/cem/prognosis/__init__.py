@@ -7,17 +7,11 @@ from typing import TYPE_CHECKING
 from cem.lazy import attributes
 
 if TYPE_CHECKING:
-    from cem.prognosis.distribution import (
-        AnchoredStatistics,
-        RemainingLifeDistribution,
-        SharedEvidence,
-        anchored_statistics,
-        candidate_log_densities,
-        remaining_life_grid,
-        remaining_life_grids,
-        remaining_life_posterior,
-    )
+    from cem.lifetimes.grid import remaining_life_grid, remaining_life_grids
+    from cem.prognosis.candidates import SharedEvidence, candidate_log_densities
+    from cem.prognosis.distribution import RemainingLifeDistribution, remaining_life_posterior
     from cem.prognosis.remaining_life import RemainingLife
+    from cem.statistics.anchored import AnchoredStatistics, anchored_statistics
 
 __all__ = [
     "AnchoredStatistics",
@@ -34,19 +28,10 @@ __all__ = [
 __getattr__, __dir__ = attributes(
     __name__,
     {
-        "cem.prognosis.remaining_life": (
-            "_restored",
-            "RemainingLife",
-        ),
-        "cem.prognosis.distribution": (
-            "AnchoredStatistics",
-            "RemainingLifeDistribution",
-            "SharedEvidence",
-            "anchored_statistics",
-            "candidate_log_densities",
-            "remaining_life_grid",
-            "remaining_life_grids",
-            "remaining_life_posterior",
-        ),
+        "cem.lifetimes.grid": ("remaining_life_grid", "remaining_life_grids"),
+        "cem.prognosis.candidates": ("SharedEvidence", "candidate_log_densities"),
+        "cem.prognosis.distribution": ("RemainingLifeDistribution", "remaining_life_posterior"),
+        "cem.prognosis.remaining_life": ("RemainingLife", "_restored"),
+        "cem.statistics.anchored": ("AnchoredStatistics", "anchored_statistics"),
     },
 )

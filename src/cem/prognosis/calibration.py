@@ -26,12 +26,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError, PanelError
+from cem.lifetimes.grid import cell_edges
 from cem.metrics.metrics import cluster_standard_error, crps_pmf, interval_score
 from cem.model.training_record import require_calibration, require_map
 from cem.numerics.floating import underflow_is_zero
 from cem.numerics.normal import log_normal_cdf, normal_quantile
 from cem.prognosis import _rul
-from cem.prognosis.distribution import RemainingLifeDistribution, cell_edges, over_modes
+from cem.prognosis.distribution import RemainingLifeDistribution, over_modes
 from cem.prognosis.heldout import Fit, HeldOut, cut_off_ages, folds_of_units, hold_out
 
 if TYPE_CHECKING:
@@ -254,7 +255,7 @@ class Calibration:
         require_calibration(saved)
         reports = [saved[name] and Reliability.from_dict(saved[name]) for name in ("before", "after")]
         numbers = [tuple(float(x) for x in saved[name]) for name in ("knots", "images")]
-        return cls(float(saved["temper"]), *numbers, *reports)  # type: ignore[arg-type]
+        return cls(float(saved["temper"]), *numbers, *reports)  # type: ignore[arg-type]  # checked above
 
     def __str__(self) -> str:
         parts = [f"evidence counted {self.temper:g} times, {len(self.knots)} knots"]

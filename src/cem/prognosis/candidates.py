@@ -16,9 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from cem.errors import BasisError, KernelFailure, OptionError
 from cem.mixture import _linked
 from cem.mixture.linked_prediction import not_finite
-from cem.mixture.parameters import Layout, Parameters
+from cem.mixture.parameters import Parameters
 from cem.prognosis import _rul
 from cem.statistics.anchored import AnchoredStatistics, distinct
+from cem.statistics.coordinates import Layout
 
 if TYPE_CHECKING:
     from cem.basis.family import Basis

@@ -18,34 +18,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError, PredictionError
 from cem.errors.display import escaped
+from cem.lifetimes.grid import cell_edges, check_grid
 from cem.numerics.floating import underflow_is_zero
 from cem.prognosis import _rul
-from cem.prognosis.candidates import SharedEvidence, candidate_log_densities
-from cem.statistics.anchored import AnchoredStatistics, anchored_statistics
+from cem.prognosis.candidates import SharedEvidence
 
 if TYPE_CHECKING:
     from cem.lifetimes.lifetimes import Lifetimes
 
 __all__ = [
-    "AnchoredStatistics",
     "RemainingLifeDistribution",
-    "SharedEvidence",
-    "anchored_statistics",
-    "candidate_log_densities",
-    "remaining_life_grid",
-    "remaining_life_grids",
     "remaining_life_posterior",
 ]
 
 FloatArray = NDArray[np.float64]
-
-
-def cell_edges(grid: FloatArray) -> FloatArray:
-    """(..., G + 1) edges of the cells around grid points: halfway between neighbours, never below 0."""
-    middles = 0.5 * (grid[..., 1:] + grid[..., :-1])
-    first = np.maximum(0.0, 1.5 * grid[..., :1] - 0.5 * grid[..., 1:2])
-    last = 1.5 * grid[..., -1:] - 0.5 * grid[..., -2:-1]
-    return np.concatenate([first, middles, last], axis=-1)
 
 
 def over_modes(masses: FloatArray) -> FloatArray:
@@ -103,7 +89,7 @@ class RemainingLifeDistribution:
         time_unit: str | None = None,
     ) -> None:
         points, masses = np.array(grid, dtype=np.float64), np.array(pmf, dtype=np.float64, order="C")
-        _check_grid(points)
+        check_grid(points)
         n_points = points.shape[-1]
         if masses.ndim != 3 or masses.shape[1] != n_points or masses.shape[2] == 0:
             raise OptionError(f"pmf has shape {masses.shape}; (n_units, {n_points}, n_modes) was expected")
@@ -235,7 +221,8 @@ class RemainingLifeDistribution:
     @property
     def mode_probabilities(self) -> FloatArray:
         """P(k | readings), whatever the remaining life, shape (L, K)."""
-        return self.pmf.sum(axis=1)
+        shares: FloatArray = self.pmf.sum(axis=1)
+        return shares
 
     @underflow_is_zero
     def cdf(self, times: ArrayLike) -> FloatArray:
@@ -320,7 +307,8 @@ class RemainingLifeDistribution:
             top = np.clip(cap, low, high)
             centres = (0.5 * (top * top - low * low) + cap * (high - top)) / (high - low)
         masses = self.pmf.sum(axis=2)
-        return masses @ centres if centres.ndim == 1 else np.einsum("lg,lg->l", masses, centres)
+        means: FloatArray = masses @ centres if centres.ndim == 1 else np.einsum("lg,lg->l", masses, centres)
+        return means
 
     @underflow_is_zero
     def standard_deviation(self) -> FloatArray:
@@ -328,7 +316,8 @@ class RemainingLifeDistribution:
         low, high = self._edges[..., :-1], self._edges[..., 1:]
         centres = 0.5 * (low + high) - self.mean()[:, None]
         within = np.square(high - low) / 12.0
-        return np.sqrt((self.pmf.sum(axis=2) * (np.square(centres) + within)).sum(axis=1))
+        deviations: FloatArray = np.sqrt((self.pmf.sum(axis=2) * (np.square(centres) + within)).sum(axis=1))
+        return deviations
 
     @underflow_is_zero
     def sample(self, n: int, random_state: int | np.random.Generator | None = None) -> FloatArray:
@@ -346,63 +335,6 @@ def _restored(
     grid: FloatArray, pmf: FloatArray, units: Any, labels: Any, unit: str | None
 ) -> RemainingLifeDistribution:
     return RemainingLifeDistribution(grid, pmf, units=units, mode_labels=labels, time_unit=unit)
-
-
-def _check_grid(grid: FloatArray) -> None:
-    if (
-        grid.ndim not in (1, 2)
-        or grid.shape[-1] < 2
-        or not np.isfinite(grid).all()
-        or np.any(np.diff(grid, axis=-1) <= 0)
-        or np.any(grid[..., 0] < 0)
-    ):
-        raise OptionError("grid must be at least two finite remaining lives, strictly ascending, none negative")
-
-
-def remaining_life_grid(
-    lifetimes: Lifetimes, ages: ArrayLike, n_points: int = 300, *, probability: float = 0.999, widening: float = 2.0
-) -> FloatArray:
-    """Candidate remaining lives for units of these ages: finest near 0, up to the laws' upper quantile.
-
-    Parameters
-    ----------
-    lifetimes : Lifetimes
-        f_k.
-    ages : array_like of shape (L,)
-        t_now of the units.
-    n_points : int
-        G.
-    probability : float
-        The grid reaches the largest quantile of this level, over modes and units, of what is left to a unit of that
-        age: it has a value for a unit older than every training unit too.
-    widening : float
-        Logarithm of the ratio of the last cell's width to the first's; 0 for an even grid.
-
-    Returns
-    -------
-    ndarray of shape (G,)
-    """
-    if n_points < 2 or widening < 0:
-        raise OptionError(f"n_points is {n_points} and widening {widening}; at least 2 and 0 were expected")
-    reach = float(np.max(lifetimes.residual_quantile(np.unique(np.asarray(ages, dtype=np.float64)), probability)))
-    return reach * _shares(n_points, widening)
-
-
-def remaining_life_grids(
-    lifetimes: Lifetimes, ages: ArrayLike, n_points: int = 300, *, probability: float = 0.999, widening: float = 2.0
-) -> FloatArray:
-    """The same for every unit by itself, shape (L, G): `remaining_life_grid` of its age alone."""
-    if n_points < 2 or widening < 0:
-        raise OptionError(f"n_points is {n_points} and widening {widening}; at least 2 and 0 were expected")
-    different, unit = np.unique(np.asarray(ages, dtype=np.float64), return_inverse=True)
-    reach = lifetimes.residual_quantile(different, probability).max(axis=-1)
-    return reach[unit.reshape(-1), None] * _shares(n_points, widening)
-
-
-def _shares(n_points: int, widening: float) -> FloatArray:
-    """Candidates as shares of the grid's reach, shape (G,)."""
-    share = (np.arange(n_points) + 0.5) / n_points
-    return np.asarray(np.expm1(widening * share) / np.expm1(widening) if widening > 0 else share)
 
 
 @underflow_is_zero
@@ -457,7 +389,7 @@ def remaining_life_posterior(
     """
     points, alive = np.asarray(grid, dtype=np.float64), np.asarray(ages, dtype=np.float64)
     shares = np.asarray(weights, dtype=np.float64)
-    _check_grid(points)
+    check_grid(points)
     expected = (len(alive), points.shape[-1], lifetimes.n_modes)
     if np.shape(log_densities) != expected or shares.shape != (lifetimes.n_modes,):
         raise OptionError(

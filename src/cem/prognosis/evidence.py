@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError
+from cem.lifetimes.grid import remaining_life_grid, remaining_life_grids
 from cem.prognosis.candidates import Candidates, SharedEvidence
-from cem.prognosis.distribution import remaining_life_grid, remaining_life_grids
 from cem.statistics.anchored import anchored_statistics
 
 if TYPE_CHECKING:

@@ -77,7 +77,8 @@ def cut_off_ages(
         if ages < 1:
             raise OptionError(f"ages is {ages}; 1 or more cut-offs a unit were expected")
         share = np.random.default_rng(random_state).random((panel.n_units, int(ages)))
-        return first[:, None] + share * (failed - first)[:, None]
+        drawn: FloatArray = first[:, None] + share * (failed - first)[:, None]
+        return drawn
     if isinstance(ages, Mapping):
         lacking = [unit for unit in panel.units if unit not in ages]
         if lacking:

@@ -296,7 +296,7 @@ class RemainingLife:
                 linking_rank=self.model.linking_rank,
                 **{name: held[name] for name in ("linking_penalty",) if name in held},
                 time_axis="to_failure",
-                lifetimes=family,  # type: ignore[arg-type]
+                lifetimes=family,  # type: ignore[arg-type]  # one of the names
             )
         elif estimator.time_axis != "to_failure":
             raise OptionError(f"the estimator's time_axis is {estimator.time_axis!r}; 'to_failure' was expected")
@@ -349,7 +349,7 @@ class RemainingLife:
         OptionError
             Its model is not one of the time to failure.
         """
-        from cem.model.file import load_by
+        from cem.model.loading import load_by
 
         return cls(load_by("cem.RemainingLife.load", path, functions))
 

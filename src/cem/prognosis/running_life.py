@@ -9,11 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import BasisError, OptionError, ScorerError
 from cem.errors.names import listed
+from cem.lifetimes.grid import cell_edges
 from cem.panel.readings import reading
 from cem.prognosis import _rul
 from cem.prognosis.calibration import Calibration
 from cem.prognosis.candidates import Shifts
-from cem.prognosis.distribution import RemainingLifeDistribution, cell_edges, posterior_masses
+from cem.prognosis.distribution import RemainingLifeDistribution, posterior_masses
 from cem.prognosis.evidence import HasLifeEvidence
 from cem.statistics.anchored import distinct
 
@@ -190,7 +191,7 @@ class RunningLife:
             )  # fmt: skip
             if bad >= 0:
                 raise ScorerError(_NO_CANDIDATE)
-            return masses[0]
+            return np.asarray(masses[0])
         lives = self._starts + self._age
         with np.errstate(divide="ignore"):
             log_lives = np.log(lives)[None]
@@ -203,7 +204,8 @@ class RunningLife:
         )  # fmt: skip
         if bad >= 0:
             raise ScorerError(_NO_CANDIDATE)
-        return masses[0]
+        law: FloatArray = masses[0]
+        return law
 
     def _by_table(self, joint: FloatArray, temper: float, age: float) -> FloatArray:
         """The same where ln P(life > age | k) was tabulated."""
@@ -222,7 +224,8 @@ class RunningLife:
             if not np.isfinite(highest):
                 raise ScorerError(_NO_CANDIDATE)
             masses = np.exp(joint - highest)
-            return (masses / masses.sum()).T
+            law: FloatArray = (masses / masses.sum()).T
+            return law
 
     def distribution(self) -> RemainingLifeDistribution:
         """The law of what is left to the unit, calibrated where the prognosis is."""

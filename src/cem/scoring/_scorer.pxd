@@ -1,4 +1,4 @@
-"""The streaming scorer for other compiled code: ``from cem.scoring._scorer cimport ...`` against the installed package.
+"""The streaming scorer for other compiled code: ``from cem.scoring cimport ...`` against the installed package.
 
 Nothing here needs the GIL once the pointer has been taken from a `cem.Scorer` (`PackedScorer.pointer`), which must be
 kept alive for as long as the pointer is used. A scorer is never written: any number of threads may share it. A unit is
@@ -29,7 +29,9 @@ cdef enum:
     UNIT_OBSERVATIONS = 1
     UNIT_STATE = 8
 
-ctypedef struct scorer_t:
+# The number goes up with every change of the layout. It is part of the functions' signatures, which Cython compares
+# when a compiled module is loaded: one compiled against another layout is refused, and never reads the wrong bytes.
+ctypedef struct scorer_2_t:
     int n_channels, n_modes, n_bases
     int n_custom                    # coefficients of all Custom bases; they come first in phi
     int n_phi                       # coefficients of all different bases
@@ -43,8 +45,11 @@ ctypedef struct scorer_t:
     Py_ssize_t n_unit                               # doubles in a unit's memory
 
 
+ctypedef scorer_2_t scorer_t    # the name to use
+
+
 cdef class PackedScorer:
-    cdef scorer_t scorer
+    cdef scorer_2_t scorer
     cdef Blocks layout
     cdef basis_t* bases
     cdef object arrays
@@ -52,25 +57,25 @@ cdef class PackedScorer:
     cdef tuple custom
     cdef dict channel_numbers
     cdef bint linked
-    cdef const scorer_t* pointer(self) except NULL
-    cdef const scorer_t* own_pointer(self) except NULL
+    cdef const scorer_2_t* pointer(self) except NULL
+    cdef const scorer_2_t* own_pointer(self) except NULL
 
 
-cdef Py_ssize_t scorer_unit_bytes(const scorer_t* scorer) noexcept nogil
-cdef void scorer_init(const scorer_t* scorer, double* unit_out) noexcept nogil
+cdef Py_ssize_t scorer_unit_bytes(const scorer_2_t* scorer) noexcept nogil
+cdef void scorer_init(const scorer_2_t* scorer, double* unit_out) noexcept nogil
 cdef int scorer_update(
-    const scorer_t* scorer, double* unit, double t, const double* x, const double* custom
+    const scorer_2_t* scorer, double* unit, double t, const double* x, const double* custom
 ) noexcept nogil
 cdef int scorer_update_channel(
-    const scorer_t* scorer, double* unit, double t, int channel, double value, const double* custom
+    const scorer_2_t* scorer, double* unit, double t, int channel, double value, const double* custom
 ) noexcept nogil
 cdef int scorer_log_densities(
-    const scorer_t* scorer, double* unit, double* log_densities_out, double* misfits_out, double* common_out
+    const scorer_2_t* scorer, double* unit, double* log_densities_out, double* misfits_out, double* common_out
 ) noexcept nogil
-cdef int scorer_probabilities(const scorer_t* scorer, double* unit, double* probabilities_out) noexcept nogil
-cdef int scorer_blame(const scorer_t* scorer, const double* unit) noexcept nogil
-cdef int scorer_log_likelihood(const scorer_t* scorer, double* unit, double* log_likelihood_out) noexcept nogil
-cdef double scorer_weight(const scorer_t* scorer, const double* unit, int channel) noexcept nogil
+cdef int scorer_probabilities(const scorer_2_t* scorer, double* unit, double* probabilities_out) noexcept nogil
+cdef int scorer_blame(const scorer_2_t* scorer, const double* unit) noexcept nogil
+cdef int scorer_log_likelihood(const scorer_2_t* scorer, double* unit, double* log_likelihood_out) noexcept nogil
+cdef double scorer_weight(const scorer_2_t* scorer, const double* unit, int channel) noexcept nogil
 
 
 cdef inline const double* row_of(const double* rows, Py_ssize_t i, int size) noexcept nogil:

@@ -5,13 +5,10 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-from cem.mixture._prediction import chi_square_tail as chi_square_tail
-from cem.mixture._prediction import compress_units as compress_units
-from cem.mixture._prediction import log_densities as log_densities
-from cem.mixture._prediction import posteriors as posteriors
-from cem.mixture.parameters import Coordinates, Parameters
+from cem.mixture.parameters import Parameters
+from cem.statistics.coordinates import Coordinates
 
-__all__ = ["PackedScorer", "chi_square_tail", "compress_units", "log_densities", "posteriors"]
+__all__ = ["PackedScorer"]
 
 _Float = NDArray[np.float64]
 

@@ -16,23 +16,22 @@ from cem.statistics._blocks cimport (
 
 import numpy as np
 
-from cem.statistics._blocks import Blocks as _Blocks
-from cem.mixture._prediction import chi_square_tail, compress_units, in_threads, log_densities, posteriors
+from cem.statistics._blocks import Blocks as _Blocks, in_threads
 from cem.errors import ScorerError
 
-__all__ = ["PackedScorer", "chi_square_tail", "compress_units", "log_densities", "posteriors"]
+__all__ = ["PackedScorer"]
 
 
 # ------------------------------------------------------------------------------------------- the C-level interface
 
 
-cdef Py_ssize_t scorer_unit_bytes(const scorer_t* scorer) noexcept nogil:
+cdef Py_ssize_t scorer_unit_bytes(const scorer_2_t* scorer) noexcept nogil:
     """Bytes of one unit's memory, a multiple of 64; it must be aligned to 64."""
     return (scorer.n_unit * sizeof(double) + 63) // 64 * 64
 
 
 cdef void scorer_init(
-    const scorer_t* scorer,
+    const scorer_2_t* scorer,
     double* unit_out,           # (n_unit,)
 ) noexcept nogil:
     """A unit without readings."""
@@ -41,7 +40,7 @@ cdef void scorer_init(
 
 
 cdef inline void evaluate_bases(
-    const scorer_t* scorer,
+    const scorer_2_t* scorer,
     double t,
     const double* custom,       # (n_custom,) or NULL
     double* phi_out,            # (n_phi,)
@@ -56,7 +55,7 @@ cdef inline void evaluate_bases(
 
 
 cdef void forget(
-    const scorer_t* scorer,
+    const scorer_2_t* scorer,
     double* unit,
     int first, int stop,        # blocks of the row
     double t,
@@ -83,7 +82,7 @@ cdef void forget(
 
 
 cdef inline int enter(
-    const scorer_t* scorer,
+    const scorer_2_t* scorer,
     double* unit,               # its x holds the reading
     int first, int stop,        # blocks
     double t,
@@ -112,7 +111,7 @@ cdef inline int enter(
 
 
 cdef int scorer_update(
-    const scorer_t* scorer,
+    const scorer_2_t* scorer,
     double* unit,               # (n_unit,)     changed where 0 is returned
     double t,
     const double* x,            # (n_channels,) in the channels' own units; NaN = missing
@@ -125,7 +124,7 @@ cdef int scorer_update(
 
 
 cdef int scorer_update_channel(
-    const scorer_t* scorer,
+    const scorer_2_t* scorer,
     double* unit,               # (n_unit,)     changed where 0 is returned
     double t,
     int channel,
@@ -144,7 +143,7 @@ cdef int scorer_update_channel(
 
 
 cdef int scorer_log_densities(
-    const scorer_t* scorer,
+    const scorer_2_t* scorer,
     double* unit,                   # (n_unit,)   its scratch is used
     double* log_densities_out,      # (n_modes,)  log P(x | k) less common_out, in internal coordinates; (11)
     double* misfits_out,            # (n_modes,)  rss / s2 + |e - B E d|^2 + |E d|^2
@@ -164,7 +163,7 @@ cdef int scorer_log_densities(
 
 
 cdef inline int weigh(
-    const scorer_t* scorer,
+    const scorer_2_t* scorer,
     double* unit,                   # (n_unit,)   its scratch is used
     double* shares_out,             # (n_modes,)  pi_k P(x | k) over a constant; the largest is near 1
     double* total_out,              # (1,)        their sum
@@ -196,7 +195,7 @@ cdef inline int weigh(
 
 
 cdef int scorer_probabilities(
-    const scorer_t* scorer,
+    const scorer_2_t* scorer,
     double* unit,                   # (n_unit,)   its scratch is used
     double* probabilities_out,      # (n_modes,)  (3)
 ) noexcept nogil:
@@ -213,7 +212,7 @@ cdef int scorer_probabilities(
 
 
 cdef int scorer_log_likelihood(
-    const scorer_t* scorer,
+    const scorer_2_t* scorer,
     double* unit,                   # (n_unit,)   its scratch is used
     double* log_likelihood_out,     # (1,)        log sum_k pi_k P(x | k) in the channels' own units
 ) noexcept nogil:
@@ -228,14 +227,14 @@ cdef int scorer_log_likelihood(
     return SCORER_OK
 
 
-cdef double scorer_weight(const scorer_t* scorer, const double* unit, int channel) noexcept nogil:
+cdef double scorer_weight(const scorer_2_t* scorer, const double* unit, int channel) noexcept nogil:
     """n_lc, the number of the channel's readings; with forgetting the sum of their weights."""
     cdef const blocks_t* blocks = scorer.blocks
     cdef int lane = blocks.lane_of_channel[channel], block = lane // LANES, p = blocks.sizes[block]
     return unit[UNIT_STATE + blocks.state_offsets[block] + lane % LANES + LANES * (p * (p + 1) // 2 + p + 2)]
 
 
-cdef int scorer_blame(const scorer_t* scorer, const double* unit) noexcept nogil:
+cdef int scorer_blame(const scorer_2_t* scorer, const double* unit) noexcept nogil:
     """After SCORER_RANGE from `scorer_update`: the first channel at fault; -1 where none is."""
     cdef const blocks_t* blocks = scorer.blocks
     cdef const double* row
@@ -356,7 +355,7 @@ cdef class PackedScorer:
     def __dealloc__(self):
         free(self.bases)
 
-    cdef const scorer_t* pointer(self) except NULL:
+    cdef const scorer_2_t* pointer(self) except NULL:
         """For compiled callers; valid for as long as this object lives."""
         if self.linked:
             raise ScorerError(
@@ -365,7 +364,7 @@ cdef class PackedScorer:
             )
         return self.own_pointer()
 
-    cdef const scorer_t* own_pointer(self) except NULL:
+    cdef const scorer_2_t* own_pointer(self) except NULL:
         """For those who know what they read: statistics are the same whether channels are linked or not."""
         if self.layout is None:
             raise ScorerError("the scorer was not initialised; build it with model.scorer()")
@@ -422,7 +421,7 @@ cdef class PackedScorer:
         self, const double[::1] times, const double[:, ::1] values, const long long[::1] row_offsets,
         double[:, ::1] probabilities_out, double[::1] log_likelihoods_out, int n_threads,
     ):
-        cdef const scorer_t* scorer = self.own_pointer()
+        cdef const scorer_2_t* scorer = self.own_pointer()
         cdef Py_ssize_t n_units = row_offsets.shape[0] - 1
         custom_rows = self._custom_rows(np.asarray(times)) if times.shape[0] else None
         cdef const double[:, ::1] custom_view = custom_rows

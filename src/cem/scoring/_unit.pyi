@@ -4,9 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
+from cem.mixture.parameters import Parameters
 from cem.scoring._scorer import PackedScorer
+from cem.statistics.coordinates import Coordinates
 
-__all__ = ["UnitState"]
+__all__ = ["LinkedModes", "LinkedUnitState", "UnitState"]
 
 _Float = NDArray[np.float64]
 
@@ -29,3 +31,10 @@ class UnitState:
     def reset(self) -> None: ...
     def _get_state(self) -> _Float: ...
     def _set_state(self, numbers: _Float) -> None: ...
+
+@disjoint_base
+class LinkedModes:
+    def __new__(cls, parameters: Parameters, coordinates: Coordinates) -> Self: ...
+
+@disjoint_base
+class LinkedUnitState(UnitState): ...

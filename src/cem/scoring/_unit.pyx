@@ -6,10 +6,11 @@ The arithmetic is behind the C-level interface of _scorer.pyx. NumPy alone; noth
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 )
-from libc.math cimport isfinite, isinf, NAN
+from libc.math cimport exp, INFINITY, isfinite, isinf, log, NAN
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
+from cem.mixture._linked cimport lay_out, linked_unit_t, noise_part, unit_length, unit_posterior
 from cem.statistics._blocks cimport LANES, blocks_allocate
 from cem.scoring._scorer cimport (
     PackedScorer, SCORER_CUSTOM, SCORER_NOT_FINITE, SCORER_OK, SCORER_TIME, UNIT_LAST_TIME, UNIT_OBSERVATIONS,
@@ -21,13 +22,13 @@ import numpy as np
 
 from cem.errors import ScorerError
 
-__all__ = ["UnitState"]
+__all__ = ["LinkedModes", "LinkedUnitState", "UnitState"]
 
 cdef object ARRAY = np.ndarray
 
 
 cdef class UnitState:
-    """The state of one running unit: R, w, rss and n of every channel; constant memory. Its face: `cem.scoring.scorer.Unit`.
+    """The state of one running unit: R, w, rss and n of every channel; constant memory. Face: `cem.scoring.Unit`.
 
     Parameters
     ----------
@@ -233,6 +234,10 @@ cdef class UnitState:
             error = self._refused(status, times[i], &values[i, 0], scorer_blame(self.packed, self.unit))
             raise ScorerError(f"row {i}: {error}")
 
+    cdef int _probabilities(self, double* results) noexcept:
+        """(3) into results (K,); SCORER_OK or SCORER_NOT_FINITE."""
+        return scorer_probabilities(self.packed, self.unit, results)
+
     def mode_probabilities(self, out=None):
         """Probability of each failure mode given all readings so far, model.md (3); the weights before the first.
 
@@ -272,7 +277,7 @@ cdef class UnitState:
                     f"out has shape {tuple([view.shape[k] for k in range(view.ndim)])} and format "
                     f"{bytes(view.format).decode()!r}; shape ({self.packed.n_modes},) of float64 ('d') was expected"
                 )
-            status = scorer_probabilities(self.packed, self.unit, results)
+            status = self._probabilities(results)
             if status == SCORER_OK:
                 for k in range(self.packed.n_modes):
                     (<double*>(<char*>view.buf + k * view.strides[0]))[0] = results[k]
@@ -366,3 +371,191 @@ cdef class UnitState:
                 f"a state has {UNIT_STATE + self.packed.blocks.n_state} numbers; {numbers.shape[0]} were found"
             )
         memcpy(self.unit, &numbers[0], numbers.shape[0] * sizeof(double))
+
+
+cdef class LinkedModes:
+    """Parameters of a model of linked channels as the kernel of (17) takes them; what all units of a scorer share.
+
+    Parameters
+    ----------
+    parameters : cem.mixture.parameters.Parameters
+        With loadings.
+    coordinates : cem.mixture.parameters.Coordinates
+    """
+
+    def __cinit__(self, parameters, coordinates):
+        self.memory = NULL
+        noise = np.asarray(parameters.noise_variances, dtype=np.float64)
+        with np.errstate(divide="ignore"):
+            log_weights = np.log(parameters.weights)
+        cdef int C = len(parameters.sizes), K = parameters.n_modes, r = parameters.rank, c, largest = 0
+        cdef Py_ssize_t P = sum(parameters.sizes), P2 = sum(p * p for p in parameters.sizes)
+        numbers = []
+        for name, array, shape in (
+            ("means", parameters.means, (K, P)), ("factors", parameters.factors, (K, P2)),
+            ("loadings", parameters.loadings, (K, P, r)), ("noise variances", 1.0 / np.sqrt(noise), (K, C)),
+            ("noise variances", np.log(2.0 * np.pi * noise), (K, C)), ("weights", log_weights, (K,)),
+            ("scales", np.log(coordinates.scales), (C,)),
+        ):
+            if np.shape(array) != shape:
+                raise ScorerError(f"the model's {name} have shape {np.shape(array)}; {shape} was expected")
+            numbers.append(np.ravel(array))
+        cdef double[::1] constants = np.concatenate(numbers).astype(np.float64)
+        self.n_channels, self.n_modes, self.rank, self.P, self.P2 = C, K, r, P, P2
+        self.arrays = constants
+        self.means = &constants[0]
+        self.factors = self.means + K * P
+        self.loadings = self.factors + K * P2
+        self.precision_roots = self.loadings + K * P * r
+        self.log_noise = self.precision_roots + K * C
+        self.log_weights = self.log_noise + K * C
+        self.log_scales = self.log_weights + K
+        for c in range(C):
+            largest = max(largest, <int>parameters.sizes[c])
+        cdef size_t of_posterior = unit_length(P, P2, r, largest)
+        self.memory = <double*>malloc((of_posterior + P2 + P + 4 * C + 2 * K) * sizeof(double))
+        if self.memory == NULL:
+            raise MemoryError("no memory for the linked channels of a scorer")
+        lay_out(&self.posterior, self.memory, P, P2, r)
+        self.R = self.memory + of_posterior
+        self.w = self.R + P2
+        self.rss = self.w + P
+        self.n = self.rss + C
+        self.log_densities = self.n + C
+        self.misfits = self.log_densities + K
+        self.starts = <long long*>(self.misfits + K)
+        self.sizes = <int*>(self.starts + C)
+        for c in range(C):
+            self.sizes[c] = parameters.sizes[c]
+
+    def __dealloc__(self):
+        free(self.memory)
+
+
+cdef class LinkedUnitState(UnitState):
+    """As `UnitState`, of a unit whose channels share factors; its scorer has the modes in ``_modes``.
+
+    What it keeps is what every unit keeps. The channels are brought together, (17), when it is asked; that takes place
+    under the GIL, in memory that all units of the scorer share.
+    """
+
+    def __cinit__(self, PackedScorer scorer not None):
+        self.modes = scorer._modes
+
+    cdef void _gather(self) noexcept:
+        """Statistics (9) out of the lanes, one channel after the other."""
+        cdef LinkedModes modes = self.modes
+        cdef const double* state
+        cdef const double* rest
+        cdef double* R = modes.R
+        cdef double* w = modes.w
+        cdef int c, i, j, p, lane
+        for c in range(modes.n_channels):
+            p = modes.sizes[c]
+            lane = self.packed.blocks.lane_of_channel[c]
+            state = self.unit + UNIT_STATE + self.packed.blocks.state_offsets[lane // LANES] + lane % LANES
+            rest = state + LANES * (p * (p + 1) // 2 + p)
+            modes.rss[c] = rest[0] + rest[LANES]
+            modes.n[c] = rest[2 * LANES]
+            modes.starts[c] = R - modes.R if modes.n[c] > 0 else -1
+            for i in range(p):
+                for j in range(i, p):
+                    R[i * p + j] = state[0]
+                    state += LANES
+            for i in range(p):
+                w[i] = state[LANES * i]
+            R += p * p
+            w += p
+
+    cdef int _evaluate(self) noexcept:
+        """(11) with (17) in internal coordinates, and misfits; SCORER_OK or SCORER_NOT_FINITE."""
+        cdef LinkedModes modes = self.modes
+        cdef double quadratic, log_determinant, constant, check = 0.0
+        cdef int k, C = modes.n_channels
+        self._gather()
+        for k in range(modes.n_modes):
+            if unit_posterior(
+                C, modes.rank, modes.sizes, modes.R, modes.starts, modes.w, modes.means + k * modes.P,
+                modes.factors + k * modes.P2, modes.loadings + k * modes.P * modes.rank,
+                modes.precision_roots + k * C, &modes.posterior, &quadratic, &log_determinant,
+            ) != 0:
+                return SCORER_NOT_FINITE
+            constant = noise_part(
+                C, modes.starts, modes.rss, modes.n, modes.precision_roots + k * C, modes.log_noise + k * C,
+                modes.misfits + k,
+            )
+            modes.misfits[k] += quadratic
+            modes.log_densities[k] = -0.5 * (quadratic + constant) - log_determinant
+            check += modes.log_densities[k]
+        return SCORER_OK if isfinite(check) else SCORER_NOT_FINITE
+
+    cdef int _weigh(self, double* total_out, double* log_constant_out) noexcept:
+        """π_k P(x | k) over a constant in place of the log-densities, their sum, and the constant's logarithm."""
+        cdef LinkedModes modes = self.modes
+        cdef double* shares = modes.log_densities
+        cdef double highest = -INFINITY, total = 0.0
+        cdef int k
+        if self._evaluate() != SCORER_OK:
+            return SCORER_NOT_FINITE
+        for k in range(modes.n_modes):
+            shares[k] += modes.log_weights[k]
+            highest = max(highest, shares[k])
+        for k in range(modes.n_modes):
+            shares[k] = exp(shares[k] - highest)
+            total += shares[k]
+        total_out[0] = total
+        log_constant_out[0] = highest
+        return SCORER_OK
+
+    cdef int _probabilities(self, double* results) noexcept:
+        cdef double total, log_constant
+        cdef int k
+        if self._weigh(&total, &log_constant) != SCORER_OK:
+            return SCORER_NOT_FINITE
+        for k in range(self.modes.n_modes):
+            results[k] = self.modes.log_densities[k] / total
+        return SCORER_OK
+
+    cdef double _log_jacobian(self) noexcept:
+        """What turns a log-density in internal coordinates into one in the channels' own units."""
+        cdef double s = 0.0
+        cdef int c
+        for c in range(self.modes.n_channels):
+            s -= self.modes.n[c] * self.modes.log_scales[c]
+        return s
+
+    cdef object _refused(self, int status, double t, const double* x, int channel):
+        if status == SCORER_NOT_FINITE:
+            return ScorerError(
+                "the log-density of this unit is not finite; its values or times lie too far from those that the model "
+                "was fitted to, or a parameter of the model is not finite"
+            )
+        return UnitState._refused(self, status, t, x, channel)
+
+    def log_likelihood(self):
+        """log Σ_k π_k P(x | k) of all readings, in the channels' own units; 0 before the first.
+
+        Raises
+        ------
+        ScorerError
+            It is not finite.
+        """
+        cdef double total, log_constant
+        self._free()
+        if self._weigh(&total, &log_constant) != SCORER_OK:
+            raise self._refused(SCORER_NOT_FINITE, 0.0, self.x, 0)
+        return log_constant + log(total) + self._log_jacobian()
+
+    def _log_densities(self):
+        """(11) with (17) in the channels' own units: (K,) log P(x | k), and (K,) misfits."""
+        cdef double[::1] densities = np.empty(self.modes.n_modes), misfits = np.empty(self.modes.n_modes)
+        cdef double by_scales
+        cdef int k
+        self._free()
+        if self._evaluate() != SCORER_OK:
+            raise self._refused(SCORER_NOT_FINITE, 0.0, self.x, 0)
+        by_scales = self._log_jacobian()
+        for k in range(self.modes.n_modes):
+            densities[k] = self.modes.log_densities[k] + by_scales
+            misfits[k] = self.modes.misfits[k]
+        return np.asarray(densities), np.asarray(misfits)

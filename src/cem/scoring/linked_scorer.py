@@ -1,22 +1,24 @@
 """`LinkedScorer`: a model of linked channels, packed for scoring single readings as they arrive.
 
 What a unit keeps is the same as with independent channels: R, w, rss and n of each. They enter as fast; it is when the
-unit is asked that (17) brings the channels together, which takes tens of microseconds instead of one.
+unit is asked that (17) brings the channels together, which takes a few microseconds instead of one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import KernelFailure, ScorerError
 from cem.mixture import _linked
+from cem.scoring import _unit
 from cem.scoring.scorer import Scorer, Unit
 
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
+    from cem.scoring.scorer import Model
 
 __all__ = ["LinkedScorer", "LinkedUnit"]
 
@@ -35,6 +37,10 @@ class LinkedScorer(Scorer):
     """
 
     _linked = True
+
+    def __init__(self, model: Model, *, forgetting: float | None = None) -> None:
+        super().__init__(model, forgetting=forgetting)
+        self._modes = _unit.LinkedModes(model.internal_parameters, model.coordinates)
 
     def unit(self) -> LinkedUnit:
         """A running machine of which nothing is known yet."""
@@ -56,45 +62,8 @@ class LinkedScorer(Scorer):
         return probabilities
 
 
-class LinkedUnit(Unit):
+class LinkedUnit(Unit, _unit.LinkedUnitState):
     """One running machine whose channels share factors; made by `LinkedScorer.unit`."""
-
-    def mode_probabilities(self, out: Any = None) -> Any:
-        """Probability of each failure mode given all readings so far, (3) with (17); as `Unit.mode_probabilities`."""
-        joint = self._log_joint()
-        with np.errstate(under="ignore"):
-            shares = np.exp(joint - joint.max())
-        shares /= shares.sum()
-        if out is None:
-            return shares
-        filled = super().mode_probabilities(out)  # which checks that it can be written
-        np.asarray(filled)[:] = shares
-        return filled
-
-    def log_likelihood(self) -> float:
-        """log Σ_k π_k P(x | k) of all readings, in the channels' own units; 0 before the first."""
-        joint = self._log_joint()
-        highest = float(joint.max())
-        with np.errstate(under="ignore"):
-            return highest + float(np.log(np.exp(joint - highest).sum()))
-
-    def _log_joint(self) -> FloatArray:
-        """log π_k P(x | k), (K,)."""
-        with np.errstate(divide="ignore"):
-            return self._log_densities()[0] + np.log(self.scorer.model.internal_parameters.weights)
-
-    def _log_densities(self) -> tuple[FloatArray, FloatArray]:
-        """(11) with (17) in the channels' own units: (K,) log P(x | k), and (K,) misfits."""
-        densities, misfits = np.empty((1, self.scorer.n_modes)), np.empty((1, self.scorer.n_modes))
-        weights = self._channel_weights()
-        try:
-            _linked.log_densities(*self._arguments(weights), 0, 1, densities, misfits)
-        except KernelFailure:
-            raise ScorerError(
-                "the log-density of this unit is not finite; its values or times lie too far from those that the model "
-                "was fitted to, or a parameter of the model is not finite"
-            ) from None
-        return densities[0] - weights @ np.log(self.scorer.model.coordinates.scales), misfits[0]
 
     def _posteriors(self, channel: int) -> tuple[FloatArray, FloatArray]:
         """As `Unit._posteriors`; of a channel that was not read, what the others say of it."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from cem.errors import OptionError, PredictionError, ScorerError
 from cem.files.digest import sha256
+from cem.mixture import _prediction
 from cem.scoring import _scorer, _unit
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from cem.basis.family import Basis
-    from cem.mixture.parameters import Coordinates, Parameters
+    from cem.mixture.parameters import Parameters
     from cem.panel.panel import Panel
     from cem.scoring.unit_forecast import UnitForecast
+    from cem.statistics.coordinates import Coordinates
 
     FloatArray = NDArray[np.float64]
 
@@ -103,7 +105,7 @@ class Scorer(_scorer.PackedScorer):
         self._places: dict[str, NDArray[np.intp]] | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name not in ("_model", "_rate", "_fingerprint", "_places"):
+        if name not in ("_model", "_rate", "_fingerprint", "_places", "_modes"):
             raise AttributeError(f"a scorer cannot be changed; {name} was not set")
         super().__setattr__(name, value)
 
@@ -357,7 +359,7 @@ class Unit(_unit.UnitState):
         """
         _, misfits = self._log_densities()
         best = int(np.argmax(self.mode_probabilities()))
-        tail = _scorer.chi_square_tail(float(misfits[best]), float(self._channel_weights().sum()))
+        tail = _prediction.chi_square_tail(float(misfits[best]), float(self._channel_weights().sum()))
         return max(0.0, float(tail))  # 1 less a sum that rounding may have taken beyond 1
 
     def copy(self) -> Unit:
@@ -431,7 +433,7 @@ class Unit(_unit.UnitState):
         layout, n_modes = parameters.layout, self.scorer.n_modes
         means, roots = np.empty((1, n_modes, p)), np.empty((1, n_modes, p * p))
         try:
-            _scorer.posteriors(
+            _prediction.posteriors(
                 R.ravel(), np.zeros((1, 1), dtype=np.int64), w[None], np.array([[rss]]),
                 np.zeros((1, 1), dtype=np.int32), np.array([p], dtype=np.int32),
                 np.ascontiguousarray(layout.vector(parameters.means, channel)),

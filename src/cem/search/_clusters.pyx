@@ -4,6 +4,8 @@ from libc.math cimport INFINITY
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
+from cem.numerics._shapes cimport at_least_one, shape1, shape2
+
 
 cdef bint assign(
     Py_ssize_t n_points,
@@ -59,8 +61,11 @@ def lloyd(const double[:, ::1] points, double[:, ::1] centres, int[::1] labels, 
         An array has the wrong shape.
     """
     cdef Py_ssize_t n_points = points.shape[0], size = points.shape[1], n_centres = centres.shape[0]
-    if size < 1 or n_points < 1 or n_centres < 1 or centres.shape[1] != size or labels.shape[0] != n_points:
-        raise ValueError("lloyd: an array has the wrong shape")
+    at_least_one("lloyd", "coordinates", size)
+    at_least_one("lloyd", "points", n_points)
+    at_least_one("lloyd", "centres", n_centres)
+    shape2("lloyd", "centres", &centres.shape[0], centres.shape[0], size)
+    shape1("lloyd", "labels", &labels.shape[0], n_points)
     cdef double* sums = <double*> malloc(n_centres * (size + 1) * sizeof(double))
     if sums == NULL:
         raise MemoryError

@@ -3,6 +3,8 @@
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
+from cem.numerics._shapes cimport shape1, shape2
+
 
 cdef enum:
     FIRST_MODE = 0   # places in the draws
@@ -88,16 +90,14 @@ def moved_responsibilities(
     """
     cdef Py_ssize_t n_units = responsibilities.shape[0], size = coefficients.shape[1]
     cdef int n_modes = <int> responsibilities.shape[1]
-    if (
-        n_units < 2
-        or n_modes < 2
-        or size < 1
-        or coefficients.shape[0] != n_units
-        or draws.shape[0] != N_DRAWS
-        or moved_out.shape[0] != n_units
-        or moved_out.shape[1] != n_modes
-    ):
-        raise ValueError("moved_responsibilities: an array has the wrong shape")
+    if n_units < 2 or n_modes < 2 or size < 1:
+        raise ValueError(
+            f"moved_responsibilities: {n_units} units, {n_modes} modes and {size} coefficients; "
+            "at least 2, 2 and 1 were expected"
+        )
+    shape2("moved_responsibilities", "coefficients", &coefficients.shape[0], n_units, coefficients.shape[1])
+    shape1("moved_responsibilities", "draws", &draws.shape[0], N_DRAWS)
+    shape2("moved_responsibilities", "moved_out", &moved_out.shape[0], n_units, n_modes)
     cdef Py_ssize_t n_scratch = max(n_modes, 1) * (size + 1) + size
     cdef double* scratch = <double*> malloc(n_scratch * sizeof(double))
     cdef Py_ssize_t* candidates = <Py_ssize_t*> malloc(n_units * sizeof(Py_ssize_t))

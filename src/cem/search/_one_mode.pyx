@@ -6,6 +6,7 @@ from libc.string cimport memcpy, memset
 
 from cem.numerics._blas cimport multiply_transposed
 from cem.em.kernels._maximisation cimport m_step, m_step_failure, m_step_scratch
+from cem.numerics._shapes cimport at_least_one, parameters_shapes, shape1, shape2
 
 
 def start(
@@ -67,33 +68,25 @@ def start(
     for c in range(n_channels):
         P += sizes[c]
         P2 += sizes[c] * sizes[c]
-    if (
-        n_units < 1
-        or n_modes < 1
-        or n_channels < 1
-        or (responsibilities is None) == (labels is None)
-        or (
-            responsibilities is not None
-            and (responsibilities.shape[0] != n_units or responsibilities.shape[1] != n_modes)
-        )
-        or (labels is not None and labels.shape[0] != n_units)
-        or width != 1 + 3 * n_channels + P + P2
-        or mean.shape[0] != P
-        or factor.shape[0] != P2
-        or noise_variance.shape[0] != n_channels
-        or noise_floors.shape[0] != n_channels
-        or covariance_floors.shape[0] != n_channels
-        or transforms.shape[0] != P2
-        or means_out.shape[0] != n_modes
-        or means_out.shape[1] != P
-        or mode_factors_out.shape[0] != n_modes
-        or mode_factors_out.shape[1] != P2
-        or noise_variances_out.shape[0] != n_modes
-        or noise_variances_out.shape[1] != n_channels
-        or status_out.shape[0] != n_modes
-        or status_out.shape[1] != n_channels
-    ):
-        raise ValueError("start: an array has the wrong shape")
+    at_least_one("start", "units", n_units)
+    at_least_one("start", "modes", n_modes)
+    at_least_one("start", "channels", n_channels)
+    if (responsibilities is None) == (labels is None):
+        raise ValueError("start: either responsibilities or labels were expected")
+    if responsibilities is not None:
+        shape2("start", "responsibilities", &responsibilities.shape[0], n_units, n_modes)
+    else:
+        shape1("start", "labels", &labels.shape[0], n_units)
+    if width != 1 + 3 * n_channels + P + P2:
+        raise ValueError(f"start: sums have {width} columns; {1 + 3 * n_channels + P + P2} were expected")
+    shape1("start", "mean", &mean.shape[0], P)
+    shape1("start", "factor", &factor.shape[0], P2)
+    shape1("start", "noise_variance", &noise_variance.shape[0], n_channels)
+    shape1("start", "noise_floors", &noise_floors.shape[0], n_channels)
+    shape1("start", "covariance_floors", &covariance_floors.shape[0], n_channels)
+    shape1("start", "transforms", &transforms.shape[0], P2)
+    parameters_shapes("start", "_out", means_out, mode_factors_out, noise_variances_out, n_modes, P, P2, n_channels)
+    shape2("start", "status_out", &status_out.shape[0], n_modes, n_channels)
     if labels is not None:
         for l in range(n_units):
             if not 0 <= labels[l] < n_modes:

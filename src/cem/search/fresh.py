@@ -8,9 +8,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
-from cem.em.loop import EMRun, continue_em, start_em
-from cem.em.maximisation import Constraints, maximisation
+from cem.em.loop import continue_em, start_em
+from cem.em.maximisation import maximisation
+from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.mixture.parameters import Parameters
 from cem.search.clusters import clusters, nearest
 from cem.search.one_mode import OneModePosteriors, StartingPoint, with_known_modes
@@ -38,7 +40,7 @@ _HIGHEST_TEMPERATURE = 200.0
 _SHAKEN = 0.1
 
 
-def one_mode_run(expectation: Expectation, constraints: Constraints, n_passes: int = ONE_MODE_PASSES) -> EMRun:
+def one_mode_run(expectation: Expectation, constraints: Constraints, n_passes: int = ONE_MODE_PASSES) -> MixtureRun:
     """EM of the one-mode model, from coefficients and noise of about the right size.
 
     Parameters
@@ -80,7 +82,8 @@ def one_mode_run(expectation: Expectation, constraints: Constraints, n_passes: i
         np.maximum(noise, constraints.noise_floors)[None],
         layout.sizes,
     )
-    return continue_em(start_em(expectation, parameters), expectation, constraints, n_passes=n_passes, tolerance=0.0)
+    problem = MixtureProblem(expectation, constraints)
+    return continue_em(start_em(problem, parameters), problem, n_passes=n_passes, tolerance=0.0)
 
 
 def parameters_from_responsibilities(

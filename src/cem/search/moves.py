@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.maximisation import Constraints
+from cem.em.constraints import Constraints
 from cem.search import _moves
 from cem.search.one_mode import OneModePosteriors, StartingPoint
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem import _core
-from cem.em.maximisation import Constraints
+from cem.em.constraints import Constraints
 from cem.errors import FitError, KernelFailure
 from cem.mixture.parameters import Parameters
 from cem.search import _one_mode

@@ -12,10 +12,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.expectation import Expectation
+from cem.em.constraints import Constraints
 from cem.em.feasibility import feasible
-from cem.em.loop import EMRun, continue_em, start_em
-from cem.em.maximisation import Constraints
+from cem.em.loop import continue_em, start_em
+from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import FitError
 from cem.mixture.parameters import Parameters
 from cem.search.fresh import parameters_from_responsibilities
@@ -40,16 +40,15 @@ _MOST_LOWERED = 3
 
 
 def past_quiet_modes(
-    run: EMRun,
-    expectation: Expectation,
-    constraints: Constraints,
+    run: MixtureRun,
+    problem: MixtureProblem,
     one_mode: Parameters,
     lowest: FloatArray,
     *,
     max_iter: int,
     tolerance: float,
     accelerate: bool,
-) -> tuple[EMRun, Constraints, bool]:
+) -> tuple[MixtureRun, MixtureProblem, bool]:
     """The fit that the search led to, and one under lower noise floors where these hold a quiet mode.
 
     Other starts are not tried again: it is the search that the higher floors protect from stuck sensors. EM begins from
@@ -60,8 +59,8 @@ def past_quiet_modes(
     ----------
     run : EMRun
         Of the best start.
-    expectation, constraints
-        Of the panel.
+    problem : MixtureProblem
+        Of the panel, under the floors of the search.
     one_mode : Parameters
         What `cem.search.fresh.one_mode_run` ended at.
     lowest : ndarray of shape (C,)
@@ -73,40 +72,41 @@ def past_quiet_modes(
     -------
     run : EMRun
         The one given where no floor holds a quiet mode.
-    constraints : Constraints
-        Those that it satisfies.
+    problem : MixtureProblem
+        Under the floors that the run satisfies.
     interrupted : bool
         A KeyboardInterrupt ended it; the run is the last one that was whole.
     """
     for _ in range(_MOST_LOWERED):
-        floors = floors_below_quiet_modes(run, expectation.statistics, constraints, lowest)
+        floors = floors_below_quiet_modes(run, problem.expectation.statistics, problem.constraints, lowest)
         if floors is None:
             break
-        lowered = replace(constraints, noise_floors=floors)
+        lowered = replace(problem, constraints=replace(problem.constraints, noise_floors=floors))
         if run.parameters.rank:  # its links go on under these floors
             return run, lowered, False
         try:
-            again = parameters_from_responsibilities(expectation, run.responsibilities, one_mode, lowered)
+            again = parameters_from_responsibilities(
+                problem.expectation, run.responsibilities, one_mode, lowered.constraints
+            )
             further = continue_em(
-                start_em(expectation, feasible(again, lowered)),
-                expectation,
+                start_em(lowered, feasible(again, lowered.constraints)),
                 lowered,
                 n_passes=max_iter,
                 tolerance=tolerance,
                 accelerate=accelerate,
             )
         except KeyboardInterrupt:
-            return run, constraints, True
+            return run, problem, True
         except (FitError, np.linalg.LinAlgError):
             break
         if further.lost_mode is not None or further.log_likelihood <= run.log_likelihood:
             break
-        run, constraints = further, lowered
-    return run, constraints, False
+        run, problem = further, lowered
+    return run, problem, False
 
 
 def floors_below_quiet_modes(
-    run: EMRun, statistics: SufficientStatistics, constraints: Constraints, lowest: FloatArray
+    run: MixtureRun, statistics: SufficientStatistics, constraints: Constraints, lowest: FloatArray
 ) -> FloatArray | None:
     """Noise floors under which a fit may go on.
 

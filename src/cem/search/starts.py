@@ -18,10 +18,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.expectation import Expectation
-from cem.em.loop import PLAIN_FIRST, EMRun, continue_em, remaining_gain, start_em
-from cem.em.maximisation import Constraints
-from cem.em.unconstrained import UnconstrainedCoordinates
+from cem.em.loop import PLAIN_FIRST, continue_em, remaining_gain, start_em
+from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import FitError
 from cem.metrics.agreement import disagreement
 from cem.mixture.parameters import Parameters
@@ -128,7 +126,7 @@ class Start:
     """
 
     kind: str
-    run: EMRun | None
+    run: MixtureRun | None
     fate: str = "running"
     twin: int | None = None
 
@@ -139,8 +137,7 @@ class Start:
 
 def best_of_starts(
     starts: Sequence[Fresh],
-    expectation: Expectation,
-    constraints: Constraints,
+    problem: MixtureProblem,
     *,
     n_modes: int,
     max_iter: int,
@@ -156,7 +153,7 @@ def best_of_starts(
     ----------
     starts : sequence of (kind, function)
         Each function makes a fresh start.
-    expectation, constraints
+    problem : MixtureProblem
         Of the panel.
     n_modes : int
         K.
@@ -179,22 +176,20 @@ def best_of_starts(
     interrupted : bool
         A KeyboardInterrupt ended the search early; the best so far is among the starts.
     """
-    n_units, short = expectation.statistics.n_units, len(starts) > 1
+    expectation, short = problem.expectation, len(starts) > 1
     # Starts run side by side only where one E step has too few chunks for the threads.
     width = 1 if expectation.n_chunks(n_modes) >= 4 * n_jobs else n_jobs
-    coordinates = UnconstrainedCoordinates(constraints, expectation.statistics.sizes, n_modes) if accelerate else None
     go_on = partial(
         continue_em,
-        expectation=expectation,
-        constraints=constraints,
+        problem=problem,
         tolerance=tolerance,
         accelerate=accelerate,
-        coordinates=coordinates,
         plain_first=_SHORT if short else PLAIN_FIRST,
         relaxation=_RELAXATION if short and accelerate else 1.0,
     )
     records = [Start(kind, None) for kind, _ in starts]
-    search = _Search(records, partial(start_em, expectation), go_on, n_units, max_iter, width, progress)
+    begin, n_units = partial(start_em, problem), expectation.statistics.n_units
+    search = _Search(records, begin, go_on, n_units, max_iter, width, progress)
     try:
         search.run([make for _, make in starts], move)
     except KeyboardInterrupt:
@@ -226,8 +221,8 @@ class _Search:
     def __init__(
         self,
         records: list[Start],
-        begin: Callable[[Parameters], EMRun],
-        go_on: Callable[..., EMRun],
+        begin: Callable[[Parameters], MixtureRun],
+        go_on: Callable[..., MixtureRun],
         n_units: int,
         max_iter: int,
         width: int,
@@ -301,7 +296,7 @@ class _Search:
         leader = self._leader(self.best)
         return sum(self._leader(i) == leader for i in range(len(self._records))) - 1
 
-    def _run_of(self, index: int) -> EMRun:
+    def _run_of(self, index: int) -> MixtureRun:
         run = self._records[index].run
         assert run is not None
         return run

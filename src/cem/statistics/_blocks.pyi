@@ -1,11 +1,12 @@
-from collections.abc import Sequence
-from typing import Literal, Self
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 _Float = NDArray[np.float64]
+_Result = TypeVar("_Result")
 _Level = Literal["baseline", "avx2", "avx512"]
 
 LEVEL_VARIABLE: str
@@ -24,3 +25,6 @@ class Blocks:
         parameters: tuple[_Float, _Float, _Float] | None = None,
         coordinates: tuple[_Float, _Float, _Float] | None = None,
     ) -> Self: ...
+
+def check_shape(name: str, array: Any, expected: Sequence[int]) -> None: ...
+def in_threads(function: Callable[[int, int], _Result], n_items: int, n_threads: int) -> list[_Result]: ...

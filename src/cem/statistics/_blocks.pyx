@@ -7,7 +7,12 @@ import os
 
 import numpy as np
 
-from cem.errors import OptionError
+from cem.errors import OptionError, PredictionError
+
+
+cdef enum:
+    PARTS_PER_THREAD = 8
+    SMALLEST_PART = 256     # units: some 80 microseconds, well above what handing over a part costs
 
 
 cdef extern from "_blocks_kernels.h":
@@ -280,3 +285,31 @@ cdef class Blocks:
     def __dealloc__(self):
         free(self.constants)
         free(self.lanes)
+
+
+# ------------------------------------------------------------------------------------------------ arrays and threads
+
+
+def check_shape(name, array, expected):
+    """ValueError, by the name of the array, where its shape is another one."""
+    found = tuple(array.shape[i] for i in range(len(expected)))
+    if found != tuple(expected):
+        raise ValueError(f"{name} has shape {found}; {tuple(expected)} was expected")
+
+
+def in_threads(function, n_items, n_threads):
+    """function(start, stop) over contiguous parts of range(n_items), in n_threads threads; the results in order.
+
+    A thread takes the next part when it has done one: where another process slows a core down, its thread does fewer.
+    """
+    if n_threads < 1:
+        raise OptionError(f"n_threads is {n_threads}; it must be at least 1")
+    n_threads = max(1, min(n_threads, n_items))
+    if n_threads == 1:
+        return [function(0, n_items)]
+    from cem.numerics.threads import in_order, threads_told
+
+    n_parts = max(n_threads, min(PARTS_PER_THREAD * n_threads, n_items // SMALLEST_PART))
+    bounds = [n_items * i // n_parts for i in range(n_parts + 1)]
+    with threads_told(PredictionError):
+        return list(in_order(lambda i: function(bounds[i], bounds[i + 1]), range(n_parts), n_threads))

@@ -13,6 +13,24 @@ from cem.numerics._blas cimport apply_reflectors, householder, squared_norm, sub
 from cem.errors import FitError
 
 
+cdef extern from "<stdlib.h>" nogil:
+    void* aligned_alloc(size_t alignment, size_t size)
+
+cdef extern from "_cpu.h" nogil:
+    int cpu_has_level(int level)
+
+cdef extern from "_gaps.h" nogil:
+    const int GAPS_LANES
+    const int GAPS_LARGEST_SIZE
+    int gaps_qr(
+        int wide, int p, ptrdiff_t n, int n_channels, const int* channels, const double* design,
+        const double* readings, const double* centres, double* work, double* R_out, double* w_out, double* rss_out
+    )
+
+cdef enum:
+    FEW = 2             # channels of one pattern that are sooner done side by side than by a factorisation in common
+
+
 ctypedef unsigned long long bits_t
 
 
@@ -30,6 +48,10 @@ cdef struct workspace_t:
     int* members             # (n_columns,)    channels of one pattern
     int* rows                # (n,)            rows of one pattern
     char* taken              # (n_columns,)    channels whose pattern has been compressed
+    int* single              # (n_columns + GAPS_LANES,)  channels that are left for the kernel of channels with gaps
+    double* gaps             # (GAPS_LANES n (p + 1),)    its work
+    double* singles          # (GAPS_LANES (p² + p + 1),) its results
+    int wide                 # whether it may take AVX2
     int n_lapack
     int n_words
 
@@ -102,6 +124,14 @@ cdef inline void find_missing(
             missing_out[c * n_words + word] = bits
 
 
+cdef inline int count_bits(bits_t bits) noexcept nogil:
+    cdef int count = 0
+    while bits:
+        bits &= bits - 1
+        count += 1
+    return count
+
+
 cdef inline bint same_pattern(int n_words, const bits_t* one, const bits_t* other) noexcept nogil:
     cdef int word
     for word in range(n_words):
@@ -147,6 +177,91 @@ cdef int compress_pattern(
     return 0
 
 
+cdef int compress_channels(
+    int n,
+    int p,
+    int n_members,
+    const int* members,      # (n_members,)    channels that are observed at the same times
+    const bits_t* pattern,   # (n_words,)      of their missing cells
+    int n_observed,
+    const double* centres,   # (n_columns, p)
+    const workspace_t* work,
+    double* R_out,           # (p, p)
+    double* w_out,           # (n_columns, p)
+    double* rss_out,         # (n_columns,)
+) noexcept nogil:
+    """Channels of one pattern, by one factorisation. Returns 0 or LAPACK's info."""
+    cdef int i, j, m, info, n_rows = 0
+    cdef const double* source
+    cdef double* target
+    for i in range(n):
+        work.rows[n_rows] = i
+        n_rows += not (pattern[i // 64] >> (i % 64)) & 1
+    for j in range(p):
+        source = work.design + j * <size_t> n
+        target = work.pattern_design + j * <size_t> n_observed
+        for i in range(n_observed):
+            target[i] = source[work.rows[i]]
+    for m in range(n_members):
+        source = work.readings + members[m] * <size_t> n
+        target = work.pattern_readings + m * <size_t> n_observed
+        for i in range(n_observed):
+            target[i] = source[work.rows[i]]
+        memcpy(work.centres + m * p, centres + members[m] * p, p * sizeof(double))
+    info = compress_pattern(
+        n_observed, p, n_members, work.pattern_design, work.centres, work.pattern_readings, work.tau, work.lapack,
+        work.n_lapack, R_out, work.w, work.rss,
+    )
+    for m in range(n_members):
+        rss_out[members[m]] = work.rss[m]
+        memcpy(w_out + members[m] * p, work.w + m * p, p * sizeof(double))
+    return info
+
+
+cdef int compress_singles(
+    int n,
+    int p,
+    int n_singles,
+    const double* centres,   # (n_columns, p)
+    const workspace_t* work, # single: channels of which few share a pattern, (n_singles,)
+    double* factors,         # where R of the unit begin
+    long long first,         # its place in all units' factors
+    const long long* offsets, # (n_columns,)   start of each channel's R
+    const int* counts,       # (n_columns,)
+    double* w_out,           # (n_columns, p)
+    double* rss_out,         # (n_columns,)
+) noexcept nogil:
+    """Channels with gaps of their own, four side by side; in LAPACK where that kernel is not for them."""
+    cdef int at = 0, m, c, info, n_lanes
+    cdef double* R = work.singles
+    cdef double* w = R + GAPS_LANES * p * p
+    cdef double* rss = w + GAPS_LANES * p
+    for m in range(GAPS_LANES):
+        work.single[n_singles + m] = work.single[n_singles - 1]
+    while at < n_singles:
+        n_lanes = n_singles - at if n_singles - at < GAPS_LANES else GAPS_LANES
+        if gaps_qr(
+            work.wide, p, n, n_lanes, work.single + at, work.design, work.readings, centres, work.gaps, R, w, rss
+        ) == 0:
+            for m in range(n_lanes):
+                c = work.single[at + m]
+                memcpy(factors + (offsets[c] - first), R + m * p * p, p * p * sizeof(double))
+                memcpy(w_out + c * p, w + m * p, p * sizeof(double))
+                rss_out[c] = rss[m]
+            at += GAPS_LANES
+            continue
+        for m in range(n_lanes):
+            c = work.single[at + m]
+            info = compress_channels(
+                n, p, 1, work.single + at + m, work.missing + c * work.n_words, counts[c], centres, work,
+                factors + (offsets[c] - first), w_out, rss_out,
+            )
+            if info != 0:
+                return info
+        at += GAPS_LANES
+    return 0
+
+
 cdef int compress_unit(
     int n,
     int p,
@@ -165,11 +280,9 @@ cdef int compress_unit(
     int* counts_out,         # (n_columns,)
 ) noexcept nogil:
     """One unit, pattern of missing cells by pattern. Returns 0 or LAPACK's info."""
-    cdef int i, j, c, g, m, info, n_members, n_observed
+    cdef int i, j, c, g, m, info, n_members, n_observed, n_singles = 0
     cdef const bits_t* pattern
-    cdef const double* source
-    cdef double* target
-    cdef double* patterned = factors_out
+    cdef long long first = used[0]
     memset(work.taken, 0, n_columns)
     for j in range(p):
         for i in range(n):
@@ -202,44 +315,35 @@ cdef int compress_unit(
                 work.taken[g] = 1
                 work.members[n_members] = g
                 n_members += 1
-        n_observed = 0
-        for i in range(n):
-            work.rows[n_observed] = i
-            n_observed += not (pattern[i // 64] >> (i % 64)) & 1
-        if n_observed == 0:
-            for m in range(n_members):
-                g = work.members[m]
-                offsets_out[g] = -1
-                rss_out[g] = 0.0
-                counts_out[g] = 0
-                memset(w_out + g * p, 0, p * sizeof(double))
-            continue
-        for j in range(p):
-            source = work.design + j * <size_t> n
-            target = work.pattern_design + j * <size_t> n_observed
-            for i in range(n_observed):
-                target[i] = source[work.rows[i]]
-        for m in range(n_members):
-            source = work.readings + work.members[m] * <size_t> n
-            target = work.pattern_readings + m * <size_t> n_observed
-            for i in range(n_observed):
-                target[i] = source[work.rows[i]]
-            memcpy(work.centres + m * p, centres + work.members[m] * p, p * sizeof(double))
-        info = compress_pattern(
-            n_observed, p, n_members, work.pattern_design, work.centres, work.pattern_readings, work.tau, work.lapack,
-            work.n_lapack, patterned, work.w, work.rss,
-        )
-        if info != 0:
-            return info
+        n_observed = n
+        for i in range(work.n_words):
+            n_observed -= count_bits(pattern[i])
         for m in range(n_members):
             g = work.members[m]
-            offsets_out[g] = used[0]
-            rss_out[g] = work.rss[m]
+            offsets_out[g] = used[0] if n_observed > 0 else -1
             counts_out[g] = n_observed
-            memcpy(w_out + g * p, work.w + m * p, p * sizeof(double))
-        patterned += p * p
+            if n_observed == 0:
+                rss_out[g] = 0.0
+                memset(w_out + g * p, 0, p * sizeof(double))
+        if n_observed == 0:
+            continue
+        if n_members <= FEW and n_observed > p and p <= GAPS_LARGEST_SIZE:
+            for m in range(n_members):
+                work.single[n_singles] = work.members[m]
+                n_singles += 1
+        else:
+            info = compress_channels(
+                n, p, n_members, work.members, pattern, n_observed, centres, work, factors_out + (used[0] - first),
+                w_out, rss_out,
+            )
+            if info != 0:
+                return info
         used[0] += p * p
-    return 0
+    if n_singles == 0:
+        return 0
+    return compress_singles(
+        n, p, n_singles, centres, work, factors_out, first, offsets_out, counts_out, w_out, rss_out,
+    )
 
 
 def compress_units(
@@ -323,10 +427,11 @@ def compress_units(
     work.n_words = <int> ((longest + 63) // 64)
     cdef size_t n_doubles = (
         2 * <size_t> longest * (p + n_columns) + <size_t> n_columns * (2 * p + 1) + p + work.n_lapack
+        + GAPS_LANES * (<size_t> longest * (p + 1) + p * p + p + 1)
     )
-    cdef double* doubles = <double*> malloc(n_doubles * sizeof(double))
+    cdef double* doubles = <double*> aligned_alloc(64, (n_doubles * sizeof(double) + 63) // 64 * 64)
     cdef bits_t* bits = <bits_t*> malloc(<size_t> n_columns * work.n_words * sizeof(bits_t))
-    cdef int* integers = <int*> malloc((<size_t> n_columns + longest) * sizeof(int))
+    cdef int* integers = <int*> malloc((2 * <size_t> n_columns + GAPS_LANES + longest) * sizeof(int))
     cdef char* flags = <char*> malloc(n_columns)
     cdef long long used = 0
     cdef int status = 0
@@ -336,7 +441,9 @@ def compress_units(
         free(integers)
         free(flags)
         raise MemoryError
-    work.design = doubles
+    work.gaps = doubles
+    work.singles = work.gaps + GAPS_LANES * longest * (p + 1)
+    work.design = work.singles + GAPS_LANES * (p * p + p + 1)
     work.pattern_design = work.design + longest * p
     work.readings = work.pattern_design + longest * p
     work.pattern_readings = work.readings + longest * n_columns
@@ -348,7 +455,9 @@ def compress_units(
     work.missing = bits
     work.members = integers
     work.rows = integers + n_columns
+    work.single = work.rows + longest
     work.taken = flags
+    work.wide = cpu_has_level(1)
     with nogil:
         for l in range(n_units):
             status = compress_unit(

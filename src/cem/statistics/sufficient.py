@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cem.basis.families import Basis
 from cem.errors import PanelError
-from cem.mixture.parameters import Coordinates, Layout, times_inverse
+from cem.statistics.coordinates import Coordinates, Layout, times_inverse
 
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
@@ -123,7 +123,7 @@ class SufficientStatistics:
 
         What units differ by and noise are then one variance, which is taken for the former.
         """
-        untold = (self.counts.max(axis=0, initial=0) <= 1) & (np.asarray(self.sizes) == 1)
+        untold: NDArray[np.bool_] = (self.counts.max(axis=0, initial=0) <= 1) & (np.asarray(self.sizes) == 1)
         for c in np.flatnonzero(untold):
             starts = self.factor_offsets[:, c]
             designs = np.abs(self.factors[starts[starts >= 0]])

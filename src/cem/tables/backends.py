@@ -15,9 +15,9 @@ from typing import IO, Any, cast
 import numpy as np
 
 from cem.errors import CemError, PanelError
-from cem.frames.cells import NULL_NUMBERS, NULLS
-from cem.frames.text_columns import settled
 from cem.numerics.threads import ThreadsFailed, check_startable
+from cem.panel.frames.cells import NULL_NUMBERS, NULLS
+from cem.panel.frames.text_columns import settled
 from cem.tables.csv_layout import CsvLayout, wrong_length
 from cem.tables.parquet_check import ParquetSizes
 from cem.tables.sources import Bound, Text
@@ -67,7 +67,7 @@ def read_csv(
     """A data frame of the backend, of float64 and text alone; PanelError where the file is damaged or ragged.
 
     Columns whose first rows are numbers are read as such, all others as text, and all of them as text once that turns
-    out to be wrong. Text that is numbers throughout then becomes float64, by the rule of `cem.frames.cells`.
+    out to be wrong. Text that is numbers throughout then becomes float64, by the rule of `cem.panel.frames.cells`.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def read_csv(
         if backend.__name__ != "pyarrow":  # pyarrow refuses ragged rows itself
             with _as_ragged(path, layout, max_bytes):
                 table = _unragged(backend, path, text, table, len(layout.names))
-    return settled(table, kinds, layout, texts)
+    return settled(table, kinds, layout.options.decimal, texts)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cem.errors import OptionError, PanelError
-from cem.frames.cells import NULL_NUMBERS, is_number
+from cem.panel.frames.cells import NULL_NUMBERS, is_number
 from cem.tables.sources import LONGEST_HEADER, Text
 
 __all__ = ["CsvLayout", "CsvOptions", "begins_as_csv", "csv_layout", "first_line", "head_of", "wrong_length"]
@@ -73,7 +73,7 @@ class CsvOptions:
 def _checked_encoding(encoding: object) -> str | None:
     """The encoding's name; None where that is UTF-8."""
     try:
-        info = codecs.lookup(encoding)  # type: ignore[arg-type]
+        info = codecs.lookup(encoding)  # type: ignore[arg-type]  # what is no text raises TypeError
         "a1,;\t\n".encode(info.name)
     except (LookupError, TypeError, ValueError):
         raise OptionError(

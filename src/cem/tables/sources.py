@@ -125,7 +125,7 @@ class Bound:
 def checked_bytes(max_bytes: object) -> int:
     """``max_bytes`` as an int; OptionError where it is none, or not above 0."""
     try:
-        number = 0 if isinstance(max_bytes, bool) else operator.index(max_bytes)  # type: ignore[arg-type]
+        number = 0 if isinstance(max_bytes, bool) else operator.index(max_bytes)  # type: ignore[arg-type]  # others raise
     except TypeError:
         number = 0
     if number < 1:
@@ -278,7 +278,7 @@ class Text(io.RawIOBase):
         """True where the file itself, packed or not, begins with one of these."""
         place = self._file.tell()
         self._file.seek(0)
-        head = self._file.read(8)
+        head: bytes = self._file.read(8)
         self._file.seek(place)
         return head.startswith(starts)
 
@@ -326,7 +326,7 @@ class Text(io.RawIOBase):
 
     def _decoded(self, data: bytes, is_end: bool) -> bytes:
         try:
-            text: str = self._decode.decode(data, is_end)  # type: ignore[union-attr]
+            text: str = self._decode.decode(data, is_end)  # type: ignore[union-attr]  # set where letters are decoded
         except UnicodeDecodeError as error:
             raise PanelError(
                 f"{str(self.path)!r} is not of the encoding {self._encoding!r}: {error.reason} near byte "

@@ -9,11 +9,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from cem.datasets.datasets import CMAPSS_COLUMNS, CMAPSS_SENSORS, CMAPSS_SETTINGS, is_cmapss, read_cmapss
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean
 from cem.panel.panel import Panel
 from cem.tables.backends import read_csv, read_parquet
+from cem.tables.cmapss import CMAPSS_COLUMNS, CMAPSS_SENSORS, CMAPSS_SETTINGS, is_cmapss, read_cmapss
 from cem.tables.csv_layout import CsvOptions, begins_as_csv, csv_layout, first_line, head_of
 from cem.tables.parquet_check import parquet_names, parquet_sizes
 from cem.tables.sources import MOST_COLUMNS, Bound, checked_bytes, open_regular

@@ -3,7 +3,7 @@
 
 from libc.stdlib cimport free
 
-from cem.scoring._scorer cimport (
+from cem.scoring cimport (
     PackedScorer, SCORER_OK, scorer_init, scorer_log_densities, scorer_log_likelihood, scorer_probabilities, scorer_t,
     scorer_unit_bytes, scorer_update, scorer_update_channel, scorer_weight,
 )

@@ -13,6 +13,7 @@ from libc.string cimport memcpy
 from cem.em.kernels._lanes cimport LanePack, lanes_failure, lanes_parameters
 from cem.em.kernels._maximisation cimport m_step, m_step_failure, m_step_scratch
 from cem.numerics._small cimport cholesky_lower
+from cem.numerics._shapes cimport at_least_one, parameters_shapes, shape1, shape2
 
 from cem.errors import KernelFailure
 
@@ -103,23 +104,6 @@ cdef void over_relax(
         at_square += sizes[c] * sizes[c]
 
 
-cdef bint are(
-    const double[:, ::1] means,
-    const double[:, ::1] factors,
-    const double[:, ::1] noise_variances,
-    Py_ssize_t K,
-    Py_ssize_t P,
-    Py_ssize_t P2,
-    Py_ssize_t C,
-):
-    """Whether μ, Λ and σ² have the shapes (K, P), (K, Σp²), (K, C)."""
-    return (
-        means.shape[0] == K and means.shape[1] == P
-        and factors.shape[0] == K and factors.shape[1] == P2
-        and noise_variances.shape[0] == K and noise_variances.shape[1] == C
-    )
-
-
 def over_relaxed(
     const int[::1] sizes,
     int covariance,
@@ -165,18 +149,19 @@ def over_relaxed(
         P += sizes[c]
         P2 += sizes[c] * sizes[c]
         largest = max(largest, sizes[c])
-    if (
-        n_modes < 1
-        or n_channels < 1
-        or noise_floors.shape[0] != n_channels
-        or covariance_floors.shape[0] != n_channels
-        or weights_found.shape[0] != n_modes
-        or weights_out.shape[0] != n_modes
-        or not are(means, mode_factors, noise_variances, n_modes, P, P2, n_channels)
-        or not are(means_found, mode_factors_found, noise_variances_found, n_modes, P, P2, n_channels)
-        or not are(means_out, mode_factors_out, noise_variances_out, n_modes, P, P2, n_channels)
-    ):
-        raise ValueError("over_relaxed: an array has the wrong shape")
+    at_least_one("over_relaxed", "modes", n_modes)
+    at_least_one("over_relaxed", "channels", n_channels)
+    parameters_shapes("over_relaxed", "", means, mode_factors, noise_variances, n_modes, P, P2, n_channels)
+    parameters_shapes(
+        "over_relaxed", "_found", means_found, mode_factors_found, noise_variances_found, n_modes, P, P2, n_channels
+    )
+    parameters_shapes(
+        "over_relaxed", "_out", means_out, mode_factors_out, noise_variances_out, n_modes, P, P2, n_channels
+    )
+    shape1("over_relaxed", "noise_floors", &noise_floors.shape[0], n_channels)
+    shape1("over_relaxed", "covariance_floors", &covariance_floors.shape[0], n_channels)
+    shape1("over_relaxed", "weights_found", &weights_found.shape[0], n_modes)
+    shape1("over_relaxed", "weights_out", &weights_out.shape[0], n_modes)
     cdef double* work = <double*> malloc(largest * largest * sizeof(double))
     if work == NULL:
         raise MemoryError
@@ -253,24 +238,19 @@ def passes(
     cdef int n_modes = <int> means.shape[0]
     cdef int n_channels = pack.n_channels
     cdef Py_ssize_t P = pack.total, P2 = pack.total_square
-    if (
-        n_modes < 1
-        or n_passes < 1
-        or weights.shape[0] != n_modes
-        or not are(means, mode_factors, noise_variances, n_modes, P, P2, n_channels)
-        or noise_floors.shape[0] != n_channels
-        or covariance_floors.shape[0] != n_channels
-        or transforms.shape[0] != P2
-        or sums.shape[0] != 1 + n_modes + n_modes * (3 * n_channels + P + P2)
-        or weights_out.shape[0] != n_modes
-        or not are(means_out, mode_factors_out, noise_variances_out, n_modes, P, P2, n_channels)
-        or status_out.shape[0] != n_modes
-        or status_out.shape[1] != n_channels
-        or responsibilities_out.shape[0] != pack.n_units
-        or responsibilities_out.shape[1] != n_modes
-        or log_likelihoods_out.shape[0] != n_passes
-    ):
-        raise ValueError("passes: an array has the wrong shape")
+    at_least_one("passes", "modes", n_modes)
+    at_least_one("passes", "passes", n_passes)
+    parameters_shapes("passes", "", means, mode_factors, noise_variances, n_modes, P, P2, n_channels)
+    parameters_shapes("passes", "_out", means_out, mode_factors_out, noise_variances_out, n_modes, P, P2, n_channels)
+    shape1("passes", "weights", &weights.shape[0], n_modes)
+    shape1("passes", "noise_floors", &noise_floors.shape[0], n_channels)
+    shape1("passes", "covariance_floors", &covariance_floors.shape[0], n_channels)
+    shape1("passes", "transforms", &transforms.shape[0], P2)
+    shape1("passes", "sums", &sums.shape[0], 1 + n_modes + n_modes * (3 * n_channels + P + P2))
+    shape1("passes", "weights_out", &weights_out.shape[0], n_modes)
+    shape2("passes", "status_out", &status_out.shape[0], n_modes, n_channels)
+    shape2("passes", "responsibilities_out", &responsibilities_out.shape[0], pack.n_units, n_modes)
+    shape1("passes", "log_likelihoods_out", &log_likelihoods_out.shape[0], n_passes)
     if pack.largest_known_mode >= n_modes:
         raise ValueError(f"passes: a unit's mode is {pack.largest_known_mode}, but there are {n_modes} modes")
     cdef Py_ssize_t n_parameters = n_modes * (1 + P + P2 + n_channels), largest = 1

@@ -16,7 +16,9 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport free
 
 from cem.numerics._chunks cimport next_chunk
-from cem.numerics._shapes cimport check_factors, lengths_t, statistics_lengths
+from cem.numerics._shapes cimport (
+    at_least_one, check_factors, lengths_t, parameters_shapes, shape1, shape2, statistics_lengths,
+)
 
 from cem.errors import KernelFailure, OptionError
 
@@ -310,8 +312,8 @@ def pack(
         "pack", factor_offsets, projections, residual_norms, n_units, counts.shape[1], sizes
     )
     cdef Py_ssize_t total = lengths.P, total_square = lengths.P2
-    if n_units < 1 or known_modes.shape[0] != n_units:
-        raise ValueError("pack: an array has the wrong shape")
+    at_least_one("pack", "units", n_units)
+    shape1("pack", "known_modes", &known_modes.shape[0], n_units)
     for l in range(n_units):
         check_factors(factors, factor_offsets, counts, sizes, l)
 
@@ -395,8 +397,7 @@ def claim(int64_t[::1] claimed not None):
     -------
     int
     """
-    if claimed.shape[0] != 1:
-        raise ValueError("claim: an array has the wrong shape")
+    shape1("claim", "claimed", &claimed.shape[0], 1)
     return next_chunk(&claimed[0])
 
 
@@ -451,23 +452,20 @@ def expectation_chunks(
     cdef int n_channels = pack.n_channels
     cdef Py_ssize_t n_chunks = bounds.shape[0] - 1
     cdef Py_ssize_t i
-    if (
-        n_modes < 1
-        or means.shape[0] != n_modes
-        or means.shape[1] != pack.total
-        or mode_factors.shape[0] != n_modes
-        or mode_factors.shape[1] != pack.total_square
-        or noise_variances.shape[0] != n_modes
-        or noise_variances.shape[1] != n_channels
-        or responsibilities.shape[0] != pack.n_units
-        or responsibilities.shape[1] != n_modes
-        or n_chunks < 1
-        or claimed.shape[0] != 1
-        or sums_out.shape[0] != n_chunks
-        or sums_out.shape[1] != 1 + n_modes + n_modes * (3 * n_channels + pack.total + pack.total_square)
-        or (log_likelihoods_out is not None and log_likelihoods_out.shape[0] != pack.n_units)
-    ):
-        raise ValueError("expectation_chunks: an array has the wrong shape")
+    at_least_one("expectation_chunks", "modes", n_modes)
+    at_least_one("expectation_chunks", "chunks", n_chunks)
+    if log_likelihoods_out is not None:
+        shape1("expectation_chunks", "log_likelihoods_out", &log_likelihoods_out.shape[0], pack.n_units)
+    parameters_shapes(
+        "expectation_chunks", "", means, mode_factors, noise_variances,
+        n_modes, pack.total, pack.total_square, n_channels,
+    )
+    shape2("expectation_chunks", "responsibilities", &responsibilities.shape[0], pack.n_units, n_modes)
+    shape1("expectation_chunks", "claimed", &claimed.shape[0], 1)
+    shape2(
+        "expectation_chunks", "sums_out", &sums_out.shape[0], n_chunks,
+        1 + n_modes + n_modes * (3 * n_channels + pack.total + pack.total_square),
+    )
     for i in range(n_chunks):
         if not 0 <= bounds[i] <= bounds[i + 1] <= pack.n_tiles:
             raise ValueError(f"expectation_chunks: chunk {i} lies outside the fleet's {pack.n_tiles} tiles")

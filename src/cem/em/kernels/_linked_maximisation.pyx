@@ -6,6 +6,7 @@ from libc.string cimport memcpy
 
 from cem.numerics._blas cimport cholesky, multiply_lower, solve_lower, solve_lower_many, solve_lower_transposed
 from cem.em.kernels._maximisation cimport floored_factor
+from cem.numerics._shapes cimport at_least_one, shape1, shape2, shape3
 
 from cem.em.kernels._maximisation import COVARIANCE_FLOOR, KEPT, MEAN_ONLY, NOISE_FLOOR
 
@@ -109,20 +110,20 @@ def maximisation(
         largest = max(largest, sizes[c])
         P += sizes[c]
         P2 += sizes[c] * sizes[c]
-    if (
-        r < 1 or penalties.shape[0] != K
-        or sums.shape[0] != 1 + K * (1 + 3 * C + P + P2 + P * r + C * r + C * r * r)
-        or means.shape[1] != P or means_out.shape[0] != K or means_out.shape[1] != P
-        or mode_factors.shape[0] != K or mode_factors.shape[1] != P2
-        or mode_factors_out.shape[0] != K or mode_factors_out.shape[1] != P2
-        or noise_variances.shape[0] != K or noise_variances.shape[1] != C
-        or noise_variances_out.shape[0] != K or noise_variances_out.shape[1] != C
-        or loadings.shape[0] != K or loadings.shape[1] != P
-        or loadings_out.shape[0] != K or loadings_out.shape[1] != P or loadings_out.shape[2] != r
-        or noise_floors.shape[0] != C or covariance_floors.shape[0] != C
-        or status_out.shape[0] != K or status_out.shape[1] != C
-    ):
-        raise ValueError("linked maximisation: an array has the wrong shape")
+    at_least_one("linked maximisation", "factors that channels share", r)
+    shape1("linked maximisation", "penalties", &penalties.shape[0], K)
+    shape1("linked maximisation", "sums", &sums.shape[0], 1 + K * (1 + 3 * C + P + P2 + P * r + C * r + C * r * r))
+    shape2("linked maximisation", "means", &means.shape[0], means.shape[0], P)
+    shape2("linked maximisation", "means_out", &means_out.shape[0], K, P)
+    shape2("linked maximisation", "mode_factors", &mode_factors.shape[0], K, P2)
+    shape2("linked maximisation", "mode_factors_out", &mode_factors_out.shape[0], K, P2)
+    shape2("linked maximisation", "noise_variances", &noise_variances.shape[0], K, C)
+    shape2("linked maximisation", "noise_variances_out", &noise_variances_out.shape[0], K, C)
+    shape3("linked maximisation", "loadings", &loadings.shape[0], K, P, loadings.shape[2])
+    shape3("linked maximisation", "loadings_out", &loadings_out.shape[0], K, P, r)
+    shape1("linked maximisation", "noise_floors", &noise_floors.shape[0], C)
+    shape1("linked maximisation", "covariance_floors", &covariance_floors.shape[0], C)
+    shape2("linked maximisation", "status_out", &status_out.shape[0], K, C)
     cdef double* scratch = <double*> malloc(
         (5 * largest * largest + 4 * largest + q * q + 2 * largest * q) * sizeof(double)
     )

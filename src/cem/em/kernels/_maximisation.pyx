@@ -10,6 +10,7 @@ from libc.string cimport memcpy, memset
 
 from cem.numerics._blas cimport cholesky, eigensystem, multiply_lower, solve_lower_many
 from cem.numerics._small cimport cholesky_lower, multiply_lowers, solve_lower_columns
+from cem.numerics._shapes cimport at_least_one, parameters_shapes, shape1, shape2
 
 from cem.errors import FitError
 
@@ -348,28 +349,20 @@ def maximisation(
     for c in range(n_channels):
         total += sizes[c]
         total_square += sizes[c] * sizes[c]
-    if (
-        n_modes < 1
-        or n_channels < 1
-        or sums.shape[0] != 1 + n_modes + n_modes * (3 * n_channels + total + total_square)
-        or means.shape[1] != total
-        or mode_factors.shape[0] != n_modes
-        or mode_factors.shape[1] != total_square
-        or noise_variances.shape[0] != n_modes
-        or noise_variances.shape[1] != n_channels
-        or noise_floors.shape[0] != n_channels
-        or covariance_floors.shape[0] != n_channels
-        or transforms.shape[0] != total_square
-        or means_out.shape[0] != n_modes
-        or means_out.shape[1] != total
-        or mode_factors_out.shape[0] != n_modes
-        or mode_factors_out.shape[1] != total_square
-        or noise_variances_out.shape[0] != n_modes
-        or noise_variances_out.shape[1] != n_channels
-        or status_out.shape[0] != n_modes
-        or status_out.shape[1] != n_channels
-    ):
-        raise ValueError("maximisation: an array has the wrong shape")
+    at_least_one("maximisation", "modes", n_modes)
+    at_least_one("maximisation", "channels", n_channels)
+    shape1("maximisation", "sums", &sums.shape[0], 1 + n_modes + n_modes * (3 * n_channels + total + total_square))
+    shape2("maximisation", "means", &means.shape[0], means.shape[0], total)
+    shape2("maximisation", "mode_factors", &mode_factors.shape[0], n_modes, total_square)
+    shape2("maximisation", "noise_variances", &noise_variances.shape[0], n_modes, n_channels)
+    shape1("maximisation", "noise_floors", &noise_floors.shape[0], n_channels)
+    shape1("maximisation", "covariance_floors", &covariance_floors.shape[0], n_channels)
+    shape1("maximisation", "transforms", &transforms.shape[0], total_square)
+    parameters_shapes(
+        "maximisation", "_out", means_out, mode_factors_out, noise_variances_out,
+        n_modes, total, total_square, n_channels,
+    )
+    shape2("maximisation", "status_out", &status_out.shape[0], n_modes, n_channels)
     cdef double* scratch = <double*> malloc(m_step_scratch(n_channels, &sizes[0]) * sizeof(double))
     if scratch == NULL:
         raise MemoryError

@@ -21,7 +21,7 @@ from libc.string cimport memset
 from cem.numerics._blas cimport add_products_of_rows, multiply
 from cem.numerics._chunks cimport next_chunk
 from cem.em.kernels._design cimport add_design, design_maps
-from cem.numerics._shapes cimport lengths_t, statistics_lengths
+from cem.numerics._shapes cimport at_least_one, lengths_t, parameters_shapes, shape1, shape2, statistics_lengths
 
 from cem.em.kernels._lanes import LEVELS, instruction_level
 from cem.errors import KernelFailure
@@ -168,8 +168,9 @@ def pack(
     )
     cdef Py_ssize_t total = lengths.P, total_square = lengths.P2
     cdef int largest = lengths.largest
-    if n_units < 1 or known_modes.shape[0] != n_units or designs.shape[0] != n_units:
-        raise ValueError("pack: an array has the wrong shape")
+    at_least_one("pack", "units", n_units)
+    shape1("pack", "known_modes", &known_modes.shape[0], n_units)
+    shape1("pack", "designs", &designs.shape[0], n_units)
     designs_array = np.asarray(designs)
     if designs_array.min() < 0:
         raise ValueError("pack: a design has a negative number")
@@ -516,23 +517,14 @@ def expectation_chunks(
     cdef Py_ssize_t n_chunks = bounds.shape[0] - 1, n = pack.largest_block, i
     cdef Py_ssize_t P = pack.total, P2 = pack.total_square
     cdef Py_ssize_t n_sums = 1 + K + K * (3 * C + P + P2)
-    if (
-        K < 1
-        or means.shape[0] != K
-        or means.shape[1] != P
-        or mode_factors.shape[0] != K
-        or mode_factors.shape[1] != P2
-        or noise_variances.shape[0] != K
-        or noise_variances.shape[1] != C
-        or responsibilities.shape[0] != pack.n_units
-        or responsibilities.shape[1] != K
-        or n_chunks < 1
-        or claimed.shape[0] != 1
-        or sums_out.shape[0] != n_chunks
-        or sums_out.shape[1] != n_sums
-        or (log_likelihoods_out is not None and log_likelihoods_out.shape[0] != pack.n_units)
-    ):
-        raise ValueError("expectation_chunks: an array has the wrong shape")
+    at_least_one("expectation_chunks", "modes", K)
+    at_least_one("expectation_chunks", "chunks", n_chunks)
+    if log_likelihoods_out is not None:
+        shape1("expectation_chunks", "log_likelihoods_out", &log_likelihoods_out.shape[0], pack.n_units)
+    parameters_shapes("expectation_chunks", "", means, mode_factors, noise_variances, K, P, P2, C)
+    shape2("expectation_chunks", "responsibilities", &responsibilities.shape[0], pack.n_units, K)
+    shape1("expectation_chunks", "claimed", &claimed.shape[0], 1)
+    shape2("expectation_chunks", "sums_out", &sums_out.shape[0], n_chunks, n_sums)
     for i in range(n_chunks):
         if not 0 <= bounds[i] <= bounds[i + 1] <= pack.n_blocks:
             raise ValueError(f"expectation_chunks: chunk {i} lies outside the fleet's {pack.n_blocks} blocks")

@@ -19,6 +19,7 @@ from cem.em.kernels._curvature cimport (
     moments_left, multiply, multiply_transposed, scatters, triangle,
 )
 from cem.numerics._small cimport cholesky_lower
+from cem.numerics._shapes cimport at_least_one, parameters_shapes, shape1, shape2, shape3
 
 from cem.errors import KernelFailure
 
@@ -100,16 +101,14 @@ def parameters(
     P, P2, Q, _Q2, largest = lengths(sizes, structure)
     cdef int C = <int> sizes.shape[0], K = <int> weights_out.shape[0], r = <int> loadings_out.shape[2]
     cdef int n_own = 1 if structure == POOLED else K
-    if (
-        K < 1 or vector.shape[0] != K + K * P + K * C + n_own * Q + K * P * r
-        or noise_floors.shape[0] != C or covariance_floors.shape[0] != C
-        or transforms.shape[0] != P2 or lowest.shape[0] != P
-        or means_out.shape[0] != K or means_out.shape[1] != P
-        or factors_out.shape[0] != K or factors_out.shape[1] != P2
-        or noise_variances_out.shape[0] != K or noise_variances_out.shape[1] != C
-        or loadings_out.shape[0] != K or loadings_out.shape[1] != P
-    ):
-        raise ValueError("free coordinates: an array has the wrong shape")
+    at_least_one("free coordinates", "modes", K)
+    shape1("free coordinates", "vector", &vector.shape[0], K + K * P + K * C + n_own * Q + K * P * r)
+    shape1("free coordinates", "noise_floors", &noise_floors.shape[0], C)
+    shape1("free coordinates", "covariance_floors", &covariance_floors.shape[0], C)
+    shape1("free coordinates", "transforms", &transforms.shape[0], P2)
+    shape1("free coordinates", "lowest", &lowest.shape[0], P)
+    parameters_shapes("free coordinates", "_out", means_out, factors_out, noise_variances_out, K, P, P2, C)
+    shape3("free coordinates", "loadings_out", &loadings_out.shape[0], K, P, loadings_out.shape[2])
     cdef double* M = <double*> malloc(largest * largest * sizeof(double))
     if M == NULL:
         raise MemoryError
@@ -237,23 +236,25 @@ def derivatives(
     cdef int C = <int> sizes.shape[0], K = <int> weights.shape[0], r = <int> loadings.shape[2]
     cdef int n_own = 1 if structure == POOLED else K
     cdef Py_ssize_t n_plain = 1 + K * (1 + 3 * C + P + P2)
-    if (
-        K < 1 or (r > 0 and structure != FULL)
-        or vector.shape[0] != K + K * P + K * C + n_own * Q + K * P * r or gradient_out.shape[0] != vector.shape[0]
-        or sums.shape[0] != n_plain + K * (P * r + C * r + C * r * r)
-        or factors.shape[0] != K or factors.shape[1] != P2
-        or noise_variances.shape[0] != K or noise_variances.shape[1] != C
-        or loadings.shape[0] != K or loadings.shape[1] != P
-        or penalties.shape[0] != K or transforms.shape[0] != P2
-        or mean_scales_out.shape[0] != K or mean_scales_out.shape[1] != P2
-        or noise_scales_out.shape[0] != K or noise_scales_out.shape[1] != C
-        or root_factors_out.shape[0] != n_own or root_factors_out.shape[1] != Q2
-        or (r > 0 and (loading_scales_out.shape[0] != K or loading_scales_out.shape[1] != P2))
-        or (r > 0 and (couplings_out.shape[0] != K or couplings_out.shape[1] != P2))
-        or directions_out.shape[0] != K or directions_out.shape[1] != P or directions_out.shape[2] != r
-        or shared_out.shape[0] != K or shared_out.shape[1] != P or shared_out.shape[2] != r
-    ):
-        raise ValueError("free coordinates: an array has the wrong shape")
+    at_least_one("free coordinates", "modes", K)
+    if r > 0:
+        if structure != FULL:
+            raise ValueError("free coordinates: loadings were given with a structure other than full")
+        shape2("free coordinates", "loading_scales_out", &loading_scales_out.shape[0], K, P2)
+        shape2("free coordinates", "couplings_out", &couplings_out.shape[0], K, P2)
+    shape1("free coordinates", "vector", &vector.shape[0], K + K * P + K * C + n_own * Q + K * P * r)
+    shape1("free coordinates", "gradient_out", &gradient_out.shape[0], vector.shape[0])
+    shape1("free coordinates", "sums", &sums.shape[0], n_plain + K * (P * r + C * r + C * r * r))
+    shape2("free coordinates", "factors", &factors.shape[0], K, P2)
+    shape2("free coordinates", "noise_variances", &noise_variances.shape[0], K, C)
+    shape3("free coordinates", "loadings", &loadings.shape[0], K, P, loadings.shape[2])
+    shape1("free coordinates", "penalties", &penalties.shape[0], K)
+    shape1("free coordinates", "transforms", &transforms.shape[0], P2)
+    shape2("free coordinates", "mean_scales_out", &mean_scales_out.shape[0], K, P2)
+    shape2("free coordinates", "noise_scales_out", &noise_scales_out.shape[0], K, C)
+    shape2("free coordinates", "root_factors_out", &root_factors_out.shape[0], n_own, Q2)
+    shape3("free coordinates", "directions_out", &directions_out.shape[0], K, P, r)
+    shape3("free coordinates", "shared_out", &shared_out.shape[0], K, P, r)
     cdef int n_work = 34 * largest
     cdef size_t square = largest * largest
     cdef double* memory = <double*> malloc((16 * square + largest + n_work + largest * r) * sizeof(double))
@@ -464,19 +465,20 @@ def scaled(
     P, P2, Q, Q2, largest = lengths(sizes, structure)
     cdef int C = <int> sizes.shape[0], K = <int> mode_counts.shape[0], r = <int> shared.shape[2]
     cdef int n_own = 1 if structure == POOLED else K
-    if (
-        K < 1 or (r > 0 and structure != FULL)
-        or vector.shape[0] != K + K * P + K * C + n_own * Q + K * P * r
-        or point.shape[0] != vector.shape[0] or scaled_out.shape[0] != vector.shape[0]
-        or mean_scales.shape[0] != K or mean_scales.shape[1] != P2
-        or noise_scales.shape[0] != K or noise_scales.shape[1] != C
-        or root_factors.shape[0] != n_own or root_factors.shape[1] != Q2
-        or (r > 0 and (loading_scales.shape[0] != K or loading_scales.shape[1] != P2))
-        or (r > 0 and (couplings.shape[0] != K or couplings.shape[1] != P2))
-        or directions.shape[0] != K or directions.shape[1] != P or directions.shape[2] != r
-        or shared.shape[0] != K or shared.shape[1] != P
-    ):
-        raise ValueError("free coordinates: an array has the wrong shape")
+    at_least_one("free coordinates", "modes", K)
+    if r > 0:
+        if structure != FULL:
+            raise ValueError("free coordinates: loadings were given with a structure other than full")
+        shape2("free coordinates", "loading_scales", &loading_scales.shape[0], K, P2)
+        shape2("free coordinates", "couplings", &couplings.shape[0], K, P2)
+    shape1("free coordinates", "vector", &vector.shape[0], K + K * P + K * C + n_own * Q + K * P * r)
+    shape1("free coordinates", "point", &point.shape[0], vector.shape[0])
+    shape1("free coordinates", "scaled_out", &scaled_out.shape[0], vector.shape[0])
+    shape2("free coordinates", "mean_scales", &mean_scales.shape[0], K, P2)
+    shape2("free coordinates", "noise_scales", &noise_scales.shape[0], K, C)
+    shape2("free coordinates", "root_factors", &root_factors.shape[0], n_own, Q2)
+    shape3("free coordinates", "directions", &directions.shape[0], K, P, r)
+    shape3("free coordinates", "shared", &shared.shape[0], K, P, shared.shape[2])
     cdef double* memory = <double*> malloc((4 * largest * largest + 2 * largest * r + r + r * r) * sizeof(double))
     if memory == NULL:
         raise MemoryError

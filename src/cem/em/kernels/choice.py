@@ -9,13 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem import _core
-from cem.em.kernels import _lanes, _shared
+from cem.em.kernels import _lanes, _linked_lanes, _shared
+from cem.errors import KernelFailure
 from cem.mixture import _linked
 from cem.mixture.parameters import Parameters
 from cem.statistics.designs import shared_designs
 from cem.statistics.sufficient import SufficientStatistics
 
-__all__ = ["Kernel", "LanesKernel", "LapackKernel", "LinkedKernel", "Pass", "SharedKernel", "fastest_kernel"]
+__all__ = [
+    "Kernel",
+    "LanesKernel",
+    "LapackKernel",
+    "LinkedKernel",
+    "LinkedLanesKernel",
+    "Pass",
+    "SharedKernel",
+    "fastest_kernel",
+    "linked_kernel",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -121,29 +132,120 @@ class LinkedKernel:
         return np.array([*range(0, n_units, min(max(n_units // 64, 64), 4096)), n_units], dtype=np.int64)
 
     def work(self, task: Pass, claimed: NDArray[np.int64]) -> None:
+        while (chunk := _lanes.claim(claimed)) < len(task.sums):
+            self.expect(task, int(task.bounds[chunk]), int(task.bounds[chunk + 1]), task.sums[chunk])
+
+    def expect(self, task: Pass, first: int, last: int, sums: FloatArray) -> None:
+        """The sums over units ``first:last``."""
         statistics, parameters = self._statistics, task.parameters
         assert parameters.loadings is not None
-        while (chunk := _lanes.claim(claimed)) < len(task.sums):
-            _linked.expectation(
-                statistics.factors,
-                statistics.factor_offsets,
-                statistics.projections,
-                statistics.residual_norms,
-                self._counts,
-                statistics.known_modes,
-                self._sizes,
-                np.atleast_2d(task.log_weights),
-                parameters.means,
-                parameters.factors,
-                parameters.noise_variances,
-                parameters.loadings,
-                task.inverse_temperature,
-                task.given,
-                task.bounds[chunk],
-                task.bounds[chunk + 1],
-                task.responsibilities,
-                task.sums[chunk],
-            )
+        _linked.expectation(
+            statistics.factors,
+            statistics.factor_offsets,
+            statistics.projections,
+            statistics.residual_norms,
+            self._counts,
+            statistics.known_modes,
+            self._sizes,
+            np.atleast_2d(task.log_weights),
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            parameters.loadings,
+            task.inverse_temperature,
+            task.given,
+            first,
+            last,
+            task.responsibilities,
+            sums,
+        )
+
+    def log_densities(self, parameters: Parameters, first: int = 0, last: int | None = None) -> FloatArray:
+        """ln P(x_l | k), shape (L, K); of units ``first:last`` alone, where that is said."""
+        statistics = self._statistics
+        assert parameters.loadings is not None
+        result = np.empty((statistics.n_units, parameters.n_modes))
+        _linked.log_densities(
+            statistics.factors,
+            statistics.factor_offsets,
+            statistics.projections,
+            statistics.residual_norms,
+            self._counts,
+            self._sizes,
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            parameters.loadings,
+            first,
+            statistics.n_units if last is None else last,
+            result,
+            np.empty_like(result),
+        )
+        return result
+
+
+class LinkedLanesKernel:
+    """Linked channels, units side by side in SIMD registers: bases of few coefficients.
+
+    With responsibilities given, the log-likelihood among the sums is 0: what has no weight is not looked at.
+    """
+
+    def __init__(self, statistics: SufficientStatistics) -> None:
+        self._by_unit = LinkedKernel(statistics)
+        self._pack = _linked_lanes.pack(
+            statistics.factors,
+            statistics.factor_offsets,
+            statistics.projections,
+            statistics.residual_norms,
+            statistics.counts,
+            statistics.known_modes,
+            np.asarray(statistics.sizes, dtype=np.int32),
+        )
+        self.name = f"linked lanes:{self._pack.level}"
+
+    def bounds(self, n_modes: int) -> NDArray[np.int64]:
+        n_units, tile = self._pack.n_units, _linked_lanes.WIDEST
+        step = min(max(n_units // 64, 64), 4096)
+        return np.array([*range(0, n_units, -(-step // tile) * tile), n_units], dtype=np.int64)
+
+    def work(self, task: Pass, claimed: NDArray[np.int64]) -> None:
+        parameters = task.parameters
+        assert parameters.loadings is not None
+        failed = _linked_lanes.expectation_chunks(
+            self._pack,
+            np.atleast_2d(task.log_weights),
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            parameters.loadings,
+            task.inverse_temperature,
+            task.given,
+            task.bounds,
+            claimed,
+            task.responsibilities,
+            task.sums,
+        )
+        if failed >= 0:
+            last = min(failed + _linked_lanes.WIDEST, self._pack.n_units)
+            self._by_unit.expect(task, failed, last, np.empty(task.sums.shape[1]))
+            raise KernelFailure(failed, -1, -1)
+
+    def log_densities(self, parameters: Parameters) -> FloatArray:
+        """ln P(x_l | k), shape (L, K)."""
+        assert parameters.loadings is not None
+        result = np.empty((self._pack.n_units, parameters.n_modes))
+        failed = _linked_lanes.log_densities(
+            self._pack,
+            parameters.means,
+            parameters.factors,
+            parameters.noise_variances,
+            parameters.loadings,
+            result,
+        )
+        if failed >= 0:
+            self._by_unit.log_densities(parameters, failed, min(failed + _linked_lanes.WIDEST, self._pack.n_units))
+            raise KernelFailure(failed, -1, -1)
+        return result
 
 
 class LanesKernel:
@@ -268,3 +370,10 @@ def fastest_kernel(statistics: SufficientStatistics) -> Kernel:
     if designs is not None:
         return SharedKernel(statistics, designs)
     return LanesKernel(statistics) if small else LapackKernel(statistics)
+
+
+def linked_kernel(statistics: SufficientStatistics) -> LinkedKernel | LinkedLanesKernel:
+    """The kernel for linked channels: the size of the bases decides."""
+    if max(statistics.sizes) <= _linked_lanes.LARGEST_SIZE:
+        return LinkedLanesKernel(statistics)
+    return LinkedKernel(statistics)

@@ -16,9 +16,9 @@ import numpy as np
 from cem.errors import ColumnsLeftOutWarning, PanelError
 from cem.errors.names import did_you_mean, listed
 from cem.errors.warning import warn
-from cem.frames.cells import NULL_NUMBERS, Missing, is_number
-from cem.frames.columns import as_array, bad_cells, cell_of, factorise, is_gap, is_real, is_text, plain_items
-from cem.frames.text_columns import number_mask, stripped
+from cem.panel.frames.cells import NULL_NUMBERS, Missing, is_number
+from cem.panel.frames.columns import as_array, bad_cells, cell_of, factorise, is_gap, is_real, is_text, plain_items
+from cem.panel.frames.text_columns import number_mask, stripped
 
 if TYPE_CHECKING:
     from types import ModuleType

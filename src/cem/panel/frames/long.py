@@ -6,15 +6,16 @@ panel there is at any moment one column and, where rows are not in order already
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from cem.errors import OptionError, PanelError
-from cem.frames.cells import Missing
-from cem.frames.channels import channel_columns, check_column, check_not_tall
-from cem.frames.columns import (
+from cem.panel.clock_checks import set_back_units, warn_of_clocks
+from cem.panel.frames.cells import Missing
+from cem.panel.frames.channels import channel_columns, check_column, check_not_tall
+from cem.panel.frames.columns import (
     cell_of,
     check_row_times,
     constant,
@@ -26,19 +27,30 @@ from cem.frames.columns import (
     times,
     unit_column,
 )
-from cem.frames.dates import checked_format
-from cem.frames.foreign import check_names, no_frame
-from cem.frames.tall import Tall, spread
-from cem.panel.clock_checks import set_back_units, warn_of_clocks
-from cem.panel.panel import Panel
+from cem.panel.frames.dates import checked_format
+from cem.panel.frames.foreign import check_names, no_frame
+from cem.panel.frames.tall import Tall, spread
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["group_rows", "panel_from_frame"]
+__all__ = ["FrameColumns", "columns_of_frame", "group_rows"]
 
 
-def panel_from_frame(
+class FrameColumns(NamedTuple):
+    """A long table grouped by unit: the arguments of `Panel`."""
+
+    unit_ids: Any
+    offsets: np.ndarray  # (L + 1,)
+    times: np.ndarray  # (N,)
+    values: np.ndarray  # (N, C)
+    channels: Sequence[str]
+    modes: Any
+    failure_times: np.ndarray | None  # (L,)
+    missing: Any  # codes that are still in the values
+
+
+def columns_of_frame(
     frame: Any,
     *,
     unit: str,
@@ -49,16 +61,10 @@ def panel_from_frame(
     failure_time: str | None = None,
     sensor: str | None = None,
     value: str | None = None,
-    time_unit: str | None = None,
     time_format: str | None = None,
-    origin: Any = None,
-    channel_units: Mapping[str, str] | None = None,
-    allow_empty_channels: bool = False,
-    allow_empty_units: bool = False,
     missing: Any = None,
-    duplicates: str | None = None,
-) -> Panel:
-    """`Panel.from_frame`, whose documentation holds."""
+) -> FrameColumns:
+    """What `Panel.from_frame` takes from a table; its documentation holds."""
     codes_for_missing, time_format = Missing(missing), checked_format(time_format)
     if (sensor is None) != (value is None):
         given, lacking = ("sensor", "value") if value is None else ("value", "sensor")
@@ -119,23 +125,7 @@ def panel_from_frame(
             raw = raw.copy()
     chosen.warn()
     del order
-    return Panel(
-        unit_ids,
-        offsets,
-        raw,
-        values,
-        names,
-        response=response,
-        modes=modes,
-        failure_times=failed,
-        time_unit=time_unit,
-        origin=origin,
-        channel_units=channel_units,
-        allow_empty_channels=allow_empty_channels,
-        allow_empty_units=allow_empty_units,
-        missing=codes_for_missing.for_panel(names),
-        duplicates=duplicates,
-    )
+    return FrameColumns(unit_ids, offsets, raw, values, names, modes, failed, codes_for_missing.for_panel(names))
 
 
 def _filled(

@@ -112,6 +112,7 @@ def test_every_container_is_tried():
     assert list(foreign()) == NAMED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMED)
 def test_from_frame_names_the_call_that_reads_a_container(name):
     """The call in the message gives the panel; "found dict" alone sends people to a search engine."""
@@ -123,6 +124,7 @@ def test_from_frame_names_the_call_that_reads_a_container(name):
     assert cem.Panel.from_frame(read(container), **NAMES).n_readings == 240
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMED if name not in ("dict of columns", "list of frames")])
 def test_fit_and_predict_name_the_call_too(name):
     """A lazy or remote table that went through numpy.asarray said "0 dimensions"."""

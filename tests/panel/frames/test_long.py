@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from cem.errors import ColumnsLeftOutWarning, OptionError, PanelError, TimeScaleWarning
-from cem.frames import channels as frame_channels
-from cem.frames.long import group_rows
+from cem.panel.frames import channels as frame_channels
+from cem.panel.frames.long import group_rows
 from cem.panel.panel import Panel
 
 pd = pytest.importorskip("pandas")

@@ -11,9 +11,9 @@ import numpy as np
 
 from cem.errors import CemError, PanelError
 from cem.errors.names import encode_labels, object_array, unit_name
-from cem.frames.cells import NULL_NUMBERS, Missing, is_number
-from cem.frames.dates import formatted_dates, iso_dates, text_array
 from cem.panel.clock import instants, is_missing
+from cem.panel.frames.cells import NULL_NUMBERS, Missing, is_number
+from cem.panel.frames.dates import formatted_dates, iso_dates, text_array
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -286,7 +286,8 @@ def _polars_codes(series: Any) -> np.ndarray:
     if native.dtype == pl.String:
         native = native.cast(pl.Categorical)
     if native.dtype in (pl.Categorical, pl.Enum):
-        return native.to_physical().to_numpy()
+        codes: np.ndarray = native.to_physical().to_numpy()
+        return codes
     return factorise(series)[0]
 
 
@@ -342,7 +343,8 @@ def ids_of(series: Any, codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
     ids = codes[rows]
     if ids.dtype == np.uint64 and ids.size and ids.max() > np.iinfo(np.int64).max:
         return object_array(ids.tolist())
-    return ids if ids.dtype == object else ids.astype(np.int64)
+    whole: np.ndarray = ids if ids.dtype == object else ids.astype(np.int64)
+    return whole
 
 
 def factorise(series: Any) -> tuple[np.ndarray, list[Any]]:

@@ -10,9 +10,9 @@ import numpy as np
 from cem.errors import PanelError, RepeatedRowsWarning
 from cem.errors.names import did_you_mean
 from cem.errors.warning import warn
-from cem.frames.cells import NULL_NUMBERS, Missing, is_number
-from cem.frames.columns import bad_cells, cell_of, factorise, is_gap, is_text, numbers, plain_items
-from cem.frames.text_columns import number_mask, numbers_of, stripped
+from cem.panel.frames.cells import NULL_NUMBERS, Missing, is_number
+from cem.panel.frames.columns import bad_cells, cell_of, factorise, is_gap, is_text, numbers, plain_items
+from cem.panel.frames.text_columns import number_mask, numbers_of, stripped
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -127,7 +127,7 @@ def spread(
     tall : Tall
     units : narwhals Series
         The column of the units' ids, for messages.
-    order, offsets : as `cem.frames.group_rows` returns them
+    order, offsets : as `cem.panel.frames.group_rows` returns them
     raw : ndarray of shape (n_rows,)
         Times of the rows of the tall table, as they stand there.
     time : str

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from places import SHARED_DATA
 
-from cem.datasets.datasets import CMAPSS_COLUMNS, read_cmapss
 from cem.errors import PanelError
+from cem.tables.cmapss import CMAPSS_COLUMNS, read_cmapss
 from cem.tables.tables import file_format, read_panel
 
 DATA = SHARED_DATA / "cmapss"

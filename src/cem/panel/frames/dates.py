@@ -116,7 +116,7 @@ def _joined(
                 f"{what}: nanoseconds can be told apart only from the year {_NANO_YEARS[0]} to {_NANO_YEARS[1]}, found "
                 f"the years {years.min()} to {years.max()}; leave out the digits behind the sixth, or correct the year"
             )
-        stamps = dates.astype("datetime64[ns]") + nanoseconds.astype("timedelta64[ns]")
+        stamps: np.ndarray = dates.astype("datetime64[ns]") + nanoseconds.astype("timedelta64[ns]")
     else:
         stamps = dates.astype("datetime64[us]") + (nanoseconds // 1000).astype("timedelta64[us]")
     stamps[is_missing] = np.datetime64("NaT")
@@ -127,7 +127,7 @@ def _has_layout(letters: np.ndarray, lengths: np.ndarray, todo: np.ndarray, foun
     """Mask of those rows that have digits, signs and all else where the one that was matched has them."""
     text = found[0]
     part = letters if todo.size == letters.shape[0] else letters[todo]
-    alike = lengths[todo] == len(text)
+    alike: np.ndarray = lengths[todo] == len(text)
     for place, letter in enumerate(text):
         column = part[:, place]
         if 48 <= letter <= 57:

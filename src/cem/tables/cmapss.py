@@ -1,4 +1,4 @@
-"""The small fleet that ships inside, and readers for public data sets."""
+"""Readers of the text files of C-MAPSS, the public turbofan data."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from typing import IO, cast
 
 import numpy as np
 
-from cem.datasets.demo_fleet import load_demo_fleet
 from cem.errors import PanelError
 from cem.errors.names import did_you_mean
-from cem.frames.cells import NULLS, is_number
+from cem.panel.frames.cells import NULLS, is_number
 from cem.panel.panel import Panel
 
-__all__ = ["CMAPSS_COLUMNS", "is_cmapss", "load_demo_fleet", "read_cmapss"]
+__all__ = ["CMAPSS_COLUMNS", "is_cmapss", "read_cmapss"]
 
 CMAPSS_SETTINGS = tuple(f"setting{i}" for i in range(1, 4))
 CMAPSS_SENSORS = tuple(f"s{i}" for i in range(1, 22))

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cem.errors import PanelError
-from cem.frames.cells import BOOLEANS, NULL_NUMBERS, NULLS, NUMBER, ids_as_numbers
-
-if TYPE_CHECKING:
-    from cem.tables.csv_layout import CsvLayout
+from cem.panel.frames.cells import BOOLEANS, NULL_NUMBERS, NULLS, NUMBER, ids_as_numbers
 
 __all__ = ["number_mask", "numbers_of", "settled", "stripped"]
 
 _WHOLE = r"^(?:0|-?[1-9][0-9]{0,14})\.0$"
 
 
-def settled(table: Any, kinds: dict[str, str], layout: CsvLayout, texts: Collection[str]) -> Any:
+def settled(table: Any, kinds: dict[str, str], decimal: str, texts: Collection[str]) -> Any:
     """The table with its columns of text turned into what they are.
 
     Parameters
@@ -27,14 +24,15 @@ def settled(table: Any, kinds: dict[str, str], layout: CsvLayout, texts: Collect
     kinds : dict of str to str
         "number": float64 already. "id": turned into numbers only where each cell is written as its number is. "text":
         numbers where each cell is one, truth values likewise.
-    layout : CsvLayout
+    decimal : str
+        The decimal sign.
     texts : collection of str
         Columns that stay text.
     """
     pending = {name: kind for name, kind in kinds.items() if kind != "number"}
     if not pending:
         return table
-    from cem.frames.columns import narwhals_module
+    from cem.panel.frames.columns import narwhals_module
 
     nw = narwhals_module()
     frame = nw.from_native(table, eager_only=True)
@@ -44,7 +42,7 @@ def settled(table: Any, kinds: dict[str, str], layout: CsvLayout, texts: Collect
         if kind == "id":
             columns.append(_ids(series))
         else:
-            columns.append(_text(series, layout.options.decimal, name in texts))
+            columns.append(_text(series, decimal, name in texts))
     order = frame.columns
     named = (column.alias(name) for name, column in zip(pending, columns, strict=True))
     return frame.with_columns(*named).select(order).to_native()
@@ -69,7 +67,7 @@ def stripped(series: Any, nulls: Collection[str]) -> Any:
 
 
 def _again(series: Any, native: Any) -> Any:
-    from cem.frames.columns import narwhals_module
+    from cem.panel.frames.columns import narwhals_module
 
     return narwhals_module().from_native(native, series_only=True).alias(series.name)
 
@@ -85,18 +83,22 @@ def numbers_of(series: Any, decimal: str = ".") -> np.ndarray:
     if decimal != ".":
         series = series.str.replace_all(decimal, ".", literal=True)
     native = series.to_native()
+    numbers: np.ndarray
     if series.implementation.is_pandas():
-        return native.astype(object).where(native.notna(), np.nan).to_numpy(dtype=np.float64)
+        numbers = native.astype(object).where(native.notna(), np.nan).to_numpy(dtype=np.float64)
+        return numbers
     series = series.str.replace_all(r"^\+", "")  # which no backend reads
     cast = series.to_native()
     if series.implementation.is_polars():
         import polars as pl
 
-        return cast.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        numbers = cast.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        return numbers
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    return pc.cast(cast, pa.float64()).to_numpy(zero_copy_only=False)
+    numbers = pc.cast(cast, pa.float64()).to_numpy(zero_copy_only=False)
+    return numbers
 
 
 def _text(series: Any, decimal: str, stays: bool) -> Any:
@@ -127,7 +129,7 @@ def _with_points(cells: Any, given: np.ndarray, decimal: str) -> Any:
         )
     if not numeric.any():
         return cells
-    from cem.frames.columns import narwhals_module
+    from cem.panel.frames.columns import narwhals_module
 
     mask = narwhals_module().new_series("numeric", numeric, backend=cells.implementation)
     return cells.str.replace_all(decimal, ".", literal=True).zip_with(mask, cells)
@@ -149,7 +151,7 @@ def _truth(cells: Any) -> Any:
 
 
 def _new(series: Any, values: np.ndarray) -> Any:
-    from cem.frames.columns import narwhals_module
+    from cem.panel.frames.columns import narwhals_module
 
     return narwhals_module().new_series(series.name, values, backend=series.implementation)
 

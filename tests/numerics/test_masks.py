@@ -5,7 +5,7 @@ import pytest
 
 import cem
 from cem import Panel, PanelError
-from cem.panel.masks import unmasked
+from cem.numerics.masks import unmasked
 
 HOLE = np.zeros((6, 5, 2), dtype=bool)
 HOLE[::2, 1, 0] = HOLE[1::3, 3, 1] = HOLE[4, 2] = True

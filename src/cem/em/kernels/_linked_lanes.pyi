@@ -1,0 +1,51 @@
+from typing import Final, NoReturn, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Floats = NDArray[np.float64]
+_Longs = NDArray[np.int64]
+
+LARGEST_SIZE: Final[int]
+WIDEST: Final[int]
+
+@final
+class LinkedPack:
+    def __reduce__(self) -> NoReturn: ...
+    @property
+    def n_units(self) -> int: ...
+    @property
+    def level(self) -> str: ...
+
+def pack(
+    factors: _Floats,
+    factor_offsets: _Longs,
+    projections: _Floats,
+    residual_norms: _Floats,
+    counts: NDArray[np.int32],
+    known_modes: NDArray[np.int32],
+    sizes: NDArray[np.int32],
+    level: str | None = None,
+) -> LinkedPack: ...
+def log_densities(
+    packed: LinkedPack,
+    means: _Floats,
+    factors: _Floats,
+    noise_variances: _Floats,
+    loadings: _Floats,
+    log_densities_out: _Floats,
+) -> int: ...
+def expectation_chunks(
+    packed: LinkedPack,
+    log_weights: _Floats,
+    means: _Floats,
+    factors: _Floats,
+    noise_variances: _Floats,
+    loadings: _Floats,
+    inverse_temperature: float,
+    responsibilities_given: bool,
+    bounds: _Longs,
+    claimed: _Longs,
+    responsibilities: _Floats,
+    sums_out: _Floats,
+) -> int: ...

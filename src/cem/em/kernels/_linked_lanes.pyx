@@ -1,0 +1,417 @@
+"""The E step of linked channels, (10)-(14) with (17), with units side by side in SIMD registers.
+
+`pack` interleaves the sufficient statistics once per fit. The arithmetic is in _linked_lanes_kernel.h, compiled once
+for every instruction level; the level is chosen when the fleet is packed, as for `_lanes`. Where a density is not
+finite the kernel of `cem.mixture._linked`, which goes unit by unit, says which unit, mode and channel it is.
+"""
+
+cimport cython
+from libc.math cimport log, sqrt
+from libc.stdint cimport int64_t
+from libc.stdlib cimport free
+from libc.string cimport memset
+
+from cem.numerics._chunks cimport next_chunk
+from cem.numerics._shapes cimport check_factors, lengths_t, statistics_lengths
+
+import numpy as np
+
+from cem.em.kernels._lanes import LEVELS, instruction_level
+
+cdef extern from "<stdlib.h>" nogil:
+    void* aligned_alloc(size_t alignment, size_t size)
+
+cdef extern from "_linked_lanes.h" nogil:
+    const int LINKED_LARGEST_SIZE
+    const int LINKED_WIDEST
+
+    ctypedef struct linked_pack:
+        int n_channels
+        const int* sizes
+        int64_t n_units
+        int64_t tile_size
+        const double* data
+        const unsigned char* complete
+        const int* known_modes
+
+    ctypedef struct linked_parameters:
+        int n_modes
+        int rank
+        int64_t mode_size
+        const double* prepared
+        const double* log_weights
+        int own_weights
+        double temperature
+
+    ctypedef struct linked_level:
+        int lanes
+        int64_t (*scratch_size)(const linked_pack* pack, int n_modes, int rank) noexcept nogil
+        int64_t (*densities)(
+            const linked_pack* pack, const linked_parameters* parameters, int64_t first, int64_t last, double* scratch,
+            double* log_densities_out,
+        ) noexcept nogil
+        int64_t (*expectation)(
+            const linked_pack* pack, const linked_parameters* parameters, int64_t first, int64_t last, int given,
+            double* scratch, double* responsibilities, double* sums_out,
+        ) noexcept nogil
+
+    const linked_level linked_levels[1]
+
+#: The largest basis that these lanes take; the kernel that goes unit by unit takes any.
+LARGEST_SIZE = LINKED_LARGEST_SIZE
+
+#: Bounds of chunks are multiples of it, but for the last.
+WIDEST = LINKED_WIDEST
+
+cdef object _TOKEN = object()  # only `pack` has it
+
+
+cdef double* allocate(size_t n_doubles) except NULL:
+    """Memory for vectors of any level; to be given back by free()."""
+    cdef double* memory = <double*> aligned_alloc(64, (n_doubles * sizeof(double) + 63) // 64 * 64)
+    if memory == NULL:
+        raise MemoryError("no memory for the E step of linked channels")
+    return memory
+
+
+@cython.final
+cdef class LinkedPack:
+    """Sufficient statistics of a fleet of linked channels, interleaved for one instruction level; made by `pack`.
+
+    Attributes
+    ----------
+    level : str
+        Instruction level that the pack is for.
+    n_units : int
+    """
+
+    cdef linked_pack fleet
+    cdef const linked_level* kernel
+    cdef double* data
+    cdef object arrays          # what the other pointers of `fleet` point into
+    cdef readonly str level
+    cdef readonly Py_ssize_t n_units
+    cdef Py_ssize_t total, total_square
+    cdef int[::1] sizes
+
+    def __cinit__(self, token=None):
+        self.data = NULL
+        if token is not _TOKEN:
+            raise TypeError("a LinkedPack is made by `pack`")
+
+    def __dealloc__(self):
+        free(self.data)
+
+    def __reduce__(self):
+        raise TypeError("a LinkedPack is of one machine: send the statistics and pack them again")
+
+
+cdef void interleave(
+    Py_ssize_t n_units,
+    int C,
+    int lanes,
+    int64_t tile_size,
+    Py_ssize_t total,                # P
+    const int* sizes,                # (C,)
+    const double* factors,           # flat: R by blocks (p, p)
+    const long long* factor_offsets, # (L, C)
+    const double* projections,       # (L, P)
+    const double* residual_norms,    # (L, C)
+    const int* counts,               # (L, C)
+    double* data_out,                # (T, tile_size, lanes)  zero on entry
+    unsigned char* complete_out,     # (T,)  zero on entry
+) noexcept nogil:
+    cdef Py_ssize_t l
+    cdef int c, i, j, p, n_there
+    cdef const double* R
+    cdef const double* w
+    cdef double* place
+    cdef int n_complete = 0
+    for l in range(n_units):
+        place = data_out + (l // lanes) * tile_size * lanes + l % lanes
+        w = projections + l * total
+        n_there = 0
+        if l % lanes == 0:
+            n_complete = 0
+        for c in range(C):
+            p = sizes[c]
+            if counts[l * C + c] <= 0:
+                place += (p * (p + 1) // 2 + p + 3) * lanes
+                w += p
+                continue
+            n_there += 1
+            R = factors + factor_offsets[l * C + c]
+            for i in range(p):
+                for j in range(i, p):
+                    place[0] = R[i * p + j]
+                    place += lanes
+            for i in range(p):
+                place[0] = w[i]
+                place += lanes
+            place[0] = residual_norms[l * C + c]
+            place[lanes] = counts[l * C + c]
+            place[2 * lanes] = 1.0
+            place += 3 * lanes
+            w += p
+        n_complete += n_there == C
+        if l % lanes == lanes - 1 or l == n_units - 1:
+            complete_out[l // lanes] = n_complete == l % lanes + 1
+
+
+def pack(
+    const double[::1] factors,
+    const long long[:, ::1] factor_offsets,
+    const double[:, ::1] projections,
+    const double[:, ::1] residual_norms,
+    const int[:, ::1] counts,
+    const int[::1] known_modes,
+    const int[::1] sizes,
+    level=None,
+):
+    """Interleave the sufficient statistics (9) of a fleet; done once per fit.
+
+    Parameters
+    ----------
+    factors, factor_offsets, projections, residual_norms, counts, known_modes
+        As in `cem.statistics.SufficientStatistics`.
+    sizes : (C,) array
+        p_c, at most `LARGEST_SIZE`.
+    level : str, optional
+        Instruction level, see `cem.em.kernels._lanes.instruction_level`.
+
+    Returns
+    -------
+    LinkedPack
+
+    Raises
+    ------
+    OptionError
+        The instruction level is unknown or not there.
+    ValueError
+        An array has the wrong shape, or a basis more than `LARGEST_SIZE` coefficients.
+    """
+    level = instruction_level(level)
+    cdef Py_ssize_t n_units = counts.shape[0], l, n_tiles
+    cdef int C = <int> sizes.shape[0], c
+    cdef lengths_t lengths = statistics_lengths(
+        "pack", factor_offsets, projections, residual_norms, n_units, counts.shape[1], sizes
+    )
+    if lengths.largest > LINKED_LARGEST_SIZE:
+        raise ValueError(f"pack: a basis has {lengths.largest} coefficients; 1 to {LINKED_LARGEST_SIZE} were expected")
+    if n_units < 1 or known_modes.shape[0] != n_units:
+        raise ValueError(f"pack: known_modes has shape ({known_modes.shape[0]},); ({n_units},) was expected")
+    for l in range(n_units):
+        check_factors(factors, factor_offsets, counts, sizes, l)
+    cdef LinkedPack packed = LinkedPack(_TOKEN)
+    packed.kernel = &linked_levels[LEVELS.index(level)]
+    packed.level = level
+    packed.n_units = n_units
+    packed.total, packed.total_square = lengths.P, lengths.P2
+    cdef int lanes = packed.kernel.lanes
+    n_tiles = (n_units + lanes - 1) // lanes
+    packed.fleet.n_channels = C
+    packed.fleet.n_units = n_units
+    packed.fleet.tile_size = 0
+    for c in range(C):
+        packed.fleet.tile_size += sizes[c] * (sizes[c] + 1) // 2 + sizes[c] + 3
+    cdef int[::1] own_sizes = np.array(sizes, dtype=np.intc), known = np.array(known_modes, dtype=np.intc)
+    cdef unsigned char[::1] complete = np.zeros(n_tiles, dtype=np.uint8)
+    cdef size_t n_doubles = n_tiles * packed.fleet.tile_size * lanes
+    packed.data = allocate(n_doubles)
+    memset(packed.data, 0, n_doubles * sizeof(double))
+    packed.sizes = own_sizes
+    packed.arrays = (own_sizes, known, complete)
+    packed.fleet.sizes = &own_sizes[0]
+    packed.fleet.known_modes = &known[0]
+    packed.fleet.complete = &complete[0]
+    packed.fleet.data = packed.data
+    with nogil:
+        interleave(
+            n_units, C, lanes, packed.fleet.tile_size, lengths.P, &sizes[0], &factors[0] if factors.shape[0] else NULL,
+            &factor_offsets[0, 0], &projections[0, 0], &residual_norms[0, 0], &counts[0, 0], packed.data, &complete[0],
+        )
+    return packed
+
+
+cdef double* prepared(
+    LinkedPack packed,
+    const double[:, ::1] means,
+    const double[:, ::1] factors,
+    const double[:, ::1] noise_variances,
+    const double[:, :, ::1] loadings,
+    linked_parameters* parameters_out,
+) except NULL:
+    """Λ / σ, μ, 1 / σ, 1 / σ², log 2πσ² and Γ in the order that kernels read them; to be given back by free()."""
+    cdef int C = packed.fleet.n_channels, K = <int> means.shape[0], r = <int> loadings.shape[2], c, i, p, k
+    cdef Py_ssize_t at, at_square
+    cdef double root
+    if K < 1 or r < 1 or loadings.shape[0] != K or loadings.shape[1] != packed.total or (
+        means.shape[1] != packed.total or factors.shape[0] != K or factors.shape[1] != packed.total_square
+        or noise_variances.shape[0] != K or noise_variances.shape[1] != C
+    ):
+        raise ValueError(
+            f"linked lanes: the shapes of means {np.shape(means)}, factors {np.shape(factors)}, noise_variances "
+            f"{np.shape(noise_variances)} and loadings {np.shape(loadings)} do not agree with {C} channels that have "
+            f"{packed.total} coefficients"
+        )
+    parameters_out.n_modes = K
+    parameters_out.rank = r
+    parameters_out.mode_size = packed.total_square + packed.total * (1 + r) + 3 * C
+    cdef double* memory = allocate(K * parameters_out.mode_size)
+    cdef double* place = memory
+    for k in range(K):
+        at = 0
+        at_square = 0
+        for c in range(C):
+            p = packed.fleet.sizes[c]
+            root = 1.0 / sqrt(noise_variances[k, c])
+            for i in range(p * p):
+                place[i] = factors[k, at_square + i] * root
+            place += p * p
+            for i in range(p):
+                place[i] = means[k, at + i]
+            place += p
+            place[0] = root
+            place[1] = 1.0 / noise_variances[k, c]
+            place[2] = log(6.283185307179586 * noise_variances[k, c])
+            place += 3
+            for i in range(p * r):
+                place[i] = (&loadings[k, at, 0])[i]
+            place += p * r
+            at += p
+            at_square += p * p
+    parameters_out.prepared = memory
+    parameters_out.log_weights = NULL
+    parameters_out.own_weights = 0
+    parameters_out.temperature = 1.0
+    return memory
+
+
+def log_densities(
+    LinkedPack packed not None,
+    const double[:, ::1] means,
+    const double[:, ::1] factors,
+    const double[:, ::1] noise_variances,
+    const double[:, :, ::1] loadings,
+    double[:, ::1] log_densities_out,
+):
+    """ln P(x_l | k) of every unit under every mode, (11) with (17).
+
+    Parameters
+    ----------
+    packed : LinkedPack
+    means, factors, noise_variances, loadings
+        μ (K, P), Λ (K, Σp²), σ² (K, C), Γ (K, P, r).
+    log_densities_out : (L, K) array
+
+    Returns
+    -------
+    int
+        -1, or the first unit of a tile where a density is not finite.
+    """
+    cdef linked_parameters parameters
+    cdef int64_t failed
+    if log_densities_out.shape[0] != packed.n_units or log_densities_out.shape[1] != means.shape[0]:
+        raise ValueError(
+            f"log_densities_out has shape {np.shape(log_densities_out)}; ({packed.n_units}, {means.shape[0]}) was "
+            "expected"
+        )
+    cdef double* constants = prepared(packed, means, factors, noise_variances, loadings, &parameters)
+    cdef double* scratch
+    try:
+        scratch = allocate(
+            packed.kernel.lanes * packed.kernel.scratch_size(&packed.fleet, parameters.n_modes, parameters.rank)
+        )
+        with nogil:
+            failed = packed.kernel.densities(
+                &packed.fleet, &parameters, 0, packed.n_units, scratch, &log_densities_out[0, 0]
+            )
+        free(scratch)
+    finally:
+        free(constants)
+    return failed if failed < 0 else failed * packed.kernel.lanes
+
+
+def expectation_chunks(
+    LinkedPack packed not None,
+    const double[:, ::1] log_weights,
+    const double[:, ::1] means,
+    const double[:, ::1] factors,
+    const double[:, ::1] noise_variances,
+    const double[:, :, ::1] loadings,
+    double inverse_temperature,
+    bint responsibilities_given,
+    const int64_t[::1] bounds,
+    int64_t[::1] claimed,
+    double[:, ::1] responsibilities,
+    double[:, ::1] sums_out,
+):
+    """The sums of the linked E step, chunk by chunk, until no chunk is left that no thread has claimed.
+
+    Parameters
+    ----------
+    packed : LinkedPack
+    log_weights : (1, K) or (L, K) array
+        log π; a row for each unit where more than readings tells of its mode, −inf where that rules a mode out.
+    means, factors, noise_variances, loadings
+        μ (K, P), Λ (K, Σp²), σ² (K, C), Γ (K, P, r).
+    inverse_temperature : float
+        β in ρ̂ ∝ (π P)^β; 1 is the E step. Units of known mode keep it.
+    responsibilities_given : bool
+        Take ``responsibilities`` as they are, and only add up: the log-likelihood among the sums is then 0, for a mode
+        that has no weight on a unit is not looked at.
+    bounds : (n_chunks + 1,) array
+        Units of chunk i are ``bounds[i]:bounds[i + 1]``; multiples of `WIDEST`, but for the last.
+    claimed : (1,) array
+        How many chunks threads have taken.
+    responsibilities : (L, K) array
+        ρ̂; in or out.
+    sums_out : (n_chunks, n_sums) array
+        As `cem.mixture._linked.n_sums` has it; rows of the chunks done here.
+
+    Returns
+    -------
+    int
+        -1, or the first unit of a tile where a density is not finite.
+    """
+    cdef Py_ssize_t K = means.shape[0], L = packed.n_units, n_chunks = bounds.shape[0] - 1, i
+    cdef int r = <int> loadings.shape[2], C = packed.fleet.n_channels
+    cdef int64_t chunk, failed = -1
+    cdef Py_ssize_t n_sums = 1 + K * (
+        1 + 3 * C + packed.total + packed.total_square + packed.total * r + C * r + C * r * r
+    )
+    if (
+        log_weights.shape[1] != K or (log_weights.shape[0] != 1 and log_weights.shape[0] != L)
+        or responsibilities.shape[0] != L or responsibilities.shape[1] != K or claimed.shape[0] != 1
+        or sums_out.shape[0] != n_chunks or sums_out.shape[1] != n_sums
+    ):
+        raise ValueError(
+            f"linked lanes: the shapes of log_weights {np.shape(log_weights)}, responsibilities {np.shape(responsibilities)} or sums "
+            f"{np.shape(sums_out)} do not agree with {L} units, {K} modes and {n_chunks} chunks of {n_sums} sums"
+        )
+    for i in range(n_chunks + 1):
+        if not 0 <= bounds[i] <= L or (i < n_chunks and (bounds[i] % LINKED_WIDEST or bounds[i] > bounds[i + 1])):
+            raise ValueError(f"linked lanes: {bounds[i]} is no bound of a chunk")
+    for i in range(L):
+        if packed.fleet.known_modes[i] >= K:
+            raise ValueError(f"unit {i} has mode {packed.fleet.known_modes[i]}, but there are {K} modes")
+    cdef linked_parameters parameters
+    cdef double* constants = prepared(packed, means, factors, noise_variances, loadings, &parameters)
+    parameters.log_weights = &log_weights[0, 0]
+    parameters.own_weights = log_weights.shape[0] > 1
+    parameters.temperature = inverse_temperature
+    cdef double* scratch
+    try:
+        scratch = allocate(packed.kernel.lanes * packed.kernel.scratch_size(&packed.fleet, <int> K, r))
+        with nogil:
+            chunk = next_chunk(&claimed[0])
+            while chunk < n_chunks and failed < 0:
+                failed = packed.kernel.expectation(
+                    &packed.fleet, &parameters, bounds[chunk], bounds[chunk + 1], responsibilities_given, scratch,
+                    &responsibilities[0, 0], &sums_out[chunk, 0],
+                )
+                chunk = next_chunk(&claimed[0])
+        free(scratch)
+    finally:
+        free(constants)
+    return failed if failed < 0 else failed * packed.kernel.lanes

@@ -1,0 +1,69 @@
+"""Plain passes of EM, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.em.problem import Evaluation, Passes, Point, Problem, Sums
+from cem.errors import FitError
+
+__all__ = ["one_by_one"]
+
+
+def one_by_one(
+    problem: Problem[Point, Sums],
+    evaluation: Evaluation[Point, Sums],
+    n_passes: int,
+    further: Callable[[Point, Point], Point] | None = None,
+) -> Passes[Point, Sums]:
+    """So many passes, or fewer where a mode loses its units.
+
+    Parameters
+    ----------
+    problem : Problem
+        Whose E and M step are taken.
+    evaluation : Evaluation
+        Where they start.
+    n_passes : int
+        One at least.
+    further : callable, optional
+        From the points before and after an M step, one beyond it; it is taken where the objective does not fall.
+
+    Returns
+    -------
+    Passes
+
+    Raises
+    ------
+    FitError
+        A quantity is not finite, or a scatter matrix not positive definite; names where.
+    """
+    log_likelihoods: list[float] = []
+    objectives: list[float] = []
+    status: NDArray[np.int32] = np.zeros((0, 0), dtype=np.int32)
+    n_evaluations = 0
+    while len(objectives) < n_passes and (not objectives or evaluation.sums.mode_counts.min() >= 1.0):
+        found, status = problem.maximise(evaluation)  # (15), (15')
+        reached = None
+        if further is not None:
+            n_evaluations += 1
+            reached = _no_lower(problem, further(evaluation.point, found), evaluation.objective)
+        if reached is None:
+            n_evaluations += 1
+            reached = problem.expect(found)  # (10)-(14)
+        evaluation = reached
+        log_likelihoods.append(evaluation.log_likelihood)
+        objectives.append(evaluation.objective)
+    return Passes(evaluation, status, log_likelihoods, objectives, n_evaluations)
+
+
+def _no_lower(problem: Problem[Point, Sums], point: Point, objective: float) -> Evaluation[Point, Sums] | None:
+    """The E step at a point; None where the objective is lower there, or not finite."""
+    try:
+        reached = problem.expect(point)
+    except FitError:
+        return None
+    return reached if reached.objective >= objective else None

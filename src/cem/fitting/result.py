@@ -1,0 +1,66 @@
+"""What a fit leaves, its modes in an order that does not depend on the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.em.constraints import Constraints
+from cem.em.mixture_problem import MixtureRun
+from cem.search.starts import Start
+from cem.statistics.sufficient import SufficientStatistics
+
+__all__ = ["FitResult", "final_order", "in_final_order", "reordered"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """What a fit leaves: the modes are in their final order."""
+
+    statistics: SufficientStatistics
+    constraints: Constraints
+    run: MixtureRun
+    starts: list[Start]
+    best: int
+    interrupted: bool
+    kernel: str
+    mode_labels: tuple[Hashable, ...]
+    left_out: tuple[str, ...]
+    unlabelled: tuple[int, ...]  # modes whose label is a number given for want of one
+    keeps_order: bool  # the modes are in the order of what the fit was given to go on from
+
+    @property
+    def log_likelihood(self) -> float:
+        """ℓ of the returned parameters, in the panel's own units."""
+        return self.run.log_likelihood + self.statistics.log_jacobian
+
+
+def final_order(weights: FloatArray, unlabelled: Sequence[int]) -> NDArray[np.int64]:
+    """Labelled modes in their order, the others by falling weight: numbering does not depend on the seed."""
+    order = np.arange(len(weights))
+    free = np.array(unlabelled, dtype=np.int64)
+    order[free] = free[np.argsort(-weights[free], kind="stable")]
+    return order
+
+
+def in_final_order(run: MixtureRun, result: FitResult) -> tuple[MixtureRun, NDArray[np.int64]]:
+    """A run that went on from a result, its modes in their final order again, and what that order is."""
+    if result.keeps_order:
+        return run, np.arange(len(result.mode_labels))
+    order = final_order(run.parameters.weights, result.unlabelled)
+    return reordered(run, order), order
+
+
+def reordered(run: MixtureRun, order: NDArray[np.int64]) -> MixtureRun:
+    """The same run, mode order[k] in the place of mode k."""
+    return replace(
+        run,
+        parameters=run.parameters.ordered(order),
+        responsibilities=np.ascontiguousarray(run.responsibilities[:, order]),
+        status=run.status[order] if len(run.status) else run.status,
+    )

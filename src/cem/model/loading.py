@@ -1,0 +1,290 @@
+"""Model files read: every part is checked before it is used. Nothing in a file is executed, and nothing that it names
+is imported; `cem.model.file` writes them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Hashable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cem.basis.custom_functions import UnknownFunctionError, checked_functions, how_to_give
+from cem.errors import CemError, ModelFileError
+from cem.files.digest import sha256
+from cem.files.whole_file import read_regular
+from cem.mixture.parameters import Parameters
+from cem.model import rules
+from cem.model.file import (
+    ALIGNMENT,
+    DIGEST_SIZE,
+    DTYPES,
+    FORMAT_VERSION,
+    LINKED_VERSION,
+    MAGIC,
+    MAX_HEADER,
+    PREFIX,
+    log_likelihood_of_check,
+    path_text,
+)
+from cem.model.model import FailureModeModel
+from cem.statistics.coordinates import Coordinates
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cem.basis.family import Basis
+
+__all__ = ["decode", "load", "load_by"]
+
+_CHECK_TOLERANCE = 1e-9
+_LONGEST_MESSAGE = 1000  # characters
+_LARGEST = float(np.finfo(np.float64).max)  # JSON has whole numbers beyond it
+_HEADER_KEYS = {"arrays", "check", "model", "writer"}
+_MODEL_KEYS = {"bases", "channel_units", "channels", "mode_labels", "response", "time_axis", "time_unit", "training"}
+_ARRAYS = {
+    "weights", "means", "factors", "noise_variances", "centres", "scales", "transforms",
+    "check_offsets", "check_times", "check_values",
+}  # fmt: skip
+
+
+def load(
+    path: str | os.PathLike[str], *, functions: Mapping[str, Callable[..., Any]] | None = None
+) -> FailureModeModel:
+    """Read a model that `FailureModeModel.save` wrote.
+
+    Nothing that the file names is imported or run, so a file from anywhere can be loaded.
+
+    Parameters
+    ----------
+    path : path-like
+    functions : mapping of str to callable, optional
+        The functions that `Custom` bases of the model call, by the names that the file has for them
+        ("module:name"), beside those given to `cem.register_function` and those that a `Custom` of this process holds.
+
+    Returns
+    -------
+    FailureModeModel
+
+    Raises
+    ------
+    ModelFileError
+        The file cannot be read, is no regular file, is truncated or altered, breaks a rule of docs/file-format.md, is
+        of a newer format, names a function that was not given, or gives another log-likelihood on its check panel
+        than the model had when it was saved.
+    OptionError
+        `path` is no path, or `functions` is not a mapping of names to functions.
+    """
+    return load_by("cem.load", path, functions)
+
+
+def load_by(
+    call: str, path: str | os.PathLike[str], functions: Mapping[str, Callable[..., Any]] | None
+) -> FailureModeModel:
+    """As `load`, for a function that users call by another name: messages show that call."""
+    name, given = path_text(path), checked_functions(functions)
+    try:
+        content = read_regular(name, begins_with=MAGIC)
+    except OSError as error:
+        raise ModelFileError(f"the model file {name!r} cannot be read: {error.strerror or error}") from error
+    return decode(content, repr(name), given, call)
+
+
+def decode(
+    content: bytes,
+    name: str = "model file",
+    functions: Mapping[str, Callable[..., Any]] | None = None,
+    call: str = "cem.load",
+) -> FailureModeModel:
+    """The model in the bytes of a model file; ModelFileError, which calls the file `name`, where they are not sound."""
+
+    def refuse(why: str) -> ModelFileError:
+        return ModelFileError(f"{name}: {why}")
+
+    if len(content) < PREFIX.size + DIGEST_SIZE or not content.startswith(MAGIC):
+        if content and not content.startswith(MAGIC[: len(content)]):
+            raise refuse("this is not a cem model file")
+        raise refuse(f"the file is truncated: {len(content)} bytes")
+    _, version, header_length = PREFIX.unpack_from(content)
+    intact = sha256(memoryview(content)[:-DIGEST_SIZE]) == content[-DIGEST_SIZE:]
+    if version > FORMAT_VERSION:
+        raise refuse(
+            f"its format version is {version}, and this release of cem reads versions up to {FORMAT_VERSION}; "
+            "upgrade cem, or save the model with an older one"
+        )
+    if not intact:
+        raise refuse("its checksum does not agree with its content; the file is truncated or was altered")
+    if version < 1:
+        raise refuse(f"its format version is {version}; 1 to {FORMAT_VERSION} was expected")
+    start = PREFIX.size + header_length
+    if header_length > MAX_HEADER or start > len(content) - DIGEST_SIZE:
+        raise refuse(f"its header length of {header_length:,} bytes does not fit the file")
+    header = _header(content[PREFIX.size : start], len(content), refuse)
+    data = memoryview(content)[start:-DIGEST_SIZE]
+    if start % ALIGNMENT:  # of another writer, without padding: kernels read numbers at their alignment only
+        data = memoryview(bytes(data))
+    arrays = _arrays(header["arrays"], data, refuse)
+    linked = version >= LINKED_VERSION
+    if ("loadings" in arrays) != linked:
+        raise refuse(f"format version {version} {'needs' if linked else 'has no'} array 'loadings'")
+    missing, unknown = _ARRAYS - arrays.keys(), arrays.keys() - _ARRAYS - {"loadings"}
+    if missing or unknown:
+        wrong = f"has no array {min(missing)!r}" if missing else f"has an array {min(unknown)[:80]!r}, which is unknown"
+        raise refuse(f"it {wrong}")
+    expected = _check_value(header["check"], refuse)
+    try:
+        # What overflows here ends as a log-likelihood that is not the expected one.
+        with np.errstate(all="ignore"):
+            model = _model(header["model"], arrays, len(content), functions)
+            found = log_likelihood_of_check(model, arrays)
+    except ModelFileError:
+        raise
+    except UnknownFunctionError as error:
+        raise refuse(
+            f"a Custom basis calls the function {error.name[:300]!r}, and nothing that a file names is imported; "
+            + how_to_give(error.name, name, call)
+        ) from None
+    except (CemError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        raise refuse(f"its parts do not make a model: {type(error).__name__}: {_brief(str(error))}") from error
+    if not abs(found - expected) <= _CHECK_TOLERANCE * max(1.0, abs(expected)):
+        raise refuse(
+            f"the log-likelihood of its check panel is {found!r} here and was {expected!r} when it was saved; "
+            "this installation does not compute what the model's did"
+        )
+    return model
+
+
+def _brief(text: str) -> str:
+    """The beginning of a message: one that quotes what a file holds may be as long as the file."""
+    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + "..."
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Any:
+    """A JSON object, or the number that it stands for; see `_encoded`."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice")
+    if len(found) == 1 and found.get("float") in ("nan", "inf", "-inf"):
+        return float(found["float"])
+    return found
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _header(text: bytes, n_bytes: int, refuse: Callable[[str], ModelFileError]) -> dict[str, Any]:
+    """The header of a file of so many bytes."""
+    try:
+        rules.require_plain(text, n_bytes)
+        header = json.loads(text.decode("ascii"), object_pairs_hook=_object, parse_constant=_no_constant)
+        rules.require_shallow([header])
+    except (ValueError, RecursionError) as error:
+        raise refuse(f"its header is not sound: {error}") from None
+    parts = header if isinstance(header, dict) else {}
+    if set(parts) != _HEADER_KEYS or not isinstance(parts["model"], dict) or set(parts["model"]) != _MODEL_KEYS:
+        raise refuse(f"its header must have the keys {sorted(_HEADER_KEYS)} and its model {sorted(_MODEL_KEYS)}")
+    if not isinstance(parts["writer"], str):
+        raise refuse("its writer must be a text")
+    return parts
+
+
+def _check_value(check: Any, refuse: Callable[[str], ModelFileError]) -> float:
+    value = check.get("log_likelihood") if isinstance(check, dict) and len(check) == 1 else None
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= _LARGEST:
+        raise refuse("its check must be a log_likelihood, a finite number")
+    return float(value)
+
+
+def _arrays(entries: Any, data: memoryview, refuse: Callable[[str], ModelFileError]) -> dict[str, NDArray[Any]]:
+    """The arrays, each where the one before it ends, the last where the data ends."""
+    arrays: dict[str, NDArray[Any]] = {}
+    offset = 0
+    if not isinstance(entries, list):
+        raise refuse("its header has no list of arrays")
+    for entry in entries:
+        if not isinstance(entry, dict) or set(entry) != {"name", "dtype", "shape", "offset"}:
+            raise refuse(f"an array must have name, dtype, shape and offset; found {str(entry)[:80]}")
+        name, kind, shape = entry["name"], entry["dtype"], entry["shape"]
+        if not isinstance(name, str) or name in arrays:
+            raise refuse(f"array {str(name)[:80]!r} occurs twice or has no name")
+        if not isinstance(kind, str) or kind not in DTYPES:
+            raise refuse(f"array {name[:80]!r} has dtype {str(kind)[:80]!r}; one of {list(DTYPES)} was expected")
+        if not isinstance(shape, list) or len(shape) > 8 or not all(type(n) is int and 0 <= n < 2**48 for n in shape):
+            raise refuse(f"array {name[:80]!r} has shape {str(shape)[:80]}")
+        size = 8 * math.prod(shape)
+        if type(entry["offset"]) is not int or entry["offset"] != offset or offset + size > len(data):
+            raise refuse(f"array {name[:80]!r} does not begin where the one before it ends, or ends after the data")
+        arrays[name] = np.frombuffer(data[offset : offset + size], dtype=DTYPES[kind]).reshape(shape)
+        offset += size
+    if offset != len(data):
+        raise refuse(f"{len(data) - offset} bytes of data belong to no array")
+    return arrays
+
+
+def _decoded_label(value: Any) -> Hashable:
+    if isinstance(value, dict) and value.keys() == {"tuple"} and isinstance(value["tuple"], list):
+        return tuple(_decoded_label(part) for part in value["tuple"])
+    if isinstance(value, (dict, list)):
+        raise ValueError(f"{str(value)[:80]} is not a mode label")
+    label: Hashable = value
+    return label
+
+
+def _model(
+    saved: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    n_bytes: int,
+    functions: Mapping[str, Callable[..., Any]] | None,
+) -> FailureModeModel:
+    """The model that a header and its arrays describe."""
+    from cem.model.training_record import require_sound
+
+    rules.require_names(saved)
+    bases = _bases(saved["bases"], arrays["transforms"].size, functions)
+    sizes = tuple(basis.size for basis in bases)
+    rules.require_numbers(arrays, sizes)
+    loadings = arrays.get("loadings")
+    rank = 0 if loadings is None else loadings.shape[-1]
+    n_modes = len(arrays["weights"])
+    rules.require_check_panel(arrays, n_modes, sizes, rank, n_bytes)
+    require_sound(saved["training"], n_modes=n_modes, n_channels=len(sizes), rank=rank)
+    model = FailureModeModel(
+        parameters=Parameters(
+            arrays["weights"], arrays["means"], arrays["factors"], arrays["noise_variances"], sizes, loadings
+        ),
+        coordinates=Coordinates(arrays["centres"], arrays["scales"], arrays["transforms"], sizes),
+        bases=bases,
+        channels=tuple(saved["channels"]),
+        response=saved["response"],
+        mode_labels=tuple(_decoded_label(label) for label in saved["mode_labels"]),
+        time_unit=saved["time_unit"],
+        channel_units=saved["channel_units"],
+        time_axis=saved["time_axis"],
+    )
+    model._adopt_record(saved["training"])
+    return model
+
+
+def _bases(saved: list[Any], room: int, functions: Mapping[str, Callable[..., Any]] | None) -> tuple[Basis, ...]:
+    """The bases, whose transforms fill `room` numbers: none is made that could not have its own."""
+    from cem.basis.families import basis_from_dict
+
+    made: dict[str, Basis] = {}  # channels of one basis share one object again
+    bases: list[Basis] = []
+    for part in saved:
+        # By its text: the hash of a basis is one of numbers, so a file could give thousands of bases the same one.
+        text = repr(part)
+        basis = made.get(text)
+        if basis is None:
+            basis = made[text] = basis_from_dict(part, functions)
+        if not basis.is_bound:
+            raise ValueError(f"the basis of channel {len(bases)} (from 0), {basis!r}, has no domain")
+        room -= basis.size**2
+        if room < 0:
+            raise ValueError(f"transforms hold too few numbers for the basis of channel {len(bases)} (from 0)")
+        bases.append(basis)
+    return tuple(bases)
