@@ -18,13 +18,9 @@ from cem.fitting.linked_lives import LIFE
 from cem.fitting.lives import solved
 from cem.fitting.lives_ascent import LivesPoint
 from cem.lifetimes.lifetimes import LinkedLognormal
-from cem.prognosis.candidates import Candidates
-from cem.prognosis.distribution import (
-    SharedEvidence,
-    anchored_statistics,
-    candidate_log_densities,
-    remaining_life_posterior,
-)
+from cem.prognosis.candidates import Candidates, SharedEvidence, candidate_log_densities
+from cem.prognosis.distribution import remaining_life_posterior
+from cem.statistics.anchored import anchored_statistics
 
 CONSTANTS = [8.0, 30.0]
 

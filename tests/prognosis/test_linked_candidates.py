@@ -11,7 +11,7 @@ from cem.errors import OptionError, PredictionError
 from cem.mixture.parameters import Parameters
 from cem.prognosis import _rul
 from cem.prognosis.candidates import Candidates
-from cem.prognosis.distribution import AnchoredStatistics
+from cem.statistics.anchored import AnchoredStatistics
 
 
 def problem(seed, sizes, rank, n_modes, n_grid, n_units=3, spread=1.0):
