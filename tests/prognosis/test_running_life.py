@@ -109,6 +109,30 @@ def test_a_law_asked_for_once_is_that_of_the_batch(prognosis) -> None:
         np.testing.assert_allclose(law.median(), batch.median()[i : i + 1], rtol=1e-3)
 
 
+@pytest.mark.parametrize("n_points", [96, 101])
+def test_linked_channels_stream_as_in_batch(n_points) -> None:
+    """Where channels and lives share factors no table stands between: every digit but rounding's is the batch's."""
+    model = fitted(fleet(30, 1), basis=Exponential([15.0, 50.0]), linking_rank=2, max_iter=30).model_
+    prognosis = RemainingLife(
+        model,
+        n_points=n_points,
+        information=[0.5, 0.25],
+        calibration=Calibration(0.4, (-2.0, 0.0, 2.0), (-1.0, 0.1, 1.1)),
+    )
+    panel = fleet(4, 5)
+    values = panel.values.copy()
+    values[::7, 1] = np.nan
+    cut = panel._replace(values=values).until(0.6 * panel.failure_times)
+    for i in range(cut.n_units):
+        unit = prognosis.unit()
+        for t, x in zip(cut[i].times, cut[i].values, strict=True):
+            unit.update(float(t), x)
+        law = unit.distribution()
+        assert law.grid.shape == (n_points + -n_points % 8,)
+        batch = prognosis.predict(cut[i], grid=law.grid)
+        np.testing.assert_allclose(law.pmf, batch.pmf, atol=1e-10)
+
+
 def test_information_and_calibration_are_applied(prognosis) -> None:
     """The same corrections as in batch."""
     panel = fleet(3, 5)

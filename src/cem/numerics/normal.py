@@ -7,7 +7,6 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cem.numerics import _normal
 from cem.numerics.floating import underflow_is_zero
 
 __all__ = [
@@ -27,6 +26,8 @@ _FAR = 38.0  # beyond this many standard deviations a probability is 0 or 1 in f
 
 
 def _erfc(points: FloatArray) -> FloatArray:
+    from cem.numerics import _normal  # not before it is asked: scoring imports this module
+
     given = np.ascontiguousarray(points).reshape(points.shape)
     values = np.empty(points.shape)
     _normal.erfc(given, values, points.size)

@@ -168,7 +168,7 @@ static inline void recalibrated(
     double *masses_out         /* (n_grid,) */
 ) {
     double *above = scratch, below = 0.0, last_score = 0.0, last_tail = 0.0, last_smaller = NAN, total = 0.0;
-    int piece = 0;
+    int piece = 0, last_lower = -1;
     above[n_grid] = 0.0;
     for (ptrdiff_t g = n_grid - 1; g >= 0; g--) above[g] = above[g + 1] + masses[g];
     for (ptrdiff_t g = 0; g < n_grid; g++) { /* the cell's upper edge; `last` is its lower one */
@@ -178,12 +178,14 @@ static inline void recalibrated(
             last_tail = last_score <= 0 ? 0.0 : 1.0; /* nothing below the first edge */
         }
         below += masses[g];
-        const double smaller = below <= above[g + 1] ? below : -above[g + 1]; /* all that the score depends on */
-        if (smaller == last_smaller && g < n_grid - 1) {
+        const int lower = below <= above[g + 1]; /* this and the smaller tail are all that the score depends on */
+        const double smaller = lower ? below : above[g + 1];
+        if (smaller == last_smaller && lower == last_lower && g < n_grid - 1) {
             masses_out[g] = 0.0;
             continue;
         }
         last_smaller = smaller;
+        last_lower = lower;
         score = mapped_score(n_knots, knots, images, slopes, &piece, score_between(table, below, above[g + 1]));
         tail = tail_of(table, score <= 0 ? score : -score);
         if (g == n_grid - 1) tail = score <= 0 ? 1.0 : 0.0; /* nor above the last */

@@ -14,7 +14,7 @@ from cem.panel.readings import reading
 from cem.prognosis import _rul
 from cem.prognosis.calibration import Calibration
 from cem.prognosis.candidates import Shifts
-from cem.prognosis.distribution import RemainingLifeDistribution
+from cem.prognosis.distribution import RemainingLifeDistribution, posterior_masses
 from cem.prognosis.evidence import HasLifeEvidence
 from cem.statistics.anchored import distinct
 
@@ -77,7 +77,7 @@ class RunningLife:
         self._level = _rul.level_number()
         with np.errstate(divide="ignore"):
             self._log_weights = np.log(model.weights_)
-        # Of lives that the readings tell part of, or of none: laws of which log lives are normal need no table.
+        self._linked = evidence.model.linking_rank > 0
         self._normal_logs = evidence.lifetimes.normal_logs(evidence.lifetimes.loadings is not None)
         self._root_worth = np.repeat(np.sqrt(evidence.information), self._sizes)
         self._root_worth_squared = np.repeat(np.sqrt(evidence.information), np.square(self._sizes))
@@ -137,7 +137,8 @@ class RunningLife:
     def _renew(self, age: float) -> None:
         """Candidates for a unit of this age, and all that depends on them alone."""
         lifetimes = self._evidence.lifetimes
-        self._grid = self._evidence.grids([age])[0]
+        n_points = self._evidence.n_points
+        self._grid = self._evidence.grids([age], n_points + -n_points % _rul.WIDTH)[0]
         self._edges = cell_edges(self._grid)
         # The grid serves until the unit is so much older that what is left has another scale.
         self._renew_at = age + 0.25 * float(self._edges[-1])
@@ -149,7 +150,7 @@ class RunningLife:
         self._starts[0] = 0.0
         for array in (self._grid, self._edges):
             array.setflags(write=False)
-        if self._normal_logs is None:
+        if not self._linked:
             ages, step = np.linspace(age, self._renew_at + self._edges[-1], _LIFE_POINTS, retstep=True)
             self._per_age = 1.0 / float(step)
             self._life_logs = np.ascontiguousarray(lifetimes.log_survival(ages).T)
@@ -181,16 +182,24 @@ class RunningLife:
             triangles[None], projections[None], norms[None], counts[None], self._shifts, self._level
         )
         n_grid, temper = len(self._grid), self._temper
+        if not self._linked:
+            return self._by_table(densities[0], temper, self._age)
         if self._normal_logs is None:
-            return self._by_table(densities[0, :, :n_grid], temper, self._age)
+            masses, _, bad = posterior_masses(
+                np.moveaxis(densities, 1, 2), temper, self._evidence.model.weights_, self._evidence.lifetimes,
+                np.array([self._age]), self._grid, None,
+            )  # fmt: skip
+            if bad >= 0:
+                raise ScorerError(_NO_CANDIDATE)
+            return np.asarray(masses[0])
         lives = self._starts + self._age
         with np.errstate(divide="ignore"):
             log_lives = np.log(lives)[None]
-        means, variances = (_NOTHING, _NOTHING) if shared is None else shared[..., :n_grid]
-        masses: FloatArray = np.empty((1, n_grid, len(self._log_weights)))
+        means, variances = (_NOTHING, _NOTHING) if shared is None else shared
+        masses = np.empty((1, n_grid, len(self._log_weights)))
         log_evidence = np.empty(1)
         bad = _rul.lognormal_laws(
-            densities[..., :n_grid], temper, self._log_weights, log_lives, *self._normal_logs, means, variances, masses,
+            densities, temper, self._log_weights, log_lives, *self._normal_logs, means, variances, masses,
             log_evidence,
         )  # fmt: skip
         if bad >= 0:
