@@ -387,7 +387,8 @@ def expectation_chunks(
     ):
         raise ValueError(
             f"linked lanes: the shapes of log_weights {np.shape(log_weights)}, responsibilities "
-            f"{np.shape(responsibilities)} or sums {np.shape(sums_out)} do not agree with {L} units, {K} modes and {n_chunks} chunks of {n_sums} sums"
+            f"{np.shape(responsibilities)} or sums {np.shape(sums_out)} do not agree with {L} units, {K} modes and "
+            f"{n_chunks} chunks of {n_sums} sums"
         )
     for i in range(n_chunks + 1):
         if not 0 <= bounds[i] <= L or (i < n_chunks and (bounds[i] % LINKED_WIDEST or bounds[i] > bounds[i + 1])):
