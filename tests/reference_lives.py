@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from cem.basis.families import Basis
+from cem.lifetimes.grid import cell_edges
 from cem.lifetimes.lifetimes import LinkedLognormal
 from cem.numerics.normal import log_normal_cdf
 from cem.panel.panel import Panel
-from cem.prognosis.distribution import cell_edges
 from cem.statistics.anchored import AnchoredStatistics
 
 

@@ -195,51 +195,6 @@ def test_posteriors_are_those_of_bayes_rule(seed, n_channels, largest):
                 vector, matrix = vector + p, matrix + p * p
 
 
-@pytest.mark.parametrize("level", LEVELS)
-@settings(max_examples=40, derandomize=True, deadline=None)
-@given(seed=st.integers(0, 10_000), p=st.integers(1, 6), n_channels=st.integers(1, 9))
-def test_compression_keeps_every_inner_product(level, seed, p, n_channels):
-    """R'R, R'w and |w|^2 + rss are those of the observed rows, for units of 0 to 3p rows with missing cells."""
-    _blocks.use_instruction_level(level)
-    rng = np.random.default_rng(seed)
-    lengths = rng.integers(0, 3 * p + 1, 4)
-    row_offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    design = rng.normal(size=(row_offsets[-1], p))
-    design[rng.random(design.shape) < 0.1] = 0.0
-    values = rng.normal(size=(row_offsets[-1], n_channels))
-    values[rng.random(values.shape) < 0.25] = np.nan
-    R, w = np.full((4, n_channels, p, p), np.nan), np.full((4, n_channels, p), np.nan)
-    rss, n = np.full((4, n_channels), np.nan), np.full((4, n_channels), -1, dtype=np.int32)
-    _blocks.compress_units(design, values, row_offsets, R, w, rss, n, n_threads=2)
-    for unit in range(4):
-        rows = slice(row_offsets[unit], row_offsets[unit + 1])
-        for c in range(n_channels):
-            x = values[rows, c]
-            seen = ~np.isnan(x)
-            phi, x = design[rows][seen], x[seen]
-            assert n[unit, c] == seen.sum()
-            assert np.all(np.tril(R[unit, c], -1) == 0) and np.all(np.diag(R[unit, c]) >= 0)
-            np.testing.assert_allclose(R[unit, c].T @ R[unit, c], phi.T @ phi, atol=1e-12)
-            np.testing.assert_allclose(R[unit, c].T @ w[unit, c], phi.T @ x, atol=1e-12)
-            np.testing.assert_allclose(w[unit, c] @ w[unit, c] + rss[unit, c], x @ x, atol=1e-12)
-
-
-def test_compression_of_a_big_unit_loses_no_digits():
-    """Two hundred thousand rows: the residual sum of squares to 1e-14, where plain summation drifts."""
-    rng = np.random.default_rng(1)
-    n = 200_000
-    u = np.linspace(-1, 1, n)
-    design = np.stack([np.ones(n), u, 1.5 * u**2 - 0.5], axis=1)
-    values = design @ rng.normal(size=(3, 2)) + 0.1 * rng.normal(size=(n, 2))
-    R, w = np.zeros((1, 2, 3, 3)), np.zeros((1, 2, 3))
-    rss, count = np.zeros((1, 2)), np.zeros((1, 2), dtype=np.int32)
-    _blocks.compress_units(design, values, np.array([0, n]), R, w, rss, count)
-    coefficients = np.linalg.lstsq(design, values, rcond=None)[0]
-    expected = np.sum(((values - design @ coefficients).astype(np.longdouble)) ** 2, axis=0)
-    np.testing.assert_allclose(rss[0], expected.astype(float), rtol=2e-14)
-    np.testing.assert_allclose(np.linalg.solve(R[0, 0], w[0, 0]), coefficients[:, 0], rtol=1e-12)
-
-
 def test_wrong_shapes_are_refused():
     problem = make_problem(1, 3, 2, 2, 2)
     wrong = (*problem.statistics[:2], problem.statistics[2][:2], *problem.statistics[3:])
@@ -252,11 +207,6 @@ def test_wrong_shapes_are_refused():
         evaluate(Problem(problem.sizes, problem.designs, problem.readings, wrong, problem.parameters))
     with pytest.raises(OptionError, match="n_threads is 0"):
         evaluate(problem, n_threads=0)
-    with pytest.raises(ValueError, match="row_offsets go from 0 to 3; 0 to 2"):
-        _blocks.compress_units(
-            np.ones((2, 1)), np.ones((2, 1)), np.array([0, 3]), np.zeros((1, 1, 1, 1)), np.zeros((1, 1, 1)),
-            np.zeros((1, 1)), np.zeros((1, 1), dtype=np.int32),
-        )  # fmt: skip
 
 
 def test_a_log_density_that_is_not_finite_is_an_error_and_not_a_nan():

@@ -159,7 +159,11 @@ def candidate_log_densities(
         if not 0 <= places[i] < n_rows:
             raise OptionError(f"places[{i}] is {places[i]}; 0 to {n_rows - 1} were expected")
     for name, found, expected in (
-        ("shifts", (shifts.shape[0], shifts.shape[1], shifts.shape[2]), (1 if shifts.shape[0] == 1 else L, n_given, n_grid)),
+        (
+            "shifts",
+            (shifts.shape[0], shifts.shape[1], shifts.shape[2]),
+            (1 if shifts.shape[0] == 1 else L, n_given, n_grid),
+        ),
         ("triangles", (triangles.shape[0], triangles.shape[1]), (L, P2)),
         ("projections", (projections.shape[0], projections.shape[1]), (L, P)),
         ("residual_norms", (residual_norms.shape[0], residual_norms.shape[1]), (L, C)),
@@ -390,7 +394,9 @@ def recalibrate(
         for l in range(n_knots - 1):
             slopes[l] = (images[l + 1] - images[l]) / (knots[l + 1] - knots[l])
         for l in range(masses.shape[0]):
-            recalibrated(&normal.table, n_knots, &knots[0], &images[0], slopes, G, &masses[l, 0], scratch, &masses_out[l, 0])
+            recalibrated(
+                &normal.table, n_knots, &knots[0], &images[0], slopes, G, &masses[l, 0], scratch, &masses_out[l, 0],
+            )
     free(scratch)
 
 

@@ -10,7 +10,7 @@ from libc.math cimport exp, INFINITY, isfinite, isinf, log, NAN
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from cem.mixture._linked cimport lay_out, linked_unit_t, noise_part, unit_length, unit_posterior
+from cem.mixture._linked cimport lay_out, noise_part, unit_length, unit_posterior
 from cem.statistics._blocks cimport LANES, blocks_allocate
 from cem.scoring._scorer cimport (
     PackedScorer, SCORER_CUSTOM, SCORER_NOT_FINITE, SCORER_OK, SCORER_TIME, UNIT_LAST_TIME, UNIT_OBSERVATIONS,

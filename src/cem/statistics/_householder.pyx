@@ -1,4 +1,4 @@
-"""Compression (9) without LAPACK, for predictions, which must not import SciPy: Householder QR in the readings' own rows.
+"""Compression (9) without LAPACK, for predictions, which must not import SciPy: Householder QR in the rows read.
 
 One factorisation serves all channels of a unit that are observed at the same times. The reflectors are gathered into
 Q = I - V T V', so that the readings are gone through twice, side by side, and are never written.
@@ -17,8 +17,8 @@ cdef extern from "_rotation.h" nogil:
     const int ROTATION_WIDTH
     int cpu_has_level(int level) noexcept nogil
     void rotate_block(
-        int wide, int n, int p, int rank, const double* V, const double* T, const double* Y, double* along, double* first_out,
-        double* squares_out,
+        int wide, int n, int p, int rank, const double* V, const double* T, const double* Y, double* along,
+        double* first_out, double* squares_out,
     ) noexcept nogil
     bint is_complete(int n, int n_columns, const double* values, Py_ssize_t stride) noexcept nogil
     void gather_complete(
@@ -115,9 +115,8 @@ cdef inline double dot(int n, const double* x, const double* y) noexcept nogil:
 
 cdef bint same_pattern(int n, const double* values, Py_ssize_t stride, int one, int other) noexcept nogil:
     """Are two columns observed at the same rows?"""
-    cdef int i
     cdef const double* row = values
-    for i in range(n):
+    for _ in range(n):
         if (row[one] == row[one]) != (row[other] == row[other]):
             return False
         row += stride

@@ -386,8 +386,9 @@ def expectation_chunks(
         or sums_out.shape[0] != n_chunks or sums_out.shape[1] != n_sums
     ):
         raise ValueError(
-            f"linked lanes: the shapes of log_weights {np.shape(log_weights)}, responsibilities {np.shape(responsibilities)} or sums "
-            f"{np.shape(sums_out)} do not agree with {L} units, {K} modes and {n_chunks} chunks of {n_sums} sums"
+            f"linked lanes: the shapes of log_weights {np.shape(log_weights)}, responsibilities "
+            f"{np.shape(responsibilities)} or sums {np.shape(sums_out)} do not agree with {L} units, {K} modes and "
+            f"{n_chunks} chunks of {n_sums} sums"
         )
     for i in range(n_chunks + 1):
         if not 0 <= bounds[i] <= L or (i < n_chunks and (bounds[i] % LINKED_WIDEST or bounds[i] > bounds[i + 1])):
