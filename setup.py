@@ -29,7 +29,7 @@ SOURCES = Path("src")
 TRANSLATION = Path("build/cython")
 # What Cython would else put into every module, memoryviews above all: half of all that there is to compile, and a third
 # of a wheel. It has no source; Cython writes it.
-SHARED = SOURCES / "cem" / "numerics" / "_cython_shared.c"
+SHARED = SOURCES / "cem" / "_cython_shared.c"
 DIRECTIVES = {
     "language_level": "3",
     "boundscheck": False,
