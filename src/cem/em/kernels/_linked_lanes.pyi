@@ -3,6 +3,8 @@ from typing import Final, NoReturn, final
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.em.kernels._lanes import LEVELS as LEVELS
+
 _Floats = NDArray[np.float64]
 _Longs = NDArray[np.int64]
 
