@@ -15,6 +15,7 @@ from time import perf_counter
 
 from cem import _core
 from cem.em.kernels import _lanes, _shared
+from cem.statistics._bundle import StatisticsBundle
 
 # Units, C, K, p, units a design.
 CASES = (
@@ -27,17 +28,19 @@ CASES = (
 )
 
 
-def draw(n_units: int, n_channels: int, n_modes: int, p: int, n_designs: int) -> tuple[tuple, tuple, np.ndarray]:
+def draw(
+    n_units: int, n_channels: int, n_modes: int, p: int, n_designs: int
+) -> tuple[StatisticsBundle, tuple, np.ndarray]:
     """Statistics and parameters, and the number of each unit's design."""
     rng = np.random.default_rng(0)
     design = np.arange(n_units, dtype=np.int64) * n_designs // n_units
-    statistics = (
+    statistics = StatisticsBundle(
         np.triu(3 * rng.normal(size=(n_designs, p, p))).ravel(),
         np.ascontiguousarray(np.repeat(design[:, None] * p * p, n_channels, axis=1)),
         3 * rng.normal(size=(n_units, n_channels * p)),
         rng.chisquare(20, size=(n_units, n_channels)),
         np.full((n_units, n_channels), 25, dtype=np.int32),
-        np.full(n_units, -1, dtype=np.int32),
+        np.full(n_channels, p, dtype=np.int32),
     )
     parameters = (
         np.full(n_modes, -np.log(n_modes)),
@@ -58,16 +61,16 @@ def measure(n_units: int, n_channels: int, n_modes: int, p: int, share: int, rep
     small = p <= _lanes.LARGEST_SIZE
     if small:
         for level in _lanes.available_levels():
-            lanes = _lanes.pack(*statistics, sizes, level=level)
+            lanes = _lanes.pack(statistics, level)
             own[level] = lambda lanes=lanes: _lanes.expectation(lanes, *parameters, responsibilities=rho)
     else:
         sums = np.empty(n_sums)
         for level in _lanes.available_levels()[-1:]:
-            own[level] = lambda: _core.expectation(*statistics, sizes, *parameters, 1.0, False, 0, n_units, rho, sums)
+            own[level] = lambda: _core.expectation(statistics, *parameters, 1.0, False, 0, n_units, rho, sums)
     rows = []
     for level, other in own.items():
         started = perf_counter()
-        packed = _shared.pack(*statistics, sizes, design, level=level)
+        packed = _shared.pack(statistics, design, level)
         packing = perf_counter() - started
         bounds = packed.chunks()
         partial = np.empty((len(bounds) - 1, n_sums))

@@ -8,6 +8,7 @@ that works on `Problem.designs` and `Problem.readings` sees the very numbers tha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +20,7 @@ from cem.em.constraints import Constraints, CovarianceStructure
 from cem.em.expectation import Expectation
 from cem.mixture.parameters import Parameters
 from cem.panel.panel import Panel
+from cem.statistics._bundle import StatisticsBundle
 from cem.statistics.coordinates import Coordinates, Layout
 from cem.statistics.sufficient import SufficientStatistics
 
@@ -75,6 +77,11 @@ class Problem:
         x = self.panel.values[rows, c]
         seen = ~np.isnan(x)
         return self.bases[c](self.panel.times[rows])[seen], x[seen] - self.levels[c]
+
+
+def statistics_bundle(arrays: tuple[FloatArray, ...], sizes: Sequence[int] | FloatArray) -> StatisticsBundle:
+    """R, where each begins, w, rss, n and, if there is a sixth, known modes, in the form that kernels take."""
+    return StatisticsBundle(*arrays[:5], np.asarray(sizes, dtype=np.int32), *arrays[5:])
 
 
 def random_factors(rng: np.random.Generator, p: int, conditions: FloatArray) -> FloatArray:

@@ -1,19 +1,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.statistics._bundle import StatisticsBundle
+
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int32]
 _Longs = NDArray[np.int64]
 
 def n_sums(n_modes: int, sizes: _Ints) -> int: ...
 def expectation(
-    factors: _Floats,
-    factor_offsets: _Longs,
-    projections: _Floats,
-    residual_norms: _Floats,
-    counts: _Ints,
-    known_modes: _Ints,
-    sizes: _Ints,
+    statistics: StatisticsBundle,
     log_weights: _Floats,
     means: _Floats,
     mode_factors: _Floats,
@@ -26,11 +22,7 @@ def expectation(
     sums_out: _Floats,
 ) -> None: ...
 def posterior_coefficients(
-    factors: _Floats,
-    factor_offsets: _Longs,
-    projections: _Floats,
-    counts: _Ints,
-    sizes: _Ints,
+    statistics: StatisticsBundle,
     means: _Floats,
     mode_factors: _Floats,
     noise_variances: _Floats,
@@ -38,12 +30,7 @@ def posterior_coefficients(
     whitened_out: _Floats,
 ) -> None: ...
 def unit_sums(
-    factors: _Floats,
-    factor_offsets: _Longs,
-    projections: _Floats,
-    residual_norms: _Floats,
-    counts: _Ints,
-    sizes: _Ints,
+    statistics: StatisticsBundle,
     means: _Floats,
     mode_factors: _Floats,
     noise_variances: _Floats,

@@ -20,6 +20,7 @@ from problems import (
     problems,
     random_factors,
     random_problem,
+    statistics_bundle,
     unit_factor,
 )
 
@@ -130,11 +131,7 @@ def test_posterior_of_every_unit_is_its_twin(problem):
     whitened = np.empty((problem.panel.n_units, int(layout.mean_offsets[-1])))
     for k in range(parameters.n_modes):
         _core.posterior_coefficients(
-            statistics.factors,
-            statistics.factor_offsets,
-            statistics.projections,
-            statistics.counts,
-            np.asarray(problem.sizes, dtype=np.int32),
+            statistics.bundle,
             parameters.means,
             parameters.factors,
             parameters.noise_variances,
@@ -176,14 +173,9 @@ def test_posterior_covariance_is_its_twin(p, n, log_noise, log_condition, seed):
     factor = random_factors(rng, p, np.array([10.0**log_condition]))[0]
     sigma2 = 10.0 ** (2 * log_noise)
     sums = np.empty(_core.n_sums(1, np.array([p], dtype=np.int32)))
+    one, origin = np.zeros((1, 1), dtype=np.int64), np.zeros((1, p))
     _core.expectation(
-        R.ravel(),
-        np.zeros((1, 1), dtype=np.int64),
-        np.zeros((1, p)),
-        np.zeros((1, 1)),
-        np.full((1, 1), n, dtype=np.int32),
-        np.full(1, -1, dtype=np.int32),
-        np.array([p], dtype=np.int32),
+        statistics_bundle((R.ravel(), one, origin, np.zeros((1, 1)), np.full((1, 1), n, dtype=np.int32)), [p]),
         np.zeros(1),
         np.zeros((1, p)),
         factor.reshape(1, -1),
@@ -265,12 +257,10 @@ def test_the_quadratic_form_keeps_its_digits_after_a_million_readings():
         w[None],
         np.zeros((1, 1)),
         np.full((1, 1), n, dtype=np.int32),
-        np.full(1, -1, dtype=np.int32),
     )
     sums = np.empty(_core.n_sums(1, np.array([p], dtype=np.int32)))
     _core.expectation(
-        *arrays,
-        np.array([p], dtype=np.int32),
+        statistics_bundle(arrays, [p]),
         np.zeros(1),
         parameters.means,
         parameters.factors,
@@ -318,19 +308,12 @@ def test_a_reading_that_overflows_names_where():
     assert np.isfinite(rho).all() and (rho[seen, 1] == 0).all()
 
 
-@pytest.mark.parametrize("argument", range(1, 13))
+@pytest.mark.parametrize("argument", range(6))
 def test_drivers_refuse_arrays_that_do_not_fit(argument):
     """A wrong shape in a kernel would read memory that is not ours."""
     problem = random_problem(np.random.default_rng(4), 2, (2, 3))
     s, parameters = problem.statistics, problem.parameters
     arrays = [
-        s.factors,
-        s.factor_offsets,
-        s.projections,
-        s.residual_norms,
-        s.counts,
-        s.known_modes,
-        np.array([2, 3], dtype=np.int32),
         np.log(parameters.weights),
         parameters.means,
         parameters.factors,
@@ -340,7 +323,7 @@ def test_drivers_refuse_arrays_that_do_not_fit(argument):
     ]
     arrays[argument] = np.ascontiguousarray(arrays[argument][:-1])
     with pytest.raises(ValueError):
-        _core.expectation(*arrays[:11], 1.0, False, 0, s.n_units, *arrays[11:])
+        _core.expectation(s.bundle, *arrays[:4], 1.0, False, 0, s.n_units, *arrays[4:])
 
 
 # -------------------------------------------------------------------------------------------------- maximisation

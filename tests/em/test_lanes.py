@@ -15,6 +15,7 @@ import pytest
 import reference as _reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import statistics_bundle
 
 from cem.em.kernels import _lanes
 from cem.errors import FitError, KernelFailure, OptionError
@@ -95,7 +96,7 @@ class Fleet:
         )  # fmt: skip
 
     def pack(self, level):
-        return _lanes.pack(*self.statistics, self.sizes, level=level)
+        return _lanes.pack(statistics_bundle(self.statistics, self.sizes), level)
 
     def arguments(self):
         p = self.parameters
@@ -220,10 +221,8 @@ def test_tempered_responsibilities(level, temperature):
 def whitened(level, R, w, rss, n, mean, factor, noise_variance):
     """E d, A⁻¹, ℓ and (13) of one unit, channel and mode, by the kernel."""
     p = len(w)
-    pack = _lanes.pack(
-        R.ravel(), np.zeros((1, 1), np.int64), w[None], np.array([[rss]]), np.array([[n]], np.int32),
-        np.full(1, -1, np.int32), np.array([p], np.int32), level=level,
-    )  # fmt: skip
+    arrays = R.ravel(), np.zeros((1, 1), np.int64), w[None], np.array([[rss]]), np.array([[n]], np.int32)
+    pack = _lanes.pack(statistics_bundle(arrays, [p]), level)
     _, sums = _lanes.expectation(pack, np.zeros(1), mean[None], factor.ravel()[None], np.array([[noise_variance]]))
     d, second = sums[3 : 3 + p], sums[3 + p : 3 + p + p * p].reshape(p, p)
     return d, second - np.outer(d, d), sums[0], sums[3 + p + p * p]
@@ -269,10 +268,11 @@ def test_determinants_that_overflow_together(level):
     """60 channels of determinant near 1e70 each: their product is far beyond the largest double."""
     n_channels, p = 60, 8
     R = np.eye(p) * 1e34
-    pack = _lanes.pack(
+    arrays = (
         R.ravel(), np.zeros((1, n_channels), np.int64), np.zeros((1, n_channels * p)), np.zeros((1, n_channels)),
-        np.full((1, n_channels), p, np.int32), np.full(1, -1, np.int32), np.full(n_channels, p, np.int32), level=level,
+        np.full((1, n_channels), p, np.int32),
     )  # fmt: skip
+    pack = _lanes.pack(statistics_bundle(arrays, [p] * n_channels), level)
     factors = np.tile(np.eye(p).ravel(), n_channels)[None]
     noise = np.ones((1, n_channels))
     _, sums = _lanes.expectation(pack, np.zeros(1), np.zeros((1, n_channels * p)), factors, noise)
@@ -342,10 +342,8 @@ def test_chunks_cover_the_fleet_once(level):
     """A tile left out, or counted twice, would change every parameter a little."""
     for n_units, n_modes in ((1, 1), (9, 2), (50_000, 4)):
         counts = np.ones((n_units, 1), np.int32)
-        pack = _lanes.pack(
-            np.ones(1), np.zeros((n_units, 1), np.int64), np.zeros((n_units, 1)), np.zeros((n_units, 1)), counts,
-            np.full(n_units, -1, np.int32), np.array([1], np.int32), level=level,
-        )  # fmt: skip
+        rows = np.zeros((n_units, 1))
+        pack = _lanes.pack(statistics_bundle((np.ones(1), rows.astype(np.int64), rows, rows, counts), [1]), level)
         bounds = pack.chunks(n_modes)
         assert bounds[0] == 0 and bounds[-1] == pack.n_tiles and all(a < b for a, b in pairwise(bounds))
     assert len(bounds) > 2
@@ -363,7 +361,7 @@ def test_units_keep_their_rows(level):
         one = tuple(a if i == 0 else np.ascontiguousarray(a[l : l + 1]) for i, a in enumerate(fleet.statistics))
         single = np.empty(1)
         rho_single, _ = _lanes.expectation(
-            _lanes.pack(*one, fleet.sizes, level=level), *fleet.arguments(), log_likelihoods_out=single
+            _lanes.pack(statistics_bundle(one, fleet.sizes), level), *fleet.arguments(), log_likelihoods_out=single
         )
         np.testing.assert_array_equal(rho_single[0], rho[l])
         assert single[0] == whole[l]
@@ -391,10 +389,11 @@ def test_pivot_that_is_not_positive_is_an_error(level):
     R = np.array([[1.0, 1.0], [0.0, 0.0]]) * 1e12
     R[1, 1] = 1.0
     for scale in np.linspace(1.0, 2.0, 40):  # rounding decides which of these fail; some must
-        pack = _lanes.pack(
+        arrays = (
             (R * scale).ravel(), np.zeros((1, 1), np.int64), np.zeros((1, p)), np.zeros((1, 1)),
-            np.full((1, 1), 9, np.int32), np.full(1, -1, np.int32), np.array([p], np.int32), level=level,
+            np.full((1, 1), 9, np.int32),
         )  # fmt: skip
+        pack = _lanes.pack(statistics_bundle(arrays, [p]), level)
         factor = np.array([[1.0, 0.0], [1 / 3, 1.1]]).ravel()[None]
         try:
             _, sums = _lanes.expectation(pack, np.zeros(1), np.zeros((1, p)), factor, np.array([[1e-8]]))
@@ -444,7 +443,7 @@ def test_wrong_shapes_are_refused():
     with pytest.raises(ValueError, match="mode is 2"):
         _lanes.expectation(fleet.pack("baseline"), log_weights, means, factors, noise)
     with pytest.raises(ValueError, match="9 coefficients"):
-        _lanes.pack(*fleet.statistics, np.array([9, 2], np.int32))
+        Fleet(18, 10, [9, 2], 2).pack("baseline")
     fleet.factor_offsets[fleet.counts > 0] = 10**6
     with pytest.raises(ValueError, match="outside"):
         fleet.pack("baseline")

@@ -124,19 +124,12 @@ def test_large_bases_and_the_lapack_option_go_unit_by_unit():
 def test_arrays_that_do_not_fit_are_refused_before_they_are_read(wrong):
     problem = random_problem(np.random.default_rng(6), 2, (3, 2), n_units=20, **GENTLE)
     s, parameters = problem.statistics, linked(problem.parameters, 2)
-    sizes = np.array([6, 2] if wrong == "sizes" else s.sizes, dtype=np.int32)
-    known = np.full(20, 2 if wrong == "modes" else -1, dtype=np.int32)
-
-    def pack():
-        return _linked_lanes.pack(
-            s.factors, s.factor_offsets, s.projections, s.residual_norms, s.counts, known, sizes
-        )  # fmt: skip
-
     if wrong == "sizes":
-        with pytest.raises(ValueError, match="pack"):
-            pack()
+        with pytest.raises(ValueError, match="pack: a basis has 6 coefficients"):
+            _linked_lanes.pack(random_problem(np.random.default_rng(6), 2, (6, 2), **GENTLE).statistics.bundle)
         return
-    packed, expectation = pack(), Expectation(s)
+    known = np.full(20, 2 if wrong == "modes" else -1, dtype=np.int32)
+    packed, expectation = _linked_lanes.pack(s.with_known_modes(known).bundle), Expectation(s)
     n_sums = len(expectation(parameters)[0].sums)
     with pytest.raises(ValueError, match=r"shapes|bound|mode"):
         _linked_lanes.expectation_chunks(

@@ -12,6 +12,7 @@ import reference as _reference
 import reference_shared as _reference_shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import statistics_bundle
 
 import cem
 from cem.em.constraints import Constraints
@@ -82,7 +83,7 @@ class Fleet:
         )  # fmt: skip
 
     def pack(self, level):
-        return _shared.pack(*self.statistics, self.sizes, self.designs, level=level)
+        return _shared.pack(statistics_bundle(self.statistics, self.sizes), self.designs, level)
 
     def arguments(self):
         p = self.parameters
@@ -185,10 +186,8 @@ def test_one_mode_and_a_mode_of_weight_zero(level):
 def one_unit(level, R, w, rss, n, mean, factor, noise_variance):
     """E d, A⁻¹, ℓ and (13) of one unit, channel and mode, by the kernel."""
     p = len(w)
-    pack = _shared.pack(
-        R.ravel(), np.zeros((1, 1), np.int64), w[None], np.array([[rss]]), np.array([[n]], np.int32),
-        np.full(1, -1, np.int32), np.array([p], np.int32), np.zeros(1, np.int64), level=level,
-    )  # fmt: skip
+    arrays = R.ravel(), np.zeros((1, 1), np.int64), w[None], np.array([[rss]]), np.array([[n]], np.int32)
+    pack = _shared.pack(statistics_bundle(arrays, [p]), np.zeros(1, np.int64), level)
     _, sums = evaluate(pack, (np.zeros(1), mean[None], factor.ravel()[None], np.array([[noise_variance]])))
     d, second = sums[3 : 3 + p], sums[3 + p : 3 + p + p * p].reshape(p, p)
     return d, second - np.outer(d, d), sums[0], sums[3 + p + p * p]

@@ -28,8 +28,7 @@ def test_the_product_with_the_rows_is_the_e_step_of_copies(seed, n_modes, sizes)
     statistics, one = problem.statistics, problem.parameters
     rows = np.full((12, 1 + 3 * len(sizes) + one.means.shape[1] + one.factors.shape[1]), np.nan)
     _core.unit_sums(
-        statistics.factors, statistics.factor_offsets, statistics.projections, statistics.residual_norms,
-        statistics.counts, one.layout.kernel_sizes, one.means, one.factors, one.noise_variances, np.arange(12), rows,
+        statistics.bundle, one.means, one.factors, one.noise_variances, np.arange(12), rows,
     )  # fmt: skip
     rho = rng.dirichlet(np.ones(n_modes), size=12)
     copies = Parameters(
@@ -99,8 +98,7 @@ def test_wrong_shapes_are_refused(wrong):
     means = np.repeat(one.means, 2, axis=0) if wrong == "means" else one.means
     with pytest.raises(ValueError, match="unit_sums"):
         _core.unit_sums(
-            statistics.factors, statistics.factor_offsets, statistics.projections, statistics.residual_norms,
-            statistics.counts, one.layout.kernel_sizes, means, one.factors, one.noise_variances, units, rows,
+            statistics.bundle, means, one.factors, one.noise_variances, units, rows,
         )  # fmt: skip
 
 

@@ -1,19 +1,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.statistics._bundle import StatisticsBundle
+
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int32]
-_Longs = NDArray[np.int64]
 
 def n_sums(n_modes: int, sizes: _Ints, rank: int) -> int: ...
 def expectation(
-    factors: _Floats,
-    factor_offsets: _Longs,
-    projections: _Floats,
-    residual_norms: _Floats,
-    counts: _Floats,
-    known_modes: _Ints,
-    sizes: _Ints,
+    statistics: StatisticsBundle,
     log_weights: _Floats,
     means: _Floats,
     mode_factors: _Floats,
@@ -27,12 +22,7 @@ def expectation(
     sums_out: _Floats,
 ) -> None: ...
 def log_densities(
-    factors: _Floats,
-    factor_offsets: _Longs,
-    projections: _Floats,
-    residual_norms: _Floats,
-    counts: _Floats,
-    sizes: _Ints,
+    statistics: StatisticsBundle,
     means: _Floats,
     mode_factors: _Floats,
     noise_variances: _Floats,
@@ -45,12 +35,7 @@ def log_densities(
     shared_out: _Floats | None = None,
 ) -> None: ...
 def posteriors(
-    factors: _Floats,
-    factor_offsets: _Longs,
-    projections: _Floats,
-    residual_norms: _Floats,
-    counts: _Floats,
-    sizes: _Ints,
+    statistics: StatisticsBundle,
     means: _Floats,
     mode_factors: _Floats,
     noise_variances: _Floats,

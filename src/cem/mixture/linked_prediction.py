@@ -15,6 +15,7 @@ from cem.numerics.threads import in_order, threads_told
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from cem.statistics._bundle import StatisticsBundle
     from cem.statistics.sufficient import SufficientStatistics
 
 __all__ = ["linked_log_densities", "linked_posteriors", "not_finite"]
@@ -73,27 +74,11 @@ def linked_posteriors(statistics: SufficientStatistics, parameters: Parameters) 
 
 def _arguments(
     statistics: SufficientStatistics, parameters: Parameters
-) -> tuple[
-    FloatArray,
-    NDArray[np.int64],
-    FloatArray,
-    FloatArray,
-    FloatArray,
-    NDArray[np.int32],
-    FloatArray,
-    FloatArray,
-    FloatArray,
-    FloatArray,
-]:
+) -> tuple[StatisticsBundle, FloatArray, FloatArray, FloatArray, FloatArray]:
     """What kernels take, in their order."""
     assert parameters.loadings is not None
     return (
-        statistics.factors,
-        statistics.factor_offsets,
-        statistics.projections,
-        statistics.residual_norms,
-        statistics.counts.astype(np.float64),
-        np.asarray(statistics.sizes, dtype=np.int32),
+        statistics.bundle,
         parameters.means,
         parameters.factors,
         parameters.noise_variances,

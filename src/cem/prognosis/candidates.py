@@ -18,6 +18,7 @@ from cem.mixture import _linked
 from cem.mixture.linked_prediction import not_finite
 from cem.mixture.parameters import Parameters
 from cem.prognosis import _rul
+from cem.statistics._bundle import StatisticsBundle
 from cem.statistics.anchored import AnchoredStatistics, distinct
 from cem.statistics.coordinates import Layout
 
@@ -307,12 +308,7 @@ def _one_by_one(
     shared = None if directions is None else np.empty((n_units, n, 2))
     try:
         _linked.log_densities(
-            np.concatenate(blocks),
-            offsets,
-            projections,
-            norms,
-            counts,
-            np.asarray(layout.sizes, dtype=np.int32),
+            StatisticsBundle(np.concatenate(blocks), offsets, projections, norms, counts, layout.kernel_sizes),
             means,
             factors,
             np.tile(parameters.noise_variances, (n_grid, 1)),

@@ -76,12 +76,7 @@ class OneModePosteriors:
         self._rows = np.empty((len(self.units), 1 + 3 * C + P + int(layout.factor_offsets[-1])))
         try:
             _core.unit_sums(
-                statistics.factors,
-                statistics.factor_offsets,
-                statistics.projections,
-                statistics.residual_norms,
-                statistics.counts,
-                layout.kernel_sizes,
+                statistics.bundle,
                 parameters.means,
                 parameters.factors,
                 parameters.noise_variances,

@@ -3,6 +3,8 @@ from typing import Final, NoReturn, final
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.statistics._bundle import StatisticsBundle
+
 _Floats = NDArray[np.float64]
 
 LARGEST_SIZE: Final[int]
@@ -33,16 +35,7 @@ class LanePack:
     def order(self) -> NDArray[np.int64]: ...
     def chunks(self, n_modes: int) -> NDArray[np.int64]: ...
 
-def pack(
-    factors: _Floats,
-    factor_offsets: NDArray[np.int64],
-    projections: _Floats,
-    residual_norms: _Floats,
-    counts: NDArray[np.int32],
-    known_modes: NDArray[np.int32],
-    sizes: NDArray[np.int32],
-    level: str | None = None,
-) -> LanePack: ...
+def pack(statistics: StatisticsBundle, level: str | None = None) -> LanePack: ...
 def claim(claimed: NDArray[np.int64]) -> int: ...
 def expectation_chunks(
     pack: LanePack,

@@ -3,6 +3,8 @@ from typing import Final, NoReturn, final
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.statistics._bundle import StatisticsBundle
+
 _Floats = NDArray[np.float64]
 _Longs = NDArray[np.int64]
 
@@ -17,16 +19,7 @@ class LinkedPack:
     @property
     def level(self) -> str: ...
 
-def pack(
-    factors: _Floats,
-    factor_offsets: _Longs,
-    projections: _Floats,
-    residual_norms: _Floats,
-    counts: NDArray[np.int32],
-    known_modes: NDArray[np.int32],
-    sizes: NDArray[np.int32],
-    level: str | None = None,
-) -> LinkedPack: ...
+def pack(statistics: StatisticsBundle, level: str | None = None) -> LinkedPack: ...
 def log_densities(
     packed: LinkedPack,
     means: _Floats,

@@ -12,7 +12,8 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from cem.numerics._chunks cimport next_chunk
-from cem.numerics._shapes cimport check_factors, lengths_t, statistics_lengths
+from cem.numerics._shapes cimport at_least_one
+from cem.statistics._bundle cimport StatisticsBundle, statistics_t
 
 import numpy as np
 
@@ -107,40 +108,32 @@ cdef class LinkedPack:
 
 
 cdef void interleave(
-    Py_ssize_t n_units,
-    int C,
+    const statistics_t* data,
     int lanes,
     int64_t tile_size,
-    Py_ssize_t total,                # P
-    const int* sizes,                # (C,)
-    const double* factors,           # flat: R by blocks (p, p)
-    const long long* factor_offsets, # (L, C)
-    const double* projections,       # (L, P)
-    const double* residual_norms,    # (L, C)
-    const int* counts,               # (L, C)
-    double* data_out,                # (T, tile_size, lanes)  zero on entry
+    double* tiles_out,               # (T, tile_size, lanes)  zero on entry
     unsigned char* complete_out,     # (T,)  zero on entry
 ) noexcept nogil:
     cdef Py_ssize_t l
-    cdef int c, i, j, p, n_there
+    cdef int C = data.n_channels, c, i, j, p, n_there
     cdef const double* R
     cdef const double* w
     cdef double* place
     cdef int n_complete = 0
-    for l in range(n_units):
-        place = data_out + (l // lanes) * tile_size * lanes + l % lanes
-        w = projections + l * total
+    for l in range(data.n_units):
+        place = tiles_out + (l // lanes) * tile_size * lanes + l % lanes
+        w = data.projections + l * data.P
         n_there = 0
         if l % lanes == 0:
             n_complete = 0
         for c in range(C):
-            p = sizes[c]
-            if counts[l * C + c] <= 0:
+            p = data.sizes[c]
+            if data.counts[l * C + c] <= 0:
                 place += (p * (p + 1) // 2 + p + 3) * lanes
                 w += p
                 continue
             n_there += 1
-            R = factors + factor_offsets[l * C + c]
+            R = data.factors + data.offsets[l * C + c]
             for i in range(p):
                 for j in range(i, p):
                     place[0] = R[i * p + j]
@@ -148,34 +141,23 @@ cdef void interleave(
             for i in range(p):
                 place[0] = w[i]
                 place += lanes
-            place[0] = residual_norms[l * C + c]
-            place[lanes] = counts[l * C + c]
+            place[0] = data.residual_norms[l * C + c]
+            place[lanes] = data.counts[l * C + c]
             place[2 * lanes] = 1.0
             place += 3 * lanes
             w += p
         n_complete += n_there == C
-        if l % lanes == lanes - 1 or l == n_units - 1:
+        if l % lanes == lanes - 1 or l == data.n_units - 1:
             complete_out[l // lanes] = n_complete == l % lanes + 1
 
 
-def pack(
-    const double[::1] factors,
-    const long long[:, ::1] factor_offsets,
-    const double[:, ::1] projections,
-    const double[:, ::1] residual_norms,
-    const int[:, ::1] counts,
-    const int[::1] known_modes,
-    const int[::1] sizes,
-    level=None,
-):
+def pack(StatisticsBundle statistics not None, level=None):
     """Interleave the sufficient statistics (9) of a fleet; done once per fit.
 
     Parameters
     ----------
-    factors, factor_offsets, projections, residual_norms, counts, known_modes
-        As in `cem.statistics.SufficientStatistics`.
-    sizes : (C,) array
-        p_c, at most `LARGEST_SIZE`.
+    statistics : StatisticsBundle
+        Of the fleet, one unit at least; no basis has more than `LARGEST_SIZE` coefficients.
     level : str, optional
         Instruction level, see `cem.em.kernels._lanes.instruction_level`.
 
@@ -188,33 +170,30 @@ def pack(
     OptionError
         The instruction level is unknown or not there.
     ValueError
-        An array has the wrong shape, or a basis more than `LARGEST_SIZE` coefficients.
+        There is no unit, or a basis has more than `LARGEST_SIZE` coefficients.
     """
     level = instruction_level(level)
-    cdef Py_ssize_t n_units = counts.shape[0], l, n_tiles
-    cdef int C = <int> sizes.shape[0], c
-    cdef lengths_t lengths = statistics_lengths(
-        "pack", factor_offsets, projections, residual_norms, n_units, counts.shape[1], sizes
-    )
-    if lengths.largest > LINKED_LARGEST_SIZE:
-        raise ValueError(f"pack: a basis has {lengths.largest} coefficients; 1 to {LINKED_LARGEST_SIZE} were expected")
-    if n_units < 1 or known_modes.shape[0] != n_units:
-        raise ValueError(f"pack: known_modes has shape ({known_modes.shape[0]},); ({n_units},) was expected")
-    for l in range(n_units):
-        check_factors(factors, factor_offsets, counts, sizes, l)
+    cdef const statistics_t* fleet = &statistics.view
+    cdef Py_ssize_t n_units = fleet.n_units, n_tiles
+    cdef int C = fleet.n_channels, c
+    if fleet.largest > LINKED_LARGEST_SIZE:
+        raise ValueError(f"pack: a basis has {fleet.largest} coefficients; 1 to {LINKED_LARGEST_SIZE} were expected")
+    statistics.require_counts("pack")
+    at_least_one("pack", "units", n_units)
     cdef LinkedPack packed = LinkedPack(_TOKEN)
     packed.kernel = &linked_levels[LEVELS.index(level)]
     packed.level = level
     packed.n_units = n_units
-    packed.total, packed.total_square = lengths.P, lengths.P2
+    packed.total, packed.total_square = fleet.P, fleet.P2
     cdef int lanes = packed.kernel.lanes
     n_tiles = (n_units + lanes - 1) // lanes
     packed.fleet.n_channels = C
     packed.fleet.n_units = n_units
     packed.fleet.tile_size = 0
     for c in range(C):
-        packed.fleet.tile_size += sizes[c] * (sizes[c] + 1) // 2 + sizes[c] + 3
-    cdef int[::1] own_sizes = np.array(sizes, dtype=np.intc), known = np.array(known_modes, dtype=np.intc)
+        packed.fleet.tile_size += fleet.sizes[c] * (fleet.sizes[c] + 1) // 2 + fleet.sizes[c] + 3
+    cdef int[::1] own_sizes = np.array(statistics.sizes, dtype=np.intc)
+    cdef int[::1] known = np.array(statistics.known_modes, dtype=np.intc)
     cdef unsigned char[::1] complete = np.zeros(n_tiles, dtype=np.uint8)
     cdef size_t n_doubles = n_tiles * packed.fleet.tile_size * lanes
     packed.data = allocate(n_doubles)
@@ -226,10 +205,7 @@ def pack(
     packed.fleet.complete = &complete[0]
     packed.fleet.data = packed.data
     with nogil:
-        interleave(
-            n_units, C, lanes, packed.fleet.tile_size, lengths.P, &sizes[0], &factors[0] if factors.shape[0] else NULL,
-            &factor_offsets[0, 0], &projections[0, 0], &residual_norms[0, 0], &counts[0, 0], packed.data, &complete[0],
-        )
+        interleave(fleet, lanes, packed.fleet.tile_size, packed.data, &complete[0])
     return packed
 
 

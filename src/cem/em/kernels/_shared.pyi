@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.em.kernels._lanes import LEVELS as LEVELS
+from cem.statistics._bundle import StatisticsBundle
 
 _Floats = NDArray[np.float64]
 
@@ -24,17 +25,7 @@ class SharedPack:
     def nbytes(self) -> int: ...
     def chunks(self) -> NDArray[np.int64]: ...
 
-def pack(
-    factors: _Floats,
-    factor_offsets: NDArray[np.int64],
-    projections: _Floats,
-    residual_norms: _Floats,
-    counts: NDArray[np.int32],
-    known_modes: NDArray[np.int32],
-    sizes: NDArray[np.int32],
-    designs: NDArray[np.int64],
-    level: str | None = None,
-) -> SharedPack: ...
+def pack(statistics: StatisticsBundle, designs: NDArray[np.int64], level: str | None = None) -> SharedPack: ...
 def expectation_chunks(
     pack: SharedPack,
     log_weights: _Floats,

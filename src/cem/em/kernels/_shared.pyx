@@ -21,7 +21,8 @@ from libc.string cimport memset
 from cem.numerics._blas cimport add_products_of_rows, multiply
 from cem.numerics._chunks cimport next_chunk
 from cem.em.kernels._design cimport add_design, design_maps
-from cem.numerics._shapes cimport at_least_one, lengths_t, parameters_shapes, shape1, shape2, statistics_lengths
+from cem.numerics._shapes cimport at_least_one, parameters_shapes, shape1, shape2
+from cem.statistics._bundle cimport StatisticsBundle, statistics_t
 
 from cem.em.kernels._lanes import LEVELS, instruction_level
 from cem.errors import KernelFailure
@@ -123,25 +124,13 @@ cdef class SharedPack:
         return np.unique(cuts).astype(np.int64)
 
 
-def pack(
-    const double[::1] factors,
-    const long long[:, ::1] factor_offsets,
-    const double[:, ::1] projections,
-    const double[:, ::1] residual_norms,
-    const int[:, ::1] counts,
-    const int[::1] known_modes,
-    const int[::1] sizes,
-    const int64_t[::1] designs,
-    level=None,
-):
+def pack(StatisticsBundle statistics not None, const int64_t[::1] designs, level=None):
     """Sort the sufficient statistics (9) of a fleet by design; done once per fit.
 
     Parameters
     ----------
-    factors, factor_offsets, projections, residual_norms, counts, known_modes
-        As in `cem.statistics.SufficientStatistics`.
-    sizes : (C,) array
-        p_c.
+    statistics : StatisticsBundle
+        Of the fleet, one unit at least.
     designs : (L,) array
         Number of each unit's design, from 0 on: units of one design have the same R and n for every channel.
     level : str, optional
@@ -156,20 +145,14 @@ def pack(
     OptionError
         The instruction level is unknown or not there.
     ValueError
-        An array has the wrong shape, or a design has no unit.
+        There is no unit, designs have the wrong shape, or a design has no unit.
     """
     level = instruction_level(level)
-    cdef Py_ssize_t n_units = counts.shape[0]
-    cdef int n_channels = <int> sizes.shape[0]
-    cdef Py_ssize_t d, l
-    cdef int c
-    cdef lengths_t lengths = statistics_lengths(
-        "pack", factor_offsets, projections, residual_norms, n_units, counts.shape[1], sizes
-    )
-    cdef Py_ssize_t total = lengths.P, total_square = lengths.P2
-    cdef int largest = lengths.largest
+    cdef const statistics_t* fleet = &statistics.view
+    cdef Py_ssize_t n_units = fleet.n_units, total = fleet.P, d, l
+    cdef int n_channels = fleet.n_channels, largest = fleet.largest
+    statistics.require_counts("pack")
     at_least_one("pack", "units", n_units)
-    shape1("pack", "known_modes", &known_modes.shape[0], n_units)
     shape1("pack", "designs", &designs.shape[0], n_units)
     designs_array = np.asarray(designs)
     if designs_array.min() < 0:
@@ -180,13 +163,8 @@ def pack(
     order = np.argsort(designs_array, kind="stable").astype(np.int64)
     starts = np.concatenate([[0], np.cumsum(sizes_of_designs)])
     first = order[starts[: len(sizes_of_designs)]]
-    design_counts = np.ascontiguousarray(np.asarray(counts)[first])
-    design_offsets = np.where(design_counts > 0, np.asarray(factor_offsets)[first], -1).astype(np.int64)
-    cdef const int64_t[:, ::1] factor_at = design_offsets
-    for d in range(factor_at.shape[0]):
-        for c in range(n_channels):
-            if design_counts[d, c] > 0 and not 0 <= factor_at[d, c] <= factors.shape[0] - sizes[c] * sizes[c]:
-                raise ValueError(f"pack: the factor of channel {c} of unit {first[d]} lies outside `factors`")
+    design_counts = np.ascontiguousarray(np.asarray(statistics.counts)[first])
+    design_offsets = np.where(design_counts > 0, np.asarray(statistics.factor_offsets)[first], -1).astype(np.int64)
 
     room = max(SMALLEST_BLOCK, min(LARGEST_BLOCK, CACHE_DOUBLES // (4 * total), SMALL_PRODUCT // (largest * largest)))
     first_of, design_of = [0], []
@@ -202,7 +180,7 @@ def pack(
     skipped = -(data.ctypes.data // 8) % 8
     if skipped < 0:
         skipped += 8
-    w, rss = np.asarray(projections), np.asarray(residual_norms)
+    w, rss = np.asarray(statistics.projections), np.asarray(statistics.residual_norms)
     for l in range(len(design_of)):
         begin, end = first_of[l], first_of[l + 1]
         units = order[begin:end]
@@ -217,15 +195,15 @@ def pack(
     packed.n_units = n_units
     packed.n_channels = n_channels
     packed.n_designs = len(sizes_of_designs)
-    packed.largest_known_mode = max(-1, int(np.max(known_modes)))
+    packed.largest_known_mode = fleet.largest_known_mode
     packed.total = total
-    packed.total_square = total_square
+    packed.total_square = fleet.P2
     packed.n_blocks = len(design_of)
     packed.largest_block = padded.max()
     packed.largest_size = largest
-    packed.sizes = np.array(sizes, dtype=np.int32)
-    packed.factors = factors
-    packed.factor_at = factor_at
+    packed.sizes = np.array(statistics.sizes, dtype=np.int32)
+    packed.factors = statistics.factors
+    packed.factor_at = design_offsets
     packed.counts = design_counts
     packed.order = order
     packed.first_of = np.array(first_of, dtype=np.int64)
@@ -235,7 +213,7 @@ def pack(
     packed.skipped = skipped
     # Whole registers of known modes are read: the last block is padded too.
     modes = np.full(n_units + PADDING, -1, dtype=np.int32)
-    modes[:n_units] = np.asarray(known_modes)[order]
+    modes[:n_units] = np.asarray(statistics.known_modes)[order]
     packed.known_modes = modes
     return packed
 

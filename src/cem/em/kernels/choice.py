@@ -85,8 +85,7 @@ class LapackKernel:
     name = "lapack"
 
     def __init__(self, statistics: SufficientStatistics) -> None:
-        self._statistics = statistics
-        self._sizes = np.asarray(statistics.sizes, dtype=np.int32)
+        self._statistics, self._bundle = statistics, statistics.bundle
 
     def bounds(self, n_modes: int) -> NDArray[np.int64]:
         n_units = self._statistics.n_units
@@ -94,16 +93,10 @@ class LapackKernel:
         return np.array([*range(0, n_units, step), n_units], dtype=np.int64)
 
     def work(self, task: Pass, claimed: NDArray[np.int64]) -> None:
-        statistics, parameters = self._statistics, task.parameters
+        parameters = task.parameters
         while (chunk := _lanes.claim(claimed)) < len(task.sums):
             _core.expectation(
-                statistics.factors,
-                statistics.factor_offsets,
-                statistics.projections,
-                statistics.residual_norms,
-                statistics.counts,
-                statistics.known_modes,
-                self._sizes,
+                self._bundle,
                 task.log_weights,
                 parameters.means,
                 parameters.factors,
@@ -123,9 +116,7 @@ class LinkedKernel:
     name = "linked"
 
     def __init__(self, statistics: SufficientStatistics) -> None:
-        self._statistics = statistics
-        self._sizes = np.asarray(statistics.sizes, dtype=np.int32)
-        self._counts = statistics.counts.astype(np.float64)
+        self._statistics, self._bundle = statistics, statistics.bundle
 
     def bounds(self, n_modes: int) -> NDArray[np.int64]:
         n_units = self._statistics.n_units
@@ -137,16 +128,10 @@ class LinkedKernel:
 
     def expect(self, task: Pass, first: int, last: int, sums: FloatArray) -> None:
         """The sums over units ``first:last``."""
-        statistics, parameters = self._statistics, task.parameters
+        parameters = task.parameters
         assert parameters.loadings is not None
         _linked.expectation(
-            statistics.factors,
-            statistics.factor_offsets,
-            statistics.projections,
-            statistics.residual_norms,
-            self._counts,
-            statistics.known_modes,
-            self._sizes,
+            self._bundle,
             np.atleast_2d(task.log_weights),
             parameters.means,
             parameters.factors,
@@ -166,12 +151,7 @@ class LinkedKernel:
         assert parameters.loadings is not None
         result = np.empty((statistics.n_units, parameters.n_modes))
         _linked.log_densities(
-            statistics.factors,
-            statistics.factor_offsets,
-            statistics.projections,
-            statistics.residual_norms,
-            self._counts,
-            self._sizes,
+            self._bundle,
             parameters.means,
             parameters.factors,
             parameters.noise_variances,
@@ -192,15 +172,7 @@ class LinkedLanesKernel:
 
     def __init__(self, statistics: SufficientStatistics) -> None:
         self._by_unit = LinkedKernel(statistics)
-        self._pack = _linked_lanes.pack(
-            statistics.factors,
-            statistics.factor_offsets,
-            statistics.projections,
-            statistics.residual_norms,
-            statistics.counts,
-            statistics.known_modes,
-            np.asarray(statistics.sizes, dtype=np.int32),
-        )
+        self._pack = _linked_lanes.pack(statistics.bundle)
         self.name = f"linked lanes:{self._pack.level}"
 
     def bounds(self, n_modes: int) -> NDArray[np.int64]:
@@ -258,15 +230,7 @@ class LanesKernel:
     """
 
     def __init__(self, statistics: SufficientStatistics) -> None:
-        self.pack = _lanes.pack(
-            statistics.factors,
-            statistics.factor_offsets,
-            statistics.projections,
-            statistics.residual_norms,
-            statistics.counts,
-            statistics.known_modes,
-            np.asarray(statistics.sizes, dtype=np.int32),
-        )
+        self.pack = _lanes.pack(statistics.bundle)
         self.name = f"lanes:{self.pack.level}"
 
     def bounds(self, n_modes: int) -> NDArray[np.int64]:
@@ -308,16 +272,7 @@ class SharedKernel:
     """Designs factorised once in LAPACK, their units in level-3 BLAS: many units with the same observation times."""
 
     def __init__(self, statistics: SufficientStatistics, designs: NDArray[np.int64]) -> None:
-        self._pack = _shared.pack(
-            statistics.factors,
-            statistics.factor_offsets,
-            statistics.projections,
-            statistics.residual_norms,
-            statistics.counts,
-            statistics.known_modes,
-            np.asarray(statistics.sizes, dtype=np.int32),
-            designs,
-        )
+        self._pack = _shared.pack(statistics.bundle, designs)
         self.name = f"shared:{self._pack.level}"
 
     def bounds(self, n_modes: int) -> NDArray[np.int64]:
