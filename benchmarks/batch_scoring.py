@@ -41,11 +41,11 @@ class Fleet:
             np.full((n_units, N_CHANNELS), 30, dtype=np.int32),
             np.full(N_CHANNELS, P, dtype=np.int32),
         )
-        self.parameters = (parameters.means, parameters.factors, parameters.noise_variances)
+        self.parameters = parameters.bundle
         self.out = np.empty((n_units, N_MODES)), np.empty((n_units, N_MODES)), np.empty(n_units)
 
     def score(self, n_threads: int) -> None:
-        _prediction.log_densities(self.statistics, *self.parameters, *self.out, n_threads=n_threads)
+        _prediction.log_densities(self.statistics, self.parameters, *self.out, n_threads=n_threads)
 
 
 def timed(fleet: Fleet, n_threads: int) -> tuple[float, float]:

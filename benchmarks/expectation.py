@@ -15,13 +15,14 @@ from time import perf_counter
 
 from cem import _core
 from cem.em.kernels import _lanes
+from cem.mixture._bundle import ParametersBundle
 from cem.statistics._bundle import StatisticsBundle
 
 ORDER = 1500
 TARGETS = {"baseline": 8.0, "avx2": 4.0, "avx512": 3.0}
 
 
-def draw(n_units: int, n_channels: int, n_modes: int, p: int) -> tuple[StatisticsBundle, tuple, np.ndarray]:
+def draw(n_units: int, n_channels: int, n_modes: int, p: int) -> tuple[StatisticsBundle, ParametersBundle, np.ndarray]:
     """Statistics, parameters and sizes; the channels of a unit share its observation times, as sensors do."""
     rng = np.random.default_rng(0)
     counts = np.where(rng.uniform(size=(n_units, n_channels)) < 1 / 30, 0, 25).astype(np.int32)
@@ -34,11 +35,12 @@ def draw(n_units: int, n_channels: int, n_modes: int, p: int) -> tuple[Statistic
         counts,
         np.full(n_channels, p, dtype=np.int32),
     )
-    parameters = (
-        np.full(n_modes, -np.log(n_modes)),
+    parameters = ParametersBundle(
+        np.full(n_modes, 1.0 / n_modes),
         rng.normal(size=(n_modes, n_channels * p)),
         np.tile(0.7 * np.eye(p).ravel(), (n_modes, n_channels)),
         np.full((n_modes, n_channels), 1.3),
+        np.full(n_channels, p, dtype=np.int32),
     )
     return statistics, parameters, np.full(n_channels, p, dtype=np.int32)
 
@@ -58,7 +60,7 @@ def main() -> None:
             packing = {}
 
             def lapack(statistics=statistics, parameters=parameters, rho=rho, sums=sums) -> None:
-                _core.expectation(statistics, *parameters, 1.0, False, 0, len(rho), rho, sums)
+                _core.expectation(statistics, parameters, 1.0, False, 0, len(rho), rho, sums)
 
             candidates = {"dgemm": lambda: matrix @ matrix, "lapack": lapack}
             for level in _lanes.available_levels():
@@ -67,7 +69,7 @@ def main() -> None:
                 packing[level] = perf_counter() - started
 
                 def lanes(pack=pack, parameters=parameters, rho=rho) -> None:
-                    _lanes.expectation(pack, *parameters, responsibilities=rho)
+                    _lanes.expectation(pack, parameters, responsibilities=rho)
 
                 candidates[level] = lanes
             timings = harness.interleaved(candidates, repeats)

@@ -1,6 +1,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.mixture._bundle import ParametersBundle
 from cem.statistics._bundle import StatisticsBundle
 
 _Floats = NDArray[np.float64]
@@ -10,10 +11,7 @@ _Longs = NDArray[np.int64]
 def n_sums(n_modes: int, sizes: _Ints) -> int: ...
 def expectation(
     statistics: StatisticsBundle,
-    log_weights: _Floats,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
+    parameters: ParametersBundle,
     inverse_temperature: float,
     responsibilities_given: bool,
     first_unit: int,
@@ -23,17 +21,13 @@ def expectation(
 ) -> None: ...
 def posterior_coefficients(
     statistics: StatisticsBundle,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
+    parameters: ParametersBundle,
     mode: int,
     whitened_out: _Floats,
 ) -> None: ...
 def unit_sums(
     statistics: StatisticsBundle,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
+    parameters: ParametersBundle,
     units: _Longs,
     sums_out: _Floats,
 ) -> None: ...

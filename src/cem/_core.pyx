@@ -10,7 +10,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from cem.numerics._blas cimport cholesky, solve_lower, solve_lower_many, solve_lower_transposed
-from cem.numerics._shapes cimport parameters_shapes, shape1, shape2
+from cem.mixture._bundle cimport ParametersBundle, parameters_t
+from cem.numerics._shapes cimport shape1, shape2
 from cem.statistics._bundle cimport StatisticsBundle, statistics_t
 
 from cem.errors import KernelFailure
@@ -149,10 +150,7 @@ def n_sums(int n_modes, const int[::1] sizes):
 
 def expectation(
     StatisticsBundle statistics not None,
-    const double[::1] log_weights,
-    const double[:, ::1] means,
-    const double[:, ::1] mode_factors,
-    const double[:, ::1] noise_variances,
+    ParametersBundle parameters not None,
     double inverse_temperature,
     bint responsibilities_given,
     Py_ssize_t first_unit,
@@ -166,8 +164,8 @@ def expectation(
     ----------
     statistics : StatisticsBundle
         Of the fleet.
-    log_weights, means, mode_factors, noise_variances
-        log π (K,), μ (K, P), Λ (K, Σp²), σ² (K, C).
+    parameters : ParametersBundle
+        Those that it is evaluated at.
     inverse_temperature : float
         β in ρ̂ ∝ (π P)^β; 1 is the E step. Units of known mode keep it.
     responsibilities_given : bool
@@ -183,8 +181,8 @@ def expectation(
         A quantity is not finite, or I + B'B not positive definite; holds unit, mode and channel.
     """
     cdef const statistics_t* data = &statistics.view
-    cdef int n_channels = data.n_channels, largest = data.largest
-    cdef int n_modes = <int> log_weights.shape[0]
+    cdef const parameters_t* model = &parameters.view
+    cdef int n_channels = data.n_channels, largest = data.largest, n_modes = model.n_modes
     cdef Py_ssize_t n_units = data.n_units, total = data.P, total_square = data.P2
     cdef int c, k, i, j, p
     cdef Py_ssize_t l
@@ -192,11 +190,12 @@ def expectation(
         raise ValueError(f"expectation: units {first_unit} to {last_unit} are not among the {n_units} there are")
     statistics.require_counts("expectation")
     statistics.require_modes("expectation", n_modes)
-    parameters_shapes("expectation", "", means, mode_factors, noise_variances, n_modes, total, total_square, n_channels)
+    parameters.require_sizes("expectation", n_channels, data.sizes)
     shape2("expectation", "responsibilities", &responsibilities.shape[0], n_units, n_modes)
     shape1(
         "expectation", "sums_out", &sums_out.shape[0], 1 + n_modes + n_modes * (3 * n_channels + total + total_square)
     )
+    cdef const double* log_weights = parameters.log_weights()
     # Per unit: E d and second moment of every (k, c), their misfits, log densities; freed on every path below.
     cdef size_t n_scratch = (
         n_modes * (total + total_square + n_channels + 1) + 2 * n_modes * n_channels
@@ -233,10 +232,9 @@ def expectation(
     cdef Py_ssize_t failed_unit = -1
     memset(&sums_out[0], 0, sums_out.shape[0] * sizeof(double))
     with nogil:
-        for k in range(n_modes):
-            for c in range(n_channels):
-                precision[k * n_channels + c] = 1.0 / noise_variances[k, c]
-                log_noise[k * n_channels + c] = LOG_TWO_PI + log(noise_variances[k, c])
+        for i in range(n_modes * n_channels):
+            precision[i] = 1.0 / model.noise_variances[i]
+            log_noise[i] = LOG_TWO_PI + log(model.noise_variances[i])
         for l in range(first_unit, last_unit):
             counts = data.counts + l * n_channels
             known_mode = data.known_modes[l]
@@ -253,8 +251,8 @@ def expectation(
                         sk = second + k * total_square + at_square
                         status = whitened_posterior_of_size(
                             p, data.factors + data.offsets[l * n_channels + c], data.projections + l * total + at,
-                            &means[k, at],
-                            &mode_factors[k, at_square], sqrt(precision[k * n_channels + c]), work,
+                            model.means + k * total + at, model.factors + k * total_square + at_square,
+                            sqrt(precision[k * n_channels + c]), work,
                             dk, sk, &square, &product, &log_determinant,
                         )
                         if status != 0:
@@ -354,9 +352,7 @@ def expectation(
 
 def posterior_coefficients(
     StatisticsBundle statistics not None,
-    const double[:, ::1] means,
-    const double[:, ::1] mode_factors,
-    const double[:, ::1] noise_variances,
+    ParametersBundle parameters not None,
     int mode,
     double[:, ::1] whitened_out,
 ):
@@ -365,24 +361,22 @@ def posterior_coefficients(
     Parameters
     ----------
     statistics : StatisticsBundle
-    means, mode_factors, noise_variances
-        μ (K, P), Λ (K, Σp²), σ² (K, C).
+    parameters : ParametersBundle
     mode : int
         k.
     whitened_out : (L, P) array
         Whitened posterior means.
     """
     cdef const statistics_t* data = &statistics.view
+    cdef const parameters_t* model = &parameters.view
     cdef int n_channels = data.n_channels, largest = data.largest
     cdef Py_ssize_t total = data.P, at, at_square, l
     cdef int c, i, p, status = 0
     cdef double square, product = 1.0, log_product = 0.0
-    if not 0 <= mode < means.shape[0]:
-        raise ValueError(f"posterior_coefficients: there is no mode {mode}; there are {means.shape[0]}")
+    if not 0 <= mode < model.n_modes:
+        raise ValueError(f"posterior_coefficients: there is no mode {mode}; there are {model.n_modes}")
     statistics.require_counts("posterior_coefficients")
-    parameters_shapes(
-        "posterior_coefficients", "", means, mode_factors, noise_variances, means.shape[0], total, data.P2, n_channels
-    )
+    parameters.require_sizes("posterior_coefficients", n_channels, data.sizes)
     shape2("posterior_coefficients", "whitened_out", &whitened_out.shape[0], data.n_units, total)
     cdef double* work = <double*> malloc((3 * largest * largest + 2 * largest) * sizeof(double))
     if work == NULL:
@@ -396,8 +390,8 @@ def posterior_coefficients(
                 if data.counts[l * n_channels + c] > 0:
                     status = whitened_posterior_of_size(
                         p, data.factors + data.offsets[l * n_channels + c], data.projections + l * total + at,
-                        &means[mode, at],
-                        &mode_factors[mode, at_square], 1.0 / sqrt(noise_variances[mode, c]),
+                        model.means + mode * total + at, model.factors + mode * data.P2 + at_square,
+                        1.0 / sqrt(model.noise_variances[mode * n_channels + c]),
                         work + largest * largest, &whitened_out[l, at], work, &square, &product, &log_product,
                     )
                     if status != 0:
@@ -416,9 +410,7 @@ def posterior_coefficients(
 
 def unit_sums(
     StatisticsBundle statistics not None,
-    const double[:, ::1] means,
-    const double[:, ::1] mode_factors,
-    const double[:, ::1] noise_variances,
+    ParametersBundle parameters not None,
     const long long[::1] units,
     double[:, ::1] sums_out,
 ):
@@ -427,8 +419,8 @@ def unit_sums(
     Parameters
     ----------
     statistics : StatisticsBundle
-    means, mode_factors, noise_variances
-        μ (1, P), Λ (1, Σp²), σ² (1, C).
+    parameters : ParametersBundle
+        Of one mode.
     units : (n,) array
         Which units.
     sums_out : (n, 1 + 3 C + P + Σp²) array
@@ -440,11 +432,14 @@ def unit_sums(
         A quantity is not finite, or I + B'B not positive definite; holds unit and channel.
     """
     cdef const statistics_t* data = &statistics.view
+    cdef const parameters_t* model = &parameters.view
     cdef int n_channels = data.n_channels, largest = data.largest
     cdef Py_ssize_t total = data.P, total_square = data.P2, at, at_square, row, l = -1
     cdef int c, i, j, p, status = 0, failed_channel = -1
     statistics.require_counts("unit_sums")
-    parameters_shapes("unit_sums", "", means, mode_factors, noise_variances, 1, total, total_square, n_channels)
+    parameters.require_sizes("unit_sums", n_channels, data.sizes)
+    if model.n_modes != 1:
+        raise ValueError(f"unit_sums: there are {model.n_modes} modes; one was expected")
     shape2("unit_sums", "sums_out", &sums_out.shape[0], units.shape[0], 1 + 3 * n_channels + total + total_square)
     for row in range(units.shape[0]):
         if not 0 <= units[row] < data.n_units:
@@ -472,14 +467,13 @@ def unit_sums(
             for c in range(n_channels):
                 p = data.sizes[c]
                 if data.counts[l * n_channels + c] > 0:
-                    precision = 1.0 / noise_variances[0, c]
+                    precision = 1.0 / model.noise_variances[c]
                     product = 1.0
                     log_product = 0.0
                     status = whitened_posterior_of_size(
                         p, data.factors + data.offsets[l * n_channels + c], data.projections + l * total + at,
-                        &means[0, at],
-                        &mode_factors[0, at_square], sqrt(precision), work + largest * largest, D + at, second,
-                        &square, &product, &log_product,
+                        model.means + at, model.factors + at_square, sqrt(precision), work + largest * largest,
+                        D + at, second, &square, &product, &log_product,
                     )
                     square += data.residual_norms[l * n_channels + c] * precision
                     if status != 0 or not isfinite(square):

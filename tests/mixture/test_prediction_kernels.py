@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import statistics_bundle
+from problems import parameters_bundle, statistics_bundle
 
 from cem.errors import OptionError, PredictionError
 from cem.mixture import _prediction
@@ -33,6 +33,10 @@ class Problem:
     readings: list  # [l][c] (n,)
     statistics: tuple
     parameters: tuple
+
+    def bundles(self):
+        parameters = parameters_bundle(np.ones(len(self.parameters[0])), *self.parameters, self.sizes)
+        return statistics_bundle(self.statistics, self.sizes), parameters
 
 
 def compressed(design, x):
@@ -113,8 +117,8 @@ def dense(problem):
 def evaluate(problem, **options):
     shape = len(problem.designs), len(problem.parameters[0])
     log_density, misfit = np.full(shape, np.nan), np.full(shape, np.nan)
-    bundle = statistics_bundle(problem.statistics, problem.sizes)
-    _prediction.log_densities(bundle, *problem.parameters, log_density, misfit, **options)
+    bundles = problem.bundles()
+    _prediction.log_densities(*bundles, log_density, misfit, **options)
     return log_density, misfit
 
 
@@ -165,7 +169,8 @@ def test_determinants_of_many_channels_do_not_overflow():
     out, misfit = np.zeros((1, 1)), np.zeros((1, 1))
     counts = np.full((1, n_channels), 3, dtype=np.int32)
     bundle = statistics_bundle((R.ravel(), offsets, np.zeros((1, 180)), np.zeros((1, n_channels)), counts), sizes)
-    _prediction.log_densities(bundle, np.zeros((1, 180)), factors_k, noise, out, misfit)
+    parameters = parameters_bundle(np.ones(1), np.zeros((1, 180)), factors_k, noise, sizes)
+    _prediction.log_densities(bundle, parameters, out, misfit)
     B = np.diag(R) * 10 / 0.1
     expected = -0.5 * n_channels * (3 * np.log(2 * np.pi * 1e-2) + np.sum(np.log1p(B**2)))
     np.testing.assert_allclose(out[0, 0], expected, rtol=1e-14)
@@ -179,8 +184,8 @@ def test_posteriors_are_those_of_bayes_rule(seed, n_channels, largest):
     sizes = problem.sizes.astype(int)
     P, P2 = sizes.sum(), (sizes**2).sum()
     means, factors = np.full((3, 2, P), np.nan), np.full((3, 2, P2), np.nan)
-    bundle = statistics_bundle(problem.statistics, problem.sizes)
-    _prediction.posteriors(bundle, *problem.parameters, means, factors, n_threads=2)
+    bundles = problem.bundles()
+    _prediction.posteriors(*bundles, means, factors, n_threads=2)
     for unit in range(3):
         for k in range(2):
             vector = matrix = 0

@@ -121,7 +121,7 @@ def batch(model, times, values):
     _prediction.log_densities(
         statistics_bundle((np.concatenate(blocks), offsets, np.concatenate(projections)[None], norms, counts),
                           parameters.sizes),
-        parameters.means, parameters.factors, parameters.noise_variances,
+        parameters.bundle,
         out, misfit, common,
     )  # fmt: skip
     joint = out[0] + np.log(parameters.weights)

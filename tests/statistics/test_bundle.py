@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from problems import random_problem
+from problems import parameters_bundle, random_problem
 
 from cem import _core
 from cem.em.expectation import Expectation
@@ -63,16 +63,12 @@ def test_a_basis_without_coefficients_is_refused(arrays):
 def test_counts_of_fractions_are_for_kernels_that_take_them(arrays):
     """A forgetting unit has fractions of readings: read as integers they would be nonsense."""
     bundle = StatisticsBundle(**{**arrays, "counts": arrays["counts"] * 0.5})
+    factors = np.concatenate([np.eye(2).ravel(), np.eye(3).ravel()])[None]
+    parameters = parameters_bundle(np.ones(1), np.zeros((1, 5)), factors, np.ones((1, 2)), arrays["sizes"])
     with pytest.raises(ValueError, match="counts has type float64; int32 was expected"):
-        _core.posterior_coefficients(
-            bundle, np.zeros((1, 5)), np.concatenate([np.eye(2).ravel(), np.eye(3).ravel()])[None], np.ones((1, 2)), 0,
-            np.empty((2, 5)),
-        )  # fmt: skip
+        _core.posterior_coefficients(bundle, parameters, 0, np.empty((2, 5)))
     with pytest.raises(ValueError, match="counts has type float64; int32 was expected"):
-        _prediction.log_densities(
-            bundle, np.zeros((1, 5)), np.concatenate([np.eye(2).ravel(), np.eye(3).ravel()])[None], np.ones((1, 2)),
-            np.empty((2, 1)), np.empty((2, 1)),
-        )  # fmt: skip
+        _prediction.log_densities(bundle, parameters, np.empty((2, 1)), np.empty((2, 1)))
 
 
 def test_what_leads_kernels_cannot_be_altered_behind_the_check():

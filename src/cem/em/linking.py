@@ -80,9 +80,7 @@ def linked_start(run: MixtureRun, expectation: Expectation, rank: int, constrain
     for k in range(n_modes):
         _core.posterior_coefficients(
             statistics.bundle,
-            parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
+            parameters.bundle,
             k,
             whitened,
         )

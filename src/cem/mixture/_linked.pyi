@@ -1,6 +1,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.mixture._bundle import ParametersBundle
 from cem.statistics._bundle import StatisticsBundle
 
 _Floats = NDArray[np.float64]
@@ -9,24 +10,18 @@ _Ints = NDArray[np.int32]
 def n_sums(n_modes: int, sizes: _Ints, rank: int) -> int: ...
 def expectation(
     statistics: StatisticsBundle,
-    log_weights: _Floats,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
-    loadings: _Floats,
+    parameters: ParametersBundle,
     inverse_temperature: float,
     responsibilities_given: bool,
     first_unit: int,
     last_unit: int,
     responsibilities: _Floats,
     sums_out: _Floats,
+    log_weights: _Floats | None = None,
 ) -> None: ...
 def log_densities(
     statistics: StatisticsBundle,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
-    loadings: _Floats,
+    parameters: ParametersBundle,
     first_unit: int,
     last_unit: int,
     log_densities_out: _Floats,
@@ -36,10 +31,7 @@ def log_densities(
 ) -> None: ...
 def posteriors(
     statistics: StatisticsBundle,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
-    loadings: _Floats,
+    parameters: ParametersBundle,
     first_unit: int,
     last_unit: int,
     means_out: _Floats,

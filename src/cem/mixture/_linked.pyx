@@ -13,7 +13,8 @@ from cem.mixture._linked cimport (
     channel_covariance, lay_out, linked_unit_t, noise_part, unit_length, unit_posterior,
 )
 from cem.numerics._small cimport cholesky_lower
-from cem.numerics._shapes cimport at_least_one, parameters_shapes, shape1, shape2, shape3
+from cem.mixture._bundle cimport ParametersBundle, parameters_t
+from cem.numerics._shapes cimport shape1, shape2, shape3
 from cem.statistics._bundle cimport StatisticsBundle, statistics_t
 
 from cem.errors import KernelFailure
@@ -24,15 +25,11 @@ cdef double NEGLIGIBLE = 1e-30
 
 
 cdef int check(
-    const statistics_t* data,
-    const double[:, ::1] means, const double[:, ::1] mode_factors, const double[:, ::1] noise_variances,
-    const double[:, :, ::1] loadings, Py_ssize_t first_unit, Py_ssize_t last_unit,
+    const statistics_t* data, ParametersBundle parameters, Py_ssize_t first_unit, Py_ssize_t last_unit,
 ) except -1:
     """ValueError unless the parameters are of these channels, which share a factor, and the units are there."""
-    cdef Py_ssize_t K = means.shape[0]
-    parameters_shapes("linked channels", "", means, mode_factors, noise_variances, K, data.P, data.P2, data.n_channels)
-    at_least_one("linked channels", "factors that channels share", loadings.shape[2])
-    shape3("linked channels", "loadings", &loadings.shape[0], K, data.P, loadings.shape[2])
+    parameters.require_sizes("linked channels", data.n_channels, data.sizes)
+    parameters.require_loadings("linked channels")
     if not 0 <= first_unit <= last_unit <= data.n_units:
         raise ValueError(
             f"linked channels: units {first_unit} to {last_unit} are not among the {data.n_units} there are"
@@ -41,15 +38,14 @@ cdef int check(
 
 
 cdef void noise_terms(
-    const double[:, ::1] noise_variances,    # (K, C)
+    const parameters_t* model,
     double* precision_roots_out,             # (K, C)  1 / σ
     double* log_noise_out,                   # (K, C)  log 2πσ²
 ) noexcept nogil:
-    cdef Py_ssize_t k, c, C = noise_variances.shape[1]
-    for k in range(noise_variances.shape[0]):
-        for c in range(C):
-            precision_roots_out[k * C + c] = 1.0 / sqrt(noise_variances[k, c])
-            log_noise_out[k * C + c] = LOG_TWO_PI + log(noise_variances[k, c])
+    cdef Py_ssize_t i
+    for i in range(model.n_modes * model.n_channels):
+        precision_roots_out[i] = 1.0 / sqrt(model.noise_variances[i])
+        log_noise_out[i] = LOG_TWO_PI + log(model.noise_variances[i])
 
 
 cdef inline double channel_moments(
@@ -125,17 +121,14 @@ def n_sums(int n_modes, const int[::1] sizes, int rank):
 
 def expectation(
     StatisticsBundle statistics not None,
-    const double[:, ::1] log_weights,
-    const double[:, ::1] means,
-    const double[:, ::1] mode_factors,
-    const double[:, ::1] noise_variances,
-    const double[:, :, ::1] loadings,
+    ParametersBundle parameters not None,
     double inverse_temperature,
     bint responsibilities_given,
     Py_ssize_t first_unit,
     Py_ssize_t last_unit,
     double[:, ::1] responsibilities,
     double[::1] sums_out,
+    const double[:, ::1] log_weights=None,
 ):
     """Add up the sums of the linked E step over units ``first_unit:last_unit``.
 
@@ -143,10 +136,8 @@ def expectation(
     ----------
     statistics : StatisticsBundle
         Of the fleet.
-    log_weights : (1, K) or (L, K) array
-        log π; a row for each unit where more than readings tells of its mode, −inf where that rules a mode out.
-    means, mode_factors, noise_variances, loadings
-        μ (K, P), Λ (K, Σp²), σ² (K, C), Γ (K, P, r).
+    parameters : ParametersBundle
+        With loadings.
     inverse_temperature : float
         β in ρ̂ ∝ (π P)^β; 1 is the E step. Units of known mode keep it.
     responsibilities_given : bool
@@ -155,6 +146,8 @@ def expectation(
         ρ̂; in or out.
     sums_out : (n_sums,) array
         Overwritten.
+    log_weights : (L, K) array, optional
+        In the place of log π, where more than readings tells of a unit's mode; −inf where that rules a mode out.
 
     Raises
     ------
@@ -162,21 +155,22 @@ def expectation(
         A quantity is not finite; holds unit, mode and channel.
     """
     cdef const statistics_t* data = &statistics.view
+    cdef const parameters_t* model = &parameters.view
     cdef Py_ssize_t P = data.P, P2 = data.P2, l, at, at_square
     cdef int i, j, m, p, c, k, status = 0, failed_mode = -1, failed_channel = -1
-    cdef int C = data.n_channels, K = <int> means.shape[0], r = <int> loadings.shape[2]
-    check(data, means, mode_factors, noise_variances, loadings, first_unit, last_unit)
+    cdef int C = data.n_channels, K = model.n_modes, r = model.rank
+    check(data, parameters, first_unit, last_unit)
     statistics.require_modes("linked channels", K)
-    if log_weights.shape[0] != 1:
-        shape2("linked channels", "log_weights", &log_weights.shape[0], data.n_units, K)
-    shape2("linked channels", "log_weights", &log_weights.shape[0], log_weights.shape[0], K)
     shape2("linked channels", "responsibilities", &responsibilities.shape[0], data.n_units, K)
     shape1(
         "linked channels", "sums_out", &sums_out.shape[0],
         1 + K * (1 + 3 * C + P + P2 + P * r + C * r + C * r * r),
     )
     cdef const double* counts = statistics.weights()
-    cdef bint own_weights = log_weights.shape[0] > 1
+    cdef bint own_weights = log_weights is not None
+    if own_weights:
+        shape2("linked channels", "log_weights", &log_weights.shape[0], data.n_units, K)
+    cdef const double* log_weight = &log_weights[0, 0] if own_weights else parameters.log_weights()
     # Every mode's posterior is kept until the unit's responsibilities are known.
     cdef size_t per_unit = unit_length(P, P2, r, data.largest)
     cdef linked_unit_t* units = <linked_unit_t*> malloc(K * sizeof(linked_unit_t))
@@ -209,15 +203,15 @@ def expectation(
     memset(&sums_out[0], 0, sums_out.shape[0] * sizeof(double))
     l = first_unit
     with nogil:
-        noise_terms(noise_variances, precision_roots, log_noise)
+        noise_terms(model, precision_roots, log_noise)
         for l in range(first_unit, last_unit):
             offsets = data.offsets + l * C
             residual_norms = data.residual_norms + l * C
             known_mode = data.known_modes[l]
             for k in range(K):
                 status = unit_posterior(
-                    C, r, data.sizes, data.factors, offsets, data.projections + l * P, &means[k, 0],
-                    &mode_factors[k, 0], &loadings[k, 0, 0], precision_roots + k * C, &units[k], &quadratic,
+                    C, r, data.sizes, data.factors, offsets, data.projections + l * P, model.means + k * P,
+                    model.factors + k * P2, model.loadings + k * P * r, precision_roots + k * C, &units[k], &quadratic,
                     &log_determinant,
                 )
                 if status != 0:
@@ -227,7 +221,7 @@ def expectation(
                 quadratic += noise_part(
                     C, offsets, residual_norms, counts + l * C, precision_roots + k * C, log_noise + k * C, &misfit,
                 )
-                log_density[k] = log_weights[l if own_weights else 0, k] - 0.5 * quadratic - log_determinant
+                log_density[k] = log_weight[l * K + k if own_weights else k] - 0.5 * quadratic - log_determinant
                 if not (log_density[k] == log_density[k] and log_density[k] < INFINITY):
                     status = -1
                     failed_mode = k
@@ -300,17 +294,15 @@ def expectation(
 
 
 def log_densities(
-    StatisticsBundle statistics not None,
-    const double[:, ::1] means, const double[:, ::1] mode_factors, const double[:, ::1] noise_variances,
-    const double[:, :, ::1] loadings, Py_ssize_t first_unit, Py_ssize_t last_unit,
-    double[:, ::1] log_densities_out, double[:, ::1] misfits_out,
+    StatisticsBundle statistics not None, ParametersBundle parameters not None,
+    Py_ssize_t first_unit, Py_ssize_t last_unit, double[:, ::1] log_densities_out, double[:, ::1] misfits_out,
     const double[:, ::1] directions=None, double[:, :, ::1] shared_out=None,
 ):
     """Log-density of every unit of ``first_unit:last_unit`` under every mode, (11) with (17).
 
     Parameters
     ----------
-    statistics, means, mode_factors, noise_variances, loadings
+    statistics, parameters
         As for `expectation`; Λ may be any square root of Ψ, counts any numbers above 0 where a channel is observed.
     log_densities_out : (L, K) array
     misfits_out : (L, K) array
@@ -326,10 +318,11 @@ def log_densities(
         A log-density is not finite; holds the unit.
     """
     cdef const statistics_t* data = &statistics.view
+    cdef const parameters_t* model = &parameters.view
     cdef Py_ssize_t P = data.P, P2 = data.P2, l
     cdef int i, m, k, status = 0
-    cdef int C = data.n_channels, K = <int> means.shape[0], r = <int> loadings.shape[2]
-    check(data, means, mode_factors, noise_variances, loadings, first_unit, last_unit)
+    cdef int C = data.n_channels, K = model.n_modes, r = model.rank
+    check(data, parameters, first_unit, last_unit)
     shape2("linked channels", "log_densities_out", &log_densities_out.shape[0], data.n_units, K)
     shape2("linked channels", "misfits_out", &misfits_out.shape[0], data.n_units, K)
     cdef bint wants_shared = directions is not None
@@ -352,13 +345,13 @@ def log_densities(
     l = first_unit
     k = 0
     with nogil:
-        noise_terms(noise_variances, precision_roots, log_noise)
+        noise_terms(model, precision_roots, log_noise)
         for l in range(first_unit, last_unit):
             offsets = data.offsets + l * C
             for k in range(K):
                 status = unit_posterior(
-                    C, r, data.sizes, data.factors, offsets, data.projections + l * P, &means[k, 0],
-                    &mode_factors[k, 0], &loadings[k, 0, 0], precision_roots + k * C, &unit, &quadratic,
+                    C, r, data.sizes, data.factors, offsets, data.projections + l * P, model.means + k * P,
+                    model.factors + k * P2, model.loadings + k * P * r, precision_roots + k * C, &unit, &quadratic,
                     &log_determinant,
                 )
                 if status != 0:
@@ -390,16 +383,14 @@ def log_densities(
 
 
 def posteriors(
-    StatisticsBundle statistics not None,
-    const double[:, ::1] means, const double[:, ::1] mode_factors, const double[:, ::1] noise_variances,
-    const double[:, :, ::1] loadings, Py_ssize_t first_unit, Py_ssize_t last_unit,
-    double[:, :, ::1] means_out, double[:, :, ::1] roots_out,
+    StatisticsBundle statistics not None, ParametersBundle parameters not None,
+    Py_ssize_t first_unit, Py_ssize_t last_unit, double[:, :, ::1] means_out, double[:, :, ::1] roots_out,
 ):
     """Posterior coefficients of every unit of ``first_unit:last_unit`` under every mode, (17).
 
     Parameters
     ----------
-    statistics, means, mode_factors, noise_variances, loadings
+    statistics, parameters
         As for `expectation`.
     means_out : (L, K, P) array
         T-hat = μ + Λ E t; of a channel that was not observed, what the others say of it.
@@ -412,10 +403,11 @@ def posteriors(
         A posterior could not be factored; holds unit and mode.
     """
     cdef const statistics_t* data = &statistics.view
+    cdef const parameters_t* model = &parameters.view
     cdef Py_ssize_t P = data.P, P2 = data.P2, l, at, at_square
     cdef int k, c, i, j, m, p, status = 0
-    cdef int C = data.n_channels, K = <int> means.shape[0], r = <int> loadings.shape[2]
-    check(data, means, mode_factors, noise_variances, loadings, first_unit, last_unit)
+    cdef int C = data.n_channels, K = model.n_modes, r = model.rank
+    check(data, parameters, first_unit, last_unit)
     shape3("linked channels", "means_out", &means_out.shape[0], data.n_units, K, P)
     shape3("linked channels", "roots_out", &roots_out.shape[0], data.n_units, K, P2)
     cdef linked_unit_t unit
@@ -430,12 +422,12 @@ def posteriors(
     l = first_unit
     k = 0
     with nogil:
-        noise_terms(noise_variances, precision_roots, precision_roots + K * C)
+        noise_terms(model, precision_roots, precision_roots + K * C)
         for l in range(first_unit, last_unit):
             for k in range(K):
                 status = unit_posterior(
-                    C, r, data.sizes, data.factors, data.offsets + l * C, data.projections + l * P, &means[k, 0],
-                    &mode_factors[k, 0], &loadings[k, 0, 0], precision_roots + k * C, &unit, &quadratic,
+                    C, r, data.sizes, data.factors, data.offsets + l * C, data.projections + l * P, model.means + k * P,
+                    model.factors + k * P2, model.loadings + k * P * r, precision_roots + k * C, &unit, &quadratic,
                     &log_determinant,
                 )
                 if status != 0:
@@ -444,13 +436,13 @@ def posteriors(
                 at_square = 0
                 for c in range(C):
                     p = data.sizes[c]
-                    Lambda = &mode_factors[k, at_square]
+                    Lambda = model.factors + k * P2 + at_square
                     channel_covariance(p, r, unit.J, unit.V + at * r, unit.covariance + at_square)
                     if cholesky_lower(p, unit.covariance + at_square) != 0:
                         status = -1
                         break
                     for i in range(p):
-                        s = means[k, at + i]
+                        s = model.means[k * P + at + i]
                         for m in range(p):
                             s += Lambda[i * p + m] * unit.t[at + m]
                         means_out[l, k, at + i] = s

@@ -1,15 +1,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.mixture._bundle import ParametersBundle
 from cem.statistics._bundle import StatisticsBundle
 
 _Float = NDArray[np.float64]
 
 def log_densities(
     statistics: StatisticsBundle,
-    means: _Float,
-    factors_k: _Float,
-    noise_variances: _Float,
+    parameters: ParametersBundle,
     log_densities_out: _Float,
     misfits_out: _Float,
     common_out: _Float | None = None,
@@ -17,9 +16,7 @@ def log_densities(
 ) -> None: ...
 def posteriors(
     statistics: StatisticsBundle,
-    means: _Float,
-    factors_k: _Float,
-    noise_variances: _Float,
+    parameters: ParametersBundle,
     means_out: _Float,
     factors_out: _Float,
     n_threads: int = 1,

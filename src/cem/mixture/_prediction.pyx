@@ -11,7 +11,8 @@ from libc.string cimport memset
 from cem.statistics._blocks cimport (
     LANES, Blocks, blocks_allocate, blocks_read, blocks_t, common_log_density, mode_terms
 )
-from cem.numerics._shapes cimport parameters_shapes, shape1, shape2, shape3
+from cem.mixture._bundle cimport ParametersBundle, parameters_t
+from cem.numerics._shapes cimport shape1, shape2, shape3
 from cem.numerics._small cimport solve_lower, whitened_posterior
 from cem.statistics._bundle cimport StatisticsBundle, statistics_t
 
@@ -145,8 +146,7 @@ cdef Py_ssize_t log_densities_range(
 
 
 def log_densities(
-    StatisticsBundle statistics not None,
-    const double[:, ::1] means, const double[:, ::1] factors_k, const double[:, ::1] noise_variances,
+    StatisticsBundle statistics not None, ParametersBundle parameters not None,
     double[:, ::1] log_densities_out, double[:, ::1] misfits_out, double[::1] common_out=None, int n_threads=1,
 ):
     """Log-density of every unit under every mode, model.md (10), (11), in internal coordinates.
@@ -155,8 +155,8 @@ def log_densities(
     ----------
     statistics : StatisticsBundle
         Of L units.
-    means, factors_k, noise_variances : arrays of shape (K, P), (K, P2), (K, C)
-        mu, Lambda, sigma^2, as in `Parameters`.
+    parameters : ParametersBundle
+        Of K modes.
     log_densities_out : array of shape (L, K)
         log P(x_l | k); less `common_out` where that is given.
     misfits_out : array of shape (L, K)
@@ -175,11 +175,9 @@ def log_densities(
         The log-density of a unit is not finite; the message names the unit by its index.
     """
     cdef const statistics_t* data = &statistics.view
-    cdef Py_ssize_t n_units = data.n_units, n_modes = means.shape[0]
+    cdef Py_ssize_t n_units = data.n_units, n_modes = parameters.view.n_modes
     statistics.require_counts("log_densities")
-    parameters_shapes(
-        "log_densities", "", means, factors_k, noise_variances, n_modes, data.P, data.P2, data.n_channels
-    )
+    parameters.require_sizes("log_densities", data.n_channels, data.sizes)
     shape2("log_densities", "log_densities_out", &log_densities_out.shape[0], n_units, n_modes)
     shape2("log_densities", "misfits_out", &misfits_out.shape[0], n_units, n_modes)
     if common_out is not None:
@@ -188,7 +186,7 @@ def log_densities(
         return
     sizes_list = np.asarray(statistics.sizes).tolist()
     cdef Blocks layout = Blocks(
-        sizes_list, [0] * len(sizes_list), (np.asarray(means), np.asarray(factors_k), np.asarray(noise_variances))
+        sizes_list, [0] * len(sizes_list), (parameters.means, parameters.factors, parameters.noise_variances)
     )
     cdef Py_ssize_t[::1] vector_starts = np.concatenate([[0], np.cumsum(sizes_list)]).astype(np.intp)
     cdef double* common_pointer = NULL if common_out is None else &common_out[0]
@@ -221,15 +219,14 @@ def log_densities(
 
 
 def posteriors(
-    StatisticsBundle statistics not None,
-    const double[:, ::1] means, const double[:, ::1] factors_k, const double[:, ::1] noise_variances,
+    StatisticsBundle statistics not None, ParametersBundle parameters not None,
     double[:, :, ::1] means_out, double[:, :, ::1] factors_out, int n_threads=1,
 ):
     """Posterior coefficients of every unit, mode and channel, model.md (12), in internal coordinates.
 
     Parameters
     ----------
-    statistics, means, factors_k, noise_variances
+    statistics, parameters
         As in `log_densities`.
     means_out : array of shape (L, K, P)
         T-hat = mu + Lambda E d, packed.
@@ -247,9 +244,10 @@ def posteriors(
         A posterior could not be factorised; the message names the unit by its index.
     """
     cdef const statistics_t* data = &statistics.view
+    cdef const parameters_t* model = &parameters.view
     cdef Py_ssize_t n_units = data.n_units
-    cdef int n_channels = data.n_channels, n_modes = <int> means.shape[0], largest = data.largest
-    parameters_shapes("posteriors", "", means, factors_k, noise_variances, n_modes, data.P, data.P2, n_channels)
+    cdef int n_channels = data.n_channels, n_modes = model.n_modes, largest = data.largest
+    parameters.require_sizes("posteriors", n_channels, data.sizes)
     shape3("posteriors", "means_out", &means_out.shape[0], n_units, n_modes, data.P)
     shape3("posteriors", "factors_out", &factors_out.shape[0], n_units, n_modes, data.P2)
     if n_units == 0:
@@ -263,6 +261,7 @@ def posteriors(
         cdef double* e = nothing + largest * largest
         cdef double* d = e + largest
         cdef const double* R
+        cdef const double* mean
         cdef const double* factor
         cdef double* row
         cdef Py_ssize_t unit, vector, matrix, failed = -1
@@ -278,14 +277,15 @@ def posteriors(
                         p = data.sizes[c]
                         offset = data.offsets[unit * n_channels + c]
                         R = data.factors + offset if offset >= 0 else nothing
-                        factor = &factors_k[k, matrix]
+                        mean = model.means + k * model.P + vector
+                        factor = model.factors + k * model.P2 + matrix
                         if whitened_posterior(
-                            p, R, data.projections + unit * data.P + vector, &means[k, vector], factor,
-                            sqrt(noise_variances[k, c]), B, e, G, d,
+                            p, R, data.projections + unit * data.P + vector, mean, factor,
+                            sqrt(model.noise_variances[k * n_channels + c]), B, e, G, d,
                         ):
                             failed = unit if failed < 0 else failed
                         for i in range(p):
-                            value = means[k, vector + i]
+                            value = mean[i]
                             for j in range(i + 1):
                                 value += factor[i * p + j] * d[j]
                             means_out[unit, k, vector + i] = value

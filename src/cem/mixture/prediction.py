@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError, PredictionError
+from cem.mixture._bundle import ParametersBundle
 from cem.mixture.parameters import Parameters
 from cem.numerics.floating import overflow_at, underflow_is_zero
 from cem.numerics.normal import normal_cdf, normal_quantile
@@ -229,9 +230,7 @@ def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads
     else:
         log_densities(
             statistics.bundle,
-            parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
+            parameters.bundle,
             own,
             misfits,
             common,
@@ -265,9 +264,7 @@ def log_joint(statistics: SufficientStatistics, parameters: Parameters) -> Float
     else:
         log_densities(
             statistics.bundle,
-            parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
+            parameters.bundle,
             result,
             np.empty(shape),
         )
@@ -287,9 +284,7 @@ def _internal_posterior(statistics: SufficientStatistics, parameters: Parameters
     roots = np.empty((statistics.n_units, *parameters.factors.shape))
     posteriors(
         statistics.bundle,
-        parameters.means,
-        parameters.factors,
-        parameters.noise_variances,
+        parameters.bundle,
         means,
         roots,
     )
@@ -319,7 +314,7 @@ def posterior(statistics: SufficientStatistics, parameters: Parameters, mode_lab
 
 def _one_channel(
     statistics: SufficientStatistics, parameters: Parameters, channel: int
-) -> tuple[StatisticsBundle, tuple[FloatArray, FloatArray, FloatArray]]:
+) -> tuple[StatisticsBundle, ParametersBundle]:
     """Statistics and parameters of one channel: given the mode, its coefficients depend on it alone."""
     layout = statistics.layout
     p = layout.sizes[channel]
@@ -327,18 +322,21 @@ def _one_channel(
     def column(array: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(array[:, channel : channel + 1])
 
-    bundle = StatisticsBundle(
+    sizes = np.array([p], dtype=np.int32)
+    of_units = StatisticsBundle(
         statistics.factors,
         column(statistics.factor_offsets),
         np.ascontiguousarray(layout.vector(statistics.projections, channel)),
         column(statistics.residual_norms),
         column(statistics.counts),
-        np.array([p], dtype=np.int32),
+        sizes,
     )
-    return bundle, (
+    return of_units, ParametersBundle(
+        parameters.weights,
         np.ascontiguousarray(layout.vector(parameters.means, channel)),
         np.ascontiguousarray(layout.matrix(parameters.factors, channel)).reshape(parameters.n_modes, p * p),
         column(parameters.noise_variances),
+        sizes,
     )
 
 
@@ -380,8 +378,7 @@ def forecast_channel(
         means = statistics.layout.vector(whole_means, channel)
         roots = statistics.layout.matrix(whole_roots, channel).reshape(n_units, n_modes, p * p)
     else:
-        bundle, of_channel = _one_channel(statistics, parameters, channel)
-        posteriors(bundle, *of_channel, means, roots)
+        posteriors(*_one_channel(statistics, parameters, channel), means, roots)
     coordinates = statistics.coordinates
     scale = coordinates.scales[channel]
     design = statistics.bases[channel](times.reshape(-1))

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import BasisError, KernelFailure, OptionError
 from cem.mixture import _linked
+from cem.mixture._bundle import ParametersBundle
 from cem.mixture.linked_prediction import not_finite
 from cem.mixture.parameters import Parameters
 from cem.prognosis import _rul
@@ -309,10 +310,14 @@ def _one_by_one(
     try:
         _linked.log_densities(
             StatisticsBundle(np.concatenate(blocks), offsets, projections, norms, counts, layout.kernel_sizes),
-            means,
-            factors,
-            np.tile(parameters.noise_variances, (n_grid, 1)),
-            np.tile(loadings, (n_grid, 1, 1)),
+            ParametersBundle(
+                np.tile(parameters.weights, n_grid),
+                means,
+                factors,
+                np.tile(parameters.noise_variances, (n_grid, 1)),
+                layout.kernel_sizes,
+                np.tile(loadings, (n_grid, 1, 1)),
+            ),
             0,
             n_units,
             densities,

@@ -16,6 +16,7 @@ from cem.scoring import _unit
 from cem.scoring.scorer import Scorer, Unit
 
 if TYPE_CHECKING:
+    from cem.mixture._bundle import ParametersBundle
     from cem.panel.panel import Panel
     from cem.scoring.scorer import Model
     from cem.statistics._bundle import StatisticsBundle
@@ -82,14 +83,11 @@ class LinkedUnit(Unit, _unit.LinkedUnitState):
             coordinates.scales[channel] * root,
         )
 
-    def _arguments(
-        self, weights: FloatArray
-    ) -> tuple[StatisticsBundle, FloatArray, FloatArray, FloatArray, FloatArray]:
+    def _arguments(self, weights: FloatArray) -> tuple[StatisticsBundle, ParametersBundle]:
         """Statistics (9) of the unit, weights n of its channels, and parameters, as kernels take them."""
         from cem.statistics._bundle import StatisticsBundle
 
         parameters = self.scorer.model.internal_parameters
-        assert parameters.loadings is not None
         parts = [self._channel_statistics(c) for c in range(self.scorer.n_channels)]
         blocks = [R.ravel() for R, _, _ in parts]
         starts = np.cumsum([0, *(len(block) for block in blocks[:-1])], dtype=np.int64)
@@ -102,8 +100,5 @@ class LinkedUnit(Unit, _unit.LinkedUnitState):
                 weights[None],
                 parameters.layout.kernel_sizes,
             ),
-            parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
-            parameters.loadings,
+            parameters.bundle,
         )

@@ -427,22 +427,27 @@ class Unit(_unit.UnitState):
 
     def _posteriors(self, channel: int) -> tuple[FloatArray, FloatArray]:
         """Means (K, p) and square roots of the covariances (K, p, p) of one channel, in the user's terms."""
-        from cem.mixture import _prediction  # a process that only scores does without both
+        from cem.mixture import _prediction  # a process that only scores does without these
+        from cem.mixture._bundle import ParametersBundle
         from cem.statistics._bundle import StatisticsBundle
 
         R, w, rss = self._channel_statistics(channel)
         p, parameters, coordinates = len(w), self.scorer.model.internal_parameters, self.scorer.model.coordinates
         layout, n_modes = parameters.layout, self.scorer.n_modes
         means, roots = np.empty((1, n_modes, p)), np.empty((1, n_modes, p * p))
+        sizes = np.array([p], dtype=np.int32)
         try:
             _prediction.posteriors(
                 StatisticsBundle(
                     R.ravel(), np.zeros((1, 1), dtype=np.int64), w[None], np.array([[rss]]),
-                    np.zeros((1, 1), dtype=np.int32), np.array([p], dtype=np.int32),
+                    np.zeros((1, 1), dtype=np.int32), sizes,
                 ),
-                np.ascontiguousarray(layout.vector(parameters.means, channel)),
-                np.ascontiguousarray(layout.matrix(parameters.factors, channel)).reshape(n_modes, p * p),
-                np.ascontiguousarray(parameters.noise_variances[:, channel : channel + 1]), means, roots,
+                ParametersBundle(
+                    parameters.weights, np.ascontiguousarray(layout.vector(parameters.means, channel)),
+                    np.ascontiguousarray(layout.matrix(parameters.factors, channel)).reshape(n_modes, p * p),
+                    np.ascontiguousarray(parameters.noise_variances[:, channel : channel + 1]), sizes,
+                ),
+                means, roots,
             )  # fmt: skip
         except PredictionError:
             raise ScorerError(

@@ -77,9 +77,7 @@ class OneModePosteriors:
         try:
             _core.unit_sums(
                 statistics.bundle,
-                parameters.means,
-                parameters.factors,
-                parameters.noise_variances,
+                parameters.bundle,
                 self.units,
                 self._rows,
             )
@@ -165,10 +163,7 @@ class OneModePosteriors:
             responsibilities,
             labels,
             self._rows,
-            one.layout.kernel_sizes,
-            one.means[0],
-            one.factors[0],
-            one.noise_variances[0],
+            one.bundle,
             constraints.noise_floors,
             constraints.covariance_floors,
             constraints.transforms,

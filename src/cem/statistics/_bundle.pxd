@@ -22,15 +22,16 @@ cdef struct statistics_t:
 @cython.final
 cdef class StatisticsBundle:
     cdef statistics_t view
-    # What the view points into.
-    cdef const double[::1] factors
-    cdef const long long[:, ::1] factor_offsets
-    cdef const double[:, ::1] projections
-    cdef const double[:, ::1] residual_norms
-    cdef const int[:, ::1] counts
-    cdef const double[:, ::1] fractions
-    cdef const int[::1] sizes
-    cdef const int[::1] known_modes
+    # The arrays that the view points into.
+    cdef object factors
+    cdef object factor_offsets
+    cdef object projections
+    cdef object residual_norms
+    cdef object counts
+    cdef object sizes
+    cdef object known_modes
+    cdef object fractions
+    cdef const double* fractions_at   # (L, C)  n as doubles; NULL until asked for
 
     cdef const double* weights(self) except NULL
     cdef int require_counts(self, str kernel) except -1

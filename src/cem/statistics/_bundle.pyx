@@ -4,6 +4,7 @@ import numpy as np
 
 cimport cython
 
+from cem.numerics._buffers cimport FLOAT64, INT32, INT64, numbers_of
 from cem.numerics._shapes cimport at_least_one, shape1, shape2
 
 
@@ -46,69 +47,65 @@ cdef class StatisticsBundle:
         A channel has no coefficient, an array's shape is not what the others ask for, or an R lies outside `factors`.
     """
 
-    def __cinit__(
-        self,
-        const double[::1] factors not None,
-        const long long[:, ::1] factor_offsets not None,
-        const double[:, ::1] projections not None,
-        const double[:, ::1] residual_norms not None,
-        counts not None,
-        const int[::1] sizes not None,
-        const int[::1] known_modes=None,
-    ):
+    def __cinit__(self, factors, factor_offsets, projections, residual_norms, counts, sizes, known_modes=None):
         cdef statistics_t* view = &self.view
-        cdef Py_ssize_t L = factor_offsets.shape[0], C = sizes.shape[0], l, wrong
+        cdef Py_ssize_t[2] of_factors, of_offsets, of_projections, of_norms, of_counts, of_sizes, of_modes
+        cdef Py_ssize_t l, wrong
         cdef int c
-        cdef const double* fractions = NULL
-        at_least_one("statistics", "channels", C)
-        view.P = view.P2 = 0
-        view.largest = 1
-        for c in range(C):
-            if sizes[c] < 1:
-                raise ValueError(f"statistics: sizes[{c}] is {sizes[c]}; a basis has at least one coefficient")
-            view.P += sizes[c]
-            view.P2 += sizes[c] * sizes[c]
-            view.largest = max(view.largest, sizes[c])
-        shape2("statistics", "factor_offsets", &factor_offsets.shape[0], L, C)
-        shape2("statistics", "projections", &projections.shape[0], L, view.P)
-        shape2("statistics", "residual_norms", &residual_norms.shape[0], L, C)
-        if counts.dtype == np.float64:
-            self.fractions = counts
-            shape2("statistics", "counts", &self.fractions.shape[0], L, C)
-            fractions = &self.fractions[0, 0]
-            view.counts = NULL
-        else:
-            self.fractions = None
-            self.counts = counts
-            shape2("statistics", "counts", &self.counts.shape[0], L, C)
-            view.counts = &self.counts[0, 0]
         if known_modes is None:
-            known_modes = np.full(L, -1, dtype=np.intc)
-        shape1("statistics", "known_modes", &known_modes.shape[0], L)
+            known_modes = np.full(len(factor_offsets), -1, dtype=np.int32)
         self.factors = factors
         self.factor_offsets = factor_offsets
         self.projections = projections
         self.residual_norms = residual_norms
+        self.counts = counts
         self.sizes = sizes
         self.known_modes = known_modes
+        view.factors = <const double*> numbers_of(factors, FLOAT64, 1, "statistics", "factors", of_factors)
+        view.offsets = <const long long*> numbers_of(
+            factor_offsets, INT64, 2, "statistics", "factor_offsets", of_offsets
+        )
+        view.projections = <const double*> numbers_of(
+            projections, FLOAT64, 2, "statistics", "projections", of_projections
+        )
+        view.residual_norms = <const double*> numbers_of(
+            residual_norms, FLOAT64, 2, "statistics", "residual_norms", of_norms
+        )
+        view.sizes = <const int*> numbers_of(sizes, INT32, 1, "statistics", "sizes", of_sizes)
+        view.known_modes = <const int*> numbers_of(known_modes, INT32, 1, "statistics", "known_modes", of_modes)
+        view.counts = NULL
+        self.fractions_at = NULL
+        if counts.dtype == np.float64:
+            self.fractions_at = <const double*> numbers_of(counts, FLOAT64, 2, "statistics", "counts", of_counts)
+        else:
+            view.counts = <const int*> numbers_of(counts, INT32, 2, "statistics", "counts", of_counts)
+        cdef Py_ssize_t L = of_offsets[0], C = of_sizes[0]
+        at_least_one("statistics", "channels", C)
+        view.P = view.P2 = 0
+        view.largest = 1
+        for c in range(C):
+            if view.sizes[c] < 1:
+                raise ValueError(f"statistics: sizes[{c}] is {view.sizes[c]}; a basis has at least one coefficient")
+            view.P += view.sizes[c]
+            view.P2 += view.sizes[c] * view.sizes[c]
+            view.largest = max(view.largest, view.sizes[c])
+        shape2("statistics", "factor_offsets", of_offsets, L, C)
+        shape2("statistics", "projections", of_projections, L, view.P)
+        shape2("statistics", "residual_norms", of_norms, L, C)
+        shape2("statistics", "counts", of_counts, L, C)
+        shape1("statistics", "known_modes", of_modes, L)
         view.n_units = L
         view.n_channels = <int> C
-        view.sizes = &sizes[0]
-        view.factors = &factors[0]
-        view.offsets = &factor_offsets[0, 0]
-        view.projections = &projections[0, 0]
-        view.residual_norms = &residual_norms[0, 0]
-        view.known_modes = &known_modes[0]
         view.largest_known_mode = -1
         with nogil:
             for l in range(L):
                 view.largest_known_mode = max(view.largest_known_mode, view.known_modes[l])
-            wrong = misplaced(view, fractions, factors.shape[0])
+            wrong = misplaced(view, self.fractions_at, of_factors[0])
         if wrong >= 0:
-            l, c = wrong // C, wrong % C
+            c = <int> (wrong % C)
             raise ValueError(
-                f"statistics: factor_offsets[{l}, {c}] is {factor_offsets[l, c]}; an R of {sizes[c]} × {sizes[c]} "
-                f"numbers that begins there lies outside factors, which has shape ({factors.shape[0]},)"
+                f"statistics: factor_offsets[{wrong // C}, {c}] is {view.offsets[wrong]}; an R of {view.sizes[c]} × "
+                f"{view.sizes[c]} numbers that begins there lies outside factors, which has shape ({of_factors[0]},)"
             )
 
     def __reduce__(self):
@@ -119,11 +116,13 @@ cdef class StatisticsBundle:
 
     cdef const double* weights(self) except NULL:
         """n as doubles, (L, C); made when first asked."""
-        if self.fractions is None:
+        cdef Py_ssize_t[2] shape
+        if self.fractions_at == NULL:
             made = np.asarray(self.counts).astype(np.float64)
-            if self.fractions is None:  # another thread may have made them, and read them already
+            if self.fractions_at == NULL:  # another thread may have made them, and read them already
                 self.fractions = made
-        return &self.fractions[0, 0]
+                self.fractions_at = <const double*> numbers_of(made, FLOAT64, 2, "statistics", "counts", shape)
+        return self.fractions_at
 
     cdef int require_counts(self, str kernel) except -1:
         """ValueError where readings count fractions."""

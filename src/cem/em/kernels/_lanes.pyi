@@ -3,6 +3,7 @@ from typing import Final, NoReturn, final
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.mixture._bundle import ParametersBundle
 from cem.statistics._bundle import StatisticsBundle
 
 _Floats = NDArray[np.float64]
@@ -39,10 +40,7 @@ def pack(statistics: StatisticsBundle, level: str | None = None) -> LanePack: ..
 def claim(claimed: NDArray[np.int64]) -> int: ...
 def expectation_chunks(
     pack: LanePack,
-    log_weights: _Floats,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
+    parameters: ParametersBundle,
     inverse_temperature: float,
     responsibilities_given: bool,
     bounds: NDArray[np.int64],
@@ -53,10 +51,7 @@ def expectation_chunks(
 ) -> None: ...
 def expectation(
     pack: LanePack,
-    log_weights: _Floats,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
+    parameters: ParametersBundle,
     inverse_temperature: float = 1.0,
     responsibilities_given: bool = False,
     responsibilities: _Floats | None = None,

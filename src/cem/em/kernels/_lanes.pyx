@@ -16,7 +16,8 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport free
 
 from cem.numerics._chunks cimport next_chunk
-from cem.numerics._shapes cimport at_least_one, parameters_shapes, shape1, shape2
+from cem.mixture._bundle cimport ParametersBundle, parameters_t
+from cem.numerics._shapes cimport at_least_one, shape1, shape2
 from cem.statistics._bundle cimport StatisticsBundle, statistics_t
 
 from cem.errors import KernelFailure, OptionError
@@ -371,10 +372,7 @@ def claim(int64_t[::1] claimed not None):
 
 def expectation_chunks(
     LanePack pack not None,
-    const double[::1] log_weights,
-    const double[:, ::1] means,
-    const double[:, ::1] mode_factors,
-    const double[:, ::1] noise_variances,
+    ParametersBundle parameters not None,
     double inverse_temperature,
     bint responsibilities_given,
     const int64_t[::1] bounds,
@@ -391,8 +389,8 @@ def expectation_chunks(
     ----------
     pack : LanePack
         The fleet.
-    log_weights, means, mode_factors, noise_variances
-        log π (K,), μ (K, P), Λ (K, Σp²), σ² (K, C).
+    parameters : ParametersBundle
+        Those that it is evaluated at.
     inverse_temperature : float
         β > 0 in ρ̂ ∝ (π P)^β; 1 is the E step. Units of known mode keep it.
     responsibilities_given : bool
@@ -416,18 +414,15 @@ def expectation_chunks(
     ValueError
         An array has the wrong shape.
     """
-    cdef int n_modes = <int> log_weights.shape[0]
+    cdef const parameters_t* model = &parameters.view
+    cdef int n_modes = model.n_modes
     cdef int n_channels = pack.n_channels
     cdef Py_ssize_t n_chunks = bounds.shape[0] - 1
     cdef Py_ssize_t i
-    at_least_one("expectation_chunks", "modes", n_modes)
     at_least_one("expectation_chunks", "chunks", n_chunks)
     if log_likelihoods_out is not None:
         shape1("expectation_chunks", "log_likelihoods_out", &log_likelihoods_out.shape[0], pack.n_units)
-    parameters_shapes(
-        "expectation_chunks", "", means, mode_factors, noise_variances,
-        n_modes, pack.total, pack.total_square, n_channels,
-    )
+    parameters.require_sizes("expectation_chunks", n_channels, pack.fleet.sizes)
     shape2("expectation_chunks", "responsibilities", &responsibilities.shape[0], pack.n_units, n_modes)
     shape1("expectation_chunks", "claimed", &claimed.shape[0], 1)
     shape2(
@@ -443,12 +438,12 @@ def expectation_chunks(
         )
     if not inverse_temperature > 0.0:
         raise ValueError(f"expectation_chunks: the inverse temperature is {inverse_temperature}; it must be positive")
-    cdef lanes_parameters parameters
-    parameters.n_modes = n_modes
-    parameters.log_weights = &log_weights[0]
-    parameters.means = &means[0, 0]
-    parameters.factors = &mode_factors[0, 0]
-    parameters.noise_variances = &noise_variances[0, 0]
+    cdef lanes_parameters given
+    given.n_modes = n_modes
+    given.log_weights = parameters.log_weights()
+    given.means = model.means
+    given.factors = model.factors
+    given.noise_variances = model.noise_variances
     cdef double* log_likelihoods = NULL
     if log_likelihoods_out is not None:
         log_likelihoods = &log_likelihoods_out[0]
@@ -463,7 +458,7 @@ def expectation_chunks(
         chunk = next_chunk(&claimed[0])
         while chunk < n_chunks and status == 0:
             status = pack.kernel.expectation(
-                &pack.fleet, &parameters, bounds[chunk], bounds[chunk + 1], inverse_temperature,
+                &pack.fleet, &given, bounds[chunk], bounds[chunk + 1], inverse_temperature,
                 responsibilities_given, scratch, &responsibilities[0, 0], log_likelihoods, &sums_out[chunk, 0],
                 &failure,
             )
@@ -475,10 +470,7 @@ def expectation_chunks(
 
 def expectation(
     LanePack pack not None,
-    log_weights,
-    means,
-    mode_factors,
-    noise_variances,
+    ParametersBundle parameters not None,
     double inverse_temperature=1.0,
     bint responsibilities_given=False,
     responsibilities=None,
@@ -488,7 +480,7 @@ def expectation(
 
     Parameters
     ----------
-    pack, log_weights, means, mode_factors, noise_variances, inverse_temperature, responsibilities_given
+    pack, parameters, inverse_temperature, responsibilities_given
         As of `expectation_chunks`.
     responsibilities : (L, K) array, optional
         ρ̂; in or out. A new array where it is left out.
@@ -505,7 +497,7 @@ def expectation(
     KernelFailure, ValueError
         As of `expectation_chunks`.
     """
-    n_modes = len(log_weights)
+    n_modes = parameters.view.n_modes
     if responsibilities is None:
         if responsibilities_given:
             raise ValueError("expectation: responsibilities are said to be given, but are not there")
@@ -514,8 +506,8 @@ def expectation(
     bounds = pack.chunks(n_modes)
     sums = np.empty((len(bounds) - 1, n_sums))
     expectation_chunks(
-        pack, log_weights, means, mode_factors, noise_variances, inverse_temperature, responsibilities_given,
-        bounds, np.zeros(1, dtype=np.int64), responsibilities, sums, log_likelihoods_out,
+        pack, parameters, inverse_temperature, responsibilities_given, bounds, np.zeros(1, dtype=np.int64),
+        responsibilities, sums, log_likelihoods_out,
     )
     return responsibilities, sums.sum(axis=0)
 

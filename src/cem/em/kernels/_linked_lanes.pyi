@@ -3,6 +3,8 @@ from typing import Final, NoReturn, final
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.em.kernels._lanes import LEVELS as LEVELS
+from cem.mixture._bundle import ParametersBundle
 from cem.statistics._bundle import StatisticsBundle
 
 _Floats = NDArray[np.float64]
@@ -22,23 +24,17 @@ class LinkedPack:
 def pack(statistics: StatisticsBundle, level: str | None = None) -> LinkedPack: ...
 def log_densities(
     packed: LinkedPack,
-    means: _Floats,
-    factors: _Floats,
-    noise_variances: _Floats,
-    loadings: _Floats,
+    parameters: ParametersBundle,
     log_densities_out: _Floats,
 ) -> int: ...
 def expectation_chunks(
     packed: LinkedPack,
-    log_weights: _Floats,
-    means: _Floats,
-    factors: _Floats,
-    noise_variances: _Floats,
-    loadings: _Floats,
+    parameters: ParametersBundle,
     inverse_temperature: float,
     responsibilities_given: bool,
     bounds: _Longs,
     claimed: _Longs,
     responsibilities: _Floats,
     sums_out: _Floats,
+    log_weights: _Floats | None = None,
 ) -> int: ...

@@ -12,7 +12,8 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from cem.numerics._chunks cimport next_chunk
-from cem.numerics._shapes cimport at_least_one
+from cem.mixture._bundle cimport ParametersBundle, parameters_t
+from cem.numerics._shapes cimport at_least_one, shape1, shape2
 from cem.statistics._bundle cimport StatisticsBundle, statistics_t
 
 import numpy as np
@@ -211,51 +212,45 @@ def pack(StatisticsBundle statistics not None, level=None):
 
 cdef double* prepared(
     LinkedPack packed,
-    const double[:, ::1] means,
-    const double[:, ::1] factors,
-    const double[:, ::1] noise_variances,
-    const double[:, :, ::1] loadings,
+    ParametersBundle parameters,
     linked_parameters* parameters_out,
 ) except NULL:
     """Λ / σ, μ, 1 / σ, 1 / σ², log 2πσ² and Γ in the order that kernels read them; to be given back by free()."""
-    cdef int C = packed.fleet.n_channels, K = <int> means.shape[0], r = <int> loadings.shape[2], c, i, p, k
-    cdef Py_ssize_t at, at_square
+    cdef const parameters_t* model = &parameters.view
+    cdef int C = packed.fleet.n_channels, K = model.n_modes, r = model.rank, c, i, p, _k
+    cdef const double* means = model.means
+    cdef const double* factors = model.factors
+    cdef const double* noise_variances = model.noise_variances
+    cdef const double* loadings = model.loadings
     cdef double root
-    if K < 1 or r < 1 or loadings.shape[0] != K or loadings.shape[1] != packed.total or (
-        means.shape[1] != packed.total or factors.shape[0] != K or factors.shape[1] != packed.total_square
-        or noise_variances.shape[0] != K or noise_variances.shape[1] != C
-    ):
-        raise ValueError(
-            f"linked lanes: the shapes of means {np.shape(means)}, factors {np.shape(factors)}, noise_variances "
-            f"{np.shape(noise_variances)} and loadings {np.shape(loadings)} do not agree with {C} channels that have "
-            f"{packed.total} coefficients"
-        )
+    parameters.require_sizes("linked lanes", C, packed.fleet.sizes)
+    parameters.require_loadings("linked lanes")
     parameters_out.n_modes = K
     parameters_out.rank = r
     parameters_out.mode_size = packed.total_square + packed.total * (1 + r) + 3 * C
     cdef double* memory = allocate(K * parameters_out.mode_size)
     cdef double* place = memory
-    for k in range(K):
-        at = 0
-        at_square = 0
+    for _k in range(K):
         for c in range(C):
             p = packed.fleet.sizes[c]
-            root = 1.0 / sqrt(noise_variances[k, c])
+            root = 1.0 / sqrt(noise_variances[0])
             for i in range(p * p):
-                place[i] = factors[k, at_square + i] * root
+                place[i] = factors[i] * root
             place += p * p
             for i in range(p):
-                place[i] = means[k, at + i]
+                place[i] = means[i]
             place += p
             place[0] = root
-            place[1] = 1.0 / noise_variances[k, c]
-            place[2] = log(6.283185307179586 * noise_variances[k, c])
+            place[1] = 1.0 / noise_variances[0]
+            place[2] = log(6.283185307179586 * noise_variances[0])
             place += 3
             for i in range(p * r):
-                place[i] = (&loadings[k, at, 0])[i]
+                place[i] = loadings[i]
             place += p * r
-            at += p
-            at_square += p * p
+            means += p
+            factors += p * p
+            noise_variances += 1
+            loadings += p * r
     parameters_out.prepared = memory
     parameters_out.log_weights = NULL
     parameters_out.own_weights = 0
@@ -265,10 +260,7 @@ cdef double* prepared(
 
 def log_densities(
     LinkedPack packed not None,
-    const double[:, ::1] means,
-    const double[:, ::1] factors,
-    const double[:, ::1] noise_variances,
-    const double[:, :, ::1] loadings,
+    ParametersBundle parameters not None,
     double[:, ::1] log_densities_out,
 ):
     """ln P(x_l | k) of every unit under every mode, (11) with (17).
@@ -276,8 +268,8 @@ def log_densities(
     Parameters
     ----------
     packed : LinkedPack
-    means, factors, noise_variances, loadings
-        μ (K, P), Λ (K, Σp²), σ² (K, C), Γ (K, P, r).
+    parameters : ParametersBundle
+        With loadings.
     log_densities_out : (L, K) array
 
     Returns
@@ -285,22 +277,18 @@ def log_densities(
     int
         -1, or the first unit of a tile where a density is not finite.
     """
-    cdef linked_parameters parameters
+    cdef linked_parameters given
     cdef int64_t failed
-    if log_densities_out.shape[0] != packed.n_units or log_densities_out.shape[1] != means.shape[0]:
-        raise ValueError(
-            f"log_densities_out has shape {np.shape(log_densities_out)}; ({packed.n_units}, {means.shape[0]}) was "
-            "expected"
-        )
-    cdef double* constants = prepared(packed, means, factors, noise_variances, loadings, &parameters)
+    shape2("linked lanes", "log_densities_out", &log_densities_out.shape[0], packed.n_units, parameters.view.n_modes)
+    cdef double* constants = prepared(packed, parameters, &given)
     cdef double* scratch
     try:
         scratch = allocate(
-            packed.kernel.lanes * packed.kernel.scratch_size(&packed.fleet, parameters.n_modes, parameters.rank)
+            packed.kernel.lanes * packed.kernel.scratch_size(&packed.fleet, given.n_modes, given.rank)
         )
         with nogil:
             failed = packed.kernel.densities(
-                &packed.fleet, &parameters, 0, packed.n_units, scratch, &log_densities_out[0, 0]
+                &packed.fleet, &given, 0, packed.n_units, scratch, &log_densities_out[0, 0]
             )
         free(scratch)
     finally:
@@ -310,27 +298,22 @@ def log_densities(
 
 def expectation_chunks(
     LinkedPack packed not None,
-    const double[:, ::1] log_weights,
-    const double[:, ::1] means,
-    const double[:, ::1] factors,
-    const double[:, ::1] noise_variances,
-    const double[:, :, ::1] loadings,
+    ParametersBundle parameters not None,
     double inverse_temperature,
     bint responsibilities_given,
     const int64_t[::1] bounds,
     int64_t[::1] claimed,
     double[:, ::1] responsibilities,
     double[:, ::1] sums_out,
+    const double[:, ::1] log_weights=None,
 ):
     """The sums of the linked E step, chunk by chunk, until no chunk is left that no thread has claimed.
 
     Parameters
     ----------
     packed : LinkedPack
-    log_weights : (1, K) or (L, K) array
-        log π; a row for each unit where more than readings tells of its mode, −inf where that rules a mode out.
-    means, factors, noise_variances, loadings
-        μ (K, P), Λ (K, Σp²), σ² (K, C), Γ (K, P, r).
+    parameters : ParametersBundle
+        With loadings.
     inverse_temperature : float
         β in ρ̂ ∝ (π P)^β; 1 is the E step. Units of known mode keep it.
     responsibilities_given : bool
@@ -344,39 +327,37 @@ def expectation_chunks(
         ρ̂; in or out.
     sums_out : (n_chunks, n_sums) array
         As `cem.mixture._linked.n_sums` has it; rows of the chunks done here.
+    log_weights : (L, K) array, optional
+        In the place of log π, where more than readings tells of a unit's mode; −inf where that rules a mode out.
 
     Returns
     -------
     int
         -1, or the first unit of a tile where a density is not finite.
     """
-    cdef Py_ssize_t K = means.shape[0], L = packed.n_units, n_chunks = bounds.shape[0] - 1, i
-    cdef int r = <int> loadings.shape[2], C = packed.fleet.n_channels
+    cdef Py_ssize_t K = parameters.view.n_modes, L = packed.n_units, n_chunks = bounds.shape[0] - 1, i
+    cdef int r = parameters.view.rank, C = packed.fleet.n_channels
     cdef int64_t chunk, failed = -1
     cdef Py_ssize_t n_sums = 1 + K * (
         1 + 3 * C + packed.total + packed.total_square + packed.total * r + C * r + C * r * r
     )
-    if (
-        log_weights.shape[1] != K or (log_weights.shape[0] != 1 and log_weights.shape[0] != L)
-        or responsibilities.shape[0] != L or responsibilities.shape[1] != K or claimed.shape[0] != 1
-        or sums_out.shape[0] != n_chunks or sums_out.shape[1] != n_sums
-    ):
-        raise ValueError(
-            f"linked lanes: the shapes of log_weights {np.shape(log_weights)}, responsibilities "
-            f"{np.shape(responsibilities)} or sums {np.shape(sums_out)} do not agree with {L} units, {K} modes and "
-            f"{n_chunks} chunks of {n_sums} sums"
-        )
+    if log_weights is not None:
+        shape2("linked lanes", "log_weights", &log_weights.shape[0], L, K)
+    shape2("linked lanes", "responsibilities", &responsibilities.shape[0], L, K)
+    shape1("linked lanes", "claimed", &claimed.shape[0], 1)
+    shape2("linked lanes", "sums_out", &sums_out.shape[0], n_chunks, n_sums)
     for i in range(n_chunks + 1):
         if not 0 <= bounds[i] <= L or (i < n_chunks and (bounds[i] % LINKED_WIDEST or bounds[i] > bounds[i + 1])):
             raise ValueError(f"linked lanes: {bounds[i]} is no bound of a chunk")
     for i in range(L):
         if packed.fleet.known_modes[i] >= K:
             raise ValueError(f"unit {i} has mode {packed.fleet.known_modes[i]}, but there are {K} modes")
-    cdef linked_parameters parameters
-    cdef double* constants = prepared(packed, means, factors, noise_variances, loadings, &parameters)
-    parameters.log_weights = &log_weights[0, 0]
-    parameters.own_weights = log_weights.shape[0] > 1
-    parameters.temperature = inverse_temperature
+    cdef const double* weights = parameters.log_weights() if log_weights is None else &log_weights[0, 0]
+    cdef linked_parameters given
+    cdef double* constants = prepared(packed, parameters, &given)
+    given.log_weights = weights
+    given.own_weights = log_weights is not None
+    given.temperature = inverse_temperature
     cdef double* scratch
     try:
         scratch = allocate(packed.kernel.lanes * packed.kernel.scratch_size(&packed.fleet, <int> K, r))
@@ -384,7 +365,7 @@ def expectation_chunks(
             chunk = next_chunk(&claimed[0])
             while chunk < n_chunks and failed < 0:
                 failed = packed.kernel.expectation(
-                    &packed.fleet, &parameters, bounds[chunk], bounds[chunk + 1], responsibilities_given, scratch,
+                    &packed.fleet, &given, bounds[chunk], bounds[chunk + 1], responsibilities_given, scratch,
                     &responsibilities[0, 0], &sums_out[chunk, 0],
                 )
                 chunk = next_chunk(&claimed[0])

@@ -21,7 +21,8 @@ from libc.string cimport memset
 from cem.numerics._blas cimport add_products_of_rows, multiply
 from cem.numerics._chunks cimport next_chunk
 from cem.em.kernels._design cimport add_design, design_maps
-from cem.numerics._shapes cimport at_least_one, parameters_shapes, shape1, shape2
+from cem.mixture._bundle cimport ParametersBundle, parameters_t
+from cem.numerics._shapes cimport at_least_one, shape1, shape2
 from cem.statistics._bundle cimport StatisticsBundle, statistics_t
 
 from cem.em.kernels._lanes import LEVELS, instruction_level
@@ -221,10 +222,8 @@ def pack(StatisticsBundle statistics not None, const int64_t[::1] designs, level
 cdef struct Pass:
     # One evaluation of the E step, and the scratch of one thread.
     int n_modes
+    const parameters_t* model
     const double* log_weights        # (K,)
-    const double* means              # (K, P)
-    const double* mode_factors       # (K, P2)
-    const double* noise_variances    # (K, C)
     double temperature
     int given
     double* responsibilities         # (L, K)
@@ -264,10 +263,10 @@ cdef int prepare(
         p = pack.sizes[c]
         for k in range(K):
             if pack.counts[design, c] > 0:
-                variance = state.noise_variances[k * C + c]
+                variance = state.model.noise_variances[k * C + c]
                 if not variance > 0.0 or design_maps(
-                    p, &pack.factors[pack.factor_at[design, c]], state.means + k * pack.total + at,
-                    state.mode_factors + k * pack.total_square + at_square, 1.0 / sqrt(variance), state.work,
+                    p, &pack.factors[pack.factor_at[design, c]], state.model.means + k * pack.total + at,
+                    state.model.factors + k * pack.total_square + at_square, 1.0 / sqrt(variance), state.work,
                     state.whitening + K * at_square + k * p * p, state.projection + K * at_square + k * p * p,
                     state.shift + K * at + k * p, state.covariance + K * at_square + k * p * p, constants,
                 ) != 0:
@@ -319,7 +318,7 @@ cdef int add_block(
                 first += together
             for k in range(K):
                 pack.kernel.innovate(
-                    p, n, state.shift + K * at + k * p, rss + c * n, 1.0 / state.noise_variances[k * C + c],
+                    p, n, state.shift + K * at + k * p, rss + c * n, 1.0 / state.model.noise_variances[k * C + c],
                     y + k * p * n, state.deviances + k * n,
                 )
         at += p
@@ -382,7 +381,7 @@ cdef void locate(
         p = pack.sizes[c]
         if pack.counts[state.design, c] > 0:
             for k in range(K):
-                value = rss[c * n + unit] / state.noise_variances[k * C + c]
+                value = rss[c * n + unit] / state.model.noise_variances[k * C + c]
                 for i in range(p):
                     value += state.innovations[(K * at + k * p + i) * n + unit] ** 2
                 if not value < INFINITY:
@@ -413,7 +412,7 @@ cdef void finish(
         p = pack.sizes[c]
         if pack.counts[state.design, c] > 0:
             for k in range(K):
-                precision = 1.0 / state.noise_variances[k * C + c]
+                precision = 1.0 / state.model.noise_variances[k * C + c]
                 add_design(
                     p, pack.counts[state.design, c], state.residuals[C * K + k],
                     state.residuals[c * K + k] * precision, sqrt(precision),
@@ -457,10 +456,7 @@ cdef int add_chunk(
 
 def expectation_chunks(
     SharedPack pack not None,
-    const double[::1] log_weights,
-    const double[:, ::1] means,
-    const double[:, ::1] mode_factors,
-    const double[:, ::1] noise_variances,
+    ParametersBundle parameters not None,
     double inverse_temperature,
     bint responsibilities_given,
     const int64_t[::1] bounds,
@@ -479,8 +475,7 @@ def expectation_chunks(
         The fleet.
     bounds : (n_chunks + 1,) array
         Chunk i is the blocks ``bounds[i]:bounds[i + 1]``; see `SharedPack.chunks`.
-    log_weights, means, mode_factors, noise_variances, inverse_temperature, responsibilities_given, claimed,
-    responsibilities, sums_out, log_likelihoods_out
+    parameters, inverse_temperature, responsibilities_given, claimed, responsibilities, sums_out, log_likelihoods_out
         As of `cem.em.kernels._lanes.expectation_chunks`.
 
     Raises
@@ -491,15 +486,14 @@ def expectation_chunks(
     ValueError
         An array has the wrong shape.
     """
-    cdef int K = <int> log_weights.shape[0], C = pack.n_channels, p = pack.largest_size
+    cdef int K = parameters.view.n_modes, C = pack.n_channels, p = pack.largest_size
     cdef Py_ssize_t n_chunks = bounds.shape[0] - 1, n = pack.largest_block, i
     cdef Py_ssize_t P = pack.total, P2 = pack.total_square
     cdef Py_ssize_t n_sums = 1 + K + K * (3 * C + P + P2)
-    at_least_one("expectation_chunks", "modes", K)
     at_least_one("expectation_chunks", "chunks", n_chunks)
     if log_likelihoods_out is not None:
         shape1("expectation_chunks", "log_likelihoods_out", &log_likelihoods_out.shape[0], pack.n_units)
-    parameters_shapes("expectation_chunks", "", means, mode_factors, noise_variances, K, P, P2, C)
+    parameters.require_sizes("expectation_chunks", C, &pack.sizes[0])
     shape2("expectation_chunks", "responsibilities", &responsibilities.shape[0], pack.n_units, K)
     shape1("expectation_chunks", "claimed", &claimed.shape[0], 1)
     shape2("expectation_chunks", "sums_out", &sums_out.shape[0], n_chunks, n_sums)
@@ -516,14 +510,13 @@ def expectation_chunks(
     cdef size_t n_doubles = (
         n * (K * P + p + 1 + K + 1) + K * (4 * P2 + 2 * P + C + 1 + C + 1) + 5 * p * p + p
     )
+    cdef const double* log_weights = parameters.log_weights()
     cdef double* scratch = <double*> aligned_alloc(64, (n_doubles * sizeof(double) + 63) // 64 * 64)
     if scratch == NULL:
         raise MemoryError
     state.n_modes = K
-    state.log_weights = &log_weights[0]
-    state.means = &means[0, 0]
-    state.mode_factors = &mode_factors[0, 0]
-    state.noise_variances = &noise_variances[0, 0]
+    state.model = &parameters.view
+    state.log_weights = log_weights
     state.temperature = inverse_temperature
     state.given = responsibilities_given
     state.responsibilities = &responsibilities[0, 0]
