@@ -29,7 +29,7 @@ SOURCES = Path("src")
 TRANSLATION = Path("build/cython")
 # What Cython would else put into every module, memoryviews above all: half of all that there is to compile, and a third
 # of a wheel. It has no source; Cython writes it.
-SHARED = SOURCES / "cem" / "numerics" / "_cython_shared.c"
+SHARED = SOURCES / "cem" / "_cython_shared.c"
 DIRECTIVES = {
     "language_level": "3",
     "boundscheck": False,
@@ -70,6 +70,10 @@ def dotted(path: Path) -> str:
     return ".".join(path.relative_to(SOURCES).with_suffix("").parts)
 
 
+def is_older(path: Path, other: Path) -> bool:
+    return path.exists() and path.stat().st_mtime < other.stat().st_mtime
+
+
 def translate(path: Path) -> Extension:
     """The extension of one .pyx file or of `SHARED`, translated to C where that is out of date."""
     extension = Extension(
@@ -89,6 +93,7 @@ def translate(path: Path) -> Extension:
                 include_path=[SOURCES.as_posix()],
                 compiler_directives=DIRECTIVES,
                 shared_utility_qualified_name=dotted(SHARED),
+                force=is_older(TRANSLATION / path.with_suffix(".c"), Path("setup.py")),
             )
     finally:
         sys.stderr.write(heard.getvalue())
@@ -99,7 +104,8 @@ def translate(path: Path) -> Extension:
         raise SystemExit("\n".join(["setup.py: a negative index where Cython does not wrap it around:", *faults]))
     # Cython found the headers that the .pyx file and the .pxd files it cimports name, and none of those behind them.
     # The .pxd files need no entry: a changed one makes a newer C file.
-    translated.depends = with_included(translated.depends)
+    # Flags and directives stand in this file.
+    translated.depends = [*with_included(translated.depends), "setup.py"]
     return translated
 
 

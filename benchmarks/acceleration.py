@@ -30,7 +30,8 @@ from cem.em.expectation import Expectation
 from cem.em.loop import continue_em, start_em
 from cem.em.mixture_problem import MixtureProblem
 from cem.mixture.parameters import Parameters
-from cem.search.fresh import one_mode_run, starting_parameters
+from cem.search.fresh import one_mode_run, starting_point
+from cem.search.one_mode import OneModePosteriors
 
 HARD = {"n_units": 400, "readings": (3, 8), "p": 2, "spread": 0.5, "noise": 1.0, "separation": 1.0}
 EASY = {"n_units": 300, "readings": (20, 40), "p": 3, "spread": 0.5, "noise": 0.3, "separation": 2.0}
@@ -82,7 +83,8 @@ def solve(recipe: dict[str, object], most_passes: int) -> dict[str, object]:
     one_mode = one_mode_run(expectation, loose).parameters
     constraints = Constraints(FLOOR_FRACTION * one_mode.noise_variances[0], covariance_floors, "full", transforms)
     rng = np.random.default_rng(recipe["seed"])
-    start = starting_parameters("kmeans", expectation, one_mode, constraints, 3, rng)
+    posteriors = OneModePosteriors(statistics, one_mode)
+    start = starting_point("kmeans", expectation, posteriors, constraints, 3, rng).parameters
     counted, seconds = {}, {}
     for method, run in METHODS.items():
         counting = CountingExpectation(expectation)

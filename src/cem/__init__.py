@@ -14,9 +14,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from cem.lazy import attributes
-from cem.old_paths import OldPaths
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
     from cem import datasets, errors, lifetimes, metrics, tables
     from cem.basis.custom_functions import register_function
     from cem.basis.families import Basis, BSpline, Constant, Custom, Exponential, Fourier, Polynomial
@@ -118,5 +121,19 @@ _MODULES = {
     "tables": "cem.tables",
 }
 
+
+class _OldPaths:
+    """A finder that asks `cem.old_paths` for a module of this package that nothing else finds."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname.rpartition(".")[0] != "cem":
+            return None
+        from cem.old_paths import spec_of
+
+        return spec_of(fullname)
+
+
 __getattr__, __dir__ = attributes(__name__, _HOMES, _MODULES)
-sys.meta_path.append(OldPaths())
+sys.meta_path.append(_OldPaths())

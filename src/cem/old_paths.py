@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from importlib.abc import Loader
 
-__all__ = ["NEW_PATHS", "OldPaths"]
+__all__ = ["NEW_PATHS", "spec_of"]
 
 NEW_PATHS = {
     "agreement": "metrics.agreement",
@@ -155,20 +154,24 @@ _COMPILED = {"_scorer", "_unit"}
 _ELSEWHERE = {"parameters": "statistics.coordinates"}
 
 
-class OldPaths:
-    """Finds a module of an old path where nothing else did, and loads the new one in its place."""
+def spec_of(fullname: str) -> ModuleSpec | None:
+    """Of `cem.NAME`, how the module that took its place is loaded; None where there never was one.
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        package, _, name = fullname.partition(".")
-        if package == "cem" and name in _COMPILED:
-            raise ImportError(
-                f"{fullname} is now cem.scoring; build again what was compiled against a release of cem before 0.4.0"
-            )
-        loader = cast("Loader", self)  # the class of importlib.abc would load pathlib
-        return ModuleSpec(fullname, loader) if package == "cem" and name in NEW_PATHS else None
+    Raises
+    ------
+    ImportError
+        It was a compiled module, whose structs had another layout.
+    """
+    old = fullname.partition(".")[2]
+    if old in _COMPILED:
+        raise ImportError(
+            f"{fullname} is now cem.scoring; build again what was compiled against a release of cem before 0.4.0"
+        )
+    # The class of importlib.abc would load pathlib.
+    return ModuleSpec(fullname, cast("Loader", _Moved())) if old in NEW_PATHS else None
 
+
+class _Moved:
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return None
 

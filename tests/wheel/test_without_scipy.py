@@ -21,7 +21,7 @@ import cem
 ROOT = Path(__file__).resolve().parents[2]
 COMPUTED = ROOT / "tests" / "wheel" / "computed.py"
 GOLDEN = ROOT / "tests" / "data" / "golden-1.cem"
-EXAMPLE = ROOT / "tests" / "cimport_example"
+EXAMPLE = ROOT / "tests" / "scoring" / "cimport_example"
 
 
 def wheels() -> Path:

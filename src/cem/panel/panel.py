@@ -505,7 +505,12 @@ class Panel:
         """Observed cells n_lc by unit and channel, shape (n_units, n_channels), int64."""
         counts = self._counts
         if counts is None:
-            counts = np.add.reduceat(~np.isnan(self.values), self.offsets[:-1], axis=0, dtype=np.int64)
+            missing = np.isnan(self.values)
+            if missing.any():
+                counts = np.add.reduceat(~missing, self.offsets[:-1], axis=0, dtype=np.int64)
+            else:
+                lengths = np.diff(self.offsets).astype(np.int64, copy=False)
+                counts = np.repeat(lengths[:, None], self.values.shape[1], axis=1)
             counts.flags.writeable = False
             object.__setattr__(self, "_counts", counts)
         return counts

@@ -77,9 +77,10 @@ ROTATION_INLINE void rotated(const int size, ROTATION_ARGUMENTS) {
     } else {
         double total[ROTATION_WIDTH] = {0.0};
         memset(first_out, 0, sizeof(double) * ROTATION_WIDTH * (size_t)p);
-        for (int i = 0; i < n; i++)
-            for (int j = 0; j < rank; j++)
-                FOR_WIDTH along[j * ROTATION_WIDTH + c] += V[(ptrdiff_t)i * p + j] * Y[ROTATION_WIDTH * (ptrdiff_t)i + c];
+        for (int i = 0; i < n; i++) {
+            const double *y = Y + ROTATION_WIDTH * (ptrdiff_t)i;
+            for (int j = 0; j < rank; j++) FOR_WIDTH along[j * ROTATION_WIDTH + c] += V[(ptrdiff_t)i * p + j] * y[c];
+        }
         apply_transposed(p, rank, T, along);
         for (int i = 0; i < n; i++) {
             double rest[ROTATION_WIDTH];
