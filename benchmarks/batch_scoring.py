@@ -20,6 +20,7 @@ from scoring import N_CHANNELS, N_MODES, P
 
 from cem.mixture import _prediction
 from cem.statistics import _blocks
+from cem.statistics._bundle import StatisticsBundle
 
 ROUNDS = 7
 TARGETS = {"baseline": 1.5e6, "avx2": 3e6}
@@ -32,7 +33,7 @@ class Fleet:
         rng = np.random.default_rng(2)
         parameters = scoring.make_model().internal_parameters
         self.n_units = n_units
-        self.statistics = (
+        self.statistics = StatisticsBundle(
             np.triu(rng.normal(size=(n_units, P, P))).ravel(),
             np.repeat((np.arange(n_units) * P * P)[:, None], N_CHANNELS, 1).astype(np.int64),
             rng.normal(size=(n_units, N_CHANNELS * P)),
@@ -40,11 +41,11 @@ class Fleet:
             np.full((n_units, N_CHANNELS), 30, dtype=np.int32),
             np.full(N_CHANNELS, P, dtype=np.int32),
         )
-        self.parameters = (parameters.means, parameters.factors, parameters.noise_variances)
+        self.parameters = parameters.bundle
         self.out = np.empty((n_units, N_MODES)), np.empty((n_units, N_MODES)), np.empty(n_units)
 
     def score(self, n_threads: int) -> None:
-        _prediction.log_densities(*self.statistics, *self.parameters, *self.out, n_threads=n_threads)
+        _prediction.log_densities(self.statistics, self.parameters, *self.out, n_threads=n_threads)
 
 
 def timed(fleet: Fleet, n_threads: int) -> tuple[float, float]:

@@ -15,29 +15,32 @@ from time import perf_counter
 
 from cem import _core
 from cem.em.kernels import _lanes
+from cem.mixture._bundle import ParametersBundle
+from cem.statistics._bundle import StatisticsBundle
 
 ORDER = 1500
 TARGETS = {"baseline": 8.0, "avx2": 4.0, "avx512": 3.0}
 
 
-def draw(n_units: int, n_channels: int, n_modes: int, p: int) -> tuple[tuple, tuple, np.ndarray]:
+def draw(n_units: int, n_channels: int, n_modes: int, p: int) -> tuple[StatisticsBundle, ParametersBundle, np.ndarray]:
     """Statistics, parameters and sizes; the channels of a unit share its observation times, as sensors do."""
     rng = np.random.default_rng(0)
     counts = np.where(rng.uniform(size=(n_units, n_channels)) < 1 / 30, 0, 25).astype(np.int32)
     starts = np.repeat(np.arange(n_units, dtype=np.int64)[:, None] * p * p, n_channels, axis=1)
-    statistics = (
+    statistics = StatisticsBundle(
         np.triu(3 * rng.normal(size=(n_units, p, p))).ravel(),
         np.where(counts > 0, starts, -1),
         3 * rng.normal(size=(n_units, n_channels * p)) * np.repeat(counts > 0, p, axis=1),
         rng.chisquare(20, size=(n_units, n_channels)) * (counts > 0),
         counts,
-        np.full(n_units, -1, dtype=np.int32),
+        np.full(n_channels, p, dtype=np.int32),
     )
-    parameters = (
-        np.full(n_modes, -np.log(n_modes)),
+    parameters = ParametersBundle(
+        np.full(n_modes, 1.0 / n_modes),
         rng.normal(size=(n_modes, n_channels * p)),
         np.tile(0.7 * np.eye(p).ravel(), (n_modes, n_channels)),
         np.full((n_modes, n_channels), 1.3),
+        np.full(n_channels, p, dtype=np.int32),
     )
     return statistics, parameters, np.full(n_channels, p, dtype=np.int32)
 
@@ -56,17 +59,17 @@ def main() -> None:
             sums = np.empty(_core.n_sums(n_modes, p_c))
             packing = {}
 
-            def lapack(statistics=statistics, parameters=parameters, p_c=p_c, rho=rho, sums=sums) -> None:
-                _core.expectation(*statistics, p_c, *parameters, 1.0, False, 0, len(rho), rho, sums)
+            def lapack(statistics=statistics, parameters=parameters, rho=rho, sums=sums) -> None:
+                _core.expectation(statistics, parameters, 1.0, False, 0, len(rho), rho, sums)
 
             candidates = {"dgemm": lambda: matrix @ matrix, "lapack": lapack}
             for level in _lanes.available_levels():
                 started = perf_counter()
-                pack = _lanes.pack(*statistics, p_c, level=level)
+                pack = _lanes.pack(statistics, level)
                 packing[level] = perf_counter() - started
 
                 def lanes(pack=pack, parameters=parameters, rho=rho) -> None:
-                    _lanes.expectation(pack, *parameters, responsibilities=rho)
+                    _lanes.expectation(pack, parameters, responsibilities=rho)
 
                 candidates[level] = lanes
             timings = harness.interleaved(candidates, repeats)

@@ -15,6 +15,8 @@ from time import perf_counter
 
 from cem import _core
 from cem.em.kernels import _lanes, _shared
+from cem.mixture._bundle import ParametersBundle
+from cem.statistics._bundle import StatisticsBundle
 
 # Units, C, K, p, units a design.
 CASES = (
@@ -27,23 +29,26 @@ CASES = (
 )
 
 
-def draw(n_units: int, n_channels: int, n_modes: int, p: int, n_designs: int) -> tuple[tuple, tuple, np.ndarray]:
+def draw(
+    n_units: int, n_channels: int, n_modes: int, p: int, n_designs: int
+) -> tuple[StatisticsBundle, ParametersBundle, np.ndarray]:
     """Statistics and parameters, and the number of each unit's design."""
     rng = np.random.default_rng(0)
     design = np.arange(n_units, dtype=np.int64) * n_designs // n_units
-    statistics = (
+    statistics = StatisticsBundle(
         np.triu(3 * rng.normal(size=(n_designs, p, p))).ravel(),
         np.ascontiguousarray(np.repeat(design[:, None] * p * p, n_channels, axis=1)),
         3 * rng.normal(size=(n_units, n_channels * p)),
         rng.chisquare(20, size=(n_units, n_channels)),
         np.full((n_units, n_channels), 25, dtype=np.int32),
-        np.full(n_units, -1, dtype=np.int32),
+        np.full(n_channels, p, dtype=np.int32),
     )
-    parameters = (
-        np.full(n_modes, -np.log(n_modes)),
+    parameters = ParametersBundle(
+        np.full(n_modes, 1.0 / n_modes),
         rng.normal(size=(n_modes, n_channels * p)),
         np.tile(0.7 * np.eye(p).ravel(), (n_modes, n_channels)),
         np.full((n_modes, n_channels), 1.3),
+        np.full(n_channels, p, dtype=np.int32),
     )
     return statistics, parameters, design
 
@@ -58,23 +63,23 @@ def measure(n_units: int, n_channels: int, n_modes: int, p: int, share: int, rep
     small = p <= _lanes.LARGEST_SIZE
     if small:
         for level in _lanes.available_levels():
-            lanes = _lanes.pack(*statistics, sizes, level=level)
-            own[level] = lambda lanes=lanes: _lanes.expectation(lanes, *parameters, responsibilities=rho)
+            lanes = _lanes.pack(statistics, level)
+            own[level] = lambda lanes=lanes: _lanes.expectation(lanes, parameters, responsibilities=rho)
     else:
         sums = np.empty(n_sums)
         for level in _lanes.available_levels()[-1:]:
-            own[level] = lambda: _core.expectation(*statistics, sizes, *parameters, 1.0, False, 0, n_units, rho, sums)
+            own[level] = lambda: _core.expectation(statistics, parameters, 1.0, False, 0, n_units, rho, sums)
     rows = []
     for level, other in own.items():
         started = perf_counter()
-        packed = _shared.pack(*statistics, sizes, design, level=level)
+        packed = _shared.pack(statistics, design, level)
         packing = perf_counter() - started
         bounds = packed.chunks()
         partial = np.empty((len(bounds) - 1, n_sums))
 
         def shared(packed=packed, bounds=bounds, partial=partial) -> None:
             claimed = np.zeros(1, dtype=np.int64)
-            _shared.expectation_chunks(packed, *parameters, 1.0, False, bounds, claimed, rho, partial)
+            _shared.expectation_chunks(packed, parameters, 1.0, False, bounds, claimed, rho, partial)
 
         timings = harness.interleaved({"own": other, "shared": shared}, repeats)
         each = 1e9 / (n_units * n_channels * n_modes)

@@ -8,6 +8,7 @@ that works on `Problem.designs` and `Problem.readings` sees the very numbers tha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,8 +18,10 @@ from hypothesis import strategies as st
 from cem.basis.families import Basis, Polynomial
 from cem.em.constraints import Constraints, CovarianceStructure
 from cem.em.expectation import Expectation
+from cem.mixture._bundle import ParametersBundle
 from cem.mixture.parameters import Parameters
 from cem.panel.panel import Panel
+from cem.statistics._bundle import StatisticsBundle
 from cem.statistics.coordinates import Coordinates, Layout
 from cem.statistics.sufficient import SufficientStatistics
 
@@ -75,6 +78,23 @@ class Problem:
         x = self.panel.values[rows, c]
         seen = ~np.isnan(x)
         return self.bases[c](self.panel.times[rows])[seen], x[seen] - self.levels[c]
+
+
+def statistics_bundle(arrays: tuple[FloatArray, ...], sizes: Sequence[int] | FloatArray) -> StatisticsBundle:
+    """R, where each begins, w, rss, n and, if there is a sixth, known modes, in the form that kernels take."""
+    return StatisticsBundle(*arrays[:5], np.asarray(sizes, dtype=np.int32), *arrays[5:])
+
+
+def parameters_bundle(
+    weights: FloatArray,
+    means: FloatArray,
+    factors: FloatArray,
+    noise_variances: FloatArray,
+    sizes: Sequence[int] | FloatArray,
+    loadings: FloatArray | None = None,
+) -> ParametersBundle:
+    """π, μ, Λ, σ², p and, of linked channels, Γ, in the form that kernels take."""
+    return ParametersBundle(weights, means, factors, noise_variances, np.asarray(sizes, dtype=np.int32), loadings)
 
 
 def random_factors(rng: np.random.Generator, p: int, conditions: FloatArray) -> FloatArray:

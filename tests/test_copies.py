@@ -19,7 +19,7 @@ def copies(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ci_copies", module)
     specification.loader.exec_module(module)
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    start, _, rest = text.partition("[[tool.copies.explained]]")
+    start, _, rest = text.partition("[tool.copies]")
     assert rest
     (tmp_path / "pyproject.toml").write_text(start + "[tool.copies]\nexplained = []\n", encoding="utf-8")
     (tmp_path / "src" / "cem").mkdir(parents=True)

@@ -10,7 +10,9 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from cem.numerics._blas cimport cholesky, solve_lower, solve_lower_many, solve_lower_transposed
-from cem.numerics._shapes cimport check_factors, lengths_t, parameters_shapes, shape1, shape2, statistics_lengths
+from cem.mixture._bundle cimport ParametersBundle, parameters_t
+from cem.numerics._shapes cimport shape1, shape2
+from cem.statistics._bundle cimport StatisticsBundle, statistics_t
 
 from cem.errors import KernelFailure
 
@@ -147,17 +149,8 @@ def n_sums(int n_modes, const int[::1] sizes):
 
 
 def expectation(
-    const double[::1] factors,
-    const long long[:, ::1] factor_offsets,
-    const double[:, ::1] projections,
-    const double[:, ::1] residual_norms,
-    const int[:, ::1] counts,
-    const int[::1] known_modes,
-    const int[::1] sizes,
-    const double[::1] log_weights,
-    const double[:, ::1] means,
-    const double[:, ::1] mode_factors,
-    const double[:, ::1] noise_variances,
+    StatisticsBundle statistics not None,
+    ParametersBundle parameters not None,
     double inverse_temperature,
     bint responsibilities_given,
     Py_ssize_t first_unit,
@@ -169,12 +162,10 @@ def expectation(
 
     Parameters
     ----------
-    factors, factor_offsets, projections, residual_norms, counts, known_modes
-        As in `cem.statistics.SufficientStatistics`.
-    sizes : (C,) array
-        p_c.
-    log_weights, means, mode_factors, noise_variances
-        log π (K,), μ (K, P), Λ (K, Σp²), σ² (K, C).
+    statistics : StatisticsBundle
+        Of the fleet.
+    parameters : ParametersBundle
+        Those that it is evaluated at.
     inverse_temperature : float
         β in ρ̂ ∝ (π P)^β; 1 is the E step. Units of known mode keep it.
     responsibilities_given : bool
@@ -189,28 +180,22 @@ def expectation(
     KernelFailure
         A quantity is not finite, or I + B'B not positive definite; holds unit, mode and channel.
     """
-    cdef int n_channels = <int> sizes.shape[0]
-    cdef int n_modes = <int> log_weights.shape[0]
-    cdef Py_ssize_t n_units = counts.shape[0]
+    cdef const statistics_t* data = &statistics.view
+    cdef const parameters_t* model = &parameters.view
+    cdef int n_channels = data.n_channels, largest = data.largest, n_modes = model.n_modes
+    cdef Py_ssize_t n_units = data.n_units, total = data.P, total_square = data.P2
     cdef int c, k, i, j, p
     cdef Py_ssize_t l
-    cdef lengths_t lengths = statistics_lengths(
-        "expectation", factor_offsets, projections, residual_norms, n_units, counts.shape[1], sizes
-    )
-    cdef Py_ssize_t total = lengths.P, total_square = lengths.P2
-    cdef int largest = lengths.largest
     if not 0 <= first_unit <= last_unit <= n_units:
         raise ValueError(f"expectation: units {first_unit} to {last_unit} are not among the {n_units} there are")
-    shape1("expectation", "known_modes", &known_modes.shape[0], n_units)
-    parameters_shapes("expectation", "", means, mode_factors, noise_variances, n_modes, total, total_square, n_channels)
+    statistics.require_counts("expectation")
+    statistics.require_modes("expectation", n_modes)
+    parameters.require_sizes("expectation", n_channels, data.sizes)
     shape2("expectation", "responsibilities", &responsibilities.shape[0], n_units, n_modes)
     shape1(
         "expectation", "sums_out", &sums_out.shape[0], 1 + n_modes + n_modes * (3 * n_channels + total + total_square)
     )
-    for l in range(first_unit, last_unit):
-        if known_modes[l] >= n_modes:
-            raise ValueError(f"expectation: a unit's mode is {known_modes[l]}, but there are {n_modes} modes")
-        check_factors(factors, factor_offsets, counts, sizes, l)
+    cdef const double* log_weights = parameters.log_weights()
     # Per unit: E d and second moment of every (k, c), their misfits, log densities; freed on every path below.
     cdef size_t n_scratch = (
         n_modes * (total + total_square + n_channels + 1) + 2 * n_modes * n_channels
@@ -236,6 +221,8 @@ def expectation(
 
     cdef double log_likelihood = 0.0
     cdef double r, quadratic, log_determinant, product, trace, square, top, sum_exp
+    cdef const int* counts     # (C,)  of the unit
+    cdef int known_mode
     cdef double* dk
     cdef double* sk
     cdef double* Dk
@@ -245,11 +232,12 @@ def expectation(
     cdef Py_ssize_t failed_unit = -1
     memset(&sums_out[0], 0, sums_out.shape[0] * sizeof(double))
     with nogil:
-        for k in range(n_modes):
-            for c in range(n_channels):
-                precision[k * n_channels + c] = 1.0 / noise_variances[k, c]
-                log_noise[k * n_channels + c] = LOG_TWO_PI + log(noise_variances[k, c])
+        for i in range(n_modes * n_channels):
+            precision[i] = 1.0 / model.noise_variances[i]
+            log_noise[i] = LOG_TWO_PI + log(model.noise_variances[i])
         for l in range(first_unit, last_unit):
+            counts = data.counts + l * n_channels
+            known_mode = data.known_modes[l]
             for k in range(n_modes):
                 quadratic = 0.0
                 log_determinant = 0.0
@@ -257,20 +245,21 @@ def expectation(
                 at = 0
                 at_square = 0
                 for c in range(n_channels):
-                    p = sizes[c]
-                    if counts[l, c] > 0:
+                    p = data.sizes[c]
+                    if counts[c] > 0:
                         dk = d + k * total + at
                         sk = second + k * total_square + at_square
                         status = whitened_posterior_of_size(
-                            p, &factors[factor_offsets[l, c]], &projections[l, at], &means[k, at],
-                            &mode_factors[k, at_square], sqrt(precision[k * n_channels + c]), work,
+                            p, data.factors + data.offsets[l * n_channels + c], data.projections + l * total + at,
+                            model.means + k * total + at, model.factors + k * total_square + at_square,
+                            sqrt(precision[k * n_channels + c]), work,
                             dk, sk, &square, &product, &log_determinant,
                         )
                         if status != 0:
                             failed_channel = c
                             break
-                        square += residual_norms[l, c] * precision[k * n_channels + c]
-                        quadratic += square + counts[l, c] * log_noise[k * n_channels + c]
+                        square += data.residual_norms[l * n_channels + c] * precision[k * n_channels + c]
+                        quadratic += square + counts[c] * log_noise[k * n_channels + c]
                         trace = 0.0
                         for i in range(p):
                             quadratic += dk[i] * dk[i]
@@ -292,11 +281,11 @@ def expectation(
                 failed_unit = l
                 break
             # (3), by log-sum-exp
-            if known_modes[l] >= 0:
-                log_likelihood += log_density[known_modes[l]]
+            if known_mode >= 0:
+                log_likelihood += log_density[known_mode]
                 if not responsibilities_given:
                     for k in range(n_modes):
-                        responsibilities[l, k] = 1.0 if k == known_modes[l] else 0.0
+                        responsibilities[l, k] = 1.0 if k == known_mode else 0.0
             else:
                 top = log_density[0]
                 for k in range(1, n_modes):
@@ -330,15 +319,15 @@ def expectation(
                 at = 0
                 at_square = 0
                 for c in range(n_channels):
-                    p = sizes[c]
-                    if counts[l, c] > 0:
+                    p = data.sizes[c]
+                    if counts[c] > 0:
                         dk = d + k * total + at
                         sk = second + k * total_square + at_square
                         Dk = D + k * total + at
                         Qk = Q + k * total_square + at_square
                         N_channel[k * n_channels + c] += r
                         E[k * n_channels + c] += r * misfit[k * n_channels + c]
-                        n_bar[k * n_channels + c] += r * counts[l, c]
+                        n_bar[k * n_channels + c] += r * counts[c]
                         for i in range(p):
                             Dk[i] += r * dk[i]
                             for j in range(i + 1):
@@ -350,7 +339,7 @@ def expectation(
         for k in range(n_modes):
             at_square = 0
             for c in range(n_channels):
-                p = sizes[c]
+                p = data.sizes[c]
                 Qk = Q + k * total_square + at_square
                 for i in range(p):
                     for j in range(i):
@@ -362,14 +351,8 @@ def expectation(
 
 
 def posterior_coefficients(
-    const double[::1] factors,
-    const long long[:, ::1] factor_offsets,
-    const double[:, ::1] projections,
-    const int[:, ::1] counts,
-    const int[::1] sizes,
-    const double[:, ::1] means,
-    const double[:, ::1] mode_factors,
-    const double[:, ::1] noise_variances,
+    StatisticsBundle statistics not None,
+    ParametersBundle parameters not None,
     int mode,
     double[:, ::1] whitened_out,
 ):
@@ -377,44 +360,38 @@ def posterior_coefficients(
 
     Parameters
     ----------
-    factors, factor_offsets, projections, counts
-        As in `cem.statistics.SufficientStatistics`.
-    sizes, means, mode_factors, noise_variances
-        p_c (C,), μ (K, P), Λ (K, Σp²), σ² (K, C).
+    statistics : StatisticsBundle
+    parameters : ParametersBundle
     mode : int
         k.
     whitened_out : (L, P) array
         Whitened posterior means.
     """
-    cdef int n_channels = <int> sizes.shape[0]
-    cdef Py_ssize_t n_units = counts.shape[0]
-    cdef Py_ssize_t total = means.shape[1], at, at_square, l
+    cdef const statistics_t* data = &statistics.view
+    cdef const parameters_t* model = &parameters.view
+    cdef int n_channels = data.n_channels, largest = data.largest
+    cdef Py_ssize_t total = data.P, at, at_square, l
     cdef int c, i, p, status = 0
-    cdef int largest = 1
     cdef double square, product = 1.0, log_product = 0.0
-    for c in range(n_channels):
-        largest = max(largest, sizes[c])
-    if not 0 <= mode < means.shape[0]:
-        raise ValueError(f"posterior_coefficients: there is no mode {mode}; there are {means.shape[0]}")
-    shape2("posterior_coefficients", "projections", &projections.shape[0], n_units, total)
-    shape2("posterior_coefficients", "factor_offsets", &factor_offsets.shape[0], n_units, n_channels)
-    shape2("posterior_coefficients", "whitened_out", &whitened_out.shape[0], n_units, total)
-    shape2("posterior_coefficients", "noise_variances", &noise_variances.shape[0], noise_variances.shape[0], n_channels)
-    for l in range(n_units):
-        check_factors(factors, factor_offsets, counts, sizes, l)
+    if not 0 <= mode < model.n_modes:
+        raise ValueError(f"posterior_coefficients: there is no mode {mode}; there are {model.n_modes}")
+    statistics.require_counts("posterior_coefficients")
+    parameters.require_sizes("posterior_coefficients", n_channels, data.sizes)
+    shape2("posterior_coefficients", "whitened_out", &whitened_out.shape[0], data.n_units, total)
     cdef double* work = <double*> malloc((3 * largest * largest + 2 * largest) * sizeof(double))
     if work == NULL:
         raise MemoryError
     with nogil:
-        for l in range(n_units):
+        for l in range(data.n_units):
             at = 0
             at_square = 0
             for c in range(n_channels):
-                p = sizes[c]
-                if counts[l, c] > 0:
+                p = data.sizes[c]
+                if data.counts[l * n_channels + c] > 0:
                     status = whitened_posterior_of_size(
-                        p, &factors[factor_offsets[l, c]], &projections[l, at], &means[mode, at],
-                        &mode_factors[mode, at_square], 1.0 / sqrt(noise_variances[mode, c]),
+                        p, data.factors + data.offsets[l * n_channels + c], data.projections + l * total + at,
+                        model.means + mode * total + at, model.factors + mode * data.P2 + at_square,
+                        1.0 / sqrt(model.noise_variances[mode * n_channels + c]),
                         work + largest * largest, &whitened_out[l, at], work, &square, &product, &log_product,
                     )
                     if status != 0:
@@ -432,15 +409,8 @@ def posterior_coefficients(
 
 
 def unit_sums(
-    const double[::1] factors,
-    const long long[:, ::1] factor_offsets,
-    const double[:, ::1] projections,
-    const double[:, ::1] residual_norms,
-    const int[:, ::1] counts,
-    const int[::1] sizes,
-    const double[:, ::1] means,
-    const double[:, ::1] mode_factors,
-    const double[:, ::1] noise_variances,
+    StatisticsBundle statistics not None,
+    ParametersBundle parameters not None,
     const long long[::1] units,
     double[:, ::1] sums_out,
 ):
@@ -448,10 +418,9 @@ def unit_sums(
 
     Parameters
     ----------
-    factors, factor_offsets, projections, residual_norms, counts
-        As in `cem.statistics.SufficientStatistics`.
-    sizes, means, mode_factors, noise_variances
-        p_c (C,), μ (1, P), Λ (1, Σp²), σ² (1, C).
+    statistics : StatisticsBundle
+    parameters : ParametersBundle
+        Of one mode.
     units : (n,) array
         Which units.
     sums_out : (n, 1 + 3 C + P + Σp²) array
@@ -462,21 +431,19 @@ def unit_sums(
     KernelFailure
         A quantity is not finite, or I + B'B not positive definite; holds unit and channel.
     """
-    cdef int n_channels = <int> sizes.shape[0]
-    cdef Py_ssize_t n_units = counts.shape[0]
-    cdef Py_ssize_t at, at_square, row, l = -1
+    cdef const statistics_t* data = &statistics.view
+    cdef const parameters_t* model = &parameters.view
+    cdef int n_channels = data.n_channels, largest = data.largest
+    cdef Py_ssize_t total = data.P, total_square = data.P2, at, at_square, row, l = -1
     cdef int c, i, j, p, status = 0, failed_channel = -1
-    cdef lengths_t lengths = statistics_lengths(
-        "unit_sums", factor_offsets, projections, residual_norms, n_units, counts.shape[1], sizes
-    )
-    cdef Py_ssize_t total = lengths.P, total_square = lengths.P2
-    cdef int largest = lengths.largest
-    parameters_shapes("unit_sums", "", means, mode_factors, noise_variances, 1, total, total_square, n_channels)
+    statistics.require_counts("unit_sums")
+    parameters.require_sizes("unit_sums", n_channels, data.sizes)
+    if model.n_modes != 1:
+        raise ValueError(f"unit_sums: there are {model.n_modes} modes; one was expected")
     shape2("unit_sums", "sums_out", &sums_out.shape[0], units.shape[0], 1 + 3 * n_channels + total + total_square)
     for row in range(units.shape[0]):
-        if not 0 <= units[row] < n_units:
+        if not 0 <= units[row] < data.n_units:
             raise ValueError(f"unit_sums: there is no unit {units[row]}")
-        check_factors(factors, factor_offsets, counts, sizes, units[row])
     cdef double* work = <double*> malloc((3 * largest * largest + 2 * largest) * sizeof(double))
     if work == NULL:
         raise MemoryError
@@ -498,17 +465,17 @@ def unit_sums(
             at = 0
             at_square = 0
             for c in range(n_channels):
-                p = sizes[c]
-                if counts[l, c] > 0:
-                    precision = 1.0 / noise_variances[0, c]
+                p = data.sizes[c]
+                if data.counts[l * n_channels + c] > 0:
+                    precision = 1.0 / model.noise_variances[c]
                     product = 1.0
                     log_product = 0.0
                     status = whitened_posterior_of_size(
-                        p, &factors[factor_offsets[l, c]], &projections[l, at], &means[0, at],
-                        &mode_factors[0, at_square], sqrt(precision), work + largest * largest, D + at, second,
-                        &square, &product, &log_product,
+                        p, data.factors + data.offsets[l * n_channels + c], data.projections + l * total + at,
+                        model.means + at, model.factors + at_square, sqrt(precision), work + largest * largest,
+                        D + at, second, &square, &product, &log_product,
                     )
-                    square += residual_norms[l, c] * precision
+                    square += data.residual_norms[l * n_channels + c] * precision
                     if status != 0 or not isfinite(square):
                         status = -1
                         failed_channel = c
@@ -521,7 +488,7 @@ def unit_sums(
                             Q[at_square + j * p + i] = Q[at_square + i * p + j]
                     channel_count[c] = 1.0
                     E[c] = square + p - trace
-                    E[n_channels + c] = counts[l, c]
+                    E[n_channels + c] = data.counts[l * n_channels + c]
                 at += p
                 at_square += p * p
             if status != 0:

@@ -17,9 +17,12 @@ from problems import (
     RARE_MODE,
     conditions,
     norms_of_B,
+    parameters_bundle,
     problems,
     random_factors,
+    random_parameters,
     random_problem,
+    statistics_bundle,
     unit_factor,
 )
 
@@ -130,14 +133,8 @@ def test_posterior_of_every_unit_is_its_twin(problem):
     whitened = np.empty((problem.panel.n_units, int(layout.mean_offsets[-1])))
     for k in range(parameters.n_modes):
         _core.posterior_coefficients(
-            statistics.factors,
-            statistics.factor_offsets,
-            statistics.projections,
-            statistics.counts,
-            np.asarray(problem.sizes, dtype=np.int32),
-            parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
+            statistics.bundle,
+            parameters.bundle,
             k,
             whitened,
         )
@@ -176,18 +173,10 @@ def test_posterior_covariance_is_its_twin(p, n, log_noise, log_condition, seed):
     factor = random_factors(rng, p, np.array([10.0**log_condition]))[0]
     sigma2 = 10.0 ** (2 * log_noise)
     sums = np.empty(_core.n_sums(1, np.array([p], dtype=np.int32)))
+    one, origin = np.zeros((1, 1), dtype=np.int64), np.zeros((1, p))
     _core.expectation(
-        R.ravel(),
-        np.zeros((1, 1), dtype=np.int64),
-        np.zeros((1, p)),
-        np.zeros((1, 1)),
-        np.full((1, 1), n, dtype=np.int32),
-        np.full(1, -1, dtype=np.int32),
-        np.array([p], dtype=np.int32),
-        np.zeros(1),
-        np.zeros((1, p)),
-        factor.reshape(1, -1),
-        np.full((1, 1), sigma2),
+        statistics_bundle((R.ravel(), one, origin, np.zeros((1, 1)), np.full((1, 1), n, dtype=np.int32)), [p]),
+        parameters_bundle(np.ones(1), origin, factor.reshape(1, -1), np.full((1, 1), sigma2), [p]),
         1.0,
         False,
         0,
@@ -265,16 +254,11 @@ def test_the_quadratic_form_keeps_its_digits_after_a_million_readings():
         w[None],
         np.zeros((1, 1)),
         np.full((1, 1), n, dtype=np.int32),
-        np.full(1, -1, dtype=np.int32),
     )
     sums = np.empty(_core.n_sums(1, np.array([p], dtype=np.int32)))
     _core.expectation(
-        *arrays,
-        np.array([p], dtype=np.int32),
-        np.zeros(1),
-        parameters.means,
-        parameters.factors,
-        parameters.noise_variances,
+        statistics_bundle(arrays, [p]),
+        parameters.bundle,
         1.0,
         False,
         0,
@@ -318,29 +302,24 @@ def test_a_reading_that_overflows_names_where():
     assert np.isfinite(rho).all() and (rho[seen, 1] == 0).all()
 
 
-@pytest.mark.parametrize("argument", range(1, 13))
-def test_drivers_refuse_arrays_that_do_not_fit(argument):
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        (0, r"the channels of the parameters have \[3, 2\] coefficients; \[2, 3\] were expected"),
+        (1, r"units 0 to 13 are not among the 12"),
+        (2, r"responsibilities has shape \(11, 2\); \(12, 2\) was expected"),
+        (3, r"sums_out has shape \(50,\); \(51,\) was expected"),
+    ],
+)
+def test_drivers_refuse_arrays_that_do_not_fit(argument, message):
     """A wrong shape in a kernel would read memory that is not ours."""
     problem = random_problem(np.random.default_rng(4), 2, (2, 3))
-    s, parameters = problem.statistics, problem.parameters
-    arrays = [
-        s.factors,
-        s.factor_offsets,
-        s.projections,
-        s.residual_norms,
-        s.counts,
-        s.known_modes,
-        np.array([2, 3], dtype=np.int32),
-        np.log(parameters.weights),
-        parameters.means,
-        parameters.factors,
-        parameters.noise_variances,
-        np.empty((s.n_units, 2)),
-        np.empty(_core.n_sums(2, np.array([2, 3], dtype=np.int32))),
-    ]
-    arrays[argument] = np.ascontiguousarray(arrays[argument][:-1])
-    with pytest.raises(ValueError):
-        _core.expectation(*arrays[:11], 1.0, False, 0, s.n_units, *arrays[11:])
+    good = [problem.parameters.bundle, 12, np.empty((12, 2)), np.empty(51)]
+    wrong = [random_parameters(np.random.default_rng(4), 2, (3, 2)).bundle, 13, np.empty((11, 2)), np.empty(50)]
+    good[argument] = wrong[argument]
+    parameters, last, rho, sums = good
+    with pytest.raises(ValueError, match=f"expectation: {message}"):
+        _core.expectation(problem.statistics.bundle, parameters, 1.0, False, 0, last, rho, sums)
 
 
 # -------------------------------------------------------------------------------------------------- maximisation

@@ -7,6 +7,7 @@ import pickle
 import platform
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 import reference as _reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import parameters_bundle, statistics_bundle
 
 from cem.em.kernels import _lanes
 from cem.errors import FitError, KernelFailure, OptionError
@@ -95,11 +97,7 @@ class Fleet:
         )  # fmt: skip
 
     def pack(self, level):
-        return _lanes.pack(*self.statistics, self.sizes, level=level)
-
-    def arguments(self):
-        p = self.parameters
-        return np.log(p.weights), p.means, p.factors, p.noise_variances
+        return _lanes.pack(statistics_bundle(self.statistics, self.sizes), level)
 
     def reference(self, **options):
         return _reference.expectation(*self.statistics, self.parameters, **options)
@@ -113,7 +111,7 @@ def assert_same(fleet, level, *, tolerance=1e-11, **options):
     )
     parts = np.empty(len(fleet.counts))
     rho, sums = _lanes.expectation(
-        fleet.pack(level), *fleet.arguments(), responsibilities_given="responsibilities" in options,
+        fleet.pack(level), fleet.parameters.bundle, responsibilities_given="responsibilities" in options,
         log_likelihoods_out=parts, **options,
     )  # fmt: skip
     assert abs(sums[0] - expected[0]) <= 1e-12 * np.abs(parts).sum()
@@ -153,7 +151,7 @@ def test_many_missing_channels_and_units_without_any_reading(level):
     fleet = Fleet(5, 70, [3, 2, 4], 3, missing=0.7, known=0.0)
     assert (fleet.counts == 0).all(axis=1).any()
     assert_same(fleet, level)
-    rho, _ = _lanes.expectation(fleet.pack(level), *fleet.arguments())
+    rho, _ = _lanes.expectation(fleet.pack(level), fleet.parameters.bundle)
     empty = (fleet.counts == 0).all(axis=1)
     np.testing.assert_allclose(rho[empty], np.tile(fleet.parameters.weights, (empty.sum(), 1)), rtol=1e-14)
 
@@ -174,7 +172,7 @@ def test_all_modes_known(level):
     """Units of known mode have ρ̂ of exactly 0 or 1 and their own mode's likelihood."""
     fleet = Fleet(7, 50, [3, 3], 3, known=1.0)
     assert_same(fleet, level)
-    rho, _ = _lanes.expectation(fleet.pack(level), *fleet.arguments())
+    rho, _ = _lanes.expectation(fleet.pack(level), fleet.parameters.bundle)
     np.testing.assert_array_equal(rho, np.eye(3)[fleet.known_modes])
 
 
@@ -193,8 +191,8 @@ def test_one_mode_and_a_rare_mode(level):
 def test_mode_of_weight_zero_takes_no_unit(level):
     """π_k = 0 gives ρ̂ = 0 exactly, not NaN."""
     fleet = Fleet(10, 20, [3], 2, known=0.0)
-    _, means, factors, noise = fleet.arguments()
-    rho, sums = _lanes.expectation(fleet.pack(level), np.array([0.0, -np.inf]), means, factors, noise)
+    impossible = replace(fleet.parameters, weights=np.array([1.0, 0.0])).bundle
+    rho, sums = _lanes.expectation(fleet.pack(level), impossible)
     np.testing.assert_array_equal(rho, np.tile([1.0, 0.0], (20, 1)))
     assert np.isfinite(sums).all()
 
@@ -220,11 +218,10 @@ def test_tempered_responsibilities(level, temperature):
 def whitened(level, R, w, rss, n, mean, factor, noise_variance):
     """E d, A⁻¹, ℓ and (13) of one unit, channel and mode, by the kernel."""
     p = len(w)
-    pack = _lanes.pack(
-        R.ravel(), np.zeros((1, 1), np.int64), w[None], np.array([[rss]]), np.array([[n]], np.int32),
-        np.full(1, -1, np.int32), np.array([p], np.int32), level=level,
-    )  # fmt: skip
-    _, sums = _lanes.expectation(pack, np.zeros(1), mean[None], factor.ravel()[None], np.array([[noise_variance]]))
+    arrays = R.ravel(), np.zeros((1, 1), np.int64), w[None], np.array([[rss]]), np.array([[n]], np.int32)
+    pack = _lanes.pack(statistics_bundle(arrays, [p]), level)
+    parameters = parameters_bundle(np.ones(1), mean[None], factor.ravel()[None], np.array([[noise_variance]]), [p])
+    _, sums = _lanes.expectation(pack, parameters)
     d, second = sums[3 : 3 + p], sums[3 + p : 3 + p + p * p].reshape(p, p)
     return d, second - np.outer(d, d), sums[0], sums[3 + p + p * p]
 
@@ -269,13 +266,16 @@ def test_determinants_that_overflow_together(level):
     """60 channels of determinant near 1e70 each: their product is far beyond the largest double."""
     n_channels, p = 60, 8
     R = np.eye(p) * 1e34
-    pack = _lanes.pack(
+    arrays = (
         R.ravel(), np.zeros((1, n_channels), np.int64), np.zeros((1, n_channels * p)), np.zeros((1, n_channels)),
-        np.full((1, n_channels), p, np.int32), np.full(1, -1, np.int32), np.full(n_channels, p, np.int32), level=level,
+        np.full((1, n_channels), p, np.int32),
     )  # fmt: skip
+    pack = _lanes.pack(statistics_bundle(arrays, [p] * n_channels), level)
     factors = np.tile(np.eye(p).ravel(), n_channels)[None]
     noise = np.ones((1, n_channels))
-    _, sums = _lanes.expectation(pack, np.zeros(1), np.zeros((1, n_channels * p)), factors, noise)
+    _, sums = _lanes.expectation(
+        pack, parameters_bundle(np.ones(1), np.zeros((1, n_channels * p)), factors, noise, [p] * n_channels)
+    )
     expected = -0.5 * n_channels * p * (math.log(2 * math.pi) + math.log(1e68))
     assert sums[0] == pytest.approx(expected, rel=1e-14)
 
@@ -322,7 +322,7 @@ def test_same_bits_for_any_number_of_threads(level):
         sums = np.empty((len(bounds) - 1, n_sums))
 
         def work():
-            _lanes.expectation_chunks(pack, *fleet.arguments(), 1.0, False, bounds, claimed, rho, sums)
+            _lanes.expectation_chunks(pack, fleet.parameters.bundle, 1.0, False, bounds, claimed, rho, sums)
 
         with ThreadPoolExecutor(n_threads) as pool:
             for done in [pool.submit(work) for _ in range(n_threads)]:
@@ -342,10 +342,8 @@ def test_chunks_cover_the_fleet_once(level):
     """A tile left out, or counted twice, would change every parameter a little."""
     for n_units, n_modes in ((1, 1), (9, 2), (50_000, 4)):
         counts = np.ones((n_units, 1), np.int32)
-        pack = _lanes.pack(
-            np.ones(1), np.zeros((n_units, 1), np.int64), np.zeros((n_units, 1)), np.zeros((n_units, 1)), counts,
-            np.full(n_units, -1, np.int32), np.array([1], np.int32), level=level,
-        )  # fmt: skip
+        rows = np.zeros((n_units, 1))
+        pack = _lanes.pack(statistics_bundle((np.ones(1), rows.astype(np.int64), rows, rows, counts), [1]), level)
         bounds = pack.chunks(n_modes)
         assert bounds[0] == 0 and bounds[-1] == pack.n_tiles and all(a < b for a, b in pairwise(bounds))
     assert len(bounds) > 2
@@ -358,12 +356,12 @@ def test_units_keep_their_rows(level):
     pack = fleet.pack(level)
     assert sorted(pack.order) == list(range(90)) and list(pack.order) != list(range(90))
     whole = np.empty(90)
-    rho, _ = _lanes.expectation(pack, *fleet.arguments(), log_likelihoods_out=whole)
+    rho, _ = _lanes.expectation(pack, fleet.parameters.bundle, log_likelihoods_out=whole)
     for l in (0, 13, 89):
         one = tuple(a if i == 0 else np.ascontiguousarray(a[l : l + 1]) for i, a in enumerate(fleet.statistics))
         single = np.empty(1)
         rho_single, _ = _lanes.expectation(
-            _lanes.pack(*one, fleet.sizes, level=level), *fleet.arguments(), log_likelihoods_out=single
+            _lanes.pack(statistics_bundle(one, fleet.sizes), level), fleet.parameters.bundle, log_likelihoods_out=single
         )
         np.testing.assert_array_equal(rho_single[0], rho[l])
         assert single[0] == whole[l]
@@ -375,13 +373,12 @@ def test_broken_unit_is_named(level):
     fleet = Fleet(16, 40, [3, 2, 3], 2, missing=0.0, known=0.0)
     fleet.residual_norms[23, 2] = np.nan
     with pytest.raises(KernelFailure, match="unit at position 23, mode 0, channel at position 2"):
-        _lanes.expectation(fleet.pack(level), *fleet.arguments())
+        _lanes.expectation(fleet.pack(level), fleet.parameters.bundle)
     fleet = Fleet(16, 40, [3, 2, 3], 2, missing=0.0, known=0.0)
-    log_weights, means, factors, noise = fleet.arguments()
-    noise = noise.copy()
+    noise = fleet.parameters.noise_variances.copy()
     noise[1, 1] = -1.0
     with pytest.raises(FitError, match="mode 1, channel at position 1"):
-        _lanes.expectation(fleet.pack(level), log_weights, means, factors, noise)
+        _lanes.expectation(fleet.pack(level), replace(fleet.parameters, noise_variances=noise).bundle)
 
 
 @every_level
@@ -391,13 +388,16 @@ def test_pivot_that_is_not_positive_is_an_error(level):
     R = np.array([[1.0, 1.0], [0.0, 0.0]]) * 1e12
     R[1, 1] = 1.0
     for scale in np.linspace(1.0, 2.0, 40):  # rounding decides which of these fail; some must
-        pack = _lanes.pack(
+        arrays = (
             (R * scale).ravel(), np.zeros((1, 1), np.int64), np.zeros((1, p)), np.zeros((1, 1)),
-            np.full((1, 1), 9, np.int32), np.full(1, -1, np.int32), np.array([p], np.int32), level=level,
+            np.full((1, 1), 9, np.int32),
         )  # fmt: skip
+        pack = _lanes.pack(statistics_bundle(arrays, [p]), level)
         factor = np.array([[1.0, 0.0], [1 / 3, 1.1]]).ravel()[None]
         try:
-            _, sums = _lanes.expectation(pack, np.zeros(1), np.zeros((1, p)), factor, np.array([[1e-8]]))
+            _, sums = _lanes.expectation(
+                pack, parameters_bundle(np.ones(1), np.zeros((1, p)), factor, np.array([[1e-8]]), [p])
+            )
         except KernelFailure as failure:
             assert (failure.unit, failure.mode, failure.channel) == (0, 0, 0)
             break
@@ -410,41 +410,43 @@ def test_known_mode_of_weight_zero_is_an_error():
     """A unit of a known mode that the parameters hold to be impossible has log-likelihood −∞."""
     fleet = Fleet(17, 12, [2], 2, known=0.0)
     fleet.known_modes[4] = 1
-    _, means, factors, noise = fleet.arguments()
+    impossible = replace(fleet.parameters, weights=np.array([1.0, 0.0])).bundle
     with pytest.raises(KernelFailure, match="unit at position 4"):
-        _lanes.expectation(fleet.pack("baseline"), np.array([0.0, -np.inf]), means, factors, noise)
+        _lanes.expectation(fleet.pack("baseline"), impossible)
 
 
 def test_wrong_shapes_are_refused():
     """A kernel that reads past an array would crash the interpreter."""
     fleet = Fleet(18, 10, [3, 2], 2)
     pack = fleet.pack("baseline")
-    log_weights, means, factors, noise = fleet.arguments()
-    with pytest.raises(ValueError, match=r"means has shape \(2, 4\); \(2, 5\) was expected"):
-        _lanes.expectation(pack, log_weights, means[:, :-1].copy(), factors, noise)
+    parameters = fleet.parameters.bundle
+    with pytest.raises(ValueError, match=r"parameters have \[2, 3\] coefficients; \[3, 2\] were expected"):
+        _lanes.expectation(pack, Fleet(18, 10, [2, 3], 2).parameters.bundle)
+    with pytest.raises(ValueError, match=r"parameters have \[3\] coefficients; \[3, 2\] were expected"):
+        _lanes.expectation(pack, Fleet(18, 10, [3], 2).parameters.bundle)
     with pytest.raises(ValueError, match=r"responsibilities has shape \(9, 2\); \(10, 2\)"):
-        _lanes.expectation(pack, log_weights, means, factors, noise, responsibilities=np.empty((9, 2)))
+        _lanes.expectation(pack, parameters, responsibilities=np.empty((9, 2)))
     with pytest.raises(ValueError, match=r"sums_out has shape \(1, 46\)"):
         _lanes.expectation_chunks(
-            pack, log_weights, means, factors, noise, 1.0, False, np.array([0, pack.n_tiles]), np.zeros(1, np.int64),
+            pack, parameters, 1.0, False, np.array([0, pack.n_tiles]), np.zeros(1, np.int64),
             np.empty((10, 2)), np.empty((1, 46)),
         )  # fmt: skip
     with pytest.raises(ValueError, match="chunk 1 lies outside"):
         _lanes.expectation_chunks(
-            pack, log_weights, means, factors, noise, 1.0, False, np.array([0, 1, pack.n_tiles + 1]),
+            pack, parameters, 1.0, False, np.array([0, 1, pack.n_tiles + 1]),
             np.zeros(1, np.int64), np.empty((10, 2)), np.empty((2, 51)),
         )  # fmt: skip
     with pytest.raises(ValueError, match=r"claimed has shape \(2,\); \(1,\)"):
         _lanes.claim(np.zeros(2, np.int64))
     with pytest.raises(ValueError, match="inverse temperature"):
-        _lanes.expectation(pack, log_weights, means, factors, noise, inverse_temperature=0.0)
+        _lanes.expectation(pack, parameters, inverse_temperature=0.0)
     with pytest.raises(ValueError, match="said to be given"):
-        _lanes.expectation(pack, log_weights, means, factors, noise, responsibilities_given=True)
+        _lanes.expectation(pack, parameters, responsibilities_given=True)
     fleet.known_modes[0] = 2
     with pytest.raises(ValueError, match="mode is 2"):
-        _lanes.expectation(fleet.pack("baseline"), log_weights, means, factors, noise)
+        _lanes.expectation(fleet.pack("baseline"), parameters)
     with pytest.raises(ValueError, match="9 coefficients"):
-        _lanes.pack(*fleet.statistics, np.array([9, 2], np.int32))
+        Fleet(18, 10, [9, 2], 2).pack("baseline")
     fleet.factor_offsets[fleet.counts > 0] = 10**6
     with pytest.raises(ValueError, match="outside"):
         fleet.pack("baseline")
@@ -480,8 +482,8 @@ def test_environment_variable_forces_the_level(monkeypatch):
 def test_levels_agree_with_each_other():
     """Another machine may give other bits, not other results."""
     fleet = Fleet(19, 200, [3, 4, 6], 3)
-    rho, sums = _lanes.expectation(fleet.pack("baseline"), *fleet.arguments())
+    rho, sums = _lanes.expectation(fleet.pack("baseline"), fleet.parameters.bundle)
     for level in LEVELS[1:]:
-        again, sums_again = _lanes.expectation(fleet.pack(level), *fleet.arguments())
+        again, sums_again = _lanes.expectation(fleet.pack(level), fleet.parameters.bundle)
         np.testing.assert_allclose(again, rho, rtol=1e-10, atol=1e-13)
         np.testing.assert_allclose(sums_again, sums, rtol=1e-11, atol=1e-10)

@@ -120,36 +120,32 @@ def test_large_bases_and_the_lapack_option_go_unit_by_unit():
     assert Expectation(small.statistics)._linked_kernel().name.startswith("linked lanes:")
 
 
-@pytest.mark.parametrize("wrong", ["means", "loadings", "responsibilities", "sums", "bounds", "sizes", "modes"])
+@pytest.mark.parametrize(
+    "wrong", ["means", "loadings", "weights", "responsibilities", "sums", "bounds", "sizes", "modes"]
+)
 def test_arrays_that_do_not_fit_are_refused_before_they_are_read(wrong):
     problem = random_problem(np.random.default_rng(6), 2, (3, 2), n_units=20, **GENTLE)
     s, parameters = problem.statistics, linked(problem.parameters, 2)
-    sizes = np.array([6, 2] if wrong == "sizes" else s.sizes, dtype=np.int32)
-    known = np.full(20, 2 if wrong == "modes" else -1, dtype=np.int32)
-
-    def pack():
-        return _linked_lanes.pack(
-            s.factors, s.factor_offsets, s.projections, s.residual_norms, s.counts, known, sizes
-        )  # fmt: skip
-
     if wrong == "sizes":
-        with pytest.raises(ValueError, match="pack"):
-            pack()
+        with pytest.raises(ValueError, match="pack: a basis has 6 coefficients"):
+            _linked_lanes.pack(random_problem(np.random.default_rng(6), 2, (6, 2), **GENTLE).statistics.bundle)
         return
-    packed, expectation = pack(), Expectation(s)
+    known = np.full(20, 2 if wrong == "modes" else -1, dtype=np.int32)
+    packed, expectation = _linked_lanes.pack(s.with_known_modes(known).bundle), Expectation(s)
     n_sums = len(expectation(parameters)[0].sums)
-    with pytest.raises(ValueError, match=r"shapes|bound|mode"):
+    if wrong == "means":
+        parameters = linked(random_problem(np.random.default_rng(6), 2, (2, 3), **GENTLE).parameters, 2)
+    elif wrong == "loadings":
+        parameters = problem.parameters
+    with pytest.raises(ValueError, match=r"has shape|bound|mode|coefficients; \[3, 2\] were|no loadings"):
         _linked_lanes.expectation_chunks(
             packed,
-            np.zeros((1, 2)),
-            parameters.means[:, :-1].copy() if wrong == "means" else parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
-            parameters.loadings[:1].copy() if wrong == "loadings" else parameters.loadings,
+            parameters.bundle,
             1.0,
             False,
             np.array([0, 3, 20] if wrong == "bounds" else [0, 16, 20], dtype=np.int64),
             np.zeros(1, dtype=np.int64),
             np.zeros((19 if wrong == "responsibilities" else 20, 2)),
             np.zeros((2, n_sums - 1 if wrong == "sums" else n_sums)),
+            np.zeros((1 if wrong == "weights" else 20, 2)),
         )

@@ -434,11 +434,14 @@ def test_wrong_shapes_are_refused():
     with pytest.raises(ValueError, match="passes: there are no passes"):
         expectation.passes(parameters, expected, constraints, 0)
     arrays = [parameters.weights, parameters.means, parameters.factors, parameters.noise_variances]
-    sizes, floors = np.array([3, 3, 3], dtype=np.int32), [constraints.noise_floors, constraints.covariance_floors]
+    floors = [constraints.noise_floors, constraints.covariance_floors]
     for i in range(4):
-        wrong = [array[:1].copy() if i == j else array for j, array in enumerate(arrays)]
-        with pytest.raises(ValueError, match=r"over_relaxed: \w+_found has shape \(1"):
-            _em.over_relaxed(sizes, 0, 1.6, *floors, *arrays, *wrong, *(np.empty_like(array) for array in arrays))
+        wrong = [np.empty_like(array[:1] if i == j else array) for j, array in enumerate(arrays)]
+        with pytest.raises(ValueError, match=r"over_relaxed: \w+_out has shape \(1"):
+            _em.over_relaxed(parameters.bundle, parameters.bundle, 0, 1.6, *floors, *wrong)
+    fewer = parameters.ordered([0])
+    with pytest.raises(ValueError, match="there are 2 modes before the M step and 1 after it"):
+        _em.over_relaxed(parameters.bundle, fewer.bundle, 0, 1.6, *floors, *(np.empty_like(array) for array in arrays))
 
 
 @pytest.mark.parametrize("plain_first", [3, 20, 1000])

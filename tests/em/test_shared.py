@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -12,8 +13,10 @@ import reference as _reference
 import reference_shared as _reference_shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import statistics_bundle
 
 import cem
+from cem import _core
 from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.kernels import _lanes, _shared
@@ -82,24 +85,19 @@ class Fleet:
         )  # fmt: skip
 
     def pack(self, level):
-        return _shared.pack(*self.statistics, self.sizes, self.designs, level=level)
-
-    def arguments(self):
-        p = self.parameters
-        return np.log(p.weights), p.means, p.factors, p.noise_variances
+        return _shared.pack(statistics_bundle(self.statistics, self.sizes), self.designs, level)
 
 
-def evaluate(pack, arguments, *, temperature=1.0, responsibilities=None, parts=None, n_threads=1):
+def evaluate(pack, parameters, *, temperature=1.0, responsibilities=None, parts=None, n_threads=1):
     """ρ̂ and the sums, by as many threads as asked."""
-    _, means, factors, noise = arguments
-    K, C = noise.shape
-    rho = np.full((pack.n_units, K), np.nan) if responsibilities is None else responsibilities
+    sizes = np.asarray(parameters.sizes, dtype=np.int32)
+    rho = np.full((pack.n_units, parameters.n_modes), np.nan) if responsibilities is None else responsibilities
     bounds, claimed = pack.chunks(), np.zeros(1, np.int64)
-    sums = np.empty((len(bounds) - 1, 1 + K + K * (3 * C + means.shape[1] + factors.shape[1])))
+    sums = np.empty((len(bounds) - 1, _core.n_sums(parameters.n_modes, sizes)))
 
     def work():
         _shared.expectation_chunks(
-            pack, *arguments, temperature, responsibilities is not None, bounds, claimed, rho, sums, parts
+            pack, parameters.bundle, temperature, responsibilities is not None, bounds, claimed, rho, sums, parts
         )
 
     if n_threads == 1:
@@ -116,7 +114,7 @@ def assert_same(fleet, level, *, tolerance=1e-11, temperature=1.0, responsibilit
     given_rho = None if responsibilities is None else responsibilities.copy()
     parts = np.full(len(fleet.counts), np.nan)
     rho, sums = evaluate(
-        fleet.pack(level), fleet.arguments(), temperature=temperature, responsibilities=given_rho, parts=parts
+        fleet.pack(level), fleet.parameters, temperature=temperature, responsibilities=given_rho, parts=parts
     )
     options = {"inverse_temperature": temperature, "responsibilities": responsibilities}
     twins = (
@@ -167,7 +165,7 @@ def test_units_without_any_reading_keep_the_prior(level):
     empty = (fleet.counts == 0).all(axis=1)
     assert empty.any() and not empty.all()
     assert_same(fleet, level)
-    rho, _ = evaluate(fleet.pack(level), fleet.arguments())
+    rho, _ = evaluate(fleet.pack(level), fleet.parameters)
     np.testing.assert_allclose(rho[empty], np.tile(fleet.parameters.weights, (empty.sum(), 1)), rtol=1e-14)
 
 
@@ -176,8 +174,7 @@ def test_one_mode_and_a_mode_of_weight_zero(level):
     """K = 1 is the start of every fit; π_k = 0 gives ρ̂ = 0 exactly, not NaN."""
     assert_same(Fleet(4, 30, 2, [3], 1, known=0.0), level)
     fleet = Fleet(5, 20, 2, [3], 2, known=0.0)
-    _, *others = fleet.arguments()
-    rho, sums = evaluate(fleet.pack(level), (np.array([0.0, -np.inf]), *others))
+    rho, sums = evaluate(fleet.pack(level), replace(fleet.parameters, weights=np.array([1.0, 0.0])))
     np.testing.assert_array_equal(rho, np.tile([1.0, 0.0], (20, 1)))
     assert np.isfinite(sums).all()
 
@@ -185,11 +182,10 @@ def test_one_mode_and_a_mode_of_weight_zero(level):
 def one_unit(level, R, w, rss, n, mean, factor, noise_variance):
     """E d, A⁻¹, ℓ and (13) of one unit, channel and mode, by the kernel."""
     p = len(w)
-    pack = _shared.pack(
-        R.ravel(), np.zeros((1, 1), np.int64), w[None], np.array([[rss]]), np.array([[n]], np.int32),
-        np.full(1, -1, np.int32), np.array([p], np.int32), np.zeros(1, np.int64), level=level,
-    )  # fmt: skip
-    _, sums = evaluate(pack, (np.zeros(1), mean[None], factor.ravel()[None], np.array([[noise_variance]])))
+    arrays = R.ravel(), np.zeros((1, 1), np.int64), w[None], np.array([[rss]]), np.array([[n]], np.int32)
+    pack = _shared.pack(statistics_bundle(arrays, [p]), np.zeros(1, np.int64), level)
+    parameters = Parameters(np.ones(1), mean[None], factor.reshape(1, -1), np.array([[noise_variance]]), (p,))
+    _, sums = evaluate(pack, parameters)
     d, second = sums[3 : 3 + p], sums[3 + p : 3 + p + p * p].reshape(p, p)
     return d, second - np.outer(d, d), sums[0], sums[3 + p + p * p]
 
@@ -249,9 +245,9 @@ def test_same_bits_for_any_number_of_threads(level):
     fleet = Fleet(6, 9000, 3, [3, 2], 3)
     pack = fleet.pack(level)
     assert len(pack.chunks()) > 4
-    rho, sums = evaluate(pack, fleet.arguments())
+    rho, sums = evaluate(pack, fleet.parameters)
     for n_threads in (2, 3, 8):
-        again, sums_again = evaluate(pack, fleet.arguments(), n_threads=n_threads)
+        again, sums_again = evaluate(pack, fleet.parameters, n_threads=n_threads)
         np.testing.assert_array_equal(again, rho)
         np.testing.assert_array_equal(sums_again, sums)
 
@@ -259,9 +255,9 @@ def test_same_bits_for_any_number_of_threads(level):
 def test_levels_agree_with_each_other():
     """Another machine may give other bits, not other results."""
     fleet = Fleet(7, 500, 3, [3, 4, 6], 3)
-    rho, sums = evaluate(fleet.pack("baseline"), fleet.arguments())
+    rho, sums = evaluate(fleet.pack("baseline"), fleet.parameters)
     for level in LEVELS[1:]:
-        again, sums_again = evaluate(fleet.pack(level), fleet.arguments())
+        again, sums_again = evaluate(fleet.pack(level), fleet.parameters)
         np.testing.assert_allclose(again, rho, rtol=1e-10, atol=1e-13)
         np.testing.assert_allclose(sums_again, sums, rtol=1e-11, atol=1e-10)
 
@@ -272,41 +268,40 @@ def test_broken_unit_is_named(level):
     fleet = Fleet(8, 40, 2, [3, 2, 3], 2, missing=0.0, known=0.0)
     fleet.residual_norms[23, 2] = np.nan
     with pytest.raises(KernelFailure, match="unit at position 23, mode 0, channel at position 2"):
-        evaluate(fleet.pack(level), fleet.arguments())
+        evaluate(fleet.pack(level), fleet.parameters)
     fleet = Fleet(8, 40, 2, [3, 2, 3], 2, missing=0.0, known=0.0)
-    log_weights, means, factors, noise = fleet.arguments()
-    broken = noise.copy()
+    parameters = fleet.parameters
+    broken = parameters.noise_variances.copy()
     broken[1, 1] = -1.0
     with pytest.raises(FitError, match="mode 1, channel at position 1"):
-        evaluate(fleet.pack(level), (log_weights, means, factors, broken))
-    broken = means.copy()
+        evaluate(fleet.pack(level), replace(parameters, noise_variances=broken))
+    broken = parameters.means.copy()
     broken[1, 4] = np.nan
     with pytest.raises(KernelFailure, match="mode 1, channel at position 1"):
-        evaluate(fleet.pack(level), (log_weights, broken, factors, noise))
+        evaluate(fleet.pack(level), replace(parameters, means=broken))
     fleet.known_modes[4] = 1
     with pytest.raises(KernelFailure, match="unit at position 4, mode -1, channel at position -1"):
-        evaluate(fleet.pack(level), (np.array([0.0, -np.inf]), means, factors, noise))
+        evaluate(fleet.pack(level), replace(parameters, weights=np.array([1.0, 0.0])))
 
 
 def test_wrong_shapes_are_refused():
     """A kernel that reads past an array would crash the interpreter."""
     fleet = Fleet(9, 10, 2, [3, 2], 2)
     pack = fleet.pack("baseline")
-    log_weights, means, factors, noise = fleet.arguments()
-    with pytest.raises(ValueError, match=r"means has shape \(2, 4\); \(2, 5\) was expected"):
-        evaluate(pack, (log_weights, means[:, :-1].copy(), factors, noise))
+    with pytest.raises(ValueError, match=r"parameters have \[2, 3\] coefficients; \[3, 2\] were expected"):
+        evaluate(pack, Fleet(9, 10, 2, [2, 3], 2).parameters)
     with pytest.raises(ValueError, match=r"responsibilities has shape \(9, 2\)"):
-        evaluate(pack, fleet.arguments(), responsibilities=np.empty((9, 2)))
+        evaluate(pack, fleet.parameters, responsibilities=np.empty((9, 2)))
     with pytest.raises(ValueError, match="inverse temperature"):
-        evaluate(pack, fleet.arguments(), temperature=0.0)
+        evaluate(pack, fleet.parameters, temperature=0.0)
     with pytest.raises(ValueError, match="chunk 0 lies outside"):
         _shared.expectation_chunks(
-            pack, *fleet.arguments(), 1.0, False, np.array([0, 99]), np.zeros(1, np.int64), np.empty((10, 2)),
+            pack, fleet.parameters.bundle, 1.0, False, np.array([0, 99]), np.zeros(1, np.int64), np.empty((10, 2)),
             np.empty((1, 51)),
         )  # fmt: skip
     fleet.known_modes[0] = 2
     with pytest.raises(ValueError, match="mode is 2"):
-        evaluate(fleet.pack("baseline"), fleet.arguments())
+        evaluate(fleet.pack("baseline"), fleet.parameters)
     offsets = fleet.factor_offsets
     fleet.factor_offsets = np.where(fleet.counts > 0, 10**6, -1)
     with pytest.raises(ValueError, match="outside"):

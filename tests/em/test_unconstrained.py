@@ -281,9 +281,8 @@ def arguments(point: Point) -> dict[str, list[object]]:
             np.array(parameters.factors), np.array(parameters.noise_variances), np.array(parameters.loadings),
         ],
         "derivatives": [
-            point.vector, point.expected.sums, sizes, 0, 40.0, parameters.weights, parameters.factors,
-            parameters.noise_variances, parameters.loadings, constraints.linking_penalties, constraints.transforms,
-            np.empty_like(point.vector), *scales,
+            point.vector, point.expected.sums, parameters.bundle, 0, 40.0, constraints.linking_penalties,
+            constraints.transforms, np.empty_like(point.vector), *scales,
         ],
         "scaled": [point.vector, point.vector, sizes, 0, metric.mode_counts, *scales, np.empty_like(point.vector)],
     }  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import parameters_bundle, statistics_bundle
 
 from cem.errors import OptionError, PredictionError
 from cem.mixture import _prediction
@@ -32,6 +33,10 @@ class Problem:
     readings: list  # [l][c] (n,)
     statistics: tuple
     parameters: tuple
+
+    def bundles(self):
+        parameters = parameters_bundle(np.ones(len(self.parameters[0])), *self.parameters, self.sizes)
+        return statistics_bundle(self.statistics, self.sizes), parameters
 
 
 def compressed(design, x):
@@ -112,7 +117,8 @@ def dense(problem):
 def evaluate(problem, **options):
     shape = len(problem.designs), len(problem.parameters[0])
     log_density, misfit = np.full(shape, np.nan), np.full(shape, np.nan)
-    _prediction.log_densities(*problem.statistics, problem.sizes, *problem.parameters, log_density, misfit, **options)
+    bundles = problem.bundles()
+    _prediction.log_densities(*bundles, log_density, misfit, **options)
     return log_density, misfit
 
 
@@ -161,10 +167,10 @@ def test_determinants_of_many_channels_do_not_overflow():
     factors_k = np.tile(np.eye(p).ravel() * 10, n_channels)[None]
     noise = np.full((1, n_channels), 1e-2)
     out, misfit = np.zeros((1, 1)), np.zeros((1, 1))
-    _prediction.log_densities(
-        R.ravel(), offsets, np.zeros((1, 180)), np.zeros((1, n_channels)), np.full((1, n_channels), 3, dtype=np.int32),
-        sizes, np.zeros((1, 180)), factors_k, noise, out, misfit,
-    )  # fmt: skip
+    counts = np.full((1, n_channels), 3, dtype=np.int32)
+    bundle = statistics_bundle((R.ravel(), offsets, np.zeros((1, 180)), np.zeros((1, n_channels)), counts), sizes)
+    parameters = parameters_bundle(np.ones(1), np.zeros((1, 180)), factors_k, noise, sizes)
+    _prediction.log_densities(bundle, parameters, out, misfit)
     B = np.diag(R) * 10 / 0.1
     expected = -0.5 * n_channels * (3 * np.log(2 * np.pi * 1e-2) + np.sum(np.log1p(B**2)))
     np.testing.assert_allclose(out[0, 0], expected, rtol=1e-14)
@@ -178,7 +184,8 @@ def test_posteriors_are_those_of_bayes_rule(seed, n_channels, largest):
     sizes = problem.sizes.astype(int)
     P, P2 = sizes.sum(), (sizes**2).sum()
     means, factors = np.full((3, 2, P), np.nan), np.full((3, 2, P2), np.nan)
-    _prediction.posteriors(*problem.statistics, problem.sizes, *problem.parameters, means, factors, n_threads=2)
+    bundles = problem.bundles()
+    _prediction.posteriors(*bundles, means, factors, n_threads=2)
     for unit in range(3):
         for k in range(2):
             vector = matrix = 0
@@ -203,7 +210,7 @@ def test_wrong_shapes_are_refused():
     offsets = problem.statistics[1].copy()
     offsets[0, 0] = 10_000
     wrong = (problem.statistics[0], offsets, *problem.statistics[2:])
-    with pytest.raises(ValueError, match=r"factor_offsets\[0, 0\] = 10000 lies outside"):
+    with pytest.raises(ValueError, match=r"factor_offsets\[0, 0\] is 10000; .* lies outside factors"):
         evaluate(Problem(problem.sizes, problem.designs, problem.readings, wrong, problem.parameters))
     with pytest.raises(OptionError, match="n_threads is 0"):
         evaluate(problem, n_threads=0)

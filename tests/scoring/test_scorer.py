@@ -17,12 +17,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import DATA
+from problems import statistics_bundle
 from scorer_cases import BASES, HORIZON, draw, make_model
 
 from cem.errors import OptionError, ScorerError
 from cem.mixture import _prediction
 from cem.model.model import FailureModeModel
 from cem.panel.panel import Panel
+from cem.scoring import _scorer
 from cem.scoring.scorer import Scorer, Unit
 from cem.statistics import _blocks
 
@@ -117,8 +119,9 @@ def batch(model, times, values):
     offsets = np.concatenate([[0], np.cumsum(np.square(parameters.sizes))])[:-1].astype(np.int64)[None]
     out, misfit, common = np.empty((1, n_modes)), np.empty((1, n_modes)), np.empty(1)
     _prediction.log_densities(
-        np.concatenate(blocks), offsets, np.concatenate(projections)[None], norms, counts,
-        np.array(parameters.sizes, dtype=np.int32), parameters.means, parameters.factors, parameters.noise_variances,
+        statistics_bundle((np.concatenate(blocks), offsets, np.concatenate(projections)[None], norms, counts),
+                          parameters.sizes),
+        parameters.bundle,
         out, misfit, common,
     )  # fmt: skip
     joint = out[0] + np.log(parameters.weights)
@@ -376,12 +379,12 @@ def test_chi_square_tail_is_that_of_scipy():
         spread = np.sqrt(2 * degrees)
         for x in (0.0, 1e-3, 0.5 * degrees, degrees - spread, degrees, degrees + 3 * spread, degrees + 12 * spread):
             expected = stats.chi2.sf(x, degrees)
-            found = _prediction.chi_square_tail(float(x), float(degrees))
+            found = _scorer.chi_square_tail(float(x), float(degrees))
             assert found == pytest.approx(expected, rel=1e-8, abs=1e-280), (x, degrees)
-    assert _prediction.chi_square_tail(3.0, 0.0) == 1.0
-    assert _prediction.chi_square_tail(np.inf, 3.0) == 0.0
+    assert _scorer.chi_square_tail(3.0, 0.0) == 1.0
+    assert _scorer.chi_square_tail(np.inf, 3.0) == 0.0
     with pytest.raises(ValueError, match="degrees of freedom"):
-        _prediction.chi_square_tail(1.0, -1.0)
+        _scorer.chi_square_tail(1.0, -1.0)
 
 
 def test_novelty_is_uniform_on_known_units_and_small_on_strange_ones():

@@ -28,8 +28,7 @@ def test_the_product_with_the_rows_is_the_e_step_of_copies(seed, n_modes, sizes)
     statistics, one = problem.statistics, problem.parameters
     rows = np.full((12, 1 + 3 * len(sizes) + one.means.shape[1] + one.factors.shape[1]), np.nan)
     _core.unit_sums(
-        statistics.factors, statistics.factor_offsets, statistics.projections, statistics.residual_norms,
-        statistics.counts, one.layout.kernel_sizes, one.means, one.factors, one.noise_variances, np.arange(12), rows,
+        statistics.bundle, one.bundle, np.arange(12), rows,
     )  # fmt: skip
     rho = rng.dirichlet(np.ones(n_modes), size=12)
     copies = Parameters(
@@ -87,7 +86,7 @@ def test_a_large_fleet_is_sampled_and_its_labels_are_kept(monkeypatch):
     assert first.known_modes.tolist() == known[first.units].tolist()
 
 
-@pytest.mark.parametrize("wrong", ["rows", "columns", "unit", "means"])
+@pytest.mark.parametrize("wrong", ["rows", "columns", "unit", "modes"])
 def test_wrong_shapes_are_refused(wrong):
     """A kernel that believes its caller writes out of bounds."""
     expectation = two_groups()
@@ -96,11 +95,10 @@ def test_wrong_shapes_are_refused(wrong):
     n_columns = 1 + 3 * statistics.n_channels + one.means.shape[1] + one.factors.shape[1]
     units = np.array([0, 1, 40 if wrong == "unit" else 2])
     rows = np.empty((2 if wrong == "rows" else 3, n_columns - (wrong == "columns")))
-    means = np.repeat(one.means, 2, axis=0) if wrong == "means" else one.means
+    of_one = one.ordered([0, 0]) if wrong == "modes" else one
     with pytest.raises(ValueError, match="unit_sums"):
         _core.unit_sums(
-            statistics.factors, statistics.factor_offsets, statistics.projections, statistics.residual_norms,
-            statistics.counts, one.layout.kernel_sizes, means, one.factors, one.noise_variances, units, rows,
+            statistics.bundle, of_one.bundle, units, rows,
         )  # fmt: skip
 
 

@@ -182,10 +182,7 @@ class Expectation:
         n_modes, n_units, sizes = parameters.n_modes, self.statistics.n_units, self.statistics.sizes
         given = responsibilities is not None
         rho = np.empty((n_units, n_modes)) if responsibilities is None else np.ascontiguousarray(responsibilities)
-        if log_weights is None:
-            with np.errstate(divide="ignore"):
-                log_weights = np.log(parameters.weights)
-        elif not parameters.rank:
+        if log_weights is not None and not parameters.rank:
             raise ValueError("weights of each unit's own are for linked channels")
         n_sums = _core.n_sums(n_modes, np.asarray(sizes, dtype=np.int32))
         kernel: Kernel = self._kernel
@@ -196,7 +193,7 @@ class Expectation:
         bounds = kernel.bounds(n_modes)
         sums = np.empty((len(bounds) - 1, n_sums))
 
-        task = Pass(parameters, log_weights, inverse_temperature, given, bounds, rho, sums)
+        task = Pass(parameters.bundle, inverse_temperature, given, bounds, rho, sums, log_weights)
         self._share(partial(kernel.work, task), min(self.n_jobs, len(bounds) - 1))
         # Added in the order of the chunks, whichever thread did them.
         return ExpectedStatistics(sums.sum(axis=0), n_modes, sizes, n_units, parameters.rank), rho
@@ -247,10 +244,7 @@ class Expectation:
                 self._kernel.pack,
                 n_passes,
                 relaxation,
-                parameters.weights,
-                parameters.means,
-                parameters.factors,
-                parameters.noise_variances,
+                parameters.bundle,
                 constraints.noise_floors,
                 constraints.covariance_floors,
                 constraints.transforms,

@@ -79,14 +79,8 @@ def linked_start(run: MixtureRun, expectation: Expectation, rank: int, constrain
     observed = np.repeat(statistics.counts > 0, layout.sizes, axis=1).astype(np.float64)
     for k in range(n_modes):
         _core.posterior_coefficients(
-            statistics.factors,
-            statistics.factor_offsets,
-            statistics.projections,
-            statistics.counts,
-            np.asarray(layout.sizes, dtype=np.int32),
-            parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
+            statistics.bundle,
+            parameters.bundle,
             k,
             whitened,
         )

@@ -9,7 +9,6 @@ from cem.em.constraints import Constraints
 from cem.em.kernels import _em, _linked_maximisation, _maximisation
 from cem.em.sums import ExpectedStatistics
 from cem.mixture.parameters import Parameters
-from cem.statistics.coordinates import layout_of
 
 __all__ = ["maximisation", "over_relaxed"]
 
@@ -49,11 +48,7 @@ def maximisation(
         loadings = np.empty_like(parameters.loadings)
         _linked_maximisation.maximisation(
             expected.sums,
-            layout_of(parameters.sizes).kernel_sizes,
-            parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
-            parameters.loadings,
+            parameters.bundle,
             constraints.noise_floors,
             constraints.covariance_floors,
             np.zeros(parameters.n_modes) if constraints.linking_penalties is None else constraints.linking_penalties,
@@ -66,10 +61,7 @@ def maximisation(
         return Parameters.adopting(weights, means, factors, noise_variances, parameters.sizes, loadings), status
     _maximisation.maximisation(
         expected.sums,
-        layout_of(parameters.sizes).kernel_sizes,
-        parameters.means,
-        parameters.factors,
-        parameters.noise_variances,
+        parameters.bundle,
         constraints.noise_floors,
         constraints.covariance_floors,
         constraints.transforms,
@@ -104,19 +96,12 @@ def over_relaxed(before: Parameters, found: Parameters, constraints: Constraints
     weights, means = np.empty_like(found.weights), np.empty_like(found.means)
     factors, noise_variances = np.empty_like(found.factors), np.empty_like(found.noise_variances)
     _em.over_relaxed(
-        layout_of(found.sizes).kernel_sizes,
+        before.bundle,
+        found.bundle,
         constraints.structure,
         relaxation,
         constraints.noise_floors,
         constraints.covariance_floors,
-        before.weights,
-        before.means,
-        before.factors,
-        before.noise_variances,
-        found.weights,
-        found.means,
-        found.factors,
-        found.noise_variances,
         weights,
         means,
         factors,

@@ -252,18 +252,13 @@ class UnconstrainedCoordinates:
             np.empty(self._loadings),
             np.empty(self._loadings),
         )
-        loadings = np.empty(self._loadings) if parameters.loadings is None else parameters.loadings
         try:
             _unconstrained.derivatives(
                 vector,
                 expected.sums,
-                self._layout.kernel_sizes,
+                parameters.bundle,
                 self._structure,
                 expected.n_units,
-                parameters.weights,
-                parameters.factors,
-                parameters.noise_variances,
-                loadings,
                 self._penalties,
                 self._constraints.transforms,
                 gradient,

@@ -1,42 +1,27 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.mixture._bundle import ParametersBundle
+from cem.statistics._bundle import StatisticsBundle
+
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int32]
-_Longs = NDArray[np.int64]
 
 def n_sums(n_modes: int, sizes: _Ints, rank: int) -> int: ...
 def expectation(
-    factors: _Floats,
-    factor_offsets: _Longs,
-    projections: _Floats,
-    residual_norms: _Floats,
-    counts: _Floats,
-    known_modes: _Ints,
-    sizes: _Ints,
-    log_weights: _Floats,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
-    loadings: _Floats,
+    statistics: StatisticsBundle,
+    parameters: ParametersBundle,
     inverse_temperature: float,
     responsibilities_given: bool,
     first_unit: int,
     last_unit: int,
     responsibilities: _Floats,
     sums_out: _Floats,
+    log_weights: _Floats | None = None,
 ) -> None: ...
 def log_densities(
-    factors: _Floats,
-    factor_offsets: _Longs,
-    projections: _Floats,
-    residual_norms: _Floats,
-    counts: _Floats,
-    sizes: _Ints,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
-    loadings: _Floats,
+    statistics: StatisticsBundle,
+    parameters: ParametersBundle,
     first_unit: int,
     last_unit: int,
     log_densities_out: _Floats,
@@ -45,16 +30,8 @@ def log_densities(
     shared_out: _Floats | None = None,
 ) -> None: ...
 def posteriors(
-    factors: _Floats,
-    factor_offsets: _Longs,
-    projections: _Floats,
-    residual_norms: _Floats,
-    counts: _Floats,
-    sizes: _Ints,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
-    loadings: _Floats,
+    statistics: StatisticsBundle,
+    parameters: ParametersBundle,
     first_unit: int,
     last_unit: int,
     means_out: _Floats,

@@ -13,7 +13,9 @@ from cem.mixture._linked cimport (
     channel_covariance, lay_out, linked_unit_t, noise_part, unit_length, unit_posterior,
 )
 from cem.numerics._small cimport cholesky_lower
-from cem.numerics._shapes cimport lengths_t, statistics_lengths
+from cem.mixture._bundle cimport ParametersBundle, parameters_t
+from cem.numerics._shapes cimport shape1, shape2, shape3
+from cem.statistics._bundle cimport StatisticsBundle, statistics_t
 
 from cem.errors import KernelFailure
 
@@ -22,43 +24,28 @@ cdef double LOG_TWO_PI = 1.8378770664093453
 cdef double NEGLIGIBLE = 1e-30
 
 
-cdef (Py_ssize_t, Py_ssize_t, int) checked(
-    const double[::1] factors, const long long[:, ::1] factor_offsets, const double[:, ::1] projections,
-    const double[:, ::1] residual_norms, const double[:, ::1] counts, const int[::1] sizes,
-    const double[:, ::1] means, const double[:, ::1] mode_factors, const double[:, ::1] noise_variances,
-    const double[:, :, ::1] loadings, Py_ssize_t first_unit, Py_ssize_t last_unit,
-) except *:
-    """P, P2 and the largest p, once all shapes agree and every R of these units lies inside `factors`."""
-    cdef Py_ssize_t C = sizes.shape[0], L = counts.shape[0], K = means.shape[0], l, c
-    cdef lengths_t lengths = statistics_lengths(
-        "linked channels", factor_offsets, projections, residual_norms, L, counts.shape[1], sizes
-    )
-    if (
-        K < 1
-        or means.shape[1] != lengths.P
-        or mode_factors.shape[0] != K or mode_factors.shape[1] != lengths.P2
-        or noise_variances.shape[0] != K or noise_variances.shape[1] != C
-        or loadings.shape[0] != K or loadings.shape[1] != lengths.P or loadings.shape[2] < 1
-        or not 0 <= first_unit <= last_unit <= L
-    ):
-        raise ValueError("linked channels: an array has the wrong shape")
-    for l in range(first_unit, last_unit):
-        for c in range(C):
-            if factor_offsets[l, c] >= 0 and factor_offsets[l, c] > factors.shape[0] - sizes[c] * sizes[c]:
-                raise ValueError(f"factor_offsets[{l}, {c}] lies outside factors")
-    return lengths.P, lengths.P2, lengths.largest
+cdef int check(
+    const statistics_t* data, ParametersBundle parameters, Py_ssize_t first_unit, Py_ssize_t last_unit,
+) except -1:
+    """ValueError unless the parameters are of these channels, which share a factor, and the units are there."""
+    parameters.require_sizes("linked channels", data.n_channels, data.sizes)
+    parameters.require_loadings("linked channels")
+    if not 0 <= first_unit <= last_unit <= data.n_units:
+        raise ValueError(
+            f"linked channels: units {first_unit} to {last_unit} are not among the {data.n_units} there are"
+        )
+    return 0
 
 
 cdef void noise_terms(
-    const double[:, ::1] noise_variances,    # (K, C)
+    const parameters_t* model,
     double* precision_roots_out,             # (K, C)  1 / σ
     double* log_noise_out,                   # (K, C)  log 2πσ²
 ) noexcept nogil:
-    cdef Py_ssize_t k, c, C = noise_variances.shape[1]
-    for k in range(noise_variances.shape[0]):
-        for c in range(C):
-            precision_roots_out[k * C + c] = 1.0 / sqrt(noise_variances[k, c])
-            log_noise_out[k * C + c] = LOG_TWO_PI + log(noise_variances[k, c])
+    cdef Py_ssize_t i
+    for i in range(model.n_modes * model.n_channels):
+        precision_roots_out[i] = 1.0 / sqrt(model.noise_variances[i])
+        log_noise_out[i] = LOG_TWO_PI + log(model.noise_variances[i])
 
 
 cdef inline double channel_moments(
@@ -133,37 +120,24 @@ def n_sums(int n_modes, const int[::1] sizes, int rank):
 
 
 def expectation(
-    const double[::1] factors,
-    const long long[:, ::1] factor_offsets,
-    const double[:, ::1] projections,
-    const double[:, ::1] residual_norms,
-    const double[:, ::1] counts,
-    const int[::1] known_modes,
-    const int[::1] sizes,
-    const double[:, ::1] log_weights,
-    const double[:, ::1] means,
-    const double[:, ::1] mode_factors,
-    const double[:, ::1] noise_variances,
-    const double[:, :, ::1] loadings,
+    StatisticsBundle statistics not None,
+    ParametersBundle parameters not None,
     double inverse_temperature,
     bint responsibilities_given,
     Py_ssize_t first_unit,
     Py_ssize_t last_unit,
     double[:, ::1] responsibilities,
     double[::1] sums_out,
+    const double[:, ::1] log_weights=None,
 ):
     """Add up the sums of the linked E step over units ``first_unit:last_unit``.
 
     Parameters
     ----------
-    factors, factor_offsets, projections, residual_norms, counts, known_modes
-        As in `cem.statistics.SufficientStatistics`; counts as doubles.
-    sizes : (C,) array
-        p_c.
-    log_weights : (1, K) or (L, K) array
-        log π; a row for each unit where more than readings tells of its mode, −inf where that rules a mode out.
-    means, mode_factors, noise_variances, loadings
-        μ (K, P), Λ (K, Σp²), σ² (K, C), Γ (K, P, r).
+    statistics : StatisticsBundle
+        Of the fleet.
+    parameters : ParametersBundle
+        With loadings.
     inverse_temperature : float
         β in ρ̂ ∝ (π P)^β; 1 is the E step. Units of known mode keep it.
     responsibilities_given : bool
@@ -172,32 +146,33 @@ def expectation(
         ρ̂; in or out.
     sums_out : (n_sums,) array
         Overwritten.
+    log_weights : (L, K) array, optional
+        In the place of log π, where more than readings tells of a unit's mode; −inf where that rules a mode out.
 
     Raises
     ------
     KernelFailure
         A quantity is not finite; holds unit, mode and channel.
     """
-    cdef Py_ssize_t P, P2, l, at, at_square
-    cdef int largest, i, j, m, p, c, k, status = 0, failed_mode = -1, failed_channel = -1
-    P, P2, largest = checked(
-        factors, factor_offsets, projections, residual_norms, counts, sizes, means, mode_factors, noise_variances,
-        loadings, first_unit, last_unit,
+    cdef const statistics_t* data = &statistics.view
+    cdef const parameters_t* model = &parameters.view
+    cdef Py_ssize_t P = data.P, P2 = data.P2, l, at, at_square
+    cdef int i, j, m, p, c, k, status = 0, failed_mode = -1, failed_channel = -1
+    cdef int C = data.n_channels, K = model.n_modes, r = model.rank
+    check(data, parameters, first_unit, last_unit)
+    statistics.require_modes("linked channels", K)
+    shape2("linked channels", "responsibilities", &responsibilities.shape[0], data.n_units, K)
+    shape1(
+        "linked channels", "sums_out", &sums_out.shape[0],
+        1 + K * (1 + 3 * C + P + P2 + P * r + C * r + C * r * r),
     )
-    cdef int C = <int> sizes.shape[0], K = <int> means.shape[0], r = <int> loadings.shape[2]
-    if (
-        known_modes.shape[0] != counts.shape[0] or log_weights.shape[1] != K
-        or (log_weights.shape[0] != 1 and log_weights.shape[0] != counts.shape[0])
-        or responsibilities.shape[0] != counts.shape[0] or responsibilities.shape[1] != K
-        or sums_out.shape[0] != 1 + K * (1 + 3 * C + P + P2 + P * r + C * r + C * r * r)
-    ):
-        raise ValueError("linked channels: an array has the wrong shape")
-    for l in range(first_unit, last_unit):
-        if known_modes[l] >= K:
-            raise ValueError(f"expectation: a unit's mode is {known_modes[l]}, but there are {K} modes")
-    cdef bint own_weights = log_weights.shape[0] > 1
+    cdef const double* counts = statistics.weights()
+    cdef bint own_weights = log_weights is not None
+    if own_weights:
+        shape2("linked channels", "log_weights", &log_weights.shape[0], data.n_units, K)
+    cdef const double* log_weight = &log_weights[0, 0] if own_weights else parameters.log_weights()
     # Every mode's posterior is kept until the unit's responsibilities are known.
-    cdef size_t per_unit = unit_length(P, P2, r, largest)
+    cdef size_t per_unit = unit_length(P, P2, r, data.largest)
     cdef linked_unit_t* units = <linked_unit_t*> malloc(K * sizeof(linked_unit_t))
     cdef double* memory = <double*> malloc((K * (per_unit + 2 * C + 1) + r + r * r) * sizeof(double))
     if units == NULL or memory == NULL:
@@ -222,16 +197,21 @@ def expectation(
     cdef double* ff_sum = f_sum + K * C * r
     cdef double log_likelihood = 0.0, rho, quadratic, log_determinant, top, sum_exp, s, misfit
     cdef linked_unit_t* unit
-    cdef const double* blocks = &factors[0] if factors.shape[0] else NULL
+    cdef const long long* offsets
+    cdef const double* residual_norms
+    cdef int known_mode
     memset(&sums_out[0], 0, sums_out.shape[0] * sizeof(double))
     l = first_unit
     with nogil:
-        noise_terms(noise_variances, precision_roots, log_noise)
+        noise_terms(model, precision_roots, log_noise)
         for l in range(first_unit, last_unit):
+            offsets = data.offsets + l * C
+            residual_norms = data.residual_norms + l * C
+            known_mode = data.known_modes[l]
             for k in range(K):
                 status = unit_posterior(
-                    C, r, &sizes[0], blocks, &factor_offsets[l, 0], &projections[l, 0], &means[k, 0],
-                    &mode_factors[k, 0], &loadings[k, 0, 0], precision_roots + k * C, &units[k], &quadratic,
+                    C, r, data.sizes, data.factors, offsets, data.projections + l * P, model.means + k * P,
+                    model.factors + k * P2, model.loadings + k * P * r, precision_roots + k * C, &units[k], &quadratic,
                     &log_determinant,
                 )
                 if status != 0:
@@ -239,10 +219,9 @@ def expectation(
                     failed_mode = k
                     break
                 quadratic += noise_part(
-                    C, &factor_offsets[l, 0], &residual_norms[l, 0], &counts[l, 0], precision_roots + k * C,
-                    log_noise + k * C, &misfit,
+                    C, offsets, residual_norms, counts + l * C, precision_roots + k * C, log_noise + k * C, &misfit,
                 )
-                log_density[k] = log_weights[l if own_weights else 0, k] - 0.5 * quadratic - log_determinant
+                log_density[k] = log_weight[l * K + k if own_weights else k] - 0.5 * quadratic - log_determinant
                 if not (log_density[k] == log_density[k] and log_density[k] < INFINITY):
                     status = -1
                     failed_mode = k
@@ -250,11 +229,11 @@ def expectation(
             if status != 0:
                 break
             # (3), by log-sum-exp
-            if known_modes[l] >= 0:
-                log_likelihood += log_density[known_modes[l]]
+            if known_mode >= 0:
+                log_likelihood += log_density[known_mode]
                 if not responsibilities_given:
                     for k in range(K):
-                        responsibilities[l, k] = 1.0 if k == known_modes[l] else 0.0
+                        responsibilities[l, k] = 1.0 if k == known_mode else 0.0
             else:
                 top = log_density[0]
                 for k in range(1, K):
@@ -291,16 +270,16 @@ def expectation(
                 at = 0
                 at_square = 0
                 for c in range(C):
-                    p = sizes[c]
-                    if factor_offsets[l, c] >= 0:
-                        misfit = residual_norms[l, c] * precision_roots[k * C + c] * precision_roots[k * C + c]
+                    p = data.sizes[c]
+                    if offsets[c] >= 0:
+                        misfit = residual_norms[c] * precision_roots[k * C + c] * precision_roots[k * C + c]
                         N_channel[k * C + c] += rho
                         E[k * C + c] += rho * (misfit + moments_of_size(
                             p, r, rho, unit.B + at_square, unit.e + at, unit.t + at, unit.J, unit.f,
                             unit.V + at * r, unit.covariance + at_square, row, D + k * P + at,
                             Q + k * P2 + at_square, tf + (k * P + at) * r,
                         ))
-                        n_bar[k * C + c] += rho * counts[l, c]
+                        n_bar[k * C + c] += rho * counts[l * C + c]
                         for i in range(r):
                             f_sum[(k * C + c) * r + i] += rho * unit.f[i]
                         for i in range(r * r):
@@ -315,18 +294,15 @@ def expectation(
 
 
 def log_densities(
-    const double[::1] factors, const long long[:, ::1] factor_offsets, const double[:, ::1] projections,
-    const double[:, ::1] residual_norms, const double[:, ::1] counts, const int[::1] sizes,
-    const double[:, ::1] means, const double[:, ::1] mode_factors, const double[:, ::1] noise_variances,
-    const double[:, :, ::1] loadings, Py_ssize_t first_unit, Py_ssize_t last_unit,
-    double[:, ::1] log_densities_out, double[:, ::1] misfits_out,
+    StatisticsBundle statistics not None, ParametersBundle parameters not None,
+    Py_ssize_t first_unit, Py_ssize_t last_unit, double[:, ::1] log_densities_out, double[:, ::1] misfits_out,
     const double[:, ::1] directions=None, double[:, :, ::1] shared_out=None,
 ):
     """Log-density of every unit of ``first_unit:last_unit`` under every mode, (11) with (17).
 
     Parameters
     ----------
-    factors .. loadings : arrays
+    statistics, parameters
         As for `expectation`; Λ may be any square root of Ψ, counts any numbers above 0 where a channel is observed.
     log_densities_out : (L, K) array
     misfits_out : (L, K) array
@@ -341,48 +317,47 @@ def log_densities(
     KernelFailure
         A log-density is not finite; holds the unit.
     """
-    cdef Py_ssize_t P, P2, l
-    cdef int largest, i, m, k, status = 0
-    P, P2, largest = checked(
-        factors, factor_offsets, projections, residual_norms, counts, sizes, means, mode_factors, noise_variances,
-        loadings, first_unit, last_unit,
-    )
-    cdef int C = <int> sizes.shape[0], K = <int> means.shape[0], r = <int> loadings.shape[2]
-    if (
-        log_densities_out.shape[0] != counts.shape[0] or log_densities_out.shape[1] != K
-        or misfits_out.shape[0] != counts.shape[0] or misfits_out.shape[1] != K
-    ):
-        raise ValueError("linked channels: an array has the wrong shape")
+    cdef const statistics_t* data = &statistics.view
+    cdef const parameters_t* model = &parameters.view
+    cdef Py_ssize_t P = data.P, P2 = data.P2, l
+    cdef int i, m, k, status = 0
+    cdef int C = data.n_channels, K = model.n_modes, r = model.rank
+    check(data, parameters, first_unit, last_unit)
+    shape2("linked channels", "log_densities_out", &log_densities_out.shape[0], data.n_units, K)
+    shape2("linked channels", "misfits_out", &misfits_out.shape[0], data.n_units, K)
     cdef bint wants_shared = directions is not None
-    if wants_shared and (
-        shared_out is None or directions.shape[0] != K or directions.shape[1] != r
-        or shared_out.shape[0] != counts.shape[0] or shared_out.shape[1] != K or shared_out.shape[2] != 2
-    ):
-        raise ValueError("linked channels: directions or what they lead to has the wrong shape")
+    if wants_shared:
+        if shared_out is None:
+            raise ValueError("linked channels: directions were given without shared_out")
+        shape2("linked channels", "directions", &directions.shape[0], K, r)
+        shape3("linked channels", "shared_out", &shared_out.shape[0], data.n_units, K, 2)
+    cdef const double* counts = statistics.weights()
     cdef linked_unit_t unit
-    cdef double* memory = <double*> malloc((unit_length(P, P2, r, largest) + 2 * K * C) * sizeof(double))
+    cdef size_t per_unit = unit_length(P, P2, r, data.largest)
+    cdef double* memory = <double*> malloc((per_unit + 2 * K * C) * sizeof(double))
     if memory == NULL:
         raise MemoryError
     lay_out(&unit, memory, P, P2, r)
-    cdef double* precision_roots = memory + unit_length(P, P2, r, largest)
+    cdef double* precision_roots = memory + per_unit
     cdef double* log_noise = precision_roots + K * C
     cdef double quadratic, log_determinant, misfit, constant, mean, variance, s
-    cdef const double* blocks = &factors[0] if factors.shape[0] else NULL
+    cdef const long long* offsets
     l = first_unit
     k = 0
     with nogil:
-        noise_terms(noise_variances, precision_roots, log_noise)
+        noise_terms(model, precision_roots, log_noise)
         for l in range(first_unit, last_unit):
+            offsets = data.offsets + l * C
             for k in range(K):
                 status = unit_posterior(
-                    C, r, &sizes[0], blocks, &factor_offsets[l, 0], &projections[l, 0], &means[k, 0],
-                    &mode_factors[k, 0], &loadings[k, 0, 0], precision_roots + k * C, &unit, &quadratic,
+                    C, r, data.sizes, data.factors, offsets, data.projections + l * P, model.means + k * P,
+                    model.factors + k * P2, model.loadings + k * P * r, precision_roots + k * C, &unit, &quadratic,
                     &log_determinant,
                 )
                 if status != 0:
                     break
                 constant = noise_part(
-                    C, &factor_offsets[l, 0], &residual_norms[l, 0], &counts[l, 0], precision_roots + k * C,
+                    C, offsets, data.residual_norms + l * C, counts + l * C, precision_roots + k * C,
                     log_noise + k * C, &misfit,
                 )
                 misfits_out[l, k] = quadratic + misfit
@@ -408,17 +383,14 @@ def log_densities(
 
 
 def posteriors(
-    const double[::1] factors, const long long[:, ::1] factor_offsets, const double[:, ::1] projections,
-    const double[:, ::1] residual_norms, const double[:, ::1] counts, const int[::1] sizes,
-    const double[:, ::1] means, const double[:, ::1] mode_factors, const double[:, ::1] noise_variances,
-    const double[:, :, ::1] loadings, Py_ssize_t first_unit, Py_ssize_t last_unit,
-    double[:, :, ::1] means_out, double[:, :, ::1] roots_out,
+    StatisticsBundle statistics not None, ParametersBundle parameters not None,
+    Py_ssize_t first_unit, Py_ssize_t last_unit, double[:, :, ::1] means_out, double[:, :, ::1] roots_out,
 ):
     """Posterior coefficients of every unit of ``first_unit:last_unit`` under every mode, (17).
 
     Parameters
     ----------
-    factors .. loadings : arrays
+    statistics, parameters
         As for `expectation`.
     means_out : (L, K, P) array
         T-hat = μ + Λ E t; of a channel that was not observed, what the others say of it.
@@ -430,36 +402,32 @@ def posteriors(
     KernelFailure
         A posterior could not be factored; holds unit and mode.
     """
-    cdef Py_ssize_t P, P2, l, at, at_square
-    cdef int largest, k, c, i, j, m, p, status = 0
-    P, P2, largest = checked(
-        factors, factor_offsets, projections, residual_norms, counts, sizes, means, mode_factors, noise_variances,
-        loadings, first_unit, last_unit,
-    )
-    cdef int C = <int> sizes.shape[0], K = <int> means.shape[0], r = <int> loadings.shape[2]
-    if (
-        means_out.shape[0] != counts.shape[0] or means_out.shape[1] != K or means_out.shape[2] != P
-        or roots_out.shape[0] != counts.shape[0] or roots_out.shape[1] != K or roots_out.shape[2] != P2
-    ):
-        raise ValueError("linked channels: an array has the wrong shape")
+    cdef const statistics_t* data = &statistics.view
+    cdef const parameters_t* model = &parameters.view
+    cdef Py_ssize_t P = data.P, P2 = data.P2, l, at, at_square
+    cdef int k, c, i, j, m, p, status = 0
+    cdef int C = data.n_channels, K = model.n_modes, r = model.rank
+    check(data, parameters, first_unit, last_unit)
+    shape3("linked channels", "means_out", &means_out.shape[0], data.n_units, K, P)
+    shape3("linked channels", "roots_out", &roots_out.shape[0], data.n_units, K, P2)
     cdef linked_unit_t unit
-    cdef double* memory = <double*> malloc((unit_length(P, P2, r, largest) + 2 * K * C) * sizeof(double))
+    cdef size_t per_unit = unit_length(P, P2, r, data.largest)
+    cdef double* memory = <double*> malloc((per_unit + 2 * K * C) * sizeof(double))
     if memory == NULL:
         raise MemoryError
     lay_out(&unit, memory, P, P2, r)
-    cdef double* precision_roots = memory + unit_length(P, P2, r, largest)
+    cdef double* precision_roots = memory + per_unit
     cdef double quadratic, log_determinant, s
     cdef const double* Lambda
-    cdef const double* blocks = &factors[0] if factors.shape[0] else NULL
     l = first_unit
     k = 0
     with nogil:
-        noise_terms(noise_variances, precision_roots, precision_roots + K * C)
+        noise_terms(model, precision_roots, precision_roots + K * C)
         for l in range(first_unit, last_unit):
             for k in range(K):
                 status = unit_posterior(
-                    C, r, &sizes[0], blocks, &factor_offsets[l, 0], &projections[l, 0], &means[k, 0],
-                    &mode_factors[k, 0], &loadings[k, 0, 0], precision_roots + k * C, &unit, &quadratic,
+                    C, r, data.sizes, data.factors, data.offsets + l * C, data.projections + l * P, model.means + k * P,
+                    model.factors + k * P2, model.loadings + k * P * r, precision_roots + k * C, &unit, &quadratic,
                     &log_determinant,
                 )
                 if status != 0:
@@ -467,14 +435,14 @@ def posteriors(
                 at = 0
                 at_square = 0
                 for c in range(C):
-                    p = sizes[c]
-                    Lambda = &mode_factors[k, at_square]
+                    p = data.sizes[c]
+                    Lambda = model.factors + k * P2 + at_square
                     channel_covariance(p, r, unit.J, unit.V + at * r, unit.covariance + at_square)
                     if cholesky_lower(p, unit.covariance + at_square) != 0:
                         status = -1
                         break
                     for i in range(p):
-                        s = means[k, at + i]
+                        s = model.means[k * P + at + i]
                         for m in range(p):
                             s += Lambda[i * p + m] * unit.t[at + m]
                         means_out[l, k, at + i] = s

@@ -34,10 +34,10 @@ def linked_log_densities(
     """
     shape = (statistics.n_units, parameters.n_modes)
     densities, misfits = np.empty(shape), np.empty(shape)
-    arguments = _arguments(statistics, parameters)
+    bundles = statistics.bundle, parameters.bundle
 
     def part(first: int, last: int) -> None:
-        _linked.log_densities(*arguments, first, last, densities, misfits)
+        _linked.log_densities(*bundles, first, last, densities, misfits)
 
     n_parts = max(1, min(n_threads, statistics.n_units))
     bounds = [statistics.n_units * i // n_parts for i in range(n_parts + 1)]
@@ -65,40 +65,10 @@ def linked_posteriors(statistics: SufficientStatistics, parameters: Parameters) 
     means = np.empty((statistics.n_units, *parameters.means.shape))
     roots = np.empty((statistics.n_units, *parameters.factors.shape))
     try:
-        _linked.posteriors(*_arguments(statistics, parameters), 0, statistics.n_units, means, roots)
+        _linked.posteriors(statistics.bundle, parameters.bundle, 0, statistics.n_units, means, roots)
     except KernelFailure as failure:
         raise not_finite(statistics.units[failure.unit]) from failure
     return means, roots
-
-
-def _arguments(
-    statistics: SufficientStatistics, parameters: Parameters
-) -> tuple[
-    FloatArray,
-    NDArray[np.int64],
-    FloatArray,
-    FloatArray,
-    FloatArray,
-    NDArray[np.int32],
-    FloatArray,
-    FloatArray,
-    FloatArray,
-    FloatArray,
-]:
-    """What kernels take, in their order."""
-    assert parameters.loadings is not None
-    return (
-        statistics.factors,
-        statistics.factor_offsets,
-        statistics.projections,
-        statistics.residual_norms,
-        statistics.counts.astype(np.float64),
-        np.asarray(statistics.sizes, dtype=np.int32),
-        parameters.means,
-        parameters.factors,
-        parameters.noise_variances,
-        parameters.loadings,
-    )
 
 
 def not_finite(unit: Hashable) -> PredictionError:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.mixture._bundle import ParametersBundle
 from cem.statistics.coordinates import Layout, frozen, layout_of
 
 __all__ = ["Parameters"]
@@ -72,7 +74,7 @@ class Parameters:
         sizes: tuple[int, ...],
         loadings: FloatArray | None = None,
     ) -> Parameters:
-        """Parameters made of arrays that nobody else holds, shaped and ordered as they must be: no copy, no check.
+        """Parameters made of arrays that nobody else holds: no copy, and no check but the bundle's.
 
         An EM pass over a small fleet takes less time than copying and checking what a kernel has just written.
         """
@@ -88,8 +90,21 @@ class Parameters:
             noise_variances=noise_variances,
             sizes=sizes,
             loadings=loadings,
+            # At once: the next E step asks for it, and `cached_property` takes longer than making it.
+            bundle=ParametersBundle(weights, means, factors, noise_variances, layout_of(sizes).kernel_sizes, loadings),
         )
         return adopted
+
+    @cached_property
+    def bundle(self) -> ParametersBundle:
+        """The parameters as kernels take them, checked."""
+        return ParametersBundle(
+            self.weights, self.means, self.factors, self.noise_variances, self.layout.kernel_sizes, self.loadings
+        )
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without the bundle, which another process makes for itself."""
+        return {name: value for name, value in self.__dict__.items() if name != "bundle"}
 
     @property
     def layout(self) -> Layout:

@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError, PredictionError
+from cem.mixture._bundle import ParametersBundle
 from cem.mixture.parameters import Parameters
 from cem.numerics.floating import overflow_at, underflow_is_zero
 from cem.numerics.normal import normal_cdf, normal_quantile
 from cem.numerics.special import chi_square_survival
+from cem.statistics._bundle import StatisticsBundle
 from cem.statistics.sufficient import SufficientStatistics
 
 __all__ = ["Evidence", "Forecast", "Posterior", "evidence", "forecast_channel", "log_joint", "novelty", "posterior"]
@@ -25,7 +27,6 @@ __all__ = ["Evidence", "Forecast", "Posterior", "evidence", "forecast_channel", 
 FloatArray = NDArray[np.float64]
 Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
-StatisticsArrays = tuple[FloatArray, Int64Array, FloatArray, FloatArray, Int32Array, Int32Array]
 
 _MAX_STEPS = 200  # bisection alone needs 60 to 100; Newton's steps end it in about 6
 
@@ -210,18 +211,6 @@ def _mixture_quantile(q: float, weights: FloatArray, means: FloatArray, deviatio
     return x
 
 
-def _statistics_arrays(statistics: SufficientStatistics) -> StatisticsArrays:
-    """The arrays that kernels take, in their order."""
-    return (
-        statistics.factors,
-        statistics.factor_offsets,
-        statistics.projections,
-        statistics.residual_norms,
-        statistics.counts,
-        np.asarray(statistics.sizes, dtype=np.int32),
-    )
-
-
 def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads: int = 1) -> Evidence:
     """Mode probabilities (3), log-likelihoods and misfits of each unit; known modes are not looked at.
 
@@ -240,10 +229,8 @@ def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads
         own, misfits = linked_log_densities(statistics, parameters, n_threads)
     else:
         log_densities(
-            *_statistics_arrays(statistics),
-            parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
+            statistics.bundle,
+            parameters.bundle,
             own,
             misfits,
             common,
@@ -276,10 +263,8 @@ def log_joint(statistics: SufficientStatistics, parameters: Parameters) -> Float
         result, _ = linked_log_densities(statistics, parameters)
     else:
         log_densities(
-            *_statistics_arrays(statistics),
-            parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
+            statistics.bundle,
+            parameters.bundle,
             result,
             np.empty(shape),
         )
@@ -298,10 +283,8 @@ def _internal_posterior(statistics: SufficientStatistics, parameters: Parameters
     means = np.empty((statistics.n_units, *parameters.means.shape))
     roots = np.empty((statistics.n_units, *parameters.factors.shape))
     posteriors(
-        *_statistics_arrays(statistics),
-        parameters.means,
-        parameters.factors,
-        parameters.noise_variances,
+        statistics.bundle,
+        parameters.bundle,
         means,
         roots,
     )
@@ -331,7 +314,7 @@ def posterior(statistics: SufficientStatistics, parameters: Parameters, mode_lab
 
 def _one_channel(
     statistics: SufficientStatistics, parameters: Parameters, channel: int
-) -> tuple[StatisticsArrays, tuple[FloatArray, FloatArray, FloatArray]]:
+) -> tuple[StatisticsBundle, ParametersBundle]:
     """Statistics and parameters of one channel: given the mode, its coefficients depend on it alone."""
     layout = statistics.layout
     p = layout.sizes[channel]
@@ -339,18 +322,21 @@ def _one_channel(
     def column(array: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(array[:, channel : channel + 1])
 
-    arrays = (
+    sizes = np.array([p], dtype=np.int32)
+    of_units = StatisticsBundle(
         statistics.factors,
         column(statistics.factor_offsets),
         np.ascontiguousarray(layout.vector(statistics.projections, channel)),
         column(statistics.residual_norms),
         column(statistics.counts),
-        np.array([p], dtype=np.int32),
+        sizes,
     )
-    return arrays, (
+    return of_units, ParametersBundle(
+        parameters.weights,
         np.ascontiguousarray(layout.vector(parameters.means, channel)),
         np.ascontiguousarray(layout.matrix(parameters.factors, channel)).reshape(parameters.n_modes, p * p),
         column(parameters.noise_variances),
+        sizes,
     )
 
 
@@ -392,8 +378,7 @@ def forecast_channel(
         means = statistics.layout.vector(whole_means, channel)
         roots = statistics.layout.matrix(whole_roots, channel).reshape(n_units, n_modes, p * p)
     else:
-        arrays, of_channel = _one_channel(statistics, parameters, channel)
-        posteriors(*arrays, *of_channel, means, roots)
+        posteriors(*_one_channel(statistics, parameters, channel), means, roots)
     coordinates = statistics.coordinates
     scale = coordinates.scales[channel]
     design = statistics.bases[channel](times.reshape(-1))

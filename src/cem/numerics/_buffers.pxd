@@ -1,6 +1,9 @@
 """Arrays as pointers by the buffer protocol, for modules so small that typed memoryviews would be most of them."""
 
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_IsContiguous, PyBuffer_Release,
+    PyObject_GetBuffer,
+)
 
 from libc.string cimport strlen
 
@@ -36,3 +39,33 @@ cdef inline int take_buffer(
     found = f"{n_found} numbers of type {view_out.format.decode()!r}"
     PyBuffer_Release(view_out)
     raise ValueError(f"{name} holds {found}; {n_expected} of {('float64', 'int32', 'int64')[kind]} were expected")
+
+
+cdef inline const void* numbers_of(
+    object array,
+    int kind,                   # FLOAT64, INT32 or INT64
+    int n_dimensions,
+    str owner,                  # for the message
+    str name,
+    Py_ssize_t* shape_out,      # (n_dimensions,)
+) except NULL:
+    """Where an array's numbers are, as long as the caller holds the array; a typed memoryview takes twice as long."""
+    cdef Py_buffer view
+    cdef int i
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+    cdef bint fits = view.ndim == n_dimensions and is_of(kind, &view) and PyBuffer_IsContiguous(&view, b"C")
+    if fits:
+        for i in range(n_dimensions):
+            shape_out[i] = view.shape[i]
+    else:
+        found = f"{view.ndim} dimensions, type {view.format.decode()!r}"
+        if not PyBuffer_IsContiguous(&view, b"C"):
+            found += ", not C-contiguous"
+    cdef const void* numbers = view.buf
+    PyBuffer_Release(&view)
+    if not fits:
+        raise ValueError(
+            f"{owner}: {name} has {found}; a C-contiguous array of {n_dimensions} dimensions and type "
+            f"{('float64', 'int32', 'int64')[kind]} was expected"
+        )
+    return numbers

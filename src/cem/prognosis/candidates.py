@@ -15,9 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import BasisError, KernelFailure, OptionError
 from cem.mixture import _linked
+from cem.mixture._bundle import ParametersBundle
 from cem.mixture.linked_prediction import not_finite
 from cem.mixture.parameters import Parameters
 from cem.prognosis import _rul
+from cem.statistics._bundle import StatisticsBundle
 from cem.statistics.anchored import AnchoredStatistics, distinct
 from cem.statistics.coordinates import Layout
 
@@ -307,16 +309,15 @@ def _one_by_one(
     shared = None if directions is None else np.empty((n_units, n, 2))
     try:
         _linked.log_densities(
-            np.concatenate(blocks),
-            offsets,
-            projections,
-            norms,
-            counts,
-            np.asarray(layout.sizes, dtype=np.int32),
-            means,
-            factors,
-            np.tile(parameters.noise_variances, (n_grid, 1)),
-            np.tile(loadings, (n_grid, 1, 1)),
+            StatisticsBundle(np.concatenate(blocks), offsets, projections, norms, counts, layout.kernel_sizes),
+            ParametersBundle(
+                np.tile(parameters.weights, n_grid),
+                means,
+                factors,
+                np.tile(parameters.noise_variances, (n_grid, 1)),
+                layout.kernel_sizes,
+                np.tile(loadings, (n_grid, 1, 1)),
+            ),
             0,
             n_units,
             densities,

@@ -1,10 +1,11 @@
 """Streaming scoring: one unit's readings enter by Givens rotations, its mode probabilities are read at any time.
 
 The arithmetic is in _blocks_level.h. Here: the C-level interface (see _scorer.pxd), the extension type behind
-`cem.Scorer`, and the loop over the units of a panel. One unit is in _unit.pyx. NumPy alone; nothing here needs SciPy.
+`cem.Scorer`, the loop over the units of a panel, and the chi-square tail that novelty is. One unit is in _unit.pyx.
+NumPy alone; nothing here needs SciPy.
 """
 
-from libc.math cimport exp, fabs, INFINITY, isfinite, log, NAN
+from libc.math cimport exp, fabs, INFINITY, isfinite, lgamma, log, log1p, M_PI, NAN, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -460,3 +461,75 @@ cdef class PackedScorer:
 
         failures = [failure for failure in in_threads(part, n_units, n_threads) if failure is not None]
         return failures[0] if failures else None
+
+
+# ------------------------------------------------------------------------------------------------------- chi-square
+
+
+cdef double gamma_density_factor(double a, double x) noexcept nogil:
+    """x^a e^-x / Gamma(a), by Stirling's series for large a so that nothing large cancels."""
+    cdef double relative, series, b
+    if a < 10:
+        return exp(a * log(x) - x - lgamma(a))
+    relative = (x - a) / a
+    b = 1.0 / (a * a)
+    series = (1.0 / 12 - (1.0 / 360 - (1.0 / 1260 - (1.0 / 1680 - b / 1188) * b) * b) * b) / a
+    return sqrt(a / (2 * M_PI)) * exp(-a * (relative - log1p(relative)) - series)
+
+
+cdef double upper_gamma(double a, double x) noexcept nogil:
+    """Q(a, x), the regularised upper incomplete gamma function, for a > 0."""
+    cdef double term, total, factor, b, c, d, step
+    cdef long long n
+    if x <= 0:
+        return 1.0
+    if not isfinite(x):
+        return 0.0
+    factor = gamma_density_factor(a, x)
+    if factor == 0:
+        return 1.0 if x < a else 0.0
+    if x < a + 1:                           # power series of P
+        term = 1.0 / a
+        total = term
+        n = 1
+        while term > total * 1e-17 and n < 10000000:
+            term *= x / (a + n)
+            total += term
+            n += 1
+        return 1.0 - factor * total
+    b = x + 1 - a                           # continued fraction of Q, by Lentz's method
+    c = 1e300
+    d = 1.0 / b
+    total = d
+    n = 1
+    while n < 10000000:
+        step = n * (a - n)
+        b += 2
+        d = step * d + b
+        c = b + step / c
+        if fabs(d) < 1e-300:
+            d = 1e-300
+        if fabs(c) < 1e-300:
+            c = 1e-300
+        d = 1.0 / d
+        total *= d * c
+        if fabs(d * c - 1) < 1e-16:
+            break
+        n += 1
+    return factor * total
+
+
+def chi_square_tail(double x, double degrees_of_freedom):
+    """P(X > x) for a chi-square variable X; 1 with no degrees of freedom.
+
+    Parameters
+    ----------
+    x : float
+    degrees_of_freedom : float
+        Any number >= 0.
+    """
+    if x != x or not degrees_of_freedom >= 0:
+        raise ValueError(f"chi_square_tail({x}, {degrees_of_freedom}): a number and degrees of freedom >= 0 are needed")
+    if degrees_of_freedom == 0:
+        return 1.0
+    return upper_gamma(0.5 * degrees_of_freedom, 0.5 * x)

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import KernelFailure, ScorerError
-from cem.mixture import _linked
 from cem.scoring import _unit
 from cem.scoring.scorer import Scorer, Unit
 
 if TYPE_CHECKING:
+    from cem.mixture._bundle import ParametersBundle
     from cem.panel.panel import Panel
     from cem.scoring.scorer import Model
+    from cem.statistics._bundle import StatisticsBundle
 
 __all__ = ["LinkedScorer", "LinkedUnit"]
 
@@ -67,6 +68,8 @@ class LinkedUnit(Unit, _unit.LinkedUnitState):
 
     def _posteriors(self, channel: int) -> tuple[FloatArray, FloatArray]:
         """As `Unit._posteriors`; of a channel that was not read, what the others say of it."""
+        from cem.mixture import _linked  # a process that only scores does without
+
         parameters, coordinates = self.scorer.model.internal_parameters, self.scorer.model.coordinates
         layout = parameters.layout
         means, roots = np.empty((1, *parameters.means.shape)), np.empty((1, *parameters.factors.shape))
@@ -80,35 +83,22 @@ class LinkedUnit(Unit, _unit.LinkedUnitState):
             coordinates.scales[channel] * root,
         )
 
-    def _arguments(
-        self, weights: FloatArray
-    ) -> tuple[
-        FloatArray,
-        NDArray[np.int64],
-        FloatArray,
-        FloatArray,
-        FloatArray,
-        NDArray[np.int32],
-        FloatArray,
-        FloatArray,
-        FloatArray,
-        FloatArray,
-    ]:
+    def _arguments(self, weights: FloatArray) -> tuple[StatisticsBundle, ParametersBundle]:
         """Statistics (9) of the unit, weights n of its channels, and parameters, as kernels take them."""
+        from cem.statistics._bundle import StatisticsBundle
+
         parameters = self.scorer.model.internal_parameters
-        assert parameters.loadings is not None
         parts = [self._channel_statistics(c) for c in range(self.scorer.n_channels)]
         blocks = [R.ravel() for R, _, _ in parts]
         starts = np.cumsum([0, *(len(block) for block in blocks[:-1])], dtype=np.int64)
         return (
-            np.concatenate(blocks),
-            np.where(weights > 0, starts, -1)[None],
-            np.concatenate([w for _, w, _ in parts])[None],
-            np.array([[rss for _, _, rss in parts]]),
-            weights[None],
-            np.asarray(parameters.sizes, dtype=np.int32),
-            parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
-            parameters.loadings,
+            StatisticsBundle(
+                np.concatenate(blocks),
+                np.where(weights > 0, starts, -1)[None],
+                np.concatenate([w for _, w, _ in parts])[None],
+                np.array([[rss for _, _, rss in parts]]),
+                weights[None],
+                parameters.layout.kernel_sizes,
+            ),
+            parameters.bundle,
         )

@@ -13,7 +13,6 @@ import numpy as np
 
 from cem.errors import OptionError, PredictionError, ScorerError
 from cem.files.digest import sha256
-from cem.mixture import _prediction
 from cem.scoring import _scorer, _unit
 
 if TYPE_CHECKING:
@@ -359,7 +358,7 @@ class Unit(_unit.UnitState):
         """
         _, misfits = self._log_densities()
         best = int(np.argmax(self.mode_probabilities()))
-        tail = _prediction.chi_square_tail(float(misfits[best]), float(self._channel_weights().sum()))
+        tail = _scorer.chi_square_tail(float(misfits[best]), float(self._channel_weights().sum()))
         return max(0.0, float(tail))  # 1 less a sum that rounding may have taken beyond 1
 
     def copy(self) -> Unit:
@@ -428,17 +427,27 @@ class Unit(_unit.UnitState):
 
     def _posteriors(self, channel: int) -> tuple[FloatArray, FloatArray]:
         """Means (K, p) and square roots of the covariances (K, p, p) of one channel, in the user's terms."""
+        from cem.mixture import _prediction  # a process that only scores does without these
+        from cem.mixture._bundle import ParametersBundle
+        from cem.statistics._bundle import StatisticsBundle
+
         R, w, rss = self._channel_statistics(channel)
         p, parameters, coordinates = len(w), self.scorer.model.internal_parameters, self.scorer.model.coordinates
         layout, n_modes = parameters.layout, self.scorer.n_modes
         means, roots = np.empty((1, n_modes, p)), np.empty((1, n_modes, p * p))
+        sizes = np.array([p], dtype=np.int32)
         try:
             _prediction.posteriors(
-                R.ravel(), np.zeros((1, 1), dtype=np.int64), w[None], np.array([[rss]]),
-                np.zeros((1, 1), dtype=np.int32), np.array([p], dtype=np.int32),
-                np.ascontiguousarray(layout.vector(parameters.means, channel)),
-                np.ascontiguousarray(layout.matrix(parameters.factors, channel)).reshape(n_modes, p * p),
-                np.ascontiguousarray(parameters.noise_variances[:, channel : channel + 1]), means, roots,
+                StatisticsBundle(
+                    R.ravel(), np.zeros((1, 1), dtype=np.int64), w[None], np.array([[rss]]),
+                    np.zeros((1, 1), dtype=np.int32), sizes,
+                ),
+                ParametersBundle(
+                    parameters.weights, np.ascontiguousarray(layout.vector(parameters.means, channel)),
+                    np.ascontiguousarray(layout.matrix(parameters.factors, channel)).reshape(n_modes, p * p),
+                    np.ascontiguousarray(parameters.noise_variances[:, channel : channel + 1]), sizes,
+                ),
+                means, roots,
             )  # fmt: skip
         except PredictionError:
             raise ScorerError(

@@ -1,16 +1,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.mixture._bundle import ParametersBundle
+
 _Floats = NDArray[np.float64]
 
 def start(
     responsibilities: _Floats | None,
     labels: NDArray[np.int32] | None,
     rows: _Floats,
-    sizes: NDArray[np.int32],
-    mean: _Floats,
-    factor: _Floats,
-    noise_variance: _Floats,
+    one: ParametersBundle,
     noise_floors: _Floats,
     covariance_floors: _Floats,
     transforms: _Floats,

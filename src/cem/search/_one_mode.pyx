@@ -6,6 +6,7 @@ from libc.string cimport memcpy, memset
 
 from cem.numerics._blas cimport multiply_transposed
 from cem.em.kernels._maximisation cimport m_step, m_step_failure, m_step_scratch
+from cem.mixture._bundle cimport ParametersBundle, parameters_t
 from cem.numerics._shapes cimport at_least_one, parameters_shapes, shape1, shape2
 
 
@@ -13,10 +14,7 @@ def start(
     const double[:, ::1] responsibilities,
     const int[::1] labels,
     const double[:, ::1] rows,
-    const int[::1] sizes,
-    const double[::1] mean,
-    const double[::1] factor,
-    const double[::1] noise_variance,
+    ParametersBundle one not None,
     const double[::1] noise_floors,
     const double[::1] covariance_floors,
     const double[::1] transforms,
@@ -37,10 +35,8 @@ def start(
         Where there are none: the mode that has all of each unit.
     rows : (n, 1 + 3 C + P + Σp²) array
         What each unit adds to the sums (14) of the one-mode model, as `cem._core.unit_sums` leaves them.
-    sizes : (C,) array
-        p_c.
-    mean, factor, noise_variance
-        μ (P,), Λ (Σp²,) and σ² (C,) of the one mode.
+    one : ParametersBundle
+        Of the one mode.
     noise_floors, covariance_floors, transforms, covariance
         As of `cem.em.kernels._maximisation.maximisation`.
     weights_out, means_out, mode_factors_out, noise_variances_out
@@ -62,15 +58,13 @@ def start(
         An array has the wrong shape, or a label is no mode's.
     """
     cdef int n_units = <int> rows.shape[0], width = <int> rows.shape[1]
-    cdef int n_modes = <int> weights_out.shape[0], n_channels = <int> sizes.shape[0]
+    cdef const parameters_t* copied = &one.view
+    cdef const int* sizes = copied.sizes
+    cdef int n_modes = <int> weights_out.shape[0], n_channels = copied.n_channels
     cdef int c, k, i
-    cdef Py_ssize_t P = 0, P2 = 0, l, at
-    for c in range(n_channels):
-        P += sizes[c]
-        P2 += sizes[c] * sizes[c]
+    cdef Py_ssize_t P = copied.P, P2 = copied.P2, l, at
     at_least_one("start", "units", n_units)
     at_least_one("start", "modes", n_modes)
-    at_least_one("start", "channels", n_channels)
     if (responsibilities is None) == (labels is None):
         raise ValueError("start: either responsibilities or labels were expected")
     if responsibilities is not None:
@@ -79,9 +73,8 @@ def start(
         shape1("start", "labels", &labels.shape[0], n_units)
     if width != 1 + 3 * n_channels + P + P2:
         raise ValueError(f"start: sums have {width} columns; {1 + 3 * n_channels + P + P2} were expected")
-    shape1("start", "mean", &mean.shape[0], P)
-    shape1("start", "factor", &factor.shape[0], P2)
-    shape1("start", "noise_variance", &noise_variance.shape[0], n_channels)
+    if copied.n_modes != 1:
+        raise ValueError(f"start: the one-mode model has {copied.n_modes} modes")
     shape1("start", "noise_floors", &noise_floors.shape[0], n_channels)
     shape1("start", "covariance_floors", &covariance_floors.shape[0], n_channels)
     shape1("start", "transforms", &transforms.shape[0], P2)
@@ -93,7 +86,7 @@ def start(
                 raise ValueError(f"start: the label of unit {l} is {labels[l]}, but there are {n_modes} modes")
     cdef Py_ssize_t n_sums = n_modes * width, n_copies = n_modes * (P + P2 + n_channels)
     cdef double* by_mode = <double*> malloc(
-        (2 * n_sums + 1 + n_copies + m_step_scratch(n_channels, &sizes[0])) * sizeof(double)
+        (2 * n_sums + 1 + n_copies + m_step_scratch(n_channels, sizes)) * sizeof(double)
     )
     if by_mode == NULL:
         raise MemoryError
@@ -130,11 +123,11 @@ def start(
                 part += widths[i]
             at += widths[i]
         for k in range(n_modes):
-            memcpy(means + k * P, &mean[0], P * sizeof(double))
-            memcpy(factors + k * P2, &factor[0], P2 * sizeof(double))
-            memcpy(noise + k * n_channels, &noise_variance[0], n_channels * sizeof(double))
+            memcpy(means + k * P, copied.means, P * sizeof(double))
+            memcpy(factors + k * P2, copied.factors, P2 * sizeof(double))
+            memcpy(noise + k * n_channels, copied.noise_variances, n_channels * sizeof(double))
         failed = m_step(
-            n_modes, n_channels, &sizes[0], sums, means, factors, noise, &noise_floors[0], &covariance_floors[0],
+            n_modes, n_channels, sizes, sums, means, factors, noise, &noise_floors[0], &covariance_floors[0],
             &transforms[0], covariance, work, &means_out[0, 0], &mode_factors_out[0, 0], &noise_variances_out[0, 0],
             &status_out[0, 0],
         )

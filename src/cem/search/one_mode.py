@@ -76,15 +76,8 @@ class OneModePosteriors:
         self._rows = np.empty((len(self.units), 1 + 3 * C + P + int(layout.factor_offsets[-1])))
         try:
             _core.unit_sums(
-                statistics.factors,
-                statistics.factor_offsets,
-                statistics.projections,
-                statistics.residual_norms,
-                statistics.counts,
-                layout.kernel_sizes,
-                parameters.means,
-                parameters.factors,
-                parameters.noise_variances,
+                statistics.bundle,
+                parameters.bundle,
                 self.units,
                 self._rows,
             )
@@ -170,10 +163,7 @@ class OneModePosteriors:
             responsibilities,
             labels,
             self._rows,
-            one.layout.kernel_sizes,
-            one.means[0],
-            one.factors[0],
-            one.noise_variances[0],
+            one.bundle,
             constraints.noise_floors,
             constraints.covariance_floors,
             constraints.transforms,

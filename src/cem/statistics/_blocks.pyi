@@ -1,5 +1,5 @@
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,5 +26,4 @@ class Blocks:
         coordinates: tuple[_Float, _Float, _Float] | None = None,
     ) -> Self: ...
 
-def check_shape(name: str, array: Any, expected: Sequence[int]) -> None: ...
 def in_threads(function: Callable[[int, int], _Result], n_items: int, n_threads: int) -> list[_Result]: ...

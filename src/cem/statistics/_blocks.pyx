@@ -287,14 +287,7 @@ cdef class Blocks:
         free(self.lanes)
 
 
-# ------------------------------------------------------------------------------------------------ arrays and threads
-
-
-def check_shape(name, array, expected):
-    """ValueError, by the name of the array, where its shape is another one."""
-    found = tuple(array.shape[i] for i in range(len(expected)))
-    if found != tuple(expected):
-        raise ValueError(f"{name} has shape {found}; {tuple(expected)} was expected")
+# -------------------------------------------------------------------------------------------------------- threads
 
 
 def in_threads(function, n_items, n_threads):

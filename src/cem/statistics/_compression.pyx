@@ -9,6 +9,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from cem.numerics._blas cimport apply_reflectors, householder, squared_norm, subtract_product
+from cem.numerics._shapes cimport shape2, shape3
 
 from cem.errors import FitError
 
@@ -407,21 +408,16 @@ def compress_units(
     for l in range(n_columns):
         if columns[l] < 0 or columns[l] >= values.shape[1]:
             raise ValueError("compress_units: a column is out of range")
-    if (
-        centres.shape[0] != n_columns
-        or centres.shape[1] != p
-        or factors_out.shape[0] < n_units * n_columns * p * p
-        or factor_offsets_out.shape[0] != n_units
-        or factor_offsets_out.shape[1] != n_columns
-        or projections_out.shape[0] != n_units
-        or projections_out.shape[1] != n_columns
-        or projections_out.shape[2] != p
-        or residual_norms_out.shape[0] != n_units
-        or residual_norms_out.shape[1] != n_columns
-        or counts_out.shape[0] != n_units
-        or counts_out.shape[1] != n_columns
-    ):
-        raise ValueError("compress_units: an array has the wrong shape")
+    shape2("compress_units", "centres", &centres.shape[0], n_columns, p)
+    if factors_out.shape[0] < n_units * n_columns * p * p:
+        raise ValueError(
+            f"compress_units: factors_out has shape ({factors_out.shape[0]},); ({n_units * n_columns * p * p},) or "
+            "more was expected"
+        )
+    shape2("compress_units", "factor_offsets_out", &factor_offsets_out.shape[0], n_units, n_columns)
+    shape3("compress_units", "projections_out", &projections_out.shape[0], n_units, n_columns, p)
+    shape2("compress_units", "residual_norms_out", &residual_norms_out.shape[0], n_units, n_columns)
+    shape2("compress_units", "counts_out", &counts_out.shape[0], n_units, n_columns)
     cdef workspace_t work
     work.n_lapack = 64 * (p if p > n_columns else n_columns)
     work.n_words = <int> ((longest + 63) // 64)
@@ -497,21 +493,13 @@ def pooled_moments(
     gram_out, cross_out : (C, p, p), (C, p) arrays
         The sums.
     """
-    cdef Py_ssize_t n_units = block_of.shape[0], l, c
+    cdef Py_ssize_t n_units = block_of.shape[0], n_channels = block_of.shape[1], l, c
     cdef int p = <int> blocks.shape[2]
     cdef int i, j, m
     cdef const double* R
-    if (
-        projections.shape[0] != n_units
-        or projections.shape[1] != block_of.shape[1]
-        or projections.shape[2] != p
-        or gram_out.shape[0] != block_of.shape[1]
-        or gram_out.shape[1] != p
-        or gram_out.shape[2] != p
-        or cross_out.shape[0] != block_of.shape[1]
-        or cross_out.shape[1] != p
-    ):
-        raise ValueError("pooled_moments: an array has the wrong shape")
+    shape3("pooled_moments", "projections", &projections.shape[0], n_units, n_channels, p)
+    shape3("pooled_moments", "gram_out", &gram_out.shape[0], n_channels, p, p)
+    shape2("pooled_moments", "cross_out", &cross_out.shape[0], n_channels, p)
     gram_out[...] = 0.0
     cross_out[...] = 0.0
     with nogil:
@@ -549,14 +537,8 @@ def recentre(
     cdef int p = <int> blocks.shape[2]
     cdef int i, j
     cdef const double* R
-    if (
-        projections.shape[0] != block_of.shape[0]
-        or projections.shape[1] != block_of.shape[1]
-        or projections.shape[2] != p
-        or shifts.shape[0] != block_of.shape[1]
-        or shifts.shape[1] != p
-    ):
-        raise ValueError("recentre: an array has the wrong shape")
+    shape3("recentre", "projections", &projections.shape[0], block_of.shape[0], block_of.shape[1], p)
+    shape2("recentre", "shifts", &shifts.shape[0], block_of.shape[1], p)
     with nogil:
         for l in range(block_of.shape[0]):
             for c in range(block_of.shape[1]):

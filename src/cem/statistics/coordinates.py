@@ -52,8 +52,10 @@ class Layout:
 
     @cached_property
     def kernel_sizes(self) -> NDArray[np.int32]:
-        """p_c as the kernels take them."""
-        return np.asarray(self.sizes, dtype=np.int32)
+        """p_c as the kernels take them: read-only, for these go by them without looking."""
+        sizes = np.array(self.sizes, dtype=np.int32)
+        sizes.setflags(write=False)
+        return sizes
 
     @cached_property
     def mean_offsets(self) -> NDArray[np.int64]:

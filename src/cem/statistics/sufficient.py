@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cem.basis.families import Basis
 from cem.errors import PanelError
+from cem.statistics._bundle import StatisticsBundle
 from cem.statistics.coordinates import Coordinates, Layout, times_inverse
 
 if TYPE_CHECKING:
@@ -106,6 +107,29 @@ class SufficientStatistics:
     @property
     def n_channels(self) -> int:
         return len(self.channels)
+
+    @cached_property
+    def bundle(self) -> StatisticsBundle:
+        """The statistics as kernels take them, checked.
+
+        Kernels follow what says where each R lies, and which modes are known, without looking: these arrays are
+        read-only from here on.
+        """
+        for array in (self.factor_offsets, self.counts, self.known_modes):
+            array.setflags(write=False)
+        return StatisticsBundle(
+            self.factors,
+            self.factor_offsets,
+            self.projections,
+            self.residual_norms,
+            self.counts,
+            self.layout.kernel_sizes,
+            self.known_modes,
+        )
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without the bundle, which another process makes for itself."""
+        return {name: value for name, value in self.__dict__.items() if name != "bundle"}
 
     @cached_property
     def n_observations(self) -> int:

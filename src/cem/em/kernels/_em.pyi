@@ -2,23 +2,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.em.kernels._lanes import LanePack
+from cem.mixture._bundle import ParametersBundle
 
 _Floats = NDArray[np.float64]
 
 def over_relaxed(
-    sizes: NDArray[np.int32],
+    before: ParametersBundle,
+    found: ParametersBundle,
     covariance: int,
     relaxation: float,
     noise_floors: _Floats,
     covariance_floors: _Floats,
-    weights: _Floats,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
-    weights_found: _Floats,
-    means_found: _Floats,
-    mode_factors_found: _Floats,
-    noise_variances_found: _Floats,
     weights_out: _Floats,
     means_out: _Floats,
     mode_factors_out: _Floats,
@@ -28,10 +22,7 @@ def passes(
     pack: LanePack,
     n_passes: int,
     relaxation: float,
-    weights: _Floats,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
+    parameters: ParametersBundle,
     noise_floors: _Floats,
     covariance_floors: _Floats,
     transforms: _Floats,

@@ -12,6 +12,7 @@ from libc.string cimport memcpy
 
 from cem.em.kernels._lanes cimport LanePack, lanes_failure, lanes_parameters
 from cem.em.kernels._maximisation cimport m_step, m_step_failure, m_step_scratch
+from cem.mixture._bundle cimport ParametersBundle, parameters_t
 from cem.numerics._small cimport cholesky_lower
 from cem.numerics._shapes cimport at_least_one, parameters_shapes, shape1, shape2
 
@@ -105,19 +106,12 @@ cdef void over_relax(
 
 
 def over_relaxed(
-    const int[::1] sizes,
+    ParametersBundle before not None,
+    ParametersBundle found not None,
     int covariance,
     double relaxation,
     const double[::1] noise_floors,
     const double[::1] covariance_floors,
-    const double[::1] weights,
-    const double[:, ::1] means,
-    const double[:, ::1] mode_factors,
-    const double[:, ::1] noise_variances,
-    const double[::1] weights_found,
-    const double[:, ::1] means_found,
-    const double[:, ::1] mode_factors_found,
-    const double[:, ::1] noise_variances_found,
     double[::1] weights_out,
     double[:, ::1] means_out,
     double[:, ::1] mode_factors_out,
@@ -127,14 +121,12 @@ def over_relaxed(
 
     Parameters
     ----------
-    sizes, covariance, noise_floors, covariance_floors
+    before, found : ParametersBundle
+        Before and after the M step.
+    covariance, noise_floors, covariance_floors
         As of `cem.em.kernels._maximisation.maximisation`.
     relaxation : float
         Times the step of log π, μ, log σ² and Λ.
-    weights, means, mode_factors, noise_variances
-        Present π (K,), μ (K, P), Λ (K, Σp²), σ² (K, C).
-    weights_found, means_found, mode_factors_found, noise_variances_found
-        Those of the M step.
     weights_out, means_out, mode_factors_out, noise_variances_out
         They satisfy the constraints as those of the M step do: what does not is taken from there.
 
@@ -143,34 +135,27 @@ def over_relaxed(
     ValueError
         An array has the wrong shape.
     """
-    cdef int n_channels = <int> sizes.shape[0], n_modes = <int> weights.shape[0], c, largest = 1
-    cdef Py_ssize_t P = 0, P2 = 0
-    for c in range(n_channels):
-        P += sizes[c]
-        P2 += sizes[c] * sizes[c]
-        largest = max(largest, sizes[c])
-    at_least_one("over_relaxed", "modes", n_modes)
-    at_least_one("over_relaxed", "channels", n_channels)
-    parameters_shapes("over_relaxed", "", means, mode_factors, noise_variances, n_modes, P, P2, n_channels)
+    cdef const parameters_t* here = &before.view
+    cdef const parameters_t* there = &found.view
+    cdef int n_channels = here.n_channels, n_modes = here.n_modes
+    found.require_sizes("over_relaxed", n_channels, here.sizes)
+    if there.n_modes != n_modes:
+        raise ValueError(f"over_relaxed: there are {n_modes} modes before the M step and {there.n_modes} after it")
     parameters_shapes(
-        "over_relaxed", "_found", means_found, mode_factors_found, noise_variances_found, n_modes, P, P2, n_channels
-    )
-    parameters_shapes(
-        "over_relaxed", "_out", means_out, mode_factors_out, noise_variances_out, n_modes, P, P2, n_channels
+        "over_relaxed", "_out", means_out, mode_factors_out, noise_variances_out, n_modes, here.P, here.P2, n_channels
     )
     shape1("over_relaxed", "noise_floors", &noise_floors.shape[0], n_channels)
     shape1("over_relaxed", "covariance_floors", &covariance_floors.shape[0], n_channels)
-    shape1("over_relaxed", "weights_found", &weights_found.shape[0], n_modes)
     shape1("over_relaxed", "weights_out", &weights_out.shape[0], n_modes)
-    cdef double* work = <double*> malloc(largest * largest * sizeof(double))
+    cdef double* work = <double*> malloc(here.largest * here.largest * sizeof(double))
     if work == NULL:
         raise MemoryError
     with nogil:
         over_relax(
-            n_modes, n_channels, &sizes[0], covariance, relaxation, &noise_floors[0], &covariance_floors[0],
-            &weights[0], &means[0, 0], &mode_factors[0, 0], &noise_variances[0, 0], &weights_found[0],
-            &means_found[0, 0], &mode_factors_found[0, 0], &noise_variances_found[0, 0], work, &weights_out[0],
-            &means_out[0, 0], &mode_factors_out[0, 0], &noise_variances_out[0, 0],
+            n_modes, n_channels, here.sizes, covariance, relaxation, &noise_floors[0], &covariance_floors[0],
+            here.weights, here.means, here.factors, here.noise_variances, there.weights, there.means, there.factors,
+            there.noise_variances, work, &weights_out[0], &means_out[0, 0], &mode_factors_out[0, 0],
+            &noise_variances_out[0, 0],
         )
     free(work)
 
@@ -179,10 +164,7 @@ def passes(
     LanePack pack not None,
     int n_passes,
     double relaxation,
-    const double[::1] weights,
-    const double[:, ::1] means,
-    const double[:, ::1] mode_factors,
-    const double[:, ::1] noise_variances,
+    ParametersBundle parameters not None,
     const double[::1] noise_floors,
     const double[::1] covariance_floors,
     const double[::1] transforms,
@@ -206,8 +188,8 @@ def passes(
         How many, unless a mode loses its units: that pass is the last.
     relaxation : float
         Times the step of the M step, which follows where that does not raise ℓ; with 1, plain EM.
-    weights, means, mode_factors, noise_variances
-        Present π (K,), μ (K, P), Λ (K, Σp²), σ² (K, C).
+    parameters : ParametersBundle
+        The present ones.
     noise_floors, covariance_floors, transforms, covariance
         As of `cem.em.kernels._maximisation.maximisation`.
     sums : (n_sums,) array
@@ -235,14 +217,13 @@ def passes(
     ValueError
         An array has the wrong shape.
     """
-    cdef int n_modes = <int> means.shape[0]
+    cdef const parameters_t* model = &parameters.view
+    cdef int n_modes = model.n_modes
     cdef int n_channels = pack.n_channels
     cdef Py_ssize_t P = pack.total, P2 = pack.total_square
-    at_least_one("passes", "modes", n_modes)
     at_least_one("passes", "passes", n_passes)
-    parameters_shapes("passes", "", means, mode_factors, noise_variances, n_modes, P, P2, n_channels)
+    parameters.require_sizes("passes", n_channels, pack.fleet.sizes)
     parameters_shapes("passes", "_out", means_out, mode_factors_out, noise_variances_out, n_modes, P, P2, n_channels)
-    shape1("passes", "weights", &weights.shape[0], n_modes)
     shape1("passes", "noise_floors", &noise_floors.shape[0], n_channels)
     shape1("passes", "covariance_floors", &covariance_floors.shape[0], n_channels)
     shape1("passes", "transforms", &transforms.shape[0], P2)
@@ -253,10 +234,7 @@ def passes(
     shape1("passes", "log_likelihoods_out", &log_likelihoods_out.shape[0], n_passes)
     if pack.largest_known_mode >= n_modes:
         raise ValueError(f"passes: a unit's mode is {pack.largest_known_mode}, but there are {n_modes} modes")
-    cdef Py_ssize_t n_parameters = n_modes * (1 + P + P2 + n_channels), largest = 1
-    cdef int c
-    for c in range(n_channels):
-        largest = max(largest, pack.sizes[c])
+    cdef Py_ssize_t n_parameters = n_modes * (1 + P + P2 + n_channels), largest = model.largest
     cdef Py_ssize_t n_work = 2 * n_parameters + n_modes + largest * largest + m_step_scratch(n_channels, &pack.sizes[0])
     cdef size_t n_bytes = (<size_t> pack.kernel.scratch_size(&pack.fleet, n_modes) * sizeof(double) + 63) // 64 * 64
     cdef double* scratch = <double*> aligned_alloc(64, n_bytes)
@@ -271,17 +249,17 @@ def passes(
     cdef double* log_weights = further + n_parameters  # (K,)
     cdef double* square = log_weights + n_modes        # (p, p)
     cdef double* work = square + largest * largest
-    cdef lanes_parameters parameters
+    cdef lanes_parameters given
     cdef lanes_failure failure
     cdef double before
     cdef int k, failed = 0, status = 0, done = 0, n_evaluations = 0
     cdef bint lost = False, gone_further
-    parameters.n_modes = n_modes
-    parameters.log_weights = log_weights
-    memcpy(present, &weights[0], n_modes * sizeof(double))
-    memcpy(present + at_means, &means[0, 0], n_modes * P * sizeof(double))
-    memcpy(present + at_factors, &mode_factors[0, 0], n_modes * P2 * sizeof(double))
-    memcpy(present + at_noise, &noise_variances[0, 0], n_modes * n_channels * sizeof(double))
+    given.n_modes = n_modes
+    given.log_weights = log_weights
+    memcpy(present, model.weights, n_modes * sizeof(double))
+    memcpy(present + at_means, model.means, n_modes * P * sizeof(double))
+    memcpy(present + at_factors, model.factors, n_modes * P2 * sizeof(double))
+    memcpy(present + at_noise, model.noise_variances, n_modes * n_channels * sizeof(double))
     with nogil:
         while done < n_passes and not lost:
             before = sums[0]
@@ -304,11 +282,11 @@ def passes(
                 )
                 for k in range(n_modes):
                     log_weights[k] = log(further[k])
-                parameters.means = further + at_means
-                parameters.factors = further + at_factors
-                parameters.noise_variances = further + at_noise
+                given.means = further + at_means
+                given.factors = further + at_factors
+                given.noise_variances = further + at_noise
                 status = pack.kernel.expectation(
-                    &pack.fleet, &parameters, 0, pack.n_tiles, 1.0, 0, scratch, &responsibilities_out[0, 0], NULL,
+                    &pack.fleet, &given, 0, pack.n_tiles, 1.0, 0, scratch, &responsibilities_out[0, 0], NULL,
                     &sums[0], &failure,
                 )
                 n_evaluations += 1
@@ -318,11 +296,11 @@ def passes(
             else:
                 for k in range(n_modes):
                     log_weights[k] = log(weights_out[k])
-                parameters.means = &means_out[0, 0]
-                parameters.factors = &mode_factors_out[0, 0]
-                parameters.noise_variances = &noise_variances_out[0, 0]
+                given.means = &means_out[0, 0]
+                given.factors = &mode_factors_out[0, 0]
+                given.noise_variances = &noise_variances_out[0, 0]
                 status = pack.kernel.expectation(
-                    &pack.fleet, &parameters, 0, pack.n_tiles, 1.0, 0, scratch, &responsibilities_out[0, 0], NULL,
+                    &pack.fleet, &given, 0, pack.n_tiles, 1.0, 0, scratch, &responsibilities_out[0, 0], NULL,
                     &sums[0], &failure,
                 )
                 n_evaluations += 1

@@ -3,6 +3,9 @@ from typing import Final, NoReturn, final
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.mixture._bundle import ParametersBundle
+from cem.statistics._bundle import StatisticsBundle
+
 _Floats = NDArray[np.float64]
 
 LARGEST_SIZE: Final[int]
@@ -33,23 +36,11 @@ class LanePack:
     def order(self) -> NDArray[np.int64]: ...
     def chunks(self, n_modes: int) -> NDArray[np.int64]: ...
 
-def pack(
-    factors: _Floats,
-    factor_offsets: NDArray[np.int64],
-    projections: _Floats,
-    residual_norms: _Floats,
-    counts: NDArray[np.int32],
-    known_modes: NDArray[np.int32],
-    sizes: NDArray[np.int32],
-    level: str | None = None,
-) -> LanePack: ...
+def pack(statistics: StatisticsBundle, level: str | None = None) -> LanePack: ...
 def claim(claimed: NDArray[np.int64]) -> int: ...
 def expectation_chunks(
     pack: LanePack,
-    log_weights: _Floats,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
+    parameters: ParametersBundle,
     inverse_temperature: float,
     responsibilities_given: bool,
     bounds: NDArray[np.int64],
@@ -60,10 +51,7 @@ def expectation_chunks(
 ) -> None: ...
 def expectation(
     pack: LanePack,
-    log_weights: _Floats,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
+    parameters: ParametersBundle,
     inverse_temperature: float = 1.0,
     responsibilities_given: bool = False,
     responsibilities: _Floats | None = None,

@@ -16,9 +16,9 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport free
 
 from cem.numerics._chunks cimport next_chunk
-from cem.numerics._shapes cimport (
-    at_least_one, check_factors, lengths_t, parameters_shapes, shape1, shape2, statistics_lengths,
-)
+from cem.mixture._bundle cimport ParametersBundle, parameters_t
+from cem.numerics._shapes cimport at_least_one, shape1, shape2
+from cem.statistics._bundle cimport StatisticsBundle, statistics_t
 
 from cem.errors import KernelFailure, OptionError
 
@@ -160,20 +160,20 @@ cdef class LanePack:
 
 
 cdef Py_ssize_t place_blocks(
+    const statistics_t* data,
     Py_ssize_t n_tiles,
-    int n_channels,
     int lanes,
-    const int* sizes,                # (C,)
     const int64_t* order,            # (T, lanes)
-    const long long* factor_offsets, # (L, C)
-    const int* counts,               # (L, C)
     int64_t* factor_at_out,          # (T, C)
     int64_t* projection_at_out,      # (T, C)
 ) noexcept nogil:
     """Where each block of the packed data lies; channels of the same designs share theirs. Returns their total size."""
     cdef Py_ssize_t used = 0, tile, at, other
+    cdef const int* sizes = data.sizes
+    cdef const int* counts = data.counts
+    cdef const long long* factor_offsets = data.offsets
     cdef int64_t unit
-    cdef int c, g, lane, n_recent, i
+    cdef int n_channels = data.n_channels, c, g, lane, n_recent, i
     cdef int recent[N_RECENT]
     cdef bint missing, same
     for tile in range(n_tiles):
@@ -221,69 +221,51 @@ cdef Py_ssize_t place_blocks(
 
 
 cdef void fill_blocks(
+    const statistics_t* data,
     Py_ssize_t n_tiles,
-    int n_channels,
     int lanes,
-    Py_ssize_t total,                # P
-    const int* sizes,                # (C,)
     const int64_t* order,            # (T, lanes)
     const int64_t* factor_at,        # (T, C)
     const int64_t* projection_at,    # (T, C)
-    const double* factors,           # flat: R by blocks (p, p)
-    const long long* factor_offsets, # (L, C)
-    const double* projections,       # (L, P)
-    const double* residual_norms,    # (L, C)
-    const int* counts,               # (L, C)
-    double* data_out,                # as `place_blocks` laid it out; zero on entry
+    double* blocks_out,              # as `place_blocks` laid them out; zero on entry
 ) noexcept nogil:
     """Interleaves R, n, w and rss; lanes of a missing channel stay zero."""
     cdef Py_ssize_t tile, at, row, mean_at
     cdef int64_t unit
-    cdef int c, lane, i, j, p
+    cdef int n_channels = data.n_channels, c, lane, i, j, p
     cdef const double* R
     cdef double* block
     for tile in range(n_tiles):
         mean_at = 0
         for c in range(n_channels):
-            p = sizes[c]
+            p = data.sizes[c]
             at = tile * n_channels + c
             for lane in range(lanes):
                 unit = order[tile * lanes + lane]
-                if factor_at[at] < 0 or unit < 0 or counts[unit * n_channels + c] <= 0:
+                if factor_at[at] < 0 or unit < 0 or data.counts[unit * n_channels + c] <= 0:
                     continue
                 row = unit * n_channels + c
-                R = factors + factor_offsets[row]
-                block = data_out + factor_at[at] + lane
+                R = data.factors + data.offsets[row]
+                block = blocks_out + factor_at[at] + lane
                 for i in range(p):
                     for j in range(i, p):
                         block[0] = R[i * p + j]
                         block += lanes
-                block[0] = counts[row]
-                block = data_out + projection_at[at] + lane
+                block[0] = data.counts[row]
+                block = blocks_out + projection_at[at] + lane
                 for i in range(p):
-                    block[i * lanes] = projections[unit * total + mean_at + i]
-                block[p * lanes] = residual_norms[row]
+                    block[i * lanes] = data.projections[unit * data.P + mean_at + i]
+                block[p * lanes] = data.residual_norms[row]
             mean_at += p
 
 
-def pack(
-    const double[::1] factors,
-    const long long[:, ::1] factor_offsets,
-    const double[:, ::1] projections,
-    const double[:, ::1] residual_norms,
-    const int[:, ::1] counts,
-    const int[::1] known_modes,
-    const int[::1] sizes,
-    level=None,
-):
+def pack(StatisticsBundle statistics not None, level=None):
     """Interleave the sufficient statistics (9) of a fleet for the lanes; done once per fit.
 
     Parameters
     ----------
-    factors, factor_offsets, projections, residual_norms, counts, known_modes
-        As in `cem.statistics.SufficientStatistics`.
-    sizes : (C,) array
-        p_c, at most `LARGEST_SIZE`.
+    statistics : StatisticsBundle
+        Of the fleet, one unit at least; no basis has more than `LARGEST_SIZE` coefficients.
     level : str, optional
         Instruction level, see `instruction_level`.
 
@@ -296,26 +278,21 @@ def pack(
     OptionError
         The instruction level is unknown or not there.
     ValueError
-        An array has the wrong shape, or a basis more than `LARGEST_SIZE` coefficients.
+        There is no unit, or a basis has more than `LARGEST_SIZE` coefficients.
     """
     level = instruction_level(level)
-    cdef Py_ssize_t n_units = counts.shape[0]
-    cdef int n_channels = <int> sizes.shape[0]
-    cdef Py_ssize_t l
-    cdef int c
+    cdef const statistics_t* fleet = &statistics.view
+    cdef Py_ssize_t n_units = fleet.n_units
+    cdef int n_channels = fleet.n_channels, c
     for c in range(n_channels):
-        if sizes[c] > LARGEST_SIZE:
+        if fleet.sizes[c] > LARGEST_SIZE:
             raise ValueError(
-                f"pack: channel {c} has {sizes[c]} coefficients; the lanes take 1 to {LARGEST_SIZE}, LAPACK any number"
+                f"pack: channel {c} has {fleet.sizes[c]} coefficients; the lanes take 1 to {LARGEST_SIZE}, LAPACK any "
+                "number"
             )
-    cdef lengths_t lengths = statistics_lengths(
-        "pack", factor_offsets, projections, residual_norms, n_units, counts.shape[1], sizes
-    )
-    cdef Py_ssize_t total = lengths.P, total_square = lengths.P2
+    statistics.require_counts("pack")
     at_least_one("pack", "units", n_units)
-    shape1("pack", "known_modes", &known_modes.shape[0], n_units)
-    for l in range(n_units):
-        check_factors(factors, factor_offsets, counts, sizes, l)
+    known_modes = np.asarray(statistics.known_modes)
 
     cdef LanePack packed = LanePack(_TOKEN)
     packed.kernel = &lanes_levels[LEVELS.index(level)]
@@ -324,13 +301,13 @@ def pack(
     packed.n_units = n_units
     packed.n_channels = n_channels
     packed.n_tiles = (n_units + packed.lanes - 1) // packed.lanes
-    packed.total = total
-    packed.total_square = total_square
-    packed.largest_known_mode = max(-1, int(np.max(known_modes)))
+    packed.total = fleet.P
+    packed.total_square = fleet.P2
+    packed.largest_known_mode = fleet.largest_known_mode
 
     order_array = np.full(packed.n_tiles * packed.lanes, -1, dtype=np.int64)
-    order_array[:n_units] = _unit_order(np.asarray(counts), np.asarray(known_modes))
-    sizes_array = np.array(sizes, dtype=np.int32)
+    order_array[:n_units] = _unit_order(np.asarray(statistics.counts), known_modes)
+    sizes_array = np.array(statistics.sizes, dtype=np.int32)
     factor_at_array = np.empty(packed.n_tiles * n_channels, dtype=np.int64)
     projection_at_array = np.empty(packed.n_tiles * n_channels, dtype=np.int64)
     tile_modes_array = np.full(packed.n_tiles, NONE_KNOWN, dtype=np.int32)
@@ -345,7 +322,7 @@ def pack(
 
     packed.fleet.known_modes = NULL
     if packed.largest_known_mode >= 0:
-        lane_modes_array = np.asarray(known_modes)[order_array].astype(np.int32)
+        lane_modes_array = known_modes[order_array].astype(np.int32)
         lane_modes_array[n_units:] = lane_modes_array[n_units - 1]
         np.maximum(lane_modes_array, -1, out=lane_modes_array)
         by_tile = lane_modes_array.reshape(packed.n_tiles, packed.lanes)
@@ -357,23 +334,15 @@ def pack(
 
     cdef Py_ssize_t size
     with nogil:
-        size = place_blocks(
-            packed.n_tiles, n_channels, packed.lanes, &packed.sizes[0], &order[0], &factor_offsets[0, 0], &counts[0, 0],
-            &factor_at[0], &projection_at[0],
-        )
+        size = place_blocks(fleet, packed.n_tiles, packed.lanes, &order[0], &factor_at[0], &projection_at[0])
     data_array = np.zeros(size + 8)  # 8: room to begin at a multiple of 64 bytes
     cdef double[::1] data = data_array
     cdef Py_ssize_t skipped = (-<Py_ssize_t> (<size_t> &data[0] // sizeof(double))) % 8
     if skipped < 0:
         skipped += 8
     arrays.append(data_array)
-    cdef const double* first_factor = &factors[0] if factors.shape[0] > 0 else NULL
     with nogil:
-        fill_blocks(
-            packed.n_tiles, n_channels, packed.lanes, total, &packed.sizes[0], &order[0], &factor_at[0],
-            &projection_at[0], first_factor, &factor_offsets[0, 0], &projections[0, 0], &residual_norms[0, 0],
-            &counts[0, 0], &data[skipped],
-        )
+        fill_blocks(fleet, packed.n_tiles, packed.lanes, &order[0], &factor_at[0], &projection_at[0], &data[skipped])
     packed.fleet.n_channels = n_channels
     packed.fleet.sizes = &packed.sizes[0]
     packed.fleet.data = &data[skipped]
@@ -403,10 +372,7 @@ def claim(int64_t[::1] claimed not None):
 
 def expectation_chunks(
     LanePack pack not None,
-    const double[::1] log_weights,
-    const double[:, ::1] means,
-    const double[:, ::1] mode_factors,
-    const double[:, ::1] noise_variances,
+    ParametersBundle parameters not None,
     double inverse_temperature,
     bint responsibilities_given,
     const int64_t[::1] bounds,
@@ -423,8 +389,8 @@ def expectation_chunks(
     ----------
     pack : LanePack
         The fleet.
-    log_weights, means, mode_factors, noise_variances
-        log π (K,), μ (K, P), Λ (K, Σp²), σ² (K, C).
+    parameters : ParametersBundle
+        Those that it is evaluated at.
     inverse_temperature : float
         β > 0 in ρ̂ ∝ (π P)^β; 1 is the E step. Units of known mode keep it.
     responsibilities_given : bool
@@ -448,18 +414,15 @@ def expectation_chunks(
     ValueError
         An array has the wrong shape.
     """
-    cdef int n_modes = <int> log_weights.shape[0]
+    cdef const parameters_t* model = &parameters.view
+    cdef int n_modes = model.n_modes
     cdef int n_channels = pack.n_channels
     cdef Py_ssize_t n_chunks = bounds.shape[0] - 1
     cdef Py_ssize_t i
-    at_least_one("expectation_chunks", "modes", n_modes)
     at_least_one("expectation_chunks", "chunks", n_chunks)
     if log_likelihoods_out is not None:
         shape1("expectation_chunks", "log_likelihoods_out", &log_likelihoods_out.shape[0], pack.n_units)
-    parameters_shapes(
-        "expectation_chunks", "", means, mode_factors, noise_variances,
-        n_modes, pack.total, pack.total_square, n_channels,
-    )
+    parameters.require_sizes("expectation_chunks", n_channels, pack.fleet.sizes)
     shape2("expectation_chunks", "responsibilities", &responsibilities.shape[0], pack.n_units, n_modes)
     shape1("expectation_chunks", "claimed", &claimed.shape[0], 1)
     shape2(
@@ -475,12 +438,12 @@ def expectation_chunks(
         )
     if not inverse_temperature > 0.0:
         raise ValueError(f"expectation_chunks: the inverse temperature is {inverse_temperature}; it must be positive")
-    cdef lanes_parameters parameters
-    parameters.n_modes = n_modes
-    parameters.log_weights = &log_weights[0]
-    parameters.means = &means[0, 0]
-    parameters.factors = &mode_factors[0, 0]
-    parameters.noise_variances = &noise_variances[0, 0]
+    cdef lanes_parameters given
+    given.n_modes = n_modes
+    given.log_weights = parameters.log_weights()
+    given.means = model.means
+    given.factors = model.factors
+    given.noise_variances = model.noise_variances
     cdef double* log_likelihoods = NULL
     if log_likelihoods_out is not None:
         log_likelihoods = &log_likelihoods_out[0]
@@ -495,7 +458,7 @@ def expectation_chunks(
         chunk = next_chunk(&claimed[0])
         while chunk < n_chunks and status == 0:
             status = pack.kernel.expectation(
-                &pack.fleet, &parameters, bounds[chunk], bounds[chunk + 1], inverse_temperature,
+                &pack.fleet, &given, bounds[chunk], bounds[chunk + 1], inverse_temperature,
                 responsibilities_given, scratch, &responsibilities[0, 0], log_likelihoods, &sums_out[chunk, 0],
                 &failure,
             )
@@ -507,10 +470,7 @@ def expectation_chunks(
 
 def expectation(
     LanePack pack not None,
-    log_weights,
-    means,
-    mode_factors,
-    noise_variances,
+    ParametersBundle parameters not None,
     double inverse_temperature=1.0,
     bint responsibilities_given=False,
     responsibilities=None,
@@ -520,7 +480,7 @@ def expectation(
 
     Parameters
     ----------
-    pack, log_weights, means, mode_factors, noise_variances, inverse_temperature, responsibilities_given
+    pack, parameters, inverse_temperature, responsibilities_given
         As of `expectation_chunks`.
     responsibilities : (L, K) array, optional
         ρ̂; in or out. A new array where it is left out.
@@ -537,7 +497,7 @@ def expectation(
     KernelFailure, ValueError
         As of `expectation_chunks`.
     """
-    n_modes = len(log_weights)
+    n_modes = parameters.view.n_modes
     if responsibilities is None:
         if responsibilities_given:
             raise ValueError("expectation: responsibilities are said to be given, but are not there")
@@ -546,8 +506,8 @@ def expectation(
     bounds = pack.chunks(n_modes)
     sums = np.empty((len(bounds) - 1, n_sums))
     expectation_chunks(
-        pack, log_weights, means, mode_factors, noise_variances, inverse_temperature, responsibilities_given,
-        bounds, np.zeros(1, dtype=np.int64), responsibilities, sums, log_likelihoods_out,
+        pack, parameters, inverse_temperature, responsibilities_given, bounds, np.zeros(1, dtype=np.int64),
+        responsibilities, sums, log_likelihoods_out,
     )
     return responsibilities, sums.sum(axis=0)
 

@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.em.kernels._lanes import LEVELS as LEVELS
+from cem.mixture._bundle import ParametersBundle
+from cem.statistics._bundle import StatisticsBundle
 
 _Floats = NDArray[np.float64]
 _Longs = NDArray[np.int64]
@@ -19,35 +21,20 @@ class LinkedPack:
     @property
     def level(self) -> str: ...
 
-def pack(
-    factors: _Floats,
-    factor_offsets: _Longs,
-    projections: _Floats,
-    residual_norms: _Floats,
-    counts: NDArray[np.int32],
-    known_modes: NDArray[np.int32],
-    sizes: NDArray[np.int32],
-    level: str | None = None,
-) -> LinkedPack: ...
+def pack(statistics: StatisticsBundle, level: str | None = None) -> LinkedPack: ...
 def log_densities(
     packed: LinkedPack,
-    means: _Floats,
-    factors: _Floats,
-    noise_variances: _Floats,
-    loadings: _Floats,
+    parameters: ParametersBundle,
     log_densities_out: _Floats,
 ) -> int: ...
 def expectation_chunks(
     packed: LinkedPack,
-    log_weights: _Floats,
-    means: _Floats,
-    factors: _Floats,
-    noise_variances: _Floats,
-    loadings: _Floats,
+    parameters: ParametersBundle,
     inverse_temperature: float,
     responsibilities_given: bool,
     bounds: _Longs,
     claimed: _Longs,
     responsibilities: _Floats,
     sums_out: _Floats,
+    log_weights: _Floats | None = None,
 ) -> int: ...

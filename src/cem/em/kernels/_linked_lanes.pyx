@@ -12,7 +12,9 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from cem.numerics._chunks cimport next_chunk
-from cem.numerics._shapes cimport check_factors, lengths_t, statistics_lengths
+from cem.mixture._bundle cimport ParametersBundle, parameters_t
+from cem.numerics._shapes cimport at_least_one, shape1, shape2
+from cem.statistics._bundle cimport StatisticsBundle, statistics_t
 
 import numpy as np
 
@@ -107,40 +109,32 @@ cdef class LinkedPack:
 
 
 cdef void interleave(
-    Py_ssize_t n_units,
-    int C,
+    const statistics_t* data,
     int lanes,
     int64_t tile_size,
-    Py_ssize_t total,                # P
-    const int* sizes,                # (C,)
-    const double* factors,           # flat: R by blocks (p, p)
-    const long long* factor_offsets, # (L, C)
-    const double* projections,       # (L, P)
-    const double* residual_norms,    # (L, C)
-    const int* counts,               # (L, C)
-    double* data_out,                # (T, tile_size, lanes)  zero on entry
+    double* tiles_out,               # (T, tile_size, lanes)  zero on entry
     unsigned char* complete_out,     # (T,)  zero on entry
 ) noexcept nogil:
     cdef Py_ssize_t l
-    cdef int c, i, j, p, n_there
+    cdef int C = data.n_channels, c, i, j, p, n_there
     cdef const double* R
     cdef const double* w
     cdef double* place
     cdef int n_complete = 0
-    for l in range(n_units):
-        place = data_out + (l // lanes) * tile_size * lanes + l % lanes
-        w = projections + l * total
+    for l in range(data.n_units):
+        place = tiles_out + (l // lanes) * tile_size * lanes + l % lanes
+        w = data.projections + l * data.P
         n_there = 0
         if l % lanes == 0:
             n_complete = 0
         for c in range(C):
-            p = sizes[c]
-            if counts[l * C + c] <= 0:
+            p = data.sizes[c]
+            if data.counts[l * C + c] <= 0:
                 place += (p * (p + 1) // 2 + p + 3) * lanes
                 w += p
                 continue
             n_there += 1
-            R = factors + factor_offsets[l * C + c]
+            R = data.factors + data.offsets[l * C + c]
             for i in range(p):
                 for j in range(i, p):
                     place[0] = R[i * p + j]
@@ -148,34 +142,23 @@ cdef void interleave(
             for i in range(p):
                 place[0] = w[i]
                 place += lanes
-            place[0] = residual_norms[l * C + c]
-            place[lanes] = counts[l * C + c]
+            place[0] = data.residual_norms[l * C + c]
+            place[lanes] = data.counts[l * C + c]
             place[2 * lanes] = 1.0
             place += 3 * lanes
             w += p
         n_complete += n_there == C
-        if l % lanes == lanes - 1 or l == n_units - 1:
+        if l % lanes == lanes - 1 or l == data.n_units - 1:
             complete_out[l // lanes] = n_complete == l % lanes + 1
 
 
-def pack(
-    const double[::1] factors,
-    const long long[:, ::1] factor_offsets,
-    const double[:, ::1] projections,
-    const double[:, ::1] residual_norms,
-    const int[:, ::1] counts,
-    const int[::1] known_modes,
-    const int[::1] sizes,
-    level=None,
-):
+def pack(StatisticsBundle statistics not None, level=None):
     """Interleave the sufficient statistics (9) of a fleet; done once per fit.
 
     Parameters
     ----------
-    factors, factor_offsets, projections, residual_norms, counts, known_modes
-        As in `cem.statistics.SufficientStatistics`.
-    sizes : (C,) array
-        p_c, at most `LARGEST_SIZE`.
+    statistics : StatisticsBundle
+        Of the fleet, one unit at least; no basis has more than `LARGEST_SIZE` coefficients.
     level : str, optional
         Instruction level, see `cem.em.kernels._lanes.instruction_level`.
 
@@ -188,33 +171,30 @@ def pack(
     OptionError
         The instruction level is unknown or not there.
     ValueError
-        An array has the wrong shape, or a basis more than `LARGEST_SIZE` coefficients.
+        There is no unit, or a basis has more than `LARGEST_SIZE` coefficients.
     """
     level = instruction_level(level)
-    cdef Py_ssize_t n_units = counts.shape[0], l, n_tiles
-    cdef int C = <int> sizes.shape[0], c
-    cdef lengths_t lengths = statistics_lengths(
-        "pack", factor_offsets, projections, residual_norms, n_units, counts.shape[1], sizes
-    )
-    if lengths.largest > LINKED_LARGEST_SIZE:
-        raise ValueError(f"pack: a basis has {lengths.largest} coefficients; 1 to {LINKED_LARGEST_SIZE} were expected")
-    if n_units < 1 or known_modes.shape[0] != n_units:
-        raise ValueError(f"pack: known_modes has shape ({known_modes.shape[0]},); ({n_units},) was expected")
-    for l in range(n_units):
-        check_factors(factors, factor_offsets, counts, sizes, l)
+    cdef const statistics_t* fleet = &statistics.view
+    cdef Py_ssize_t n_units = fleet.n_units, n_tiles
+    cdef int C = fleet.n_channels, c
+    if fleet.largest > LINKED_LARGEST_SIZE:
+        raise ValueError(f"pack: a basis has {fleet.largest} coefficients; 1 to {LINKED_LARGEST_SIZE} were expected")
+    statistics.require_counts("pack")
+    at_least_one("pack", "units", n_units)
     cdef LinkedPack packed = LinkedPack(_TOKEN)
     packed.kernel = &linked_levels[LEVELS.index(level)]
     packed.level = level
     packed.n_units = n_units
-    packed.total, packed.total_square = lengths.P, lengths.P2
+    packed.total, packed.total_square = fleet.P, fleet.P2
     cdef int lanes = packed.kernel.lanes
     n_tiles = (n_units + lanes - 1) // lanes
     packed.fleet.n_channels = C
     packed.fleet.n_units = n_units
     packed.fleet.tile_size = 0
     for c in range(C):
-        packed.fleet.tile_size += sizes[c] * (sizes[c] + 1) // 2 + sizes[c] + 3
-    cdef int[::1] own_sizes = np.array(sizes, dtype=np.intc), known = np.array(known_modes, dtype=np.intc)
+        packed.fleet.tile_size += fleet.sizes[c] * (fleet.sizes[c] + 1) // 2 + fleet.sizes[c] + 3
+    cdef int[::1] own_sizes = np.array(statistics.sizes, dtype=np.intc)
+    cdef int[::1] known = np.array(statistics.known_modes, dtype=np.intc)
     cdef unsigned char[::1] complete = np.zeros(n_tiles, dtype=np.uint8)
     cdef size_t n_doubles = n_tiles * packed.fleet.tile_size * lanes
     packed.data = allocate(n_doubles)
@@ -226,60 +206,51 @@ def pack(
     packed.fleet.complete = &complete[0]
     packed.fleet.data = packed.data
     with nogil:
-        interleave(
-            n_units, C, lanes, packed.fleet.tile_size, lengths.P, &sizes[0], &factors[0] if factors.shape[0] else NULL,
-            &factor_offsets[0, 0], &projections[0, 0], &residual_norms[0, 0], &counts[0, 0], packed.data, &complete[0],
-        )
+        interleave(fleet, lanes, packed.fleet.tile_size, packed.data, &complete[0])
     return packed
 
 
 cdef double* prepared(
     LinkedPack packed,
-    const double[:, ::1] means,
-    const double[:, ::1] factors,
-    const double[:, ::1] noise_variances,
-    const double[:, :, ::1] loadings,
+    ParametersBundle parameters,
     linked_parameters* parameters_out,
 ) except NULL:
     """Λ / σ, μ, 1 / σ, 1 / σ², log 2πσ² and Γ in the order that kernels read them; to be given back by free()."""
-    cdef int C = packed.fleet.n_channels, K = <int> means.shape[0], r = <int> loadings.shape[2], c, i, p, k
-    cdef Py_ssize_t at, at_square
+    cdef const parameters_t* model = &parameters.view
+    cdef int C = packed.fleet.n_channels, K = model.n_modes, r = model.rank, c, i, p, _k
+    cdef const double* means = model.means
+    cdef const double* factors = model.factors
+    cdef const double* noise_variances = model.noise_variances
+    cdef const double* loadings = model.loadings
     cdef double root
-    if K < 1 or r < 1 or loadings.shape[0] != K or loadings.shape[1] != packed.total or (
-        means.shape[1] != packed.total or factors.shape[0] != K or factors.shape[1] != packed.total_square
-        or noise_variances.shape[0] != K or noise_variances.shape[1] != C
-    ):
-        raise ValueError(
-            f"linked lanes: the shapes of means {np.shape(means)}, factors {np.shape(factors)}, noise_variances "
-            f"{np.shape(noise_variances)} and loadings {np.shape(loadings)} do not agree with {C} channels that have "
-            f"{packed.total} coefficients"
-        )
+    parameters.require_sizes("linked lanes", C, packed.fleet.sizes)
+    parameters.require_loadings("linked lanes")
     parameters_out.n_modes = K
     parameters_out.rank = r
     parameters_out.mode_size = packed.total_square + packed.total * (1 + r) + 3 * C
     cdef double* memory = allocate(K * parameters_out.mode_size)
     cdef double* place = memory
-    for k in range(K):
-        at = 0
-        at_square = 0
+    for _k in range(K):
         for c in range(C):
             p = packed.fleet.sizes[c]
-            root = 1.0 / sqrt(noise_variances[k, c])
+            root = 1.0 / sqrt(noise_variances[0])
             for i in range(p * p):
-                place[i] = factors[k, at_square + i] * root
+                place[i] = factors[i] * root
             place += p * p
             for i in range(p):
-                place[i] = means[k, at + i]
+                place[i] = means[i]
             place += p
             place[0] = root
-            place[1] = 1.0 / noise_variances[k, c]
-            place[2] = log(6.283185307179586 * noise_variances[k, c])
+            place[1] = 1.0 / noise_variances[0]
+            place[2] = log(6.283185307179586 * noise_variances[0])
             place += 3
             for i in range(p * r):
-                place[i] = (&loadings[k, at, 0])[i]
+                place[i] = loadings[i]
             place += p * r
-            at += p
-            at_square += p * p
+            means += p
+            factors += p * p
+            noise_variances += 1
+            loadings += p * r
     parameters_out.prepared = memory
     parameters_out.log_weights = NULL
     parameters_out.own_weights = 0
@@ -289,10 +260,7 @@ cdef double* prepared(
 
 def log_densities(
     LinkedPack packed not None,
-    const double[:, ::1] means,
-    const double[:, ::1] factors,
-    const double[:, ::1] noise_variances,
-    const double[:, :, ::1] loadings,
+    ParametersBundle parameters not None,
     double[:, ::1] log_densities_out,
 ):
     """ln P(x_l | k) of every unit under every mode, (11) with (17).
@@ -300,8 +268,8 @@ def log_densities(
     Parameters
     ----------
     packed : LinkedPack
-    means, factors, noise_variances, loadings
-        μ (K, P), Λ (K, Σp²), σ² (K, C), Γ (K, P, r).
+    parameters : ParametersBundle
+        With loadings.
     log_densities_out : (L, K) array
 
     Returns
@@ -309,22 +277,18 @@ def log_densities(
     int
         -1, or the first unit of a tile where a density is not finite.
     """
-    cdef linked_parameters parameters
+    cdef linked_parameters given
     cdef int64_t failed
-    if log_densities_out.shape[0] != packed.n_units or log_densities_out.shape[1] != means.shape[0]:
-        raise ValueError(
-            f"log_densities_out has shape {np.shape(log_densities_out)}; ({packed.n_units}, {means.shape[0]}) was "
-            "expected"
-        )
-    cdef double* constants = prepared(packed, means, factors, noise_variances, loadings, &parameters)
+    shape2("linked lanes", "log_densities_out", &log_densities_out.shape[0], packed.n_units, parameters.view.n_modes)
+    cdef double* constants = prepared(packed, parameters, &given)
     cdef double* scratch
     try:
         scratch = allocate(
-            packed.kernel.lanes * packed.kernel.scratch_size(&packed.fleet, parameters.n_modes, parameters.rank)
+            packed.kernel.lanes * packed.kernel.scratch_size(&packed.fleet, given.n_modes, given.rank)
         )
         with nogil:
             failed = packed.kernel.densities(
-                &packed.fleet, &parameters, 0, packed.n_units, scratch, &log_densities_out[0, 0]
+                &packed.fleet, &given, 0, packed.n_units, scratch, &log_densities_out[0, 0]
             )
         free(scratch)
     finally:
@@ -334,27 +298,22 @@ def log_densities(
 
 def expectation_chunks(
     LinkedPack packed not None,
-    const double[:, ::1] log_weights,
-    const double[:, ::1] means,
-    const double[:, ::1] factors,
-    const double[:, ::1] noise_variances,
-    const double[:, :, ::1] loadings,
+    ParametersBundle parameters not None,
     double inverse_temperature,
     bint responsibilities_given,
     const int64_t[::1] bounds,
     int64_t[::1] claimed,
     double[:, ::1] responsibilities,
     double[:, ::1] sums_out,
+    const double[:, ::1] log_weights=None,
 ):
     """The sums of the linked E step, chunk by chunk, until no chunk is left that no thread has claimed.
 
     Parameters
     ----------
     packed : LinkedPack
-    log_weights : (1, K) or (L, K) array
-        log π; a row for each unit where more than readings tells of its mode, −inf where that rules a mode out.
-    means, factors, noise_variances, loadings
-        μ (K, P), Λ (K, Σp²), σ² (K, C), Γ (K, P, r).
+    parameters : ParametersBundle
+        With loadings.
     inverse_temperature : float
         β in ρ̂ ∝ (π P)^β; 1 is the E step. Units of known mode keep it.
     responsibilities_given : bool
@@ -368,39 +327,37 @@ def expectation_chunks(
         ρ̂; in or out.
     sums_out : (n_chunks, n_sums) array
         As `cem.mixture._linked.n_sums` has it; rows of the chunks done here.
+    log_weights : (L, K) array, optional
+        In the place of log π, where more than readings tells of a unit's mode; −inf where that rules a mode out.
 
     Returns
     -------
     int
         -1, or the first unit of a tile where a density is not finite.
     """
-    cdef Py_ssize_t K = means.shape[0], L = packed.n_units, n_chunks = bounds.shape[0] - 1, i
-    cdef int r = <int> loadings.shape[2], C = packed.fleet.n_channels
+    cdef Py_ssize_t K = parameters.view.n_modes, L = packed.n_units, n_chunks = bounds.shape[0] - 1, i
+    cdef int r = parameters.view.rank, C = packed.fleet.n_channels
     cdef int64_t chunk, failed = -1
     cdef Py_ssize_t n_sums = 1 + K * (
         1 + 3 * C + packed.total + packed.total_square + packed.total * r + C * r + C * r * r
     )
-    if (
-        log_weights.shape[1] != K or (log_weights.shape[0] != 1 and log_weights.shape[0] != L)
-        or responsibilities.shape[0] != L or responsibilities.shape[1] != K or claimed.shape[0] != 1
-        or sums_out.shape[0] != n_chunks or sums_out.shape[1] != n_sums
-    ):
-        raise ValueError(
-            f"linked lanes: the shapes of log_weights {np.shape(log_weights)}, responsibilities "
-            f"{np.shape(responsibilities)} or sums {np.shape(sums_out)} do not agree with {L} units, {K} modes and "
-            f"{n_chunks} chunks of {n_sums} sums"
-        )
+    if log_weights is not None:
+        shape2("linked lanes", "log_weights", &log_weights.shape[0], L, K)
+    shape2("linked lanes", "responsibilities", &responsibilities.shape[0], L, K)
+    shape1("linked lanes", "claimed", &claimed.shape[0], 1)
+    shape2("linked lanes", "sums_out", &sums_out.shape[0], n_chunks, n_sums)
     for i in range(n_chunks + 1):
         if not 0 <= bounds[i] <= L or (i < n_chunks and (bounds[i] % LINKED_WIDEST or bounds[i] > bounds[i + 1])):
             raise ValueError(f"linked lanes: {bounds[i]} is no bound of a chunk")
     for i in range(L):
         if packed.fleet.known_modes[i] >= K:
             raise ValueError(f"unit {i} has mode {packed.fleet.known_modes[i]}, but there are {K} modes")
-    cdef linked_parameters parameters
-    cdef double* constants = prepared(packed, means, factors, noise_variances, loadings, &parameters)
-    parameters.log_weights = &log_weights[0, 0]
-    parameters.own_weights = log_weights.shape[0] > 1
-    parameters.temperature = inverse_temperature
+    cdef const double* weights = parameters.log_weights() if log_weights is None else &log_weights[0, 0]
+    cdef linked_parameters given
+    cdef double* constants = prepared(packed, parameters, &given)
+    given.log_weights = weights
+    given.own_weights = log_weights is not None
+    given.temperature = inverse_temperature
     cdef double* scratch
     try:
         scratch = allocate(packed.kernel.lanes * packed.kernel.scratch_size(&packed.fleet, <int> K, r))
@@ -408,7 +365,7 @@ def expectation_chunks(
             chunk = next_chunk(&claimed[0])
             while chunk < n_chunks and failed < 0:
                 failed = packed.kernel.expectation(
-                    &packed.fleet, &parameters, bounds[chunk], bounds[chunk + 1], responsibilities_given, scratch,
+                    &packed.fleet, &given, bounds[chunk], bounds[chunk + 1], responsibilities_given, scratch,
                     &responsibilities[0, 0], &sums_out[chunk, 0],
                 )
                 chunk = next_chunk(&claimed[0])

@@ -5,17 +5,14 @@ from cem.em.kernels._maximisation import COVARIANCE_FLOOR as COVARIANCE_FLOOR
 from cem.em.kernels._maximisation import KEPT as KEPT
 from cem.em.kernels._maximisation import MEAN_ONLY as MEAN_ONLY
 from cem.em.kernels._maximisation import NOISE_FLOOR as NOISE_FLOOR
+from cem.mixture._bundle import ParametersBundle
 
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int32]
 
 def maximisation(
     sums: _Floats,
-    sizes: _Ints,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
-    loadings: _Floats,
+    parameters: ParametersBundle,
     noise_floors: _Floats,
     covariance_floors: _Floats,
     penalties: _Floats,

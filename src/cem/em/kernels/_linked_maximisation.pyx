@@ -6,7 +6,8 @@ from libc.string cimport memcpy
 
 from cem.numerics._blas cimport cholesky, multiply_lower, solve_lower, solve_lower_many, solve_lower_transposed
 from cem.em.kernels._maximisation cimport floored_factor
-from cem.numerics._shapes cimport at_least_one, shape1, shape2, shape3
+from cem.mixture._bundle cimport ParametersBundle, parameters_t
+from cem.numerics._shapes cimport parameters_shapes, shape1, shape2, shape3
 
 from cem.em.kernels._maximisation import COVARIANCE_FLOOR, KEPT, MEAN_ONLY, NOISE_FLOOR
 
@@ -62,11 +63,7 @@ cdef int regression(
 
 def maximisation(
     const double[::1] sums,
-    const int[::1] sizes,
-    const double[:, ::1] means,
-    const double[:, ::1] mode_factors,
-    const double[:, ::1] noise_variances,
-    const double[:, :, ::1] loadings,
+    ParametersBundle parameters not None,
     const double[::1] noise_floors,
     const double[::1] covariance_floors,
     const double[::1] penalties,
@@ -85,10 +82,8 @@ def maximisation(
     ----------
     sums : (n_sums,) array
         Added over all units.
-    sizes : (C,) array
-        p_c.
-    means, mode_factors, noise_variances, loadings
-        Present μ (K, P), Λ (K, Σp²), σ² (K, C), Γ (K, P, r).
+    parameters : ParametersBundle
+        The present ones, with loadings.
     noise_floors, covariance_floors : (C,) arrays
         s_c and the floor of Ψ_kc in internal coordinates.
     penalties : (K,) array
@@ -103,23 +98,16 @@ def maximisation(
     FitError
         A scatter matrix is not positive definite; names mode and channel.
     """
-    cdef int C = <int> sizes.shape[0], K = <int> means.shape[0], r = <int> loadings.shape[2]
-    cdef int largest = 1, c, k, i, j, p, q = 1 + r, binds
-    cdef Py_ssize_t P = 0, P2 = 0, at = 0, at_square = 0
-    for c in range(C):
-        largest = max(largest, sizes[c])
-        P += sizes[c]
-        P2 += sizes[c] * sizes[c]
-    at_least_one("linked maximisation", "factors that channels share", r)
+    cdef const parameters_t* model = &parameters.view
+    cdef int C = model.n_channels, K = model.n_modes, r = model.rank
+    cdef int largest = model.largest, c, k, i, j, p, q = 1 + r, binds
+    cdef Py_ssize_t P = model.P, P2 = model.P2, at = 0, at_square = 0
+    parameters.require_loadings("linked maximisation")
     shape1("linked maximisation", "penalties", &penalties.shape[0], K)
     shape1("linked maximisation", "sums", &sums.shape[0], 1 + K * (1 + 3 * C + P + P2 + P * r + C * r + C * r * r))
-    shape2("linked maximisation", "means", &means.shape[0], means.shape[0], P)
-    shape2("linked maximisation", "means_out", &means_out.shape[0], K, P)
-    shape2("linked maximisation", "mode_factors", &mode_factors.shape[0], K, P2)
-    shape2("linked maximisation", "mode_factors_out", &mode_factors_out.shape[0], K, P2)
-    shape2("linked maximisation", "noise_variances", &noise_variances.shape[0], K, C)
-    shape2("linked maximisation", "noise_variances_out", &noise_variances_out.shape[0], K, C)
-    shape3("linked maximisation", "loadings", &loadings.shape[0], K, P, loadings.shape[2])
+    parameters_shapes(
+        "linked maximisation", "_out", means_out, mode_factors_out, noise_variances_out, K, P, P2, C
+    )
     shape3("linked maximisation", "loadings_out", &loadings_out.shape[0], K, P, r)
     shape1("linked maximisation", "noise_floors", &noise_floors.shape[0], C)
     shape1("linked maximisation", "covariance_floors", &covariance_floors.shape[0], C)
@@ -146,17 +134,23 @@ def maximisation(
     cdef int kept = KEPT, mean_only = MEAN_ONLY, on_noise_floor = NOISE_FLOOR, on_covariance_floor = COVARIANCE_FLOOR
     cdef int failed_mode = -1, failed_channel = -1
     cdef double N, s, square
+    cdef const double* mean      # (p,)    μ of the channel and mode
+    cdef const double* factor    # (p, p)  Λ
+    cdef const double* loadings  # (p, r)  Γ
     with nogil:
         for c in range(C):
-            p = sizes[c]
+            p = model.sizes[c]
             for i in range(p):
                 for j in range(p):
                     floor[i * p + j] = sqrt(covariance_floors[c]) if i == j else 0.0
             for k in range(K):
-                memcpy(&mode_factors_out[k, at_square], &mode_factors[k, at_square], p * p * sizeof(double))
-                memcpy(&means_out[k, at], &means[k, at], p * sizeof(double))
-                memcpy(&loadings_out[k, at, 0], &loadings[k, at, 0], p * r * sizeof(double))
-                noise_variances_out[k, c] = noise_variances[k, c]
+                mean = model.means + k * P + at
+                factor = model.factors + k * P2 + at_square
+                loadings = model.loadings + (k * P + at) * r
+                memcpy(&mode_factors_out[k, at_square], factor, p * p * sizeof(double))
+                memcpy(&means_out[k, at], mean, p * sizeof(double))
+                memcpy(&loadings_out[k, at, 0], loadings, p * r * sizeof(double))
+                noise_variances_out[k, c] = model.noise_variances[k * C + c]
                 status_out[k, c] = 0
                 N = N_channel[k * C + c]
                 if N < 1.0 or n_bar[k * C + c] <= 0.0:
@@ -177,20 +171,18 @@ def maximisation(
                     for i in range(p):
                         s = D[k * P + at + i]
                         for j in range(r):
-                            s -= loadings[k, at + i, j] * f[(k * C + c) * r + j]
+                            s -= loadings[i * r + j] * f[(k * C + c) * r + j]
                         coefficients[i * q] = s / N
                 for i in range(p):
                     for j in range(i + 1):
-                        means_out[k, at + i] += mode_factors[k, at_square + i * p + j] * coefficients[j * q]
+                        means_out[k, at + i] += factor[i * p + j] * coefficients[j * q]
                 if square > FAR:
                     continue
                 noise_variances_out[k, c] *= E[k * C + c] / n_bar[k * C + c]
                 if noise_variances_out[k, c] <= noise_floors[c]:
                     noise_variances_out[k, c] = noise_floors[c]
                     status_out[k, c] |= on_noise_floor
-                binds = floored_factor(
-                    p, &mode_factors[k, at_square], moments, floor, work, &mode_factors_out[k, at_square],
-                )
+                binds = floored_factor(p, factor, moments, floor, work, &mode_factors_out[k, at_square])
                 if binds < 0:
                     failed_mode = k
                     failed_channel = c
@@ -201,7 +193,7 @@ def maximisation(
                 for i in range(p):
                     for j in range(r):
                         loadings_out[k, at + i, j] = coefficients[i * q + 1 + j]
-                multiply_lower(p, r, &mode_factors[k, at_square], &loadings_out[k, at, 0])
+                multiply_lower(p, r, factor, &loadings_out[k, at, 0])
                 solve_lower_many(p, r, &mode_factors_out[k, at_square], &loadings_out[k, at, 0])
             if failed_mode >= 0:
                 break

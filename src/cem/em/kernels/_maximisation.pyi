@@ -3,6 +3,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.mixture._bundle import ParametersBundle
+
 KEPT: Final[int]
 MEAN_ONLY: Final[int]
 NOISE_FLOOR: Final[int]
@@ -13,10 +15,7 @@ _Ints = NDArray[np.int32]
 
 def maximisation(
     sums: _Floats,
-    sizes: _Ints,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
+    parameters: ParametersBundle,
     noise_floors: _Floats,
     covariance_floors: _Floats,
     transforms: _Floats,

@@ -8,9 +8,10 @@ from libc.math cimport sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
+from cem.mixture._bundle cimport ParametersBundle, parameters_t
 from cem.numerics._blas cimport cholesky, eigensystem, multiply_lower, solve_lower_many
 from cem.numerics._small cimport cholesky_lower, multiply_lowers, solve_lower_columns
-from cem.numerics._shapes cimport at_least_one, parameters_shapes, shape1, shape2
+from cem.numerics._shapes cimport parameters_shapes, shape1, shape2
 
 from cem.errors import FitError
 
@@ -301,10 +302,7 @@ cdef object m_step_failure(int failed, int n_channels):
 
 def maximisation(
     const double[::1] sums,
-    const int[::1] sizes,
-    const double[:, ::1] means,
-    const double[:, ::1] mode_factors,
-    const double[:, ::1] noise_variances,
+    ParametersBundle parameters not None,
     const double[::1] noise_floors,
     const double[::1] covariance_floors,
     const double[::1] transforms,
@@ -320,10 +318,8 @@ def maximisation(
     ----------
     sums : (n_sums,) array
         As `expectation` leaves them, added over all units.
-    sizes : (C,) array
-        p_c.
-    means, mode_factors, noise_variances
-        Present μ (K, P), Λ (K, Σp²), σ² (K, C).
+    parameters : ParametersBundle
+        The present ones.
     noise_floors : (C,) array
         s_c of (15').
     covariance_floors : (C,) array
@@ -342,19 +338,10 @@ def maximisation(
     FitError
         A scatter matrix is not positive definite; names mode and channel.
     """
-    cdef int n_channels = <int> sizes.shape[0]
-    cdef int n_modes = <int> means.shape[0]
-    cdef int c
-    cdef Py_ssize_t total = 0, total_square = 0
-    for c in range(n_channels):
-        total += sizes[c]
-        total_square += sizes[c] * sizes[c]
-    at_least_one("maximisation", "modes", n_modes)
-    at_least_one("maximisation", "channels", n_channels)
+    cdef const parameters_t* model = &parameters.view
+    cdef int n_channels = model.n_channels, n_modes = model.n_modes
+    cdef Py_ssize_t total = model.P, total_square = model.P2
     shape1("maximisation", "sums", &sums.shape[0], 1 + n_modes + n_modes * (3 * n_channels + total + total_square))
-    shape2("maximisation", "means", &means.shape[0], means.shape[0], total)
-    shape2("maximisation", "mode_factors", &mode_factors.shape[0], n_modes, total_square)
-    shape2("maximisation", "noise_variances", &noise_variances.shape[0], n_modes, n_channels)
     shape1("maximisation", "noise_floors", &noise_floors.shape[0], n_channels)
     shape1("maximisation", "covariance_floors", &covariance_floors.shape[0], n_channels)
     shape1("maximisation", "transforms", &transforms.shape[0], total_square)
@@ -363,13 +350,13 @@ def maximisation(
         n_modes, total, total_square, n_channels,
     )
     shape2("maximisation", "status_out", &status_out.shape[0], n_modes, n_channels)
-    cdef double* scratch = <double*> malloc(m_step_scratch(n_channels, &sizes[0]) * sizeof(double))
+    cdef double* scratch = <double*> malloc(m_step_scratch(n_channels, model.sizes) * sizeof(double))
     if scratch == NULL:
         raise MemoryError
     cdef int failed
     with nogil:
         failed = m_step(
-            n_modes, n_channels, &sizes[0], &sums[0], &means[0, 0], &mode_factors[0, 0], &noise_variances[0, 0],
+            n_modes, n_channels, model.sizes, &sums[0], model.means, model.factors, model.noise_variances,
             &noise_floors[0], &covariance_floors[0], &transforms[0], covariance, scratch, &means_out[0, 0],
             &mode_factors_out[0, 0], &noise_variances_out[0, 0], &status_out[0, 0],
         )

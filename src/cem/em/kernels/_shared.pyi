@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.em.kernels._lanes import LEVELS as LEVELS
+from cem.mixture._bundle import ParametersBundle
+from cem.statistics._bundle import StatisticsBundle
 
 _Floats = NDArray[np.float64]
 
@@ -24,23 +26,10 @@ class SharedPack:
     def nbytes(self) -> int: ...
     def chunks(self) -> NDArray[np.int64]: ...
 
-def pack(
-    factors: _Floats,
-    factor_offsets: NDArray[np.int64],
-    projections: _Floats,
-    residual_norms: _Floats,
-    counts: NDArray[np.int32],
-    known_modes: NDArray[np.int32],
-    sizes: NDArray[np.int32],
-    designs: NDArray[np.int64],
-    level: str | None = None,
-) -> SharedPack: ...
+def pack(statistics: StatisticsBundle, designs: NDArray[np.int64], level: str | None = None) -> SharedPack: ...
 def expectation_chunks(
     pack: SharedPack,
-    log_weights: _Floats,
-    means: _Floats,
-    mode_factors: _Floats,
-    noise_variances: _Floats,
+    parameters: ParametersBundle,
     inverse_temperature: float,
     responsibilities_given: bool,
     bounds: NDArray[np.int64],

@@ -21,7 +21,9 @@ from libc.string cimport memset
 from cem.numerics._blas cimport add_products_of_rows, multiply
 from cem.numerics._chunks cimport next_chunk
 from cem.em.kernels._design cimport add_design, design_maps
-from cem.numerics._shapes cimport at_least_one, lengths_t, parameters_shapes, shape1, shape2, statistics_lengths
+from cem.mixture._bundle cimport ParametersBundle, parameters_t
+from cem.numerics._shapes cimport at_least_one, shape1, shape2
+from cem.statistics._bundle cimport StatisticsBundle, statistics_t
 
 from cem.em.kernels._lanes import LEVELS, instruction_level
 from cem.errors import KernelFailure
@@ -123,25 +125,13 @@ cdef class SharedPack:
         return np.unique(cuts).astype(np.int64)
 
 
-def pack(
-    const double[::1] factors,
-    const long long[:, ::1] factor_offsets,
-    const double[:, ::1] projections,
-    const double[:, ::1] residual_norms,
-    const int[:, ::1] counts,
-    const int[::1] known_modes,
-    const int[::1] sizes,
-    const int64_t[::1] designs,
-    level=None,
-):
+def pack(StatisticsBundle statistics not None, const int64_t[::1] designs, level=None):
     """Sort the sufficient statistics (9) of a fleet by design; done once per fit.
 
     Parameters
     ----------
-    factors, factor_offsets, projections, residual_norms, counts, known_modes
-        As in `cem.statistics.SufficientStatistics`.
-    sizes : (C,) array
-        p_c.
+    statistics : StatisticsBundle
+        Of the fleet, one unit at least.
     designs : (L,) array
         Number of each unit's design, from 0 on: units of one design have the same R and n for every channel.
     level : str, optional
@@ -156,20 +146,14 @@ def pack(
     OptionError
         The instruction level is unknown or not there.
     ValueError
-        An array has the wrong shape, or a design has no unit.
+        There is no unit, designs have the wrong shape, or a design has no unit.
     """
     level = instruction_level(level)
-    cdef Py_ssize_t n_units = counts.shape[0]
-    cdef int n_channels = <int> sizes.shape[0]
-    cdef Py_ssize_t d, l
-    cdef int c
-    cdef lengths_t lengths = statistics_lengths(
-        "pack", factor_offsets, projections, residual_norms, n_units, counts.shape[1], sizes
-    )
-    cdef Py_ssize_t total = lengths.P, total_square = lengths.P2
-    cdef int largest = lengths.largest
+    cdef const statistics_t* fleet = &statistics.view
+    cdef Py_ssize_t n_units = fleet.n_units, total = fleet.P, d, l
+    cdef int n_channels = fleet.n_channels, largest = fleet.largest
+    statistics.require_counts("pack")
     at_least_one("pack", "units", n_units)
-    shape1("pack", "known_modes", &known_modes.shape[0], n_units)
     shape1("pack", "designs", &designs.shape[0], n_units)
     designs_array = np.asarray(designs)
     if designs_array.min() < 0:
@@ -180,13 +164,8 @@ def pack(
     order = np.argsort(designs_array, kind="stable").astype(np.int64)
     starts = np.concatenate([[0], np.cumsum(sizes_of_designs)])
     first = order[starts[: len(sizes_of_designs)]]
-    design_counts = np.ascontiguousarray(np.asarray(counts)[first])
-    design_offsets = np.where(design_counts > 0, np.asarray(factor_offsets)[first], -1).astype(np.int64)
-    cdef const int64_t[:, ::1] factor_at = design_offsets
-    for d in range(factor_at.shape[0]):
-        for c in range(n_channels):
-            if design_counts[d, c] > 0 and not 0 <= factor_at[d, c] <= factors.shape[0] - sizes[c] * sizes[c]:
-                raise ValueError(f"pack: the factor of channel {c} of unit {first[d]} lies outside `factors`")
+    design_counts = np.ascontiguousarray(np.asarray(statistics.counts)[first])
+    design_offsets = np.where(design_counts > 0, np.asarray(statistics.factor_offsets)[first], -1).astype(np.int64)
 
     room = max(SMALLEST_BLOCK, min(LARGEST_BLOCK, CACHE_DOUBLES // (4 * total), SMALL_PRODUCT // (largest * largest)))
     first_of, design_of = [0], []
@@ -202,7 +181,7 @@ def pack(
     skipped = -(data.ctypes.data // 8) % 8
     if skipped < 0:
         skipped += 8
-    w, rss = np.asarray(projections), np.asarray(residual_norms)
+    w, rss = np.asarray(statistics.projections), np.asarray(statistics.residual_norms)
     for l in range(len(design_of)):
         begin, end = first_of[l], first_of[l + 1]
         units = order[begin:end]
@@ -217,15 +196,15 @@ def pack(
     packed.n_units = n_units
     packed.n_channels = n_channels
     packed.n_designs = len(sizes_of_designs)
-    packed.largest_known_mode = max(-1, int(np.max(known_modes)))
+    packed.largest_known_mode = fleet.largest_known_mode
     packed.total = total
-    packed.total_square = total_square
+    packed.total_square = fleet.P2
     packed.n_blocks = len(design_of)
     packed.largest_block = padded.max()
     packed.largest_size = largest
-    packed.sizes = np.array(sizes, dtype=np.int32)
-    packed.factors = factors
-    packed.factor_at = factor_at
+    packed.sizes = np.array(statistics.sizes, dtype=np.int32)
+    packed.factors = statistics.factors
+    packed.factor_at = design_offsets
     packed.counts = design_counts
     packed.order = order
     packed.first_of = np.array(first_of, dtype=np.int64)
@@ -235,7 +214,7 @@ def pack(
     packed.skipped = skipped
     # Whole registers of known modes are read: the last block is padded too.
     modes = np.full(n_units + PADDING, -1, dtype=np.int32)
-    modes[:n_units] = np.asarray(known_modes)[order]
+    modes[:n_units] = np.asarray(statistics.known_modes)[order]
     packed.known_modes = modes
     return packed
 
@@ -243,10 +222,8 @@ def pack(
 cdef struct Pass:
     # One evaluation of the E step, and the scratch of one thread.
     int n_modes
+    const parameters_t* model
     const double* log_weights        # (K,)
-    const double* means              # (K, P)
-    const double* mode_factors       # (K, P2)
-    const double* noise_variances    # (K, C)
     double temperature
     int given
     double* responsibilities         # (L, K)
@@ -286,10 +263,10 @@ cdef int prepare(
         p = pack.sizes[c]
         for k in range(K):
             if pack.counts[design, c] > 0:
-                variance = state.noise_variances[k * C + c]
+                variance = state.model.noise_variances[k * C + c]
                 if not variance > 0.0 or design_maps(
-                    p, &pack.factors[pack.factor_at[design, c]], state.means + k * pack.total + at,
-                    state.mode_factors + k * pack.total_square + at_square, 1.0 / sqrt(variance), state.work,
+                    p, &pack.factors[pack.factor_at[design, c]], state.model.means + k * pack.total + at,
+                    state.model.factors + k * pack.total_square + at_square, 1.0 / sqrt(variance), state.work,
                     state.whitening + K * at_square + k * p * p, state.projection + K * at_square + k * p * p,
                     state.shift + K * at + k * p, state.covariance + K * at_square + k * p * p, constants,
                 ) != 0:
@@ -341,7 +318,7 @@ cdef int add_block(
                 first += together
             for k in range(K):
                 pack.kernel.innovate(
-                    p, n, state.shift + K * at + k * p, rss + c * n, 1.0 / state.noise_variances[k * C + c],
+                    p, n, state.shift + K * at + k * p, rss + c * n, 1.0 / state.model.noise_variances[k * C + c],
                     y + k * p * n, state.deviances + k * n,
                 )
         at += p
@@ -404,7 +381,7 @@ cdef void locate(
         p = pack.sizes[c]
         if pack.counts[state.design, c] > 0:
             for k in range(K):
-                value = rss[c * n + unit] / state.noise_variances[k * C + c]
+                value = rss[c * n + unit] / state.model.noise_variances[k * C + c]
                 for i in range(p):
                     value += state.innovations[(K * at + k * p + i) * n + unit] ** 2
                 if not value < INFINITY:
@@ -435,7 +412,7 @@ cdef void finish(
         p = pack.sizes[c]
         if pack.counts[state.design, c] > 0:
             for k in range(K):
-                precision = 1.0 / state.noise_variances[k * C + c]
+                precision = 1.0 / state.model.noise_variances[k * C + c]
                 add_design(
                     p, pack.counts[state.design, c], state.residuals[C * K + k],
                     state.residuals[c * K + k] * precision, sqrt(precision),
@@ -479,10 +456,7 @@ cdef int add_chunk(
 
 def expectation_chunks(
     SharedPack pack not None,
-    const double[::1] log_weights,
-    const double[:, ::1] means,
-    const double[:, ::1] mode_factors,
-    const double[:, ::1] noise_variances,
+    ParametersBundle parameters not None,
     double inverse_temperature,
     bint responsibilities_given,
     const int64_t[::1] bounds,
@@ -501,8 +475,7 @@ def expectation_chunks(
         The fleet.
     bounds : (n_chunks + 1,) array
         Chunk i is the blocks ``bounds[i]:bounds[i + 1]``; see `SharedPack.chunks`.
-    log_weights, means, mode_factors, noise_variances, inverse_temperature, responsibilities_given, claimed,
-    responsibilities, sums_out, log_likelihoods_out
+    parameters, inverse_temperature, responsibilities_given, claimed, responsibilities, sums_out, log_likelihoods_out
         As of `cem.em.kernels._lanes.expectation_chunks`.
 
     Raises
@@ -513,15 +486,14 @@ def expectation_chunks(
     ValueError
         An array has the wrong shape.
     """
-    cdef int K = <int> log_weights.shape[0], C = pack.n_channels, p = pack.largest_size
+    cdef int K = parameters.view.n_modes, C = pack.n_channels, p = pack.largest_size
     cdef Py_ssize_t n_chunks = bounds.shape[0] - 1, n = pack.largest_block, i
     cdef Py_ssize_t P = pack.total, P2 = pack.total_square
     cdef Py_ssize_t n_sums = 1 + K + K * (3 * C + P + P2)
-    at_least_one("expectation_chunks", "modes", K)
     at_least_one("expectation_chunks", "chunks", n_chunks)
     if log_likelihoods_out is not None:
         shape1("expectation_chunks", "log_likelihoods_out", &log_likelihoods_out.shape[0], pack.n_units)
-    parameters_shapes("expectation_chunks", "", means, mode_factors, noise_variances, K, P, P2, C)
+    parameters.require_sizes("expectation_chunks", C, &pack.sizes[0])
     shape2("expectation_chunks", "responsibilities", &responsibilities.shape[0], pack.n_units, K)
     shape1("expectation_chunks", "claimed", &claimed.shape[0], 1)
     shape2("expectation_chunks", "sums_out", &sums_out.shape[0], n_chunks, n_sums)
@@ -538,14 +510,13 @@ def expectation_chunks(
     cdef size_t n_doubles = (
         n * (K * P + p + 1 + K + 1) + K * (4 * P2 + 2 * P + C + 1 + C + 1) + 5 * p * p + p
     )
+    cdef const double* log_weights = parameters.log_weights()
     cdef double* scratch = <double*> aligned_alloc(64, (n_doubles * sizeof(double) + 63) // 64 * 64)
     if scratch == NULL:
         raise MemoryError
     state.n_modes = K
-    state.log_weights = &log_weights[0]
-    state.means = &means[0, 0]
-    state.mode_factors = &mode_factors[0, 0]
-    state.noise_variances = &noise_variances[0, 0]
+    state.model = &parameters.view
+    state.log_weights = log_weights
     state.temperature = inverse_temperature
     state.given = responsibilities_given
     state.responsibilities = &responsibilities[0, 0]

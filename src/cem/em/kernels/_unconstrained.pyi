@@ -1,6 +1,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.mixture._bundle import ParametersBundle
+
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int32]
 
@@ -21,13 +23,9 @@ def parameters(
 def derivatives(
     vector: _Floats,
     sums: _Floats,
-    sizes: _Ints,
+    parameters: ParametersBundle,
     structure: int,
     n_units: float,
-    weights: _Floats,
-    factors: _Floats,
-    noise_variances: _Floats,
-    loadings: _Floats,
     penalties: _Floats,
     transforms: _Floats,
     gradient_out: _Floats,

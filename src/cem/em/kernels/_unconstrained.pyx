@@ -18,6 +18,7 @@ from cem.em.kernels._curvature cimport (
     add_curvature_of_triangle, add_to_columns, inverse_of_lower, inverse_of_positive, loading_blocks, magnitude,
     moments_left, multiply, multiply_transposed, scatters, triangle,
 )
+from cem.mixture._bundle cimport ParametersBundle, parameters_t
 from cem.numerics._small cimport cholesky_lower
 from cem.numerics._shapes cimport at_least_one, parameters_shapes, shape1, shape2, shape3
 
@@ -40,13 +41,17 @@ cdef int n_roots(int p, int structure) noexcept nogil:
     return p if structure == DIAGONAL else p * (p + 1) // 2
 
 
-cdef (Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, int) lengths(const int[::1] sizes, int structure) except *:
+cdef (Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, int) lengths(
+    int n_channels,
+    const int* sizes,        # (C,)
+    int structure,
+) except *:
     """P, Σ p², Q, Σ q² and the largest p."""
     cdef Py_ssize_t P = 0, P2 = 0, Q = 0, Q2 = 0
     cdef int c, q, largest = 1
-    if not 0 <= structure <= 2 or sizes.shape[0] < 1:
+    if not 0 <= structure <= 2 or n_channels < 1:
         raise ValueError("free coordinates: the structure is unknown, or there is no channel")
-    for c in range(<int> sizes.shape[0]):
+    for c in range(n_channels):
         if sizes[c] < 1:
             raise ValueError("free coordinates: a channel has no coefficient")
         q = n_roots(sizes[c], structure)
@@ -98,7 +103,7 @@ def parameters(
     """
     cdef Py_ssize_t P, P2, Q, _Q2, at, at_square, at_root
     cdef int largest, i, j, m, p, c, k, failed_mode = -1, failed_channel = -1
-    P, P2, Q, _Q2, largest = lengths(sizes, structure)
+    P, P2, Q, _Q2, largest = lengths(<int> sizes.shape[0], &sizes[0], structure)
     cdef int C = <int> sizes.shape[0], K = <int> weights_out.shape[0], r = <int> loadings_out.shape[2]
     cdef int n_own = 1 if structure == POOLED else K
     at_least_one("free coordinates", "modes", K)
@@ -182,13 +187,9 @@ def parameters(
 def derivatives(
     const double[::1] vector,
     const double[::1] sums,
-    const int[::1] sizes,
+    ParametersBundle parameters not None,
     int structure,
     double n_units,
-    const double[::1] weights,
-    const double[:, ::1] factors,
-    const double[:, ::1] noise_variances,
-    const double[:, :, ::1] loadings,
     const double[::1] penalties,
     const double[::1] transforms,
     double[::1] gradient_out,
@@ -208,14 +209,12 @@ def derivatives(
         See the module.
     sums : (n_sums,) array
         (14), with linked channels those of `cem.mixture._linked.expectation`, at the parameters of the vector.
-    sizes : (C,) array
-        p_c.
+    parameters : ParametersBundle
+        Those of the vector.
     structure : int
         0 full, 1 diagonal, 2 pooled; linked channels are full.
     n_units : float
         L.
-    weights, factors, noise_variances, loadings
-        π (K,), Λ (K, Σp²), σ² (K, C), Γ (K, P, r); r may be 0.
     penalties : (K,) array
         λ.
     transforms : (Σp²,) array
@@ -232,11 +231,13 @@ def derivatives(
     """
     cdef Py_ssize_t P, P2, Q, Q2, at, at_square, at_root, at_block
     cdef int largest, i, j, m, p, q, c, k, own, failed_mode = -1, failed_channel = -1, moved, info = 0
-    P, P2, Q, Q2, largest = lengths(sizes, structure)
-    cdef int C = <int> sizes.shape[0], K = <int> weights.shape[0], r = <int> loadings.shape[2]
+    cdef const parameters_t* model = &parameters.view
+    cdef const int* sizes = model.sizes
+    cdef const double* factor  # (p, p)  Λ of the channel and mode
+    P, P2, Q, Q2, largest = lengths(model.n_channels, model.sizes, structure)
+    cdef int C = model.n_channels, K = model.n_modes, r = model.rank
     cdef int n_own = 1 if structure == POOLED else K
     cdef Py_ssize_t n_plain = 1 + K * (1 + 3 * C + P + P2)
-    at_least_one("free coordinates", "modes", K)
     if r > 0:
         if structure != FULL:
             raise ValueError("free coordinates: loadings were given with a structure other than full")
@@ -245,9 +246,6 @@ def derivatives(
     shape1("free coordinates", "vector", &vector.shape[0], K + K * P + K * C + n_own * Q + K * P * r)
     shape1("free coordinates", "gradient_out", &gradient_out.shape[0], vector.shape[0])
     shape1("free coordinates", "sums", &sums.shape[0], n_plain + K * (P * r + C * r + C * r * r))
-    shape2("free coordinates", "factors", &factors.shape[0], K, P2)
-    shape2("free coordinates", "noise_variances", &noise_variances.shape[0], K, C)
-    shape3("free coordinates", "loadings", &loadings.shape[0], K, P, loadings.shape[2])
     shape1("free coordinates", "penalties", &penalties.shape[0], K)
     shape1("free coordinates", "transforms", &transforms.shape[0], P2)
     shape2("free coordinates", "mean_scales_out", &mean_scales_out.shape[0], K, P2)
@@ -299,7 +297,7 @@ def derivatives(
     with nogil:
         memset(&root_factors_out[0, 0], 0, n_own * Q2 * sizeof(double))
         for k in range(K):
-            gradient_out[k] = N_mode[k] - n_units * weights[k]
+            gradient_out[k] = N_mode[k] - n_units * model.weights[k]
         at = 0
         at_square = 0
         at_root = 0
@@ -316,19 +314,20 @@ def derivatives(
                 penalty = penalties[k] if r > 0 else 0.0
                 F = &root_factors_out[own, at_block]
                 root = roots + own * Q + at_root
-                G = &loadings[k, at, 0] if r > 0 else NULL
+                factor = model.factors + k * P2 + at_square
+                G = model.loadings + (k * P + at) * r if r > 0 else NULL
                 f = f_sum + (k * C + c) * r
                 ff = ff_sum + (k * C + c) * r * r
                 W = roots + n_own * Q + (k * P + at) * r
                 # by τ: twice the derivative by σ² is E - n̄ over σ²
                 tau = vector[K + K * P + k * C + c]
-                s = noise_variances[k, c]
+                s = model.noise_variances[k * C + c]
                 by_variance = (E[k * C + c] - n_bar[k * C + c]) / s if moved else 0.0
                 by_noise[k * C + c] = by_variance * tau
                 noise_scales_out[k, c] = 1.0 / max(
                     2.0 * n_bar[k * C + c] * (tau / s) * (tau / s) + fabs(by_variance), 1e-8
                 )
-                inverse_of_lower(p, &factors[k, at_square], inverse)
+                inverse_of_lower(p, factor, inverse)
                 moments_left(
                     p, r, N, penalty, D + k * P + at, second + k * P2 + at_square, cross + (k * P + at) * r, f, ff, G,
                     small, rest, moments,
@@ -351,8 +350,8 @@ def derivatives(
                 if moved or structure == POOLED:
                     for i in range(p * p):
                         by_covariance[i] += X[i]
-                alone = noise_variances[k, c] * weight / max(n_bar[k * C + c], 1.0)
-                scatters(p, &factors[k, at_square], alone, psi, scatter)
+                alone = model.noise_variances[k * C + c] * weight / max(n_bar[k * C + c], 1.0)
+                scatters(p, factor, alone, psi, scatter)
                 for i in range(p * p):
                     mean_scales_out[k, at_square + i] = scatter[i] / weight
                     T[i] = scatter[i]
@@ -462,7 +461,7 @@ def scaled(
     """
     cdef Py_ssize_t P, P2, Q, Q2, at, at_square, at_root, at_block
     cdef int largest, i, j, m, p, q, c, k
-    P, P2, Q, Q2, largest = lengths(sizes, structure)
+    P, P2, Q, Q2, largest = lengths(<int> sizes.shape[0], &sizes[0], structure)
     cdef int C = <int> sizes.shape[0], K = <int> mode_counts.shape[0], r = <int> shared.shape[2]
     cdef int n_own = 1 if structure == POOLED else K
     at_least_one("free coordinates", "modes", K)

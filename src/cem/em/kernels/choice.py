@@ -12,6 +12,7 @@ from cem import _core
 from cem.em.kernels import _lanes, _linked_lanes, _shared
 from cem.errors import KernelFailure
 from cem.mixture import _linked
+from cem.mixture._bundle import ParametersBundle
 from cem.mixture.parameters import Parameters
 from cem.statistics.designs import shared_designs
 from cem.statistics.sufficient import SufficientStatistics
@@ -42,10 +43,8 @@ class Pass:
 
     Parameters
     ----------
-    parameters : Parameters
+    parameters : ParametersBundle
         In the internal coordinates of the statistics.
-    log_weights : ndarray of shape (K,)
-        log π; of shape (L, K), to the linked kernel alone, with what else is known of each unit's mode.
     inverse_temperature : float
         β in ρ̂ ∝ (π P)^β.
     given : bool
@@ -56,15 +55,17 @@ class Pass:
         ρ̂; in or out.
     sums : ndarray of shape (n_chunks, n_sums)
         Out: the sums (14) of each chunk.
+    log_weights : ndarray of shape (L, K), optional
+        In the place of log π, where more than readings tells of a unit's mode; for linked channels.
     """
 
-    parameters: Parameters
-    log_weights: FloatArray
+    parameters: ParametersBundle
     inverse_temperature: float
     given: bool
     bounds: NDArray[np.int64]
     responsibilities: FloatArray
     sums: FloatArray
+    log_weights: FloatArray | None = None
 
 
 class Kernel(Protocol):
@@ -85,8 +86,7 @@ class LapackKernel:
     name = "lapack"
 
     def __init__(self, statistics: SufficientStatistics) -> None:
-        self._statistics = statistics
-        self._sizes = np.asarray(statistics.sizes, dtype=np.int32)
+        self._statistics, self._bundle = statistics, statistics.bundle
 
     def bounds(self, n_modes: int) -> NDArray[np.int64]:
         n_units = self._statistics.n_units
@@ -94,20 +94,10 @@ class LapackKernel:
         return np.array([*range(0, n_units, step), n_units], dtype=np.int64)
 
     def work(self, task: Pass, claimed: NDArray[np.int64]) -> None:
-        statistics, parameters = self._statistics, task.parameters
         while (chunk := _lanes.claim(claimed)) < len(task.sums):
             _core.expectation(
-                statistics.factors,
-                statistics.factor_offsets,
-                statistics.projections,
-                statistics.residual_norms,
-                statistics.counts,
-                statistics.known_modes,
-                self._sizes,
-                task.log_weights,
-                parameters.means,
-                parameters.factors,
-                parameters.noise_variances,
+                self._bundle,
+                task.parameters,
                 task.inverse_temperature,
                 task.given,
                 task.bounds[chunk],
@@ -123,9 +113,7 @@ class LinkedKernel:
     name = "linked"
 
     def __init__(self, statistics: SufficientStatistics) -> None:
-        self._statistics = statistics
-        self._sizes = np.asarray(statistics.sizes, dtype=np.int32)
-        self._counts = statistics.counts.astype(np.float64)
+        self._statistics, self._bundle = statistics, statistics.bundle
 
     def bounds(self, n_modes: int) -> NDArray[np.int64]:
         n_units = self._statistics.n_units
@@ -137,45 +125,25 @@ class LinkedKernel:
 
     def expect(self, task: Pass, first: int, last: int, sums: FloatArray) -> None:
         """The sums over units ``first:last``."""
-        statistics, parameters = self._statistics, task.parameters
-        assert parameters.loadings is not None
         _linked.expectation(
-            statistics.factors,
-            statistics.factor_offsets,
-            statistics.projections,
-            statistics.residual_norms,
-            self._counts,
-            statistics.known_modes,
-            self._sizes,
-            np.atleast_2d(task.log_weights),
-            parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
-            parameters.loadings,
+            self._bundle,
+            task.parameters,
             task.inverse_temperature,
             task.given,
             first,
             last,
             task.responsibilities,
             sums,
+            task.log_weights,
         )
 
     def log_densities(self, parameters: Parameters, first: int = 0, last: int | None = None) -> FloatArray:
         """ln P(x_l | k), shape (L, K); of units ``first:last`` alone, where that is said."""
         statistics = self._statistics
-        assert parameters.loadings is not None
         result = np.empty((statistics.n_units, parameters.n_modes))
         _linked.log_densities(
-            statistics.factors,
-            statistics.factor_offsets,
-            statistics.projections,
-            statistics.residual_norms,
-            self._counts,
-            self._sizes,
-            parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
-            parameters.loadings,
+            self._bundle,
+            parameters.bundle,
             first,
             statistics.n_units if last is None else last,
             result,
@@ -192,15 +160,7 @@ class LinkedLanesKernel:
 
     def __init__(self, statistics: SufficientStatistics) -> None:
         self._by_unit = LinkedKernel(statistics)
-        self._pack = _linked_lanes.pack(
-            statistics.factors,
-            statistics.factor_offsets,
-            statistics.projections,
-            statistics.residual_norms,
-            statistics.counts,
-            statistics.known_modes,
-            np.asarray(statistics.sizes, dtype=np.int32),
-        )
+        self._pack = _linked_lanes.pack(statistics.bundle)
         self.name = f"linked lanes:{self._pack.level}"
 
     def bounds(self, n_modes: int) -> NDArray[np.int64]:
@@ -209,21 +169,16 @@ class LinkedLanesKernel:
         return np.array([*range(0, n_units, -(-step // tile) * tile), n_units], dtype=np.int64)
 
     def work(self, task: Pass, claimed: NDArray[np.int64]) -> None:
-        parameters = task.parameters
-        assert parameters.loadings is not None
         failed = _linked_lanes.expectation_chunks(
             self._pack,
-            np.atleast_2d(task.log_weights),
-            parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
-            parameters.loadings,
+            task.parameters,
             task.inverse_temperature,
             task.given,
             task.bounds,
             claimed,
             task.responsibilities,
             task.sums,
+            task.log_weights,
         )
         if failed >= 0:
             last = min(failed + _linked_lanes.WIDEST, self._pack.n_units)
@@ -232,14 +187,10 @@ class LinkedLanesKernel:
 
     def log_densities(self, parameters: Parameters) -> FloatArray:
         """ln P(x_l | k), shape (L, K)."""
-        assert parameters.loadings is not None
         result = np.empty((self._pack.n_units, parameters.n_modes))
         failed = _linked_lanes.log_densities(
             self._pack,
-            parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
-            parameters.loadings,
+            parameters.bundle,
             result,
         )
         if failed >= 0:
@@ -258,28 +209,16 @@ class LanesKernel:
     """
 
     def __init__(self, statistics: SufficientStatistics) -> None:
-        self.pack = _lanes.pack(
-            statistics.factors,
-            statistics.factor_offsets,
-            statistics.projections,
-            statistics.residual_norms,
-            statistics.counts,
-            statistics.known_modes,
-            np.asarray(statistics.sizes, dtype=np.int32),
-        )
+        self.pack = _lanes.pack(statistics.bundle)
         self.name = f"lanes:{self.pack.level}"
 
     def bounds(self, n_modes: int) -> NDArray[np.int64]:
         return self.pack.chunks(n_modes)
 
     def work(self, task: Pass, claimed: NDArray[np.int64]) -> None:
-        parameters = task.parameters
         _lanes.expectation_chunks(
             self.pack,
-            task.log_weights,
-            parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
+            task.parameters,
             task.inverse_temperature,
             task.given,
             task.bounds,
@@ -292,15 +231,7 @@ class LanesKernel:
         """ln P(x_l | k), shape (L, K): the log-likelihoods of one mode after the other."""
         result = np.empty((parameters.n_modes, self.pack.n_units))
         for k in range(parameters.n_modes):
-            one = slice(k, k + 1)
-            _lanes.expectation(
-                self.pack,
-                np.zeros(1),
-                parameters.means[one],
-                parameters.factors[one],
-                parameters.noise_variances[one],
-                log_likelihoods_out=result[k],
-            )
+            _lanes.expectation(self.pack, _of_mode(parameters, k), log_likelihoods_out=result[k])
         return result.T
 
 
@@ -308,29 +239,16 @@ class SharedKernel:
     """Designs factorised once in LAPACK, their units in level-3 BLAS: many units with the same observation times."""
 
     def __init__(self, statistics: SufficientStatistics, designs: NDArray[np.int64]) -> None:
-        self._pack = _shared.pack(
-            statistics.factors,
-            statistics.factor_offsets,
-            statistics.projections,
-            statistics.residual_norms,
-            statistics.counts,
-            statistics.known_modes,
-            np.asarray(statistics.sizes, dtype=np.int32),
-            designs,
-        )
+        self._pack = _shared.pack(statistics.bundle, designs)
         self.name = f"shared:{self._pack.level}"
 
     def bounds(self, n_modes: int) -> NDArray[np.int64]:
         return self._pack.chunks()
 
     def work(self, task: Pass, claimed: NDArray[np.int64]) -> None:
-        parameters = task.parameters
         _shared.expectation_chunks(
             self._pack,
-            task.log_weights,
-            parameters.means,
-            parameters.factors,
-            parameters.noise_variances,
+            task.parameters,
             task.inverse_temperature,
             task.given,
             task.bounds,
@@ -342,16 +260,12 @@ class SharedKernel:
     def log_densities(self, parameters: Parameters) -> FloatArray:
         """ln P(x_l | k), shape (L, K): the log-likelihoods of one mode after the other."""
         result = np.empty((parameters.n_modes, self._pack.n_units))
-        bounds, even = self._pack.chunks(), np.zeros(1)
+        bounds = self._pack.chunks()
         sums = np.empty((len(bounds) - 1, _core.n_sums(1, np.asarray(parameters.sizes, dtype=np.int32))))
         for k in range(parameters.n_modes):
-            one = slice(k, k + 1)
             _shared.expectation_chunks(
                 self._pack,
-                even,
-                parameters.means[one],
-                parameters.factors[one],
-                parameters.noise_variances[one],
+                _of_mode(parameters, k),
                 1.0,
                 False,
                 bounds,
@@ -361,6 +275,18 @@ class SharedKernel:
                 result[k],
             )
         return result.T
+
+
+def _of_mode(parameters: Parameters, mode: int) -> ParametersBundle:
+    """The mixture that has this mode alone."""
+    one = slice(mode, mode + 1)
+    return ParametersBundle(
+        np.ones(1),
+        parameters.means[one],
+        parameters.factors[one],
+        parameters.noise_variances[one],
+        parameters.layout.kernel_sizes,
+    )
 
 
 def fastest_kernel(statistics: SufficientStatistics) -> Kernel:

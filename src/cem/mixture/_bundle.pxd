@@ -1,0 +1,36 @@
+"""The mixture's parameters as kernels take them, for other compiled modules: pointers and lengths that agree."""
+
+cimport cython
+
+
+cdef struct parameters_t:
+    int n_modes                    # K, at least 1
+    int n_channels                 # C, at least 1
+    const int* sizes               # (C,)       p, each at least 1
+    Py_ssize_t P                   # Σ p
+    Py_ssize_t P2                  # Σ p²
+    int largest                    # the largest p
+    int rank                       # r; 0 where channels are not linked
+    const double* weights          # (K,)       π
+    const double* means            # (K, P)     μ
+    const double* factors          # (K, P2)    Λ, lower, by blocks (p, p)
+    const double* noise_variances  # (K, C)     σ²
+    const double* loadings         # (K, P, r)  Γ; NULL where channels are not linked
+
+
+@cython.final
+cdef class ParametersBundle:
+    cdef parameters_t view
+    # The arrays that the view points into.
+    cdef object weights
+    cdef object means
+    cdef object factors
+    cdef object noise_variances
+    cdef object loadings
+    cdef object sizes
+    cdef object logarithms
+    cdef const double* logarithms_at   # NULL until asked for
+
+    cdef const double* log_weights(self) except NULL
+    cdef int require_sizes(self, str kernel, int n_channels, const int* sizes) except -1
+    cdef int require_loadings(self, str kernel) except -1
