@@ -11,7 +11,7 @@ Everything here is imported at first use: a process that only scores never loads
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cem.lazy import attributes
 
@@ -135,5 +135,20 @@ class _OldPaths:
         return spec_of(fullname)
 
 
-__getattr__, __dir__ = attributes(__name__, _HOMES, _MODULES)
+_public, __dir__ = attributes(__name__, _HOMES, _MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return _public(name)
+    except AttributeError:
+        # Modules at old paths were attributes here once something had imported them.
+        from cem.old_paths import module_at
+
+        module = None if name.startswith("__") else module_at(name)
+        if module is None:
+            raise
+        return module
+
+
 sys.meta_path.append(_OldPaths())
