@@ -11,7 +11,7 @@ Everything here is imported at first use: a process that only scores never loads
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cem.lazy import attributes
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
+    from typing import Any
 
     from cem import datasets, errors, lifetimes, metrics, tables
     from cem.basis.custom_functions import register_function

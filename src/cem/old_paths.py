@@ -159,6 +159,7 @@ _COMPILED = {"_scorer", "_unit"}
 # Where names are that have left the module that took an old one's place.
 _ELSEWHERE = {
     "arrays": ("panel.given",),
+    "maximisation": ("em.constraints",),
     "model_file": ("model.file",),
     "parameters": ("statistics.coordinates",),
     "remaining_life": ("lifetimes.grid", "prognosis.candidates", "statistics.anchored"),
