@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 
+import numpy as np
 import pytest
 from places import DATA, SOURCES
 
@@ -86,6 +87,30 @@ def test_pickles_of_0_3_1_find_what_they_name_and_warn_of_nothing(name, monkeypa
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert pickle.loads(f"ccem.{module}\n{attribute}\n.".encode()) is not None
+
+
+def test_answers_pickled_by_0_3_1_say_what_they_said():
+    """Laws, first passages, forecasts and running lives, from `tests/data/make_golden_answers.py`."""
+    times = [5.0, 20.0, 60.0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = pickle.loads((DATA / "golden-answers-0.3.1.pickle").read_bytes())
+        law = found["law"][0]
+        said = {
+            "straight": lambda passage: passage.cdf(times),
+            "simulated": lambda passage: passage.cdf(times),
+            "law": lambda law: law.cdf(times),
+            "running": lambda unit: unit.distribution().cdf(times),
+            "forecast": lambda forecast: forecast[0],
+            "calibration": lambda calibration: calibration.corrected(law).cdf(times),
+            "reliability": lambda reliability: reliability.crps,
+        }
+        for name, ask in said.items():
+            answer, numbers = found[name]
+            np.testing.assert_allclose(ask(answer), numbers, rtol=1e-9, atol=1e-9, err_msg=name)
+            np.testing.assert_array_equal(ask(pickle.loads(pickle.dumps(answer))), ask(answer), err_msg=name)
+    validation, text = found["validation"]
+    assert str(validation) == text
 
 
 @pytest.mark.parametrize(
