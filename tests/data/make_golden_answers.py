@@ -5,6 +5,7 @@ Run it with that release, whose modules the pickles name:
     python tests/data/make_golden_answers.py golden-answers-0.3.1.pickle
 """
 
+import copy
 import pickle
 import sys
 import warnings
@@ -21,7 +22,7 @@ def answers():
     fleet = cem.datasets.load_demo_fleet()
     panel = fleet[np.flatnonzero(~np.isnan(fleet.failure_times))[:60].tolist()].select_channels(fleet.channels[:2])
     channel, values = panel.channels[0], panel.values[:, 0]
-    cut = panel.until(np.full(panel.n_units, float(np.quantile(panel.times, 0.3))))[:2]
+    cut = panel.until(np.full(panel.n_units, float(np.quantile(panel.times, 0.3))))[:1]
     threshold = {"channel": channel, "threshold": float(np.nanquantile(values, 0.95))}
 
     def fitted(**options):
@@ -44,7 +45,7 @@ def answers():
         "straight": (straight, straight.cdf(TIMES)),
         "simulated": (simulated, simulated.cdf(TIMES)),
         "law": (law, law.cdf(TIMES)),
-        "running": (running, running.distribution().cdf(TIMES)),
+        "running": (copy.deepcopy(running), running.distribution().cdf(TIMES)),
         "forecast": (forecast, np.array(forecast[0])),
         "calibration": (prognosis.calibration, prognosis.calibration.corrected(law).cdf(TIMES)),
         "reliability": (prognosis.calibration.after, np.array(prognosis.calibration.after.crps)),
