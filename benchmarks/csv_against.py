@@ -21,7 +21,7 @@ import resource, sys, time
 sys.path.insert(0, sys.argv[1] + "/src")
 import cem.tables
 assert cem.__file__.startswith(sys.argv[1]), cem.__file__
-cem.tables._BACKENDS = (sys.argv[3],)
+sys.modules[cem.tables.read_panel.__module__]._BACKENDS = (sys.argv[3],)
 __import__(sys.argv[3] + (".csv" if sys.argv[3] == "pyarrow" else "")), __import__("narwhals")
 used = lambda: sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
 wall, processor = time.perf_counter(), used()

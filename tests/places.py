@@ -7,6 +7,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
+SOURCES = ROOT / "src" / "cem"
 DATA = TESTS / "data"
 FUZZ = TESTS / "fuzz"
 BENCHMARKS = ROOT / "benchmarks"

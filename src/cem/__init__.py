@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
+    from typing import Any
 
     from cem import datasets, errors, lifetimes, metrics, tables
     from cem.basis.custom_functions import register_function
@@ -135,5 +136,20 @@ class _OldPaths:
         return spec_of(fullname)
 
 
-__getattr__, __dir__ = attributes(__name__, _HOMES, _MODULES)
+_public, __dir__ = attributes(__name__, _HOMES, _MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return _public(name)
+    except AttributeError:
+        # Modules at old paths were attributes here once something had imported them.
+        from cem.old_paths import module_at
+
+        module = None if name.startswith("__") else module_at(name)
+        if module is None:
+            raise
+        return module
+
+
 sys.meta_path.append(_OldPaths())

@@ -2,7 +2,7 @@
 
 import sys
 
-from cem.cli.main import main
+from cem.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

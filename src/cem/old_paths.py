@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from importlib.abc import Loader
 
-__all__ = ["NEW_PATHS", "spec_of"]
+__all__ = ["NEW_PATHS", "module_at", "spec_of"]
 
 NEW_PATHS = {
     "agreement": "metrics.agreement",
@@ -60,6 +60,7 @@ NEW_PATHS = {
     "foreign_tables": "panel.frames.foreign",
     "frame_channels": "panel.frames.channels",
     "frame_columns": "panel.frames.columns",
+    "frames": "panel.frames.long",
     "heldout": "prognosis.heldout",
     "indicators": "metrics.indicators",
     "initialization": "search.fresh",
@@ -87,7 +88,7 @@ NEW_PATHS = {
     "panel_checks": "panel.checks",
     "panel_joining": "panel.joining",
     "panel_text": "panel.text",
-    "parameters": "mixture.parameters",  # and statistics.coordinates
+    "parameters": "mixture.parameters",
     "parquet_check": "tables.parquet_check",
     "passage_law": "passage.law",
     "prediction": "mixture.prediction",
@@ -137,21 +138,32 @@ _IN_PICKLES = {
     "estimator",
     "first_passage",
     "fit_record",
+    "heldout",
     "lifetime_laws",
     "parameters",
     "passage_law",
     "prediction",
     "remaining_life",
+    "running_life",
     "saved_laws",
     "scorer",
     "linked_scorer",
     "selection",
+    "simulated_passage",
+    "straight_passage",
     "summary",
+    "unit_forecast",
 }
 # The C interface of those releases: its structs have another layout.
 _COMPILED = {"_scorer", "_unit"}
-# Names that have left the module that took an old one's place.
-_ELSEWHERE = {"parameters": "statistics.coordinates"}
+# Where names are that have left the module that took an old one's place.
+_ELSEWHERE = {
+    "arrays": ("panel.given",),
+    "maximisation": ("em.constraints",),
+    "model_file": ("model.file",),
+    "parameters": ("statistics.coordinates",),
+    "remaining_life": ("lifetimes.grid", "prognosis.candidates", "statistics.anchored"),
+}
 
 
 def spec_of(fullname: str) -> ModuleSpec | None:
@@ -171,6 +183,11 @@ def spec_of(fullname: str) -> ModuleSpec | None:
     return ModuleSpec(fullname, cast("Loader", _Moved())) if old in NEW_PATHS else None
 
 
+def module_at(old: str) -> ModuleType | None:
+    """What `cem.NAME` was, imported; None where there never was such a module."""
+    return importlib.import_module(f"cem.{old}") if old in NEW_PATHS else None
+
+
 class _Moved:
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return None
@@ -184,7 +201,9 @@ class _Moved:
 
             warn(f"cem.{old} is now {new.__name__}; its old path goes with cem 0.5.0", DeprecatedUseWarning)
         if old in _ELSEWHERE:
-            other = importlib.import_module(f"cem.{_ELSEWHERE[old]}")
-            vars(module).update({name: getattr(home, name) for home in (other, new) for name in home.__all__})
+            homes = [*(importlib.import_module(f"cem.{name}") for name in _ELSEWHERE[old]), new]
+            vars(module).update(
+                {name: value for home in homes for name, value in vars(home).items() if not name.startswith("__")}
+            )
         else:
             sys.modules[module.__name__] = new

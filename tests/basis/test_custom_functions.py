@@ -137,7 +137,7 @@ def test_a_name_without_end_is_shown_in_part(saved):
 
 
 def test_the_command_line_imports_what_the_user_names_and_nothing_else(saved, capsys, monkeypatch, tmp_path):
-    from cem.cli.main import main
+    from cem.cli import main
 
     (tmp_path / "own_curves.py").write_text("from numpy import ones_like, stack\n\ndef wear(t):\n"
                                             "    return stack([ones_like(t), t, t**2], axis=1)\n")  # fmt: skip

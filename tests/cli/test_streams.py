@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import cem
-from cem.cli import main as cli
+from cem.cli import commands as cli
 from cem.cli.terminal import Terminal
 from cem.errors import FloorWarning
 from cem.errors.warning import warn

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import cem
-from cem.cli import main as cli
+from cem.cli import commands as cli
 from cem.errors import PanelError
 from cem.panel.panel import Panel
 from cem.tables.tables import read_panel

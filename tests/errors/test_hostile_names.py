@@ -12,7 +12,7 @@ import pytest
 from model_cases import example_model
 
 import cem
-from cem.cli import main as cli
+from cem.cli import commands as cli
 from cem.model.diagnostics import time_correlation
 
 ESCAPE, BACKWARDS, HALF, LINES = "\x1b]0;gone\x07", "\u202eegral", "half \ud800", "two\nrows \\x1b"

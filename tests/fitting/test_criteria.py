@@ -11,7 +11,7 @@ from life_cases import fleet
 
 import cem
 from cem.basis.families import Polynomial
-from cem.cli.main import main
+from cem.cli import main
 from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.unconstrained import UnconstrainedCoordinates

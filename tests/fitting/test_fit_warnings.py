@@ -10,7 +10,7 @@ import pytest
 from places import ROOT
 
 import cem
-from cem.cli import main as cli
+from cem.cli import commands as cli
 from cem.errors import FloorWarning, SparseModeWarning
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from life_cases import fitted, fleet
 from scipy import stats
+from scipy.special import ndtr
 
 import cem
 from cem.basis.families import Exponential
@@ -203,3 +204,16 @@ def test_too_few_failures_and_wrong_numbers() -> None:
         Calibration(knots=(1.0, 0.0), images=(0.0, 1.0))
     with pytest.raises(OptionError, match="lacks 'before'"):
         Calibration.from_dict({"temper": 1.0, "knots": [], "images": []})
+
+
+def test_scores_at_the_edges_show_where_the_map_takes_a_law() -> None:
+    """Plots of a recalibration are made from `normal_scores(law)` and `Calibration.mapped`."""
+    rng = np.random.default_rng(5)
+    law = RemainingLifeDistribution(np.arange(1.0, 8.0), rng.dirichlet(np.ones(7), 3)[..., None])
+    scores = normal_scores(law)
+    np.testing.assert_allclose(ndtr(scores), law.cdf(law.edges), atol=1e-6)
+    calibration = Calibration(1.0, (-1.0, 0.0, 2.0), (-2.0, 0.5, 1.0))
+    np.testing.assert_allclose(calibration.mapped(np.array([-2.0, -1.0, 1.0, 4.0])), [-4.5, -2.0, 0.75, 1.5])
+    inner = slice(1, -1)
+    mapped = ndtr(calibration.mapped(scores))[:, inner]
+    np.testing.assert_allclose(calibration.corrected(law).cdf(law.edges)[:, inner], mapped, atol=1e-6)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import reference_lives
@@ -178,3 +181,24 @@ def test_bases_that_cannot_stream() -> None:
         RemainingLife(fitted(panel, 1, basis=Fourier(1, 400.0), max_iter=20).model_).unit()
     with pytest.raises(OptionError, match="8 at most"):
         RemainingLife(fitted(panel, 1, basis=Polynomial(8), max_iter=5).model_).unit()
+
+
+@pytest.mark.parametrize("moment", ["new", "mid-life, asked", "mid-life, not asked"])
+def test_a_pickled_unit_goes_on_as_the_unit_itself(prognosis, moment) -> None:
+    """A monitor that is restarted from its pickle gives the same laws, at the same candidates."""
+    panel = fleet(2, 5)[:1]
+    unit = prognosis.unit()
+    half = 0 if moment == "new" else len(panel.times) // 2
+    for t, x in zip(panel.times[:half], panel.values[:half], strict=True):
+        unit.update(t, x)
+        if moment == "mid-life, asked":
+            unit.pmf()
+    again = pickle.loads(pickle.dumps(unit))
+    aside = copy.deepcopy(unit)
+    for t, x in zip(panel.times[half:], panel.values[half:], strict=True):
+        for each in (unit, again):
+            each.update(t, x)
+        for found, expected in zip(again.pmf(), unit.pmf(), strict=True):
+            np.testing.assert_array_equal(found, expected)
+    assert again.age == unit.age == panel.times[-1]
+    assert aside.age == (panel.times[half - 1] if half else None)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from cem.basis.families import Exponential, Polynomial
-from cem.cli.main import main
+from cem.cli import main
 from cem.errors import CemWarning
 from cem.fitting.estimator import FailureModeEM
 from cem.panel.panel import Panel

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from places import FUZZ
 
-from cem.cli.main import main
+from cem.cli import main
 from cem.cli.options import size
 from cem.errors import CemError, OptionError, PanelError
 from cem.tables.cmapss import read_cmapss

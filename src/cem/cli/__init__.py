@@ -1,1 +1,14 @@
 """The command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cem.lazy import attributes
+
+if TYPE_CHECKING:
+    from cem.cli.commands import main
+
+__all__ = ["main"]
+
+__getattr__, __dir__ = attributes(__name__, {"cem.cli.commands": ("main",)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import warnings
@@ -10,8 +11,9 @@ from cem.errors import CemWarning
 
 __all__ = ["warn"]
 
-_PACKAGE = os.path.dirname(os.path.dirname(__file__))
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")  # a neighbour's name may begin as this one's
 _IMPORTS = "<frozen importlib"
+_IMPORT_MODULE = importlib.import_module.__code__.co_filename
 
 
 def warn(message: str, category: type[CemWarning]) -> None:
@@ -24,7 +26,7 @@ def warn(message: str, category: type[CemWarning]) -> None:
     category : subclass of CemWarning
     """
     level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_code.co_filename.startswith((_PACKAGE, _IMPORTS)):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((_PACKAGE, _IMPORTS, _IMPORT_MODULE)):
         frame = frame.f_back
         level += not frame.f_code.co_filename.startswith(_IMPORTS)  # `warnings` does not count them either
     warnings.warn(message, category, stacklevel=level)

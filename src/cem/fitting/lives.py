@@ -82,7 +82,7 @@ def fit_with_lives(
     prior_weight : float
         ν of `LifetimeLaw.fit`, in units.
     init, progress
-        As for `cem.fitting.fit_mixture`; responsibilities have a row for each unit of the panel.
+        As for `cem.fitting.fit.fit_mixture`; responsibilities have a row for each unit of the panel.
 
     Raises
     ------

@@ -22,6 +22,7 @@ from cem.lifetimes.laws import (
     log_spread,
 )
 from cem.lifetimes.saved_laws import lifetime_law_from_dict
+from cem.numerics.normal import log_normal_cdf
 
 __all__ = [
     "Empirical",
@@ -124,6 +125,14 @@ class Lifetimes:
         """γ of each mode, (K, r), where lives are linked to the factors that channels share; None where not."""
         laws = [law for law in self.laws if isinstance(law, LinkedLognormal)]
         return np.array([law.loadings for law in laws]) if len(laws) == self.n_modes else None
+
+    def log_survival_given(self, lives: ArrayLike, means: FloatArray, variances: FloatArray) -> FloatArray:
+        """ln P(life > t | k) of linked laws where γᵀf is N(mean, variance), both (..., K); shape of those."""
+        laws = [law for law in self.laws if isinstance(law, LinkedLognormal)]
+        locations, own = np.array([law.location for law in laws]), np.array([law.own_variance for law in laws])
+        with np.errstate(divide="ignore"):
+            log_lives = np.log(np.asarray(lives, dtype=np.float64))[..., None]
+        return log_normal_cdf((locations + means - log_lives) / np.sqrt(own + variances))
 
     def normal_logs(self, given_factors: bool) -> tuple[FloatArray, FloatArray] | None:
         """Mean and variance of the log lives of each mode, each (K,), where all of them are normal; None where not.

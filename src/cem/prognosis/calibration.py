@@ -153,9 +153,19 @@ def reliability(
 
 
 @underflow_is_zero
-def normal_scores(law: RemainingLifeDistribution, truth: ArrayLike) -> FloatArray:
-    """Φ⁻¹ of each unit's cdf at its outcome, shape (L,); from the smaller tail, so that none is lost to 1 − F."""
-    return _scores(law.edges, _masses(law), np.array(truth, dtype=np.float64))
+def normal_scores(law: RemainingLifeDistribution, truth: ArrayLike | None = None) -> FloatArray:
+    """Φ⁻¹ of the cdf, from whichever tail is the smaller one, so that no score is lost to 1 − F.
+
+    Returns
+    -------
+    ndarray of shape (L, G + 1)
+        At the edges of the law's cells; or, of shape (L,), at each unit's outcome.
+    """
+    masses = _masses(law)
+    if truth is not None:
+        return _scores(law.edges, masses, np.array(truth, dtype=np.float64))
+    edges = np.broadcast_to(law.edges, (law.n_units, law.edges.shape[-1]))
+    return np.stack([_scores(law.edges, masses, outcomes.copy()) for outcomes in edges.T], axis=1)
 
 
 def _scores(edges: FloatArray, masses: FloatArray, outcomes: FloatArray) -> FloatArray:
@@ -206,6 +216,15 @@ class Calibration:
         if not 0 < self.temper <= 1:
             raise OptionError(f"temper is {self.temper}; a number above 0 and at most 1 was expected")
         require_map(self.knots, self.images)
+
+    def mapped(self, scores: FloatArray) -> FloatArray:
+        """h, monotone: straight between knots, and beyond them as in the outermost piece."""
+        if not self.knots:
+            return scores
+        knots, images = np.asarray(self.knots), np.asarray(self.images)
+        piece = np.clip(np.searchsorted(knots, scores, side="right") - 1, 0, len(knots) - 2)
+        slopes = np.diff(images) / np.diff(knots)
+        return np.asarray(images[piece] + slopes[piece] * (scores - knots[piece]))
 
     @underflow_is_zero
     def corrected(self, law: RemainingLifeDistribution) -> RemainingLifeDistribution:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,8 @@ __all__ = ["RunningLife"]
 
 FloatArray = NDArray[np.float64]
 
+_ARRAYS = ("_triangles", "_projections", "_norms", "_counts")
+_STATE = ("prognosis", *_ARRAYS, "_age", "_first_age")
 _NOTHING = np.empty((0, 0, 0))
 _NO_CANDIDATE = "no candidate remaining life has a finite density; check the units of values and times"
 _LIFE_POINTS = 8192
@@ -235,6 +237,19 @@ class RunningLife:
         )
         calibration = self.prognosis.calibration
         return law if calibration is None else calibration.corrected(law)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What the readings have left; all else follows from the prognosis, and may change between releases."""
+        return {name: value for name in _STATE if (value := getattr(self, name, None)) is not None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Also that of cem 0.3.1, which held every attribute.
+        self.__init__(state["prognosis"])  # type: ignore[misc]
+        for name in _ARRAYS:
+            setattr(self, name, state[name].copy())
+        self._age = state.get("_age")
+        if state.get("_first_age") is not None:
+            self._renew(state["_first_age"])
 
     def __repr__(self) -> str:
         if self._age is None:

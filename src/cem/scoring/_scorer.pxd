@@ -1,8 +1,8 @@
 """The streaming scorer for other compiled code: ``from cem.scoring cimport ...`` against the installed package.
 
-Nothing here needs the GIL once the pointer has been taken from a `cem.Scorer` (`PackedScorer.pointer`), which must be
-kept alive for as long as the pointer is used. A scorer is never written: any number of threads may share it. A unit is
-memory of the caller's, written by every function below: one thread at a time.
+Nothing here needs the GIL once the pointer has been taken from a `cem.scoring.Scorer` (`PackedScorer.pointer`), which
+must be kept alive for as long as the pointer is used. A scorer is never written: any number of threads may share it. A
+unit is memory of the caller's, written by every function below: one thread at a time.
 
     cdef extern from "<stdlib.h>" nogil:
         void* aligned_alloc(size_t alignment, size_t size)

@@ -1,8 +1,8 @@
 """Streaming scoring: one unit's readings enter by Givens rotations, its mode probabilities are read at any time.
 
 The arithmetic is in _blocks_level.h. Here: the C-level interface (see _scorer.pxd), the extension type behind
-`cem.Scorer`, the loop over the units of a panel, and the chi-square tail that novelty is. One unit is in _unit.pyx.
-NumPy alone; nothing here needs SciPy.
+`cem.scoring.Scorer`, the loop over the units of a panel, and the chi-square tail that novelty is. One unit is in
+_unit.pyx. NumPy alone; nothing here needs SciPy.
 """
 
 from libc.math cimport exp, fabs, INFINITY, isfinite, lgamma, log, log1p, M_PI, NAN, sqrt
@@ -257,12 +257,12 @@ cdef int scorer_blame(const scorer_2_t* scorer, const double* unit) noexcept nog
 
 
 cdef class PackedScorer:
-    """A fitted model as constants in lanes; immutable. `cem.Scorer` is its face.
+    """A fitted model as constants in lanes; immutable. `cem.scoring.Scorer` is its face.
 
     Parameters
     ----------
     parameters : cem.mixture.parameters.Parameters
-    coordinates : cem.mixture.parameters.Coordinates
+    coordinates : cem.statistics.coordinates.Coordinates
     bases : sequence of bound bases, one per channel
     channels : sequence of str
     forgetting : float in (0, 1]

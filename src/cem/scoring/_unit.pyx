@@ -380,7 +380,7 @@ cdef class LinkedModes:
     ----------
     parameters : cem.mixture.parameters.Parameters
         With loadings.
-    coordinates : cem.mixture.parameters.Coordinates
+    coordinates : cem.statistics.coordinates.Coordinates
     """
 
     def __cinit__(self, parameters, coordinates):

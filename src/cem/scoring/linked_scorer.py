@@ -27,14 +27,14 @@ FloatArray = NDArray[np.float64]
 
 
 class LinkedScorer(Scorer):
-    """As `cem.Scorer`, for a model whose channels share factors; made by ``model.scorer()``.
+    """As `cem.scoring.Scorer`, for a model whose channels share factors; made by ``model.scorer()``.
 
     Compiled callers cannot take its pointer: they would weigh channels one by one.
 
     Parameters
     ----------
     model, forgetting
-        As for `cem.Scorer`.
+        As for `cem.scoring.Scorer`.
     """
 
     _linked = True
@@ -48,7 +48,7 @@ class LinkedScorer(Scorer):
         return LinkedUnit(self)
 
     def score(self, panel: Panel, n_threads: int = 1) -> FloatArray:
-        """Mode probabilities (L, K) of every unit of a panel, as `cem.Scorer.score`; one unit after another."""
+        """Mode probabilities (L, K) of every unit of a panel, as `cem.scoring.Scorer.score`; one unit after another."""
         values = self._own_values(panel)
         probabilities = np.empty((panel.n_units, self.n_modes))
         unit = self.unit()

@@ -24,7 +24,7 @@ from cem.numerics._shapes cimport at_least_one, parameters_shapes, shape1, shape
 
 from cem.errors import KernelFailure
 
-# Structures of the covariance, as in cem.em.maximisation.COVARIANCE_STRUCTURES.
+# Structures of the covariance, as in cem.em.constraints.COVARIANCE_STRUCTURES.
 cdef enum:
     FULL = 0
     DIAGONAL = 1

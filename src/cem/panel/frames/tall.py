@@ -127,7 +127,7 @@ def spread(
     tall : Tall
     units : narwhals Series
         The column of the units' ids, for messages.
-    order, offsets : as `cem.panel.frames.group_rows` returns them
+    order, offsets : as `cem.panel.frames.long.group_rows` returns them
     raw : ndarray of shape (n_rows,)
         Times of the rows of the tall table, as they stand there.
     time : str

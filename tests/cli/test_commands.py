@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import cem
+from cem.cli import commands as cli
 from cem.cli import files as cli_files
-from cem.cli import main as cli
 from cem.cli import options as cli_options
 
 HEADER = ("machine", "hours", "s1", "s2", "load", "kind")
