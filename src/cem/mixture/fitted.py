@@ -51,40 +51,7 @@ class ChannelParameters(NamedTuple):
 class FittedMixture:
     """A fitted mixture of linear mixed-effects models, model.md §2, without what is done with it; immutable.
 
-    `cem.FailureModeModel` adds that.
-
-    Parameters
-    ----------
-    parameters : Parameters
-        In internal coordinates.
-    coordinates : Coordinates
-        What the internal coordinates are.
-    bases : sequence of Basis
-        The bound basis of each channel.
-    channels : sequence of str
-    response : str, optional
-        The channel that `forecast` forecasts by default.
-    mode_labels : sequence of hashable, optional
-        Distinct; 0, 1, ... by default.
-    time_unit : str, optional
-        Label of the unit of times.
-    channel_units : mapping of str to str, optional
-        Labels of the channels' units of measurement.
-    time_axis : {"forward", "to_failure"}
-        Whether curves run over the time, or over the time to failure.
-    training : mapping, optional
-        Record of the fit that JSON can hold; `summary` reports it.
-
-    Attributes
-    ----------
-    internal_parameters : Parameters
-    coordinates, bases, channels, response, mode_labels, time_unit, time_axis
-        As given.
-
-    Raises
-    ------
-    OptionError
-        The parts do not fit each other.
+    `cem.FailureModeModel` adds that, and says what the parameters and attributes are.
     """
 
     __slots__ = _SLOTS

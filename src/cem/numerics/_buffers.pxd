@@ -14,13 +14,15 @@ cdef enum:
     INT64 = 2
 
 
-cdef inline bint is_of(int kind, const Py_buffer* view) noexcept:
+cdef inline bint is_of(int kind, const Py_buffer* view) noexcept nogil:
     cdef const char* format = view.format
-    if strlen(format) != 1:
+    if format == NULL or strlen(format) != 1:
         return False
     if kind == FLOAT64:
-        return format[0] == b"d"
-    return view.itemsize == (4 if kind == INT32 else 8) and format[0] in b"ilq"
+        return format[0] == c"d"
+    return view.itemsize == (4 if kind == INT32 else 8) and (
+        format[0] == c"i" or format[0] == c"l" or format[0] == c"q"
+    )
 
 
 cdef inline int take_buffer(

@@ -10,7 +10,7 @@ cdef class UnitState:
     cdef double* unit
     cdef double* x
     cdef bint busy
-    cdef int _probabilities(self, double* results) noexcept
+    cdef int _probabilities(self, double* results) noexcept nogil
     cdef int _free(self) except -1
     cdef object _refused(self, int status, double t, const double* x, int channel)
     cdef double _time(self, t) except? -1.0
@@ -46,7 +46,7 @@ cdef class LinkedModes:
 
 cdef class LinkedUnitState(UnitState):
     cdef LinkedModes modes
-    cdef void _gather(self) noexcept
-    cdef int _evaluate(self) noexcept
-    cdef int _weigh(self, double* total_out, double* log_constant_out) noexcept
-    cdef double _log_jacobian(self) noexcept
+    cdef void _gather(self) noexcept nogil
+    cdef int _evaluate(self) noexcept nogil
+    cdef int _weigh(self, double* total_out, double* log_constant_out) noexcept nogil
+    cdef double _log_jacobian(self) noexcept nogil

@@ -234,7 +234,7 @@ cdef class UnitState:
             error = self._refused(status, times[i], &values[i, 0], scorer_blame(self.packed, self.unit))
             raise ScorerError(f"row {i}: {error}")
 
-    cdef int _probabilities(self, double* results) noexcept:
+    cdef int _probabilities(self, double* results) noexcept nogil:
         """(3) into results (K,); SCORER_OK or SCORER_NOT_FINITE."""
         return scorer_probabilities(self.packed, self.unit, results)
 
@@ -442,22 +442,21 @@ cdef class LinkedUnitState(UnitState):
     def __cinit__(self, PackedScorer scorer not None):
         self.modes = scorer._modes
 
-    cdef void _gather(self) noexcept:
+    cdef void _gather(self) noexcept nogil:
         """Statistics (9) out of the lanes, one channel after the other."""
-        cdef LinkedModes modes = self.modes
         cdef const double* state
         cdef const double* rest
-        cdef double* R = modes.R
-        cdef double* w = modes.w
+        cdef double* R = self.modes.R
+        cdef double* w = self.modes.w
         cdef int c, i, j, p, lane
-        for c in range(modes.n_channels):
-            p = modes.sizes[c]
+        for c in range(self.modes.n_channels):
+            p = self.modes.sizes[c]
             lane = self.packed.blocks.lane_of_channel[c]
             state = self.unit + UNIT_STATE + self.packed.blocks.state_offsets[lane // LANES] + lane % LANES
             rest = state + LANES * (p * (p + 1) // 2 + p)
-            modes.rss[c] = rest[0] + rest[LANES]
-            modes.n[c] = rest[2 * LANES]
-            modes.starts[c] = R - modes.R if modes.n[c] > 0 else -1
+            self.modes.rss[c] = rest[0] + rest[LANES]
+            self.modes.n[c] = rest[2 * LANES]
+            self.modes.starts[c] = R - self.modes.R if self.modes.n[c] > 0 else -1
             for i in range(p):
                 for j in range(i, p):
                     R[i * p + j] = state[0]
@@ -467,47 +466,47 @@ cdef class LinkedUnitState(UnitState):
             R += p * p
             w += p
 
-    cdef int _evaluate(self) noexcept:
+    cdef int _evaluate(self) noexcept nogil:
         """(11) with (17) in internal coordinates, and misfits; SCORER_OK or SCORER_NOT_FINITE."""
-        cdef LinkedModes modes = self.modes
         cdef double quadratic, log_determinant, constant, check = 0.0
-        cdef int k, C = modes.n_channels
+        cdef int k, C = self.modes.n_channels
+        cdef double* misfits = self.modes.misfits
         self._gather()
-        for k in range(modes.n_modes):
+        for k in range(self.modes.n_modes):
             if unit_posterior(
-                C, modes.rank, modes.sizes, modes.R, modes.starts, modes.w, modes.means + k * modes.P,
-                modes.factors + k * modes.P2, modes.loadings + k * modes.P * modes.rank,
-                modes.precision_roots + k * C, &modes.posterior, &quadratic, &log_determinant,
+                C, self.modes.rank, self.modes.sizes, self.modes.R, self.modes.starts, self.modes.w,
+                self.modes.means + k * self.modes.P, self.modes.factors + k * self.modes.P2,
+                self.modes.loadings + k * self.modes.P * self.modes.rank,
+                self.modes.precision_roots + k * C, &self.modes.posterior, &quadratic, &log_determinant,
             ) != 0:
                 return SCORER_NOT_FINITE
             constant = noise_part(
-                C, modes.starts, modes.rss, modes.n, modes.precision_roots + k * C, modes.log_noise + k * C,
-                modes.misfits + k,
+                C, self.modes.starts, self.modes.rss, self.modes.n, self.modes.precision_roots + k * C,
+                self.modes.log_noise + k * C, misfits + k,
             )
-            modes.misfits[k] += quadratic
-            modes.log_densities[k] = -0.5 * (quadratic + constant) - log_determinant
-            check += modes.log_densities[k]
+            misfits[k] += quadratic
+            self.modes.log_densities[k] = -0.5 * (quadratic + constant) - log_determinant
+            check += self.modes.log_densities[k]
         return SCORER_OK if isfinite(check) else SCORER_NOT_FINITE
 
-    cdef int _weigh(self, double* total_out, double* log_constant_out) noexcept:
+    cdef int _weigh(self, double* total_out, double* log_constant_out) noexcept nogil:
         """π_k P(x | k) over a constant in place of the log-densities, their sum, and the constant's logarithm."""
-        cdef LinkedModes modes = self.modes
-        cdef double* shares = modes.log_densities
+        cdef double* shares = self.modes.log_densities
         cdef double highest = -INFINITY, total = 0.0
         cdef int k
         if self._evaluate() != SCORER_OK:
             return SCORER_NOT_FINITE
-        for k in range(modes.n_modes):
-            shares[k] += modes.log_weights[k]
+        for k in range(self.modes.n_modes):
+            shares[k] += self.modes.log_weights[k]
             highest = max(highest, shares[k])
-        for k in range(modes.n_modes):
+        for k in range(self.modes.n_modes):
             shares[k] = exp(shares[k] - highest)
             total += shares[k]
         total_out[0] = total
         log_constant_out[0] = highest
         return SCORER_OK
 
-    cdef int _probabilities(self, double* results) noexcept:
+    cdef int _probabilities(self, double* results) noexcept nogil:
         cdef double total, log_constant
         cdef int k
         if self._weigh(&total, &log_constant) != SCORER_OK:
@@ -516,7 +515,7 @@ cdef class LinkedUnitState(UnitState):
             results[k] = self.modes.log_densities[k] / total
         return SCORER_OK
 
-    cdef double _log_jacobian(self) noexcept:
+    cdef double _log_jacobian(self) noexcept nogil:
         """What turns a log-density in internal coordinates into one in the channels' own units."""
         cdef double s = 0.0
         cdef int c
