@@ -26,6 +26,7 @@ __all__ = [
     "check_times",
     "check_units",
     "checked_channels",
+    "cut_offs",
 ]
 
 
@@ -200,3 +201,19 @@ def check_keys(mapping: Mapping[Hashable, Any], units: tuple[Hashable, ...], wha
     if unknown is not None:
         suggestion = did_you_mean(unknown, units[:10_000])
         raise PanelError(f"{what} names unit {unknown!r}, which is not in the panel; {suggestion}")
+
+
+def cut_offs(unit_ids: np.ndarray, offsets: np.ndarray, times: np.ndarray, given: Any) -> np.ndarray:
+    """One cut-off a unit, (n_units,), none before the unit's first reading."""
+    given = np.asarray(given, dtype=np.float64)
+    if given.ndim and given.shape != (unit_ids.size,):
+        raise PanelError(f"until needs one time, or one per unit, shape ({unit_ids.size},); found {given.shape}")
+    limits: np.ndarray = np.broadcast_to(given, (unit_ids.size,))
+    early = np.flatnonzero(~(limits >= times[offsets[:-1]]))
+    if early.size:
+        l = int(early[0])
+        raise PanelError(
+            f"unit {unit_name(unit_ids, l)} has no reading up to {limits[l]:g}, its first is at "
+            f"{times[offsets[l]]:g} ({early.size:,} such units); leave them out, or cut later"
+        )
+    return limits

@@ -8,33 +8,24 @@ from typing import Any
 import numpy as np
 
 from cem.errors import PanelError
-from cem.errors.names import did_you_mean, encode_labels, listed, object_array, unit_array, unit_name
-from cem.numerics.masks import is_masked
+from cem.errors.names import did_you_mean, encode_labels, listed, object_array, unit_name
+from cem.panel.checked import checked_parts
 from cem.panel.checks import (
-    check_channels_observed,
     check_failures,
-    check_finite,
     check_keys,
-    check_never,
     check_observed,
-    check_shapes,
-    check_times,
-    check_units,
     checked_channels,
+    cut_offs,
 )
-from cem.panel.clock import FAILURE, KINDS, POSITIONS, count_from, instants
-from cem.panel.clock_checks import repeated_hours, set_back_units, warn_of_clocks, warn_of_scales
+from cem.panel.clock import FAILURE, POSITIONS, instants
 from cem.panel.label_checks import warn_of_labels
-from cem.panel.missing_codes import check_codes, declared_codes, extremes, without_codes
 from cem.panel.ragged import (
     occurring,
     offsets_of_kept,
     positions,
-    rise_within_units,
-    sorted_within_units,
+    readings_of,
     without_empty_readings,
 )
-from cem.panel.repeated_rows import checked_duplicates, settle_duplicates
 
 __all__ = ["Panel"]
 
@@ -170,78 +161,13 @@ class Panel:
         missing: Any = None,
         duplicates: str | None = None,
     ) -> None:
-        unit_ids = unit_array(units)
-        channels = checked_channels(channels)
-        if response is not None and response not in channels:
-            raise PanelError(f"response {response!r} is not a channel; {did_you_mean(response, channels)}")
-        codes, duplicates = declared_codes(missing, channels), checked_duplicates(duplicates)
-        values = _float_rows(values, channels)
-        raw = instants(times)
-        offsets = np.ascontiguousarray(offsets, dtype=np.int64)
-        check_shapes(unit_ids, offsets, raw, values, channels)
-        check_units(unit_ids)
-
-        check_times(unit_ids, offsets, raw)
-        if codes is not None:
-            values = without_codes(values, codes)
-        low, high = extremes(values)
-        if np.isinf(low).any() or np.isinf(high).any():
-            check_finite(unit_ids, channels, offsets, raw, values)
-        offsets, raw, values = without_empty_readings(offsets, raw, values, keep_units=allow_empty_units)
-        check_observed(unit_ids, offsets)
-        rising = rise_within_units(offsets, raw)  # then there is nothing to sort, and no two stand at one time
-        if not rising:
-            set_back = set_back_units(offsets, raw) if raw.dtype.kind == "M" else None
-            raw, values = sorted_within_units(offsets, raw, values)
-            if set_back is not None:
-                warn_of_clocks(unit_ids, np.union1d(set_back, repeated_hours(offsets, raw)))
-        if not allow_empty_channels:
-            check_channels_observed(channels, values)
-        if codes is None:
-            check_codes(unit_ids, channels, offsets, values, low, high)
-        if not rising:
-            offsets, raw, values = settle_duplicates(unit_ids, offsets, raw, values, duplicates)
-
-        n_units = unit_ids.size
-        if failure_times is not None:
-            failure_times = instants(failure_times, "failure times")
-            if failure_times.shape != (n_units,):
-                raise PanelError(
-                    f"failure_times must hold one time per unit, shape ({n_units},); found shape {failure_times.shape}"
-                )
-            check_never(unit_ids, offsets, raw, failure_times)
-        times, failed, time_unit, origin = count_from(raw, offsets, failure_times, origin=origin, time_unit=time_unit)
-        if failure_times is not None:
-            check_failures(unit_ids, offsets, times, failed)
-        warn_of_scales(unit_ids, offsets, times)
-
-        mode_labels: tuple[Hashable, ...]
-        if modes is None:
-            mode_codes, mode_labels = np.full(n_units, -1, dtype=np.int32), ()
-        else:
-            mode_codes, mode_labels = encode_labels(modes)
-            if mode_codes.shape != (n_units,):
-                raise PanelError(f"modes must hold one label per unit, {n_units}; found {mode_codes.size}")
-            warn_of_labels(mode_labels)
-        channel_units = dict(channel_units or {})
-        for name in channel_units:
-            if name not in channels:
-                raise PanelError(f"channel_units names {name!r}, which is no channel; {did_you_mean(name, channels)}")
-        self._fill(
-            _unit_ids=unit_ids,
-            channels=channels,
-            response=response,
-            offsets=offsets,
-            times=times,
-            values=values,
-            mode_codes=mode_codes,
-            mode_labels=mode_labels,
-            failure_times=failed,
-            time_unit=time_unit,
-            origin=origin,
-            _channel_units=channel_units,
-            _clock=KINDS[raw.dtype.kind],
-        )
+        parts = checked_parts(
+            units, offsets, times, values, channels, response=response, modes=modes,
+            failure_times=failure_times, time_unit=time_unit, origin=origin, channel_units=channel_units,
+            allow_empty_channels=allow_empty_channels, allow_empty_units=allow_empty_units, missing=missing,
+            duplicates=duplicates,
+        )  # fmt: skip
+        self._fill(**parts)
 
     # -- construction -------------------------------------------------------------------------------------------
 
@@ -313,35 +239,15 @@ class Panel:
         from cem.panel.frames.long import columns_of_frame
 
         read = columns_of_frame(
-            frame,
-            unit=unit,
-            time=time,
-            channels=channels,
-            response=response,
-            mode=mode,
-            failure_time=failure_time,
-            sensor=sensor,
-            value=value,
-            time_format=time_format,
-            missing=missing,
-        )
+            frame, unit=unit, time=time, channels=channels, response=response, mode=mode,
+            failure_time=failure_time, sensor=sensor, value=value, time_format=time_format, missing=missing,
+        )  # fmt: skip
         return cls(
-            read.unit_ids,
-            read.offsets,
-            read.times,
-            read.values,
-            read.channels,
-            response=response,
-            modes=read.modes,
-            failure_times=read.failure_times,
-            time_unit=time_unit,
-            origin=origin,
-            channel_units=channel_units,
-            allow_empty_channels=allow_empty_channels,
-            allow_empty_units=allow_empty_units,
-            missing=read.missing,
-            duplicates=duplicates,
-        )
+            read.unit_ids, read.offsets, read.times, read.values, read.channels, response=response,
+            modes=read.modes, failure_times=read.failure_times, time_unit=time_unit, origin=origin,
+            channel_units=channel_units, allow_empty_channels=allow_empty_channels,
+            allow_empty_units=allow_empty_units, missing=read.missing, duplicates=duplicates,
+        )  # fmt: skip
 
     @classmethod
     def from_arrays(
@@ -395,22 +301,11 @@ class Panel:
 
         flat = flatten(times, values, units, channels=channels, axes=axes)
         panel = cls(
-            flat.unit_ids,
-            flat.offsets,
-            flat.times,
-            flat.values,
-            flat.channels,
-            response=response,
-            modes=modes,
-            failure_times=failure_times,
-            time_unit=time_unit,
-            origin=origin,
-            channel_units=channel_units,
-            allow_empty_channels=allow_empty_channels,
-            allow_empty_units=allow_empty_units,
-            missing=missing,
+            flat.unit_ids, flat.offsets, flat.times, flat.values, flat.channels, response=response, modes=modes,
+            failure_times=failure_times, time_unit=time_unit, origin=origin, channel_units=channel_units,
+            allow_empty_channels=allow_empty_channels, allow_empty_units=allow_empty_units, missing=missing,
             duplicates=duplicates,
-        )
+        )  # fmt: skip
         return panel if times is not None else panel._replace(_clock=POSITIONS)
 
     def to_arrays(self) -> dict[str, Any]:
@@ -538,14 +433,9 @@ class Panel:
     def __getitem__(self, which: Any) -> Panel:
         """Units by position (int, slice, list of int) or by mask (bool, one per unit); always a panel."""
         rows = positions(which, self.n_units)
-        starts, lengths = self.offsets[rows], np.diff(self.offsets)[rows]
         if np.any(rows[1:] <= rows[:-1]) and np.unique(rows).size != rows.size:
             raise PanelError("the same unit was chosen twice; units of a panel are distinct")
-        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
-        if np.array_equal(starts, starts[0] + offsets[:-1]):  # next to each other: no copy
-            readings: Any = slice(int(starts[0]), int(starts[0] + offsets[-1]))
-        else:
-            readings = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        offsets, readings = readings_of(self.offsets, rows)
         codes, labels = occurring(self.mode_codes[rows], self.mode_labels)
         return self._replace(
             _unit_ids=self._unit_ids[rows],
@@ -603,17 +493,7 @@ class Panel:
         PanelError
             A cut-off that is NaN or lies before a unit's first reading.
         """
-        limits = np.asarray(times, dtype=np.float64)
-        if limits.ndim and limits.shape != (self.n_units,):
-            raise PanelError(f"until needs one time, or one per unit, shape ({self.n_units},); found {limits.shape}")
-        limits = np.broadcast_to(limits, (self.n_units,))
-        early = np.flatnonzero(~(limits >= self.times[self.offsets[:-1]]))
-        if early.size:
-            l = int(early[0])
-            raise PanelError(
-                f"unit {unit_name(self._unit_ids, l)} has no reading up to {limits[l]:g}, its first is at "
-                f"{self.times[self.offsets[l]]:g} ({early.size:,} such units); leave them out, or cut later"
-            )
+        limits = cut_offs(self._unit_ids, self.offsets, self.times, times)
         kept = self.times <= np.repeat(limits, np.diff(self.offsets))
         offsets = offsets_of_kept(kept, self.offsets)
         return self._replace(
@@ -715,12 +595,3 @@ class Panel:
 
 def _restore(parts: dict[str, Any]) -> Panel:
     return Panel._trusted(**parts)
-
-
-def _float_rows(values: Any, channels: tuple[str, ...]) -> np.ndarray:
-    """(n_readings, n_channels) float64, contiguous; the array itself where it is that already."""
-    if not isinstance(values, np.ndarray) or values.dtype != np.float64 or is_masked(values):
-        from cem.panel.arrays import float_rows
-
-        values = float_rows(values, channels)
-    return np.ascontiguousarray(values, dtype=np.float64)

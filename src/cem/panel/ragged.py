@@ -13,6 +13,7 @@ __all__ = [
     "occurring",
     "offsets_of_kept",
     "positions",
+    "readings_of",
     "rise_within_units",
     "sorted_within_units",
     "without_empty_readings",
@@ -103,3 +104,14 @@ def sorted_within_units(offsets: np.ndarray, raw: np.ndarray, values: np.ndarray
     unit = np.repeat(np.arange(offsets.size - 1, dtype=np.int32), np.diff(offsets))
     order = np.lexsort((raw, unit))
     return raw[order], values[order]
+
+
+def readings_of(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, Any]:
+    """Offsets of the units at these positions, and an index of their readings: a slice where units are neighbours."""
+    starts, lengths = offsets[rows], np.diff(offsets)[rows]
+    chosen = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+    if np.array_equal(starts, starts[0] + chosen[:-1]):  # no copy
+        readings: Any = slice(int(starts[0]), int(starts[0] + chosen[-1]))
+    else:
+        readings = np.repeat(starts - chosen[:-1], lengths) + np.arange(chosen[-1])
+    return chosen, readings
