@@ -5,10 +5,11 @@ once, take scratch memory, release the GIL and turn a status into an exception; 
 are those of model.md. Matrices are row-major, triangles lower (see _blas.pxd).
 """
 
-from libc.math cimport INFINITY, exp, isfinite, log, sqrt
+from libc.math cimport INFINITY, isfinite, log, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
+from cem.mixture._responsibilities cimport mixed
 from cem.numerics._blas cimport cholesky, solve_lower, solve_lower_many, solve_lower_transposed
 from cem.mixture._bundle cimport ParametersBundle, parameters_t
 from cem.numerics._shapes cimport shape1, shape2
@@ -220,7 +221,7 @@ def expectation(
     cdef double* n_bar = E + n_modes * n_channels
 
     cdef double log_likelihood = 0.0
-    cdef double r, quadratic, log_determinant, product, trace, square, top, sum_exp
+    cdef double r, quadratic, log_determinant, product, trace, square, part
     cdef const int* counts     # (C,)  of the unit
     cdef int known_mode
     cdef double* dk
@@ -280,36 +281,15 @@ def expectation(
             if status != 0:
                 failed_unit = l
                 break
-            # (3), by log-sum-exp
-            if known_mode >= 0:
-                log_likelihood += log_density[known_mode]
-                if not responsibilities_given:
-                    for k in range(n_modes):
-                        responsibilities[l, k] = 1.0 if k == known_mode else 0.0
-            else:
-                top = log_density[0]
-                for k in range(1, n_modes):
-                    if log_density[k] > top:
-                        top = log_density[k]
-                sum_exp = 0.0
-                for k in range(n_modes):
-                    r = exp(log_density[k] - top)
-                    sum_exp += r
-                    if not responsibilities_given:
-                        responsibilities[l, k] = r
-                log_likelihood += top + log(sum_exp)
-                if not responsibilities_given:
-                    if inverse_temperature != 1.0:
-                        sum_exp = 0.0
-                        for k in range(n_modes):
-                            responsibilities[l, k] = exp(inverse_temperature * (log_density[k] - top))
-                            sum_exp += responsibilities[l, k]
-                    for k in range(n_modes):
-                        responsibilities[l, k] /= sum_exp
-                if not isfinite(top):
-                    status = -1
-                    failed_unit = l
-                    break
+            part = mixed(
+                n_modes, log_density, known_mode, inverse_temperature,
+                NULL if responsibilities_given else &responsibilities[l, 0],
+            )
+            if part != part:
+                status = -1
+                failed_unit = l
+                break
+            log_likelihood += part
             # (14)
             for k in range(n_modes):
                 r = responsibilities[l, k]

@@ -5,10 +5,11 @@ have, calls of LAPACK cost more than the sums (model.md §5). Here are the drive
 release the GIL and turn a status into an exception.
 """
 
-from libc.math cimport INFINITY, exp, isfinite, log, sqrt
+from libc.math cimport INFINITY, isfinite, log, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
+from cem.mixture._responsibilities cimport mixed
 from cem.mixture._linked cimport (
     channel_covariance, lay_out, linked_unit_t, noise_part, unit_length, unit_posterior,
 )
@@ -195,7 +196,7 @@ def expectation(
     cdef double* tf = n_bar + K * C
     cdef double* f_sum = tf + K * P * r
     cdef double* ff_sum = f_sum + K * C * r
-    cdef double log_likelihood = 0.0, rho, quadratic, log_determinant, top, sum_exp, s, misfit
+    cdef double log_likelihood = 0.0, rho, quadratic, log_determinant, part, s, misfit
     cdef linked_unit_t* unit
     cdef const long long* offsets
     cdef const double* residual_norms
@@ -228,31 +229,14 @@ def expectation(
                     break
             if status != 0:
                 break
-            # (3), by log-sum-exp
-            if known_mode >= 0:
-                log_likelihood += log_density[known_mode]
-                if not responsibilities_given:
-                    for k in range(K):
-                        responsibilities[l, k] = 1.0 if k == known_mode else 0.0
-            else:
-                top = log_density[0]
-                for k in range(1, K):
-                    if log_density[k] > top:
-                        top = log_density[k]
-                if not isfinite(top):
-                    status = -1
-                    break
-                sum_exp = 0.0
-                for k in range(K):
-                    sum_exp += exp(log_density[k] - top)
-                log_likelihood += top + log(sum_exp)
-                if not responsibilities_given:
-                    s = 0.0
-                    for k in range(K):
-                        responsibilities[l, k] = exp(inverse_temperature * (log_density[k] - top))
-                        s += responsibilities[l, k]
-                    for k in range(K):
-                        responsibilities[l, k] /= s
+            part = mixed(
+                K, log_density, known_mode, inverse_temperature,
+                NULL if responsibilities_given else &responsibilities[l, 0],
+            )
+            if part != part:
+                status = -1
+                break
+            log_likelihood += part
             for k in range(K):
                 rho = responsibilities[l, k]
                 if rho < NEGLIGIBLE:
