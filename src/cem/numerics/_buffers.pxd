@@ -25,6 +25,11 @@ cdef inline bint is_of(int kind, const Py_buffer* view) noexcept nogil:
     )
 
 
+cdef inline str type_of(const Py_buffer* view):
+    """The letters of the struct module; no format stands for bytes."""
+    return "B" if view.format == NULL else (<bytes>view.format).decode()
+
+
 cdef inline int take_buffer(
     object array,
     int kind,                   # FLOAT64, INT32 or INT64
@@ -35,10 +40,10 @@ cdef inline int take_buffer(
 ) except -1:
     """ValueError where the array is not a C-contiguous one of so many numbers of this type."""
     PyObject_GetBuffer(array, view_out, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0))
-    cdef Py_ssize_t n_found = view_out.len // view_out.itemsize
+    cdef Py_ssize_t n_found = view_out.len // view_out.itemsize if view_out.itemsize > 0 else 0
     if is_of(kind, view_out) and n_found == n_expected:
         return 0
-    found = f"{n_found} numbers of type {view_out.format.decode()!r}"
+    found = f"{n_found} numbers of type {type_of(view_out)!r}"
     PyBuffer_Release(view_out)
     raise ValueError(f"{name} holds {found}; {n_expected} of {('float64', 'int32', 'int64')[kind]} were expected")
 
@@ -60,7 +65,7 @@ cdef inline const void* numbers_of(
         for i in range(n_dimensions):
             shape_out[i] = view.shape[i]
     else:
-        found = f"{view.ndim} dimensions, type {view.format.decode()!r}"
+        found = f"{view.ndim} dimensions, type {type_of(&view)!r}"
         if not PyBuffer_IsContiguous(&view, b"C"):
             found += ", not C-contiguous"
     cdef const void* numbers = view.buf
