@@ -136,20 +136,20 @@ class _OldPaths:
         return spec_of(fullname)
 
 
-_public, __dir__ = attributes(__name__, _HOMES, _MODULES)
+if not TYPE_CHECKING:  # a checker must refuse a name that is not here
+    _public, __dir__ = attributes(__name__, _HOMES, _MODULES)
 
+    def __getattr__(name: str) -> Any:
+        try:
+            return _public(name)
+        except AttributeError:
+            # Modules at old paths were attributes here once something had imported them.
+            from cem.old_paths import module_at
 
-def __getattr__(name: str) -> Any:
-    try:
-        return _public(name)
-    except AttributeError:
-        # Modules at old paths were attributes here once something had imported them.
-        from cem.old_paths import module_at
-
-        module = None if name.startswith("__") else module_at(name)
-        if module is None:
-            raise
-        return module
+            module = None if name.startswith("__") else module_at(name)
+            if module is None:
+                raise
+            return module
 
 
 sys.meta_path.append(_OldPaths())

@@ -45,27 +45,28 @@ __all__ = [
     "resolve_bases",
 ]
 
-__getattr__, __dir__ = attributes(
-    __name__,
-    {
-        "cem.basis.families": (
-            "BSpline",
-            "Basis",
-            "Constant",
-            "Custom",
-            "Exponential",
-            "Fourier",
-            "Polynomial",
-            "basis_from_dict",
-            "resolve_bases",
-        ),
-        "cem.basis.custom_functions": (
-            "UnknownFunctionError",
-            "checked_functions",
-            "function_named",
-            "name_of",
-            "register_function",
-            "remember",
-        ),
-    },
-)
+if not TYPE_CHECKING:  # a checker must refuse a name that is not here
+    __getattr__, __dir__ = attributes(
+        __name__,
+        {
+            "cem.basis.families": (
+                "BSpline",
+                "Basis",
+                "Constant",
+                "Custom",
+                "Exponential",
+                "Fourier",
+                "Polynomial",
+                "basis_from_dict",
+                "resolve_bases",
+            ),
+            "cem.basis.custom_functions": (
+                "UnknownFunctionError",
+                "checked_functions",
+                "function_named",
+                "name_of",
+                "register_function",
+                "remember",
+            ),
+        },
+    )

@@ -11,4 +11,5 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-__getattr__, __dir__ = attributes(__name__, {"cem.cli.commands": ("main",)})
+if not TYPE_CHECKING:  # a checker must refuse a name that is not here
+    __getattr__, __dir__ = attributes(__name__, {"cem.cli.commands": ("main",)})

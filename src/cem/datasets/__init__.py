@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = ["CMAPSS_COLUMNS", "is_cmapss", "load_demo_fleet", "read_cmapss"]
 
-__getattr__, __dir__ = attributes(
-    __name__,
-    {
-        "cem.datasets.demo_fleet": ("load_demo_fleet",),
-        "cem.tables.cmapss": ("CMAPSS_COLUMNS", "is_cmapss", "read_cmapss"),
-    },
-)
+if not TYPE_CHECKING:  # a checker must refuse a name that is not here
+    __getattr__, __dir__ = attributes(
+        __name__,
+        {
+            "cem.datasets.demo_fleet": ("load_demo_fleet",),
+            "cem.tables.cmapss": ("CMAPSS_COLUMNS", "is_cmapss", "read_cmapss"),
+        },
+    )

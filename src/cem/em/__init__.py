@@ -11,14 +11,15 @@ if TYPE_CHECKING:
 
 __all__ = ["EMRun", "continue_em", "remaining_gain", "start_em"]
 
-__getattr__, __dir__ = attributes(
-    __name__,
-    {
-        "cem.em.loop": (
-            "EMRun",
-            "continue_em",
-            "remaining_gain",
-            "start_em",
-        ),
-    },
-)
+if not TYPE_CHECKING:  # a checker must refuse a name that is not here
+    __getattr__, __dir__ = attributes(
+        __name__,
+        {
+            "cem.em.loop": (
+                "EMRun",
+                "continue_em",
+                "remaining_gain",
+                "start_em",
+            ),
+        },
+    )

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FailureModeEM"]
 
-__getattr__, __dir__ = attributes(
-    __name__,
-    {
-        "cem.fitting.estimator": ("FailureModeEM",),
-    },
-)
+if not TYPE_CHECKING:  # a checker must refuse a name that is not here
+    __getattr__, __dir__ = attributes(
+        __name__,
+        {
+            "cem.fitting.estimator": ("FailureModeEM",),
+        },
+    )

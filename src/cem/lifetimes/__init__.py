@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Empirical", "LifetimeLaw", "Lifetimes", "LinkedLognormal", "Lognormal", "Weibull", "lifetime_law_from_dict"]
 
-__getattr__, __dir__ = attributes(
-    __name__,
-    {
-        "cem.lifetimes.lifetimes": (
-            "Empirical",
-            "LifetimeLaw",
-            "Lifetimes",
-            "LinkedLognormal",
-            "Lognormal",
-            "Weibull",
-            "lifetime_law_from_dict",
-        ),
-    },
-)
+if not TYPE_CHECKING:  # a checker must refuse a name that is not here
+    __getattr__, __dir__ = attributes(
+        __name__,
+        {
+            "cem.lifetimes.lifetimes": (
+                "Empirical",
+                "LifetimeLaw",
+                "Lifetimes",
+                "LinkedLognormal",
+                "Lognormal",
+                "Weibull",
+                "lifetime_law_from_dict",
+            ),
+        },
+    )

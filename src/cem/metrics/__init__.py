@@ -57,10 +57,11 @@ __all__ = [
 
 _INDICATORS = ("monotonicity", "prognosability", "trendability")
 
-__getattr__, __dir__ = attributes(
-    __name__,
-    {
-        "cem.metrics.indicators": _INDICATORS,
-        "cem.metrics.metrics": [name for name in __all__ if name not in _INDICATORS],
-    },
-)
+if not TYPE_CHECKING:  # a checker must refuse a name that is not here
+    __getattr__, __dir__ = attributes(
+        __name__,
+        {
+            "cem.metrics.indicators": _INDICATORS,
+            "cem.metrics.metrics": [name for name in __all__ if name not in _INDICATORS],
+        },
+    )

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT_VERSION", "ChannelParameters", "FailureModeModel", "load", "save"]
 
-__getattr__, __dir__ = attributes(
-    __name__,
-    {
-        "cem.mixture.fitted": ("ChannelParameters",),
-        "cem.model.file": ("FORMAT_VERSION", "save"),
-        "cem.model.loading": ("load",),
-        "cem.model.model": ("FailureModeModel", "_restore"),
-    },
-)
+if not TYPE_CHECKING:  # a checker must refuse a name that is not here
+    __getattr__, __dir__ = attributes(
+        __name__,
+        {
+            "cem.mixture.fitted": ("ChannelParameters",),
+            "cem.model.file": ("FORMAT_VERSION", "save"),
+            "cem.model.loading": ("load",),
+            "cem.model.model": ("FailureModeModel", "_restore"),
+        },
+    )

@@ -25,13 +25,14 @@ __all__ = [
     "remaining_life_posterior",
 ]
 
-__getattr__, __dir__ = attributes(
-    __name__,
-    {
-        "cem.lifetimes.grid": ("remaining_life_grid", "remaining_life_grids"),
-        "cem.prognosis.candidates": ("SharedEvidence", "candidate_log_densities"),
-        "cem.prognosis.distribution": ("RemainingLifeDistribution", "remaining_life_posterior"),
-        "cem.prognosis.remaining_life": ("RemainingLife", "_restored"),
-        "cem.statistics.anchored": ("AnchoredStatistics", "anchored_statistics"),
-    },
-)
+if not TYPE_CHECKING:  # a checker must refuse a name that is not here
+    __getattr__, __dir__ = attributes(
+        __name__,
+        {
+            "cem.lifetimes.grid": ("remaining_life_grid", "remaining_life_grids"),
+            "cem.prognosis.candidates": ("SharedEvidence", "candidate_log_densities"),
+            "cem.prognosis.distribution": ("RemainingLifeDistribution", "remaining_life_posterior"),
+            "cem.prognosis.remaining_life": ("RemainingLife", "_restored"),
+            "cem.statistics.anchored": ("AnchoredStatistics", "anchored_statistics"),
+        },
+    )

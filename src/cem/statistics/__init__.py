@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 
 __all__ = ["PooledCurves", "SufficientStatistics"]
 
-__getattr__, __dir__ = attributes(
-    __name__,
-    {
-        "cem.statistics.sufficient": (
-            "PooledCurves",
-            "SufficientStatistics",
-        ),
-    },
-)
+if not TYPE_CHECKING:  # a checker must refuse a name that is not here
+    __getattr__, __dir__ = attributes(
+        __name__,
+        {
+            "cem.statistics.sufficient": (
+                "PooledCurves",
+                "SufficientStatistics",
+            ),
+        },
+    )

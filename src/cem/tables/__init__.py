@@ -11,15 +11,16 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "column_names", "file_format", "read_panel", "read_table"]
 
-__getattr__, __dir__ = attributes(
-    __name__,
-    {
-        "cem.tables.tables": (
-            "FORMATS",
-            "column_names",
-            "file_format",
-            "read_panel",
-            "read_table",
-        ),
-    },
-)
+if not TYPE_CHECKING:  # a checker must refuse a name that is not here
+    __getattr__, __dir__ = attributes(
+        __name__,
+        {
+            "cem.tables.tables": (
+                "FORMATS",
+                "column_names",
+                "file_format",
+                "read_panel",
+                "read_table",
+            ),
+        },
+    )
