@@ -42,7 +42,7 @@ from cem.cli.options import (
 )
 from cem.cli.rul import add_parser as add_rul
 from cem.cli.terminal import Terminal
-from cem.errors import CemError, CemWarning
+from cem.errors import CemError, CemWarning, OptionError
 from cem.errors.display import escaped, safe
 
 if TYPE_CHECKING:
@@ -103,6 +103,13 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     demo = command("demo", _demo, "Fit the fleet that ships with cem, compare with the truth, watch one unit run.")
+    demo.add_argument(
+        "--write",
+        type=Path,
+        metavar="FOLDER",
+        help="fit nothing: write the fleet as CSV into this folder and show the commands that fit and score it",
+    )
+    demo.add_argument("--force", action="store_true", help="with --write: replace files that are there")
     add_search(demo, starts=10)
     add_json(demo)
 
@@ -201,6 +208,17 @@ def _warnings_as_notes(terminal: Terminal) -> Iterator[list[str]]:
 
 
 def _demo(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
+    if options.write is not None:
+        from cem.cli.demo_files import write_demo
+
+        given = {"--starts": (options.starts, 10), "--seed": (options.seed, 0), "--jobs": (options.jobs, 1)}
+        search = [word for name, (value, default) in given.items() if value != default for word in (name, str(value))]
+        document = write_demo(terminal, options.write, force=options.force, search=search)
+        if options.json:
+            write_text(None, dump(document | {"warnings": noted}))
+        return
+    if options.force:
+        raise OptionError("--force replaces files of --write; give --write FOLDER too, or leave --force out")
     from cem.cli.demo import run_demo
 
     document = run_demo(terminal, n_starts=options.starts, seed=options.seed, n_jobs=options.jobs)

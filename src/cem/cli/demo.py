@@ -38,17 +38,16 @@ def run_demo(terminal: Terminal, *, n_starts: int = 10, seed: int = 0, n_jobs: i
     dict
         All that was shown, for ``--json``.
     """
-    from cem.datasets import load_demo_fleet
+    from cem.datasets.demo_fleet import N_TRAINING, load_demo_fleet
     from cem.fitting.estimator import FailureModeEM
 
     labelled = load_demo_fleet(modes=True)
-    watched = _unit_to_watch(labelled)
-    rest = [index for index in range(labelled.n_units) if index != watched]
-    training = load_demo_fleet(modes=False)[rest]
+    watched = N_TRAINING + _unit_to_watch(labelled[N_TRAINING:])
+    training = load_demo_fleet(modes=False)[:N_TRAINING]
     n_modes = len(set(labelled.modes))
     terminal.say(
         f"The demo fleet: {labelled.n_units} units, {labelled.n_channels} channels, {len(labelled.times)} readings. "
-        f"Unit {labelled.units[watched]} is kept out of the fit.\n"
+        f"Units {labelled.units[N_TRAINING]} to {labelled.units[-1]} are kept out of the fit.\n"
     )
     with terminal.fitting() as progress:
         # One covariance for all modes: the rarest mode's few units cannot determine one of their own.
@@ -57,7 +56,7 @@ def run_demo(terminal: Terminal, *, n_starts: int = 10, seed: int = 0, n_jobs: i
     if em.interrupted_:
         raise KeyboardInterrupt
     model = em.model_
-    truth = [labelled.modes[index] for index in rest]
+    truth = list(labelled.modes[:N_TRAINING])
     assigned = em.responsibilities_.argmax(axis=1).tolist()
     agreement = _show_modes(terminal, em, truth, assigned, training.times[training.offsets[1:] - 1])
     readings = _watch(model, labelled[watched : watched + 1])
@@ -121,7 +120,7 @@ def _show_modes(
         "mode",
         "weight",
         "units",
-        f"{channel} at {basis.domain[0]:g} → {late:g}",
+        f"{channel} at {basis.domain[0]:g} → {late:.4g}",
         *(f"true {labels[i]}" for i in order),
     ]
     terminal.table("Failure modes found, and the labels that the fit was not shown", columns, table)

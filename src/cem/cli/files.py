@@ -157,7 +157,9 @@ def _time_column(columns: Sequence[str]) -> str:
     return next((name for name in ("time", "cycle") if name in columns), "time")
 
 
-def check_writable(output: Path | str | None, *, binary: bool = False, other: str | None = None) -> None:
+def check_writable(
+    output: Path | str | None, *, binary: bool = False, other: str | None = None, option: str = "--output"
+) -> None:
     """Say before the work, not after it, that the result cannot be written.
 
     Parameters
@@ -167,6 +169,8 @@ def check_writable(output: Path | str | None, *, binary: bool = False, other: st
         The result is not text.
     other : str, optional
         An option that puts something else on standard output.
+    option : str
+        What names a path on the command line.
 
     Raises
     ------
@@ -177,7 +181,7 @@ def check_writable(output: Path | str | None, *, binary: bool = False, other: st
     if output is None:
         return
     if isinstance(output, Path):
-        with _as_option_error(output):
+        with _as_option_error(output, option):
             check_destination(output)
         return
     if other is not None:
@@ -194,19 +198,19 @@ def check_writable(output: Path | str | None, *, binary: bool = False, other: st
             )
 
 
-def write_text(output: Path | str | None, text: str) -> None:
+def write_text(output: Path | str | None, text: str, *, option: str = "--output") -> None:
     """Write text to a file, whole or not at all, or to standard output (None or STANDARD_OUTPUT)."""
     if isinstance(output, Path):
-        write_bytes(output, encodable(text, "utf-8").encode("utf-8"))
+        write_bytes(output, encodable(text, "utf-8").encode("utf-8"), option=option)
     elif sys.stdout is not None:
         with _standard_output():
             print(encodable(text, getattr(sys.stdout, "encoding", None) or "utf-8"), end="", flush=True)
 
 
-def write_bytes(output: Path | str, content: bytes) -> None:
+def write_bytes(output: Path | str, content: bytes, *, option: str = "--output") -> None:
     """Write bytes to a file, whole or not at all, or to standard output."""
     if isinstance(output, Path):
-        with _as_option_error(output):
+        with _as_option_error(output, option):
             write_whole(output, content)
     else:
         with _standard_output():
@@ -225,11 +229,11 @@ def _standard_output() -> Iterator[None]:
 
 
 @contextmanager
-def _as_option_error(output: Path) -> Iterator[None]:
+def _as_option_error(output: Path, option: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OptionError(f"--output {os.fspath(output)!r} cannot be written: {error.strerror or error}") from None
+        raise OptionError(f"{option} {os.fspath(output)!r} cannot be written: {error.strerror or error}") from None
 
 
 def dump(document: dict[str, Any] | list[Any]) -> str:

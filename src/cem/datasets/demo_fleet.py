@@ -15,6 +15,7 @@ __all__ = ["load_demo_fleet", "simulate_demo_fleet", "write_demo_fleet"]
 
 SEED = 20
 N_UNITS = 160
+N_TRAINING = 150  # what `cem demo` and README fit; they show the others as running
 HORIZON = 450.0  # days
 WORN_OUT = 1.0  # mm: a pump fails where its wear reaches this
 WEIGHTS = {"bearing": 0.55, "seal": 0.40, "cavitation": 0.05}
