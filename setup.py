@@ -1,10 +1,14 @@
-"""The compiled modules and their flags; all metadata is in pyproject.toml."""
+"""The compiled modules and their flags, and what the metadata says of this project's address.
+
+All other metadata is in pyproject.toml. Imported, this file compiles nothing.
+"""
 
 import contextlib
 import io
 import os
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -109,15 +113,76 @@ def translate(path: Path) -> Extension:
     return translated
 
 
-extensions = [translate(path) for path in (*sorted(SOURCES.rglob("*.pyx")), SHARED)]
-# Cython copies headers beside its C, where the compiler would take them before those of the sources, old or not.
-for copy in TRANSLATION.rglob("*.h"):
-    copy.unlink()
+# ---- the project's address -------------------------------------------------------------------------------------------
 
-setup(
-    ext_modules=extensions,
-    options={
-        "build_ext": {"parallel": os.cpu_count()},
-        **({"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {}),
-    },
+# Code, in which nothing is a link, or a link to a path.
+CODE_OR_LINK = re.compile(
+    r"^```.*?^```$|`[^`\n]+`|"
+    r"(?P<image>!?)(?P<text>\[[^\]]*\])\((?P<path>(?![a-z][a-z+.-]*:|#|/)[^)\s#]+)(?P<anchor>#[^)\s]*)?\)",
+    re.MULTILINE | re.DOTALL,
 )
+
+
+def repository() -> str:
+    """The address of the public repository, from pyproject.toml: the one place that has it. Empty: there is none."""
+    path = Path("pyproject.toml")
+    tools = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}) if path.is_file() else {}
+    address: str = tools.get("cem", {}).get("repository", "")
+    return address.rstrip("/")
+
+
+def version() -> str:
+    found = re.search(r'^__version__ = "(.*)"$', (SOURCES / "cem" / "__init__.py").read_text("utf-8"), re.MULTILINE)
+    return found[1] if found else "0"
+
+
+def project_urls(address: str, release: str) -> dict[str, str]:
+    """What becomes of [project.urls]: nothing without an address."""
+    if not address:
+        return {}
+    return {
+        "Documentation": f"{address}/blob/v{release}/docs/index.md",
+        "Source": address,
+        "Issues": f"{address}/issues",
+        "Changelog": f"{address}/blob/v{release}/CHANGELOG.md",
+    }
+
+
+def index_readme(text: str, address: str, release: str) -> str:
+    """README as a package index shows it, where a path in the repository leads nowhere: its links made absolute.
+
+    They lead to the files of this release. Without an address the text stays as it is.
+    """
+    if not address:
+        return text
+
+    def absolute(found: re.Match[str]) -> str:
+        if found["path"] is None:
+            return found[0]
+        kind = "raw" if found["image"] else "blob"
+        path = os.path.normpath(found["path"])
+        return f"{found['image']}{found['text']}({address}/{kind}/v{release}/{path}{found['anchor'] or ''})"
+
+    return CODE_OR_LINK.sub(absolute, text)
+
+
+def main() -> None:
+    extensions = [translate(path) for path in (*sorted(SOURCES.rglob("*.pyx")), SHARED)]
+    # Cython copies headers beside its C, where the compiler would take them before those of the sources, old or not.
+    for copy in TRANSLATION.rglob("*.h"):
+        copy.unlink()
+    readme, address, release = Path("README.md"), repository(), version()
+    setup(
+        ext_modules=extensions,
+        project_urls=project_urls(address, release),
+        long_description=index_readme(readme.read_text("utf-8"), address, release) if readme.is_file() else "",
+        long_description_content_type="text/markdown",
+        options={
+            "build_ext": {"parallel": os.cpu_count()},
+            **({"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {}),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -76,7 +76,7 @@ import json, runpy, setuptools
 import Cython.Build.Dependencies as dependencies
 dependencies.cythonize_one = lambda *arguments, **options: None
 setuptools.setup = lambda **keywords: print(json.dumps({e.name: e.depends for e in keywords["ext_modules"]}))
-runpy.run_path("setup.py")
+runpy.run_path("setup.py", run_name="__main__")
 """
 
 
