@@ -1,38 +1,97 @@
-"""README's example is run, and what README says that it prints is what it prints."""
+"""README is followed from top to bottom, and what it says that a block prints is what the block prints."""
 
+from __future__ import annotations
+
+import importlib.util
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from places import ROOT
+from places import BENCHMARKS, ROOT
 
 import cem
 
 README = ROOT / "README.md"
+SCRIPT = ROOT / ".ci" / "newcomer.py"
+
+if not SCRIPT.is_file():
+    pytest.skip("the source distribution has no checks", allow_module_level=True)
 
 
-def block(kind):
-    """The code block after the mark ``<!-- kind -->``."""
-    found = re.findall(
-        rf"^<!-- {re.escape(kind)} -->\n+```\w*\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL
-    )
-    assert len(found) == 1, f"README.md has {len(found)} blocks marked {kind!r}"
-    return found[0]
+def from_file(name, path):
+    specification = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # where dataclasses look for it
+    specification.loader.exec_module(module)
+    return module
 
 
-def test_the_example_prints_what_readme_says(tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(Path(cem.__file__).resolve().parents[1])}
-    command = [sys.executable, "-c", block("example")]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == block("output")
+newcomer = from_file("newcomer", SCRIPT)
+PAGE = newcomer.blocks(README.read_text(encoding="utf-8"))
 
 
-def test_the_example_is_about_twenty_lines():
-    assert len(block("example").splitlines()) <= 22
+def block(mark):
+    (found,) = [block.code for block in PAGE if block.mark == mark]
+    return found
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """`cem` and `python` on the path are those of this run."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, words in (("python", ""), ("cem", " -m cem")):
+        (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n')
+        (folder / name).chmod(0o755)
+    sources = str(Path(cem.__file__).resolve().parents[1])
+    return os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": sources}
+
+
+@pytest.mark.slow
+def test_every_block_does_what_readme_says(tmp_path, monkeypatch, environment):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("narwhals")
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    assert newcomer.follow(PAGE, environment) == []
+    assert Path("modes.png").stat().st_size > 5000 and Path("pumps/fleet.h").is_file()
+
+
+@pytest.mark.parametrize(
+    "page, fault",
+    [
+        ("```python\nprint(1)\n```\n<!-- output -->\n```text\n2\n```\n", "1"),
+        ("```bash\nexit 3\n```\n", "ended with 3"),
+        ("```bash\necho careful >&2\n```\n", "careful"),
+        ("<!-- not run: -->\n```bash\nexit 3\n```\n", "no reason"),
+        ("```\nwhat is this\n```\n", "nothing says"),
+    ],
+)
+def test_what_is_wrong_with_a_page_is_found(page, fault, environment):
+    (found,) = newcomer.follow(newcomer.blocks(page), environment)
+    assert fault in found
+
+
+def test_the_example_is_about_eight_lines():
+    code = [line for line in block("example").splitlines() if line.strip() and not line.startswith("import ")]
+    assert len(code) <= 8
+
+
+def test_the_answers_of_the_example_are_the_true_modes():
+    """README says so below its output."""
+    fleet = cem.datasets.load_demo_fleet(modes=True)
+    printed = re.search(r"modes of ten new pumps \[([\d ]+)\]", "".join(block.code for block in PAGE))
+    names = dict(zip("012", ("bearing", "seal", "cavitation"), strict=True))
+    assert [names[digit] for digit in printed[1].split()] == list(fleet.modes[150:])
+
+
+def test_a_newcomer_needs_fewer_than_ten_commands():
+    typed = newcomer.commands(newcomer.first_steps(PAGE))
+    assert typed[-1] == "python picture.py" and any(command.startswith("cem fit") for command in typed)
+    assert len(typed) <= newcomer.MOST_COMMANDS
 
 
 @pytest.mark.parametrize("name", ["try", "test"])
@@ -45,6 +104,17 @@ def test_the_first_command_installs_this_version():
 
 
 def test_links_to_files_lead_somewhere():
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README.read_text())
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README.read_text(encoding="utf-8"))
     assert links
     assert [link for link in links if not (README.parent / link).exists()] == []
+
+
+def test_figures_are_those_of_the_benchmarks():
+    """README makes no figure of its own: each in its table is in the pages that it links."""
+    text = README.read_text(encoding="utf-8")
+    section = text.partition("## How it compares")[2].partition("## ")[0]
+    figures = re.findall(r"\d+\.\d+(?: (?:ms|µs|s)\b)?", section)
+    assert len(figures) >= 8
+    pages = [*BENCHMARKS.rglob("*.md"), ROOT / "docs" / "howto" / "turbofan.md"]
+    known = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    assert [figure for figure in figures if figure not in known] == []
