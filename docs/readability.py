@@ -36,7 +36,7 @@ def running_text(markdown: str) -> str:
     open_ = False
     for line in text.splitlines():
         stripped = line.strip()
-        if not stripped or re.match(r"#{1,6} |\||(-{3,}|={3,}|\*{3,})$|\[[^\]]+\]: ", stripped):
+        if not stripped or re.match(r"#{1,6} |\||(-{3,}|={3,}|\*{3,})$|\[[^\]]+\]:", stripped):
             open_ = False
             continue
         item = re.match(r"([-*+]|\d+[.)]) +(.*)", stripped)
@@ -50,7 +50,7 @@ def running_text(markdown: str) -> str:
 
 
 def _sentence(paragraph: str) -> str:
-    plain = re.sub(r"[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}(?!\w)", "", paragraph)
+    plain = re.sub(r"\*{1,3}(?=\S)|(?<=\S)\*{1,3}|(?<!\w)_{1,3}(?=\S)|(?<=\S)_{1,3}(?!\w)", "", paragraph)
     # A formula in words of its own letters, such as σ²_kc or 2.5.
     plain = re.sub(r"\S*[²³αβγδκλμπσφΣΛθ=≤≥±×∞]\S*", WORD, plain)
     plain = re.sub(r"[\w/-]*\w\.[A-Za-z]\w*", WORD, plain)  # the name of a file or a module
