@@ -8,7 +8,7 @@ parameters into one formula.
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import shutil  # isort: skip
 import subprocess
@@ -18,7 +18,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from fleets import draw_fleet
+from common.fleets import draw_fleet
 from peers import available, write_readings
 
 import cem

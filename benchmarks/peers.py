@@ -8,7 +8,7 @@ beside what the peer itself claims.
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import csv  # isort: skip
 import shutil
@@ -19,7 +19,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from fleets import Fleet, compressed, draw_fleet
+from common.fleets import Fleet, compressed, draw_fleet
 
 import cem
 from cem.em.constraints import Constraints

@@ -105,7 +105,7 @@ calls=1 0
 
 def test_a_kernel_is_counted_with_what_it_calls_and_without_its_callers():
     """The figure would hold Python's own instructions, or count a call between two files of the kernel twice."""
-    counts = script("kernel_counts").parsed(CALLGRIND, re.compile(r"/cem/_(scorer|blocks)\."))
+    counts = script("common/kernel_counts").parsed(CALLGRIND, re.compile(r"/cem/_(scorer|blocks)\."))
     assert counts.instructions == 100 + 60 + 40 + 900
     assert counts.system_calls == 2
     assert counts.called == {"exp": 3, "malloc": 2} and counts.allocations == 2
@@ -145,7 +145,7 @@ def test_a_row_measured_again_leaves_the_others_as_they_were(scoreboard):
 
 def test_a_name_is_found_in_the_first_place_that_has_it(monkeypatch):
     """The comparison with an older release would not start, or would take a name of the wrong module."""
-    moved = script("moved")
+    moved = script("common/moved")
     monkeypatch.setitem(moved._PLACES, "dumps", ("cem.nowhere", "cem.errors", "json"))
     assert moved._found("dumps") is json.dumps
     monkeypatch.setitem(moved._PLACES, "dumps", ("cem.nowhere", "cem.errors"))
