@@ -50,7 +50,7 @@ def _duration(key: str) -> Callable[[Row], str]:
         if value is None:
             return "–"
         if value < 1e-3:
-            return f"{1e6 * value:.0f} µs"
+            return f"{1e6 * value:.{2 if value < 1e-5 else 0}f} µs"
         return f"{1e3 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
 
     return cell

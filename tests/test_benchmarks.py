@@ -104,9 +104,7 @@ def test_a_chart_shows_the_figures_of_the_results(charts, name):
 def test_no_script_is_imported_by_others_only():
     """Someone who lists the folder would run a module that does nothing."""
     for path in BENCHMARKS.glob("*.py"):
-        assert "__main__" in path.read_text(encoding="utf-8"), (
-            f"{path.name} belongs in benchmarks/common"
-        )
+        assert "__main__" in path.read_text(encoding="utf-8"), f"{path.name} belongs in benchmarks/common"
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
