@@ -7,6 +7,7 @@ import json
 import re
 import sys
 
+import numpy as np
 import pytest
 from places import BENCHMARKS
 
@@ -99,6 +100,30 @@ def test_a_chart_shows_the_figures_of_the_results(charts, name):
     assert len(text.encode()) <= charts.LARGEST
     first = charts.svg(name)
     assert charts.svg(name) == first and len(first.encode()) <= charts.LARGEST  # no ids drawn at random
+
+
+def test_a_peer_is_held_against_the_same_likelihood_in_any_unit_of_time():
+    """A peer would look worse, or better, than it is: its parameters and ours would go into different formulas."""
+    peers = script("peers")
+    runs = peers.of_peer.__globals__
+    fleet = peers.draw_fleet(12, (8, 8), n_modes=1, p=3, seed=1)
+    found = []
+    for span in (None, 200.0):
+        problem = peers.Problem("", fleet, 1, span)
+        row = peers.ours(problem, None, 1)
+        assert row["exact"] == pytest.approx(row["claimed"], rel=1e-9)
+        found.append(row["exact"])
+        # The same curves and covariances in the columns that peers get.
+        change = np.linalg.lstsq(problem.design, problem.scaled_design, rcond=None)[0]
+        mean, factor = np.array([1.0, -2.0, 3.0]), np.diag([0.5, 0.4, 0.3])
+        moved = change @ mean, change @ factor @ factor.T @ change.T
+        noise = np.array([0.25])
+        scaled = runs["exact_log_likelihood"](
+            fleet, problem.scaled_design, np.ones(1), mean[None], (factor @ factor.T)[None], noise
+        )
+        other = runs["exact_log_likelihood"](fleet, problem.design, np.ones(1), moved[0][None], moved[1][None], noise)
+        assert other == pytest.approx(scaled, rel=1e-8)
+    assert found[0] == pytest.approx(found[1], rel=1e-9)
 
 
 def test_no_script_is_imported_by_others_only():

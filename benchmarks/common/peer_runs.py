@@ -38,7 +38,7 @@ PEERS = {
     "lcmm": "R CMD INSTALL of marqLevAlg and lcmm, with gfortran, or install.packages('lcmm')",
     "statsmodels": "pip install statsmodels",
     **{
-        peer: f"cd benchmarks/environments && python -m venv {peer} && {peer}/bin/pip install {packages}"
+        peer: f"pip install {packages}, in a virtual environment benchmarks/environments/{peer}"
         for peer, packages in _IN_PYTHON.items()
     },
 }
