@@ -106,7 +106,7 @@ def test_a_peer_is_held_against_the_same_likelihood_in_any_unit_of_time():
     """A peer would look worse, or better, than it is: its parameters and ours would go into different formulas."""
     peers = script("peers")
     runs = peers.of_peer.__globals__
-    fleet = peers.draw_fleet(12, (8, 8), n_modes=1, p=3, seed=1)
+    fleet = peers.draw_fleet(60, (8, 8), n_modes=1, p=3, seed=1)
     found = []
     for span in (None, 200.0):
         problem = peers.Problem("", fleet, 1, span)
