@@ -14,16 +14,16 @@ NumPy and needs sums that the kernels do not make: its passes compare, its secon
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import sys  # isort: skip
 import time
 from collections.abc import Callable
 
 import numpy as np
-from accelerators import damped_anderson, parameter_expanded, squarem, undamped_anderson
-from counting import CountingExpectation
-from fleets import compressed, draw_fleet
+from common.accelerators import damped_anderson, parameter_expanded, squarem, undamped_anderson
+from common.counting import CountingExpectation
+from common.fleets import compressed, draw_fleet
 
 from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation

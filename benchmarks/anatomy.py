@@ -8,15 +8,15 @@ whole fleet costs more than one in the cache; writing responsibilities is in it.
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import numpy as np  # isort: skip
 
 from collections.abc import Callable
 from time import process_time
 
-from fleets import compressed, draw_fleet, internal
-from moved import Constraints, Expectation, Parameters, SufficientStatistics, maximisation
+from common.fleets import compressed, draw_fleet, internal
+from common.moved import Constraints, Expectation, Parameters, SufficientStatistics, maximisation
 
 FEWEST = 16
 

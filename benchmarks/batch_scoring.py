@@ -8,7 +8,7 @@ of the rounds by the clock, and the units per second of processor time.
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import multiprocessing  # isort: skip
 import time

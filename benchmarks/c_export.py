@@ -6,7 +6,7 @@ runs twice, and the difference of the counts is that of the additional readings.
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import platform  # isort: skip
 import re

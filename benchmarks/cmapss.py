@@ -14,7 +14,9 @@ the last step, by `on_the_test_file`, and by nothing else. The folder of the dat
 
 from __future__ import annotations
 
-import argparse
+from common import harness
+
+import argparse  # isort: skip
 import csv
 import json
 import os
@@ -23,7 +25,6 @@ import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import harness
 import numpy as np
 
 import cem

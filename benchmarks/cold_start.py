@@ -6,7 +6,7 @@ are in the system's cache and bytecode is compiled, as pip leaves it: a director
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import os  # isort: skip
 import statistics

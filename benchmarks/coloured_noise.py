@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cmapss
-import harness
 import numpy as np
+from common import harness
 from numpy.typing import NDArray
 
 import cem

@@ -13,7 +13,7 @@ wheels with wheels (`python wheels/build.py --only cp311-x86_64 --output FOLDER`
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import argparse  # isort: skip
 import shutil

@@ -6,11 +6,11 @@ given coordinates, and in coordinates that are learned on the way, as a fit does
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import numpy as np  # isort: skip
 
-from fleets import draw_fleet
+from common.fleets import draw_fleet
 
 from cem.statistics.sufficient import SufficientStatistics
 

@@ -11,12 +11,12 @@ the tolerance allows.
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import warnings  # isort: skip
 
 import numpy as np
-from fleets import compressed, draw_fleet
+from common.fleets import compressed, draw_fleet
 
 import cem
 from cem.em.constraints import Constraints

@@ -7,7 +7,7 @@ missing on a unit; packing, which is done once per fit, is stated apart.
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import numpy as np  # isort: skip
 

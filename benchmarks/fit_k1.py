@@ -8,7 +8,7 @@ parameters into one formula.
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import shutil  # isort: skip
 import subprocess
@@ -18,8 +18,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from fleets import draw_fleet
-from peers import available, write_readings
+from common.fleets import draw_fleet
+from common.peer_runs import available, write_readings
 
 import cem
 
@@ -79,7 +79,7 @@ def lme4(n_units: int, n_readings: int) -> dict[str, object]:
         write_readings(fleet_of(n_units, n_readings), Path(folder))
         command = ["Rscript", str(harness.HERE / "peers" / "lme4.R"), folder]
         run = subprocess.run(command, capture_output=True, text=True, check=True)
-    elapsed, processor, claimed, _, version = run.stdout.strip().splitlines()[-1].split()
+    elapsed, processor, claimed, _, version, *_ = run.stdout.strip().splitlines()[-1].split()
     return {
         "package": "lme4",
         "version": version,

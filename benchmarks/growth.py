@@ -8,7 +8,7 @@ each with a pass of its own, against one.
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import numpy as np  # isort: skip
 
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from time import perf_counter
 
-from fleets import compressed, draw_fleet, internal
+from common.fleets import compressed, draw_fleet, internal
 
 from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation

@@ -7,13 +7,13 @@ channels at 8 bytes a cell).
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import tempfile  # isort: skip
 from pathlib import Path
 
 import numpy as np
-from fleets import draw_fleet
+from common.fleets import draw_fleet
 
 import cem
 from cem.tables import read_panel

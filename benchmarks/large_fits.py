@@ -6,7 +6,7 @@ from (a fit should be at or above it) and how well the modes found agree with th
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import sys  # isort: skip
 import tempfile
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fleets import draw_fleet, true_log_likelihood
+from common.fleets import draw_fleet, true_log_likelihood
 
 import cem
 

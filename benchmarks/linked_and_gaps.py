@@ -8,7 +8,9 @@ Medians of processor time on one thread. The script runs on releases from 0.3.1 
 
 from __future__ import annotations
 
-import importlib
+from common import harness
+
+import importlib  # isort: skip
 import os
 import statistics
 import sys
@@ -17,7 +19,6 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import harness
 import numpy as np
 
 import cem

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 
-import harness
+from common import harness
 
 import numpy as np  # isort: skip
 

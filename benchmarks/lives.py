@@ -8,15 +8,16 @@ of (19) alone, after the failed units have been fitted; "below" is the distance 
 
 from __future__ import annotations
 
-import os
+from common import harness
+
+import os  # isort: skip
 import time
 import warnings
 from pathlib import Path
 
-import harness
 import numpy as np
 from cmapss import SENSORS
-from running_life import fleet
+from common.wear import fleet
 
 import cem
 from cem.datasets import read_cmapss

@@ -21,9 +21,9 @@ from collections import Counter
 from pathlib import Path
 
 import cmapss
-import harness
 import numpy as np
 from cmapss import CAP, N_FOLDS, SEED, SENSORS
+from common import harness
 
 import cem
 from cem import metrics

@@ -18,9 +18,9 @@ from collections import Counter
 from pathlib import Path
 
 import cmapss
-import harness
 import numpy as np
 from cmapss import N_FOLDS, SEED, SENSORS, SHARES_OF_LIFE, SIGNS
+from common import harness
 
 import cem
 from cem import metrics

@@ -17,7 +17,7 @@ without keeping results; the figures of the table are of seeds from 9000 on.
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import csv  # isort: skip
 import sys

@@ -10,16 +10,17 @@ streamed law with three modes are the simulated fleet of running_life.py, as FD0
 
 from __future__ import annotations
 
-import argparse
+from common import harness
+
+import argparse  # isort: skip
 import os
 import statistics
 import time
 import warnings
 from collections.abc import Callable
 
-import harness
 import numpy as np
-from wear import fleet
+from common.wear import fleet
 
 import cem
 from cem.datasets import read_cmapss

@@ -9,14 +9,15 @@ every instruction level that it has, with independent channels and with channels
 
 from __future__ import annotations
 
-import itertools
+from common import harness
+
+import itertools  # isort: skip
 import os
 import time
 import warnings
 
-import harness
 import numpy as np
-from wear import fleet
+from common.wear import fleet
 
 import cem
 from cem.prognosis import _rul

@@ -10,7 +10,7 @@ they are of. The cases and the large data lie in ../shared (or where CEM_SHARED_
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import argparse  # isort: skip
 import ast

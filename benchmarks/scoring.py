@@ -14,7 +14,9 @@ callgrind, which knows no AVX-512.
 
 from __future__ import annotations
 
-import argparse
+from common import harness
+
+import argparse  # isort: skip
 import gc
 import os
 import re
@@ -30,9 +32,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import harness
-import kernel_counts
 import numpy as np
+from common import kernel_counts
 
 from cem.basis import Polynomial
 from cem.mixture.parameters import Parameters

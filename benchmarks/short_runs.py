@@ -8,7 +8,7 @@ starts is shown. The time is processor time of 40 passes, over 40; plain passes 
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import time  # isort: skip
 from collections.abc import Callable

@@ -8,13 +8,14 @@ Each training fleet has 50 units of either mode, labels hidden; the one test fle
 
 from __future__ import annotations
 
-import time
+from common import harness
+
+import time  # isort: skip
 import warnings
 
-import harness
 import numpy as np
-import published_simulation as simulation
-from published_simulation import Fleet
+from common import published_simulation as simulation
+from common.published_simulation import Fleet
 
 import cem
 from cem.lifetimes import Lifetimes

@@ -17,7 +17,7 @@ many fits needed more than `RELATIVE`.
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import re  # isort: skip
 import tempfile

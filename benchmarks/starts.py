@@ -20,7 +20,7 @@ on other fleets: `starts_development.py`.
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 import sys  # isort: skip
 import time
@@ -32,8 +32,8 @@ from functools import partial
 from itertools import cycle, islice
 
 import numpy as np
-from counting import CountingExpectation
-from fleets import draw_fleet
+from common.counting import CountingExpectation
+from common.fleets import draw_fleet
 
 import cem
 from cem.em.constraints import Constraints

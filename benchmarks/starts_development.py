@@ -7,7 +7,7 @@ of results has every fleet.
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 from collections.abc import Iterator  # isort: skip
 

@@ -5,7 +5,7 @@ Twelve fleets, drawn as those of starts.py are but for their size, three times o
 
 from __future__ import annotations
 
-import harness
+from common import harness
 
 from collections.abc import Iterator  # isort: skip
 

@@ -1,4 +1,4 @@
-"""The tables of benchmarks/README.md, from results/*.json: run it to write them, with --check to compare."""
+"""The tables of benchmarks/README.md and reports/*.md, from results/*.json: writes them; with --check, compares."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from common import answers
+
 HERE = Path(__file__).resolve().parent
-README = HERE / "README.md"
 RESULTS = HERE / "results"
+QUESTIONS = "questions"  # the block of README.md with the ten questions
 
 Row = Mapping[str, Any]
 Columns = Mapping[str, Callable[[Row], str]]
@@ -35,6 +37,11 @@ def text(key: str) -> Callable[[Row], str]:
     return cell
 
 
+def _whole(key: str) -> Callable[[Row], str]:
+    """A multiple, never rounded up."""
+    return lambda row: "–" if row.get(key) is None else f"{int(row[key]):,}"
+
+
 def _duration(key: str) -> Callable[[Row], str]:
     """Seconds, in the unit that suits them."""
 
@@ -43,7 +50,7 @@ def _duration(key: str) -> Callable[[Row], str]:
         if value is None:
             return "–"
         if value < 1e-3:
-            return f"{1e6 * value:.0f} µs"
+            return f"{1e6 * value:.{2 if value < 1e-5 else 0}f} µs"
         return f"{1e3 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
 
     return cell
@@ -213,7 +220,8 @@ TABLES: dict[str, Columns] = {
         "end": text("fate"),
         "ℓ, its own claim": number("claimed", ",.3f"),
         "ℓ, exact": number("exact", ",.3f"),
-        "× ours": number("times_ours", ",.0f"),
+        "below ours": number("below", ",.3f"),
+        "× ours": _whole("times_ours"),
     },
     "large_fits": _LARGE,
     "growth": {
@@ -327,6 +335,13 @@ TABLES: dict[str, Columns] = {
         "median": _duration("seconds"),
         "÷ import numpy": number("against_numpy", ".2f"),
         "repeats": number("repeats", ".0f"),
+    },
+    "linked_and_gaps": {
+        "what": text("question"),
+        "processor time": _duration("seconds"),
+        "GB/s": number("gigabytes_per_second", ".2f"),
+        "passes": text("passes"),
+        "ℓ": number("log_likelihood", ",.3f"),
     },
     "running_life": {
         "instruction level": text("level"),
@@ -453,25 +468,53 @@ def table(name: str, record: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def with_tables(readme: str) -> str:
-    """The README with every table between its markers made anew; one without results says so."""
-    for name in TABLES:
-        path = RESULTS / f"{name}.json"
-        body = table(name, json.loads(path.read_text(encoding="utf-8"))) if path.exists() else "No results yet."
+def pages() -> list[Path]:
+    """The pages with tables."""
+    return [HERE / "README.md", *sorted((HERE / "reports").glob("*.md"))]
+
+
+def record_of(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def block(name: str) -> str:
+    """What is between the markers of this name; a table without results says so."""
+    if name == QUESTIONS:
+        return answers.table(record_of)
+    return table(name, record_of(name)) if (RESULTS / f"{name}.json").exists() else "No results yet."
+
+
+def markers(page: str) -> list[str]:
+    """Names of the tables that a page has room for."""
+    return re.findall(r"<!-- begin (\w+) -->", page)
+
+
+def with_tables(page: str) -> str:
+    """A page with every table between its markers made anew."""
+    for name in markers(page):
+        if name != QUESTIONS and name not in TABLES:
+            raise SystemExit(f"a page has markers of {name}, which is no table: one of {', '.join(TABLES)}")
         begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
         pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-        if not pattern.search(readme):
-            raise SystemExit(f"{README} lacks the markers {begin} … {end}")
-        readme = pattern.sub(lambda _, begin=begin, body=body, end=end: f"{begin}\n{body}\n{end}", readme)
-    return readme
+        if not pattern.search(page):
+            raise SystemExit(f"a page has {begin} without {end}")
+        body = block(name)
+        page = pattern.sub(lambda _, begin=begin, body=body, end=end: f"{begin}\n{body}\n{end}", page)
+    return page
 
 
 def main() -> None:
-    old = README.read_text(encoding="utf-8")
-    new = with_tables(old)
-    if "--check" in sys.argv[1:]:
-        sys.exit(0 if old == new else "benchmarks/README.md is not what results/*.json say; run benchmarks/tables.py")
-    README.write_text(new, encoding="utf-8")
+    stale = []
+    for path in pages():
+        old = path.read_text(encoding="utf-8")
+        new = with_tables(old)
+        if old == new:
+            continue
+        stale.append(f"{path.relative_to(HERE.parent)}")
+        if "--check" not in sys.argv[1:]:
+            path.write_text(new, encoding="utf-8")
+    if stale and "--check" in sys.argv[1:]:
+        raise SystemExit(f"{', '.join(stale)}: not what results/*.json say; run benchmarks/tables.py")
 
 
 if __name__ == "__main__":

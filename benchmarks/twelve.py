@@ -19,7 +19,7 @@ with itself was 4 % off, and two that execute the same number of instructions 8 
 
 from __future__ import annotations
 
-import harness  # noqa: F401  before numpy
+from common import harness  # noqa: F401  before numpy
 
 import json  # isort: skip
 import os
@@ -36,8 +36,8 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
-import kernel_counts
 import load_counts
+from common import kernel_counts
 
 INSTRUCTIONS, SECONDS = "instructions", "seconds"
 LEVEL_VARIABLE = "CEM_INSTRUCTION_LEVEL"
@@ -91,7 +91,7 @@ class Side:
 
 def expectation_step(p: int, level: str) -> Callable[[int], object]:
     from anatomy import fleet_of
-    from moved import Expectation
+    from common.moved import Expectation
 
     statistics_of_units, parameters = fleet_of(2_000, 15, p)
     os.environ[LEVEL_VARIABLE] = level
@@ -104,7 +104,7 @@ def expectation_step(p: int, level: str) -> Callable[[int], object]:
 
 def maximisation_step() -> Callable[[int], object]:
     from anatomy import constraints_of, fleet_of
-    from moved import Expectation, maximisation
+    from common.moved import Expectation, maximisation
 
     statistics_of_units, parameters = fleet_of(200, 15)
     expected, _ = Expectation(statistics_of_units)(parameters)
@@ -114,7 +114,7 @@ def maximisation_step() -> Callable[[int], object]:
 
 def whole_fit(name: str) -> Callable[[int], object]:
     import pandas as pd
-    from fleets import draw_fleet
+    from common.fleets import draw_fleet
     from large_fits import FLEETS, whole
 
     fleet, n_init = FITS[name]
@@ -150,7 +150,7 @@ def ingested() -> Callable[[int], object]:
 
 
 def levels() -> Sequence[str]:
-    from moved import instruction_levels
+    from common.moved import instruction_levels
 
     return instruction_levels()
 

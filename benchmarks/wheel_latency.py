@@ -9,7 +9,9 @@ time included), in turn, without garbage collection.
 
 from __future__ import annotations
 
-import argparse
+from common import harness
+
+import argparse  # isort: skip
 import json
 import os
 import platform
@@ -19,7 +21,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import harness
 import numpy as np
 
 ROUNDS = 5

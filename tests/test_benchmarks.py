@@ -1,4 +1,4 @@
-"""The benchmarks' README says what the files of results say, and every file of results names where it comes from."""
+"""The benchmarks' pages say what the files of results say, and every file of results names where it comes from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import re
 import sys
 
+import numpy as np
 import pytest
 from places import BENCHMARKS
 
@@ -14,7 +15,9 @@ RESULTS = sorted((BENCHMARKS / "results").glob("*.json"))
 
 
 def script(name):
-    """A script of the benchmarks as a module."""
+    """A script of the benchmarks as a module; they find what they share in their own folder."""
+    if str(BENCHMARKS) not in sys.path:
+        sys.path.append(str(BENCHMARKS))
     specification = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(specification)
     sys.modules[specification.name] = module
@@ -27,21 +30,106 @@ def tables():
     return script("tables")
 
 
-def test_the_tables_of_the_readme_are_those_of_the_results(tables):
-    """A reader would be told figures that no run gave."""
-    readme = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
-    assert tables.with_tables(readme) == readme
+def blocks(tables):
+    """Names of the tables that the pages have room for."""
+    return [name for path in tables.pages() for name in tables.markers(path.read_text(encoding="utf-8"))]
 
 
-def test_a_changed_figure_changes_the_readme(tables, monkeypatch, tmp_path):
+def test_the_tables_of_the_pages_are_those_of_the_results(tables):
+    """A reader would be shown figures that no run gave."""
+    for path in tables.pages():
+        page = path.read_text(encoding="utf-8")
+        assert tables.with_tables(page) == page, path.name
+
+
+def test_every_table_is_on_one_page(tables):
+    """Figures would be lost when a page is rewritten, or differ between two pages."""
+    assert sorted(blocks(tables)) == sorted([*tables.TABLES, tables.QUESTIONS])
+
+
+def test_a_changed_figure_changes_its_page(tables, monkeypatch, tmp_path):
     """The comparison above would pass whatever the results are."""
     for path in RESULTS:
         record = json.loads(path.read_text(encoding="utf-8"))
         record.get("machine", record)["processor"] = "another one"
         (tmp_path / path.name).write_text(json.dumps(record), encoding="utf-8")
+    pages = [path.read_text(encoding="utf-8") for path in tables.pages()]
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    assert sum(tables.with_tables(p).count("another one") for p in pages) == len(RESULTS) - len(tables.PAGES) > 0
+
+
+def test_a_missed_target_changes_the_first_page(tables, monkeypatch, tmp_path):
+    """The first page would say "met" of any figure."""
+    for path in RESULTS:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if path.stem == "cold_start":
+            record["rows"][-1]["against_numpy"] = 1.7
+        (tmp_path / path.name).write_text(json.dumps(record), encoding="utf-8")
+    before = tables.block(tables.QUESTIONS)
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    changed = set(tables.block(tables.QUESTIONS).splitlines()) - set(before.splitlines())
+    assert len(changed) == 1 and "1.70 times" in (line := changed.pop()) and line.endswith("| 1.3 times | **missed** |")
+
+
+def test_the_first_page_answers_ten_questions_and_its_links_lead_somewhere():
+    """A reader would look for a report that has another name, or a page without a way back."""
     readme = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
-    assert tables.with_tables(readme).count("another one") == len(RESULTS) - len(tables.PAGES) > 0
+    assert len(re.findall(r"^\| \d+ \|", readme, re.M)) == 10
+    reports = {path.name for path in (BENCHMARKS / "reports").glob("*.md")}
+    assert set(re.findall(r"\]\(reports/([\w-]+\.md)", readme)) == reports
+    for target in re.findall(r"\]\(([^)#]+)", readme):
+        assert (BENCHMARKS / target).exists(), target
+    for name in reports:
+        page = (BENCHMARKS / "reports" / name).read_text(encoding="utf-8")
+        assert "[Benchmarks](../README.md)" in page
+        for target in re.findall(r"\]\(([^)#]+)", page):
+            assert (BENCHMARKS / "reports" / target).exists(), f"{name}: {target}"
+
+
+@pytest.fixture(scope="module")
+def charts():
+    return script("charts")
+
+
+@pytest.mark.parametrize("name", ["fits", "intervals"])
+def test_a_chart_shows_the_figures_of_the_results(charts, name):
+    """The picture would show one figure and the table beside it another; a large one would slow the page."""
+    text = (charts.CHARTS / f"{name}.svg").read_text(encoding="utf-8")
+    figures = charts.DRAWN[name][0]()
+    assert figures and charts.figures_in(text) == figures
+    assert len(text.encode()) <= charts.LARGEST
+    first = charts.svg(name)
+    assert charts.svg(name) == first and len(first.encode()) <= charts.LARGEST  # no ids drawn at random
+
+
+def test_a_peer_is_held_against_the_same_likelihood_in_any_unit_of_time():
+    """A peer would look worse, or better, than it is: its parameters and ours would go into different formulas."""
+    peers = script("peers")
+    runs = peers.of_peer.__globals__
+    fleet = peers.draw_fleet(60, (8, 8), n_modes=1, p=3, seed=1)
+    found = []
+    for span in (None, 200.0):
+        problem = peers.Problem("", fleet, 1, span)
+        row = peers.ours(problem, None, 1)
+        assert row["exact"] == pytest.approx(row["claimed"], rel=1e-9)
+        found.append(row["exact"])
+        # The same curves and covariances in the columns that peers get.
+        change = np.linalg.lstsq(problem.design, problem.scaled_design, rcond=None)[0]
+        mean, factor = np.array([1.0, -2.0, 3.0]), np.diag([0.5, 0.4, 0.3])
+        moved = change @ mean, change @ factor @ factor.T @ change.T
+        noise = np.array([0.25])
+        scaled = runs["exact_log_likelihood"](
+            fleet, problem.scaled_design, np.ones(1), mean[None], (factor @ factor.T)[None], noise
+        )
+        other = runs["exact_log_likelihood"](fleet, problem.design, np.ones(1), moved[0][None], moved[1][None], noise)
+        assert other == pytest.approx(scaled, rel=1e-8)
+    assert found[0] == pytest.approx(found[1], rel=1e-9)
+
+
+def test_no_script_is_imported_by_others_only():
+    """Someone who lists the folder would run a module that does nothing."""
+    for path in BENCHMARKS.glob("*.py"):
+        assert "__main__" in path.read_text(encoding="utf-8"), f"{path.name} belongs in benchmarks/common"
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
@@ -105,7 +193,7 @@ calls=1 0
 
 def test_a_kernel_is_counted_with_what_it_calls_and_without_its_callers():
     """The figure would hold Python's own instructions, or count a call between two files of the kernel twice."""
-    counts = script("kernel_counts").parsed(CALLGRIND, re.compile(r"/cem/_(scorer|blocks)\."))
+    counts = script("common/kernel_counts").parsed(CALLGRIND, re.compile(r"/cem/_(scorer|blocks)\."))
     assert counts.instructions == 100 + 60 + 40 + 900
     assert counts.system_calls == 2
     assert counts.called == {"exp": 3, "malloc": 2} and counts.allocations == 2
@@ -117,11 +205,7 @@ def test_a_kernel_is_counted_with_what_it_calls_and_without_its_callers():
 
 @pytest.fixture(scope="module")
 def scoreboard():
-    sys.path.insert(0, str(BENCHMARKS))  # it imports the harness
-    try:
-        return script("scoreboard")
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+    return script("scoreboard")
 
 
 def test_the_page_of_the_scoreboard_is_that_of_its_figures(scoreboard):
@@ -145,7 +229,7 @@ def test_a_row_measured_again_leaves_the_others_as_they_were(scoreboard):
 
 def test_a_name_is_found_in_the_first_place_that_has_it(monkeypatch):
     """The comparison with an older release would not start, or would take a name of the wrong module."""
-    moved = script("moved")
+    moved = script("common/moved")
     monkeypatch.setitem(moved._PLACES, "dumps", ("cem.nowhere", "cem.errors", "json"))
     assert moved._found("dumps") is json.dumps
     monkeypatch.setitem(moved._PLACES, "dumps", ("cem.nowhere", "cem.errors"))

@@ -10,7 +10,7 @@ from places import BENCHMARKS
 
 sys.path.insert(0, str(BENCHMARKS))
 
-import published_simulation as simulation
+from common import published_simulation as simulation
 
 pytestmark = pytest.mark.slow
 

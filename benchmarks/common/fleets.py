@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from moved import Expectation, Parameters, SufficientStatistics
 from numpy.typing import NDArray
 
 import cem
+from common.moved import Expectation, Parameters, SufficientStatistics
 
 FloatArray = NDArray[np.float64]
 

@@ -25,7 +25,7 @@ from typing import Any
 for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"):
     os.environ[_variable] = "1"
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]  # the folder of the scripts
 RESULTS = HERE / "results"
 SHARED_DATA = Path(os.environ.get("CEM_SHARED_DATA", HERE.parents[1] / "shared" / "data"))
 

@@ -8,7 +8,6 @@ place that it started at. Every E step counts, those that were thrown away too.
 from __future__ import annotations
 
 import numpy as np
-from anderson import Anderson, Coordinatisation
 from numpy.typing import NDArray
 
 from cem.em.constraints import Constraints
@@ -18,6 +17,7 @@ from cem.em.maximisation import maximisation
 from cem.em.sums import ExpectedStatistics
 from cem.errors import FitError
 from cem.mixture.parameters import Parameters
+from common.anderson import Anderson, Coordinatisation
 
 FloatArray = NDArray[np.float64]
 
