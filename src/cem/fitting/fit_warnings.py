@@ -71,9 +71,7 @@ def warn_of_fit(
         why = "the fit was interrupted" if interrupted else f"{options.max_iter} E steps were not enough"
         warn(f"not converged: {why}; raise max_iter, or continue with fit(panel, init=model)", ConvergenceWarning)
     channels = statistics.channels
-    noise = (
-        _has(run, _maximisation.NOISE_FLOOR) & ~statistics.noise_is_untold
-    )  # no unit can estimate the noise of such a channel
+    noise = _has(run, _maximisation.NOISE_FLOOR) & ~statistics.noise_is_untold  # not identifiable there
     if noise.any():
         warn(
             f"the noise variance is at its floor in {_places(noise, mode_labels, channels)}; a stuck or quantised "
@@ -130,7 +128,7 @@ def _warn_of_covariance_floors(
         )
     if held.any():
         findings.append(
-            f"in {_places(held, mode_labels, channels)}: covariance_floor holds it there, and a lower one may fit better"
+            f"in {_places(held, mode_labels, channels)}: covariance_floor holds it there; a lower one may fit better"
         )
     if findings:
         warn(f"the covariance of the coefficients is at its floor {'; and '.join(findings)}", FloorWarning)
@@ -149,9 +147,7 @@ def _last_function_is_idle(
         user = coordinates.coefficients(parameters.mean(k, channel), channel)
         mean = (coordinates.transform(channel) @ user)[-1] / coordinates.scales[channel]
         variance = float(np.square(parameters.factor(k, channel)[-1]).sum())
-        resolved = parameters.noise_variances[k, channel] / max(
-            n_readings, 1.0
-        )  # error variance of one unit's coefficient
+        resolved = parameters.noise_variances[k, channel] / max(n_readings, 1.0)  # error of one unit's coefficient
         standard_error = np.sqrt((variance + resolved) / max(n_units, 1.0))
         if variance > 0.1 * resolved or abs(mean) > _STANDARD_ERRORS * standard_error:
             return False

@@ -52,7 +52,8 @@ def varying_channels(panel: Panel) -> list[str]:
         )
     if constant:
         warn(
-            f"left out, because every reading has the same value: {_named(constant)}; they carry no information about modes",
+            f"left out, because every reading has the same value: {_named(constant)}; such channels carry no "
+            "information about modes",
             ConstantChannelWarning,
         )
     return [name for name in panel.channels if name not in set(constant)]
