@@ -145,7 +145,7 @@ def _spread(label: Hashable) -> Hashable:
 
 
 def _label(label: object) -> object:
-    """The label to keep: plain Python, and 2 rather than 2.0 (data frames make floats of an integer column with gaps)."""
+    """The label to keep: plain Python, and 2 rather than 2.0 (data frames turn integers with gaps into floats)."""
     label = _plain(label)
     return int(label) if isinstance(label, float) and label.is_integer() else label
 

@@ -226,8 +226,8 @@ def _link(found: _Found, options: FitOptions) -> _Found:
             )
     if run.parameters.rank != rank:
         warn(
-            "the search was interrupted before channels were linked: those of this model are independent; continue with "
-            "fit(panel, init=model)",
+            "the search was interrupted before channels were linked: those of this model are independent; continue "
+            "with fit(panel, init=model)",
             ConvergenceWarning,
         )
     return replace(found, run=run, problem=problem, interrupted=interrupted)

@@ -145,7 +145,7 @@ def _fit_with_linked_lives(
     init = init_with_lives(init, lives, MINIMUM_SPREAD)
     first = options if none_running else replace(options, tol=_TOLERANCE_BEFORE_LIVES * options.tol)
     result = fit_mixture(panel_with_lives(failed.aligned_at_failure(), lives), first, init=init, progress=progress)
-    # (19) is of lives, the channel of their logarithms.
+    # (19) has densities of lives, the channel densities of their logarithms.
     by_logarithm = -float(np.log(lives).sum())
     if none_running:
         result, lifetimes = apart(result, by_logarithm, by_logarithm)
@@ -218,7 +218,7 @@ def solved(
             problem,
             n_passes=options.max_iter,
             tolerance=tolerance,
-            # The M step of an empirical law does not maximise the objective, so its convergence cannot be judged by a rise.
+            # The M step of an empirical law does not maximise the objective, so a quasi-Newton ascent has no meaning.
             accelerate=options.accelerate == "auto" and problem.family != "empirical",
         )
         _warn(run, result, options)

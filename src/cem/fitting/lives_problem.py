@@ -89,9 +89,7 @@ def pseudo_units(
             moved += shifted[..., 0] * log_lives[..., None]
         inverse = np.triu(np.linalg.solve(coordinates.transform(c), np.eye(basis.size)))
         R, w = (shifted @ inverse).reshape(n, basis.size, basis.size), (moved / coordinates.scales[c]).reshape(n, -1)
-        if np.any(
-            np.tril(shifts[basis], -1)
-        ):  # sine–cosine pairs mix: make the matrix triangular again for the kernels
+        if np.any(np.tril(shifts[basis], -1)):  # sine–cosine pairs mix: restore triangles
             Q, R = np.linalg.qr(R)
             w = np.einsum("nij,ni->nj", Q, w)
         layout.vector(projections, c)[:] = w

@@ -156,7 +156,7 @@ def starting_point(
     -------
     StartingPoint
     """
-    # Fewer different units than modes: nothing to cluster.
+    # Fewer distinct units than modes: nothing to cluster.
     if kind in ("kmeans", "prototypes") and len(posteriors.distinct) >= n_modes:
         points, distinct = posteriors.coefficients, posteriors.distinct
         if kind == "kmeans":
