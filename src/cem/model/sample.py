@@ -85,7 +85,7 @@ def draw_units(
         missing=(),
         duplicates="keep",
     )
-    # On the model's own axis, whatever its training times were counted from.
+    # On the model's own time axis, whatever the origin of its training times.
     return panel._replace(_clock=None)._with_true_modes([model.mode_labels[i] for i in k])
 
 

@@ -243,7 +243,7 @@ def hold_out(
 
     numbers: Sequence[int] = range(int(fold_of.max()) + 1)
     done: list[HeldOutFold] = []
-    # A fit takes an interruption for its own end: this thread only waits.
+    # A fit that is interrupted just ends early, so this thread only waits and takes the interruption.
     with threads_told(FitError), closing(in_order(one, numbers, n_jobs, take_part=False)) as results:
         for result in results:
             done.append(result)

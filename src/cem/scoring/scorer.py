@@ -99,8 +99,8 @@ class Scorer(_scorer.PackedScorer):
             raise OptionError(f"forgetting is {forgetting!r}; it must be a number in (0, 1], or None to forget nothing")
         if getattr(model, "time_axis", "forward") != "forward":
             raise ScorerError(
-                "this model's time axis is 'to_failure': the time to failure of a running unit is unknown, so it cannot "
-                "be scored reading by reading; use cem.RemainingLife, or fit with time_axis='forward'"
+                "this model's time axis is 'to_failure': the time to failure of a running unit is unknown, so it "
+                "cannot be scored reading by reading; use cem.RemainingLife, or fit with time_axis='forward'"
             )
         if model.internal_parameters.rank and not self._linked:
             raise ScorerError(
