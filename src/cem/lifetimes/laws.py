@@ -211,7 +211,7 @@ class LifetimeLaw(ABC):
 def _levels(q: ArrayLike) -> FloatArray:
     levels = np.asarray(q, dtype=np.float64)
     if not np.all((levels > 0) & (levels < 1)):
-        raise OptionError(f"a quantile was asked for q = {q!r}; levels between 0 and 1, both excluded, were expected")
+        raise OptionError(f"q is {q!r}; levels between 0 and 1, both excluded, were expected")
     return levels
 
 
@@ -376,7 +376,7 @@ class Weibull(LifetimeLaw):
 
     @classmethod
     def _fitted(cls, logs: FloatArray, weights: FloatArray, prior: float, spread: float, least: float) -> Self:
-        # Given the shape k the best scale has a closed form; what is left of the penalised log-likelihood is concave
+        # Given the shape k the best scale has a closed form; the penalised log-likelihood profiled over it is concave
         # in k, with slope W (1/k + mean log life − tilted mean) + ν (1/k − k/k₀²), so its root is bracketed.
         total, mean, _ = _moments(logs, weights)
         centred = logs - logs.max()

@@ -32,7 +32,7 @@ def _histories(panel: Panel, channel: int, window: int, fewest: int) -> list[tup
         there = ~np.isnan(values)
         times, values = times[there], values[there]
         if window > 1 and len(values) >= window:
-            # Means of `window` consecutive readings, at the time of the last one, so that the end of life stays in place.
+            # Means of `window` consecutive readings, at the time of the last one: the end of life stays in place.
             sums = np.cumsum(np.concatenate([[0.0], values]))
             times, values = times[window - 1 :], (sums[window:] - sums[:-window]) / window
         if len(values) >= fewest:

@@ -146,7 +146,7 @@ def decode(
         raise
     except UnknownFunctionError as error:
         raise refuse(
-            f"a Custom basis calls the function {error.name[:300]!r}, and nothing that a file names is imported; "
+            f"a Custom basis calls the function {error.name[:300]!r}, and cem imports nothing that a file names; "
             + how_to_give(error.name, name, call)
         ) from None
     except (CemError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:

@@ -96,7 +96,7 @@ class SimulatedPassage(FirstPassage):
             total = masses.sum()
             if total <= 0:
                 continue
-            # Smoothed in u = ln(1 + r / median): remaining lives have a long tail, where a bandwidth in r is too narrow.
+            # Smoothed in u = ln(1 + r / median): remaining lives have a long tail, too long for one bandwidth in r.
             shares = (np.cumsum(masses) - 0.5 * masses) / total
             scale = max(float(np.interp(0.5, shares, points)), 1e-6 * self.horizon)
             u, end = np.log1p(points / scale), np.log1p(self.horizon / scale)

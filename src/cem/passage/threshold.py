@@ -22,7 +22,7 @@ __all__ = ["crossing_direction", "remaining_life_to_threshold"]
 
 _POINTS = 65
 _MOST_SHOWN = 6
-# A mode that moves towards the threshold by less than this share of the fleet's largest move does not set the direction.
+# A mode that moves by less than this share of the fleet's largest move towards the threshold sets no direction.
 _WORTH_A_DIRECTION = 0.1
 
 
@@ -154,7 +154,7 @@ def _levels(model: FittedMixture, threshold: ArrayLike | Mapping[Hashable, float
         unknown = [label for label in threshold if label not in model.mode_labels]
         if missing or unknown:
             raise OptionError(
-                f"threshold is given by mode, and {'lacks' if missing else 'names'} {(missing or unknown)[0]!r}; the modes "
+                f"threshold by mode {'lacks' if missing else 'names'} {(missing or unknown)[0]!r}; the modes "
                 f"are {listed(model.mode_labels, 20)}"
             )
         threshold = [threshold[label] for label in model.mode_labels]
