@@ -238,7 +238,7 @@ def test_dates_of_iso_8601_are_read_and_other_forms_must_be_named(tmp_path, monk
         refused, _ = in_all(path, monkeypatch, time_unit="d")
         assert isinstance(refused, str) and "time_format='%" in refused, refused
         assert in_all(path, monkeypatch, time_unit="d", time_format=form)[0][3] == [0, 1, 2, 3]
-    assert "not of the form" in in_all(path, monkeypatch, time_format="%d.%m.%Y")[0]
+    assert "which does not match time_format=" in in_all(path, monkeypatch, time_format="%d.%m.%Y")[0]
     with pytest.raises(OptionError, match="time_format='dmy'"):
         read_panel(path, time_format="dmy")
     absent = "unit,time,x\na,2024-02-28,0\na,2024-02-30,1\n"
@@ -315,7 +315,7 @@ def test_a_bad_cell_far_behind_the_first_rows_is_found(backend, tmp_path, monkey
     rows = [f"{i // 100},{i % 100},{i},{i * 7 % 13}\n" for i in range(40_000)]
     rows[31_234] = "312,34,Bad,3\n"
     path = written(tmp_path, "unit,time,x,y\n" + "".join(rows))
-    with pytest.raises(PanelError, match="1 of 40,000 cells are none: row 31234 holds 'Bad'"):
+    with pytest.raises(PanelError, match="1 of 40,000 cells do not: row 31234 holds 'Bad'"):
         read_panel(path)
     rows[31_234] = "A312,34,5,3\n"
     assert read_panel(written(tmp_path, "unit,time,x,y\n" + "".join(rows)), channels=["x"]).units[:2] == ("0", "1")

@@ -155,7 +155,7 @@ def test_a_path_is_sent_to_the_reader_of_files(given):
     [
         (np.zeros((3, 4)), r"call Panel\.from_arrays\(times, values\)"),
         ([[1.0, 2.0]], r"call Panel\.from_arrays\(times, values\)"),
-        (pd.Series([1.0, 2.0]), "give the data frame that it is a column of"),
+        (pd.Series([1.0, 2.0]), "give the whole data frame"),
         (pd.DataFrame({"unit": [1], "time": [0.0]}).groupby("unit"), "give the frame that was grouped"),
         (pd.DataFrame, "the class DataFrame itself"),
         (None, "found None; give one of pandas, polars or pyarrow"),
