@@ -261,7 +261,7 @@ def test_a_tall_table_is_spread_and_never_read_as_if_its_rows_were_readings(tmp_
     assert found[:2] == (("007", "7"), ("vib", "temp")) and noted == []
     assert found[4][:4] == [[0.0, 20.0], [0.5, None], [1.0, None], [1.5, 23.0]]
     text, _ = in_all(path, monkeypatch, sensor="tag", value="value")
-    assert "of the sensors 'state': row 1 holds 'RUN'" in text
+    assert "for the sensors 'state': row 1 holds 'RUN'" in text
     numbers = written(tmp_path, TALL.replace("RUN", "1"))
     refused, _ = in_all(numbers, monkeypatch)
     assert "looks tall" in refused and "sensor='tag', value='value'" in refused
@@ -274,7 +274,7 @@ def test_a_sensor_has_one_value_at_a_time(tmp_path, monkeypatch):
     text = "unit,time,tag,value\na,0,p,1\na,0,q,2\na,1,p,3\na,1,q,4\n"
     options = {"sensor": "tag", "value": "value"}
     found, noted = in_all(written(tmp_path, text + "a,1,q,4\n"), monkeypatch, **options)
-    assert found[4] == [[1, 2], [3, 4]] and len(noted) == 1 and "1 rows say again" in noted[0]
+    assert found[4] == [[1, 2], [3, 4]] and len(noted) == 1 and "1 rows repeat another row" in noted[0]
     found, _ = in_all(written(tmp_path, text + "a,1,q,5\n"), monkeypatch, **options)
     assert "'q' of unit 'a' at time 1.0 has the values 4 (row 3) and 5 (row 4)" in found
 

@@ -199,7 +199,7 @@ def test_numbered_columns_are_refused_with_the_call_that_names_them():
     for options in ({"unit": 0, "time": 1}, {"unit": "0", "time": "1"}):
         with pytest.raises(PanelError, match=r"frame\.rename\(columns=str\)"):
             cem.Panel.from_frame(numbered, **options)
-    with pytest.raises(PanelError, match=r"no strings: 7.*frame\.rename\(columns=str\)"):
+    with pytest.raises(PanelError, match=r"not strings: 7.*frame\.rename\(columns=str\)"):
         cem.Panel.from_frame(table().rename(columns={"a": 7}), **NAMES)
     chosen = cem.Panel.from_frame(table().rename(columns={"a": 7}), **NAMES, channels=["b"])  # it plays no part
     assert chosen.channels == ("b",)
