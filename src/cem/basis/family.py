@@ -129,7 +129,7 @@ class Basis(ABC):
         """The family's row of the table in _basis.pxd, from the learned numbers; BasisError if they do not fit."""
 
     def shift_matrix(self, shift: ArrayLike) -> FloatArray:
-        """Return S(s) with φ(t − s)ᵀ = φ(t)ᵀ S(s) for all t: model.md §7, "shift-invariant".
+        """Return S(s) with φ(t − s)ᵀ = φ(t)ᵀ S(s) for all t: model.md, "Prognosis", "shift-invariant".
 
         Parameters
         ----------
@@ -282,6 +282,11 @@ class Basis(ABC):
         """Return dφ/dt, per time unit, in the shape of the design matrix; arguments and errors as for a call.
 
         At a knot of a B-spline it is the derivative from the right.
+
+        Parameters
+        ----------
+        times : array_like of shape (n,)
+            In the panel's time unit.
         """
         return self._filled(_basis.differentiate, times, "derivative")
 

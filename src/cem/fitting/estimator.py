@@ -85,8 +85,8 @@ class FailureModeEM(SklearnFace):
         Random-effect covariance: "full" has its own for every mode and channel, "diagonal" has uncorrelated
         coefficients, "pooled" has one per channel that all modes share. Use the latter two for modes of few units.
     linking_rank : int, default 0
-        r, the number of latent factors that the channels of a unit share (model.md §6). With 0, channels are
-        independent given the mode, and intervals of units with many channels are too narrow. Needs
+        r, the number of latent factors that the channels of a unit share (model.md, "Linked channels"). With 0,
+        channels are independent given the mode, and intervals of units with many channels are too narrow. Needs
         ``covariance="full"``.
     linking_penalty : float, default 500.0
         Ridge penalty on the loadings: ``linking_penalty`` / N for a mode of N units, so small modes are linked with
@@ -426,7 +426,15 @@ class FailureModeEM(SklearnFace):
     # -- prediction -----------------------------------------------------------------------------------------------
 
     def fit_predict(self, X: Data, y: ArrayLike | None = None, **options: Any) -> NDArray[Any]:
-        """Fit, and return the label of each training unit's most probable mode, shape (L,); arguments as for `fit`."""
+        """Fit, and return the label of each training unit's most probable mode, shape (L,); arguments as for `fit`.
+
+        Parameters
+        ----------
+        X, y
+            As for `fit`.
+        **options
+            Keyword arguments of `fit`.
+        """
         self.fit(X, y, **options)
         labels: NDArray[Any] = _as_labels(self.mode_labels_)[self.responsibilities_.argmax(axis=1)]
         return labels
@@ -472,11 +480,19 @@ class FailureModeEM(SklearnFace):
         return model.score_samples(self._to_score(X, times, axes))
 
     def score(self, X: Data, y: object = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
-        """Return the mean marginal log-likelihood per unit; arguments as for `predict`, and `y` is ignored."""
+        """Return the mean marginal log-likelihood per unit; arguments as for `predict`, and `y` is ignored.
+
+        Parameters
+        ----------
+        X, times, axes
+            As for `predict`.
+        y
+            For scikit-learn's signature; not used.
+        """
         return float(np.mean(self.score_samples(X, times=times, axes=axes)))
 
     def bic(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
-        """Return the BIC, −2 ℓ + n_parameters_ · log L with L the number of units; lower is better (Schwarz 1978).
+        """Return the BIC, −2 ℓ + `n_parameters_` · log L with L the number of units; lower is better (Schwarz 1978).
 
         ℓ is `log_likelihood_`, the log-likelihood that the fit maximises, without any penalty. Units of known mode
         count with that mode only. On the time to failure, ℓ includes the lives of failed and of running units.
@@ -502,7 +518,7 @@ class FailureModeEM(SklearnFace):
         return float(-2.0 * log_likelihood + self.n_parameters_ * np.log(len(responsibilities)))
 
     def aic(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
-        """Return the AIC, −2 ℓ + 2 n_parameters_; lower is better (Akaike 1974). ℓ and arguments as for `bic`."""
+        """Return the AIC, −2 ℓ + 2 `n_parameters_`; lower is better (Akaike 1974). ℓ and arguments as for `bic`."""
         return float(-2.0 * self._likelihood(X, times, axes)[0] + 2.0 * self.n_parameters_)
 
     def icl(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:

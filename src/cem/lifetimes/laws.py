@@ -152,15 +152,33 @@ class LifetimeLaw(ABC):
 
     @abstractmethod
     def log_density(self, lives: ArrayLike) -> FloatArray:
-        """Return ln f(t), in the shape of the lives; −inf at ages 0 and below."""
+        """Return ln f(t), in the shape of the lives; −inf at ages 0 and below.
+
+        Parameters
+        ----------
+        lives : array_like
+            Ages, in the unit of the lives that the law was fitted to.
+        """
 
     @abstractmethod
     def log_survival(self, lives: ArrayLike) -> FloatArray:
-        """Return ln P(life > t), in the shape of the lives; 0 at ages 0 and below."""
+        """Return ln P(life > t), in the shape of the lives; 0 at ages 0 and below.
+
+        Parameters
+        ----------
+        lives : array_like
+            Ages, in the unit of the lives that the law was fitted to.
+        """
 
     @abstractmethod
     def inverse_log_survival(self, log_survival: ArrayLike) -> FloatArray:
-        """Return the age t at which ln P(life > t) has this value; gives quantiles arbitrarily far in the tail."""
+        """Return the age t at which ln P(life > t) has this value; gives quantiles arbitrarily far in the tail.
+
+        Parameters
+        ----------
+        log_survival : array_like
+            Natural logarithms of probabilities; at most 0.
+        """
 
     @abstractmethod
     def mean(self) -> float:
@@ -168,7 +186,13 @@ class LifetimeLaw(ABC):
 
     @abstractmethod
     def mean_residual_life(self, age: ArrayLike) -> FloatArray:
-        """Return E[life − age | life > age], in the shape of the ages: the mean remaining life without any readings."""
+        """Return E[life − age | life > age], in the shape of the ages: the mean remaining life without any readings.
+
+        Parameters
+        ----------
+        age : array_like
+            Ages at which the units are alive.
+        """
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
@@ -176,20 +200,44 @@ class LifetimeLaw(ABC):
 
     @underflow_is_zero
     def density(self, lives: ArrayLike) -> FloatArray:
-        """Return f(t), per time unit."""
+        """Return f(t), per time unit.
+
+        Parameters
+        ----------
+        lives : array_like
+            Ages, in the unit of the lives that the law was fitted to.
+        """
         return np.exp(self.log_density(lives))
 
     @underflow_is_zero
     def survival(self, lives: ArrayLike) -> FloatArray:
-        """Return P(life > t)."""
+        """Return P(life > t).
+
+        Parameters
+        ----------
+        lives : array_like
+            Ages, in the unit of the lives that the law was fitted to.
+        """
         return np.exp(self.log_survival(lives))
 
     def cdf(self, lives: ArrayLike) -> FloatArray:
-        """Return P(life ≤ t)."""
+        """Return P(life ≤ t).
+
+        Parameters
+        ----------
+        lives : array_like
+            Ages, in the unit of the lives that the law was fitted to.
+        """
         return -np.expm1(self.log_survival(lives))
 
     def quantile(self, q: ArrayLike) -> FloatArray:
-        """Return the age by which a fraction q of the units has failed, 0 < q < 1."""
+        """Return the age by which a fraction q of the units has failed, 0 < q < 1.
+
+        Parameters
+        ----------
+        q : array_like
+            Probabilities.
+        """
         with np.errstate(divide="ignore"):
             return self.inverse_log_survival(np.log1p(-_levels(q)))
 
@@ -198,13 +246,29 @@ class LifetimeLaw(ABC):
         return float(self.quantile(0.5))
 
     def residual_quantile(self, age: ArrayLike, q: ArrayLike) -> FloatArray:
-        """Return quantile q of the remaining life of a unit alive at `age`, however old it is."""
+        """Return quantile q of the remaining life of a unit alive at `age`, however old it is.
+
+        Parameters
+        ----------
+        age : array_like
+            Ages at which the units are alive.
+        q : array_like
+            Probabilities, broadcast with the ages.
+        """
         ages = np.asarray(age, dtype=np.float64)
         left = self.inverse_log_survival(self.log_survival(ages) + np.log1p(-_levels(q))) - ages
         return np.maximum(left, 0.0)
 
     def sample(self, size: int | tuple[int, ...], random_state: int | np.random.Generator | None = None) -> FloatArray:
-        """Draw random lives."""
+        """Draw random lives.
+
+        Parameters
+        ----------
+        size : int or tuple of int
+            Shape of the result.
+        random_state : int or Generator, optional
+            Seed of the draws.
+        """
         return self.inverse_log_survival(-np.random.default_rng(random_state).exponential(size=size))
 
 
@@ -315,7 +379,7 @@ class LinkedLognormal(Lognormal):
     """Lognormal law linked to the channels: ln life = location + γᵀf + ε.
 
     f are the factors that a unit's channels share. For a unit without readings it is a plain lognormal law.
-    `cem.fitting.linked_lives` fits it.
+    ``cem.fitting.linked_lives`` fits it.
 
     Parameters
     ----------

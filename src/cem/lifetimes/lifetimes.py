@@ -115,11 +115,23 @@ class Lifetimes:
         return len(self.laws)
 
     def log_density(self, lives: ArrayLike) -> FloatArray:
-        """Return ln f_k(t): the shape of the lives with K appended."""
+        """Return ln f_k(t): the shape of the lives with K appended.
+
+        Parameters
+        ----------
+        lives : array_like
+            Ages.
+        """
         return np.stack([law.log_density(lives) for law in self.laws], axis=-1)
 
     def log_survival(self, lives: ArrayLike) -> FloatArray:
-        """Return ln P(life > t | k): the shape of the lives with K appended."""
+        """Return ln P(life > t | k): the shape of the lives with K appended.
+
+        Parameters
+        ----------
+        lives : array_like
+            Ages.
+        """
         return np.stack([law.log_survival(lives) for law in self.laws], axis=-1)
 
     @property
@@ -129,7 +141,15 @@ class Lifetimes:
         return np.array([law.loadings for law in laws]) if len(laws) == self.n_modes else None
 
     def log_survival_given(self, lives: ArrayLike, means: FloatArray, variances: FloatArray) -> FloatArray:
-        """Return ln P(life > t | k) of linked laws with γᵀf ~ N(mean, variance), both (..., K); same shape."""
+        """Return ln P(life > t | k) of linked laws with γᵀf ~ N(mean, variance), both (..., K); same shape.
+
+        Parameters
+        ----------
+        lives : array_like of shape (...)
+            Ages.
+        means, variances : ndarray of shape (..., K)
+            Of the part of the log life that the shared factors tell.
+        """
         laws = [law for law in self.laws if isinstance(law, LinkedLognormal)]
         locations, own = np.array([law.location for law in laws]), np.array([law.own_variance for law in laws])
         with np.errstate(divide="ignore"):
@@ -153,19 +173,45 @@ class Lifetimes:
         return np.array([law.location for law in laws]), np.array(variances)
 
     def quantile(self, q: float) -> FloatArray:
-        """Return a quantile of each mode's lives, shape (K,)."""
+        """Return a quantile of each mode's lives, shape (K,).
+
+        Parameters
+        ----------
+        q : float
+            Probability.
+        """
         return np.array([float(law.quantile(q)) for law in self.laws])
 
     def residual_quantile(self, age: ArrayLike, q: float) -> FloatArray:
-        """Return a quantile of the remaining life at each age: the shape of the ages with K appended."""
+        """Return a quantile of the remaining life at each age: the shape of the ages with K appended.
+
+        Parameters
+        ----------
+        age : array_like
+            Ages at which the units are alive.
+        q : float
+            Probability.
+        """
         return np.stack([law.residual_quantile(age, q) for law in self.laws], axis=-1)
 
     def mean_residual_life(self, age: ArrayLike) -> FloatArray:
-        """Return E[life − age | life > age, k]: the shape of the ages with K appended."""
+        """Return E[life − age | life > age, k]: the shape of the ages with K appended.
+
+        Parameters
+        ----------
+        age : array_like
+            Ages at which the units are alive.
+        """
         return np.stack([law.mean_residual_life(age) for law in self.laws], axis=-1)
 
     def ordered(self, order: Sequence[int] | NDArray[np.int64]) -> Lifetimes:
-        """Return the same laws with modes renumbered: new mode i is old mode ``order[i]``."""
+        """Return the same laws with modes renumbered: new mode i is old mode ``order[i]``.
+
+        Parameters
+        ----------
+        order : sequence of int
+            A permutation of the modes.
+        """
         return Lifetimes(tuple(self.laws[int(k)] for k in order))
 
     def to_dict(self) -> dict[str, Any]:
@@ -175,6 +221,11 @@ class Lifetimes:
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Lifetimes:
         """Restore laws from `to_dict`.
+
+        Parameters
+        ----------
+        saved : mapping
+            From `to_dict`.
 
         Raises
         ------

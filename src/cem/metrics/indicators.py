@@ -45,7 +45,7 @@ def _histories(panel: Panel, channel: int, window: int, fewest: int) -> list[tup
 
 
 def monotonicity(panel: Panel, *, window: int = 1) -> FloatArray:
-    """Return |number of rises − number of falls| / (n − 1) of each channel, mean over units.
+    """Return ``|number of rises − number of falls| / (n − 1)`` of each channel, mean over units.
 
     It is 1 for a monotone channel and 0 for one without trend.
 
@@ -76,7 +76,7 @@ def monotonicity(panel: Panel, *, window: int = 1) -> FloatArray:
 
 
 def trendability(panel: Panel, *, window: int = 1, n_points: int = 100) -> FloatArray:
-    """Return the smallest |correlation| of a channel between any two units, at equal fractions of their histories.
+    """Return the smallest ``|correlation|`` of a channel between any two units, at equal fractions of their histories.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def trendability(panel: Panel, *, window: int = 1, n_points: int = 100) -> Float
 
 
 def prognosability(panel: Panel, *, window: int = 1, run_to_failure: bool = False) -> FloatArray:
-    """Return exp(−sd of the last values / mean |first − last value|) of each channel.
+    """Return ``exp(−sd of the last values / mean |first − last value|)`` of each channel.
 
     It is 1 if all units fail at one level.
 

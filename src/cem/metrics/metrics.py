@@ -87,7 +87,13 @@ def rmse(truth: ArrayLike, predicted: ArrayLike, *, cap: float | None = None) ->
 
 
 def mae(truth: ArrayLike, predicted: ArrayLike, *, cap: float | None = None) -> float:
-    """Return the mean absolute error; arguments as for `rmse`."""
+    """Return the mean absolute error; arguments as for `rmse`.
+
+    Parameters
+    ----------
+    truth, predicted, cap
+        As for `rmse`.
+    """
     true, guess = _pair(truth, predicted, cap)
     return float(np.mean(np.abs(guess - true)))
 
@@ -97,6 +103,11 @@ def nasa_score(truth: ArrayLike, predicted: ArrayLike, *, cap: float | None = No
 
     It is a sum, not a mean, in cycles: it grows with the number of units, and one late prediction can dominate it.
     Arguments as for `rmse`.
+
+    Parameters
+    ----------
+    truth, predicted, cap
+        As for `rmse`.
 
     References
     ----------
@@ -110,7 +121,12 @@ def nasa_score(truth: ArrayLike, predicted: ArrayLike, *, cap: float | None = No
 
 
 def relative_accuracy(truth: ArrayLike, predicted: ArrayLike) -> FloatArray:
-    """Return 1 − |true − predicted| / true of each prediction: 1 is perfect, and it may be below 0.
+    """Return ``1 − |true − predicted| / true`` of each prediction: 1 is perfect, and it may be below 0.
+
+    Parameters
+    ----------
+    truth, predicted : array_like
+        Remaining lives, of the same shape.
 
     Raises
     ------
@@ -159,6 +175,13 @@ def alpha_lambda_accuracy(truth: ArrayLike, predicted: ArrayLike, *, alpha: floa
     """Return whether each prediction lies in the cone (1 − α) true ≤ predicted ≤ (1 + α) true.
 
     You choose λ, the moment of evaluation (half of life, say), by the predictions that you pass.
+
+    Parameters
+    ----------
+    truth, predicted : array_like
+        Remaining lives, of the same shape.
+    alpha : float
+        Half the width of the cone, as a fraction of the true remaining life.
 
     References
     ----------
@@ -329,6 +352,13 @@ def crps_pmf(truth: ArrayLike, grid: ArrayLike, pmf: ArrayLike) -> FloatArray:
 def pinball_loss(truth: ArrayLike, quantile: ArrayLike, *, level: float) -> FloatArray:
     """Return level · (true − q) if the outcome lies above the predicted quantile q, (1 − level) · (q − true) below.
 
+    Parameters
+    ----------
+    truth, quantile : array_like
+        Outcomes and predicted quantiles, of the same shape.
+    level : float
+        Probability of the quantile.
+
     References
     ----------
     Koenker, Bassett (1978), "Regression quantiles", Econometrica 46.
@@ -368,6 +398,11 @@ def interval_score(truth: ArrayLike, lower: ArrayLike, upper: ArrayLike, *, leve
 def interval_coverage(truth: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:
     """Return the share of outcomes in [lower, upper], ends included.
 
+    Parameters
+    ----------
+    truth, lower, upper : array_like
+        Outcomes and ends of the intervals, of the same shape.
+
     References
     ----------
     Gneiting, Balabdaoui, Raftery (2007), "Probabilistic forecasts, calibration and sharpness", Journal of the Royal
@@ -387,6 +422,11 @@ def interval_coverage(truth: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> f
 def interval_width(lower: ArrayLike, upper: ArrayLike) -> float:
     """Return the mean width of the intervals (sharpness); read it together with `interval_coverage`.
 
+    Parameters
+    ----------
+    lower, upper : array_like
+        Ends of the intervals, of the same shape.
+
     References
     ----------
     As in `interval_coverage`.
@@ -397,6 +437,15 @@ def interval_width(lower: ArrayLike, upper: ArrayLike) -> float:
 
 def binomial_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
     """Return Wilson's confidence interval for a proportion, such as a coverage of ``successes`` in ``n`` units.
+
+    Parameters
+    ----------
+    successes : int
+        How many of the `n` are inside.
+    n : int
+        Number of trials.
+    level : float
+        Confidence of the interval.
 
     References
     ----------
@@ -487,6 +536,11 @@ def brier_score(truth: ArrayLike, probabilities: ArrayLike) -> FloatArray:
 
 def log_score(truth: ArrayLike, probabilities: ArrayLike) -> FloatArray:
     """Return −ln P(true mode); inf if the true mode has probability 0. Arguments as for `brier_score`.
+
+    Parameters
+    ----------
+    truth, probabilities
+        As for `brier_score`.
 
     References
     ----------

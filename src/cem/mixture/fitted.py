@@ -284,7 +284,13 @@ class FittedMixture:
         raise OptionError(f"there is no mode {mode!r}; the modes are {listed(self.mode_labels, 20)}")
 
     def channel_index(self, channel: str | int) -> int:
-        """Return the position of a channel given by name or position; PredictionError if there is none."""
+        """Return the position of a channel given by name or position; PredictionError if there is none.
+
+        Parameters
+        ----------
+        channel : str or int
+            Name or position.
+        """
         if isinstance(channel, str) and channel in self.channels:
             return self.channels.index(channel)
         if isinstance(channel, (int, np.integer)) and not isinstance(channel, bool) and 0 <= channel < self.n_channels:
@@ -293,6 +299,11 @@ class FittedMixture:
 
     def curves(self, times: ArrayLike) -> FloatArray:
         """Return the mean curve of each mode and channel, shape (K, C, m), in units of the channels.
+
+        Parameters
+        ----------
+        times : array_like of shape (m,)
+            In the panel's time unit and from its origin; on the time to failure at most 0.
 
         Raises
         ------
@@ -319,7 +330,13 @@ class FittedMixture:
         return min(basis.domain[0] for basis in self.bases), max(basis.domain[1] for basis in self.bases)
 
     def compressed(self, panel: Panel) -> SufficientStatistics:
-        """Sufficient statistics (9) of a panel that has the model's channels in order, on the model's time axis."""
+        """Sufficient statistics (9) of a panel that has the model's channels in order, on the model's time axis.
+
+        Parameters
+        ----------
+        panel : Panel
+            With the model's channels, as `FailureModeModel.with_own_channels` returns it.
+        """
         from cem.statistics.sufficient import SufficientStatistics
 
         return SufficientStatistics.from_panel(panel, self.bases, coordinates=self.coordinates, kernel="plain")

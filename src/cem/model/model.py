@@ -126,15 +126,35 @@ class FailureModeModel(FittedMixture):
     def score_samples(
         self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None, n_jobs: int = 1
     ) -> FloatArray:
-        """Return each unit's marginal log-likelihood log Σ_k π_k P(x_l | k), in the panel's own units, shape (L,)."""
+        """Return each unit's marginal log-likelihood log Σ_k π_k P(x_l | k), in the panel's own units, shape (L,).
+
+        Parameters
+        ----------
+        X, times, axes, n_jobs
+            As for `predict_proba`.
+        """
         return self._evidence(X, times, n_jobs, axes).log_likelihoods
 
     def score(self, X: Data, y: object = None, times: ArrayLike | None = None, *, axes: Axes = None) -> float:
-        """Return the mean marginal log-likelihood per unit; `y` is ignored (it is there for scikit-learn)."""
+        """Return the mean marginal log-likelihood per unit; `y` is ignored (it is there for scikit-learn).
+
+        Parameters
+        ----------
+        X, times, axes
+            As for `predict_proba`.
+        y
+            For scikit-learn's signature; not used.
+        """
         return float(self.score_samples(X, times, axes=axes).mean())
 
     def posterior(self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None) -> Posterior:
-        """Return the posterior means and covariances of each unit's random effects under each mode (model.md (4))."""
+        """Return the posterior means and covariances of each unit's random effects under each mode (model.md (4)).
+
+        Parameters
+        ----------
+        X, times, axes
+            As for `predict_proba`.
+        """
         from cem.mixture import prediction
 
         return prediction.posterior(self.statistics(X, times, axes=axes), self.internal_parameters, self.mode_labels)
@@ -144,6 +164,11 @@ class FailureModeModel(FittedMixture):
 
         For units like the training units it is uniform on [0, 1]. A value near 0 means that the unit looks like
         nothing in the training data.
+
+        Parameters
+        ----------
+        X, times, axes
+            As for `predict_proba`.
         """
         from cem.mixture import prediction
 
@@ -152,7 +177,7 @@ class FailureModeModel(FittedMixture):
     def forecast(
         self, X: Data, times: ArrayLike, channel: str | int | None = None, *, axes: Axes = None, noise: bool = True
     ) -> Forecast:
-        """Forecast a channel at any times, from all readings of each unit (model.md §7).
+        """Forecast a channel at any times, from all readings of each unit (model.md, "Prognosis").
 
         Parameters
         ----------
@@ -216,7 +241,7 @@ class FailureModeModel(FittedMixture):
         direction: Literal["auto", "upper", "lower"] = "auto",
         **options: Any,
     ) -> FirstPassage:
-        """Predict when each unit's own noise-free curve first crosses a threshold (first-passage time, model.md §7).
+        """Predict when each unit's own noise-free curve first crosses a threshold (first-passage time).
 
         The prediction is conditional on no crossing since the unit's first reading; the probability of an earlier
         crossing is reported beside it. If you have units that ran to failure and no threshold, use
@@ -294,6 +319,11 @@ class FailureModeModel(FittedMixture):
         """Return the panel with the model's channels in the model's order; absent ones are missing.
 
         Times stay as given. Channels that the fit left out because they did not vary are left out here too.
+
+        Parameters
+        ----------
+        panel : Panel
+            With any of the model's channels, in any order.
 
         Raises
         ------
@@ -396,7 +426,13 @@ class FailureModeModel(FittedMixture):
     def export_c(
         self, path: str | os.PathLike[str] | None = None, *, name: str = "fleet", scalar: str = "double"
     ) -> str:
-        """Write the model as one C99 header without dependencies; see `cem.export.codegen.export_c`."""
+        """Write the model as one C99 header without dependencies; see `cem.export.codegen.export_c`.
+
+        Parameters
+        ----------
+        path, name, scalar
+            As for `cem.export.codegen.export_c`.
+        """
         from cem.export.codegen import export_c
 
         return export_c(self, path, name=name, scalar=scalar)

@@ -263,10 +263,11 @@ class Panel:
         ----------
         times : sequence of array_like of shape (n_l,), or array_like of shape (n_times,) or (n_units, n_times)
             One-dimensional: the same times for all units. None: 0, 1, 2, ...
-        values : sequence of array_like of shape (n_l,) or (n_l, n_channels), or ndarray of shape (n_units, n_times)
-                or (n_units, n_times, n_channels), or sequence of data frames of n_l rows
-            NaN and masked cells = missing. A reading whose cells are all missing is left out, so you can pad a
-            rectangular array with NaN (its times too). Data frames are read by their column names.
+        values : sequence of array_like, ndarray, or sequence of data frames
+            One array of shape (n_l,) or (n_l, n_channels) per unit; or one array of shape (n_units, n_times) or
+            (n_units, n_times, n_channels) for all units; or data frames of n_l rows, read by their column names. NaN
+            and masked cells = missing. A reading whose cells are all missing is left out, so you can pad a
+            rectangular array with NaN (its times too).
         units : sequence of hashable, optional
             Default 0, 1, 2, ...
         channels : sequence of str, optional
@@ -328,6 +329,11 @@ class Panel:
     @classmethod
     def concatenate(cls, panels: Iterable[Panel]) -> Panel:
         """Join panels into one, units in order; their channels, response and clock must agree.
+
+        Parameters
+        ----------
+        panels : iterable of Panel
+            At least one.
 
         Raises
         ------
@@ -405,7 +411,13 @@ class Panel:
         return counts
 
     def channel_index(self, name: str) -> int:
-        """Return the position of a channel; a PanelError about an unknown name suggests the closest one."""
+        """Return the position of a channel; a PanelError about an unknown name suggests the closest one.
+
+        Parameters
+        ----------
+        name : str
+            Of the channel.
+        """
         if name not in self.channels:
             raise PanelError(f"there is no channel {name!r}; {did_you_mean(name, self.channels)}")
         return self.channels.index(name)
@@ -443,7 +455,13 @@ class Panel:
         )
 
     def select_units(self, units: Iterable[Hashable]) -> Panel:
-        """Select units by id, in the given order; PanelError if an id is unknown."""
+        """Select units by id, in the given order; PanelError if an id is unknown.
+
+        Parameters
+        ----------
+        units : iterable of hashable
+            Ids.
+        """
         positions = {unit: position for position, unit in enumerate(self.units)}
         rows = []
         for unit in units:
@@ -454,6 +472,11 @@ class Panel:
 
     def select_channels(self, channels: Sequence[str]) -> Panel:
         """Select channels by name, in the given order; the response remains one if it is selected.
+
+        Parameters
+        ----------
+        channels : sequence of str
+            Names.
 
         Raises
         ------
@@ -498,7 +521,7 @@ class Panel:
         )
 
     def aligned_at_failure(self) -> Panel:
-        """Return the readings on the time to failure, τ = t − t_failure ≤ 0 (model.md §7).
+        """Return the readings on the time to failure, τ = t − t_failure ≤ 0 (model.md, "Prognosis").
 
         Raises PanelError if a unit is still running.
         """
@@ -516,7 +539,13 @@ class Panel:
         )
 
     def with_modes(self, modes: Iterable[Hashable] | Mapping[Hashable, Hashable] | None) -> Panel:
-        """Return the panel with these known modes: one label per unit, a mapping of unit to label, or None."""
+        """Return the panel with these known modes: one label per unit, a mapping of unit to label, or None.
+
+        Parameters
+        ----------
+        modes : sequence of labels of length n_units, mapping of unit to label, or None
+            None, NaN and -1 mean unknown.
+        """
         if isinstance(modes, Mapping):
             check_keys(modes, self.units, "modes")
             modes = [modes.get(unit) for unit in self.units]
@@ -535,6 +564,11 @@ class Panel:
         """Return the panel with these failure times, in its time unit and from its origin; NaN = still running.
 
         Give one per unit, a mapping of unit to time, or None if all units are running.
+
+        Parameters
+        ----------
+        failure_times : array_like of shape (n_units,), mapping of unit to time, or None
+            NaN, or no entry in the mapping: still running.
         """
         if isinstance(failure_times, Mapping):
             check_keys(failure_times, self.units, "failure_times")

@@ -106,7 +106,13 @@ class Reliability:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Reliability:
-        """Restore a report from `to_dict`."""
+        """Restore a report from `to_dict`.
+
+        Parameters
+        ----------
+        saved : mapping
+            From `to_dict`.
+        """
         tables = {
             name: {float(level): float(value) for level, value in saved[name].items()}
             for name in ("coverage", "standard_errors", "widths", "interval_scores")
@@ -163,6 +169,13 @@ def reliability(
 @underflow_is_zero
 def normal_scores(law: RemainingLifeDistribution, truth: ArrayLike | None = None) -> FloatArray:
     """Return Φ⁻¹ of the cdf, computed from the smaller tail, so that rounding of 1 − F loses no score.
+
+    Parameters
+    ----------
+    law : RemainingLifeDistribution
+        Of L units.
+    truth : array_like of shape (L,), optional
+        Remaining lives that were observed.
 
     Returns
     -------
@@ -226,7 +239,13 @@ class Calibration:
         require_map(self.knots, self.images)
 
     def mapped(self, scores: FloatArray) -> FloatArray:
-        """Apply h: linear between knots, and beyond them as in the outermost piece."""
+        """Apply h: linear between knots, and beyond them as in the outermost piece.
+
+        Parameters
+        ----------
+        scores : ndarray
+            Normal scores, of any shape.
+        """
         if not self.knots:
             return scores
         knots, images = np.asarray(self.knots), np.asarray(self.images)
@@ -236,7 +255,13 @@ class Calibration:
 
     @underflow_is_zero
     def corrected(self, law: RemainingLifeDistribution) -> RemainingLifeDistribution:
-        """Return the recalibrated distribution; mode probabilities at each remaining life do not change."""
+        """Return the recalibrated distribution; mode probabilities at each remaining life do not change.
+
+        Parameters
+        ----------
+        law : RemainingLifeDistribution
+            As the model gives it, tempered.
+        """
         if not self.knots:
             return law
         before = _masses(law)
@@ -253,7 +278,13 @@ class Calibration:
         return RemainingLifeDistribution.trusted(law.grid, joint, law.units, law.mode_labels, law.time_unit, law.edges)
 
     def corrected_masses(self, masses: FloatArray) -> FloatArray:
-        """Return Φ(h(Φ⁻¹(F))) of the cells of distributions, (L, G) → (L, G)."""
+        """Return Φ(h(Φ⁻¹(F))) of the cells of distributions, (L, G) → (L, G).
+
+        Parameters
+        ----------
+        masses : ndarray of shape (L, G)
+            Probabilities of the cells of each law; they sum to 1.
+        """
         if not self.knots:
             return masses
         after = np.empty(masses.shape)
@@ -273,6 +304,11 @@ class Calibration:
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Calibration:
         """Restore a calibration from `to_dict`.
+
+        Parameters
+        ----------
+        saved : mapping
+            From `to_dict`.
 
         Raises
         ------

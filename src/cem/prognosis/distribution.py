@@ -1,4 +1,4 @@
-"""Distribution of the remaining life of running units, from training units that ran to failure: model.md §7, (18).
+"""Distribution of the remaining life of running units, from training units that ran to failure: model.md (18).
 
 `remaining_life_posterior` computes the posterior of every candidate remaining life r and mode k of every unit, and
 `RemainingLifeDistribution` gives its quantiles, intervals and means. It needs only NumPy.
@@ -162,7 +162,15 @@ class RemainingLifeDistribution:
         time_unit: str | None,
         edges: FloatArray | None = None,
     ) -> RemainingLifeDistribution:
-        """A distribution of arrays made by this package: neither checked nor copied, and read-only from now on."""
+        """A distribution of arrays made by this package: neither checked nor copied, and read-only from now on.
+
+        Parameters
+        ----------
+        grid, pmf, units, mode_labels, time_unit
+            As for the constructor.
+        edges : ndarray, optional
+            Edges of the grid's cells, where they are known already.
+        """
         law = cls.__new__(cls)
         if grid.ndim == 2 and (len(grid) == 1 or (grid == grid[:1]).all()):
             grid, edges = (grid[0].copy() if len(grid) else np.array([0.0, 1.0])), None
@@ -222,7 +230,13 @@ class RemainingLifeDistribution:
         )
 
     def unit(self, name: Hashable) -> RemainingLifeDistribution:
-        """Return the distribution of one unit, by its name."""
+        """Return the distribution of one unit, by its name.
+
+        Parameters
+        ----------
+        name : hashable
+            Id of the unit.
+        """
         if name not in self.units:
             raise PredictionError(f"there is no unit {name!r} among the {self.n_units} of this distribution")
         return self[self.units.index(name)]
@@ -268,7 +282,13 @@ class RemainingLifeDistribution:
         return np.broadcast_to(self._edges, (self.n_units, self._edges.shape[-1]))
 
     def pit(self, truth: ArrayLike) -> FloatArray:
-        """Return each unit's cdf at its true remaining life, shape (L,); uniform over units if calibrated."""
+        """Return each unit's cdf at its true remaining life, shape (L,); uniform over units if calibrated.
+
+        Parameters
+        ----------
+        truth : array_like of shape (L,)
+            Remaining lives that were observed.
+        """
         true = np.asarray(truth, dtype=np.float64)
         if true.shape != (self.n_units,):
             raise OptionError(f"truth has shape {true.shape}; ({self.n_units},) was expected")
@@ -279,6 +299,11 @@ class RemainingLifeDistribution:
         """Return the remaining life by which a unit has failed with probability q.
 
         Shape (L,) for one level, (L, m) for m levels.
+
+        Parameters
+        ----------
+        q : float or array_like of shape (m,)
+            Probabilities, between 0 and 1.
         """
         levels = np.asarray(q, dtype=np.float64)
         if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
@@ -302,7 +327,13 @@ class RemainingLifeDistribution:
         return self.quantile(0.5)
 
     def interval(self, level: float = 0.9) -> tuple[FloatArray, FloatArray]:
-        """Return the ends of the central prediction interval with this probability, each of shape (L,)."""
+        """Return the ends of the central prediction interval with this probability, each of shape (L,).
+
+        Parameters
+        ----------
+        level : float
+            Probability of the interval, between 0 and 1.
+        """
         if not 0 < level < 1:
             raise OptionError(f"level is {level}; a number between 0 and 1, both excluded, was expected")
         ends = self.quantile([0.5 - level / 2, 0.5 + level / 2])
@@ -310,7 +341,13 @@ class RemainingLifeDistribution:
 
     @underflow_is_zero
     def mean(self, cap: float | None = None) -> FloatArray:
-        """Return E[min(remaining life, cap)], shape (L,): the prediction with the smallest expected squared error."""
+        """Return E[min(remaining life, cap)], shape (L,): the prediction with the smallest expected squared error.
+
+        Parameters
+        ----------
+        cap : float, optional
+            Remaining lives above it count as the cap; none by default.
+        """
         if cap is not None and not cap > 0:
             raise OptionError(f"cap is {cap}; a number above 0 was expected")
         low, high = self._edges[..., :-1], self._edges[..., 1:]
@@ -334,7 +371,15 @@ class RemainingLifeDistribution:
 
     @underflow_is_zero
     def sample(self, n: int, random_state: int | np.random.Generator | None = None) -> FloatArray:
-        """Draw random remaining lives, shape (L, n)."""
+        """Draw random remaining lives, shape (L, n).
+
+        Parameters
+        ----------
+        n : int
+            Draws for each unit.
+        random_state : int or Generator, optional
+            Seed of the draws.
+        """
         if n < 1:
             raise OptionError(f"n is {n}; 1 or more draws were expected")
         # Levels from an open interval, because level 0 has no quantile.

@@ -1,4 +1,4 @@
-"""`RemainingLife`: the remaining useful life of running units, learned from units that ran to failure (model.md §7)."""
+"""`RemainingLife`: the remaining useful life of running units, learned from failed units (model.md (18))."""
 
 from __future__ import annotations
 
@@ -246,15 +246,36 @@ class RemainingLife:
 
         ``predict(panel, grid=prognosis.grid(ages))`` uses one grid for all units. For a single age it equals that of
         `grids`.
+
+        Parameters
+        ----------
+        ages : array_like of shape (L,)
+            Ages of the units, in the panel's time unit.
+        n_points : int, optional
+            Number of candidates; that of the object by default.
         """
         return self.life_evidence.grid(ages, n_points)
 
     def grids(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
-        """Return the candidates that `predict` uses for units of these ages, shape (L, G); `n_points` if given."""
+        """Return the candidates that `predict` uses for units of these ages, shape (L, G); `n_points` if given.
+
+        Parameters
+        ----------
+        ages, n_points
+            As for `grid`.
+        """
         return self.life_evidence.grids(ages, n_points)
 
     def log_densities(self, panel: Panel, grid: ArrayLike) -> FloatArray:
-        """Return ln P(x | k, r) of every unit, candidate and mode, in the panel's units, shape (L, G, K)."""
+        """Return ln P(x | k, r) of every unit, candidate and mode, in the panel's units, shape (L, G, K).
+
+        Parameters
+        ----------
+        panel : Panel
+            Running units.
+        grid : array_like of shape (G,) or (L, G)
+            Candidate remaining lives.
+        """
         return self.evidence(panel, grid)[0]
 
     def evidence(self, panel: Panel, grid: ArrayLike) -> tuple[FloatArray, SharedEvidence | None]:
@@ -301,7 +322,13 @@ class RemainingLife:
         return self.replaced(calibration=calibrate(panel, self.recipe(estimator), **options))
 
     def recipe(self, estimator: FailureModeEM | None = None) -> Callable[[Panel], RemainingLife]:
-        """Return a function that fits the same prognosis to other training units; see `calibrated`."""
+        """Return a function that fits the same prognosis to other training units; see `calibrated`.
+
+        Parameters
+        ----------
+        estimator : FailureModeEM, optional
+            As for `calibrated`.
+        """
         from cem.fitting.estimator import FailureModeEM
 
         family, held = self.lifetimes.laws[0].family, self.model.training
@@ -335,7 +362,13 @@ class RemainingLife:
     # -- variants, files ----------------------------------------------------------------------------------------------
 
     def replaced(self, **options: Any) -> RemainingLife:
-        """Return the prognosis with other ``lifetimes``, ``information``, ``calibration`` or ``n_points``."""
+        """Return the prognosis with other ``lifetimes``, ``information``, ``calibration`` or ``n_points``.
+
+        Parameters
+        ----------
+        **options
+            Arguments of the constructor and their new values.
+        """
         kept = {name: getattr(self, name) for name in ("lifetimes", "information", "calibration", "n_points")}
         return type(self)(self.model, **{**kept, **options})
 
@@ -343,6 +376,11 @@ class RemainingLife:
         """Save the model with the laws, κ and calibration in its record; `load` and `cem.load` read it.
 
         The file is written whole or not at all, with the errors and warnings of `FailureModeModel.save`.
+
+        Parameters
+        ----------
+        path : path-like
+            File to write.
         """
         self._model_with_all().save(path)
 
