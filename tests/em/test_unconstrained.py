@@ -254,7 +254,7 @@ def test_vector_to_parameters_is_the_formula(covariance):
 
 
 def test_a_vector_that_is_too_far_out_is_told():
-    """The caller shortens a step that leaves the feasible set; the step must neither end the fit nor count as parameters."""
+    """The caller shortens a step that goes too far; it must neither end the fit nor count as parameters."""
     point = Point("full", 2, 1, 0)
     with pytest.raises(np.linalg.LinAlgError):
         point.coordinates.parameters(np.full_like(point.vector, np.nan))

@@ -405,22 +405,27 @@ class FailureModeEM(SklearnFace):
 
     @property
     def weights_(self) -> FloatArray:
+        """π, mode probabilities, shape (K,)."""
         return self._model().weights_
 
     @property
     def means_(self) -> FloatArray:
+        """Mean coefficients, shape (K, C, p), in units of the channel."""
         return self._model().means_
 
     @property
     def covariances_(self) -> FloatArray:
+        """Random-effect covariances, shape (K, C, p, p)."""
         return self._model().covariances_
 
     @property
     def covariance_factors_(self) -> FloatArray:
+        """Lower Cholesky factors of the random-effect covariances, shape (K, C, p, p)."""
         return self._model().covariance_factors_
 
     @property
     def noise_variances_(self) -> FloatArray:
+        """Residual variances, shape (K, C), in squared units of the channel."""
         return self._model().noise_variances_
 
     # -- prediction -----------------------------------------------------------------------------------------------

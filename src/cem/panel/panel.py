@@ -384,10 +384,12 @@ class Panel:
 
     @property
     def n_units(self) -> int:
+        """Number of units."""
         return int(self._unit_ids.size)
 
     @property
     def n_channels(self) -> int:
+        """Number of channels."""
         return len(self.channels)
 
     @property

@@ -190,10 +190,12 @@ class RemainingLifeDistribution:
 
     @property
     def n_units(self) -> int:
+        """L, the number of units."""
         return len(self.units)
 
     @property
     def n_modes(self) -> int:
+        """K, the number of modes."""
         return len(self.mode_labels)
 
     def __len__(self) -> int:
