@@ -28,7 +28,7 @@ def tables():
 
 
 def test_the_tables_of_the_readme_are_those_of_the_results(tables):
-    """A reader would see figures that no run produced."""
+    """A reader would be told figures that no run gave."""
     readme = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
     assert tables.with_tables(readme) == readme
 

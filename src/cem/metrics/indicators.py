@@ -76,7 +76,7 @@ def monotonicity(panel: Panel, *, window: int = 1) -> FloatArray:
 
 
 def trendability(panel: Panel, *, window: int = 1, n_points: int = 100) -> FloatArray:
-    """Return the smallest ``|correlation|`` of a channel between any two units, at equal fractions of their histories.
+    """Return the smallest ``|correlation|`` of a channel between any two units, at equal fractions of history.
 
     Parameters
     ----------

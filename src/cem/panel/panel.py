@@ -264,10 +264,10 @@ class Panel:
         times : sequence of array_like of shape (n_l,), or array_like of shape (n_times,) or (n_units, n_times)
             One-dimensional: the same times for all units. None: 0, 1, 2, ...
         values : sequence of array_like, ndarray, or sequence of data frames
-            One array of shape (n_l,) or (n_l, n_channels) per unit; or one array of shape (n_units, n_times) or
-            (n_units, n_times, n_channels) for all units; or data frames of n_l rows, read by their column names. NaN
-            and masked cells = missing. A reading whose cells are all missing is left out, so you can pad a
-            rectangular array with NaN (its times too).
+            One array of shape (n_l,) or (n_l, n_channels) for each unit, one of shape (n_units, n_times) or (n_units,
+            n_times, n_channels) for all, or data frames of n_l rows. NaN and masked cells = missing. A reading whose
+            cells are all missing is left out, so you can pad a rectangular array with NaN (its times too). Data frames
+            are read by their column names.
         units : sequence of hashable, optional
             Default 0, 1, 2, ...
         channels : sequence of str, optional
