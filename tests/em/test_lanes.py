@@ -440,7 +440,7 @@ def test_wrong_shapes_are_refused():
         _lanes.claim(np.zeros(2, np.int64))
     with pytest.raises(ValueError, match="inverse temperature"):
         _lanes.expectation(pack, parameters, inverse_temperature=0.0)
-    with pytest.raises(ValueError, match="said to be given"):
+    with pytest.raises(ValueError, match="responsibilities_given is set"):
         _lanes.expectation(pack, parameters, responsibilities_given=True)
     fleet.known_modes[0] = 2
     with pytest.raises(ValueError, match="mode is 2"):

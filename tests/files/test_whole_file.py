@@ -340,7 +340,7 @@ def test_a_killed_process_leaves_the_old_file_and_a_temporary_file_that_the_next
     (left,) = [name for name in os.listdir(tmp_path) if name != "m.cem"]
     with pytest.warns(StaleFileWarning) as caught:
         write_whole(path, b"newer")
-    assert repr(left) in str(caught[0].message) and "can be deleted" in str(caught[0].message)
+    assert repr(left) in str(caught[0].message) and "you can delete it" in str(caught[0].message)
     assert caught[0].filename == __file__
     assert path.read_bytes() == b"newer" and sorted(os.listdir(tmp_path)) == sorted(["m.cem", left])
 

@@ -310,7 +310,7 @@ def test_cmapss_text_that_is_packed_has_the_bound_too(tmp_path):
         (CSV.encode().replace(b"fan", b'"fan', 1), "cannot be read as csv|odd number of quotation marks"),
         (CSV.encode().replace(b"fan", b"f\xe4n"), "utf-8|UTF-8"),
         (CSV.encode().replace(b"label", b"l\xe4bel"), "the header of .* is not UTF-8"),
-        (CSV.encode("utf-16"), "neither text nor Parquet"),
+        (CSV.encode("utf-16"), "neither plain text nor Parquet"),
         (b"unit,time,s2\n", "empty"),
         (b"unit,time,s2", "empty|cannot be read as csv"),
         (b"unit,time,s2\n1,1," + b"7" * (1 << 25), "line of more than 16,777,216 bytes"),

@@ -175,7 +175,7 @@ class Scorer(_scorer.PackedScorer):
             name = self.channels[channel] if channel >= 0 else "?"
             raise ScorerError(
                 f"channel {name!r} of unit {panel.units[number]!r} has the value {values[row, channel]} at time "
-                f"{panel.times[row]}, which lies too far from everything that the model was fitted to; check the units "
+                f"{panel.times[row]}, which is too far from all training data; check the units "
                 "of value and time"
             )
         return probabilities
