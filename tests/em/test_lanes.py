@@ -211,7 +211,7 @@ def test_given_responsibilities_weight_the_sums(level):
 @every_level
 @pytest.mark.parametrize("temperature", [0.1, 0.7, 1.5])
 def test_tempered_responsibilities(level, temperature):
-    """Annealed starts flatten ρ̂ of the units of unknown mode, and leave ℓ alone."""
+    """Annealed starts flatten ρ̂ of the units of unknown mode, and do not change ℓ."""
     assert_same(Fleet(13, 40, [3, 2], 3), level, inverse_temperature=temperature)
 
 
@@ -440,7 +440,7 @@ def test_wrong_shapes_are_refused():
         _lanes.claim(np.zeros(2, np.int64))
     with pytest.raises(ValueError, match="inverse temperature"):
         _lanes.expectation(pack, parameters, inverse_temperature=0.0)
-    with pytest.raises(ValueError, match="said to be given"):
+    with pytest.raises(ValueError, match="responsibilities_given is set"):
         _lanes.expectation(pack, parameters, responsibilities_given=True)
     fleet.known_modes[0] = 2
     with pytest.raises(ValueError, match="mode is 2"):

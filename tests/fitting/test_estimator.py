@@ -387,7 +387,7 @@ def test_one_observation_a_unit_works_with_one_mode():
     total = em.covariances_[0, 0, 0, 0] + em.noise_variances_[0, 0]
     assert em.means_[0, 0, 0] == pytest.approx(values.mean())
     assert total == pytest.approx(values.var(), rel=1e-4)
-    with pytest.raises(PanelError, match=r"'x1' \(1 of the 3 coefficients .*; at most Polynomial\(degree=0\) would do"):
+    with pytest.raises(PanelError, match=r"'x1' \(1 of the 3 coefficients .*; use at most Polynomial\(degree=0\)"):
         quick(1, basis=Polynomial(2)).fit(values)
 
 
@@ -454,6 +454,6 @@ def test_verbose_prints_a_line_a_stage(panel, capsys):
 
 
 def test_too_few_passes_warn(panel):
-    with pytest.warns(ConvergenceWarning, match="2 E steps did not suffice; raise max_iter"):
+    with pytest.warns(ConvergenceWarning, match="2 E steps were not enough; raise max_iter"):
         em = quick(max_iter=2).fit(panel)
     assert not em.converged_

@@ -162,7 +162,7 @@ def test_a_unit_that_outlives_all_others(prognosis) -> None:
 
 
 def test_what_is_wrong_is_said_and_changes_nothing(prognosis) -> None:
-    """A reading out of order or of another width is refused, and the unit goes on as before."""
+    """A reading out of order or of another width is refused, and the unit does not change."""
     unit = prognosis.unit()
     with pytest.raises(ScorerError, match="no reading yet"):
         unit.distribution()
@@ -179,7 +179,7 @@ def test_bases_that_cannot_stream() -> None:
     panel = fleet(20, 1).with_modes(None)
     with pytest.raises(BasisError, match="in batches"):
         RemainingLife(fitted(panel, 1, basis=Fourier(1, 400.0), max_iter=20).model_).unit()
-    with pytest.raises(OptionError, match="8 at most"):
+    with pytest.raises(OptionError, match="at most 8"):
         RemainingLife(fitted(panel, 1, basis=Polynomial(8), max_iter=5).model_).unit()
 
 

@@ -121,7 +121,7 @@ def test_probabilities_are_written_where_they_are_wanted(model):
 
 
 def test_what_weighs_channels_one_by_one_refuses(model):
-    """A plain scorer, or compiled code through its pointer, would be over-confident and say nothing of it."""
+    """A plain scorer, or compiled code through its pointer, would be over-confident without a warning."""
     with pytest.raises(ScorerError, match=r"linking_rank=1.*model\.scorer\(\)"):
         Scorer(model)
     assert type(model.scorer().unit()) is LinkedUnit and issubclass(LinkedUnit, Unit)
@@ -166,5 +166,5 @@ def test_a_unit_whose_answer_is_not_finite_is_refused_in_the_words_of_its_kind(m
     unit = LinkedScorer(type(model)(**{**model._arguments(), "parameters": spoiled})).unit()
     unit.update(1.0, [9001.0, 9002.0, 9000.0])
     for ask in (unit.mode_probabilities, unit.log_likelihood, unit.novelty):
-        with pytest.raises(ScorerError, match=r"not finite.*too far from those"):
+        with pytest.raises(ScorerError, match=r"not finite.*too far from the training data"):
             ask()

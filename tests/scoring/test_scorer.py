@@ -481,8 +481,8 @@ BAD_READINGS = {
     "a number": (1.0, 3.0, "sequence of 2 numbers"),
     "infinite": (1.0, np.array([9062.0, np.inf]), "channel 's1' is infinite at time 1.0"),
     "minus infinite": (1.0, [-np.inf, np.nan], "channel 's0' is infinite at time 1.0"),
-    "absurd": (1.0, [9062.0, 1e200], "channel 's1' has the value 1e.200 at time 1.0, which lies too far"),
-    "absurd time": (1e100, [9062.0, 9062.0], "lies too far"),
+    "absurd": (1.0, [9062.0, 1e200], "channel 's1' has the value 1e.200 at time 1.0, which is too far"),
+    "absurd time": (1e100, [9062.0, 9062.0], "is too far"),
     "NaN time": (np.nan, np.zeros(2), "time of a reading is nan"),
     "infinite time": (np.inf, np.zeros(2), "time of a reading is inf"),
     "time as text": ("noon", np.zeros(2), "time of a reading is 'noon'"),
@@ -573,7 +573,7 @@ def run_alone(code, **variables):
 
 
 def test_scoring_imports_no_scipy():
-    """An edge box has numpy alone."""
+    """An edge box has only numpy."""
     run_alone(
         "import sys; sys.modules['scipy'] = None\n"
         "import cem.scoring.scorer, cem.scoring._scorer, cem.mixture._prediction, cem.statistics._blocks\n"

@@ -124,8 +124,8 @@ def test_a_hardly_ever_read_channel_is_left_out(basis, m):
 @pytest.mark.parametrize(
     ("n", "basis", "message"),
     [
-        (5, Polynomial(5), r"5 of the 6 coefficients .*at most Polynomial\(degree=4\) would do"),
-        (3, Polynomial(3), r"3 of the 4 coefficients .*at most Polynomial\(degree=2\) would do"),
+        (5, Polynomial(5), r"5 of the 6 coefficients .*use at most Polynomial\(degree=4\)"),
+        (3, Polynomial(3), r"3 of the 4 coefficients .*use at most Polynomial\(degree=2\)"),
         (10, BSpline(n_basis=12), r"10 of the 12 coefficients"),
     ],
 )

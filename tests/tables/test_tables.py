@@ -93,7 +93,7 @@ def test_parquet_whatever_the_file_is_called(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_column_that_turns_from_whole_to_broken_numbers_late(backend, tmp_path):
-    """The first 16 MB of the file hold integers and empty cells alone."""
+    """The first 16 MB of the file hold only integers and empty cells."""
     path = tmp_path / "fleet.csv"
     n_rows = 1_600_000
     with open(path, "w") as file:
@@ -310,7 +310,7 @@ def test_cmapss_text_that_is_packed_has_the_bound_too(tmp_path):
         (CSV.encode().replace(b"fan", b'"fan', 1), "cannot be read as csv|odd number of quotation marks"),
         (CSV.encode().replace(b"fan", b"f\xe4n"), "utf-8|UTF-8"),
         (CSV.encode().replace(b"label", b"l\xe4bel"), "the header of .* is not UTF-8"),
-        (CSV.encode("utf-16"), "neither text nor Parquet"),
+        (CSV.encode("utf-16"), "neither plain text nor Parquet"),
         (b"unit,time,s2\n", "empty"),
         (b"unit,time,s2", "empty|cannot be read as csv"),
         (b"unit,time,s2\n1,1," + b"7" * (1 << 25), "line of more than 16,777,216 bytes"),
@@ -441,7 +441,7 @@ def raiser(error):
 @pytest.mark.slow
 @pytest.mark.parametrize("read", [file_format, column_names, read_table, read_panel, read_cmapss])
 def test_directories_pipes_and_devices_are_refused_by_name(read, tmp_path):
-    """A pipe without a writer would wait for ever."""
+    """A pipe without a writer would hang."""
     with pytest.raises(PanelError, match="is a directory"):
         read(tmp_path)
     os.mkfifo(tmp_path / "pipe.csv")

@@ -1,7 +1,7 @@
-"""What a fitted mixture says of units: mode probabilities, posterior coefficients, forecasts, novelty.
+"""Predictions of a fitted mixture for units: mode probabilities, posterior coefficients, forecasts, novelty.
 
-Arithmetic over sufficient statistics and parameters in internal coordinates; the results are in the user's terms. No
-SciPy on this path.
+Computed from sufficient statistics and parameters in internal coordinates; results are in the panel's units. This path
+does not import SciPy.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ FloatArray = NDArray[np.float64]
 Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 
-_MAX_STEPS = 200  # bisection alone needs 60 to 100; Newton's steps end it in about 6
+_MAX_STEPS = 200  # plain bisection needs 60 to 100; Newton's steps end it in about 6
 
 
 class Evidence(NamedTuple):
-    """What the data of each unit say of the modes."""
+    """The likelihood of each unit's data under the modes."""
 
     mode_probabilities: FloatArray  # (L, K)  (3)
     log_likelihoods: FloatArray  # (L,)    log Σ_k π_k P(x_l | k), in the panel's own units
@@ -42,7 +42,7 @@ class Evidence(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """Posterior coefficients of each unit under each mode, in the user's terms (model.md (4)).
+    """Posterior of each unit's random effects under each mode, in the panel's units (model.md (4)).
 
     Parameters
     ----------
@@ -53,13 +53,13 @@ class Posterior:
     mode_labels : tuple of hashable
         Length K.
     sizes : tuple of int
-        p_c; arrays hold NaN beyond.
+        p_c, number of coefficients of each channel; arrays hold NaN beyond.
     mode_probabilities : ndarray of shape (L, K)
-        ρ̂.
+        ρ̂, posterior mode probabilities.
     means : ndarray of shape (L, K, C, p)
-        T̂.
+        T̂, posterior mean coefficients: ``model.bases[c](t) @ means[l, k, c, :p_c]`` is a unit's curve.
     covariances : ndarray of shape (L, K, C, p, p)
-        Σ̂.
+        Σ̂, their posterior covariances.
     """
 
     units: tuple[Hashable, ...]
@@ -73,25 +73,26 @@ class Posterior:
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """Predictive mixture Σ_k ρ̂_k N(m_k, v_k) of one channel, for each unit and time (model.md §7).
+    """Predictive mixture Σ_k ρ̂_k N(m_k, v_k) of one channel, for each unit and time (model.md, "Prognosis").
 
     Parameters
     ----------
     units : tuple of hashable
         Length L.
     channel : str
+        The channel forecast.
     mode_labels : tuple of hashable
         Length K.
     times : ndarray of shape (m,) or (L, m)
-        As they were asked for.
+        The times forecast.
     weights : ndarray of shape (L, K)
-        ρ̂, mode probabilities given all that the unit has shown.
+        ρ̂, mode probabilities given all readings of the unit.
     mode_means : ndarray of shape (L, K, m)
         φ(s)ᵀ T̂_k, in units of the channel.
     mode_variances : ndarray of shape (L, K, m)
-        φ(s)ᵀ Σ̂_k φ(s), plus σ²_k where `noise`.
+        φ(s)ᵀ Σ̂_k φ(s), plus σ²_k if `noise`.
     noise : bool
-        Whether this is the forecast of a reading, or of the curve behind it.
+        True: the forecast of a reading. False: of the curve behind it.
     """
 
     units: tuple[Hashable, ...]
@@ -111,13 +112,13 @@ class Forecast:
 
     @property
     def variance(self) -> FloatArray:
-        """Variance of the mixture, shape (L, m): within modes and between them."""
+        """Variance of the mixture, shape (L, m): within modes plus between modes."""
         spread = self.mode_variances + np.square(self.mode_means - self.mean[:, None, :])
         result: FloatArray = np.einsum("lk,lkm->lm", self.weights, spread)
         return result
 
     def cdf(self, values: ArrayLike) -> FloatArray:
-        """P(channel ≤ value); `values` broadcasts against (L, m)."""
+        """Return P(channel ≤ value); `values` broadcasts against (L, m)."""
         values = np.broadcast_to(np.asarray(values, dtype=np.float64), self.mode_means[:, 0].shape)
         z = (values[:, None] - self.mode_means) / np.sqrt(np.maximum(self.mode_variances, 1e-300))
         result: FloatArray = np.einsum("lk,lkm->lm", self.weights, normal_cdf(z))
@@ -157,7 +158,7 @@ class Forecast:
         return parts[0] if probabilities.ndim == 0 else np.stack(parts)
 
     def interval(self, level: float = 0.9) -> tuple[FloatArray, FloatArray]:
-        """Central interval that holds the channel with probability `level`: lower and upper ends, each (L, m).
+        """Return the central prediction interval that holds the channel with probability `level`: two arrays (L, m).
 
         Raises
         ------
@@ -177,8 +178,8 @@ class Forecast:
 def _mixture_quantile(q: float, weights: FloatArray, means: FloatArray, deviations: FloatArray) -> FloatArray:
     """The q-quantile of each row's Gaussian mixture, (n,) from arrays of shape (n, K).
 
-    Newton's method, kept inside a bracket that shrinks: the quantile lies between the smallest and the largest of the
-    components' own. An upper quantile is a lower one of the mirrored mixture, whose tail keeps its digits.
+    Newton's method within a shrinking bracket: the quantile lies between the smallest and the largest quantile of the
+    components. An upper quantile is computed as a lower one of the mirrored mixture, whose tail keeps its digits.
     """
     if q > 0.5:
         return -_mixture_quantile(1 - q, weights, -means, deviations)
@@ -212,7 +213,7 @@ def _mixture_quantile(q: float, weights: FloatArray, means: FloatArray, deviatio
 
 
 def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads: int = 1) -> Evidence:
-    """Mode probabilities (3), log-likelihoods and misfits of each unit; known modes are not looked at.
+    """Mode probabilities (3), log-likelihoods and misfits of each unit; known modes are ignored.
 
     Raises
     ------
@@ -252,7 +253,7 @@ def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads
 
 
 def log_joint(statistics: SufficientStatistics, parameters: Parameters) -> FloatArray:
-    """ln π_k P(x_l | k) in internal coordinates, shape (L, K); known modes are not looked at."""
+    """ln π_k P(x_l | k) in internal coordinates, shape (L, K); known modes are ignored."""
     from cem.mixture._prediction import log_densities
 
     shape = (statistics.n_units, parameters.n_modes)
@@ -292,7 +293,7 @@ def _internal_posterior(statistics: SufficientStatistics, parameters: Parameters
 
 
 def posterior(statistics: SufficientStatistics, parameters: Parameters, mode_labels: tuple[Hashable, ...]) -> Posterior:
-    """Posterior coefficients in the user's terms: T = b + s S⁻¹ T̃, Σ̂ = s² S⁻¹ Σ̃ S⁻ᵀ."""
+    """Posterior coefficients in the panel's units: T = b + s S⁻¹ T̃, Σ̂ = s² S⁻¹ Σ̃ S⁻ᵀ."""
     means, roots = _internal_posterior(statistics, parameters)
     coordinates, layout = statistics.coordinates, statistics.layout
     shape = (statistics.n_units, parameters.n_modes, layout.n_channels, max(layout.sizes))
@@ -315,7 +316,7 @@ def posterior(statistics: SufficientStatistics, parameters: Parameters, mode_lab
 def _one_channel(
     statistics: SufficientStatistics, parameters: Parameters, channel: int
 ) -> tuple[StatisticsBundle, ParametersBundle]:
-    """Statistics and parameters of one channel: given the mode, its coefficients depend on it alone."""
+    """Statistics and parameters of one channel: given the mode, its coefficients depend on nothing else."""
     layout = statistics.layout
     p = layout.sizes[channel]
 
@@ -349,31 +350,32 @@ def forecast_channel(
     asked_times: FloatArray,
     noise: bool,
 ) -> Forecast:
-    """Predictive mixture of one channel (model.md §7, forward).
+    """Predictive mixture of one channel (model.md, "Prognosis", "Forward").
 
     Parameters
     ----------
     statistics, parameters, mode_labels
         Of the units and the model.
     channel : int
+        Position of the channel.
     times : ndarray of shape (m,) or (L, m)
         On the model's time axis.
     asked_times : ndarray of the same shape
         The same, as the user gave them.
     noise : bool
-        Add the observation noise.
+        Add the residual noise.
 
     Raises
     ------
     PredictionError
-        The forecast overflows at one of the times; names the channel and the time.
+        The forecast overflows at one of the times; the message names the channel and the time.
     """
     from cem.mixture._prediction import posteriors
 
     p = statistics.sizes[channel]
     n_units, n_modes, n_times = statistics.n_units, parameters.n_modes, times.shape[-1]
     means, roots = np.empty((n_units, n_modes, p)), np.empty((n_units, n_modes, p * p))
-    if parameters.rank:  # every channel tells of this one
+    if parameters.rank:  # with linked channels every channel is informative about this one
         whole_means, whole_roots = _internal_posterior(statistics, parameters)
         means = statistics.layout.vector(whole_means, channel)
         roots = statistics.layout.matrix(whole_roots, channel).reshape(n_units, n_modes, p * p)
@@ -415,8 +417,8 @@ def forecast_channel(
 def novelty(found: Evidence) -> FloatArray:
     """Tail probability of each unit's misfit under its most probable mode, shape (L,).
 
-    Given its mode, a unit's quadratic form of (11) is chi-square with as many degrees of freedom as it has observed
-    values. Small means: like nothing that the model was trained on. 1 where nothing was observed.
+    Given its mode, a unit's quadratic form of (11) has a chi-square distribution with as many degrees of freedom as
+    the unit has observed values. A value near 0 means: like no training unit. 1 for a unit without observed values.
     """
     best = found.mode_probabilities.argmax(axis=1)
     misfit = found.misfits[np.arange(len(best)), best]

@@ -1,4 +1,4 @@
-"""A panel in a few lines of text, for people."""
+"""A panel in a few lines of text."""
 
 from __future__ import annotations
 

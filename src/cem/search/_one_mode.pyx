@@ -1,4 +1,4 @@
-"""Kernels of a start: the M step from given responsibilities, all modes being copies of one until then."""
+"""Kernels of a start: the M step from given responsibilities, before which all modes are copies of one."""
 
 from libc.math cimport log
 from libc.stdlib cimport free, malloc
@@ -25,16 +25,16 @@ def start(
     double[:, ::1] noise_variances_out,
     int[:, ::1] status_out,
 ):
-    """Parameters of K modes from the one-mode model's posteriors, and what they promise.
+    """Parameters of K modes from the one-mode model's posteriors, and their score.
 
     Parameters
     ----------
     responsibilities : (n, K) array or None
         ρ; rows add up to 1.
     labels : (n,) array or None
-        Where there are none: the mode that has all of each unit.
+        Without responsibilities: the mode of each unit.
     rows : (n, 1 + 3 C + P + Σp²) array
-        What each unit adds to the sums (14) of the one-mode model, as `cem._core.unit_sums` leaves them.
+        Contribution of each unit to the sums (14) of the one-mode model, from `cem._core.unit_sums`.
     one : ParametersBundle
         Of the one mode.
     noise_floors, covariance_floors, transforms, covariance
@@ -47,15 +47,15 @@ def start(
     Returns
     -------
     float
-        Σ ρ E ln [π P(x, T | k) / ρ] under the new parameters, E over the posteriors of the one-mode model, up to what
-        is the same for all starts and to the floors.
+        Σ ρ E ln [π P(x, T | k) / ρ] under the new parameters, E over the posteriors of the one-mode model, up to a
+        constant that all starts share and to the floors.
 
     Raises
     ------
     FitError
-        A scatter matrix is not positive definite; names mode and channel.
+        A scatter matrix is not positive definite; the message names mode and channel.
     ValueError
-        An array has the wrong shape, or a label is no mode's.
+        An array has the wrong shape, or a label is not a mode.
     """
     cdef int n_units = <int> rows.shape[0], width = <int> rows.shape[1]
     cdef const parameters_t* copied = &one.view
@@ -97,7 +97,7 @@ def start(
     cdef double* work = noise + n_modes * n_channels
     cdef double* part
     cdef Py_ssize_t[6] widths
-    cdef double promise = 0.0, share, spread
+    cdef double score = 0.0, share, spread
     cdef int failed
     widths[0], widths[1], widths[2], widths[3], widths[4], widths[5] = 1, n_channels, P, P2, n_channels, n_channels
     with nogil:
@@ -107,7 +107,7 @@ def start(
                 for k in range(n_modes):
                     share = responsibilities[l, k]
                     if 0.0 < share < 1.0:
-                        promise -= share * log(share)
+                        score -= share * log(share)
         else:
             memset(by_mode, 0, n_sums * sizeof(double))
             for l in range(n_units):
@@ -136,16 +136,16 @@ def start(
         if not failed:
             for k in range(n_modes):
                 if weights_out[k] > 0.0:
-                    promise += by_mode[k * width] * log(weights_out[k])
+                    score += by_mode[k * width] * log(weights_out[k])
                 at = 0
                 for c in range(n_channels):
                     spread = 0.0
                     for i in range(sizes[c]):
                         spread += log(mode_factors_out[k, at + i * (sizes[c] + 1)])
-                    promise -= by_mode[k * width + 1 + c] * spread
-                    promise -= 0.5 * by_mode[(k + 1) * width - n_channels + c] * log(noise_variances_out[k, c])
+                    score -= by_mode[k * width + 1 + c] * spread
+                    score -= 0.5 * by_mode[(k + 1) * width - n_channels + c] * log(noise_variances_out[k, c])
                     at += sizes[c] * sizes[c]
     free(by_mode)
     if failed:
         raise m_step_failure(failed, n_channels)
-    return promise
+    return score
