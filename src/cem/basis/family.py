@@ -128,7 +128,7 @@ class Basis(ABC):
         """The family's row of the table in _basis.pxd, from what was learned; BasisError if it does not fit."""
 
     def shift_matrix(self, shift: ArrayLike) -> FloatArray:
-        """S(s) with φ(t − s)ᵀ = φ(t)ᵀ S(s) for all t: model.md §7, "shift-invariant".
+        """S(s) with φ(t − s)ᵀ = φ(t)ᵀ S(s) for all t: model.md §6, "shift-invariant".
 
         Parameters
         ----------

@@ -80,7 +80,7 @@ class FailureModeEM(SklearnFace):
         one a channel, shared by the modes. A mode of few units wants the latter two.
     linking_rank : int
         r, how many factors the channels of a unit share: given the mode their coefficients are then correlated
-        (model.md §6). 0: independent. Intervals of units with many channels are too narrow without.
+        (model.md §5). 0: independent. Intervals of units with many channels are too narrow without.
     linking_penalty : float
         Strength of the ridge on the loadings: it is ``linking_penalty`` / N for a mode of N units, so that a mode of a
         few units is linked with caution. The default is for modes of a dozen units; where every mode has many, a lower

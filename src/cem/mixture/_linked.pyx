@@ -1,7 +1,7 @@
 """Linked channels (16), (17): the E step over units, log-densities and posteriors, without SciPy.
 
 The arithmetic of one unit and mode is in _linked.pxd, written out: for the few coefficients and factors that channels
-have, calls of LAPACK cost more than the sums (model.md §5). Here are the drivers, which check shapes, take scratch,
+have, calls of LAPACK cost more than the sums (algorithm.md). Here are the drivers, which check shapes, take scratch,
 release the GIL and turn a status into an exception.
 """
 

@@ -73,7 +73,7 @@ class Posterior:
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """Predictive mixture Σ_k ρ̂_k N(m_k, v_k) of one channel, for each unit and time (model.md §7).
+    """Predictive mixture Σ_k ρ̂_k N(m_k, v_k) of one channel, for each unit and time (model.md §6).
 
     Parameters
     ----------
@@ -349,7 +349,7 @@ def forecast_channel(
     asked_times: FloatArray,
     noise: bool,
 ) -> Forecast:
-    """Predictive mixture of one channel (model.md §7, forward).
+    """Predictive mixture of one channel (model.md §6, forward).
 
     Parameters
     ----------

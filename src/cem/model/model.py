@@ -142,7 +142,7 @@ class FailureModeModel(FittedMixture):
     def forecast(
         self, X: Data, times: ArrayLike, channel: str | int | None = None, *, axes: Axes = None, noise: bool = True
     ) -> Forecast:
-        """Predictive distribution of a channel, at any times, given all readings of each unit (model.md §7).
+        """Predictive distribution of a channel, at any times, given all readings of each unit (model.md §6).
 
         Parameters
         ----------
@@ -206,7 +206,7 @@ class FailureModeModel(FittedMixture):
         direction: Literal["auto", "upper", "lower"] = "auto",
         **options: Any,
     ) -> FirstPassage:
-        """Law of the time left until each unit's own noise-free curve first crosses a threshold (model.md §7).
+        """Law of the time left until each unit's own noise-free curve first crosses a threshold (model.md §6).
 
         Conditional on the curve not having crossed it since the unit's first reading; the probability that it has is
         reported beside it. For alignment at failure, without a threshold, see `cem.RemainingLife`.

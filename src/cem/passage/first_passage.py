@@ -1,6 +1,6 @@
 """Remaining life against a threshold: the law of the first time that a unit's own trajectory crosses it.
 
-model.md §7, "Forward". The trajectory is the noise-free g(t) = φ(t)ᵀT of one channel. Given the mode, T is normal with
+model.md §6, "Forward". The trajectory is the noise-free g(t) = φ(t)ᵀT of one channel. Given the mode, T is normal with
 the posterior's mean and covariance, and the unit is known not to have crossed anywhere on [t_first, t_now]; that
 condition reweights T and the modes. A straight line needs bivariate normal probabilities and nothing else; for any
 other basis crossings of seeded draws are counted, and `FirstPassage.standard_error` says how far that is to be

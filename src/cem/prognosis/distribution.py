@@ -1,4 +1,4 @@
-"""Remaining life of running units when training units ran to failure: model.md §7, "Backward", and (18).
+"""Remaining life of running units when training units ran to failure: model.md §6, "Backward", and (18).
 
 `remaining_life_posterior` weighs every candidate remaining life r and mode k of every unit, and
 `RemainingLifeDistribution` answers what a planner asks. NumPy alone.

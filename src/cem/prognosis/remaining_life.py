@@ -1,4 +1,4 @@
-"""`RemainingLife`: how long running units will last, from units that ran to failure (model.md §7, "Backward")."""
+"""`RemainingLife`: how long running units will last, from units that ran to failure (model.md §6, "Backward")."""
 
 from __future__ import annotations
 

@@ -304,7 +304,7 @@ class Unit(_unit.UnitState):
         return means[mode], roots[mode] @ roots[mode].T
 
     def forecast(self, times: ArrayLike, channel: int | str | None = None) -> UnitForecast:
-        """What a new reading of a channel would be at given times: the predictive mixture of model.md §7.
+        """What a new reading of a channel would be at given times: the predictive mixture of model.md §6.
 
         Parameters
         ----------

@@ -14,7 +14,7 @@ __all__ = ["UnitForecast"]
 
 
 class UnitForecast(NamedTuple):
-    """Predictive mixture of one channel of one unit at m times; see model.md §7 "Forward".
+    """Predictive mixture of one channel of one unit at m times; see model.md §6 "Forward".
 
     Values are in the channel's units, variances in its squared units; both hold the noise of a new reading.
     """

@@ -1,4 +1,4 @@
-"""M step of linked channels, model.md §6: regression of t on [1, f] with a ridge on the loadings, floors (15')."""
+"""M step of linked channels, model.md §5: regression of t on [1, f] with a ridge on the loadings, floors (15')."""
 
 from libc.math cimport sqrt
 from libc.stdlib cimport free, malloc
