@@ -1,4 +1,4 @@
-"""Writes docs/howto/turbofan.md and its appendix: the text below, every number taken from benchmarks/results/.
+"""Writes docs/howto/turbofan.md and its appendix: the text below, with every number from results/cmapss.json.
 
 python benchmarks/turbofan_page.py --run FOLDER    runs the page's lines on the files there, and keeps what they print
 python benchmarks/turbofan_page.py                 writes both pages from what is kept
@@ -18,16 +18,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS, OUTPUTS = (
-    ROOT / "benchmarks" / "results" / "cmapss.json",
-    ROOT / "benchmarks" / "results" / "turbofan_page.json",
-)
+RESULTS = ROOT / "benchmarks" / "results" / "cmapss.json"
+OUTPUTS = ROOT / "benchmarks" / "turbofan_page.json"
 PAGE, APPENDIX = ROOT / "docs" / "howto" / "turbofan.md", ROOT / "docs" / "howto" / "turbofan-candidates.md"
 FILES = ("train_FD001.txt", "test_FD001.txt", "RUL_FD001.txt")
 
 TEXT = """# From the turbofan files to a table of remaining lives
 
-<!-- Written by benchmarks/turbofan_page.py from files in benchmarks/results/; change those, not this page. -->
+<!-- Written by benchmarks/turbofan_page.py from benchmarks/results/cmapss.json; change those, not this page. -->
 
 How long will a jet engine last? This page goes from NASA's files to a table of remaining lives with intervals, and says
 how far off they are on engines that the fit has not seen.
@@ -89,9 +87,8 @@ left = cem.RemainingLife.load("turbofan.cem").predict(running)
 low, high = left.interval(0.9)
 print("engine  age  median  90 % between  mean of min(r, 125)")
 for i in range(5):
-    age = running[i].times[-1]
-    print(f"{{running.units[i]:6}} {{age:4.0f}} {{left.median()[i]:7.0f}} {{low[i]:7.0f}} {{high[i]:5.0f}}"
-          f" {{left.mean(cap=125)[i]:20.1f}}")
+    age, median, mean = running[i].times[-1], left.median()[i], left.mean(cap=125)[i]
+    print(f"{{running.units[i]:6}} {{age:4.0f}} {{median:7.0f}} {{low[i]:7.0f}} {{high[i]:5.0f}} {{mean:20.1f}}")
 ```
 
 {{output}}
@@ -201,7 +198,7 @@ the forward model of all 14 sensors, for one, is right on little more than two t
 
 CANDIDATES = """# Turbofan engines: how the model was chosen
 
-<!-- Written by benchmarks/turbofan_page.py from files in benchmarks/results/; change those, not this page. -->
+<!-- Written by benchmarks/turbofan_page.py from benchmarks/results/cmapss.json; change those, not this page. -->
 
 Which candidates were compared for [the turbofan page](turbofan.md), and how good was each? `python
 benchmarks/cmapss.py` fits every candidate without each of five folds of training engines, and scores it on the fold.
