@@ -1,0 +1,38 @@
+"""Names between backticks: a link where the reference has the name, code elsewhere.
+
+Docstrings name methods, parameters and files in the same way, so a name without an entry is no fault, unless it begins
+with "cem.": then whoever follows it would look for something that is not there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docutils import nodes
+
+__all__ = ["setup"]
+
+# Where a name without its module is looked for.
+_MODULES = ("cem", "cem.errors", "cem.scoring", "cem.lifetimes", "cem.metrics", "cem.calibration", "cem.tables")
+
+
+def _resolve(app: Any, env: Any, node: nodes.Element, content: nodes.TextElement) -> nodes.Element | None:
+    if node.get("refdomain") != "py":
+        return None
+    domain = env.get_domain("py")
+    target = node["reftarget"].removesuffix("()")
+    for name in (f"{module}.{target}" for module in _MODULES):
+        if name in domain.objects:
+            entry = domain.objects[name]
+            from sphinx.util.nodes import make_refnode
+
+            return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content, name)
+    if node["reftype"] == "obj" and not target.startswith("cem."):
+        return content
+    return None
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Register the extension."""
+    app.connect("missing-reference", _resolve)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,170 @@
+"""The folder that Sphinx reads: the pages of docs/, and those of the repository that the site shows as well.
+
+Pages link to one another as files of the repository do, so that they can be read on a code host. A page that has another
+place on the site gets its links rewritten; a link to a file that is no page leads to the code host where one is known,
+and is plain text elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["ROOT", "links", "relinked", "stage", "staged_pages"]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Pages outside docs/, by their place on the site.
+_OUTSIDE = {
+    "README.md": "readme.md",
+    "CHANGELOG.md": "changes.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "benchmarks/README.md": "benchmarks/index.md",
+    "benchmarks/scoreboard.md": "benchmarks/scoreboard.md",
+    "wheels/README.md": "wheels/index.md",
+    "wheels/TESTED.md": "wheels/TESTED.md",
+}
+_NOT_STAGED = {"_build", "site_parts", "__pycache__", "auto_examples", "generated"}
+_PICTURES = {".svg", ".png"}
+
+_FENCE = re.compile(r"^\s*(```+|~~~+)")
+# [text](target), ![text](target), src="target" and href="target"; the target is the group.
+_LINK = re.compile(r'(?<=\]\()(?P<plain>[^()\s]+)(?=\))|(?<=\bsrc=")(?P<src>[^"]+)|(?<=\bhref=")(?P<href>[^"]+)')
+_TEXT_AND_LINK = re.compile(r"(?P<picture>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^()\s]+)\)")
+
+
+def _without_fences(text: str) -> Iterator[tuple[str, bool]]:
+    """The lines of a page, each with whether it is text and not code."""
+    fence = ""
+    for line in text.splitlines(keepends=True):
+        mark = _FENCE.match(line)
+        if mark and not fence:
+            fence = mark[1]
+            yield line, False
+        elif mark and fence and mark[1].startswith(fence):
+            fence = ""
+            yield line, False
+        else:
+            yield line, not fence
+
+
+def _spans(line: str) -> list[tuple[int, int]]:
+    """Where a line has code between backticks."""
+    return [match.span() for match in re.finditer(r"(`+)(?!`).*?(?<!`)\1(?!`)", line)]
+
+
+def links(text: str) -> list[str]:
+    """The targets of a page's links and pictures, code left out."""
+    found = []
+    for line, is_text in _without_fences(text):
+        if is_text:
+            code = _spans(line)
+            found += [
+                match[0]
+                for match in _LINK.finditer(line)
+                if not any(start <= match.start() < end for start, end in code)
+            ]
+    return found
+
+
+def staged_pages(root: Path = ROOT) -> dict[str, str]:
+    """The files that the site shows, by path in the repository; their places on the site."""
+    pages = {}
+    for path in sorted((root / "docs").rglob("*")):
+        inside = path.relative_to(root / "docs")
+        if path.is_file() and not _NOT_STAGED.intersection(inside.parts) and not inside.parts[0].startswith("_"):
+            if len(inside.parts) > 1 or path.suffix != ".py":
+                pages[path.relative_to(root).as_posix()] = inside.as_posix()
+    pages |= {path: place for path, place in _OUTSIDE.items() if (root / path).exists()}
+    for path in sorted((root / "benchmarks" / "reports").rglob("*")):
+        if path.suffix in {".md", *_PICTURES}:
+            pages[path.relative_to(root).as_posix()] = path.relative_to(root).as_posix()
+    for path in sorted((root / "benchmarks").rglob("*")):
+        if path.suffix in _PICTURES:
+            pages[path.relative_to(root).as_posix()] = path.relative_to(root).as_posix()
+    return pages
+
+
+def _code_host(root: Path) -> str | None:
+    """Where files of the repository are shown: an address of pyproject.toml's [project.urls], if it has one."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    urls = {name.lower(): address for name, address in project.get("urls", {}).items()}
+    for name in ("source", "source code", "repository"):
+        if name in urls:
+            return f"{urls[name].rstrip('/')}/blob/main"
+    return None
+
+
+def relinked(text: str, path: str, pages: dict[str, str], host: str | None = None, root: Path = ROOT) -> str:
+    """A page's text with the links that lead to the same on the site.
+
+    Parameters
+    ----------
+    text : str
+    path : str
+        Of the page in the repository, "benchmarks/README.md".
+    pages : dict of str to str
+        As `staged_pages` has them.
+    host : str, optional
+        Address in front of the path of a file that the site does not show.
+    root : Path
+        Of the repository.
+    """
+    own_folder = os.path.dirname(path)
+    place = os.path.dirname(pages[path])
+
+    def on_the_site(target: str) -> str | None:
+        file, mark, anchor = target.partition("#")
+        if not file or "://" in target or target.startswith("mailto:"):
+            return target
+        meant = os.path.normpath(os.path.join(own_folder, file))
+        if os.path.isdir(root / meant):
+            meant_page = f"{meant}/README.md"
+            if meant_page in pages:
+                meant = meant_page
+        if meant == "README.md" and not mark:
+            return os.path.relpath("readme.md", place or ".")
+        if meant in pages:
+            return os.path.relpath(pages[meant], place or ".") + mark + anchor
+        return f"{host}/{meant}{mark}{anchor}" if host else None
+
+    def one(match: re.Match[str]) -> str:
+        target = on_the_site(match["target"])
+        inner = _TEXT_AND_LINK.sub(one, match["text"])
+        return inner if target is None else f"{match['picture']}[{inner}]({target})"
+
+    lines = []
+    for line, is_text in _without_fences(text):
+        if is_text:
+            line = _TEXT_AND_LINK.sub(one, line)
+            line = re.sub(
+                r'(?<=\bsrc=")[^"]+|(?<=\bhref=")[^"]+', lambda match: on_the_site(match[0]) or match[0], line
+            )
+        lines.append(line)
+    return "".join(lines)
+
+
+def stage(folder: Path, root: Path = ROOT) -> None:
+    """Bring the pages into a folder; a file that has not changed keeps its time, so that Sphinx leaves it alone."""
+    pages = staged_pages(root)
+    host = _code_host(root)
+    wanted = set()
+    for path, place in pages.items():
+        source, target = root / path, folder / place
+        wanted.add(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        content = source.read_bytes()
+        if source.suffix == ".md":
+            content = relinked(content.decode("utf-8"), path, pages, host, root).encode("utf-8")
+        if not target.exists() or target.read_bytes() != content:
+            target.write_bytes(content)
+            shutil.copystat(source, target)
+            os.utime(target)
+    for old in folder.rglob("*"):
+        inside = old.relative_to(folder).parts
+        if old.is_file() and old not in wanted and not {"auto_examples", "generated"}.intersection(inside):
+            old.unlink()
