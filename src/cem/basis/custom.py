@@ -82,7 +82,13 @@ class Custom(Basis):
         return self._evaluated(array.ravel(), self.size).reshape(*array.shape, self.size)
 
     def derivative(self, times: ArrayLike) -> FloatArray:
-        """dφ/dt by central differences, to about 1e-10 of the functions' range over the domain."""
+        """dφ/dt by central differences, to about 1e-10 of the functions' range over the domain.
+
+        Parameters
+        ----------
+        times : array_like of shape (n,)
+            In the panel's time unit.
+        """
         self._require_bound()
         array = as_times(times, self._title())
         flat = array.ravel()

@@ -121,7 +121,13 @@ class Polynomial(Basis):
         return self._converted(coefficients, self._power_matrix())
 
     def from_power_series(self, coefficients: ArrayLike) -> FloatArray:
-        """The inverse of `to_power_series`: coefficients T in this basis of the curves Σ_j a_j t^j."""
+        """The inverse of `to_power_series`: coefficients T in this basis of the curves Σ_j a_j t^j.
+
+        Parameters
+        ----------
+        coefficients : array_like of shape (p,) or (p, m)
+            a_0, a_1, …; a column for each curve.
+        """
         return self._converted(coefficients, _inverse_upper(self._power_matrix()))
 
     def _converted(self, coefficients: ArrayLike, matrix: list[list[Fraction]]) -> FloatArray:

@@ -279,6 +279,11 @@ class Basis(ABC):
         """dφ/dt, per time unit, in the shape of the design matrix; arguments and errors as for calling the basis.
 
         At a knot of a B-spline it is the derivative from the right.
+
+        Parameters
+        ----------
+        times : array_like of shape (n,)
+            In the panel's time unit.
         """
         return self._filled(_basis.differentiate, times, "derivative")
 

@@ -413,7 +413,15 @@ class FailureModeEM(SklearnFace):
     # -- prediction -----------------------------------------------------------------------------------------------
 
     def fit_predict(self, X: Data, y: ArrayLike | None = None, **options: Any) -> NDArray[Any]:
-        """Fit, and give the label of each training unit's most probable mode; shape (L,). Arguments as for `fit`."""
+        """Fit, and give the label of each training unit's most probable mode; shape (L,). Arguments as for `fit`.
+
+        Parameters
+        ----------
+        X, y
+            As for `fit`.
+        **options
+            Keyword arguments of `fit`.
+        """
         self.fit(X, y, **options)
         labels: NDArray[Any] = _as_labels(self.mode_labels_)[self.responsibilities_.argmax(axis=1)]
         return labels
@@ -453,11 +461,19 @@ class FailureModeEM(SklearnFace):
         return model.score_samples(self._to_score(X, times, axes))
 
     def score(self, X: Data, y: object = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
-        """Mean marginal log-likelihood per unit; arguments as for `predict`, `y` is not looked at."""
+        """Mean marginal log-likelihood per unit; arguments as for `predict`, `y` is not looked at.
+
+        Parameters
+        ----------
+        X, times, axes
+            As for `predict`.
+        y
+            For scikit-learn's signature; not used.
+        """
         return float(np.mean(self.score_samples(X, times=times, axes=axes)))
 
     def bic(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
-        """−2 ℓ + n_parameters_ · log L, with L the number of units; lower is better (Schwarz 1978).
+        """−2 ℓ + `n_parameters_` · log L, with L the number of units; lower is better (Schwarz 1978).
 
         ℓ is the log-likelihood that the fit maximises, `log_likelihood_`, without any penalty: units of known mode
         count with that mode alone, and on the time to failure lives of failed and of running units are part of it.
@@ -483,7 +499,7 @@ class FailureModeEM(SklearnFace):
         return float(-2.0 * log_likelihood + self.n_parameters_ * np.log(len(responsibilities)))
 
     def aic(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
-        """−2 ℓ + 2 n_parameters_; lower is better (Akaike 1974). ℓ and arguments are those of `bic`."""
+        """−2 ℓ + 2 `n_parameters_`; lower is better (Akaike 1974). ℓ and arguments are those of `bic`."""
         return float(-2.0 * self._likelihood(X, times, axes)[0] + 2.0 * self.n_parameters_)
 
     def icl(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:

@@ -33,11 +33,22 @@ class SklearnFace:
         return sorted(name for name in inspect.signature(cls.__init__).parameters if name != "self")
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments, by name."""
+        """The constructor's arguments, by name.
+
+        Parameters
+        ----------
+        deep : bool
+            For scikit-learn's signature: no argument is an estimator.
+        """
         return {name: getattr(self, name) for name in self._parameter_names()}
 
     def set_params(self, **params: Any) -> Self:
         """Set constructor arguments by name.
+
+        Parameters
+        ----------
+        **params
+            Arguments of the constructor and their new values.
 
         Raises
         ------

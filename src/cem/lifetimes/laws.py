@@ -152,15 +152,33 @@ class LifetimeLaw(ABC):
 
     @abstractmethod
     def log_density(self, lives: ArrayLike) -> FloatArray:
-        """ln f(t), in the shape of the lives; −inf at ages 0 and below."""
+        """ln f(t), in the shape of the lives; −inf at ages 0 and below.
+
+        Parameters
+        ----------
+        lives : array_like
+            Ages, in the unit of the lives that the law was fitted to.
+        """
 
     @abstractmethod
     def log_survival(self, lives: ArrayLike) -> FloatArray:
-        """ln P(life > t), in the shape of the lives; 0 at ages 0 and below."""
+        """ln P(life > t), in the shape of the lives; 0 at ages 0 and below.
+
+        Parameters
+        ----------
+        lives : array_like
+            Ages, in the unit of the lives that the law was fitted to.
+        """
 
     @abstractmethod
     def inverse_log_survival(self, log_survival: ArrayLike) -> FloatArray:
-        """The age t at which ln P(life > t) has this value: quantiles, however far in the tail."""
+        """The age t at which ln P(life > t) has this value: quantiles, however far in the tail.
+
+        Parameters
+        ----------
+        log_survival : array_like
+            Natural logarithms of probabilities; at most 0.
+        """
 
     @abstractmethod
     def mean(self) -> float:
@@ -168,7 +186,13 @@ class LifetimeLaw(ABC):
 
     @abstractmethod
     def mean_residual_life(self, age: ArrayLike) -> FloatArray:
-        """E[life − age | life > age], in the shape of the ages: what is left on average, sensors unseen."""
+        """E[life − age | life > age], in the shape of the ages: what is left on average, sensors unseen.
+
+        Parameters
+        ----------
+        age : array_like
+            Ages at which the units are alive.
+        """
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
@@ -176,20 +200,44 @@ class LifetimeLaw(ABC):
 
     @underflow_is_zero
     def density(self, lives: ArrayLike) -> FloatArray:
-        """f(t), per time unit."""
+        """f(t), per time unit.
+
+        Parameters
+        ----------
+        lives : array_like
+            Ages, in the unit of the lives that the law was fitted to.
+        """
         return np.exp(self.log_density(lives))
 
     @underflow_is_zero
     def survival(self, lives: ArrayLike) -> FloatArray:
-        """P(life > t)."""
+        """P(life > t).
+
+        Parameters
+        ----------
+        lives : array_like
+            Ages, in the unit of the lives that the law was fitted to.
+        """
         return np.exp(self.log_survival(lives))
 
     def cdf(self, lives: ArrayLike) -> FloatArray:
-        """P(life ≤ t)."""
+        """P(life ≤ t).
+
+        Parameters
+        ----------
+        lives : array_like
+            Ages, in the unit of the lives that the law was fitted to.
+        """
         return -np.expm1(self.log_survival(lives))
 
     def quantile(self, q: ArrayLike) -> FloatArray:
-        """Age by which a fraction q of the units has failed, 0 < q < 1."""
+        """Age by which a fraction q of the units has failed, 0 < q < 1.
+
+        Parameters
+        ----------
+        q : array_like
+            Probabilities.
+        """
         with np.errstate(divide="ignore"):
             return self.inverse_log_survival(np.log1p(-_levels(q)))
 
@@ -198,13 +246,29 @@ class LifetimeLaw(ABC):
         return float(self.quantile(0.5))
 
     def residual_quantile(self, age: ArrayLike, q: ArrayLike) -> FloatArray:
-        """Quantile q of what is left to a unit alive at `age`; it has a value however old the unit is."""
+        """Quantile q of what is left to a unit alive at `age`; it has a value however old the unit is.
+
+        Parameters
+        ----------
+        age : array_like
+            Ages at which the units are alive.
+        q : array_like
+            Probabilities, broadcast with the ages.
+        """
         ages = np.asarray(age, dtype=np.float64)
         left = self.inverse_log_survival(self.log_survival(ages) + np.log1p(-_levels(q))) - ages
         return np.maximum(left, 0.0)
 
     def sample(self, size: int | tuple[int, ...], random_state: int | np.random.Generator | None = None) -> FloatArray:
-        """Random lives."""
+        """Random lives.
+
+        Parameters
+        ----------
+        size : int or tuple of int
+            Shape of the result.
+        random_state : int or Generator, optional
+            Seed of the draws.
+        """
         return self.inverse_log_survival(-np.random.default_rng(random_state).exponential(size=size))
 
 
@@ -308,7 +372,7 @@ class Lognormal(LifetimeLaw):
 class LinkedLognormal(Lognormal):
     """ln life = location + γᵀf + ε: lognormal, and told in part by the factors f that the unit's channels share.
 
-    By itself it is the lognormal law of units of which nothing has been read. `cem.fitting.linked_lives` fits it.
+    By itself it is the lognormal law of units of which nothing has been read. ``cem.fitting.linked_lives`` fits it.
 
     Parameters
     ----------

@@ -113,11 +113,23 @@ class Lifetimes:
         return len(self.laws)
 
     def log_density(self, lives: ArrayLike) -> FloatArray:
-        """ln f_k(t), shape of the lives with K appended."""
+        """ln f_k(t), shape of the lives with K appended.
+
+        Parameters
+        ----------
+        lives : array_like
+            Ages.
+        """
         return np.stack([law.log_density(lives) for law in self.laws], axis=-1)
 
     def log_survival(self, lives: ArrayLike) -> FloatArray:
-        """ln P(life > t | k), shape of the lives with K appended."""
+        """ln P(life > t | k), shape of the lives with K appended.
+
+        Parameters
+        ----------
+        lives : array_like
+            Ages.
+        """
         return np.stack([law.log_survival(lives) for law in self.laws], axis=-1)
 
     @property
@@ -127,7 +139,15 @@ class Lifetimes:
         return np.array([law.loadings for law in laws]) if len(laws) == self.n_modes else None
 
     def log_survival_given(self, lives: ArrayLike, means: FloatArray, variances: FloatArray) -> FloatArray:
-        """ln P(life > t | k) of linked laws where γᵀf is N(mean, variance), both (..., K); shape of those."""
+        """ln P(life > t | k) of linked laws where γᵀf is N(mean, variance), both (..., K); shape of those.
+
+        Parameters
+        ----------
+        lives : array_like of shape (...)
+            Ages.
+        means, variances : ndarray of shape (..., K)
+            Of the part of the log life that the shared factors tell.
+        """
         laws = [law for law in self.laws if isinstance(law, LinkedLognormal)]
         locations, own = np.array([law.location for law in laws]), np.array([law.own_variance for law in laws])
         with np.errstate(divide="ignore"):
@@ -151,19 +171,45 @@ class Lifetimes:
         return np.array([law.location for law in laws]), np.array(variances)
 
     def quantile(self, q: float) -> FloatArray:
-        """Quantile of each mode's lives, shape (K,)."""
+        """Quantile of each mode's lives, shape (K,).
+
+        Parameters
+        ----------
+        q : float
+            Probability.
+        """
         return np.array([float(law.quantile(q)) for law in self.laws])
 
     def residual_quantile(self, age: ArrayLike, q: float) -> FloatArray:
-        """Quantile of what is left at each age, shape of the ages with K appended."""
+        """Quantile of what is left at each age, shape of the ages with K appended.
+
+        Parameters
+        ----------
+        age : array_like
+            Ages at which the units are alive.
+        q : float
+            Probability.
+        """
         return np.stack([law.residual_quantile(age, q) for law in self.laws], axis=-1)
 
     def mean_residual_life(self, age: ArrayLike) -> FloatArray:
-        """E[life − age | life > age, k], shape of the ages with K appended."""
+        """E[life − age | life > age, k], shape of the ages with K appended.
+
+        Parameters
+        ----------
+        age : array_like
+            Ages at which the units are alive.
+        """
         return np.stack([law.mean_residual_life(age) for law in self.laws], axis=-1)
 
     def ordered(self, order: Sequence[int] | NDArray[np.int64]) -> Lifetimes:
-        """The same laws with modes renumbered: new mode i is old mode ``order[i]``."""
+        """The same laws with modes renumbered: new mode i is old mode ``order[i]``.
+
+        Parameters
+        ----------
+        order : sequence of int
+            A permutation of the modes.
+        """
         return Lifetimes(tuple(self.laws[int(k)] for k in order))
 
     def to_dict(self) -> dict[str, Any]:
@@ -173,6 +219,11 @@ class Lifetimes:
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Lifetimes:
         """What `to_dict` wrote.
+
+        Parameters
+        ----------
+        saved : mapping
+            From `to_dict`.
 
         Raises
         ------

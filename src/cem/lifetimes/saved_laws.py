@@ -25,6 +25,11 @@ _NUMBERS = {
 def lifetime_law_from_dict(saved: Mapping[str, Any]) -> LifetimeLaw:
     """The law that `LifetimeLaw.to_dict` wrote.
 
+    Parameters
+    ----------
+    saved : mapping
+        From `LifetimeLaw.to_dict`.
+
     Raises
     ------
     OptionError

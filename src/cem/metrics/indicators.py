@@ -45,7 +45,7 @@ def _histories(panel: Panel, channel: int, window: int, fewest: int) -> list[tup
 
 
 def monotonicity(panel: Panel, *, window: int = 1) -> FloatArray:
-    """|number of rises − number of falls| / (n − 1) of each channel, mean over units: 1 monotone, 0 trendless.
+    """``|number of rises − number of falls| / (n − 1)`` of each channel, mean over units: 1 monotone, 0 trendless.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def monotonicity(panel: Panel, *, window: int = 1) -> FloatArray:
 
 
 def trendability(panel: Panel, *, window: int = 1, n_points: int = 100) -> FloatArray:
-    """Smallest |correlation| of a channel between any two units, each read at equal fractions of its history.
+    """Smallest ``|correlation|`` of a channel between any two units, each read at equal fractions of its history.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def trendability(panel: Panel, *, window: int = 1, n_points: int = 100) -> Float
 
 
 def prognosability(panel: Panel, *, window: int = 1, run_to_failure: bool = False) -> FloatArray:
-    """exp(−sd of the last values / mean |first − last value|) of each channel: 1 if all units fail at one level.
+    """``exp(−sd of the last values / mean |first − last value|)`` of each channel: 1 if all units fail at one level.
 
     Parameters
     ----------

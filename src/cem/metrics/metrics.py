@@ -79,7 +79,13 @@ def rmse(truth: ArrayLike, predicted: ArrayLike, *, cap: float | None = None) ->
 
 
 def mae(truth: ArrayLike, predicted: ArrayLike, *, cap: float | None = None) -> float:
-    """Mean absolute error; arguments as for `rmse`."""
+    """Mean absolute error; arguments as for `rmse`.
+
+    Parameters
+    ----------
+    truth, predicted, cap
+        As for `rmse`.
+    """
     true, guess = _pair(truth, predicted, cap)
     return float(np.mean(np.abs(guess - true)))
 
@@ -89,6 +95,11 @@ def nasa_score(truth: ArrayLike, predicted: ArrayLike, *, cap: float | None = No
 
     A sum, not a mean, in cycles: it grows with the number of units, and one late prediction can rule it.
     Arguments as for `rmse`.
+
+    Parameters
+    ----------
+    truth, predicted, cap
+        As for `rmse`.
 
     References
     ----------
@@ -102,7 +113,12 @@ def nasa_score(truth: ArrayLike, predicted: ArrayLike, *, cap: float | None = No
 
 
 def relative_accuracy(truth: ArrayLike, predicted: ArrayLike) -> FloatArray:
-    """1 − |true − predicted| / true, prediction by prediction: 1 is perfect, and it may fall below 0.
+    """``1 − |true − predicted| / true``, prediction by prediction: 1 is perfect, and it may fall below 0.
+
+    Parameters
+    ----------
+    truth, predicted : array_like
+        Remaining lives, of the same shape.
 
     Raises
     ------
@@ -151,6 +167,13 @@ def alpha_lambda_accuracy(truth: ArrayLike, predicted: ArrayLike, *, alpha: floa
     """Whether each prediction lies in the cone (1 − α) true ≤ predicted ≤ (1 + α) true.
 
     λ, the moment at which it is asked, is the caller's choice of predictions (half of life, say).
+
+    Parameters
+    ----------
+    truth, predicted : array_like
+        Remaining lives, of the same shape.
+    alpha : float
+        Half the width of the cone, as a fraction of the true remaining life.
 
     References
     ----------
@@ -320,6 +343,13 @@ def crps_pmf(truth: ArrayLike, grid: ArrayLike, pmf: ArrayLike) -> FloatArray:
 def pinball_loss(truth: ArrayLike, quantile: ArrayLike, *, level: float) -> FloatArray:
     """level · (true − q) where the outcome lies above the predicted quantile q, (1 − level) · (q − true) below.
 
+    Parameters
+    ----------
+    truth, quantile : array_like
+        Outcomes and predicted quantiles, of the same shape.
+    level : float
+        Probability of the quantile.
+
     References
     ----------
     Koenker, Bassett (1978), "Regression quantiles", Econometrica 46.
@@ -359,6 +389,11 @@ def interval_score(truth: ArrayLike, lower: ArrayLike, upper: ArrayLike, *, leve
 def interval_coverage(truth: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:
     """Fraction of outcomes in [lower, upper], ends included.
 
+    Parameters
+    ----------
+    truth, lower, upper : array_like
+        Outcomes and ends of the intervals, of the same shape.
+
     References
     ----------
     Gneiting, Balabdaoui, Raftery (2007), "Probabilistic forecasts, calibration and sharpness", Journal of the Royal
@@ -370,13 +405,28 @@ def interval_coverage(truth: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> f
 
 
 def interval_width(lower: ArrayLike, upper: ArrayLike) -> float:
-    """Mean width of the intervals (sharpness; read it beside `interval_coverage`, whose source it shares)."""
+    """Mean width of the intervals (sharpness; read it beside `interval_coverage`, whose source it shares).
+
+    Parameters
+    ----------
+    lower, upper : array_like
+        Ends of the intervals, of the same shape.
+    """
     low, high = _interval(lower, upper)
     return float(np.mean(high - low))
 
 
 def binomial_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
     """Interval of Wilson for a proportion: how far a coverage of ``successes`` in ``n`` units may be from the truth.
+
+    Parameters
+    ----------
+    successes : int
+        How many of the `n` are inside.
+    n : int
+        Number of trials.
+    level : float
+        Confidence of the interval.
 
     References
     ----------
@@ -467,6 +517,11 @@ def brier_score(truth: ArrayLike, probabilities: ArrayLike) -> FloatArray:
 
 def log_score(truth: ArrayLike, probabilities: ArrayLike) -> FloatArray:
     """−ln P(true mode): inf where the true mode was given no chance; arguments as for `brier_score`.
+
+    Parameters
+    ----------
+    truth, probabilities
+        As for `brier_score`.
 
     References
     ----------

@@ -281,7 +281,13 @@ class FittedMixture:
         raise OptionError(f"there is no mode {mode!r}; the modes are {listed(self.mode_labels, 20)}")
 
     def channel_index(self, channel: str | int) -> int:
-        """Position of a channel given by name or position; PredictionError where there is none."""
+        """Position of a channel given by name or position; PredictionError where there is none.
+
+        Parameters
+        ----------
+        channel : str or int
+            Name or position.
+        """
         if isinstance(channel, str) and channel in self.channels:
             return self.channels.index(channel)
         if isinstance(channel, (int, np.integer)) and not isinstance(channel, bool) and 0 <= channel < self.n_channels:
@@ -290,6 +296,11 @@ class FittedMixture:
 
     def curves(self, times: ArrayLike) -> FloatArray:
         """Mean curve of each mode and channel, shape (K, C, m), in units of the channels.
+
+        Parameters
+        ----------
+        times : array_like of shape (m,)
+            In the panel's time unit and from its origin; on the time to failure at most 0.
 
         Raises
         ------
@@ -316,7 +327,13 @@ class FittedMixture:
         return min(basis.domain[0] for basis in self.bases), max(basis.domain[1] for basis in self.bases)
 
     def compressed(self, panel: Panel) -> SufficientStatistics:
-        """Statistics (9) of a panel that has the model's channels in their order, on the model's time axis."""
+        """Statistics (9) of a panel that has the model's channels in their order, on the model's time axis.
+
+        Parameters
+        ----------
+        panel : Panel
+            With the model's channels, as `FailureModeModel.with_own_channels` returns it.
+        """
         from cem.statistics.sufficient import SufficientStatistics
 
         return SufficientStatistics.from_panel(panel, self.bases, coordinates=self.coordinates, kernel="plain")

@@ -117,15 +117,35 @@ class FailureModeModel(FittedMixture):
     def score_samples(
         self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None, n_jobs: int = 1
     ) -> FloatArray:
-        """Marginal log-likelihood log Σ_k π_k P(x_l | k) of each unit, in the panel's own units; shape (L,)."""
+        """Marginal log-likelihood log Σ_k π_k P(x_l | k) of each unit, in the panel's own units; shape (L,).
+
+        Parameters
+        ----------
+        X, times, axes, n_jobs
+            As for `predict_proba`.
+        """
         return self._evidence(X, times, n_jobs, axes).log_likelihoods
 
     def score(self, X: Data, y: object = None, times: ArrayLike | None = None, *, axes: Axes = None) -> float:
-        """Mean marginal log-likelihood per unit; `y` is there for scikit-learn and not looked at."""
+        """Mean marginal log-likelihood per unit; `y` is there for scikit-learn and not looked at.
+
+        Parameters
+        ----------
+        X, times, axes
+            As for `predict_proba`.
+        y
+            For scikit-learn's signature; not used.
+        """
         return float(self.score_samples(X, times, axes=axes).mean())
 
     def posterior(self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None) -> Posterior:
-        """Posterior means and covariances of each unit's coefficients under each mode, model.md (4)."""
+        """Posterior means and covariances of each unit's coefficients under each mode, model.md (4).
+
+        Parameters
+        ----------
+        X, times, axes
+            As for `predict_proba`.
+        """
         from cem.mixture import prediction
 
         return prediction.posterior(self.statistics(X, times, axes=axes), self.internal_parameters, self.mode_labels)
@@ -134,6 +154,11 @@ class FailureModeModel(FittedMixture):
         """Tail probability of each unit's misfit under its most probable mode, shape (L,).
 
         Uniform on [0, 1] for units like those of the training; small: like nothing that the model was trained on.
+
+        Parameters
+        ----------
+        X, times, axes
+            As for `predict_proba`.
         """
         from cem.mixture import prediction
 
@@ -284,6 +309,11 @@ class FailureModeModel(FittedMixture):
 
         Channels that the fit left out, since they did not vary, are left out here too.
 
+        Parameters
+        ----------
+        panel : Panel
+            With any of the model's channels, in any order.
+
         Raises
         ------
         PredictionError
@@ -383,7 +413,13 @@ class FailureModeModel(FittedMixture):
     def export_c(
         self, path: str | os.PathLike[str] | None = None, *, name: str = "fleet", scalar: str = "double"
     ) -> str:
-        """The model as one C99 header without dependencies; see `cem.export.codegen.export_c`."""
+        """The model as one C99 header without dependencies; see `cem.export.codegen.export_c`.
+
+        Parameters
+        ----------
+        path, name, scalar
+            As for `cem.export.codegen.export_c`.
+        """
         from cem.export.codegen import export_c
 
         return export_c(self, path, name=name, scalar=scalar)

@@ -275,10 +275,11 @@ class Panel:
         ----------
         times : sequence of array_like of shape (n_l,), or array_like of shape (n_times,) or (n_units, n_times)
             One-dimensional: the same times for all units. None: 0, 1, 2, ...
-        values : sequence of array_like of shape (n_l,) or (n_l, n_channels), or ndarray of shape (n_units, n_times)
-                or (n_units, n_times, n_channels), or sequence of data frames of n_l rows
-            NaN and masked cells = missing. A reading whose cells are all missing is left out, so a rectangular array
-            may be padded with NaN (its times too). Data frames are read by the names of their columns.
+        values : sequence of array_like, ndarray, or sequence of data frames
+            One array of shape (n_l,) or (n_l, n_channels) for each unit, one of shape (n_units, n_times) or (n_units,
+            n_times, n_channels) for all, or data frames of n_l rows. NaN and masked cells = missing. A reading whose
+            cells are all missing is left out, so a rectangular array may be padded with NaN (its times too). Data
+            frames are read by the names of their columns.
         units : sequence of hashable, optional
             Default 0, 1, 2, ...
         channels : sequence of str, optional
@@ -334,6 +335,11 @@ class Panel:
     @classmethod
     def concatenate(cls, panels: Iterable[Panel]) -> Panel:
         """One panel of the units of several, in order; their channels, response and clock must agree.
+
+        Parameters
+        ----------
+        panels : iterable of Panel
+            At least one.
 
         Raises
         ------
@@ -411,7 +417,13 @@ class Panel:
         return counts
 
     def channel_index(self, name: str) -> int:
-        """Position of a channel; PanelError with the name that was probably meant where there is none such."""
+        """Position of a channel; PanelError with the name that was probably meant where there is none such.
+
+        Parameters
+        ----------
+        name : str
+            Of the channel.
+        """
         if name not in self.channels:
             raise PanelError(f"there is no channel {name!r}; {did_you_mean(name, self.channels)}")
         return self.channels.index(name)
@@ -449,7 +461,13 @@ class Panel:
         )
 
     def select_units(self, units: Iterable[Hashable]) -> Panel:
-        """The units of these ids, in the order given; PanelError where one is unknown."""
+        """The units of these ids, in the order given; PanelError where one is unknown.
+
+        Parameters
+        ----------
+        units : iterable of hashable
+            Ids.
+        """
         positions = {unit: position for position, unit in enumerate(self.units)}
         rows = []
         for unit in units:
@@ -460,6 +478,11 @@ class Panel:
 
     def select_channels(self, channels: Sequence[str]) -> Panel:
         """The channels of these names, in the order given; the response stays one if it is among them.
+
+        Parameters
+        ----------
+        channels : sequence of str
+            Names.
 
         Raises
         ------
@@ -519,7 +542,13 @@ class Panel:
         )
 
     def with_modes(self, modes: Iterable[Hashable] | Mapping[Hashable, Hashable] | None) -> Panel:
-        """The same panel with these known modes: one label per unit, or a mapping from unit to label; None: none."""
+        """The same panel with these known modes: one label per unit, or a mapping from unit to label; None: none.
+
+        Parameters
+        ----------
+        modes : sequence of labels of length n_units, mapping of unit to label, or None
+            None, NaN and -1 mean unknown.
+        """
         if isinstance(modes, Mapping):
             check_keys(modes, self.units, "modes")
             modes = [modes.get(unit) for unit in self.units]
@@ -538,6 +567,11 @@ class Panel:
         """The same panel with these failure times, in its time unit and from its origin; NaN = still running.
 
         One per unit, or a mapping from unit to time; None: all units are running.
+
+        Parameters
+        ----------
+        failure_times : array_like of shape (n_units,), mapping of unit to time, or None
+            NaN, or no entry in the mapping: still running.
         """
         if isinstance(failure_times, Mapping):
             check_keys(failure_times, self.units, "failure_times")

@@ -102,7 +102,13 @@ class Reliability:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Reliability:
-        """What `to_dict` gave."""
+        """What `to_dict` gave.
+
+        Parameters
+        ----------
+        saved : mapping
+            From `to_dict`.
+        """
         tables = {
             name: {float(level): float(value) for level, value in saved[name].items()}
             for name in ("coverage", "standard_errors", "widths", "interval_scores")
@@ -155,6 +161,13 @@ def reliability(
 @underflow_is_zero
 def normal_scores(law: RemainingLifeDistribution, truth: ArrayLike | None = None) -> FloatArray:
     """Φ⁻¹ of the cdf, from whichever tail is the smaller one, so that no score is lost to 1 − F.
+
+    Parameters
+    ----------
+    law : RemainingLifeDistribution
+        Of L units.
+    truth : array_like of shape (L,), optional
+        Remaining lives that were observed.
 
     Returns
     -------
@@ -218,7 +231,13 @@ class Calibration:
         require_map(self.knots, self.images)
 
     def mapped(self, scores: FloatArray) -> FloatArray:
-        """h, monotone: straight between knots, and beyond them as in the outermost piece."""
+        """h, monotone: straight between knots, and beyond them as in the outermost piece.
+
+        Parameters
+        ----------
+        scores : ndarray
+            Normal scores, of any shape.
+        """
         if not self.knots:
             return scores
         knots, images = np.asarray(self.knots), np.asarray(self.images)
@@ -228,7 +247,13 @@ class Calibration:
 
     @underflow_is_zero
     def corrected(self, law: RemainingLifeDistribution) -> RemainingLifeDistribution:
-        """The recalibrated law; mode probabilities at each remaining life stay what they were."""
+        """The recalibrated law; mode probabilities at each remaining life stay what they were.
+
+        Parameters
+        ----------
+        law : RemainingLifeDistribution
+            As the model gives it, tempered.
+        """
         if not self.knots:
             return law
         before = _masses(law)
@@ -245,7 +270,13 @@ class Calibration:
         return RemainingLifeDistribution.trusted(law.grid, joint, law.units, law.mode_labels, law.time_unit, law.edges)
 
     def corrected_masses(self, masses: FloatArray) -> FloatArray:
-        """Φ(h(Φ⁻¹(F))) of the cells of laws, (L, G) → (L, G)."""
+        """Φ(h(Φ⁻¹(F))) of the cells of laws, (L, G) → (L, G).
+
+        Parameters
+        ----------
+        masses : ndarray of shape (L, G)
+            Probabilities of the cells of each law; they sum to 1.
+        """
         if not self.knots:
             return masses
         after = np.empty(masses.shape)
@@ -265,6 +296,11 @@ class Calibration:
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Calibration:
         """What `to_dict` gave.
+
+        Parameters
+        ----------
+        saved : mapping
+            From `to_dict`.
 
         Raises
         ------

@@ -153,7 +153,15 @@ class RemainingLifeDistribution:
         time_unit: str | None,
         edges: FloatArray | None = None,
     ) -> RemainingLifeDistribution:
-        """Of arrays that this package made: neither checked nor copied, and no longer to be written."""
+        """Of arrays that this package made: neither checked nor copied, and no longer to be written.
+
+        Parameters
+        ----------
+        grid, pmf, units, mode_labels, time_unit
+            As for the constructor.
+        edges : ndarray, optional
+            Edges of the grid's cells, where they are known already.
+        """
         law = cls.__new__(cls)
         if grid.ndim == 2 and (len(grid) == 1 or (grid == grid[:1]).all()):
             grid, edges = (grid[0].copy() if len(grid) else np.array([0.0, 1.0])), None
@@ -213,7 +221,13 @@ class RemainingLifeDistribution:
         )
 
     def unit(self, name: Hashable) -> RemainingLifeDistribution:
-        """The law of one unit, by its name."""
+        """The law of one unit, by its name.
+
+        Parameters
+        ----------
+        name : hashable
+            Id of the unit.
+        """
         if name not in self.units:
             raise PredictionError(f"there is no unit {name!r} among the {self.n_units} of this distribution")
         return self[self.units.index(name)]
@@ -258,7 +272,13 @@ class RemainingLifeDistribution:
         return np.broadcast_to(self._edges, (self.n_units, self._edges.shape[-1]))
 
     def pit(self, truth: ArrayLike) -> FloatArray:
-        """Each unit's cdf at its true remaining life, shape (L,): uniform over units if the laws are calibrated."""
+        """Each unit's cdf at its true remaining life, shape (L,): uniform over units if the laws are calibrated.
+
+        Parameters
+        ----------
+        truth : array_like of shape (L,)
+            Remaining lives that were observed.
+        """
         true = np.asarray(truth, dtype=np.float64)
         if true.shape != (self.n_units,):
             raise OptionError(f"truth has shape {true.shape}; ({self.n_units},) was expected")
@@ -266,7 +286,13 @@ class RemainingLifeDistribution:
 
     @underflow_is_zero
     def quantile(self, q: ArrayLike) -> FloatArray:
-        """Remaining life by which a unit has failed with probability q: (L,) for one level, (L, m) for m levels."""
+        """Remaining life by which a unit has failed with probability q: (L,) for one level, (L, m) for m levels.
+
+        Parameters
+        ----------
+        q : float or array_like of shape (m,)
+            Probabilities, between 0 and 1.
+        """
         levels = np.asarray(q, dtype=np.float64)
         if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
             raise OptionError(f"q is {q!r}; levels between 0 and 1, both excluded, were expected")
@@ -289,7 +315,13 @@ class RemainingLifeDistribution:
         return self.quantile(0.5)
 
     def interval(self, level: float = 0.9) -> tuple[FloatArray, FloatArray]:
-        """Ends, each of shape (L,), of the central interval of this probability."""
+        """Ends, each of shape (L,), of the central interval of this probability.
+
+        Parameters
+        ----------
+        level : float
+            Probability of the interval, between 0 and 1.
+        """
         if not 0 < level < 1:
             raise OptionError(f"level is {level}; a number between 0 and 1, both excluded, was expected")
         ends = self.quantile([0.5 - level / 2, 0.5 + level / 2])
@@ -297,7 +329,13 @@ class RemainingLifeDistribution:
 
     @underflow_is_zero
     def mean(self, cap: float | None = None) -> FloatArray:
-        """E[min(remaining life, cap)], shape (L,): the prediction of least expected (capped) squared error."""
+        """E[min(remaining life, cap)], shape (L,): the prediction of least expected (capped) squared error.
+
+        Parameters
+        ----------
+        cap : float, optional
+            Remaining lives above it count as the cap; none by default.
+        """
         if cap is not None and not cap > 0:
             raise OptionError(f"cap is {cap}; a number above 0 was expected")
         low, high = self._edges[..., :-1], self._edges[..., 1:]
@@ -321,7 +359,15 @@ class RemainingLifeDistribution:
 
     @underflow_is_zero
     def sample(self, n: int, random_state: int | np.random.Generator | None = None) -> FloatArray:
-        """Random remaining lives, shape (L, n)."""
+        """Random remaining lives, shape (L, n).
+
+        Parameters
+        ----------
+        n : int
+            Draws for each unit.
+        random_state : int or Generator, optional
+            Seed of the draws.
+        """
         if n < 1:
             raise OptionError(f"n is {n}; 1 or more draws were expected")
         # Open interval: level 0 has no quantile.

@@ -234,15 +234,36 @@ class RemainingLife:
         """Candidates common to units of these ages, shape (G,), as far as any of them asks; `n_points` if given.
 
         ``predict(panel, grid=prognosis.grid(ages))`` has one grid for all; of one age they are those of `grids`.
+
+        Parameters
+        ----------
+        ages : array_like of shape (L,)
+            Ages of the units, in the panel's time unit.
+        n_points : int, optional
+            Number of candidates; that of the object by default.
         """
         return self.life_evidence.grid(ages, n_points)
 
     def grids(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
-        """The candidates that `predict` takes for units of these ages, shape (L, G); `n_points` of them if given."""
+        """The candidates that `predict` takes for units of these ages, shape (L, G); `n_points` of them if given.
+
+        Parameters
+        ----------
+        ages, n_points
+            As for `grid`.
+        """
         return self.life_evidence.grids(ages, n_points)
 
     def log_densities(self, panel: Panel, grid: ArrayLike) -> FloatArray:
-        """ln P(x | k, r) of every unit, candidate and mode, in the panel's units; shape (L, G, K)."""
+        """ln P(x | k, r) of every unit, candidate and mode, in the panel's units; shape (L, G, K).
+
+        Parameters
+        ----------
+        panel : Panel
+            Running units.
+        grid : array_like of shape (G,) or (L, G)
+            Candidate remaining lives.
+        """
         return self.evidence(panel, grid)[0]
 
     def evidence(self, panel: Panel, grid: ArrayLike) -> tuple[FloatArray, SharedEvidence | None]:
@@ -285,7 +306,13 @@ class RemainingLife:
         return self.replaced(calibration=calibrate(panel, self.recipe(estimator), **options))
 
     def recipe(self, estimator: FailureModeEM | None = None) -> Callable[[Panel], RemainingLife]:
-        """A function that fits what this is to other training units; see `calibrated`."""
+        """A function that fits what this is to other training units; see `calibrated`.
+
+        Parameters
+        ----------
+        estimator : FailureModeEM, optional
+            As for `calibrated`.
+        """
         from cem.fitting.estimator import FailureModeEM
 
         family, held = self.lifetimes.laws[0].family, self.model.training
@@ -319,7 +346,13 @@ class RemainingLife:
     # -- derived, kept ----------------------------------------------------------------------------------------------
 
     def replaced(self, **options: Any) -> RemainingLife:
-        """The same with other options: ``lifetimes``, ``information``, ``calibration``, ``n_points``."""
+        """The same with other options: ``lifetimes``, ``information``, ``calibration``, ``n_points``.
+
+        Parameters
+        ----------
+        **options
+            Arguments of the constructor and their new values.
+        """
         kept = {name: getattr(self, name) for name in ("lifetimes", "information", "calibration", "n_points")}
         return type(self)(self.model, **{**kept, **options})
 
@@ -327,6 +360,11 @@ class RemainingLife:
         """Write the model, with the laws, κ and calibration in its record; `load`, or `cem.load`, reads it.
 
         The file is written whole or not at all, with the errors and warnings of `FailureModeModel.save`.
+
+        Parameters
+        ----------
+        path : path-like
+            File to write.
         """
         self._model_with_all().save(path)
 

@@ -114,7 +114,13 @@ def read_cmapss(
 
 
 def is_cmapss(head: bytes) -> bool:
-    """True where a file begins with a line of 26 numbers between blanks, or with such a line below a header."""
+    """True where a file begins with a line of 26 numbers between blanks, or with such a line below a header.
+
+    Parameters
+    ----------
+    head : bytes
+        The beginning of the file.
+    """
     lines = [line.split() for line in head.decode("utf-8-sig", errors="replace").splitlines()[:20] if line.strip()]
     first, below = (lines[0] if lines else []), (lines[1] if len(lines) > 1 else [])
     return _is_row(first) or (_is_row(below) and _is_header(first) and len(first) == len(CMAPSS_COLUMNS))

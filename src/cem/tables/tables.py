@@ -40,6 +40,11 @@ def file_format(
 
     Options are those of `read_table`.
 
+    Parameters
+    ----------
+    path, separator, encoding, comment
+        As for `read_table`.
+
     Raises
     ------
     PanelError
@@ -77,6 +82,11 @@ def column_names(
     comment: str | None = None,
 ) -> tuple[str, ...]:
     """Names of the columns of a file, without reading the rest of it; arguments as for `read_table`.
+
+    Parameters
+    ----------
+    path, format, separator, decimal, encoding, comment
+        As for `read_table`.
 
     Raises
     ------
