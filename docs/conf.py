@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS))
 
+from site_parts import contents, figures  # noqa: E402
+
 import cem  # noqa: E402
-from site_parts import contents  # noqa: E402
 
 project = "cem"
 author = copyright = "The cem developers"
@@ -40,6 +40,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 myst_fence_as_directive = ["toctree"]
 highlight_language = "none"
+smartquotes = False  # {"full", "pooled"} is code
 
 # -- Docstrings.
 autodoc_typehints = "none"  # numpydoc's sections have them, with shapes
@@ -52,14 +53,10 @@ toc_object_entries_show_parents = "hide"
 add_module_names = False
 
 # -- The gallery.
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from sphinx_gallery.sorting import ExplicitOrder
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"\.py$",
-    "ignore_pattern": r"__init__\.py|style\.py",
     "within_subsection_order": "FileNameSortKey",
     "plot_gallery": bool(os.environ.get("CEM_DOCS_GALLERY")),
     "abort_on_example_error": True,
@@ -70,8 +67,8 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "image_scrapers": ("matplotlib",),
     "matplotlib_animations": False,
-    "default_thumb_file": str(DOCS / "_static" / "thumbnail.svg"),
-    "reset_modules": ("matplotlib",),
+    "image_srcset": ["2x"],
+    "reset_modules": ("matplotlib", figures.reset),
 }
 
 # -- How it looks.

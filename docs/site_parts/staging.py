@@ -1,8 +1,8 @@
 """The folder that Sphinx reads: the pages of docs/, and those of the repository that the site shows as well.
 
-Pages link to one another as files of the repository do, so that they can be read on a code host. A page that has another
-place on the site gets its links rewritten; a link to a file that is no page leads to the code host where one is known,
-and is plain text elsewhere.
+Pages link to one another as files of the repository do, so that they can be read on a code host. A page that has
+another place on the site gets its links rewritten; a link to a file that is no page leads to the code host where one is
+known, and is plain text elsewhere.
 """
 
 from __future__ import annotations
@@ -76,9 +76,10 @@ def staged_pages(root: Path = ROOT) -> dict[str, str]:
     pages = {}
     for path in sorted((root / "docs").rglob("*")):
         inside = path.relative_to(root / "docs")
-        if path.is_file() and not _NOT_STAGED.intersection(inside.parts) and not inside.parts[0].startswith("_"):
-            if len(inside.parts) > 1 or path.suffix != ".py":
-                pages[path.relative_to(root).as_posix()] = inside.as_posix()
+        own = _NOT_STAGED.intersection(inside.parts) or inside.parts[0].startswith("_")
+        script = len(inside.parts) == 1 and path.suffix == ".py"
+        if path.is_file() and not own and not script:
+            pages[path.relative_to(root).as_posix()] = inside.as_posix()
     pages |= {path: place for path, place in _OUTSIDE.items() if (root / path).exists()}
     for path in sorted((root / "benchmarks" / "reports").rglob("*")):
         if path.suffix in {".md", *_PICTURES}:
