@@ -49,6 +49,18 @@ autosummary_generate = True
 autosummary_ignore_module_all = False
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"  # words of types that are no names of ours
+numpydoc_xref_aliases = {
+    name: f"cem.{name}"
+    for name in ("Basis", "FailureModeEM", "FailureModeModel", "Panel", "RemainingLife", "RemainingLifeDistribution")
+} | {
+    "LifetimeLaw": "cem.lifetimes.LifetimeLaw",
+    "Lifetimes": "cem.lifetimes.Lifetimes",
+    "Calibration": "cem.calibration.Calibration",
+    "Parameters": "cem.mixture.parameters.Parameters",
+    "Scorer": "cem.scoring.Scorer",
+}
 toc_object_entries_show_parents = "hide"
 add_module_names = False
 

@@ -1,7 +1,8 @@
 """Pages in Markdown: their blocks of code, their links, and how both are checked.
 
 A page's blocks run in order, in one empty folder: ``python`` in one namespace, ``bash`` and ``sh`` with `cem` and
-`python` on the path. A comment on the line above a block says what is special about it::
+`python` on the path. A block of C with a `main` is the file main.c, for a command below it to compile. A comment on
+the line above a block says what is special about it::
 
     <!-- output -->                what the block before it printed, to the letter
     <!-- output of NAME -->        what the file of that name in the folder holds
@@ -20,7 +21,6 @@ import os
 import re
 import subprocess
 import sys
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def blocks(text: str) -> list[Block]:
         Block(
             text.count("\n", 0, match.start("fence")) + 1,
             match["language"],
-            textwrap.dedent(match["code"]),
+            re.sub(rf"^{match['indent']}", "", match["code"], flags=re.MULTILINE),
             match["mark"] or "",
         )
         for match in _BLOCK.finditer(text)
@@ -96,6 +96,8 @@ def run_page(text: str, folder: Path, name: str = "page") -> None:
                 assert held.rstrip("\n") == block.code.rstrip("\n"), f"{where}: the file holds\n{held}"
             elif block.mark.startswith("file:"):
                 (folder / block.mark.removeprefix("file:").strip()).write_text(block.code, encoding="utf-8")
+            elif block.language == "c" and block.not_run is None and " main(" in block.code:
+                (folder / "main.c").write_text(block.code, encoding="utf-8")
             elif block.runs:
                 printed = _run_python(block, names, where) if block.language == "python" else _run_shell(block, where)
     finally:
@@ -157,8 +159,8 @@ def broken_links(page: Path) -> list[str]:
             continue
         file, _, anchor = link.partition("#")
         target = (page.parent / file).resolve() if file else page
-        if not target.exists():
-            broken.append(link)
-        elif anchor and target.suffix == ".md" and anchor not in anchors(target.read_text(encoding="utf-8")):
+        is_page = target.is_file() and target.suffix == ".md"
+        lost = is_page and anchor and anchor not in anchors(target.read_text(encoding="utf-8"))
+        if lost or not target.exists():
             broken.append(link)
     return broken

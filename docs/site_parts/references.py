@@ -6,6 +6,7 @@ with "cem.": then whoever follows it would look for something that is not there.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -14,6 +15,12 @@ __all__ = ["setup"]
 
 # Where a name without its module is looked for.
 _MODULES = ("cem", "cem.errors", "cem.scoring", "cem.lifetimes", "cem.metrics", "cem.calibration", "cem.tables")
+# "model.md (10)" in a docstring, where it is not code.
+_PAGE = re.compile(r"(?<![`\w/])(model|limitations|algorithm|scoring|file-format)\.md\b")
+
+
+def _link_pages(app: Any, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    lines[:] = [_PAGE.sub(r":doc:`\g<0> </\1>`", line) for line in lines]
 
 
 def _resolve(app: Any, env: Any, node: nodes.Element, content: nodes.TextElement) -> nodes.Element | None:
@@ -35,4 +42,5 @@ def _resolve(app: Any, env: Any, node: nodes.Element, content: nodes.TextElement
 def setup(app: Any) -> dict[str, bool]:
     """Register the extension."""
     app.connect("missing-reference", _resolve)
+    app.connect("autodoc-process-docstring", _link_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

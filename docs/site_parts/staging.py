@@ -123,12 +123,12 @@ def relinked(text: str, path: str, pages: dict[str, str], host: str | None = Non
         if not file or "://" in target or target.startswith("mailto:"):
             return target
         meant = os.path.normpath(os.path.join(own_folder, file))
-        if os.path.isdir(root / meant):
-            meant_page = f"{meant}/README.md"
-            if meant_page in pages:
-                meant = meant_page
-        if meant == "README.md" and not mark:
-            return os.path.relpath("readme.md", place or ".")
+        if f"{meant}/README.md" in pages:
+            meant = f"{meant}/README.md"
+        if meant.startswith("docs/examples"):
+            # The gallery makes a page of each example, and of the folder.
+            example = meant.removeprefix("docs/examples").strip("/").removesuffix(".py")
+            return os.path.relpath(f"auto_examples/{example or 'index'}.rst", place or ".")
         if meant in pages:
             return os.path.relpath(pages[meant], place or ".") + mark + anchor
         return f"{host}/{meant}{mark}{anchor}" if host else None

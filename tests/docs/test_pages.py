@@ -13,6 +13,7 @@ from places import BENCHMARKS, ROOT
 PAGES = {path.relative_to(ROOT).as_posix(): path for path in pages()}
 # Pages whose blocks another test runs, each in its own way.
 ELSEWHERE = {
+    "README.md": "tests/test_readme.py",
     "docs/reading-data.md": "tests/tables/test_reading_data.py",
     "docs/howto/turbofan.md": "tests/test_turbofan_page.py",
 }
@@ -30,8 +31,9 @@ def test_every_block_of_a_page_runs(name, tmp_path, monkeypatch) -> None:
     for module in ("pandas", "matplotlib", "polars"):
         if f"import {module}" in text:
             pytest.importorskip(module, reason=f"the blocks of {name} use it")
-    if shutil.which("bash") is None:
-        pytest.skip("bash is not installed: the page's commands were not run")
+    for program in ("bash", "gcc"):
+        if f"{program} " in text and shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed: the page's commands were not run")
     monkeypatch.setenv("MPLBACKEND", "agg")
     with warnings.catch_warnings():
         warnings.simplefilter("default")
@@ -67,6 +69,9 @@ def test_a_block_that_fails_or_prints_something_else_is_found(tmp_path) -> None:
     run_page("<!-- not run: needs R -->\n```python\nraise ValueError\n```\n", tmp_path)
     run_page("```bash\npython -c 'print(2)'\n```\n\n<!-- output -->\n```text\n2\n```\n", tmp_path)
     run_page("<!-- file: a.txt -->\n```text\nhello\n```\n\n<!-- output of a.txt -->\n```text\nhello\n```\n", tmp_path)
+    run_page("```c\nint main(void) { return 0; }\n```\n\n```sh\ngrep -c main main.c\n```\n", tmp_path)
+    indented = "- item\n\n  ```python\n  print(' 3')\n  ```\n\n  <!-- output -->\n  ```text\n   3\n  ```\n"
+    run_page(indented, tmp_path)
     with pytest.raises(AssertionError, match="printed\n1"):
         run_page(sound.replace("text\n1", "text\n2"), tmp_path)
     with pytest.raises(NameError):
