@@ -9,6 +9,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS))
 
+from numpydoc.xref import DEFAULT_LINKS  # noqa: E402
 from site_parts import contents, figures  # noqa: E402
 
 import cem  # noqa: E402
@@ -50,6 +51,7 @@ autosummary_ignore_module_all = False
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 numpydoc_xref_param_type = True
+DEFAULT_LINKS.clear()  # those lead to sites that a build would have to ask
 numpydoc_xref_ignore = "all"  # words of types that are no names of ours
 numpydoc_xref_aliases = {
     name: f"cem.{name}"
