@@ -81,6 +81,8 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "image_scrapers": ("matplotlib",),
     "matplotlib_animations": False,
+    "capture_repr": (),
+    "thumbnail_size": (500, 340),
     "image_srcset": ["2x"],
     "reset_modules": ("matplotlib", figures.reset),
 }
