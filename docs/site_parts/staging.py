@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["ROOT", "links", "relinked", "stage", "staged_pages"]
+__all__ = ["ROOT", "relinked", "stage", "staged_pages"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,43 +32,26 @@ _NOT_STAGED = {"_build", "site_parts", "__pycache__", "auto_examples", "generate
 _PICTURES = {".svg", ".png"}
 
 _FENCE = re.compile(r"^\s*(```+|~~~+)")
-# [text](target), ![text](target), src="target" and href="target"; the target is the group.
-_LINK = re.compile(r'(?<=\]\()(?P<plain>[^()\s]+)(?=\))|(?<=\bsrc=")(?P<src>[^"]+)|(?<=\bhref=")(?P<href>[^"]+)')
+# [text](target) and ![text](target); a text may go over lines, and may be a picture.
 _TEXT_AND_LINK = re.compile(r"(?P<picture>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^()\s]+)\)")
 
+_ATTRIBUTE = re.compile(r'(?<=\bsrc=")[^"]+|(?<=\bhref=")[^"]+')
 
-def _without_fences(text: str) -> Iterator[tuple[str, bool]]:
-    """The lines of a page, each with whether it is text and not code."""
-    fence = ""
+
+def _parts(text: str) -> Iterator[tuple[str, bool]]:
+    """The parts of a page, each with whether it is text and not a block of code."""
+    part, fence = "", ""
     for line in text.splitlines(keepends=True):
         mark = _FENCE.match(line)
         if mark and not fence:
-            fence = mark[1]
-            yield line, False
-        elif mark and fence and mark[1].startswith(fence):
-            fence = ""
-            yield line, False
+            yield part, True
+            part, fence = line, mark[1]
+        elif mark and mark[1].startswith(fence):
+            yield part + line, False
+            part, fence = "", ""
         else:
-            yield line, not fence
-
-
-def _spans(line: str) -> list[tuple[int, int]]:
-    """Where a line has code between backticks."""
-    return [match.span() for match in re.finditer(r"(`+)(?!`).*?(?<!`)\1(?!`)", line)]
-
-
-def links(text: str) -> list[str]:
-    """The targets of a page's links and pictures, code left out."""
-    found = []
-    for line, is_text in _without_fences(text):
-        if is_text:
-            code = _spans(line)
-            found += [
-                match[0]
-                for match in _LINK.finditer(line)
-                if not any(start <= match.start() < end for start, end in code)
-            ]
-    return found
+            part += line
+    yield part, not fence
 
 
 def staged_pages(root: Path = ROOT) -> dict[str, str]:
@@ -138,15 +121,12 @@ def relinked(text: str, path: str, pages: dict[str, str], host: str | None = Non
         inner = _TEXT_AND_LINK.sub(one, match["text"])
         return inner if target is None else f"{match['picture']}[{inner}]({target})"
 
-    lines = []
-    for line, is_text in _without_fences(text):
-        if is_text:
-            line = _TEXT_AND_LINK.sub(one, line)
-            line = re.sub(
-                r'(?<=\bsrc=")[^"]+|(?<=\bhref=")[^"]+', lambda match: on_the_site(match[0]) or match[0], line
-            )
-        lines.append(line)
-    return "".join(lines)
+    def attribute(match: re.Match[str]) -> str:
+        return on_the_site(match[0]) or match[0]
+
+    return "".join(
+        _ATTRIBUTE.sub(attribute, _TEXT_AND_LINK.sub(one, part)) if is_text else part for part, is_text in _parts(text)
+    )
 
 
 def stage(folder: Path, root: Path = ROOT) -> None:

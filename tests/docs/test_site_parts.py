@@ -26,6 +26,9 @@ PAGES = {"docs/index.md": "index.md", "docs/guide/a.md": "guide/a.md", "benchmar
         ("docs/index.md", "[web](https://example.org/a.md)", "[web](https://example.org/a.md)"),
         ("docs/index.md", "[here](#top)", "[here](#top)"),
         ("docs/index.md", "[code](../src/x.py)", "code"),
+        ("docs/guide/a.md", "![two\nlines](../index.md)", "![two\nlines](../index.md)"),
+        ("benchmarks/README.md", "![two\nlines](../docs/index.md)", "![two\nlines](../index.md)"),
+        ("benchmarks/README.md", '<img src="../docs/index.md">', '<img src="../index.md">'),
         ("docs/index.md", "```text\n[code](../src/x.py)\n```\n", "```text\n[code](../src/x.py)\n```\n"),
     ],
 )  # fmt: skip
