@@ -39,7 +39,7 @@ suppress_warnings = ["config.cache"]  # sphinx-gallery's settings hold a class
 # -- Pages in Markdown: what a code host shows, the site shows.
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
-myst_fence_as_directive = ["toctree"]
+myst_fence_as_directive = ["math"]
 highlight_language = "none"
 smartquotes = False  # {"full", "pooled"} is code
 

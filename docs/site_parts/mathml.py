@@ -10,6 +10,8 @@ from latex2mathml.converter import convert
 
 __all__ = ["setup"]
 
+# The converter knows this environment under its other name only.
+_ALIGNED = re.compile(r"\\(begin|end)\{aligned\}")
 _TAG = re.compile(r"\\tag\{([^}]*)\}")
 
 
@@ -22,7 +24,7 @@ def _block(self: Any, node: nodes.Element) -> None:
     text = node.astext()
     tag = _TAG.search(text)
     self.body.append(self.starttag(node, "div", CLASS="equation"))
-    self.body.append(convert(_TAG.sub("", text), display="block"))
+    self.body.append(convert(_ALIGNED.sub(r"\\\1{split}", _TAG.sub("", text)), display="block"))
     if tag:
         self.body.append(f'<span class="number">({self.encode(tag[1])})</span>')
     self.body.append("</div>\n")
