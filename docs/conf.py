@@ -28,7 +28,7 @@ extensions = [
     "site_parts.mathml",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
-exclude_patterns = ["auto_examples/**/*.ipynb", "auto_examples/**/*.md5", "examples/**", "sg_execution_times.rst"]
+exclude_patterns = ["auto_examples/**/*.ipynb", "auto_examples/**/*.md5", "examples/**", "**/sg_execution_times.rst"]
 templates_path = [str(DOCS / "_templates")]  # absolute: autosummary looks beside the pages
 default_role = "obj"  # `Panel` in a docstring is a link where there is such a name, and code elsewhere
 nitpicky = True
