@@ -18,6 +18,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS))
 
+from site_parts.command_line import command_line_page
 from site_parts.staging import stage  # noqa: E402
 
 
@@ -31,7 +32,7 @@ def main() -> int:
     kind = "gallery" if options.gallery else "plain"
     source = DOCS / "_build" / kind / "source"
     source.mkdir(parents=True, exist_ok=True)
-    stage(source)
+    stage(source, made={"command-line.md": command_line_page()})
     environment = os.environ | {"CEM_DOCS_GALLERY": "1" if options.gallery else "", "MPLBACKEND": "agg"}
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-j", "auto", "-b", "html",
                "-c", str(DOCS), "-d", str(source.parent / "doctrees"), str(source), str(options.out)]  # fmt: skip

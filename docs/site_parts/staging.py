@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 __all__ = ["ROOT", "relinked", "stage", "staged_pages"]
@@ -83,7 +82,7 @@ def _code_host(root: Path) -> str | None:
     return None
 
 
-def relinked(text: str, path: str, pages: dict[str, str], host: str | None = None, root: Path = ROOT) -> str:
+def relinked(text: str, path: str, pages: dict[str, str], host: str | None = None) -> str:
     """A page's text with the links that lead to the same on the site.
 
     Parameters
@@ -95,8 +94,6 @@ def relinked(text: str, path: str, pages: dict[str, str], host: str | None = Non
         As `staged_pages` has them.
     host : str, optional
         Address in front of the path of a file that the site does not show.
-    root : Path
-        Of the repository.
     """
     own_folder = os.path.dirname(path)
     place = os.path.dirname(pages[path])
@@ -129,22 +126,32 @@ def relinked(text: str, path: str, pages: dict[str, str], host: str | None = Non
     )
 
 
-def stage(folder: Path, root: Path = ROOT) -> None:
-    """Bring the pages into a folder; a file that has not changed keeps its time, so that Sphinx leaves it alone."""
+def stage(folder: Path, root: Path = ROOT, made: Mapping[str, str] | None = None) -> None:
+    """Bring the pages into a folder; a file that has not changed keeps its time, so that Sphinx leaves it alone.
+
+    Parameters
+    ----------
+    folder : Path
+        Files in it that are no pages any more are deleted.
+    root : Path
+        Of the repository.
+    made : mapping of str to str, optional
+        Texts of pages that are no files of the repository, by place on the site.
+    """
     pages = staged_pages(root)
     host = _code_host(root)
     wanted = set()
+    contents = {place: text.encode("utf-8") for place, text in (made or {}).items()}
     for path, place in pages.items():
-        source, target = root / path, folder / place
+        contents[place] = (root / path).read_bytes()
+        if path.endswith(".md"):
+            contents[place] = relinked(contents[place].decode("utf-8"), path, pages, host).encode("utf-8")
+    for place, content in contents.items():
+        target = folder / place
         wanted.add(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        content = source.read_bytes()
-        if source.suffix == ".md":
-            content = relinked(content.decode("utf-8"), path, pages, host, root).encode("utf-8")
         if not target.exists() or target.read_bytes() != content:
             target.write_bytes(content)
-            shutil.copystat(source, target)
-            os.utime(target)
     for old in folder.rglob("*"):
         inside = old.relative_to(folder).parts
         if old.is_file() and old not in wanted and not {"auto_examples", "generated"}.intersection(inside):
