@@ -15,11 +15,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parent
-sys.path.insert(0, str(DOCS))
-
 from site_parts.command_line import command_line_page
-from site_parts.staging import stage  # noqa: E402
+from site_parts.staging import stage
+
+DOCS = Path(__file__).resolve().parent
 
 
 def main() -> int:
