@@ -67,7 +67,7 @@ def entries(page: str, folder: Path) -> list[str]:
         if name.endswith("/*"):
             others = sorted((folder / name[:-2]).rglob("*.md")) if (folder / name[:-2]).is_dir() else []
             names = [path.relative_to(folder).with_suffix("").as_posix() for path in others]
-            found += [name for name in names if name not in named and name not in CONTENTS]
+            found += [f"/{name}" for name in names if name not in named and name not in CONTENTS]
         elif exists(name):
             found.append(f"{entry.partition('<')[0]}</{name}>" if "<" in entry else f"/{name}")
     return found

@@ -1,11 +1,12 @@
 """Names between backticks: a link where the reference has the name, code elsewhere.
 
-Docstrings name methods, parameters and files in the same way, so a name without an entry is no fault, unless it begins
-with "cem.": then whoever follows it would look for something that is not there.
+Docstrings name methods, parameters and files in the same way, so a name without an entry is no fault. A name that
+begins with "cem." has to be one: whoever follows it would look for something that is not there.
 """
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from typing import Any
 
@@ -34,9 +35,18 @@ def _resolve(app: Any, env: Any, node: nodes.Element, content: nodes.TextElement
             from sphinx.util.nodes import make_refnode
 
             return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content, name)
-    if node["reftype"] == "obj" and not target.startswith("cem."):
+    if node["reftype"] == "obj" and (not target.startswith("cem.") or _exists(target)):
         return content
     return None
+
+
+def _exists(name: str) -> bool:
+    """Whether the package has this name, though the reference does not show it."""
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
 
 
 def setup(app: Any) -> dict[str, bool]:

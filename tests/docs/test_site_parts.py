@@ -57,6 +57,7 @@ def test_every_page_is_in_the_contents(tmp_path) -> None:
     """A page that no table of contents has is found by nobody."""
     stage(tmp_path)
     found = [entry.partition("<")[2].rstrip(">") or entry for page in CONTENTS for entry in entries(page, tmp_path)]
+    assert all(name.startswith("/") for name in found)
     found = [name.lstrip("/") for name in found]
     assert len(found) == len(set(found))
     places = {place.removesuffix(".md") for place in staged_pages().values() if place.endswith(".md")}
