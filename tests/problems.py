@@ -30,7 +30,7 @@ FloatArray = np.ndarray
 LEVEL = 9062.0
 MISSING = 0.4
 RARE_MODE = 0.03
-# What the generator promises, and test_core.py asserts: condition of Σ, and norm of B of model.md (10).
+# What the generator covers, as test_core.py asserts: condition of Σ, and norm of B of model.md (10).
 HIGHEST_CONDITION = 1e6
 HIGHEST_B = 2e4
 HIGHEST_B_FOR_DENSE = 60.0

@@ -139,7 +139,7 @@ def check(wheel: Path, platform: str, forbidden: list[bytes]) -> list[str]:
 
 
 def abi3_faults(report: dict[str, dict]) -> list[str]:
-    """Symbols outside the limited API, and modules that need a newer one than the wheel's name promises."""
+    """Symbols outside the limited API, and modules that need a newer one than the wheel's name states."""
     faults = []
     for spec in report["specs"].values():
         for entry in spec["wheel"]:

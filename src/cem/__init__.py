@@ -1,11 +1,14 @@
-"""Failure modes of fleets of sensored machines: mixtures of linear mixed-effects models, fitted by EM.
+"""Find the failure modes of a fleet of machines, score each machine as it runs, and predict its remaining life.
+
+The model is a mixture of linear mixed-effects models, fitted by EM. Fit it with `FailureModeEM`, score with
+`FailureModeModel` or its streaming `scorer`, and predict remaining useful life with `RemainingLife`.
 
 >>> import cem
 >>> panel = cem.datasets.load_demo_fleet()
 >>> model = cem.FailureModeEM(3, random_state=0).fit(panel).model_
 >>> unit = model.scorer().unit()
 
-Everything here is imported at first use: a process that only scores never loads what fitting needs.
+Every name here is imported at its first use. A process that only scores never loads the code for fitting.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Names of a package that are imported at first use, so that a process that scores loads nothing that fits."""
+"""Import a package's names at their first use, so that a process that only scores loads no code for fitting."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["attributes"]
 def attributes(
     package: str, homes: Mapping[str, Sequence[str]], modules: Mapping[str, str] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package.
+    """Make the `__getattr__` and `__dir__` of a package whose names are imported at first use.
 
     Parameters
     ----------
     package : str
-        Its `__name__`.
+        The package's `__name__`.
     homes : mapping of str to sequence of str
-        Names by the module that defines them.
+        Module path → names that this module defines.
     modules : mapping of str to str, optional
-        Modules by the name under which the package shows them.
+        Name in the package → path of the module that it shows.
     """
     home_of = {name: home for home, names in homes.items() for name in names}
     modules = modules or {}

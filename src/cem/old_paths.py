@@ -1,7 +1,7 @@
-"""Where the modules of releases before 0.4.0 are now: pickles name them, and so may code.
+"""New places of the modules of releases before 0.4.0, whose old names occur in pickles and in users' code.
 
-`import cem.scorer` gives the module that has taken its place, with a warning where no pickle names it. Pickles load for
-ever; the other names of the table go with 0.5.0.
+`import cem.scorer` gives the module that replaces it, with a warning unless pickles name it. Pickles will load for
+ever; the other names of the table are removed in 0.5.0.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ NEW_PATHS = {
     "whole_file": "files.whole_file",
 }
 
-# Of these a pickle may hold objects.
+# Pickles may hold objects of these modules.
 _IN_PICKLES = {
     "basis_family",
     "bspline",
@@ -156,7 +156,7 @@ _IN_PICKLES = {
 }
 # The C interface of those releases: its structs have another layout.
 _COMPILED = {"_scorer", "_unit"}
-# Where names are that have left the module that took an old one's place.
+# New modules of names that are not in the module that replaces an old one.
 _ELSEWHERE = {
     "arrays": ("panel.given",),
     "maximisation": ("em.constraints",),
@@ -167,7 +167,7 @@ _ELSEWHERE = {
 
 
 def spec_of(fullname: str) -> ModuleSpec | None:
-    """Of `cem.NAME`, how the module that took its place is loaded; None where there never was one.
+    """The import spec of the module that replaces `cem.NAME`; None if there never was such a module.
 
     Raises
     ------
@@ -177,14 +177,14 @@ def spec_of(fullname: str) -> ModuleSpec | None:
     old = fullname.partition(".")[2]
     if old in _COMPILED:
         raise ImportError(
-            f"{fullname} is now cem.scoring; build again what was compiled against a release of cem before 0.4.0"
+            f"{fullname} is now cem.scoring; rebuild code that was compiled against a release of cem before 0.4.0"
         )
-    # The class of importlib.abc would load pathlib.
+    # The base class of importlib.abc would load pathlib.
     return ModuleSpec(fullname, cast("Loader", _Moved())) if old in NEW_PATHS else None
 
 
 def module_at(old: str) -> ModuleType | None:
-    """What `cem.NAME` was, imported; None where there never was such a module."""
+    """The module that replaces `cem.NAME`, imported; None if there never was such a module."""
     return importlib.import_module(f"cem.{old}") if old in NEW_PATHS else None
 
 
@@ -199,7 +199,7 @@ class _Moved:
             from cem.errors import DeprecatedUseWarning
             from cem.errors.warning import warn
 
-            warn(f"cem.{old} is now {new.__name__}; its old path goes with cem 0.5.0", DeprecatedUseWarning)
+            warn(f"cem.{old} is now {new.__name__}; cem 0.5.0 will remove the old path", DeprecatedUseWarning)
         if old in _ELSEWHERE:
             homes = [*(importlib.import_module(f"cem.{name}") for name in _ELSEWHERE[old]), new]
             vars(module).update(

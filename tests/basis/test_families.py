@@ -416,7 +416,7 @@ def test_a_function_is_saved_by_its_name():
 @pytest.mark.parametrize("path", ["no_such_module:f", "math:no_such", "math", "a b:c", "math:pi", "os:system", "", ":"])
 def test_a_function_that_was_not_given_is_named_and_not_imported(path):
     saved = {"type": "Custom", "options": {"function": path, "size": None}, "domain": None, "learned": []}
-    with pytest.raises(BasisError, match=rf"the function '{path}', and nothing that a file names is imported"):
+    with pytest.raises(BasisError, match=rf"the function '{path}', and cem imports nothing that a file names"):
         basis_from_dict(saved)
 
 
@@ -444,7 +444,7 @@ def logarithm(times):
         (logarithm, "value of function 0 at time 3.* is -inf"),
         (lambda t: [["a"]] * len(t), "raised ValueError"),
         (raises, "raised KeyError: 'sensor'"),
-        (cumulative, "must depend on its own time only"),
+        (cumulative, "must depend only on its own time"),
     ],
 )
 def test_functions_that_do_not_give_a_design_are_refused(function, message):
@@ -484,7 +484,7 @@ def test_a_function_cannot_change_the_times():
         (lambda: Polynomial(True), "degree is True"),
         (lambda: Polynomial("2"), "degree is '2'"),
         (lambda: Polynomial(10**9), "degree is 1000000000; an integer from 0 to 999"),
-        (lambda: BSpline(), "exactly one of n_basis, n_knots and knots must be given; found none"),
+        (lambda: BSpline(), "give exactly one of n_basis, n_knots and knots; found none"),
         (lambda: BSpline(5, n_knots=2), "found n_basis and n_knots"),
         (lambda: BSpline(8, degree=6), "degree is 6; an integer from 0 to 5"),
         (lambda: BSpline(3), "n_basis is 3; an integer from 4"),
@@ -693,7 +693,7 @@ def test_one_basis_for_all_or_each_its_own():
 @pytest.mark.parametrize(
     ("basis", "message"),
     [
-        ({"s2": Constant()}, "has none for channel 's3'"),
+        ({"s2": Constant()}, "has no entry for channel 's3'"),
         ({"s9": Constant(), None: Constant()}, "names channel 's9'.*'s2', 's3'"),
         ({"s2": 2, "s3": Constant()}, "basis for channel 's2' is 2; a basis such as"),
         ({None: Polynomial}, "basis for all other channels is .*Polynomial"),

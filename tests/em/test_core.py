@@ -65,7 +65,7 @@ def loose(parameters, covariance="full"):
 # ------------------------------------------------------------------------------------------------- the generator
 
 
-def test_the_generator_covers_what_it_promises():
+def test_the_generator_covers_its_ranges():
     """Tolerances in κ(Σ) and ‖B‖ say nothing if the problems are all well conditioned."""
     rng = np.random.default_rng(0)
     B, kappa, dense_B, per_coefficient, missing, levels, rare = [], [], [], [], [], [], []

@@ -176,7 +176,7 @@ def test_without_a_gradient_plain_em_goes_on():
 
 
 def fleet_of_equal_units(n_units=40):
-    """Units of a mode that do not differ at all: their covariance lies on its floor, where plain EM only crawls."""
+    """Units of a mode that do not differ at all: their covariance is at its floor, where plain EM only crawls."""
     rng = np.random.default_rng(0)
     times = [np.sort(rng.uniform(0, 10, rng.integers(2, 14))) for _ in range(n_units)]
     values = [np.outer(t, [1, -1, 0.5]) * (1 + l % 2) + rng.normal(size=(len(t), 3)) for l, t in enumerate(times)]

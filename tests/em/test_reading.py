@@ -238,7 +238,7 @@ def test_dates_of_iso_8601_are_read_and_other_forms_must_be_named(tmp_path, monk
         refused, _ = in_all(path, monkeypatch, time_unit="d")
         assert isinstance(refused, str) and "time_format='%" in refused, refused
         assert in_all(path, monkeypatch, time_unit="d", time_format=form)[0][3] == [0, 1, 2, 3]
-    assert "not of the form" in in_all(path, monkeypatch, time_format="%d.%m.%Y")[0]
+    assert "which does not match time_format=" in in_all(path, monkeypatch, time_format="%d.%m.%Y")[0]
     with pytest.raises(OptionError, match="time_format='dmy'"):
         read_panel(path, time_format="dmy")
     absent = "unit,time,x\na,2024-02-28,0\na,2024-02-30,1\n"
@@ -261,7 +261,7 @@ def test_a_tall_table_is_spread_and_never_read_as_if_its_rows_were_readings(tmp_
     assert found[:2] == (("007", "7"), ("vib", "temp")) and noted == []
     assert found[4][:4] == [[0.0, 20.0], [0.5, None], [1.0, None], [1.5, 23.0]]
     text, _ = in_all(path, monkeypatch, sensor="tag", value="value")
-    assert "of the sensors 'state': row 1 holds 'RUN'" in text
+    assert "for the sensors 'state': row 1 holds 'RUN'" in text
     numbers = written(tmp_path, TALL.replace("RUN", "1"))
     refused, _ = in_all(numbers, monkeypatch)
     assert "looks tall" in refused and "sensor='tag', value='value'" in refused
@@ -274,7 +274,7 @@ def test_a_sensor_has_one_value_at_a_time(tmp_path, monkeypatch):
     text = "unit,time,tag,value\na,0,p,1\na,0,q,2\na,1,p,3\na,1,q,4\n"
     options = {"sensor": "tag", "value": "value"}
     found, noted = in_all(written(tmp_path, text + "a,1,q,4\n"), monkeypatch, **options)
-    assert found[4] == [[1, 2], [3, 4]] and len(noted) == 1 and "1 rows say again" in noted[0]
+    assert found[4] == [[1, 2], [3, 4]] and len(noted) == 1 and "1 rows repeat another row" in noted[0]
     found, _ = in_all(written(tmp_path, text + "a,1,q,5\n"), monkeypatch, **options)
     assert "'q' of unit 'a' at time 1.0 has the values 4 (row 3) and 5 (row 4)" in found
 
@@ -315,7 +315,7 @@ def test_a_bad_cell_far_behind_the_first_rows_is_found(backend, tmp_path, monkey
     rows = [f"{i // 100},{i % 100},{i},{i * 7 % 13}\n" for i in range(40_000)]
     rows[31_234] = "312,34,Bad,3\n"
     path = written(tmp_path, "unit,time,x,y\n" + "".join(rows))
-    with pytest.raises(PanelError, match="1 of 40,000 cells are none: row 31234 holds 'Bad'"):
+    with pytest.raises(PanelError, match="1 of 40,000 cells do not: row 31234 holds 'Bad'"):
         read_panel(path)
     rows[31_234] = "A312,34,5,3\n"
     assert read_panel(written(tmp_path, "unit,time,x,y\n" + "".join(rows)), channels=["x"]).units[:2] == ("0", "1")

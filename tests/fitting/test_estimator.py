@@ -454,6 +454,6 @@ def test_verbose_prints_a_line_a_stage(panel, capsys):
 
 
 def test_too_few_passes_warn(panel):
-    with pytest.warns(ConvergenceWarning, match="2 E steps did not suffice; raise max_iter"):
+    with pytest.warns(ConvergenceWarning, match="2 E steps were not enough; raise max_iter"):
         em = quick(max_iter=2).fit(panel)
     assert not em.converged_

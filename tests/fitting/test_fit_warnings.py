@@ -39,7 +39,7 @@ def straight_fleet(curvature=0.0):
 def test_a_basis_that_nothing_needs_is_one_warning_for_all_channels():
     fit = cem.FailureModeEM(2, covariance="pooled", n_init=2, random_state=0).fit
     (message,) = warned(FloorWarning, lambda: fit(straight_fleet()))
-    assert "all modes of channels 'x1', 'x2'" in message and "a smaller basis would do" in message
+    assert "all modes of channels 'x1', 'x2'" in message and "a smaller basis would be enough" in message
     assert not warned(
         FloorWarning, lambda: cem.FailureModeEM(2, basis=cem.Polynomial(1), n_init=2).fit(straight_fleet())
     )
@@ -57,7 +57,7 @@ def test_a_curve_that_the_means_need_is_not_called_superfluous():
 def test_a_mode_of_few_units_is_told_to_share_its_covariance():
     fleet = cem.datasets.load_demo_fleet()[:150]
     (message,) = warned(FloorWarning, lambda: cem.FailureModeEM(3, n_init=2, random_state=0).fit(fleet))
-    assert re.search(r"mode 2 of channels 'vibration', .*units are few", message) and "covariance='pooled'" in message
+    assert re.search(r"mode 2 of channels 'vibration', .*too few units", message) and "covariance='pooled'" in message
     assert "modes 0" not in message and "mode 1" not in message
 
 

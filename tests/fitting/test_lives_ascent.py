@@ -109,7 +109,7 @@ def test_an_ascent_that_is_cut_short_is_told() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CemWarning)
         start = fit_with_lives(failed, options).result
-    with pytest.warns(ConvergenceWarning, match="3 E steps with lives did not suffice; raise max_iter"):
+    with pytest.warns(ConvergenceWarning, match="3 E steps with lives were not enough; raise max_iter"):
         short = fit_with_lives(panel, replace(options, max_iter=3), init=start.run.responsibilities)
     assert not short.result.run.converged
 

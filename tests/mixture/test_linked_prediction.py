@@ -443,7 +443,7 @@ def test_a_warm_start_goes_on_from_a_linked_model(em, panel):
     again = quick().fit(panel, init=em.model_)
     assert again.log_likelihood_ == pytest.approx(em.log_likelihood_, abs=0.5)
     assert again.n_iter_ < 60
-    plain = quick(linking_rank=0).fit(panel, init=em.model_)  # its links are given up
+    plain = quick(linking_rank=0).fit(panel, init=em.model_)  # its links are dropped
     assert plain.model_.linking_rank == 0
     user = quick().fit(panel, init=em.model_.user_parameters())
     assert user.log_likelihood_ == pytest.approx(em.log_likelihood_, abs=0.5)

@@ -298,7 +298,7 @@ HOSTILE = {
     "unbound basis": (lambda h, d: h["model"]["bases"][0].update(domain=None), "no domain"),
     "function of the machine": (
         lambda h, d: h["model"]["bases"][0].update(type="Custom", options={"function": "os:system", "size": 2}),
-        "nothing that a file names is imported",
+        "cem imports nothing that a file names",
     ),
     "unknown axis": (lambda h, d: h["model"].update(time_axis="sideways"), "time_axis"),
 }

@@ -122,7 +122,7 @@ def test_datetimes_of_a_frame_count_as_in_training():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"unit": "unit"}, "time=None: name the columns of both"),
+        ({"unit": "unit"}, "time=None: name both columns"),
         ({"time": "time"}, "unit=None"),
         ({"unit": "unit", "time": "time", "columns": {"chanels": []}}, r"'chanels'.*did you mean 'channels'"),
         ({"unit": "unit", "time": "time", "columns": ["vib"]}, "a dict of further arguments"),
@@ -137,7 +137,7 @@ def test_columns_half_named_are_refused(options, message):
 
 
 def test_times_beside_a_frame_are_refused():
-    with pytest.raises(OptionError, match="times goes with an array"):
+    with pytest.raises(OptionError, match="times is for arrays"):
         estimator(unit="unit", time="time").fit(long(readings()), times=HOURS)
 
 

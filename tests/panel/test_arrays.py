@@ -72,7 +72,7 @@ def test_aeon_lists_of_unequal_length():
     units = [X[i, : 30 - i].T for i in range(6)]
     with pytest.raises(PanelError, match=r"one row per channel, as aeon holds them.*axes="):
         Panel.from_arrays(None, units)
-    with pytest.raises(PanelError, match=r"say axes='units, channels, times'"):
+    with pytest.raises(PanelError, match=r"give axes='units, channels, times'"):
         Panel.from_arrays([TIMES[: 30 - i] for i in range(6)], units)
     panel = Panel.from_arrays(None, units, axes="units, channels, times")
     np.testing.assert_array_equal(panel[5].values, X[5, :25])
@@ -315,7 +315,7 @@ def test_a_panel_passes_and_takes_labels():
     assert panel_of_arrays(panel) is panel
     assert panel_of_arrays(panel, modes=["u", None] * 3).modes[0] == "u"
     for option in ({"times": TIMES}, {"axes": "units, times"}, {"missing": -9}, {"units": range(6)}):
-        with pytest.raises(OptionError, match=rf"{next(iter(option))} goes with an array"):
+        with pytest.raises(OptionError, match=rf"{next(iter(option))} is for arrays"):
             panel_of_arrays(panel, **option)
 
 

@@ -15,10 +15,10 @@ X = np.random.default_rng(0).normal(size=(6, 5))
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (["Seal ", "seal", "bearing", None, None, None], "'Seal ' and 'seal' differ in case, blanks or type"),
+        (["Seal ", "seal", "bearing", None, None, None], "'Seal ' and 'seal' differ only in case, blanks or type"),
         (["SEAL", "seal", "Seal", "b", "B", None], "'SEAL' and 'Seal' and 'seal'|'B' and 'b'"),
-        (["seal wear", "seal  wear", None, None, None, None], "differ in case, blanks"),
-        (["1", 1, 2, 2, None, None], "differ in case, blanks or type"),
+        (["seal wear", "seal  wear", None, None, None, None], "differ only in case, blanks"),
+        (["1", 1, 2, 2, None, None], "differ only in case, blanks or type"),
         (["seal", "", "", None, None, None], "'' is taken for a mode of that name; give None"),
         (["seal", "nan", "None", "unknown", "n/a", None], "'None', 'n/a', 'nan', 'unknown' are taken for"),
     ],

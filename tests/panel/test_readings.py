@@ -99,7 +99,7 @@ def test_what_is_not_named_masked_or_none_is_missing(model, x):
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        ({"Vib": 5.0}, "names 'Vib', which is no channel of the model; did you mean 'vib'"),
+        ({"Vib": 5.0}, "names 'Vib', which is not a channel of the model; did you mean 'vib'"),
         (pd.Series({"vib": 5.0, "unit": 3.0}), "names 'unit'"),
         ({"vib": "high"}, "value of channel 'vib' is 'high'"),
         ({"vib": "5.0"}, "value of channel 'vib' is '5.0'"),
@@ -134,7 +134,7 @@ def test_many_readings_by_name_and_of_any_number_type(model):
     units[5].update_many([0, 1, 2], frame.assign(fixed=7.0))
     for unit in units[1:]:
         np.testing.assert_array_equal(unit._get_state(), units[0]._get_state())
-    with pytest.raises(ScorerError, match=r"a column 'heat', which is no channel"):
+    with pytest.raises(ScorerError, match=r"a column 'heat', which is not a channel"):
         units[1].update_many([0, 1, 2], frame.rename(columns={"temp": "heat"}))
 
 

@@ -36,7 +36,7 @@ def quietly(frame, **options):
 def test_a_file_loaded_twice_is_refused_and_read_once_where_that_is_said(copies):
     once = table()
     twice = pd.concat([once] * copies)
-    with pytest.raises(PanelError, match=rf"{60 * copies} of {60 * copies} readings stand more than once.*'drop'"):
+    with pytest.raises(PanelError, match=rf"{60 * copies} of {60 * copies} readings occur more than once.*'drop'"):
         read(twice)
     panel, expected = quietly(twice, duplicates="drop"), quietly(once)
     assert panel.n_readings == 60

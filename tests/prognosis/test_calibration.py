@@ -1,4 +1,4 @@
-"""Calibration: laws that are too narrow are found out on held-out units and made to hold what they promise."""
+"""Calibration: laws that are too narrow are detected on held-out units, and corrected to the nominal coverage."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def gaussian_laws(n: int, scale: float, seed: int) -> tuple[RemainingLifeDistrib
 
 
 def twin_channels(n_units: int, seed: int) -> Panel:
-    """Four channels that show one and the same wear: evidence that (18) counts four times."""
+    """Four channels that show the same wear: (18) counts the same evidence four times."""
     rng = np.random.default_rng(seed)
     times, values, lives = [], [], []
     for _ in range(n_units):

@@ -179,7 +179,7 @@ def test_bases_that_cannot_stream() -> None:
     panel = fleet(20, 1).with_modes(None)
     with pytest.raises(BasisError, match="in batches"):
         RemainingLife(fitted(panel, 1, basis=Fourier(1, 400.0), max_iter=20).model_).unit()
-    with pytest.raises(OptionError, match="8 at most"):
+    with pytest.raises(OptionError, match="at most 8"):
         RemainingLife(fitted(panel, 1, basis=Polynomial(8), max_iter=5).model_).unit()
 
 

@@ -55,14 +55,14 @@ def test_a_start_is_the_m_step_from_the_one_mode_posteriors():
         np.testing.assert_allclose(getattr(start, name), getattr(other, name), rtol=1e-9, atol=1e-12)
 
 
-def test_the_true_partition_promises_most():
+def test_the_true_partition_has_the_highest_score():
     """The search would run the wrong starts."""
     expectation = two_groups()
     constraints = constraints_of(expectation)
     posteriors = OneModePosteriors(expectation.statistics, one_mode_run(expectation, constraints).parameters)
     rng = np.random.default_rng(0)
-    truth = posteriors.start(np.eye(2)[np.arange(40) % 2], constraints).promise
-    assert all(posteriors.start(np.eye(2)[rng.permutation(40) % 2], constraints).promise < truth for _ in range(20))
+    truth = posteriors.start(np.eye(2)[np.arange(40) % 2], constraints).score
+    assert all(posteriors.start(np.eye(2)[rng.permutation(40) % 2], constraints).score < truth for _ in range(20))
 
 
 def test_labelled_units_override_the_draw():
@@ -106,7 +106,7 @@ def test_wrong_shapes_are_refused(wrong):
     seed=st.integers(0, 10_000), n_modes=st.integers(1, 4), sizes=st.lists(st.integers(1, 10), min_size=1, max_size=4)
 )
 @settings(max_examples=40, deadline=None)
-def test_the_promise_is_the_bound_that_the_m_step_raised(seed, n_modes, sizes):
+def test_the_score_is_the_bound_that_the_m_step_raised(seed, n_modes, sizes):
     """Bases of different sizes lie in one row each: a diagonal read in the wrong place would rank starts by nothing."""
     rng = np.random.default_rng(seed)
     problem = random_problem(rng, 2, tuple(sizes), n_units=30)
@@ -116,12 +116,12 @@ def test_the_promise_is_the_bound_that_the_m_step_raised(seed, n_modes, sizes):
     rho = rng.dirichlet(np.ones(n_modes), size=30)
     start = posteriors.start(rho, constraints)
     sums, found = rho.T @ posteriors._rows, start.parameters
-    promise = (rho.sum(axis=0) * np.log(found.weights)).sum() - (rho * np.log(rho)).sum()
+    score = (rho.sum(axis=0) * np.log(found.weights)).sum() - (rho * np.log(rho)).sum()
     for k in range(n_modes):
         for c in range(len(sizes)):
-            promise -= sums[k, 1 + c] * np.log(np.diagonal(found.factor(k, c))).sum()
-            promise -= 0.5 * sums[k, sums.shape[1] - len(sizes) + c] * np.log(found.noise_variances[k, c])
-    assert start.promise == pytest.approx(promise, rel=1e-9, abs=1e-9)
+            score -= sums[k, 1 + c] * np.log(np.diagonal(found.factor(k, c))).sum()
+            score -= 0.5 * sums[k, sums.shape[1] - len(sizes) + c] * np.log(found.noise_variances[k, c])
+    assert start.score == pytest.approx(score, rel=1e-9, abs=1e-9)
 
 
 @given(seed=st.integers(0, 10_000), n_modes=st.integers(1, 5))
@@ -138,7 +138,7 @@ def test_clusters_are_responsibilities_that_are_0_or_1(seed, n_modes):
         posteriors = OneModePosteriors(statistics, one)
         fast = posteriors.start_of_clusters(labels, n_modes, constraints)
         plain = posteriors.start(np.eye(n_modes)[labels], constraints)
-        assert fast.promise == pytest.approx(plain.promise, rel=1e-10)
+        assert fast.score == pytest.approx(plain.score, rel=1e-10)
         for name in ("weights", "means", "factors", "noise_variances"):
             np.testing.assert_allclose(
                 getattr(fast.parameters, name), getattr(plain.parameters, name), rtol=1e-9, atol=1e-12

@@ -65,22 +65,22 @@ def test_no_start_was_abandoned_above_the_winner():
     assert max(passes) <= sum(this.n_passes for this in search._FRESH_ROUNDS)
 
 
-def test_the_starts_that_promise_most_run():
-    """Otherwise the promise, which is what makes fifty starts cheap, would be for nothing."""
+def test_the_starts_of_highest_score_run():
+    """Otherwise fifty starts would no longer be cheap: the score selects the few that run."""
     problem, starts = setting(n_starts=12)
     points = [make() for _, make in starts]
     records, _ = best_of_starts([("random", lambda p=p: p) for p in points], problem, **OPTIONS)
-    ran = [point.promise for point, record in zip(points, records, strict=True) if record.run is not None]
-    passed = [point.promise for point, record in zip(points, records, strict=True) if record.run is None]
+    ran = [point.score for point, record in zip(points, records, strict=True) if record.run is not None]
+    passed = [point.score for point, record in zip(points, records, strict=True) if record.run is None]
     assert len(ran) >= 6 and min(ran) >= max(passed)
     assert {record.fate for record in records if record.run is None} == {"passed over"}
 
 
 def test_every_kind_is_among_those_that_run():
-    """What a start promises differs from kind to kind by more than it says about where it leads."""
+    """Scores are comparable only among starts of one kind, so kinds take turns."""
     problem, starts = setting(n_starts=12)
     points = [make() for _, make in starts]
-    poor = [StartingPoint(point.parameters, point.promise - 1e6) for point in points[6:]]
+    poor = [StartingPoint(point.parameters, point.score - 1e6) for point in points[6:]]
     kinds = [("rich", lambda p=p: p) for p in points[:6]] + [("poor", lambda p=p: p) for p in poor]
     records, _ = best_of_starts(kinds, problem, **OPTIONS)
     assert sum(record.run is not None for record in records[6:]) == 3
@@ -151,7 +151,7 @@ def test_a_generation_more_runs_only_where_starts_do_not_agree():
 
 
 def test_the_effort_grows_with_the_starts_and_shrinks_with_the_fleet():
-    """What `n_init` promises: from fifty on twice the starts are twice the search; a large fleet is searched less."""
+    """As `n_init` says: from fifty on, twice the starts are twice the search; a large fleet is searched less."""
     few, usual, fifty, hundred = (search._Effort.of(n, 200) for n in (4, 10, 50, 100))
     assert usual == fifty and few.patience[0] < usual.patience[0]
     assert hundred.fresh == 2 * fifty.fresh and hundred.patience == tuple(2 * moves for moves in fifty.patience)
@@ -160,7 +160,7 @@ def test_the_effort_grows_with_the_starts_and_shrinks_with_the_fleet():
 
 
 def test_starts_that_stand_for_each_other_do_not_go_round_in_circles():
-    """The highest start may have been given up for one about to be higher: they are of one kind, not rivals."""
+    """The highest start may have been stopped for one about to be higher: they are twins, not rivals."""
     records = [search.Start("random", None, twin=1), search.Start("random", None), search.Start("random", None, twin=0)]
     room = search._Search(records, None, None, 40, 100, 1, None)
     room.best = 0
@@ -168,7 +168,7 @@ def test_starts_that_stand_for_each_other_do_not_go_round_in_circles():
 
 
 def test_what_is_still_to_come_counts():
-    """A start that still climbs would be given up for one that is nearly done."""
+    """Otherwise a start that still climbs would be stopped in favour of one that is nearly done."""
 
     def record(*heights):
         problem, starts = setting(n_starts=1)

@@ -1,4 +1,4 @@
-"""Basis functions of time: the columns of a unit's design."""
+"""Basis functions of time: what the curves of a channel are made of."""
 
 from __future__ import annotations
 

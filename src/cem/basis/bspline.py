@@ -1,4 +1,4 @@
-"""B-splines with knots where the readings are."""
+"""B-splines with knots at quantiles of the readings' times."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ __all__ = ["BSpline"]
 
 
 class BSpline(Basis):
-    """Clamped B-splines on the domain, continued along their tangents outside it.
+    """B-spline basis: smooth curves of any shape, with knots where the readings are.
 
-    Interior knots lie at quantiles of the pooled times, so that every piece holds about as many readings. Where
-    repeated times would make two knots equal, quantiles of the distinct times are taken instead.
+    Interior knots lie at quantiles of the pooled times, so every piece has about as many readings. If repeated times
+    would make two knots equal, quantiles of the distinct times are used. Outside the domain curves continue along
+    their tangents.
 
     Parameters
     ----------
     n_basis : int, optional
-        p, the number of basis functions: n_knots + degree + 1.
+        p, the number of basis functions: n_knots + degree + 1. More functions follow sharper bends and need more
+        readings per unit.
     n_knots : int, optional
         Number of interior knots.
     knots : sequence of float, optional
-        The interior knots themselves, increasing, in the panel's time unit; they must lie within the data.
-        Give one of n_basis, n_knots and knots.
+        The interior knots, increasing, in the panel's time unit; they must lie within the data. Give exactly one of
+        n_basis, n_knots and knots.
     degree : int, default 3
         0 (steps) to 5.
     """
@@ -54,7 +56,7 @@ class BSpline(Basis):
         ]
         if len(given) != 1:
             found = " and ".join(given) if given else "none"
-            raise OptionError(f"BSpline: exactly one of n_basis, n_knots and knots must be given; found {found}")
+            raise OptionError(f"BSpline: give exactly one of n_basis, n_knots and knots; found {found}")
         positions = None if knots is None else reals("knots", knots)
         if positions is not None:
             integer("the number of knots", len(positions), 0, MAX_SIZE - degree - 1)

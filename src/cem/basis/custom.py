@@ -19,17 +19,17 @@ __all__ = ["Custom"]
 
 
 class Custom(Basis):
-    """Functions of your own.
+    """Basis of functions that you write yourself.
 
     Parameters
     ----------
     function : callable
-        Takes times of shape (n,) and returns an array of shape (n, p); row i must depend on time i alone. A model is
-        saved with the name of the function, "module:name"; one that no module has under a name (a lambda, a local
-        function, one of a notebook) can be fitted, and saved once `cem.register_function` has named it. Loading
+        Takes times of shape (n,) and returns an array of shape (n, p); row i must depend only on time i. A model is
+        saved with the name of the function, "module:name". You can fit with a function without such a name (a lambda,
+        a local function, one of a notebook), and save the model once `cem.register_function` has named it. Loading
         imports nothing: give the function to `cem.load`, register it, or make this `Custom` beforehand.
     size : int, optional
-        p; learned by calling the function if not given.
+        p. Default: found by calling the function.
     """
 
     kind = _basis.CUSTOM
@@ -65,8 +65,8 @@ class Custom(Basis):
         alone = self._evaluated(ends[:1], rows.shape[1])
         if not np.allclose(alone[0], rows[0], rtol=1e-9, atol=1e-9 * float(np.abs(rows).max())):
             raise BasisError(
-                f"{self._title()} gives another row for time {ends[0]:g} alone than for times {ends[0]:g} and "
-                f"{ends[1]:g} together; each row must depend on its own time only (no mean or rank over the times)"
+                f"{self._title()} gives one row for the single time {ends[0]:g}, and another for times {ends[0]:g} and "
+                f"{ends[1]:g} together; each row must depend only on its own time (no mean or rank over the times)"
             )
         return (float(rows.shape[1]),)
 
@@ -82,7 +82,7 @@ class Custom(Basis):
         return self._evaluated(array.ravel(), self.size).reshape(*array.shape, self.size)
 
     def derivative(self, times: ArrayLike) -> FloatArray:
-        """dφ/dt by central differences, to about 1e-10 of the functions' range over the domain.
+        """Return dφ/dt by central differences, to about 1e-10 of the functions' range over the domain.
 
         Parameters
         ----------
@@ -104,7 +104,7 @@ class Custom(Basis):
         size = self._given_size if size is None else size
         if times.size == 0 and size is not None:
             return np.empty((0, size))
-        given = times.copy()  # the function may write into its argument
+        given = times.copy()  # the function might write into its argument
         try:
             rows = np.array(self.function(given), dtype=np.float64, order="C")
         except Exception as error:

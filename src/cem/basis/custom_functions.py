@@ -1,7 +1,7 @@
-"""Functions that bases call, by name: a file may name one, and nobody but the user's own process provides it.
+"""Functions of `Custom` bases, by name: a file may name a function, but only the user's process provides it.
 
-Nothing here imports a module. A name from a file is looked up among the functions that this process was given: with
-the call that loads the file, by `register_function`, or by making ``cem.Custom(function)``.
+Nothing here imports a module. A name from a file is looked up among the functions that this process knows: those given
+to the call that loads the file, those given to `register_function`, and those of a ``cem.Custom(function)``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Function = Callable[..., Any]
 _MAX_NAME = 300
 
 _registered: dict[str, Function] = {}  # by `register_function`
-_seen: dict[str, Function] = {}  # by making a `Custom`, under the name by which its module has it
+_seen: dict[str, Function] = {}  # of `Custom` bases, by the name in their module
 
 
 class UnknownFunctionError(BasisError):
-    """A saved basis names a function that this process was not given.
+    """A saved basis names a function that this process does not know.
 
     Parameters
     ----------
@@ -37,13 +37,13 @@ class UnknownFunctionError(BasisError):
 
     def __str__(self) -> str:
         return (
-            f"a Custom basis calls the function {self.name[:_MAX_NAME]!r}, and nothing that a file names is imported; "
+            f"a Custom basis calls the function {self.name[:_MAX_NAME]!r}, and cem imports nothing that a file names; "
             f"{how_to_give(self.name)}"
         )
 
 
 def how_to_give(name: str, file: str = "path", call: str = "cem.load") -> str:
-    """The call to make for a function that a file names."""
+    """Advice how to give a function that a file names."""
     if len(name) > _MAX_NAME:
         name = name[:_MAX_NAME] + "..."
     module, _, path = name.partition(":")
@@ -58,20 +58,20 @@ def how_to_give(name: str, file: str = "path", call: str = "cem.load") -> str:
 
 
 def register_function(name: str, function: Function) -> None:
-    """Let saved models that name this function be loaded in this process.
+    """Allow saved models that name this function to be loaded in this process.
 
     Parameters
     ----------
     name : str
-        As the model file names it, "module:name". A model whose `Custom` basis holds the function is saved under this
-        name, so functions without an importable name (of a notebook, say) can be saved too.
+        The name in the model file, "module:name". A model whose `Custom` basis holds the function is saved under this
+        name, so you can also save functions without an importable name (of a notebook, for example).
     function : callable
-        What the name stands for; takes the place of an earlier one of the same name.
+        The function; it replaces an earlier one of the same name.
 
     Raises
     ------
     OptionError
-        The name is not a short text, or the function cannot be called.
+        The name is not a short text, or the function is not callable.
 
     Examples
     --------
@@ -84,14 +84,14 @@ def register_function(name: str, function: Function) -> None:
 
 
 def remember(function: Function) -> None:
-    """Let files name a function that a `Custom` was made of, if its module has it under a name."""
+    """Allow files to name the function of a `Custom`, if its module has it under a name."""
     name = importable_name(function)
     if name is not None:
         _seen[name] = function
 
 
 def function_named(name: str, given: Mapping[str, Function] | None = None) -> Function:
-    """The function of that name: of those given, else of those that this process has registered.
+    """The function of that name: among the given ones, else among the registered ones.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def function_named(name: str, given: Mapping[str, Function] | None = None) -> Fu
 
 
 def name_of(function: Function) -> str:
-    """The name under which a file refers to a function.
+    """The name by which a file refers to a function.
 
     Raises
     ------
@@ -118,8 +118,8 @@ def name_of(function: Function) -> str:
     importable = importable_name(function)
     if importable is None:
         raise BasisError(
-            f"Custom: {function!r} cannot be saved, for no module has it under a name; define it with def at the top "
-            "level of a module, or name it by  cem.register_function('module:name', function)"
+            f"Custom: {function!r} cannot be saved, because no module has it under a name; define it with def at the "
+            "top level of a module, or name it by  cem.register_function('module:name', function)"
         )
     return importable
 
@@ -136,7 +136,7 @@ def importable_name(function: Function) -> str | None:
 
 
 def checked_functions(functions: Mapping[str, Function] | None) -> dict[str, Function]:
-    """The argument ``functions`` of `cem.load`.
+    """The argument ``functions`` of `cem.load`, checked.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Bases φ(t): what a channel's curve is made of.
+"""The families of basis functions φ(t) that curves are made of.
 
-A basis as the user writes it, ``Polynomial(2)``, is a specification. `Basis.bind` returns a copy that has learned
-its domain from the data; that one can be evaluated, saved and handed to kernels, which need nothing of it but
-``kind``, ``size`` and ``numbers`` (laid out in ``_basis.pxd``).
+A basis as you write it, ``Polynomial(2)``, is a specification. `Basis.bind` returns a copy that has learned its domain
+from the data. That copy can be evaluated, saved and handed to kernels, which need only ``kind``, ``size`` and
+``numbers`` (layout in ``_basis.pxd``).
 """
 
 from __future__ import annotations
@@ -46,15 +46,21 @@ SAFE_EXPONENT = 100.0
 
 
 class Polynomial(Basis):
-    """Polynomials up to a degree, as Legendre polynomials of u = (t − centre) / half-width on the domain.
+    """Polynomial basis up to a degree, as Legendre polynomials of u = (t − centre) / half-width on the domain.
 
-    That keeps coefficients of any degree well conditioned whatever the time unit and origin. `to_power_series` gives
-    coefficients of 1, t, t², ….
+    Legendre polynomials keep the coefficients well conditioned, whatever the degree, time unit and origin.
+    `to_power_series` converts them to coefficients of 1, t, t², ….
 
     Parameters
     ----------
     degree : int
-        0 to 999; p = degree + 1.
+        0 to 999; p = degree + 1. 2 (a parabola) suits most wear; use 1 for short units.
+
+    Examples
+    --------
+    >>> import cem
+    >>> cem.Polynomial(2).bind([0.0, 10.0])([0.0, 5.0]).shape
+    (2, 3)
     """
 
     kind = _basis.POLYNOMIAL
@@ -75,7 +81,7 @@ class Polynomial(Basis):
 
     def shift_matrix(self, shift: ArrayLike) -> FloatArray:
         # S = exp(−δ D) with D the derivative of Legendre coefficients, nilpotent. Entry (i, j) of Dⁿ is ≥ 0, and is 0
-        # unless n ≡ j − i (mod 2): all terms of an entry have one sign, so none of them cancel.
+        # unless n ≡ j − i (mod 2). So all terms of an entry have one sign, and none of them cancel.
         p = self.size
         delta = as_times(shift, self._title())[..., None, None] * self.numbers[1]
         order = np.arange(p)
@@ -103,10 +109,10 @@ class Polynomial(Basis):
         return (i * p + j).astype(np.int32), rows
 
     def to_power_series(self, coefficients: ArrayLike) -> FloatArray:
-        """Coefficients of 1, t, t², … of the curves φ(t)ᵀ T.
+        """Return the coefficients of 1, t, t², … of the curves φ(t)ᵀ T.
 
-        Far from t = 0 (times around 1e6) those cancel against each other when the curve is evaluated from them; the
-        conversion is exact, the power series is not well conditioned.
+        The conversion is exact, but a power series is badly conditioned far from t = 0: for times around 1e6 its terms
+        cancel when you evaluate the curve.
 
         Parameters
         ----------
@@ -121,7 +127,7 @@ class Polynomial(Basis):
         return self._converted(coefficients, self._power_matrix())
 
     def from_power_series(self, coefficients: ArrayLike) -> FloatArray:
-        """The inverse of `to_power_series`: coefficients T in this basis of the curves Σ_j a_j t^j.
+        """Return the coefficients T in this basis of the curves Σ_j a_j t^j; the inverse of `to_power_series`.
 
         Parameters
         ----------
@@ -144,7 +150,7 @@ class Polynomial(Basis):
         return result
 
     def _power_matrix(self) -> list[list[Fraction]]:
-        """M with t-coefficients = M T: column j holds the power series of P_j((t − centre) · scale); exact."""
+        """M with t-coefficients = M T, exact: column j holds the power series of P_j((t − centre) · scale)."""
         from fractions import Fraction
 
         centre, scale = (Fraction(float(number)) for number in self.numbers[:2])
@@ -187,17 +193,17 @@ def _inverse_upper(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
 
 
 class Fourier(Basis):
-    """1, cos ωt, sin ωt, cos 2ωt, sin 2ωt, …: curves that repeat, such as a load that follows the day.
+    """Fourier basis 1, cos ωt, sin ωt, cos 2ωt, sin 2ωt, …: periodic curves, such as a daily load.
 
-    Phases count from t = 0 where the period is given (from a multiple of it next to the data, which is the same and
-    loses no digits), from the start of the domain where it is learned.
+    If you give the period, phases count from t = 0 (from a multiple of the period next to the data, which is
+    equivalent and loses no digits); otherwise from the start of the domain.
 
     Parameters
     ----------
     n_harmonics : int
         0 to 499; p = 2 n_harmonics + 1.
     period : float, optional
-        In the panel's time unit; the length of the domain if not given.
+        In the panel's time unit. Default: the length of the domain.
     """
 
     kind = _basis.FOURIER
@@ -239,11 +245,11 @@ class Fourier(Basis):
 
 
 class Exponential(Basis):
-    """1, e^{(t − t_ref)/c_1}, e^{(t − t_ref)/c_2}, …: degradation that feeds on itself.
+    """Exponential basis 1, e^{(t − t_ref)/c_1}, e^{(t − t_ref)/c_2}, …: degradation that accelerates itself.
 
-    The reference changes only the scale of the coefficients, and keeps e^{t/c} from overflowing when times are long
-    beside c. Learned, it is 0 (so that on an axis aligned at failure the coefficients are values at failure) if the
-    domain holds 0 and no exponent in it exceeds 100 there; else each function's is that end of the domain where the
+    The reference only scales the coefficients, and keeps e^{t/c} from overflowing if times are long compared with c.
+    The default is 0 if the domain contains 0 and no exponent in it exceeds 100; on an axis aligned at failure,
+    coefficients are then values at failure. Otherwise each function's reference is the end of the domain where the
     function is largest.
 
     Parameters
@@ -251,7 +257,7 @@ class Exponential(Basis):
     time_constants : sequence of float, or one float
         c_1, c_2, … ≠ 0, all different, in the panel's time unit; negative ones decay. p = 1 + their number.
     reference : float, optional
-        t_ref, in the panel's time unit; learned if not given.
+        t_ref, in the panel's time unit.
     """
 
     kind = _basis.EXPONENTIAL
@@ -323,7 +329,7 @@ class Exponential(Basis):
         rates = np.concatenate([[0.0], self.numbers[1::2]])
         shifts = as_times(shift, self._title())
         if shifts.size and np.max(-np.outer([shifts.min(), shifts.max()], rates)) > MAX_EXPONENT:
-            self.shift_matrix(shift)  # which says what overflows, or that nothing does
+            self.shift_matrix(shift)  # raises an error if something overflows
         rows = np.empty((len(shifts), self.size, shifts.shape[1]))
         rows[:, 0] = 1.0
         np.multiply(shifts[:, None, :], -rates[1:, None], out=rows[:, 1:])
@@ -332,7 +338,7 @@ class Exponential(Basis):
 
 
 class Constant(Basis):
-    """A level and nothing else: φ(t) = 1, for channels that tell units apart but do not drift."""
+    """Constant basis φ(t) = 1: for channels whose level differs between units but does not drift."""
 
     kind = _basis.CONSTANT
     _options = ()
@@ -358,18 +364,19 @@ _FAMILIES: dict[str, type[Basis]] = {
 
 
 def basis_from_dict(saved: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]] | None = None) -> Basis:
-    """The basis that `Basis.to_dict` saved, equal to it; bound if it was.
+    """Restore a basis from `Basis.to_dict`; bound if the saved one was.
 
     Parameters
     ----------
     saved : mapping
+        The output of `Basis.to_dict`.
     functions : mapping of str to callable, optional
-        Functions that a saved `Custom` basis may name, beside those that `cem.register_function` was given.
+        Functions that a saved `Custom` basis may name, besides those given to `cem.register_function`.
 
     Raises
     ------
     BasisError
-        The dict is not one that `to_dict` gives, or names a function that was not given: none is imported.
+        The dict is not an output of `to_dict`, or names a function that was not given; none is imported.
     OptionError
         An option in it has a value that it cannot take.
     """
@@ -400,19 +407,19 @@ def basis_from_dict(saved: Mapping[str, Any], functions: Mapping[str, Callable[.
 
 
 def resolve_bases(basis: Basis | Mapping[str | None, Basis], channels: Sequence[str]) -> tuple[Basis, ...]:
-    """One basis for each channel.
+    """Return one basis for each channel.
 
     Parameters
     ----------
     basis : Basis or mapping of channel to Basis
-        One for all channels, or each channel's own; the key None stands for all channels not named.
+        One for all channels, or one per channel; the key None stands for all channels not named.
     channels : sequence of str
         The channels, in order.
 
     Raises
     ------
     OptionError
-        A channel has no basis, a name is not that of a channel, or a value is not a basis.
+        A channel has no basis, a name is not a channel, or a value is not a basis.
     """
     if isinstance(basis, Basis):
         return (basis,) * len(channels)
@@ -433,7 +440,7 @@ def resolve_bases(basis: Basis | Mapping[str | None, Basis], channels: Sequence[
     missing = [channel for channel in channels if channel not in basis and None not in basis]
     if missing:
         raise OptionError(
-            f"basis has none for channel {', '.join(map(repr, missing))}; name one, or give the key None, "
+            f"basis has no entry for channel {', '.join(map(repr, missing))}; add one, or give the key None, "
             "which stands for all channels not named"
         )
     return tuple(basis[channel] if channel in basis else basis[None] for channel in channels)

@@ -1,4 +1,4 @@
-"""What all bases have in common: options that are checked, binding to data, evaluation, equality and files."""
+"""The common part of all bases: checked options, binding to data, evaluation, equality and saving."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["MAX_SIZE", "Basis", "FloatArray", "as_times", "half_interval", "inte
 FloatArray = NDArray[np.float64]
 
 MAX_SIZE = 1000
-"""Most coefficients of one basis: a guard against a mistyped option, far above what any fleet can determine."""
+"""Most coefficients of one basis: catches a mistyped option, and is far more than any fleet can determine."""
 
 
 # ------------------------------------------------------------------------------------------------- checks of options
@@ -50,13 +50,13 @@ def real(option: str, value: object, what: str = "a finite number") -> float:
 def reals(option: str, values: object) -> tuple[float, ...]:
     if isinstance(values, str | bytes | Mapping) or not np.iterable(values):
         raise OptionError(f"{option} is {shortened(values)}; a sequence of finite numbers was expected")
-    if isinstance(values, Sized) and len(values) > MAX_SIZE:  # before they are gone through: a file may hold millions
+    if isinstance(values, Sized) and len(values) > MAX_SIZE:  # before iteration: a file may hold millions
         raise OptionError(f"{option} has {len(values):,} numbers; at most {MAX_SIZE:,} were expected")
     return tuple(real(f"{option}[{i}]", value) for i, value in enumerate(values))
 
 
 def as_times(times: ArrayLike, who: str) -> FloatArray:
-    """Finite float64 times of the shape given."""
+    """Finite float64 times in the given shape."""
     try:
         array = np.asarray(times)
         if array.dtype.kind not in "iufO":
@@ -79,7 +79,7 @@ def shortened(value: object, length: int = 60) -> str:
 
 
 def half_interval(domain: tuple[float, float]) -> tuple[float, float]:
-    """(centre, half-width) of the domain, the half-width positive even where the domain is a single time."""
+    """(centre, half-width) of the domain; the half-width is positive even if the domain is a single time."""
     low, high = domain
     centre, half = low + 0.5 * (high - low), 0.5 * (high - low)
     if not math.isfinite(half):
@@ -95,19 +95,20 @@ def half_interval(domain: tuple[float, float]) -> tuple[float, float]:
 class Basis(ABC):
     """A family of functions φ_1 … φ_p of time; immutable, equal and hashable by value.
 
-    `bind` learns the domain and returns a bound copy; calling it gives the design matrix. Scikit-learn can clone and
-    print estimators that hold a basis: constructor arguments are attributes of the same name.
+    `bind` learns the domain from data and returns a bound copy; calling that copy gives the design matrix.
+    Scikit-learn can clone and print estimators that hold a basis, because constructor arguments are attributes of the
+    same name.
     """
 
     kind: ClassVar[int]
-    """Code of the family for kernels; −1 for `Custom`, which is evaluated in Python."""
+    """Code of the family for kernels; −1 for `Custom`, which Python evaluates."""
     _options: ClassVar[tuple[str, ...]]
 
     _domain: tuple[float, float] | None
     _learned: tuple[float, ...]
     _numbers: FloatArray | None
 
-    # What a family says of itself
+    # Defined by each family
 
     @property
     @abstractmethod
@@ -116,19 +117,19 @@ class Basis(ABC):
 
     @property
     def _n_learned(self) -> int:
-        """How many numbers `_learn` gives."""
+        """Number of values that `_learn` returns."""
         return 0
 
     def _learn(self, times: FloatArray, domain: tuple[float, float]) -> tuple[float, ...]:
-        """What the times teach beyond the domain: knots, references; nothing for most families."""
+        """What the family learns from the times beyond the domain: knots, references; nothing for most families."""
         return ()
 
     @abstractmethod
     def _kernel_numbers(self, domain: tuple[float, float], learned: tuple[float, ...]) -> list[float]:
-        """The family's row of the table in _basis.pxd, from what was learned; BasisError if it does not fit."""
+        """The family's row of the table in _basis.pxd, from the learned numbers; BasisError if they do not fit."""
 
     def shift_matrix(self, shift: ArrayLike) -> FloatArray:
-        """S(s) with φ(t − s)ᵀ = φ(t)ᵀ S(s) for all t: model.md §7, "shift-invariant".
+        """Return S(s) with φ(t − s)ᵀ = φ(t)ᵀ S(s) for all t: model.md §7, "shift-invariant".
 
         Parameters
         ----------
@@ -150,7 +151,7 @@ class Basis(ABC):
         )
 
     def shift_rows(self, shift: FloatArray) -> tuple[NDArray[np.int32], FloatArray] | None:
-        """The entries of S(s) that may differ from 0, as kernels take them; None where S is no upper triangle.
+        """The entries of S(s) that may differ from 0, as kernels take them; None if S is not upper triangular.
 
         Parameters
         ----------
@@ -185,7 +186,9 @@ class Basis(ABC):
         raise AttributeError(f"{type(self).__name__} is immutable; {name} cannot be deleted")
 
     def bind(self, times: ArrayLike) -> Self:
-        """A copy whose domain, and whatever else the family learns, comes from these times.
+        """Return a copy that learns its domain, and everything else that the family learns, from these times.
+
+        `FailureModeEM.fit` does this for you.
 
         Parameters
         ----------
@@ -195,7 +198,7 @@ class Basis(ABC):
         Returns
         -------
         Basis
-            The bound copy. `self` does not change; a bound basis may be bound anew.
+            The bound copy. `self` does not change; a bound basis can be bound again.
 
         Raises
         ------
@@ -234,14 +237,14 @@ class Basis(ABC):
 
     @property
     def domain(self) -> tuple[float, float]:
-        """(low, high) of the times it was bound to, in the panel's time unit."""
+        """(low, high) of the times that the basis was bound to, in the panel's time unit."""
         self._require_bound()
         assert self._domain is not None
         return self._domain
 
     @property
     def numbers(self) -> FloatArray:
-        """Everything that a kernel needs beside `kind` and `size`; read-only, shape (n_numbers,)."""
+        """All numbers that a kernel needs besides `kind` and `size`; read-only, shape (n_numbers,)."""
         self._require_bound()
         assert self._numbers is not None
         return self._numbers
@@ -256,12 +259,12 @@ class Basis(ABC):
     # Evaluation
 
     def __call__(self, times: ArrayLike) -> FloatArray:
-        """The design matrix φ(t), at any times inside or outside the domain.
+        """Return the design matrix φ(t), at any times inside or outside the domain.
 
         Parameters
         ----------
         times : array-like of shape (n,)
-            In the panel's time unit; a scalar or an array of any other shape is taken too.
+            In the panel's time unit; a scalar or an array of any other shape works too.
 
         Returns
         -------
@@ -276,7 +279,7 @@ class Basis(ABC):
         return self._filled(_basis.evaluate, times, "value")
 
     def derivative(self, times: ArrayLike) -> FloatArray:
-        """dφ/dt, per time unit, in the shape of the design matrix; arguments and errors as for calling the basis.
+        """Return dφ/dt, per time unit, in the shape of the design matrix; arguments and errors as for a call.
 
         At a knot of a B-spline it is the derivative from the right.
 
@@ -329,7 +332,7 @@ class Basis(ABC):
         return _restored, (type(self), self._arguments(), self._domain, self._learned)
 
     def _title(self) -> str:
-        """The basis as the user wrote it, without the options left at None."""
+        """The basis as the user wrote it, without options that are None."""
         shown = (f"{name}={value!r}" for name, value in self._arguments().items() if value is not None)
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -339,12 +342,12 @@ class Basis(ABC):
         return f"{self._title()} on [{self._domain[0]:g}, {self._domain[1]:g}]"
 
     def to_dict(self) -> dict[str, Any]:
-        """The basis, bound or not, as JSON can hold it; `basis_from_dict` gives back an equal one.
+        """Return the basis, bound or not, as JSON can hold it; `basis_from_dict` restores an equal one.
 
         Raises
         ------
         BasisError
-            A `Custom` basis whose function cannot be imported by name.
+            A `Custom` basis has a function that cannot be imported by name.
         """
         options = {
             name: list(value) if isinstance(value, tuple) else value for name, value in self._arguments().items()

@@ -1,7 +1,7 @@
-"""The command ``cem``: fit a fleet's failure modes, score units, look into a model.
+"""The command ``cem``: fit a fleet's failure modes, score units, inspect a model.
 
-Exit codes: 0 done; 1 the data, an option or a file is at fault (one line on standard error says which and what to
-do); 2 the command line itself is wrong; 130 interrupted by Ctrl-C, and nothing was written.
+Exit codes: 0 success; 1 the data, an option or a file is at fault (one line on standard error says which one and what
+to do); 2 the command line itself is wrong; 130 interrupted by Ctrl-C, and nothing was written.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-DONE, AT_FAULT, INTERRUPTED = 0, 1, 130  # 2 is argparse's own
-_EPILOG = "exit codes: 0 done, 1 data, option or file at fault, 2 wrong command line, 130 interrupted"
+DONE, AT_FAULT, INTERRUPTED = 0, 1, 130  # argparse exits with 2
+_EPILOG = "exit codes: 0 success, 1 data, option or file at fault, 2 wrong command line, 130 interrupted"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code."""
+    """Run one command, and return its exit code."""
     options = readable(_parser().parse_args(arguments))
     terminal = Terminal(quiet=getattr(options, "json", False))
     try:
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminal.note("cem: interrupted; nothing was written")
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has enough (`cem score ... | head`); the interpreter must not flush into it again.
+        # The reader of our output closed it (`cem score ... | head`); the interpreter must not flush into it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return AT_FAULT
     except CemError as error:
@@ -89,11 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 class _ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        super().error(safe(message))  # names of files that a shell put in may hold anything
+        super().error(safe(message))  # file names that a shell expands may contain anything
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _ArgumentParser(prog="cem", description="Failure modes of fleets of sensored machines.", epilog=_EPILOG)
+    text = "Find the failure modes of a fleet, score its units, and predict their remaining lives."
+    parser = _ArgumentParser(prog="cem", description=text, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"cem {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -102,15 +103,15 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    demo = command("demo", _demo, "Fit the fleet that ships with cem, compare with the truth, watch one unit run.")
+    demo = command("demo", _demo, "Fit the fleet that ships with cem, compare with the truth, follow one unit.")
     add_search(demo, starts=10)
     add_json(demo)
 
     fit = command("fit", _fit, "Fit failure modes to a file of sensor histories.")
     add_table(fit)
     fit.add_argument("--channels", type=names, metavar="A,B,...", help="sensors to fit (default: all numeric columns)")
-    fit.add_argument("--response", metavar="COLUMN", help="the channel that is the quantity of interest")
-    fit.add_argument("--mode", metavar="COLUMN", help="failure mode of a unit where it is known; empty cells: unknown")
+    fit.add_argument("--response", metavar="COLUMN", help="the channel of interest, often not measured in the field")
+    fit.add_argument("--mode", metavar="COLUMN", help="known failure mode of a unit; empty cells: unknown")
     fit.add_argument("--failure-time", metavar="COLUMN", help="failure time of a unit; empty cells: still running")
     fit.add_argument("-k", "--modes", type=count, required=True, metavar="K", help="number of failure modes")
     fit.add_argument(
@@ -118,32 +119,56 @@ def _parser() -> argparse.ArgumentParser:
         type=basis_choice,
         action="append",
         metavar="[CHANNEL=]BASIS",
-        help=f"curves of all channels, or of one: {BASES} (default: polynomial:2); may be repeated",
+        help=f"functions of time for the curves of all channels, or of one: {BASES} (default: polynomial:2); may be "
+        "repeated",
     )
-    fit.add_argument("--covariance", choices=("full", "diagonal", "pooled"), default="full")
-    fit.add_argument("--linking-rank", type=int, default=0, help="factors that channels share (0: independent)")
     fit.add_argument(
-        "--linking-penalty", type=float, default=500.0, metavar="X", help="strength of the ridge on them (default: 500)"
+        "--covariance",
+        choices=("full", "diagonal", "pooled"),
+        default="full",
+        help="random-effect covariance; pooled: one per channel for all modes, for modes of few units (default: full)",
+    )
+    fit.add_argument(
+        "--linking-rank",
+        type=int,
+        default=0,
+        metavar="R",
+        help="latent factors that the channels of a unit share (default: 0, independent channels)",
+    )
+    fit.add_argument(
+        "--linking-penalty",
+        type=float,
+        default=500.0,
+        metavar="X",
+        help="ridge penalty on the loadings of these factors (default: 500)",
     )
     fit.add_argument(
         "--lifetimes",
         choices=("auto", "lognormal", "weibull", "empirical", "linked"),
         default="auto",
-        help="law of lives to_failure; linked: by the factors that channels share (default where they do)",
+        help="law of lifetimes with --time-axis to_failure; linked: depends on the shared factors (default: auto, "
+        "linked if there are such factors, else lognormal)",
     )
     fit.add_argument(
         "--time-axis",
         choices=("forward", "to_failure"),
         default="forward",
-        help="to_failure: curves end at the failure, for `cem rul` (default: forward)",
+        help="to_failure: time counts back from the failure, for `cem rul` (default: forward)",
     )
-    fit.add_argument("--init", choices=("mixed", "kmeans", "prototypes", "random", "tempered"), default="mixed")
-    fit.add_argument("--max-iter", type=count, default=1000, metavar="N", help="passes of a start, at most")
+    fit.add_argument(
+        "--init",
+        choices=("mixed", "kmeans", "prototypes", "random", "tempered"),
+        default="mixed",
+        help="how starts are made (default: mixed)",
+    )
+    fit.add_argument(
+        "--max-iter", type=count, default=1000, metavar="N", help="most EM passes per start (default: 1000)"
+    )
     add_search(fit, starts=10)
     add_output(fit, "write the fitted model to this file; -: to standard output", metavar="MODEL")
     add_json(fit)
 
-    score = command("score", _score, "Mode probabilities and novelty of the units in a file, under a fitted model.")
+    score = command("score", _score, "Mode probabilities and novelty of the units in a file, from a fitted model.")
     add_model(score)
     add_table(score)
     add_output(score, "write to this file (default, and -: to standard output)")
@@ -153,14 +178,14 @@ def _parser() -> argparse.ArgumentParser:
 
     add_rul(commands, epilog=_EPILOG)
 
-    export = command("export-c", _export_c, "A model as one C99 header, for machines without Python.")
+    export = command("export-c", _export_c, "Write a model as one C99 header, for machines without Python.")
     add_model(export)
     add_output(export, "the header to write; -: to standard output", required=True)
-    export.add_argument("--name", default="fleet", help="prefix of all that the header defines (default: fleet)")
-    export.add_argument("--scalar", choices=("double", "float"), default="double", help="(default: double)")
+    export.add_argument("--name", default="fleet", help="prefix of all names in the header (default: fleet)")
+    export.add_argument("--scalar", choices=("double", "float"), default="double", help="number type (default: double)")
     add_json(export)
 
-    info = command("info", _info, "What a model file holds: modes, channels, bases, how it was fitted.")
+    info = command("info", _info, "Show what a model file holds: modes, channels, bases, how it was fitted.")
     add_model(info)
     add_json(info)
     return parser
@@ -171,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
 
 @contextmanager
 def _warnings_as_notes(terminal: Terminal) -> Iterator[list[str]]:
-    """Show cem's own warnings as one line each on standard error, and collect them; what has been said is said once."""
+    """Show each distinct cem warning once, as one line on standard error, and collect them."""
     noted: list[str] = []
 
     def show(
@@ -297,7 +322,7 @@ def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) ->
             [str(unit), labels[k], *(f"{p:.3f}" for p in row), f"{tail:.2g}", str(n)]
             for unit, k, row, tail, n in zip(units, best, probabilities, novelty, readings, strict=True)
         ]
-        title = f"{len(units)} units under {options.model.name}; a small novelty is like nothing the model has seen"
+        title = f"{len(units)} units under {options.model.name}; a novelty near 0 is like nothing in the training data"
         if not isinstance(options.output, Path):
             terminal.table(title, header, shown)
             return
@@ -330,7 +355,7 @@ def _info(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> 
 
 
 def _description(model: FailureModeModel) -> dict[str, Any]:
-    """A model for machines: what `cem info --json` prints."""
+    """The model as `cem info --json` prints it."""
     return {
         "modes": [
             {"label": label, "weight": float(weight)}

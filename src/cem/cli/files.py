@@ -1,4 +1,4 @@
-"""What the commands read and write: tables in, text, CSV and JSON out, whole or not at all."""
+"""Input and output of the commands: reads tables; writes text, CSV and JSON, each file whole or not at all."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ __all__ = [
 
 
 def read_model(options: argparse.Namespace) -> FailureModeModel:
-    """The model of a command; functions of its own bases are imported where ``--function`` names them, and only there.
+    """Load the model of a command; only functions that ``--function`` names are imported.
 
     Raises
     ------
     OptionError
         A function that ``--function`` names cannot be imported.
     ModelFileError
-        The file is not a sound model file, or calls a function that was not named.
+        The file is not a valid model file, or calls a function that was not named.
     """
     from cem.model.loading import load
 
@@ -51,14 +51,14 @@ def read_model(options: argparse.Namespace) -> FailureModeModel:
 
 def _imported(path: str) -> Any:
     module, _, attribute = path.partition(":")
-    # The folder of the user's own modules, as `python -m` has it: last, so that nothing in it hides an installed one.
+    # The working directory, as with `python -m`, but last, so that its modules do not hide installed ones.
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except Exception as error:  # the user's module may raise anything
+    except Exception as error:  # a user's module may raise anything
         raise OptionError(
             f"--function {path}: {type(error).__name__}: {error}; name a function of a module that can be imported "
             "from here"
@@ -81,8 +81,8 @@ def read_for_fit(options: argparse.Namespace) -> Panel:
 
 
 def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Panel:
-    """Those of the model's channels that the file has; units in the field often lack the response, for one."""
-    from cem.errors.names import listed  # here: it needs NumPy, which `cem --help` does without
+    """Read the model's channels that the file has; units in the field often lack some, such as the response."""
+    from cem.errors.names import listed  # imported here: it needs NumPy, `cem --help` does not
 
     with _table_file(options) as path:
         columns = _columns(path, options)
@@ -107,7 +107,7 @@ def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Pa
 
 @contextmanager
 def _table_file(options: argparse.Namespace) -> Iterator[Path]:
-    """The table's file; of standard input a copy, since it is read more than once."""
+    """The table's file; for standard input a copy, because it is read more than once."""
     from cem.tables.standard_input import spooled
 
     with spooled(options.file, options.max_bytes) as path:
@@ -158,21 +158,22 @@ def _time_column(columns: Sequence[str]) -> str:
 
 
 def check_writable(output: Path | str | None, *, binary: bool = False, other: str | None = None) -> None:
-    """Say before the work, not after it, that the result cannot be written.
+    """Check before the work, not after it, that the result can be written.
 
     Parameters
     ----------
     output : path, STANDARD_OUTPUT or None
+        Where the result will go.
     binary : bool
-        The result is not text.
+        Whether the result is not text.
     other : str, optional
-        An option that puts something else on standard output.
+        An option that also writes to standard output.
 
     Raises
     ------
     OptionError
-        The path leads to no regular file, or into a directory that cannot be written; standard output is a terminal
-        and the result is not text; two results would go to standard output.
+        The path is not a regular file, or its directory is not writable; standard output is a terminal and the result
+        is not text; two results would go to standard output.
     """
     if output is None:
         return
@@ -190,7 +191,7 @@ def check_writable(output: Path | str | None, *, binary: bool = False, other: st
         if sys.stdout.isatty():
             raise OptionError(
                 "--output -: standard output is a terminal, and a model is not text; "
-                "name a file, or send it on with > FILE or | COMMAND"
+                "name a file, or redirect it with > FILE or | COMMAND"
             )
 
 
@@ -218,7 +219,7 @@ def write_bytes(output: Path | str, content: bytes) -> None:
 def _standard_output() -> Iterator[None]:
     try:
         yield
-    except BrokenPipeError:  # whoever reads it has enough
+    except BrokenPipeError:  # the reader closed it
         raise
     except OSError as error:
         raise OptionError(f"standard output cannot be written: {error.strerror or error}") from None
@@ -233,7 +234,7 @@ def _as_option_error(output: Path) -> Iterator[None]:
 
 
 def dump(document: dict[str, Any] | list[Any]) -> str:
-    """JSON text; what is not a number becomes null, since JSON has no NaN."""
+    """JSON text; NaN and infinities become null, because JSON lacks them."""
     return json_safe(json.dumps(_jsonable(document), indent=1, allow_nan=False, ensure_ascii=False)) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Arguments that several commands of the command line share, and the types of their values."""
+"""Command-line arguments that several commands share, and the types of their values."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ __all__ = [
 
 BASES = "polynomial:DEGREE, bspline:N_BASIS, fourier:HARMONICS[,PERIOD], exponential:C1,C2,..., constant"
 
-STANDARD_INPUT = STANDARD_OUTPUT = "-"  # never equal to a Path, so that ./- remains a file
+STANDARD_INPUT = STANDARD_OUTPUT = "-"  # never equal to a Path, so ./- is still a file
 
 
 def add_output(parser: argparse.ArgumentParser, text: str, *, metavar: str = "FILE", required: bool = False) -> None:
-    """Add ``--output``: a path, STANDARD_OUTPUT, or None where it is left out."""
+    """Add ``--output``: a path, STANDARD_OUTPUT, or None if it is left out."""
     parser.add_argument("-o", "--output", type=_output, required=required, metavar=metavar, help=text)
 
 
@@ -57,8 +57,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="[NAME=]MODULE:NAME",
-        help="import a function that a Custom basis of the model calls; may be repeated. Nothing that a file names is "
-        "imported without it",
+        help="import a function that a Custom basis of the model calls; may be repeated. Functions that a model file "
+        "names are imported only with this option",
     )
 
 
@@ -69,39 +69,41 @@ def add_table(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="CSV, Parquet, or C-MAPSS text; one row per reading; -: standard input",
     )
-    parser.add_argument("--format", choices=("csv", "parquet", "cmapss"), help="default: by what the file begins with")
-    parser.add_argument("--unit", default="unit", metavar="COLUMN", help="the unit's id (default: unit)")
-    parser.add_argument("--time", metavar="COLUMN", help="the time of a reading (default: time, or cycle)")
-    parser.add_argument("--time-unit", metavar="UNIT", help="unit that dates are counted in, such as h or d")
     parser.add_argument(
-        "--time-format", metavar="FORM", help="form of dates that are not of ISO 8601, such as '%%d.%%m.%%Y %%H:%%M'"
+        "--format", choices=("csv", "parquet", "cmapss"), help="default: detected from the file's content"
+    )
+    parser.add_argument("--unit", default="unit", metavar="COLUMN", help="id of the unit (default: unit)")
+    parser.add_argument("--time", metavar="COLUMN", help="time of the reading (default: time, or cycle)")
+    parser.add_argument("--time-unit", metavar="UNIT", help="unit of time in which to count dates, such as h or d")
+    parser.add_argument(
+        "--time-format", metavar="FORM", help="format of dates other than ISO 8601, such as '%%d.%%m.%%Y %%H:%%M'"
     )
     parser.add_argument(
-        "--sensor-column", metavar="COLUMN", help="of a table with one row per unit, time and sensor: the sensor's name"
+        "--sensor-column", metavar="COLUMN", help="in a table with one row per unit, time and sensor: the sensor's name"
     )
-    parser.add_argument("--value-column", metavar="COLUMN", help="of such a table: the reading")
+    parser.add_argument("--value-column", metavar="COLUMN", help="in such a table: the reading")
     parser.add_argument(
         "--missing",
         type=codes,
         action="extend",
         metavar="A,B,...",
-        help="codes that mean missing, such as --missing='-999,Bad Input'; may be repeated",
+        help="codes for missing values, such as --missing='-999,Bad Input'; may be repeated",
     )
     parser.add_argument(
         "--duplicates",
         choices=("keep", "drop"),
-        help="rows that repeat another one of their unit (default: a few are kept, a table of them is refused)",
+        help="what to do with rows that repeat another row of the unit (default: keep a few, refuse many)",
     )
-    parser.add_argument("--separator", metavar="C", help="what separates the cells of CSV (default: by its header)")
+    parser.add_argument("--separator", metavar="C", help="separator of CSV cells (default: detected from the header)")
     parser.add_argument("--decimal", default=".", metavar="C", help="decimal mark of CSV: . or , (default: .)")
     parser.add_argument("--encoding", metavar="NAME", help="encoding of CSV, such as latin-1 (default: utf-8)")
-    parser.add_argument("--comment", metavar="TEXT", help="leave out the lines of CSV that begin with it, such as '#'")
+    parser.add_argument("--comment", metavar="TEXT", help="skip CSV lines that begin with this text, such as '#'")
     parser.add_argument(
         "--max-bytes",
         type=size,
         metavar="SIZE",
-        help="what a compressed file may grow to, and what standard input may bring, such as 500M or 4G (default: 1G, "
-        "or 200 times its size)",
+        help="largest size of an uncompressed file or of standard input, such as 500M or 4G (default: 1G, or 200 times "
+        "the size of the file)",
     )
 
 
@@ -110,20 +112,24 @@ def _input(text: str) -> Path | str:
 
 
 def codes(text: str) -> list[float | str]:
-    """Numbers and texts between commas."""
-    from cem.panel.frames.cells import is_number  # here: it needs NumPy, which `cem --help` does without
+    """Numbers and texts, separated by commas."""
+    from cem.panel.frames.cells import is_number  # imported here: it needs NumPy, `cem --help` does not
 
     return [float(cell) if is_number(cell) else cell for cell in names(text)]
 
 
 def add_search(parser: argparse.ArgumentParser, starts: int) -> None:
-    parser.add_argument("--starts", type=count, default=starts, metavar="N", help=f"starts (default: {starts})")
+    parser.add_argument(
+        "--starts", type=count, default=starts, metavar="N", help=f"number of starts (default: {starts})"
+    )
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the starts (default: 0)")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="threads; -1: one a core (default: 1)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="threads; -1: one per core (default: 1)")
 
 
 def add_json(parser: Any) -> None:
-    parser.add_argument("--json", action="store_true", help="one JSON document on standard output, nothing else")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON document on standard output and nothing else"
+    )
 
 
 def count(text: str) -> int:
@@ -139,7 +145,7 @@ def seed(text: str) -> int:
 
 
 def size(text: str) -> int:
-    """Bytes of ``4G``, ``1.5GB``, ``500MiB`` or ``1000000``: K, M, G and T are powers of 1000, with an i of 1024."""
+    """Bytes of ``4G``, ``1.5GB``, ``500MiB`` or ``1000000``: K, M, G and T are powers of 1000, or of 1024 with an i."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:([KMGT])(I?))?B?", text.strip().upper())
     if found is None or float(found[1]) <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size above 0 such as 500M, 4G or a number of bytes")
@@ -149,11 +155,11 @@ def size(text: str) -> int:
 
 
 def readable(options: argparse.Namespace) -> argparse.Namespace:
-    """The options with names as their owner typed them.
+    """The options, with names as the user typed them.
 
-    Where the locale is C, as for a service or a scheduled job, Python takes each byte of the command line beyond ASCII
-    for a letter of its own, and no column would be found. Names are UTF-8 then, as they are in files; paths stay the
-    bytes that the system knows them by.
+    In the C locale, which services and scheduled jobs use, Python decodes each non-ASCII byte of the command line to a
+    character of its own, and no column would match. Names are then decoded as UTF-8, as in files. Paths keep the bytes
+    by which the system knows them.
     """
     for name, value in vars(options).items():
         setattr(options, name, _from_bytes(value))

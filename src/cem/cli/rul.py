@@ -1,4 +1,4 @@
-"""``cem rul``: remaining lives of running units, as a table for people, CSV or JSON for machines."""
+"""``cem rul``: remaining lives of running units, as a table, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "run_rul"]
 
 _TEXT = (
-    "Remaining life of the units in a file: by alignment at failure (a model fitted with --failure-time on the time to "
-    "failure), or until a channel crosses a threshold (any other model, with --threshold)."
+    "Remaining life of the units in a file: from units that ran to failure (a model fitted with --failure-time and "
+    "--time-axis to_failure), or until a channel crosses a threshold (any other model, with --threshold)."
 )
 
 
 def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
-    """Add ``rul`` to the subparsers of the command line; `run_rul` is what it runs.
+    """Add ``rul`` to the subparsers of the command line; `run_rul` runs it.
 
     Parameters
     ----------
     commands : argparse subparsers
+        Of the command ``cem``.
     options
         Further arguments of the parser: the common epilog.
     """
@@ -38,15 +39,17 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
     parser.set_defaults(run=run_rul)
     add_model(parser)
     add_table(parser)
-    parser.add_argument("--level", type=share, default=0.9, metavar="P", help="probability of the interval (0.9)")
-    parser.add_argument("--cap", type=positive, metavar="LIFE", help="give E[min(life, LIFE)] as the mean")
-    parser.add_argument("--threshold", type=float, metavar="VALUE", help="of a channel, for a forward model")
-    parser.add_argument("--channel", metavar="NAME", help="whose threshold it is (default: the response)")
+    parser.add_argument(
+        "--level", type=share, default=0.9, metavar="P", help="probability of the interval (default: 0.9)"
+    )
+    parser.add_argument("--cap", type=positive, metavar="LIFE", help="report E[min(life, LIFE)] as the mean")
+    parser.add_argument("--threshold", type=float, metavar="VALUE", help="failure threshold, for a forward model")
+    parser.add_argument("--channel", metavar="NAME", help="channel of the threshold (default: the response)")
     parser.add_argument(
         "--direction",
         choices=("auto", "upper", "lower"),
         default="auto",
-        help="crossed at or above the threshold, or at or below it (default: as the mean curves come to it)",
+        help="crossed at or above the threshold, or at or below it (default: auto, from the mean curves)",
     )
     add_output(parser, "write to this file (default, and -: to standard output)")
     form = parser.add_mutually_exclusive_group()
@@ -61,7 +64,7 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
     Raises
     ------
     OptionError
-        The options do not suit the model's time axis.
+        The options do not fit the model's time axis.
     PanelError
         The file has none of the model's channels.
     """
@@ -104,7 +107,7 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
 def _predicted(
     options: argparse.Namespace, model: FailureModeModel, panel: Panel
 ) -> tuple[list[str], list[list[Any]], str | None]:
-    """Column names, a row a unit, in which what is infinite is None, and how a threshold is crossed."""
+    """Column names, one row per unit (None for infinite numbers), and the direction of the threshold."""
     direction = None
     low_name, high_name = f"lower_{options.level:g}", f"upper_{options.level:g}"
     ages = panel.times[panel.offsets[1:] - 1]

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees: tables, a progress bar, notes. Rich where there is one, plain text elsewhere."""
+"""Output for people at a terminal: tables, a progress bar, notes. It uses Rich if installed, else plain text."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ Progress = Callable[[str, int, int, float], None]
 
 
 class _Nowhere(io.StringIO):
-    """Stands for a standard stream that the caller closed: `print` would write to the other one instead."""
+    """Replaces a standard stream that the caller closed; `print` would otherwise write to the other one."""
 
     def write(self, text: str, /) -> int:
         return len(text)
 
 
 class Terminal:
-    """Results go to `out`; progress, notes and warnings to `err`, so that results can be piped.
+    """Writes results to `out`, and progress, notes and warnings to `err`, so that results can be piped.
 
-    Nothing that a name holds reaches a terminal as it is: control characters and what the stream cannot encode are
-    shown escaped (see `cem.errors.display`). Callers give the names of a table as they are; in text they escape them.
+    No name reaches a terminal unescaped: control characters, and characters that the stream cannot encode, are escaped
+    (see `cem.errors.display`). Callers pass the names of a table unescaped; in text they escape names themselves.
 
     Parameters
     ----------
     out, err : text streams, optional
-        Standard output and standard error.
+        Standard output and standard error by default.
     quiet : bool
-        Say nothing on `out` but what is asked for in so many words (``--json``), and show no progress.
+        Write nothing to `out` but what the user requested (``--json``), and show no progress.
     """
 
     def __init__(self, out: TextIO | None = None, err: TextIO | None = None, *, quiet: bool = False) -> None:
@@ -44,7 +44,7 @@ class Terminal:
         self.quiet = quiet
 
     def on_error_stream(self) -> Terminal:
-        """One whose results go to `err` as well: `out` carries something that no text may get into."""
+        """A terminal whose results go to `err` too, because `out` carries data that no text may mix with."""
         return Terminal(out=self.err, err=self.err, quiet=self.quiet)
 
     def say(self, text: str = "") -> None:
@@ -52,7 +52,7 @@ class Terminal:
             print(safe(text, _encoding(self.out), lines=True), file=self.out, flush=True)
 
     def note(self, text: str, *, lines: bool = False) -> None:
-        """One line on `err`, or several; where nobody can read it any more the work goes on all the same."""
+        """Write one or more lines to `err`; if `err` is closed, the work continues."""
         with suppress(OSError):
             print(safe(text, _encoding(self.err), lines=lines), file=self.err, flush=True)
 
@@ -61,7 +61,7 @@ class Terminal:
         if self.quiet:
             return
         encoding = _encoding(self.out)
-        # Escaped first: a column is as wide as what is shown of it.
+        # Escape first: the width of a column is that of the escaped text.
         title = escaped(title, encoding)
         cells = [[escaped(cell, encoding) for cell in row] for row in (columns, *rows)]
         if _is_rich(self.out):
@@ -80,14 +80,17 @@ class Terminal:
         self.say()
 
     def document(self, text: str) -> None:
-        """Text whose blocks are parted by empty lines; on a terminal a heading above an indented block is bold."""
+        """Write text whose blocks are separated by empty lines; on a terminal, headings are bold.
+
+        A heading is a line above an indented block.
+        """
         if self.quiet or not _is_rich(self.out):
             self.say(text)
             return
         from rich.console import Console
         from rich.text import Text
 
-        # Tables keep their lines: one that is wider than the window is cut by the window, not folded.
+        # Keep the lines of tables: a line wider than the window is cut off by the window, not folded.
         console = Console(file=self.out, soft_wrap=True, highlight=False)
         lines = safe(text, _encoding(self.out), lines=True).split("\n")
         for line, after in zip(lines, [*lines[1:], ""], strict=True):
@@ -109,7 +112,7 @@ class Terminal:
 
     @contextmanager
     def fitting(self) -> Iterator[Progress | None]:
-        """A progress callback for a fit: a bar on a terminal, None (nothing to call) where nobody looks."""
+        """A progress callback for a fit: a bar on a terminal, None if there is no terminal."""
         if self.quiet or not _is_terminal(self.err):
             yield None
         elif _is_rich(self.err):

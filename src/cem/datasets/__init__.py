@@ -1,4 +1,4 @@
-"""Public and simulated fleets."""
+"""Data sets: a demo fleet that ships with cem, simulated fleets, and readers of public data."""
 
 from __future__ import annotations
 

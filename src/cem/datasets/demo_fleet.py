@@ -1,4 +1,4 @@
-"""The small fleet that ships inside: 160 pumps run to failure, and the recipe that drew them."""
+"""The demo fleet that ships with cem: 160 simulated pumps run to failure."""
 
 from __future__ import annotations
 
@@ -98,16 +98,18 @@ STEPS = {
 
 
 def simulate_demo_fleet(seed: int = SEED, n_units: int = N_UNITS) -> Panel:
-    """Draw the demo fleet, or another one like it.
+    """Simulate the demo fleet, or another one like it.
 
-    Pumps in three failure modes, the rarest of which holds 5 % of them. Read every 8 days or so, seven sensors and
-    the wear of the shaft, which is measured at two readings in five; cells are missing, a tenth of the pumps have no
-    flow meter, and the debris counter is quantised.
+    Pumps fail in three modes, the rarest of which holds 5 % of them. Seven sensors are read every 8 days or so; the
+    wear of the shaft, the response, is measured at two readings in five. Some cells are missing, a tenth of the pumps
+    have no flow meter, and the debris counter is quantised.
 
     Parameters
     ----------
     seed : int
+        Seed of the draws.
     n_units : int
+        Number of pumps.
 
     Returns
     -------
@@ -145,9 +147,9 @@ def simulate_demo_fleet(seed: int = SEED, n_units: int = N_UNITS) -> Panel:
 
 
 def write_demo_fleet(file: str | IO[bytes]) -> None:
-    """Write the arrays of the demo fleet as the package ships them.
+    """Write the arrays of the demo fleet in the form that the package ships.
 
-    Values are kept as whole numbers of instrument steps, the smallest integer standing for a missing cell.
+    Values are whole numbers of instrument steps; the smallest integer stands for a missing cell.
     """
     panel = simulate_demo_fleet()
     steps = np.array([STEPS[name] for name in panel.channels])
@@ -166,21 +168,29 @@ def write_demo_fleet(file: str | IO[bytes]) -> None:
 
 
 def load_demo_fleet(*, modes: bool = False) -> Panel:
-    """160 pumps run to failure: seven sensors, and their wear as the response.
+    """Load the demo fleet: 160 pumps run to failure, with seven sensors and their wear as the response.
 
-    Simulated by `simulate_demo_fleet`. Three failure modes, the rarest of which holds 5 % of the pumps; histories of
-    unequal length and irregular times, in days; missing cells, a sensor that some pumps lack, a quantised counter. A
-    pump fails where its wear reaches 1 mm.
+    It was simulated by `simulate_demo_fleet`. It has three failure modes (the rarest with 5 % of the pumps), histories
+    of unequal length, irregular times in days, missing cells, a sensor that some pumps lack, and a quantised counter.
+    A pump fails when its wear reaches 1 mm.
 
     Parameters
     ----------
-    modes : bool
-        Show the true modes, for comparison; a fit would hold the pumps at them.
+    modes : bool, default False
+        Include the true modes, for comparison. Leave them out for a fit, which would keep every labelled pump in its
+        mode.
 
     Returns
     -------
     Panel
-        With 160 units, 8 channels, and a failure time for each unit.
+        160 units, 8 channels, and a failure time for each unit.
+
+    Examples
+    --------
+    >>> import cem
+    >>> panel = cem.datasets.load_demo_fleet()
+    >>> panel.n_units, panel.n_channels
+    (160, 8)
     """
     with resources.files("cem.datasets").joinpath("data/demo_fleet.npz").open("rb") as file, np.load(file) as arrays:
         stored: dict[str, NDArray[Any]] = {name: arrays[name] for name in arrays.files}

@@ -1,4 +1,4 @@
-"""Expectation maximisation: one loop, its two steps, and its acceleration."""
+"""EM: the loop, its two steps, and its acceleration."""
 
 from __future__ import annotations
 

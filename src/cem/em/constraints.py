@@ -1,4 +1,4 @@
-"""What the M step must respect: the floors (15') of model.md, the structure of the covariances, penalties of links."""
+"""Constraints of the M step: the floors (15') of model.md, the structure of the covariances, penalties of loadings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COVARIANCE_STRUCTURES: tuple[CovarianceStructure, ...] = ("full", "diagonal", "p
 
 @dataclass(frozen=True, eq=False)
 class Constraints:
-    """What the M step must respect; it is the exact maximiser under these, so the likelihood never falls.
+    """Constraints of the M step. It is the exact maximiser under them, so the likelihood never falls.
 
     Parameters
     ----------
@@ -28,12 +28,12 @@ class Constraints:
     covariance_floors : ndarray of shape (C,)
         F_c = floor · I, in internal coordinates.
     covariance : {"full", "diagonal", "pooled"}
-        Structure of Σ_kc: one of its own for every mode and channel; uncorrelated coefficients of the user's basis;
-        one a channel, shared by the modes.
+        Structure of Σ_kc: its own for every mode and channel; uncorrelated coefficients of the user's basis; one per
+        channel, shared by the modes.
     transforms : ndarray of shape (Σ p_c²,)
         S_c of the coordinates.
     linking_penalties : ndarray of shape (K,), optional
-        λ_k: what EM raises is ℓ − ½ Σ λ_k ‖Γ_kc‖². Needed where channels are linked; otherwise nothing is taken off.
+        λ_k: the objective is ℓ − ½ Σ λ_k ‖Γ_kc‖². Needed for linked channels; otherwise there is no penalty.
     """
 
     noise_floors: FloatArray
@@ -44,7 +44,7 @@ class Constraints:
 
     @property
     def structure(self) -> int:
-        """The structure of the covariances as the kernels know it."""
+        """The code of the covariances' structure for kernels."""
         return COVARIANCE_STRUCTURES.index(self.covariance)
 
     def penalty(self, parameters: Parameters) -> float:

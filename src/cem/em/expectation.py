@@ -37,35 +37,35 @@ __all__ = ["Expectation"]
 
 FloatArray = NDArray[np.float64]
 
-# A thread is worth its start for about this many chunks, which are of a tenth of a millisecond each.
+# A thread pays off from about this many chunks on; a chunk takes a tenth of a millisecond.
 _CHUNKS_PER_THREAD = 4
 
 
 class Expectation:
     """The E step of one panel, ready to be evaluated at any parameters.
 
-    Units are cut into fixed chunks, which threads take one after the other; the sums of the chunks are added in their
-    order: the same bits for any number of threads.
+    Units are cut into fixed chunks, which threads take one after the other. The sums of the chunks are added in their
+    order, so any number of threads gives the same bits.
 
     Parameters
     ----------
     statistics : SufficientStatistics
         Of the panel.
     kernel : {"auto", "lapack"}
-        "lapack" factorises unit by unit. "auto" factorises once per design where many units share each design, takes
-        SIMD lanes where not and every basis has 8 coefficients or fewer, and else LAPACK.
+        "lapack" factorises unit by unit. "auto" factorises once per design if many units share each design. Otherwise
+        it uses SIMD lanes if every basis has 8 coefficients or fewer, and else LAPACK.
     n_jobs : int
-        Threads.
+        Number of threads.
 
     Attributes
     ----------
     kernel : str
-        The kernel that runs: "lapack", or "shared" or "lanes" with the instruction level.
+        The kernel used: "lapack", or "shared" or "lanes" with the instruction level.
 
     Raises
     ------
     OptionError
-        The kernel is not known, or the instruction level asked for is not there.
+        The kernel is unknown, or the requested instruction level is not available.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Expectation:
         self._team_is_taken = threading.Lock()
         self._kernel_option: Literal["auto", "lapack"] = kernel
         self._kernel: Kernel = fastest_kernel(statistics) if kernel == "auto" else LapackKernel(statistics)
-        self._linked: LinkedKernel | LinkedLanesKernel | None = None  # made when first asked
+        self._linked: LinkedKernel | LinkedLanesKernel | None = None  # made on first use
 
     @property
     def kernel(self) -> str:
@@ -92,7 +92,7 @@ class Expectation:
         return self._linked
 
     def unlabelled(self) -> Expectation:
-        """The same E step with no unit's mode known."""
+        """The same E step without known modes."""
         known = self.statistics.known_modes
         if not (known >= 0).any():
             return self
@@ -100,7 +100,7 @@ class Expectation:
         return Expectation(statistics, kernel=self._kernel_option, n_jobs=self.n_jobs)
 
     def _named(self, failure: KernelFailure) -> FitError:
-        """A kernel's failure in the user's terms."""
+        """A kernel's failure with the names of unit, mode and channel."""
         where = f"unit {self.statistics.units[failure.unit]!r}"
         if failure.mode >= 0:
             where += f", mode {failure.mode}"
@@ -112,18 +112,18 @@ class Expectation:
         )
 
     def n_chunks(self, n_modes: int) -> int:
-        """How many parts of a pass are each worth a thread of their own."""
+        """Number of parts of a pass that are each worth a thread."""
         return max(1, (len(self._kernel.bounds(n_modes)) - 1) // _CHUNKS_PER_THREAD)
 
     def _share(self, work: Callable[[NDArray[np.int64]], None], n_threads: int) -> None:
-        """Have threads, this one among them, do all chunks.
+        """Let threads, including this one, do all chunks.
 
         Parameters
         ----------
         work : callable
-            Does chunks that no thread has claimed, until there are none.
+            Does unclaimed chunks until there are none.
         n_threads : int
-            At most. Where another call has the helpers already, as starts side by side do, this thread works alone.
+            Largest number. If another call uses the helpers (starts that run side by side), this thread works alone.
         """
         claimed = np.zeros(1, dtype=np.int64)
         try:
@@ -131,13 +131,13 @@ class Expectation:
                 work(claimed)
                 return
             try:
-                if self._team is None:  # kept: starting threads costs as much as a pass over a small fleet
+                if self._team is None:  # kept, because starting threads costs as much as a pass over a small fleet
                     self._team = Team(self.n_jobs - 1)
                 self._team.share(partial(work, claimed), n_threads - 1)
             finally:
                 self._team_is_taken.release()
         except KernelFailure as failure:
-            # Which failure came first depends on the threads; in one thread it is the same every time.
+            # With threads, the first failure depends on their timing; in one thread it is the same every time.
             named = failure
             try:
                 work(np.zeros(1, dtype=np.int64))
@@ -160,30 +160,30 @@ class Expectation:
         parameters : Parameters
             In the internal coordinates of the statistics.
         responsibilities : ndarray of shape (L, K), optional
-            Take these instead of (3).
+            Used in place of (3).
         inverse_temperature : float
             β in ρ̂ ∝ (π P)^β; 1 is the E step.
         log_weights : ndarray of shape (L, K), optional
-            In the place of ln π, where more than readings tells of a unit's mode; of linked channels alone.
+            In place of ln π, if something besides readings informs a unit's mode; only for linked channels.
 
         Returns
         -------
         expected : ExpectedStatistics
-            The sums; their log-likelihood is that of `parameters`, or 0 of linked channels where responsibilities are
-            given.
+            The sums. Their log-likelihood is that of `parameters`, or 0 for linked channels with given
+            responsibilities.
         responsibilities : ndarray of shape (L, K)
             ρ̂.
 
         Raises
         ------
         FitError
-            A quantity is not finite; names unit, mode and channel.
+            A quantity is not finite; the message names unit, mode and channel.
         """
         n_modes, n_units, sizes = parameters.n_modes, self.statistics.n_units, self.statistics.sizes
         given = responsibilities is not None
         rho = np.empty((n_units, n_modes)) if responsibilities is None else np.ascontiguousarray(responsibilities)
         if log_weights is not None and not parameters.rank:
-            raise ValueError("weights of each unit's own are for linked channels")
+            raise ValueError("log_weights are only for linked channels")
         n_sums = _core.n_sums(n_modes, np.asarray(sizes, dtype=np.int32))
         kernel: Kernel = self._kernel
         if parameters.rank:
@@ -195,7 +195,7 @@ class Expectation:
 
         task = Pass(parameters.bundle, inverse_temperature, given, bounds, rho, sums, log_weights)
         self._share(partial(kernel.work, task), min(self.n_jobs, len(bounds) - 1))
-        # Added in the order of the chunks, whichever thread did them.
+        # Added in the order of the chunks, whichever thread computed them.
         return ExpectedStatistics(sums.sum(axis=0), n_modes, sizes, n_units, parameters.rank), rho
 
     def passes(
@@ -206,30 +206,30 @@ class Expectation:
         n_passes: int,
         relaxation: float = 1.0,
     ) -> Passes[Parameters, ExpectedStatistics] | None:
-        """Passes of EM in one call, for a fleet whose E step takes less time than a call from Python.
+        """Several EM passes in one call, for a fleet whose E step takes less time than a call from Python.
 
         Parameters
         ----------
         parameters : Parameters
-            The present ones.
+            The current ones.
         expected : ExpectedStatistics
             Evaluated at them.
         constraints : Constraints
             Of the M step.
         n_passes : int
-            How many; fewer where a mode loses its units.
+            Number of passes; fewer if a mode loses its units.
         relaxation : float
-            Times the step of the M step, which follows where that does not raise ℓ; with 1, plain EM.
+            Factor on the step of the M step; a plain M step follows if it does not raise ℓ. 1 is plain EM.
 
         Returns
         -------
         Passes or None
-            None where passes are to be made one by one: of larger fleets, and by other kernels than the lanes.
+            None if passes must be made one by one: for larger fleets, and for kernels other than the lanes.
 
         Raises
         ------
         FitError
-            A quantity is not finite, or a scatter matrix not positive definite; names where.
+            A quantity is not finite, or a scatter matrix is not positive definite; the message names where.
         """
         n_modes = parameters.n_modes
         if not isinstance(self._kernel, LanesKernel) or parameters.rank or len(self._kernel.bounds(n_modes)) > 2:
@@ -281,7 +281,7 @@ class Expectation:
         Raises
         ------
         FitError
-            A density is not finite; names unit, mode and channel.
+            A density is not finite; the message names unit, mode and channel.
         """
         kernel = self._linked_kernel() if parameters.rank else self._kernel
         if isinstance(kernel, (LanesKernel, SharedKernel, LinkedKernel, LinkedLanesKernel)):

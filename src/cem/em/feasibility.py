@@ -1,4 +1,4 @@
-"""Parameters that satisfy the constraints of the M step: every start must, or ℓ would fall in its first pass."""
+"""Parameters that satisfy the constraints of the M step; a start that does not would let ℓ fall in its first pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float64]
 
 
 def feasible(parameters: Parameters, constraints: Constraints) -> Parameters:
-    """The parameters, moved no further than the floors and the structure demand.
+    """The parameters, moved no further than the floors and the structure require.
 
     Parameters
     ----------

@@ -21,15 +21,15 @@ __all__ = ["linked_run", "linked_start", "linking_of", "linking_penalties", "rot
 
 FloatArray = NDArray[np.float64]
 
-# How much of a coefficient's variance the first loadings may explain: Ψ must stay well above 0.
+# Largest share of a coefficient's variance that the first loadings may explain; Ψ must stay well above 0.
 _MOST_EXPLAINED = 0.8
 
 
 def linking_of(rank: int, sizes: Sequence[int], channels: Sequence[str]) -> None:
-    """OptionError where channels of these sizes and names cannot share so many factors.
+    """OptionError if channels of these sizes cannot share this many factors.
 
-    The covariance between one channel and all others has at most as many dimensions as the smaller side: more factors
-    than the channels but the largest have coefficients say nothing more.
+    The covariance between one channel and all others has at most as many dimensions as the smaller side. So more
+    factors than the coefficients of all channels but the largest are not identifiable.
     """
     most = sum(sizes) - max(sizes)
     if rank > most:
@@ -40,19 +40,19 @@ def linking_of(rank: int, sizes: Sequence[int], channels: Sequence[str]) -> None
 
 
 def linking_penalties(parameters: Parameters, n_units: int, linking_penalty: float) -> FloatArray:
-    """λ_k = linking_penalty / N_k, with the modes' sizes N_k where linked EM starts from; shape (K,).
+    """λ_k = linking_penalty / N_k, with the modes' sizes N_k at the start of linked EM; shape (K,).
 
-    The smaller a mode, the more of what its coefficients seem to share is chance: with the same λ for all, one that
-    is right for modes of fifty units makes a mode of eleven predict far worse than no links do, and one that is right
-    for eleven takes from the others what they gain (benchmarks/linking.py).
+    In a smaller mode, more of the apparent sharing between coefficients is chance. With one λ for all modes, the right
+    value for modes of fifty units makes a mode of eleven predict far worse than no links do, and the right value for
+    eleven takes away what the others gain (benchmarks/linking.py).
     """
     return linking_penalty / np.maximum(parameters.weights * n_units, 1.0)
 
 
 def linked_start(run: MixtureRun, expectation: Expectation, rank: int, constraints: Constraints) -> Parameters:
-    """Loadings from the principal components of E d of a plain fit; the covariance of each channel stays what it is.
+    """Loadings from the principal components of E d of a plain fit; the covariance of each channel does not change.
 
-    Γ = 0 is a stationary point of EM, so it cannot be where it starts from.
+    Γ = 0 is a stationary point of EM, so EM cannot start there.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def linked_start(run: MixtureRun, expectation: Expectation, rank: int, constrain
         )
         rho = run.responsibilities[:, k, None]
         n_units = (rho * observed).sum(axis=0)
-        # Of pairs of channels seen together, in units of the prior; a missing channel's E d is 0.
+        # Over pairs of channels observed together, in units of the prior; a missing channel's E d is 0.
         second = (rho * whitened).T @ whitened / np.maximum(np.sqrt(np.outer(n_units, n_units)), 1.0)
         values, vectors = np.linalg.eigh(second)
         W = vectors[:, ::-1][:, :rank] * np.sqrt(np.maximum(values[::-1][:rank], 0.0))
@@ -113,7 +113,7 @@ def linked_run(
     tolerance: float,
     accelerate: bool,
 ) -> tuple[MixtureRun, bool]:
-    """EM of the linked model from where that of the plain one ended; on from where it is if it is linked already.
+    """EM of the linked model, from the end of a plain run, or from a run that is linked already.
 
     Parameters
     ----------
@@ -129,9 +129,9 @@ def linked_run(
     Returns
     -------
     run : EMRun
-        Its factors turned to their principal axes.
+        With its factors turned to their principal axes.
     interrupted : bool
-        A KeyboardInterrupt ended the linked part, of which nothing is kept: the run is the one given.
+        Whether a KeyboardInterrupt ended the linked part; then nothing of it is kept, and the run is the given one.
     """
     try:
         parameters = run.parameters
@@ -146,9 +146,9 @@ def linked_run(
 
 
 def rotated(parameters: Parameters) -> Parameters:
-    """The same linked mixture, its factors turned to principal axes: the strongest first, its largest loading positive.
+    """The same linked mixture with factors turned to principal axes: strongest first, largest loading positive.
 
-    Any rotation of the factors gives the same law; this one does not depend on the start.
+    Any rotation of the factors gives the same distribution; this one does not depend on the start.
     """
     if parameters.loadings is None:
         return parameters

@@ -1,4 +1,4 @@
-"""The EM loop: expectation, maximisation, until the gain that remains is negligible."""
+"""The EM loop: expectation and maximisation until the remaining gain is negligible."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ __all__ = ["EMRun", "continue_em", "remaining_gain", "start_em"]
 
 FloatArray = NDArray[np.float64]
 
-# Below this multiple of (observations + |ℓ|) a gain is rounding, not ascent.
+# A gain below this multiple of (observations + |ℓ|) is rounding.
 _ROUNDING = 1e-13
-# Times that: what rounding may do to ℓ at worst, where modes have next to no noise.
+# Times that: the largest rounding error of ℓ, with modes that have almost no noise.
 _COARSEST = 1e4
-# Plain passes before the first quasi-Newton step, and those from which convergence is judged.
+# Plain passes before the first quasi-Newton step, and plain passes before convergence is judged.
 PLAIN_FIRST = 5
 _PLAIN_TO_JUDGE = 4
-# The first steps have no curvature to go by: not worth it for the last few passes.
+# The first steps know no curvature, so they are not worthwhile for the last few passes.
 _WORTH_ACCELERATING = 8.0
-# Steps in a row whose gain, made and predicted, is below the tolerance.
+# Consecutive steps whose actual and predicted gain are below the tolerance.
 _NEGLIGIBLE_STEPS = 2
 
 
 @dataclass(frozen=True, eq=False)
 class Pace(Generic[Point, Sums]):
-    """How a run goes on: by plain passes or by quasi-Newton steps, and what these have learned of the curvature.
+    """How a run continues, by plain passes or by quasi-Newton steps, and the curvature learned so far.
 
     Parameters
     ----------
     ascent : QuasiNewton or None
-        None where all passes are plain.
+        None if all passes are plain.
     ascending : bool
-        Whether a quasi-Newton step is next.
+        Whether the next step is a quasi-Newton step.
     negligible : int
-        Steps in a row that had nothing to gain.
+        Consecutive steps with a negligible gain.
     patience : int
         How many of these end the ascent.
     plain_passes : int
-        Plain passes in a row so far.
+        Consecutive plain passes so far.
     plain_needed : int
-        Convergence is judged from so many on.
+        Convergence is judged after this many.
     """
 
     ascent: QuasiNewton[Point, Sums] | None
@@ -61,12 +61,12 @@ class Pace(Generic[Point, Sums]):
 
 @dataclass(frozen=True, eq=False)
 class EMRun(Generic[Point, Sums]):
-    """Where a run of EM stands; `log_likelihoods[-1]` belongs to `parameters`.
+    """The state of an EM run; `log_likelihoods[-1]` belongs to `parameters`.
 
     Parameters
     ----------
     parameters : Point
-        The present parameters.
+        The current parameters.
     expected : Sums
         Evaluated at them.
     responsibilities : ndarray of shape (L, K)
@@ -74,16 +74,16 @@ class EMRun(Generic[Point, Sums]):
     log_likelihoods : tuple of float
         ℓ before every M step and after the last, internal coordinates.
     objectives : tuple of float
-        What never falls, where `log_likelihoods` has ℓ: with linked channels ℓ − ½ Σ λ_k ‖Γ_kc‖², with lives the
-        penalty of their laws too, otherwise the same.
+        The objective at the same points, which never falls: ℓ − ½ Σ λ_k ‖Γ_kc‖² with linked channels, less the
+        penalty of the laws with lives, otherwise ℓ.
     converged : bool
-        The remaining gain is below the tolerance.
+        Whether the remaining gain is below the tolerance.
     lost_mode : int or None
         A mode that lost its units, which ended the run.
     status : ndarray of shape (K, C), int32
         Of the last M step: see `cem.em.maximisation.maximisation`.
     pace : Pace or None
-        Where acceleration stands, so that a run in several calls takes the passes of a run in one.
+        State of the acceleration, so that a run in several calls makes the same passes as in one call.
     """
 
     parameters: Point
@@ -98,7 +98,7 @@ class EMRun(Generic[Point, Sums]):
 
     @property
     def evaluation(self) -> Evaluation[Point, Sums]:
-        """The E step where the run stands."""
+        """The E step at the current parameters."""
         return Evaluation(
             self.parameters, self.expected, self.responsibilities, self.log_likelihoods[-1], self.objectives[-1]
         )
@@ -117,7 +117,7 @@ class EMRun(Generic[Point, Sums]):
 
 
 def remaining_gain(objectives: Sequence[float]) -> float:
-    """What an objective has still to gain, by Aitken's extrapolation of the last three; inf where it cannot tell.
+    """The remaining gain of an objective, by Aitken's extrapolation of its last three values; inf if it is undefined.
 
     Böhning et al. (1994), Ann. Inst. Statist. Math. 46, 373–388.
     """
@@ -131,16 +131,16 @@ def remaining_gain(objectives: Sequence[float]) -> float:
 
 
 def _last_gains(objectives: Sequence[float], n: int) -> list[float]:
-    """The last n differences: a fit asks in every pass, and NumPy would take longer than the pass."""
+    """The last n differences, without NumPy: every pass needs them, and NumPy would take longer than the pass."""
     return [float(objectives[i] - objectives[i - 1]) for i in range(-n, 0)]
 
 
 def _only_rounding_is_left(objectives: Sequence[float], rounding: float) -> bool:
-    """Whether the last gain is no larger than what rounding has just done to the objective.
+    """Whether the last gain is no larger than the recent rounding error of the objective.
 
-    In exact arithmetic a plain pass never lowers it: a fall within the last passes measures its rounding, which depends
-    on the data. What it gains beside that is no ascent, and Aitken's extrapolation means nothing. A run that leaves a
-    saddle has small gains too, but no falls.
+    In exact arithmetic a plain pass never lowers the objective. So a fall within the last passes measures its
+    rounding, which depends on the data. A gain of that size is not an ascent, and Aitken's extrapolation of it is
+    meaningless. A run that leaves a saddle also has small gains, but no falls.
     """
     gains = _last_gains(objectives, min(_PLAIN_TO_JUDGE, len(objectives) - 1))
     fall = -min(gains)
@@ -148,10 +148,10 @@ def _only_rounding_is_left(objectives: Sequence[float], rounding: float) -> bool
 
 
 def _rate_is_settled(objectives: Sequence[float], rounding: float) -> bool:
-    """Whether the rate of convergence that Aitken's extrapolation rests on has settled.
+    """Whether the rate of convergence has settled, as Aitken's extrapolation assumes.
 
-    After accelerated passes the fast directions die out first: the rate then seems far better than it is in the slow
-    ones, until only these are left.
+    After accelerated passes the fast directions die out first. The rate then seems far better than that of the slow
+    directions, until only these are left.
     """
     if len(objectives) < 4:
         return False
@@ -165,7 +165,7 @@ def _rate_is_settled(objectives: Sequence[float], rounding: float) -> bool:
 
 
 def _passes_left(objectives: Sequence[float], tolerance: float) -> float:
-    """How many plain passes until the remaining gain is below the tolerance, at the present rate of convergence."""
+    """Number of plain passes until the remaining gain is below the tolerance, at the current rate of convergence."""
     before, last = _last_gains(objectives, 2)
     if last <= 0 or before <= 0 or last >= before:
         return 0.0 if last <= 0 else np.inf
@@ -174,7 +174,7 @@ def _passes_left(objectives: Sequence[float], tolerance: float) -> float:
 
 
 def start_em(problem: Problem[Point, Sums], point: Point) -> EMRun[Point, Sums]:
-    """A run that has done no M step yet."""
+    """A run before its first M step."""
     evaluation = problem.expect(point)
     return EMRun(
         point,
@@ -195,29 +195,29 @@ def continue_em(
     plain_first: int = PLAIN_FIRST,
     relaxation: float = 1.0,
 ) -> EMRun[Point, Sums]:
-    """Up to `n_passes` further passes.
+    """Make up to `n_passes` further passes.
 
     Parameters
     ----------
     run : EMRun
-        Where to go on.
+        The run to continue.
     problem : Problem
-        What is raised, and the steps that raise it.
+        The objective, and the steps that raise it.
     n_passes : int
         Limit on the passes (E steps) of this call.
     tolerance : float
-        Converged when the remaining gain over plain passes, in nats, is below it.
+        The run has converged if the remaining gain over plain passes, in nats, is below it.
     accelerate : bool
-        Take quasi-Newton steps where they raise the objective.
+        Take quasi-Newton steps if they raise the objective.
     plain_first : int
-        Passes without them before the first; counts where the run has taken none yet.
+        Plain passes before the first quasi-Newton step, in a run without passes so far.
     relaxation : float
-        Of those passes: see `cem.em.problem.Problem.passes`.
+        Of these passes: see `cem.em.problem.Problem.passes`.
 
     Returns
     -------
     EMRun
-        A new record; the one given is not changed.
+        A new record; the given one does not change.
     """
     evaluation = run.evaluation
     log_likelihoods, objectives = list(run.log_likelihoods), list(run.objectives)
@@ -239,7 +239,7 @@ def continue_em(
             log_likelihoods.append(evaluation.log_likelihood)
             objectives.append(evaluation.objective)
         elif left > 0:
-            # Until convergence is to be judged there is nothing to decide between them.
+            # Until convergence is judged, nothing needs to be decided between these passes.
             wanted = 1 if ascending else min(left, max(1, plain_needed - plain_passes))
             first = not ascending and patience == 0 and plain_passes < plain_needed
             plain = problem.passes(evaluation, wanted, relaxation if first else 1.0)
@@ -265,7 +265,7 @@ def continue_em(
             converged = still or (close and _rate_is_settled(objectives, rounding))
             ascending = ascent is not None and not close and _passes_left(objectives, tolerance) > _WORTH_ACCELERATING
             if ascending:
-                # What looked negligible last time was not: learn more of the curvature before saying so again.
+                # The gain looked negligible and was not: learn more of the curvature before the next such decision.
                 negligible, patience = 0, max(_NEGLIGIBLE_STEPS, 4 * patience)
     return EMRun(
         evaluation.point,
@@ -283,11 +283,10 @@ def continue_em(
 def _pace(
     run: EMRun[Point, Sums], problem: Problem[Point, Sums], accelerate: bool, plain_first: int
 ) -> Pace[Point, Sums]:
-    """How to go on from a run; what was learned is copied, since a record is not changed.
+    """How to continue a run; the learned curvature is copied, because a record does not change.
 
-    What was learned holds in its own coordinates, which are the problem's own.
-
-    Aitken's extrapolation speaks of plain passes alone: convergence is judged after a few of them in a row.
+    The curvature holds in the coordinates of the problem. Aitken's extrapolation holds only for plain passes, so
+    convergence is judged after a few of them in a row.
     """
     if not accelerate:
         return Pace(None, False, 0, 0, run.n_passes, 2)

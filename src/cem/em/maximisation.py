@@ -16,14 +16,14 @@ __all__ = ["maximisation", "over_relaxed"]
 def maximisation(
     expected: ExpectedStatistics, parameters: Parameters, constraints: Constraints
 ) -> tuple[Parameters, NDArray[np.int32]]:
-    """New parameters from the sums (14).
+    """Compute new parameters from the sums (14).
 
     Parameters
     ----------
     expected : ExpectedStatistics
         Evaluated at `parameters`.
     parameters : Parameters
-        The present ones; a channel that a mode has too little data for keeps them.
+        The current ones; a channel with too little data in a mode keeps them.
     constraints : Constraints
         Floors and structure.
 
@@ -37,7 +37,7 @@ def maximisation(
     Raises
     ------
     FitError
-        A scatter matrix is not positive definite; names mode and channel.
+        A scatter matrix is not positive definite; the message names mode and channel.
     """
     means = np.empty_like(parameters.means)
     factors = np.empty_like(parameters.factors)
@@ -75,7 +75,7 @@ def maximisation(
 
 
 def over_relaxed(before: Parameters, found: Parameters, constraints: Constraints, relaxation: float) -> Parameters:
-    """Further the way that an M step went: log π, μ, log σ² and Λ move so many times as far.
+    """Go further in the direction of an M step: multiply the step in log π, μ, log σ² and Λ.
 
     Steps of less than twice the M step's length converge, as it does (Peters & Walker 1978, SIAM J. Appl. Math. 35,
     362–378), but any of them may lower ℓ.
@@ -85,9 +85,10 @@ def over_relaxed(before: Parameters, found: Parameters, constraints: Constraints
     before, found : Parameters
         Before and after the M step; no channels are linked.
     constraints : Constraints
-        The result satisfies them: a covariance or variance that would not is that of `found`, or lies on its floor.
+        The result satisfies them: a variance below its floor is set to the floor, and a covariance that breaks them is
+        taken from `found`.
     relaxation : float
-        From 1 on.
+        At least 1.
 
     Returns
     -------

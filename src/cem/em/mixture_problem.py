@@ -1,4 +1,4 @@
-"""EM of the mixture: the objective is ℓ, less the penalty ½ Σ λ_k ‖Γ_kc‖² where channels are linked."""
+"""EM of the mixture: the objective is ℓ, less the penalty ½ Σ λ_k ‖Γ_kc‖² with linked channels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MixtureRun: TypeAlias = EMRun[Parameters, ExpectedStatistics]
 
 @dataclass(frozen=True, eq=False)
 class MixtureProblem:
-    """The `cem.em.problem.Problem` of a mixture; its parameters say whether channels are linked.
+    """The `cem.em.problem.Problem` of a mixture; its parameters determine whether channels are linked.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class MixtureProblem:
     def passes(
         self, evaluation: MixtureEvaluation, n_passes: int, relaxation: float = 1.0
     ) -> Passes[Parameters, ExpectedStatistics]:
-        """Passes in one call where the fleet is small, else one by one; linked channels have no over-relaxed steps."""
+        """Passes in one call for a small fleet, else one by one; linked channels have no over-relaxed steps."""
         parameters = evaluation.point
         together = self.expectation.passes(parameters, evaluation.sums, self.constraints, n_passes, relaxation)
         if together is not None:
@@ -69,9 +69,9 @@ class MixtureProblem:
         return one_by_one(self, evaluation, n_passes, further)
 
     def coordinates(self, parameters: Parameters) -> UnconstrainedCoordinates:
-        """Those of parameters of as many modes and factors: made once, since a search asks in every short run."""
+        """Coordinates for parameters with this many modes and factors, made once because every short run needs them."""
         kind = parameters.n_modes, parameters.rank
         if kind not in self._coordinates:
             made = UnconstrainedCoordinates(self.constraints, parameters.sizes, *kind)
-            self._coordinates.setdefault(kind, made)  # starts that run side by side must agree on one
+            self._coordinates.setdefault(kind, made)  # starts that run side by side share one object
         return self._coordinates[kind]

@@ -19,18 +19,19 @@ def one_by_one(
     n_passes: int,
     further: Callable[[Point, Point], Point] | None = None,
 ) -> Passes[Point, Sums]:
-    """So many passes, or fewer where a mode loses its units.
+    """Make this many passes, or fewer if a mode loses its units.
 
     Parameters
     ----------
     problem : Problem
-        Whose E and M step are taken.
+        Provides the E and M step.
     evaluation : Evaluation
-        Where they start.
+        The starting point.
     n_passes : int
-        One at least.
+        At least one.
     further : callable, optional
-        From the points before and after an M step, one beyond it; it is taken where the objective does not fall.
+        Makes a point beyond the M step from the points before and after it; that point is used if the objective does
+        not fall.
 
     Returns
     -------
@@ -39,7 +40,7 @@ def one_by_one(
     Raises
     ------
     FitError
-        A quantity is not finite, or a scatter matrix not positive definite; names where.
+        A quantity is not finite, or a scatter matrix is not positive definite; the message names where.
     """
     log_likelihoods: list[float] = []
     objectives: list[float] = []
@@ -61,7 +62,7 @@ def one_by_one(
 
 
 def _no_lower(problem: Problem[Point, Sums], point: Point, objective: float) -> Evaluation[Point, Sums] | None:
-    """The E step at a point; None where the objective is lower there, or not finite."""
+    """The E step at a point; None if the objective is lower there, or not finite."""
     try:
         reached = problem.expect(point)
     except FitError:

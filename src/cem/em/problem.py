@@ -1,7 +1,7 @@
-"""What the EM loop asks of a model: a typed protocol, and what its steps give.
+"""The interface between the EM loop and a model: a typed protocol, and the results of its steps.
 
-`cem.em.loop` knows no model. The mixture, with or without linked channels (`cem.em.mixture_problem`), and the mixture
-with lives (`cem.fitting.lives_problem`) are problems; each has its own points and its own sums.
+`cem.em.loop` does not depend on any model. The mixture, with or without linked channels (`cem.em.mixture_problem`), and
+the mixture with lives (`cem.fitting.lives_problem`) are problems; each has its own points and sums.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FloatArray = NDArray[np.float64]
 
 
 class ModeSums(Protocol):
-    """Additive sums of an E step, whatever else they hold."""
+    """Additive sums of an E step, of any kind."""
 
     @property
     def mode_counts(self) -> FloatArray:
@@ -30,20 +30,20 @@ _SumsIn = TypeVar("_SumsIn", bound=ModeSums, contravariant=True)
 
 
 class Evaluation(NamedTuple, Generic[Point, Sums]):
-    """An E step at a point; a tuple, for one is made in every pass.
+    """An E step at a point; a named tuple, because every pass makes one.
 
     Parameters
     ----------
     point : Point
         The parameters.
     sums : Sums
-        What the M step and the gradient need.
+        Needed by the M step and the gradient.
     responsibilities : ndarray of shape (L, K)
         ρ̂.
     log_likelihood : float
         ℓ, internal coordinates.
     objective : float
-        What EM raises: ℓ less the penalties.
+        ℓ less the penalties, which EM raises.
     """
 
     point: Point
@@ -54,7 +54,7 @@ class Evaluation(NamedTuple, Generic[Point, Sums]):
 
 
 class Passes(NamedTuple, Generic[Point, Sums]):
-    """Where plain passes of EM led.
+    """The result of plain EM passes.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Passes(NamedTuple, Generic[Point, Sums]):
     log_likelihoods, objectives : list of float
         After every pass.
     n_evaluations : int
-        E steps: more than passes where over-relaxed ones did not raise the objective.
+        E steps; more than passes if over-relaxed ones did not raise the objective.
     """
 
     evaluation: Evaluation[Point, Sums]
@@ -76,44 +76,44 @@ class Passes(NamedTuple, Generic[Point, Sums]):
 
 
 class AscentMetric(Protocol):
-    """A positive definite matrix near the curvature of minus the objective."""
+    """A positive definite matrix that approximates the curvature of minus the objective."""
 
     def scaled(self, vector: FloatArray) -> FloatArray:
-        """Its inverse times a vector, (n,)."""
+        """The inverse of the matrix times a vector, (n,)."""
 
 
 class AscentCoordinates(Protocol[Point, _SumsIn]):
-    """What quasi-Newton steps need: points as free vectors, and the gradient of the objective there."""
+    """The coordinates of quasi-Newton steps: points as unconstrained vectors, and the gradient of the objective."""
 
     def vector(self, point: Point, /) -> FloatArray:
-        """Point to vector, (n,)."""
+        """Convert a point to a vector, (n,)."""
 
     def parameters(self, vector: FloatArray, /) -> Point:
-        """Vector to point; LinAlgError where that cannot be."""
+        """Convert a vector to a point; LinAlgError if that is impossible."""
 
     def gradient(self, vector: FloatArray, point: Point, sums: _SumsIn, /) -> tuple[FloatArray, AscentMetric]:
-        """Gradient (n,) from an E step at the point, and a metric there; LinAlgError where that cannot be."""
+        """Gradient (n,) from an E step at the point, and a metric there; LinAlgError if that is impossible."""
 
 
 class Problem(Protocol[Point, Sums]):
-    """A likelihood that EM can raise."""
+    """A likelihood that EM can maximise."""
 
     @property
     def n_terms(self) -> int:
-        """How many terms ℓ adds up: its rounding grows with them."""
+        """Number of terms in ℓ; its rounding grows with them."""
 
     def expect(self, point: Point, /) -> Evaluation[Point, Sums]:
-        """The E step; FitError where a quantity is not finite."""
+        """The E step; FitError if a quantity is not finite."""
 
     def maximise(self, evaluation: Evaluation[Point, Sums], /) -> tuple[Point, NDArray[np.int32]]:
-        """The M step, and its status (K, C); FitError where it has no maximum."""
+        """The M step, and its status (K, C); FitError if it has no maximum."""
 
     def passes(self, evaluation: Evaluation[Point, Sums], n_passes: int, relaxation: float, /) -> Passes[Point, Sums]:
-        """So many plain passes, one at least, or fewer where a mode loses its units.
+        """Make this many plain passes, at least one, or fewer if a mode loses its units.
 
-        Where `relaxation` is above 1 and the model has such steps, a pass goes so many times as far as the M step if
-        that does not lower the objective.
+        If `relaxation` is above 1 and the model has such steps, a pass multiplies the M step by it, unless that lowers
+        the objective.
         """
 
     def coordinates(self, point: Point, /) -> AscentCoordinates[Point, Sums]:
-        """Free coordinates of points like this one; the same object every time."""
+        """Unconstrained coordinates of points like this one; the same object every time."""

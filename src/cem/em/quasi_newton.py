@@ -1,12 +1,13 @@
-"""Fewer passes: quasi-Newton ascent of ℓ on the gradient that the sums (14) hold already.
+"""Fewer passes: quasi-Newton ascent of ℓ, with the gradient from the sums (14).
 
-At the parameters of an E step the gradient of the observed-data log-likelihood is that of the expected complete-data
-one (Fisher's identity): it costs nothing beyond the E step. Limited-memory BFGS (Nocedal & Wright 2006, ch. 7) makes of
-successive gradients the curvature that plain EM lacks, after Jamshidian & Jennrich (1997), "Acceleration of the EM
-algorithm by using quasi-Newton methods", J. R. Stat. Soc. B 59, 569–587. A step must not lower ℓ.
+At the parameters of an E step the gradient of the observed-data log-likelihood equals that of the expected
+complete-data log-likelihood (Fisher's identity), so it costs nothing beyond the E step. Limited-memory BFGS (Nocedal &
+Wright 2006, ch. 7) estimates from successive gradients the curvature that plain EM lacks, after Jamshidian & Jennrich
+(1997), "Acceleration of the EM algorithm by using quasi-Newton methods", J. R. Stat. Soc. B 59, 569–587. A step must
+not lower ℓ.
 
-The coordinates (`cem.em.unconstrained`) have no constraints: a covariance on its floor is an ordinary maximum there,
-where plain EM only crawls, for its steps shrink with the variance itself.
+The coordinates (`cem.em.unconstrained`) have no constraints. A covariance at its floor is an ordinary maximum there.
+Plain EM is slow at such a point, because its steps shrink with the variance itself.
 """
 
 from __future__ import annotations
@@ -29,20 +30,20 @@ FloatArray = NDArray[np.float64]
 _MEMORY = 20
 _SHORTER = 0.3
 _MOST_TRIALS = 6
-# Of the gain that the slope predicts, what a step must bring (Armijo's condition).
+# Share of the gain predicted by the slope that a step must reach (Armijo's condition).
 _SUFFICIENT = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
 class Step(Generic[Point, Sums]):
-    """Where a step led.
+    """The result of a step.
 
     Parameters
     ----------
     evaluation : Evaluation
-        There.
+        At the new point.
     predicted_gain : float
-        What the objective had to gain by the quadratic model that the step came from.
+        Remaining gain of the objective, by the quadratic model of the step.
     """
 
     evaluation: Evaluation[Point, Sums]
@@ -74,7 +75,7 @@ class QuasiNewton(Generic[Point, Sums]):
         self._place: _Place[Point] | None = None
 
     def copy(self) -> QuasiNewton[Point, Sums]:
-        """One that has learned the same and goes on by itself."""
+        """A copy with the same learned curvature."""
         if self._place is None:
             return QuasiNewton(self.coordinates)
         twin = copy(self)
@@ -84,23 +85,23 @@ class QuasiNewton(Generic[Point, Sums]):
     def step(
         self, problem: Problem[Point, Sums], evaluation: Evaluation[Point, Sums], most_passes: int
     ) -> tuple[Step[Point, Sums] | None, int]:
-        """One step from where an E step has been done.
+        """Make one step from a point with an E step.
 
         Parameters
         ----------
         problem : Problem
-            Whose objective is raised.
+            Provides the objective.
         evaluation : Evaluation
-            Where the step starts; what was learned of the curvature is kept if the last step led there.
+            The starting point; the learned curvature is kept if the last step led there.
         most_passes : int
             Limit on the E steps.
 
         Returns
         -------
         step : Step or None
-            None where no step along the direction found a higher objective; what was learned is then forgotten.
+            None if no step along the direction raised the objective; the learned curvature is then dropped.
         n_passes : int
-            E steps done.
+            E steps made.
         """
         place, self._place = self._place, None
         if place is None or place.point is not evaluation.point:
@@ -126,7 +127,7 @@ class QuasiNewton(Generic[Point, Sums]):
                     self._pairs.append(there.vector - place.vector, place.gradient - there.gradient)
                     self._place = there
                     return Step(reached, 0.5 * slope), n_passes
-            except (np.linalg.LinAlgError, FitError):  # too far out
+            except (np.linalg.LinAlgError, FitError):  # the step went too far
                 pass
             length *= _SHORTER
         return None, n_passes
@@ -137,15 +138,15 @@ class QuasiNewton(Generic[Point, Sums]):
 
 
 class Pairs:
-    """The last steps s_i and what they changed in the gradient of −ℓ, y_i: an inverse Hessian H of limited memory.
+    """The last steps s_i and their changes y_i of the gradient of −ℓ: a limited-memory inverse Hessian H.
 
     With the steps as rows of S and Y, R the upper triangle of S Yᵀ, D its diagonal and H₀ the metric's inverse,
 
         α = R⁻¹ S g,    z = H₀ (g − Yᵀα),    δ = R⁻ᵀ (D α − Y z),    H g = z + Sᵀδ:
 
     the two loops of Nocedal & Wright, algorithm 7.4, as matrix products (Byrd, Nocedal & Schnabel 1994,
-    "Representations of quasi-Newton matrices", Math. Program. 63, 129–156). A new pair adds a column to R⁻¹, and one
-    that is forgotten takes the first row and column with it.
+    "Representations of quasi-Newton matrices", Math. Program. 63, 129–156). A new pair adds a column to R⁻¹; a dropped
+    pair removes the first row and column.
     """
 
     def __init__(self) -> None:
@@ -159,7 +160,7 @@ class Pairs:
         return twin
 
     def append(self, step: FloatArray, change: FloatArray) -> None:
-        """Keep a pair, unless −ℓ is not convex along the step; the oldest makes room."""
+        """Keep a pair, unless −ℓ is not convex along the step; the oldest pair may be dropped."""
         product = float(step @ change)
         if not product > 1e-10 * float(np.sqrt((step @ step) * (change @ change))):
             return
@@ -184,7 +185,7 @@ class Pairs:
         ----------
         gradient : ndarray of shape (n,)
         scaled : callable
-            H₀ times a vector, but for its size, which the last pair tells.
+            H₀ times a vector, up to its scale, which the last pair determines.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The additive sums (14) of model.md: all that an M step needs of the units."""
+"""The additive sums (14) of model.md, from which the M step computes everything."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ExpectedStatistics:
     sizes : tuple of int
         p_c.
     n_units : int
-        How many units were added up.
+        Number of units in the sums.
     rank : int
         r. With linked channels E d is E t, and Σ ρ̂ E[t fᵀ], Σ ρ̂ E f and Σ ρ̂ E[f fᵀ] of every channel follow.
     """
@@ -45,7 +45,7 @@ class ExpectedStatistics:
         return ExpectedStatistics(self.sums + other.sums, self.n_modes, self.sizes, n_units, self.rank)
 
     def _part(self, index: int) -> FloatArray:
-        """Part `index` of the sums, one row a mode."""
+        """Part `index` of the sums, one row per mode."""
         layout, K = layout_of(self.sizes), self.n_modes
         C, P, r = layout.n_channels, int(layout.mean_offsets[-1]), self.rank
         widths = [1, C, P, int(layout.factor_offsets[-1]), C, C, P * r, C * r, C * r * r]

@@ -1,8 +1,8 @@
-"""Parameters as a vector without constraints, and the gradient of ℓ there.
+"""Parameters as an unconstrained vector, and the gradient of ℓ there.
 
-Σ = F + M Mᵀ and σ² = s + τ² with the floors F and s of (15′), M and τ free. A covariance that lies on its floor is an
-ordinary maximum of ℓ in these coordinates, at M = 0, and no step can leave the feasible set. Linked channels have Ψ in
-the place of Σ, and their loadings W = Λ Γ are free as they are.
+Σ = F + M Mᵀ and σ² = s + τ² with the floors F and s of (15′), and M and τ free. A covariance at its floor is an
+ordinary maximum of ℓ in these coordinates, at M = 0, and no step can leave the feasible set. With linked channels Ψ
+replaces Σ, and the loadings W = Λ Γ are unconstrained already.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ __all__ = ["Metric", "UnconstrainedCoordinates"]
 
 FloatArray = NDArray[np.float64]
 
-# What lies on its floor is put this share of the floor above it: at M = 0 or τ = 0 itself the gradient is 0 whatever ℓ
-# does. Small enough not to be felt in ℓ, which may fall steeply there: a noise variance speaks for many readings.
+# A parameter at its floor starts this share of the floor above it, because at M = 0 or τ = 0 the gradient is always 0.
+# The share is small enough not to change ℓ, which may fall steeply there: a noise variance affects many readings.
 _COVARIANCE_ABOVE = 1e-6
 _NOISE_ABOVE = 1e-8
 _SMALLEST_WEIGHT = 1e-12
@@ -32,19 +32,20 @@ _SMALLEST_WEIGHT = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Metric:
-    """A positive definite matrix near the curvature of −ℓ at a point, as its inverse is put together.
+    """A positive definite matrix that approximates the curvature of −ℓ at a point, in the parts that form its inverse.
 
-    With S = Ψ + σ²/n̄, what one unit's estimate of T scatters by given the factors, the curvature is N (S + W Wᵀ)⁻¹ for
-    μ of all channels together; for Ψ it is ½ N tr(S⁻¹ dΨ S⁻¹ dΨ); for W it is N E f² S⁻¹, and less along W itself,
+    With S = Ψ + σ²/n̄, the scatter of one unit's estimate of T given the factors, the curvature is N (S + W Wᵀ)⁻¹ for
+    μ of all channels together. For Ψ it is ½ N tr(S⁻¹ dΨ S⁻¹ dΨ). For W it is N E f² S⁻¹, and less along W itself,
     where the factors have their share. The penalty ½ λ tr(Wᵀ Ψ⁻¹ W) adds λ ‖Λ⁻¹ (dW − dΨ Ψ⁻¹ W)‖²: moves of Ψ take W
-    with them, dW = U dΨ V. All that is exact where every unit's readings say equally much, and modes are well apart.
+    with them, dW = U dΨ V. All this is exact if every unit's readings are equally informative, and modes are well
+    separated.
 
     Parameters
     ----------
     kernel_sizes : ndarray of shape (C,), int32
         p_c.
     structure : int
-        That of the covariances as the kernels know it.
+        Code of the covariances' structure for kernels.
     point : ndarray of shape (n,)
         The vector that it belongs to.
     mode_counts : ndarray of shape (K,)
@@ -54,7 +55,7 @@ class Metric:
     noise_scales : ndarray of shape (K, C)
         Inverse of the curvature by τ.
     root_factors : ndarray of shape (K, Σ q_c²)
-        Cholesky factors of the curvature by M, with what W adds to it; one for all modes where it is pooled.
+        Cholesky factors of the curvature by M, with the contribution of W; one for all modes if it is pooled.
     loading_scales : ndarray of shape (K, Σ p_c²)
         (N E f² S⁻¹ + λ Ψ⁻¹)⁻¹.
     couplings, directions : ndarray of shape (K, Σ p_c²) and (K, P, r)
@@ -76,7 +77,7 @@ class Metric:
     shared: FloatArray
 
     def scaled(self, vector: FloatArray) -> FloatArray:
-        """Its inverse times a vector: what a step along a gradient is without knowledge of the curvature."""
+        """The inverse times a vector: the step along a gradient without knowledge of the true curvature."""
         result = np.empty(len(vector))
         _unconstrained.scaled(
             vector,
@@ -116,10 +117,10 @@ class _Block:
 
 
 class UnconstrainedCoordinates:
-    """Parameters as a vector that may take any value, and the gradient of ℓ there.
+    """Parameters as an unconstrained vector, and the gradient of ℓ there.
 
-    The vector holds log π, μ, τ, for each (mode, channel) the lower triangle of M, and W; one triangle for all modes
-    where the covariance is pooled, and only the roots of excess variances where coefficients are uncorrelated.
+    The vector holds log π, μ, τ, the lower triangle of M for each (mode, channel), and W. A pooled covariance has one
+    triangle for all modes; uncorrelated coefficients have only the roots of the excess variances.
 
     Parameters
     ----------
@@ -130,7 +131,7 @@ class UnconstrainedCoordinates:
     n_modes : int
         K.
     rank : int
-        r; 0 where channels are not linked.
+        r; 0 if channels are not linked.
     """
 
     def __init__(self, constraints: Constraints, sizes: tuple[int, ...], n_modes: int, rank: int = 0) -> None:
@@ -157,7 +158,7 @@ class UnconstrainedCoordinates:
     # ---- parameters to vector and back
 
     def vector(self, parameters: Parameters) -> FloatArray:
-        """Parameters, as they satisfy the constraints, to vector."""
+        """Convert parameters that satisfy the constraints to a vector."""
         floors = self._constraints.noise_floors
         tau = np.sqrt(np.maximum(parameters.noise_variances - floors, _NOISE_ABOVE * floors))
         weights = np.log(np.maximum(parameters.weights, _SMALLEST_WEIGHT))
@@ -178,7 +179,7 @@ class UnconstrainedCoordinates:
         return np.concatenate([weights, parameters.means.ravel(), tau.ravel(), roots.ravel(), W.ravel()])
 
     def parameters(self, vector: FloatArray) -> Parameters:
-        """Vector to parameters, which satisfy the constraints whatever the vector is.
+        """Convert any vector to parameters that satisfy the constraints.
 
         Raises
         ------
@@ -214,7 +215,7 @@ class UnconstrainedCoordinates:
     def gradient(
         self, vector: FloatArray, parameters: Parameters, expected: ExpectedStatistics
     ) -> tuple[FloatArray, Metric]:
-        """Gradient of ℓ, less the penalty of loadings, and a first guess at its curvature.
+        """Gradient of ℓ, less the penalty of loadings, and a first approximation of its curvature.
 
         Parameters
         ----------
@@ -227,7 +228,7 @@ class UnconstrainedCoordinates:
         Returns
         -------
         gradient : ndarray of shape (n,)
-            Zero where a channel tells too little of a mode for the M step to move it.
+            Zero for a channel with too little data in a mode for the M step to move it.
         metric : Metric
             Scales of the vector.
 

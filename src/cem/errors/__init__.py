@@ -1,4 +1,9 @@
-"""What the package refuses and warns of, and how names are shown."""
+"""Errors and warnings of the package, all derived from `CemError` and `CemWarning`.
+
+Every message names the unit, channel, row, file or option at fault, what was expected, what was found and what to do.
+Catch `CemError` to handle every error that cem raises on purpose. Silence one kind of warning by its class:
+``warnings.simplefilter("ignore", cem.errors.FloorWarning)``.
+"""
 
 from cem.errors.types import (
     BasisError,

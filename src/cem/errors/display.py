@@ -1,7 +1,7 @@
-"""Text that is safe to show: what names from files hold may neither steer a terminal nor pass for something else.
+"""Make text safe to show: names from files must not control a terminal or imitate other output.
 
-A model file or a table can come from anywhere, and with it names of channels, modes, units of measurement and paths.
-All that `cem` prints for people passes through here; what machines read (JSON, CSV) keeps the values as they are.
+A model file or a table can come from anywhere, and its names of channels, modes, units and paths come with it.
+Everything that `cem` prints for people passes through here. Machine-readable output (JSON, CSV) keeps the values.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ __all__ = ["encodable", "escaped", "json_safe", "safe"]
 
 
 def escaped(name: object, encoding: str | None = None) -> str:
-    r"""A name in one line of plain characters, from which the name can be read off.
+    r"""Return a name as one line of plain characters from which you can recover the name.
 
-    Control characters, line ends, bidirectional marks, lone surrogates, blanks other than the space, and what
-    `encoding` lacks are written as in a Python string: ``\n``, ``\x1b``, ``\u202e``. A backslash is doubled.
+    Control characters, line ends, bidirectional marks, lone surrogates, blanks other than the space, and characters
+    that `encoding` lacks are written as in a Python string: ``\n``, ``\x1b``, ``\u202e``. A backslash is doubled.
     """
     text = str(name)
     if not text.isprintable() or "\\" in text:
@@ -22,14 +22,16 @@ def escaped(name: object, encoding: str | None = None) -> str:
 
 
 def safe(text: str, encoding: str | None = None, *, lines: bool = False) -> str:
-    """Finished text, whose names are escaped or not: as `escaped`, but a backslash stays single.
+    """Make finished text safe to print: as `escaped`, but single backslashes stay single.
 
     Parameters
     ----------
     text : str
+        Its names may or may not be escaped already.
     encoding : str, optional
+        Encoding of the output.
     lines : bool
-        Line ends are kept.
+        Whether to keep line ends.
     """
     if not text.isprintable():
         text = "".join(c if c.isprintable() or (lines and c == "\n") else _escape(c) for c in text)
@@ -37,9 +39,9 @@ def safe(text: str, encoding: str | None = None, *, lines: bool = False) -> str:
 
 
 def encodable(text: str, encoding: str) -> str:
-    r"""The text with ``\uXXXX`` for characters that the encoding lacks; inside the strings of JSON these are escapes.
+    r"""Replace characters that the encoding lacks by ``\uXXXX``, which JSON strings read as escapes.
 
-    Characters beyond U+FFFF become two of them, as in JSON.
+    Characters beyond U+FFFF become two escapes, as in JSON.
     """
     try:
         text.encode(encoding)
@@ -51,7 +53,7 @@ def encodable(text: str, encoding: str) -> str:
 
 
 def json_safe(text: str) -> str:
-    """A document in JSON with escapes for all that is not printable: the same values, and nothing for a terminal."""
+    """Escape everything unprintable in a JSON document: it holds the same values and cannot control a terminal."""
     if text.isascii() and "\x7f" not in text:
         return text  # JSON escapes the other control characters itself
     return "".join(c if c.isprintable() or c == "\n" else _json_escape(c) for c in text)

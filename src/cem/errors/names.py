@@ -1,4 +1,4 @@
-"""Names and labels that users give: telling unknown ones apart, turning labels into integer codes, guessing a typo."""
+"""Names and labels from users: recognise unknown labels, encode labels as integers, suggest the name that was meant."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = [
 
 
 _LARGEST_ID = np.iinfo(np.int64).max
-"""Ids beyond, such as 64-bit hashes, are kept as Python's integers."""
+"""Larger ids, such as 64-bit hashes, are kept as Python integers."""
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:
-    """End of a message about an unknown name: the most alike of the known ones, or the list of them."""
+    """End of a message about an unknown name: the closest known name, or the list of known names."""
     import difflib  # here: only a message needs it, and it takes a millisecond to load
 
     names = [str(item) for item in known]
@@ -44,15 +44,15 @@ def listed(items: Sequence[object], at_most: int = 5) -> str:
 
 
 def _plain(item: object) -> object:
-    """A NumPy scalar as the Python object it stands for, so that messages and labels do not say ``np.int64(3)``."""
+    """Convert a NumPy scalar to a Python object, so that messages and labels do not show ``np.int64(3)``."""
     return item.item() if isinstance(item, np.generic) else item
 
 
 def _shown(item: object) -> str:
-    """As messages show it."""
+    """The item as messages show it."""
     try:
         return repr(_plain(item))
-    except NotImplementedError:  # of a pandas.Timestamp with a zone, outside the years of datetime; this is its UTC
+    except NotImplementedError:  # a pandas.Timestamp with a zone, outside the years of datetime; show its UTC time
         return f"{type(item).__name__}('{getattr(item, 'asm8', '?')}')"
 
 
@@ -62,18 +62,18 @@ def unit_name(unit_ids: np.ndarray, l: int) -> str:
 
 
 def object_array(items: Sequence[object]) -> np.ndarray:
-    """(n,) object array that holds the items one by one, also where they are tuples or arrays themselves."""
+    """Object array of shape (n,) that holds the items one by one, even where they are tuples or arrays."""
     array = np.empty(len(items), dtype=object)
     array[:] = [_plain(item) for item in items]
     return array
 
 
 def unit_array(units: Iterable[Hashable] | np.ndarray) -> np.ndarray:
-    """Unit ids as one array: int64 where all are integers, objects otherwise.
+    """Unit ids as one array: int64 if all are integers, objects otherwise.
 
-    An array, not a tuple, because 3.5 million integers are 28 MB as one and 140 MB as the other.
+    It is an array rather than a tuple because 3.5 million integers take 28 MB as an array and 140 MB as a tuple.
     """
-    from cem.numerics.masks import unmasked  # here: a process that loads a model and scores does without
+    from cem.numerics.masks import unmasked  # imported here because loading and scoring do not need it
 
     units = unmasked(units)
     if isinstance(units, np.ndarray):
@@ -101,7 +101,7 @@ def is_unknown(label: object) -> bool:
         return True
     if isinstance(label, (bool, np.bool_)):
         return False
-    if isinstance(label, int):  # of any size: one beyond the floats cannot be asked whether it is NaN
+    if isinstance(label, int):  # math.isnan overflows for an integer beyond the range of float64
         return label == -1
     if isinstance(label, (float, np.number)):
         return bool(label == -1) or math.isnan(label)
@@ -111,10 +111,10 @@ def is_unknown(label: object) -> bool:
 
 
 def all_distinct(labels: Sequence[Hashable]) -> bool:
-    """Whether no two labels are equal, in linear time also where the author of a file chose them.
+    """Check that no two labels are equal, in linear time even if someone chose the labels to collide.
 
-    Hashes of numbers and tuples can be foreseen, and a set of 100,000 labels of one hash takes minutes. Hashes of texts
-    differ from process to process, so labels that could share a hash are compared as texts.
+    Hashes of numbers and tuples are predictable, and a set of 100,000 labels with one hash takes minutes. Hashes of
+    texts differ from process to process, so labels that could share a hash are compared as texts.
     """
     try:
         return len(set(map(_spread, labels))) == len(labels)
@@ -123,14 +123,14 @@ def all_distinct(labels: Sequence[Hashable]) -> bool:
 
 
 class _OtherType(Exception):
-    """A label of a type that no file holds."""
+    """A label of a type that files cannot hold."""
 
 
 _MANY = 2**62  # among integers below it few share a hash
 
 
 def _spread(label: Hashable) -> Hashable:
-    """What equal labels share and others do not, and whose hash cannot be foreseen."""
+    """A key that equal labels share and unequal labels do not, and whose hash is unpredictable."""
     if type(label) is str or label is None:
         return label
     if type(label) is float and not label.is_integer():
@@ -145,20 +145,20 @@ def _spread(label: Hashable) -> Hashable:
 
 
 def _label(label: object) -> object:
-    """The label kept: plain Python, and 2 rather than 2.0, which is what frames make of an integer column with gaps."""
+    """The label to keep: plain Python, and 2 rather than 2.0 (data frames turn integers with gaps into floats)."""
     label = _plain(label)
     return int(label) if isinstance(label, float) and label.is_integer() else label
 
 
 def _sort_key(label: object) -> tuple[str, Any]:
-    """Numbers among numbers, strings among strings, everything else by its repr: a total order over labels."""
+    """A total order over labels: numbers by value, strings by text, everything else by repr."""
     if isinstance(label, (int, float)):
         return "", label
     return type(label).__name__, label if isinstance(label, str) else repr(label)
 
 
 def _refuse_truth_among_numbers(labels: Iterable[object]) -> None:
-    """Labels True and 1 would be one mode, by the name of whichever comes first."""
+    """Refuse True beside 1: they are equal in Python, so they would become one mode."""
     kinds = {
         isinstance(label, (bool, np.bool_)): label
         for label in labels
@@ -166,23 +166,24 @@ def _refuse_truth_among_numbers(labels: Iterable[object]) -> None:
     }
     if len(kinds) == 2:
         raise PanelError(
-            f"mode labels hold {kinds[True]!r} as well as the number {kinds[False]!r}; give one kind alone"
+            f"mode labels hold {kinds[True]!r} as well as the number {kinds[False]!r}; give labels of one kind"
         )
 
 
 def encode_labels(labels: Iterable[object] | np.ndarray) -> tuple[np.ndarray, tuple[Hashable, ...]]:
-    """Codes and sorted distinct labels.
+    """Turn labels into integer codes and a sorted tuple of the distinct labels.
 
     Parameters
     ----------
     labels : iterable or ndarray of shape (n,)
-        Strings, numbers, anything hashable; None, NaN and -1 mean unknown.
+        Strings, numbers, or anything hashable; None, NaN and -1 mean unknown.
 
     Returns
     -------
     codes : ndarray of shape (n,), int32
-        Index into ``distinct``, -1 where unknown.
+        Index into ``distinct``; -1 where unknown.
     distinct : tuple
+        The labels that occur, sorted.
     """
     from cem.numerics.masks import unmasked
 
@@ -199,7 +200,7 @@ def encode_labels(labels: Iterable[object] | np.ndarray) -> tuple[np.ndarray, tu
         raw = [-1 if is_unknown(item) else found.setdefault(_label(item), len(found)) for item in items]
     except TypeError as error:
         raise PanelError(f"mode labels must be hashable (strings, numbers, ...): {error}") from None
-    if 0 in found or 1 in found:  # which False and True are equal to
+    if 0 in found or 1 in found:  # False == 0 and True == 1
         _refuse_truth_among_numbers(items)
     distinct = sorted(found, key=_sort_key)
     rank = np.empty(len(found) + 1, dtype=np.int32)

@@ -1,18 +1,18 @@
-"""What can go wrong, as types: every message names what is at fault, what was expected and what to do."""
+"""The error and warning types. Each message names what is at fault, what was expected and what to do."""
 
 from __future__ import annotations
 
 
 class CemError(Exception):
-    """Base of every error that cem raises on purpose."""
+    """Base class of every error that cem raises on purpose."""
 
 
 class PanelError(CemError, ValueError):
-    """The data are not a valid panel; the message names the unit, channel or row at fault."""
+    """The data cannot be read as a panel; the message names the unit, channel or row at fault."""
 
 
 class PanelIndexError(PanelError, IndexError):
-    """Units of a panel were chosen by a position that it does not have."""
+    """A position that the panel does not have was used to select units."""
 
 
 class BasisError(CemError, ValueError):
@@ -24,16 +24,16 @@ class OptionError(CemError, ValueError):
 
 
 class FitError(CemError, RuntimeError):
-    """A fit could not be completed: every start ended, or a kernel met a matrix that is not positive definite."""
+    """A fit could not finish: every start failed, or a matrix was not positive definite."""
 
 
 class KernelFailure(FitError):
-    """Where a kernel failed, by position; the facade turns it into a FitError that names unit, mode and channel.
+    """A kernel failed at this position. The calling code turns it into a `FitError` that names unit, mode and channel.
 
     Parameters
     ----------
     unit, mode, channel : int
-        Positions; -1 where the failure belongs to none.
+        Positions; -1 where the failure does not belong to one.
     """
 
     def __init__(self, unit: int, mode: int = -1, channel: int = -1) -> None:
@@ -45,11 +45,11 @@ class KernelFailure(FitError):
 
 
 class NotFittedError(CemError, ValueError, AttributeError):
-    """A fitted attribute or a prediction was asked of an estimator that has not been fitted."""
+    """A fitted attribute or a prediction was requested before `fit` was called."""
 
 
 class PredictionError(CemError, ValueError):
-    """A prediction was asked that the model cannot give; the message names the unit, channel or time at fault."""
+    """The model cannot make this prediction; the message names the unit, channel or time at fault."""
 
 
 class ModelFileError(CemError, OSError):
@@ -57,92 +57,92 @@ class ModelFileError(CemError, OSError):
 
 
 class ScorerError(CemError, ValueError):
-    """A reading, a buffer or a saved state does not fit the scorer; the unit's state is as it was before."""
+    """A reading, a buffer or a saved state does not fit the scorer; the unit's state has not changed."""
 
 
 class CemWarning(UserWarning):
-    """Base of every warning that cem gives."""
+    """Base class of every warning that cem gives."""
 
 
 class ClockWarning(CemWarning):
-    """Times of a panel do not look like those that the model was fitted to, or units are older than any it knows."""
+    """The panel's times do not look like the training times, or units are older than any training unit."""
 
 
 class DeprecatedUseWarning(CemWarning, DeprecationWarning):
-    """A call that a later release will refuse; the message names the new one."""
+    """This call still works, but a later release will refuse it; the message names the new call."""
 
 
 class ConvergenceWarning(CemWarning):
-    """The best start reached the limit of passes before it had converged."""
+    """The best start reached `max_iter` or was interrupted before it converged, or its objective fell on the way."""
 
 
 class FloorWarning(CemWarning):
-    """A noise variance is at its floor, or a covariance of coefficients is and the model is too large for the data."""
+    """A variance is at its floor: a sensor may be stuck, or the model may have too many parameters for the data."""
 
 
 class LostModeWarning(CemWarning):
-    """A start ended because one of its modes lost its units."""
+    """A start ended because one of its modes lost all of its units; with many such starts, use fewer modes."""
 
 
 class SparseModeWarning(CemWarning):
-    """A channel has too few observations in a mode to be estimated there, and kept its previous parameters."""
+    """A mode has too few observations of a channel to estimate its parameters there; it kept the starting values."""
 
 
 class ConstantChannelWarning(CemWarning):
-    """A channel has no variation, everywhere (it is left out) or on some units (they are named)."""
+    """A channel is constant: on every unit (it is left out of the fit), or on some units (the message names them)."""
 
 
 class ExactChannelWarning(CemWarning):
-    """A channel is a function of time that its basis reproduces exactly on all units; it is left out."""
+    """A channel is a function of time that its basis reproduces exactly on every unit; it is left out of the fit."""
 
 
 class UndeterminedBasisWarning(CemWarning):
-    """The times of a channel, all units together, do not determine its basis' coefficients; it is left out."""
+    """The pooled times of a channel do not determine the coefficients of its basis; it is left out of the fit."""
 
 
 class ShortUnitsWarning(CemWarning):
-    """No unit has as many observations of a channel as its basis has coefficients."""
+    """No unit has as many observations of a channel as its basis has coefficients; a smaller basis is safer."""
 
 
 class StaleFileWarning(CemWarning):
-    """A killed process left temporary files beside a file that was written; they are named, and can be deleted."""
+    """A killed process left temporary files beside the file that was written; the message names them. Delete them."""
 
 
 class ColumnsLeftOutWarning(CemWarning):
-    """Columns of a table are no sensors and were left out; they are named, with the reason of each."""
+    """Some columns of a table are not sensors and were left out; the message names each one and the reason."""
 
 
 class SuspectDataWarning(CemWarning):
-    """Data that can be read, but were probably not meant as they stand; base of the warnings that name them."""
+    """The data can be read, but probably do not mean what they say; base class of the warnings that say why."""
 
 
 class FarValuesWarning(SuspectDataWarning):
-    """One exact value far from all others of its channel repeats: a code for missing, or a sensor at its end stop?"""
+    """One exact value far from the rest of its channel repeats: a code for missing, or a sensor at its end stop?"""
 
 
 class HugeValuesWarning(SuspectDataWarning):
-    """Readings beyond 1e300, whose squares overflow."""
+    """Some readings are beyond 1e300, so their squares overflow."""
 
 
 class RepeatedRowsWarning(SuspectDataWarning):
-    """Some readings of a unit stand more than once, equal in time and in every value."""
+    """Some readings of a unit occur more than once, with the same time and the same values."""
 
 
 class SharedIdWarning(SuspectDataWarning):
-    """Every time of a unit occurs twice with different values: two machines under one id?"""
+    """Every time of a unit occurs twice with different values: do two machines share one id?"""
 
 
 class ClockSetBackWarning(SuspectDataWarning):
-    """Times of a unit go back by an hour: local times without a zone, where a clock was set back?"""
+    """The times of a unit go back by an hour: are they local times across the end of daylight saving time?"""
 
 
 class LabelWarning(SuspectDataWarning):
-    """Labels of modes that differ in case or blanks only, or that look like words for unknown."""
+    """Mode labels differ only in case or blanks, or look like words for "unknown"."""
 
 
 class TimeScaleWarning(SuspectDataWarning):
-    """Readings of some units are a thousand times as far apart as those of the others: milliseconds among seconds?"""
+    """Readings of some units are a thousand times as far apart as those of the rest: milliseconds among seconds?"""
 
 
 class ThresholdWarning(CemWarning):
-    """By the direction given every unit is beyond a threshold from its first reading on, and moves away from there."""
+    """With the direction given, every unit is beyond the threshold from its first reading on and moves away from it."""

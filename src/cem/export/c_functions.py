@@ -1,7 +1,7 @@
 """The exported C functions whose text depends on the sizes of the bases: state, rotations, loops over channels.
 
-Channels are numbered anew as *slots*, sorted by the size of their basis and then by design, so that every loop runs
-over channels that are alike. Rows of one size lie one behind the other in flat arrays.
+Channels are renumbered as *slots*, sorted by the size of their basis and then by design, so that every loop runs
+over channels of the same kind. Rows of one size are contiguous in flat arrays.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 KINDS = {0: "polynomial", 1: "bspline", 2: "fourier", 3: "exponential", 4: "constant"}
 
-# Up to here the arithmetic is written out, beyond it stand loops: a page of C instead of a chapter.
+# Up to this size the arithmetic is written out; above it, loops keep the C text short.
 UNROLLED_SIZE = 4
 
 
@@ -53,7 +53,7 @@ LARGEST_PRODUCT, FACTORS = "1e130", 2
 
 @dataclass(frozen=True)
 class Design:
-    """Channels of one basis in one set of orthonormal functions."""
+    """Channels of one basis with one set of orthonormal functions."""
 
     basis: int  # index among the distinct bases
     transform: NDArray[np.float64]  # (p, p) S, upper triangular
@@ -66,13 +66,13 @@ class Design:
 
 @dataclass(frozen=True)
 class Block:
-    """A design and its place."""
+    """A design and its position."""
 
     design: Design
-    first: int  # first slot of this size of basis: row 0 of the size's tables
+    first: int  # first slot of this basis size, row 0 of its tables
     start: int  # first slot of the design
     stop: int
-    values: int  # where its functions begin among those of all designs
+    values: int  # offset of its functions among those of all designs
 
     @property
     def size(self) -> int:
@@ -92,17 +92,17 @@ def _sizes(blocks: Sequence[Block]) -> Iterator[tuple[int, int, int]]:
 
 
 def channel_length(p: int) -> int:
-    """Of a channel's row: level, centre curve, 1 / scale."""
+    """Length of a channel's row: level, centre curve, 1 / scale."""
     return p + 2
 
 
 def mode_length(p: int) -> int:
-    """Of a mode's row: mean, triangle of the factor / σ, 1 / σ."""
+    """Length of a mode's row: mean, triangle of the factor / σ, 1 / σ."""
     return p + p * (p + 1) // 2 + 1
 
 
 def state_length(p: int) -> int:
-    """Of a state's row: D, R above its unit diagonal, m."""
+    """Length of a state's row: D, R above its unit diagonal, m."""
     return p + p * (p - 1) // 2 + p
 
 
@@ -148,7 +148,7 @@ def init_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
 
 
 def designs_function(blocks: Sequence[Block], bases: Sequence[Any], out: Writer) -> str:
-    """Each basis is evaluated once, in double; W φ follows, W = S⁻ᵀ."""
+    """Evaluates each basis once, in double; W φ follows, W = S⁻ᵀ."""
     lines = [
         "/* The orthonormal functions of all designs at a time. */",
         "static inline int @name@_designs_(double t, @name@_scalar *out)",
@@ -179,7 +179,7 @@ def _transform(block: Block, table: str, out: Writer) -> list[str]:
 
 
 def centred_function(blocks: Sequence[Block], out: Writer) -> str:
-    """x̃ = (x − a − φ̃ᵀb̂) / s. The level a goes first: near it the difference is exact, even in float."""
+    """x̃ = (x − a − φ̃ᵀb̂) / s. The level a is subtracted first: near it the difference is exact, even in float."""
     lines = [
         "/* Readings less the fleet's mean curve, in its scales, by slot; NaN stays NaN. */",
         "static inline int @name@_centred_(const @name@_scalar *phi, const @name@_scalar *x, @name@_scalar *z)",
@@ -229,12 +229,12 @@ def _table_row(what: str, block: Block, n_modes: int) -> str:
 
 
 def rotate_body(p: int, scalar: str) -> str:
-    """The statements that take one reading into the state of one mode and channel, and return its share of the misfit.
+    """The statements that rotate a reading into the state of a mode and channel, and return its share of the misfit.
 
     Row [z | e] of weight 1 meets the rows [R | m] of weights D, R unit upper triangular, in p root-free Givens
-    rotations, which never subtract sums of squares. R and m move by a gain times what they leave unexplained: in the
-    form keep * R + gain * z the rounding of keep would pull them towards zero at every reading, and after 200,000
-    readings the likelihood was wrong by 2e-14 of itself, not by 3e-16.
+    rotations, which never subtract sums of squares. R and m change by a gain times the residual. In the form
+    keep * R + gain * z, the rounding of keep would pull them towards zero at every reading, and after 200,000
+    readings the relative error of the likelihood was 2e-14 instead of 3e-16.
     """
     write: Callable[[int, str], str] = _unrolled if p <= UNROLLED_SIZE else _looped
     return write(p, scalar)
@@ -338,7 +338,7 @@ def update_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
             f"                const double more = @name@_rotate_{p}_({functions}, z[slot], mode, state);",
         ]
         if out.scalar == "double":
-            # Kahan's sum: log-odds are small differences of sums over all readings.
+            # Kahan summation, because log-odds are small differences of sums over all readings.
             lines += [
                 "                const double corrected = more - carry[k], before = misfit[k];",
                 "                const double after = before + corrected;",
@@ -361,7 +361,7 @@ def update_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
 
 
 def log_joint_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
-    """(11): the logarithms of D are taken of running products, dozens of factors at a time."""
+    """(11): logarithms of D are taken of running products, dozens of factors at a time."""
 
     def entry(index: str) -> str:
         return f"D[{index}]" if out.scalar == "double" else f"(double)D[{index}]"

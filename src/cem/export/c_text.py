@@ -1,4 +1,4 @@
-"""C text from Python values: exact literals, identifiers, strings and tables, all of it ASCII."""
+"""C text from Python values: exact literals, identifiers, strings and tables, all in ASCII."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Writer:
         return re.sub(r"@(\w+)@", lambda match: words[match.group(1)], text)
 
     def rounded(self, value: float, *, reciprocal: bool = False) -> float:
-        """The value that the header's scalar holds; a reciprocal is divided by, so it must not vanish."""
+        """The value that the header's scalar holds; a value used as a divisor must not vanish."""
         with np.errstate(over="ignore", under="ignore"):
             held = float(np.float32(value)) if self.scalar == "float" else float(value)
         if not math.isfinite(held) or (reciprocal and held == 0.0):
@@ -53,12 +53,12 @@ class Writer:
 
 
 def _double(value: float) -> str:
-    """A double, exact; the logarithm of nothing is written as C writes it."""
+    """A double, exact; the logarithm of 0 is written as C writes it."""
     return "-HUGE_VAL" if value == -math.inf else float(value).hex()
 
 
 def comment(label: object) -> str:
-    """A label that neither ends nor opens a C comment, nor spells a trigraph."""
+    """A label as a C comment: it neither opens nor closes one, and has no trigraph."""
     text = str(label).encode("ascii", "backslashreplace").decode()
     return re.sub(r"[^ -~]|[\\?]", ".", text.replace("*/", "* /").replace("/*", "/ *"))
 
@@ -97,7 +97,7 @@ def enumeration(tag: str, identifiers: Sequence[str], labels: Sequence[object]) 
 
 
 def name_function(function: str, labels: Sequence[object], what: str) -> str:
-    """A C function from number to name: a table that nobody reads would cost memory."""
+    """A C function from number to name; unlike a table, it costs no memory if unused."""
     return "\n".join(
         [
             f"/* The {what}'s name in the model, UTF-8; an empty string for a number that is none. */",
@@ -113,7 +113,7 @@ def name_function(function: str, labels: Sequence[object], what: str) -> str:
 
 
 def _wrapped(pieces: Sequence[str], indent: str) -> str:
-    """Pieces with commas between them, as many to a line as fit."""
+    """Join pieces with commas, as many per line as fit."""
     lines, line = [], indent
     for i, piece in enumerate(pieces):
         text = piece + ("," if i + 1 < len(pieces) else "")
@@ -137,7 +137,7 @@ def vector(title: str, name: str, values: Sequence[float]) -> str:
 
 
 def scalar_table(out: Writer, title: str, name: str, rows: Sequence[tuple[str, Sequence[float]]]) -> str:
-    """A flat ``static const`` array of the header's scalar, row after row of equal length, each under its label."""
+    """A flat ``static const`` array of the header's scalar: rows of equal length, each under its label."""
     lines = [f"/* {title} */", f"static const {out.name}_scalar {name}[{sum(len(row) for _, row in rows)}] = {{"]
     for i, (label, row) in enumerate(rows):
         held = [out.rounded(float(value)) for value in row]

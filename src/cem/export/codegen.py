@@ -1,12 +1,12 @@
-"""A fitted model as one self-contained C99 header, for machines without Python.
+"""Export a fitted model as one self-contained C99 header, for machines without Python.
 
-The header keeps, for every mode and channel, the least-squares problem of the unit's whitened coefficients: it starts
+The header keeps, for every mode and channel, the least-squares problem of the unit's whitened coefficients. It starts
 at the prior's rows [I | 0], and each reading rotates [φᵀΛ | x − φᵀμ] / σ in (model.md §4, the equivalent form of
-(9)–(11)). Misfit and determinant of (11) are then read off without a factorisation, nothing is subtracted from
-anything of its own size, and a missing value is a rotation left out.
+(9)–(11)). Misfit and determinant of (11) then need no factorisation, nothing is subtracted from a number of its own
+size, and a missing value just skips a rotation.
 
-The text of the functions is in ``codegen_template.h`` and, where it depends on sizes, in ``c_functions.py``; here are
-the numbers.
+The text of the functions is in ``codegen_template.h`` and, if it depends on sizes, in ``c_functions.py``. This module
+writes the numbers.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ __all__ = ["export_c"]
 
 FloatArray = NDArray[np.float64]
 
-# Channels with one basis share its evaluation; their orthonormalisations may differ a little, when channels were
-# missing at different times. One serves all whose own is not further from it than this condition number.
+# Channels with one basis share its evaluation. Their orthonormalisations may differ a little, if channels were missing
+# at different times. One orthonormalisation serves all channels within this condition number of it.
 SHARED_CONDITION = 10.0
 
 
@@ -59,18 +59,18 @@ def export_c(
     name: str = "fleet",
     scalar: str = "double",
 ) -> str:
-    """A fitted model as one C99 header without dependencies beyond ``<float.h>``, ``<math.h>`` and ``<string.h>``.
+    """Export a fitted model as one C99 header that needs only ``<float.h>``, ``<math.h>`` and ``<string.h>``.
 
-    It compiles only where double has 64 bits and constants are double: not with ``-fsingle-precision-constant``.
+    It compiles only if double has 64 bits and constants are double: not with ``-fsingle-precision-constant``.
 
     Parameters
     ----------
     model : FittedMixture
         On the forward time axis, with bases that are not `Custom`.
     path : path-like, optional
-        File to write, whole or not at all; none is written if left out.
+        File to write, whole or not at all. Default: write no file.
     name : str
-        Prefix of everything that the header defines: a C identifier.
+        Prefix of all names in the header: a C identifier.
     scalar : {"double", "float"}
         Type of readings, parameters and state. Times, log-likelihoods and forecasts are double in both.
 
@@ -82,11 +82,11 @@ def export_c(
     Raises
     ------
     OptionError
-        `name` is no C identifier; `scalar` is neither type, or cannot hold a parameter.
+        `name` is not a C identifier; `scalar` is neither type, or cannot hold a parameter.
     BasisError
-        A channel has a `Custom` basis: it is a Python function.
+        A channel has a `Custom` basis, which is a Python function.
     PredictionError
-        The model's time axis is the time to failure, on which a running unit has no place; or its channels are linked.
+        The model's time axis is the time to failure, which is unknown for a running unit; or its channels are linked.
     ModelFileError
         The file cannot be written, or the path leads to a directory, a device, a pipe or a socket.
     """
@@ -96,8 +96,8 @@ def export_c(
         raise OptionError(f"scalar: 'double' or 'float' was expected; got {scalar!r}")
     if getattr(model, "time_axis", "forward") != "forward":
         raise PredictionError(
-            "the model lives on the time to failure, which is unknown while a unit runs, so that a streaming C header "
-            "cannot score with it; fit with time_axis='forward' to export"
+            "the model's time axis is the time to failure, which is unknown for a running unit, so a C header cannot "
+            "score with it; fit with time_axis='forward' to export"
         )
     if model.internal_parameters.rank:
         raise PredictionError(
@@ -119,7 +119,7 @@ def export_c(
 
 
 def _distinct_bases(model: FittedMixture) -> tuple[list[Any], list[int]]:
-    """The bases that differ, and for each channel the index of its own among them."""
+    """The distinct bases, and for each channel the index of its own among them."""
     distinct: list[Any] = []
     keys: dict[tuple[int, int, bytes], int] = {}
     chosen = []
@@ -138,7 +138,7 @@ def _distinct_bases(model: FittedMixture) -> tuple[list[Any], list[int]]:
 
 
 def _blocks(model: FittedMixture, chosen: Sequence[int]) -> list[Block]:
-    """Channels gathered by basis and, within SHARED_CONDITION, by orthonormalisation."""
+    """Channels grouped by basis and, within SHARED_CONDITION, by orthonormalisation."""
     designs: list[Design] = []
     for channel, basis in enumerate(chosen):
         transform = model.coordinates.transform(channel)
@@ -167,14 +167,14 @@ def _change(target: FloatArray, source: FloatArray) -> FloatArray:
 
 
 def _level(basis: Any, centre: FloatArray) -> float:
-    """Mean of the centre curve over the basis's domain: what is subtracted from a reading first, exactly."""
+    """Mean of the centre curve over the basis's domain; readings are first reduced by it, exactly."""
     low, high = (float(end) for end in basis.domain)
     times = np.linspace(low, high, 17) if high > low else np.array([low])
     return float(np.mean(np.asarray(basis(times)) @ centre))
 
 
 def _one(basis: Any) -> FloatArray:
-    """Coefficients of the function that is 1 everywhere: every basis spans it."""
+    """Coefficients of the function that is 1 everywhere; every basis spans it."""
     if KINDS[basis.kind] == "bspline":
         return np.ones(basis.size)
     first: FloatArray = np.eye(basis.size)[0]
@@ -196,7 +196,7 @@ def _mode_row(model: FittedMixture, mode: int, channel: int, transform: FloatArr
     precision = 1.0 / math.sqrt(float(parameters.noise_variances[mode, channel]))
     factor = change @ parameters.factor(mode, channel)
     if not np.array_equal(change, np.eye(len(change))):
-        # Any square root of the covariance will do; the triangular one is the shortest.
+        # Any square root of the covariance works; the triangular one is the shortest.
         factor = np.asarray(np.linalg.qr(factor.T, mode="r")).T
     lower = (factor * precision)[np.tril_indices(len(factor))]
     return [*(change @ parameters.mean(mode, channel)), *lower, precision]
@@ -206,7 +206,7 @@ def _mode_row(model: FittedMixture, mode: int, channel: int, transform: FloatArr
 
 
 def _tables(model: FittedMixture, blocks: Sequence[Block], bases: Sequence[Any], out: Writer) -> list[str]:
-    """Every number of the model, as static const arrays."""
+    """All numbers of the model, as static const arrays."""
     name, weights = out.name, model.internal_parameters.weights
     order = [channel for block in blocks for channel in block.design.channels]
     slots = [int(slot) for slot in np.argsort(order)]
@@ -251,9 +251,9 @@ def _tables(model: FittedMixture, blocks: Sequence[Block], bases: Sequence[Any],
 
 
 def _log_scale(precision: float, inverse_scale: float, out: Writer) -> float:
-    """log of 1 / (σ s √2π), of the numbers as the header holds them.
+    """log of 1 / (σ s √2π), from the numbers as the header holds them.
 
-    So the density integrates to one whatever was rounded: over n readings the rounding of σ enters as misfit less n,
+    So the density integrates to one despite rounding: over n readings the rounding of σ enters as misfit less n,
     not as n.
     """
     held = math.log(out.rounded(precision, reciprocal=True)) + math.log(out.rounded(inverse_scale, reciprocal=True))

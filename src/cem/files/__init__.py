@@ -1,1 +1,1 @@
-"""Bytes on a disk: whole files or none, and their digests."""
+"""Files: written whole or not at all, and their digests."""

@@ -1,4 +1,4 @@
-"""SHA-256 without `hashlib`, which loads OpenSSL: that takes longer than all else that loading a model does."""
+"""SHA-256 without `hashlib`, which loads OpenSSL; that takes longer than the rest of loading a model."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ __all__ = ["sha256"]
 
 
 def sha256(data: bytes | memoryview) -> bytes:
-    """The 32 bytes."""
+    """The digest, 32 bytes."""
     found: bytes = _sha256(data).digest()
     return found

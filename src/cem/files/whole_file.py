@@ -1,7 +1,7 @@
-"""Files written whole or not at all, through symbolic links and with the permissions that they had; only regular files.
+"""Write files whole or not at all, through symbolic links and with their previous permissions; only regular files.
 
-All functions raise OSError (a `RefusedPath` where the path itself is at fault); callers turn it into a typed error
-that says what was to be written or read.
+All functions raise OSError (a `RefusedPath` if the path itself is at fault). Callers turn it into a typed error that
+names the file.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ __all__ = ["RefusedPath", "check_destination", "open_regular", "read_regular", "
 
 Path = str | os.PathLike[str]
 
-_MAX_LINKS = 40  # as Linux has it
-_STALE_AFTER = 3600.0  # seconds: no write takes an hour, so that a live process of that number is another one
-_LONGEST_NAME = 180  # bytes of a file's name that its temporary name repeats; file systems allow 255 in all
+_MAX_LINKS = 40  # as in Linux
+_STALE_AFTER = 3600.0  # seconds; no write takes an hour, so a live process of that number is another one
+_LONGEST_NAME = 180  # bytes of a file's name that its temporary name repeats; file systems allow 255 in total
 _DESCRIPTOR = re.compile(r"/proc/[^/]+(/task/[^/]+)?/fd/[^/]+")  # /dev/stdout and /dev/fd/1 lead here on Linux
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
@@ -35,21 +35,21 @@ _KINDS = (
 
 
 class RefusedPath(OSError):
-    """The path leads to something that is not a regular file, or nowhere; the text says what it is and what to do."""
+    """The path leads to nothing, or not to a regular file; the text says what it is and what to do."""
 
 
-# -- where to --------------------------------------------------------------------------------------------------------
+# -- destination -----------------------------------------------------------------------------------------------------
 
 
 def check_destination(path: Path) -> None:
-    """Find out before the work, not after it, that `write_whole` will refuse a path; nothing is written.
+    """Check before the work, not after it, that `write_whole` will accept a path; nothing is written.
 
     Raises
     ------
     RefusedPath
         See `write_whole`.
     OSError
-        The system does not say what the path leads to.
+        The system does not tell what the path leads to.
     """
     target, old = _destination(path)
     directory = os.path.dirname(target) or os.curdir
@@ -66,15 +66,15 @@ def check_destination(path: Path) -> None:
 
 
 def _destination(path: Path) -> tuple[str, os.stat_result | None]:
-    """The file that a write to `path` replaces or makes: where symbolic links lead, and its status (None: not there).
+    """The file that a write to `path` replaces or creates, behind symbolic links, and its status (None if new).
 
     Raises
     ------
     RefusedPath
-        The path leads to a directory, a device, a pipe or a socket, into a loop of links, or to a directory that is not
-        there.
+        The path leads to a directory, a device, a pipe or a socket, into a loop of links, or to a directory that does
+        not exist.
     OSError
-        The system does not say.
+        The system does not tell.
     """
     name = os.fsdecode(path)
     try:
@@ -85,7 +85,7 @@ def _destination(path: Path) -> tuple[str, os.stat_result | None]:
         raise RefusedPath(f"that is not a path: {error}; name a file") from None
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise RefusedPath("its symbolic links go round in a loop; delete the link, or name a file") from None
+            raise RefusedPath("its symbolic links form a loop; delete the link, or name a file") from None
         raise
     if found is not None and not stat.S_ISREG(found.st_mode):
         what = _kind(found.st_mode)
@@ -104,15 +104,15 @@ def _destination(path: Path) -> tuple[str, os.stat_result | None]:
 
 
 def _follow(path: str) -> str:
-    """Where the links lead that the last part of a path may be; those of its directories are left to the system."""
+    """Follow the links that the last part of a path may be; the system follows those of its directories."""
     for _ in range(_MAX_LINKS):
         if not os.path.islink(path):
             return path
         if _DESCRIPTOR.fullmatch(os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))):
-            # The file would be replaced, and what the process still writes would go where nobody finds it.
+            # The file would be replaced, and later output of the process would be lost.
             raise RefusedPath("it is a file that a process holds open, such as standard output; name the file itself")
         path = os.path.join(os.path.dirname(path), os.readlink(path))
-    raise RefusedPath("its symbolic links go round in a loop; delete the link, or name a file")
+    raise RefusedPath("its symbolic links form a loop; delete the link, or name a file")
 
 
 def _kind(mode: int) -> str:
@@ -125,10 +125,10 @@ def _kind(mode: int) -> str:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: under another name in the same directory, synchronised, renamed.
 
-    A symbolic link stays one, and its target is written. A file that is replaced hands its mode on, and its owner and
-    group where the process may set them; a new file has mode 0666 less the umask. Hard links to a file that is
-    replaced keep the old content. Temporary files that killed processes left beside the target are named by a
-    `StaleFileWarning` and left alone.
+    A symbolic link stays a link, and its target is written. A replaced file keeps its mode, and its owner and group if
+    the process may set them; a new file has mode 0666 less the umask. Hard links to a replaced file keep the old
+    content. A `StaleFileWarning` names temporary files that killed processes left beside the target; they are not
+    deleted.
 
     Parameters
     ----------
@@ -138,21 +138,21 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises
     ------
     RefusedPath
-        The path leads to a directory, a device, a pipe or a socket, into a loop of links, or into a directory that is
-        not there or cannot be written.
+        The path leads to a directory, a device, a pipe or a socket, into a loop of links, or into a directory that
+        does not exist or cannot be written.
     OSError
-        The file cannot be written; one that was there before is as it was.
+        The file cannot be written; an existing one does not change.
     """
     target, old = _destination(path)
     directory, name = os.path.split(target)
     try:
         _replace(target, os.path.join(directory, _temporary_name(name)), content, old)
-    finally:  # after the work: a filter that makes errors of warnings must not cost the user the file
+    finally:  # after the work: a filter that turns warnings into errors must not lose the file
         _tell_of_stale(directory or os.curdir, name)
 
 
 def _replace(target: str, temporary: str, content: bytes, old: os.stat_result | None) -> None:
-    # Nobody may read in the making what the file that is replaced keeps to its owner.
+    # Others must not read the temporary file if they cannot read the replaced one.
     mode = 0o666 if old is None else 0o600
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
@@ -164,11 +164,11 @@ def _replace(target: str, temporary: str, content: bytes, old: os.stat_result | 
             if old is not None:
                 _copy_permissions(descriptor, old)
             rest = memoryview(content)
-            while rest:  # one call of the system writes 2 GiB at most
+            while rest:  # one system call writes at most 2 GiB
                 rest = rest[file.write(rest) :]
             os.fsync(descriptor)
         os.replace(temporary, target)
-    except BaseException:  # an interrupt too leaves no half file
+    except BaseException:  # an interrupt leaves no partial file either
         with suppress(OSError):
             os.unlink(temporary)
         raise
@@ -176,7 +176,7 @@ def _replace(target: str, temporary: str, content: bytes, old: os.stat_result | 
 
 
 def _copy_permissions(descriptor: int, old: os.stat_result) -> None:
-    """Owner, group and mode of the old file, as far as the process may; never more access than the old file gave."""
+    """Copy owner, group and mode of the old file, as far as the process may; never give more access than it gave."""
     if not hasattr(os, "fchown"):
         return
     new = os.fstat(descriptor)
@@ -188,14 +188,14 @@ def _copy_permissions(descriptor: int, old: os.stat_result) -> None:
     new = os.fstat(descriptor)
     if new.st_uid != old.st_uid:
         mode &= ~stat.S_ISUID
-    if new.st_gid != old.st_gid:  # the bits were meant for another group: this one is as all the others
+    if new.st_gid != old.st_gid:  # the bits were for another group; this one gets those of all others
         mode = mode & ~(stat.S_ISGID | 0o070) | (mode & 0o070 & (mode << 3))
     with suppress(OSError):  # some file systems have no modes
         os.fchmod(descriptor, mode)
 
 
 def _synchronise_directory(directory: str) -> None:
-    """Make the rename last through a power cut, where the system lets a directory be opened."""
+    """Make the rename survive a power cut, if the system allows opening a directory."""
     try:
         descriptor = os.open(directory, os.O_RDONLY)
     except OSError:
@@ -212,7 +212,7 @@ def _synchronise_directory(directory: str) -> None:
 
 
 def _stem(name: str) -> str:
-    """What temporary names of a file begin with."""
+    """The beginning of a file's temporary names."""
     encoded = os.fsencode(name)
     if len(encoded) <= _LONGEST_NAME:
         return f".{name}."
@@ -222,7 +222,7 @@ def _stem(name: str) -> str:
 
 
 def _temporary_name(name: str) -> str:
-    # Beside the target: a rename within one directory is atomic, one across file systems is not.
+    # In the target's directory: a rename within one directory is atomic, one across file systems is not.
     return f"{_stem(name)}{os.getpid()}-{os.urandom(4).hex()}.tmp"
 
 
@@ -236,13 +236,13 @@ def _tell_of_stale(directory: str, name: str) -> None:
         warn(
             f"beside {name!r}, {os.path.abspath(directory)!r} holds {len(stale)} temporary file{'s' * many} of "
             f"{'writes' if many else 'a write'} that never ended: {listed(stale)}; no process is writing "
-            f"{'them' if many else 'it'} any more, so {'they' if many else 'it'} can be deleted",
+            f"{'them' if many else 'it'} now, so you can delete {'them' if many else 'it'}",
             StaleFileWarning,
         )
 
 
 def _stale(directory: str, name: str) -> list[str]:
-    """Temporary files of this very file whose process is gone, or that are older than any write takes."""
+    """Temporary files of this very file whose process has ended, or that are older than any write takes."""
     stem = _stem(name)
     pattern = re.compile(re.escape(stem) + r"([1-9][0-9]{0,9})-[0-9a-f]{8}\.tmp")
     found = []
@@ -252,7 +252,7 @@ def _stale(directory: str, name: str) -> list[str]:
                 continue
             match = pattern.fullmatch(entry)
             if match is not None:
-                with suppress(OSError):  # it went away between the two calls: its process is alive
+                with suppress(OSError):  # it vanished between the two calls, so its process is alive
                     age = time.time() - os.lstat(os.path.join(directory, entry)).st_mtime
                     if age > _STALE_AFTER or not _is_alive(int(match[1])):
                         found.append(entry)
@@ -260,14 +260,14 @@ def _stale(directory: str, name: str) -> list[str]:
 
 
 def _is_alive(process: int) -> bool:
-    if os.name != "posix":  # elsewhere signal 0 is not a question
+    if os.name != "posix":  # elsewhere signal 0 is not a mere test
         return True
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:
-        pass  # it is there, and another user's
+        pass  # the process exists and belongs to another user
     return True
 
 
@@ -276,7 +276,7 @@ def _is_alive(process: int) -> bool:
 
 @contextmanager
 def open_regular(path: Path) -> Iterator[tuple[IO[bytes], int]]:
-    """A regular file, opened for reading without a buffer, and its size in bytes.
+    """Open a regular file for reading without a buffer; returns it and its size in bytes.
 
     A named pipe, a device, a socket or a directory is refused before it is opened: no wait, no side effect.
 
@@ -291,7 +291,7 @@ def open_regular(path: Path) -> Iterator[tuple[IO[bytes], int]]:
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
     try:
         _refuse_irregular(os.stat(name))
-        descriptor = os.open(name, flags)  # without blocking: the path may have become a pipe since
+        descriptor = os.open(name, flags)  # without blocking, in case the path has become a pipe
     except ValueError as error:
         raise RefusedPath(f"that is not a path: {error}; name a file") from None
     with open(descriptor, "rb", buffering=0) as file:
@@ -306,14 +306,14 @@ def _refuse_irregular(status: os.stat_result) -> None:
 
 
 def read_regular(path: Path, *, begins_with: bytes = b"") -> bytes:
-    """The content of a regular file, as long as it was when it was opened.
+    """Read a regular file, up to the size that it had when it was opened.
 
     Parameters
     ----------
     path : path-like
     begins_with : bytes
-        A file that begins with anything else is not read further: these first bytes are returned alone. So a file of
-        another kind costs no memory, however large it is.
+        If the file begins with anything else, only as many first bytes are read and returned. So a file of another kind
+        costs no memory, however large it is.
 
     Raises
     ------
@@ -329,7 +329,7 @@ def read_regular(path: Path, *, begins_with: bytes = b"") -> bytes:
         file.seek(0)
         chunks, rest = [], size
         try:
-            while rest:  # one call of the system reads 2 GiB at most
+            while rest:  # one system call reads at most 2 GiB
                 chunk = file.read(rest)
                 if not chunk:
                     break

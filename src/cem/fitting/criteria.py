@@ -1,4 +1,4 @@
-"""What BIC, AIC and ICL are made of: the log-likelihood that a fit maximises, and how many parameters it is free in."""
+"""The parts of BIC, AIC and ICL: the maximised log-likelihood and the number of free parameters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["n_free_parameters", "n_loadings", "panel_likelihood"]
 
 FloatArray = NDArray[np.float64]
 
-# Beyond so many entries of the covariance between channels the rank of its derivative is not worked out.
+# With more entries of the covariance between channels than this, the rank of its derivative is not computed.
 _MOST_ENTRIES = 4_000
 
 
@@ -38,7 +38,7 @@ def n_free_parameters(
     lifetimes: Lifetimes | None = None,
     n_untold: int = 0,
 ) -> int:
-    """How many parameters of a mixture are free.
+    """Count the free parameters of a mixture.
 
     Parameters
     ----------
@@ -51,11 +51,12 @@ def n_free_parameters(
     rank : int
         r, the number of factors that channels share.
     lifetimes : Lifetimes, optional
-        Two numbers for the law of each mode; where lives are linked to the factors, what links them too; for an
-        empirical law the degrees of freedom of its kernels, Σ wᵢ κ(0) / f(xᵢ), rounded (Loader 1999, "Local Regression
-        and Likelihood", section 5.4).
+        Two numbers for the law of each mode, and the links of lives to the factors. An empirical law counts the degrees
+        of freedom of its kernels, Σ wᵢ κ(0) / f(xᵢ), rounded (Loader 1999, "Local Regression and Likelihood", section
+        5.4).
     n_untold : int
-        Channels where nothing tells noise from what units differ by (`SufficientStatistics.noise_is_untold`).
+        Channels whose noise cannot be separated from the differences between units
+        (`SufficientStatistics.noise_is_untold`).
     """
     triangles = sum(p * (p + 1) // 2 for p in sizes)
     covariances = {"full": n_modes * triangles, "diagonal": n_modes * sum(sizes), "pooled": triangles}[covariance]
@@ -70,8 +71,8 @@ def n_free_parameters(
 def n_loadings(sizes: Sequence[int], rank: int) -> int:
     """Dimensions that the loadings of r factors add to a mode's covariances.
 
-    W Wᵀ between channels is all that tells them, for within a channel Ψ makes up for any of it: r P − r (r − 1) / 2
-    where there are many channels, and less where there are few (two channels: r P − r²).
+    Only W Wᵀ between channels identifies the loadings, because within a channel Ψ absorbs them. With many channels
+    these are r P − r (r − 1) / 2 dimensions; with few channels there are fewer (two channels: r P − r²).
     """
     P = sum(sizes)
     if not rank:
@@ -89,23 +90,24 @@ def n_loadings(sizes: Sequence[int], rank: int) -> int:
 
 
 def _kernels(law: Empirical) -> int:
-    """Degrees of freedom of an empirical law: 1 where its kernels are one, their number where they are far apart."""
+    """Degrees of freedom of an empirical law: 1 if all kernels coincide, their number if they are far apart."""
     logs = np.log(law.lives)
     kernels = np.exp(-0.5 * np.square((logs[:, None] - logs) / law.bandwidth))
     return max(1, round(float((law.weights / (kernels @ law.weights)).sum())))
 
 
 def panel_likelihood(model: FailureModeModel, panel: Panel) -> tuple[float, FloatArray]:
-    """The log-likelihood that a fit to the panel would have at a model's parameters, and the responsibilities there.
+    """Log-likelihood of a panel at a model's parameters, as a fit to that panel would report it, and responsibilities.
 
-    Units of known mode count with ln π_k + ln P(x | k) of that mode alone; over the time to failure it is (19), with
-    the lives of failed and of running units. No penalty of loadings or laws is part of it.
+    A unit of known mode counts with ln π_k + ln P(x | k) of that mode only. On the time to failure it is (19), with the
+    lives of failed and of running units. Penalties of loadings or laws are not part of it.
 
     Parameters
     ----------
     model : FailureModeModel
+        The model to evaluate.
     panel : Panel
-        Channels by name; those that are absent count as missing.
+        Channels are matched by name; absent channels count as missing.
 
     Returns
     -------
@@ -116,14 +118,14 @@ def panel_likelihood(model: FailureModeModel, panel: Panel) -> tuple[float, Floa
     Raises
     ------
     PanelError
-        A unit has a label that is none of the model's modes; or, over the time to failure, no unit has failed.
+        A unit has a label that the model does not know; or, on the time to failure, no unit has failed.
     """
     foreign = [label for label in panel.mode_labels if label not in model.mode_labels]
     if foreign:
         unit = next(unit for unit, mode in zip(panel.units, panel.modes, strict=True) if mode == foreign[0])
         raise PanelError(
             f"unit {unit!r} is labelled {foreign[0]!r}, which is none of the model's modes "
-            f"({listed(model.mode_labels, 10)}); take labels off with panel.with_modes(None)"
+            f"({listed(model.mode_labels, 10)}); remove the labels with panel.with_modes(None)"
         )
     if model.time_axis == "to_failure":
         return _with_lives(model, panel)
@@ -134,7 +136,7 @@ def panel_likelihood(model: FailureModeModel, panel: Panel) -> tuple[float, Floa
 
 
 def _with_lives(model: FailureModeModel, panel: Panel) -> tuple[float, FloatArray]:
-    """(19) as `cem.fitting.lives` sets it up for the panel."""
+    """(19) for the panel, set up as in `cem.fitting.lives`."""
     from cem.fitting.linked_lives import model_with_lives, panel_with_lives
     from cem.fitting.lives_ascent import LivesPoint
     from cem.fitting.lives_problem import LINKED, MINIMUM_SPREAD, LivesProblem
@@ -143,8 +145,8 @@ def _with_lives(model: FailureModeModel, panel: Panel) -> tuple[float, FloatArra
     has_failed = ~np.isnan(panel.failure_times)
     if not has_failed.any():
         raise PanelError(
-            f"none of the {panel.n_units} units has a failure time; over the time to failure the likelihood of a panel "
-            "is that of its units that failed, and of how long the others have lived"
+            f"none of the {panel.n_units} units has a failure time; on the time to failure the likelihood of a panel "
+            "needs at least one unit that failed"
         )
     failed = panel[has_failed]
     aligned, lives = failed.aligned_at_failure(), failed.failure_times
@@ -155,7 +157,7 @@ def _with_lives(model: FailureModeModel, panel: Panel) -> tuple[float, FloatArra
         model, laws, family = model_with_lives(model, laws, MINIMUM_SPREAD), None, LINKED
         aligned, panel = panel_with_lives(aligned, lives), panel_with_lives(panel, np.ones(panel.n_units))
     statistics = SufficientStatistics.from_panel(aligned, model.bases, coordinates=model.coordinates)
-    none = np.zeros(statistics.n_channels)  # constraints are the M step's, and here is an E step alone
+    none = np.zeros(statistics.n_channels)  # constraints belong to the M step, and only an E step runs here
     problem = LivesProblem.of(
         panel,
         has_failed,

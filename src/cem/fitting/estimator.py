@@ -1,9 +1,8 @@
-"""`FailureModeEM`: the fit with the face of a scikit-learn estimator."""
+"""`FailureModeEM`: fit the mixture with a scikit-learn estimator."""
 
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,13 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.basis.families import Basis, Polynomial
-from cem.em.constraints import COVARIANCE_STRUCTURES, CovarianceStructure
+from cem.em.constraints import CovarianceStructure
 from cem.errors import DeprecatedUseWarning, FitError, NotFittedError, OptionError
 from cem.errors.names import object_array
 from cem.errors.warning import warn
+from cem.fitting.checked_options import checked_options
 from cem.fitting.criteria import n_free_parameters, panel_likelihood
 from cem.fitting.fit import fit_mixture
-from cem.fitting.options import FitOptions, Progress, printer, seed_of
+from cem.fitting.options import FitOptions, Progress, printer
 from cem.fitting.record import training_record
 from cem.fitting.result import FitResult
 from cem.fitting.sklearn_face import SklearnFace, check_scores_get_times
@@ -35,78 +35,86 @@ if TYPE_CHECKING:
 __all__ = ["FailureModeEM"]
 
 FloatArray = NDArray[np.float64]
-# A Panel, an array, or a data frame of whichever library.
+# A Panel, an array, or a data frame of any library.
 Data = Any
 Axes = str | Sequence[str] | None
 Labels = ArrayLike | Sequence[Hashable | None]
 
 
 class FailureModeEM(SklearnFace):
-    """A finite mixture of linear mixed-effects models, fitted by EM: one latent class per failure mode.
+    """Find the failure modes of a fleet: a mixture of linear mixed-effects models, fitted by EM.
 
-    Every unit has, for every channel, a curve with coefficients of its own, drawn from the normal distribution that
-    its failure mode has for that channel (model.md §2). The fit finds the modes, what their curves look like, how
-    much units of a mode differ, and to which mode each unit belongs.
+    Each channel of each unit has its own curve. Its coefficients are random effects: they come from a normal
+    distribution that belongs to the channel and to the unit's failure mode (the latent class), model.md §2. The fit
+    estimates the weight of each mode, its mean curves, how much its units differ, its noise, and the probability that
+    each unit belongs to it.
 
     Parameters
     ----------
     n_modes : int
-        K, the number of failure modes.
-    basis : Basis or mapping of channel to Basis
-        What curves are made of; the key None of a mapping stands for all channels not named.
-    init : {"mixed", "kmeans", "prototypes", "random", "tempered"}
-        Kind of start: k-means++ on each unit's shrunken coefficients, units drawn at random that the others are given
-        to by nearness, random responsibilities, tempered ones; "mixed" takes the first once and the second
-        seven times in turn.
-    n_init : int
-        Number of fresh starts. The most promising get a short run, the best of these longer ones, one a full one. With
-        two starts or more the search also tries moves of the best one so far, the more the less starts agree. From ten
-        to fifty, more starts make it choose better where to begin; beyond, the search grows with them.
-    max_iter : int
-        Passes of one start, at most.
-    tol : float
-        A fit has converged when what the log-likelihood has still to gain (Aitken) is below ``tol`` times the number
-        of observed values.
+        K, the number of failure modes. If you do not know it, fit several and compare `bic` or `icl`, or use
+        `cem.selection.cross_validate`.
+    basis : Basis or mapping of channel to Basis, default Polynomial(2)
+        The functions of time that curves are made of. A mapping gives channels a basis each; its key None stands for
+        the channels not named. Choose a larger basis if curves bend more than a parabola, a smaller one for short
+        units.
+    init : {"mixed", "kmeans", "prototypes", "random", "tempered"}, default "mixed"
+        How fresh starts are made: "kmeans" by k-means++ on the units' shrunken coefficients, "prototypes" from units
+        drawn at random, each other unit going to the nearest, "random" from random responsibilities, "tempered" from
+        annealed ones. "mixed" cycles through one k-means start and seven prototype starts. Rarely worth changing.
+    n_init : int, default 10
+        Number of fresh starts. EM finds a local optimum, so several are needed. The most likely starts get a short run,
+        the best of these a longer run, and one a full run. With two starts or more the search also moves modes of the
+        best solution, more often where starts disagree. From 10 to 50, more starts mean a better choice of where to
+        begin; beyond 50 the whole search grows in proportion. Raise it if two seeds give different log-likelihoods.
+    max_iter : int, default 1000
+        Largest number of EM passes of one start. Raise it after a `ConvergenceWarning`.
+    tol : float, default 1e-9
+        Convergence tolerance. The fit stops when the log-likelihood it can still gain (Aitken extrapolation, in nats)
+        is below ``tol`` times the number of observed values.
     noise_floor : float or mapping of channel to float, optional
-        Smallest noise variance, in squared units of the channel; in a mapping, None is for channels not named. By
-        default the larger of δ²/12, with δ the decimal step of the channel's readings, and a tenth of the channel's
-        noise variance in the one-mode fit: without a floor the likelihood is unbounded where a sensor is stuck. The
-        latter makes way, to a tenth of the mode's own noise, where it holds a mode whose units are quiet one by one.
+        Smallest residual variance, in squared units of the channel; in a mapping, None stands for channels not named.
+        Without a floor the likelihood is unbounded where a sensor is stuck. The default is the larger of δ²/12, with δ
+        the decimal step of the channel's readings, and a tenth of the channel's residual variance in the one-mode fit.
+        Where the second of these binds a mode whose units are quiet one by one, it drops to a tenth of that mode's own
+        noise. Set it if a stuck sensor still makes a mode of its own, or if you know the sensor's resolution.
     covariance_floor : float or mapping of channel to float, optional
-        Smallest eigenvalue of the coefficients' covariance in internal coordinates (channels of variance 1, basis
-        orthonormal over the pooled times); 1e-6 by default.
-    covariance : {"full", "diagonal", "pooled"}
-        Covariance of the coefficients: its own for every mode and channel; that with uncorrelated coefficients; or
-        one a channel, shared by the modes. A mode of few units wants the latter two.
-    linking_rank : int
-        r, how many factors the channels of a unit share: given the mode their coefficients are then correlated
-        (model.md §6). 0: independent. Intervals of units with many channels are too narrow without.
-    linking_penalty : float
-        Strength of the ridge on the loadings: it is ``linking_penalty`` / N for a mode of N units, so that a mode of a
-        few units is linked with caution. The default is for modes of a dozen units; where every mode has many, a lower
-        one predicts better: let `cem.selection.cross_validate` choose.
-    accelerate : {"auto", "none"}
-        Whether to take quasi-Newton steps beside EM's own: they never lower ℓ, and save most passes of a slow fit.
-    kernel : {"auto", "lapack"}
-        The kernel of the E step: the fastest for the panel, or LAPACK unit by unit; both give the same numbers.
-    n_jobs : int
-        Threads; -1 for one a core. The result is the same to the bit for any number.
-    time_axis : {"forward", "to_failure"}
-        Fit on the time as given, or on the time to failure, τ = t − t_failure ≤ 0, together with the law of lifetimes
-        of each mode. Units still running then take part at every remaining life that they may have, model.md (19).
-    lifetimes : {"auto", "lognormal", "weibull", "empirical", "linked"}
-        Family of the laws of lifetimes; looked at on the time to failure alone. With "empirical", smoothed lives, the
-        objective need not rise in every pass. "linked" is a lognormal law whose log
-        life depends on the factors that channels share: how a unit wears tells how old it will be. "auto" is "linked"
-        where ``linking_rank`` is above 0, and "lognormal" elsewhere.
+        Smallest eigenvalue of the random-effect covariance, in internal coordinates (channels scaled to variance 1,
+        basis orthonormal over the pooled times). Default 1e-6. Rarely worth changing.
+    covariance : {"full", "diagonal", "pooled"}, default "full"
+        Random-effect covariance: "full" has its own for every mode and channel, "diagonal" has uncorrelated
+        coefficients, "pooled" has one per channel that all modes share. Use the latter two for modes of few units.
+    linking_rank : int, default 0
+        r, the number of latent factors that the channels of a unit share (model.md §6). With 0, channels are
+        independent given the mode, and intervals of units with many channels are too narrow. Needs
+        ``covariance="full"``.
+    linking_penalty : float, default 500.0
+        Ridge penalty on the loadings: ``linking_penalty`` / N for a mode of N units, so small modes are linked with
+        caution. The default suits modes of a dozen units. With many units in every mode a lower penalty predicts
+        better; choose it with `cem.selection.cross_validate`.
+    accelerate : {"auto", "none"}, default "auto"
+        "auto" adds quasi-Newton steps to EM. They never lower the log-likelihood, and save most passes of a slow fit.
+    kernel : {"auto", "lapack"}, default "auto"
+        Code for the E step: the fastest for the panel, or LAPACK unit by unit. Both give the same numbers.
+    n_jobs : int, default 1
+        Number of threads; -1 means one per core. The result is the same to the bit for any number.
+    time_axis : {"forward", "to_failure"}, default "forward"
+        "forward" models the time as given. "to_failure" models the time to failure, τ = t − t_failure ≤ 0, and each
+        mode's law of lifetimes; `RemainingLife` needs it. Units still running (right-censored) then take part at every
+        remaining life that they may have, model.md (19).
+    lifetimes : {"auto", "lognormal", "weibull", "empirical", "linked"}, default "auto"
+        Family of the laws of lifetimes; used only with ``time_axis="to_failure"``. "linked" is lognormal, and the log
+        life depends on the factors that the channels share, so how a unit wears says how long it lives. "empirical"
+        smooths the observed lives; its objective may fall in some passes. "auto" is "linked" if ``linking_rank`` is
+        above 0, else "lognormal".
     unit, time : str, optional
-        Columns of the unit's id and of the time, for data frames: `fit`, `predict` and the others then take long
-        tables, one row per reading, as `Panel.from_frame` does.
+        Columns of the unit's id and of the time. Name them to pass data frames to `fit`, `predict` and the other
+        methods: long tables with one row per reading, as for `Panel.from_frame`.
     columns : mapping, optional
         Further arguments of `Panel.from_frame`, such as ``{"channels": ["s2", "s3"], "failure_time": "died"}``.
     random_state : None, int, numpy.random.Generator or RandomState
-        Seed of the starts; the same int gives the same result to the bit.
-    verbose : int
+        Seed of the starts. The same int gives the same result to the bit.
+    verbose : int, default 0
         1 prints a line for each stage of the search, 2 one for each start.
 
     Attributes
@@ -114,49 +122,55 @@ class FailureModeEM(SklearnFace):
     weights_ : ndarray of shape (K,)
         π, mode probabilities.
     means_ : ndarray of shape (K, C, p)
-        Mean coefficients, in units of the channel: ``model_.bases[c](t) @ means_[k, c]`` is a mode's mean curve.
-        NaN beyond ``basis_sizes_[c]``.
+        Mean coefficients (fixed effects) in units of the channel: ``model_.bases[c](t) @ means_[k, c]`` is the mean
+        curve of mode k. NaN beyond ``basis_sizes_[c]``.
     covariances_, covariance_factors_ : ndarray of shape (K, C, p, p)
-        Covariances of the coefficients, and their lower Cholesky factors; NaN beyond ``basis_sizes_[c]``.
+        Random-effect covariances and their lower Cholesky factors; NaN beyond ``basis_sizes_[c]``.
     noise_variances_ : ndarray of shape (K, C)
-        In squared units of the channel.
+        Residual variances, in squared units of the channel.
     responsibilities_ : ndarray of shape (L, K)
-        ρ̂ of the training units; 0 or 1 where the mode was known.
+        ρ̂, posterior mode probabilities of the training units; 0 or 1 where the mode was known.
     log_likelihood_ : float
-        Of the parameters returned: total, natural logarithm, all constants, in the panel's own units. On the time to
-        failure it is (19), lives included.
+        Total log-likelihood at the fitted parameters (natural logarithm, all constants, the panel's own units). On the
+        time to failure it is model.md (19), lives included.
     log_likelihoods_ : ndarray
-        Its history over the passes of the best start; where channels are linked, from where the links are added.
+        Log-likelihood by pass of the best start; with linked channels, from where the links were added.
     objectives_ : ndarray
-        What never falls, over the same passes: the log-likelihood, less the penalty of the loadings where channels are
-        linked and with that of the laws on the time to failure. With ``lifetimes="empirical"`` it may fall, for
-        smoothed lives are not maximum likelihood; a `ConvergenceWarning` says so where it did.
+        The objective by pass: the log-likelihood, less the penalties of the loadings and of the laws of lifetimes. It
+        never falls, except with ``lifetimes="empirical"``, where smoothed lives are not maximum likelihood; a
+        `ConvergenceWarning` says so if it did.
     converged_ : bool
+        Whether the best start reached `tol`.
     interrupted_ : bool
-        Ctrl-C ended the search; the best so far was kept.
+        Whether Ctrl-C ended the search early; the best start so far was kept.
     n_iter_ : int
-        Passes of the best start.
+        EM passes of the best start.
     starts_ : list of dict
-        kind, log_likelihood, n_iter and fate of each start; those of kind "moved" are beside `n_init`, and so is one of
-        kind "quiet": the best one fitted again after a noise floor made way for a quiet mode.
+        kind, log_likelihood, n_iter and fate of each start. Starts of kind "moved" come on top of `n_init`, and so does
+        one of kind "quiet": the best start fitted again after a noise floor was lowered for a quiet mode.
     kernel_ : str
-        The kernel that ran: "lapack", or "lanes" or "shared" (designs) with the instruction level.
+        The kernel used: "lapack", or "lanes" or "shared" (shared designs) with the instruction set.
     lifetimes_ : cem.lifetimes.Lifetimes
-        Law of lifetimes of each mode; on the time to failure alone.
+        Law of lifetimes of each mode; only on the time to failure.
     mode_labels_ : tuple
-        Labelled modes first, in sorted order; the others, numbered from 0, by falling weight. A fit that goes on from
-        `init` keeps the order given, and that from a model its labels.
+        Labels of the modes: known labels first, sorted; then numbers from 0, by falling weight. A fit that continues
+        from `init` keeps the given order, and from a model also its labels.
     n_parameters_ : int
-        Free parameters: weights, means, covariances and noise variances; what links channels, less what does not show
-        between them; on the time to failure those of the laws of lifetimes.
+        Free parameters: weights, means, covariances and residual variances, with linked channels the identifiable part
+        of the loadings, and on the time to failure the laws of lifetimes.
     basis_sizes_ : tuple of int
-        p_c.
+        p_c, number of coefficients of each channel.
     channels_ : tuple of str
         The channels fitted: those of the panel that vary.
     n_features_in_ : int
         Number of channels of the panel.
     model_ : FailureModeModel
-        The fitted model: immutable, predicts, forecasts, samples, saves.
+        The fitted model. It is immutable; it predicts, forecasts, samples and saves.
+
+    See Also
+    --------
+    FailureModeModel : the fitted model.
+    RemainingLife : remaining useful life, from a fit with ``time_axis="to_failure"``.
 
     Examples
     --------
@@ -217,7 +231,7 @@ class FailureModeEM(SklearnFace):
         self.verbose = verbose
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Estimators pickled by earlier releases knew of no columns.
+        # Estimators pickled by earlier releases have no columns.
         self.__dict__.update({"unit": None, "time": None, "columns": None, **state})
 
     # -- fit ----------------------------------------------------------------------------------------------------
@@ -236,69 +250,68 @@ class FailureModeEM(SklearnFace):
         init: FloatArray | Parameters | FailureModeModel | None = None,
         progress: Progress | None = None,
     ) -> FailureModeEM:
-        """Fit the mixture.
+        """Fit the mixture to a fleet.
 
-        An exception, Ctrl-C among them, leaves the estimator as it was.
+        If `fit` raises an exception, KeyboardInterrupt included, the estimator stays as it was.
 
         Parameters
         ----------
         X : Panel, data frame, or array of shape (units, times) or (units, times, channels)
-            The fleet; NaN cells are missing. A data frame has a row per reading, and needs `unit` and `time`, here or
+            The fleet; NaN cells are missing. A data frame has one row per reading, and needs `unit` and `time`, here or
             in the constructor.
         y : None
-            For scikit-learn's signature. Labels given here are taken as `modes`, with a warning: a later release will
-            not look at them.
+            Present for scikit-learn's signature. Labels given here still work as `modes`, with a warning; a later
+            release will ignore them.
         modes : sequence of labels of length units, optional
-            Known failure modes, labels of any kind; None, NaN and -1 are unknown. A panel's own labels serve where
-            none are given.
+            Known failure modes, labels of any kind; None, NaN and -1 mean unknown. Default: the panel's own labels.
         times : array_like of shape (times,) or (units, times), optional
             Times of an array's readings; 0, 1, 2, … by default.
         axes : sequence of str, optional
             What the axes of a three-dimensional array are, as for `Panel.from_arrays`.
         unit, time, columns : optional
-            As for the constructor, whose values serve where none are given.
+            As for the constructor; they take precedence over its values.
         init : ndarray of shape (L, K), Parameters or FailureModeModel, optional
-            One start instead of many: responsibilities; parameters in the user's terms (as
-            `FailureModeModel.user_parameters`); or a fitted model to go on from. Modes keep the order that they are
-            given in. Those of a model keep their labels too: labels of the panel are found among them, and a label
-            that is new names the mode without one of its own that describes its units best.
+            A warm start in place of the search: responsibilities; parameters as `FailureModeModel.user_parameters`
+            returns them; or a fitted model. Modes keep the given order. A model's modes keep their labels too: a known
+            label of the panel means the mode of that label, and a new label names the unlabelled mode that describes
+            its units best.
         progress : callable, optional
             Called with (stage, starts done, starts in the stage, best log-likelihood so far).
 
         Returns
         -------
         FailureModeEM
-            Itself.
+            The estimator itself.
 
         Raises
         ------
         OptionError
             An option has a value that it cannot take.
         PanelError
-            The data cannot carry such a model; names the unit, channel or row. Or a data frame whose columns are not
-            known.
+            The data cannot be fitted, or the columns of a data frame are not named; the message names the unit,
+            channel or row at fault.
         PredictionError
-            The clock or a unit of measurement is not that of the model to go on from.
+            The panel's clock or units of measurement differ from those of the model given as `init`.
         FitError
             No start could be completed.
 
         Warns
         -----
         DeprecatedUseWarning
-            Labels came as `y`.
+            Labels were given as `y`.
         """
         if y is not None:
             if modes is not None:
-                raise OptionError("y and modes are both given; labels go into modes alone")
-            warn("labels as y are deprecated, and a later release will not look at them; give fit(X, modes=labels)",
+                raise OptionError("y and modes are both given; give the labels as modes, and leave y out")
+            warn("labels as y are deprecated, and a later release will ignore them; give fit(X, modes=labels)",
                  DeprecatedUseWarning)  # fmt: skip
             modes = y
         table = self._table(unit, time, columns)
         panel = panel_to_fit(X, table=table, modes=modes, times=times, axes=axes)
         if times is not None:
             check_scores_get_times(panel)
-        # The fit is another object's, whose attributes are taken over in one step: whatever interrupts leaves all of
-        # the old fit, or all of this one.
+        # Fit another object and take over its attributes in one step. An interruption then leaves all of the old fit
+        # or all of the new one.
         fresh = object.__new__(type(self))
         fresh.__dict__.update({name: value for name, value in self.__dict__.items() if name != "lifetimes_"})
         fresh._fit_to(panel, init, progress, columns_record(table, panel) if is_frame(X) else None)
@@ -382,7 +395,7 @@ class FailureModeEM(SklearnFace):
             },
         )
 
-    # -- fitted attributes in the user's terms --------------------------------------------------------------------
+    # -- fitted attributes in the panel's units -------------------------------------------------------------------
 
     def _model(self) -> FailureModeModel:
         if "model_" not in self.__dict__:
@@ -413,7 +426,7 @@ class FailureModeEM(SklearnFace):
     # -- prediction -----------------------------------------------------------------------------------------------
 
     def fit_predict(self, X: Data, y: ArrayLike | None = None, **options: Any) -> NDArray[Any]:
-        """Fit, and give the label of each training unit's most probable mode; shape (L,). Arguments as for `fit`.
+        """Fit, and return the label of each training unit's most probable mode, shape (L,); arguments as for `fit`.
 
         Parameters
         ----------
@@ -427,23 +440,23 @@ class FailureModeEM(SklearnFace):
         return labels
 
     def predict(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> NDArray[Any]:
-        """Label of the most probable mode of each unit; shape (L,).
+        """Return the label of the most probable mode of each unit, shape (L,).
 
         Parameters
         ----------
         X : Panel, data frame, or array of shape (units, times) or (units, times, channels)
-            Channels are matched by name; arrays hold those of the model in order. A data frame is read as in `fit`,
+            Channels are matched by name; an array has the model's channels in order. A data frame is read as in `fit`,
             its units in order of first appearance.
         times : array_like of shape (times,) or (units, times), optional
-            Times of an array's readings; may be left out where the fit was at 0, 1, 2, ... as well.
+            Times of an array's readings. You may leave them out if the fit was at 0, 1, 2, ... as well.
         axes : sequence of str, optional
             As for `fit`.
 
         Raises
         ------
         PredictionError
-            An array without times for a model that was fitted with times; a channel that the model does not know; a
-            clock or a unit of measurement that is not that of the training panel.
+            An array came without times though the model was fitted with times; a channel that the model does not know;
+            a clock or a unit of measurement other than the training panel's.
         PanelError
             X cannot be read as a panel.
         """
@@ -451,17 +464,23 @@ class FailureModeEM(SklearnFace):
         return model.predict(self._to_score(X, times, axes))
 
     def predict_proba(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> FloatArray:
-        """Mode probabilities of each unit, (3) of model.md; shape (L, K). Arguments as for `predict`."""
+        """Return the posterior mode probabilities of each unit, model.md (3), shape (L, K).
+
+        Arguments and errors as for `predict`.
+        """
         model = self._model()
         return model.predict_proba(self._to_score(X, times, axes))
 
     def score_samples(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> FloatArray:
-        """Marginal log-likelihood of each unit, in the panel's units; shape (L,). Arguments as for `predict`."""
+        """Return the marginal log-likelihood of each unit, in the panel's units, shape (L,).
+
+        Arguments and errors as for `predict`.
+        """
         model = self._model()
         return model.score_samples(self._to_score(X, times, axes))
 
     def score(self, X: Data, y: object = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
-        """Mean marginal log-likelihood per unit; arguments as for `predict`, `y` is not looked at.
+        """Return the mean marginal log-likelihood per unit; arguments as for `predict`, and `y` is ignored.
 
         Parameters
         ----------
@@ -473,17 +492,17 @@ class FailureModeEM(SklearnFace):
         return float(np.mean(self.score_samples(X, times=times, axes=axes)))
 
     def bic(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
-        """−2 ℓ + `n_parameters_` · log L, with L the number of units; lower is better (Schwarz 1978).
+        """Return the BIC, −2 ℓ + `n_parameters_` · log L with L the number of units; lower is better (Schwarz 1978).
 
-        ℓ is the log-likelihood that the fit maximises, `log_likelihood_`, without any penalty: units of known mode
-        count with that mode alone, and on the time to failure lives of failed and of running units are part of it.
-        `FailureModeModel.summary` and ``cem fit`` state the same number.
+        ℓ is `log_likelihood_`, the log-likelihood that the fit maximises, without any penalty. Units of known mode
+        count with that mode only. On the time to failure, ℓ includes the lives of failed and of running units.
+        `FailureModeModel.summary` and ``cem fit`` show the same number.
 
         Parameters
         ----------
         X : Panel, data frame, or array of shape (units, times) or (units, times, channels), optional
-            Another panel, at the parameters of this fit: its own labels and failure times count in the same way, and L
-            is its number of units. By default the panel of the fit, which need not be at hand.
+            Another panel to evaluate at the parameters of this fit. Its own labels and failure times count in the same
+            way, and L is its number of units. Default: the training panel, which you need not keep.
         times : array_like of shape (times,) or (units, times), optional
             Times of an array's readings.
         axes : sequence of str, optional
@@ -492,20 +511,21 @@ class FailureModeEM(SklearnFace):
         Raises
         ------
         PanelError
-            A unit of X has a label that is none of the model's modes, or the model is over the time to failure and no
-            unit of X has failed.
+            A unit of X has a label that the model does not know, or the model is on the time to failure and no unit of
+            X has failed.
         """
         log_likelihood, responsibilities = self._likelihood(X, times, axes)
         return float(-2.0 * log_likelihood + self.n_parameters_ * np.log(len(responsibilities)))
 
     def aic(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
-        """−2 ℓ + 2 `n_parameters_`; lower is better (Akaike 1974). ℓ and arguments are those of `bic`."""
+        """Return the AIC, −2 ℓ + 2 `n_parameters_`; lower is better (Akaike 1974). ℓ and arguments as for `bic`."""
         return float(-2.0 * self._likelihood(X, times, axes)[0] + 2.0 * self.n_parameters_)
 
     def icl(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
-        """BIC plus twice the entropy of the mode probabilities; lower is better (Biernacki et al. 2000).
+        """Return the ICL: BIC plus twice the entropy of the responsibilities; lower is better (Biernacki et al. 2000).
 
-        Both are those of `bic`: units of known mode have no entropy, and on the time to failure lives tell of modes.
+        It prefers well separated modes. Arguments as for `bic`. Units of known mode have no entropy, and on the time
+        to failure the lives help to tell the modes apart.
         """
         log_likelihood, responsibilities = self._likelihood(X, times, axes)
         logs = np.log(np.where(responsibilities > 0, responsibilities, 1.0))
@@ -513,7 +533,7 @@ class FailureModeEM(SklearnFace):
         return float(bic - 2.0 * (responsibilities * logs).sum())
 
     def _likelihood(self, X: Data | None, times: ArrayLike | None, axes: Axes) -> tuple[float, FloatArray]:
-        """ℓ and responsibilities, of the fit or of a panel at its parameters."""
+        """ℓ and responsibilities: of the fit, or of a panel at the parameters of the fit."""
         model = self._model()
         if X is None:
             if times is not None or axes is not None:
@@ -535,7 +555,7 @@ class FailureModeEM(SklearnFace):
     # -- checks -----------------------------------------------------------------------------------------------------
 
     def _table(self, unit: str | None, time: str | None, columns: Mapping[str, Any] | None) -> dict[str, Any] | None:
-        """Arguments of `Panel.from_frame`: those of the call, else the constructor's."""
+        """Arguments of `Panel.from_frame`: those of the call, else those of the constructor."""
         if unit is None and time is None and columns is None:
             return table_options(self.unit, self.time, self.columns)
         return table_options(
@@ -549,64 +569,11 @@ class FailureModeEM(SklearnFace):
         return panel_to_score(self._model(), X, times=times, axes=axes, table=table)
 
     def _options(self) -> FitOptions:
-        def positive(name: str, kind: type = int) -> Any:
-            value = getattr(self, name)
-            number = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-            if kind is float:
-                number = number or isinstance(value, (float, np.floating))
-            if not number or not value > 0 or not np.isfinite(value):
-                article = "an integer above 0" if kind is int else "a number above 0"
-                raise OptionError(f"{name}={value!r}: {article} was expected")
-            return kind(value)
-
-        def one_of(name: str, allowed: tuple[str, ...]) -> Any:
-            value = getattr(self, name)
-            if not isinstance(value, str) or value not in allowed:
-                raise OptionError(f"{name}={value!r}: one of {', '.join(map(repr, allowed))} was expected")
-            return value
-
-        if self.time_axis not in ("forward", "to_failure"):
-            raise OptionError(f"time_axis={self.time_axis!r}: 'forward' or 'to_failure' was expected")
-        n_jobs = self.n_jobs
-        if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or (n_jobs < 1 and n_jobs != -1):
-            raise OptionError(f"n_jobs={n_jobs!r}: a number of threads, or -1 for one a core, was expected")
-        for option in ("noise_floor", "covariance_floor"):
-            floor = getattr(self, option)
-            if not (floor is None or isinstance(floor, (int, float, np.number, Mapping))) or isinstance(floor, bool):
-                raise OptionError(f"{option}={floor!r}: None, a positive number, or a dict by channel was expected")
-        rank, penalty = self.linking_rank, self.linking_penalty
-        if not isinstance(rank, (int, np.integer)) or isinstance(rank, bool) or rank < 0:
-            raise OptionError(f"linking_rank={rank!r}: a number of shared factors, 0 for none, was expected")
-        number = isinstance(penalty, (int, float, np.number)) and not isinstance(penalty, bool)
-        if not number or not 0 <= penalty < np.inf:
-            raise OptionError(f"linking_penalty={penalty!r}: a finite number of 0 or more was expected")
-        if rank and self.covariance != "full":
-            raise OptionError(
-                f"linking_rank={rank} with covariance={self.covariance!r}: linked channels need covariance='full'; "
-                "or take linking_rank=0"
-            )
-        return FitOptions(
-            n_modes=positive("n_modes"),
-            basis=self.basis,
-            init=one_of("init", ("mixed", "kmeans", "prototypes", "random", "tempered")),
-            n_init=positive("n_init"),
-            max_iter=positive("max_iter"),
-            tol=positive("tol", float),
-            noise_floor=self.noise_floor,
-            covariance_floor=self.covariance_floor,
-            covariance=one_of("covariance", COVARIANCE_STRUCTURES),
-            accelerate=one_of("accelerate", ("auto", "none")),
-            kernel=one_of("kernel", ("auto", "lapack")),
-            n_jobs=os.cpu_count() or 1 if n_jobs == -1 else int(n_jobs),
-            seed=seed_of(self.random_state),
-            verbose=int(self.verbose),
-            linking_rank=rank,
-            linking_penalty=float(penalty),
-        )
+        return checked_options(vars(self))
 
 
 def _check_init(init: object, panel: Panel) -> None:
-    """Refuse to go on from a model of another clock or other units of measurement."""
+    """Refuse a warm start from a model with another clock or other units of measurement."""
     from cem.model.model import FailureModeModel
 
     if isinstance(init, FailureModeModel):
@@ -615,6 +582,6 @@ def _check_init(init: object, panel: Panel) -> None:
 
 
 def _as_labels(labels: tuple[Any, ...]) -> NDArray[Any]:
-    """Labels as an array: numbers stay numbers, mixtures become objects."""
+    """Labels as an array: integers stay integers, anything else becomes objects."""
     are_numbers = all(isinstance(label, (int, np.integer)) for label in labels)
     return np.asarray(labels) if are_numbers else object_array(labels)

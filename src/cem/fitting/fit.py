@@ -1,4 +1,4 @@
-"""From a panel and options to a fitted model: the stages of a fit, in their order."""
+"""The stages of a fit, in order: from a panel and options to a fitted model."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ __all__ = ["fit_mixture"]
 FloatArray = NDArray[np.float64]
 
 _COVARIANCE_FLOOR = 1e-6
-# A plain fit that linked EM goes on from need not have settled to the last digit.
+# The plain fit before linked EM need not converge to the last digit.
 _TOLERANCE_BEFORE_LINKING = 1e3
 
 
@@ -72,8 +72,8 @@ def fit_mixture(
     options : FitOptions
         Checked options.
     init : ndarray of shape (L, K), Parameters or FailureModeModel, optional
-        A single start: responsibilities; parameters in the user's terms; or a fitted model. Its modes keep their
-        order, and those of a model their labels.
+        A single warm start: responsibilities; parameters in the panel's units; or a fitted model. Its modes keep their
+        order, and those of a model keep their labels.
     progress : callable, optional
         Called with (stage, starts done, starts in the stage, best log-likelihood so far).
 
@@ -84,9 +84,9 @@ def fit_mixture(
     Raises
     ------
     PanelError
-        The panel cannot carry such a model; names what is at fault.
+        The panel cannot be fitted; the message names what is at fault.
     FitError
-        No start could be completed; lists why.
+        No start could be completed; the message lists why.
     """
     prepared = _prepare(panel, options, init)
     found = _search(prepared, options, init, progress)
@@ -96,19 +96,20 @@ def fit_mixture(
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """What a search starts from.
+    """The inputs of a search.
 
     Parameters
     ----------
     problem : MixtureProblem
-        Of the channels that vary, under the floors of the search.
+        Has the channels that vary, under the noise floors of the search.
     one_mode : Parameters
         The whole fleet as one mode.
     lowest_floors : ndarray of shape (C,)
-        How low those of the noise may go.
+        Lowest noise floors that the fit may use.
     mode_labels : tuple of K labels
+        Labels of the modes.
     unlabelled : tuple of int
-        Modes whose label is a number given for want of one.
+        Modes without a label, numbered by the fit.
     left_out : tuple of str
         Channels that cannot be fitted.
     """
@@ -123,7 +124,7 @@ class _Prepared:
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """The best run so far, the problem that it solves, and the starts that led there."""
+    """The best run so far, the problem that it solves, and the starts of the search."""
 
     run: MixtureRun
     problem: MixtureProblem
@@ -133,7 +134,7 @@ class _Found:
 
 
 def _prepare(panel: Panel, options: FitOptions, init: Given) -> _Prepared:
-    """Channels, bases, statistics, and the floors of the M step."""
+    """Prepare channels, bases, statistics, and the floors of the M step."""
     if panel.n_units < options.n_modes:
         raise PanelError(
             f"{panel.n_units} units cannot be divided into n_modes={options.n_modes} modes; "
@@ -167,7 +168,7 @@ def _prepare(panel: Panel, options: FitOptions, init: Given) -> _Prepared:
 
 
 def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Progress | None) -> _Found:
-    """The best of all starts, and what lies below its noise floors."""
+    """Return the best of all starts, refitted if a noise floor holds a quiet mode."""
     problem = prepared.problem
     statistics = problem.expectation.statistics
     tolerance = options.tol * statistics.n_observations
@@ -204,7 +205,7 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
 
 
 def _link(found: _Found, options: FitOptions) -> _Found:
-    """EM of the linked model from what the search found, where channels are to be linked."""
+    """Run EM of the linked model from the result of the search, if channels are to be linked."""
     rank, run, problem, interrupted = options.linking_rank, found.run, found.problem, found.interrupted
     if rank and not interrupted:
         statistics = problem.expectation.statistics
@@ -225,15 +226,15 @@ def _link(found: _Found, options: FitOptions) -> _Found:
             )
     if run.parameters.rank != rank:
         warn(
-            "the search was interrupted before channels were linked: those of this model are independent; go on with "
-            "fit(panel, init=model)",
+            "the search was interrupted before channels were linked: those of this model are independent; continue "
+            "with fit(panel, init=model)",
             ConvergenceWarning,
         )
     return replace(found, run=run, problem=problem, interrupted=interrupted)
 
 
 def _finish(found: _Found, prepared: _Prepared, options: FitOptions, *, keeps_order: bool) -> FitResult:
-    """Modes in their final order, and what the user should know of the fit."""
+    """Put the modes into their final order, and warn of anything the user should know."""
     expectation, constraints = found.problem.expectation, found.problem.constraints
     if keeps_order:
         order = np.arange(options.n_modes)
@@ -259,7 +260,7 @@ def _finish(found: _Found, prepared: _Prepared, options: FitOptions, *, keeps_or
 
 
 def _check_heard(panel: Panel) -> None:
-    """Refuse units without any observation, which only a panel to be scored may have."""
+    """Refuse units without any observation; only a panel to be scored may have them."""
     silent = np.flatnonzero(panel._silent())
     if silent.size:
         raise PanelError(
@@ -270,14 +271,14 @@ def _check_heard(panel: Panel) -> None:
 
 
 def _in_panel_units(progress: Progress | None, log_jacobian: float) -> Progress | None:
-    """Progress that reports the log-likelihood that the user will find in `log_likelihood_`."""
+    """Progress that reports the log-likelihood in the units of `log_likelihood_`."""
     if progress is None:
         return None
     return lambda stage, done, total, best: progress(stage, done, total, best + log_jacobian)
 
 
 def _modes(panel: Panel, n_modes: int, init: Given) -> tuple[tuple[Hashable, ...], NDArray[np.int32], tuple[int, ...]]:
-    """Labels of the modes, the units' known modes, and which modes go by a number for want of a label."""
+    """Labels of the modes, the units' known modes, and the modes without a label."""
     from cem.model.model import FailureModeModel
 
     if isinstance(init, FailureModeModel):
@@ -294,7 +295,7 @@ def _modes(panel: Panel, n_modes: int, init: Given) -> tuple[tuple[Hashable, ...
 
 
 def _bound_bases(panel: Panel, basis: Basis | Mapping[str | None, Basis], init: Given) -> tuple[Basis, ...]:
-    """Each channel's basis, bound to the panel's times; a model that is refitted keeps the ones it has."""
+    """Each channel's basis, bound to the panel's times; a refitted model keeps its bases."""
     from cem.model.model import FailureModeModel
 
     if isinstance(init, FailureModeModel):
@@ -305,7 +306,7 @@ def _bound_bases(panel: Panel, basis: Basis | Mapping[str | None, Basis], init: 
                 f"{listed(panel.channels, 20)} that vary. A warm start needs the same ones"
             )
         return tuple(init.bases[init.channels.index(name)] for name in panel.channels)
-    if isinstance(basis, Mapping):  # a constant channel that was left out may still be named
+    if isinstance(basis, Mapping):  # it may still name a constant channel that was left out
         basis = {name: value for name, value in basis.items() if name is None or name in panel.channels}
     bound: dict[Basis, Basis] = {}
     specified = resolve_bases(basis, panel.channels)
@@ -318,7 +319,7 @@ def _bound_bases(panel: Panel, basis: Basis | Mapping[str | None, Basis], init: 
 def _by_channel(
     option: str, value: float | Mapping[str | None, float], channels: Sequence[str], default: FloatArray
 ) -> FloatArray:
-    """A floor given as one number or by channel, None for all others, as an array."""
+    """A floor, given as one number or by channel (None: all others), as an array."""
     floors = default.copy()
     given: dict[str | None, float] = dict(value) if isinstance(value, Mapping) else {None: value}
     others = given.pop(None, None)
@@ -336,7 +337,7 @@ def _by_channel(
 def _constraints(
     expectation: Expectation, channels: tuple[str, ...], steps: FloatArray, options: FitOptions
 ) -> tuple[MixtureRun, Constraints, FloatArray]:
-    """The one-mode fit, the floors that rest on it (model.md §3), and how low those of the noise may go."""
+    """The one-mode fit, the floors derived from it (model.md §3), and the lowest allowed noise floors."""
     coordinates = expectation.statistics.coordinates
     squared_scales = np.square(coordinates.scales)
     covariance_floors = np.full(len(channels), _COVARIANCE_FLOOR)
@@ -365,7 +366,7 @@ def _starts(
     options: FitOptions,
     init: Given,
 ) -> tuple[list[Fresh], Move | None, Parameters | None]:
-    """Fresh starts by kind, each a function that makes it; what makes a move; and the parameters that were given."""
+    """Functions that make the fresh starts, by kind; the function that makes a move; and the given parameters."""
     if init is not None:
         given = _given_parameters(expectation, one_mode, constraints, options.n_modes, init)
         if given.rank != options.linking_rank:
@@ -376,7 +377,7 @@ def _starts(
     kinds: tuple[StartKind, ...] = MIXED_KINDS if options.init == "mixed" else (options.init,)
     posteriors = OneModePosteriors(expectation.statistics, one_mode)
 
-    # Starts are made one after the other, fresh ones in their order: a generator each would cost as much as the start.
+    # All starts draw from one generator, in order: one generator for each would cost as much as the start.
     rng_of_starts, rng_of_moves = map(np.random.default_rng, options.seed.spawn(2))
 
     def fresh(kind: StartKind) -> StartingPoint:
@@ -396,7 +397,7 @@ def _given_parameters(
     n_modes: int,
     init: FloatArray | Parameters | FailureModeModel,
 ) -> Parameters:
-    """First parameters from what `fit(init=)` was given."""
+    """First parameters from the argument ``init`` of `fit`."""
     from cem.model.model import FailureModeModel
 
     statistics = expectation.statistics
@@ -432,7 +433,7 @@ def _given_parameters(
 def _in_coordinates(
     parameters: Parameters, layout: Layout, order: Sequence[int], statistics: SufficientStatistics
 ) -> Parameters:
-    """Parameters in the user's terms, moved to the internal coordinates of these statistics."""
+    """Convert parameters from the panel's units to the internal coordinates of these statistics."""
     coordinates, new = statistics.coordinates, statistics.layout
     means = np.empty((parameters.n_modes, int(new.mean_offsets[-1])))
     factors = np.empty((parameters.n_modes, int(new.factor_offsets[-1])))
@@ -451,9 +452,9 @@ def _in_coordinates(
 
 
 def _best(records: list[Start], tolerance: float) -> tuple[int, MixtureRun]:
-    """The start of the highest ℓ, and its run; one that has converged where it is lower by less than the tolerance.
+    """The start of highest ℓ and its run; a converged start wins if it is lower by less than the tolerance.
 
-    Rounding alone may lift a start that stopped early, as the same as another, above the one that went on.
+    Rounding can lift a start that stopped early, because it was the same as another, above the one that continued.
     """
     runs = ((i, record.run) for i, record in enumerate(records))
     usable = {i: run for i, run in runs if run is not None and run.lost_mode is None}

@@ -1,4 +1,4 @@
-"""What the user should know of a fit that came to its end: one warning of a kind, which lists modes and channels."""
+"""Warnings about a finished fit: one warning of each kind, which lists the modes and channels."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["warn_of_fit"]
 
 _MOST_NAMED = 8
-# Fewer units than this for each parameter of a covariance: what it has at its floor is a sign of too many parameters.
+# With fewer units than this for each parameter of a covariance, an eigenvalue at the floor means too many parameters.
 _UNITS_PER_PARAMETER = 5
-# A mean coefficient within three standard errors of 0 in every mode is no reason to keep its function.
+# If a mean coefficient is within three standard errors of 0 in every mode, the mean curves do not need its function.
 _STANDARD_ERRORS = 3.0
 
 
@@ -37,18 +37,22 @@ def warn_of_fit(
     interrupted: bool,
     options: FitOptions,
 ) -> None:
-    """Warn of starts that lost a mode, of a fit that has not converged, of floors, and of modes without readings.
+    """Warn of lost modes, missing convergence, variances at their floor, and modes without readings of a channel.
 
     Parameters
     ----------
     records : sequence of Start
+        All starts of the search.
     run : EMRun
         The run that was kept, its modes in the order of `mode_labels`.
     statistics : SufficientStatistics
-        What was fitted.
+        The data that were fitted.
     mode_labels : sequence of hashable
+        Labels of the modes, for messages.
     interrupted : bool
+        Whether the search was interrupted.
     options : FitOptions
+        The options of the fit.
     """
     lost = [i for i, record in enumerate(records) if record.fate.startswith("lost mode")]
     if lost:
@@ -64,14 +68,14 @@ def warn_of_fit(
             ConvergenceWarning,
         )
     if not run.converged:
-        why = "the fit was interrupted" if interrupted else f"{options.max_iter} E steps did not suffice"
-        warn(f"not converged: {why}; raise max_iter, or go on with fit(panel, init=model)", ConvergenceWarning)
+        why = "the fit was interrupted" if interrupted else f"{options.max_iter} E steps were not enough"
+        warn(f"not converged: {why}; raise max_iter, or continue with fit(panel, init=model)", ConvergenceWarning)
     channels = statistics.channels
-    noise = _has(run, _maximisation.NOISE_FLOOR) & ~statistics.noise_is_untold  # no unit could estimate that noise
+    noise = _has(run, _maximisation.NOISE_FLOOR) & ~statistics.noise_is_untold  # not identifiable there
     if noise.any():
         warn(
             f"the noise variance is at its floor in {_places(noise, mode_labels, channels)}; a stuck or quantised "
-            "sensor may be making up a mode: look at its readings, or set noise_floor",
+            "sensor may be forming a mode of its own: look at its readings, or set noise_floor",
             FloorWarning,
         )
     _warn_of_covariance_floors(run, statistics, mode_labels, options)
@@ -79,7 +83,7 @@ def warn_of_fit(
     if kept.any():
         warn(
             f"fewer than one unit carries readings in {_places(kept, mode_labels, channels)}; parameters there are "
-            "those of the start: leave such channels out, or merge modes",
+            "those of the start: leave these channels out, or use fewer modes",
             SparseModeWarning,
         )
 
@@ -87,12 +91,11 @@ def warn_of_fit(
 def _warn_of_covariance_floors(
     run: MixtureRun, statistics: SufficientStatistics, mode_labels: Sequence[Hashable], options: FitOptions
 ) -> None:
-    """Warn of covariances at their floor where something should be done about it.
+    """Warn of covariances at their floor if the user should do something about it.
 
-    A covariance of which the likelihood is largest at the boundary is common, and by itself no fault: the readings do
-    not resolve how units of a mode differ in some direction. It calls for another model where the mode has few units
-    for so many parameters, or where no mean curve needs the direction either; and where the user set the floor, it
-    may hold back what the data say.
+    A maximum of the likelihood on the boundary is common and not a fault: the readings do not resolve how the units of
+    a mode differ in some direction. A smaller model is better in two cases: the mode has too few units for its number
+    of parameters, or no mean curve needs the direction either. If the user set the floor, it may hold the fit back.
     """
     at_floor = _has(run, _maximisation.COVARIANCE_FLOOR)
     if not at_floor.any():
@@ -116,16 +119,16 @@ def _warn_of_covariance_floors(
         may_share = options.covariance != "pooled" and len(mode_counts) > 1
         remedy = "covariance='pooled', or a smaller basis," if may_share else "a smaller basis"
         findings.append(
-            f"in {_places(few, mode_labels, channels)}, where units are few for so many parameters: {remedy} would do"
+            f"in {_places(few, mode_labels, channels)}, with too few units for its parameters: {remedy} would be enough"
         )
     if superfluous.any():
         findings.append(
             f"in {_places(superfluous, mode_labels, channels)}, where neither units nor mean curves need the last "
-            "function of the basis: a smaller basis would do"
+            "function of the basis: a smaller basis would be enough"
         )
     if held.any():
         findings.append(
-            f"in {_places(held, mode_labels, channels)}: covariance_floor holds it there, a lower one may fit better"
+            f"in {_places(held, mode_labels, channels)}: covariance_floor holds it there; a lower one may fit better"
         )
     if findings:
         warn(f"the covariance of the coefficients is at its floor {'; and '.join(findings)}", FloorWarning)
@@ -134,9 +137,9 @@ def _warn_of_covariance_floors(
 def _last_function_is_idle(
     parameters: Parameters, channel: int, statistics: SufficientStatistics, mode_counts: NDArray[np.float64]
 ) -> bool:
-    """True where a channel's last orthonormal function is used by no mode: mean and variance 0 within their errors.
+    """True if no mode uses a channel's last orthonormal function: its mean and variance are 0 within their errors.
 
-    Without it the basis spans one dimension less; of a polynomial, one degree.
+    Without that function the basis spans one dimension less; a polynomial, one degree less.
     """
     coordinates = statistics.coordinates
     n_readings = float(statistics.counts[:, channel].sum()) / statistics.n_units  # of a unit, on average
@@ -144,7 +147,7 @@ def _last_function_is_idle(
         user = coordinates.coefficients(parameters.mean(k, channel), channel)
         mean = (coordinates.transform(channel) @ user)[-1] / coordinates.scales[channel]
         variance = float(np.square(parameters.factor(k, channel)[-1]).sum())
-        resolved = parameters.noise_variances[k, channel] / max(n_readings, 1.0)  # error variance of a unit's own
+        resolved = parameters.noise_variances[k, channel] / max(n_readings, 1.0)  # error of one unit's coefficient
         standard_error = np.sqrt((variance + resolved) / max(n_units, 1.0))
         if variance > 0.1 * resolved or abs(mean) > _STANDARD_ERRORS * standard_error:
             return False

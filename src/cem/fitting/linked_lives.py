@@ -1,10 +1,9 @@
-"""Lives that depend on the course towards failure: ln life as one more channel of the linked model (16).
+"""Lives linked to the channels: ln life as one more channel of the linked model (16).
 
-(18) takes, given the mode, what a unit's readings look like before its failure and how long it lives to be
-independent. They seldom are: what wears fast is steep at the end, and fails young. Where channels share factors, a
-unit's life is one more thing that these can tell: ln D = m_k + γ_kᵀf + ε. In a fit this is a channel with a single
-reading, so that (19) is fitted by the linked model's own E and M steps; in prediction it is a law of lifetimes that
-knows what the readings say of f.
+(18) assumes that, given the mode, a unit's readings before failure and its lifetime are independent. They seldom
+are: a unit that wears fast has steep curves at the end, and fails young. Where channels share factors, the lifetime
+can depend on the same factors: ln D = m_k + γ_kᵀf + ε. In a fit this is a channel with a single reading, so the E and
+M steps of the linked model fit (19). In prediction it is a law of lifetimes that uses what the readings say about f.
 """
 
 from __future__ import annotations
@@ -34,23 +33,23 @@ __all__ = ["LIFE", "apart", "init_with_lives", "model_with_lives", "options_with
 FloatArray = NDArray[np.float64]
 
 LIFE = "ln life"
-"""Name of the channel, always the last one."""
+"""Name of the channel of ln life, always the last channel."""
 
-_ONE_SPREAD = (0.1586552539314571, 0.8413447460685429)  # a normal law's mean less and plus its standard deviation
+_ONE_SPREAD = (0.1586552539314571, 0.8413447460685429)  # levels of a normal law's mean ∓ its standard deviation
 
 
 def panel_with_lives(panel: Panel, lives: FloatArray) -> Panel:
-    """The panel with one more channel, which holds ln life at each unit's last reading and nothing elsewhere.
+    """The panel with one more channel: ln life at each unit's last reading, and missing elsewhere.
 
     Raises
     ------
     PanelError
-        A channel has that name.
+        A channel already has that name.
     """
     if LIFE in panel.channels:
         raise PanelError(
-            f"a channel is named {LIFE!r}, which is what the lives are called when they are linked to the channels; "
-            "give it another name, or take lifetimes='lognormal'"
+            f"a channel is named {LIFE!r}, the name of the channel of lives when they are linked to the channels; "
+            "rename it, or take lifetimes='lognormal'"
         )
     values = np.full((len(panel.values), panel.n_channels + 1), np.nan)
     values[:, :-1] = panel.values
@@ -59,7 +58,7 @@ def panel_with_lives(panel: Panel, lives: FloatArray) -> Panel:
 
 
 def options_with_lives(options: FitOptions, minimum_spread: float) -> FitOptions:
-    """Options of a fit whose last channel is ln life: a constant, and no spread of lives below the least."""
+    """Options of a fit whose last channel is ln life: its basis is a constant, and its spread has a lower bound."""
     basis, noise_floor = options.basis, options.noise_floor
     bases: dict[str | None, Basis] = dict(basis) if isinstance(basis, Mapping) else {None: basis}
     floors: dict[str | None, float]
@@ -75,7 +74,7 @@ def options_with_lives(options: FitOptions, minimum_spread: float) -> FitOptions
 
 
 def init_with_lives(init: Given, lives: FloatArray, minimum_spread: float) -> Given:
-    """Where a fit is to start, with ln life as the last channel: as a model's laws have it, else alike in all modes."""
+    """The warm start with ln life as the last channel: from a model's laws, or else the same in all modes."""
     from cem.model.model import FailureModeModel
 
     if isinstance(init, Parameters):
@@ -92,7 +91,7 @@ def init_with_lives(init: Given, lives: FloatArray, minimum_spread: float) -> Gi
 
 
 def model_with_lives(model: FailureModeModel, lifetimes: Lifetimes, minimum_spread: float) -> FailureModeModel:
-    """The model as its fit had it: with ln life as the last channel, linked as its laws are."""
+    """The model as the fit sees it: with ln life as the last channel, linked as in its laws."""
     parameters = _parameters_with_lives(
         model.internal_parameters, lifetimes.laws, minimum_spread, least_own=1e-12 * minimum_spread
     )
@@ -100,7 +99,7 @@ def model_with_lives(model: FailureModeModel, lifetimes: Lifetimes, minimum_spre
 
 
 def _model_of_lives(model: FailureModeModel, parameters: Parameters) -> FailureModeModel:
-    """A model whose last channel, in the unit of ln life itself, is ln life."""
+    """A model whose last channel is ln life, in its own unit."""
     held = model.coordinates
     coordinates = Coordinates(
         np.append(held.centres, 0.0),
@@ -124,7 +123,8 @@ def _parameters_with_lives(
 ) -> Parameters:
     """Parameters whose last channel, in its own units, has these laws of ln life.
 
-    What units differ by beside the noise is at least `least_own`; by default the least spread, for a fit to start from.
+    `least_own` is the smallest random-effect variance, beside the noise. The default is the smallest spread, for a fit
+    to start from.
     """
     least = minimum_spread if least_own is None else least_own
     locations, spreads, directions = [], [], []
@@ -151,14 +151,15 @@ def _parameters_with_lives(
 
 
 def apart(result: FitResult, in_starts: float, in_run: float) -> tuple[FitResult, Lifetimes]:
-    """The result of the channels alone, and the laws of lifetimes that its last channel stood for.
+    """Split a result into that of the channels only, and the laws of lifetimes of its last channel.
 
     Parameters
     ----------
     result : FitResult
         Of a panel with lives.
     in_starts, in_run : float
-        Added to log-likelihoods of the starts and of the run: what turns densities of ln life into those of life.
+        Constants added to the log-likelihoods of the starts and of the run; they convert densities of ln life into
+        densities of life.
     """
     run, statistics = result.run, result.statistics
     lifetimes = _laws(run.parameters, statistics.coordinates)
@@ -187,7 +188,7 @@ def apart(result: FitResult, in_starts: float, in_run: float) -> tuple[FitResult
 
 
 def _laws(parameters: Parameters, coordinates: Coordinates) -> Lifetimes:
-    """Laws of lifetimes from the last channel's parameters; linked to nothing where a fit ended before the links."""
+    """Laws of lifetimes from the last channel's parameters; without links if the fit ended before linking."""
     channel = parameters.n_channels - 1
     layout, scale = parameters.layout, float(coordinates.scales[channel])
     locations = coordinates.coefficients(layout.vector(parameters.means, channel), channel)[:, 0]

@@ -1,7 +1,6 @@
-"""EM with lives, model.md (19): units that failed bring their age at failure, units still running every age they may
-yet reach.
+"""EM with lives, model.md (19): failed units contribute their age at failure, running units every age they may reach.
 
-The fit on the failed units alone is where it starts from; what it then raises is `cem.fitting.lives_problem`.
+It starts from the fit of the failed units, and raises the objective of `cem.fitting.lives_problem`.
 """
 
 from __future__ import annotations
@@ -41,17 +40,17 @@ _TOLERANCE_BEFORE_LIVES = 1000.0
 
 @dataclass(frozen=True, eq=False)
 class LivesFit:
-    """What EM with lives ends at.
+    """The result of EM with lives.
 
     Parameters
     ----------
     result : FitResult
         Of all units of the panel, in its order: statistics (running units at r = 0), run and labels. The run's
-        log-likelihoods are (19), internal coordinates.
+        log-likelihoods are (19), in internal coordinates.
     lifetimes : Lifetimes
         f_k.
     objectives : tuple of float
-        (19) plus the penalty of the laws, before every M step and after the last: what never falls.
+        (19) plus the penalty of the laws, before every M step and after the last. It never falls.
     """
 
     result: FitResult
@@ -68,17 +67,17 @@ def fit_with_lives(
     init: Given = None,
     progress: Progress | None = None,
 ) -> LivesFit:
-    """Fit on the time to failure: the failed units first, then all of them by (19).
+    """Fit on the time to failure: first the failed units, then all units by (19).
 
     Parameters
     ----------
     panel : Panel
-        On the forward clock, ages counted from when a unit was new; NaN failure times are units still running.
+        On the forward clock, with ages counted from when a unit was new; NaN failure times are units still running.
     options : FitOptions
-        Of the mixture.
+        Options of the mixture.
     family : {"auto", "lognormal", "weibull", "empirical", "linked"}
-        Of the laws of lifetimes. With "empirical" the objective need not rise in every pass. "linked" is lognormal,
-        and told in part by the factors that channels share; "auto" is "linked" where they share any, else lognormal.
+        Family of the laws of lifetimes. With "empirical" the objective may fall in some passes. "linked" is lognormal,
+        and depends on the factors that channels share. "auto" is "linked" if channels share any, else "lognormal".
     prior_weight : float
         ν of `LifetimeLaw.fit`, in units.
     init, progress
@@ -87,20 +86,20 @@ def fit_with_lives(
     Raises
     ------
     PanelError
-        No unit has failed, one did so at an age that is not above 0, or a running unit's known mode is that of no
-        failed one. Times are a clock's rather than ages, or a failure time stands for *not yet*.
+        No unit has failed, one failed at an age that is not above 0, or no failed unit has the known mode of a running
+        one. Or times are clock times rather than ages, or a failure time is a code for *not yet*.
     BasisError
         Units are running and a basis is not shift-invariant.
     OptionError
-        The family is unknown, or "linked" where channels share no factors.
+        The family is unknown, or it is "linked" and channels share no factors.
     """
     families = ("auto", *FAMILIES, LINKED)
     if family not in families:
         raise OptionError(f"lifetimes={family!r}: one of {', '.join(map(repr, families))} was expected")
     if family == LINKED and not options.linking_rank:
         raise OptionError(
-            "lifetimes='linked' with linking_rank=0: a life is linked to what channels share; give linking_rank=1 or "
-            "more, or lifetimes='lognormal'"
+            "lifetimes='linked' with linking_rank=0: a life is linked to the factors that channels share; give "
+            "linking_rank=1 or more, or lifetimes='lognormal'"
         )
     if family == "auto":
         family = LINKED if options.linking_rank else Lognormal.family
@@ -124,10 +123,10 @@ def fit_with_lives(
         lives = failed.failure_times
         if np.ptp(np.log(lives)) > 0:
             return _fit_with_linked_lives(panel, has_failed, options, init, progress)
-        family = Lognormal.family  # one life for all: nothing to be told by the readings
+        family = Lognormal.family  # all lives are equal, so factors cannot explain any difference
     first = options
     if options.linking_rank and not (options.n_modes == 1 and has_failed.all()):
-        # Linked passes are dear, and EM with lives goes on from there: what that ends at is what must have converged.
+        # Linked passes are expensive, and EM with lives continues from this fit; only its own end must have converged.
         first = replace(options, tol=_TOLERANCE_BEFORE_LIVES * options.tol)
     result = fit_mixture(failed.aligned_at_failure(), first, init=init, progress=progress)
     problem = problem_of(panel, has_failed, result, options, family, prior_weight)
@@ -139,14 +138,14 @@ def fit_with_lives(
 def _fit_with_linked_lives(
     panel: Panel, has_failed: NDArray[np.bool_], options: FitOptions, init: Given, progress: Progress | None
 ) -> LivesFit:
-    """The fit where ln life is a channel: of units that all failed it is that of the linked model."""
+    """The fit with ln life as a channel; if all units failed, it is the fit of the linked model."""
     failed, none_running = panel[has_failed], bool(has_failed.all())
     lives = failed.failure_times
     options = options_with_lives(options, MINIMUM_SPREAD)
     init = init_with_lives(init, lives, MINIMUM_SPREAD)
     first = options if none_running else replace(options, tol=_TOLERANCE_BEFORE_LIVES * options.tol)
     result = fit_mixture(panel_with_lives(failed.aligned_at_failure(), lives), first, init=init, progress=progress)
-    # (19) is of lives, the channel of their logarithms.
+    # (19) has densities of lives, the channel densities of their logarithms.
     by_logarithm = -float(np.log(lives).sum())
     if none_running:
         result, lifetimes = apart(result, by_logarithm, by_logarithm)
@@ -166,7 +165,7 @@ def problem_of(
     family: str,
     prior_weight: float,
 ) -> LivesProblem:
-    """(19) of the panel, in the coordinates and under the constraints of the fit on its failed units."""
+    """The problem (19) of the panel, in the coordinates and under the constraints of the fit to its failed units."""
     return LivesProblem.of(
         panel,
         has_failed,
@@ -183,7 +182,7 @@ def problem_of(
 def solved(
     problem: LivesProblem, result: FitResult, options: FitOptions
 ) -> tuple[MixtureRun, SufficientStatistics, Lifetimes | None]:
-    """EM from a fit of the failed units to convergence, by the same rules as without lives.
+    """Run EM from a fit of the failed units to convergence, by the same rules as without lives.
 
     Returns
     -------
@@ -192,7 +191,7 @@ def solved(
     statistics : SufficientStatistics
         Of all units; running ones at r = 0.
     lifetimes : Lifetimes or None
-        The laws; None where lives are a channel.
+        The laws; None if lives are a channel.
     """
     start = result.run.responsibilities
     lifetimes = problem.laws(
@@ -201,7 +200,7 @@ def solved(
         else np.concatenate([start, np.zeros((len(problem.lives) - len(start), start.shape[1]))])
     )
     run = start_em(problem, LivesPoint(result.run.parameters, lifetimes))
-    # One mode and every life known: nothing is hidden, and the two parts of (19) have been fitted apart.
+    # One mode and every life known: nothing is latent, and the two parts of (19) have been fitted separately.
     if lifetimes is not None and problem.running is None and result.run.parameters.n_modes == 1:
         of_lives = run.log_likelihood - result.run.log_likelihood
         penalty = problem.penalty(lifetimes)
@@ -219,7 +218,7 @@ def solved(
             problem,
             n_passes=options.max_iter,
             tolerance=tolerance,
-            # The M step of an empirical law does not maximise: what it comes to cannot be judged by an ascent.
+            # The M step of an empirical law does not maximise the objective, so a quasi-Newton ascent has no meaning.
             accelerate=options.accelerate == "auto" and problem.family != "empirical",
         )
         _warn(run, result, options)
@@ -250,7 +249,7 @@ def solved(
 
 
 def _warn(run: EMRun[LivesPoint, LivesSums], result: FitResult, options: FitOptions) -> None:
-    """What the user should know of how EM with lives ended."""
+    """Warn of anything the user should know about the end of EM with lives."""
     if run.lost_mode is not None:
         warn(
             f"mode {result.mode_labels[run.lost_mode]!r} has less than one unit left once running units and lives take "
@@ -259,19 +258,19 @@ def _warn(run: EMRun[LivesPoint, LivesSums], result: FitResult, options: FitOpti
         )
     elif not run.converged:
         warn(
-            f"not converged: {options.max_iter} E steps with lives did not suffice; raise max_iter",
+            f"not converged: {options.max_iter} E steps with lives were not enough; raise max_iter",
             ConvergenceWarning,
         )
 
 
 def _warn_of_falls(objectives: tuple[float, ...], tolerance: float) -> None:
-    """Empirical laws are smoothed and not maximum likelihood: what EM raises otherwise may fall with them."""
+    """Warn if the objective fell: empirical laws are smoothed, not maximum likelihood."""
     gains = np.diff(objectives)
     n_falls = int((gains < -tolerance).sum())
     if n_falls:
         warn(
             f"lifetimes='empirical': the log-likelihood fell in {n_falls} of {len(gains)} passes, by "
-            f"{-gains.min():.3g} nats at most; its laws are smoothed lives, not maximum likelihood, so that EM need "
-            "not rise and may end below where it has been. Take lifetimes='lognormal' or 'weibull' where that matters",
+            f"{-gains.min():.3g} nats at most; its laws are smoothed lives, not maximum likelihood, so EM may fall "
+            "and end below an earlier pass. Take lifetimes='lognormal' or 'weibull' if that matters",
             ConvergenceWarning,
         )

@@ -1,7 +1,7 @@
-"""Points of EM with lives (19), mixture and laws together, as vectors that quasi-Newton steps move.
+"""Points of EM with lives (19), mixture and laws together, as vectors for quasi-Newton steps.
 
-Both parts move at once in a quasi-Newton step, for the slow direction of (19) is often one that trades the two: the
-lives that running units are given against the shape of the laws.
+A quasi-Newton step moves both parts at once. The slow direction of (19) is often a trade between the two: the lives
+assigned to running units against the shape of the laws.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class LivesPoint:
-    """Where EM with lives stands; without laws where ln life is a channel of the mixture."""
+    """Current parameters of EM with lives; without laws if ln life is a channel of the mixture."""
 
     mixture: Parameters
     lifetimes: Lifetimes | None
@@ -37,7 +37,7 @@ class LivesPoint:
 
 @dataclass(frozen=True, eq=False)
 class LivesSums:
-    """What the E step of (19) adds up.
+    """The sums of the E step of (19).
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class LivesSums:
 
 @dataclass(frozen=True, eq=False)
 class LivesMetric:
-    """The mixture's metric, and the curvature of the laws' numbers, (n,)."""
+    """The mixture's metric, and the curvature of the laws' parameters, (n,)."""
 
     mixture: Metric
     laws: FloatArray
@@ -71,23 +71,23 @@ class LivesMetric:
 class LivesCoordinates:
     """Points as vectors without constraints, and the gradient of the penalised (19) there (`quasi_newton`).
 
-    After the mixture's numbers come two for each law: ln median and ln life's spread s of a lognormal law, ln scale and
-    s = π / (√6 shape) of a Weibull one, as v in s² = s_min² + v².
+    After the mixture's numbers come two for each law: ln median and the spread s of ln life for a lognormal law, ln
+    scale and s = π / (√6 shape) for a Weibull law. s is represented by v in s² = s_min² + v².
 
     Parameters
     ----------
     mixture : UnconstrainedCoordinates
         Of the mixture.
     lives : ndarray of shape (n,)
-        What the rows of `LivesSums.weights` stand for.
+        Lives of the rows of `LivesSums.weights`.
     n_laws : int
-        K, or 0 where lives are a channel of the mixture.
+        K, or 0 if lives are a channel of the mixture.
     family : str
-        Of the laws: "lognormal" or "weibull".
+        Family of the laws: "lognormal" or "weibull".
     prior_weight, prior_spread : float
         ν and s_0 of their penalty.
     minimum_spread : float
-        s_min; what the laws' M step respects.
+        s_min, the lower bound in the laws' M step.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class LivesCoordinates:
         self._n_laws = 2 * n_laws
 
     def vector(self, point: LivesPoint) -> FloatArray:
-        """Point to vector."""
+        """Convert a point to a vector."""
         numbers = []
         for law in () if point.lifetimes is None else point.lifetimes.laws:
             if isinstance(law, Weibull):
@@ -122,7 +122,7 @@ class LivesCoordinates:
         return np.concatenate([self._mixture.vector(point.mixture), numbers])
 
     def parameters(self, vector: FloatArray) -> LivesPoint:
-        """Vector to a point that satisfies the constraints."""
+        """Convert a vector to a point that satisfies the constraints."""
         laws: list[LifetimeLaw] = []
         with np.errstate(over="ignore"):
             for location, spread in zip(*self._laws(vector), strict=True):
@@ -132,7 +132,7 @@ class LivesCoordinates:
                         if self._weibull
                         else Lognormal(location, spread)
                     )
-                except OptionError as error:  # so far out that it overflows
+                except OptionError as error:  # the vector is so far out that a law overflows
                     raise np.linalg.LinAlgError(str(error)) from None
         return LivesPoint(
             self._mixture.parameters(self._parts(vector)[0]), Lifetimes(tuple(laws)) if self._n_laws else None

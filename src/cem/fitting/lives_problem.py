@@ -1,8 +1,8 @@
-"""(19) of model.md as a problem that EM can raise: mixture and laws of lifetimes together, running units among them.
+"""Model.md (19) as a problem for EM: mixture and laws of lifetimes together, with running units.
 
 A running unit takes part once per candidate remaining life r, its readings moved to τ = t − (t_now + r), with weight
-q(r, k) ∝ π_k f_k(a + r) P(x | k, r). Candidates and the width each stands for are fixed before the first pass, and
-every law of lifetimes is fitted by (penalised) maximum likelihood, so that (19), with that penalty, never falls.
+q(r, k) ∝ π_k f_k(a + r) P(x | k, r). The candidates and their cell widths are fixed before the first pass, and every
+law of lifetimes is fitted by penalised maximum likelihood. So (19), with that penalty, never falls.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ LINKED = "linked"
 MINIMUM_SPREAD = 0.05
 """Of log lives: a mode's lives are not believed to agree to better than this fraction."""
 
-# The laws may move towards longer lives while EM runs; the candidates must still reach them.
+# The laws may move towards longer lives during EM, and the candidates must still cover them.
 _REACH = 0.9999
 
 
@@ -63,11 +63,11 @@ def pseudo_units(
     anchored : AnchoredStatistics
         Of L units.
     like : SufficientStatistics
-        Whose bases and coordinates are taken.
+        Provides the bases and coordinates.
     grid : ndarray of shape (G,)
         Candidates; 0 is a failure at the last reading.
     log_lives : ndarray of shape (L, G), optional
-        ln(a + r), what the channel of ln life reads at each candidate; `anchored` has 0 there.
+        ln(a + r), the reading of the channel of ln life at each candidate; `anchored` has 0 there.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def pseudo_units(
             moved += shifted[..., 0] * log_lives[..., None]
         inverse = np.triu(np.linalg.solve(coordinates.transform(c), np.eye(basis.size)))
         R, w = (shifted @ inverse).reshape(n, basis.size, basis.size), (moved / coordinates.scales[c]).reshape(n, -1)
-        if np.any(np.tril(shifts[basis], -1)):  # sine–cosine pairs mix: kernels want a triangle again
+        if np.any(np.tril(shifts[basis], -1)):  # sine–cosine pairs mix: restore triangles
             Q, R = np.linalg.qr(R)
             w = np.einsum("nij,ni->nj", Q, w)
         layout.vector(projections, c)[:] = w
@@ -113,7 +113,7 @@ def pseudo_units(
 
 @dataclass(frozen=True, eq=False)
 class LivesProblem:
-    """The `cem.em.problem.Problem` of (19) for one panel: everything that stays the same from pass to pass."""
+    """The `cem.em.problem.Problem` of (19) for one panel: everything that is constant over the passes."""
 
     has_failed: NDArray[np.bool_]  # (L,)
     running: Expectation | None  # of R running units times G candidates
@@ -141,22 +141,22 @@ class LivesProblem:
         kernel: Literal["auto", "lapack"] = "auto",
         n_jobs: int = 1,
     ) -> LivesProblem:
-        """Set (19) up.
+        """Set up (19).
 
         Parameters
         ----------
         panel : Panel
             Of L units, on the forward clock.
         has_failed : ndarray of shape (L,)
-            Which have failed.
+            Which units have failed.
         statistics : SufficientStatistics
-            Of these alone, on the time to failure.
+            Of the failed units only, on the time to failure.
         mode_labels : sequence of K labels
-            Of the fit on them.
+            Of the fit to them.
         constraints : Constraints
             Of the mixture's M step.
         family : str
-            Of the laws of lifetimes, or "linked": the last channel is ln life.
+            Family of the laws of lifetimes, or "linked": the last channel is ln life.
         prior_weight : float
             ν of `LifetimeLaw.fit`, in units.
         kernel, n_jobs
@@ -165,7 +165,8 @@ class LivesProblem:
         Raises
         ------
         PanelError
-            A running unit's mode is that of no failed one, or its last reading is at no age above 0.
+            No failed unit has the known mode of a running unit, or a running unit's last reading is not at an age
+            above 0.
         BasisError
             Units are running and a basis is not shift-invariant.
         """
@@ -182,7 +183,7 @@ class LivesProblem:
             if mode not in labels:
                 raise PanelError(
                     f"unit {panel.units[unit]!r} is still running and labelled {mode!r}, a mode of which no unit has "
-                    "failed; take its label off, or give a unit that failed in that mode"
+                    "failed; remove its label, or add a unit that failed in that mode"
                 )
             known[unit] = labels[mode]
         running = at_last = None
@@ -228,7 +229,7 @@ class LivesProblem:
 
     @property
     def failed(self) -> Expectation:
-        """Of the F failed units, known modes struck out."""
+        """E step of the F failed units, without their known modes."""
         return self.mixture.expectation
 
     @property
@@ -241,11 +242,11 @@ class LivesProblem:
 
     @property
     def n_observations(self) -> int:
-        """Values observed, each once, however many candidates its unit has."""
+        """Number of observed values; each counts once, however many candidates its unit has."""
         return self.failed.statistics.n_observations + (0 if self.at_last is None else self.at_last.n_observations)
 
     def laws(self, weights: FloatArray) -> Lifetimes | None:
-        """The laws' M step, from ρ̂ of failed units and q(r, k) of running ones; None where lives are a channel."""
+        """M step of the laws, from ρ̂ of failed units and q(r, k) of running ones; None if lives are a channel."""
         if self.family == LINKED:
             return None
         return Lifetimes.fit(
@@ -258,7 +259,7 @@ class LivesProblem:
         )
 
     def penalty(self, lifetimes: Lifetimes | None) -> float:
-        """What the laws' prior adds to (19): −½ ν Σ_k (ln s_k² + s₀²/s_k²), s_k the spread of the log life."""
+        """The term that the laws' prior adds to (19): −½ ν Σ_k (ln s_k² + s₀²/s_k²), s_k the spread of the log life."""
         total = 0.0
         for law in () if lifetimes is None else lifetimes.laws:
             if isinstance(law, Lognormal):
@@ -273,17 +274,17 @@ class LivesProblem:
     def _joint(
         self, expectation: Expectation, parameters: Parameters, log_lives: FloatArray, known: NDArray[np.int32]
     ) -> FloatArray:
-        """ln π_k f_k P(x | k) of each row, −inf where the row's mode is known to be another; (n, K)."""
+        """ln π_k f_k P(x | k) of each row, (n, K); −inf if the row's known mode is another."""
         return _restricted(expectation.log_densities(parameters) + (log_lives + _log(parameters.weights)), known)
 
     def expect(self, point: LivesPoint) -> LivesEvaluation:
-        """The E step of (19): sums with running units once per candidate, responsibilities in the panel's order."""
+        """The E step of (19): running units enter once per candidate; responsibilities are in the panel's order."""
         parameters, lifetimes = point.mixture, point.lifetimes
         n_modes, n_failed = parameters.n_modes, self.n_failed
-        # Where ln life is a channel its density is in P(x | k), per unit of the logarithm.
+        # If ln life is a channel, P(x | k) already holds its density, per unit of the logarithm.
         log_lives = -np.log(self.lives)[:, None] if lifetimes is None else lifetimes.log_density(self.lives)
         known = self.known_modes[self.has_failed]
-        if parameters.rank:  # in one pass: the kernel of linked channels takes what lives say of the modes
+        if parameters.rank:  # in one pass: the kernel of linked channels takes the lives' log-densities too
             log_weights = _restricted(log_lives[:n_failed] + _log(parameters.weights), known)
             expected, rho = self.failed(parameters, log_weights=log_weights)
             total = expected.log_likelihood
@@ -306,7 +307,7 @@ class LivesProblem:
             expected = expected + of_running
             responsibilities[~self.has_failed] = q.reshape(-1, n_grid, n_modes).sum(axis=1)
             weights = np.concatenate([rho, q])
-        # Candidates are not units: the mixture's shares are over those.
+        # The weights of the modes are shares of units, not of candidates.
         sums = LivesSums(replace(expected, n_units=len(self.has_failed)), weights)
         objective = total + self.penalty(lifetimes) - self.mixture.constraints.penalty(parameters)
         return Evaluation(point, sums, responsibilities, total, objective)
@@ -320,11 +321,11 @@ class LivesProblem:
     def passes(
         self, evaluation: LivesEvaluation, n_passes: int, relaxation: float = 1.0
     ) -> Passes[LivesPoint, LivesSums]:
-        """One by one, and none goes further than the M step."""
+        """Plain passes, none of which goes further than the M step."""
         return one_by_one(self, evaluation, n_passes)
 
     def coordinates(self, point: LivesPoint) -> LivesCoordinates:
-        """Of laws that are lognormal or Weibull, or of the mixture alone."""
+        """Coordinates with lognormal or Weibull laws, or of the mixture only."""
         n_laws = 0 if point.lifetimes is None else point.mixture.n_modes
         if n_laws not in self._coordinates:
             self._coordinates[n_laws] = LivesCoordinates(
@@ -340,13 +341,13 @@ class LivesProblem:
 
 
 def _log(weights: FloatArray) -> FloatArray:
-    """ln π, −inf of a mode that has lost its weight."""
+    """ln π; −inf for a mode that has lost its weight."""
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(weights), dtype=np.float64)
 
 
 def _restricted(joint: FloatArray, known: NDArray[np.int32]) -> FloatArray:
-    """The same logarithms (n, K), −inf where the row's mode is known to be another."""
+    """The same logarithms (n, K), with −inf where the row's known mode is another."""
     rows = np.flatnonzero(known >= 0)
     held = joint[rows, known[rows]]
     joint[rows] = -np.inf
@@ -356,7 +357,7 @@ def _restricted(joint: FloatArray, known: NDArray[np.int32]) -> FloatArray:
 
 @underflow_is_zero
 def _normalised(joint: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Rows of logarithms as shares that sum to 1, and ln of each row's sum."""
+    """Turn rows of logarithms into shares that sum to 1, and return the logarithm of each row's sum."""
     highest = joint.max(axis=1, keepdims=True)
     shares = np.exp(joint - highest)
     totals = shares.sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What a fit is asked: its options, where it is to start, and whom it tells how far it is."""
+"""The options of a fit: its settings, where it starts, and who is told of its progress."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["FitOptions", "Given", "Init", "Progress", "printer", "seed_of"]
 
 Init = Literal["mixed", "kmeans", "prototypes", "random", "tempered"]
 Given: TypeAlias = "NDArray[np.float64] | Parameters | FailureModeModel | None"
-"""Where a fit starts: responsibilities (L, K), parameters in the user's terms, or a fitted model; None: a search."""
+"""Where a fit starts: responsibilities (L, K), parameters in the panel's units, or a fitted model; None: search."""
 
 Progress = Callable[[str, int, int, float], None]
 """Called with (stage, starts done, starts in the stage, best log-likelihood so far)."""
@@ -29,7 +29,7 @@ Progress = Callable[[str, int, int, float], None]
 
 @dataclass(frozen=True)
 class FitOptions:
-    """Options of a fit, checked; `cem.FailureModeEM` says what they mean."""
+    """Checked options of a fit; see `cem.FailureModeEM` for what they mean."""
 
     n_modes: int
     basis: Basis | Mapping[str | None, Basis]
@@ -50,7 +50,7 @@ class FitOptions:
 
 
 def seed_of(random_state: object) -> np.random.SeedSequence:
-    """Seeds of the starts from whatever scikit-learn users pass as random_state."""
+    """Make the seeds of the starts from any `random_state` that scikit-learn accepts."""
     if random_state is None:
         return np.random.SeedSequence()
     if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and random_state >= 0:
@@ -65,7 +65,7 @@ def seed_of(random_state: object) -> np.random.SeedSequence:
 
 
 def printer(verbose: int) -> Progress:
-    """Progress for `verbose`: a line for each stage, or for each start."""
+    """Make the progress callback for `verbose`: one line for each stage, or for each start."""
 
     def show(stage: str, done: int, total: int, best: float) -> None:
         if verbose > 1 or done == total:

@@ -1,4 +1,4 @@
-"""What a model remembers of its fit: what `summary` reports, and what later panels are held against."""
+"""The record of a fit that a model keeps: for `summary`, and to compare later panels with the training panel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def training_record(
     n_parameters: int,
     starts: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """What the model remembers of its fit: numbers only, nothing of a unit's data."""
+    """Make the record of a fit: numbers only, and no data of any unit."""
     from cem.em.kernels._maximisation import COVARIANCE_FLOOR, NOISE_FLOOR
 
     run = result.run

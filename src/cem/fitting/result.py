@@ -1,4 +1,4 @@
-"""What a fit leaves, its modes in an order that does not depend on the seed."""
+"""The result of a fit, with its modes in an order that does not depend on the seed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class FitResult:
-    """What a fit leaves: the modes are in their final order."""
+    """The result of a fit, with its modes in their final order."""
 
     statistics: SufficientStatistics
     constraints: Constraints
@@ -31,8 +31,8 @@ class FitResult:
     kernel: str
     mode_labels: tuple[Hashable, ...]
     left_out: tuple[str, ...]
-    unlabelled: tuple[int, ...]  # modes whose label is a number given for want of one
-    keeps_order: bool  # the modes are in the order of what the fit was given to go on from
+    unlabelled: tuple[int, ...]  # modes without a label, numbered by the fit
+    keeps_order: bool  # the modes keep the order of the warm start
 
     @property
     def log_likelihood(self) -> float:
@@ -41,7 +41,7 @@ class FitResult:
 
 
 def final_order(weights: FloatArray, unlabelled: Sequence[int]) -> NDArray[np.int64]:
-    """Labelled modes in their order, the others by falling weight: numbering does not depend on the seed."""
+    """Order of the modes: labelled modes first, in their order, then the rest by falling weight, whatever the seed."""
     order = np.arange(len(weights))
     free = np.array(unlabelled, dtype=np.int64)
     order[free] = free[np.argsort(-weights[free], kind="stable")]
@@ -49,7 +49,7 @@ def final_order(weights: FloatArray, unlabelled: Sequence[int]) -> NDArray[np.in
 
 
 def in_final_order(run: MixtureRun, result: FitResult) -> tuple[MixtureRun, NDArray[np.int64]]:
-    """A run that went on from a result, its modes in their final order again, and what that order is."""
+    """A run that continued from a result, with its modes in final order again, and that order."""
     if result.keeps_order:
         return run, np.arange(len(result.mode_labels))
     order = final_order(run.parameters.weights, result.unlabelled)
@@ -57,7 +57,7 @@ def in_final_order(run: MixtureRun, result: FitResult) -> tuple[MixtureRun, NDAr
 
 
 def reordered(run: MixtureRun, order: NDArray[np.int64]) -> MixtureRun:
-    """The same run, mode order[k] in the place of mode k."""
+    """The same run with mode order[k] in position k."""
     return replace(
         run,
         parameters=run.parameters.ordered(order),

@@ -1,4 +1,4 @@
-"""What is found out about a panel before a fit: channels without variation, quantised ones, units too short."""
+"""Checks of a panel before a fit: constant channels, quantised channels, units that are too short."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _named(names: Sequence[object]) -> str:
 
 
 def varying_channels(panel: Panel) -> list[str]:
-    """Channels whose readings are not all one value; a warning names the others.
+    """Return the channels that vary; a warning names the others.
 
     Raises
     ------
@@ -52,16 +52,17 @@ def varying_channels(panel: Panel) -> list[str]:
         )
     if constant:
         warn(
-            f"left out, because every reading has the same value: {_named(constant)}; they say nothing of a mode",
+            f"left out, because every reading has the same value: {_named(constant)}; such channels carry no "
+            "information about modes",
             ConstantChannelWarning,
         )
     return [name for name in panel.channels if name not in set(constant)]
 
 
 def warn_of_stuck_channels(panel: Panel) -> None:
-    """Name the units on which a channel that varies elsewhere has one value in all of five readings or more."""
+    """Warn of units on which a channel that varies elsewhere has one value in all of its five or more readings."""
     starts = panel.offsets[:-1]
-    # NumPy is slower where NaN is to be passed over.
+    # NumPy's functions that skip NaN are slower.
     complete = int(panel.counts.sum()) == panel.values.size
     least, most = (np.minimum, np.maximum) if complete else (np.fmin, np.fmax)
     lowest, highest = least.reduceat(panel.values, starts, axis=0), most.reduceat(panel.values, starts, axis=0)
@@ -77,15 +78,15 @@ def warn_of_stuck_channels(panel: Panel) -> None:
         )
     more = f" and {len(found) - _MOST_NAMED} more channels likewise" if len(found) > _MOST_NAMED else ""
     warn(
-        f"channel{'s' if len(found) > 1 else ''} {'; '.join(places)}{more}: a stuck or coarsely quantised sensor. The "
-        "noise floor keeps it from making up a mode of its own; set its cells there to NaN if the sensor is known to "
+        f"channel{'s' if len(found) > 1 else ''} {'; '.join(places)}{more}: a stuck or coarsely quantised sensor? The "
+        "noise floor keeps it from forming a mode of its own; set its cells there to NaN if the sensor is known to "
         "be dead",
         ConstantChannelWarning,
     )
 
 
 def warn_of_short_units(panel: Panel, bases: Sequence[Basis]) -> None:
-    """Name the channels of which no unit has as many readings as the basis has coefficients."""
+    """Warn of channels for which no unit has as many readings as the basis has coefficients."""
     longest = panel.counts.max(axis=0)
     short = [c for c in range(panel.n_channels) if longest[c] < bases[c].size]
     if short:
@@ -93,16 +94,16 @@ def warn_of_short_units(panel: Panel, bases: Sequence[Basis]) -> None:
         warn(
             f"no unit has as many readings as its basis has coefficients in channel "
             f"{_named([panel.channels[c] for c in short])} (the longest unit has {longest[worst]} of "
-            f"{panel.channels[worst]!r}, {bases[worst]!r} has {bases[worst].size} coefficients); the fit rests on the "
-            "fleet's covariance, a smaller basis would be safer",
+            f"{panel.channels[worst]!r}, {bases[worst]!r} has {bases[worst].size} coefficients); the fit relies on the "
+            "fleet's covariance, and a smaller basis would be safer",
             ShortUnitsWarning,
         )
 
 
 def decimal_step(readings: FloatArray) -> float:
-    """The largest power of ten of which all readings are multiples; 0 where there is none.
+    """Largest power of ten of which all readings are multiples; 0 if there is none.
 
-    A sensor with that step rounds by an error of variance step²/12, the smallest noise it can have.
+    A sensor with that step rounds with an error variance of step²/12, the smallest noise it can have.
 
     Parameters
     ----------
@@ -119,7 +120,7 @@ def decimal_step(readings: FloatArray) -> float:
     for exponent in range(6, -13, -1):
         if not 1.0 <= largest * 10.0**-exponent < 1e11:
             continue
-        if 0.0 < span < 0.5 * 10.0**exponent:  # near one multiple all of them, without being it
+        if 0.0 < span < 0.5 * 10.0**exponent:  # all near one multiple, but not equal to it
             continue
         if not all(_is_whole(reading, exponent) for reading in few):
             continue
@@ -129,7 +130,7 @@ def decimal_step(readings: FloatArray) -> float:
 
 
 def _is_whole(reading: float, exponent: int) -> bool:
-    """`_are_whole` of one number: most steps are refused by the first, which is not worth an array."""
+    """`_are_whole` for one number: the first reading rules out most steps, and a number is faster than an array."""
     steps = reading * 10.0**-exponent if exponent <= 0 else reading / 10.0**exponent
     return abs(steps - round(steps)) <= 1e-9 + 1e-15 * abs(steps)
 

@@ -1,4 +1,4 @@
-"""What scikit-learn asks of an estimator, without inheriting from it: parameters, tags and requests for metadata."""
+"""The interface that scikit-learn expects of an estimator, without inheriting from it: parameters, tags, metadata."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _ROUTED = {
 """Arguments that scikit-learn's searches can pass on, by method."""
 
 _DEEPEST = 24
-"""Calls between a search and the fit within, at most."""
+"""Largest number of calls between a search and the fit inside it."""
 
 
 class SklearnFace:
-    """Parameters by name, tags, and which arguments of `fit`, `predict` and `score` a search is to pass on."""
+    """Parameters by name, tags, and metadata requests for `fit`, `predict` and `score`."""
 
     @classmethod
     def _parameter_names(cls) -> list[str]:
         return sorted(name for name in inspect.signature(cls.__init__).parameters if name != "self")
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments, by name.
+        """Return the constructor's arguments by name.
 
         Parameters
         ----------
@@ -43,7 +43,7 @@ class SklearnFace:
         return {name: getattr(self, name) for name in self._parameter_names()}
 
     def set_params(self, **params: Any) -> Self:
-        """Set constructor arguments by name.
+        """Set constructor arguments by name, and return the estimator.
 
         Parameters
         ----------
@@ -78,18 +78,18 @@ class SklearnFace:
     # -- metadata ---------------------------------------------------------------------------------------------------
 
     def get_metadata_routing(self) -> Any:
-        """Which arguments a search of scikit-learn passes on, as its `MetadataRequest`."""
-        # scikit-learn's clone copies an attribute of this name.
+        """Return the arguments that a scikit-learn search passes on, as a `MetadataRequest`."""
+        # sklearn.clone copies the attribute of this name.
         kept = self.__dict__.get("_metadata_request")
         return _no_requests(self) if kept is None else kept
 
     def set_fit_request(self, **requests: bool | str | None) -> Self:
-        """Have a search of scikit-learn pass arguments on to `fit`: ``times``, ``axes``, ``modes``, ...
+        """Tell scikit-learn's searches which arguments to pass on to `fit`: ``times``, ``axes``, ``modes``, ...
 
         Parameters
         ----------
         requests : bool, str or None
-            True: pass the argument of this name on; a str: the one of that name; False or None: do not.
+            True: pass on the argument of this name. A str: pass on the argument of that name. False or None: do not.
 
         Raises
         ------
@@ -99,11 +99,11 @@ class SklearnFace:
         return self._set_requests("fit", requests)
 
     def set_predict_request(self, **requests: bool | str | None) -> Self:
-        """Have scikit-learn pass ``times`` or ``axes`` on to `predict`; as for `set_fit_request`."""
+        """Tell scikit-learn to pass ``times`` or ``axes`` on to `predict`; as for `set_fit_request`."""
         return self._set_requests("predict", requests)
 
     def set_score_request(self, **requests: bool | str | None) -> Self:
-        """Have scikit-learn pass ``times`` or ``axes`` on to `score`; as for `set_fit_request`."""
+        """Tell scikit-learn to pass ``times`` or ``axes`` on to `score`; as for `set_fit_request`."""
         return self._set_requests("score", requests)
 
     def _set_requests(self, method: str, requests: dict[str, bool | str | None]) -> Self:
@@ -140,24 +140,25 @@ def _no_requests(owner: SklearnFace) -> Any:
 
 
 def check_scores_get_times(panel: Panel) -> None:
-    """Refuse a fit with ``times`` in a search of scikit-learn that will call `score` without them.
+    """Refuse a fit with ``times`` inside a scikit-learn search that will call `score` without them.
 
-    Each score would be refused, and a search then chooses among NaNs: the first candidate, with warnings alone. Only
-    the fit can stop it, since scikit-learn makes an error of fits that all fail, and of nothing else.
+    Every score would raise an error, and the search would choose among NaNs: it would return the first candidate and
+    only warn. The refusal must come from the fit, because scikit-learn raises only if all fits fail.
 
     Parameters
     ----------
     panel : Panel
-        Made of the array and the times that `fit` got.
+        Made from the array and the times that `fit` received.
 
     Raises
     ------
     OptionError
+        The search calls `score` without times.
     """
     if is_positions(panel):
         return
     frame = sys._getframe(1)
-    for _ in range(_DEEPEST):  # a pipeline may stand between
+    for _ in range(_DEEPEST):  # a pipeline may come between
         caller = frame.f_back
         if caller is None:
             return
@@ -166,7 +167,7 @@ def check_scores_get_times(panel: Panel) -> None:
             names = frame.f_locals
             scorer = names.get("scorer")
             several = getattr(scorer, "_scorers", {"score": scorer}).values()
-            own = any(type(one).__name__ == "_PassthroughScorer" for one in several)  # others may know the times
+            own = any(type(one).__name__ == "_PassthroughScorer" for one in several)  # other scorers may know the times
             if own and not any(name.rpartition("__")[2] == "times" for name in names.get("score_params") or {}):
                 raise OptionError(
                     f"times reach fit but not score in this search of scikit-learn, which could score no candidate; "

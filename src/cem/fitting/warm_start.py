@@ -1,4 +1,4 @@
-"""Modes of a fit that goes on from a model: its labels and numbers are kept, and a panel's labels are found in them."""
+"""Modes of a warm start: the fit keeps the labels and numbers of the model, and matches the panel's labels to them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 __all__ = ["UNLABELLED", "matched_modes", "numbered", "unlabelled_modes"]
 
 UNLABELLED = "unlabelled_modes"
-"""Key of a model's record: modes whose label is a number that the fit gave them."""
+"""Key of a model's record: the modes that the fit numbered itself."""
 
 
 def unlabelled_modes(model: FailureModeModel) -> tuple[int, ...]:
-    """Modes, by position, whose label is a number that a fit gave; files of earlier releases do not tell, and there
-    every whole number may be one."""
+    """Positions of the modes whose label is a number that a fit chose.
+
+    Files of earlier releases do not record them; for those, any integer label may be such a number.
+    """
     recorded = model._training.get(UNLABELLED)
     if recorded is not None:
         return tuple(recorded)
-    if "assigned" not in model._training:  # put together by hand: its labels were chosen
+    if "assigned" not in model._training:  # built by hand: the user chose its labels
         return ()
     return tuple(k for k, label in enumerate(model.mode_labels) if type(label) is int)
 
@@ -37,14 +39,15 @@ def matched_modes(
 ) -> tuple[tuple[Hashable, ...], NDArray[np.int32], tuple[int, ...]]:
     """Labels of the modes of a warm start, and the known modes of its units.
 
-    A label of the panel that is one of the model's is that mode. Any other is given to the mode without a label of
-    its own that describes the units that carry it best, so that units labelled since the last fit name its modes.
+    A label of the panel that the model has means that mode. Any other label goes to the unlabelled mode that describes
+    its units best, so that units labelled since the last fit name its modes.
 
     Parameters
     ----------
     panel : Panel
-        Of the model's channels, on the time axis of the fit.
+        Has the model's channels, on the time axis of the fit.
     model : FailureModeModel
+        The model to start from.
     n_modes : int
         K of the fit.
 
@@ -53,20 +56,20 @@ def matched_modes(
     labels : tuple of hashable, length K
         In the order of the model's modes.
     known_modes : ndarray of shape (L,), int32
-        Positions of the units' known modes, -1 = unknown.
+        Positions of the units' known modes; -1 = unknown.
     unlabelled : tuple of int
-        Positions of the modes whose label is a number that was given for want of one.
+        Positions of the modes that the fit numbers itself.
 
     Raises
     ------
     OptionError
         The model has another number of modes.
     PanelError
-        A label is none of the model's, and no mode is left that it could name.
+        The model does not know a label, and no unlabelled mode is left for it.
     """
     if model.n_modes != n_modes:
         raise OptionError(
-            f"init: the model has {model.n_modes} modes, n_modes={n_modes}; a warm start goes on with the same modes: "
+            f"init: the model has {model.n_modes} modes, n_modes={n_modes}; a warm start keeps the modes of the model: "
             f"give n_modes={model.n_modes}, or fit without init"
         )
     without = unlabelled_modes(model)
@@ -87,7 +90,7 @@ def matched_modes(
 
 
 def numbered(names: Sequence[Hashable | None], before: Sequence[Hashable] = ()) -> tuple[Hashable, ...]:
-    """Labels of all modes: numbers for those without a name, the one that it had before where that is free."""
+    """Labels of all modes; a mode without a name gets a number, its previous one if that is free."""
     taken = {name for name in names if name is not None}
     labels = list(names)
     for k, name in enumerate(names):
@@ -105,7 +108,7 @@ def _count_of(n: int) -> str:
 def _modes_of(
     panel: Panel, model: FailureModeModel, labels: Sequence[Hashable], free: Sequence[int]
 ) -> tuple[int, ...]:
-    """The free mode for each label under which the units that carry it are likeliest, all labels together."""
+    """Assign each new label to the free mode that gives its units the highest likelihood, over all labels together."""
     from scipy.optimize import linear_sum_assignment
 
     from cem.mixture.prediction import log_joint

@@ -1,4 +1,4 @@
-"""Grids of candidate remaining lives: cells that are finest near 0 and reach as far as the laws of lifetimes do."""
+"""Grids of candidate remaining lives: finest near 0, and as long as the laws of lifetimes require."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cell_edges(grid: FloatArray) -> FloatArray:
 
 
 def check_grid(grid: FloatArray) -> None:
-    """OptionError where points are no grid of remaining lives."""
+    """OptionError if points are not a grid of remaining lives."""
     if (
         grid.ndim not in (1, 2)
         or grid.shape[-1] < 2
@@ -40,7 +40,7 @@ def check_grid(grid: FloatArray) -> None:
 def remaining_life_grid(
     lifetimes: Lifetimes, ages: ArrayLike, n_points: int = 300, *, probability: float = 0.999, widening: float = 2.0
 ) -> FloatArray:
-    """Candidate remaining lives for units of these ages: finest near 0, up to the laws' upper quantile.
+    """Return candidate remaining lives for units of these ages: finest near 0, up to the laws' upper quantile.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ def remaining_life_grid(
     n_points : int
         G.
     probability : float
-        The grid reaches the largest quantile of this level, over modes and units, of what is left to a unit of that
-        age: it has a value for a unit older than every training unit too.
+        The grid reaches the largest quantile of this level, over modes and units, of the remaining life at that age.
+        The quantile exists even for a unit older than every training unit.
     widening : float
         Logarithm of the ratio of the last cell's width to the first's; 0 for an even grid.
 
@@ -69,7 +69,7 @@ def remaining_life_grid(
 def remaining_life_grids(
     lifetimes: Lifetimes, ages: ArrayLike, n_points: int = 300, *, probability: float = 0.999, widening: float = 2.0
 ) -> FloatArray:
-    """The same for every unit by itself, shape (L, G): `remaining_life_grid` of its age alone."""
+    """Return one grid per unit, shape (L, G): `remaining_life_grid` of its own age."""
     if n_points < 2 or widening < 0:
         raise OptionError(f"n_points is {n_points} and widening {widening}; at least 2 and 0 were expected")
     different, unit = np.unique(np.asarray(ages, dtype=np.float64), return_inverse=True)

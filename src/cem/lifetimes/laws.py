@@ -1,8 +1,8 @@
 """Laws of lifetimes, f of model.md (18) and (19): lognormal, Weibull, smoothed empirical, or linked to the readings.
 
-A law is fitted to lives with weights. That is all that (19) asks of it: a unit that failed at age D brings D with
-weight ρ̂_k, a unit still running at age a brings every a + r with weight q(r, k). A mode may own few units, or less
-than one, so spreads are shrunk: `LifetimeLaw.fit` says how. Laws are immutable; what they answer needs NumPy alone.
+A law is fitted to weighted lives, which is all that (19) needs. A unit that failed at age D contributes D with weight
+ρ̂_k; a unit still running at age a contributes every a + r with weight q(r, k). A mode may have few units, or less than
+one, so spreads are shrunk; see `LifetimeLaw.fit`. Laws are immutable, and need only NumPy.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ __all__ = [
 FloatArray = NDArray[np.float64]
 
 DEFAULT_SPREAD = 0.5
-"""Spread of log lives assumed where the data hold fewer than two different lives: from 0.6 to 1.6 times the median."""
+"""Spread of log lives assumed with fewer than two distinct lives: from 0.6 to 1.6 times the median."""
 
 MOST_POINTS = 512
-"""Points that an empirical law keeps; more lives are shared out between points evenly spaced in the logarithm."""
+"""Points that an empirical law keeps; more lives are distributed over points evenly spaced in the logarithm."""
 
 _MOST_GIVEN_POINTS = 65_536
-"""Lives that an empirical law may be given: more would make every question to it take gigabytes."""
+"""Most lives for an empirical law: with more, every evaluation would take gigabytes."""
 
 _LOG_LIFE = 250.0
 _SPREADS = (1e-150, 30.0)
-"""Log lives within ±250 with a spread within these bounds: no quantile or mean of such a law overflows."""
+"""With log lives within ±250 and a spread within these bounds, no quantile or mean overflows."""
 
 _LOG_ROOT_2_PI = 0.5 * math.log(2.0 * math.pi)
 GUMBEL_SPREAD = math.pi / math.sqrt(6.0)
-"""Standard deviation of the logarithm of a Weibull life, times its shape."""
+"""Standard deviation of the log of a Weibull life, times its shape."""
 
 
 def _log_lives(lives: FloatArray) -> FloatArray:
@@ -58,7 +58,7 @@ def _log_lives(lives: FloatArray) -> FloatArray:
 
 @underflow_is_zero
 def _scaled_upper_gamma(s: float, x: FloatArray) -> FloatArray:
-    """Γ(s, x) eˣ for x ≥ 0: by its series below s + 1, by its continued fraction (Lentz) beyond."""
+    """Γ(s, x) eˣ for x ≥ 0: by its series below s + 1, by its continued fraction (Lentz) above."""
     result = np.empty_like(x)
     near = x < s + 1.0
     below, beyond = x[near], x[~near]
@@ -86,14 +86,14 @@ def _scaled_upper_gamma(s: float, x: FloatArray) -> FloatArray:
 
 
 class LifetimeLaw(ABC):
-    """A law of ages at failure, in the panel's time unit; ages are measured from the time axis' zero."""
+    """A distribution of ages at failure, in the panel's time unit, counted from the zero of the time axis."""
 
     family: ClassVar[str]
 
     @classmethod
     @abstractmethod
     def _fitted(cls, logs: FloatArray, weights: FloatArray, prior: float, spread: float, least: float) -> Self:
-        """From log lives of weight above 0; arguments as in `fit`."""
+        """Fit from log lives of weight above 0; arguments as in `fit`."""
 
     @classmethod
     def fit(
@@ -105,33 +105,33 @@ class LifetimeLaw(ABC):
         prior_spread: float | None = None,
         minimum_spread: float = 0.05,
     ) -> Self:
-        """Penalised weighted maximum likelihood.
+        """Fit the law by penalised weighted maximum likelihood.
 
-        With W = Σ weights, a parametric law maximises Σ w ln f(life) − ½ ν (ln s² + s₀²/s²) over its parameters,
-        s ≥ s_min: s is the standard deviation of the log life, and the penalty is that of ν units seen to have
-        spread s₀. A mode of one unit thus has a spread between its own (none) and s₀, and EM with (19) stays
-        monotone in its penalised objective. ν = 0 and s_min → 0 give plain maximum likelihood.
+        With W = Σ weights, a parametric law maximises Σ w ln f(life) − ½ ν (ln s² + s₀²/s²) over its parameters, s ≥
+        s_min. Here s is the standard deviation of the log life, and the penalty acts like ν more units with spread s₀.
+        So a mode of one unit gets a spread between its own (none) and s₀, and EM with (19) never lowers its penalised
+        objective. ν = 0 and s_min → 0 give plain maximum likelihood.
 
         Parameters
         ----------
         lives : array_like of shape (n,)
             Ages at failure, above 0: D of failed units, a + r of the candidates of running ones.
         weights : array_like of shape (n,), optional
-            Their weights, none negative; equal to 1 if not given.
+            Their weights, none negative; 1 by default.
         prior_weight : float
-            ν, in units.
+            ν, in units. Raise it if modes have few units.
         prior_spread : float, optional
-            s₀. If not given, the spread of these same log lives (so that it pulls nowhere; `Lifetimes.fit` gives the
-            spread over all modes), or 0.5 where there are fewer than two different lives.
+            s₀. Default: the spread of these log lives, which pulls in no direction (`Lifetimes.fit` passes the spread
+            over all modes), or 0.5 with fewer than two distinct lives.
         minimum_spread : float
-            s_min: a mode's lives are not believed to agree to better than this fraction.
+            s_min: lower bound of the spread, as a fraction of the life.
 
         Raises
         ------
         FitError
-            If no weight is above 0.
+            No weight is above 0.
         OptionError
-            If a life is not a finite number above 0, or a weight is negative or not finite.
+            A life is not a finite number above 0, or a weight is negative or not finite.
         """
         ages, shares = checked_lives(lives, weights)
         used = shares > 0
@@ -152,7 +152,7 @@ class LifetimeLaw(ABC):
 
     @abstractmethod
     def log_density(self, lives: ArrayLike) -> FloatArray:
-        """ln f(t), in the shape of the lives; −inf at ages 0 and below.
+        """Return ln f(t), in the shape of the lives; −inf at ages 0 and below.
 
         Parameters
         ----------
@@ -162,7 +162,7 @@ class LifetimeLaw(ABC):
 
     @abstractmethod
     def log_survival(self, lives: ArrayLike) -> FloatArray:
-        """ln P(life > t), in the shape of the lives; 0 at ages 0 and below.
+        """Return ln P(life > t), in the shape of the lives; 0 at ages 0 and below.
 
         Parameters
         ----------
@@ -172,7 +172,7 @@ class LifetimeLaw(ABC):
 
     @abstractmethod
     def inverse_log_survival(self, log_survival: ArrayLike) -> FloatArray:
-        """The age t at which ln P(life > t) has this value: quantiles, however far in the tail.
+        """Return the age t at which ln P(life > t) has this value; gives quantiles arbitrarily far in the tail.
 
         Parameters
         ----------
@@ -182,11 +182,11 @@ class LifetimeLaw(ABC):
 
     @abstractmethod
     def mean(self) -> float:
-        """Mean life."""
+        """Return the mean life."""
 
     @abstractmethod
     def mean_residual_life(self, age: ArrayLike) -> FloatArray:
-        """E[life − age | life > age], in the shape of the ages: what is left on average, sensors unseen.
+        """Return E[life − age | life > age], in the shape of the ages: the mean remaining life without any readings.
 
         Parameters
         ----------
@@ -196,11 +196,11 @@ class LifetimeLaw(ABC):
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """The law as JSON can hold it; `cem.lifetimes.lifetime_law_from_dict` gives back an equal one."""
+        """Return the law as JSON can hold it; `cem.lifetimes.lifetime_law_from_dict` restores an equal one."""
 
     @underflow_is_zero
     def density(self, lives: ArrayLike) -> FloatArray:
-        """f(t), per time unit.
+        """Return f(t), per time unit.
 
         Parameters
         ----------
@@ -211,7 +211,7 @@ class LifetimeLaw(ABC):
 
     @underflow_is_zero
     def survival(self, lives: ArrayLike) -> FloatArray:
-        """P(life > t).
+        """Return P(life > t).
 
         Parameters
         ----------
@@ -221,7 +221,7 @@ class LifetimeLaw(ABC):
         return np.exp(self.log_survival(lives))
 
     def cdf(self, lives: ArrayLike) -> FloatArray:
-        """P(life ≤ t).
+        """Return P(life ≤ t).
 
         Parameters
         ----------
@@ -231,7 +231,7 @@ class LifetimeLaw(ABC):
         return -np.expm1(self.log_survival(lives))
 
     def quantile(self, q: ArrayLike) -> FloatArray:
-        """Age by which a fraction q of the units has failed, 0 < q < 1.
+        """Return the age by which a fraction q of the units has failed, 0 < q < 1.
 
         Parameters
         ----------
@@ -242,11 +242,11 @@ class LifetimeLaw(ABC):
             return self.inverse_log_survival(np.log1p(-_levels(q)))
 
     def median(self) -> float:
-        """Age by which half of the units have failed."""
+        """Return the age by which half of the units have failed."""
         return float(self.quantile(0.5))
 
     def residual_quantile(self, age: ArrayLike, q: ArrayLike) -> FloatArray:
-        """Quantile q of what is left to a unit alive at `age`; it has a value however old the unit is.
+        """Return quantile q of the remaining life of a unit alive at `age`, however old it is.
 
         Parameters
         ----------
@@ -260,7 +260,7 @@ class LifetimeLaw(ABC):
         return np.maximum(left, 0.0)
 
     def sample(self, size: int | tuple[int, ...], random_state: int | np.random.Generator | None = None) -> FloatArray:
-        """Random lives.
+        """Draw random lives.
 
         Parameters
         ----------
@@ -275,7 +275,7 @@ class LifetimeLaw(ABC):
 def _levels(q: ArrayLike) -> FloatArray:
     levels = np.asarray(q, dtype=np.float64)
     if not np.all((levels > 0) & (levels < 1)):
-        raise OptionError(f"a quantile was asked for q = {q!r}; levels between 0 and 1, both excluded, were expected")
+        raise OptionError(f"q is {q!r}; levels between 0 and 1, both excluded, were expected")
     return levels
 
 
@@ -284,7 +284,7 @@ def checked_lives(lives: ArrayLike, weights: ArrayLike | None) -> tuple[FloatArr
     ages = np.asarray(lives, dtype=np.float64).ravel()
     shares = np.ones_like(ages) if weights is None else np.asarray(weights, dtype=np.float64).ravel()
     if ages.shape != shares.shape:
-        raise OptionError(f"there are {len(ages)} lives and {len(shares)} weights; one weight a life was expected")
+        raise OptionError(f"there are {len(ages)} lives and {len(shares)} weights; one weight per life was expected")
     for name, wrong in (
         ("life", ~(np.isfinite(ages) & (ages > 0))),
         ("weight", ~(np.isfinite(shares) & (shares >= 0))),
@@ -305,14 +305,14 @@ def _moments(logs: FloatArray, weights: FloatArray) -> tuple[float, float, float
 
 
 def log_spread(logs: FloatArray, weights: FloatArray) -> float:
-    """Standard deviation of log lives; 0 where they are one and the same, but for rounding."""
+    """Standard deviation of log lives; 0 if they are all equal up to rounding."""
     variance = _moments(logs, weights)[2]
     return math.sqrt(variance) if variance > 1e-20 else 0.0
 
 
 @dataclass(frozen=True)
 class Lognormal(LifetimeLaw):
-    """ln life ~ N(location, scale²).
+    """Lognormal law: ln life ~ N(location, scale²).
 
     Parameters
     ----------
@@ -320,6 +320,12 @@ class Lognormal(LifetimeLaw):
         Mean of the log life; exp(location) is the median life.
     scale : float
         Standard deviation of the log life, above 0.
+
+    Examples
+    --------
+    >>> import cem
+    >>> cem.lifetimes.Lognormal(0.0, 1.0).median()
+    1.0
     """
 
     location: float
@@ -370,16 +376,17 @@ class Lognormal(LifetimeLaw):
 
 @dataclass(frozen=True)
 class LinkedLognormal(Lognormal):
-    """ln life = location + γᵀf + ε: lognormal, and told in part by the factors f that the unit's channels share.
+    """Lognormal law linked to the channels: ln life = location + γᵀf + ε.
 
-    By itself it is the lognormal law of units of which nothing has been read. ``cem.fitting.linked_lives`` fits it.
+    f are the factors that a unit's channels share. For a unit without readings it is a plain lognormal law.
+    `cem.fitting.linked_lives` fits it.
 
     Parameters
     ----------
     location : float
         Mean of the log life.
     scale : float
-        Its standard deviation whatever f is: scale² = ‖γ‖² + Var ε.
+        Standard deviation of the log life without knowledge of f: scale² = ‖γ‖² + Var ε.
     loadings : sequence of float
         γ, length r.
     """
@@ -390,7 +397,7 @@ class LinkedLognormal(Lognormal):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "loadings", tuple(float(loading) for loading in self.loadings))
-        within = all(abs(loading) < self.scale for loading in self.loadings)  # before a square might overflow
+        within = all(abs(loading) < self.scale for loading in self.loadings)  # checked before a square overflows
         if not (self.loadings and within and self.own_variance > 0):
             raise OptionError(f"{self!r}: loadings with a sum of squares below scale² were expected")
 
@@ -400,7 +407,7 @@ class LinkedLognormal(Lognormal):
 
     @property
     def own_variance(self) -> float:
-        """Var ε, what the factors leave of the variance of the log life."""
+        """Var ε, the variance of the log life that the factors do not explain."""
         return self.scale**2 - sum(loading**2 for loading in self.loadings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -409,7 +416,7 @@ class LinkedLognormal(Lognormal):
 
 @dataclass(frozen=True)
 class Weibull(LifetimeLaw):
-    """P(life > t) = exp(−(t / scale)^shape).
+    """Weibull law: P(life > t) = exp(−(t / scale)^shape).
 
     Parameters
     ----------
@@ -433,7 +440,7 @@ class Weibull(LifetimeLaw):
 
     @classmethod
     def _fitted(cls, logs: FloatArray, weights: FloatArray, prior: float, spread: float, least: float) -> Self:
-        # Given the shape k the best scale has a closed form; what is left of the penalised log-likelihood is concave
+        # Given the shape k the best scale has a closed form; the penalised log-likelihood profiled over it is concave
         # in k, with slope W (1/k + mean log life − tilted mean) + ν (1/k − k/k₀²), so its root is bracketed.
         total, mean, _ = _moments(logs, weights)
         centred = logs - logs.max()
@@ -481,7 +488,9 @@ class Weibull(LifetimeLaw):
     def mean_residual_life(self, age: ArrayLike) -> FloatArray:
         # ∫ S over (a, ∞) / S(a) = scale/shape · Γ(1/shape, x) eˣ at x = (a / scale)^shape
         ages = np.asarray(age, dtype=np.float64)
-        hazard = np.exp(np.minimum(self._log_hazard(ages), 690.0))  # beyond, less is left than a float resolves
+        hazard = np.exp(
+            np.minimum(self._log_hazard(ages), 690.0)
+        )  # beyond this, less life remains than a float resolves
         return self.scale / self.shape * _scaled_upper_gamma(1.0 / self.shape, hazard) + np.maximum(-ages, 0.0)
 
     def to_dict(self) -> dict[str, Any]:
@@ -490,7 +499,7 @@ class Weibull(LifetimeLaw):
 
 @dataclass(frozen=True, eq=False)
 class Empirical(LifetimeLaw):
-    """The lives themselves, smoothed: a mixture of lognormals of one scale around each.
+    """Smoothed empirical law: a mixture of lognormals around the observed lives, all with one bandwidth.
 
     Parameters
     ----------
@@ -504,7 +513,7 @@ class Empirical(LifetimeLaw):
     Notes
     -----
     The bandwidth is Silverman's, 0.9 min(s, IQR/1.34) W^(−1/5), from the shrunk spread s of `fit` and the number of
-    units W, never below minimum_spread. It is not maximum likelihood: EM with it need not raise (19) in every pass.
+    units W, and never below minimum_spread. It is not maximum likelihood, so EM with it may lower (19) in some passes.
 
     References
     ----------
@@ -535,7 +544,7 @@ class Empirical(LifetimeLaw):
             )
         order = np.argsort(lives, kind="stable")
         total = weights.sum()
-        if abs(total - 1.0) > 1e-12:  # shares that are saved and read back must stay the same to the last bit
+        if abs(total - 1.0) > 1e-12:  # weights that are saved and loaded must keep every bit
             weights = weights / total
         for name, array in (("lives", lives[order]), ("weights", weights[order])):
             array.setflags(write=False)
@@ -615,7 +624,7 @@ class Empirical(LifetimeLaw):
 
 
 def _binned(logs: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Each log life shared linearly between its two neighbours on an even grid: total and mean are kept."""
+    """Each log life shared linearly between its two neighbours on an even grid; total and mean are preserved."""
     grid = np.linspace(logs[0], logs[-1], MOST_POINTS)
     place = (logs - grid[0]) / (grid[1] - grid[0])
     left = np.minimum(place.astype(np.int64), MOST_POINTS - 2)
@@ -628,4 +637,4 @@ def _binned(logs: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArr
 
 
 FAMILIES: dict[str, type[LifetimeLaw]] = {law.family: law for law in (Lognormal, Weibull, Empirical)}
-"""Laws that can be fitted to lives alone, by name."""
+"""Laws that can be fitted to lives without channels, by name."""

@@ -1,4 +1,4 @@
-"""The laws of lifetimes of all modes together, f_1 … f_K of model.md (18), and their part of the M step of (19)."""
+"""The laws of lifetimes of all modes, f_1 … f_K of model.md (18), and their part of the M step of (19)."""
 
 from __future__ import annotations
 
@@ -39,11 +39,12 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Lifetimes:
-    """One law a mode: f_1 … f_K.
+    """The laws of lifetimes of a model: one law per mode, f_1 … f_K.
 
     Parameters
     ----------
     laws : sequence of LifetimeLaw
+        In the order of the modes.
     """
 
     laws: tuple[LifetimeLaw, ...]
@@ -64,7 +65,7 @@ class Lifetimes:
         prior_spread: float | None = None,
         minimum_spread: float = 0.05,
     ) -> Lifetimes:
-        """The laws' part of the M step of (19).
+        """Fit one law per mode to weighted lives: the laws' part of the M step of (19).
 
         Parameters
         ----------
@@ -73,16 +74,17 @@ class Lifetimes:
         weights : array_like of shape (n, K)
             ρ̂_lk, or q(r, k).
         family : {"lognormal", "weibull", "empirical"}
+            Family of the laws.
         prior_weight, prior_spread, minimum_spread : float
-            As in `LifetimeLaw.fit`. The prior spread is, if not given, that of all lives whatever their mode; hold
-            it fixed over the passes of an EM for its objective to be one and the same.
+            As in `LifetimeLaw.fit`. The default prior spread is that of all lives, whatever their mode. Hold it fixed
+            over the passes of an EM; otherwise the objective changes from pass to pass.
 
         Raises
         ------
         FitError
-            If a mode has no weight (the message names it by number).
+            A mode has no weight (the message gives its number).
         OptionError
-            If the family is unknown, or the shapes differ.
+            The family is unknown, or the shapes differ.
         """
         if family not in FAMILIES:
             raise OptionError(f"family is {family!r}; one of {sorted(FAMILIES)} was expected")
@@ -113,7 +115,7 @@ class Lifetimes:
         return len(self.laws)
 
     def log_density(self, lives: ArrayLike) -> FloatArray:
-        """ln f_k(t), shape of the lives with K appended.
+        """Return ln f_k(t): the shape of the lives with K appended.
 
         Parameters
         ----------
@@ -123,7 +125,7 @@ class Lifetimes:
         return np.stack([law.log_density(lives) for law in self.laws], axis=-1)
 
     def log_survival(self, lives: ArrayLike) -> FloatArray:
-        """ln P(life > t | k), shape of the lives with K appended.
+        """Return ln P(life > t | k): the shape of the lives with K appended.
 
         Parameters
         ----------
@@ -134,12 +136,12 @@ class Lifetimes:
 
     @property
     def loadings(self) -> FloatArray | None:
-        """γ of each mode, (K, r), where lives are linked to the factors that channels share; None where not."""
+        """γ of each mode, (K, r), if lives are linked to the factors that channels share; else None."""
         laws = [law for law in self.laws if isinstance(law, LinkedLognormal)]
         return np.array([law.loadings for law in laws]) if len(laws) == self.n_modes else None
 
     def log_survival_given(self, lives: ArrayLike, means: FloatArray, variances: FloatArray) -> FloatArray:
-        """ln P(life > t | k) of linked laws where γᵀf is N(mean, variance), both (..., K); shape of those.
+        """Return ln P(life > t | k) of linked laws with γᵀf ~ N(mean, variance), both (..., K); same shape.
 
         Parameters
         ----------
@@ -155,12 +157,12 @@ class Lifetimes:
         return log_normal_cdf((locations + means - log_lives) / np.sqrt(own + variances))
 
     def normal_logs(self, given_factors: bool) -> tuple[FloatArray, FloatArray] | None:
-        """Mean and variance of the log lives of each mode, each (K,), where all of them are normal; None where not.
+        """Return mean and variance of the log lives of each mode, each (K,), if all of them are normal; else None.
 
         Parameters
         ----------
         given_factors : bool
-            Of linked laws at f = 0, so that what the readings say of γᵀf comes on top.
+            For linked laws: at f = 0, so that the information of the readings on γᵀf can be added.
         """
         laws = [law for law in self.laws if isinstance(law, Lognormal)]
         if len(laws) < self.n_modes:
@@ -171,7 +173,7 @@ class Lifetimes:
         return np.array([law.location for law in laws]), np.array(variances)
 
     def quantile(self, q: float) -> FloatArray:
-        """Quantile of each mode's lives, shape (K,).
+        """Return a quantile of each mode's lives, shape (K,).
 
         Parameters
         ----------
@@ -181,7 +183,7 @@ class Lifetimes:
         return np.array([float(law.quantile(q)) for law in self.laws])
 
     def residual_quantile(self, age: ArrayLike, q: float) -> FloatArray:
-        """Quantile of what is left at each age, shape of the ages with K appended.
+        """Return a quantile of the remaining life at each age: the shape of the ages with K appended.
 
         Parameters
         ----------
@@ -193,7 +195,7 @@ class Lifetimes:
         return np.stack([law.residual_quantile(age, q) for law in self.laws], axis=-1)
 
     def mean_residual_life(self, age: ArrayLike) -> FloatArray:
-        """E[life − age | life > age, k], shape of the ages with K appended.
+        """Return E[life − age | life > age, k]: the shape of the ages with K appended.
 
         Parameters
         ----------
@@ -203,7 +205,7 @@ class Lifetimes:
         return np.stack([law.mean_residual_life(age) for law in self.laws], axis=-1)
 
     def ordered(self, order: Sequence[int] | NDArray[np.int64]) -> Lifetimes:
-        """The same laws with modes renumbered: new mode i is old mode ``order[i]``.
+        """Return the same laws with modes renumbered: new mode i is old mode ``order[i]``.
 
         Parameters
         ----------
@@ -213,12 +215,12 @@ class Lifetimes:
         return Lifetimes(tuple(self.laws[int(k)] for k in order))
 
     def to_dict(self) -> dict[str, Any]:
-        """The laws as JSON can hold them."""
+        """Return the laws as JSON can hold them."""
         return {"laws": [law.to_dict() for law in self.laws]}
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Lifetimes:
-        """What `to_dict` wrote.
+        """Restore laws from `to_dict`.
 
         Parameters
         ----------
@@ -232,5 +234,5 @@ class Lifetimes:
         """
         laws = saved.get("laws") if isinstance(saved, Mapping) else None
         if not isinstance(laws, (list, tuple)):
-            raise OptionError("saved lifetimes have no list of laws; {'laws': [one law a mode]} was expected")
+            raise OptionError("saved lifetimes have no list of laws; {'laws': [one law per mode]} was expected")
         return cls(tuple(lifetime_law_from_dict(law) for law in laws))

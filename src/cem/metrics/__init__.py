@@ -1,4 +1,4 @@
-"""How good predictions are."""
+"""Measure how good predictions are: errors, proper scores, coverage, and the value of channels for prognosis."""
 
 from __future__ import annotations
 

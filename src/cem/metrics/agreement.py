@@ -1,4 +1,4 @@
-"""How well a partition of units agrees with known labels."""
+"""Agreement of a partition of units with known labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["adjusted_rand_index", "contingency", "disagreement"]
 def contingency(
     first: Sequence[Hashable], second: Sequence[Hashable]
 ) -> tuple[NDArray[np.int64], tuple[Hashable, ...], tuple[Hashable, ...]]:
-    """How many items have each pair of labels.
+    """Count the items with each pair of labels.
 
     Returns
     -------
@@ -30,9 +30,19 @@ def contingency(
 
 
 def adjusted_rand_index(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
-    """Agreement of two partitions, corrected for chance: 1 for the same partition, 0 on average for independent ones.
+    """Return the agreement of two partitions, corrected for chance.
 
+    It is 1 for equal partitions, and 0 on average for independent ones.
+
+    References
+    ----------
     Hubert & Arabie (1985), Journal of Classification 2, 193–218.
+
+    Examples
+    --------
+    >>> import cem
+    >>> cem.metrics.adjusted_rand_index([0, 0, 1, 1], ["b", "b", "a", "a"])
+    1.0
     """
     counts, _, _ = contingency(first, second)
     pairs = float((counts * (counts - 1) // 2).sum())
@@ -42,12 +52,12 @@ def adjusted_rand_index(first: Sequence[Hashable], second: Sequence[Hashable]) -
     all_pairs = n * (n - 1) / 2
     expected = row_pairs * column_pairs / all_pairs if all_pairs else 0.0
     largest = (row_pairs + column_pairs) / 2
-    # Only two trivial partitions, both of one class or both of single items, leave nothing to correct.
+    # The denominator is 0 only for two trivial partitions, both of one class or both of single items.
     return 1.0 if largest == expected else (pairs - expected) / (largest - expected)
 
 
 def disagreement(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """How far two soft partitions are apart, whatever their modes are called.
+    """Return how far apart two soft partitions are, whatever their modes are called.
 
     Parameters
     ----------
@@ -57,8 +67,9 @@ def disagreement(first: NDArray[np.float64], second: NDArray[np.float64]) -> flo
     Returns
     -------
     float
-        Mean over the units of the total variation distance, 0 to 1. Modes are matched in the order of their overlaps,
-        largest first: the best matching wherever the two are near to one another, and never one that flatters.
+        Mean over the units of the total variation distance, 0 to 1. Modes are matched in order of their overlaps,
+        largest first. This is the best matching if the partitions are near each other, and it never understates the
+        distance.
     """
     n_units, n_modes = first.shape
     overlaps = first.T @ second

@@ -1,7 +1,7 @@
-"""What a channel is worth for prognosis: monotonicity, trendability and prognosability.
+"""The value of channels for prognosis: monotonicity, trendability and prognosability.
 
-Channels that move one way, alike on every unit, and end at one level are those that a remaining life can be read
-from. All three are between 0 and 1, one figure a channel.
+A channel is useful if it moves one way, alike on every unit, and ends at one level. Each metric gives one figure per
+channel, between 0 and 1.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _histories(panel: Panel, channel: int, window: int, fewest: int) -> list[tup
         there = ~np.isnan(values)
         times, values = times[there], values[there]
         if window > 1 and len(values) >= window:
-            # Means of `window` readings in a row, at the time of the last: the end of life stays in place.
+            # Means of `window` consecutive readings, at the time of the last one: the end of life stays in place.
             sums = np.cumsum(np.concatenate([[0.0], values]))
             times, values = times[window - 1 :], (sums[window:] - sums[:-window]) / window
         if len(values) >= fewest:
@@ -45,14 +45,16 @@ def _histories(panel: Panel, channel: int, window: int, fewest: int) -> list[tup
 
 
 def monotonicity(panel: Panel, *, window: int = 1) -> FloatArray:
-    """``|number of rises − number of falls| / (n − 1)`` of each channel, mean over units: 1 monotone, 0 trendless.
+    """Return ``|number of rises − number of falls| / (n − 1)`` of each channel, mean over units.
+
+    It is 1 for a monotone channel and 0 for one without trend.
 
     Parameters
     ----------
     panel : Panel
-        Units; those with fewer than two readings of a channel are left out for that channel.
-    window : int
-        Readings to average first. Noise hides a trend from single steps; 1 is the published form.
+        Units with fewer than two readings of a channel are left out for that channel.
+    window : int, default 1
+        Number of readings to average first. Noise hides a trend in single steps; 1 is the published form.
 
     Returns
     -------
@@ -74,21 +76,21 @@ def monotonicity(panel: Panel, *, window: int = 1) -> FloatArray:
 
 
 def trendability(panel: Panel, *, window: int = 1, n_points: int = 100) -> FloatArray:
-    """Smallest ``|correlation|`` of a channel between any two units, each read at equal fractions of its history.
+    """Return the smallest ``|correlation|`` of a channel between any two units, at equal fractions of history.
 
     Parameters
     ----------
     panel : Panel
         At least two units with two readings of every channel.
     window : int
-        Readings to average first.
+        Number of readings to average first.
     n_points : int
-        Fractions of life, evenly spread, at which histories are interpolated linearly.
+        Number of evenly spaced fractions of life at which histories are interpolated linearly.
 
     Returns
     -------
     ndarray of shape (C,)
-        From 0 to 1. A unit on which the channel is constant correlates with nothing: 0.
+        From 0 to 1. A unit on which the channel is constant has correlation 0 with every other.
 
     References
     ----------
@@ -112,26 +114,28 @@ def trendability(panel: Panel, *, window: int = 1, n_points: int = 100) -> Float
 
 
 def prognosability(panel: Panel, *, window: int = 1, run_to_failure: bool = False) -> FloatArray:
-    """``exp(−sd of the last values / mean |first − last value|)`` of each channel: 1 if all units fail at one level.
+    """Return ``exp(−sd of the last values / mean |first − last value|)`` of each channel.
+
+    It is 1 if all units fail at one level.
 
     Parameters
     ----------
     panel : Panel
-        Units that failed take part: those with a failure time.
+        Only failed units take part: those with a failure time.
     window : int
-        Readings to average first.
+        Number of readings to average first.
     run_to_failure : bool
-        Take every unit's last reading for its failure, whatever the failure times say.
+        Take every unit's last reading as its failure, whatever the failure times are.
 
     Returns
     -------
     ndarray of shape (C,)
-        From 0 to 1; 0 where a channel never moves but differs between units, 1 where it is one constant.
+        From 0 to 1; 0 if a channel never moves but differs between units, 1 if it is constant on all units.
 
     Raises
     ------
     PanelError
-        If fewer than two failed units read the channel.
+        Fewer than two failed units have readings of the channel.
 
     References
     ----------
@@ -146,7 +150,7 @@ def prognosability(panel: Panel, *, window: int = 1, run_to_failure: bool = Fals
         ]
         if len(ends) < 2:
             raise PanelError(
-                f"channel {panel.channels[c]!r} is read on {len(ends)} units with a failure time and two are needed; "
+                f"channel {panel.channels[c]!r} is read on {len(ends)} units with a failure time, and two are needed; "
                 "give failure times, or run_to_failure=True if every unit was run to failure"
             )
         first, last = np.array(ends).T

@@ -1,9 +1,9 @@
-"""How good a prognosis was: errors, proper scores, coverage, and what a channel is worth for prognosis.
+"""Metrics of a prognosis: errors, proper scores, coverage.
 
-Figures over a whole set of predictions (`rmse`, `mae`, `nasa_score`, `cumulative_relative_accuracy`) are floats.
-Scores of single predictions (`crps_sample`, `pinball_loss`, `brier_score`, ...) keep the shape of the outcomes, so
-that they can be averaged over units, weighted, or resampled by unit (`cluster_standard_error`). All scores are
-negatively oriented: smaller is better. Times and remaining lives are in one unit, the panel's.
+Metrics of a whole set of predictions (`rmse`, `mae`, `nasa_score`, `cumulative_relative_accuracy`) are floats. Scores
+of single predictions (`crps_sample`, `pinball_loss`, `brier_score`, ...) keep the shape of the outcomes, so that you
+can average, weight, or resample them by unit (`cluster_standard_error`). Of all scores, smaller is better. Times and
+remaining lives are in the panel's time unit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 
-# ---- what every metric checks ----------------------------------------------------------------------------------
+# ---- checks of every metric ------------------------------------------------------------------------------------
 
 
 def _finite(name: str, values: ArrayLike) -> FloatArray:
@@ -33,7 +33,9 @@ def _finite(name: str, values: ArrayLike) -> FloatArray:
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         place = tuple(int(i) for i in bad[0])
-        raise OptionError(f"{name} is {array[place]} at index {place}; give finite numbers, or leave that case out")
+        raise OptionError(
+            f"{name} is {array[place]} at index {place}; give finite numbers, or leave that prediction out"
+        )
     return array
 
 
@@ -59,7 +61,7 @@ def _fraction(name: str, value: float) -> float:
 
 
 def rmse(truth: ArrayLike, predicted: ArrayLike, *, cap: float | None = None) -> float:
-    """Root mean square error.
+    """Return the root mean square error.
 
     Parameters
     ----------
@@ -72,14 +74,20 @@ def rmse(truth: ArrayLike, predicted: ArrayLike, *, cap: float | None = None) ->
     Raises
     ------
     OptionError
-        If the shapes differ or a number is not finite.
+        The shapes differ or a number is not finite.
+
+    Examples
+    --------
+    >>> import cem
+    >>> cem.metrics.rmse([100.0, 20.0], [110.0, 20.0])
+    7.0710678118654755
     """
     true, guess = _pair(truth, predicted, cap)
     return float(np.sqrt(np.mean(np.square(guess - true))))
 
 
 def mae(truth: ArrayLike, predicted: ArrayLike, *, cap: float | None = None) -> float:
-    """Mean absolute error; arguments as for `rmse`.
+    """Return the mean absolute error; arguments as for `rmse`.
 
     Parameters
     ----------
@@ -91,9 +99,9 @@ def mae(truth: ArrayLike, predicted: ArrayLike, *, cap: float | None = None) -> 
 
 
 def nasa_score(truth: ArrayLike, predicted: ArrayLike, *, cap: float | None = None) -> float:
-    """Σ exp(−d/13) − 1 where d = predicted − true < 0 (early), Σ exp(d/10) − 1 where d ≥ 0 (late).
+    """Return Σ exp(−d/13) − 1 for d = predicted − true < 0 (early), plus Σ exp(d/10) − 1 for d ≥ 0 (late).
 
-    A sum, not a mean, in cycles: it grows with the number of units, and one late prediction can rule it.
+    It is a sum, not a mean, in cycles: it grows with the number of units, and one late prediction can dominate it.
     Arguments as for `rmse`.
 
     Parameters
@@ -108,12 +116,12 @@ def nasa_score(truth: ArrayLike, predicted: ArrayLike, *, cap: float | None = No
     """
     true, guess = _pair(truth, predicted, cap)
     late = guess - true
-    with np.errstate(over="ignore"):  # a prediction 7,000 cycles late scores inf, which is what it is
+    with np.errstate(over="ignore"):  # a prediction 7,000 cycles late scores inf, correctly
         return float(np.sum(np.expm1(np.where(late < 0, -late / 13.0, late / 10.0))))
 
 
 def relative_accuracy(truth: ArrayLike, predicted: ArrayLike) -> FloatArray:
-    """``1 − |true − predicted| / true``, prediction by prediction: 1 is perfect, and it may fall below 0.
+    """Return ``1 − |true − predicted| / true`` of each prediction: 1 is perfect, and it may be below 0.
 
     Parameters
     ----------
@@ -123,7 +131,7 @@ def relative_accuracy(truth: ArrayLike, predicted: ArrayLike) -> FloatArray:
     Raises
     ------
     OptionError
-        If a true remaining life is not above 0: at the failure itself the metric has no value.
+        A true remaining life is not above 0: at the failure itself the metric has no value.
 
     References
     ----------
@@ -138,15 +146,15 @@ def relative_accuracy(truth: ArrayLike, predicted: ArrayLike) -> FloatArray:
 
 
 def cumulative_relative_accuracy(truth: ArrayLike, predicted: ArrayLike, *, weights: ArrayLike | None = None) -> float:
-    """Weighted mean of `relative_accuracy` over the predictions made for a unit.
+    """Return the weighted mean of `relative_accuracy` over the predictions for a unit.
 
     Parameters
     ----------
     truth, predicted : array_like of one shape
         True and predicted remaining lives, all above 0.
     weights : array_like of the same shape, optional
-        Weight of each prediction (heavier towards the failure, say); only their ratios count, so that perfect
-        predictions score 1. Equal if not given.
+        Weight of each prediction, for example heavier towards the failure. Only their ratios count, so perfect
+        predictions score 1. Equal by default.
 
     References
     ----------
@@ -164,9 +172,9 @@ def cumulative_relative_accuracy(truth: ArrayLike, predicted: ArrayLike, *, weig
 
 
 def alpha_lambda_accuracy(truth: ArrayLike, predicted: ArrayLike, *, alpha: float = 0.2) -> BoolArray:
-    """Whether each prediction lies in the cone (1 − α) true ≤ predicted ≤ (1 + α) true.
+    """Return whether each prediction lies in the cone (1 − α) true ≤ predicted ≤ (1 + α) true.
 
-    λ, the moment at which it is asked, is the caller's choice of predictions (half of life, say).
+    You choose λ, the moment of evaluation (half of life, say), by the predictions that you pass.
 
     Parameters
     ----------
@@ -185,7 +193,7 @@ def alpha_lambda_accuracy(truth: ArrayLike, predicted: ArrayLike, *, alpha: floa
 
 @underflow_is_zero
 def alpha_lambda_probability(truth: ArrayLike, grid: ArrayLike, pmf: ArrayLike, *, alpha: float = 0.2) -> FloatArray:
-    """Probability that each predictive law gives to the cone [(1 − α) true, (1 + α) true].
+    """Return the probability that each predictive distribution gives to the cone [(1 − α) true, (1 + α) true].
 
     The α–λ test with a criterion β is ``alpha_lambda_probability(...) >= beta``.
 
@@ -213,20 +221,21 @@ def alpha_lambda_probability(truth: ArrayLike, grid: ArrayLike, pmf: ArrayLike, 
 def prognostic_horizon(
     times: ArrayLike, predicted: ArrayLike, failure_time: float, *, alpha: float = 0.05, lasting: bool = False
 ) -> float:
-    """How long before its failure a unit's predictions first come within ± α · failure_time of the truth.
+    """Return how long before its failure a unit's predictions first come within ± α · failure_time of the truth.
 
     Parameters
     ----------
     times : array_like of shape (n,)
-        When the predictions were made, ascending, none after the failure.
+        Times of the predictions, ascending, none after the failure.
     predicted : array_like of shape (n,)
-        Remaining lives predicted then.
+        Remaining lives predicted at these times.
     failure_time : float
         Age at which the unit failed (end of life).
     alpha : float
-        Half-width of the band, as a fraction of the life; it does not shrink as the failure comes nearer.
+        Half-width of the band, as a fraction of the life; it does not shrink towards the failure.
     lasting : bool
-        Count only from when the predictions stay in the band to the last one (False: the first entry, as published).
+        True: count from when the predictions stay in the band to the last one. False: from the first entry, as
+        published.
 
     Returns
     -------
@@ -247,7 +256,7 @@ def prognostic_horizon(
 
 
 def _first(right: BoolArray, lasting: bool) -> int | None:
-    """Index of the first True, or of the first of the Trues that last to the end."""
+    """Index of the first True, or of the first True after which all are True."""
     if lasting:
         wrong = np.flatnonzero(~right)
         start = int(wrong[-1]) + 1 if len(wrong) else 0
@@ -256,7 +265,7 @@ def _first(right: BoolArray, lasting: bool) -> int | None:
     return int(hits[0]) if len(hits) else None
 
 
-# ---- scores of predictive laws ---------------------------------------------------------------------------------
+# ---- scores of predictive distributions ------------------------------------------------------------------------
 
 
 def _law(truth: ArrayLike, grid: ArrayLike, pmf: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -275,7 +284,7 @@ def _law(truth: ArrayLike, grid: ArrayLike, pmf: ArrayLike) -> tuple[FloatArray,
 
 
 def _crps_of_atoms(true: FloatArray, points: FloatArray, masses: FloatArray) -> FloatArray:
-    """E|X − y| − ½ E|X − X'| of laws with atoms at ascending points; ½ E|X − X'| = ∫ F (1 − F)."""
+    """E|X − y| − ½ E|X − X'| of discrete distributions at ascending points; ½ E|X − X'| = ∫ F (1 − F)."""
     cdf = np.cumsum(masses, axis=-1)[..., :-1]
     spread = np.sum(cdf * (1.0 - cdf) * np.diff(points, axis=-1), axis=-1)
     scores: FloatArray = np.sum(masses * np.abs(points - true[..., None]), axis=-1) - spread
@@ -284,26 +293,26 @@ def _crps_of_atoms(true: FloatArray, points: FloatArray, masses: FloatArray) -> 
 
 @underflow_is_zero
 def crps_sample(truth: ArrayLike, sample: ArrayLike, *, weights: ArrayLike | None = None) -> FloatArray:
-    """Continuous ranked probability score of the empirical law of a sample: ∫ (F(x) − 1{x ≥ true})² dx.
+    """Return the continuous ranked probability score of samples: ∫ (F(x) − 1{x ≥ true})² dx.
 
     Parameters
     ----------
     truth : array_like of shape (...,)
         Outcomes.
     sample : array_like of shape (..., m)
-        Draws from the predictive law of each outcome.
+        Draws from the predictive distribution of each outcome.
     weights : array_like of shape (..., m), optional
-        Weights of the draws, none negative, summing to more than 0 on every row; equal if not given.
+        Weights of the draws, none negative, with a positive sum in every row; equal by default.
 
     Returns
     -------
     ndarray of shape (...,)
-        In the unit of the outcomes; for one draw, its absolute error.
+        In the unit of the outcomes; for a single draw, its absolute error.
 
     References
     ----------
     Gneiting, Raftery (2007), "Strictly proper scoring rules, prediction, and estimation", Journal of the American
-    Statistical Association 102; the sample's own law is scored (their energy form), without a correction for m.
+    Statistical Association 102. This scores the empirical distribution (their energy form), without a correction for m.
     """
     true, draws = _finite("truth", truth), _finite("sample", sample)
     if draws.ndim == 0 or draws.shape[:-1] != true.shape:
@@ -318,16 +327,16 @@ def crps_sample(truth: ArrayLike, sample: ArrayLike, *, weights: ArrayLike | Non
 
 @underflow_is_zero
 def crps_pmf(truth: ArrayLike, grid: ArrayLike, pmf: ArrayLike) -> FloatArray:
-    """Continuous ranked probability score of laws that are probabilities on a grid, atoms at its points.
+    """Return the continuous ranked probability score of distributions with probabilities on a grid.
 
     Parameters
     ----------
     truth : array_like of shape (L,)
         Outcomes; they need not lie on the grid.
-    grid : array_like of shape (G,), or (L, G) for one of each law's own
+    grid : array_like of shape (G,), or (L, G) for one of each distribution's own
         Strictly ascending.
     pmf : array_like of shape (L, G)
-        Rows sum to 1; sum a `RemainingLifeDistribution`'s pmf over modes first.
+        Rows sum to 1. Sum a `RemainingLifeDistribution`'s pmf over modes first.
 
     Returns
     -------
@@ -335,13 +344,13 @@ def crps_pmf(truth: ArrayLike, grid: ArrayLike, pmf: ArrayLike) -> FloatArray:
 
     References
     ----------
-    As in `crps_sample`; exact for the discrete law, no quadrature.
+    As in `crps_sample`; exact for the discrete distribution, without quadrature.
     """
     return _crps_of_atoms(*_law(truth, grid, pmf))
 
 
 def pinball_loss(truth: ArrayLike, quantile: ArrayLike, *, level: float) -> FloatArray:
-    """level · (true − q) where the outcome lies above the predicted quantile q, (1 − level) · (q − true) below.
+    """Return level · (true − q) if the outcome lies above the predicted quantile q, (1 − level) · (q − true) below.
 
     Parameters
     ----------
@@ -367,14 +376,14 @@ def _interval(lower: ArrayLike, upper: ArrayLike) -> tuple[FloatArray, FloatArra
 
 
 def interval_score(truth: ArrayLike, lower: ArrayLike, upper: ArrayLike, *, level: float) -> FloatArray:
-    """Width of the interval plus 2/(1 − level) times the distance by which the outcome lies outside.
+    """Return the width of the interval plus 2/(1 − level) times the distance of the outcome outside it.
 
     Parameters
     ----------
     truth, lower, upper : array_like of one shape
         Outcomes, and the ends of central intervals.
     level : float
-        Nominal probability of the interval: 0.9 for a 90 % one.
+        Nominal probability of the interval: 0.9 for a 90 % interval.
 
     References
     ----------
@@ -387,7 +396,7 @@ def interval_score(truth: ArrayLike, lower: ArrayLike, upper: ArrayLike, *, leve
 
 
 def interval_coverage(truth: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:
-    """Fraction of outcomes in [lower, upper], ends included.
+    """Return the share of outcomes in [lower, upper], ends included.
 
     Parameters
     ----------
@@ -398,6 +407,12 @@ def interval_coverage(truth: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> f
     ----------
     Gneiting, Balabdaoui, Raftery (2007), "Probabilistic forecasts, calibration and sharpness", Journal of the Royal
     Statistical Society B 69.
+
+    Examples
+    --------
+    >>> import cem
+    >>> cem.metrics.interval_coverage([1.0, 5.0], [0.0, 0.0], [2.0, 2.0])
+    0.5
     """
     low, high = _interval(lower, upper)
     true, _ = _pair(truth, low)
@@ -405,19 +420,23 @@ def interval_coverage(truth: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> f
 
 
 def interval_width(lower: ArrayLike, upper: ArrayLike) -> float:
-    """Mean width of the intervals (sharpness; read it beside `interval_coverage`, whose source it shares).
+    """Return the mean width of the intervals (sharpness); read it together with `interval_coverage`.
 
     Parameters
     ----------
     lower, upper : array_like
         Ends of the intervals, of the same shape.
+
+    References
+    ----------
+    As in `interval_coverage`.
     """
     low, high = _interval(lower, upper)
     return float(np.mean(high - low))
 
 
 def binomial_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
-    """Interval of Wilson for a proportion: how far a coverage of ``successes`` in ``n`` units may be from the truth.
+    """Return Wilson's confidence interval for a proportion, such as a coverage of ``successes`` in ``n`` units.
 
     Parameters
     ----------
@@ -439,21 +458,21 @@ def binomial_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[f
     share, slack = successes / n, z * z / n
     centre = (share + slack / 2.0) / (1.0 + slack)
     half = z * np.sqrt(share * (1.0 - share) / n + slack / (4.0 * n)) / (1.0 + slack)
-    # At 0 and at n the formula is exactly 0 and 1, but for rounding.
+    # At 0 and at n the formula gives 0 and 1, up to rounding.
     return (float(centre - half) if successes else 0.0, float(centre + half) if successes < n else 1.0)
 
 
 def cluster_standard_error(
     values: ArrayLike, clusters: Sequence[Hashable] | NDArray[Any], *, n_resamples: int = 2000, random_state: int = 0
 ) -> float:
-    """Bootstrap standard error of the mean of ``values`` when those of one cluster hang together.
+    """Return the bootstrap standard error of the mean of ``values`` that are correlated within clusters.
 
     Ten cut-offs of one engine are not ten engines: whole clusters (units) are drawn with replacement.
 
     Parameters
     ----------
     values : array_like of shape (n,)
-        One figure a prediction: a score, or 1.0 where the interval held the outcome.
+        One number per prediction: a score, or 1.0 if the interval held the outcome.
     clusters : sequence of n hashables
         Unit of each prediction.
     n_resamples, random_state : int
@@ -496,7 +515,7 @@ def _classes(truth: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int
 
 
 def brier_score(truth: ArrayLike, probabilities: ArrayLike) -> FloatArray:
-    """Σ_k (P(k) − 1{k = true mode})², from 0 to 2 (for two modes twice the one-sided score).
+    """Return Σ_k (P(k) − 1{k = true mode})², from 0 to 2 (for two modes, twice the one-sided score).
 
     Parameters
     ----------
@@ -516,7 +535,7 @@ def brier_score(truth: ArrayLike, probabilities: ArrayLike) -> FloatArray:
 
 
 def log_score(truth: ArrayLike, probabilities: ArrayLike) -> FloatArray:
-    """−ln P(true mode): inf where the true mode was given no chance; arguments as for `brier_score`.
+    """Return −ln P(true mode); inf if the true mode has probability 0. Arguments as for `brier_score`.
 
     Parameters
     ----------
@@ -535,20 +554,20 @@ def log_score(truth: ArrayLike, probabilities: ArrayLike) -> FloatArray:
 def time_to_right_mode(
     times: ArrayLike, probabilities: ArrayLike, truth: int, *, threshold: float | None = None, lasting: bool = True
 ) -> float:
-    """When a unit's true mode came out on top, and stayed there.
+    """Return the time at which a unit's true mode became the most probable one, and stayed so.
 
     Parameters
     ----------
     times : array_like of shape (n,)
         Ascending times of the unit's readings.
     probabilities : array_like of shape (n, K)
-        Mode probabilities after each.
+        Mode probabilities after each reading.
     truth : int
         Number of the true mode.
     threshold : float, optional
-        Ask that the true mode's probability is at least this; if not given, that it is the largest (alone).
+        Smallest probability of the true mode that counts as right. By default it must be the largest, without a tie.
     lasting : bool
-        Count from when it is right to the last reading (the default), or from the first time that it is right.
+        True (default): count from when the mode is right to the last reading. False: from the first time it is right.
 
     Returns
     -------

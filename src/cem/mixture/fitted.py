@@ -1,4 +1,4 @@
-"""The mixture at fitted parameters, in internal coordinates and in the user's terms; nothing of the training data."""
+"""The mixture at its fitted parameters, in internal coordinates and in the panel's units; no training data."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SLOTS = (
 
 
 class ChannelParameters(NamedTuple):
-    """Parameters of one channel in one mode, in the user's terms and without padding."""
+    """Parameters of one channel in one mode, in the panel's units and without padding."""
 
     mean: FloatArray  # (p_c,)      μ_kc
     covariance: FloatArray  # (p_c, p_c)  Σ_kc
@@ -49,9 +49,9 @@ class ChannelParameters(NamedTuple):
 
 
 class FittedMixture:
-    """A fitted mixture of linear mixed-effects models, model.md §2, without what is done with it; immutable.
+    """A fitted mixture of linear mixed-effects models (model.md §2): parameters only; immutable.
 
-    `cem.FailureModeModel` adds that, and says what the parameters and attributes are.
+    `cem.FailureModeModel` adds the operations on data, and documents the parameters and attributes.
     """
 
     __slots__ = _SLOTS
@@ -120,7 +120,7 @@ class FittedMixture:
         for name, value in parts.items():
             object.__setattr__(self, name, value)
 
-    # -- what it holds, in the user's terms -----------------------------------------------------------------------
+    # -- parameters in the panel's units --------------------------------------------------------------------------
 
     @property
     def n_modes(self) -> int:
@@ -137,11 +137,11 @@ class FittedMixture:
 
     @property
     def training(self) -> dict[str, Any]:
-        """Record of the fit: a copy."""
+        """Record of the fit (a copy)."""
         return copy.deepcopy(self._training)
 
     def _adopt_record(self, training: dict[str, Any]) -> None:
-        """Take a record of the fit that nobody else holds, without a copy: for the loader, before the model is used."""
+        """Take over a record of the fit without a copy; only for the loader, before the model is used."""
         object.__setattr__(self, "_training", training)
 
     @property
@@ -156,27 +156,30 @@ class FittedMixture:
 
     @property
     def means_(self) -> FloatArray:
-        """μ, coefficient means, shape (K, C, p), NaN beyond p_c: ``bases[c](t) @ means_[k, c, :p_c]`` is a curve."""
+        """μ, mean coefficients, shape (K, C, p), NaN beyond p_c.
+
+        ``bases[c](t) @ means_[k, c, :p_c]`` is the mean curve of mode k, in units of the channel.
+        """
         return self._padded("means_")
 
     @property
     def covariance_factors_(self) -> FloatArray:
-        """Λ, lower Cholesky factors of the coefficients' covariances, shape (K, C, p, p), NaN beyond p_c."""
+        """Λ, lower Cholesky factors of the random-effect covariances, shape (K, C, p, p), NaN beyond p_c."""
         return self._padded("covariance_factors_")
 
     @property
     def covariances_(self) -> FloatArray:
-        """Σ = Λ Λᵀ, shape (K, C, p, p), NaN beyond p_c."""
+        """Σ = Λ Λᵀ, random-effect covariances, shape (K, C, p, p), NaN beyond p_c."""
         return self._padded("covariances_")
 
     @property
     def linking_rank(self) -> int:
-        """r, how many factors the channels of a mode share, model.md (16); 0: they are independent."""
+        """r, the number of latent factors that the channels of a mode share, model.md (16); 0: independent."""
         return self.internal_parameters.rank
 
     @property
     def loadings_(self) -> FloatArray:
-        """What a shared factor adds to the coefficients, shape (K, C, p, r), NaN beyond p_c.
+        """Loadings: what a shared factor adds to the coefficients, shape (K, C, p, r), NaN beyond p_c.
 
         ``bases[c](t) @ loadings_[k, c, :p_c, j]`` is what one standard deviation of factor j adds to a curve, in units
         of the channel; two channels have the covariance ``loadings_[k, c] @ loadings_[k, g].T``.
@@ -185,7 +188,7 @@ class FittedMixture:
 
     @property
     def noise_variances_(self) -> FloatArray:
-        """σ², shape (K, C), in squared units of the channel."""
+        """σ², residual variances, shape (K, C), in squared units of the channel."""
         return self._view("noise_variances_", self.user_parameters().noise_variances)
 
     def _view(self, name: str, values: FloatArray) -> FloatArray:
@@ -217,15 +220,15 @@ class FittedMixture:
         return self._view(name, values)
 
     def user_parameters(self) -> Parameters:
-        """Parameters in the user's terms, packed by channel: coefficients of `bases`, in units of the channels.
+        """Return the parameters in the panel's units: coefficients of `bases`, packed by channel.
 
-        Where channels are linked, `factors` are those of Ψ = Cov(T | f), and `loadings` are whitened by them;
+        With linked channels, `factors` are those of Ψ = Cov(T | f), and `loadings` are whitened by them;
         `Parameters.marginal` gives Σ.
 
         Raises
         ------
         PredictionError
-            Channels are linked, and the numbers of one are too far apart for float64.
+            Channels are linked, and the numbers of one channel are too far apart for float64.
         """
         internal, coordinates, layout = self.internal_parameters, self.coordinates, self.coordinates.layout
         means, factors = coordinates.in_user_terms(internal.means, internal.factors)
@@ -247,12 +250,12 @@ class FittedMixture:
         return Parameters(internal.weights, means, factors, noise, internal.sizes, loadings)
 
     def parameters(self, mode: Hashable, channel: str | int) -> ChannelParameters:
-        """Parameters of one channel in one mode, in the user's terms.
+        """Return the parameters of one channel in one mode, in the panel's units.
 
         Parameters
         ----------
         mode : label or int
-            A label of `mode_labels`; an integer that is no label counts modes from 0.
+            A label of `mode_labels`; an integer that is not a label counts modes from 0.
         channel : str or int
             A name, or a position.
 
@@ -281,7 +284,7 @@ class FittedMixture:
         raise OptionError(f"there is no mode {mode!r}; the modes are {listed(self.mode_labels, 20)}")
 
     def channel_index(self, channel: str | int) -> int:
-        """Position of a channel given by name or position; PredictionError where there is none.
+        """Return the position of a channel given by name or position; PredictionError if there is none.
 
         Parameters
         ----------
@@ -295,7 +298,7 @@ class FittedMixture:
         raise PredictionError(f"the model has no channel {channel!r}; {did_you_mean(channel, self.channels)}")
 
     def curves(self, times: ArrayLike) -> FloatArray:
-        """Mean curve of each mode and channel, shape (K, C, m), in units of the channels.
+        """Return the mean curve of each mode and channel, shape (K, C, m), in units of the channels.
 
         Parameters
         ----------
@@ -305,7 +308,7 @@ class FittedMixture:
         Raises
         ------
         PredictionError
-            A curve overflows at one of the times; names the channel and the time.
+            A curve overflows at one of the times; the message names the channel and the time.
         """
         from cem.numerics.floating import overflow_at
 
@@ -327,7 +330,7 @@ class FittedMixture:
         return min(basis.domain[0] for basis in self.bases), max(basis.domain[1] for basis in self.bases)
 
     def compressed(self, panel: Panel) -> SufficientStatistics:
-        """Statistics (9) of a panel that has the model's channels in their order, on the model's time axis.
+        """Sufficient statistics (9) of a panel that has the model's channels in order, on the model's time axis.
 
         Parameters
         ----------

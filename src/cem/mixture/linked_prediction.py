@@ -1,4 +1,4 @@
-"""Scoring with linked channels, model.md (17): log-densities and posteriors. NumPy alone."""
+"""Scoring with linked channels, model.md (17): log-densities and posteriors. It needs only NumPy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def linked_log_densities(
     Raises
     ------
     PredictionError
-        A log-density is not finite; names the unit.
+        A log-density is not finite; the message names the unit.
     """
     shape = (statistics.n_units, parameters.n_modes)
     densities, misfits = np.empty(shape), np.empty(shape)
@@ -55,12 +55,12 @@ def linked_log_densities(
 def linked_posteriors(statistics: SufficientStatistics, parameters: Parameters) -> tuple[FloatArray, FloatArray]:
     """T̂ and a square root of each channel's Σ̂ in internal coordinates: (L, K, P) and (L, K, Σ p_c²).
 
-    A channel that a unit does not report has what its other channels say of it.
+    A channel without readings is predicted from the unit's other channels.
 
     Raises
     ------
     PredictionError
-        A posterior could not be factored; names the unit.
+        A posterior could not be factored; the message names the unit.
     """
     means = np.empty((statistics.n_units, *parameters.means.shape))
     roots = np.empty((statistics.n_units, *parameters.factors.shape))
@@ -72,8 +72,8 @@ def linked_posteriors(statistics: SufficientStatistics, parameters: Parameters) 
 
 
 def not_finite(unit: Hashable) -> PredictionError:
-    """The error of a unit whose log-density is not a number."""
+    """The error for a unit whose log-density is not finite."""
     return PredictionError(
-        f"the log-density of unit {unit!r} is not finite; its values or times lie too far from those "
-        "that the model was fitted to, or a parameter of the model is not finite"
+        f"the log-density of unit {unit!r} is not finite; its values or times are too far from the "
+        "training data, or a parameter of the model is not finite"
     )

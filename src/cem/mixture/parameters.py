@@ -1,4 +1,4 @@
-"""Parameters of the mixture, packed as `cem.statistics.coordinates` says."""
+"""Parameters of the mixture, packed as in `cem.statistics.coordinates`."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Parameters:
     sizes : sequence of int
         p_c.
     loadings : ndarray of shape (K, P, r), optional
-        Γ_kc, packed, the whitened loadings of r factors that the channels share, model.md (16); Λ is then the factor
-        of Ψ_kc = Cov(T | f). Without them r is 0, and Λ that of Σ_kc.
+        Γ_kc, packed: the whitened loadings of r factors that the channels share, model.md (16). Λ is then the factor
+        of Ψ_kc = Cov(T | f). Without loadings r is 0, and Λ is the factor of Σ_kc.
     """
 
     weights: FloatArray
@@ -74,7 +74,7 @@ class Parameters:
         sizes: tuple[int, ...],
         loadings: FloatArray | None = None,
     ) -> Parameters:
-        """Parameters made of arrays that nobody else holds: no copy, and no check but the bundle's.
+        """Make parameters from arrays that nobody else holds: without a copy, and with only the bundle's checks.
 
         An EM pass over a small fleet takes less time than copying and checking what a kernel has just written.
         """
@@ -90,20 +90,20 @@ class Parameters:
             noise_variances=noise_variances,
             sizes=sizes,
             loadings=loadings,
-            # At once: the next E step asks for it, and `cached_property` takes longer than making it.
+            # Made at once: the next E step needs it, and `cached_property` takes longer than making it.
             bundle=ParametersBundle(weights, means, factors, noise_variances, layout_of(sizes).kernel_sizes, loadings),
         )
         return adopted
 
     @cached_property
     def bundle(self) -> ParametersBundle:
-        """The parameters as kernels take them, checked."""
+        """The parameters in the form that kernels take, checked."""
         return ParametersBundle(
             self.weights, self.means, self.factors, self.noise_variances, self.layout.kernel_sizes, self.loadings
         )
 
     def __getstate__(self) -> dict[str, object]:
-        """Without the bundle, which another process makes for itself."""
+        """Without the bundle, which another process makes itself."""
         return {name: value for name, value in self.__dict__.items() if name != "bundle"}
 
     @property
@@ -131,7 +131,7 @@ class Parameters:
         return self.loadings[mode, start : start + self.sizes[channel]]
 
     def marginal(self) -> Parameters:
-        """The same mixture, its channels no longer linked: every Σ_kc = Λ (I + Γ Γᵀ) Λᵀ stays what it is."""
+        """The mixture with unlinked channels and the same covariances Σ_kc = Λ (I + Γ Γᵀ) Λᵀ."""
         if self.loadings is None:
             return self
         factors = np.empty_like(self.factors)
@@ -162,7 +162,7 @@ class Parameters:
         )
 
     def without_last_channel(self) -> Parameters:
-        """The same mixture of the other channels: given the mode (and f) they do not depend on that one."""
+        """The mixture of the other channels; given the mode (and f) they do not depend on the last one."""
         p = self.sizes[-1]
         return Parameters(
             self.weights,
@@ -175,9 +175,9 @@ class Parameters:
 
 
 def _root_of_1_plus(gamma: FloatArray) -> FloatArray:
-    """Lower triangular factor of I + Γ Γᵀ, (p, p), however large Γ (p, r) is."""
+    """Lower triangular factor of I + Γ Γᵀ, (p, p), for Γ (p, r) of any size."""
     try:
         return np.asarray(np.linalg.cholesky(np.eye(len(gamma)) + gamma @ gamma.T), dtype=np.float64)
-    except np.linalg.LinAlgError:  # beside Γ Γᵀ the 1 is lost to rounding
+    except np.linalg.LinAlgError:  # rounding loses the 1 beside Γ Γᵀ
         upper = np.asarray(np.linalg.qr(np.concatenate([np.eye(len(gamma)), gamma.T]), mode="r"), dtype=np.float64)
         return (upper * np.where(np.diagonal(upper) < 0, -1.0, 1.0)[:, None]).T

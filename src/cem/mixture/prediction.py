@@ -1,7 +1,7 @@
-"""What a fitted mixture says of units: mode probabilities, posterior coefficients, forecasts, novelty.
+"""Predictions of a fitted mixture for units: mode probabilities, posterior coefficients, forecasts, novelty.
 
-Arithmetic over sufficient statistics and parameters in internal coordinates; the results are in the user's terms. No
-SciPy on this path.
+Computed from sufficient statistics and parameters in internal coordinates; results are in the panel's units. This path
+does not import SciPy.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MAX_STEPS = 200  # bisection alone needs 60 to 100; Newton's steps end it in ab
 
 
 class Evidence(NamedTuple):
-    """What the data of each unit say of the modes."""
+    """The likelihood of each unit's data under the modes."""
 
     mode_probabilities: FloatArray  # (L, K)  (3)
     log_likelihoods: FloatArray  # (L,)    log Σ_k π_k P(x_l | k), in the panel's own units
@@ -42,7 +42,7 @@ class Evidence(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """Posterior coefficients of each unit under each mode, in the user's terms (model.md (4)).
+    """Posterior of each unit's random effects under each mode, in the panel's units (model.md (4)).
 
     Parameters
     ----------
@@ -53,13 +53,13 @@ class Posterior:
     mode_labels : tuple of hashable
         Length K.
     sizes : tuple of int
-        p_c; arrays hold NaN beyond.
+        p_c, number of coefficients of each channel; arrays hold NaN beyond.
     mode_probabilities : ndarray of shape (L, K)
-        ρ̂.
+        ρ̂, posterior mode probabilities.
     means : ndarray of shape (L, K, C, p)
-        T̂.
+        T̂, posterior mean coefficients: ``model.bases[c](t) @ means[l, k, c, :p_c]`` is a unit's curve.
     covariances : ndarray of shape (L, K, C, p, p)
-        Σ̂.
+        Σ̂, their posterior covariances.
     """
 
     units: tuple[Hashable, ...]
@@ -80,18 +80,19 @@ class Forecast:
     units : tuple of hashable
         Length L.
     channel : str
+        The channel forecast.
     mode_labels : tuple of hashable
         Length K.
     times : ndarray of shape (m,) or (L, m)
-        As they were asked for.
+        The times forecast.
     weights : ndarray of shape (L, K)
-        ρ̂, mode probabilities given all that the unit has shown.
+        ρ̂, mode probabilities given all readings of the unit.
     mode_means : ndarray of shape (L, K, m)
         φ(s)ᵀ T̂_k, in units of the channel.
     mode_variances : ndarray of shape (L, K, m)
-        φ(s)ᵀ Σ̂_k φ(s), plus σ²_k where `noise`.
+        φ(s)ᵀ Σ̂_k φ(s), plus σ²_k if `noise`.
     noise : bool
-        Whether this is the forecast of a reading, or of the curve behind it.
+        True: the forecast of a reading. False: of the curve behind it.
     """
 
     units: tuple[Hashable, ...]
@@ -111,13 +112,13 @@ class Forecast:
 
     @property
     def variance(self) -> FloatArray:
-        """Variance of the mixture, shape (L, m): within modes and between them."""
+        """Variance of the mixture, shape (L, m): within modes plus between modes."""
         spread = self.mode_variances + np.square(self.mode_means - self.mean[:, None, :])
         result: FloatArray = np.einsum("lk,lkm->lm", self.weights, spread)
         return result
 
     def cdf(self, values: ArrayLike) -> FloatArray:
-        """P(channel ≤ value); `values` broadcasts against (L, m)."""
+        """Return P(channel ≤ value); `values` broadcasts against (L, m)."""
         values = np.broadcast_to(np.asarray(values, dtype=np.float64), self.mode_means[:, 0].shape)
         z = (values[:, None] - self.mode_means) / np.sqrt(np.maximum(self.mode_variances, 1e-300))
         result: FloatArray = np.einsum("lk,lkm->lm", self.weights, normal_cdf(z))
@@ -157,7 +158,7 @@ class Forecast:
         return parts[0] if probabilities.ndim == 0 else np.stack(parts)
 
     def interval(self, level: float = 0.9) -> tuple[FloatArray, FloatArray]:
-        """Central interval that holds the channel with probability `level`: lower and upper ends, each (L, m).
+        """Return the central prediction interval that holds the channel with probability `level`: two arrays (L, m).
 
         Raises
         ------

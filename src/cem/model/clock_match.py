@@ -1,7 +1,7 @@
-"""What a model knows of its clock and of its units of measurement, held against a panel that it is to read.
+"""Compare a panel's clock and units of measurement with those of the training panel.
 
-A unit of time, an origin or a unit of measurement that both state and that differ is an error that names it. What a
-panel leaves open is taken to be as in training, unless its numbers say otherwise: then there is one warning.
+A unit of time, an origin or a unit of measurement that both state and that differs is an error. If the panel does not
+state one, it counts as the training panel's, unless the numbers contradict that: then there is one warning.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ __all__ = [
 ]
 
 CLOCK = "clock"
-"""Key of a model's record: what the times of its training panel were."""
+"""Key of a model's record: the type of the training panel's times."""
 
 SEARCH_ADVICE = (
     "give it Panels, or let times reach the score: set_config(enable_metadata_routing=True) and "
     "em.set_fit_request(times=True).set_score_request(times=True)"
 )
-"""How a search of scikit-learn scores at the times that it fits at."""
+"""How to make a scikit-learn search score at the times at which it fits."""
 
 _FAR_AGES = 1.5
 """Ages beyond this many times the longest training life are answered with a warning."""
@@ -46,7 +46,7 @@ _NO_AGE = 10.0
 
 
 def clock_record(panel: Panel) -> dict[str, Any]:
-    """What a model remembers of the times that it was fitted to: nothing of a unit's data.
+    """The record of the training times that a model keeps; no data of any unit.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def clock_record(panel: Panel) -> dict[str, Any]:
 
 
 def is_positions(panel: Panel) -> bool:
-    """True where the times of every unit are 0, 1, 2, ..., as those of an array without times."""
+    """True if the times of every unit are 0, 1, 2, ..., like those of an array without times."""
     if panel._clock != NUMBERS or panel.time_unit is not None or panel.origin != ZERO:
         return False
     if (panel.times[panel.offsets[:-1]] != 0.0).any():
@@ -78,11 +78,12 @@ def is_positions(panel: Panel) -> bool:
 
 
 def check_times_given(model: FittedMixture, what: str = "X") -> None:
-    """Refuse an array without times for a model that was fitted at other times than 0, 1, 2, ...
+    """Refuse an array without times if the model was fitted at other times than 0, 1, 2, ...
 
     Raises
     ------
     PredictionError
+        The model was fitted at other times.
     """
     record = model._training.get(CLOCK)
     if record is None or record["kind"] in (POSITIONS, None):
@@ -96,7 +97,7 @@ def check_times_given(model: FittedMixture, what: str = "X") -> None:
 
 
 def check_measures(model: FittedMixture, panel: Panel) -> None:
-    """Refuse units of measurement that differ from those of the model's training panel; PredictionError."""
+    """Refuse units of measurement that differ from those of the training panel, with a PredictionError."""
     ours, theirs = model._channel_units, panel._channel_units
     if ours == theirs:
         return
@@ -121,42 +122,42 @@ def _same(one: str, other: str) -> bool:
 
 
 def check_clock(model: FittedMixture, panel: Panel) -> None:
-    """Hold the clock of a panel against the model's.
+    """Compare the clock of a panel with the model's.
 
     Raises
     ------
     PredictionError
-        Another unit of time, or another origin, that both state.
+        Both state a unit of time, or an origin, and they differ.
 
     Warns
     -----
     ClockWarning
-        The panel leaves open what its times are, and its numbers do not look like those of the training panel.
+        The panel does not state what its times are, and its numbers do not look like the training times.
     """
     if model.time_unit is not None and panel.time_unit is not None and not _same_unit(model.time_unit, panel.time_unit):
         raise PredictionError(
             f"the panel's times are in {panel.time_unit!r}, the model's in {model.time_unit!r}; give the panel "
-            f"time_unit={model.time_unit!r} where its times are datetimes, else convert them"
+            f"time_unit={model.time_unit!r} if its times are datetimes, else convert them"
         )
     record = model._training.get(CLOCK)
     if record is None or record["kind"] is None or panel._clock is None:
         return
-    if model.time_axis == "to_failure" and panel.origin == FAILURE:  # counted from the failure already
+    if model.time_axis == "to_failure" and panel.origin == FAILURE:  # already counted from the failure
         return
     doubt = _doubt(model, panel, record)
     if doubt is None and model.time_axis == "forward":
         doubt = _range(model, panel)
     if doubt:
-        warn(f"{doubt}. Read the panel on the clock of the training panel, or the model's answers mean nothing",
+        warn(f"{doubt}. Read the panel on the clock of the training panel; otherwise its predictions mean nothing",
              ClockWarning)  # fmt: skip
 
 
 def _doubt(model: FittedMixture, panel: Panel, record: dict[str, Any]) -> str | None:
-    """What is open about the panel's clock and looks wrong; PredictionError where it states another origin."""
+    """What the panel does not state about its clock and looks wrong; PredictionError if it states another origin."""
     dated, to_be_dated = record["kind"] == DATETIMES, panel._clock == DATETIMES
     ours, theirs = record["origin"], panel.origin
     if dated == to_be_dated:
-        # Numbers count from zero unless told otherwise, so theirs may count from anything.
+        # Numbers count from zero by default, so the panel's may count from anything.
         said = dated or (ours != ZERO and theirs != ZERO)
         if said and not _same_origin(ours, theirs):
             raise PredictionError(_origins(ours, theirs))
@@ -217,7 +218,7 @@ def _words(origin: Any) -> str:
 
 
 def _same_origin(ours: Any, theirs: Any) -> bool:
-    """Whether an origin as recorded is that of a panel."""
+    """Whether a recorded origin is that of a panel."""
     if isinstance(ours, float) or isinstance(theirs, (str, float)):
         return bool(type(ours) is type(theirs) and ours == theirs)
     if ours in (ZERO, FIRST_READING, FAILURE):
@@ -226,7 +227,7 @@ def _same_origin(ours: Any, theirs: Any) -> bool:
 
 
 def _same_unit(one: str, other: str) -> bool:
-    """Whether two labels are spellings of one unit of time: "h" and "hours"; "cycle" and "Cycles"."""
+    """Whether two labels spell the same unit of time: "h" and "hours"; "cycle" and "Cycles"."""
     if one == other:
         return True
     try:
@@ -241,7 +242,7 @@ def _singular(label: str) -> str:
 
 
 def check_running_ages(model: FittedMixture, panel: Panel, ages: np.ndarray) -> None:
-    """Hold the ages of running units against the lives that the model was fitted to.
+    """Compare the ages of running units with the lives in the training data.
 
     Parameters
     ----------
@@ -251,7 +252,7 @@ def check_running_ages(model: FittedMixture, panel: Panel, ages: np.ndarray) -> 
     Raises
     ------
     PanelError
-        Times are a clock's rather than ages.
+        The times are clock times rather than ages.
 
     Warns
     -----
@@ -282,7 +283,7 @@ def check_running_ages(model: FittedMixture, panel: Panel, ages: np.ndarray) -> 
         warn(
             f"{'unit' if one else 'units'} {listed([panel.units[l] for l in old[:5]])}{more} {'is' if one else 'are'} "
             f"older than {_FAR_AGES:g} times the longest training life, {record['longest']:g}{unit} (unit "
-            f"{panel.units[oldest]!r} is {ages[oldest]:g}): laws of lifetimes say little there. Ages count from when a "
+            f"{panel.units[oldest]!r} is {ages[oldest]:g}): predictions are uncertain there. Ages count from when a "
             "unit was new; is that where the panel's times begin?",
             ClockWarning,
         )

@@ -1,7 +1,8 @@
-"""What the residuals of a fit say of its assumptions: are they correlated in time, and what is a reading worth then?
+"""Check a fit by its residuals: are they correlated in time, and how much is a reading then worth?
 
-Model.md §2 takes noise to be white. Where the basis does not fit, or a sensor has a memory, residuals hang together
-in time, and n readings tell less of a curve than n independent ones: by the factor κ of `TimeCorrelation.information`.
+The model assumes white noise (model.md §2). If the basis does not fit, or a sensor has a memory, residuals are
+correlated in time, and n readings carry less information about a curve than n independent ones: by the factor κ of
+`TimeCorrelation.information`. Pass κ to `cem.RemainingLife` as ``information``.
 """
 
 from __future__ import annotations
@@ -29,19 +30,20 @@ _LEAST_INFORMATION = 0.01
 
 @dataclass(frozen=True, eq=False)
 class TimeCorrelation:
-    """Correlation of residuals in time, by channel.
+    """Autocorrelation of residuals, by channel; made by `time_correlation`. Print it for a table.
 
     Parameters
     ----------
     channels : tuple of str
         Length C.
     autocorrelations : ndarray of shape (C, H)
-        Of residuals h readings apart, h = 1 … H, beyond what a fit to white noise would show; NaN where there are too
-        few pairs.
+        Autocorrelation at lags of h = 1 … H readings, less what a fit to white noise would show; NaN with too few
+        pairs.
     standard_errors : ndarray of shape (C, H)
-        Of the autocorrelations if noise is white: a value beyond two of them is evidence that it is not.
+        Their standard errors under white noise: a value beyond two of them is evidence of correlated noise.
     information : ndarray of shape (C,)
-        κ_c = 1 / (1 + 2 Σ_h ρ_h), the sum up to the first ρ_h within two standard errors of 0; in (0, 1].
+        κ_c = 1 / (1 + 2 Σ_h ρ_h), summed up to the first ρ_h within two standard errors of 0; in (0, 1]. A reading of
+        channel c is worth κ_c independent ones.
     """
 
     channels: tuple[str, ...]
@@ -51,7 +53,7 @@ class TimeCorrelation:
 
     @property
     def needed(self) -> NDArray[np.bool_]:
-        """Channels whose lag-1 correlation is above two standard errors, shape (C,): white noise is not to be had."""
+        """Whether each channel's noise is not white: its lag-1 correlation is above two standard errors; shape (C,)."""
         with np.errstate(invalid="ignore"):
             return np.nan_to_num(self.autocorrelations[:, 0]) > 2.0 * np.nan_to_num(self.standard_errors[:, 0])
 
@@ -66,20 +68,21 @@ class TimeCorrelation:
 
 
 def residuals(model: FailureModeModel, panel: Panel) -> tuple[FloatArray, FloatArray]:
-    """Readings less each unit's own curve under its most probable mode, and what white noise would leave of them.
+    """Return readings less each unit's own curve under its most probable mode, and their leverages.
 
     Parameters
     ----------
     model : FailureModeModel
+        The fitted model.
     panel : Panel
-        On the model's time axis: units that failed, where that is the time to failure.
+        On the model's time axis; if that is the time to failure, units that failed.
 
     Returns
     -------
     residuals : ndarray of shape (N, C)
-        In units of the noise's standard deviation; NaN where not observed. Readings are in the panel's order.
+        In units of the residual standard deviation; NaN where not observed. Readings are in the panel's order.
     leverages : ndarray of shape (N, C)
-        φᵀ Σ̂ φ / σ²: the share of each reading's own noise that its unit's curve has followed.
+        φᵀ Σ̂ φ / σ²: the share of a reading's own noise that its unit's curve follows.
     """
     posterior = model.posterior(panel)
     best = posterior.mode_probabilities.argmax(axis=1)
@@ -98,18 +101,23 @@ def residuals(model: FailureModeModel, panel: Panel) -> tuple[FloatArray, FloatA
 
 
 def time_correlation(model: FailureModeModel, panel: Panel, n_lags: int = 20) -> TimeCorrelation:
-    """Autocorrelation of residuals, and what it makes a reading worth.
+    """Estimate the autocorrelation of residuals, and how many independent readings each reading is worth.
 
-    Readings count as equally far apart: the lag is in readings of the unit, not in time. A curve that was fitted to n
-    readings pulls their residuals apart; its expected effect under white noise, −φᵢᵀΣ̂φⱼ/σ² for a pair, is taken out.
+    Lags count readings of a unit, not time: readings are treated as equally spaced. Fitting a curve to n readings makes
+    their residuals negatively correlated; the expected effect under white noise, −φᵢᵀΣ̂φⱼ/σ² for a pair, is removed.
 
     Parameters
     ----------
     model : FailureModeModel
+        The fitted model.
     panel : Panel
         Training units, as for `residuals`.
     n_lags : int
-        H.
+        H, the largest lag.
+
+    Returns
+    -------
+    TimeCorrelation
 
     Raises
     ------
@@ -141,7 +149,7 @@ def time_correlation(model: FailureModeModel, panel: Panel, n_lags: int = 20) ->
             pair = np.flatnonzero(unit[h:] == unit[:-h])
             if len(pair) < _FEWEST_PAIRS:
                 break
-            # E[eᵢ eⱼ] under white noise is −φᵢᵀΣ̂φⱼ/σ² but for the prior's share of the curve.
+            # E[eᵢ eⱼ] under white noise is −φᵢᵀΣ̂φⱼ/σ², except for the prior's share of the curve.
             pulled = np.einsum("nq,nq->n", half[pair + h], phi[pair])
             correlations[c, h - 1] = np.mean(e[pair + h] * e[pair] + pulled) / spread
             errors[c, h - 1] = 1.0 / np.sqrt(len(pair))

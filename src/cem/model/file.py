@@ -1,7 +1,8 @@
-"""Model files: arrays and JSON in one checked file, as docs/file-format.md specifies it. `cem.model.loading`
-reads it.
+"""Write model files: arrays and JSON in one checked file, as docs/file-format.md specifies it.
 
 magic | version | header length | header (JSON) | arrays | SHA-256 of all before it
+
+`cem.model.loading` reads them.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT_VERSION", "encode", "save"]
 
-MAGIC = b"\x89CEM\r\n\x1a\n"  # a byte that is not ASCII and both line ends: a transfer as text is noticed
-FORMAT_VERSION = 2  # the newest that is read; a model without linked channels is written as version 1
+MAGIC = b"\x89CEM\r\n\x1a\n"  # a non-ASCII byte and both line ends reveal a transfer in text mode
+FORMAT_VERSION = 2  # newest version read; a model without linked channels is written as version 1
 LINKED_VERSION = 2
 MAX_HEADER = 16 * 2**20
 PREFIX = struct.Struct("<8sIQ")  # magic, version, header length
@@ -48,13 +49,12 @@ def save(model: FittedMixture, path: str | os.PathLike[str]) -> None:
         raise ModelFileError(f"the model cannot be written to {name!r}: {error}") from None
     except OSError as error:
         raise ModelFileError(
-            f"the model cannot be written to {name!r}: {error.strerror or error}; "
-            "a file that was there before is as it was"
+            f"the model cannot be written to {name!r}: {error.strerror or error}; an existing file has not changed"
         ) from error
 
 
 def path_text(path: str | os.PathLike[str]) -> str:
-    """The path as text; OptionError where it is none (an open file, for one)."""
+    """The path as text; OptionError if it is not a path (an open file, for example)."""
     try:
         return os.fsdecode(path)
     except TypeError:
@@ -68,7 +68,7 @@ def encode(model: FittedMixture) -> bytes:
     """The bytes of a model file."""
     from cem import __version__
 
-    bases = [basis.to_dict() for basis in model.bases]  # first: a function without a name ends here
+    bases = [basis.to_dict() for basis in model.bases]  # first, because a function without a name cannot be saved
     parameters, coordinates = model.internal_parameters, model.coordinates
     arrays: dict[str, NDArray[Any]] = {
         "weights": parameters.weights,
@@ -134,7 +134,7 @@ def encode(model: FittedMixture) -> bytes:
 
 
 def _check_panel(model: FittedMixture, n_bytes: int) -> dict[str, NDArray[Any]]:
-    """A small panel drawn from the model, as arrays: no customer's data travel in a model file."""
+    """A small panel drawn from the model, as arrays; so a model file contains no customer data."""
     from cem.model.sample import draw_units
 
     low, high = model.domain
@@ -142,7 +142,7 @@ def _check_panel(model: FittedMixture, n_bytes: int) -> dict[str, NDArray[Any]]:
     times = low + (high - low) * np.sort(rng.uniform(size=(rules.CHECK_UNITS, rules.CHECK_TIMES)), axis=1)
     if model.time_axis == "to_failure":
         times = np.minimum(times, 0.0)
-    # Modes in turn, so that a rare one is checked too.
+    # Cycle through the modes, so that rare ones are checked too.
     n_units = rules.check_units(model.n_modes, model.basis_sizes_, model.linking_rank, n_bytes)
     modes = [model.mode_labels[l % model.n_modes] for l in range(n_units)]
     drawn = [times[l % rules.CHECK_UNITS] for l in range(n_units)]
@@ -155,14 +155,14 @@ def _check_panel(model: FittedMixture, n_bytes: int) -> dict[str, NDArray[Any]]:
 
 
 def log_likelihood_of_check(model: FittedMixture, arrays: Mapping[str, NDArray[Any]]) -> float:
-    """Marginal log-likelihood of the check panel, reading by reading: what a scoring process loads anyway.
+    """Marginal log-likelihood of the check panel, reading by reading, with only the code that scoring needs anyway.
 
-    Times to failure are counted from the failure, so they are on the model's axis as they stand.
+    Times to failure count from the failure, so they are on the model's axis already.
     """
     from cem.scoring._scorer import PackedScorer
 
     offsets, times, values = arrays["check_offsets"], arrays["check_times"], arrays["check_values"]
-    if model.linking_rank:  # reading by reading channels are independent
+    if model.linking_rank:  # the scorer of single readings takes channels as independent
         from cem.mixture.prediction import evidence
         from cem.panel.panel import Panel
 
@@ -179,7 +179,7 @@ def log_likelihood_of_check(model: FittedMixture, arrays: Mapping[str, NDArray[A
 
 
 def _encoded_label(label: Hashable) -> Any:
-    """A label as JSON: null, booleans, numbers and strings as they are, tuples as {"tuple": [...]}."""
+    """A label as JSON: null, booleans, numbers and strings unchanged, tuples as {"tuple": [...]}."""
     if label is None or isinstance(label, (bool, int, str)):
         return label
     if isinstance(label, np.generic):
@@ -195,7 +195,7 @@ def _encoded_label(label: Hashable) -> Any:
 
 
 def _encoded(value: Any) -> Any:
-    """Numbers that JSON has not, as {"float": "nan"}; NumPy's as Python's; all else as it is."""
+    """Encode numbers that JSON lacks as {"float": "nan"}, and NumPy numbers as Python's; keep everything else."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

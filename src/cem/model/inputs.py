@@ -1,4 +1,4 @@
-"""What users give to `fit`, `predict` and `score`, made a panel by one set of rules for estimator and model."""
+"""Convert the input of `fit`, `predict` and `score` to a panel, by the same rules for estimator and model."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
 __all__ = ["COLUMNS", "columns_record", "is_frame", "panel_to_fit", "panel_to_score", "table_options"]
 
 COLUMNS = "columns"
-"""Key of a model's record: how the frame that it was fitted to was read."""
+"""Key of a model's record: how the training frame was read."""
 
 Table = Mapping[str, Any]
 
-# What a frame that is only scored need not have, or has from the model.
+# Arguments that a frame to be scored does not need, or takes from the model.
 _OF_TRAINING = ("mode", "channels", "response", "channel_units", "allow_empty_channels", "allow_empty_units")
 
 
 def is_frame(X: Any) -> bool:
-    """Whether X is a table with named columns: of pandas, polars, pyarrow or what else has such."""
+    """Whether X is a table with named columns, of pandas, polars, pyarrow or another library."""
     return not isinstance(X, Panel) and is_table(X)
 
 
 def table_options(unit: str | None, time: str | None, columns: Table | None, where: str = "") -> dict[str, Any] | None:
-    """Arguments of `Panel.from_frame`, checked; None where no columns are named.
+    """The arguments of `Panel.from_frame`, checked; None if no columns are named.
 
     Raises
     ------
     OptionError
-        One of unit and time is missing, or `columns` holds what `Panel.from_frame` does not take.
+        One of unit and time is missing, or `columns` holds an argument that `Panel.from_frame` does not take.
     """
     if unit is None and time is None and columns is None:
         return None
     if unit is None or time is None:
         missing = "unit" if unit is None else "time"
-        raise OptionError(f"{where}{missing}=None: name the columns of both, unit= and time=")
+        raise OptionError(f"{where}{missing}=None: name both columns, unit= and time=")
     if columns is not None and not isinstance(columns, Mapping):
         raise OptionError(
             f"{where}columns={columns!r}: a dict of further arguments of Panel.from_frame was expected, such as "
@@ -70,19 +70,20 @@ def panel_to_fit(
     Parameters
     ----------
     X : Panel, data frame or array
+        The fleet.
     table : mapping, optional
         Arguments of `Panel.from_frame`.
     modes : sequence of labels, optional
         One per unit.
     times, axes
-        As for `Panel.from_arrays`; with arrays alone.
+        As for `Panel.from_arrays`; only with arrays.
 
     Raises
     ------
     PanelError
-        X is not a panel, or a data frame without columns named.
+        X is not a panel, or it is a data frame and its columns are not named.
     OptionError
-        times or axes with what is no array.
+        times or axes were given without an array.
     """
     X = _joined(X)
     if is_frame(X):
@@ -100,27 +101,29 @@ def panel_to_score(
     table: Table | None = None,
     what: str = "X",
 ) -> Panel:
-    """The panel of `predict` and its like: channels by name, arrays in the order of the model's.
+    """The panel of `predict` and similar methods: channels by name, arrays in the order of the model's channels.
 
     Parameters
     ----------
     model : FailureModeModel
+        The model that will score the panel.
     X : Panel, data frame or array
+        The units.
     times, axes
-        With arrays alone; times may be left out where the model was fitted at 0, 1, 2, ...
+        Only with arrays; times may be left out if the model was fitted at 0, 1, 2, ...
     table : mapping, optional
         Arguments of `Panel.from_frame`; by default those that the model was fitted with.
     what : str
-        What to call X in messages.
+        Name of X in messages.
 
     Raises
     ------
     PanelError
-        X is not a panel, or a data frame whose columns nobody named.
+        X is not a panel, or it is a data frame and its columns are not named.
     PredictionError
-        An array without times for a model that was fitted with times; a frame without a sensor of the model.
+        An array came without times though the model was fitted with times; a frame lacks a sensor of the model.
     OptionError
-        times or axes with what is no array.
+        times or axes were given without an array.
     """
     X = _joined(X)
     if isinstance(X, Panel):
@@ -135,7 +138,7 @@ def panel_to_score(
 
 
 def columns_record(table: Table | None, panel: Panel) -> dict[str, Any] | None:
-    """What a model remembers of how its training frame was read, as JSON can hold it."""
+    """The record of how the training frame was read, as JSON can hold it."""
     if table is None:
         return None
     kept = {name: value for name, value in table.items() if name not in _OF_TRAINING and value is not None}
@@ -155,12 +158,12 @@ def _is_plain(value: Any) -> bool:
 
 
 def _as_labels(modes: Any) -> Any:
-    """Labels one by one: an array of rows has labels that cannot be hashed, which `encode_labels` names."""
+    """Labels one by one: rows of an array are not hashable, and `encode_labels` names the first of them."""
     return modes if isinstance(modes, Mapping) else np.asarray(modes, dtype=object).tolist()
 
 
 def _joined(X: Any) -> Any:
-    """Panels in a list as one: scikit-learn's searches take a Panel apart, unit by unit."""
+    """Join a list of panels: scikit-learn's searches split a Panel into its units."""
     if isinstance(X, Panel):
         return X
     if isinstance(X, memoryview):
@@ -177,7 +180,7 @@ def _joined(X: Any) -> Any:
 def _of_frame(X: Any, table: Table | None, times: Any, axes: Any) -> Panel:
     for name, given in (("times", times), ("axes", axes)):
         if given is not None:
-            raise OptionError(f"{name} goes with an array; a data frame has a column of times")
+            raise OptionError(f"{name} is for arrays; a data frame has a column of times")
     if table is None:
         try:
             refuse_table(X, "X")
@@ -190,7 +193,7 @@ def _of_frame(X: Any, table: Table | None, times: Any, axes: Any) -> Panel:
 
 
 def _for_scoring(model: FailureModeModel, X: Any, table: Table | None) -> Table | None:
-    """How to read a frame for a model: its channels, and of the other columns those that are there."""
+    """How to read a frame for a model: the model's channels, and the other columns if they are present."""
     remembered = model._training.get(COLUMNS)
     if table is None and remembered is None:
         return None
@@ -203,13 +206,13 @@ def _for_scoring(model: FailureModeModel, X: Any, table: Table | None) -> Table 
     if options.get("failure_time") not in names:
         options.pop("failure_time", None)
     options["allow_empty_channels"] = options["allow_empty_units"] = True
-    if options.get("sensor") is not None or not names:  # a tall table, its sensors in the cells; or one not in memory
+    if options.get("sensor") is not None or not names:  # a tall table, with sensor names in cells; or not in memory
         return options
     absent = [name for name in model.channels if name not in names and name != model.response]
     if absent:
         raise PredictionError(
             f"the frame has no column {absent[0]!r}, a channel of the model; {did_you_mean(absent[0], names)} "
-            "Where it is missing on purpose, give Panel.from_frame(...), which may lack channels"
+            "If it is missing on purpose, give Panel.from_frame(...), which may lack channels"
         )
     options["channels"] = [name for name in model.channels if name in names]
     return options

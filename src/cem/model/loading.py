@@ -1,5 +1,6 @@
-"""Model files read: every part is checked before it is used. Nothing in a file is executed, and nothing that it names
-is imported; `cem.model.file` writes them.
+"""Read model files, checking every part before use. Nothing in a file is executed or imported.
+
+`cem.model.file` writes them.
 """
 
 from __future__ import annotations
@@ -54,16 +55,17 @@ _ARRAYS = {
 def load(
     path: str | os.PathLike[str], *, functions: Mapping[str, Callable[..., Any]] | None = None
 ) -> FailureModeModel:
-    """Read a model that `FailureModeModel.save` wrote.
+    """Load a model that `FailureModeModel.save` wrote.
 
-    Nothing that the file names is imported or run, so a file from anywhere can be loaded.
+    You can load a file from any source: nothing that it names is imported or run.
 
     Parameters
     ----------
     path : path-like
+        The model file.
     functions : mapping of str to callable, optional
-        The functions that `Custom` bases of the model call, by the names that the file has for them
-        ("module:name"), beside those given to `cem.register_function` and those that a `Custom` of this process holds.
+        The functions that `Custom` bases of the model call, by their names in the file ("module:name"). Functions given
+        to `cem.register_function`, and those of a `Custom` basis of this process, are known already.
 
     Returns
     -------
@@ -72,11 +74,11 @@ def load(
     Raises
     ------
     ModelFileError
-        The file cannot be read, is no regular file, is truncated or altered, breaks a rule of docs/file-format.md, is
-        of a newer format, names a function that was not given, or gives another log-likelihood on its check panel
-        than the model had when it was saved.
+        The file cannot be read, is not a regular file, is truncated or altered, breaks a rule of docs/file-format.md,
+        has a newer format, names a function that was not given, or gives another log-likelihood on its check panel
+        than the model did when it was saved.
     OptionError
-        `path` is no path, or `functions` is not a mapping of names to functions.
+        `path` is not a path, or `functions` is not a mapping of names to functions.
     """
     return load_by("cem.load", path, functions)
 
@@ -84,7 +86,7 @@ def load(
 def load_by(
     call: str, path: str | os.PathLike[str], functions: Mapping[str, Callable[..., Any]] | None
 ) -> FailureModeModel:
-    """As `load`, for a function that users call by another name: messages show that call."""
+    """As `load`, for a function with another name; messages then show that name."""
     name, given = path_text(path), checked_functions(functions)
     try:
         content = read_regular(name, begins_with=MAGIC)
@@ -99,7 +101,7 @@ def decode(
     functions: Mapping[str, Callable[..., Any]] | None = None,
     call: str = "cem.load",
 ) -> FailureModeModel:
-    """The model in the bytes of a model file; ModelFileError, which calls the file `name`, where they are not sound."""
+    """The model in the bytes of a model file; if they are not valid, a ModelFileError that calls the file `name`."""
 
     def refuse(why: str) -> ModelFileError:
         return ModelFileError(f"{name}: {why}")
@@ -124,7 +126,7 @@ def decode(
         raise refuse(f"its header length of {header_length:,} bytes does not fit the file")
     header = _header(content[PREFIX.size : start], len(content), refuse)
     data = memoryview(content)[start:-DIGEST_SIZE]
-    if start % ALIGNMENT:  # of another writer, without padding: kernels read numbers at their alignment only
+    if start % ALIGNMENT:  # a file of another writer, without padding: kernels need aligned numbers
         data = memoryview(bytes(data))
     arrays = _arrays(header["arrays"], data, refuse)
     linked = version >= LINKED_VERSION
@@ -136,7 +138,7 @@ def decode(
         raise refuse(f"it {wrong}")
     expected = _check_value(header["check"], refuse)
     try:
-        # What overflows here ends as a log-likelihood that is not the expected one.
+        # An overflow here ends as a log-likelihood other than the expected one.
         with np.errstate(all="ignore"):
             model = _model(header["model"], arrays, len(content), functions)
             found = log_likelihood_of_check(model, arrays)
@@ -144,7 +146,7 @@ def decode(
         raise
     except UnknownFunctionError as error:
         raise refuse(
-            f"a Custom basis calls the function {error.name[:300]!r}, and nothing that a file names is imported; "
+            f"a Custom basis calls the function {error.name[:300]!r}, and cem imports nothing that a file names; "
             + how_to_give(error.name, name, call)
         ) from None
     except (CemError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
@@ -158,12 +160,12 @@ def decode(
 
 
 def _brief(text: str) -> str:
-    """The beginning of a message: one that quotes what a file holds may be as long as the file."""
+    """The beginning of a message; a message that quotes a file may be as long as the file."""
     return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + "..."
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Any:
-    """A JSON object, or the number that it stands for; see `_encoded`."""
+    """A JSON object, or the number that it encodes; see `_encoded`."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key occurs twice")
@@ -177,7 +179,7 @@ def _no_constant(text: str) -> float:
 
 
 def _header(text: bytes, n_bytes: int, refuse: Callable[[str], ModelFileError]) -> dict[str, Any]:
-    """The header of a file of so many bytes."""
+    """The header, checked, of a file of this many bytes."""
     try:
         rules.require_plain(text, n_bytes)
         header = json.loads(text.decode("ascii"), object_pairs_hook=_object, parse_constant=_no_constant)
@@ -200,7 +202,7 @@ def _check_value(check: Any, refuse: Callable[[str], ModelFileError]) -> float:
 
 
 def _arrays(entries: Any, data: memoryview, refuse: Callable[[str], ModelFileError]) -> dict[str, NDArray[Any]]:
-    """The arrays, each where the one before it ends, the last where the data ends."""
+    """The arrays; each begins where the one before it ends, and the last ends with the data."""
     arrays: dict[str, NDArray[Any]] = {}
     offset = 0
     if not isinstance(entries, list):
@@ -270,13 +272,13 @@ def _model(
 
 
 def _bases(saved: list[Any], room: int, functions: Mapping[str, Callable[..., Any]] | None) -> tuple[Basis, ...]:
-    """The bases, whose transforms fill `room` numbers: none is made that could not have its own."""
+    """The bases, whose transforms fill `room` numbers; a basis that does not fit is refused before it is made."""
     from cem.basis.families import basis_from_dict
 
-    made: dict[str, Basis] = {}  # channels of one basis share one object again
+    made: dict[str, Basis] = {}  # channels with the same basis share one object
     bases: list[Basis] = []
     for part in saved:
-        # By its text: the hash of a basis is one of numbers, so a file could give thousands of bases the same one.
+        # Keyed by its text: the hash of a basis comes from numbers, so a file could give thousands of bases one hash.
         text = repr(part)
         basis = made.get(text)
         if basis is None:

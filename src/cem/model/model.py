@@ -1,4 +1,4 @@
-"""The fitted model: everything that scoring new units needs, and nothing of the training data."""
+"""The fitted model: everything needed to score new units, and none of the training data."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cem.errors import OptionError, PredictionError
 from cem.errors.names import did_you_mean, listed, object_array
 from cem.mixture.fitted import ChannelParameters, FittedMixture
 
-# What streaming does not need is imported by the method that does: a process that loads a model and scores readings
-# starts in a third of the time.
+# Methods import what streaming does not need, so that a process that loads a model and scores readings starts in a
+# third of the time.
 if TYPE_CHECKING:
     import os
 
@@ -28,25 +28,26 @@ __all__ = ["ChannelParameters", "FailureModeModel"]
 
 FloatArray = NDArray[np.float64]
 
-# A Panel, an array, or a data frame of whichever library.
+# A Panel, an array, or a data frame of any library.
 Data = Any
 Axes = str | Sequence[str] | None
 
 
 class FailureModeModel(FittedMixture):
-    """A fitted mixture of linear mixed-effects models, model.md §2; immutable.
+    """A fitted mixture of linear mixed-effects models (model.md §2): predicts, forecasts, samples, saves; immutable.
 
-    Most models come from `FailureModeEM.fit` or `cem.load`.
+    `FailureModeEM.fit` makes one as ``model_``, and `cem.load` reads one from a file.
 
     Parameters
     ----------
     parameters : Parameters
         In internal coordinates.
     coordinates : Coordinates
-        What the internal coordinates are.
+        The internal coordinates.
     bases : sequence of Basis
         The bound basis of each channel.
     channels : sequence of str
+        Names of the channels.
     response : str, optional
         The channel that `forecast` forecasts by default.
     mode_labels : sequence of hashable, optional
@@ -70,6 +71,14 @@ class FailureModeModel(FittedMixture):
     ------
     OptionError
         The parts do not fit each other.
+
+    Examples
+    --------
+    >>> import cem
+    >>> panel = cem.datasets.load_demo_fleet()
+    >>> model = cem.FailureModeEM(3, random_state=0).fit(panel).model_
+    >>> model.predict_proba(panel).shape
+    (160, 3)
     """
 
     __slots__ = ()
@@ -79,34 +88,34 @@ class FailureModeModel(FittedMixture):
     def predict_proba(
         self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None, n_jobs: int = 1
     ) -> FloatArray:
-        """Mode probabilities of each unit given its readings, model.md (3); shape (L, K).
+        """Return the posterior mode probabilities of each unit given its readings, model.md (3), shape (L, K).
 
         Parameters
         ----------
         X : Panel, data frame, or array_like of shape (units, times) or (units, times, channels)
-            Channels are matched by name; those that are absent, the response for one, count as missing. Labels are
-            not looked at. Arrays hold the model's channels in order, with or without the response; NaN = missing. A
-            data frame is read as the one that the model was fitted to, and must have all channels but the response.
+            Channels are matched by name; absent ones, such as the response, count as missing. Mode labels are ignored.
+            An array has the model's channels in order, with or without the response; NaN = missing. A data frame is
+            read like the training frame, and must have all channels but the response.
         times : array_like of shape (times,) or (units, times), optional
-            With arrays alone; may be left out where the model was fitted at 0, 1, 2, ...
+            Times of an array's readings. You may leave them out if the model was fitted at 0, 1, 2, ...
         axes : sequence of str, optional
             What the axes of a three-dimensional array are, as for `Panel.from_arrays`.
         n_jobs : int
-            Threads.
+            Number of threads; -1 means one per core.
 
         Raises
         ------
         PredictionError
             An unknown channel; an array without times for a model that was fitted with times; a clock or a unit of
-            measurement that is not that of the training panel; a running unit where the model's time axis is the time
-            to failure.
+            measurement other than the training panel's; a running unit, if the model's time axis is the time to
+            failure.
         PanelError
             X cannot be read as a panel.
         """
         return self._evidence(X, times, n_jobs, axes).mode_probabilities
 
     def predict(self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None, n_jobs: int = 1) -> NDArray[Any]:
-        """Label of the most probable mode of each unit, shape (L,); arguments as for `predict_proba`."""
+        """Return the label of the most probable mode of each unit, shape (L,); arguments as for `predict_proba`."""
         best = self.predict_proba(X, times, axes=axes, n_jobs=n_jobs).argmax(axis=1)
         kinds = {type(label) for label in self.mode_labels}
         alike = len(kinds) == 1 and kinds <= {int, str, float, bool}
@@ -117,7 +126,7 @@ class FailureModeModel(FittedMixture):
     def score_samples(
         self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None, n_jobs: int = 1
     ) -> FloatArray:
-        """Marginal log-likelihood log Σ_k π_k P(x_l | k) of each unit, in the panel's own units; shape (L,).
+        """Return each unit's marginal log-likelihood log Σ_k π_k P(x_l | k), in the panel's own units, shape (L,).
 
         Parameters
         ----------
@@ -127,7 +136,7 @@ class FailureModeModel(FittedMixture):
         return self._evidence(X, times, n_jobs, axes).log_likelihoods
 
     def score(self, X: Data, y: object = None, times: ArrayLike | None = None, *, axes: Axes = None) -> float:
-        """Mean marginal log-likelihood per unit; `y` is there for scikit-learn and not looked at.
+        """Return the mean marginal log-likelihood per unit; `y` is ignored (it is there for scikit-learn).
 
         Parameters
         ----------
@@ -139,7 +148,7 @@ class FailureModeModel(FittedMixture):
         return float(self.score_samples(X, times, axes=axes).mean())
 
     def posterior(self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None) -> Posterior:
-        """Posterior means and covariances of each unit's coefficients under each mode, model.md (4).
+        """Return the posterior means and covariances of each unit's random effects under each mode (model.md (4)).
 
         Parameters
         ----------
@@ -151,9 +160,10 @@ class FailureModeModel(FittedMixture):
         return prediction.posterior(self.statistics(X, times, axes=axes), self.internal_parameters, self.mode_labels)
 
     def novelty(self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None) -> FloatArray:
-        """Tail probability of each unit's misfit under its most probable mode, shape (L,).
+        """Return how typical each unit is of its most probable mode: a tail probability, shape (L,).
 
-        Uniform on [0, 1] for units like those of the training; small: like nothing that the model was trained on.
+        For units like the training units it is uniform on [0, 1]. A value near 0 means that the unit looks like
+        nothing in the training data.
 
         Parameters
         ----------
@@ -167,32 +177,32 @@ class FailureModeModel(FittedMixture):
     def forecast(
         self, X: Data, times: ArrayLike, channel: str | int | None = None, *, axes: Axes = None, noise: bool = True
     ) -> Forecast:
-        """Predictive distribution of a channel, at any times, given all readings of each unit (model.md §7).
+        """Forecast a channel at any times, from all readings of each unit (model.md §7).
 
         Parameters
         ----------
         X : Panel, data frame, or array_like of shape (units, times) or (units, times, channels)
-            What the units have shown, as for `predict_proba`; an array has readings at 0, 1, 2, ..., and will do only
-            where the model was fitted at such times.
+            The units' readings so far, as for `predict_proba`. An array's readings are at 0, 1, 2, ..., so it works
+            only if the model was fitted at such times.
         times : float, or array_like of shape (m,) or (L, m)
-            In the panel's time unit and from its origin, the same for all units or unit by unit.
+            Times to forecast, in the panel's time unit and from its origin: the same for all units, or a row per unit.
         channel : str or int, optional
             The response by default.
         axes : sequence of str, optional
             As for `predict_proba`.
-        noise : bool
-            True: of a reading; False: of the curve behind it.
+        noise : bool, default True
+            True: forecast a reading. False: forecast the curve behind it.
 
         Returns
         -------
         Forecast
-            mean, variance, quantile, interval, and the modes' parts.
+            Predictive mixture with mean, variance, quantile, interval, and the parts of the modes.
 
         Raises
         ------
         PredictionError
-            No channel given to a model without a response, an unknown channel, times of the wrong shape or not finite,
-            or so far from those of the training that the forecast overflows.
+            No channel is given and the model has no response; an unknown channel; times of the wrong shape, not
+            finite, or so far from the training times that the forecast overflows.
         """
         from cem.mixture import prediction
 
@@ -231,10 +241,11 @@ class FailureModeModel(FittedMixture):
         direction: Literal["auto", "upper", "lower"] = "auto",
         **options: Any,
     ) -> FirstPassage:
-        """Law of the time left until each unit's own noise-free curve first crosses a threshold (model.md §7).
+        """Predict when each unit's own noise-free curve first crosses a threshold (first-passage time, model.md §7).
 
-        Conditional on the curve not having crossed it since the unit's first reading; the probability that it has is
-        reported beside it. For alignment at failure, without a threshold, see `cem.RemainingLife`.
+        The prediction is conditional on no crossing since the unit's first reading; the probability of an earlier
+        crossing is reported beside it. If you have units that ran to failure and no threshold, use
+        `cem.RemainingLife`.
 
         Parameters
         ----------
@@ -244,43 +255,43 @@ class FailureModeModel(FittedMixture):
             In units of the channel.
         channel : str or int, optional
             The response by default.
-        direction : {"auto", "upper", "lower"}
-            Crossed at or above the threshold, or at or below it. "auto": from the side where the modes' mean curves
-            begin; it is an error where they do not say.
+        direction : {"auto", "upper", "lower"}, default "auto"
+            "upper": crossed at or above the threshold. "lower": at or below it. "auto": from the side where the modes'
+            mean curves begin; an error if they do not agree.
         options
             horizon, n_draws, n_cells, random_state: as for `cem.passage.first_passage.first_passage`.
 
         Returns
         -------
         FirstPassage
-            Of L units.
+            Remaining lives of L units, counted from each unit's last reading.
 
         Raises
         ------
         OptionError
-            The model's time axis is the time to failure, the threshold or direction is none, or the mean curves do not
-            say from which side the threshold is crossed.
+            The model's time axis is the time to failure, the threshold or direction is invalid, or the mean curves do
+            not show from which side the threshold is crossed.
         PredictionError
-            There is no such channel, or none was named and the model has no response.
+            The channel is unknown, or none is given and the model has no response.
 
         Warns
         -----
         ThresholdWarning
-            By the direction given every unit has crossed the threshold from the start, since it moves the other way.
+            With the given direction every unit has crossed the threshold from the start, and moves away from it.
         """
         from cem.passage.threshold import remaining_life_to_threshold
 
         return remaining_life_to_threshold(self, self.posterior, panel, threshold, channel, direction, options)
 
     def statistics(self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None) -> SufficientStatistics:
-        """Sufficient statistics of a panel in the model's coordinates; arguments as for `predict_proba`."""
+        """Return the sufficient statistics of a panel in the model's coordinates; arguments as for `predict_proba`."""
         return self.compressed(self._aligned(self._as_panel(X, times, axes)))
 
     def _evidence(self, X: Data, times: ArrayLike | None, n_jobs: int, axes: Axes) -> Evidence:
         from cem.mixture import prediction
 
         if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or (n_jobs < 1 and n_jobs != -1):
-            raise OptionError(f"n_jobs={n_jobs!r}: a number of threads, or -1 for one a core, was expected")
+            raise OptionError(f"n_jobs={n_jobs!r}: a number of threads, or -1 for one per core, was expected")
         if n_jobs == -1:
             import os
 
@@ -305,9 +316,9 @@ class FailureModeModel(FittedMixture):
         return panel
 
     def with_own_channels(self, panel: Panel) -> Panel:
-        """The panel with the model's channels in the model's order, those that it lacks missing; its times as given.
+        """Return the panel with the model's channels in the model's order; absent ones are missing.
 
-        Channels that the fit left out, since they did not vary, are left out here too.
+        Times stay as given. Channels that the fit left out because they did not vary are left out here too.
 
         Parameters
         ----------
@@ -317,13 +328,13 @@ class FailureModeModel(FittedMixture):
         Raises
         ------
         PredictionError
-            A channel that the model does not know; a unit of time, an origin or a unit of measurement that is not that
-            of the training panel.
+            A channel that the model does not know; a unit of time, an origin or a unit of measurement other than the
+            training panel's.
 
         Warns
         -----
         ClockWarning
-            The panel does not say what its times are, and they do not look like those of the training panel.
+            The panel does not state what its times are, and they do not look like the training times.
         """
         left_out = self._training.get("left_out_channels", ())
         unknown = [name for name in panel.channels if name not in self.channels and name not in left_out]
@@ -339,7 +350,7 @@ class FailureModeModel(FittedMixture):
         return self._in_own_channels(panel)
 
     def _in_own_channels(self, panel: Panel) -> Panel:
-        """The panel with the model's channels in the model's order; those that the model lacks are left out."""
+        """The panel with the model's channels in the model's order; channels that the model lacks are left out."""
         if panel.channels == self.channels:
             return panel
         known = [name for name in panel.channels if name in self.channels]
@@ -354,12 +365,12 @@ class FailureModeModel(FittedMixture):
         if running.size:
             raise PredictionError(
                 f"unit {panel.units[running[0]]!r} is still running, and this model's time axis is the time to "
-                f"failure, which is unknown for it ({running.size:,} such units); score running units by their "
-                "remaining life, or leave them out"
+                f"failure, which is unknown for it ({running.size:,} such units); predict the remaining life of "
+                "running units with cem.RemainingLife, or leave them out"
             )
         return panel.failure_times
 
-    # -- drawing, reporting, keeping ------------------------------------------------------------------------------
+    # -- simulation, summary, files -------------------------------------------------------------------------------
 
     def sample(
         self,
@@ -369,39 +380,41 @@ class FailureModeModel(FittedMixture):
         modes: Sequence[Hashable] | None = None,
         random_state: int | np.random.Generator | None = None,
     ) -> Panel:
-        """Draw units from the model.
+        """Draw simulated units from the model.
 
         Parameters
         ----------
         n_units : int
+            Number of units.
         times : array_like of shape (n,), or one array per unit
-            On the model's time axis; where that is the time to failure, at most 0.
+            On the model's time axis; on the time to failure, at most 0.
         modes : sequence of labels, length n_units, optional
             Drawn from the weights by default.
         random_state : int or Generator, optional
+            Seed of the draws.
 
         Returns
         -------
         Panel
-            Its `true_modes` are those drawn from. Its `modes` are unknown, so that a fit has to find them.
+            `true_modes` holds the modes drawn. `modes` are unknown, so that a fit has to find them.
 
         Raises
         ------
         OptionError
-            `n_units`, `times` or `modes` cannot be drawn from; readings would overflow at one of the times.
+            `n_units`, `times` or `modes` is invalid, or readings would overflow at one of the times.
         """
         from cem.model.sample import draw_units
 
         return draw_units(self, n_units, times, modes=modes, random_state=random_state)
 
     def summary(self) -> Summary:
-        """Modes, their curves, and how the fit went: print it, or take its `frames`."""
+        """Summarise the modes, their curves, and the fit: print it, or use its `frames`."""
         from cem.model.summary import summarise
 
         return summarise(self)
 
     def scorer(self) -> Scorer:
-        """The model packed for scoring single readings as they arrive."""
+        """Return a scorer: the model packed for scoring single readings as they arrive."""
         if self.linking_rank:
             from cem.scoring.linked_scorer import LinkedScorer
 
@@ -413,7 +426,7 @@ class FailureModeModel(FittedMixture):
     def export_c(
         self, path: str | os.PathLike[str] | None = None, *, name: str = "fleet", scalar: str = "double"
     ) -> str:
-        """The model as one C99 header without dependencies; see `cem.export.codegen.export_c`.
+        """Write the model as one C99 header without dependencies; see `cem.export.codegen.export_c`.
 
         Parameters
         ----------
@@ -425,16 +438,16 @@ class FailureModeModel(FittedMixture):
         return export_c(self, path, name=name, scalar=scalar)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a file; `cem.load` reads it.
+        """Save the model to a file; `cem.load` reads it.
 
-        The file is written under another name in the same directory, synchronised and renamed: the new one is there
-        whole, or the old one still is. A symbolic link stays one, and its target is written. A file that is replaced
-        hands on its mode, and its owner and group where the process may set them; hard links to it keep the old
-        content.
+        The file is written under another name in the same directory, synchronised, and renamed. So you always have the
+        whole new file or the whole old one. A symbolic link stays a link, and its target is written. A replaced file
+        keeps its mode, and its owner and group if the process may set them; hard links to it keep the old content.
 
         Parameters
         ----------
         path : path-like
+            The file to write.
 
         Raises
         ------
@@ -447,7 +460,7 @@ class FailureModeModel(FittedMixture):
         Warns
         -----
         StaleFileWarning
-            Temporary files of killed processes are beside the file; they can be deleted.
+            Temporary files of killed processes are beside the file; you can delete them.
         """
         from cem.model.file import save
 

@@ -1,7 +1,7 @@
-"""The rules of docs/file-format.md beyond the layout of bytes: what the parts of a model file must satisfy.
+"""The rules of docs/file-format.md beyond the byte layout: what the parts of a model file must satisfy.
 
-A writer and a reader hold to the same ones. Every check costs less than what it guards: a file decides neither how
-long the reader works nor how much memory it takes.
+Writer and reader check the same rules. Every check costs less than the work that it protects: a file cannot make the
+reader work longer or use more memory than its size justifies.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 Arrays = Mapping[str, NDArray[Any]]
 
 MAX_DEPTH = 32
-"""Deepest nesting of the header; what `cem` writes has nine levels."""
+"""Deepest nesting of the header; files that `cem` writes have nine levels."""
 
 CHECK_UNITS, CHECK_TIMES = 12, 9
 """Units of the check panel where there are not more modes than that, and readings of each."""
@@ -36,22 +36,22 @@ CHECK_UNITS, CHECK_TIMES = 12, 9
 SMALLEST, LARGEST = 1e-140, 1e140
 """Range of scales, noise variances and diagonals: their squares and products are ordinary numbers of float64."""
 
-# Bytes that the parser takes, at most, for each of these characters of JSON.
+# Most memory, in bytes, that the parser needs for each of these characters of JSON.
 _MEMORY = {b"{": 230, b"[": 64, b":": 50, b",": 36, b'"': 30}
 _FREE_MEMORY, _MEMORY_PER_BYTE = 40_000_000, 6
-# Multiplications that the check of the log-likelihood may take: a few milliseconds, and what reading takes anyway.
+# Multiplications that the check of the log-likelihood may take: a few milliseconds, and the time of reading the file.
 _FREE_WORK, _WORK_PER_BYTE = 10_000_000, 300
 
 
 def require_plain(text: bytes, n_bytes: int) -> None:
-    """ValueError where the header could take more memory than a file of so many bytes is worth."""
+    """ValueError if parsing the header could take more memory than a file of this size justifies."""
     needed = sum(bytes_each * text.count(sign) for sign, bytes_each in _MEMORY.items())
     if needed > _FREE_MEMORY + _MEMORY_PER_BYTE * n_bytes:
         raise ValueError(f"it would take some {needed / 1e6:,.0f} MB of memory, too much for {n_bytes:,} bytes")
 
 
 def require_shallow(header: Any) -> None:
-    """ValueError where lists and objects are nested deeper than `MAX_DEPTH`."""
+    """ValueError if lists and objects are nested deeper than `MAX_DEPTH`."""
     level = [header]
     for _ in range(MAX_DEPTH):
         level = [
@@ -66,7 +66,7 @@ def require_shallow(header: Any) -> None:
 
 
 def require_names(saved: Mapping[str, Any]) -> None:
-    """ValueError where names, units of measurement or lists of the header's model are of another type."""
+    """ValueError if names, units of measurement or lists of the header's model have another type."""
     for name in ("bases", "channels", "mode_labels"):
         if not isinstance(saved[name], list):
             raise ValueError(f"{name} is a {_type(saved[name])}; a list was expected")
@@ -77,7 +77,7 @@ def require_names(saved: Mapping[str, Any]) -> None:
         if saved[name] is not None and not isinstance(saved[name], str):
             raise ValueError(f"{name} is a {_type(saved[name])}; a text or null was expected")
     if saved["response"] is not None and saved["response"] not in saved["channels"]:
-        # Here, not where the model is made: names that are alike are looked for there, at any cost.
+        # Checked here because the model's own check would look for similar names, which can be slow.
         raise ValueError(f"the response {saved['response'][:80]!r} is not a channel")
     if not isinstance(saved["time_axis"], str):
         raise ValueError(f"time_axis is a {_type(saved['time_axis'])}; a text was expected")
@@ -90,14 +90,14 @@ def require_names(saved: Mapping[str, Any]) -> None:
 
 
 def require_numbers(arrays: Arrays, sizes: Sequence[int]) -> None:
-    """ValueError where arrays do not hold what docs/file-format.md says of their shapes and values.
+    """ValueError if arrays break the rules of docs/file-format.md for shapes and values.
 
     Parameters
     ----------
     arrays : mapping of str to ndarray
-        weights, means, factors, noise_variances, centres, scales, transforms and, where channels are linked, loadings.
+        weights, means, factors, noise_variances, centres, scales, transforms and, with linked channels, loadings.
     sizes : sequence of int
-        p_c, of the channels' bases.
+        p_c of the channels' bases.
     """
     n_modes, n_channels, total, squares = len(arrays["weights"]), len(sizes), sum(sizes), sum(p * p for p in sizes)
     shapes: dict[str, tuple[int, ...]] = {
@@ -123,7 +123,7 @@ def require_numbers(arrays: Arrays, sizes: Sequence[int]) -> None:
         array = arrays[name]
         if array.shape != shape or array.dtype.kind != "f":
             raise ValueError(f"{name} has shape {array.shape} and type {array.dtype}; {shape} of float64 was expected")
-        # A sum is finite where all of its terms are, but for overflow; only then is each of them looked at.
+        # A finite sum means finite terms; otherwise (it may just overflow) look at each of them.
         if not math.isfinite(array.sum()) and not np.isfinite(array).all():
             raise ValueError(f"{name} holds a number that is not finite")
     weights = arrays["weights"]
@@ -138,9 +138,9 @@ def require_numbers(arrays: Arrays, sizes: Sequence[int]) -> None:
 
 
 def _require_triangles(name: str, packed: NDArray[Any], sizes: Sequence[int], *, upper: bool) -> None:
-    """ValueError where a matrix of packed rows (K, Q) is not triangular with a positive diagonal, far from 0 and ∞."""
+    """ValueError if a matrix of packed rows (K, Q) is not triangular with a positive diagonal, far from 0 and ∞."""
     channel = start = 0
-    for p, run in groupby(sizes):  # channels of one size at a time
+    for p, run in groupby(sizes):  # consecutive channels of one size
         n_channels = len(list(run))
         rows = packed[:, start : start + n_channels * p * p].reshape(-1, p * p)
         above, diagonal = _places(p)
@@ -156,7 +156,7 @@ def _require_triangles(name: str, packed: NDArray[Any], sizes: Sequence[int], *,
 
 
 def _places(p: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Places above the diagonal of a p × p matrix that is stored row-major, and those of the diagonal."""
+    """Positions above the diagonal of a row-major p × p matrix, and those of the diagonal."""
     i = np.arange(p)
     return np.flatnonzero(i[:, None] < i), i * (p + 1)
 
@@ -165,14 +165,14 @@ def _places(p: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def check_units(n_modes: int, sizes: Sequence[int], rank: int, n_bytes: int) -> int:
-    """Units of a check panel: one for each mode and some, fewer where they would take a reader too long."""
+    """Number of units of a check panel: at least one per mode, but fewer if a reader would need too long."""
     most = max(CHECK_UNITS, n_modes)
     per_unit = _work(1, CHECK_TIMES, n_modes, sizes, rank)
     return max(1, min(most, int((_FREE_WORK + _WORK_PER_BYTE * n_bytes) // per_unit)))
 
 
 def require_check_panel(arrays: Arrays, n_modes: int, sizes: Sequence[int], rank: int, n_bytes: int) -> None:
-    """ValueError where the check panel is not one that a writer makes, or takes longer than the file's size allows."""
+    """ValueError if the check panel is not one that a writer makes, or takes longer than the file's size justifies."""
     offsets, times, values = arrays["check_offsets"], arrays["check_times"], arrays["check_values"]
     if offsets.dtype.kind != "i" or offsets.ndim != 1 or not 2 <= len(offsets) <= 1 + max(CHECK_UNITS, n_modes):
         raise ValueError(
@@ -199,7 +199,7 @@ def require_check_panel(arrays: Arrays, n_modes: int, sizes: Sequence[int], rank
 
 
 def _work(n_units: int, n_readings: int, n_modes: int, sizes: Sequence[int], rank: int) -> float:
-    """Multiplications of the log-likelihood of a panel, roughly."""
+    """Approximate number of multiplications in the log-likelihood of a panel."""
     p = np.asarray(sizes, dtype=np.float64)
     posteriors = float((p**3 / 3 + 3 * p**2 + p**2 * rank + p * rank**2).sum()) + rank**3
     return n_readings * float((6 * p**2).sum()) + n_units * n_modes * posteriors

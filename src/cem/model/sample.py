@@ -1,4 +1,4 @@
-"""Fleets drawn at random: from a fitted model, or from parameters written down by hand."""
+"""Simulated fleets: drawn from a fitted model, or from parameters that you write down."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["draw_units", "simulate_fleet"]
 
 FloatArray = NDArray[np.float64]
 
-_PASSAGE_GRID = 2000  # steps over the horizon in which a first passage is looked for, before interpolation
+_PASSAGE_GRID = 2000  # steps over the horizon in the search for a first passage, before interpolation
 
 
 def draw_units(
@@ -85,7 +85,7 @@ def draw_units(
         missing=(),
         duplicates="keep",
     )
-    # On the model's own axis, whatever its training times were counted from.
+    # On the model's own time axis, whatever the origin of its training times.
     return panel._replace(_clock=None)._with_true_modes([model.mode_labels[i] for i in k])
 
 
@@ -113,38 +113,41 @@ def simulate_fleet(
     channel_units: Mapping[str, str] | None = None,
     random_state: int | np.random.Generator | None = None,
 ) -> Panel:
-    """Draw a fleet that runs until it fails, from parameters in the user's terms (model.md §2).
+    """Draw a fleet that runs to failure, from parameters that you write down in the panel's units (model.md §2).
 
-    Readings of a unit begin within one interval of 0 and end at its failure or at the horizon. Where both `lives`
-    and `threshold` are given, the failure is what comes first.
+    Readings of a unit begin within one interval of 0 and end at its failure or at the horizon. If both `lives` and
+    `threshold` are given, the unit fails at the earlier of the two.
 
     Parameters
     ----------
     n_units : int
+        Number of units.
     basis : Basis or mapping of channel to Basis
         Unbound ones are bound to [0, horizon].
     channels : sequence of str
+        Names of the channels.
     means : mapping of mode label to mapping of channel to array_like of shape (p_c,)
         μ, coefficients of the bound basis, in units of the channel.
     covariances : mapping of mode label to mapping of channel to array_like of shape (p_c, p_c), or (p_c,)
-        Σ, or its diagonal; positive semi-definite.
+        Σ, random-effect covariance, or its diagonal; positive semi-definite.
     noise_variances : mapping of channel to float, or of mode label to such mappings
-        σ², in squared units of the channel.
+        σ², residual variance, in squared units of the channel.
     weights : mapping of mode label to float
         Shares of the modes; they add up to 1.
     interval : float
         Mean time between readings.
     horizon : float
-        Time at which recording ends at the latest.
+        Latest time at which recording ends.
     jitter : float
         In [0, 1): each gap is `interval` × uniform on 1 ± jitter.
     lives : mapping of mode label to (median, log standard deviation), optional
         Lognormal lifetimes by mode.
     threshold : float, optional
-        A unit fails where the noise-free curve of its response first reaches this value.
+        A unit fails when the noise-free curve of its response first reaches this value.
     response : str, optional
+        The channel of the threshold.
     exact_shares : bool
-        Give each mode its share of the units, rounded, in random order, rather than drawing each unit's mode.
+        True: give each mode its share of the units, rounded, in random order. False: draw each unit's mode.
     missing : float, or mapping of channel to float
         Probability that a cell is missing.
     absent : mapping of channel to float, optional
@@ -156,17 +159,18 @@ def simulate_fleet(
     time_unit, channel_units
         Labels.
     random_state : int or Generator, optional
+        Seed of the draws.
 
     Returns
     -------
     Panel
-        `modes`, which a fit obeys, and `true_modes` are the true ones; `failure_times` NaN for units that reached the
-        horizon.
+        `modes`, which a fit keeps, and `true_modes` are the true ones; `failure_times` are NaN for units that reached
+        the horizon.
 
     Raises
     ------
     OptionError
-        An option has a value that cannot be drawn from; the message names it.
+        An option has an invalid value; the message names it.
     """
     rng = _generator(random_state)
     n_units = _count("n_units", n_units)
@@ -179,13 +183,13 @@ def simulate_fleet(
     if not labels or (shares < 0).any() or abs(shares.sum() - 1) > 1e-9:
         raise OptionError(f"weights={dict(weights)!r}: shares that are not negative and add up to 1 were expected")
     if threshold is not None and response is None:
-        raise OptionError("threshold is one of the response; name the response")
+        raise OptionError("threshold applies to the response; name the response")
     if response is not None and response not in channels:
         raise OptionError(f"response {response!r} is not a channel; {did_you_mean(response, channels)}")
     for option, given in (("steps", steps), ("absent", absent), ("missing", missing)):
         for name in given if isinstance(given, Mapping) else ():
             if name not in channels:
-                raise OptionError(f"{option} names {name!r}, which is no channel; {did_you_mean(name, channels)}")
+                raise OptionError(f"{option} names {name!r}, which is not a channel; {did_you_mean(name, channels)}")
     bases = [
         one if one.is_bound else one.bind(np.array([0.0, horizon])) for one in resolve_bases(basis, tuple(channels))
     ]
@@ -285,7 +289,7 @@ def _drawn_coefficients(
     means: Mapping[Any, Mapping[str, ArrayLike]],
     covariances: Mapping[Any, Mapping[str, ArrayLike]],
 ) -> FloatArray:
-    """T of every unit, (L, p)."""
+    """T, the coefficients of every unit, (L, p)."""
     mean, root = np.empty((len(labels), p)), np.empty((len(labels), p, p))
     for i, label in enumerate(labels):
         try:
@@ -324,7 +328,7 @@ def _drawn_lives(
 
 
 def _first_passage(basis: Basis, coefficients: FloatArray, threshold: float, horizon: float) -> FloatArray:
-    """First time at which each unit's curve is at or above the threshold; inf where that is after the horizon."""
+    """First time at which each unit's curve is at or above the threshold; inf if that is after the horizon."""
     grid = np.linspace(0.0, horizon, _PASSAGE_GRID + 1)
     curves = coefficients @ basis(grid).T - threshold
     beyond = curves >= 0
@@ -375,7 +379,7 @@ def _remove_cells(
     missing: float | Mapping[str, float],
     absent: Mapping[str, float],
 ) -> None:
-    """Blank cells and whole channels of units, in place; every unit keeps at least one value."""
+    """Remove cells and whole channels of units, in place; every unit keeps at least one value."""
     kept = values[offsets[:-1]].copy()
     for c, name in enumerate(channels):
         rate = missing.get(name, 0.0) if isinstance(missing, Mapping) else missing

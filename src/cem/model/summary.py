@@ -1,4 +1,4 @@
-"""What a model is and how its fit went, for people: as text, and as frames."""
+"""Summary of a model and its fit for people: as text, and as tables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Frame(dict[str, list[Any]]):
     """A table as a dict of columns of equal length."""
 
     def to_frame(self) -> Any:
-        """The table as a pandas data frame; ImportError where pandas is not installed."""
+        """Return the table as a pandas data frame; ImportError if pandas is not installed."""
         return importlib.import_module("pandas").DataFrame(dict(self))
 
     def __str__(self) -> str:
@@ -33,16 +33,17 @@ class Frame(dict[str, list[Any]]):
 
 @dataclass(frozen=True)
 class Summary:
-    """Summary of a model; print it, or take its frames.
+    """Summary of a model: print it, or use its tables in `frames`.
 
     Parameters
     ----------
     title : str
+        One line about the model.
     frames : dict of str to Frame
         "modes" (weight, units assigned), "curves" (mean curve of each mode and channel at the start, middle and end
         of the channel's domain, with the standard deviation of a reading between units, in units of the channel),
         "classification" (mean mode probabilities of the training units by the mode they were assigned to), "starts",
-        "floors" (parameters that lie on their floor). Those that the model has no record of are empty.
+        "floors" (parameters that are at their floor). A table is empty if the model has no record of it.
     facts : dict of str to object
         Log-likelihood, number of parameters, entropy and the like.
     """
@@ -75,7 +76,7 @@ _HEADINGS = {
 
 
 def summarise(model: FittedMixture) -> Summary:
-    """Summary of a model; see `FailureModeModel.summary`."""
+    """Summarise a model; see `FailureModeModel.summary`."""
     training = model.training
     names = [str(label) for label in model.mode_labels]
     response = f", response {model.response!r}" if model.response is not None else ""
@@ -113,7 +114,7 @@ def _facts(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Any]:
     if entropy is not None:
         facts["entropy"] = entropy
         if model.n_modes > 1 and training.get("n_units"):
-            # 1: every unit is surely of one mode; 0: none is of any more than of another
+            # 1: every unit belongs to one mode with certainty; 0: all modes are equally likely for every unit
             facts["relative entropy"] = 1 - entropy / (training["n_units"] * math.log(model.n_modes))
     if training.get("left_out_channels"):
         facts["channels left out"] = ", ".join(training["left_out_channels"])
@@ -176,7 +177,7 @@ def _cell(value: object) -> str:
 
 
 def _table(frame: Frame) -> list[str]:
-    """Lines of a table, numbers to the right; a mode's label is shown without rounding, and all names escaped."""
+    """Lines of a table with numbers aligned right; mode labels are not rounded, and all names are escaped."""
     columns = []
     for name, values in frame.items():
         cells = [escaped(value) if name == "mode" else _cell(value) for value in values]

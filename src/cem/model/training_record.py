@@ -1,8 +1,7 @@
-"""What a model file's record of the fit must be, checked once on load: its readers then need not doubt it.
+"""Checks of a model file's record of the fit, made once on load, so that later readers can rely on it.
 
-A record is what a fit writes (`cem.fitting.estimator`) and what `cem.prognosis.RemainingLife.save` adds to it. Every
-key may be absent, since earlier releases and models put together by hand have fewer; a key that is not known is left
-alone.
+A fit writes the record (`cem.fitting.estimator`), and `cem.prognosis.RemainingLife.save` adds to it. Every key may be
+absent, because earlier releases and models built by hand have fewer. Unknown keys are kept unchecked.
 """
 
 from __future__ import annotations
@@ -28,7 +27,10 @@ _Check = Callable[[Any, _Shape], None]
 
 
 class _Unsound(Exception):
-    """What was found and what was expected; its place is put together on the way out: a sound record needs none."""
+    """A value that was found, and what was expected instead.
+
+    Its place in the record is put together only on failure, so a valid record costs nothing.
+    """
 
     def __init__(self, found: object, expected: str, why: str = "") -> None:
         known = isinstance(found, (str, bool, int, float, type(None)))
@@ -38,7 +40,7 @@ class _Unsound(Exception):
 
 
 def require_sound(record: Mapping[str, Any], *, n_modes: int, n_channels: int, rank: int) -> None:
-    """Refuse a record of training whose known entries are not of the kind that the package writes.
+    """Refuse a training record whose known entries are not of the kind that the package writes.
 
     Parameters
     ----------
@@ -47,7 +49,7 @@ def require_sound(record: Mapping[str, Any], *, n_modes: int, n_channels: int, r
     n_modes, n_channels : int
         K and C of the model that it belongs to.
     rank : int
-        How many factors the model's channels share; 0 where they are independent.
+        Number of factors that the model's channels share; 0 if they are independent.
 
     Raises
     ------
@@ -58,11 +60,12 @@ def require_sound(record: Mapping[str, Any], *, n_modes: int, n_channels: int, r
 
 
 def require_calibration(saved: Any) -> None:
-    """Refuse what `Calibration.to_dict` would not have written.
+    """Refuse anything that `Calibration.to_dict` would not have written.
 
     Parameters
     ----------
     saved : mapping
+        The saved calibration.
 
     Raises
     ------
@@ -79,11 +82,11 @@ def _require(name: str, value: Any, check: _Check, shape: _Shape) -> None:
         raise OptionError(f"{name}{error.place} {error.why}; {error.expected} was expected") from None
 
 
-# -- how entries are gone through -------------------------------------------------------------------------------------
+# -- iteration over entries -------------------------------------------------------------------------------------------
 
 
 def _each(value: Any, check: _Check, shape: _Shape, length: int | None = None) -> None:
-    """A list, all of whose items pass the check."""
+    """A list whose items all pass the check."""
     if not isinstance(value, (list, tuple)):
         raise _Unsound(value, "a list")
     if length is not None and len(value) != length:
@@ -131,7 +134,7 @@ def _number(value: Any, shape: _Shape) -> None:
 
 
 def _number_or_not(value: Any, shape: _Shape) -> None:
-    """A number, NaN or an infinity: a start that took no pass has a log-likelihood of -inf."""
+    """A number, NaN or an infinity: a start without a pass has a log-likelihood of -inf."""
     if not isinstance(value, float):
         _number(value, shape)
 
@@ -149,7 +152,7 @@ def _penalty(value: Any, shape: _Shape) -> None:
 
 
 def _share(value: Any, shape: _Shape) -> None:
-    """A share, but for rounding."""
+    """A share from 0 to 1, up to rounding."""
     _number(value, shape)
     if not -1e-9 <= value <= 1 + 1e-9:
         raise _Unsound(value, "a number from 0 to 1")
@@ -172,7 +175,7 @@ def _text(value: Any, shape: _Shape) -> None:
     if not value.isascii():
         try:
             value.encode()
-        except UnicodeEncodeError:  # half of a surrogate pair: it could not be printed
+        except UnicodeEncodeError:  # half of a surrogate pair, which cannot be printed
             raise _Unsound(value, "a text of whole Unicode characters") from None
 
 
@@ -216,12 +219,12 @@ def _texts(value: Any, shape: _Shape) -> None:
 
 
 def _counts(value: Any, shape: _Shape) -> None:
-    """One count a mode."""
+    """One count per mode."""
     _each(value, _count, shape, shape[0])
 
 
 def _shares(value: Any, shape: _Shape) -> None:
-    """Mean probabilities of the modes; null where no unit was assigned to the mode of the row."""
+    """Mean probabilities of the modes; null if no unit was assigned to the mode of the row."""
     if value is not None:
         _each(value, _share, shape, shape[0])
 
@@ -247,12 +250,12 @@ def _floors(value: Any, shape: _Shape) -> None:
 
 
 def _information(value: Any, shape: _Shape) -> None:
-    """κ of every channel, as `RemainingLife.save` keeps it."""
+    """κ of every channel, as `RemainingLife.save` writes it."""
     _each(value, _above_0_to_1, shape, shape[1])
 
 
 def _lifetimes(value: Any, shape: _Shape) -> None:
-    from cem.lifetimes.lifetimes import Lifetimes  # here: only models of the time to failure have them
+    from cem.lifetimes.lifetimes import Lifetimes  # imported here: only models on the time to failure have them
 
     laws = Lifetimes.from_dict(value)
     if laws.n_modes != shape[0]:
@@ -274,7 +277,7 @@ def _numbers(value: Any, shape: _Shape) -> None:
 
 
 def _report(value: Any, shape: _Shape) -> None:
-    """What `Reliability.to_dict` writes, or null."""
+    """The output of `Reliability.to_dict`, or null."""
     if value is None:
         return
     _entries(value, _REPORT, shape, tuple(_REPORT))
@@ -285,7 +288,7 @@ def _report(value: Any, shape: _Shape) -> None:
 
 
 def _by_level(value: Any, shape: _Shape) -> None:
-    """Numbers by the level of an interval, which JSON keeps as a text."""
+    """Numbers by the level of an interval, which JSON stores as text."""
     if not isinstance(value, Mapping):
         raise _Unsound(value, "an object by level")
     for level, item in value.items():
@@ -299,12 +302,12 @@ def _by_level(value: Any, shape: _Shape) -> None:
 
 
 def require_map(knots: Sequence[float], images: Sequence[float]) -> None:
-    """Refuse a map of normal scores that does not rise strictly, or not within bounds.
+    """Refuse a map of normal scores that does not increase strictly, or exceeds the bounds.
 
     Parameters
     ----------
     knots, images : sequence of float
-        Equally many, none or at least two.
+        Of equal length, either none or at least two.
 
     Raises
     ------

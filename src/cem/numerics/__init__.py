@@ -1,1 +1,1 @@
-"""Arithmetic that knows nothing of units or modes: small matrices, normal distribution, threads."""
+"""Numerics without units or modes: small matrices, normal distribution, threads."""

@@ -1,4 +1,4 @@
-"""How floating-point errors are taken, whatever the caller's `numpy.errstate` says of them."""
+"""Handling of floating-point errors that does not depend on the caller's `numpy.errstate`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ R = TypeVar("R")
 
 
 def underflow_is_zero(function: Callable[P, R]) -> Callable[P, R]:
-    """A function in which a result too small for float64 is 0, also for callers who let NumPy raise.
+    """Make underflow in a function give 0, even for callers who let NumPy raise on it.
 
-    Probabilities far out in a tail underflow by design: exp(−800) is as good as 0 beside its neighbours. Overflows,
-    divisions by zero and invalid operations stay what the caller made of them.
+    Probabilities far out in a tail underflow by design: exp(−800) is negligible beside its neighbours. The caller's
+    settings for overflow, division by zero and invalid operations still apply.
     """
 
     @functools.wraps(function)
@@ -35,7 +35,7 @@ def underflow_is_zero(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def overflow_at(numbers: FloatArray, times: FloatArray, channel: str, domain: tuple[float, float]) -> str | None:
-    """What to tell of a channel whose numbers are not finite at a time; None where all of them are.
+    """The message about a channel whose numbers are not finite at a time; None if all are finite.
 
     Parameters
     ----------

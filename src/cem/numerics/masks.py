@@ -1,4 +1,4 @@
-"""NumPy masked arrays read as meant: a masked cell is missing, whatever is stored beneath the mask."""
+"""Read NumPy masked arrays: a masked cell is missing, whatever is stored beneath the mask."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["is_masked", "unmasked"]
 
 
 def is_masked(x: object) -> bool:
-    """True for a masked array; without importing `numpy.ma`, which is loaded wherever there is one."""
+    """True for a masked array, without importing `numpy.ma` (it is loaded if there is a masked array)."""
     ma = sys.modules.get("numpy.ma")
     return ma is not None and isinstance(x, ma.MaskedArray)
 
 
 def unmasked(x: Any) -> Any:
-    """The same data with NaN, NaT or None in place of masked cells; what holds no masked array comes back as it is.
+    """The same data with NaN, NaT or None in masked cells; data without masked arrays are returned unchanged.
 
-    Lists and tuples are searched, since NumPy drops the masks of arrays in them.
+    Lists and tuples are searched, because NumPy drops the masks of arrays in them.
     """
     ma = sys.modules.get("numpy.ma")
     if ma is None:
@@ -35,7 +35,7 @@ def unmasked(x: Any) -> Any:
 def _filled(x: Any) -> Any:
     mask = np.ma.getmaskarray(x)
     data = np.ma.getdata(x)
-    if data.dtype.names is not None:  # a mask for each field; such tables are refused with their own message
+    if data.dtype.names is not None:  # a mask per field; such tables are refused elsewhere
         return x
     if data.dtype.kind in "mM":
         filled = np.array(data)

@@ -1,4 +1,4 @@
-"""The normal law in one and two dimensions, with NumPy alone: what prognosis needs and scoring may import."""
+"""The normal distribution in one and two dimensions, with only NumPy, for prognosis and scoring."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FAR = 38.0  # beyond this many standard deviations a probability is 0 or 1 in f
 
 
 def _erfc(points: FloatArray) -> FloatArray:
-    from cem.numerics import _normal  # not before it is asked: scoring imports this module
+    from cem.numerics import _normal  # imported on use, because scoring imports this module
 
     given = np.ascontiguousarray(points).reshape(points.shape)
     values = np.empty(points.shape)
@@ -43,13 +43,13 @@ def normal_density(z: ArrayLike) -> FloatArray:
 
 @underflow_is_zero
 def normal_cdf(z: ArrayLike) -> FloatArray:
-    """P(Z ≤ z), to full relative accuracy in the lower tail; ±inf are taken."""
+    """P(Z ≤ z), to full relative accuracy in the lower tail; accepts ±inf."""
     return 0.5 * _erfc(np.asarray(-np.asarray(z, dtype=np.float64) / _ROOT_2))
 
 
 @underflow_is_zero
 def log_normal_cdf(z: ArrayLike) -> FloatArray:
-    """ln P(Z ≤ z), finite however far z lies in the lower tail (−inf at −inf)."""
+    """ln P(Z ≤ z), finite arbitrarily far in the lower tail (−inf at −inf)."""
     points = np.asarray(z, dtype=np.float64)
     near = np.maximum(points, -25.0)
     upper = 0.5 * _erfc(np.asarray(np.abs(near) / _ROOT_2))  # the smaller of the two tails
@@ -79,7 +79,7 @@ def normal_quantile_of_log(log_p: ArrayLike) -> FloatArray:
     """
     target = np.asarray(log_p, dtype=np.float64)
     lower = np.minimum(target, 0.0)
-    # Start: the rational approximation of Abramowitz and Stegun, 26.2.23, in the tail that is the smaller.
+    # Start: the rational approximation of Abramowitz and Stegun, 26.2.23, in the smaller tail.
     small = lower < -math.log(2.0)
     with np.errstate(divide="ignore"):
         log_tail = np.where(small, lower, np.log(-np.expm1(np.where(small, -1.0, lower))))
@@ -127,14 +127,14 @@ def bivariate_normal_cdf(x: ArrayLike, y: ArrayLike, correlation: ArrayLike) -> 
     """
     h, k, r = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in (x, y, correlation)))
     shape = h.shape
-    # Upper orthant of the mirrored variables; limits beyond _FAR are as good as infinite.
+    # Upper orthant of the mirrored variables; limits beyond _FAR count as infinite.
     h, k = np.clip(-h.ravel(), -_FAR, _FAR), np.clip(-k.ravel(), -_FAR, _FAR)
     r = np.clip(r.ravel(), -1.0, 1.0)
     result = np.empty(h.shape)
     steep = np.abs(r) >= _STEEP
     result[~steep] = _moderate(h[~steep], k[~steep], r[~steep])
     result[steep] = _nearly_degenerate(h[steep], k[steep], r[steep])
-    result = np.where(result < 1e-300, 0.0, np.minimum(result, 1.0))  # what the clipped limits leave of nothing
+    result = np.where(result < 1e-300, 0.0, np.minimum(result, 1.0))  # a remainder of the clipped limits
     return result.reshape(shape)
 
 
@@ -147,7 +147,7 @@ def _moderate(h: FloatArray, k: FloatArray, r: FloatArray) -> FloatArray:
 
 
 def _nearly_degenerate(h: FloatArray, k: FloatArray, r: FloatArray) -> FloatArray:
-    """P(X > h, Y > k) as the value at correlation ±1 less an integral whose sharp part is taken out (Genz)."""
+    """P(X > h, Y > k): the value at correlation ±1 less an integral, whose sharp part is done in closed form (Genz)."""
     negative = r < 0
     k = np.where(negative, -k, k)
     product = h * k

@@ -1,6 +1,6 @@
-"""Special functions that scoring needs, in NumPy alone: importing SciPy costs a cold start more than all of scoring.
+"""Special functions for scoring, with only NumPy: importing SciPy takes longer than all of scoring.
 
-Tests hold each of them to `scipy.special`.
+Tests compare each of them with `scipy.special`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _upper_fraction(a: FloatArray, x: FloatArray) -> FloatArray:
 def regularised_upper_gamma(a: ArrayLike, x: ArrayLike) -> FloatArray:
     """Q(a, x) = Γ(a, x) / Γ(a), element by element, for a > 0 and x ≥ 0; NaN elsewhere.
 
-    Series for x < a + 1, continued fraction beyond: each converges in O(√a) terms where it is used.
+    It uses a series for x < a + 1 and a continued fraction above; each converges in O(√a) terms there.
     """
     a, x = np.broadcast_arrays(np.asarray(a, dtype=np.float64), np.asarray(x, dtype=np.float64))
     result = np.full(a.shape, np.nan)
@@ -102,6 +102,6 @@ def regularised_upper_gamma(a: ArrayLike, x: ArrayLike) -> FloatArray:
 
 
 def chi_square_survival(x: ArrayLike, degrees: ArrayLike) -> FloatArray:
-    """P(χ²_degrees > x); 1 where ``degrees`` is 0, for the sum of no squares exceeds nothing."""
+    """P(χ²_degrees > x); 0 degrees of freedom give 1."""
     x, degrees = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(degrees, dtype=np.float64))
     return np.where(degrees == 0, 1.0, regularised_upper_gamma(np.where(degrees == 0, 1.0, degrees) / 2, x / 2))

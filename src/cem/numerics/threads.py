@@ -1,8 +1,8 @@
-"""Threads that cannot hold a fit up: the one that asks works too, and never waits for one that has not begun.
+"""Threads that cannot block a fit: the calling thread works too, and never waits for a thread that has not started.
 
-An executor's `submit` waits until its thread runs, for ever where that thread dies for want of memory before it does.
-Here a helper claims work once it runs; work that no helper has claimed is done by the caller. What a helper began it
-ends, or says why not.
+An executor's `submit` waits until its thread runs, and waits for ever if the thread dies for lack of memory before.
+Here a helper claims work once it runs, and the caller does all unclaimed work. A helper finishes what it began, or
+reports why not.
 """
 
 from __future__ import annotations
@@ -19,19 +19,22 @@ __all__ = ["Stopped", "Team", "ThreadsFailed", "check_startable", "checkpoint", 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
 
-# Seconds until a thread that was started is taken for dead.
+# Seconds after which a started thread that does not run counts as dead.
 _START_LIMIT = 10.0
-# Seconds that an interruption leaves helpers to end what they are at.
+# Seconds that helpers have after an interruption to finish their current items.
 _DRAIN = 0.5
 _POLL = 0.1
 
 
 class Stopped(BaseException):
-    """What a helper does is not wanted any more; no handler of errors is to catch it."""
+    """Raised in a helper whose work is no longer wanted; no error handler should catch it."""
 
 
 class ThreadsFailed(Exception):
-    """A thread could not be started, or ran out of memory: no fault of the fit, and no reason to try another start."""
+    """A thread could not be started, or ran out of memory.
+
+    The fit is not at fault, and another start would not help.
+    """
 
 
 @contextmanager
@@ -53,7 +56,7 @@ _here = _Here()
 
 
 def checkpoint() -> None:
-    """Raise `Stopped` in a helper whose work is not wanted any more; long work calls this now and then."""
+    """Raise `Stopped` in a helper whose work is no longer wanted; long work calls this now and then."""
     if _here.line is not None and _here.line.stopped:
         raise Stopped
 
@@ -68,7 +71,7 @@ class _BoundedEvent(threading.Event):
 
 
 class _Helper(threading.Thread):
-    """A thread that ends with the program, and whose start is waited for so long and no longer."""
+    """A daemon thread with a time limit on its start."""
 
     def __init__(self, target: Callable[..., None], *args: object) -> None:
         super().__init__(target=target, args=args, daemon=True, name="cem")
@@ -82,16 +85,17 @@ def _start(target: Callable[..., None], *args: object) -> None:
         reason = str(error) or "out of memory"
         raise ThreadsFailed(
             f"a thread could not be started ({reason}): this system, or a limit set on it, allows no more of them; "
-            "take fewer with n_jobs, or none beside this one with n_jobs=1"
+            "use fewer with n_jobs, or only this one with n_jobs=1"
         ) from error
 
 
 def check_startable(n_threads: int) -> None:
-    """Start so many threads at once, for a library that would wait for ever for one that cannot start.
+    """Start this many threads at once, for a library that would wait for ever for a thread that cannot start.
 
     Raises
     ------
     ThreadsFailed
+        They cannot be started.
     """
     enough = threading.Event()
 
@@ -108,19 +112,19 @@ def check_startable(n_threads: int) -> None:
 def _told(failure: BaseException) -> BaseException:
     if isinstance(failure, MemoryError):
         told = ThreadsFailed(
-            f"a thread ran out of memory ({failure or 'MemoryError'}); every thread needs room of its own: take fewer "
-            "with n_jobs, or none beside this one with n_jobs=1"
+            f"a thread ran out of memory ({failure or 'MemoryError'}); every thread needs memory of its own: use fewer "
+            "with n_jobs, or only this one with n_jobs=1"
         )
         told.__cause__ = failure
         return told
     return failure
 
 
-# ---- helpers that are kept: the same work for all, many times ------------------------------------------------------
+# ---- persistent helpers: the same work for all, many times ---------------------------------------------------------
 
 
 class _Shared:
-    """What a team and its helpers both know; helpers hold this alone, so that a team that is let go ends them."""
+    """State shared by a team and its helpers; helpers hold only this, so they end when the team is deleted."""
 
     def __init__(self) -> None:
         self.condition = threading.Condition()
@@ -162,12 +166,12 @@ def _help(shared: _Shared) -> None:
 
 
 class Team:
-    """The calling thread and helpers, which are started when first needed and kept.
+    """The calling thread and its helpers, which start when first needed and are kept.
 
     Parameters
     ----------
     n_helpers : int
-        At most.
+        Largest number of helpers.
     """
 
     def __init__(self, n_helpers: int) -> None:
@@ -176,14 +180,14 @@ class Team:
         weakref.finalize(self, self._shared.close)
 
     def share(self, work: Callable[[], None], n_helpers: int) -> None:
-        """Do work here and in helpers at once; it must divide itself, and return at once where nothing is left.
+        """Run work here and in helpers at once; the work must divide itself, and return at once if nothing is left.
 
         Raises
         ------
         ThreadsFailed
             A helper could not be started, or ran out of memory.
         Exception
-            What the work raised, here or in a helper.
+            Raised by the work, here or in a helper.
         """
         while self._n_started < min(n_helpers, self._most):
             _start(_help, self._shared)
@@ -196,7 +200,7 @@ class Team:
             work()
         finally:
             with shared.condition:
-                shared.wanted = 0  # who has not begun is not waited for
+                shared.wanted = 0  # do not wait for helpers that have not begun
                 while shared.active:
                     shared.condition.wait()
                 failure, shared.failure, shared.work = shared.failure, None, None
@@ -204,11 +208,11 @@ class Team:
             raise _told(failure)
 
 
-# ---- items in a line: each a piece of work of its own --------------------------------------------------------------
+# ---- items in a queue, each a separate piece of work ---------------------------------------------------------------
 
 
 class _Line(Generic[Item, Result]):
-    """Items that threads claim one after the other, and what came of them."""
+    """Items that threads claim one after the other, and their results."""
 
     def __init__(self, function: Callable[[Item], Result], items: Sequence[Item]) -> None:
         self._function, self._items = function, items
@@ -220,7 +224,7 @@ class _Line(Generic[Item, Result]):
         self.stopped = False
 
     def one(self) -> bool:
-        """Do the next item; False where there is none."""
+        """Process the next item; False if there is none."""
         with self._condition:
             if self.stopped or self._next == len(self._items):
                 return False
@@ -248,7 +252,7 @@ class _Line(Generic[Item, Result]):
             pass
 
     def result(self, index: int, take_part: bool) -> Result:
-        """What came of an item, once it is done; until then this thread does others if it is to take part."""
+        """The result of an item, once it is done; if this thread takes part, it processes other items meanwhile."""
         since = time.monotonic()
         while not self._done[index]:
             if take_part and self.one():
@@ -262,8 +266,8 @@ class _Line(Generic[Item, Result]):
                 since = time.monotonic()
             elif time.monotonic() - since > _START_LIMIT:
                 raise ThreadsFailed(
-                    f"no thread took work up within {_START_LIMIT:g} s: they died as they began, as they do where "
-                    "memory is short; take fewer with n_jobs, or none beside this one with n_jobs=1"
+                    f"no thread began to work within {_START_LIMIT:g} s: they died at their start, as they do if "
+                    "memory is short; use fewer with n_jobs, or only this one with n_jobs=1"
                 )
         failure = self._failures[index]
         if failure is not None:
@@ -271,7 +275,7 @@ class _Line(Generic[Item, Result]):
         return cast("Result", self._results[index])
 
     def stop(self) -> None:
-        """Have helpers take up nothing more, and end what they are at; some time is left to them."""
+        """Let helpers claim nothing more and finish their current items, within a time limit."""
         self.stopped = True
         until = time.monotonic() + _DRAIN
         with self._condition:
@@ -282,7 +286,7 @@ class _Line(Generic[Item, Result]):
 def in_order(
     function: Callable[[Item], Result], items: Sequence[Item], width: int, *, take_part: bool = True
 ) -> Generator[Result, None, None]:
-    """Results in the order of the items, `width` at a time.
+    """Yield results in the order of the items, computing `width` of them at a time.
 
     Parameters
     ----------
@@ -290,9 +294,9 @@ def in_order(
         Of one item.
     items : sequence
     width : int
-        Threads; with 1, or of one item, this one alone.
+        Threads; with 1, or a single item, only this thread.
     take_part : bool
-        Whether this thread works too. Not where the function takes an interruption for an end of its own.
+        Whether this thread works too. False if an interruption just ends the function early.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""Readings of many units: checked, in order of unit and time."""
+"""Panels: readings of many units, checked and sorted by unit and time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays as users hold them (one per unit, or one of all units), laid end to end for a Panel."""
+"""Convert users' arrays (one per unit, or one for all units) to the end-to-end layout of a Panel."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def flatten(
     axes: str | Sequence[str] | None = None,
     may_lack: str | None = None,
 ) -> Flat:
-    """All readings end to end, the units' ids and the channels' names; arguments of `panel_of_arrays`."""
+    """All readings end to end, the units' ids and the channels' names; arguments as for `panel_of_arrays`."""
     order = axes_of(axes)
     units, times, values = _by_unit(units, times, values)
     unit_ids = None if units is None else unit_array(units)
@@ -86,7 +86,7 @@ def flatten(
 
 
 def float_rows(values: Any, channels: Sequence[str]) -> np.ndarray:
-    """(n_readings, n_channels) float64 of an array, a list of rows, or one data frame that is read by name."""
+    """(n_readings, n_channels) float64 of an array, a list of rows, or one data frame read by column name."""
     if is_table(values):
         (values,), _ = _named([values], channels)
     return _as_float(values, "values")
@@ -96,7 +96,7 @@ def float_rows(values: Any, channels: Sequence[str]) -> np.ndarray:
 
 
 def _by_unit(units: Any, times: Any, values: Any) -> tuple[Any, Any, Any]:
-    """Dicts from unit to array as lists, where times and values have the same keys."""
+    """Lists from dicts of unit to array, if times and values have the same keys."""
     if not isinstance(values, Mapping) or is_table(values):
         return units, times, values
     if isinstance(times, Mapping) and units is None and set(times) == set(values):
@@ -120,7 +120,7 @@ def _wide(table: Any) -> np.ndarray:
 
 
 def _array_or_list(values: Any) -> Any:
-    """Anything else as an array, or as a list of one item per unit where its units are of unequal length."""
+    """Anything else as an array, or as a list of one item per unit if units have unequal lengths."""
     if not isinstance(values, Iterable) or isinstance(values, (str, bytes)):
         if not hasattr(values, "__array__"):
             raise PanelError(f"values must be a list of arrays or an array; found {type(values).__name__}")
@@ -133,7 +133,7 @@ def _array_or_list(values: Any) -> Any:
         units: Any = values
         if not hasattr(values, "__len__") or hasattr(values, "todense") or hasattr(values, "cpu"):
             raise
-        return [units[i] for i in range(len(units))]  # awkward arrays of units of unequal length
+        return [units[i] for i in range(len(units))]  # awkward arrays with units of unequal length
 
 
 def _named(values: list[Any], channels: Sequence[str] | None) -> tuple[list[Any], Sequence[str] | None]:
@@ -179,7 +179,7 @@ def _named(values: list[Any], channels: Sequence[str] | None) -> tuple[list[Any]
 
 
 def _columns(table: Any, columns: list[Any], wanted: list[Any], place: int) -> np.ndarray:
-    """(n_readings, n_channels) of a data frame in the order wanted."""
+    """(n_readings, n_channels) of a data frame, in the wanted order."""
     parts = []
     for name in wanted:
         column = table[name] if not hasattr(table, "column_names") else table.column(columns.index(name))
@@ -188,20 +188,20 @@ def _columns(table: Any, columns: list[Any], wanted: list[Any], place: int) -> n
 
 
 def _check_index(values: Sequence[Any]) -> None:
-    """Without times, refuse pandas objects whose index is not 0, 1, 2, ...: times, or rows of a file."""
+    """Without times, refuse pandas objects whose index is not 0, 1, 2, ...: it may hold times, or rows of a file."""
     for place, item in enumerate(values):
         if hasattr(type(item), "index") and hasattr(type(item), "iloc"):
             index = np.asarray(item.index)
             if index.dtype.kind not in "iu" or not np.array_equal(index, np.arange(index.size)):
                 raise PanelError(
                     f"item {place} of values has an index of its own, from {index[0]!r} to {index[-1]!r}, and no times "
-                    "were given; say times=[item.index for item in values] where it holds the times, or "
-                    "item.reset_index(drop=True) where it does not"
+                    "were given; give times=[item.index for item in values] if it holds the times, or "
+                    "item.reset_index(drop=True) if it does not"
                 )
 
 
 def _alike(values: list[Any]) -> bool:
-    """True where all items are of one shape, so that the list is one array."""
+    """True if all items have one shape, so that the list is one array."""
     shapes = {np.shape(item) if hasattr(item, "shape") else _shape(item) for item in values}
     return len(shapes) == 1 and None not in shapes
 
@@ -209,7 +209,7 @@ def _alike(values: list[Any]) -> bool:
 def _shape(item: Any) -> tuple[int, ...] | None:
     try:
         shape: tuple[int, ...] = np.shape(item)
-    except Exception:  # rows of unequal length, whose own message comes with the unit
+    except Exception:  # rows of unequal length; a later message names the unit
         return None
     return shape
 
@@ -230,7 +230,7 @@ def _n_channels(channels: Sequence[str] | None, may_lack: str | None) -> tuple[i
 
 
 def _one_axis(times: Any) -> bool:
-    """True where times are one axis for all units rather than one array per unit."""
+    """True if times are one axis for all units rather than one array per unit."""
     if times is None:
         return False
     if isinstance(times, np.ndarray) and times.dtype != object:
@@ -295,7 +295,7 @@ def _from_dense(times: Any, values: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     raw = np.ascontiguousarray(np.broadcast_to(raw, (n_units, n_times))).reshape(-1)
     offsets = np.arange(n_units + 1, dtype=np.int64) * n_times
     padding = is_missing(raw)
-    if padding.any():  # where both are missing there is no reading; a missing time alone is an error of the Panel
+    if padding.any():  # no reading if both are missing; the Panel refuses a time that is missing on its own
         kept = ~(padding & np.isnan(flat).all(axis=1))
         before = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(kept, dtype=np.int64)])
         offsets, raw, flat = before[offsets], raw[kept], flat[kept]
@@ -330,7 +330,7 @@ def _from_lists(
     for unit, part, raw in zip(unit_ids.tolist(), parts, raw_parts, strict=True):
         if raw.shape != part.shape[:1]:
             turned = raw.shape == part.shape[1:] and order is None
-            advice = "; if they are (channels, times), say axes='units, channels, times'" if turned else ""
+            advice = "; if they are (channels, times), give axes='units, channels, times'" if turned else ""
             raise PanelError(f"unit {unit!r} has {part.shape[0]} readings but times of shape {raw.shape}{advice}")
         if part.shape[1] != parts[0].shape[1]:
             raise PanelError(
@@ -360,12 +360,12 @@ def _times_of_units(times: Any, unit_ids: np.ndarray) -> list[np.ndarray]:
 
 
 def _check_parts(parts: list[np.ndarray], n_channels: Sequence[int] | None) -> None:
-    """Arrays of unequal length without times, (times, channels) each: refused where they are (channels, times)."""
+    """Refuse arrays of unequal length without times if they look like (channels, times)."""
     rows, columns = {part.shape[0] for part in parts}, {part.shape[1] for part in parts}
     if len(rows) == 1 and len(columns) > 1:
         raise PanelError(
             f"the arrays of values have {rows.pop()} rows each and {min(columns)} to {max(columns)} columns: "
-            "one row per channel, as aeon holds them? Say axes='units, channels, times'"
+            "one row per channel, as aeon holds them? Give axes='units, channels, times'"
         )
     if len(columns) == 1 and len(rows) == 1:
         check_order((len(parts), rows.pop(), columns.pop()), None, n_channels, "values")

@@ -1,4 +1,4 @@
-"""Which axis of an array is which: (units, times, channels) here, (units, channels, times) in sktime and aeon."""
+"""The order of an array's axes: (units, times, channels) here, (units, channels, times) in sktime and aeon."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMES = {
 
 
 def axes_of(axes: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    """The option ``axes`` as a tuple of names; OptionError where it is no order of them."""
+    """The option ``axes`` as a tuple of names; OptionError if it is not an order of them."""
     if axes is None:
         return None
     if isinstance(axes, str):
@@ -37,7 +37,7 @@ def axes_of(axes: str | Sequence[str] | None) -> tuple[str, ...] | None:
 
 
 def own_axes(x: Any) -> tuple[str, ...] | None:
-    """Axes of an Xarray DataArray by the names of its dimensions, where they say it."""
+    """Axes of an Xarray DataArray, if the names of its dimensions give them."""
     dims = getattr(x, "dims", None)
     if not isinstance(dims, tuple) or not all(isinstance(name, str) for name in dims):
         return None
@@ -57,22 +57,23 @@ def standard(values: np.ndarray, axes: tuple[str, ...]) -> np.ndarray:
 def check_order(
     shape: tuple[int, int, int], n_times: int | None, n_channels: Sequence[int] | None, what: str = "an array"
 ) -> None:
-    """Refuse a three-dimensional array that may as well be (units, channels, times) as (units, times, channels).
+    """Refuse a three-dimensional array that could be (units, channels, times) as well as (units, times, channels).
 
     Parameters
     ----------
     shape : tuple of three int
+        Shape of the array.
     n_times : int or None
-        How many times were given for each unit.
+        Number of times given for each unit.
     n_channels : sequence of int or None
-        How many channels it may have, where their names are known.
+        Possible numbers of channels, if their names are known.
     what : str
         Start of the message.
 
     Notes
     -----
-    Times or names that fit one of the orders only decide. Where neither is given there must be more times than
-    channels, which nearly all recordings have; one channel fits, and one time alone does not.
+    Times or names that fit only one of the orders decide. If neither is given, the array is accepted if it has more
+    times than channels, as nearly all recordings have. A single channel is accepted, and a single time is not.
     """
     _, second, third = shape
     times_here, times_there = n_times is None or second == n_times, n_times is None or third == n_times
@@ -85,8 +86,8 @@ def check_order(
     if here and (second > third or third == 1 or (named and second == third)):
         return
     if not here and not there:
-        return  # fits neither: the check of shapes has a message that says what was expected
+        return  # fits neither: the check of shapes has a message about what was expected
     raise PanelError(
         f"{what} of shape {shape} may be {second} times of {third} channels or {second} channels of {third} times "
-        "(as sktime and aeon hold them); say which: axes='units, times, channels' or axes='units, channels, times'"
+        "(as sktime and aeon hold them); give axes='units, times, channels' or axes='units, channels, times'"
     )

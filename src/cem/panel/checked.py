@@ -1,4 +1,4 @@
-"""From what a panel is given to its parts: shapes, order, codes for missing values, clocks, labels, checked once."""
+"""Turn the arguments of a panel into its parts, checked once: shapes, order, missing values, clocks, labels."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def checked_parts(
     missing: Any,
     duplicates: str | None,
 ) -> dict[str, Any]:
-    """The parts of a panel by the names of its slots; arguments, errors and warnings are those of `Panel`."""
+    """The parts of a panel by the names of its slots; arguments, errors and warnings as for `Panel`."""
     unit_ids = unit_array(units)
     channels = checked_channels(channels)
     if response is not None and response not in channels:
@@ -74,7 +74,7 @@ def checked_parts(
         check_finite(unit_ids, channels, offsets, raw, values)
     offsets, raw, values = without_empty_readings(offsets, raw, values, keep_units=allow_empty_units)
     check_observed(unit_ids, offsets)
-    rising = rise_within_units(offsets, raw)  # then there is nothing to sort, and no two stand at one time
+    rising = rise_within_units(offsets, raw)  # then there is nothing to sort, and no two readings share a time
     if not rising:
         set_back = set_back_units(offsets, raw) if raw.dtype.kind == "M" else None
         raw, values = sorted_within_units(offsets, raw, values)
@@ -111,7 +111,7 @@ def checked_parts(
     channel_units = dict(channel_units or {})
     for name in channel_units:
         if name not in channels:
-            raise PanelError(f"channel_units names {name!r}, which is no channel; {did_you_mean(name, channels)}")
+            raise PanelError(f"channel_units names {name!r}, which is not a channel; {did_you_mean(name, channels)}")
     return {
         "_unit_ids": unit_ids,
         "channels": channels,
@@ -130,7 +130,7 @@ def checked_parts(
 
 
 def _float_rows(values: Any, channels: tuple[str, ...]) -> np.ndarray:
-    """(n_readings, n_channels) float64, contiguous; the array itself where it is that already."""
+    """(n_readings, n_channels) float64, contiguous; the array itself if it is already."""
     if not isinstance(values, np.ndarray) or values.dtype != np.float64 or is_masked(values):
         values = float_rows(values, channels)
     return np.ascontiguousarray(values, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""What a valid panel is: each check names the unit, channel and row at fault, and says what to do."""
+"""Checks of a valid panel: each names the unit, channel and row at fault, and says what to do."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def check_keys(mapping: Mapping[Hashable, Any], units: tuple[Hashable, ...], wha
 
 
 def cut_offs(unit_ids: np.ndarray, offsets: np.ndarray, times: np.ndarray, given: Any) -> np.ndarray:
-    """One cut-off a unit, (n_units,), none before the unit's first reading."""
+    """One cut-off per unit, (n_units,), none before the unit's first reading."""
     given = np.asarray(given, dtype=np.float64)
     if given.ndim and given.shape != (unit_ids.size,):
         raise PanelError(f"until needs one time, or one per unit, shape ({unit_ids.size},); found {given.shape}")

@@ -30,7 +30,7 @@ __all__ = [
 
 ZERO, FIRST_READING, FAILURE = "zero", "first reading", "failure"
 NUMBERS, POSITIONS, DATETIMES, DURATIONS = "numbers", "positions", "datetimes", "durations"
-"""What times were given as; positions are 0, 1, 2, ... where none were given."""
+"""Types of given times; positions are 0, 1, 2, ... if no times were given."""
 KINDS = {"f": NUMBERS, "M": DATETIMES, "m": DURATIONS}
 
 _TICKS: dict[str, np.timedelta64] = {
@@ -62,13 +62,13 @@ _FRACTIONS = {"ms": 3, "us": 6, "ns": 9, "ps": 12, "fs": 15, "as": 18}
 
 
 def tick_of(time_unit: str) -> tuple[str, np.timedelta64]:
-    """Short name and length of a unit of time; OptionError where it has no fixed length (months) or is unknown."""
+    """Short name and length of a unit of time; OptionError if it is unknown or has no fixed length (months)."""
     name = time_unit.lower()
     name = _LONG_NAMES.get(name, _LONG_NAMES.get(name.removesuffix("s"), name))
     if name not in _TICKS:
         known = [*_TICKS, *(f"{long}s" for long in _LONG_NAMES)]
         raise OptionError(
-            f"time_unit={time_unit!r} is not a unit that datetimes can be counted in; "
+            f"time_unit={time_unit!r} is not a unit in which datetimes can be counted; "
             f"{did_you_mean(time_unit, known)} (units of fixed length: {', '.join(_TICKS)})"
         )
     return name, _TICKS[name]
@@ -81,9 +81,9 @@ def is_missing(raw: np.ndarray) -> np.ndarray:
 
 
 def instants(times: Any, what: str = "times") -> np.ndarray:
-    """Times of any kind as a float64, datetime64 or timedelta64 array of the same shape; nothing is counted yet.
+    """Convert times to a float64, datetime64 or timedelta64 array of the same shape, before an origin is subtracted.
 
-    Aware datetimes become UTC, naive ones are taken as they are; None and masked cells become NaN or NaT.
+    Datetimes with a zone become UTC, those without are taken as they are; None and masked cells become NaN or NaT.
     """
     times = unmasked(times)
     array = times if type(times) is np.ndarray else _array_of(times, what)
@@ -140,8 +140,8 @@ def _from_objects(items: list[Any], what: str) -> np.ndarray:
         kind, numpy_kind = "number", ""
     if type(first).__name__ == "Period":
         raise PanelError(
-            f"{what} are periods ({first}), which last; give the instant of each reading, as by .dt.to_timestamp() for "
-            "where they begin"
+            f"{what} are periods ({first}), not instants; give the instant of each reading, for example the start of "
+            "each period by .dt.to_timestamp()"
         )
     of_pandas = hasattr(first, "nanosecond") or hasattr(first, "nanoseconds")
     resolution = "ns" if of_pandas else "us"
@@ -149,7 +149,7 @@ def _from_objects(items: list[Any], what: str) -> np.ndarray:
         if not numpy_kind:
             return np.array([np.nan if gone else float(x) for x, gone in zip(items, missing, strict=True)])
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # NumPy only warns where it drops a time zone from a string
+            warnings.simplefilter("error")  # NumPy only warns when it drops a time zone from a string
             plain = [np.datetime64("NaT") if gone else _naive(x) for x, gone in zip(items, missing, strict=True)]
             if numpy_kind == "timedelta64":
                 plain = [np.timedelta64("NaT") if gone else x for x, gone in zip(items, missing, strict=True)]
@@ -166,19 +166,19 @@ def _from_objects(items: list[Any], what: str) -> np.ndarray:
 
 
 def _beyond_nanoseconds(array: np.ndarray) -> bool:
-    """True where 64 bits of nanoseconds, 292 years on either side of 1970, do not hold all of them."""
+    """True if 64 bits of nanoseconds (292 years on either side of 1970) do not hold all of them."""
     whole = array[~np.isnat(array)].astype(np.int64)
     return bool(whole.size) and max(int(whole.max()), -int(whole.min())) > _NANOSECONDS // 1000
 
 
 def _naive(item: Any) -> Any:
-    """A datetime without a zone: the UTC time of an aware one."""
+    """A datetime without a zone: the UTC time of one that has a zone."""
     if isinstance(item, (str, bytes)):
         text = item.decode() if isinstance(item, bytes) else item
         item = datetime.datetime.fromisoformat(text.strip())
     if getattr(item, "tzinfo", None) is not None:
         item = item.astimezone(datetime.UTC).replace(tzinfo=None)
-    if hasattr(item, "to_datetime64"):  # pandas.Timestamp, whose nanoseconds a plain datetime lacks
+    if hasattr(item, "to_datetime64"):  # pandas.Timestamp has nanoseconds, a plain datetime has not
         return item.to_datetime64()
     return item
 
@@ -219,16 +219,16 @@ def count_from(
     Parameters
     ----------
     raw : ndarray of shape (n_readings,)
-        float64, datetime64 or timedelta64 (`instants`), without missing ones, sorted within each unit.
+        float64, datetime64 or timedelta64 (`instants`), none missing, sorted within each unit.
     offsets : ndarray of shape (n_units + 1,), int64
         First reading of each unit.
     failures : ndarray of shape (n_units,) or None
         Of the same kind as ``raw``; missing = still running.
     origin : "first reading", "zero", "failure", a timestamp, a number or None
         None: the first reading of each unit for datetimes, zero for numbers and durations. "zero" is the epoch
-        1970-01-01 for datetimes. Numbers with a timestamp as origin are taken to be counted from it already.
+        1970-01-01 for datetimes. Numbers with a timestamp as origin count from it already.
     time_unit : str or None
-        Unit that datetimes and durations are counted in (None: hours); a mere label where times are numbers.
+        Unit in which datetimes and durations are counted (None: hours); only a label if times are numbers.
 
     Returns
     -------
@@ -284,7 +284,7 @@ def count_from(
     if tick is None:
         return raw - starts, failures - start, time_unit, origin
     first = raw[offsets[:-1]]
-    ends = np.array([first.min(), raw[offsets[1:] - 1].max()])  # sorted within units: all others lie between
+    ends = np.array([first.min(), raw[offsets[1:] - 1].max()])  # sorted within units, so all others lie between these
     if isinstance(origin, str) and origin == FIRST_READING:
         distinct = ends
     else:
@@ -302,9 +302,9 @@ def _ticks(
     ends: np.ndarray | None = None,
     distinct: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(times - start) / tick, right also where the integers of datetimes do not hold the difference.
+    """(times - start) / tick, correct even if the integers of datetimes do not hold the difference.
 
-    ``ends`` and ``distinct`` are fewer items whose ranges hold those of times and of start.
+    ``ends`` and ``distinct`` are fewer items with the same ranges as times and start.
     """
     start = np.asarray(start)
     low, high = _bounds(times if ends is None else ends)
@@ -325,13 +325,13 @@ def _ticks(
     found = _micros(times) - _micros(start)
     whole = found.astype(np.float64)
     whole[np.isnat(found)] = np.nan
-    # What microseconds leave out, at most one of them: no clock of such a range has it.
+    # Microseconds lose at most one microsecond, which no clock of such a range resolves.
     ticks: np.ndarray = whole / (tick / np.timedelta64(1, "us"))
     return ticks
 
 
 def _bounds(times: np.ndarray) -> tuple[int, int] | tuple[None, None]:
-    """Least and greatest in whole seconds; None where all are missing."""
+    """Smallest and largest in whole seconds; None if all are missing."""
     known = times.reshape(-1)
     if np.isnat(known).any():
         known = known[~np.isnat(known)]

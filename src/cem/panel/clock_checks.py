@@ -1,4 +1,4 @@
-"""Clocks that deceive: set back at the end of summer time, or counting in milliseconds on some units alone."""
+"""Checks of clocks that were set back at the end of summer time, or that count in milliseconds on some units only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["repeated_hours", "set_back_units", "warn_of_clocks", "warn_of_scales
 
 _HOUR = np.timedelta64(3600, "s")
 _SCALE = 500.0
-"""Intervals that differ by a factor beyond are probably counted in another unit of time."""
+"""Intervals that differ by a larger factor are probably counted in another unit of time."""
 
 
 def set_back_units(offsets: np.ndarray, raw: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
@@ -21,10 +21,11 @@ def set_back_units(offsets: np.ndarray, raw: np.ndarray, order: np.ndarray | Non
     Parameters
     ----------
     offsets : ndarray of shape (n_units + 1,), int64
+        First reading of each unit.
     raw : ndarray of shape (n_readings,), datetime64
-        In the order of rows; where ``order`` is given, in order of time.
+        In the order of rows; if ``order`` is given, in time order.
     order : ndarray of shape (n_readings,), int64, optional
-        Row of each reading, where rows have been sorted by unit and time.
+        Row of each reading, if rows have been sorted by unit and time.
     """
     if order is None:
         disorder = raw[1:] < raw[:-1]
@@ -60,7 +61,7 @@ def _goes_back_an_hour(times: np.ndarray) -> bool:
 
 
 def repeated_hours(offsets: np.ndarray, raw: np.ndarray) -> np.ndarray:
-    """Positions of units of hourly times in which one small hour of a Sunday stands twice, as clocks repeat it."""
+    """Positions of units of hourly times in which one night hour of a Sunday occurs twice, as clocks repeat it."""
     later = same_times(offsets, raw)
     if not later.size:
         return later
@@ -85,7 +86,7 @@ def repeated_hours(offsets: np.ndarray, raw: np.ndarray) -> np.ndarray:
 
 
 def warn_of_clocks(unit_ids: np.ndarray, units: np.ndarray) -> None:
-    """One warning that names the units whose clock was set back."""
+    """Name the units whose clock was set back in one warning."""
     if units.size:
         warn(
             f"times of {unit_list(unit_ids, np.unique(units))} go back by an hour: a clock that was set back at the "
@@ -95,7 +96,7 @@ def warn_of_clocks(unit_ids: np.ndarray, units: np.ndarray) -> None:
 
 
 def warn_of_scales(unit_ids: np.ndarray, offsets: np.ndarray, times: np.ndarray) -> None:
-    """One warning for a minority of units whose readings are some thousand times as far apart as those of the others.
+    """Name a minority of units whose readings are some thousand times as far apart as those of the rest in one warning.
 
     Parameters
     ----------
@@ -109,7 +110,7 @@ def warn_of_scales(unit_ids: np.ndarray, offsets: np.ndarray, times: np.ndarray)
     if (usable.size if several is None else several.size) < 3:
         return
     intervals = spans / (lengths - 1) if several is None else spans[several] / (lengths[several] - 1)
-    if not intervals.max() > _SCALE * intervals.min():  # as good as always, and costs no median
+    if not intervals.max() > _SCALE * intervals.min():  # the usual case, decided without a median
         return
     several = np.arange(usable.size) if several is None else several
     usual = float(np.median(intervals[:: 1 + several.size // 4096]))
@@ -118,6 +119,6 @@ def warn_of_scales(unit_ids: np.ndarray, offsets: np.ndarray, times: np.ndarray)
         l = int(odd[0])
         warn(
             f"readings of {unit_list(unit_ids, odd)} are {spans[l] / (lengths[l] - 1):g} apart, those of most units "
-            f"{usual:g}: another unit of time? Give all times in one",
+            f"{usual:g}: another unit of time? Give all times in the same unit",
             TimeScaleWarning,
         )

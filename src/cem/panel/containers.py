@@ -1,4 +1,4 @@
-"""What kind of container a user's data come in, told apart by what its type offers, without importing its library."""
+"""Recognise the container that a user's data come in by the attributes of its type, without importing its library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TABLE_ATTRIBUTES = ("columns", "column_names", "collect_schema", "data_vars", "
 
 
 def is_table(x: object) -> bool:
-    """True for data frames, tables, relations and data sets: what has columns by name and belongs to `from_frame`."""
+    """True for data frames, tables, relations and data sets: anything with named columns, which `from_frame` reads."""
     if isinstance(x, np.ndarray):
         return x.dtype.names is not None
     kind = type(x)
@@ -29,10 +29,10 @@ def is_table(x: object) -> bool:
 
 
 def column_names(table: Any) -> list[Any] | None:
-    """Names of a data frame's columns; None where it is no data frame in memory."""
+    """Column names of a data frame; None if it is not a data frame in memory."""
     if isinstance(table, np.ndarray) or (hasattr(type(table), "collect_schema") and hasattr(type(table), "collect")):
         return None
-    columns = getattr(table, "column_names", None)  # pyarrow, whose `columns` are the data
+    columns = getattr(table, "column_names", None)  # pyarrow: its `columns` are the data
     if columns is None:
         columns = getattr(table, "columns", None)
     if columns is None or callable(columns):
@@ -41,7 +41,7 @@ def column_names(table: Any) -> list[Any] | None:
 
 
 def row_names(x: Any) -> list[str] | None:
-    """Names along the one axis of a Series or DataArray, where all of them are strings; None where they are places."""
+    """Names along the axis of a Series or DataArray if all of them are strings; None if they are positions."""
     kind = type(x)
     if hasattr(kind, "index") and hasattr(kind, "iloc"):  # pandas
         names = list(x.index)
@@ -53,7 +53,7 @@ def row_names(x: Any) -> list[str] | None:
 
 
 def refuse_table(table: Any, what: str) -> None:
-    """PanelError that says with which call a table is read."""
+    """PanelError that says which call reads a table."""
     kind = type(table)
     if isinstance(table, np.ndarray):
         raise PanelError(
@@ -76,7 +76,7 @@ def refuse_table(table: Any, what: str) -> None:
             ", channels=list(frame))"
         )
     raise PanelError(
-        f"{what} is a {kind.__name__}{shown}, and a row of it is no unit; for one row per reading call "
+        f"{what} is a {kind.__name__}{shown}, and its rows are not units; for one row per reading call "
         f"Panel.from_frame(frame{reset}, unit=..., time=...), for one row per unit and one column per time "
         "give frame.to_numpy() and times=..."
     )
@@ -85,13 +85,13 @@ def refuse_table(table: Any, what: str) -> None:
 def _nested(table: Any) -> bool:
     try:
         cell = table.iloc[0, 0]
-    except Exception:  # no pandas frame, or an empty one
+    except Exception:  # not a pandas frame, or an empty one
         return False
     return isinstance(cell, (np.ndarray, list)) or hasattr(type(cell), "iloc")
 
 
 def as_array(x: Any, what: str) -> np.ndarray:
-    """Anything array-like as a plain array, masked cells missing; PanelError that names the type where it cannot be.
+    """Anything array-like as a plain array, with masked cells missing; else a PanelError that names the type.
 
     Dask, Xarray, HDF5, PyTorch, JAX, Awkward, ... are read by their own conversion.
     """

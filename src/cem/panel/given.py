@@ -1,4 +1,4 @@
-"""The panel of what a user gives to `fit`, `predict` or `score`."""
+"""Convert the input of `fit`, `predict` or `score` to a panel."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def panel_of_arrays(
     missing: Any = None,
     allow_empty_channels: bool = False,
 ) -> Panel:
-    """The panel of what a user gave to `fit`, `predict` or `score`: a Panel as it is, arrays as `from_arrays`.
+    """Return the panel of a user's input: a Panel unchanged, arrays as `from_arrays` reads them.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ def panel_of_arrays(
     modes : sequence of labels, optional
         Also for a Panel, whose own labels they replace.
     channels : sequence of str, optional
-        Names of the channels in their order, as a model knows them; X that has names of its own is read by them.
+        Names of the model's channels in order; input with names is read by name.
     may_lack : str, optional
-        The one of ``channels`` that an array may come without: a model's response.
+        The one of ``channels`` that an array may lack: a model's response.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def panel_of_arrays(
     if isinstance(X, Panel):
         for name, given in (("times", times), ("axes", axes), ("units", units), ("missing", missing)):
             if given is not None:
-                raise OptionError(f"{name} goes with an array; a Panel has its own times, units and channels")
+                raise OptionError(f"{name} is for arrays; a Panel has its own times, units and channels")
         return X if modes is None else X.with_modes(modes)
     flat = flatten(times, X, units, channels=channels, axes=axes, may_lack=may_lack)
     panel = Panel(
@@ -66,6 +66,6 @@ def panel_of_arrays(
         failure_times=failure_times,
         missing=missing,
         allow_empty_channels=allow_empty_channels,
-        allow_empty_units=allow_empty_channels,  # both: to be scored only
+        allow_empty_units=allow_empty_channels,  # both: the panel is only scored
     )
     return panel if times is not None else panel._replace(_clock=POSITIONS)

@@ -1,4 +1,4 @@
-"""Panels of several fleets as one."""
+"""Join the panels of several fleets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["joined_parts"]
 
 
 def joined_parts(panels: Sequence[Panel]) -> dict[str, Any]:
-    """Parts of the panel of all their units, in order; errors as for `Panel.concatenate`."""
+    """Parts of the panel of all units, in order; errors as for `Panel.concatenate`."""
     if not panels:
         raise PanelError("concatenate needs at least one panel; found none")
     first = panels[0]

@@ -1,4 +1,4 @@
-"""Labels as people type them: the same word in other letters, and words for *unknown*, are probably no modes."""
+"""Checks of labels as people type them: one word in different spellings, and words for *unknown*."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _WORDS = frozenset(
 
 
 def warn_of_labels(labels: Sequence[Hashable]) -> None:
-    """One warning for labels that differ in case or blanks only, and for those that are words for *unknown*.
+    """Warn once of labels that differ only in case or blanks, and of words for *unknown*.
 
     Parameters
     ----------
@@ -49,13 +49,13 @@ def warn_of_labels(labels: Sequence[Hashable]) -> None:
     if alike:
         shown = "; ".join(" and ".join(repr(label) for label in group) for group in alike[:5])
         parts.append(
-            f"{shown} differ in case, blanks or type only and are taken for different modes; write each in one way"
+            f"{shown} differ only in case, blanks or type, and count as different modes; spell each label one way"
         )
     words = [label for key, group in groups.items() if key in _WORDS for label in group if isinstance(label, str)]
     if words:
         parts.append(
             f"{listed(words)} {'is' if len(words) == 1 else 'are'} taken for a mode of that name; give None, NaN or -1 "
-            "where the mode is unknown"
+            "if the mode is unknown"
         )
     if parts:
         warn(f"labels of modes: {'. '.join(parts)}", LabelWarning)

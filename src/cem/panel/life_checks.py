@@ -1,7 +1,7 @@
-"""Ages and failures that a law of lifetimes can be learned from: no clocks, and no numbers that stand for *not yet*.
+"""Checks of ages and failure times before a law of lifetimes is fitted: no clock times, no codes for *not yet*.
 
-On the time to failure, times are ages: what a unit had lived through at a reading, and when it failed. A calendar, or
-a failure time of 9999, gives a law that is wrong by orders of magnitude, and every curve still fits.
+On the time to failure, times are ages: the age of a unit at a reading, and at its failure. A calendar time, or a
+failure time of 9999, gives a law that is wrong by orders of magnitude, although every curve still fits.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["check_ages", "check_failure_codes", "check_lives"]
 
 _BAND = 4.0
-"""A fleet whose ages all lie within a quarter of the least of them counts from a clock."""
+"""Ages that all lie within a quarter of the smallest one are clock times."""
 _SPAN = 100.0
-"""So does one in which no unit was watched for a hundredth of its age at the first reading."""
+"""So are ages if no unit was observed for a hundredth of its age at the first reading."""
 _FAR = 3.0
 
 
@@ -38,13 +38,13 @@ def check_lives(panel: Panel) -> None:
 
 
 def check_failure_codes(panel: Panel) -> None:
-    """Refuse failure times that stand for *has not failed*: 9999, 1e6, one far time that repeats.
+    """Refuse failure times that are codes for *has not failed*: 9999, 1e6, one far time that repeats.
 
     Raises
     ------
     PanelError
         A failure time is at least three times as late as every other failure and as the readings of its own units, and
-        is a number that stands for *not yet* or is that of several units; names the units.
+        it is a number used for *not yet* or occurs on several units; the message names the units.
     """
     from cem.panel.missing_codes import _is_code
 
@@ -64,7 +64,7 @@ def check_failure_codes(panel: Panel) -> None:
         value = found[i]
         units = known[inverse == i]
         watched = float(last[units].max())
-        if not value - start > _FAR * max(watched - start, 0.0):  # most values: the rest is not worth looking up
+        if not value - start > _FAR * max(watched - start, 0.0):  # true of most values, which need no further check
             continue
         others = np.setdiff1d(np.flatnonzero(~np.isnan(failed) & (failed != value)), bad, assume_unique=True)
         genuine = failed[others].max() if others.size else -np.inf
@@ -75,7 +75,7 @@ def check_failure_codes(panel: Panel) -> None:
         l = bad[0]
         raise PanelError(
             f"the failure time of unit {unit_name(panel._unit_ids, l)} is {failed[l]:g}, its last reading at "
-            f"{last[l]:g}{_others(panel, bad)}: it looks like a number for 'has not failed'. Give NaN for "
+            f"{last[l]:g}{_others(panel, bad)}: it looks like a code for 'has not failed'. Give NaN for "
             "units that are still running: panel.with_failure_times(...)"
         )
 
@@ -85,12 +85,12 @@ def _others(panel: Panel, bad: list[int]) -> str:
 
 
 def check_ages(panel: Panel) -> None:
-    """Refuse times that are a clock's rather than ages of the units.
+    """Refuse times that are clock times rather than ages of the units.
 
     Raises
     ------
     PanelError
-        All times of the fleet lie far from 0 and close together, or no unit was watched for a hundredth of its age.
+        All times of the fleet lie far from 0 and close together, or no unit was observed for a hundredth of its age.
     """
     first = panel.times[panel.offsets[:-1]]
     last = np.fmax(panel.times[panel.offsets[1:] - 1], panel.failure_times)
@@ -102,7 +102,7 @@ def check_ages(panel: Panel) -> None:
         l = int(np.argmax(last - first))
         in_units = f" {panel.time_unit}" if panel.time_unit else ""
         raise PanelError(
-            f"times are not ages: the first readings are at {least:g}{in_units} or later, and no unit was watched for "
+            f"times are not ages: the first readings are at {least:g}{in_units} or later, and no unit was observed for "
             f"longer than {longest:g} (unit {unit_name(panel._unit_ids, l)}, from {first[l]:g} to {last[l]:g}). On the "
             "time to failure each unit counts from when it was new: subtract its start from its times and its failure "
             "time, or build the panel with origin='first reading'"

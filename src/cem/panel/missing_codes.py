@@ -1,7 +1,7 @@
-"""Values that stand for *missing*: those that a user declares, and those that look like it.
+"""Codes for *missing*: those that the user declares, and values that look like one.
 
-Loggers, historians and file formats write -999, 32767 or 1e20 where there is no reading. One such cell in a hundred
-moves every curve, and no fit says so; hence a panel refuses them until its owner says which they are.
+Loggers, historians and file formats write -999, 32767 or 1e20 if there is no reading. One such cell in a hundred moves
+every curve, and no fit would show it. So a panel refuses them until the user says what they are.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from cem.errors.warning import warn
 __all__ = ["check_codes", "declared_codes", "extremes", "without_codes"]
 
 _FAR = 20.0
-"""Robust standard deviations from the median, beyond which a repeated value is suspicious."""
+"""Robust standard deviations from the median beyond which a repeated value is suspicious."""
 _REPEATS = 5
 _HUGE = 1e300
 _SAMPLE = 2048
-"""Readings that the first look at a channel takes: enough for a median, whatever the panel's size."""
+"""Readings in the first look at a channel: enough for a median, whatever the panel's size."""
 _EXACT = 65_536
 _BLOCK = 4096
 
@@ -39,7 +39,7 @@ _CODES = np.sort(
         + [sign * float(f"1e{power}") for power in range(9, 309) for sign in (-1, 1)]
     )
 )
-"""What files hold in place of a reading that is missing."""
+"""Codes for a missing reading that files use."""
 _TOLERANCES = np.where(np.abs(_CODES) > 2.0**24, 1e-6, 1e-12) * np.abs(_CODES)  # some are stored in 32 bits
 with np.errstate(over="ignore"):
     _LOWER = np.concatenate([[-np.inf], _CODES - _TOLERANCES])
@@ -47,7 +47,7 @@ with np.errstate(over="ignore"):
 
 
 def declared_codes(missing: Any, channels: tuple[str, ...]) -> dict[int, np.ndarray] | None:
-    """The option ``missing`` as codes by channel position; None where it is to be found out.
+    """The option ``missing`` as codes by channel position; None if they are to be detected.
 
     Parameters
     ----------
@@ -56,14 +56,14 @@ def declared_codes(missing: Any, channels: tuple[str, ...]) -> dict[int, np.ndar
     Raises
     ------
     OptionError
-        Something that is no number, or an unknown channel.
+        An item is not a number, or a channel is unknown.
     """
     if missing is None:
         return None
     if isinstance(missing, Mapping):
         for name in missing:
             if name not in channels:
-                raise OptionError(f"missing names {name!r}, which is no channel; {did_you_mean(name, channels)}")
+                raise OptionError(f"missing names {name!r}, which is not a channel; {did_you_mean(name, channels)}")
         return {channels.index(name): _numbers(codes, missing) for name, codes in missing.items()}
     codes = _numbers(missing, missing)
     return dict.fromkeys(range(len(channels)), codes)
@@ -76,18 +76,18 @@ def _numbers(codes: Any, missing: Any) -> np.ndarray:
         if isinstance(item, (bool, np.bool_, str, bytes)) or not isinstance(item, (int, float, np.number)):
             raise OptionError(
                 f"missing={missing!r}: a number such as -999, a list of numbers, or a dict from channel to either was "
-                "expected; () says that every number is a reading"
+                "expected; () means that every number is a reading"
             )
         numbers.append(float(item))
     found = np.array(numbers, dtype=np.float64)
-    if not found.size:  # as in the check of a model file, for which np.unique would import numpy.ma
+    if not found.size:  # as in the check of a model file, where np.unique would import numpy.ma
         return found
     with np.errstate(over="ignore"):
         return np.unique(np.concatenate([found, found.astype(np.float32).astype(np.float64)]))  # 1e20 stored in 32 bits
 
 
 def without_codes(values: np.ndarray, codes: Mapping[int, np.ndarray]) -> np.ndarray:
-    """The values with NaN in place of declared codes; a copy where there are any, since the array may be the user's."""
+    """The values with NaN in place of declared codes; a copy if there are any, because the array may be the user's."""
     copied = False
     for c, numbers in codes.items():
         if not numbers.size:
@@ -108,9 +108,9 @@ def _equal(column: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
 
 def extremes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest value of each channel, (n_channels,) each; NaN where it has none.
+    """Smallest and largest value of each channel, (n_channels,) each; NaN for a channel without values.
 
-    In blocks of many rows at once: the same over one column at a time takes six times as long.
+    It works on blocks of rows: the same over one column at a time takes six times as long.
     """
     n_rows, n_channels = values.shape
     rows = max(1, _BLOCK // n_channels)
@@ -134,20 +134,20 @@ def check_codes(
     low: np.ndarray,
     high: np.ndarray,
 ) -> None:
-    """Refuse what looks like codes for missing; one warning for what else is far out and repeats, and for the huge.
+    """Refuse values that look like codes for missing; warn once of other far values that repeat, and of huge ones.
 
     Parameters
     ----------
     unit_ids, channels, offsets, values
-        Of the panel, in order of time within each unit.
+        Of the panel, in time order within each unit.
     low, high : ndarray of shape (n_channels,)
         From `extremes`.
 
     Raises
     ------
     PanelError
-        One exact value of a channel that repeats at least 5 times, stands more than 20 robust standard deviations off,
-        and is one of those that files hold for missing.
+        One exact value of a channel repeats at least 5 times, is more than 20 robust standard deviations off, and is
+        one of the codes for missing that files use.
     """
     codes: list[tuple[int, float, int, float]] = []
     far: list[tuple[int, float, int]] = []
@@ -161,29 +161,29 @@ def check_codes(
         shown = [f"{value:g} {count:,} times in channel {channels[c]!r}" for c, value, count in far]
         warn(
             f"values far from all others repeat: {'; '.join(shown[:6])}"
-            f"{f'; and {len(shown) - 6:,} more' if len(shown) > 6 else ''}. If they stand for missing readings, say "
-            f"missing={far[0][1]:g}; if they are readings, missing=() says so",
+            f"{f'; and {len(shown) - 6:,} more' if len(shown) > 6 else ''}. If they are codes for missing, give "
+            f"missing={far[0][1]:g}; if they are readings, give missing=()",
             FarValuesWarning,
         )
     huge = [name for name, least, most in zip(channels, low, high, strict=True) if least < -_HUGE or most > _HUGE]
     if huge:
         warn(
             f"{'channel' if len(huge) == 1 else 'channels'} {listed(huge)} {'holds' if len(huge) == 1 else 'hold'} "
-            "readings beyond 1e300, whose squares overflow; check the units, or say which value stands for missing: "
+            "readings beyond 1e300, whose squares overflow; check the units, or declare a code for missing values: "
             "missing=...",
             HugeValuesWarning,
         )
 
 
 def _suspects(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Positions of the channels that are worth a closer look, from their extremes and a sample of their readings."""
+    """Positions of the channels to examine closely, from their extremes and a sample of their readings."""
     sample = np.sort(values[:: max(1, -(-len(values) // _SAMPLE))].T, axis=1)  # NaN come last
     counts = np.count_nonzero(sample == sample, axis=1)
     rows, middle = np.arange(len(sample)), np.maximum(counts - 1, 0) // 2
     with np.errstate(over="ignore", invalid="ignore"):
         median = sample[rows, middle]
         spread = 1.4826 * np.sort(np.abs(sample - median[:, None]), axis=1)[rows, middle]
-        # A lower limit than the exact one: codes in the sample widen the spread.
+        # The limit is lower than the exact one, because codes in the sample widen the spread.
         far = (spread > 0) & (np.fmax(high - median, median - low) > 0.7 * _FAR * spread)
     coded = _is_code(np.stack([low, high])).any(axis=0)
     sparse = (counts < 64) & (len(values) > _SAMPLE)
@@ -191,7 +191,7 @@ def _suspects(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarr
 
 
 def _is_code(values: np.ndarray) -> np.ndarray:
-    """Bool of the same shape: one of those that files hold for missing, also as rounded to 32 bits."""
+    """Bool of the same shape: whether a value is a code for missing that files use, also rounded to 32 bits."""
     return values <= _UPPER[np.searchsorted(_LOWER, values, side="right") - 1]
 
 
@@ -208,7 +208,7 @@ def _far_values(column: np.ndarray) -> tuple[list[tuple[float, int, float]], lis
         median = float(np.median(sample))
         spread = 1.4826 * float(np.median(np.abs(sample - median)))
         graded = spread > 0
-        if not graded:  # more than half of the readings are equal: the spread of the others, and the size of all
+        if not graded:  # more than half are equal: use the spread of the others, and the size of all
             others = sample[sample != median]
             spread = 1.4826 * float(np.median(np.abs(others - median))) if others.size else 0.0
             spread = max(spread, 0.25 * abs(median))
@@ -254,11 +254,11 @@ def _refusal(
     call = numbers if len(distinct) == 1 else f"[{numbers}]"
     return (
         f"channel {channels[c]!r} holds {_shown(value)} {count:,} times, {how_far} from its median (first at reading "
-        f"{row - offsets[l]} of unit {unit_name(unit_ids, l)}); it looks like a code for missing{more}. Say "
-        f"missing={call} to read it as missing, or missing=() where every number is a reading"
+        f"{row - offsets[l]} of unit {unit_name(unit_ids, l)}); it looks like a code for missing{more}. Give "
+        f"missing={call} to read it as missing, or missing=() if every number is a reading"
     )
 
 
 def _shown(value: float) -> str:
-    """A number as one would type it: -999, 1e+20."""
+    """A number as you would type it: -999, 1e+20."""
     return f"{int(value)}" if value == int(value) and abs(value) < 1e12 else f"{value!r}"

@@ -1,4 +1,4 @@
-"""The panel: what a fleet's sensors recorded, unit by unit, validated once and not changed afterwards."""
+"""The panel: the sensor histories of a fleet, unit by unit, validated once and immutable."""
 
 from __future__ import annotations
 
@@ -30,33 +30,18 @@ from cem.panel.ragged import (
 __all__ = ["Panel"]
 
 _SLOTS = (
-    "_channel_units",
-    "_clock",
-    "_counts",
-    "_modes",
-    "_true_codes",
-    "_true_labels",
-    "_unit_ids",
-    "_units",
-    "channels",
-    "failure_times",
-    "mode_codes",
-    "mode_labels",
-    "offsets",
-    "origin",
-    "response",
-    "time_unit",
-    "times",
-    "values",
-)
+    "_channel_units", "_clock", "_counts", "_modes", "_true_codes", "_true_labels", "_unit_ids", "_units",
+    "channels", "failure_times", "mode_codes", "mode_labels", "offsets", "origin", "response", "time_unit",
+    "times", "values",
+)  # fmt: skip
 
 
 class Panel:
-    """Sensor histories of a fleet: ragged, with gaps, read-only.
+    """Sensor histories of a fleet: each unit has its own times, cells may be missing, and nothing can be changed.
 
-    Most panels come from `from_frame` or `from_arrays`; the constructor takes all readings end to end, as
-    simulations and memory-mapped files have them. Readings are sorted by time within each unit (those at the same
-    time keep their order), and readings whose cells are all missing are left out.
+    Make one with `from_frame` (tables) or `from_arrays` (arrays). The constructor takes all readings end to end, as
+    simulations and memory-mapped files hold them. It sorts each unit's readings by time (equal times keep their order)
+    and drops readings whose cells are all missing.
 
     Parameters
     ----------
@@ -67,31 +52,32 @@ class Panel:
     times : array_like of shape (n_readings,)
         Numbers, datetimes or durations.
     values : array_like of shape (n_readings, n_channels)
-        NaN = missing. Not copied where it is a C-contiguous float64 array already, so it may be a memory map.
+        NaN = missing. A C-contiguous float64 array is not copied, so it may be a memory map.
     channels : sequence of str
+        Names of the channels.
     response : str, optional
-        The channel that is the quantity of interest.
+        The channel of interest, often not measured in the field; `FailureModeModel.forecast` forecasts it by default.
     modes : sequence of labels, optional
-        Known failure mode of each unit; None, NaN and -1 mean unknown.
+        Known failure mode of each unit; None, NaN and -1 mean unknown. A fit keeps a labelled unit in its mode.
     failure_times : array_like of shape (n_units,), optional
-        NaN or None = still running; on the clock of ``times``.
+        On the clock of ``times``; NaN or None = still running (right-censored).
     time_unit : str, optional
-        Unit that datetimes and durations are counted in (default hours); a label where times are numbers.
+        Unit in which datetimes and durations are counted (default hours); only a label if times are numbers.
     origin : "first reading", "zero", "failure", a timestamp or a number, optional
-        What times are counted from. Default: the first reading of each unit for datetimes, zero for numbers.
+        Zero of the time axis. Default: the first reading of each unit for datetimes, zero for numbers.
     channel_units : mapping of str to str, optional
         Units of measurement, as labels.
-    allow_empty_channels : bool
-        Take channels without any observation, as a panel that is only to be scored may have them.
-    allow_empty_units : bool
-        Take units without any observation, as a panel that is only to be scored may have them. Such a unit keeps its
-        first and last reading, of which all cells are missing: its age is known.
+    allow_empty_channels : bool, default False
+        Accept channels without any observation; useful for a panel that you only score.
+    allow_empty_units : bool, default False
+        Accept units without any observation; useful for a panel that you only score. Such a unit keeps its first and
+        last reading, with all cells missing, because its age is known.
     missing : number, sequence of numbers, or mapping of channel to either, optional
-        Codes that stand for a missing value, such as -999; (): every number is a reading. By default numbers that look
-        like codes are refused.
+        Codes for a missing value, such as -999; ``()`` takes every number as a reading. By default a panel with
+        numbers that look like codes is refused.
     duplicates : {"keep", "drop"}, optional
-        Readings that repeat another of the unit, equal in time and every value: readings, or to be left out. By
-        default a few are kept with a warning, and a table in which half of them repeat is refused.
+        What to do with readings that repeat another one of the unit, with the same time and values. By default a few
+        are kept with a warning, and a table in which half of them repeat is refused.
 
     Attributes
     ----------
@@ -101,7 +87,7 @@ class Panel:
     times : ndarray of shape (n_readings,), float64
     values : ndarray of shape (n_readings, n_channels), float64
     mode_codes : ndarray of shape (n_units,), int32
-        Index into ``mode_labels``, -1 = unknown.
+        Index into ``mode_labels``; -1 = unknown.
     mode_labels : tuple
         Distinct labels that occur, sorted.
     failure_times : ndarray of shape (n_units,), float64
@@ -116,9 +102,9 @@ class Panel:
     Warns
     -----
     SuspectDataWarning
-        Data that were probably not meant as they stand, by name: values far out that repeat, readings beyond 1e300,
-        repeated rows, every time of a unit twice, times that go back by an hour or are in another unit of time on some
-        units, labels that differ in case or blanks.
+        The data are probably not what they seem: values far out that repeat, readings beyond 1e300, repeated rows,
+        every time of a unit twice, times that go back by an hour or use another time unit on some units, labels that
+        differ only in case or blanks. Each has a class of its own in `cem.errors`.
     """
 
     __slots__ = _SLOTS
@@ -133,13 +119,13 @@ class Panel:
     failure_times: np.ndarray
     time_unit: str | None
     origin: Any
-    _unit_ids: np.ndarray  # int64 or object: a tuple of millions of ids is made only where asked for
+    _unit_ids: np.ndarray  # int64 or object; the tuple of ids is made on request
     _units: tuple[Hashable, ...] | None
     _modes: tuple[Hashable | None, ...] | None
     _counts: np.ndarray | None
     _channel_units: dict[str, str]
-    _clock: str | None  # what times were given as: "numbers", "positions", "datetimes", "durations"; None: not known
-    _true_codes: np.ndarray | None  # (n_units,) int32 into _true_labels, of panels that were drawn; a fit never looks
+    _clock: str | None  # type of the given times: "numbers", "positions", "datetimes", "durations"; None: unknown
+    _true_codes: np.ndarray | None  # (n_units,) int32 into _true_labels, for simulated panels; a fit ignores them
     _true_labels: tuple[Hashable, ...]
 
     def __init__(
@@ -193,48 +179,50 @@ class Panel:
         missing: Any = None,
         duplicates: str | None = None,
     ) -> Panel:
-        """Panel from a long table of pandas, polars, pyarrow ...: one row per reading, or per reading and sensor.
+        """Make a panel from a long table (pandas, polars, pyarrow, ...) with one row per reading.
+
+        A tall table, with one row per reading and sensor, works too: name its ``sensor`` and ``value`` columns.
 
         Parameters
         ----------
         frame : data frame
-            Whatever narwhals knows. Rows in any order; units come in order of first appearance.
+            Any data frame that narwhals supports. Rows may be in any order; units keep their order of first appearance.
         unit, time : str
             Columns of the unit's id and of the time (numbers, datetimes, durations or ISO 8601 strings).
         channels : sequence of str, optional
-            Columns of the sensors; None: all numeric columns that have no other part. What is left out then is named
-            in one warning. Of a tall table: the sensors to read; None: all.
+            Sensor columns. Default: all numeric columns that have no other role; one warning names those left out. In a
+            tall table: the sensors to read (default: all).
         response : str, optional
-            Column of the response; becomes the last channel unless ``channels`` lists it.
+            Column of the response; it becomes the last channel unless ``channels`` lists it.
         mode, failure_time : str, optional
-            Columns that are constant within a unit; empty cells mean unknown and still running, and rows of one
-            unit may be partly empty.
+            Columns that are constant within a unit. Empty cells mean unknown and still running; rows of one unit may be
+            partly empty.
         sensor, value : str, optional
-            Columns of a tall table, which has one row per unit, time and sensor: the sensor's name and its reading.
-            Readings of a unit at one time become one row, sensors that have none then are missing.
+            Columns of a tall table: the sensor's name and its reading. Readings of a unit at one time become one row;
+            sensors without a reading at that time are missing.
         time_format : str, optional
-            Form of times and failure times that are text other than ISO 8601, as for `datetime.strptime`.
+            Format of times and failure times in text other than ISO 8601, as for `datetime.strptime`.
         missing : number, str, sequence of these, or mapping of channel to either, optional
-            As for `Panel`, and texts too: ``[-999, "Bad Input"]``.
+            As for `Panel`, and also texts: ``[-999, "Bad Input"]``.
         time_unit, origin, channel_units, allow_empty_channels, allow_empty_units, duplicates
             As for `Panel`.
 
         Raises
         ------
         PanelError
-            Unknown, duplicate or non-numeric columns, columns of numbers with some text cells, a tall table without
-            ``sensor`` and ``value``, a sensor with two values for one unit at one time, missing ids or times, dates
-            that are not of ISO 8601 or of ``time_format``, labels or failure times that vary within a unit, infinite
-            cells: rows are counted from 0. Also where narwhals is not installed.
+            Unknown, duplicate or non-numeric columns, numeric columns with some text cells, a tall table without
+            ``sensor`` and ``value``, a sensor with two values for one unit at one time, missing ids or times, dates in
+            neither ISO 8601 nor ``time_format``, labels or failure times that vary within a unit, infinite cells. Rows
+            are counted from 0. Also if narwhals is not installed.
         OptionError
             ``time_format`` or ``missing`` cannot be used, or only one of ``sensor`` and ``value`` is given.
 
         Warns
         -----
         ColumnsLeftOutWarning
-            Columns are no sensors, and ``channels`` is None.
+            Some columns are not sensors, and ``channels`` is None.
         SuspectDataWarning
-            As for `Panel`; also where rows of a tall table say again what another row says.
+            As for `Panel`; also if rows of a tall table repeat another row.
         """
         from cem.panel.frames.long import columns_of_frame
 
@@ -269,7 +257,7 @@ class Panel:
         missing: Any = None,
         duplicates: str | None = None,
     ) -> Panel:
-        """Panel from one array per unit, or from one array of all units.
+        """Make a panel from one array per unit, or from one array for all units.
 
         Parameters
         ----------
@@ -278,15 +266,15 @@ class Panel:
         values : sequence of array_like, ndarray, or sequence of data frames
             One array of shape (n_l,) or (n_l, n_channels) for each unit, one of shape (n_units, n_times) or (n_units,
             n_times, n_channels) for all, or data frames of n_l rows. NaN and masked cells = missing. A reading whose
-            cells are all missing is left out, so a rectangular array may be padded with NaN (its times too). Data
-            frames are read by the names of their columns.
+            cells are all missing is left out, so you can pad a rectangular array with NaN (its times too). Data frames
+            are read by their column names.
         units : sequence of hashable, optional
             Default 0, 1, 2, ...
         channels : sequence of str, optional
             Default: the columns of the first data frame, or "x1", "x2", ...
         axes : str or sequence of str, optional
-            Order of the axes of ``values``, such as "units, channels, times" (sktime, aeon); needed where a
-            three-dimensional array may as well be in the other order.
+            Order of the axes of ``values``, such as "units, channels, times" (sktime, aeon). Needed if the shape of a
+            three-dimensional array leaves two orders possible.
         response, modes, failure_times, time_unit, origin, channel_units, allow_empty_channels, allow_empty_units,
         missing, duplicates
             As for `Panel`.
@@ -297,6 +285,12 @@ class Panel:
             The arrays do not fit each other, or are not a valid panel; or a table, which `from_frame` reads.
         OptionError
             ``axes``, ``missing`` or ``duplicates`` has a value that it cannot take.
+
+        Examples
+        --------
+        >>> import cem
+        >>> cem.Panel.from_arrays([[0, 1, 2], [0, 2]], [[1.0, 1.5, 2.1], [1.1, 2.0]]).n_units
+        2
         """
         from cem.panel.arrays import flatten
 
@@ -310,11 +304,11 @@ class Panel:
         return panel if times is not None else panel._replace(_clock=POSITIONS)
 
     def to_arrays(self) -> dict[str, Any]:
-        """The arguments of `from_arrays` that give this panel again: lists of arrays, names and labels."""
+        """Return the arguments of `from_arrays` that make this panel again: lists of arrays, names and labels."""
         cuts = self.offsets[1:-1]
         origin = self.origin
         if isinstance(origin, float) or (origin == "first reading" and np.any(self.times[self.offsets[:-1]] != 0.0)):
-            origin = None  # has been taken off already, and must not be a second time
+            origin = None  # already subtracted
         return {
             "times": np.split(self.times, cuts),
             "values": np.split(self.values, cuts),
@@ -334,7 +328,7 @@ class Panel:
 
     @classmethod
     def concatenate(cls, panels: Iterable[Panel]) -> Panel:
-        """One panel of the units of several, in order; their channels, response and clock must agree.
+        """Join panels into one, units in order; their channels, response and clock must agree.
 
         Parameters
         ----------
@@ -344,18 +338,18 @@ class Panel:
         Raises
         ------
         PanelError
-            No panel given, channels that differ, or a unit that occurs twice.
+            No panel is given, channels differ, or a unit occurs twice.
         """
         from cem.panel.joining import joined_parts
 
         panels = list(panels)
         return panels[0] if len(panels) == 1 else cls._trusted(**joined_parts(panels))
 
-    # -- what there is ------------------------------------------------------------------------------------------
+    # -- contents ------------------------------------------------------------------------------------------
 
     @property
     def units(self) -> tuple[Hashable, ...]:
-        """Ids of the units, length n_units; made of the array behind it when first asked for."""
+        """Ids of the units, length n_units."""
         units = self._units
         if units is None:
             units = tuple(self._unit_ids.tolist())
@@ -364,7 +358,7 @@ class Panel:
 
     @property
     def modes(self) -> tuple[Hashable | None, ...]:
-        """Label of each unit's known mode, None where unknown, length n_units."""
+        """Label of each unit's known mode, None where unknown; length n_units."""
         modes = self._modes
         if modes is None:
             table = object_array((*self.mode_labels, None))  # code -1 takes the last
@@ -374,10 +368,10 @@ class Panel:
 
     @property
     def true_modes(self) -> tuple[Hashable | None, ...]:
-        """Label of the mode that each unit was drawn from, where a model drew it; None elsewhere; length n_units.
+        """Label of the mode from which a model drew each unit, None for other units; length n_units.
 
-        Whatever becomes of the panel, no fit looks at them: `modes` are the labels that a fit obeys. To fit with the
-        truth, say so: ``panel.with_modes(panel.true_modes)``.
+        A fit never looks at them; it uses `modes`. To fit with the true modes, pass them on:
+        ``panel.with_modes(panel.true_modes)``.
         """
         if self._true_codes is None:
             return (None,) * self.n_units
@@ -403,7 +397,7 @@ class Panel:
 
     @property
     def counts(self) -> np.ndarray:
-        """Observed cells n_lc by unit and channel, shape (n_units, n_channels), int64."""
+        """Number of observed cells n_lc by unit and channel, shape (n_units, n_channels), int64."""
         counts = self._counts
         if counts is None:
             missing = np.isnan(self.values)
@@ -417,7 +411,7 @@ class Panel:
         return counts
 
     def channel_index(self, name: str) -> int:
-        """Position of a channel; PanelError with the name that was probably meant where there is none such.
+        """Return the position of a channel; a PanelError about an unknown name suggests the closest one.
 
         Parameters
         ----------
@@ -443,7 +437,7 @@ class Panel:
     # -- parts and derived panels -------------------------------------------------------------------------------
 
     def __getitem__(self, which: Any) -> Panel:
-        """Units by position (int, slice, list of int) or by mask (bool, one per unit); always a panel."""
+        """Select units by position (int, slice, list of int) or by mask (bool, one per unit); returns a panel."""
         rows = positions(which, self.n_units)
         if np.any(rows[1:] <= rows[:-1]) and np.unique(rows).size != rows.size:
             raise PanelError("the same unit was chosen twice; units of a panel are distinct")
@@ -461,7 +455,7 @@ class Panel:
         )
 
     def select_units(self, units: Iterable[Hashable]) -> Panel:
-        """The units of these ids, in the order given; PanelError where one is unknown.
+        """Select units by id, in the given order; PanelError if an id is unknown.
 
         Parameters
         ----------
@@ -477,7 +471,7 @@ class Panel:
         return self[rows]
 
     def select_channels(self, channels: Sequence[str]) -> Panel:
-        """The channels of these names, in the order given; the response stays one if it is among them.
+        """Select channels by name, in the given order; the response remains one if it is selected.
 
         Parameters
         ----------
@@ -504,7 +498,7 @@ class Panel:
         )
 
     def until(self, times: Any) -> Panel:
-        """What was known at a cut-off: readings up to and including it; later failures have not happened yet.
+        """Return what was known at a cut-off: the readings up to and including it, without later failures.
 
         Parameters
         ----------
@@ -514,7 +508,7 @@ class Panel:
         Raises
         ------
         PanelError
-            A cut-off that is NaN or lies before a unit's first reading.
+            A cut-off is NaN or lies before a unit's first reading.
         """
         limits = cut_offs(self._unit_ids, self.offsets, self.times, times)
         kept = self.times <= np.repeat(limits, np.diff(self.offsets))
@@ -527,7 +521,10 @@ class Panel:
         )
 
     def aligned_at_failure(self) -> Panel:
-        """The same readings at tau = t - t_failure <= 0 (model.md 7); PanelError where a unit is still running."""
+        """Return the readings on the time to failure, τ = t − t_failure ≤ 0 (model.md §7).
+
+        Raises PanelError if a unit is still running.
+        """
         running = np.flatnonzero(np.isnan(self.failure_times))
         if running.size:
             raise PanelError(
@@ -542,7 +539,7 @@ class Panel:
         )
 
     def with_modes(self, modes: Iterable[Hashable] | Mapping[Hashable, Hashable] | None) -> Panel:
-        """The same panel with these known modes: one label per unit, or a mapping from unit to label; None: none.
+        """Return the panel with these known modes: one label per unit, a mapping of unit to label, or None.
 
         Parameters
         ----------
@@ -559,14 +556,14 @@ class Panel:
         return self._replace(mode_codes=codes, mode_labels=labels)
 
     def _with_true_modes(self, modes: Iterable[Hashable]) -> Panel:
-        """The same panel, whose units were drawn from these modes."""
+        """The same panel with the modes that its units were drawn from."""
         codes, labels = encode_labels(modes)
         return self._replace(_true_codes=codes, _true_labels=labels)
 
     def with_failure_times(self, failure_times: Any) -> Panel:
-        """The same panel with these failure times, in its time unit and from its origin; NaN = still running.
+        """Return the panel with these failure times, in its time unit and from its origin; NaN = still running.
 
-        One per unit, or a mapping from unit to time; None: all units are running.
+        Give one per unit, a mapping of unit to time, or None if all units are running.
 
         Parameters
         ----------
@@ -587,10 +584,10 @@ class Panel:
         check_failures(self._unit_ids, self.offsets, self.times, failed)
         return self._replace(failure_times=failed)
 
-    # -- inside -------------------------------------------------------------------------------------------------
+    # -- internals -------------------------------------------------------------------------------------------------
 
     def _silent(self) -> np.ndarray:
-        """(n_units,) bool: units without any observation, of which a panel to be scored keeps one empty reading."""
+        """(n_units,) bool: units without any observation; a panel to be scored keeps one empty reading of each."""
         return np.asarray(self.counts.sum(axis=1) == 0)
 
     def _fill(self, **parts: Any) -> None:

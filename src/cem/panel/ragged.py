@@ -1,4 +1,4 @@
-"""Readings of units end to end, told apart by offsets: choosing units, leaving readings out, putting them in order."""
+"""Operations on readings stored end to end with offsets: select units, leave readings out, sort them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
 
 
 def positions(which: Any, n_units: int) -> np.ndarray:
-    """Positions (n,) of the units that an int, a slice, a list of int or a mask of bool chooses; PanelIndexError."""
+    """Positions (n,) of the units that an int, a slice, a list of int or a mask of bool selects; PanelIndexError."""
     if isinstance(which, (int, np.integer)) and not isinstance(which, bool):
         rows = np.array([which], dtype=np.int64)
     elif isinstance(which, slice):
@@ -47,7 +47,7 @@ def positions(which: Any, n_units: int) -> np.ndarray:
 
 
 def occurring(codes: np.ndarray, labels: tuple[Hashable, ...]) -> tuple[np.ndarray, tuple[Hashable, ...]]:
-    """Codes and labels of those labels alone that occur."""
+    """Codes and labels, reduced to the labels that occur."""
     present = np.bincount(codes + 1, minlength=len(labels) + 1)[1:] > 0
     if present.all():
         return codes, labels
@@ -56,7 +56,7 @@ def occurring(codes: np.ndarray, labels: tuple[Hashable, ...]) -> tuple[np.ndarr
 
 
 def offsets_of_kept(kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Offsets after a mask of readings has been applied; also where units have no readings at all."""
+    """Offsets after a mask of readings has been applied; units may have no readings."""
     before = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(kept, dtype=np.int64)])
     kept_offsets: np.ndarray = before[offsets]
     return kept_offsets
@@ -65,9 +65,9 @@ def offsets_of_kept(kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 def without_empty_readings(
     offsets: np.ndarray, raw: np.ndarray, values: np.ndarray, keep_units: np.ndarray | bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Leave out readings whose cells are all missing; the arrays themselves where there are none.
+    """Leave out readings whose cells are all missing; returns the arrays themselves if there are none.
 
-    Of the units in `keep_units`, True for all, the first and the last of these are kept where they have no other.
+    Units in `keep_units` (True for all) keep their first and last such reading if they have no other.
     """
     empty = np.isnan(values[:, 0])
     for c in range(1, values.shape[1]):
@@ -89,14 +89,14 @@ def without_empty_readings(
 
 
 def rise_within_units(offsets: np.ndarray, raw: np.ndarray) -> bool:
-    """True where each unit's times rise from reading to reading, as those of most files do."""
+    """True if each unit's times increase from reading to reading, as in most files."""
     rising = raw[1:] > raw[:-1]
     rising[offsets[1:-1] - 1] = True
     return bool(rising.all())
 
 
 def sorted_within_units(offsets: np.ndarray, raw: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Readings in order of time within each unit, those at one time in the order given; no unit is empty."""
+    """Readings in time order within each unit, equal times in the given order; no unit is empty."""
     in_order = raw[1:] >= raw[:-1]
     in_order[offsets[1:-1] - 1] = True
     if in_order.all():
@@ -107,7 +107,7 @@ def sorted_within_units(offsets: np.ndarray, raw: np.ndarray, values: np.ndarray
 
 
 def readings_of(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, Any]:
-    """Offsets of the units at these positions, and an index of their readings: a slice where units are neighbours."""
+    """Offsets of the units at these positions, and an index of their readings: a slice if the units are adjacent."""
     starts, lengths = offsets[rows], np.diff(offsets)[rows]
     chosen = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
     if np.array_equal(starts, starts[0] + chosen[:-1]):  # no copy

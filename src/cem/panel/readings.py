@@ -1,4 +1,4 @@
-"""One reading, or several, of a running unit as float64: whatever has names is read by them.
+"""Convert readings of a running unit to float64; anything with names is read by name.
 
 Float64 arrays never come here: `Unit.update` reads their memory.
 """
@@ -24,16 +24,16 @@ def reading(x: Any, channels: Sequence[str], left_out: Sequence[str] = ()) -> np
     Parameters
     ----------
     x : dict, Series, named tuple, row of a frame, masked array, tensor, array or sequence
-        With names it is read by them: channels that it does not name are missing.
+        If it has names it is read by name, and channels that it does not name are missing.
     channels : sequence of str
         The model's, in order.
     left_out : sequence of str
-        Names that may be there and are not looked at: channels that the fit left out.
+        Names that are allowed and ignored: channels that the fit left out.
 
     Raises
     ------
     ScorerError
-        A name that is no channel, a value that is no number, or a wrong number of values.
+        A name is not a channel, a value is not a number, or the number of values is wrong.
     """
     named = _named_items(x)
     if named is not None:
@@ -45,8 +45,8 @@ def reading(x: Any, channels: Sequence[str], left_out: Sequence[str] = ()) -> np
                 values[c] = _number(value, name)
             elif name not in left_out:
                 raise ScorerError(
-                    f"the reading names {name!r}, which is no channel of the model; {did_you_mean(name, channels)}; "
-                    "give the channels alone, those that are missing left out"
+                    f"the reading names {name!r}, which is not a channel of the model; {did_you_mean(name, channels)}; "
+                    "give only channels of the model, without the missing ones"
                 )
         return values
     array = _array(x, "the values of a reading", f"sequence of {len(channels)} numbers")
@@ -59,7 +59,7 @@ def reading(x: Any, channels: Sequence[str], left_out: Sequence[str] = ()) -> np
 
 
 def readings(values: Any, channels: Sequence[str], left_out: Sequence[str] = ()) -> np.ndarray:
-    """(n, C) float64 of several readings: a data frame by the names of its columns, or anything array-like."""
+    """(n, C) float64 of several readings: a data frame by its column names, or anything array-like."""
     if not is_table(values):
         return _array(values, "values")
     if isinstance(values, np.ndarray):
@@ -75,19 +75,19 @@ def readings(values: Any, channels: Sequence[str], left_out: Sequence[str] = ())
             columns[:, list(channels).index(name)] = _array(column, f"channel {name!r}")
         elif name not in left_out:
             raise ScorerError(
-                f"values have a column {name!r}, which is no channel of the model; {did_you_mean(name, channels)}; "
-                "take the channels alone: frame[list(scorer.channels)]"
+                f"values have a column {name!r}, which is not a channel of the model; {did_you_mean(name, channels)}; "
+                "give only the channels: frame[list(scorer.channels)]"
             )
     return columns
 
 
 def time_rows(times: Any) -> np.ndarray:
-    """Times as float64 of the shape given."""
+    """Times as float64 in the given shape."""
     return _array(times, "times")
 
 
 def _named_items(x: Any) -> list[tuple[Any, Any]] | None:
-    """(name, value) of what has names; None where its values are in order."""
+    """(name, value) pairs of anything with names; None if its values are in order."""
     if isinstance(x, Mapping):
         return list(x.items())
     if isinstance(x, tuple):
@@ -129,12 +129,12 @@ def _number(value: Any, name: object) -> float:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         raise ScorerError(
-            f"the value of channel {name!r} is {value!r:.80}; a number, or None or NaN where missing, was expected"
+            f"the value of channel {name!r} is {value!r:.80}; a number, or None or NaN for missing, was expected"
         ) from None
 
 
 def _array(x: Any, what: str, expected: str = "sequence of numbers") -> np.ndarray:
-    def fault() -> ScorerError:  # made where there is one: the text of an array takes longer than reading it
+    def fault() -> ScorerError:  # built on failure only: the text of an array takes longer than reading it
         return ScorerError(f"{what} are {x!r:.80}; a float64 array or a {expected} was expected")
 
     if x is None or isinstance(x, (str, bytes, set, frozenset)):

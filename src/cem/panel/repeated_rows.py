@@ -1,4 +1,4 @@
-"""Readings of a unit that stand at one time: a file loaded twice, two machines under one id."""
+"""Readings of a unit at the same time: a file loaded twice, or two machines under one id."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from cem.errors.warning import warn
 __all__ = ["checked_duplicates", "same_times", "settle_duplicates", "unit_list"]
 
 _ROWS = 10
-"""Fewer readings may repeat by chance: then a warning is enough."""
+"""Fewer repeated readings than this may be chance, and only cause a warning."""
 
 
 def checked_duplicates(duplicates: Any) -> str | None:
-    """The option ``duplicates``; OptionError where it has a value that it cannot take."""
+    """The option ``duplicates``; OptionError if it has a value that it cannot take."""
     if duplicates is not None and duplicates not in ("keep", "drop"):
         raise OptionError(
             f"duplicates={duplicates!r}: 'keep' (repeated readings are readings), 'drop' (take one of each), or None "
-            "(refuse a table that stands twice) was expected"
+            "(refuse a table that occurs twice) was expected"
         )
     return None if duplicates is None else str(duplicates)
 
 
 def same_times(offsets: np.ndarray, raw: np.ndarray) -> np.ndarray:
-    """Rows (m,) that stand at the time of the row before them, in the same unit; times in order."""
+    """Rows (m,) with the same time as the row before them, in the same unit; times in order."""
     tied = raw[1:] == raw[:-1]
     tied[offsets[1:-1] - 1] = False
     return np.flatnonzero(tied) + 1 if tied.any() else np.empty(0, dtype=np.int64)
@@ -36,18 +36,19 @@ def same_times(offsets: np.ndarray, raw: np.ndarray) -> np.ndarray:
 def settle_duplicates(
     unit_ids: np.ndarray, offsets: np.ndarray, raw: np.ndarray, values: np.ndarray, duplicates: str | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Offsets, times and values once repeated rows have been refused, warned of, kept or dropped.
+    """Refuse, warn of, keep or drop repeated rows; returns offsets, times and values.
 
     Parameters
     ----------
     unit_ids, offsets, raw, values
-        Of the panel, in order of time within each unit.
+        Of the panel, in time order within each unit.
     duplicates : {None, "keep", "drop"}
+        The user's choice.
 
     Raises
     ------
     PanelError
-        At least half of all readings stand more than once, and ``duplicates`` does not say what to do.
+        At least half of all readings occur more than once, and ``duplicates`` is None.
     """
     if duplicates == "keep":
         return offsets, raw, values
@@ -64,22 +65,22 @@ def settle_duplicates(
         return before[offsets], raw[kept], values[kept]
     if 2 * n_involved >= raw.size >= _ROWS:
         raise PanelError(
-            f"{n_involved:,} of {raw.size:,} readings stand more than once, equal in unit, time and every value: was a "
-            "file loaded twice? Say duplicates='drop' to take one of each, or duplicates='keep' where they are readings"
+            f"{n_involved:,} of {raw.size:,} readings occur more than once, equal in unit, time and every value: was a "
+            "file loaded twice? Give duplicates='drop' to take one of each, or duplicates='keep' if all are readings"
         )
     if repeated.size:
         units = np.unique(np.searchsorted(offsets, repeated, side="right") - 1)
         warn(
             f"{repeated.size:,} {'reading repeats' if repeated.size == 1 else 'readings repeat'} another of the unit, "
-            f"equal in time and every value: {unit_list(unit_ids, units)}. Say duplicates='drop' to take one of each, "
-            "or duplicates='keep' where they are readings",
+            f"equal in time and every value: {unit_list(unit_ids, units)}. Give duplicates='drop' to take one of each, "
+            "or duplicates='keep' if all are readings",
             RepeatedRowsWarning,
         )
     shared = _shared_ids(offsets, later, repeated, values)
     if shared.size:
         warn(
             f"every time of {unit_list(unit_ids, shared)} occurs twice, with different values: two machines under one "
-            "id? Give each an id of its own, or say duplicates='keep' where a machine gives several readings at a time",
+            "id? Give each an id of its own, or give duplicates='keep' if a machine has several readings at a time",
             SharedIdWarning,
         )
     return offsets, raw, values
@@ -92,8 +93,8 @@ def unit_list(unit_ids: np.ndarray, positions: np.ndarray) -> str:
 
 
 def _equal_rows(later: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, int]:
-    """Rows that equal an earlier one at their time, and how many rows are equal to any other at all."""
-    previous = np.empty(later.size, dtype=bool)  # the row before it is tied too, so a group of three or more
+    """Rows that equal an earlier one at their time, and the number of rows that equal any other."""
+    previous = np.empty(later.size, dtype=bool)  # the row before it has the same time too: a group of three or more
     previous[0], previous[1:] = False, later[1:] == later[:-1] + 1
     if not previous.any():
         equal = np.ones(later.size, dtype=bool)
@@ -120,7 +121,7 @@ def _equal_rows(later: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, int]
 
 
 def _shared_ids(offsets: np.ndarray, later: np.ndarray, repeated: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Positions of units of which every time occurs at least twice with different values of a channel."""
+    """Positions of units in which every time occurs at least twice, with different values of a channel."""
     lengths = np.diff(offsets)
     unit = np.searchsorted(offsets, later, side="right") - 1
     n_tied = np.bincount(unit, minlength=lengths.size)
@@ -134,6 +135,6 @@ def _shared_ids(offsets: np.ndarray, later: np.ndarray, repeated: np.ndarray, va
         if alone.any() or np.isin(rows, repeated).all():
             continue
         both = ~np.isnan(values[rows]) & ~np.isnan(values[rows - 1])
-        if np.mean(both.any(axis=1)) > 0.5:  # not one row for each of several sensors
+        if np.mean(both.any(axis=1)) > 0.5:  # else each row may be of another sensor
             shared.append(l)
     return np.asarray(shared, dtype=np.int64)

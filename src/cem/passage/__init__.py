@@ -1,1 +1,1 @@
-"""When a curve first passes a threshold."""
+"""First passage: when a curve first crosses a threshold."""

@@ -1,10 +1,9 @@
-"""Remaining life against a threshold: the law of the first time that a unit's own trajectory crosses it.
+"""Remaining life against a threshold: the distribution of the first time that a unit's own curve crosses it.
 
-model.md §7, "Forward". The trajectory is the noise-free g(t) = φ(t)ᵀT of one channel. Given the mode, T is normal with
-the posterior's mean and covariance, and the unit is known not to have crossed anywhere on [t_first, t_now]; that
-condition reweights T and the modes. A straight line needs bivariate normal probabilities and nothing else; for any
-other basis crossings of seeded draws are counted, and `FirstPassage.standard_error` says how far that is to be
-trusted. NumPy alone.
+model.md §7, "Forward". The curve is the noise-free g(t) = φ(t)ᵀT of one channel. Given the mode, T is normal with the
+posterior's mean and covariance. The unit is known not to have crossed anywhere on [t_first, t_now], and that condition
+reweights T and the modes. A straight line needs only bivariate normal probabilities. For any other basis, crossings of
+seeded draws are counted, and `FirstPassage.standard_error` gives the Monte Carlo error. It needs only NumPy.
 """
 
 from __future__ import annotations
@@ -48,7 +47,9 @@ def first_passage(
     random_state: int = 0,
     units: Sequence[Hashable] | None = None,
 ) -> FirstPassage:
-    """Law of the remaining life of each unit against a threshold.
+    """Return the distribution of each unit's remaining life against a threshold.
+
+    Most users call `FailureModeModel.remaining_life`, which calls this.
 
     Parameters
     ----------
@@ -57,42 +58,41 @@ def first_passage(
     mode_probabilities : array_like of shape (L, K)
         ρ̂ of model.md (3).
     means : array_like of shape (L, K, p)
-        T̂ of model.md (4), in the user's terms.
+        T̂ of model.md (4), in the panel's units.
     covariances : array_like of shape (L, K, p, p)
         Σ̂ of model.md (4).
     t_first, t_now : array_like of shape (L,) or ()
         Times of the first reading and of the present one; equal for a unit with a single reading.
     threshold : float or array_like of shape (K,) or (L, K)
-        In the channel's units; one number, one by mode, or one by unit and mode.
+        In the channel's units; one number, one per mode, or one per unit and mode.
     direction : {"upper", "lower"}
-        Crossed when the trajectory is at or above the threshold, or at or below it.
+        Crossed when the curve is at or above the threshold, or at or below it.
     horizon : float, optional
-        How far beyond t_now to look, for a basis that is not a straight line; a trajectory that has not crossed by
-        then counts as never crossing. If not given, the width of the basis' domain. Not used for a straight line,
-        whose "never" is for ever.
+        How far beyond t_now to look, for a basis that is not a straight line; a curve that has not crossed by then
+        counts as never crossing. Default: the width of the basis' domain. Not used for a straight line.
     n_draws : int
-        Draws of T per unit and mode where simulation is needed. A unit of which no draw has stayed below the
-        threshold so far is taken to have crossed: more draws look closer.
+        Draws of T per unit and mode, if simulation is needed. If no draw of a unit has stayed below the threshold so
+        far, the unit counts as having crossed; more draws resolve such units better.
     n_cells : int, optional
-        Cells of time that a drawn trajectory is cut into; on each it is the cubic with its values and derivatives at
-        the ends. If not given, 2 for polynomials up to degree 3, which that reproduces exactly, and 96 otherwise;
-        a Fourier basis needs some ten a period.
+        Cells of time into which a drawn curve is cut; on each it is the cubic with its values and derivatives at
+        the ends. Default: 2 for polynomials up to degree 3, which cubics reproduce exactly, and 96 otherwise. A Fourier
+        basis needs some ten per period.
     random_state : int
         Seed of the draws.
     units : sequence of hashables, optional
         Names for messages.
 
-    Raises
-    ------
-    OptionError
-        For shapes and options that do not fit.
-    PredictionError
-        If a number of some unit is not finite, its mode probabilities do not sum to 1, its covariance is not positive
-        semi-definite, or t_now lies before t_first; the message names the unit.
-
     Returns
     -------
     FirstPassage
+
+    Raises
+    ------
+    OptionError
+        Shapes or options do not fit.
+    PredictionError
+        A number of some unit is not finite, its mode probabilities do not sum to 1, its covariance is not positive
+        semi-definite, or t_now lies before t_first; the message names the unit.
     """
     rho = np.asarray(mode_probabilities, dtype=np.float64)
     mean, covariance = np.asarray(means, dtype=np.float64), np.asarray(covariances, dtype=np.float64)
@@ -151,7 +151,7 @@ def _check_units(
     now: FloatArray,
     level: FloatArray,
 ) -> None:
-    """PredictionError for the first unit whose numbers cannot be."""
+    """PredictionError for the first unit with invalid numbers."""
     parts = {
         "mode probabilities": rho, "means": mean, "covariances": covariance,
         "t_first": start, "t_now": now, "threshold": level,

@@ -1,4 +1,4 @@
-"""What a law of first passage answers, whichever way it was computed."""
+"""The methods that all distributions of first passage share, exact or simulated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["CERTAINLY_CROSSED", "FirstPassage", "checked_cap"]
 FloatArray = NDArray[np.float64]
 
 CERTAINLY_CROSSED = 1e-9
-"""Where the probability of not having crossed is below this, the unit is taken to be at its end: remaining life 0."""
+"""If the probability of not having crossed is below this, the unit counts as failed: remaining life 0."""
 
 
 def checked_cap(cap: float | None) -> float:
@@ -29,7 +29,7 @@ def checked_cap(cap: float | None) -> float:
 
 
 class FirstPassage(ABC):
-    """Remaining lives of units against a threshold, given that it has not been crossed; made by `first_passage`.
+    """Remaining lives of units against a threshold that they have not crossed yet; made by `first_passage`.
 
     Attributes
     ----------
@@ -39,10 +39,10 @@ class FirstPassage(ABC):
     exact : bool
         Whether probabilities are exact (straight lines) or come from draws.
     horizon : float
-        How far "never" was looked for: inf for straight lines.
+        Longest remaining life considered; later crossings count as "never". inf for straight lines.
     probability_crossed : ndarray of shape (L,)
-        P(crossed somewhere on [t_first, t_now]). The rest is conditional on the contrary; where it is as good as
-        certain, the remaining life is 0.
+        P(crossed somewhere on [t_first, t_now]). Everything else is conditional on no crossing there; if the
+        crossing is almost certain, the remaining life is 0.
     probability_never : ndarray of shape (L,)
         P(no crossing within the horizon | not crossed yet).
     mode_probabilities : ndarray of shape (L, K)
@@ -58,7 +58,7 @@ class FirstPassage(ABC):
     mode_probabilities: FloatArray
 
     def _conclude(self, names: Sequence[Hashable], rho: FloatArray, not_crossed: FloatArray, never: FloatArray) -> None:
-        """From P(not crossed yet | k) and P(not crossed within the horizon | k), both (L, K)."""
+        """Finish from P(not crossed yet | k) and P(not crossed within the horizon | k), both (L, K)."""
         self.units = tuple(names)
         joint = rho * not_crossed
         total = joint.sum(axis=1)
@@ -82,13 +82,13 @@ class FirstPassage(ABC):
 
     @abstractmethod
     def standard_error(self, times: ArrayLike) -> FloatArray:
-        """Monte Carlo standard error of `cdf` at these remaining lives, shape (L, m); 0 where it is exact."""
+        """Return the Monte Carlo standard error of `cdf` at these remaining lives, shape (L, m); 0 if exact."""
 
     def _by_unit(self, times: ArrayLike) -> FloatArray:
         """Remaining lives (m,) or (L, m) or a number, as (L, m)."""
         lives = np.asarray(times, dtype=np.float64)
         if np.isnan(lives).any():
-            raise OptionError("remaining lives are NaN; numbers were expected")
+            raise OptionError("some remaining lives are NaN; numbers were expected")
         if lives.ndim < 2:
             return np.broadcast_to(np.atleast_1d(lives), (self.n_units, lives.size))
         if lives.ndim != 2 or lives.shape[0] != self.n_units:
@@ -97,12 +97,12 @@ class FirstPassage(ABC):
 
     @underflow_is_zero
     def cdf(self, times: ArrayLike) -> FloatArray:
-        """P(remaining life ≤ r).
+        """Return P(remaining life ≤ r).
 
         Parameters
         ----------
         times : array_like of shape (m,) or (L, m)
-            r, counted from t_now; beyond the horizon the cdf stays where it is there.
+            r, counted from t_now; beyond the horizon the cdf is constant.
 
         Returns
         -------
@@ -115,9 +115,10 @@ class FirstPassage(ABC):
 
     @underflow_is_zero
     def pdf(self, times: ArrayLike) -> FloatArray:
-        """Density of the remaining life at r, per time unit, shape (L, m); it integrates to 1 − probability_never.
+        """Return the density of the remaining life at r, per time unit, shape (L, m).
 
-        From draws it is smoothed by a kernel. A unit that has as good as crossed has no density: 0.
+        It integrates to 1 − probability_never. A simulated density is smoothed by a kernel. A unit that has almost
+        certainly crossed has density 0.
         """
         lives = self._by_unit(times)
         inside = (lives >= 0) & (lives <= self.horizon) & ~self._ended[:, None]
@@ -125,7 +126,7 @@ class FirstPassage(ABC):
 
     @underflow_is_zero
     def quantile(self, q: ArrayLike) -> FloatArray:
-        """Remaining life by which the threshold is crossed with probability q.
+        """Return the remaining life by which the threshold is crossed with probability q.
 
         Parameters
         ----------
@@ -135,7 +136,7 @@ class FirstPassage(ABC):
         Returns
         -------
         ndarray of shape (L,) or (L, m)
-            inf where the threshold is never crossed with a probability above 1 − q.
+            inf if the probability of never crossing is above 1 − q.
         """
         levels = np.asarray(q, dtype=np.float64)
         if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
@@ -149,7 +150,7 @@ class FirstPassage(ABC):
         """(L, m) from (L, m)."""
 
     def interval(self, level: float) -> tuple[FloatArray, FloatArray]:
-        """Ends, each of shape (L,), of the central interval of this probability."""
+        """Return the ends of the central prediction interval with this probability, each of shape (L,)."""
         if not 0 < level < 1:
             raise OptionError(f"level is {level}; a number between 0 and 1, both excluded, was expected")
         ends = self.quantile([0.5 - level / 2, 0.5 + level / 2])
@@ -157,15 +158,15 @@ class FirstPassage(ABC):
 
     @abstractmethod
     def mean(self, cap: float | None = None) -> FloatArray:
-        """E[min(remaining life, cap)], shape (L,).
+        """Return E[min(remaining life, cap)], shape (L,).
 
-        Without a cap it is inf for a unit that may never cross; of a straight line with an uncertain slope it is inf
-        always (its density falls with the square of the time only). Past the horizon of a simulated law, a unit
-        that has not crossed counts as the cap.
+        Without a cap it is inf for a unit that may never cross. For a straight line with an uncertain slope it is
+        always inf, because its density falls only with the square of the time. A unit that has not crossed within the
+        horizon of a simulated distribution counts as the cap.
         """
 
     def summary(self) -> list[dict[str, Any]]:
-        """One row a unit: median, 90 % interval, probabilities of having crossed and of never crossing."""
+        """Return one row per unit: median, 90 % interval, probabilities of having crossed and of never crossing."""
         low, high = self.interval(0.9)
         median = self.quantile(0.5)
         return [

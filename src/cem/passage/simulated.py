@@ -1,4 +1,4 @@
-"""First passage of any trajectory: crossings of seeded draws are counted, with a standard error."""
+"""First passage of any curve: count the crossings of seeded draws, with a standard error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ N_SHIFTS = 8
 
 
 class SimulatedPassage(FirstPassage):
-    """Crossings of trajectories drawn from the posterior of each mode, on lattices with independent random shifts."""
+    """Crossings of curves drawn from the posterior of each mode, on lattices with independent random shifts."""
 
     exact = False
 
@@ -68,7 +68,7 @@ class SimulatedPassage(FirstPassage):
         self._rho = rho
         alive = (self._lives >= 0).mean(axis=(2, 3))
         self._conclude(names, rho, alive, np.isinf(self._lives).mean(axis=(2, 3)))
-        # The pooled draws in ascending order, with the mass that each has: what all probabilities are read from.
+        # The pooled draws in ascending order, each with its mass; all probabilities come from these.
         masses = np.where(self._lives >= 0, self._weights[:, :, None, None], 0.0) / (N_SHIFTS * per_shift)
         lives, masses = self._lives.reshape(n_units, -1), masses.reshape(n_units, -1)
         order = np.argsort(lives, axis=1, kind="stable")
@@ -96,7 +96,7 @@ class SimulatedPassage(FirstPassage):
             total = masses.sum()
             if total <= 0:
                 continue
-            # Smoothed in u = ln(1 + r / median): lives ahead have a long tail, where one bandwidth in r is too narrow.
+            # Smoothed in u = ln(1 + r / median): remaining lives have a long tail, too long for one bandwidth in r.
             shares = (np.cumsum(masses) - 0.5 * masses) / total
             scale = max(float(np.interp(0.5, shares, points)), 1e-6 * self.horizon)
             u, end = np.log1p(points / scale), np.log1p(self.horizon / scale)
@@ -105,7 +105,7 @@ class SimulatedPassage(FirstPassage):
             effective = total**2 / np.sum(np.square(masses))
             narrow = min(spread, (quarters[1] - quarters[0]) / 1.34) or spread or 1e-3 * end
             width = 0.9 * narrow * effective**-0.2  # Silverman's rule
-            # Mass that the kernel would lay before 0 or beyond the horizon is folded back.
+            # Mass of the kernel before 0 or beyond the horizon is reflected.
             asked = np.log1p(lives[unit] / scale)[:, None]
             for mirrored in (u, -u, 2.0 * end - u):
                 result[unit] += normal_density((asked - mirrored) / width) @ masses / width
@@ -134,7 +134,7 @@ class SimulatedPassage(FirstPassage):
 
     @underflow_is_zero
     def standard_error(self, times: ArrayLike) -> FloatArray:
-        """As in `FirstPassage`: from the scatter of independently shifted lattices, each giving its own estimate."""
+        """As in `FirstPassage`: from the scatter of the estimates of independently shifted lattices."""
         lives = self._by_unit(times)
         result = np.zeros(lives.shape)
         for unit in range(self.n_units):

@@ -1,4 +1,4 @@
-"""First passage of a straight line: bivariate normal probabilities, exact."""
+"""First passage of a straight line: exact, by bivariate normal probabilities."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["StraightPassage"]
 FloatArray = NDArray[np.float64]
 
 MOST_PAIRS = 100_000
-"""Bivariate probabilities computed at a time, which bounds the memory that a long list of times takes."""
+"""Bivariate probabilities computed at once; this bounds the memory for a long list of times."""
 
 
 class StraightPassage(FirstPassage):
-    """g(t) = value + slope · t: below the threshold at two times, it is below it between them.
+    """First passage of g(t) = value + slope · t: a line below the threshold at two times is below it between them.
 
     So P(not crossed on [t_first, t]) = P(g(t_first) < c, g(t) < c), and its limit is P(g(t_first) < c, slope ≤ 0).
     """
@@ -85,7 +85,7 @@ class StraightPassage(FirstPassage):
 
     def _density(self, lives: FloatArray) -> FloatArray:
         # Flux through the threshold: density of g at c times E[slope⁺ | g = c]. With a slope above 0 the line was
-        # below c at every earlier time, so the condition on t_first is met by itself.
+        # below c at every earlier time, so the condition on t_first holds automatically.
         v = self._covariance[..., None]
         step = np.where(np.isfinite(lives), lives, 0.0)
         gap, variance = self._value(step)
@@ -108,7 +108,7 @@ class StraightPassage(FirstPassage):
             if not short.any():
                 break
             high = np.where(short, np.minimum(2.0 * high, 1e300), high)
-            reached &= high < 1e150  # beyond any time: rounding of probability_never
+            reached &= high < 1e150  # larger than any time: caused by rounding of probability_never
         low = np.zeros(levels.shape)
         for _ in range(200):
             middle = 0.5 * (low + high)
@@ -122,7 +122,7 @@ class StraightPassage(FirstPassage):
     def mean(self, cap: float | None = None) -> FloatArray:
         top = checked_cap(cap)
         if np.isinf(top):
-            # Finite only where no mode's slope is uncertain, and none can fail to cross.
+            # Finite only if no mode's slope is uncertain and every mode is sure to cross.
             certain = (self._covariance[..., 1, 1] <= 0) & (self._slope > 0)
             sure = np.all(certain | (self._weights == 0), axis=1) & (self.probability_never == 0)
             result = np.full(self.n_units, np.inf)
@@ -149,9 +149,9 @@ class StraightPassage(FirstPassage):
 def _both_negative(
     m1: FloatArray, v1: FloatArray, m2: FloatArray, v2: FloatArray, cross: FloatArray, *, strict: bool = True
 ) -> FloatArray:
-    """P(X < 0, Y < 0) of a normal pair, variances of 0 included (the pair is then certain in that part).
+    """P(X < 0, Y < 0) of a normal pair; with variance 0 the variable is a constant.
 
-    With ``strict=False``, a certain Y of exactly 0 counts as met: a trajectory without slope never crosses.
+    With ``strict=False``, a constant Y of exactly 0 also counts: a curve without slope never crosses.
     """
     s1, s2 = np.sqrt(v1), np.sqrt(np.maximum(v2, 0.0))
     x = np.divide(-m1, s1, out=np.where(m1 < 0, np.inf, -np.inf), where=s1 > 0)

@@ -1,4 +1,4 @@
-"""First passage on a fitted model: from units' readings to the law of when a channel crosses a threshold."""
+"""First passage on a fitted model: from units' readings to the time when a channel crosses a threshold."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["crossing_direction", "remaining_life_to_threshold"]
 
 _POINTS = 65
 _MOST_SHOWN = 6
-# A mode that moves towards the threshold by less than this share of the fleet's largest move says nothing of direction.
+# A mode that moves by less than this share of the fleet's largest move towards the threshold sets no direction.
 _WORTH_A_DIRECTION = 0.1
 
 
@@ -38,7 +38,7 @@ def remaining_life_to_threshold(
     """See `FailureModeModel.remaining_life`."""
     if model.time_axis != "forward":
         raise OptionError(
-            "a threshold is crossed on the forward time axis, and this model's is the time to failure; ask "
+            "a threshold is crossed on the forward time axis, and this model's is the time to failure; call "
             "cem.RemainingLife(model).predict(panel), or fit with time_axis='forward'"
         )
     if channel is None:
@@ -70,20 +70,21 @@ def remaining_life_to_threshold(
 
 
 def crossing_direction(model: FittedMixture, channel: int, levels: NDArray[np.float64]) -> str:
-    """From which side the fleet's mean curves come to a threshold.
+    """From which side the fleet's mean curves reach a threshold.
 
     Parameters
     ----------
     model : FittedMixture
+        The model.
     channel : int
-        Position.
+        Position of the channel.
     levels : ndarray of shape (), (K,) or (L, K)
         The threshold.
 
     Returns
     -------
     {"upper", "lower"}
-        "upper" where every mode begins below it and some mode rises, or where all modes rise, so that it has been
+        "upper" if every mode begins below the threshold and some mode rises, or if all modes rise, so that it has been
         crossed already; "lower" the other way round.
 
     Raises
@@ -96,8 +97,8 @@ def crossing_direction(model: FittedMixture, channel: int, levels: NDArray[np.fl
         name = model.channels[channel]
         raise OptionError(
             f"direction: the mean curves of channel {name!r} go from {_numbers(start)} to {_numbers(end)} over the "
-            f"times of the training, and do not say from which side the threshold {_numbers(levels)} is crossed; give "
-            "direction='upper' if a value at or above it is the end, 'lower' if one at or below it is"
+            f"training times, and do not show from which side the threshold {_numbers(levels)} is crossed; give "
+            "direction='upper' if a unit fails at or above it, 'lower' if at or below it"
         )
     return direction
 
@@ -105,7 +106,7 @@ def crossing_direction(model: FittedMixture, channel: int, levels: NDArray[np.fl
 def _direction(
     model: FittedMixture, channel: int, levels: NDArray[np.float64]
 ) -> tuple[str | None, NDArray[np.float64], NDArray[np.float64]]:
-    """The direction, None where it is not clear, and each mode's mean curve at the first and last training time."""
+    """The direction, None if it is not clear, and each mode's mean curve at the first and last training time."""
     low, high = model.bases[channel].domain
     curves = model.curves(np.linspace(low, high, _POINTS))[:, channel]
     start, end = curves[:, 0], curves[:, -1]
@@ -124,7 +125,7 @@ def _direction(
 
 
 def _warn_of_the_other_side(model: FittedMixture, channel: int, levels: NDArray[np.float64], given: str) -> None:
-    """Warn where every unit is beyond the threshold from its first reading on, as the wrong direction would have it."""
+    """Warn if every unit is beyond the threshold from its first reading on, as with the wrong direction."""
     direction, start, end = _direction(model, channel, levels)
     if direction in (given, None):
         return
@@ -134,7 +135,7 @@ def _warn_of_the_other_side(model: FittedMixture, channel: int, levels: NDArray[
         warn(
             f"direction={given!r}: the mean curves of channel {model.channels[channel]!r} begin {side} the threshold "
             f"{_numbers(levels)}, at {_numbers(start)}, and {moves} to {_numbers(end)}: every unit counts as having "
-            f"crossed it from the start. direction={direction!r} asks when they come to it",
+            f"crossed it from the start. Use direction={direction!r} to predict when they reach it",
             ThresholdWarning,
         )
 
@@ -147,13 +148,13 @@ def _numbers(values: NDArray[np.float64]) -> str:
 
 
 def _levels(model: FittedMixture, threshold: ArrayLike | Mapping[Hashable, float]) -> NDArray[np.float64]:
-    """A number, one by mode, or one by unit and mode."""
+    """A number, one per mode, or one per unit and mode."""
     if isinstance(threshold, Mapping):
         missing = [label for label in model.mode_labels if label not in threshold]
         unknown = [label for label in threshold if label not in model.mode_labels]
         if missing or unknown:
             raise OptionError(
-                f"threshold is by mode, and {'lacks' if missing else 'names'} {(missing or unknown)[0]!r}; the modes "
+                f"threshold by mode {'lacks' if missing else 'names'} {(missing or unknown)[0]!r}; the modes "
                 f"are {listed(model.mode_labels, 20)}"
             )
         threshold = [threshold[label] for label in model.mode_labels]
@@ -165,7 +166,7 @@ def _levels(model: FittedMixture, threshold: ArrayLike | Mapping[Hashable, float
         raise OptionError(f"threshold is {threshold!r}; finite numbers were expected")
     if levels.ndim > 2 or (levels.ndim and levels.shape[-1] not in (1, model.n_modes)):
         raise OptionError(
-            f"threshold has shape {levels.shape}; a number, or shape ({model.n_modes},), one by mode, or (n_units, "
+            f"threshold has shape {levels.shape}; a number, or shape ({model.n_modes},), one per mode, or (n_units, "
             f"{model.n_modes}), was expected"
         )
     return levels

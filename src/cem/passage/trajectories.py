@@ -1,4 +1,4 @@
-"""Drawn trajectories: quasi-random normal draws, and the first time each curve reaches zero from below."""
+"""Drawn curves: quasi-random normal draws, and the first time at which each curve reaches zero from below."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ FloatArray = NDArray[np.float64]
 def lattice_normals(n_shifts: int, n_points: int, dimension: int, seed: int) -> FloatArray:
     """Standard normal draws on an even lattice of the unit cube, shifted at random ``n_shifts`` times.
 
-    Each shifted lattice is unbiased on its own, and they are independent: their scatter is the error of their mean.
+    Each shifted lattice is unbiased, and they are independent, so their scatter gives the error of their mean.
 
     Parameters
     ----------
     n_shifts, n_points, dimension : int
         R, S and p.
     seed : int
+        Seed of the shifts.
 
     Returns
     -------
@@ -44,7 +45,7 @@ def lattice_normals(n_shifts: int, n_points: int, dimension: int, seed: int) -> 
 
 
 def time_nodes(start: float, now: float, end: float, n_cells: int) -> FloatArray:
-    """Ascending times from start to end with ``now`` among them, and at least a quarter of the cells on each side."""
+    """Ascending times from start to end that include ``now``, with at least a quarter of the cells on each side."""
     if now <= start:
         return np.linspace(now, end, n_cells + 1)
     share = min(max((now - start) / (end - start), 0.25), 0.75)
@@ -54,9 +55,9 @@ def time_nodes(start: float, now: float, end: float, n_cells: int) -> FloatArray
 
 
 def first_crossings(nodes: FloatArray, values: FloatArray, slopes: FloatArray) -> FloatArray:
-    """First time at which each curve is at or above zero; inf if it is not up to the last node.
+    """First time at which each curve is at or above zero; inf if it is not before the last node.
 
-    Between nodes a curve is the cubic with these values and slopes at both ends, excursions inside a cell included.
+    Between nodes a curve is the cubic with these values and slopes at both ends, so excursions inside a cell count.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ def first_crossings(nodes: FloatArray, values: FloatArray, slopes: FloatArray) -
     first, second = values[:, :-1] + slopes[:, :-1] * step / 3.0, values[:, 1:] - slopes[:, 1:] * step / 3.0
     possible = (values[:, :-1] >= 0) | (values[:, 1:] >= 0) | (first >= 0) | (second >= 0)
     result = np.full(n_curves, np.inf)
-    # Cell by cell: the first possible one of every curve not yet decided; most are decided in one round.
+    # Round by round: the first cell that may have a crossing, for every undecided curve; most need one round.
     open_curves, cursor = np.flatnonzero(possible.any(axis=1)), np.zeros(n_curves, dtype=np.int64)
     columns = np.arange(m - 1)
     while open_curves.size:

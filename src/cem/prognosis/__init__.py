@@ -1,4 +1,4 @@
-"""Remaining lives: laws, calibration, cross-validation."""
+"""Remaining useful life: predictive distributions, calibration, cross-validation."""
 
 from __future__ import annotations
 

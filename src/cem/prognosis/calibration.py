@@ -1,12 +1,15 @@
-"""Remaining-life laws that hold what they promise: coverage measured on held-out units, and corrected.
+"""Calibrate remaining-life predictions: measure the coverage of intervals on held-out units, and correct it.
 
-Model.md (18) takes channels to be independent given the mode, and their noise to be white. Where that is not so, the
-same evidence is counted several times and the laws are too narrow. Two corrections, both learned on held-out units:
+Model.md (18) assumes that channels are independent given the mode and that their noise is white. If that is not so, it
+counts the same evidence several times, and the distributions are too narrow. Two corrections are learned on held-out
+units:
 
-* *Tempering*: ln P(x | k, r) is counted β ≤ 1 times. This is the magnitude adjustment of a composite likelihood.
-* *Recalibration*: with z = Φ⁻¹(F(r)) the normal score of a remaining life under its own law, a monotone map h takes
-  the scores that held-out units showed to standard normal ones; the corrected cdf is Φ(h(Φ⁻¹(F(r)))). Where h is
-  steep the law was too wide, where it is flat too narrow.
+* *Tempering*: P(x | k, r) is raised to a power β ≤ 1. This is the magnitude adjustment of a composite likelihood.
+* *Recalibration*: let z = Φ⁻¹(F(r)) be the normal score of a remaining life under its own cdf F. A monotone map h takes
+  the scores of held-out units to standard normal ones; the corrected cdf is Φ(h(Φ⁻¹(F(r)))). Where h is steep the
+  distribution was too wide, where it is flat too narrow.
+
+Most users call `cem.RemainingLife.calibrated`, which calls `calibrate`.
 
 References
 ----------
@@ -46,29 +49,30 @@ LEVELS = (0.5, 0.8, 0.9)
 """Central intervals whose coverage is reported."""
 
 TEMPERS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12)
-"""β that `calibrate` tries."""
+"""Values of β that `calibrate` tries."""
 
-# Levels at which the map of normal scores has knots; beyond the outermost it goes on straight.
+# Levels at which the map of normal scores has knots; beyond the outermost knots it is linear.
 _KNOTS = (0.025, 0.05, 0.1, 0.17, 0.25, 0.37, 0.5, 0.63, 0.75, 0.83, 0.9, 0.95, 0.975)
-# The map has no flat or vertical piece: a law stays a law, whatever few units showed.
+# Bounds on the slope keep the map free of flat or vertical pieces, even if it is learned from a few units.
 _LEAST_SLOPE, _MOST_SLOPE = 0.02, 10.0
 _FARTHEST = 37.0  # beyond this normal score a probability underflows
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """How predicted laws compare with what happened.
+    """How predicted distributions compare with the outcomes: coverage, widths and scores. Print it for a report.
 
     Parameters
     ----------
     coverage, standard_errors, widths, interval_scores : mapping of level to float
-        Share of outcomes in the central interval, its cluster-bootstrap standard error over units, mean width, and
-        mean interval score.
+        For each central interval: the share of outcomes inside, its cluster-bootstrap standard error over units, the
+        mean width, and the mean interval score.
     crps : float
         Mean continuous ranked probability score.
     pit : tuple of float
         Shares of the probability integral transforms in ten equal bins; 0.1 each if calibrated.
     n_units, n_predictions : int
+        Number of units and of predictions.
     """
 
     coverage: dict[float, float]
@@ -90,7 +94,7 @@ class Reliability:
         return "\n".join([*lines, "  PIT by tenths: " + " ".join(f"{share:.3f}" for share in self.pit)])
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """Return the report as JSON can hold it."""
         tables = {
             name: {str(level): value for level, value in getattr(self, name).items()}
             for name in ("coverage", "standard_errors", "widths", "interval_scores")
@@ -102,7 +106,7 @@ class Reliability:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Reliability:
-        """What `to_dict` gave.
+        """Restore a report from `to_dict`.
 
         Parameters
         ----------
@@ -123,16 +127,20 @@ class Reliability:
 def reliability(
     laws: Sequence[RemainingLifeDistribution], truth: ArrayLike, clusters: Sequence[Hashable] | NDArray[Any]
 ) -> Reliability:
-    """Coverage, scores and PIT of predictions whose outcome is known.
+    """Compute coverage, scores and PIT of predictions whose outcomes are known.
 
     Parameters
     ----------
     laws : sequence of RemainingLifeDistribution
         All predictions, in one or several parts.
     truth : array_like of shape (n,)
-        What was left, over all parts.
+        True remaining lives, over all parts.
     clusters : sequence of length n
-        Unit of each prediction; at least two differ.
+        Unit of each prediction; at least two units.
+
+    Returns
+    -------
+    Reliability
     """
     true = np.asarray(truth, dtype=np.float64)
     parts = np.split(true, np.cumsum([law.n_units for law in laws])[:-1])
@@ -160,7 +168,7 @@ def reliability(
 
 @underflow_is_zero
 def normal_scores(law: RemainingLifeDistribution, truth: ArrayLike | None = None) -> FloatArray:
-    """Φ⁻¹ of the cdf, from whichever tail is the smaller one, so that no score is lost to 1 − F.
+    """Return Φ⁻¹ of the cdf, computed from the smaller tail, so that rounding of 1 − F loses no score.
 
     Parameters
     ----------
@@ -172,7 +180,7 @@ def normal_scores(law: RemainingLifeDistribution, truth: ArrayLike | None = None
     Returns
     -------
     ndarray of shape (L, G + 1)
-        At the edges of the law's cells; or, of shape (L,), at each unit's outcome.
+        At the edges of the distribution's cells; or, of shape (L,), at each unit's outcome.
     """
     masses = _masses(law)
     if truth is not None:
@@ -188,13 +196,13 @@ def _scores(edges: FloatArray, masses: FloatArray, outcomes: FloatArray) -> Floa
 
 
 def _masses(law: RemainingLifeDistribution) -> FloatArray:
-    """Probabilities of the cells, all modes together, (L, G)."""
+    """Probabilities of the cells, summed over modes, (L, G)."""
     return np.ascontiguousarray(over_modes(law.pmf))
 
 
 @cache
 def _table() -> _rul.NormalTable:
-    """Normal scores from far in the lower tail to 0.1, and ln Φ there: read both ways, it is its own inverse."""
+    """Normal scores from far in the lower tail to 0.1, and ln Φ there; one table serves both directions."""
     points, step = np.linspace(-_FARTHEST, 0.1, 15_000, retstep=True)
     log_cdf = log_normal_cdf(points)
     roots, root_step = np.linspace(1.0, np.sqrt(-2.0 * log_cdf[0]), 2000, retstep=True)
@@ -204,19 +212,19 @@ def _table() -> _rul.NormalTable:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Correction of remaining-life laws, learned by `calibrate`.
+    """Correction of remaining-life predictions, learned by `calibrate`. Print it for the coverage before and after.
 
     Parameters
     ----------
     temper : float
-        β, above 0 and at most 1: how often ln P(x | k, r) of (18) counts.
+        β in (0, 1]: the power to which P(x | k, r) of (18) is raised.
     knots : tuple of float
-        Normal scores under the tempered laws, strictly ascending; none: no recalibration.
+        Normal scores under the tempered distributions, strictly increasing; empty: no recalibration.
     images : tuple of float
-        Where h takes them, strictly ascending.
+        Values of h at the knots, strictly increasing.
     before, after : Reliability, optional
-        On held-out units: of the plain laws, and of the corrected ones. The latter's β and h were learned without
-        the fold that they are applied to.
+        On held-out units: of the plain predictions, and of the corrected ones. For each fold of the latter, β and h
+        were learned without that fold.
     """
 
     temper: float = 1.0
@@ -231,7 +239,7 @@ class Calibration:
         require_map(self.knots, self.images)
 
     def mapped(self, scores: FloatArray) -> FloatArray:
-        """h, monotone: straight between knots, and beyond them as in the outermost piece.
+        """Apply h: linear between knots, and beyond them as in the outermost piece.
 
         Parameters
         ----------
@@ -247,7 +255,7 @@ class Calibration:
 
     @underflow_is_zero
     def corrected(self, law: RemainingLifeDistribution) -> RemainingLifeDistribution:
-        """The recalibrated law; mode probabilities at each remaining life stay what they were.
+        """Return the recalibrated distribution; mode probabilities at each remaining life do not change.
 
         Parameters
         ----------
@@ -270,7 +278,7 @@ class Calibration:
         return RemainingLifeDistribution.trusted(law.grid, joint, law.units, law.mode_labels, law.time_unit, law.edges)
 
     def corrected_masses(self, masses: FloatArray) -> FloatArray:
-        """Φ(h(Φ⁻¹(F))) of the cells of laws, (L, G) → (L, G).
+        """Return Φ(h(Φ⁻¹(F))) of the cells of distributions, (L, G) → (L, G).
 
         Parameters
         ----------
@@ -284,7 +292,7 @@ class Calibration:
         return after
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it; `from_dict` gives back an equal one."""
+        """Return the calibration as JSON can hold it; `from_dict` restores an equal one."""
         return {
             "temper": self.temper,
             "knots": list(self.knots),
@@ -295,7 +303,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Calibration:
-        """What `to_dict` gave.
+        """Restore a calibration from `to_dict`.
 
         Parameters
         ----------
@@ -313,7 +321,7 @@ class Calibration:
         return cls(float(saved["temper"]), *numbers, *reports)  # type: ignore[arg-type]  # checked above
 
     def __str__(self) -> str:
-        parts = [f"evidence counted {self.temper:g} times, {len(self.knots)} knots"]
+        parts = [f"tempering β = {self.temper:g}, recalibration with {len(self.knots)} knots"]
         for name in ("before", "after"):
             if getattr(self, name) is not None:
                 parts.append(f"{name}: {getattr(self, name)}")
@@ -333,30 +341,31 @@ def calibrate(
     n_jobs: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Calibration:
-    """Measure the coverage of remaining-life laws on held-out units, and learn how to correct it.
+    """Measure the coverage of remaining-life predictions on held-out units, and learn how to correct it.
 
     Parameters
     ----------
     panel : Panel
-        Training units; those that failed are held out fold by fold, whole.
+        Training units. Units that failed are held out fold by fold, with all their readings.
     fit : callable
-        Makes a `RemainingLife` of a panel of training units.
+        Takes a panel of training units and returns a `RemainingLife`; see `RemainingLife.recipe`.
     ages : int, array_like of shape (F, m), or mapping of unit to m ages
-        Cut-offs of the F failed units; see `cem.prognosis.heldout.cut_off_ages`.
+        Ages at which the F failed units are cut off; see `cem.prognosis.heldout.cut_off_ages`.
     n_folds : int
+        Number of folds.
     correct : bool
-        False measures alone.
+        False: only measure, and correct nothing.
     tempers : sequence of float
-        β to choose from, by the CRPS of the recalibrated laws.
+        Values of β to choose from, by the CRPS of the recalibrated distributions.
     random_state : int
-        Seed of the folds, and of the ages where they are drawn.
+        Seed of the folds, and of the ages if they are drawn.
     n_jobs, progress
         As for `cem.prognosis.heldout.hold_out`.
 
     Returns
     -------
     Calibration
-        `after` reports laws whose β and h come from the other folds alone.
+        `after` is honest: for each fold, β and h come from the other folds only.
 
     Raises
     ------
@@ -378,7 +387,7 @@ def calibrate(
 
 
 def calibration_of(held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: bool = True) -> Calibration:
-    """The calibration that held-out predictions ask for; see `calibrate`."""
+    """Learn the calibration from held-out predictions; see `calibrate`."""
     if not len(tempers) or not all(0 < beta <= 1 for beta in tempers):
         raise OptionError(f"tempers are {tempers!r}; numbers above 0 and at most 1 were expected")
     truths = [fold.truth for fold in held.folds]
@@ -386,7 +395,7 @@ def calibration_of(held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: b
     before = reliability([fold.law() for fold in held.folds], truth, clusters)
     if not correct:
         return Calibration(before=before)
-    # Scores and CRPS of each fold under each β; the CRPS is that after a map learned on the other folds.
+    # Scores and CRPS of each fold under each β; the CRPS is measured after a map learned on the other folds.
     n_folds = len(held.folds)
     crps = np.empty((len(tempers), n_folds))
     scores: list[list[FloatArray]] = []
@@ -417,7 +426,7 @@ def _images() -> FloatArray:
 
 
 def _recalibration(temper: float, scores: FloatArray) -> Calibration:
-    """The map that takes these scores to standard normal ones, its slopes bounded."""
+    """The map that takes these scores to standard normal ones, with bounded slopes."""
     images = _images()
     knots = np.quantile(scores, _KNOTS)
     steps = np.diff(images)

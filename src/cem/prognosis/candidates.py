@@ -1,7 +1,8 @@
-"""ln P(x | k, r) of model.md (18): units weighed at every candidate remaining life, linked or not. NumPy alone.
+"""ln P(x | k, r) of model.md (18): the density of units at every candidate remaining life. It needs only NumPy.
 
-Candidates lie side by side in SIMD registers (`cem.prognosis._rul`) where S(r) is triangular and bases and rank are not
-too large; else a candidate is to the kernel of `cem.mixture._linked` one more mode, of coefficients S(r) T.
+If S(r) is triangular, and bases and rank are small, candidates are evaluated side by side in SIMD registers
+(`cem.prognosis._rul`). Otherwise the kernel of `cem.mixture._linked` treats each candidate as one more mode, with
+coefficients S(r) T.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class SharedEvidence:
-    """What readings say of γᵀf, the part of the log life that shared factors tell (`cem.fitting.linked_lives`).
+    """Posterior of γᵀf, the part of the log life that the shared factors explain (`cem.fitting.linked_lives`).
 
     Parameters
     ----------
     means, variances : ndarray of shape (L, G, K)
-        Of γᵀf given each candidate and mode, (17): its law where the unit has no readings is N(0, ‖γ‖²).
+        Of γᵀf given each candidate and mode, (17). For a unit without readings it is N(0, ‖γ‖²).
     """
 
     means: FloatArray
@@ -46,7 +47,7 @@ class SharedEvidence:
 
     @classmethod
     def concatenate(cls, parts: Sequence[SharedEvidence | None]) -> SharedEvidence | None:
-        """Of the units of all parts; None where lives are not linked."""
+        """Join the units of all parts; None if lives are not linked."""
         known = [part for part in parts if part is not None]
         if len(known) < len(parts):
             return None
@@ -55,15 +56,18 @@ class SharedEvidence:
 
 @dataclass(frozen=True, eq=False)
 class Shifts:
-    """S(r) at candidates, as `_rul.candidate_log_densities` takes them; padded to whole registers.
+    """S(r) at candidates in the form of `_rul.candidate_log_densities`, padded to whole registers.
 
     Parameters
     ----------
     rows : ndarray of shape (1 or L, n, G padded)
-        The entries that may differ from 0, of the different bases; common to all units, or each unit's own.
+        The entries that may differ from 0, of the distinct bases; common to all units, or each unit's own.
     places : ndarray of shape (n,), int32
+        Their positions in the matrix.
     n_rows : int
+        Number of these entries.
     starts : ndarray of shape (C,), int32
+        First row of each channel's basis.
     n_grid : int
         G.
     """
@@ -76,7 +80,7 @@ class Shifts:
 
     @classmethod
     def of_bases(cls, bases: Sequence[Basis], grid: FloatArray) -> Shifts | None:
-        """Of channels' bases at candidates of shape (G,) or (L, G); None where one does not fit the kernel.
+        """Shifts of channels' bases at candidates of shape (G,) or (L, G); None if one does not fit the kernel.
 
         Raises
         ------
@@ -88,14 +92,14 @@ class Shifts:
             return None
         points = np.atleast_2d(grid)
         lacking = -points.shape[1] % _rul.WIDTH
-        if lacking:  # with the last candidate
+        if lacking:  # pad with the last candidate
             points = np.concatenate([points, np.repeat(points[:, -1:], lacking, axis=1)], axis=1)
         laid = []
         for basis in different:
             try:
                 rows = basis.shift_rows(points)
             except BasisError as error:
-                raise BasisError(f"remaining lives are weighed by shifting the basis: {error}") from None
+                raise BasisError(f"predicting remaining lives shifts the basis: {error}") from None
             if rows is None:
                 return None
             laid.append(rows)
@@ -103,7 +107,7 @@ class Shifts:
 
     @classmethod
     def of_matrices(cls, shifts: Sequence[FloatArray]) -> Shifts | None:
-        """Of matrices (G, p_c, p_c), or (L, G, p_c, p_c), a channel; None where they do not fit the kernel."""
+        """Shifts from matrices (G, p_c, p_c), or (L, G, p_c, p_c), per channel; None if they do not fit the kernel."""
         different = {id(shift): shift for shift in shifts}
         order = {key: position for position, key in enumerate(different)}
         n_grid = shifts[0].shape[-3]
@@ -134,7 +138,7 @@ class Shifts:
 
 
 def shift_matrices(bases: Sequence[Basis], grid: FloatArray) -> list[FloatArray]:
-    """S(r) of each channel's basis, grid's shape with (p_c, p_c) appended; channels of one basis share the array."""
+    """S(r) of each channel's basis: the grid's shape with (p_c, p_c) appended; equal bases share the array."""
     different, of_channel = distinct(bases)
     try:
         found = [basis.shift_matrix(grid) for basis in different]
@@ -144,17 +148,17 @@ def shift_matrices(bases: Sequence[Basis], grid: FloatArray) -> list[FloatArray]
 
 
 class Candidates:
-    """A model to be weighed at candidate remaining lives.
+    """A model in the form for evaluation at candidate remaining lives.
 
     Parameters
     ----------
     parameters : Parameters
-        In the user's terms; its channels may be linked.
+        In the panel's units; its channels may be linked.
     directions : ndarray of shape (K, r), optional
         γ of lives that are linked to the channels.
     information : ndarray of shape (C,), optional
-        κ_c, above 0 and at most 1: each channel's readings count as that many independent ones (R and w by √κ, rss
-        and n by κ), which is what noise correlated in time is worth. 1 if not given.
+        κ_c in (0, 1]: each reading of the channel counts as κ_c independent ones (R and w times √κ, rss and n times κ),
+        which accounts for noise correlated in time. Default 1.
     """
 
     def __init__(
@@ -173,7 +177,7 @@ class Candidates:
     def evidence(
         self, statistics: AnchoredStatistics, bases: Sequence[Basis], grid: FloatArray
     ) -> tuple[FloatArray, SharedEvidence | None]:
-        """Everything that (18) takes from the readings.
+        """The terms of (18) that depend on the readings.
 
         Parameters
         ----------
@@ -187,14 +191,14 @@ class Candidates:
         log_densities : ndarray of shape (L, G, K)
             ln P(x | k, r).
         shared : SharedEvidence or None
-            What they say of γᵀf, where γ is given.
+            Posterior of γᵀf, if γ is given.
 
         Raises
         ------
         BasisError
             A basis is not shift-invariant.
         PredictionError
-            Channels are linked and a log-density is not finite; names the unit.
+            Channels are linked and a log-density is not finite; the message names the unit.
         """
         shifts = Shifts.of_bases(bases, grid) if self.fits_registers else None
         if shifts is None:
@@ -209,7 +213,7 @@ class Candidates:
         return self.one_by_one(statistics, matrices) if shifts is None else self.side_by_side(statistics, shifts)
 
     def side_by_side(self, statistics: AnchoredStatistics, shifts: Shifts) -> tuple[FloatArray, SharedEvidence | None]:
-        """`evidence`, candidates in registers."""
+        """`evidence`, with candidates side by side in registers."""
         densities, shared = self.in_kernel(*statistics.packed(self.information), shifts)
 
         def in_order(values: FloatArray) -> FloatArray:
@@ -246,7 +250,7 @@ class Candidates:
     def one_by_one(
         self, statistics: AnchoredStatistics, matrices: Sequence[FloatArray]
     ) -> tuple[FloatArray, SharedEvidence | None]:
-        """`evidence` by the kernel that knows no registers, whatever the shape of the problem."""
+        """`evidence` by the kernel without registers, for problems of any shape."""
         if matrices[0].ndim == 3:
             return _one_by_one(self, statistics, matrices)
         different = {id(matrix): matrix for matrix in matrices}
@@ -258,7 +262,7 @@ class Candidates:
 
 
 def _constants(parameters: Parameters) -> FloatArray:
-    """`_rul.mode_constants` of all channels, end to end; those of one size are worked out together."""
+    """`_rul.mode_constants` of all channels, end to end; channels of one size are computed together."""
     layout, n_modes = parameters.layout, parameters.n_modes
     blocks: list[FloatArray] = [np.zeros(0)] * layout.n_channels
     for p in set(layout.sizes):
@@ -287,7 +291,7 @@ def _constants(parameters: Parameters) -> FloatArray:
 def _one_by_one(
     candidates: Candidates, statistics: AnchoredStatistics, shifts: Sequence[FloatArray]
 ) -> tuple[FloatArray, SharedEvidence | None]:
-    """R stays the unit's own, and S(r) μ and S(r) Λ are worked out once for all units; Γ are those of the mode."""
+    """R stays the unit's own, S(r) μ and S(r) Λ are computed once for all units, and Γ are those of the mode."""
     parameters, directions, layout = candidates.parameters, candidates.directions, candidates.parameters.layout
     n_grid, n_modes, n_units = len(shifts[0]), parameters.n_modes, len(statistics.counts)
     n = n_grid * n_modes
@@ -297,7 +301,7 @@ def _one_by_one(
         layout.vector(means, c)[:] = moved.reshape(n, p)
         turned = np.einsum("gij,kjm->gkim", shifts[c], layout.matrix(parameters.factors, c))
         layout.matrix(factors, c)[:] = turned.reshape(n, p, p)
-    # Channels that are not linked are linked by one factor without loadings.
+    # Unlinked channels get one factor without loadings.
     loadings = np.zeros((n_modes, means.shape[1], 1)) if parameters.loadings is None else parameters.loadings
     blocks, offsets, start = [], np.empty(statistics.counts.shape, dtype=np.int64), 0
     _, projections, norms, counts = statistics.packed(candidates.information)
@@ -350,9 +354,9 @@ def candidate_log_densities(
     shifts : sequence over channels of ndarray (G, p_c, p_c), or (L, G, p_c, p_c)
         S(r), from `Basis.shift_matrix` of the channel's basis at the grid, or at each unit's own.
     means : sequence over channels of ndarray (K, p_c)
-        μ_kc, in the user's terms.
+        μ_kc, in the panel's units.
     factors : sequence over channels of ndarray (K, p_c, p_c)
-        Λ_kc, any square root of Σ_kc, in the user's terms.
+        Λ_kc, any square root of Σ_kc, in the panel's units.
     noise_variances : ndarray of shape (K, C)
         σ²_kc, in the channel's squared units.
     information : array_like of shape (C,), optional

@@ -1,11 +1,11 @@
-"""Remaining life of running units when training units ran to failure: model.md §7, "Backward", and (18).
+"""Distribution of the remaining life of running units, from training units that ran to failure: model.md §7, (18).
 
-`remaining_life_posterior` weighs every candidate remaining life r and mode k of every unit, and
-`RemainingLifeDistribution` answers what a planner asks. NumPy alone.
+`remaining_life_posterior` computes the posterior of every candidate remaining life r and mode k of every unit, and
+`RemainingLifeDistribution` gives its quantiles, intervals and means. It needs only NumPy.
 
-A candidate r moves the unit's readings to τ = t − (t_now + r) on the axis that ends at failure. A shift-invariant basis
-needs no second look at the readings for that: φ(τ₀ − r)ᵀ = φ(τ₀)ᵀS(r), so a unit compressed once at τ₀ = t − t_now,
-anchored at its last reading, is evaluated by R S(r) in place of R.
+A candidate r moves the unit's readings to τ = t − (t_now + r) on the axis that ends at failure. For a shift-invariant
+basis, φ(τ₀ − r)ᵀ = φ(τ₀)ᵀS(r). So the unit is compressed once, at τ₀ = t − t_now, anchored at its last reading, and
+each candidate is evaluated with R S(r) in place of R, without the readings.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FloatArray = NDArray[np.float64]
 
 
 def over_modes(masses: FloatArray) -> FloatArray:
-    """Σ_k of (L, G, K): a sum over an axis of a few entries, which NumPy's own does one by one."""
+    """Σ_k of (L, G, K); NumPy's own sum over a short axis is slow."""
     total = masses[:, :, 0]
     for k in range(1, masses.shape[2]):
         total = total + masses[:, :, k]
@@ -43,30 +43,39 @@ def over_modes(masses: FloatArray) -> FloatArray:
 
 
 class RemainingLifeDistribution:
-    """Laws of the remaining lives of units, jointly with their modes; immutable.
+    """Predictive distribution of the remaining life of each unit, jointly with its failure mode; immutable.
 
-    Probability is spread evenly over the cell of each grid point (from halfway to its neighbours), so cdf, quantiles
-    and means are those of one continuous law.
+    Probability is spread evenly over the cell of each grid point (from halfway to its neighbours). So cdf, quantiles
+    and means are those of one continuous distribution.
 
     Parameters
     ----------
     grid : array_like of shape (G,), or (L, G) for candidates of each unit's own
-        Candidate remaining lives, strictly ascending, at least two and none negative, in the panel's time unit. The
-        attribute has shape (G,) where those of all units are the same, as of one unit, and else (L, G).
+        Candidate remaining lives, strictly increasing, at least two and none negative, in the panel's time unit. The
+        attribute has shape (G,) if all units have the same candidates, else (L, G).
     pmf : array_like of shape (L, G, K)
         P(r, k | readings) of model.md (18); sums to 1 over (r, k) for every unit.
     units : sequence of hashables, optional
-        Names, length L; numbers if not given.
+        Names, length L; numbers by default.
     mode_labels : sequence of hashables, optional
         Names of the modes, length K.
     time_unit : str, optional
+        Label of the unit of time.
 
     Raises
     ------
     OptionError
-        If shapes do not fit or the grid is not ascending.
+        Shapes do not fit, or the grid does not increase.
     PredictionError
-        If a unit's probabilities are negative, not finite, or do not sum to 1 (the message names it).
+        A unit's probabilities are negative, not finite, or do not sum to 1 (the message names the unit).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import cem
+    >>> law = cem.RemainingLifeDistribution([10.0, 20.0, 30.0], np.array([[[0.25], [0.5], [0.25]]]))
+    >>> law.median()
+    array([20.])
     """
 
     __slots__ = ("_cdf", "_edges", "grid", "mode_labels", "pmf", "time_unit", "units")
@@ -153,7 +162,7 @@ class RemainingLifeDistribution:
         time_unit: str | None,
         edges: FloatArray | None = None,
     ) -> RemainingLifeDistribution:
-        """Of arrays that this package made: neither checked nor copied, and no longer to be written.
+        """A distribution of arrays made by this package: neither checked nor copied, and read-only from now on.
 
         Parameters
         ----------
@@ -176,7 +185,7 @@ class RemainingLifeDistribution:
 
     @property
     def edges(self) -> FloatArray:
-        """Edges of the grid's cells, shape (G + 1,), or (L, G + 1) where units have candidates of their own."""
+        """Edges of the grid's cells, shape (G + 1,), or (L, G + 1) if units have candidates of their own."""
         return self._edges
 
     @property
@@ -204,7 +213,7 @@ class RemainingLifeDistribution:
         )
 
     def __getitem__(self, which: int | slice | Sequence[int] | NDArray[Any]) -> RemainingLifeDistribution:
-        """Some of the units: a position, a slice, positions, or a mask of length L; of an int, that one unit."""
+        """Select units by position, slice, list of positions, or mask of length L; an int selects that one unit."""
         try:
             kept = np.atleast_1d(np.arange(self.n_units)[which])
         except (IndexError, TypeError, ValueError):
@@ -221,7 +230,7 @@ class RemainingLifeDistribution:
         )
 
     def unit(self, name: Hashable) -> RemainingLifeDistribution:
-        """The law of one unit, by its name.
+        """Return the distribution of one unit, by its name.
 
         Parameters
         ----------
@@ -234,21 +243,22 @@ class RemainingLifeDistribution:
 
     @property
     def mode_probabilities(self) -> FloatArray:
-        """P(k | readings), whatever the remaining life, shape (L, K)."""
+        """P(k | readings), over all remaining lives, shape (L, K)."""
         shares: FloatArray = self.pmf.sum(axis=1)
         return shares
 
     @underflow_is_zero
     def cdf(self, times: ArrayLike) -> FloatArray:
-        """P(remaining life ≤ r), shape (L, m).
+        """Return P(remaining life ≤ r), shape (L, m).
 
         Parameters
         ----------
         times : array_like of shape (m,), or (L, m) for times of each unit's own
+            r, in the panel's time unit.
         """
         asked = np.asarray(times, dtype=np.float64)
         if np.isnan(asked).any():
-            raise OptionError("remaining lives are NaN; numbers were expected")
+            raise OptionError("some remaining lives are NaN; numbers were expected")
         if asked.ndim < 2:
             asked = np.broadcast_to(np.atleast_1d(asked), (self.n_units, asked.size))
         if asked.ndim != 2 or len(asked) != self.n_units:
@@ -272,7 +282,7 @@ class RemainingLifeDistribution:
         return np.broadcast_to(self._edges, (self.n_units, self._edges.shape[-1]))
 
     def pit(self, truth: ArrayLike) -> FloatArray:
-        """Each unit's cdf at its true remaining life, shape (L,): uniform over units if the laws are calibrated.
+        """Return each unit's cdf at its true remaining life, shape (L,); uniform over units if calibrated.
 
         Parameters
         ----------
@@ -286,7 +296,9 @@ class RemainingLifeDistribution:
 
     @underflow_is_zero
     def quantile(self, q: ArrayLike) -> FloatArray:
-        """Remaining life by which a unit has failed with probability q: (L,) for one level, (L, m) for m levels.
+        """Return the remaining life by which a unit has failed with probability q.
+
+        Shape (L,) for one level, (L, m) for m levels.
 
         Parameters
         ----------
@@ -298,7 +310,7 @@ class RemainingLifeDistribution:
             raise OptionError(f"q is {q!r}; levels between 0 and 1, both excluded, were expected")
         wanted = np.atleast_1d(levels)
         edges, cdf = self._edges_of_units(), self._cdf
-        # The cell in which the cdf reaches the level; a stretch without mass is passed over. Over units or levels,
+        # The cell in which the cdf reaches the level, skipping a stretch without mass. Loops over units or levels,
         # whichever are fewer.
         if wanted.size > self.n_units:
             cells = np.stack([np.searchsorted(row, wanted, side="left") for row in cdf])
@@ -311,11 +323,11 @@ class RemainingLifeDistribution:
         return result[:, 0] if levels.ndim == 0 else result
 
     def median(self) -> FloatArray:
-        """The quantile of level ½, shape (L,): the prediction of least expected absolute error."""
+        """Return the median, shape (L,): the prediction with the smallest expected absolute error."""
         return self.quantile(0.5)
 
     def interval(self, level: float = 0.9) -> tuple[FloatArray, FloatArray]:
-        """Ends, each of shape (L,), of the central interval of this probability.
+        """Return the ends of the central prediction interval with this probability, each of shape (L,).
 
         Parameters
         ----------
@@ -329,7 +341,7 @@ class RemainingLifeDistribution:
 
     @underflow_is_zero
     def mean(self, cap: float | None = None) -> FloatArray:
-        """E[min(remaining life, cap)], shape (L,): the prediction of least expected (capped) squared error.
+        """Return E[min(remaining life, cap)], shape (L,): the prediction with the smallest expected squared error.
 
         Parameters
         ----------
@@ -341,7 +353,7 @@ class RemainingLifeDistribution:
         low, high = self._edges[..., :-1], self._edges[..., 1:]
         centres = 0.5 * (low + high)
         if cap is not None:
-            # Mean of min(r, cap) for r even over [low, high]: the part below the cap, and the cap for the rest.
+            # Mean of min(r, cap) for r uniform on [low, high]: the part below the cap, and the cap for the rest.
             top = np.clip(cap, low, high)
             centres = (0.5 * (top * top - low * low) + cap * (high - top)) / (high - low)
         masses = self.pmf.sum(axis=2)
@@ -350,7 +362,7 @@ class RemainingLifeDistribution:
 
     @underflow_is_zero
     def standard_deviation(self) -> FloatArray:
-        """Standard deviation of the remaining life, shape (L,)."""
+        """Return the standard deviation of the remaining life, shape (L,)."""
         low, high = self._edges[..., :-1], self._edges[..., 1:]
         centres = 0.5 * (low + high) - self.mean()[:, None]
         within = np.square(high - low) / 12.0
@@ -359,7 +371,7 @@ class RemainingLifeDistribution:
 
     @underflow_is_zero
     def sample(self, n: int, random_state: int | np.random.Generator | None = None) -> FloatArray:
-        """Random remaining lives, shape (L, n).
+        """Draw random remaining lives, shape (L, n).
 
         Parameters
         ----------
@@ -370,7 +382,7 @@ class RemainingLifeDistribution:
         """
         if n < 1:
             raise OptionError(f"n is {n}; 1 or more draws were expected")
-        # Open interval: level 0 has no quantile.
+        # Levels from an open interval, because level 0 has no quantile.
         levels = 1.0 - np.random.default_rng(random_state).random((self.n_units, n))
         levels = np.clip(levels, 1e-16, 1.0 - 1e-16)
         rows = [self[i].quantile(levels[i])[0] for i in range(self.n_units)]
@@ -399,9 +411,9 @@ def remaining_life_posterior(
 ) -> tuple[RemainingLifeDistribution, FloatArray]:
     """P(r, k | x) ∝ π_k f_k(t_now + r) P(x | k, r): model.md (18), all units at once.
 
-    Where lives are linked to the channels f_k is the law of the life given the readings, at the same k and r. It is
-    integrated over the cell of each candidate, and the last cell holds all that is beyond: so the evidence that being
-    alive at t_now gives on the mode is Σ_r f_k(t_now + r) = P(life > t_now | k), exactly, on any grid.
+    If lives are linked to the channels, f_k is the law of the life given the readings, at the same k and r. f_k is
+    integrated over the cell of each candidate, and the last cell includes all longer lives. So being alive at t_now
+    contributes to the mode exactly Σ_r f_k(t_now + r) = P(life > t_now | k), on any grid.
 
     Parameters
     ----------
@@ -416,9 +428,9 @@ def remaining_life_posterior(
     grid : array_like of shape (G,), or (L, G) for candidates of each unit's own
         Candidate remaining lives, from `remaining_life_grid` or `remaining_life_grids`.
     shared : SharedEvidence, optional
-        What the readings say of lives that are linked to them; without it they say nothing.
+        The posterior of the shared factors, for lives linked to them; without it the readings do not inform the lives.
     temper : float
-        β: how often the densities count.
+        β: the power to which the densities are raised.
     units, mode_labels, time_unit
         As in `RemainingLifeDistribution`.
 
@@ -431,7 +443,7 @@ def remaining_life_posterior(
     Raises
     ------
     PredictionError
-        If a unit has no candidate of a finite density (the message names it).
+        No candidate of a unit has a finite density (the message names the unit).
     """
     points, alive = np.asarray(grid, dtype=np.float64), np.asarray(ages, dtype=np.float64)
     shares = np.asarray(weights, dtype=np.float64)
@@ -470,14 +482,14 @@ def posterior_masses(
     grid: FloatArray,
     shared: SharedEvidence | None,
 ) -> tuple[FloatArray, FloatArray, int]:
-    """The numbers of `remaining_life_posterior`, ln P(x | k, r) counted `temper` times.
+    """The arrays of `remaining_life_posterior`, with P(x | k, r) raised to the power `temper`.
 
     Returns
     -------
     masses : ndarray of shape (L, G, K)
     log_evidence : ndarray of shape (L,)
     bad : int
-        A unit of which no candidate has a finite density; −1 if there is none.
+        A unit for which no candidate has a finite density; −1 if there is none.
     """
     starts = cell_edges(grid)[..., :-1]
     starts[..., 0] = 0.0
@@ -491,7 +503,7 @@ def posterior_masses(
     log_survival = np.stack([law.log_survival(lives) for law in lifetimes.laws], axis=1)
     joint = np.empty_like(log_survival)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # ln P(life in the cell) = ln S(start) + ln(1 - S(end) / S(start)); the last cell holds all that is beyond
+        # ln P(life in the cell) = ln S(start) + ln(1 - S(end) / S(start)); the last cell includes all longer lives
         np.subtract(log_survival[..., 1:], log_survival[..., :-1], out=joint[..., :-1])
         joint[..., -1] = -np.inf
         np.minimum(joint, 0.0, out=joint)
@@ -519,7 +531,7 @@ def _by_kernel(
     lives: FloatArray,
     shared: SharedEvidence | None,
 ) -> tuple[FloatArray, FloatArray, int]:
-    """`posterior_masses` where log lives are normal given what the readings say."""
+    """`posterior_masses` if log lives are normal given the readings."""
     n_units, n_modes, n_grid = densities.shape
     means = variances = np.empty((0, 0, 0))
     if shared is not None:

@@ -1,6 +1,6 @@
-"""`LifeEvidence`: what a model and its laws of lifetimes say of candidate remaining lives, before any correction.
+"""`LifeEvidence`: the densities of candidate remaining lives under a model and its laws of lifetimes, uncorrected.
 
-`RemainingLife` is the facade on top of it; streaming, held-out predictions and calibration need no more than this.
+`RemainingLife` builds on it; streaming, held-out predictions and calibration need only this.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ __all__ = ["HasLifeEvidence", "LifeEvidence"]
 FloatArray = NDArray[np.float64]
 
 _UNITS_AT_ONCE = 256
-"""Units whose candidates are weighed together: what lies between stages stays some ten megabytes."""
+"""Units whose candidates are evaluated together: intermediate arrays stay at some ten megabytes."""
 
 
 class HasLifeEvidence(Protocol):
-    """What rests on a `LifeEvidence`: `RemainingLife`."""
+    """Anything built on a `LifeEvidence`: `RemainingLife`."""
 
     @property
     def life_evidence(self) -> LifeEvidence: ...
@@ -51,7 +51,7 @@ class LifeEvidence:
     information : ndarray of shape (C,)
         κ_c.
     n_points : int
-        Candidate remaining lives.
+        Number of candidate remaining lives.
     """
 
     model: FailureModeModel
@@ -61,11 +61,11 @@ class LifeEvidence:
 
     @cached_property
     def candidates(self) -> Candidates:
-        """The model's parameters as kernels take them."""
+        """The model's parameters in the form that kernels take."""
         return Candidates(self.model.user_parameters(), self.lifetimes.loadings, self.information)
 
     def grid(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
-        """Candidates common to units of these ages, shape (G,), as far as any of them asks; `n_points` if given."""
+        """Candidates common to units of these ages, shape (G,), long enough for all of them; `n_points` if given."""
         return remaining_life_grid(self.lifetimes, ages, n_points or self.n_points, probability=self._reach)
 
     def grids(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
@@ -74,11 +74,11 @@ class LifeEvidence:
 
     @property
     def _reach(self) -> float:
-        # Readings may speak for a life far out in the tail of a law that is linked to them.
+        # With linked lives, readings may favour a life far out in the tail of the law.
         return 0.999 if self.lifetimes.loadings is None else 0.9999
 
     def of_panel(self, panel: Panel, grid: ArrayLike) -> tuple[FloatArray, SharedEvidence | None]:
-        """Everything that (18) takes from the readings; see `RemainingLife.evidence`."""
+        """The terms of (18) that depend on the readings; see `RemainingLife.evidence`."""
         panel = self.model.with_own_channels(panel)
         points = np.asarray(grid, dtype=np.float64)
         if points.ndim == 2 and len(points) != panel.n_units:
@@ -96,7 +96,7 @@ class LifeEvidence:
 
 
 def _parts(panel: Panel) -> Iterator[tuple[Panel, slice]]:
-    """A panel by so many units as are weighed together, and where these are."""
+    """Split a panel into parts whose units are evaluated together, and return each with its position."""
     for first in range(0, panel.n_units, _UNITS_AT_ONCE):
         some = slice(first, min(first + _UNITS_AT_ONCE, panel.n_units))
         yield panel if some.stop - first == panel.n_units else panel[some], some

@@ -1,7 +1,6 @@
-"""Predictions for units that the fit has not seen: folds over whole units, cut-off ages, and laws at each.
+"""Held-out predictions for `calibrate` and `cross_validate`: folds of whole units, and cut-off ages.
 
-What `calibrate` and `cross_validate` have in common. A unit lies in one fold with all its cut-offs, so that no reading
-of a unit that is predicted was ever trained on.
+A unit is in one fold with all its cut-offs, so a fit never sees a reading of a unit that it predicts.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ FloatArray = NDArray[np.float64]
 Fit = Callable[["Panel"], HasLifeEvidence]
 
 N_POINTS = 150
-"""Candidate remaining lives of held-out predictions: half of what `RemainingLife` takes, the same law to 0.1 cycles."""
+"""Candidate remaining lives of held-out predictions: half as many as in `RemainingLife`; they agree to 0.1 cycles."""
 
 
 def folds_of_units(n_units: int, n_folds: int, random_state: int = 0) -> NDArray[np.int64]:
-    """Fold of each unit, shape (n_units,): sizes differ by one at most.
+    """Return the fold of each unit, shape (n_units,); sizes differ by at most one.
 
     Raises
     ------
@@ -53,15 +52,15 @@ def cut_off_ages(
     ages: Mapping[Hashable, ArrayLike] | ArrayLike | int,
     random_state: int = 0,
 ) -> FloatArray:
-    """Ages at which each failed unit is cut off, shape (L, m).
+    """Return the ages at which each failed unit is cut off, shape (L, m).
 
     Parameters
     ----------
     panel : Panel
         Units that failed.
     ages : int, array_like of shape (L, m), or mapping of unit to m ages
-        A number draws that many for every unit, uniform from its first reading to its failure. Committed ages, as an
-        array or by unit, make two runs comparable.
+        An int draws that many for every unit, uniformly from its first reading to its failure. Give fixed ages, as an
+        array or by unit, to compare two runs.
     random_state : int
         Seed of the draw.
 
@@ -75,7 +74,7 @@ def cut_off_ages(
     first, failed = panel.times[np.asarray(panel.offsets[:-1])], panel.failure_times
     if isinstance(ages, (int, np.integer)) and not isinstance(ages, bool):
         if ages < 1:
-            raise OptionError(f"ages is {ages}; 1 or more cut-offs a unit were expected")
+            raise OptionError(f"ages is {ages}; 1 or more cut-offs per unit were expected")
         share = np.random.default_rng(random_state).random((panel.n_units, int(ages)))
         drawn: FloatArray = first[:, None] + share * (failed - first)[:, None]
         return drawn
@@ -85,12 +84,12 @@ def cut_off_ages(
             raise OptionError(f"ages has none for unit {lacking[0]!r}; {did_you_mean(lacking[0], list(ages))}")
         rows = [np.atleast_1d(np.asarray(ages[unit], dtype=np.float64)) for unit in panel.units]
         if len({row.shape for row in rows}) != 1 or rows[0].ndim != 1:
-            raise OptionError("ages must hold equally many cut-offs for every unit")
+            raise OptionError("ages must have the same number of cut-offs for every unit")
         cuts = np.stack(rows)
     else:
         cuts = np.asarray(ages, dtype=np.float64)
     if cuts.ndim != 2 or cuts.shape[0] != panel.n_units or cuts.shape[1] == 0:
-        raise OptionError(f"ages has shape {cuts.shape}; ({panel.n_units}, n_cuts), a row a unit, was expected")
+        raise OptionError(f"ages has shape {cuts.shape}; ({panel.n_units}, n_cuts), one row per unit, was expected")
     wrong = np.argwhere(~((cuts >= first[:, None]) & (cuts < failed[:, None])))
     if len(wrong):
         unit, cut = wrong[0]
@@ -112,12 +111,13 @@ class HeldOutFold:
     positions : ndarray of shape (U m,)
         Each prediction's unit, by position in the panel.
     ages, truth : ndarray of shape (U m,)
-        Age at the last reading, and what was left then.
+        Age at the last reading, and the true remaining life then.
     grid : ndarray of shape (G,)
+        Candidate remaining lives.
     log_densities : ndarray of shape (U m, G, K)
-        ln P(x | k, r), to be weighed by laws of lifetimes and tempering.
+        ln P(x | k, r), before laws of lifetimes and tempering.
     shared : SharedEvidence or None
-        What the readings say of lives that are linked to them.
+        The posterior of the shared factors, for lives linked to them.
     """
 
     prognosis: LifeEvidence
@@ -130,12 +130,12 @@ class HeldOutFold:
 
     @underflow_is_zero
     def masses(self, temper: float = 1.0) -> FloatArray:
-        """(18) with ln P(x | k, r) counted `temper` times, (U m, G, K).
+        """(18) with P(x | k, r) raised to the power `temper`, (U m, G, K).
 
         Raises
         ------
         PredictionError
-            No candidate explains the readings of a unit; names its position.
+            No candidate explains the readings of a unit; the message names its position.
         """
         joint = temper * self.log_densities
         highest = joint.max(axis=(1, 2), keepdims=True)
@@ -147,7 +147,7 @@ class HeldOutFold:
             if np.all(totals > 1e-200):
                 joint /= totals
                 return joint
-        # Candidates that the law of lives all but excludes, or none at all.
+        # Only candidates that the law of lives almost excludes, or none at all.
         evidence = self.prognosis
         law, _ = remaining_life_posterior(
             self.log_densities, evidence.model.weights_, evidence.lifetimes, self.ages, self.grid, shared=self.shared,
@@ -157,7 +157,7 @@ class HeldOutFold:
 
     @cached_property
     def _before_readings(self) -> FloatArray:
-        """P(r, k | alive at the age), the same whatever the readings count."""
+        """P(r, k | alive at the age); it does not depend on the tempering."""
         evidence = self.prognosis
         return posterior_masses(
             np.zeros(self.log_densities.shape), 1.0, evidence.model.weights_, evidence.lifetimes, self.ages, self.grid,
@@ -165,7 +165,7 @@ class HeldOutFold:
         )[0]  # fmt: skip
 
     def law(self, temper: float = 1.0) -> RemainingLifeDistribution:
-        """The law of `masses`."""
+        """The distribution of `masses`."""
         masses = np.ascontiguousarray(self.masses(temper))
         return RemainingLifeDistribution.trusted(
             self.grid, masses, tuple(range(len(masses))), self.prognosis.model.mode_labels, None
@@ -179,7 +179,7 @@ class HeldOut:
     folds: tuple[HeldOutFold, ...]
 
     def collected(self, name: str) -> NDArray[np.generic]:
-        """An attribute of all folds, end to end: ``positions``, ``ages`` or ``truth``."""
+        """Return an attribute of all folds, end to end: ``positions``, ``ages`` or ``truth``."""
         return np.concatenate([getattr(fold, name) for fold in self.folds])
 
 
@@ -198,17 +198,17 @@ def hold_out(
     Parameters
     ----------
     panel : Panel
-        Units that are still running are trained on in every fold and never predicted.
+        Units still running are trained on in every fold and never predicted.
     fit : callable
-        Makes a `RemainingLife` of a panel of training units; called once a fold.
+        Takes a panel of training units and returns a `RemainingLife`; called once per fold.
     ages : ndarray of shape (F, m)
         Cut-offs of the F failed units, from `cut_off_ages`.
     fold_of : ndarray of shape (F,)
         From `folds_of_units`.
     n_points : int
-        Candidate remaining lives.
+        Number of candidate remaining lives.
     n_jobs : int
-        Folds side by side, in threads; the result is the same for any number.
+        Number of threads; folds run side by side, and the result is the same for any number.
     progress : callable, optional
         Called with ("fold", folds done, folds).
 
@@ -243,7 +243,7 @@ def hold_out(
 
     numbers: Sequence[int] = range(int(fold_of.max()) + 1)
     done: list[HeldOutFold] = []
-    # A fit takes an interruption for its own end: this thread only waits.
+    # A fit that is interrupted just ends early, so this thread only waits and takes the interruption.
     with threads_told(FitError), closing(in_order(one, numbers, n_jobs, take_part=False)) as results:
         for result in results:
             done.append(result)

@@ -1,4 +1,4 @@
-"""`RemainingLife`: how long running units will last, from units that ran to failure (model.md §7, "Backward")."""
+"""`RemainingLife`: the remaining useful life of running units, learned from units that ran to failure (model.md §7)."""
 
 from __future__ import annotations
 
@@ -32,26 +32,31 @@ FloatArray = NDArray[np.float64]
 
 
 class RemainingLife:
-    """Remaining lives of running units by model.md (18); immutable.
+    """Predict how long running units will last, from units that ran to failure (model.md (18)); immutable.
+
+    Fit `FailureModeEM` with ``time_axis="to_failure"`` first. The prediction is a distribution of the remaining useful
+    life (RUL), together with the failure mode. Check its coverage on held-out units with `calibrated` before you rely
+    on its intervals.
 
     Parameters
     ----------
     model : FailureModeModel
         Fitted with ``time_axis="to_failure"``.
     lifetimes : Lifetimes, optional
-        f_k, one law a mode. If not given, those that the fit left in the model.
+        f_k, one law of lifetimes per mode. Default: those that the fit stored in the model.
     information : array_like of shape (C,) or mapping of channel to float, optional
-        κ_c, above 0 and at most 1: what a reading of the channel is worth beside an independent one. If not given,
-        what the model holds (see `calibrated`), else 1.
+        κ_c in (0, 1]: how many independent readings one reading of the channel is worth. Lower it if residuals are
+        correlated in time; `cem.diagnostics.time_correlation` estimates it. Default: the value in the model (see
+        `calibrated`), else 1.
     calibration : Calibration, optional
-        Correction of the laws, from `calibrate`. If not given, what the model holds, else none.
+        Correction of the distributions, from `cem.calibration.calibrate`. Default: the one in the model, else none.
     n_points : int
-        Candidate remaining lives.
+        Number of candidate remaining lives. More make the distribution finer and the prediction slower.
 
     Raises
     ------
     OptionError
-        The model's time axis is not the time to failure, it holds no laws of lifetimes and none were given, or an
+        The model's time axis is not the time to failure, it has no laws of lifetimes and none were given, or an
         option does not fit the model.
 
     Examples
@@ -84,8 +89,8 @@ class RemainingLife:
     ) -> None:
         if model.time_axis != "to_failure":
             raise OptionError(
-                f"the model's time axis is {model.time_axis!r}; remaining life by alignment needs a model fitted with "
-                'time_axis="to_failure". Against a threshold, ask model.remaining_life(panel, threshold=...)'
+                f"the model's time axis is {model.time_axis!r}; RemainingLife needs a model fitted with "
+                'time_axis="to_failure". For a threshold, call model.remaining_life(panel, threshold=...)'
             )
         held = model.training
         if lifetimes is None:
@@ -128,24 +133,31 @@ class RemainingLife:
         minimum_spread: float = 0.05,
         **options: Any,
     ) -> RemainingLife:
-        """Laws of lifetimes from units that ran to failure, each with the mode probabilities that the model gives it.
+        """Fit laws of lifetimes to units that ran to failure, weighted by their posterior mode probabilities.
+
+        You need this only for a model without laws, or for another family than the fit's.
 
         Parameters
         ----------
         model : FailureModeModel
             Fitted with ``time_axis="to_failure"``.
         panel : Panel
-            Units with failure times; those that are still running are left out.
+            Units with failure times; units still running are left out.
         family : {"lognormal", "weibull", "empirical"}
+            Family of the laws.
         prior_weight, minimum_spread : float
             As in `cem.lifetimes.Lifetimes.fit`.
         options
             As for `RemainingLife`.
 
+        Returns
+        -------
+        RemainingLife
+
         Raises
         ------
         PanelError
-            No unit of the panel has failed, or one did so at an age that is not above 0.
+            No unit of the panel has failed, or one failed at an age that is not above 0.
         """
         failed = ~np.isnan(panel.failure_times)
         if not failed.any():
@@ -172,34 +184,33 @@ class RemainingLife:
 
     @underflow_is_zero
     def predict(self, panel: Panel, *, grid: ArrayLike | None = None) -> RemainingLifeDistribution:
-        """Laws of the remaining lives of running units, jointly with their modes.
+        """Predict the remaining lives of running units, jointly with their failure modes.
 
-        Every unit is taken to be alive at its last reading, and what is left counts from there; failure times that
-        the panel may hold are not looked at, so that the past of a unit that failed can be predicted:
-        ``predict(panel.until(ages))``.
+        Each unit counts as alive at its last reading, and its remaining life counts from there. Failure times in the
+        panel are ignored, so you can predict from the past of a unit that failed: ``predict(panel.until(ages))``.
 
         Parameters
         ----------
         panel : Panel
-            Running units on the forward clock, ages counted from when the unit was new, as in training. Channels are
-            matched by name; those that are absent count as missing.
+            Running units on the forward clock. Ages count from when the unit was new, as in training. Channels are
+            matched by name; absent ones count as missing.
         grid : array_like of shape (G,), or (L, G) for candidates of each unit's own, optional
-            Candidate remaining lives; by default `n_points` of them for every unit by itself, up to the laws' 99.9 %
-            quantile of what is left at its age: what is said of a unit does not depend on the others.
+            Candidate remaining lives. Default: `n_points` for every unit on its own, up to the laws' 99.9 % quantile
+            of the remaining life at its age. So the prediction for a unit does not depend on the other units.
 
         Returns
         -------
         RemainingLifeDistribution
-            Of L units; its `grid` is of shape (L, G) where units of different ages have candidates of their own.
+            Of L units. Its `grid` has shape (L, G) if units of different ages have candidates of their own.
 
         Raises
         ------
         PredictionError
-            A channel that the model does not know; a unit of time, an origin or a unit of measurement that is not that
-            of the training units; a unit whose age is negative, or one whose readings no candidate explains (the
-            message names it).
+            A channel that the model does not know; a unit of time, an origin or a unit of measurement other than that
+            of the training units; a unit whose age is negative, or whose readings no candidate explains (the message
+            names it).
         PanelError
-            Times are a clock's rather than ages.
+            The times are clock times rather than ages.
 
         Warns
         -----
@@ -227,13 +238,14 @@ class RemainingLife:
         return law if self.calibration is None else self.calibration.corrected(law)
 
     def unit(self) -> RunningLife:
-        """One running machine of which nothing is known yet: its law follows its readings, one by one."""
+        """Start following one running unit; its distribution is updated with each reading."""
         return RunningLife(self)
 
     def grid(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
-        """Candidates common to units of these ages, shape (G,), as far as any of them asks; `n_points` if given.
+        """Return candidates that suit all units of these ages, shape (G,); `n_points` of them if given.
 
-        ``predict(panel, grid=prognosis.grid(ages))`` has one grid for all; of one age they are those of `grids`.
+        ``predict(panel, grid=prognosis.grid(ages))`` uses one grid for all units. For a single age it equals that of
+        `grids`.
 
         Parameters
         ----------
@@ -245,7 +257,7 @@ class RemainingLife:
         return self.life_evidence.grid(ages, n_points)
 
     def grids(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
-        """The candidates that `predict` takes for units of these ages, shape (L, G); `n_points` of them if given.
+        """Return the candidates that `predict` uses for units of these ages, shape (L, G); `n_points` if given.
 
         Parameters
         ----------
@@ -255,7 +267,7 @@ class RemainingLife:
         return self.life_evidence.grids(ages, n_points)
 
     def log_densities(self, panel: Panel, grid: ArrayLike) -> FloatArray:
-        """ln P(x | k, r) of every unit, candidate and mode, in the panel's units; shape (L, G, K).
+        """Return ln P(x | k, r) of every unit, candidate and mode, in the panel's units, shape (L, G, K).
 
         Parameters
         ----------
@@ -267,7 +279,7 @@ class RemainingLife:
         return self.evidence(panel, grid)[0]
 
     def evidence(self, panel: Panel, grid: ArrayLike) -> tuple[FloatArray, SharedEvidence | None]:
-        """Everything that (18) takes from the readings.
+        """Return the terms of (18) that depend on the readings.
 
         Parameters
         ----------
@@ -281,32 +293,36 @@ class RemainingLife:
         log_densities : ndarray of shape (L, G, K)
             ln P(x | k, r), in the panel's units.
         shared : SharedEvidence or None
-            What they say of lives that are linked to them; None where lives are not.
+            The posterior of the shared factors, for lives linked to them; None if lives are not linked.
         """
         return self.life_evidence.of_panel(panel, grid)
 
     @underflow_is_zero
     def calibrated(self, panel: Panel, estimator: FailureModeEM | None = None, **options: Any) -> RemainingLife:
-        """The same, with its laws corrected so that intervals hold what they promise on new units.
+        """Measure coverage on held-out units, and return a prognosis whose intervals have the nominal coverage.
+
+        The panel is split into folds of whole units. Each fold is predicted by a fit to the others, and the correction
+        is learned from these predictions. Print the result's `calibration` to see the coverage before and after.
 
         Parameters
         ----------
         panel : Panel
             The training units.
         estimator : FailureModeEM, optional
-            Fitted anew without each fold. If not given, each fold goes on from this model's parameters, in one start.
+            Fitted from scratch without each fold. Default: a warm start from this model's parameters for each fold,
+            which is faster.
         options
             ages, n_folds, correct, tempers, random_state, n_jobs, progress: as for `cem.calibration.calibrate`.
 
         Returns
         -------
         RemainingLife
-            Its `calibration` holds the coverage before and after, on held-out units; print it.
+            The same prognosis with its `calibration`, which reports the coverage on held-out units before and after.
         """
         return self.replaced(calibration=calibrate(panel, self.recipe(estimator), **options))
 
     def recipe(self, estimator: FailureModeEM | None = None) -> Callable[[Panel], RemainingLife]:
-        """A function that fits what this is to other training units; see `calibrated`.
+        """Return a function that fits the same prognosis to other training units; see `calibrated`.
 
         Parameters
         ----------
@@ -331,7 +347,7 @@ class RemainingLife:
         def fit(part: Panel) -> RemainingLife:
             part = part.select_channels(self.model.channels)
             with warnings.catch_warnings():
-                # Of the whole fit the user has been told already.
+                # The whole fit has given these warnings already.
                 warnings.simplefilter("ignore", CemWarning)
                 if estimator is None:
                     em = FailureModeEM(**warm.get_params()).fit(part, init=self.model)
@@ -343,10 +359,10 @@ class RemainingLife:
 
         return fit
 
-    # -- derived, kept ----------------------------------------------------------------------------------------------
+    # -- variants, files ----------------------------------------------------------------------------------------------
 
     def replaced(self, **options: Any) -> RemainingLife:
-        """The same with other options: ``lifetimes``, ``information``, ``calibration``, ``n_points``.
+        """Return the prognosis with other ``lifetimes``, ``information``, ``calibration`` or ``n_points``.
 
         Parameters
         ----------
@@ -357,7 +373,7 @@ class RemainingLife:
         return type(self)(self.model, **{**kept, **options})
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model, with the laws, κ and calibration in its record; `load`, or `cem.load`, reads it.
+        """Save the model with the laws, κ and calibration in its record; `load` and `cem.load` read it.
 
         The file is written whole or not at all, with the errors and warnings of `FailureModeModel.save`.
 
@@ -372,27 +388,28 @@ class RemainingLife:
     def load(
         cls, path: str | os.PathLike[str], *, functions: Mapping[str, Callable[..., Any]] | None = None
     ) -> RemainingLife:
-        """What `save` wrote, or a model file of a fit on the time to failure.
+        """Load a prognosis that `save` wrote, or a model file of a fit on the time to failure.
 
         Parameters
         ----------
         path : path-like
+            The model file.
         functions : mapping of str to callable, optional
             The functions that `Custom` bases call, as for `cem.load`.
 
         Raises
         ------
         ModelFileError
-            The file is not a sound model file.
+            The file is not a valid model file.
         OptionError
-            Its model is not one of the time to failure.
+            Its model is not on the time to failure.
         """
         from cem.model.loading import load_by
 
         return cls(load_by("cem.RemainingLife.load", path, functions))
 
     def _model_with_all(self) -> FailureModeModel:
-        """The model, whose record of training holds everything that this adds to it."""
+        """The model, with the laws, κ and calibration of this prognosis added to its training record."""
         added: dict[str, Any] = {"lifetimes": self.lifetimes.to_dict(), "information": self.information.tolist()}
         training = {name: value for name, value in self.model.training.items() if name != "calibration"}
         if self.calibration is not None:
@@ -427,7 +444,7 @@ def _restored(
 
 
 def _ages(panel: Panel) -> FloatArray:
-    """Time of each unit's last reading; PredictionError where it is before the unit was new."""
+    """Time of each unit's last reading; PredictionError if it is before the unit was new."""
     ages = np.array(panel.times[np.asarray(panel.offsets[1:]) - 1], dtype=np.float64)
     early = np.flatnonzero(ages < 0)
     if early.size:
@@ -439,7 +456,7 @@ def _ages(panel: Panel) -> FloatArray:
 
 
 def _information(given: ArrayLike | Mapping[str, float] | None, channels: Sequence[str]) -> FloatArray:
-    """κ of every channel, from one number, one by channel, or a mapping."""
+    """κ of every channel, from one number, one per channel, or a mapping."""
     if given is None:
         return np.ones(len(channels))
     if isinstance(given, Mapping):

@@ -1,4 +1,4 @@
-"""`RunningLife`: one running unit whose remaining-life law follows its readings, in constant memory."""
+"""`RunningLife`: the remaining life of one running unit, updated with each reading, in constant memory."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ _STATE = ("prognosis", *_ARRAYS, "_age", "_first_age")
 _NOTHING = np.empty((0, 0, 0))
 _NO_CANDIDATE = "no candidate remaining life has a finite density; check the units of values and times"
 _LIFE_POINTS = 8192
-"""Ages at which ln P(life > age | k) is tabulated between two renewals of the grid; linear between them."""
+"""Ages at which ln P(life > age | k) is tabulated between two renewals of the grid; interpolated linearly."""
 
 
 class Calibrated(HasLifeEvidence, Protocol):
-    """`RemainingLife`, as far as streaming needs it."""
+    """The parts of `RemainingLife` that streaming needs."""
 
     @property
     def calibration(self) -> Calibration | None: ...
 
 
 class RunningLife:
-    """A running unit's readings as square-root statistics anchored at the last of them; made by `RemainingLife.unit`.
+    """Follow the remaining life of one running unit, reading by reading; made by `RemainingLife.unit`.
 
-    A reading moves the anchor, R ← R S(Δ), and enters by p Givens rotations a channel; the law (18) is then read off
-    for all candidates at once, side by side in SIMD registers, by (17) where channels are linked. Readings must come in
-    the order of time.
+    It keeps square-root statistics of the readings, anchored at the last one. A reading moves the anchor, R ← R S(Δ),
+    and enters by p Givens rotations per channel. The distribution (18) is then evaluated for all candidates at once,
+    by (17) if channels are linked. Readings must come in time order.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class RunningLife:
         self._sizes = np.array([basis.size for basis in model.bases], dtype=np.int32)
         if self._sizes.max() > _rul.LARGEST_SIZE:
             raise OptionError(
-                f"a basis has {self._sizes.max()} coefficients; streaming takes {_rul.LARGEST_SIZE} at most. Predict "
+                f"a basis has {self._sizes.max()} coefficients; streaming takes at most {_rul.LARGEST_SIZE}. Predict "
                 "in batches instead: RemainingLife.predict"
             )
         self._different, self._of_channel = distinct(model.bases)
@@ -99,20 +99,20 @@ class RunningLife:
         return self._age
 
     def update(self, t: float, x: ArrayLike) -> None:
-        """Take a reading in.
+        """Add a reading.
 
         Parameters
         ----------
         t : float
             Age, in the panel's time unit; not before the last reading's.
         x : array_like of shape (C,), or dict, Series, named tuple or row of a frame
-            The model's channels, in their own units; NaN or masked = missing. What has names is read by them.
+            The model's channels, in their own units; NaN or masked = missing. Input with names is read by name.
 
         Raises
         ------
         ScorerError
-            The time is not finite or goes back, or the values are not C finite numbers or NaN; the unit's state is as
-            it was before.
+            The time is not finite or goes back, or the values are not C finite numbers or NaN. The unit's state does
+            not change then.
         """
         if type(x) is np.ndarray and x.dtype == np.float64:
             values = np.ascontiguousarray(x)
@@ -120,14 +120,14 @@ class RunningLife:
             values = reading(x, self._evidence.model.channels, self._left_out)
         if values.shape != self._norms.shape or np.isinf(values).any():
             raise ScorerError(
-                f"x is {np.shape(x)} with infinite values or not; {len(self._norms)} finite numbers, or NaN where "
-                f"missing, were expected, for {listed(self._evidence.model.channels, 20)}"
+                f"x has shape {np.shape(x)}, or an infinite value; {len(self._norms)} finite numbers, or NaN for "
+                f"missing ones, were expected, for {listed(self._evidence.model.channels, 20)}"
             )
         moment = float(t)
         if not np.isfinite(moment) or (self._age is not None and moment < self._age):
-            raise ScorerError(f"a reading at {t!r} after one at {self._age!r}; give finite times in their order")
+            raise ScorerError(f"a reading at {t!r} after one at {self._age!r}; give finite times in ascending order")
         delta = 0.0 if self._age is None else moment - self._age
-        if delta != self._moves[0]:  # readings at even intervals ask for the same matrix again
+        if delta != self._moves[0]:  # readings at even intervals use the same matrix again
             matrices = [basis.shift_matrix(delta).ravel() for basis in self._different]
             self._moves = (delta, np.concatenate([matrices[i] for i in self._of_channel]))
         _rul.enter(
@@ -137,16 +137,16 @@ class RunningLife:
         self._age = moment
 
     def _renew(self, age: float) -> None:
-        """Candidates for a unit of this age, and all that depends on them alone."""
+        """Set up the candidates for a unit of this age, and everything that depends only on them."""
         lifetimes = self._evidence.lifetimes
         n_points = self._evidence.n_points
         self._grid = self._evidence.grids([age], n_points + -n_points % _rul.WIDTH)[0]
         self._edges = cell_edges(self._grid)
-        # The grid serves until the unit is so much older that what is left has another scale.
+        # The grid is used until the unit is so much older that its remaining life has another scale.
         self._renew_at = age + 0.25 * float(self._edges[-1])
         self._first_age = age
         shifts = Shifts.of_bases(self._evidence.model.bases, self._grid)
-        assert shifts is not None  # as the constructor has seen
+        assert shifts is not None  # checked by the constructor
         self._shifts = shifts
         self._starts = self._edges[:-1].copy()
         self._starts[0] = 0.0
@@ -159,12 +159,12 @@ class RunningLife:
             self._life_slopes = np.diff(self._life_logs, append=self._life_logs[:, -1:])
 
     def pmf(self) -> tuple[FloatArray, FloatArray]:
-        """The candidates (G,), and P(r, k | readings) of shape (K, G), before calibration's map; of what is known now.
+        """Return the candidates (G,) and P(r, k | readings), shape (K, G), before the calibration's map.
 
         Raises
         ------
         ScorerError
-            There is no reading yet, or no candidate explains those there are.
+            There is no reading yet, or no candidate explains the readings.
         """
         masses = self._masses()
         return self._grid, np.ascontiguousarray(masses.T)
@@ -210,7 +210,7 @@ class RunningLife:
         return law
 
     def _by_table(self, joint: FloatArray, temper: float, age: float) -> FloatArray:
-        """The same where ln P(life > age | k) was tabulated."""
+        """The same from tabulated values of ln P(life > age | k)."""
         edges = np.append(self._starts, self._edges[-1])
         place = (age - self._first_age + edges) * self._per_age
         left = place.astype(np.intp)
@@ -218,7 +218,7 @@ class RunningLife:
         survival *= place - left
         survival += self._life_logs.take(left, axis=1)
         falls = np.minimum(survival[:, 1:] - survival[:, :-1], 0.0)
-        falls[:, -1] = -np.inf  # the last cell holds all that is beyond
+        falls[:, -1] = -np.inf  # the last cell includes all longer lives
         with np.errstate(divide="ignore", under="ignore"):
             joint = temper * joint
             joint += survival[:, :-1] + np.log(-np.expm1(falls)) + self._log_weights[:, None]
@@ -230,7 +230,7 @@ class RunningLife:
             return law
 
     def distribution(self) -> RemainingLifeDistribution:
-        """The law of what is left to the unit, calibrated where the prognosis is."""
+        """Return the distribution of the unit's remaining life, calibrated if the prognosis is."""
         masses, model = self._masses(), self._evidence.model
         law = RemainingLifeDistribution.trusted(
             self._grid, np.ascontiguousarray(masses)[None], (0,), model.mode_labels, model.time_unit, self._edges
@@ -239,11 +239,11 @@ class RunningLife:
         return law if calibration is None else calibration.corrected(law)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What the readings have left; all else follows from the prognosis, and may change between releases."""
+        """Only the state of the readings; everything else follows from the prognosis and may change in a release."""
         return {name: value for name in _STATE if (value := getattr(self, name, None)) is not None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Also that of cem 0.3.1, which held every attribute.
+        # Also the state of cem 0.3.1, which had every attribute.
         self.__init__(state["prognosis"])  # type: ignore[misc]
         for name in _ARRAYS:
             setattr(self, name, state[name].copy())

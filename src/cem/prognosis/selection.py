@@ -1,8 +1,8 @@
-"""Choosing basis, number of modes and the rest on training units alone: cross-validation over whole units.
+"""Choose basis, number of modes and other options by cross-validation over whole units.
 
-Candidates are estimators with different options. Each is fitted without every fold in turn and scored on the units
-left out, either by what it says of their readings (held-out log-likelihood) or by the remaining lives that it predicts
-for them at committed cut-off ages. BIC, AIC and ICL of the fit to all units stand beside.
+Candidates are estimators with different options. Each is fitted without every fold in turn and scored on the held-out
+units: by the log-likelihood of their readings, or by predictions of their remaining lives at fixed cut-off ages. BIC,
+AIC and ICL of the fit to all units are reported beside the scores.
 """
 
 from __future__ import annotations
@@ -34,28 +34,30 @@ __all__ = ["SCORES", "CrossValidation", "Scored", "cross_validate"]
 FloatArray = NDArray[np.float64]
 
 SCORES = ("rmse", "crps", "log_score", "log_likelihood")
-"""Scores to choose by; the last is better where it is larger, the others where they are smaller."""
+"""Scores to choose by; "log_likelihood" is better when larger, the others when smaller."""
 
 _OF_LIVES = ("rmse", "crps", "log_score")
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One candidate.
+    """The scores of one candidate.
 
     Parameters
     ----------
     name : hashable
+        Its key in `candidates`.
     rmse : float
-        Of E[min(r, cap)] against min(truth, cap); NaN on the forward time axis, as all scores of remaining lives.
+        RMSE of E[min(r, cap)] against min(truth, cap). NaN on the forward time axis, as are all scores of remaining
+        lives.
     rmse_standard_error : float
-        By the bootstrap over units.
+        Its standard error, by the bootstrap over units.
     crps, log_score : float
         Mean continuous ranked probability score, and mean −ln density of the true remaining life.
     log_likelihood : float
-        Mean over units left out of ln P(their whole history), in the panel's units.
+        Mean over held-out units of ln P(their whole history), in the panel's units.
     bic, aic, icl : float
-        Of the fit to all units, as `FailureModeEM.bic` and its like have them; smaller is better.
+        Of the fit to all units, as from `FailureModeEM.bic`, `aic` and `icl`; smaller is better.
     """
 
     name: Hashable
@@ -71,13 +73,14 @@ class Scored:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """All candidates, in the order given, and which is best.
+    """The scores of all candidates, in the given order, and the best one. Print it for a table.
 
     Parameters
     ----------
     scored : tuple of Scored
+        The candidates.
     score : str
-        What `best` goes by.
+        The score that `best` uses.
     """
 
     scored: tuple[Scored, ...]
@@ -85,7 +88,7 @@ class CrossValidation:
 
     @property
     def best(self) -> Scored:
-        """The candidate of the best score; of equals, the first."""
+        """The candidate with the best score; the first of equals."""
         sign = -1.0 if self.score == "log_likelihood" else 1.0
         return min(self.scored, key=lambda one: sign * float(getattr(one, self.score)))
 
@@ -112,27 +115,28 @@ def cross_validate(
     n_jobs: int = 1,
     progress: Callable[[Hashable, int, int], None] | None = None,
 ) -> CrossValidation:
-    """Score candidates on units that they were not fitted to.
+    """Score candidate estimators on units that they were not fitted to.
 
     Parameters
     ----------
     panel : Panel
-        Training units. On the time to failure those that failed are left out fold by fold, and those still running
-        are always trained on.
+        Training units. On the time to failure, failed units are held out fold by fold, and running units are always
+        trained on.
     candidates : mapping of name to FailureModeEM
-        All on one time axis; they are not changed.
+        All on the same time axis; they are not changed.
     score : {"rmse", "crps", "log_score", "log_likelihood"}
-        What the best is chosen by; the first three need the time to failure.
+        Score that chooses the best candidate. The first three need the time to failure.
     ages : int, array_like of shape (F, m), or mapping of unit to m ages
-        Cut-offs of the failed units: see `cem.prognosis.heldout.cut_off_ages`. The ages decide the figures, so commit
-        them.
+        Ages at which failed units are cut off: see `cem.prognosis.heldout.cut_off_ages`. The scores depend on the
+        ages, so fix them if you compare runs.
     cap : float, optional
-        Remaining lives beyond it count as it in the RMSE.
+        Remaining lives beyond it count as `cap` in the RMSE.
     n_folds : int
+        Number of folds.
     random_state : int
-        Seed of the folds, and of the ages where they are drawn; the same for all candidates.
+        Seed of the folds, and of the ages if they are drawn; the same for all candidates.
     n_jobs : int
-        Folds side by side, in threads; the result is the same for any number.
+        Number of threads; folds run side by side, and the result is the same for any number.
     progress : callable, optional
         Called with (name, folds done, folds).
 
@@ -146,12 +150,20 @@ def cross_validate(
         There are no candidates, they differ in time axis, or the score does not suit it.
     PanelError
         On the time to failure: too few units failed for the folds.
+
+    Examples
+    --------
+    >>> import cem
+    >>> panel = cem.datasets.simulate_demo_fleet(0, n_units=60)
+    >>> candidates = {k: cem.FailureModeEM(k, n_init=2, random_state=0) for k in (1, 3)}
+    >>> cem.selection.cross_validate(panel, candidates, score="log_likelihood", n_folds=2).best.name  # doctest: +SKIP
+    3
     """
     if not candidates or not all(isinstance(one, FailureModeEM) for one in candidates.values()):
-        raise OptionError("candidates must map names to FailureModeEM estimators, one or more of them")
+        raise OptionError("candidates must map names to FailureModeEM estimators, at least one")
     axes = {one.time_axis for one in candidates.values()}
     if len(axes) != 1:
-        raise OptionError("candidates are on different time axes; their scores would not compare")
+        raise OptionError("candidates are on different time axes, so their scores cannot be compared; use one axis")
     if score not in SCORES:
         raise OptionError(f"score={score!r}: one of {', '.join(map(repr, SCORES))} was expected")
     to_failure = axes == {"to_failure"}
@@ -172,7 +184,7 @@ def cross_validate(
     scored = []
     for name, estimator in candidates.items():
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CemWarning)  # once a fold and candidate they would bury the result
+            warnings.simplefilter("ignore", CemWarning)  # one for each fold and candidate would bury the result
 
             def step(_: str, done: int, total: int, name: Hashable = name) -> None:
                 if progress is not None:
@@ -242,6 +254,6 @@ def _of_lives(held: HeldOut, cap: float | None) -> tuple[float, float, float, fl
     guess = np.concatenate(predicted)
     squares = np.square(guess - truth)
     value = rmse(truth, guess)
-    # Delta method: the error of a mean square, moved to its root.
+    # Delta method: from the error of the mean square to that of its root.
     error = cluster_standard_error(squares, held.collected("positions")) / (2.0 * max(value, 1e-300))
     return value, error, float(np.concatenate(crps).mean()), float(np.concatenate(logs).mean())

@@ -1,4 +1,4 @@
-"""One unit at a time: its readings as they arrive."""
+"""Streaming scoring: one unit at a time, reading by reading."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`LinkedScorer`: a model of linked channels, packed for scoring single readings as they arrive.
 
-What a unit keeps is the same as with independent channels: R, w, rss and n of each. They enter as fast; it is when the
-unit is asked that (17) brings the channels together, which takes a few microseconds instead of one.
+A unit keeps the same statistics as with independent channels: R, w, rss and n of each. Readings enter as fast. Only a
+query combines the channels by (17), which takes a few microseconds instead of one.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ FloatArray = NDArray[np.float64]
 
 
 class LinkedScorer(Scorer):
-    """As `cem.scoring.Scorer`, for a model whose channels share factors; made by ``model.scorer()``.
+    """As `cem.scoring.Scorer`, for a model with linked channels; made by ``model.scorer()``.
 
-    Compiled callers cannot take its pointer: they would weigh channels one by one.
+    Compiled callers cannot take its pointer, because they would evaluate channels independently.
 
     Parameters
     ----------
@@ -44,11 +44,11 @@ class LinkedScorer(Scorer):
         self._modes = _unit.LinkedModes(model.internal_parameters, model.coordinates)
 
     def unit(self) -> LinkedUnit:
-        """A running machine of which nothing is known yet."""
+        """Start a unit without readings."""
         return LinkedUnit(self)
 
     def score(self, panel: Panel, n_threads: int = 1) -> FloatArray:
-        """Mode probabilities (L, K) of every unit of a panel, as `cem.scoring.Scorer.score`; one unit after another."""
+        """Return mode probabilities (L, K) of every unit of a panel, as `cem.scoring.Scorer.score`."""
         values = self._own_values(panel)
         probabilities = np.empty((panel.n_units, self.n_modes))
         unit = self.unit()
@@ -64,11 +64,11 @@ class LinkedScorer(Scorer):
 
 
 class LinkedUnit(Unit, _unit.LinkedUnitState):
-    """One running machine whose channels share factors; made by `LinkedScorer.unit`."""
+    """One running unit of a model with linked channels; made by `LinkedScorer.unit`."""
 
     def _posteriors(self, channel: int) -> tuple[FloatArray, FloatArray]:
-        """As `Unit._posteriors`; of a channel that was not read, what the others say of it."""
-        from cem.mixture import _linked  # a process that only scores does without
+        """As `Unit._posteriors`; a channel without readings is predicted from the others."""
+        from cem.mixture import _linked  # imported here: a process that only scores does not need it
 
         parameters, coordinates = self.scorer.model.internal_parameters, self.scorer.model.coordinates
         layout = parameters.layout

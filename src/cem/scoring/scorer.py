@@ -1,6 +1,6 @@
-"""Streaming scoring of running machines: `Scorer`, a packed model, and `Unit`, one machine's state.
+"""Streaming scoring of running units: `Scorer`, a packed model, and `Unit`, the state of one unit.
 
-NumPy alone: what runs in production imports no SciPy. The arithmetic is in the compiled base classes.
+It needs only NumPy, not SciPy. The arithmetic is in the compiled base classes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
 
     class Model(Protocol):
-        """What a scorer needs of a model; `cem.FailureModeModel` has it."""
+        """The attributes that a scorer needs of a model; `cem.FailureModeModel` has them."""
 
         @property
         def internal_parameters(self) -> Parameters: ...
@@ -55,28 +55,40 @@ _CHECK_SIZE = 16
 
 
 class Scorer(_scorer.PackedScorer):
-    """A fitted model packed for scoring; immutable, shared freely between threads and after fork.
+    """A fitted model packed for scoring single readings; immutable, and safe to share between threads and after fork.
+
+    ``model.scorer()`` makes one.
 
     Parameters
     ----------
     model : FailureModeModel
         Or any object with its internal_parameters, coordinates, bases, channels, response and mode_labels.
     forgetting : float, optional
-        λ in (0, 1]: a reading that is a time Δ older than the latest one counts λ^Δ. Its conditional likelihood is
-        raised to that power, which is to weight its row of the least-squares problem and its count. None: 1, nothing
-        is forgotten.
+        λ in (0, 1]: a reading that is Δ older than the latest one counts λ^Δ. Its conditional likelihood is raised to
+        that power, which weights its row of the least-squares problem and its count. Default: 1, nothing is forgotten.
+        Lower it if a unit's behaviour changes over time and old readings should fade.
 
     Raises
     ------
     OptionError
         `forgetting` is not in (0, 1].
     ScorerError
-        The model's parts do not fit each other, its time axis is "to_failure", or its channels are linked: that is
-        for `cem.scoring.linked_scorer.LinkedScorer`, and ``model.scorer()`` knows which to make.
+        The model's parts do not fit each other, its time axis is "to_failure", or its channels are linked. For linked
+        channels ``model.scorer()`` makes a `cem.scoring.linked_scorer.LinkedScorer`.
 
     Notes
     -----
-    Custom bases work: they are called in Python at each reading, which takes microseconds more.
+    Custom bases work: each reading calls them in Python, which takes some microseconds more.
+
+    Examples
+    --------
+    >>> import cem
+    >>> panel = cem.datasets.load_demo_fleet()
+    >>> scorer = cem.FailureModeEM(3, random_state=0).fit(panel).model_.scorer()
+    >>> unit = scorer.unit()
+    >>> unit.update(8.0, {"vibration": 2.1})
+    >>> unit.mode_probabilities().shape
+    (3,)
     """
 
     _linked = False
@@ -87,13 +99,13 @@ class Scorer(_scorer.PackedScorer):
             raise OptionError(f"forgetting is {forgetting!r}; it must be a number in (0, 1], or None to forget nothing")
         if getattr(model, "time_axis", "forward") != "forward":
             raise ScorerError(
-                "this model's time axis is 'to_failure': a running unit's place on it is not known, so it cannot be "
-                "scored reading by reading; ask the model for the remaining life, or fit with time_axis='forward'"
+                "this model's time axis is 'to_failure': the time to failure of a running unit is unknown, so it "
+                "cannot be scored reading by reading; use cem.RemainingLife, or fit with time_axis='forward'"
             )
         if model.internal_parameters.rank and not self._linked:
             raise ScorerError(
                 f"this model's channels are linked (linking_rank={model.internal_parameters.rank}), and this scorer "
-                "weighs them one by one; take model.scorer()"
+                "takes them as independent; use model.scorer()"
             )
         super().__init__(
             model.internal_parameters, model.coordinates, tuple(model.bases), tuple(model.channels), float(rate)
@@ -120,7 +132,7 @@ class Scorer(_scorer.PackedScorer):
 
     @property
     def forgetting(self) -> float:
-        """λ; 1 where nothing is forgotten."""
+        """λ; 1 if nothing is forgotten."""
         return self._rate
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -131,19 +143,19 @@ class Scorer(_scorer.PackedScorer):
         return f"Scorer({self.n_modes} modes, {self.n_channels} channels{forgetting})"
 
     def unit(self) -> Unit:
-        """A running machine of which nothing is known yet."""
+        """Start a unit without readings."""
         return Unit(self)
 
     def score(self, panel: Panel, n_threads: int = 1) -> FloatArray:
-        """Mode probabilities of every unit of a panel, each from all its readings.
+        """Return the mode probabilities of every unit of a panel, from all its readings.
 
         Parameters
         ----------
         panel : Panel
-            Channels of the model that it does not have are missing; channels that the fit left out, since they did not
-            vary, are left out here too.
+            Channels are matched by name. Absent channels count as missing; channels that the fit left out because they
+            did not vary are left out here too.
         n_threads : int
-            The GIL is released; the result does not depend on the number of threads.
+            Number of threads; the GIL is released, and the result does not depend on the number.
 
         Returns
         -------
@@ -169,7 +181,7 @@ class Scorer(_scorer.PackedScorer):
         return probabilities
 
     def _own_values(self, panel: Panel) -> FloatArray:
-        """The panel's values with the model's channels as columns; ScorerError where it does not fit the model."""
+        """The panel's values with the model's channels as columns; ScorerError if it does not fit the model."""
         own_unit = getattr(self._model, "time_unit", None)
         if own_unit is not None and panel.time_unit is not None and panel.time_unit != own_unit:
             raise ScorerError(
@@ -191,12 +203,12 @@ class Scorer(_scorer.PackedScorer):
         return values
 
     def _ignored_names(self) -> tuple[str, ...]:
-        """Channels that the fit left out, which readings may have all the same."""
+        """Channels that the fit left out; readings may still have them."""
         training = getattr(self._model, "_training", None)
         return tuple(training.get("left_out_channels", ())) if training else ()
 
     def fingerprint(self) -> bytes:
-        """16 bytes that tell this model, with its forgetting, from every other; kept in saved units."""
+        """16 bytes that identify the model and its forgetting; saved units contain them."""
         if self._fingerprint is None:
             model, parts = self._model, []
             parameters = model.internal_parameters
@@ -218,15 +230,15 @@ class Scorer(_scorer.PackedScorer):
         return self._fingerprint
 
     def _state_places(self) -> dict[str, NDArray[np.intp]]:
-        """Where a unit's state holds the diagonals of R, w and rss, n, and what no reading changes."""
+        """Positions of the diagonals of R, of w, rss and n, and of the constants in a unit's state."""
         if self._places is None:
             unit = self.unit()
             size = len(unit._get_state())
-            unit._set_state(np.arange(size, dtype=np.float64))  # so that every number read is its own place
+            unit._set_state(np.arange(size, dtype=np.float64))  # every number read back is then its own position
             statistics = [unit._channel_statistics(c) for c in range(self.n_channels)]
             weights = unit._channel_weights().astype(np.intp)
             lanes = (weights - np.array([w[-1] for _, w, _ in statistics], dtype=np.intp)) // 3
-            squares = np.concatenate([weights - 2 * lanes, weights - lanes])  # rss, and the rounding error beside it
+            squares = np.concatenate([weights - 2 * lanes, weights - lanes])  # rss and its rounding error
             used = np.zeros(size, dtype=bool)
             used[:2] = used[weights] = used[squares] = True
             for R, w, _ in statistics:
@@ -243,29 +255,29 @@ def _unpickled(kind: type[Scorer], model: Model, rate: float) -> Scorer:
 
 
 class Unit(_unit.UnitState):
-    """One running machine: its readings so far in constant memory; made by `Scorer.unit`.
+    """One running unit: the state of its readings so far, in constant memory; made by `Scorer.unit`.
 
-    Readings may come in any order of time. `update`, `update_channel` and `mode_probabilities` hold the GIL, so that
-    two threads that share a unit do not spoil it; `update_many` releases it and makes the others refuse meanwhile.
-    Units of their own are what threads should have.
+    Readings may come in any time order. `update`, `update_channel` and `mode_probabilities` hold the GIL, so two
+    threads that share a unit do not corrupt it. `update_many` releases the GIL, and other calls are refused meanwhile.
+    Give each thread units of its own.
     """
 
     scorer: Scorer
 
     def update_many(self, times: ArrayLike, values: ArrayLike) -> None:
-        """Many readings at once: all of them enter, or none.
+        """Add many readings at once: all of them enter, or none.
 
         Parameters
         ----------
         times : array of shape (n,)
             In any order.
         values : array of shape (n, C), or data frame
-            NaN or masked = missing; a data frame is read by the names of its columns.
+            NaN or masked = missing; a data frame is read by its column names.
 
         Raises
         ------
         ScorerError
-            As `update`; the message names the row, and the state is as it was before.
+            As for `update`; the message names the row, and the state does not change.
         """
         rows = _float_array("times", times, 1)
         readings = _float_rows(values, self.scorer)
@@ -277,18 +289,19 @@ class Unit(_unit.UnitState):
         self._update_rows(rows, readings)
 
     def posterior(self, mode: int, channel: int | str) -> tuple[FloatArray, FloatArray]:
-        """Posterior of the unit's own coefficients T of one channel, given the mode; model.md (4), (12).
+        """Return the posterior of the unit's own coefficients T of one channel, given the mode; model.md (4), (12).
 
         Parameters
         ----------
         mode : int
             0 to K − 1.
         channel : int or str
+            Its position or name.
 
         Returns
         -------
         mean : ndarray of shape (p,)
-            T̂, in the user's terms: ``model.bases[c](t) @ mean`` is the curve.
+            T̂, in the panel's units: ``model.bases[c](t) @ mean`` is the curve.
         covariance : ndarray of shape (p, p)
             Σ̂.
 
@@ -304,13 +317,14 @@ class Unit(_unit.UnitState):
         return means[mode], roots[mode] @ roots[mode].T
 
     def forecast(self, times: ArrayLike, channel: int | str | None = None) -> UnitForecast:
-        """What a new reading of a channel would be at given times: the predictive mixture of model.md §7.
+        """Forecast a new reading of a channel at given times: the predictive mixture of model.md §7.
 
         Parameters
         ----------
         times : array of shape (m,) or a number
+            In the panel's time unit.
         channel : int or str, optional
-            None: the response of the model.
+            Default: the response of the model.
 
         Returns
         -------
@@ -319,8 +333,8 @@ class Unit(_unit.UnitState):
         Raises
         ------
         ScorerError
-            There is no such channel, the model has no response and no channel was given, or a time is not finite, or so
-            far from those of the training that the forecast overflows.
+            There is no such channel, the model has no response and no channel was given, or a time is not finite, or
+            so far from the training times that the forecast overflows.
         """
         from cem.numerics.floating import overflow_at
         from cem.scoring.unit_forecast import UnitForecast
@@ -351,18 +365,19 @@ class Unit(_unit.UnitState):
         return UnitForecast(mean, variance, mode_means, mode_variances, weights)
 
     def novelty(self) -> float:
-        """Probability that a unit of its most probable mode fits as badly or worse: near 0 is like nothing seen before.
+        """Return the probability that a unit of its most probable mode fits as badly or worse.
 
-        The misfit (x − Φμ)ᵀ V⁻¹ (x − Φμ) of that mode is a chi-square variable with one degree of freedom for each
-        observed value (with forgetting: for each unit of weight, approximately). 1 before the first reading.
+        A value near 0 means: like no training unit. The misfit (x − Φμ)ᵀ V⁻¹ (x − Φμ) under that mode has a chi-square
+        distribution with one degree of freedom per observed value (with forgetting approximately, per unit of weight).
+        1 before the first reading.
         """
         _, misfits = self._log_densities()
         best = int(np.argmax(self.mode_probabilities()))
         tail = _scorer.chi_square_tail(float(misfits[best]), float(self._channel_weights().sum()))
-        return max(0.0, float(tail))  # 1 less a sum that rounding may have taken beyond 1
+        return max(0.0, float(tail))  # 1 − sum, where rounding may make the sum larger than 1
 
     def copy(self) -> Unit:
-        """An independent unit with the same readings."""
+        """Return an independent unit with the same readings."""
         twin = type(self)(self.scorer)
         twin._set_state(self._get_state())
         return twin
@@ -374,20 +389,21 @@ class Unit(_unit.UnitState):
         return self.copy()
 
     def to_bytes(self) -> bytes:
-        """The state, for `from_bytes` with the same model: version, fingerprint of the scorer, numbers, checksum."""
+        """Save the state as bytes for `from_bytes` with the same model: version, fingerprint, numbers, checksum."""
         numbers = self._get_state().astype("<f8")
         body = _HEADER.pack(_MAGIC, _VERSION, len(numbers), self.scorer.fingerprint()) + numbers.tobytes()
         return body + sha256(body)[:_CHECK_SIZE]
 
     @classmethod
     def from_bytes(cls, scorer: Scorer, data: bytes) -> Unit:
-        """The unit that `to_bytes` saved.
+        """Restore a unit that `to_bytes` saved.
 
         Parameters
         ----------
         scorer : Scorer
-            Of the same model with the same forgetting.
+            Of the same model, with the same forgetting.
         data : bytes
+            The saved state.
 
         Raises
         ------
@@ -426,8 +442,8 @@ class Unit(_unit.UnitState):
         return f"Unit({self.n_observations} observations, mode probabilities [{probabilities}])"
 
     def _posteriors(self, channel: int) -> tuple[FloatArray, FloatArray]:
-        """Means (K, p) and square roots of the covariances (K, p, p) of one channel, in the user's terms."""
-        from cem.mixture import _prediction  # a process that only scores does without these
+        """Means (K, p) and square roots of the covariances (K, p, p) of one channel, in the panel's units."""
+        from cem.mixture import _prediction  # imported here: a process that only scores does not need it
         from cem.mixture._bundle import ParametersBundle
         from cem.statistics._bundle import StatisticsBundle
 
@@ -460,17 +476,18 @@ class Unit(_unit.UnitState):
 
 
 _LARGEST = 1e75
-"""Readings beyond 1e30 in internal coordinates are refused, so sums of their squares stay far below this."""
+"""Readings beyond 1e30 in internal coordinates are refused, so sums of squares stay far below this."""
 
 
 def _require_state(numbers: FloatArray, fresh: FloatArray, scorer: Scorer) -> None:
-    """Refuse a state that no readings lead to, whoever made its checksum: later answers would not be finite.
+    """Refuse a state that no readings lead to, even with a valid checksum: later results would not be finite.
 
     Parameters
     ----------
     numbers, fresh : ndarray of shape (n,)
         The state, and that of a unit without readings.
     scorer : Scorer
+        Of the unit.
     """
     places = scorer._state_places()
     last_time, n_observations = numbers[:2].tolist()
@@ -490,8 +507,8 @@ def _require_state(numbers: FloatArray, fresh: FloatArray, scorer: Scorer) -> No
     )
     if not sound:
         raise ScorerError(
-            "the saved unit holds numbers that no readings lead to; it was put together by something else than "
-            "Unit.to_bytes(): score its readings again"
+            "the saved unit holds numbers that no readings lead to, so Unit.to_bytes() did not write it; score its "
+            "readings again"
         )
 
 
@@ -508,7 +525,7 @@ def _float_rows(values: ArrayLike, scorer: Scorer) -> FloatArray:
 
 
 def _float_array(name: str, values: ArrayLike, n_dimensions: int | None) -> FloatArray:
-    """A contiguous float64 array of so many dimensions; a typed error where that is not what was given."""
+    """A contiguous float64 array with this many dimensions; a typed error for anything else."""
     if type(values) is np.ndarray and values.dtype == np.float64:
         array: FloatArray = values
     else:

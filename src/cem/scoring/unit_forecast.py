@@ -1,4 +1,4 @@
-"""What a forecast for one running machine holds."""
+"""The forecast for one running unit."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["UnitForecast"]
 
 
 class UnitForecast(NamedTuple):
-    """Predictive mixture of one channel of one unit at m times; see model.md §7 "Forward".
+    """Predictive mixture of one channel of one unit at m times (model.md §7, "Forward").
 
-    Values are in the channel's units, variances in its squared units; both hold the noise of a new reading.
+    Values are in the channel's units and variances in its squared units. Both are for a new reading, noise included.
     """
 
     mean: FloatArray

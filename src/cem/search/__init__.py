@@ -1,1 +1,1 @@
-"""Where EM starts, and which start goes on."""
+"""The search for a good optimum: starting points of EM, and which of them continue."""

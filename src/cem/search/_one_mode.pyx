@@ -25,7 +25,7 @@ def start(
     double[:, ::1] noise_variances_out,
     int[:, ::1] status_out,
 ):
-    """Parameters of K modes from the one-mode model's posteriors, and what they promise.
+    """Parameters of K modes from the one-mode model's posteriors, and what they score.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def start(
     cdef double* work = noise + n_modes * n_channels
     cdef double* part
     cdef Py_ssize_t[6] widths
-    cdef double promise = 0.0, share, spread
+    cdef double score = 0.0, share, spread
     cdef int failed
     widths[0], widths[1], widths[2], widths[3], widths[4], widths[5] = 1, n_channels, P, P2, n_channels, n_channels
     with nogil:
@@ -107,7 +107,7 @@ def start(
                 for k in range(n_modes):
                     share = responsibilities[l, k]
                     if 0.0 < share < 1.0:
-                        promise -= share * log(share)
+                        score -= share * log(share)
         else:
             memset(by_mode, 0, n_sums * sizeof(double))
             for l in range(n_units):
@@ -136,16 +136,16 @@ def start(
         if not failed:
             for k in range(n_modes):
                 if weights_out[k] > 0.0:
-                    promise += by_mode[k * width] * log(weights_out[k])
+                    score += by_mode[k * width] * log(weights_out[k])
                 at = 0
                 for c in range(n_channels):
                     spread = 0.0
                     for i in range(sizes[c]):
                         spread += log(mode_factors_out[k, at + i * (sizes[c] + 1)])
-                    promise -= by_mode[k * width + 1 + c] * spread
-                    promise -= 0.5 * by_mode[(k + 1) * width - n_channels + c] * log(noise_variances_out[k, c])
+                    score -= by_mode[k * width + 1 + c] * spread
+                    score -= 0.5 * by_mode[(k + 1) * width - n_channels + c] * log(noise_variances_out[k, c])
                     at += sizes[c] * sizes[c]
     free(by_mode)
     if failed:
         raise m_step_failure(failed, n_channels)
-    return promise
+    return score

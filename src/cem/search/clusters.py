@@ -1,4 +1,4 @@
-"""Units by the nearest of K points among their coefficients: centres of clusters, or units drawn at random."""
+"""Clusters of units by their coefficients: the nearest of K points, k-means centres or units drawn at random."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ROUNDS = 20
 
 
 def nearest(points: FloatArray, centres: FloatArray) -> NDArray[np.int32]:
-    """The index of each point's nearest centre.
+    """Return the index of each point's nearest centre.
 
     Parameters
     ----------
@@ -32,12 +32,12 @@ def nearest(points: FloatArray, centres: FloatArray) -> NDArray[np.int32]:
 
 
 def clusters(points: FloatArray, n_clusters: int, rng: np.random.Generator) -> NDArray[np.int32]:
-    """Labels by k-means from k-means++ centres; a cluster that loses its points keeps its centre.
+    """Cluster points by k-means from k-means++ centres; a cluster that loses its points keeps its centre.
 
     Parameters
     ----------
     points : ndarray of shape (n, P)
-        At least `n_clusters` different ones.
+        At least `n_clusters` distinct points.
     n_clusters : int
         K.
     rng : numpy.random.Generator

@@ -1,4 +1,4 @@
-"""Where EM starts from: the one-mode fit, starting responsibilities of four kinds, and the parameters they give."""
+"""Fresh starting points of EM: the one-mode fit, four kinds of starting responsibilities, and their parameters."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ __all__ = [
 FloatArray = NDArray[np.float64]
 StartKind = Literal["kmeans", "prototypes", "random", "tempered"]
 START_KINDS: tuple[StartKind, ...] = ("kmeans", "prototypes", "random", "tempered")
-# What init="mixed" takes in turn. Clusters are much the same every time; units drawn at random never are. Random
-# starts, and tempered ones at the cost of half a full fit more, found the best optimum no more often where tried.
+# The kinds that init="mixed" cycles through. Clusters are much the same every time; units drawn at random never are.
+# Random starts, and tempered ones (which cost half a full fit more), did not find the best optimum more often.
 MIXED_KINDS: tuple[StartKind, ...] = ("kmeans", *("prototypes",) * 7)
 
 ONE_MODE_PASSES = 20
 _TEMPERED_PASSES = 25
 _HIGHEST_TEMPERATURE = 200.0
-# In units of the coefficients' own spread: what keeps modes apart, while it is hot, that would merge to the last bit.
+# In units of the coefficients' own spread. It keeps modes apart that would merge to the last bit at small β.
 _SHAKEN = 0.1
 
 
 def one_mode_run(expectation: Expectation, constraints: Constraints, n_passes: int = ONE_MODE_PASSES) -> MixtureRun:
-    """EM of the one-mode model, from coefficients and noise of about the right size.
+    """Run EM of the one-mode model, from coefficients and noise of about the right size.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def one_mode_run(expectation: Expectation, constraints: Constraints, n_passes: i
     constraints : Constraints
         Of the M step; the start satisfies them.
     n_passes : int
-        How many passes to do.
+        Number of passes.
 
     Returns
     -------
@@ -96,9 +96,9 @@ def parameters_from_responsibilities(
     expectation : Expectation
         The E step of the panel.
     responsibilities : ndarray of shape (L, K)
-        Units of known mode are held at it.
+        Units of known mode keep their mode.
     one_mode : Parameters
-        What `one_mode_run` ended at.
+        The result of `one_mode_run`.
     constraints : Constraints
         Of the M step.
 
@@ -129,20 +129,20 @@ def starting_point(
     n_modes: int,
     rng: np.random.Generator,
 ) -> StartingPoint:
-    """A start of one kind.
+    """Make a start of one kind.
 
-    "kmeans" clusters the shrunken coefficients of the units; "prototypes" draws K units at random and gives every unit
-    to the one whose coefficients are nearest; "random" draws responsibilities evenly from the simplex; "tempered" goes
-    on from there by 25 passes with ρ̂ ∝ (πP)^β, β from 1/200 to 1 (Ueda & Nakano 1998), and moves the means a little at
-    random after all but the last: while it is hot the modes are all but one, and which way they part must not be left
-    to rounding.
+    "kmeans" clusters the shrunken coefficients of the units. "prototypes" draws K units at random and assigns every
+    unit to the one with the nearest coefficients. "random" draws responsibilities evenly from the simplex. "tempered"
+    continues from there with 25 passes of ρ̂ ∝ (πP)^β, β from 1/200 to 1 (Ueda & Nakano 1998), and moves the means a
+    little at random after each pass but the last. At small β the modes are almost equal, and rounding must not decide
+    in which direction they separate.
 
     Parameters
     ----------
     kind : {"kmeans", "prototypes", "random", "tempered"}
         The kind of start.
     expectation : Expectation
-        The E step of the panel; only a tempered start takes any.
+        The E step of the panel; only a tempered start uses it.
     posteriors : OneModePosteriors
         Of the panel's units.
     constraints : Constraints
@@ -156,7 +156,7 @@ def starting_point(
     -------
     StartingPoint
     """
-    # Fewer different units than modes: nothing to cluster.
+    # Fewer distinct units than modes: nothing to cluster.
     if kind in ("kmeans", "prototypes") and len(posteriors.distinct) >= n_modes:
         points, distinct = posteriors.coefficients, posteriors.distinct
         if kind == "kmeans":
@@ -171,7 +171,7 @@ def starting_point(
 def _cooled(
     parameters: Parameters, expectation: Expectation, constraints: Constraints, rng: np.random.Generator
 ) -> StartingPoint:
-    """Parameters after the tempered passes; what they promise is ℓ before the last of these."""
+    """Parameters after the tempered passes; the score is ℓ before the last of them."""
     expected = None
     for beta in np.geomspace(1.0 / _HIGHEST_TEMPERATURE, 1.0, _TEMPERED_PASSES):
         expected, _ = expectation(parameters, inverse_temperature=float(beta))
@@ -183,7 +183,7 @@ def _cooled(
 
 
 def _shaken(parameters: Parameters, rng: np.random.Generator) -> Parameters:
-    """The same mixture, its means moved by draws from a tenth of the coefficients' spread."""
+    """The same mixture with its means moved at random, by a tenth of the coefficients' spread."""
     layout, means = parameters.layout, np.array(parameters.means)
     for c, p in enumerate(layout.sizes):
         draws = rng.normal(scale=_SHAKEN, size=(parameters.n_modes, p, 1))

@@ -1,7 +1,7 @@
-"""A start next to the best one so far: two of its modes share their units anew, around two units drawn at random.
+"""A start next to the best one so far: two of its modes divide their units anew, around two units drawn at random.
 
-Local search among optima: the best of them mostly differ in how two neighbouring modes part, so such starts find a
-better one more often than fresh ones do, and more often than where one mode begins anew anywhere.
+This is local search among optima. The good optima mostly differ in how two neighbouring modes divide their units. Such
+moves find a better optimum more often than fresh starts, and more often than restarting one mode anywhere.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ __all__ = ["moved_responsibilities", "moved_start"]
 
 FloatArray = NDArray[np.float64]
 
-# A unit that two modes share belongs to them if they have more than this of it.
+# A unit takes part if the two modes together have more than this share of it.
 _SHARED = 0.1
 
 
 def moved_responsibilities(
     responsibilities: FloatArray, coefficients: FloatArray, rng: np.random.Generator
 ) -> FloatArray:
-    """Two modes made anew from what they have together.
+    """Divide the units of two modes anew.
 
     Parameters
     ----------
     responsibilities : ndarray of shape (n, K)
         Of two modes or more.
     coefficients : ndarray of shape (n, P)
-        In which units are near.
+        Distances between units are measured in these.
     rng : numpy.random.Generator
-        Draws the first mode; the second, likelier the nearer it is; and the two units.
+        Draws the first mode, then the second (nearer modes are likelier), then the two units.
 
     Returns
     -------
     ndarray of shape (n, K)
-        What the two modes have of a unit goes to the one whose drawn unit is nearer; the other modes keep theirs.
+        The two modes' shares of each unit go to the mode whose drawn unit is nearer; the other modes keep theirs.
     """
     moved = np.empty_like(responsibilities)
     _moves.moved_responsibilities(responsibilities, coefficients, rng.random(4), _SHARED, moved)
@@ -48,7 +48,7 @@ def moved_responsibilities(
 def moved_start(
     responsibilities: FloatArray, posteriors: OneModePosteriors, constraints: Constraints, rng: np.random.Generator
 ) -> StartingPoint:
-    """A start from an optimum with two modes made anew.
+    """Make a start from an optimum by dividing the units of two modes anew.
 
     Parameters
     ----------

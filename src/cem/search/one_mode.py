@@ -1,7 +1,7 @@
-"""The one-mode model's posteriors, unit by unit: what starts are made of, without an E step for each.
+"""Posteriors of the one-mode model, unit by unit, from which starts are made without an E step each.
 
-Where all modes are copies of one, a unit's posterior is the same in each, and the sums (14) for any responsibilities ρ
-are ρᵀ times one row a unit: one pass over the units serves every start, and a start costs one matrix product.
+If all modes are copies of one, a unit's posterior is the same in each. The sums (14) for any responsibilities ρ are
+then ρᵀ times one row per unit: one pass over the units serves every start, and a start costs one matrix product.
 """
 
 from __future__ import annotations
@@ -22,49 +22,49 @@ __all__ = ["OneModePosteriors", "StartingPoint", "with_known_modes"]
 
 FloatArray = NDArray[np.float64]
 
-# Starts of a larger fleet are made from so many of its labelled and so many of its other units.
+# Starts of a larger fleet are made from this many of its labelled units and this many of the others.
 _MOST_UNITS = 20_000
 
 
 @dataclass(frozen=True, eq=False)
 class StartingPoint:
-    """Where a start begins, and what it promises.
+    """A starting point of EM, and its score.
 
     Parameters
     ----------
     parameters : Parameters
         Of K modes.
-    promise : float
-        Comparable among starts that were made in the same way; higher is better.
+    score : float
+        Comparable among starts of the same kind; higher is better.
     """
 
     parameters: Parameters
-    promise: float
+    score: float
 
 
 class OneModePosteriors:
-    """What every unit adds to the sums (14) under the one-mode model.
+    """The contribution of every unit to the sums (14) under the one-mode model.
 
     Parameters
     ----------
     statistics : SufficientStatistics
         Of the panel.
     parameters : Parameters
-        Of one mode: what `cem.search.fresh.one_mode_run` ended at.
+        Of one mode: the result of `cem.search.fresh.one_mode_run`.
 
     Attributes
     ----------
     units : ndarray of shape (n,), int64
-        The units that starts are made from: all, or a sample of a large fleet.
+        The units that starts are made from: all of them, or a sample of a large fleet.
     has_all_units : bool
-        Whether these are all.
+        Whether these are all units.
     known_modes : ndarray of shape (n,), int32
-        Theirs; -1 where not known.
+        Their known modes; -1 where unknown.
     coefficients : ndarray of shape (n, P)
-        Whitened posterior means E d. Shrinkage makes one that the data says little about count little, and that of a
-        missing channel not at all.
+        Whitened posterior means E d. Shrinkage makes a coefficient that the data hardly determine count little, and
+        those of a missing channel not at all.
     distinct : ndarray of shape (m, P)
-        Those that differ.
+        The distinct rows of these.
     """
 
     def __init__(self, statistics: SufficientStatistics, parameters: Parameters) -> None:
@@ -87,7 +87,7 @@ class OneModePosteriors:
                 "readings"
             ) from failure
         self.coefficients = np.ascontiguousarray(self._rows[:, 1 + C : 1 + C + P])
-        # By their bytes: numbers would be compared column by column, which takes longer than making a start does.
+        # Compare rows by their bytes: comparing numbers column by column takes longer than making a start.
         as_bytes = self.coefficients.view(np.dtype((np.void, self.coefficients.itemsize * P)))
         self.distinct = self.coefficients[np.sort(np.unique(as_bytes, return_index=True)[1])]
         self.has_all_units = len(self.units) == statistics.n_units
@@ -103,16 +103,16 @@ class OneModePosteriors:
         Parameters
         ----------
         responsibilities : ndarray of shape (n, K)
-            Of `units`; those of known mode are held at it.
+            Of `units`; units of known mode keep it.
         constraints : Constraints
             Of the M step.
 
         Returns
         -------
         StartingPoint
-            Its promise is the bound Σ ρ E ln [π P(x, T | k) / ρ] of ℓ that the M step raised, E over the posteriors of
-            the one-mode model, up to what is the same for all starts and to the floors: it ranks starts better than ℓ
-            at their first E step does, and costs nothing.
+            Its score is the bound Σ ρ E ln [π P(x, T | k) / ρ] of ℓ that the M step raised, with E over the posteriors
+            of the one-mode model, up to a constant that all starts share and to the floors. It ranks starts better
+            than ℓ at their first E step does, and costs nothing.
 
         Raises
         ------
@@ -129,7 +129,7 @@ class OneModePosteriors:
         Parameters
         ----------
         labels : ndarray of shape (n,), int32
-            The mode of each of `units`; those of known mode are held at it.
+            The mode of each of `units`; units of known mode keep it.
         n_modes : int
             K.
         constraints : Constraints
@@ -159,7 +159,7 @@ class OneModePosteriors:
         means, factors, noise_variances = (
             np.empty((n_modes, part.shape[1])) for part in (one.means, one.factors, one.noise_variances)
         )
-        promise = _one_mode.start(
+        score = _one_mode.start(
             responsibilities,
             labels,
             self._rows,
@@ -174,11 +174,11 @@ class OneModePosteriors:
             noise_variances,
             np.empty(noise_variances.shape, dtype=np.int32),
         )
-        return StartingPoint(Parameters.adopting(weights, means, factors, noise_variances, one.sizes), promise)
+        return StartingPoint(Parameters.adopting(weights, means, factors, noise_variances, one.sizes), score)
 
 
 def with_known_modes(responsibilities: FloatArray, known_modes: NDArray[np.int32]) -> FloatArray:
-    """Responsibilities that are 0 or 1 on units of known mode."""
+    """The responsibilities, with 0 or 1 for units of known mode."""
     labelled = np.flatnonzero(known_modes >= 0)
     fixed = np.array(responsibilities, dtype=np.float64)
     fixed[labelled] = 0.0
@@ -187,7 +187,7 @@ def with_known_modes(responsibilities: FloatArray, known_modes: NDArray[np.int32
 
 
 def _units(known_modes: NDArray[np.int32]) -> NDArray[np.int64]:
-    """All units, or as many of the labelled and of the others as starts need; the same ones for the same fleet."""
+    """All units, or as many labelled and other units as starts need; the same ones for the same fleet."""
     rng = np.random.default_rng(0)
     chosen = [np.flatnonzero(known_modes >= 0), np.flatnonzero(known_modes < 0)]
     for i, units in enumerate(chosen):

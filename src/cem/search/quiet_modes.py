@@ -1,8 +1,9 @@
-"""Noise floors that make way for a quiet mode, and hold against a stuck sensor (model.md §3).
+"""Noise floors that drop for a quiet mode and hold for a stuck sensor (model.md §3).
 
-The search runs under floors of a tenth of the channel's noise in the one-mode fit: high enough that a sensor stuck on a
-few units does not make up a mode. A mode whose true noise is lower then ends on its floor. Whether it is quiet or stuck
-its units tell one by one, for what a unit's readings scatter about its own curve does not depend on the modes.
+The search uses floors of a tenth of the channel's noise in the one-mode fit. That is high enough that a sensor stuck on
+a few units does not form a mode of its own. A mode with lower true noise then ends at its floor. Its units show
+one by one whether the mode is quiet or a sensor is stuck, because the scatter of a unit's readings about its own curve
+does not depend on the modes.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ __all__ = ["FLOOR_FRACTION", "SMALLEST_NOISE", "floors_below_quiet_modes", "past
 
 FloatArray = NDArray[np.float64]
 
-# Of the noise of the one-mode fit, or of a quiet mode. Development: benchmarks/noise_floors.py.
+# Share of the noise of the one-mode fit, or of a quiet mode. Development: benchmarks/noise_floors.py.
 FLOOR_FRACTION = 0.1
-# Relative to the channel's variance: readings that scatter less about a unit's curve do not scatter at all.
+# Relative to the channel's variance: readings that scatter less about a unit's curve count as constant.
 SMALLEST_NOISE = 1e-12
-# A mode is believed to be quiet where so many of its units scatter, in number and as a share of the fleet: what few
-# units do may be a fault of theirs.
+# A mode counts as quiet if this many of its units scatter, in number and as a share of the fleet. A few units may just
+# be faulty.
 _FEWEST_UNITS = 5.0
 _SMALLEST_SHARE = 0.05
-# Times the floor: where half of the units scatter by more, it is the others that pull the mode's noise down.
+# Times the floor: if half of the units scatter by more, the other half pulls the mode's noise down.
 _FAR = 3.0
-# Modes move as floors are lowered, and may meet another one.
+# Modes move as floors are lowered, and may reach another floor.
 _MOST_LOWERED = 3
 
 
@@ -49,10 +50,10 @@ def past_quiet_modes(
     tolerance: float,
     accelerate: bool,
 ) -> tuple[MixtureRun, MixtureProblem, bool]:
-    """The fit that the search led to, and one under lower noise floors where these hold a quiet mode.
+    """Refit under lower noise floors where a floor holds a quiet mode; otherwise return the fit as it is.
 
-    Other starts are not tried again: it is the search that the higher floors protect from stuck sensors. EM begins from
-    the responsibilities, for under a floor that is too high the covariances of a quiet mode may have vanished, and from
+    Other starts are not tried again, because the higher floors protect the search from stuck sensors. EM restarts from
+    the responsibilities: under a floor that is too high the covariances of a quiet mode may have vanished, and from
     there they grow too slowly.
 
     Parameters
@@ -62,7 +63,7 @@ def past_quiet_modes(
     problem : MixtureProblem
         Of the panel, under the floors of the search.
     one_mode : Parameters
-        What `cem.search.fresh.one_mode_run` ended at.
+        The result of `cem.search.fresh.one_mode_run`.
     lowest : ndarray of shape (C,)
         See `floors_below_quiet_modes`.
     max_iter, tolerance, accelerate
@@ -71,18 +72,18 @@ def past_quiet_modes(
     Returns
     -------
     run : EMRun
-        The one given where no floor holds a quiet mode.
+        The given run if no floor holds a quiet mode.
     problem : MixtureProblem
         Under the floors that the run satisfies.
     interrupted : bool
-        A KeyboardInterrupt ended it; the run is the last one that was whole.
+        Whether a KeyboardInterrupt ended it; the run is the last complete one.
     """
     for _ in range(_MOST_LOWERED):
         floors = floors_below_quiet_modes(run, problem.expectation.statistics, problem.constraints, lowest)
         if floors is None:
             break
         lowered = replace(problem, constraints=replace(problem.constraints, noise_floors=floors))
-        if run.parameters.rank:  # its links go on under these floors
+        if run.parameters.rank:  # linked EM continues under these floors
             return run, lowered, False
         try:
             again = parameters_from_responsibilities(
@@ -108,24 +109,24 @@ def past_quiet_modes(
 def floors_below_quiet_modes(
     run: MixtureRun, statistics: SufficientStatistics, constraints: Constraints, lowest: FloatArray
 ) -> FloatArray | None:
-    """Noise floors under which a fit may go on.
+    """Lower noise floors for a refit, or None if no floor holds a quiet mode.
 
     Parameters
     ----------
     run : EMRun
-        Where the fit under `constraints` ended.
+        The result of the fit under `constraints`.
     statistics : SufficientStatistics
         Of the panel.
     constraints : Constraints
         Its noise floors are those that may bind.
     lowest : ndarray of shape (C,)
-        No floor goes below these; that of the constraints where the user has set it.
+        Lower bounds of the new floors; equal to the floor of the constraints if the user has set it.
 
     Returns
     -------
     ndarray of shape (C,) or None
-        A tenth of the noise of the quietest mode that a floor holds; floors of other channels as they are. None where
-        that lowers none.
+        A tenth of the noise of the quietest mode that a floor holds; other channels keep their floors. None if this
+        lowers no floor.
     """
     floors = np.array(constraints.noise_floors)
     held = run.parameters.noise_variances <= floors * (1.0 + 1e-3)
@@ -137,7 +138,7 @@ def floors_below_quiet_modes(
 
 
 def _noise_of_units(responsibilities: FloatArray, statistics: SufficientStatistics, channel: int) -> float | None:
-    """Median noise variance of a mode's units, each about its own curve; None where too few of them tell."""
+    """Median noise variance of a mode's units, each about its own curve; None if too few units show any."""
     spare = statistics.counts[:, channel] - statistics.sizes[channel]
     telling = np.flatnonzero(spare > 0)
     weights, spare = responsibilities[telling], spare[telling]

@@ -1,9 +1,9 @@
 """Many starts, few survivors, and a search around the best of them.
 
-A start costs next to nothing until it takes an E step, and `cem.search.one_mode` ranks it before that: of many, the
-best take short runs, the best of these longer ones (successive halving, Jamieson & Talwalkar 2016), and one runs until
-it has converged. Beside them are starts next to the best one so far (`cem.search.moves`), for good
-optima lie near good ones: more of them the fewer fresh starts led where the best one did.
+A start costs almost nothing until its first E step, and `cem.search.one_mode` ranks it before that. The best of many
+starts take short runs, the best of these longer ones (successive halving, Jamieson & Talwalkar 2016), and one runs to
+convergence. Good optima lie near good ones, so the search also starts next to the best one so far
+(`cem.search.moves`), more often if fewer fresh starts led to the same optimum.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Round:
-    """A short run of every start of a generation that is left, and who goes on."""
+    """A short run of the remaining starts of a generation, and the rule that selects which ones continue."""
 
     n_passes: int
-    behind: float  # who will end so many nats behind the best start so far is given up,
-    kept: float = 1.0  # and of the others all but this fraction of the generation
-    twins: bool = False  # whether of starts that agree one alone goes on
+    behind: float  # stop starts expected to end this many nats below the best start so far,
+    kept: float = 1.0  # and of the others keep this fraction of the generation
+    twins: bool = False  # whether only one of the starts that agree continues
 
 
-# All of these were chosen on fleets drawn for the purpose (benchmarks/starts_development.py).
+# All of these were chosen on simulated development fleets (benchmarks/starts_development.py).
 _FRESH_ROUNDS = (
     _Round(7, behind=np.inf, kept=0.67),
     _Round(10, behind=5.0, kept=0.5, twins=True),
@@ -54,34 +54,34 @@ _MOVE_ROUNDS = (
     _Round(14, behind=1.0, twins=True),
     _Round(14, behind=0.3, twins=True),
 )
-_SHORT = 48  # passes of all rounds together: a short run learns no curvature,
-_RELAXATION = 1.6  # but goes further than the M step
-_MOST_TO_COME = 5.0  # nats that a run may be given credit for
-_FRESH = 6  # starts of a generation,
-_GENERATIONS = 8  # of which there are so many, from fifty starts,
-_ENOUGH = 4  # unless so many starts led where the best one did
-_PATIENCE = (24, 16, 12, 8, 4)  # moves that may be in vain where no start led there, one, two, three, or more
-_MOVES = 4  # from the same best start
-_WORTH_ANOTHER = 0.1  # nats that these have to gain not to have been in vain
-# The optima of a large fleet lie further apart, and tell themselves apart sooner: a part of the search will do.
+_SHORT = 48  # passes of all rounds together; a short run is too short to learn the curvature,
+_RELAXATION = 1.6  # so it goes further than the M step instead
+_MOST_TO_COME = 5.0  # nats that the extrapolation of a run may add
+_FRESH = 6  # fresh starts in a generation
+_GENERATIONS = 8  # most generations, from fifty starts on,
+_ENOUGH = 4  # fewer if this many starts led to the best optimum
+_PATIENCE = (24, 16, 12, 8, 4)  # moves without a gain, if 0, 1, 2, 3, or more other starts led to the best optimum
+_MOVES = 4  # moves from the same best start
+_WORTH_ANOTHER = 0.1  # nats that a generation of moves must gain to count as a gain
+# The optima of a large fleet lie further apart and are recognised sooner: part of the search is enough.
 _MANY_UNITS = 2000
 _PART_WITH_MANY = 0.25
 
 
 @dataclass(frozen=True)
 class _Effort:
-    """How much is searched.
+    """The extent of a search.
 
     Parameters
     ----------
     fresh : int
-        Fresh starts of a generation.
+        Fresh starts in a generation.
     generations : int
-        Of these, at most.
+        Largest number of generations.
     patience : tuple of int
-        Moves in a row that may be in vain; see `_PATIENCE`.
+        Moves in a row without a gain before the search stops; see `_PATIENCE`.
     moves : int
-        At most.
+        Largest number of moves.
     """
 
     fresh: int
@@ -91,7 +91,7 @@ class _Effort:
 
     @classmethod
     def of(cls, n_starts: int, n_units: int) -> _Effort:
-        """From fifty starts on in proportion to their number; a few starts are a hurried search."""
+        """The extent for this many starts: in proportion from fifty starts on, and a short search for a few starts."""
         scale = max(1.0, n_starts / 50) if n_starts >= 10 else 0.25
         part = 1.0 if n_units <= _MANY_UNITS else _PART_WITH_MANY
         patience = tuple(max(1, round(scale * part * moves)) for moves in _PATIENCE)
@@ -99,8 +99,8 @@ class _Effort:
         return cls(max(_FRESH, round(scale * _FRESH)), generations, patience, 4 * patience[0] if n_starts > 1 else 0)
 
 
-# Two starts are twins where their responsibilities differ by less (`cem.metrics.agreement.disagreement`), on so many
-# units.
+# Two starts are twins if their responsibilities differ by less than this (`cem.metrics.agreement.disagreement`), on
+# this many units.
 _TWINS = 0.005
 _UNITS_TO_COMPARE = 2000
 
@@ -117,9 +117,9 @@ class Start:
     kind : str
         "kmeans", "prototypes", "random", "tempered", "moved", "one mode" or "given".
     run : EMRun or None
-        Where it stands; None where it took no pass.
+        Its current state; None if it made no pass.
     fate : str
-        "running", "passed over" (others promised more), "abandoned", "same as start i", "lost mode k", "failed: …",
+        "running", "passed over" (others scored higher), "abandoned", "same as start i", "lost mode k", "failed: …",
         "limit of passes", "converged", "interrupted".
     twin : int or None
         The start that it was the same as.
@@ -158,26 +158,26 @@ def best_of_starts(
     n_modes : int
         K.
     max_iter : int
-        Passes of one start, at most.
+        Largest number of passes of one start.
     tolerance, accelerate
         See `cem.em.continue_em`.
     move : function, optional
-        Makes a move from the responsibilities (L, K) of the best start so far, another one every time.
+        Makes a move from the responsibilities (L, K) of the best start so far, a different one on each call.
     n_jobs : int
-        Starts run side by side where the panel is too small to be cut for threads. They are made one after the other:
-        a start is a matrix product, and BLAS may have threads of its own.
+        Number of threads. Starts run side by side if the panel is too small to split over threads. They are made one
+        after the other: a start is a matrix product, and BLAS may use its own threads.
     progress : callable, optional
         Called with (stage, starts done, starts in the stage, best log-likelihood so far).
 
     Returns
     -------
     starts : list of Start
-        The fresh ones in the order given, then the moves that were made, each with its fate.
+        The fresh ones in the given order, then the moves, each with its fate.
     interrupted : bool
-        A KeyboardInterrupt ended the search early; the best so far is among the starts.
+        Whether a KeyboardInterrupt ended the search early; the best start so far is among the starts.
     """
     expectation, short = problem.expectation, len(starts) > 1
-    # Starts run side by side only where one E step has too few chunks for the threads.
+    # Starts run side by side only if one E step has too few chunks for the threads.
     width = 1 if expectation.n_chunks(n_modes) >= 4 * n_jobs else n_jobs
     go_on = partial(
         continue_em,
@@ -200,7 +200,7 @@ def best_of_starts(
 
 
 class _Search:
-    """What is known of every start, and what is done with them.
+    """The state of a search: the record of every start, and the operations on them.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ class _Search:
     n_units : int
         L.
     max_iter : int
-        Passes of one start, at most.
+        Largest number of passes of one start.
     width : int
         Starts that run side by side.
     progress : callable or None
@@ -236,10 +236,10 @@ class _Search:
         self._width = width
         self._progress = progress
         self._points: dict[int, StartingPoint] = {}
-        self.best: int | None = None  # the start with the highest ℓ of those that kept their modes
+        self.best: int | None = None  # the start of highest ℓ among those that kept their modes
 
     def run(self, fresh: Sequence[Callable[[], StartingPoint]], move: Move | None) -> None:
-        """Fresh starts, generations of moves, and the full run of the best of all."""
+        """Run the fresh starts, generations of moves, and the full run of the best start."""
         line = self._made(enumerate(fresh))
         if len(fresh) == 1:
             self._advance(line, "full run", self._max_iter)
@@ -255,17 +255,17 @@ class _Search:
         for index, record in enumerate(self._records):
             if record.run is None and record.fate == "running":
                 self._records[index] = replace(record, fate="passed over")
-        while (best := self.best) is not None:  # again only where the best one loses a mode in its full run
+        while (best := self.best) is not None:  # repeats only if the best start loses a mode in its full run
             self._records[best] = replace(self._records[best], fate="running")
             self._advance([best], "full run", self._max_iter)
             if self.best == best:
                 return
 
     def _move(self, move: Move, effort: _Effort) -> None:
-        """Generations of moves, until too many were in vain."""
+        """Make generations of moves until too many in a row bring no gain."""
         patience = effort.patience[min(self._followers(), len(effort.patience) - 1)]
-        made = in_vain = 0
-        while in_vain < patience and made < effort.moves:
+        made = without_gain = 0
+        while without_gain < patience and made < effort.moves:
             best = self.best
             assert best is not None
             before = self._run_of(best)
@@ -278,19 +278,19 @@ class _Search:
             best = self.best
             assert best is not None
             if self._run_of(best).log_likelihood > before.log_likelihood + _WORTH_ANOTHER:
-                # That some starts led to the former best one says nothing of this one.
-                in_vain, patience = 0, effort.patience[0]
+                # The agreement of starts was about the former best optimum, not about this one.
+                without_gain, patience = 0, effort.patience[0]
             else:
-                in_vain += n_moves
+                without_gain += n_moves
 
     def _leader(self, index: int) -> int:
-        """The start that stands for all that are the same as this one."""
+        """The start that represents all starts that are the same as this one."""
         while (twin := self._records[index].twin) is not None:
             index = twin
         return index
 
     def _followers(self) -> int:
-        """How many starts were given up because they led where the best one did."""
+        """Number of starts that were stopped because they led to the best start's optimum."""
         if self.best is None:
             return 0
         leader = self._leader(self.best)
@@ -302,7 +302,7 @@ class _Search:
         return run
 
     def _made(self, makes: Iterable[tuple[int, Callable[[], StartingPoint]]]) -> list[int]:
-        """Starts in the order in which they deserve to run: the most promising of every kind in turn."""
+        """Starts in the order in which they should run: the best-scored of every kind in turn."""
         made: list[int] = []
         for index, make in makes:
             try:
@@ -310,7 +310,7 @@ class _Search:
                 made.append(index)
             except (FitError, np.linalg.LinAlgError) as error:
                 self._records[index] = replace(self._records[index], fate=f"failed: {error}")
-        made.sort(key=lambda index: -self._points[index].promise)
+        made.sort(key=lambda index: -self._points[index].score)
         seen: Counter[str] = Counter()
         place = {}
         for index in made:
@@ -320,14 +320,14 @@ class _Search:
         return sorted(made, key=place.__getitem__)
 
     def _generation(self, alive: list[int], name: str, rounds: Sequence[_Round]) -> None:
-        """Short runs of some starts, and of fewer and fewer of them."""
+        """Short runs of some starts, of which fewer remain after each round."""
         n_starts = len(alive)
         for number, this in enumerate(rounds, start=1):
             alive = self._advance(alive, f"{name}, round {number}", this.n_passes)
             alive = self._survivors(alive, math.ceil(n_starts * this.kept), this)
 
     def _advance(self, indices: list[int], stage: str, n_passes: int) -> list[int]:
-        """So many passes of some starts; returns those that still run."""
+        """Advance some starts by this many passes; return those that still run."""
         with closing(in_order(partial(self._advanced, n_passes=n_passes), indices, self._width)) as results:
             for done, (index, record) in enumerate(zip(indices, results, strict=True), start=1):
                 self._keep(index, record)
@@ -337,7 +337,7 @@ class _Search:
         return [index for index in indices if self._records[index].fate == "running"]
 
     def _keep(self, index: int, record: Start) -> None:
-        """A new record of a start that ran."""
+        """Store the new record of a start that ran."""
         self._records[index] = record
         if index == self.best and not _is_usable(record):
             usable = [i for i, other in enumerate(self._records) if _is_usable(other)]
@@ -358,7 +358,7 @@ class _Search:
         return Start(record.kind, run, fate, record.twin)
 
     def _survivors(self, alive: list[int], n_kept: int, this: _Round) -> list[int]:
-        """Who goes on; the others are told their fate."""
+        """The starts that continue; the fates of the others are recorded."""
         best = self.best
         heights = {index: _expected_height(self._records[index]) for index in alive}
         highest = max([*heights.values(), *([] if best is None else [self._run_of(best).log_likelihood])], default=0.0)
@@ -380,7 +380,7 @@ class _Search:
 
 
 def _expected_height(record: Start) -> float:
-    """ℓ where a short run would end, as far as its last passes tell."""
+    """The ℓ at which a run will end, extrapolated from its last passes."""
     run = record.run
     assert run is not None
     to_come = remaining_gain(run.log_likelihoods) if run.n_passes <= _SHORT else 0.0
@@ -392,17 +392,17 @@ def _is_usable(record: Start) -> bool:
 
 
 def _finished(record: Start, otherwise: str) -> Start:
-    """The record of a start once the search is over."""
+    """The final record of a start."""
     if record.fate != "running":
         return record
     return replace(record, fate="converged" if record.run is not None and record.run.converged else otherwise)
 
 
 def _are_twins(first: Start, second: Start) -> bool:
-    """Whether two starts are on their way to one optimum."""
+    """Whether two starts are on their way to the same optimum."""
     if first.run is None or second.run is None:
         return False
-    # A lower bound of the disagreement that costs next to nothing and tells most pairs apart.
+    # A cheap lower bound of the disagreement separates most pairs.
     n_units = len(first.run.responsibilities)
     shares = [np.sort(run.expected.mode_counts) / n_units for run in (first.run, second.run)]
     if np.abs(shares[0] - shares[1]).sum() / 2 >= _TWINS:

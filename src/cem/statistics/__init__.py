@@ -1,4 +1,4 @@
-"""Sufficient statistics of a unit: its readings compressed, equation (9)."""
+"""Sufficient statistics of a unit: its readings compressed by equation (9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statistics (9) of running units on the axis that ends at their last reading: what (18) asks of them."""
+"""Sufficient statistics (9) of running units on the axis that ends at their last reading, for (18)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class AnchoredStatistics:
-    """What (18) needs of units: sufficient statistics (9) on the axis t − t_now, in the user's terms.
+    """Sufficient statistics (9) of units on the axis t − t_now, in the panel's units; the data of (18).
 
     Parameters
     ----------
     triangles : sequence over channels of ndarray (L, p_c, p_c)
-        R, upper triangular, rows of zeros where n < p.
+        R, upper triangular, rows of zeros if n < p.
     projections : sequence over channels of ndarray (L, p_c)
         w.
     residual_norms : ndarray of shape (L, C)
@@ -48,7 +48,7 @@ class AnchoredStatistics:
     units: tuple[Hashable, ...]
 
     def of(self, unit: int) -> AnchoredStatistics:
-        """Those of one unit, by its position."""
+        """The statistics of one unit, by its position."""
         some = slice(unit, unit + 1)
         return AnchoredStatistics(
             tuple(triangle[some] for triangle in self.triangles),
@@ -60,7 +60,7 @@ class AnchoredStatistics:
         )
 
     def packed(self, information: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """Everything as kernels take it: R (L, Σ p²), w (L, Σ p), rss and n (L, C), readings counted κ_c times."""
+        """Everything as kernels take it: R (L, Σ p²), w (L, Σ p), rss and n (L, C), with readings counted κ_c times."""
         n_units = len(self.ages)
         triangles = np.concatenate([R.reshape(n_units, -1) for R in self.triangles], axis=1)
         projections = np.concatenate(self.projections, axis=1)
@@ -73,8 +73,8 @@ class AnchoredStatistics:
 
 
 def distinct(bases: Sequence[Basis]) -> tuple[list[Basis], list[int]]:
-    """The different bases, and which of them is each channel's."""
-    places: dict[int, int] = {}  # by identity first: it costs less than comparing what they hold
+    """The distinct bases, and the index of each channel's basis among them."""
+    places: dict[int, int] = {}  # by identity first, which is faster than comparing content
     of_value: dict[Basis, int] = {}
     for basis in bases:
         if id(basis) not in places:
@@ -83,14 +83,14 @@ def distinct(bases: Sequence[Basis]) -> tuple[list[Basis], list[int]]:
 
 
 def anchored_statistics(panel: Panel, bases: Sequence[Basis]) -> AnchoredStatistics:
-    """Compress each unit of a panel on the axis that ends at its last reading; NumPy alone.
+    """Compress each unit of a panel on the axis that ends at its last reading; needs only NumPy.
 
     Parameters
     ----------
     panel : Panel
         Running units, on the forward time axis.
     bases : sequence of Basis, length C
-        Bound to times to failure, so that they are evaluated at t − t_now ≤ 0.
+        Bound to times to failure; they are evaluated at t − t_now ≤ 0.
 
     Raises
     ------
@@ -99,7 +99,9 @@ def anchored_statistics(panel: Panel, bases: Sequence[Basis]) -> AnchoredStatist
     """
     n_units, n_channels = panel.n_units, panel.n_channels
     if len(bases) != n_channels:
-        raise PanelError(f"the panel has {n_channels} channels and there are {len(bases)} bases; one each was expected")
+        raise PanelError(
+            f"the panel has {n_channels} channels and there are {len(bases)} bases; one basis per channel was expected"
+        )
     offsets = np.ascontiguousarray(panel.offsets, dtype=np.int64)
     values = np.ascontiguousarray(panel.values, dtype=np.float64)
     ages = np.array(panel.times[offsets[1:] - 1], dtype=np.float64)

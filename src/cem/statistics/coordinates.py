@@ -1,8 +1,8 @@
-"""Internal coordinates of a channel's readings and coefficients, and where each channel lies in a packed row.
+"""Internal coordinates of a channel's readings and coefficients, and the position of each channel in a packed row.
 
 Kernels see packed arrays: the coefficients of channel c in a row of length P = Σ p_c start at ``mean_offsets[c]``,
-and its p_c × p_c matrix in a row of length Σ p_c² at ``factor_offsets[c]``. No padding, so bases of different size
-cost nothing.
+and its p_c × p_c matrix in a row of length Σ p_c² at ``factor_offsets[c]``. There is no padding, so bases of
+different sizes cost nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FloatArray = NDArray[np.float64]
 
 
 def frozen(array: FloatArray) -> FloatArray:
-    """A C-contiguous float64 copy that cannot be written."""
+    """A C-contiguous, read-only float64 copy."""
     frozen = np.array(array, dtype=np.float64, order="C")
     frozen.setflags(write=False)
     return frozen
@@ -28,7 +28,8 @@ def frozen(array: FloatArray) -> FloatArray:
 def times_inverse(rows: FloatArray, S: FloatArray) -> FloatArray:
     """Rows S⁻¹, shape (n, p), of an upper triangular S with a positive diagonal, by substitution.
 
-    Turned about, S is upper triangular for LAPACK as well: there is nothing to pivot, so that no pivot can vanish.
+    With its axes reversed, S is upper triangular for LAPACK too. Then there is nothing to pivot, and no pivot can
+    vanish.
     """
     turned = np.linalg.solve(S.T[::-1, ::-1], rows.T[::-1])
     return np.ascontiguousarray(turned[::-1].T)
@@ -36,7 +37,7 @@ def times_inverse(rows: FloatArray, S: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each channel's block lies in a packed row.
+    """The position of each channel's block in a packed row.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ class Layout:
 
     @cached_property
     def kernel_sizes(self) -> NDArray[np.int32]:
-        """p_c as the kernels take them: read-only, for these go by them without looking."""
+        """p_c as the kernels take them: read-only, because kernels use them unchecked."""
         sizes = np.array(self.sizes, dtype=np.int32)
         sizes.setflags(write=False)
         return sizes
@@ -86,12 +87,12 @@ class Layout:
 
 @lru_cache(maxsize=64)
 def layout_of(sizes: tuple[int, ...]) -> Layout:
-    """One layout for all parameters of the same sizes: a fit asks for it thousands of times."""
+    """One shared layout for all parameters of the same sizes; a fit requests it thousands of times."""
     return Layout(sizes)
 
 
 def _lower_factor(root: FloatArray) -> FloatArray:
-    """Lower triangular G with a diagonal that is not negative, G Gᵀ = root rootᵀ; (..., p, p)."""
+    """Lower triangular G with a non-negative diagonal, G Gᵀ = root rootᵀ; (..., p, p)."""
     upper = np.linalg.qr(np.swapaxes(root, -1, -2), mode="r")
     signs = np.where(np.diagonal(upper, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
     return np.swapaxes(upper * signs[..., :, None], -1, -2)
@@ -135,7 +136,7 @@ class Coordinates:
         return layout_of(self.sizes)
 
     def without_last_channel(self) -> Coordinates:
-        """Those of the other channels."""
+        """The coordinates of the other channels."""
         p = self.sizes[-1]
         return Coordinates(self.centres[:-p], self.scales[:-1], self.transforms[: -p * p], self.sizes[:-1])
 
@@ -148,7 +149,7 @@ class Coordinates:
         return self.layout.vector(self.centres, channel)
 
     def coefficients(self, internal: FloatArray, channel: int) -> FloatArray:
-        """Coefficients T, shape (..., p_c), in the user's terms from internal ones T̃ of the same shape."""
+        """Coefficients T, shape (..., p_c), in the panel's units from internal ones T̃ of the same shape."""
         moved = np.linalg.solve(self.transform(channel), np.moveaxis(internal, -1, 0).reshape(internal.shape[-1], -1))
         result: FloatArray = self.centre(channel) + self.scales[channel] * moved.T.reshape(internal.shape)
         return result
@@ -156,7 +157,7 @@ class Coordinates:
     def in_user_terms(self, means: FloatArray, factors: FloatArray) -> tuple[FloatArray, FloatArray]:
         """`coefficients` and `covariance_factor` of all channels, packed: (K, P) and (K, Σ p²) in and out.
 
-        Channels of one size are solved together, each by the same steps as alone.
+        Channels of one size are solved together, each by the same steps as on its own.
         """
         layout, n_modes = self.layout, len(means)
         means_out, factors_out = np.empty_like(means), np.empty_like(factors)

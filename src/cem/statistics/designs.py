@@ -1,4 +1,4 @@
-"""Units that share their designs: the same R and the same number of readings, channel by channel."""
+"""Units that share their designs: the same R and the same number of readings in every channel."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _SHIFT = np.uint64(29)
 
 
 def shared_designs(statistics: SufficientStatistics, units_per_design: float) -> NDArray[np.int64] | None:
-    """Number the designs of a fleet, where they are few.
+    """Number the designs of a fleet, if they are few.
 
     Parameters
     ----------
     statistics : SufficientStatistics
-        Of the fleet. Channels that are missing on a unit belong to its design.
+        Of the fleet. A channel missing on a unit is part of its design.
     units_per_design : float
-        Least number of units a design, on average, for which it is worth while.
+        Smallest mean number of units per design for which it is worthwhile.
 
     Returns
     -------
     ndarray of shape (L,), int64, or None
-        Number of each unit's design, from 0 on; None where there are more designs than `units_per_design` allows.
+        Number of each unit's design, from 0; None if there are more designs than `units_per_design` allows.
     """
     n_units = statistics.n_units
     most = n_units / units_per_design
     if most < 1:
         return None
-    # A sample can have no more designs than the fleet: fleets whose units all differ are told at once.
+    # A sample has no more designs than the fleet, so fleets whose units all differ are recognised at once.
     sample = np.linspace(0, n_units - 1, min(n_units, _SAMPLE)).astype(np.int64)
     if len(np.unique(_hashes(statistics, sample))) > most:
         return None
@@ -60,7 +60,7 @@ def _blocks(statistics: SufficientStatistics, channel: int, units: NDArray[np.in
 
 
 def _different_channels(statistics: SufficientStatistics, units: NDArray[np.int64]) -> list[int]:
-    """Channels but those that have the first one's blocks and counts for all of some units, as channels mostly do."""
+    """Channels without those that have the first one's blocks and counts on all of some units, as most have."""
     offsets, counts = statistics.factor_offsets[units], statistics.counts[units]
     return [0] + [
         channel
@@ -72,7 +72,7 @@ def _different_channels(statistics: SufficientStatistics, units: NDArray[np.int6
 
 
 def _hashes(statistics: SufficientStatistics, units: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """A number for each unit's design; equal designs have equal ones."""
+    """A number for each unit's design; equal designs have equal numbers."""
     hashes = np.zeros(len(units), dtype=np.uint64)
     for channel in _different_channels(statistics, units):
         words = _blocks(statistics, channel, units)

@@ -1,8 +1,8 @@
-"""Channels that a fit can learn nothing from: their basis reproduces them exactly, or their times do not determine it.
+"""Channels that a fit cannot learn from: their basis reproduces them exactly, or their times do not determine it.
 
-Both leave a scale or a covariance that is learned from rounding: the fit then reports a log-likelihood that the same
-model does not give to the same panel, and a reading rounded to six digits is 1e19 nats away. Both are seen in what
-compression has found, without another look at the readings.
+In both cases a scale or a covariance would be estimated from rounding. The fit would then report a log-likelihood that
+the same model does not give to the same panel, and a reading rounded to six digits would be 1e19 nats away. The
+compressed statistics show both cases, without the readings.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ __all__ = ["Learnable", "learnable_channels", "rounding_noise"]
 FloatArray = NDArray[np.float64]
 
 ROUNDINGS = 256.0
-"""Noise below this many roundings of float64, relative to the curve, cannot be told from rounding."""
+"""Noise below this many roundings of float64, relative to the curve, cannot be separated from rounding."""
 
 _MOST_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
 class Learnable:
-    """What is left of a panel to fit, compressed.
+    """The part of a panel that can be fitted, compressed.
 
     Parameters
     ----------
     panel : Panel
-        Its channels are those that the fit can learn from.
+        With only the channels that the fit can learn from.
     bases : tuple of Basis
         Bound to the panel.
     statistics : SufficientStatistics
@@ -59,7 +59,7 @@ def learnable_channels(
     *,
     besides: Sequence[str] = (),
 ) -> Learnable:
-    """Compress a panel, leaving out by name the channels that say nothing of modes.
+    """Compress a panel without the channels that carry no information about modes; a warning names them.
 
     Parameters
     ----------
@@ -70,12 +70,12 @@ def learnable_channels(
     known_modes : ndarray of shape (L,), int32
         As for `SufficientStatistics.from_panel`.
     besides : sequence of str
-        Channels that stay, and do not make a fit by themselves.
+        Channels that stay, but are not enough for a fit.
 
     Raises
     ------
     PanelError
-        No channel is left; names them, and the basis that would do.
+        No channel is left; the message names them, and a basis that would work.
     """
     undetermined: dict[str, str] = {}
     exact: list[str] = []
@@ -99,7 +99,7 @@ def learnable_channels(
             raise PanelError(f"no channel is left to fit: {'; '.join(_reasons(undetermined, exact))}")
         try:
             panel = panel.select_channels(left)
-        except PanelError as error:  # units that are read in no other channel
+        except PanelError as error:  # units without readings of any other channel
             raise PanelError(
                 f"{error}. Those are the channels left to fit: {'; '.join(_reasons(undetermined, exact))}"
             ) from None
@@ -113,41 +113,41 @@ def learnable_channels(
 
 
 def rounding_noise(statistics: SufficientStatistics) -> FloatArray:
-    """Standard deviations that float64's rounding of readings and curves may have by itself, (C,).
+    """Standard deviations that rounding of readings and curves to float64 alone may cause, (C,).
 
-    The least noise that can be learned: a channel whose whole deviation from its pooled curve is not above it is
-    reproduced exactly.
+    This is the smallest noise that can be estimated. A channel whose whole deviation from its pooled curve is not above
+    it is reproduced exactly.
     """
     coordinates = statistics.coordinates
     magnitudes = np.empty(statistics.n_channels)
     for c in range(statistics.n_channels):
-        # The columns of S are as long as the root mean square of the basis functions over the pooled times.
+        # The length of a column of S is the root mean square of the basis function over the pooled times.
         norms = np.linalg.norm(coordinates.transform(c), axis=0)
         magnitudes[c] = np.abs(coordinates.centre(c)) @ norms
     return ROUNDINGS * np.finfo(float).eps * magnitudes
 
 
 def _smaller(basis: Basis, rank: int) -> str:
-    """How many coefficients the times determine, and the basis that would do."""
-    return f"{rank} of the {basis.size} coefficients of {basis!r}; at most {Polynomial(max(rank, 1) - 1)!r} would do"
+    """The number of coefficients that the times determine, and a basis that would work."""
+    return f"{rank} of the {basis.size} coefficients of {basis!r}; use at most {Polynomial(max(rank, 1) - 1)!r}"
 
 
 def _reasons(undetermined: dict[str, str], exact: Sequence[str]) -> list[str]:
-    """Why channels cannot be learned from, a sentence for each kind."""
+    """Why channels cannot be fitted, one sentence for each kind."""
     reasons = []
     if undetermined:
         shown = [f"channel {name!r} ({why})" for name, why in [*undetermined.items()][:_MOST_NAMED]]
         more = f" and {len(undetermined) - _MOST_NAMED} more" if len(undetermined) > _MOST_NAMED else ""
         reasons.append(
-            f"{', '.join(shown)}{more}: the times of all units together do not determine the coefficients of the "
-            "basis; take a smaller basis"
+            f"{', '.join(shown)}{more}: the pooled times of all units do not determine the coefficients of the "
+            "basis; use a smaller basis"
         )
     if exact:
         one = len(exact) == 1
         reasons.append(
             f"channel{'' if one else 's'} {listed(exact, _MOST_NAMED)}: "
             f"{'its basis reproduces it' if one else 'their bases reproduce them'} exactly, by one curve for all "
-            f"units, so that {'it says' if one else 'they say'} nothing of a mode; a smaller basis would leave "
-            f"something of {'it' if one else 'them'}"
+            f"units, so {'it carries' if one else 'they carry'} no information about modes; a smaller basis would "
+            f"leave residuals of {'it' if one else 'them'}"
         )
     return reasons

@@ -1,6 +1,6 @@
 """Sufficient statistics of a panel: one QR factorisation per unit and design, model.md (9).
 
-Raw data is read once, in chunks of units that fit the cache; no later stage touches it.
+The readings are read once, in chunks of units that fit the cache; no later stage uses them.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ FloatArray = NDArray[np.float64]
 
 _ROWS_PER_CHUNK = 16384
 _ROWS_FOR_CENTRING = 1024
-# What is added to a pooled design, relative to its columns, to make S invertible whatever the times.
+# Added to a pooled design, relative to its columns, so that S is invertible for any times.
 _RIDGE = 1e-7
-# A design is looked at more closely below this ratio of its least singular value to its largest.
+# Below this ratio of its smallest singular value to its largest, a design is examined more closely.
 _SUSPICIOUS = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
 class PooledCurves:
-    """What learning the coordinates found out about each channel's pooled least squares.
+    """Results of each channel's pooled least squares, from which the coordinates are learned.
 
     Parameters
     ----------
     ranks : tuple of int
-        How many coefficients the channel's times determine, all units taken together, length C.
+        Number of coefficients that the channel's times determine, over all units, length C.
     deviations : ndarray of shape (C,)
-        Root mean square of what the pooled curve leaves, in units of the channel; 0 where it leaves nothing at all.
+        Root mean square deviation from the pooled curve, in units of the channel; 0 if there is none.
     """
 
     ranks: tuple[int, ...]
@@ -62,12 +62,12 @@ class SufficientStatistics:
     bases : tuple of Basis
         The bound basis of each channel.
     coordinates : Coordinates
-        What the statistics are centred, scaled and orthonormalised by.
+        The coordinates of the statistics.
     factors : ndarray
-        R̃ blocks, p × p, row-major, upper triangular with zeros below; a block is shared by the channels of a unit
-        that have one basis and are observed at the same times.
+        R̃ blocks, p × p, row-major, upper triangular with zeros below. Channels of a unit share a block if they have
+        one basis and are observed at the same times.
     factor_offsets : ndarray of shape (L, C), int64
-        Start of each block in `factors`; -1 where the channel is not observed on the unit.
+        Start of each block in `factors`; -1 if the channel is not observed on the unit.
     projections : ndarray of shape (L, P)
         w̃, packed by channel.
     residual_norms : ndarray of shape (L, C)
@@ -75,9 +75,9 @@ class SufficientStatistics:
     counts : ndarray of shape (L, C), int32
         n_lc.
     known_modes : ndarray of shape (L,), int32
-        The mode of units whose mode is known; -1 elsewhere.
+        Known modes; -1 where unknown.
     pooled : PooledCurves, optional
-        Of the panel that the coordinates were learned from; None where they were given.
+        Of the panel that the coordinates were learned from; None if they were given.
     """
 
     units: Sequence[Hashable]
@@ -110,10 +110,9 @@ class SufficientStatistics:
 
     @cached_property
     def bundle(self) -> StatisticsBundle:
-        """The statistics as kernels take them, checked.
+        """The statistics in the form that kernels take, checked.
 
-        Kernels follow what says where each R lies, and which modes are known, without looking: these arrays are
-        read-only from here on.
+        Kernels use the positions of R and the known modes unchecked, so these arrays are read-only from now on.
         """
         for array in (self.factor_offsets, self.counts, self.known_modes):
             array.setflags(write=False)
@@ -128,7 +127,7 @@ class SufficientStatistics:
         )
 
     def __getstate__(self) -> dict[str, object]:
-        """Without the bundle, which another process makes for itself."""
+        """Without the bundle, which another process makes itself."""
         return {name: value for name, value in self.__dict__.items() if name != "bundle"}
 
     @cached_property
@@ -138,14 +137,14 @@ class SufficientStatistics:
 
     @cached_property
     def log_jacobian(self) -> float:
-        """What turns a log-likelihood in internal coordinates into one in the panel's own units."""
+        """The constant that turns a log-likelihood in internal coordinates into one in the panel's own units."""
         return -float(self.counts.sum(axis=0, dtype=np.int64) @ np.log(self.coordinates.scales))
 
     @cached_property
     def noise_is_untold(self) -> NDArray[np.bool_]:
-        """Channels read once a unit, by a basis that is one and the same number there, shape (C,).
+        """Channels with one reading per unit and a basis that has the same value at all of them, shape (C,).
 
-        What units differ by and noise are then one variance, which is taken for the former.
+        Noise and differences between units are then not identifiable; their sum counts as differences between units.
         """
         untold: NDArray[np.bool_] = (self.counts.max(axis=0, initial=0) <= 1) & (np.asarray(self.sizes) == 1)
         for c in np.flatnonzero(untold):
@@ -155,7 +154,7 @@ class SufficientStatistics:
         return untold
 
     def subset(self, indices: NDArray[np.int64]) -> SufficientStatistics:
-        """The statistics of some units, in the order given; R blocks are shared, not copied."""
+        """The statistics of some units, in the given order; R blocks are shared, not copied."""
         chosen = np.asarray(indices, dtype=np.int64)
         return replace(
             self,
@@ -182,12 +181,12 @@ class SufficientStatistics:
         )
 
     def with_known_modes(self, known_modes: NDArray[np.int32]) -> SufficientStatistics:
-        """The same statistics with other modes known."""
+        """The same statistics with other known modes."""
         return replace(self, known_modes=np.ascontiguousarray(known_modes, dtype=np.int32))
 
     @classmethod
     def concatenate(cls, parts: Sequence[SufficientStatistics]) -> SufficientStatistics:
-        """Statistics of the units of all parts, which must have been compressed in the same coordinates.
+        """Join the statistics of all parts, which must have been compressed in the same coordinates.
 
         Raises
         ------
@@ -242,12 +241,12 @@ class SufficientStatistics:
         bases : sequence of Basis
             The bound basis of each channel.
         coordinates : Coordinates, optional
-            Those of a fitted model. Without them they are learned: centred by pooled least squares, scaled to
-            variance 1, the basis orthonormal over the pooled times.
+            Those of a fitted model. Default: learned from the panel: centred by pooled least squares, scaled to
+            variance 1, with the basis orthonormal over the pooled times.
         known_modes : ndarray of shape (L,), int32, optional
             Modes of units of known mode, -1 elsewhere; by default none is known.
         kernel : {"lapack", "plain"}
-            Householder QR in LAPACK, or Givens rotations that need no SciPy (``coordinates`` are then required).
+            Householder QR in LAPACK, or plain code that needs no SciPy (``coordinates`` are then required).
 
         Returns
         -------
@@ -288,9 +287,9 @@ class _Group:
 
 
 def _groups(bases: Sequence[Basis], coordinates: Coordinates | None) -> list[list[int]]:
-    """Channels by basis and, where coordinates are given, by S: those of one group share a factorisation.
+    """Group channels by basis and, if coordinates are given, by S; channels of one group share a factorisation.
 
-    A fit gives channels of one basis one S. A model put together by hand need not.
+    A fit gives channels of one basis the same S, but a model built by hand need not.
     """
     groups: list[list[int]] = []
     transforms: list[bytes] = []
@@ -322,7 +321,7 @@ def _compress(
     channels: list[int],
     centres: FloatArray,
 ) -> _Group:
-    """R, w, rss, n in the basis as it is: centred, neither scaled nor orthonormalised."""
+    """R, w, rss, n in the original basis: centred, but neither scaled nor orthonormalised."""
     from cem.statistics._compression import compress_units
 
     p, n_units, n_channels = basis.size, len(panel.offsets) - 1, len(channels)
@@ -366,7 +365,7 @@ def _centres_of(coordinates: Coordinates, channels: list[int]) -> FloatArray:
 
 
 def _rough_centres(panel: Panel, basis: Basis, channels: list[int]) -> FloatArray:
-    """Least squares on a spread of rows, (C_g, p): near enough that no later step loses digits to an offset."""
+    """Least squares on a sample of rows, (C_g, p): close enough that later steps lose no digits to an offset."""
     n_rows = len(panel.times)
     rows = np.arange(0, n_rows, max(1, n_rows // _ROWS_FOR_CENTRING))
     design, sample = basis(panel.times[rows]), panel.values[rows][:, channels]
@@ -389,7 +388,7 @@ def _rough_centres(panel: Panel, basis: Basis, channels: list[int]) -> FloatArra
 
 
 def _orthonormalising(part: _Group) -> FloatArray:
-    """S, upper triangular with a positive diagonal, that makes the basis orthonormal over the times observed."""
+    """S, upper triangular with a positive diagonal, that makes the basis orthonormal over the observed times."""
     p = part.blocks.shape[-1]
     readings = np.zeros(len(part.blocks))
     observed = part.block_of >= 0
@@ -397,7 +396,7 @@ def _orthonormalising(part: _Group) -> FloatArray:
     scaled = np.linalg.qr(part.blocks.reshape(-1, p), mode="r") / np.sqrt(readings.sum())
     norms = np.linalg.norm(scaled, axis=0)
     norms[norms == 0] = 1.0
-    # A pooled design without full rank (fewer distinct times than coefficients) still needs an invertible S.
+    # A rank-deficient pooled design (fewer distinct times than coefficients) still needs an invertible S.
     S = np.asarray(np.linalg.qr(np.concatenate([scaled, _RIDGE * np.diag(norms)]), mode="r"), dtype=np.float64)
     signed: FloatArray = S * np.where(np.diagonal(S) < 0, -1.0, 1.0)[:, None]
     return signed
@@ -406,7 +405,7 @@ def _orthonormalising(part: _Group) -> FloatArray:
 def _learn_coordinates(
     panel: Panel, bases: Sequence[Basis], groups: list[list[int]]
 ) -> tuple[Coordinates, list[_Group], PooledCurves]:
-    """Coordinates of a panel, its channels compressed in them, and what was found, from one reading of the data."""
+    """Coordinates of a panel, its channels compressed in them, and the pooled curves, from one pass over the data."""
     from cem.statistics._compression import pooled_moments, recentre
 
     layout = Layout(tuple(basis.size for basis in bases))
@@ -423,7 +422,7 @@ def _learn_coordinates(
         part.blocks = _times(part.blocks, inverse)
         gram, cross = np.empty((len(group), *S.shape)), np.empty((len(group), len(S)))
         pooled_moments(part.blocks, part.block_of, part.w, gram, cross)
-        # R is orthonormal over the pooled times, so that the normal equations are as good as a QR.
+        # R is orthonormal over the pooled times, so the normal equations are as accurate as a QR.
         shifts = np.einsum("cij,cj->ci", np.linalg.pinv(gram, rcond=1e-10, hermitian=True), cross)
         ranks[group] = _ranks(part, S, gram)
         recentre(part.blocks, part.block_of, shifts, part.w)
@@ -432,7 +431,7 @@ def _learn_coordinates(
         deviations[group] = group_scales
         group_scales[group_scales == 0] = 1.0
         part.w /= group_scales[:, None]
-        with np.errstate(over="ignore", invalid="ignore"):  # readings whose squares overflow: E step and fit name them
+        with np.errstate(over="ignore", invalid="ignore"):  # squares of readings may overflow; E step and fit name them
             part.rss /= np.square(group_scales)
         for i, channel in enumerate(group):
             layout.matrix(transforms, channel)[:] = S
@@ -444,9 +443,9 @@ def _learn_coordinates(
 
 
 def _ranks(part: _Group, S: FloatArray, gram: FloatArray) -> NDArray[np.int64]:
-    """How many coefficients the times of each channel determine, (C_g,); blocks are orthonormalised by S already.
+    """Number of coefficients that the times of each channel determine, (C_g,); blocks are orthonormalised by S already.
 
-    S is common to the channels of a basis, and those may be read at different times, or some of them hardly ever.
+    The channels of a basis share S, but they may be read at different times, and some of them hardly ever.
     """
     p = len(S)
     ranks = np.full(len(gram), p, dtype=np.int64)
@@ -464,7 +463,7 @@ def _ranks(part: _Group, S: FloatArray, gram: FloatArray) -> NDArray[np.int64]:
 
 
 def _condition(S: FloatArray) -> float:
-    """The condition of a transform, its columns brought to one length."""
+    """The condition number of a transform, with its columns scaled to one length."""
     values = np.linalg.svd(S / np.linalg.norm(S, axis=0), compute_uv=False)
     return float(values[0] / values[-1])
 
@@ -475,7 +474,7 @@ def _inverse(S: FloatArray) -> FloatArray:
 
 
 def _times(blocks: FloatArray, matrix: FloatArray) -> FloatArray:
-    """Every block times a matrix, in one product; shape (n_blocks, p, p)."""
+    """Multiply every block by a matrix, in one product; shape (n_blocks, p, p)."""
     return (blocks.reshape(-1, blocks.shape[-1]) @ matrix).reshape(blocks.shape)
 
 
@@ -489,7 +488,7 @@ def _to_internal(part: _Group, group: list[int], coordinates: Coordinates) -> _G
 
 
 def _compress_plain(panel: Panel, basis: Basis, group: list[int], coordinates: Coordinates) -> _Group:
-    """Compression without SciPy: internal design and readings first, then Householder's reflections."""
+    """Compress without SciPy: internal design and readings first, then Householder reflections."""
     from cem.statistics._householder import compress_units
 
     p, n_units, n_channels = basis.size, len(panel.offsets) - 1, len(group)
@@ -535,7 +534,7 @@ def _assemble(
     projections = np.empty((n_units, int(layout.mean_offsets[-1])))
     residual_norms = np.empty((n_units, n_channels))
     counts = np.empty((n_units, n_channels), dtype=np.int32)
-    if len(groups) == 1:  # the usual case: everything is in place already
+    if len(groups) == 1:  # the usual case, already in place
         part, p = parts[0], layout.sizes[0]
         offsets = np.where(part.block_of < 0, -1, part.block_of * (p * p))
         projections, residual_norms, counts = part.w.reshape(n_units, -1), part.rss, part.n

@@ -1,4 +1,4 @@
-"""Files of tables (CSV, Parquet, C-MAPSS text) become panels."""
+"""Read files (CSV, Parquet, C-MAPSS text) as tables or panels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CSV and Parquet through pyarrow, polars or pandas, whichever is there; each obeys the same bound."""
+"""CSV and Parquet through pyarrow, polars or pandas, whichever is installed, with the same bound on memory."""
 
 from __future__ import annotations
 
@@ -25,30 +25,37 @@ from cem.tables.sources import Bound, Text
 __all__ = ["as_panel_error", "read_csv", "read_parquet"]
 
 _BLOCK = 1 << 24
-# Threads that pyarrow starts first: one reads, others parse.
+# Number of threads that pyarrow starts first: one reads, the others parse.
 _THREADS = 3
 _BATCH_BYTES = 1 << 26
-_UNPACKABLE = (b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda", b"\x1f\x8b")  # what polars would unpack
+_UNPACKABLE = (
+    b"\x28\xb5\x2f\xfd",
+    b"x\x01",
+    b"x\x5e",
+    b"x\x9c",
+    b"x\xda",
+    b"\x1f\x8b",
+)  # polars unpacks
 
-_POLARS_NULLS = ("", "NA", "NaN", "nan", "null", "NULL")  # each costs time at every cell; rarer ones are read as text
+_POLARS_NULLS = ("", "NA", "NaN", "nan", "null", "NULL")  # each costs time for every cell; rarer ones are read as text
 
 
 @contextmanager
 def as_panel_error(path: Path, format: str, text: Text | None = None) -> Iterator[None]:
-    """Turn what a backend raises about a file's contents into a PanelError.
+    """Turn what a backend raises about a file's content into a PanelError.
 
-    An OSError of the system, MemoryError and KeyboardInterrupt get through as they are. So does what ``text`` raised
-    while a backend read it, whatever the backend made of that.
+    OSErrors of the system, MemoryError and KeyboardInterrupt pass unchanged. So does what ``text`` raised while a
+    backend read it, whatever the backend made of it.
     """
     try:
         yield
     except BaseException as error:
         if text is not None and text.failure is not None:
             raise text.failure from None
-        is_panic = type(error).__name__ == "PanicException"  # polars: no Exception
+        is_panic = type(error).__name__ == "PanicException"  # polars: not an Exception
         if isinstance(error, (CemError, MemoryError)) or not (isinstance(error, Exception) or is_panic):
             raise
-        if isinstance(error, OSError) and error.errno is not None:  # those of pyarrow about contents have none
+        if isinstance(error, OSError) and error.errno is not None:  # pyarrow's errors about content have no errno
             raise
         said = " ".join(str(error).split())
         raise PanelError(f"{str(path)!r} cannot be read as {format}: {said[:500]}") from None
@@ -64,15 +71,15 @@ def read_csv(
     texts: Collection[str] = (),
     max_bytes: int | None = None,
 ) -> Any:
-    """A data frame of the backend, of float64 and text alone; PanelError where the file is damaged or ragged.
+    """Return a data frame of the backend with only float64 and text; PanelError if the file is damaged or ragged.
 
-    Columns whose first rows are numbers are read as such, all others as text, and all of them as text once that turns
-    out to be wrong. Text that is numbers throughout then becomes float64, by the rule of `cem.panel.frames.cells`.
+    Columns whose first rows are numbers are read as numbers, all others as text; if that turns out to be wrong, all
+    are read as text. Text columns of numbers then become float64, by the rule of `cem.panel.frames.cells`.
 
     Parameters
     ----------
     ids, texts : collection of str
-        Columns of ids and labels, and of text that stays as it is.
+        Columns of ids and labels, and columns that stay text.
     """
     if layout.is_empty:
         raise PanelError(f"{str(path)!r} has a header and no rows: the table is empty")
@@ -81,7 +88,7 @@ def read_csv(
     kinds = {
         name: "id" if name in ids else "number" if name in numeric and name not in texts else "text" for name in known
     }
-    if backend.__name__ == "polars" and layout.options.decimal != ".":  # with decimal_comma it reads points as well
+    if backend.__name__ == "polars" and layout.options.decimal != ".":  # with decimal_comma polars reads points too
         kinds = {name: "text" if kind == "number" else kind for name, kind in kinds.items()}
     if backend.__name__ == "pyarrow":
         _check_threads(path)
@@ -90,7 +97,7 @@ def read_csv(
         try:
             with as_panel_error(path, "csv", text):
                 table = reader(backend, text, layout, kinds)
-        except PanelError:  # a number that is none, as a rule
+        except PanelError:  # usually a cell that is not a number
             if text.failure is not None:
                 raise
             text.rewind()
@@ -105,7 +112,7 @@ def read_csv(
                 f'{str(path)!r} has an odd number of quotation marks ("): a quoted cell does not end; close it, or '
                 "double the marks within cells"
             )
-        if backend.__name__ != "pyarrow":  # pyarrow refuses ragged rows itself
+        if backend.__name__ != "pyarrow":  # pyarrow itself refuses ragged rows
             with _as_ragged(path, layout, max_bytes):
                 table = _unragged(backend, path, text, table, len(layout.names))
     return settled(table, kinds, layout.options.decimal, texts)
@@ -113,7 +120,7 @@ def read_csv(
 
 @contextmanager
 def _as_ragged(path: Path, layout: CsvLayout, max_bytes: int | None) -> Iterator[None]:
-    """Where a backend fails, name the first row of a wrong number of cells in the words that all of them share."""
+    """If a backend fails, name the first row with a wrong number of cells, in the same words for all backends."""
     try:
         yield
     except PanelError:
@@ -124,7 +131,7 @@ def _as_ragged(path: Path, layout: CsvLayout, max_bytes: int | None) -> Iterator
 
 
 def _first_ragged(path: Path, layout: CsvLayout, max_bytes: int | None) -> tuple[int, int] | None:
-    """The first row that has not as many cells as the header, and how many it has."""
+    """The first row with another number of cells than the header, and that number."""
     with layout.text(path, max_bytes) as text:
         lines = io.TextIOWrapper(cast(IO[bytes], text), encoding="utf-8", errors="replace", newline="")
         row = 0
@@ -139,7 +146,7 @@ def _first_ragged(path: Path, layout: CsvLayout, max_bytes: int | None) -> tuple
 
 
 def _unragged(backend: ModuleType, path: Path, text: Text, table: Any, n_columns: int) -> Any:
-    """The table without empty lines, of which polars makes rows; PanelError where rows are short or long."""
+    """The table without empty lines, which polars reads as rows; PanelError if rows are short or long."""
     missing = len(table) * (n_columns - 1) - text.cells_ended
     if missing and backend.__name__ == "polars" and table.width:
         is_empty = table.select(backend.all_horizontal(backend.all().is_null())).to_series()
@@ -156,7 +163,7 @@ def _unragged(backend: ModuleType, path: Path, text: Text, table: Any, n_columns
 def read_parquet(
     backend: ModuleType, path: Path, file: IO[bytes], sizes: ParquetSizes, columns: list[str] | None, bound: Bound
 ) -> Any:
-    """A data frame of the backend from an open file that `cem.tables.parquet_check` has measured."""
+    """Return a data frame of the backend from an open file that `cem.tables.parquet_check` has measured."""
     with as_panel_error(path, "parquet"):
         if backend.__name__ == "polars":
             return _parquet_polars(backend, file, sizes, columns, bound)
@@ -164,7 +171,7 @@ def read_parquet(
             pyarrow = importlib.import_module("pyarrow")
         except ImportError:  # pandas with another engine
             if sizes.shared and sizes.grown + sizes.worst > bound.max_bytes:
-                bound.check(sizes.grown + sizes.worst, "at most, which only pyarrow or polars can tell more exactly")
+                bound.check(sizes.grown + sizes.worst, "at most; only pyarrow or polars can measure it exactly")
             file.seek(0)
             return backend.read_parquet(file, columns=columns)
         _require_safe(pyarrow)
@@ -176,7 +183,7 @@ def read_parquet(
 
 
 def _check_threads(path: Path) -> None:
-    """PanelError where pyarrow's threads could not start: it waits for them, and for ever."""
+    """PanelError if pyarrow's threads cannot start; it would wait for them for ever."""
     try:
         check_startable(_THREADS)
     except ThreadsFailed as failure:
@@ -193,7 +200,7 @@ def _csv_pyarrow(
     types = {
         "number": pyarrow.float64(),
         "text": pyarrow.string(),
-        "id": pyarrow.dictionary(pyarrow.int32(), pyarrow.string()),  # a unit's id is in all of its rows
+        "id": pyarrow.dictionary(pyarrow.int32(), pyarrow.string()),  # all rows of a unit repeat its id
     }
     options = {
         "parse_options": csv.ParseOptions(delimiter=layout.separator, newlines_in_values=not in_blocks),
@@ -202,11 +209,11 @@ def _csv_pyarrow(
             include_columns=list(kinds),
             null_values=NULL_NUMBERS,
             decimal_point=layout.options.decimal,
-            check_utf8=False,  # `Text` has
+            check_utf8=False,  # `Text` has checked it
         ),
     }
     file = pyarrow.PythonFile(text, mode="r")
-    if in_blocks:  # a third of the memory
+    if in_blocks:  # needs a third of the memory
         reading = csv.ReadOptions(block_size=_BLOCK, column_names=layout.names)
         with csv.open_csv(file, reading, **options) as reader:
             batches = []
@@ -220,11 +227,11 @@ def _csv_pyarrow(
 
 
 def _require_safe(pyarrow: ModuleType) -> None:
-    """PanelError where reading Parquet runs what the file says: pyarrow did until 14.0.1 (CVE-2023-47248)."""
+    """PanelError if reading Parquet could run code from the file, as pyarrow did until 14.0.1 (CVE-2023-47248)."""
     release = tuple(int(part) for part in pyarrow.__version__.split(".")[:3] if part.isdecimal())
     if release < (14, 0, 1):
         raise PanelError(
-            f"pyarrow {pyarrow.__version__} unpickles what a Parquet file holds, which could run its author's code; "
+            f"pyarrow {pyarrow.__version__} unpickles parts of a Parquet file, which could run its author's code; "
             "install pyarrow 15 or later, or polars"
         )
 
@@ -232,9 +239,9 @@ def _require_safe(pyarrow: ModuleType) -> None:
 def _parquet_pyarrow(
     pyarrow: ModuleType, path: Path, sizes: ParquetSizes, columns: list[str] | None, bound: Bound
 ) -> Any:
-    """In batches and without a buffer ahead: read_table holds half as much again while it reads.
+    """Read in batches and without read-ahead: read_table needs half as much memory again.
 
-    Strings that a page shares are kept shared until their whole length is known to be within the bound.
+    Strings that a page shares stay shared until their total length is known to be within the bound.
     """
     parquet = importlib.import_module("pyarrow.parquet")
     may_grow = sizes.grown + sizes.worst > bound.max_bytes
@@ -272,7 +279,7 @@ def _parquet_pyarrow(
 
 
 def _string_bytes(pyarrow: ModuleType, column: Any) -> int:
-    """Bytes of a dictionary column's strings, each as often as it occurs."""
+    """Bytes of a dictionary column's strings, counted as often as they occur."""
     if not pyarrow.types.is_dictionary(column.type):
         return int(column.nbytes)
     lengths = importlib.import_module("pyarrow.compute").binary_length(column.dictionary)
@@ -297,11 +304,11 @@ def _csv_polars(
     }
     source: Any
     if text.kind == "plain" and not text.is_rewritten and layout.n_lines and not text.begins(_UNPACKABLE):
-        text.drain()  # for the checks alone: polars then maps the file, which costs no memory
+        text.drain()  # only for the checks: polars then maps the file, which costs no memory
         source = text.path if not set(str(text.path)) & set("*?[") else text.path.read_bytes()
         options["skip_rows"] = layout.n_lines
     else:
-        source = b"\n" + text.read()  # the empty line keeps polars from unpacking what looks packed once more
+        source = b"\n" + text.read()  # the empty line stops polars from unpacking text that looks packed
         options["skip_rows"] = 1
     return polars.read_csv(source, **options)
 
@@ -310,7 +317,7 @@ def _parquet_polars(
     polars: ModuleType, file: IO[bytes], sizes: ParquetSizes, columns: list[str] | None, bound: Bound
 ) -> Any:
     may_grow = sizes.grown + sizes.worst > bound.max_bytes
-    if not (may_grow and sizes.prefixed):  # strings that a page shares stay shared in polars, however often they occur
+    if not (may_grow and sizes.prefixed):  # strings that a page shares stay shared in polars
         file.seek(0)
         table = polars.read_parquet(file, columns=columns)
         if may_grow:
@@ -334,7 +341,7 @@ def _polars_string_bytes(polars: ModuleType, table: Any, sizes: ParquetSizes) ->
         if table.schema.get(name) in (polars.String, polars.Binary):
             column = table[name]
             lengths = column.str.len_bytes() if column.dtype == polars.String else column.bin.size()
-            grown += int(lengths.cast(polars.Int64).sum() or 0)  # of 32 bits, whose sum would run over
+            grown += int(lengths.cast(polars.Int64).sum() or 0)  # the sum of 32-bit lengths would overflow
     return grown
 
 
@@ -344,7 +351,7 @@ def _polars_string_bytes(polars: ModuleType, table: Any, sizes: ParquetSizes) ->
 def _csv_pandas(
     pandas: ModuleType, text: Text, layout: CsvLayout, kinds: dict[str, str], *, in_blocks: bool = True
 ) -> Any:
-    exact = {"float_precision": "round_trip"} if int(pandas.__version__.split(".")[0]) < 3 else {}  # as the others
+    exact = {"float_precision": "round_trip"} if int(pandas.__version__.split(".")[0]) < 3 else {}  # like the others
     with warnings.catch_warnings(), _seeing_interrupts(pandas, text):
         warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows longer than the header
         table = pandas.read_csv(
@@ -371,7 +378,7 @@ def _seeing_interrupts(pandas: ModuleType, text: Text) -> Iterator[None]:
     try:
         yield
     except pandas.errors.ParserError as error:
-        # pandas passes on every Exception of its source; where there was none, it has swallowed Ctrl-C
+        # pandas passes on every Exception of its source; without one, it has swallowed Ctrl-C
         if text.failure is None and "Calling read" in str(error):
             raise KeyboardInterrupt from None
         raise

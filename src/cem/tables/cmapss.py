@@ -1,4 +1,4 @@
-"""Readers of the text files of C-MAPSS, the public turbofan data."""
+"""Read the text files of C-MAPSS, the public turbofan data."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ def read_cmapss(
     run_to_failure: bool | None = None,
     max_bytes: int | None = None,
 ) -> Panel:
-    """Read a file of NASA's C-MAPSS turbofan data.
+    """Read a file of NASA's C-MAPSS turbofan data as a Panel.
 
     Parameters
     ----------
     path : path
-        26 blank-separated columns: unit, cycle, three operating settings, sensors s1 ... s21. A header is skipped.
-        May be compressed (gzip, bzip2, xz).
+        26 blank-separated columns: unit, cycle, three operating settings, sensors s1 ... s21. A header is skipped. It
+        may be compressed (gzip, bzip2, xz).
     rul : path, optional
-        File with the true remaining life of each unit of a test file, in cycles, one a line: failure times are
-        then the last cycle plus that.
+        File with the true remaining life of each unit of a test file, in cycles, one per line. Failure times are then
+        the last cycle plus that.
     channels : sequence of str, optional
-        Among "s1" ... "s21" and "setting1" ... "setting3"; None: all 21 sensors.
+        Among "s1" ... "s21" and "setting1" ... "setting3". Default: all 21 sensors.
     settings : bool
-        Take the operating settings as channels too, before the sensors; only where ``channels`` is None.
+        Include the operating settings as channels, before the sensors; only if ``channels`` is None.
     response : str, optional
         The channel that is the response.
     run_to_failure : bool, optional
-        True: the last cycle of each unit is its failure time. False: the units are still running. None: True,
-        except for files whose name starts with "test". Not to be given together with ``rul``.
+        True: the last cycle of each unit is its failure time. False: the units are still running. Default: True,
+        except for files whose name starts with "test". Do not give it together with ``rul``.
     max_bytes : int, optional
-        What a compressed file may grow to: its text plus 8 bytes a cell. None: the larger of 1 GB and 200 times its
-        size.
+        Largest size to which a compressed file may grow: its text plus 8 bytes per cell. Default: the larger of 1 GB
+        and 200 times its size.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def read_cmapss(
         The file is empty, damaged, not of this format, not a regular file, or grows beyond ``max_bytes``; the
         channels are unknown, or ``rul`` does not fit the units.
     OptionError
-        ``max_bytes`` is no whole number above 0.
+        ``max_bytes`` is not an integer above 0.
     OSError
         A file cannot be opened or read.
     """
@@ -114,7 +114,7 @@ def read_cmapss(
 
 
 def is_cmapss(head: bytes) -> bool:
-    """True where a file begins with a line of 26 numbers between blanks, or with such a line below a header.
+    """True if a file begins with a line of 26 blank-separated numbers, or has such a line below a header.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def _is_header(cells: Sequence[str]) -> bool:
 
 
 def _check_header(path: Path, cells: Sequence[str]) -> None:
-    """Refuse a header that has the known names in another order, by which columns would be mistaken."""
+    """Refuse a header that has the known names in another order: columns would be mistaken for each other."""
     names = [cell.strip("\"'").lower() for cell in cells]
     for place, name in enumerate(names):
         if name in CMAPSS_COLUMNS and len(names) == len(CMAPSS_COLUMNS) and CMAPSS_COLUMNS.index(name) != place:
@@ -147,7 +147,7 @@ def _check_header(path: Path, cells: Sequence[str]) -> None:
 
 def _table(path: Path, max_bytes: int | None) -> np.ndarray:
     """(rows, columns) float64 of a text file of numbers, whose first line may be a header."""
-    from cem.tables.sources import Text  # here: the demo fleet needs no decompressors
+    from cem.tables.sources import Text  # imported here: the demo fleet needs no decompressors
 
     with Text(path, max_bytes) as text:
         head = text.read(1 << 16)
@@ -162,7 +162,7 @@ def _table(path: Path, max_bytes: int | None) -> np.ndarray:
         text.rewind()
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # of no data, which is an error below
+                warnings.simplefilter("ignore", UserWarning)  # about an empty file, an error below
                 rows = cast(Iterable[str], io.TextIOWrapper(cast(IO[bytes], text), encoding="utf-8-sig"))
                 table = np.loadtxt(rows, ndmin=2, skiprows=skipped)
         except ValueError as error:  # UnicodeDecodeError too

@@ -1,6 +1,6 @@
-"""How a CSV file is laid out: what separates its cells, where the data begin, what its columns are called.
+"""Layout of a CSV file: its separator, where the data begin, its column names.
 
-All backends are then told the same, and guess nothing.
+All backends get the same layout, so none of them guesses.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WIDE = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 @dataclass(frozen=True)
 class CsvOptions:
-    """What a caller says about a CSV file; each None where the file is to say it.
+    """The user's options for a CSV file; None means: detect it from the file.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class CsvOptions:
     encoding : str or None
         None: UTF-8.
     comment : str or None
-        Lines that begin with it are left out.
+        Lines that begin with it are skipped.
 
     Raises
     ------
@@ -71,7 +71,7 @@ class CsvOptions:
 
 
 def _checked_encoding(encoding: object) -> str | None:
-    """The encoding's name; None where that is UTF-8."""
+    """The encoding's name; None for UTF-8."""
     try:
         info = codecs.lookup(encoding)  # type: ignore[arg-type]  # what is no text raises TypeError
         "a1,;\t\n".encode(info.name)
@@ -84,18 +84,18 @@ def _checked_encoding(encoding: object) -> str | None:
 
 @dataclass(frozen=True)
 class CsvLayout:
-    """Attributes beside those of `CsvOptions`:
+    """The layout of a CSV file. Attributes besides those of `CsvOptions`:
 
     names : tuple of str
-        Without blanks around them; a nameless column is called "Unnamed: 3", after its position.
+        Without surrounding blanks; a nameless column is called "Unnamed: 3", after its position.
     start : int
         Byte of the text, in UTF-8, at which the data begin.
     n_lines : int or None
-        Lines before the data; None where a quoted cell of the header has several.
+        Lines before the data; None if a quoted cell of the header has several.
     newline : bytes
-        What ends lines.
+        The line end.
     numeric : tuple of bool
-        Columns that hold numbers or nothing in the first rows.
+        Columns with only numbers or empty cells in the first rows.
     is_empty : bool
         There are no rows.
     """
@@ -110,7 +110,7 @@ class CsvLayout:
     is_empty: bool
 
     def text(self, path: Path, max_bytes: int | None) -> Text:
-        """The data of the file: without the header, comments, and with lines that end in a line feed."""
+        """The data of the file: without the header and comments, and with lines that end in a line feed."""
         return Text(
             path,
             max_bytes,
@@ -123,7 +123,7 @@ class CsvLayout:
 
 
 def head_of(path: Path, options: CsvOptions) -> tuple[bytes, bytes]:
-    """The first 64 KiB of the text in UTF-8, more where the first line is longer, and what ends lines in the file."""
+    """The first 64 KiB of the text in UTF-8 (more if the first line is longer), and the file's line end."""
     if options.encoding is None:
         with Text(path, checks_text=False) as raw:
             start = raw.read(2)
@@ -157,17 +157,17 @@ def _has_line(head: bytes) -> bool:
 
 
 def first_line(path: Path, head: bytes) -> str:
-    """The first line that is not blank, with letters replaced that are not UTF-8."""
+    """The first line that is not blank, with letters that are not UTF-8 replaced."""
     if len(head) > LONGEST_HEADER and not _has_line(head):
         raise PanelError(
-            f"the first line of {str(path)!r} has more than {LONGEST_HEADER:,} bytes; expected a header, one row a line"
+            f"the first line of {str(path)!r} has more than {LONGEST_HEADER:,} bytes; expected one row per line"
         )
     lines = re.split("[\r\n]", head.decode("utf-8-sig", errors="replace"))
     return next((line for line in lines if line.strip()), "")
 
 
 def begins_as_csv(path: Path, head: bytes, options: CsvOptions) -> bool:
-    """True where the first line has columns, or says what separates them."""
+    """True if the first line has columns, or states their separator."""
     line = first_line(path, head)
     return (
         options.separator is not None
@@ -185,7 +185,7 @@ def _separator(line: str) -> str | None:
 
 
 def csv_layout(path: Path, options: CsvOptions) -> CsvLayout:
-    """Read how a file is laid out from its first 64 KiB.
+    """Detect the layout of a file from its first 64 KiB.
 
     Raises
     ------
@@ -193,7 +193,7 @@ def csv_layout(path: Path, options: CsvOptions) -> CsvLayout:
         The header cannot be read, is followed by a row of units of measurement, or rows have other numbers of cells.
     """
     head, newline = head_of(path, options)
-    first_line(path, head)  # refuses a line without end
+    first_line(path, head)  # refuses an endless line
     lines = head.split(b"\n")
     is_whole = len(head) < _HEAD
     complete = lines if is_whole else lines[:-1] or lines
@@ -226,13 +226,13 @@ def csv_layout(path: Path, options: CsvOptions) -> CsvLayout:
         raise PanelError(f"the header of {str(path)!r} cannot be read: {error}") from None
     n_header = reader.line_num
     rows = list[list[str]]()
-    with suppress(csv.Error):  # the backend says what is wrong
+    with suppress(csv.Error):  # the backend will name the fault
         rows = [row for row in reader if row]
     _check_comment(path, line, separator, header, rows, options)
     names = tuple(cell.strip() or f"Unnamed: {place}" for place, cell in enumerate(header))
     start += sum(len(text) + 1 for text in complete[position : position + n_header])
     first = position + n_header
-    while first < len(complete) and complete[first] in (b"", b"\r"):  # polars counts columns in the very first line
+    while first < len(complete) and complete[first] in (b"", b"\r"):  # polars counts the columns of the very first line
         start += len(complete[first]) + 1
         first += 1
     if rows and not is_whole:
@@ -271,12 +271,12 @@ def _check_comment(
     if options.comment is None and line.lstrip().startswith("#") and (not rows or len(rows[0]) != len(header)):
         raise PanelError(
             f"{str(path)!r} begins with {line.strip()[:60]!r}, which looks like a comment; give comment='#' "
-            "(on the command line: --comment '#') to leave out the lines that begin so, or remove them"
+            "(on the command line: --comment '#') to skip lines that begin so, or remove them"
         )
 
 
 def _check_units_row(path: Path, names: Sequence[str], rows: Sequence[Sequence[str]], decimal: str) -> None:
-    """Refuse a first row that holds texts over columns of numbers, and no number at all."""
+    """Refuse a first row that has text in numeric columns and no number at all."""
     if len(rows) < 2:
         return
     units = {}
@@ -292,8 +292,8 @@ def _check_units_row(path: Path, names: Sequence[str], rows: Sequence[Sequence[s
     if len(units) > 1 or (units and sum(bool(cell) for cell in rows[0]) == 1):
         shown = ", ".join(f"{name!r} {unit!r}" for name, unit in list(units.items())[:6])
         raise PanelError(
-            f"{str(path)!r}: the first row under the header holds no numbers but texts ({shown}), as a row of units of "
-            "measurement does; remove it, and name the units by channel_units= if they matter"
+            f"{str(path)!r}: the first row under the header holds text and no numbers ({shown}), like a row of units "
+            "of measurement; remove it, and give the units by channel_units= if they matter"
         )
 
 

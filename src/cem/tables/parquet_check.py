@@ -1,8 +1,8 @@
-"""Parquet files measured before a backend reads them: what their pages say they grow to, and whether they fit together.
+"""Measure Parquet files before a backend reads them: how large their pages grow, and whether the parts are consistent.
 
-The sizes in the footer may lie, and a page of a few bytes may stand for a billion cells. So the headers of all pages
-that are to be read are walked through here: without unpacking anything, at some 15 µs a page. What does not fit
-together is refused, so that readers in C++ and Rust never see it.
+The sizes in the footer may be wrong, and a page of a few bytes may expand to a billion cells. So this module walks
+through the headers of all pages to be read, without unpacking them, at some 15 µs per page. Inconsistent files are
+refused, so that readers in C++ and Rust never see them.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ __all__ = ["ParquetSizes", "parquet_names", "parquet_sizes"]
 _STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 0, 1, 2, 3, 7, 8, 9, 10, 11, 12
 _INTEGERS = (4, 5, 6)
 _I32 = 5
-_PLAIN_BYTES = (1, 4, 8, 12, 4, 8, 4)  # that a value takes at least in a dictionary, by its type
+_PLAIN_BYTES = (1, 4, 8, 12, 4, 8, 4)  # smallest size of a value in a dictionary, by its type
 _BYTE_ARRAY, _FIXED = 6, 7
 _DATA_PAGE, _INDEX_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 0, 1, 2, 3
 _DELTA_BYTE_ARRAY = 7
 _REPEATED = 2
 _DEEPEST = 64
 _WINDOWS = (1 << 9, 1 << 14, 1 << 24)
-_STRING = 16  # bytes that a string's place in a column takes, beside the string
+_STRING = 16  # bytes of a string's entry in a column, besides the string
 
 
 @dataclass
 class ParquetSizes:
-    """What the columns to be read hold.
+    """Sizes of the columns to be read.
 
     Attributes
     ----------
@@ -42,14 +42,14 @@ class ParquetSizes:
         Of all columns.
     n_rows : int
     grown : int
-        Bytes of the table, strings that repeat counted once a page, plus the largest page.
+        Bytes of the table, with repeated strings counted once per page, plus the largest page.
     shared : dict of str to int
         Columns whose strings a page may share, so that they may grow by more than ``grown`` counts: the bytes of the
         largest page.
     prefixed : set of str
-        Those of ``shared`` whose strings are stored as what differs from the one before (DELTA_BYTE_ARRAY).
+        Those of ``shared`` whose strings are stored as differences from the one before (DELTA_BYTE_ARRAY).
     worst : int
-        Bytes that the columns in ``shared`` may add to ``grown`` at most.
+        Largest number of bytes that the columns in ``shared`` may add to ``grown``.
     """
 
     names: tuple[str, ...]
@@ -61,12 +61,12 @@ class ParquetSizes:
 
 
 class _Damaged(Exception):
-    """The file does not fit together; becomes a PanelError that names it."""
+    """The file is not consistent; becomes a PanelError that names it."""
 
 
 @dataclass
 class _Leaf:
-    """A column of values: ``top`` is the table's column that it belongs to."""
+    """A column of values; ``top`` is the table's column that it belongs to."""
 
     top: str
     kind: int
@@ -75,7 +75,7 @@ class _Leaf:
 
 
 def parquet_names(path: Path, file: IO[bytes]) -> tuple[str, ...]:
-    """Names of the columns of an open Parquet file; PanelError where its footer is damaged."""
+    """Return the column names of an open Parquet file; PanelError if its footer is damaged."""
     try:
         return _names(_footer(file)[1])
     except _Damaged as error:
@@ -83,7 +83,7 @@ def parquet_names(path: Path, file: IO[bytes]) -> tuple[str, ...]:
 
 
 def parquet_sizes(path: Path, file: IO[bytes], columns: Collection[str] | None, bound: Bound) -> ParquetSizes:
-    """What ``columns`` (None: all) of an open Parquet file grow to.
+    """Return the size to which ``columns`` (None: all) of an open Parquet file grow.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def _walk(file: IO[bytes], chunk: _Chunk, leaf: _Leaf, where: str, end: int, siz
     if chunk.is_elsewhere:
         raise _Damaged(f"{where} is in another file")
     at, stop = chunk.start, chunk.start + chunk.n_bytes
-    least = 4 if chunk.n_values else 0  # where nothing was written, it says 0
+    least = 4 if chunk.n_values else 0  # it is 0 if nothing was written
     if chunk.n_values < 0 or chunk.n_bytes < 0 or not least <= at <= stop <= end:
         raise _Damaged(f"{where} lies at bytes {at:,} to {stop:,}, outside the data")
     n_values = largest = 0
@@ -383,7 +383,7 @@ def _leaves(elements: list[_Element]) -> list[_Leaf]:
 
 
 class _Compact:
-    """A reader of bytes in the compact protocol; IndexError where they end too early."""
+    """A reader of bytes in the compact protocol; IndexError if they end too early."""
 
     __slots__ = ("at", "data")
 
@@ -413,7 +413,7 @@ class _Compact:
         if kind not in _INTEGERS:
             raise _Damaged("its footer or a page has a value of another kind than expected")
         value = self._zigzag()
-        if kind == _I32 and not -(1 << 31) <= value < 1 << 31:  # which readers would cut to 32 bits
+        if kind == _I32 and not -(1 << 31) <= value < 1 << 31:  # readers would cut it to 32 bits
             raise _Damaged(f"its footer or a page has the number {value}, which does not fit into 32 bits")
         return value
 

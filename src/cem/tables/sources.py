@@ -1,7 +1,7 @@
-"""What tables are read from: regular files only, and of compressed text no more than a bound.
+"""Sources of tables: only regular files, and of compressed text no more than a bound.
 
-A compressed file of some hundred kilobytes can hold gigabytes. `Text` unpacks as it is read, counts what comes out and
-raises at the bound, so that neither the text nor the table grows beyond it, whichever backend parses.
+A compressed file of some hundred kilobytes can hold gigabytes. `Text` unpacks as it is read, counts the output and
+raises at the bound. So neither the text nor the table grows beyond it, whichever backend parses.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _BLANKS = b" \t\r\n\v\f"
 _BLANKS_AND_MARK = b" \t\r\xef\xbb\xbf"
 _END_OF_TEXT = b"\x1a"
 _TRUTH = (b"r", b"R", b"l", b"L")
-"""Single bytes, which are found ten times as fast as words."""
+"""Single bytes: searching for them is ten times as fast as for words."""
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISFIFO, "a pipe"),
@@ -65,7 +65,7 @@ _KINDS = (
 
 
 def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
-    """Open a file for reading, never waiting for a writer of a pipe.
+    """Open a file for reading, without ever waiting for the writer of a pipe.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags)
     except ValueError as error:  # a NUL in the path
-        raise PanelError(f"{str(path)!r} is not a file's name: {error}") from None
+        raise PanelError(f"{str(path)!r} is not a valid file name: {error}") from None
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
@@ -92,20 +92,21 @@ def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
 
 
 class Bound:
-    """How many bytes a compressed file may grow to, and the error where it grows beyond.
+    """The size to which a compressed file may grow, and the error if it grows beyond.
 
     Parameters
     ----------
     path : Path
+        The file, for messages.
     size : int
         Bytes of the file.
     max_bytes : int, optional
-        None: the larger of `LEAST_BOUND` and `RATIO` times the size.
+        Default: the larger of `LEAST_BOUND` and `RATIO` times the size.
 
     Raises
     ------
     OptionError
-        ``max_bytes`` is no whole number above 0.
+        ``max_bytes`` is not an integer above 0.
     """
 
     def __init__(self, path: Path, size: int, max_bytes: int | None) -> None:
@@ -123,7 +124,7 @@ class Bound:
 
 
 def checked_bytes(max_bytes: object) -> int:
-    """``max_bytes`` as an int; OptionError where it is none, or not above 0."""
+    """``max_bytes`` as an int; OptionError if it is not an integer above 0."""
     try:
         number = 0 if isinstance(max_bytes, bool) else operator.index(max_bytes)  # type: ignore[arg-type]  # others raise
     except TypeError:
@@ -134,26 +135,27 @@ def checked_bytes(max_bytes: object) -> int:
 
 
 class Text(io.RawIOBase):
-    """The text of a plain, gzip, bzip2 or xz file, unpacked as it is read, checked and counted.
+    """The text of a plain, gzip, bzip2 or xz file: unpacked as it is read, checked and counted.
 
     Parameters
     ----------
     path : path
+        The file.
     max_bytes : int, optional
-        As for `Bound`: of compressed files, the text plus `CELL` bytes for each cell. Plain text has no bound, since
+        As for `Bound`: for compressed files, the text plus `CELL` bytes for each cell. Plain text has no bound, because
         a table takes at most nine times its text.
     delimiter : str, optional
-        What separates cells; None: blanks.
+        Separator of cells; None: blanks.
     encoding : str, optional
-        What the text is written in; it is read as UTF-8. None: it is UTF-8, and refused where it is not.
+        Encoding of the file; the text is read as UTF-8. None: the file must be UTF-8.
     comment : str, optional
-        Lines that begin with it are left out.
+        Lines that begin with it are skipped.
     newline : bytes
-        What ends lines in the file; they are read with a line feed.
+        Line end of the file; lines are read with a line feed.
     start : int
         Bytes of the text to skip: the header.
     whole_letters : bool
-        False: a letter may be cut at the end, and others than UTF-8 are let through.
+        False: a letter may be cut at the end, and letters that are not UTF-8 pass.
     checks_text : bool
         False: the bytes may be anything.
 
@@ -166,9 +168,9 @@ class Text(io.RawIOBase):
     is_quoted : bool
         A quoted cell is open.
     has_truth : bool
-        Letters of which true and false have one each occur.
+        A letter of "true" or "false" occurs, by which such cells are recognised.
     is_rewritten : bool
-        What is read differs from the bytes of the file, or of what is packed in it, by more than the start.
+        The text read differs from the (unpacked) bytes of the file by more than the start.
 
     Raises
     ------
@@ -233,14 +235,14 @@ class Text(io.RawIOBase):
         )
         self._decode = None if self._encoding is None else codecs.getincrementaldecoder(self._encoding)()
         self._letters = codecs.getincrementaldecoder("utf-8")()
-        self._ahead: bytes | None = None  # what has been taken from the stream and is yet to be read
-        self._rest = b""  # of a line whose end has not been seen
+        self._ahead: bytes | None = None  # taken from the stream, but not read yet
+        self._rest = b""  # of a line whose end has not come yet
         self._is_mark_due = True
         self.read(self._start)
         self.cells_ended, self.is_quoted = 0, False
 
     def _ends_in_mark(self) -> bool:
-        """True where the file ends in Ctrl-Z, the end of text under DOS."""
+        """True if the file ends in Ctrl-Z, the end of text under DOS."""
         if self.kind != "plain":
             return False
         size = os.fstat(self._file.fileno()).st_size
@@ -258,7 +260,7 @@ class Text(io.RawIOBase):
         return len(data)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """``size`` bytes, fewer only at the end of the text."""
+        """Return ``size`` bytes; fewer only at the end of the text."""
         left = sys.maxsize if size is None or size < 0 else size
         parts = []
         try:
@@ -275,7 +277,7 @@ class Text(io.RawIOBase):
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def begins(self, starts: tuple[bytes, ...]) -> bool:
-        """True where the file itself, packed or not, begins with one of these."""
+        """True if the file itself, packed or not, begins with one of these."""
         place = self._file.tell()
         self._file.seek(0)
         head: bytes = self._file.read(8)
@@ -283,7 +285,7 @@ class Text(io.RawIOBase):
         return head.startswith(starts)
 
     def drain(self) -> None:
-        """Read to the end, for the checks alone."""
+        """Read to the end, only for the checks."""
         while self.read(_STEP):
             pass
 
@@ -295,7 +297,7 @@ class Text(io.RawIOBase):
         super().close()
 
     def _step(self, size: int) -> bytes:
-        """Up to ``size`` bytes of the text, rewritten, checked and counted; none at the end alone."""
+        """Up to ``size`` bytes of the text, rewritten, checked and counted; empty only at the end."""
         if self._ahead:
             data, self._ahead = self._ahead[:size], self._ahead[size:]
         else:
@@ -329,7 +331,7 @@ class Text(io.RawIOBase):
             text: str = self._decode.decode(data, is_end)  # type: ignore[union-attr]  # set where letters are decoded
         except UnicodeDecodeError as error:
             raise PanelError(
-                f"{str(self.path)!r} is not of the encoding {self._encoding!r}: {error.reason} near byte "
+                f"{str(self.path)!r} is not in the encoding {self._encoding!r}: {error.reason} near byte "
                 f"{self.n_bytes + error.start:,}; give another encoding (on the command line: --encoding)"
             ) from None
         if self._is_mark_due and text:
@@ -353,7 +355,7 @@ class Text(io.RawIOBase):
         self._rest = b"" if is_end else lines.pop()
         if len(self._rest) > LONGEST_LINE:
             raise PanelError(
-                f"{str(self.path)!r} has a line of more than {LONGEST_LINE:,} bytes; expected one row a line"
+                f"{str(self.path)!r} has a line of more than {LONGEST_LINE:,} bytes; expected one row per line"
             )
         kept = [line for line in lines if not line.lstrip(_BLANKS_AND_MARK).startswith(comment)]
         return b"\n".join(kept) + (b"" if is_end or not kept else b"\n")
@@ -381,7 +383,7 @@ class Text(io.RawIOBase):
         if self._line > LONGEST_LINE:
             raise PanelError(
                 f"{str(self.path)!r} has a line of more than {LONGEST_LINE:,} bytes near byte {self.n_bytes:,} of its "
-                "text; expected one row a line"
+                "text; expected one row per line"
             )
         self.n_bytes += len(data)
         if self._has_quotes and not self.has_truth:
@@ -404,7 +406,7 @@ class Text(io.RawIOBase):
 
 
 class _Xz:
-    """xz streams one after another, with a limit on the decoder's own memory, which the file would choose."""
+    """Consecutive xz streams, with a limit on the decoder's memory; otherwise the file would choose it."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

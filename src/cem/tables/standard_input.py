@@ -1,4 +1,4 @@
-"""Standard input and pipes as files: what comes through them is kept in a temporary file, within the usual bound."""
+"""Standard input and pipes as files: their content is kept in a temporary file, within the usual bound."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from cem.tables.sources import LEAST_BOUND, checked_bytes
 __all__ = ["STANDARD_INPUT", "spooled"]
 
 STANDARD_INPUT = "-"
-"""The path that means standard input. A Path is never equal to it, so that ``Path("-")`` remains a file."""
+"""The path that means standard input. A Path never equals it, so ``Path("-")`` is still a file."""
 _STEP = 1 << 20
 _SECONDS = 2.0
-"""How long a named pipe may have no writer; a writer may take its time."""
+"""How long a named pipe may have no writer; a writer may be slow."""
 
 
 @contextmanager
 def spooled(path: str | os.PathLike[str], max_bytes: int | None) -> Iterator[Path]:
-    """The path itself where it is of a file; the path of a temporary file with all that a pipe brought.
+    """Return the path itself for a file, or the path of a temporary file with all that a pipe brought.
 
     Parameters
     ----------
     path : path or "-"
-        "-": standard input.
+        "-" is standard input.
     max_bytes : int, optional
-        What a pipe may bring; None: `LEAST_BOUND`.
+        Most bytes that a pipe may bring; default: `LEAST_BOUND`.
 
     Raises
     ------
     PanelError
-        More came than allowed, nobody writes into the pipe, or standard input is closed.
+        More bytes came than allowed, nobody writes into the pipe, or standard input is closed.
     """
     if isinstance(path, str) and path == STANDARD_INPUT:
         name = "standard input"
@@ -62,7 +62,7 @@ def spooled(path: str | os.PathLike[str], max_bytes: int | None) -> Iterator[Pat
                     _copy(pipe, file, bound, name)
         try:
             yield copy
-        except CemError as error:  # the reader knows of the copy alone
+        except CemError as error:  # the reader knows only the copy
             said = str(error)
             if repr(str(copy)) not in said and str(copy) not in said:
                 raise
@@ -87,13 +87,13 @@ def _standard_input() -> Any:
 
 
 def _await_writer(descriptor: int, pipe: Any, name: str) -> None:
-    """Wait until a pipe has a writer: before there is one, reading finds an end."""
+    """Wait until a pipe has a writer; before that, reading would find the end."""
     if not hasattr(select, "poll"):
         return
     poll = select.poll()
     poll.register(descriptor, select.POLLIN | select.POLLHUP)
-    if not poll.poll(1000 * _SECONDS) and pipe.read(1) == b"":  # None: it is silent yet
-        raise PanelError(f"{name} is a pipe into which nothing is written; give a file, or start what writes into it")
+    if not poll.poll(1000 * _SECONDS) and pipe.read(1) == b"":  # None: no data yet
+        raise PanelError(f"{name} is a pipe without a writer; give a file, or start the program that writes into it")
 
 
 def _copy(source: Any, target: IO[bytes], bound: int, name: str) -> None:
@@ -102,12 +102,12 @@ def _copy(source: Any, target: IO[bytes], bound: int, name: str) -> None:
         data = source.read(_STEP)
         if not data:
             return
-        if isinstance(data, str):  # a stream of text that someone put in the place of standard input
+        if isinstance(data, str):  # someone replaced standard input by a text stream
             data = data.encode("utf-8")
         grown += len(data)
         if grown > bound:
             raise PanelError(
-                f"{name} brought more than {bound:,} bytes, which is its bound; if you trust it, raise max_bytes "
+                f"{name} brought more than {bound:,} bytes, its bound; if you trust it, raise max_bytes "
                 "(on the command line: --max-bytes)"
             )
         target.write(data)

@@ -1,4 +1,4 @@
-"""Files into panels: CSV and Parquet through pyarrow, polars or pandas, whichever is there, and C-MAPSS text."""
+"""Read files as panels: CSV and Parquet through pyarrow, polars or pandas, whichever is installed, and C-MAPSS text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BACKENDS = (
     "pyarrow",
     "polars",
     "pandas",
-)  # pyarrow first: it reads in blocks, and columns take no more than they hold
+)  # pyarrow first: it reads in blocks, and its columns need no extra memory
 
 
 def file_format(
@@ -36,7 +36,7 @@ def file_format(
     encoding: str | None = None,
     comment: str | None = None,
 ) -> str:
-    """ "csv", "parquet" or "cmapss", by what the file begins with rather than by what it is called.
+    """Return "csv", "parquet" or "cmapss", from the content of the file rather than its name.
 
     Options are those of `read_table`.
 
@@ -48,7 +48,7 @@ def file_format(
     Raises
     ------
     PanelError
-        The file is empty, damaged, no regular file, or holds none of these.
+        The file is empty, damaged, not a regular file, or in none of these formats.
     OSError
         It cannot be opened or read.
     """
@@ -81,7 +81,7 @@ def column_names(
     encoding: str | None = None,
     comment: str | None = None,
 ) -> tuple[str, ...]:
-    """Names of the columns of a file, without reading the rest of it; arguments as for `read_table`.
+    """Return the column names of a file without reading the rest; arguments as for `read_table`.
 
     Parameters
     ----------
@@ -121,37 +121,38 @@ def read_table(
     encoding: str | None = None,
     comment: str | None = None,
 ) -> Any:
-    """A CSV or Parquet file as a data frame of the backend that is installed.
+    """Read a CSV or Parquet file as a data frame of the installed library (pyarrow, polars or pandas).
 
     Parameters
     ----------
     path : path or "-"
-        CSV with a header; separated by comma, semicolon, tab or bar; may be compressed (gzip, bzip2, xz). Or Parquet.
-        "-": standard input.
+        CSV with a header, separated by comma, semicolon, tab or bar, and possibly compressed (gzip, bzip2, xz). Or
+        Parquet. "-" is standard input.
     columns : sequence of str, optional
-        Only these are read.
+        Read only these columns.
     format : {"csv", "parquet"}, optional
-        None: by the file's first bytes.
+        Default: detected from the file's first bytes.
     max_bytes : int, optional
-        What a compressed file may grow to. Of CSV: its text plus 8 bytes a cell. Of Parquet: 8 bytes a value and 16 a
-        string, the strings themselves, and the largest page, of the columns that are read. None: the larger of 1 GB
-        and 200 times the size of the file. Plain CSV has no bound: a table takes at most nine times its text. Of
-        standard input and pipes: what they may hold, 1 GB where it is None.
+        Largest size to which a compressed file may grow; raise it for a large file that you trust. For CSV this counts
+        the text plus 8 bytes per cell. For Parquet it counts 8 bytes per value, 16 per string, the strings, and the
+        largest page, over the columns read. Default: the larger of 1 GB and 200 times the size of the file. Plain CSV
+        has no bound, because a table takes at most nine times its text. For standard input and pipes it is the most
+        that they may bring, 1 GB by default.
     ids : collection of str
-        Columns of a CSV file that hold ids or labels: "007", "1e5" and twenty digits stay the text that they are, and
-        become numbers only where each cell of the column is written as its number is. Other columns become float64
-        where all their cells are numbers.
+        Columns of a CSV file with ids or labels. "007", "1e5" and twenty digits stay text; a column becomes numbers
+        only if every cell is written exactly as its number. Other columns become float64 if all their cells are
+        numbers.
     texts : collection of str
         Columns of a CSV file that stay text.
     separator : str, optional
-        What separates the cells of a CSV file: one character, or "tab". None: by the header, or by Excel's line
-        ``sep=;`` before it.
+        Separator of the cells of a CSV file: one character, or "tab". Default: detected from the header, or from
+        Excel's line ``sep=;`` before it.
     decimal : {".", ","}
         Decimal mark of a CSV file.
     encoding : str, optional
-        Encoding of a CSV file, such as "latin-1". None: UTF-8.
+        Encoding of a CSV file, such as "latin-1". Default: UTF-8.
     comment : str, optional
-        Lines of a CSV file that begin with it are left out.
+        Skip lines of a CSV file that begin with this text.
 
     Returns
     -------
@@ -160,8 +161,8 @@ def read_table(
     Raises
     ------
     PanelError
-        A column is unknown or occurs twice; the file is damaged, ragged, not of its encoding, not a regular file or
-        grows beyond ``max_bytes``; a row of units of measurement follows the header; or no backend is installed.
+        A column is unknown or occurs twice; the file is damaged, ragged, in another encoding, not a regular file or
+        grows beyond ``max_bytes``; a row of units of measurement follows the header; or no library is installed.
     OptionError
         An option has a value that it cannot take.
     OSError
@@ -228,13 +229,13 @@ def read_panel(
     encoding: str | None = None,
     comment: str | None = None,
 ) -> Panel:
-    """A CSV, Parquet or C-MAPSS file, or "-" for standard input, as a Panel.
+    """Read a CSV, Parquet or C-MAPSS file, or standard input ("-"), as a Panel.
 
-    Arguments are those of `Panel.from_frame` and `read_table`. Of CSV the columns ``unit``, ``mode`` and ``sensor``
-    are ids in the sense of the latter.
+    Arguments are those of `Panel.from_frame` and `read_table`. In CSV files the columns ``unit``, ``mode`` and
+    ``sensor`` are ids in the sense of the latter.
 
-    Of C-MAPSS text the unit and the cycle are known, and units are taken to have run to failure unless the file's
-    name starts with "test"; ``unit``, ``time``, ``time_unit`` and ``origin`` play no part, ``mode``, ``failure_time``,
+    C-MAPSS text has a fixed unit and cycle, and its units count as run to failure unless the file's name starts with
+    "test". For it ``unit``, ``time``, ``time_unit`` and ``origin`` are ignored, and ``mode``, ``failure_time``,
     ``sensor``, ``value``, ``missing`` and ``time_format`` are refused. For its file of remaining lives see
     `cem.datasets.read_cmapss`.
     """
@@ -308,7 +309,7 @@ def _backend(path: Path) -> ModuleType:
         except ImportError:
             continue
     raise PanelError(
-        f"reading {str(path)!r} needs one of {', '.join(_BACKENDS)}; install one, or all by  "
+        f"reading {str(path)!r} needs one of {', '.join(_BACKENDS)}; install one of them, or all with  "
         "pip install 'cem-failure-modes[frames]'"
     )
 
@@ -316,7 +317,7 @@ def _backend(path: Path) -> ModuleType:
 def _check_count(path: Path, n_columns: int) -> None:
     if n_columns > MOST_COLUMNS:
         raise PanelError(
-            f"{str(path)!r} has {n_columns:,} columns; a table may have {MOST_COLUMNS:,}: keep those you need"
+            f"{str(path)!r} has {n_columns:,} columns; a table may have at most {MOST_COLUMNS:,}: keep those you need"
         )
 
 

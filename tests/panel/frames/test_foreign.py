@@ -155,7 +155,7 @@ def test_a_path_is_sent_to_the_reader_of_files(given):
     [
         (np.zeros((3, 4)), r"call Panel\.from_arrays\(times, values\)"),
         ([[1.0, 2.0]], r"call Panel\.from_arrays\(times, values\)"),
-        (pd.Series([1.0, 2.0]), "give the data frame that it is a column of"),
+        (pd.Series([1.0, 2.0]), "give the whole data frame"),
         (pd.DataFrame({"unit": [1], "time": [0.0]}).groupby("unit"), "give the frame that was grouped"),
         (pd.DataFrame, "the class DataFrame itself"),
         (None, "found None; give one of pandas, polars or pyarrow"),
@@ -199,7 +199,7 @@ def test_numbered_columns_are_refused_with_the_call_that_names_them():
     for options in ({"unit": 0, "time": 1}, {"unit": "0", "time": "1"}):
         with pytest.raises(PanelError, match=r"frame\.rename\(columns=str\)"):
             cem.Panel.from_frame(numbered, **options)
-    with pytest.raises(PanelError, match=r"no strings: 7.*frame\.rename\(columns=str\)"):
+    with pytest.raises(PanelError, match=r"not strings: 7.*frame\.rename\(columns=str\)"):
         cem.Panel.from_frame(table().rename(columns={"a": 7}), **NAMES)
     chosen = cem.Panel.from_frame(table().rename(columns={"a": 7}), **NAMES, channels=["b"])  # it plays no part
     assert chosen.channels == ("b",)

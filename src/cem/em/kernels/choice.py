@@ -1,4 +1,4 @@
-"""The ways in which a pass over the units is done: LAPACK, SIMD lanes, shared designs, linked channels."""
+"""The kernels for a pass over the units: LAPACK, SIMD lanes, shared designs, linked channels."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
-# Units a design, on average, from which factorising once per design is the fastest way (benchmarks/shared_designs.py):
-# against the lanes, and for bases that are too large for these, against LAPACK for every unit.
+# From this mean number of units per design on, factorising once per design is fastest (benchmarks/shared_designs.py):
+# against the lanes, and, for bases that are too large for lanes, against LAPACK for every unit.
 _UNITS_PER_DESIGN = 512
 _UNITS_PER_LARGE_DESIGN = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """What a pass is asked, and where its answers go.
+    """The inputs and outputs of a pass.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Pass:
     inverse_temperature : float
         β in ρ̂ ∝ (π P)^β.
     given : bool
-        Whether `responsibilities` are taken as they are.
+        Whether `responsibilities` are an input.
     bounds : ndarray of shape (n_chunks + 1,), int64
         Units of chunk i are ``bounds[i]:bounds[i + 1]``.
     responsibilities : ndarray of shape (L, K)
@@ -56,7 +56,7 @@ class Pass:
     sums : ndarray of shape (n_chunks, n_sums)
         Out: the sums (14) of each chunk.
     log_weights : ndarray of shape (L, K), optional
-        In the place of log π, where more than readings tells of a unit's mode; for linked channels.
+        In place of log π, if something besides readings informs a unit's mode; for linked channels.
     """
 
     parameters: ParametersBundle
@@ -69,19 +69,19 @@ class Pass:
 
 
 class Kernel(Protocol):
-    """One way to do the E step over the statistics it was made for."""
+    """One implementation of the E step, for the statistics it was made for."""
 
     name: str
 
     def bounds(self, n_modes: int) -> NDArray[np.int64]:
-        """Bounds of the chunks that a pass is cut into, whatever the number of threads."""
+        """Bounds of the chunks of a pass, whatever the number of threads."""
 
     def work(self, task: Pass, claimed: NDArray[np.int64]) -> None:
-        """Do chunks that no other thread has claimed, until there are none; row i of `task.sums` is chunk i's."""
+        """Do unclaimed chunks until there are none; row i of `task.sums` belongs to chunk i."""
 
 
 class LapackKernel:
-    """Units one by one, their factorisations and solves in LAPACK: any size of basis."""
+    """Units one by one, factorised and solved in LAPACK: bases of any size."""
 
     name = "lapack"
 
@@ -108,7 +108,7 @@ class LapackKernel:
 
 
 class LinkedKernel:
-    """Units one by one, their channels brought together by (17)."""
+    """Units one by one, with channels combined by (17)."""
 
     name = "linked"
 
@@ -138,7 +138,7 @@ class LinkedKernel:
         )
 
     def log_densities(self, parameters: Parameters, first: int = 0, last: int | None = None) -> FloatArray:
-        """ln P(x_l | k), shape (L, K); of units ``first:last`` alone, where that is said."""
+        """ln P(x_l | k), shape (L, K); only of units ``first:last`` if these are given."""
         statistics = self._statistics
         result = np.empty((statistics.n_units, parameters.n_modes))
         _linked.log_densities(
@@ -155,7 +155,7 @@ class LinkedKernel:
 class LinkedLanesKernel:
     """Linked channels, units side by side in SIMD registers: bases of few coefficients.
 
-    With responsibilities given, the log-likelihood among the sums is 0: what has no weight is not looked at.
+    With given responsibilities the log-likelihood among the sums is 0, because modes without weight are skipped.
     """
 
     def __init__(self, statistics: SufficientStatistics) -> None:
@@ -278,7 +278,7 @@ class SharedKernel:
 
 
 def _of_mode(parameters: Parameters, mode: int) -> ParametersBundle:
-    """The mixture that has this mode alone."""
+    """The mixture with only this mode."""
     one = slice(mode, mode + 1)
     return ParametersBundle(
         np.ones(1),
@@ -290,7 +290,7 @@ def _of_mode(parameters: Parameters, mode: int) -> ParametersBundle:
 
 
 def fastest_kernel(statistics: SufficientStatistics) -> Kernel:
-    """The kernel for a fleet: what its units share, and the size of its bases, decide."""
+    """The fastest kernel for a fleet, by what its units share and the size of its bases."""
     small = max(statistics.sizes) <= _lanes.LARGEST_SIZE
     designs = shared_designs(statistics, _UNITS_PER_DESIGN if small else _UNITS_PER_LARGE_DESIGN)
     if designs is not None:
@@ -299,7 +299,7 @@ def fastest_kernel(statistics: SufficientStatistics) -> Kernel:
 
 
 def linked_kernel(statistics: SufficientStatistics) -> LinkedKernel | LinkedLanesKernel:
-    """The kernel for linked channels: the size of the bases decides."""
+    """The kernel for linked channels, by the size of the bases."""
     if max(statistics.sizes) <= _linked_lanes.LARGEST_SIZE:
         return LinkedLanesKernel(statistics)
     return LinkedKernel(statistics)

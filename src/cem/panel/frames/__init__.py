@@ -1,1 +1,1 @@
-"""Long data frames become the columns of a panel."""
+"""Convert long data frames to the columns of a panel."""

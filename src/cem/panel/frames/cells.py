@@ -1,7 +1,7 @@
-"""Cells of text tables by one rule: which are numbers, which mean missing, when ids are numbers.
+"""Rules for the cells of text tables: which are numbers, which mean missing, when ids are numbers.
 
-pyarrow, polars and pandas each guess types by rules of their own. They are therefore asked for text or float64 only,
-and what they would have to guess is decided here.
+pyarrow, polars and pandas each guess types by their own rules. So cem asks them only for text or float64, and decides
+the rest here.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ NULLS = (
 NULL_NUMBERS = (*NULLS, "None", "<NA>", "+nan", "+NaN")
 """Cells that mean missing, in columns of numbers and times."""
 NUMBER = r"^[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[iI][nN][fF](?:[iI][nN][iI][tT][yY])?)$"
-"""A number as every backend and Python read it, in a syntax that the regular expressions of all of them share."""
+"""A number as every backend and Python read it, in regular-expression syntax that all of them share."""
 BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NUMBER = re.compile(NUMBER)
 _WHOLE = re.compile(r"(?:0|-?[1-9][0-9]{0,14})\.0")
 
 
 def is_number(cell: str, decimal: str = ".") -> bool:
-    """True where a cell without blanks around it is a number."""
+    """True if a cell without surrounding blanks is a number."""
     return _NUMBER.match(cell if decimal == "." else _with_point(cell, decimal)) is not None
 
 
@@ -57,8 +57,8 @@ def _with_point(cell: str, decimal: str) -> str:
 def ids_as_numbers(distinct: Iterable[str]) -> np.ndarray | None:
     """Distinct ids or labels as int64 or float64, if each is written exactly as Python writes its number.
 
-    "007", "1e5", "+3" and numbers beyond int64 are text, and then all are: a column is of one kind. Whole numbers with
-    ".0" behind them, as a column of integers with gaps is often saved, are float64 if all have it.
+    "007", "1e5", "+3" and integers beyond int64 are text, and then the whole column is. Whole numbers with ".0" (a
+    column of integers with gaps is often saved that way) are float64 if all have it.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def ids_as_numbers(distinct: Iterable[str]) -> np.ndarray | None:
         return None
     try:
         numbers = list(map(int, texts))
-    except ValueError:  # also that of a number with more digits than Python reads
+    except ValueError:  # also for a number with more digits than Python reads
         return np.array(list(map(float, texts))) if all(map(_WHOLE.fullmatch, texts)) else None
     if list(map(str, numbers)) != texts or min(numbers) < -(2**63) or max(numbers) >= 2**63:
         return None
@@ -78,7 +78,7 @@ def ids_as_numbers(distinct: Iterable[str]) -> np.ndarray | None:
 
 
 class Missing:
-    """The codes for missing that a caller declares: numbers, texts, or both, for all channels or for each.
+    """The codes for missing that a caller declares: numbers, texts, or both, for all channels or per channel.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class Missing:
     Attributes
     ----------
     texts : tuple of str
-        Without blanks around them.
+        Without surrounding blanks.
     numbers : ndarray of float64
     by_channel : dict of str to Missing, or None
 
@@ -129,11 +129,11 @@ class Missing:
         return set(self.texts).union(*(each.texts for each in (self.by_channel or {}).values()))
 
     def for_panel(self, channels: Sequence[str]) -> Any:
-        """What `Panel` is to be told: the numbers, and None where only texts were declared."""
+        """The argument for `Panel`: the numbers, or None if only texts were declared."""
         if self.by_channel is not None:
             for name in self.by_channel:
                 if name not in channels:
-                    raise OptionError(f"missing names {name!r}, which is no channel; {did_you_mean(name, channels)}")
+                    raise OptionError(f"missing names {name!r}, which is not a channel; {did_you_mean(name, channels)}")
             return {name: each.numbers.tolist() for name, each in self.by_channel.items()}
         return self.numbers.tolist() if self.is_given and (self.numbers.size or not self.texts) else None
 

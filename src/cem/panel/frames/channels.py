@@ -1,7 +1,7 @@
-"""Which columns of a data frame are sensors: those that were named, or else the numeric ones that have no other part.
+"""Choose the sensor columns of a data frame: the named ones, or else the numeric ones without another role.
 
-Where nothing was named, no column goes without a word: a sensor with some text cells is refused, a tall table that was
-not declared is refused, and what is left out is listed in one warning.
+If no channels are named, no column disappears silently. A sensor with some text cells is refused, an undeclared tall
+table is refused, and one warning lists the columns left out.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ __all__ = ["Channels", "channel_columns", "check_column", "check_not_tall"]
 
 _NAMELESS = re.compile(r"Unnamed: \d+|__index_level_\d+__|\s*")
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:([,.' \u00a0\u202f\u2019])[0-9]{3})(?:\1[0-9]{3})*(?:[.,][0-9]+)?")
-"""A number whose thousands are set apart, as spreadsheets show it."""
+"""A number with thousands separators, as spreadsheets show it."""
 _MOST_SAMPLED = 2000
 _LEAST_COUNTED = 20
-"""Rows from which on a column that counts them is taken for a row number."""
+"""In a table with at least this many rows, a column that counts them is a row number."""
 _SENSOR_NAMES = {
     "channel", "measure", "measurement", "metric", "parameter", "point", "sensor", "sensor_id", "sensor_name", "signal",
     "tag", "tag_name", "tagname", "variable",
@@ -40,13 +40,13 @@ _MOST_SENSORS = 10_000
 
 @dataclass
 class Channels:
-    """Names of the sensors' columns, and what was left out: name and reason."""
+    """Names of the sensor columns, and the columns left out: name and reason."""
 
     names: list[str]
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
     def warn(self) -> None:
-        """Say in one warning which columns were left out."""
+        """List the columns left out in one warning."""
         if self.left_out:
             shown = ", ".join(f"{name!r} ({reason})" for name, reason in self.left_out[:20])
             more = f" and {len(self.left_out) - 20:,} more" if len(self.left_out) > 20 else ""
@@ -58,7 +58,7 @@ class Channels:
 
 
 def check_column(table: Any, frame: Any, role: str, name: str) -> None:
-    """Refuse a name that is no column."""
+    """Refuse a name that is not a column."""
     if name in table.columns:
         return
     if name in (getattr(getattr(frame, "index", None), "names", None) or ()):
@@ -75,17 +75,17 @@ def channel_columns(
     response: str | None,
     missing: Missing,
 ) -> Channels:
-    """The sensors' columns, the response last unless it was listed.
+    """The sensor columns, the response last unless it was listed.
 
     Parameters
     ----------
     used : dict of str to str
-        Columns by the part that they have: unit, time, ...
+        Columns by role: unit, time, ...
 
     Raises
     ------
     PanelError
-        A column is unknown, has two parts, holds numbers and texts, or no numeric column is left.
+        A column is unknown, has two roles, holds numbers and texts, or no numeric column is left.
     """
     by_name: dict[str, str] = {}
     for role, name in used.items():
@@ -113,7 +113,7 @@ def channel_columns(
         names = list(channels)
     if response is not None and response not in names:
         names.append(response)
-    known = set(table.columns)  # once: to ask for the names takes time for each of them
+    known = set(table.columns)  # once, because the property takes time for each name
     for name in names:
         if not isinstance(name, str) or name not in known:
             check_column(table, frame, "channel", name)
@@ -123,11 +123,11 @@ def channel_columns(
 
 
 def _reason_to_leave(nw: ModuleType, series: Any, name: str, missing: Missing) -> str | None:
-    """Why a column is no sensor; None where it is one, empty where there is nothing to say."""
+    """Why a column is not a sensor; None if it is one, empty if there is nothing to report."""
     dtype = series.dtype
     is_nameless = _NAMELESS.fullmatch(str(name)) is not None
     if is_nameless and (series.is_null().all() or (dtype.is_float() and np.isnan(as_array(series)).all())):
-        return ""  # every line ends in a separator
+        return ""  # an empty column, because every line ends in a separator
     if dtype.is_numeric():
         return "a row index without a name" if is_nameless else None
     if dtype == nw.Boolean:
@@ -140,7 +140,7 @@ def _reason_to_leave(nw: ModuleType, series: Any, name: str, missing: Missing) -
         return _reason_of_text(nw, series, name, missing)
     if dtype == nw.Object:
         return _reason_of_objects(series, name, missing)
-    if dtype == nw.Unknown and as_array(series).dtype.kind in "fiu":  # numbers in a form of the backend's own: sparse
+    if dtype == nw.Unknown and as_array(series).dtype.kind in "fiu":  # sparse numbers
         return None
     return "empty" if series.is_null().all() else f"its type is {dtype}"
 
@@ -149,7 +149,7 @@ def _reason_of_text(nw: ModuleType, series: Any, name: str, missing: Missing) ->
     if series.dtype != nw.String:
         series = series.cast(nw.String)
     n_rows = len(series)
-    if n_rows > 10_000:  # long columns of notes are not searched to their end
+    if n_rows > 10_000:  # do not search long columns of notes to their end
         some = stripped(series[np.linspace(0, n_rows - 1, _MOST_SAMPLED).astype(np.int64)], NULL_NUMBERS)
         if not (number_mask(some) | number_mask(some, ",")).any():
             _refuse_thousands(series, name)
@@ -173,7 +173,7 @@ def _reason_of_text(nw: ModuleType, series: Any, name: str, missing: Missing) ->
 
 
 def _refuse_thousands(series: Any, name: str) -> None:
-    """Refuse a column of text that holds numbers whose thousands are set apart: 1,234.5 is no note."""
+    """Refuse a text column of numbers with thousands separators: 1,234.5 is not a note."""
     rows = np.linspace(0, len(series) - 1, min(len(series), _MOST_SAMPLED)).astype(np.int64)
     cells = zip(rows.tolist(), plain_items(series[rows]), strict=True)
     items = [(row, cell.strip()) for row, cell in cells if cell and isinstance(cell, str)]  # pandas: NaN is missing
@@ -183,7 +183,7 @@ def _refuse_thousands(series: Any, name: str) -> None:
         shown = bad_cells(grouped, len(grouped), False)
         raise PanelError(
             f"column {name!r} holds numbers with separators between thousands: {shown}; "
-            "take the separators out, or leave the column out by naming channels"
+            "remove the separators, or leave the column out by naming channels"
         )
 
 
@@ -210,13 +210,13 @@ def _mixed(name: str, n_cells: int, cells: list[tuple[int, object]], n_bad: int)
     if all(isinstance(cell, str) and is_number(cell.strip(), ",") for _, cell in cells):
         kind = "a decimal comma"
         if all(_GROUPED.fullmatch(str(cell).strip()) for _, cell in cells):
-            kind += " or a comma between thousands (then take it out)"
+            kind += " or a comma between thousands (then remove it)"
         return f"column {name!r} holds numbers with {kind}: {bad_cells(cells, n_bad)}"
-    return f"column {name!r} holds numbers, but {n_bad:,} of {n_cells:,} cells are none: {bad_cells(cells, n_bad)}"
+    return f"column {name!r} holds numbers, but {n_bad:,} of {n_cells:,} cells do not: {bad_cells(cells, n_bad)}"
 
 
 def _row_counters(nw: ModuleType, table: Any, units: Any, names: list[str], response: str | None) -> list[str]:
-    """Columns that go on by one from row to row, through all units: row numbers that were saved with the table."""
+    """Columns that increase by one from row to row, through all units: row numbers saved with the table."""
     n_rows = len(table)
     if n_rows < _LEAST_COUNTED or _same(cell_of(units, 0), cell_of(units, n_rows - 1)):
         return []
@@ -238,7 +238,7 @@ def _row_counters(nw: ModuleType, table: Any, units: Any, names: list[str], resp
 
 
 def _same(one: object, other: object) -> bool:
-    """Whether two items of a frame are equal, where that can be said: not of `pandas.NA`, nor of arrays."""
+    """Whether two items of a frame are equal, if that can be decided (not for `pandas.NA` or arrays)."""
     try:
         return bool(one == other)
     except (TypeError, ValueError):
@@ -250,8 +250,8 @@ def check_not_tall(
 ) -> None:
     """Refuse a table with one row per sensor that was not declared as such.
 
-    Such a table has a column of text that tells apart the rows of a unit at one time, and one column of numbers. Read
-    as if each row were a reading of one sensor, it would mix all of them.
+    Such a table has a text column that distinguishes the rows of a unit at one time, and one numeric column. Read as
+    if each row were a reading of one sensor, it would mix all of them.
     """
     texts = [name for name, reason in chosen.left_out if reason == "text"]
     if not texts or not chosen.names:
@@ -277,8 +277,8 @@ def check_not_tall(
             continue  # constant within each unit
         value, sensors = chosen.names[0], listed(sorted(map(str, distinct)), 4)
         raise PanelError(
-            f"the table looks tall, with one row per sensor: column {name!r} ({sensors}) tells apart the "
-            f"rows of a unit at one time, and {value!r} their values; read it by sensor={name!r}, value={value!r} "
+            f"the table looks tall, with one row per sensor: column {name!r} ({sensors}) distinguishes the "
+            f"rows of a unit at one time, and {value!r} has their values; give sensor={name!r}, value={value!r} "
             f"(on the command line: --sensor-column {name} --value-column {value}), or name channels=[...] if each row "
             "is a reading of its own"
         )

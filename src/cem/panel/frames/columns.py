@@ -1,4 +1,4 @@
-"""Columns of a data frame as arrays: numbers, times, ids, labels, each read as meant or refused by row."""
+"""Convert columns of a data frame to arrays: numbers, times, ids, labels; bad cells are refused by row."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def narwhals_module() -> ModuleType:
 
 
 def numbers(nw: ModuleType, series: Any, name: str, missing: Missing) -> np.ndarray:
-    """(n_rows,) float64, NaN where missing; no copy where the column is that already."""
+    """(n_rows,) float64, NaN where missing; no copy if the column is that already."""
     dtype = series.dtype
     if dtype in (nw.Decimal, nw.Int128, nw.UInt128):  # none of which NumPy has
         series = series.cast(nw.Float64)
@@ -78,7 +78,7 @@ def numbers(nw: ModuleType, series: Any, name: str, missing: Missing) -> np.ndar
 
 
 def _from_cells(nw: ModuleType, series: Any, name: str, missing: Missing) -> np.ndarray:
-    """Numbers of a column of objects or text, of which some texts mean missing and the others must be numbers then."""
+    """Numbers of a column of objects or text: some texts mean missing, and all others must be numbers."""
     cells: list[Any] = [np.nan if is_na(item) else item for item in plain_items(series)]
     gone = {*missing.texts, *NULL_NUMBERS} if missing.texts else set()
     for row, item in enumerate(cells):
@@ -103,12 +103,12 @@ def is_na(item: object) -> bool:
 
 
 def is_gap(item: object) -> bool:
-    """True for an item of a frame that means missing: None, NaN, NaT and what pandas has for them."""
+    """True for an item of a frame that means missing: None, NaN, NaT and pandas' own values."""
     return is_na(item) or (isinstance(item, float) and item != item)
 
 
 def is_real(item: object) -> bool:
-    """True for an object that is a number, and no text, array or duration."""
+    """True for an object that is a number, not a text, array or duration."""
     kinds = (bool, int, float, np.number, np.bool_, decimal.Decimal)
     return isinstance(item, kinds) and not isinstance(item, np.timedelta64)
 
@@ -121,10 +121,10 @@ def bad_cells(cells: list[tuple[int, object]], n_bad: int, advice: bool = True) 
         return shown
     texts = list(dict.fromkeys(item.strip() for _, item in cells if isinstance(item, str)))
     if texts and all(is_number(text, ",") for text in texts):
-        return f"{shown}; read decimal commas by decimal=',' (on the command line: --decimal ,)"
+        return f"{shown}; read decimal commas with decimal=',' (on the command line: --decimal ,)"
     codes = texts[:3] or ["Bad Input"]
     return (
-        f"{shown}; convert the column to numbers, NaN where missing; or declare the codes for missing by "
+        f"{shown}; convert the column to numbers, with NaN for missing; or declare the codes for missing with "
         f"missing={codes!r} (on the command line: --missing {','.join(codes)!r}); or leave the column out by naming "
         "channels"
     )
@@ -150,8 +150,8 @@ def _not_numeric(nw: ModuleType, name: str, dtype: Any, series: Any, rows: list[
         n_bad = len(found)
     if not found:
         return (
-            f"channel {name!r} is not numeric: it has type {dtype}; convert the column to numbers, NaN where missing, "
-            "or leave it out"
+            f"channel {name!r} is not numeric: it has type {dtype}; convert the column to numbers, with NaN for "
+            "missing, or leave it out"
         )
     return f"channel {name!r} is not numeric: {bad_cells(found, n_bad)}"
 
@@ -160,7 +160,7 @@ def _not_numeric(nw: ModuleType, name: str, dtype: Any, series: Any, rows: list[
 
 
 def times(nw: ModuleType, series: Any, what: str, time_format: str | None = None) -> np.ndarray:
-    """(n_rows,) float64, datetime64 or timedelta64; not counted from any origin yet."""
+    """(n_rows,) float64, datetime64 or timedelta64, before an origin is subtracted."""
     dtype = series.dtype
     label = f"{what} (column {series.name!r})"
     if time_format is not None and not dtype.is_temporal():
@@ -194,8 +194,8 @@ def _dates(series: Any, label: str) -> np.ndarray:
         items = plain_items(series)
         row = next(row for row, item in enumerate(items) if isinstance(item, str) and not item.isascii())
         raise PanelError(
-            f"{label}: item {row} is {items[row]!r}, which is no date of ISO 8601 such as 2024-05-01T06:00:00; name "
-            "the form of the dates by time_format= (on the command line: --time-format), or give numbers"
+            f"{label}: item {row} is {items[row]!r}, which is not an ISO 8601 date such as 2024-05-01T06:00:00; give "
+            "the format of the dates by time_format= (on the command line: --time-format), or give numbers"
         ) from error
     if not np.count_nonzero(texts):
         return np.full(texts.size, np.nan)
@@ -203,7 +203,7 @@ def _dates(series: Any, label: str) -> np.ndarray:
 
 
 def _ascii(series: Any) -> np.ndarray:
-    """(n_rows,) bytes, straight from the buffer of an Arrow column whose texts are all equally long."""
+    """(n_rows,) bytes, straight from the buffer of an Arrow column of texts of equal length."""
     native = series.to_native()
     if series.implementation.is_pyarrow() and native.null_count == 0 and len(native):
         import pyarrow as pa
@@ -222,7 +222,7 @@ def _ascii(series: Any) -> np.ndarray:
 
 
 def _check_compact(numbers: np.ndarray, label: str) -> None:
-    """Refuse numbers that are all dates such as 20240501: as numbers they would be counted a hundred a month."""
+    """Refuse numbers that are all dates such as 20240501: as numbers, months would be 100 apart."""
     if numbers.size < 3 or not 19_000_101 <= numbers[0] <= 21_001_231:
         return
     days = numbers[~np.isnan(numbers)]
@@ -232,8 +232,8 @@ def _check_compact(numbers: np.ndarray, label: str) -> None:
     year, month, day = whole // 10_000, whole // 100 % 100, whole % 100
     if np.all((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31) & (year >= 1900)):
         raise PanelError(
-            f"{label}: all of its numbers are dates such as {whole[0]}; say so by time_format='%Y%m%d' (on the command "
-            "line: --time-format), or give dates of ISO 8601"
+            f"{label}: all of its numbers are dates such as {whole[0]}; give time_format='%Y%m%d' (on the command "
+            "line: --time-format), or give ISO 8601 dates"
         )
 
 
@@ -249,7 +249,7 @@ def check_row_times(raw: np.ndarray, units: Any, time: str) -> None:
 
 
 def row_codes(series: Any) -> np.ndarray:
-    """(n_rows,) sortable codes of the units' ids: the ids themselves where they are numbers."""
+    """(n_rows,) sortable codes of the units' ids: the ids themselves if they are numbers."""
     missing = series.is_null()
     if missing.any():
         row = int(missing.arg_true()[0])
@@ -267,8 +267,8 @@ def row_codes(series: Any) -> np.ndarray:
         if inexact.any():
             row = int(np.argmax(inexact))
             raise PanelError(
-                f"the unit (column {series.name!r}) is the float {codes[row]:g} at row {row}, too large to tell whole "
-                "numbers apart; read the column as text or as whole numbers"
+                f"the unit (column {series.name!r}) is the float {codes[row]:g} at row {row}, too large for "
+                "exact integers; read the column as text or as integers"
             )
     return codes
 
@@ -279,7 +279,7 @@ def _is_wide(series: Any) -> bool:
 
 
 def _polars_codes(series: Any) -> np.ndarray:
-    """Codes alone, by a hash table: ranks, which `factorise` takes, need a sort of the strings."""
+    """Codes by a hash table; the ranks of `factorise` need a sort of the strings."""
     import polars as pl
 
     native = series.to_native()
@@ -292,14 +292,14 @@ def _polars_codes(series: Any) -> np.ndarray:
 
 
 def plain_items(series: Any) -> list[Any]:
-    """The items as objects of Python, whose dates end at the year 9999: PanelError beyond."""
+    """The items as Python objects; PanelError for dates after the year 9999."""
     with _as_panel_error(f"column {series.name!r} of type {series.dtype} cannot be read"):
         items: list[Any] = series.to_list()
     return items
 
 
 def as_array(series: Any) -> np.ndarray:
-    """The column in NumPy; PanelError where its backend cannot make an array of what it holds."""
+    """The column in NumPy; PanelError if its backend cannot make an array of it."""
     with _as_panel_error(f"column {series.name!r} of type {series.dtype} cannot be read"):
         array: np.ndarray = series.to_numpy()
     return array
@@ -310,7 +310,7 @@ def _as_panel_error(what: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # polars: no Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # polars, not an Exception
             raise
         if isinstance(error, (CemError, MemoryError)):
             raise
@@ -318,12 +318,12 @@ def _as_panel_error(what: str) -> Iterator[None]:
 
 
 def cell_of(series: Any, row: int) -> Any:
-    """One item, of which messages show the object of Python."""
+    """One item, as a Python object for messages."""
     return plain_items(series[row : row + 1])[0]
 
 
 def unit_column(nw: ModuleType, series: Any) -> Any:
-    """The column of the units' ids; whole decimals, as databases export keys, as whole numbers."""
+    """The column of the units' ids; whole decimals, as databases export keys, become integers."""
     if series.dtype != nw.Decimal:
         return series
     items = [item for item in plain_items(series[:1000]) if item is not None]
@@ -332,12 +332,12 @@ def unit_column(nw: ModuleType, series: Any) -> Any:
     try:
         whole = series.cast(nw.Int64)
         return whole if bool((whole.cast(nw.Float64) == series.cast(nw.Float64)).all()) else series
-    except Exception:  # each backend has its own for numbers that do not fit
+    except Exception:  # each backend has its own error for numbers that do not fit
         return series
 
 
 def ids_of(series: Any, codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The ids at these rows: int64 where all fit, objects otherwise."""
+    """The ids at these rows: int64 if all fit, objects otherwise."""
     if not series.dtype.is_integer() or _is_wide(series):
         return object_array(plain_items(series[rows]))
     ids = codes[rows]
@@ -348,7 +348,7 @@ def ids_of(series: Any, codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def factorise(series: Any) -> tuple[np.ndarray, list[Any]]:
-    """Codes (n_rows,), -1 where missing, and the values that they stand for, by the backend's own hash table."""
+    """Codes (n_rows,), -1 where missing, and their values, by the backend's own hash table."""
     implementation = series.implementation
     native = series.to_native()
     if implementation.is_pandas():
@@ -365,8 +365,8 @@ def factorise(series: Any) -> tuple[np.ndarray, list[Any]]:
             return np.concatenate(chunks), encoded.chunk(0).dictionary.to_pylist()
         except (NotImplementedError, ValueError, OverflowError) as error:  # nested types, dates beyond the year 9999
             raise PanelError(
-                f"column {series.name!r} of type {series.dtype} cannot tell rows apart: {error}; "
-                "give strings, whole numbers or dates"
+                f"column {series.name!r} of type {series.dtype} cannot identify rows: {error}; "
+                "give strings, integers or dates"
             ) from None
     if implementation.is_polars():
         import polars as pl
@@ -394,7 +394,7 @@ def factorise(series: Any) -> tuple[np.ndarray, list[Any]]:
 def constant(
     column: np.ndarray, order: np.ndarray | None, starts: np.ndarray, unit_ids: np.ndarray, name: str
 ) -> np.ndarray:
-    """(n_units,) the one value of each unit, missing where it has none; PanelError where it has two."""
+    """(n_units,) the one value of each unit, missing if it has none; PanelError if it has two."""
     column = column if order is None else column[order]
     low, high = np.fmin.reduceat(column, starts), np.fmax.reduceat(column, starts)
     varies = low < high
@@ -410,7 +410,7 @@ def constant(
 def labels(
     nw: ModuleType, series: Any, order: np.ndarray | None, starts: np.ndarray, unit_ids: np.ndarray
 ) -> np.ndarray:
-    """(n_units,) label of each unit, NaN or None where unknown; PanelError where a unit has two."""
+    """(n_units,) label of each unit, NaN or None if unknown; PanelError if a unit has two."""
     if series.dtype.is_numeric() and not _is_inexact(series):
         column = np.array(numbers(nw, series, series.name, Missing(None)))
         column[column == -1] = np.nan
@@ -433,7 +433,7 @@ def labels(
 
 
 def _is_inexact(series: Any) -> bool:
-    """True for whole numbers that a float64 cannot tell apart."""
+    """True for integers that float64 cannot distinguish."""
     if not series.dtype.is_integer():
         return False
     low, high = series.min(), series.max()

@@ -1,7 +1,7 @@
-"""Dates written as text: ISO 8601 by one rule, whichever library read the table, and other forms only when named.
+"""Dates written as text: ISO 8601 by one rule, whichever library read the table; other formats only if named.
 
-A library that guesses takes 05/04/2024 for April or May as it prefers. Here the text is either ISO 8601, in which the
-order is fixed, or the caller names the form.
+A library that guesses may read 05/04/2024 as April or as May. Here the text is either ISO 8601, with a fixed order, or
+you name the format.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _NANO_YEARS = (1678, 2261)
 
 
 def text_array(items: Sequence[object]) -> np.ndarray:
-    """(n,) bytes of ``S`` dtype: texts of ASCII without the blanks around them, empty where None.
+    """(n,) bytes of ``S`` dtype: ASCII texts without surrounding blanks, empty for None.
 
     Raises
     ------
     UnicodeEncodeError
-        A text has letters beyond ASCII, which no ISO 8601 date has.
+        A text has non-ASCII letters, which no ISO 8601 date has.
     """
     cells = [item.strip() if isinstance(item, str) else "" for item in items]
     return np.array([cell.encode("ascii") for cell in cells], dtype=bytes) if cells else np.empty(0, dtype="S1")
 
 
 def iso_dates(texts: np.ndarray, what: str, *, row_of: Callable[[int], int] = int) -> np.ndarray:
-    """Dates and times of ISO 8601 as datetime64, in UTC where they have a zone.
+    """Dates and times in ISO 8601 as datetime64, in UTC if they have a zone.
 
     Parameters
     ----------
@@ -55,13 +55,13 @@ def iso_dates(texts: np.ndarray, what: str, *, row_of: Callable[[int], int] = in
 
     Returns
     -------
-    ndarray of shape (n,), datetime64[us], or [ns] where a fraction has more than six digits
+    ndarray of shape (n,), datetime64[us], or [ns] if a fraction has more than six digits
         NaT where missing.
 
     Raises
     ------
     PanelError
-        A text is not of ISO 8601, is a date that does not exist, or some texts have a zone and others have none.
+        A text is not in ISO 8601, is a date that does not exist, or some texts have a zone and others have none.
     """
     n = texts.size
     letters = np.ascontiguousarray(texts).view(np.uint8).reshape(n, -1) if n else np.empty((0, 1), np.uint8)
@@ -113,8 +113,8 @@ def _joined(
         years = dates[~is_missing].astype("datetime64[Y]").astype(np.int64) + 1970
         if years.min() < _NANO_YEARS[0] or years.max() > _NANO_YEARS[1]:
             raise PanelError(
-                f"{what}: nanoseconds can be told apart only from the year {_NANO_YEARS[0]} to {_NANO_YEARS[1]}, found "
-                f"the years {years.min()} to {years.max()}; leave out the digits behind the sixth, or correct the year"
+                f"{what}: nanoseconds are possible only from the year {_NANO_YEARS[0]} to {_NANO_YEARS[1]}, found "
+                f"the years {years.min()} to {years.max()}; remove the digits after the sixth, or correct the year"
             )
         stamps: np.ndarray = dates.astype("datetime64[ns]") + nanoseconds.astype("timedelta64[ns]")
     else:
@@ -124,7 +124,7 @@ def _joined(
 
 
 def _has_layout(letters: np.ndarray, lengths: np.ndarray, todo: np.ndarray, found: re.Match[bytes]) -> np.ndarray:
-    """Mask of those rows that have digits, signs and all else where the one that was matched has them."""
+    """Mask of the rows with digits, signs and all else in the same places as the row that was matched."""
     text = found[0]
     part = letters if todo.size == letters.shape[0] else letters[todo]
     alike: np.ndarray = lengths[todo] == len(text)
@@ -173,12 +173,12 @@ def _check_zones(
         with_zone, without = int(given[np.argmax(zoned)]), int(given[np.argmin(zoned)])
         raise PanelError(
             f"{what}: item {row_of(with_zone)} is {texts[with_zone].decode()!r}, which has a zone, and item "
-            f"{row_of(without)} is {texts[without].decode()!r}, which has none; give all a zone, or none"
+            f"{row_of(without)} is {texts[without].decode()!r}, which has none; give a zone for all, or for none"
         )
 
 
 def _one(text: bytes, what: str, row: int) -> tuple[int, int, bool]:
-    """Day, nanoseconds in it and whether there is a zone, of a rarer form of ISO 8601 such as 20240501T06."""
+    """Day, nanoseconds in it and whether there is a zone, of a rarer ISO 8601 format such as 20240501T06."""
     letters = text.decode()
     try:
         if re.search(r"[.,]\d{7}", letters):
@@ -186,7 +186,7 @@ def _one(text: bytes, what: str, row: int) -> tuple[int, int, bool]:
         stamp = datetime.datetime.fromisoformat(letters)
     except ValueError:
         raise PanelError(
-            f"{what}: item {row} is {letters!r}, which is no date of ISO 8601 such as 2024-05-01T06:00:00; "
+            f"{what}: item {row} is {letters!r}, which is not an ISO 8601 date such as 2024-05-01T06:00:00; "
             f"{_advice(letters)}"
         ) from None
     is_zoned = stamp.tzinfo is not None
@@ -215,13 +215,13 @@ def _advice(text: str) -> str:
     forms = _forms(text)
     if not forms:
         return (
-            "name the form of the dates, such as time_format='%d.%m.%Y %H:%M' (on the command line: --time-format), "
+            "give the format of the dates, such as time_format='%d.%m.%Y %H:%M' (on the command line: --time-format), "
             "or give numbers"
         )
     if len(forms) == 1:
-        return f"name its form: time_format={forms[0]!r} (on the command line: --time-format)"
+        return f"give its format: time_format={forms[0]!r} (on the command line: --time-format)"
     return (
-        f"name its form: time_format={forms[0]!r} where the day comes first, {forms[1]!r} where the month does "
+        f"give its format: time_format={forms[0]!r} if the day comes first, {forms[1]!r} if the month does "
         "(on the command line: --time-format)"
     )
 
@@ -238,31 +238,31 @@ def _forms(text: str) -> list[str]:
 
 
 def checked_format(time_format: object) -> str | None:
-    """``time_format`` if it is None or a form of `datetime.strptime`; OptionError otherwise."""
+    """``time_format`` if it is None or a format of `datetime.strptime`; OptionError otherwise."""
     if time_format is None:
         return None
     if not isinstance(time_format, str) or "%" not in time_format:
         raise OptionError(
-            f"time_format={time_format!r} is not a form of dates; give one such as '%d.%m.%Y %H:%M', as for "
+            f"time_format={time_format!r} is not a format of dates; give one such as '%d.%m.%Y %H:%M', as for "
             "datetime.strptime"
         )
     try:
         datetime.datetime.strptime("", time_format)
     except (ValueError, re.error) as error:
         if isinstance(error, re.error) or ("format" in str(error) and "does not match" not in str(error)):
-            raise OptionError(f"time_format={time_format!r} is not a form of dates: {error}") from None
+            raise OptionError(f"time_format={time_format!r} is not a format of dates: {error}") from None
     return time_format
 
 
 def formatted_dates(
     items: Sequence[object], time_format: str, what: str, *, row_of: Callable[[int], int] = int
 ) -> np.ndarray:
-    """Dates of a named form as datetime64[us], in UTC where the form has a zone; arguments as for `iso_dates`.
+    """Dates in a named format as datetime64[us], in UTC if the format has a zone; arguments as for `iso_dates`.
 
     Raises
     ------
     PanelError
-        A text is not of that form; the message names it.
+        A text is not in that format; the message names it.
     """
     stamps = np.full(len(items), np.datetime64("NaT"), dtype="datetime64[us]")
     for position, item in enumerate(items):
@@ -275,8 +275,8 @@ def formatted_dates(
                 stamp = stamp.astimezone(datetime.UTC).replace(tzinfo=None)
         except (ValueError, OverflowError):
             raise PanelError(
-                f"{what}: item {row_of(position)} is {text!r}, which is not of the form time_format={time_format!r}; "
-                "correct the cell or the form"
+                f"{what}: item {row_of(position)} is {text!r}, which does not match time_format={time_format!r}; "
+                "correct the cell or the format"
             ) from None
         stamps[position] = stamp
     return stamps

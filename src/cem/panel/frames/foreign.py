@@ -1,6 +1,6 @@
-"""Containers that are no data frame in memory: what each is, and the call that makes one of it.
+"""Containers that are not a data frame in memory: what each is, and the call that converts it.
 
-Told apart by what a type offers and where it comes from; no library is imported.
+They are recognised by the attributes and the origin of their type; no library is imported.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from cem.errors.names import listed
 __all__ = ["check_names", "no_frame", "refuse_foreign"]
 
 _READ = "call cem.tables.read_panel(path, unit=..., time=...)"
-_NAMED = ("dask", "duckdb", "ibis", "pyspark", "xarray")  # libraries whose types have names that others have too
+_NAMED = ("dask", "duckdb", "ibis", "pyspark", "xarray")  # libraries whose type names other libraries use too
 
 
 class _Known(NamedTuple):
-    """What a container is, what to do with it, and whether arrays are made of it, as `fit` takes them."""
+    """What a container is, how to convert it, and whether `fit` reads it as arrays."""
 
     what: str
     advice: str = ""
@@ -29,7 +29,7 @@ class _Known(NamedTuple):
 
 
 def no_frame(x: Any) -> PanelError:
-    """The error for what `Panel.from_frame` was given instead of a data frame; it names the call that would do."""
+    """The error for an argument of `Panel.from_frame` that is not a data frame; it names the right call."""
     known = _known(x, "frame")
     return PanelError(
         f"a data frame is needed, found {known.what}; {known.advice or 'give one of pandas, polars or pyarrow'}"
@@ -37,19 +37,19 @@ def no_frame(x: Any) -> PanelError:
 
 
 def refuse_foreign(x: Any, what: str) -> None:
-    """Refuse what is neither a panel nor an array nor a data frame in memory, with the call that would do.
+    """Refuse anything but a panel, an array or a data frame in memory, with the call that converts it.
 
     Parameters
     ----------
     x : object
-        What `fit`, `predict` or `score` was given.
+        The argument of `fit`, `predict` or `score`.
     what : str
-        What to call it in the message.
+        Its name in the message.
 
     Raises
     ------
     PanelError
-        A lazy or remote table, a file, records, a table of another library.
+        A lazy or remote table, a file, records, or a table of another library.
     """
     if isinstance(x, (np.ndarray, Iterator)) and not _is_reader(x):
         return
@@ -59,29 +59,29 @@ def refuse_foreign(x: Any, what: str) -> None:
 
 
 def check_names(frame: Any, roles: Mapping[str, Any], channels: Any) -> None:
-    """Refuse columns that are not asked for by name: names of other types, whole columns, levels of names.
+    """Refuse column arguments that are not names: names of other types, whole columns, levels of names.
 
     Parameters
     ----------
     frame : data frame
-    roles : mapping of option to what was given, None where it was left out
-    channels : what was given as channels
+    roles : mapping of option to the argument, None if it was left out
+    channels : the argument ``channels``
 
     Raises
     ------
     PanelError
-        A name is no string; the frame has columns without such names, or with several levels of them.
+        A name is not a string; the frame has columns without such names, or with several levels of them.
     """
     columns: Any = getattr(frame, "columns", None)
     if getattr(columns, "nlevels", 1) > 1:
         raise PanelError(
             f"the frame's columns have {columns.nlevels} levels of names, such as {tuple(columns[0])!r}; give each "
-            "column one name, as by frame.columns = ['_'.join(map(str, name)) for name in frame.columns], or, where a "
-            "level names units or sensors, make rows of it by frame.stack(level).reset_index()"
+            "column one name, for example frame.columns = ['_'.join(map(str, name)) for name in frame.columns], or, if "
+            "a level names units or sensors, turn it into rows by frame.stack(level).reset_index()"
         )
-    names = list(columns) if hasattr(frame, "iloc") else []  # other libraries have strings alone
+    names = list(columns) if hasattr(frame, "iloc") else []  # other libraries allow only strings
     numbered = [name for name in names if not isinstance(name, str)]
-    remedy = "; give the columns names, as by frame.rename(columns=str)" if numbered else ""
+    remedy = "; give the columns names, for example by frame.rename(columns=str)" if numbered else ""
     for role, name in roles.items():
         if name is None and role in ("unit", "time"):
             raise PanelError(f"{role}=None: the name of a column was expected; there are {listed(names, 12)}")
@@ -90,7 +90,7 @@ def check_names(frame: Any, roles: Mapping[str, Any], channels: Any) -> None:
             raise PanelError(f"{role} is the name of a column, a string; found {shown}{remedy}")
     if channels is None and numbered:
         raise PanelError(
-            f"the frame has columns whose names are no strings: {listed(numbered, 6)}; name them, as by "
+            f"the frame has columns whose names are not strings: {listed(numbered, 6)}; rename them, for example by "
             "frame.rename(columns=str), or choose channels=[...]"
         )
     if channels is not None and not isinstance(channels, str):
@@ -137,7 +137,7 @@ def _known(x: Any, name: str) -> _Known:
     if library in _NAMED:
         found = f"{found} of {library}"
     if _is_series(x):
-        return _Known(found, "one column has no units and times: give the data frame that it is a column of", True)
+        return _Known(found, "a single column has no units and times: give the whole data frame", True)
     if title.endswith("GroupBy"):
         return _Known(found, "give the frame that was grouped, with its column of units")
     if _has(x, "toarray"):  # scipy.sparse
@@ -155,12 +155,12 @@ def _known(x: Any, name: str) -> _Known:
 
 
 def _of_library(x: Any, library: str, title: str, name: str) -> str:
-    """The expression that brings a lazy, remote or foreign table into memory as a data frame; '' of others."""
+    """The expression that brings a lazy, remote or foreign table into memory as a data frame; '' for others."""
     if _has(x, "collect") and _has(x, "collect_schema"):
         return f"{name}.collect()"
     if library in ("duckdb", "ibis", "pyspark"):
         return f"{name}.{ {'duckdb': 'df', 'ibis': 'to_pandas', 'pyspark': 'toPandas'}[library] }()"
-    if _has(x, "compute") and (_has(x, "columns") or not _has(x, "__array__")):  # dask; of its arrays we read
+    if _has(x, "compute") and (_has(x, "columns") or not _has(x, "__array__")):  # dask; its arrays can be read
         return f"{name}.compute()"
     if _has(x, "data_vars"):
         return f"{name}.to_dataframe().reset_index()"
@@ -190,7 +190,7 @@ def _mapping(x: Mapping[Any, Any], name: str) -> _Known:
 def _sequence(x: Sequence[Any], name: str) -> _Known:
     found, first = f"a {type(x).__name__}", x[0] if x else None
     if isinstance(first, Mapping):
-        return _Known(f"{found} of records, one a row", _frame_of(f"pandas.DataFrame({name})"))
+        return _Known(f"{found} of records, one per row", _frame_of(f"pandas.DataFrame({name})"))
     if hasattr(type(first), "_fields") or _is_row(first):
         return _Known(f"{found} of rows", _frame_of(f"pandas.DataFrame({name}, columns=[...])"))
     if _is_frame(first):
@@ -209,7 +209,7 @@ def _is_frame(x: Any) -> bool:
 
 
 def _is_series(x: Any) -> bool:
-    """One column: of pandas, of polars, or a (chunked) array of pyarrow."""
+    """One column of pandas or polars, or a (chunked) array of pyarrow."""
     kind = type(x)
     if kind.__module__.partition(".")[0] == "pyarrow":
         return hasattr(kind, "null_count") and not _is_frame(x)
@@ -217,7 +217,7 @@ def _is_series(x: Any) -> bool:
 
 
 def _is_reader(x: Any) -> bool:
-    """An iterator that a library made over a table."""
+    """An iterator over a table, made by a library."""
     return _has(x, "read") or _has(x, "read_all") or type(x).__name__.endswith("GroupBy")
 
 

@@ -1,7 +1,7 @@
-"""Long tables (pandas, polars, pyarrow, ... through narwhals) grouped by unit into a Panel.
+"""Long tables (pandas, polars, pyarrow, ... through narwhals), grouped by unit for a Panel.
 
-Nothing here loops over rows or units in Python, and columns are converted one at a time: beside the table and the
-panel there is at any moment one column and, where rows are not in order already, one permutation of them.
+Nothing here loops over rows or units in Python, and columns are converted one at a time. So besides the table and the
+panel there is at any moment one column in memory and, if rows are not in order already, one permutation of them.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ def columns_of_frame(
     time_format: str | None = None,
     missing: Any = None,
 ) -> FrameColumns:
-    """What `Panel.from_frame` takes from a table; its documentation holds."""
+    """The data that `Panel.from_frame` takes from a table; see there for the arguments."""
     codes_for_missing, time_format = Missing(missing), checked_format(time_format)
     if (sensor is None) != (value is None):
         given, lacking = ("sensor", "value") if value is None else ("value", "sensor")
         raise OptionError(
-            f"{given} is given without {lacking}; a tall table needs both, as in sensor='tag', value='value'"
+            f"{given} is given without {lacking}; a tall table needs both, such as sensor='tag', value='value'"
         )
     nw = narwhals_module()
     table = _eager(nw, frame)
@@ -121,7 +121,7 @@ def columns_of_frame(
         values = _filled(nw, table, names, order, units, time, codes_for_missing)
         if order is not None:
             raw = raw[order]
-        elif table.implementation.is_pandas_like() or not raw.flags.writeable:  # the frame's own memory: not ours
+        elif table.implementation.is_pandas_like() or not raw.flags.writeable:  # this memory belongs to the frame
             raw = raw.copy()
     chosen.warn()
     del order
@@ -157,7 +157,7 @@ def _filled(
 
 
 def group_rows(codes: np.ndarray, times: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-    """Permutation that brings rows together by unit and sorts them by time, both stably.
+    """Permutation that groups rows by unit and sorts them by time, both stably.
 
     Parameters
     ----------
@@ -168,13 +168,13 @@ def group_rows(codes: np.ndarray, times: np.ndarray) -> tuple[np.ndarray | None,
     Returns
     -------
     order : ndarray of shape (n_rows,), int64, or None
-        None where the rows are in order already, as those of most files are: then nothing is sorted or moved.
+        None if the rows are in order already, as in most files: then nothing is sorted or moved.
     offsets : ndarray of shape (n_units + 1,), int64
-        Units come in order of first appearance.
+        Units in order of first appearance.
     """
     n_rows = codes.size
     starts = _starts(codes)
-    if _distinct(codes[starts]):  # each unit's rows lie together
+    if _distinct(codes[starts]):  # the rows of each unit are contiguous
         in_order = times[1:] >= times[:-1]
         in_order[starts[1:] - 1] = True
         if in_order.all():
@@ -195,7 +195,7 @@ def group_rows(codes: np.ndarray, times: np.ndarray) -> tuple[np.ndarray | None,
 
 
 def _distinct(codes: np.ndarray) -> bool:
-    """True where no code occurs twice; without a sort where they rise."""
+    """True if no code occurs twice; without a sort if they increase."""
     if np.all(codes[1:] > codes[:-1]):
         return True
     ordered = np.sort(codes)
@@ -211,7 +211,7 @@ def _eager(nw: ModuleType, frame: Any) -> Any:
     columns = None
     if isinstance(frame, type):
         raise no_frame(frame)
-    if not hasattr(frame, "collect"):  # a lazy frame would have to plan its query for the names
+    if not hasattr(frame, "collect"):  # a lazy frame would have to plan its query to list the names
         columns = getattr(frame, "column_names", getattr(frame, "columns", None))
     if columns is not None and not callable(columns):
         seen: set[object] = set()
@@ -227,7 +227,7 @@ def _eager(nw: ModuleType, frame: Any) -> Any:
 
 
 def _without_views(table: Any) -> Any:
-    """The table with its views of strings copied: few functions of pyarrow take them, and none takes rows of them."""
+    """The table with its string views copied: few functions of pyarrow accept them, and none selects rows of them."""
     import pyarrow as pa
 
     native = table.to_native()

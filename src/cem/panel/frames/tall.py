@@ -21,21 +21,21 @@ __all__ = ["Tall", "sensor_name", "spread"]
 
 
 class Tall:
-    """The columns of a tall table that name the sensor and hold its value.
+    """The columns of a tall table with the sensor's name and its value.
 
     Attributes
     ----------
     names : list of str
-        Sensors, in the order asked for, or else of first appearance.
+        Sensors, in the requested order, or else of first appearance.
     codes : ndarray of shape (n_rows,), int64
-        Index into ``names``; -1 where the row is of a sensor that was not asked for.
+        Index into ``names``; -1 if the row's sensor was not requested.
     values : ndarray of shape (n_rows,), float64
-        NaN where missing, and where the sensor was not asked for.
+        NaN if missing, and if the sensor was not requested.
 
     Raises
     ------
     PanelError
-        A sensor is unknown or a row has none; a value is no number, or infinite.
+        A sensor is unknown or a row has none; a value is not a number, or infinite.
     """
 
     def __init__(
@@ -109,18 +109,18 @@ class Tall:
             sensors = list(dict.fromkeys(self.names[self.codes[row]] for row in rows[:1000].tolist()))
             cells = [(int(row), cell_of(series, int(row))) for row in rows[:5]]
             shown = ", ".join(map(repr, sensors[:5])) + (f" and {len(sensors) - 5} more" if len(sensors) > 5 else "")
-            raise PanelError(f"column {value!r} holds texts, of the sensors {shown}: {bad_cells(cells, rows.size)}")
+            raise PanelError(f"column {value!r} holds texts for the sensors {shown}: {bad_cells(cells, rows.size)}")
 
 
 def sensor_name(item: object) -> str:
-    """A sensor's name as text: of tags that are numbers, the whole number."""
+    """A sensor's name as text; for numeric tags, the integer."""
     return str(int(item)) if isinstance(item, float) and item.is_integer() else str(item)
 
 
 def spread(
     tall: Tall, units: Any, order: np.ndarray | None, offsets: np.ndarray, raw: np.ndarray, time: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One row per unit and time.
+    """Spread a tall table to one row per unit and time.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def spread(
         The column of the units' ids, for messages.
     order, offsets : as `cem.panel.frames.long.group_rows` returns them
     raw : ndarray of shape (n_rows,)
-        Times of the rows of the tall table, as they stand there.
+        Times of the rows of the tall table, in its order.
     time : str
         Column of the times, for messages.
 
@@ -142,7 +142,7 @@ def spread(
     Raises
     ------
     PanelError
-        A sensor has two different values for one unit at one time. Two that are equal are one, with a warning.
+        A sensor has two different values for one unit at one time. Two equal ones count once, with a warning.
     """
     rows = np.arange(raw.size) if order is None else order
     raw, codes, values = raw[rows], tall.codes[rows], tall.values[rows]
@@ -185,7 +185,6 @@ def _check_repeated(
             f"sensor has one value at a time ({differs.size:,} such): keep one of them"
         )
     warn(
-        f"{again.size:,} rows say again what another row says, the first of {where} (row {rows[other]}); "
-        "each counts once",
+        f"{again.size:,} rows repeat another row, the first of {where} (row {rows[other]}); each counts once",
         RepeatedRowsWarning,
     )

@@ -1,4 +1,4 @@
-"""Columns that a backend read as text become ids, numbers or truth values, by one rule for all backends."""
+"""Convert the text columns of a backend to ids, numbers or truth values, by one rule for all backends."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _WHOLE = r"^(?:0|-?[1-9][0-9]{0,14})\.0$"
 
 
 def settled(table: Any, kinds: dict[str, str], decimal: str, texts: Collection[str]) -> Any:
-    """The table with its columns of text turned into what they are.
+    """The table with its text columns converted.
 
     Parameters
     ----------
     table : pyarrow.Table, polars.DataFrame or pandas.DataFrame
     kinds : dict of str to str
-        "number": float64 already. "id": turned into numbers only where each cell is written as its number is. "text":
-        numbers where each cell is one, truth values likewise.
+        "number": float64 already. "id": becomes numbers only if each cell is written as its number is. "text":
+        numbers if each cell is one, and truth values likewise.
     decimal : str
         The decimal sign.
     texts : collection of str
@@ -49,7 +49,7 @@ def settled(table: Any, kinds: dict[str, str], decimal: str, texts: Collection[s
 
 
 def stripped(series: Any, nulls: Collection[str]) -> Any:
-    """Text without the blanks around it; null where a cell means missing."""
+    """Text without surrounding blanks; null for a cell that means missing."""
     native = series.str.strip_chars().to_native()
     if series.implementation.is_pandas():
         native = native.mask(native.isin(list(nulls)))
@@ -87,7 +87,7 @@ def numbers_of(series: Any, decimal: str = ".") -> np.ndarray:
     if series.implementation.is_pandas():
         numbers = native.astype(object).where(native.notna(), np.nan).to_numpy(dtype=np.float64)
         return numbers
-    series = series.str.replace_all(r"^\+", "")  # which no backend reads
+    series = series.str.replace_all(r"^\+", "")  # no backend reads a plus sign
     cast = series.to_native()
     if series.implementation.is_polars():
         import polars as pl
@@ -117,15 +117,15 @@ def _text(series: Any, decimal: str, stays: bool) -> Any:
 
 
 def _with_points(cells: Any, given: np.ndarray, decimal: str) -> Any:
-    """The same text with decimal points in cells that are numbers, so that nothing behind needs to know the mark."""
+    """The same text with decimal points in numeric cells, so that later code need not know the mark."""
     numeric = number_mask(cells, decimal)
     points = number_mask(cells) & ~numeric
     if points.any() and 2 * np.count_nonzero(numeric | points) >= np.count_nonzero(given):
         row = int(np.argmax(points))
         raise PanelError(
             f"column {cells.name!r} holds numbers with a decimal point though decimal={decimal!r} was given: row {row} "
-            f"holds {cells[row]!r} ({np.count_nonzero(points):,} such); write all with one mark, without separators of "
-            "thousands, or leave the column out"
+            f"holds {cells[row]!r} ({np.count_nonzero(points):,} such); write all with one mark, without thousands "
+            "separators, or leave the column out"
         )
     if not numeric.any():
         return cells
@@ -136,7 +136,7 @@ def _with_points(cells: Any, given: np.ndarray, decimal: str) -> Any:
 
 
 def _may_be_numbers(cells: Any, given: np.ndarray, decimal: str) -> bool:
-    """False where a few cells are no numbers already, so that long texts are not searched to their end."""
+    """False if a few cells already are not numbers, so that long texts are not searched to their end."""
     some = np.flatnonzero(given)[:20]
     return bool(number_mask(cells[some], decimal).all()) if some.size else True
 
@@ -157,7 +157,7 @@ def _new(series: Any, values: np.ndarray) -> Any:
 
 
 def _ids(series: Any) -> Any:
-    """Ids or labels as numbers where each is written as its number is (`ids_as_numbers`), as text otherwise."""
+    """Ids or labels as numbers if each is written as its number is (`ids_as_numbers`), as text otherwise."""
     native = series.to_native()
     if series.implementation.is_polars():
         return _polars_ids(series)
@@ -167,7 +167,7 @@ def _ids(series: Any) -> Any:
     else:
         native = native.unify_dictionaries()
         texts = native.chunk(0).dictionary.to_pylist() if native.num_chunks else []
-    numbers = ids_as_numbers(texts)  # nearly always so, and then nothing has to be cleaned
+    numbers = ids_as_numbers(texts)  # the usual case, which needs no cleaning
     if numbers is not None and series.implementation.is_pandas() and not (codes < 0).any():
         import pandas as pd
 
@@ -196,7 +196,7 @@ def _ids(series: Any) -> Any:
 def _polars_ids(series: Any) -> Any:
     import polars as pl
 
-    cells, numbers = series, _polars_integers(series.to_native())  # nearly always right, and then nothing is copied
+    cells, numbers = series, _polars_integers(series.to_native())  # the usual case, which copies nothing
     if numbers is None:
         cells = stripped(series, NULLS)
         numbers = _polars_integers(cells.to_native())
@@ -211,7 +211,7 @@ def _polars_ids(series: Any) -> Any:
 
 
 def _polars_integers(native: Any) -> Any:
-    """The column as int64 where each of its texts is the one that its number has; None where not."""
+    """The column as int64 if each of its texts is exactly its number; else None."""
     import polars as pl
 
     numbers = native.cast(pl.Int64, strict=False)

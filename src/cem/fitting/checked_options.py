@@ -1,0 +1,85 @@
+"""The options of `cem.FailureModeEM`, checked before a fit begins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cem.em.constraints import COVARIANCE_STRUCTURES
+from cem.errors import OptionError
+from cem.fitting.options import FitOptions, seed_of
+
+__all__ = ["checked_options"]
+
+
+def checked_options(given: Mapping[str, Any]) -> FitOptions:
+    """Check the options of an estimator, and return them as a `FitOptions`.
+
+    Parameters
+    ----------
+    given : mapping of str to object
+        The constructor's arguments of `cem.FailureModeEM`, by name.
+
+    Raises
+    ------
+    OptionError
+        An option has a value that it cannot take; the message names it.
+    """
+
+    def positive(name: str, kind: type = int) -> Any:
+        value = given[name]
+        number = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if kind is float:
+            number = number or isinstance(value, (float, np.floating))
+        if not number or not value > 0 or not np.isfinite(value):
+            article = "an integer above 0" if kind is int else "a number above 0"
+            raise OptionError(f"{name}={value!r}: {article} was expected")
+        return kind(value)
+
+    def one_of(name: str, allowed: tuple[str, ...]) -> Any:
+        value = given[name]
+        if not isinstance(value, str) or value not in allowed:
+            raise OptionError(f"{name}={value!r}: one of {', '.join(map(repr, allowed))} was expected")
+        return value
+
+    if given["time_axis"] not in ("forward", "to_failure"):
+        raise OptionError(f"time_axis={given['time_axis']!r}: 'forward' or 'to_failure' was expected")
+    n_jobs = given["n_jobs"]
+    if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or (n_jobs < 1 and n_jobs != -1):
+        raise OptionError(f"n_jobs={n_jobs!r}: a number of threads, or -1 for one per core, was expected")
+    for option in ("noise_floor", "covariance_floor"):
+        floor = given[option]
+        if not (floor is None or isinstance(floor, (int, float, np.number, Mapping))) or isinstance(floor, bool):
+            raise OptionError(f"{option}={floor!r}: None, a positive number, or a dict by channel was expected")
+    rank, penalty = given["linking_rank"], given["linking_penalty"]
+    if not isinstance(rank, (int, np.integer)) or isinstance(rank, bool) or rank < 0:
+        raise OptionError(f"linking_rank={rank!r}: a number of shared factors, 0 for none, was expected")
+    number = isinstance(penalty, (int, float, np.number)) and not isinstance(penalty, bool)
+    if not number or not 0 <= penalty < np.inf:
+        raise OptionError(f"linking_penalty={penalty!r}: a finite number of 0 or more was expected")
+    if rank and given["covariance"] != "full":
+        raise OptionError(
+            f"linking_rank={rank} with covariance={given['covariance']!r}: linked channels need covariance='full'; "
+            "or take linking_rank=0"
+        )
+    return FitOptions(
+        n_modes=positive("n_modes"),
+        basis=given["basis"],
+        init=one_of("init", ("mixed", "kmeans", "prototypes", "random", "tempered")),
+        n_init=positive("n_init"),
+        max_iter=positive("max_iter"),
+        tol=positive("tol", float),
+        noise_floor=given["noise_floor"],
+        covariance_floor=given["covariance_floor"],
+        covariance=one_of("covariance", COVARIANCE_STRUCTURES),
+        accelerate=one_of("accelerate", ("auto", "none")),
+        kernel=one_of("kernel", ("auto", "lapack")),
+        n_jobs=os.cpu_count() or 1 if n_jobs == -1 else int(n_jobs),
+        seed=seed_of(given["random_state"]),
+        verbose=int(given["verbose"]),
+        linking_rank=rank,
+        linking_penalty=float(penalty),
+    )
