@@ -32,7 +32,7 @@ cdef inline int whitened_posterior(
     double* covariance_out,  # (p, p)      A⁻¹, lower triangle; (12)
     double* misfit_out,      #             ‖e - B E d‖²; the first half of the quadratic form of (11)
     double* product,         #             Π G_ii of several channels, in and out, kept below 1e150
-    double* log_product,     #             logarithm of what was taken out of it, in and out
+    double* log_product,     #             logarithm of the factor removed from it, in and out
 ) noexcept nogil:
     """Posterior of the whitened coefficients of one (unit, channel, mode). Returns 0 or dpotrf's info."""
     cdef double* B = scratch              # (p, p)
@@ -166,11 +166,11 @@ def expectation(
     statistics : StatisticsBundle
         Of the fleet.
     parameters : ParametersBundle
-        Those that it is evaluated at.
+        Where it is evaluated.
     inverse_temperature : float
         β in ρ̂ ∝ (π P)^β; 1 is the E step. Units of known mode keep it.
     responsibilities_given : bool
-        Take ``responsibilities`` as they are, and only add up.
+        Use the given ``responsibilities``, and only add up.
     responsibilities : (L, K) array
         ρ̂; in or out.
     sums_out : (n_sums,) array
@@ -315,7 +315,7 @@ def expectation(
                     at += p
                     at_square += p * p
         sums_out[0] = log_likelihood
-        # Q is handed on whole, so that sums of different kernels can be added.
+        # Q is returned in full, so that sums of different kernels can be added.
         for k in range(n_modes):
             at_square = 0
             for c in range(n_channels):
@@ -394,7 +394,7 @@ def unit_sums(
     const long long[::1] units,
     double[:, ::1] sums_out,
 ):
-    """What each unit adds to the sums (14) of a one-mode model: ρᵀ times these rows are the sums for any ρ.
+    """Contribution of each unit to the sums (14) of a one-mode model: ρᵀ times these rows are the sums for any ρ.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ def test_a_file_that_names_a_function_is_refused_with_the_call_to_make(saved):
 
 
 def test_the_call_that_is_shown_is_the_one_that_was_made(tmp_path):
-    """Who loads a `RemainingLife` was shown a call that gives a model without one."""
+    """The message of `RemainingLife.load` would show a call that returns a plain model."""
     path = tmp_path / 'it\'s "one".cem'
     with_basis(parabola).save(path)
     forget()

@@ -209,7 +209,7 @@ def test_export_c_writes_the_models_own_header(model_file, tmp_path, scalar, cap
 
 
 def test_a_fit_aligned_at_failure_tells_remaining_lives(tmp_path, capsys):
-    """From histories that ended to the lives of running machines, on the command line alone."""
+    """From histories that ended to the lives of running machines, using only the command line."""
     generator = np.random.default_rng(5)
     done, running = [], []
     for unit in range(20):

@@ -66,7 +66,7 @@ def loose(parameters, covariance="full"):
 
 
 def test_the_generator_covers_its_ranges():
-    """Tolerances in κ(Σ) and ‖B‖ say nothing if the problems are all well conditioned."""
+    """Tolerances in κ(Σ) and ‖B‖ are uninformative if all problems are well conditioned."""
     rng = np.random.default_rng(0)
     B, kappa, dense_B, per_coefficient, missing, levels, rare = [], [], [], [], [], [], []
     n_modes, sizes = set(), set()
@@ -167,7 +167,7 @@ def test_posterior_of_every_unit_is_its_twin(problem):
     seed=st.integers(0, 2**32 - 1),
 )
 def test_posterior_covariance_is_its_twin(p, n, log_noise, log_condition, seed):
-    """A⁻¹ to 10 ε (1 + ‖B‖²): with readings on the mean curve E d is zero and the second moment is A⁻¹ alone."""
+    """A⁻¹ to 10 ε (1 + ‖B‖²): with readings on the mean curve E d is zero and the second moment is just A⁻¹."""
     rng = np.random.default_rng(seed)
     R = _reference.compress(rng.normal(size=(n, p)), np.zeros(n))[0]
     factor = random_factors(rng, p, np.array([10.0**log_condition]))[0]

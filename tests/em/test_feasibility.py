@@ -1,4 +1,4 @@
-"""Starts satisfy floors and structure, and what satisfies them is left alone."""
+"""Starts satisfy floors and structure, and parameters that satisfy them do not change."""
 
 from __future__ import annotations
 

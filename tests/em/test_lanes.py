@@ -211,7 +211,7 @@ def test_given_responsibilities_weight_the_sums(level):
 @every_level
 @pytest.mark.parametrize("temperature", [0.1, 0.7, 1.5])
 def test_tempered_responsibilities(level, temperature):
-    """Annealed starts flatten ρ̂ of the units of unknown mode, and leave ℓ alone."""
+    """Annealed starts flatten ρ̂ of the units of unknown mode, and do not change ℓ."""
     assert_same(Fleet(13, 40, [3, 2], 3), level, inverse_temperature=temperature)
 
 

@@ -211,7 +211,7 @@ def test_any_number_of_threads_gives_the_same_bits():
 
 
 def test_units_of_known_mode_stay_there_and_count_as_theirs():
-    """A labelled unit contributes log π_k + log P(x | k) of its mode alone (model.md §3)."""
+    """A labelled unit contributes log π_k + log P(x | k) of its mode only (model.md §3)."""
     expectation, constraints = fleet(5, n_units=30)
     known = np.full(30, -1, dtype=np.int32)
     known[:6] = [0, 1, 0, 1, 0, 1]
@@ -424,7 +424,7 @@ def test_large_fleets_and_other_kernels_take_single_passes():
 
 
 def test_wrong_shapes_are_refused():
-    """The kernel believes what it is told."""
+    """The kernel does not check its input."""
     expectation, constraints = fleet(1)
     parameters = start(expectation, constraints, 2)
     expected, _ = expectation(parameters)

@@ -35,7 +35,7 @@ def random_fleet(seed: int) -> tuple[cem.Panel, int]:
 
 
 def falls(options: dict[str, object]) -> tuple[int, list[tuple[int, float, bool]]]:
-    """How many fits were made, and of those whose objective fell: seed, by how much, and whether it was told."""
+    """Number of fits, and of those whose objective fell: seed, by how much, and whether a warning said so."""
     n_fits, found = 0, []
     for seed in range(N_PROBLEMS):
         panel, n_modes = random_fleet(seed)

@@ -193,7 +193,7 @@ def fleet_of_equal_units(n_units=40):
 
 
 def test_a_covariance_on_its_floor_is_reached_in_few_passes():
-    """A fleet of machines that differ in their mode alone must not end with "not converged"."""
+    """A fleet of machines that differ only in their mode must not end with "not converged"."""
     expectation, constraints, parameters = fleet_of_equal_units()
     tolerance = 1e-9 * expectation.statistics.n_observations
     arguments = {"n_passes": 400, "tolerance": tolerance}

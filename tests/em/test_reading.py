@@ -391,7 +391,7 @@ def test_the_left_out_columns_are_a_warning_of_their_own_class(tmp_path):
 
 @pytest.mark.parametrize("n_started", [0, 2])
 def test_a_file_is_not_waited_for_where_threads_cannot_start(n_started, tmp_path, monkeypatch):
-    """pyarrow waits for ever for a thread that the limits on memory do not allow."""
+    """pyarrow would hang waiting for a thread that the limits on memory do not allow."""
     started = []
 
     class Limited(cem.numerics.threads._Helper):

@@ -146,7 +146,7 @@ def test_sums_agree_with_the_references(level, sizes, n_designs, n_modes, more, 
 @every_level
 @pytest.mark.parametrize("temperature", [0.1, 0.7, 1.5])
 def test_tempered_responsibilities(level, temperature):
-    """Annealed starts flatten ρ̂ of the units of unknown mode, and leave ℓ alone."""
+    """Annealed starts flatten ρ̂ of the units of unknown mode, and do not change ℓ."""
     assert_same(Fleet(1, 60, 3, [3, 2], 3), level, temperature=temperature)
 
 

@@ -254,7 +254,7 @@ def test_vector_to_parameters_is_the_formula(covariance):
 
 
 def test_a_vector_that_is_too_far_out_is_told():
-    """A step into nothing is shortened by who asked for it; it must not end the fit, or pass for parameters."""
+    """The caller shortens a step that goes too far; it must neither end the fit nor count as parameters."""
     point = Point("full", 2, 1, 0)
     with pytest.raises(np.linalg.LinAlgError):
         point.coordinates.parameters(np.full_like(point.vector, np.nan))
@@ -308,7 +308,7 @@ def test_shapes_are_checked(kernel):
 
 
 def test_kernels_name_the_channel_that_failed():
-    """LAPACK's word alone would not tell where."""
+    """LAPACK's message on its own would not name the mode and channel."""
     good = arguments(Point("full", 2, 2, 1))["parameters"]
     vector = np.array(good[0])
     vector[2 + 2 * sum(SIZES) + 2 * len(SIZES)] = np.nan

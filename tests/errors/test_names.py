@@ -1,4 +1,4 @@
-"""Names and labels: what is told apart, and at what cost."""
+"""Names and labels: which ones are distinct, and the cost of finding out."""
 
 import datetime
 import itertools

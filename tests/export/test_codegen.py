@@ -407,7 +407,7 @@ def test_the_header_scores_as_the_equations_do(program, name):
 
 @pytest.mark.parametrize("name", ["turbofan", "mixed", "many", "long"])
 def test_the_readings_leave_the_mode_open_for_a_while(name):
-    """Probabilities of 0 and 1 agree with anything: the comparison above would say nothing."""
+    """Probabilities of 0 and 1 always agree: the comparison above would be uninformative."""
     _, found = expected(name)
     largest = [np.exp(np.max(joint) - np.logaddexp.reduce(joint)) for _, joint, _, _ in found]
     assert min(largest) < 0.9
@@ -596,7 +596,7 @@ def test_the_file_holds_the_text_and_the_text_is_the_same_each_time(tmp_path):
 
 
 def test_labels_of_any_kind_become_distinct_identifiers(tmp_path):
-    """Real channel and mode names hold blanks, umlauts, comment marks, or differ in case alone."""
+    """Real channel and mode names hold blanks, umlauts, comment marks, or differ only in case."""
     channels = ("oil temp", "Oil-Temp", "*/ int x; /*", "what??/", 'say "hi"\\', "Öl\n", "")
     model = make_model([Constant()] * len(channels), 4)
     model.channels, model.mode_labels, model.response = channels, (-1, 1, None, "1"), "what??/"
@@ -616,7 +616,7 @@ def test_labels_of_any_kind_become_distinct_identifiers(tmp_path):
     assert subprocess.run(program).returncode == 0
 
 
-# Each would end the comment that it stands in, or the line, or hide what follows from a reader.
+# Each would end its comment or line, or hide the rest from a reader.
 HOSTILE_COMMENT = (
     "*/ #error A /* **/ #error B *//* /*/ #error C\\\n#error D ??/\n#error \u202e \x1b[2J \x85 \u2028 \ud800"
 )

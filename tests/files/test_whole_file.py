@@ -135,7 +135,7 @@ def link_to(name):
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o666])
 def test_the_mode_of_the_file_that_is_replaced_is_kept(tmp_path, mode):
-    """A model that was readable by its owner alone must not be readable by all after the next save."""
+    """A model that only its owner could read must not be readable by all after the next save."""
     path = tmp_path / "m.cem"
     path.write_bytes(b"old")
     path.chmod(mode)
@@ -255,7 +255,7 @@ def test_what_is_no_file_is_refused_by_name_and_survives(folder, kind, linked):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_is_not_loaded_from_what_is_no_file(folder, kind):
-    """A pipe without a writer made `load` wait for ever, /dev/zero made it take all memory."""
+    """A pipe without a writer would make `load` hang, and /dev/zero would make it take all memory."""
     irregular(folder / "thing", kind)
     with pytest.raises(ModelFileError, match=f"thing' cannot be read: it is {kind}"):
         cem.load(folder / "thing")

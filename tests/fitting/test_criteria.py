@@ -74,7 +74,7 @@ def test_one_bic(options, labelled):
 
 
 def test_the_command_line_states_it_too(tmp_path, capsys):
-    """What stands in a report must be what a notebook shows."""
+    """A report and a notebook must show the same number."""
     panel = fleet(30, 0)
     rows = np.repeat(np.arange(30), np.diff(panel.offsets))
     lines = ["unit,time,a,b,mode"]

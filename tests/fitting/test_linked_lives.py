@@ -44,7 +44,7 @@ def fleet_of(drawn, n_failed, n_running, seed, channels):
 
 
 def running_fleet(n_failed=50, n_running=0, seed=0, channels=("a", "b", "c")):
-    """Units of one mode whose channels share a factor, which says nothing of their lives."""
+    """Units of one mode whose channels share a factor that is unrelated to their lives."""
 
     def drawn(rng):
         life, shared = rng.lognormal(np.log(80.0), 0.2), rng.normal()
@@ -216,7 +216,7 @@ def test_streaming_gives_the_law_of_the_batch(lifetimes):
 
 
 def test_streaming_refuses_what_no_life_explains(prognosis):
-    """A reading in other units: told, not NaN."""
+    """A reading in other units raises an error; it does not become NaN."""
     unit = prognosis.unit()
     unit.update(10.0, np.full(3, 1e200))
     with pytest.raises(ScorerError):

@@ -146,7 +146,7 @@ def test_pseudo_units_are_the_units_evaluated_there(basis) -> None:
 
 
 def test_running_units_correct_the_laws_of_lifetimes() -> None:
-    """A fleet observed until 170 h: the failed alone say that all die young; those still running say otherwise."""
+    """A fleet observed until 170 h: the failed units suggest that all die young; the running ones contradict that."""
     panel = fleet(80, 9, every=6.0).with_modes(None)
     cut = panel.until(170.0)
     running = np.isnan(cut.failure_times)

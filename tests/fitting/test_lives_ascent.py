@@ -1,4 +1,4 @@
-"""EM with lives, accelerated: the same optimum in fewer passes, points as vectors and back, an end that is told."""
+"""EM with lives, accelerated: the same optimum in fewer passes, points as vectors and back, a warning if cut short."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warm starts: a refit goes on with the same modes, under the labels and numbers that monitoring already stores."""
+"""Warm starts: a refit keeps the same modes, under the labels and numbers that monitoring already stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inputs by number: what input i of a target is depends on the seed, the target and i alone."""
+"""Inputs by number: input i of a target depends only on the seed, the target and i."""
 
 import importlib
 import random

@@ -48,7 +48,7 @@ def generate(rng, seeds):
 
 
 def execute(item, folder):
-    """Refused with a type, or laws that are laws; what is saved again is the same."""
+    """Refused with a typed error, or valid laws, which are the same when saved again."""
     entry, content = item
     path = Path(folder) / "fuzzed.cem"
     path.write_bytes(content)

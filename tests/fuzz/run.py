@@ -1,4 +1,4 @@
-"""Hostile inputs for everything that reads files, bytes or tables: refused with a type, or sound; nothing else.
+"""Hostile inputs for everything that reads files, bytes or tables: refused with a typed error, or valid.
 
     python tests/fuzz/run.py --inputs 100000 [--target NAME ...] [--seed S] [--jobs J] [--keep FOLDER]
     python tests/fuzz/run.py --seed S --only NAME:i
@@ -23,7 +23,7 @@ from pathlib import Path
 from harness import HERE, SHARES, item, shares, target, targets
 
 SILENCE_SECONDS = 60.0
-"""A worker that says nothing for so long waits for something that does not come."""
+"""A worker without output for this long hangs."""
 
 
 class Tally:

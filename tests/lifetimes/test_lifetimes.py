@@ -202,7 +202,7 @@ SAVED = {"family": "empirical", "lives": [1.0, 2.0], "weights": [0.5, 0.5], "ban
 
 
 def test_old_machine_of_a_narrow_weibull_law_has_a_little_left_and_no_overflow() -> None:
-    """At a thousand scales the hazard overflows a float; what is left is still a number."""
+    """At a thousand scales the hazard overflows a float; the remaining life is still a number."""
     left = Weibull(25.0, 1.0).mean_residual_life([1.0, 1e3, 1e20])
     assert np.isfinite(left).all() and (np.diff(left) < 0).all() and (left >= 0).all()
 

@@ -353,7 +353,7 @@ def test_arrays_are_aligned_in_files_of_writers_that_pad_otherwise(padding, monk
 
 
 def test_a_model_that_would_not_load_is_not_saved(tmp_path):
-    """Found at once by who fits it, not a year later by who scores with it."""
+    """Found when the model is fitted, not a year later when it scores."""
     model = golden_model()
     factors = model.internal_parameters.factors.copy()
     factors[0, 1] = 0.5

@@ -1,4 +1,4 @@
-"""A reader of model files written from docs/file-format.md alone: every kind of file gives the check value it holds."""
+"""A reader written only from docs/file-format.md computes the check value of every kind of model file."""
 
 import hashlib
 import json
@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 from golden_cases import DATA
 from scipy.interpolate import BSpline as Spline
+from scipy.stats import norm
+
+from cem import RemainingLifeDistribution
+from cem.calibration import Calibration
 
 FILES = sorted(path.name for path in Path(DATA).glob("golden-*.cem") if "custom" not in path.name)
 
@@ -101,7 +105,7 @@ def log_likelihood(header, arrays):
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_page_suffices_to_read_a_model(name):
-    """Who reads model files in another language from the page computes something else than cem does."""
+    """A reader in another language, written from the page, would compute something else than cem."""
     version, header, arrays = read((DATA / name).read_bytes())
     assert version == (2 if "loadings" in arrays else 1)
     if header["model"]["time_axis"] == "to_failure":
@@ -116,3 +120,25 @@ def test_every_basis_of_the_page_and_both_versions_are_tried():
     assert kinds == {"Constant", "Polynomial", "Fourier", "Exponential", "BSpline"}
     assert {version for version, _, _ in headers} == {1, 2}
     assert {header["model"]["time_axis"] for _, header, _ in headers} == {"forward", "to_failure"}
+
+
+def page_map(knots, images, z):
+    """h of the page: linear between knots, its outermost pieces continued."""
+    piece = np.clip(np.searchsorted(knots, z) - 1, 0, len(knots) - 2)
+    slopes = np.diff(images) / np.diff(knots)
+    return np.asarray(images)[piece] + slopes[piece] * (z - np.asarray(knots)[piece])
+
+
+def test_the_page_suffices_to_calibrate_remaining_lives():
+    """A reader that follows the page would give other intervals than `RemainingLife` does."""
+    saved = {"temper": 0.5, "knots": [-1.0, 0.0, 2.0], "images": [-2.5, 0.3, 2.0], "before": None, "after": None}
+    grid = np.array([0.0, 10.0, 25.0, 60.0, 100.0])
+    pmf = np.random.default_rng(5).dirichlet(np.ones(10), size=3).reshape(3, 5, 2)
+    law = RemainingLifeDistribution(grid, pmf)
+    corrected = Calibration.from_dict(saved).corrected(law)
+    inner = law.edges[1:-1]
+    before = np.cumsum(pmf.sum(axis=2), axis=1)[:, :-1]
+    expected = norm.cdf(page_map(saved["knots"], saved["images"], norm.ppf(before)))
+    np.testing.assert_allclose(corrected.cdf(inner), expected, rtol=1e-10)
+    shares = corrected.pmf / corrected.pmf.sum(axis=2, keepdims=True)
+    np.testing.assert_allclose(shares, pmf / pmf.sum(axis=2, keepdims=True), rtol=1e-10)

@@ -1,4 +1,4 @@
-"""Simulated fleets: what was asked for is what is drawn, and truth is known."""
+"""Simulated fleets: they follow their parameters, and the truth is known."""
 
 import pickle
 

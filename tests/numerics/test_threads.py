@@ -102,7 +102,7 @@ def test_a_thread_that_cannot_start_ends_the_work(nth):
 
 @pytest.mark.slow
 def test_a_thread_that_dies_as_it_begins_is_not_waited_for():
-    """Out of memory before its first line: `Thread.start` waits for it for ever, 3 of 225 fits hung."""
+    """A thread out of memory before its first line: `Thread.start` would hang, as in 3 of 225 fits."""
     told = run("""
         threads._START_LIMIT = 0.3
         threading.Thread._bootstrap = lambda self: None
@@ -235,7 +235,7 @@ def test_an_interruption_of_the_callers_own_item_is_at_once():
 
 
 def test_a_team_shares_work_again_and_again():
-    """Every piece is done once, by whoever is there; what a helper raises is raised here, and the next work goes on."""
+    """Every piece is done once, by any thread; a helper's error is raised here, and the next work succeeds."""
     team, lock = Team(3), threading.Lock()
     for repeat in range(200):
         left, done = list(range(50)), []

@@ -145,7 +145,7 @@ def test_extremes_are_those_of_each_channel(shape):
 
 
 def test_what_a_model_draws_is_not_questioned():
-    """Drawn readings may stand at one time or hold any number; only what a user brings is looked at."""
+    """Simulated readings may share a time or have any value; only users' data are checked."""
     values = np.random.default_rng(0).normal(0, 1, (12, 8, 1)) * 1e-3 - 999
     panel = Panel.from_arrays(None, values)
     with warnings.catch_warnings():

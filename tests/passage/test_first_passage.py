@@ -154,7 +154,7 @@ def test_certain_slope_by_hand() -> None:
 
 
 def test_a_constant_never_crosses() -> None:
-    """A level without slope stays where it is: below the threshold for ever, or already beyond it."""
+    """A level without slope stays below the threshold, or is beyond it already."""
     basis = Constant().bind([0.0, 100.0])
     law = first_passage(basis, np.ones((2, 1)), [[[5.0]], [[9.0]]], np.full((2, 1, 1, 1), 1e-4), 0.0, 50.0, 8.0)
     np.testing.assert_allclose(law.probability_crossed, [0.0, 1.0], atol=1e-12)
@@ -260,7 +260,7 @@ def test_cubics_cross_where_their_roots_say(seed: int) -> None:
 
 
 def test_an_excursion_between_two_nodes_is_seen() -> None:
-    """Below at both nodes, beyond between them: looking at nodes alone would miss the failure."""
+    """Below at both nodes, beyond between them: checking only nodes would miss the failure."""
     # 1.1 − (t − 1)² − 1 at t = 0, 2: −.9, .1 at the top
     found = first_crossings(np.array([0.0, 2.0]), np.array([[-0.9, -0.9]]), np.array([[2.0, -2.0]]))
     assert found[0] == pytest.approx(1 - np.sqrt(0.1), abs=1e-12)

@@ -139,7 +139,7 @@ def test_a_rising_signal_is_asked_as_before(model) -> None:
 
 
 def test_the_direction_does_not_depend_on_the_other_units(battery_model) -> None:
-    """A unit that has passed the threshold is said to have, alone and among others."""
+    """A unit that has passed the threshold is reported so, on its own and among others."""
     ended = Panel.from_arrays([[18.0, 19.0]], [[[60.0], [59.0]]], channels=["capacity"])
     law = battery_model.remaining_life(ended, 75.0)
     assert law.direction == "lower" and law.probability_crossed[0] > 0.99

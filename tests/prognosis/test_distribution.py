@@ -48,7 +48,7 @@ def test_cdf_quantiles_and_means_by_hand() -> None:
 
 
 def test_cdf_takes_times_of_each_units_own() -> None:
-    """(L, m) times: row l is asked of unit l."""
+    """(L, m) times: row l belongs to unit l."""
     np.testing.assert_allclose(law().cdf([[5.0, 12.0], [15.0, 20.0]]), [[0.1, 0.3], [0.5, 1.0]])
 
 
@@ -214,7 +214,7 @@ def test_being_alive_is_evidence_on_the_mode() -> None:
         assert rul.mode_probabilities[0, 1] == pytest.approx(0.971, abs=5e-4)
         np.testing.assert_allclose(rul.mode_probabilities[0], survival / survival.sum(), rtol=1e-10)
         assert evidence[0] == pytest.approx(np.log(survival.mean()))
-    # What is left on average is the law's own mean residual life.
+    # The mean remaining life is the law's own mean residual life.
     left = rul.mode_probabilities[0] @ lifetimes.mean_residual_life(220.0)
     assert rul.mean()[0] == pytest.approx(left, rel=0.01)
 
@@ -304,7 +304,7 @@ def test_prognosis_runs_without_scipy() -> None:
 
 
 def test_units_with_candidates_of_their_own() -> None:
-    """Every answer is that of the unit alone on its own grid; equal rows are one grid, and pickles keep either."""
+    """Each unit's result is that on its own grid; equal rows become one grid, and pickles keep both forms."""
     grids = np.array([[5.0, 10.0, 15.0], [1.0, 3.0, 5.0]])
     masses = np.random.default_rng(0).dirichlet(np.ones(6), size=2).reshape(2, 3, 2)
     both = RemainingLifeDistribution(grids, masses, units=["a", "b"], time_unit="h")
@@ -335,7 +335,7 @@ def test_units_with_candidates_of_their_own() -> None:
 
 
 def test_grids_of_units_are_those_of_each_age() -> None:
-    """A unit's candidates must be the ones that it would have alone."""
+    """A unit's candidates must not depend on the other units."""
     lifetimes = Lifetimes((Lognormal(5.0, 0.3), Lognormal(5.5, 0.2)))
     ages = np.array([200.0, 10.0, 200.0, 900.0])
     grids = remaining_life_grids(lifetimes, ages, 40)

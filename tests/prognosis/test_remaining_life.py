@@ -60,7 +60,7 @@ def test_laws_of_lifetimes_are_found_by_mode(trained) -> None:
 
 
 def test_missing_channels_and_their_order_do_not_matter(trained, running) -> None:
-    """In the field one sensor is missing and the columns stand in another order."""
+    """In the field one sensor is missing and the columns have another order."""
     panel, left = running
     prognosis = RemainingLife(trained)
     whole = prognosis.predict(panel)
@@ -145,7 +145,7 @@ def test_evidence_of_survival() -> None:
         }
     )
     silent = Panel.from_arrays([[220.0]], [[[np.nan, 0.0]]], channels=["a", "b"], allow_empty_channels=True)
-    # Both modes have the same curves, and a noise so large that the reading says nothing of what is left.
+    # Both modes have the same curves, and noise so large that the reading is uninformative about the remaining life.
     law = RemainingLife(weights_half, lifetimes=lifetimes, information=1e-12).predict(silent)
     assert law.mode_probabilities[0, 1] == pytest.approx(0.971, abs=1e-3)
 

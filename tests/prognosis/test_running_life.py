@@ -162,7 +162,7 @@ def test_a_unit_that_outlives_all_others(prognosis) -> None:
 
 
 def test_what_is_wrong_is_said_and_changes_nothing(prognosis) -> None:
-    """A reading out of order or of another width is refused, and the unit goes on as before."""
+    """A reading out of order or of another width is refused, and the unit does not change."""
     unit = prognosis.unit()
     with pytest.raises(ScorerError, match="no reading yet"):
         unit.distribution()

@@ -121,7 +121,7 @@ def test_probabilities_are_written_where_they_are_wanted(model):
 
 
 def test_what_weighs_channels_one_by_one_refuses(model):
-    """A plain scorer, or compiled code through its pointer, would be over-confident and say nothing of it."""
+    """A plain scorer, or compiled code through its pointer, would be over-confident without a warning."""
     with pytest.raises(ScorerError, match=r"linking_rank=1.*model\.scorer\(\)"):
         Scorer(model)
     assert type(model.scorer().unit()) is LinkedUnit and issubclass(LinkedUnit, Unit)

@@ -573,7 +573,7 @@ def run_alone(code, **variables):
 
 
 def test_scoring_imports_no_scipy():
-    """An edge box has numpy alone."""
+    """An edge box has only numpy."""
     run_alone(
         "import sys; sys.modules['scipy'] = None\n"
         "import cem.scoring.scorer, cem.scoring._scorer, cem.mixture._prediction, cem.statistics._blocks\n"

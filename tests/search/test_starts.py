@@ -1,4 +1,4 @@
-"""Many starts: the best one wins, each one's fate is told, and an interruption keeps what there is."""
+"""Many starts: the best one wins, each one's fate is recorded, and an interruption keeps the best so far."""
 
 from __future__ import annotations
 

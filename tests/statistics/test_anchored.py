@@ -16,7 +16,7 @@ from cem.statistics.anchored import anchored_statistics, distinct
 
 
 def assert_same(found, wanted) -> None:
-    """R and w are told up to the signs of rows: compare what they are the roots of, column by column."""
+    """R and w are unique up to the signs of rows: compare RᵀR and Rᵀw, column by column."""
     np.testing.assert_array_equal(found.counts, wanted.counts)
     scale = np.maximum(wanted.residual_norms.max(), 1.0)
     np.testing.assert_allclose(found.residual_norms, wanted.residual_norms, rtol=1e-10, atol=1e-10 * scale)

@@ -60,7 +60,7 @@ def run_shell(row: Row) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=[row.title for row in ROWS])
 def test_a_row_does_what_the_page_says(row, tmp_path, monkeypatch):
-    """A reader who follows the page must not be told otherwise by the package."""
+    """The package must do what the page says."""
     monkeypatch.chdir(tmp_path)
     if row.type:
         known = getattr(cem.errors, row.type, None) or getattr(builtins, row.type)

@@ -93,7 +93,7 @@ def test_parquet_whatever_the_file_is_called(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_column_that_turns_from_whole_to_broken_numbers_late(backend, tmp_path):
-    """The first 16 MB of the file hold integers and empty cells alone."""
+    """The first 16 MB of the file hold only integers and empty cells."""
     path = tmp_path / "fleet.csv"
     n_rows = 1_600_000
     with open(path, "w") as file:
@@ -441,7 +441,7 @@ def raiser(error):
 @pytest.mark.slow
 @pytest.mark.parametrize("read", [file_format, column_names, read_table, read_panel, read_cmapss])
 def test_directories_pipes_and_devices_are_refused_by_name(read, tmp_path):
-    """A pipe without a writer would wait for ever."""
+    """A pipe without a writer would hang."""
     with pytest.raises(PanelError, match="is a directory"):
         read(tmp_path)
     os.mkfifo(tmp_path / "pipe.csv")

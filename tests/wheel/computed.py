@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--fit", action="store_true", help="fit the demo fleet too")
     options = parser.parse_args()
     document: dict[str, object] = {"scores": scores(cem.load(options.model))}
-    # Before the fit: what scoring alone has imported.
+    # Before the fit: the modules that scoring has imported.
     document["scipy"] = any(name.partition(".")[0] == "scipy" for name in sys.modules)
     document["fit"] = fit() if options.fit else {}
     document |= {"machine": platform.machine(), "python": platform.python_version(), "numpy": np.__version__}

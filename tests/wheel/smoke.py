@@ -1,4 +1,4 @@
-"""What an installed wheel has to do before anything else is asked of it; run by .ci/run away from the sources.
+"""Basic checks of an installed wheel; run by .ci/run away from the sources.
 
 Not collected by pytest: it tests the `cem` that the running interpreter has installed.
 """

@@ -1,4 +1,4 @@
-"""Scoring needs NumPy alone: a wheel, without its dependencies, in an empty environment that has only NumPy.
+"""Scoring needs only NumPy: a wheel, without its dependencies, in an empty environment that has only NumPy.
 
 Takes the wheel that CEM_WHEEL names (a file or a directory of wheels; .ci/run names the one that it built), else those
 of wheels/, where they were made from the present sources.
@@ -81,7 +81,7 @@ def test_a_loaded_model_scores_to_the_same_numbers(python, tmp_path):
 
 
 def test_the_environment_has_numpy_alone_and_the_command_line_runs(python, tmp_path):
-    """The comparison above would say nothing if SciPy had come in by another way."""
+    """The comparison above would be uninformative if SciPy were imported in another way."""
     listed = json.loads(in_environment(python, "-m", "pip", "list", "--format", "json", cwd=tmp_path))
     assert {entry["name"].lower() for entry in listed} <= {"numpy", "cem-failure-modes", "pip", "setuptools", "wheel"}
     document = json.loads(in_environment(python, "-m", "cem", "info", GOLDEN, "--json", cwd=tmp_path))

@@ -1,6 +1,6 @@
 """Rows of the bound bases, inline: a module that cimports them compiles them into its own loops.
 
-What a bound basis knows lies in its ``numbers``, by kind:
+The parameters of a bound basis are its ``numbers``, by kind:
 
     POLYNOMIAL   centre, 1/half-width, then a_j, b_j for j = 1 .. p-2 of P_{j+1}(u) = a_j u P_j(u) - b_j P_{j-1}(u)
     BSPLINE      degree d, slope at the low end, slope at the high end, then the p + d + 1 clamped knots
@@ -8,7 +8,7 @@ What a bound basis knows lies in its ``numbers``, by kind:
     EXPONENTIAL  reference_i, 1/time constant_i for i = 1 .. p-1
     CONSTANT     one number, not used
 
-so that a kernel, a model file and generated code need nothing else.
+A kernel, a model file and generated code need nothing else.
 """
 
 from libc.math cimport cos, exp, sin
@@ -29,7 +29,7 @@ ctypedef struct basis_t:
 
 
 cdef inline int basis_check(const basis_t* basis) noexcept nogil:
-    """Whether the numbers are as many as the kind and size need: 0, 1 wrong kind or size, 2 wrong numbers.
+    """Check that the numbers fit the kind and size: 0 valid, 1 wrong kind or size, 2 wrong numbers.
 
     With 0, `basis_row` and `basis_derivative_row` stay inside their arrays for every time, NaN included.
     """

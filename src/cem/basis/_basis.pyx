@@ -28,7 +28,7 @@ MAX_SPLINE_DEGREE = BASIS_MAX_SPLINE_DEGREE
 cdef basis_t checked(
     int kind, int size, const double[::1] numbers, const double[::1] times, double[:, ::1] out
 ) except *:
-    """The kernels' view of a bound basis; BasisError where an array does not fit it."""
+    """The kernels' view of a bound basis; BasisError if an array does not fit it."""
     cdef basis_t basis
     basis.kind = kind
     basis.size = size

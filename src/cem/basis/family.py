@@ -129,7 +129,7 @@ class Basis(ABC):
         """The family's row of the table in _basis.pxd, from the learned numbers; BasisError if they do not fit."""
 
     def shift_matrix(self, shift: ArrayLike) -> FloatArray:
-        """Return S(s) with φ(t − s)ᵀ = φ(t)ᵀ S(s) for all t: model.md §7, "shift-invariant".
+        """Return S(s) with φ(t − s)ᵀ = φ(t)ᵀ S(s) for all t: model.md, "Prognosis", "shift-invariant".
 
         Parameters
         ----------

@@ -322,7 +322,7 @@ def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) ->
             [str(unit), labels[k], *(f"{p:.3f}" for p in row), f"{tail:.2g}", str(n)]
             for unit, k, row, tail, n in zip(units, best, probabilities, novelty, readings, strict=True)
         ]
-        title = f"{len(units)} units under {options.model.name}; a novelty near 0 is like nothing in the training data"
+        title = f"{len(units)} units under {options.model.name}; a small novelty is like nothing the model has seen"
         if not isinstance(options.output, Path):
             terminal.table(title, header, shown)
             return

@@ -54,7 +54,8 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
         floor = given[option]
         if not (floor is None or isinstance(floor, (int, float, np.number, Mapping))) or isinstance(floor, bool):
             raise OptionError(f"{option}={floor!r}: None, a positive number, or a dict by channel was expected")
-    rank, penalty = given["linking_rank"], given["linking_penalty"]
+    rank: int = given["linking_rank"]
+    penalty: float = given["linking_penalty"]
     if not isinstance(rank, (int, np.integer)) or isinstance(rank, bool) or rank < 0:
         raise OptionError(f"linking_rank={rank!r}: a number of shared factors, 0 for none, was expected")
     number = isinstance(penalty, (int, float, np.number)) and not isinstance(penalty, bool)

@@ -85,8 +85,8 @@ class FailureModeEM(SklearnFace):
         Random-effect covariance: "full" has its own for every mode and channel, "diagonal" has uncorrelated
         coefficients, "pooled" has one per channel that all modes share. Use the latter two for modes of few units.
     linking_rank : int, default 0
-        r, the number of latent factors that the channels of a unit share (model.md §6). With 0, channels are
-        independent given the mode, and intervals of units with many channels are too narrow. Needs
+        r, the number of latent factors that the channels of a unit share (model.md, "Linked channels"). With 0,
+        channels are independent given the mode, and intervals of units with many channels are too narrow. Needs
         ``covariance="full"``.
     linking_penalty : float, default 500.0
         Ridge penalty on the loadings: ``linking_penalty`` / N for a mode of N units, so small modes are linked with
@@ -405,22 +405,27 @@ class FailureModeEM(SklearnFace):
 
     @property
     def weights_(self) -> FloatArray:
+        """π, mode probabilities, shape (K,)."""
         return self._model().weights_
 
     @property
     def means_(self) -> FloatArray:
+        """Mean coefficients, shape (K, C, p), in units of the channel."""
         return self._model().means_
 
     @property
     def covariances_(self) -> FloatArray:
+        """Random-effect covariances, shape (K, C, p, p)."""
         return self._model().covariances_
 
     @property
     def covariance_factors_(self) -> FloatArray:
+        """Lower Cholesky factors of the random-effect covariances, shape (K, C, p, p)."""
         return self._model().covariance_factors_
 
     @property
     def noise_variances_(self) -> FloatArray:
+        """Residual variances, shape (K, C), in squared units of the channel."""
         return self._model().noise_variances_
 
     # -- prediction -----------------------------------------------------------------------------------------------

@@ -379,7 +379,7 @@ class LinkedLognormal(Lognormal):
     """Lognormal law linked to the channels: ln life = location + γᵀf + ε.
 
     f are the factors that a unit's channels share. For a unit without readings it is a plain lognormal law.
-    `cem.fitting.linked_lives` fits it.
+    ``cem.fitting.linked_lives`` fits it.
 
     Parameters
     ----------

@@ -112,6 +112,7 @@ class Lifetimes:
 
     @property
     def n_modes(self) -> int:
+        """K, the number of modes."""
         return len(self.laws)
 
     def log_density(self, lives: ArrayLike) -> FloatArray:

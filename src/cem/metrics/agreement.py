@@ -40,8 +40,8 @@ def adjusted_rand_index(first: Sequence[Hashable], second: Sequence[Hashable]) -
 
     Examples
     --------
-    >>> import cem
-    >>> cem.metrics.adjusted_rand_index([0, 0, 1, 1], ["b", "b", "a", "a"])
+    >>> from cem.metrics.agreement import adjusted_rand_index
+    >>> adjusted_rand_index([0, 0, 1, 1], ["b", "b", "a", "a"])
     1.0
     """
     counts, _, _ = contingency(first, second)

@@ -1,4 +1,4 @@
-"""The mixture's parameters as kernels take them, for other compiled modules: pointers and lengths that agree."""
+"""The mixture's parameters as kernels take them, for other compiled modules: pointers and matching lengths."""
 
 cimport cython
 
@@ -29,7 +29,7 @@ cdef class ParametersBundle:
     cdef object loadings
     cdef object sizes
     cdef object logarithms
-    cdef const double* logarithms_at   # NULL until asked for
+    cdef const double* logarithms_at   # NULL until first used
 
     cdef const double* log_weights(self) except NULL
     cdef int require_sizes(self, str kernel, int n_channels, const int* sizes) except -1

@@ -1,4 +1,4 @@
-"""Parameters of the mixture in the form that kernels take: arrays whose shapes agree, checked once."""
+"""Parameters of the mixture in the form that kernels take: arrays with matching shapes, checked once."""
 
 import numpy as np
 
@@ -27,7 +27,7 @@ cdef class ParametersBundle:
     Raises
     ------
     ValueError
-        There is no mode, a channel has no coefficient, or an array's shape is not what the others ask for.
+        There is no mode, a channel has no coefficient, or an array's shape does not fit the others.
     """
 
     def __cinit__(self, weights, means, factors, noise_variances, sizes, loadings=None):
@@ -73,13 +73,13 @@ cdef class ParametersBundle:
             view.rank = <int> of_loadings[2]
 
     def __reduce__(self):
-        raise TypeError("a ParametersBundle is of one process: send the parameters, which make another")
+        raise TypeError("a ParametersBundle cannot leave its process: send the parameters, which make another")
 
     def __repr__(self):
         return f"ParametersBundle({self.view.n_modes} modes, {self.view.n_channels} channels, rank {self.view.rank})"
 
     cdef const double* log_weights(self) except NULL:
-        """log π (K,), -inf where a mode has no weight; made when first asked."""
+        """log π (K,), -inf where a mode has no weight; made on first use."""
         cdef Py_ssize_t[1] shape
         if self.logarithms_at == NULL:
             with np.errstate(divide="ignore"):
@@ -100,7 +100,7 @@ cdef class ParametersBundle:
         return 0
 
     cdef int require_loadings(self, str kernel) except -1:
-        """ValueError where channels are not linked."""
+        """ValueError if channels are not linked."""
         if self.view.rank < 1:
             raise ValueError(f"{kernel}: parameters have no loadings; those of linked channels were expected")
         return 0

@@ -1,7 +1,7 @@
-"""Linked channels, model.md (16), (17), for one unit and mode: what the E step and prediction share. No SciPy.
+"""Linked channels, model.md (16), (17), for one unit and mode: shared by the E step and prediction. No SciPy.
 
 Matrices are row-major. Given the shared factors f the channels of a unit are independent: (10) and (12) are done
-channel by channel, (17) brings them together, and the moments of t follow channel by channel again.
+channel by channel, (17) combines them, and the moments of t follow channel by channel again.
 """
 
 from libc.math cimport log, sqrt
@@ -40,9 +40,9 @@ cdef inline int inverse_factor(
     int p,
     double* A,               # (p, p)   symmetric, its lower triangle is read; out: G⁻¹, A = G Gᵀ
     double* product,         # Π G_ii is multiplied to it, in and out, kept below 1e150
-    double* log_product,     # logarithm of what was taken out of it, in and out
+    double* log_product,     # logarithm of the factor removed from it, in and out
 ) noexcept nogil:
-    """0, or j + 1 where the j-th pivot is not positive. One division a pivot: they are what a small matrix costs."""
+    """0, or j + 1 where the j-th pivot is not positive. One division per pivot, to save time."""
     cdef int i, j, m
     cdef double s
     for j in range(p):
@@ -108,7 +108,7 @@ cdef inline int channel_given_factors(
     double* V_out,           # (p, r)   A⁻¹ Γ
     double* d_out,           # (p,)     E d
     double* product,         # Π G_ii of several channels, in and out, kept below 1e150
-    double* log_product,     # logarithm of what was taken out of it, in and out
+    double* log_product,     # logarithm of the factor removed from it, in and out
 ) noexcept nogil:
     """(10), (12) of one channel as if f were 0, and its part of (17). Returns 0, or where A is not positive."""
     cdef int i, j, m, info
@@ -199,8 +199,8 @@ cdef inline int unit_posterior(
 ) noexcept nogil:
     """(10)-(12) and (17). Returns 0, c + 1 where channel c could not be factored, or -1 where J could not.
 
-    The quadratic form is that at the joint mode of t and f: ½ hᵀJ⁻¹h would be taken from a sum that may be far
-    larger than what is left.
+    The quadratic form is evaluated at the joint mode of t and f; subtracting ½ hᵀJ⁻¹h from a far larger sum would
+    lose digits.
     """
     cdef int c, i, j, p
     cdef Py_ssize_t at = 0, at_square = 0

@@ -1,7 +1,7 @@
 """Linked channels (16), (17): the E step over units, log-densities and posteriors, without SciPy.
 
 The arithmetic of one unit and mode is in _linked.pxd, written out: for the few coefficients and factors that channels
-have, calls of LAPACK cost more than the sums (model.md §5). Here are the drivers, which check shapes, take scratch,
+have, calls of LAPACK cost more than the sums. Here are the drivers, which check shapes, take scratch,
 release the GIL and turn a status into an exception.
 """
 
@@ -21,7 +21,7 @@ from cem.statistics._bundle cimport StatisticsBundle, statistics_t
 from cem.errors import KernelFailure
 
 cdef double LOG_TWO_PI = 1.8378770664093453
-# A unit's share of a mode below which it adds nothing to the mode's sums but rounding.
+# A unit whose share of a mode is below this adds only rounding to the mode's sums.
 cdef double NEGLIGIBLE = 1e-30
 
 
@@ -142,13 +142,13 @@ def expectation(
     inverse_temperature : float
         β in ρ̂ ∝ (π P)^β; 1 is the E step. Units of known mode keep it.
     responsibilities_given : bool
-        Take ``responsibilities`` as they are, and only add up.
+        Use the given ``responsibilities``, and only add up.
     responsibilities : (L, K) array
         ρ̂; in or out.
     sums_out : (n_sums,) array
         Overwritten.
     log_weights : (L, K) array, optional
-        In the place of log π, where more than readings tells of a unit's mode; −inf where that rules a mode out.
+        In place of log π, if something besides readings informs a unit's mode; −inf excludes a mode.
 
     Raises
     ------
@@ -294,7 +294,7 @@ def log_densities(
     directions : (K, r) array, optional
         γ of each mode.
     shared_out : (L, K, 2) array, with directions
-        γᵀE f and γᵀJ⁻¹γ, what the readings say of γᵀf.
+        γᵀE f and γᵀJ⁻¹γ, posterior mean and variance of γᵀf.
 
     Raises
     ------
@@ -377,7 +377,7 @@ def posteriors(
     statistics, parameters
         As for `expectation`.
     means_out : (L, K, P) array
-        T-hat = μ + Λ E t; of a channel that was not observed, what the others say of it.
+        T-hat = μ + Λ E t; a channel that was not observed is predicted from the others.
     roots_out : (L, K, Σp²) array
         Λ chol(Cov t): a square root of each channel's posterior covariance.
 

@@ -87,7 +87,7 @@ cdef void gather_state(
     const int* counts,                  # (C,)
     double* states_out,                 # all blocks; padding must be zero already
 ) noexcept nogil:
-    """One unit's statistics into lanes; the sizes met most often are written out by the compiler."""
+    """One unit's statistics into lanes; the compiler unrolls the most frequent sizes."""
     cdef int block, p
     cdef const int* channels
     cdef double* state
@@ -158,12 +158,12 @@ def log_densities(
     parameters : ParametersBundle
         Of K modes.
     log_densities_out : array of shape (L, K)
-        log P(x_l | k); less `common_out` where that is given.
+        log P(x_l | k); less `common_out` if that is given.
     misfits_out : array of shape (L, K)
         rss / sigma^2 + |e - B E d|^2 + |E d|^2 summed over channels; chi-square with sum_c n_lc degrees of freedom.
     common_out : array of shape (L,), optional
         The part of the log-density that all modes share. With very many readings it is of the order of 1e7, where
-        doubles are 2e-9 apart; probabilities taken from the rest are exact to 1e-12.
+        doubles are 2e-9 apart; probabilities from the rest are exact to 1e-12.
     n_threads : int
         Units are divided among this many threads; the result does not depend on it.
 
@@ -210,8 +210,8 @@ def log_densities(
     failures = [failed for failed in in_threads(part, n_units, n_threads) if failed >= 0]
     if failures:
         raise PredictionError(
-            f"the log-density of unit number {min(failures)} is not finite; its values or times lie too far from those "
-            "that the model was fitted to, or a parameter of the model is not finite"
+            f"the log-density of unit number {min(failures)} is not finite; its values or times are too far from the "
+            "training data, or a parameter of the model is not finite"
         )
 
 
@@ -300,6 +300,6 @@ def posteriors(
     failures = [failed for failed in in_threads(part, n_units, n_threads) if failed >= 0]
     if failures:
         raise PredictionError(
-            f"the posterior of unit number {min(failures)} could not be factorised; its times lie too far from those "
-            "that the model was fitted to, or a parameter of the model is not finite"
+            f"the posterior of unit number {min(failures)} could not be factorised; its times are too far from the "
+            "training data, or a parameter of the model is not finite"
         )

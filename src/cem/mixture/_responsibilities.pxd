@@ -7,10 +7,10 @@ cdef inline double mixed(
     int n_modes,
     const double* log_joint,        # (K,)  ln pi_k P(x | k)
     int known_mode,                 # -1: not known
-    double inverse_temperature,     # of the responsibilities alone
+    double inverse_temperature,     # only of the responsibilities
     double* responsibilities_out,   # (K,)  or NULL: they are given, and stay
 ) noexcept nogil:
-    """Log-likelihood of the unit; NaN where no mode explains it."""
+    """Log-likelihood of the unit; NaN if no mode explains it."""
     cdef int k
     cdef double top, total = 0.0, tempered = 0.0
     if known_mode >= 0:

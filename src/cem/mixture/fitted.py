@@ -244,8 +244,8 @@ class FittedMixture:
                 loadings[:, rows] = np.linalg.solve(layout.matrix(factors, c), own)
             except np.linalg.LinAlgError:
                 raise PredictionError(
-                    f"channel {self.channels[c]!r}: the factors of its coefficients' covariances cannot be told from "
-                    "singular ones in the user's terms; the model's numbers are too far apart"
+                    f"channel {self.channels[c]!r}: the factors of its coefficients' covariances are numerically "
+                    "singular in the panel's units; the model's numbers are too far apart"
                 ) from None
         return Parameters(internal.weights, means, factors, noise, internal.sizes, loadings)
 

@@ -28,7 +28,7 @@ FloatArray = NDArray[np.float64]
 Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 
-_MAX_STEPS = 200  # bisection alone needs 60 to 100; Newton's steps end it in about 6
+_MAX_STEPS = 200  # plain bisection needs 60 to 100; Newton's steps end it in about 6
 
 
 class Evidence(NamedTuple):
@@ -73,7 +73,7 @@ class Posterior:
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """Predictive mixture Σ_k ρ̂_k N(m_k, v_k) of one channel, for each unit and time (model.md §7).
+    """Predictive mixture Σ_k ρ̂_k N(m_k, v_k) of one channel, for each unit and time (model.md, "Prognosis").
 
     Parameters
     ----------
@@ -178,8 +178,8 @@ class Forecast:
 def _mixture_quantile(q: float, weights: FloatArray, means: FloatArray, deviations: FloatArray) -> FloatArray:
     """The q-quantile of each row's Gaussian mixture, (n,) from arrays of shape (n, K).
 
-    Newton's method, kept inside a bracket that shrinks: the quantile lies between the smallest and the largest of the
-    components' own. An upper quantile is a lower one of the mirrored mixture, whose tail keeps its digits.
+    Newton's method within a shrinking bracket: the quantile lies between the smallest and the largest quantile of the
+    components. An upper quantile is computed as a lower one of the mirrored mixture, whose tail keeps its digits.
     """
     if q > 0.5:
         return -_mixture_quantile(1 - q, weights, -means, deviations)
@@ -213,7 +213,7 @@ def _mixture_quantile(q: float, weights: FloatArray, means: FloatArray, deviatio
 
 
 def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads: int = 1) -> Evidence:
-    """Mode probabilities (3), log-likelihoods and misfits of each unit; known modes are not looked at.
+    """Mode probabilities (3), log-likelihoods and misfits of each unit; known modes are ignored.
 
     Raises
     ------
@@ -253,7 +253,7 @@ def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads
 
 
 def log_joint(statistics: SufficientStatistics, parameters: Parameters) -> FloatArray:
-    """ln π_k P(x_l | k) in internal coordinates, shape (L, K); known modes are not looked at."""
+    """ln π_k P(x_l | k) in internal coordinates, shape (L, K); known modes are ignored."""
     from cem.mixture._prediction import log_densities
 
     shape = (statistics.n_units, parameters.n_modes)
@@ -293,7 +293,7 @@ def _internal_posterior(statistics: SufficientStatistics, parameters: Parameters
 
 
 def posterior(statistics: SufficientStatistics, parameters: Parameters, mode_labels: tuple[Hashable, ...]) -> Posterior:
-    """Posterior coefficients in the user's terms: T = b + s S⁻¹ T̃, Σ̂ = s² S⁻¹ Σ̃ S⁻ᵀ."""
+    """Posterior coefficients in the panel's units: T = b + s S⁻¹ T̃, Σ̂ = s² S⁻¹ Σ̃ S⁻ᵀ."""
     means, roots = _internal_posterior(statistics, parameters)
     coordinates, layout = statistics.coordinates, statistics.layout
     shape = (statistics.n_units, parameters.n_modes, layout.n_channels, max(layout.sizes))
@@ -316,7 +316,7 @@ def posterior(statistics: SufficientStatistics, parameters: Parameters, mode_lab
 def _one_channel(
     statistics: SufficientStatistics, parameters: Parameters, channel: int
 ) -> tuple[StatisticsBundle, ParametersBundle]:
-    """Statistics and parameters of one channel: given the mode, its coefficients depend on it alone."""
+    """Statistics and parameters of one channel: given the mode, its coefficients depend on nothing else."""
     layout = statistics.layout
     p = layout.sizes[channel]
 
@@ -350,31 +350,32 @@ def forecast_channel(
     asked_times: FloatArray,
     noise: bool,
 ) -> Forecast:
-    """Predictive mixture of one channel (model.md §7, forward).
+    """Predictive mixture of one channel (model.md, "Prognosis", "Forward").
 
     Parameters
     ----------
     statistics, parameters, mode_labels
         Of the units and the model.
     channel : int
+        Position of the channel.
     times : ndarray of shape (m,) or (L, m)
         On the model's time axis.
     asked_times : ndarray of the same shape
         The same, as the user gave them.
     noise : bool
-        Add the observation noise.
+        Add the residual noise.
 
     Raises
     ------
     PredictionError
-        The forecast overflows at one of the times; names the channel and the time.
+        The forecast overflows at one of the times; the message names the channel and the time.
     """
     from cem.mixture._prediction import posteriors
 
     p = statistics.sizes[channel]
     n_units, n_modes, n_times = statistics.n_units, parameters.n_modes, times.shape[-1]
     means, roots = np.empty((n_units, n_modes, p)), np.empty((n_units, n_modes, p * p))
-    if parameters.rank:  # every channel tells of this one
+    if parameters.rank:  # with linked channels every channel is informative about this one
         whole_means, whole_roots = _internal_posterior(statistics, parameters)
         means = statistics.layout.vector(whole_means, channel)
         roots = statistics.layout.matrix(whole_roots, channel).reshape(n_units, n_modes, p * p)
@@ -416,8 +417,8 @@ def forecast_channel(
 def novelty(found: Evidence) -> FloatArray:
     """Tail probability of each unit's misfit under its most probable mode, shape (L,).
 
-    Given its mode, a unit's quadratic form of (11) is chi-square with as many degrees of freedom as it has observed
-    values. Small means: like nothing that the model was trained on. 1 where nothing was observed.
+    Given its mode, a unit's quadratic form of (11) has a chi-square distribution with as many degrees of freedom as
+    the unit has observed values. A value near 0 means: like no training unit. 1 for a unit without observed values.
     """
     best = found.mode_probabilities.argmax(axis=1)
     misfit = found.misfits[np.arange(len(best)), best]

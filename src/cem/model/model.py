@@ -177,7 +177,7 @@ class FailureModeModel(FittedMixture):
     def forecast(
         self, X: Data, times: ArrayLike, channel: str | int | None = None, *, axes: Axes = None, noise: bool = True
     ) -> Forecast:
-        """Forecast a channel at any times, from all readings of each unit (model.md §7).
+        """Forecast a channel at any times, from all readings of each unit (model.md, "Prognosis").
 
         Parameters
         ----------
@@ -241,7 +241,7 @@ class FailureModeModel(FittedMixture):
         direction: Literal["auto", "upper", "lower"] = "auto",
         **options: Any,
     ) -> FirstPassage:
-        """Predict when each unit's own noise-free curve first crosses a threshold (first-passage time, model.md §7).
+        """Predict when each unit's own noise-free curve first crosses a threshold (first-passage time).
 
         The prediction is conditional on no crossing since the unit's first reading; the probability of an earlier
         crossing is reported beside it. If you have units that ran to failure and no threshold, use

@@ -1,4 +1,4 @@
-"""Arrays as pointers by the buffer protocol, for modules so small that typed memoryviews would be most of them."""
+"""Arrays as pointers by the buffer protocol, for modules so small that typed memoryviews would dominate them."""
 
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_IsContiguous, PyBuffer_Release,
@@ -26,7 +26,7 @@ cdef inline bint is_of(int kind, const Py_buffer* view) noexcept nogil:
 
 
 cdef inline str type_of(const Py_buffer* view):
-    """The letters of the struct module; no format stands for bytes."""
+    """The letters of the struct module; no format means bytes."""
     return "B" if view.format == NULL else (<bytes>view.format).decode()
 
 
@@ -36,9 +36,9 @@ cdef inline int take_buffer(
     Py_ssize_t n_expected,      # how many numbers
     bint writable,
     str name,                   # for the message
-    Py_buffer* view_out,        # to be given back by PyBuffer_Release
+    Py_buffer* view_out,        # to be released by PyBuffer_Release
 ) except -1:
-    """ValueError where the array is not a C-contiguous one of so many numbers of this type."""
+    """ValueError unless the array is C-contiguous, with this many numbers of this type."""
     PyObject_GetBuffer(array, view_out, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0))
     cdef Py_ssize_t n_found = view_out.len // view_out.itemsize if view_out.itemsize > 0 else 0
     if is_of(kind, view_out) and n_found == n_expected:

@@ -1,4 +1,4 @@
-"""The complementary error function of whole arrays; its values are those of `math.erfc`, bit by bit."""
+"""The complementary error function of whole arrays; its values equal those of `math.erfc` to the bit."""
 
 from cpython.buffer cimport PyBuffer_Release
 from libc.math cimport erfc as erfc_of_one
@@ -7,7 +7,7 @@ from cem.numerics._buffers cimport FLOAT64, take_buffer
 
 
 def erfc(points, values_out, Py_ssize_t n):
-    """erfc of n float64 numbers, C-contiguous, into an array of as many."""
+    """erfc of n float64 numbers, C-contiguous, into an array of the same length."""
     cdef Py_buffer x, y
     cdef Py_ssize_t i
     take_buffer(points, FLOAT64, n, False, "points", &x)

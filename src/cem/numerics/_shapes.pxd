@@ -1,4 +1,4 @@
-"""Do arrays agree in shape? Kernels ask before they read them without looking; ValueError names the one at fault.
+"""Checks of array shapes before kernels read the arrays unchecked; ValueError names the array at fault.
 
 `found` is the first entry of an array's shape: ``shape2("maximisation", "means", &means.shape[0], n_modes, P)``.
 """
@@ -40,7 +40,7 @@ cdef inline int parameters_shapes(
     const double[:, ::1] noise_variances,   # (K, C)
     Py_ssize_t K, Py_ssize_t P, Py_ssize_t P2, Py_ssize_t C,
 ) except -1:
-    """Of one set of parameters: what the M step makes and every other kernel reads."""
+    """Shapes of one set of parameters, which the M step makes and every other kernel reads."""
     at_least_one(kernel, "modes", K)
     if (
         means.shape[0] == K and means.shape[1] == P

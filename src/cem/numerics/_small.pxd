@@ -1,5 +1,5 @@
-"""Dense algebra on matrices of a few rows, inline and without LAPACK: what scoring needs where there is no SciPy,
-and what a call of LAPACK would take longer for than the arithmetic.
+"""Dense algebra on matrices of a few rows, inline and without LAPACK: for scoring without SciPy, and for matrices so
+small that a call of LAPACK takes longer than the arithmetic.
 
 Matrices are row-major, (p, p), with leading dimension p. Nothing is allocated; inputs first, outputs last.
 """
@@ -124,7 +124,7 @@ cdef inline void append_row(
         if phi[i] == 0:
             continue
         length = sqrt(R[i * p + i] * R[i * p + i] + phi[i] * phi[i])
-        if length == 0:         # an entry below 1e-162, whose square is nothing
+        if length == 0:         # an entry below 1e-162, whose square underflows
             continue
         cosine = R[i * p + i] / length
         sine = phi[i] / length

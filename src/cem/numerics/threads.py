@@ -1,6 +1,6 @@
 """Threads that cannot block a fit: the calling thread works too, and never waits for a thread that has not started.
 
-An executor's `submit` waits until its thread runs, and waits for ever if the thread dies for lack of memory before.
+An executor's `submit` waits until its thread runs, and hangs if the thread dies for lack of memory before.
 Here a helper claims work once it runs, and the caller does all unclaimed work. A helper finishes what it began, or
 reports why not.
 """
@@ -90,7 +90,7 @@ def _start(target: Callable[..., None], *args: object) -> None:
 
 
 def check_startable(n_threads: int) -> None:
-    """Start this many threads at once, for a library that would wait for ever for a thread that cannot start.
+    """Start this many threads at once, for a library that would hang waiting for a thread that cannot start.
 
     Raises
     ------

@@ -384,10 +384,12 @@ class Panel:
 
     @property
     def n_units(self) -> int:
+        """Number of units."""
         return int(self._unit_ids.size)
 
     @property
     def n_channels(self) -> int:
+        """Number of channels."""
         return len(self.channels)
 
     @property
@@ -521,7 +523,7 @@ class Panel:
         )
 
     def aligned_at_failure(self) -> Panel:
-        """Return the readings on the time to failure, τ = t − t_failure ≤ 0 (model.md §7).
+        """Return the readings on the time to failure, τ = t − t_failure ≤ 0 (model.md, "Prognosis").
 
         Raises PanelError if a unit is still running.
         """

@@ -28,7 +28,7 @@ def described(panel: Panel) -> str:
     lines = [
         f"Panel of {_plural(panel.n_units, 'unit')}, {_plural(panel.n_readings, 'reading')}, "
         f"{_plural(panel.n_channels, 'channel')}",
-        f"  readings / unit  {lengths.min():,} to {lengths.max():,}, median {np.median(lengths):g}",
+        f"  readings a unit  {lengths.min():,} to {lengths.max():,}, median {np.median(lengths):g}",
         f"  times            {panel.times.min():g} to {panel.times.max():g}{in_units}, origin: {panel.origin}",
         f"  channels         {shown}",
         f"  missing cells    {100.0 * (1.0 - observed / panel.values.size):.3g} %",

@@ -1,9 +1,10 @@
 """Remaining life against a threshold: the distribution of the first time that a unit's own curve crosses it.
 
-model.md §7, "Forward". The curve is the noise-free g(t) = φ(t)ᵀT of one channel. Given the mode, T is normal with the
-posterior's mean and covariance. The unit is known not to have crossed anywhere on [t_first, t_now], and that condition
-reweights T and the modes. A straight line needs only bivariate normal probabilities. For any other basis, crossings of
-seeded draws are counted, and `FirstPassage.standard_error` gives the Monte Carlo error. It needs only NumPy.
+See model.md, "Prognosis", "Forward". The curve is the noise-free g(t) = φ(t)ᵀT of one channel. Given the mode, T is
+normal with the posterior's mean and covariance. The unit is known not to have crossed anywhere on [t_first, t_now],
+and that condition reweights T and the modes. A straight line needs only bivariate normal probabilities. For any other
+basis, crossings of seeded draws are counted, and `FirstPassage.standard_error` gives the Monte Carlo error. It needs
+only NumPy.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Streaming remaining life: a unit's square-root statistics anchored at its last reading, and ln P(x | k, r) from them.
 
 The arithmetic of (10)-(12) is in _rul_level.h, that of (17) for linked channels in _linked_rul_level.h, both compiled
-once for every instruction level; here are the Givens rotations that take a reading in, and the drivers, which check
-lengths and release the GIL. NumPy alone.
+once for every instruction level; here are the Givens rotations that add a reading, and the drivers, which check
+lengths and release the GIL. Needs only NumPy.
 """
 
 import os
@@ -74,7 +74,7 @@ LEVELS = tuple(name for i, name in enumerate(("baseline", "avx2", "avx512")[:RUL
 
 
 def level_number(level=None):
-    """Number of an instruction level: ``level``, else what CEM_INSTRUCTION_LEVEL names, else the best there is."""
+    """Number of an instruction level: ``level``, else the one that CEM_INSTRUCTION_LEVEL names, else the best."""
     asked = level or os.environ.get("CEM_INSTRUCTION_LEVEL") or LEVELS[len(LEVELS) - 1]
     if asked not in LEVELS:
         raise OptionError(f"instruction level {asked!r} cannot run here; one of {', '.join(map(repr, LEVELS))} can")
@@ -128,7 +128,7 @@ def candidate_log_densities(
     double[:, :, :, ::1] shared_out,    # (2, L, K, n_grid)  mean and variance of gamma'f; (2, 0, 0, 0) for none
     int level,                          #                from `level_number`
 ):
-    """ln P(x | k, r) of units, in the user's terms: model.md (11), or (17), with R S(r) in place of R."""
+    """ln P(x | k, r) of units, in the panel's units: model.md (11), or (17), with R S(r) in place of R."""
     cdef Py_ssize_t C = sizes.shape[0], L = counts.shape[0], n_grid = log_densities_out.shape[2]
     cdef Py_ssize_t n_given = places.shape[0], n_cells, P = 0, P2 = 0, at, i, l, c
     cdef int K = <int>log_densities_out.shape[1], p
@@ -199,7 +199,7 @@ def candidate_log_densities(
         for c in range(C):
             first[c] = shift_starts[c] * n_grid
         for l in range(L):
-            if l == 0 or shifts.shape[0] > 1:  # what is 0 stays 0
+            if l == 0 or shifts.shape[0] > 1:  # zeros stay 0
                 for i in range(n_given):
                     memcpy(S + places[i] * n_grid, &shifts[l, i, 0], n_grid * sizeof(double))
             totals = &log_densities_out[l, 0, 0]
@@ -295,7 +295,7 @@ def lognormal_laws(
     double[:, :, ::1] masses_out,       # (L, G, K)      P(r, k | x)
     double[::1] log_evidence_out,       # (L,)
 ):
-    """(18) of lives that are lognormal given what the readings say; -1, or the unit of which no density is finite."""
+    """(18) for lives that are lognormal given the readings; -1, or the unit without a finite density."""
     cdef Py_ssize_t L = densities.shape[0], G = densities.shape[2], l, padded = densities.strides[1] // 8
     cdef int K = <int>densities.shape[1]
     cdef bint linked = means.shape[0] > 0
@@ -332,7 +332,7 @@ def lognormal_laws(
 
 
 cdef class NormalTable:
-    """ln Phi at evenly spaced points, read both ways.
+    """ln Phi at evenly spaced points, used in both directions.
 
     Parameters
     ----------
@@ -342,7 +342,7 @@ cdef class NormalTable:
         ln Phi there.
     first_root, root_step : float
     guesses : (m,) array
-        Places among the points where sqrt(-2 ln Phi) is evenly spaced.
+        Positions among the points at evenly spaced sqrt(-2 ln Phi).
     """
 
     cdef normal_table_t table

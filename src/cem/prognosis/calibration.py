@@ -321,7 +321,7 @@ class Calibration:
         return cls(float(saved["temper"]), *numbers, *reports)  # type: ignore[arg-type]  # checked above
 
     def __str__(self) -> str:
-        parts = [f"tempering β = {self.temper:g}, recalibration with {len(self.knots)} knots"]
+        parts = [f"evidence counted {self.temper:g} times, {len(self.knots)} knots"]
         for name in ("before", "after"):
             if getattr(self, name) is not None:
                 parts.append(f"{name}: {getattr(self, name)}")

@@ -1,4 +1,4 @@
-"""Distribution of the remaining life of running units, from training units that ran to failure: model.md §7, (18).
+"""Distribution of the remaining life of running units, from training units that ran to failure: model.md (18).
 
 `remaining_life_posterior` computes the posterior of every candidate remaining life r and mode k of every unit, and
 `RemainingLifeDistribution` gives its quantiles, intervals and means. It needs only NumPy.
@@ -190,10 +190,12 @@ class RemainingLifeDistribution:
 
     @property
     def n_units(self) -> int:
+        """L, the number of units."""
         return len(self.units)
 
     @property
     def n_modes(self) -> int:
+        """K, the number of modes."""
         return len(self.mode_labels)
 
     def __len__(self) -> int:

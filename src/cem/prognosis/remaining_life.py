@@ -1,4 +1,4 @@
-"""`RemainingLife`: the remaining useful life of running units, learned from units that ran to failure (model.md §7)."""
+"""`RemainingLife`: the remaining useful life of running units, learned from failed units (model.md (18))."""
 
 from __future__ import annotations
 
@@ -299,7 +299,7 @@ class RemainingLife:
 
     @underflow_is_zero
     def calibrated(self, panel: Panel, estimator: FailureModeEM | None = None, **options: Any) -> RemainingLife:
-        """Measure coverage on held-out units, and return a prognosis whose intervals have the nominal coverage.
+        """Measure coverage on held-out units, and return a prognosis that is corrected towards the nominal coverage.
 
         The panel is split into folds of whole units. Each fold is predicted by a fit to the others, and the correction
         is learned from these predictions. Print the result's `calibration` to see the coverage before and after.

@@ -1,8 +1,8 @@
 """The streaming scorer for other compiled code: ``from cem.scoring cimport ...`` against the installed package.
 
 Nothing here needs the GIL once the pointer has been taken from a `cem.scoring.Scorer` (`PackedScorer.pointer`), which
-must be kept alive for as long as the pointer is used. A scorer is never written: any number of threads may share it. A
-unit is memory of the caller's, written by every function below: one thread at a time.
+must be kept alive as long as the pointer is used. A scorer is read-only, so any number of threads may share it. A unit
+is memory of the caller, which every function below writes: use it in one thread at a time.
 
     cdef extern from "<stdlib.h>" nogil:
         void* aligned_alloc(size_t alignment, size_t size)
@@ -20,17 +20,17 @@ from cem.statistics._blocks cimport Blocks, blocks_t
 cdef enum:
     SCORER_OK = 0
     SCORER_TIME = 1             # the time is NaN or infinite
-    SCORER_CUSTOM = 2           # a Custom basis: its values at the time must be handed in
+    SCORER_CUSTOM = 2           # a Custom basis: the caller must pass its values at the time
     SCORER_RANGE = 3            # a reading is infinite, or it or the basis is too large to be squared; see scorer_blame
     SCORER_CHANNEL = 4          # there is no such channel
     SCORER_NOT_FINITE = 5       # a log-density is not finite (never seen with finite parameters)
 
-    UNIT_LAST_TIME = 0          # places in a unit's memory
+    UNIT_LAST_TIME = 0          # positions in a unit's memory
     UNIT_OBSERVATIONS = 1
     UNIT_STATE = 8
 
 # The number goes up with every change of the layout. It is part of the functions' signatures, which Cython compares
-# when a compiled module is loaded: one compiled against another layout is refused, and never reads the wrong bytes.
+# when a compiled module is loaded. A module compiled against another layout is refused, never misread.
 ctypedef struct scorer_2_t:
     int n_channels, n_modes, n_bases
     int n_custom                    # coefficients of all Custom bases; they come first in phi

@@ -1,7 +1,7 @@
-"""Streaming scoring: one unit's readings enter by Givens rotations, its mode probabilities are read at any time.
+"""Streaming scoring: readings enter by Givens rotations, and mode probabilities can be computed at any time.
 
 The arithmetic is in _blocks_level.h. Here: the C-level interface (see _scorer.pxd), the extension type behind
-`cem.scoring.Scorer`, the loop over the units of a panel, and the chi-square tail that novelty is. One unit is in
+`cem.scoring.Scorer`, the loop over the units of a panel, and the chi-square tail for novelty. One unit is in
 _unit.pyx. NumPy alone; nothing here needs SciPy.
 """
 
@@ -46,7 +46,7 @@ cdef inline void evaluate_bases(
     const double* custom,       # (n_custom,) or NULL
     double* phi_out,            # (n_phi,)
 ) noexcept nogil:
-    """Each different basis once."""
+    """Evaluate each distinct basis once."""
     cdef int b
     for b in range(scorer.n_custom):
         phi_out[b] = custom[b]
@@ -89,7 +89,7 @@ cdef inline int enter(
     double t,
     const double* custom,       # (n_custom,)
 ) noexcept nogil:
-    """Checks, then rotates: the state changes only where everything is in order."""
+    """Check, then rotate: the state changes only if the reading is valid."""
     cdef int n_observed
     if not isfinite(t):
         return SCORER_TIME
@@ -257,7 +257,7 @@ cdef int scorer_blame(const scorer_2_t* scorer, const double* unit) noexcept nog
 
 
 cdef class PackedScorer:
-    """A fitted model as constants in lanes; immutable. `cem.scoring.Scorer` is its face.
+    """A fitted model as constants in lanes; immutable. `cem.scoring.Scorer` is its public class.
 
     Parameters
     ----------
@@ -360,13 +360,13 @@ cdef class PackedScorer:
         """For compiled callers; valid for as long as this object lives."""
         if self.linked:
             raise ScorerError(
-                "the model's channels are linked, and compiled callers weigh them one by one; score from Python with "
+                "the model's channels are linked, and compiled callers take them as independent; score in Python with "
                 "model.scorer(), or fit with linking_rank=0"
             )
         return self.own_pointer()
 
     cdef const scorer_2_t* own_pointer(self) except NULL:
-        """For those who know what they read: statistics are the same whether channels are linked or not."""
+        """The pointer without a check for linked channels; statistics are the same in both cases."""
         if self.layout is None:
             raise ScorerError("the scorer was not initialised; build it with model.scorer()")
         return &self.scorer
@@ -381,7 +381,7 @@ cdef class PackedScorer:
 
     @property
     def unit_bytes(self):
-        """Memory of one unit, whatever the number of its readings."""
+        """Bytes of one unit, independent of its number of readings."""
         return scorer_unit_bytes(self.own_pointer())
 
     def _channel_number(self, channel):
@@ -396,7 +396,7 @@ cdef class PackedScorer:
         )
 
     def _custom_rows(self, times):
-        """Values of the Custom bases, (n, n_custom); None where there are none."""
+        """Values of the Custom bases, (n, n_custom); None if there are none."""
         if self.scorer.n_custom == 0:
             return None
         return np.ascontiguousarray(np.concatenate([basis(times) for basis in self.custom], axis=1), dtype=np.float64)
@@ -467,7 +467,7 @@ cdef class PackedScorer:
 
 
 cdef double gamma_density_factor(double a, double x) noexcept nogil:
-    """x^a e^-x / Gamma(a), by Stirling's series for large a so that nothing large cancels."""
+    """x^a e^-x / Gamma(a), by Stirling's series for large a so that no large terms cancel."""
     cdef double relative, series, b
     if a < 10:
         return exp(a * log(x) - x - lgamma(a))

@@ -24,7 +24,7 @@ cdef class UnitState:
 cdef class LinkedModes:
     cdef int n_channels, n_modes, rank
     cdef Py_ssize_t P, P2                   # sums of p_c and of its squares
-    cdef object arrays                      # what the pointers to constants point into
+    cdef object arrays                      # owners of the constants' memory
     cdef const double* log_weights          # (K,)        log pi
     cdef const double* log_scales           # (C,)        log s_c
     cdef const double* means                # (K, P)      mu
@@ -32,7 +32,7 @@ cdef class LinkedModes:
     cdef const double* loadings             # (K, P, r)   Gamma
     cdef const double* precision_roots      # (K, C)      1 / sigma
     cdef const double* log_noise            # (K, C)      log 2 pi sigma^2
-    cdef double* memory                     # what follows; used under the GIL alone
+    cdef double* memory                     # what follows; used only under the GIL
     cdef linked_unit_t posterior
     cdef double* R                          # (P2,)       of the unit that is asked
     cdef double* w                          # (P,)

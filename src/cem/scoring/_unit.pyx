@@ -1,4 +1,4 @@
-"""One running unit: its state in constant memory, what it refuses, and how its answers are read.
+"""One running unit: its state in constant memory, input checks, and queries.
 
 The arithmetic is behind the C-level interface of _scorer.pyx. NumPy alone; nothing here needs SciPy.
 """
@@ -28,7 +28,7 @@ cdef object ARRAY = np.ndarray
 
 
 cdef class UnitState:
-    """The state of one running unit: R, w, rss and n of every channel; constant memory. Face: `cem.scoring.Unit`.
+    """The state of one running unit: R, w, rss and n of every channel; constant memory. Public: `cem.scoring.Unit`.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ cdef class UnitState:
         return 0
 
     cdef object _refused(self, int status, double t, const double* x, int channel):
-        """The error that a status stands for."""
+        """The error of a status code."""
         if status == SCORER_TIME:
             return ScorerError(f"the time of a reading is {t}; it must be a finite number")
         if status == SCORER_NOT_FINITE:
@@ -69,8 +69,8 @@ cdef class UnitState:
                 "means missing"
             )
         return ScorerError(
-            f"channel {name!r} has the value {x[channel]} at time {t}, which lies too far from everything that the "
-            "model was fitted to; check the units of value and time"
+            f"channel {name!r} has the value {x[channel]} at time {t}, which is too far from all training data; "
+            "check the units of value and time"
         )
 
     cdef double _time(self, t) except? -1.0:
@@ -86,7 +86,7 @@ cdef class UnitState:
         cdef const char* source
         if type(x) is list or type(x) is tuple:
             return self._read_sequence(x)
-        # A subclass of arrays may mean more than its buffer holds: a masked one lends the values beneath its mask.
+        # A subclass of arrays may mean more than its buffer: that of a masked array has the values beneath its mask.
         if type(x) is not ARRAY and (isinstance(x, ARRAY) or not PyObject_CheckBuffer(x)):
             x = self._converted(x)
         try:
@@ -132,21 +132,22 @@ cdef class UnitState:
         return reading(x, self.scorer.channels, self.scorer._ignored_names())
 
     def update(self, t, x):
-        """One reading of all channels.
+        """Add one reading of all channels.
 
         Parameters
         ----------
         t : float
-            Time, in the unit of time of the panel that the model was fitted to; any order.
+            Time, in the time unit of the training panel; readings may come in any order.
         x : array or sequence of shape (C,), or dict, Series, named tuple or row of a frame
-            The channels' values in their own units; NaN or masked = missing. All missing changes nothing. What has
-            names is read by them, and channels that it does not name are missing. A float64 array is the fastest.
+            The channels' values in their own units; NaN or masked = missing. A reading without any value changes
+            nothing. Input with names is read by name; channels that it does not name are missing. A float64 array is
+            the fastest.
 
         Raises
         ------
         ScorerError
-            The time is not finite, a value is infinite, the number or type of the values is wrong, or a name is no
-            channel. The state is as it was before.
+            The time is not finite, a value is infinite, the number or type of the values is wrong, or a name is not a
+            channel. The state does not change then.
         """
         cdef double time = self._time(t)
         cdef const double* custom = NULL
@@ -158,7 +159,7 @@ cdef class UnitState:
         if self.packed.n_custom > 0 and isfinite(time):
             custom_view = self.scorer._custom_rows(np.array([time]))
             custom = &custom_view[0, 0]
-            self._read_values(x)            # a Custom basis runs Python, which might have come back here
+            self._read_values(x)            # a Custom basis runs Python, which might have called this unit
             self._free()
         status = scorer_update(self.packed, self.unit, time, self.x, custom)
         if status != SCORER_OK:
@@ -167,12 +168,12 @@ cdef class UnitState:
             raise self._refused(status, time, self.x, scorer_blame(self.packed, self.unit))
 
     def update_channel(self, t, channel, value):
-        """One reading of one channel.
+        """Add one reading of one channel.
 
         Parameters
         ----------
         t : float
-            Time; any order.
+            Time; readings may come in any order.
         channel : int or str
             Its number or name.
         value : float
@@ -181,7 +182,7 @@ cdef class UnitState:
         Raises
         ------
         ScorerError
-            As `update`; also where there is no such channel.
+            As for `update`; also if there is no such channel.
         """
         cdef double time = self._time(t), number
         cdef int status, c = self.scorer._channel_number(channel)
@@ -239,12 +240,14 @@ cdef class UnitState:
         return scorer_probabilities(self.packed, self.unit, results)
 
     def mode_probabilities(self, out=None):
-        """Probability of each failure mode given all readings so far, model.md (3); the weights before the first.
+        """Return the probability of each failure mode given all readings so far, model.md (3), shape (K,).
+
+        Before the first reading these are the weights of the modes.
 
         Parameters
         ----------
         out : writable float64 array of shape (K,), optional
-            Filled and returned; without it a new array is made.
+            Filled and returned; by default a new array is made.
 
         Returns
         -------
@@ -302,12 +305,12 @@ cdef class UnitState:
         return np.asarray(density), np.asarray(misfit)
 
     def log_likelihood(self):
-        """log sum_k pi_k P(x | k) of all readings, in the channels' own units; 0 before the first.
+        """Return log sum_k pi_k P(x | k) of all readings, in the channels' own units; 0 before the first.
 
         Raises
         ------
         ScorerError
-            It is not finite, which takes a parameter of the model that is not.
+            It is not finite, because a parameter of the model is not.
         """
         cdef double found
         self._free()
@@ -343,7 +346,7 @@ cdef class UnitState:
 
     @property
     def n_observations(self):
-        """Number of values received, missing ones not counted."""
+        """Number of values received, without missing ones."""
         return int(self.unit[UNIT_OBSERVATIONS])
 
     @property
@@ -374,7 +377,7 @@ cdef class UnitState:
 
 
 cdef class LinkedModes:
-    """Parameters of a model of linked channels as the kernel of (17) takes them; what all units of a scorer share.
+    """Parameters of a model of linked channels as the kernel of (17) takes them; shared by all units of a scorer.
 
     Parameters
     ----------
@@ -435,8 +438,8 @@ cdef class LinkedModes:
 cdef class LinkedUnitState(UnitState):
     """As `UnitState`, of a unit whose channels share factors; its scorer has the modes in ``_modes``.
 
-    What it keeps is what every unit keeps. The channels are brought together, (17), when it is asked; that takes place
-    under the GIL, in memory that all units of the scorer share.
+    It keeps the same statistics as every unit. A query combines the channels by (17), under the GIL, in memory that all
+    units of the scorer share.
     """
 
     def __cinit__(self, PackedScorer scorer not None):
@@ -516,7 +519,7 @@ cdef class LinkedUnitState(UnitState):
         return SCORER_OK
 
     cdef double _log_jacobian(self) noexcept nogil:
-        """What turns a log-density in internal coordinates into one in the channels' own units."""
+        """The constant that turns a log-density in internal coordinates into one in the channels' own units."""
         cdef double s = 0.0
         cdef int c
         for c in range(self.modes.n_channels):
@@ -526,13 +529,13 @@ cdef class LinkedUnitState(UnitState):
     cdef object _refused(self, int status, double t, const double* x, int channel):
         if status == SCORER_NOT_FINITE:
             return ScorerError(
-                "the log-density of this unit is not finite; its values or times lie too far from those that the model "
-                "was fitted to, or a parameter of the model is not finite"
+                "the log-density of this unit is not finite; its values or times are too far from the training data, "
+                "or a parameter of the model is not finite"
             )
         return UnitState._refused(self, status, t, x, channel)
 
     def log_likelihood(self):
-        """log Σ_k π_k P(x | k) of all readings, in the channels' own units; 0 before the first.
+        """Return log Σ_k π_k P(x | k) of all readings, in the channels' own units; 0 before the first.
 
         Raises
         ------

@@ -317,7 +317,7 @@ class Unit(_unit.UnitState):
         return means[mode], roots[mode] @ roots[mode].T
 
     def forecast(self, times: ArrayLike, channel: int | str | None = None) -> UnitForecast:
-        """Forecast a new reading of a channel at given times: the predictive mixture of model.md §7.
+        """Forecast a new reading of a channel at given times: the predictive mixture of model.md, "Prognosis".
 
         Parameters
         ----------

@@ -14,7 +14,7 @@ __all__ = ["UnitForecast"]
 
 
 class UnitForecast(NamedTuple):
-    """Predictive mixture of one channel of one unit at m times (model.md §7, "Forward").
+    """Predictive mixture of one channel of one unit at m times (model.md, "Prognosis").
 
     Values are in the channel's units and variances in its squared units. Both are for a new reading, noise included.
     """

@@ -15,7 +15,7 @@ cdef bint assign(
     const double* centres,   # (K, P)
     int* labels,             # (n,)  in and out
 ) noexcept nogil:
-    """Labels by the nearest centre, the first of those that are equally near. Returns whether any is new."""
+    """Label points by the nearest centre, the first of equally near ones. Returns whether any label is new."""
     cdef Py_ssize_t l, i
     cdef int k, nearest
     cdef double square, least, step
@@ -38,22 +38,22 @@ cdef bint assign(
 
 
 def lloyd(const double[:, ::1] points, double[:, ::1] centres, int[::1] labels, int most_rounds):
-    """Centres move to the means of the points that are nearest to them, until none changes sides.
+    """Move centres to the means of their nearest points, until no point changes its centre.
 
     Parameters
     ----------
     points : (n, P) array
     centres : (K, P) array
-        In and out; one that loses its points stays where it is.
+        In and out; a centre that loses its points does not move.
     labels : (n,) array
         Out: the nearest centre of every point.
     most_rounds : int
-        At most; with none, points are only told their nearest centre.
+        Limit on the rounds; with 0, points only get their nearest centre.
 
     Returns
     -------
     int
-        Rounds done.
+        Number of rounds.
 
     Raises
     ------

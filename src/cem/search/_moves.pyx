@@ -1,4 +1,4 @@
-"""Kernel of a move: two modes share their units anew."""
+"""Kernel of a move: two modes divide their units anew."""
 
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -7,7 +7,7 @@ from cem.numerics._shapes cimport shape1, shape2
 
 
 cdef enum:
-    FIRST_MODE = 0   # places in the draws
+    FIRST_MODE = 0   # positions in the draws
     SECOND_MODE = 1
     ONE_UNIT = 2
     OTHER_UNIT = 3
@@ -46,7 +46,7 @@ cdef int neighbour(
         centres[k * width + size] = step
         largest = max(largest, step)
     for k in range(n_modes):
-        # Centres that coincide are as near as can be.
+        # Coinciding centres are at distance 0.
         step = 1.0 / max(centres[k * width + size], 1e-9 * largest + 1e-300) if k != mode else 0.0
         centres[k * width + size] = step
         total += step
@@ -68,20 +68,20 @@ def moved_responsibilities(
     double shared,
     double[:, ::1] moved_out,
 ):
-    """Responsibilities with two modes made anew from what they have together.
+    """Responsibilities with the units of two modes divided anew.
 
     Parameters
     ----------
     responsibilities : (n, K) array
         Of two modes or more.
     coefficients : (n, P) array
-        In which units are near.
+        Distances between units are measured in these.
     draws : (4,) array
         Numbers from [0, 1) that choose the first mode, the second and the two units.
     shared : float
-        A unit may be drawn if the two modes have more than this of it; where there are fewer than two, any may be.
+        A unit may be drawn if the two modes have more than this share of it; if there are fewer than two, any may be.
     moved_out : (n, K) array
-        What the two modes have of a unit is with the one whose drawn unit is nearer.
+        The two modes' shares of a unit go to the mode whose drawn unit is nearer.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Kernels of a start: the M step from given responsibilities, all modes being copies of one until then."""
+"""Kernels of a start: the M step from given responsibilities, before which all modes are copies of one."""
 
 from libc.math cimport log
 from libc.stdlib cimport free, malloc
@@ -25,16 +25,16 @@ def start(
     double[:, ::1] noise_variances_out,
     int[:, ::1] status_out,
 ):
-    """Parameters of K modes from the one-mode model's posteriors, and what they score.
+    """Parameters of K modes from the one-mode model's posteriors, and their score.
 
     Parameters
     ----------
     responsibilities : (n, K) array or None
         ρ; rows add up to 1.
     labels : (n,) array or None
-        Where there are none: the mode that has all of each unit.
+        Without responsibilities: the mode of each unit.
     rows : (n, 1 + 3 C + P + Σp²) array
-        What each unit adds to the sums (14) of the one-mode model, as `cem._core.unit_sums` leaves them.
+        Contribution of each unit to the sums (14) of the one-mode model, from `cem._core.unit_sums`.
     one : ParametersBundle
         Of the one mode.
     noise_floors, covariance_floors, transforms, covariance
@@ -47,15 +47,15 @@ def start(
     Returns
     -------
     float
-        Σ ρ E ln [π P(x, T | k) / ρ] under the new parameters, E over the posteriors of the one-mode model, up to what
-        is the same for all starts and to the floors.
+        Σ ρ E ln [π P(x, T | k) / ρ] under the new parameters, E over the posteriors of the one-mode model, up to a
+        constant that all starts share and to the floors.
 
     Raises
     ------
     FitError
-        A scatter matrix is not positive definite; names mode and channel.
+        A scatter matrix is not positive definite; the message names mode and channel.
     ValueError
-        An array has the wrong shape, or a label is no mode's.
+        An array has the wrong shape, or a label is not a mode.
     """
     cdef int n_units = <int> rows.shape[0], width = <int> rows.shape[1]
     cdef const parameters_t* copied = &one.view

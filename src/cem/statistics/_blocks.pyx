@@ -1,4 +1,4 @@
-"""Channels in blocks of four: the layout, and the way to the kernels of _blocks_level.h."""
+"""Channels in blocks of four: the layout, and the interface to the kernels of _blocks_level.h."""
 
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -12,7 +12,7 @@ from cem.errors import OptionError, PredictionError
 
 cdef enum:
     PARTS_PER_THREAD = 8
-    SMALLEST_PART = 256     # units: some 80 microseconds, well above what handing over a part costs
+    SMALLEST_PART = 256     # units; some 80 microseconds, well above the cost of handing over a part
 
 
 cdef extern from "_blocks_kernels.h":
@@ -78,7 +78,7 @@ def use_instruction_level(name):
 
 
 cdef double* blocks_allocate(Py_ssize_t n_doubles) noexcept nogil:
-    """Aligned memory, to be given back by free(); NULL where there is none."""
+    """Aligned memory, to be released by free(); NULL if there is none."""
     return lanes_allocate(n_doubles)
 
 
@@ -107,7 +107,7 @@ cdef int blocks_prepare(
     double* rows_out,           # phi~, x~, 1 or 0 where missing
     int* n_observed_out,        # (1,)
 ) noexcept nogil:
-    """One reading in internal coordinates. Returns 1 where a number is too large to be squared, or not finite."""
+    """One reading in internal coordinates. Returns 1 if a number is too large to be squared, or not finite."""
     return lanes_prepare(blocks.level, <const lanes_t*>blocks.lanes, first, stop, phi, x, rows_out, n_observed_out)
 
 
@@ -160,7 +160,7 @@ cdef class Blocks:
     phi_starts : sequence of int
         Where the basis of each channel begins in phi; channels with the same basis are put side by side.
     parameters : (means (K, P), factors (K, P2), noise_variances (K, C)) or None
-        Internal coordinates; None where only (9) is wanted.
+        Internal coordinates; None if only (9) is needed.
     coordinates : (centres (P,), scales (C,), transforms (P2,)) or None
         None: readings are in internal coordinates already.
     """
@@ -200,7 +200,7 @@ cdef class Blocks:
         row_starts, state_starts = starts(p + 2), starts(T + p + 3)
         modes_start = coordinate_starts[len(blocks)]    # -1 would not wrap around here
 
-        log_priors = np.zeros(max(n_modes, 1))          # log |Sigma / s2| over channels: what A lacks of that of (10)
+        log_priors = np.zeros(max(n_modes, 1))          # log |Sigma / s2| over channels, which this A lacks
         packed = np.zeros(modes_start + mode_starts[len(blocks)])
         mean_starts = np.concatenate([[0], np.cumsum(sizes)])
         factor_starts = np.concatenate([[0], np.cumsum(sizes * sizes)])
@@ -293,7 +293,7 @@ cdef class Blocks:
 def in_threads(function, n_items, n_threads):
     """function(start, stop) over contiguous parts of range(n_items), in n_threads threads; the results in order.
 
-    A thread takes the next part when it has done one: where another process slows a core down, its thread does fewer.
+    A thread takes the next part when it has finished one, so a thread on a slow core does fewer.
     """
     if n_threads < 1:
         raise OptionError(f"n_threads is {n_threads}; it must be at least 1")

@@ -1,4 +1,4 @@
-"""The units' statistics as kernels take them, for other compiled modules: pointers and lengths that agree."""
+"""The units' statistics as kernels take them, for other compiled modules: pointers and matching lengths."""
 
 cimport cython
 
@@ -14,7 +14,7 @@ cdef struct statistics_t:
     const long long* offsets      # (L, C)  where each R begins; -1: not observed
     const double* projections     # (L, P)  w; (9)
     const double* residual_norms  # (L, C)  rss; (9)
-    const int* counts             # (L, C)  n; NULL where units' readings weigh fractions: `StatisticsBundle.weights`
+    const int* counts             # (L, C)  n; NULL if counts are fractions: `StatisticsBundle.weights`
     const int* known_modes        # (L,)    negative: not known
     int largest_known_mode        # negative: no unit's mode is known
 
@@ -31,7 +31,7 @@ cdef class StatisticsBundle:
     cdef object sizes
     cdef object known_modes
     cdef object fractions
-    cdef const double* fractions_at   # (L, C)  n as doubles; NULL until asked for
+    cdef const double* fractions_at   # (L, C)  n as doubles; NULL until first used
 
     cdef const double* weights(self) except NULL
     cdef int require_counts(self, str kernel) except -1

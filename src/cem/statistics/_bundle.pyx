@@ -1,4 +1,4 @@
-"""The units' statistics (9) in the form that kernels take: arrays whose shapes agree, checked once."""
+"""The units' statistics (9) in the form that kernels take: arrays with matching shapes, checked once."""
 
 import numpy as np
 
@@ -27,15 +27,15 @@ cdef Py_ssize_t misplaced(const statistics_t* view, const double* fractions, Py_
 cdef class StatisticsBundle:
     """Sufficient statistics of units as kernels take them; made and checked once, by `SufficientStatistics.bundle`.
 
-    The arrays are held, not copied. Kernels follow `factor_offsets` without looking: who alters these or `counts`
-    afterwards leads them out of bounds.
+    The arrays are held, not copied. Kernels use `factor_offsets` unchecked: changing these or `counts` afterwards
+    would make them read out of bounds.
 
     Parameters
     ----------
     factors, factor_offsets, projections, residual_norms
         As in `cem.statistics.SufficientStatistics`.
     counts : (L, C) array, int32 or float64
-        n_lc; fractions where readings count less than one each, which the kernels of `cem.mixture._linked` take.
+        n_lc; fractions if readings count less than one each (accepted by the kernels of `cem.mixture._linked`).
     sizes : (C,) array
         p_c.
     known_modes : (L,) array, optional
@@ -44,7 +44,7 @@ cdef class StatisticsBundle:
     Raises
     ------
     ValueError
-        A channel has no coefficient, an array's shape is not what the others ask for, or an R lies outside `factors`.
+        A channel has no coefficient, an array's shape does not fit the others, or an R lies outside `factors`.
     """
 
     def __cinit__(self, factors, factor_offsets, projections, residual_norms, counts, sizes, known_modes=None):
@@ -109,13 +109,13 @@ cdef class StatisticsBundle:
             )
 
     def __reduce__(self):
-        raise TypeError("a StatisticsBundle is of one process: send the statistics, which make another")
+        raise TypeError("a StatisticsBundle cannot leave its process: send the statistics, which make another")
 
     def __repr__(self):
         return f"StatisticsBundle({self.view.n_units} units, {self.view.n_channels} channels)"
 
     cdef const double* weights(self) except NULL:
-        """n as doubles, (L, C); made when first asked."""
+        """n as doubles, (L, C); made on first use."""
         cdef Py_ssize_t[2] shape
         if self.fractions_at == NULL:
             made = np.asarray(self.counts).astype(np.float64)
@@ -125,13 +125,13 @@ cdef class StatisticsBundle:
         return self.fractions_at
 
     cdef int require_counts(self, str kernel) except -1:
-        """ValueError where readings count fractions."""
+        """ValueError if counts are fractions."""
         if self.view.counts == NULL:
             raise ValueError(f"{kernel}: counts has type float64; int32 was expected")
         return 0
 
     cdef int require_modes(self, str kernel, Py_ssize_t n_modes) except -1:
-        """ValueError where a unit's known mode is none of so many."""
+        """ValueError if a unit's known mode is not below this number."""
         if self.view.largest_known_mode >= n_modes:
             raise ValueError(
                 f"{kernel}: a unit's mode is {self.view.largest_known_mode}, but there are {n_modes} modes"

@@ -29,7 +29,7 @@ cdef extern from "_gaps.h" nogil:
     )
 
 cdef enum:
-    FEW = 2             # channels of one pattern that are sooner done side by side than by a factorisation in common
+    FEW = 2             # with this few channels per pattern, side by side is faster than a common factorisation
 
 
 ctypedef unsigned long long bits_t
@@ -232,7 +232,7 @@ cdef int compress_singles(
     double* w_out,           # (n_columns, p)
     double* rss_out,         # (n_columns,)
 ) noexcept nogil:
-    """Channels with gaps of their own, four side by side; in LAPACK where that kernel is not for them."""
+    """Channels with gaps of their own, four side by side; in LAPACK if that kernel does not suit them."""
     cdef int at = 0, m, c, info, n_lanes
     cdef double* R = work.singles
     cdef double* w = R + GAPS_LANES * p * p
@@ -385,12 +385,12 @@ def compress_units(
     Returns
     -------
     int
-        How many entries of ``factors_out`` are used.
+        Number of entries of ``factors_out`` that are used.
 
     Raises
     ------
     FitError
-        LAPACK refused an argument; names the unit.
+        LAPACK refused an argument; the message names the unit.
     """
     cdef int p = <int> design.shape[1]
     cdef int n_columns = <int> columns.shape[0]
@@ -487,7 +487,7 @@ def pooled_moments(
     blocks : (n_blocks, p, p) array
         R, upper triangular.
     block_of : (L, C) array
-        Which block is the unit's and channel's; -1 where not observed.
+        Block of each unit and channel; -1 if not observed.
     projections : (L, C, p) array
         w.
     gram_out, cross_out : (C, p, p), (C, p) arrays

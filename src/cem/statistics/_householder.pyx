@@ -1,7 +1,7 @@
 """Compression (9) without LAPACK, for predictions, which must not import SciPy: Householder QR in the rows read.
 
 One factorisation serves all channels of a unit that are observed at the same times. The reflectors are gathered into
-Q = I - V T V', so that the readings are gone through twice, side by side, and are never written.
+Q = I - V T V', so the readings are read twice, side by side, and never written.
 """
 
 from cpython.buffer cimport PyBuffer_Release
@@ -213,7 +213,7 @@ def compress_units(
     Raises
     ------
     ValueError
-        An array does not fit the shape, or rows and columns lie outside ``values``; names it.
+        An array does not fit the shape, or rows and columns lie outside ``values``; the message names it.
     """
     cdef Py_ssize_t n_rows, stride, n_units, l, longest = 1, first, stop
     cdef int n_columns, p, c, n_taken = 0

@@ -183,7 +183,7 @@ def read_parquet(
 
 
 def _check_threads(path: Path) -> None:
-    """PanelError if pyarrow's threads cannot start; it would wait for them for ever."""
+    """PanelError if pyarrow's threads cannot start; it would hang waiting for them."""
     try:
         check_startable(_THREADS)
     except ThreadsFailed as failure:
@@ -369,7 +369,7 @@ def _csv_pandas(
             **exact,
         )
     if text.has_truth and "number" in kinds.values():
-        raise ValueError("pandas alone reads True as the number 1")
+        raise ValueError("only pandas reads True as the number 1")
     return table
 
 

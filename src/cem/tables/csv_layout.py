@@ -130,7 +130,7 @@ def head_of(path: Path, options: CsvOptions) -> tuple[bytes, bytes]:
         for mark, name in _WIDE:
             if start == mark:
                 raise PanelError(
-                    f"{str(path)!r} is neither text nor Parquet as it stands: it begins as {name.upper()}; give "
+                    f"{str(path)!r} is neither plain text nor Parquet: it begins as {name.upper()}; give "
                     f"encoding={name!r} (on the command line: --encoding {name})"
                 )
     head = _read_head(path, options.encoding, None, b"\n")

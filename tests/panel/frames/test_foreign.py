@@ -115,7 +115,7 @@ def test_every_container_is_tried():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMED)
 def test_from_frame_names_the_call_that_reads_a_container(name):
-    """The call in the message gives the panel; "found dict" alone sends people to a search engine."""
+    """The call in the message gives the panel; "found dict" would only send people to a search engine."""
     container, call, read = foreign()[name]
     with pytest.raises(PanelError) as refused:
         cem.Panel.from_frame(container, **NAMES)

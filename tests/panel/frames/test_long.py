@@ -212,7 +212,7 @@ def test_without_narwhals_the_extra_is_named(monkeypatch):
 
 
 def test_memory_stays_below_three_times_the_columns():
-    """What NumPy allocates beside a sorted and a shuffled pandas frame; 300,000 rows stand for millions."""
+    """What NumPy allocates beside a sorted and a shuffled pandas frame; 300,000 rows represent millions."""
     import tracemalloc
 
     n_rows = 300_000

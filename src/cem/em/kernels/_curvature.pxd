@@ -1,4 +1,4 @@
-"""Blocks of a metric near the curvature of -ℓ in free coordinates, one channel and mode; see `cem.em.unconstrained`.
+"""Blocks of a metric that approximates the curvature of -ℓ, one channel and mode; see `cem.em.unconstrained`.
 
 Matrices are row-major and of a few rows. Nothing is allocated; inputs first, outputs last.
 """
@@ -63,7 +63,7 @@ cdef inline void inverse_of_lower(int p, const double* G, double* inverse_out) n
 
 
 cdef inline int inverse_of_positive(int p, double* A, double* work, double* inverse_out) noexcept nogil:
-    """A⁻¹; A is overwritten by its factor. Returns 0, or where A is not positive definite."""
+    """A⁻¹; A is overwritten by its factor. Returns 0, or the position where A is not positive definite."""
     cdef int info = cholesky_lower(p, A)
     if info != 0:
         return info
@@ -156,7 +156,7 @@ cdef inline void moments_left(
     double* cross_out,       # (p, r)   tf - Γ (ff + λ I)
     double* second_out,      # (p, p)   Q - N I + Γ (ff + λ I) Γᵀ - tf Γᵀ - Γ tfᵀ
 ) noexcept nogil:
-    """Moments of what the factors leave of t, in the place of those of t; the penalty counts as scatter."""
+    """Moments of t less the factors' part, in place of those of t; the penalty counts as scatter."""
     cdef int i, j, m
     cdef double s
     for i in range(p):
@@ -187,7 +187,7 @@ cdef inline void scatters(
     double* psi_out,         # (p, p)   Ψ
     double* scatter_out,     # (p, p)   S
 ) noexcept nogil:
-    """What one unit's estimate of T scatters by: Ψ, and σ²/n̄ since RᵀR is about n I in the internal basis."""
+    """Scatter of one unit's estimate of T: Ψ, and σ²/n̄ because RᵀR is about n I in the internal basis."""
     cdef int i, j, m
     cdef double s
     for i in range(p):
@@ -219,9 +219,9 @@ cdef inline int loading_blocks(
     double* Y_out,           # (p, p)   V Vᵀ
     double* Z_out,           # (p, p)   (N Ψ + λ S)⁻¹
 ) noexcept nogil:
-    """Returns 0, or where N Ψ + λ S is not positive definite.
+    """Returns 0, or the position where N Ψ + λ S is not positive definite.
 
-    Of N tr(dWᵀ S⁻¹ dW) + λ ‖Λ⁻¹ (dW - dΨ V)‖² the least over dW is at dW = U dΨ V, and is λ N tr(Y dΨ Z dΨ).
+    The minimum over dW of N tr(dWᵀ S⁻¹ dW) + λ ‖Λ⁻¹ (dW - dΨ V)‖² is at dW = U dΨ V, and is λ N tr(Y dΨ Z dΨ).
     """
     cdef int i, j, m, info
     cdef double s

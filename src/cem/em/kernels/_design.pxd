@@ -1,4 +1,4 @@
-"""What the units of one design share, and what they leave of the sums (14): the kernels of `_shared` per design.
+"""Kernels of `_shared` per design: the maps that its units share, and their part of the sums (14).
 
 Z, V and y are those of `_shared`.
 """
@@ -21,11 +21,11 @@ cdef inline int design_maps(
     double* covariance_out,  # (p, p)  A⁻¹
     double* constants_out,   # (2,)    log |A| = log |H|, p - tr A⁻¹
 ) noexcept nogil:
-    """What the units of one design, channel and mode share. Returns 0, or what dpotrf says.
+    """Maps that the units of one design, channel and mode share. Returns 0, or the info of dpotrf.
 
-    The Cholesky factor of H alone would lose ‖B‖² ε in directions that the data hardly see, where e is small beside
-    the elements of B. Z H Z' of the first Z, formed from products of bounded matrices, shows what is missing to I, and
-    a second factorisation mends it.
+    The Cholesky factor of H alone would lose ‖B‖² ε in directions that the data hardly determine, where e is small
+    compared with the elements of B. Z H Z' of the first Z, formed from products of bounded matrices, shows the
+    difference from I, and a second factorisation corrects it.
     """
     cdef double* B = scratch
     cdef double* A = B + p * p
@@ -116,7 +116,7 @@ cdef inline void add_design(
     double* E,                  # (1,)
     double* n_bar,              # (1,)
 ) noexcept nogil:
-    """The sums (14) of one design, channel and mode from what its units were multiplied to."""
+    """The sums (14) of one design, channel and mode from the products of its units."""
     cdef int i, j, m
     cdef double s, misfit = 0.0
     N_channel[0] += N

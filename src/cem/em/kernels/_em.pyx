@@ -1,9 +1,9 @@
-"""EM passes of a small fleet one after the other: its E step takes less time than a call from Python.
+"""EM passes of a small fleet in one call, because its E step takes less time than a call from Python.
 
-Each pass is an M step (15), (15') and the E step (10)-(14) at what it found, by the kernels that serve single passes:
-the numbers are the same. A pass may be over-relaxed: it goes further the way that the M step points, where that raises
-ℓ. Steps of less than twice its length converge, as the M step itself does (Peters & Walker 1978, SIAM J. Appl. Math.
-35, 362-378).
+Each pass is an M step (15), (15') and the E step (10)-(14) at its result, by the kernels for single passes, so the
+numbers are the same. A pass may be over-relaxed: it goes further in the direction of the M step, if that raises ℓ.
+Steps of less than twice its length converge, as the M step itself does (Peters & Walker 1978, SIAM J. Appl. Math. 35,
+362-378).
 """
 
 from libc.math cimport exp, log
@@ -36,13 +36,13 @@ cdef bint over_relaxed_factor(
     double* work,            # (p, p)
     double* further_out,     # (p, p)
 ) noexcept nogil:
-    """Lambda + relaxation (found - Lambda). False where that is no factor of a covariance above the floor."""
+    """Lambda + relaxation (found - Lambda). False if that is not a factor of a covariance above the floor."""
     cdef int i, j, m
     cdef double s
     for i in range(p * p):
         further_out[i] = present[i] + relaxation * (found[i] - present[i])
     for i in range(p):
-        # Halved in one step is far enough: beyond lies a change of sign.
+        # Halving in one step is enough; further on the sign changes.
         if not further_out[i * p + i] > 0.5 * found[i * p + i]:
             return False
         for j in range(i + 1):
@@ -75,7 +75,7 @@ cdef void over_relax(
     double* factors_out,
     double* noise_out,
 ) noexcept nogil:
-    """log π, μ, log σ² and Λ, those of each mode and channel as far as the constraints let them."""
+    """log π, μ, log σ² and Λ, of each mode and channel, as far as the constraints allow."""
     cdef Py_ssize_t P = 0, P2 = 0, at_square = 0, row, i
     cdef int c, k
     cdef double total = 0.0
@@ -97,7 +97,7 @@ cdef void over_relax(
             row = k * n_channels + c
             noise_out[row] = max(noise[row] * exp(relaxation * log(noise_found[row] / noise[row])), noise_floors[c])
             row = k * P2 + at_square
-            # Coefficients that are uncorrelated in the user's basis would no longer be.
+            # Coefficients would no longer be uncorrelated in the user's basis.
             if (covariance == _FULL or covariance == _POOLED) and not over_relaxed_factor(
                 sizes[c], factors + row, factors_found + row, relaxation, covariance_floors[c], work, factors_out + row
             ):
@@ -117,7 +117,7 @@ def over_relaxed(
     double[:, ::1] mode_factors_out,
     double[:, ::1] noise_variances_out,
 ):
-    """Further the way that an M step points, for passes that are made one by one.
+    """Go further in the direction of an M step, for passes that are made one by one.
 
     Parameters
     ----------
@@ -126,9 +126,9 @@ def over_relaxed(
     covariance, noise_floors, covariance_floors
         As of `cem.em.kernels._maximisation.maximisation`.
     relaxation : float
-        Times the step of log π, μ, log σ² and Λ.
+        Factor on the step of log π, μ, log σ² and Λ.
     weights_out, means_out, mode_factors_out, noise_variances_out
-        They satisfy the constraints as those of the M step do: what does not is taken from there.
+        They satisfy the constraints; parts that would not are taken from the M step.
 
     Raises
     ------
@@ -178,22 +178,22 @@ def passes(
     double[:, ::1] responsibilities_out,
     double[::1] log_likelihoods_out,
 ):
-    """Up to so many passes of plain EM; the GIL is released once for all.
+    """Make up to this many passes of plain EM; the GIL is released once for all.
 
     Parameters
     ----------
     pack : LanePack
         The fleet.
     n_passes : int
-        How many, unless a mode loses its units: that pass is the last.
+        Number of passes, unless a mode loses its units; that pass is the last.
     relaxation : float
-        Times the step of the M step, which follows where that does not raise ℓ; with 1, plain EM.
+        Factor on the M step; a plain M step follows if it does not raise ℓ. 1 is plain EM.
     parameters : ParametersBundle
-        The present ones.
+        The current ones.
     noise_floors, covariance_floors, transforms, covariance
         As of `cem.em.kernels._maximisation.maximisation`.
     sums : (n_sums,) array
-        In: the sums (14) at the present parameters; out: those at the last ones.
+        In: the sums (14) at the current parameters; out: those at the last ones.
     weights_out, means_out, mode_factors_out, noise_variances_out
         The last parameters; π is (K,).
     status_out : (K, C) array
@@ -206,12 +206,12 @@ def passes(
     Returns
     -------
     n_passes, n_evaluations : int
-        Passes done, and E steps: more where some did not raise ℓ.
+        Number of passes, and of E steps (more if some did not raise ℓ).
 
     Raises
     ------
     FitError
-        A scatter matrix is not positive definite; names mode and channel.
+        A scatter matrix is not positive definite; the message names mode and channel.
     KernelFailure
         A quantity is not finite, or I + B'B not positive definite; holds unit, mode and channel by position.
     ValueError
@@ -243,7 +243,7 @@ def passes(
         free(scratch)
         free(present)
         raise MemoryError
-    # Present and further parameters: π (K,), μ (K, P), Λ (K, Σp²), σ² (K, C) in a row.
+    # Current and further parameters: π (K,), μ (K, P), Λ (K, Σp²), σ² (K, C) in a row.
     cdef Py_ssize_t at_means = n_modes, at_factors = at_means + n_modes * P, at_noise = at_factors + n_modes * P2
     cdef double* further = present + n_parameters
     cdef double* log_weights = further + n_parameters  # (K,)

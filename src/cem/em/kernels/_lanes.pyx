@@ -30,7 +30,7 @@ cdef extern from "_lanes.h" nogil:
     const lanes_level lanes_levels[1]
     int level_available(int level) noexcept nogil
 
-#: The largest basis that the lanes take; LAPACK serves beyond.
+#: The largest basis for the lanes; larger ones use LAPACK.
 LARGEST_SIZE = 8
 
 #: The environment variable that forces an instruction level.
@@ -43,10 +43,10 @@ cdef object _TOKEN = object()  # only `pack` has it
 cdef enum:
     NONE_KNOWN = -1
     MIXED = -2
-    N_RECENT = 8            # designs of a tile that a channel's is compared with
-    CHUNK_FLOPS = 2000000   # of a chunk: about a tenth of a millisecond
-    MOST_CHUNKS = 1024      # whose sums are kept side by side
-    WEIGHING_FLOPS = 150    # what the logarithm and the exponential of a unit and mode cost
+    N_RECENT = 8            # designs of a tile with which a channel's is compared
+    CHUNK_FLOPS = 2000000   # per chunk: about a tenth of a millisecond
+    MOST_CHUNKS = 1024      # each with its own sums
+    WEIGHING_FLOPS = 150    # cost of the logarithm and the exponential of a unit and mode
 
 
 def available_levels():
@@ -61,7 +61,7 @@ def available_levels():
 
 
 def instruction_level(level=None):
-    """The instruction level in force: ``level``, else what CEM_INSTRUCTION_LEVEL names, else the best there is.
+    """The instruction level in use: ``level``, else the one that CEM_INSTRUCTION_LEVEL names, else the best available.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def instruction_level(level=None):
 
 
 def _unit_order(counts, known_modes):
-    """Units by known mode, then by pattern of missing channels, so that whole tiles leave out what is missing."""
+    """Sort units by known mode, then by pattern of missing channels, so that whole tiles skip missing channels."""
     observed = counts > 0
     if observed.all() and (known_modes < 0).all():
         return np.arange(len(counts), dtype=np.int64)
@@ -123,7 +123,7 @@ cdef class LanePack:
             raise TypeError("a LanePack is made by `pack`")
 
     def __reduce__(self):
-        raise TypeError("a LanePack is of one machine: send the statistics and pack them again")
+        raise TypeError("a LanePack belongs to one machine: send the statistics and pack them again")
 
     @property
     def nbytes(self):
@@ -137,7 +137,7 @@ cdef class LanePack:
         return f"LanePack({self.n_units} units, {self.n_channels} channels, level={self.level!r})"
 
     def chunks(self, int n_modes):
-        """Bounds of the chunks of tiles that an expectation pass is cut into, whatever the number of threads.
+        """Bounds of the chunks of tiles of an expectation pass, whatever the number of threads.
 
         Parameters
         ----------
@@ -147,8 +147,8 @@ cdef class LanePack:
         Returns
         -------
         ndarray of shape (n_chunks + 1,), int64
-            Chunk i is the tiles ``bounds[i]:bounds[i + 1]``. The bounds depend on shapes alone, so that partial
-            sums added in this order have the same bits for any number of threads.
+            Chunk i is the tiles ``bounds[i]:bounds[i + 1]``. The bounds depend only on shapes, so partial sums
+            added in this order have the same bits for any number of threads.
         """
         cdef double flops = n_modes * WEIGHING_FLOPS
         cdef int c
@@ -167,7 +167,7 @@ cdef Py_ssize_t place_blocks(
     int64_t* factor_at_out,          # (T, C)
     int64_t* projection_at_out,      # (T, C)
 ) noexcept nogil:
-    """Where each block of the packed data lies; channels of the same designs share theirs. Returns their total size."""
+    """Offsets of the blocks of the packed data; channels with the same designs share one. Returns the total size."""
     cdef Py_ssize_t used = 0, tile, at, other
     cdef const int* sizes = data.sizes
     cdef const int* counts = data.counts
@@ -276,7 +276,7 @@ def pack(StatisticsBundle statistics not None, level=None):
     Raises
     ------
     OptionError
-        The instruction level is unknown or not there.
+        The instruction level is unknown or not available.
     ValueError
         There is no unit, or a basis has more than `LARGEST_SIZE` coefficients.
     """
@@ -355,12 +355,12 @@ def pack(StatisticsBundle statistics not None, level=None):
 
 
 def claim(int64_t[::1] claimed not None):
-    """The next chunk that no thread has taken yet.
+    """Claim the next chunk that no thread has claimed yet.
 
     Parameters
     ----------
     claimed : (1,) array
-        How many chunks have been taken; one more on return. Shared by the threads of a pass.
+        Number of claimed chunks; one more on return. Shared by the threads of a pass.
 
     Returns
     -------
@@ -381,7 +381,7 @@ def expectation_chunks(
     double[:, ::1] sums_out,
     double[::1] log_likelihoods_out=None,
 ):
-    """Add up the sums (14) chunk by chunk, as long as there are chunks that no other thread has taken.
+    """Add up the sums (14) chunk by chunk, as long as there are unclaimed chunks.
 
     The GIL is released once for all chunks.
 
@@ -390,22 +390,22 @@ def expectation_chunks(
     pack : LanePack
         The fleet.
     parameters : ParametersBundle
-        Those that it is evaluated at.
+        Where it is evaluated.
     inverse_temperature : float
         β > 0 in ρ̂ ∝ (π P)^β; 1 is the E step. Units of known mode keep it.
     responsibilities_given : bool
-        Take ``responsibilities`` as they are, and only add up; ℓ is still that of the parameters.
+        Use the given ``responsibilities``, and only add up; ℓ is still that of the parameters.
     bounds : (n_chunks + 1,) array
         Chunk i is the tiles ``bounds[i]:bounds[i + 1]``; see `LanePack.chunks`.
     claimed : (1,) array
-        How many chunks have been taken; zero before the first thread starts.
+        Number of claimed chunks; zero before the first thread starts.
     responsibilities : (L, K) array
-        ρ̂, unit by unit in the order of the statistics; in or out. Rows of other chunks are left alone.
+        ρ̂, unit by unit in the order of the statistics; in or out. Rows of other chunks do not change.
     sums_out : (n_chunks, n_sums) array
         Row i is overwritten by the sums of chunk i: [ℓ, N (K), N_kc (K, C), D (K, P), Q (K, Σp²), E (K, C),
         n̄ (K, C)].
     log_likelihoods_out : (L,) array, optional
-        ℓ unit by unit; entries of other chunks are left alone.
+        ℓ unit by unit; entries of other chunks do not change.
 
     Raises
     ------
@@ -483,7 +483,7 @@ def expectation(
     pack, parameters, inverse_temperature, responsibilities_given
         As of `expectation_chunks`.
     responsibilities : (L, K) array, optional
-        ρ̂; in or out. A new array where it is left out.
+        ρ̂; in or out. Default: a new array.
     log_likelihoods_out : (L,) array, optional
         ℓ unit by unit.
 
@@ -500,7 +500,7 @@ def expectation(
     n_modes = parameters.view.n_modes
     if responsibilities is None:
         if responsibilities_given:
-            raise ValueError("expectation: responsibilities are said to be given, but are not there")
+            raise ValueError("expectation: responsibilities_given is set, but there are no responsibilities")
         responsibilities = np.empty((pack.n_units, n_modes))
     n_sums = 1 + n_modes + n_modes * (3 * pack.n_channels + pack.total + pack.total_square)
     bounds = pack.chunks(n_modes)
@@ -513,7 +513,7 @@ def expectation(
 
 
 def elementary(str function, const double[::1] x, level=None):
-    """The kernel's own exponential or logarithm, so that tests can hold them against the C library's.
+    """The kernel's own exponential or logarithm, so that tests can compare them with the C library's.
 
     Parameters
     ----------
@@ -531,7 +531,7 @@ def elementary(str function, const double[::1] x, level=None):
     Raises
     ------
     OptionError
-        The function or the level is unknown, or the level not there.
+        The function or the level is unknown, or the level is not available.
     """
     if function not in ("exp", "log"):
         raise OptionError(f"the function is {function!r}; 'exp' or 'log' was expected")

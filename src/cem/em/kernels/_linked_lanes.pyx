@@ -1,8 +1,8 @@
 """The E step of linked channels, (10)-(14) with (17), with units side by side in SIMD registers.
 
 `pack` interleaves the sufficient statistics once per fit. The arithmetic is in _linked_lanes_kernel.h, compiled once
-for every instruction level; the level is chosen when the fleet is packed, as for `_lanes`. Where a density is not
-finite the kernel of `cem.mixture._linked`, which goes unit by unit, says which unit, mode and channel it is.
+for every instruction level; the level is chosen when the fleet is packed, as for `_lanes`. If a density is not
+finite, the kernel of `cem.mixture._linked`, which goes unit by unit, finds the unit, mode and channel.
 """
 
 cimport cython
@@ -59,17 +59,17 @@ cdef extern from "_linked_lanes.h" nogil:
 
     const linked_level linked_levels[1]
 
-#: The largest basis that these lanes take; the kernel that goes unit by unit takes any.
+#: The largest basis for these lanes; the kernel that goes unit by unit takes any.
 LARGEST_SIZE = LINKED_LARGEST_SIZE
 
-#: Bounds of chunks are multiples of it, but for the last.
+#: Bounds of chunks are multiples of it, except the last.
 WIDEST = LINKED_WIDEST
 
 cdef object _TOKEN = object()  # only `pack` has it
 
 
 cdef double* allocate(size_t n_doubles) except NULL:
-    """Memory for vectors of any level; to be given back by free()."""
+    """Memory for vectors of any level; to be released by free()."""
     cdef double* memory = <double*> aligned_alloc(64, (n_doubles * sizeof(double) + 63) // 64 * 64)
     if memory == NULL:
         raise MemoryError("no memory for the E step of linked channels")
@@ -105,7 +105,7 @@ cdef class LinkedPack:
         free(self.data)
 
     def __reduce__(self):
-        raise TypeError("a LinkedPack is of one machine: send the statistics and pack them again")
+        raise TypeError("a LinkedPack belongs to one machine: send the statistics and pack them again")
 
 
 cdef void interleave(
@@ -169,7 +169,7 @@ def pack(StatisticsBundle statistics not None, level=None):
     Raises
     ------
     OptionError
-        The instruction level is unknown or not there.
+        The instruction level is unknown or not available.
     ValueError
         There is no unit, or a basis has more than `LARGEST_SIZE` coefficients.
     """
@@ -215,7 +215,7 @@ cdef double* prepared(
     ParametersBundle parameters,
     linked_parameters* parameters_out,
 ) except NULL:
-    """Λ / σ, μ, 1 / σ, 1 / σ², log 2πσ² and Γ in the order that kernels read them; to be given back by free()."""
+    """Λ / σ, μ, 1 / σ, 1 / σ², log 2πσ² and Γ in the order that kernels read them; to be released by free()."""
     cdef const parameters_t* model = &parameters.view
     cdef int C = packed.fleet.n_channels, K = model.n_modes, r = model.rank, c, i, p, _k
     cdef const double* means = model.means
@@ -275,7 +275,7 @@ def log_densities(
     Returns
     -------
     int
-        -1, or the first unit of a tile where a density is not finite.
+        -1, or the first unit of a tile with a density that is not finite.
     """
     cdef linked_parameters given
     cdef int64_t failed
@@ -307,7 +307,7 @@ def expectation_chunks(
     double[:, ::1] sums_out,
     const double[:, ::1] log_weights=None,
 ):
-    """The sums of the linked E step, chunk by chunk, until no chunk is left that no thread has claimed.
+    """The sums of the linked E step, chunk by chunk, as long as there are unclaimed chunks.
 
     Parameters
     ----------
@@ -317,23 +317,23 @@ def expectation_chunks(
     inverse_temperature : float
         β in ρ̂ ∝ (π P)^β; 1 is the E step. Units of known mode keep it.
     responsibilities_given : bool
-        Take ``responsibilities`` as they are, and only add up: the log-likelihood among the sums is then 0, for a mode
-        that has no weight on a unit is not looked at.
+        Use the given ``responsibilities``, and only add up. The log-likelihood among the sums is then 0, because modes
+        without weight on a unit are skipped.
     bounds : (n_chunks + 1,) array
-        Units of chunk i are ``bounds[i]:bounds[i + 1]``; multiples of `WIDEST`, but for the last.
+        Units of chunk i are ``bounds[i]:bounds[i + 1]``; multiples of `WIDEST`, except the last.
     claimed : (1,) array
-        How many chunks threads have taken.
+        Number of chunks that threads have claimed.
     responsibilities : (L, K) array
         ρ̂; in or out.
     sums_out : (n_chunks, n_sums) array
         As `cem.mixture._linked.n_sums` has it; rows of the chunks done here.
     log_weights : (L, K) array, optional
-        In the place of log π, where more than readings tells of a unit's mode; −inf where that rules a mode out.
+        In place of log π, if something besides readings informs a unit's mode; −inf excludes a mode.
 
     Returns
     -------
     int
-        -1, or the first unit of a tile where a density is not finite.
+        -1, or the first unit of a tile with a density that is not finite.
     """
     cdef Py_ssize_t K = parameters.view.n_modes, L = packed.n_units, n_chunks = bounds.shape[0] - 1, i
     cdef int r = parameters.view.rank, C = packed.fleet.n_channels
@@ -348,7 +348,7 @@ def expectation_chunks(
     shape2("linked lanes", "sums_out", &sums_out.shape[0], n_chunks, n_sums)
     for i in range(n_chunks + 1):
         if not 0 <= bounds[i] <= L or (i < n_chunks and (bounds[i] % LINKED_WIDEST or bounds[i] > bounds[i + 1])):
-            raise ValueError(f"linked lanes: {bounds[i]} is no bound of a chunk")
+            raise ValueError(f"linked lanes: {bounds[i]} is not a bound of a chunk")
     for i in range(L):
         if packed.fleet.known_modes[i] >= K:
             raise ValueError(f"unit {i} has mode {packed.fleet.known_modes[i]}, but there are {K} modes")

@@ -1,4 +1,4 @@
-"""M step of linked channels, model.md §6: regression of t on [1, f] with a ridge on the loadings, floors (15')."""
+"""M step of linked channels, model.md (16): regression of t on [1, f] with a ridge on the loadings, floors (15')."""
 
 from libc.math cimport sqrt
 from libc.stdlib cimport free, malloc
@@ -13,7 +13,7 @@ from cem.em.kernels._maximisation import COVARIANCE_FLOOR, KEPT, MEAN_ONLY, NOIS
 
 from cem.errors import FitError
 
-# ‖d̄‖² beyond which S_tt less what the regression explains cancels: that pass moves the mean alone.
+# ‖d̄‖² beyond which S_tt less the part that the regression explains cancels: that pass moves only the mean.
 cdef double FAR = 1e12
 
 
@@ -30,7 +30,7 @@ cdef int regression(
     double* gram,            # (1 + r, 1 + r)   work
     double* coefficients_out, # (p, 1 + r)       S_tg (S_gg + diag(0, λI))⁻¹
     double* rows,            # (p, 1 + r)       work
-    double* scatter_out,     # (p, p)           what they leave of S_tt, over N; lower triangle
+    double* scatter_out,     # (p, p)           rest of S_tt, over N; lower triangle
 ) noexcept nogil:
     """The coefficients of t on g = [1, f]. Returns 0, or dpotrf's info."""
     cdef int i, j, m, q = 1 + r, info
@@ -76,14 +76,14 @@ def maximisation(
     """Maximise the expected ℓ - ½ Σ λ_k ‖Γ_kc‖² under the floors (15'), from sums of `cem.mixture._linked.expectation`.
 
     With W = Λ Γ the penalty is ½ λ tr(Wᵀ Ψ⁻¹ W), which has the form of the expected log-density of W: the ridge
-    solution holds whatever Ψ is, and Ψ has the scatter about it, penalty included, as its maximiser.
+    solution holds for any Ψ, and the maximiser of Ψ is the scatter about it, penalty included.
 
     Parameters
     ----------
     sums : (n_sums,) array
         Added over all units.
     parameters : ParametersBundle
-        The present ones, with loadings.
+        The current ones, with loadings.
     noise_floors, covariance_floors : (C,) arrays
         s_c and the floor of Ψ_kc in internal coordinates.
     penalties : (K,) array
@@ -96,7 +96,7 @@ def maximisation(
     Raises
     ------
     FitError
-        A scatter matrix is not positive definite; names mode and channel.
+        A scatter matrix is not positive definite; the message names mode and channel.
     """
     cdef const parameters_t* model = &parameters.view
     cdef int C = model.n_channels, K = model.n_modes, r = model.rank

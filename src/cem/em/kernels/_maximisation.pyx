@@ -15,11 +15,11 @@ from cem.numerics._shapes cimport parameters_shapes, shape1, shape2
 
 from cem.errors import FitError
 
-# What happened to one (mode, channel): bits of the status array.
-KEPT = 1                 # too few units or no observation: all its parameters are the old ones
-MEAN_ONLY = 2            # a far-off start: this pass moved the mean alone
-NOISE_FLOOR = 4          # the noise variance lies on its floor
-COVARIANCE_FLOOR = 8     # the covariance lies on its floor in some direction
+# Outcome for one (mode, channel): bits of the status array.
+KEPT = 1                 # too few units or no observation: it keeps all its parameters
+MEAN_ONLY = 2            # a far-off start: this pass moved only the mean
+NOISE_FLOOR = 4          # the noise variance is at its floor
+COVARIANCE_FLOOR = 8     # the covariance is at its floor in some direction
 
 cdef enum:
     _KEPT = 1
@@ -29,14 +29,14 @@ cdef enum:
     _FULL = 0
     _DIAGONAL = 1
     _POOLED = 2
-    FEW = 8              # coefficients: up to here a call of LAPACK takes longer than the arithmetic
+    FEW = 8              # coefficients; up to this size a call of LAPACK takes longer than the arithmetic
 
 
 cdef inline int factored(
     int p,
     double* a,               # (p, p)  lower triangle in; Cholesky factor out
 ) noexcept nogil:
-    """0, or not where the matrix is not positive definite."""
+    """0, or nonzero if the matrix is not positive definite."""
     return cholesky_lower(p, a) if p <= FEW else cholesky(p, a)
 
 
@@ -48,7 +48,7 @@ cdef int scatter(
     double* mean_out,        # (p,)    D / N
     double* scatter_out,     # (p, p)  Q / N - d d', lower triangle
 ) noexcept nogil:
-    """Whitened mean and scatter of one (mode, channel), (15). Returns 1 where the difference cancels."""
+    """Whitened mean and scatter of one (mode, channel), (15). Returns 1 if the difference cancels."""
     cdef int i, j
     cdef double square = 0.0
     for i in range(p):
@@ -68,7 +68,7 @@ cdef int floored_factor(
     double* work,            # (3 p² + 4 p)
     double* new_out,         # (p, p)  Lambda, lower, zeros above
 ) noexcept nogil:
-    """The covariance that maximises under Σ ⪰ F, (15'). Returns 1 where the floor binds, -1 on failure."""
+    """The covariance that maximises under Σ ⪰ F, (15'). Returns 1 if the floor binds, -1 on failure."""
     cdef double* X = work                       # (p, p)
     cdef double* gram = X + p * p               # (p, p)
     cdef double* shifted = gram + p * p         # (p, p)
@@ -96,7 +96,7 @@ cdef int floored_factor(
             for m in range(j + 1):
                 s += X[i * p + m] * X[j * p + m]
             gram[i * p + j] = s
-    # X X' - I has a Cholesky factor just where no eigenvalue lies below 1: the common case, without eigenvalues.
+    # X X' - I has a Cholesky factor exactly if no eigenvalue is below 1: the common case, without eigenvalues.
     memcpy(shifted, gram, p * p * sizeof(double))
     for i in range(p):
         shifted[i * p + i] -= 1.0
@@ -130,7 +130,7 @@ cdef int diagonal_factor(
     double* work,            # (2 p²)
     double* new_out,         # (p, p)  Lambda, lower, zeros above
 ) noexcept nogil:
-    """The maximiser under "coefficients uncorrelated in the user's basis". Returns 1 where a floor binds, or -1."""
+    """The maximiser under "coefficients uncorrelated in the user's basis". Returns 1 if a floor binds, or -1."""
     cdef double* X = work                       # (p, p)  S⁻¹ Lambda chol(.)
     cdef double* inverse = X + p * p            # (p, p)  S⁻¹
     cdef int i, j, m, binds = 0
@@ -160,7 +160,7 @@ cdef int diagonal_factor(
         if s < lowest:
             s = lowest
             binds = 1
-        X[i * p] = s                            # row i is done with: its first place holds the variance of T_i
+        X[i * p] = s                            # row i is no longer needed: its first entry holds the variance of T_i
     for i in range(p):
         for j in range(p):
             s = 0.0
@@ -172,7 +172,7 @@ cdef int diagonal_factor(
 
 
 cdef Py_ssize_t m_step_scratch(int n_channels, const int* sizes) noexcept nogil:
-    """How many doubles `m_step` needs to work in."""
+    """Number of doubles that `m_step` needs as scratch."""
     cdef int c, largest = 1
     for c in range(n_channels):
         largest = max(largest, sizes[c])
@@ -236,7 +236,7 @@ cdef int m_step(
             N = N_channel[row]
             if N < 1.0 or n_bar[row] <= 0.0:
                 status_out[row] = _KEPT
-                # Its mean stays, but a pooled covariance is its covariance too: scatter about the old mean.
+                # Its mean stays, but it shares the pooled covariance: scatter about the old mean.
                 pooled_N += N
                 for i in range(p):
                     for j in range(i + 1):
@@ -292,7 +292,7 @@ cdef int m_step(
 
 
 cdef object m_step_failure(int failed, int n_channels):
-    """What `m_step` returned, as an exception."""
+    """The exception for a status that `m_step` returned."""
     mode, channel = divmod(failed - 1, n_channels)
     return FitError(
         f"the coefficient scatter of mode {mode}, channel at position {channel}, is not positive definite; fewer "
@@ -317,15 +317,15 @@ def maximisation(
     Parameters
     ----------
     sums : (n_sums,) array
-        As `expectation` leaves them, added over all units.
+        From `expectation`, added over all units.
     parameters : ParametersBundle
-        The present ones.
+        The current ones.
     noise_floors : (C,) array
         s_c of (15').
     covariance_floors : (C,) array
         F_c = floor · I, in internal coordinates.
     transforms : (Σp²,) array
-        S_c; used when coefficients are uncorrelated in the user's basis.
+        S_c; used if coefficients are uncorrelated in the user's basis.
     covariance : int
         0 full, 1 diagonal, 2 pooled over modes.
     means_out, mode_factors_out, noise_variances_out
@@ -336,7 +336,7 @@ def maximisation(
     Raises
     ------
     FitError
-        A scatter matrix is not positive definite; names mode and channel.
+        A scatter matrix is not positive definite; the message names mode and channel.
     """
     cdef const parameters_t* model = &parameters.view
     cdef int n_channels = model.n_channels, n_modes = model.n_modes

@@ -1,13 +1,13 @@
-"""Expectation (10)-(14) where many units share their designs: LAPACK once per design, level-3 BLAS for its units.
+"""Expectation (10)-(14) for fleets whose units share designs: LAPACK once per design, level-3 BLAS for its units.
 
 Units with the same R for every channel have the same B, A and H = I + BB' of (10). So these are factorised once per
-design, channel and mode, and what remains for the units are products of matrices. With Z such that Z H Z' = I, and
+design, channel and mode, and the units only need matrix products. With Z such that Z H Z' = I, and
 V = ZB,
 
     y = Z e,   ‖e − B E d‖² + ‖E d‖² = ‖y‖²,   E d = V'y,   e − B E d = Z'y,
 
 the units need one dgemm for the y of all modes, and one for Σ ρ̂ y [y 1]', from which (14) follows by small products
-with V and Z. No element of Z or V exceeds 1, so nothing cancels but what cancels in e itself.
+with V and Z. No element of Z or V exceeds 1, so the only cancellation is that in e itself.
 """
 
 import numpy as np
@@ -49,12 +49,12 @@ cdef extern from "_shared.h" nogil:
 cdef object _TOKEN = object()  # only `pack` has it
 
 cdef enum:
-    PADDING = 8                # a block's units are filled up to a multiple of this, the widest register
-    CACHE_DOUBLES = 65536      # that the innovations of a block may take, for a few modes
+    PADDING = 8                # a block's units are padded to a multiple of this, the widest register
+    CACHE_DOUBLES = 65536      # for the innovations of a block, for a few modes
     LARGEST_BLOCK = 2048
     SMALLEST_BLOCK = 64
-    CHUNK_UNITS = 2048         # of a chunk, at least: so many repay the products at a chunk's end
-    SMALL_PRODUCT = 200000     # multiplications below which BLAS starts no threads of its own
+    CHUNK_UNITS = 2048         # at least, per chunk: enough to repay the products at a chunk's end
+    SMALL_PRODUCT = 200000     # multiplications; below this BLAS starts no threads of its own
 
 # log 2π
 cdef double LOG_TWO_PI = 1.8378770664093453
@@ -62,7 +62,7 @@ cdef double LOG_TWO_PI = 1.8378770664093453
 
 @cython.final
 cdef class SharedPack:
-    """Sufficient statistics of a fleet, its units sorted by design, one number of many units side by side.
+    """Sufficient statistics of a fleet, its units sorted by design, each number of many units side by side.
 
     Made by `pack`, read-only.
 
@@ -70,7 +70,7 @@ cdef class SharedPack:
     ----------
     n_units, n_channels, n_designs : int
     level : str
-        Instruction level of the loops that are not in BLAS.
+        Instruction level of the loops outside BLAS.
     nbytes : int
         Memory taken.
     """
@@ -103,7 +103,7 @@ cdef class SharedPack:
             raise TypeError("a SharedPack is made by `pack`")
 
     def __reduce__(self):
-        raise TypeError("a SharedPack is of one machine: send the statistics and pack them again")
+        raise TypeError("a SharedPack belongs to one machine: send the statistics and pack them again")
 
     @property
     def nbytes(self):
@@ -113,7 +113,7 @@ cdef class SharedPack:
         return f"SharedPack({self.n_units} units of {self.n_designs} designs, level={self.level!r})"
 
     def chunks(self):
-        """Bounds of the chunks of blocks that a pass is cut into, whatever the number of threads.
+        """Bounds of the chunks of blocks of a pass, whatever the number of threads.
 
         Returns
         -------
@@ -144,7 +144,7 @@ def pack(StatisticsBundle statistics not None, const int64_t[::1] designs, level
     Raises
     ------
     OptionError
-        The instruction level is unknown or not there.
+        The instruction level is unknown or not available.
     ValueError
         There is no unit, designs have the wrong shape, or a design has no unit.
     """
@@ -228,7 +228,7 @@ cdef struct Pass:
     int given
     double* responsibilities         # (L, K)
     double* log_likelihoods          # (L,)  or null
-    int64_t design                   # whose maps are prepared; -1: none
+    int64_t design                   # with prepared maps; -1: none
     double* whitening                # channel by channel: (K, p, p)
     double* projection               # likewise
     double* covariance               # likewise
@@ -252,7 +252,7 @@ cdef int prepare(
     int64_t design,
     Pass* state,
 ) noexcept nogil:
-    """Maps of all channels and modes of a design, and no products yet. Returns 0, or 1 where one cannot be made."""
+    """Make the maps of all channels and modes of a design, and clear the products. Returns 0, or 1 on failure."""
     cdef int K = state.n_modes, C = pack.n_channels, c, k, p
     cdef Py_ssize_t at = 0, at_square = 0, at_products = 0
     cdef double variance
@@ -290,7 +290,7 @@ cdef int add_block(
     Pass* state,
     double* log_likelihood,          # (1,)  in, out
 ) noexcept nogil:
-    """(3), (11) and the products of one block of units. Returns 0, or 1 where a unit's numbers are not finite."""
+    """(3), (11) and the products of one block of units. Returns 0, or 1 if a unit's numbers are not finite."""
     cdef int K = state.n_modes, C = pack.n_channels, c, k, p, together, first
     cdef int64_t first_unit = pack.first_of[block], n_used = pack.first_of[block + 1] - first_unit
     cdef int64_t n = (n_used + PADDING - 1) // PADDING * PADDING, u, unsound
@@ -396,7 +396,7 @@ cdef void finish(
     Pass* state,
     double* sums,                    # (n_sums,)  in, out
 ) noexcept nogil:
-    """The sums (14) of the design that is prepared gain what its blocks were multiplied to; its products start anew."""
+    """Add the products of the prepared design's blocks to the sums (14), and clear them."""
     cdef int K = state.n_modes, C = pack.n_channels, c, k, p
     cdef double* N = sums + 1
     cdef double* N_channel = N + K
@@ -437,7 +437,7 @@ cdef int add_chunk(
     double* sums_out,                # (n_sums,)
     Py_ssize_t n_sums,
 ) noexcept nogil:
-    """The sums (14) of a range of blocks. Returns 0, or 1 with what failed in `state`."""
+    """The sums (14) of a range of blocks. Returns 0, or 1 with the failure in `state`."""
     cdef Py_ssize_t block
     cdef int64_t design
     memset(sums_out, 0, n_sums * sizeof(double))
@@ -465,7 +465,7 @@ def expectation_chunks(
     double[:, ::1] sums_out,
     double[::1] log_likelihoods_out=None,
 ):
-    """Add up the sums (14) chunk by chunk, as long as there are chunks that no other thread has taken.
+    """Add up the sums (14) chunk by chunk, as long as there are unclaimed chunks.
 
     The GIL is released once for all chunks.
 
@@ -481,8 +481,8 @@ def expectation_chunks(
     Raises
     ------
     KernelFailure
-        A quantity is not finite, or a matrix not positive definite; holds unit, mode and channel by position. Of
-        units with one design the first is named where the design is at fault.
+        A quantity is not finite, or a matrix not positive definite; holds unit, mode and channel by position. If
+        a design is at fault, its first unit is named.
     ValueError
         An array has the wrong shape.
     """

@@ -1,8 +1,8 @@
-"""Free coordinates of the mixture (`cem.em.unconstrained`): to parameters, the gradient of ℓ and its metric.
+"""Unconstrained coordinates of the mixture (`cem.em.unconstrained`): parameters, gradient of ℓ and its metric.
 
-A fit comes here as often as to the E step. Matrices are row-major and of a few rows; what is short is written out,
-since calls, of NumPy above all, would cost more than the arithmetic. Here are the coordinates; the blocks of the metric
-are in _curvature.pxd.
+A fit calls this as often as the E step. Matrices are row-major with a few rows, and short loops are written out,
+because calls (of NumPy above all) would cost more than the arithmetic. Here are the coordinates; the blocks of the
+metric are in _curvature.pxd.
 
 The vector holds log π (K,), μ (K, P), τ (K, C), roots (K, Q), or (1, Q) where the covariance is pooled, and
 W = Λ Γ (K, P, r). A channel's roots are the p (p + 1) / 2 entries of the lower triangle of M, row by row, or, where
@@ -30,9 +30,9 @@ cdef enum:
     DIAGONAL = 1
     POOLED = 2
 
-# Where M is small against the noise ℓ is flat in it: so much of 2 N S⁻¹, which it has where M is large, is its least.
+# If M is small against the noise, ℓ is flat in it. This share of 2 N S⁻¹, its curvature for large M, is the minimum.
 cdef double LEAST_CURVED = 1e-3
-# Along W itself, dW = W B, ℓ is curved by 2 N tr(B Bᵀ) where B is symmetric, and not at all where it is a turn.
+# Along W itself, dW = W B, ℓ is curved by 2 N tr(B Bᵀ) for a symmetric B, and not at all for a rotation.
 cdef double ALONG_LOADINGS = 0.5
 
 
@@ -90,9 +90,9 @@ def parameters(
     noise_floors, covariance_floors : (C,) arrays
         s_c and the floor of Ψ_kc.
     transforms : (Σp²,) array
-        S_c; looked at where coefficients are uncorrelated.
+        S_c; used if coefficients are uncorrelated.
     lowest : (P,) array
-        The floors of their variances, in the user's basis; likewise.
+        The floors of their variances, in the user's basis; used likewise.
     weights_out, means_out, factors_out, noise_variances_out, loadings_out
         π (K,), μ (K, P), Λ (K, Σp²), σ² (K, C), Γ (K, P, r); r may be 0.
 
@@ -218,9 +218,9 @@ def derivatives(
     penalties : (K,) array
         λ.
     transforms : (Σp²,) array
-        S_c; looked at where coefficients are uncorrelated.
+        S_c; used if coefficients are uncorrelated.
     gradient_out : (n,) array
-        0 where a channel tells too little of a mode for the M step to move it.
+        0 for a channel with too little data in a mode for the M step to move it.
     mean_scales_out, noise_scales_out, root_factors_out, loading_scales_out, couplings_out, directions_out, shared_out
         (K, Σp²), (K, C), (K or 1, Σq²), (K, Σp²), (K, Σp²), (K, P, r), (K, P, r); see `cem.em.unconstrained.Metric`.
 
@@ -372,7 +372,7 @@ def derivatives(
                     add_curvature_of_triangle(p, M, 0.5 * weight, precision, precision, work, F)
                     add_to_columns(p, 2.0 * LEAST_CURVED * weight, precision, F)
                 if r > 0:
-                    # E f² of the mode's units is 1 in the model, but not where the penalty holds W back.
+                    # E f² of the mode's units is 1 in the model, but not if the penalty shrinks W.
                     spread = 0.0
                     for j in range(r):
                         spread += ff[j * r + j]
@@ -451,12 +451,12 @@ def scaled(
     ----------
     vector : (n,) array
     point : (n,) array
-        Where the metric was made.
+        The point of the metric.
     sizes, structure
         As for `derivatives`.
     mode_counts : (K,) array
     mean_scales .. shared
-        As `derivatives` left them.
+        From `derivatives`.
     scaled_out : (n,) array
     """
     cdef Py_ssize_t P, P2, Q, Q2, at, at_square, at_root, at_block
