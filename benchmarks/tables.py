@@ -411,7 +411,7 @@ TABLES: dict[str, Columns] = {
 
 
 # Results that fill a page of their own.
-PAGES = {"cmapss": "docs/howto/turbofan.md"}
+PAGES = {"cmapss": "docs/howto/turbofan.md", "capping": "docs/limitations.md"}
 
 
 def rows_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
