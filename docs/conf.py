@@ -101,7 +101,7 @@ html_theme_options = {
     "header_links_before_dropdown": 6,
     "show_toc_level": 2,
     "navigation_with_keys": False,
-    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": [], "model": []},  # room for equations
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": True,
