@@ -1,0 +1,1 @@
+"""The parts of the site's build that Sphinx and its extensions lack."""
