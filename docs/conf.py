@@ -26,6 +26,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "site_parts.references",
     "site_parts.mathml",
+    "site_parts.tables",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 exclude_patterns = ["auto_examples/**/*.ipynb", "auto_examples/**/*.md5", "examples/**", "**/sg_execution_times.rst"]

@@ -31,8 +31,13 @@ _NOT_STAGED = {"_build", "site_parts", "__pycache__", "auto_examples", "generate
 _PICTURES = {".svg", ".png"}
 
 _FENCE = re.compile(r"^\s*(```+|~~~+)")
-# [text](target) and ![text](target); a text may go over lines, and may be a picture.
-_TEXT_AND_LINK = re.compile(r"(?P<picture>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^()\s]+)\)")
+# `code`, which stays as it is, though `bases[c](t)` looks like a link; else [text](target) or ![text](target). A text may
+# go over lines, and may be a picture.
+_TEXT_AND_LINK = re.compile(
+    r"(?P<code>(?<!`)(?P<ticks>`+)(?!`)(?:(?!\n\n).)+?(?<!`)(?P=ticks)(?!`))"
+    r"|(?P<picture>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^()\s]+)\)",
+    re.DOTALL,
+)
 
 _ATTRIBUTE = re.compile(r'(?<=\bsrc=")[^"]+|(?<=\bhref=")[^"]+')
 
@@ -114,6 +119,8 @@ def relinked(text: str, path: str, pages: dict[str, str], host: str | None = Non
         return f"{host}/{meant}{mark}{anchor}" if host else None
 
     def one(match: re.Match[str]) -> str:
+        if match["code"]:
+            return match[0]
         target = on_the_site(match["target"])
         inner = _TEXT_AND_LINK.sub(one, match["text"])
         return inner if target is None else f"{match['picture']}[{inner}]({target})"

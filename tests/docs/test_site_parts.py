@@ -29,6 +29,8 @@ PAGES = {"docs/index.md": "index.md", "docs/guide/a.md": "guide/a.md", "benchmar
         ("docs/guide/a.md", "![two\nlines](../index.md)", "![two\nlines](../index.md)"),
         ("benchmarks/README.md", "![two\nlines](../docs/index.md)", "![two\nlines](../index.md)"),
         ("benchmarks/README.md", '<img src="../docs/index.md">', '<img src="../index.md">'),
+        ("docs/guide/a.md", "`f[c](t)` [b](../../benchmarks)", "`f[c](t)` [b](../benchmarks/index.md)"),
+        ("docs/guide/a.md", "[`b`\n`c`](../../benchmarks)", "[`b`\n`c`](../benchmarks/index.md)"),
         ("docs/index.md", "```text\n[code](../src/x.py)\n```\n", "```text\n[code](../src/x.py)\n```\n"),
     ],
 )  # fmt: skip
