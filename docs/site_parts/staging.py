@@ -31,8 +31,8 @@ _NOT_STAGED = {"_build", "site_parts", "__pycache__", "auto_examples", "generate
 _PICTURES = {".svg", ".png"}
 
 _FENCE = re.compile(r"^\s*(```+|~~~+)")
-# `code`, which stays as it is, though `bases[c](t)` looks like a link; else [text](target) or ![text](target). A text may
-# go over lines, and may be a picture.
+# `code`, which stays as it is, though `bases[c](t)` looks like a link; else [text](target) or ![text](target). A text
+# may go over lines, and may be a picture.
 _TEXT_AND_LINK = re.compile(
     r"(?P<code>(?<!`)(?P<ticks>`+)(?!`)(?:(?!\n\n).)+?(?<!`)(?P=ticks)(?!`))"
     r"|(?P<picture>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^()\s]+)\)",
