@@ -1,4 +1,4 @@
-"""``cem demo``: the shipped fleet, from readings to failure modes to a machine that is watched as it runs."""
+"""``cem demo``: fit the fleet that ships with cem, compare with the true modes, follow one running unit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STEPS = 10
 
 @dataclass(frozen=True)
 class Reading:
-    """What is known of the running unit after some of its readings."""
+    """The mode probabilities of the running unit after some of its readings."""
 
     time: float
     n_readings: int
@@ -31,12 +31,12 @@ class Reading:
 
 
 def run_demo(terminal: Terminal, *, n_starts: int = 10, seed: int = 0, n_jobs: int = 1) -> dict[str, Any]:
-    """Fit the demo fleet without its labels, compare with them, and watch one unit that the fit has not seen.
+    """Fit the demo fleet without its labels, compare with them, and follow one unit that the fit has not seen.
 
     Returns
     -------
     dict
-        All that was shown, for ``--json``.
+        Everything that was shown, for ``--json``.
     """
     from cem.datasets.demo_fleet import N_TRAINING, load_demo_fleet
     from cem.fitting.estimator import FailureModeEM
@@ -50,7 +50,7 @@ def run_demo(terminal: Terminal, *, n_starts: int = 10, seed: int = 0, n_jobs: i
         f"Units {labelled.units[N_TRAINING]} to {labelled.units[-1]} are kept out of the fit.\n"
     )
     with terminal.fitting() as progress:
-        # One covariance for all modes: the rarest mode's few units cannot determine one of their own.
+        # One covariance for all modes: the few units of the rarest mode cannot determine their own.
         em = FailureModeEM(n_modes, covariance="pooled", n_init=n_starts, n_jobs=n_jobs, random_state=seed)
         em.fit(training, progress=progress)
     if em.interrupted_:
@@ -80,7 +80,7 @@ def run_demo(terminal: Terminal, *, n_starts: int = 10, seed: int = 0, n_jobs: i
 
 
 def _unit_to_watch(panel: Panel) -> int:
-    """Position of the unit of the rarest mode that has most readings."""
+    """Position of the unit with the most readings in the rarest mode."""
     modes = list(panel.modes)
     rarest = min(set(modes), key=lambda mode: (modes.count(mode), str(mode)))
     lengths = np.diff(panel.offsets)
@@ -94,11 +94,11 @@ def _show_modes(
     assigned: list[int],
     last_times: np.ndarray,
 ) -> dict[str, Any]:
-    """The table of modes beside the labels that the fit was not shown."""
+    """Show the modes beside the labels that the fit did not get."""
     model = em.model_
     counts, rows, labels = contingency(assigned, truth)
     order = sorted(range(len(labels)), key=lambda i: str(labels[i]))
-    # The mean curve where it is known: at the first day, and when half of the units have ended.
+    # The mean curve within the data: at the first time, and when half of the units have ended.
     channel = model.response if model.response is not None else model.channels[0]
     index = model.channels.index(channel)
     basis = model.bases[index]
@@ -137,7 +137,7 @@ def _show_modes(
 
 
 def _watch(model: FailureModeModel, unit_panel: Panel) -> list[Reading]:
-    """Score the unit reading by reading; what is known at each tenth of its history."""
+    """Score the unit reading by reading; return its mode probabilities at each tenth of its history."""
     unit = model.scorer().unit()
     columns = [unit_panel.channels.index(name) for name in model.channels]
     n = len(unit_panel.times)
@@ -175,5 +175,5 @@ def _show_watched(
 
 
 def _plain(value: Any) -> Any:
-    """A label as JSON knows it."""
+    """A label as a JSON value."""
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)

@@ -1,6 +1,6 @@
 /* Which instruction levels this processor and its operating system have: 0 baseline, 1 AVX2 with FMA, 2 AVX-512.
  *
- * By cpuid itself: what some compilers put behind __builtin_cpu_supports answers no to everything. */
+ * Asks cpuid directly, because __builtin_cpu_supports of some compilers always answers no. */
 #ifndef CEM_CPU_H
 #define CEM_CPU_H
 

@@ -61,8 +61,8 @@
 
 #define N_LEVELS 3
 
-/* Whether this processor and its operating system have the level's instructions. By cpuid itself: what some compilers
- * put behind __builtin_cpu_supports answers no to everything. */
+/* Whether this processor and its operating system have the level's instructions. Asks cpuid directly, because
+ * __builtin_cpu_supports of some compilers always answers no. */
 static inline int level_available(int level)
 {
     unsigned int a, b, c, d, saved, high;

@@ -60,7 +60,7 @@ static inline int lognormal_law(
     if (!isfinite(highest)) return -1;
     for (int in_logs = 0; in_logs < 2; in_logs++) {
         double shift = highest;
-        if (in_logs) { /* every candidate of weight is one that the law of lives all but excludes */
+        if (in_logs) { /* the law of lives almost excludes every candidate of weight */
             shift = -INFINITY;
             for (int k = 0; k < n_modes; k++)
                 for (ptrdiff_t g = 0; g < n_grid; g++) {
@@ -118,7 +118,7 @@ typedef struct {
     const double *guesses; /* (n_guesses,)  places in the table at evenly spaced sqrt(-2 ln Phi) */
 } normal_table_t;
 
-/* The score of a lower tail, held to the table. */
+/* The score of a lower tail, limited to the range of the table. */
 static inline double score_of(const normal_table_t *table, double tail) {
     const double log_tail = tail > 0 ? log(tail) : -INFINITY;
     if (!(log_tail > table->log_cdf[0])) return table->first;
@@ -138,7 +138,7 @@ static inline double tail_of(const normal_table_t *table, double score) {
     if (!(place > 0)) return table->cdf[0];
     const ptrdiff_t i = place > table->n - 2 ? table->n - 2 : (ptrdiff_t)place;
     const double x = (table->log_cdf[i + 1] - table->log_cdf[i]) * (place - (double)i);
-    /* e^x by its series, exact to rounding below 0.1, as `NormalTable` has seen to. */
+    /* e^x by its series, exact to rounding below 0.1, which `NormalTable` checks. */
     return table->cdf[i] * (1 + x * (1 + x * (1.0 / 2 + x * (1.0 / 6 + x * (1.0 / 24 + x * (1.0 / 120 + x * (1.0 / 720
         + x * (1.0 / 5040 + x * (1.0 / 40320)))))))));
 }

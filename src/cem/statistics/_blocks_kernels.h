@@ -10,8 +10,8 @@
  *     modes         1/s2_0, log 2 pi s2_0 of the first mode, then per mode
  *                   1/s2, 1/s2 - 1/s2_0, log s2 - log s2_0, U (T; on the diagonal Q in place of 1), mu (p), where
  *                   Sigma / s2 = U Q^-1 U'
- * What the modes have in common is summed apart from what tells them apart, so that a million readings, whose
- * log-density is of the order of 1e7, leave the log-odds exact to 1e-12 and not to 1e-9.
+ * The part that all modes share is summed separately from their differences. After a million readings, whose
+ * log-density is of the order of 1e7, the log-odds are then exact to 1e-12 rather than 1e-9.
  */
 #ifndef CEM_BLOCKS_KERNELS_H
 #define CEM_BLOCKS_KERNELS_H

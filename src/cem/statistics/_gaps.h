@@ -36,8 +36,9 @@
 #include "_gaps_level.h"
 #endif
 
-/* R, w and rss of up to four channels of a unit, each without the rows that it lacks. Returns 1, and nothing is said,
- * where a design is too short, too small or too large for sums of squares; or p for this kernel. */
+/* R, w and rss of up to four channels of a unit, each without the rows that it lacks. Returns 1, and the outputs
+ * mean nothing, if a design is too short, too small or too large for sums of squares, or p does not suit the kernel.
+ */
 static inline int gaps_qr(int wide, int p, GAPS_ARGUMENTS)
 {
     if (n <= p) return 1;

@@ -3,8 +3,8 @@
  * Included by _gaps.h with LEVEL(name) and TARGET defined; there is no include guard on purpose. No level contracts a
  * product and a sum into one operation, so that all of them give the same bits.
  *
- * A row that a channel lacks is a row of zeros, to its readings and to its design: it adds nothing to R, w and rss. Each
- * reflector goes over the rows once, and takes the inner products along that the next one needs. */
+ * A row that a channel lacks is a row of zeros in its readings and its design, so it adds nothing to R, w and rss. Each
+ * reflector passes over the rows once, and computes in that pass the inner products that the next reflector needs. */
 
 typedef double LEVEL(vector) __attribute__((vector_size(8 * GAPS_LANES)));
 typedef long long LEVEL(mask) __attribute__((vector_size(8 * GAPS_LANES)));

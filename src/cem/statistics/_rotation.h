@@ -112,7 +112,7 @@ ROTATE_BLOCK(rotate_block_baseline, )
 ROTATE_BLOCK(rotate_block_avx2, __attribute__((target("avx2"))))
 #endif
 
-/* `wide` is cpu_has_level(1), which takes longer to ask than a unit to rotate. */
+/* `wide` is cpu_has_level(1); the caller asks once, because that takes longer than rotating a unit. */
 static inline void rotate_block(int wide, ROTATION_ARGUMENTS) {
 #if defined(__x86_64__)
     if (wide) {

@@ -122,7 +122,7 @@ static TARGET void NAME(locate)(
         }
         prepared += (int64_t)n_modes * size * PARAMETER_STRIDE;
     }
-    /* All channels are in order, so the weights are not: a unit is held at a mode that has none. */
+    /* All channels are valid, so a weight is not: a unit of known mode is in a mode of weight 0. */
     int held = 0;
     for (int lane = LANES - 1; lane >= 0 && pack->known_modes; lane--)
         if (pack->known_modes[tile * LANES + lane] >= 0)

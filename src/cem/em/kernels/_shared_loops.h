@@ -1,4 +1,4 @@
-/* What is left to do unit by unit where many units share a design: everything else is in BLAS (see _shared.pyx).
+/* The work per unit if many units share a design; everything else is in BLAS (see _shared.pyx).
  *
  * Arrays are (rows, n): number u of a row belongs to unit u, n is a multiple of 8, rows begin at multiples of 64 bytes.
  * _shared.h has this file included once per instruction level. */
