@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from common import answers
+from common import answers, summary_words
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -441,7 +441,7 @@ def table(name: str, record: Mapping[str, Any]) -> str:
     lines += ["| " + " | ".join(cell(row) for cell in columns.values()) + " |" for row in rows_of(record)]
     for key, value in record.get("summary", {}).items():
         shown = f"{value:.3g}" if isinstance(value, float) else str(value)
-        lines += ["", f"{key.replace('_', ' ').capitalize()}: {shown}."]
+        lines += ["", f"{summary_words.label(key)}: {shown}."]
     if record.get("kernel_counted"):
         lines += ["", f"Instructions are those of `{record['kernel_counted']}`."]
     for peer, how in record.get("missing", {}).items():

@@ -64,3 +64,15 @@ def test_every_page_is_in_the_contents(tmp_path) -> None:
     assert len(found) == len(set(found))
     places = {place.removesuffix(".md") for place in staged_pages().values() if place.endswith(".md")}
     assert places - set(found) == {"index"}
+
+
+@pytest.mark.parametrize(("n_columns", "classes"), [(3, []), (5, ["wide-on-a-phone"]), (6, ["wide"])])
+def test_a_table_of_many_columns_scrolls(n_columns, classes) -> None:
+    """Its sentences would be squeezed to one word a line."""
+    nodes = pytest.importorskip("docutils.nodes", reason="docutils is not installed")
+    from site_parts.tables import _mark
+
+    row = nodes.row("", *(nodes.entry("", nodes.paragraph(text="some words")) for _ in range(n_columns)))
+    table = nodes.table("", nodes.tgroup("", nodes.tbody("", row)))
+    _mark(None, nodes.section("", table))
+    assert table["classes"] == classes

@@ -1,0 +1,30 @@
+"""What the figures below a table are called; the keys are those of "summary" in results/*.json."""
+
+from __future__ import annotations
+
+__all__ = ["label"]
+
+_METHODS = {
+    "accelerated": "quasi-Newton (cem)",
+    "damped": "Anderson, damped",
+    "squarem": "SQUAREM",
+    "undamped": "Anderson, undamped",
+    "expanded": "parameter-expanded",
+    "alone": "cem, with ℓ* the better of cem and plain EM",
+}
+_LABELS = {
+    "hard_seeds_passed_over": "Seeds passed over, on which plain EM needs fewer than 1,000 passes",
+    "hard_told": "Hard problems that report after 30 passes that they have not converged",
+    "hard_converged": "Hard problems that converge in the end",
+    "hard_gained_of_tolerance": "Largest gain of further plain passes on these, as a share of the tolerance",
+    **{
+        f"{kind}_median_ratio_{key}": f"Median share of plain EM's passes, {kind} problems, {method}"
+        for kind in ("hard", "easy")
+        for key, method in _METHODS.items()
+    },
+}
+
+
+def label(key: str) -> str:
+    """The words for a key; a key that has none is written out."""
+    return _LABELS.get(key) or key.replace("_", " ").capitalize().replace("C-mapss fd003", "C-MAPSS FD003")
