@@ -131,7 +131,8 @@ def optimum(records: Records) -> tuple[str, str, str]:
         f"50 starts find it in {small['halving_found']} of {small['searches']} searches, 20 full fits in "
         f"{small['full_found']}; the cost is {small['median_cost_in_full_fits']:.1f} full fits in the median, "
         f"{small['total_cost_in_full_fits']:.1f} in all. Fleets of 4,000 units: {large['halving_found']} of "
-        f"{large['searches']}, full fits {large['full_found']}; the cost is {large['median_cost_in_full_fits']:.1f}"
+        f"{large['searches']}, full fits {large['full_found']}; the cost is {large['median_cost_in_full_fits']:.1f} in "
+        f"the median, {large['total_cost_in_full_fits']:.1f} in all"
     )
     target = f"as often as 20 full fits, for less than {small['target_cost_in_full_fits']:g}"
     often = [s["halving_found"] >= s["full_found"] for s in (small, large)]

@@ -161,6 +161,17 @@ def test_a_unit_that_outlives_all_others(prognosis) -> None:
         assert np.isfinite(law.mean()[0]) and law.median()[0] > 0
 
 
+def test_a_wrong_reading_is_named(prognosis) -> None:
+    """Whoever reads the log would not know whether the length or a value was wrong, nor which channel."""
+    unit, channels = prognosis.unit(), prognosis.model.channels
+    with pytest.raises(ScorerError, match=rf"x has shape \({len(channels) + 1},\); {len(channels)} numbers"):
+        unit.update(1.0, np.zeros(len(channels) + 1))
+    values = np.zeros(len(channels))
+    values[-1] = np.inf
+    with pytest.raises(ScorerError, match=f"channel {channels[-1]!r} is infinite at time 1.0"):
+        unit.update(1.0, values)
+
+
 def test_what_is_wrong_is_said_and_changes_nothing(prognosis) -> None:
     """A reading out of order or of another width is refused, and the unit does not change."""
     unit = prognosis.unit()

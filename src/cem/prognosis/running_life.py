@@ -118,10 +118,17 @@ class RunningLife:
             values = np.ascontiguousarray(x)
         else:
             values = reading(x, self._evidence.model.channels, self._left_out)
-        if values.shape != self._norms.shape or np.isinf(values).any():
+        channels = self._evidence.model.channels
+        if values.shape != self._norms.shape:
             raise ScorerError(
-                f"x has shape {np.shape(x)}, or an infinite value; {len(self._norms)} finite numbers, or NaN for "
-                f"missing ones, were expected, for {listed(self._evidence.model.channels, 20)}"
+                f"x has shape {values.shape}; {len(channels)} numbers, or NaN for missing ones, were expected, for "
+                f"{listed(channels, 20)}"
+            )
+        infinite = np.isinf(values)
+        if infinite.any():
+            raise ScorerError(
+                f"channel {channels[int(infinite.argmax())]!r} is infinite at time {t!r}; leave the reading out, or set "
+                "the value to NaN, which means missing"
             )
         moment = float(t)
         if not np.isfinite(moment) or (self._age is not None and moment < self._age):
