@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import pickle
 import subprocess
 import sys
@@ -14,15 +13,12 @@ import pytest
 from places import DATA, SOURCES
 
 import cem
-from cem.errors import DeprecatedUseWarning
 from cem.old_paths import NEW_PATHS
 
 
 @pytest.mark.parametrize("old", sorted(NEW_PATHS))
 def test_every_old_path_gives_the_module_that_took_its_place(old):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecatedUseWarning)
-        found = importlib.import_module(f"cem.{old}")
+    found = importlib.import_module(f"cem.{old}")
     new = importlib.import_module(f"cem.{NEW_PATHS[old]}")
     for name in new.__all__:
         assert getattr(found, name) is getattr(new, name)
@@ -35,32 +31,10 @@ def test_coordinates_are_found_where_pickles_name_them():
     assert old.Coordinates is Coordinates and old.Layout is Layout
 
 
-def test_an_old_path_in_code_is_deprecated_by_the_line_that_imports_it(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text("import cem\nimport cem.codegen\nprint(cem.codegen.__name__)\n")
-    done = subprocess.run([sys.executable, "-W", "always", str(script)], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "cem.export.codegen"
-    assert "script.py:2: DeprecatedUseWarning: cem.codegen is now cem.export.codegen" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ('importlib.import_module("cem.codegen")', "cem.codegen is now cem.export.codegen"),
-        ("cem.codegen", "cem.codegen is now cem.export.codegen"),
-        ("from cem import codegen", "cem.codegen is now cem.export.codegen"),
-    ],
-)
-def test_the_line_of_a_neighbour_is_named_whichever_way_it_imports(tmp_path, line, message):
-    """An add-on may be installed beside cem under a name that begins as cem does."""
-    package = tmp_path / "cem"
-    package.symlink_to(importlib.import_module("cem").__path__[0], target_is_directory=True)
-    (tmp_path / "cem_addon.py").write_text(f"import importlib\nimport cem\n{line}\n")
-    done = subprocess.run(
-        [sys.executable, "-W", "always", "-c", "import cem_addon"],
-        capture_output=True, text=True, check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)},
-    )  # fmt: skip
-    assert f"cem_addon.py:3: DeprecatedUseWarning: {message}" in done.stderr
+def test_an_old_path_that_no_pickle_holds_is_gone():
+    """0.4.0 warned of its removal; a module of that name would only confuse who looks for the code."""
+    with pytest.raises(ModuleNotFoundError, match=r"cem\.codegen"):
+        importlib.import_module("cem.codegen")
 
 
 # What users had in hand with 0.3.1, by where its pickles say that it is.
@@ -116,10 +90,6 @@ def test_answers_pickled_by_0_3_1_say_what_they_said():
 @pytest.mark.parametrize(
     ("old", "name"),
     [
-        ("arrays", "panel_of_arrays"),
-        ("frames", "group_rows"),
-        ("model_file", "save"),
-        ("model_file", "load"),
         ("remaining_life", "anchored_statistics"),
         ("remaining_life", "candidate_log_densities"),
         ("remaining_life", "remaining_life_grid"),
@@ -127,9 +97,7 @@ def test_answers_pickled_by_0_3_1_say_what_they_said():
     ],
 )
 def test_a_name_that_has_left_its_module_is_found_at_the_old_path(old, name):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecatedUseWarning)
-        assert callable(getattr(importlib.import_module(f"cem.{old}"), name))
+    assert callable(getattr(importlib.import_module(f"cem.{old}"), name))
 
 
 def test_an_old_path_is_an_attribute_of_the_package():
