@@ -127,8 +127,8 @@ class RunningLife:
         infinite = np.isinf(values)
         if infinite.any():
             raise ScorerError(
-                f"channel {channels[int(infinite.argmax())]!r} is infinite at time {t!r}; leave the reading out, or set "
-                "the value to NaN, which means missing"
+                f"channel {channels[int(infinite.argmax())]!r} is infinite at time {t!r}; leave the reading out, or "
+                "set the value to NaN, which means missing"
             )
         moment = float(t)
         if not np.isfinite(moment) or (self._age is not None and moment < self._age):
