@@ -103,6 +103,13 @@ def test_the_first_command_installs_this_version():
     assert f"=={cem.__version__}'" in block("command: try")
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/guide/production.md"])
+def test_every_pinned_version_is_this_one(page):
+    """Who copies an older pin installs an older release, or nothing."""
+    pins = re.findall(r"cem-failure-modes(?:\[[a-z,]*\])?==([\d.]+)", (ROOT / page).read_text(encoding="utf-8"))
+    assert pins and set(pins) == {cem.__version__}
+
+
 def test_links_to_files_lead_somewhere():
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README.read_text(encoding="utf-8"))
     assert links

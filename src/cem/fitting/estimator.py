@@ -574,7 +574,7 @@ class FailureModeEM(SklearnFace):
         return panel_to_score(self._model(), X, times=times, axes=axes, table=table)
 
     def _options(self) -> FitOptions:
-        return checked_options(vars(self))
+        return checked_options(self.get_params(deep=False))
 
 
 def _check_init(init: object, panel: Panel) -> None:
