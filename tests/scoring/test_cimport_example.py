@@ -78,7 +78,7 @@ def test_a_binary_of_another_layout_is_refused_and_reads_no_wrong_bytes(tmp_path
 
 def test_a_binary_of_the_flat_releases_is_told_to_be_built_again():
     """Cython imports the module that a binary was compiled against by its name."""
-    with pytest.raises(ImportError, match=r"cem\._scorer is now cem\.scoring.*build again"):
+    with pytest.raises(ImportError, match=r"cem\._scorer is now cem\.scoring.*rebuild"):
         importlib.import_module("cem._scorer")
 
 

@@ -449,7 +449,7 @@ def test_directories_pipes_and_devices_are_refused_by_name(read, tmp_path):
         read(tmp_path / "pipe.csv")
     with pytest.raises(PanelError, match="/dev/zero' is a device"):
         read("/dev/zero")
-    with pytest.raises(PanelError, match="not a file's name"):
+    with pytest.raises(PanelError, match="not a valid file name"):
         read("a\0b")
 
 
