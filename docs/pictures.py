@@ -7,7 +7,6 @@ depend on the version of matplotlib.
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 from collections.abc import Callable
@@ -15,41 +14,18 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from small_svg import BLUE, GREY, INK, VERMILION, small_svg, write
 
 import cem
 from cem.datasets.demo_fleet import N_TRAINING  # as in README; the units after these are shown and never fitted
 
 FOLDER = Path(__file__).resolve().parent / "pictures"
-# Okabe and Ito's colours, which people with any colour vision tell apart; the third is the rarest mode's.
-MODES = ("#0072B2", "#D55E00", "#00795A")
-INK, GREY = "#1a1a1a", "#6b6b6b"
+MODES = (BLUE, VERMILION, "#00795A")  # the third is the rarest mode's
 WIDTH = 6.5  # inches, of which letters of 11 points are still read on a phone, at 390 pixels
 TOLERANCE = 0.2  # points
-LARGEST = 40_000  # bytes of one picture
-
-STYLE = {
-    "svg.hashsalt": "cem",
-    "svg.fonttype": "path",  # the same letters everywhere, whatever fonts the reader has
-    "font.family": "DejaVu Sans",
-    "font.size": 11.0,
-    "path.simplify": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "figure.dpi": 72.0,
-}
 
 
 def fitted(**options: Any) -> cem.FailureModeEM:
@@ -155,9 +131,9 @@ def remaining_life() -> Figure:
     figure = Figure(figsize=(WIDTH, 3.5))
     axes = panel_of(figure, (0.085, 0.15, 0.88, 0.75), (0, 280), (0, 310), "remaining life of pump 160 [d]")
     axes.set_xlabel("age [d]")
-    axes.fill_between(age, bounds[0], bounds[4], color="#0072B2", alpha=0.16, lw=0, gid="interval-90")
-    axes.fill_between(age, bounds[1], bounds[3], color="#0072B2", alpha=0.32, lw=0, gid="interval-50")
-    axes.plot(age, bounds[2], color="#0072B2", lw=2.4, gid="median")
+    axes.fill_between(age, bounds[0], bounds[4], color=BLUE, alpha=0.16, lw=0, gid="interval-90")
+    axes.fill_between(age, bounds[1], bounds[3], color=BLUE, alpha=0.32, lw=0, gid="interval-50")
+    axes.plot(age, bounds[2], color=BLUE, lw=2.4, gid="median")
     axes.plot([0, life], [life, 0], color=INK, lw=1.6, ls=(0, (5, 2)), gid="truth")
     line = {"arrowstyle": "-", "color": GREY, "lw": 0.8, "shrinkA": 2, "shrinkB": 0}
     for text, colour, (x, y), end in (
@@ -181,36 +157,9 @@ PICTURES: dict[str, tuple[Callable[[], Figure], str]] = {
 
 
 def drawn(name: str) -> str:
-    """The text of a picture, its coordinates rounded to a tenth of a point."""
+    """The text of a picture."""
     make, title = PICTURES[name]
-    with matplotlib.rc_context(STYLE):
-        stream = io.StringIO()
-        make().savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
-    text = re.sub(r"<!DOCTYPE[^>]*>|<metadata>.*?</metadata>|<!--.*?-->", "", stream.getvalue(), flags=re.DOTALL)
-    text = re.sub(r' d="([^"]*)"', lambda found: f' d="{_short(found[1])}"', text)
-    # Ids that nothing refers to, and the long names of letters.
-    text = re.sub(r' id="(figure|axes|patch|line2d|text|matplotlib\.axis|[xy]tick|FillBetween\w*)_\d+"', "", text)
-    text = re.sub(r"\bDejaVuSans-", "g", text)
-    text = re.sub(r"translate\([^)]*\)", lambda found: _decimals(found[0]), text)
-    # Pixels: some programs know no other unit.
-    text = re.sub(r'(width|height)="([\d.]+)pt"', lambda found: f'{found[1]}="{float(found[2]) / 0.72:.0f}"', text)
-    return "\n".join(line.strip() for line in text.splitlines() if line.strip()) + "\n"
-
-
-def _decimals(text: str) -> str:
-    """Numbers with one decimal: a tenth of a point."""
-    return re.sub(r"-?\d+\.\d+", lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), text)
-
-
-def _short(data: str) -> str:
-    """Path data with one decimal, and without the letters that repeat the one before."""
-    short, before = "", ""
-    for letter, numbers in re.findall(r"([A-Za-z])([^A-Za-z]*)", data):
-        rounded = _decimals(" ".join(numbers.split()))
-        implied = {"M": "L"}.get(before, before)
-        short += f" {rounded}" if letter == implied and rounded else f"{letter}{rounded}"
-        before = letter
-    return short
+    return small_svg(make, points=11, metadata={"Title": title})
 
 
 def curves(text: str) -> dict[str, np.ndarray]:
@@ -249,10 +198,7 @@ def main() -> None:
         found = [fault for name in PICTURES for fault in faults(name)]
         raise SystemExit("\n".join([*found, "run python docs/pictures.py"]) if found else 0)
     for name in PICTURES:
-        text = drawn(name)
-        if len(text.encode()) > LARGEST:
-            raise SystemExit(f"{name} has {len(text.encode()):,} bytes; {LARGEST:,} are allowed")
-        (FOLDER / name).write_text(text, encoding="utf-8")
+        write(FOLDER / name, drawn(name))
 
 
 if __name__ == "__main__":

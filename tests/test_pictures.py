@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
 @pytest.fixture(scope="module")
 def pictures():
+    if str(ROOT / "docs") not in sys.path:
+        sys.path.append(str(ROOT / "docs"))  # where the script finds what it shares with the charts
     specification = importlib.util.spec_from_file_location("pictures", ROOT / "docs" / "pictures.py")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
