@@ -21,6 +21,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,21 @@ def blocks(text: str) -> list[Block]:
     ]
 
 
-def run_page(text: str, folder: Path, name: str = "page") -> None:
-    """Run a page's blocks in an empty folder; AssertionError where one fails or prints something else."""
+def run_page(text: str, folder: Path, name: str = "page", *, strict: bool = False) -> None:
+    """Run a page's blocks in an empty folder; AssertionError where one fails or prints something else.
+
+    Parameters
+    ----------
+    text : str
+        The page.
+    folder : Path
+        Where its commands and files are.
+    name : str
+        The page's name, for messages.
+    strict : bool
+        For the page that a newcomer reads first: a warning is an error, a command writes nothing to standard error,
+        outputs agree to the last line end, and no block is of an unknown language.
+    """
     names: dict[str, Any] = {"__name__": "__main__"}
     printed: str | None = None
     before = Path.cwd()
@@ -90,7 +104,8 @@ def run_page(text: str, folder: Path, name: str = "page") -> None:
             where = f"{name}:{block.line}"
             if block.mark == "output":
                 assert printed is not None, f"{where}: no block ran before this output"
-                assert printed.rstrip("\n") == block.code.rstrip("\n"), f"{where}: printed\n{printed}"
+                same = printed == block.code if strict else printed.rstrip("\n") == block.code.rstrip("\n")
+                assert same, f"{where}: printed\n{printed}"
             elif block.mark.startswith("output of "):
                 held = (folder / block.mark.removeprefix("output of ").strip()).read_text(encoding="utf-8")
                 assert held.rstrip("\n") == block.code.rstrip("\n"), f"{where}: the file holds\n{held}"
@@ -99,30 +114,41 @@ def run_page(text: str, folder: Path, name: str = "page") -> None:
             elif block.language == "c" and block.not_run is None and " main(" in block.code:
                 (folder / "main.c").write_text(block.code, encoding="utf-8")
             elif block.runs:
-                printed = _run_python(block, names, where) if block.language == "python" else _run_shell(block, where)
+                if block.language == "python":
+                    printed = _run_python(block, names, where, strict)
+                else:
+                    printed = _run_shell(block, where, strict)
+            elif strict:
+                assert block.not_run or block.mark.startswith("command:"), f"{where}: nothing says what this block is"
+                printed = None
     finally:
         os.chdir(before)
 
 
-def _run_python(block: Block, names: dict[str, Any], where: str) -> str:
+def _run_python(block: Block, names: dict[str, Any], where: str, strict: bool) -> str:
     printed = io.StringIO()
     # Tracebacks and warnings then name the page's own lines.
     code = compile("\n" * block.line + block.code, where.rpartition(":")[0], "exec")
-    with contextlib.redirect_stdout(printed):
+    with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+        if strict:
+            warnings.simplefilter("error")
         exec(code, names)
     return printed.getvalue()
 
 
-def _run_shell(block: Block, where: str) -> str:
+def _run_shell(block: Block, where: str, strict: bool) -> str:
     import cem
 
     # The names that a reader has after an installation; the interpreter is the one that runs the tests.
-    shell = f"cem() {{ '{sys.executable}' -m cem \"$@\"; }}\npython() {{ '{sys.executable}' \"$@\"; }}\nset -e\n"
+    shell = (
+        f"cem() {{ '{sys.executable}' -m cem \"$@\"; }}\npython() {{ '{sys.executable}' \"$@\"; }}\nset -euo pipefail\n"
+    )
     environment = os.environ | {"PYTHONPATH": str(Path(cem.__file__).resolve().parents[1]), "MPLBACKEND": "agg"}
     done = subprocess.run(
         ["bash", "-c", shell + block.code], env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, f"{where}: {done.stderr}"
+    assert done.returncode == 0, f"{where}: ended with {done.returncode}: {done.stderr}"
+    assert not (strict and done.stderr), f"{where}: says {done.stderr}"
     return done.stdout
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pages import blocks, run_page
 from places import BENCHMARKS, ROOT
 
 import cem
@@ -29,7 +31,8 @@ def from_file(name, path):
 
 
 newcomer = from_file("newcomer", SCRIPT)
-PAGE = newcomer.blocks(README.read_text(encoding="utf-8"))
+TEXT = README.read_text(encoding="utf-8")
+PAGE = blocks(TEXT)
 
 
 def block(mark):
@@ -37,42 +40,42 @@ def block(mark):
     return found
 
 
-@pytest.fixture
-def environment(tmp_path):
-    """`cem` and `python` on the path are those of this run."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for name, words in (("python", ""), ("cem", " -m cem")):
-        (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n')
-        (folder / name).chmod(0o755)
-    sources = str(Path(cem.__file__).resolve().parents[1])
-    return os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": sources}
-
-
 @pytest.mark.slow
-def test_every_block_does_what_readme_says(tmp_path, monkeypatch, environment):
+def test_every_block_does_what_readme_says(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     pytest.importorskip("narwhals")
     monkeypatch.setenv("MPLBACKEND", "agg")
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    assert newcomer.follow(PAGE, environment) == []
-    assert Path("modes.png").stat().st_size > 5000 and Path("pumps/fleet.h").is_file()
+    run_page(TEXT, tmp_path, "README.md", strict=True)
+    sources = str(Path(cem.__file__).resolve().parents[1])
+    subprocess.run(
+        [sys.executable, "-W", "error", "picture.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": sources},
+        check=True,
+    )
+    assert (tmp_path / "modes.png").stat().st_size > 5000 and (tmp_path / "pumps" / "fleet.h").is_file()
 
 
 @pytest.mark.parametrize(
     "page, fault",
     [
         ("```python\nprint(1)\n```\n<!-- output -->\n```text\n2\n```\n", "1"),
+        ("```python\nprint(1)\n```\n<!-- output -->\n```text\n1\n\n```\n", "1"),
         ("```bash\nexit 3\n```\n", "ended with 3"),
+        ("```bash\nfalse | true\n```\n", "ended with 1"),
         ("```bash\necho careful >&2\n```\n", "careful"),
-        ("<!-- not run: -->\n```bash\nexit 3\n```\n", "no reason"),
+        ("<!-- not run: -->\n```bash\nexit 3\n```\n", "nothing says"),
         ("```\nwhat is this\n```\n", "nothing says"),
     ],
 )
-def test_what_is_wrong_with_a_page_is_found(page, fault, environment):
-    (found,) = newcomer.follow(newcomer.blocks(page), environment)
-    assert fault in found
+def test_what_is_wrong_with_a_page_is_found(page, fault, tmp_path):
+    with pytest.raises(AssertionError, match=fault):
+        run_page(page, tmp_path, strict=True)
+
+
+def test_a_warning_is_an_error_to_a_newcomer(tmp_path):
+    with pytest.raises(UserWarning, match="careful"):
+        run_page("```python\nimport warnings\nwarnings.warn('careful')\n```\n", tmp_path, strict=True)
 
 
 def test_the_example_is_about_eight_lines():
@@ -89,7 +92,7 @@ def test_the_answers_of_the_example_are_the_true_modes():
 
 
 def test_a_newcomer_needs_fewer_than_ten_commands():
-    typed = newcomer.commands(newcomer.first_steps(PAGE))
+    typed = newcomer.commands(newcomer.first_steps(TEXT))
     assert typed[-1] == "python picture.py" and any(command.startswith("cem fit") for command in typed)
     assert len(typed) <= newcomer.MOST_COMMANDS
 
