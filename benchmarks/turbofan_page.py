@@ -317,7 +317,8 @@ def pages(rows: list[dict], printed: list[str]) -> tuple[str, str]:
         [reliability_rows(name, kind, one[f"reliability_{kind}"]) for name, one in training.items() for kind in KINDS],
     )
     links = table(
-        ["set", "r", "lives", "RMSE, capped", "50 % intervals held", "80 %", "90 %", "CRPS", "parameters, lives included"],
+        ["set", "r", "lives", "RMSE, capped", "50 % intervals held", "80 %", "90 %", "CRPS",
+         "parameters, lives included"],
         [
             [name, one["rank"], one["lives"], f"{one['rmse_capped']:.2f}",
              *(percent(one["reliability"]["coverage"][x]) for x in ("0.5", "0.8", "0.9")),
