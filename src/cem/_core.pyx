@@ -14,6 +14,7 @@ from cem.numerics._blas cimport cholesky, solve_lower, solve_lower_many, solve_l
 from cem.mixture._bundle cimport ParametersBundle, parameters_t
 from cem.numerics._shapes cimport shape1, shape2
 from cem.statistics._bundle cimport StatisticsBundle, statistics_t
+from cem.statistics._fixed cimport add_gradient, condition, gram
 
 from cem.errors import KernelFailure
 
@@ -149,6 +150,36 @@ def n_sums(int n_modes, const int[::1] sizes):
     return 1 + n_modes + n_modes * (3 * sizes.shape[0] + total + total_square)
 
 
+def n_fixed_sums(int n_modes, const int[::1] fixed_sizes):
+    """Length of the vector of sums (23): [g_kc, H_kc], H by the rows of its lower triangle."""
+    cdef int c
+    cdef Py_ssize_t total = 0
+    for c in range(fixed_sizes.shape[0]):
+        total += fixed_sizes[c] + fixed_sizes[c] * (fixed_sizes[c] + 1) // 2
+    return n_modes * total
+
+
+cdef inline void coefficients_times(
+    int p,
+    const double* R,         # (p, p)  upper
+    const double* mean,      # (p,)    mu
+    const double* factor,    # (p, p)  Lambda, lower
+    const double* d,         # (p,)    E d
+    const double* w,         # (p,)
+    double* T,               # (p,)    scratch
+    double* rest_out,        # (p,)    w - R (mu + Lambda E d)
+) noexcept nogil:
+    cdef int i, j
+    for i in range(p):
+        T[i] = mean[i]
+        for j in range(i + 1):
+            T[i] += factor[i * p + j] * d[j]
+    for i in range(p):
+        rest_out[i] = w[i]
+        for j in range(i, p):
+            rest_out[i] -= R[i * p + j] * T[j]
+
+
 def expectation(
     StatisticsBundle statistics not None,
     ParametersBundle parameters not None,
@@ -158,6 +189,7 @@ def expectation(
     Py_ssize_t last_unit,
     double[:, ::1] responsibilities,
     double[::1] sums_out,
+    double[::1] fixed_sums_out=None,
 ):
     """Add up the sums (14) over units ``first_unit:last_unit``; LAPACK per unit, any size of basis.
 
@@ -175,6 +207,8 @@ def expectation(
         ρ̂; in or out.
     sums_out : (n_sums,) array
         Overwritten.
+    fixed_sums_out : (n_fixed_sums,) array
+        Overwritten by the sums (23); needed if there are fixed columns.
 
     Raises
     ------
@@ -196,11 +230,18 @@ def expectation(
     shape1(
         "expectation", "sums_out", &sums_out.shape[0], 1 + n_modes + n_modes * (3 * n_channels + total + total_square)
     )
+    parameters.require_fixed("expectation", data.Q)
+    cdef bint has_fixed = data.fixed_sizes != NULL
+    cdef Py_ssize_t Q_total = data.Q, Q2 = data.Q2
+    if has_fixed:
+        if fixed_sums_out is None:
+            raise ValueError("expectation: there are fixed columns, and no fixed_sums_out")
+        shape1("expectation", "fixed_sums_out", &fixed_sums_out.shape[0], n_modes * (Q_total + Q2))
     cdef const double* log_weights = parameters.log_weights()
     # Per unit: E d and second moment of every (k, c), their misfits, log densities; freed on every path below.
     cdef size_t n_scratch = (
         n_modes * (total + total_square + n_channels + 1) + 2 * n_modes * n_channels
-        + 2 * largest * largest + 2 * largest
+        + 2 * largest * largest + 2 * largest + n_modes * (total + Q_total) + Q2 + 2 * largest + data.largest_fixed
     )
     cdef double* scratch = <double*> malloc(n_scratch * sizeof(double))
     if scratch == NULL:
@@ -212,6 +253,22 @@ def expectation(
     cdef double* precision = log_density + n_modes            # (K, C)    1 / σ²
     cdef double* log_noise = precision + n_modes * n_channels # (K, C)    log 2πσ²
     cdef double* work = log_noise + n_modes * n_channels
+    cdef double* rest = work + 2 * largest * largest + 2 * largest # (K, P)  w - R T, with w of (22)
+    cdef double* fixed_rest = rest + n_modes * total          # (K, Q)    w₂ - R_ψ β
+    cdef double* grams = fixed_rest + n_modes * Q_total       # (Q2,)     Ψᵀ Ψ of every channel
+    cdef double* w_left = grams + Q2                          # (p,)      w of (22)
+    cdef double* T = w_left + largest                         # (p,)
+    cdef double* g = NULL                                     # (K, Q)
+    cdef double* H = NULL                                     # (K, Q2)
+    cdef const double* block
+    cdef const double* w
+    cdef int q
+    cdef Py_ssize_t fixed_at, gram_at
+    cdef double extra
+    if has_fixed:
+        g = &fixed_sums_out[0]
+        H = g + n_modes * Q_total
+        memset(g, 0, fixed_sums_out.shape[0] * sizeof(double))
 
     cdef double* N = &sums_out[1]
     cdef double* N_channel = N + n_modes
@@ -245,13 +302,24 @@ def expectation(
                 product = 1.0
                 at = 0
                 at_square = 0
+                fixed_at = 0
                 for c in range(n_channels):
                     p = data.sizes[c]
+                    q = data.fixed_sizes[c] if has_fixed else 0
                     if counts[c] > 0:
                         dk = d + k * total + at
                         sk = second + k * total_square + at_square
+                        w = data.projections + l * total + at
+                        extra = 0.0
+                        if q > 0:
+                            extra = condition(
+                                p, q, data.fixed_blocks + data.fixed_offsets[l * n_channels + c], w,
+                                data.fixed_projections + l * Q_total + fixed_at, model.fixed + k * Q_total + fixed_at,
+                                w_left, fixed_rest + k * Q_total + fixed_at,
+                            )
+                            w = w_left
                         status = whitened_posterior_of_size(
-                            p, data.factors + data.offsets[l * n_channels + c], data.projections + l * total + at,
+                            p, data.factors + data.offsets[l * n_channels + c], w,
                             model.means + k * total + at, model.factors + k * total_square + at_square,
                             sqrt(precision[k * n_channels + c]), work,
                             dk, sk, &square, &product, &log_determinant,
@@ -259,7 +327,12 @@ def expectation(
                         if status != 0:
                             failed_channel = c
                             break
-                        square += data.residual_norms[l * n_channels + c] * precision[k * n_channels + c]
+                        if q > 0:
+                            coefficients_times(
+                                p, data.factors + data.offsets[l * n_channels + c], model.means + k * total + at,
+                                model.factors + k * total_square + at_square, dk, w, T, rest + k * total + at,
+                            )
+                        square += (data.residual_norms[l * n_channels + c] + extra) * precision[k * n_channels + c]
                         quadratic += square + counts[c] * log_noise[k * n_channels + c]
                         trace = 0.0
                         for i in range(p):
@@ -270,6 +343,7 @@ def expectation(
                         misfit[k * n_channels + c] = square + p - trace
                     at += p
                     at_square += p * p
+                    fixed_at += q
                 if status != 0:
                     failed_mode = k
                     break
@@ -290,6 +364,15 @@ def expectation(
                 failed_unit = l
                 break
             log_likelihood += part
+            if has_fixed:
+                gram_at = 0
+                at = 0
+                for c in range(n_channels):
+                    p = data.sizes[c]
+                    q = data.fixed_sizes[c]
+                    if data.fixed_offsets[l * n_channels + c] >= 0:
+                        gram(p, q, data.fixed_blocks + data.fixed_offsets[l * n_channels + c], grams + gram_at)
+                    gram_at += q * (q + 1) // 2
             # (14)
             for k in range(n_modes):
                 r = responsibilities[l, k]
@@ -314,6 +397,26 @@ def expectation(
                                 Qk[i * p + j] += r * sk[i * p + j]
                     at += p
                     at_square += p * p
+                if not has_fixed:
+                    continue
+                # (23)
+                at = 0
+                fixed_at = 0
+                gram_at = 0
+                for c in range(n_channels):
+                    p = data.sizes[c]
+                    q = data.fixed_sizes[c]
+                    if data.fixed_offsets[l * n_channels + c] >= 0:
+                        block = data.fixed_blocks + data.fixed_offsets[l * n_channels + c]
+                        add_gradient(
+                            p, q, block, r, rest + k * total + at, fixed_rest + k * Q_total + fixed_at,
+                            g + k * Q_total + fixed_at,
+                        )
+                        for i in range(q * (q + 1) // 2):
+                            H[k * Q2 + gram_at + i] += r * grams[gram_at + i]
+                    at += p
+                    fixed_at += q
+                    gram_at += q * (q + 1) // 2
         sums_out[0] = log_likelihood
         # Q is returned in full, so that sums of different kernels can be added.
         for k in range(n_modes):
@@ -356,6 +459,7 @@ def posterior_coefficients(
     if not 0 <= mode < model.n_modes:
         raise ValueError(f"posterior_coefficients: there is no mode {mode}; there are {model.n_modes}")
     statistics.require_counts("posterior_coefficients")
+    statistics.require_no_fixed("posterior_coefficients")
     parameters.require_sizes("posterior_coefficients", n_channels, data.sizes)
     shape2("posterior_coefficients", "whitened_out", &whitened_out.shape[0], data.n_units, total)
     cdef double* work = <double*> malloc((3 * largest * largest + 2 * largest) * sizeof(double))
@@ -417,6 +521,7 @@ def unit_sums(
     cdef Py_ssize_t total = data.P, total_square = data.P2, at, at_square, row, l = -1
     cdef int c, i, j, p, status = 0, failed_channel = -1
     statistics.require_counts("unit_sums")
+    statistics.require_no_fixed("unit_sums")
     parameters.require_sizes("unit_sums", n_channels, data.sizes)
     if model.n_modes != 1:
         raise ValueError(f"unit_sums: there are {model.n_modes} modes; one was expected")

@@ -16,6 +16,8 @@ cdef struct parameters_t:
     const double* factors          # (K, P2)    Λ, lower, by blocks (p, p)
     const double* noise_variances  # (K, C)     σ²
     const double* loadings         # (K, P, r)  Γ; NULL where channels are not linked
+    Py_ssize_t Q                   # Σ q, the number of fixed columns
+    const double* fixed            # (K, Q)     β; NULL where there are no fixed columns
 
 
 @cython.final
@@ -27,10 +29,12 @@ cdef class ParametersBundle:
     cdef object factors
     cdef object noise_variances
     cdef object loadings
+    cdef object fixed
     cdef object sizes
     cdef object logarithms
     cdef const double* logarithms_at   # NULL until first used
 
     cdef const double* log_weights(self) except NULL
     cdef int require_sizes(self, str kernel, int n_channels, const int* sizes) except -1
+    cdef int require_fixed(self, str kernel, Py_ssize_t n_columns) except -1
     cdef int require_loadings(self, str kernel) except -1

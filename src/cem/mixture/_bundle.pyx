@@ -23,6 +23,8 @@ cdef class ParametersBundle:
         p_c.
     loadings : (K, P, r) array, optional
         Γ, of linked channels.
+    fixed : (K, Q) array, optional
+        β, of columns whose coefficients do not vary from unit to unit.
 
     Raises
     ------
@@ -30,15 +32,16 @@ cdef class ParametersBundle:
         There is no mode, a channel has no coefficient, or an array's shape does not fit the others.
     """
 
-    def __cinit__(self, weights, means, factors, noise_variances, sizes, loadings=None):
+    def __cinit__(self, weights, means, factors, noise_variances, sizes, loadings=None, fixed=None):
         cdef parameters_t* view = &self.view
-        cdef Py_ssize_t[3] of_weights, of_means, of_factors, of_noise, of_loadings, of_sizes
+        cdef Py_ssize_t[3] of_weights, of_means, of_factors, of_noise, of_loadings, of_sizes, of_fixed
         cdef int c
         self.weights = weights
         self.means = means
         self.factors = factors
         self.noise_variances = noise_variances
         self.loadings = loadings
+        self.fixed = fixed
         self.sizes = sizes
         self.logarithms_at = NULL
         view.sizes = <const int*> numbers_of(sizes, INT32, 1, "parameters", "sizes", of_sizes)
@@ -71,6 +74,12 @@ cdef class ParametersBundle:
             at_least_one("parameters", "factors that channels share", of_loadings[2])
             shape3("parameters", "loadings", of_loadings, K, view.P, of_loadings[2])
             view.rank = <int> of_loadings[2]
+        view.Q = 0
+        view.fixed = NULL
+        if fixed is not None:
+            view.fixed = <const double*> numbers_of(fixed, FLOAT64, 2, "parameters", "fixed", of_fixed)
+            shape2("parameters", "fixed", of_fixed, K, of_fixed[1])
+            view.Q = of_fixed[1]
 
     def __reduce__(self):
         raise TypeError("a ParametersBundle cannot leave its process: send the parameters, which make another")
@@ -96,6 +105,14 @@ cdef class ParametersBundle:
             raise ValueError(
                 f"{kernel}: the channels of the parameters have {np.asarray(self.sizes).tolist()} coefficients; "
                 f"{[sizes[c] for c in range(n_channels)]} were expected"
+            )
+        return 0
+
+    cdef int require_fixed(self, str kernel, Py_ssize_t n_columns) except -1:
+        """ValueError unless these parameters have coefficients of so many fixed columns."""
+        if self.view.Q != n_columns:
+            raise ValueError(
+                f"{kernel}: the parameters have coefficients of {self.view.Q} fixed columns; {n_columns} were expected"
             )
         return 0
 

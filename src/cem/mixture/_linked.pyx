@@ -17,6 +17,7 @@ from cem.numerics._small cimport cholesky_lower
 from cem.mixture._bundle cimport ParametersBundle, parameters_t
 from cem.numerics._shapes cimport shape1, shape2, shape3
 from cem.statistics._bundle cimport StatisticsBundle, statistics_t
+from cem.statistics._fixed cimport add_gradient, condition, gram
 
 from cem.errors import KernelFailure
 
@@ -36,6 +37,80 @@ cdef int check(
             f"linked channels: units {first_unit} to {last_unit} are not among the {data.n_units} there are"
         )
     return 0
+
+
+cdef void condition_unit(
+    const statistics_t* data,
+    Py_ssize_t l,
+    const double* beta,                      # (Q,)  of the mode
+    double* w_out,                           # (P,)
+    double* norms_out,                       # (C,)
+    double* rest_out,                        # (Q,)  w₂ - R_ψ β
+) noexcept nogil:
+    """(22) for all channels of a unit."""
+    cdef Py_ssize_t at = 0, fixed_at = 0, row
+    cdef int c, i
+    for c in range(data.n_channels):
+        row = l * data.n_channels + c
+        norms_out[c] = data.residual_norms[row]
+        if data.fixed_offsets[row] >= 0:
+            norms_out[c] += condition(
+                data.sizes[c], data.fixed_sizes[c], data.fixed_blocks + data.fixed_offsets[row],
+                data.projections + l * data.P + at, data.fixed_projections + l * data.Q + fixed_at, beta + fixed_at,
+                w_out + at, rest_out + fixed_at,
+            )
+        else:
+            for i in range(data.sizes[c]):
+                w_out[at + i] = data.projections[l * data.P + at + i]
+        at += data.sizes[c]
+        fixed_at += data.fixed_sizes[c]
+
+
+cdef void add_fixed(
+    const statistics_t* data,
+    Py_ssize_t l,
+    double rho,
+    const linked_unit_t* unit,               #       of the mode
+    const double* precision_roots,           # (C,)  of the mode
+    const double* rest,                      # (Q,)  of the mode
+    const double* grams,                     # (Q2,) of the unit
+    double* r,                               # (p,)  work
+    double* g,                               # (Q,)  of the mode, added to
+    double* H,                               # (Q2,) of the mode, added to
+) noexcept nogil:
+    """A unit's part of the sums (23), with E t for E d."""
+    cdef Py_ssize_t at = 0, at_square = 0, fixed_at = 0, gram_at = 0, row
+    cdef int c, i, j, p, q
+    cdef double s
+    for c in range(data.n_channels):
+        p = data.sizes[c]
+        q = data.fixed_sizes[c]
+        row = l * data.n_channels + c
+        if data.fixed_offsets[row] >= 0:
+            for i in range(p):
+                s = unit.e[at + i]
+                for j in range(p):
+                    s -= unit.B[at_square + i * p + j] * unit.t[at + j]
+                r[i] = s / precision_roots[c]
+            add_gradient(p, q, data.fixed_blocks + data.fixed_offsets[row], rho, r, rest + fixed_at, g + fixed_at)
+            for i in range(q * (q + 1) // 2):
+                H[gram_at + i] += rho * grams[gram_at + i]
+        at += p
+        at_square += p * p
+        fixed_at += q
+        gram_at += q * (q + 1) // 2
+
+
+cdef void grams_of(const statistics_t* data, Py_ssize_t l, double* grams_out) noexcept nogil:
+    """Ψᵀ Ψ of all channels of a unit, (Q2,)."""
+    cdef Py_ssize_t row, gram_at = 0
+    cdef int c, q
+    for c in range(data.n_channels):
+        q = data.fixed_sizes[c]
+        row = l * data.n_channels + c
+        if data.fixed_offsets[row] >= 0:
+            gram(data.sizes[c], q, data.fixed_blocks + data.fixed_offsets[row], grams_out + gram_at)
+        gram_at += q * (q + 1) // 2
 
 
 cdef void noise_terms(
@@ -130,6 +205,7 @@ def expectation(
     double[:, ::1] responsibilities,
     double[::1] sums_out,
     const double[:, ::1] log_weights=None,
+    double[::1] fixed_sums_out=None,
 ):
     """Add up the sums of the linked E step over units ``first_unit:last_unit``.
 
@@ -149,6 +225,8 @@ def expectation(
         Overwritten.
     log_weights : (L, K) array, optional
         In place of log π, if something besides readings informs a unit's mode; −inf excludes a mode.
+    fixed_sums_out : (n_fixed_sums,) array
+        Overwritten by the sums (23); needed if there are fixed columns.
 
     Raises
     ------
@@ -162,6 +240,13 @@ def expectation(
     cdef int C = data.n_channels, K = model.n_modes, r = model.rank
     check(data, parameters, first_unit, last_unit)
     statistics.require_modes("linked channels", K)
+    parameters.require_fixed("linked channels", data.Q)
+    cdef bint has_fixed = data.fixed_sizes != NULL
+    cdef Py_ssize_t Q_fixed = data.Q, Q2 = data.Q2
+    if has_fixed:
+        if fixed_sums_out is None:
+            raise ValueError("linked channels: there are fixed columns, and no fixed_sums_out")
+        shape1("linked channels", "fixed_sums_out", &fixed_sums_out.shape[0], K * (Q_fixed + Q2))
     shape2("linked channels", "responsibilities", &responsibilities.shape[0], data.n_units, K)
     shape1(
         "linked channels", "sums_out", &sums_out.shape[0],
@@ -175,7 +260,9 @@ def expectation(
     # Every mode's posterior is kept until the unit's responsibilities are known.
     cdef size_t per_unit = unit_length(P, P2, r, data.largest)
     cdef linked_unit_t* units = <linked_unit_t*> malloc(K * sizeof(linked_unit_t))
-    cdef double* memory = <double*> malloc((K * (per_unit + 2 * C + 1) + r + r * r) * sizeof(double))
+    cdef double* memory = <double*> malloc(
+        (K * (per_unit + 2 * C + 1) + r + r * r + K * (P + C + Q_fixed) + Q2 + data.largest) * sizeof(double)
+    )
     if units == NULL or memory == NULL:
         free(units)
         free(memory)
@@ -187,6 +274,16 @@ def expectation(
     cdef double* log_density = log_noise + K * C              # (K,)
     cdef double* row = log_density + K                        # (r,)
     cdef double* ff = row + r                                 # (r, r)  E[f fᵀ]
+    cdef double* w_left = ff + r * r                          # (K, P)  w of (22)
+    cdef double* norms_left = w_left + K * P                  # (K, C)  rss of (22)
+    cdef double* fixed_rest = norms_left + K * C              # (K, Q)  w₂ - R_ψ β
+    cdef double* grams = fixed_rest + K * Q_fixed             # (Q2,)
+    cdef double* work = grams + Q2                            # (p,)
+    cdef double* g = NULL
+    cdef const double* w
+    if has_fixed:
+        g = &fixed_sums_out[0]
+        memset(g, 0, fixed_sums_out.shape[0] * sizeof(double))
     cdef double* N = &sums_out[1]
     cdef double* N_channel = N + K
     cdef double* D = N_channel + K * C
@@ -209,9 +306,19 @@ def expectation(
             offsets = data.offsets + l * C
             residual_norms = data.residual_norms + l * C
             known_mode = data.known_modes[l]
+            w = data.projections + l * P
+            if has_fixed:
+                grams_of(data, l, grams)
             for k in range(K):
+                if has_fixed:
+                    condition_unit(
+                        data, l, model.fixed + k * Q_fixed, w_left + k * P, norms_left + k * C,
+                        fixed_rest + k * Q_fixed,
+                    )
+                    w = w_left + k * P
+                    residual_norms = norms_left + k * C
                 status = unit_posterior(
-                    C, r, data.sizes, data.factors, offsets, data.projections + l * P, model.means + k * P,
+                    C, r, data.sizes, data.factors, offsets, w, model.means + k * P,
                     model.factors + k * P2, model.loadings + k * P * r, precision_roots + k * C, &units[k], &quadratic,
                     &log_determinant,
                 )
@@ -243,6 +350,12 @@ def expectation(
                     continue
                 N[k] += rho
                 unit = &units[k]
+                if has_fixed:
+                    residual_norms = norms_left + k * C
+                    add_fixed(
+                        data, l, rho, unit, precision_roots + k * C, fixed_rest + k * Q_fixed, grams, work,
+                        g + k * Q_fixed, g + K * Q_fixed + k * Q2,
+                    )
                 # J⁻¹ + f̂ f̂ᵀ
                 for i in range(r):
                     for j in range(i + 1):
@@ -307,6 +420,7 @@ def log_densities(
     cdef int i, m, k, status = 0
     cdef int C = data.n_channels, K = model.n_modes, r = model.rank
     check(data, parameters, first_unit, last_unit)
+    statistics.require_no_fixed("linked channels")
     shape2("linked channels", "log_densities_out", &log_densities_out.shape[0], data.n_units, K)
     shape2("linked channels", "misfits_out", &misfits_out.shape[0], data.n_units, K)
     cdef bint wants_shared = directions is not None

@@ -177,6 +177,7 @@ def log_densities(
     cdef const statistics_t* data = &statistics.view
     cdef Py_ssize_t n_units = data.n_units, n_modes = parameters.view.n_modes
     statistics.require_counts("log_densities")
+    statistics.require_no_fixed("log_densities")
     parameters.require_sizes("log_densities", data.n_channels, data.sizes)
     shape2("log_densities", "log_densities_out", &log_densities_out.shape[0], n_units, n_modes)
     shape2("log_densities", "misfits_out", &misfits_out.shape[0], n_units, n_modes)

@@ -6,6 +6,10 @@ cimport cython
 
 from cem.numerics._buffers cimport FLOAT64, INT32, INT64, numbers_of
 from cem.numerics._shapes cimport at_least_one, shape1, shape2
+from cem.statistics._fixed cimport condition
+
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
 
 cdef Py_ssize_t misplaced(const statistics_t* view, const double* fractions, Py_ssize_t n_factors) noexcept nogil:
@@ -19,6 +23,23 @@ cdef Py_ssize_t misplaced(const statistics_t* view, const double* fractions, Py_
                 if view.counts[at] > 0 if view.counts != NULL else fractions[at] > 0.0:
                     return at
             elif not 0 <= view.offsets[at] <= n_factors - <Py_ssize_t> view.sizes[c] * view.sizes[c]:
+                return at
+    return -1
+
+
+cdef Py_ssize_t misplaced_block(const statistics_t* view, Py_ssize_t n_numbers) noexcept nogil:
+    """Index of the first block of fixed columns that does not lie inside `blocks`, or is missing; -1: none."""
+    cdef Py_ssize_t l, at
+    cdef int c, p, q
+    for l in range(view.n_units):
+        for c in range(view.n_channels):
+            at = l * view.n_channels + c
+            p = view.sizes[c]
+            q = view.fixed_sizes[c]
+            if view.fixed_offsets[at] == -1:
+                if q > 0 and view.offsets[at] != -1:
+                    return at
+            elif not 0 <= view.fixed_offsets[at] <= n_numbers - <Py_ssize_t> p * q - q * (q + 1) // 2:
                 return at
     return -1
 
@@ -40,6 +61,8 @@ cdef class StatisticsBundle:
         p_c.
     known_modes : (L,) array, optional
         The mode of units whose mode is known; -1 elsewhere.
+    fixed : FixedStatistics, optional
+        Of the columns whose coefficients do not vary from unit to unit.
 
     Raises
     ------
@@ -47,11 +70,14 @@ cdef class StatisticsBundle:
         A channel has no coefficient, an array's shape does not fit the others, or an R lies outside `factors`.
     """
 
-    def __cinit__(self, factors, factor_offsets, projections, residual_norms, counts, sizes, known_modes=None):
+    def __cinit__(
+        self, factors, factor_offsets, projections, residual_norms, counts, sizes, known_modes=None, fixed=None
+    ):
         cdef statistics_t* view = &self.view
         cdef Py_ssize_t[2] of_factors, of_offsets, of_projections, of_norms, of_counts, of_sizes, of_modes
+        cdef Py_ssize_t[2] of_fixed_sizes, of_blocks, of_block_offsets, of_fixed_projections
         cdef Py_ssize_t l, wrong
-        cdef int c
+        cdef int c, q
         if known_modes is None:
             known_modes = np.full(len(factor_offsets), -1, dtype=np.int32)
         self.factors = factors
@@ -61,6 +87,7 @@ cdef class StatisticsBundle:
         self.counts = counts
         self.sizes = sizes
         self.known_modes = known_modes
+        self.fixed = fixed
         view.factors = <const double*> numbers_of(factors, FLOAT64, 1, "statistics", "factors", of_factors)
         view.offsets = <const long long*> numbers_of(
             factor_offsets, INT64, 2, "statistics", "factor_offsets", of_offsets
@@ -107,6 +134,94 @@ cdef class StatisticsBundle:
                 f"statistics: factor_offsets[{wrong // C}, {c}] is {view.offsets[wrong]}; an R of {view.sizes[c]} × "
                 f"{view.sizes[c]} numbers that begins there lies outside factors, which has shape ({of_factors[0]},)"
             )
+        view.fixed_sizes = NULL
+        view.Q = view.Q2 = 0
+        view.largest_fixed = 0
+        if fixed is None:
+            return
+        view.fixed_sizes = <const int*> numbers_of(
+            fixed.kernel_sizes, INT32, 1, "statistics", "fixed sizes", of_fixed_sizes
+        )
+        view.fixed_blocks = <const double*> numbers_of(
+            fixed.blocks, FLOAT64, 1, "statistics", "fixed blocks", of_blocks
+        )
+        view.fixed_offsets = <const long long*> numbers_of(
+            fixed.block_offsets, INT64, 2, "statistics", "fixed block_offsets", of_block_offsets
+        )
+        view.fixed_projections = <const double*> numbers_of(
+            fixed.projections, FLOAT64, 2, "statistics", "fixed projections", of_fixed_projections
+        )
+        shape1("statistics", "fixed sizes", of_fixed_sizes, C)
+        for c in range(C):
+            q = view.fixed_sizes[c]
+            if q < 0:
+                raise ValueError(f"statistics: fixed sizes[{c}] is {q}; it cannot be negative")
+            view.Q += q
+            view.Q2 += q * (q + 1) // 2
+            view.largest_fixed = max(view.largest_fixed, q)
+        shape2("statistics", "fixed block_offsets", of_block_offsets, L, C)
+        shape2("statistics", "fixed projections", of_fixed_projections, L, view.Q)
+        with nogil:
+            wrong = misplaced_block(view, of_blocks[0])
+        if wrong >= 0:
+            raise ValueError(
+                f"statistics: fixed block_offsets[{wrong // C}, {wrong % C}] is {view.fixed_offsets[wrong]}; the block "
+                f"lies outside the fixed blocks, which have shape ({of_blocks[0]},)"
+            )
+
+    def condition(self, beta, projections_out, residual_norms_out):
+        """w and rss of (22): what fixed columns with these coefficients leave.
+
+        Parameters
+        ----------
+        beta : (Q,) array
+            One coefficient for each fixed column.
+        projections_out : (L, P) array
+        residual_norms_out : (L, C) array
+
+        Raises
+        ------
+        ValueError
+            There are no fixed columns, or an array has the wrong shape.
+        """
+        cdef const statistics_t* view = &self.view
+        cdef Py_ssize_t l, at, fixed_at, row
+        cdef Py_ssize_t[2] of_beta, of_projections, of_norms
+        cdef int c, p, q
+        if view.fixed_sizes == NULL:
+            raise ValueError("condition: these statistics have no fixed columns")
+        cdef const double* b = <const double*> numbers_of(beta, FLOAT64, 1, "condition", "beta", of_beta)
+        cdef double* w = <double*> numbers_of(
+            projections_out, FLOAT64, 2, "condition", "projections_out", of_projections
+        )
+        cdef double* rss = <double*> numbers_of(
+            residual_norms_out, FLOAT64, 2, "condition", "residual_norms_out", of_norms
+        )
+        shape1("condition", "beta", of_beta, view.Q)
+        shape2("condition", "projections_out", of_projections, view.n_units, view.P)
+        shape2("condition", "residual_norms_out", of_norms, view.n_units, view.n_channels)
+        cdef double* rest = <double*> malloc((view.largest_fixed + 1) * sizeof(double))
+        if rest == NULL:
+            raise MemoryError
+        with nogil:
+            for l in range(view.n_units):
+                at = 0
+                fixed_at = 0
+                for c in range(view.n_channels):
+                    p = view.sizes[c]
+                    q = view.fixed_sizes[c]
+                    row = l * view.n_channels + c
+                    rss[row] = view.residual_norms[row]
+                    if view.fixed_offsets[row] >= 0:
+                        rss[row] += condition(
+                            p, q, view.fixed_blocks + view.fixed_offsets[row], view.projections + l * view.P + at,
+                            view.fixed_projections + l * view.Q + fixed_at, b + fixed_at, w + l * view.P + at, rest,
+                        )
+                    else:
+                        memcpy(w + l * view.P + at, view.projections + l * view.P + at, p * sizeof(double))
+                    at += p
+                    fixed_at += q
+        free(rest)
 
     def __reduce__(self):
         raise TypeError("a StatisticsBundle cannot leave its process: send the statistics, which make another")
@@ -128,6 +243,12 @@ cdef class StatisticsBundle:
         """ValueError if counts are fractions."""
         if self.view.counts == NULL:
             raise ValueError(f"{kernel}: counts has type float64; int32 was expected")
+        return 0
+
+    cdef int require_no_fixed(self, str kernel) except -1:
+        """ValueError if there are fixed columns, of which the kernel knows nothing."""
+        if self.view.fixed_sizes != NULL:
+            raise ValueError(f"{kernel}: statistics have fixed columns; statistics conditioned on these were expected")
         return 0
 
     cdef int require_modes(self, str kernel, Py_ssize_t n_modes) except -1:

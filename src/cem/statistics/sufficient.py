@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from cem.basis.families import Basis
 from cem.errors import PanelError
 from cem.statistics._bundle import StatisticsBundle
+from cem.statistics.columns import ColumnPlan, Design, designs_of
 from cem.statistics.coordinates import Coordinates, Layout, times_inverse
 
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
+    from cem.statistics.fixed import FixedStatistics
 
 __all__ = ["PooledCurves", "SufficientStatistics"]
 
@@ -77,7 +79,11 @@ class SufficientStatistics:
     known_modes : ndarray of shape (L,), int32
         Known modes; -1 where unknown.
     pooled : PooledCurves, optional
-        Of the panel that the coordinates were learned from; None if they were given.
+        Of the panel that the coordinates were learned from; None if they were given. With fixed columns, of the whole
+        designs.
+    fixed : FixedStatistics, optional
+        Of columns whose coefficients do not vary from unit to unit. Then rss̃ is what is left beyond these, too, and
+        kernels combine both as (22).
     """
 
     units: Sequence[Hashable]
@@ -91,6 +97,7 @@ class SufficientStatistics:
     counts: NDArray[np.int32]
     known_modes: NDArray[np.int32]
     pooled: PooledCurves | None = None
+    fixed: FixedStatistics | None = None
 
     @property
     def layout(self) -> Layout:
@@ -124,6 +131,7 @@ class SufficientStatistics:
             self.counts,
             self.layout.kernel_sizes,
             self.known_modes,
+            self.fixed,
         )
 
     def __getstate__(self) -> dict[str, object]:
@@ -164,6 +172,7 @@ class SufficientStatistics:
             residual_norms=np.ascontiguousarray(self.residual_norms[chosen]),
             counts=np.ascontiguousarray(self.counts[chosen]),
             known_modes=np.ascontiguousarray(self.known_modes[chosen]),
+            fixed=None if self.fixed is None else self.fixed.subset(chosen),
         )
 
     def without_last_channel(self) -> SufficientStatistics:
@@ -178,6 +187,7 @@ class SufficientStatistics:
             residual_norms=np.ascontiguousarray(self.residual_norms[:, :-1]),
             counts=np.ascontiguousarray(self.counts[:, :-1]),
             pooled=None,
+            fixed=None if self.fixed is None else self.fixed.without_last_channel(),
         )
 
     def with_known_modes(self, known_modes: NDArray[np.int32]) -> SufficientStatistics:
@@ -220,6 +230,7 @@ class SufficientStatistics:
             residual_norms=np.concatenate([part.residual_norms for part in parts]),
             counts=np.concatenate([part.counts for part in parts]),
             known_modes=np.concatenate([part.known_modes for part in parts]),
+            fixed=None if first.fixed is None else _joined([part.fixed for part in parts]),
         )
 
     @classmethod
@@ -231,6 +242,7 @@ class SufficientStatistics:
         coordinates: Coordinates | None = None,
         known_modes: NDArray[np.int32] | None = None,
         kernel: Literal["lapack", "plain"] = "lapack",
+        plan: ColumnPlan | None = None,
     ) -> SufficientStatistics:
         """Compress a panel.
 
@@ -247,6 +259,9 @@ class SufficientStatistics:
             Modes of units of known mode, -1 elsewhere; by default none is known.
         kernel : {"lapack", "plain"}
             Householder QR in LAPACK, or plain code that needs no SciPy (``coordinates`` are then required).
+        plan : ColumnPlan, optional
+            Which columns are random, and which fixed ones there are. Coordinates are then those of whole designs:
+            `FixedStatistics.wide`. Default: all basis functions are random.
 
         Returns
         -------
@@ -257,22 +272,35 @@ class SufficientStatistics:
         FitError
             LAPACK refused a unit's design, which is then not finite.
         """
-        groups = _groups(bases, coordinates)
+        designs = designs_of(panel, bases, plan)
+        groups = _groups(designs, coordinates)
+        pooled = None
         if kernel == "plain":
             if coordinates is None:
                 raise ValueError("the plain kernel compresses in given coordinates")
-            parts = [_compress_plain(panel, bases[group[0]], group, coordinates) for group in groups]
+            parts = [_compress_plain(panel, designs[group[0]], group, coordinates) for group in groups]
         elif coordinates is None:
-            coordinates, parts, pooled = _learn_coordinates(panel, bases, groups)
-            return replace(_assemble(panel, bases, groups, parts, coordinates, known_modes), pooled=pooled)
+            coordinates, parts, pooled = _learn_coordinates(panel, designs, groups)
         else:
             parts = [
                 _to_internal(
-                    _compress(panel, bases[group[0]], group, _centres_of(coordinates, group)), group, coordinates
+                    _compress(panel, designs[group[0]], group, _centres_of(coordinates, group)), group, coordinates
                 )
                 for group in groups
             ]
-        return _assemble(panel, bases, groups, parts, coordinates, known_modes)
+        whole = replace(_assemble(panel, bases, groups, parts, coordinates, known_modes), pooled=pooled)
+        if plan is None:
+            return whole
+        from cem.statistics.fixed import split
+
+        return split(whole, plan)
+
+
+def _joined(parts: Sequence[FixedStatistics | None]) -> FixedStatistics:
+    """The fixed columns of all parts."""
+    from cem.statistics.fixed import FixedStatistics
+
+    return FixedStatistics.concatenate([part for part in parts if part is not None])
 
 
 @dataclass
@@ -286,17 +314,17 @@ class _Group:
     n: NDArray[np.int32]  # (L, C_g)
 
 
-def _groups(bases: Sequence[Basis], coordinates: Coordinates | None) -> list[list[int]]:
-    """Group channels by basis and, if coordinates are given, by S; channels of one group share a factorisation.
+def _groups(designs: Sequence[Design], coordinates: Coordinates | None) -> list[list[int]]:
+    """Group channels by columns and, if coordinates are given, by S; channels of one group share a factorisation.
 
     A fit gives channels of one basis the same S, but a model built by hand need not.
     """
     groups: list[list[int]] = []
     transforms: list[bytes] = []
-    for channel, basis in enumerate(bases):
+    for channel, design in enumerate(designs):
         transform = b"" if coordinates is None else coordinates.transform(channel).tobytes()
         for group, of_group in zip(groups, transforms, strict=True):
-            if of_group == transform and (bases[group[0]] is basis or bases[group[0]] == basis):
+            if of_group == transform and designs[group[0]].shares_columns(design):
                 group.append(channel)
                 break
         else:
@@ -317,14 +345,14 @@ def _chunks(offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
 
 def _compress(
     panel: Panel,
-    basis: Basis,
+    columns_of: Design,
     channels: list[int],
     centres: FloatArray,
 ) -> _Group:
     """R, w, rss, n in the original basis: centred, but neither scaled nor orthonormalised."""
     from cem.statistics._compression import compress_units
 
-    p, n_units, n_channels = basis.size, len(panel.offsets) - 1, len(channels)
+    p, n_units, n_channels = columns_of.size, len(panel.offsets) - 1, len(channels)
     columns = np.asarray(channels, dtype=np.int32)
     w = np.empty((n_units, n_channels, p))
     rss = np.empty((n_units, n_channels))
@@ -335,7 +363,7 @@ def _compress(
     scratch = np.empty(0)
     for first, last in _chunks(panel.offsets):
         rows = slice(int(panel.offsets[first]), int(panel.offsets[last]))
-        design = np.ascontiguousarray(basis(panel.times[rows]))
+        design = np.ascontiguousarray(columns_of(rows))
         n_scratch = (last - first) * n_channels * p * p
         if len(scratch) < n_scratch:
             scratch = np.empty(n_scratch)
@@ -364,21 +392,21 @@ def _centres_of(coordinates: Coordinates, channels: list[int]) -> FloatArray:
     return np.stack([coordinates.centre(c) for c in channels])
 
 
-def _rough_centres(panel: Panel, basis: Basis, channels: list[int]) -> FloatArray:
+def _rough_centres(panel: Panel, columns: Design, channels: list[int]) -> FloatArray:
     """Least squares on a sample of rows, (C_g, p): close enough that later steps lose no digits to an offset."""
     n_rows = len(panel.times)
     rows = np.arange(0, n_rows, max(1, n_rows // _ROWS_FOR_CENTRING))
-    design, sample = basis(panel.times[rows]), panel.values[rows][:, channels]
+    design, sample = columns(rows), panel.values[rows][:, channels]
     scales = np.fmax(np.nanmax(np.abs(sample), axis=0, initial=0.0), np.finfo(float).tiny)
     if not np.isnan(sample).any():
         together: FloatArray = np.linalg.lstsq(design, sample / scales, rcond=1e-10)[0]
         return np.ascontiguousarray((together * scales).T)
-    centres = np.zeros((len(channels), basis.size))
+    centres = np.zeros((len(channels), columns.size))
     for i, channel in enumerate(channels):
         readings, channel_design = sample[:, i], design
-        if np.isfinite(readings).sum() < 4 * basis.size:
+        if np.isfinite(readings).sum() < 4 * columns.size:
             seen = np.flatnonzero(np.isfinite(panel.values[:, channel]))[:_ROWS_FOR_CENTRING]
-            readings, channel_design = panel.values[seen, channel], basis(panel.times[seen])
+            readings, channel_design = panel.values[seen, channel], columns(seen)
         observed = np.isfinite(readings)
         scale = np.abs(readings[observed]).max(initial=0.0)
         if scale > 0:
@@ -403,20 +431,20 @@ def _orthonormalising(part: _Group) -> FloatArray:
 
 
 def _learn_coordinates(
-    panel: Panel, bases: Sequence[Basis], groups: list[list[int]]
+    panel: Panel, designs: Sequence[Design], groups: list[list[int]]
 ) -> tuple[Coordinates, list[_Group], PooledCurves]:
     """Coordinates of a panel, its channels compressed in them, and the pooled curves, from one pass over the data."""
     from cem.statistics._compression import pooled_moments, recentre
 
-    layout = Layout(tuple(basis.size for basis in bases))
+    layout = Layout(tuple(design.size for design in designs))
     centres = np.zeros(int(layout.mean_offsets[-1]))
-    scales = np.ones(len(bases))
+    scales = np.ones(len(designs))
     transforms = np.zeros(int(layout.factor_offsets[-1]))
     parts = []
-    ranks, deviations = np.empty(len(bases), dtype=np.int64), np.empty(len(bases))
+    ranks, deviations = np.empty(len(designs), dtype=np.int64), np.empty(len(designs))
     for group in groups:
-        rough = _rough_centres(panel, bases[group[0]], group)
-        part = _compress(panel, bases[group[0]], group, rough)
+        rough = _rough_centres(panel, designs[group[0]], group)
+        part = _compress(panel, designs[group[0]], group, rough)
         S = _orthonormalising(part)
         inverse = _inverse(S)
         part.blocks = _times(part.blocks, inverse)
@@ -487,11 +515,11 @@ def _to_internal(part: _Group, group: list[int], coordinates: Coordinates) -> _G
     return part
 
 
-def _compress_plain(panel: Panel, basis: Basis, group: list[int], coordinates: Coordinates) -> _Group:
+def _compress_plain(panel: Panel, columns_of: Design, group: list[int], coordinates: Coordinates) -> _Group:
     """Compress without SciPy: internal design and readings first, then Householder reflections."""
     from cem.statistics._householder import compress_units
 
-    p, n_units, n_channels = basis.size, len(panel.offsets) - 1, len(group)
+    p, n_units, n_channels = columns_of.size, len(panel.offsets) - 1, len(group)
     R = np.empty((n_units, n_channels, p, p))
     w = np.empty((n_units, n_channels, p))
     rss = np.empty((n_units, n_channels))
@@ -502,7 +530,7 @@ def _compress_plain(panel: Panel, basis: Basis, group: list[int], coordinates: C
     scales = coordinates.scales[group]
     for first, last in _chunks(panel.offsets):
         rows = slice(int(panel.offsets[first]), int(panel.offsets[last]))
-        design = basis(panel.times[rows])
+        design = columns_of(rows)
         readings = np.ascontiguousarray((panel.values[rows][:, group] - design @ centres.T) / scales)
         compress_units(
             times_inverse(design, S),

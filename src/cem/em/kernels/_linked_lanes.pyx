@@ -180,6 +180,7 @@ def pack(StatisticsBundle statistics not None, level=None):
     if fleet.largest > LINKED_LARGEST_SIZE:
         raise ValueError(f"pack: a basis has {fleet.largest} coefficients; 1 to {LINKED_LARGEST_SIZE} were expected")
     statistics.require_counts("pack")
+    statistics.require_no_fixed("pack")
     at_least_one("pack", "units", n_units)
     cdef LinkedPack packed = LinkedPack(_TOKEN)
     packed.kernel = &linked_levels[LEVELS.index(level)]

@@ -153,6 +153,7 @@ def pack(StatisticsBundle statistics not None, const int64_t[::1] designs, level
     cdef Py_ssize_t n_units = fleet.n_units, total = fleet.P, d, l
     cdef int n_channels = fleet.n_channels, largest = fleet.largest
     statistics.require_counts("pack")
+    statistics.require_no_fixed("pack")
     at_least_one("pack", "units", n_units)
     shape1("pack", "designs", &designs.shape[0], n_units)
     designs_array = np.asarray(designs)

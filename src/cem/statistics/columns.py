@@ -1,0 +1,151 @@
+"""Columns of a channel's design: which vary from unit to unit, and which have one coefficient for many units.
+
+The random columns come first, so that the QR factorisation of a unit's whole design holds that of its random columns
+(model.md (21), (22)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from cem.basis.families import Basis
+    from cem.panel.panel import Panel
+
+__all__ = ["Column", "ColumnPlan", "Design", "designs_of"]
+
+FloatArray = NDArray[np.float64]
+
+NONE = -1
+"""In place of a feature or of a basis function: the factor is 1."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column whose coefficient does not vary from unit to unit: a feature of the covariates times a basis function.
+
+    Parameters
+    ----------
+    feature : int
+        Which feature of the covariates; -1: none.
+    function : int
+        Which function of the channel's basis; -1: none.
+    by_mode : bool
+        One coefficient for each mode, or one for all.
+    """
+
+    feature: int
+    function: int
+    by_mode: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnPlan:
+    """The columns of every channel's design.
+
+    Parameters
+    ----------
+    random : tuple over channels of tuple of int
+        The basis functions whose coefficients vary from unit to unit, in the order of the basis. None at all is
+        possible: the channel then has one random column of zeros, whose coefficient no reading informs.
+    fixed : tuple over channels of tuple of Column
+        All other columns.
+    features : ndarray of shape (N, F)
+        The features of the covariates at the panel's readings.
+    """
+
+    random: tuple[tuple[int, ...], ...]
+    fixed: tuple[tuple[Column, ...], ...]
+    features: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """p_c: the number of random columns, at least 1."""
+        return tuple(max(len(functions), 1) for functions in self.random)
+
+    @property
+    def fixed_sizes(self) -> tuple[int, ...]:
+        """q_c: the number of other columns."""
+        return tuple(map(len, self.fixed))
+
+    @property
+    def by_mode(self) -> NDArray[np.bool_]:
+        """Whether each fixed column has a coefficient for each mode, packed by channel, shape (Q,)."""
+        return np.array([column.by_mode for columns in self.fixed for column in columns], dtype=np.bool_)
+
+    def without_random(self) -> NDArray[np.bool_]:
+        """Channels without any random column, shape (C,)."""
+        return np.array([not functions for functions in self.random], dtype=np.bool_)
+
+    def select(self, channels: Sequence[int], features: FloatArray) -> ColumnPlan:
+        """The plan of some channels, at other readings."""
+        return ColumnPlan(
+            tuple(self.random[c] for c in channels), tuple(self.fixed[c] for c in channels), features
+        )
+
+
+class Design:
+    """The design of one channel, evaluated for the rows of a panel.
+
+    Parameters
+    ----------
+    panel : Panel
+    basis : Basis
+        Bound to the panel's times.
+    random : tuple of int or None
+        As in `ColumnPlan`; None: all basis functions are random, and there are no other columns.
+    fixed : tuple of Column
+    features : ndarray of shape (N, F)
+    """
+
+    def __init__(
+        self,
+        panel: Panel,
+        basis: Basis,
+        random: tuple[int, ...] | None = None,
+        fixed: tuple[Column, ...] = (),
+        features: FloatArray | None = None,
+    ) -> None:
+        self._times, self._basis, self._random, self._fixed, self._features = panel.times, basis, random, fixed, features
+        self.size = basis.size if random is None else max(len(random), 1) + len(fixed)
+
+    def shares_columns(self, other: Design) -> bool:
+        """Whether both have the same columns, so that channels read at the same times share a factorisation."""
+        return (
+            (self._basis is other._basis or self._basis == other._basis)
+            and self._random == other._random
+            and self._fixed == other._fixed
+        )
+
+    def __call__(self, rows: slice | NDArray[np.int64]) -> FloatArray:
+        """The design of some rows, shape (n, size)."""
+        functions = self._basis(self._times[rows])
+        if self._random is None:
+            return functions
+        design = np.zeros((len(functions), self.size))
+        design[:, : len(self._random)] = functions[:, list(self._random)]
+        at = self.size - len(self._fixed)
+        for i, column in enumerate(self._fixed):
+            values = design[:, at + i]
+            values[:] = 1.0
+            if column.function != NONE:
+                values *= functions[:, column.function]
+            if column.feature != NONE:
+                assert self._features is not None
+                values *= self._features[rows, column.feature]
+        return design
+
+
+def designs_of(panel: Panel, bases: Sequence[Basis], plan: ColumnPlan | None) -> list[Design]:
+    """The design of every channel."""
+    if plan is None:
+        return [Design(panel, basis) for basis in bases]
+    return [
+        Design(panel, basis, random, fixed, plan.features)
+        for basis, random, fixed in zip(bases, plan.random, plan.fixed, strict=True)
+    ]
