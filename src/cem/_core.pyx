@@ -158,6 +158,7 @@ def expectation(
     Py_ssize_t last_unit,
     double[:, ::1] responsibilities,
     double[::1] sums_out,
+    const double[:, ::1] log_weights=None,
 ):
     """Add up the sums (14) over units ``first_unit:last_unit``; LAPACK per unit, any size of basis.
 
@@ -175,6 +176,8 @@ def expectation(
         ρ̂; in or out.
     sums_out : (n_sums,) array
         Overwritten.
+    log_weights : (L, K) array, optional
+        In place of log π, if something besides readings informs a unit's mode; −inf excludes a mode.
 
     Raises
     ------
@@ -196,7 +199,12 @@ def expectation(
     shape1(
         "expectation", "sums_out", &sums_out.shape[0], 1 + n_modes + n_modes * (3 * n_channels + total + total_square)
     )
-    cdef const double* log_weights = parameters.log_weights()
+    cdef const double* log_weight = parameters.log_weights()
+    cdef Py_ssize_t weights_step = 0  # from one unit's log weights to the next one's
+    if log_weights is not None:
+        shape2("expectation", "log_weights", &log_weights.shape[0], n_units, n_modes)
+        log_weight = &log_weights[0, 0]
+        weights_step = n_modes
     # Per unit: E d and second moment of every (k, c), their misfits, log densities; freed on every path below.
     cdef size_t n_scratch = (
         n_modes * (total + total_square + n_channels + 1) + 2 * n_modes * n_channels
@@ -273,7 +281,7 @@ def expectation(
                 if status != 0:
                     failed_mode = k
                     break
-                log_density[k] = log_weights[k] - 0.5 * quadratic - log_determinant - log(product)
+                log_density[k] = log_weight[l * weights_step + k] - 0.5 * quadratic - log_determinant - log(product)
                 if not (log_density[k] == log_density[k] and log_density[k] < INFINITY):
                     status = -1
                     failed_mode = k
