@@ -75,12 +75,13 @@ def expectation(
     *,
     inverse_temperature: float = 1.0,
     responsibilities: FloatArray | None = None,
+    log_weights: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Responsibilities (L, K) and the sums (14) in the kernels' order."""
+    """Responsibilities (L, K) and the sums (14) in the kernels' order; log weights (L, K) are in place of ln π."""
     layout: Layout = parameters.layout
     L, C, K = len(counts), layout.n_channels, parameters.n_modes
     posteriors: dict[tuple[int, int, int], WhitenedPosterior] = {}
-    log_joint = np.tile(np.log(parameters.weights), (L, 1))
+    log_joint = np.tile(np.log(parameters.weights), (L, 1)) if log_weights is None else log_weights.copy()
     for l in range(L):
         for c in range(C):
             if counts[l, c] == 0:

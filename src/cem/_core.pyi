@@ -18,6 +18,7 @@ def expectation(
     last_unit: int,
     responsibilities: _Floats,
     sums_out: _Floats,
+    log_weights: _Floats | None = None,
 ) -> None: ...
 def posterior_coefficients(
     statistics: StatisticsBundle,

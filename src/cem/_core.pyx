@@ -189,6 +189,7 @@ def expectation(
     Py_ssize_t last_unit,
     double[:, ::1] responsibilities,
     double[::1] sums_out,
+    const double[:, ::1] log_weights=None,
     double[::1] fixed_sums_out=None,
 ):
     """Add up the sums (14) over units ``first_unit:last_unit``; LAPACK per unit, any size of basis.
@@ -207,6 +208,8 @@ def expectation(
         ρ̂; in or out.
     sums_out : (n_sums,) array
         Overwritten.
+    log_weights : (L, K) array, optional
+        In place of log π, if something besides readings informs a unit's mode; −inf excludes a mode.
     fixed_sums_out : (n_fixed_sums,) array
         Overwritten by the sums (23); needed if there are fixed columns.
 
@@ -237,7 +240,12 @@ def expectation(
         if fixed_sums_out is None:
             raise ValueError("expectation: there are fixed columns, and no fixed_sums_out")
         shape1("expectation", "fixed_sums_out", &fixed_sums_out.shape[0], n_modes * (Q_total + Q2))
-    cdef const double* log_weights = parameters.log_weights()
+    cdef const double* log_weight = parameters.log_weights()
+    cdef Py_ssize_t weights_step = 0  # from one unit's log weights to the next one's
+    if log_weights is not None:
+        shape2("expectation", "log_weights", &log_weights.shape[0], n_units, n_modes)
+        log_weight = &log_weights[0, 0]
+        weights_step = n_modes
     # Per unit: E d and second moment of every (k, c), their misfits, log densities; freed on every path below.
     cdef size_t n_scratch = (
         n_modes * (total + total_square + n_channels + 1) + 2 * n_modes * n_channels
@@ -347,7 +355,7 @@ def expectation(
                 if status != 0:
                     failed_mode = k
                     break
-                log_density[k] = log_weights[k] - 0.5 * quadratic - log_determinant - log(product)
+                log_density[k] = log_weight[l * weights_step + k] - 0.5 * quadratic - log_determinant - log(product)
                 if not (log_density[k] == log_density[k] and log_density[k] < INFINITY):
                     status = -1
                     failed_mode = k

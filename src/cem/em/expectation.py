@@ -164,7 +164,7 @@ class Expectation:
         inverse_temperature : float
             β in ρ̂ ∝ (π P)^β; 1 is the E step.
         log_weights : ndarray of shape (L, K), optional
-            In place of ln π, if something besides readings informs a unit's mode; only for linked channels.
+            In place of ln π, if something besides readings informs a unit's mode; −inf excludes a mode.
 
         Returns
         -------
@@ -182,8 +182,6 @@ class Expectation:
         n_modes, n_units, sizes = parameters.n_modes, self.statistics.n_units, self.statistics.sizes
         given = responsibilities is not None
         rho = np.empty((n_units, n_modes)) if responsibilities is None else np.ascontiguousarray(responsibilities)
-        if log_weights is not None and not parameters.rank:
-            raise ValueError("log_weights are only for linked channels")
         n_sums = _core.n_sums(n_modes, np.asarray(sizes, dtype=np.int32))
         kernel: Kernel = self._kernel
         if parameters.rank:

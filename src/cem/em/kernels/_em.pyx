@@ -256,6 +256,7 @@ def passes(
     cdef bint lost = False, gone_further
     given.n_modes = n_modes
     given.log_weights = log_weights
+    given.unit_log_weights = NULL
     memcpy(present, model.weights, n_modes * sizeof(double))
     memcpy(present + at_means, model.means, n_modes * P * sizeof(double))
     memcpy(present + at_factors, model.factors, n_modes * P2 * sizeof(double))

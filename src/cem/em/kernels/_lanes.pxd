@@ -18,6 +18,7 @@ cdef extern from "_lanes_types.h" nogil:
     ctypedef struct lanes_parameters:
         int n_modes
         const double* log_weights
+        const double* unit_log_weights
         const double* means
         const double* factors
         const double* noise_variances

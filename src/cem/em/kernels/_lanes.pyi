@@ -48,6 +48,7 @@ def expectation_chunks(
     responsibilities: _Floats,
     sums_out: _Floats,
     log_likelihoods_out: _Floats | None = None,
+    log_weights: _Floats | None = None,
 ) -> None: ...
 def expectation(
     pack: LanePack,
@@ -56,5 +57,6 @@ def expectation(
     responsibilities_given: bool = False,
     responsibilities: _Floats | None = None,
     log_likelihoods_out: _Floats | None = None,
+    log_weights: _Floats | None = None,
 ) -> tuple[_Floats, _Floats]: ...
 def elementary(function: str, x: _Floats, level: str | None = None) -> _Floats: ...

@@ -380,6 +380,7 @@ def expectation_chunks(
     double[:, ::1] responsibilities,
     double[:, ::1] sums_out,
     double[::1] log_likelihoods_out=None,
+    const double[:, ::1] log_weights=None,
 ):
     """Add up the sums (14) chunk by chunk, as long as there are unclaimed chunks.
 
@@ -406,6 +407,8 @@ def expectation_chunks(
         n̄ (K, C)].
     log_likelihoods_out : (L,) array, optional
         ℓ unit by unit; entries of other chunks do not change.
+    log_weights : (L, K) array, optional
+        In place of log π, if something besides readings informs a unit's mode; −inf excludes a mode.
 
     Raises
     ------
@@ -422,6 +425,8 @@ def expectation_chunks(
     at_least_one("expectation_chunks", "chunks", n_chunks)
     if log_likelihoods_out is not None:
         shape1("expectation_chunks", "log_likelihoods_out", &log_likelihoods_out.shape[0], pack.n_units)
+    if log_weights is not None:
+        shape2("expectation_chunks", "log_weights", &log_weights.shape[0], pack.n_units, n_modes)
     parameters.require_sizes("expectation_chunks", n_channels, pack.fleet.sizes)
     shape2("expectation_chunks", "responsibilities", &responsibilities.shape[0], pack.n_units, n_modes)
     shape1("expectation_chunks", "claimed", &claimed.shape[0], 1)
@@ -441,6 +446,9 @@ def expectation_chunks(
     cdef lanes_parameters given
     given.n_modes = n_modes
     given.log_weights = parameters.log_weights()
+    given.unit_log_weights = NULL
+    if log_weights is not None:
+        given.unit_log_weights = &log_weights[0, 0]
     given.means = model.means
     given.factors = model.factors
     given.noise_variances = model.noise_variances
@@ -475,6 +483,7 @@ def expectation(
     bint responsibilities_given=False,
     responsibilities=None,
     log_likelihoods_out=None,
+    log_weights=None,
 ):
     """The sums (14) over the whole fleet, in this thread.
 
@@ -486,6 +495,8 @@ def expectation(
         ρ̂; in or out. Default: a new array.
     log_likelihoods_out : (L,) array, optional
         ℓ unit by unit.
+    log_weights : (L, K) array, optional
+        As of `expectation_chunks`.
 
     Returns
     -------
@@ -507,7 +518,7 @@ def expectation(
     sums = np.empty((len(bounds) - 1, n_sums))
     expectation_chunks(
         pack, parameters, inverse_temperature, responsibilities_given, bounds, np.zeros(1, dtype=np.int64),
-        responsibilities, sums, log_likelihoods_out,
+        responsibilities, sums, log_likelihoods_out, log_weights,
     )
     return responsibilities, sums.sum(axis=0)
 

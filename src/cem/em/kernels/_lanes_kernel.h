@@ -94,12 +94,13 @@ static TARGET void NAME(reduce)(
 
 /* Where a tile met a pivot or a misfit that is not a positive or a finite number: its channels and modes once more. */
 static TARGET void NAME(locate)(
-    const lanes_pack *pack, int n_modes, int64_t tile, int first, int last,
+    const lanes_pack *pack, const lanes_parameters *theta, int64_t tile, int first, int last,
     const double *prepared, /* of `prepare` */
     T *moments,             /* (K, q + p + 1)  scratch */
     lanes_failure *failure_out
 )
 {
+    const int n_modes = theta->n_modes;
     for (int c = 0; c < pack->n_channels; c++) {
         const int p = pack->sizes[c], size = p * (p + 1) / 2 + p + 3;
         const int64_t at = tile * pack->n_channels + c;
@@ -122,11 +123,21 @@ static TARGET void NAME(locate)(
         }
         prepared += (int64_t)n_modes * size * PARAMETER_STRIDE;
     }
-    /* All channels are valid, so a weight is not: a unit of known mode is in a mode of weight 0. */
+    /* All channels are valid, so a weight is not: a unit has weight 0 in every mode that it may have. */
     int held = 0;
-    for (int lane = LANES - 1; lane >= 0 && pack->known_modes; lane--)
-        if (pack->known_modes[tile * LANES + lane] >= 0)
+    for (int lane = LANES - 1; lane >= 0; lane--) {
+        const int64_t unit = pack->order[tile * LANES + lane];
+        const int mode = pack->known_modes ? pack->known_modes[tile * LANES + lane] : -1;
+        const double *log_weights = theta->log_weights;
+        if (theta->unit_log_weights && unit >= 0)
+            log_weights = theta->unit_log_weights + unit * n_modes;
+        double largest = -INFINITY;
+        for (int k = first; k < last && unit >= 0; k++)
+            if ((mode < 0 || mode == k) && log_weights[k] > largest)
+                largest = log_weights[k];
+        if (unit >= 0 && !(largest > -INFINITY))
             held = lane;
+    }
     *failure_out = (lanes_failure){pack->order[tile * LANES + held], -1, -1};
 }
 
@@ -134,7 +145,7 @@ static TARGET void NAME(locate)(
  * Returns all ones where these are numbers. */
 INLINE U NAME(weigh)(
     int n_modes, int first, int last, int part,
-    const V *restrict log_weights,    /* (K,)     log pi */
+    const V *restrict log_weights,    /* (K,)     log pi, of the units in the lanes */
     const int *restrict known_modes,  /* (WIDTH,) or null */
     double bias,                      /*          of the exponents */
     double temperature,
@@ -181,6 +192,19 @@ INLINE U NAME(weigh)(
         weights_out[k].part[part] = k >= first && k < last ? weights_out[k].part[part] * scale : (V){0};
     *log_likelihood_out = log_likelihood;
     return sound;
+}
+
+/* The log weights of the units in one register's lanes; 0 in lanes without a unit. */
+static TARGET void NAME(gather_log_weights)(
+    int n_modes,
+    const double *log_weights,   /* (L, K) */
+    const int64_t *units,        /* (WIDTH,)  -1: none */
+    V *restrict log_weights_out  /* (K,) */
+)
+{
+    for (int lane = 0; lane < WIDTH; lane++)
+        for (int k = 0; k < n_modes; k++)
+            log_weights_out[k][lane] = units[lane] < 0 ? 0.0 : log_weights[units[lane] * n_modes + k];
 }
 
 /* (10)-(14) for tiles first_tile .. last_tile - 1. Returns 0, or 1 with *failure_out set. */
@@ -247,6 +271,8 @@ static TARGET int NAME(expectation)(
         int sound = 1;
         EACH_PART {
             const int *const modes = known != -2 ? 0 : pack->known_modes + tile * LANES + h * WIDTH;
+            if (theta->unit_log_weights)
+                NAME(gather_log_weights)(K, theta->unit_log_weights, order + h * WIDTH, log_weights);
             const U numbers = (U)(smallest.part[h] > SPREAD(0.0)) &
                 NAME(weigh)(K, first, last, h, log_weights, modes, 1023.0 * n_exponents, temperature, mantissas,
                             exponents, misfits, weights, &log_likelihoods->part[h]);
@@ -261,7 +287,7 @@ static TARGET int NAME(expectation)(
                 sound &= (numbers[lane] | ~used[lane]) != 0;
         }
         if (!sound) {
-            NAME(locate)(pack, K, tile, first, last, prepared, moments, failure_out);
+            NAME(locate)(pack, theta, tile, first, last, prepared, moments, failure_out);
             return 1;
         }
         for (int lane = 0; lane < LANES; lane++)

@@ -21,10 +21,11 @@ typedef struct {
 /* Parameters, packed as in parameters.py; P and P2 are the sums of p_c and of p_c^2. */
 typedef struct {
     int n_modes;
-    const double *log_weights;     /* (K,)     log pi */
-    const double *means;           /* (K, P)   mu */
-    const double *factors;         /* (K, P2)  Lambda */
-    const double *noise_variances; /* (K, C)   sigma^2 */
+    const double *log_weights;      /* (K,)     log pi */
+    const double *unit_log_weights; /* (L, K)   in place of log pi; null: all units have log pi */
+    const double *means;            /* (K, P)   mu */
+    const double *factors;          /* (K, P2)  Lambda */
+    const double *noise_variances;  /* (K, C)   sigma^2 */
 } lanes_parameters;
 
 /* Where a kernel met what is no number. */

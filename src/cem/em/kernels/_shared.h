@@ -10,7 +10,8 @@
 typedef struct {
     void (*innovate)(int, int64_t, const double *, const double *, double, double *, double *);
     void (*weight)(int, int64_t, const double *, const double *, double *);
-    int64_t (*weigh)(int, int64_t, int64_t, const double *, const int *, double, double *, double *, double *);
+    int64_t (*weigh)(int, int64_t, int64_t, const double *, int64_t, int64_t, const int *, double, double *, double *,
+                     double *);
 } shared_level;
 
 /* In the order of _lanes.h. */

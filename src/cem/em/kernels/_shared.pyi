@@ -37,4 +37,5 @@ def expectation_chunks(
     responsibilities: _Floats,
     sums_out: _Floats,
     log_likelihoods_out: _Floats | None = None,
+    log_weights: _Floats | None = None,
 ) -> None: ...

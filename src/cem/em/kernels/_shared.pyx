@@ -40,8 +40,8 @@ cdef extern from "_shared.h" nogil:
             int p, int64_t n, const double* responsibilities, const double* y, double* weighted_out,
         ) noexcept nogil
         int64_t (*weigh)(
-            int n_modes, int64_t n, int64_t n_used, const double* log_weights, const int* known_modes,
-            double temperature, double* deviances, double* log_likelihoods_out, double* sum_out,
+            int n_modes, int64_t n, int64_t n_used, const double* log_weights, int64_t row_step, int64_t unit_step,
+            const int* known_modes, double temperature, double* deviances, double* log_likelihoods_out, double* sum_out,
         ) noexcept nogil
 
     const shared_level shared_levels[1]
@@ -224,7 +224,8 @@ cdef struct Pass:
     # One evaluation of the E step, and the scratch of one thread.
     int n_modes
     const parameters_t* model
-    const double* log_weights        # (K,)
+    double* log_weights              # (K, PADDING)  log π; the units' own: (K, n) of the block at hand
+    const double* unit_log_weights   # (L, K)  in place of log π, or null
     double temperature
     int given
     double* responsibilities         # (L, K)
@@ -324,8 +325,15 @@ cdef int add_block(
                 )
         at += p
         at_square += p * p
+    if state.unit_log_weights != NULL:
+        for u in range(n):
+            for k in range(K):
+                state.log_weights[k * n + u] = (
+                    state.unit_log_weights[pack.order[first_unit + u] * K + k] if u < n_used else 0.0
+                )
     unsound = pack.kernel.weigh(
-        K, n, n_used, state.log_weights,
+        K, n, n_used, state.log_weights, PADDING if state.unit_log_weights == NULL else n,
+        state.unit_log_weights != NULL,
         &pack.known_modes[first_unit] if pack.largest_known_mode >= 0 else NULL,
         state.temperature, state.deviances, state.block_log_likelihoods, &sum,
     )
@@ -465,6 +473,7 @@ def expectation_chunks(
     double[:, ::1] responsibilities,
     double[:, ::1] sums_out,
     double[::1] log_likelihoods_out=None,
+    const double[:, ::1] log_weights=None,
 ):
     """Add up the sums (14) chunk by chunk, as long as there are unclaimed chunks.
 
@@ -476,7 +485,9 @@ def expectation_chunks(
         The fleet.
     bounds : (n_chunks + 1,) array
         Chunk i is the blocks ``bounds[i]:bounds[i + 1]``; see `SharedPack.chunks`.
-    parameters, inverse_temperature, responsibilities_given, claimed, responsibilities, sums_out, log_likelihoods_out
+    parameters, inverse_temperature, responsibilities_given, claimed
+        As of `cem.em.kernels._lanes.expectation_chunks`.
+    responsibilities, sums_out, log_likelihoods_out, log_weights
         As of `cem.em.kernels._lanes.expectation_chunks`.
 
     Raises
@@ -494,6 +505,8 @@ def expectation_chunks(
     at_least_one("expectation_chunks", "chunks", n_chunks)
     if log_likelihoods_out is not None:
         shape1("expectation_chunks", "log_likelihoods_out", &log_likelihoods_out.shape[0], pack.n_units)
+    if log_weights is not None:
+        shape2("expectation_chunks", "log_weights", &log_weights.shape[0], pack.n_units, K)
     parameters.require_sizes("expectation_chunks", C, &pack.sizes[0])
     shape2("expectation_chunks", "responsibilities", &responsibilities.shape[0], pack.n_units, K)
     shape1("expectation_chunks", "claimed", &claimed.shape[0], 1)
@@ -507,17 +520,20 @@ def expectation_chunks(
         raise ValueError(f"expectation_chunks: the inverse temperature is {inverse_temperature}; it must be positive")
 
     cdef Pass state
+    cdef Py_ssize_t n_log_weights = n if log_weights is not None else PADDING
     # Arrays of units first, whose rows must stay aligned; the small ones follow.
     cdef size_t n_doubles = (
-        n * (K * P + p + 1 + K + 1) + K * (4 * P2 + 2 * P + C + 1 + C + 1) + 5 * p * p + p
+        n * (K * P + p + 1 + K + 1) + K * n_log_weights + K * (4 * P2 + 2 * P + C + 1 + C + 1) + 5 * p * p + p
     )
-    cdef const double* log_weights = parameters.log_weights()
+    cdef const double* fleet_log_weights = parameters.log_weights()
     cdef double* scratch = <double*> aligned_alloc(64, (n_doubles * sizeof(double) + 63) // 64 * 64)
     if scratch == NULL:
         raise MemoryError
     state.n_modes = K
     state.model = &parameters.view
-    state.log_weights = log_weights
+    state.unit_log_weights = NULL
+    if log_weights is not None:
+        state.unit_log_weights = &log_weights[0, 0]
     state.temperature = inverse_temperature
     state.given = responsibilities_given
     state.responsibilities = &responsibilities[0, 0]
@@ -527,7 +543,8 @@ def expectation_chunks(
     state.weighted = state.innovations + n * K * P
     state.deviances = state.weighted + n * (p + 1)
     state.block_log_likelihoods = state.deviances + n * K
-    state.whitening = state.block_log_likelihoods + n
+    state.log_weights = state.block_log_likelihoods + n
+    state.whitening = state.log_weights + K * n_log_weights
     state.projection = state.whitening + K * P2
     state.covariance = state.projection + K * P2
     state.products = state.covariance + K * P2
@@ -536,6 +553,8 @@ def expectation_chunks(
     state.log_constants = state.trace_left + K * C
     state.residuals = state.log_constants + K
     state.work = state.residuals + K * (C + 1)
+    for i in range(0 if state.unit_log_weights != NULL else K * PADDING):
+        state.log_weights[i] = fleet_log_weights[i // PADDING]
     state.failed_unit = -1
     state.failed_mode = -1
     state.failed_channel = -1

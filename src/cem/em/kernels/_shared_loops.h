@@ -46,7 +46,8 @@ static TARGET void NAME(weight)(
 static TARGET int64_t NAME(weigh)(
     int n_modes, int64_t n,
     int64_t n_used,             /*         units beyond it are padding: they get responsibility 0 */
-    const double *log_weights,  /* (K,)    log pi */
+    const double *log_weights,  /*         log pi_k of unit u at k * row_step + u * unit_step, WIDTH units at a time */
+    int64_t row_step, int64_t unit_step,
     const int *known_modes,     /* (n,)    -1: unknown; or null */
     double temperature,         /*         beta in responsibilities ~ (pi P)^beta; 1 is (3) */
     double *restrict deviances, /* (K, n)  -2 log P(x | k) in, responsibilities out */
@@ -66,7 +67,7 @@ static TARGET int64_t NAME(weigh)(
         for (int k = 0; k < K; k++) {
             const V deviance = AT(deviances + k * n + u);
             sound &= (U)(deviance - deviance == SPREAD(0.0));
-            V value = FNMA(SPREAD(0.5), deviance, SPREAD(log_weights[k]));
+            V value = FNMA(SPREAD(0.5), deviance, AT((double *)log_weights + k * row_step + u * unit_step));
             if (known_modes)
                 for (int lane = 0; lane < WIDTH; lane++)
                     if (known_modes[u + lane] >= 0 && known_modes[u + lane] != k)

@@ -56,7 +56,7 @@ class Pass:
     sums : ndarray of shape (n_chunks, n_sums)
         Out: the sums (14) of each chunk.
     log_weights : ndarray of shape (L, K), optional
-        In place of log π, if something besides readings informs a unit's mode; for linked channels.
+        In place of log π, if something besides readings informs a unit's mode.
     """
 
     parameters: ParametersBundle
@@ -104,6 +104,7 @@ class LapackKernel:
                 task.bounds[chunk + 1],
                 task.responsibilities,
                 task.sums[chunk],
+                task.log_weights,
             )
 
 
@@ -225,6 +226,7 @@ class LanesKernel:
             claimed,
             task.responsibilities,
             task.sums,
+            log_weights=task.log_weights,
         )
 
     def log_densities(self, parameters: Parameters) -> FloatArray:
@@ -255,6 +257,7 @@ class SharedKernel:
             claimed,
             task.responsibilities,
             task.sums,
+            log_weights=task.log_weights,
         )
 
     def log_densities(self, parameters: Parameters) -> FloatArray:
