@@ -9,6 +9,7 @@ _Ints = NDArray[np.int32]
 _Longs = NDArray[np.int64]
 
 def n_sums(n_modes: int, sizes: _Ints) -> int: ...
+def n_fixed_sums(n_modes: int, fixed_sizes: _Ints) -> int: ...
 def expectation(
     statistics: StatisticsBundle,
     parameters: ParametersBundle,
@@ -19,6 +20,7 @@ def expectation(
     responsibilities: _Floats,
     sums_out: _Floats,
     log_weights: _Floats | None = None,
+    fixed_sums_out: _Floats | None = None,
 ) -> None: ...
 def posterior_coefficients(
     statistics: StatisticsBundle,

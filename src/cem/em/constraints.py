@@ -10,11 +10,36 @@ from numpy.typing import NDArray
 
 from cem.mixture.parameters import Parameters
 
-__all__ = ["COVARIANCE_STRUCTURES", "Constraints", "CovarianceStructure"]
+__all__ = ["COVARIANCE_STRUCTURES", "Constraints", "CovarianceStructure", "FixedColumns"]
 
 FloatArray = NDArray[np.float64]
 CovarianceStructure = Literal["full", "diagonal", "pooled"]
 COVARIANCE_STRUCTURES: tuple[CovarianceStructure, ...] = ("full", "diagonal", "pooled")
+
+
+@dataclass(frozen=True, eq=False)
+class FixedColumns:
+    """Which coefficients of fixed columns are free: one for each mode, or one for all.
+
+    Parameters
+    ----------
+    sizes : ndarray of shape (C,), int32
+        q_c.
+    by_mode : ndarray of shape (Q,), bool
+        Whether a column has a coefficient for each mode, packed by channel.
+    """
+
+    sizes: NDArray[np.int32]
+    by_mode: NDArray[np.bool_]
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """Where each channel's columns begin among the Q, shape (C + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.sizes)]).astype(np.int64)
+
+    def n_free(self, n_modes: int) -> int:
+        """Number of free coefficients."""
+        return int(np.count_nonzero(~self.by_mode)) + n_modes * int(np.count_nonzero(self.by_mode))
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +59,10 @@ class Constraints:
         S_c of the coordinates.
     linking_penalties : ndarray of shape (K,), optional
         λ_k: the objective is ℓ − ½ Σ λ_k ‖Γ_kc‖². Needed for linked channels; otherwise there is no penalty.
+    fixed : FixedColumns, optional
+        The columns whose coefficients do not vary from unit to unit; None: there are none.
+    pooled_noise : bool
+        One σ²_c for all modes.
     """
 
     noise_floors: FloatArray
@@ -41,6 +70,8 @@ class Constraints:
     covariance: CovarianceStructure
     transforms: FloatArray
     linking_penalties: FloatArray | None = None
+    fixed: FixedColumns | None = None
+    pooled_noise: bool = False
 
     @property
     def structure(self) -> int:

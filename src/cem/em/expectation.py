@@ -190,11 +190,15 @@ class Expectation:
 
         bounds = kernel.bounds(n_modes)
         sums = np.empty((len(bounds) - 1, n_sums))
+        fixed_sums = None
+        if self.statistics.fixed is not None:
+            fixed_sums = np.empty((len(sums), _core.n_fixed_sums(n_modes, self.statistics.fixed.kernel_sizes)))
 
-        task = Pass(parameters.bundle, inverse_temperature, given, bounds, rho, sums, log_weights)
+        task = Pass(parameters.bundle, inverse_temperature, given, bounds, rho, sums, log_weights, fixed_sums)
         self._share(partial(kernel.work, task), min(self.n_jobs, len(bounds) - 1))
         # Added in the order of the chunks, whichever thread computed them.
-        return ExpectedStatistics(sums.sum(axis=0), n_modes, sizes, n_units, parameters.rank), rho
+        of_fixed = None if fixed_sums is None else fixed_sums.sum(axis=0)
+        return ExpectedStatistics(sums.sum(axis=0), n_modes, sizes, n_units, parameters.rank, of_fixed), rho
 
     def passes(
         self,
@@ -230,6 +234,8 @@ class Expectation:
             A quantity is not finite, or a scatter matrix is not positive definite; the message names where.
         """
         n_modes = parameters.n_modes
+        if constraints.fixed is not None or constraints.pooled_noise:
+            return None
         if not isinstance(self._kernel, LanesKernel) or parameters.rank or len(self._kernel.bounds(n_modes)) > 2:
             return None
         sums, weights = np.array(expected.sums), np.empty(n_modes)

@@ -48,7 +48,11 @@ def feasible(parameters: Parameters, constraints: Constraints) -> Parameters:
             moved = _above(covariances, floors)
         for i, c in enumerate(channels):
             layout.matrix(factors, c)[:] = moved[:, i]
-    return Parameters(parameters.weights, parameters.means, factors, noise, parameters.sizes, parameters.loadings)
+    if constraints.pooled_noise:
+        noise = np.broadcast_to(parameters.weights @ noise, noise.shape)
+    return Parameters(
+        parameters.weights, parameters.means, factors, noise, parameters.sizes, parameters.loadings, parameters.fixed
+    )
 
 
 def _all_above(covariances: FloatArray, floors: FloatArray) -> bool:

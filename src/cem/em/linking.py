@@ -16,6 +16,7 @@ from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import OptionError
 from cem.errors.names import listed
 from cem.mixture.parameters import Parameters
+from cem.statistics.fixed import conditioned
 
 __all__ = ["linked_run", "linked_start", "linking_of", "linking_penalties", "rotated"]
 
@@ -78,8 +79,9 @@ def linked_start(run: MixtureRun, expectation: Expectation, rank: int, constrain
     whitened = np.empty((statistics.n_units, P))
     observed = np.repeat(statistics.counts > 0, layout.sizes, axis=1).astype(np.float64)
     for k in range(n_modes):
+        own = statistics if parameters.fixed is None else conditioned(statistics, parameters.fixed[k])
         _core.posterior_coefficients(
-            statistics.bundle,
+            own.bundle,
             parameters.bundle,
             k,
             whitened,
@@ -93,14 +95,15 @@ def linked_start(run: MixtureRun, expectation: Expectation, rank: int, constrain
         for c, p in enumerate(layout.sizes):
             rows = slice(*layout.mean_offsets[c : c + 2])
             explained = float(np.linalg.norm(W[rows], 2)) ** 2
-            own = W[rows] * np.sqrt(min(1.0, _MOST_EXPLAINED / max(explained, 1e-300)))
-            left = np.linalg.cholesky(np.eye(p) - own @ own.T)  # Σ = Λ (I − W Wᵀ) Λᵀ + Λ W Wᵀ Λᵀ
+            kept = W[rows] * np.sqrt(min(1.0, _MOST_EXPLAINED / max(explained, 1e-300)))
+            left = np.linalg.cholesky(np.eye(p) - kept @ kept.T)  # Σ = Λ (I − W Wᵀ) Λᵀ + Λ W Wᵀ Λᵀ
             factor = layout.matrix(factors[k], c)
             factor[:] = factor @ left
-            loadings[k, rows] = np.linalg.solve(left, own)
+            loadings[k, rows] = np.linalg.solve(left, kept)
     linked = Parameters(
-        parameters.weights, parameters.means, factors, parameters.noise_variances, parameters.sizes, loadings
-    )
+        parameters.weights, parameters.means, factors, parameters.noise_variances, parameters.sizes, loadings,
+        parameters.fixed,
+    )  # fmt: skip
     return feasible(linked, constraints)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from cem.em.constraints import Constraints
+from cem.em.fixed_columns import moved_coefficients, with_one_noise, with_pooled_noise
 from cem.em.kernels import _em, _linked_maximisation, _maximisation
 from cem.em.sums import ExpectedStatistics
 from cem.mixture.parameters import Parameters
@@ -39,6 +42,17 @@ def maximisation(
     FitError
         A scatter matrix is not positive definite; the message names mode and channel.
     """
+    if constraints.fixed is not None:
+        fixed, expected = moved_coefficients(expected, parameters, constraints.fixed)
+        found, status = maximisation(
+            expected, replace(parameters, fixed=None), replace(constraints, fixed=None)
+        )
+        return replace(found, fixed=fixed), status
+    if constraints.pooled_noise:
+        found, status = maximisation(
+            with_pooled_noise(expected, parameters, constraints), parameters, replace(constraints, pooled_noise=False)
+        )
+        return with_one_noise(found, expected), status
     means = np.empty_like(parameters.means)
     factors = np.empty_like(parameters.factors)
     noise_variances = np.empty_like(parameters.noise_variances)

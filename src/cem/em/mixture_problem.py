@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
+from cem.em.fixed_coordinates import FixedCoordinates
 from cem.em.loop import EMRun
 from cem.em.maximisation import maximisation, over_relaxed
 from cem.em.passes import one_by_one
@@ -39,7 +40,7 @@ class MixtureProblem:
 
     expectation: Expectation
     constraints: Constraints
-    _coordinates: dict[tuple[int, int], UnconstrainedCoordinates] = field(default_factory=dict, init=False, repr=False)
+    _coordinates: dict[tuple[int, int], UnconstrainedCoordinates | FixedCoordinates] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def n_terms(self) -> int:
@@ -58,20 +59,24 @@ class MixtureProblem:
     def passes(
         self, evaluation: MixtureEvaluation, n_passes: int, relaxation: float = 1.0
     ) -> Passes[Parameters, ExpectedStatistics]:
-        """Passes in one call for a small fleet, else one by one; linked channels have no over-relaxed steps."""
+        """Passes in one call for a small fleet, else one by one; no over-relaxed steps for linked channels or fixed columns."""
         parameters = evaluation.point
         together = self.expectation.passes(parameters, evaluation.sums, self.constraints, n_passes, relaxation)
         if together is not None:
             return together
         further = None
-        if relaxation > 1.0 and not parameters.rank:
+        tied = self.constraints.fixed is not None or self.constraints.pooled_noise
+        if relaxation > 1.0 and not parameters.rank and not tied:
             further = partial(over_relaxed, constraints=self.constraints, relaxation=relaxation)
         return one_by_one(self, evaluation, n_passes, further)
 
-    def coordinates(self, parameters: Parameters) -> UnconstrainedCoordinates:
+    def coordinates(self, parameters: Parameters) -> UnconstrainedCoordinates | FixedCoordinates:
         """Coordinates for parameters with this many modes and factors, made once because every short run needs them."""
         kind = parameters.n_modes, parameters.rank
         if kind not in self._coordinates:
+            made: UnconstrainedCoordinates | FixedCoordinates
             made = UnconstrainedCoordinates(self.constraints, parameters.sizes, *kind)
+            if self.constraints.fixed is not None or self.constraints.pooled_noise:
+                made = FixedCoordinates(made, self.constraints, parameters.n_modes, parameters.sizes)
             self._coordinates.setdefault(kind, made)  # starts that run side by side share one object
         return self._coordinates[kind]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ class ExpectedStatistics:
         Number of units in the sums.
     rank : int
         r. With linked channels E d is E t, and Σ ρ̂ E[t fᵀ], Σ ρ̂ E f and Σ ρ̂ E[f fᵀ] of every channel follow.
+    fixed_sums : ndarray, optional
+        g_kc, H_kc of (23), one after the other; H by the rows of its lower triangle. None without fixed columns.
     """
 
     sums: FloatArray
@@ -37,12 +39,16 @@ class ExpectedStatistics:
     sizes: tuple[int, ...]
     n_units: int
     rank: int = 0
+    fixed_sums: FloatArray | None = None
 
     def __add__(self, other: ExpectedStatistics) -> ExpectedStatistics:
         if (self.n_modes, self.sizes, self.rank) != (other.n_modes, other.sizes, other.rank):
             raise ValueError("expected statistics of different models do not add up")
         n_units = self.n_units + other.n_units
-        return ExpectedStatistics(self.sums + other.sums, self.n_modes, self.sizes, n_units, self.rank)
+        fixed = self.fixed_sums
+        if fixed is not None and other.fixed_sums is not None:
+            fixed = fixed + other.fixed_sums
+        return ExpectedStatistics(self.sums + other.sums, self.n_modes, self.sizes, n_units, self.rank, fixed)
 
     def _part(self, index: int) -> FloatArray:
         """Part `index` of the sums, one row per mode."""
@@ -81,6 +87,12 @@ class ExpectedStatistics:
     def noise_moments(self) -> FloatArray:
         """E_kc = Σ ρ̂ E‖x − ΦT‖² / σ², shape (K, C)."""
         return self._part(4)
+
+    def with_noise_moments(self, moments: FloatArray) -> ExpectedStatistics:
+        """The same sums with other E_kc, shape (K, C)."""
+        changed = replace(self, sums=np.array(self.sums))
+        changed.noise_moments[:] = moments
+        return changed
 
     @property
     def observation_counts(self) -> FloatArray:

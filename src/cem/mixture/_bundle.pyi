@@ -15,5 +15,6 @@ class ParametersBundle:
         noise_variances: _Floats,
         sizes: NDArray[np.int32],
         loadings: _Floats | None = None,
+        fixed: _Floats | None = None,
     ) -> Self: ...
     def __reduce__(self) -> NoReturn: ...

@@ -18,6 +18,7 @@ def expectation(
     responsibilities: _Floats,
     sums_out: _Floats,
     log_weights: _Floats | None = None,
+    fixed_sums_out: _Floats | None = None,
 ) -> None: ...
 def log_densities(
     statistics: StatisticsBundle,

@@ -36,6 +36,9 @@ class Parameters:
     loadings : ndarray of shape (K, P, r), optional
         Γ_kc, packed: the whitened loadings of r factors that the channels share, model.md (16). Λ is then the factor
         of Ψ_kc = Cov(T | f). Without loadings r is 0, and Λ is the factor of Σ_kc.
+    fixed : ndarray of shape (K, Q), optional
+        β_kc, packed: coefficients of the columns that do not vary from unit to unit, model.md (21). Those of common
+        columns are the same in every row.
     """
 
     weights: FloatArray
@@ -44,11 +47,13 @@ class Parameters:
     noise_variances: FloatArray
     sizes: tuple[int, ...]
     loadings: FloatArray | None = None
+    fixed: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if self.loadings is not None and self.loadings.shape[-1] == 0:
             object.__setattr__(self, "loadings", None)
-        for name in ("weights", "means", "factors", "noise_variances", *(("loadings",) if self.rank else ())):
+        optional = (("loadings",) if self.rank else ()) + (() if self.fixed is None else ("fixed",))
+        for name in ("weights", "means", "factors", "noise_variances", *optional):
             object.__setattr__(self, name, frozen(getattr(self, name)))
         object.__setattr__(self, "sizes", tuple(int(p) for p in self.sizes))
         n_modes, layout = len(self.weights), self.layout
@@ -73,6 +78,7 @@ class Parameters:
         noise_variances: FloatArray,
         sizes: tuple[int, ...],
         loadings: FloatArray | None = None,
+        fixed: FloatArray | None = None,
     ) -> Parameters:
         """Make parameters from arrays that nobody else holds: without a copy, and with only the bundle's checks.
 
@@ -83,6 +89,8 @@ class Parameters:
             array.setflags(write=False)
         if loadings is not None:
             loadings.setflags(write=False)
+        if fixed is not None:
+            fixed.setflags(write=False)
         adopted.__dict__.update(
             weights=weights,
             means=means,
@@ -90,8 +98,11 @@ class Parameters:
             noise_variances=noise_variances,
             sizes=sizes,
             loadings=loadings,
+            fixed=fixed,
             # Made at once: the next E step needs it, and `cached_property` takes longer than making it.
-            bundle=ParametersBundle(weights, means, factors, noise_variances, layout_of(sizes).kernel_sizes, loadings),
+            bundle=ParametersBundle(
+                weights, means, factors, noise_variances, layout_of(sizes).kernel_sizes, loadings, fixed
+            ),
         )
         return adopted
 
@@ -99,8 +110,9 @@ class Parameters:
     def bundle(self) -> ParametersBundle:
         """The parameters in the form that kernels take, checked."""
         return ParametersBundle(
-            self.weights, self.means, self.factors, self.noise_variances, self.layout.kernel_sizes, self.loadings
-        )
+            self.weights, self.means, self.factors, self.noise_variances, self.layout.kernel_sizes, self.loadings,
+            self.fixed,
+        )  # fmt: skip
 
     def __getstate__(self) -> dict[str, object]:
         """Without the bundle, which another process makes itself."""
@@ -139,7 +151,7 @@ class Parameters:
             for c in range(self.n_channels):
                 gamma = self.loading(k, c)
                 self.layout.matrix(factors[k], c)[:] = self.factor(k, c) @ _root_of_1_plus(gamma)
-        return Parameters(self.weights, self.means, factors, self.noise_variances, self.sizes)
+        return Parameters(self.weights, self.means, factors, self.noise_variances, self.sizes, fixed=self.fixed)
 
     def mean(self, mode: int, channel: int) -> FloatArray:
         """μ_kc, shape (p_c,)."""
@@ -159,10 +171,14 @@ class Parameters:
             self.noise_variances[chosen],
             self.sizes,
             None if self.loadings is None else self.loadings[chosen],
+            None if self.fixed is None else self.fixed[chosen],
         )
 
     def without_last_channel(self) -> Parameters:
-        """The mixture of the other channels; given the mode (and f) they do not depend on the last one."""
+        """The mixture of the other channels; given the mode (and f) they do not depend on the last one.
+
+        The last channel has no fixed columns.
+        """
         p = self.sizes[-1]
         return Parameters(
             self.weights,
@@ -171,6 +187,7 @@ class Parameters:
             self.noise_variances[:, :-1],
             self.sizes[:-1],
             None if self.loadings is None else self.loadings[:, :-p],
+            self.fixed,
         )
 
 

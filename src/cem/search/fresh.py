@@ -60,7 +60,8 @@ def one_mode_run(expectation: Expectation, constraints: Constraints, n_passes: i
     expectation = expectation.unlabelled()
     statistics = expectation.statistics
     layout = statistics.layout
-    spare = np.maximum(statistics.counts - np.asarray(layout.sizes), 0).sum(axis=0)
+    fixed = None if constraints.fixed is None else np.zeros((1, len(constraints.fixed.by_mode)))
+    spare = np.maximum(statistics.counts - np.asarray(statistics.whole_sizes), 0).sum(axis=0)
     within = statistics.residual_norms.sum(axis=0) / np.maximum(spare, 1)
     noise = np.where(spare > 0, np.clip(within, 1e-6, 1.0), 0.5)
     noise[statistics.noise_is_untold] = 0.0
@@ -81,6 +82,7 @@ def one_mode_run(expectation: Expectation, constraints: Constraints, n_passes: i
         factors[None],
         np.maximum(noise, constraints.noise_floors)[None],
         layout.sizes,
+        fixed=fixed,
     )
     problem = MixtureProblem(expectation, constraints)
     return continue_em(start_em(problem, parameters), problem, n_passes=n_passes, tolerance=0.0)
@@ -114,6 +116,7 @@ def parameters_from_responsibilities(
         np.repeat(one_mode.factors, n_modes, axis=0),
         np.repeat(one_mode.noise_variances, n_modes, axis=0),
         one_mode.sizes,
+        fixed=None if one_mode.fixed is None else np.repeat(one_mode.fixed, n_modes, axis=0),
     )
     rho = with_known_modes(responsibilities, expectation.statistics.known_modes)
     expected, _ = expectation(copies, responsibilities=rho)

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from cem import _core
 from cem.em.constraints import Constraints
+from cem.em.feasibility import feasible
 from cem.errors import FitError, KernelFailure
 from cem.mixture.parameters import Parameters
 from cem.search import _one_mode
+from cem.statistics.fixed import conditioned
 from cem.statistics.sufficient import SufficientStatistics
 
 __all__ = ["OneModePosteriors", "StartingPoint", "with_known_modes"]
@@ -69,6 +71,8 @@ class OneModePosteriors:
 
     def __init__(self, statistics: SufficientStatistics, parameters: Parameters) -> None:
         self.parameters = parameters
+        if parameters.fixed is not None:  # what the fixed columns leave, with the coefficients of the one mode
+            statistics = conditioned(statistics, parameters.fixed[0])
         self.units = _units(statistics.known_modes)
         self.known_modes = statistics.known_modes[self.units]
         layout = parameters.layout
@@ -174,7 +178,11 @@ class OneModePosteriors:
             noise_variances,
             np.empty(noise_variances.shape, dtype=np.int32),
         )
-        return StartingPoint(Parameters.adopting(weights, means, factors, noise_variances, one.sizes), score)
+        fixed = None if one.fixed is None else np.repeat(one.fixed, n_modes, axis=0)
+        made = Parameters.adopting(weights, means, factors, noise_variances, one.sizes, fixed=fixed)
+        if constraints.pooled_noise:
+            made = feasible(made, constraints)
+        return StartingPoint(made, score)
 
 
 def with_known_modes(responsibilities: FloatArray, known_modes: NDArray[np.int32]) -> FloatArray:

@@ -139,7 +139,7 @@ def floors_below_quiet_modes(
 
 def _noise_of_units(responsibilities: FloatArray, statistics: SufficientStatistics, channel: int) -> float | None:
     """Median noise variance of a mode's units, each about its own curve; None if too few units show any."""
-    spare = statistics.counts[:, channel] - statistics.sizes[channel]
+    spare = statistics.counts[:, channel] - statistics.whole_sizes[channel]
     telling = np.flatnonzero(spare > 0)
     weights, spare = responsibilities[telling], spare[telling]
     variances = statistics.residual_norms[telling, channel] / spare

@@ -108,6 +108,11 @@ class SufficientStatistics:
         return self.coordinates.sizes
 
     @property
+    def whole_sizes(self) -> tuple[int, ...]:
+        """p_c + q_c: all columns of a channel, whose residuals the residual norms are."""
+        return self.sizes if self.fixed is None else self.fixed.wide.sizes
+
+    @property
     def n_units(self) -> int:
         return len(self.counts)
 

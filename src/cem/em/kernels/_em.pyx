@@ -257,6 +257,7 @@ def passes(
     given.n_modes = n_modes
     given.log_weights = log_weights
     given.unit_log_weights = NULL
+    given.fixed = NULL
     memcpy(present, model.weights, n_modes * sizeof(double))
     memcpy(present + at_means, model.means, n_modes * P * sizeof(double))
     memcpy(present + at_factors, model.factors, n_modes * P2 * sizeof(double))
@@ -288,7 +289,7 @@ def passes(
                 given.noise_variances = further + at_noise
                 status = pack.kernel.expectation(
                     &pack.fleet, &given, 0, pack.n_tiles, 1.0, 0, scratch, &responsibilities_out[0, 0], NULL,
-                    &sums[0], &failure,
+                    &sums[0], NULL, &failure,
                 )
                 n_evaluations += 1
                 gone_further = status == 0 and sums[0] >= before
@@ -302,7 +303,7 @@ def passes(
                 given.noise_variances = &noise_variances_out[0, 0]
                 status = pack.kernel.expectation(
                     &pack.fleet, &given, 0, pack.n_tiles, 1.0, 0, scratch, &responsibilities_out[0, 0], NULL,
-                    &sums[0], &failure,
+                    &sums[0], NULL, &failure,
                 )
                 n_evaluations += 1
                 if status != 0:

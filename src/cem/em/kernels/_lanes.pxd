@@ -14,6 +14,11 @@ cdef extern from "_lanes_types.h" nogil:
         const int64_t* order
         const int* known_modes
         const int* tile_modes
+        const int* fixed_sizes
+        const int64_t* fixed_at
+        const int64_t* fixed_projection_at
+        const int* gram_twins
+        int by_mode
 
     ctypedef struct lanes_parameters:
         int n_modes
@@ -22,6 +27,7 @@ cdef extern from "_lanes_types.h" nogil:
         const double* means
         const double* factors
         const double* noise_variances
+        const double* fixed
 
     ctypedef struct lanes_failure:
         int64_t unit
@@ -34,7 +40,7 @@ cdef extern from "_lanes_types.h" nogil:
         int (*expectation)(
             const lanes_pack* pack, const lanes_parameters* parameters, int64_t first_tile, int64_t last_tile,
             double temperature, int given, double* scratch, double* responsibilities, double* log_likelihoods_out,
-            double* sums_out, lanes_failure* failure_out,
+            double* sums_out, double* fixed_sums_out, lanes_failure* failure_out,
         ) noexcept nogil
         void (*elementary)(int which, int64_t n, const double* x, double* values_out) noexcept nogil
 
@@ -51,6 +57,9 @@ cdef class LanePack:
     cdef readonly int largest_known_mode  # -1: no mode is known
     cdef Py_ssize_t total                 # sum of p_c
     cdef Py_ssize_t total_square          # sum of p_c squared
+    cdef Py_ssize_t fixed_total           # sum of q_c
+    cdef Py_ssize_t fixed_total_square    # sum of q_c (q_c + 1) / 2
     cdef object arrays                    # what the pointers of `fleet` point into
     cdef int[::1] sizes
+    cdef int[::1] fixed_sizes
     cdef int64_t[::1] unit_order

@@ -49,6 +49,7 @@ def expectation_chunks(
     sums_out: _Floats,
     log_likelihoods_out: _Floats | None = None,
     log_weights: _Floats | None = None,
+    fixed_sums_out: _Floats | None = None,
 ) -> None: ...
 def expectation(
     pack: LanePack,

@@ -19,6 +19,7 @@ from cem.numerics._chunks cimport next_chunk
 from cem.mixture._bundle cimport ParametersBundle, parameters_t
 from cem.numerics._shapes cimport at_least_one, shape1, shape2
 from cem.statistics._bundle cimport StatisticsBundle, statistics_t
+from cem.statistics._fixed cimport gram
 
 from cem.errors import KernelFailure, OptionError
 
@@ -259,6 +260,92 @@ cdef void fill_blocks(
             mean_at += p
 
 
+cdef Py_ssize_t place_fixed(
+    const statistics_t* data,
+    Py_ssize_t n_tiles,
+    int lanes,
+    Py_ssize_t used,                 #          size of the blocks before these
+    const int64_t* order,            # (T, lanes)
+    const int64_t* factor_at,        # (T, C)
+    int64_t* fixed_at_out,           # (T, C)
+    int64_t* fixed_projection_at_out,# (T, C)
+) noexcept nogil:
+    """`place_blocks` for the fixed columns. Returns the total size."""
+    cdef Py_ssize_t tile, at, other
+    cdef int64_t unit
+    cdef int n_channels = data.n_channels, c, g, lane, p, q
+    cdef bint same
+    for tile in range(n_tiles):
+        for c in range(n_channels):
+            at = tile * n_channels + c
+            p = data.sizes[c]
+            q = data.fixed_sizes[c]
+            fixed_at_out[at] = -1
+            fixed_projection_at_out[at] = -1
+            if factor_at[at] < 0 or q == 0:
+                continue
+            for g in range(max(c - N_RECENT, 0), c):
+                other = tile * n_channels + g
+                if fixed_at_out[other] < 0 or data.sizes[g] != p or data.fixed_sizes[g] != q:
+                    continue
+                same = True
+                for lane in range(lanes):
+                    unit = order[tile * lanes + lane]
+                    if unit < 0:
+                        break
+                    if data.fixed_offsets[unit * n_channels + g] != data.fixed_offsets[unit * n_channels + c]:
+                        same = False
+                        break
+                if same:
+                    fixed_at_out[at] = fixed_at_out[other]
+                    break
+            if fixed_at_out[at] < 0:
+                fixed_at_out[at] = used
+                used += (p * q + q * (q + 1)) * lanes
+            fixed_projection_at_out[at] = used
+            used += q * lanes
+    return used
+
+
+cdef void fill_fixed(
+    const statistics_t* data,
+    Py_ssize_t n_tiles,
+    int lanes,
+    const int64_t* order,            # (T, lanes)
+    const int64_t* fixed_at,         # (T, C)
+    const int64_t* fixed_projection_at, # (T, C)
+    double* grams,                   # (q (q + 1) / 2,)  scratch, of the largest q
+    double* blocks_out,              # as `place_fixed` laid them out; zero on entry
+) noexcept nogil:
+    """Interleaves R_φψ, R_ψ, Ψᵀ Ψ and w₂; lanes of a missing channel stay zero."""
+    cdef Py_ssize_t tile, at, row, fixed_start
+    cdef int64_t unit
+    cdef int n_channels = data.n_channels, c, lane, i, p, q, n_block
+    cdef double* block
+    for tile in range(n_tiles):
+        fixed_start = 0
+        for c in range(n_channels):
+            p = data.sizes[c]
+            q = data.fixed_sizes[c]
+            n_block = p * q + q * (q + 1) // 2
+            at = tile * n_channels + c
+            for lane in range(lanes):
+                unit = order[tile * lanes + lane]
+                if fixed_at[at] < 0 or unit < 0 or data.counts[unit * n_channels + c] <= 0:
+                    continue
+                row = unit * n_channels + c
+                block = blocks_out + fixed_at[at] + lane
+                for i in range(n_block):
+                    block[i * lanes] = data.fixed_blocks[data.fixed_offsets[row] + i]
+                gram(p, q, data.fixed_blocks + data.fixed_offsets[row], grams)
+                for i in range(q * (q + 1) // 2):
+                    block[(n_block + i) * lanes] = grams[i]
+                block = blocks_out + fixed_projection_at[at] + lane
+                for i in range(q):
+                    block[i * lanes] = data.fixed_projections[unit * data.Q + fixed_start + i]
+            fixed_start += q
+
+
 def pack(StatisticsBundle statistics not None, level=None):
     """Interleave the sufficient statistics (9) of a fleet for the lanes; done once per fit.
 
@@ -333,8 +420,22 @@ def pack(StatisticsBundle statistics not None, level=None):
         arrays.append(lane_modes_array)
 
     cdef Py_ssize_t size
+    cdef bint has_fixed = fleet.fixed_sizes != NULL
+    n_fixed = packed.n_tiles * n_channels if has_fixed else 1
+    fixed_at_array, fixed_projection_at_array = np.full((2, n_fixed), -1, dtype=np.int64)
+    gram_twins_array = np.arange(n_channels, dtype=np.int32)
+    cdef int64_t[::1] fixed_at = fixed_at_array
+    cdef int64_t[::1] fixed_projection_at = fixed_projection_at_array
+    cdef int[::1] gram_twins = gram_twins_array
+    grams_array = np.empty(fleet.Q2 + 1)
+    cdef double[::1] grams = grams_array
     with nogil:
         size = place_blocks(fleet, packed.n_tiles, packed.lanes, &order[0], &factor_at[0], &projection_at[0])
+        if has_fixed:
+            size = place_fixed(
+                fleet, packed.n_tiles, packed.lanes, size, &order[0], &factor_at[0], &fixed_at[0],
+                &fixed_projection_at[0],
+            )
     data_array = np.zeros(size + 8)  # 8: room to begin at a multiple of 64 bytes
     cdef double[::1] data = data_array
     cdef Py_ssize_t skipped = (-<Py_ssize_t> (<size_t> &data[0] // sizeof(double))) % 8
@@ -343,6 +444,29 @@ def pack(StatisticsBundle statistics not None, level=None):
     arrays.append(data_array)
     with nogil:
         fill_blocks(fleet, packed.n_tiles, packed.lanes, &order[0], &factor_at[0], &projection_at[0], &data[skipped])
+    packed.fleet.fixed_sizes = NULL
+    packed.fixed_total = fleet.Q
+    packed.fixed_total_square = fleet.Q2
+    if has_fixed:
+        with nogil:
+            fill_fixed(
+                fleet, packed.n_tiles, packed.lanes, &order[0], &fixed_at[0], &fixed_projection_at[0], &grams[0],
+                &data[skipped],
+            )
+        by_tile = fixed_at_array.reshape(packed.n_tiles, n_channels)
+        for c in range(n_channels):
+            for other in range(c):
+                if np.array_equal(by_tile[:, other], by_tile[:, c]):
+                    gram_twins[c] = other
+                    break
+        fixed_sizes_array = np.array(statistics.fixed.kernel_sizes, dtype=np.int32)
+        arrays += [fixed_at_array, fixed_projection_at_array, gram_twins_array, fixed_sizes_array]
+        packed.fixed_sizes = fixed_sizes_array
+        packed.fleet.fixed_sizes = &packed.fixed_sizes[0]
+        packed.fleet.fixed_at = &fixed_at[0]
+        packed.fleet.fixed_projection_at = &fixed_projection_at[0]
+        packed.fleet.gram_twins = &gram_twins[0]
+        packed.fleet.by_mode = bool(statistics.fixed.by_mode.any())
     packed.fleet.n_channels = n_channels
     packed.fleet.sizes = &packed.sizes[0]
     packed.fleet.data = &data[skipped]
@@ -381,6 +505,7 @@ def expectation_chunks(
     double[:, ::1] sums_out,
     double[::1] log_likelihoods_out=None,
     const double[:, ::1] log_weights=None,
+    double[:, ::1] fixed_sums_out=None,
 ):
     """Add up the sums (14) chunk by chunk, as long as there are unclaimed chunks.
 
@@ -409,6 +534,9 @@ def expectation_chunks(
         ℓ unit by unit; entries of other chunks do not change.
     log_weights : (L, K) array, optional
         In place of log π, if something besides readings informs a unit's mode; −inf excludes a mode.
+    fixed_sums_out : (n_chunks, n_fixed_sums) array
+        Row i is overwritten by the sums (23) of chunk i, [g (K, Q), H (K, Σ q (q + 1) / 2)]; needed if there are fixed
+        columns.
 
     Raises
     ------
@@ -428,6 +556,7 @@ def expectation_chunks(
     if log_weights is not None:
         shape2("expectation_chunks", "log_weights", &log_weights.shape[0], pack.n_units, n_modes)
     parameters.require_sizes("expectation_chunks", n_channels, pack.fleet.sizes)
+    parameters.require_fixed("expectation_chunks", pack.fixed_total)
     shape2("expectation_chunks", "responsibilities", &responsibilities.shape[0], pack.n_units, n_modes)
     shape1("expectation_chunks", "claimed", &claimed.shape[0], 1)
     shape2(
@@ -452,6 +581,14 @@ def expectation_chunks(
     given.means = model.means
     given.factors = model.factors
     given.noise_variances = model.noise_variances
+    given.fixed = model.fixed
+    cdef double* fixed_sums = NULL
+    cdef Py_ssize_t n_fixed_sums = n_modes * (pack.fixed_total + pack.fixed_total_square)
+    if fixed_sums_out is not None:
+        shape2("expectation_chunks", "fixed_sums_out", &fixed_sums_out.shape[0], n_chunks, n_fixed_sums)
+        fixed_sums = &fixed_sums_out[0, 0]
+    elif pack.fleet.fixed_sizes != NULL:
+        raise ValueError("expectation_chunks: there are fixed columns, and no fixed_sums_out")
     cdef double* log_likelihoods = NULL
     if log_likelihoods_out is not None:
         log_likelihoods = &log_likelihoods_out[0]
@@ -468,7 +605,7 @@ def expectation_chunks(
             status = pack.kernel.expectation(
                 &pack.fleet, &given, bounds[chunk], bounds[chunk + 1], inverse_temperature,
                 responsibilities_given, scratch, &responsibilities[0, 0], log_likelihoods, &sums_out[chunk, 0],
-                &failure,
+                fixed_sums + chunk * n_fixed_sums if fixed_sums != NULL else NULL, &failure,
             )
             chunk = next_chunk(&claimed[0])
     free(scratch)
@@ -516,9 +653,12 @@ def expectation(
     n_sums = 1 + n_modes + n_modes * (3 * pack.n_channels + pack.total + pack.total_square)
     bounds = pack.chunks(n_modes)
     sums = np.empty((len(bounds) - 1, n_sums))
+    fixed_sums = None
+    if pack.fleet.fixed_sizes != NULL:
+        fixed_sums = np.empty((len(sums), n_modes * (pack.fixed_total + pack.fixed_total_square)))
     expectation_chunks(
         pack, parameters, inverse_temperature, responsibilities_given, bounds, np.zeros(1, dtype=np.int64),
-        responsibilities, sums, log_likelihoods_out, log_weights,
+        responsibilities, sums, log_likelihoods_out, log_weights, fixed_sums,
     )
     return responsibilities, sums.sum(axis=0)
 

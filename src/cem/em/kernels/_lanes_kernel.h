@@ -3,6 +3,7 @@
  * _lanes.h has this file included once per instruction level. */
 
 #include "_lanes_tile.h"
+#include "_lanes_fixed.h"
 
 /* Doubles of scratch that `expectation` needs. */
 static int64_t NAME(scratch_size)(const lanes_pack *pack, int n_modes)
@@ -11,6 +12,10 @@ static int64_t NAME(scratch_size)(const lanes_pack *pack, int n_modes)
     for (int c = 0; c < pack->n_channels; c++) {
         const int p = pack->sizes[c], q = p * (p + 1) / 2;
         size += (q + p + 1) * PARTS + (q + p + 3) * (1 + PARAMETER_STRIDE); /* moments; sums and parameters */
+        if (pack->fixed_sizes) {
+            const int n = pack->fixed_sizes[c];
+            size += (2 * p + 1 + n) * PARTS + 2 * n + n * (n + 1) / 2; /* rests, conditioned and pull; sums */
+        }
     }
     return WIDTH * ((size + 6 * PARTS) * n_modes + PARTS + 1); /* see `expectation` */
 }
@@ -92,11 +97,25 @@ static TARGET void NAME(reduce)(
     }
 }
 
+/* w and rss of a channel of a tile, [w, rss], for one mode: as packed, or what fixed columns leave of them. */
+INLINE const double *NAME(projection)(
+    const lanes_pack *pack, int64_t at, const double *conditioned, int n_modes, int mode
+)
+{
+    const int c = (int)(at % pack->n_channels);
+    if (!pack->fixed_sizes || pack->fixed_at[at] < 0)
+        return pack->data + pack->projection_at[at];
+    for (int other = 0; other < c; other++)
+        conditioned += (int64_t)n_modes * (pack->sizes[other] + 1) * LANES;
+    return conditioned + (pack->by_mode ? mode : 0) * (pack->sizes[c] + 1) * LANES;
+}
+
 /* Where a tile met a pivot or a misfit that is not a positive or a finite number: its channels and modes once more. */
 static TARGET void NAME(locate)(
     const lanes_pack *pack, const lanes_parameters *theta, int64_t tile, int first, int last,
-    const double *prepared, /* of `prepare` */
-    T *moments,             /* (K, q + p + 1)  scratch */
+    const double *prepared,    /* of `prepare` */
+    const double *conditioned, /* channel by channel: (K, p + 1, LANES), what fixed columns leave of w and rss */
+    T *moments,                /* (K, q + p + 1)  scratch */
     lanes_failure *failure_out
 )
 {
@@ -108,9 +127,9 @@ static TARGET void NAME(locate)(
             T misfit = NAME(all)(PARTS, SPREAD(0.0)), mantissa = NAME(all)(PARTS, SPREAD(1.0)), smallest = mantissa;
             TU exponent = {{{0}}};
             NAME(expect_instances)[p](
-                pack->data + pack->factor_at[at], pack->data + pack->projection_at[at],
+                pack->data + pack->factor_at[at], NAME(projection)(pack, at, conditioned, n_modes, k),
                 prepared + (int64_t)k * size * PARAMETER_STRIDE, 0, 1, &misfit, &mantissa, &exponent, &smallest,
-                moments);
+                moments, 0);
             for (int lane = 0; lane < LANES; lane++) {
                 const int64_t unit = pack->order[tile * LANES + lane];
                 const double pivot = smallest.part[lane / WIDTH][lane % WIDTH];
@@ -218,6 +237,7 @@ static TARGET int NAME(expectation)(
     double *restrict responsibilities,    /* (L, K)   (3), in or out */
     double *restrict log_likelihoods_out, /* (L,)     unit by unit, or null */
     double *restrict sums_out,            /* (14): l, N (K), N_kc (K, C), D (K, P), Q (K, P2), E (K, C), n (K, C) */
+    double *restrict fixed_sums_out,      /* (23): g (K, Q), H (K, Q2), or null: no fixed columns */
     lanes_failure *failure_out
 )
 {
@@ -230,7 +250,21 @@ static TARGET int NAME(expectation)(
     T *const moments = (T *)(exponents + K), *const log_likelihoods = moments + size * K;
     V *const log_likelihood = (V *)(log_likelihoods + 1), *const mode_sums = log_likelihood + 1;
     V *const log_weights = mode_sums + K, *const sums = log_weights + K;
-    double *const prepared = (double *)(sums + (size + 2 * C) * K);
+    int64_t P = 0, Q = 0, n_fixed_sums = 0, n_conditioned = 0;
+    for (int c = 0; c < C && pack->fixed_sizes; c++) {
+        const int q = pack->fixed_sizes[c];
+        P += pack->sizes[c];
+        Q += q;
+        n_conditioned += pack->sizes[c] + 1;
+        n_fixed_sums += K * (2 * q + q * (q + 1) / 2);
+    }
+    double *const conditioned = (double *)(sums + (size + 2 * C) * K); /* see `projection` */
+    double *const pulls = conditioned + n_conditioned * K * LANES;
+    T *const rests = (T *)(pulls + Q * K * LANES);
+    V *const fixed_sums = (V *)(rests + P * K);
+    double *const prepared = (double *)(fixed_sums + n_fixed_sums);
+    for (int64_t i = 0; i < n_fixed_sums; i++)
+        fixed_sums[i] = (V){0};
     NAME(prepare)(pack, theta, prepared);
     *log_likelihood = (V){0};
     for (int k = 0; k < K; k++) {
@@ -256,13 +290,37 @@ static TARGET int NAME(expectation)(
         const double *parameters = prepared;
         T *moment = moments;
         int n_exponents = 0;
+        double *left = conditioned, *pull = pulls;
+        T *rest = rests;
+        const double *beta = theta->fixed;
         for (int c = 0; c < C; c++) {
             const int p = pack->sizes[c], size_c = p * (p + 3) / 2;
-            if (factor_at[c] >= 0) {
+            const int q = pack->fixed_sizes ? pack->fixed_sizes[c] : 0;
+            if (factor_at[c] >= 0 && q > 0) {
+                const int last_version = pack->by_mode ? last : first + 1;
+                for (int k = first; k < last_version; k++) {
+                    const int version = pack->by_mode ? k : 0;
+                    double *const own = left + version * (p + 1) * LANES;
+                    NAME(condition)(
+                        p, q, pack->data + pack->fixed_at[tile * C + c], pack->data + projection_at[c],
+                        pack->data + pack->fixed_projection_at[tile * C + c], beta + k * Q, own,
+                        pull + version * q * LANES);
+                    NAME(expect_instances)[p](
+                        pack->data + factor_at[c], own, parameters, k, pack->by_mode ? k + 1 : last, misfits,
+                        mantissas, exponents, &smallest, moment, rest);
+                }
+                n_exponents += (p + 3) / 4;
+            } else if (factor_at[c] >= 0) {
                 NAME(expect_instances)[p](
                     pack->data + factor_at[c], pack->data + projection_at[c], parameters, first, last,
-                    misfits, mantissas, exponents, &smallest, moment);
+                    misfits, mantissas, exponents, &smallest, moment, 0);
                 n_exponents += (p + 3) / 4;
+            }
+            if (pack->fixed_sizes) {
+                left += (int64_t)K * (p + 1) * LANES;
+                pull += (int64_t)K * q * LANES;
+                rest += (int64_t)K * p;
+                beta += q;
             }
             parameters += (int64_t)K * (size_c + 3) * PARAMETER_STRIDE;
             moment += K * (size_c + 1);
@@ -287,7 +345,7 @@ static TARGET int NAME(expectation)(
                 sound &= (numbers[lane] | ~used[lane]) != 0;
         }
         if (!sound) {
-            NAME(locate)(pack, theta, tile, first, last, prepared, moments, failure_out);
+            NAME(locate)(pack, theta, tile, first, last, prepared, conditioned, moments, failure_out);
             return 1;
         }
         for (int lane = 0; lane < LANES; lane++)
@@ -318,8 +376,27 @@ static TARGET int NAME(expectation)(
             moment += K * (size_c + 1);
             sum += K * (size_c + 3);
         }
+        if (!pack->fixed_sizes)
+            continue;
+
+        /* (23) */
+        V *fixed_sum = fixed_sums;
+        rest = rests;
+        pull = pulls;
+        for (int c = 0; c < C; c++) {
+            const int p = pack->sizes[c], q = pack->fixed_sizes[c];
+            if (factor_at[c] >= 0 && q > 0)
+                NAME(add_fixed)(
+                    p, q, first, last, pack->gram_twins[c] == c, pack->by_mode ? q * LANES : 0,
+                    pack->data + pack->fixed_at[tile * C + c], pull, weights, rest, fixed_sum);
+            fixed_sum += K * (2 * q + q * (q + 1) / 2);
+            pull += (int64_t)K * q * LANES;
+            rest += (int64_t)K * p;
+        }
     }
     NAME(reduce)(pack, K, log_likelihood, mode_sums, sums, sums_out);
+    if (pack->fixed_sizes)
+        NAME(reduce_fixed)(pack, theta, fixed_sums, fixed_sums_out);
     return 0;
 }
 

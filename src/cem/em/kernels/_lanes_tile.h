@@ -115,7 +115,8 @@ INLINE void NAME(expect)(
     T *restrict mantissas,             /* (K,)            in, out: of the product of determinants */
     TU *restrict exponents,            /* (K,)            in, out: of the product of determinants, biased */
     T *restrict smallest,              /* (1,)            in, out: smallest pivot met */
-    T *restrict moments_out            /* (K, q + p + 1)  residual (13), E d, lower triangle of A^-1 + E d E d' */
+    T *restrict moments_out,           /* (K, q + p + 1)  residual (13), E d, lower triangle of A^-1 + E d E d' */
+    T *restrict rests_out              /* (K, p)          e - B E d, or null */
 )
 {
     const int q = p * (p + 1) / 2;
@@ -214,6 +215,8 @@ INLINE void NAME(expect)(
             UNROLL for (int j = 0; j < p; j++)
                 rest = MULTIPLY_SUBTRACT(B[i][j], mean[j], rest);
             residual = MULTIPLY_ADD(rest, rest, residual);
+            if (rests_out)
+                PUT(rests_out[k * p + i], rest);
             if (i > 0)
                 shrinkage = MULTIPLY_ADD(mean[i], mean[i], shrinkage);
         }
@@ -294,17 +297,17 @@ INLINE void NAME(add)(
 }
 
 typedef void (*NAME(expect_function))(
-    const double *, const double *, const double *, int, int, T *, T *, TU *, T *, T *);
+    const double *, const double *, const double *, int, int, T *, T *, TU *, T *, T *, T *);
 typedef void (*NAME(add_function))(const double *, int, int, const T *, const T *, V *);
 
 #define INSTANCE(p)                                                                                                   \
     static TARGET void NAME(expect_##p)(const double *factor, const double *projection, const double *parameters,     \
                                         int first, int last, T *misfits, T *mantissas, TU *exponents, T *smallest,    \
-                                        T *moments_out)                                                               \
+                                        T *moments_out, T *rests_out)                                                 \
     {                                                                                                                 \
         for (int at = 0; at < PARTS; at += PARTS_TOGETHER(p))                                                         \
             NAME(expect)(p, PARTS_TOGETHER(p), at, factor, projection, parameters, first, last, misfits, mantissas,   \
-                         exponents, smallest, moments_out);                                                           \
+                         exponents, smallest, moments_out, rests_out);                                                \
     }                                                                                                                 \
     static TARGET void NAME(add_##p)(const double *factor, int first, int last, const T *weights, const T *moments,   \
                                      V *sums)                                                                         \

@@ -25,3 +25,12 @@ def maximisation(
     noise_variances_out: _Floats,
     status_out: _Ints,
 ) -> None: ...
+def fixed_coefficients(
+    fixed_sums: _Floats,
+    channel_counts: _Floats,
+    noise_variances: _Floats,
+    fixed_sizes: NDArray[np.int32],
+    by_mode: NDArray[np.int32],
+    steps_out: _Floats,
+    decreases_out: _Floats,
+) -> None: ...

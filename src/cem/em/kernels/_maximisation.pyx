@@ -9,7 +9,9 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from cem.mixture._bundle cimport ParametersBundle, parameters_t
-from cem.numerics._blas cimport cholesky, eigensystem, multiply_lower, solve_lower_many
+from cem.numerics._blas cimport (
+    cholesky, eigensystem, multiply_lower, solve_lower_many, solve_lower_transposed,
+)
 from cem.numerics._small cimport cholesky_lower, multiply_lowers, solve_lower_columns
 from cem.numerics._shapes cimport parameters_shapes, shape1, shape2
 
@@ -363,3 +365,167 @@ def maximisation(
     free(scratch)
     if failed:
         raise m_step_failure(failed, n_channels)
+
+
+cdef int system_of_channel(
+    int n_modes,
+    int q,
+    const int* by_mode,      # (q,)           whether a column has a coefficient for each mode
+    const double* counts,    # (K,), a step apart: units in the mode; below 1 its own coefficients stay
+    const double* noise,     # (K,), a step apart
+    Py_ssize_t step,         #                between modes, of counts and noise
+    const double* g,         # (K, q), a step apart
+    Py_ssize_t g_step,
+    const double* H,         # (K, q (q + 1) / 2), a step apart; lower triangles by rows
+    Py_ssize_t H_step,
+    int* place_out,          # (K, q)         the unknown that each coefficient is
+    double* A_out,           # (n, n)         lower triangle
+    double* b_out,           # (n,)
+) noexcept nogil:
+    """The normal equations of (23): common columns are one unknown, others one for each mode. Returns n."""
+    cdef int k, i, j, n = 0, a, b
+    cdef double weight
+    cdef const double* row
+    for i in range(q):
+        if not by_mode[i]:
+            for k in range(n_modes):
+                place_out[k * q + i] = n
+            n += 1
+    for k in range(n_modes):
+        for i in range(q):
+            if by_mode[i]:
+                place_out[k * q + i] = n
+                n += 1
+    memset(A_out, 0, n * n * sizeof(double))
+    memset(b_out, 0, n * sizeof(double))
+    for k in range(n_modes):
+        weight = 1.0 / noise[k * step]
+        row = H + k * H_step
+        for i in range(q):
+            a = place_out[k * q + i]
+            if by_mode[i] and counts[k * step] < 1.0:
+                row += i + 1
+                continue
+            b_out[a] += weight * g[k * g_step + i]
+            for j in range(i + 1):
+                b = place_out[k * q + j]
+                if not (by_mode[j] and counts[k * step] < 1.0):
+                    A_out[max(a, b) * n + min(a, b)] += weight * row[j]
+            row += i + 1
+    return n
+
+
+cdef bint solve_scaled(
+    int n,
+    const double* A,         # (n, n)  lower triangle, positive semidefinite
+    double* x,               # (n,)    right-hand side in, solution out
+    double* scale,           # (n,)    work
+    double* factor,          # (n, n)  work
+) noexcept nogil:
+    """A⁻¹ x by a Cholesky factorisation, with the least addition to the diagonal that makes it one.
+
+    What no reading informs has a zero on the diagonal, and stays: its right-hand side is zero, too.
+    """
+    cdef int i, j, attempt
+    cdef double ridge = 1e-14
+    for i in range(n):
+        scale[i] = 1.0 / sqrt(A[i * n + i]) if A[i * n + i] > 0.0 else 0.0
+        x[i] *= scale[i]
+    for attempt in range(8):
+        for i in range(n):
+            for j in range(i):
+                factor[i * n + j] = A[i * n + j] * scale[i] * scale[j]
+            factor[i * n + i] = 1.0 + ridge
+        if cholesky(n, factor) == 0:
+            solve_lower_many(n, 1, factor, x)
+            solve_lower_transposed(n, factor, x)
+            for i in range(n):
+                x[i] *= scale[i]
+            return True
+        ridge *= 100.0
+    return False
+
+
+def fixed_coefficients(
+    const double[::1] fixed_sums,
+    const double[:, ::1] channel_counts,
+    const double[:, ::1] noise_variances,
+    const int[::1] fixed_sizes,
+    const int[::1] by_mode,
+    double[:, ::1] steps_out,
+    double[:, ::1] decreases_out,
+):
+    """The M step of β, (24): the step δ from the sums (23), and 2 δᵀg − δᵀHδ, by which σ² E falls.
+
+    Parameters
+    ----------
+    fixed_sums : (n_fixed_sums,) array
+        [g (K, Q), H (K, Σ q (q + 1) / 2)].
+    channel_counts : (K, C) array
+        N_kc: where it is below 1, coefficients of the mode stay.
+    noise_variances : (K, C) array
+        The current σ².
+    fixed_sizes : (C,) array
+        q_c.
+    by_mode : (Q,) array
+        1 where a column has a coefficient for each mode, else 0.
+    steps_out : (K, Q) array
+        δ.
+    decreases_out : (K, C) array
+    """
+    cdef int K = <int> noise_variances.shape[0], C = <int> noise_variances.shape[1], c, k, q, i, j, n, largest = 0
+    cdef Py_ssize_t Q = 0, Q2 = 0, at = 0, gram_at = 0
+    shape1("fixed_coefficients", "fixed_sizes", &fixed_sizes.shape[0], C)
+    for c in range(C):
+        Q += fixed_sizes[c]
+        Q2 += fixed_sizes[c] * (fixed_sizes[c] + 1) // 2
+        largest = max(largest, fixed_sizes[c])
+    shape1("fixed_coefficients", "fixed_sums", &fixed_sums.shape[0], K * (Q + Q2))
+    shape1("fixed_coefficients", "by_mode", &by_mode.shape[0], Q)
+    shape2("fixed_coefficients", "channel_counts", &channel_counts.shape[0], K, C)
+    shape2("fixed_coefficients", "steps_out", &steps_out.shape[0], K, Q)
+    shape2("fixed_coefficients", "decreases_out", &decreases_out.shape[0], K, C)
+    cdef int most = largest * K + 1
+    cdef double* work = <double*> malloc((2 * most * most + 2 * most) * sizeof(double))
+    cdef int* place = <int*> malloc(most * sizeof(int))
+    if work == NULL or place == NULL:
+        free(work)
+        free(place)
+        raise MemoryError
+    cdef double* A = work
+    cdef double* factor = A + most * most
+    cdef double* x = factor + most * most
+    cdef double* scale = x + most
+    cdef const double* g = &fixed_sums[0]
+    cdef const double* H = g + K * Q
+    cdef const double* row
+    cdef double change
+    with nogil:
+        for c in range(C):
+            q = fixed_sizes[c]
+            for k in range(K):
+                decreases_out[k, c] = 0.0
+            if q > 0:
+                n = system_of_channel(
+                    K, q, &by_mode[at], &channel_counts[0, c], &noise_variances[0, c], C, g + at, Q, H + gram_at, Q2,
+                    place, A, x,
+                )
+                if not solve_scaled(n, A, x, scale, factor):
+                    memset(x, 0, n * sizeof(double))
+                for k in range(K):
+                    change = 0.0
+                    row = H + k * Q2 + gram_at
+                    for i in range(q):
+                        steps_out[k, at + i] = x[place[k * q + i]]
+                        change += 2.0 * steps_out[k, at + i] * g[k * Q + at + i]
+                    for i in range(q):
+                        for j in range(i):
+                            change -= 2.0 * steps_out[k, at + i] * row[j] * steps_out[k, at + j]
+                        change -= steps_out[k, at + i] * row[i] * steps_out[k, at + i]
+                        row += i + 1
+                    decreases_out[k, c] = change
+            at += q
+            gram_at += q * (q + 1) // 2
+    free(work)
+    free(place)
+

@@ -57,6 +57,8 @@ class Pass:
         Out: the sums (14) of each chunk.
     log_weights : ndarray of shape (L, K), optional
         In place of log π, if something besides readings informs a unit's mode.
+    fixed_sums : ndarray of shape (n_chunks, n_fixed_sums), optional
+        Out: the sums (23) of each chunk, if there are fixed columns.
     """
 
     parameters: ParametersBundle
@@ -66,6 +68,11 @@ class Pass:
     responsibilities: FloatArray
     sums: FloatArray
     log_weights: FloatArray | None = None
+    fixed_sums: FloatArray | None = None
+
+    def of_chunk(self, chunk: int) -> tuple[FloatArray, FloatArray | None]:
+        """Where the sums (14) and (23) of a chunk go."""
+        return self.sums[chunk], None if self.fixed_sums is None else self.fixed_sums[chunk]
 
 
 class Kernel(Protocol):
@@ -95,6 +102,7 @@ class LapackKernel:
 
     def work(self, task: Pass, claimed: NDArray[np.int64]) -> None:
         while (chunk := _lanes.claim(claimed)) < len(task.sums):
+            sums, fixed_sums = task.of_chunk(chunk)
             _core.expectation(
                 self._bundle,
                 task.parameters,
@@ -103,8 +111,9 @@ class LapackKernel:
                 task.bounds[chunk],
                 task.bounds[chunk + 1],
                 task.responsibilities,
-                task.sums[chunk],
+                sums,
                 task.log_weights,
+                fixed_sums,
             )
 
 
@@ -122,9 +131,11 @@ class LinkedKernel:
 
     def work(self, task: Pass, claimed: NDArray[np.int64]) -> None:
         while (chunk := _lanes.claim(claimed)) < len(task.sums):
-            self.expect(task, int(task.bounds[chunk]), int(task.bounds[chunk + 1]), task.sums[chunk])
+            self.expect(task, int(task.bounds[chunk]), int(task.bounds[chunk + 1]), *task.of_chunk(chunk))
 
-    def expect(self, task: Pass, first: int, last: int, sums: FloatArray) -> None:
+    def expect(
+        self, task: Pass, first: int, last: int, sums: FloatArray, fixed_sums: FloatArray | None = None
+    ) -> None:
         """The sums over units ``first:last``."""
         _linked.expectation(
             self._bundle,
@@ -136,6 +147,7 @@ class LinkedKernel:
             task.responsibilities,
             sums,
             task.log_weights,
+            fixed_sums,
         )
 
     def log_densities(self, parameters: Parameters, first: int = 0, last: int | None = None) -> FloatArray:
@@ -227,6 +239,7 @@ class LanesKernel:
             task.responsibilities,
             task.sums,
             log_weights=task.log_weights,
+            fixed_sums_out=task.fixed_sums,
         )
 
     def log_densities(self, parameters: Parameters) -> FloatArray:
@@ -289,12 +302,15 @@ def _of_mode(parameters: Parameters, mode: int) -> ParametersBundle:
         parameters.factors[one],
         parameters.noise_variances[one],
         parameters.layout.kernel_sizes,
+        fixed=None if parameters.fixed is None else parameters.fixed[one],
     )
 
 
 def fastest_kernel(statistics: SufficientStatistics) -> Kernel:
     """The fastest kernel for a fleet, by what its units share and the size of its bases."""
     small = max(statistics.sizes) <= _lanes.LARGEST_SIZE
+    if statistics.fixed is not None:  # of which the kernel of shared designs knows nothing
+        return LanesKernel(statistics) if small else LapackKernel(statistics)
     designs = shared_designs(statistics, _UNITS_PER_DESIGN if small else _UNITS_PER_LARGE_DESIGN)
     if designs is not None:
         return SharedKernel(statistics, designs)
@@ -303,6 +319,6 @@ def fastest_kernel(statistics: SufficientStatistics) -> Kernel:
 
 def linked_kernel(statistics: SufficientStatistics) -> LinkedKernel | LinkedLanesKernel:
     """The kernel for linked channels, by the size of the bases."""
-    if max(statistics.sizes) <= _linked_lanes.LARGEST_SIZE:
+    if max(statistics.sizes) <= _linked_lanes.LARGEST_SIZE and statistics.fixed is None:
         return LinkedLanesKernel(statistics)
     return LinkedKernel(statistics)
