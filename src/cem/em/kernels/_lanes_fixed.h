@@ -1,12 +1,19 @@
 /* (22) and (23) of model.md with units side by side: columns whose coefficients do not vary from unit to unit; a part of
  * _lanes_kernel.h.
  *
- * p and q are not compile-time constants here, unlike in _lanes_tile.h: there are too many pairs of them, and the loops
- * are short beside those of a unit's posterior. */
+ * The usual numbers of columns are compile-time constants, as in _lanes_tile.h; for larger ones there are plain loops. */
+
+/* Up to 7 columns completely; more of them by a loop. */
+#if defined(__clang__)
+#define UNROLL_FEW _Pragma("clang loop unroll_count(8)")
+#else
+#define UNROLL_FEW _Pragma("GCC unroll 8")
+#endif
+#define NUMBER(x, i) (*(const V *)((x) + (int64_t)(i) * LANES))
 
 /* w and rss of (22) for one channel of one tile, and R_psi' e_2, which the gradient needs. */
-static TARGET void NAME(condition)(
-    int p, int q,
+INLINE void NAME(condition)(
+    const int p, const int q,
     const double *restrict block,      /* (p q + q (q + 1), LANES)  R_phipsi and the upper triangle of R_psi by rows, Gram */
     const double *restrict projection, /* (p + 1, LANES)            w_1, rss */
     const double *restrict w_fixed,    /* (q, LANES)                w_2 */
@@ -15,66 +22,189 @@ static TARGET void NAME(condition)(
     double *restrict pull_out          /* (q, LANES)                R_psi' e_2 */
 )
 {
+    const double *const triangle = block + (int64_t)p * q * LANES;
     for (int h = 0; h < LANES; h += WIDTH) {
-        V rss = *(const V *)(projection + p * LANES + h);
-        const double *number = block + h;
-        for (int i = 0; i < p; i++) {
-            V rest = *(const V *)(projection + i * LANES + h);
-            for (int j = 0; j < q; j++, number += LANES)
-                rest = FNMA(*(const V *)number, SPREAD(beta[j]), rest);
+        V rss = NUMBER(projection + h, p);
+        UNROLL_FEW for (int i = 0; i < p; i++) {
+            V rest = NUMBER(projection + h, i);
+            UNROLL_FEW for (int j = 0; j < q; j++)
+                rest = FNMA(NUMBER(block + h, i * q + j), SPREAD(beta[j]), rest);
             *(V *)(projection_out + i * LANES + h) = rest;
         }
-        for (int j = 0; j < q; j++)
-            *(V *)(pull_out + j * LANES + h) = (V){0};
-        for (int i = 0; i < q; i++) {
-            V rest = *(const V *)(w_fixed + i * LANES + h);
-            for (int j = i; j < q; j++)
-                rest = FNMA(*(const V *)(number + (j - i) * LANES), SPREAD(beta[j]), rest);
+        V few[7]; /* pulls of few columns stay in registers */
+        UNROLL_FEW for (int j = 0; j < q; j++)
+            if (q <= 7)
+                few[j] = (V){0};
+            else
+                *(V *)(pull_out + j * LANES + h) = (V){0};
+        UNROLL_FEW for (int i = 0; i < q; i++) {
+            const int at = i * q - i * (i - 1) / 2; /* of row i in the triangle */
+            V rest = NUMBER(w_fixed + h, i);
+            UNROLL_FEW for (int j = 0; j < q; j++)
+                if (j >= i)
+                    rest = FNMA(NUMBER(triangle + h, at + j - i), SPREAD(beta[j]), rest);
             rss = FMA(rest, rest, rss);
-            for (int j = i; j < q; j++, number += LANES)
-                *(V *)(pull_out + j * LANES + h) = FMA(*(const V *)number, rest, *(const V *)(pull_out + j * LANES + h));
+            UNROLL_FEW for (int j = 0; j < q; j++)
+                if (j >= i) {
+                    V *const pull = q <= 7 ? few + j : (V *)(pull_out + j * LANES + h);
+                    *pull = FMA(NUMBER(triangle + h, at + j - i), rest, *pull);
+                }
         }
+        UNROLL_FEW for (int j = 0; j < q && q <= 7; j++)
+            *(V *)(pull_out + j * LANES + h) = few[j];
         *(V *)(projection_out + p * LANES + h) = rss;
     }
 }
 
-/* Adds one channel of one tile to the sums (23), for modes first .. last - 1. */
-static TARGET void NAME(add_fixed)(
-    int p, int q, int first, int last,
-    int own_gram,                  /*                            0: another channel has the same Gram matrices */
-    int pull_step,                 /*                            doubles from one mode's pull to the next one's */
-    const double *restrict block,  /* (p q + q (q + 1), LANES)   as in `condition` */
-    const double *restrict pull,   /* (1 or K, q, LANES) */
-    const T *restrict weights,     /* (K,)                       responsibilities */
-    const T *restrict rests,       /* (K, p)                     e - B E d of `expect` */
-    V *restrict sums               /* (K, 2 q + q (q + 1) / 2)   in, out: R_phipsi' (e - B E d), R_psi' e_2, Gram */
+/* Adds n columns of one channel and mode of one tile to the gradient of (23). */
+INLINE void NAME(add_columns)(
+    const int n, const int p, int q,
+    const double *restrict block,  /* (p q, LANES)  R_phipsi, from the first of the columns on */
+    const double *restrict pull,   /* (n, LANES) */
+    const T *restrict weight,      /* (1,)          responsibility */
+    V sigma,
+    const T *restrict rests,       /* (p,)          e - B E d */
+    V *restrict sums               /* (n,)          in, out */
 )
 {
-    const int n_gram = q * (q + 1) / 2;
-    const double *const gram = block + (p * q + n_gram) * LANES;
+    V sum[4];
+    UNROLL for (int j = 0; j < n; j++)
+        sum[j] = sums[j];
+    UNROLL for (int h = 0; h < PARTS; h++) {
+        const V scaled = weight->part[h] * sigma;
+        UNROLL for (int j = 0; j < n; j++)
+            sum[j] = FMA(weight->part[h], NUMBER(pull + h * WIDTH, j), sum[j]);
+        UNROLL_FEW for (int i = 0; i < p; i++) {
+            const V rest = scaled * rests[i].part[h];
+            UNROLL for (int j = 0; j < n; j++)
+                sum[j] = FMA(rest, NUMBER(block + h * WIDTH, i * q + j), sum[j]);
+        }
+    }
+    UNROLL for (int j = 0; j < n; j++)
+        sums[j] = sum[j];
+}
+
+/* Adds one channel of one tile to the gradients of (23), for modes first .. last - 1. */
+INLINE void NAME(add_gradients)(
+    const int p, int q, int first, int last,
+    int pull_step,                 /*                doubles from one mode's pull to the next one's */
+    const double *restrict block,
+    const double *restrict pull,   /* (1 or K, q, LANES) */
+    const T *restrict weights,     /* (K,)           responsibilities */
+    const double *restrict sigmas, /* (K,) */
+    const T *restrict rests,       /* (K, p)         e - B E d of `expect` */
+    V *restrict sums               /* (K, q + q (q + 1) / 2) */
+)
+{
     for (int k = first; k < last; k++) {
-        V *restrict sum = sums + k * (2 * q + n_gram);
-        for (int h = 0; h < PARTS; h++) {
-            const V weight = weights[k].part[h];
-            const double *number = block + h * WIDTH;
-            for (int i = 0; i < p; i++) {
-                const V rest = weight * rests[k * p + i].part[h];
-                for (int j = 0; j < q; j++, number += LANES)
-                    sum[j] = FMA(rest, *(const V *)number, sum[j]);
+        V *restrict sum = sums + k * (q + q * (q + 1) / 2);
+        const V sigma = SPREAD(sigmas[k]);
+        for (int from = 0; from < q; from += 4) {
+#define COLUMNS(n)                                                                                                    \
+    NAME(add_columns)(n, p, q, block + from * LANES, pull + k * pull_step + from * LANES, weights + k, sigma,         \
+                      rests + k * p, sum + from)
+            switch (q - from) {
+            case 1:
+                COLUMNS(1);
+                break;
+            case 2:
+                COLUMNS(2);
+                break;
+            case 3:
+                COLUMNS(3);
+                break;
+            default:
+                COLUMNS(4);
             }
-            for (int j = 0; j < q; j++)
-                sum[q + j] = FMA(weight, *(const V *)(pull + k * pull_step + j * LANES + h * WIDTH), sum[q + j]);
-            if (own_gram)
-                for (int i = 0; i < n_gram; i++)
-                    sum[2 * q + i] = FMA(weight, *(const V *)(gram + i * LANES + h * WIDTH), sum[2 * q + i]);
+#undef COLUMNS
         }
     }
 }
 
+/* Adds the Gram matrices of one channel of one tile. */
+static TARGET void NAME(add_grams)(
+    int n_gram, int q, int first, int last,
+    const double *restrict gram, /* (n_gram, LANES) */
+    const T *restrict weights,   /* (K,) */
+    V *restrict sums             /* (K, q + n_gram) */
+)
+{
+    for (int k = first; k < last; k++)
+        for (int i = 0; i < n_gram; i++) {
+            V sum = sums[k * (q + n_gram) + q + i];
+            UNROLL for (int h = 0; h < PARTS; h++)
+                sum = FMA(weights[k].part[h], NUMBER(gram + h * WIDTH, i), sum);
+            sums[k * (q + n_gram) + q + i] = sum;
+        }
+}
+
+static TARGET void NAME(condition_of)(
+    int p, int q, const double *block, const double *projection, const double *w_fixed, const double *beta,
+    double *projection_out, double *pull_out
+)
+{
+#define OF(q)                                                                                                         \
+    if (p == 3)                                                                                                       \
+        NAME(condition)(3, q, block, projection, w_fixed, beta, projection_out, pull_out);                            \
+    else                                                                                                              \
+        NAME(condition)(p, q, block, projection, w_fixed, beta, projection_out, pull_out)
+    switch (q) {
+    case 1:
+        OF(1);
+        break;
+    case 2:
+        OF(2);
+        break;
+    case 3:
+        OF(3);
+        break;
+    case 4:
+        OF(4);
+        break;
+    case 5:
+        OF(5);
+        break;
+    case 6:
+        OF(6);
+        break;
+    case 7:
+        OF(7);
+        break;
+    default:
+        OF(q);
+    }
+#undef OF
+}
+
+static TARGET void NAME(add_gradients_of)(
+    int p, int q, int first, int last, int pull_step, const double *block, const double *pull, const T *weights,
+    const double *sigmas, const T *rests, V *sums
+)
+{
+#define OF(p) NAME(add_gradients)(p, q, first, last, pull_step, block, pull, weights, sigmas, rests, sums)
+    switch (p) {
+    case 1:
+        OF(1);
+        break;
+    case 2:
+        OF(2);
+        break;
+    case 3:
+        OF(3);
+        break;
+    default:
+        OF(p);
+    }
+#undef OF
+}
+
+#undef UNROLL_FEW
+#undef NUMBER
+
 /* The sums of all lanes: g (K, Q), H (K, Q2). */
 static TARGET void NAME(reduce_fixed)(
     const lanes_pack *pack, const lanes_parameters *theta,
-    const V *sums,                  /* channel by channel: (K, 2 q + q (q + 1) / 2) */
+    const V *sums,                  /* channel by channel: (K, q + q (q + 1) / 2) */
     double *restrict fixed_sums_out
 )
 {
@@ -91,14 +221,13 @@ static TARGET void NAME(reduce_fixed)(
         for (int other = 0; other < twin; other++)
             twin_at += pack->fixed_sizes[other] * (pack->fixed_sizes[other] + 1) / 2;
         for (int k = 0; k < K; k++) {
-            const V *const sum = sums + k * (2 * q + n_gram);
-            const double sigma = sqrt(theta->noise_variances[(int64_t)k * C + c]);
+            const V *const sum = sums + k * (q + n_gram);
             for (int j = 0; j < q; j++)
-                g[k * Q + at + j] = sigma * NAME(total)(sum[j]) + NAME(total)(sum[q + j]);
+                g[k * Q + at + j] = NAME(total)(sum[j]);
             for (int i = 0; i < n_gram; i++)
-                H[k * Q2 + gram_at + i] = twin == c ? NAME(total)(sum[2 * q + i]) : H[k * Q2 + twin_at + i];
+                H[k * Q2 + gram_at + i] = twin == c ? NAME(total)(sum[q + i]) : H[k * Q2 + twin_at + i];
         }
-        sums += K * (2 * q + n_gram);
+        sums += K * (q + n_gram);
         at += q;
         gram_at += n_gram;
     }

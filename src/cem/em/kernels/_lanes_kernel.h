@@ -14,7 +14,7 @@ static int64_t NAME(scratch_size)(const lanes_pack *pack, int n_modes)
         size += (q + p + 1) * PARTS + (q + p + 3) * (1 + PARAMETER_STRIDE); /* moments; sums and parameters */
         if (pack->fixed_sizes) {
             const int n = pack->fixed_sizes[c];
-            size += (2 * p + 1 + n) * PARTS + 2 * n + n * (n + 1) / 2; /* rests, conditioned and pull; sums */
+            size += (2 * p + 1 + n) * PARTS + n + n * (n + 1) / 2 + 1; /* rests, conditioned and pull; sums; sigma */
         }
     }
     return WIDTH * ((size + 6 * PARTS) * n_modes + PARTS + 1); /* see `expectation` */
@@ -256,13 +256,16 @@ static TARGET int NAME(expectation)(
         P += pack->sizes[c];
         Q += q;
         n_conditioned += pack->sizes[c] + 1;
-        n_fixed_sums += K * (2 * q + q * (q + 1) / 2);
+        n_fixed_sums += K * (q + q * (q + 1) / 2);
     }
     double *const conditioned = (double *)(sums + (size + 2 * C) * K); /* see `projection` */
     double *const pulls = conditioned + n_conditioned * K * LANES;
     T *const rests = (T *)(pulls + Q * K * LANES);
     V *const fixed_sums = (V *)(rests + P * K);
-    double *const prepared = (double *)(fixed_sums + n_fixed_sums);
+    double *const sigmas = (double *)(fixed_sums + n_fixed_sums); /* channel by channel: (K,) */
+    double *const prepared = sigmas + (pack->fixed_sizes ? WIDTH * C * K : 0);
+    for (int i = 0; i < C * K && pack->fixed_sizes; i++)
+        sigmas[i] = sqrt(theta->noise_variances[(i % K) * C + i / K]);
     for (int64_t i = 0; i < n_fixed_sums; i++)
         fixed_sums[i] = (V){0};
     NAME(prepare)(pack, theta, prepared);
@@ -301,7 +304,7 @@ static TARGET int NAME(expectation)(
                 for (int k = first; k < last_version; k++) {
                     const int version = pack->by_mode ? k : 0;
                     double *const own = left + version * (p + 1) * LANES;
-                    NAME(condition)(
+                    NAME(condition_of)(
                         p, q, pack->data + pack->fixed_at[tile * C + c], pack->data + projection_at[c],
                         pack->data + pack->fixed_projection_at[tile * C + c], beta + k * Q, own,
                         pull + version * q * LANES);
@@ -385,11 +388,17 @@ static TARGET int NAME(expectation)(
         pull = pulls;
         for (int c = 0; c < C; c++) {
             const int p = pack->sizes[c], q = pack->fixed_sizes[c];
-            if (factor_at[c] >= 0 && q > 0)
-                NAME(add_fixed)(
-                    p, q, first, last, pack->gram_twins[c] == c, pack->by_mode ? q * LANES : 0,
-                    pack->data + pack->fixed_at[tile * C + c], pull, weights, rest, fixed_sum);
-            fixed_sum += K * (2 * q + q * (q + 1) / 2);
+            if (factor_at[c] >= 0 && q > 0) {
+                NAME(add_gradients_of)(
+                    p, q, first, last, pack->by_mode ? q * LANES : 0, pack->data + pack->fixed_at[tile * C + c], pull,
+                    weights, sigmas + c * K, rest, fixed_sum);
+                if (pack->gram_twins[c] == c)
+                    NAME(add_grams)(
+                        q * (q + 1) / 2, q, first, last,
+                        pack->data + pack->fixed_at[tile * C + c] + (p * q + q * (q + 1) / 2) * LANES, weights,
+                        fixed_sum);
+            }
+            fixed_sum += K * (q + q * (q + 1) / 2);
             pull += (int64_t)K * q * LANES;
             rest += (int64_t)K * p;
         }
