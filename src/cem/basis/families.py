@@ -55,6 +55,9 @@ class Polynomial(Basis):
     ----------
     degree : int
         0 to 999; p = degree + 1. 2 (a parabola) suits most wear; use 1 for short units.
+    random_degree : int, optional
+        In a fit, only the coefficients up to this degree vary from unit to unit; each mode has one coefficient of every
+        higher degree. Default: all vary. See `FailureModeEM`, ``random_columns``.
 
     Examples
     --------
@@ -66,13 +69,32 @@ class Polynomial(Basis):
     kind = _basis.POLYNOMIAL
     _options = ("degree",)
     degree: int
+    random_degree: int | None
 
-    def __init__(self, degree: int) -> None:
-        self._store(degree=integer("degree", degree, 0))
+    def __init__(self, degree: int, random_degree: int | None = None) -> None:
+        degree = integer("degree", degree, 0)
+        if random_degree is not None:
+            random_degree = integer("random_degree", random_degree, 0)
+            if random_degree > degree:
+                raise BasisError(
+                    f"Polynomial({degree}, random_degree={random_degree}): random_degree is at most the degree"
+                )
+        self._store(degree=degree, random_degree=None if random_degree == degree else random_degree)
 
     @property
     def size(self) -> int:
         return self.degree + 1
+
+    @property
+    def random_functions(self) -> tuple[int, ...] | None:
+        return None if self.random_degree is None else tuple(range(self.random_degree + 1))
+
+    def all_random(self) -> Polynomial:
+        return Polynomial(self.degree)
+
+    def _arguments(self) -> dict[str, Any]:
+        # Only a specification has a random degree: fits keep it apart from the bound basis.
+        return {"degree": self.degree} | ({} if self.random_degree is None else {"random_degree": self.random_degree})
 
     def _kernel_numbers(self, domain: tuple[float, float], learned: tuple[float, ...]) -> list[float]:
         centre, half = half_interval(domain)

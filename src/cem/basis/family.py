@@ -116,6 +116,15 @@ class Basis(ABC):
         """p, the number of basis functions."""
 
     @property
+    def random_functions(self) -> tuple[int, ...] | None:
+        """The functions whose coefficients vary from unit to unit in a fit; None: all of them."""
+        return None
+
+    def all_random(self) -> Basis:
+        """The same basis without a choice of random functions."""
+        return self
+
+    @property
     def _n_learned(self) -> int:
         """Number of values that `_learn` returns."""
         return 0
