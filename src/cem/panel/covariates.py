@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import decimal
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cem.errors import PanelError
-from cem.errors.names import listed, object_array, unit_name
+from cem.errors.names import object_array, unit_name
 from cem.numerics.masks import unmasked
 from cem.panel.containers import as_array
 from cem.panel.frames.cells import is_number
@@ -19,7 +19,6 @@ __all__ = [
     "Columns",
     "Covariate",
     "category_of",
-    "checked_names",
     "covariate_of",
     "is_categorical",
     "kind_of",
@@ -67,7 +66,8 @@ class Covariate:
         """The numbers, or an object array of labels with None where missing."""
         if self.levels is None:
             return self.values
-        return object_array((*self.levels, None))[positions(self)]
+        labels: np.ndarray = object_array((*self.levels, None))[positions(self)]
+        return labels
 
 
 Columns = dict[str, Covariate]
@@ -121,38 +121,6 @@ def places_of_readings(unit_ids: np.ndarray, offsets: np.ndarray) -> Where:
 def places_of_units(unit_ids: np.ndarray) -> Where:
     """Unit of a value of its own."""
     return lambda l: f"unit {unit_name(unit_ids, l)}"
-
-
-# -- names ------------------------------------------------------------------------------------------------------
-
-
-def checked_names(names: Any, option: str) -> tuple[str, ...]:
-    """The names of covariates in a list of columns.
-
-    Raises
-    ------
-    PanelError
-        One string, something that is not a string, or a name twice.
-    """
-    if names is None:
-        return ()
-    if isinstance(names, (str, bytes)):
-        raise PanelError(f"{option} must be a list of columns; found the one string {names!r}: write [{names!r}]")
-    try:
-        given = tuple(names)
-    except TypeError:
-        raise PanelError(f"{option} must be a list of columns; found {names!r:.60}") from None
-    if isinstance(names, Mapping) and given:
-        raise PanelError(
-            f"{option} must be a list of columns of the frame; found a mapping with the keys {listed(given)}: add its "
-            f"values to the frame as columns, or give them to panel.with_covariates({option}=...)"
-        )
-    for place, name in enumerate(given):
-        if not isinstance(name, str):
-            raise PanelError(f"{option} names columns by strings; found {name!r:.60}")
-        if name in given[:place]:
-            raise PanelError(f"{option} names {name!r} twice; give each name once")
-    return given
 
 
 # -- from users' values -----------------------------------------------------------------------------------------

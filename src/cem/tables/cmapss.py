@@ -13,7 +13,7 @@ import numpy as np
 
 from cem.errors import PanelError
 from cem.errors.names import did_you_mean
-from cem.panel.covariates import checked_names
+from cem.panel.checks import checked_names
 from cem.panel.frames.cells import NULLS, is_number
 from cem.panel.panel import Panel
 
@@ -58,8 +58,8 @@ def read_cmapss(
         Largest size to which a compressed file may grow: its text plus 8 bytes per cell. Default: the larger of 1 GB
         and 200 times its size.
     covariates : sequence of str, optional
-        Settings or sensors that are covariates instead of channels: ``["setting1", "setting2", "setting3"]`` for engines
-        that fly at several conditions (FD002, FD004).
+        Settings or sensors that are covariates instead of channels: ``["setting1", "setting2", "setting3"]`` for
+        engines that fly at several conditions (FD002, FD004).
 
     Returns
     -------

@@ -11,7 +11,7 @@ from typing import Any
 
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean
-from cem.panel.covariates import checked_names
+from cem.panel.checks import checked_names
 from cem.panel.panel import Panel
 from cem.tables.backends import read_csv, read_parquet
 from cem.tables.cmapss import CMAPSS_COLUMNS, CMAPSS_SENSORS, CMAPSS_SETTINGS, is_cmapss, read_cmapss
@@ -242,8 +242,8 @@ def read_panel(
 
     C-MAPSS text has a fixed unit and cycle, and its units count as run to failure unless the file's name starts with
     "test". For it ``unit``, ``time``, ``time_unit`` and ``origin`` are ignored, and ``mode``, ``failure_time``,
-    ``sensor``, ``value``, ``missing``, ``time_format`` and ``unit_covariates`` are refused. For its file of remaining lives see
-    `cem.datasets.read_cmapss`.
+    ``sensor``, ``value``, ``missing``, ``time_format`` and ``unit_covariates`` are refused. For its file of remaining
+    lives see `cem.datasets.read_cmapss`.
     """
     options = CsvOptions(separator, decimal, encoding, comment)
     with spooled(path, max_bytes) as file:

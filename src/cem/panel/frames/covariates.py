@@ -9,11 +9,11 @@ import numpy as np
 
 from cem.errors import PanelError
 from cem.errors.names import unit_name
+from cem.panel.checks import checked_names
 from cem.panel.covariates import (
     Columns,
     Covariate,
     category_of,
-    checked_names,
     covariate_of,
     number_of,
 )
