@@ -85,10 +85,10 @@ class FrameCovariates:
                 "within each unit, and out of unit_covariates if it is not"
             )
         self.sensors = [name for name in self.names if is_tall and name not in table.columns]
-        for role, names in ((_READING, self.names), (_UNIT, self.unit_names)):
+        for option, names in (("covariates", self.names), ("unit_covariates", self.unit_names)):
             for name in names:
                 if name not in self.sensors:
-                    check_column(table, frame, role, name)
+                    check_column(table, frame, option, name)
         self.roles = {name: "a covariate" for name in self.names if name not in self.sensors}
         self.roles.update(dict.fromkeys(self.unit_names, "a unit covariate"))
 
