@@ -13,7 +13,6 @@ from cem.errors import PanelError
 from cem.errors.names import object_array, unit_name
 from cem.numerics.masks import unmasked
 from cem.panel.containers import as_array
-from cem.panel.frames.cells import is_number
 
 __all__ = [
     "Columns",
@@ -317,6 +316,14 @@ def _level(item: Any) -> Hashable:
     return str(item) if isinstance(item, str) else int(item)
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _check_items(
     name: str, codes: np.ndarray, distinct: Sequence[Any], kept: Sequence[int], where: Where, what: str, declared: bool
 ) -> None:
@@ -348,7 +355,7 @@ def _check_items(
             )
     if "text" in first and not declared:
         texts = [distinct[i].strip() for i in kept]
-        if all(map(is_number, texts)) and not all(text.isdigit() for text in texts):
+        if all(map(_is_number, texts)) and not all(text.isdigit() for text in texts):
             raise PanelError(
                 f"{what} {name!r} holds numbers written as text, such as {texts[0]!r} ({place(kept[0])}); convert them "
                 "to numbers (pandas: .astype(float)), or declare them a category (pandas: .astype('category'))"

@@ -616,8 +616,10 @@ class Panel(WithCovariates):
             view.flags.writeable = False
             parts[name] = view
         # Panels pickled by earlier releases lack some of these.
-        parts = {"_clock": None, "_true_codes": None, "_true_labels": (), **parts}
-        parts = {"_covariate_columns": {}, "_unit_covariate_columns": {}, **parts}
+        parts = {
+            "_clock": None, "_true_codes": None, "_true_labels": (), "_covariate_columns": {},
+            "_unit_covariate_columns": {}, **parts,
+        }  # fmt: skip
         parts.update(_units=None, _modes=None, _counts=None)
         for name in _SLOTS:
             object.__setattr__(self, name, parts[name])

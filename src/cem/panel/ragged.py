@@ -122,4 +122,4 @@ def readings_of(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, Any]
 
 def taken(columns: Columns, rows: Any) -> Columns:
     """Covariates at some of the readings or units: an index array, a mask or a slice."""
-    return {name: column.taken(rows) for name, column in columns.items()}
+    return {name: column.taken(rows) for name, column in columns.items()} if columns else columns
