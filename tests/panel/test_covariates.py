@@ -9,6 +9,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from cem.errors import FarValuesWarning, LabelWarning, OptionError, PanelError
 from cem.panel.covariates import Covariate
@@ -226,6 +228,37 @@ def test_with_covariates_adds_replaces_and_removes():
         panel.with_covariates({"laod": None})
     with pytest.raises(OptionError, match="missing names 's1', which is not given"):
         panel.with_covariates({"speed": [1, 2, 3, 4]}, missing={"s1": -999})
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_no_operation_parts_a_reading_from_its_covariates(data):
+    """Any sorting, cutting, choosing and joining: each reading still has the number and the level that it came with."""
+    cell = st.one_of(st.none(), st.integers(0, 4))
+    units = data.draw(st.lists(st.lists(st.tuples(st.integers(0, 5), cell), min_size=1, max_size=6), min_size=2,
+                               max_size=5))  # fmt: skip
+    assume(any(number is not None for unit in units for _, number in unit))  # else no level makes it a category
+    times = [[float(time) for time, _ in unit] for unit in units]
+    words = [[None if number is None else "abcde"[number] for _, number in unit] for unit in units]
+    # The first channel and both covariates hold one number each; the second channel is always observed at first.
+    values = [[[NAN if number is None else number, i == 0 or NAN] for i, (_, number) in enumerate(unit)]
+              for unit in units]  # fmt: skip
+    panel = Panel.from_arrays(
+        times, values, channels=["s1", "s2"], duplicates=data.draw(st.sampled_from(["keep", "drop"])), missing=(),
+        allow_empty_channels=True, allow_empty_units=True,
+        covariates={"number": [[number for _, number in unit] for unit in units],
+                    "level": words},
+        unit_covariates={"place": [f"u{l}" for l in range(len(units))]},
+    )  # fmt: skip
+    order = data.draw(st.permutations(range(len(panel))))
+    derived = Panel.concatenate([panel[[l]] for l in order]).until(data.draw(st.integers(5, 9)))
+    derived = pickle.loads(pickle.dumps(derived))
+    for one in (panel, derived, derived.select_channels(["s1"]) if (derived.counts[:, 0] > 0).all() else panel):
+        column = one.values[:, 0]
+        np.testing.assert_array_equal(one.covariate("number"), column)
+        expected = [None if np.isnan(number) else "abcde"[int(number)] for number in column]
+        assert one.covariate("level").tolist() == expected
+        assert one.covariate("place").tolist() == [f"u{unit}" for unit in one.units]
 
 
 # -- as a matrix ------------------------------------------------------------------------------------------------
