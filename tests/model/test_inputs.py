@@ -87,6 +87,33 @@ def test_a_saved_model_remembers_the_columns(tmp_path, by_panel):
     np.testing.assert_array_equal(model.predict(frame), estimator(unit="unit", time="time").fit(frame).predict(frame))
 
 
+def test_covariates_pass_through_the_estimator(tmp_path):
+    """A frame's load would be a channel, or had to be dropped by hand before every call."""
+    frame = long(readings(), load=np.tile(np.arange(N), L), site=np.repeat(["n", "s"] * (L // 2), N))
+    columns = {"covariates": ["load"], "unit_covariates": ["site"]}
+    em = estimator(unit="unit", time="time", columns=columns).fit(frame)
+    assert em.channels_ == ("vib", "temp")
+    em.model_.save(tmp_path / "m.cem")
+    model = cem.load(tmp_path / "m.cem")
+    expected = em.predict(frame)
+    np.testing.assert_array_equal(model.predict(frame), expected)
+    # A model that does not use them reads frames without them, but not by a misspelt option.
+    np.testing.assert_array_equal(model.predict(frame.drop(columns=["load", "site"])), expected)
+    with pytest.raises(PanelError, match="list of columns; found the one string 'load'"):
+        estimator(unit="unit", time="time", columns={"covariates": "load"}).fit(frame)
+    with pytest.raises(OptionError, match="did you mean 'covariates'"):
+        estimator(unit="unit", time="time", columns={"covariate": ["load"]}).fit(frame)
+
+
+def test_a_covariate_that_the_model_needs_is_missed_by_name(monkeypatch):
+    """Scored without its load, a reading would be taken for one at the mean load."""
+    frame = long(readings(), load=np.tile(np.arange(N), L))
+    model = estimator().fit(frame, unit="unit", time="time", columns={"covariates": ["load"]}).model_
+    monkeypatch.setattr(type(model), "covariates", ("load",), raising=False)
+    with pytest.raises(PanelError, match="covariates='load' is not a column of the frame; did you mean 'Load'"):
+        model.predict(frame.rename(columns={"load": "Load"}))
+
+
 def test_scored_frames_are_read_by_name(by_panel):
     """Other columns, in another order, with rows of more kinds, are the same readings."""
     frame = long(readings(), note="ok", mode=np.repeat(["a", "b"] * (L // 2), N))

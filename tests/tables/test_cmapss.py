@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from places import SHARED_DATA
 
-from cem.errors import PanelError
+from cem.errors import OptionError, PanelError
 from cem.tables.cmapss import CMAPSS_COLUMNS, read_cmapss
 from cem.tables.tables import file_format, read_panel
 
@@ -35,6 +35,28 @@ def test_columns_go_where_their_names_say(engines):
     assert panel.failure_times.tolist() == [2.0, 3.0]
     assert read_cmapss(engines).channels == CMAPSS_COLUMNS[5:]
     assert read_cmapss(engines, settings=True, response="s4").channels == CMAPSS_COLUMNS[2:]
+
+
+def test_settings_are_covariates_where_engines_fly_at_several_conditions(engines):
+    """As channels they split the modes by flight condition."""
+    settings = ["setting1", "setting2", "setting3"]
+    panel = read_cmapss(engines, covariates=settings)
+    assert panel.covariates == tuple(settings) and panel.channels == CMAPSS_COLUMNS[5:]
+    assert panel.covariate("setting2").tolist() == [101, 102, 101, 102, 103]
+    assert "s1" not in read_cmapss(engines, covariates=["s1"], settings=True).channels
+    same = read_panel(engines, covariates=settings, channels=["s1"], response="s2")
+    assert same.channels == ("s1", "s2") and same.covariates == panel.covariates
+    assert read_panel(engines, covariates=["setting1"], response="setting2").channels[-1] == "setting2"
+    with pytest.raises(PanelError, match="'setting1' is a channel and is named in covariates too"):
+        read_cmapss(engines, covariates=settings, settings=True)
+    with pytest.raises(PanelError, match="'s1' is a channel and"):
+        read_cmapss(engines, covariates=["s1"], channels=["s1", "s2"])
+    with pytest.raises(PanelError, match="no covariate 'seting1'; did you mean 'setting1'"):
+        read_cmapss(engines, covariates=["seting1"])
+    with pytest.raises(PanelError, match=r"one string 'setting1': write \['setting1'\]"):
+        read_cmapss(engines, covariates="setting1")
+    with pytest.raises(OptionError, match=r"unit_covariates=.*C-MAPSS text has no such column"):
+        read_panel(engines, unit_covariates=["site"])
 
 
 def test_running_units_and_true_remaining_lives(engines, tmp_path):

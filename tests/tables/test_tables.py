@@ -57,6 +57,52 @@ def expect(panel):
     np.testing.assert_array_equal(panel.values, [[np.nan, 30], [1.5, 10], [2.5, 20], [4.5, 40]])
 
 
+WITH_COVARIATES = """unit,time,s2,load,mode,test,site,note
+b,2,1.5,10,low,True,N,x
+a,1,2.5,20,high,False,,y
+b,1,3.5,NA,,True,,z
+a,2,4.5,40,low,False,S,w
+"""
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+def test_covariates_of_files(tmp_path, backend, format):
+    """Numbers are numbers, truth values and words are categories, whichever backend reads."""
+    path = tmp_path / f"fleet.{format}"
+    (tmp_path / "fleet.csv").write_text(WITH_COVARIATES)
+    given = {"covariates": ["load", "mode", "test"], "unit_covariates": ["site"]}
+    if format == "parquet":
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(pa.table(read_table(tmp_path / "fleet.csv")), path)
+    for channels in (["s2"], None):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            panel = read_panel(path, channels=channels, **given)
+        assert panel.channels == ("s2",)
+        np.testing.assert_array_equal(panel.covariate("load"), [np.nan, 10, 20, 40])
+        assert panel.covariate("mode").tolist() == [None, "low", "high", "low"]
+        assert panel.covariate("test").tolist() == [True, True, False, False]
+        assert panel.covariate("site").tolist() == ["N", "S"]
+    with pytest.raises(PanelError, match="has no column 'lod'; did you mean 'load'"):
+        read_panel(path, channels=["s2"], covariates=["lod"])
+    with pytest.raises(PanelError, match="'lod' is not a column of the frame; did you mean 'load'"):
+        read_panel(path, covariates=["lod"])
+
+
+def test_covariates_of_a_tall_file_are_sensors_or_columns(tmp_path, backend):
+    path = tmp_path / "tall.csv"
+    path.write_text("unit,time,tag,value,mode,site\n" + "".join(
+        f"{unit},{t},{tag},{value},{'low' if t else 'high'},{unit}{unit}\n"
+        for unit in "ab" for t in (0, 1) for tag, value in (("p", t), ("load", 10 * t), ("q", 5))
+    ))  # fmt: skip
+    panel = read_panel(path, sensor="tag", value="value", covariates=["load", "mode"], unit_covariates=["site"])
+    assert panel.channels == ("p", "q") and panel.covariate("load").tolist() == [0, 10, 0, 10]
+    assert panel.covariate("mode").tolist() == ["high", "low"] * 2 and panel.covariate("site").tolist() == ["aa", "bb"]
+    with pytest.raises(PanelError, match="'lod' is neither a sensor in column 'tag' nor a column"):
+        read_panel(path, sensor="tag", value="value", covariates=["lod"])
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("packed", [False, True])
 def test_csv_of_every_delimiter_plain_and_packed(backend, delimiter, packed, tmp_path):

@@ -206,6 +206,7 @@ def _for_scoring(model: FailureModeModel, X: Any, table: Table | None) -> Table 
     if options.get("failure_time") not in names:
         options.pop("failure_time", None)
     options["allow_empty_channels"] = options["allow_empty_units"] = True
+    _settle_covariates(options, model, names)
     if options.get("sensor") is not None or not names:  # a tall table, with sensor names in cells; or not in memory
         return options
     absent = [name for name in model.channels if name not in names and name != model.response]
@@ -216,3 +217,15 @@ def _for_scoring(model: FailureModeModel, X: Any, table: Table | None) -> Table 
         )
     options["channels"] = [name for name in model.channels if name in names]
     return options
+
+
+def _settle_covariates(options: dict[str, Any], model: FailureModeModel, names: Sequence[Any]) -> None:
+    """Read the covariates that the model needs, and of the others those that the frame has."""
+    for option in ("covariates", "unit_covariates"):
+        needed = tuple(getattr(model, option, ()))
+        given = options.get(option)
+        if isinstance(given, str) or (given is None and not needed):
+            continue  # a string is refused with the way to write it
+        is_tall = options.get("sensor") is not None
+        kept = [name for name in given or () if is_tall or not names or name in names or name in needed]
+        options[option] = [*kept, *(name for name in needed if name not in kept)]

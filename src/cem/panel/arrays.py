@@ -25,6 +25,7 @@ class Flat(NamedTuple):
     values: np.ndarray  # (n_readings, n_channels), float64; never the caller's memory
     unit_ids: np.ndarray  # (n_units,)
     channels: tuple[str, ...]
+    kept: np.ndarray | None = None  # (n_units * n_times,) bool of a padded array: its readings; None: all are
 
 
 def flatten(
@@ -74,15 +75,15 @@ def flatten(
     elif unit_ids.size != n_units:
         raise PanelError(f"units must hold one id per unit, {n_units} as in values; found {unit_ids.size}")
     if lists:
-        possible = _n_channels(channels, may_lack)
+        possible, kept = _n_channels(channels, may_lack), None
         offsets, raw, flat = _from_lists(times, values, unit_ids, order, possible)
     else:
-        offsets, raw, flat = _from_dense(times, values)
+        offsets, raw, flat, kept = _from_dense(times, values)
     if channels is None:
         channels = tuple(f"x{c + 1}" for c in range(flat.shape[1]))
     elif may_lack is not None and flat.shape[1] == len(channels) - 1:
         channels = tuple(name for name in channels if name != may_lack)
-    return Flat(offsets, raw, flat, unit_ids, tuple(channels))
+    return Flat(offsets, raw, flat, unit_ids, tuple(channels), kept)
 
 
 def float_rows(values: Any, channels: Sequence[str]) -> np.ndarray:
@@ -272,7 +273,7 @@ def _without_na(array: np.ndarray) -> np.ndarray:
 # -- layouts ----------------------------------------------------------------------------------------------------
 
 
-def _from_dense(times: Any, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _from_dense(times: Any, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     n_units, n_times = values.shape[:2]
     flat = values.reshape(n_units * n_times, -1) if values.size else np.empty((0, 1))
     if not flat.size:
@@ -294,12 +295,13 @@ def _from_dense(times: Any, values: np.ndarray) -> tuple[np.ndarray, np.ndarray,
         )
     raw = np.ascontiguousarray(np.broadcast_to(raw, (n_units, n_times))).reshape(-1)
     offsets = np.arange(n_units + 1, dtype=np.int64) * n_times
+    kept = None
     padding = is_missing(raw)
     if padding.any():  # no reading if both are missing; the Panel refuses a time that is missing on its own
         kept = ~(padding & np.isnan(flat).all(axis=1))
         before = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(kept, dtype=np.int64)])
         offsets, raw, flat = before[offsets], raw[kept], flat[kept]
-    return offsets, raw, flat
+    return offsets, raw, flat, kept
 
 
 def _from_lists(

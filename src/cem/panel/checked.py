@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,12 +26,11 @@ from cem.panel.clock import KINDS, count_from, instants
 from cem.panel.clock_checks import repeated_hours, set_back_units, warn_of_clocks, warn_of_scales
 from cem.panel.label_checks import warn_of_labels
 from cem.panel.missing_codes import check_codes, declared_codes, extremes, without_codes
-from cem.panel.ragged import (
-    rise_within_units,
-    sorted_within_units,
-    without_empty_readings,
-)
-from cem.panel.repeated_rows import checked_duplicates, settle_duplicates
+from cem.panel.ragged import observed_readings, offsets_of_kept, rise_within_units, taken, time_order
+from cem.panel.repeated_rows import checked_duplicates, rows_to_keep
+
+if TYPE_CHECKING:
+    from cem.panel.covariates import Columns
 
 __all__ = ["checked_parts"]
 
@@ -53,13 +52,21 @@ def checked_parts(
     allow_empty_units: bool,
     missing: Any,
     duplicates: str | None,
+    covariates: Any = None,
+    unit_covariates: Any = None,
 ) -> dict[str, Any]:
     """The parts of a panel by the names of its slots; arguments, errors and warnings as for `Panel`."""
     unit_ids = unit_array(units)
     channels = checked_channels(channels)
     if response is not None and response not in channels:
         raise PanelError(f"response {response!r} is not a channel; {did_you_mean(response, channels)}")
-    codes, duplicates = declared_codes(missing, channels), checked_duplicates(duplicates)
+    conditions: tuple[str, ...] = ()
+    if covariates is not None or unit_covariates is not None:
+        from cem.panel.covariate_checks import checked_covariates, given_columns  # panels without them do not pay
+
+        covariates, unit_covariates = given_columns(covariates, unit_covariates)
+        conditions = (*covariates, *unit_covariates)
+    codes, duplicates = declared_codes(missing, channels, conditions), checked_duplicates(duplicates)
     values = _float_rows(values, channels)
     raw = instants(times)
     offsets = np.ascontiguousarray(offsets, dtype=np.int64)
@@ -72,12 +79,21 @@ def checked_parts(
     low, high = extremes(values)
     if np.isinf(low).any() or np.isinf(high).any():
         check_finite(unit_ids, channels, offsets, raw, values)
-    offsets, raw, values = without_empty_readings(offsets, raw, values, keep_units=allow_empty_units)
+    columns: Columns = {}
+    unit_columns: Columns = {}
+    if conditions:
+        columns, unit_columns = checked_covariates(covariates, unit_covariates, channels, unit_ids, offsets, missing)
+    kept = observed_readings(offsets, raw, values, keep_units=allow_empty_units)
+    if kept is not None:
+        offsets, raw, values = offsets_of_kept(kept, offsets), raw[kept], values[kept]
+        columns = taken(columns, kept)
     check_observed(unit_ids, offsets)
     rising = rise_within_units(offsets, raw)  # then there is nothing to sort, and no two readings share a time
     if not rising:
         set_back = set_back_units(offsets, raw) if raw.dtype.kind == "M" else None
-        raw, values = sorted_within_units(offsets, raw, values)
+        order = time_order(offsets, raw)
+        if order is not None:
+            raw, values, columns = raw[order], values[order], taken(columns, order)
         if set_back is not None:
             warn_of_clocks(unit_ids, np.union1d(set_back, repeated_hours(offsets, raw)))
     if not allow_empty_channels:
@@ -85,7 +101,11 @@ def checked_parts(
     if codes is None:
         check_codes(unit_ids, channels, offsets, values, low, high)
     if not rising:
-        offsets, raw, values = settle_duplicates(unit_ids, offsets, raw, values, duplicates)
+        given = [column.values for column in columns.values()]
+        kept = rows_to_keep(unit_ids, offsets, raw, values, duplicates, given)
+        if kept is not None:
+            offsets, raw, values = offsets_of_kept(kept, offsets), raw[kept], values[kept]
+            columns = taken(columns, kept)
 
     n_units = unit_ids.size
     if failure_times is not None:
@@ -126,6 +146,8 @@ def checked_parts(
         "origin": origin,
         "_channel_units": channel_units,
         "_clock": KINDS[raw.dtype.kind],
+        "_covariate_columns": columns,
+        "_unit_covariate_columns": unit_columns,
     }
 
 

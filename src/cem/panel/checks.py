@@ -26,6 +26,7 @@ __all__ = [
     "check_times",
     "check_units",
     "checked_channels",
+    "checked_names",
     "cut_offs",
 ]
 
@@ -43,6 +44,35 @@ def checked_channels(channels: Sequence[str]) -> tuple[str, ...]:
     if not names:
         raise PanelError("a panel needs at least one channel; found none")
     return tuple(str(name) for name in names)
+
+
+def checked_names(names: Any, option: str) -> tuple[str, ...]:
+    """The names of covariates in a list of columns.
+
+    Raises
+    ------
+    PanelError
+        One string, something that is not a string, or a name twice.
+    """
+    if names is None:
+        return ()
+    if isinstance(names, (str, bytes)):
+        raise PanelError(f"{option} must be a list of columns; found the one string {names!r}: write [{names!r}]")
+    try:
+        given = tuple(names)
+    except TypeError:
+        raise PanelError(f"{option} must be a list of columns; found {names!r:.60}") from None
+    if isinstance(names, Mapping) and given:
+        raise PanelError(
+            f"{option} must be a list of columns of the frame; found a mapping with the keys {listed(given)}: add its "
+            f"values to the frame as columns, or give them to panel.with_covariates({option}=...)"
+        )
+    for place, name in enumerate(given):
+        if not isinstance(name, str):
+            raise PanelError(f"{option} names columns by strings; found {name!r:.60}")
+        if name in given[:place]:
+            raise PanelError(f"{option} names {name!r} twice; give each name once")
+    return given
 
 
 def check_shapes(

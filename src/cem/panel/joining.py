@@ -12,6 +12,7 @@ from cem.errors.names import encode_labels
 from cem.panel.checks import check_alike, check_units
 
 if TYPE_CHECKING:
+    from cem.panel.covariates import Columns
     from cem.panel.panel import Panel
 
 __all__ = ["joined_parts"]
@@ -39,6 +40,12 @@ def joined_parts(panels: Sequence[Panel]) -> dict[str, Any]:
     true_labels: tuple[Hashable, ...] = ()
     if any(panel._true_codes is not None for panel in panels):
         true_codes, true_labels = encode_labels([mode for panel in panels for mode in panel.true_modes])
+    covariates: Columns = {}
+    unit_covariates: Columns = {}
+    if any(panel._covariate_columns or panel._unit_covariate_columns for panel in panels):
+        from cem.panel.covariate_joining import joined_covariates
+
+        covariates, unit_covariates = joined_covariates(panels)
     clocks = {panel._clock for panel in panels}
     return {
         "_unit_ids": unit_ids,
@@ -56,4 +63,6 @@ def joined_parts(panels: Sequence[Panel]) -> dict[str, Any]:
         "_clock": first._clock if len(clocks) == 1 else None,
         "_true_codes": true_codes,
         "_true_labels": true_labels,
+        "_covariate_columns": covariates,
+        "_unit_covariate_columns": unit_covariates,
     }

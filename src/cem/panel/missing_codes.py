@@ -6,7 +6,7 @@ every curve, and no fit would show it. So a panel refuses them until the user sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from cem.errors import FarValuesWarning, HugeValuesWarning, OptionError, PanelEr
 from cem.errors.names import did_you_mean, listed, unit_name
 from cem.errors.warning import warn
 
-__all__ = ["check_codes", "declared_codes", "extremes", "without_codes"]
+__all__ = ["check_codes", "declared_codes", "extremes", "refuse_codes", "without_codes"]
 
 _FAR = 20.0
 """Robust standard deviations from the median beyond which a repeated value is suspicious."""
@@ -46,12 +46,17 @@ with np.errstate(over="ignore"):
     _UPPER = np.concatenate([[-np.inf], _CODES + _TOLERANCES])
 
 
-def declared_codes(missing: Any, channels: tuple[str, ...]) -> dict[int, np.ndarray] | None:
+def declared_codes(
+    missing: Any, channels: tuple[str, ...], covariates: Sequence[str] = ()
+) -> dict[int, np.ndarray] | None:
     """The option ``missing`` as codes by channel position; None if they are to be detected.
 
     Parameters
     ----------
     missing : None, number, sequence of numbers, or mapping of channel to either
+    channels : tuple of str
+    covariates : sequence of str
+        Names that the mapping may hold too.
 
     Raises
     ------
@@ -62,9 +67,10 @@ def declared_codes(missing: Any, channels: tuple[str, ...]) -> dict[int, np.ndar
         return None
     if isinstance(missing, Mapping):
         for name in missing:
-            if name not in channels:
-                raise OptionError(f"missing names {name!r}, which is not a channel; {did_you_mean(name, channels)}")
-        return {channels.index(name): _numbers(codes, missing) for name, codes in missing.items()}
+            if name not in channels and name not in covariates:
+                known = (*channels, *covariates)
+                raise OptionError(f"missing names {name!r}, which is not a channel; {did_you_mean(name, known)}")
+        return {channels.index(name): _numbers(codes, missing) for name, codes in missing.items() if name in channels}
     codes = _numbers(missing, missing)
     return dict.fromkeys(range(len(channels)), codes)
 
@@ -172,6 +178,35 @@ def check_codes(
             "readings beyond 1e300, whose squares overflow; check the units, or declare a code for missing values: "
             "missing=...",
             HugeValuesWarning,
+        )
+
+
+def refuse_codes(name: str, values: np.ndarray, what: str, where: Callable[[int], str]) -> None:
+    """Refuse a covariate with values that look like codes for missing, by the rule for channels.
+
+    Other far values that repeat are no reason to warn: loads and settings have few values.
+
+    Parameters
+    ----------
+    name : str
+    values : ndarray of shape (n,)
+    what : str
+        "covariate" or "unit covariate", for the message.
+    where : callable
+        The unit and row of a value, for the message.
+    """
+    column = values[:, None]
+    if not _suspects(column, *extremes(column)).size:
+        return
+    codes, _ = _far_values(values)
+    if codes:
+        value, count, _ = codes[0]
+        numbers = [_shown(code) for code, _, _ in codes]
+        call = numbers[0] if len(numbers) == 1 else f"[{', '.join(numbers)}]"
+        raise PanelError(
+            f"{what} {name!r} holds {_shown(value)} {count:,} times, far from its median (first of "
+            f"{where(int(np.argmax(values == value)))}); it looks like a code for missing. Give "
+            f"missing={call} to read it as missing, or missing=() if every number is a reading"
         )
 
 

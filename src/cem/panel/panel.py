@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,25 +18,23 @@ from cem.panel.checks import (
     cut_offs,
 )
 from cem.panel.clock import FAILURE, POSITIONS, instants
+from cem.panel.covariate_access import WithCovariates
 from cem.panel.label_checks import warn_of_labels
-from cem.panel.ragged import (
-    occurring,
-    offsets_of_kept,
-    positions,
-    readings_of,
-    without_empty_readings,
-)
+from cem.panel.ragged import observed_readings, occurring, offsets_of_kept, positions, readings_of, taken
+
+if TYPE_CHECKING:
+    from cem.panel.covariates import Covariate
 
 __all__ = ["Panel"]
 
 _SLOTS = (
-    "_channel_units", "_clock", "_counts", "_modes", "_true_codes", "_true_labels", "_unit_ids", "_units",
-    "channels", "failure_times", "mode_codes", "mode_labels", "offsets", "origin", "response", "time_unit",
-    "times", "values",
+    "_channel_units", "_clock", "_counts", "_covariate_columns", "_modes", "_true_codes", "_true_labels",
+    "_unit_covariate_columns", "_unit_ids", "_units", "channels", "failure_times", "mode_codes", "mode_labels",
+    "offsets", "origin", "response", "time_unit", "times", "values",
 )  # fmt: skip
 
 
-class Panel:
+class Panel(WithCovariates):
     """Sensor histories of a fleet: each unit has its own times, cells may be missing, and nothing can be changed.
 
     Make one with `from_frame` (tables) or `from_arrays` (arrays). The constructor takes all readings end to end, as
@@ -78,6 +76,11 @@ class Panel:
     duplicates : {"keep", "drop"}, optional
         What to do with readings that repeat another one of the unit, with the same time and values. By default a few
         are kept with a warning, and a table in which half of them repeat is refused.
+    covariates : mapping of str to array_like of shape (n_readings,), optional
+        What was read with the sensors and is taken as given, such as the load: numbers, or categories as texts, truth
+        values or a categorical column. NaN, None and empty texts = missing.
+    unit_covariates : mapping of str to array_like of shape (n_units,), or to a mapping of unit to value, optional
+        What is known of each unit, such as its site; numbers or categories.
 
     Attributes
     ----------
@@ -91,6 +94,8 @@ class Panel:
     mode_labels : tuple
         Distinct labels that occur, sorted.
     failure_times : ndarray of shape (n_units,), float64
+    covariates, unit_covariates : tuple of str
+        Names; `covariate` returns the values.
     response, time_unit : str or None
     origin : str, float or numpy.datetime64
 
@@ -127,6 +132,8 @@ class Panel:
     _clock: str | None  # type of the given times: "numbers", "positions", "datetimes", "durations"; None: unknown
     _true_codes: np.ndarray | None  # (n_units,) int32 into _true_labels, for simulated panels; a fit ignores them
     _true_labels: tuple[Hashable, ...]
+    _covariate_columns: dict[str, Covariate]
+    _unit_covariate_columns: dict[str, Covariate]
 
     def __init__(
         self,
@@ -146,12 +153,14 @@ class Panel:
         allow_empty_units: bool = False,
         missing: Any = None,
         duplicates: str | None = None,
+        covariates: Mapping[str, Any] | None = None,
+        unit_covariates: Mapping[str, Any] | None = None,
     ) -> None:
         parts = checked_parts(
             units, offsets, times, values, channels, response=response, modes=modes,
             failure_times=failure_times, time_unit=time_unit, origin=origin, channel_units=channel_units,
             allow_empty_channels=allow_empty_channels, allow_empty_units=allow_empty_units, missing=missing,
-            duplicates=duplicates,
+            duplicates=duplicates, covariates=covariates, unit_covariates=unit_covariates,
         )  # fmt: skip
         self._fill(**parts)
 
@@ -178,6 +187,8 @@ class Panel:
         allow_empty_units: bool = False,
         missing: Any = None,
         duplicates: str | None = None,
+        covariates: Sequence[str] | None = None,
+        unit_covariates: Sequence[str] | None = None,
     ) -> Panel:
         """Make a panel from a long table (pandas, polars, pyarrow, ...) with one row per reading.
 
@@ -206,14 +217,20 @@ class Panel:
             As for `Panel`, and also texts: ``[-999, "Bad Input"]``.
         time_unit, origin, channel_units, allow_empty_channels, allow_empty_units, duplicates
             As for `Panel`.
+        covariates : sequence of str, optional
+            Columns that were read with the sensors and are no channels, such as the load: numbers, truth values, texts
+            or categories. In a tall table also sensors; only readings at the same time are theirs.
+        unit_covariates : sequence of str, optional
+            Such columns that are constant within a unit. Cells may be empty.
 
         Raises
         ------
         PanelError
             Unknown, duplicate or non-numeric columns, numeric columns with some text cells, a tall table without
             ``sensor`` and ``value``, a sensor with two values for one unit at one time, missing ids or times, dates in
-            neither ISO 8601 nor ``time_format``, labels or failure times that vary within a unit, infinite cells. Rows
-            are counted from 0. Also if narwhals is not installed.
+            neither ISO 8601 nor ``time_format``, labels, failure times or unit covariates that vary within a unit,
+            numbers among the texts of a covariate, infinite cells. Rows are counted from 0. Also if narwhals is not
+            installed.
         OptionError
             ``time_format`` or ``missing`` cannot be used, or only one of ``sensor`` and ``value`` is given.
 
@@ -229,12 +246,14 @@ class Panel:
         read = columns_of_frame(
             frame, unit=unit, time=time, channels=channels, response=response, mode=mode,
             failure_time=failure_time, sensor=sensor, value=value, time_format=time_format, missing=missing,
+            covariates=covariates, unit_covariates=unit_covariates,
         )  # fmt: skip
         return cls(
             read.unit_ids, read.offsets, read.times, read.values, read.channels, response=response,
             modes=read.modes, failure_times=read.failure_times, time_unit=time_unit, origin=origin,
             channel_units=channel_units, allow_empty_channels=allow_empty_channels,
             allow_empty_units=allow_empty_units, missing=read.missing, duplicates=duplicates,
+            covariates=read.covariates, unit_covariates=read.unit_covariates,
         )  # fmt: skip
 
     @classmethod
@@ -256,6 +275,8 @@ class Panel:
         allow_empty_units: bool = False,
         missing: Any = None,
         duplicates: str | None = None,
+        covariates: Mapping[str, Any] | None = None,
+        unit_covariates: Mapping[str, Any] | None = None,
     ) -> Panel:
         """Make a panel from one array per unit, or from one array for all units.
 
@@ -276,8 +297,10 @@ class Panel:
             Order of the axes of ``values``, such as "units, channels, times" (sktime, aeon). Needed if the shape of a
             three-dimensional array leaves two orders possible.
         response, modes, failure_times, time_unit, origin, channel_units, allow_empty_channels, allow_empty_units,
-        missing, duplicates
+        missing, duplicates, unit_covariates
             As for `Panel`.
+        covariates : mapping of str to sequence of array_like of shape (n_l,), or to array (n_units, n_times), optional
+            One array for each unit, or one for all, as for ``values``; else as for `Panel`.
 
         Raises
         ------
@@ -295,36 +318,23 @@ class Panel:
         from cem.panel.arrays import flatten
 
         flat = flatten(times, values, units, channels=channels, axes=axes)
+        if covariates is not None:
+            from cem.panel.covariate_checks import columns_of_arrays  # panels without covariates do not pay for it
+
+            covariates = columns_of_arrays(covariates, flat)
         panel = cls(
             flat.unit_ids, flat.offsets, flat.times, flat.values, flat.channels, response=response, modes=modes,
             failure_times=failure_times, time_unit=time_unit, origin=origin, channel_units=channel_units,
             allow_empty_channels=allow_empty_channels, allow_empty_units=allow_empty_units, missing=missing,
-            duplicates=duplicates,
+            duplicates=duplicates, covariates=covariates, unit_covariates=unit_covariates,
         )  # fmt: skip
         return panel if times is not None else panel._replace(_clock=POSITIONS)
 
     def to_arrays(self) -> dict[str, Any]:
         """Return the arguments of `from_arrays` that make this panel again: lists of arrays, names and labels."""
-        cuts = self.offsets[1:-1]
-        origin = self.origin
-        if isinstance(origin, float) or (origin == "first reading" and np.any(self.times[self.offsets[:-1]] != 0.0)):
-            origin = None  # already subtracted
-        return {
-            "times": np.split(self.times, cuts),
-            "values": np.split(self.values, cuts),
-            "units": self.units,
-            "channels": self.channels,
-            "response": self.response,
-            "modes": self.modes,
-            "failure_times": self.failure_times,
-            "time_unit": self.time_unit,
-            "origin": origin,
-            "channel_units": self.channel_units,
-            "allow_empty_channels": True,
-            "allow_empty_units": True,
-            "missing": (),
-            "duplicates": "keep",
-        }
+        from cem.panel.way_back import arguments_of
+
+        return arguments_of(self)
 
     @classmethod
     def concatenate(cls, panels: Iterable[Panel]) -> Panel:
@@ -338,7 +348,7 @@ class Panel:
         Raises
         ------
         PanelError
-            No panel is given, channels differ, or a unit occurs twice.
+            No panel is given, channels differ, a unit occurs twice, or a covariate is absent or of another kind in one.
         """
         from cem.panel.joining import joined_parts
 
@@ -454,6 +464,8 @@ class Panel:
             mode_labels=labels,
             failure_times=self.failure_times[rows],
             _true_codes=None if self._true_codes is None else self._true_codes[rows],
+            _covariate_columns=taken(self._covariate_columns, readings),
+            _unit_covariate_columns=taken(self._unit_covariate_columns, rows),
         )
 
     def select_units(self, units: Iterable[Hashable]) -> Panel:
@@ -488,7 +500,11 @@ class Panel:
         names = checked_channels(channels)
         columns = [self.channel_index(name) for name in names]
         values = np.ascontiguousarray(self.values[:, columns])
-        offsets, times, values = without_empty_readings(self.offsets, self.times, values, keep_units=self._silent())
+        offsets, times, covariates = self.offsets, self.times, self._covariate_columns
+        kept = observed_readings(offsets, times, values, keep_units=self._silent())
+        if kept is not None:
+            offsets, times, values = offsets_of_kept(kept, offsets), times[kept], values[kept]
+            covariates = taken(covariates, kept)
         check_observed(self._unit_ids, offsets, f" of the channels {listed(names)}")
         return self._replace(
             channels=names,
@@ -497,6 +513,7 @@ class Panel:
             times=times,
             values=values,
             _channel_units={name: unit for name, unit in self._channel_units.items() if name in names},
+            _covariate_columns=covariates,
         )
 
     def until(self, times: Any) -> Panel:
@@ -520,6 +537,7 @@ class Panel:
             times=self.times[kept],
             values=self.values[kept],
             failure_times=np.where(self.failure_times <= limits, self.failure_times, np.nan),
+            _covariate_columns=taken(self._covariate_columns, kept),
         )
 
     def aligned_at_failure(self) -> Panel:
@@ -597,8 +615,11 @@ class Panel:
             view = parts[name].view()  # of a view: the caller's own array stays writable
             view.flags.writeable = False
             parts[name] = view
-        # Panels pickled by earlier releases lack the last three.
-        parts = {"_clock": None, "_true_codes": None, "_true_labels": (), **parts}
+        # Panels pickled by earlier releases lack some of these.
+        parts = {
+            "_clock": None, "_true_codes": None, "_true_labels": (), "_covariate_columns": {},
+            "_unit_covariate_columns": {}, **parts,
+        }  # fmt: skip
         parts.update(_units=None, _modes=None, _counts=None)
         for name in _SLOTS:
             object.__setattr__(self, name, parts[name])

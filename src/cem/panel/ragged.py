@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cem.errors import PanelIndexError
 
+if TYPE_CHECKING:
+    from cem.panel.covariates import Columns
+
 __all__ = [
+    "observed_readings",
     "occurring",
     "offsets_of_kept",
     "positions",
     "readings_of",
     "rise_within_units",
-    "sorted_within_units",
-    "without_empty_readings",
+    "taken",
+    "time_order",
 ]
 
 
@@ -62,12 +66,12 @@ def offsets_of_kept(kept: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     return kept_offsets
 
 
-def without_empty_readings(
+def observed_readings(
     offsets: np.ndarray, raw: np.ndarray, values: np.ndarray, keep_units: np.ndarray | bool = False
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Leave out readings whose cells are all missing; returns the arrays themselves if there are none.
+) -> np.ndarray | None:
+    """Mask (n_readings,) of the readings with a cell that is not missing; None if all have one.
 
-    Units in `keep_units` (True for all) keep their first and last such reading if they have no other.
+    Units in `keep_units` (True for all) keep their first and last reading if all of theirs are empty.
     """
     empty = np.isnan(values[:, 0])
     for c in range(1, values.shape[1]):
@@ -75,8 +79,8 @@ def without_empty_readings(
             break
         empty &= np.isnan(values[:, c])
     if not empty.any():
-        return offsets, raw, values
-    kept = ~empty
+        return None
+    kept: np.ndarray = ~empty
     if np.any(keep_units):
         new = offsets_of_kept(kept, offsets)
         silent = (new[1:] == new[:-1]) & (offsets[1:] > offsets[:-1]) & keep_units
@@ -84,8 +88,8 @@ def without_empty_readings(
             times = raw[offsets[l] : offsets[l + 1]]
             kept[[offsets[l] + int(np.argmin(times)), offsets[l] + int(np.argmax(times))]] = True
         if kept.all():
-            return offsets, raw, values
-    return offsets_of_kept(kept, offsets), raw[kept], values[kept]
+            return None
+    return kept
 
 
 def rise_within_units(offsets: np.ndarray, raw: np.ndarray) -> bool:
@@ -95,15 +99,14 @@ def rise_within_units(offsets: np.ndarray, raw: np.ndarray) -> bool:
     return bool(rising.all())
 
 
-def sorted_within_units(offsets: np.ndarray, raw: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Readings in time order within each unit, equal times in the given order; no unit is empty."""
+def time_order(offsets: np.ndarray, raw: np.ndarray) -> np.ndarray | None:
+    """Order (n_readings,) by time within each unit, equal times as given; None if it is that already."""
     in_order = raw[1:] >= raw[:-1]
     in_order[offsets[1:-1] - 1] = True
     if in_order.all():
-        return raw, values
+        return None
     unit = np.repeat(np.arange(offsets.size - 1, dtype=np.int32), np.diff(offsets))
-    order = np.lexsort((raw, unit))
-    return raw[order], values[order]
+    return np.lexsort((raw, unit))
 
 
 def readings_of(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, Any]:
@@ -115,3 +118,8 @@ def readings_of(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, Any]
     else:
         readings = np.repeat(starts - chosen[:-1], lengths) + np.arange(chosen[-1])
     return chosen, readings
+
+
+def taken(columns: Columns, rows: Any) -> Columns:
+    """Covariates at some of the readings or units: an index array, a mask or a slice."""
+    return {name: column.taken(rows) for name, column in columns.items()} if columns else columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from cem.errors import OptionError, PanelError, RepeatedRowsWarning, SharedIdWar
 from cem.errors.names import listed
 from cem.errors.warning import warn
 
-__all__ = ["checked_duplicates", "same_times", "settle_duplicates", "unit_list"]
+__all__ = ["checked_duplicates", "rows_to_keep", "same_times", "unit_list"]
 
 _ROWS = 10
 """Fewer repeated readings than this may be chance, and only cause a warning."""
@@ -33,10 +34,15 @@ def same_times(offsets: np.ndarray, raw: np.ndarray) -> np.ndarray:
     return np.flatnonzero(tied) + 1 if tied.any() else np.empty(0, dtype=np.int64)
 
 
-def settle_duplicates(
-    unit_ids: np.ndarray, offsets: np.ndarray, raw: np.ndarray, values: np.ndarray, duplicates: str | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Refuse, warn of, keep or drop repeated rows; returns offsets, times and values.
+def rows_to_keep(
+    unit_ids: np.ndarray,
+    offsets: np.ndarray,
+    raw: np.ndarray,
+    values: np.ndarray,
+    duplicates: str | None,
+    covariates: Sequence[np.ndarray] = (),
+) -> np.ndarray | None:
+    """Refuse, warn of, keep or drop repeated rows; returns a mask of those to keep, None if all are.
 
     Parameters
     ----------
@@ -44,6 +50,8 @@ def settle_duplicates(
         Of the panel, in time order within each unit.
     duplicates : {None, "keep", "drop"}
         The user's choice.
+    covariates : sequence of ndarray of shape (n_readings,)
+        Rows that differ in one of them do not repeat each other.
 
     Raises
     ------
@@ -51,18 +59,17 @@ def settle_duplicates(
         At least half of all readings occur more than once, and ``duplicates`` is None.
     """
     if duplicates == "keep":
-        return offsets, raw, values
+        return None
     later = same_times(offsets, raw)
     if not later.size:
-        return offsets, raw, values
-    repeated, n_involved = _equal_rows(later, values)
+        return None
+    repeated, n_involved = _equal_rows(later, [*values.T, *covariates])
     if duplicates == "drop":
         if not repeated.size:
-            return offsets, raw, values
+            return None
         kept = np.ones(raw.size, dtype=bool)
         kept[repeated] = False
-        before = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(kept, dtype=np.int64)])
-        return before[offsets], raw[kept], values[kept]
+        return kept
     if 2 * n_involved >= raw.size >= _ROWS:
         raise PanelError(
             f"{n_involved:,} of {raw.size:,} readings occur more than once, equal in unit, time and every value: was a "
@@ -83,7 +90,7 @@ def settle_duplicates(
             "id? Give each an id of its own, or give duplicates='keep' if a machine has several readings at a time",
             SharedIdWarning,
         )
-    return offsets, raw, values
+    return None
 
 
 def unit_list(unit_ids: np.ndarray, positions: np.ndarray) -> str:
@@ -92,14 +99,14 @@ def unit_list(unit_ids: np.ndarray, positions: np.ndarray) -> str:
     return f"{'unit' if positions.size == 1 else 'units'} {listed(shown)}"
 
 
-def _equal_rows(later: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, int]:
+def _equal_rows(later: np.ndarray, columns: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
     """Rows that equal an earlier one at their time, and the number of rows that equal any other."""
     previous = np.empty(later.size, dtype=bool)  # the row before it has the same time too: a group of three or more
     previous[0], previous[1:] = False, later[1:] == later[:-1] + 1
     if not previous.any():
         equal = np.ones(later.size, dtype=bool)
-        for c in range(values.shape[1]):
-            one, other = values[later, c], values[later - 1, c]
+        for column in columns:
+            one, other = column[later], column[later - 1]
             equal &= (one == other) | (np.isnan(one) & np.isnan(other))
             if not equal.any():
                 break
@@ -110,7 +117,7 @@ def _equal_rows(later: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, int]
     group = np.concatenate([group, group[firsts]])
     order = np.argsort(rows, kind="stable")
     rows, group = rows[order], group[order]
-    keys = [values[rows, c] for c in range(values.shape[1])]
+    keys = [column[rows] for column in columns]
     order = np.lexsort((*reversed(keys), group))  # stable: the earliest of equal rows stays first
     same = group[order][1:] == group[order][:-1]
     for key in keys:

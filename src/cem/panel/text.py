@@ -9,6 +9,7 @@ import numpy as np
 from cem.errors.display import escaped
 
 if TYPE_CHECKING:
+    from cem.panel.covariates import Covariate
     from cem.panel.panel import Panel
 
 __all__ = ["described"]
@@ -33,6 +34,14 @@ def described(panel: Panel) -> str:
         f"  channels         {shown}",
         f"  missing cells    {100.0 * (1.0 - observed / panel.values.size):.3g} %",
     ]
+    for columns, label in (
+        (panel._covariate_columns, "covariates     "),
+        (panel._unit_covariate_columns, "unit covariates"),
+    ):
+        if columns:
+            named = [_covariate(column) for column in list(columns.values())[:10]]
+            more = [f"... {len(columns) - 10} more"] if len(columns) > 10 else []
+            lines.append(f"  {label}  {', '.join([*named, *more])}")
     if panel.mode_labels:
         sizes = np.bincount(panel.mode_codes + 1, minlength=len(panel.mode_labels) + 1)
         known = [f"{label!r} {size:,}" for label, size in zip(panel.mode_labels, sizes[1:], strict=True)]
@@ -41,6 +50,20 @@ def described(panel: Panel) -> str:
     if not np.isnan(panel.failure_times).all():
         lines.append(f"  failed           {int((~np.isnan(panel.failure_times)).sum()):,} of {panel.n_units:,}")
     return "\n".join(lines)
+
+
+def _covariate(column: Covariate) -> str:
+    """Name, range or number of levels, and the share that is missing."""
+    given = column.values[~np.isnan(column.values)]
+    if not given.size:
+        held = "all missing"
+    elif column.levels is None:
+        held = f"{given.min():g} to {given.max():g}"
+    else:
+        held = _plural(len(column.levels), "level")
+    share = 100.0 * (1.0 - given.size / column.values.size)
+    missing = f", {share:.3g} % missing" if 0 < share < 100 else ""
+    return f"{escaped(column.name)} ({held}{missing})"
 
 
 def _plural(number: int, noun: str) -> str:

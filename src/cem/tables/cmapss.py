@@ -13,6 +13,7 @@ import numpy as np
 
 from cem.errors import PanelError
 from cem.errors.names import did_you_mean
+from cem.panel.checks import checked_names
 from cem.panel.frames.cells import NULLS, is_number
 from cem.panel.panel import Panel
 
@@ -32,6 +33,7 @@ def read_cmapss(
     response: str | None = None,
     run_to_failure: bool | None = None,
     max_bytes: int | None = None,
+    covariates: Sequence[str] | None = None,
 ) -> Panel:
     """Read a file of NASA's C-MAPSS turbofan data as a Panel.
 
@@ -55,6 +57,9 @@ def read_cmapss(
     max_bytes : int, optional
         Largest size to which a compressed file may grow: its text plus 8 bytes per cell. Default: the larger of 1 GB
         and 200 times its size.
+    covariates : sequence of str, optional
+        Settings or sensors that are covariates instead of channels: ``["setting1", "setting2", "setting3"]`` for
+        engines that fly at several conditions (FD002, FD004).
 
     Returns
     -------
@@ -65,17 +70,22 @@ def read_cmapss(
     ------
     PanelError
         The file is empty, damaged, not of this format, not a regular file, or grows beyond ``max_bytes``; the
-        channels are unknown, or ``rul`` does not fit the units.
+        channels or covariates are unknown, a covariate is a channel too, or ``rul`` does not fit the units.
     OptionError
         ``max_bytes`` is not an integer above 0.
     OSError
         A file cannot be opened or read.
     """
     path = Path(path)
+    given = () if covariates is None else checked_names(covariates, "covariates")
     if channels is None:
         names: list[str] = [*(CMAPSS_SETTINGS if settings else ()), *CMAPSS_SENSORS]
+        names = [name for name in names if name in CMAPSS_SETTINGS or name not in given]
     else:
         names = [channels] if isinstance(channels, str) else list(channels)
+    for name in given:
+        if name not in CMAPSS_COLUMNS[2:]:
+            raise PanelError(f"C-MAPSS data have no covariate {name!r}; {did_you_mean(name, CMAPSS_COLUMNS[2:])}")
     for name in names:
         if name not in CMAPSS_COLUMNS[2:]:
             raise PanelError(f"C-MAPSS data have no channel {name!r}; {did_you_mean(name, CMAPSS_COLUMNS[2:])}")
@@ -110,6 +120,7 @@ def read_cmapss(
         response=response,
         failure_times=failed,
         time_unit="cycles",
+        covariates={name: table[:, CMAPSS_COLUMNS.index(name)] for name in given} or None,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean
+from cem.panel.checks import checked_names
 from cem.panel.panel import Panel
 from cem.tables.backends import read_csv, read_parquet
 from cem.tables.cmapss import CMAPSS_COLUMNS, CMAPSS_SENSORS, CMAPSS_SETTINGS, is_cmapss, read_cmapss
@@ -96,7 +97,10 @@ def column_names(
         It cannot be opened or read.
     """
     path, options = Path(path), CsvOptions(separator, decimal, encoding, comment)
-    format = _checked_format(path, format, options)
+    return _names(path, _checked_format(path, format, options), options)
+
+
+def _names(path: Path, format: str, options: CsvOptions) -> tuple[str, ...]:
     if format == "cmapss":
         return CMAPSS_COLUMNS
     if format == "csv":
@@ -228,6 +232,8 @@ def read_panel(
     decimal: str = ".",
     encoding: str | None = None,
     comment: str | None = None,
+    covariates: Sequence[str] | None = None,
+    unit_covariates: Sequence[str] | None = None,
 ) -> Panel:
     """Read a CSV, Parquet or C-MAPSS file, or standard input ("-"), as a Panel.
 
@@ -236,22 +242,29 @@ def read_panel(
 
     C-MAPSS text has a fixed unit and cycle, and its units count as run to failure unless the file's name starts with
     "test". For it ``unit``, ``time``, ``time_unit`` and ``origin`` are ignored, and ``mode``, ``failure_time``,
-    ``sensor``, ``value``, ``missing`` and ``time_format`` are refused. For its file of remaining lives see
-    `cem.datasets.read_cmapss`.
+    ``sensor``, ``value``, ``missing``, ``time_format`` and ``unit_covariates`` are refused. For its file of remaining
+    lives see `cem.datasets.read_cmapss`.
     """
     options = CsvOptions(separator, decimal, encoding, comment)
     with spooled(path, max_bytes) as file:
         format = _checked_format(file, format, options)
         if format == "cmapss":
             refused = {"mode": mode, "failure_time": failure_time, "sensor": sensor, "value": value,
-                       "missing": missing, "time_format": time_format}  # fmt: skip
-            return _read_cmapss(file, refused, channels, response, max_bytes)
+                       "missing": missing, "time_format": time_format,
+                       "unit_covariates": unit_covariates or None}  # fmt: skip
+            return _read_cmapss(file, refused, channels, response, max_bytes, covariates)
+        of_readings = checked_names(covariates, "covariates")
+        of_units = checked_names(unit_covariates, "unit_covariates")
         wanted = None
         roles = (unit, time, response, mode, failure_time, sensor, value)
         if sensor is not None or value is not None:
             wanted = [name for name in roles if name is not None and name != response]
+            if of_readings:  # some may be sensors
+                columns = _names(file, format, options)
+                wanted += [name for name in of_readings if name in columns]
+            wanted += of_units
         elif channels is not None:
-            wanted = [name for name in (*roles, *channels) if name is not None]
+            wanted = [name for name in (*roles, *channels, *of_readings, *of_units) if name is not None]
         timed = () if time_format is None else [name for name in (time, failure_time) if name is not None]
         ids = [name for name in (unit, mode, sensor) if name is not None]
         table = _read_table(file, wanted, format, max_bytes, ids, timed, options)
@@ -273,6 +286,8 @@ def read_panel(
         allow_empty_units=allow_empty_units,
         missing=missing,
         duplicates=duplicates,
+        covariates=covariates,
+        unit_covariates=unit_covariates,
     )
 
 
@@ -282,6 +297,7 @@ def _read_cmapss(
     channels: Sequence[str] | None,
     response: str | None,
     max_bytes: int | None,
+    covariates: Sequence[str] | None,
 ) -> Panel:
     for option, name in refused.items():
         if name is not None:
@@ -290,8 +306,8 @@ def _read_cmapss(
     if names is not None and response is not None and response not in names:
         names.append(response)
     elif names is None and response in CMAPSS_SETTINGS:
-        names = [*CMAPSS_SENSORS, response]
-    return read_cmapss(path, channels=names, response=response, max_bytes=max_bytes)
+        names = [*(name for name in CMAPSS_SENSORS if name not in (covariates or ())), response]
+    return read_cmapss(path, channels=names, response=response, max_bytes=max_bytes, covariates=covariates)
 
 
 def _checked_format(path: Path, format: str | None, options: CsvOptions) -> str:

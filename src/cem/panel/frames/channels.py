@@ -7,7 +7,7 @@ table is refused, and one warning lists the columns left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,7 @@ def channel_columns(
     channels: Sequence[str] | None,
     response: str | None,
     missing: Missing,
+    covariates: Mapping[str, str],
 ) -> Channels:
     """The sensor columns, the response last unless it was listed.
 
@@ -81,6 +82,8 @@ def channel_columns(
     ----------
     used : dict of str to str
         Columns by role: unit, time, ...
+    covariates : mapping of str to str
+        Columns that are covariates, with the name of that role.
 
     Raises
     ------
@@ -89,6 +92,10 @@ def channel_columns(
     """
     by_name: dict[str, str] = {}
     for role, name in used.items():
+        if name in by_name:
+            raise PanelError(f"column {name!r} cannot be both {by_name[name]} and {role}; give two columns")
+        by_name[name] = role
+    for name, role in covariates.items():
         if name in by_name:
             raise PanelError(f"column {name!r} cannot be both {by_name[name]} and {role}; give two columns")
         by_name[name] = role
@@ -118,7 +125,8 @@ def channel_columns(
         if not isinstance(name, str) or name not in known:
             check_column(table, frame, "channel", name)
         if name in by_name:
-            raise PanelError(f"column {name!r} cannot be both {by_name[name]} and a channel")
+            remedy = "; leave it out of one" if name in covariates else ""
+            raise PanelError(f"column {name!r} cannot be both {by_name[name]} and a channel{remedy}")
     return Channels(names, left_out)
 
 

@@ -34,6 +34,9 @@ from cem.panel.frames.tall import Tall, spread
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from cem.panel.covariates import Columns
+    from cem.panel.frames.covariates import FrameCovariates
+
 __all__ = ["FrameColumns", "columns_of_frame", "group_rows"]
 
 
@@ -48,6 +51,8 @@ class FrameColumns(NamedTuple):
     modes: Any
     failure_times: np.ndarray | None  # (L,)
     missing: Any  # codes that are still in the values
+    covariates: Columns | None  # (N,) each
+    unit_covariates: Columns | None  # (L,) each
 
 
 def columns_of_frame(
@@ -63,6 +68,8 @@ def columns_of_frame(
     value: str | None = None,
     time_format: str | None = None,
     missing: Any = None,
+    covariates: Sequence[str] | None = None,
+    unit_covariates: Sequence[str] | None = None,
 ) -> FrameColumns:
     """The data that `Panel.from_frame` takes from a table; see there for the arguments."""
     codes_for_missing, time_format = Missing(missing), checked_format(time_format)
@@ -84,6 +91,14 @@ def columns_of_frame(
     n_rows = len(table)
     if n_rows == 0:
         raise PanelError("the panel is empty: the frame has no rows")
+    conditions: FrameCovariates | None = None
+    if covariates is not None or unit_covariates is not None:
+        from cem.panel.frames.covariates import FrameCovariates  # only tables with covariates pay for it
+
+        conditions = FrameCovariates(
+            nw, table, frame, covariates, unit_covariates,
+            unit=unit, time=time, is_tall=sensor is not None, missing=codes_for_missing,
+        )  # fmt: skip
     chosen = channel_columns(
         nw,
         table,
@@ -92,6 +107,7 @@ def columns_of_frame(
         channels if sensor is None else (),
         response if sensor is None else None,
         codes_for_missing,
+        {} if conditions is None else conditions.roles,
     )
 
     raw = times(nw, table[time], "time", time_format)
@@ -109,23 +125,31 @@ def columns_of_frame(
     if failure_time is not None:
         column = times(nw, table[failure_time], "failure time", time_format)
         failed = constant(column, order, starts, unit_ids, failure_time)
+    of_readings: Columns | None = None
+    of_units = None if conditions is None else conditions.of_units(order, starts, unit_ids)
     if sensor is not None and value is not None:
-        tall = Tall(nw, table, sensor, value, channels, response, codes_for_missing)
+        of_sensors = () if conditions is None else conditions.sensors
+        tall = Tall(nw, table, sensor, value, channels, response, codes_for_missing, of_sensors)
         names = tall.names
-        offsets, raw, values = spread(tall, units, order, offsets, raw, time)
+        offsets, raw, values, firsts = spread(tall, units, order, offsets, raw, time)
+        if conditions is not None:
+            of_readings, names, values = conditions.of_tall(tall, values, raw, order, firsts, offsets, unit_ids)
         del tall
     else:
         names = chosen.names
         if channels is None:
             check_not_tall(nw, table, chosen, order, offsets, raw)
         values = _filled(nw, table, names, order, units, time, codes_for_missing)
+        of_readings = None if conditions is None else conditions.of_readings(order)
         if order is not None:
             raw = raw[order]
         elif table.implementation.is_pandas_like() or not raw.flags.writeable:  # this memory belongs to the frame
             raw = raw.copy()
     chosen.warn()
     del order
-    return FrameColumns(unit_ids, offsets, raw, values, names, modes, failed, codes_for_missing.for_panel(names))
+    known = (*names, *(of_readings or ()), *(of_units or ()))
+    codes_left = codes_for_missing.for_panel(known)
+    return FrameColumns(unit_ids, offsets, raw, values, names, modes, failed, codes_left, of_readings, of_units)
 
 
 def _filled(

@@ -26,7 +26,9 @@ class Tall:
     Attributes
     ----------
     names : list of str
-        Sensors, in the requested order, or else of first appearance.
+        Sensors, in the requested order, or else of first appearance; those that are covariates too.
+    known : list of str
+        All sensors of the table.
     codes : ndarray of shape (n_rows,), int64
         Index into ``names``; -1 if the row's sensor was not requested.
     values : ndarray of shape (n_rows,), float64
@@ -47,12 +49,13 @@ class Tall:
         channels: Sequence[str] | None,
         response: str | None,
         missing: Missing,
+        covariates: Sequence[str] = (),
     ) -> None:
         codes, distinct = factorise(table[sensor])
         if (codes < 0).any():
             row = int(np.argmax(codes < 0))
             raise PanelError(f"the sensor (column {sensor!r}) is missing at row {row}; fill it in, or remove the row")
-        known = [sensor_name(item) for item in distinct]
+        known = self.known = [sensor_name(item) for item in distinct]
         if channels is None:
             _, first = np.unique(codes, return_index=True)
             self.names = [known[int(codes[row])] for row in np.sort(first)]
@@ -60,6 +63,16 @@ class Tall:
             self.names = list(channels)
         if response is not None and response not in self.names:
             self.names.append(response)
+        for name in covariates:
+            if name not in known:
+                raise PanelError(
+                    f"covariate {name!r} is neither a sensor in column {sensor!r} nor a column of the frame; "
+                    f"{did_you_mean(name, [*known, *table.columns])}"
+                )
+            if name == response or (channels is not None and name in self.names):
+                raise PanelError(f"sensor {name!r} cannot be both a covariate and a channel; leave it out of one")
+            if name not in self.names:
+                self.names.append(name)
         for name in self.names:
             if name not in known:
                 raise PanelError(f"column {sensor!r} has no sensor {name!r}; {did_you_mean(name, known)}")
@@ -119,7 +132,7 @@ def sensor_name(item: object) -> str:
 
 def spread(
     tall: Tall, units: Any, order: np.ndarray | None, offsets: np.ndarray, raw: np.ndarray, time: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Spread a tall table to one row per unit and time.
 
     Parameters
@@ -138,6 +151,8 @@ def spread(
     offsets : ndarray of shape (n_units + 1,), int64
     raw : ndarray of shape (n_readings,)
     values : ndarray of shape (n_readings, n_sensors)
+    firsts : ndarray of shape (n_readings,)
+        First of the rows of each reading, in order of unit and time.
 
     Raises
     ------
@@ -156,7 +171,8 @@ def spread(
     wide.ravel()[cells] = values[given]
     if np.count_nonzero(~np.isnan(wide)) < given.size:
         _check_repeated(tall, units, time, raw, rows[given], cells, values[given], raw[given])
-    return np.append(reading[offsets[:-1]], wide.shape[0]).astype(np.int64), raw[is_first], wide
+    offsets = np.append(reading[offsets[:-1]], wide.shape[0]).astype(np.int64)
+    return offsets, raw[is_first], wide, np.flatnonzero(is_first)
 
 
 def _check_repeated(
