@@ -139,7 +139,7 @@ def test_a_scale_that_few_readings_show_stays_near_that_of_the_others():
     """Four readings of a regime by chance alike would give it a tiny scale, and later readings there huge weight."""
     far = []
     for seed in range(6):
-        x, g, starts, rows, _, scales = fleet(np.random.default_rng(seed), noise=1.0, rare=4)
+        x, g, starts, rows, _, _ = fleet(np.random.default_rng(seed), noise=1.0, rare=4)
         maps = starting_maps(x[:, None], g, (1 - np.eye(4)) / 3, starts, [rows])
         far.append(abs(np.log(maps.scales[3, 0] / np.median(maps.scales[:3, 0]))))
         assert np.isfinite(maps.offsets).all()

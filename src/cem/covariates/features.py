@@ -102,9 +102,7 @@ def _of_levels(term: Category, column: Column, j: int, positions: FloatArray) ->
             f"{term!r} has a reference that the training readings do not have; their levels are "
             f"{listed([levels[n] for n in seen], 12)}"
         )
-    return tuple(
-        Feature(f"{term.name}={levels[n]}", LEVEL, j, (float(n),)) for n in seen if n != reference
-    )
+    return tuple(Feature(f"{term.name}={levels[n]}", LEVEL, j, (float(n),)) for n in seen if n != reference)
 
 
 def level_position(level: Hashable, levels: Sequence[Hashable]) -> int | None:
@@ -119,7 +117,6 @@ def _of_number(term: Term, j: int, values: FloatArray) -> tuple[Feature, ...]:
     name = term.name
     with np.errstate(all="ignore"):
         mean, deviation, size = float(values.mean()), float(values.std()), float(np.abs(values).max())
-        z = (values - mean) / deviation
     if deviation <= _ROUNDING * size:
         raise PanelError(
             f"covariate {name!r} is {size if values[0] > 0 else -size:g} at every training reading; it has no effect "
@@ -175,8 +172,8 @@ def _knots(term: Spline, values: FloatArray) -> list[float]:
     distinct = np.unique(values)
     if distinct.size < term.knots:
         raise PanelError(
-            f"{term!r} needs {term.knots} distinct values of {term.name!r}; the training readings have {distinct.size}. "
-            "Use fewer knots, or cem.covariates.Linear"
+            f"{term!r} needs {term.knots} distinct values of {term.name!r}; the training readings have "
+            f"{distinct.size}. Use fewer knots, or cem.covariates.Linear"
         )
     return [float(knot) for knot in np.quantile(distinct, np.linspace(0.05, 0.95, term.knots))]
 

@@ -1,13 +1,14 @@
 """Offsets and scales of channels by regime: x' = (x - a_cg) / s_cg.
 
-The update is exact. With u = 1/s and v = -a/s the readings of a channel in a regime enter the expected log-likelihood as
-n ln u - 1/2 sum w (u x + v - z)^2, with z the curve that the model expects and w its weight. The prior adds
+The update is exact. With u = 1/s and v = -a/s the readings of a channel in a regime enter the expected log-likelihood
+as n ln u - 1/2 sum w (u x + v - z)^2, with z the curve that the model expects and w its weight. The prior adds
 
     n_0 [ln u - u^2 / 2] - kappa (u m + v)^2 / 2,
 
 as if n_0 = 20 readings had scale 1, and as if a reading of value m, the mean of like regimes, had been at the common
-level. kappa is the inverse of the variance of regimes' means about those of like regimes, so the prior of offsets is weak
-where regimes differ: what ten readings say of an offset of a hundred deviations needs no correction. The maximum is the root of a quadratic.
+level. kappa is the inverse of the variance of regimes' means about those of like regimes, so the prior of offsets is
+weak where regimes differ: what ten readings say of an offset of a hundred deviations needs no correction. The maximum
+is the root of a quadratic.
 
 A model whose curves are c f + d, with x' -> c x' + d, has the same likelihood. That freedom is fixed twice: for the
 update at the point where the prior is largest, which makes the objective that never falls the likelihood times the
@@ -64,9 +65,7 @@ class RegimeMaps:
         """Largest log-prior among the maps that are equivalent to these, by channel, (C,); up to a constant."""
         u = 1.0 / self.scales
         excess = u * (self.prior_levels - self.offsets)
-        return np.array(
-            [_best_gauge(u[:, c], excess[:, c], self.prior_precisions[c])[2] for c in range(u.shape[1])]
-        )
+        return np.array([_best_gauge(u[:, c], excess[:, c], self.prior_precisions[c])[2] for c in range(u.shape[1])])
 
 
 def mapped(values: FloatArray, regimes: IntArray, offsets: FloatArray, scales: FloatArray) -> FloatArray:
@@ -231,7 +230,9 @@ def starting_maps(
     for c in range(n_channels):
         here = known[:, c]
         if here.any():
-            _start_channel(maps, c, values[here, c], regimes[here], neighbours, units[here], basis_rows[c][here], max_iter)
+            _start_channel(
+                maps, c, values[here, c], regimes[here], neighbours, units[here], basis_rows[c][here], max_iter
+            )
     return maps
 
 

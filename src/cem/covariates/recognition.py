@@ -101,8 +101,8 @@ def _of_cuts(regimes: Regimes, chosen: tuple[int, ...], rows: FloatArray) -> Fit
     if (counts > 0).sum() < 2:
         low, high = rows[:, chosen[0]].min(), rows[:, chosen[0]].max()
         raise PanelError(
-            f"{regimes!r}: all training readings of {regimes.names[0]!r}, from {low:g} to {high:g}, are in one interval; "
-            "set cuts between them"
+            f"{regimes!r}: all training readings of {regimes.names[0]!r}, from {low:g} to {high:g}, are in one "
+            "interval; set cuts between them"
         )
     return _without_centres(regimes, CUTS, chosen, interval_labels(regimes.names[0], regimes.cuts), counts)
 
@@ -156,7 +156,7 @@ def _of_centres(
 
 
 def _standards(regimes: Regimes, columns: Sequence[Column], settings: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Median and spread of each setting: from the first to the last percentile, which a few wrong values do not move."""
+    """Median and spread of each setting; the spread is that from 1 % to 99 %, which a few wrong values do not move."""
     origin = np.median(settings, axis=0)
     low, high = np.quantile(settings, [0.01, 0.99], axis=0)
     least, most = settings.min(axis=0), settings.max(axis=0)
@@ -179,8 +179,8 @@ def _warned(fitted: FittedRegimes) -> FittedRegimes:
         warn(
             f"{fitted.specification!r}: the settings do not form {fitted.n_regimes} groups that are well apart. The "
             f"closest two centres are {fitted.separation:.3g} times as far apart as the readings of "
-            f"one of them are from it ({DISCRETE_SEPARATION:g} or more were expected), and {fitted.between:.1%} of the readings lie between two "
-            f"regimes ({DISCRETE_BETWEEN:.0%} or less). Such a reading gets the offsets and scales of the nearer "
+            f"one of them are from it ({DISCRETE_SEPARATION:g} or more were expected), and {fitted.between:.1%} of the "
+            f"readings lie between two regimes ({DISCRETE_BETWEEN:.0%} or less). Such a reading gets the offsets and scales of the nearer "
             "regime. Use another n if you know of separate regimes, cuts if their limits are known, or covariates with "
             "cem.covariates.Spline for a setting that varies continuously",
             RegimeWarning,

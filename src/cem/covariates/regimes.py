@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -95,9 +96,7 @@ class Regimes:
         if cuts is not None and len(chosen) > 1:
             raise OptionError(f"cuts limit the regimes of one covariate; {len(chosen)} are named")
         limits = None if cuts is None else reals("cuts of regimes", cuts)
-        if limits is not None and (
-            not 1 <= len(limits) < MAX_REGIMES or any(b <= a for a, b in zip(limits, limits[1:], strict=False))
-        ):
+        if limits is not None and (not 1 <= len(limits) < MAX_REGIMES or any(b <= a for a, b in pairwise(limits))):
             raise OptionError(
                 f"cuts of regimes is {shortened(cuts)}; 1 to {MAX_REGIMES - 1} ascending numbers were expected"
             )
@@ -212,7 +211,8 @@ class FittedRegimes:
             apart = "discrete" if self.is_discrete else "not discrete"
             lines.append(
                 f"The settings are {apart}: the closest two centres are {self.separation:.3g} times as far apart as "
-                f"the readings of one of them are from it, and {self.between:.1%} of the readings lie between two regimes."
+                f"the readings of one of them are from it, and {self.between:.1%} of the readings lie between two "
+                "regimes."
             )
             lines.append("A reading between two regimes gets the offsets and scales of the one whose centre is nearer.")
             beyond = "Farther out" if self.specification.unknown == "nearest" else "Beyond the reach of every regime"
@@ -229,7 +229,7 @@ def interval_labels(name: str, cuts: Sequence[float]) -> tuple[str, ...]:
     """Names of the intervals between cuts."""
     return (
         f"{name} < {cuts[0]:g}",
-        *(f"{low:g} <= {name} < {high:g}" for low, high in zip(cuts, cuts[1:], strict=False)),
+        *(f"{low:g} <= {name} < {high:g}" for low, high in pairwise(cuts)),
         f"{name} >= {cuts[-1]:g}",
     )
 

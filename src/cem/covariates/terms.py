@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cem.errors import OptionError
@@ -60,14 +61,16 @@ class Term:
         if not isinstance(self.name, str) or not self.name:
             raise OptionError(f"the covariate of a term is {shortened(self.name)}; its name, a text, was expected")
         if not isinstance(self.by_mode, bool):
-            raise OptionError(f"by_mode of covariate {self.name!r} is {shortened(self.by_mode)}; True or False is valid")
+            raise OptionError(
+                f"by_mode of covariate {self.name!r} is {shortened(self.by_mode)}; True or False is valid"
+            )
         chosen: object = self.basis_functions
         if chosen is None or (isinstance(chosen, str) and chosen == "all"):
             return
         if isinstance(chosen, (str, bytes, Mapping)) or not isinstance(chosen, Sequence) or not chosen:
             raise OptionError(
-                f"basis_functions of covariate {self.name!r} is {shortened(chosen)}; None, 'all', or positions of basis "
-                "functions such as (0, 1) were expected"
+                f"basis_functions of covariate {self.name!r} is {shortened(chosen)}; None, 'all', or positions of "
+                "basis functions such as (0, 1) were expected"
             )
         option = f"basis_functions of covariate {self.name!r}"
         positions = tuple(integer(f"{option}, entry {i}", j, 0) for i, j in enumerate(chosen))
@@ -163,7 +166,7 @@ class Spline(Term):
             object.__setattr__(self, "knots", integer(option, self.knots, 3, MAX_KNOTS))
             return
         places = reals(option, self.knots)
-        if not 3 <= len(places) <= MAX_KNOTS or any(b <= a for a, b in zip(places, places[1:], strict=False)):
+        if not 3 <= len(places) <= MAX_KNOTS or any(b <= a for a, b in pairwise(places)):
             raise OptionError(
                 f"{option} are {shortened(places)}; 3 to {MAX_KNOTS} ascending numbers, or how many, were expected"
             )
