@@ -18,12 +18,22 @@ import tempfile
 from pathlib import Path
 
 MODULES = (
-    "cem", "cem.basis", "cem.calibration", "cem.datasets", "cem.diagnostics", "cem.errors", "cem.fitting",
-    "cem.lifetimes", "cem.metrics", "cem.model", "cem.panel", "cem.prognosis", "cem.scoring", "cem.selection",
-    "cem.tables",
+    "cem", "cem.basis", "cem.calibration", "cem.covariates", "cem.datasets", "cem.diagnostics", "cem.errors",
+    "cem.fitting", "cem.lifetimes", "cem.metrics", "cem.model", "cem.panel", "cem.prognosis", "cem.scoring",
+    "cem.selection", "cem.tables",
 )  # fmt: skip
 # As a user writes them: by the package alone, without an import of the module.
-SHOWN = ("calibration", "datasets", "diagnostics", "errors", "lifetimes", "metrics", "selection", "tables")
+SHOWN = (
+    "calibration",
+    "covariates",
+    "datasets",
+    "diagnostics",
+    "errors",
+    "lifetimes",
+    "metrics",
+    "selection",
+    "tables",
+)
 
 
 def misspelt(name: str) -> str:

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from cem import datasets, errors, lifetimes, metrics, tables
+    from cem import covariates, datasets, errors, lifetimes, metrics, tables
     from cem.basis.custom_functions import register_function
     from cem.basis.families import Basis, BSpline, Constant, Custom, Exponential, Fourier, Polynomial
+    from cem.covariates.regimes import Regimes
     from cem.errors import (
         BasisError,
         CemError,
@@ -74,11 +75,13 @@ __all__ = [
     "PanelIndexError",
     "Polynomial",
     "PredictionError",
+    "Regimes",
     "RemainingLife",
     "RemainingLifeDistribution",
     "ScorerError",
     "__version__",
     "calibration",
+    "covariates",
     "datasets",
     "diagnostics",
     "errors",
@@ -93,6 +96,7 @@ __all__ = [
 _HOMES = {
     "cem.basis.families": ("BSpline", "Basis", "Constant", "Custom", "Exponential", "Fourier", "Polynomial"),
     "cem.basis.custom_functions": ("register_function",),
+    "cem.covariates.regimes": ("Regimes",),
     "cem.errors": (
         "BasisError",
         "CemError",
@@ -116,6 +120,7 @@ _HOMES = {
 }
 _MODULES = {
     "calibration": "cem.prognosis.calibration",
+    "covariates": "cem.covariates",
     "datasets": "cem.datasets",
     "diagnostics": "cem.model.diagnostics",
     "errors": "cem.errors",

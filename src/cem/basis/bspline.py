@@ -8,8 +8,9 @@ from itertools import pairwise
 import numpy as np
 
 from cem.basis import _basis
-from cem.basis.family import MAX_SIZE, Basis, FloatArray, half_interval, integer, reals, shortened
+from cem.basis.family import Basis, FloatArray, half_interval
 from cem.errors import BasisError, OptionError
+from cem.errors.options import MAX_SIZE, integer, reals, shortened
 
 __all__ = ["BSpline"]
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from cem.basis import _basis
 from cem.basis.custom_functions import name_of, remember
-from cem.basis.family import MAX_SIZE, Basis, FloatArray, as_times, half_interval, integer, shortened
+from cem.basis.family import Basis, FloatArray, as_times, half_interval
 from cem.errors import BasisError, OptionError
+from cem.errors.options import MAX_SIZE, integer, shortened
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -18,8 +18,9 @@ from cem.basis import _basis
 from cem.basis.bspline import BSpline
 from cem.basis.custom import Custom
 from cem.basis.custom_functions import function_named
-from cem.basis.family import MAX_SIZE, Basis, FloatArray, as_times, half_interval, integer, real, reals, shortened
+from cem.basis.family import Basis, FloatArray, as_times, half_interval
 from cem.errors import BasisError, OptionError
+from cem.errors.options import MAX_SIZE, integer, real, reals, shortened
 
 if TYPE_CHECKING:
     from fractions import Fraction

@@ -3,56 +3,23 @@
 from __future__ import annotations
 
 import math
-import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.basis import _basis
-from cem.errors import BasisError, OptionError
+from cem.errors import BasisError
+from cem.errors.options import shortened
 
-__all__ = ["MAX_SIZE", "Basis", "FloatArray", "as_times", "half_interval", "integer", "real", "reals", "shortened"]
+__all__ = ["Basis", "FloatArray", "as_times", "half_interval"]
 
 FloatArray = NDArray[np.float64]
 
-MAX_SIZE = 1000
-"""Most coefficients of one basis: catches a mistyped option, and is far more than any fleet can determine."""
 
-
-# ------------------------------------------------------------------------------------------------- checks of options
-
-
-def integer(option: str, value: object, low: int, high: int = MAX_SIZE - 1) -> int:
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]  # what is no number raises TypeError
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool | np.bool_) or not low <= number <= high:
-        raise OptionError(f"{option} is {shortened(value)}; an integer from {low} to {high} was expected")
-    return number
-
-
-def real(option: str, value: object, what: str = "a finite number") -> float:
-    if isinstance(value, str | bytes | bool | np.bool_):
-        raise OptionError(f"{option} is {shortened(value)}; {what} was expected")
-    try:
-        number = float(value)  # type: ignore[arg-type]  # likewise
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise OptionError(f"{option} is {shortened(value)}; {what} was expected")
-    return number
-
-
-def reals(option: str, values: object) -> tuple[float, ...]:
-    if isinstance(values, str | bytes | Mapping) or not np.iterable(values):
-        raise OptionError(f"{option} is {shortened(values)}; a sequence of finite numbers was expected")
-    if isinstance(values, Sized) and len(values) > MAX_SIZE:  # before iteration: a file may hold millions
-        raise OptionError(f"{option} has {len(values):,} numbers; at most {MAX_SIZE:,} were expected")
-    return tuple(real(f"{option}[{i}]", value) for i, value in enumerate(values))
+# ------------------------------------------------------------------------------------------ checks of times and domains
 
 
 def as_times(times: ArrayLike, who: str) -> FloatArray:
@@ -71,11 +38,6 @@ def as_times(times: ArrayLike, who: str) -> FloatArray:
         where = int(np.flatnonzero(~finite.ravel())[0])
         raise BasisError(f"{who}: time {where} is {array.ravel()[where]}; times must be finite numbers")
     return array
-
-
-def shortened(value: object, length: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def half_interval(domain: tuple[float, float]) -> tuple[float, float]:

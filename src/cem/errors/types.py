@@ -146,3 +146,7 @@ class TimeScaleWarning(SuspectDataWarning):
 
 class ThresholdWarning(CemWarning):
     """With the direction given, every unit is beyond the threshold from its first reading on and moves away from it."""
+
+
+class RegimeWarning(CemWarning):
+    """The settings of the training readings do not form groups that are well apart; covariates or cuts suit them."""
