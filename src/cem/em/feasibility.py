@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,7 +50,7 @@ def feasible(parameters: Parameters, constraints: Constraints) -> Parameters:
             moved = _above(covariances, floors)
         for i, c in enumerate(channels):
             layout.matrix(factors, c)[:] = moved[:, i]
-    return Parameters(parameters.weights, parameters.means, factors, noise, parameters.sizes, parameters.loadings)
+    return replace(parameters, factors=factors, noise_variances=noise)
 
 
 def _all_above(covariances: FloatArray, floors: FloatArray) -> bool:

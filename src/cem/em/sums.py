@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cem.statistics.coordinates import layout_of
+
+if TYPE_CHECKING:
+    from cem.em.membership import MembershipSums
 
 __all__ = ["ExpectedStatistics"]
 
@@ -30,6 +34,8 @@ class ExpectedStatistics:
         Number of units in the sums.
     rank : int
         r. With linked channels E d is E t, and Σ ρ̂ E[t fᵀ], Σ ρ̂ E f and Σ ρ̂ E[f fᵀ] of every channel follow.
+    membership : MembershipSums, optional
+        What the M step of π needs, if units have probabilities of their modes of their own.
     """
 
     sums: FloatArray
@@ -37,10 +43,13 @@ class ExpectedStatistics:
     sizes: tuple[int, ...]
     n_units: int
     rank: int = 0
+    membership: MembershipSums | None = None
 
     def __add__(self, other: ExpectedStatistics) -> ExpectedStatistics:
         if (self.n_modes, self.sizes, self.rank) != (other.n_modes, other.sizes, other.rank):
             raise ValueError("expected statistics of different models do not add up")
+        if self.membership is not None or other.membership is not None:
+            raise ValueError("expected statistics of units with covariates do not add up")
         n_units = self.n_units + other.n_units
         return ExpectedStatistics(self.sums + other.sums, self.n_modes, self.sizes, n_units, self.rank)
 

@@ -10,6 +10,7 @@ import numpy as np
 from cem.errors import PanelError
 from cem.errors.names import encode_labels
 from cem.panel.checks import check_alike, check_units
+from cem.panel.mode_priors import joined_mode_priors
 
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
@@ -56,4 +57,5 @@ def joined_parts(panels: Sequence[Panel]) -> dict[str, Any]:
         "_clock": first._clock if len(clocks) == 1 else None,
         "_true_codes": true_codes,
         "_true_labels": true_labels,
+        **joined_mode_priors(panels),
     }

@@ -19,6 +19,7 @@ from cem.panel.checks import (
 )
 from cem.panel.clock import FAILURE, POSITIONS, instants
 from cem.panel.label_checks import warn_of_labels
+from cem.panel.mode_priors import WithModeProbabilities
 from cem.panel.ragged import (
     occurring,
     offsets_of_kept,
@@ -30,13 +31,14 @@ from cem.panel.ragged import (
 __all__ = ["Panel"]
 
 _SLOTS = (
-    "_channel_units", "_clock", "_counts", "_modes", "_true_codes", "_true_labels", "_unit_ids", "_units",
+    "_channel_units", "_clock", "_counts", "_mode_prior_labels", "_mode_priors", "_modes", "_true_codes",
+    "_true_labels", "_unit_ids", "_units",
     "channels", "failure_times", "mode_codes", "mode_labels", "offsets", "origin", "response", "time_unit",
     "times", "values",
 )  # fmt: skip
 
 
-class Panel:
+class Panel(WithModeProbabilities):
     """Sensor histories of a fleet: each unit has its own times, cells may be missing, and nothing can be changed.
 
     Make one with `from_frame` (tables) or `from_arrays` (arrays). The constructor takes all readings end to end, as
@@ -91,6 +93,8 @@ class Panel:
     mode_labels : tuple
         Distinct labels that occur, sorted.
     failure_times : ndarray of shape (n_units,), float64
+    mode_probabilities, mode_probability_labels
+        Prior probabilities of the units' modes, if there are any.
     response, time_unit : str or None
     origin : str, float or numpy.datetime64
 
@@ -127,6 +131,8 @@ class Panel:
     _clock: str | None  # type of the given times: "numbers", "positions", "datetimes", "durations"; None: unknown
     _true_codes: np.ndarray | None  # (n_units,) int32 into _true_labels, for simulated panels; a fit ignores them
     _true_labels: tuple[Hashable, ...]
+    _mode_priors: np.ndarray | None
+    _mode_prior_labels: tuple[Hashable, ...]
 
     def __init__(
         self,
@@ -454,6 +460,7 @@ class Panel:
             mode_labels=labels,
             failure_times=self.failure_times[rows],
             _true_codes=None if self._true_codes is None else self._true_codes[rows],
+            _mode_priors=None if self._mode_priors is None else self._mode_priors[rows],
         )
 
     def select_units(self, units: Iterable[Hashable]) -> Panel:
@@ -597,8 +604,9 @@ class Panel:
             view = parts[name].view()  # of a view: the caller's own array stays writable
             view.flags.writeable = False
             parts[name] = view
-        # Panels pickled by earlier releases lack the last three.
+        # Panels pickled by earlier releases lack some of these.
         parts = {"_clock": None, "_true_codes": None, "_true_labels": (), **parts}
+        parts = {"_mode_priors": None, "_mode_prior_labels": (), **parts}
         parts.update(_units=None, _modes=None, _counts=None)
         for name in _SLOTS:
             object.__setattr__(self, name, parts[name])
