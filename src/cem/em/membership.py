@@ -55,7 +55,8 @@ class MembershipDesign:
         self._counted = np.where(has_prior[:, None], 0.0, rows)
         free = rows[~has_prior]
         self.n_units, self.n_columns = len(free), rows.shape[1]
-        self._rows, self._counts = np.unique(free, axis=0, return_counts=True)  # categories have few distinct rows
+        self._rows, counts = np.unique(free, axis=0, return_counts=True)  # categories have few distinct rows
+        self._counts = counts.astype(np.float64)
 
     @classmethod
     def of(cls, modes: UnitModes) -> MembershipDesign | None:
