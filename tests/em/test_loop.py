@@ -332,6 +332,8 @@ def test_passes_in_one_call_are_passes_one_by_one(covariance, seed, relaxation):
 class OneByOne:
     """An E step that leaves passes to the caller."""
 
+    membership = None
+
     def __init__(self, expectation):
         self._expectation = expectation
 

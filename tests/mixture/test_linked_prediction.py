@@ -162,8 +162,6 @@ def test_what_else_is_known_of_a_unit_s_mode_counts_beside_its_readings():
     for wrong in (log_weights[:-1], log_weights[:, :-1].copy()):
         with pytest.raises(ValueError, match="shape"):
             expectation(parameters, log_weights=wrong)
-    with pytest.raises(ValueError, match="linked"):
-        expectation(problem.parameters, log_weights=log_weights)
 
 
 def test_a_share_that_rounding_would_swallow_adds_nothing():

@@ -14,6 +14,9 @@ __all__ = ["COVARIANCE_STRUCTURES", "Constraints", "CovarianceStructure", "Fixed
 
 FloatArray = NDArray[np.float64]
 CovarianceStructure = Literal["full", "diagonal", "pooled"]
+# Small beside what even five units say of a slope, in units of a standardised covariate. Where a covariate separates
+# the modes, it stops slopes at about 10, so that a new unit of that kind is never sure of its mode before its readings.
+MEMBERSHIP_RIDGE = 0.01
 COVARIANCE_STRUCTURES: tuple[CovarianceStructure, ...] = ("full", "diagonal", "pooled")
 
 
@@ -63,6 +66,9 @@ class Constraints:
         The columns whose coefficients do not vary from unit to unit; None: there are none.
     pooled_noise : bool
         One σ²_c for all modes.
+    membership_ridge : float
+        λ of −½ λ Σ_k ‖slopes of γ_k‖², if π depends on the covariates of units: a normal prior of standard deviation
+        1 / √λ on each slope.
     """
 
     noise_floors: FloatArray
@@ -72,6 +78,7 @@ class Constraints:
     linking_penalties: FloatArray | None = None
     fixed: FixedColumns | None = None
     pooled_noise: bool = False
+    membership_ridge: float = MEMBERSHIP_RIDGE
 
     @property
     def structure(self) -> int:
@@ -79,7 +86,10 @@ class Constraints:
         return COVARIANCE_STRUCTURES.index(self.covariance)
 
     def penalty(self, parameters: Parameters) -> float:
-        """½ Σ λ_k ‖Γ_kc‖²."""
-        if parameters.loadings is None or self.linking_penalties is None:
-            return 0.0
-        return 0.5 * float(self.linking_penalties @ np.square(parameters.loadings).sum(axis=(1, 2)))
+        """½ Σ λ_k ‖Γ_kc‖² + ½ λ Σ ‖slopes of γ_k‖²."""
+        total = 0.0
+        if parameters.loadings is not None and self.linking_penalties is not None:
+            total = 0.5 * float(self.linking_penalties @ np.square(parameters.loadings).sum(axis=(1, 2)))
+        if parameters.membership is not None:
+            total += 0.5 * self.membership_ridge * float(np.square(parameters.membership[:, 1:]).sum())
+        return total

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -25,10 +24,12 @@ from cem.em.kernels.choice import (
     fastest_kernel,
     linked_kernel,
 )
+from cem.em.membership import MembershipDesign
 from cem.em.problem import Evaluation, Passes
 from cem.em.sums import ExpectedStatistics
 from cem.errors import FitError, KernelFailure, OptionError
 from cem.mixture import _linked
+from cem.mixture.membership import UnitModes, unit_log_weights
 from cem.mixture.parameters import Parameters
 from cem.numerics.threads import Team
 from cem.statistics.sufficient import SufficientStatistics
@@ -61,6 +62,8 @@ class Expectation:
     ----------
     kernel : str
         The kernel used: "lapack", or "shared" or "lanes" with the instruction level.
+    membership : MembershipDesign or None
+        Of the units' covariates and prior probabilities; None if every unit has π.
 
     Raises
     ------
@@ -80,6 +83,7 @@ class Expectation:
         self._kernel_option: Literal["auto", "lapack"] = kernel
         self._kernel: Kernel = fastest_kernel(statistics) if kernel == "auto" else LapackKernel(statistics)
         self._linked: LinkedKernel | LinkedLanesKernel | None = None  # made on first use
+        self.membership = MembershipDesign.of(UnitModes(statistics.membership_design, statistics.mode_priors))
 
     @property
     def kernel(self) -> str:
@@ -92,11 +96,11 @@ class Expectation:
         return self._linked
 
     def unlabelled(self) -> Expectation:
-        """The same E step without known modes."""
+        """The same E step without what is known of the units' modes: labels, covariates, and probabilities."""
         known = self.statistics.known_modes
-        if not (known >= 0).any():
+        if not (known >= 0).any() and self.membership is None:
             return self
-        statistics = self.statistics.with_known_modes(np.full_like(known, -1))
+        statistics = self.statistics.with_known_modes(np.full_like(known, -1)).with_membership()
         return Expectation(statistics, kernel=self._kernel_option, n_jobs=self.n_jobs)
 
     def _named(self, failure: KernelFailure) -> FitError:
@@ -164,7 +168,8 @@ class Expectation:
         inverse_temperature : float
             β in ρ̂ ∝ (π P)^β; 1 is the E step.
         log_weights : ndarray of shape (L, K), optional
-            In place of ln π, if something besides readings informs a unit's mode; −inf excludes a mode.
+            In place of ln π, if something besides readings informs a unit's mode; −inf excludes a mode. Default: by
+            the covariates of units and their prior probabilities, if the statistics have any.
 
         Returns
         -------
@@ -182,6 +187,8 @@ class Expectation:
         n_modes, n_units, sizes = parameters.n_modes, self.statistics.n_units, self.statistics.sizes
         given = responsibilities is not None
         rho = np.empty((n_units, n_modes)) if responsibilities is None else np.ascontiguousarray(responsibilities)
+        if log_weights is None and self.membership is not None:
+            log_weights = unit_log_weights(self.statistics, parameters)
         n_sums = _core.n_sums(n_modes, np.asarray(sizes, dtype=np.int32))
         kernel: Kernel = self._kernel
         if parameters.rank:
@@ -198,7 +205,9 @@ class Expectation:
         self._share(partial(kernel.work, task), min(self.n_jobs, len(bounds) - 1))
         # Added in the order of the chunks, whichever thread computed them.
         of_fixed = None if fixed_sums is None else fixed_sums.sum(axis=0)
-        return ExpectedStatistics(sums.sum(axis=0), n_modes, sizes, n_units, parameters.rank, of_fixed), rho
+        membership = None if self.membership is None else self.membership.sums(rho)
+        total = sums.sum(axis=0)
+        return ExpectedStatistics(total, n_modes, sizes, n_units, parameters.rank, membership, of_fixed), rho
 
     def passes(
         self,
@@ -226,7 +235,8 @@ class Expectation:
         Returns
         -------
         Passes or None
-            None if passes must be made one by one: for larger fleets, and for kernels other than the lanes.
+            None if passes must be made one by one: for larger fleets, for kernels other than the lanes, and where
+            units have probabilities of their modes of their own.
 
         Raises
         ------
@@ -234,7 +244,7 @@ class Expectation:
             A quantity is not finite, or a scatter matrix is not positive definite; the message names where.
         """
         n_modes = parameters.n_modes
-        if constraints.fixed is not None or constraints.pooled_noise:
+        if self.membership is not None or constraints.fixed is not None or constraints.pooled_noise:
             return None
         if not isinstance(self._kernel, LanesKernel) or parameters.rank or len(self._kernel.bounds(n_modes)) > 2:
             return None
@@ -293,8 +303,6 @@ class Expectation:
                 return kernel.log_densities(parameters)
             except KernelFailure as failure:
                 raise self._named(failure) from failure
-        from cem.mixture.prediction import log_joint
+        from cem.mixture.prediction import log_densities
 
-        even = replace(parameters, weights=np.full(parameters.n_modes, 1.0 / parameters.n_modes))
-        result: FloatArray = log_joint(self.statistics, even) + np.log(parameters.n_modes)
-        return result
+        return log_densities(self.statistics, parameters)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,9 +52,7 @@ def feasible(parameters: Parameters, constraints: Constraints) -> Parameters:
             layout.matrix(factors, c)[:] = moved[:, i]
     if constraints.pooled_noise:
         noise = np.broadcast_to(parameters.weights @ noise, noise.shape)
-    return Parameters(
-        parameters.weights, parameters.means, factors, noise, parameters.sizes, parameters.loadings, parameters.fixed
-    )
+    return replace(parameters, factors=factors, noise_variances=noise)
 
 
 def _all_above(covariances: FloatArray, floors: FloatArray) -> bool:

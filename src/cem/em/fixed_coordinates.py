@@ -38,7 +38,7 @@ class FixedCoordinates:
     def __init__(
         self, plain: UnconstrainedCoordinates, constraints: Constraints, n_modes: int, sizes: tuple[int, ...]
     ) -> None:
-        self._plain, self._fixed, self._n_modes = plain, constraints.fixed, n_modes
+        self._plain, self._fixed, self.n_modes = plain, constraints.fixed, n_modes
         self._pooled = constraints.pooled_noise
         first = n_modes * (1 + sum(sizes))
         self._noise = slice(first, first + n_modes * len(sizes))
@@ -55,7 +55,7 @@ class FixedCoordinates:
 
     def parameters(self, vector: FloatArray) -> Parameters:
         """Convert any vector to parameters that satisfy the constraints; LinAlgError as for the plain ones."""
-        n_free = 0 if self._fixed is None else self._fixed.n_free(self._n_modes)
+        n_free = 0 if self._fixed is None else self._fixed.n_free(self.n_modes)
         rest, beta = vector[: len(vector) - n_free], vector[len(vector) - n_free :]
         found = self._plain.parameters(self._untied(rest))
         return found if self._fixed is None else replace(found, fixed=self._unpacked(beta, self._fixed))
@@ -64,7 +64,7 @@ class FixedCoordinates:
         self, vector: FloatArray, point: Parameters, sums: ExpectedStatistics
     ) -> tuple[FloatArray, _FixedMetric]:
         """Gradient of the objective, and a metric; LinAlgError as for the plain ones."""
-        n_free = 0 if self._fixed is None else self._fixed.n_free(self._n_modes)
+        n_free = 0 if self._fixed is None else self._fixed.n_free(self.n_modes)
         plain, metric = self._plain.gradient(self._untied(vector[: len(vector) - n_free]), point, sums)
         if self._pooled:
             plain = self._tied(plain, np.sum)
@@ -73,24 +73,24 @@ class FixedCoordinates:
             return plain, whole
         assert sums.fixed_sums is not None
         Q = len(self._fixed.by_mode)
-        g = sums.fixed_sums[: self._n_modes * Q].reshape(self._n_modes, Q)
+        g = sums.fixed_sums[: self.n_modes * Q].reshape(self.n_modes, Q)
         by_noise = g / np.repeat(point.noise_variances, self._fixed.sizes, axis=1)
         return np.concatenate([plain, self._packed(by_noise, self._fixed, np.sum)]), whole
 
     # ---- noise: (K, C) numbers of the plain vector, or C
 
     def _tied(self, vector: FloatArray, how: np.ufunc | object) -> FloatArray:
-        own = vector[self._noise].reshape(self._n_modes, -1)
+        own = vector[self._noise].reshape(self.n_modes, -1)
         one = own.mean(axis=0) if how is np.mean else own.sum(axis=0)
         return np.concatenate([vector[: self._noise.start], one, vector[self._noise.stop :]])
 
     def _untied(self, vector: FloatArray) -> FloatArray:
         if not self._pooled:
             return vector
-        n_channels = (self._noise.stop - self._noise.start) // self._n_modes
+        n_channels = (self._noise.stop - self._noise.start) // self.n_modes
         start = self._noise.start
         one = vector[start : start + n_channels]
-        return np.concatenate([vector[:start], np.tile(one, self._n_modes), vector[start + n_channels :]])
+        return np.concatenate([vector[:start], np.tile(one, self.n_modes), vector[start + n_channels :]])
 
     # ---- β: (K, Q) numbers, or the free ones
 
@@ -100,10 +100,10 @@ class FixedCoordinates:
         return np.concatenate([one, beta[:, fixed.by_mode].ravel()])
 
     def _unpacked(self, free: FloatArray, fixed: FixedColumns) -> FloatArray:
-        beta = np.empty((self._n_modes, len(fixed.by_mode)))
+        beta = np.empty((self.n_modes, len(fixed.by_mode)))
         n_common = int(np.count_nonzero(~fixed.by_mode))
         beta[:, ~fixed.by_mode] = free[:n_common]
-        beta[:, fixed.by_mode] = free[n_common:].reshape(self._n_modes, -1)
+        beta[:, fixed.by_mode] = free[n_common:].reshape(self.n_modes, -1)
         return beta
 
     def _scaled_coefficients(self, free: FloatArray, sums: ExpectedStatistics, noise: FloatArray) -> FloatArray:

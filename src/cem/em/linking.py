@@ -100,11 +100,7 @@ def linked_start(run: MixtureRun, expectation: Expectation, rank: int, constrain
             factor = layout.matrix(factors[k], c)
             factor[:] = factor @ left
             loadings[k, rows] = np.linalg.solve(left, kept)
-    linked = Parameters(
-        parameters.weights, parameters.means, factors, parameters.noise_variances, parameters.sizes, loadings,
-        parameters.fixed,
-    )  # fmt: skip
-    return feasible(linked, constraints)
+    return feasible(replace(parameters, factors=factors, loadings=loadings), constraints)
 
 
 def linked_run(

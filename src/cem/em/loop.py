@@ -177,7 +177,7 @@ def start_em(problem: Problem[Point, Sums], point: Point) -> EMRun[Point, Sums]:
     """A run before its first M step."""
     evaluation = problem.expect(point)
     return EMRun(
-        point,
+        evaluation.point,
         evaluation.sums,
         evaluation.responsibilities,
         (evaluation.log_likelihood,),

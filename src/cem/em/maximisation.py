@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cem.em.constraints import Constraints
 from cem.em.fixed_columns import moved_coefficients, with_one_noise, with_pooled_noise
 from cem.em.kernels import _em, _linked_maximisation, _maximisation
+from cem.em.membership import membership_step
 from cem.em.sums import ExpectedStatistics
 from cem.mixture.parameters import Parameters
 
@@ -44,9 +45,7 @@ def maximisation(
     """
     if constraints.fixed is not None:
         fixed, expected = moved_coefficients(expected, parameters, constraints.fixed)
-        found, status = maximisation(
-            expected, replace(parameters, fixed=None), replace(constraints, fixed=None)
-        )
+        found, status = maximisation(expected, replace(parameters, fixed=None), replace(constraints, fixed=None))
         return replace(found, fixed=fixed), status
     if constraints.pooled_noise:
         found, status = maximisation(
@@ -57,7 +56,11 @@ def maximisation(
     factors = np.empty_like(parameters.factors)
     noise_variances = np.empty_like(parameters.noise_variances)
     status = np.empty(noise_variances.shape, dtype=np.int32)
-    weights = expected.mode_counts / expected.n_units
+    membership = None
+    if expected.membership is None:
+        weights = expected.mode_counts / expected.n_units
+    else:
+        weights, membership = membership_step(expected.membership, parameters, constraints.membership_ridge)
     if parameters.loadings is not None:
         loadings = np.empty_like(parameters.loadings)
         _linked_maximisation.maximisation(
@@ -72,7 +75,12 @@ def maximisation(
             loadings,
             status,
         )
-        return Parameters.adopting(weights, means, factors, noise_variances, parameters.sizes, loadings), status
+        return (
+            Parameters.adopting(
+                weights, means, factors, noise_variances, parameters.sizes, loadings, membership=membership
+            ),
+            status,
+        )
     _maximisation.maximisation(
         expected.sums,
         parameters.bundle,
@@ -85,11 +93,12 @@ def maximisation(
         noise_variances,
         status,
     )
-    return Parameters.adopting(weights, means, factors, noise_variances, parameters.sizes), status
+    found = Parameters.adopting(weights, means, factors, noise_variances, parameters.sizes, membership=membership)
+    return found, status
 
 
 def over_relaxed(before: Parameters, found: Parameters, constraints: Constraints, relaxation: float) -> Parameters:
-    """Go further in the direction of an M step: multiply the step in log π, μ, log σ² and Λ.
+    """Go further in the direction of an M step: multiply the step in log π, μ, log σ², Λ and γ.
 
     Steps of less than twice the M step's length converge, as it does (Peters & Walker 1978, SIAM J. Appl. Math. 35,
     362–378), but any of them may lower ℓ.
@@ -122,4 +131,7 @@ def over_relaxed(before: Parameters, found: Parameters, constraints: Constraints
         factors,
         noise_variances,
     )
-    return Parameters.adopting(weights, means, factors, noise_variances, found.sizes)
+    membership = None
+    if found.membership is not None and before.membership is not None:
+        membership = before.membership + relaxation * (found.membership - before.membership)
+    return Parameters.adopting(weights, means, factors, noise_variances, found.sizes, membership=membership)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
-from cem.em.fixed_coordinates import FixedCoordinates
 from cem.em.loop import EMRun
 from cem.em.maximisation import maximisation, over_relaxed
+from cem.em.membership_ascent import coordinates_of
 from cem.em.passes import one_by_one
-from cem.em.problem import Evaluation, Passes
+from cem.em.problem import AscentCoordinates, Evaluation, Passes
 from cem.em.sums import ExpectedStatistics
 from cem.em.unconstrained import UnconstrainedCoordinates
 from cem.mixture.parameters import Parameters
@@ -40,14 +40,19 @@ class MixtureProblem:
 
     expectation: Expectation
     constraints: Constraints
-    _coordinates: dict[tuple[int, int], UnconstrainedCoordinates | FixedCoordinates] = field(default_factory=dict, init=False, repr=False)
+    _coordinates: dict[tuple[int, int, bool], AscentCoordinates[Parameters, ExpectedStatistics]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @property
     def n_terms(self) -> int:
         return self.expectation.statistics.n_observations
 
     def expect(self, parameters: Parameters) -> MixtureEvaluation:
-        """(10)–(14)."""
+        """(10)–(14). If π depends on covariates of units and the parameters have no γ, its first one is evaluated."""
+        design = self.expectation.membership
+        if design is not None:
+            parameters = design.started(parameters)
         sums, responsibilities = self.expectation(parameters)
         objective = sums.log_likelihood - self.constraints.penalty(parameters)
         return Evaluation(parameters, sums, responsibilities, sums.log_likelihood, objective)
@@ -67,16 +72,20 @@ class MixtureProblem:
         further = None
         tied = self.constraints.fixed is not None or self.constraints.pooled_noise
         if relaxation > 1.0 and not parameters.rank and not tied:
-            further = partial(over_relaxed, constraints=self.constraints, relaxation=relaxation)
+            further = partial(self._further, relaxation=relaxation)
         return one_by_one(self, evaluation, n_passes, further)
 
-    def coordinates(self, parameters: Parameters) -> UnconstrainedCoordinates | FixedCoordinates:
+    def _further(self, before: Parameters, found: Parameters, relaxation: float) -> Parameters:
+        point = over_relaxed(before, found, self.constraints, relaxation)
+        design = self.expectation.membership
+        if design is None or point.membership is None:
+            return point
+        return replace(point, weights=design.mean_weights(point.membership, point.weights))
+
+    def coordinates(self, parameters: Parameters) -> AscentCoordinates[Parameters, ExpectedStatistics]:
         """Coordinates for parameters with this many modes and factors, made once because every short run needs them."""
-        kind = parameters.n_modes, parameters.rank
+        kind = parameters.n_modes, parameters.rank, parameters.membership is not None
         if kind not in self._coordinates:
-            made: UnconstrainedCoordinates | FixedCoordinates
-            made = UnconstrainedCoordinates(self.constraints, parameters.sizes, *kind)
-            if self.constraints.fixed is not None or self.constraints.pooled_noise:
-                made = FixedCoordinates(made, self.constraints, parameters.n_modes, parameters.sizes)
+            made = coordinates_of(self.constraints, parameters, self.expectation.membership)
             self._coordinates.setdefault(kind, made)  # starts that run side by side share one object
         return self._coordinates[kind]

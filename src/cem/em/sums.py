@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cem.statistics.coordinates import layout_of
+
+if TYPE_CHECKING:
+    from cem.em.membership import MembershipSums
 
 __all__ = ["ExpectedStatistics"]
 
@@ -30,6 +34,8 @@ class ExpectedStatistics:
         Number of units in the sums.
     rank : int
         r. With linked channels E d is E t, and Σ ρ̂ E[t fᵀ], Σ ρ̂ E f and Σ ρ̂ E[f fᵀ] of every channel follow.
+    membership : MembershipSums, optional
+        What the M step of π needs, if units have probabilities of their modes of their own.
     fixed_sums : ndarray, optional
         g_kc, H_kc of (23), one after the other; H by the rows of its lower triangle. None without fixed columns.
     """
@@ -39,16 +45,19 @@ class ExpectedStatistics:
     sizes: tuple[int, ...]
     n_units: int
     rank: int = 0
+    membership: MembershipSums | None = None
     fixed_sums: FloatArray | None = None
 
     def __add__(self, other: ExpectedStatistics) -> ExpectedStatistics:
         if (self.n_modes, self.sizes, self.rank) != (other.n_modes, other.sizes, other.rank):
             raise ValueError("expected statistics of different models do not add up")
+        if self.membership is not None or other.membership is not None:
+            raise ValueError("expected statistics of units with covariates do not add up")
         n_units = self.n_units + other.n_units
         fixed = self.fixed_sums
         if fixed is not None and other.fixed_sums is not None:
             fixed = fixed + other.fixed_sums
-        return ExpectedStatistics(self.sums + other.sums, self.n_modes, self.sizes, n_units, self.rank, fixed)
+        return ExpectedStatistics(self.sums + other.sums, self.n_modes, self.sizes, n_units, self.rank, None, fixed)
 
     def _part(self, index: int) -> FloatArray:
         """Part `index` of the sums, one row per mode."""

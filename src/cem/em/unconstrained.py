@@ -155,6 +155,10 @@ class UnconstrainedCoordinates:
             n_roots = [p * (p + 1) // 2 for p in sizes]
         self._n_roots, self._n_squares = sum(n_roots), int(np.square(n_roots).sum())
 
+    @property
+    def n_modes(self) -> int:
+        return self._n_modes
+
     # ---- parameters to vector and back
 
     def vector(self, parameters: Parameters) -> FloatArray:

@@ -37,13 +37,14 @@ def n_free_parameters(
     *,
     lifetimes: Lifetimes | None = None,
     n_untold: int = 0,
+    n_membership: int = 1,
 ) -> int:
     """Count the free parameters of a mixture.
 
     Parameters
     ----------
     n_modes : int
-        K: K − 1 weights.
+        K: K − 1 weights, or as many rows of γ.
     sizes : sequence of int
         p_c: means, covariances and noise variances by mode and channel.
     covariance : {"full", "diagonal", "pooled"}
@@ -57,6 +58,8 @@ def n_free_parameters(
     n_untold : int
         Channels whose noise cannot be separated from the differences between units
         (`SufficientStatistics.noise_is_untold`).
+    n_membership : int
+        1 + F, columns of γ; 1 if π does not depend on the covariates of units.
     """
     triangles = sum(p * (p + 1) // 2 for p in sizes)
     covariances = {"full": n_modes * triangles, "diagonal": n_modes * sum(sizes), "pooled": triangles}[covariance]
@@ -65,7 +68,7 @@ def n_free_parameters(
     of_laws = sum(_kernels(law) if isinstance(law, Empirical) else 2 for law in laws)
     loadings = n_modes * n_loadings((*sizes, 1) if linked_lives else tuple(sizes), rank)
     noises = n_modes * (len(sizes) - n_untold)
-    return n_modes - 1 + n_modes * sum(sizes) + noises + covariances + loadings + of_laws
+    return (n_modes - 1) * n_membership + n_modes * sum(sizes) + noises + covariances + loadings + of_laws
 
 
 def n_loadings(sizes: Sequence[int], rank: int) -> int:

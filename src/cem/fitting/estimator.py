@@ -358,6 +358,7 @@ class FailureModeEM(SklearnFace):
             parameters.rank,
             lifetimes=Lifetimes.from_dict(record["lifetimes"]) if "lifetimes" in record else None,
             n_untold=int(statistics.noise_is_untold.sum()),
+            n_membership=1 if parameters.membership is None else parameters.membership.shape[1],
         )
         self.responsibilities_ = run.responsibilities
         self.log_likelihood_ = result.log_likelihood

@@ -28,6 +28,7 @@ from cem.fitting.result import FitResult, final_order, reordered
 from cem.fitting.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
 from cem.fitting.warm_start import matched_modes, numbered
 from cem.mixture.parameters import Parameters
+from cem.panel.mode_priors import all_mode_labels, log_mode_priors
 from cem.search.fresh import (
     MIXED_KINDS,
     StartKind,
@@ -62,6 +63,7 @@ def fit_mixture(
     *,
     init: Given = None,
     progress: Progress | None = None,
+    membership_design: FloatArray | None = None,
 ) -> FitResult:
     """Fit the mixture to a panel.
 
@@ -76,6 +78,8 @@ def fit_mixture(
         order, and those of a model keep their labels.
     progress : callable, optional
         Called with (stage, starts done, starts in the stage, best log-likelihood so far).
+    membership_design : ndarray of shape (L, 1 + F), optional
+        (1, f(u)) of each unit, by which π_k(u) depends on its covariates; features are centred and of about unit scale.
 
     Returns
     -------
@@ -88,7 +92,7 @@ def fit_mixture(
     FitError
         No start could be completed; the message lists why.
     """
-    prepared = _prepare(panel, options, init)
+    prepared = _prepare(panel, options, init, membership_design)
     found = _search(prepared, options, init, progress)
     linked = _link(found, options)
     return _finish(linked, prepared, options, keeps_order=init is not None)
@@ -133,7 +137,7 @@ class _Found:
     interrupted: bool
 
 
-def _prepare(panel: Panel, options: FitOptions, init: Given) -> _Prepared:
+def _prepare(panel: Panel, options: FitOptions, init: Given, membership_design: FloatArray | None) -> _Prepared:
     """Prepare channels, bases, statistics, and the floors of the M step."""
     if panel.n_units < options.n_modes:
         raise PanelError(
@@ -150,6 +154,9 @@ def _prepare(panel: Panel, options: FitOptions, init: Given) -> _Prepared:
         panel, lambda kept: _bound_bases(kept, options.basis, init), known_modes, besides=(LIFE,)
     )
     panel, statistics = learnable.panel, learnable.statistics
+    mode_priors = log_mode_priors(panel, mode_labels)
+    if membership_design is not None or mode_priors is not None:
+        statistics = statistics.with_membership(membership_design, mode_priors)
     warn_of_stuck_channels(panel)
     warn_of_short_units(panel, learnable.bases)
     expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
@@ -283,14 +290,15 @@ def _modes(panel: Panel, n_modes: int, init: Given) -> tuple[tuple[Hashable, ...
 
     if isinstance(init, FailureModeModel):
         return matched_modes(panel, init, n_modes)
-    labels = tuple(panel.mode_labels)
+    labels = all_mode_labels(panel)
     if len(labels) > n_modes:
         raise PanelError(
             f"the panel's units carry {len(labels)} labels ({', '.join(map(repr, labels[:5]))}"
             f"{', …' if len(labels) > 5 else ''}), more than n_modes={n_modes}; raise n_modes or merge labels"
         )
     names = labels + (None,) * (n_modes - len(labels))
-    known_modes = np.ascontiguousarray(panel.mode_codes, dtype=np.int32)
+    position = np.array([labels.index(label) for label in panel.mode_labels] + [-1], dtype=np.int32)
+    known_modes = np.ascontiguousarray(position[panel.mode_codes])
     return numbered(names), known_modes, tuple(range(len(labels), n_modes))
 
 
@@ -448,7 +456,7 @@ def _in_coordinates(
             rows, old_rows = (slice(*at.mean_offsets[i : i + 2]) for at, i in ((new, c), (layout, old)))
             own = coordinates.transform(c) @ factor @ parameters.loadings[:, old_rows] / coordinates.scales[c]
             loadings[:, rows] = np.linalg.solve(new.matrix(factors, c), own)
-    return Parameters(parameters.weights, means, factors, noise, new.sizes, loadings)
+    return Parameters(parameters.weights, means, factors, noise, new.sizes, loadings, membership=parameters.membership)
 
 
 def _best(records: list[Start], tolerance: float) -> tuple[int, MixtureRun]:

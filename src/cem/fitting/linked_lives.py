@@ -147,6 +147,7 @@ def _parameters_with_lives(
         np.column_stack([parameters.noise_variances, np.full(len(locations), minimum_spread**2)]),
         (*parameters.sizes, 1),
         loadings,
+        parameters.membership,
     )
 
 

@@ -66,6 +66,7 @@ def fit_with_lives(
     prior_weight: float = _PRIOR_WEIGHT,
     init: Given = None,
     progress: Progress | None = None,
+    membership_design: FloatArray | None = None,
 ) -> LivesFit:
     """Fit on the time to failure: first the failed units, then all units by (19).
 
@@ -80,8 +81,8 @@ def fit_with_lives(
         and depends on the factors that channels share. "auto" is "linked" if channels share any, else "lognormal".
     prior_weight : float
         ν of `LifetimeLaw.fit`, in units.
-    init, progress
-        As for `cem.fitting.fit.fit_mixture`; responsibilities have a row for each unit of the panel.
+    init, progress, membership_design
+        As for `cem.fitting.fit.fit_mixture`; responsibilities and the design have a row for each unit of the panel.
 
     Raises
     ------
@@ -122,21 +123,27 @@ def fit_with_lives(
     if family == LINKED:
         lives = failed.failure_times
         if np.ptp(np.log(lives)) > 0:
-            return _fit_with_linked_lives(panel, has_failed, options, init, progress)
+            return _fit_with_linked_lives(panel, has_failed, options, init, progress, membership_design)
         family = Lognormal.family  # all lives are equal, so factors cannot explain any difference
     first = options
     if options.linking_rank and not (options.n_modes == 1 and has_failed.all()):
         # Linked passes are expensive, and EM with lives continues from this fit; only its own end must have converged.
         first = replace(options, tol=_TOLERANCE_BEFORE_LIVES * options.tol)
-    result = fit_mixture(failed.aligned_at_failure(), first, init=init, progress=progress)
-    problem = problem_of(panel, has_failed, result, options, family, prior_weight)
+    design = None if membership_design is None else membership_design[has_failed]
+    result = fit_mixture(failed.aligned_at_failure(), first, init=init, progress=progress, membership_design=design)
+    problem = problem_of(panel, has_failed, result, options, family, prior_weight, membership_design)
     run, statistics, lifetimes = solved(problem, result, options)
     assert lifetimes is not None
     return LivesFit(replace(result, statistics=statistics, run=run), lifetimes, run.objectives)
 
 
 def _fit_with_linked_lives(
-    panel: Panel, has_failed: NDArray[np.bool_], options: FitOptions, init: Given, progress: Progress | None
+    panel: Panel,
+    has_failed: NDArray[np.bool_],
+    options: FitOptions,
+    init: Given,
+    progress: Progress | None,
+    membership_design: FloatArray | None,
 ) -> LivesFit:
     """The fit with ln life as a channel; if all units failed, it is the fit of the linked model."""
     failed, none_running = panel[has_failed], bool(has_failed.all())
@@ -144,14 +151,21 @@ def _fit_with_linked_lives(
     options = options_with_lives(options, MINIMUM_SPREAD)
     init = init_with_lives(init, lives, MINIMUM_SPREAD)
     first = options if none_running else replace(options, tol=_TOLERANCE_BEFORE_LIVES * options.tol)
-    result = fit_mixture(panel_with_lives(failed.aligned_at_failure(), lives), first, init=init, progress=progress)
+    design = None if membership_design is None else membership_design[has_failed]
+    result = fit_mixture(
+        panel_with_lives(failed.aligned_at_failure(), lives),
+        first,
+        init=init,
+        progress=progress,
+        membership_design=design,
+    )
     # (19) has densities of lives, the channel densities of their logarithms.
     by_logarithm = -float(np.log(lives).sum())
     if none_running:
         result, lifetimes = apart(result, by_logarithm, by_logarithm)
     else:
         whole = panel_with_lives(panel, np.ones(panel.n_units))
-        problem = problem_of(whole, has_failed, result, options, LINKED, 0.0)
+        problem = problem_of(whole, has_failed, result, options, LINKED, 0.0, membership_design)
         run, statistics, _ = solved(problem, result, options)
         result, lifetimes = apart(replace(result, statistics=statistics, run=run), by_logarithm, 0.0)
     return LivesFit(result, lifetimes, result.run.objectives)
@@ -164,6 +178,7 @@ def problem_of(
     options: FitOptions,
     family: str,
     prior_weight: float,
+    membership_design: FloatArray | None = None,
 ) -> LivesProblem:
     """The problem (19) of the panel, in the coordinates and under the constraints of the fit to its failed units."""
     return LivesProblem.of(
@@ -176,6 +191,7 @@ def problem_of(
         prior_weight=prior_weight,
         kernel=options.kernel,
         n_jobs=options.n_jobs,
+        membership_design=membership_design,
     )
 
 
@@ -230,7 +246,8 @@ def solved(
         order = np.empty(len(has_failed), dtype=np.int64)
         order[has_failed] = np.arange(n_failed)
         order[~has_failed] = n_failed + np.arange(problem.at_last.n_units)
-        statistics = SufficientStatistics.concatenate([statistics, problem.at_last]).subset(order)
+        statistics = SufficientStatistics.concatenate([statistics.with_membership(), problem.at_last]).subset(order)
+        statistics = statistics.with_membership(problem.unit_modes.design, problem.unit_modes.priors)
     point = run.parameters
     mixture, modes = in_final_order(
         EMRun(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.em.membership_ascent import MembershipCoordinates, MembershipMetric
 from cem.em.sums import ExpectedStatistics
 from cem.em.unconstrained import Metric, UnconstrainedCoordinates
 from cem.errors import OptionError
@@ -59,7 +60,7 @@ class LivesSums:
 class LivesMetric:
     """The mixture's metric, and the curvature of the laws' parameters, (n,)."""
 
-    mixture: Metric
+    mixture: Metric | MembershipMetric
     laws: FloatArray
 
     def scaled(self, vector: FloatArray) -> FloatArray:
@@ -76,7 +77,7 @@ class LivesCoordinates:
 
     Parameters
     ----------
-    mixture : UnconstrainedCoordinates
+    mixture : UnconstrainedCoordinates or MembershipCoordinates
         Of the mixture.
     lives : ndarray of shape (n,)
         Lives of the rows of `LivesSums.weights`.
@@ -92,7 +93,7 @@ class LivesCoordinates:
 
     def __init__(
         self,
-        mixture: UnconstrainedCoordinates,
+        mixture: UnconstrainedCoordinates | MembershipCoordinates,
         lives: FloatArray,
         *,
         n_laws: int,

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.maximisation import maximisation
+from cem.em.membership import MembershipDesign
+from cem.em.membership_ascent import coordinates_of
 from cem.em.mixture_problem import MixtureProblem
 from cem.em.passes import one_by_one
 from cem.em.problem import Evaluation, Passes
@@ -26,8 +28,10 @@ from cem.fitting.lives_ascent import LivesCoordinates, LivesPoint, LivesSums
 from cem.lifetimes.grid import cell_edges, remaining_life_grid
 from cem.lifetimes.laws import DEFAULT_SPREAD, GUMBEL_SPREAD, log_spread
 from cem.lifetimes.lifetimes import Lifetimes, Lognormal, Weibull
+from cem.mixture.membership import NOTHING_KNOWN, UnitModes
 from cem.mixture.parameters import Parameters
 from cem.numerics.floating import underflow_is_zero
+from cem.panel.mode_priors import log_mode_priors
 from cem.statistics.anchored import AnchoredStatistics, anchored_statistics
 from cem.statistics.sufficient import SufficientStatistics
 
@@ -125,6 +129,8 @@ class LivesProblem:
     prior_weight: float
     prior_spread: float
     mixture: MixtureProblem  # of the failed units; its constraints and coordinates hold for all
+    unit_modes: UnitModes = NOTHING_KNOWN  # of all units: their covariates and prior probabilities
+    membership: MembershipDesign | None = None  # of the same
     _coordinates: dict[int, LivesCoordinates] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
@@ -140,6 +146,7 @@ class LivesProblem:
         prior_weight: float,
         kernel: Literal["auto", "lapack"] = "auto",
         n_jobs: int = 1,
+        membership_design: FloatArray | None = None,
     ) -> LivesProblem:
         """Set up (19).
 
@@ -161,6 +168,8 @@ class LivesProblem:
             ν of `LifetimeLaw.fit`, in units.
         kernel, n_jobs
             As for `Expectation`.
+        membership_design : ndarray of shape (L, 1 + F), optional
+            (1, f(u)) of each unit of the panel.
 
         Raises
         ------
@@ -170,7 +179,8 @@ class LivesProblem:
         BasisError
             Units are running and a basis is not shift-invariant.
         """
-        unlabelled = statistics.with_known_modes(np.full(statistics.n_units, -1, dtype=np.int32))
+        # What is known of the units' modes is kept here, for failed and running units together.
+        unlabelled = statistics.with_known_modes(np.full(statistics.n_units, -1, dtype=np.int32)).with_membership()
         failed = Expectation(unlabelled, kernel=kernel, n_jobs=n_jobs)
         ages_at_failure = panel.failure_times[has_failed]
         logs = np.log(ages_at_failure)
@@ -222,9 +232,10 @@ class LivesProblem:
                     f"unit {rest.units[unit]!r} has its last reading at {anchored.ages[unit]:g}; ages count from the "
                     "time axis' zero: choose origin= so that time 0 is when the unit was new"
                 )
+        unit_modes = UnitModes(membership_design, log_mode_priors(panel, mode_labels))
         return cls(
             has_failed, running, at_last, lives, log_widths, known, family, float(prior_weight), float(spread),
-            MixtureProblem(failed, constraints),
+            MixtureProblem(failed, constraints), unit_modes, MembershipDesign.of(unit_modes),
         )  # fmt: skip
 
     @property
@@ -271,25 +282,31 @@ class LivesProblem:
             total -= 0.5 * self.prior_weight * (2.0 * np.log(spread) + (self.prior_spread / spread) ** 2)
         return float(total)
 
-    def _joint(
-        self, expectation: Expectation, parameters: Parameters, log_lives: FloatArray, known: NDArray[np.int32]
-    ) -> FloatArray:
-        """ln π_k f_k P(x | k) of each row, (n, K); −inf if the row's known mode is another."""
-        return _restricted(expectation.log_densities(parameters) + (log_lives + _log(parameters.weights)), known)
+    def _log_weights(self, parameters: Parameters) -> tuple[FloatArray, FloatArray]:
+        """ln π_lk of the failed units and of the running ones, each (n, K), or (1, K) if all have π."""
+        own = self.unit_modes.log_weights(parameters)
+        if own is None:
+            shared = _log(parameters.weights)[None]
+            return shared, shared
+        return own[self.has_failed], own[~self.has_failed]
 
     def expect(self, point: LivesPoint) -> LivesEvaluation:
         """The E step of (19): running units enter once per candidate; responsibilities are in the panel's order."""
+        if self.membership is not None:
+            point = replace(point, mixture=self.membership.started(point.mixture))
         parameters, lifetimes = point.mixture, point.lifetimes
         n_modes, n_failed = parameters.n_modes, self.n_failed
         # If ln life is a channel, P(x | k) already holds its density, per unit of the logarithm.
         log_lives = -np.log(self.lives)[:, None] if lifetimes is None else lifetimes.log_density(self.lives)
         known = self.known_modes[self.has_failed]
+        of_failed, of_running_units = self._log_weights(parameters)
         if parameters.rank:  # in one pass: the kernel of linked channels takes the lives' log-densities too
-            log_weights = _restricted(log_lives[:n_failed] + _log(parameters.weights), known)
+            log_weights = _restricted(log_lives[:n_failed] + of_failed, known)
             expected, rho = self.failed(parameters, log_weights=log_weights)
             total = expected.log_likelihood
         else:
-            rho, logs = _normalised(self._joint(self.failed, parameters, log_lives[:n_failed], known))
+            joint = self.failed.log_densities(parameters) + (log_lives[:n_failed] + of_failed)
+            rho, logs = _normalised(_restricted(joint, known))
             total = float(logs.sum())
             expected, _ = self.failed(parameters, responsibilities=rho)
         responsibilities = np.empty((len(self.has_failed), n_modes))
@@ -298,7 +315,10 @@ class LivesProblem:
         if self.running is not None:
             n_grid = len(self.log_widths)
             known = np.repeat(self.known_modes[~self.has_failed], n_grid)
-            joint = self._joint(self.running, parameters, log_lives[n_failed:], known)
+            if self.membership is not None:
+                of_running_units = np.repeat(of_running_units, n_grid, axis=0)
+            joint = self.running.log_densities(parameters) + (log_lives[n_failed:] + of_running_units)
+            joint = _restricted(joint, known)
             joint = joint.reshape(-1, n_grid, n_modes) + self.log_widths[:, None]
             q, logs = _normalised(joint.reshape(len(joint), -1))
             total += float(logs.sum())
@@ -308,7 +328,8 @@ class LivesProblem:
             responsibilities[~self.has_failed] = q.reshape(-1, n_grid, n_modes).sum(axis=1)
             weights = np.concatenate([rho, q])
         # The weights of the modes are shares of units, not of candidates.
-        sums = LivesSums(replace(expected, n_units=len(self.has_failed)), weights)
+        membership = None if self.membership is None else self.membership.sums(responsibilities)
+        sums = LivesSums(replace(expected, n_units=len(self.has_failed), membership=membership), weights)
         objective = total + self.penalty(lifetimes) - self.mixture.constraints.penalty(parameters)
         return Evaluation(point, sums, responsibilities, total, objective)
 
@@ -329,7 +350,7 @@ class LivesProblem:
         n_laws = 0 if point.lifetimes is None else point.mixture.n_modes
         if n_laws not in self._coordinates:
             self._coordinates[n_laws] = LivesCoordinates(
-                self.mixture.coordinates(point.mixture),
+                coordinates_of(self.mixture.constraints, point.mixture, self.membership),
                 self.lives,
                 n_laws=n_laws,
                 family=self.family,

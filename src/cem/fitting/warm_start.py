@@ -83,6 +83,12 @@ def matched_modes(
         )
     if new:
         own.update(zip(new, _modes_of(panel, model, new, without), strict=True))
+    foreign = [label for label in panel.mode_probability_labels if label not in own]
+    if foreign:
+        raise PanelError(
+            f"the panel's mode probabilities name {listed(foreign)}; the labelled modes of the model given as init are "
+            f"{listed(list(own), 12)}. Correct the labels, or fit without init"
+        )
     position = np.array([own[label] for label in panel.mode_labels] + [-1], dtype=np.int32)
     named = {k: label for label, k in own.items()}
     labels = numbered([named.get(k) for k in range(n_modes)], model.mode_labels)
@@ -111,13 +117,13 @@ def _modes_of(
     """Assign each new label to the free mode that gives its units the highest likelihood, over all labels together."""
     from scipy.optimize import linear_sum_assignment
 
-    from cem.mixture.prediction import log_joint
+    from cem.mixture.prediction import log_densities
 
     codes = [panel.mode_labels.index(label) for label in labels]
     rows = np.flatnonzero(np.isin(panel.mode_codes, codes))
     part = panel[rows]
-    logs = log_joint(model.compressed(model._in_own_channels(part)), model.internal_parameters)
-    logs -= np.log(np.maximum(model.weights_, np.finfo(float).tiny))
+    part = part.with_mode_probabilities(None)
+    logs = log_densities(model.compressed(model._in_own_channels(part)), model.internal_parameters)
     of_label = [logs[panel.mode_codes[rows] == code][:, list(free)].sum(axis=0) for code in codes]
     _, chosen = linear_sum_assignment(np.nan_to_num(np.array(of_label)), maximize=True)
     return tuple(free[i] for i in chosen.tolist())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -234,7 +235,7 @@ class FittedMixture:
         means, factors = coordinates.in_user_terms(internal.means, internal.factors)
         noise = internal.noise_variances * np.square(coordinates.scales)
         if internal.loadings is None:
-            return Parameters(internal.weights, means, factors, noise, internal.sizes)
+            return replace(internal, means=means, factors=factors, noise_variances=noise)
         loadings = np.empty_like(internal.loadings)
         for c in range(self.n_channels):
             rows = slice(*layout.mean_offsets[c : c + 2])
@@ -247,7 +248,7 @@ class FittedMixture:
                     f"channel {self.channels[c]!r}: the factors of its coefficients' covariances are numerically "
                     "singular in the panel's units; the model's numbers are too far apart"
                 ) from None
-        return Parameters(internal.weights, means, factors, noise, internal.sizes, loadings)
+        return replace(internal, means=means, factors=factors, noise_variances=noise, loadings=loadings)
 
     def parameters(self, mode: Hashable, channel: str | int) -> ChannelParameters:
         """Return the parameters of one channel in one mode, in the panel's units.
@@ -339,7 +340,34 @@ class FittedMixture:
         """
         from cem.statistics.sufficient import SufficientStatistics
 
-        return SufficientStatistics.from_panel(panel, self.bases, coordinates=self.coordinates, kernel="plain")
+        statistics = SufficientStatistics.from_panel(panel, self.bases, coordinates=self.coordinates, kernel="plain")
+        return self.with_membership(statistics, panel)
+
+    def with_membership(self, statistics: SufficientStatistics, panel: Panel) -> SufficientStatistics:
+        """The statistics with what besides readings informs the modes of the panel's units, if anything does.
+
+        Parameters
+        ----------
+        statistics : SufficientStatistics
+            Of the panel's units, in their order.
+        panel : Panel
+            With its mode probabilities and covariates of units.
+
+        Raises
+        ------
+        PanelError
+            Mode probabilities have a label that is none of the model's modes.
+        """
+        from cem.panel.mode_priors import log_mode_priors
+
+        design, mode_priors = self.membership_design(panel), log_mode_priors(panel, self.mode_labels)
+        if design is None and mode_priors is None:
+            return statistics
+        return statistics.with_membership(design, mode_priors)
+
+    def membership_design(self, panel: Panel) -> FloatArray | None:
+        """(1, f(u)) of the panel's units, (L, 1 + F); None if π does not depend on their covariates."""
+        return None
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a model is not changed once made; cannot set {name!r}")

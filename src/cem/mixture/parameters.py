@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -39,6 +39,10 @@ class Parameters:
     fixed : ndarray of shape (K, Q), optional
         β_kc, packed: coefficients of the columns that do not vary from unit to unit, model.md (21). Those of common
         columns are the same in every row.
+    membership : ndarray of shape (K, 1 + F), optional
+        γ of π_k(u) = softmax(γ_kᵀ (1, f(u))), by F features of a unit's covariates (`cem.mixture.membership`). Its rows
+        sum to zero, so that no mode is a reference. π is then the mean of π_k(u) over the training units, and stands
+        for π_k(u) where a unit's covariates are not known.
     """
 
     weights: FloatArray
@@ -48,11 +52,13 @@ class Parameters:
     sizes: tuple[int, ...]
     loadings: FloatArray | None = None
     fixed: FloatArray | None = None
+    membership: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if self.loadings is not None and self.loadings.shape[-1] == 0:
             object.__setattr__(self, "loadings", None)
         optional = (("loadings",) if self.rank else ()) + (() if self.fixed is None else ("fixed",))
+        optional += () if self.membership is None else ("membership",)
         for name in ("weights", "means", "factors", "noise_variances", *optional):
             object.__setattr__(self, name, frozen(getattr(self, name)))
         object.__setattr__(self, "sizes", tuple(int(p) for p in self.sizes))
@@ -64,6 +70,8 @@ class Parameters:
         }
         if self.rank:
             expected["loadings"] = (*expected["means"], self.rank)
+        if self.membership is not None:
+            expected["membership"] = (n_modes, *self.membership.shape[1:2])
         for name, shape in expected.items():
             found = getattr(self, name).shape
             if found != shape:
@@ -79,6 +87,7 @@ class Parameters:
         sizes: tuple[int, ...],
         loadings: FloatArray | None = None,
         fixed: FloatArray | None = None,
+        membership: FloatArray | None = None,
     ) -> Parameters:
         """Make parameters from arrays that nobody else holds: without a copy, and with only the bundle's checks.
 
@@ -91,6 +100,8 @@ class Parameters:
             loadings.setflags(write=False)
         if fixed is not None:
             fixed.setflags(write=False)
+        if membership is not None:
+            membership.setflags(write=False)
         adopted.__dict__.update(
             weights=weights,
             means=means,
@@ -99,6 +110,7 @@ class Parameters:
             sizes=sizes,
             loadings=loadings,
             fixed=fixed,
+            membership=membership,
             # Made at once: the next E step needs it, and `cached_property` takes longer than making it.
             bundle=ParametersBundle(
                 weights, means, factors, noise_variances, layout_of(sizes).kernel_sizes, loadings, fixed
@@ -117,6 +129,9 @@ class Parameters:
     def __getstate__(self) -> dict[str, object]:
         """Without the bundle, which another process makes itself."""
         return {name: value for name, value in self.__dict__.items() if name != "bundle"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update({"membership": None, **state})  # pickles of earlier releases do not have it
 
     @property
     def layout(self) -> Layout:
@@ -151,7 +166,7 @@ class Parameters:
             for c in range(self.n_channels):
                 gamma = self.loading(k, c)
                 self.layout.matrix(factors[k], c)[:] = self.factor(k, c) @ _root_of_1_plus(gamma)
-        return Parameters(self.weights, self.means, factors, self.noise_variances, self.sizes, fixed=self.fixed)
+        return replace(self, factors=factors, loadings=None)
 
     def mean(self, mode: int, channel: int) -> FloatArray:
         """μ_kc, shape (p_c,)."""
@@ -172,6 +187,7 @@ class Parameters:
             self.sizes,
             None if self.loadings is None else self.loadings[chosen],
             None if self.fixed is None else self.fixed[chosen],
+            None if self.membership is None else self.membership[chosen],
         )
 
     def without_last_channel(self) -> Parameters:
@@ -188,6 +204,7 @@ class Parameters:
             self.sizes[:-1],
             None if self.loadings is None else self.loadings[:, :-p],
             self.fixed,
+            self.membership,
         )
 
 

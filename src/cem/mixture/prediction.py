@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError, PredictionError
 from cem.mixture._bundle import ParametersBundle
+from cem.mixture.membership import with_log_weights
 from cem.mixture.parameters import Parameters
 from cem.numerics.floating import overflow_at, underflow_is_zero
 from cem.numerics.normal import normal_cdf, normal_quantile
@@ -220,7 +221,7 @@ def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads
     PredictionError
         A log-density is not finite.
     """
-    from cem.mixture._prediction import log_densities
+    from cem.mixture import _prediction
 
     shape = (statistics.n_units, parameters.n_modes)
     own, misfits, common = np.empty(shape), np.empty(shape), np.zeros(shape[0])
@@ -229,7 +230,7 @@ def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads
 
         own, misfits = linked_log_densities(statistics, parameters, n_threads)
     else:
-        log_densities(
+        _prediction.log_densities(
             statistics.bundle,
             parameters.bundle,
             own,
@@ -237,8 +238,7 @@ def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads
             common,
             n_threads,
         )
-    with np.errstate(divide="ignore"):
-        joint = own + np.log(parameters.weights)
+    joint = with_log_weights(own, statistics, parameters)
     top = joint.max(axis=1, keepdims=True)
     with np.errstate(under="ignore"):
         probabilities = np.exp(joint - top)
@@ -252,9 +252,9 @@ def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads
     )
 
 
-def log_joint(statistics: SufficientStatistics, parameters: Parameters) -> FloatArray:
-    """ln π_k P(x_l | k) in internal coordinates, shape (L, K); known modes are ignored."""
-    from cem.mixture._prediction import log_densities
+def log_densities(statistics: SufficientStatistics, parameters: Parameters) -> FloatArray:
+    """ln P(x_l | k) in internal coordinates, shape (L, K); known modes are ignored."""
+    from cem.mixture import _prediction
 
     shape = (statistics.n_units, parameters.n_modes)
     result = np.empty(shape)
@@ -263,14 +263,21 @@ def log_joint(statistics: SufficientStatistics, parameters: Parameters) -> Float
 
         result, _ = linked_log_densities(statistics, parameters)
     else:
-        log_densities(
+        _prediction.log_densities(
             statistics.bundle,
             parameters.bundle,
             result,
             np.empty(shape),
         )
-    with np.errstate(divide="ignore"):
-        return result + np.log(parameters.weights)
+    return result
+
+
+def log_joint(statistics: SufficientStatistics, parameters: Parameters) -> FloatArray:
+    """ln π_lk P(x_l | k) in internal coordinates, shape (L, K); known modes are ignored.
+
+    π_lk is π_k, unless covariates or prior probabilities of the unit say otherwise.
+    """
+    return with_log_weights(log_densities(statistics, parameters), statistics, parameters)
 
 
 def _internal_posterior(statistics: SufficientStatistics, parameters: Parameters) -> tuple[FloatArray, FloatArray]:

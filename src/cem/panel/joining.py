@@ -10,6 +10,7 @@ import numpy as np
 from cem.errors import PanelError
 from cem.errors.names import encode_labels
 from cem.panel.checks import check_alike, check_units
+from cem.panel.mode_priors import joined_mode_priors
 
 if TYPE_CHECKING:
     from cem.panel.covariates import Columns
@@ -65,4 +66,5 @@ def joined_parts(panels: Sequence[Panel]) -> dict[str, Any]:
         "_true_labels": true_labels,
         "_covariate_columns": covariates,
         "_unit_covariate_columns": unit_covariates,
+        **joined_mode_priors(panels),
     }

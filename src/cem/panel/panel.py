@@ -20,6 +20,7 @@ from cem.panel.checks import (
 from cem.panel.clock import FAILURE, POSITIONS, instants
 from cem.panel.covariate_access import WithCovariates
 from cem.panel.label_checks import warn_of_labels
+from cem.panel.mode_priors import WithModeProbabilities
 from cem.panel.ragged import observed_readings, occurring, offsets_of_kept, positions, readings_of, taken
 
 if TYPE_CHECKING:
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
 __all__ = ["Panel"]
 
 _SLOTS = (
-    "_channel_units", "_clock", "_counts", "_covariate_columns", "_modes", "_true_codes", "_true_labels",
-    "_unit_covariate_columns", "_unit_ids", "_units", "channels", "failure_times", "mode_codes", "mode_labels",
-    "offsets", "origin", "response", "time_unit", "times", "values",
+_SLOTS = (
+    "_channel_units", "_clock", "_counts", "_covariate_columns", "_mode_prior_labels", "_mode_priors", "_modes",
+    "_true_codes", "_true_labels", "_unit_covariate_columns", "_unit_ids", "_units", "channels", "failure_times",
+    "mode_codes", "mode_labels", "offsets", "origin", "response", "time_unit", "times", "values",
 )  # fmt: skip
 
 
-class Panel(WithCovariates):
+class Panel(WithCovariates, WithModeProbabilities):
     """Sensor histories of a fleet: each unit has its own times, cells may be missing, and nothing can be changed.
 
     Make one with `from_frame` (tables) or `from_arrays` (arrays). The constructor takes all readings end to end, as
@@ -96,6 +98,8 @@ class Panel(WithCovariates):
     failure_times : ndarray of shape (n_units,), float64
     covariates, unit_covariates : tuple of str
         Names; `covariate` returns the values.
+    mode_probabilities, mode_probability_labels
+        Prior probabilities of the units' modes, if there are any.
     response, time_unit : str or None
     origin : str, float or numpy.datetime64
 
@@ -134,6 +138,8 @@ class Panel(WithCovariates):
     _true_labels: tuple[Hashable, ...]
     _covariate_columns: dict[str, Covariate]
     _unit_covariate_columns: dict[str, Covariate]
+    _mode_priors: np.ndarray | None
+    _mode_prior_labels: tuple[Hashable, ...]
 
     def __init__(
         self,
@@ -466,6 +472,7 @@ class Panel(WithCovariates):
             _true_codes=None if self._true_codes is None else self._true_codes[rows],
             _covariate_columns=taken(self._covariate_columns, readings),
             _unit_covariate_columns=taken(self._unit_covariate_columns, rows),
+            _mode_priors=None if self._mode_priors is None else self._mode_priors[rows],
         )
 
     def select_units(self, units: Iterable[Hashable]) -> Panel:
@@ -618,7 +625,7 @@ class Panel(WithCovariates):
         # Panels pickled by earlier releases lack some of these.
         parts = {
             "_clock": None, "_true_codes": None, "_true_labels": (), "_covariate_columns": {},
-            "_unit_covariate_columns": {}, **parts,
+            "_unit_covariate_columns": {}, "_mode_priors": None, "_mode_prior_labels": (), **parts,
         }  # fmt: skip
         parts.update(_units=None, _modes=None, _counts=None)
         for name in _SLOTS:

@@ -26,6 +26,8 @@ FloatArray = NDArray[np.float64]
 
 # Starts of a larger fleet are made from this many of its labelled units and this many of the others.
 _MOST_UNITS = 20_000
+# Of a mode that is impossible for a unit, where starts are matched to what is known.
+_SMALLEST_PRIOR = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +98,9 @@ class OneModePosteriors:
         self.distinct = self.coefficients[np.sort(np.unique(as_bytes, return_index=True)[1])]
         self.has_all_units = len(self.units) == statistics.n_units
         self._labelled = bool((self.known_modes >= 0).any())
+        self._priors = None
+        if statistics.mode_priors is not None:
+            self._priors = _priors(statistics.mode_priors[self.units], self.known_modes)
 
     @property
     def n_units(self) -> int:
@@ -123,7 +128,9 @@ class OneModePosteriors:
         FitError
             A scatter matrix is not positive definite.
         """
-        if self._labelled:
+        if self._priors is not None:
+            responsibilities = matched_to_priors(responsibilities, self._priors)
+        elif self._labelled:
             responsibilities = with_known_modes(responsibilities, self.known_modes)
         return self._started(np.ascontiguousarray(responsibilities), None, responsibilities.shape[1], constraints)
 
@@ -148,6 +155,8 @@ class OneModePosteriors:
         FitError
             A scatter matrix is not positive definite.
         """
+        if self._priors is not None:
+            return self.start(np.eye(n_modes)[labels], constraints)
         if self._labelled:
             labels = np.where(self.known_modes >= 0, self.known_modes, labels)
         return self._started(None, labels, n_modes, constraints)
@@ -192,6 +201,40 @@ def with_known_modes(responsibilities: FloatArray, known_modes: NDArray[np.int32
     fixed[labelled] = 0.0
     fixed[labelled, known_modes[labelled]] = 1.0
     return fixed
+
+
+def _priors(log_priors: FloatArray, known_modes: NDArray[np.int32]) -> FloatArray:
+    """Probabilities (n, K) from what is known of the units' modes, labels among them; 1 in rows without any."""
+    unknown = np.isnan(log_priors[:, 0])
+    priors = np.exp(np.where(unknown[:, None], 0.0, log_priors))
+    return with_known_modes(priors, known_modes)
+
+
+def matched_to_priors(responsibilities: FloatArray, priors: FloatArray) -> FloatArray:
+    """Starting responsibilities that agree with what is known of the units' modes.
+
+    Their modes are numbered first so that they agree best: a start that has the modes of an expert in another order
+    would end in an optimum in which all the expert's units are exceptions.
+
+    Parameters
+    ----------
+    responsibilities : ndarray of shape (n, K)
+    priors : ndarray of shape (n, K)
+        Probabilities, or a row of ones where nothing is known.
+
+    Returns
+    -------
+    ndarray of shape (n, K)
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    agreement = responsibilities.T @ np.log(np.maximum(priors, _SMALLEST_PRIOR))
+    _, mode_of = linear_sum_assignment(agreement, maximize=True)
+    products = np.empty_like(responsibilities)
+    products[:, mode_of] = responsibilities
+    products *= priors
+    totals = products.sum(axis=1, keepdims=True)
+    return np.where(totals > 0.0, products / np.where(totals > 0.0, totals, 1.0), priors)
 
 
 def _units(known_modes: NDArray[np.int32]) -> NDArray[np.int64]:

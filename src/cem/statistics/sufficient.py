@@ -84,6 +84,10 @@ class SufficientStatistics:
     fixed : FixedStatistics, optional
         Of columns whose coefficients do not vary from unit to unit. Then rss̃ is what is left beyond these, too, and
         kernels combine both as (22).
+    membership_design : ndarray of shape (L, 1 + F), optional
+        (1, f(u)) of each unit, by which π_k(u) depends on its covariates.
+    mode_priors : ndarray of shape (L, K), optional
+        Log probabilities of each unit's mode from an expert, in place of ln π; −inf: impossible. Rows of NaN: none.
     """
 
     units: Sequence[Hashable]
@@ -98,6 +102,8 @@ class SufficientStatistics:
     known_modes: NDArray[np.int32]
     pooled: PooledCurves | None = None
     fixed: FixedStatistics | None = None
+    membership_design: FloatArray | None = None
+    mode_priors: FloatArray | None = None
 
     @property
     def layout(self) -> Layout:
@@ -143,6 +149,9 @@ class SufficientStatistics:
         """Without the bundle, which another process makes itself."""
         return {name: value for name, value in self.__dict__.items() if name != "bundle"}
 
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update({"membership_design": None, "mode_priors": None, **state})  # earlier pickles lack them
+
     @cached_property
     def n_observations(self) -> int:
         """Number of observed values, over all units and channels."""
@@ -178,7 +187,43 @@ class SufficientStatistics:
             counts=np.ascontiguousarray(self.counts[chosen]),
             known_modes=np.ascontiguousarray(self.known_modes[chosen]),
             fixed=None if self.fixed is None else self.fixed.subset(chosen),
+            membership_design=None if self.membership_design is None else self.membership_design[chosen],
+            mode_priors=None if self.mode_priors is None else self.mode_priors[chosen],
         )
+
+    def with_membership(
+        self, design: FloatArray | None = None, mode_priors: FloatArray | None = None
+    ) -> SufficientStatistics:
+        """The same statistics, with what besides readings informs the units' modes.
+
+        Parameters
+        ----------
+        design : ndarray of shape (L, 1 + F), optional
+            (1, f(u)) of each unit; finite, with ones in the first column.
+        mode_priors : ndarray of shape (L, K), optional
+            Log probabilities of each unit's mode; rows of NaN where there are none.
+
+        Raises
+        ------
+        ValueError
+            A shape does not fit the units, or the design is not finite or has no ones in its first column.
+        """
+        if design is not None:
+            design = np.ascontiguousarray(design, dtype=np.float64)
+            if design.ndim != 2 or len(design) != self.n_units or not np.all(design[:, :1] == 1.0):
+                raise ValueError(
+                    f"membership_design has shape {design.shape}; {self.n_units} rows with a first column of ones were "
+                    "expected"
+                )
+            if not np.isfinite(design).all():
+                raise ValueError("membership_design has numbers that are not finite")
+        if mode_priors is not None:
+            mode_priors = np.ascontiguousarray(mode_priors, dtype=np.float64)
+            if mode_priors.ndim != 2 or len(mode_priors) != self.n_units:
+                raise ValueError(f"mode_priors has shape {mode_priors.shape}; {self.n_units} rows were expected")
+            if np.isnan(mode_priors).all():
+                mode_priors = None
+        return replace(self, membership_design=design, mode_priors=mode_priors)
 
     def without_last_channel(self) -> SufficientStatistics:
         """The statistics of the other channels; R blocks are shared, not copied."""
@@ -235,7 +280,9 @@ class SufficientStatistics:
             residual_norms=np.concatenate([part.residual_norms for part in parts]),
             counts=np.concatenate([part.counts for part in parts]),
             known_modes=np.concatenate([part.known_modes for part in parts]),
-            fixed=None if first.fixed is None else _joined([part.fixed for part in parts]),
+            fixed=None if first.fixed is None else _joined_fixed([part.fixed for part in parts]),
+            membership_design=_joined(parts, "membership_design"),
+            mode_priors=_joined(parts, "mode_priors"),
         )
 
     @classmethod
@@ -301,7 +348,7 @@ class SufficientStatistics:
         return split(whole, plan)
 
 
-def _joined(parts: Sequence[FixedStatistics | None]) -> FixedStatistics:
+def _joined_fixed(parts: Sequence[FixedStatistics | None]) -> FixedStatistics:
     """The fixed columns of all parts."""
     from cem.statistics.fixed import FixedStatistics
 
@@ -317,6 +364,19 @@ class _Group:
     w: FloatArray  # (L, C_g, p)
     rss: FloatArray  # (L, C_g)
     n: NDArray[np.int32]  # (L, C_g)
+
+
+def _joined(parts: Sequence[SufficientStatistics], name: str) -> FloatArray | None:
+    """The rows of all parts, of NaN for a part without any; PanelError if some parts have no covariates of units."""
+    arrays = [getattr(part, name) for part in parts]
+    given = [array for array in arrays if array is not None]
+    if not given:
+        return None
+    if len({array.shape[1] for array in given}) > 1 or (name == "membership_design" and len(given) < len(arrays)):
+        raise PanelError("the parts differ in the covariates of their units, or in the modes of their probabilities")
+    width = given[0].shape[1]
+    filled = [np.full((part.n_units, width), np.nan) if a is None else a for a, part in zip(arrays, parts, strict=True)]
+    return np.concatenate(filled)
 
 
 def _groups(designs: Sequence[Design], coordinates: Coordinates | None) -> list[list[int]]:
