@@ -21,6 +21,7 @@ from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import ConvergenceWarning, FitError, OptionError, PanelError
 from cem.errors.names import listed
 from cem.errors.warning import warn
+from cem.fitting.common_cause import warn_of_common_cause
 from cem.fitting.fit_warnings import warn_of_fit
 from cem.fitting.linked_lives import LIFE
 from cem.fitting.options import FitOptions, Given, Progress
@@ -152,6 +153,7 @@ def _prepare(panel: Panel, options: FitOptions, init: Given) -> _Prepared:
     panel, statistics = learnable.panel, learnable.statistics
     warn_of_stuck_channels(panel)
     warn_of_short_units(panel, learnable.bases)
+    warn_of_common_cause(panel.values, panel.times, panel.offsets, panel.channels, learnable.bases)
     expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
     steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
     steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))
