@@ -312,31 +312,38 @@ def _residuals(
     families: dict[Basis, list[int]] = {}
     for i, c in enumerate(columns.tolist()):
         families.setdefault(bases[c], []).append(i)
+    members = {basis: np.array(found) for basis, found in families.items()}
     parts: list[FloatArray] = []
-    owners: list[int] = []
     free = np.zeros(len(columns))
     for l in usable.tolist():
         rows = slice(int(starts[l]), int(starts[l]) + min(int(lengths[l]), most, _MOST_ROWS))
         own = values[rows][:, columns]
-        left = np.full(own.shape, np.nan)
-        for basis, members in families.items():
-            design = basis(times[rows])
-            seen = ~np.isnan(own[:, members])
-            for some in [members] if seen.all() else [[i] for i in members]:
-                there = ~np.isnan(own[:, some[0]])
-                if there.sum() <= design.shape[1]:
-                    continue
-                curve = np.linalg.qr(design[there])[0]
-                readings = own[np.ix_(there, some)]
-                centred = readings - readings.mean(axis=0)
-                rest = centred - curve @ (curve.T @ centred)
-                exact = np.square(rest).sum(axis=0) <= _EXACT**2 * np.square(centred).sum(axis=0)
-                rest[:, exact] = np.nan
-                left[np.ix_(there, some)] = rest
-                free[some] += np.where(exact, 0.0, there.sum() - design.shape[1])
-        parts.append(left)
-        owners.append(l)
-    return parts, owners, free
+        for basis, group in members.items():
+            free[group] += _less_curves(own, group, basis(times[rows]))
+        parts.append(own)
+    return parts, usable.tolist(), free
+
+
+def _less_curves(readings: FloatArray, group: IntArray, design: FloatArray) -> FloatArray:
+    """Replace a unit's readings of some channels by residuals; return the degrees of freedom left of each of them."""
+    free = np.zeros(len(group))
+    complete = not np.isnan(readings[:, group]).any()
+    for at in [np.arange(len(group))] if complete else np.arange(len(group))[:, None]:
+        some = group[at]
+        there = ~np.isnan(readings[:, some[0]])
+        degrees = int(there.sum()) - design.shape[1]
+        if degrees > 0:
+            curve = np.linalg.qr(design[there])[0]
+            centred = readings[np.ix_(there, some)]
+            centred -= centred.mean(axis=0)
+            rest = centred - curve @ (curve.T @ centred)
+            exact = np.square(rest).sum(axis=0) <= _EXACT**2 * np.square(centred).sum(axis=0)
+            rest[:, exact] = np.nan
+            readings[np.ix_(there, some)] = rest
+            free[at] = np.where(exact, 0.0, degrees)
+        else:
+            readings[:, some] = np.nan
+    return free
 
 
 def _stepped(residuals: FloatArray, unit: IntArray, step: int) -> tuple[FloatArray, IntArray]:
