@@ -5,9 +5,9 @@
     python benchmarks/regimes_inside.py --arms by_hand --seeds 1       # one of the two alone
 
 By hand, every sensor is standardised by the rounded condition with statistics of the training units. Inside, the fit
-gets the three settings as covariates and ``regimes=cem.Regimes([...], n=6)``, and the sensors as they are. Both have the
-same five folds over training units, the same cut-offs (ages uniform on 31 .. life - 1, three a unit), the same basis,
-number of modes and links, and calibrated laws. Errors are capped at 125 cycles. Test files are not opened.
+gets the three settings as covariates and ``regimes=cem.Regimes([...], n=6)``, and the sensors as they are. Both have
+the same five folds over training units, the same cut-offs (ages uniform on 31 .. life - 1, three a unit), the same
+basis, number of modes and links, and calibrated laws. Errors are capped at 125 cycles. Test files are not opened.
 """
 
 from __future__ import annotations
