@@ -167,8 +167,7 @@ def common_cause(
 
 def _median(correlations: FloatArray) -> float:
     """Median over pairs; NaN is no pair, and the median of none."""
-    pairs = correlations[np.tri(len(correlations), k=-1, dtype=np.bool_)]
-    pairs = pairs[pairs == pairs]
+    pairs = correlations[correlations == correlations]  # each pair twice, which leaves the median as it is
     return float(np.median(pairs)) if len(pairs) else np.nan
 
 
@@ -188,8 +187,9 @@ def _correlations_at_first_sight(values: FloatArray, starts: IntArray, columns: 
     rows, firsts = _sampled_rows(starts)
     if len(rows) < _FEWEST:
         return None
-    wanted = values if len(columns) == values.shape[1] else values[:, columns]
-    differences = wanted[rows + 1] - wanted[rows]
+    differences = values.take(rows + 1, axis=0) - values.take(rows, axis=0)
+    if len(columns) < values.shape[1]:
+        differences = differences[:, columns]
     seen = differences == differences  # False where either reading is missing
     if seen.all():
         return _correlated(differences, firsts)
@@ -205,24 +205,29 @@ def _sampled_rows(starts: IntArray) -> tuple[IntArray, IntArray]:
     Rows are taken evenly over units, and within a unit evenly over time. Units with far more readings than the others
     count as one with four times their median.
     """
-    lengths = np.diff(starts) - 1
-    starts = starts[:-1]
-    most = max(_SAMPLE // max(int(np.median(lengths[:: 1 + len(lengths) // 4096])), 1), _SAMPLE // 8)
+    lengths, starts = starts[1:] - starts[:-1] - 1, starts[:-1]
+    most = max(_SAMPLE // max(_middle(lengths[:: 1 + len(lengths) // 4096]), 1), _SAMPLE // 8)
     if len(lengths) > most:
-        some = np.linspace(0, len(lengths) - 1, most).astype(np.int64)
+        some = np.arange(most) * len(lengths) // most
         lengths, starts = lengths[some], starts[some]
-    long = lengths > 0
-    lengths, starts = lengths[long], starts[long]
+    if not lengths.all():
+        starts, lengths = starts[lengths > 0], lengths[lengths > 0]
     if not len(lengths):
         return lengths, lengths
-    shares = np.minimum(lengths, 4 * int(np.median(lengths)))
-    total = int(shares.sum())
-    if total > _SAMPLE:
-        shares = np.maximum(shares * _SAMPLE // total, 1)
-    firsts = np.cumsum(shares) - shares
-    within = np.arange(int(shares.sum())) - np.repeat(firsts, shares)
-    rows: IntArray = np.repeat(starts, shares) + within * np.repeat(lengths, shares) // np.repeat(shares, shares)
+    shares = np.minimum(lengths, 4 * _middle(lengths))
+    ends = shares.cumsum()
+    if ends[-1] > _SAMPLE:
+        shares = np.maximum(shares * _SAMPLE // ends[-1], 1)
+        ends = shares.cumsum()
+    firsts = ends - shares
+    unit = np.repeat(np.arange(len(shares)), shares)
+    rows: IntArray = starts[unit] + (np.arange(ends[-1]) - firsts[unit]) * lengths[unit] // shares[unit]
     return rows, firsts
+
+
+def _middle(counts: IntArray) -> int:
+    """A count in the middle; faster than the median."""
+    return int(np.sort(counts)[len(counts) // 2])
 
 
 def _correlated(differences: FloatArray, firsts: IntArray, seen: NDArray[np.bool_] | None = None) -> FloatArray:
@@ -239,23 +244,23 @@ def _correlated(differences: FloatArray, firsts: IntArray, seen: NDArray[np.bool
     seen : ndarray of shape (n, C), optional
         Default: all.
     """
-    lengths = np.diff(firsts, append=len(differences))
+    lengths = np.append(firsts[1:], len(differences)) - firsts
     sizes = lengths[:, None] if seen is None else np.maximum(np.add.reduceat(seen, firsts, axis=0, dtype=np.int64), 1)
     spread = np.add.reduceat(np.abs(differences), firsts, axis=0)
     spread *= _SPREAD / sizes
     spread[~(spread > _LEAST)] = np.inf
-    differences /= np.repeat(spread, lengths, axis=0)
+    differences /= spread.repeat(lengths, axis=0)
     np.minimum(differences, _REACH, out=differences)
     np.maximum(differences, -_REACH, out=differences)
     products = np.abs(differences.T @ differences)
     if seen is None:
-        squares = np.repeat(np.diagonal(products)[:, None], len(products), axis=1)
+        squares = products.diagonal()[:, None]
     else:
         mask = seen.astype(np.float64)
         squares = np.square(differences).T @ mask  # of a's differences where b was seen as well
         products[mask.T @ mask < _FEWEST] = np.nan
     products /= np.sqrt(squares * squares.T)
-    np.fill_diagonal(products, np.nan)
+    products.flat[:: len(products) + 1] = np.nan
     return products
 
 
