@@ -80,10 +80,10 @@ def test_a_fit_needs_the_loads(seed):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", CemWarning)
             em.fit(panel)
-        return em, {one.category for one in caught}
+        return em, {one.category: str(one.message) for one in caught}
 
     em, caught = fitted(raw)
-    assert CommonCauseWarning in caught
+    assert "'speed', 'valve'" in caught[CommonCauseWarning]
     assert adjusted_rand_score(fleet.modes, em.predict(raw)) < 0.2
     with pytest.warns(NoSkillWarning):
         cem.RemainingLife(em.model_).calibrated(raw, em, ages=3, n_folds=3, correct=False)

@@ -15,7 +15,7 @@ from places import DATA, SHARED_DATA
 import cem
 from cem.basis.families import Polynomial
 from cem.errors import CemWarning, CommonCauseWarning, HugeValuesWarning
-from cem.fitting.common_cause import THRESHOLD, common_cause
+from cem.fitting.common_cause import THRESHOLD, common_cause, warn_of_common_cause
 from cem.panel.panel import Panel
 
 
@@ -146,6 +146,15 @@ def test_a_fit_warns_once_and_says_what_to_do():
     assert len(messages) == 1
     for words in ("'current', 'vib'", "covariates=", "regimes=cem.Regimes(", "load, speed"):
         assert words in messages[0]
+
+
+def test_covariates_that_the_fit_does_not_use_are_named():
+    """The user has read the load already, and only has to name it."""
+    rng = np.random.default_rng(13)
+    panel = Panel.from_arrays([np.arange(40.0)] * 20, under_load(rng, rng.normal(size=(20, 40)), WEIGHTS))
+    bases = [Polynomial(2).bind(panel.times)] * panel.n_channels
+    with pytest.warns(CommonCauseWarning, match="the panel has the covariates 'load', 'speed', which the fit does not"):
+        warn_of_common_cause(panel.values, panel.times, panel.offsets, panel.channels, bases, unused=("load", "speed"))
 
 
 def _cmapss(name):

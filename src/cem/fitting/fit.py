@@ -153,7 +153,8 @@ def _prepare(panel: Panel, options: FitOptions, init: Given) -> _Prepared:
     panel, statistics = learnable.panel, learnable.statistics
     warn_of_stuck_channels(panel)
     warn_of_short_units(panel, learnable.bases)
-    warn_of_common_cause(panel.values, panel.times, panel.offsets, panel.channels, learnable.bases)
+    unused = getattr(panel, "covariates", ())
+    warn_of_common_cause(panel.values, panel.times, panel.offsets, panel.channels, learnable.bases, unused=unused)
     expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
     steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
     steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))
