@@ -107,7 +107,8 @@ def warn_of_common_cause(
         )
     warn(
         f"the short-term changes of the channels move together (median correlation of first differences "
-        f"{found.correlation:.2f}; without a common cause it is below {THRESHOLD:g}), most in {listed(found.channels[:_MOST_NAMED])}: "
+        f"{found.correlation:.2f}; without a common cause it is below {THRESHOLD:g}), most in "
+        f"{listed(found.channels[:_MOST_NAMED])}: "
         "a common cause (load, speed, operating regime, ambient temperature) is read with the sensors, and modes and "
         f"lives will follow it rather than wear; {remedy}",
         CommonCauseWarning,
