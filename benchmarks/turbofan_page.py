@@ -75,7 +75,9 @@ print(prognosis.calibration)
 
 {{output}}
 
-"before" and "after" are coverages on engines left out: of intervals that state 50 %, 80 % and 90 %.
+"before" and "after" are coverages on engines left out: of intervals that state 50 %, 80 % and 90 %. The
+last lines compare with what the lives of the other engines alone say at the same ages
+([skill](../guide/metrics.md#skill-against-no-sensors)).
 
 ## 3. Predict
 

@@ -126,6 +126,34 @@ def test_a_peer_is_held_against_the_same_likelihood_in_any_unit_of_time():
     assert found[0] == pytest.approx(found[1], rel=1e-9)
 
 
+def test_a_fit_without_the_load_finds_modes_of_the_load_and_says_so():
+    """The benchmark would show nothing if wear could be seen without the load, or if the fit gave no warning."""
+    machines = script("load_drives_wear").loaded_machines(1)
+    assert machines.correlation() > 0.3
+    ari, warned = script("load_drives_wear").fitted(machines, 1, with_load=False)
+    assert ari < 0.5 and warned
+
+
+def test_regimes_inside_and_by_hand_are_held_against_the_same_cut_offs():
+    """One of the two would have the easier ages; a held-out engine in the training rows would make both look good."""
+    regimes = script("regimes_inside")
+    rng = np.random.default_rng(0)
+    lives = rng.integers(60, 90, size=20)
+    rows = np.concatenate([np.column_stack([np.full(n, u), np.arange(1, n + 1)]) for u, n in enumerate(lives)])
+    rows = np.column_stack([rows, rng.normal(size=(len(rows), 24))])
+    drawn = regimes.folds(rows, 3)
+    assert len(drawn) == 5
+    for fold, again in zip(drawn, regimes.folds(rows, 3), strict=True):
+        for running, left, same in zip(fold.running, fold.left, again.running, strict=True):
+            units, ages = np.unique(running[:, 0], return_counts=True)
+            assert not set(units) & set(fold.train[:, 0])
+            assert np.array_equal(running, same) and ages.min() >= 31
+            by_unit = dict(zip(dict.fromkeys(running[:, 0]), left, strict=True))
+            assert all(by_unit[u] == lives[int(u)] - age for u, age in zip(units, ages, strict=True))
+    values = regimes.standardised(drawn[0].train, drawn[0].train)
+    assert values.shape == (len(drawn[0].train), len(regimes.SENSORS))
+
+
 def test_no_script_is_imported_by_others_only():
     """Someone who lists the folder would run a module that does nothing."""
     for path in BENCHMARKS.glob("*.py"):

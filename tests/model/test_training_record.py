@@ -41,6 +41,7 @@ SHAPE = {"n_modes": 2, "n_channels": 3, "rank": 0}
 
 def test_record_with_every_entry_passes_and_so_does_one_with_none():
     require_sound(RECORD, **SHAPE)
+    require_calibration({**CALIBRATION, "without_sensors": {**REPORT, "rmse": 2.5}})  # since 0.6.0
     require_sound({}, **SHAPE)
 
 
@@ -113,6 +114,9 @@ def test_damaged_entry_is_named(case):
         ({"before": {**REPORT, "coverage": {"half": 0.5}}}, "level"),
         ({"before": {**REPORT, "widths": {"0.5": 1.0}}}, "levels"),
         ({"after": {**REPORT, "pit": "none"}}, "pit"),
+        ({"after": {**REPORT, "rmse": "none"}}, "rmse"),
+        ({"without_sensors": 3}, "without_sensors"),
+        ({"without_sensors": {**REPORT, "crps": float("nan")}}, "crps"),
     ],
 )
 def test_damaged_calibration_is_named(change, message):

@@ -72,6 +72,10 @@ class DeprecatedUseWarning(CemWarning, DeprecationWarning):
     """This call still works, but a later release will refuse it; the message names the new call."""
 
 
+class CommonCauseWarning(CemWarning):
+    """The short-term changes of the channels move together: a load or regime is read with them; name it in the fit."""
+
+
 class ConvergenceWarning(CemWarning):
     """The best start reached `max_iter` or was interrupted before it converged, or its objective fell on the way."""
 
@@ -82,6 +86,10 @@ class FloorWarning(CemWarning):
 
 class LostModeWarning(CemWarning):
     """A start ended because one of its modes lost all of its units; with many such starts, use fewer modes."""
+
+
+class NoSkillWarning(CemWarning):
+    """On held-out units, lives are predicted no better than from the law of lifetimes alone, without sensors."""
 
 
 class SparseModeWarning(CemWarning):

@@ -21,6 +21,7 @@ from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import ConvergenceWarning, FitError, OptionError, PanelError
 from cem.errors.names import listed
 from cem.errors.warning import warn
+from cem.fitting.common_cause import warn_of_common_cause
 from cem.fitting.fit_warnings import warn_of_fit
 from cem.fitting.linked_lives import LIFE
 from cem.fitting.options import FitOptions, Given, Progress
@@ -159,6 +160,8 @@ def _prepare(panel: Panel, options: FitOptions, init: Given, membership_design: 
         statistics = statistics.with_membership(membership_design, mode_priors)
     warn_of_stuck_channels(panel)
     warn_of_short_units(panel, learnable.bases)
+    unused = getattr(panel, "covariates", ())
+    warn_of_common_cause(panel.values, panel.times, panel.offsets, panel.channels, learnable.bases, unused=unused)
     expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
     steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
     steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))

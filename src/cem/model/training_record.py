@@ -268,7 +268,7 @@ def _lifetimes(value: Any, shape: _Shape) -> None:
 
 
 def _calibration(value: Any, shape: _Shape) -> None:
-    _entries(value, _CALIBRATION, shape, tuple(_CALIBRATION))
+    _entries(value, _CALIBRATION, shape, _IN_EVERY_CALIBRATION)
     require_map(value["knots"], value["images"])
 
 
@@ -280,7 +280,7 @@ def _report(value: Any, shape: _Shape) -> None:
     """The output of `Reliability.to_dict`, or null."""
     if value is None:
         return
-    _entries(value, _REPORT, shape, tuple(_REPORT))
+    _entries(value, _REPORT, shape, _IN_EVERY_REPORT)
     levels = set(value["coverage"])
     for name in ("standard_errors", "widths", "interval_scores"):
         if set(value[name]) != levels:
@@ -345,6 +345,8 @@ _REPORT: dict[str, _Check] = {
     "n_units": _count,
     "n_predictions": _count,
 }
+_IN_EVERY_REPORT = tuple(_REPORT)
+_REPORT["rmse"] = _number  # since 0.6.0
 _CALIBRATION: dict[str, _Check] = {
     "temper": _above_0_to_1,
     "knots": _numbers,
@@ -352,6 +354,8 @@ _CALIBRATION: dict[str, _Check] = {
     "before": _report,
     "after": _report,
 }
+_IN_EVERY_CALIBRATION = tuple(_CALIBRATION)
+_CALIBRATION["without_sensors"] = _report  # since 0.6.0
 _TIMESTAMP = r"-?\d{4,6}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,18})?)?)?)?)?)?"
 _CLOCK: dict[str, _Check] = {"kind": _kind, "origin": _origin, "from_zero": _flag, "longest": _number}
 _RECORD: dict[str, _Check] = {

@@ -30,13 +30,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError, PanelError
 from cem.lifetimes.grid import cell_edges
-from cem.metrics.metrics import cluster_standard_error, crps_pmf, interval_score
+from cem.metrics.metrics import cluster_standard_error, crps_pmf, interval_score, rmse
 from cem.model.training_record import require_calibration, require_map
 from cem.numerics.floating import underflow_is_zero
 from cem.numerics.normal import log_normal_cdf, normal_quantile
 from cem.prognosis import _rul
 from cem.prognosis.distribution import RemainingLifeDistribution, over_modes
 from cem.prognosis.heldout import Fit, HeldOut, cut_off_ages, folds_of_units, hold_out
+from cem.prognosis.without_sensors import warn_of_no_skill
 
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
@@ -73,6 +74,8 @@ class Reliability:
         Shares of the probability integral transforms in ten equal bins; 0.1 each if calibrated.
     n_units, n_predictions : int
         Number of units and of predictions.
+    rmse : float, optional
+        Root mean square error of the mean remaining life; None in reports from before it was measured.
     """
 
     coverage: dict[float, float]
@@ -83,9 +86,10 @@ class Reliability:
     pit: tuple[float, ...]
     n_units: int
     n_predictions: int
+    rmse: float | None = None
 
     def __str__(self) -> str:
-        lines = [f"{self.n_predictions} predictions of {self.n_units} units, CRPS {self.crps:.4g}"]
+        lines = [f"{self.n_predictions} predictions of {self.n_units} units, {self._scores()}"]
         for level, share in self.coverage.items():
             lines.append(
                 f"  {level:.0%} intervals held {share:.1%} (± {self.standard_errors[level]:.1%}), "
@@ -93,15 +97,19 @@ class Reliability:
             )
         return "\n".join([*lines, "  PIT by tenths: " + " ".join(f"{share:.3f}" for share in self.pit)])
 
+    def _scores(self) -> str:
+        return f"CRPS {self.crps:.4g}" + ("" if self.rmse is None else f", RMSE {self.rmse:.4g}")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON can hold it."""
         tables = {
             name: {str(level): value for level, value in getattr(self, name).items()}
             for name in ("coverage", "standard_errors", "widths", "interval_scores")
         }
+        known = {} if self.rmse is None else {"rmse": self.rmse}
         return {
             **tables, "crps": self.crps, "pit": list(self.pit), "n_units": self.n_units,
-            "n_predictions": self.n_predictions,
+            "n_predictions": self.n_predictions, **known,
         }  # fmt: skip
 
     @classmethod
@@ -119,7 +127,7 @@ class Reliability:
         }
         return cls(
             **tables, crps=float(saved["crps"]), pit=tuple(map(float, saved["pit"])), n_units=int(saved["n_units"]),
-            n_predictions=int(saved["n_predictions"]),
+            n_predictions=int(saved["n_predictions"]), rmse=None if saved.get("rmse") is None else float(saved["rmse"]),
         )  # fmt: skip
 
 
@@ -163,6 +171,7 @@ def reliability(
         pit=tuple((counts / len(pit)).tolist()),
         n_units=len(set(np.asarray(clusters).tolist())),
         n_predictions=len(true),
+        rmse=rmse(true, np.concatenate([law.mean() for law in laws])),
     )
 
 
@@ -225,6 +234,9 @@ class Calibration:
     before, after : Reliability, optional
         On held-out units: of the plain predictions, and of the corrected ones. For each fold of the latter, β and h
         were learned without that fold.
+    without_sensors : Reliability, optional
+        Of the same units at the same ages, predicted without their readings: from one law of lifetimes of the training
+        units of each fold, given that the unit has reached its age. None in calibrations from before it was measured.
     """
 
     temper: float = 1.0
@@ -232,11 +244,23 @@ class Calibration:
     images: tuple[float, ...] = ()
     before: Reliability | None = None
     after: Reliability | None = None
+    without_sensors: Reliability | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.temper <= 1:
             raise OptionError(f"temper is {self.temper}; a number above 0 and at most 1 was expected")
         require_map(self.knots, self.images)
+
+    @property
+    def skill(self) -> float | None:
+        """1 − CRPS / CRPS without sensors: 1 is perfect, and at 0 or below sensors do not help; None if unknown.
+
+        Of the corrected predictions, or of the plain ones if nothing was corrected.
+        """
+        report = self.after or self.before
+        if report is None or self.without_sensors is None or not self.without_sensors.crps > 0:
+            return None
+        return 1.0 - report.crps / self.without_sensors.crps
 
     def mapped(self, scores: FloatArray) -> FloatArray:
         """Apply h: linear between knots, and beyond them as in the outermost piece.
@@ -299,6 +323,7 @@ class Calibration:
             "images": list(self.images),
             "before": None if self.before is None else self.before.to_dict(),
             "after": None if self.after is None else self.after.to_dict(),
+            **({} if self.without_sensors is None else {"without_sensors": self.without_sensors.to_dict()}),
         }
 
     @classmethod
@@ -316,7 +341,8 @@ class Calibration:
             Numbers are missing or out of range.
         """
         require_calibration(saved)
-        reports = [saved[name] and Reliability.from_dict(saved[name]) for name in ("before", "after")]
+        names = ("before", "after", "without_sensors")
+        reports = [saved.get(name) and Reliability.from_dict(saved[name]) for name in names]
         numbers = [tuple(float(x) for x in saved[name]) for name in ("knots", "images")]
         return cls(float(saved["temper"]), *numbers, *reports)  # type: ignore[arg-type]  # checked above
 
@@ -325,6 +351,10 @@ class Calibration:
         for name in ("before", "after"):
             if getattr(self, name) is not None:
                 parts.append(f"{name}: {getattr(self, name)}")
+        if self.without_sensors is not None:
+            parts.append(f"without sensors, from the law of lifetimes alone: {self.without_sensors._scores()}")
+        if self.skill is not None:
+            parts.append(f"skill against no sensors: {self.skill:.2f} (1 - CRPS / CRPS without sensors)")
         return "\n".join(parts)
 
 
@@ -373,6 +403,11 @@ def calibrate(
         Fewer than two units per fold have failed.
     OptionError
         An option has a value that it cannot take.
+
+    Warns
+    -----
+    NoSkillWarning
+        Lives are predicted no better than without sensors.
     """
     has_failed = ~np.isnan(panel.failure_times)
     if int(has_failed.sum()) < 4:
@@ -383,7 +418,11 @@ def calibrate(
     failed = panel[has_failed]
     cuts = cut_off_ages(failed, ages, random_state)
     fold_of = folds_of_units(failed.n_units, n_folds, random_state)
-    return calibration_of(hold_out(panel, fit, cuts, fold_of, n_jobs=n_jobs, progress=progress), tempers, correct)
+    found = calibration_of(hold_out(panel, fit, cuts, fold_of, n_jobs=n_jobs, progress=progress), tempers, correct)
+    report, alone = found.after or found.before, found.without_sensors
+    if found.skill is not None and report is not None and alone is not None:
+        warn_of_no_skill(found.skill, "CRPS", report.crps, alone.crps, "this prognosis ")
+    return found
 
 
 def calibration_of(held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: bool = True) -> Calibration:
@@ -393,8 +432,9 @@ def calibration_of(held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: b
     truths = [fold.truth for fold in held.folds]
     truth, clusters = np.concatenate(truths), held.collected("positions")
     before = reliability([fold.law() for fold in held.folds], truth, clusters)
+    alone = reliability([fold.law_without_sensors() for fold in held.folds], truth, clusters)
     if not correct:
-        return Calibration(before=before)
+        return Calibration(before=before, without_sensors=alone)
     # Scores and CRPS of each fold under each β; the CRPS is measured after a map learned on the other folds.
     n_folds = len(held.folds)
     crps = np.empty((len(tempers), n_folds))
@@ -416,7 +456,7 @@ def calibration_of(held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: b
     after = reliability(corrected, truth, clusters)
     best = int(np.argmin(crps.sum(axis=1)))
     whole = _recalibration(float(tempers[best]), np.concatenate(scores[best]))
-    return Calibration(whole.temper, whole.knots, whole.images, before, after)
+    return Calibration(whole.temper, whole.knots, whole.images, before, after, alone)
 
 
 @cache

@@ -21,8 +21,10 @@ from cem.numerics.threads import in_order, threads_told
 from cem.prognosis.candidates import SharedEvidence
 from cem.prognosis.distribution import RemainingLifeDistribution, posterior_masses, remaining_life_posterior
 from cem.prognosis.evidence import HasLifeEvidence, LifeEvidence
+from cem.prognosis.without_sensors import law_of_all_lives, lives_without_sensors
 
 if TYPE_CHECKING:
+    from cem.lifetimes.laws import LifetimeLaw
     from cem.panel.panel import Panel
 
 __all__ = ["HeldOut", "HeldOutFold", "cut_off_ages", "folds_of_units", "hold_out"]
@@ -116,6 +118,8 @@ class HeldOutFold:
         Candidate remaining lives.
     log_densities : ndarray of shape (U m, G, K)
         ln P(x | k, r), before laws of lifetimes and tempering.
+    all_lives : LifetimeLaw
+        One law of lifetimes, of all units that the prognosis was fitted to, for predictions without sensors.
     shared : SharedEvidence or None
         The posterior of the shared factors, for lives linked to them.
     """
@@ -126,6 +130,7 @@ class HeldOutFold:
     truth: FloatArray
     grid: FloatArray
     log_densities: FloatArray
+    all_lives: LifetimeLaw
     shared: SharedEvidence | None = None
 
     @underflow_is_zero
@@ -170,6 +175,11 @@ class HeldOutFold:
         return RemainingLifeDistribution.trusted(
             self.grid, masses, tuple(range(len(masses))), self.prognosis.model.mode_labels, None
         )
+
+    @underflow_is_zero
+    def law_without_sensors(self) -> RemainingLifeDistribution:
+        """The distribution from the law of lifetimes alone, given that the unit has reached its age."""
+        return lives_without_sensors(self.all_lives, self.ages, len(self.grid))
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +235,8 @@ def hold_out(
         held = np.flatnonzero(fold_of == fold)
         trained_on = np.ones(panel.n_units, dtype=np.bool_)
         trained_on[place[held]] = False
-        prognosis = replace(fit(panel[trained_on]).life_evidence, n_points=n_points)
+        training = panel[trained_on]
+        prognosis = replace(fit(training).life_evidence, n_points=n_points)
         own = failed[held]
         cuts = [own.until(ages[held, j]) for j in range(ages.shape[1])]
         last = np.concatenate([cut.times[np.asarray(cut.offsets[1:]) - 1] for cut in cuts])
@@ -238,6 +249,7 @@ def hold_out(
             np.tile(own.failure_times, len(cuts)) - last,
             grid,
             np.concatenate(densities),
+            _law_of_all_lives(training, prognosis.lifetimes.laws[0].family),
             SharedEvidence.concatenate(shared),
         )
 
@@ -250,3 +262,9 @@ def hold_out(
             if progress is not None:
                 progress("fold", len(done), len(numbers))
     return HeldOut(tuple(done))
+
+
+def _law_of_all_lives(panel: Panel, family: str) -> LifetimeLaw:
+    still_running = np.isnan(panel.failure_times)
+    last = panel.times[np.asarray(panel.offsets[1:]) - 1]
+    return law_of_all_lives(panel.failure_times[~still_running], last[still_running], family)

@@ -8,7 +8,7 @@ AIC and ICL of the fit to all units are reported beside the scores.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -22,14 +22,15 @@ from cem.errors.display import escaped
 from cem.fitting.estimator import FailureModeEM
 from cem.metrics.metrics import cluster_standard_error, crps_pmf, rmse
 from cem.numerics.threads import in_order, threads_told
-from cem.prognosis.distribution import over_modes
+from cem.prognosis.distribution import RemainingLifeDistribution, over_modes
 from cem.prognosis.heldout import HeldOut, cut_off_ages, folds_of_units, hold_out
 from cem.prognosis.remaining_life import RemainingLife
+from cem.prognosis.without_sensors import warn_of_no_skill
 
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
 
-__all__ = ["SCORES", "CrossValidation", "Scored", "cross_validate"]
+__all__ = ["SCORES", "CrossValidation", "Scored", "WithoutSensors", "cross_validate"]
 
 FloatArray = NDArray[np.float64]
 
@@ -58,6 +59,9 @@ class Scored:
         Mean over held-out units of ln P(their whole history), in the panel's units.
     bic, aic, icl : float
         Of the fit to all units, as from `FailureModeEM.bic`, `aic` and `icl`; smaller is better.
+    skill : float
+        1 − score / score without sensors: 1 is perfect, and at 0 or below sensors do not help. Of the RMSE if that
+        chooses, else of the CRPS; NaN on the forward time axis.
     """
 
     name: Hashable
@@ -69,6 +73,25 @@ class Scored:
     bic: float
     aic: float
     icl: float
+    skill: float = float("nan")
+
+
+@dataclass(frozen=True)
+class WithoutSensors:
+    """The scores of predictions from the law of lifetimes alone, given that a unit has reached its age.
+
+    Units and ages are those at which the candidates were scored. The law is fitted to the lives of each fold's training
+    units; readings have no part in it.
+
+    Parameters
+    ----------
+    rmse, crps, log_score : float
+        As in `Scored`.
+    """
+
+    rmse: float
+    crps: float
+    log_score: float
 
 
 @dataclass(frozen=True)
@@ -81,10 +104,13 @@ class CrossValidation:
         The candidates.
     score : str
         The score that `best` uses.
+    without_sensors : WithoutSensors, optional
+        What the same score is without sensors; None on the forward time axis.
     """
 
     scored: tuple[Scored, ...]
     score: str
+    without_sensors: WithoutSensors | None = None
 
     @property
     def best(self) -> Scored:
@@ -94,12 +120,17 @@ class CrossValidation:
 
     def __str__(self) -> str:
         names = [escaped(one.name) for one in self.scored]
-        width = max(len("candidate"), *map(len, names))
-        columns = ("rmse", "crps", "log_score", "log_likelihood", "bic", "aic", "icl")
+        alone = self.without_sensors
+        width = max(len("candidate" if alone is None else "without sensors"), *map(len, names))
+        of_lives = ("rmse", "crps", "log_score") if alone is None else ("rmse", "crps", "log_score", "skill")
+        columns = (*of_lives, "log_likelihood", "bic", "aic", "icl")
         rows = [f"{'candidate':{width}s} " + " ".join(f"{column:>14s}" for column in columns)]
         for name, one in zip(names, self.scored, strict=True):
             mark = "  <- best" if one is self.best else ""
             rows.append(f"{name:{width}s} " + " ".join(f"{getattr(one, c):14.6g}" for c in columns) + mark)
+        if alone is not None:
+            figures = (alone.rmse, alone.crps, alone.log_score, 0.0)
+            rows.append(f"{'without sensors':{width}s} " + " ".join(f"{figure:14.6g}" for figure in figures))
         return "\n".join(rows)
 
 
@@ -151,6 +182,11 @@ def cross_validate(
     PanelError
         On the time to failure: too few units failed for the folds.
 
+    Warns
+    -----
+    NoSkillWarning
+        The best candidate predicts lives no better than without sensors.
+
     Examples
     --------
     >>> import cem
@@ -182,6 +218,7 @@ def cross_validate(
         cuts = cut_off_ages(judged, ages, random_state)
     fold_of = folds_of_units(judged.n_units, n_folds, random_state)
     scored = []
+    alone: WithoutSensors | None = None
     for name, estimator in candidates.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CemWarning)  # one for each fold and candidate would bury the result
@@ -192,7 +229,12 @@ def cross_validate(
 
             if to_failure:
                 held = hold_out(panel, _fit_of(estimator), cuts, fold_of, n_jobs=n_jobs, progress=step)
-                figures = _of_lives(held, cap)
+                figures = _of_lives(held, [fold.law() for fold in held.folds], cap)
+                if alone is None:  # folds and ages are those of all candidates
+                    laws = [fold.law_without_sensors() for fold in held.folds]
+                    value, _, crps, log_score = _of_lives(held, laws, cap)
+                    alone = WithoutSensors(value, crps, log_score)
+                skill = _skill(figures, alone, score)
                 likelihoods = [
                     fold.prognosis.model.score_samples(
                         judged[np.unique(fold.positions)].select_channels(fold.prognosis.model.channels)
@@ -200,7 +242,7 @@ def cross_validate(
                     for fold in held.folds
                 ]
             else:
-                figures, likelihoods = (float("nan"),) * 4, []
+                figures, skill, likelihoods = (float("nan"),) * 4, float("nan"), []
                 forward = partial(_of_readings, judged, estimator, fold_of)
                 folds = in_order(forward, range(n_folds), n_jobs, take_part=False)
                 with threads_told(FitError), closing(folds) as found_in_order:
@@ -216,9 +258,23 @@ def cross_validate(
                     whole.bic(),
                     whole.aic(),
                     whole.icl(),
+                    skill,
                 )
             )
-    return CrossValidation(tuple(scored), score)
+    result = CrossValidation(tuple(scored), score, alone)
+    if alone is not None:
+        which = "rmse" if score == "rmse" else "crps"
+        of_best, of_none = getattr(result.best, which), getattr(alone, which)
+        warn_of_no_skill(
+            result.best.skill, which.upper(), of_best, of_none, f"the best candidate, {result.best.name!r}, "
+        )
+    return result
+
+
+def _skill(figures: tuple[float, float, float, float], alone: WithoutSensors, score: str) -> float:
+    """1 − score / score without sensors: of the RMSE if that chooses, else of the CRPS."""
+    value, without = (figures[0], alone.rmse) if score == "rmse" else (figures[2], alone.crps)
+    return 1.0 - value / without if without > 0 else float("nan")
 
 
 def _fit_of(estimator: FailureModeEM) -> Callable[[Panel], RemainingLife]:
@@ -235,13 +291,14 @@ def _of_readings(panel: Panel, estimator: FailureModeEM, fold_of: NDArray[np.int
     return scores
 
 
-def _of_lives(held: HeldOut, cap: float | None) -> tuple[float, float, float, float]:
-    """RMSE, its standard error, CRPS and log score over all folds."""
+def _of_lives(
+    held: HeldOut, laws: Sequence[RemainingLifeDistribution], cap: float | None
+) -> tuple[float, float, float, float]:
+    """RMSE, its standard error, CRPS and log score of the predictions of all folds."""
     predicted: list[FloatArray] = []
     crps: list[FloatArray] = []
     logs: list[FloatArray] = []
-    for fold in held.folds:
-        law = fold.law()
+    for fold, law in zip(held.folds, laws, strict=True):
         masses = over_modes(law.pmf)
         predicted.append(law.mean(cap))
         crps.append(crps_pmf(fold.truth, law.grid, masses))
