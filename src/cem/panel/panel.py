@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Panel"]
 
 _SLOTS = (
-_SLOTS = (
     "_channel_units", "_clock", "_counts", "_covariate_columns", "_mode_prior_labels", "_mode_priors", "_modes",
     "_true_codes", "_true_labels", "_unit_covariate_columns", "_unit_ids", "_units", "channels", "failure_times",
     "mode_codes", "mode_labels", "offsets", "origin", "response", "time_unit", "times", "values",
