@@ -41,6 +41,7 @@ ctypedef struct conditions_1_t:
     const double* precision         # (n_settings,)
     const double* places            # (n_regimes, n_settings)   standardised centres
     const double* squared_reaches   # (n_regimes,)
+    const double* squared_halves    # (n_regimes, n_regimes)    squares of half the distances between centres
     const double* cuts              # (n_regimes - 1,)
     const double* offsets           # (n_regimes, n_channels)   a
     const double* scales            # (n_regimes, n_channels)   s
@@ -85,8 +86,8 @@ cdef inline int conditions_blame(const conditions_1_t* given, const double* w) n
 
 cdef inline int nearest_centre(const conditions_1_t* given, const double* w) noexcept nogil:
     cdef const double* place = given.places
-    cdef double square, difference, least = 0
-    cdef int g, s, found = 0
+    cdef double square, difference, least = 0, next_least = 0
+    cdef int g, s, found = 0, second = 0
     cdef bint within = False
     for g in range(given.n_regimes):
         square = 0.0
@@ -96,10 +97,17 @@ cdef inline int nearest_centre(const conditions_1_t* given, const double* w) noe
         if square <= given.squared_reaches[g]:
             within = True
         if g == 0 or square < least:
+            next_least = least
+            second = found
             least = square
             found = g
+        elif g == 1 or square < next_least:
+            next_least = square
+            second = g
         place += given.n_settings
-    return found if within or given.nearest else CONDITIONS_REGIME
+    if within or given.nearest or least <= given.squared_halves[found * given.n_regimes + second]:
+        return found
+    return CONDITIONS_REGIME
 
 
 cdef inline int interval_of(const conditions_1_t* given, double w) noexcept nogil:

@@ -65,6 +65,9 @@ cdef class PackedConditions:
         given.squared_reaches = <const double*>self.take(
             numbers["squared_reaches"], FLOAT64, numbers["squared_reaches"].size, &used
         )
+        given.squared_halves = <const double*>self.take(
+            numbers["squared_halves"], FLOAT64, numbers["squared_halves"].size, &used
+        )
         given.origin = <const double*>self.take(numbers["origin"], FLOAT64, settings, &used)
         given.precision = <const double*>self.take(numbers["precision"], FLOAT64, settings, &used)
         given.cuts = <const double*>self.take(numbers["cuts"], FLOAT64, numbers["cuts"].size, &used)

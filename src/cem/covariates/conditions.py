@@ -309,7 +309,7 @@ class Conditions:
         if basis_rows is None:
             raise ValueError("columns are products with basis functions; the channels' basis rows were expected")
         chosen = [basis_rows[c] for c, uses in enumerate(self.uses_basis) if uses]
-        rows = np.concatenate(chosen, axis=1)  # type: ignore[arg-type]
+        rows: FloatArray = np.concatenate(chosen, axis=1)  # type: ignore[arg-type]
         return np.ascontiguousarray(rows, dtype=np.float64).reshape(n, -1)
 
     def packed(self, phi_starts: Sequence[int] | None = None, n_phi: int = 0) -> PackedConditions:
@@ -448,6 +448,11 @@ def _number(column: Column, value: object, error: type[CemError]) -> float:
     return number
 
 
+def _squared_halves(places: FloatArray) -> FloatArray:
+    """Squares of half the distances between centres, (G, G)."""
+    return np.ascontiguousarray(((0.5 * places[:, None, :] - 0.5 * places[None, :, :]) ** 2).sum(axis=2))
+
+
 def _packed(conditions: Conditions, phi_starts: Sequence[int], n_phi: int) -> PackedConditions:
     def int32(items: Sequence[int] | FloatArray | IntArray) -> NDArray[np.int32]:
         return np.array(items, dtype=np.int32)
@@ -489,6 +494,7 @@ def _packed(conditions: Conditions, phi_starts: Sequence[int], n_phi: int) -> Pa
             "precision": none if regimes is None else 1.0 / regimes.spread,
             "places": none if regimes is None else np.ascontiguousarray(regimes.places),
             "squared_reaches": none if regimes is None else regimes.reaches**2,
+            "squared_halves": none if regimes is None else _squared_halves(regimes.places),
             "cuts": none if cuts is None else np.array(cuts),
             "offsets": np.ascontiguousarray(conditions.offsets),
             "scales": np.ascontiguousarray(conditions.scales),

@@ -129,7 +129,7 @@ def _of_number(term: Term, j: int, values: FloatArray) -> tuple[Feature, ...]:
     if isinstance(term, Spline):
         knots = _knots(term, values)
         places = [(knot - mean) * scaling[1] for knot in knots]
-        raw = [Feature(f"{name} spline 1", POWER, j, (*scaling, 0.0, 1.0))]
+        raw = [Feature(name, POWER, j, (*scaling, 0.0, 1.0))]
         raw += [
             Feature(f"{name} spline {i + 2}", SPLINE, j, (*scaling, 0.0, *spline_numbers(places, i)))
             for i in range(len(places) - 2)
@@ -147,7 +147,8 @@ def _of_number(term: Term, j: int, values: FloatArray) -> tuple[Feature, ...]:
 def _centred(term: Term, raw: Sequence[Feature], z: FloatArray, n_distinct: int) -> tuple[Feature, ...]:
     """The features less their training means; PanelError where the readings do not determine their coefficients."""
     matrix = np.stack([_of_scaled(feature, z) for feature in raw], axis=1)
-    centres = matrix.mean(axis=0)
+    # Contiguous columns and an exact 0 for the number itself: the same feature from every term that has it.
+    centres = [0.0 if f == 0 else float(np.ascontiguousarray(matrix[:, f]).mean()) for f in range(len(raw))]
     if n_distinct <= len(raw):
         raise PanelError(
             f"{term!r} needs {len(raw) + 1} distinct values of {term.name!r}; the training readings have {n_distinct}. "
@@ -161,7 +162,7 @@ def _centred(term: Term, raw: Sequence[Feature], z: FloatArray, n_distinct: int)
             "readings between them, or its degree is too high"
         )
     return tuple(
-        Feature(feature.name, feature.kind, feature.column, (*feature.numbers[:2], float(centre), *feature.numbers[3:]))
+        Feature(feature.name, feature.kind, feature.column, (*feature.numbers[:2], centre, *feature.numbers[3:]))
         for feature, centre in zip(raw, centres, strict=True)
     )
 

@@ -148,7 +148,7 @@ def _of_centres(
             origin,
             spread,
             places,
-            np.maximum(REACH * farthest + _ROUNDING, 0.5 * gaps.min(axis=1)),
+            REACH * farthest + _ROUNDING,
             float(relative.min()),
             float((second < 1.5 * first).mean()),
         )
@@ -157,20 +157,22 @@ def _of_centres(
 
 def _standards(regimes: Regimes, columns: Sequence[Column], settings: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Median and spread of each setting; the spread is that from 1 % to 99 %, which a few wrong values do not move."""
-    origin = np.median(settings, axis=0)
-    low, high = np.quantile(settings, [0.01, 0.99], axis=0)
     least, most = settings.min(axis=0), settings.max(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        origin = np.median(settings, axis=0)
+        low, high = np.quantile(settings, [0.01, 0.99], axis=0)
     for column, smallest, largest in zip(columns, least, most, strict=True):
-        if largest - smallest <= 1e-12 * max(abs(smallest), abs(largest)):
+        if 0.5 * largest - 0.5 * smallest <= 1e-12 * max(abs(smallest), abs(largest)):
             raise PanelError(
                 f"{regimes!r}: {column.name!r} is {smallest:g} at every training reading; it does not tell regimes "
                 "apart, leave it out"
             )
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         spread = np.where(high > low, high - low, most - least)
-    if not np.isfinite(spread).all():
-        name = columns[int(np.argmin(np.isfinite(spread)))].name
-        raise PanelError(f"{regimes!r}: {name!r} spans more than float64 holds; give it in another unit")
+        fits = np.isfinite(most - least) & np.isfinite(1.0 / spread)
+    if not fits.all():
+        name = columns[int(np.argmin(fits))].name
+        raise PanelError(f"{regimes!r}: {name!r} spans too much or too little for float64; give it in another unit")
     return origin, spread
 
 
@@ -178,11 +180,11 @@ def _warned(fitted: FittedRegimes) -> FittedRegimes:
     if not fitted.is_discrete:
         warn(
             f"{fitted.specification!r}: the settings do not form {fitted.n_regimes} groups that are well apart. The "
-            f"closest two centres are {fitted.separation:.3g} times as far apart as the readings of "
-            f"one of them are from it ({DISCRETE_SEPARATION:g} or more were expected), and {fitted.between:.1%} of the "
-            f"readings lie between two regimes ({DISCRETE_BETWEEN:.0%} or less). Such a reading gets the offsets and scales of the nearer "
-            "regime. Use another n if you know of separate regimes, cuts if their limits are known, or covariates with "
-            "cem.covariates.Spline for a setting that varies continuously",
+            f"closest two centres are {fitted.separation:.3g} times as far apart as the readings of one of them are "
+            f"from it ({DISCRETE_SEPARATION:g} or more were expected), and {fitted.between:.1%} of the readings lie "
+            f"between two regimes ({DISCRETE_BETWEEN:.0%} or less). Such a reading gets the offsets and scales of the "
+            "nearer regime. Use another n if you know of separate regimes, cuts if their limits are known, or "
+            "covariates with cem.covariates.Spline for a setting that varies continuously",
             RegimeWarning,
         )
     return fitted

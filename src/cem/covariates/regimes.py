@@ -36,9 +36,10 @@ class Regimes:
     Three kinds: `n` regimes that are recognised from the settings of the training readings, intervals between `cuts`
     of one number, or the levels of one category.
 
-    A later reading belongs to the regime whose centre is nearest, also if it lies between two of them. A centre reaches
-    three times as far as its farthest training reading, and at least half the way to the next centre; a reading beyond
-    the reach of every centre has an unknown regime. So has one in an interval without training readings.
+    A later reading belongs to the regime whose centre is nearest, also if it lies between two of them: then its
+    distance from the nearest centre is at most half the distance between the nearest two. Farther out, a centre reaches
+    three times as far as its farthest training reading, and a reading beyond the reach of every centre has an unknown
+    regime. So has one in an interval without training readings.
 
     Parameters
     ----------
@@ -151,7 +152,7 @@ class FittedRegimes:
     between: float = math.nan
 
     # origin (S,), spread (S,): settings are standardised as (w - origin) / spread
-    # places (G, S), reaches (G,): centres in standardised settings, and how far each reaches
+    # places (G, S): centres in standardised settings; reaches (G,): three times the distance of the farthest reading
 
     @property
     def centres(self) -> FloatArray:

@@ -279,7 +279,7 @@ def _regimes(saved: object, columns: Sequence[Column]) -> FittedRegimes:
         np.array(counts, dtype=np.int64),
         _vector("origin of regimes", part["origin"], s),
         _vector("spread of regimes", part["spread"], s, _positive),
-        _matrix("centres of regimes", part["places"], g, s),
+        _matrix("centres of regimes", part["places"], g, s, _place),
         _vector("reaches of regimes", part["reaches"], g, _reach),
         (math.inf if kind == CENTRES else math.nan) if separation is None else _finite("separation", separation),
         math.nan if between is None else _finite("between", between, lambda x: 0 <= x <= 1, "a share"),
@@ -288,3 +288,7 @@ def _regimes(saved: object, columns: Sequence[Column]) -> FittedRegimes:
 
 def _reach(what: str, saved: object) -> float:
     return _finite(what, saved, lambda x: 0 <= x < 1e150, "a distance")
+
+
+def _place(what: str, saved: object) -> float:
+    return _finite(what, saved, lambda x: abs(x) < 1e150, "a coordinate")
