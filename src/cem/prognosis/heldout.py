@@ -118,6 +118,8 @@ class HeldOutFold:
         ln P(x | k, r), before laws of lifetimes and tempering.
     shared : SharedEvidence or None
         The posterior of the shared factors, for lives linked to them.
+    weights : ndarray of shape (U m, K) or None
+        Probabilities of the units' modes before their readings; None if all have π.
     """
 
     prognosis: LifeEvidence
@@ -127,6 +129,7 @@ class HeldOutFold:
     grid: FloatArray
     log_densities: FloatArray
     shared: SharedEvidence | None = None
+    weights: FloatArray | None = None
 
     @underflow_is_zero
     def masses(self, temper: float = 1.0) -> FloatArray:
@@ -150,17 +153,21 @@ class HeldOutFold:
         # Only candidates that the law of lives almost excludes, or none at all.
         evidence = self.prognosis
         law, _ = remaining_life_posterior(
-            self.log_densities, evidence.model.weights_, evidence.lifetimes, self.ages, self.grid, shared=self.shared,
+            self.log_densities, self._weights, evidence.lifetimes, self.ages, self.grid, shared=self.shared,
             temper=temper, units=self.positions.tolist(),
         )  # fmt: skip
         return law.pmf
+
+    @property
+    def _weights(self) -> FloatArray:
+        return self.prognosis.model.weights_ if self.weights is None else self.weights
 
     @cached_property
     def _before_readings(self) -> FloatArray:
         """P(r, k | alive at the age); it does not depend on the tempering."""
         evidence = self.prognosis
         return posterior_masses(
-            np.zeros(self.log_densities.shape), 1.0, evidence.model.weights_, evidence.lifetimes, self.ages, self.grid,
+            np.zeros(self.log_densities.shape), 1.0, self._weights, evidence.lifetimes, self.ages, self.grid,
             self.shared,
         )[0]  # fmt: skip
 
@@ -230,6 +237,7 @@ def hold_out(
         cuts = [own.until(ages[held, j]) for j in range(ages.shape[1])]
         last = np.concatenate([cut.times[np.asarray(cut.offsets[1:]) - 1] for cut in cuts])
         grid = prognosis.grid(last)
+        weights = prognosis.model.mode_weights(own)
         densities, shared = zip(*(prognosis.of_panel(cut, grid) for cut in cuts), strict=True)
         return HeldOutFold(
             prognosis,
@@ -239,6 +247,7 @@ def hold_out(
             grid,
             np.concatenate(densities),
             SharedEvidence.concatenate(shared),
+            np.tile(weights, (len(cuts), 1)) if weights.ndim == 2 else None,
         )
 
     numbers: Sequence[int] = range(int(fold_of.max()) + 1)
