@@ -176,7 +176,9 @@ def test_lives_and_readings_in_one_pass_are_those_in_two(lifetimes):
     n_failed = problem.n_failed
     lives = problem.lives[:n_failed]
     log_lives = -np.log(lives)[:, None] if lifetimes == "linked" else laws.log_density(lives)
-    joint = problem._joint(problem.failed, run.parameters, log_lives, problem.known_modes[problem.has_failed])
+    joint = problem.failed.log_densities(run.parameters) + log_lives + np.log(run.parameters.weights)
+    known = problem.known_modes[problem.has_failed]
+    joint[(known >= 0)[:, None] & (known[:, None] != np.arange(2))] = -np.inf
     logs = np.logaddexp.reduce(joint, axis=1)
     np.testing.assert_allclose(weights[:n_failed], np.exp(joint - logs[:, None]), atol=1e-9)
     of_failed, _ = problem.failed(run.parameters, responsibilities=weights[:n_failed])

@@ -148,7 +148,7 @@ def test_lives_and_running_units_take_part(family, priors):
     parameters, rho = found.result.run.parameters, found.result.run.responsibilities
     has_prior = np.isnan(told[:, 0]) if priors else np.ones(40, dtype=bool)
     np.testing.assert_allclose(parameters.weights, rho[has_prior].mean(axis=0), atol=2e-2)
-    # the covariate is the mode itself: all but a few units are told by it
+    # the covariate is the mode itself: it decides for all but a few units
     long = int(np.argmax(parameters.membership[:, 1]))
     assert np.mean((rho[:, long] > 0.5) == (known == 1.0)) > 0.9
 
@@ -223,3 +223,26 @@ def test_parameters_without_the_covariates_use_the_mean():
     np.testing.assert_array_equal(
         without.mode_probabilities, evidence(result.statistics.with_membership(), bare).mode_probabilities
     )
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_remaining_lives_use_what_an_expert_says(linked):
+    """(18) with the unit's own probabilities: in a fleet of two modes, a sure expert leaves the lives of one."""
+    panel = partly_running(40, 3)
+    options = {"linking_rank": 1, "linking_penalty": 1.0} if linked else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CemWarning)
+        em = FailureModeEM(
+            2, basis=Exponential([40.0]), n_init=2, random_state=1, time_axis="to_failure", max_iter=60, **options
+        ).fit(panel)
+    prognosis = cem.RemainingLife(em.model_)
+    young = panel[[0, 1, 2]].until(40.0).with_modes(None)
+    told = np.array([[0.3, 0.7], [np.nan, np.nan], [0.0, 1.0]])
+    plain = prognosis.predict(young)
+    own = prognosis.predict(young.with_mode_probabilities(told, em.mode_labels_))
+    np.testing.assert_allclose(own.pmf[1], plain.pmf[1], rtol=1e-9, atol=1e-15)
+    assert own.pmf[2, :, 0].sum() == 0.0
+    # by Bayes' theorem from the prediction with π
+    for unit in (0, 2):
+        expected = plain.pmf[unit] * (told[unit] / em.weights_)
+        np.testing.assert_allclose(own.pmf[unit], expected / expected.sum(), rtol=1e-8, atol=1e-14)

@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float64]
 # EM repeats the M step anyway, so a few steps towards its maximum are enough.
 _NEWTON_STEPS = 3
 _MOST_HALVINGS = 30
-# A step that promises less than this, in nats, ends the M step.
+# A step whose expected gain is below this, in nats, ends the M step.
 _NEGLIGIBLE_GAIN = 1e-9
 # Relative to the mean of the curvature's diagonal: a mode with hardly any units has no curvature of its own.
 _DAMPING = 1e-10

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from cem.basis.family import Basis
 from cem.errors import OptionError, PredictionError
 from cem.errors.names import all_distinct, did_you_mean, listed
+from cem.mixture.membership import UnitModes
 from cem.mixture.parameters import Parameters
 from cem.statistics.coordinates import Coordinates
 
@@ -364,6 +365,21 @@ class FittedMixture:
         if design is None and mode_priors is None:
             return statistics
         return statistics.with_membership(design, mode_priors)
+
+    def mode_weights(self, panel: Panel) -> FloatArray:
+        """Probabilities of the modes of a panel's units before their readings: (L, K), or (K,) if all have π.
+
+        Parameters
+        ----------
+        panel : Panel
+            With its mode probabilities and covariates of units.
+        """
+        from cem.panel.mode_priors import log_mode_priors
+
+        modes = UnitModes(self.membership_design(panel), log_mode_priors(panel, self.mode_labels))
+        logs = modes.log_weights(self.internal_parameters)
+        with np.errstate(under="ignore"):
+            return self.internal_parameters.weights if logs is None else np.exp(logs)
 
     def membership_design(self, panel: Panel) -> FloatArray | None:
         """(1, f(u)) of the panel's units, (L, 1 + F); None if π does not depend on their covariates."""

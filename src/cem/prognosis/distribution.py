@@ -421,7 +421,7 @@ def remaining_life_posterior(
     ----------
     log_densities : ndarray of shape (L, G, K)
         ln P(x | k, r), from `candidate_log_densities` or a kernel; zeros for units without readings.
-    weights : array_like of shape (K,)
+    weights : array_like of shape (K,), or (L, K) if units have probabilities of their modes of their own
         π.
     lifetimes : Lifetimes
         f_k.
@@ -451,18 +451,18 @@ def remaining_life_posterior(
     shares = np.asarray(weights, dtype=np.float64)
     check_grid(points)
     expected = (len(alive), points.shape[-1], lifetimes.n_modes)
-    if np.shape(log_densities) != expected or shares.shape != (lifetimes.n_modes,):
+    if np.shape(log_densities) != expected or shares.shape not in ((lifetimes.n_modes,), expected[::2]):
         raise OptionError(
             f"log_densities and weights have shapes {np.shape(log_densities)} and {shares.shape}; {expected} and "
             f"{(lifetimes.n_modes,)} were expected, for {len(alive)} ages, {points.shape[-1]} candidates and the laws' "
             "modes"
         )
     names = tuple(range(len(alive)) if units is None else units)
-    labels = tuple(range(len(shares)) if mode_labels is None else mode_labels)
-    if (len(names), len(labels)) != (len(alive), len(shares)):
+    labels = tuple(range(lifetimes.n_modes) if mode_labels is None else mode_labels)
+    if (len(names), len(labels)) != (len(alive), lifetimes.n_modes):
         raise OptionError(
             f"units has {len(names)} entries and mode_labels {len(labels)}; "
-            f"{len(alive)} and {len(shares)} were expected"
+            f"{len(alive)} and {lifetimes.n_modes} were expected"
         )
     masses, log_evidence, bad = posterior_masses(log_densities, temper, shares, lifetimes, alive, points, shared)
     if bad >= 0:
@@ -486,6 +486,8 @@ def posterior_masses(
 ) -> tuple[FloatArray, FloatArray, int]:
     """The arrays of `remaining_life_posterior`, with P(x | k, r) raised to the power `temper`.
 
+    Weights are of shape (K,) or (L, K).
+
     Returns
     -------
     masses : ndarray of shape (L, G, K)
@@ -499,6 +501,8 @@ def posterior_masses(
     with np.errstate(divide="ignore"):
         log_weights = np.log(weights)
     densities = np.moveaxis(log_densities, 2, 1)  # (L, K, G)
+    if log_weights.ndim == 2:  # of each unit: as if its readings spoke for them, beside even weights
+        densities, log_weights = densities + log_weights[:, :, None] / temper, np.zeros(weights.shape[1])
     laws = lifetimes.normal_logs(shared is not None)
     if laws is not None:
         return _by_kernel(densities, temper, log_weights, laws, lives, shared)

@@ -122,6 +122,8 @@ class HeldOutFold:
         One law of lifetimes, of all units that the prognosis was fitted to, for predictions without sensors.
     shared : SharedEvidence or None
         The posterior of the shared factors, for lives linked to them.
+    weights : ndarray of shape (U m, K) or None
+        Probabilities of the units' modes before their readings; None if all have π.
     """
 
     prognosis: LifeEvidence
@@ -132,6 +134,7 @@ class HeldOutFold:
     log_densities: FloatArray
     all_lives: LifetimeLaw
     shared: SharedEvidence | None = None
+    weights: FloatArray | None = None
 
     @underflow_is_zero
     def masses(self, temper: float = 1.0) -> FloatArray:
@@ -155,17 +158,21 @@ class HeldOutFold:
         # Only candidates that the law of lives almost excludes, or none at all.
         evidence = self.prognosis
         law, _ = remaining_life_posterior(
-            self.log_densities, evidence.model.weights_, evidence.lifetimes, self.ages, self.grid, shared=self.shared,
+            self.log_densities, self._weights, evidence.lifetimes, self.ages, self.grid, shared=self.shared,
             temper=temper, units=self.positions.tolist(),
         )  # fmt: skip
         return law.pmf
+
+    @property
+    def _weights(self) -> FloatArray:
+        return self.prognosis.model.weights_ if self.weights is None else self.weights
 
     @cached_property
     def _before_readings(self) -> FloatArray:
         """P(r, k | alive at the age); it does not depend on the tempering."""
         evidence = self.prognosis
         return posterior_masses(
-            np.zeros(self.log_densities.shape), 1.0, evidence.model.weights_, evidence.lifetimes, self.ages, self.grid,
+            np.zeros(self.log_densities.shape), 1.0, self._weights, evidence.lifetimes, self.ages, self.grid,
             self.shared,
         )[0]  # fmt: skip
 
@@ -241,6 +248,7 @@ def hold_out(
         cuts = [own.until(ages[held, j]) for j in range(ages.shape[1])]
         last = np.concatenate([cut.times[np.asarray(cut.offsets[1:]) - 1] for cut in cuts])
         grid = prognosis.grid(last)
+        weights = prognosis.model.mode_weights(own)
         densities, shared = zip(*(prognosis.of_panel(cut, grid) for cut in cuts), strict=True)
         return HeldOutFold(
             prognosis,
@@ -251,6 +259,7 @@ def hold_out(
             np.concatenate(densities),
             _law_of_all_lives(training, prognosis.lifetimes.laws[0].family),
             SharedEvidence.concatenate(shared),
+            np.tile(weights, (len(cuts), 1)) if weights.ndim == 2 else None,
         )
 
     numbers: Sequence[int] = range(int(fold_of.max()) + 1)
