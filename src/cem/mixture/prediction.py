@@ -280,7 +280,7 @@ def log_joint(statistics: SufficientStatistics, parameters: Parameters) -> Float
     return with_log_weights(log_densities(statistics, parameters), statistics, parameters)
 
 
-def _internal_posterior(statistics: SufficientStatistics, parameters: Parameters) -> tuple[FloatArray, FloatArray]:
+def internal_posterior(statistics: SufficientStatistics, parameters: Parameters) -> tuple[FloatArray, FloatArray]:
     """T̂ and a square root of Σ̂ in internal coordinates: (L, K, P) and (L, K, Σ p_c²), model.md (12) and (17)."""
     from cem.mixture._prediction import posteriors
 
@@ -301,7 +301,7 @@ def _internal_posterior(statistics: SufficientStatistics, parameters: Parameters
 
 def posterior(statistics: SufficientStatistics, parameters: Parameters, mode_labels: tuple[Hashable, ...]) -> Posterior:
     """Posterior coefficients in the panel's units: T = b + s S⁻¹ T̃, Σ̂ = s² S⁻¹ Σ̃ S⁻ᵀ."""
-    means, roots = _internal_posterior(statistics, parameters)
+    means, roots = internal_posterior(statistics, parameters)
     coordinates, layout = statistics.coordinates, statistics.layout
     shape = (statistics.n_units, parameters.n_modes, layout.n_channels, max(layout.sizes))
     means_out, covariances_out = np.full(shape, np.nan), np.full((*shape, shape[-1]), np.nan)
@@ -383,7 +383,7 @@ def forecast_channel(
     n_units, n_modes, n_times = statistics.n_units, parameters.n_modes, times.shape[-1]
     means, roots = np.empty((n_units, n_modes, p)), np.empty((n_units, n_modes, p * p))
     if parameters.rank:  # with linked channels every channel is informative about this one
-        whole_means, whole_roots = _internal_posterior(statistics, parameters)
+        whole_means, whole_roots = internal_posterior(statistics, parameters)
         means = statistics.layout.vector(whole_means, channel)
         roots = statistics.layout.matrix(whole_roots, channel).reshape(n_units, n_modes, p * p)
     else:

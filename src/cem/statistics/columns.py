@@ -82,6 +82,10 @@ class ColumnPlan:
         """Channels without any random column, shape (C,)."""
         return np.array([not functions for functions in self.random], dtype=np.bool_)
 
+    def without_last_channel(self) -> ColumnPlan:
+        """The plan of the other channels."""
+        return ColumnPlan(self.random[:-1], self.fixed[:-1], self.features)
+
     def select(self, channels: Sequence[int], features: FloatArray) -> ColumnPlan:
         """The plan of some channels, at other readings."""
         return ColumnPlan(

@@ -40,6 +40,8 @@ class FixedStatistics:
         w₂, packed by channel.
     wide : Coordinates
         The coordinates of whole designs, random columns first; those of the statistics are their leading parts.
+    plan : ColumnPlan
+        What the columns are; without features, which belong to readings.
     """
 
     sizes: tuple[int, ...]
@@ -48,6 +50,7 @@ class FixedStatistics:
     block_offsets: NDArray[np.int64]
     projections: FloatArray
     wide: Coordinates
+    plan: ColumnPlan
 
     @cached_property
     def kernel_sizes(self) -> NDArray[np.int32]:
@@ -79,6 +82,7 @@ class FixedStatistics:
             block_offsets=np.ascontiguousarray(self.block_offsets[:, :-1]),
             projections=np.ascontiguousarray(self.projections[:, :kept]),
             wide=self.wide.without_last_channel(),
+            plan=self.plan.without_last_channel(),
         )
 
     @staticmethod
@@ -169,6 +173,7 @@ def split(wide: SufficientStatistics, plan: ColumnPlan) -> SufficientStatistics:
         block_offsets,
         fixed_projections,
         coordinates,
+        replace(plan, features=np.zeros((0, 0))),
     )
     return replace(
         wide,

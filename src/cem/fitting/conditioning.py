@@ -1,0 +1,316 @@
+"""Reading conditions in a fit: what is learned of covariates, the map of readings by regime, and its refinements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.covariates.columns import Column as Covariate
+from cem.covariates.conditions import Conditions
+from cem.covariates.learning import learned_conditions
+from cem.covariates.maps import RegimeMaps, map_sums, mapped, refined_maps, starting_maps
+from cem.covariates.terms import Term, terms_by_channel
+from cem.errors import OptionError, PanelError
+from cem.errors.names import did_you_mean
+from cem.statistics.columns import Column
+
+if TYPE_CHECKING:
+    from cem.basis.families import Basis
+    from cem.em.mixture_problem import MixtureRun
+    from cem.fitting.options import FitOptions
+    from cem.mixture.parameters import Parameters
+    from cem.panel.panel import Panel
+    from cem.statistics.sufficient import SufficientStatistics
+
+__all__ = ["Conditioning", "covariates_of", "fixed_columns", "learned_for", "membership_conditions", "membership_design"]
+
+FloatArray = NDArray[np.float64]
+
+
+def covariates_of(panel: Panel, names: Sequence[str]) -> list[Covariate]:
+    """What a fit must know of covariates: names, levels, and whether they are of units.
+
+    Raises
+    ------
+    OptionError
+        The panel does not have one of them.
+    """
+    known = (*panel.covariates, *panel.unit_covariates)
+    for name in names:
+        if name in known:
+            continue
+        if name in panel.channels:
+            raise OptionError(
+                f"{name!r} is a channel of the panel; what is read with the sensors to explain them is a covariate: read "
+                f"the panel with covariates=[{name!r}]"
+            )
+        hint = did_you_mean(name, known) if known else (
+            "the panel has none: give it by Panel.from_frame(..., covariates=[...], unit_covariates=[...]) or "
+            "panel.with_covariates(...)"
+        )  # fmt: skip
+        raise OptionError(f"there is no covariate {name!r}; {hint}")
+    columns = {**panel._covariate_columns, **panel._unit_covariate_columns}
+    return [Covariate(name, columns[name].levels, name in panel.unit_covariates) for name in names]
+
+
+def learned_for(panel: Panel, options: FitOptions, bases: Sequence[Basis]) -> Conditions | None:
+    """Learn features, levels and regimes from a panel's readings; None if the options name no covariates.
+
+    Parameters
+    ----------
+    panel : Panel
+        With the channels of the fit.
+    options : FitOptions
+    bases : sequence of Basis
+        Of these channels.
+
+    Raises
+    ------
+    OptionError, PanelError
+        A term or the regimes do not fit the covariates, or readings do not determine them.
+    """
+    if options.covariates is None and options.regimes is None:
+        return None
+    known = (*panel.covariates, *panel.unit_covariates)
+    categories = {
+        name: column.levels is not None
+        for name, column in {**panel._covariate_columns, **panel._unit_covariate_columns}.items()
+    }
+    terms: Sequence[Sequence[Term]] = ()
+    if options.covariates is not None:
+        check = covariates_of(panel, _names_in(options.covariates))  # a channel in place of a covariate, by name
+        del check
+        terms = terms_by_channel(options.covariates, panel.channels, categories)
+    needed = [name for own in terms for name in (term.name for term in own)]
+    if options.regimes is not None:
+        needed += list(options.regimes.names)
+    names = [name for name in known if name in needed]
+    columns = covariates_of(panel, names + [name for name in needed if name not in known])
+    w = panel.conditions(names, {column.name: column.levels for column in columns})
+    _refuse_missing(panel, w, columns)
+    return learned_conditions(
+        columns, w, channels=panel.channels, sizes=[basis.size for basis in bases], terms=terms,
+        regimes=options.regimes,
+    )  # fmt: skip
+
+
+def _names_in(given: object) -> list[str]:
+    """The names that an option has in any of its forms."""
+    if isinstance(given, str):
+        return [given]
+    if isinstance(given, Term):
+        return [given.name]
+    if isinstance(given, dict):
+        return [name for value in given.values() for name in _names_in(value)]
+    if isinstance(given, (list, tuple)):
+        return [name for value in given for name in _names_in(value)]
+    return []
+
+
+def _refuse_missing(panel: Panel, w: FloatArray, columns: Sequence[Covariate]) -> None:
+    """Refuse readings without a covariate, by unit and time."""
+    missing = np.isnan(w)
+    if not missing.any():
+        return
+    row, j = (int(i) for i in np.argwhere(missing)[0])
+    unit = int(np.searchsorted(panel.offsets, row, side="right")) - 1
+    where = "" if columns[j].of_unit else f" at time {panel.times[row]:g}"
+    n = int(missing[:, j].sum())
+    raise PanelError(
+        f"covariate {columns[j].name!r} of unit {panel.units[unit]!r} is missing{where} ({n:,} such readings); fill it "
+        "in, or leave these readings out"
+    )
+
+
+def membership_conditions(panel: Panel, options: FitOptions) -> Conditions | None:
+    """Learn the features of the units' covariates, by which π depends on them; None without `membership`."""
+    if options.membership is None:
+        return None
+    known = panel.unit_covariates
+    for name in _names_in(options.membership):
+        if name in panel.covariates:
+            raise OptionError(
+                f"membership names {name!r}, which varies from reading to reading; it takes covariates of units: read "
+                f"the panel with unit_covariates=[{name!r}]"
+            )
+    names = list(dict.fromkeys(_names_in(options.membership)))
+    columns = covariates_of(panel, names)
+    categories = {name: panel._unit_covariate_columns[name].levels is not None for name in known}
+    (terms,) = terms_by_channel(options.membership, ("",), categories, "membership")
+    for term in terms:
+        if term.by_mode or term.basis_functions is not None:
+            raise OptionError(
+                f"membership: {term!r} has by_mode or basis_functions; coefficients of membership belong to modes "
+                "anyway, and do not depend on time"
+            )
+    return learned_conditions(columns, unit_rows(panel, columns), unit_terms=terms)
+
+
+def unit_rows(panel: Panel, columns: Sequence[Covariate]) -> FloatArray:
+    """The covariates of units, one row a unit, shape (L, m)."""
+    w = panel.conditions([column.name for column in columns], {column.name: column.levels for column in columns})
+    rows = w[np.asarray(panel.offsets[:-1])]
+    missing = np.argwhere(np.isnan(rows))
+    if len(missing):
+        unit, j = missing[0]
+        raise PanelError(
+            f"covariate {columns[j].name!r} of unit {panel.units[unit]!r} is missing; membership needs it of every unit: "
+            "fill it in, or leave the unit out"
+        )
+    return np.asarray(rows, dtype=np.float64)
+
+
+def membership_design(conditions: Conditions | None, panel: Panel) -> FloatArray | None:
+    """(1, f(u)) of each unit, shape (L, 1 + F)."""
+    if conditions is None:
+        return None
+    features = conditions.features_at(
+        unit_rows(panel, conditions.columns), lambda row: f"unit {panel.units[row]!r}", PanelError
+    )
+    return np.concatenate([np.ones((len(features), 1)), features], axis=1)
+
+
+def fixed_columns(conditions: Conditions | None, n_channels: int) -> tuple[tuple[Column, ...], ...] | None:
+    """The columns that terms add to each channel's design."""
+    if conditions is None:
+        return None
+    return tuple(
+        tuple(Column(f, j, True) for f, j in by_mode) + tuple(Column(f, j, False) for f, j in common)
+        for common, by_mode in zip(conditions.common, conditions.by_mode, strict=True)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioning:
+    """A panel with its conditions: raw readings, and the map at hand.
+
+    Parameters
+    ----------
+    panel : Panel
+        As it was read, with the channels of the fit, on its time axis.
+    conditions : Conditions
+        Learned from it, with the map at hand.
+    w : ndarray of shape (N, m)
+        The covariates of its readings.
+    maps : RegimeMaps, optional
+        Offsets and scales, with their prior; None without regimes.
+    """
+
+    panel: Panel
+    conditions: Conditions
+    w: FloatArray
+    maps: RegimeMaps | None
+
+    @classmethod
+    def of(
+        cls, panel: Panel, conditions: Conditions, bases: Sequence[Basis], *, keeps_maps: bool = False
+    ) -> Conditioning:
+        """The panel with the first map of its readings about each unit's own curve.
+
+        Parameters
+        ----------
+        panel : Panel
+        conditions : Conditions
+            Of these channels.
+        bases : sequence of Basis
+            Bound to the panel's times.
+        keeps_maps : bool
+            The conditions have a map already, from a model that the fit continues.
+        """
+        w = conditions_rows(panel, conditions)
+        if conditions.regimes is None:
+            return cls(panel, conditions, w, None)
+        regimes = conditions.regimes_at(w, _where(panel), PanelError)
+        rows: dict[Basis, FloatArray] = {}
+        for basis in bases:
+            if basis not in rows:
+                rows[basis] = basis(panel.times)
+        maps = starting_maps(
+            panel.values, regimes, conditions.regimes.neighbours(), np.asarray(panel.offsets),
+            [rows[basis] for basis in bases],
+        )  # fmt: skip
+        if keeps_maps:
+            maps = replace(maps, offsets=np.array(conditions.offsets), scales=np.array(conditions.scales))
+        return cls(panel, conditions.with_maps(maps.offsets, maps.scales), w, maps)
+
+    def mapped_panel(self) -> Panel:
+        """The panel of the fit: readings mapped by regime."""
+        if self.maps is None:
+            return self.panel
+        regimes = self.conditions.regimes_at(self.w, _where(self.panel), PanelError)
+        values = mapped(self.panel.values, regimes, self.maps.offsets, self.maps.scales)
+        return self.panel._replace(values=values)
+
+    def features(self) -> FloatArray:
+        """The features of the readings, shape (N, F)."""
+        if not self.conditions.features:
+            return np.zeros((len(self.w), 0))
+        return self.conditions.features_at(self.w, _where(self.panel), PanelError)
+
+    def log_jacobian(self) -> float:
+        """ln |dx'/dx| of all readings."""
+        if self.maps is None:
+            return 0.0
+        return -float((self.maps.counts * np.log(self.maps.scales)).sum())
+
+    def log_prior(self) -> float:
+        """Of the map."""
+        return 0.0 if self.maps is None else float(self.maps.log_prior.sum())
+
+    def refined(
+        self,
+        curves: Callable[[int], FloatArray],
+        weights: Callable[[int], FloatArray],
+        origins: FloatArray,
+        units: FloatArray,
+    ) -> tuple[Conditioning, FloatArray, FloatArray]:
+        """The map that maximises the expected penalised log-likelihood, and how curves change with it.
+
+        Parameters
+        ----------
+        curves, weights : callable
+            Of a channel: posterior means of the curve at the readings, (N, K), and ρ̂ / σ², (N, K), of
+            (x' − origin) / unit.
+        origins, units : ndarray of shape (C,)
+            They keep the digits of readings far from 0.
+
+        Returns
+        -------
+        conditioning : Conditioning
+        factors, shifts : ndarray of shape (C,)
+            Curves of the new readings are factor f + shift, in units of the mapped readings.
+        """
+        assert self.maps is not None and self.conditions.regimes is not None
+        regimes = self.conditions.regimes_at(self.w)
+        values = mapped(self.panel.values, regimes, self.maps.offsets, self.maps.scales)
+        n_regimes = self.conditions.regimes.n_regimes
+        sums = np.stack(
+            [
+                map_sums((values[:, c] - origins[c]) / units[c], regimes, curves(c), weights(c), n_regimes)
+                for c in range(self.panel.n_channels)
+            ]
+        )
+        maps, factors, shifts = refined_maps(self.maps, sums, origins, units)
+        conditions = self.conditions.with_maps(maps.offsets, maps.scales)
+        return replace(self, conditions=conditions, maps=maps), factors, shifts
+
+
+def conditions_rows(panel: Panel, conditions: Conditions) -> FloatArray:
+    """The covariates of a panel's readings as a model counts them, shape (N, m)."""
+    w = panel.conditions(conditions.names, conditions.levels)
+    _refuse_missing(panel, w, conditions.columns)
+    return w
+
+
+def _where(panel: Panel) -> Callable[[int], str]:
+    """What messages call a row of a panel."""
+
+    def named(row: int) -> str:
+        unit = int(np.searchsorted(panel.offsets, row, side="right")) - 1
+        return f"time {panel.times[row]:g} of unit {panel.units[unit]!r}"
+
+    return named

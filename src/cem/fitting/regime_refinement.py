@@ -1,0 +1,244 @@
+"""Refine the map of readings by regime with the modes that a fit has found; ℓ never falls (model.md §8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.em.expectation import Expectation
+from cem.em.loop import EMRun, continue_em, start_em
+from cem.em.mixture_problem import MixtureProblem, MixtureRun
+from cem.errors import FitError
+from cem.mixture.parameters import Parameters
+from cem.mixture.prediction import internal_posterior
+from cem.statistics.columns import ColumnPlan, designs_of
+from cem.statistics.coordinates import Coordinates
+from cem.statistics.fixed import conditioned
+from cem.statistics.sufficient import SufficientStatistics
+
+if TYPE_CHECKING:
+    from cem.fitting.conditioning import Conditioning
+
+__all__ = ["Refined", "refined_run"]
+
+FloatArray = NDArray[np.float64]
+
+# Maps are close to their maximum from the start, since they are learned about each unit's own curve.
+_REFINEMENTS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """A run with its map of readings."""
+
+    run: MixtureRun
+    problem: MixtureProblem
+    conditioning: Conditioning
+
+
+def refined_run(
+    run: MixtureRun,
+    problem: MixtureProblem,
+    conditioning: Conditioning,
+    plan: ColumnPlan | None,
+    *,
+    max_iter: int,
+    tolerance: float,
+    accelerate: bool,
+    kernel: str,
+    n_jobs: int,
+) -> Refined:
+    """Alternate the map by regime and EM, as long as the objective rises.
+
+    Parameters
+    ----------
+    run : EMRun
+        Of the mapped readings.
+    problem : MixtureProblem
+        That it solves.
+    conditioning : Conditioning
+        With the map that the run has seen.
+    plan : ColumnPlan, optional
+        The columns of the fit.
+    max_iter, tolerance, accelerate
+        As for `cem.em.continue_em`.
+    kernel, n_jobs
+        As for `Expectation`.
+
+    Returns
+    -------
+    Refined
+        The last step that raised the objective.
+    """
+    found = Refined(run, problem, conditioning)
+    for _ in range(_REFINEMENTS):
+        try:
+            further = _refined_once(found, plan, max_iter, tolerance, accelerate, kernel, n_jobs)
+        except (FitError, np.linalg.LinAlgError):
+            break
+        if further is None or further.run.lost_mode is not None:
+            break
+        gain = _objective(further) - _objective(found)
+        if not gain > 0.0:  # undone
+            break
+        found = further
+        if gain < tolerance:
+            break
+    return found
+
+
+def _objective(found: Refined) -> float:
+    """ℓ of the readings as they were read, less the penalties, with the prior of the map."""
+    statistics = found.problem.expectation.statistics
+    own = found.run.objectives[-1] + statistics.log_jacobian
+    return own + found.conditioning.log_jacobian() + found.conditioning.log_prior()
+
+
+def _refined_once(
+    found: Refined,
+    plan: ColumnPlan | None,
+    max_iter: int,
+    tolerance: float,
+    accelerate: bool,
+    kernel: str,
+    n_jobs: int,
+) -> Refined | None:
+    expectation = found.problem.expectation
+    statistics, parameters = expectation.statistics, found.run.parameters
+    panel = found.conditioning.mapped_panel()
+    designs = designs_of(panel, statistics.bases, plan)
+    unit_of_row = np.repeat(np.arange(panel.n_units), np.diff(panel.offsets))
+    posteriors = _posteriors(statistics, parameters)
+    wide = _wide(statistics)
+    origins, units = np.array([_middle(panel.values[:, c]) for c in range(panel.n_channels)]), np.array(wide.scales)
+
+    def curves(c: int) -> FloatArray:
+        rows = designs[c](slice(None))
+        whole = _whole_coefficients(statistics, parameters, posteriors, c)  # (L, K, p + q)
+        at = np.stack([np.einsum("nj,nj->n", rows, whole[unit_of_row, k]) for k in range(parameters.n_modes)], axis=1)
+        return (at - origins[c]) / units[c]
+
+    def weights(c: int) -> FloatArray:
+        return (found.run.responsibilities / parameters.noise_variances[:, c])[unit_of_row]
+
+    conditioning, factors, shifts = found.conditioning.refined(curves, weights, origins, units)
+    moved = _moved(parameters, statistics, factors, shifts)
+    if moved is None:
+        return None
+    new = SufficientStatistics.from_panel(
+        conditioning.mapped_panel(), statistics.bases, coordinates=wide, known_modes=statistics.known_modes, plan=plan
+    )
+    new = new.with_membership(statistics.membership_design, statistics.mode_priors)
+    problem = replace_problem(found.problem, new, kernel, n_jobs)
+    continued: MixtureRun = continue_em(
+        start_em(problem, moved), problem, n_passes=max_iter, tolerance=tolerance, accelerate=accelerate
+    )
+    return Refined(_with_history(found.run, continued), problem, conditioning)
+
+
+def replace_problem(
+    problem: MixtureProblem, statistics: SufficientStatistics, kernel: str, n_jobs: int
+) -> MixtureProblem:
+    """The same problem for other statistics in the same coordinates."""
+    expectation = Expectation(statistics, kernel="lapack" if kernel == "lapack" else "auto", n_jobs=n_jobs)
+    return MixtureProblem(expectation, problem.constraints)
+
+
+def _with_history(before: MixtureRun, after: MixtureRun) -> MixtureRun:
+    """The later run, counting the passes of the earlier one."""
+    assert isinstance(after, EMRun)
+    return replace(
+        after,
+        log_likelihoods=(*before.log_likelihoods[:-1], *after.log_likelihoods),
+        objectives=(*before.objectives[:-1], *after.objectives),
+    )
+
+
+def _middle(values: FloatArray) -> float:
+    return float(np.nanmean(values))
+
+
+def _wide(statistics: SufficientStatistics) -> Coordinates:
+    return statistics.coordinates if statistics.fixed is None else statistics.fixed.wide
+
+
+def _posteriors(statistics: SufficientStatistics, parameters: Parameters) -> FloatArray:
+    """T̂ of the random columns by unit and mode, internal, (L, K, P)."""
+    if parameters.fixed is None:
+        return internal_posterior(statistics, parameters)[0]
+    by_mode = []
+    for k in range(parameters.n_modes):
+        own = replace(parameters.ordered([k]), weights=np.ones(1), fixed=None, membership=None)
+        by_mode.append(internal_posterior(conditioned(statistics, parameters.fixed[k]), own)[0][:, 0])
+    return np.stack(by_mode, axis=1)
+
+
+def _whole_coefficients(
+    statistics: SufficientStatistics, parameters: Parameters, posteriors: FloatArray, c: int
+) -> FloatArray:
+    """All coefficients of a channel by unit and mode, in the mapped readings' units, (L, K, p + q)."""
+    own = statistics.layout.vector(posteriors, c)
+    if statistics.fixed is None or parameters.fixed is None:
+        return statistics.coordinates.coefficients(own, c)
+    starts = statistics.fixed.starts
+    beta = np.broadcast_to(
+        parameters.fixed[:, starts[c] : starts[c + 1]],
+        (len(own), parameters.n_modes, int(starts[c + 1] - starts[c])),
+    )
+    return statistics.fixed.coefficients(beta, own, c)
+
+
+def _moved(
+    parameters: Parameters, statistics: SufficientStatistics, factors: FloatArray, shifts: FloatArray
+) -> Parameters | None:
+    """The parameters whose curves are factor f + shift; None if a basis has no constant."""
+    layout, wide = parameters.layout, _wide(statistics)
+    means, roots = np.array(parameters.means), np.array(parameters.factors)
+    noise = parameters.noise_variances * np.square(factors)
+    fixed = None if parameters.fixed is None else np.array(parameters.fixed)
+    for c, p in enumerate(layout.sizes):
+        layout.matrix(roots, c)[:] *= factors[c]
+        own = slice(0, 0) if statistics.fixed is None else slice(*statistics.fixed.starts[c : c + 2])
+        beta = np.zeros((parameters.n_modes, 0)) if fixed is None else fixed[:, own]
+        constant = _constant(statistics, c)
+        if constant is None:
+            if abs(shifts[c]) > 0.0:
+                return None
+            constant = np.zeros(p + beta.shape[1])
+        whole = wide.coefficients(np.concatenate([layout.vector(means, c), beta], axis=1), c)
+        internal = wide.internal_coefficients(factors[c] * whole + shifts[c] * constant, c)
+        layout.vector(means, c)[:] = internal[:, :p]
+        if fixed is not None:
+            fixed[:, own] = internal[:, p:]
+    return replace(parameters, means=means, factors=roots, noise_variances=noise, fixed=fixed)
+
+
+def _constant(statistics: SufficientStatistics, c: int) -> FloatArray | None:
+    """Coefficients of whole columns whose curve is 1 everywhere; None if there are none."""
+    basis = statistics.bases[c]
+    times = np.linspace(*basis.domain, 4 * basis.size + 4)
+    functions = basis(times)
+    solution, *_ = np.linalg.lstsq(functions, np.ones(len(times)), rcond=1e-12)
+    if np.abs(functions @ solution - 1.0).max() > 1e-9:
+        return None
+    return _in_columns(statistics, c, solution)
+
+
+def _in_columns(statistics: SufficientStatistics, c: int, of_functions: FloatArray) -> FloatArray | None:
+    """Coefficients of a channel's basis functions, as coefficients of its whole columns."""
+    plan = None if statistics.fixed is None else statistics.fixed.plan
+    if plan is None:
+        return of_functions
+    p = statistics.sizes[c]
+    whole = np.zeros(p + len(plan.fixed[c]))
+    placed = np.zeros(len(of_functions), dtype=bool)
+    for i, function in enumerate(plan.random[c]):
+        whole[i], placed[function] = of_functions[function], True
+    for i, column in enumerate(plan.fixed[c]):
+        if column.feature < 0:
+            whole[p + i], placed[column.function] = of_functions[column.function], True
+    return whole if placed.all() else None
+
