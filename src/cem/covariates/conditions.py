@@ -411,9 +411,9 @@ class Conditions:
         OptionError
             It is not what `to_dict` gives for these channels.
         """
-        from cem.covariates.saved import restored_conditions
+        from cem.covariates.saved import restored_parts
 
-        return restored_conditions(saved, tuple(channels), tuple(sizes))
+        return Conditions(*restored_parts(saved, tuple(channels), tuple(sizes)))
 
 
 def _number(column: Column, value: object, error: type[CemError]) -> float:
