@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -281,3 +283,16 @@ def test_conditions_of_units_alone_have_features_and_no_channels():
     assert conditions.features_at(w).tolist() == [[0, 0], [1, 0], [0, 1], [1, 0]]
     assert Conditions.from_dict(json.loads(json.dumps(conditions.to_dict())), (), ()) == conditions
     assert not conditions.maps_readings
+
+
+def test_a_model_with_conditions_scores_without_scipy():
+    """Loading and evaluating need NumPy alone, as on small devices."""
+    saved = json.dumps(load_and_site(Regimes("speed", n=3)).to_dict())
+    code = (
+        "import sys, json, numpy as np; from cem.covariates.conditions import Conditions; "
+        f"c = Conditions.from_dict(json.loads({saved!r}), ('x',), (2,)); "
+        "c.adjusted(np.zeros((1, 1)), c.row((30, 'A', 50, True))[None]); "
+        "print(*{'scipy', 'numpy.ma', 'cem.panel', 'cem.covariates.recognition'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import cem
-from cem.covariates.maps import RegimeMaps, map_sums, mapped, refined_maps, starting_maps
+from cem.covariates.maps import RegimeMaps, initial_maps, map_sums, mapped, refined_maps
 
 
 def identified(offsets, scales, counts):
@@ -118,7 +118,7 @@ def fleet(rng, n_regimes=4, n_units=80, noise=0.05, rare=None):
 def test_true_offsets_and_scales_are_recovered_about_wearing_units(seed):
     """Wear of a unit must not become an offset of the regime that it happens to be in."""
     x, g, starts, rows, offsets, scales = fleet(np.random.default_rng(seed))
-    maps = starting_maps(x[:, None], g, (1 - np.eye(4)) / 3, starts, [rows], max_iter=100)
+    maps = initial_maps(x[:, None], g, (1 - np.eye(4)) / 3, starts, [rows], max_iter=100)
     assert maps.scales[:, 0] == pytest.approx(scales, rel=0.01)
     assert maps.offsets[:, 0] + maps.scales[:, 0] * 11 == pytest.approx(offsets + scales * 11, abs=0.03)
 
@@ -128,8 +128,8 @@ def test_readings_that_miss_a_channel_change_nothing_of_it():
     x, g, starts, rows, _, _ = fleet(np.random.default_rng(5))
     both = np.stack([x, x], axis=1)
     both[::3, 1] = np.nan
-    maps = starting_maps(both, g, (1 - np.eye(4)) / 3, starts, [rows, rows])
-    alone = starting_maps(x[:, None], g, (1 - np.eye(4)) / 3, starts, [rows])
+    maps = initial_maps(both, g, (1 - np.eye(4)) / 3, starts, [rows, rows])
+    alone = initial_maps(x[:, None], g, (1 - np.eye(4)) / 3, starts, [rows])
     assert np.array_equal(maps.offsets[:, 0], alone.offsets[:, 0])
     assert maps.counts[:, 1].sum() == np.isfinite(both[:, 1]).sum()
     assert maps.scales[:, 1] == pytest.approx(alone.scales[:, 0], rel=0.02)
@@ -140,7 +140,7 @@ def test_a_scale_that_few_readings_show_stays_near_that_of_the_others():
     far = []
     for seed in range(6):
         x, g, starts, rows, _, _ = fleet(np.random.default_rng(seed), noise=1.0, rare=4)
-        maps = starting_maps(x[:, None], g, (1 - np.eye(4)) / 3, starts, [rows])
+        maps = initial_maps(x[:, None], g, (1 - np.eye(4)) / 3, starts, [rows])
         far.append(abs(np.log(maps.scales[3, 0] / np.median(maps.scales[:3, 0]))))
         assert np.isfinite(maps.offsets).all()
     assert max(far) < 1.0
@@ -150,7 +150,7 @@ def test_a_regime_without_readings_of_a_channel_has_finite_maps():
     """A channel that is not read in one regime must not spoil the others."""
     x, g, starts, rows, _, _ = fleet(np.random.default_rng(3))
     values = np.where(g == 2, np.nan, x)[:, None]
-    maps = starting_maps(values, g, (1 - np.eye(4)) / 3, starts, [rows])
+    maps = initial_maps(values, g, (1 - np.eye(4)) / 3, starts, [rows])
     assert maps.counts[2, 0] == 0
     assert np.isfinite(maps.offsets).all() and (maps.scales > 0).all()
 
@@ -159,6 +159,6 @@ def test_a_channel_that_is_constant_within_regimes_gets_offsets_alone():
     """Many sensors of turbofans depend on the regime and on nothing else; 0 is no scale."""
     g = np.tile([0, 1, 2], 20)
     values = np.array([518.67, 445.0, 489.05])[g][:, None]
-    maps = starting_maps(values, g, (1 - np.eye(3)) / 2, np.array([0, 30, 60]), [np.ones((60, 1))])
+    maps = initial_maps(values, g, (1 - np.eye(3)) / 2, np.array([0, 30, 60]), [np.ones((60, 1))])
     assert np.array_equal(maps.scales, np.ones((3, 1)))
     assert np.ptp(mapped(values, g, maps.offsets, maps.scales)) < 1e-9

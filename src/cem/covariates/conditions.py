@@ -108,6 +108,28 @@ class Conditions:
         """Whether x' differs from x: there are regimes or common columns."""
         return self.regimes is not None or any(self.common)
 
+    def of_channels(self, channels: Sequence[str]) -> Conditions:
+        """The conditions of these channels; one that they do not know has neither columns nor a map."""
+        if tuple(channels) == self.channels:
+            return self
+        place = {name: c for c, name in enumerate(self.channels)}
+        chosen = [place.get(name, -1) for name in channels]
+        offsets, scales = np.zeros((len(self.offsets), len(chosen))), np.ones((len(self.scales), len(chosen)))
+        for i, c in enumerate(chosen):
+            if c >= 0:
+                offsets[:, i], scales[:, i] = self.offsets[:, c], self.scales[:, c]
+        none = np.zeros(0)
+        return replace(
+            self,
+            channels=tuple(channels),
+            sizes=tuple(self.sizes[c] if c >= 0 else 1 for c in chosen),
+            common=tuple(self.common[c] if c >= 0 else () for c in chosen),
+            by_mode=tuple(self.by_mode[c] if c >= 0 else () for c in chosen),
+            coefficients=tuple(self.coefficients[c] if c >= 0 else none for c in chosen),
+            offsets=offsets,
+            scales=scales,
+        )
+
     def with_maps(self, offsets: FloatArray, scales: FloatArray) -> Conditions:
         """A copy with other offsets and scales, (G, C)."""
         return replace(self, offsets=np.array(offsets, np.float64), scales=np.array(scales, np.float64))
@@ -411,9 +433,9 @@ class Conditions:
         OptionError
             It is not what `to_dict` gives for these channels.
         """
-        from cem.covariates.saved import restored_conditions
+        from cem.covariates.saved import restored_parts
 
-        return restored_conditions(saved, tuple(channels), tuple(sizes))
+        return Conditions(*restored_parts(saved, tuple(channels), tuple(sizes)))
 
 
 def _number(column: Column, value: object, error: type[CemError]) -> float:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
     IntArray = NDArray[np.int64]
 
-__all__ = ["N_SUMS", "RegimeMaps", "map_sums", "mapped", "refined_maps", "starting_maps"]
+__all__ = ["N_SUMS", "RegimeMaps", "initial_maps", "map_sums", "mapped", "refined_maps"]
 
 N_SUMS = 6
 """Sums of a channel in a regime: n, sum w, sum w x', sum w x'^2, sum w z, sum w x' z."""
@@ -190,7 +190,7 @@ def _identified(
 # ---------------------------------------------------------------------------------------------------- the first maps
 
 
-def starting_maps(
+def initial_maps(
     values: FloatArray,
     regimes: IntArray,
     neighbours: FloatArray,

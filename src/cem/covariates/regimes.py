@@ -118,16 +118,26 @@ class Regimes:
 
 @dataclass(frozen=True, eq=False)
 class FittedRegimes:
-    """Regimes of a fitted model.
+    """Regimes of a fitted model; `str` shows them as a table.
 
-    Attributes
+    Parameters
     ----------
     specification : Regimes
         What was asked for.
+    kind : int
+        Centres (1), cuts (2) or levels (3).
+    columns : tuple of int
+        Positions of the settings among the model's covariates.
     labels : tuple of str
         The regimes, in order: by centre, by interval, or by level.
     counts : ndarray of shape (G,), int64
         Training readings of each.
+    origin, spread : ndarray of shape (S,)
+        Settings are standardised as (w - origin) / spread.
+    places : ndarray of shape (G, S)
+        Centres, in standardised settings; shape (0, S) for cuts and categories.
+    reaches : ndarray of shape (G,)
+        Three times the distance of each centre's farthest training reading.
     separation : float
         Distance between two centres, divided by the root mean square distance of their readings from them (the larger
         of the two), at the pair where it is smallest; infinite where all readings are at their centres. NaN for cuts
@@ -135,8 +145,6 @@ class FittedRegimes:
     between : float
         Share of training readings that lie between two centres: the second one is less than one and a half times as far
         as the nearest. NaN for cuts and categories.
-    centres : ndarray of shape (G, S)
-        In the covariates' units; shape (0, S) for cuts and categories.
     """
 
     specification: Regimes
@@ -151,11 +159,9 @@ class FittedRegimes:
     separation: float = math.nan
     between: float = math.nan
 
-    # origin (S,), spread (S,): settings are standardised as (w - origin) / spread
-    # places (G, S): centres in standardised settings; reaches (G,): three times the distance of the farthest reading
-
     @property
     def centres(self) -> FloatArray:
+        """Centres in the covariates' units, (G, S); (0, S) for cuts and categories."""
         return self.origin + self.spread * self.places
 
     @property

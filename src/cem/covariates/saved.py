@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from cem.covariates.columns import Column
-from cem.covariates.conditions import Conditions, Entries
 from cem.covariates.features import LEVEL, N_NUMBERS, POWER, SPLINE, Feature
 from cem.covariates.regimes import CENTRES, CUTS, LEVELS, FittedRegimes, Regimes
 from cem.covariates.terms import MAX_DEGREE
@@ -20,9 +19,11 @@ from cem.errors.options import MAX_SIZE, shortened
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cem.covariates.conditions import Conditions, Entries
+
     FloatArray = NDArray[np.float64]
 
-__all__ = ["restored_conditions", "saved_conditions"]
+__all__ = ["restored_parts", "saved_conditions"]
 
 _FEATURES = {"power": POWER, "spline": SPLINE, "level": LEVEL}
 _REGIMES = {"centres": CENTRES, "cuts": CUTS, "levels": LEVELS}
@@ -136,8 +137,8 @@ def _matrix(what: str, saved: object, n: int, m: int, one: Callable[[str, object
     return np.array(rows, dtype=np.float64).reshape(n, m)
 
 
-def restored_conditions(saved: object, channels: tuple[str, ...], sizes: tuple[int, ...]) -> Conditions:
-    """See `Conditions.from_dict`."""
+def restored_parts(saved: object, channels: tuple[str, ...], sizes: tuple[int, ...]) -> tuple[Any, ...]:
+    """What `Conditions` is made of, in its order; see `Conditions.from_dict`."""
     keys = {"columns", "features", "common", "by_mode", "coefficients", "regimes", "offsets", "scales"}
     given = _object("the whole", saved, keys)
     columns = tuple(_column(part) for part in _items("columns", given["columns"]))
@@ -153,7 +154,7 @@ def restored_conditions(saved: object, channels: tuple[str, ...], sizes: tuple[i
     )
     regimes = None if given["regimes"] is None else _regimes(given["regimes"], columns)
     n = 0 if regimes is None else regimes.n_regimes
-    return Conditions(
+    return (
         columns,
         channels,
         sizes,

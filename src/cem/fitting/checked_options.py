@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cem.covariates.regimes import Regimes
 from cem.em.constraints import COVARIANCE_STRUCTURES
 from cem.errors import OptionError
 from cem.fitting.options import FitOptions, seed_of
@@ -66,6 +67,9 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
             f"linking_rank={rank} with covariance={given['covariance']!r}: linked channels need covariance='full'; "
             "or take linking_rank=0"
         )
+    regimes = given["regimes"]
+    if regimes is not None and not isinstance(regimes, Regimes):
+        raise OptionError(f"regimes={regimes!r}: cem.Regimes(...), or None, was expected")
     return FitOptions(
         n_modes=positive("n_modes"),
         basis=given["basis"],
@@ -83,4 +87,10 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
         verbose=int(given["verbose"]),
         linking_rank=rank,
         linking_penalty=float(penalty),
+        covariates=given["covariates"],
+        regimes=regimes,
+        random_columns=given["random_columns"],
+        common_columns=given["common_columns"],
+        noise=one_of("noise", ("own", "pooled")),
+        membership=given["membership"],
     )

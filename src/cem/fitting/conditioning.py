@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from cem.covariates.columns import Column as Covariate
 from cem.covariates.conditions import Conditions
 from cem.covariates.learning import learned_conditions
-from cem.covariates.maps import RegimeMaps, map_sums, mapped, refined_maps, starting_maps
-from cem.covariates.terms import Term, terms_by_channel
+from cem.covariates.maps import RegimeMaps, map_sums, mapped, refined_maps, initial_maps
+from cem.covariates.terms import Term, names_in, terms_by_channel
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean
 from cem.statistics.columns import Column
@@ -82,8 +82,7 @@ def learned_for(panel: Panel, options: FitOptions, bases: Sequence[Basis]) -> Co
     }
     terms: Sequence[Sequence[Term]] = ()
     if options.covariates is not None:
-        check = covariates_of(panel, _names_in(options.covariates))  # a channel in place of a covariate, by name
-        del check
+        covariates_of(panel, names_in(options.covariates))  # refuses what is no covariate, by name
         terms = terms_by_channel(options.covariates, panel.channels, categories)
     needed = [name for own in terms for name in (term.name for term in own)]
     if options.regimes is not None:
@@ -96,19 +95,6 @@ def learned_for(panel: Panel, options: FitOptions, bases: Sequence[Basis]) -> Co
         columns, w, channels=panel.channels, sizes=[basis.size for basis in bases], terms=terms,
         regimes=options.regimes,
     )  # fmt: skip
-
-
-def _names_in(given: object) -> list[str]:
-    """The names that an option has in any of its forms."""
-    if isinstance(given, str):
-        return [given]
-    if isinstance(given, Term):
-        return [given.name]
-    if isinstance(given, dict):
-        return [name for value in given.values() for name in _names_in(value)]
-    if isinstance(given, (list, tuple)):
-        return [name for value in given for name in _names_in(value)]
-    return []
 
 
 def _refuse_missing(panel: Panel, w: FloatArray, columns: Sequence[Covariate]) -> None:
@@ -131,13 +117,13 @@ def membership_conditions(panel: Panel, options: FitOptions) -> Conditions | Non
     if options.membership is None:
         return None
     known = panel.unit_covariates
-    for name in _names_in(options.membership):
+    names = list(dict.fromkeys(names_in(options.membership)))
+    for name in names:
         if name in panel.covariates:
             raise OptionError(
                 f"membership names {name!r}, which varies from reading to reading; it takes covariates of units: read "
                 f"the panel with unit_covariates=[{name!r}]"
             )
-    names = list(dict.fromkeys(_names_in(options.membership)))
     columns = covariates_of(panel, names)
     categories = {name: panel._unit_covariate_columns[name].levels is not None for name in known}
     (terms,) = terms_by_channel(options.membership, ("",), categories, "membership")
@@ -174,7 +160,7 @@ def membership_design(conditions: Conditions | None, panel: Panel) -> FloatArray
     return np.concatenate([np.ones((len(features), 1)), features], axis=1)
 
 
-def fixed_columns(conditions: Conditions | None, n_channels: int) -> tuple[tuple[Column, ...], ...] | None:
+def fixed_columns(conditions: Conditions | None) -> tuple[tuple[Column, ...], ...] | None:
     """The columns that terms add to each channel's design."""
     if conditions is None:
         return None
@@ -229,7 +215,7 @@ class Conditioning:
         for basis in bases:
             if basis not in rows:
                 rows[basis] = basis(panel.times)
-        maps = starting_maps(
+        maps = initial_maps(
             panel.values, regimes, conditions.regimes.neighbours(), np.asarray(panel.offsets),
             [rows[basis] for basis in bases],
         )  # fmt: skip

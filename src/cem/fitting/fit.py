@@ -12,19 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.basis.families import Basis, resolve_bases
-from cem.em.constraints import Constraints
+from cem.em.constraints import Constraints, FixedColumns
 from cem.em.expectation import Expectation
 from cem.em.feasibility import feasible
-from cem.em.linking import linked_run, linking_of, linking_penalties
+from cem.em.linking import linked_run, linking_of, linking_penalties, rotated
 from cem.em.loop import start_em
 from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import ConvergenceWarning, FitError, OptionError, PanelError
 from cem.errors.names import listed
 from cem.errors.warning import warn
 from cem.fitting.common_cause import warn_of_common_cause
+from cem.fitting.columns import check_collinear, column_plan
+from cem.fitting.conditioning import Conditioning, fixed_columns, learned_for
+from cem.fitting.embedding import split_parameters
 from cem.fitting.fit_warnings import warn_of_fit
 from cem.fitting.linked_lives import LIFE
 from cem.fitting.options import FitOptions, Given, Progress
+from cem.fitting.regime_refinement import refined_run
 from cem.fitting.result import FitResult, final_order, reordered
 from cem.fitting.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
 from cem.fitting.warm_start import matched_modes, numbered
@@ -41,11 +45,13 @@ from cem.search.moves import moved_start
 from cem.search.one_mode import OneModePosteriors, StartingPoint, with_known_modes
 from cem.search.quiet_modes import FLOOR_FRACTION, SMALLEST_NOISE, past_quiet_modes
 from cem.search.starts import Fresh, Move, Start, best_of_starts
+from cem.statistics.columns import ColumnPlan, designs_of
 from cem.statistics.coordinates import Layout
 from cem.statistics.exact_channels import learnable_channels, rounding_noise
 from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:
+    from cem.covariates.conditions import Conditions
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
@@ -65,6 +71,7 @@ def fit_mixture(
     init: Given = None,
     progress: Progress | None = None,
     membership_design: FloatArray | None = None,
+    conditions: Conditions | None = None,
 ) -> FitResult:
     """Fit the mixture to a panel.
 
@@ -81,6 +88,8 @@ def fit_mixture(
         Called with (stage, starts done, starts in the stage, best log-likelihood so far).
     membership_design : ndarray of shape (L, 1 + F), optional
         (1, f(u)) of each unit, by which π_k(u) depends on its covariates; features are centred and of about unit scale.
+    conditions : Conditions, optional
+        What is known of covariates already, of the panel's channels or more; by default it is learned from the panel.
 
     Returns
     -------
@@ -93,9 +102,9 @@ def fit_mixture(
     FitError
         No start could be completed; the message lists why.
     """
-    prepared = _prepare(panel, options, init, membership_design)
+    prepared = _prepare(panel, options, init, membership_design, conditions)
     found = _search(prepared, options, init, progress)
-    linked = _link(found, options)
+    linked = _refine(_link(found, options), prepared, options)
     return _finish(linked, prepared, options, keeps_order=init is not None)
 
 
@@ -117,6 +126,10 @@ class _Prepared:
         Modes without a label, numbered by the fit.
     left_out : tuple of str
         Channels that cannot be fitted.
+    plan : ColumnPlan, optional
+        Of the columns; None if all of them are random.
+    conditioning : Conditioning, optional
+        The panel's covariates, and the map of its readings.
     """
 
     problem: MixtureProblem
@@ -125,6 +138,8 @@ class _Prepared:
     mode_labels: tuple[Hashable, ...]
     unlabelled: tuple[int, ...]
     left_out: tuple[str, ...]
+    plan: ColumnPlan | None
+    conditioning: Conditioning | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,9 +151,16 @@ class _Found:
     starts: list[Start]
     best: int
     interrupted: bool
+    conditioning: Conditioning | None = None
 
 
-def _prepare(panel: Panel, options: FitOptions, init: Given, membership_design: FloatArray | None) -> _Prepared:
+def _prepare(
+    panel: Panel,
+    options: FitOptions,
+    init: Given,
+    membership_design: FloatArray | None,
+    conditions: Conditions | None,
+) -> _Prepared:
     """Prepare channels, bases, statistics, and the floors of the M step."""
     if panel.n_units < options.n_modes:
         raise PanelError(
@@ -152,18 +174,24 @@ def _prepare(panel: Panel, options: FitOptions, init: Given, membership_design: 
         panel = panel.select_channels(kept)
     mode_labels, known_modes, unlabelled = _modes(panel, options.n_modes, init)
     learnable = learnable_channels(
-        panel, lambda kept: _bound_bases(kept, options.basis, init), known_modes, besides=(LIFE,)
+        panel,
+        lambda kept: _bound_bases(kept, options.basis, init),
+        known_modes,
+        besides=(LIFE,),
+        prepare=partial(_prepare_columns, options=options, init=init, conditions=conditions),
     )
     panel, statistics = learnable.panel, learnable.statistics
+    plan, conditioning = learnable.prepared
     mode_priors = log_mode_priors(panel, mode_labels)
     if membership_design is not None or mode_priors is not None:
         statistics = statistics.with_membership(membership_design, mode_priors)
     warn_of_stuck_channels(panel)
     warn_of_short_units(panel, learnable.bases)
-    unused = getattr(panel, "covariates", ())
-    warn_of_common_cause(panel.values, panel.times, panel.offsets, panel.channels, learnable.bases, unused=unused)
+    _warn_of_common_cause(panel, learnable.bases, statistics, plan, conditioning)
     expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
     steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
+    if conditioning is not None and conditioning.maps is not None:
+        steps = steps / conditioning.maps.scales.max(axis=0)
     steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))
     linking_of(options.linking_rank, statistics.sizes, panel.channels)
     one_mode, constraints, lowest_floors = _constraints(expectation, panel.channels, steps, options)
@@ -174,7 +202,83 @@ def _prepare(panel: Panel, options: FitOptions, init: Given, membership_design: 
         mode_labels,
         unlabelled,
         tuple(name for name in given_channels if name not in panel.channels),
+        plan,
+        conditioning,
     )
+
+
+def _prepare_columns(
+    panel: Panel, bases: tuple[Basis, ...], *, options: FitOptions, init: Given, conditions: Conditions | None
+) -> tuple[Panel, ColumnPlan | None, tuple[ColumnPlan | None, Conditioning | None]]:
+    """The readings mapped by regime, and the columns of every channel."""
+    from cem.model.model import FailureModeModel
+
+    keeps_maps = False
+    if isinstance(init, FailureModeModel) and init.conditions is not None:
+        conditions, keeps_maps = init.conditions, True
+    if conditions is None:
+        conditions = learned_for(panel, options, bases)
+    conditioning = None
+    if conditions is not None:
+        conditions = conditions.of_channels(panel.channels)
+        conditioning = Conditioning.of(panel, conditions, bases, keeps_maps=keeps_maps)
+    basis = options.basis
+    if isinstance(basis, Mapping):
+        basis = {name: value for name, value in basis.items() if name is None or name in panel.channels}
+    plan = column_plan(
+        panel.channels,
+        resolve_bases(basis, panel.channels),
+        options.random_columns,
+        options.common_columns,
+        fixed_columns(conditions),
+        np.zeros((len(panel.times), 0)) if conditioning is None else conditioning.features(),
+    )
+    readings = panel if conditioning is None else conditioning.mapped_panel()
+    return readings, plan, (plan, conditioning)
+
+
+def _warn_of_common_cause(
+    panel: Panel,
+    bases: tuple[Basis, ...],
+    statistics: SufficientStatistics,
+    plan: ColumnPlan | None,
+    conditioning: Conditioning | None,
+) -> None:
+    """Look for a common cause in what covariates leave of the readings, with the coefficients of the pooled curves."""
+    values = panel.values
+    used: tuple[str, ...] = ()
+    if conditioning is not None:
+        used, values = conditioning.conditions.names, np.array(conditioning.mapped_panel().values)
+    if plan is not None and statistics.fixed is not None:
+        for c, design in enumerate(designs_of(panel, bases, plan)):
+            of_covariates = [column.feature >= 0 for column in plan.fixed[c]]
+            if any(of_covariates):
+                whole = statistics.fixed.wide.centre(c)
+                first = len(whole) - len(of_covariates)
+                own = first + np.flatnonzero(of_covariates)
+                values[:, c] -= design(slice(None))[:, own] @ whole[own]
+    unused = [name for name in panel.covariates if name not in used]
+    warn_of_common_cause(values, panel.times, panel.offsets, panel.channels, bases, unused=unused)
+
+
+def _refine(found: _Found, prepared: _Prepared, options: FitOptions) -> _Found:
+    """Refine the map of readings by regime with the modes that were found, if there is one."""
+    conditioning = prepared.conditioning
+    if conditioning is None or conditioning.maps is None or found.interrupted or found.run.lost_mode is not None:
+        return replace(found, conditioning=conditioning)
+    refined = refined_run(
+        found.run,
+        found.problem,
+        conditioning,
+        prepared.plan,
+        max_iter=options.max_iter,
+        tolerance=options.tol * found.problem.n_terms,
+        accelerate=options.accelerate == "auto",
+        kernel=options.kernel,
+        n_jobs=options.n_jobs,
+    )
+    run = replace(refined.run, parameters=rotated(refined.run.parameters))
+    return replace(found, run=run, problem=refined.problem, conditioning=refined.conditioning)
 
 
 def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Progress | None) -> _Found:
@@ -266,6 +370,8 @@ def _finish(found: _Found, prepared: _Prepared, options: FitOptions, *, keeps_or
         prepared.left_out,
         prepared.unlabelled,
         keeps_order,
+        prepared.plan,
+        found.conditioning,
     )
 
 
@@ -323,7 +429,7 @@ def _bound_bases(panel: Panel, basis: Basis | Mapping[str | None, Basis], init: 
     specified = resolve_bases(basis, panel.channels)
     for specification in specified:
         if specification not in bound:
-            bound[specification] = specification.bind(panel.times)
+            bound[specification] = specification.all_random().bind(panel.times)
     return tuple(bound[specification] for specification in specified)
 
 
@@ -355,7 +461,12 @@ def _constraints(
     if options.covariance_floor is not None:
         covariance_floors = _by_channel("covariance_floor", options.covariance_floor, channels, covariance_floors)
     rounding = np.maximum(steps / coordinates.scales * (steps / coordinates.scales) / 12.0, SMALLEST_NOISE)
-    loose = Constraints(rounding, covariance_floors, options.covariance, coordinates.transforms)
+    fixed = expectation.statistics.fixed
+    columns = None if fixed is None else FixedColumns(fixed.kernel_sizes, fixed.by_mode)
+    loose = Constraints(
+        rounding, covariance_floors, options.covariance, coordinates.transforms, fixed=columns,
+        pooled_noise=options.noise == "pooled",
+    )  # fmt: skip
     one_mode = one_mode_run(expectation, loose)
     floors = lowest = rounding
     if options.n_modes > 1:
@@ -364,10 +475,8 @@ def _constraints(
         floors = _by_channel("noise_floor", options.noise_floor, channels, floors * squared_scales) / squared_scales
         given = options.noise_floor if isinstance(options.noise_floor, Mapping) else {None: options.noise_floor}
         lowest = np.where([None in given or name in given for name in channels], floors, lowest)
-        one_mode = one_mode_run(
-            expectation, Constraints(floors, covariance_floors, options.covariance, coordinates.transforms)
-        )
-    return one_mode, Constraints(floors, covariance_floors, options.covariance, coordinates.transforms), lowest
+        one_mode = one_mode_run(expectation, replace(loose, noise_floors=floors))
+    return one_mode, replace(loose, noise_floors=floors), lowest
 
 
 def _starts(

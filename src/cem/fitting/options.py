@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,9 @@ from cem.errors import OptionError
 
 if TYPE_CHECKING:
     from cem.basis.families import Basis
+    from cem.covariates.regimes import Regimes
     from cem.em.constraints import CovarianceStructure
+    from cem.fitting.columns import ColumnChoice
     from cem.mixture.parameters import Parameters
     from cem.model.model import FailureModeModel
 
@@ -47,6 +49,12 @@ class FitOptions:
     verbose: int
     linking_rank: int = 0
     linking_penalty: float = 0.0
+    covariates: Any = None
+    regimes: Regimes | None = None
+    random_columns: ColumnChoice = None
+    common_columns: ColumnChoice = None
+    noise: Literal["own", "pooled"] = "own"
+    membership: Any = None
 
 
 def seed_of(random_state: object) -> np.random.SeedSequence:

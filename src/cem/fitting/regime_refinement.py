@@ -12,7 +12,6 @@ from cem.em.expectation import Expectation
 from cem.em.loop import EMRun, continue_em, start_em
 from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import FitError
-from cem.mixture.parameters import Parameters
 from cem.mixture.prediction import internal_posterior
 from cem.statistics.columns import ColumnPlan, designs_of
 from cem.statistics.coordinates import Coordinates
@@ -20,6 +19,7 @@ from cem.statistics.fixed import conditioned
 from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:
+    from cem.mixture.parameters import Parameters
     from cem.fitting.conditioning import Conditioning
 
 __all__ = ["Refined", "refined_run"]
@@ -125,16 +125,16 @@ def _refined_once(
         return (found.run.responsibilities / parameters.noise_variances[:, c])[unit_of_row]
 
     conditioning, factors, shifts = found.conditioning.refined(curves, weights, origins, units)
-    moved = _moved(parameters, statistics, factors, shifts)
+    moved = _moved(statistics, factors, shifts)
     if moved is None:
         return None
     new = SufficientStatistics.from_panel(
-        conditioning.mapped_panel(), statistics.bases, coordinates=wide, known_modes=statistics.known_modes, plan=plan
+        conditioning.mapped_panel(), statistics.bases, coordinates=moved, known_modes=statistics.known_modes, plan=plan
     )
     new = new.with_membership(statistics.membership_design, statistics.mode_priors)
     problem = replace_problem(found.problem, new, kernel, n_jobs)
     continued: MixtureRun = continue_em(
-        start_em(problem, moved), problem, n_passes=max_iter, tolerance=tolerance, accelerate=accelerate
+        start_em(problem, parameters), problem, n_passes=max_iter, tolerance=tolerance, accelerate=accelerate
     )
     return Refined(_with_history(found.run, continued), problem, conditioning)
 
@@ -191,29 +191,18 @@ def _whole_coefficients(
     return statistics.fixed.coefficients(beta, own, c)
 
 
-def _moved(
-    parameters: Parameters, statistics: SufficientStatistics, factors: FloatArray, shifts: FloatArray
-) -> Parameters | None:
-    """The parameters whose curves are factor f + shift; None if a basis has no constant."""
-    layout, wide = parameters.layout, _wide(statistics)
-    means, roots = np.array(parameters.means), np.array(parameters.factors)
-    noise = parameters.noise_variances * np.square(factors)
-    fixed = None if parameters.fixed is None else np.array(parameters.fixed)
-    for c, p in enumerate(layout.sizes):
-        layout.matrix(roots, c)[:] *= factors[c]
-        own = slice(0, 0) if statistics.fixed is None else slice(*statistics.fixed.starts[c : c + 2])
-        beta = np.zeros((parameters.n_modes, 0)) if fixed is None else fixed[:, own]
+def _moved(statistics: SufficientStatistics, factors: FloatArray, shifts: FloatArray) -> Coordinates | None:
+    """Coordinates in which the same internal parameters have the curves factor f + shift; None without a constant."""
+    wide = _wide(statistics)
+    centres = np.array(wide.centres)
+    for c in range(statistics.n_channels):
         constant = _constant(statistics, c)
         if constant is None:
             if abs(shifts[c]) > 0.0:
                 return None
-            constant = np.zeros(p + beta.shape[1])
-        whole = wide.coefficients(np.concatenate([layout.vector(means, c), beta], axis=1), c)
-        internal = wide.internal_coefficients(factors[c] * whole + shifts[c] * constant, c)
-        layout.vector(means, c)[:] = internal[:, :p]
-        if fixed is not None:
-            fixed[:, own] = internal[:, p:]
-    return replace(parameters, means=means, factors=roots, noise_variances=noise, fixed=fixed)
+            constant = np.zeros(wide.sizes[c])
+        wide.layout.vector(centres, c)[:] = factors[c] * wide.centre(c) + shifts[c] * constant
+    return replace(wide, centres=centres, scales=wide.scales * factors)
 
 
 def _constant(statistics: SufficientStatistics, c: int) -> FloatArray | None:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from cem.em.constraints import Constraints
 from cem.em.mixture_problem import MixtureRun
+from cem.fitting.conditioning import Conditioning
 from cem.search.starts import Start
+from cem.statistics.columns import ColumnPlan
 from cem.statistics.sufficient import SufficientStatistics
 
 __all__ = ["FitResult", "final_order", "in_final_order", "reordered"]
@@ -33,11 +35,19 @@ class FitResult:
     left_out: tuple[str, ...]
     unlabelled: tuple[int, ...]  # modes without a label, numbered by the fit
     keeps_order: bool  # the modes keep the order of the warm start
+    plan: ColumnPlan | None = None  # of the columns; None if all of them are random
+    conditioning: Conditioning | None = None  # covariates of the panel, and the map of its readings
+
+    @property
+    def log_jacobian(self) -> float:
+        """What turns a log-likelihood of the run into one in the panel's own units."""
+        by_map = 0.0 if self.conditioning is None else self.conditioning.log_jacobian()
+        return self.statistics.log_jacobian + by_map
 
     @property
     def log_likelihood(self) -> float:
         """ℓ of the returned parameters, in the panel's own units."""
-        return self.run.log_likelihood + self.statistics.log_jacobian
+        return self.run.log_likelihood + self.log_jacobian
 
 
 def final_order(weights: FloatArray, unlabelled: Sequence[int]) -> NDArray[np.int64]:

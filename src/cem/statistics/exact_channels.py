@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from cem.basis.families import Basis, Polynomial
 from cem.errors import ExactChannelWarning, PanelError, UndeterminedBasisWarning
 from cem.errors.names import listed
 from cem.errors.warning import warn
+from cem.statistics.columns import ColumnPlan
 from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:
@@ -45,11 +46,14 @@ class Learnable:
         Bound to the panel.
     statistics : SufficientStatistics
         Of the panel.
+    prepared : object
+        What `prepared` made of the panel; see `learnable_channels`.
     """
 
     panel: Panel
     bases: tuple[Basis, ...]
     statistics: SufficientStatistics
+    prepared: Any = None
 
 
 def learnable_channels(
@@ -58,6 +62,7 @@ def learnable_channels(
     known_modes: NDArray[np.int32],
     *,
     besides: Sequence[str] = (),
+    prepare: Callable[[Panel, tuple[Basis, ...]], tuple[Panel, ColumnPlan | None, Any]] | None = None,
 ) -> Learnable:
     """Compress a panel without the channels that carry no information about modes; a warning names them.
 
@@ -71,6 +76,9 @@ def learnable_channels(
         As for `SufficientStatistics.from_panel`.
     besides : sequence of str
         Channels that stay, but are not enough for a fit.
+    prepare : callable, optional
+        Makes the readings to compress from a panel and its bases, the plan of their columns, and anything else that
+        belongs to both.
 
     Raises
     ------
@@ -81,13 +89,17 @@ def learnable_channels(
     exact: list[str] = []
     while True:
         bases = bound_bases(panel)
-        statistics = SufficientStatistics.from_panel(panel, bases, known_modes=known_modes)
+        readings, plan, prepared = (panel, None, None) if prepare is None else prepare(panel, bases)
+        statistics = SufficientStatistics.from_panel(readings, bases, known_modes=known_modes, plan=plan)
+        needed = np.array(statistics.whole_sizes)
+        if plan is not None:
+            needed = needed - plan.without_random()  # a column of zeros has no coefficient to determine
         pooled = statistics.pooled
         assert pooled is not None
         reproduced = pooled.deviations <= rounding_noise(statistics)
         left = []
         for c, name in enumerate(panel.channels):
-            if name not in besides and pooled.ranks[c] < bases[c].size:
+            if name not in besides and pooled.ranks[c] < needed[c]:
                 undetermined[name] = _smaller(bases[c], pooled.ranks[c])
             elif name not in besides and reproduced[c]:
                 exact.append(name)
@@ -109,7 +121,7 @@ def learnable_channels(
     ):
         for reason in reasons:
             warn(f"left out: {reason}", category)
-    return Learnable(panel, bases, statistics)
+    return Learnable(panel, bases, statistics, prepared)
 
 
 def rounding_noise(statistics: SufficientStatistics) -> FloatArray:
@@ -118,7 +130,7 @@ def rounding_noise(statistics: SufficientStatistics) -> FloatArray:
     This is the smallest noise that can be estimated. A channel whose whole deviation from its pooled curve is not above
     it is reproduced exactly.
     """
-    coordinates = statistics.coordinates
+    coordinates = statistics.coordinates if statistics.fixed is None else statistics.fixed.wide
     magnitudes = np.empty(statistics.n_channels)
     for c in range(statistics.n_channels):
         # The length of a column of S is the root mean square of the basis function over the pooled times.
