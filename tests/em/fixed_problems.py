@@ -59,9 +59,7 @@ class Problem:
                     first += len(block)
                 W = np.concatenate(loadings)
                 covariance += W @ W.T
-                result[l, k] = multivariate_normal.logpdf(
-                    np.concatenate(readings), np.concatenate(means), covariance
-                )
+                result[l, k] = multivariate_normal.logpdf(np.concatenate(readings), np.concatenate(means), covariance)
         return result
 
 

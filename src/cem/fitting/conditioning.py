@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from cem.panel.panel import Panel
     from cem.statistics.sufficient import SufficientStatistics
 
-__all__ = ["Conditioning", "covariates_of", "fixed_columns", "learned_for", "membership_conditions", "membership_design"]
+__all__ = [
+    "Conditioning",
+    "covariates_of",
+    "fixed_columns",
+    "learned_for",
+    "membership_conditions",
+    "membership_design",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -246,6 +253,12 @@ class Conditioning:
     def log_prior(self) -> float:
         """Of the map."""
         return 0.0 if self.maps is None else float(self.maps.log_prior.sum())
+
+    def n_map_parameters(self) -> int:
+        """Free offsets and scales: two for each regime with readings of a channel, less two by which they are fixed."""
+        if self.maps is None:
+            return 0
+        return int(2 * np.maximum((self.maps.counts > 0).sum(axis=0) - 1, 0).sum())
 
     def refined(
         self,

@@ -18,6 +18,7 @@ from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:
     from cem.em.constraints import CovarianceStructure
+    from cem.statistics.columns import ColumnPlan
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
@@ -37,6 +38,9 @@ def n_free_parameters(
     *,
     lifetimes: Lifetimes | None = None,
     n_untold: int = 0,
+    plan: ColumnPlan | None = None,
+    pooled_noise: bool = False,
+    regimes: int = 0,
     n_membership: int = 1,
 ) -> int:
     """Count the free parameters of a mixture.
@@ -58,17 +62,29 @@ def n_free_parameters(
     n_untold : int
         Channels whose noise cannot be separated from the differences between units
         (`SufficientStatistics.noise_is_untold`).
+    plan : ColumnPlan, optional
+        The columns, if not all basis functions are random: their coefficients belong to the modes or to the fleet.
+    pooled_noise : bool
+        One noise variance for each channel.
+    regimes : int
+        Free offsets and scales by regime.
     n_membership : int
         1 + F, columns of γ; 1 if π does not depend on the covariates of units.
     """
+    fixed = 0
+    if plan is not None:
+        sizes = [len(functions) for functions in plan.random]
+        by_mode = int(np.count_nonzero(plan.by_mode))
+        fixed = n_modes * by_mode + len(plan.by_mode) - by_mode
     triangles = sum(p * (p + 1) // 2 for p in sizes)
     covariances = {"full": n_modes * triangles, "diagonal": n_modes * sum(sizes), "pooled": triangles}[covariance]
     laws = () if lifetimes is None else lifetimes.laws
     linked_lives = bool(rank) and any(isinstance(law, LinkedLognormal) for law in laws)
     of_laws = sum(_kernels(law) if isinstance(law, Empirical) else 2 for law in laws)
     loadings = n_modes * n_loadings((*sizes, 1) if linked_lives else tuple(sizes), rank)
-    noises = n_modes * (len(sizes) - n_untold)
-    return (n_modes - 1) * n_membership + n_modes * sum(sizes) + noises + covariances + loadings + of_laws
+    noises = (1 if pooled_noise else n_modes) * (len(sizes) - n_untold)
+    means = n_modes * sum(sizes) + fixed + regimes
+    return (n_modes - 1) * n_membership + means + noises + covariances + loadings + of_laws
 
 
 def n_loadings(sizes: Sequence[int], rank: int) -> int:

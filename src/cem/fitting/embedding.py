@@ -6,7 +6,8 @@ is common to the fleet and depends on covariates is taken off the readings befor
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,11 @@ from cem.statistics.coordinates import Coordinates, layout_of
 from cem.statistics.fixed import FixedStatistics
 from cem.statistics.sufficient import SufficientStatistics
 
-__all__ = ["Embedded", "embedded", "split_parameters"]
+if TYPE_CHECKING:
+    from cem.covariates.conditions import Conditions
+    from cem.fitting.result import FitResult
+
+__all__ = ["Embedded", "embedded", "model_parts", "split_parameters"]
 
 FloatArray = NDArray[np.float64]
 
@@ -99,7 +104,10 @@ def embedded(parameters: Parameters, statistics: SufficientStatistics, plan: Col
         own = [p + i for i, x in enumerate(plan.fixed[c]) if x.feature >= 0 and not x.by_mode]
         coefficients.append(np.array(whole[0, own]))
         assert kept.all()
-    found = Parameters(parameters.weights, means, factors, parameters.noise_variances, sizes, loadings)
+    found = Parameters(
+        parameters.weights, means, factors, parameters.noise_variances, sizes, loadings,
+        membership=parameters.membership,
+    )  # fmt: skip
     return Embedded(
         found, Coordinates(centres, fixed.wide.scales, transforms, sizes), by_mode, common, tuple(coefficients)
     )
@@ -136,23 +144,18 @@ def _lower(root: FloatArray) -> FloatArray:
 
 
 def split_parameters(
-    parameters: Parameters,
-    coefficients: tuple[FloatArray, ...],
-    statistics: SufficientStatistics,
-    plan: ColumnPlan,
+    parameters: Parameters, conditions: Conditions | None, statistics: SufficientStatistics
 ) -> Parameters:
-    """The inverse of `embedded`, in the coordinates of other statistics.
+    """The inverse of `embedded`, in the coordinates of other statistics with the same columns.
 
     Parameters
     ----------
     parameters : Parameters
         In the panel's units, in the columns that a model keeps, channels as in the statistics.
-    coefficients : tuple over channels of ndarray
-        Of the common columns with a feature, in units of the channel.
+    conditions : Conditions, optional
+        With the coefficients of the common columns. Default: those of the pooled curves.
     statistics : SufficientStatistics
         With `fixed`.
-    plan : ColumnPlan
-        With the same columns.
 
     Returns
     -------
@@ -161,6 +164,7 @@ def split_parameters(
     """
     fixed = statistics.fixed
     assert isinstance(fixed, FixedStatistics)
+    plan = fixed.plan
     layout, old, n_modes = statistics.layout, parameters.layout, parameters.n_modes
     means = np.zeros((n_modes, int(layout.mean_offsets[-1])))
     factors = np.zeros((n_modes, int(layout.factor_offsets[-1])))
@@ -173,7 +177,7 @@ def split_parameters(
         whole = np.zeros((n_modes, n_whole))
         whole[:, places] = old.vector(parameters.means, c)
         own = [p + i for i, x in enumerate(plan.fixed[c]) if x.feature >= 0 and not x.by_mode]
-        whole[:, own] = coefficients[c]
+        whole[:, own] = fixed.wide.centre(c)[own] if conditions is None else conditions.coefficients[c]
         for i, x in enumerate(plan.fixed[c]):
             if not x.by_mode and x.feature < 0:  # a common function of the basis: the same in all modes
                 whole[:, p + i] = parameters.weights @ whole[:, p + i]
@@ -187,11 +191,11 @@ def split_parameters(
             continue
         rows = [i for i, place in enumerate(places) if place < p]
         root = fixed.wide.transform(c)[:p, :p] @ old.matrix(parameters.factors, c)[:, rows] / fixed.wide.scales[c]
-        factor[:] = _lower(root)[:, :p, :p] if root.shape[-1] <= p else _square_root(root)
+        factor[:] = _square_root(root)
         if loadings is not None:
             W = root @ old.rows(parameters.loadings, c)
             layout.rows(loadings, c)[:] = np.linalg.solve(factor, W)
-    return Parameters(parameters.weights, means, factors, noise, layout.sizes, loadings, beta)
+    return Parameters(parameters.weights, means, factors, noise, layout.sizes, loadings, beta, parameters.membership)
 
 
 def _square_root(root: FloatArray) -> FloatArray:
@@ -201,8 +205,12 @@ def _square_root(root: FloatArray) -> FloatArray:
     return np.swapaxes(upper * signs[..., :, None], -1, -2)
 
 
-def with_plan(statistics: SufficientStatistics, parameters: Parameters) -> Parameters:
-    """Parameters that have no fixed coefficients yet, with those of the pooled curves: β = 0."""
-    if statistics.fixed is None or parameters.fixed is not None:
-        return parameters
-    return replace(parameters, fixed=np.zeros((parameters.n_modes, len(statistics.fixed.by_mode))))
+def model_parts(result: FitResult) -> tuple[Parameters, Coordinates, Conditions | None]:
+    """Parameters, coordinates and conditions of the model of a fit."""
+    conditions = None if result.conditioning is None else result.conditioning.conditions
+    if result.plan is None:
+        return result.run.parameters, result.statistics.coordinates, conditions
+    found = embedded(result.run.parameters, result.statistics, result.plan)
+    if conditions is not None:
+        conditions = conditions.with_coefficients(found.coefficients)
+    return found.parameters, found.coordinates, conditions

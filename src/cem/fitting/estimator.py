@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,7 +16,9 @@ from cem.errors import DeprecatedUseWarning, FitError, NotFittedError, OptionErr
 from cem.errors.names import object_array
 from cem.errors.warning import warn
 from cem.fitting.checked_options import checked_options
+from cem.fitting.conditioning import membership_conditions, membership_design
 from cem.fitting.criteria import n_free_parameters, panel_likelihood
+from cem.fitting.embedding import model_parts
 from cem.fitting.fit import fit_mixture
 from cem.fitting.options import FitOptions, Progress, printer
 from cem.fitting.record import training_record
@@ -30,6 +33,8 @@ from cem.numerics.threads import threads_told
 from cem.panel.panel import Panel
 
 if TYPE_CHECKING:
+    from cem.covariates.regimes import Regimes
+    from cem.fitting.columns import ColumnChoice
     from cem.model.model import FailureModeModel
 
 __all__ = ["FailureModeEM"]
@@ -112,6 +117,21 @@ class FailureModeEM(SklearnFace):
         methods: long tables with one row per reading, as for `Panel.from_frame`.
     columns : mapping, optional
         Further arguments of `Panel.from_frame`, such as ``{"channels": ["s2", "s3"], "failure_time": "died"}``.
+    covariates : str, term, list of these, or mapping of channel to these, optional
+        What is read with the sensors and explains part of their readings, such as a load: names of covariates of the
+        panel, or terms of `cem.covariates`. A mapping gives channels terms each; its key None stands for the channels
+        not named. Each term has one coefficient for all modes, or with ``by_mode=True`` one for each.
+    regimes : cem.Regimes, optional
+        Operating regimes, recognised from covariates. Every channel gets an offset and a scale in each regime.
+    random_columns : "all", "none", sequence of int, or mapping of channel to these, optional
+        The basis functions whose coefficients vary from unit to unit. Each mode has one coefficient of the others.
+        "none" gives group-based trajectories. Default: all, or up to the ``random_degree`` of a `Polynomial`.
+    common_columns : the same, optional
+        Basis functions that have one coefficient for all units of all modes; they are not among `random_columns`.
+    noise : {"own", "pooled"}, default "own"
+        "own" has a residual variance for every mode and channel, "pooled" one for every channel.
+    membership : str, term, or list of these, optional
+        Covariates of units by which the probabilities of the modes depend on the unit, before any reading.
     random_state : None, int, numpy.random.Generator or RandomState
         Seed of the starts. The same int gives the same result to the bit.
     verbose : int, default 0
@@ -207,6 +227,12 @@ class FailureModeEM(SklearnFace):
         columns: Mapping[str, Any] | None = None,
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
         verbose: int = 0,
+        covariates: Any = None,
+        regimes: Regimes | None = None,
+        random_columns: ColumnChoice = None,
+        common_columns: ColumnChoice = None,
+        noise: Literal["own", "pooled"] = "own",
+        membership: Any = None,
     ) -> None:
         self.n_modes = n_modes
         self.basis = basis
@@ -229,10 +255,17 @@ class FailureModeEM(SklearnFace):
         self.columns = columns
         self.random_state = random_state
         self.verbose = verbose
+        self.covariates = covariates
+        self.regimes = regimes
+        self.random_columns = random_columns
+        self.common_columns = common_columns
+        self.noise = noise
+        self.membership = membership
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Estimators pickled by earlier releases have no columns.
-        self.__dict__.update({"unit": None, "time": None, "columns": None, **state})
+        # Estimators pickled by earlier releases lack these.
+        later = ("unit", "time", "columns", "covariates", "regimes", "random_columns", "common_columns", "membership")
+        self.__dict__.update({**dict.fromkeys(later), "noise": "own", **state})
 
     # -- fit ----------------------------------------------------------------------------------------------------
 
@@ -331,20 +364,24 @@ class FailureModeEM(SklearnFace):
             progress = printer(self.verbose)
         _check_init(init, panel)
         record: dict[str, Any] = {} if columns is None else {COLUMNS: columns}
+        of_units = membership_conditions(panel, options)
+        design = membership_design(of_units, panel)
         with threads_told(FitError):
             if self.time_axis == "to_failure":
                 from cem.fitting.lives import fit_with_lives
                 from cem.panel.life_checks import check_lives
 
                 check_lives(panel)
-                fit = fit_with_lives(panel, options, family=self.lifetimes, init=init, progress=progress)
+                fit = fit_with_lives(
+                    panel, options, family=self.lifetimes, init=init, progress=progress, membership_design=design
+                )
                 result, self.lifetimes_ = fit.result, fit.lifetimes
                 record["lifetimes"] = fit.lifetimes.to_dict()
                 record["n_failed"] = int((~np.isnan(panel.failure_times)).sum())
             else:
-                result = fit_mixture(panel, options, init=init, progress=progress)
+                result = fit_mixture(panel, options, init=init, progress=progress, membership_design=design)
         self.n_features_in_ = panel.n_channels
-        self._keep(result, panel, options, record)
+        self._keep(replace(result, of_units=of_units), panel, options, record)
 
     def _keep(self, result: FitResult, panel: Panel, options: FitOptions, record: Mapping[str, Any]) -> None:
         from cem.model.model import FailureModeModel
@@ -358,31 +395,37 @@ class FailureModeEM(SklearnFace):
             parameters.rank,
             lifetimes=Lifetimes.from_dict(record["lifetimes"]) if "lifetimes" in record else None,
             n_untold=int(statistics.noise_is_untold.sum()),
+            plan=result.plan,
+            pooled_noise=options.noise == "pooled",
+            regimes=0 if result.conditioning is None else result.conditioning.n_map_parameters(),
             n_membership=1 if parameters.membership is None else parameters.membership.shape[1],
         )
         self.responsibilities_ = run.responsibilities
         self.log_likelihood_ = result.log_likelihood
-        self.log_likelihoods_ = np.asarray(run.log_likelihoods) + statistics.log_jacobian
-        self.objectives_ = np.asarray(run.objectives) + statistics.log_jacobian
+        self.log_likelihoods_ = np.asarray(run.log_likelihoods) + result.log_jacobian
+        self.objectives_ = np.asarray(run.objectives) + result.log_jacobian
         self.converged_ = run.converged
         self.interrupted_ = result.interrupted
         self.n_iter_ = run.n_passes
         self.kernel_ = result.kernel
         self.mode_labels_ = result.mode_labels
-        self.basis_sizes_ = statistics.sizes
+        self.basis_sizes_ = tuple(basis.size for basis in statistics.bases)
         self.channels_ = statistics.channels
         self.starts_ = [
             {
                 "kind": start.kind,
-                "log_likelihood": start.log_likelihood + statistics.log_jacobian,
+                "log_likelihood": start.log_likelihood + result.log_jacobian,
                 "n_iter": start.run.n_passes if start.run is not None else 0,
                 "fate": "best" if index == result.best else start.fate,
             }
             for index, start in enumerate(result.starts)
         ]
+        parameters, coordinates, conditions = model_parts(result)
         self.model_ = FailureModeModel(
             parameters=parameters,
-            coordinates=statistics.coordinates,
+            coordinates=coordinates,
+            conditions=conditions,
+            of_units=result.of_units,
             bases=statistics.bases,
             channels=statistics.channels,
             response=panel.response if panel.response in statistics.channels else None,

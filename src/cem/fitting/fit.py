@@ -179,6 +179,7 @@ def _prepare(
         known_modes,
         besides=(LIFE,),
         prepare=partial(_prepare_columns, options=options, init=init, conditions=conditions),
+        check=_check_columns,
     )
     panel, statistics = learnable.panel, learnable.statistics
     plan, conditioning = learnable.prepared
@@ -235,6 +236,13 @@ def _prepare_columns(
     )
     readings = panel if conditioning is None else conditioning.mapped_panel()
     return readings, plan, (plan, conditioning)
+
+
+def _check_columns(statistics: SufficientStatistics, prepared: tuple[ColumnPlan | None, Conditioning | None]) -> None:
+    """Refuse columns of covariates that nothing tells from other columns."""
+    plan, conditioning = prepared
+    if plan is not None and conditioning is not None:
+        check_collinear(statistics, plan, conditioning.conditions.feature_names)
 
 
 def _warn_of_common_cause(
@@ -523,14 +531,25 @@ def _given_parameters(
     statistics = expectation.statistics
     if isinstance(init, FailureModeModel):
         order = [init.channels.index(name) for name in statistics.channels]
-        parameters = _in_coordinates(init.user_parameters(), init.internal_parameters.layout, order, statistics)
-        return feasible(parameters, constraints)
+        user = init.user_parameters()
+        if statistics.fixed is not None:
+            conditions = None if init.conditions is None else init.conditions.of_channels(statistics.channels)
+            given = split_parameters(user.of_channels(order), conditions, statistics)
+        else:
+            given = _in_coordinates(user, init.internal_parameters.layout, order, statistics)
+        return feasible(given, constraints)
     if isinstance(init, Parameters):
-        if init.sizes != statistics.sizes or init.n_modes != n_modes:
+        sizes = tuple(basis.size for basis in statistics.bases)
+        if statistics.fixed is not None:
+            by_mode = [sum(x.feature >= 0 and x.by_mode for x in own) for own in statistics.fixed.plan.fixed]
+            sizes = tuple(p + q for p, q in zip(sizes, by_mode, strict=True))
+        if init.sizes != sizes or init.n_modes != n_modes:
             raise OptionError(
                 f"init: parameters of {init.n_modes} modes with bases of sizes {init.sizes}; "
-                f"{n_modes} modes and sizes {statistics.sizes} were expected"
+                f"{n_modes} modes and sizes {sizes} were expected"
             )
+        if statistics.fixed is not None:
+            return feasible(split_parameters(init, None, statistics), constraints)
         return feasible(_in_coordinates(init, init.layout, range(init.n_channels), statistics), constraints)
     responsibilities = np.asarray(init, dtype=np.float64)
     expected = (statistics.n_units, n_modes)

@@ -230,4 +230,3 @@ def _in_columns(statistics: SufficientStatistics, c: int, of_functions: FloatArr
         if column.feature < 0:
             whole[p + i], placed[column.function] = of_functions[column.function], True
     return whole if placed.all() else None
-

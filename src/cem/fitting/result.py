@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cem.em.constraints import Constraints
 from cem.em.mixture_problem import MixtureRun
+from cem.covariates.conditions import Conditions
 from cem.fitting.conditioning import Conditioning
 from cem.search.starts import Start
 from cem.statistics.columns import ColumnPlan
@@ -37,6 +38,7 @@ class FitResult:
     keeps_order: bool  # the modes keep the order of the warm start
     plan: ColumnPlan | None = None  # of the columns; None if all of them are random
     conditioning: Conditioning | None = None  # covariates of the panel, and the map of its readings
+    of_units: Conditions | None = None  # features of units, by which π depends on their covariates
 
     @property
     def log_jacobian(self) -> float:

@@ -14,10 +14,11 @@ from cem.basis.family import Basis
 from cem.errors import OptionError, PredictionError
 from cem.errors.names import all_distinct, did_you_mean, listed
 from cem.mixture.membership import UnitModes
-from cem.mixture.parameters import Parameters
+from cem.mixture.parameters import Parameters, whitened
 from cem.statistics.coordinates import Coordinates
 
 if TYPE_CHECKING:
+    from cem.covariates.conditions import Conditions
     from cem.panel.panel import Panel
     from cem.statistics.sufficient import SufficientStatistics
 
@@ -32,9 +33,11 @@ _SLOTS = (
     "_training",
     "bases",
     "channels",
+    "conditions",
     "coordinates",
     "internal_parameters",
     "mode_labels",
+    "of_units",
     "response",
     "time_axis",
     "time_unit",
@@ -66,6 +69,8 @@ class FittedMixture:
     mode_labels: tuple[Hashable, ...]
     time_unit: str | None
     time_axis: str
+    conditions: Conditions | None  # of the readings: covariates, regimes, columns of channels
+    of_units: Conditions | None  # features of units, by which π depends on their covariates
     _channel_units: dict[str, str]
     _training: dict[str, Any]
     _cache: dict[str, FloatArray]
@@ -83,10 +88,19 @@ class FittedMixture:
         channel_units: Mapping[str, str] | None = None,
         time_axis: str = "forward",
         training: Mapping[str, Any] | None = None,
+        conditions: Conditions | None = None,
+        of_units: Conditions | None = None,
     ) -> None:
         channels, bases = tuple(channels), tuple(bases)
         labels = tuple(range(parameters.n_modes)) if mode_labels is None else tuple(mode_labels)
         sizes = tuple(basis.size for basis in bases)
+        if conditions is not None:
+            if conditions.channels != channels:
+                raise OptionError(
+                    f"conditions are of the channels {listed(conditions.channels, 20)}; {listed(channels, 20)} were "
+                    "expected"
+                )
+            sizes = tuple(p + len(own) for p, own in zip(sizes, conditions.by_mode, strict=True))
         if not (len(channels) == len(bases) == parameters.n_channels == len(coordinates.sizes)) or not (
             sizes == parameters.sizes == coordinates.sizes
         ):
@@ -115,6 +129,8 @@ class FittedMixture:
             "mode_labels": labels,
             "time_unit": time_unit,
             "time_axis": time_axis,
+            "conditions": conditions,
+            "of_units": of_units,
             "_channel_units": dict(channel_units or {}),
             "_training": copy.deepcopy(dict(training or {})),
             "_cache": {},
@@ -148,8 +164,8 @@ class FittedMixture:
 
     @property
     def basis_sizes_(self) -> tuple[int, ...]:
-        """p_c, the number of coefficients of each channel."""
-        return self.internal_parameters.sizes
+        """p_c, the number of coefficients of each channel's basis."""
+        return tuple(basis.size for basis in self.bases)
 
     @property
     def weights_(self) -> FloatArray:
@@ -204,21 +220,22 @@ class FittedMixture:
         if name in self._cache:
             return self._cache[name]
         user = self.user_parameters()
-        p = max(user.sizes)
+        sizes = self.basis_sizes_
+        p = max(sizes)
         last = {"means_": (p,), "loadings_": (p, user.rank)}.get(name, (p, p))
         values = np.full((self.n_modes, self.n_channels, *last), np.nan)
         if name == "loadings_":
             for k, c in np.ndindex(self.n_modes, self.n_channels):
-                values[k, c, : user.sizes[c]] = user.factor(k, c) @ user.loading(k, c)
+                values[k, c, : sizes[c]] = (user.factor(k, c) @ user.loading(k, c))[: sizes[c]]
             return self._view(name, values)
         user = user.marginal()
-        for c, p_c in enumerate(user.sizes):
+        for c, p_c in enumerate(sizes):
             if name == "means_":
-                values[:, c, :p_c] = user.layout.vector(user.means, c)
+                values[:, c, :p_c] = user.layout.vector(user.means, c)[:, :p_c]
             else:
                 factors = user.layout.matrix(user.factors, c)
                 block = factors if name == "covariance_factors_" else factors @ np.swapaxes(factors, -1, -2)
-                values[:, c, :p_c, :p_c] = block
+                values[:, c, :p_c, :p_c] = block[:, :p_c, :p_c]
         return self._view(name, values)
 
     def user_parameters(self) -> Parameters:
@@ -243,7 +260,7 @@ class FittedMixture:
             own = layout.matrix(internal.factors, c) @ internal.loadings[:, rows]  # Λ̃ Γ̃, then s S⁻¹ Λ̃ Γ̃
             own = coordinates.scales[c] * np.linalg.solve(coordinates.transform(c), own)
             try:
-                loadings[:, rows] = np.linalg.solve(layout.matrix(factors, c), own)
+                loadings[:, rows] = whitened(layout.matrix(factors, c), own)
             except np.linalg.LinAlgError:
                 raise PredictionError(
                     f"channel {self.channels[c]!r}: the factors of its coefficients' covariances are numerically "
@@ -276,7 +293,9 @@ class FittedMixture:
         k, c = self._mode_index(mode), self.channel_index(channel)
         user = self.user_parameters().marginal()
         factor = user.factor(k, c)
-        return ChannelParameters(user.mean(k, c), factor @ factor.T, factor, float(user.noise_variances[k, c]))
+        p = self.bases[c].size
+        factor = factor[:p, :p]
+        return ChannelParameters(user.mean(k, c)[:p], factor @ factor.T, factor, float(user.noise_variances[k, c]))
 
     def _mode_index(self, mode: Hashable) -> int:
         if mode in self.mode_labels:
@@ -320,7 +339,7 @@ class FittedMixture:
         for c, basis in enumerate(self.bases):
             design = basis(times)
             with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
-                curves[:, c] = user.layout.vector(user.means, c) @ design.T
+                curves[:, c] = user.layout.vector(user.means, c)[:, : basis.size] @ design.T
             wrong = overflow_at(curves[:, c], times, self.channels[c], basis.domain)
             if wrong:
                 raise PredictionError(wrong)
@@ -339,10 +358,9 @@ class FittedMixture:
         panel : Panel
             With the model's channels, as `FailureModeModel.with_own_channels` returns it.
         """
-        from cem.statistics.sufficient import SufficientStatistics
+        from cem.mixture.conditioned import compressed_readings
 
-        statistics = SufficientStatistics.from_panel(panel, self.bases, coordinates=self.coordinates, kernel="plain")
-        return self.with_membership(statistics, panel)
+        return self.with_membership(compressed_readings(self, panel), panel)
 
     def with_membership(self, statistics: SufficientStatistics, panel: Panel) -> SufficientStatistics:
         """The statistics with what besides readings informs the modes of the panel's units, if anything does.
@@ -383,7 +401,23 @@ class FittedMixture:
 
     def membership_design(self, panel: Panel) -> FloatArray | None:
         """(1, f(u)) of the panel's units, (L, 1 + F); None if π does not depend on their covariates."""
-        return None
+        from cem.mixture.conditioned import unit_design
+
+        return None if self.of_units is None else unit_design(self.of_units, panel)
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Names of the covariates that the model needs with every reading."""
+        own = () if self.conditions is None else self.conditions.columns
+        return tuple(column.name for column in own if not column.of_unit)
+
+    @property
+    def unit_covariates(self) -> tuple[str, ...]:
+        """Names of the covariates of units that the model needs."""
+        own = () if self.conditions is None else self.conditions.columns
+        names = [column.name for column in own if column.of_unit]
+        names += [] if self.of_units is None else list(self.of_units.names)
+        return tuple(dict.fromkeys(names))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a model is not changed once made; cannot set {name!r}")
@@ -403,4 +437,6 @@ class FittedMixture:
             "channel_units": self._channel_units,
             "time_axis": self.time_axis,
             "training": self._training,
+            "conditions": self.conditions,
+            "of_units": self.of_units,
         }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cem.mixture._bundle import ParametersBundle
 from cem.statistics.coordinates import Layout, frozen, layout_of
 
-__all__ = ["Parameters"]
+__all__ = ["Parameters", "whitened"]
 
 FloatArray = NDArray[np.float64]
 
@@ -190,6 +190,20 @@ class Parameters:
             None if self.membership is None else self.membership[chosen],
         )
 
+    def of_channels(self, order: Sequence[int]) -> Parameters:
+        """The mixture of these channels, in this order; without fixed columns."""
+        layout = self.layout
+        vectors = np.concatenate([np.arange(*layout.mean_offsets[c : c + 2]) for c in order])
+        matrices = np.concatenate([np.arange(*layout.factor_offsets[c : c + 2]) for c in order])
+        return replace(
+            self,
+            means=self.means[:, vectors],
+            factors=self.factors[:, matrices],
+            noise_variances=self.noise_variances[:, list(order)],
+            sizes=tuple(self.sizes[c] for c in order),
+            loadings=None if self.loadings is None else self.loadings[:, vectors],
+        )
+
     def without_last_channel(self) -> Parameters:
         """The mixture of the other channels; given the mode (and f) they do not depend on the last one.
 
@@ -215,3 +229,22 @@ def _root_of_1_plus(gamma: FloatArray) -> FloatArray:
     except np.linalg.LinAlgError:  # rounding loses the 1 beside Γ Γᵀ
         upper = np.asarray(np.linalg.qr(np.concatenate([np.eye(len(gamma)), gamma.T]), mode="r"), dtype=np.float64)
         return (upper * np.where(np.diagonal(upper) < 0, -1.0, 1.0)[:, None]).T
+
+
+def whitened(factors: FloatArray, loadings: FloatArray) -> FloatArray:
+    """Γ with Λ Γ = W, (K, p, r), for Λ (K, p, p); a coefficient of zero variance has Γ = 0.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        Λ is singular though no variance is zero.
+    """
+    varies = (factors != 0.0).any(axis=(0, 2))
+    found = np.zeros(loadings.shape)
+    if varies.all():
+        return np.asarray(np.linalg.solve(factors, loadings), dtype=np.float64)
+    if varies.any():
+        # Rows that vary have the rank of their number, in columns that need not be the same ones.
+        for k, own in enumerate(factors):
+            found[k] = np.linalg.lstsq(own[varies], loadings[k][varies], rcond=1e-14)[0]
+    return found

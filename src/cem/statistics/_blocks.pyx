@@ -137,12 +137,14 @@ cdef void blocks_read(
 def unit_upper(lower):
     """U and d with U diag(d) U' = lower lower' for a stack (K, p, p), U unit upper triangular with d on its diagonal.
 
-    QR of the rows in reverse order. A direction without any variance gets a standard deviation of 1e-12 of the largest.
+    QR of the rows in reverse order. A direction without any variance gets a standard deviation of 1e-12 of the largest,
+    or 1e-12 if none varies: a coefficient that belongs to the mode is one of no variance.
     """
     turned = np.linalg.qr(np.swapaxes(lower[:, ::-1, :], 1, 2), mode="r")
     root = np.swapaxes(turned[:, ::-1, ::-1], 1, 2)
     diagonal = np.diagonal(root, axis1=1, axis2=2)
-    smallest = np.maximum(1e-12 * np.abs(root).max(axis=(1, 2)), 1e-150)[..., None]
+    largest = np.abs(root).max(axis=(1, 2))
+    smallest = np.where(largest > 0.0, np.maximum(1e-12 * largest, 1e-150), 1e-12)[..., None]
     diagonal = np.where(np.abs(diagonal) < smallest, smallest, diagonal)
     unit = root / diagonal[..., None, :]
     indices = np.arange(len(unit[0]))

@@ -88,9 +88,7 @@ class ColumnPlan:
 
     def select(self, channels: Sequence[int], features: FloatArray) -> ColumnPlan:
         """The plan of some channels, at other readings."""
-        return ColumnPlan(
-            tuple(self.random[c] for c in channels), tuple(self.fixed[c] for c in channels), features
-        )
+        return ColumnPlan(tuple(self.random[c] for c in channels), tuple(self.fixed[c] for c in channels), features)
 
 
 class Design:
@@ -115,7 +113,13 @@ class Design:
         fixed: tuple[Column, ...] = (),
         features: FloatArray | None = None,
     ) -> None:
-        self._times, self._basis, self._random, self._fixed, self._features = panel.times, basis, random, fixed, features
+        self._times, self._basis, self._random, self._fixed, self._features = (
+            panel.times,
+            basis,
+            random,
+            fixed,
+            features,
+        )
         self.size = basis.size if random is None else max(len(random), 1) + len(fixed)
 
     def shares_columns(self, other: Design) -> bool:

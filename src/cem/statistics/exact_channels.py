@@ -63,6 +63,7 @@ def learnable_channels(
     *,
     besides: Sequence[str] = (),
     prepare: Callable[[Panel, tuple[Basis, ...]], tuple[Panel, ColumnPlan | None, Any]] | None = None,
+    check: Callable[[SufficientStatistics, Any], None] | None = None,
 ) -> Learnable:
     """Compress a panel without the channels that carry no information about modes; a warning names them.
 
@@ -79,6 +80,8 @@ def learnable_channels(
     prepare : callable, optional
         Makes the readings to compress from a panel and its bases, the plan of their columns, and anything else that
         belongs to both.
+    check : callable, optional
+        Called with the statistics and that; it may refuse them.
 
     Raises
     ------
@@ -91,6 +94,8 @@ def learnable_channels(
         bases = bound_bases(panel)
         readings, plan, prepared = (panel, None, None) if prepare is None else prepare(panel, bases)
         statistics = SufficientStatistics.from_panel(readings, bases, known_modes=known_modes, plan=plan)
+        if check is not None:
+            check(statistics, prepared)
         needed = np.array(statistics.whole_sizes)
         if plan is not None:
             needed = needed - plan.without_random()  # a column of zeros has no coefficient to determine

@@ -295,6 +295,7 @@ class SufficientStatistics:
         known_modes: NDArray[np.int32] | None = None,
         kernel: Literal["lapack", "plain"] = "lapack",
         plan: ColumnPlan | None = None,
+        whole: bool = False,
     ) -> SufficientStatistics:
         """Compress a panel.
 
@@ -314,6 +315,8 @@ class SufficientStatistics:
         plan : ColumnPlan, optional
             Which columns are random, and which fixed ones there are. Coordinates are then those of whole designs:
             `FixedStatistics.wide`. Default: all basis functions are random.
+        whole : bool
+            Keep fixed columns among the others, as a fitted model does, whose variances of these are zero.
 
         Returns
         -------
@@ -340,12 +343,12 @@ class SufficientStatistics:
                 )
                 for group in groups
             ]
-        whole = replace(_assemble(panel, bases, groups, parts, coordinates, known_modes), pooled=pooled)
-        if plan is None:
-            return whole
+        found = replace(_assemble(panel, bases, groups, parts, coordinates, known_modes), pooled=pooled)
+        if plan is None or whole:
+            return found
         from cem.statistics.fixed import split
 
-        return split(whole, plan)
+        return split(found, plan)
 
 
 def _joined_fixed(parts: Sequence[FixedStatistics | None]) -> FixedStatistics:

@@ -133,9 +133,7 @@ class LinkedKernel:
         while (chunk := _lanes.claim(claimed)) < len(task.sums):
             self.expect(task, int(task.bounds[chunk]), int(task.bounds[chunk + 1]), *task.of_chunk(chunk))
 
-    def expect(
-        self, task: Pass, first: int, last: int, sums: FloatArray, fixed_sums: FloatArray | None = None
-    ) -> None:
+    def expect(self, task: Pass, first: int, last: int, sums: FloatArray, fixed_sums: FloatArray | None = None) -> None:
         """The sums over units ``first:last``."""
         _linked.expectation(
             self._bundle,
