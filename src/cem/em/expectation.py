@@ -32,6 +32,7 @@ from cem.mixture import _linked
 from cem.mixture.membership import UnitModes, unit_log_weights
 from cem.mixture.parameters import Parameters
 from cem.numerics.threads import Team
+from cem.statistics.fixed import conditioned
 from cem.statistics.sufficient import SufficientStatistics
 
 __all__ = ["Expectation"]
@@ -297,6 +298,8 @@ class Expectation:
         FitError
             A density is not finite; the message names unit, mode and channel.
         """
+        if self.statistics.fixed is not None and (parameters.rank or not isinstance(self._kernel, LanesKernel)):
+            return self._log_densities_mode_by_mode(parameters)
         kernel = self._linked_kernel() if parameters.rank else self._kernel
         if isinstance(kernel, (LanesKernel, SharedKernel, LinkedKernel, LinkedLanesKernel)):
             try:
@@ -306,3 +309,15 @@ class Expectation:
         from cem.mixture.prediction import log_densities
 
         return log_densities(self.statistics, parameters)
+
+    def _log_densities_mode_by_mode(self, parameters: Parameters) -> FloatArray:
+        """The same where fixed columns have to be taken off first, with the coefficients of each mode."""
+        from cem.mixture.prediction import log_joint
+
+        assert parameters.fixed is not None
+        unknown = self.statistics.with_membership()
+        result = np.empty((self.statistics.n_units, parameters.n_modes))
+        for k, beta in enumerate(parameters.fixed):
+            own = replace(parameters.ordered([k]), weights=np.ones(1), fixed=None, membership=None)
+            result[:, k] = log_joint(conditioned(unknown, beta), own)[:, 0]
+        return result

@@ -230,6 +230,31 @@ class Conditioning:
             maps = replace(maps, offsets=np.array(conditions.offsets), scales=np.array(conditions.scales))
         return cls(panel, conditions.with_maps(maps.offsets, maps.scales), w, maps)
 
+    def without_last_channel(self) -> Conditioning:
+        """Of the other channels."""
+        channels = self.panel.channels[:-1]
+        maps = self.maps
+        if maps is not None:
+            maps = replace(
+                maps,
+                **{
+                    name: getattr(maps, name)[..., :-1]
+                    for name in ("offsets", "scales", "counts", "prior_levels", "prior_precisions")
+                },
+            )
+        return replace(self, conditions=self.conditions.of_channels(channels), maps=maps)
+
+    def of_others(self, panel: Panel) -> tuple[Panel, FloatArray]:
+        """Other units with the same channels: the panel of their mapped readings, and their features (N, F)."""
+        w = conditions_rows(panel, self.conditions)
+        features = np.zeros((len(w), 0))
+        if self.conditions.features:
+            features = self.conditions.features_at(w, _where(panel), PanelError)
+        if self.maps is None:
+            return panel, features
+        regimes = self.conditions.regimes_at(w, _where(panel), PanelError)
+        return panel._replace(values=mapped(panel.values, regimes, self.maps.offsets, self.maps.scales)), features
+
     def mapped_panel(self) -> Panel:
         """The panel of the fit: readings mapped by regime."""
         if self.maps is None:
@@ -245,7 +270,7 @@ class Conditioning:
         return self.conditions.features_at(self.w, _where(self.panel), PanelError)
 
     def log_jacobian(self) -> float:
-        """ln |dx'/dx| of all readings."""
+        """ln |dx'/dx| of all its readings."""
         if self.maps is None:
             return 0.0
         return -float((self.maps.counts * np.log(self.maps.scales)).sum())

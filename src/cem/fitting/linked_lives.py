@@ -115,6 +115,8 @@ def _model_of_lives(model: FailureModeModel, parameters: Parameters) -> FailureM
         mode_labels=model.mode_labels,
         time_axis=model.time_axis,
         training={UNLABELLED: unlabelled_modes(model)},
+        conditions=None if model.conditions is None else model.conditions.of_channels((*model.channels, LIFE)),
+        of_units=model.of_units,
     )
 
 
@@ -147,7 +149,7 @@ def _parameters_with_lives(
         np.column_stack([parameters.noise_variances, np.full(len(locations), minimum_spread**2)]),
         (*parameters.sizes, 1),
         loadings,
-        parameters.membership,
+        membership=parameters.membership,
     )
 
 
@@ -185,7 +187,10 @@ def apart(result: FitResult, in_starts: float, in_run: float) -> tuple[FitResult
         status=run.status[:, :-1],
     )
     left_out = tuple(name for name in result.left_out if name != LIFE)
-    return replace(result, statistics=channels, run=run, starts=starts, left_out=left_out), lifetimes
+    conditioning = None if result.conditioning is None else result.conditioning.without_last_channel()
+    plan = None if result.plan is None else result.plan.without_last_channel()
+    result = replace(result, statistics=channels, run=run, starts=starts, left_out=left_out)
+    return replace(result, conditioning=conditioning, plan=plan), lifetimes
 
 
 def _laws(parameters: Parameters, coordinates: Coordinates) -> Lifetimes:

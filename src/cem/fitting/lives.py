@@ -192,6 +192,7 @@ def problem_of(
         kernel=options.kernel,
         n_jobs=options.n_jobs,
         membership_design=membership_design,
+        conditioning=result.conditioning,
     )
 
 

@@ -33,9 +33,12 @@ from cem.mixture.parameters import Parameters
 from cem.numerics.floating import underflow_is_zero
 from cem.panel.mode_priors import log_mode_priors
 from cem.statistics.anchored import AnchoredStatistics, anchored_statistics
+from cem.statistics.columns import shifted_columns
+from cem.statistics.fixed import split
 from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:
+    from cem.fitting.conditioning import Conditioning
     from cem.panel.panel import Panel
 
 __all__ = ["LINKED", "MINIMUM_SPREAD", "LivesEvaluation", "LivesProblem", "pseudo_units"]
@@ -80,28 +83,31 @@ def pseudo_units(
     """
     n_units, n_channels = anchored.counts.shape
     n = n_units * len(grid)
-    coordinates, layout = like.coordinates, like.layout
+    coordinates = like.coordinates if like.fixed is None else like.fixed.wide
+    layout, plan = coordinates.layout, None if like.fixed is None else like.fixed.plan
     projections = np.empty((n, int(layout.mean_offsets[-1])))
     blocks = []
     offsets = np.empty((n, n_channels), dtype=np.int64)
     start = 0
-    shifts = {basis: basis.shift_matrix(grid) for basis in set(like.bases)}
+    shifts = {basis: basis.shift_matrix(grid) for basis in set(like.bases)} if plan is None else {}
     for c, basis in enumerate(like.bases):
-        shifted = np.einsum("lij,gjm->lgim", anchored.triangles[c], shifts[basis])  # R S(r)
+        S = shifts[basis] if plan is None else shifted_columns(basis, plan.random[c], plan.fixed[c], grid)
+        p = layout.sizes[c]
+        shifted = np.einsum("lij,gjm->lgim", anchored.triangles[c], S)  # R S(r)
         moved = anchored.projections[c][:, None, :] - shifted @ coordinates.centre(c)
         if log_lives is not None and like.channels[c] == LIFE:
             moved += shifted[..., 0] * log_lives[..., None]
-        inverse = np.triu(np.linalg.solve(coordinates.transform(c), np.eye(basis.size)))
-        R, w = (shifted @ inverse).reshape(n, basis.size, basis.size), (moved / coordinates.scales[c]).reshape(n, -1)
-        if np.any(np.tril(shifts[basis], -1)):  # sine–cosine pairs mix: restore triangles
+        inverse = np.triu(np.linalg.solve(coordinates.transform(c), np.eye(p)))
+        R, w = (shifted @ inverse).reshape(n, p, p), (moved / coordinates.scales[c]).reshape(n, -1)
+        if np.any(np.tril(S, -1)):  # sine–cosine pairs mix: restore triangles
             Q, R = np.linalg.qr(R)
             w = np.einsum("nij,ni->nj", Q, w)
         layout.vector(projections, c)[:] = w
         blocks.append(np.ascontiguousarray(R).ravel())
         there = np.repeat(anchored.counts[:, c] > 0, len(grid))
-        offsets[:, c] = np.where(there, start + np.arange(n) * basis.size**2, -1)
+        offsets[:, c] = np.where(there, start + np.arange(n) * p**2, -1)
         start += blocks[-1].size
-    return SufficientStatistics(
+    whole = SufficientStatistics(
         units=[unit for unit in anchored.units for _ in range(len(grid))],
         channels=like.channels,
         bases=like.bases,
@@ -113,6 +119,7 @@ def pseudo_units(
         counts=np.repeat(anchored.counts, len(grid), axis=0).astype(np.int32),
         known_modes=np.full(n, -1, dtype=np.int32),
     )
+    return whole if plan is None else split(whole, plan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +154,7 @@ class LivesProblem:
         kernel: Literal["auto", "lapack"] = "auto",
         n_jobs: int = 1,
         membership_design: FloatArray | None = None,
+        conditioning: Conditioning | None = None,
     ) -> LivesProblem:
         """Set up (19).
 
@@ -170,6 +178,8 @@ class LivesProblem:
             As for `Expectation`.
         membership_design : ndarray of shape (L, 1 + F), optional
             (1, f(u)) of each unit of the panel.
+        conditioning : Conditioning, optional
+            Of the fit to the failed units: running units have covariates and a map of readings, too.
 
         Raises
         ------
@@ -202,15 +212,21 @@ class LivesProblem:
             rest = panel[~has_failed]
             if rest.channels != statistics.channels:
                 rest = rest.select_channels(statistics.channels)
+            plan = None if statistics.fixed is None else statistics.fixed.plan
+            if conditioning is not None:
+                rest, features = conditioning.of_others(rest)
+                plan = None if plan is None else replace(plan, features=features)
             try:
-                for basis in set(statistics.bases):
+                for c, basis in enumerate(statistics.bases):
                     basis.shift_matrix(0.0)
+                    if plan is not None:
+                        shifted_columns(basis, plan.random[c], plan.fixed[c], np.zeros(1))
             except BasisError as error:
                 raise BasisError(
                     f"{rest.n_units} units are still running (first: {rest.units[0]!r}), and they take part in a fit "
                     f"on the time to failure by shifting the basis. {error}; or leave running units out"
                 ) from None
-            anchored = anchored_statistics(rest, statistics.bases)
+            anchored = anchored_statistics(rest, statistics.bases, plan)
             one_law = Lifetimes.fit(
                 ages_at_failure,
                 np.ones((len(logs), 1)),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cem.errors import PanelError
 from cem.statistics import _householder
+from cem.statistics.columns import ColumnPlan, Design, designs_of
 
 if TYPE_CHECKING:
     from cem.basis.family import Basis
@@ -82,7 +83,21 @@ def distinct(bases: Sequence[Basis]) -> tuple[list[Basis], list[int]]:
     return list(of_value), [places[id(basis)] for basis in bases]
 
 
-def anchored_statistics(panel: Panel, bases: Sequence[Basis]) -> AnchoredStatistics:
+def distinct_designs(designs: Sequence[Design]) -> tuple[list[Design], list[int]]:
+    """The designs with different columns, and the index of each channel's among them."""
+    found: list[Design] = []
+    places = []
+    for design in designs:
+        place = next((i for i, other in enumerate(found) if other.shares_columns(design)), len(found))
+        if place == len(found):
+            found.append(design)
+        places.append(place)
+    return found, places
+
+
+def anchored_statistics(
+    panel: Panel, bases: Sequence[Basis], plan: ColumnPlan | None = None
+) -> AnchoredStatistics:
     """Compress each unit of a panel on the axis that ends at its last reading; needs only NumPy.
 
     Parameters
@@ -91,6 +106,8 @@ def anchored_statistics(panel: Panel, bases: Sequence[Basis]) -> AnchoredStatist
         Running units, on the forward time axis.
     bases : sequence of Basis, length C
         Bound to times to failure; they are evaluated at t − t_now ≤ 0.
+    plan : ColumnPlan, optional
+        The columns of whole designs, random ones first. Default: the functions of the bases.
 
     Raises
     ------
@@ -106,17 +123,22 @@ def anchored_statistics(panel: Panel, bases: Sequence[Basis]) -> AnchoredStatist
     values = np.ascontiguousarray(panel.values, dtype=np.float64)
     ages = np.array(panel.times[offsets[1:] - 1], dtype=np.float64)
     times = panel.times - np.repeat(ages, np.diff(offsets))
-    different, of_channel = distinct(bases)
+    different: Sequence[Design | Basis]
+    if plan is None:
+        different, of_channel = distinct(bases)
+    else:
+        different, of_channel = distinct_designs(designs_of(panel._replace(times=times), bases, plan))
     triangles, projections = [np.zeros(0)] * n_channels, [np.zeros(0)] * n_channels
     norms, counts = np.empty((n_units, n_channels)), np.empty((n_units, n_channels), dtype=np.int64)
-    for place, basis in enumerate(different):
+    for place, design in enumerate(different):
         channels = [c for c, own in enumerate(of_channel) if own == place]
-        p, shape = basis.size, (n_units, len(channels))
+        p, shape = design.size, (n_units, len(channels))
         R, w, rss = np.empty((*shape, p, p)), np.empty((*shape, p)), np.empty(shape)
         n = np.empty(shape, dtype=np.int64)
         columns = np.array(channels, dtype=np.int32)
         size = (len(times), n_channels, n_units, len(channels), p)
-        _householder.compress_units(basis(times), values, offsets, columns, R, w, rss, n, size)
+        rows = design(slice(None)) if isinstance(design, Design) else design(times)
+        _householder.compress_units(rows, values, offsets, columns, R, w, rss, n, size)
         norms[:, channels], counts[:, channels] = rss, n
         for i, c in enumerate(channels):
             triangles[c], projections[c] = R[:, i], w[:, i]

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.errors import BasisError
+
 if TYPE_CHECKING:
     from cem.basis.families import Basis
     from cem.panel.panel import Panel
 
-__all__ = ["Column", "ColumnPlan", "Design", "designs_of"]
+__all__ = ["Column", "ColumnPlan", "Design", "designs_of", "shifted_columns"]
 
 FloatArray = NDArray[np.float64]
 
@@ -147,6 +149,56 @@ class Design:
                 assert self._features is not None
                 values *= self._features[rows, column.feature]
         return design
+
+
+def shifted_columns(
+    basis: Basis, random: tuple[int, ...], fixed: tuple[Column, ...], shifts: FloatArray
+) -> FloatArray:
+    """S of whole designs: (whole row at t − s) = (whole row at t) S(s), as `Basis.shift_matrix`, shape (G, n, n).
+
+    Parameters
+    ----------
+    basis : Basis
+        Shift-invariant.
+    random, fixed
+        As in `ColumnPlan`.
+    shifts : ndarray of shape (G,)
+
+    Raises
+    ------
+    BasisError
+        The basis is not shift-invariant, or the columns are not closed: a shifted one has a part that is none of them,
+        or a shifted random one a part that does not vary from unit to unit.
+    """
+    of_functions = basis.shift_matrix(shifts)
+    mixes = (of_functions != 0.0).any(axis=0)
+    p = max(len(random), 1)
+    place = {(NONE, function): i for i, function in enumerate(random)}
+    place |= {(column.feature, column.function): p + i for i, column in enumerate(fixed)}
+    result = np.zeros((len(shifts), p + len(fixed), p + len(fixed)))
+    if not random:
+        result[:, 0, 0] = 1.0
+    for (feature, function), at in place.items():
+        if function == NONE:
+            result[:, at, at] = 1.0
+            continue
+        for part in np.flatnonzero(mixes[:, function]).tolist():
+            row = place.get((feature, part))
+            product = "" if feature == NONE else ", products with a covariate,"
+            if row is None:
+                raise BasisError(
+                    f"{basis!r}: on the time to failure the columns of a fit{product} must be closed under a shift of "
+                    f"time; that of basis function {function} contains basis function {part}, which is not among them. "
+                    f"Add basis_functions={part} to the term, or fit with time_axis='forward'"
+                )
+            if at < len(random) <= row:
+                raise BasisError(
+                    f"{basis!r}: on the time to failure the random columns must be closed under a shift of time; that "
+                    f"of basis function {function} contains basis function {part}, whose coefficient does not vary from "
+                    f"unit to unit. Add {part} to random_columns, or take {function} out"
+                )
+            result[:, row, at] = of_functions[:, part, function]
+    return result
 
 
 def designs_of(panel: Panel, bases: Sequence[Basis], plan: ColumnPlan | None) -> list[Design]:
