@@ -171,7 +171,7 @@ def _with_lives(model: FailureModeModel, panel: Panel) -> tuple[float, FloatArra
     aligned, lives = failed.aligned_at_failure(), failed.failure_times
     laws: Lifetimes | None = Lifetimes.from_dict(model.training["lifetimes"])
     assert laws is not None
-    family = laws.laws[0].family
+    family, membership_design = laws.laws[0].family, model._membership_design(panel)
     if laws.loadings is not None:
         model, laws, family = model_with_lives(model, laws, MINIMUM_SPREAD), None, LINKED
         aligned, panel = panel_with_lives(aligned, lives), panel_with_lives(panel, np.ones(panel.n_units))
@@ -185,6 +185,7 @@ def _with_lives(model: FailureModeModel, panel: Panel) -> tuple[float, FloatArra
         Constraints(none, none, "full", statistics.coordinates.transforms),
         family=family,
         prior_weight=0.0,
+        membership_design=membership_design,
     )
     evaluation = problem.expect(LivesPoint(model.internal_parameters, laws))
     running = 0.0 if problem.at_last is None else problem.at_last.log_jacobian

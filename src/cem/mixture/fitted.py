@@ -360,9 +360,9 @@ class FittedMixture:
         """
         from cem.mixture.conditioned import compressed_readings
 
-        return self.with_membership(compressed_readings(self, panel), panel)
+        return self._with_membership(compressed_readings(self, panel), panel)
 
-    def with_membership(self, statistics: SufficientStatistics, panel: Panel) -> SufficientStatistics:
+    def _with_membership(self, statistics: SufficientStatistics, panel: Panel) -> SufficientStatistics:
         """The statistics with what besides readings informs the modes of the panel's units, if anything does.
 
         Parameters
@@ -379,12 +379,12 @@ class FittedMixture:
         """
         from cem.panel.mode_priors import log_mode_priors
 
-        design, mode_priors = self.membership_design(panel), log_mode_priors(panel, self.mode_labels)
+        design, mode_priors = self._membership_design(panel), log_mode_priors(panel, self.mode_labels)
         if design is None and mode_priors is None:
             return statistics
         return statistics.with_membership(design, mode_priors)
 
-    def mode_weights(self, panel: Panel) -> FloatArray:
+    def _mode_weights(self, panel: Panel) -> FloatArray:
         """Probabilities of the modes of a panel's units before their readings: (L, K), or (K,) if all have π.
 
         Parameters
@@ -394,12 +394,12 @@ class FittedMixture:
         """
         from cem.panel.mode_priors import log_mode_priors
 
-        modes = UnitModes(self.membership_design(panel), log_mode_priors(panel, self.mode_labels))
+        modes = UnitModes(self._membership_design(panel), log_mode_priors(panel, self.mode_labels))
         logs = modes.log_weights(self.internal_parameters)
         with np.errstate(under="ignore"):
             return self.internal_parameters.weights if logs is None else np.exp(logs)
 
-    def membership_design(self, panel: Panel) -> FloatArray | None:
+    def _membership_design(self, panel: Panel) -> FloatArray | None:
         """(1, f(u)) of the panel's units, (L, 1 + F); None if π does not depend on their covariates."""
         from cem.mixture.conditioned import unit_design
 

@@ -79,7 +79,7 @@ class LifeEvidence:
 
     def of_panel(self, panel: Panel, grid: ArrayLike) -> tuple[FloatArray, SharedEvidence | None]:
         """The terms of (18) that depend on the readings; see `RemainingLife.evidence`."""
-        panel = self.model.with_own_channels(panel)
+        panel = adjusted_panel(self.model, self.model.with_own_channels(panel), last_readings=True)
         points = np.asarray(grid, dtype=np.float64)
         if points.ndim == 2 and len(points) != panel.n_units:
             raise OptionError(f"grid has {len(points)} rows; one for each of the {panel.n_units} units was expected")

@@ -248,7 +248,7 @@ def hold_out(
         cuts = [own.until(ages[held, j]) for j in range(ages.shape[1])]
         last = np.concatenate([cut.times[np.asarray(cut.offsets[1:]) - 1] for cut in cuts])
         grid = prognosis.grid(last)
-        weights = prognosis.model.mode_weights(own)
+        weights = prognosis.model._mode_weights(own)
         densities, shared = zip(*(prognosis.of_panel(cut, grid) for cut in cuts), strict=True)
         return HeldOutFold(
             prognosis,

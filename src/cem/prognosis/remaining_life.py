@@ -225,7 +225,7 @@ class RemainingLife:
         log_densities, shared = self.evidence(panel, points)
         law, _ = remaining_life_posterior(
             log_densities,
-            self.model.mode_weights(panel),
+            self.model._mode_weights(panel),
             self.lifetimes,
             ages,
             points,

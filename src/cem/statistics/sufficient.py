@@ -18,6 +18,7 @@ from cem.errors import PanelError
 from cem.statistics._bundle import StatisticsBundle
 from cem.statistics.columns import ColumnPlan, Design, designs_of
 from cem.statistics.coordinates import Coordinates, Layout, times_inverse
+from cem.statistics.unit_modes import checked_design, checked_priors, joined_designs, joined_priors
 
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
@@ -208,22 +209,11 @@ class SufficientStatistics:
         ValueError
             A shape does not fit the units, or the design is not finite or has no ones in its first column.
         """
-        if design is not None:
-            design = np.ascontiguousarray(design, dtype=np.float64)
-            if design.ndim != 2 or len(design) != self.n_units or not np.all(design[:, :1] == 1.0):
-                raise ValueError(
-                    f"membership_design has shape {design.shape}; {self.n_units} rows with a first column of ones were "
-                    "expected"
-                )
-            if not np.isfinite(design).all():
-                raise ValueError("membership_design has numbers that are not finite")
-        if mode_priors is not None:
-            mode_priors = np.ascontiguousarray(mode_priors, dtype=np.float64)
-            if mode_priors.ndim != 2 or len(mode_priors) != self.n_units:
-                raise ValueError(f"mode_priors has shape {mode_priors.shape}; {self.n_units} rows were expected")
-            if np.isnan(mode_priors).all():
-                mode_priors = None
-        return replace(self, membership_design=design, mode_priors=mode_priors)
+        return replace(
+            self,
+            membership_design=checked_design(design, self.n_units),
+            mode_priors=checked_priors(mode_priors, self.n_units),
+        )
 
     def without_last_channel(self) -> SufficientStatistics:
         """The statistics of the other channels; R blocks are shared, not copied."""
@@ -281,8 +271,8 @@ class SufficientStatistics:
             counts=np.concatenate([part.counts for part in parts]),
             known_modes=np.concatenate([part.known_modes for part in parts]),
             fixed=None if first.fixed is None else _joined_fixed([part.fixed for part in parts]),
-            membership_design=_joined(parts, "membership_design"),
-            mode_priors=_joined(parts, "mode_priors"),
+            membership_design=joined_designs([part.membership_design for part in parts]),
+            mode_priors=joined_priors([part.mode_priors for part in parts], [part.n_units for part in parts]),
         )
 
     @classmethod
@@ -367,19 +357,6 @@ class _Group:
     w: FloatArray  # (L, C_g, p)
     rss: FloatArray  # (L, C_g)
     n: NDArray[np.int32]  # (L, C_g)
-
-
-def _joined(parts: Sequence[SufficientStatistics], name: str) -> FloatArray | None:
-    """The rows of all parts, of NaN for a part without any; PanelError if some parts have no covariates of units."""
-    arrays = [getattr(part, name) for part in parts]
-    given = [array for array in arrays if array is not None]
-    if not given:
-        return None
-    if len({array.shape[1] for array in given}) > 1 or (name == "membership_design" and len(given) < len(arrays)):
-        raise PanelError("the parts differ in the covariates of their units, or in the modes of their probabilities")
-    width = given[0].shape[1]
-    filled = [np.full((part.n_units, width), np.nan) if a is None else a for a, part in zip(arrays, parts, strict=True)]
-    return np.concatenate(filled)
 
 
 def _groups(designs: Sequence[Design], coordinates: Coordinates | None) -> list[list[int]]:
