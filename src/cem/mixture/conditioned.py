@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cem.panel.panel import Panel
     from cem.statistics.sufficient import SufficientStatistics
 
-__all__ = ["adjusted_panel", "column_plan_of", "compressed_readings", "condition_rows", "unit_design"]
+__all__ = ["adjusted_panel", "compressed_readings", "condition_rows", "map_jacobian", "plan_of", "unit_design"]
 
 FloatArray = NDArray[np.float64]
 
@@ -86,11 +86,19 @@ def adjusted_panel(model: FittedMixture, panel: Panel) -> Panel:
     return panel._replace(values=values)
 
 
-def column_plan_of(model: FittedMixture, features: FloatArray) -> ColumnPlan | None:
-    """The columns of a model's channels where some have covariates and a coefficient for each mode; else None."""
+def plan_of(model: FittedMixture, panel: Panel) -> ColumnPlan | None:
+    """The columns of a model's channels where some have covariates and a coefficient for each mode; else None.
+
+    Parameters
+    ----------
+    model : FittedMixture
+    panel : Panel
+        With the model's channels, for its covariates.
+    """
     conditions = model.conditions
     if conditions is None or not any(conditions.by_mode):
         return None
+    features = conditions.features_at(condition_rows(conditions, panel), where_in(panel))
     return ColumnPlan(
         tuple(tuple(range(basis.size)) for basis in model.bases),
         tuple(tuple(Column(f, j, True) for f, j in own) for own in conditions.by_mode),
@@ -109,17 +117,30 @@ def compressed_readings(model: FittedMixture, panel: Panel) -> SufficientStatist
     """
     from cem.statistics.sufficient import SufficientStatistics
 
-    conditions = model.conditions
-    plan = None
-    if conditions is not None:
-        panel = adjusted_panel(model, panel)
-        if any(conditions.by_mode):
-            w = condition_rows(conditions, panel)
-            plan = column_plan_of(model, conditions.features_at(w, where_in(panel)))
-    statistics = SufficientStatistics.from_panel(
-        panel, model.bases, coordinates=model.coordinates, kernel="plain", plan=plan, whole=True
+    return SufficientStatistics.from_panel(
+        adjusted_panel(model, panel),
+        model.bases,
+        coordinates=model.coordinates,
+        kernel="plain",
+        plan=plan_of(model, panel),
+        whole=True,
     )
-    return statistics
+
+
+def map_jacobian(model: FittedMixture, panel: Panel) -> FloatArray:
+    """ln |dx'/dx| of each unit's readings, shape (L,): what the regimes' scales add to a log-density.
+
+    Parameters
+    ----------
+    model : FittedMixture
+    panel : Panel
+        With the model's channels in order, as its readings were read.
+    """
+    conditions = model.conditions
+    if conditions is None or conditions.regimes is None:
+        return np.zeros(panel.n_units)
+    of_readings = conditions.log_jacobian(panel.values, condition_rows(conditions, panel))
+    return np.add.reduceat(of_readings, np.asarray(panel.offsets[:-1]))
 
 
 def unit_design(of_units: Conditions, panel: Panel) -> FloatArray:

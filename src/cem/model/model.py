@@ -296,7 +296,13 @@ class FailureModeModel(FittedMixture):
             import os
 
             n_jobs = os.cpu_count() or 1
-        return prediction.evidence(self.statistics(X, times, axes=axes), self.internal_parameters, int(n_jobs))
+        panel = self._aligned(self._as_panel(X, times, axes))
+        found = prediction.evidence(self.compressed(panel), self.internal_parameters, int(n_jobs))
+        if self.conditions is None or self.conditions.regimes is None:
+            return found
+        from cem.mixture.conditioned import map_jacobian
+
+        return found._replace(log_likelihoods=found.log_likelihoods + map_jacobian(self, panel))
 
     def _as_panel(self, X: Data, times: ArrayLike | None, axes: Axes = None, what: str = "X") -> Panel:
         from cem.panel.panel import Panel

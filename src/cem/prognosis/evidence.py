@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -15,13 +15,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError
 from cem.lifetimes.grid import remaining_life_grid, remaining_life_grids
+from cem.mixture.conditioned import adjusted_panel, plan_of
 from cem.prognosis.candidates import Candidates, SharedEvidence
 from cem.statistics.anchored import anchored_statistics
+from cem.statistics.columns import shifted_columns
 
 if TYPE_CHECKING:
+    from cem.basis.family import Basis
     from cem.lifetimes.lifetimes import Lifetimes
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
+    from cem.statistics.columns import ColumnPlan
 
 __all__ = ["HasLifeEvidence", "LifeEvidence"]
 
@@ -79,20 +83,33 @@ class LifeEvidence:
 
     def of_panel(self, panel: Panel, grid: ArrayLike) -> tuple[FloatArray, SharedEvidence | None]:
         """The terms of (18) that depend on the readings; see `RemainingLife.evidence`."""
-        panel = adjusted_panel(self.model, self.model.with_own_channels(panel), last_readings=True)
+        panel = adjusted_panel(self.model, self.model.with_own_channels(panel))
         points = np.asarray(grid, dtype=np.float64)
         if points.ndim == 2 and len(points) != panel.n_units:
             raise OptionError(f"grid has {len(points)} rows; one for each of the {panel.n_units} units was expected")
         bases, candidates = self.model.bases, self.candidates
-        found = [
-            candidates.evidence(anchored_statistics(part, bases), bases, points[some] if points.ndim == 2 else points)
-            for part, some in _parts(panel)
-        ]
+        found = []
+        for part, some in _parts(panel):
+            own, plan = points[some] if points.ndim == 2 else points, plan_of(self.model, part)
+            anchored = anchored_statistics(part, bases, plan)
+            if plan is None:
+                found.append(candidates.evidence(anchored, bases, own))
+            else:
+                found.append(candidates.evidence_of_matrices(anchored, _shifted(plan, bases, own)))
         if len(found) == 1:
             return found[0]
         return np.concatenate([densities for densities, _ in found]), SharedEvidence.concatenate(
             [shared for _, shared in found]
         )
+
+
+def _shifted(plan: ColumnPlan, bases: Sequence[Basis], grid: FloatArray) -> list[FloatArray]:
+    """S(r) of each channel's whole columns, the grid's shape with (n, n) appended."""
+    found = []
+    for basis, random, fixed in zip(bases, plan.random, plan.fixed, strict=True):
+        matrices = shifted_columns(basis, random, fixed, grid.ravel())
+        found.append(matrices.reshape(*grid.shape, *matrices.shape[1:]))
+    return found
 
 
 def _parts(panel: Panel) -> Iterator[tuple[Panel, slice]]:
