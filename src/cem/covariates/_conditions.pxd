@@ -201,12 +201,13 @@ cdef inline double common_part(
     return total
 
 
-cdef inline int conditions_adjust(
+cdef inline int conditions_adjust_in(
     const conditions_1_t* given,
     const double* w,            # (n_columns,)
     const double* phi,          # packed rows of bases; NULL where no column is a product
     double* features_out,       # (n_features,)
     double* x,                  # (n_channels,)     in: x; out: x' = (x - a) / s - psi' beta. NaN stays NaN
+    int* regime_out,            # (1,)              0 where the model has no regimes
 ) noexcept nogil:
     """CONDITIONS_OK, or a negative status with x as it was."""
     cdef const double* offsets
@@ -218,6 +219,7 @@ cdef inline int conditions_adjust(
         regime = conditions_regime(given, w)
         if regime < 0:
             return regime
+    regime_out[0] = regime
     status = conditions_features(given, w, features_out)
     if status != CONDITIONS_OK:
         return status
@@ -230,6 +232,18 @@ cdef inline int conditions_adjust(
         for c in range(given.n_channels):
             x[c] -= common_part(given, c, features_out, phi)
     return CONDITIONS_OK
+
+
+cdef inline int conditions_adjust(
+    const conditions_1_t* given,
+    const double* w,            # (n_columns,)
+    const double* phi,          # packed rows of bases; NULL where no column is a product
+    double* features_out,       # (n_features,)
+    double* x,                  # (n_channels,)     in: x; out: x'
+) noexcept nogil:
+    """`conditions_adjust_in` for callers that do not need the regime."""
+    cdef int regime
+    return conditions_adjust_in(given, w, phi, features_out, x, &regime)
 
 
 cdef inline int conditions_restore(
