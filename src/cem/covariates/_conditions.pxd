@@ -42,6 +42,7 @@ ctypedef struct conditions_1_t:
     const double* places            # (n_regimes, n_settings)   standardised centres
     const double* squared_reaches   # (n_regimes,)
     const double* squared_halves    # (n_regimes, n_regimes)    squares of half the distances between centres
+    const double* squared_cores     # (n_regimes,)              no other centre is nearer within this square
     const double* cuts              # (n_regimes - 1,)
     const double* offsets           # (n_regimes, n_channels)   a
     const double* scales            # (n_regimes, n_channels)   s
@@ -89,6 +90,17 @@ cdef inline int nearest_centre(const conditions_1_t* given, const double* w) noe
     cdef double square, difference, least = 0, next_least = 0
     cdef int g, s, found = 0, second = 0
     cdef bint within = False
+    for g in range(given.n_regimes):        # most readings lie close to a centre: no other need be compared
+        square = 0.0
+        for s in range(given.n_settings):
+            difference = (w[given.settings[s]] - given.origin[s]) * given.precision[s] - place[s]
+            square += difference * difference
+            if square > given.squared_cores[g]:
+                break
+        else:
+            return g
+        place += given.n_settings
+    place = given.places
     for g in range(given.n_regimes):
         square = 0.0
         for s in range(given.n_settings):

@@ -422,6 +422,14 @@ def _squared_halves(places: FloatArray) -> FloatArray:
     return np.ascontiguousarray(((0.5 * places[:, None, :] - 0.5 * places[None, :, :]) ** 2).sum(axis=2))
 
 
+def _squared_cores(places: FloatArray) -> FloatArray:
+    """Squares of distances from each centre within which no other is nearer, and some less for rounding, (G,)."""
+    halves = _squared_halves(places)
+    np.fill_diagonal(halves, np.inf)
+    least = halves.min(axis=1, initial=np.inf)
+    return np.where(np.isfinite(least), (1.0 - 1e-9) * least, -1.0)
+
+
 def _packed(conditions: Conditions, phi_starts: Sequence[int], n_phi: int) -> PackedConditions:
     def int32(items: Sequence[int] | FloatArray | IntArray) -> NDArray[np.int32]:
         return np.array(items, dtype=np.int32)
@@ -463,6 +471,7 @@ def _packed(conditions: Conditions, phi_starts: Sequence[int], n_phi: int) -> Pa
             "precision": none if regimes is None else 1.0 / regimes.spread,
             "places": none if regimes is None else np.ascontiguousarray(regimes.places),
             "squared_reaches": none if regimes is None else regimes.reaches**2,
+            "squared_cores": none if regimes is None else _squared_cores(regimes.places),
             "squared_halves": none if regimes is None else _squared_halves(regimes.places),
             "cuts": none if cuts is None else np.array(cuts),
             "offsets": np.ascontiguousarray(conditions.offsets),

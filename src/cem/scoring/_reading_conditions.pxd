@@ -127,6 +127,7 @@ cdef inline void keep_conditions(
     double t,
     const double* w,            # (n_covariates,)
     int regime,
+    int n_observed,             # channels that the reading has
 ) noexcept nogil:
     """The reading's part of ln |dx'/dx|, with the weight that its row has; its covariates, if none is later."""
     cdef const double* logs
@@ -134,9 +135,12 @@ cdef inline void keep_conditions(
     cdef double delta = t - unit[UNIT_LAST_TIME], own = 0.0, weight
     cdef int c
     if scorer.log_regime_scales != NULL:
-        logs = scorer.log_regime_scales + regime * scorer.n_channels
-        for c in range(scorer.n_channels):
-            own -= logs[c] if x[c] == x[c] else 0.0
+        logs = scorer.log_regime_scales + regime * (scorer.n_channels + 1)
+        if n_observed == scorer.n_channels:
+            own = -logs[n_observed]
+        else:
+            for c in range(scorer.n_channels):
+                own -= logs[c] if x[c] == x[c] else 0.0
         if scorer.log_forgetting < 0 and unit[UNIT_OBSERVATIONS] > 0 and delta != 0:
             weight = exp(scorer.log_forgetting * fabs(delta))
             if delta > 0:

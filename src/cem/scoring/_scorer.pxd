@@ -60,7 +60,7 @@ ctypedef struct scorer_3_t:
     const int* unit_places              # (n_columns,)          which covariate of units a column is; -1: of readings
     const int* membership_places        # (n_columns of of_units,)  likewise
     const double* membership            # (n_modes, 1 + F)      gamma
-    const double* log_regime_scales     # (n_regimes, n_channels)
+    const double* log_regime_scales     # (n_regimes, n_channels + 1)  ln s, and their sum
     int n_wide                          # designs with by-mode columns: (phi(t), psi(w, t)), after all bases in phi
     const int* wide_channels            # (n_wide,)     a channel that has it
     const int* wide_sources             # (n_wide,)     where its basis begins in phi

@@ -13,11 +13,10 @@ from libc.string cimport memcpy, memset
 from cem.basis._basis cimport basis_check
 from cem.covariates._conditions cimport conditions_1_t
 from cem.scoring._chi_square cimport upper_gamma
-from cem.scoring._reading_conditions cimport adjust_reading, forget_covariates, keep_conditions, take_unit_covariates
-from cem.scoring._reading_rows cimport evaluate_bases, forget
+from cem.scoring._reading_conditions cimport forget_covariates, take_unit_covariates
+from cem.scoring._reading_rows cimport enter, enter_at
 from cem.statistics._blocks cimport (
-    LANES, blocks_allocate, blocks_clear, blocks_prepare, blocks_read, blocks_rotate, blocks_scale, common_log_density,
-    mode_evidence, mode_terms,
+    LANES, blocks_allocate, blocks_clear, blocks_read, common_log_density, mode_evidence, mode_terms,
 )
 
 import numpy as np
@@ -65,42 +64,6 @@ cdef int scorer_init_at(
     return SCORER_OK
 
 
-cdef inline int enter(
-    const scorer_3_t* scorer,
-    double* unit,               # its x holds the reading
-    int first, int stop,        # blocks
-    double t,
-    const double* w,            # (n_covariates,)
-    const double* custom,       # (n_custom,)
-) noexcept nogil:
-    """Check, then rotate: the state changes only if the reading is valid."""
-    cdef int n_observed, status, regime = 0
-    if not isfinite(t):
-        return SCORER_TIME
-    if scorer.n_custom > 0 and custom == NULL:
-        return SCORER_CUSTOM
-    evaluate_bases(scorer, t, custom, unit + scorer.phi)
-    if scorer.conditions != NULL:
-        status = adjust_reading(scorer, unit, w, &regime)
-        if status != SCORER_OK:
-            return status
-    if blocks_prepare(
-        scorer.blocks, first, stop, unit + scorer.phi, unit + scorer.x, unit + scorer.rows, &n_observed
-    ):
-        return SCORER_RANGE
-    if n_observed == 0:
-        return SCORER_OK
-    if scorer.conditions != NULL:
-        keep_conditions(scorer, unit, t, w, regime)
-    if scorer.log_forgetting < 0:
-        forget(scorer, unit, first, stop, t)
-    blocks_rotate(scorer.blocks, first, stop, unit + scorer.rows, unit + UNIT_STATE)
-    if t > unit[UNIT_LAST_TIME] or unit[UNIT_OBSERVATIONS] == 0:
-        unit[UNIT_LAST_TIME] = t
-    unit[UNIT_OBSERVATIONS] += n_observed
-    return SCORER_OK
-
-
 cdef int scorer_update(
     const scorer_3_t* scorer,
     double* unit,               # (n_unit,)     changed where 0 is returned
@@ -116,7 +79,7 @@ cdef int scorer_update(
         return SCORER_CONDITIONS
     memcpy(unit + scorer.x, x, scorer.n_channels * sizeof(double))
     unit[scorer.x + scorer.n_channels] = NAN
-    return enter(scorer, unit, 0, scorer.blocks.n_blocks, t, NULL, custom)
+    return enter(scorer, unit, 0, scorer.blocks.n_blocks, t, custom)
 
 
 cdef int scorer_update_at(
@@ -130,9 +93,11 @@ cdef int scorer_update_at(
     """`scorer_update` under conditions, and also SCORER_CONDITIONS, _COVARIATE or _REGIME."""
     if w != NULL and scorer.n_covariates == 0:
         return SCORER_CONDITIONS
+    if scorer.conditions == NULL:
+        return scorer_update(scorer, unit, t, x, custom)
     memcpy(unit + scorer.x, x, scorer.n_channels * sizeof(double))
     unit[scorer.x + scorer.n_channels] = NAN
-    return enter(scorer, unit, 0, scorer.blocks.n_blocks, t, w, custom)
+    return enter_at(scorer, unit, 0, scorer.blocks.n_blocks, t, w, custom)
 
 
 cdef int scorer_update_channel(
@@ -168,7 +133,9 @@ cdef int scorer_update_channel_at(
         unit[scorer.x + c] = NAN
     unit[scorer.x + channel] = value
     block = scorer.blocks.lane_of_channel[channel] // LANES
-    return enter(scorer, unit, block, block + 1, t, w, custom)
+    if scorer.conditions == NULL:
+        return enter(scorer, unit, block, block + 1, t, custom)
+    return enter_at(scorer, unit, block, block + 1, t, w, custom)
 
 
 cdef int scorer_log_densities(

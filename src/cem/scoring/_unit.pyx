@@ -14,7 +14,7 @@ from cem.statistics._blocks cimport LANES, blocks_allocate
 from cem.scoring._scorer cimport (
     PackedScorer, SCORER_COVARIATE, SCORER_CUSTOM, SCORER_NOT_FINITE, SCORER_OK, SCORER_REGIME, SCORER_TIME,
     UNIT_LAST_TIME, UNIT_LOG_JACOBIAN, UNIT_OBSERVATIONS, UNIT_STATE, row_of, scorer_blame, scorer_init,
-    scorer_init_at, scorer_log_densities, scorer_log_likelihood, scorer_probabilities, scorer_update_at,
+    scorer_init_at, scorer_log_densities, scorer_log_likelihood, scorer_probabilities, scorer_update, scorer_update_at,
     scorer_update_channel_at, scorer_weight,
 )
 
@@ -221,8 +221,12 @@ cdef class UnitState:
         if self.busy:
             self._free()
         self._read_values(x)
-        if self.packed.conditions != NULL or covariates is not None:
-            self._read_covariates(covariates)
+        if self.packed.conditions == NULL and covariates is None and self.packed.n_custom == 0:
+            status = scorer_update(self.packed, self.unit, time, self.x, NULL)
+            if status != SCORER_OK:
+                raise self._refused(status, time, self.x, scorer_blame(self.packed, self.unit))
+            return
+        self._read_covariates(covariates)
         if self.packed.n_custom > 0 and isfinite(time):
             custom_view = self.scorer._custom_rows(np.array([time]))
             custom = &custom_view[0, 0]

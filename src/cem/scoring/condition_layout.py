@@ -125,13 +125,19 @@ def condition_layout(
         unit_places=np.array([place[column.name] if column.of_unit else -1 for column in every], dtype=np.intc),
         membership_places=np.array([] if of_units is None else [place[name] for name in of_units.names], np.intc),
         membership=np.zeros(0) if membership is None else np.array(membership, dtype=np.float64).ravel(),
-        log_regime_scales=np.log(conditions.scales).ravel() if regimes and conditions is not None else np.zeros(0),
+        log_regime_scales=_logs(conditions.scales) if regimes and conditions is not None else np.zeros(0),
         wide=np.array(list(wide.values()), dtype=np.intc).reshape(-1, 4).T.copy(),
         phi_starts=phi_starts,
         n_phi=total,
         n_columns=max(len(every), 0 if of_units is None else len(of_units.columns)),
         n_features=max(0 if own is None else len(own.features) for own in (conditions, of_units)),
     )
+
+
+def _logs(scales: FloatArray) -> FloatArray:
+    """ln s by regime and channel, and behind each regime's their sum."""
+    logs = np.log(scales)
+    return np.concatenate([logs, np.cumsum(logs, axis=1)[:, -1:]], axis=1).ravel()
 
 
 def _places(column: Column) -> dict[Any, float] | None:
