@@ -133,7 +133,7 @@ cdef inline void keep_conditions(
     cdef const double* logs
     cdef const double* x = unit + scorer.x
     cdef double delta = t - unit[UNIT_LAST_TIME], own = 0.0, weight
-    cdef int c
+    cdef int c, i
     if scorer.log_regime_scales != NULL:
         logs = scorer.log_regime_scales + regime * (scorer.n_channels + 1)
         if n_observed == scorer.n_channels:
@@ -148,5 +148,6 @@ cdef inline void keep_conditions(
             else:
                 own *= weight
         unit[UNIT_LOG_JACOBIAN] += own
-    if scorer.n_covariates > 0 and (delta >= 0 or unit[UNIT_OBSERVATIONS] == 0):
-        memcpy(unit + scorer.last_w, w, scorer.n_covariates * sizeof(double))
+    if delta >= 0 or unit[UNIT_OBSERVATIONS] == 0:
+        for i in range(scorer.n_covariates):
+            unit[scorer.last_w + i] = w[i]

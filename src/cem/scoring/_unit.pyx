@@ -6,6 +6,7 @@ The arithmetic is behind the C-level interface of _scorer.pyx. NumPy alone; noth
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 )
+from cpython.object cimport PyObject
 from libc.math cimport isfinite, isinf, NAN
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -25,6 +26,66 @@ from cem.errors import ScorerError
 __all__ = ["UnitState"]
 
 cdef object ARRAY = np.ndarray
+cdef object FLOAT64 = np.dtype(np.float64)
+
+cdef extern from *:
+    """
+    /* The head of an array, as every module compiled against NumPy reads it: part of its binary interface. */
+    typedef struct {
+        PyObject_HEAD
+        char *data;
+        int n_dimensions;
+        Py_ssize_t *shape;
+        Py_ssize_t *strides;
+        PyObject *base;
+        PyObject *kind;
+    } cem_array_t;
+    """
+    ctypedef struct cem_array_t:
+        char* data
+        int n_dimensions
+        Py_ssize_t* shape
+        Py_ssize_t* strides
+        PyObject* kind
+
+
+cdef bint _head_is_known():
+    """Whether an array's head is what `cem_array_t` says; the buffer protocol, which is slower, says the same."""
+    cdef Py_buffer view
+    cdef bint same
+    probe = np.arange(8.0)[1:6:2]
+    cdef cem_array_t* head = <cem_array_t*><PyObject*>probe
+    PyObject_GetBuffer(probe, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+    same = (
+        head.data == <char*>view.buf and head.n_dimensions == 1 and <object>head.kind is FLOAT64
+        and head.shape[0] == 3 and head.strides[0] == view.strides[0]
+    )
+    PyBuffer_Release(&view)
+    return same
+
+
+cdef bint HEAD_IS_KNOWN = _head_is_known()
+
+
+cdef bint take_few(object array, int n, double* target) except -1:
+    """Whether an array holds n float64 numbers, which are then in target. A buffer would take longer than the rest."""
+    cdef Py_buffer view
+    cdef cem_array_t* head = <cem_array_t*><PyObject*>array
+    cdef int j
+    cdef bint found
+    if HEAD_IS_KNOWN:
+        if <void*>head.kind != <void*>FLOAT64 or head.n_dimensions != 1 or head.shape[0] != n:
+            return False
+        for j in range(n):
+            target[j] = (<const double*>(head.data + j * head.strides[0]))[0]
+        return True
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+    found = view.format[0] == c'd' and view.format[1] == 0 and view.ndim == 1 and view.shape[0] == n
+    if found:
+        for j in range(n):
+            target[j] = (<const double*>(<const char*>view.buf + j * view.strides[0]))[0]
+    PyBuffer_Release(&view)
+    return found
 
 
 cdef class UnitState:
@@ -144,24 +205,15 @@ cdef class UnitState:
 
     cdef int _read_covariates(self, covariates) except -1:
         """Covariates into self.w: float64 arrays, plain tuples, lists and dicts here, all else by the scorer."""
-        cdef Py_buffer view
-        cdef int j, n = self.packed.n_covariates
-        cdef const char* source
+        cdef int n = self.packed.n_covariates
         cdef const double[::1] row
         if n == 0:
             if covariates is not None:
                 raise self.scorer._no_covariates()
             return 0
         if type(covariates) is ARRAY and self.scorer.only_numbers:
-            PyObject_GetBuffer(covariates, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
-            try:
-                if view.format[0] == c'd' and view.format[1] == 0 and view.ndim == 1 and view.shape[0] == n:
-                    source = <const char*>view.buf
-                    for j in range(n):
-                        self.w[j] = (<const double*>(source + j * view.strides[0]))[0]
-                    return 0
-            finally:
-                PyBuffer_Release(&view)
+            if take_few(covariates, n, self.w):
+                return 0
         elif self._read_items(covariates):
             return 0
         row = self.scorer._covariate_row(covariates)
