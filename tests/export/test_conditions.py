@@ -88,7 +88,12 @@ def model_of(rng, conditions, of_units=None, gamma=None):
             root[:, :n_random] = np.tril(rng.normal(0, 0.2, (p, n_random))) + 0.3 * np.eye(p, n_random)
             layout.matrix(factors[k], c)[:] = root
     parameters = Parameters(
-        rng.dirichlet(np.full(N_MODES, 5.0)), means, factors, rng.uniform(0.5, 0.9, (N_MODES, 3)), sizes, membership=gamma
+        rng.dirichlet(np.full(N_MODES, 5.0)),
+        means,
+        factors,
+        rng.uniform(0.5, 0.9, (N_MODES, 3)),
+        sizes,
+        membership=gamma,
     )
     return FailureModeModel(
         parameters=parameters, coordinates=Coordinates(centres, rng.uniform(0.5, 3.0, 3), transforms, sizes), bases=bases,
@@ -134,7 +139,9 @@ def case_of(name, seed, scalar):
     if scalar == "float":
         drawn, age = drawn.astype(np.float32).astype(np.float64), age.astype(np.float32).astype(np.float64)
     times = np.sort(rng.uniform(-5.0, 110.0, (N_UNITS, N_READINGS)), axis=1).ravel()
-    places = [] if conditions is None else [COLUMNS.index(Column(x.name, x.levels, x.of_unit)) for x in conditions.columns]
+    places = (
+        [] if conditions is None else [COLUMNS.index(Column(x.name, x.levels, x.of_unit)) for x in conditions.columns]
+    )
     values = drawn_values(rng, model, times, drawn[:, places])
     blank = rng.random(values.shape) < 0.2
     blank[blank.all(axis=1), 0] = False  # a panel would drop that row
@@ -407,3 +414,168 @@ def test_the_readings_leave_the_mode_open_for_a_while():
     """Probabilities of 0 and 1 always agree: the comparison above would be uninformative."""
     for name in NAMES:
         assert min(shares.max() for _, shares, *_ in expected(name)) < 0.95, name
+
+
+# ---------------------------------------------------------------------------------------------------- what is refused
+
+
+def careful_model():
+    """Two covariates of readings and one of units; loads from 20 to 30 have no regime, and a power of the load."""
+    rng = np.random.default_rng(4)
+    w = np.column_stack(
+        [rng.choice([5.0, 10.0, 40.0, 45.0, 50.0], 400), rng.integers(0, 3, 400), rng.integers(0, 2, 400)]
+    )
+    columns = (COLUMNS[0], COLUMNS[1], COLUMNS[3])
+    terms = [Power("load", 4, by_mode=True), Category("site"), Category("mode")]
+    conditions = learned_conditions(
+        columns, w, channels=CHANNELS, sizes=SIZES, terms=[terms] * 3, regimes=Regimes("load", cuts=[20.0, 30.0])
+    )
+    return model_of(rng, conditions, *random_membership(rng))
+
+
+def case_of_careful(model, n=9):
+    """One unit under sound covariates."""
+    rng = np.random.default_rng(5)
+    w = np.column_stack([rng.choice([5.0, 10.0, 40.0], n), rng.integers(0, 2, n)])
+    values = rng.normal([9062.0, 3.0, -40.0], 1.0, (n, 3))
+    panel = Panel(["u"], [0, n], np.arange(1.0, n + 1), values, CHANNELS)
+    u = np.array([[1.0, 7.0][: len(model.unit_covariates)]])
+    return Case("careful", "double", model, panel, w, u)
+
+
+def test_a_wrong_covariate_has_a_status_and_leaves_the_unit_alone(tmp_path):
+    """One broken telegram would poison a unit for the rest of its life, or be scored under another condition."""
+    model = careful_model()
+    assert model.covariates == ("load", "mode") and model.unit_covariates[0] == "site"
+    program = TOOLCHAINS["gcc-sanitizers"](write_program(tmp_path, {"careful": (model, "double")}))
+    case = case_of_careful(model)
+    sound = rows_for(case)
+    load, mode, load_ahead = 5, 6, 7 + len(model.unit_covariates)
+    wrong = [
+        (load, np.nan, 5), (load, np.inf, 5), (mode, 2.0, 6), (mode, 0.5, 6), (mode, -1.0, 6), (load, 25.0, 7), (load, 1e99, 8),
+        (1, np.nan, 1), (2, np.inf, 2), (mode, 1e300, 6),
+    ]  # fmt: skip
+    for column, value, status in wrong:
+        rows = sound.copy()
+        rows[4, column] = value
+        got = answers(program, "careful", rows)
+        np.testing.assert_array_equal(got.status, [0, 0, 0, 0, status, 0, 0, 0, 0], str((column, value)))
+        assert not got.changed[4] and got.changed[[0, 1, 2, 3, 5, 6, 7, 8]].all()
+        assert got.log_likelihood[4] == got.log_likelihood[3]
+        without = answers(program, "careful", np.delete(sound, 4, axis=0))
+        assert got.log_likelihood[-1] == without.log_likelihood[-1]
+    for value, status in [(np.nan, 5), (25.0, 7), (1e99, 8)]:
+        rows = sound.copy()
+        rows[4, load_ahead] = value
+        got = answers(program, "careful", rows)
+        np.testing.assert_array_equal(got.forecast_status, [0, 0, 0, 0, status, 0, 0, 0, 0])
+        assert got.mean[4] == got.variance[4] == -1.0 and not got.status.any()
+
+
+def test_a_load_whose_powers_a_float_cannot_square_is_refused(tmp_path):
+    """Infinity would enter the state, and NaN every score after it."""
+    model = careful_model()
+    program = TOOLCHAINS["gcc-sanitizers"](write_program(tmp_path, {"careful": (model, "float")}))
+    rows = rows_for(case_of_careful(model))
+    rows[4, 5] = 1e4
+    got = answers(program, "careful", rows)
+    np.testing.assert_array_equal(got.status, [0, 0, 0, 0, 3, 0, 0, 0, 0])
+    assert not got.changed[4] and np.isfinite(got.log_likelihood).all()
+
+
+def test_a_wrong_covariate_of_a_unit_has_a_status_and_leaves_the_unit_alone(tmp_path):
+    """A machine of an unknown site would be scored as if it were of another one."""
+    model = careful_model()
+    program = TOOLCHAINS["gcc-sanitizers"](write_program(tmp_path, {"careful": (model, "double")}))
+    sound = rows_for(case_of_careful(model))
+    for value, status in [(np.nan, 5), (-np.inf, 5), (3.0, 6), (1.5, 6)]:
+        rows = sound.copy()
+        rows[4, 0], rows[4, 7] = 1.0, value  # a new unit that cannot be made: the old one stays
+        got = answers(program, "careful", rows)
+        np.testing.assert_array_equal(got.status, [0, 0, 0, 0, status, 0, 0, 0, 0])
+        assert not got.changed[4] and got.log_likelihood[4] == got.log_likelihood[3]
+
+
+def test_an_experts_weights_are_the_mode_probabilities_before_all_readings(tmp_path):
+    """An inspection would be ignored, or be counted besides the fleet's shares."""
+    case = cases()["d0"]
+    program = TOOLCHAINS["gcc"](write_program(tmp_path, {"d0": (case.model, "double")}))
+    got = answers(program, "d0", rows_for(case, restart=2.0))
+    told = case.panel.with_mode_probabilities([[0.25, 0.0, 0.75]] * N_UNITS, case.model.mode_labels)
+    last = case.panel.offsets[1:] - 1
+    assert not got.status.any()
+    np.testing.assert_allclose(got.probabilities[last], case.model.predict_proba(told), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(got.log_likelihood[last], case.model.score_samples(told), rtol=1e-12)
+
+
+def test_weights_that_are_no_probabilities_are_refused(tmp_path):
+    """A percentage would be taken for a probability, and NaN spoil every score."""
+    export_c(cases()["f0"].model, tmp_path / "fleet.h", scalar="float")
+    (tmp_path / "main.c").write_text(
+        '#include "fleet.h"\nstatic int refused(fleet_unit *u, fleet_scalar a, fleet_scalar b, fleet_scalar c)\n'
+        "{\n    const fleet_scalar p[3] = { a, b, c };\n    fleet_unit before = *u;\n"
+        "    return fleet_init_weights(u, p) == FLEET_BAD_WEIGHTS && memcmp(&before, u, sizeof before) == 0;\n}\n"
+        "int main(void)\n{\n    fleet_unit u;\n    const fleet_scalar p[3] = { 0.7f, 0.2f, 0.1f };\n"
+        "    memset(&u, 0, sizeof u);\n"
+        "    return !(refused(&u, 70, 20, 10) && refused(&u, -0.5f, 1, 0.5f) && refused(&u, NAN, 0.5f, 0.5f)\n"
+        "             && refused(&u, 0, 0, 0) && refused(&u, HUGE_VALF, 0, 0) && fleet_init_weights(&u, p) == FLEET_OK);\n}\n"
+    )
+    assert subprocess.run(TOOLCHAINS["gcc-sanitizers"](tmp_path / "main.c")).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "call", ["fleet_update(&unit, 1.0, x)", "fleet_forecast(&unit, 1.0, 0, &m, &v)", "fleet_init(&unit)"]
+)
+def test_the_functions_without_covariates_do_not_exist_where_the_model_needs_them(tmp_path, call):
+    """A program written for a model without covariates would go on to score under none."""
+    export_c(careful_model(), tmp_path / "fleet.h")
+    (tmp_path / "main.c").write_text(
+        f'#include "fleet.h"\nint main(void)\n{{\n    fleet_unit unit;\n    fleet_scalar x[FLEET_N_CHANNELS];\n    double m, v;\n    {call};\n}}\n'
+    )
+    command = ["gcc", "-std=c99", "-Werror=implicit-function-declaration", "-fsyntax-only", "main.c"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode != 0 and f"implicit declaration of function ‘{call.split('(')[0]}’" in run.stderr
+
+
+# ------------------------------------------------------------------------------------------------------------- names
+
+
+def test_covariates_and_levels_become_distinct_identifiers(tmp_path):
+    """Names that differ in case, that statuses, channels or modes have, or that end a comment, must compile."""
+    columns = (
+        Column("bad", ("channel", "level", "time", "TIME")), Column("n", (-1, 0, 1)), Column("channel", ("T24", "*/ int y; /*")),
+        Column("Site B", ("c", "é", "")), Column("site", ("b c", "b C")), Column("mode", (False, True), of_unit=True),
+        Column("cem", ("h",)), Column("*/ #error A /*"), Column("covariate", ("n", "bad")), Column("unit", ("covariate mode",)),
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    w = np.column_stack([rng.integers(0, len(column.levels or (1, 2)), 400) for column in columns])
+    terms = [Category("site"), Category("mode"), Linear("*/ #error A /*")]
+    conditions = learned_conditions(columns, w, channels=CHANNELS, sizes=SIZES, terms=[terms] * 3)
+    text = export_c(model_of(rng, conditions), tmp_path / "fleet.h")
+    assert text.isascii()
+    wanted = {
+        "FLEET_BAD_CHANNEL_2": 0, "FLEET_BAD_LEVEL_2": 1, "FLEET_BAD_TIME_2": 2, "FLEET_BAD_TIME_3": 3, "FLEET_N_MINUS_1": 0,
+        "FLEET_CHANNEL_T24_2": 0, "FLEET_SITE_B_C": 0, "FLEET_SITE_B_NONE": 1, "FLEET_SITE_B_C_2": 0, "FLEET_SITE_B_C_3": 1,
+        "FLEET_MODE_FALSE": 0, "FLEET_MODE_TRUE": 1, "FLEET_CEM_H_2": 0, "FLEET_COVARIATE_SITE_B": 3, "FLEET_COVARIATE_SITE": 4,
+        "FLEET_COVARIATE_N_2": 0, "FLEET_COVARIATE_BAD_2": 1, "FLEET_UNIT_COVARIATE_MODE": 0, "FLEET_UNIT_COVARIATE_MODE_2": 0,
+        "FLEET_N_COVARIATES": 9, "FLEET_N_UNIT_COVARIATES": 1,
+    }  # fmt: skip
+    checks = " || ".join(f"{name} != {value}" for name, value in wanted.items())
+    (tmp_path / "main.c").write_text(
+        f'#include "fleet.h"\nint main(void)\n{{\n    return {checks}\n        || strcmp(fleet_covariate_name(3), "Site B")'
+        ' || strcmp(fleet_unit_covariate_name(0), "mode") || fleet_covariate_name(9)[0];\n}\n'
+    )
+    for extra in ([], ["-trigraphs"]):
+        program = compiled(tmp_path / "main.c", f"names{len(extra)}", ["gcc", "-std=c99", *STRICT, *extra])
+        assert subprocess.run(program).returncode == 0
+
+
+def test_levels_that_readings_and_membership_number_differently_are_refused():
+    """One number would mean two sites."""
+    rng = np.random.default_rng(1)
+    conditions = narrow_conditions(rng, 3)
+    column = Column("site", ("B", "A", "C"), of_unit=True)
+    of_units = learned_conditions([column], rng.integers(0, 3, (60, 1)), unit_terms=[Category("site")])
+    model = model_of(rng, conditions, of_units, rng.normal(size=(N_MODES, 3)))
+    with pytest.raises(PredictionError, match="covariate 'site' has levels"):
+        export_c(model)
