@@ -45,7 +45,7 @@ def narrow_conditions(rng, seed):
     column, terms, regimes = {
         1: (0, [], Regimes("load", cuts=[20.0, 60.0])),
         3: (1, [Category("site", by_mode=True)], None),
-        5: (0, [Linear("load", basis_functions=(0,)), Spline("load", 4, by_mode=True)], None),
+        5: (0, [Linear("load"), Spline("load", 4, by_mode=True, basis_functions="all")], None),
         7: (2, [], Regimes("speed", n=3, unknown="nearest")),
         8: (2, [], Regimes("speed", cuts=[20.0, 25.0, 35.0, 70.0], unknown="nearest")),
     }[seed]

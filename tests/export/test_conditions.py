@@ -6,7 +6,9 @@ and channels without variance between units. One C program holds them all, and e
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
+import warnings
 from functools import cache
 
 import numpy as np
@@ -33,7 +35,7 @@ from cem.covariates import Category, Linear, Power, Regimes
 from cem.covariates.columns import Column
 from cem.covariates.learning import learned_conditions
 from cem.covariates.regimes import CENTRES, CUTS, LEVELS
-from cem.errors import PredictionError
+from cem.errors import PredictionError, RegimeWarning
 from cem.export.codegen import export_c
 from cem.panel.panel import Panel
 
@@ -55,8 +57,7 @@ def test_the_cases_have_every_kind_of_regime_of_column_and_of_feature():
     assert {None if x.regimes is None else x.regimes.kind for x in given} == {None, CENTRES, CUTS, LEVELS}
     assert {feature.kind for x in given for feature in x.features} == {0, 1, 2}
     for entries in ("common", "by_mode"):
-        assert {j >= 0 for x in given for own in getattr(x, entries) for _, j in own} >= {False}
-    assert any(j >= 0 for x in given for own in x.common for _, j in own)
+        assert {j >= 0 for x in given for own in getattr(x, entries) for _, j in own} == {False, True}
     models = [case.model for case in cases().values()]
     kinds = {(model.conditions is None, model.of_units is None) for model in models}
     assert kinds == {(False, False), (False, True), (True, False)}
@@ -146,6 +147,42 @@ def test_the_readings_leave_the_mode_open_for_a_while():
     """Probabilities of 0 and 1 always agree: the comparison above would be uninformative."""
     for name in NAMES:
         assert min(shares.max() for _, shares, *_ in expected(name)) < 0.95, name
+
+
+REGIMES = [
+    Regimes(["load", "speed"], n=4), Regimes(["load", "speed"], n=4, unknown="nearest"), Regimes("load", n=2),
+    Regimes("load", cuts=[10.0, 20.0, 30.0, 60.0, 70.0]),
+    Regimes("load", cuts=[10.0, 20.0, 30.0, 60.0, 70.0], unknown="nearest"), Regimes("site"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("regimes", REGIMES, ids=repr)
+def test_a_reading_between_or_beyond_regimes_gets_the_regime_that_python_gives_it(tmp_path, regimes):
+    """A load between two regimes would be scored in another one, or one far from all of them be scored at all."""
+    rng = np.random.default_rng(2)
+    centres = np.array([(15.0, 100.0), (25.0, 100.0), (65.0, 100.0), (65.0, 400.0)])
+    train = np.column_stack([centres[rng.integers(0, 4, 400)] + rng.normal(0, 0.5, (400, 2)), rng.integers(0, 2, 400)])
+    columns = (Column("load"), Column("speed"), Column("site", ("A", "B", "C")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RegimeWarning)
+        given = learned_conditions(columns, train, channels=CHANNELS, sizes=SIZES, regimes=regimes)
+    export_c(model_of(rng, given), tmp_path / "fleet.h")
+    (tmp_path / "main.c").write_text(
+        '#include <stdio.h>\n#include "fleet.h"\nint main(void)\n{\n    double row[3];\n'
+        "    while (fread(row, sizeof row, 1, stdin) == 1) { double g = fleet_regime_(row);"
+        " fwrite(&g, sizeof g, 1, stdout); }\n    return 0;\n}\n"
+    )
+    w = np.column_stack([rng.uniform(-60, 200, 3000), rng.uniform(-500, 1000, 3000), rng.integers(0, 3, 3000)])
+    w[:1500, :2] = centres[rng.integers(0, 4, 1500)] + rng.normal(0, 6.0, (1500, 2))
+    program = TOOLCHAINS["gcc-sanitizers"](tmp_path / "main.c")
+    run = subprocess.run(program, input=w.tobytes(), capture_output=True, check=True)
+    found, expected = np.frombuffer(run.stdout), np.full(len(w), -1.0)
+    for i in range(len(w)):
+        with contextlib.suppress(PredictionError):
+            expected[i] = given.regimes_at(w[i : i + 1])[0]
+    np.testing.assert_array_equal(found, expected)
+    known = {regime for regime, n in enumerate(given.regimes.counts) if n}
+    assert set(found) == known | (set() if regimes.unknown == "nearest" else {-1.0})
 
 
 # ---------------------------------------------------------------------------------------------------- what is refused
