@@ -31,6 +31,8 @@ from c_condition_cases import (
 from c_toolchains import STRICT, TOOLCHAINS, compiled
 from covariate_cases import CHANNELS, COLUMNS, SIZES
 
+import cem
+from cem.basis.families import Polynomial
 from cem.covariates import Category, Linear, Power, Regimes
 from cem.covariates.columns import Column
 from cem.covariates.learning import learned_conditions
@@ -147,6 +149,26 @@ def test_the_readings_leave_the_mode_open_for_a_while():
     """Probabilities of 0 and 1 always agree: the comparison above would be uninformative."""
     for name in NAMES:
         assert min(shares.max() for _, shares, *_ in expected(name)) < 0.95, name
+
+
+def test_a_fit_with_covariates_is_scored_as_in_python(tmp_path):
+    """What `fit` makes of options, the cases of this file being made by hand."""
+    fleet = cem.datasets.load_compressor_fleet()[:40].select_channels(["vibration", "power", "flow"])
+    em = cem.FailureModeEM(
+        N_MODES, basis=Polynomial(2, random_degree=1), covariance="pooled", noise="pooled", n_init=1, random_state=0,
+        covariates={"vibration": Power("speed", 2), "power": [Linear("valve", by_mode=True), Category("site")]},
+        regimes=Regimes(["speed", "valve"], n=3), membership=["site"], random_columns={"flow": "none"},
+    )  # fmt: skip
+    model = em.fit(fleet).model_
+    program = TOOLCHAINS["gcc"](write_program(tmp_path, {"fitted": (model, "double")}))
+    sites = fleet.covariate("site")
+    u = np.array([[model.of_units.columns[0].levels.index(site)] for site in sites], dtype=float)
+    w = np.column_stack([fleet.covariate(name) for name in model.covariates])
+    got = answers(program, "fitted", rows_for(Case("fitted", "double", model, fleet, w, u)))
+    last = fleet.offsets[1:] - 1
+    assert not got.status.any() and not got.forecast_status.any()
+    np.testing.assert_allclose(got.probabilities[last], model.predict_proba(fleet), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(got.log_likelihood[last], model.score_samples(fleet), rtol=1e-12)
 
 
 REGIMES = [
