@@ -206,10 +206,13 @@ def _mode_row(model: FittedMixture, mode: int, channel: int, transform: FloatArr
 
 def _given(model: FittedMixture, bases: Sequence[Any], chosen: Sequence[int]) -> CConditions:
     """What the header knows of covariates."""
+    of_units, membership = getattr(model, "of_units", None), model.internal_parameters.membership
+    if of_units is None or membership is None or not of_units.features:
+        of_units = membership = None  # then every unit has the probabilities of the fleet
     return CConditions(
         getattr(model, "conditions", None),
-        getattr(model, "of_units", None),
-        getattr(model.internal_parameters, "membership", None),
+        of_units,
+        membership,
         tuple(chosen),
         tuple(basis.size for basis in bases),
     )
