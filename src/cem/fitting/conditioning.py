@@ -297,7 +297,7 @@ class Conditioning:
         origins: FloatArray,
         units: FloatArray,
     ) -> tuple[Conditioning, FloatArray, FloatArray]:
-        """The map that maximises the expected penalised log-likelihood, and how curves change with it.
+        """The offsets that maximise the expected penalised log-likelihood, and how curves change with them.
 
         Parameters
         ----------
@@ -323,7 +323,7 @@ class Conditioning:
                 for c in range(self.panel.n_channels)
             ]
         )
-        maps, factors, shifts = refined_maps(self.maps, sums, origins, units)
+        maps, factors, shifts = refined_maps(self.maps, sums, origins, units, keep_scales=True)
         conditions = self.conditions.with_maps(maps.offsets, maps.scales)
         return replace(self, conditions=conditions, maps=maps), factors, shifts
 
