@@ -168,7 +168,7 @@ def test_a_fit_with_covariates_is_scored_as_in_python(tmp_path):
     last = fleet.offsets[1:] - 1
     assert not got.status.any() and not got.forecast_status.any()
     np.testing.assert_allclose(got.probabilities[last], model.predict_proba(fleet), rtol=0, atol=1e-9)
-    np.testing.assert_allclose(got.log_likelihood[last], model.score_samples(fleet), rtol=1e-12)
+    np.testing.assert_allclose(got.log_likelihood[last], model.score_samples(fleet), rtol=1e-12, atol=1e-10)
 
 
 REGIMES = [
@@ -372,3 +372,10 @@ def test_levels_that_readings_and_membership_number_differently_are_refused():
     model = model_of(rng, conditions, of_units, rng.normal(size=(N_MODES, 3)))
     with pytest.raises(PredictionError, match="covariate 'site' has levels"):
         export_c(model)
+
+
+def test_a_membership_of_no_covariates_is_that_of_the_fleet():
+    """The header would name a table that it does not have."""
+    rng = np.random.default_rng(3)
+    nothing = learned_conditions([], np.zeros((60, 0)), unit_terms=[])
+    assert export_c(model_of(rng, None, nothing)) == export_c(model_of(np.random.default_rng(3), None))
