@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -177,10 +178,11 @@ def _column(saved: object) -> Column:
     if part["levels"] is not None:
         levels = tuple(_items(f"levels of {name!r}", part["levels"], most=100 * MAX_SIZE))
         for level in levels:
-            if type(level) not in (str, int, bool, float) or level != level:
-                _refuse(f"a level of {name!r}", level, "a text, a number or a truth value")
-        if not levels or len({(type(level) is bool, level) for level in levels}) < len(levels):
-            _refuse(f"levels of {name!r}", levels, "one or more, each once,")
+            if type(level) not in (str, int, bool) or type(level) is not type(levels[0]):
+                _refuse(f"a level of {name!r}", level, "a text, a whole number or a truth value, as the others are,")
+        # In order rather than in a set: a file could hold numbers of one hash.
+        if not levels or not all(one < other for one, other in pairwise(levels)):
+            _refuse(f"levels of {name!r}", levels, "one or more in ascending order")
     low, high = (_finite(f"{end} of {name!r}", part[end]) for end in ("low", "high"))
     if not low <= high:
         _refuse(f"the range of {name!r}", (low, high), "low before high")

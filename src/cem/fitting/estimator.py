@@ -18,7 +18,7 @@ from cem.errors.warning import warn
 from cem.fitting.checked_options import checked_options
 from cem.fitting.conditioning import membership_conditions, membership_design
 from cem.fitting.criteria import n_free_parameters, panel_likelihood
-from cem.fitting.embedding import model_parts
+from cem.fitting.embedding import column_kinds, model_parts
 from cem.fitting.fit import fit_mixture
 from cem.fitting.options import FitOptions, Progress, printer
 from cem.fitting.record import training_record
@@ -426,6 +426,7 @@ class FailureModeEM(SklearnFace):
             coordinates=coordinates,
             conditions=conditions,
             of_units=result.of_units,
+            column_kinds=column_kinds(result),
             bases=statistics.bases,
             channels=statistics.channels,
             response=panel.response if panel.response in statistics.channels else None,
