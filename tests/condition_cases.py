@@ -9,7 +9,7 @@ import numpy as np
 import cem
 from cem import FailureModeEM, Panel
 from cem.basis.families import Polynomial
-from cem.covariates import Linear, Power, Regimes
+from cem.covariates import Linear, Power, Regimes, Spline
 
 LOADS = np.array([20.0, 50.0, 90.0])
 
@@ -84,3 +84,31 @@ def conditioned_lives():
         regimes=Regimes("load", cuts=[35.0, 70.0]), covariates={"b": ["stage"]}, membership=["rate"],
     )  # fmt: skip
     return cem.RemainingLife(em.model_, information=[0.5, 1.0, 0.8])
+
+
+def model_of_levels():
+    """One mode; regimes that a category names, and a spline that belongs to the mode."""
+    return fitted(
+        conditioned_fleet(2), 1, basis=Polynomial(1), regimes=Regimes("stage"),
+        covariates={"c": [Spline("speed", 4, by_mode=True)]},
+    ).model_  # fmt: skip
+
+
+def membership_model():
+    """No covariate is read with the sensors; what is known of units says how probable their modes are."""
+    return fitted(conditioned_fleet(), basis=Polynomial(1), membership=["site", Power("rate", 2)]).model_
+
+
+def still_model():
+    """Curves of degree two that bend alike in all units of a mode; no covariates."""
+    return fitted(conditioned_fleet(), basis=Polynomial(2, random_degree=1)).model_
+
+
+MODELS = {
+    "everything": lambda: conditioned_estimator().model_,
+    "levels": model_of_levels,
+    "membership": membership_model,
+    "still columns": still_model,
+    "lives": lambda: conditioned_lives().model,
+}
+"""Models that only format version 3 can hold, by what is special to them."""
