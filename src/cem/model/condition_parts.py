@@ -53,9 +53,7 @@ def saved_condition_parts(model: FittedMixture) -> dict[str, Any]:
     return saved
 
 
-def restored_condition_parts(
-    saved: Mapping[str, Any], channels: Sequence[str], sizes: Sequence[int]
-) -> ConditionParts:
+def restored_condition_parts(saved: Mapping[str, Any], channels: Sequence[str], sizes: Sequence[int]) -> ConditionParts:
     """Conditions of readings, conditions of units, and the kinds of the bases' functions.
 
     Parameters
@@ -96,7 +94,9 @@ def _require_columns(conditions: Conditions | None, of_units: Conditions | None,
                 raise ValueError(f"the covariate {column.name[:80]!r} is another one in of_units than in conditions")
             for level in column.levels or ():
                 if type(level) is int and abs(level) > _LARGEST_LEVEL:
-                    raise ValueError(f"covariate {column.name[:80]!r} has the level {shortened(level)}, which is too large")
+                    raise ValueError(
+                        f"covariate {column.name[:80]!r} has the level {shortened(level)}, which is too large"
+                    )
 
 
 def _kinds(saved: object, sizes: Sequence[int]) -> ColumnKinds | None:
@@ -208,7 +208,10 @@ def _require_check_covariates(arrays: Arrays, conditions: Conditions | None, of_
             )
         for j, column in enumerate(part.columns):
             own = given[:, j]
-            if column.levels is not None and not ((own >= 0) & (own < len(column.levels)) & (own == np.floor(own))).all():
+            if (
+                column.levels is not None
+                and not ((own >= 0) & (own < len(column.levels)) & (own == np.floor(own))).all()
+            ):
                 raise ValueError(f"{name} holds numbers that are no positions of levels of {column.name[:80]!r}")
             if part is conditions and column.of_unit and (own != np.repeat(own[offsets[:-1]], np.diff(offsets))).any():
                 raise ValueError(f"{name} has values of {column.name[:80]!r} that vary within a unit")
