@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
     Arrays = Mapping[str, NDArray[Any]]
 
-__all__ = ["drawn_check_panel", "log_likelihood_of_check"]
+__all__ = ["check_panel", "drawn_check_panel", "log_likelihood_of_check"]
 
 _CHECK_SEED = 20150204
 
@@ -164,7 +164,7 @@ def log_likelihood_of_check(model: FittedMixture, arrays: Arrays) -> float:
         from cem.mixture.conditioned import map_jacobian
         from cem.mixture.prediction import evidence
 
-        panel = _as_panel(model, arrays)
+        panel = check_panel(model, arrays)
         found = evidence(model.compressed(panel), model.internal_parameters).log_likelihoods
         if model.conditions is not None:
             found = found + map_jacobian(model, panel)
@@ -178,8 +178,14 @@ def log_likelihood_of_check(model: FittedMixture, arrays: Arrays) -> float:
     return float(found.sum())
 
 
-def _as_panel(model: FittedMixture, arrays: Arrays) -> Panel:
-    """The check panel with its covariates."""
+def check_panel(model: FittedMixture, arrays: Arrays) -> Panel:
+    """The check panel with its covariates, from the arrays of a file.
+
+    Parameters
+    ----------
+    model : FittedMixture
+    arrays : mapping of str to ndarray
+    """
     from cem.panel.panel import Panel
 
     offsets = arrays["check_offsets"]

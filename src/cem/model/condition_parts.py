@@ -18,6 +18,7 @@ from cem.model import rules
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cem.covariates.columns import Column
     from cem.mixture.fitted import FittedMixture
     from cem.mixture.parameters import Parameters
     from cem.statistics.coordinates import Coordinates
@@ -84,7 +85,7 @@ def restored_condition_parts(saved: Mapping[str, Any], channels: Sequence[str], 
 
 def _require_columns(conditions: Conditions | None, of_units: Conditions | None, channels: Sequence[str]) -> None:
     """Names of covariates differ from those of channels, and a covariate that occurs twice is the same."""
-    known = {}
+    known: dict[str, Column] = {}
     for part in (conditions, of_units):
         for column in () if part is None else part.columns:
             if column.name in channels:

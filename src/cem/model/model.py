@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from cem.errors import OptionError, PredictionError
 from cem.errors.names import did_you_mean, listed, object_array
 from cem.mixture.fitted import ChannelParameters, FittedMixture
+from cem.model.condition_attributes import ConditionAttributes
 
 # Methods import what streaming does not need, so that a process that loads a model and scores readings starts in a
 # third of the time.
@@ -33,7 +34,7 @@ Data = Any
 Axes = str | Sequence[str] | None
 
 
-class FailureModeModel(FittedMixture):
+class FailureModeModel(FittedMixture, ConditionAttributes):
     """A fitted mixture of linear mixed-effects models (model.md §2): predicts, forecasts, samples, saves; immutable.
 
     `FailureModeEM.fit` makes one as ``model_``, and `cem.load` reads one from a file.
