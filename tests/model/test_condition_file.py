@@ -152,6 +152,7 @@ HOSTILE = {
     "no membership": (without("membership"), "go together"),
     "membership not finite": (set_number("membership", (0, 1), np.nan), "not finite"),
     "membership of other numbers": (set_number("membership", (0, 1), 7.0), "check panel"),
+    "membership of integers": (lambda m, a, p: a.update(membership=np.array([[-1, 1], [1, -1]])), "type int64"),
     "membership too wide": (lambda m, a, p: a.update(membership=np.zeros((2, 3))), "membership has shape"),
     "kinds of another length": (set_at("column_kinds", 0, ["random"]), "column_kinds holds"),
     "unknown kind": (set_at("column_kinds", 0, ["random", "random", "fixed"]), "column_kinds holds"),

@@ -86,9 +86,10 @@ def restored_condition_parts(saved: Mapping[str, Any], channels: Sequence[str], 
 def _require_columns(conditions: Conditions | None, of_units: Conditions | None, channels: Sequence[str]) -> None:
     """Names of covariates differ from those of channels, and a covariate that occurs twice is the same."""
     known: dict[str, Column] = {}
+    taken = set(channels)
     for part in (conditions, of_units):
         for column in () if part is None else part.columns:
-            if column.name in channels:
+            if column.name in taken:
                 raise ValueError(f"the covariate {column.name[:80]!r} has the name of a channel")
             there = known.setdefault(column.name, column)
             if (there.levels, there.of_unit) != (column.levels, column.of_unit):
@@ -128,6 +129,8 @@ def require_parts(arrays: Arrays, parameters: Parameters, coordinates: Coordinat
     """
     if all(part is None for part in parts) and not rules.is_singular(parameters.factors, parameters.sizes):
         raise ValueError("it has nothing that an earlier format version could not hold")
+    if "membership" in arrays and arrays["membership"].dtype.kind != "f":
+        raise ValueError(f"membership has type {arrays['membership'].dtype}; float64 was expected")
     require_sound_parts(parameters, coordinates, parts)
     _require_check_covariates(arrays, *parts[:2])
 
@@ -152,10 +155,8 @@ def _require_membership(membership: FloatArray | None, of_units: Conditions | No
     if membership is None or of_units is None:
         return
     shape = (n_modes, 1 + len(of_units.features))
-    if membership.shape != shape or membership.dtype.kind != "f":
-        raise ValueError(
-            f"membership has shape {membership.shape} and type {membership.dtype}; {shape} of float64 was expected"
-        )
+    if membership.shape != shape:
+        raise ValueError(f"membership has shape {membership.shape}; {shape} was expected")
     if not np.isfinite(membership).all():
         raise ValueError("membership holds a number that is not finite")
 
