@@ -102,7 +102,7 @@ def _object(what: str, saved: object, keys: set[str]) -> Mapping[str, Any]:
 
 
 def _items(what: str, saved: object, n: int | None = None, most: int = MAX_SIZE) -> Sequence[Any]:
-    if not isinstance(saved, (list, tuple)) or len(saved) > most or (n is not None and len(saved) != n):
+    if not isinstance(saved, (list, tuple)) or (len(saved) > most if n is None else len(saved) != n):
         _refuse(what, saved, f"a list of at most {most:,} entries" if n is None else f"a list of {n}")
     return saved
 
@@ -149,7 +149,7 @@ def restored_parts(saved: object, channels: tuple[str, ...], sizes: tuple[int, .
     features = tuple(_feature(part, columns) for part in _items("features", given["features"], most=10 * MAX_SIZE))
     common = _entries("common", given["common"], sizes, len(features))
     by_mode = _entries("by_mode", given["by_mode"], sizes, len(features))
-    betas = _items("coefficients", given["coefficients"], len(channels), most=sys.maxsize)
+    betas = _items("coefficients", given["coefficients"], len(channels))
     coefficients = tuple(
         _vector("coefficients", beta, len(entries)) for beta, entries in zip(betas, common, strict=True)
     )
@@ -213,7 +213,7 @@ def _feature(saved: object, columns: Sequence[Column]) -> Feature:
 
 def _entries(what: str, saved: object, sizes: Sequence[int], n_features: int) -> Entries:
     found = []
-    for size, part in zip(sizes, _items(what, saved, len(sizes), most=sys.maxsize), strict=True):
+    for size, part in zip(sizes, _items(what, saved, len(sizes)), strict=True):
         entries = []
         for entry in _items(what, part):
             f, j = _items(what, entry, 2)
@@ -261,11 +261,11 @@ def _regimes(saved: object, columns: Sequence[Column]) -> FittedRegimes:
         _refuse("columns of regimes", names, "a category" if kind == LEVELS else "numbers")
     n = asked.n if asked.n is not None else len(asked.cuts) + 1 if asked.cuts is not None else len(levels or ())
     labels = tuple(
-        _text("a label of regimes", label) for label in _items("labels", part["labels"], n, most=sys.maxsize)
+        _text("a label of regimes", label) for label in _items("labels", part["labels"], n)
     )
     counts = [
         _position("a count of regimes", count, _MOST_COUNTED)
-        for count in _items("counts", part["counts"], n, most=sys.maxsize)
+        for count in _items("counts", part["counts"], n)
     ]
     if not any(counts):
         _refuse("counts of regimes", counts, "a regime with readings")
