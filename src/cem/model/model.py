@@ -107,9 +107,10 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         Raises
         ------
         PredictionError
-            An unknown channel; an array without times for a model that was fitted with times; a clock or a unit of
-            measurement other than the training panel's; a running unit, if the model's time axis is the time to
-            failure.
+            An unknown channel; an array without times for a model that was fitted with times; an array for a model that
+            needs covariates, or a covariate that is absent, missing at a reading, or of an unknown level or regime; a
+            clock or a unit of measurement other than the training panel's; a running unit, if the model's time axis is
+            the time to failure.
         PanelError
             X cannot be read as a panel.
         """
@@ -335,8 +336,8 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         Raises
         ------
         PredictionError
-            A channel that the model does not know; a unit of time, an origin or a unit of measurement other than the
-            training panel's.
+            A channel that the model does not know; a covariate that it needs and the panel lacks; a unit of time, an
+            origin or a unit of measurement other than the training panel's.
 
         Warns
         -----
@@ -345,11 +346,21 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         """
         left_out = self._training.get("left_out_channels", ())
         unknown = [name for name in panel.channels if name not in self.channels and name not in left_out]
+        if unknown and unknown[0] in (*self.covariates, *self.unit_covariates):
+            option = "unit_covariates" if unknown[0] in self.unit_covariates else "covariates"
+            raise PredictionError(
+                f"{unknown[0]!r} is a covariate of the model and no channel; read the panel with {option}="
+                f"[{unknown[0]!r}]"
+            )
         if unknown:
             raise PredictionError(
                 f"the model has no channel {unknown[0]!r}; {did_you_mean(unknown[0], self.channels)}; "
                 "or leave the channel out: panel.select_channels([...])"
             )
+        if self.covariates or self.unit_covariates or panel.covariates or panel.unit_covariates:
+            from cem.mixture.conditioned import check_covariates
+
+            check_covariates(self, panel)
         from cem.model.clock_match import check_clock, check_measures
 
         check_measures(self, panel)
