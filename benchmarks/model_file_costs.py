@@ -133,9 +133,7 @@ def sound_files() -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 
 def hostile_files() -> Iterator[tuple[str, Callable[[], bytes]]]:
-    def changed(
-        change: Callable[[dict, dict], None], made: FailureModeModel | None = None
-    ) -> bytes:
+    def changed(change: Callable[[dict, dict], None], made: FailureModeModel | None = None) -> bytes:
         content = encode(model(1, [Constant()], 0) if made is None else made)
         header, data = opened(content)
         arrays = {

@@ -23,7 +23,10 @@ def one_channel(effect, seed=0, n_units=30, **columns):
     n = 20
     load = [rng.normal(60.0, 15.0, n) for _ in range(n_units)]
     stage = [rng.choice(["idle", "run", "start"], n) for _ in range(n_units)]
-    values = [effect(w, s)[:, None] + rng.normal(0, 1.0) + 0.01 * rng.normal(size=(n, 1)) for w, s in zip(load, stage)]
+    values = [
+        effect(w, s)[:, None] + rng.normal(0, 1.0) + 0.01 * rng.normal(size=(n, 1))
+        for w, s in zip(load, stage, strict=True)
+    ]
     times = [np.arange(float(n))] * n_units
     return Panel.from_arrays(times, values, channels=("x",), covariates={"load": load, "stage": stage})
 

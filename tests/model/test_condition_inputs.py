@@ -49,7 +49,9 @@ def at(place, value):
 
 WRONG = {
     "no covariate of readings": (lambda: replaced(load=None), "no covariate 'load'; the model needs 'load', 'speed'"),
-    "no covariate of units": (lambda: replaced(site=None), r"no covariate 'site'; .*of every unit \(unit_covariates=\)"),
+    "no covariate of units": (
+        lambda: replaced(site=None), r"no covariate 'site'; .*of every unit \(unit_covariates=\)",
+    ),
     "missing at a reading": (lambda: replaced(load=at(3, np.nan)), "'load' is missing at time .* of unit 0"),
     "missing of a unit": (lambda: replaced(site=at(1, None)), "'site' of unit 1 is missing"),
     "a level never seen": (lambda: replaced(stage=at(3, "mid")), "'stage' of unit 0 at row 3 is 'mid'"),

@@ -260,13 +260,8 @@ def _regimes(saved: object, columns: Sequence[Column]) -> FittedRegimes:
     if any((columns[j].levels is None) is (kind == LEVELS) for j in chosen):
         _refuse("columns of regimes", names, "a category" if kind == LEVELS else "numbers")
     n = asked.n if asked.n is not None else len(asked.cuts) + 1 if asked.cuts is not None else len(levels or ())
-    labels = tuple(
-        _text("a label of regimes", label) for label in _items("labels", part["labels"], n)
-    )
-    counts = [
-        _position("a count of regimes", count, _MOST_COUNTED)
-        for count in _items("counts", part["counts"], n)
-    ]
+    labels = tuple(_text("a label of regimes", label) for label in _items("labels", part["labels"], n))
+    counts = [_position("a count of regimes", count, _MOST_COUNTED) for count in _items("counts", part["counts"], n)]
     if not any(counts):
         _refuse("counts of regimes", counts, "a regime with readings")
     s, g = len(names), n if kind == CENTRES else 0

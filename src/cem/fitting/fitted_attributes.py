@@ -1,4 +1,4 @@
-"""Attributes of a fitted estimator that its model has: parameters in the panel's units, and what it says of conditions."""
+"""Attributes of a fitted estimator that its model has: parameters in the panel's units, and conditions."""
 
 from __future__ import annotations
 

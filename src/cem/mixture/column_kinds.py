@@ -1,4 +1,4 @@
-"""Kinds of a basis' functions: whose coefficients vary from unit to unit, belong to a mode, or are one for the fleet."""
+"""Kinds of a basis' functions: their coefficients vary from unit to unit, belong to a mode, or to the fleet."""
 
 from __future__ import annotations
 

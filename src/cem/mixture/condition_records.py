@@ -23,7 +23,9 @@ __all__ = ["ChannelRegimes", "covariate_effects", "membership_coefficients", "un
 
 @dataclass(frozen=True, eq=False)
 class ChannelRegimes:
-    """Operating regimes of a model, with what they do to its channels: a reading x is (x − offset) / scale to the model.
+    """Operating regimes of a model, with what they do to its channels.
+
+    The model is one of (x − offset) / scale in place of a reading x.
 
     Parameters
     ----------

@@ -65,9 +65,7 @@ def _column_kinds(model: FittedMixture) -> Columns:
         return {}
     found: Columns = {"channel": list(model.channels)}
     for kind in (RANDOM, BY_MODE, COMMON):
-        found[kind] = [
-            ", ".join(str(j) for j, own in enumerate(kinds) if own == kind) for kinds in model.column_kinds
-        ]
+        found[kind] = [", ".join(str(j) for j, own in enumerate(kinds) if own == kind) for kinds in model.column_kinds]
     return found
 
 

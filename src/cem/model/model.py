@@ -61,12 +61,21 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         Whether curves run over the time, or over the time to failure.
     training : mapping, optional
         Record of the fit that JSON can hold; `summary` reports it.
+    conditions : Conditions, optional
+        Covariates of readings, regimes, and the channels' columns of covariates.
+    of_units : Conditions, optional
+        Features of units' covariates, by which the probabilities of the modes depend on them.
+    column_kinds : sequence over channels of sequence of {"random", "by mode", "common"}, optional
+        Of each function of a channel's basis, whether its coefficient varies from unit to unit, belongs to a mode, or
+        to the fleet. By default all are random.
 
     Attributes
     ----------
     internal_parameters : Parameters
     coordinates, bases, channels, response, mode_labels, time_unit, time_axis
         As given.
+    covariates, unit_covariates : tuple of str
+        Names of the covariates that the model needs with every reading, and of every unit.
 
     Raises
     ------
