@@ -387,6 +387,20 @@ def _description(model: FailureModeModel) -> dict[str, Any]:
         "time_unit": model.time_unit,
         "time_axis": model.time_axis,
         "training": dict(model.training),
+        **_conditions(model),
+    }
+
+
+def _conditions(model: FailureModeModel) -> dict[str, Any]:
+    """What only some models have: covariates, their effects, regimes, membership, and columns that do not vary."""
+    if model.conditions is None and model.of_units is None and model.column_kinds is None:
+        return {}
+    from cem.model.condition_summary import condition_tables
+
+    return {
+        name: [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+        for name, table in condition_tables(model).items()
+        if any(table.values())
     }
 
 

@@ -367,6 +367,7 @@ _RECORD: dict[str, _Check] = {
     "converged": _flag,
     "covariance": _text,
     "kernel": _text,
+    "noise": _text,
     "starts": _starts,
     "floors": _floors,
     "entropy": _entropy,
