@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,18 +12,35 @@ from cem.errors import PredictionError
 from cem.statistics.columns import Column, ColumnPlan
 
 if TYPE_CHECKING:
+    from cem.covariates.columns import Column as Covariate
     from cem.covariates.conditions import Conditions
     from cem.mixture.fitted import FittedMixture
     from cem.panel.panel import Panel
     from cem.statistics.sufficient import SufficientStatistics
 
-__all__ = ["adjusted_panel", "compressed_readings", "condition_rows", "map_jacobian", "plan_of", "unit_design"]
+__all__ = [
+    "adjusted_panel",
+    "by_mode_coefficients",
+    "compressed_readings",
+    "condition_rows",
+    "map_jacobian",
+    "mode_curves",
+    "plan_of",
+    "unit_design",
+]
 
 FloatArray = NDArray[np.float64]
 
 
-def condition_rows(conditions: Conditions, panel: Panel) -> FloatArray:
+def condition_rows(conditions: Conditions, panel: Panel, columns: Sequence[Covariate] | None = None) -> FloatArray:
     """The covariates of a panel's readings, as the model counts them, shape (N, m).
+
+    Parameters
+    ----------
+    conditions : Conditions
+    panel : Panel
+    columns : sequence of m Column, optional
+        All columns of the conditions by default.
 
     Raises
     ------
@@ -32,15 +49,16 @@ def condition_rows(conditions: Conditions, panel: Panel) -> FloatArray:
     """
     from cem.errors import PanelError
 
+    columns = conditions.columns if columns is None else columns
     try:
-        w = panel.conditions(conditions.names, conditions.levels)
+        w = panel.conditions([column.name for column in columns], conditions.levels)
     except PanelError as error:
         raise PredictionError(str(error)) from None
     missing = np.argwhere(np.isnan(w))
     if len(missing):
         row, j = (int(i) for i in missing[0])
         raise PredictionError(
-            f"covariate {conditions.names[j]!r} is missing at {where_in(panel)(row)} ({len(missing):,} such values); the "
+            f"covariate {columns[j].name!r} is missing at {where_in(panel)(row)} ({len(missing):,} such values); the "
             "model needs it with every reading: fill it in, or leave these readings out"
         )
     return w
@@ -141,6 +159,32 @@ def map_jacobian(model: FittedMixture, panel: Panel) -> FloatArray:
         return np.zeros(panel.n_units)
     of_readings = conditions.log_jacobian(panel.values, condition_rows(conditions, panel))
     return np.add.reduceat(of_readings, np.asarray(panel.offsets[:-1]))
+
+
+def mode_curves(model: FittedMixture, panel: Panel, channel: int) -> FloatArray:
+    """What by-mode columns of covariates add to a channel's curve at each reading and in each mode, (N, K).
+
+    Parameters
+    ----------
+    model : FittedMixture
+    panel : Panel
+        With the model's channels in order, on the model's time axis.
+    channel : int
+        Position of the channel.
+    """
+    conditions = model.conditions
+    n = len(panel.times)
+    if conditions is None or not conditions.by_mode[channel]:
+        return np.zeros((n, model.n_modes))
+    w = condition_rows(conditions, panel)
+    psi = conditions.design(w, basis_rows(model, panel.times), channel, where_in(panel))
+    return psi @ by_mode_coefficients(model, channel).T
+
+
+def by_mode_coefficients(model: FittedMixture, channel: int) -> FloatArray:
+    """beta_k of a channel's by-mode columns of covariates, (K, q), in units of the channel as modelled."""
+    user = model.user_parameters()
+    return user.layout.vector(user.means, channel)[:, model.bases[channel].size :]
 
 
 def unit_design(of_units: Conditions, panel: Panel) -> FloatArray:
