@@ -200,7 +200,13 @@ class Conditioning:
 
     @classmethod
     def of(
-        cls, panel: Panel, conditions: Conditions, bases: Sequence[Basis], *, keeps_maps: bool = False
+        cls,
+        panel: Panel,
+        conditions: Conditions,
+        bases: Sequence[Basis],
+        *,
+        keeps_maps: bool = False,
+        unmapped: Sequence[str] = (),
     ) -> Conditioning:
         """The panel with the first map of its readings about each unit's own curve.
 
@@ -213,6 +219,8 @@ class Conditioning:
             Bound to the panel's times.
         keeps_maps : bool
             The conditions have a map already, from a model that the fit continues.
+        unmapped : sequence of str
+            Channels that regimes do not move.
         """
         w = conditions_rows(panel, conditions)
         if conditions.regimes is None:
@@ -223,7 +231,7 @@ class Conditioning:
             if basis not in rows:
                 rows[basis] = basis(panel.times)
         maps = initial_maps(
-            panel.values, regimes, conditions.regimes.neighbours(), np.asarray(panel.offsets),
+            np.where([name in unmapped for name in panel.channels], np.nan, panel.values), regimes, conditions.regimes.neighbours(), np.asarray(panel.offsets),
             [rows[basis] for basis in bases],
         )  # fmt: skip
         if keeps_maps:
@@ -274,6 +282,12 @@ class Conditioning:
         if self.maps is None:
             return 0.0
         return -float((self.maps.counts * np.log(self.maps.scales)).sum())
+
+    def log_jacobian_of(self, panel: Panel) -> float:
+        """ln |dx'/dx| of the readings of other units with the same channels."""
+        if self.maps is None or not panel.n_units:
+            return 0.0
+        return float(self.conditions.log_jacobian(panel.values, conditions_rows(panel, self.conditions)).sum())
 
     def log_prior(self) -> float:
         """Of the map."""

@@ -222,7 +222,7 @@ def _prepare_columns(
     conditioning = None
     if conditions is not None:
         conditions = conditions.of_channels(panel.channels)
-        conditioning = Conditioning.of(panel, conditions, bases, keeps_maps=keeps_maps)
+        conditioning = Conditioning.of(panel, conditions, bases, keeps_maps=keeps_maps, unmapped=(LIFE,))
     basis = options.basis
     if isinstance(basis, Mapping):
         basis = {name: value for name, value in basis.items() if name is None or name in panel.channels}
