@@ -38,7 +38,9 @@ class FitResult:
     keeps_order: bool  # the modes keep the order of the warm start
     plan: ColumnPlan | None = None  # of the columns; None if all of them are random
     conditioning: Conditioning | None = None  # covariates of the panel, and the map of its readings
-    running_jacobian: float = 0.0  # ln |dx'/dx| of the readings of units that still run, which are not in `conditioning`
+    running_jacobian: float = (
+        0.0  # ln |dx'/dx| of the readings of units that still run, which are not in `conditioning`
+    )
     of_units: Conditions | None = None  # features of units, by which π depends on their covariates
 
     @property

@@ -95,7 +95,9 @@ def conditions_of_units(
             f"{LAST!r} for those that each unit read last, was expected"
         )
     if given is not None and not model.covariates:
-        raise PredictionError("covariates are given, and the model has none that are read with the sensors; leave them out")
+        raise PredictionError(
+            "covariates are given, and the model has none that are read with the sensors; leave them out"
+        )
     if isinstance(given, Mapping):
         refuse_unknown(model, given, model.covariates)
     conditions = of_one_channel(model.conditions, channel)
@@ -202,9 +204,7 @@ def channels_at(model: FittedMixture, times: FloatArray, given: Mapping[str, Any
         raise PredictionError(
             f"covariates lack {lacking[0]!r}; the model's channels depend on {listed(list(columns), 12)}"
         )
-    values = {
-        name: _at_times(encoded(column, given[name]), len(times), name) for name, column in columns.items()
-    }
+    values = {name: _at_times(encoded(column, given[name]), len(times), name) for name, column in columns.items()}
     found = []
     for basis, conditions in zip(model.bases, of_channels, strict=True):
         w = np.zeros((len(times), 0 if conditions is None else len(conditions.columns)))

@@ -251,6 +251,7 @@ class FittedMixture:
         """
         internal, coordinates, layout = self.internal_parameters, self.coordinates, self.coordinates.layout
         means, factors = coordinates.in_user_terms(internal.means, internal.factors)
+        factors = coordinates.without_rounding(internal.factors, factors)
         noise = internal.noise_variances * np.square(coordinates.scales)
         if internal.loadings is None:
             return replace(internal, means=means, factors=factors, noise_variances=noise)

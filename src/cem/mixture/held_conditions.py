@@ -66,7 +66,10 @@ def channel_held(model: FittedMixture, channel: int, panel: Panel, given: GivenC
     features = conditions.features_at(w, where)
     coefficients, alone = np.zeros((n_units, n_modes, p)), np.zeros((n_units, n_modes))
     common = np.broadcast_to(conditions.coefficients[0], (n_modes, len(conditions.coefficients[0])))
-    for entries, beta in ((conditions.common[0], common), (conditions.by_mode[0], by_mode_coefficients(model, channel))):
+    for entries, beta in (
+        (conditions.common[0], common),
+        (conditions.by_mode[0], by_mode_coefficients(model, channel)),
+    ):
         for i, (feature, function) in enumerate(entries):
             effect = features[:, feature, None] * beta[:, i]
             if function < 0:

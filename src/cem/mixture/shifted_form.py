@@ -49,7 +49,7 @@ def shifted_form(model: Model) -> Model:
         layout.matrix(transforms, c)[:p, :p] = held.transform(c)
         layout.vector(means, c)[:, :p] = old.layout.vector(old.means, c)
         layout.matrix(factors, c)[:, :p, :p] = old.layout.matrix(old.factors, c)
-        if loadings is not None:
+        if loadings is not None and old.loadings is not None:
             layout.rows(loadings, c)[:, :p] = old.layout.rows(old.loadings, c)
     arguments = model._arguments()
     arguments["parameters"] = replace(old, means=means, factors=factors, sizes=sizes, loadings=loadings)

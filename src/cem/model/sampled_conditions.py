@@ -65,7 +65,9 @@ class SampledConditions:
         features = model.of_units.features_at(rows, lambda row: f"unit number {row}", OptionError)
         return np.exp(log_weights_of(gamma, np.concatenate([np.ones((len(rows), 1)), features], axis=1)))
 
-    def designs(self, model: FittedMixture, channel: int, functions: FloatArray, where: Callable[[int], str]) -> FloatArray:
+    def designs(
+        self, model: FittedMixture, channel: int, functions: FloatArray, where: Callable[[int], str]
+    ) -> FloatArray:
         """A channel's basis (N, p) and its by-mode columns, (N, p + q)."""
         conditions = model.conditions
         if conditions is None or not conditions.by_mode[channel]:
@@ -170,14 +172,12 @@ def _of_readings(column: Column, value: Any, lengths: NDArray[np.int64]) -> Floa
     if is_list or getattr(value, "ndim", 1) == 2:
         parts = [encoded(column, part, OptionError) for part in value]
         if len(parts) != n_units:
-            raise OptionError(
-                f"covariate {column.name!r} holds arrays for {len(parts)} units; {n_units} were expected"
-            )
+            raise OptionError(f"covariate {column.name!r} holds arrays for {len(parts)} units; {n_units} were expected")
         for l, part in enumerate(parts):
             if part.ndim and part.shape != (lengths[l],):
                 raise OptionError(
-                    f"covariate {column.name!r} of unit number {l} has shape {part.shape}; ({lengths[l]},), one value for "
-                    "each of its times, was expected"
+                    f"covariate {column.name!r} of unit number {l} has shape {part.shape}; ({lengths[l]},), one "
+                    "value for each of its times, was expected"
                 )
         return np.concatenate([np.broadcast_to(part, (n,)) for part, n in zip(parts, lengths, strict=True)])
     numbers = encoded(column, value, OptionError)
@@ -185,7 +185,7 @@ def _of_readings(column: Column, value: Any, lengths: NDArray[np.int64]) -> Floa
         return np.full(total, float(numbers))
     if numbers.ndim != 1 or (lengths != len(numbers)).any():
         raise OptionError(
-            f"covariate {column.name!r} has shape {numbers.shape}; one value, one for each time if all units have as many, "
-            "or one array for each unit was expected"
+            f"covariate {column.name!r} has shape {numbers.shape}; one value, one for each time if all units "
+            "have as many, or one array for each unit was expected"
         )
     return np.tile(numbers, n_units)

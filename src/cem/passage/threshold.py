@@ -54,7 +54,7 @@ def remaining_life_to_threshold(
     levels = _levels(model, threshold)
     held = None
     if model.conditions is not None or covariates is not None:
-        held = channel_held(model, c, model.with_own_channels(panel), covariates)
+        held = channel_held(model, c, panel, covariates)
         if levels.ndim == 2 and len(levels) != panel.n_units:
             raise OptionError(
                 f"threshold has shape {levels.shape}; ({panel.n_units}, {model.n_modes}), a row for each unit, was "

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError
 from cem.lifetimes.grid import remaining_life_grid, remaining_life_grids
-from cem.mixture.conditioned import adjusted_panel, plan_of
+from cem.mixture.conditioned import adjusted_panel, map_jacobian, plan_of
 from cem.mixture.shifted_form import shifted_form
 from cem.prognosis.candidates import Candidates, SharedEvidence
 from cem.statistics.anchored import anchored_statistics
@@ -90,7 +90,8 @@ class LifeEvidence:
     def of_panel(self, panel: Panel, grid: ArrayLike) -> tuple[FloatArray, SharedEvidence | None]:
         """The terms of (18) that depend on the readings; see `RemainingLife.evidence`."""
         model = self.shifted_model
-        panel = adjusted_panel(model, model.with_own_channels(panel))
+        read = model.with_own_channels(panel)
+        panel = adjusted_panel(model, read)
         points = np.asarray(grid, dtype=np.float64)
         if points.ndim == 2 and len(points) != panel.n_units:
             raise OptionError(f"grid has {len(points)} rows; one for each of the {panel.n_units} units was expected")
@@ -103,11 +104,13 @@ class LifeEvidence:
                 found.append(candidates.evidence(anchored, bases, own))
             else:
                 found.append(candidates.evidence_of_matrices(anchored, _shifted(plan, bases, own)))
-        if len(found) == 1:
-            return found[0]
-        return np.concatenate([densities for densities, _ in found]), SharedEvidence.concatenate(
-            [shared for _, shared in found]
-        )
+        densities, shared = found[0]
+        if len(found) > 1:
+            densities = np.concatenate([part for part, _ in found])
+            shared = SharedEvidence.concatenate([part for _, part in found])
+        if model.conditions is not None and model.conditions.regimes is not None:
+            densities = densities + map_jacobian(model, read)[:, None, None]
+        return densities, shared
 
 
 def _shifted(plan: ColumnPlan, bases: Sequence[Basis], grid: FloatArray) -> list[FloatArray]:

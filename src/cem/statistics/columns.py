@@ -151,9 +151,7 @@ class Design:
         return design
 
 
-def shifted_columns(
-    basis: Basis, random: tuple[int, ...], fixed: tuple[Column, ...], shifts: FloatArray
-) -> FloatArray:
+def shifted_columns(basis: Basis, random: tuple[int, ...], fixed: tuple[Column, ...], shifts: FloatArray) -> FloatArray:
     """S of whole designs: (whole row at t − s) = (whole row at t) S(s), as `Basis.shift_matrix`, shape (G, n, n).
 
     Parameters
