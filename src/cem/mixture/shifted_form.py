@@ -1,8 +1,8 @@
 """The form of a model whose readings may be shifted in time: products with basis functions are columns, not a map.
 
-On the time to failure a running unit's readings have no place on the model's axis until a remaining life is assumed. What
-is taken off readings before anything else must then not depend on time; what does is one more column of zero variance,
-which a shift of time moves with the others.
+On the time to failure a running unit's readings have no place on the model's axis until a remaining life is assumed.
+What is taken off readings before anything else must then not depend on time; what does is one more column of zero
+variance, which a shift of time moves with the others.
 """
 
 from __future__ import annotations
