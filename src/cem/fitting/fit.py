@@ -21,12 +21,12 @@ from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import ConvergenceWarning, FitError, OptionError, PanelError
 from cem.errors.names import listed
 from cem.errors.warning import warn
-from cem.fitting.common_cause import warn_of_common_cause
 from cem.fitting.columns import check_collinear, column_plan
+from cem.fitting.common_cause import warn_of_common_cause
 from cem.fitting.conditioning import Conditioning, fixed_columns, learned_for
 from cem.fitting.embedding import split_parameters
 from cem.fitting.fit_warnings import warn_of_fit
-from cem.fitting.linked_lives import LIFE
+from cem.fitting.life_channel import LIFE
 from cem.fitting.options import FitOptions, Given, Progress
 from cem.fitting.regime_refinement import refined_run
 from cem.fitting.result import FitResult, final_order, reordered
@@ -225,7 +225,7 @@ def _prepare_columns(
     conditioning = None
     if conditions is not None:
         conditions = conditions.of_channels(panel.channels)
-        conditioning = Conditioning.of(panel, conditions, bases, keeps_maps=keeps_maps, unmapped=(LIFE,))
+        conditioning = Conditioning.of(panel, conditions, bases, keeps_maps=keeps_maps)
     basis = options.basis
     if isinstance(basis, Mapping):
         basis = {name: value for name, value in basis.items() if name is None or name in panel.channels}
@@ -248,7 +248,7 @@ def _prepare_columns(
 
 
 def _check_columns(statistics: SufficientStatistics, prepared: tuple[ColumnPlan | None, Conditioning | None]) -> None:
-    """Refuse columns of covariates that cannot be told from other columns."""
+    """Refuse columns of covariates that other columns reproduce."""
     plan, conditioning = prepared
     if plan is not None and conditioning is not None:
         check_collinear(statistics, plan, conditioning.conditions.feature_names)

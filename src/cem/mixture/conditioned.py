@@ -58,8 +58,8 @@ def condition_rows(conditions: Conditions, panel: Panel, columns: Sequence[Covar
     if len(missing):
         row, j = (int(i) for i in missing[0])
         raise PredictionError(
-            f"covariate {columns[j].name!r} is missing at {where_in(panel)(row)} ({len(missing):,} such values); the "
-            "model needs it with every reading: fill it in, or leave these readings out"
+            f"covariate {columns[j].name!r} is missing at {where_in(panel)(row)} ({len(missing):,} such values); "
+            "the model needs it with every reading: fill it in, or leave these readings out"
         )
     return w
 

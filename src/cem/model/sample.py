@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from cem.basis.families import Basis, resolve_bases
 from cem.errors import OptionError
 from cem.errors.names import did_you_mean
-from cem.numerics.floating import overflow_at
 from cem.model.sampled_conditions import sampled_conditions
+from cem.numerics.floating import overflow_at
 from cem.panel.panel import Panel
 from cem.statistics.coordinates import times_inverse
 
