@@ -86,7 +86,9 @@ def panel_for(model, seed, n_units=6, n_readings=7, *, failed=False):
     values = np.zeros((len(times), len(CHANNELS)))
     for c in range(len(CHANNELS)):
         mean, root, scale = reading_parts(model, on_axis, w, 0, c)
-        values[:, c] = mean + scale * rng.normal(size=len(times)) + np.abs(root).sum(axis=1) * rng.normal(size=len(times))
+        values[:, c] = (
+            mean + scale * rng.normal(size=len(times)) + np.abs(root).sum(axis=1) * rng.normal(size=len(times))
+        )
     values[rng.random(values.shape) < 0.15] = np.nan
     panel = Panel(
         [f"u{i}" for i in range(n_units)], offsets, times, values, CHANNELS, response="T24",
@@ -176,3 +178,21 @@ def prior_weights(model, panel):
     scores = np.column_stack([np.ones(len(site)), values_of(model.of_units.features, site)])
     scores = np.exp(scores @ model.internal_parameters.membership.T)
     return scores / scores.sum(axis=1, keepdims=True)
+
+
+def with_random(model, functions):
+    """The model whose coefficients vary from unit to unit for these basis functions alone."""
+    old, held, user = model.internal_parameters, model.coordinates, model.user_parameters()
+    factors = np.array(old.factors)
+    loadings = None if old.loadings is None else np.array(old.loadings)
+    for c, p in enumerate(SIZES):
+        own = np.array(user.layout.matrix(user.factors, c))
+        own[:, [i for i in range(held.sizes[c]) if i >= p or i not in functions]] = 0.0
+        root = held.transform(c) @ own / held.scales[c]
+        factor = held.layout.matrix(factors, c)
+        factor[:] = np.swapaxes(np.linalg.qr(np.swapaxes(root, -1, -2), mode="r"), -1, -2)
+        for k in range(old.n_modes if loadings is not None else 0):
+            W = root[k] @ held.layout.rows(loadings, c)[k]
+            held.layout.rows(loadings, c)[k] = np.linalg.lstsq(factor[k], W, rcond=1e-12)[0]
+    parameters = replace(old, factors=factors, loadings=loadings)
+    return type(model)(**{**model._arguments(), "parameters": parameters})

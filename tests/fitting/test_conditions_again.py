@@ -145,11 +145,11 @@ def test_a_refit_of_a_prognosis_keeps_every_kind_of_column(some_running):
 
 
 def test_calibration_and_selection_run_under_conditions(some_running):
-    options = {"time_axis": "to_failure", "regimes": cem.Regimes("grade"), "covariates": ["load"], "n_init": 1}
+    options = {"time_axis": "to_failure", "regimes": cem.Regimes("grade"), "covariates": ["load"], "n_init": 3}
     em = fitted(some_running, **options)
     report = RemainingLife(em.model_).calibrated(some_running, ages=2, n_folds=2).calibration
     assert report.skill > 0.2
-    blind = estimator(time_axis="to_failure", n_init=1)
+    blind = cem.FailureModeEM(1, basis=cem.Polynomial(1), time_axis="to_failure")
     found = cross_validate(some_running, {"knows": estimator(**options), "blind": blind}, ages=2, n_folds=2)
     assert found.best.name == "knows"
     assert found.scored[0].log_likelihood > found.scored[1].log_likelihood

@@ -135,12 +135,10 @@ def test_novelty_and_summary_know_of_conditions():
     """Units from the model itself are typical; the table of curves is at the reference."""
     model = conditioned_model(2)
     rng = np.random.default_rng(5)
-    w, given, sites = given_of(model, rng, 400, 6)
+    _, given, sites = given_of(model, rng, 400, 6)
     drawn = model.sample(400, np.linspace(0, 8, 6), random_state=1, covariates=given, unit_covariates=sites)
     tail = np.sort(model.novelty(drawn))
     assert np.abs(tail - (np.arange(400) + 0.5) / 400).max() < 1.63 / np.sqrt(400)
     frame = model.summary().frames["curves"]
     low, high = model.bases[0].domain
     np.testing.assert_allclose(frame["middle"][0], model.curves([0.5 * (low + high)])[0, 0, 0], rtol=1e-9)
-
-

@@ -53,7 +53,7 @@ def test_the_curve_at_the_conditions_crosses_the_threshold(seed, rank):
             running = ~beyond[:, :201].any(axis=1)
             alive[k] = posterior.mode_probabilities[unit, k] * running.mean()
             for i, r in enumerate(asked):
-                reached = beyond[:, 200 : 201 + int(round(r * 200))].any(axis=1)
+                reached = beyond[:, 200 : 201 + round(r * 200)].any(axis=1)
                 crossed[k, i] = posterior.mode_probabilities[unit, k] * (running & reached).mean()
         np.testing.assert_allclose(passage.probability_crossed[unit], 1 - alive.sum(), atol=0.03)
         if alive.sum() > 0.05:
@@ -72,7 +72,9 @@ def lines(seed=3, n_units=30, slopes=(1.0, 2.0), noise=0.01):
         values.append(np.where(grade == 1, 100.0 + 3.0 * x, x)[:, None])
         loads.append(load)
         grades.append([("idle", "full")[g] for g in grade])
-    return cem.Panel.from_arrays(times, values, channels=["x"], response="x", covariates={"load": loads, "grade": grades})
+    return cem.Panel.from_arrays(
+        times, values, channels=["x"], response="x", covariates={"load": loads, "grade": grades}
+    )
 
 
 def test_a_model_without_random_columns_crosses_at_one_time():
@@ -82,11 +84,14 @@ def test_a_model_without_random_columns_crosses_at_one_time():
         2, basis=cem.Polynomial(1), covariates=[Linear("load", by_mode=True)], regimes=cem.Regimes("grade"),
         random_columns="none", random_state=0, n_init=3,
     ).fit(panel)  # fmt: skip
-    running = panel.until(4.0)
-    left = em.model_.remaining_life(running, 100.0 + 3.0 * 20.0, covariates={"load": 50.0, "grade": "full"})
+    model, running = em.model_, panel.until(4.0)
+    conditions = {"load": 50.0, "grade": "full"}
+    left = model.remaining_life(running, 160.0, covariates=conditions)
     now = running.times[np.asarray(running.offsets[1:]) - 1]
-    slopes = np.array([1.0, 2.0] * 15)
-    np.testing.assert_allclose(left.quantile(0.5), (20.0 - 5.0) / slopes - now, atol=0.05)
+    modes = model.predict_proba(running)
+    assert modes.max(axis=1).min() > 1 - 1e-9
+    start, end = model.curves([0.0, 10.0], conditions)[modes.argmax(axis=1), 0].T
+    np.testing.assert_allclose(left.quantile(0.5), 10.0 * (160.0 - start) / (end - start) - now, rtol=1e-9)
     np.testing.assert_allclose(left.quantile(0.95), left.quantile(0.05), atol=1e-6)
     np.testing.assert_allclose(left.probability_crossed, 0.0, atol=1e-9)
 
@@ -111,9 +116,11 @@ def test_regimes_move_the_threshold_as_by_hand():
 
 def test_a_threshold_needs_conditions_and_says_which():
     panel = lines()
-    model = cem.FailureModeEM(1, basis=cem.Polynomial(1), covariates=["load"], random_state=0).fit(
-        panel.select_channels(["x"])
-    ).model_
+    model = (
+        cem.FailureModeEM(1, basis=cem.Polynomial(1), covariates=["load"], random_state=0)
+        .fit(panel.select_channels(["x"]))
+        .model_
+    )
     with pytest.raises(PredictionError, match="'x' depends on 'load'"):
         model.remaining_life(panel, 30.0)
     with pytest.raises(PredictionError, match=r"'load' has shape \(2,\)"):
@@ -122,6 +129,6 @@ def test_a_threshold_needs_conditions_and_says_which():
         model.remaining_life(panel, [[30.0]] * 3, covariates="last")
     last = panel.covariate("load")[np.asarray(panel.offsets[1:]) - 1]
     asked = model.remaining_life(panel, 300.0, covariates={"load": last}, direction="upper").cdf([1.0, 50.0])
-    np.testing.assert_array_equal(model.remaining_life(panel, 300.0, covariates="last", direction="upper").cdf([1.0, 50.0]), asked)
-
-
+    np.testing.assert_array_equal(
+        model.remaining_life(panel, 300.0, covariates="last", direction="upper").cdf([1.0, 50.0]), asked
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from condition_cases import conditioned_model, dense, log_normal, panel_for, prior_weights, seen_parts
+from condition_cases import conditioned_model, dense, log_normal, panel_for, prior_weights, seen_parts, with_random
 
 from cem.lifetimes.lifetimes import Lifetimes
 from cem.mixture.shifted_form import shifted_form
@@ -21,7 +21,18 @@ def has_common_products(model):
 @pytest.mark.parametrize("seed", range(12))
 def test_densities_are_those_of_readings_before_the_assumed_failure(seed, rank):
     """A common product with a basis function depends on the time to failure, so a life has to be assumed first."""
-    model = conditioned_model(seed, rank=rank, time_axis="to_failure")
+    agrees(conditioned_model(seed, rank=rank, time_axis="to_failure"), seed)
+
+
+@pytest.mark.parametrize("functions", [(), (0,), (1,), (2,), (0, 2), (1, 2)])
+@pytest.mark.parametrize("rank", [0, 2])
+def test_coefficients_without_variance_do_not_disturb_the_others(rank, functions):
+    """The kernel of linked channels divides by variances: what does not vary must not be divided."""
+    for seed in range(4):
+        agrees(with_random(conditioned_model(seed, rank=rank, time_axis="to_failure"), functions), seed)
+
+
+def agrees(model, seed):
     panel = panel_for(model, seed + 10, n_units=4, failed=True)
     grid = np.array([0.2, 1.0, 3.0])
     found = RemainingLife(model, lifetimes=LAWS).log_densities(panel, grid)
