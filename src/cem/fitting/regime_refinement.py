@@ -119,10 +119,12 @@ def _refined_once(
         rows = designs[c](slice(None))
         whole = _whole_coefficients(statistics, parameters, posteriors, c)  # (L, K, p + q)
         at = np.stack([np.einsum("nj,nj->n", rows, whole[unit_of_row, k]) for k in range(parameters.n_modes)], axis=1)
-        return (at - origins[c]) / units[c]
+        result: FloatArray = (at - origins[c]) / units[c]
+        return result
 
     def weights(c: int) -> FloatArray:
-        return (found.run.responsibilities / parameters.noise_variances[:, c])[unit_of_row]
+        result: FloatArray = (found.run.responsibilities / parameters.noise_variances[:, c])[unit_of_row]
+        return result
 
     conditioning, factors, shifts = found.conditioning.refined(curves, weights, origins, units)
     moved = _moved(statistics, factors, shifts)
