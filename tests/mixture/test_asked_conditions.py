@@ -37,21 +37,23 @@ def given_to(model, covariates):
     return {name: covariates[name] for name in model.covariates} or None
 
 
+@pytest.mark.parametrize("axis", ["forward", "to_failure"])
 @pytest.mark.parametrize("rank", [0, 2])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_forecasts_are_conditional_gaussians_at_the_covariates_given(seed, rank):
-    model = conditioned_model(seed, rank=rank)
-    panel = panel_for(model, seed + 100)
+def test_forecasts_are_conditional_gaussians_at_the_covariates_given(seed, rank, axis):
+    model = conditioned_model(seed, rank=rank, time_axis=axis)
+    panel = panel_for(model, seed + 100, failed=axis == "to_failure")
+    lives = panel.failure_times if axis == "to_failure" else np.zeros(panel.n_units)
     times = np.random.default_rng(seed).uniform(0.0, 12.0, (panel.n_units, 3))
     w, given = asked_for(panel, seed, 3)
     weights = prior_weights(model, panel)
     for c, name in enumerate(CHANNELS):
         forecast = model.forecast(panel, times, name, covariates=given_to(model, given))
         for unit in range(panel.n_units):
-            parts, x = seen_parts(panel, unit)
+            parts, x = seen_parts(panel, unit, lives[unit])
             joint = np.empty(model.n_modes)
             for k in range(model.n_modes):
-                mean, covariance = dense(model, k, [*parts, (c, times[unit], w[unit])])
+                mean, covariance = dense(model, k, [*parts, (c, times[unit] - lives[unit], w[unit])])
                 n = len(x)
                 gain = np.linalg.solve(covariance[:n, :n], covariance[:n, n:]).T
                 np.testing.assert_allclose(forecast.mode_means[unit, k], mean[n:] + gain @ (x - mean[:n]), rtol=1e-7)

@@ -7,6 +7,7 @@ import pytest
 from condition_cases import CHANNELS, SITES, conditioned_model, panel_for, prior_weights, reading_parts, rows_in
 from covariate_cases import rows_of
 
+from cem import FailureModeEM, Polynomial
 from cem.errors import OptionError
 from cem.model.diagnostics import residuals, time_correlation
 
@@ -63,6 +64,20 @@ def test_modes_are_drawn_by_the_covariates_of_units():
     expected = prior_weights(model, drawn)[::n]
     shares = np.stack([(modes == label).mean(axis=1) for label in model.mode_labels], axis=1)
     np.testing.assert_allclose(shares, expected, atol=4 * 0.5 / np.sqrt(n))
+
+
+def test_membership_alone_needs_covariates_of_units_alone():
+    """A model without conditions of readings; its levels are of all training units."""
+    drawer, given = conditioned_model(0), {"load": 20.0, "speed": 50.0, "mode": True}
+    panel = drawer.sample(
+        60, np.arange(5.0), random_state=0, covariates={name: given[name] for name in drawer.covariates},
+        unit_covariates={"site": [SITES[i % 3] for i in range(60)]},
+    )  # fmt: skip
+    model = FailureModeEM(2, basis=Polynomial(1), membership=["site"], random_state=0, n_init=2).fit(panel).model_
+    drawn = model.sample(3, [1.0, 2.0], random_state=0, unit_covariates={"site": "B"})
+    assert drawn.covariate("site").tolist() == ["B"] * 3
+    assert model.forecast(drawn, [3.0]).mean.shape == (3, 1)
+    assert model.remaining_life(drawn, 100.0, direction="upper").n_units == 3
 
 
 def test_a_sample_carries_its_covariates_and_can_be_scored():

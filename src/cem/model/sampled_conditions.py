@@ -43,14 +43,15 @@ class SampledConditions:
         Of the units.
     columns : dict of str to ndarray
         All of them at the readings, (N,), as the model counts them.
-    of_units : dict of str to ndarray
-        Those of units, (n_units,), as the model counts them.
+    membership : ndarray of shape (n_units, m) or None
+        What π_k(u) depends on, as that counts it: its levels are of all training units, those of readings of units
+        that failed.
     """
 
     covariates: dict[str, Covariate]
     unit_covariates: dict[str, Covariate]
     columns: dict[str, FloatArray]
-    of_units: dict[str, FloatArray]
+    membership: FloatArray | None
 
     def rows(self, conditions: Conditions) -> FloatArray:
         """The covariates of the readings in the order of the conditions, (N, m)."""
@@ -59,11 +60,10 @@ class SampledConditions:
     def mode_probabilities(self, model: FittedMixture) -> FloatArray | None:
         """π_k(u) of each unit, (n_units, K); None if π does not depend on covariates."""
         gamma = model.internal_parameters.membership
-        if model.of_units is None or gamma is None:
+        if model.of_units is None or gamma is None or self.membership is None:
             return None
-        rows = np.column_stack([self.of_units[column.name] for column in model.of_units.columns])
-        features = model.of_units.features_at(rows, lambda row: f"unit number {row}", OptionError)
-        return np.exp(log_weights_of(gamma, np.concatenate([np.ones((len(rows), 1)), features], axis=1)))
+        features = model.of_units.features_at(self.membership, lambda row: f"unit number {row}", OptionError)
+        return np.exp(log_weights_of(gamma, np.concatenate([np.ones((len(features), 1)), features], axis=1)))
 
     def designs(
         self, model: FittedMixture, channel: int, functions: FloatArray, where: Callable[[int], str]
@@ -136,7 +136,11 @@ def sampled_conditions(
         {name: kept(name, numbers) for name, numbers in values.items()},
         {name: kept(name, numbers) for name, numbers in unit_values.items()},
         {**values, **{name: np.repeat(numbers, lengths) for name, numbers in unit_values.items()}},
-        unit_values,
+        None
+        if model.of_units is None
+        else np.column_stack(
+            [_of_units(column, of_units[column.name], len(lengths)) for column in model.of_units.columns]
+        ),
     )
 
 

@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from cem.errors import OptionError, PredictionError, ThresholdWarning
 from cem.errors.names import listed
 from cem.errors.warning import warn
-from cem.mixture.held_conditions import ChannelHeld, channel_held
 from cem.passage.first_passage import FirstPassage, first_passage
 
 if TYPE_CHECKING:
     from cem.mixture.asked_conditions import GivenCovariates
     from cem.mixture.fitted import FittedMixture
+    from cem.mixture.held_conditions import ChannelHeld
     from cem.mixture.prediction import Posterior
     from cem.panel.panel import Panel
 
@@ -54,6 +54,8 @@ def remaining_life_to_threshold(
     levels = _levels(model, threshold)
     held = None
     if model.conditions is not None or covariates is not None:
+        from cem.mixture.held_conditions import channel_held
+
         held = channel_held(model, c, panel, covariates)
         if levels.ndim == 2 and len(levels) != panel.n_units:
             raise OptionError(

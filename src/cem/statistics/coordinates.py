@@ -188,6 +188,11 @@ class Coordinates:
         internal, factors : ndarray of shape (K, Σ p_c²)
             Λ̃, and the result of `in_user_terms`.
         """
+        diagonal = np.concatenate(
+            [start + (p + 1) * np.arange(p) for start, p in zip(self.layout.factor_offsets, self.sizes, strict=False)]
+        )
+        if np.abs(internal[:, diagonal]).min() > _SINGULAR * np.abs(internal).max():
+            return factors
         found = factors
         for c in range(len(self.sizes)):
             own = np.abs(self.layout.matrix(internal, c))
