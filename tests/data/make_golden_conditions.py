@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from condition_cases import MODELS as KINDS
-from condition_cases import conditioned_fleet, conditioned_lives
+from conditioned_fleets import MODELS as KINDS
+from conditioned_fleets import conditioned_fleet, conditioned_lives
 from golden_conditions import FILES, LIVES, MODELS, RECORD, life_numbers, model_numbers, panel_of, saved_panel
 
 import cem

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from condition_cases import conditioned_estimator, conditioned_fleet, fitted, still_model
+from conditioned_fleets import conditioned_estimator, conditioned_fleet, fitted, still_model
 
 import cem
 from cem import FailureModeEM, Panel

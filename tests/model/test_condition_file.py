@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from condition_cases import MODELS, conditioned_fleet, conditioned_lives
+from conditioned_fleets import MODELS, conditioned_fleet, conditioned_lives
 from golden_cases import DATA
 from places import FUZZ
 

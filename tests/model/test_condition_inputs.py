@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from condition_cases import EVERYTHING, conditioned_estimator, conditioned_fleet, conditioned_lives, fitted
+from conditioned_fleets import EVERYTHING, conditioned_estimator, conditioned_fleet, conditioned_lives, fitted
 
 import cem
 from cem import FailureModeEM, Panel

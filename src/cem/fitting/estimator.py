@@ -25,6 +25,7 @@ from cem.fitting.options import FitOptions, Progress, printer
 from cem.fitting.record import training_record
 from cem.fitting.result import FitResult
 from cem.fitting.sklearn_face import SklearnFace, check_scores_get_times
+from cem.fitting.warm_start import membership_of
 from cem.lifetimes.lifetimes import Lifetimes
 from cem.mixture.parameters import Parameters
 from cem.model.clock_match import check_clock, check_measures
@@ -316,7 +317,7 @@ class FailureModeEM(FittedAttributes, SklearnFace):
             A warm start in place of the search: responsibilities; parameters as `FailureModeModel.user_parameters`
             returns them; or a fitted model. Modes keep the given order. A model's modes keep their labels too: a known
             label of the panel means the mode of that label, and a new label names the unlabelled mode that describes
-            its units best.
+            its units best. A model's covariates, regimes and membership are kept as it learned them.
         progress : callable, optional
             Called with (stage, starts done, starts in the stage, best log-likelihood so far).
 
@@ -373,7 +374,7 @@ class FailureModeEM(FittedAttributes, SklearnFace):
             progress = printer(self.verbose)
         _check_init(init, panel)
         record: dict[str, Any] = {} if columns is None else {COLUMNS: columns}
-        of_units = membership_conditions(panel, options)
+        of_units = membership_of(init, options) or membership_conditions(panel, options)
         design = membership_design(of_units, panel)
         with threads_told(FitError):
             if self.time_axis == "to_failure":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +68,18 @@ def options_with_lives(options: FitOptions, minimum_spread: float) -> FitOptions
         options,
         basis={**bases, LIFE: Polynomial(0)},
         noise_floor={**floors, LIFE: minimum_spread**2},
+        covariates=_but_for_life(options.covariates, ()),
+        random_columns=_but_for_life(options.random_columns, "all"),
+        common_columns=_but_for_life(options.common_columns, "none"),
     )
+
+
+def _but_for_life(option: Any, of_life: Any) -> Any:
+    """An option by channel, with another value for the channel of ln life, which no conditions of readings move."""
+    if option is None:
+        return None
+    given = dict(option) if isinstance(option, Mapping) else {None: option}
+    return {**given, LIFE: of_life}
 
 
 def init_with_lives(init: Given, lives: FloatArray, minimum_spread: float) -> Given:

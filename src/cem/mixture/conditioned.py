@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from cem.errors.names import listed
 from cem.statistics.columns import Column, ColumnPlan
 
 if TYPE_CHECKING:
+    from cem.covariates.columns import Column as Covariate
     from cem.covariates.conditions import Conditions
     from cem.mixture.fitted import FittedMixture
     from cem.panel.panel import Panel
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "adjusted_panel",
+    "by_mode_coefficients",
     "check_covariates",
     "compressed_readings",
     "condition_rows",
     "map_jacobian",
+    "mode_curves",
     "needed_covariates",
     "plan_of",
     "unit_design",
@@ -72,8 +75,15 @@ def needed_covariates(model: FittedMixture) -> str:
     )
 
 
-def condition_rows(conditions: Conditions, panel: Panel) -> FloatArray:
+def condition_rows(conditions: Conditions, panel: Panel, columns: Sequence[Covariate] | None = None) -> FloatArray:
     """The covariates of a panel's readings, as the model counts them, shape (N, m).
+
+    Parameters
+    ----------
+    conditions : Conditions
+    panel : Panel
+    columns : sequence of m Column, optional
+        All columns of the conditions by default.
 
     Raises
     ------
@@ -82,15 +92,16 @@ def condition_rows(conditions: Conditions, panel: Panel) -> FloatArray:
     """
     from cem.errors import PanelError
 
+    columns = conditions.columns if columns is None else columns
     try:
-        w = panel.conditions(conditions.names, conditions.levels)
+        w = panel.conditions([column.name for column in columns], conditions.levels)
     except PanelError as error:
         raise PredictionError(str(error)) from None
     missing = np.argwhere(np.isnan(w))
     if len(missing):
         row, j = (int(i) for i in missing[0])
         raise PredictionError(
-            f"covariate {conditions.names[j]!r} is missing at {where_in(panel)(row)} ({len(missing):,} such values); "
+            f"covariate {columns[j].name!r} is missing at {where_in(panel)(row)} ({len(missing):,} such values); "
             "the model needs it with every reading: fill it in, or leave these readings out"
         )
     return w
@@ -217,6 +228,30 @@ def _unit_rows(of_units: Conditions, panel: Panel) -> FloatArray:
         )
     result: FloatArray = rows
     return result
+def mode_curves(model: FittedMixture, panel: Panel, channel: int) -> FloatArray:
+    """What by-mode columns of covariates add to a channel's curve at each reading and in each mode, (N, K).
+
+    Parameters
+    ----------
+    model : FittedMixture
+    panel : Panel
+        With the model's channels in order, on the model's time axis.
+    channel : int
+        Position of the channel.
+    """
+    conditions = model.conditions
+    n = len(panel.times)
+    if conditions is None or not conditions.by_mode[channel]:
+        return np.zeros((n, model.n_modes))
+    w = condition_rows(conditions, panel)
+    psi = conditions.design(w, basis_rows(model, panel.times), channel, where_in(panel))
+    return psi @ by_mode_coefficients(model, channel).T
+
+
+def by_mode_coefficients(model: FittedMixture, channel: int) -> FloatArray:
+    """beta_k of a channel's by-mode columns of covariates, (K, q), in units of the channel as modelled."""
+    user = model.user_parameters()
+    return user.layout.vector(user.means, channel)[:, model.bases[channel].size :]
 
 
 def unit_design(of_units: Conditions, panel: Panel) -> FloatArray:

@@ -256,6 +256,7 @@ class FittedMixture:
         """
         internal, coordinates, layout = self.internal_parameters, self.coordinates, self.coordinates.layout
         means, factors = coordinates.in_user_terms(internal.means, internal.factors)
+        factors = coordinates.without_rounding(internal.factors, factors)
         noise = internal.noise_variances * np.square(coordinates.scales)
         without_variance(factors, layout, still_columns(self.column_kinds, self.basis_sizes_, coordinates.sizes))
         if internal.loadings is None:
@@ -324,28 +325,44 @@ class FittedMixture:
             return int(channel)
         raise PredictionError(f"the model has no channel {channel!r}; {did_you_mean(channel, self.channels)}")
 
-    def curves(self, times: ArrayLike) -> FloatArray:
+    def curves(self, times: ArrayLike, covariates: Mapping[str, Any] | None = None) -> FloatArray:
         """Return the mean curve of each mode and channel, shape (K, C, m), in units of the channels.
+
+        A model with covariates or regimes gives its curves at reference conditions by default: categories at their
+        reference levels, effects of numbers at their average over the training readings (a linear one is there at the
+        training mean), and the regime at the average of the training readings.
 
         Parameters
         ----------
         times : array_like of shape (m,)
             In the panel's time unit and from its origin; on the time to failure at most 0.
+        covariates : mapping of name to value, optional
+            Conditions in place of the reference: all covariates that channels depend on, those of units too; each a
+            number or level, or an array of shape (m,).
 
         Raises
         ------
         PredictionError
-            A curve overflows at one of the times; the message names the channel and the time.
+            A curve overflows at one of the times (the message names the channel and the time), or a covariate is
+            lacking, unknown, or has a value or shape that the model cannot use.
         """
         from cem.numerics.floating import overflow_at
 
         times = np.atleast_1d(np.asarray(times, dtype=np.float64))
         user = self.user_parameters()
         curves = np.empty((self.n_modes, self.n_channels, len(times)))
+        given = None
+        if covariates is not None:
+            from cem.mixture.asked_conditions import channels_at
+
+            given = channels_at(self, times, covariates)
         for c, basis in enumerate(self.bases):
-            design = basis(times)
+            means = user.layout.vector(user.means, c)
             with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
-                curves[:, c] = user.layout.vector(user.means, c)[:, : basis.size] @ design.T
+                if given is None:
+                    curves[:, c] = means[:, : basis.size] @ basis(times).T
+                else:
+                    curves[:, c] = given[c].origins + given[c].factors * (means @ given[c].design.T)
             wrong = overflow_at(curves[:, c], times, self.channels[c], basis.domain)
             if wrong:
                 raise PredictionError(wrong)

@@ -18,6 +18,7 @@ from cem.model.condition_attributes import ConditionAttributes
 if TYPE_CHECKING:
     import os
 
+    from cem.mixture.asked_conditions import GivenCovariates
     from cem.mixture.prediction import Evidence, Forecast, Posterior
     from cem.model.summary import Summary
     from cem.panel.panel import Panel
@@ -186,7 +187,14 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         return prediction.novelty(self._evidence(X, times, 1, axes))
 
     def forecast(
-        self, X: Data, times: ArrayLike, channel: str | int | None = None, *, axes: Axes = None, noise: bool = True
+        self,
+        X: Data,
+        times: ArrayLike,
+        channel: str | int | None = None,
+        *,
+        axes: Axes = None,
+        noise: bool = True,
+        covariates: GivenCovariates = None,
     ) -> Forecast:
         """Forecast a channel at any times, from all readings of each unit (model.md, "Prognosis").
 
@@ -203,6 +211,9 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
             As for `predict_proba`.
         noise : bool, default True
             True: forecast a reading. False: forecast the curve behind it.
+        covariates : mapping of name to value, or "last", optional
+            The covariates at the times to forecast, if the channel depends on any: a number or level, or an array of
+            shape (m,) or (L, m). "last" takes those that each unit read last. Covariates of units come from X.
 
         Returns
         -------
@@ -213,7 +224,8 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         ------
         PredictionError
             No channel is given and the model has no response; an unknown channel; times of the wrong shape, not
-            finite, or so far from the training times that the forecast overflows.
+            finite, or so far from the training times that the forecast overflows; covariates that the channel depends
+            on are not given, are unknown to the model, or have values or shapes that it cannot use.
         """
         from cem.mixture import prediction
 
@@ -239,8 +251,13 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         on_axis = asked
         if self.time_axis == "to_failure":
             on_axis = asked - self._failure_times(given)[:, None]
+        at = None
+        if self.conditions is not None or covariates is not None:
+            from cem.mixture.asked_conditions import forecast_conditions
+
+            on_axis, asked, at = forecast_conditions(self, c, panel, covariates, on_axis, asked)
         return prediction.forecast_channel(
-            self.compressed(panel), self.internal_parameters, self.mode_labels, c, on_axis, asked, noise
+            self.compressed(panel), self.internal_parameters, self.mode_labels, c, on_axis, asked, noise, at
         )
 
     def remaining_life(
@@ -250,6 +267,7 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         *,
         channel: str | int | None = None,
         direction: Literal["auto", "upper", "lower"] = "auto",
+        covariates: GivenCovariates = None,
         **options: Any,
     ) -> FirstPassage:
         """Predict when each unit's own noise-free curve first crosses a threshold (first-passage time).
@@ -269,6 +287,11 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         direction : {"auto", "upper", "lower"}, default "auto"
             "upper": crossed at or above the threshold. "lower": at or below it. "auto": from the side where the modes'
             mean curves begin; an error if they do not agree.
+        covariates : mapping of name to value, or "last", optional
+            The conditions, if the channel depends on any: for each covariate a number or level, or an array of shape
+            (L,). "last" takes those that each unit read last. They are constant: what crosses the threshold is the
+            curve of the unit at these conditions, and its past, too, counts as if it had run at them. Covariates of
+            units come from the panel.
         options
             horizon, n_draws, n_cells, random_state: as for `cem.passage.first_passage.first_passage`.
 
@@ -283,7 +306,8 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
             The model's time axis is the time to failure, the threshold or direction is invalid, or the mean curves do
             not show from which side the threshold is crossed.
         PredictionError
-            The channel is unknown, or none is given and the model has no response.
+            The channel is unknown, or none is given and the model has no response; covariates that the channel depends
+            on are not given, are unknown to the model, or have values or shapes that it cannot use.
 
         Warns
         -----
@@ -292,7 +316,9 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         """
         from cem.passage.threshold import remaining_life_to_threshold
 
-        return remaining_life_to_threshold(self, self.posterior, panel, threshold, channel, direction, options)
+        return remaining_life_to_threshold(
+            self, self.posterior, panel, threshold, channel, direction, options, covariates
+        )
 
     def statistics(self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None) -> SufficientStatistics:
         """Return the sufficient statistics of a panel in the model's coordinates; arguments as for `predict_proba`."""
@@ -406,6 +432,8 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         *,
         modes: Sequence[Hashable] | None = None,
         random_state: int | np.random.Generator | None = None,
+        covariates: Mapping[str, Any] | None = None,
+        unit_covariates: Mapping[str, Any] | None = None,
     ) -> Panel:
         """Draw simulated units from the model.
 
@@ -416,23 +444,33 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         times : array_like of shape (n,), or one array per unit
             On the model's time axis; on the time to failure, at most 0.
         modes : sequence of labels, length n_units, optional
-            Drawn from the weights by default.
+            Drawn from the weights by default, or from the units' own probabilities if these depend on covariates.
         random_state : int or Generator, optional
             Seed of the draws.
+        covariates : mapping of name to value, optional
+            The covariates of the readings, if the model has any: for each a number or level, an array of shape (n,), or
+            one array per unit.
+        unit_covariates : mapping of name to value, optional
+            The covariates of units, if the model has any: for each a number or level, or an array of shape (n_units,).
 
         Returns
         -------
         Panel
-            `true_modes` holds the modes drawn. `modes` are unknown, so that a fit has to find them.
+            `true_modes` holds the modes drawn. `modes` are unknown, so that a fit has to find them. It carries the
+            covariates given.
 
         Raises
         ------
         OptionError
-            `n_units`, `times` or `modes` is invalid, or readings would overflow at one of the times.
+            `n_units`, `times` or `modes` is invalid, or readings would overflow at one of the times; a covariate of the
+            model is lacking, a name is unknown to it, or a value or shape cannot be used.
         """
         from cem.model.sample import draw_units
 
-        return draw_units(self, n_units, times, modes=modes, random_state=random_state)
+        return draw_units(
+            self, n_units, times, modes=modes, random_state=random_state, covariates=covariates,
+            unit_covariates=unit_covariates,
+        )  # fmt: skip
 
     def summary(self) -> Summary:
         """Summarise the modes, their curves, and the fit: print it, or use its `frames`."""

@@ -165,10 +165,10 @@ def _curves(model: FittedMixture) -> Frame:
         rows = basis(np.array([low, 0.5 * (low + high), high]))
         for k, label in enumerate(model.mode_labels):
             noise = user.noise_variances[k, c]
-            p = basis.size  # columns of covariates stand behind the basis
-            deviations = np.sqrt(np.square(rows @ user.factor(k, c)[:p]).sum(axis=1) + noise)
-            curve = rows @ user.mean(k, c)[:p]
-            cells = (label, channel, units.get(channel, ""), *curve, *deviations, math.sqrt(noise))
+            # Without columns of covariates, which come after the basis: at reference conditions, as in `model.curves`.
+            mean, factor = user.mean(k, c)[: basis.size], user.factor(k, c)[: basis.size]
+            deviations = np.sqrt(np.square(rows @ factor).sum(axis=1) + noise)
+            cells = (label, channel, units.get(channel, ""), *(rows @ mean), *deviations, math.sqrt(noise))
             for name, cell in zip(columns, cells, strict=True):
                 frame[name].append(float(cell) if isinstance(cell, np.floating) else cell)
     return frame
