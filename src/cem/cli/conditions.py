@@ -78,7 +78,7 @@ def add_conditions(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--membership",
-        type=covariate_choice,
+        type=membership_choice,
         action="append",
         default=[],
         metavar="COLUMN[:FORM]",
@@ -119,6 +119,17 @@ def covariate_choice(text: str) -> Choice:
         _term(name, form, is_category=False)
     except OptionError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
+    return name, form
+
+
+def membership_choice(text: str) -> Choice:
+    """As `covariate_choice`, without words about modes and time."""
+    name, form = covariate_choice(text)
+    for word in form.split(","):
+        if word in (_BY_MODE, _BY_TIME):
+            raise argparse.ArgumentTypeError(
+                f"{text!r}: {word!r} is no form of --membership; its coefficients belong to modes, not to sensors"
+            )
     return name, form
 
 

@@ -1,4 +1,4 @@
-"""``cem demo --fleet compressors``: what operating regimes do to a fit that does not know them, and to one that does."""
+"""``cem demo --fleet compressors``: the same fit without and with the loads at which the machines run."""
 
 from __future__ import annotations
 

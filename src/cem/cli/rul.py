@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from cem.cli.files import as_csv, check_writable, dump, read_for_scoring, read_model, write_table, write_text
 from cem.cli.options import add_json, add_model, add_output, add_table, positive, share
-from cem.errors import OptionError
+from cem.errors import NoSkillWarning, OptionError
+from cem.errors.warning import warn
 
 if TYPE_CHECKING:
     from cem.cli.terminal import Terminal
@@ -111,6 +112,12 @@ def _predicted(
 
         prognosis = RemainingLife(model)
         skill = None if prognosis.calibration is None else prognosis.calibration.skill
+        if skill is not None and skill <= 0:
+            warn(
+                f"the calibration of {str(options.model)!r} found its lives no better than without sensors (skill "
+                f"{skill:.2f}); if a load or operating regime moves the sensors, fit with --covariate or --regimes",
+                NoSkillWarning,
+            )
         law = prognosis.predict(panel)
         chances = law.mode_probabilities
         columns = [law.mean(options.cap), law.median(), *law.interval(options.level)]
@@ -136,10 +143,7 @@ def _skill_shown(skill: float | None) -> str:
     """What the calibration found on held-out units; empty if it did not measure it."""
     if skill is None:
         return ""
-    return (
-        f"skill against no sensors, on held-out units of the calibration: {skill:.2f} (1 - CRPS / CRPS without "
-        f"sensors; {'these predictions are no better than without sensors' if skill <= 0 else '0: sensors add nothing'})"
-    )
+    return f"skill against no sensors: {skill:.2f} (1 - CRPS / CRPS without sensors, on held-out units at calibration)"
 
 
 def _shown(value: Any) -> str:
