@@ -13,12 +13,12 @@ from cem.cli import commands as cli
 from cem.cli.conditions import covariate_choice, regimes_choice
 from cem.covariates import Category, Linear, Power, Spline
 
-HEADER = ("unit", "time", "s1", "s2", "load", "speed", "opmode", "site", "age0")
+HEADER = ("unit", "time", "s1", "s2", "load", "speed", "opmode", "site", "age0", "ambient")
 FIT = ["--channels", "s1,s2", "--modes", "2", "--basis", "polynomial:1", "--starts", "3", "--covariance", "pooled"]
 
 
 def fleet_rows(n_units=24, seed=3):
-    """Two modes that differ in the slope of s1. Three loads, numbered as operating modes 1, 2 and 5, move it far more."""
+    """Two modes that differ in the slope of s1. Three loads, the operating modes 1, 2 and 5, move it far more."""
     generator = np.random.default_rng(seed)
     rows = []
     for unit in range(n_units):
@@ -26,11 +26,13 @@ def fleet_rows(n_units=24, seed=3):
         for t in range(12):
             place = generator.integers(3)
             load = (10.0, 40.0, 90.0)[place] + generator.standard_normal()
+            ambient = 20 + 5 * generator.standard_normal()
             s1 = 10 + 2.0 * load + slope * t + 0.2 * generator.standard_normal()
-            s2 = other - 0.5 * load + 0.3 * generator.standard_normal()
+            s2 = other - 0.5 * load + 0.4 * ambient + 0.3 * generator.standard_normal()
             rows.append(
                 (f"m{unit}", t, round(s1, 4), round(s2, 4), round(load, 3), round(load * 20 + 100), (1, 2, 5)[place],
-                 ("mill", "mine")[unit % 2] if unit % 5 else "mill", round(age0, 3))
+                 ("mill", "mine")[unit % 2] if unit % 5 else "mill", round(age0, 3),
+                 round(ambient, 2))
             )  # fmt: skip
     return rows
 
@@ -79,7 +81,11 @@ def usage_error_of(capsys, *words):
 
 def is_by_slope(document):
     modes = {entry["unit"]: entry["mode"] for entry in document["assignments"]}
-    return len({modes[f"m{unit}"] for unit in range(0, 24, 2)}) == len({modes[f"m{unit}"] for unit in range(1, 24, 2)}) == 1
+    return (
+        len({modes[f"m{unit}"] for unit in range(0, 24, 2)})
+        == len({modes[f"m{unit}"] for unit in range(1, 24, 2)})
+        == 1
+    )
 
 
 # ---- what the options mean ---------------------------------------------------------------------------------------
@@ -102,6 +108,7 @@ FORMS = [
 ]  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore::cem.errors.CemWarning")
 @pytest.mark.parametrize(("words", "options"), FORMS, ids=[" ".join(words) for words, _ in FORMS])
 def test_options_mean_the_estimators_own(fleet_csv, words, options, capsys):
     """Otherwise the command line fits another model than the one that its help describes."""
@@ -183,7 +190,7 @@ def test_settings_of_c_mapss_text_are_covariates_by_name(tmp_path, capsys):
 @pytest.fixture(scope="module")
 def model_file(fleet_csv, tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "fleet.cem"
-    words = ["--regimes", "opmode", "--covariate", "load", "--membership", "site"]
+    words = ["--regimes", "opmode", "--covariate", "ambient", "--membership", "site"]
     assert run("fit", fleet_csv, *FIT, *words, "--output", path) == 0
     return path
 
@@ -191,7 +198,7 @@ def model_file(fleet_csv, tmp_path_factory):
 def test_scoring_needs_no_options(fleet_csv, model_file, capsys):
     document = as_json(capsys, "score", model_file, fleet_csv)
     panel = cem.tables.read_panel(
-        fleet_csv, channels=["s1", "s2"], covariates=["opmode", "load"], unit_covariates=["site"]
+        fleet_csv, channels=["s1", "s2"], covariates=["opmode", "ambient"], unit_covariates=["site"]
     )
     model = cem.load(model_file)
     got = [list(entry["probabilities"].values()) for entry in document["units"]]
@@ -201,7 +208,7 @@ def test_scoring_needs_no_options(fleet_csv, model_file, capsys):
 
 def test_a_missing_column_is_named(model_file, tmp_path, capsys):
     """A score without the load would be that of another load."""
-    for name, whose in (("load", "with every reading"), ("opmode", "with every reading"), ("site", "of every unit")):
+    for name, whose in (("ambient", "with every reading"), ("opmode", "with every reading"), ("site", "of every unit")):
         path = write_csv(tmp_path / "short.csv", *without(fleet_rows(2), name))
         line = error_of(capsys, "score", model_file, path)
         assert f"no column {name!r}" in line and whose in line
@@ -209,9 +216,9 @@ def test_a_missing_column_is_named(model_file, tmp_path, capsys):
 
 def test_a_cell_or_level_that_the_model_cannot_read_is_named(model_file, tmp_path, capsys):
     rows = fleet_rows(2)
-    rows[3] = (*rows[3][:4], "", *rows[3][5:])
+    rows[3] = (*rows[3][:9], "")
     line = error_of(capsys, "score", model_file, write_csv(tmp_path / "gap.csv", rows))
-    assert "'load'" in line and "'m0'" in line and "time 3" in line
+    assert "'ambient'" in line and "'m0'" in line and "time 3" in line
     rows = fleet_rows(2)
     rows[3] = (*rows[3][:6], 7, *rows[3][7:])
     line = error_of(capsys, "score", model_file, write_csv(tmp_path / "level.csv", rows))
@@ -221,7 +228,7 @@ def test_a_cell_or_level_that_the_model_cannot_read_is_named(model_file, tmp_pat
 def test_levels_that_look_like_numbers_stay_levels(tmp_path, capsys):
     """The field has only machines of the sites 1 and 2, the training fleet had one of site 2b too."""
     sites = ("1", "2", "2b")
-    rows = [(*row[:7], sites[int(row[0][1:]) % 3], row[8]) for row in fleet_rows()]
+    rows = [(*row[:7], sites[int(row[0][1:]) % 3], *row[8:]) for row in fleet_rows()]
     fleet, model = write_csv(tmp_path / "fleet.csv", rows), tmp_path / "fleet.cem"
     assert run("fit", fleet, *FIT, "--covariate", "load", "--unit-covariate", "site", "--output", model) == 0
     capsys.readouterr()
@@ -234,7 +241,7 @@ def test_levels_that_look_like_numbers_stay_levels(tmp_path, capsys):
 def test_info_says_what_the_model_reads(model_file, capsys):
     document = as_json(capsys, "info", model_file)
     assert {entry["name"]: entry["of_unit"] for entry in document["covariates"]} == {
-        "load": False, "opmode": False, "site": True,
+        "ambient": False, "opmode": False, "site": True,
     }  # fmt: skip
     assert run("info", model_file) == 0
     text = capsys.readouterr().out
@@ -267,6 +274,8 @@ def test_skill_is_stated_with_lives(tmp_path, capsys):
     assert run("rul", files["loads"], running) == 0
     captured = capsys.readouterr()
     assert "skill against no sensors: 0." in captured.out and captured.err == ""
+    assert run("rul", files["loads"], running, "--output", tmp_path / "lives.txt") == 0
+    assert (tmp_path / "lives.txt").read_text() == captured.out
     assert as_json(capsys, "rul", files["loads"], running)["skill"] > 0
     document = as_json(capsys, "rul", files["alone"], running)
     assert document["skill"] <= 0 and document["warnings"][0].startswith("NoSkillWarning")
@@ -356,6 +365,8 @@ def test_options_are_read_as_utf_8_in_the_c_locale():
     """Services run in it: a column Druck (Öl) would not be found."""
     from cem.cli.options import readable
 
-    options = cli._parser().parse_args(["fit", "f.csv", "-k", "1", "--covariate", "\udcc3\udc96l", "--regimes", "\udcc3\udc96l:3"])
+    options = cli._parser().parse_args(
+        ["fit", "f.csv", "-k", "1", "--covariate", "\udcc3\udc96l", "--regimes", "\udcc3\udc96l:3"]
+    )
     options = readable(options)
     assert options.covariate == [("Öl", "")] and options.regimes == (("Öl",), 3, None)

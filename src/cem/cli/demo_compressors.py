@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cem.cli.demo_files import share_seen
+from cem.cli.demo_files import N_REGIMES, RATE, SETTINGS, share_seen
 from cem.datasets.compressor_fleet import N_TRAINING, load_compressor_fleet
 from cem.metrics.agreement import adjusted_rand_index, contingency
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_compressors"]
 
-SETTINGS, N_REGIMES, RATE = ["speed", "valve"], 3, 60.0
 _LEVEL = 0.9
 
 

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from cem.cli.terminal import Terminal
     from cem.panel.panel import Panel
 
-__all__ = ["share_seen", "write_demo"]
+__all__ = ["N_REGIMES", "RATE", "SETTINGS", "share_seen", "write_demo"]
 
 OPTION = "--write"
 FLEET, RUNNING, TRUTH = "fleet.csv", "running.csv", "truth.csv"
+
+SETTINGS, N_REGIMES, RATE = ["speed", "valve"], 3, 60.0  # of the compressors' fit, in the demo and in its commands
 
 
 def write_demo(
@@ -163,8 +165,6 @@ def _commands(folder: Path, fleet: Panel, search: list[str]) -> list[str]:
 
 
 def _compressor_commands(folder: Path, fleet: Panel, search: list[str]) -> list[str]:
-    from cem.cli.demo_compressors import N_REGIMES, RATE, SETTINGS
-
     def quoted(name: str) -> str:
         return shlex.quote(os.fspath(folder / name))
 
