@@ -160,6 +160,20 @@ def test_a_column_of_a_tall_table_or_one_of_its_sensors_is_a_covariate(tmp_path,
     assert is_by_slope(document) and len(document["regimes"]) == 3
 
 
+def test_a_tall_table_is_scored_like_a_wide_one(fleet_csv, model_file, tmp_path, capsys):
+    """And a covariate that is neither a sensor nor a column is named."""
+    rows, columns = [], ["--sensor-column", "tag", "--value-column", "value"]
+    for unit, t, s1, s2, _, _, opmode, site, _, ambient in fleet_rows():
+        rows += [(unit, t, tag, x, opmode, site) for tag, x in (("s1", s1), ("s2", s2), ("ambient", ambient))]
+    header = ("unit", "time", "tag", "value", "opmode", "site")
+    tall = write_csv(tmp_path / "tall.csv", rows, header)
+    wide = {entry["unit"]: entry for entry in as_json(capsys, "score", model_file, fleet_csv)["units"]}
+    for entry in as_json(capsys, "score", model_file, tall, *columns)["units"]:
+        assert entry == wide[entry["unit"]]
+    short = write_csv(tmp_path / "short.csv", [row for row in rows if row[2] != "ambient"], header)
+    assert "no column 'ambient'" in error_of(capsys, "score", model_file, short, *columns)
+
+
 def cmapss_text(path):
     generator = np.random.default_rng(0)
     rows = []
