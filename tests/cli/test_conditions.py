@@ -295,6 +295,35 @@ def test_skill_is_stated_with_lives(tmp_path, capsys):
     assert document["skill"] <= 0 and document["warnings"][0].startswith("NoSkillWarning")
 
 
+def test_a_threshold_is_crossed_at_given_conditions(fleet_csv, model_file, tmp_path, capsys):
+    """At another load the same machine reaches the limit at another time, or never."""
+    words = ["rul", model_file, fleet_csv, "--channel", "s1", "--threshold", 120, "--direction", "upper"]
+    line = error_of(capsys, *words)
+    assert "--at ambient=VALUE,opmode=VALUE" in line or "--at opmode=VALUE,ambient=VALUE" in line
+    assert "--at last" in line
+    assert "a number was expected" in error_of(capsys, *words, "--at", "ambient=warm,opmode=1")
+    assert "'opmode'" in error_of(capsys, *words, "--at", "ambient=20,opmode=9")
+    assert "'lode'" in error_of(capsys, *words, "--at", "lode=20")
+    units = as_json(capsys, *words, "--at", "ambient=20,opmode=2")["units"]
+    model = cem.load(model_file)
+    panel = cem.tables.read_panel(
+        fleet_csv, channels=["s1", "s2"], covariates=["opmode", "ambient"], unit_covariates=["site"]
+    )
+    passage = model.remaining_life(
+        panel, 120, channel="s1", direction="upper", covariates={"ambient": 20.0, "opmode": 2}
+    )
+    np.testing.assert_allclose([unit["p_crossed"] for unit in units], passage.probability_crossed, rtol=1e-12)
+    last = as_json(capsys, *words, "--at", "last")["units"]
+    passage = model.remaining_life(panel, 120, channel="s1", direction="upper", covariates="last")
+    np.testing.assert_allclose([unit["p_never"] for unit in last], passage.probability_never, rtol=1e-12)
+
+
+def test_conditions_without_a_threshold_are_refused(fleet_csv, model_file, capsys):
+    assert "--threshold" in error_of(capsys, "rul", model_file, fleet_csv, "--at", "last")
+    for text in ("load", "=3", "load=1,load=2", "load="):
+        assert "argument --at" in usage_error_of(capsys, "rul", model_file, fleet_csv, "--at", text)
+
+
 def _nothing():
     from contextlib import nullcontext
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from cem.panel.panel import Panel
 
 __all__ = [
+    "add_at",
     "add_conditions",
+    "conditions_at",
     "conditions_shown",
     "described_conditions",
     "estimator_options",
@@ -30,6 +32,7 @@ __all__ = [
 
 FORMS = "linear, power=DEGREE, spline, spline=KNOTS, category, by-mode, by-time"
 _BY_MODE, _BY_TIME = "by-mode", "by-time"
+LAST = "last"
 Choice = tuple[str, str]
 """A column, and the form in which it enters: words of FORMS separated by commas, or nothing."""
 RegimesChoice = tuple[tuple[str, ...], int | None, tuple[float, ...] | None]
@@ -104,6 +107,17 @@ def add_conditions(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_at(parser: argparse.ArgumentParser) -> None:
+    """Add ``--at``, the conditions of a prediction, to the parser of ``cem rul``."""
+    parser.add_argument(
+        "--at",
+        type=at_choice,
+        metavar="CONDITIONS",
+        help="with --threshold, for a model with covariates or regimes: the conditions at which the channel crosses it, "
+        "such as load=40,opmode=2; last: those that each unit read last",
+    )
+
+
 # ---- types of the options' values ------------------------------------------------------------------------------------
 
 
@@ -151,6 +165,21 @@ def regimes_choice(text: str) -> RegimesChoice:
         form = "COLUMN,...:N, COLUMN@CUT,... or COLUMN"
         raise argparse.ArgumentTypeError(f"{text!r}: {error}; regimes have the form {form}") from error
     return choice
+
+
+def at_choice(text: str) -> str | list[tuple[str, str]]:
+    """ "last", or (column, value) of each of ``load=40,opmode=2``."""
+    if text.strip() == LAST:
+        return LAST
+    pairs = []
+    for pair in text.split(","):
+        name, equals, value = pair.rpartition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise argparse.ArgumentTypeError(f"{text!r} is not of the form COLUMN=VALUE,... or {LAST}")
+        pairs.append((name.strip(), value.strip()))
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} gives a column twice")
+    return pairs
 
 
 def degree(text: str) -> int:
@@ -334,6 +363,64 @@ def with_random_degree(basis: Basis, n: int | None, channel: str | None) -> Basi
     if n > basis.degree:
         raise OptionError(f"--random-degree {n}: the basis{whose}, {basis!r}, has a lower degree")
     return Polynomial(basis.degree, random_degree=n)
+
+
+# ---- what a prediction is given --------------------------------------------------------------------------------------
+
+
+def conditions_at(
+    given: str | list[tuple[str, str]] | None, model: FailureModeModel, channel: str | None
+) -> str | dict[str, Any] | None:
+    """The argument ``covariates`` of `FailureModeModel.remaining_life`; None if nothing is needed.
+
+    Parameters
+    ----------
+    given : "last", list of (column, value), or None
+        The option ``--at``.
+    model : FailureModeModel
+    channel : str or None
+        Of the threshold.
+
+    Raises
+    ------
+    OptionError
+        The channel depends on conditions and they are not given, or a value is no number or level.
+    """
+    if given is None:
+        needed = _depends_on(model, channel)
+        if needed:
+            values = ",".join(f"{name}=VALUE" for name in needed)
+            raise OptionError(
+                f"channel {channel!r} depends on {', '.join(map(repr, needed))}: give --at {values}, the conditions at "
+                f"which it crosses the threshold, or --at {LAST} to take those that each unit read last"
+            )
+        return None
+    if isinstance(given, str):
+        return given
+    columns = {column.name: column for column in _columns(model)}
+    return {name: _value(columns[name], text) if name in columns else text for name, text in given}
+
+
+def _depends_on(model: FailureModeModel, channel: str | None) -> list[str]:
+    """The covariates of readings on which a channel depends."""
+    conditions = model.conditions
+    if conditions is None or channel not in conditions.channels:
+        return []
+    c = conditions.channels.index(channel)
+    used = {conditions.features[f].column for f, _ in (*conditions.common[c], *conditions.by_mode[c])}
+    if conditions.regimes is not None:
+        used.update(conditions.regimes.columns)
+    return [column.name for j, column in enumerate(conditions.columns) if j in used and not column.of_unit]
+
+
+def _value(column: Any, text: str) -> Any:
+    """A number, or the level that is written so."""
+    if column.levels is not None:
+        return {str(level): level for level in column.levels}.get(text, text)
+    number = _number(text)
+    if not math.isfinite(number):
+        raise OptionError(f"--at {column.name}={text}: a number was expected")
+    return number
 
 
 # ---- what a model says of its conditions -----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING, Any
 
+from cem.cli.conditions import add_at, conditions_at
 from cem.cli.files import as_csv, check_writable, dump, read_for_scoring, read_model, write_table, write_text
 from cem.cli.options import add_json, add_model, add_output, add_table, positive, share
 from cem.errors import NoSkillWarning, OptionError
@@ -50,6 +51,7 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
         default="auto",
         help="crossed at or above the threshold, or at or below it (default: auto, from the mean curves)",
     )
+    add_at(parser)
     add_output(parser, "write to this file (default, and -: to standard output)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="one line of comma-separated values per unit")
@@ -71,6 +73,8 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
     model = read_model(options)
     if model.time_axis == "to_failure" and options.threshold is not None:
         raise OptionError("--threshold is for forward models; this one is aligned at failure, leave --threshold out")
+    if options.at is not None and options.threshold is None:
+        raise OptionError("--at gives the conditions of a threshold; without --threshold leave --at out")
     if model.time_axis != "to_failure" and options.threshold is None:
         raise OptionError(
             "this model is on the forward time axis: give --threshold, and --channel if it has no response"
@@ -122,7 +126,12 @@ def _predicted(
         chances = law.mode_probabilities
         columns = [law.mean(options.cap), law.median(), *law.interval(options.level)]
     else:
-        passage = model.remaining_life(panel, options.threshold, channel=options.channel, direction=options.direction)
+        channel = options.channel or model.response
+        given = conditions_at(options.at, model, channel)
+        more: dict[str, Any] = {} if given is None else {"covariates": given}
+        passage = model.remaining_life(
+            panel, options.threshold, channel=options.channel, direction=options.direction, **more
+        )
         chances, direction = passage.mode_probabilities, passage.direction
         columns = [passage.mean(options.cap), passage.quantile(0.5), *passage.interval(options.level)]
         header += ["p_crossed", "p_never"]
