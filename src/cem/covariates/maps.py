@@ -300,8 +300,8 @@ def _at_common_wear(y: FloatArray, z: FloatArray, g: IntArray, counts: IntArray)
     """Mean and standard deviation of each regime's readings, if all regimes saw the same wear.
 
     Where signal and noise do not have the same ratio in all regimes, the maximum of the likelihood follows the noise. A
-    life depends on the signal, and lives of turbofans are predicted worse with scales of that maximum. So the
-    whole spread is made alike. Of the wear that a regime happened to see it is freed by its slope on the curves.
+    life depends on the signal, and lives of turbofans are predicted worse with scales of that maximum. So the whole
+    spread is made alike. Of the wear that a regime happened to see it is freed by its slope on the curves.
 
     Parameters
     ----------
