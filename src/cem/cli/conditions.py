@@ -113,8 +113,8 @@ def add_at(parser: argparse.ArgumentParser) -> None:
         "--at",
         type=at_choice,
         metavar="CONDITIONS",
-        help="with --threshold, for a model with covariates or regimes: the conditions at which the channel crosses it, "
-        "such as load=40,opmode=2; last: those that each unit read last",
+        help="with --threshold, for a model with covariates or regimes: the conditions at which the channel crosses "
+        "it, such as load=40,opmode=2; last: those that each unit read last",
     )
 
 
