@@ -12,19 +12,17 @@ from numpy.typing import NDArray
 from cem.covariates.columns import Column as Covariate
 from cem.covariates.conditions import Conditions
 from cem.covariates.learning import learned_conditions
-from cem.covariates.maps import RegimeMaps, map_sums, mapped, refined_maps, initial_maps
+from cem.covariates.maps import RegimeMaps, initial_maps, map_sums, mapped, refined_maps
 from cem.covariates.terms import Term, names_in, terms_by_channel
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean
+from cem.fitting.life_channel import LIFE
 from cem.statistics.columns import Column
 
 if TYPE_CHECKING:
     from cem.basis.families import Basis
-    from cem.em.mixture_problem import MixtureRun
     from cem.fitting.options import FitOptions
-    from cem.mixture.parameters import Parameters
     from cem.panel.panel import Panel
-    from cem.statistics.sufficient import SufficientStatistics
 
 __all__ = [
     "Conditioning",
@@ -52,8 +50,8 @@ def covariates_of(panel: Panel, names: Sequence[str]) -> list[Covariate]:
             continue
         if name in panel.channels:
             raise OptionError(
-                f"{name!r} is a channel of the panel; what is read with the sensors to explain them is a covariate: read "
-                f"the panel with covariates=[{name!r}]"
+                f"{name!r} is a channel of the panel; what is read with the sensors to explain them is a covariate: "
+                f"read the panel with covariates=[{name!r}]"
             )
         hint = did_you_mean(name, known) if known else (
             "the panel has none: give it by Panel.from_frame(..., covariates=[...], unit_covariates=[...]) or "
@@ -151,8 +149,8 @@ def unit_rows(panel: Panel, columns: Sequence[Covariate]) -> FloatArray:
     if len(missing):
         unit, j = missing[0]
         raise PanelError(
-            f"covariate {columns[j].name!r} of unit {panel.units[unit]!r} is missing; membership needs it of every unit: "
-            "fill it in, or leave the unit out"
+            f"covariate {columns[j].name!r} of unit {panel.units[unit]!r} is missing; membership needs it of every "
+            "unit: fill it in, or leave the unit out"
         )
     return np.asarray(rows, dtype=np.float64)
 
@@ -222,10 +220,17 @@ class Conditioning:
         for basis in bases:
             if basis not in rows:
                 rows[basis] = basis(panel.times)
+        values = panel.values
+        if LIFE in panel.channels:  # a life is no reading of a regime
+            values = np.array(values)
+            values[:, panel.channels.index(LIFE)] = np.nan
         maps = initial_maps(
-            panel.values, regimes, conditions.regimes.neighbours(), np.asarray(panel.offsets),
+            values,
+            regimes,
+            conditions.regimes.neighbours(),
+            np.asarray(panel.offsets),
             [rows[basis] for basis in bases],
-        )  # fmt: skip
+        )
         if keeps_maps:
             maps = replace(maps, offsets=np.array(conditions.offsets), scales=np.array(conditions.scales))
         return cls(panel, conditions.with_maps(maps.offsets, maps.scales), w, maps)

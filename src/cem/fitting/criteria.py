@@ -18,9 +18,9 @@ from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:
     from cem.em.constraints import CovarianceStructure
-    from cem.statistics.columns import ColumnPlan
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
+    from cem.statistics.columns import ColumnPlan
 
 __all__ = ["n_free_parameters", "n_loadings", "panel_likelihood"]
 

@@ -1,7 +1,7 @@
 """From the parameters of a fit with columns of three kinds to those of its model, and back.
 
-A model scores as a plain mixture does. A coefficient that belongs to a mode is there a random one of zero variance; what
-is common to the fleet and depends on covariates is taken off the readings before anything else.
+A model scores as a plain mixture does. A coefficient that belongs to a mode is there a random one of zero variance;
+what is common to the fleet and depends on covariates is taken off the readings before anything else.
 """
 
 from __future__ import annotations

@@ -21,12 +21,12 @@ from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import ConvergenceWarning, FitError, OptionError, PanelError
 from cem.errors.names import listed
 from cem.errors.warning import warn
-from cem.fitting.common_cause import warn_of_common_cause
 from cem.fitting.columns import check_collinear, column_plan
+from cem.fitting.common_cause import warn_of_common_cause
 from cem.fitting.conditioning import Conditioning, fixed_columns, learned_for
 from cem.fitting.embedding import split_parameters
 from cem.fitting.fit_warnings import warn_of_fit
-from cem.fitting.linked_lives import LIFE
+from cem.fitting.life_channel import LIFE
 from cem.fitting.options import FitOptions, Given, Progress
 from cem.fitting.regime_refinement import refined_run
 from cem.fitting.result import FitResult, final_order, reordered

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cem.basis.families import Basis, Polynomial
 from cem.errors import PanelError
+from cem.fitting.life_channel import LIFE
 from cem.fitting.warm_start import UNLABELLED, unlabelled_modes
 from cem.lifetimes.lifetimes import LifetimeLaw, Lifetimes, LinkedLognormal, Lognormal
 from cem.mixture.parameters import Parameters
@@ -28,12 +29,9 @@ if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
-__all__ = ["LIFE", "apart", "init_with_lives", "model_with_lives", "options_with_lives", "panel_with_lives"]
+__all__ = ["apart", "init_with_lives", "model_with_lives", "options_with_lives", "panel_with_lives"]
 
 FloatArray = NDArray[np.float64]
-
-LIFE = "ln life"
-"""Name of the channel of ln life, always the last channel."""
 
 _ONE_SPREAD = (0.1586552539314571, 0.8413447460685429)  # levels of a normal law's mean ∓ its standard deviation
 

@@ -23,7 +23,7 @@ from cem.em.mixture_problem import MixtureProblem
 from cem.em.passes import one_by_one
 from cem.em.problem import Evaluation, Passes
 from cem.errors import BasisError, PanelError
-from cem.fitting.linked_lives import LIFE
+from cem.fitting.life_channel import LIFE
 from cem.fitting.lives_ascent import LivesCoordinates, LivesPoint, LivesSums
 from cem.lifetimes.grid import cell_edges, remaining_life_grid
 from cem.lifetimes.laws import DEFAULT_SPREAD, GUMBEL_SPREAD, log_spread

@@ -19,8 +19,8 @@ from cem.statistics.fixed import conditioned
 from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:
-    from cem.mixture.parameters import Parameters
     from cem.fitting.conditioning import Conditioning
+    from cem.mixture.parameters import Parameters
 
 __all__ = ["Refined", "refined_run"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.covariates.conditions import Conditions
 from cem.em.constraints import Constraints
 from cem.em.mixture_problem import MixtureRun
-from cem.covariates.conditions import Conditions
 from cem.fitting.conditioning import Conditioning
 from cem.search.starts import Start
 from cem.statistics.columns import ColumnPlan

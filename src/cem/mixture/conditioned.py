@@ -40,8 +40,8 @@ def condition_rows(conditions: Conditions, panel: Panel) -> FloatArray:
     if len(missing):
         row, j = (int(i) for i in missing[0])
         raise PredictionError(
-            f"covariate {conditions.names[j]!r} is missing at {where_in(panel)(row)} ({len(missing):,} such values); the "
-            "model needs it with every reading: fill it in, or leave these readings out"
+            f"covariate {conditions.names[j]!r} is missing at {where_in(panel)(row)} ({len(missing):,} such values); "
+            "the model needs it with every reading: fill it in, or leave these readings out"
         )
     return w
 

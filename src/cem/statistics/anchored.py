@@ -95,9 +95,7 @@ def distinct_designs(designs: Sequence[Design]) -> tuple[list[Design], list[int]
     return found, places
 
 
-def anchored_statistics(
-    panel: Panel, bases: Sequence[Basis], plan: ColumnPlan | None = None
-) -> AnchoredStatistics:
+def anchored_statistics(panel: Panel, bases: Sequence[Basis], plan: ColumnPlan | None = None) -> AnchoredStatistics:
     """Compress each unit of a panel on the axis that ends at its last reading; needs only NumPy.
 
     Parameters

@@ -151,9 +151,7 @@ class Design:
         return design
 
 
-def shifted_columns(
-    basis: Basis, random: tuple[int, ...], fixed: tuple[Column, ...], shifts: FloatArray
-) -> FloatArray:
+def shifted_columns(basis: Basis, random: tuple[int, ...], fixed: tuple[Column, ...], shifts: FloatArray) -> FloatArray:
     """S of whole designs: (whole row at t − s) = (whole row at t) S(s), as `Basis.shift_matrix`, shape (G, n, n).
 
     Parameters
@@ -194,8 +192,8 @@ def shifted_columns(
             if at < len(random) <= row:
                 raise BasisError(
                     f"{basis!r}: on the time to failure the random columns must be closed under a shift of time; that "
-                    f"of basis function {function} contains basis function {part}, whose coefficient does not vary from "
-                    f"unit to unit. Add {part} to random_columns, or take {function} out"
+                    f"of basis function {function} contains basis function {part}, whose coefficient does not vary "
+                    f"from unit to unit. Add {part} to random_columns, or take {function} out"
                 )
             result[:, row, at] = of_functions[:, part, function]
     return result
