@@ -194,7 +194,8 @@ def _prepare(
     if conditioning is not None and conditioning.maps is not None:
         steps = steps / conditioning.maps.scales.max(axis=0)
     steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))
-    linking_of(options.linking_rank, statistics.sizes, panel.channels)
+    n_random = statistics.sizes if plan is None else tuple(map(len, plan.random))
+    linking_of(options.linking_rank, n_random, panel.channels)
     one_mode, constraints, lowest_floors = _constraints(expectation, panel.channels, steps, options)
     return _Prepared(
         MixtureProblem(expectation, constraints),
