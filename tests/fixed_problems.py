@@ -93,7 +93,9 @@ class Problem:
         return mu + gain @ (self.readings(unit) - mean), Sigma - gain @ Phi @ Sigma
 
 
-def random_problem(seed: int, *, rank: int = 0, by_mode: str = "some", kind: str = "plain") -> Problem:
+def random_problem(
+    seed: int, *, rank: int = 0, by_mode: str = "some", kind: str = "plain", leading: bool = True, ordered: bool = False
+) -> Problem:
     """A small fleet with missing cells and channels, and parameters with any kind of column.
 
     Parameters
@@ -106,6 +108,10 @@ def random_problem(seed: int, *, rank: int = 0, by_mode: str = "some", kind: str
     kind : {"plain", "constant within units", "nearly constant", "absent", "collinear"}
         What the covariates are: the level varies within units, or not, or hardly; a regime that no reading has; two
         covariates that are one.
+    leading : bool
+        Whether the random functions of a basis are its first ones.
+    ordered : bool
+        Columns of a mode before common ones, as in a fit.
     """
     rng = np.random.default_rng(seed)
     n_units, n_channels, K = int(rng.integers(4, 24)), int(rng.integers(2 if rank else 1, 4)), int(rng.integers(1, 4))
@@ -135,14 +141,15 @@ def random_problem(seed: int, *, rank: int = 0, by_mode: str = "some", kind: str
     random, fixed = [], []
     for d in degrees:
         n_random = int(rng.integers(0, d + 2))
-        random.append(tuple(range(n_random)))
-        own = [Column(-1, j, False) for j in range(n_random, d + 1)]
+        functions = np.arange(d + 1) if leading else rng.permutation(d + 1)
+        random.append(tuple(sorted(functions[:n_random].tolist())))
+        own = [Column(-1, j, False) for j in functions[n_random:].tolist()]
         own += [Column(int(f), -1, False) for f in rng.permutation(4)[: rng.integers(0, 4)]]
         if d and rng.random() < 0.3:
             own.append(Column(0, 1, False))
         if by_mode != "none":
             own = [Column(c.feature, c.function, by_mode == "all" or rng.random() < 0.5) for c in own]
-        fixed.append(tuple(own))
+        fixed.append(tuple(sorted(own, key=lambda column: not column.by_mode) if ordered else own))
     plan = ColumnPlan(tuple(random), tuple(fixed), features)
     known = np.where(rng.random(n_units) < 0.2, rng.integers(0, K, n_units), -1).astype(np.int32)
     statistics = SufficientStatistics.from_panel(panel, bases, known_modes=known, plan=plan)
