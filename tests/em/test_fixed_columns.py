@@ -152,3 +152,14 @@ def test_the_objective_never_falls(rank, covariance, pooled_noise, accelerate):
         assert np.diff(run.objectives).min(initial=0.0) >= -1e-9 * (1.0 + np.abs(run.objectives).max())
         n_rises += len(run.objectives) > 5
     assert n_rises > 10
+
+
+@pytest.mark.parametrize("kernel", ["lapack", "auto"])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_log_densities_are_those_of_dense_gaussians(rank, kernel):
+    """Lives of running units are weighed by them."""
+    for by_mode in BY_MODE:
+        for problem in problems(rank, by_mode, 5):
+            unknown = problem.statistics.with_known_modes(np.full(problem.panel.n_units, -1, dtype=np.int32))
+            found = Expectation(unknown, kernel=kernel).log_densities(problem.parameters)
+            np.testing.assert_allclose(found, problem.log_densities(), rtol=1e-10, atol=1e-9)
