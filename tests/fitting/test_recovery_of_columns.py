@@ -1,7 +1,7 @@
 """Simulated fleets with known effects of covariates: they come back within sampling error.
 
 "Within sampling error" is four standard errors of generalised least squares that knew every unit's mode and every
-variance, widened by a quarter for what the modes' own uncertainty adds.
+variance.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROOTS = np.array([[0.5, 0.0], [0.2, 0.4]])
 NOISE = np.array([[0.3, 0.4], [0.2, 0.5], [0.3, 0.3]])  # (K, C)
 BY_MODE = np.array([0.8, -0.4, 2.0])  # of the load, on channel 0
 COMMON = np.array([0.5, -0.25])  # of the load and its square, on channel 1
-BOUND = 4.0 * 1.25
+BOUND = 4.0
 
 
 def simulate(seed: int, n_units: int, *, random: bool) -> tuple[cem.Panel, np.ndarray]:
@@ -39,8 +39,9 @@ def simulate(seed: int, n_units: int, *, random: bool) -> tuple[cem.Panel, np.nd
         z = (w - 50.0) / 10.0
         x[:, 0] += BY_MODE[k] * z
         x[:, 1] += COMMON[0] * z + COMMON[1] * z**2
-        x[rng.random(x.shape) < 0.2] = np.nan
-        x[0] = np.where(np.isnan(x[0]), LINES[k, :, 0], x[0])
+        missing = rng.random(x.shape) < 0.2
+        missing[missing.all(axis=1), 0] = False
+        x[missing] = np.nan
         times.append(t)
         values.append(x)
         loads.append(w)
