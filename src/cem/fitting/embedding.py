@@ -96,9 +96,9 @@ def embedded(parameters: Parameters, statistics: SufficientStatistics, plan: Col
             root[:, rows] = inverse @ parameters.layout.matrix(parameters.factors, c)
         factor = layout.matrix(factors, c)
         factor[:] = _lower(S @ root)
-        if loadings is not None and n_random:
+        if parameters.loadings is not None and loadings is not None and n_random:
             # W = Λ Γ is what counts. Where Λ is singular only its range is needed.
-            W = S @ root @ parameters.layout.rows(parameters.loadings, c)
+            W = (S @ root) @ parameters.layout.rows(parameters.loadings, c)
             for k in range(n_modes):
                 layout.rows(loadings, c)[k] = np.linalg.lstsq(factor[k], W[k], rcond=1e-12)[0]
         own = [p + i for i, x in enumerate(plan.fixed[c]) if x.feature >= 0 and not x.by_mode]
@@ -192,7 +192,7 @@ def split_parameters(
         rows = [i for i, place in enumerate(places) if place < p]
         root = fixed.wide.transform(c)[:p, :p] @ old.matrix(parameters.factors, c)[:, rows] / fixed.wide.scales[c]
         factor[:] = _square_root(root)
-        if loadings is not None:
+        if parameters.loadings is not None and loadings is not None:
             W = root @ old.rows(parameters.loadings, c)
             layout.rows(loadings, c)[:] = np.linalg.solve(factor, W)
     return Parameters(parameters.weights, means, factors, noise, layout.sizes, loadings, beta, parameters.membership)

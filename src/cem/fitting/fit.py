@@ -240,7 +240,7 @@ def _prepare_columns(
 
 
 def _check_columns(statistics: SufficientStatistics, prepared: tuple[ColumnPlan | None, Conditioning | None]) -> None:
-    """Refuse columns of covariates that nothing tells from other columns."""
+    """Refuse columns of covariates that other columns reproduce."""
     plan, conditioning = prepared
     if plan is not None and conditioning is not None:
         check_collinear(statistics, plan, conditioning.conditions.feature_names)

@@ -122,10 +122,12 @@ def _refined_once(
         rows = designs[c](slice(None))
         whole = _whole_coefficients(statistics, parameters, posteriors, c)  # (L, K, p + q)
         at = np.stack([np.einsum("nj,nj->n", rows, whole[unit_of_row, k]) for k in range(parameters.n_modes)], axis=1)
-        return (at - origins[c]) / units[c]
+        result: FloatArray = (at - origins[c]) / units[c]
+        return result
 
     def weights(c: int) -> FloatArray:
-        return (found.run.responsibilities / parameters.noise_variances[:, c])[unit_of_row]
+        result: FloatArray = (found.run.responsibilities / parameters.noise_variances[:, c])[unit_of_row]
+        return result
 
     conditioning, factors, shifts = found.conditioning.refined(curves, weights, origins, units)
     moved = _moved(statistics, factors, shifts)
@@ -177,7 +179,7 @@ def _wide(statistics: SufficientStatistics) -> Coordinates:
 def _posteriors(statistics: SufficientStatistics, parameters: Parameters) -> FloatArray:
     """T̂ of the random columns by unit and mode, internal, (L, K, P)."""
     if parameters.fixed is None:
-        return internal_posterior(statistics, parameters)[0]
+        return np.asarray(internal_posterior(statistics, parameters)[0], dtype=np.float64)
     by_mode = []
     for k in range(parameters.n_modes):
         own = replace(parameters.ordered([k]), weights=np.ones(1), fixed=None, membership=None)
@@ -219,7 +221,7 @@ def _constant(statistics: SufficientStatistics, c: int) -> FloatArray | None:
     basis = statistics.bases[c]
     times = np.linspace(*basis.domain, 4 * basis.size + 4)
     functions = basis(times)
-    solution, *_ = np.linalg.lstsq(functions, np.ones(len(times)), rcond=1e-12)
+    solution = np.asarray(np.linalg.lstsq(functions, np.ones(len(times)), rcond=1e-12)[0], dtype=np.float64)
     if np.abs(functions @ solution - 1.0).max() > 1e-9:
         return None
     return _in_columns(statistics, c, solution)
