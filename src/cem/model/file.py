@@ -20,7 +20,7 @@ from cem.errors import CemError, ModelFileError, OptionError
 from cem.files.digest import sha256
 from cem.files.whole_file import RefusedPath, write_whole
 from cem.model import rules
-from cem.model.check_panel import drawn_check_panel, log_likelihood_of_check
+from cem.model.check_panel import log_likelihood_of_check
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,6 +68,7 @@ def path_text(path: str | os.PathLike[str]) -> str:
 def encode(model: FittedMixture) -> bytes:
     """The bytes of a model file."""
     from cem import __version__
+    from cem.model.check_draws import drawn_check_panel
 
     bases = [basis.to_dict() for basis in model.bases]  # first, because a function without a name cannot be saved
     parameters, coordinates = model.internal_parameters, model.coordinates
