@@ -60,6 +60,14 @@ class RegimeMaps:
     prior_levels: FloatArray
     prior_precisions: FloatArray
 
+    def with_channel(self, channel: int, other: RegimeMaps) -> RegimeMaps:
+        """The maps with the one channel of others in the place of one of theirs."""
+        changed = {}
+        for name in ("offsets", "scales", "counts", "prior_levels", "prior_precisions"):
+            changed[name] = getattr(self, name).copy()
+            changed[name][..., channel] = getattr(other, name)[..., 0]
+        return replace(self, **changed)
+
     @property
     def log_prior(self) -> FloatArray:
         """Largest log-prior among the maps that are equivalent to these, by channel, (C,); up to a constant."""

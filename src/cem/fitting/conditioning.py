@@ -35,6 +35,11 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
+# Share of a column's deviation that lies within regimes: below this, regimes determine it.
+_WITHIN = 1e-3
+# Coefficients and scales depend on each other; the second step changes little.
+_JOINT_STEPS = 2
+
 
 def covariates_of(panel: Panel, names: Sequence[str]) -> list[Covariate]:
     """What a fit must know of covariates: names, levels, and whether they are of units.
@@ -175,6 +180,64 @@ def fixed_columns(conditions: Conditions | None) -> tuple[tuple[Column, ...], ..
     )
 
 
+def _first_maps(
+    conditions: Conditions,
+    values: FloatArray,
+    w: FloatArray,
+    regimes: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    basis_rows: list[FloatArray],
+) -> RegimeMaps:
+    """The first map by regime, beside the columns that terms add.
+
+    Offsets alone would take what a covariate explains from one regime to the next, and leave too little to its
+    coefficient. So coefficients are estimated from what varies within regimes, and what they explain is taken off
+    before offsets are learned.
+
+    Raises
+    ------
+    PanelError
+        A common column does not vary within regimes: its coefficient and the offsets are the same thing.
+    """
+    assert conditions.regimes is not None
+    neighbours, n_regimes = conditions.regimes.neighbours(), conditions.regimes.n_regimes
+    maps = initial_maps(values, regimes, neighbours, offsets, basis_rows)
+    features = conditions.features_at(w) if conditions.features else np.zeros((len(w), 0))
+    for c in range(values.shape[1]):
+        entries = (*conditions.common[c], *conditions.by_mode[c])
+        seen = np.isfinite(values[:, c])
+        if not entries or not seen.any():
+            continue
+        columns = np.stack([features[seen, f] * (1.0 if j < 0 else basis_rows[c][seen, j]) for f, j in entries], axis=1)
+        _refuse_constant_within(conditions, c, columns[:, : len(conditions.common[c])], regimes[seen], n_regimes)
+        explained = np.zeros(len(values))
+        for _ in range(_JOINT_STEPS):
+            a, s = maps.offsets[regimes[seen], c], maps.scales[regimes[seen], c]
+            indicators = np.eye(n_regimes)[regimes[seen]]
+            design = np.concatenate([columns, indicators, basis_rows[c][seen]], axis=1)
+            lengths = np.maximum(np.linalg.norm(design, axis=0), 1e-300)
+            beta = np.linalg.lstsq(design / lengths, (values[seen, c] - a) / s, rcond=1e-9)[0] / lengths
+            explained[seen] = s * (columns @ beta[: len(entries)])
+            own = initial_maps((values[:, c] - explained)[:, None], regimes, neighbours, offsets, [basis_rows[c]])
+            maps = maps.with_channel(c, own)
+    return maps
+
+
+def _refuse_constant_within(
+    conditions: Conditions, c: int, columns: FloatArray, regimes: NDArray[np.int64], n_regimes: int
+) -> None:
+    """Refuse a common column that the regime determines."""
+    counts = np.maximum(np.bincount(regimes, minlength=n_regimes), 1)
+    for i, name in enumerate(conditions.column_names(c)):
+        means = np.bincount(regimes, weights=columns[:, i], minlength=n_regimes) / counts
+        within = float(np.square(columns[:, i] - means[regimes]).mean())
+        if within <= _WITHIN**2 * float(np.square(columns[:, i] - columns[:, i].mean()).mean()):
+            raise PanelError(
+                f"channel {conditions.channels[c]!r}: covariate column {name!r} does not vary within regimes, so its "
+                "coefficient and the regimes' offsets are the same thing; leave the term out, or the regimes"
+            )
+
+
 @dataclass(frozen=True, eq=False)
 class Conditioning:
     """A panel with its conditions: raw readings, and the map at hand.
@@ -229,13 +292,8 @@ class Conditioning:
         if LIFE in panel.channels:  # a life is no reading of a regime
             values = np.array(values)
             values[:, panel.channels.index(LIFE)] = np.nan
-        maps = initial_maps(
-            values,
-            regimes,
-            conditions.regimes.neighbours(),
-            np.asarray(panel.offsets),
-            [rows[basis] for basis in bases],
-        )
+        basis_rows = [rows[basis] for basis in bases]
+        maps = _first_maps(conditions, values, w, regimes, np.asarray(panel.offsets), basis_rows)
         if keeps_maps:
             maps = replace(maps, offsets=np.array(conditions.offsets), scales=np.array(conditions.scales))
         return cls(panel, conditions.with_maps(maps.offsets, maps.scales), w, maps)

@@ -100,6 +100,8 @@ def n_loadings(sizes: Sequence[int], rank: int) -> int:
         return 0
     channel = np.repeat(np.arange(len(sizes)), sizes)
     rows, columns = np.nonzero(channel[:, None] < channel)
+    if not len(rows):  # one channel, or one with random columns
+        return 0
     if len(rows) > _MOST_ENTRIES:
         return rank * P - rank * (rank - 1) // 2
     W = np.random.default_rng(0).normal(size=(P, rank))

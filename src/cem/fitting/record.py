@@ -54,6 +54,7 @@ def training_record(
         "n_iter": int(run.n_passes),
         "converged": bool(run.converged),
         "covariance": options.covariance,
+        **({} if options.noise == "own" else {"noise": options.noise}),
         "kernel": result.kernel,
         "starts": starts,
         "floors": floors,

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from cem.basis.family import Basis
 from cem.errors import OptionError, PredictionError
 from cem.errors.names import all_distinct, did_you_mean, listed
+from cem.mixture.column_kinds import ColumnKinds, checked_kinds, still_columns, without_variance
 from cem.mixture.membership import UnitModes
 from cem.mixture.parameters import Parameters, whitened
 from cem.statistics.coordinates import Coordinates
@@ -33,6 +34,7 @@ _SLOTS = (
     "_training",
     "bases",
     "channels",
+    "column_kinds",
     "conditions",
     "coordinates",
     "internal_parameters",
@@ -71,6 +73,7 @@ class FittedMixture:
     time_axis: str
     conditions: Conditions | None  # of the readings: covariates, regimes, columns of channels
     of_units: Conditions | None  # features of units, by which π depends on their covariates
+    column_kinds: ColumnKinds | None  # of the bases' functions; None: all are random
     _channel_units: dict[str, str]
     _training: dict[str, Any]
     _cache: dict[str, FloatArray]
@@ -90,6 +93,7 @@ class FittedMixture:
         training: Mapping[str, Any] | None = None,
         conditions: Conditions | None = None,
         of_units: Conditions | None = None,
+        column_kinds: Sequence[Sequence[str]] | None = None,
     ) -> None:
         channels, bases = tuple(channels), tuple(bases)
         labels = tuple(range(parameters.n_modes)) if mode_labels is None else tuple(mode_labels)
@@ -131,6 +135,7 @@ class FittedMixture:
             "time_axis": time_axis,
             "conditions": conditions,
             "of_units": of_units,
+            "column_kinds": checked_kinds(column_kinds, tuple(basis.size for basis in bases)),
             "_channel_units": dict(channel_units or {}),
             "_training": copy.deepcopy(dict(training or {})),
             "_cache": {},
@@ -253,6 +258,7 @@ class FittedMixture:
         means, factors = coordinates.in_user_terms(internal.means, internal.factors)
         factors = coordinates.without_rounding(internal.factors, factors)
         noise = internal.noise_variances * np.square(coordinates.scales)
+        without_variance(factors, layout, still_columns(self.column_kinds, self.basis_sizes_, coordinates.sizes))
         if internal.loadings is None:
             return replace(internal, means=means, factors=factors, noise_variances=noise)
         loadings = np.empty_like(internal.loadings)
@@ -456,4 +462,5 @@ class FittedMixture:
             "training": self._training,
             "conditions": self.conditions,
             "of_units": self.of_units,
+            "column_kinds": self.column_kinds,
         }

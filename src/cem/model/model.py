@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from cem.errors import OptionError, PredictionError
 from cem.errors.names import did_you_mean, listed, object_array
 from cem.mixture.fitted import ChannelParameters, FittedMixture
+from cem.model.condition_attributes import ConditionAttributes
 
 # Methods import what streaming does not need, so that a process that loads a model and scores readings starts in a
 # third of the time.
@@ -34,7 +35,7 @@ Data = Any
 Axes = str | Sequence[str] | None
 
 
-class FailureModeModel(FittedMixture):
+class FailureModeModel(FittedMixture, ConditionAttributes):
     """A fitted mixture of linear mixed-effects models (model.md §2): predicts, forecasts, samples, saves; immutable.
 
     `FailureModeEM.fit` makes one as ``model_``, and `cem.load` reads one from a file.
@@ -61,12 +62,21 @@ class FailureModeModel(FittedMixture):
         Whether curves run over the time, or over the time to failure.
     training : mapping, optional
         Record of the fit that JSON can hold; `summary` reports it.
+    conditions : Conditions, optional
+        Covariates of readings, regimes, and the channels' columns of covariates.
+    of_units : Conditions, optional
+        Features of units' covariates, by which the probabilities of the modes depend on them.
+    column_kinds : sequence over channels of sequence of {"random", "by mode", "common"}, optional
+        Of each function of a channel's basis, whether its coefficient varies from unit to unit, belongs to a mode, or
+        to the fleet. By default all are random.
 
     Attributes
     ----------
     internal_parameters : Parameters
     coordinates, bases, channels, response, mode_labels, time_unit, time_axis
         As given.
+    covariates, unit_covariates : tuple of str
+        Names of the covariates that the model needs with every reading, and of every unit.
 
     Raises
     ------
@@ -107,9 +117,10 @@ class FailureModeModel(FittedMixture):
         Raises
         ------
         PredictionError
-            An unknown channel; an array without times for a model that was fitted with times; a clock or a unit of
-            measurement other than the training panel's; a running unit, if the model's time axis is the time to
-            failure.
+            An unknown channel; an array without times for a model that was fitted with times; an array for a model that
+            needs covariates, or a covariate that is absent, missing at a reading, or of an unknown level or regime; a
+            clock or a unit of measurement other than the training panel's; a running unit, if the model's time axis is
+            the time to failure.
         PanelError
             X cannot be read as a panel.
         """
@@ -360,8 +371,8 @@ class FailureModeModel(FittedMixture):
         Raises
         ------
         PredictionError
-            A channel that the model does not know; a unit of time, an origin or a unit of measurement other than the
-            training panel's.
+            A channel that the model does not know; a covariate that it needs and the panel lacks; a unit of time, an
+            origin or a unit of measurement other than the training panel's.
 
         Warns
         -----
@@ -370,11 +381,21 @@ class FailureModeModel(FittedMixture):
         """
         left_out = self._training.get("left_out_channels", ())
         unknown = [name for name in panel.channels if name not in self.channels and name not in left_out]
+        if unknown and unknown[0] in (*self.covariates, *self.unit_covariates):
+            option = "unit_covariates" if unknown[0] in self.unit_covariates else "covariates"
+            raise PredictionError(
+                f"{unknown[0]!r} is a covariate of the model and no channel; read the panel with {option}="
+                f"[{unknown[0]!r}]"
+            )
         if unknown:
             raise PredictionError(
                 f"the model has no channel {unknown[0]!r}; {did_you_mean(unknown[0], self.channels)}; "
                 "or leave the channel out: panel.select_channels([...])"
             )
+        if self.covariates or self.unit_covariates or panel.covariates or panel.unit_covariates:
+            from cem.mixture.conditioned import check_covariates
+
+            check_covariates(self, panel)
         from cem.model.clock_match import check_clock, check_measures
 
         check_measures(self, panel)

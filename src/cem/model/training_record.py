@@ -378,6 +378,7 @@ _RECORD: dict[str, _Check] = {
     "converged": _flag,
     "covariance": _text,
     "kernel": _text,
+    "noise": _text,
     "starts": _starts,
     "floors": _floors,
     "entropy": _entropy,
@@ -392,9 +393,8 @@ _RECORD: dict[str, _Check] = {
     "n_failed": _count,
     "information": _information,
     "calibration": _calibration,
-    "random_columns": _functions_by_channel,  # since 0.7.0, like the next two
+    "random_columns": _functions_by_channel,  # since 0.6.0, like the next one
     "common_columns": _functions_by_channel,
-    "noise": _text,
 }
 
 

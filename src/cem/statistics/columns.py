@@ -56,7 +56,8 @@ class ColumnPlan:
         The basis functions whose coefficients vary from unit to unit, in the order of the basis. None at all is
         possible: the channel then has one random column of zeros, whose coefficient no reading informs.
     fixed : tuple over channels of tuple of Column
-        All other columns.
+        All other columns. Those of a mode come before common ones: a common coefficient in internal coordinates is
+        common in the panel's units only if no column of a mode follows it.
     features : ndarray of shape (N, F)
         The features of the covariates at the panel's readings.
     """
