@@ -157,3 +157,21 @@ def test_novelty_and_summary_know_of_conditions():
     frame = model.summary().frames["curves"]
     low, high = model.bases[0].domain
     np.testing.assert_allclose(frame["middle"][0], model.curves([0.5 * (low + high)])[0, 0, 0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_forecasts_of_simulated_units_hold_as_often_as_they_say(seed):
+    """The next reading under its own conditions falls below each quantile with that probability."""
+    model, rng, n = conditioned_model(seed), np.random.default_rng(seed), 600
+    times = np.linspace(0.0, 9.0, 7)
+    w, given, sites = given_of(model, rng, n, 7)
+    drawn = model.sample(n, times, random_state=seed, covariates=given, unit_covariates=sites)
+    ahead = w.reshape(n, 7, 4)[:, 6:]
+    named = {"load": ahead[..., 0], "speed": ahead[..., 2], "mode": (ahead[..., 3] == 1.0).tolist()}
+    past = drawn.until(8.0)
+    for c, name in enumerate(CHANNELS):
+        forecast = model.forecast(
+            past, times[6:], name, covariates={key: named[key] for key in model.covariates} or None
+        )
+        level = np.sort(forecast.cdf(drawn.values[6::7, [c]])[:, 0])
+        assert np.abs(level - (np.arange(n) + 0.5) / n).max() < 1.95 / np.sqrt(n)  # Kolmogorov, 0.1 %
