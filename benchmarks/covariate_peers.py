@@ -18,11 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from common.fleets import Fleet, draw_fleet
+from common.peer_runs import ENVIRONMENTS, PEERS, Problem, available, exact_log_likelihood, of_peer, write_readings
 from numpy.typing import NDArray
 
 import cem
-from common.fleets import Fleet, draw_fleet
-from common.peer_runs import ENVIRONMENTS, PEERS, Problem, available, exact_log_likelihood, of_peer, write_readings
 
 FloatArray = NDArray[np.float64]
 EFFECTS = np.array([0.8, -0.5])

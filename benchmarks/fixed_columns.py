@@ -23,7 +23,10 @@ from cem.statistics.sufficient import SufficientStatistics
 
 CHANNELS, P, K = 15, 3, 3
 READINGS = 100
-TARGETS = {"E step": {"2 common": 1.3, "7 common": 1.6, "3 by mode": 1.6}, "compression": {"2 common": 2.0, "7 common": 4.0}}
+TARGETS = {
+    "E step": {"2 common": 1.3, "7 common": 1.6, "3 by mode": 1.6},
+    "compression": {"2 common": 2.0, "7 common": 4.0},
+}
 BYTES = {"2 common": 2.0, "7 common": 3.0}
 POWER = cem.covariates.Power("load", 2)
 TERMS: dict[str, list[object]] = {

@@ -28,7 +28,7 @@ from cem.em.mixture_problem import MixtureProblem
 from cem.errors import CemError
 
 sys.path.append(str(harness.HERE.parent / "tests"))
-from fixed_problems import random_problem  # noqa: E402
+from fixed_problems import random_problem
 
 KINDS = ("plain", "constant within units", "nearly constant", "absent", "collinear")
 BY_MODE = ("none", "some", "all")

@@ -58,7 +58,9 @@ def test_every_instruction_level_gives_the_sums_of_lapack(level):
             sums, fixed = sums.sum(axis=0), fixed.sum(axis=0)
             np.testing.assert_allclose(found, rho, atol=1e-12)
             np.testing.assert_allclose(sums, expected.sums, rtol=1e-11, atol=1e-11 * np.abs(sums).max())
-            np.testing.assert_allclose(fixed, expected.fixed_sums, rtol=1e-11, atol=1e-11 * np.abs(fixed).max(initial=0))
+            np.testing.assert_allclose(
+                fixed, expected.fixed_sums, rtol=1e-11, atol=1e-11 * np.abs(fixed).max(initial=0)
+            )
 
 
 @pytest.mark.parametrize("by_mode", BY_MODE)
@@ -110,7 +112,9 @@ def test_the_m_step_is_least_squares_on_what_dense_posteriors_leave(rank, by_mod
         if pooled_noise:
             noise = np.broadcast_to(theta.noise_variances[:1], theta.noise_variances.shape)
             theta = problem.parameters = replace(theta, noise_variances=noise)
-        constraints = replace(problem.constraints, pooled_noise=pooled_noise, noise_floors=np.full(len(theta.sizes), 1e-9))
+        constraints = replace(
+            problem.constraints, pooled_noise=pooled_noise, noise_floors=np.full(len(theta.sizes), 1e-9)
+        )
         expected, rho = Expectation(problem.statistics)(theta)
         found, _ = maximisation(expected, theta, constraints)
         starts, by = problem.statistics.fixed.starts, problem.plan.by_mode
@@ -126,7 +130,9 @@ def test_the_m_step_is_least_squares_on_what_dense_posteriors_leave(rank, by_mod
             together = sum((A @ beta[k] - b) / theta.noise_variances[k, c] for k, (A, b, _, _) in enumerate(parts))
             size = max(np.abs(b).max(initial=0.0) / theta.noise_variances[k, c] for k, (_, b, _, _) in enumerate(parts))
             np.testing.assert_allclose(together[~own], 0.0, atol=1e-8 * (1.0 + size))
-            squares = np.array([beta[k] @ A @ beta[k] - 2 * b @ beta[k] + rest for k, (A, b, rest, _) in enumerate(parts)])
+            squares = np.array(
+                [beta[k] @ A @ beta[k] - 2 * b @ beta[k] + rest for k, (A, b, rest, _) in enumerate(parts)]
+            )
             counts = np.array([n for *_, n in parts])
             noise = np.full(theta.n_modes, squares.sum() / counts.sum()) if pooled_noise else squares / counts
             np.testing.assert_allclose(found.noise_variances[:, c], noise, rtol=1e-8)

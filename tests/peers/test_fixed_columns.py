@@ -50,7 +50,12 @@ def of_load_and_site(frame: pd.DataFrame, **options: object) -> cem.FailureModeE
         frame, unit="unit", time="t", channels=["y"], covariates=["load"], unit_covariates=["site"]
     )
     em = cem.FailureModeEM(
-        1, basis=cem.Polynomial(2, random_degree=1), common_columns=[2], covariates=["load", "site"], tol=1e-12, **options
+        1,
+        basis=cem.Polynomial(2, random_degree=1),
+        common_columns=[2],
+        covariates=["load", "site"],
+        tol=1e-12,
+        **options,
     )
     return em.fit(panel)
 

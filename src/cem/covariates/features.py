@@ -36,6 +36,7 @@ POWER, SPLINE, LEVEL = 0, 1, 2
 N_NUMBERS = {POWER: 4, SPLINE: 9, LEVEL: 1}
 
 _ROUNDING = 1e-12
+_FEW_READINGS = 4096
 """A number whose standard deviation is below this share of its size is constant but for rounding."""
 
 
@@ -141,7 +142,13 @@ def _of_number(term: Term, j: int, values: FloatArray) -> tuple[Feature, ...]:
             Feature(name if d == 1 else f"{name}^{d}", POWER, j, (*scaling, 0.0, float(d)))
             for d in range(1, degree + 1)
         ]
-    return _centred(term, raw, z, int(np.unique(values).size))
+    return _centred(term, raw, z, _n_distinct(values, len(raw) + 1))
+
+
+def _n_distinct(values: FloatArray, enough: int) -> int:
+    """How many distinct values there are, or that there are enough: a few readings show it without sorting all."""
+    few = int(np.unique(values[:_FEW_READINGS]).size)
+    return few if few >= enough else int(np.unique(values).size)
 
 
 def _centred(term: Term, raw: Sequence[Feature], z: FloatArray, n_distinct: int) -> tuple[Feature, ...]:
@@ -156,7 +163,7 @@ def _centred(term: Term, raw: Sequence[Feature], z: FloatArray, n_distinct: int)
         )
     matrix -= centres
     scale = np.sqrt((matrix**2).mean(axis=0))
-    if (scale == 0).any() or np.linalg.matrix_rank(matrix / scale, tol=1e-7 * np.sqrt(matrix.size)) < len(raw):
+    if (scale == 0).any() or not _independent(matrix / scale):
         raise PanelError(
             f"the training readings do not determine the {len(raw)} columns of {term!r}; too many of its knots have no "
             "readings between them, or its degree is too high"
@@ -165,6 +172,15 @@ def _centred(term: Term, raw: Sequence[Feature], z: FloatArray, n_distinct: int)
         Feature(feature.name, feature.kind, feature.column, (*feature.numbers[:2], centre, *feature.numbers[3:]))
         for feature, centre in zip(raw, centres, strict=True)
     )
+
+
+def _independent(matrix: FloatArray) -> bool:
+    """Whether columns of one length determine their coefficients."""
+    if matrix.shape[1] == 1:
+        return True
+    tolerance = 1e-7 * np.sqrt(matrix.size)
+    # R has the singular values of the matrix, and is small.
+    return int(np.linalg.matrix_rank(np.linalg.qr(matrix, mode="r"), tol=tolerance)) == matrix.shape[1]
 
 
 def _knots(term: Spline, values: FloatArray) -> list[float]:

@@ -252,12 +252,15 @@ class Conditioning:
         The covariates of its readings.
     maps : RegimeMaps, optional
         Offsets and scales, with their prior; None without regimes.
+    regimes : ndarray of shape (N,), int, optional
+        Of the readings: maps are refined, regimes are not.
     """
 
     panel: Panel
     conditions: Conditions
     w: FloatArray
     maps: RegimeMaps | None
+    regimes: NDArray[np.int64] | None = None
 
     @classmethod
     def of(
@@ -296,7 +299,7 @@ class Conditioning:
         maps = _first_maps(conditions, values, w, regimes, np.asarray(panel.offsets), basis_rows)
         if keeps_maps:
             maps = replace(maps, offsets=np.array(conditions.offsets), scales=np.array(conditions.scales))
-        return cls(panel, conditions.with_maps(maps.offsets, maps.scales), w, maps)
+        return cls(panel, conditions.with_maps(maps.offsets, maps.scales), w, maps, regimes)
 
     def without_last_channel(self) -> Conditioning:
         """Of the other channels."""
@@ -325,11 +328,14 @@ class Conditioning:
 
     def mapped_panel(self) -> Panel:
         """The panel of the fit: readings mapped by regime."""
-        if self.maps is None:
-            return self.panel
-        regimes = self.conditions.regimes_at(self.w, _where(self.panel), PanelError)
-        values = mapped(self.panel.values, regimes, self.maps.offsets, self.maps.scales)
-        return self.panel._replace(values=values)
+        return self.panel if self.maps is None else self.panel._replace(values=self.mapped_values(slice(None)))
+
+    def mapped_values(self, rows: slice | NDArray[np.int64]) -> FloatArray:
+        """Some readings mapped by regime, (n, C); the caller may change them."""
+        values = self.panel.values[rows]
+        if self.maps is None or self.regimes is None:
+            return np.array(values)
+        return mapped(values, self.regimes[rows], self.maps.offsets, self.maps.scales)
 
     def features(self) -> FloatArray:
         """The features of the readings, shape (N, F)."""
@@ -382,8 +388,8 @@ class Conditioning:
         factors, shifts : ndarray of shape (C,)
             Curves of the new readings are factor f + shift, in units of the mapped readings.
         """
-        assert self.maps is not None and self.conditions.regimes is not None
-        regimes = self.conditions.regimes_at(self.w)
+        assert self.maps is not None and self.conditions.regimes is not None and self.regimes is not None
+        regimes = self.regimes
         values = mapped(self.panel.values, regimes, self.maps.offsets, self.maps.scales)
         n_regimes = self.conditions.regimes.n_regimes
         sums = np.stack(

@@ -22,8 +22,8 @@ from cem.errors import ConvergenceWarning, FitError, OptionError, PanelError
 from cem.errors.names import listed
 from cem.errors.warning import warn
 from cem.fitting.columns import check_collinear, column_plan
-from cem.fitting.common_cause import warn_of_common_cause
 from cem.fitting.conditioning import Conditioning, fixed_columns, learned_for
+from cem.fitting.covariates_left import warn_of_what_covariates_leave
 from cem.fitting.embedding import split_parameters
 from cem.fitting.fit_warnings import warn_of_fit
 from cem.fitting.life_channel import LIFE
@@ -45,7 +45,7 @@ from cem.search.moves import moved_start
 from cem.search.one_mode import OneModePosteriors, StartingPoint, with_known_modes
 from cem.search.quiet_modes import FLOOR_FRACTION, SMALLEST_NOISE, past_quiet_modes
 from cem.search.starts import Fresh, Move, Start, best_of_starts
-from cem.statistics.columns import ColumnPlan, designs_of
+from cem.statistics.columns import ColumnPlan
 from cem.statistics.coordinates import Layout
 from cem.statistics.exact_channels import learnable_channels, rounding_noise
 from cem.statistics.sufficient import SufficientStatistics
@@ -188,7 +188,7 @@ def _prepare(
         statistics = statistics.with_membership(membership_design, mode_priors)
     warn_of_stuck_channels(panel)
     warn_of_short_units(panel, learnable.bases)
-    _warn_of_common_cause(panel, learnable.bases, statistics, plan, conditioning)
+    warn_of_what_covariates_leave(panel, learnable.bases, statistics, plan, conditioning)
     expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
     steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
     if conditioning is not None and conditioning.maps is not None:
@@ -252,30 +252,6 @@ def _check_columns(statistics: SufficientStatistics, prepared: tuple[ColumnPlan 
     plan, conditioning = prepared
     if plan is not None and conditioning is not None:
         check_collinear(statistics, plan, conditioning.conditions.feature_names)
-
-
-def _warn_of_common_cause(
-    panel: Panel,
-    bases: tuple[Basis, ...],
-    statistics: SufficientStatistics,
-    plan: ColumnPlan | None,
-    conditioning: Conditioning | None,
-) -> None:
-    """Look for a common cause in what covariates leave of the readings, with the coefficients of the pooled curves."""
-    values = panel.values
-    used: tuple[str, ...] = ()
-    if conditioning is not None:
-        used, values = conditioning.conditions.names, np.array(conditioning.mapped_panel().values)
-    if plan is not None and statistics.fixed is not None:
-        for c, design in enumerate(designs_of(panel, bases, plan)):
-            of_covariates = [column.feature >= 0 for column in plan.fixed[c]]
-            if any(of_covariates):
-                whole = statistics.fixed.wide.centre(c)
-                first = len(whole) - len(of_covariates)
-                own = first + np.flatnonzero(of_covariates)
-                values[:, c] -= design(slice(None))[:, own] @ whole[own]
-    unused = [name for name in panel.covariates if name not in used]
-    warn_of_common_cause(values, panel.times, panel.offsets, panel.channels, bases, unused=unused)
 
 
 def _refine(found: _Found, prepared: _Prepared, options: FitOptions) -> _Found:

@@ -138,17 +138,23 @@ class Design:
         functions = self._basis(self._times[rows])
         if self._random is None:
             return functions
-        design = np.zeros((len(functions), self.size))
-        design[:, : len(self._random)] = functions[:, list(self._random)]
+        n_random = len(self._random)
+        design = np.empty((len(functions), self.size))
+        design[:, :n_random] = functions[:, list(self._random)]
         at = self.size - len(self._fixed)
+        design[:, n_random:at] = 0.0
+        features = None if self._features is None else self._features[rows]
+        if features is not None and all(c.function == NONE and c.feature != NONE for c in self._fixed):
+            design[:, at:] = features[:, [column.feature for column in self._fixed]]  # the usual case, in one step
+            return design
         for i, column in enumerate(self._fixed):
-            values = design[:, at + i]
-            values[:] = 1.0
+            if column.feature == NONE:
+                design[:, at + i] = 1.0 if column.function == NONE else functions[:, column.function]
+                continue
+            assert features is not None
+            design[:, at + i] = features[:, column.feature]
             if column.function != NONE:
-                values *= functions[:, column.function]
-            if column.feature != NONE:
-                assert self._features is not None
-                values *= self._features[rows, column.feature]
+                design[:, at + i] *= functions[:, column.function]
         return design
 
 
