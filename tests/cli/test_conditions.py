@@ -259,7 +259,7 @@ def test_info_says_what_the_model_reads(model_file, capsys):
     }  # fmt: skip
     assert run("info", model_file) == 0
     text = capsys.readouterr().out
-    assert "of the unit: mill, mine" in text and "opmode=5" in text
+    assert "'mill', 'mine'" in text and "opmode=5" in text
 
 
 def test_a_plain_model_reads_no_conditions(fleet_csv, tmp_path, capsys):

@@ -209,6 +209,7 @@ def test_info_shows_conditions(capsys):
 
     assert main(["info", "--json", path]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert [part["covariate"] for part in shown["covariates"]] == ["load", "speed", "stage", "rate", "site"]
-    assert len(shown["regimes"]) == 9 and shown["membership"][1]["column"] == "site=B"
+    assert [part["name"] for part in shown["covariates"]] == ["load", "speed", "stage", "rate", "site"]
+    assert len(shown["regimes"]) == 3 and len(shown["regime_maps"]) == 9
+    assert shown["membership"][1]["column"] == "site=B"
     assert cem.load(path).training["noise"] == "pooled"

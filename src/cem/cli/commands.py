@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 from cem import __version__
 from cem.cli.conditions import (
     add_conditions,
-    conditions_shown,
     described_conditions,
     estimator_options,
     with_random_degree,
@@ -409,20 +408,23 @@ def _description(model: FailureModeModel) -> dict[str, Any]:
 
 
 def _conditions(model: FailureModeModel) -> dict[str, Any]:
-    """What only some models have: covariates, their effects, regimes, membership, and columns that do not vary."""
+    """What only some models have: effects of covariates, maps of regimes, membership, and columns that do not vary."""
     if model.conditions is None and model.of_units is None and model.column_kinds is None:
         return {}
     from cem.model.condition_summary import condition_tables
 
+    tables = condition_tables(model)
+    del tables["covariates"]  # `described_conditions` has them, with every level
+    tables["regime_maps"] = tables.pop("regimes")
     return {
         name: [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
-        for name, table in condition_tables(model).items()
+        for name, table in tables.items()
         if any(table.values())
     }
 
 
 def _show_model(terminal: Terminal, model: FailureModeModel) -> None:
-    terminal.document("\n\n".join(filter(None, (str(model.summary()), conditions_shown(model)))))
+    terminal.document(str(model.summary()))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ __all__ = [
     "add_at",
     "add_conditions",
     "conditions_at",
-    "conditions_shown",
     "described_conditions",
     "estimator_options",
     "read_columns",
@@ -446,25 +445,6 @@ def described_conditions(model: FailureModeModel) -> dict[str, Any]:
             for label, count in zip(regimes.labels, regimes.counts.tolist(), strict=True)
         ],
     }
-
-
-def conditions_shown(model: FailureModeModel) -> str:
-    """What the model needs besides sensors, as text; empty if nothing."""
-    columns = _columns(model)
-    if not columns:
-        return ""
-    width = max(len(column.name) for column in columns)
-    lines = ["Reading conditions"]
-    for column in columns:
-        values = f"{column.low:g} to {column.high:g}"
-        if column.levels is not None:
-            shown = [str(level) for level in column.levels[:8]]
-            values = ", ".join(shown) + (f" and {len(column.levels) - 8} more" if len(column.levels) > 8 else "")
-        lines.append(f"  {column.name:<{width}}  {'of the unit' if column.of_unit else 'with each reading'}: {values}")
-    regimes = None if model.conditions is None else model.conditions.regimes
-    if regimes is not None:
-        lines += ["", "Regimes", *(f"  {line}" for line in str(regimes).splitlines())]
-    return "\n".join(lines)
 
 
 def _columns(model: FailureModeModel) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def drawn_check_panel(model: FittedMixture, n_bytes: int) -> dict[str, NDArray[A
     arrays: dict[str, NDArray[Any]] = {}
     if model.conditions is None:
         modes = [model.mode_labels[l % model.n_modes] for l in range(n_units)]
-        panel = draw_units(model, n_units, drawn, modes=modes, random_state=rng)
+        panel = draw_units(_without_membership(model), n_units, drawn, modes=modes, random_state=rng)
         offsets, flat, values = panel.offsets, panel.times, panel.values.copy()
     else:
         flat = np.concatenate(drawn)
@@ -59,6 +60,14 @@ def drawn_check_panel(model: FittedMixture, n_bytes: int) -> dict[str, NDArray[A
     if model.of_units is not None:
         arrays["check_unit_covariates"] = _of_units(model, offsets, rng, arrays.get("check_covariates"))
     return {"check_offsets": offsets, "check_times": flat, "check_values": values, **arrays}
+
+
+def _without_membership(model: FittedMixture) -> FittedMixture:
+    """The model of units whose modes are given: their covariates say nothing of their readings."""
+    if model.of_units is None:
+        return model
+    parameters = replace(model.internal_parameters, membership=None)
+    return type(model)(**{**model._arguments(), "parameters": parameters, "of_units": None})
 
 
 def _per_reading(model: FittedMixture) -> int:

@@ -17,9 +17,6 @@ __all__ = ["Coordinates", "Layout", "frozen", "layout_of", "times_inverse"]
 
 FloatArray = NDArray[np.float64]
 
-_SINGULAR = 1e-12
-"""Share of a factor's size below which it is rounding: floors keep the variances of a fit far above its square."""
-
 
 def frozen(array: FloatArray) -> FloatArray:
     """A C-contiguous, read-only float64 copy."""
@@ -176,37 +173,6 @@ class Coordinates:
             lower = _lower_factor(scales[:, None, None, None] * np.linalg.solve(transforms[:, None], own))
             factors_out[:, matrices] = np.swapaxes(lower.reshape(len(channels), n_modes, p * p), 0, 1)
         return means_out, factors_out
-
-    def without_rounding(self, internal: FloatArray, factors: FloatArray) -> FloatArray:
-        """Factors in the panel's units, (K, Σ p²), with exact zeros for coefficients that do not vary.
-
-        A model keeps a coefficient without variance in a Λ̃ that is singular. In the panel's units its row is zero but
-        for rounding, which loadings would be divided by.
-
-        Parameters
-        ----------
-        internal, factors : ndarray of shape (K, Σ p_c²)
-            Λ̃, and the result of `in_user_terms`.
-        """
-        diagonal = np.concatenate(
-            [start + (p + 1) * np.arange(p) for start, p in zip(self.layout.factor_offsets, self.sizes, strict=False)]
-        )
-        if np.abs(internal[:, diagonal]).min() > _SINGULAR * np.abs(internal).max():
-            return factors
-        found = factors
-        for c in range(len(self.sizes)):
-            own = np.abs(self.layout.matrix(internal, c))
-            if not (
-                np.diagonal(own, axis1=-2, axis2=-1) <= _SINGULAR * own.max(axis=(-2, -1), initial=0.0)[:, None]
-            ).any():
-                continue
-            inverse = np.abs(np.linalg.solve(self.transform(c), np.eye(self.sizes[c])))
-            bound = self.scales[c] * (inverse @ own).sum(axis=-1)
-            is_rounding = np.abs(self.layout.matrix(factors, c)).sum(axis=-1) <= _SINGULAR * bound
-            if found is factors:
-                found = np.array(factors)
-            self.layout.matrix(found, c)[is_rounding] = 0.0
-        return found
 
     def internal_coefficients(self, coefficients: FloatArray, channel: int) -> FloatArray:
         """The inverse of `coefficients`: T̃ = S_c (T − b_c) / s_c."""
