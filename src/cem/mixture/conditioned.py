@@ -228,6 +228,8 @@ def _unit_rows(of_units: Conditions, panel: Panel) -> FloatArray:
         )
     result: FloatArray = rows
     return result
+
+
 def mode_curves(model: FittedMixture, panel: Panel, channel: int) -> FloatArray:
     """What by-mode columns of covariates add to a channel's curve at each reading and in each mode, (N, K).
 

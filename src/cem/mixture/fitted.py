@@ -256,7 +256,6 @@ class FittedMixture:
         """
         internal, coordinates, layout = self.internal_parameters, self.coordinates, self.coordinates.layout
         means, factors = coordinates.in_user_terms(internal.means, internal.factors)
-        factors = coordinates.without_rounding(internal.factors, factors)
         noise = internal.noise_variances * np.square(coordinates.scales)
         without_variance(factors, layout, still_columns(self.column_kinds, self.basis_sizes_, coordinates.sizes))
         if internal.loadings is None:

@@ -17,8 +17,8 @@ __all__ = ["Coordinates", "Layout", "frozen", "layout_of", "times_inverse"]
 
 FloatArray = NDArray[np.float64]
 
-_SINGULAR = 1e-12
-"""Share of a factor's size below which it is rounding: floors keep the variances of a fit far above its square."""
+# Share of a factor's size below which it is rounding: floors keep the variances of a fit far above its square.
+_ROUNDING = 1e-12
 
 
 def frozen(array: FloatArray) -> FloatArray:
@@ -101,6 +101,20 @@ def _lower_factor(root: FloatArray) -> FloatArray:
     return np.swapaxes(upper * signs[..., :, None], -1, -2)
 
 
+def _exact_zeros(roots: FloatArray, S: FloatArray, internal: FloatArray) -> FloatArray:
+    """S⁻¹ Λ̃ with exact zeros for coefficients that do not vary; only a singular Λ̃ has any, and rounding hides them.
+
+    Who divides by Λ needs to know which coefficients these are.
+    """
+    sizes = np.abs(internal)
+    diagonal = np.diagonal(sizes, axis1=-2, axis2=-1)
+    if (diagonal > _ROUNDING * sizes.max(axis=(-2, -1), initial=0.0)[..., None]).all():
+        return roots
+    summed = np.abs(np.linalg.inv(S)) @ (np.abs(S) @ np.abs(roots) + sizes.max(axis=(-1, -2), keepdims=True))
+    zero = np.abs(roots).max(axis=-1) <= _ROUNDING * summed.max(axis=-1)
+    return np.where(zero[..., None], 0.0, roots)
+
+
 @dataclass(frozen=True, eq=False)
 class Coordinates:
     """The map between a panel's own units and the internal coordinates of the fit (model.md §4).
@@ -173,40 +187,10 @@ class Coordinates:
             moved = np.linalg.solve(transforms, np.moveaxis(means[:, vectors], 0, -1))  # (C, p, K)
             means_out[:, vectors] = self.centres[vectors] + scales[:, None] * np.moveaxis(moved, -1, 0)
             own = np.swapaxes(factors[:, matrices], 0, 1).reshape(-1, n_modes, p, p)
-            lower = _lower_factor(scales[:, None, None, None] * np.linalg.solve(transforms[:, None], own))
+            roots = _exact_zeros(np.linalg.solve(transforms[:, None], own), transforms[:, None], own)
+            lower = _lower_factor(scales[:, None, None, None] * roots)
             factors_out[:, matrices] = np.swapaxes(lower.reshape(len(channels), n_modes, p * p), 0, 1)
         return means_out, factors_out
-
-    def without_rounding(self, internal: FloatArray, factors: FloatArray) -> FloatArray:
-        """Factors in the panel's units, (K, Σ p²), with exact zeros for coefficients that do not vary.
-
-        A model keeps a coefficient without variance in a Λ̃ that is singular. In the panel's units its row is zero but
-        for rounding, which loadings would be divided by.
-
-        Parameters
-        ----------
-        internal, factors : ndarray of shape (K, Σ p_c²)
-            Λ̃, and the result of `in_user_terms`.
-        """
-        diagonal = np.concatenate(
-            [start + (p + 1) * np.arange(p) for start, p in zip(self.layout.factor_offsets, self.sizes, strict=False)]
-        )
-        if np.abs(internal[:, diagonal]).min() > _SINGULAR * np.abs(internal).max():
-            return factors
-        found = factors
-        for c in range(len(self.sizes)):
-            own = np.abs(self.layout.matrix(internal, c))
-            if not (
-                np.diagonal(own, axis1=-2, axis2=-1) <= _SINGULAR * own.max(axis=(-2, -1), initial=0.0)[:, None]
-            ).any():
-                continue
-            inverse = np.abs(np.linalg.solve(self.transform(c), np.eye(self.sizes[c])))
-            bound = self.scales[c] * (inverse @ own).sum(axis=-1)
-            is_rounding = np.abs(self.layout.matrix(factors, c)).sum(axis=-1) <= _SINGULAR * bound
-            if found is factors:
-                found = np.array(factors)
-            self.layout.matrix(found, c)[is_rounding] = 0.0
-        return found
 
     def internal_coefficients(self, coefficients: FloatArray, channel: int) -> FloatArray:
         """The inverse of `coefficients`: T̃ = S_c (T − b_c) / s_c."""
@@ -215,7 +199,9 @@ class Coordinates:
 
     def covariance_factor(self, internal: FloatArray, channel: int) -> FloatArray:
         """Lower triangular factor of s² S⁻¹ Λ̃ Λ̃ᵀ S⁻ᵀ, shape (..., p, p), from an internal one Λ̃ (any square root)."""
-        return _lower_factor(self.scales[channel] * np.linalg.solve(self.transform(channel), internal))
+        S = self.transform(channel)
+        roots: FloatArray = np.asarray(np.linalg.solve(S, internal), dtype=np.float64)
+        return _lower_factor(self.scales[channel] * _exact_zeros(roots, S, internal))
 
     def internal_covariance_factor(self, factor: FloatArray, channel: int) -> FloatArray:
         """The inverse of `covariance_factor`: lower triangular factor of S Σ Sᵀ / s²."""
