@@ -452,6 +452,7 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
             one array per unit.
         unit_covariates : mapping of name to value, optional
             The covariates of units, if the model has any: for each a number or level, or an array of shape (n_units,).
+            With `modes`, you may leave out those on which only the modes' probabilities depend.
 
         Returns
         -------

@@ -41,7 +41,9 @@ def draw_units(
     n_units = _count("n_units", n_units)
     unit_times = _unit_times(times, n_units)
     parameters, coordinates = model.internal_parameters, model.coordinates
-    conditions = sampled_conditions(model, [len(row) for row in unit_times], covariates, unit_covariates)
+    conditions = sampled_conditions(
+        model, [len(row) for row in unit_times], covariates, unit_covariates, modes is not None
+    )
     of_units = None if conditions is None else conditions.mode_probabilities(model)
     if modes is None and of_units is not None:
         passed = of_units.cumsum(axis=1)[:, :-1] <= rng.random((n_units, 1))

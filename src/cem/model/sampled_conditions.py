@@ -13,7 +13,7 @@ from cem.covariates.one_channel import encoded
 from cem.errors import OptionError
 from cem.errors.names import listed
 from cem.errors.options import shortened
-from cem.mixture.asked_conditions import refuse_unknown
+from cem.mixture.asked_conditions import needed_covariates, refuse_unknown
 from cem.mixture.conditioned import basis_rows
 from cem.mixture.membership import log_weights_of
 from cem.panel.covariates import Covariate
@@ -97,7 +97,7 @@ class SampledConditions:
 
 
 def sampled_conditions(
-    model: FittedMixture, n_readings: Sequence[int], covariates: Any, unit_covariates: Any
+    model: FittedMixture, n_readings: Sequence[int], covariates: Any, unit_covariates: Any, modes_given: bool = False
 ) -> SampledConditions | None:
     """The covariates of simulated units; None if the model has none.
 
@@ -111,14 +111,19 @@ def sampled_conditions(
         A number or level, an array of shape (n,) for units with n readings each, or one array for each unit.
     unit_covariates : mapping of name to value, optional
         A number or level, or one for each unit.
+    modes_given : bool
+        The units' modes are known, so that covariates on which nothing but π depends may be left out.
 
     Raises
     ------
     OptionError
         A covariate of the model is lacking, a name is not the model's, or a value or shape cannot be used.
     """
-    given = _checked("covariates", covariates, model, model.covariates)
-    of_units = _checked("unit_covariates", unit_covariates, model, model.unit_covariates)
+    given = _checked("covariates", covariates, model, model.covariates, model.covariates)
+    needed = model.unit_covariates
+    if modes_given:
+        needed = needed_covariates(model.conditions, of_unit=True)
+    of_units = _checked("unit_covariates", unit_covariates, model, model.unit_covariates, needed)
     columns: dict[str, Column] = {}
     for conditions in (model.conditions, model.of_units):
         for column in () if conditions is None else conditions.columns:
@@ -137,27 +142,29 @@ def sampled_conditions(
         {name: kept(name, numbers) for name, numbers in unit_values.items()},
         {**values, **{name: np.repeat(numbers, lengths) for name, numbers in unit_values.items()}},
         None
-        if model.of_units is None
+        if model.of_units is None or modes_given
         else np.column_stack(
             [_of_units(column, of_units[column.name], len(lengths)) for column in model.of_units.columns]
         ),
     )
 
 
-def _checked(option: str, given: Any, model: FittedMixture, needed: Sequence[str]) -> dict[str, Any]:
+def _checked(
+    option: str, given: Any, model: FittedMixture, known: Sequence[str], needed: Sequence[str]
+) -> dict[str, Any]:
     """The values by name, in the model's order."""
     if given is None:
         given = {}
     if not isinstance(given, Mapping):
         raise OptionError(f"{option} is {shortened(given)}; a mapping of names to values was expected")
-    refuse_unknown(model, given, needed, option, OptionError)
+    refuse_unknown(model, given, known, option, OptionError)
     lacking = [name for name in needed if name not in given]
     if lacking:
         raise OptionError(
             f"{option} lacks {lacking[0]!r}; readings of this model depend on {listed(needed, 12)}: give "
             f"{option}={{{', '.join(f'{name!r}: ...' for name in needed)}}}"
         )
-    return {name: given[name] for name in needed}
+    return {name: given[name] for name in known if name in given}
 
 
 def _of_units(column: Column, value: Any, n_units: int) -> FloatArray:
