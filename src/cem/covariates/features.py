@@ -153,14 +153,16 @@ def _n_distinct(values: FloatArray, enough: int) -> int:
 
 def _centred(term: Term, raw: Sequence[Feature], z: FloatArray, n_distinct: int) -> tuple[Feature, ...]:
     """The features less their training means; PanelError where the readings do not determine their coefficients."""
-    matrix = np.stack([_of_scaled(feature, z) for feature in raw], axis=1)
-    # Contiguous columns and an exact 0 for the number itself: the same feature from every term that has it.
-    centres = [0.0 if f == 0 else float(np.ascontiguousarray(matrix[:, f]).mean()) for f in range(len(raw))]
     if n_distinct <= len(raw):
         raise PanelError(
             f"{term!r} needs {len(raw) + 1} distinct values of {term.name!r}; the training readings have {n_distinct}. "
             "Use a term with fewer columns"
         )
+    if len(raw) == 1:
+        return tuple(raw)  # the number itself, whose centre is 0
+    matrix = np.stack([_of_scaled(feature, z) for feature in raw], axis=1)
+    # Contiguous columns and an exact 0 for the number itself: the same feature from every term that has it.
+    centres = [0.0 if f == 0 else float(np.ascontiguousarray(matrix[:, f]).mean()) for f in range(len(raw))]
     matrix -= centres
     scale = np.sqrt((matrix**2).mean(axis=0))
     if (scale == 0).any() or not _independent(matrix / scale):
@@ -176,8 +178,6 @@ def _centred(term: Term, raw: Sequence[Feature], z: FloatArray, n_distinct: int)
 
 def _independent(matrix: FloatArray) -> bool:
     """Whether columns of one length determine their coefficients."""
-    if matrix.shape[1] == 1:
-        return True
     tolerance = 1e-7 * np.sqrt(matrix.size)
     # R has the singular values of the matrix, and is small.
     return int(np.linalg.matrix_rank(np.linalg.qr(matrix, mode="r"), tol=tolerance)) == matrix.shape[1]
