@@ -117,7 +117,7 @@ def level_position(level: Hashable, levels: Sequence[Hashable]) -> int | None:
 def _of_number(term: Term, j: int, values: FloatArray) -> tuple[Feature, ...]:
     name = term.name
     with np.errstate(all="ignore"):
-        mean, deviation, size = float(values.mean()), float(values.std()), float(np.abs(values).max())
+        mean, deviation, size = float(values.mean()), float(values.std()), float(max(values.max(), -values.min()))
     if deviation <= _ROUNDING * size:
         raise PanelError(
             f"covariate {name!r} is {size if values[0] > 0 else -size:g} at every training reading; it has no effect "
@@ -126,7 +126,6 @@ def _of_number(term: Term, j: int, values: FloatArray) -> tuple[Feature, ...]:
     if not np.isfinite(deviation) or not np.isfinite(1.0 / deviation):
         raise PanelError(f"covariate {name!r} is too large or too small to be squared; give it in another unit")
     scaling = (mean, 1.0 / deviation)
-    z = (values - mean) * scaling[1]
     if isinstance(term, Spline):
         knots = _knots(term, values)
         places = [(knot - mean) * scaling[1] for knot in knots]
@@ -142,7 +141,7 @@ def _of_number(term: Term, j: int, values: FloatArray) -> tuple[Feature, ...]:
             Feature(name if d == 1 else f"{name}^{d}", POWER, j, (*scaling, 0.0, float(d)))
             for d in range(1, degree + 1)
         ]
-    return _centred(term, raw, z, _n_distinct(values, len(raw) + 1))
+    return _centred(term, raw, values, scaling)
 
 
 def _n_distinct(values: FloatArray, enough: int) -> int:
@@ -151,16 +150,22 @@ def _n_distinct(values: FloatArray, enough: int) -> int:
     return few if few >= enough else int(np.unique(values).size)
 
 
-def _centred(term: Term, raw: Sequence[Feature], z: FloatArray, n_distinct: int) -> tuple[Feature, ...]:
+def _centred(
+    term: Term, raw: Sequence[Feature], values: FloatArray, scaling: tuple[float, float]
+) -> tuple[Feature, ...]:
     """The features less their training means; PanelError where the readings do not determine their coefficients."""
-    matrix = np.stack([_of_scaled(feature, z) for feature in raw], axis=1)
-    # Contiguous columns and an exact 0 for the number itself: the same feature from every term that has it.
-    centres = [0.0 if f == 0 else float(np.ascontiguousarray(matrix[:, f]).mean()) for f in range(len(raw))]
+    n_distinct = _n_distinct(values, len(raw) + 1)
     if n_distinct <= len(raw):
         raise PanelError(
             f"{term!r} needs {len(raw) + 1} distinct values of {term.name!r}; the training readings have {n_distinct}. "
             "Use a term with fewer columns"
         )
+    if len(raw) == 1:
+        return tuple(raw)  # the number itself, whose centre is 0
+    z = (values - scaling[0]) * scaling[1]
+    matrix = np.stack([_of_scaled(feature, z) for feature in raw], axis=1)
+    # Contiguous columns and an exact 0 for the number itself: the same feature from every term that has it.
+    centres = [0.0 if f == 0 else float(np.ascontiguousarray(matrix[:, f]).mean()) for f in range(len(raw))]
     matrix -= centres
     scale = np.sqrt((matrix**2).mean(axis=0))
     if (scale == 0).any() or not _independent(matrix / scale):
@@ -176,8 +181,6 @@ def _centred(term: Term, raw: Sequence[Feature], z: FloatArray, n_distinct: int)
 
 def _independent(matrix: FloatArray) -> bool:
     """Whether columns of one length determine their coefficients."""
-    if matrix.shape[1] == 1:
-        return True
     tolerance = 1e-7 * np.sqrt(matrix.size)
     # R has the singular values of the matrix, and is small.
     return int(np.linalg.matrix_rank(np.linalg.qr(matrix, mode="r"), tol=tolerance)) == matrix.shape[1]
