@@ -195,4 +195,5 @@ def with_random(model, functions):
             W = root[k] @ held.layout.rows(loadings, c)[k]
             held.layout.rows(loadings, c)[k] = np.linalg.lstsq(factor[k], W, rcond=1e-12)[0]
     parameters = replace(old, factors=factors, loadings=loadings)
-    return type(model)(**{**model._arguments(), "parameters": parameters})
+    kinds = tuple(tuple("random" if i in functions else "by mode" for i in range(p)) for p in SIZES)
+    return type(model)(**{**model._arguments(), "parameters": parameters, "column_kinds": kinds})
