@@ -7,6 +7,8 @@ Compression has a second base: the same readings, of which six regimes are recog
 
 from __future__ import annotations
 
+from typing import Any
+
 from common import harness
 
 import numpy as np  # isort: skip
@@ -108,7 +110,9 @@ def main() -> None:
             conditions = learned_for(panel, options(terms, regimes), bases)
             conditioning = None if conditions is None else Conditioning.of(panel, conditions, bases)
 
-            def compressed(conditioning: Conditioning | None = conditioning) -> SufficientStatistics:
+            def compressed(
+                conditioning: Conditioning | None = conditioning, panel: cem.Panel = panel, bases: Any = bases
+            ) -> SufficientStatistics:
                 if conditioning is None:
                     return SufficientStatistics.from_panel(panel, bases)
                 plan = plan_of(conditioning.conditions, conditioning.features())

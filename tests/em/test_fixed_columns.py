@@ -1,4 +1,4 @@
-"""Columns whose coefficients do not vary from unit to unit: E step, gradient, M step, ascent, against dense Gaussians."""
+"""Coefficients that do not vary from unit to unit: E step, gradient, M step, ascent, against dense Gaussians."""
 
 from __future__ import annotations
 

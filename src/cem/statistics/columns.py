@@ -145,7 +145,8 @@ class Design:
         design[:, n_random:at] = 0.0
         features = None if self._features is None else self._features[rows]
         if features is not None and all(c.function == NONE and c.feature != NONE for c in self._fixed):
-            design[:, at:] = features[:, _slice_or_list([c.feature for c in self._fixed])]  # the usual case, in one step
+            # The usual case, in one step.
+            design[:, at:] = features[:, _slice_or_list([c.feature for c in self._fixed])]
             return design
         for i, column in enumerate(self._fixed):
             if column.feature == NONE:
