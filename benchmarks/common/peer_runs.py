@@ -15,7 +15,7 @@ import os
 import shutil
 import subprocess
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -109,14 +109,20 @@ def exact_log_likelihood(
     return float(total)
 
 
-def write_readings(fleet: Fleet, folder: Path, design: FloatArray | None = None) -> None:
-    """Write ``readings.csv``: unit, reading, and the columns of the design (by default those of the fleet's basis)."""
+def write_readings(
+    fleet: Fleet, folder: Path, design: FloatArray | None = None, covariates: FloatArray | None = None
+) -> None:
+    """Write ``readings.csv``: unit, reading, the design (by default of the fleet's basis), and covariates (N, q)."""
     if design is None:
         design = fleet.basis.bind(fleet.times)(fleet.times)
+    names = [f"basis{j + 1}" for j in range(design.shape[1])]
+    if covariates is not None:
+        names += [f"covariate{j + 1}" for j in range(covariates.shape[1])]
+        design = np.concatenate([design, covariates], axis=1)
     unit = np.repeat(np.arange(fleet.n_units), np.diff(fleet.offsets))
     with open(folder / "readings.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["unit", "y", *(f"basis{j + 1}" for j in range(design.shape[1]))])
+        writer.writerow(["unit", "y", *names])
         writer.writerows(
             [int(l), repr(float(y)), *map(repr, map(float, row))]
             for l, y, row in zip(unit, fleet.values[:, 0], design, strict=True)
@@ -202,7 +208,13 @@ def available(peer: str, environments: Path = ENVIRONMENTS) -> bool:
 
 
 def of_peer(
-    peer: str, problem: Problem, folder: Path, passes: int | None, seconds: float, environments: Path = ENVIRONMENTS
+    peer: str,
+    problem: Problem,
+    folder: Path,
+    passes: int | None,
+    seconds: float,
+    environments: Path = ENVIRONMENTS,
+    covariates: FloatArray | None = None,
 ) -> dict[str, object]:
     """Run a peer, and put the parameters that it ended at into the exact formula."""
     if peer == "statsmodels":
@@ -223,7 +235,10 @@ def of_peer(
     elapsed, processor, claimed, n_passes, version, *fate = run.stdout.strip().splitlines()[-1].split(maxsplit=5)
     p = problem.fleet.truth.sizes[0]
     found = np.atleast_2d(np.loadtxt(folder / f"{peer}.csv", delimiter=",", skiprows=1))
-    means, covariances = found[:, 2 : 2 + p], found[:, 2 + p :].reshape(-1, p, p)
+    means, covariances = found[:, 2 : 2 + p], found[:, 2 + p : 2 + p + p * p].reshape(-1, p, p)
+    fleet = problem.fleet
+    if covariates is not None:
+        fleet = replace(fleet, values=fleet.values - (covariates @ found[0, 2 + p + p * p :])[:, None])
     n_passes = int(float(n_passes))
     stopped = passes and n_passes >= passes - 1
     ended = f"stopped after {n_passes} passes" if stopped else (fate[0].strip() if fate else "converged")
@@ -232,7 +247,7 @@ def of_peer(
         "seconds": float(elapsed),
         "processor_seconds": float(processor),
         "claimed": float(claimed),
-        "exact": exact_log_likelihood(problem.fleet, problem.design, found[:, 0], means, covariances, found[:, 1]),
+        "exact": exact_log_likelihood(fleet, problem.design, found[:, 0], means, covariances, found[:, 1]),
         "passes": n_passes or None,
         "fate": ended,
     }

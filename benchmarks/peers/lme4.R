@@ -4,10 +4,15 @@ folder <- commandArgs(TRUE)[1]
 table <- read.csv(file.path(folder, "readings.csv"))
 columns <- grep("^basis", names(table), value = TRUE)
 terms <- paste("0 +", paste(columns, collapse = " + "))
-formula <- as.formula(paste("y ~", terms, "+ (", terms, "| unit)"))
+covariates <- grep("^covariate", names(table), value = TRUE)   # the same for all units
+fixed <- paste(c(terms, covariates), collapse = " + ")
+formula <- as.formula(paste("y ~", fixed, "+ (", terms, "| unit)"))
 elapsed <- system.time(suppressWarnings(suppressMessages(
   fit <- lmer(formula, data = table, REML = FALSE))))
-found <- data.frame(weight = 1, noise = sigma(fit)^2, t(as.vector(fixef(fit))), t(as.vector(VarCorr(fit)$unit)))
+effects <- as.vector(fixef(fit))
+p <- length(columns)
+found <- data.frame(weight = 1, noise = sigma(fit)^2, t(effects[seq_len(p)]), t(as.vector(VarCorr(fit)$unit)))
+if (length(covariates)) found <- data.frame(found, t(effects[-seq_len(p)]))
 write.csv(found, file.path(folder, "lme4.csv"), row.names = FALSE)
 said <- fit@optinfo$conv$lme4$messages
 fate <- if (fit@optinfo$conv$opt != 0) "not converged" else if (length(said)) "converged, with a warning" else "converged"

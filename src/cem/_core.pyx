@@ -313,12 +313,13 @@ def expectation(
                 fixed_at = 0
                 for c in range(n_channels):
                     p = data.sizes[c]
-                    q = data.fixed_sizes[c] if has_fixed else 0
                     if counts[c] > 0:
                         dk = d + k * total + at
                         sk = second + k * total_square + at_square
                         w = data.projections + l * total + at
-                        extra = 0.0
+                        q = 0
+                        if has_fixed:
+                            q = data.fixed_sizes[c]
                         if q > 0:
                             extra = condition(
                                 p, q, data.fixed_blocks + data.fixed_offsets[l * n_channels + c], w,
@@ -340,7 +341,8 @@ def expectation(
                                 p, data.factors + data.offsets[l * n_channels + c], model.means + k * total + at,
                                 model.factors + k * total_square + at_square, dk, w, T, rest + k * total + at,
                             )
-                        square += (data.residual_norms[l * n_channels + c] + extra) * precision[k * n_channels + c]
+                            square += extra * precision[k * n_channels + c]
+                        square += data.residual_norms[l * n_channels + c] * precision[k * n_channels + c]
                         quadratic += square + counts[c] * log_noise[k * n_channels + c]
                         trace = 0.0
                         for i in range(p):
@@ -351,7 +353,8 @@ def expectation(
                         misfit[k * n_channels + c] = square + p - trace
                     at += p
                     at_square += p * p
-                    fixed_at += q
+                    if has_fixed:
+                        fixed_at += data.fixed_sizes[c]
                 if status != 0:
                     failed_mode = k
                     break

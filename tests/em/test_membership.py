@@ -48,7 +48,7 @@ def random_design(rng, n_units, n_features, kind):
 
 def parameters_with(weights, gamma):
     K = len(weights)
-    return Parameters(weights, np.zeros((K, 1)), np.ones((K, 1)), np.ones((K, 1)), (1,), None, gamma)
+    return Parameters(weights, np.zeros((K, 1)), np.ones((K, 1)), np.ones((K, 1)), (1,), membership=gamma)
 
 
 def solved(design, responsibilities, ridge, n_steps=60):

@@ -14,7 +14,7 @@ from scipy import stats
 
 import cem
 from cem.errors import FitError, OptionError, PanelError, ScorerError
-from cem.fitting.linked_lives import LIFE
+from cem.fitting.life_channel import LIFE
 from cem.fitting.lives import solved
 from cem.fitting.lives_ascent import LivesPoint
 from cem.lifetimes.lifetimes import LinkedLognormal

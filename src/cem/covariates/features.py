@@ -36,6 +36,7 @@ POWER, SPLINE, LEVEL = 0, 1, 2
 N_NUMBERS = {POWER: 4, SPLINE: 9, LEVEL: 1}
 
 _ROUNDING = 1e-12
+_FEW_READINGS = 4096
 """A number whose standard deviation is below this share of its size is constant but for rounding."""
 
 
@@ -116,7 +117,7 @@ def level_position(level: Hashable, levels: Sequence[Hashable]) -> int | None:
 def _of_number(term: Term, j: int, values: FloatArray) -> tuple[Feature, ...]:
     name = term.name
     with np.errstate(all="ignore"):
-        mean, deviation, size = float(values.mean()), float(values.std()), float(np.abs(values).max())
+        mean, deviation, size = float(values.mean()), float(values.std()), float(max(values.max(), -values.min()))
     if deviation <= _ROUNDING * size:
         raise PanelError(
             f"covariate {name!r} is {size if values[0] > 0 else -size:g} at every training reading; it has no effect "
@@ -125,7 +126,6 @@ def _of_number(term: Term, j: int, values: FloatArray) -> tuple[Feature, ...]:
     if not np.isfinite(deviation) or not np.isfinite(1.0 / deviation):
         raise PanelError(f"covariate {name!r} is too large or too small to be squared; give it in another unit")
     scaling = (mean, 1.0 / deviation)
-    z = (values - mean) * scaling[1]
     if isinstance(term, Spline):
         knots = _knots(term, values)
         places = [(knot - mean) * scaling[1] for knot in knots]
@@ -141,22 +141,34 @@ def _of_number(term: Term, j: int, values: FloatArray) -> tuple[Feature, ...]:
             Feature(name if d == 1 else f"{name}^{d}", POWER, j, (*scaling, 0.0, float(d)))
             for d in range(1, degree + 1)
         ]
-    return _centred(term, raw, z, int(np.unique(values).size))
+    return _centred(term, raw, values, scaling)
 
 
-def _centred(term: Term, raw: Sequence[Feature], z: FloatArray, n_distinct: int) -> tuple[Feature, ...]:
+def _n_distinct(values: FloatArray, enough: int) -> int:
+    """How many distinct values there are, or that there are enough: a few readings show it without sorting all."""
+    few = int(np.unique(values[:_FEW_READINGS]).size)
+    return few if few >= enough else int(np.unique(values).size)
+
+
+def _centred(
+    term: Term, raw: Sequence[Feature], values: FloatArray, scaling: tuple[float, float]
+) -> tuple[Feature, ...]:
     """The features less their training means; PanelError where the readings do not determine their coefficients."""
-    matrix = np.stack([_of_scaled(feature, z) for feature in raw], axis=1)
-    # Contiguous columns and an exact 0 for the number itself: the same feature from every term that has it.
-    centres = [0.0 if f == 0 else float(np.ascontiguousarray(matrix[:, f]).mean()) for f in range(len(raw))]
+    n_distinct = _n_distinct(values, len(raw) + 1)
     if n_distinct <= len(raw):
         raise PanelError(
             f"{term!r} needs {len(raw) + 1} distinct values of {term.name!r}; the training readings have {n_distinct}. "
             "Use a term with fewer columns"
         )
+    if len(raw) == 1:
+        return tuple(raw)  # the number itself, whose centre is 0
+    z = (values - scaling[0]) * scaling[1]
+    matrix = np.stack([_of_scaled(feature, z) for feature in raw], axis=1)
+    # Contiguous columns and an exact 0 for the number itself: the same feature from every term that has it.
+    centres = [0.0 if f == 0 else float(np.ascontiguousarray(matrix[:, f]).mean()) for f in range(len(raw))]
     matrix -= centres
     scale = np.sqrt((matrix**2).mean(axis=0))
-    if (scale == 0).any() or np.linalg.matrix_rank(matrix / scale, tol=1e-7 * np.sqrt(matrix.size)) < len(raw):
+    if (scale == 0).any() or not _independent(matrix / scale):
         raise PanelError(
             f"the training readings do not determine the {len(raw)} columns of {term!r}; too many of its knots have no "
             "readings between them, or its degree is too high"
@@ -165,6 +177,13 @@ def _centred(term: Term, raw: Sequence[Feature], z: FloatArray, n_distinct: int)
         Feature(feature.name, feature.kind, feature.column, (*feature.numbers[:2], centre, *feature.numbers[3:]))
         for feature, centre in zip(raw, centres, strict=True)
     )
+
+
+def _independent(matrix: FloatArray) -> bool:
+    """Whether columns of one length determine their coefficients."""
+    tolerance = 1e-7 * np.sqrt(matrix.size)
+    # R has the singular values of the matrix, and is small.
+    return bool(np.linalg.matrix_rank(np.linalg.qr(matrix, mode="r"), tol=tolerance) == matrix.shape[1])
 
 
 def _knots(term: Spline, values: FloatArray) -> list[float]:

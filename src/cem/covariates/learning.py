@@ -92,14 +92,19 @@ class Found:
     def __init__(self, columns: Sequence[Column], rows: FloatArray) -> None:
         self.columns, self.rows = columns, rows
         self.features: list[Feature] = []
+        self._learned: list[tuple[Term, list[int]]] = []
 
     def features_of(self, term: Term) -> list[int]:
-        """Positions of the term's features."""
+        """Positions of the term's features, learned once however many channels have the term."""
+        for known, positions in self._learned:
+            if known == term:
+                return positions
         positions = []
         for feature in learned_features(term, self.columns, self.rows):
             if feature not in self.features:
                 self.features.append(feature)
             positions.append(self.features.index(feature))
+        self._learned.append((term, positions))
         return positions
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -96,13 +94,8 @@ def with_pooled_noise(
     return expected.with_noise_moments(pooled * counts / noise)
 
 
-def with_one_noise(parameters: Parameters, expected: ExpectedStatistics) -> Parameters:
-    """The parameters with the noise of the modes that have one by (15) in those that kept theirs, being too small."""
+def with_one_noise(noise_variances: FloatArray, expected: ExpectedStatistics) -> FloatArray:
+    """σ² after (15), (K, C), with that of the largest mode in modes that are too small and kept theirs."""
     counts = np.where(expected.channel_counts >= 1.0, expected.observation_counts, -1.0)
-    largest = counts.argmax(axis=0)
-    noise = np.broadcast_to(
-        np.take_along_axis(parameters.noise_variances, largest[None], axis=0), parameters.noise_variances.shape
-    )
-    if (noise == parameters.noise_variances).all():
-        return parameters
-    return replace(parameters, noise_variances=np.array(noise))
+    largest = np.take_along_axis(noise_variances, counts.argmax(axis=0)[None], axis=0)
+    return np.repeat(largest, len(noise_variances), axis=0)

@@ -27,7 +27,7 @@ _MOST_EXPLAINED = 0.8
 
 
 def linking_of(rank: int, sizes: Sequence[int], channels: Sequence[str]) -> None:
-    """OptionError if channels of these sizes cannot share this many factors.
+    """OptionError if channels with so many random columns, p_c, cannot share this many factors.
 
     The covariance between one channel and all others has at most as many dimensions as the smaller side. So more
     factors than the coefficients of all channels but the largest are not identifiable.
@@ -35,8 +35,8 @@ def linking_of(rank: int, sizes: Sequence[int], channels: Sequence[str]) -> None
     most = sum(sizes) - max(sizes)
     if rank > most:
         raise OptionError(
-            f"linking_rank={rank}: the {len(sizes)} channels fitted ({listed(channels, 5)}), with bases of sizes "
-            f"{tuple(sizes)}, can share {most} factors at most; take a lower rank, or more channels"
+            f"linking_rank={rank}: the {len(sizes)} channels fitted ({listed(channels, 5)}), with {tuple(sizes)} "
+            f"random columns, can share {most} factors at most; take a lower rank, or more channels or random columns"
         )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,15 +41,11 @@ def maximisation(
     FitError
         A scatter matrix is not positive definite; the message names mode and channel.
     """
+    fixed = None
     if constraints.fixed is not None:
         fixed, expected = moved_coefficients(expected, parameters, constraints.fixed)
-        found, status = maximisation(expected, replace(parameters, fixed=None), replace(constraints, fixed=None))
-        return replace(found, fixed=fixed), status
     if constraints.pooled_noise:
-        found, status = maximisation(
-            with_pooled_noise(expected, parameters, constraints), parameters, replace(constraints, pooled_noise=False)
-        )
-        return with_one_noise(found, expected), status
+        expected = with_pooled_noise(expected, parameters, constraints)
     means = np.empty_like(parameters.means)
     factors = np.empty_like(parameters.factors)
     noise_variances = np.empty_like(parameters.noise_variances)
@@ -61,6 +55,7 @@ def maximisation(
         weights = expected.mode_counts / expected.n_units
     else:
         weights, membership = membership_step(expected.membership, parameters, constraints.membership_ridge)
+    loadings = None
     if parameters.loadings is not None:
         loadings = np.empty_like(parameters.loadings)
         _linked_maximisation.maximisation(
@@ -75,25 +70,22 @@ def maximisation(
             loadings,
             status,
         )
-        return (
-            Parameters.adopting(
-                weights, means, factors, noise_variances, parameters.sizes, loadings, membership=membership
-            ),
+    else:
+        _maximisation.maximisation(
+            expected.sums,
+            parameters.bundle,
+            constraints.noise_floors,
+            constraints.covariance_floors,
+            constraints.transforms,
+            constraints.structure,
+            means,
+            factors,
+            noise_variances,
             status,
         )
-    _maximisation.maximisation(
-        expected.sums,
-        parameters.bundle,
-        constraints.noise_floors,
-        constraints.covariance_floors,
-        constraints.transforms,
-        constraints.structure,
-        means,
-        factors,
-        noise_variances,
-        status,
-    )
-    found = Parameters.adopting(weights, means, factors, noise_variances, parameters.sizes, membership=membership)
+    if constraints.pooled_noise:
+        noise_variances = with_one_noise(noise_variances, expected)
+    found = Parameters.adopting(weights, means, factors, noise_variances, parameters.sizes, loadings, fixed, membership)
     return found, status
 
 

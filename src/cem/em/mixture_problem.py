@@ -17,7 +17,6 @@ from cem.em.membership_ascent import coordinates_of
 from cem.em.passes import one_by_one
 from cem.em.problem import AscentCoordinates, Evaluation, Passes
 from cem.em.sums import ExpectedStatistics
-from cem.em.unconstrained import UnconstrainedCoordinates
 from cem.mixture.parameters import Parameters
 
 __all__ = ["MixtureEvaluation", "MixtureProblem", "MixtureRun"]
@@ -64,7 +63,7 @@ class MixtureProblem:
     def passes(
         self, evaluation: MixtureEvaluation, n_passes: int, relaxation: float = 1.0
     ) -> Passes[Parameters, ExpectedStatistics]:
-        """Passes in one call for a small fleet, else one by one; no over-relaxed steps for linked channels or fixed columns."""
+        """Passes in one call for a small fleet, else one by one; only plain models have over-relaxed steps."""
         parameters = evaluation.point
         together = self.expectation.passes(parameters, evaluation.sums, self.constraints, n_passes, relaxation)
         if together is not None:

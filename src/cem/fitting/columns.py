@@ -56,7 +56,7 @@ def chosen_functions(
         return tuple(range(basis.size)) if value == "all" else ()
     try:
         functions = [int(function) for function in value]
-        if any(isinstance(function, bool) or number != function for function, number in zip(value, functions)):
+        if any(isinstance(function, bool) for function in value) or functions != list(value):
             raise TypeError
     except (TypeError, ValueError):
         raise OptionError(
@@ -124,8 +124,9 @@ def column_plan(
         columns = [Column(-1, j, j not in common) for j in range(basis.size) if j not in functions]
         columns += [] if covariate_columns is None else list(covariate_columns[c])
         random.append(functions)
-        # Those of a mode come first: a fitted model keeps these as coefficients, and takes common ones off the readings.
-        fixed.append(tuple(sorted(columns, key=lambda column: (column.feature >= 0, not column.by_mode))))
+        # Internal coordinates mix a column with those after it, so those of a mode must come first: a coefficient that
+        # is one for all modes there is then one in the panel's units, too.
+        fixed.append(tuple(sorted(columns, key=lambda column: (not column.by_mode, column.feature >= 0))))
     if not any(fixed) and all(len(f) == basis.size for f, basis in zip(random, specified, strict=True)):
         return None
     return ColumnPlan(tuple(random), tuple(fixed), features)

@@ -12,19 +12,17 @@ from numpy.typing import NDArray
 from cem.covariates.columns import Column as Covariate
 from cem.covariates.conditions import Conditions
 from cem.covariates.learning import learned_conditions
-from cem.covariates.maps import RegimeMaps, map_sums, mapped, refined_maps, initial_maps
+from cem.covariates.maps import RegimeMaps, initial_maps, map_sums, mapped, refined_maps
 from cem.covariates.terms import Term, names_in, terms_by_channel
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean
+from cem.fitting.life_channel import LIFE
 from cem.statistics.columns import Column
 
 if TYPE_CHECKING:
     from cem.basis.families import Basis
-    from cem.em.mixture_problem import MixtureRun
     from cem.fitting.options import FitOptions
-    from cem.mixture.parameters import Parameters
     from cem.panel.panel import Panel
-    from cem.statistics.sufficient import SufficientStatistics
 
 __all__ = [
     "Conditioning",
@@ -36,6 +34,11 @@ __all__ = [
 ]
 
 FloatArray = NDArray[np.float64]
+
+# Share of a column's deviation that lies within regimes: below this, regimes determine it.
+_WITHIN = 1e-3
+# Coefficients and scales depend on each other; the second step changes little.
+_JOINT_STEPS = 2
 
 
 def covariates_of(panel: Panel, names: Sequence[str]) -> list[Covariate]:
@@ -52,8 +55,8 @@ def covariates_of(panel: Panel, names: Sequence[str]) -> list[Covariate]:
             continue
         if name in panel.channels:
             raise OptionError(
-                f"{name!r} is a channel of the panel; what is read with the sensors to explain them is a covariate: read "
-                f"the panel with covariates=[{name!r}]"
+                f"{name!r} is a channel of the panel; what is read with the sensors to explain them is a covariate: "
+                f"read the panel with covariates=[{name!r}]"
             )
         hint = did_you_mean(name, known) if known else (
             "the panel has none: give it by Panel.from_frame(..., covariates=[...], unit_covariates=[...]) or "
@@ -151,8 +154,8 @@ def unit_rows(panel: Panel, columns: Sequence[Covariate]) -> FloatArray:
     if len(missing):
         unit, j = missing[0]
         raise PanelError(
-            f"covariate {columns[j].name!r} of unit {panel.units[unit]!r} is missing; membership needs it of every unit: "
-            "fill it in, or leave the unit out"
+            f"covariate {columns[j].name!r} of unit {panel.units[unit]!r} is missing; membership needs it of every "
+            "unit: fill it in, or leave the unit out"
         )
     return np.asarray(rows, dtype=np.float64)
 
@@ -177,6 +180,64 @@ def fixed_columns(conditions: Conditions | None) -> tuple[tuple[Column, ...], ..
     )
 
 
+def _first_maps(
+    conditions: Conditions,
+    values: FloatArray,
+    w: FloatArray,
+    regimes: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    basis_rows: list[FloatArray],
+) -> RegimeMaps:
+    """The first map by regime, beside the columns that terms add.
+
+    Offsets alone would take what a covariate explains from one regime to the next, and leave too little to its
+    coefficient. So coefficients are estimated from what varies within regimes, and what they explain is taken off
+    before offsets are learned.
+
+    Raises
+    ------
+    PanelError
+        A common column does not vary within regimes: its coefficient and the offsets are the same thing.
+    """
+    assert conditions.regimes is not None
+    neighbours, n_regimes = conditions.regimes.neighbours(), conditions.regimes.n_regimes
+    maps = initial_maps(values, regimes, neighbours, offsets, basis_rows)
+    features = conditions.features_at(w) if conditions.features else np.zeros((len(w), 0))
+    for c in range(values.shape[1]):
+        entries = (*conditions.common[c], *conditions.by_mode[c])
+        seen = np.isfinite(values[:, c])
+        if not entries or not seen.any():
+            continue
+        columns = np.stack([features[seen, f] * (1.0 if j < 0 else basis_rows[c][seen, j]) for f, j in entries], axis=1)
+        _refuse_constant_within(conditions, c, columns[:, : len(conditions.common[c])], regimes[seen], n_regimes)
+        explained = np.zeros(len(values))
+        for _ in range(_JOINT_STEPS):
+            a, s = maps.offsets[regimes[seen], c], maps.scales[regimes[seen], c]
+            indicators = np.eye(n_regimes)[regimes[seen]]
+            design = np.concatenate([columns, indicators, basis_rows[c][seen]], axis=1)
+            lengths = np.maximum(np.linalg.norm(design, axis=0), 1e-300)
+            beta = np.linalg.lstsq(design / lengths, (values[seen, c] - a) / s, rcond=1e-9)[0] / lengths
+            explained[seen] = s * (columns @ beta[: len(entries)])
+            own = initial_maps((values[:, c] - explained)[:, None], regimes, neighbours, offsets, [basis_rows[c]])
+            maps = maps.with_channel(c, own)
+    return maps
+
+
+def _refuse_constant_within(
+    conditions: Conditions, c: int, columns: FloatArray, regimes: NDArray[np.int64], n_regimes: int
+) -> None:
+    """Refuse a common column that the regime determines."""
+    counts = np.maximum(np.bincount(regimes, minlength=n_regimes), 1)
+    for i, name in enumerate(conditions.column_names(c)):
+        means = np.bincount(regimes, weights=columns[:, i], minlength=n_regimes) / counts
+        within = float(np.square(columns[:, i] - means[regimes]).mean())
+        if within <= _WITHIN**2 * float(np.square(columns[:, i] - columns[:, i].mean()).mean()):
+            raise PanelError(
+                f"channel {conditions.channels[c]!r}: covariate column {name!r} does not vary within regimes, so its "
+                "coefficient and the regimes' offsets are the same thing; leave the term out, or the regimes"
+            )
+
+
 @dataclass(frozen=True, eq=False)
 class Conditioning:
     """A panel with its conditions: raw readings, and the map at hand.
@@ -191,16 +252,24 @@ class Conditioning:
         The covariates of its readings.
     maps : RegimeMaps, optional
         Offsets and scales, with their prior; None without regimes.
+    regimes : ndarray of shape (N,), int, optional
+        Of the readings: maps are refined, regimes are not.
     """
 
     panel: Panel
     conditions: Conditions
     w: FloatArray
     maps: RegimeMaps | None
+    regimes: NDArray[np.int64] | None = None
 
     @classmethod
     def of(
-        cls, panel: Panel, conditions: Conditions, bases: Sequence[Basis], *, keeps_maps: bool = False
+        cls,
+        panel: Panel,
+        conditions: Conditions,
+        bases: Sequence[Basis],
+        *,
+        keeps_maps: bool = False,
     ) -> Conditioning:
         """The panel with the first map of its readings about each unit's own curve.
 
@@ -222,13 +291,15 @@ class Conditioning:
         for basis in bases:
             if basis not in rows:
                 rows[basis] = basis(panel.times)
-        maps = initial_maps(
-            panel.values, regimes, conditions.regimes.neighbours(), np.asarray(panel.offsets),
-            [rows[basis] for basis in bases],
-        )  # fmt: skip
+        values = panel.values
+        if LIFE in panel.channels:  # a life is no reading of a regime
+            values = np.array(values)
+            values[:, panel.channels.index(LIFE)] = np.nan
+        basis_rows = [rows[basis] for basis in bases]
+        maps = _first_maps(conditions, values, w, regimes, np.asarray(panel.offsets), basis_rows)
         if keeps_maps:
             maps = replace(maps, offsets=np.array(conditions.offsets), scales=np.array(conditions.scales))
-        return cls(panel, conditions.with_maps(maps.offsets, maps.scales), w, maps)
+        return cls(panel, conditions.with_maps(maps.offsets, maps.scales), w, maps, regimes)
 
     def without_last_channel(self) -> Conditioning:
         """Of the other channels."""
@@ -257,11 +328,14 @@ class Conditioning:
 
     def mapped_panel(self) -> Panel:
         """The panel of the fit: readings mapped by regime."""
-        if self.maps is None:
-            return self.panel
-        regimes = self.conditions.regimes_at(self.w, _where(self.panel), PanelError)
-        values = mapped(self.panel.values, regimes, self.maps.offsets, self.maps.scales)
-        return self.panel._replace(values=values)
+        return self.panel if self.maps is None else self.panel._replace(values=self.mapped_values(slice(None)))
+
+    def mapped_values(self, rows: slice | NDArray[np.int64]) -> FloatArray:
+        """Some readings mapped by regime, (n, C); the caller may change them."""
+        values = self.panel.values[rows]
+        if self.maps is None or self.regimes is None:
+            return np.array(values)
+        return mapped(values, self.regimes[rows], self.maps.offsets, self.maps.scales)
 
     def features(self) -> FloatArray:
         """The features of the readings, shape (N, F)."""
@@ -274,6 +348,12 @@ class Conditioning:
         if self.maps is None:
             return 0.0
         return -float((self.maps.counts * np.log(self.maps.scales)).sum())
+
+    def log_jacobian_of(self, panel: Panel) -> float:
+        """ln |dx'/dx| of the readings of other units with the same channels."""
+        if self.maps is None or not panel.n_units:
+            return 0.0
+        return float(self.conditions.log_jacobian(panel.values, conditions_rows(panel, self.conditions)).sum())
 
     def log_prior(self) -> float:
         """Of the map."""
@@ -292,7 +372,7 @@ class Conditioning:
         origins: FloatArray,
         units: FloatArray,
     ) -> tuple[Conditioning, FloatArray, FloatArray]:
-        """The map that maximises the expected penalised log-likelihood, and how curves change with it.
+        """The offsets that maximise the expected penalised log-likelihood, and how curves change with them.
 
         Parameters
         ----------
@@ -308,8 +388,8 @@ class Conditioning:
         factors, shifts : ndarray of shape (C,)
             Curves of the new readings are factor f + shift, in units of the mapped readings.
         """
-        assert self.maps is not None and self.conditions.regimes is not None
-        regimes = self.conditions.regimes_at(self.w)
+        assert self.maps is not None and self.conditions.regimes is not None and self.regimes is not None
+        regimes = self.regimes
         values = mapped(self.panel.values, regimes, self.maps.offsets, self.maps.scales)
         n_regimes = self.conditions.regimes.n_regimes
         sums = np.stack(
@@ -318,7 +398,7 @@ class Conditioning:
                 for c in range(self.panel.n_channels)
             ]
         )
-        maps, factors, shifts = refined_maps(self.maps, sums, origins, units)
+        maps, factors, shifts = refined_maps(self.maps, sums, origins, units, keep_scales=True)
         conditions = self.conditions.with_maps(maps.offsets, maps.scales)
         return replace(self, conditions=conditions, maps=maps), factors, shifts
 

@@ -14,13 +14,15 @@ from cem.errors import PanelError
 from cem.errors.names import listed
 from cem.lifetimes.laws import Empirical, LinkedLognormal
 from cem.lifetimes.lifetimes import Lifetimes
+from cem.mixture.conditioned import adjusted_panel, map_jacobian, plan_of
+from cem.mixture.shifted_form import shifted_form
 from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:
     from cem.em.constraints import CovarianceStructure
-    from cem.statistics.columns import ColumnPlan
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
+    from cem.statistics.columns import ColumnPlan
 
 __all__ = ["n_free_parameters", "n_loadings", "panel_likelihood"]
 
@@ -98,6 +100,8 @@ def n_loadings(sizes: Sequence[int], rank: int) -> int:
         return 0
     channel = np.repeat(np.arange(len(sizes)), sizes)
     rows, columns = np.nonzero(channel[:, None] < channel)
+    if not len(rows):  # one channel, or one with random columns
+        return 0
     if len(rows) > _MOST_ENTRIES:
         return rank * P - rank * (rank - 1) // 2
     W = np.random.default_rng(0).normal(size=(P, rank))
@@ -149,9 +153,11 @@ def panel_likelihood(model: FailureModeModel, panel: Panel) -> tuple[float, Floa
     if model.time_axis == "to_failure":
         return _with_lives(model, panel)
     codes = np.array([model.mode_labels.index(label) for label in panel.mode_labels] + [-1], dtype=np.int32)
-    statistics = model.statistics(panel).with_known_modes(np.ascontiguousarray(codes[np.asarray(panel.mode_codes)]))
+    panel = model.with_own_channels(panel)
+    statistics = model.compressed(panel).with_known_modes(np.ascontiguousarray(codes[np.asarray(panel.mode_codes)]))
     expected, responsibilities = Expectation(statistics)(model.internal_parameters)
-    return expected.log_likelihood + statistics.log_jacobian, responsibilities
+    by_map = float(map_jacobian(model, panel).sum())
+    return expected.log_likelihood + statistics.log_jacobian + by_map, responsibilities
 
 
 def _with_lives(model: FailureModeModel, panel: Panel) -> tuple[float, FloatArray]:
@@ -161,6 +167,8 @@ def _with_lives(model: FailureModeModel, panel: Panel) -> tuple[float, FloatArra
     from cem.fitting.lives_problem import LINKED, MINIMUM_SPREAD, LivesProblem
 
     panel = model.with_own_channels(panel)
+    by_map = float(map_jacobian(model, panel).sum())
+    model = shifted_form(model)
     has_failed = ~np.isnan(panel.failure_times)
     if not has_failed.any():
         raise PanelError(
@@ -175,7 +183,13 @@ def _with_lives(model: FailureModeModel, panel: Panel) -> tuple[float, FloatArra
     if laws.loadings is not None:
         model, laws, family = model_with_lives(model, laws, MINIMUM_SPREAD), None, LINKED
         aligned, panel = panel_with_lives(aligned, lives), panel_with_lives(panel, np.ones(panel.n_units))
-    statistics = SufficientStatistics.from_panel(aligned, model.bases, coordinates=model.coordinates)
+    statistics = SufficientStatistics.from_panel(
+        adjusted_panel(model, aligned),
+        model.bases,
+        coordinates=model.coordinates,
+        plan=plan_of(model, aligned),
+        whole=True,
+    )
     none = np.zeros(statistics.n_channels)  # constraints belong to the M step, and only an E step runs here
     problem = LivesProblem.of(
         panel,
@@ -186,7 +200,8 @@ def _with_lives(model: FailureModeModel, panel: Panel) -> tuple[float, FloatArra
         family=family,
         prior_weight=0.0,
         membership_design=membership_design,
+        prepare=lambda running: (adjusted_panel(model, running), plan_of(model, running)),
     )
     evaluation = problem.expect(LivesPoint(model.internal_parameters, laws))
     running = 0.0 if problem.at_last is None else problem.at_last.log_jacobian
-    return evaluation.log_likelihood + statistics.log_jacobian + running, evaluation.responsibilities
+    return evaluation.log_likelihood + statistics.log_jacobian + running + by_map, evaluation.responsibilities

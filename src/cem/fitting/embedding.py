@@ -1,7 +1,7 @@
 """From the parameters of a fit with columns of three kinds to those of its model, and back.
 
-A model scores as a plain mixture does. A coefficient that belongs to a mode is there a random one of zero variance; what
-is common to the fleet and depends on covariates is taken off the readings before anything else.
+A model scores as a plain mixture does. A coefficient that belongs to a mode is there a random one of zero variance;
+what is common to the fleet and depends on covariates is taken off the readings before anything else.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.mixture.column_kinds import BY_MODE, COMMON, RANDOM, ColumnKinds
 from cem.mixture.parameters import Parameters
 from cem.statistics.columns import Column, ColumnPlan
 from cem.statistics.coordinates import Coordinates, layout_of
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from cem.covariates.conditions import Conditions
     from cem.fitting.result import FitResult
 
-__all__ = ["Embedded", "embedded", "model_parts", "split_parameters"]
+__all__ = ["Embedded", "column_kinds", "embedded", "model_parts", "split_parameters"]
 
 FloatArray = NDArray[np.float64]
 
@@ -96,9 +97,9 @@ def embedded(parameters: Parameters, statistics: SufficientStatistics, plan: Col
             root[:, rows] = inverse @ parameters.layout.matrix(parameters.factors, c)
         factor = layout.matrix(factors, c)
         factor[:] = _lower(S @ root)
-        if loadings is not None and n_random:
+        if parameters.loadings is not None and loadings is not None and n_random:
             # W = Λ Γ is what counts. Where Λ is singular only its range is needed.
-            W = S @ root @ parameters.layout.rows(parameters.loadings, c)
+            W = (S @ root) @ parameters.layout.rows(parameters.loadings, c)
             for k in range(n_modes):
                 layout.rows(loadings, c)[k] = np.linalg.lstsq(factor[k], W[k], rcond=1e-12)[0]
         own = [p + i for i, x in enumerate(plan.fixed[c]) if x.feature >= 0 and not x.by_mode]
@@ -192,7 +193,7 @@ def split_parameters(
         rows = [i for i, place in enumerate(places) if place < p]
         root = fixed.wide.transform(c)[:p, :p] @ old.matrix(parameters.factors, c)[:, rows] / fixed.wide.scales[c]
         factor[:] = _square_root(root)
-        if loadings is not None:
+        if parameters.loadings is not None and loadings is not None:
             W = root @ old.rows(parameters.loadings, c)
             layout.rows(loadings, c)[:] = np.linalg.solve(factor, W)
     return Parameters(parameters.weights, means, factors, noise, layout.sizes, loadings, beta, parameters.membership)
@@ -214,3 +215,15 @@ def model_parts(result: FitResult) -> tuple[Parameters, Coordinates, Conditions 
     if conditions is not None:
         conditions = conditions.with_coefficients(found.coefficients)
     return found.parameters, found.coordinates, conditions
+
+
+def column_kinds(result: FitResult) -> ColumnKinds | None:
+    """Of each channel's basis, which functions are random, by mode or common; None if all of them are random."""
+    if result.plan is None:
+        return None
+    found = []
+    for c, basis in enumerate(result.statistics.bases):
+        kinds = dict.fromkeys(range(basis.size), RANDOM)
+        kinds |= {x.function: BY_MODE if x.by_mode else COMMON for x in result.plan.fixed[c] if x.feature < 0}
+        found.append(tuple(kinds[j] for j in range(basis.size)))
+    return tuple(found)

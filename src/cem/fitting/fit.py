@@ -21,17 +21,17 @@ from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import ConvergenceWarning, FitError, OptionError, PanelError
 from cem.errors.names import listed
 from cem.errors.warning import warn
-from cem.fitting.common_cause import warn_of_common_cause
 from cem.fitting.columns import check_collinear, column_plan
 from cem.fitting.conditioning import Conditioning, fixed_columns, learned_for
+from cem.fitting.covariates_left import warn_of_what_covariates_leave
 from cem.fitting.embedding import split_parameters
 from cem.fitting.fit_warnings import warn_of_fit
-from cem.fitting.linked_lives import LIFE
+from cem.fitting.life_channel import LIFE
 from cem.fitting.options import FitOptions, Given, Progress
 from cem.fitting.regime_refinement import refined_run
 from cem.fitting.result import FitResult, final_order, reordered
 from cem.fitting.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
-from cem.fitting.warm_start import matched_modes, numbered
+from cem.fitting.warm_start import check_same_conditions, matched_modes, numbered
 from cem.mixture.parameters import Parameters
 from cem.panel.mode_priors import all_mode_labels, log_mode_priors
 from cem.search.fresh import (
@@ -45,7 +45,7 @@ from cem.search.moves import moved_start
 from cem.search.one_mode import OneModePosteriors, StartingPoint, with_known_modes
 from cem.search.quiet_modes import FLOOR_FRACTION, SMALLEST_NOISE, past_quiet_modes
 from cem.search.starts import Fresh, Move, Start, best_of_starts
-from cem.statistics.columns import ColumnPlan, designs_of
+from cem.statistics.columns import ColumnPlan
 from cem.statistics.coordinates import Layout
 from cem.statistics.exact_channels import learnable_channels, rounding_noise
 from cem.statistics.sufficient import SufficientStatistics
@@ -188,13 +188,14 @@ def _prepare(
         statistics = statistics.with_membership(membership_design, mode_priors)
     warn_of_stuck_channels(panel)
     warn_of_short_units(panel, learnable.bases)
-    _warn_of_common_cause(panel, learnable.bases, statistics, plan, conditioning)
+    warn_of_what_covariates_leave(panel, learnable.bases, statistics, plan, conditioning)
     expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
     steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
     if conditioning is not None and conditioning.maps is not None:
         steps = steps / conditioning.maps.scales.max(axis=0)
     steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))
-    linking_of(options.linking_rank, statistics.sizes, panel.channels)
+    varying = statistics.sizes if plan is None else tuple(map(len, plan.random))
+    linking_of(options.linking_rank, varying, panel.channels)
     one_mode, constraints, lowest_floors = _constraints(expectation, panel.channels, steps, options)
     return _Prepared(
         MixtureProblem(expectation, constraints),
@@ -215,8 +216,10 @@ def _prepare_columns(
     from cem.model.model import FailureModeModel
 
     keeps_maps = False
-    if isinstance(init, FailureModeModel) and init.conditions is not None:
-        conditions, keeps_maps = init.conditions, True
+    if isinstance(init, FailureModeModel):
+        check_same_conditions(init, options)
+        if init.conditions is not None:
+            conditions, keeps_maps = init.conditions, True
     if conditions is None:
         conditions = learned_for(panel, options, bases)
     conditioning = None
@@ -226,9 +229,15 @@ def _prepare_columns(
     basis = options.basis
     if isinstance(basis, Mapping):
         basis = {name: value for name, value in basis.items() if name is None or name in panel.channels}
+    specified = resolve_bases(basis, panel.channels)
+    if isinstance(init, FailureModeModel):  # whose bases the fit keeps
+        specified = tuple(
+            own if own.size == bound.size and own.random_functions is not None else bound
+            for own, bound in zip(specified, bases, strict=True)
+        )
     plan = column_plan(
         panel.channels,
-        resolve_bases(basis, panel.channels),
+        specified,
         options.random_columns,
         options.common_columns,
         fixed_columns(conditions),
@@ -239,34 +248,10 @@ def _prepare_columns(
 
 
 def _check_columns(statistics: SufficientStatistics, prepared: tuple[ColumnPlan | None, Conditioning | None]) -> None:
-    """Refuse columns of covariates that nothing tells from other columns."""
+    """Refuse columns of covariates that other columns reproduce."""
     plan, conditioning = prepared
     if plan is not None and conditioning is not None:
         check_collinear(statistics, plan, conditioning.conditions.feature_names)
-
-
-def _warn_of_common_cause(
-    panel: Panel,
-    bases: tuple[Basis, ...],
-    statistics: SufficientStatistics,
-    plan: ColumnPlan | None,
-    conditioning: Conditioning | None,
-) -> None:
-    """Look for a common cause in what covariates leave of the readings, with the coefficients of the pooled curves."""
-    values = panel.values
-    used: tuple[str, ...] = ()
-    if conditioning is not None:
-        used, values = conditioning.conditions.names, np.array(conditioning.mapped_panel().values)
-    if plan is not None and statistics.fixed is not None:
-        for c, design in enumerate(designs_of(panel, bases, plan)):
-            of_covariates = [column.feature >= 0 for column in plan.fixed[c]]
-            if any(of_covariates):
-                whole = statistics.fixed.wide.centre(c)
-                first = len(whole) - len(of_covariates)
-                own = first + np.flatnonzero(of_covariates)
-                values[:, c] -= design(slice(None))[:, own] @ whole[own]
-    unused = [name for name in panel.covariates if name not in used]
-    warn_of_common_cause(values, panel.times, panel.offsets, panel.channels, bases, unused=unused)
 
 
 def _refine(found: _Found, prepared: _Prepared, options: FitOptions) -> _Found:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cem.basis.families import Basis, Polynomial
 from cem.errors import PanelError
+from cem.fitting.life_channel import LIFE
 from cem.fitting.warm_start import UNLABELLED, unlabelled_modes
 from cem.lifetimes.lifetimes import LifetimeLaw, Lifetimes, LinkedLognormal, Lognormal
 from cem.mixture.parameters import Parameters
@@ -28,12 +29,9 @@ if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
-__all__ = ["LIFE", "apart", "init_with_lives", "model_with_lives", "options_with_lives", "panel_with_lives"]
+__all__ = ["apart", "init_with_lives", "model_with_lives", "options_with_lives", "panel_with_lives"]
 
 FloatArray = NDArray[np.float64]
-
-LIFE = "ln life"
-"""Name of the channel of ln life, always the last channel."""
 
 _ONE_SPREAD = (0.1586552539314571, 0.8413447460685429)  # levels of a normal law's mean ∓ its standard deviation
 
@@ -70,7 +68,18 @@ def options_with_lives(options: FitOptions, minimum_spread: float) -> FitOptions
         options,
         basis={**bases, LIFE: Polynomial(0)},
         noise_floor={**floors, LIFE: minimum_spread**2},
+        covariates=_but_for_life(options.covariates, ()),
+        random_columns=_but_for_life(options.random_columns, "all"),
+        common_columns=_but_for_life(options.common_columns, "none"),
     )
+
+
+def _but_for_life(option: Any, of_life: Any) -> Any:
+    """An option by channel, with another value for the channel of ln life, which no conditions of readings move."""
+    if option is None:
+        return None
+    given = dict(option) if isinstance(option, Mapping) else {None: option}
+    return {**given, LIFE: of_life}
 
 
 def init_with_lives(init: Given, lives: FloatArray, minimum_spread: float) -> Given:

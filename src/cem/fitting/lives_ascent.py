@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.membership_ascent import MembershipCoordinates, MembershipMetric
+from cem.em.problem import AscentCoordinates, AscentMetric
 from cem.em.sums import ExpectedStatistics
-from cem.em.unconstrained import Metric, UnconstrainedCoordinates
 from cem.errors import OptionError
 from cem.lifetimes.laws import GUMBEL_SPREAD, LifetimeLaw, Lognormal, Weibull
 from cem.lifetimes.lifetimes import Lifetimes
@@ -60,7 +59,7 @@ class LivesSums:
 class LivesMetric:
     """The mixture's metric, and the curvature of the laws' parameters, (n,)."""
 
-    mixture: Metric | MembershipMetric
+    mixture: AscentMetric
     laws: FloatArray
 
     def scaled(self, vector: FloatArray) -> FloatArray:
@@ -77,7 +76,7 @@ class LivesCoordinates:
 
     Parameters
     ----------
-    mixture : UnconstrainedCoordinates or MembershipCoordinates
+    mixture : AscentCoordinates
         Of the mixture.
     lives : ndarray of shape (n,)
         Lives of the rows of `LivesSums.weights`.
@@ -93,7 +92,7 @@ class LivesCoordinates:
 
     def __init__(
         self,
-        mixture: UnconstrainedCoordinates | MembershipCoordinates,
+        mixture: AscentCoordinates[Parameters, ExpectedStatistics],
         lives: FloatArray,
         *,
         n_laws: int,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.em.expectation import Expectation
-from cem.em.loop import EMRun, continue_em, start_em
+from cem.em.loop import continue_em, start_em
 from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import FitError
 from cem.mixture.prediction import internal_posterior
@@ -19,8 +19,8 @@ from cem.statistics.fixed import conditioned
 from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:
-    from cem.mixture.parameters import Parameters
     from cem.fitting.conditioning import Conditioning
+    from cem.mixture.parameters import Parameters
 
 __all__ = ["Refined", "refined_run"]
 
@@ -92,9 +92,12 @@ def refined_run(
 
 def _objective(found: Refined) -> float:
     """ℓ of the readings as they were read, less the penalties, with the prior of the map."""
-    statistics = found.problem.expectation.statistics
-    own = found.run.objectives[-1] + statistics.log_jacobian
-    return own + found.conditioning.log_jacobian() + found.conditioning.log_prior()
+    return found.run.objectives[-1] + _log_jacobian(found) + found.conditioning.log_prior()
+
+
+def _log_jacobian(found: Refined) -> float:
+    """What turns a log-likelihood of the run into one of the readings as they were read."""
+    return found.problem.expectation.statistics.log_jacobian + found.conditioning.log_jacobian()
 
 
 def _refined_once(
@@ -119,10 +122,12 @@ def _refined_once(
         rows = designs[c](slice(None))
         whole = _whole_coefficients(statistics, parameters, posteriors, c)  # (L, K, p + q)
         at = np.stack([np.einsum("nj,nj->n", rows, whole[unit_of_row, k]) for k in range(parameters.n_modes)], axis=1)
-        return (at - origins[c]) / units[c]
+        result: FloatArray = (at - origins[c]) / units[c]
+        return result
 
     def weights(c: int) -> FloatArray:
-        return (found.run.responsibilities / parameters.noise_variances[:, c])[unit_of_row]
+        result: FloatArray = (found.run.responsibilities / parameters.noise_variances[:, c])[unit_of_row]
+        return result
 
     conditioning, factors, shifts = found.conditioning.refined(curves, weights, origins, units)
     moved = _moved(statistics, factors, shifts)
@@ -136,7 +141,7 @@ def _refined_once(
     continued: MixtureRun = continue_em(
         start_em(problem, parameters), problem, n_passes=max_iter, tolerance=tolerance, accelerate=accelerate
     )
-    return Refined(_with_history(found.run, continued), problem, conditioning)
+    return _with_history(found, Refined(continued, problem, conditioning))
 
 
 def replace_problem(
@@ -147,14 +152,20 @@ def replace_problem(
     return MixtureProblem(expectation, problem.constraints)
 
 
-def _with_history(before: MixtureRun, after: MixtureRun) -> MixtureRun:
-    """The later run, counting the passes of the earlier one."""
-    assert isinstance(after, EMRun)
-    return replace(
-        after,
-        log_likelihoods=(*before.log_likelihoods[:-1], *after.log_likelihoods),
-        objectives=(*before.objectives[:-1], *after.objectives),
+def _with_history(before: Refined, after: Refined) -> Refined:
+    """The later run with the passes of the earlier one, whose values are put in terms of the later readings.
+
+    An objective of other readings differs by ln |dx'/dx|, and here by the prior of the map, too.
+    """
+    shift = _log_jacobian(before) - _log_jacobian(after)
+    by_prior = before.conditioning.log_prior() - after.conditioning.log_prior()
+    earlier = before.run
+    run = replace(
+        after.run,
+        log_likelihoods=(*(value + shift for value in earlier.log_likelihoods[:-1]), *after.run.log_likelihoods),
+        objectives=(*(value + shift + by_prior for value in earlier.objectives[:-1]), *after.run.objectives),
     )
+    return replace(after, run=run)
 
 
 def _middle(values: FloatArray) -> float:
@@ -168,7 +179,7 @@ def _wide(statistics: SufficientStatistics) -> Coordinates:
 def _posteriors(statistics: SufficientStatistics, parameters: Parameters) -> FloatArray:
     """T̂ of the random columns by unit and mode, internal, (L, K, P)."""
     if parameters.fixed is None:
-        return internal_posterior(statistics, parameters)[0]
+        return np.asarray(internal_posterior(statistics, parameters)[0], dtype=np.float64)
     by_mode = []
     for k in range(parameters.n_modes):
         own = replace(parameters.ordered([k]), weights=np.ones(1), fixed=None, membership=None)
@@ -210,7 +221,7 @@ def _constant(statistics: SufficientStatistics, c: int) -> FloatArray | None:
     basis = statistics.bases[c]
     times = np.linspace(*basis.domain, 4 * basis.size + 4)
     functions = basis(times)
-    solution, *_ = np.linalg.lstsq(functions, np.ones(len(times)), rcond=1e-12)
+    solution = np.asarray(np.linalg.lstsq(functions, np.ones(len(times)), rcond=1e-12)[0], dtype=np.float64)
     if np.abs(functions @ solution - 1.0).max() > 1e-9:
         return None
     return _in_columns(statistics, c, solution)

@@ -30,6 +30,9 @@ __all__ = ["RemainingLife"]
 
 FloatArray = NDArray[np.float64]
 
+_OF_A_REFIT = ("linking_penalty", "random_columns", "common_columns", "noise")
+"""Entries of a model's record that are options of a fit which continues it."""
+
 
 class RemainingLife:
     """Predict how long running units will last, from units that ran to failure (model.md (18)); immutable.
@@ -337,7 +340,7 @@ class RemainingLife:
                 self.model.n_modes,
                 covariance=self.model.training.get("covariance", "full"),
                 linking_rank=self.model.linking_rank,
-                **{name: held[name] for name in ("linking_penalty",) if name in held},
+                **{name: held[name] for name in _OF_A_REFIT if name in held},
                 time_axis="to_failure",
                 lifetimes=family,  # type: ignore[arg-type]  # one of the names
             )

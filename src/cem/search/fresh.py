@@ -85,7 +85,9 @@ def one_mode_run(expectation: Expectation, constraints: Constraints, n_passes: i
         fixed=fixed,
     )
     problem = MixtureProblem(expectation, constraints)
-    return continue_em(start_em(problem, parameters), problem, n_passes=n_passes, tolerance=0.0)
+    # Plain passes crawl where a covariate hardly varies within units, and every start begins with these coefficients.
+    crawls = constraints.fixed is not None
+    return continue_em(start_em(problem, parameters), problem, n_passes=n_passes, tolerance=0.0, accelerate=crawls)
 
 
 def parameters_from_responsibilities(

@@ -95,9 +95,7 @@ def distinct_designs(designs: Sequence[Design]) -> tuple[list[Design], list[int]
     return found, places
 
 
-def anchored_statistics(
-    panel: Panel, bases: Sequence[Basis], plan: ColumnPlan | None = None
-) -> AnchoredStatistics:
+def anchored_statistics(panel: Panel, bases: Sequence[Basis], plan: ColumnPlan | None = None) -> AnchoredStatistics:
     """Compress each unit of a panel on the axis that ends at its last reading; needs only NumPy.
 
     Parameters
@@ -123,11 +121,7 @@ def anchored_statistics(
     values = np.ascontiguousarray(panel.values, dtype=np.float64)
     ages = np.array(panel.times[offsets[1:] - 1], dtype=np.float64)
     times = panel.times - np.repeat(ages, np.diff(offsets))
-    different: Sequence[Design | Basis]
-    if plan is None:
-        different, of_channel = distinct(bases)
-    else:
-        different, of_channel = distinct_designs(designs_of(panel._replace(times=times), bases, plan))
+    different, of_channel = distinct_designs(designs_of(panel._replace(times=times), bases, plan))
     triangles, projections = [np.zeros(0)] * n_channels, [np.zeros(0)] * n_channels
     norms, counts = np.empty((n_units, n_channels)), np.empty((n_units, n_channels), dtype=np.int64)
     for place, design in enumerate(different):
@@ -137,8 +131,7 @@ def anchored_statistics(
         n = np.empty(shape, dtype=np.int64)
         columns = np.array(channels, dtype=np.int32)
         size = (len(times), n_channels, n_units, len(channels), p)
-        rows = design(slice(None)) if isinstance(design, Design) else design(times)
-        _householder.compress_units(rows, values, offsets, columns, R, w, rss, n, size)
+        _householder.compress_units(design(slice(None)), values, offsets, columns, R, w, rss, n, size)
         norms[:, channels], counts[:, channels] = rss, n
         for i, c in enumerate(channels):
             triangles[c], projections[c] = R[:, i], w[:, i]

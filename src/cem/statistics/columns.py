@@ -56,7 +56,8 @@ class ColumnPlan:
         The basis functions whose coefficients vary from unit to unit, in the order of the basis. None at all is
         possible: the channel then has one random column of zeros, whose coefficient no reading informs.
     fixed : tuple over channels of tuple of Column
-        All other columns.
+        All other columns. Those of a mode come before common ones: a common coefficient in internal coordinates is
+        common in the panel's units only if no column of a mode follows it.
     features : ndarray of shape (N, F)
         The features of the covariates at the panel's readings.
     """
@@ -137,23 +138,35 @@ class Design:
         functions = self._basis(self._times[rows])
         if self._random is None:
             return functions
-        design = np.zeros((len(functions), self.size))
-        design[:, : len(self._random)] = functions[:, list(self._random)]
+        n_random = len(self._random)
+        design = np.empty((len(functions), self.size))
+        design[:, :n_random] = functions[:, _slice_or_list(self._random)]
         at = self.size - len(self._fixed)
+        design[:, n_random:at] = 0.0
+        features = None if self._features is None else self._features[rows]
+        if features is not None and all(c.function == NONE and c.feature != NONE for c in self._fixed):
+            # The usual case, in one step.
+            design[:, at:] = features[:, _slice_or_list([c.feature for c in self._fixed])]
+            return design
         for i, column in enumerate(self._fixed):
-            values = design[:, at + i]
-            values[:] = 1.0
+            if column.feature == NONE:
+                design[:, at + i] = 1.0 if column.function == NONE else functions[:, column.function]
+                continue
+            assert features is not None
+            design[:, at + i] = features[:, column.feature]
             if column.function != NONE:
-                values *= functions[:, column.function]
-            if column.feature != NONE:
-                assert self._features is not None
-                values *= self._features[rows, column.feature]
+                design[:, at + i] *= functions[:, column.function]
         return design
 
 
-def shifted_columns(
-    basis: Basis, random: tuple[int, ...], fixed: tuple[Column, ...], shifts: FloatArray
-) -> FloatArray:
+def _slice_or_list(positions: Sequence[int]) -> slice | list[int]:
+    """An index of these positions: a slice where they follow one another, which is copied much faster."""
+    if positions and list(positions) == list(range(positions[0], positions[0] + len(positions))):
+        return slice(positions[0], positions[0] + len(positions))
+    return list(positions)
+
+
+def shifted_columns(basis: Basis, random: tuple[int, ...], fixed: tuple[Column, ...], shifts: FloatArray) -> FloatArray:
     """S of whole designs: (whole row at t − s) = (whole row at t) S(s), as `Basis.shift_matrix`, shape (G, n, n).
 
     Parameters
@@ -194,8 +207,8 @@ def shifted_columns(
             if at < len(random) <= row:
                 raise BasisError(
                     f"{basis!r}: on the time to failure the random columns must be closed under a shift of time; that "
-                    f"of basis function {function} contains basis function {part}, whose coefficient does not vary from "
-                    f"unit to unit. Add {part} to random_columns, or take {function} out"
+                    f"of basis function {function} contains basis function {part}, whose coefficient does not vary "
+                    f"from unit to unit. Add {part} to random_columns, or take {function} out"
                 )
             result[:, row, at] = of_functions[:, part, function]
     return result

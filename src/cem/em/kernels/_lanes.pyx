@@ -268,7 +268,7 @@ cdef Py_ssize_t place_fixed(
     const int64_t* order,            # (T, lanes)
     const int64_t* factor_at,        # (T, C)
     int64_t* fixed_at_out,           # (T, C)
-    int64_t* fixed_projection_at_out,# (T, C)
+    int64_t* fixed_projection_at_out,  # (T, C)
 ) noexcept nogil:
     """`place_blocks` for the fixed columns. Returns the total size."""
     cdef Py_ssize_t tile, at, other
@@ -313,7 +313,7 @@ cdef void fill_fixed(
     int lanes,
     const int64_t* order,            # (T, lanes)
     const int64_t* fixed_at,         # (T, C)
-    const int64_t* fixed_projection_at, # (T, C)
+    const int64_t* fixed_projection_at,  # (T, C)
     double* grams,                   # (q (q + 1) / 2,)  scratch, of the largest q
     double* blocks_out,              # as `place_fixed` laid them out; zero on entry
 ) noexcept nogil:

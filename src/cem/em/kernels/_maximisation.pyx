@@ -426,12 +426,12 @@ cdef bint solve_scaled(
 
     What no reading informs has a zero on the diagonal, and stays: its right-hand side is zero, too.
     """
-    cdef int i, j, attempt
+    cdef int i, j, _attempt
     cdef double ridge = 1e-14
     for i in range(n):
         scale[i] = 1.0 / sqrt(A[i * n + i]) if A[i * n + i] > 0.0 else 0.0
         x[i] *= scale[i]
-    for attempt in range(8):
+    for _attempt in range(8):
         for i in range(n):
             for j in range(i):
                 factor[i * n + j] = A[i * n + j] * scale[i] * scale[j]
@@ -528,4 +528,3 @@ def fixed_coefficients(
             gram_at += q * (q + 1) // 2
     free(work)
     free(place)
-
