@@ -59,8 +59,9 @@ class RemainingLife:
     Raises
     ------
     OptionError
-        The model's time axis is not the time to failure, it has no laws of lifetimes and none were given, or an
-        option does not fit the model.
+        The model's time axis is not the time to failure, it has no laws of lifetimes and none were given, an option
+        does not fit the model, or a common column of it depends on the time to failure, which is unknown for units
+        that run.
 
     Examples
     --------
@@ -95,6 +96,10 @@ class RemainingLife:
                 f"the model's time axis is {model.time_axis!r}; RemainingLife needs a model fitted with "
                 'time_axis="to_failure". For a threshold, call model.remaining_life(panel, threshold=...)'
             )
+        if model.conditions is not None:
+            from cem.prognosis.running_conditions import refuse_unknown_times
+
+            refuse_unknown_times(model)
         held = model.training
         if lifetimes is None:
             if "lifetimes" not in held:
@@ -240,9 +245,21 @@ class RemainingLife:
         )
         return law if self.calibration is None else self.calibration.corrected(law)
 
-    def unit(self) -> RunningLife:
-        """Start following one running unit; its distribution is updated with each reading."""
-        return RunningLife(self)
+    def unit(self, covariates: object = None) -> RunningLife:
+        """Start following one running unit; its distribution is updated with each reading.
+
+        Parameters
+        ----------
+        covariates : mapping of name to value, or sequence, optional
+            The unit's own covariates, by name or in the order of `model.unit_covariates`. A model that has some needs
+            them.
+
+        Raises
+        ------
+        ScorerError
+            They are missing or unknown, or the model has none.
+        """
+        return RunningLife(self, covariates)
 
     def grid(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
         """Return candidates that suit all units of these ages, shape (G,); `n_points` of them if given.

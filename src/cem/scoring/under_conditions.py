@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +35,19 @@ __all__ = [
 FloatArray = NDArray[np.float64]
 
 
-def conditions_of(scorer: Scorer) -> Conditions | None:
+class HasModel(Protocol):
+    """A scorer, or a running unit on the time to failure."""
+
+    @property
+    def model(self) -> Any: ...
+
+
+def conditions_of(scorer: HasModel) -> Conditions | None:
     found: Conditions | None = getattr(scorer.model, "conditions", None)
     return found
 
 
-def covariate_row(scorer: Scorer, covariates: object) -> FloatArray:
+def covariate_row(scorer: HasModel, covariates: object) -> FloatArray:
     """The covariates of one reading, (m,), by name or in the order of `model.covariates`.
 
     Raises
@@ -57,7 +64,7 @@ def covariate_row(scorer: Scorer, covariates: object) -> FloatArray:
     return row_of(columns, _by_name(covariates))
 
 
-def unit_row(scorer: Scorer, covariates: object) -> FloatArray:
+def unit_row(scorer: HasModel, covariates: object) -> FloatArray:
     """The covariates of a unit, (m,), by name or in the order of `model.unit_covariates`; errors likewise."""
     columns = unit_columns(conditions_of(scorer), getattr(scorer.model, "of_units", None))
     if not columns:
@@ -69,7 +76,7 @@ def unit_row(scorer: Scorer, covariates: object) -> FloatArray:
     return row_of(columns, _by_name(covariates))
 
 
-def lacks_unit_covariates(scorer: Scorer) -> ScorerError:
+def lacks_unit_covariates(scorer: HasModel) -> ScorerError:
     columns = unit_columns(conditions_of(scorer), getattr(scorer.model, "of_units", None))
     return ScorerError(
         f"this model needs the covariates {listed([column.name for column in columns], 12)} of every unit; begin it "
@@ -77,7 +84,7 @@ def lacks_unit_covariates(scorer: Scorer) -> ScorerError:
     )
 
 
-def no_covariates(scorer: Scorer) -> ScorerError:
+def no_covariates(scorer: HasModel) -> ScorerError:
     names = [column.name for column in unit_columns(conditions_of(scorer), getattr(scorer.model, "of_units", None))]
     own = f"; those of the unit, {listed(names, 12)}, are given once, to scorer.unit" if names else ""
     return ScorerError(f"this model has no covariates of readings; leave covariates= out{own}")
@@ -177,15 +184,17 @@ def covariate_error(scorer: Scorer, row: FloatArray, t: float) -> ScorerError:
     return ScorerError(f"the covariates at time {t:g} cannot be used; check their units")
 
 
-def future_rows(unit: Unit, covariates: object, times: FloatArray) -> FloatArray | None:
-    """The rows of conditions at the times of a forecast, (n, n_columns); None if the model has no conditions.
+def future_rows(unit: Unit, own: Conditions | None, covariates: object, times: FloatArray) -> FloatArray:
+    """The rows of a channel's conditions at the times of a forecast, (n, columns of own).
 
     Parameters
     ----------
     unit : Unit
         Whose own covariates hold then too.
+    own : Conditions or None
+        Of the channel, with the covariates that it depends on; None: it depends on none.
     covariates : mapping, data frame, array of shape (n, m), or "last"
-        As for `covariate_rows`; "last": as read last.
+        As for `covariate_rows`; by name at least those that the channel depends on. "last": as read last.
     times : ndarray of shape (n,)
 
     Raises
@@ -193,41 +202,42 @@ def future_rows(unit: Unit, covariates: object, times: FloatArray) -> FloatArray
     ScorerError
         Covariates are missing, wrong, or given to a model that has none.
     """
-    scorer = unit.scorer
-    conditions = conditions_of(scorer)
-    columns = reading_columns(conditions)
+    scorer, n = unit.scorer, len(times)
+    columns, needed = reading_columns(conditions_of(scorer)), reading_columns(own)
+    names = [column.name for column in columns]
     memory = unit._get_memory()
     n_own = len(memory) - len(columns)
+    of_unit = unit_columns(conditions_of(scorer), getattr(scorer.model, "of_units", None))
     if not columns and covariates is not None:
         raise no_covariates(scorer)
-    if conditions is None:
-        return None
-    if unit._lacks_own() is not None:
-        raise lacks_unit_covariates(scorer)
-    rows = np.empty((len(times), len(conditions.columns)))
-    own = {column.name: i for i, column in enumerate(unit_columns(conditions, getattr(scorer.model, "of_units", None)))}
-    for j, column in enumerate(conditions.columns):
-        if column.of_unit:
-            rows[:, j] = memory[own[column.name]]
-    if not columns:
-        return rows
-    names = [column.name for column in columns]
+    lacking = unit._lacks_own()
+    if lacking is not None:
+        raise lacking
+    known = {column.name: np.full(n, value) for column, value in zip(of_unit, memory[:n_own].tolist(), strict=True)}
     if covariates is None:
-        raise ScorerError(
-            f"a forecast needs the covariates {listed(names, 12)} at its times; give covariates=, or covariates='last' "
-            "for those that were read last"
-        )
-    if isinstance(covariates, str):
+        if needed:
+            raise ScorerError(
+                f"a forecast needs the covariates {listed([column.name for column in needed], 12)} at its times; give "
+                "covariates=, or covariates='last' for those that were read last"
+            )
+    elif isinstance(covariates, str):
         if covariates != "last":
             raise ScorerError(
                 f"covariates={covariates!r}; values of {listed(names, 12)} at the times, or 'last', were expected"
             )
-        future = np.broadcast_to(memory[n_own:], (len(times), len(columns)))
-        if np.isnan(future).any():
+        if np.isnan(memory[n_own:]).any():
             raise ScorerError("covariates='last': this unit has no reading yet; give the values")
+        known |= {name: np.full(n, value) for name, value in zip(names, memory[n_own:].tolist(), strict=True)}
     else:
-        future = covariate_rows(columns, covariates, len(times), "time")
-    rows[:, [j for j, column in enumerate(conditions.columns) if not column.of_unit]] = future
+        chosen = columns
+        if isinstance(covariates, Mapping):
+            # Those that the channel does not depend on may be left out, but none of a name that the model lacks.
+            chosen = tuple(column for column in columns if column in needed or column.name in covariates)
+        future = covariate_rows(chosen, covariates, n, "time")
+        known |= {column.name: future[:, j] for j, column in enumerate(chosen)}
+    rows = np.empty((n, 0 if own is None else len(own.columns)))
+    for j, column in enumerate(() if own is None else own.columns):
+        rows[:, j] = known[column.name]
     return rows
 
 

@@ -75,27 +75,16 @@ def _design(
 ) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
     """A channel's design (m, p) at some times, and d and s with x = d + s x' (m,); None where x' is x."""
     model = unit.scorer.model
-    basis_row = model.bases[channel](times)
+    functions = model.bases[channel](times)
     conditions = getattr(model, "conditions", None)
     if conditions is None and covariates is None:
-        return basis_row, None, None
+        return functions, None, None
+    from cem.covariates.one_channel import channel_at, of_one_channel
     from cem.scoring.under_conditions import future_rows
 
-    rows = future_rows(unit, covariates, times)
-    if conditions is None or rows is None:
-        return basis_row, None, None
-
-    def where(i: int) -> str:
-        return f"time {times[i]:g}"
-
-    bases = [basis(times) if uses else None for basis, uses in zip(model.bases, conditions.uses_basis, strict=True)]
-    own = conditions.design(rows, bases, channel, where, ScorerError)
-    design = np.concatenate([basis_row, own], axis=1)
-    if not conditions.maps_readings:
-        conditions.check(rows, where, ScorerError)
-        return design, None, None
-    shift = conditions.restored(np.zeros((len(times), len(model.channels))), rows, bases, where, ScorerError)
-    scale = np.ones(len(times))
-    if conditions.regimes is not None:
-        scale = conditions.scales[conditions.regimes_at(rows, where, ScorerError), channel]
-    return design, shift[:, channel], scale
+    own = of_one_channel(conditions, channel)
+    rows = future_rows(unit, own, covariates, times)
+    if own is None:
+        return functions, None, None
+    at = channel_at(own, functions, rows, lambda i: f"time {times[i]:g}", ScorerError)
+    return at.design, at.origins, at.factors
