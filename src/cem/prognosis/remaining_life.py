@@ -59,9 +59,8 @@ class RemainingLife:
     Raises
     ------
     OptionError
-        The model's time axis is not the time to failure, it has no laws of lifetimes and none were given, an option
-        does not fit the model, or a common column of it depends on the time to failure, which is unknown for units
-        that run.
+        The model's time axis is not the time to failure, it has no laws of lifetimes and none were given, or an
+        option does not fit the model.
 
     Examples
     --------
@@ -96,10 +95,6 @@ class RemainingLife:
                 f"the model's time axis is {model.time_axis!r}; RemainingLife needs a model fitted with "
                 'time_axis="to_failure". For a threshold, call model.remaining_life(panel, threshold=...)'
             )
-        if model.conditions is not None:
-            from cem.prognosis.running_conditions import refuse_unknown_times
-
-            refuse_unknown_times(model)
         held = model.training
         if lifetimes is None:
             if "lifetimes" not in held:

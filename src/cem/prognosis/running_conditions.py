@@ -1,7 +1,8 @@
-"""Reading conditions of one running unit on the time to failure, and which of them a running unit can have.
+"""Reading conditions of one running unit on the time to failure.
 
-Regimes and common columns change the readings before anything else, if they do not depend on the time to failure, which
-is unknown. By-mode columns are further columns of a channel's design, which move with the anchor as the basis does.
+Regimes and common columns change the readings before anything else. By-mode columns are further columns of a channel's
+design, which move with the anchor as the basis does; so are common products with a basis function, whose value depends
+on the time to failure, which is unknown: the model comes as `cem.mixture.shifted_form` makes it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.errors import BasisError, OptionError, ScorerError
+from cem.errors import ScorerError
 from cem.mixture.membership import log_weights_of
 from cem.scoring import under_conditions
 from cem.scoring.condition_layout import reading_columns, unit_columns
@@ -22,38 +23,9 @@ if TYPE_CHECKING:
     from cem.covariates.conditions import Conditions
     from cem.model.model import FailureModeModel
 
-__all__ = ["RunningConditions", "conditions_of_running", "refuse_unknown_times"]
+__all__ = ["RunningConditions", "conditions_of_running"]
 
 FloatArray = NDArray[np.float64]
-
-
-def refuse_unknown_times(model: FailureModeModel) -> None:
-    """Refuse a model whose common columns need the time to failure of a reading, which a running unit's is unknown.
-
-    Raises
-    ------
-    OptionError
-        A common column is the product of a covariate and a basis function that is not constant; it is named.
-    """
-    conditions = model.conditions
-    if conditions is None or model.time_axis != "to_failure":
-        return
-    for c, columns in enumerate(conditions.common):
-        for name, (_, function) in zip(conditions.column_names(c), columns, strict=True):
-            if function >= 0 and not _is_constant(model.bases[c], function):
-                raise OptionError(
-                    f"channel {model.channels[c]!r}: the common column {name!r} depends on the time to failure, which "
-                    "is unknown while a unit runs; fit with this term by_mode=True, or without its basis_functions"
-                )
-
-
-def _is_constant(basis: Basis, function: int) -> bool:
-    """Whether a basis function does not change under a shift of time."""
-    try:
-        moved = basis.shift_matrix(1.0)[:, function]
-    except BasisError:
-        return False
-    return bool(moved[function] == 1.0 and np.count_nonzero(moved) == 1)
 
 
 def conditions_of_running(model: FailureModeModel, covariates: object) -> RunningConditions | None:
@@ -77,7 +49,7 @@ class RunningConditions:
     Parameters
     ----------
     model : FailureModeModel
-        On the time to failure.
+        On the time to failure, in its shifted form.
     covariates : mapping or sequence, optional
         Of the unit; see `RemainingLife.unit`.
     """
@@ -107,7 +79,7 @@ class RunningConditions:
         self._read = [
             j for j, column in enumerate(() if conditions is None else conditions.columns) if not column.of_unit
         ]
-        # Any time serves: what depends on it is constant, or a column that stands at the anchor, 0.
+        # At the anchor: no common column of the shifted form depends on the time.
         self._rows_of_bases = [basis(np.zeros(1)) for basis in model.bases]
         self.plan = _plan(model.bases, conditions)
 

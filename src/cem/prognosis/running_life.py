@@ -64,7 +64,7 @@ class RunningLife:
 
     def __init__(self, prognosis: Calibrated, covariates: object = None) -> None:
         evidence = prognosis.life_evidence
-        model = evidence.model
+        model = evidence.shifted_model
         self.prognosis = prognosis
         self._left_out = tuple(model.training.get("left_out_channels", ()))
         self._bases = model.bases
@@ -192,7 +192,7 @@ class RunningLife:
             assert self._conditions is not None
             shifts = Shifts.of_matrices(self._conditions.shifts(self._grid))
         else:
-            shifts = Shifts.of_bases(self._evidence.model.bases, self._grid)
+            shifts = Shifts.of_bases(self._evidence.shifted_model.bases, self._grid)
         assert shifts is not None  # checked by the constructor
         self._shifts = shifts
         self._starts = self._edges[:-1].copy()
