@@ -443,7 +443,7 @@ class Unit(_unit.UnitState):
         """
         from cem.scoring.unit_forecast import forecast_of
 
-        return forecast_of(self, times, channel, covariates)
+        return forecast_of(self, float_array("times", times, None), channel, covariates)
 
     def novelty(self) -> float:
         """Return the probability that a unit of its most probable mode fits as badly or worse.

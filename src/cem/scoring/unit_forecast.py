@@ -9,7 +9,7 @@ import numpy as np
 from cem.errors import ScorerError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from cem.scoring.scorer import Unit
 
@@ -36,10 +36,9 @@ class UnitForecast(NamedTuple):
     """(K,)."""
 
 
-def forecast_of(unit: Unit, times: ArrayLike, channel: int | str | None, covariates: object) -> UnitForecast:
+def forecast_of(unit: Unit, times: FloatArray, channel: int | str | None, covariates: object) -> UnitForecast:
     """`Unit.forecast`."""
     from cem.numerics.floating import overflow_at
-    from cem.scoring.scorer import float_array
 
     model = unit.scorer.model
     if channel is None:
@@ -49,7 +48,7 @@ def forecast_of(unit: Unit, times: ArrayLike, channel: int | str | None, covaria
             )
         channel = model.response
     number = unit.scorer._channel_number(channel)
-    when = np.atleast_1d(float_array("times", times, None))
+    when = np.atleast_1d(times)
     if when.ndim != 1 or not np.all(np.isfinite(when)):
         raise ScorerError("the times of a forecast must be finite numbers in one dimension")
     design, shift, scale = _design(unit, number, when, covariates)
