@@ -401,7 +401,8 @@ class Unit(_unit.UnitState):
         Returns
         -------
         mean : ndarray of shape (p,)
-            T̂, in the panel's units: ``model.bases[c](t) @ mean`` is the curve.
+            T̂, in the panel's units: ``model.bases[c](t) @ mean`` is the curve, in standard conditions if the model
+            has covariates or regimes.
         covariance : ndarray of shape (p, p)
             Σ̂.
 
@@ -414,7 +415,8 @@ class Unit(_unit.UnitState):
         if isinstance(mode, bool) or not isinstance(mode, int | np.integer) or not 0 <= mode < self.scorer.n_modes:
             raise ScorerError(f"there is no mode {mode!r}; give a number from 0 to {self.scorer.n_modes - 1}")
         means, roots = self._posteriors(number)
-        return means[mode], roots[mode] @ roots[mode].T
+        p = self.scorer.model.bases[number].size  # behind them may be by-mode columns, which do not vary
+        return means[mode, :p], (roots[mode] @ roots[mode].T)[:p, :p]
 
     def forecast(self, times: ArrayLike, channel: int | str | None = None, covariates: object = None) -> UnitForecast:
         """Forecast a new reading of a channel at given times: the predictive mixture of model.md, "Prognosis".

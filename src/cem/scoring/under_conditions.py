@@ -92,7 +92,8 @@ def no_covariates(scorer: HasModel) -> ScorerError:
 
 def _by_name(covariates: object) -> object:
     """A mapping, where the covariates have names; else as they were."""
-    if isinstance(covariates, (Mapping, str, list, int, float)) or type(covariates) in (tuple, np.ndarray):
+    structured = isinstance(covariates, np.ndarray) and covariates.dtype.names is not None
+    if isinstance(covariates, (Mapping, str, list, int, float, np.ndarray)) and not structured:
         if isinstance(covariates, np.ndarray) and covariates.ndim != 1:
             raise ScorerError(f"covariates have shape {covariates.shape}; one row of them was expected")
         return covariates
@@ -136,6 +137,8 @@ def covariate_rows(columns: Sequence[Column], covariates: object, n: int, what: 
             raise ScorerError(f"covariate {lacking[0]!r} is missing; the model needs {listed(names, 12)}")
         values = [given.column(found.index(name)) if hasattr(given, "column_names") else given[name] for name in names]
         return np.stack([_column(column, own, n, what) for column, own in zip(columns, values, strict=True)], axis=1)
+    if isinstance(covariates, np.ma.MaskedArray):
+        covariates = covariates.astype(object).filled(None)
     rows = np.asarray(covariates, dtype=None if _plain(covariates) else object)
     if rows.ndim == 1 and len(columns) == 1:
         rows = rows[:, None]
