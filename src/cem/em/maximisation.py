@@ -85,9 +85,7 @@ def maximisation(
         )
     if constraints.pooled_noise:
         noise_variances = with_one_noise(noise_variances, expected)
-    found = Parameters.adopting(
-        weights, means, factors, noise_variances, parameters.sizes, loadings, fixed, membership
-    )
+    found = Parameters.adopting(weights, means, factors, noise_variances, parameters.sizes, loadings, fixed, membership)
     return found, status
 
 

@@ -124,8 +124,8 @@ def column_plan(
         columns = [Column(-1, j, j not in common) for j in range(basis.size) if j not in functions]
         columns += [] if covariate_columns is None else list(covariate_columns[c])
         random.append(functions)
-        # Internal coordinates mix a column with those after it, so those of a mode must come first: a coefficient that is
-        # one for all modes there is then one in the panel's units, too.
+        # Internal coordinates mix a column with those after it, so those of a mode must come first: a coefficient that
+        # is one for all modes there is then one in the panel's units, too.
         fixed.append(tuple(sorted(columns, key=lambda column: (not column.by_mode, column.feature >= 0))))
     if not any(fixed) and all(len(f) == basis.size for f, basis in zip(random, specified, strict=True)):
         return None
