@@ -183,7 +183,7 @@ def _independent(matrix: FloatArray) -> bool:
     """Whether columns of one length determine their coefficients."""
     tolerance = 1e-7 * np.sqrt(matrix.size)
     # R has the singular values of the matrix, and is small.
-    return int(np.linalg.matrix_rank(np.linalg.qr(matrix, mode="r"), tol=tolerance)) == matrix.shape[1]
+    return bool(np.linalg.matrix_rank(np.linalg.qr(matrix, mode="r"), tol=tolerance) == matrix.shape[1])
 
 
 def _knots(term: Spline, values: FloatArray) -> list[float]:
