@@ -21,6 +21,9 @@ import numpy as np
 
 import cem
 from cem.basis import Basis, BSpline, Constant, Fourier, Polynomial
+from cem.covariates import Category, Power, Regimes, Spline
+from cem.covariates.columns import Column
+from cem.covariates.learning import learned_conditions
 from cem.mixture.parameters import Parameters
 from cem.model.file import MAX_HEADER, encode
 from cem.model.model import FailureModeModel
@@ -74,6 +77,24 @@ def model(
     )
 
 
+def conditioned(n_modes: int, n_channels: int, n_levels: int = 3) -> FailureModeModel:
+    """A sound model whose channels are read in six regimes, with common columns of a number and a category."""
+    plain = model(n_modes, [Polynomial(2)] * n_channels)
+    rng = np.random.default_rng(0)
+    n = max(3000, 3 * n_levels)
+    regimes = np.arange(n) % 6
+    w = np.stack([10.0 * regimes + rng.normal(0, 0.01, n), rng.normal(size=n), np.arange(n) % n_levels], axis=1)
+    columns = [Column("setting"), Column("speed"), Column("stage", tuple(f"level {i:05d}" for i in range(n_levels)))]
+    learned = learned_conditions(
+        columns, w, channels=plain.channels, sizes=plain.basis_sizes_,
+        terms=[[Power("speed", 2), Spline("setting", 4), *([Category("stage")] if n_levels < 10 else [])]] * n_channels,
+        regimes=Regimes("setting", n=6),
+    )  # fmt: skip
+    learned = learned.with_maps(rng.normal(size=(6, n_channels)), np.exp(rng.normal(size=(6, n_channels))))
+    learned = learned.with_coefficients([rng.normal(size=len(entries)) for entries in learned.common])
+    return FailureModeModel(**{**plain._arguments(), "conditions": learned})
+
+
 def sealed(header: str, data: bytes, version: int = 1) -> bytes:
     """A file of this header and data whose lengths and checksum are right."""
     text = header.encode("ascii")
@@ -104,15 +125,16 @@ def sound_files() -> Iterator[tuple[str, Callable[[], bytes]]]:
     ]
     for name, n_modes, bases, rank in shapes:
         yield name, lambda n=n_modes, b=bases, r=rank: encode(model(n, b, r))
+    yield "6 regimes, 15 channels", lambda: encode(conditioned(3, 15))
+    yield "6 regimes, 2,000 channels", lambda: encode(conditioned(2, 2000))
+    yield "a category of 90,000 levels", lambda: encode(conditioned(2, 2, 90_000))
     starts = [{"kind": "kmeans", "fate": "led", "log_likelihood": -1234.5 - i, "n_iter": i} for i in range(50_000)]
     yield "50,000 starts", lambda: encode(model(2, [Polynomial(1)], 0, {"starts": starts}))
 
 
 def hostile_files() -> Iterator[tuple[str, Callable[[], bytes]]]:
-    def changed(
-        change: Callable[[dict, dict], None], shape: tuple[int, list[Basis], int] = (1, [Constant()], 0)
-    ) -> bytes:
-        content = encode(model(*shape))
+    def changed(change: Callable[[dict, dict], None], made: FailureModeModel | None = None) -> bytes:
+        content = encode(model(1, [Constant()], 0) if made is None else made)
         header, data = opened(content)
         arrays = {
             entry["name"]: np.frombuffer(data, entry["dtype"], int(np.prod(entry["shape"])), entry["offset"]).reshape(
@@ -126,8 +148,8 @@ def hostile_files() -> Iterator[tuple[str, Callable[[], bytes]]]:
             kind = f"{array.dtype.kind}8"
             header["arrays"].append({"name": name, "dtype": kind, "shape": list(array.shape), "offset": offset})
             offset += array.nbytes
-        linked = 2 if "loadings" in arrays else 1
-        return sealed(json.dumps(header), b"".join(array.tobytes() for array in arrays.values()), linked)
+        version = 3 if "conditions" in header["model"] else 2 if "loadings" in arrays else 1
+        return sealed(json.dumps(header), b"".join(array.tobytes() for array in arrays.values()), version)
 
     def wide_panel(header: dict, arrays: dict) -> None:
         arrays["check_offsets"] = np.arange(100_001)
@@ -177,6 +199,23 @@ def hostile_files() -> Iterator[tuple[str, Callable[[], bytes]]]:
         options = {"time_constants": [*range(1, 900_001), "x"], "reference": None}
         header["model"]["bases"][0].update(type="Exponential", options=options)
 
+    def levels_of_one_hash(header: dict, arrays: dict) -> None:
+        header["model"]["conditions"]["columns"][2]["levels"] = [i * (2**61 - 1) for i in range(100_000)]
+
+    def many_features(header: dict, arrays: dict) -> None:
+        conditions = header["model"]["conditions"]
+        conditions["features"] += [conditions["features"][0]] * 9_000
+
+    def many_columns(header: dict, arrays: dict) -> None:
+        conditions = header["model"]["conditions"]
+        conditions["common"] = [[[0, -1]] * 1000] * 15
+
+    def many_regimes(header: dict, arrays: dict) -> None:
+        conditions = header["model"]["conditions"]
+        n, regimes = 100, conditions["regimes"]
+        regimes.update(n=n, labels=["x"] * n, counts=[1] * n, places=[[float(i)] for i in range(n)], reaches=[0.1] * n)
+        conditions.update(offsets=[[0.5] * 15] * n, scales=[[0.5] * 15] * n)
+
     def filled(text: str) -> bytes:
         """A header of that many bytes made of one piece."""
         return sealed("[" + text * (MAX_HEADER // len(text) - 8) + "0]", b"")
@@ -188,6 +227,10 @@ def hostile_files() -> Iterator[tuple[str, Callable[[], bytes]]]:
     yield "60,000 modes", lambda: changed(many_modes)
     yield "60,000 labels of one hash", lambda: changed(labels_of_one_hash)
     yield "8,192 bases of one hash", lambda: changed(bases_of_one_hash)
+    yield "100,000 levels of one hash", lambda: changed(levels_of_one_hash, conditioned(3, 15))
+    yield "9,000 features", lambda: changed(many_features, conditioned(3, 15))
+    yield "1,000 columns of a channel", lambda: changed(many_columns, conditioned(3, 15))
+    yield "100 regimes", lambda: changed(many_regimes, conditioned(3, 15))
     yield "a response of 10 MB", lambda: changed(long_response)
     yield "900,000 time constants", lambda: changed(many_constants)
     yield "header of empty lists", lambda: filled("[],")

@@ -25,6 +25,7 @@ CONTENTS = {
         "At a glance <readme>",
         "guide/first-fit",
         "guide/own-data",
+        "guide/operating-conditions",
         "reading-data",
         "guide/reading-a-result",
         "guide/how-many-modes",

@@ -141,7 +141,7 @@ def test_damaged_conditions_are_refused_or_harmless(seed):
         (("common", 0, 0, 1), 3, "a function"),
         (("common", 0), [[0, -1], [0, -1]], "each column once"),
         (("coefficients", 0, 0), None, "coefficients"),
-        (("columns", 1, "levels"), ["A", "A", "B"], "each once"),
+        (("columns", 1, "levels"), ["A", "A", "B"], "ascending order"),
         (("columns", 0, "name"), "speed", "each covariate once"),
         (("scales", 0, 0), 0.0, "positive number"),
         (("offsets", 0), [1.0], "a list of 3"),

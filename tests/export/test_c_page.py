@@ -1,4 +1,4 @@
-"""The program on docs/c-export.md compiles as it is written, and prints what the page says that Python makes of it."""
+"""The programs on docs/c-export.md compile as they are, and print what the page says that Python makes of it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,28 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
-def test_the_program_compiles_as_it_is_and_agrees_with_python(
+def test_the_programs_compile_as_they_are_and_agree_with_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Who copies the page's blocks into files gets a program without warnings, and the page's numbers."""
+    """Who copies the page's blocks into files gets programs without warnings, and the page's numbers."""
     if shutil.which("gcc") is None:
-        pytest.fail("gcc is not installed; the page's program cannot be tested without it")
+        pytest.fail("gcc is not installed; the page's programs cannot be tested without it")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
+    by_python = []
     for block in blocks("python"):
         exec(block, names)
-    by_python = capsys.readouterr().out
-    (program,) = blocks("c")
-    Path("main.c").write_text(program, encoding="utf-8")
-    (build,) = [one for one in blocks("bash") if one.startswith("gcc")]
-    strict = build.replace("gcc ", "gcc -Wall -Wextra -Werror -pedantic ", 1)
-    run = subprocess.run(["bash", "-e", "-c", strict], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout == by_python
-    assert by_python.strip() in PAGE
+        by_python.append(capsys.readouterr().out)
+    builds = [one for one in blocks("bash") if one.startswith("gcc")]
+    programs = blocks("c")
+    assert len(builds) == len(programs) == 2
+    for program, build in zip(programs, builds, strict=True):
+        source = re.search(r"\w+\.c\b", build)
+        assert source is not None
+        Path(source.group()).write_text(program, encoding="utf-8")
+        strict = build.replace("gcc ", "gcc -Wall -Wextra -Werror -pedantic ", 1)
+        run = subprocess.run(["bash", "-e", "-c", strict], capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+        assert not run.stderr
+        assert run.stdout in by_python
+        assert run.stdout.strip() in PAGE

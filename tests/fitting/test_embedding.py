@@ -10,16 +10,22 @@ from fixed_problems import Problem, random_problem
 from scipy.stats import multivariate_normal
 
 from cem.fitting.embedding import Embedded, embedded, split_parameters
+from cem.mixture.column_kinds import without_variance
 from cem.mixture.parameters import Parameters, whitened
 
 CASES = [(seed, rank, by_mode, leading) for rank in (0, 1) for by_mode in ("none", "some", "all")
          for leading in (True, False) for seed in range(5)]  # fmt: skip
 
 
-def in_user_terms(found: Embedded) -> Parameters:
+def in_user_terms(found: Embedded, problem: Problem) -> Parameters:
     """The model's parameters in the panel's units."""
+    still = [
+        [j for j in range(p) if j >= basis.size or j not in random]
+        for p, basis, random in zip(found.parameters.sizes, problem.bases, problem.plan.random, strict=True)
+    ]
     theta, at = found.parameters, found.coordinates
     means, factors = at.in_user_terms(theta.means, theta.factors)
+    without_variance(factors, theta.layout, still)
     loadings = None
     if theta.loadings is not None:
         loadings = np.empty_like(theta.loadings)
@@ -79,7 +85,7 @@ def test_the_model_gives_units_the_densities_of_the_fit(seed, rank, by_mode, lea
     """A fitted model would score by other parameters than were fitted."""
     problem = random_problem(seed, rank=rank, by_mode=by_mode, leading=leading, ordered=True)
     found = embedded(problem.parameters, problem.statistics, problem.plan)
-    user = in_user_terms(found)
+    user = in_user_terms(found, problem)
     dense = problem.log_densities()
     for l in range(min(problem.panel.n_units, 5)):
         counts = problem.statistics.counts[l]
@@ -95,7 +101,7 @@ def test_a_model_continues_a_fit_where_it_ended(seed, rank, by_mode, leading):
     theta, statistics, plan = problem.parameters, problem.statistics, problem.plan
     found = embedded(theta, statistics, plan)
     conditions = SimpleNamespace(coefficients=found.coefficients)
-    again = split_parameters(in_user_terms(found), conditions, statistics)
+    again = split_parameters(in_user_terms(found, problem), conditions, statistics)
     np.testing.assert_allclose(again.fixed, theta.fixed, atol=1e-10)
     np.testing.assert_allclose(again.noise_variances, theta.noise_variances, rtol=1e-12)
     first = 0
@@ -114,7 +120,7 @@ def test_coefficients_that_do_not_vary_have_no_variance():
     for seed, rank, by_mode, leading in CASES:
         problem = random_problem(seed, rank=rank, by_mode=by_mode, leading=leading, ordered=True)
         found = embedded(problem.parameters, problem.statistics, problem.plan)
-        user = in_user_terms(found)
+        user = in_user_terms(found, problem)
         first = 0
         for c, p in enumerate(user.sizes):
             varies = [j in problem.plan.random[c] for j in range(problem.bases[c].size)]

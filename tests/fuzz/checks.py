@@ -8,6 +8,7 @@ from seed_files import load
 
 import cem
 from cem.errors import CemError, OptionError
+from cem.model.check_panel import check_panel
 
 MEASURED = True
 """Whether time and memory count; the quick suite asserts neither, as it shares its machine."""
@@ -38,7 +39,7 @@ def require_same_parts(model, content):
     """Every number and name of the file is in the model, bit for bit."""
     parts = taken_apart(content)
     parameters, coordinates = model.internal_parameters, model.coordinates
-    for name in ("weights", "means", "factors", "noise_variances", "loadings"):
+    for name in ("weights", "means", "factors", "noise_variances", "loadings", "membership"):
         held, given = getattr(parameters, name), parts.arrays.get(name)
         require((held is None) == (given is None), f"{name} came or went")
         if held is not None:
@@ -48,6 +49,12 @@ def require_same_parts(model, content):
     saved = parts.header["model"]
     require(list(model.channels) == saved["channels"], "channels changed on loading")
     require(all(type(name) is str for name in model.channels), "a channel's name is no text")
+    if "conditions" in saved:
+        for name in ("conditions", "of_units"):
+            held = getattr(model, name)
+            require((held is None) == (saved[name] is None), f"{name} came or went")
+            if held is not None:
+                require_same_numbers(name, held.to_dict(), saved[name])
     for name in ("response", "time_axis", "time_unit", "channel_units"):
         require(getattr(model, name) == saved[name], f"{name} changed on loading")
     require(model.time_unit is None or type(model.time_unit) is str, "the time unit is no text")
@@ -70,6 +77,19 @@ def require_same_parts(model, content):
             require(held["options"] == options, f"options {options} changed on loading")
 
 
+def require_same_numbers(where, held, given):
+    """The same structure and numbers; whole numbers are as good as floats."""
+    if isinstance(held, dict):
+        for name in held:
+            require_same_numbers(f"{where}.{name}", held[name], given[name])
+    elif isinstance(held, list):
+        require(len(held) == len(given), f"{where} changed on loading")
+        for one, other in zip(held, given, strict=True):
+            require_same_numbers(where, one, other)
+    else:
+        require(held == given, f"{where} changed on loading: {given!r} became {held!r}")
+
+
 def use(model, folder):
     """Everything that a user does with a model; CemErrors are let through, all else is a failure."""
     str(model.summary()).encode()
@@ -78,6 +98,9 @@ def use(model, folder):
     if model.time_axis == "to_failure":
         forward = type(model)(**{**model._arguments(), "time_axis": "forward"})
     resaved(model, folder)
+    if model.conditions is not None or model.of_units is not None:
+        under_conditions(forward, folder / "fuzzed.cem")
+        return
     panel = small_panel(forward)
     probabilities, log_likelihoods = forward.predict_proba(panel), forward.score_samples(panel)
     finite("predict_proba", probabilities)
@@ -93,6 +116,19 @@ def use(model, folder):
     finite("curves", forward.curves(forward.domain))
     if model.time_axis == "to_failure" and "lifetimes" in model.training:
         remaining_life(cem.RemainingLife(model, n_points=40))
+
+
+def under_conditions(model, path):
+    """Scores of the file's own check panel, whose readings have covariates."""
+    panel = check_panel(model, taken_apart(path.read_bytes()).arrays)
+    probabilities = model.predict_proba(panel)
+    finite("predict_proba", probabilities)
+    require(np.abs(probabilities.sum(axis=1) - 1).max() <= TOLERANCE, "mode probabilities do not sum to 1")
+    finite("score_samples", model.score_samples(panel))
+    novelty = model.novelty(panel)
+    require(((novelty >= 0) & (novelty <= 1)).all(), f"novelty is {novelty}")
+    finite("user's parameters", model.user_parameters().marginal().factors)
+    require((np.nan_to_num(model.noise_variances_) >= 0).all(), "a noise variance is negative")
 
 
 def small_panel(model):
@@ -185,14 +221,17 @@ def resaved(model, folder):
     path = folder / "again.cem"
     model.save(path)
     again = load(path)
-    for name in ("weights", "means", "factors", "noise_variances", "loadings"):
+    for name in ("weights", "means", "factors", "noise_variances", "loadings", "membership"):
         held, found = getattr(model.internal_parameters, name), getattr(again.internal_parameters, name)
         require((held is None) == (found is None), f"{name} came or went on saving")
         require(held is None or held.tobytes() == found.tobytes(), f"{name} changed on saving")
     for name in ("centres", "scales", "transforms"):
         held, found = getattr(model.coordinates, name), getattr(again.coordinates, name)
         require(held.tobytes() == found.tobytes(), f"{name} changed on saving")
-    for name in ("bases", "channels", "response", "channel_units", "time_axis", "time_unit"):
+    for name in (
+        "bases", "channels", "response", "channel_units", "time_axis", "time_unit", "conditions", "of_units",
+        "column_kinds",
+    ):  # fmt: skip
         require(getattr(model, name) == getattr(again, name), f"{name} changed on saving")
     require(repr(model.mode_labels) == repr(again.mode_labels), "mode labels changed on saving")
     records = (json.dumps(held.training, sort_keys=True) for held in (model, again))
@@ -209,7 +248,13 @@ def remaining_life(prognosis):
     times = [np.linspace(0.3 * age, age, 3) for age in ages]
     curves = [float(x) for x in model.curves([model.domain[0]])[0, :, 0]]
     values = [np.array(curves) + 0.01 * rng.normal(size=(3, model.n_channels)) for _ in ages]
-    panel = cem.Panel.from_arrays(times, values, channels=model.channels, allow_empty_channels=True)
+    covariates = {}
+    for part in (model.conditions, model.of_units):
+        for column in () if part is None else part.columns:
+            value = 0.5 * (column.low + column.high) if column.levels is None else column.levels[0]
+            own = covariates.setdefault("unit_covariates" if column.of_unit else "covariates", {})
+            own[column.name] = [value] * 3 if column.of_unit else [np.array([value] * 3, dtype=object)] * 3
+    panel = cem.Panel.from_arrays(times, values, channels=model.channels, allow_empty_channels=True, **covariates)
     law = prognosis.predict(panel)
     require((law.pmf >= 0).all(), "a law has a negative mass")
     finite("remaining life", law.pmf, law.median(), *law.interval(0.9), law.mode_probabilities)

@@ -129,7 +129,7 @@ def _modes(rng, parts):
     """Modes left out, repeated, or in another order."""
     K = len(parts.arrays["weights"])
     kept = [rng.randrange(K) for _ in range(rng.choice((1, 2, K, K, 30)))]
-    for name in ("weights", "means", "factors", "noise_variances", "loadings"):
+    for name in ("weights", "means", "factors", "noise_variances", "loadings", "membership"):
         if name in parts.arrays:
             parts.arrays[name] = parts.arrays[name][kept]
     parts.arrays["weights"] = parts.arrays["weights"] / parts.arrays["weights"].sum()
@@ -170,7 +170,11 @@ def _sizes(parts):
         "BSpline": lambda options: options["n_basis"],
         "Custom": lambda options: 2,
     }
-    return [total[basis["type"]](basis["options"]) for basis in parts.header["model"]["bases"]]
+    model = parts.header["model"]
+    sizes = [total[basis["type"]](basis["options"]) for basis in model["bases"]]
+    if model.get("conditions") is None:
+        return sizes
+    return [p + len(own) for p, own in zip(sizes, model["conditions"]["by_mode"], strict=True)]
 
 
 def _triangle(rng, parts):
@@ -219,11 +223,11 @@ def _rank(rng, parts):
     r = rng.choice((1, 2, 3, P, P + 5, 60))
     if rng.random() < 0.2:
         parts.arrays.pop("loadings", None)
-        parts.version = 1
+        parts.version = min(parts.version, 1) if parts.version < 3 else 3
     else:
         values = [rng.choice((0.0, rng.gauss(0, 0.3))) for _ in range(K * P * r)]
         parts.arrays["loadings"] = np.array(values).reshape(K, P, r)
-        parts.version = 2
+        parts.version = max(parts.version, 2)
     parts.header["model"]["training"] = {}
 
 
@@ -278,13 +282,45 @@ def _labels(rng, parts):
     ]
 
 
+def _conditions(rng, parts):
+    """Numbers of conditions at an extreme, other positions, levels or names, or a part that is gone."""
+    model, arrays, marks = parts.header["model"], parts.arrays, Marks(parts.raw)
+    part = model[rng.choice(("conditions", "conditions", "of_units"))]
+    change = rng.randrange(8)
+    if change == 0:
+        model[rng.choice(("conditions", "of_units", "column_kinds"))] = None
+    elif change == 1:
+        change_tree(rng, marks, part)
+    elif change == 2:
+        name = rng.choice(("offsets", "scales", "coefficients"))
+        row = rng.choice([row for row in part[name] if row])
+        at = rng.randrange(len(row))
+        row[at] = row[at] * 10.0 ** rng.uniform(-40, 40) if rng.random() < 0.7 else rng.choice(SPECIAL[:20])
+    elif change == 3:
+        feature = rng.choice(part["features"])
+        at = rng.randrange(len(feature["numbers"]))
+        feature["numbers"][at] *= rng.choice((-1.0, 0.0, 2.0, 1e-30, 1e30, 1e150))
+    elif change == 4:
+        name = rng.choice(("membership", "check_covariates", "check_unit_covariates"))
+        arrays[name] = arrays[name] * rng.choice((0.0, -1.0, 3.0, 1e6, 1e150))
+    elif change == 5:
+        kinds = rng.choice(model["column_kinds"] or [[0]])
+        kinds[rng.randrange(len(kinds))] = rng.choice(("random", "by mode", "common"))
+    elif change == 6:
+        column = rng.choice(part["columns"])
+        column.update(name=rng.choice(("load", "speed", "a", "site", "x\x1b")), of_unit=rng.random() < 0.5)
+    elif part["regimes"] is not None:
+        key = rng.choice(list(part["regimes"]))
+        part["regimes"][key] = near(rng, marks, part["regimes"][key])
+
+
 def _nothing(rng, parts):
     """The file as it is."""
 
 
 _MODEL_CHANGES = (
     _modes, _weights, _extreme, _extreme, _extreme, _triangle, _triangle, _channels, _rank, _domain, _check_panel,
-    _axis, _labels, _nothing,
+    _axis, _labels, _nothing, _conditions, _conditions, _conditions,
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import golden_conditions
 from golden_cases import CUSTOM, DATA, FORWARD, LIVES
 from golden_functions import wearing
 from model_cases import example_model
@@ -15,11 +16,14 @@ from model_cases import example_model
 import cem
 from cem.basis.families import Constant, Custom, basis_from_dict
 from cem.mixture.parameters import Parameters
+from cem.model.check_panel import log_likelihood_of_check
+from cem.model.condition_parts import restored_condition_parts
 from cem.model.model import FailureModeModel
 from cem.statistics.coordinates import Coordinates
 
 FUNCTIONS = {"golden_functions:wearing": wearing}
 _MOST_CHECKED = 4000
+CONDITIONED = golden_conditions.FILES
 
 
 def model_files(folder):
@@ -35,13 +39,13 @@ def model_files(folder):
         if not path.exists():
             model.save(path)
         written.append(path.read_bytes())
-    golden = ("golden-1.cem", *FORWARD, CUSTOM, *LIVES)
+    golden = ("golden-1.cem", *FORWARD, CUSTOM, *LIVES, *CONDITIONED)
     return [*written, *((DATA / name).read_bytes() for name in golden)]
 
 
 def life_files():
     """The bytes of files that hold laws of lifetimes."""
-    return [(DATA / name).read_bytes() for name in LIVES]
+    return [(DATA / name).read_bytes() for name in (*LIVES, golden_conditions.LIVES)]
 
 
 def one_channel():
@@ -71,17 +75,29 @@ def check_value(parts):
         else:
             bases.append(basis_from_dict(basis))
     sizes = tuple(basis.size for basis in bases)
-    loadings = arrays.get("loadings")
+    channels, conditioned = tuple(map(str, range(len(bases)))), {}
+    if parts.version == 3:
+        channels = tuple(header["channels"])
+        names = ("conditions", "of_units", "column_kinds")
+        conditioned = dict(zip(names, restored_condition_parts(header, channels, sizes), strict=True))
+        if conditioned["conditions"] is not None:
+            by_mode = conditioned["conditions"].by_mode
+            sizes = tuple(p + len(own) for p, own in zip(sizes, by_mode, strict=True))
     model = FailureModeModel(
         parameters=Parameters(
-            arrays["weights"], arrays["means"], arrays["factors"], arrays["noise_variances"], sizes, loadings
+            arrays["weights"], arrays["means"], arrays["factors"], arrays["noise_variances"], sizes,
+            arrays.get("loadings"), membership=arrays.get("membership"),
         ),
         coordinates=Coordinates(arrays["centres"], arrays["scales"], arrays["transforms"], sizes),
         bases=bases,
-        channels=tuple(map(str, range(len(bases)))),
-    )
+        channels=channels,
+        **conditioned,
+    )  # fmt: skip
     if max(sizes) > 60 or model.linking_rank > 60:
         raise ValueError("too large to be checked here")
+    if conditioned:
+        with np.errstate(all="ignore"):
+            return log_likelihood_of_check(model, arrays)
     unit, total = model.scorer().unit(), 0.0
     with np.errstate(all="ignore"):
         for first, last in itertools.pairwise(offsets):

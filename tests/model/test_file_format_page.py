@@ -22,7 +22,7 @@ def read(content):
     """Version, header and arrays."""
     assert content[:8] == bytes.fromhex("89 43 45 4D 0D 0A 1A 0A")
     version, length = struct.unpack_from("<IQ", content, 8)
-    assert version in (1, 2) and (20 + length) % 8 == 0
+    assert version in (1, 2, 3) and (20 + length) % 8 == 0
     assert hashlib.sha256(content[:-32]).digest() == content[-32:]
     header = json.loads(content[20 : 20 + length])
     arrays, data, offset = {}, content[20 + length : -32], 0
@@ -68,23 +68,92 @@ def basis_functions(basis, t):
     return spline(nearest) + (t - nearest)[:, None] * spline.derivative()(nearest)
 
 
+def features(part, w):
+    """Features (n, F) of rows of covariates (n, m)."""
+    found = []
+    for feature in part["features"]:
+        own, numbers = w[:, feature["column"]], feature["numbers"]
+        if feature["kind"] == "level":
+            found.append((own == numbers[0]) * 1.0)
+            continue
+        z, c = (own - numbers[0]) * numbers[1], numbers[2]
+        if feature["kind"] == "power":
+            found.append(z ** numbers[3] - c)
+            continue
+        assert feature["kind"] == "spline"
+        x1, x2, x3, a, b, e = numbers[3:]
+        inside = np.minimum(z, x3)
+        cubes = a * np.maximum(inside - x1, 0) ** 3 - b * np.maximum(inside - x2, 0) ** 3
+        found.append(cubes + e * np.maximum(z - x3, 0) - c)
+    return np.stack(found, axis=1) if found else np.zeros((len(w), 0))
+
+
+def regimes_of(regimes, w):
+    """The regime of each row of covariates, all of which are known."""
+    w = w[:, regimes["columns"]]
+    if regimes["kind"] == "levels":
+        return w[:, 0].astype(int)
+    if regimes["kind"] == "cuts":
+        return np.searchsorted(regimes["cuts"], w[:, 0], side="right")
+    v = (w - regimes["origin"]) / regimes["spread"]
+    return np.square(v[:, None] - np.array(regimes["places"])).sum(axis=2).argmin(axis=1)
+
+
+def columns(entries, f, phi):
+    """Columns (n, q) of a channel from features (n, F) and its basis (n, p)."""
+    found = [f[:, i] * (1.0 if j < 0 else phi[:, j]) for i, j in entries]
+    return np.stack(found, axis=1) if found else np.zeros((len(phi), 0))
+
+
+def read_under_conditions(header, arrays):
+    """x′ of the check panel, ln |dx′/dx| of its readings, and each channel's columns behind its basis."""
+    conditions, x, t = header["model"].get("conditions"), arrays["check_values"], arrays["check_times"]
+    if conditions is None:
+        return x, np.zeros_like(x), [np.zeros((len(x), 0))] * x.shape[1]
+    w = arrays["check_covariates"]
+    f, phi = features(conditions, w), [basis_functions(basis, t) for basis in header["model"]["bases"]]
+    logs = np.zeros_like(x)
+    if conditions["regimes"] is not None:
+        g = regimes_of(conditions["regimes"], w)
+        scales = np.array(conditions["scales"])[g]
+        x, logs = (x - np.array(conditions["offsets"])[g]) / scales, -np.log(scales)
+    common = zip(conditions["common"], conditions["coefficients"], phi, strict=True)
+    x = x - np.stack([columns(entries, f, own) @ np.array(beta) for entries, beta, own in common], axis=1)
+    return x, logs, [columns(entries, f, own) for entries, own in zip(conditions["by_mode"], phi, strict=True)]
+
+
+def log_weights(header, arrays):
+    """ln π_k(u) of the units of the check panel, (U, K)."""
+    of_units = header["model"].get("of_units")
+    n_units = len(arrays["check_offsets"]) - 1
+    if of_units is None:
+        return np.tile(np.log(arrays["weights"]), (n_units, 1))
+    f = features(of_units, arrays["check_unit_covariates"])
+    scores = np.concatenate([np.ones((n_units, 1)), f], axis=1) @ arrays["membership"].T
+    return scores - np.logaddexp.reduce(scores, axis=1)[:, None]
+
+
 def log_likelihood(header, arrays):
     """Σ_u log Σ_k π_k P(x_u | k) of the check panel, from the covariance of all readings of a unit."""
     bases = header["model"]["bases"]
-    sizes = [basis_functions(basis, np.zeros(1)).shape[1] for basis in bases]
+    mapped, log_jacobian, behind = read_under_conditions(header, arrays)
+    widths = [own.shape[1] for own in behind]
+    sizes = [basis_functions(basis, np.zeros(1)).shape[1] + q for basis, q in zip(bases, widths, strict=True)]
+    prior = log_weights(header, arrays)
     rows, squares = np.cumsum([0, *sizes]), np.cumsum([0, *np.square(sizes)])
     total = 0.0
-    for first, last in zip(arrays["check_offsets"][:-1], arrays["check_offsets"][1:], strict=True):
-        t, x = arrays["check_times"][first:last], arrays["check_values"][first:last]
+    for u, (first, last) in enumerate(zip(arrays["check_offsets"][:-1], arrays["check_offsets"][1:], strict=True)):
+        t, x = arrays["check_times"][first:last], mapped[first:last]
         seen = ~np.isnan(x)
-        logs = np.log(arrays["weights"])
+        logs = prior[u].copy()
         for k in range(len(logs)):
             means, own, shared, noise = [], [], [], []
             for c, (basis, p) in enumerate(zip(bases, sizes, strict=True)):
                 row, square = slice(*rows[c : c + 2]), slice(*squares[c : c + 2])
                 S, s = arrays["transforms"][square].reshape(p, p), arrays["scales"][c]
                 L = arrays["factors"][k, square].reshape(p, p)
-                phi = basis_functions(basis, t[seen[:, c]])
+                own_rows = np.arange(first, last)[seen[:, c]]
+                phi = np.concatenate([basis_functions(basis, t[seen[:, c]]), behind[c][own_rows]], axis=1)
                 means.append(phi @ (arrays["centres"][row] + s * np.linalg.solve(S, arrays["means"][k, row])))
                 root = s * phi @ np.linalg.solve(S, L)
                 own.append(root @ root.T)
@@ -99,7 +168,7 @@ def log_likelihood(header, arrays):
                 V += np.concatenate(shared) @ np.concatenate(shared).T
             r = x.T[seen.T] - np.concatenate(means)
             logs[k] -= 0.5 * (np.linalg.slogdet(2 * np.pi * V)[1] + r @ np.linalg.solve(V, r))
-        total += np.logaddexp.reduce(logs)
+        total += np.logaddexp.reduce(logs) + log_jacobian[first:last][seen].sum()
     return total
 
 
@@ -107,18 +176,23 @@ def log_likelihood(header, arrays):
 def test_the_page_suffices_to_read_a_model(name):
     """A reader in another language, written from the page, would compute something else than cem."""
     version, header, arrays = read((DATA / name).read_bytes())
-    assert version == (2 if "loadings" in arrays else 1)
+    assert version == (3 if "conditions" in header["model"] else 2 if "loadings" in arrays else 1)
     if header["model"]["time_axis"] == "to_failure":
         assert arrays["check_times"].max() <= 0
     assert log_likelihood(header, arrays) == pytest.approx(header["check"]["log_likelihood"], rel=1e-9)
 
 
-def test_every_basis_of_the_page_and_both_versions_are_tried():
+def test_every_basis_of_the_page_and_all_versions_are_tried():
     """A row of the page's table that no file exercises could say anything."""
     headers = [read((DATA / name).read_bytes()) for name in FILES]
     kinds = {basis["type"] for _, header, _ in headers for basis in header["model"]["bases"]}
     assert kinds == {"Constant", "Polynomial", "Fourier", "Exponential", "BSpline"}
-    assert {version for version, _, _ in headers} == {1, 2}
+    assert {version for version, _, _ in headers} == {1, 2, 3}
+    models = [header["model"] for version, header, _ in headers if version == 3]
+    conditions = [model["conditions"] for model in models if model["conditions"] is not None]
+    assert {feature["kind"] for part in conditions for feature in part["features"]} == {"power", "spline", "level"}
+    assert {part["regimes"]["kind"] for part in conditions if part["regimes"]} == {"centres", "cuts", "levels"}
+    assert any(model["of_units"] for model in models) and any(model["column_kinds"] for model in models)
     assert {header["model"]["time_axis"] for _, header, _ in headers} == {"forward", "to_failure"}
 
 

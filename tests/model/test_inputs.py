@@ -110,7 +110,8 @@ def test_a_covariate_that_the_model_needs_is_missed_by_name(monkeypatch):
     frame = long(readings(), load=np.tile(np.arange(N), L))
     model = estimator().fit(frame, unit="unit", time="time", columns={"covariates": ["load"]}).model_
     monkeypatch.setattr(type(model), "covariates", ("load",), raising=False)
-    with pytest.raises(PanelError, match="covariates='load' is not a column of the frame; did you mean 'Load'"):
+    message = "no column 'load', a covariate that the model needs; did you mean 'Load'"
+    with pytest.raises(PredictionError, match=message):
         model.predict(frame.rename(columns={"load": "Load"}))
 
 

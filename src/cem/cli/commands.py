@@ -7,7 +7,6 @@ to do); 2 the command line itself is wrong; 130 interrupted by Ctrl-C, and nothi
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 import warnings
@@ -17,6 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from cem import __version__
+from cem.cli.conditions import (
+    add_conditions,
+    described_conditions,
+    estimator_options,
+    with_random_degree,
+)
 from cem.cli.files import (
     as_csv,
     check_writable,
@@ -25,10 +30,12 @@ from cem.cli.files import (
     read_for_scoring,
     read_model,
     write_bytes,
+    write_table,
     write_text,
 )
 from cem.cli.options import (
     BASES,
+    FLEETS,
     STANDARD_OUTPUT,
     add_json,
     add_model,
@@ -103,7 +110,14 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    demo = command("demo", _demo, "Fit the fleet that ships with cem, compare with the truth, follow one unit.")
+    demo = command("demo", _demo, "Fit a fleet that ships with cem, compare with the truth, follow units that run.")
+    demo.add_argument(
+        "--fleet",
+        choices=FLEETS,
+        default=FLEETS[0],
+        help="pumps: 160 pumps of three failure modes; compressors: 90 compressors at three loads, fitted without and "
+        "with them (default: pumps)",
+    )
     demo.add_argument(
         "--write",
         type=Path,
@@ -172,6 +186,7 @@ def _parser() -> argparse.ArgumentParser:
         "--max-iter", type=count, default=1000, metavar="N", help="most EM passes per start (default: 1000)"
     )
     add_search(fit, starts=10)
+    add_conditions(fit)
     add_output(fit, "write the fitted model to this file; -: to standard output", metavar="MODEL")
     add_json(fit)
 
@@ -238,14 +253,16 @@ def _demo(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> 
 
         given = {"--starts": (options.starts, 10), "--seed": (options.seed, 0), "--jobs": (options.jobs, 1)}
         search = [word for name, (value, default) in given.items() if value != default for word in (name, str(value))]
-        document = write_demo(terminal, options.write, force=options.force, search=search)
+        document = write_demo(terminal, options.write, fleet=options.fleet, force=options.force, search=search)
         if options.json:
             write_text(None, dump(document | {"warnings": noted}))
         return
     if options.force:
         raise OptionError("--force replaces files of --write; give --write FOLDER too, or leave --force out")
-    from cem.cli.demo import run_demo
-
+    if options.fleet == "compressors":
+        from cem.cli.demo_compressors import run_compressors as run_demo
+    else:
+        from cem.cli.demo import run_demo
     document = run_demo(terminal, n_starts=options.starts, seed=options.seed, n_jobs=options.jobs)
     if options.json:
         write_text(None, dump(document | {"warnings": noted}))
@@ -259,6 +276,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
     panel = read_for_fit(options)
     basis: dict[str | None, Basis] = {None: Polynomial(2)}
     basis.update(options.basis or [])
+    basis = {name: with_random_degree(one, options.random_degree, name) for name, one in basis.items()}
     em = FailureModeEM(
         options.modes,
         basis=basis if len(basis) > 1 else basis[None],
@@ -272,6 +290,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
         time_axis=options.time_axis,
         n_jobs=options.jobs,
         random_state=options.seed,
+        **estimator_options(options, panel),
     )
     with terminal.fitting() as progress:
         em.fit(panel, progress=progress)
@@ -341,12 +360,8 @@ def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) ->
             for unit, k, row, tail, n in zip(units, best, probabilities, novelty, readings, strict=True)
         ]
         title = f"{len(units)} units under {options.model.name}; a small novelty is like nothing the model has seen"
-        if not isinstance(options.output, Path):
-            terminal.table(title, header, shown)
-            return
-        buffer = io.StringIO()
-        Terminal(out=buffer).table(title, header, shown)
-        text = buffer.getvalue()
+        write_table(terminal, options.output, title, header, shown)
+        return
     write_text(options.output, text)
 
 
@@ -386,7 +401,25 @@ def _description(model: FailureModeModel) -> dict[str, Any]:
         "response": model.response,
         "time_unit": model.time_unit,
         "time_axis": model.time_axis,
+        **described_conditions(model),
         "training": dict(model.training),
+        **_conditions(model),
+    }
+
+
+def _conditions(model: FailureModeModel) -> dict[str, Any]:
+    """What only some models have: effects of covariates, maps of regimes, membership, and columns that do not vary."""
+    if model.conditions is None and model.of_units is None and model.column_kinds is None:
+        return {}
+    from cem.model.condition_summary import condition_tables
+
+    tables = condition_tables(model)
+    del tables["covariates"]  # `described_conditions` has them, with every level
+    tables["regime_maps"] = tables.pop("regimes")
+    return {
+        name: [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+        for name, table in tables.items()
+        if any(table.values())
     }
 
 

@@ -1,4 +1,4 @@
-"""``cem demo --write``: the demo fleet as CSV, for a first fit on the command line."""
+"""``cem demo --write``: a fleet that ships with cem as CSV, for a first fit on the command line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from cem.cli.files import as_csv, check_writable, write_text
 from cem.errors import OptionError
@@ -17,13 +19,17 @@ if TYPE_CHECKING:
     from cem.cli.terminal import Terminal
     from cem.panel.panel import Panel
 
-__all__ = ["write_demo"]
+__all__ = ["N_REGIMES", "RATE", "SETTINGS", "share_seen", "write_demo"]
 
 OPTION = "--write"
 FLEET, RUNNING, TRUTH = "fleet.csv", "running.csv", "truth.csv"
 
+SETTINGS, N_REGIMES, RATE = ["speed", "valve"], 3, 60.0  # of the compressors' fit, in the demo and in its commands
 
-def write_demo(terminal: Terminal, folder: Path, *, force: bool, search: list[str]) -> dict[str, Any]:
+
+def write_demo(
+    terminal: Terminal, folder: Path, *, fleet: str = "pumps", force: bool, search: list[str]
+) -> dict[str, Any]:
     """Write the training units, the units cut off while running, and what the fit is not shown.
 
     Parameters
@@ -31,6 +37,7 @@ def write_demo(terminal: Terminal, folder: Path, *, force: bool, search: list[st
     terminal : Terminal
     folder : Path
         Made where it does not exist.
+    fleet : {"pumps", "compressors"}
     force : bool
         Replace files of an earlier call.
     search : list of str
@@ -46,25 +53,23 @@ def write_demo(terminal: Terminal, folder: Path, *, force: bool, search: list[st
     OptionError
         The folder or a file in it cannot be written, or a file exists and `force` is False.
     """
-    from cem.datasets.demo_fleet import N_TRAINING, load_demo_fleet
-
+    panel, n_training = _fleet(fleet)
     paths = {name: folder / name for name in (FLEET, RUNNING, TRUTH)}
     _check(folder, list(paths.values()), force)
-    fleet = load_demo_fleet(modes=True)
-    training, running = range(N_TRAINING), range(N_TRAINING, fleet.n_units)
-    ends = {l: _share_seen(l - N_TRAINING, len(running)) * float(fleet.failure_times[l]) for l in running}
-    header = ["unit", "time", *fleet.channels]
+    training, running = range(n_training), range(n_training, panel.n_units)
+    ends = {l: share_seen(l - n_training, len(running)) * float(panel.failure_times[l]) for l in running}
+    header = ["unit", "time", *panel.channels, *panel.covariates, *panel.unit_covariates]
     fleet_rows = [
-        [*row, f"{fleet.failure_times[l]:.3f}"] for l in training for row in _readings(fleet, l, float("inf"))
+        [*row, f"{panel.failure_times[l]:.3f}"] for l in training for row in _readings(panel, l, float("inf"))
     ]
-    running_rows = [row for l in running for row in _readings(fleet, l, ends[l])]
+    running_rows = [row for l in running for row in _readings(panel, l, ends[l])]
     last_seen = {row[0]: float(row[1]) for row in running_rows}
     truth_rows = [
         [
             unit, mode, f"{life:.3f}",
             f"{float(f'{life:.3f}') - last_seen[str(unit)]:.3f}" if str(unit) in last_seen else "",
         ]
-        for unit, mode, life in zip(fleet.units, fleet.modes, fleet.failure_times, strict=True)
+        for unit, mode, life in zip(panel.units, panel.modes, panel.failure_times, strict=True)
     ]  # fmt: skip
     texts = {
         FLEET: as_csv([*header, "failure_time"], fleet_rows),
@@ -73,19 +78,33 @@ def write_demo(terminal: Terminal, folder: Path, *, force: bool, search: list[st
     }
     for name, path in paths.items():
         write_text(path, texts[name], option=OPTION)
-    commands = _commands(folder, fleet, search)
-    units = ", ".join(f"{name} {unit}" for name, unit in fleet.channel_units.items())
-    terminal.say(f"Written to {escaped(folder)}; times are in {fleet.time_unit}, and channels in: {units}.")
-    terminal.say(f"  {FLEET}    {len(training)} pumps, read until they failed")
-    terminal.say(f"  {RUNNING}  {len(running)} pumps that still run, cut off at 40 % to 85 % of their lives")
-    terminal.say(f"  {TRUTH}    the true mode and failure time of every pump; no fit needs it\n")
+    commands = (_commands if fleet == "pumps" else _compressor_commands)(folder, panel, search)
+    units = ", ".join(f"{name} {unit}" for name, unit in panel.channel_units.items())
+    terminal.say(f"Written to {escaped(folder)}; times are in {panel.time_unit}, and channels in: {units}.")
+    if panel.covariates:
+        settings = f"{', '.join(panel.covariates)} and {', '.join(panel.unit_covariates)}"
+        terminal.say(f"Besides the channels there are {settings}, which one of the commands names.")
+    terminal.say(f"  {FLEET}    {len(training)} {fleet}, read until they failed")
+    terminal.say(f"  {RUNNING}  {len(running)} {fleet} that still run, cut off at 40 % to 85 % of their lives")
+    terminal.say(f"  {TRUTH}    the true mode and failure time of every {fleet.removesuffix('s')}; no fit needs it\n")
     terminal.say("\n".join(["Run next:", *(f"  {command}" for command in commands)]))
     return {
         "files": {name: str(path) for name, path in paths.items()},
-        "time_unit": fleet.time_unit,
-        "channel_units": dict(fleet.channel_units),
+        "time_unit": panel.time_unit,
+        "channel_units": dict(panel.channel_units),
         "commands": commands,
     }
+
+
+def _fleet(name: str) -> tuple[Panel, int]:
+    """A fleet with its true modes, and how many of its units are for the fit."""
+    if name == "compressors":
+        from cem.datasets import compressor_fleet
+
+        return compressor_fleet.load_compressor_fleet(modes=True), compressor_fleet.N_TRAINING
+    from cem.datasets import demo_fleet
+
+    return demo_fleet.load_demo_fleet(modes=True), demo_fleet.N_TRAINING
 
 
 def _check(folder: Path, paths: list[Path], force: bool) -> None:
@@ -112,17 +131,21 @@ def _check(folder: Path, paths: list[Path], force: bool) -> None:
         check_writable(path, option=OPTION)
 
 
-def _share_seen(i: int, n: int) -> float:
+def share_seen(i: int, n: int) -> float:
     """What share of its life a running unit has behind it: spread evenly, but not in the order of the units."""
     return 0.4 + 0.45 * ((7 * i) % n) / (n - 1)
 
 
 def _readings(fleet: Panel, l: int, end: float) -> Iterator[list[str]]:
-    """Rows of one unit up to a time; a missing cell is empty."""
+    """Rows of one unit up to a time, with its covariates; a missing cell is empty."""
+    settings = np.array([fleet.covariate(name) for name in fleet.covariates]).T
+    of_unit = [str(fleet.covariate(name)[l]) for name in fleet.unit_covariates]
     for row in range(fleet.offsets[l], fleet.offsets[l + 1]):
         if fleet.times[row] <= end:
-            cells = (f"{value:.3f}".rstrip("0").rstrip(".") for value in fleet.values[row].tolist())
-            yield [str(fleet.units[l]), f"{fleet.times[row]:g}", *("" if cell == "nan" else cell for cell in cells)]
+            numbers = [*fleet.values[row].tolist(), *(settings[row].tolist() if len(settings) else ())]
+            cells = (f"{value:.3f}".rstrip("0").rstrip(".") for value in numbers)
+            shown = ("" if cell == "nan" else cell for cell in cells)
+            yield [str(fleet.units[l]), f"{fleet.times[row]:g}", *shown, *of_unit]
 
 
 def _commands(folder: Path, fleet: Panel, search: list[str]) -> list[str]:
@@ -138,4 +161,21 @@ def _commands(folder: Path, fleet: Panel, search: list[str]) -> list[str]:
         f"cem rul {model} {quoted(RUNNING)} --threshold 1",
         f"{table} --failure-time failure_time {more} --time-axis to_failure --output {lives}",
         f"cem rul {lives} {quoted(RUNNING)}",
+    ]
+
+
+def _compressor_commands(folder: Path, fleet: Panel, search: list[str]) -> list[str]:
+    def quoted(name: str) -> str:
+        return shlex.quote(os.fspath(folder / name))
+
+    columns = f"--channels {','.join(fleet.channels)} --failure-time failure_time --time-axis to_failure"
+    more = " ".join(["--time-unit", str(fleet.time_unit), *search])
+    table = f"cem fit {quoted(FLEET)} --modes 3 --covariance pooled --basis exponential:{RATE:g} {columns} {more}"
+    alone, lives = quoted("alone.cem"), quoted("lives.cem")
+    return [
+        f"{table} --output {alone}",
+        f"cem rul {alone} {quoted(RUNNING)}",
+        f"{table} --regimes {','.join(SETTINGS)}:{N_REGIMES} --membership site --output {lives}",
+        f"cem rul {lives} {quoted(RUNNING)}",
+        f"cem info {lives}",
     ]

@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cem.cli.conditions import read_columns, read_unit_columns, with_categories
 from cem.errors import OptionError, PanelError
 from cem.errors.display import encodable, json_safe
 from cem.files.whole_file import check_destination, write_whole
 
 if TYPE_CHECKING:
+    from cem.cli.terminal import Terminal
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
@@ -30,6 +32,7 @@ __all__ = [
     "read_for_scoring",
     "read_model",
     "write_bytes",
+    "write_table",
     "write_text",
 ]
 
@@ -67,8 +70,10 @@ def _imported(path: str) -> Any:
 
 
 def read_for_fit(options: argparse.Namespace) -> Panel:
+    """Read the sensors and the columns that the options name."""
+    covariates, unit_covariates = read_columns(options), read_unit_columns(options)
     with _table_file(options) as path:
-        return _read(
+        panel = _read(
             path,
             options,
             time=options.time or _time_column(_columns(path, options)),
@@ -77,12 +82,23 @@ def read_for_fit(options: argparse.Namespace) -> Panel:
             response=options.response,
             mode=options.mode,
             failure_time=options.failure_time,
+            covariates=covariates,
+            unit_covariates=unit_covariates,
         )
+    return with_categories(options, panel)
 
 
 def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Panel:
-    """Read the model's channels that the file has; units in the field often lack some, such as the response."""
-    from cem.errors.names import listed  # imported here: it needs NumPy, `cem --help` does not
+    """Read the model's covariates, and those of its channels that the file has.
+
+    Units in the field often lack some channels, such as the response.
+
+    Raises
+    ------
+    PanelError
+        The file has none of the model's channels, or lacks one of its covariates.
+    """
+    from cem.errors.names import did_you_mean, listed  # imported here: it needs NumPy, `cem --help` does not
 
     with _table_file(options) as path:
         columns = _columns(path, options)
@@ -94,15 +110,34 @@ def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Pa
                 f"{str(path)!r} has none of the model's channels ({listed(model.channels, 20)}); "
                 f"its {'sensors' if is_tall else 'columns'} are {listed(known, 20)}"
             )
+        lacking = [name for name in model.covariates if name not in columns and name not in known]
+        lacking += [name for name in model.unit_covariates if name not in columns]
+        if lacking:
+            known = tuple(dict.fromkeys([*columns, *known]))
+            raise PanelError(
+                f"{str(path)!r} has no column {lacking[0]!r}, a covariate that the model needs"
+                f"{' of every unit' if lacking[0] in model.unit_covariates else ' with every reading'}; "
+                f"{did_you_mean(lacking[0], known)}"
+            )
         return _read(
             path,
             options,
             time=options.time or _time_column(columns),
             time_unit=options.time_unit or model.time_unit,
             channels=channels,
+            covariates=model.covariates or None,
+            unit_covariates=model.unit_covariates or None,
+            texts=[name for name in _text_categories(model) if name in columns],
             allow_empty_channels=True,
             allow_empty_units=True,
         )
+
+
+def _text_categories(model: FailureModeModel) -> list[str]:
+    """Covariates whose levels are texts: in a file that has only the levels "1" and "2" they are no numbers."""
+    known = [conditions for conditions in (model.conditions, model.of_units) if conditions is not None]
+    levels = {name: levels for conditions in known for name, levels in conditions.levels.items()}
+    return [name for name, own in levels.items() if own is not None and any(isinstance(one, str) for one in own)]
 
 
 @contextmanager
@@ -206,6 +241,39 @@ def write_text(output: Path | str | None, text: str, *, option: str = "--output"
     elif sys.stdout is not None:
         with _standard_output():
             print(encodable(text, getattr(sys.stdout, "encoding", None) or "utf-8"), end="", flush=True)
+
+
+def write_table(
+    terminal: Terminal,
+    output: Path | str | None,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    note: str = "",
+) -> None:
+    """Write a table, and a line below it, to a file, whole or not at all, or to the terminal.
+
+    Parameters
+    ----------
+    terminal : Terminal
+        Where the table goes unless `output` is a path.
+    output : path, STANDARD_OUTPUT or None
+    title : str
+    columns : sequence of str
+    rows : sequence of sequences of str
+        Names are not escaped yet.
+    note : str
+        A line below the table; none if empty.
+    """
+    from cem.cli.terminal import Terminal
+
+    buffer = io.StringIO()
+    shown = Terminal(out=buffer) if isinstance(output, Path) else terminal
+    shown.table(title, columns, rows)
+    if note:
+        shown.say(note)
+    if isinstance(output, Path):
+        write_text(output, buffer.getvalue())
 
 
 def write_bytes(output: Path | str, content: bytes, *, option: str = "--output") -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BASES",
+    "FLEETS",
     "STANDARD_INPUT",
     "STANDARD_OUTPUT",
     "add_json",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 BASES = "polynomial:DEGREE, bspline:N_BASIS, fourier:HARMONICS[,PERIOD], exponential:C1,C2,..., constant"
+FLEETS = ("pumps", "compressors")
 
 STANDARD_INPUT = STANDARD_OUTPUT = "-"  # never equal to a Path, so ./- is still a file
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import io
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cem.cli.files import as_csv, check_writable, dump, read_for_scoring, read_model, write_text
+from cem.cli.conditions import add_at, conditions_at
+from cem.cli.files import as_csv, check_writable, dump, read_for_scoring, read_model, write_table, write_text
 from cem.cli.options import add_json, add_model, add_output, add_table, positive, share
-from cem.errors import OptionError
+from cem.errors import NoSkillWarning, OptionError
+from cem.errors.warning import warn
 
 if TYPE_CHECKING:
     from cem.cli.terminal import Terminal
@@ -51,6 +51,7 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
         default="auto",
         help="crossed at or above the threshold, or at or below it (default: auto, from the mean curves)",
     )
+    add_at(parser)
     add_output(parser, "write to this file (default, and -: to standard output)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="one line of comma-separated values per unit")
@@ -72,17 +73,21 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
     model = read_model(options)
     if model.time_axis == "to_failure" and options.threshold is not None:
         raise OptionError("--threshold is for forward models; this one is aligned at failure, leave --threshold out")
+    if options.at is not None and options.threshold is None:
+        raise OptionError("--at gives the conditions of a threshold; without --threshold leave --at out")
     if model.time_axis != "to_failure" and options.threshold is None:
         raise OptionError(
             "this model is on the forward time axis: give --threshold, and --channel if it has no response"
         )
     panel = read_for_scoring(options, model)
-    header, rows, direction = _predicted(options, model, panel)
+    header, rows, direction, skill = _predicted(options, model, panel)
     if options.json:
         units = [dict(zip(header, row, strict=True)) for row in rows]
         document = {"model": str(options.model), "file": str(options.file), "level": options.level}
         if direction is not None:
             document["direction"] = direction
+        if model.time_axis == "to_failure":
+            document["skill"] = skill
         text = dump({**document, "units": units, "warnings": noted})
     elif options.csv:
         text = as_csv(header, [[_exact(value) for value in row] for row in rows])
@@ -93,33 +98,40 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
         if direction is not None:
             channel = options.channel or model.response
             title += f", until {channel} {'rises' if direction == 'upper' else 'falls'} to {options.threshold:g}"
-        if not isinstance(options.output, Path):
-            terminal.table(title, header, shown)
-            return
-        from cem.cli.terminal import Terminal
-
-        buffer = io.StringIO()
-        Terminal(out=buffer).table(title, header, shown)
-        text = buffer.getvalue()
+        write_table(terminal, options.output, title, header, shown, _skill_shown(skill))
+        return
     write_text(options.output, text)
 
 
 def _predicted(
     options: argparse.Namespace, model: FailureModeModel, panel: Panel
-) -> tuple[list[str], list[list[Any]], str | None]:
-    """Column names, one row per unit (None for infinite numbers), and the direction of the threshold."""
-    direction = None
+) -> tuple[list[str], list[list[Any]], str | None, float | None]:
+    """Column names, one row per unit (None for infinite numbers), the direction of the threshold, and the skill."""
+    direction = skill = None
     low_name, high_name = f"lower_{options.level:g}", f"upper_{options.level:g}"
     ages = panel.times[panel.offsets[1:] - 1]
     header = ["unit", "age", "mean", "median", low_name, high_name]
     if model.time_axis == "to_failure":
         from cem.prognosis.remaining_life import RemainingLife
 
-        law = RemainingLife(model).predict(panel)
+        prognosis = RemainingLife(model)
+        skill = None if prognosis.calibration is None else prognosis.calibration.skill
+        if skill is not None and skill <= 0:
+            warn(
+                f"the calibration of {str(options.model)!r} found its lives no better than without sensors (skill "
+                f"{skill:.2f}); if a load or operating regime moves the sensors, fit with --covariate or --regimes",
+                NoSkillWarning,
+            )
+        law = prognosis.predict(panel)
         chances = law.mode_probabilities
         columns = [law.mean(options.cap), law.median(), *law.interval(options.level)]
     else:
-        passage = model.remaining_life(panel, options.threshold, channel=options.channel, direction=options.direction)
+        channel = options.channel or model.response
+        given = conditions_at(options.at, model, channel)
+        more: dict[str, Any] = {} if given is None else {"covariates": given}
+        passage = model.remaining_life(
+            panel, options.threshold, channel=options.channel, direction=options.direction, **more
+        )
         chances, direction = passage.mode_probabilities, passage.direction
         columns = [passage.mean(options.cap), passage.quantile(0.5), *passage.interval(options.level)]
         header += ["p_crossed", "p_never"]
@@ -133,7 +145,14 @@ def _predicted(
         ]
         for i, (unit, age) in enumerate(zip(panel.units, ages, strict=True))
     ]  # fmt: skip
-    return header, rows, direction
+    return header, rows, direction, skill
+
+
+def _skill_shown(skill: float | None) -> str:
+    """What the calibration found on held-out units; empty if it did not measure it."""
+    if skill is None:
+        return ""
+    return f"skill against no sensors: {skill:.2f} (1 - CRPS / CRPS without sensors, on held-out units at calibration)"
 
 
 def _shown(value: Any) -> str:

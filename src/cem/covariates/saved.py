@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -101,7 +102,7 @@ def _object(what: str, saved: object, keys: set[str]) -> Mapping[str, Any]:
 
 
 def _items(what: str, saved: object, n: int | None = None, most: int = MAX_SIZE) -> Sequence[Any]:
-    if not isinstance(saved, (list, tuple)) or len(saved) > most or (n is not None and len(saved) != n):
+    if not isinstance(saved, (list, tuple)) or (len(saved) > most if n is None else len(saved) != n):
         _refuse(what, saved, f"a list of at most {most:,} entries" if n is None else f"a list of {n}")
     return saved
 
@@ -148,7 +149,7 @@ def restored_parts(saved: object, channels: tuple[str, ...], sizes: tuple[int, .
     features = tuple(_feature(part, columns) for part in _items("features", given["features"], most=10 * MAX_SIZE))
     common = _entries("common", given["common"], sizes, len(features))
     by_mode = _entries("by_mode", given["by_mode"], sizes, len(features))
-    betas = _items("coefficients", given["coefficients"], len(channels), most=sys.maxsize)
+    betas = _items("coefficients", given["coefficients"], len(channels))
     coefficients = tuple(
         _vector("coefficients", beta, len(entries)) for beta, entries in zip(betas, common, strict=True)
     )
@@ -177,10 +178,11 @@ def _column(saved: object) -> Column:
     if part["levels"] is not None:
         levels = tuple(_items(f"levels of {name!r}", part["levels"], most=100 * MAX_SIZE))
         for level in levels:
-            if type(level) not in (str, int, bool, float) or level != level:
-                _refuse(f"a level of {name!r}", level, "a text, a number or a truth value")
-        if not levels or len({(type(level) is bool, level) for level in levels}) < len(levels):
-            _refuse(f"levels of {name!r}", levels, "one or more, each once,")
+            if type(level) not in (str, int, bool) or type(level) is not type(levels[0]):
+                _refuse(f"a level of {name!r}", level, "a text, a whole number or a truth value, as the others are,")
+        # In order rather than in a set: a file could hold numbers of one hash.
+        if not levels or not all(one < other for one, other in pairwise(levels)):
+            _refuse(f"levels of {name!r}", levels, "one or more in ascending order")
     low, high = (_finite(f"{end} of {name!r}", part[end]) for end in ("low", "high"))
     if not low <= high:
         _refuse(f"the range of {name!r}", (low, high), "low before high")
@@ -211,7 +213,7 @@ def _feature(saved: object, columns: Sequence[Column]) -> Feature:
 
 def _entries(what: str, saved: object, sizes: Sequence[int], n_features: int) -> Entries:
     found = []
-    for size, part in zip(sizes, _items(what, saved, len(sizes), most=sys.maxsize), strict=True):
+    for size, part in zip(sizes, _items(what, saved, len(sizes)), strict=True):
         entries = []
         for entry in _items(what, part):
             f, j = _items(what, entry, 2)
@@ -258,13 +260,8 @@ def _regimes(saved: object, columns: Sequence[Column]) -> FittedRegimes:
     if any((columns[j].levels is None) is (kind == LEVELS) for j in chosen):
         _refuse("columns of regimes", names, "a category" if kind == LEVELS else "numbers")
     n = asked.n if asked.n is not None else len(asked.cuts) + 1 if asked.cuts is not None else len(levels or ())
-    labels = tuple(
-        _text("a label of regimes", label) for label in _items("labels", part["labels"], n, most=sys.maxsize)
-    )
-    counts = [
-        _position("a count of regimes", count, _MOST_COUNTED)
-        for count in _items("counts", part["counts"], n, most=sys.maxsize)
-    ]
+    labels = tuple(_text("a label of regimes", label) for label in _items("labels", part["labels"], n))
+    counts = [_position("a count of regimes", count, _MOST_COUNTED) for count in _items("counts", part["counts"], n)]
     if not any(counts):
         _refuse("counts of regimes", counts, "a regime with readings")
     s, g = len(names), n if kind == CENTRES else 0

@@ -18,6 +18,7 @@ IntArray = NDArray[np.int64]
 
 SEED = 7
 N_UNITS = 90
+N_TRAINING = 80  # what `cem demo --fleet compressors` fits; it shows the others as running
 INTERVAL = 6.0  # days between readings, give or take half of it
 TIME_UNIT = "d"
 CHANNEL_UNITS = {

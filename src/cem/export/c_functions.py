@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.export.c_conditions import CConditions
 from cem.export.c_text import Writer
 
 __all__ = [
@@ -58,6 +59,7 @@ class Design:
     basis: int  # index among the distinct bases
     transform: NDArray[np.float64]  # (p, p) S, upper triangular
     channels: list[int]
+    by_mode: tuple[tuple[int, int], ...] = ()  # (feature, basis function or -1) of columns after the basis
 
     @property
     def size(self) -> int:
@@ -109,7 +111,7 @@ def state_length(p: int) -> int:
 # -------------------------------------------------------------------------------------------------------- the state
 
 
-def unit_structure(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
+def unit_structure(blocks: Sequence[Block], n_modes: int, given: CConditions, out: Writer) -> str:
     pairs = blocks[-1].stop * n_modes
     lines = [
         "/* One running unit. Plain data: copy it, or keep its bytes over a restart, as you like. */",
@@ -122,15 +124,17 @@ def unit_structure(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
     for p, _, slots in _sizes(blocks):
         length = slots * n_modes * state_length(p)
         lines.append(f"    @name@_scalar state_{p}[{length}]; /* D ({p}), R ({p * (p - 1) // 2}), m ({p}) of each */")
+    lines += given.unit_members(n_modes, out)
     return out.fill("\n".join([*lines, "} @name@_unit;"]))
 
 
-def init_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
+def init_function(blocks: Sequence[Block], n_modes: int, given: CConditions, out: Writer) -> str:
+    signature, before, after = given.init_parts(n_modes)
     lines = [
-        "/* A unit of which nothing has been seen: its mode probabilities are the fleet's. */",
-        "static inline void @name@_init(@name@_unit *unit)",
+        *signature,
         "{",
         "    int i, j;",
+        *before,
         "    memset(unit, 0, sizeof *unit);",
     ]
     for p, _, slots in _sizes(blocks):
@@ -141,27 +145,34 @@ def init_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
             "        }",
             "    }",
         ]
-    return out.fill("\n".join([*lines, "}"]))
+    return out.fill("\n".join([*lines, *after, "}"]))
 
 
 # ------------------------------------------------------------------------------------------- from readings to numbers
 
 
-def designs_function(blocks: Sequence[Block], bases: Sequence[Any], out: Writer) -> str:
+def designs_function(blocks: Sequence[Block], bases: Sequence[Any], given: CConditions, out: Writer) -> str:
     """Evaluates each basis once, in double; W φ follows, W = S⁻ᵀ."""
+    at = "@name@_conditions_ *at, " if given.shapes_designs else ""
     lines = [
         "/* The orthonormal functions of all designs at a time. */",
-        "static inline int @name@_designs_(double t, @name@_scalar *out)",
+        f"static inline int @name@_designs_(double t, {at}@name@_scalar *out)",
         "{",
-        f"    double phi[{max(basis.size for basis in bases)}];",
+        f"    double phi[{max(block.size for block in blocks)}];",
         f"    if (!(fabs(t) <= {float(np.finfo(np.float64).max).hex()})) {{",
         "        return @NAME@_BAD_TIME;",
         "    }",
     ]
     for index, basis in enumerate(bases):
         lines.append(f"    @name@_{KINDS[basis.kind]}_({basis.size}, @name@_basis_{index}_, t, phi);")
+        if index in given.function_starts:
+            target = _plus("at->functions", given.function_starts[index])
+            lines.append(f"    memcpy({target}, phi, {basis.size} * sizeof *phi);")
         for number, block in enumerate(blocks):
             if block.design.basis == index:
+                for i, (feature, function) in enumerate(block.design.by_mode):
+                    factor = "" if function < 0 else f" * phi[{function}]"
+                    lines.append(f"    phi[{basis.size + i}] = at->features[{feature}]{factor};")
                 lines += _transform(block, f"@name@_transform_{number}_", out)
     lines.append(f"    return @name@_near_(out, {blocks[-1].values + blocks[-1].size});")
     return out.fill("\n".join([*lines, "}"]))
@@ -178,11 +189,32 @@ def _transform(block: Block, table: str, out: Writer) -> list[str]:
     return lines
 
 
-def centred_function(blocks: Sequence[Block], out: Writer) -> str:
-    """x̃ = (x − a − φ̃ᵀb̂) / s. The level a is subtracted first: near it the difference is exact, even in float."""
+def centred_function(blocks: Sequence[Block], given: CConditions, out: Writer) -> str:
+    """x̃ = (x − a − φ̃ᵀb̂) / s. The level a is subtracted first: near it the difference is exact, even in float.
+
+    A map of the readings by their conditions is in double, so it adds no error of its own to a float.
+    """
+    if given.maps_readings:
+        at = "const @name@_conditions_ *at, "
+        signature = [
+            f"static inline int @name@_centred_(const @name@_scalar *phi, {at}const @name@_scalar *x,",
+            "                                  @name@_scalar *z)",
+        ]
+        read = [
+            "        const int c = @name@_order_[slot];",
+            "        const double mapped = @name@_mapped_(at, c, (double)x[c]);",
+            "        const @name@_scalar value = x[c];",
+        ]
+        less = "((@name@_scalar)(mapped - (double)channel[0]) - curve)"
+    else:
+        signature = [
+            "static inline int @name@_centred_(const @name@_scalar *phi, const @name@_scalar *x, @name@_scalar *z)"
+        ]
+        read = ["        const @name@_scalar value = x[@name@_order_[slot]];"]
+        less = "((value - channel[0]) - curve)"
     lines = [
         "/* Readings less the fleet's mean curve, in its scales, by slot; NaN stays NaN. */",
-        "static inline int @name@_centred_(const @name@_scalar *phi, const @name@_scalar *x, @name@_scalar *z)",
+        *signature,
         "{",
         f"    const @name@_scalar largest = {LIMITS[out.scalar].reading};",
         "    int slot;",
@@ -192,7 +224,7 @@ def centred_function(blocks: Sequence[Block], out: Writer) -> str:
         lines += [
             f"    for (slot = {block.start}; slot < {block.stop}; ++slot) {{",
             f"        const @name@_scalar *channel = {_table_row('channels', block, 1)};",
-            "        const @name@_scalar value = x[@name@_order_[slot]];",
+            *read,
         ]
         if p <= UNROLLED_SIZE:
             terms = " + ".join(f"phi[{block.values + i}] * channel[{i + 1}]" for i in range(p))
@@ -206,7 +238,7 @@ def centred_function(blocks: Sequence[Block], out: Writer) -> str:
                 "        }",
             ]
         lines += [
-            f"        z[slot] = ((value - channel[0]) - curve) * channel[{p + 1}];",
+            f"        z[slot] = {less} * channel[{p + 1}];",
             "        if (!(z[slot] < largest && z[slot] > -largest) && value == value) {",
             "            return @NAME@_BAD_VALUE;",
             "        }",
@@ -306,16 +338,16 @@ def _looped(p: int, scalar: str) -> str:
     return (double)(weight * e * e);"""
 
 
-def update_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
+def update_function(blocks: Sequence[Block], n_modes: int, given: CConditions, out: Writer) -> str:
     lines = [
-        "/* Takes one reading of all channels at a time, in any order of time; NaN in x means missing. */",
-        "static inline int @name@_update(@name@_unit *unit, double t, const @name@_scalar x[@NAME@_N_CHANNELS])",
+        *given.update_signature(),
         "{",
         "    @name@_scalar phi[@NAME@_N_DESIGN_VALUES_], z[@NAME@_N_CHANNELS];",
+        *given.update_variables(),
         "    int slot, k, status;",
-        "    status = @name@_designs_(t, phi);",
+        f"    status = {given.evaluation};",
         "    if (status == @NAME@_OK) {",
-        "        status = @name@_centred_(phi, x, z);",
+        f"        status = @name@_centred_(phi, {'&at, ' if given.maps_readings else ''}x, z);",
         "    }",
         "    if (status != @NAME@_OK) {",
         "        return status;",
@@ -334,6 +366,7 @@ def update_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
         lines += [
             "        if (z[slot] == z[slot]) {",
             "            unit->n[slot] += 1.0;",
+            *given.stretch_of_reading(),
             f"            for (k = 0; k < {n_modes}; ++k) {{",
             f"                const double more = @name@_rotate_{p}_({functions}, z[slot], mode, state);",
         ]
@@ -354,13 +387,14 @@ def update_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
             "        }",
             "    }",
         ]
+    lines += given.stretch_of_unit(out)
     return out.fill("\n".join([*lines, "    return @NAME@_OK;", "}"]))
 
 
 # ------------------------------------------------------------------------------------------------------------ scores
 
 
-def log_joint_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
+def log_joint_function(blocks: Sequence[Block], n_modes: int, given: CConditions, out: Writer) -> str:
     """(11): logarithms of D are taken of running products, dozens of factors at a time."""
 
     def entry(index: str) -> str:
@@ -379,7 +413,7 @@ def log_joint_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> st
         "    int slot, k;",
         f"    for (k = 0; k < {n_modes}; ++k) {{",
         "        const double *misfit = unit->misfit + k, *log_scale = @name@_log_scales_ + k;",
-        "        double sum = @name@_log_weights_[k], determinant = 0.0, product = 1.0;",
+        f"        double sum = {given.log_weight}, determinant = 0.0, product = 1.0;",
     ]
     for p, first, slots in _sizes(blocks):
         inner = [f"const @name@_scalar *D = unit->state_{p} + {_state_of_mode(p, first, n_modes)};"]

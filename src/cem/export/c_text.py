@@ -11,7 +11,17 @@ import numpy as np
 
 from cem.errors import OptionError
 
-__all__ = ["Writer", "comment", "enumeration", "enumerators", "name_function", "scalar_table", "vector"]
+__all__ = [
+    "Writer",
+    "comment",
+    "enumeration",
+    "enumerators",
+    "identifier",
+    "integers",
+    "name_function",
+    "scalar_table",
+    "vector",
+]
 
 LINE_WIDTH = 116
 
@@ -70,30 +80,36 @@ def _string(label: object) -> str:
     return '"' + "".join(chr(byte) if plain.match(bytes([byte])) else f"\\{byte:03o}" for byte in encoded) + '"'
 
 
-def enumerators(prefix: str, labels: Iterable[object]) -> list[str]:
-    """Distinct C identifiers for labels, in their order: ``FLEET_CHANNEL_OIL_TEMPERATURE``."""
+def identifier(label: object) -> str:
+    """A label as a part of a C identifier: ``OIL_TEMPERATURE``."""
+    text = str(label).upper().encode("ascii", "replace").decode()
+    stem = re.sub(r"[^A-Z0-9]+", "_", text).strip("_") or "NONE"
+    return "MINUS_" + stem if isinstance(label, int | float | np.number) and label < 0 else stem
+
+
+def enumerators(prefix: str, labels: Iterable[object], taken: Iterable[str] = ()) -> list[str]:
+    """Distinct C identifiers for labels, in their order, none of them taken: ``FLEET_CHANNEL_OIL_TEMPERATURE``."""
     found: list[str] = []
+    known = set(taken)
     for label in labels:
-        text = str(label).upper().encode("ascii", "replace").decode()
-        stem = re.sub(r"[^A-Z0-9]+", "_", text).strip("_") or "NONE"
-        if isinstance(label, int | float | np.number) and label < 0:
-            stem = "MINUS_" + stem
-        candidate, count = f"{prefix}_{stem}", 1
-        while candidate in found:
+        stem = f"{prefix}_{identifier(label)}"
+        candidate, count = stem, 1
+        while candidate in known:
             count += 1
-            candidate = f"{prefix}_{stem}_{count}"
+            candidate = f"{stem}_{count}"
         found.append(candidate)
+        known.add(candidate)
     return found
 
 
 def enumeration(tag: str, identifiers: Sequence[str], labels: Sequence[object]) -> str:
-    """``enum tag`` that numbers the identifiers, each with its label beside it."""
+    """``enum tag``, or one without a tag, that numbers the identifiers, each with its label beside it."""
     last = len(identifiers) - 1
     lines = [
         f"    {identifier} = {i}{',' if i < last else ''} /* {comment(label)} */"
         for i, (identifier, label) in enumerate(zip(identifiers, labels, strict=True))
     ]
-    return "\n".join([f"enum {tag} {{", *lines, "};"])
+    return "\n".join([f"enum {tag} {{" if tag else "enum {", *lines, "};"])
 
 
 def name_function(function: str, labels: Sequence[object], what: str) -> str:
@@ -134,6 +150,12 @@ def vector(title: str, name: str, values: Sequence[float]) -> str:
     """A ``static const double`` array."""
     literals = _wrapped([_double(value) for value in values], "    ")
     return f"{_decimals(title, values, '')}\nstatic const double {name}[{len(values)}] = {{\n{literals}\n}};"
+
+
+def integers(title: str, name: str, values: Sequence[int]) -> str:
+    """A ``static const int`` array."""
+    body = _wrapped([str(int(value)) for value in values], "    ")
+    return f"/* {title} */\nstatic const int {name}[{len(values)}] = {{\n{body}\n}};"
 
 
 def scalar_table(out: Writer, title: str, name: str, rows: Sequence[tuple[str, Sequence[float]]]) -> str:

@@ -5,8 +5,8 @@ at the prior's rows [I | 0], and each reading rotates [φᵀΛ | x − φᵀμ] 
 (9)–(11)). Misfit and determinant of (11) then need no factorisation, nothing is subtracted from a number of its own
 size, and a missing value just skips a rotation.
 
-The text of the functions is in ``codegen_template.h`` and, if it depends on sizes, in ``c_functions.py``. This module
-writes the numbers.
+The text of the functions is in ``codegen_template.h`` and, if it depends on sizes, in ``c_functions.py``; that of
+covariates, if there are any, in ``c_conditions.py``. This module writes the numbers.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import BasisError, ModelFileError, OptionError, PredictionError
+from cem.export.c_conditions import CConditions
 from cem.export.c_functions import (
     KINDS,
     LIMITS,
@@ -137,17 +138,19 @@ def _distinct_bases(model: FittedMixture) -> tuple[list[Any], list[int]]:
     return distinct, chosen
 
 
-def _blocks(model: FittedMixture, chosen: Sequence[int]) -> list[Block]:
-    """Channels grouped by basis and, within SHARED_CONDITION, by orthonormalisation."""
+def _blocks(model: FittedMixture, chosen: Sequence[int], given: CConditions) -> list[Block]:
+    """Channels grouped by basis, by columns of covariates, and, within SHARED_CONDITION, by orthonormalisation."""
     designs: list[Design] = []
     for channel, basis in enumerate(chosen):
         transform = model.coordinates.transform(channel)
+        by_mode = () if given.conditions is None else given.conditions.by_mode[channel]
         for design in designs:
-            if design.basis == basis and np.linalg.cond(_change(design.transform, transform)) < SHARED_CONDITION:
+            alike = design.basis == basis and design.by_mode == by_mode
+            if alike and np.linalg.cond(_change(design.transform, transform)) < SHARED_CONDITION:
                 design.channels.append(channel)
                 break
         else:
-            designs.append(Design(basis, transform, [channel]))
+            designs.append(Design(basis, transform, [channel], by_mode))
     blocks: list[Block] = []
     first = start = values = 0
     for design in sorted(designs, key=lambda design: design.size):
@@ -170,22 +173,21 @@ def _level(basis: Any, centre: FloatArray) -> float:
     """Mean of the centre curve over the basis's domain; readings are first reduced by it, exactly."""
     low, high = (float(end) for end in basis.domain)
     times = np.linspace(low, high, 17) if high > low else np.array([low])
-    return float(np.mean(np.asarray(basis(times)) @ centre))
+    return float(np.mean(np.asarray(basis(times)) @ centre[: basis.size]))
 
 
-def _one(basis: Any) -> FloatArray:
-    """Coefficients of the function that is 1 everywhere; every basis spans it."""
-    if KINDS[basis.kind] == "bspline":
-        return np.ones(basis.size)
-    first: FloatArray = np.eye(basis.size)[0]
-    return first
+def _one(basis: Any, size: int) -> FloatArray:
+    """Coefficients of the function that is 1 everywhere, which every basis spans; 0 for columns after the basis."""
+    one = np.zeros(size)
+    one[: basis.size if KINDS[basis.kind] == "bspline" else 1] = 1.0
+    return one
 
 
 def _channel_row(model: FittedMixture, channel: int, transform: FloatArray, out: Writer) -> list[float]:
     """Level a, centre curve less a on the design's functions, 1/scale: x̃ = (x − a − φ̃ᵀb̂) / s."""
     basis, centre = model.bases[channel], model.coordinates.centre(channel)
     level = out.rounded(_level(basis, centre))
-    remainder = transform @ (centre - level * _one(basis))
+    remainder = transform @ (centre - level * _one(basis, len(centre)))
     return [level, *remainder, 1.0 / float(model.coordinates.scales[channel])]
 
 
@@ -202,10 +204,26 @@ def _mode_row(model: FittedMixture, mode: int, channel: int, transform: FloatArr
     return [*(change @ parameters.mean(mode, channel)), *lower, precision]
 
 
+def _given(model: FittedMixture, bases: Sequence[Any], chosen: Sequence[int]) -> CConditions:
+    """What the header knows of covariates."""
+    of_units, membership = getattr(model, "of_units", None), model.internal_parameters.membership
+    if of_units is None or membership is None or not of_units.features:
+        of_units = membership = None  # then every unit has the probabilities of the fleet
+    return CConditions(
+        getattr(model, "conditions", None),
+        of_units,
+        membership,
+        tuple(chosen),
+        tuple(basis.size for basis in bases),
+    )
+
+
 # -------------------------------------------------------------------------------------------------------- the header
 
 
-def _tables(model: FittedMixture, blocks: Sequence[Block], bases: Sequence[Any], out: Writer) -> list[str]:
+def _tables(
+    model: FittedMixture, blocks: Sequence[Block], bases: Sequence[Any], given: CConditions, out: Writer
+) -> list[str]:
     """All numbers of the model, as static const arrays."""
     name, weights = out.name, model.internal_parameters.weights
     order = [channel for block in blocks for channel in block.design.channels]
@@ -215,12 +233,10 @@ def _tables(model: FittedMixture, blocks: Sequence[Block], bases: Sequence[Any],
         f"static const int {name}_order_[{len(order)}] = {{ {', '.join(map(str, order))} }};",
         f"/* The slot of each channel. */\nstatic const int {name}_slots_[{len(order)}] = "
         f"{{ {', '.join(map(str, slots))} }};",
-        vector(
-            "Logarithms of the mode probabilities in the fleet",
-            f"{name}_log_weights_",
-            [math.log(weight) if weight > 0.0 else -math.inf for weight in weights],
-        ),
     ]
+    if given.membership is None:
+        logarithms = [math.log(weight) if weight > 0.0 else -math.inf for weight in weights]
+        tables.append(vector("Logarithms of the mode probabilities in the fleet", f"{name}_log_weights_", logarithms))
     for index, basis in enumerate(bases):
         title = f"Basis {index}, {KINDS[basis.kind]}, {basis.size} functions"
         tables.append(vector(title, f"{name}_basis_{index}_", [float(number) for number in basis.numbers]))
@@ -267,13 +283,13 @@ PREAMBLE = """\
  *
  *     @name@_unit unit;
  *     double mean, variance;
- *     @name@_scalar x[@NAME@_N_CHANNELS], probabilities[@NAME@_N_MODES];
- *     @name@_init(&unit);
- *     ... read the sensors into x, in the order of enum @name@_channel; NAN where one is silent ...
- *     if (@name@_update(&unit, t, x) == @NAME@_OK) {
+ *     @name@_scalar x[@NAME@_N_CHANNELS], probabilities[@NAME@_N_MODES]@arrays@;
+ *     @init@;
+ *     ... read the sensors into x, in the order of enum @name@_channel; NAN where one is silent ...@more@
+ *     if (@update@ == @NAME@_OK) {
  *         @name@_probabilities(&unit, probabilities);
  *     }
- *     @name@_forecast(&unit, t + 10, @first@, &mean, &variance);
+ *     @forecast@, @first@, &mean, &variance);
  *
  * No heap, no state outside the unit: units in different threads do not meet. Names that end in _ are internal.
  */
@@ -308,24 +324,26 @@ def _template() -> dict[str, str]:
 
 def _header(model: FittedMixture, out: Writer) -> str:
     bases, chosen = _distinct_bases(model)
-    blocks = _blocks(model, chosen)
+    given = _given(model, bases, chosen)
+    blocks = _blocks(model, chosen, given)
     n_modes, n_channels = model.internal_parameters.n_modes, len(model.channels)
     prefix = out.name.upper()
     channels = enumerators(f"{prefix}_CHANNEL", model.channels)
     modes = enumerators(f"{prefix}_MODE", model.mode_labels)
     part = _template()
-    sizes = sorted({basis.size for basis in bases})
+    sizes = sorted({block.size for block in blocks})
     words = {
         "modes": str(n_modes),
         "channels": str(n_channels),
         "scalar": out.scalar,
         "time": comment(model.time_unit) if model.time_unit else "the unit of the training data",
         "first": channels[0],
+        **given.usage(out),
         "values": str(blocks[-1].values + blocks[-1].size),
     }
     pieces = [
         out.fill(PREAMBLE, **words),
-        out.fill(part["statuses"]),
+        out.fill(part["statuses" if given.is_empty else "statuses_at"]),
         enumeration(f"{out.name}_channel", channels, model.channels),
     ]
     if model.response is not None:
@@ -335,21 +353,26 @@ def _header(model: FittedMixture, out: Writer) -> str:
         enumeration(f"{out.name}_mode", modes, model.mode_labels),
         name_function(f"{out.name}_channel_name", model.channels, "channel"),
         name_function(f"{out.name}_mode_name", model.mode_labels, "mode"),
-        *_tables(model, blocks, bases, out),
-        unit_structure(blocks, n_modes, out),
+        *([] if given.is_empty else given.names(prefix, [*channels, *modes], out)),
+        *_tables(model, blocks, bases, given, out),
+        *given.written_tables(out),
+        unit_structure(blocks, n_modes, given, out),
+        *given.functions(part, out),
         *(out.fill(part[kind]) for kind in dict.fromkeys(KINDS[basis.kind] for basis in bases)),
         out.fill(part["transform"]),
         out.fill(part["near"], largest_design=LIMITS[out.scalar].design),
-        designs_function(blocks, bases, out),
-        centred_function(blocks, out),
+        designs_function(blocks, bases, given, out),
+        *given.at_functions(out),
+        centred_function(blocks, given, out),
         *(out.fill(part["rotate"], p=str(p), body=rotate_body(p, f"{out.name}_scalar")) for p in sizes),
-        log_joint_function(blocks, n_modes, out),
+        log_joint_function(blocks, n_modes, given, out),
         out.fill(part["peek"], largest_size=str(sizes[-1])),
         curves_function(blocks, n_modes, out),
-        init_function(blocks, n_modes, out),
-        update_function(blocks, n_modes, out),
-        out.fill(part["probabilities"]),
-        out.fill(part["forecast"]),
+        init_function(blocks, n_modes, given, out),
+        *([] if given.is_empty else [out.fill(part["weights"])]),
+        update_function(blocks, n_modes, given, out),
+        out.fill(part["probabilities"], **given.score_words()),
+        out.fill(part["forecast"], **given.forecast_words(out)),
         f"#endif /* {prefix}_CEM_H */",
     ]
     return "\n\n".join(pieces) + "\n"

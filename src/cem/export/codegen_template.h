@@ -7,6 +7,20 @@ enum @name@_status {
     @NAME@_FAR_TIME = 3,    /* the time is so far outside the training data that a curve overflows there */
     @NAME@_BAD_CHANNEL = 4  /* no such channel */
 };
+/*@ statuses_at */
+/* What functions return. With anything but @NAME@_OK the unit and the outputs are as they were. */
+enum @name@_status {
+    @NAME@_OK = 0,
+    @NAME@_BAD_TIME = 1,       /* the time is NaN or infinite */
+    @NAME@_BAD_VALUE = 2,      /* a value is infinite, or too large to be squared; NaN is fine and means missing */
+    @NAME@_FAR_TIME = 3,       /* the time or a covariate is so far outside the training data that a curve overflows */
+    @NAME@_BAD_CHANNEL = 4,    /* no such channel */
+    @NAME@_BAD_COVARIATE = 5,  /* a covariate is missing (NaN) or infinite */
+    @NAME@_BAD_LEVEL = 6,      /* a category has a number that is none of its levels */
+    @NAME@_BAD_REGIME = 7,     /* the covariates belong to no regime that the training data had */
+    @NAME@_FAR_COVARIATE = 8,  /* a covariate is too far outside the training data for its columns */
+    @NAME@_BAD_WEIGHTS = 9     /* mode probabilities are negative, NaN, or do not add up to 1 */
+};
 /*@ polynomial */
 /* Legendre polynomials P_0 .. P_{p-1} at u = (t - centre) / half-width, by their recurrence. */
 static inline void @name@_polynomial_(int p, const double *numbers, double t, double *phi)
@@ -201,20 +215,19 @@ static inline double @name@_log_likelihood(const @name@_unit *unit)
 {
     double shares[@NAME@_N_MODES];
     @name@_log_joint_(unit, shares);
-    return @name@_share_(shares);
+    return @name@_share_(shares)@stretch@;
 }
 /*@ forecast */
-/* Mean and variance, noise included, of a reading of a channel at a time, over the modes by their probabilities. */
-static inline int @name@_forecast(const @name@_unit *unit, double t, int channel, double *mean, double *variance)
+@signature@
 {
-    @name@_scalar phi[@NAME@_N_DESIGN_VALUES_];
+    @name@_scalar phi[@NAME@_N_DESIGN_VALUES_];@variables@
     double shares[@NAME@_N_MODES], means[@NAME@_N_MODES], variances[@NAME@_N_MODES];
     double centre, scale, average = 0.0, total = 0.0;
     int k, status;
     if (channel < 0 || channel >= @NAME@_N_CHANNELS) {
         return @NAME@_BAD_CHANNEL;
     }
-    status = @name@_designs_(t, phi);
+    status = @evaluation@;
     if (status != @NAME@_OK) {
         return status;
     }
@@ -227,7 +240,200 @@ static inline int @name@_forecast(const @name@_unit *unit, double t, int channel
     for (k = 0; k < @NAME@_N_MODES; ++k) {
         total += shares[k] * (variances[k] + (means[k] - average) * (means[k] - average));
     }
-    *mean = centre + scale * average;
+@mean_of@
     *variance = scale * scale * total;
     return @NAME@_OK;
+}
+/*@ weights */
+/* Replaces the unit's mode probabilities before its readings, as an expert or an inspection gives them; 0: impossible. */
+static inline int @name@_init_weights(@name@_unit *unit, const @name@_scalar weights[@NAME@_N_MODES])
+{
+    double sum = 0.0;
+    int k;
+    for (k = 0; k < @NAME@_N_MODES; ++k) {
+        if (!(weights[k] >= 0)) {
+            return @NAME@_BAD_WEIGHTS;
+        }
+        sum += (double)weights[k];
+    }
+    if (!(fabs(sum - 1.0) <= 1e-6)) {
+        return @NAME@_BAD_WEIGHTS;
+    }
+    for (k = 0; k < @NAME@_N_MODES; ++k) {
+        unit->log_weights[k] = weights[k] > 0 ? log((double)weights[k] / sum) : -HUGE_VAL;
+    }
+    return @NAME@_OK;
+}
+/*@ checked */
+/* Whether covariates are there, and categories among their levels. */
+static inline int @name@_checked_(int n, const int *levels, const double *row)
+{
+    int j;
+    for (j = 0; j < n; ++j) {
+        if (!(fabs(row[j]) <= DBL_MAX)) {
+            return @NAME@_BAD_COVARIATE;
+        }
+        if (levels[j] > 0 && !(row[j] >= 0.0 && row[j] < levels[j] && row[j] == (double)(int)row[j])) {
+            return @NAME@_BAD_LEVEL;
+        }
+    }
+    return @NAME@_OK;
+}
+/*@ features */
+/* Features of covariates: powers, columns of natural cubic splines with straight tails, and levels of categories. */
+static inline double @name@_feature_(int kind, const double *numbers, double w)
+{
+    double z, value, one, two, beyond;
+    int i;
+    if (kind == 2) {
+        return w == numbers[0] ? 1.0 : 0.0;
+    }
+    z = (w - numbers[0]) * numbers[1];
+    if (kind == 0) {
+        value = z;
+        for (i = 1; i < (int)numbers[3]; ++i) {
+            value = value * z;
+        }
+        return value - numbers[2];
+    }
+    one = z < numbers[5] ? z : numbers[5];
+    two = one > numbers[4] ? one - numbers[4] : 0.0;
+    one = one > numbers[3] ? one - numbers[3] : 0.0;
+    beyond = z > numbers[5] ? z - numbers[5] : 0.0;
+    return one * one * one * numbers[6] - two * two * two * numbers[7] + numbers[8] * beyond - numbers[2];
+}
+
+static inline int @name@_features_(int n, const int *kinds, const int *sources, const double *numbers,
+                                   const double *row, double *out)
+{
+    int f;
+    for (f = 0; f < n; ++f) {
+        out[f] = @name@_feature_(kinds[f], numbers + @numbers@ * f, row[sources[f]]);
+        if (!(fabs(out[f]) < 1e30)) {
+            return @NAME@_FAR_COVARIATE;
+        }
+    }
+    return @NAME@_OK;
+}
+/*@ membership */
+/* Logarithms of the mode probabilities of a unit with these features, before all readings. */
+static inline void @name@_membership_(const double *features, double *logarithms)
+{
+    double largest, sum = 0.0;
+    int k, f;
+    for (k = 0; k < @NAME@_N_MODES; ++k) {
+        logarithms[k] = @name@_membership_coefficients_[@length@ * k];
+        for (f = 1; f < @length@; ++f) {
+            logarithms[k] += @name@_membership_coefficients_[@length@ * k + f] * features[f - 1];
+        }
+    }
+    largest = logarithms[0];
+    for (k = 1; k < @NAME@_N_MODES; ++k) {
+        if (logarithms[k] > largest) {
+            largest = logarithms[k];
+        }
+    }
+    for (k = 0; k < @NAME@_N_MODES; ++k) {
+        sum += exp(logarithms[k] - largest);
+    }
+    for (k = 0; k < @NAME@_N_MODES; ++k) {
+        logarithms[k] = (logarithms[k] - largest) - log(sum);
+    }
+}
+/*@ nearest_centre */
+/* The regime of a reading: the one whose centre is nearest. */
+static inline int @name@_regime_(const double *row)
+{
+    const double *place = @name@_places_;
+    double least = 0.0;
+    int g, s, found = 0;
+    for (g = 0; g < @n@; ++g) {
+        double square = 0.0;
+        for (s = 0; s < @settings@; ++s) {
+            const double difference =
+                (row[@name@_settings_[s]] - @name@_origin_[s]) * @name@_precision_[s] - *place++;
+            square += difference * difference;
+        }
+        if (g == 0 || square < least) {
+            least = square;
+            found = g;
+        }
+    }
+    return found;
+}
+/*@ centre_within_reach */
+/* The regime of a reading: the one whose centre is nearest, if one reaches that far, or if it is between the nearest
+ * two; else -1. */
+static inline int @name@_regime_(const double *row)
+{
+    const double *place = @name@_places_;
+    double least = 0.0, next = 0.0, apart = 0.0;
+    int g, s, found = 0, second = 0, within = 0;
+    for (g = 0; g < @n@; ++g) {
+        double square = 0.0;
+        for (s = 0; s < @settings@; ++s) {
+            const double difference =
+                (row[@name@_settings_[s]] - @name@_origin_[s]) * @name@_precision_[s] - *place++;
+            square += difference * difference;
+        }
+        if (square <= @name@_reaches_[g]) {
+            within = 1;
+        }
+        if (g == 0 || square < least) {
+            next = least;
+            second = found;
+            least = square;
+            found = g;
+        } else if (g == 1 || square < next) {
+            next = square;
+            second = g;
+        }
+    }
+    for (s = 0; s < @settings@; ++s) {
+        const double half =
+            0.5 * @name@_places_[found * @settings@ + s] - 0.5 * @name@_places_[second * @settings@ + s];
+        apart += half * half;
+    }
+    return within || least <= apart ? found : -1;
+}
+/*@ interval */
+/* The regime of a reading: the interval of its covariate; -1 for one without training readings. */
+static inline int @name@_regime_(const double *row)
+{
+    int g = 0;
+    while (g < @n@ - 1 && row[@column@] >= @name@_cuts_[g]) {
+        ++g;
+    }
+    return @name@_known_[g] ? g : -1;
+}
+/*@ nearest_interval */
+/* The regime of a reading: the interval of its covariate, or the nearest one with training readings. */
+static inline int @name@_regime_(const double *row)
+{
+    const double w = row[@column@];
+    int g = 0, below, above;
+    while (g < @n@ - 1 && w >= @name@_cuts_[g]) {
+        ++g;
+    }
+    below = above = g;
+    while (below >= 0 && !@name@_known_[below]) {
+        --below;
+    }
+    while (above < @n@ && !@name@_known_[above]) {
+        ++above;
+    }
+    if (below < 0) {
+        return above < @n@ ? above : -1;
+    }
+    if (above == @n@) {
+        return below;
+    }
+    return below == above || w - @name@_cuts_[below] <= @name@_cuts_[above - 1] - w ? below : above;
+}
+/*@ level */
+/* The regime of a reading: the level of its category; -1 for one without training readings. */
+static inline int @name@_regime_(const double *row)
+{
+    const int level = (int)row[@column@];
+    return @name@_known_[level] ? level : -1;
 }

@@ -264,7 +264,12 @@ class Conditioning:
 
     @classmethod
     def of(
-        cls, panel: Panel, conditions: Conditions, bases: Sequence[Basis], *, keeps_maps: bool = False
+        cls,
+        panel: Panel,
+        conditions: Conditions,
+        bases: Sequence[Basis],
+        *,
+        keeps_maps: bool = False,
     ) -> Conditioning:
         """The panel with the first map of its readings about each unit's own curve.
 
@@ -343,6 +348,12 @@ class Conditioning:
         if self.maps is None:
             return 0.0
         return -float((self.maps.counts * np.log(self.maps.scales)).sum())
+
+    def log_jacobian_of(self, panel: Panel) -> float:
+        """ln |dx'/dx| of the readings of other units with the same channels."""
+        if self.maps is None or not panel.n_units:
+            return 0.0
+        return float(self.conditions.log_jacobian(panel.values, conditions_rows(panel, self.conditions)).sum())
 
     def log_prior(self) -> float:
         """Of the map."""

@@ -14,6 +14,8 @@ from cem.errors import PanelError
 from cem.errors.names import listed
 from cem.lifetimes.laws import Empirical, LinkedLognormal
 from cem.lifetimes.lifetimes import Lifetimes
+from cem.mixture.conditioned import adjusted_panel, map_jacobian, plan_of
+from cem.mixture.shifted_form import shifted_form
 from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:
@@ -151,9 +153,11 @@ def panel_likelihood(model: FailureModeModel, panel: Panel) -> tuple[float, Floa
     if model.time_axis == "to_failure":
         return _with_lives(model, panel)
     codes = np.array([model.mode_labels.index(label) for label in panel.mode_labels] + [-1], dtype=np.int32)
-    statistics = model.statistics(panel).with_known_modes(np.ascontiguousarray(codes[np.asarray(panel.mode_codes)]))
+    panel = model.with_own_channels(panel)
+    statistics = model.compressed(panel).with_known_modes(np.ascontiguousarray(codes[np.asarray(panel.mode_codes)]))
     expected, responsibilities = Expectation(statistics)(model.internal_parameters)
-    return expected.log_likelihood + statistics.log_jacobian, responsibilities
+    by_map = float(map_jacobian(model, panel).sum())
+    return expected.log_likelihood + statistics.log_jacobian + by_map, responsibilities
 
 
 def _with_lives(model: FailureModeModel, panel: Panel) -> tuple[float, FloatArray]:
@@ -163,6 +167,8 @@ def _with_lives(model: FailureModeModel, panel: Panel) -> tuple[float, FloatArra
     from cem.fitting.lives_problem import LINKED, MINIMUM_SPREAD, LivesProblem
 
     panel = model.with_own_channels(panel)
+    by_map = float(map_jacobian(model, panel).sum())
+    model = shifted_form(model)
     has_failed = ~np.isnan(panel.failure_times)
     if not has_failed.any():
         raise PanelError(
@@ -177,7 +183,13 @@ def _with_lives(model: FailureModeModel, panel: Panel) -> tuple[float, FloatArra
     if laws.loadings is not None:
         model, laws, family = model_with_lives(model, laws, MINIMUM_SPREAD), None, LINKED
         aligned, panel = panel_with_lives(aligned, lives), panel_with_lives(panel, np.ones(panel.n_units))
-    statistics = SufficientStatistics.from_panel(aligned, model.bases, coordinates=model.coordinates)
+    statistics = SufficientStatistics.from_panel(
+        adjusted_panel(model, aligned),
+        model.bases,
+        coordinates=model.coordinates,
+        plan=plan_of(model, aligned),
+        whole=True,
+    )
     none = np.zeros(statistics.n_channels)  # constraints belong to the M step, and only an E step runs here
     problem = LivesProblem.of(
         panel,
@@ -188,7 +200,8 @@ def _with_lives(model: FailureModeModel, panel: Panel) -> tuple[float, FloatArra
         family=family,
         prior_weight=0.0,
         membership_design=membership_design,
+        prepare=lambda running: (adjusted_panel(model, running), plan_of(model, running)),
     )
     evaluation = problem.expect(LivesPoint(model.internal_parameters, laws))
     running = 0.0 if problem.at_last is None else problem.at_last.log_jacobian
-    return evaluation.log_likelihood + statistics.log_jacobian + running, evaluation.responsibilities
+    return evaluation.log_likelihood + statistics.log_jacobian + running + by_map, evaluation.responsibilities

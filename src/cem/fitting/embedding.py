@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.mixture.column_kinds import BY_MODE, COMMON, RANDOM, ColumnKinds
 from cem.mixture.parameters import Parameters
 from cem.statistics.columns import Column, ColumnPlan
 from cem.statistics.coordinates import Coordinates, layout_of
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from cem.covariates.conditions import Conditions
     from cem.fitting.result import FitResult
 
-__all__ = ["Embedded", "embedded", "model_parts", "split_parameters"]
+__all__ = ["Embedded", "column_kinds", "embedded", "model_parts", "split_parameters"]
 
 FloatArray = NDArray[np.float64]
 
@@ -214,3 +215,15 @@ def model_parts(result: FitResult) -> tuple[Parameters, Coordinates, Conditions 
     if conditions is not None:
         conditions = conditions.with_coefficients(found.coefficients)
     return found.parameters, found.coordinates, conditions
+
+
+def column_kinds(result: FitResult) -> ColumnKinds | None:
+    """Of each channel's basis, which functions are random, by mode or common; None if all of them are random."""
+    if result.plan is None:
+        return None
+    found = []
+    for c, basis in enumerate(result.statistics.bases):
+        kinds = dict.fromkeys(range(basis.size), RANDOM)
+        kinds |= {x.function: BY_MODE if x.by_mode else COMMON for x in result.plan.fixed[c] if x.feature < 0}
+        found.append(tuple(kinds[j] for j in range(basis.size)))
+    return tuple(found)

@@ -12,18 +12,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.basis.families import Basis, Polynomial
 from cem.em.constraints import CovarianceStructure
-from cem.errors import DeprecatedUseWarning, FitError, NotFittedError, OptionError
+from cem.errors import DeprecatedUseWarning, FitError, OptionError
 from cem.errors.names import object_array
 from cem.errors.warning import warn
 from cem.fitting.checked_options import checked_options
 from cem.fitting.conditioning import membership_conditions, membership_design
 from cem.fitting.criteria import n_free_parameters, panel_likelihood
-from cem.fitting.embedding import model_parts
+from cem.fitting.embedding import column_kinds, model_parts
 from cem.fitting.fit import fit_mixture
+from cem.fitting.fitted_attributes import FittedAttributes
 from cem.fitting.options import FitOptions, Progress, printer
 from cem.fitting.record import training_record
 from cem.fitting.result import FitResult
 from cem.fitting.sklearn_face import SklearnFace, check_scores_get_times
+from cem.fitting.warm_start import membership_of
 from cem.lifetimes.lifetimes import Lifetimes
 from cem.mixture.parameters import Parameters
 from cem.model.clock_match import check_clock, check_measures
@@ -46,7 +48,7 @@ Axes = str | Sequence[str] | None
 Labels = ArrayLike | Sequence[Hashable | None]
 
 
-class FailureModeEM(SklearnFace):
+class FailureModeEM(FittedAttributes, SklearnFace):
     """Find the failure modes of a fleet: a mixture of linear mixed-effects models, fitted by EM.
 
     Each channel of each unit has its own curve. Its coefficients are random effects: they come from a normal
@@ -148,6 +150,14 @@ class FailureModeEM(SklearnFace):
         Random-effect covariances and their lower Cholesky factors; NaN beyond ``basis_sizes_[c]``.
     noise_variances_ : ndarray of shape (K, C)
         Residual variances, in squared units of the channel.
+    covariate_effects_ : dict
+        Channel → column → effect: a number, or an array (K,) where it is one for each mode.
+    regimes_ : ChannelRegimes or None
+        Regimes, with the offsets and scales of the channels.
+    membership_ : dict or None
+        Column → coefficients of the modes' log-odds, shape (K,).
+    random_columns_ : dict
+        Channel → functions of its basis whose coefficients vary from unit to unit.
     responsibilities_ : ndarray of shape (L, K)
         ρ̂, posterior mode probabilities of the training units; 0 or 1 where the mode was known.
     log_likelihood_ : float
@@ -307,7 +317,8 @@ class FailureModeEM(SklearnFace):
             A warm start in place of the search: responsibilities; parameters as `FailureModeModel.user_parameters`
             returns them; or a fitted model. Modes keep the given order. A model's modes keep their labels too: a known
             label of the panel means the mode of that label, and a new label names the unlabelled mode that describes
-            its units best.
+            its units best. A model's covariates, regimes and membership are kept as it learned them; parameters do not
+            hold the coefficients that are common to all modes, which then start at those of the pooled curves.
         progress : callable, optional
             Called with (stage, starts done, starts in the stage, best log-likelihood so far).
 
@@ -364,7 +375,7 @@ class FailureModeEM(SklearnFace):
             progress = printer(self.verbose)
         _check_init(init, panel)
         record: dict[str, Any] = {} if columns is None else {COLUMNS: columns}
-        of_units = membership_conditions(panel, options)
+        of_units = membership_of(init, options) or membership_conditions(panel, options)
         design = membership_design(of_units, panel)
         with threads_told(FitError):
             if self.time_axis == "to_failure":
@@ -426,6 +437,7 @@ class FailureModeEM(SklearnFace):
             coordinates=coordinates,
             conditions=conditions,
             of_units=result.of_units,
+            column_kinds=column_kinds(result),
             bases=statistics.bases,
             channels=statistics.channels,
             response=panel.response if panel.response in statistics.channels else None,
@@ -438,39 +450,6 @@ class FailureModeEM(SklearnFace):
                 **record,
             },
         )
-
-    # -- fitted attributes in the panel's units -------------------------------------------------------------------
-
-    def _model(self) -> FailureModeModel:
-        if "model_" not in self.__dict__:
-            raise NotFittedError("this FailureModeEM has not been fitted; call fit(panel) first")
-        model: FailureModeModel = self.__dict__["model_"]
-        return model
-
-    @property
-    def weights_(self) -> FloatArray:
-        """π, mode probabilities, shape (K,)."""
-        return self._model().weights_
-
-    @property
-    def means_(self) -> FloatArray:
-        """Mean coefficients, shape (K, C, p), in units of the channel."""
-        return self._model().means_
-
-    @property
-    def covariances_(self) -> FloatArray:
-        """Random-effect covariances, shape (K, C, p, p)."""
-        return self._model().covariances_
-
-    @property
-    def covariance_factors_(self) -> FloatArray:
-        """Lower Cholesky factors of the random-effect covariances, shape (K, C, p, p)."""
-        return self._model().covariance_factors_
-
-    @property
-    def noise_variances_(self) -> FloatArray:
-        """Residual variances, shape (K, C), in squared units of the channel."""
-        return self._model().noise_variances_
 
     # -- prediction -----------------------------------------------------------------------------------------------
 

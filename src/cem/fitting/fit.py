@@ -31,7 +31,7 @@ from cem.fitting.options import FitOptions, Given, Progress
 from cem.fitting.regime_refinement import refined_run
 from cem.fitting.result import FitResult, final_order, reordered
 from cem.fitting.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
-from cem.fitting.warm_start import matched_modes, numbered
+from cem.fitting.warm_start import check_same_conditions, matched_modes, numbered
 from cem.mixture.parameters import Parameters
 from cem.panel.mode_priors import all_mode_labels, log_mode_priors
 from cem.search.fresh import (
@@ -194,8 +194,8 @@ def _prepare(
     if conditioning is not None and conditioning.maps is not None:
         steps = steps / conditioning.maps.scales.max(axis=0)
     steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))
-    n_random = statistics.sizes if plan is None else tuple(map(len, plan.random))
-    linking_of(options.linking_rank, n_random, panel.channels)
+    varying = statistics.sizes if plan is None else tuple(map(len, plan.random))
+    linking_of(options.linking_rank, varying, panel.channels)
     one_mode, constraints, lowest_floors = _constraints(expectation, panel.channels, steps, options)
     return _Prepared(
         MixtureProblem(expectation, constraints),
@@ -216,8 +216,10 @@ def _prepare_columns(
     from cem.model.model import FailureModeModel
 
     keeps_maps = False
-    if isinstance(init, FailureModeModel) and init.conditions is not None:
-        conditions, keeps_maps = init.conditions, True
+    if isinstance(init, FailureModeModel):
+        check_same_conditions(init, options)
+        if init.conditions is not None:
+            conditions, keeps_maps = init.conditions, True
     if conditions is None:
         conditions = learned_for(panel, options, bases)
     conditioning = None
@@ -227,9 +229,15 @@ def _prepare_columns(
     basis = options.basis
     if isinstance(basis, Mapping):
         basis = {name: value for name, value in basis.items() if name is None or name in panel.channels}
+    specified = resolve_bases(basis, panel.channels)
+    if isinstance(init, FailureModeModel):  # whose bases the fit keeps
+        specified = tuple(
+            own if own.size == bound.size and own.random_functions is not None else bound
+            for own, bound in zip(specified, bases, strict=True)
+        )
     plan = column_plan(
         panel.channels,
-        resolve_bases(basis, panel.channels),
+        specified,
         options.random_columns,
         options.common_columns,
         fixed_columns(conditions),

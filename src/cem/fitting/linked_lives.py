@@ -56,10 +56,7 @@ def panel_with_lives(panel: Panel, lives: FloatArray) -> Panel:
 
 
 def options_with_lives(options: FitOptions, minimum_spread: float) -> FitOptions:
-    """Options of a fit whose last channel is ln life: its basis is a constant, and its spread has a lower bound.
-
-    What options say of all channels they say of sensors: a life has no covariates, and its level varies between units.
-    """
+    """Options of a fit whose last channel is ln life: its basis is a constant, and its spread has a lower bound."""
     basis, noise_floor = options.basis, options.noise_floor
     bases: dict[str | None, Basis] = dict(basis) if isinstance(basis, Mapping) else {None: basis}
     floors: dict[str | None, float]
@@ -71,17 +68,18 @@ def options_with_lives(options: FitOptions, minimum_spread: float) -> FitOptions
         options,
         basis={**bases, LIFE: Polynomial(0)},
         noise_floor={**floors, LIFE: minimum_spread**2},
-        covariates=_but_lives(options.covariates, ()),
-        random_columns=_but_lives(options.random_columns, "all"),
-        common_columns=_but_lives(options.common_columns, "none"),
+        covariates=_but_for_life(options.covariates, ()),
+        random_columns=_but_for_life(options.random_columns, "all"),
+        common_columns=_but_for_life(options.common_columns, "none"),
     )
 
 
-def _but_lives(option: Any, of_lives: object) -> Any:
-    """An option by channel with its value for ln life; None stays None."""
+def _but_for_life(option: Any, of_life: Any) -> Any:
+    """An option by channel, with another value for the channel of ln life, which no conditions of readings move."""
     if option is None:
         return None
-    return {**(option if isinstance(option, Mapping) else {None: option}), LIFE: of_lives}
+    given = dict(option) if isinstance(option, Mapping) else {None: option}
+    return {**given, LIFE: of_life}
 
 
 def init_with_lives(init: Given, lives: FloatArray, minimum_spread: float) -> Given:

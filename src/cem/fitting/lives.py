@@ -134,7 +134,16 @@ def fit_with_lives(
     problem = problem_of(panel, has_failed, result, options, family, prior_weight, membership_design)
     run, statistics, lifetimes = solved(problem, result, options)
     assert lifetimes is not None
-    return LivesFit(replace(result, statistics=statistics, run=run), lifetimes, run.objectives)
+    result = replace(result, statistics=statistics, run=run)
+    return LivesFit(_with_running(result, panel, has_failed), lifetimes, run.objectives)
+
+
+def _with_running(result: FitResult, panel: Panel, has_failed: NDArray[np.bool_]) -> FitResult:
+    """The result with what the map of readings by regime adds to the log-densities of running units."""
+    if result.conditioning is None or result.conditioning.maps is None or has_failed.all():
+        return result
+    running = panel[~has_failed].select_channels(result.conditioning.conditions.channels)
+    return replace(result, running_jacobian=result.conditioning.log_jacobian_of(running))
 
 
 def _fit_with_linked_lives(
@@ -168,6 +177,7 @@ def _fit_with_linked_lives(
         problem = problem_of(whole, has_failed, result, options, LINKED, 0.0, membership_design)
         run, statistics, _ = solved(problem, result, options)
         result, lifetimes = apart(replace(result, statistics=statistics, run=run), by_logarithm, 0.0)
+        result = _with_running(result, panel, has_failed)
     return LivesFit(result, lifetimes, result.run.objectives)
 
 

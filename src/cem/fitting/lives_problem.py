@@ -7,7 +7,7 @@ law of lifetimes is fitted by penalised maximum likelihood. So (19), with that p
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -40,6 +40,9 @@ from cem.statistics.sufficient import SufficientStatistics
 if TYPE_CHECKING:
     from cem.fitting.conditioning import Conditioning
     from cem.panel.panel import Panel
+    from cem.statistics.columns import ColumnPlan
+
+    Prepare = Callable[[Panel], tuple[Panel, ColumnPlan | None]]
 
 __all__ = ["LINKED", "MINIMUM_SPREAD", "LivesEvaluation", "LivesProblem", "pseudo_units"]
 
@@ -62,6 +65,7 @@ def pseudo_units(
     like: SufficientStatistics,
     grid: FloatArray,
     log_lives: FloatArray | None = None,
+    plan: ColumnPlan | None = None,
 ) -> SufficientStatistics:
     """Statistics of running units at every candidate remaining life, unit by unit, in the coordinates of a fit.
 
@@ -75,6 +79,8 @@ def pseudo_units(
         Candidates; 0 is a failure at the last reading.
     log_lives : ndarray of shape (L, G), optional
         ln(a + r), the reading of the channel of ln life at each candidate; `anchored` has 0 there.
+    plan : ColumnPlan, optional
+        Of whole designs that are not split. Default: that of the fixed columns of `like`.
 
     Returns
     -------
@@ -84,7 +90,9 @@ def pseudo_units(
     n_units, n_channels = anchored.counts.shape
     n = n_units * len(grid)
     coordinates = like.coordinates if like.fixed is None else like.fixed.wide
-    layout, plan = coordinates.layout, None if like.fixed is None else like.fixed.plan
+    layout = coordinates.layout
+    if like.fixed is not None:
+        plan = like.fixed.plan
     projections = np.empty((n, int(layout.mean_offsets[-1])))
     blocks = []
     offsets = np.empty((n, n_channels), dtype=np.int64)
@@ -119,7 +127,7 @@ def pseudo_units(
         counts=np.repeat(anchored.counts, len(grid), axis=0).astype(np.int32),
         known_modes=np.full(n, -1, dtype=np.int32),
     )
-    return whole if plan is None else split(whole, plan)
+    return whole if like.fixed is None else split(whole, like.fixed.plan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +163,7 @@ class LivesProblem:
         n_jobs: int = 1,
         membership_design: FloatArray | None = None,
         conditioning: Conditioning | None = None,
+        prepare: Prepare | None = None,
     ) -> LivesProblem:
         """Set up (19).
 
@@ -180,6 +189,9 @@ class LivesProblem:
             (1, f(u)) of each unit of the panel.
         conditioning : Conditioning, optional
             Of the fit to the failed units: running units have covariates and a map of readings, too.
+        prepare : callable, optional
+            In its place, for a fitted model whose statistics are of whole designs: the readings of running units as
+            modelled, and their columns.
 
         Raises
         ------
@@ -216,6 +228,8 @@ class LivesProblem:
             if conditioning is not None:
                 rest, features = conditioning.of_others(rest)
                 plan = None if plan is None else replace(plan, features=features)
+            elif prepare is not None:
+                rest, plan = prepare(rest)
             try:
                 for c, basis in enumerate(statistics.bases):
                     basis.shift_matrix(0.0)
@@ -238,9 +252,9 @@ class LivesProblem:
             edges[0] = 0.0
             log_widths = np.log(np.diff(edges))
             lives = anchored.ages[:, None] + grid
-            pseudo = pseudo_units(anchored, statistics, grid, np.log(lives) if family == LINKED else None)
+            pseudo = pseudo_units(anchored, statistics, grid, np.log(lives) if family == LINKED else None, plan)
             running = Expectation(pseudo, kernel=kernel, n_jobs=n_jobs)
-            at_last = pseudo_units(anchored, statistics, np.zeros(1))
+            at_last = pseudo_units(anchored, statistics, np.zeros(1), plan=plan)
             lives = np.concatenate([ages_at_failure, lives.ravel()])
             if not np.all(lives > 0):
                 unit = int(np.flatnonzero(~(anchored.ages + grid[0] > 0))[0])

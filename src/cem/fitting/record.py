@@ -54,6 +54,7 @@ def training_record(
         "n_iter": int(run.n_passes),
         "converged": bool(run.converged),
         "covariance": options.covariance,
+        **({} if options.noise == "own" else {"noise": options.noise}),
         "kernel": result.kernel,
         "starts": starts,
         "floors": floors,
@@ -70,4 +71,20 @@ def training_record(
             if run.parameters.rank
             else {}
         ),
+        **_columns(result, options),
+    }
+
+
+def _columns(result: FitResult, options: FitOptions) -> dict[str, Any]:
+    """Which basis functions are random and which common, by channel, and the noise, where a refit has to know."""
+    found: dict[str, Any] = {} if options.noise == "own" else {"noise": options.noise}
+    plan = result.plan
+    if plan is None or not any(x.feature < 0 for columns in plan.fixed for x in columns):
+        return found
+    channels = result.statistics.channels
+    common = [[x.function for x in columns if x.feature < 0 and not x.by_mode] for columns in plan.fixed]
+    return {
+        **found,
+        "random_columns": {name: list(own) for name, own in zip(channels, plan.random, strict=True)},
+        "common_columns": {name: own for name, own in zip(channels, common, strict=True) if own},
     }

@@ -38,13 +38,16 @@ class FitResult:
     keeps_order: bool  # the modes keep the order of the warm start
     plan: ColumnPlan | None = None  # of the columns; None if all of them are random
     conditioning: Conditioning | None = None  # covariates of the panel, and the map of its readings
+    running_jacobian: float = (
+        0.0  # ln |dx'/dx| of the readings of units that still run, which are not in `conditioning`
+    )
     of_units: Conditions | None = None  # features of units, by which π depends on their covariates
 
     @property
     def log_jacobian(self) -> float:
         """What turns a log-likelihood of the run into one in the panel's own units."""
         by_map = 0.0 if self.conditioning is None else self.conditioning.log_jacobian()
-        return self.statistics.log_jacobian + by_map
+        return self.statistics.log_jacobian + by_map + self.running_jacobian
 
     @property
     def log_likelihood(self) -> float:

@@ -8,14 +8,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.covariates.terms import names_in
 from cem.errors import OptionError, PanelError
 from cem.errors.names import listed
 
 if TYPE_CHECKING:
+    from cem.covariates.conditions import Conditions
+    from cem.fitting.options import FitOptions
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
-__all__ = ["UNLABELLED", "matched_modes", "numbered", "unlabelled_modes"]
+__all__ = [
+    "UNLABELLED",
+    "check_same_conditions",
+    "matched_modes",
+    "membership_of",
+    "numbered",
+    "unlabelled_modes",
+]
 
 UNLABELLED = "unlabelled_modes"
 """Key of a model's record: the modes that the fit numbered itself."""
@@ -93,6 +103,56 @@ def matched_modes(
     named = {k: label for label, k in own.items()}
     labels = numbered([named.get(k) for k in range(n_modes)], model.mode_labels)
     return labels, position[panel.mode_codes], tuple(k for k in range(n_modes) if k not in named)
+
+
+def check_same_conditions(model: FailureModeModel, options: FitOptions) -> None:
+    """Refuse options with other covariates or regimes than the model of a warm start, whose own the fit keeps.
+
+    Options that name none are those of the model.
+
+    Raises
+    ------
+    OptionError
+        The message names what differs.
+    """
+    if options.covariates is None and options.regimes is None:
+        return
+    own = set() if model.conditions is None else set(model.conditions.names)
+    named = set(names_in(options.covariates)) | set(() if options.regimes is None else options.regimes.names)
+    has_regimes = model.conditions is not None and model.conditions.regimes is not None
+    if own != named or has_regimes != (options.regimes is not None):
+        raise OptionError(
+            f"init: the model has {_conditions_of(own, has_regimes)}, and the options name "
+            f"{_conditions_of(named, options.regimes is not None)}; a warm start keeps those of the model: leave "
+            "covariates and regimes out, or start from the responsibilities, init=model.predict_proba(panel)"
+        )
+
+
+def membership_of(init: object, options: FitOptions) -> Conditions | None:
+    """The features of units of the model of a warm start, by which π depends on their covariates.
+
+    Raises
+    ------
+    OptionError
+        The options name other covariates.
+    """
+    from cem.model.model import FailureModeModel
+
+    if not isinstance(init, FailureModeModel) or init.of_units is None:
+        return None
+    if options.membership is not None and set(names_in(options.membership, "membership")) != set(init.of_units.names):
+        raise OptionError(
+            f"init: membership of the model depends on {listed(init.of_units.names, 12)}, and the options name "
+            f"{listed(names_in(options.membership, 'membership'), 12)}; a warm start keeps that of the model: leave "
+            "membership out, or start from the responsibilities, init=model.predict_proba(panel)"
+        )
+    return init.of_units
+
+
+def _conditions_of(names: set[str], has_regimes: bool) -> str:
+    if not names:
+        return "no covariates"
+    return f"the covariates {listed(sorted(names), 12)}{' with regimes' if has_regimes else ' without regimes'}"
 
 
 def numbered(names: Sequence[Hashable | None], before: Sequence[Hashable] = ()) -> tuple[Hashable, ...]:

@@ -2,28 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import PredictionError
+from cem.errors.names import listed
 from cem.statistics.columns import Column, ColumnPlan
 
 if TYPE_CHECKING:
+    from cem.covariates.columns import Column as Covariate
     from cem.covariates.conditions import Conditions
     from cem.mixture.fitted import FittedMixture
     from cem.panel.panel import Panel
     from cem.statistics.sufficient import SufficientStatistics
 
-__all__ = ["adjusted_panel", "compressed_readings", "condition_rows", "map_jacobian", "plan_of", "unit_design"]
+__all__ = [
+    "adjusted_panel",
+    "by_mode_coefficients",
+    "check_covariates",
+    "compressed_readings",
+    "condition_rows",
+    "map_jacobian",
+    "mode_curves",
+    "needed_covariates",
+    "plan_of",
+    "unit_design",
+]
 
 FloatArray = NDArray[np.float64]
 
 
-def condition_rows(conditions: Conditions, panel: Panel) -> FloatArray:
+def check_covariates(model: FittedMixture, panel: Panel) -> None:
+    """Refuse a panel whose covariates are not those that a model needs; further ones are allowed.
+
+    Raises
+    ------
+    PredictionError
+        A covariate has the name of a channel of the model, one that the model needs is absent, or one of units was read
+        with the sensors.
+    """
+    known = (*panel.covariates, *panel.unit_covariates)
+    for name in known:
+        if name in model.channels:
+            raise PredictionError(
+                f"{name!r} is a channel of the model and a covariate of the panel, so the channel would count as "
+                f"missing; read the panel with {name!r} among its channels"
+            )
+    lacking = [name for name in (*model.covariates, *model.unit_covariates) if name not in known]
+    if lacking:
+        raise PredictionError(f"the panel has no covariate {lacking[0]!r}; {needed_covariates(model)}")
+    for name in model.unit_covariates:
+        if name in panel.covariates:
+            raise PredictionError(
+                f"covariate {name!r} of the model is one of units, and the panel has it with each reading; read the "
+                f"panel with unit_covariates=[{name!r}]"
+            )
+
+
+def needed_covariates(model: FittedMixture) -> str:
+    """What messages say of the covariates that a model needs, and how they are given."""
+    parts = []
+    if model.covariates:
+        parts.append(f"{listed(model.covariates, 12)} with every reading (covariates=)")
+    if model.unit_covariates:
+        parts.append(f"{listed(model.unit_covariates, 12)} of every unit (unit_covariates=)")
+    return (
+        f"the model needs {' and '.join(parts)}: give them to Panel.from_frame, Panel.from_arrays or "
+        "panel.with_covariates"
+    )
+
+
+def condition_rows(conditions: Conditions, panel: Panel, columns: Sequence[Covariate] | None = None) -> FloatArray:
     """The covariates of a panel's readings, as the model counts them, shape (N, m).
+
+    Parameters
+    ----------
+    conditions : Conditions
+    panel : Panel
+    columns : sequence of m Column, optional
+        All columns of the conditions by default.
 
     Raises
     ------
@@ -32,15 +92,16 @@ def condition_rows(conditions: Conditions, panel: Panel) -> FloatArray:
     """
     from cem.errors import PanelError
 
+    columns = conditions.columns if columns is None else columns
     try:
-        w = panel.conditions(conditions.names, conditions.levels)
+        w = panel.conditions([column.name for column in columns], conditions.levels)
     except PanelError as error:
         raise PredictionError(str(error)) from None
     missing = np.argwhere(np.isnan(w))
     if len(missing):
         row, j = (int(i) for i in missing[0])
         raise PredictionError(
-            f"covariate {conditions.names[j]!r} is missing at {where_in(panel)(row)} ({len(missing):,} such values); "
+            f"covariate {columns[j].name!r} is missing at {where_in(panel)(row)} ({len(missing):,} such values); "
             "the model needs it with every reading: fill it in, or leave these readings out"
         )
     return w
@@ -83,6 +144,13 @@ def adjusted_panel(model: FittedMixture, panel: Panel) -> Panel:
         return panel
     w = condition_rows(conditions, panel)
     values = conditions.adjusted(panel.values, w, basis_rows(model, panel.times), where_in(panel))
+    overflown = ~np.isfinite(values) & np.isfinite(panel.values)
+    if overflown.any():  # infinities that cancel would count as missing
+        row, c = (int(i) for i in np.argwhere(overflown)[0])
+        raise PredictionError(
+            f"channel {model.channels[c]!r} is {panel.values[row, c]:g} at {where_in(panel)(row)}, too far from the "
+            "training readings under its covariates; correct it"
+        )
     return panel._replace(values=values)
 
 
@@ -143,6 +211,51 @@ def map_jacobian(model: FittedMixture, panel: Panel) -> FloatArray:
     return np.add.reduceat(of_readings, np.asarray(panel.offsets[:-1]))
 
 
+def _unit_rows(of_units: Conditions, panel: Panel) -> FloatArray:
+    """The covariates of a panel's units, (L, m); errors name the unit."""
+    from cem.errors import PanelError
+
+    try:
+        rows = panel.conditions(of_units.names, of_units.levels)[np.asarray(panel.offsets[:-1])]
+    except PanelError as error:
+        raise PredictionError(str(error)) from None
+    missing = np.argwhere(np.isnan(rows))
+    if len(missing):
+        unit, j = (int(i) for i in missing[0])
+        raise PredictionError(
+            f"covariate {of_units.names[j]!r} of unit {panel.units[unit]!r} is missing ({len(missing):,} such units); "
+            "the probabilities of its modes depend on it: fill it in, or leave the unit out"
+        )
+    result: FloatArray = rows
+    return result
+
+
+def mode_curves(model: FittedMixture, panel: Panel, channel: int) -> FloatArray:
+    """What by-mode columns of covariates add to a channel's curve at each reading and in each mode, (N, K).
+
+    Parameters
+    ----------
+    model : FittedMixture
+    panel : Panel
+        With the model's channels in order, on the model's time axis.
+    channel : int
+        Position of the channel.
+    """
+    conditions = model.conditions
+    n = len(panel.times)
+    if conditions is None or not conditions.by_mode[channel]:
+        return np.zeros((n, model.n_modes))
+    w = condition_rows(conditions, panel)
+    psi = conditions.design(w, basis_rows(model, panel.times), channel, where_in(panel))
+    return psi @ by_mode_coefficients(model, channel).T
+
+
+def by_mode_coefficients(model: FittedMixture, channel: int) -> FloatArray:
+    """beta_k of a channel's by-mode columns of covariates, (K, q), in units of the channel as modelled."""
+    user = model.user_parameters()
+    return user.layout.vector(user.means, channel)[:, model.bases[channel].size :]
+
+
 def unit_design(of_units: Conditions, panel: Panel) -> FloatArray:
     """(1, f(u)) of a panel's units, shape (L, 1 + F).
 
@@ -151,6 +264,6 @@ def unit_design(of_units: Conditions, panel: Panel) -> FloatArray:
     PredictionError
         A unit's covariate is missing or unknown.
     """
-    rows = condition_rows(of_units, panel)[np.asarray(panel.offsets[:-1])]
+    rows = _unit_rows(of_units, panel)
     features = of_units.features_at(rows, lambda row: f"unit {panel.units[row]!r}")
     return np.concatenate([np.ones((len(features), 1)), features], axis=1)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from cem.basis.family import Basis
 from cem.errors import OptionError, PredictionError
 from cem.errors.names import all_distinct, did_you_mean, listed
+from cem.mixture.column_kinds import ColumnKinds, checked_kinds, still_columns, without_variance
 from cem.mixture.membership import UnitModes
 from cem.mixture.parameters import Parameters, whitened
 from cem.statistics.coordinates import Coordinates
@@ -33,6 +34,7 @@ _SLOTS = (
     "_training",
     "bases",
     "channels",
+    "column_kinds",
     "conditions",
     "coordinates",
     "internal_parameters",
@@ -71,6 +73,7 @@ class FittedMixture:
     time_axis: str
     conditions: Conditions | None  # of the readings: covariates, regimes, columns of channels
     of_units: Conditions | None  # features of units, by which π depends on their covariates
+    column_kinds: ColumnKinds | None  # of the bases' functions; None: all are random
     _channel_units: dict[str, str]
     _training: dict[str, Any]
     _cache: dict[str, FloatArray]
@@ -90,6 +93,7 @@ class FittedMixture:
         training: Mapping[str, Any] | None = None,
         conditions: Conditions | None = None,
         of_units: Conditions | None = None,
+        column_kinds: Sequence[Sequence[str]] | None = None,
     ) -> None:
         channels, bases = tuple(channels), tuple(bases)
         labels = tuple(range(parameters.n_modes)) if mode_labels is None else tuple(mode_labels)
@@ -131,6 +135,7 @@ class FittedMixture:
             "time_axis": time_axis,
             "conditions": conditions,
             "of_units": of_units,
+            "column_kinds": checked_kinds(column_kinds, tuple(basis.size for basis in bases)),
             "_channel_units": dict(channel_units or {}),
             "_training": copy.deepcopy(dict(training or {})),
             "_cache": {},
@@ -252,6 +257,7 @@ class FittedMixture:
         internal, coordinates, layout = self.internal_parameters, self.coordinates, self.coordinates.layout
         means, factors = coordinates.in_user_terms(internal.means, internal.factors)
         noise = internal.noise_variances * np.square(coordinates.scales)
+        without_variance(factors, layout, still_columns(self.column_kinds, self.basis_sizes_, coordinates.sizes))
         if internal.loadings is None:
             return replace(internal, means=means, factors=factors, noise_variances=noise)
         loadings = np.empty_like(internal.loadings)
@@ -318,28 +324,44 @@ class FittedMixture:
             return int(channel)
         raise PredictionError(f"the model has no channel {channel!r}; {did_you_mean(channel, self.channels)}")
 
-    def curves(self, times: ArrayLike) -> FloatArray:
+    def curves(self, times: ArrayLike, covariates: Mapping[str, Any] | None = None) -> FloatArray:
         """Return the mean curve of each mode and channel, shape (K, C, m), in units of the channels.
+
+        A model with covariates or regimes gives its curves at reference conditions by default: categories at their
+        reference levels, effects of numbers at their average over the training readings (a linear one is there at the
+        training mean), and the regime at the average of the training readings.
 
         Parameters
         ----------
         times : array_like of shape (m,)
             In the panel's time unit and from its origin; on the time to failure at most 0.
+        covariates : mapping of name to value, optional
+            Conditions in place of the reference: all covariates that channels depend on, those of units too; each a
+            number or level, or an array of shape (m,).
 
         Raises
         ------
         PredictionError
-            A curve overflows at one of the times; the message names the channel and the time.
+            A curve overflows at one of the times (the message names the channel and the time), or a covariate is
+            lacking, unknown, or has a value or shape that the model cannot use.
         """
         from cem.numerics.floating import overflow_at
 
         times = np.atleast_1d(np.asarray(times, dtype=np.float64))
         user = self.user_parameters()
         curves = np.empty((self.n_modes, self.n_channels, len(times)))
+        given = None
+        if covariates is not None:
+            from cem.mixture.asked_conditions import channels_at
+
+            given = channels_at(self, times, covariates)
         for c, basis in enumerate(self.bases):
-            design = basis(times)
+            means = user.layout.vector(user.means, c)
             with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
-                curves[:, c] = user.layout.vector(user.means, c)[:, : basis.size] @ design.T
+                if given is None:
+                    curves[:, c] = means[:, : basis.size] @ basis(times).T
+                else:
+                    curves[:, c] = given[c].origins + given[c].factors * (means @ given[c].design.T)
             wrong = overflow_at(curves[:, c], times, self.channels[c], basis.domain)
             if wrong:
                 raise PredictionError(wrong)
@@ -439,4 +461,5 @@ class FittedMixture:
             "training": self._training,
             "conditions": self.conditions,
             "of_units": self.of_units,
+            "column_kinds": self.column_kinds,
         }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,9 @@ from cem.numerics.normal import normal_cdf, normal_quantile
 from cem.numerics.special import chi_square_survival
 from cem.statistics._bundle import StatisticsBundle
 from cem.statistics.sufficient import SufficientStatistics
+
+if TYPE_CHECKING:
+    from cem.covariates.one_channel import ChannelAt
 
 __all__ = ["Evidence", "Forecast", "Posterior", "evidence", "forecast_channel", "log_joint", "novelty", "posterior"]
 
@@ -58,7 +61,8 @@ class Posterior:
     mode_probabilities : ndarray of shape (L, K)
         ρ̂, posterior mode probabilities.
     means : ndarray of shape (L, K, C, p)
-        T̂, posterior mean coefficients: ``model.bases[c](t) @ means[l, k, c, :p_c]`` is a unit's curve.
+        T̂, posterior mean coefficients: ``model.bases[c](t) @ means[l, k, c, :p_c]`` is a unit's curve. Under reading
+        conditions it is the curve at the reference conditions of `FailureModeModel.curves`.
     covariances : ndarray of shape (L, K, C, p, p)
         Σ̂, their posterior covariances.
     """
@@ -300,20 +304,22 @@ def internal_posterior(statistics: SufficientStatistics, parameters: Parameters)
 
 
 def posterior(statistics: SufficientStatistics, parameters: Parameters, mode_labels: tuple[Hashable, ...]) -> Posterior:
-    """Posterior coefficients in the panel's units: T = b + s S⁻¹ T̃, Σ̂ = s² S⁻¹ Σ̃ S⁻ᵀ."""
+    """Posterior coefficients of the bases in the panel's units: T = b + s S⁻¹ T̃, Σ̂ = s² S⁻¹ Σ̃ S⁻ᵀ."""
     means, roots = internal_posterior(statistics, parameters)
     coordinates, layout = statistics.coordinates, statistics.layout
-    shape = (statistics.n_units, parameters.n_modes, layout.n_channels, max(layout.sizes))
+    # Columns of covariates come after the basis; their coefficients are those of the mode, for every unit.
+    sizes = tuple(basis.size for basis in statistics.bases)
+    shape = (statistics.n_units, parameters.n_modes, layout.n_channels, max(sizes))
     means_out, covariances_out = np.full(shape, np.nan), np.full((*shape, shape[-1]), np.nan)
-    for c, p in enumerate(layout.sizes):
-        means_out[:, :, c, :p] = coordinates.coefficients(layout.vector(means, c), c)
-        root = coordinates.scales[c] * np.linalg.solve(coordinates.transform(c), layout.matrix(roots, c))
+    for c, p in enumerate(sizes):
+        means_out[:, :, c, :p] = coordinates.coefficients(layout.vector(means, c), c)[..., :p]
+        root = coordinates.scales[c] * np.linalg.solve(coordinates.transform(c), layout.matrix(roots, c))[..., :p, :]
         covariances_out[:, :, c, :p, :p] = root @ np.swapaxes(root, -1, -2)
     return Posterior(
         units=tuple(statistics.units),
         channels=statistics.channels,
         mode_labels=mode_labels,
-        sizes=layout.sizes,
+        sizes=sizes,
         mode_probabilities=evidence(statistics, parameters).mode_probabilities,
         means=means_out,
         covariances=covariances_out,
@@ -356,6 +362,7 @@ def forecast_channel(
     times: FloatArray,
     asked_times: FloatArray,
     noise: bool,
+    at: ChannelAt | None = None,
 ) -> Forecast:
     """Predictive mixture of one channel (model.md, "Prognosis", "Forward").
 
@@ -371,6 +378,8 @@ def forecast_channel(
         The same, as the user gave them.
     noise : bool
         Add the residual noise.
+    at : ChannelAt, optional
+        The channel under given conditions, at the times in order. Default: it has none.
 
     Raises
     ------
@@ -390,7 +399,7 @@ def forecast_channel(
         posteriors(*_one_channel(statistics, parameters, channel), means, roots)
     coordinates = statistics.coordinates
     scale = coordinates.scales[channel]
-    design = statistics.bases[channel](times.reshape(-1))
+    design = statistics.bases[channel](times.reshape(-1)) if at is None else at.design
     spread = np.empty((n_units, n_modes, n_times))
     with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
         internal = np.linalg.solve(coordinates.transform(channel).T, design.T).T.reshape(*times.shape, p)
@@ -402,6 +411,10 @@ def forecast_channel(
         if noise:
             spread += parameters.noise_variances[:, channel][None, :, None]
         mode_variances = np.square(scale) * spread
+        if at is not None:
+            factors = at.factors.reshape(times.shape)
+            mode_means = at.origins.reshape(times.shape)[..., None, :] + factors[..., None, :] * mode_means
+            mode_variances = np.square(factors)[..., None, :] * mode_variances
         # The variance of the mixture, too, is made of squares.
         wrong = overflow_at(
             mode_variances + np.square(mode_means), times, statistics.channels[channel],

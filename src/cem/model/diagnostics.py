@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cem.errors import OptionError
 from cem.errors.display import escaped
+from cem.mixture.conditioned import adjusted_panel, mode_curves
 
 if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
@@ -80,13 +81,15 @@ def residuals(model: FailureModeModel, panel: Panel) -> tuple[FloatArray, FloatA
     Returns
     -------
     residuals : ndarray of shape (N, C)
-        In units of the residual standard deviation; NaN where not observed. Readings are in the panel's order.
+        In units of the residual standard deviation; NaN where not observed. Readings are in the panel's order, and
+        have lost what their conditions explain.
     leverages : ndarray of shape (N, C)
         φᵀ Σ̂ φ / σ²: the share of a reading's own noise that its unit's curve follows.
     """
     posterior = model.posterior(panel)
     best = posterior.mode_probabilities.argmax(axis=1)
-    own = model._aligned(panel)
+    read = model._aligned(panel)
+    own = adjusted_panel(model, read)
     result, leverages = np.full(own.values.shape, np.nan), np.full(own.values.shape, np.nan)
     rows = np.repeat(np.arange(own.n_units), np.diff(own.offsets))
     noise = model.noise_variances_
@@ -94,6 +97,8 @@ def residuals(model: FailureModeModel, panel: Panel) -> tuple[FloatArray, FloatA
         p = posterior.sizes[c]
         phi, sigma2 = basis(own.times), noise[best, c][rows]
         curve = np.einsum("np,np->n", phi, posterior.means[np.arange(own.n_units), best, c, :p][rows])
+        if model.conditions is not None and model.conditions.by_mode[c]:
+            curve += mode_curves(model, read, c)[np.arange(len(rows)), best[rows]]
         result[:, c] = (own.values[:, c] - curve) / np.sqrt(sigma2)
         covariance = posterior.covariances[np.arange(own.n_units), best, c, :p, :p][rows]
         leverages[:, c] = np.einsum("np,npq,nq->n", phi, covariance, phi) / sigma2

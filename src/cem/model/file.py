@@ -20,6 +20,7 @@ from cem.errors import CemError, ModelFileError, OptionError
 from cem.files.digest import sha256
 from cem.files.whole_file import RefusedPath, write_whole
 from cem.model import rules
+from cem.model.check_panel import log_likelihood_of_check
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,14 +30,14 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT_VERSION", "encode", "save"]
 
 MAGIC = b"\x89CEM\r\n\x1a\n"  # a non-ASCII byte and both line ends reveal a transfer in text mode
-FORMAT_VERSION = 2  # newest version read; a model without linked channels is written as version 1
+FORMAT_VERSION = 3  # newest version read; each model is written as the oldest version that can hold it
 LINKED_VERSION = 2
+CONDITIONS_VERSION = 3
 MAX_HEADER = 16 * 2**20
 PREFIX = struct.Struct("<8sIQ")  # magic, version, header length
 DIGEST_SIZE = 32
 ALIGNMENT = 8
 DTYPES = {"f8": "<f8", "i8": "<i8"}
-_CHECK_SEED = 20150204
 
 
 def save(model: FittedMixture, path: str | os.PathLike[str]) -> None:
@@ -67,6 +68,7 @@ def path_text(path: str | os.PathLike[str]) -> str:
 def encode(model: FittedMixture) -> bytes:
     """The bytes of a model file."""
     from cem import __version__
+    from cem.model.check_draws import drawn_check_panel
 
     bases = [basis.to_dict() for basis in model.bases]  # first, because a function without a name cannot be saved
     parameters, coordinates = model.internal_parameters, model.coordinates
@@ -79,20 +81,22 @@ def encode(model: FittedMixture) -> bytes:
         "scales": coordinates.scales,
         "transforms": coordinates.transforms,
         **({} if parameters.loadings is None else {"loadings": parameters.loadings}),
+        **({} if parameters.membership is None else {"membership": parameters.membership}),
     }
+    version = _version(model)
     try:
         with np.errstate(all="ignore"):
-            rules.require_numbers(arrays, parameters.sizes)
-    except ValueError as error:
+            rules.require_numbers(arrays, parameters.sizes, may_be_singular=version == CONDITIONS_VERSION)
+            conditional = _conditional(model) if version == CONDITIONS_VERSION else {}
+    except (CemError, ValueError) as error:
         raise ModelFileError(f"the model breaks a rule of model files: {error}") from None
-    arrays.update(_check_panel(model, sum(array.nbytes for array in arrays.values())))
+    arrays.update(drawn_check_panel(model, sum(array.nbytes for array in arrays.values())))
     try:
         check_value = log_likelihood_of_check(model, arrays)
     except (CemError, ValueError) as error:
         raise ModelFileError(
             f"units drawn from the model cannot be scored by it, so no reader could check the file: {error}"
         ) from None
-    version = 1 if parameters.loadings is None else LINKED_VERSION
     header = {
         "writer": f"cem {__version__}",
         "model": {
@@ -104,6 +108,7 @@ def encode(model: FittedMixture) -> bytes:
             "time_unit": model.time_unit,
             "channel_units": model.channel_units,
             "training": _encoded(model.training),
+            **conditional,
         },
         "check": {"log_likelihood": check_value},
     }
@@ -133,49 +138,20 @@ def encode(model: FittedMixture) -> bytes:
     return body + sha256(body)
 
 
-def _check_panel(model: FittedMixture, n_bytes: int) -> dict[str, NDArray[Any]]:
-    """A small panel drawn from the model, as arrays; so a model file contains no customer data."""
-    from cem.model.sample import draw_units
-
-    low, high = model.domain
-    rng = np.random.default_rng(_CHECK_SEED)
-    times = low + (high - low) * np.sort(rng.uniform(size=(rules.CHECK_UNITS, rules.CHECK_TIMES)), axis=1)
-    if model.time_axis == "to_failure":
-        times = np.minimum(times, 0.0)
-    # Cycle through the modes, so that rare ones are checked too.
-    n_units = rules.check_units(model.n_modes, model.basis_sizes_, model.linking_rank, n_bytes)
-    modes = [model.mode_labels[l % model.n_modes] for l in range(n_units)]
-    drawn = [times[l % rules.CHECK_UNITS] for l in range(n_units)]
-    panel = draw_units(model, n_units, drawn, modes=modes, random_state=rng)
-    values = panel.values.copy()
-    if model.n_channels > 1:  # some channels missing at some times
-        rows = np.arange(2, len(values), 5)
-        values[rows, rows % model.n_channels] = np.nan
-    return {"check_offsets": panel.offsets, "check_times": panel.times, "check_values": values}
+def _version(model: FittedMixture) -> int:
+    """The oldest version that can hold the model."""
+    parameters = model.internal_parameters
+    parts = (model.conditions, model.of_units, model.column_kinds, parameters.membership)
+    if any(part is not None for part in parts) or rules.is_singular(parameters.factors, parameters.sizes):
+        return CONDITIONS_VERSION
+    return 1 if parameters.loadings is None else LINKED_VERSION
 
 
-def log_likelihood_of_check(model: FittedMixture, arrays: Mapping[str, NDArray[Any]]) -> float:
-    """Marginal log-likelihood of the check panel, reading by reading, with only the code that scoring needs anyway.
+def _conditional(model: FittedMixture) -> dict[str, Any]:
+    """What the header of version 3 has besides; ValueError or OptionError if a reader would refuse it."""
+    from cem.model import condition_parts
 
-    Times to failure count from the failure, so they are on the model's axis already.
-    """
-    from cem.scoring._scorer import PackedScorer
-
-    offsets, times, values = arrays["check_offsets"], arrays["check_times"], arrays["check_values"]
-    if model.linking_rank:  # the scorer of single readings takes channels as independent
-        from cem.mixture.prediction import evidence
-        from cem.panel.panel import Panel
-
-        units = np.arange(len(offsets) - 1)
-        panel = Panel(
-            units, offsets, times, values, model.channels, allow_empty_channels=True, missing=(), duplicates="keep"
-        )
-        return float(evidence(model.compressed(panel), model.internal_parameters).log_likelihoods.sum())
-    scorer = PackedScorer(model.internal_parameters, model.coordinates, model.bases, model.channels)
-    found = np.empty(len(offsets) - 1)
-    if scorer._log_likelihood_rows(times, values, offsets, found) is not None:
-        raise ValueError("the check panel holds a reading that cannot be scored")
-    return float(found.sum())
+    return condition_parts.saved_condition_parts(model)
 
 
 def _encoded_label(label: Hashable) -> Any:

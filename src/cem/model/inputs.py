@@ -121,7 +121,8 @@ def panel_to_score(
     PanelError
         X is not a panel, or it is a data frame and its columns are not named.
     PredictionError
-        An array came without times though the model was fitted with times; a frame lacks a sensor of the model.
+        An array came without times though the model was fitted with times, or for a model that needs covariates; a
+        frame lacks a sensor or a covariate of the model.
     OptionError
         times or axes were given without an array.
     """
@@ -130,6 +131,10 @@ def panel_to_score(
         return panel_of_arrays(X, times=times, axes=axes)
     if is_frame(X):
         return _of_frame(X, _for_scoring(model, X, table), times, axes)
+    if model.covariates or model.unit_covariates:
+        from cem.mixture.conditioned import needed_covariates
+
+        raise PredictionError(f"{what} is a {type(X).__name__}, which has no covariates; {needed_covariates(model)}")
     if times is None:
         check_times_given(model, what)
     return panel_of_arrays(
@@ -206,6 +211,14 @@ def _for_scoring(model: FailureModeModel, X: Any, table: Table | None) -> Table 
     if options.get("failure_time") not in names:
         options.pop("failure_time", None)
     options["allow_empty_channels"] = options["allow_empty_units"] = True
+    is_tall = options.get("sensor") is not None
+    needed = () if is_tall or not names else (*model.covariates, *model.unit_covariates)
+    lacking = [name for name in needed if name not in names]
+    if lacking:
+        raise PredictionError(
+            f"the frame has no column {lacking[0]!r}, a covariate that the model needs; "
+            f"{did_you_mean(lacking[0], names)}"
+        )
     _settle_covariates(options, model, names)
     if options.get("sensor") is not None or not names:  # a tall table, with sensor names in cells; or not in memory
         return options
@@ -221,8 +234,10 @@ def _for_scoring(model: FailureModeModel, X: Any, table: Table | None) -> Table 
 
 def _settle_covariates(options: dict[str, Any], model: FailureModeModel, names: Sequence[Any]) -> None:
     """Read the covariates that the model needs, and of the others those that the frame has."""
-    for option in ("covariates", "unit_covariates"):
-        needed = tuple(getattr(model, option, ()))
+    by_option = {"covariates": model.covariates, "unit_covariates": model.unit_covariates}
+    for option, names_needed in by_option.items():
+        other = options.get("unit_covariates" if option == "covariates" else "covariates")
+        needed = [name for name in names_needed if isinstance(other, str) or name not in (other or ())]
         given = options.get(option)
         if isinstance(given, str) or (given is None and not needed):
             continue  # a string is refused with the way to write it

@@ -19,8 +19,10 @@ from cem.files.digest import sha256
 from cem.files.whole_file import read_regular
 from cem.mixture.parameters import Parameters
 from cem.model import rules
+from cem.model.check_panel import log_likelihood_of_check
 from cem.model.file import (
     ALIGNMENT,
+    CONDITIONS_VERSION,
     DIGEST_SIZE,
     DTYPES,
     FORMAT_VERSION,
@@ -28,7 +30,6 @@ from cem.model.file import (
     MAGIC,
     MAX_HEADER,
     PREFIX,
-    log_likelihood_of_check,
     path_text,
 )
 from cem.model.model import FailureModeModel
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cem.basis.family import Basis
+    from cem.model.condition_parts import ConditionParts
 
 __all__ = ["decode", "load", "load_by"]
 
@@ -46,6 +48,8 @@ _LONGEST_MESSAGE = 1000  # characters
 _LARGEST = float(np.finfo(np.float64).max)  # JSON has whole numbers beyond it
 _HEADER_KEYS = {"arrays", "check", "model", "writer"}
 _MODEL_KEYS = {"bases", "channel_units", "channels", "mode_labels", "response", "time_axis", "time_unit", "training"}
+_CONDITION_KEYS = {"column_kinds", "conditions", "of_units"}
+_CONDITION_ARRAYS = {"loadings", "membership", "check_covariates", "check_unit_covariates"}
 _ARRAYS = {
     "weights", "means", "factors", "noise_variances", "centres", "scales", "transforms",
     "check_offsets", "check_times", "check_values",
@@ -124,15 +128,17 @@ def decode(
     start = PREFIX.size + header_length
     if header_length > MAX_HEADER or start > len(content) - DIGEST_SIZE:
         raise refuse(f"its header length of {header_length:,} bytes does not fit the file")
-    header = _header(content[PREFIX.size : start], len(content), refuse)
+    header = _header(content[PREFIX.size : start], len(content), version, refuse)
     data = memoryview(content)[start:-DIGEST_SIZE]
     if start % ALIGNMENT:  # a file of another writer, without padding: kernels need aligned numbers
         data = memoryview(bytes(data))
     arrays = _arrays(header["arrays"], data, refuse)
-    linked = version >= LINKED_VERSION
-    if ("loadings" in arrays) != linked:
-        raise refuse(f"format version {version} {'needs' if linked else 'has no'} array 'loadings'")
-    missing, unknown = _ARRAYS - arrays.keys(), arrays.keys() - _ARRAYS - {"loadings"}
+    optional = _CONDITION_ARRAYS
+    if version < CONDITIONS_VERSION:
+        optional, linked = {"loadings"}, version >= LINKED_VERSION
+        if ("loadings" in arrays) != linked:
+            raise refuse(f"format version {version} {'needs' if linked else 'has no'} array 'loadings'")
+    missing, unknown = _ARRAYS - arrays.keys(), arrays.keys() - _ARRAYS - optional
     if missing or unknown:
         wrong = f"has no array {min(missing)!r}" if missing else f"has an array {min(unknown)[:80]!r}, which is unknown"
         raise refuse(f"it {wrong}")
@@ -178,7 +184,7 @@ def _no_constant(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
 
 
-def _header(text: bytes, n_bytes: int, refuse: Callable[[str], ModelFileError]) -> dict[str, Any]:
+def _header(text: bytes, n_bytes: int, version: int, refuse: Callable[[str], ModelFileError]) -> dict[str, Any]:
     """The header, checked, of a file of this many bytes."""
     try:
         rules.require_plain(text, n_bytes)
@@ -187,8 +193,9 @@ def _header(text: bytes, n_bytes: int, refuse: Callable[[str], ModelFileError]) 
     except (ValueError, RecursionError) as error:
         raise refuse(f"its header is not sound: {error}") from None
     parts = header if isinstance(header, dict) else {}
-    if set(parts) != _HEADER_KEYS or not isinstance(parts["model"], dict) or set(parts["model"]) != _MODEL_KEYS:
-        raise refuse(f"its header must have the keys {sorted(_HEADER_KEYS)} and its model {sorted(_MODEL_KEYS)}")
+    keys = _MODEL_KEYS | _CONDITION_KEYS if version == CONDITIONS_VERSION else _MODEL_KEYS
+    if set(parts) != _HEADER_KEYS or not isinstance(parts["model"], dict) or set(parts["model"]) != keys:
+        raise refuse(f"its header must have the keys {sorted(_HEADER_KEYS)} and its model {sorted(keys)}")
     if not isinstance(parts["writer"], str):
         raise refuse("its writer must be a text")
     return parts
@@ -248,17 +255,31 @@ def _model(
     rules.require_names(saved)
     bases = _bases(saved["bases"], arrays["transforms"].size, functions)
     sizes = tuple(basis.size for basis in bases)
-    rules.require_numbers(arrays, sizes)
+    parts: ConditionParts = (None, None, None)
+    with_conditions = "conditions" in saved  # as all headers of version 3
+    if with_conditions:
+        from cem.model import condition_parts
+
+        parts = condition_parts.restored_condition_parts(saved, saved["channels"], sizes)
+        if parts[0] is not None:
+            sizes = tuple(p + len(own) for p, own in zip(sizes, parts[0].by_mode, strict=True))
+    rules.require_numbers(arrays, sizes, may_be_singular=with_conditions)
     loadings = arrays.get("loadings")
     rank = 0 if loadings is None else loadings.shape[-1]
     n_modes = len(arrays["weights"])
-    rules.require_check_panel(arrays, n_modes, sizes, rank, n_bytes)
+    per_reading = condition_parts.work_per_reading(parts[:2]) if with_conditions else 0
+    rules.require_check_panel(arrays, n_modes, sizes, rank, n_bytes, per_reading)
     require_sound(saved["training"], n_modes=n_modes, n_channels=len(sizes), rank=rank)
+    parameters = Parameters(
+        arrays["weights"], arrays["means"], arrays["factors"], arrays["noise_variances"], sizes, loadings,
+        membership=arrays.get("membership"),
+    )  # fmt: skip
+    coordinates = Coordinates(arrays["centres"], arrays["scales"], arrays["transforms"], sizes)
+    if with_conditions:
+        condition_parts.require_parts(arrays, parameters, coordinates, parts)
     model = FailureModeModel(
-        parameters=Parameters(
-            arrays["weights"], arrays["means"], arrays["factors"], arrays["noise_variances"], sizes, loadings
-        ),
-        coordinates=Coordinates(arrays["centres"], arrays["scales"], arrays["transforms"], sizes),
+        parameters=parameters,
+        coordinates=coordinates,
         bases=bases,
         channels=tuple(saved["channels"]),
         response=saved["response"],
@@ -266,6 +287,9 @@ def _model(
         time_unit=saved["time_unit"],
         channel_units=saved["channel_units"],
         time_axis=saved["time_axis"],
+        conditions=parts[0],
+        of_units=parts[1],
+        column_kinds=parts[2],
     )
     model._adopt_record(saved["training"])
     return model

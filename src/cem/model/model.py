@@ -11,12 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from cem.errors import OptionError, PredictionError
 from cem.errors.names import did_you_mean, listed, object_array
 from cem.mixture.fitted import ChannelParameters, FittedMixture
+from cem.model.condition_attributes import ConditionAttributes
 
 # Methods import what streaming does not need, so that a process that loads a model and scores readings starts in a
 # third of the time.
 if TYPE_CHECKING:
     import os
 
+    from cem.mixture.asked_conditions import GivenCovariates
     from cem.mixture.prediction import Evidence, Forecast, Posterior
     from cem.model.summary import Summary
     from cem.panel.panel import Panel
@@ -33,7 +35,7 @@ Data = Any
 Axes = str | Sequence[str] | None
 
 
-class FailureModeModel(FittedMixture):
+class FailureModeModel(FittedMixture, ConditionAttributes):
     """A fitted mixture of linear mixed-effects models (model.md §2): predicts, forecasts, samples, saves; immutable.
 
     `FailureModeEM.fit` makes one as ``model_``, and `cem.load` reads one from a file.
@@ -60,12 +62,21 @@ class FailureModeModel(FittedMixture):
         Whether curves run over the time, or over the time to failure.
     training : mapping, optional
         Record of the fit that JSON can hold; `summary` reports it.
+    conditions : Conditions, optional
+        Covariates of readings, regimes, and the channels' columns of covariates.
+    of_units : Conditions, optional
+        Features of units' covariates, by which the probabilities of the modes depend on them.
+    column_kinds : sequence over channels of sequence of {"random", "by mode", "common"}, optional
+        Of each function of a channel's basis, whether its coefficient varies from unit to unit, belongs to a mode, or
+        to the fleet. By default all are random.
 
     Attributes
     ----------
     internal_parameters : Parameters
     coordinates, bases, channels, response, mode_labels, time_unit, time_axis
         As given.
+    covariates, unit_covariates : tuple of str
+        Names of the covariates that the model needs with every reading, and of every unit.
 
     Raises
     ------
@@ -106,9 +117,10 @@ class FailureModeModel(FittedMixture):
         Raises
         ------
         PredictionError
-            An unknown channel; an array without times for a model that was fitted with times; a clock or a unit of
-            measurement other than the training panel's; a running unit, if the model's time axis is the time to
-            failure.
+            An unknown channel; an array without times for a model that was fitted with times; an array for a model that
+            needs covariates, or a covariate that is absent, missing at a reading, or of an unknown level or regime; a
+            clock or a unit of measurement other than the training panel's; a running unit, if the model's time axis is
+            the time to failure.
         PanelError
             X cannot be read as a panel.
         """
@@ -175,7 +187,14 @@ class FailureModeModel(FittedMixture):
         return prediction.novelty(self._evidence(X, times, 1, axes))
 
     def forecast(
-        self, X: Data, times: ArrayLike, channel: str | int | None = None, *, axes: Axes = None, noise: bool = True
+        self,
+        X: Data,
+        times: ArrayLike,
+        channel: str | int | None = None,
+        *,
+        axes: Axes = None,
+        noise: bool = True,
+        covariates: GivenCovariates = None,
     ) -> Forecast:
         """Forecast a channel at any times, from all readings of each unit (model.md, "Prognosis").
 
@@ -192,6 +211,9 @@ class FailureModeModel(FittedMixture):
             As for `predict_proba`.
         noise : bool, default True
             True: forecast a reading. False: forecast the curve behind it.
+        covariates : mapping of name to value, or "last", optional
+            The covariates at the times to forecast, if the channel depends on any: a number or level, or an array of
+            shape (m,) or (L, m). "last" takes those that each unit read last. Covariates of units come from X.
 
         Returns
         -------
@@ -202,7 +224,8 @@ class FailureModeModel(FittedMixture):
         ------
         PredictionError
             No channel is given and the model has no response; an unknown channel; times of the wrong shape, not
-            finite, or so far from the training times that the forecast overflows.
+            finite, or so far from the training times that the forecast overflows; covariates that the channel depends
+            on are not given, are unknown to the model, or have values or shapes that it cannot use.
         """
         from cem.mixture import prediction
 
@@ -228,8 +251,13 @@ class FailureModeModel(FittedMixture):
         on_axis = asked
         if self.time_axis == "to_failure":
             on_axis = asked - self._failure_times(given)[:, None]
+        at = None
+        if self.conditions is not None or covariates is not None:
+            from cem.mixture.asked_conditions import forecast_conditions
+
+            on_axis, asked, at = forecast_conditions(self, c, panel, covariates, on_axis, asked)
         return prediction.forecast_channel(
-            self.compressed(panel), self.internal_parameters, self.mode_labels, c, on_axis, asked, noise
+            self.compressed(panel), self.internal_parameters, self.mode_labels, c, on_axis, asked, noise, at
         )
 
     def remaining_life(
@@ -239,6 +267,7 @@ class FailureModeModel(FittedMixture):
         *,
         channel: str | int | None = None,
         direction: Literal["auto", "upper", "lower"] = "auto",
+        covariates: GivenCovariates = None,
         **options: Any,
     ) -> FirstPassage:
         """Predict when each unit's own noise-free curve first crosses a threshold (first-passage time).
@@ -258,6 +287,11 @@ class FailureModeModel(FittedMixture):
         direction : {"auto", "upper", "lower"}, default "auto"
             "upper": crossed at or above the threshold. "lower": at or below it. "auto": from the side where the modes'
             mean curves begin; an error if they do not agree.
+        covariates : mapping of name to value, or "last", optional
+            The conditions, if the channel depends on any: for each covariate a number or level, or an array of shape
+            (L,). "last" takes those that each unit read last. They are constant: what crosses the threshold is the
+            curve of the unit at these conditions, and its past, too, counts as if it had run at them. Covariates of
+            units come from the panel.
         options
             horizon, n_draws, n_cells, random_state: as for `cem.passage.first_passage.first_passage`.
 
@@ -272,7 +306,8 @@ class FailureModeModel(FittedMixture):
             The model's time axis is the time to failure, the threshold or direction is invalid, or the mean curves do
             not show from which side the threshold is crossed.
         PredictionError
-            The channel is unknown, or none is given and the model has no response.
+            The channel is unknown, or none is given and the model has no response; covariates that the channel depends
+            on are not given, are unknown to the model, or have values or shapes that it cannot use.
 
         Warns
         -----
@@ -281,7 +316,9 @@ class FailureModeModel(FittedMixture):
         """
         from cem.passage.threshold import remaining_life_to_threshold
 
-        return remaining_life_to_threshold(self, self.posterior, panel, threshold, channel, direction, options)
+        return remaining_life_to_threshold(
+            self, self.posterior, panel, threshold, channel, direction, options, covariates
+        )
 
     def statistics(self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None) -> SufficientStatistics:
         """Return the sufficient statistics of a panel in the model's coordinates; arguments as for `predict_proba`."""
@@ -334,8 +371,8 @@ class FailureModeModel(FittedMixture):
         Raises
         ------
         PredictionError
-            A channel that the model does not know; a unit of time, an origin or a unit of measurement other than the
-            training panel's.
+            A channel that the model does not know; a covariate that it needs and the panel lacks; a unit of time, an
+            origin or a unit of measurement other than the training panel's.
 
         Warns
         -----
@@ -344,11 +381,21 @@ class FailureModeModel(FittedMixture):
         """
         left_out = self._training.get("left_out_channels", ())
         unknown = [name for name in panel.channels if name not in self.channels and name not in left_out]
+        if unknown and unknown[0] in (*self.covariates, *self.unit_covariates):
+            option = "unit_covariates" if unknown[0] in self.unit_covariates else "covariates"
+            raise PredictionError(
+                f"{unknown[0]!r} is a covariate of the model and no channel; read the panel with {option}="
+                f"[{unknown[0]!r}]"
+            )
         if unknown:
             raise PredictionError(
                 f"the model has no channel {unknown[0]!r}; {did_you_mean(unknown[0], self.channels)}; "
                 "or leave the channel out: panel.select_channels([...])"
             )
+        if self.covariates or self.unit_covariates or panel.covariates or panel.unit_covariates:
+            from cem.mixture.conditioned import check_covariates
+
+            check_covariates(self, panel)
         from cem.model.clock_match import check_clock, check_measures
 
         check_measures(self, panel)
@@ -385,6 +432,8 @@ class FailureModeModel(FittedMixture):
         *,
         modes: Sequence[Hashable] | None = None,
         random_state: int | np.random.Generator | None = None,
+        covariates: Mapping[str, Any] | None = None,
+        unit_covariates: Mapping[str, Any] | None = None,
     ) -> Panel:
         """Draw simulated units from the model.
 
@@ -395,23 +444,34 @@ class FailureModeModel(FittedMixture):
         times : array_like of shape (n,), or one array per unit
             On the model's time axis; on the time to failure, at most 0.
         modes : sequence of labels, length n_units, optional
-            Drawn from the weights by default.
+            Drawn from the weights by default, or from the units' own probabilities if these depend on covariates.
         random_state : int or Generator, optional
             Seed of the draws.
+        covariates : mapping of name to value, optional
+            The covariates of the readings, if the model has any: for each a number or level, an array of shape (n,), or
+            one array per unit.
+        unit_covariates : mapping of name to value, optional
+            The covariates of units, if the model has any: for each a number or level, or an array of shape (n_units,).
+            With `modes`, you may leave out those on which only the modes' probabilities depend.
 
         Returns
         -------
         Panel
-            `true_modes` holds the modes drawn. `modes` are unknown, so that a fit has to find them.
+            `true_modes` holds the modes drawn. `modes` are unknown, so that a fit has to find them. It carries the
+            covariates given.
 
         Raises
         ------
         OptionError
-            `n_units`, `times` or `modes` is invalid, or readings would overflow at one of the times.
+            `n_units`, `times` or `modes` is invalid, or readings would overflow at one of the times; a covariate of the
+            model is lacking, a name is unknown to it, or a value or shape cannot be used.
         """
         from cem.model.sample import draw_units
 
-        return draw_units(self, n_units, times, modes=modes, random_state=random_state)
+        return draw_units(
+            self, n_units, times, modes=modes, random_state=random_state, covariates=covariates,
+            unit_covariates=unit_covariates,
+        )  # fmt: skip
 
     def summary(self) -> Summary:
         """Summarise the modes, their curves, and the fit: print it, or use its `frames`."""

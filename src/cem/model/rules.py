@@ -6,6 +6,7 @@ reader work longer or use more memory than its size justifies.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -18,6 +19,7 @@ __all__ = [
     "CHECK_TIMES",
     "CHECK_UNITS",
     "check_units",
+    "is_singular",
     "require_check_panel",
     "require_names",
     "require_numbers",
@@ -89,7 +91,7 @@ def require_names(saved: Mapping[str, Any]) -> None:
             raise ValueError(f"the unit of measurement of channel {channel!r} is a {_type(unit)}; a text was expected")
 
 
-def require_numbers(arrays: Arrays, sizes: Sequence[int]) -> None:
+def require_numbers(arrays: Arrays, sizes: Sequence[int], *, may_be_singular: bool = False) -> None:
     """ValueError if arrays break the rules of docs/file-format.md for shapes and values.
 
     Parameters
@@ -97,7 +99,9 @@ def require_numbers(arrays: Arrays, sizes: Sequence[int]) -> None:
     arrays : mapping of str to ndarray
         weights, means, factors, noise_variances, centres, scales, transforms and, with linked channels, loadings.
     sizes : sequence of int
-        p_c of the channels' bases.
+        p_c, columns of each channel.
+    may_be_singular : bool
+        Whether diagonals of factors may be 0, as those of coefficients without variance are.
     """
     n_modes, n_channels, total, squares = len(arrays["weights"]), len(sizes), sum(sizes), sum(p * p for p in sizes)
     shapes: dict[str, tuple[int, ...]] = {
@@ -133,11 +137,20 @@ def require_numbers(arrays: Arrays, sizes: Sequence[int]) -> None:
         low, high = arrays[name].min(), arrays[name].max()
         if not SMALLEST <= low <= high <= LARGEST:
             raise ValueError(f"{name} go from {low:g} to {high:g}; {SMALLEST:g} to {LARGEST:g} was expected")
-    _require_triangles("factors", arrays["factors"], sizes, upper=False)
+    _require_triangles("factors", arrays["factors"], sizes, upper=False, may_be_singular=may_be_singular)
     _require_triangles("transforms", arrays["transforms"][None], sizes, upper=True)
 
 
-def _require_triangles(name: str, packed: NDArray[Any], sizes: Sequence[int], *, upper: bool) -> None:
+def is_singular(factors: NDArray[Any], sizes: Sequence[int]) -> bool:
+    """Whether a diagonal of packed factors (K, Q) is 0."""
+    starts = itertools.accumulate((p * p for p in sizes), initial=0)
+    diagonals = [start + i * (p + 1) for start, p in zip(starts, sizes, strict=False) for i in range(p)]
+    return bool((factors[:, diagonals] == 0).any())
+
+
+def _require_triangles(
+    name: str, packed: NDArray[Any], sizes: Sequence[int], *, upper: bool, may_be_singular: bool = False
+) -> None:
     """ValueError if a matrix of packed rows (K, Q) is not triangular with a positive diagonal, far from 0 and ∞."""
     channel = start = 0
     for p, run in groupby(sizes):  # consecutive channels of one size
@@ -146,6 +159,8 @@ def _require_triangles(name: str, packed: NDArray[Any], sizes: Sequence[int], *,
         above, diagonal = _places(p)
         outside = rows[:, (above % p) * p + above // p if upper else above]
         ends = rows[:, diagonal]
+        if may_be_singular:
+            ends = np.where(ends == 0, 1.0, ends)
         if np.count_nonzero(outside) or not SMALLEST <= ends.min() <= ends.max() <= LARGEST:
             wrong = (outside != 0).any(axis=1) | ~((ends >= SMALLEST) & (ends <= LARGEST)).all(axis=1)
             raise ValueError(
@@ -164,14 +179,16 @@ def _places(p: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 # ---- the check panel -------------------------------------------------------------------------------------------------
 
 
-def check_units(n_modes: int, sizes: Sequence[int], rank: int, n_bytes: int) -> int:
+def check_units(n_modes: int, sizes: Sequence[int], rank: int, n_bytes: int, per_reading: int = 0) -> int:
     """Number of units of a check panel: at least one per mode, but fewer if a reader would need too long."""
     most = max(CHECK_UNITS, n_modes)
-    per_unit = _work(1, CHECK_TIMES, n_modes, sizes, rank)
+    per_unit = _work(1, CHECK_TIMES, n_modes, sizes, rank, per_reading)
     return max(1, min(most, int((_FREE_WORK + _WORK_PER_BYTE * n_bytes) // per_unit)))
 
 
-def require_check_panel(arrays: Arrays, n_modes: int, sizes: Sequence[int], rank: int, n_bytes: int) -> None:
+def require_check_panel(
+    arrays: Arrays, n_modes: int, sizes: Sequence[int], rank: int, n_bytes: int, per_reading: int = 0
+) -> None:
     """ValueError if the check panel is not one that a writer makes, or takes longer than the file's size justifies."""
     offsets, times, values = arrays["check_offsets"], arrays["check_times"], arrays["check_values"]
     if offsets.dtype.kind != "i" or offsets.ndim != 1 or not 2 <= len(offsets) <= 1 + max(CHECK_UNITS, n_modes):
@@ -191,18 +208,18 @@ def require_check_panel(arrays: Arrays, n_modes: int, sizes: Sequence[int], rank
             )
     if not np.isfinite(times).all() or np.isinf(values).any():
         raise ValueError("the check panel holds a time that is not finite, or an infinite reading")
-    work = _work(n_units, n_readings, n_modes, sizes, rank)
+    work = _work(n_units, n_readings, n_modes, sizes, rank, per_reading)
     if work > _FREE_WORK + _WORK_PER_BYTE * n_bytes:
         raise ValueError(
             f"its check panel of {n_units} units takes {work:.2g} operations, too many for a file of {n_bytes:,} bytes"
         )
 
 
-def _work(n_units: int, n_readings: int, n_modes: int, sizes: Sequence[int], rank: int) -> float:
-    """Approximate number of multiplications in the log-likelihood of a panel."""
+def _work(n_units: int, n_readings: int, n_modes: int, sizes: Sequence[int], rank: int, per_reading: int) -> float:
+    """Approximate number of multiplications in the log-likelihood of a panel; `per_reading` besides for conditions."""
     p = np.asarray(sizes, dtype=np.float64)
     posteriors = float((p**3 / 3 + 3 * p**2 + p**2 * rank + p * rank**2).sum()) + rank**3
-    return n_readings * float((6 * p**2).sum()) + n_units * n_modes * posteriors
+    return n_readings * (float((6 * p**2).sum()) + per_reading) + n_units * n_modes * posteriors
 
 
 def _type(value: object) -> str:

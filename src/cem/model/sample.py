@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from cem.basis.families import Basis, resolve_bases
 from cem.errors import OptionError
 from cem.errors.names import did_you_mean
+from cem.model.sampled_conditions import sampled_conditions
 from cem.numerics.floating import overflow_at
 from cem.panel.panel import Panel
 from cem.statistics.coordinates import times_inverse
@@ -32,13 +33,22 @@ def draw_units(
     *,
     modes: Sequence[Hashable] | None = None,
     random_state: int | np.random.Generator | None = None,
+    covariates: Mapping[str, Any] | None = None,
+    unit_covariates: Mapping[str, Any] | None = None,
 ) -> Panel:
     """Draw units from a fitted model, in its internal coordinates (model.md §2); see `FailureModeModel.sample`."""
     rng = _generator(random_state)
     n_units = _count("n_units", n_units)
     unit_times = _unit_times(times, n_units)
     parameters, coordinates = model.internal_parameters, model.coordinates
-    if modes is None:
+    conditions = sampled_conditions(
+        model, [len(row) for row in unit_times], covariates, unit_covariates, modes is not None
+    )
+    of_units = None if conditions is None else conditions.mode_probabilities(model)
+    if modes is None and of_units is not None:
+        passed = of_units.cumsum(axis=1)[:, :-1] <= rng.random((n_units, 1))
+        k = passed.sum(axis=1)
+    elif modes is None:
         k = rng.choice(model.n_modes, size=n_units, p=parameters.weights / parameters.weights.sum())
     else:
         modes = list(modes)
@@ -55,9 +65,15 @@ def draw_units(
     unit_of = np.repeat(np.arange(n_units), np.diff(offsets))
     values = np.empty((len(flat), model.n_channels))
     shared = rng.standard_normal((n_units, parameters.rank)) if parameters.rank else None
+
+    def where(row: int) -> str:
+        return f"time {flat[row]:g} of unit number {unit_of[row]}"
+
     for c, basis in enumerate(model.bases):
         design = basis(flat)
-        whitened = rng.standard_normal((n_units, basis.size))
+        if conditions is not None:
+            design = conditions.designs(model, c, design, where)
+        whitened = rng.standard_normal((n_units, design.shape[1]))
         if shared is not None:  # t = Γ f + ε, (16)
             loadings = np.stack([parameters.loading(mode, c) for mode in range(parameters.n_modes)])
             whitened = whitened + np.einsum("lij,lj->li", loadings[k], shared)
@@ -72,6 +88,8 @@ def draw_units(
         wrong = overflow_at(values[:, c], flat, model.channels[c], basis.domain)
         if wrong:
             raise OptionError(f"times: {wrong}")
+    if conditions is not None:
+        values = conditions.restored(model, values, flat, where)
     panel = Panel(
         np.arange(n_units),
         offsets,
@@ -85,6 +103,8 @@ def draw_units(
         missing=(),
         duplicates="keep",
     )
+    if conditions is not None:
+        panel = conditions.carried_by(panel)
     # On the model's own time axis, whatever the origin of its training times.
     return panel._replace(_clock=None)._with_true_modes([model.mode_labels[i] for i in k])
 

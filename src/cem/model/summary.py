@@ -42,6 +42,10 @@ class Summary:
     frames : dict of str to Frame
         "modes" (weight, units assigned), "curves" (mean curve of each mode and channel at the start, middle and end
         of the channel's domain, with the standard deviation of a reading between units, in units of the channel),
+        "columns" (functions of each channel's basis by kind), "covariates" (what the model is told with its readings),
+        "effects" (coefficients of covariates, in units of the channel and as `FailureModeModel.covariate_effects_`
+        counts them; mode "all": one for the fleet), "regimes" (offset and scale of each channel in each regime),
+        "membership" (coefficients of units' covariates, as `FailureModeModel.membership_`),
         "classification" (mean mode probabilities of the training units by the mode they were assigned to), "starts",
         "floors" (parameters that are at their floor). A table is empty if the model has no record of it.
     facts : dict of str to object
@@ -69,6 +73,11 @@ class Summary:
 _HEADINGS = {
     "modes": "Modes",
     "curves": "Mean curves (sd: of a reading, between units of the mode)",
+    "columns": "Basis functions whose coefficients vary from unit to unit, belong to a mode, or are common to all",
+    "covariates": "Covariates",
+    "effects": "Effects of covariates",
+    "regimes": "Regimes (a reading less the offset, divided by the scale, is on the average regime)",
+    "membership": "Membership: log-odds of each mode by covariates of the unit",
     "classification": "Mean mode probabilities of training units, by the mode assigned",
     "starts": "Starts",
     "floors": "On their floor",
@@ -86,11 +95,25 @@ def summarise(model: FittedMixture) -> Summary:
     frames = {
         "modes": _modes(model, training),
         "curves": _curves(model),
+        **_of_conditions(model),
         "classification": _classification(names, training),
         "starts": _records(training.get("starts"), ("kind", "log_likelihood", "n_iter", "fate")),
         "floors": _floors(model, training),
     }
     return Summary(title, frames, _facts(model, training))
+
+
+def _has_conditions(model: FittedMixture) -> bool:
+    return any(part is not None for part in (model.conditions, model.of_units, model.column_kinds))
+
+
+def _of_conditions(model: FittedMixture) -> dict[str, Frame]:
+    """Tables of what only some models have."""
+    if not _has_conditions(model):
+        return {}
+    from cem.model.condition_summary import condition_tables
+
+    return {name: Frame(columns) for name, columns in condition_tables(model).items()}
 
 
 def _facts(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,6 +126,7 @@ def _facts(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Any]:
         ("passes", "n_iter"),
         ("converged", "converged"),
         ("covariance", "covariance"),
+        ("noise", "noise"),
     ):
         if training.get(key) is not None:
             facts[name] = training[key]
@@ -110,6 +134,10 @@ def _facts(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Any]:
         facts["BIC"] = -2 * training["log_likelihood"] + training["n_parameters"] * math.log(training["n_units"])
     if model.linking_rank:
         facts["shared factors"] = model.linking_rank
+    if _has_conditions(model):
+        from cem.model.condition_summary import condition_facts
+
+        facts.update(condition_facts(model))
     entropy = training.get("entropy")
     if entropy is not None:
         facts["entropy"] = entropy
@@ -137,8 +165,10 @@ def _curves(model: FittedMixture) -> Frame:
         rows = basis(np.array([low, 0.5 * (low + high), high]))
         for k, label in enumerate(model.mode_labels):
             noise = user.noise_variances[k, c]
-            deviations = np.sqrt(np.square(rows @ user.factor(k, c)).sum(axis=1) + noise)
-            cells = (label, channel, units.get(channel, ""), *(rows @ user.mean(k, c)), *deviations, math.sqrt(noise))
+            # Without columns of covariates, which come after the basis: at reference conditions, as in `model.curves`.
+            mean, factor = user.mean(k, c)[: basis.size], user.factor(k, c)[: basis.size]
+            deviations = np.sqrt(np.square(rows @ factor).sum(axis=1) + noise)
+            cells = (label, channel, units.get(channel, ""), *(rows @ mean), *deviations, math.sqrt(noise))
             for name, cell in zip(columns, cells, strict=True):
                 frame[name].append(float(cell) if isinstance(cell, np.floating) else cell)
     return frame

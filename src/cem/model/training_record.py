@@ -218,6 +218,17 @@ def _texts(value: Any, shape: _Shape) -> None:
     _each(value, _text, shape)
 
 
+def _functions_by_channel(value: Any, shape: _Shape) -> None:
+    """Positions of basis functions, by channel."""
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise _Unsound(value, "an object by name of channel")
+    _entries(value, dict.fromkeys(value, _positions), shape)
+
+
+def _positions(value: Any, shape: _Shape) -> None:
+    _each(value, _count, shape)
+
+
 def _counts(value: Any, shape: _Shape) -> None:
     """One count per mode."""
     _each(value, _count, shape, shape[0])
@@ -367,6 +378,7 @@ _RECORD: dict[str, _Check] = {
     "converged": _flag,
     "covariance": _text,
     "kernel": _text,
+    "noise": _text,
     "starts": _starts,
     "floors": _floors,
     "entropy": _entropy,
@@ -381,6 +393,8 @@ _RECORD: dict[str, _Check] = {
     "n_failed": _count,
     "information": _information,
     "calibration": _calibration,
+    "random_columns": _functions_by_channel,  # since 0.6.0, like the next one
+    "common_columns": _functions_by_channel,
 }
 
 

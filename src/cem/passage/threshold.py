@@ -14,7 +14,9 @@ from cem.errors.warning import warn
 from cem.passage.first_passage import FirstPassage, first_passage
 
 if TYPE_CHECKING:
+    from cem.mixture.asked_conditions import GivenCovariates
     from cem.mixture.fitted import FittedMixture
+    from cem.mixture.held_conditions import ChannelHeld
     from cem.mixture.prediction import Posterior
     from cem.panel.panel import Panel
 
@@ -34,6 +36,7 @@ def remaining_life_to_threshold(
     channel: str | int | None,
     direction: str,
     options: Mapping[str, Any],
+    covariates: GivenCovariates = None,
 ) -> FirstPassage:
     """See `FailureModeModel.remaining_life`."""
     if model.time_axis != "forward":
@@ -49,16 +52,30 @@ def remaining_life_to_threshold(
         channel = model.response
     c = model.channel_index(channel)
     levels = _levels(model, threshold)
+    held = None
+    if model.conditions is not None or covariates is not None:
+        from cem.mixture.held_conditions import channel_held
+
+        held = channel_held(model, c, panel, covariates)
+        if levels.ndim == 2 and len(levels) != panel.n_units:
+            raise OptionError(
+                f"threshold has shape {levels.shape}; ({panel.n_units}, {model.n_modes}), a row for each unit, was "
+                "expected"
+            )
     if direction == "auto":
-        direction = crossing_direction(model, c, levels)
+        direction = crossing_direction(model, c, levels, held)
     elif direction in ("upper", "lower"):
-        _warn_of_the_other_side(model, c, levels, direction)
+        _warn_of_the_other_side(model, c, levels, direction, held)
     posterior = posterior_of(panel)
     p = posterior.sizes[c]
+    means = posterior.means[:, :, c, :p]
+    if held is not None:  # the same crossing, on the scale and at the conditions on which coefficients vary
+        means = means + held.coefficients
+        levels = (levels - held.origins) / held.factors[:, None]
     return first_passage(
         model.bases[c],
         posterior.mode_probabilities,
-        posterior.means[:, :, c, :p],
+        means,
         posterior.covariances[:, :, c, :p, :p],
         panel.times[np.asarray(panel.offsets[:-1])],
         panel.times[np.asarray(panel.offsets[1:]) - 1],
@@ -69,7 +86,9 @@ def remaining_life_to_threshold(
     )
 
 
-def crossing_direction(model: FittedMixture, channel: int, levels: NDArray[np.float64]) -> str:
+def crossing_direction(
+    model: FittedMixture, channel: int, levels: NDArray[np.float64], held: ChannelHeld | None = None
+) -> str:
     """From which side the fleet's mean curves reach a threshold.
 
     Parameters
@@ -80,6 +99,8 @@ def crossing_direction(model: FittedMixture, channel: int, levels: NDArray[np.fl
         Position of the channel.
     levels : ndarray of shape (), (K,) or (L, K)
         The threshold.
+    held : ChannelHeld, optional
+        The channel at the constant conditions of each unit.
 
     Returns
     -------
@@ -92,7 +113,7 @@ def crossing_direction(model: FittedMixture, channel: int, levels: NDArray[np.fl
     OptionError
         Modes begin on both sides of it and move in both directions, or all begin on the side that they move away from.
     """
-    direction, start, end = _direction(model, channel, levels)
+    direction, start, end = _direction(model, channel, levels, held)
     if direction is None:
         name = model.channels[channel]
         raise OptionError(
@@ -104,15 +125,16 @@ def crossing_direction(model: FittedMixture, channel: int, levels: NDArray[np.fl
 
 
 def _direction(
-    model: FittedMixture, channel: int, levels: NDArray[np.float64]
+    model: FittedMixture, channel: int, levels: NDArray[np.float64], held: ChannelHeld | None
 ) -> tuple[str | None, NDArray[np.float64], NDArray[np.float64]]:
     """The direction, None if it is not clear, and each mode's mean curve at the first and last training time."""
     low, high = model.bases[channel].domain
-    curves = model.curves(np.linspace(low, high, _POINTS))[:, channel]
-    start, end = curves[:, 0], curves[:, -1]
-    rise, fall = curves.max(axis=1) - start, start - curves.min(axis=1)
+    times = np.linspace(low, high, _POINTS)
+    curves = model.curves(times)[:, channel] if held is None else held.mean_curves(model, channel, times)
+    start, end = curves[..., 0], curves[..., -1]
+    rise, fall = curves.max(axis=-1) - start, start - curves.min(axis=-1)
     worth = _WORTH_A_DIRECTION * max(rise.max(), fall.max())
-    above = np.broadcast_to(levels, (*levels.shape[:-1], len(start))) > start
+    above = np.broadcast_to(levels, np.broadcast_shapes((*levels.shape[:-1], model.n_modes), start.shape)) > start
     if above.all() and rise.max() > worth:
         return "upper", start, end
     if not above.any() and fall.max() > worth:
@@ -124,9 +146,11 @@ def _direction(
     return None, start, end
 
 
-def _warn_of_the_other_side(model: FittedMixture, channel: int, levels: NDArray[np.float64], given: str) -> None:
+def _warn_of_the_other_side(
+    model: FittedMixture, channel: int, levels: NDArray[np.float64], given: str, held: ChannelHeld | None
+) -> None:
     """Warn if every unit is beyond the threshold from its first reading on, as with the wrong direction."""
-    direction, start, end = _direction(model, channel, levels)
+    direction, start, end = _direction(model, channel, levels, held)
     if direction in (given, None):
         return
     side, moves = ("above", "fall") if given == "upper" else ("below", "rise")

@@ -20,6 +20,7 @@ from cem.mixture._bundle import ParametersBundle
 from cem.mixture.linked_prediction import not_finite
 from cem.mixture.parameters import Parameters
 from cem.prognosis import _rul
+from cem.prognosis.singular_constants import linked_constants, without_variance
 from cem.statistics._bundle import StatisticsBundle
 from cem.statistics.anchored import AnchoredStatistics, distinct
 from cem.statistics.coordinates import Layout
@@ -283,6 +284,10 @@ def _constants(parameters: Parameters) -> FloatArray:
             )
         ]
         constants = _rul.mode_constants(*rows)
+        if parameters.loadings is not None:
+            singular = without_variance(rows[1])
+            for i in np.flatnonzero(singular.any(axis=1)).tolist():
+                constants[i] = linked_constants(*(row[i] for row in rows))
         for i, c in enumerate(channels):
             blocks[c] = constants[i * n_modes : (i + 1) * n_modes].ravel()
     return np.concatenate(blocks)

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError
 from cem.lifetimes.grid import remaining_life_grid, remaining_life_grids
-from cem.mixture.conditioned import adjusted_panel, plan_of
+from cem.mixture.conditioned import adjusted_panel, map_jacobian, plan_of
+from cem.mixture.shifted_form import shifted_form
 from cem.prognosis.candidates import Candidates, SharedEvidence
 from cem.statistics.anchored import anchored_statistics
 from cem.statistics.columns import shifted_columns
@@ -64,9 +65,14 @@ class LifeEvidence:
     n_points: int
 
     @cached_property
+    def shifted_model(self) -> FailureModeModel:
+        """The model in the form in which readings are shifted in time; the model itself if it has no conditions."""
+        return shifted_form(self.model)
+
+    @cached_property
     def candidates(self) -> Candidates:
         """The model's parameters in the form that kernels take."""
-        return Candidates(self.model.user_parameters(), self.lifetimes.loadings, self.information)
+        return Candidates(self.shifted_model.user_parameters(), self.lifetimes.loadings, self.information)
 
     def grid(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
         """Candidates common to units of these ages, shape (G,), long enough for all of them; `n_points` if given."""
@@ -83,24 +89,28 @@ class LifeEvidence:
 
     def of_panel(self, panel: Panel, grid: ArrayLike) -> tuple[FloatArray, SharedEvidence | None]:
         """The terms of (18) that depend on the readings; see `RemainingLife.evidence`."""
-        panel = adjusted_panel(self.model, self.model.with_own_channels(panel))
+        model = self.shifted_model
+        read = model.with_own_channels(panel)
+        panel = adjusted_panel(model, read)
         points = np.asarray(grid, dtype=np.float64)
         if points.ndim == 2 and len(points) != panel.n_units:
             raise OptionError(f"grid has {len(points)} rows; one for each of the {panel.n_units} units was expected")
-        bases, candidates = self.model.bases, self.candidates
+        bases, candidates = model.bases, self.candidates
         found = []
         for part, some in _parts(panel):
-            own, plan = points[some] if points.ndim == 2 else points, plan_of(self.model, part)
+            own, plan = points[some] if points.ndim == 2 else points, plan_of(model, part)
             anchored = anchored_statistics(part, bases, plan)
             if plan is None:
                 found.append(candidates.evidence(anchored, bases, own))
             else:
                 found.append(candidates.evidence_of_matrices(anchored, _shifted(plan, bases, own)))
-        if len(found) == 1:
-            return found[0]
-        return np.concatenate([densities for densities, _ in found]), SharedEvidence.concatenate(
-            [shared for _, shared in found]
-        )
+        densities, shared = found[0]
+        if len(found) > 1:
+            densities = np.concatenate([part for part, _ in found])
+            shared = SharedEvidence.concatenate([part for _, part in found])
+        if model.conditions is not None and model.conditions.regimes is not None:
+            densities = densities + map_jacobian(model, read)[:, None, None]
+        return densities, shared
 
 
 def _shifted(plan: ColumnPlan, bases: Sequence[Basis], grid: FloatArray) -> list[FloatArray]:

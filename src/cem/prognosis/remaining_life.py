@@ -30,6 +30,9 @@ __all__ = ["RemainingLife"]
 
 FloatArray = NDArray[np.float64]
 
+_OF_A_REFIT = ("linking_penalty", "random_columns", "common_columns", "noise")
+"""Entries of a model's record that are options of a fit which continues it."""
+
 
 class RemainingLife:
     """Predict how long running units will last, from units that ran to failure (model.md (18)); immutable.
@@ -237,9 +240,21 @@ class RemainingLife:
         )
         return law if self.calibration is None else self.calibration.corrected(law)
 
-    def unit(self) -> RunningLife:
-        """Start following one running unit; its distribution is updated with each reading."""
-        return RunningLife(self)
+    def unit(self, covariates: object = None) -> RunningLife:
+        """Start following one running unit; its distribution is updated with each reading.
+
+        Parameters
+        ----------
+        covariates : mapping of name to value, or sequence, optional
+            The unit's own covariates, by name or in the order of `model.unit_covariates`. A model that has some needs
+            them.
+
+        Raises
+        ------
+        ScorerError
+            They are missing or unknown, or the model has none.
+        """
+        return RunningLife(self, covariates)
 
     def grid(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
         """Return candidates that suit all units of these ages, shape (G,); `n_points` of them if given.
@@ -337,7 +352,7 @@ class RemainingLife:
                 self.model.n_modes,
                 covariance=self.model.training.get("covariance", "full"),
                 linking_rank=self.model.linking_rank,
-                **{name: held[name] for name in ("linking_penalty",) if name in held},
+                **{name: held[name] for name in _OF_A_REFIT if name in held},
                 time_axis="to_failure",
                 lifetimes=family,  # type: ignore[arg-type]  # one of the names
             )

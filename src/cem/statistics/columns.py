@@ -147,7 +147,8 @@ class Design:
         design[:, n_random:at] = 0.0
         features = None if self._features is None else self._features[rows]
         if features is not None and all(c.function == NONE and c.feature != NONE for c in self._fixed):
-            _copy(features, [column.feature for column in self._fixed], design[:, at:])  # the usual case, in one step
+            # The usual case, in one step.
+            _copy(features, [column.feature for column in self._fixed], design[:, at:])
             return design
         for i, column in enumerate(self._fixed):
             if column.feature == NONE:

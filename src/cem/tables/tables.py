@@ -234,6 +234,7 @@ def read_panel(
     comment: str | None = None,
     covariates: Sequence[str] | None = None,
     unit_covariates: Sequence[str] | None = None,
+    texts: Collection[str] = (),
 ) -> Panel:
     """Read a CSV, Parquet or C-MAPSS file, or standard input ("-"), as a Panel.
 
@@ -265,9 +266,9 @@ def read_panel(
             wanted += of_units
         elif channels is not None:
             wanted = [name for name in (*roles, *channels, *of_readings, *of_units) if name is not None]
-        timed = () if time_format is None else [name for name in (time, failure_time) if name is not None]
+        stay = [*texts, *(name for name in (time, failure_time) if name is not None and time_format is not None)]
         ids = [name for name in (unit, mode, sensor) if name is not None]
-        table = _read_table(file, wanted, format, max_bytes, ids, timed, options)
+        table = _read_table(file, wanted, format, max_bytes, ids, stay, options)
     return Panel.from_frame(
         table,
         unit=unit,

@@ -1,0 +1,73 @@
+"""Attributes of a fitted estimator that its model has: parameters in the panel's units, and conditions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.errors import NotFittedError
+
+if TYPE_CHECKING:
+    from cem.mixture.condition_records import ChannelRegimes
+    from cem.model.model import FailureModeModel
+
+__all__ = ["FittedAttributes"]
+
+FloatArray = NDArray[np.float64]
+
+
+class FittedAttributes:
+    """Base of `FailureModeEM`; NotFittedError before `fit`."""
+
+    def _model(self) -> FailureModeModel:
+        if "model_" not in self.__dict__:
+            raise NotFittedError("this FailureModeEM has not been fitted; call fit(panel) first")
+        model: FailureModeModel = self.__dict__["model_"]
+        return model
+
+    @property
+    def weights_(self) -> FloatArray:
+        """π, mode probabilities, shape (K,)."""
+        return self._model().weights_
+
+    @property
+    def means_(self) -> FloatArray:
+        """Mean coefficients, shape (K, C, p), in units of the channel."""
+        return self._model().means_
+
+    @property
+    def covariances_(self) -> FloatArray:
+        """Random-effect covariances, shape (K, C, p, p)."""
+        return self._model().covariances_
+
+    @property
+    def covariance_factors_(self) -> FloatArray:
+        """Lower Cholesky factors of the random-effect covariances, shape (K, C, p, p)."""
+        return self._model().covariance_factors_
+
+    @property
+    def noise_variances_(self) -> FloatArray:
+        """Residual variances, shape (K, C), in squared units of the channel."""
+        return self._model().noise_variances_
+
+    @property
+    def covariate_effects_(self) -> dict[str, dict[str, float | FloatArray]]:
+        """Coefficients of covariates by channel and column; see `FailureModeModel.covariate_effects_`."""
+        return self._model().covariate_effects_
+
+    @property
+    def regimes_(self) -> ChannelRegimes | None:
+        """Operating regimes, with offsets and scales of the channels; None without regimes."""
+        return self._model().regimes_
+
+    @property
+    def membership_(self) -> dict[str, FloatArray] | None:
+        """Coefficients of the modes' log-odds by covariates of the unit; see `FailureModeModel.membership_`."""
+        return self._model().membership_
+
+    @property
+    def random_columns_(self) -> dict[str, tuple[int, ...]]:
+        """Functions of each channel's basis whose coefficients vary from unit to unit."""
+        return self._model().random_columns_
