@@ -127,24 +127,11 @@ def main() -> None:
             conditions = learned_for(panel, options(terms, regimes), bases)
             conditioning = None if conditions is None else Conditioning.of(panel, conditions, bases)
 
-<<<<<<< HEAD
             compress[name] = partial(compressed, panel, bases, conditioning)
             if regimes:
                 compress[f"{name}, recognised"] = partial(recognised, panel, bases, conditioning)
             statistics = compress[name]()
             sizes[name] = sizes[f"{name}, recognised"] = bytes_of(statistics)
-=======
-            def compressed(
-                conditioning: Conditioning | None = conditioning, panel: cem.Panel = panel, bases: Any = bases
-            ) -> SufficientStatistics:
-                if conditioning is None:
-                    return SufficientStatistics.from_panel(panel, bases)
-                plan = plan_of(conditioning.conditions, conditioning.features())
-                return SufficientStatistics.from_panel(conditioning.mapped_panel(), bases, plan=plan)
-
-            compress[name], statistics = compressed, compressed()
-            sizes[name] = bytes_of(statistics)
->>>>>>> i16
             if not regimes:
                 expectation = Expectation(statistics)
                 assert isinstance(expectation._kernel, LanesKernel)

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Columns whose coefficients do not vary from unit to unit: E step, gradient and M step against dense Gaussians."""
-=======
-"""Coefficients that do not vary from unit to unit: E step, gradient, M step, ascent, against dense Gaussians."""
->>>>>>> i16
 
 from __future__ import annotations
 
