@@ -506,10 +506,10 @@ class Unit(_unit.UnitState):
         _, version, count, fingerprint = _HEADER.unpack_from(raw)
         if sha256(raw[:-_CHECK_SIZE])[:_CHECK_SIZE] != raw[-_CHECK_SIZE:]:
             raise ScorerError("the saved unit is truncated or altered: its checksum differs; save it again")
-        if version not in (_VERSION, _VERSION_OF_CONDITIONS):
+        own_version = _VERSION_OF_CONDITIONS if n_memory else _VERSION
+        if version != own_version:
             raise ScorerError(
-                f"the saved unit has format version {version}; this release reads {_VERSION}, and "
-                f"{_VERSION_OF_CONDITIONS} of models with covariates"
+                f"the saved unit has format version {version}; this release reads {own_version} of such a model"
             )
         if fingerprint != scorer.fingerprint():
             raise ScorerError(
