@@ -66,7 +66,7 @@ def test_a_binary_of_another_layout_is_refused_and_reads_no_wrong_bytes(tmp_path
     for path in Path(cem.__file__).parent.rglob("*.pxd"):
         target = package / path.relative_to(Path(cem.__file__).parent)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(path.read_text(encoding="utf-8").replace("scorer_2_t", "scorer_999_t"), encoding="utf-8")
+        target.write_text(path.read_text(encoding="utf-8").replace("scorer_3_t", "scorer_999_t"), encoding="utf-8")
     for folder in (package, *(path for path in package.rglob("*") if path.is_dir())):
         (folder / "__init__.py").touch()
     place = tmp_path / "gateway"

@@ -42,6 +42,7 @@ ctypedef struct conditions_1_t:
     const double* places            # (n_regimes, n_settings)   standardised centres
     const double* squared_reaches   # (n_regimes,)
     const double* squared_halves    # (n_regimes, n_regimes)    squares of half the distances between centres
+    const double* squared_cores     # (n_regimes,)              no other centre is nearer within this square
     const double* cuts              # (n_regimes - 1,)
     const double* offsets           # (n_regimes, n_channels)   a
     const double* scales            # (n_regimes, n_channels)   s
@@ -89,6 +90,17 @@ cdef inline int nearest_centre(const conditions_1_t* given, const double* w) noe
     cdef double square, difference, least = 0, next_least = 0
     cdef int g, s, found = 0, second = 0
     cdef bint within = False
+    for g in range(given.n_regimes):        # most readings lie close to a centre: no other need be compared
+        square = 0.0
+        for s in range(given.n_settings):
+            difference = (w[given.settings[s]] - given.origin[s]) * given.precision[s] - place[s]
+            square += difference * difference
+            if square > given.squared_cores[g]:
+                break
+        else:
+            return g
+        place += given.n_settings
+    place = given.places
     for g in range(given.n_regimes):
         square = 0.0
         for s in range(given.n_settings):
@@ -201,12 +213,13 @@ cdef inline double common_part(
     return total
 
 
-cdef inline int conditions_adjust(
+cdef inline int conditions_adjust_in(
     const conditions_1_t* given,
     const double* w,            # (n_columns,)
     const double* phi,          # packed rows of bases; NULL where no column is a product
     double* features_out,       # (n_features,)
     double* x,                  # (n_channels,)     in: x; out: x' = (x - a) / s - psi' beta. NaN stays NaN
+    int* regime_out,            # (1,)              0 where the model has no regimes
 ) noexcept nogil:
     """CONDITIONS_OK, or a negative status with x as it was."""
     cdef const double* offsets
@@ -218,6 +231,7 @@ cdef inline int conditions_adjust(
         regime = conditions_regime(given, w)
         if regime < 0:
             return regime
+    regime_out[0] = regime
     status = conditions_features(given, w, features_out)
     if status != CONDITIONS_OK:
         return status
@@ -230,6 +244,18 @@ cdef inline int conditions_adjust(
         for c in range(given.n_channels):
             x[c] -= common_part(given, c, features_out, phi)
     return CONDITIONS_OK
+
+
+cdef inline int conditions_adjust(
+    const conditions_1_t* given,
+    const double* w,            # (n_columns,)
+    const double* phi,          # packed rows of bases; NULL where no column is a product
+    double* features_out,       # (n_features,)
+    double* x,                  # (n_channels,)     in: x; out: x'
+) noexcept nogil:
+    """`conditions_adjust_in` for callers that do not need the regime."""
+    cdef int regime
+    return conditions_adjust_in(given, w, phi, features_out, x, &regime)
 
 
 cdef inline int conditions_restore(

@@ -68,6 +68,9 @@ cdef class PackedConditions:
         given.squared_halves = <const double*>self.take(
             numbers["squared_halves"], FLOAT64, numbers["squared_halves"].size, &used
         )
+        given.squared_cores = <const double*>self.take(
+            numbers["squared_cores"], FLOAT64, numbers["squared_cores"].size, &used
+        )
         given.origin = <const double*>self.take(numbers["origin"], FLOAT64, settings, &used)
         given.precision = <const double*>self.take(numbers["precision"], FLOAT64, settings, &used)
         given.cuts = <const double*>self.take(numbers["cuts"], FLOAT64, numbers["cuts"].size, &used)

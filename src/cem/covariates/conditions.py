@@ -6,7 +6,7 @@ of a channel's design, whose coefficients are parameters of the model. Everythin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,11 @@ import numpy as np
 from cem.covariates import _conditions
 from cem.covariates._conditions import PackedConditions
 from cem.covariates.columns import Column
-from cem.covariates.features import Feature, level_position
+from cem.covariates.features import Feature
 from cem.covariates.regimes import CENTRES, CUTS, FittedRegimes
+from cem.covariates.rows import row_of
 from cem.errors import CemError, PredictionError, ScorerError
-from cem.errors.names import did_you_mean, listed
-from cem.errors.options import shortened
+from cem.errors.names import listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -155,28 +155,7 @@ class Conditions:
         CemError
             Their number or names are not the model's, a value is missing, no number, or a level never seen.
         """
-        if isinstance(covariates, Mapping):
-            unknown = [name for name in covariates if name not in self.names]
-            if unknown:
-                raise error(f"the model has no covariate {unknown[0]!r}; {did_you_mean(unknown[0], self.names)}")
-            lacking = [name for name in self.names if name not in covariates]
-            if lacking:
-                raise error(f"covariate {lacking[0]!r} is missing; the model needs {listed(self.names, 12)}")
-            given = [covariates[name] for name in self.names]
-        elif isinstance(covariates, (Sequence, np.ndarray)) and not isinstance(covariates, (str, bytes)):
-            given = list(covariates)
-        elif len(self.columns) == 1:
-            given = [covariates]
-        else:
-            raise error(
-                f"covariates are {shortened(covariates)}; {len(self.columns)} values, or a mapping of the names "
-                f"{listed(self.names, 12)}, were expected"
-            )
-        if len(given) != len(self.columns):
-            raise error(
-                f"there are {len(given)} covariates; the model needs {len(self.columns)}: {listed(self.names, 12)}"
-            )
-        return np.array([_number(column, value, error) for column, value in zip(self.columns, given, strict=True)])
+        return row_of(self.columns, covariates, error)
 
     def _rows(self, w: FloatArray, error: type[CemError]) -> FloatArray:
         rows = np.ascontiguousarray(w, dtype=np.float64)
@@ -438,41 +417,17 @@ class Conditions:
         return Conditions(*restored_parts(saved, tuple(channels), tuple(sizes)))
 
 
-def _number(column: Column, value: object, error: type[CemError]) -> float:
-    """A covariate's value as rows hold it."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if (
-        value is None
-        or type(value).__name__ in ("NAType", "NaTType", "MaskedConstant")
-        or (isinstance(value, float) and value != value)
-    ):
-        raise error(f"covariate {column.name!r} is missing; the model needs it with every reading, so fill it in")
-    if column.levels is not None:
-        try:
-            position = level_position(value, column.levels)
-        except (TypeError, ValueError):  # an array, for example
-            position = None
-        if position is None:
-            raise error(
-                f"covariate {column.name!r} is {shortened(value)}, a level that no training reading had; their levels "
-                f"are {listed(column.levels, 12)}"
-            )
-        return float(position)
-    try:
-        if isinstance(value, (str, bytes, bool)):
-            raise TypeError
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        raise error(f"covariate {column.name!r} is {shortened(value)}; a finite number was expected") from None
-    if not np.isfinite(number):
-        raise error(f"covariate {column.name!r} is {number:g}; a finite number was expected")
-    return number
-
-
 def _squared_halves(places: FloatArray) -> FloatArray:
     """Squares of half the distances between centres, (G, G)."""
     return np.ascontiguousarray(((0.5 * places[:, None, :] - 0.5 * places[None, :, :]) ** 2).sum(axis=2))
+
+
+def _squared_cores(places: FloatArray) -> FloatArray:
+    """Squares of distances from each centre within which no other is nearer, and some less for rounding, (G,)."""
+    halves = _squared_halves(places)
+    np.fill_diagonal(halves, np.inf)
+    least = halves.min(axis=1, initial=np.inf)
+    return np.where(np.isfinite(least), (1.0 - 1e-9) * least, -1.0)
 
 
 def _packed(conditions: Conditions, phi_starts: Sequence[int], n_phi: int) -> PackedConditions:
@@ -516,6 +471,7 @@ def _packed(conditions: Conditions, phi_starts: Sequence[int], n_phi: int) -> Pa
             "precision": none if regimes is None else 1.0 / regimes.spread,
             "places": none if regimes is None else np.ascontiguousarray(regimes.places),
             "squared_reaches": none if regimes is None else regimes.reaches**2,
+            "squared_cores": none if regimes is None else _squared_cores(regimes.places),
             "squared_halves": none if regimes is None else _squared_halves(regimes.places),
             "cuts": none if cuts is None else np.array(cuts),
             "offsets": np.ascontiguousarray(conditions.offsets),

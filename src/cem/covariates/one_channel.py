@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cem.covariates.conditions import _number
+from cem.covariates.rows import number_of
 from cem.errors import CemError, PredictionError
 from cem.errors.options import shortened
 
@@ -142,5 +142,5 @@ def encoded(column: Column, values: Any, error: type[CemError] = PredictionError
         numbers: FloatArray = given.astype(np.float64)
         if np.isfinite(numbers).all():
             return numbers
-    items = np.array([_number(column, item, error) for item in given.reshape(-1).tolist()], dtype=np.float64)
+    items = np.array([number_of(column, item, error) for item in given.reshape(-1).tolist()], dtype=np.float64)
     return items.reshape(given.shape)

@@ -15,7 +15,7 @@ from cem.errors.names import did_you_mean, listed
 from cem.numerics.masks import unmasked
 from cem.panel.containers import as_array, column_names, is_table, row_names
 
-__all__ = ["reading", "readings", "time_rows"]
+__all__ = ["named_items", "reading", "readings", "time_rows"]
 
 
 def reading(x: Any, channels: Sequence[str], left_out: Sequence[str] = ()) -> np.ndarray:
@@ -35,7 +35,7 @@ def reading(x: Any, channels: Sequence[str], left_out: Sequence[str] = ()) -> np
     ScorerError
         A name is not a channel, a value is not a number, or the number of values is wrong.
     """
-    named = _named_items(x)
+    named = named_items(x)
     if named is not None:
         places = {name: c for c, name in enumerate(channels)}
         values = np.full(len(channels), np.nan)
@@ -86,7 +86,7 @@ def time_rows(times: Any) -> np.ndarray:
     return _array(times, "times")
 
 
-def _named_items(x: Any) -> list[tuple[Any, Any]] | None:
+def named_items(x: Any) -> list[tuple[Any, Any]] | None:
     """(name, value) pairs of anything with names; None if its values are in order."""
     if isinstance(x, Mapping):
         return list(x.items())

@@ -240,9 +240,21 @@ class RemainingLife:
         )
         return law if self.calibration is None else self.calibration.corrected(law)
 
-    def unit(self) -> RunningLife:
-        """Start following one running unit; its distribution is updated with each reading."""
-        return RunningLife(self)
+    def unit(self, covariates: object = None) -> RunningLife:
+        """Start following one running unit; its distribution is updated with each reading.
+
+        Parameters
+        ----------
+        covariates : mapping of name to value, or sequence, optional
+            The unit's own covariates, by name or in the order of `model.unit_covariates`. A model that has some needs
+            them.
+
+        Raises
+        ------
+        ScorerError
+            They are missing or unknown, or the model has none.
+        """
+        return RunningLife(self, covariates)
 
     def grid(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
         """Return candidates that suit all units of these ages, shape (G,); `n_points` of them if given.

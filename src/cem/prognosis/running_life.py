@@ -16,6 +16,7 @@ from cem.prognosis.calibration import Calibration
 from cem.prognosis.candidates import Shifts
 from cem.prognosis.distribution import RemainingLifeDistribution, posterior_masses
 from cem.prognosis.evidence import HasLifeEvidence
+from cem.prognosis.running_conditions import conditions_of_running
 from cem.statistics.anchored import distinct
 
 __all__ = ["RunningLife"]
@@ -23,7 +24,7 @@ __all__ = ["RunningLife"]
 FloatArray = NDArray[np.float64]
 
 _ARRAYS = ("_triangles", "_projections", "_norms", "_counts")
-_STATE = ("prognosis", *_ARRAYS, "_age", "_first_age")
+_STATE = ("prognosis", *_ARRAYS, "_age", "_first_age", "_own")
 _NOTHING = np.empty((0, 0, 0))
 _NO_CANDIDATE = "no candidate remaining life has a finite density; check the units of values and times"
 _LIFE_POINTS = 8192
@@ -48,37 +49,55 @@ class RunningLife:
     ----------
     prognosis : RemainingLife
         Its κ and calibration are applied.
+    covariates : mapping or sequence, optional
+        Of the unit, as for `RemainingLife.unit`.
 
     Raises
     ------
     BasisError
         A basis is not shift-invariant, or its shift is not triangular (`Fourier`).
     OptionError
-        A basis has more than 8 coefficients.
+        A channel has more than 8 coefficients.
+    ScorerError
+        The unit's covariates are missing or unknown.
     """
 
-    def __init__(self, prognosis: Calibrated) -> None:
+    def __init__(self, prognosis: Calibrated, covariates: object = None) -> None:
         evidence = prognosis.life_evidence
-        model = evidence.model
+        model = evidence.shifted_model
         self.prognosis = prognosis
         self._left_out = tuple(model.training.get("left_out_channels", ()))
         self._bases = model.bases
-        self._sizes = np.array([basis.size for basis in model.bases], dtype=np.int32)
+        self._conditions = conditions_of_running(model, covariates)
+        self._own = None if self._conditions is None else self._conditions.own
+        self._whole = self._conditions is not None and self._conditions.plan is not None
+        sizes = [basis.size for basis in model.bases]
+        self._sizes = np.array(sizes, dtype=np.int32) if self._conditions is None else self._conditions.sizes
         if self._sizes.max() > _rul.LARGEST_SIZE:
             raise OptionError(
-                f"a basis has {self._sizes.max()} coefficients; streaming takes at most {_rul.LARGEST_SIZE}. Predict "
+                f"a channel has {self._sizes.max()} coefficients; streaming takes at most {_rul.LARGEST_SIZE}. Predict "
                 "in batches instead: RemainingLife.predict"
             )
         self._different, self._of_channel = distinct(model.bases)
         for basis in self._different:
             if np.any(np.tril(basis.shift_matrix(1.0), -1)):
                 raise BasisError(f"{basis!r}: streaming needs a triangular shift; predict in batches instead")
+        if self._whole:
+            assert self._conditions is not None
+            for name, matrix in zip(model.channels, self._conditions.shifts(np.ones(1)), strict=True):
+                if np.any(np.tril(matrix[0], -1)):
+                    raise BasisError(
+                        f"channel {name!r}: streaming needs a triangular shift of its columns; give basis_functions in "
+                        "ascending order, or predict in batches instead"
+                    )
         self._phi = np.concatenate([basis(np.zeros(1))[0] for basis in model.bases])
         self._evidence = evidence
         self._candidates = evidence.candidates
         self._level = _rul.level_number()
         with np.errstate(divide="ignore"):
             self._log_weights = np.log(model.weights_)
+        if self._conditions is not None and self._conditions.log_weights is not None:
+            self._log_weights = self._conditions.log_weights
         self._linked = evidence.model.linking_rank > 0
         self._normal_logs = evidence.lifetimes.normal_logs(evidence.lifetimes.loadings is not None)
         self._root_worth = np.repeat(np.sqrt(evidence.information), self._sizes)
@@ -98,7 +117,7 @@ class RunningLife:
         """Time of the last reading; None before the first."""
         return self._age
 
-    def update(self, t: float, x: ArrayLike) -> None:
+    def update(self, t: float, x: ArrayLike, covariates: object = None) -> None:
         """Add a reading.
 
         Parameters
@@ -107,12 +126,14 @@ class RunningLife:
             Age, in the panel's time unit; not before the last reading's.
         x : array_like of shape (C,), or dict, Series, named tuple or row of a frame
             The model's channels, in their own units; NaN or masked = missing. Input with names is read by name.
+        covariates : mapping of name to value, or sequence of shape (m,), optional
+            Covariates of the reading, by name or in the order of `model.covariates`; a model that has some needs them.
 
         Raises
         ------
         ScorerError
-            The time is not finite or goes back, or the values are not C finite numbers or NaN. The unit's state does
-            not change then.
+            The time is not finite or goes back, the values are not C finite numbers or NaN, or covariates are missing
+            or wrong. The unit's state does not change then.
         """
         if type(x) is np.ndarray and x.dtype == np.float64:
             values = np.ascontiguousarray(x)
@@ -133,15 +154,30 @@ class RunningLife:
         moment = float(t)
         if not np.isfinite(moment) or (self._age is not None and moment < self._age):
             raise ScorerError(f"a reading at {t!r} after one at {self._age!r}; give finite times in ascending order")
+        phi = self._phi
+        if self._conditions is not None or covariates is not None:
+            values, phi = self._under_conditions(values, covariates, moment)
         delta = 0.0 if self._age is None else moment - self._age
         if delta != self._moves[0]:  # readings at even intervals use the same matrix again
-            matrices = [basis.shift_matrix(delta).ravel() for basis in self._different]
-            self._moves = (delta, np.concatenate([matrices[i] for i in self._of_channel]))
+            if self._whole:
+                assert self._conditions is not None
+                moves = [matrix.ravel() for matrix in self._conditions.shifts(np.array([delta]))]
+            else:
+                matrices = [basis.shift_matrix(delta).ravel() for basis in self._different]
+                moves = [matrices[i] for i in self._of_channel]
+            self._moves = (delta, np.concatenate(moves))
         _rul.enter(
-            self._sizes, self._moves[1], self._phi, values,
+            self._sizes, self._moves[1], phi, values,
             self._triangles, self._projections, self._norms, self._counts,
         )  # fmt: skip
         self._age = moment
+
+    def _under_conditions(self, values: FloatArray, covariates: object, t: float) -> tuple[FloatArray, FloatArray]:
+        """x' of a reading, and its rows of all designs at the anchor."""
+        if self._conditions is None:
+            raise ScorerError("this model has no covariates of readings; leave covariates= out")
+        values, rows = self._conditions.read(values, covariates, t)
+        return values, self._phi if rows is None else rows
 
     def _renew(self, age: float) -> None:
         """Set up the candidates for a unit of this age, and everything that depends only on them."""
@@ -152,7 +188,11 @@ class RunningLife:
         # The grid is used until the unit is so much older that its remaining life has another scale.
         self._renew_at = age + 0.25 * float(self._edges[-1])
         self._first_age = age
-        shifts = Shifts.of_bases(self._evidence.model.bases, self._grid)
+        if self._whole:
+            assert self._conditions is not None
+            shifts = Shifts.of_matrices(self._conditions.shifts(self._grid))
+        else:
+            shifts = Shifts.of_bases(self._evidence.shifted_model.bases, self._grid)
         assert shifts is not None  # checked by the constructor
         self._shifts = shifts
         self._starts = self._edges[:-1].copy()
@@ -195,7 +235,7 @@ class RunningLife:
             return self._by_table(densities[0], temper, self._age)
         if self._normal_logs is None:
             masses, _, bad = posterior_masses(
-                np.moveaxis(densities, 1, 2), temper, self._evidence.model.weights_, self._evidence.lifetimes,
+                np.moveaxis(densities, 1, 2), temper, np.exp(self._log_weights), self._evidence.lifetimes,
                 np.array([self._age]), self._grid, None,
             )  # fmt: skip
             if bad >= 0:
@@ -251,7 +291,7 @@ class RunningLife:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Also the state of cem 0.3.1, which had every attribute.
-        self.__init__(state["prognosis"])  # type: ignore[misc]
+        self.__init__(state["prognosis"], state.get("_own"))  # type: ignore[misc]
         for name in _ARRAYS:
             setattr(self, name, state[name].copy())
         self._age = state.get("_age")

@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
+from cem.covariates.conditions import Conditions
 from cem.mixture.parameters import Parameters
 from cem.statistics.coordinates import Coordinates
 
@@ -15,6 +16,7 @@ _Float = NDArray[np.float64]
 @disjoint_base
 class PackedScorer:
     channels: tuple[str, ...]
+    covariate_names: tuple[str, ...]
     def __init__(
         self,
         parameters: Parameters,
@@ -22,6 +24,8 @@ class PackedScorer:
         bases: Sequence[Any],
         channels: Sequence[str],
         forgetting: float = 1.0,
+        conditions: Conditions | None = None,
+        of_units: Conditions | None = None,
     ) -> None: ...
     @property
     def n_channels(self) -> int: ...
@@ -38,6 +42,8 @@ class PackedScorer:
         row_offsets: NDArray[np.int64],
         probabilities_out: _Float,
         n_threads: int,
+        w: _Float | None = None,
+        unit_w: _Float | None = None,
     ) -> tuple[int, int, int, int] | None: ...
     def _log_likelihood_rows(
         self,
@@ -45,6 +51,8 @@ class PackedScorer:
         values: _Float,
         row_offsets: NDArray[np.int64],
         log_likelihoods_out: _Float,
+        w: _Float | None = None,
+        unit_w: _Float | None = None,
     ) -> tuple[int, int, int, int] | None: ...
 
 def chi_square_tail(x: float, degrees_of_freedom: float) -> float: ...

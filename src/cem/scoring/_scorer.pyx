@@ -5,14 +5,18 @@ The arithmetic is in _blocks_level.h. Here: the C-level interface (see _scorer.p
 _unit.pyx. NumPy alone; nothing here needs SciPy.
 """
 
-from libc.math cimport exp, fabs, INFINITY, isfinite, lgamma, log, log1p, M_PI, NAN, sqrt
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.math cimport exp, INFINITY, isfinite, log, NAN
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from cem.basis._basis cimport basis_check, basis_row
+from cem.basis._basis cimport basis_check
+from cem.covariates._conditions cimport conditions_1_t
+from cem.scoring._chi_square cimport upper_gamma
+from cem.scoring._reading_conditions cimport forget_covariates, take_unit_covariates
+from cem.scoring._reading_rows cimport enter, enter_at
 from cem.statistics._blocks cimport (
-    LANES, blocks_allocate, blocks_clear, blocks_prepare, blocks_read, blocks_rotate, blocks_scale, common_log_density,
-    mode_evidence, mode_terms,
+    LANES, blocks_allocate, blocks_clear, blocks_read, common_log_density, mode_evidence, mode_terms,
 )
 
 import numpy as np
@@ -22,110 +26,82 @@ from cem.errors import ScorerError
 
 __all__ = ["PackedScorer"]
 
+cdef const char* CONDITIONS = "cem.covariates.conditions_1"
+
 
 # ------------------------------------------------------------------------------------------- the C-level interface
 
 
-cdef Py_ssize_t scorer_unit_bytes(const scorer_2_t* scorer) noexcept nogil:
+cdef Py_ssize_t scorer_unit_bytes(const scorer_3_t* scorer) noexcept nogil:
     """Bytes of one unit's memory, a multiple of 64; it must be aligned to 64."""
     return (scorer.n_unit * sizeof(double) + 63) // 64 * 64
 
 
 cdef void scorer_init(
-    const scorer_2_t* scorer,
+    const scorer_3_t* scorer,
     double* unit_out,           # (n_unit,)
 ) noexcept nogil:
     """A unit without readings."""
     memset(unit_out, 0, scorer.n_unit * sizeof(double))
     blocks_clear(scorer.blocks, unit_out + UNIT_STATE)
+    if scorer.conditions != NULL or scorer.of_units != NULL:
+        forget_covariates(scorer, unit_out)
 
 
-cdef inline void evaluate_bases(
-    const scorer_2_t* scorer,
-    double t,
-    const double* custom,       # (n_custom,) or NULL
-    double* phi_out,            # (n_phi,)
+cdef int scorer_init_at(
+    const scorer_3_t* scorer,
+    double* unit_out,           # (n_unit,)
+    const double* unit_w,       # (n_unit_covariates,)  numbers, and positions of levels
 ) noexcept nogil:
-    """Evaluate each distinct basis once."""
-    cdef int b
-    for b in range(scorer.n_custom):
-        phi_out[b] = custom[b]
-    for b in range(scorer.n_bases):
-        if scorer.bases[b].kind >= 0:
-            basis_row(scorer.bases + b, t, phi_out + scorer.basis_starts[b])
-
-
-cdef void forget(
-    const scorer_2_t* scorer,
-    double* unit,
-    int first, int stop,        # blocks of the row
-    double t,
-) noexcept nogil:
-    """Weight lambda^(t_last - t) for every row: older rows fade when a newer one comes; a late row enters faded."""
-    cdef const blocks_t* blocks = scorer.blocks
-    cdef double delta = t - unit[UNIT_LAST_TIME]
-    cdef double weight = exp(scorer.log_forgetting * fabs(delta))
-    cdef double root = exp(0.5 * scorer.log_forgetting * fabs(delta))
-    cdef double* values
-    cdef int block, i, p
-    if unit[UNIT_OBSERVATIONS] == 0 or delta == 0:
-        return
-    if delta < 0:
-        for block in range(first, stop):
-            p = blocks.sizes[block]
-            values = unit + scorer.rows + blocks.row_offsets[block]
-            for i in range(LANES * (p + 1)):
-                values[i] *= root
-            for i in range(LANES * (p + 1), LANES * (p + 2)):
-                values[i] *= weight
-        return
-    blocks_scale(blocks, root, weight, unit + UNIT_STATE)
-
-
-cdef inline int enter(
-    const scorer_2_t* scorer,
-    double* unit,               # its x holds the reading
-    int first, int stop,        # blocks
-    double t,
-    const double* custom,       # (n_custom,)
-) noexcept nogil:
-    """Check, then rotate: the state changes only if the reading is valid."""
-    cdef int n_observed
-    if not isfinite(t):
-        return SCORER_TIME
-    if scorer.n_custom > 0 and custom == NULL:
-        return SCORER_CUSTOM
-    evaluate_bases(scorer, t, custom, unit + scorer.phi)
-    if blocks_prepare(
-        scorer.blocks, first, stop, unit + scorer.phi, unit + scorer.x, unit + scorer.rows, &n_observed
-    ):
-        return SCORER_RANGE
-    if n_observed == 0:
-        return SCORER_OK
-    if scorer.log_forgetting < 0:
-        forget(scorer, unit, first, stop, t)
-    blocks_rotate(scorer.blocks, first, stop, unit + scorer.rows, unit + UNIT_STATE)
-    if t > unit[UNIT_LAST_TIME] or unit[UNIT_OBSERVATIONS] == 0:
-        unit[UNIT_LAST_TIME] = t
-    unit[UNIT_OBSERVATIONS] += n_observed
+    """A unit without readings, of known covariates. Returns SCORER_OK, or SCORER_CONDITIONS where the model has no
+    covariates of units or NULL is given in their place, or SCORER_COVARIATE; then the unit has none."""
+    scorer_init(scorer, unit_out)
+    if (unit_w == NULL) != (scorer.n_unit_covariates == 0):
+        return SCORER_CONDITIONS
+    if unit_w != NULL and take_unit_covariates(scorer, unit_out, unit_w) != SCORER_OK:
+        scorer_init(scorer, unit_out)
+        return SCORER_COVARIATE
     return SCORER_OK
 
 
 cdef int scorer_update(
-    const scorer_2_t* scorer,
+    const scorer_3_t* scorer,
     double* unit,               # (n_unit,)     changed where 0 is returned
     double t,
     const double* x,            # (n_channels,) in the channels' own units; NaN = missing
     const double* custom,       # (n_custom,)   values of the Custom bases at t; NULL where there are none
 ) noexcept nogil:
-    """One reading of all channels; (9). Returns SCORER_OK, _TIME, _CUSTOM or _RANGE; only _OK changes the state."""
+    """One reading of all channels; (9). Returns SCORER_OK, _TIME, _CUSTOM or _RANGE; only _OK changes the state.
+
+    SCORER_CONDITIONS: the model has reading conditions, so call `scorer_update_at`.
+    """
+    if scorer.conditions != NULL:
+        return SCORER_CONDITIONS
     memcpy(unit + scorer.x, x, scorer.n_channels * sizeof(double))
     unit[scorer.x + scorer.n_channels] = NAN
     return enter(scorer, unit, 0, scorer.blocks.n_blocks, t, custom)
 
 
+cdef int scorer_update_at(
+    const scorer_3_t* scorer,
+    double* unit,               # (n_unit,)     changed where 0 is returned
+    double t,
+    const double* x,            # (n_channels,) in the channels' own units; NaN = missing
+    const double* w,            # (n_covariates,)   numbers, and positions of levels; NULL where there are none
+    const double* custom,       # (n_custom,)   values of the Custom bases at t; NULL where there are none
+) noexcept nogil:
+    """`scorer_update` under conditions, and also SCORER_CONDITIONS, _COVARIATE or _REGIME."""
+    if w != NULL and scorer.n_covariates == 0:
+        return SCORER_CONDITIONS
+    if scorer.conditions == NULL:
+        return scorer_update(scorer, unit, t, x, custom)
+    memcpy(unit + scorer.x, x, scorer.n_channels * sizeof(double))
+    unit[scorer.x + scorer.n_channels] = NAN
+    return enter_at(scorer, unit, 0, scorer.blocks.n_blocks, t, w, custom)
+
+
 cdef int scorer_update_channel(
-    const scorer_2_t* scorer,
+    const scorer_3_t* scorer,
     double* unit,               # (n_unit,)     changed where 0 is returned
     double t,
     int channel,
@@ -133,18 +109,37 @@ cdef int scorer_update_channel(
     const double* custom,       # (n_custom,)   values of the Custom bases at t; NULL where there are none
 ) noexcept nogil:
     """One reading of one channel; as `scorer_update`, or SCORER_CHANNEL."""
+    if scorer.conditions != NULL:
+        return SCORER_CONDITIONS
+    return scorer_update_channel_at(scorer, unit, t, channel, value, NULL, custom)
+
+
+cdef int scorer_update_channel_at(
+    const scorer_3_t* scorer,
+    double* unit,               # (n_unit,)     changed where 0 is returned
+    double t,
+    int channel,
+    double value,               # in the channel's own units; NaN = missing
+    const double* w,            # (n_covariates,)   as for `scorer_update_at`
+    const double* custom,       # (n_custom,)   values of the Custom bases at t; NULL where there are none
+) noexcept nogil:
+    """One reading of one channel under conditions; as `scorer_update_at`, or SCORER_CHANNEL."""
     cdef int block, c
+    if w != NULL and scorer.n_covariates == 0:
+        return SCORER_CONDITIONS
     if channel < 0 or channel >= scorer.n_channels:
         return SCORER_CHANNEL
     for c in range(scorer.n_channels + 1):
         unit[scorer.x + c] = NAN
     unit[scorer.x + channel] = value
     block = scorer.blocks.lane_of_channel[channel] // LANES
-    return enter(scorer, unit, block, block + 1, t, custom)
+    if scorer.conditions == NULL:
+        return enter(scorer, unit, block, block + 1, t, custom)
+    return enter_at(scorer, unit, block, block + 1, t, w, custom)
 
 
 cdef int scorer_log_densities(
-    const scorer_2_t* scorer,
+    const scorer_3_t* scorer,
     double* unit,                   # (n_unit,)   its scratch is used
     double* log_densities_out,      # (n_modes,)  log P(x | k) less common_out, in internal coordinates; (11)
     double* misfits_out,            # (n_modes,)  rss / s2 + |e - B E d|^2 + |E d|^2
@@ -164,7 +159,7 @@ cdef int scorer_log_densities(
 
 
 cdef inline int weigh(
-    const scorer_2_t* scorer,
+    const scorer_3_t* scorer,
     double* unit,                   # (n_unit,)   its scratch is used
     double* shares_out,             # (n_modes,)  pi_k P(x | k) over a constant; the largest is near 1
     double* total_out,              # (1,)        their sum
@@ -173,8 +168,13 @@ cdef inline int weigh(
     """Returns SCORER_OK, or SCORER_NOT_FINITE."""
     cdef double* sums = unit + scorer.sums
     cdef double* factors = unit + scorer.work + scorer.n_modes
+    cdef const double* log_weights = scorer.log_weights
     cdef double common, check, largest, difference, total = 0.0
     cdef int k, n_modes = scorer.n_modes
+    if scorer.own_weights > 0:
+        log_weights = unit + scorer.own_weights
+        if not isfinite(log_weights[0]):    # the unit began without its covariates
+            return SCORER_NOT_FINITE
     blocks_read(scorer.blocks, unit + UNIT_STATE, sums, unit + scorer.scratch)
     common = common_log_density(sums)
     check = common
@@ -182,7 +182,7 @@ cdef inline int weigh(
     for k in range(n_modes):
         shares_out[k] = mode_evidence(k, scorer.blocks, sums, factors + k)
         check += shares_out[k]
-        shares_out[k] += scorer.log_weights[k]
+        shares_out[k] += log_weights[k]
         largest = shares_out[k] if shares_out[k] > largest else largest
     if not isfinite(check):
         return SCORER_NOT_FINITE
@@ -196,7 +196,7 @@ cdef inline int weigh(
 
 
 cdef int scorer_probabilities(
-    const scorer_2_t* scorer,
+    const scorer_3_t* scorer,
     double* unit,                   # (n_unit,)   its scratch is used
     double* probabilities_out,      # (n_modes,)  (3)
 ) noexcept nogil:
@@ -213,7 +213,7 @@ cdef int scorer_probabilities(
 
 
 cdef int scorer_log_likelihood(
-    const scorer_2_t* scorer,
+    const scorer_3_t* scorer,
     double* unit,                   # (n_unit,)   its scratch is used
     double* log_likelihood_out,     # (1,)        log sum_k pi_k P(x | k) in the channels' own units
 ) noexcept nogil:
@@ -224,18 +224,20 @@ cdef int scorer_log_likelihood(
         return SCORER_NOT_FINITE
     for c in range(scorer.n_channels):
         log_constant -= scorer_weight(scorer, unit, c) * scorer.log_scales[c]
+    if scorer.conditions != NULL:
+        log_constant += unit[UNIT_LOG_JACOBIAN]
     log_likelihood_out[0] = log_constant + log(total)
     return SCORER_OK
 
 
-cdef double scorer_weight(const scorer_2_t* scorer, const double* unit, int channel) noexcept nogil:
+cdef double scorer_weight(const scorer_3_t* scorer, const double* unit, int channel) noexcept nogil:
     """n_lc, the number of the channel's readings; with forgetting the sum of their weights."""
     cdef const blocks_t* blocks = scorer.blocks
     cdef int lane = blocks.lane_of_channel[channel], block = lane // LANES, p = blocks.sizes[block]
     return unit[UNIT_STATE + blocks.state_offsets[block] + lane % LANES + LANES * (p * (p + 1) // 2 + p + 2)]
 
 
-cdef int scorer_blame(const scorer_2_t* scorer, const double* unit) noexcept nogil:
+cdef int scorer_blame(const scorer_3_t* scorer, const double* unit) noexcept nogil:
     """After SCORER_RANGE from `scorer_update`: the first channel at fault; -1 where none is."""
     cdef const blocks_t* blocks = scorer.blocks
     cdef const double* row
@@ -267,12 +269,16 @@ cdef class PackedScorer:
     channels : sequence of str
     forgetting : float in (0, 1]
         lambda, per unit of time.
+    conditions, of_units : Conditions, optional
+        Reading conditions of the model, and the features of units for `parameters.membership`.
     """
 
     def __cinit__(self):
         self.bases = NULL
 
-    def __init__(self, parameters, coordinates, bases, channels, double forgetting=1.0):
+    def __init__(
+        self, parameters, coordinates, bases, channels, double forgetting=1.0, conditions=None, of_units=None
+    ):
         if self.layout is not None:
             raise ScorerError("a scorer cannot be changed; build another one")
         sizes = parameters.sizes
@@ -316,11 +322,22 @@ cdef class PackedScorer:
             if self.bases[b].kind >= 0 and basis_check(self.bases + b):
                 raise ScorerError(f"the basis of channel {channels[kinds.index(b)]!r} does not fit its kernel")
         for c in range(n_channels):
-            if bases[c].size != sizes[c]:
-                raise ScorerError(f"the basis of channel {channels[c]!r} has {bases[c].size} coefficients; its "
+            own = bases[c].size + (0 if conditions is None else len(conditions.by_mode[c]))
+            if own != sizes[c]:
+                raise ScorerError(f"the columns of channel {channels[c]!r} have {own} coefficients; its "
                                   f"parameters have {sizes[c]}")
+        phi_starts = [int(basis_starts[b]) for b in kinds]
+        laid = None
+        if conditions is not None or of_units is not None:
+            from cem.scoring.condition_layout import condition_layout
+
+            laid = condition_layout(
+                conditions, of_units, parameters.membership, kinds, [basis.size for basis in bases],
+                basis_starts.tolist(), start,
+            )
+            phi_starts, start = laid.phi_starts, laid.n_phi
         layout = _Blocks(
-            sizes, [int(basis_starts[b]) for b in kinds],
+            sizes, phi_starts,
             (parameters.means, parameters.factors, parameters.noise_variances),
             (coordinates.centres, coordinates.scales, coordinates.transforms),
         )
@@ -347,16 +364,59 @@ cdef class PackedScorer:
         self.scorer.x = self.scorer.phi + self.scorer.n_phi
         self.scorer.work = self.scorer.x + n_channels + 1
         self.scorer.n_unit = self.scorer.work + 2 * blocks.n_modes
+        self.covariate_names = self.level_places = ()
+        if laid is not None:
+            self._lay_out_conditions(laid)
         self.channels = tuple(channels)
         self.linked = parameters.rank > 0
         self.channel_numbers = {name: c for c, name in enumerate(self.channels)}
         self.custom = tuple(basis for basis in different if basis.kind < 0)
         self.layout = layout
 
+    cdef int _lay_out_conditions(self, laid) except -1:
+        """The conditions of a `ConditionLayout`, and room for them in a unit's memory."""
+        cdef scorer_3_t* scorer = &self.scorer
+        cdef int n_covariates = len(laid.names)
+        # One number more in each array: there is an address even where there are no numbers.
+        places = np.concatenate([laid.columns, laid.unit_places, laid.membership_places, laid.wide.ravel(), [0]])
+        numbers = np.concatenate([laid.membership, laid.log_regime_scales, [0.0]])
+        cdef int[::1] places_view = places.astype(np.intc)
+        cdef double[::1] numbers_view = numbers
+        cdef const int* place = &places_view[0]
+        self.arrays += (places_view, numbers_view, laid.conditions, laid.of_units)
+        if laid.conditions is not None:
+            scorer.conditions = <const conditions_1_t*>PyCapsule_GetPointer(laid.conditions.capsule(), CONDITIONS)
+        if laid.of_units is not None:
+            scorer.of_units = <const conditions_1_t*>PyCapsule_GetPointer(laid.of_units.capsule(), CONDITIONS)
+        scorer.n_covariates = n_covariates
+        scorer.n_unit_covariates = laid.n_unit_covariates
+        scorer.columns = place
+        scorer.unit_places = scorer.columns + <int>len(laid.columns)
+        scorer.membership_places = scorer.unit_places + <int>len(laid.unit_places)
+        scorer.n_wide = laid.wide.shape[1]
+        scorer.wide_channels = scorer.membership_places + <int>len(laid.membership_places)
+        scorer.wide_sources = scorer.wide_channels + scorer.n_wide
+        scorer.wide_sizes = scorer.wide_sources + scorer.n_wide
+        scorer.wide_starts = scorer.wide_sizes + scorer.n_wide
+        scorer.membership = &numbers_view[0]
+        if len(laid.log_regime_scales) > 0:
+            scorer.log_regime_scales = scorer.membership + <int>len(laid.membership)
+        scorer.unit_w = scorer.n_unit
+        scorer.last_w = scorer.unit_w + scorer.n_unit_covariates
+        scorer.w = scorer.last_w + n_covariates
+        scorer.features = scorer.w + <int>laid.n_columns
+        scorer.n_unit = scorer.features + <int>laid.n_features
+        if laid.of_units is not None:
+            scorer.own_weights = scorer.n_unit
+            scorer.n_unit += scorer.n_modes
+        self.covariate_names, self.level_places = laid.names, laid.level_places
+        self.only_numbers = all(places is None for places in laid.level_places)
+        return 0
+
     def __dealloc__(self):
         free(self.bases)
 
-    cdef const scorer_2_t* pointer(self) except NULL:
+    cdef const scorer_3_t* pointer(self) except NULL:
         """For compiled callers; valid for as long as this object lives."""
         if self.linked:
             raise ScorerError(
@@ -365,7 +425,7 @@ cdef class PackedScorer:
             )
         return self.own_pointer()
 
-    cdef const scorer_2_t* own_pointer(self) except NULL:
+    cdef const scorer_3_t* own_pointer(self) except NULL:
         """The pointer without a check for linked channels; statistics are the same in both cases."""
         if self.layout is None:
             raise ScorerError("the scorer was not initialised; build it with model.scorer()")
@@ -403,35 +463,43 @@ cdef class PackedScorer:
 
     def _score_rows(
         self, const double[::1] times, const double[:, ::1] values, const long long[::1] row_offsets,
-        double[:, ::1] probabilities_out, int n_threads,
+        double[:, ::1] probabilities_out, int n_threads, w=None, unit_w=None,
     ):
         """Mode probabilities of each unit of a panel; returns (unit, row, status, channel) of the first that failed.
 
-        times (N,), values (N, C) and row_offsets (L + 1,) are a panel's, checked by the caller.
+        times (N,), values (N, C) and row_offsets (L + 1,) are a panel's, checked by the caller; so are covariates
+        w (N, m) and unit_w (L, m_u), None where the model has none.
         """
-        return self._over_units(times, values, row_offsets, probabilities_out, None, n_threads)
+        return self._over_units(times, values, row_offsets, probabilities_out, None, n_threads, w, unit_w)
 
     def _log_likelihood_rows(
         self, const double[::1] times, const double[:, ::1] values, const long long[::1] row_offsets,
-        double[::1] log_likelihoods_out,
+        double[::1] log_likelihoods_out, w=None, unit_w=None,
     ):
         """As `_score_rows`: log sum_k pi_k P(x | k) of each unit, (L,), in the channels' own units."""
-        return self._over_units(times, values, row_offsets, None, log_likelihoods_out, 1)
+        return self._over_units(times, values, row_offsets, None, log_likelihoods_out, 1, w, unit_w)
 
     def _over_units(
         self, const double[::1] times, const double[:, ::1] values, const long long[::1] row_offsets,
         double[:, ::1] probabilities_out, double[::1] log_likelihoods_out, int n_threads,
+        const double[:, ::1] w, const double[:, ::1] unit_w,
     ):
-        cdef const scorer_2_t* scorer = self.own_pointer()
+        cdef const scorer_3_t* scorer = self.own_pointer()
         cdef Py_ssize_t n_units = row_offsets.shape[0] - 1
         custom_rows = self._custom_rows(np.asarray(times)) if times.shape[0] else None
         cdef const double[:, ::1] custom_view = custom_rows
         cdef const double* custom = NULL
+        cdef const double* covariates = NULL
+        cdef const double* of_units = NULL
         cdef bint probabilities = probabilities_out is not None
         if custom_rows is not None:
             custom = &custom_view[0, 0]
         if n_units == 0:
             return None
+        if w is not None and w.shape[0] > 0:
+            covariates = &w[0, 0]
+        if unit_w is not None:
+            of_units = &unit_w[0, 0]
 
         def part(Py_ssize_t start, Py_ssize_t stop):
             cdef double* unit = blocks_allocate(scorer.n_unit)
@@ -441,10 +509,13 @@ cdef class PackedScorer:
                 raise MemoryError("no memory for the state of a unit")
             with nogil:
                 for l in range(start, stop):
-                    scorer_init(scorer, unit)
+                    i = row_offsets[l]
+                    status = scorer_init_at(scorer, unit, row_of(of_units, l, scorer.n_unit_covariates))
+                    if status != SCORER_OK:
+                        break
                     for i in range(row_offsets[l], row_offsets[l + 1]):
-                        status = scorer_update(
-                            scorer, unit, times[i], &values[i, 0],
+                        status = scorer_update_at(
+                            scorer, unit, times[i], &values[i, 0], row_of(covariates, i, scorer.n_covariates),
                             row_of(custom, i, scorer.n_custom),
                         )
                         if status != SCORER_OK:
@@ -461,62 +532,6 @@ cdef class PackedScorer:
 
         failures = [failure for failure in in_threads(part, n_units, n_threads) if failure is not None]
         return failures[0] if failures else None
-
-
-# ------------------------------------------------------------------------------------------------------- chi-square
-
-
-cdef double gamma_density_factor(double a, double x) noexcept nogil:
-    """x^a e^-x / Gamma(a), by Stirling's series for large a so that no large terms cancel."""
-    cdef double relative, series, b
-    if a < 10:
-        return exp(a * log(x) - x - lgamma(a))
-    relative = (x - a) / a
-    b = 1.0 / (a * a)
-    series = (1.0 / 12 - (1.0 / 360 - (1.0 / 1260 - (1.0 / 1680 - b / 1188) * b) * b) * b) / a
-    return sqrt(a / (2 * M_PI)) * exp(-a * (relative - log1p(relative)) - series)
-
-
-cdef double upper_gamma(double a, double x) noexcept nogil:
-    """Q(a, x), the regularised upper incomplete gamma function, for a > 0."""
-    cdef double term, total, factor, b, c, d, step
-    cdef long long n
-    if x <= 0:
-        return 1.0
-    if not isfinite(x):
-        return 0.0
-    factor = gamma_density_factor(a, x)
-    if factor == 0:
-        return 1.0 if x < a else 0.0
-    if x < a + 1:                           # power series of P
-        term = 1.0 / a
-        total = term
-        n = 1
-        while term > total * 1e-17 and n < 10000000:
-            term *= x / (a + n)
-            total += term
-            n += 1
-        return 1.0 - factor * total
-    b = x + 1 - a                           # continued fraction of Q, by Lentz's method
-    c = 1e300
-    d = 1.0 / b
-    total = d
-    n = 1
-    while n < 10000000:
-        step = n * (a - n)
-        b += 2
-        d = step * d + b
-        c = b + step / c
-        if fabs(d) < 1e-300:
-            d = 1e-300
-        if fabs(c) < 1e-300:
-            c = 1e-300
-        d = 1.0 / d
-        total *= d * c
-        if fabs(d * c - 1) < 1e-16:
-            break
-        n += 1
-    return factor * total
 
 
 def chi_square_tail(double x, double degrees_of_freedom):

@@ -6,25 +6,86 @@ The arithmetic is behind the C-level interface of _scorer.pyx. NumPy alone; noth
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 )
-from libc.math cimport exp, INFINITY, isfinite, isinf, log, NAN
+from cpython.object cimport PyObject
+from libc.math cimport isfinite, isinf, NAN
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from cem.mixture._linked cimport lay_out, noise_part, unit_length, unit_posterior
 from cem.statistics._blocks cimport LANES, blocks_allocate
 from cem.scoring._scorer cimport (
-    PackedScorer, SCORER_CUSTOM, SCORER_NOT_FINITE, SCORER_OK, SCORER_TIME, UNIT_LAST_TIME, UNIT_OBSERVATIONS,
-    UNIT_STATE, row_of, scorer_blame, scorer_init, scorer_log_densities, scorer_log_likelihood, scorer_probabilities,
-    scorer_update, scorer_update_channel, scorer_weight,
+    PackedScorer, SCORER_COVARIATE, SCORER_CUSTOM, SCORER_NOT_FINITE, SCORER_OK, SCORER_REGIME, SCORER_TIME,
+    UNIT_LAST_TIME, UNIT_LOG_JACOBIAN, UNIT_OBSERVATIONS, UNIT_STATE, row_of, scorer_blame, scorer_init,
+    scorer_init_at, scorer_log_densities, scorer_log_likelihood, scorer_probabilities, scorer_update, scorer_update_at,
+    scorer_update_channel_at, scorer_weight,
 )
 
 import numpy as np
 
 from cem.errors import ScorerError
 
-__all__ = ["LinkedModes", "LinkedUnitState", "UnitState"]
+__all__ = ["UnitState"]
 
 cdef object ARRAY = np.ndarray
+cdef object FLOAT64 = np.dtype(np.float64)
+
+cdef extern from *:
+    """
+    /* The head of an array, as every module compiled against NumPy reads it: part of its binary interface. */
+    typedef struct {
+        PyObject_HEAD
+        char *data;
+        int n_dimensions;
+        Py_ssize_t *shape;
+        Py_ssize_t *strides;
+        PyObject *base;
+        PyObject *kind;
+    } cem_array_t;
+    """
+    ctypedef struct cem_array_t:
+        char* data
+        int n_dimensions
+        Py_ssize_t* shape
+        Py_ssize_t* strides
+        PyObject* kind
+
+
+cdef bint _head_is_known():
+    """Whether an array's head is what `cem_array_t` says; the buffer protocol, which is slower, says the same."""
+    cdef Py_buffer view
+    cdef bint same
+    probe = np.arange(8.0)[1:6:2]
+    cdef cem_array_t* head = <cem_array_t*><PyObject*>probe
+    PyObject_GetBuffer(probe, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+    same = (
+        head.data == <char*>view.buf and head.n_dimensions == 1 and <object>head.kind is FLOAT64
+        and head.shape[0] == 3 and head.strides[0] == view.strides[0]
+    )
+    PyBuffer_Release(&view)
+    return same
+
+
+cdef bint HEAD_IS_KNOWN = _head_is_known()
+
+
+cdef bint take_few(object array, int n, double* target) except -1:
+    """Whether an array holds n float64 numbers, which are then in target. A buffer would take longer than the rest."""
+    cdef Py_buffer view
+    cdef cem_array_t* head = <cem_array_t*><PyObject*>array
+    cdef int j
+    cdef bint found
+    if HEAD_IS_KNOWN:
+        if <void*>head.kind != <void*>FLOAT64 or head.n_dimensions != 1 or head.shape[0] != n:
+            return False
+        for j in range(n):
+            target[j] = (<const double*>(head.data + j * head.strides[0]))[0]
+        return True
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+    found = view.format[0] == c'd' and view.format[1] == 0 and view.ndim == 1 and view.shape[0] == n
+    if found:
+        for j in range(n):
+            target[j] = (<const double*>(<const char*>view.buf + j * view.strides[0]))[0]
+    PyBuffer_Release(&view)
+    return found
 
 
 cdef class UnitState:
@@ -41,9 +102,10 @@ cdef class UnitState:
         self.scorer = scorer
         self.packed = scorer.own_pointer()
         self.unit = blocks_allocate(self.packed.n_unit)
-        self.x = <double*>malloc(self.packed.n_channels * sizeof(double))
+        self.x = <double*>malloc((self.packed.n_channels + self.packed.n_covariates) * sizeof(double))
         if self.unit == NULL or self.x == NULL:
             raise MemoryError("no memory for the state of a unit")
+        self.w = self.x + self.packed.n_channels if self.packed.n_covariates > 0 else NULL
         scorer_init(self.packed, self.unit)
         self.busy = False
 
@@ -61,7 +123,11 @@ cdef class UnitState:
         if status == SCORER_TIME:
             return ScorerError(f"the time of a reading is {t}; it must be a finite number")
         if status == SCORER_NOT_FINITE:
-            return ScorerError("the log-density of this unit is not finite; a parameter of the model is not finite")
+            return self._lacks_own() or ScorerError(
+                "the log-density of this unit is not finite; a parameter of the model is not finite"
+            )
+        if status == SCORER_COVARIATE or status == SCORER_REGIME:
+            return self._lacks_own() or self.scorer._covariate_error(self._row_at_hand(), t)
         name = self.scorer.channels[channel]
         if isinf(x[channel]):
             return ScorerError(
@@ -72,6 +138,17 @@ cdef class UnitState:
             f"channel {name!r} has the value {x[channel]} at time {t}, which is too far from all training data; "
             "check the units of value and time"
         )
+
+    def _lacks_own(self):
+        """The error of a unit that began without the covariates of units which the model needs; None of others."""
+        if self.packed.n_unit_covariates > 0 and self.unit[self.packed.unit_w] != self.unit[self.packed.unit_w]:
+            return self.scorer._lacks_unit_covariates()
+        return None
+
+    def _row_at_hand(self):
+        """The columns of conditions at the reading that came last, (m,)."""
+        cdef int j
+        return np.array([self.unit[self.packed.w + j] for j in range(self.packed.conditions.n_columns)])
 
     cdef double _time(self, t) except? -1.0:
         try:
@@ -126,12 +203,47 @@ cdef class UnitState:
             self.x[c] = values[c]
         return 0
 
+    cdef int _read_covariates(self, covariates) except -1:
+        """Covariates into self.w: float64 arrays, plain tuples, lists and dicts here, all else by the scorer."""
+        cdef int n = self.packed.n_covariates
+        cdef const double[::1] row
+        if n == 0:
+            if covariates is not None:
+                raise self.scorer._no_covariates()
+            return 0
+        if type(covariates) is ARRAY and self.scorer.only_numbers:
+            if take_few(covariates, n, self.w):
+                return 0
+        elif self._read_items(covariates):
+            return 0
+        row = self.scorer._covariate_row(covariates)
+        memcpy(self.w, &row[0], n * sizeof(double))
+        return 0
+
+    cdef int _read_items(self, covariates) except -1:
+        """1 if the covariates were a list, tuple or dict of plain floats and of levels that are text."""
+        cdef int j, n = self.packed.n_covariates
+        cdef bint named = type(covariates) is dict
+        if not (named or type(covariates) is tuple or type(covariates) is list) or len(covariates) != n:
+            return 0
+        for j in range(n):
+            value = covariates.get(self.scorer.covariate_names[j]) if named else covariates[j]
+            places = self.scorer.level_places[j]
+            if places is not None and type(value) is str:
+                value = (<dict>places).get(value)
+            elif places is not None:
+                return 0
+            if type(value) is not float:
+                return 0
+            self.w[j] = value
+        return 1
+
     cdef object _converted(self, x):
         from cem.panel.readings import reading
 
         return reading(x, self.scorer.channels, self.scorer._ignored_names())
 
-    def update(self, t, x):
+    def update(self, t, x, covariates=None):
         """Add one reading of all channels.
 
         Parameters
@@ -142,12 +254,17 @@ cdef class UnitState:
             The channels' values in their own units; NaN or masked = missing. A reading without any value changes
             nothing. Input with names is read by name; channels that it does not name are missing. A float64 array is
             the fastest.
+        covariates : array or sequence of shape (m,), or mapping of name to value, optional
+            The covariates that are read with the sensors, in the order of `model.covariates`, or by name: numbers, and
+            levels of categories. A model that has some needs all of them with every reading. A float64 array is the
+            fastest, if no covariate is a category.
 
         Raises
         ------
         ScorerError
             The time is not finite, a value is infinite, the number or type of the values is wrong, or a name is not a
-            channel. The state does not change then.
+            channel. Covariates are missing, unknown, or given to a model that has none, or the reading's regime is
+            unknown. The state does not change then.
         """
         cdef double time = self._time(t)
         cdef const double* custom = NULL
@@ -156,18 +273,25 @@ cdef class UnitState:
         if self.busy:
             self._free()
         self._read_values(x)
+        if self.packed.conditions == NULL and covariates is None and self.packed.n_custom == 0:
+            status = scorer_update(self.packed, self.unit, time, self.x, NULL)
+            if status != SCORER_OK:
+                raise self._refused(status, time, self.x, scorer_blame(self.packed, self.unit))
+            return
+        self._read_covariates(covariates)
         if self.packed.n_custom > 0 and isfinite(time):
             custom_view = self.scorer._custom_rows(np.array([time]))
             custom = &custom_view[0, 0]
             self._read_values(x)            # a Custom basis runs Python, which might have called this unit
+            self._read_covariates(covariates)
             self._free()
-        status = scorer_update(self.packed, self.unit, time, self.x, custom)
+        status = scorer_update_at(self.packed, self.unit, time, self.x, self.w, custom)
         if status != SCORER_OK:
             if status == SCORER_CUSTOM:     # only where the time is not finite
                 status = SCORER_TIME
             raise self._refused(status, time, self.x, scorer_blame(self.packed, self.unit))
 
-    def update_channel(self, t, channel, value):
+    def update_channel(self, t, channel, value, covariates=None):
         """Add one reading of one channel.
 
         Parameters
@@ -178,6 +302,8 @@ cdef class UnitState:
             Its number or name.
         value : float
             In the channel's own units; NaN changes nothing.
+        covariates : array, sequence or mapping, optional
+            As for `update`.
 
         Raises
         ------
@@ -199,13 +325,14 @@ cdef class UnitState:
             custom_view = self.scorer._custom_rows(np.array([time]))
             custom = &custom_view[0, 0]
             self._free()
-        status = scorer_update_channel(self.packed, self.unit, time, c, number, custom)
+        self._read_covariates(covariates)
+        status = scorer_update_channel_at(self.packed, self.unit, time, c, number, self.w, custom)
         if status != SCORER_OK:
             self.x[c] = number
             raise self._refused(SCORER_TIME if status == SCORER_CUSTOM else status, time, self.x, c)
 
-    def _update_rows(self, const double[::1] times, const double[:, ::1] values):
-        """`update` for each row, all or none; the GIL is released."""
+    def _update_rows(self, const double[::1] times, const double[:, ::1] values, const double[:, ::1] w=None):
+        """`update` for each row, all or none; the GIL is released. w (n, m): covariates, if the model has some."""
         self._free()
         custom_rows = self.scorer._custom_rows(np.asarray(times)) if times.shape[0] else None
         self._free()
@@ -213,21 +340,28 @@ cdef class UnitState:
         cdef const double* custom = NULL
         if custom_rows is not None:
             custom = &custom_view[0, 0]
-        cdef Py_ssize_t i = 0, n = times.shape[0], n_bytes = (UNIT_STATE + self.packed.blocks.n_state) * sizeof(double)
+        cdef Py_ssize_t n_state = UNIT_STATE + self.packed.blocks.n_state
+        cdef Py_ssize_t i = 0, n = times.shape[0], n_bytes = n_state * sizeof(double)
+        cdef Py_ssize_t n_last = self.packed.n_covariates * sizeof(double)
+        cdef const double* covariates = NULL
         cdef int status = SCORER_OK
-        cdef double* before = blocks_allocate(UNIT_STATE + self.packed.blocks.n_state)
+        cdef double* before = blocks_allocate(n_state + self.packed.n_covariates)
+        if w is not None and n > 0:
+            covariates = &w[0, 0]
         if before == NULL:
             raise MemoryError("no memory for a copy of the unit's state")
         self.busy = True
         with nogil:
             memcpy(before, self.unit, n_bytes)
+            memcpy(before + n_state, self.unit + self.packed.last_w, n_last)
             for i in range(n):
-                status = scorer_update(
+                status = scorer_update_at(
                     self.packed, self.unit, times[i], &values[i, 0],
-                    row_of(custom, i, self.packed.n_custom),
+                    row_of(covariates, i, self.packed.n_covariates), row_of(custom, i, self.packed.n_custom),
                 )
                 if status != SCORER_OK:
                     memcpy(self.unit, before, n_bytes)
+                    memcpy(self.unit + self.packed.last_w, before + n_state, n_last)
                     break
             free(before)
         self.busy = False
@@ -300,6 +434,8 @@ cdef class UnitState:
             raise self._refused(SCORER_NOT_FINITE, 0.0, self.x, 0)
         for c in range(self.packed.n_channels):
             common -= scorer_weight(self.packed, self.unit, c) * self.packed.log_scales[c]
+        if self.packed.conditions != NULL:
+            common += self.unit[UNIT_LOG_JACOBIAN]
         for k in range(self.packed.n_modes):
             density[k] += common
         return np.asarray(density), np.asarray(misfit)
@@ -355,9 +491,39 @@ cdef class UnitState:
         return self.unit[UNIT_LAST_TIME] if self.unit[UNIT_OBSERVATIONS] > 0 else NAN
 
     def reset(self):
-        """Forget every reading."""
+        """Forget every reading; the unit keeps its own covariates."""
         self._free()
+        own = self._get_memory()
         scorer_init(self.packed, self.unit)
+        if self.packed.n_unit_covariates > 0:
+            own[self.packed.n_unit_covariates:] = NAN
+            self._set_memory(own)
+
+    def _get_memory(self):
+        """What a unit keeps of its conditions: its own covariates, and those at its latest reading."""
+        cdef Py_ssize_t i, n = self.packed.n_unit_covariates + self.packed.n_covariates
+        self._free()
+        return np.array([self.unit[self.packed.unit_w + i] for i in range(n)], dtype=np.float64)
+
+    def _set_memory(self, const double[::1] numbers):
+        """The inverse of `_get_memory`; False if they are not what the model knows. The readings stay."""
+        cdef int m = self.packed.n_unit_covariates, n = self.packed.n_covariates
+        cdef int status = SCORER_OK
+        cdef double* state
+        self._free()
+        if numbers.shape[0] != m + n:
+            raise ScorerError(f"a unit keeps {m + n} covariates; {numbers.shape[0]} were found")
+        if m > 0:
+            state = blocks_allocate(UNIT_STATE + self.packed.blocks.n_state)
+            if state == NULL:
+                raise MemoryError("no memory for a copy of the unit's state")
+            memcpy(state, self.unit, (UNIT_STATE + self.packed.blocks.n_state) * sizeof(double))
+            status = scorer_init_at(self.packed, self.unit, &numbers[0])
+            memcpy(self.unit, state, (UNIT_STATE + self.packed.blocks.n_state) * sizeof(double))
+            free(state)
+        if n > 0:
+            memcpy(self.unit + self.packed.last_w, &numbers[m], n * sizeof(double))
+        return status == SCORER_OK
 
     def _get_state(self):
         """The numbers that make up the state, (n,) float64."""
@@ -374,190 +540,3 @@ cdef class UnitState:
                 f"a state has {UNIT_STATE + self.packed.blocks.n_state} numbers; {numbers.shape[0]} were found"
             )
         memcpy(self.unit, &numbers[0], numbers.shape[0] * sizeof(double))
-
-
-cdef class LinkedModes:
-    """Parameters of a model of linked channels as the kernel of (17) takes them; shared by all units of a scorer.
-
-    Parameters
-    ----------
-    parameters : cem.mixture.parameters.Parameters
-        With loadings.
-    coordinates : cem.statistics.coordinates.Coordinates
-    """
-
-    def __cinit__(self, parameters, coordinates):
-        self.memory = NULL
-        noise = np.asarray(parameters.noise_variances, dtype=np.float64)
-        with np.errstate(divide="ignore"):
-            log_weights = np.log(parameters.weights)
-        cdef int C = len(parameters.sizes), K = parameters.n_modes, r = parameters.rank, c, largest = 0
-        cdef Py_ssize_t P = sum(parameters.sizes), P2 = sum(p * p for p in parameters.sizes)
-        numbers = []
-        for name, array, shape in (
-            ("means", parameters.means, (K, P)), ("factors", parameters.factors, (K, P2)),
-            ("loadings", parameters.loadings, (K, P, r)), ("noise variances", 1.0 / np.sqrt(noise), (K, C)),
-            ("noise variances", np.log(2.0 * np.pi * noise), (K, C)), ("weights", log_weights, (K,)),
-            ("scales", np.log(coordinates.scales), (C,)),
-        ):
-            if np.shape(array) != shape:
-                raise ScorerError(f"the model's {name} have shape {np.shape(array)}; {shape} was expected")
-            numbers.append(np.ravel(array))
-        cdef double[::1] constants = np.concatenate(numbers).astype(np.float64)
-        self.n_channels, self.n_modes, self.rank, self.P, self.P2 = C, K, r, P, P2
-        self.arrays = constants
-        self.means = &constants[0]
-        self.factors = self.means + K * P
-        self.loadings = self.factors + K * P2
-        self.precision_roots = self.loadings + K * P * r
-        self.log_noise = self.precision_roots + K * C
-        self.log_weights = self.log_noise + K * C
-        self.log_scales = self.log_weights + K
-        for c in range(C):
-            largest = max(largest, <int>parameters.sizes[c])
-        cdef size_t of_posterior = unit_length(P, P2, r, largest)
-        self.memory = <double*>malloc((of_posterior + P2 + P + 4 * C + 2 * K) * sizeof(double))
-        if self.memory == NULL:
-            raise MemoryError("no memory for the linked channels of a scorer")
-        lay_out(&self.posterior, self.memory, P, P2, r)
-        self.R = self.memory + of_posterior
-        self.w = self.R + P2
-        self.rss = self.w + P
-        self.n = self.rss + C
-        self.log_densities = self.n + C
-        self.misfits = self.log_densities + K
-        self.starts = <long long*>(self.misfits + K)
-        self.sizes = <int*>(self.starts + C)
-        for c in range(C):
-            self.sizes[c] = parameters.sizes[c]
-
-    def __dealloc__(self):
-        free(self.memory)
-
-
-cdef class LinkedUnitState(UnitState):
-    """As `UnitState`, of a unit whose channels share factors; its scorer has the modes in ``_modes``.
-
-    It keeps the same statistics as every unit. A query combines the channels by (17), under the GIL, in memory that all
-    units of the scorer share.
-    """
-
-    def __cinit__(self, PackedScorer scorer not None):
-        self.modes = scorer._modes
-
-    cdef void _gather(self) noexcept nogil:
-        """Statistics (9) out of the lanes, one channel after the other."""
-        cdef const double* state
-        cdef const double* rest
-        cdef double* R = self.modes.R
-        cdef double* w = self.modes.w
-        cdef int c, i, j, p, lane
-        for c in range(self.modes.n_channels):
-            p = self.modes.sizes[c]
-            lane = self.packed.blocks.lane_of_channel[c]
-            state = self.unit + UNIT_STATE + self.packed.blocks.state_offsets[lane // LANES] + lane % LANES
-            rest = state + LANES * (p * (p + 1) // 2 + p)
-            self.modes.rss[c] = rest[0] + rest[LANES]
-            self.modes.n[c] = rest[2 * LANES]
-            self.modes.starts[c] = R - self.modes.R if self.modes.n[c] > 0 else -1
-            for i in range(p):
-                for j in range(i, p):
-                    R[i * p + j] = state[0]
-                    state += LANES
-            for i in range(p):
-                w[i] = state[LANES * i]
-            R += p * p
-            w += p
-
-    cdef int _evaluate(self) noexcept nogil:
-        """(11) with (17) in internal coordinates, and misfits; SCORER_OK or SCORER_NOT_FINITE."""
-        cdef double quadratic, log_determinant, constant, check = 0.0
-        cdef int k, C = self.modes.n_channels
-        cdef double* misfits = self.modes.misfits
-        self._gather()
-        for k in range(self.modes.n_modes):
-            if unit_posterior(
-                C, self.modes.rank, self.modes.sizes, self.modes.R, self.modes.starts, self.modes.w,
-                self.modes.means + k * self.modes.P, self.modes.factors + k * self.modes.P2,
-                self.modes.loadings + k * self.modes.P * self.modes.rank,
-                self.modes.precision_roots + k * C, &self.modes.posterior, &quadratic, &log_determinant,
-            ) != 0:
-                return SCORER_NOT_FINITE
-            constant = noise_part(
-                C, self.modes.starts, self.modes.rss, self.modes.n, self.modes.precision_roots + k * C,
-                self.modes.log_noise + k * C, misfits + k,
-            )
-            misfits[k] += quadratic
-            self.modes.log_densities[k] = -0.5 * (quadratic + constant) - log_determinant
-            check += self.modes.log_densities[k]
-        return SCORER_OK if isfinite(check) else SCORER_NOT_FINITE
-
-    cdef int _weigh(self, double* total_out, double* log_constant_out) noexcept nogil:
-        """π_k P(x | k) over a constant in place of the log-densities, their sum, and the constant's logarithm."""
-        cdef double* shares = self.modes.log_densities
-        cdef double highest = -INFINITY, total = 0.0
-        cdef int k
-        if self._evaluate() != SCORER_OK:
-            return SCORER_NOT_FINITE
-        for k in range(self.modes.n_modes):
-            shares[k] += self.modes.log_weights[k]
-            highest = max(highest, shares[k])
-        for k in range(self.modes.n_modes):
-            shares[k] = exp(shares[k] - highest)
-            total += shares[k]
-        total_out[0] = total
-        log_constant_out[0] = highest
-        return SCORER_OK
-
-    cdef int _probabilities(self, double* results) noexcept nogil:
-        cdef double total, log_constant
-        cdef int k
-        if self._weigh(&total, &log_constant) != SCORER_OK:
-            return SCORER_NOT_FINITE
-        for k in range(self.modes.n_modes):
-            results[k] = self.modes.log_densities[k] / total
-        return SCORER_OK
-
-    cdef double _log_jacobian(self) noexcept nogil:
-        """The constant that turns a log-density in internal coordinates into one in the channels' own units."""
-        cdef double s = 0.0
-        cdef int c
-        for c in range(self.modes.n_channels):
-            s -= self.modes.n[c] * self.modes.log_scales[c]
-        return s
-
-    cdef object _refused(self, int status, double t, const double* x, int channel):
-        if status == SCORER_NOT_FINITE:
-            return ScorerError(
-                "the log-density of this unit is not finite; its values or times are too far from the training data, "
-                "or a parameter of the model is not finite"
-            )
-        return UnitState._refused(self, status, t, x, channel)
-
-    def log_likelihood(self):
-        """Return log Σ_k π_k P(x | k) of all readings, in the channels' own units; 0 before the first.
-
-        Raises
-        ------
-        ScorerError
-            It is not finite.
-        """
-        cdef double total, log_constant
-        self._free()
-        if self._weigh(&total, &log_constant) != SCORER_OK:
-            raise self._refused(SCORER_NOT_FINITE, 0.0, self.x, 0)
-        return log_constant + log(total) + self._log_jacobian()
-
-    def _log_densities(self):
-        """(11) with (17) in the channels' own units: (K,) log P(x | k), and (K,) misfits."""
-        cdef double[::1] densities = np.empty(self.modes.n_modes), misfits = np.empty(self.modes.n_modes)
-        cdef double by_scales
-        cdef int k
-        self._free()
-        if self._evaluate() != SCORER_OK:
-            raise self._refused(SCORER_NOT_FINITE, 0.0, self.x, 0)
-        by_scales = self._log_jacobian()
-        for k in range(self.modes.n_modes):
-            densities[k] = self.modes.log_densities[k] + by_scales
-            misfits[k] = self.modes.misfits[k]
-        return np.asarray(densities), np.asarray(misfits)

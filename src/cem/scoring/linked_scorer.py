@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import KernelFailure, ScorerError
-from cem.scoring import _unit
+from cem.scoring import _linked_unit
 from cem.scoring.scorer import Scorer, Unit
 
 if TYPE_CHECKING:
@@ -41,29 +41,31 @@ class LinkedScorer(Scorer):
 
     def __init__(self, model: Model, *, forgetting: float | None = None) -> None:
         super().__init__(model, forgetting=forgetting)
-        self._modes = _unit.LinkedModes(model.internal_parameters, model.coordinates)
+        self._modes = _linked_unit.LinkedModes(model.internal_parameters, model.coordinates)
 
-    def unit(self) -> LinkedUnit:
-        """Start a unit without readings."""
+    def _blank(self) -> LinkedUnit:
         return LinkedUnit(self)
 
     def score(self, panel: Panel, n_threads: int = 1) -> FloatArray:
         """Return mode probabilities (L, K) of every unit of a panel, as `cem.scoring.Scorer.score`."""
         values = self._own_values(panel)
         probabilities = np.empty((panel.n_units, self.n_modes))
-        unit = self.unit()
+        w, unit_w = self._panel_covariates(panel)
+        unit = self._blank()
         for l in range(panel.n_units):
             rows = slice(int(panel.offsets[l]), int(panel.offsets[l + 1]))
             unit.reset()
             try:
-                unit.update_many(panel.times[rows], values[rows])
+                if unit_w is not None:
+                    unit._begin(unit_w[l])
+                unit._update_rows(panel.times[rows], values[rows], None if w is None else w[rows])
                 unit.mode_probabilities(out=probabilities[l])
             except ScorerError as error:
                 raise ScorerError(f"unit {panel.units[l]!r}: {error}") from None
         return probabilities
 
 
-class LinkedUnit(Unit, _unit.LinkedUnitState):
+class LinkedUnit(Unit, _linked_unit.LinkedUnitState):
     """One running unit of a model with linked channels; made by `LinkedScorer.unit`."""
 
     def _posteriors(self, channel: int) -> tuple[FloatArray, FloatArray]:

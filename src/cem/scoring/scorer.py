@@ -5,7 +5,7 @@ It needs only NumPy, not SciPy. The arithmetic is in the compiled base classes.
 
 from __future__ import annotations
 
-import math
+import json
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -46,10 +46,12 @@ if TYPE_CHECKING:
         def mode_labels(self) -> Sequence[Hashable]: ...
 
 
-__all__ = ["Scorer", "Unit"]
+__all__ = ["Scorer", "Unit", "float_array"]
 
 _MAGIC = b"CEMUNIT\x00"
 _VERSION = 1
+_VERSION_OF_CONDITIONS = 2  # behind the state of the readings there are covariates
+_FROM_CONDITIONS = 6  # and all later numbers of a status: see _scorer.pxd
 _HEADER = struct.Struct("<8sII16s")  # magic, version, count of numbers, fingerprint of the scorer
 _CHECK_SIZE = 16
 
@@ -108,8 +110,9 @@ class Scorer(_scorer.PackedScorer):
                 "takes them as independent; use model.scorer()"
             )
         super().__init__(
-            model.internal_parameters, model.coordinates, tuple(model.bases), tuple(model.channels), float(rate)
-        )
+            model.internal_parameters, model.coordinates, tuple(model.bases), tuple(model.channels), float(rate),
+            getattr(model, "conditions", None), getattr(model, "of_units", None),
+        )  # fmt: skip
         self._model = model
         self._rate = float(rate)
         self._fingerprint: bytes | None = None
@@ -142,8 +145,29 @@ class Scorer(_scorer.PackedScorer):
         forgetting = f", forgetting={self._rate:g}" if self._rate < 1 else ""
         return f"Scorer({self.n_modes} modes, {self.n_channels} channels{forgetting})"
 
-    def unit(self) -> Unit:
-        """Start a unit without readings."""
+    def unit(self, covariates: object = None) -> Unit:
+        """Start a unit without readings.
+
+        Parameters
+        ----------
+        covariates : mapping of name to value, or sequence, optional
+            The unit's own covariates, such as its site, by name or in the order of `model.unit_covariates`. A model
+            that has some needs them.
+
+        Raises
+        ------
+        ScorerError
+            They are missing or unknown, or the model has none.
+        """
+        unit = self._blank()
+        if covariates is not None or getattr(self._model, "unit_covariates", None):
+            from cem.scoring.under_conditions import unit_row
+
+            unit._begin(unit_row(self, covariates))
+        return unit
+
+    def _blank(self) -> Unit:
+        """A unit without readings and without covariates."""
         return Unit(self)
 
     def score(self, panel: Panel, n_threads: int = 1) -> FloatArray:
@@ -165,13 +189,18 @@ class Scorer(_scorer.PackedScorer):
         ------
         ScorerError
             The panel has a channel that the model does not know, or another time unit, or a value or time that cannot
-            be scored; the message names the unit.
+            be scored, or it lacks covariates of the model; the message names the unit.
         """
         values = self._own_values(panel)
         probabilities = np.empty((panel.n_units, self.n_modes))
-        failure = self._score_rows(panel.times, values, panel.offsets, probabilities, n_threads)
+        w, unit_w = self._panel_covariates(panel)
+        failure = self._score_rows(panel.times, values, panel.offsets, probabilities, n_threads, w, unit_w)
         if failure is not None:
-            number, row, _, channel = failure
+            number, row, status, channel = failure
+            if status >= _FROM_CONDITIONS:
+                from cem.scoring.under_conditions import panel_error
+
+                raise panel_error(self, panel, row)
             name = self.channels[channel] if channel >= 0 else "?"
             raise ScorerError(
                 f"channel {name!r} of unit {panel.units[number]!r} has the value {values[row, channel]} at time "
@@ -179,6 +208,19 @@ class Scorer(_scorer.PackedScorer):
                 "of value and time"
             )
         return probabilities
+
+    def _panel_covariates(self, panel: Panel) -> tuple[FloatArray | None, FloatArray | None]:
+        """Covariates of a panel's readings (N, m) and of its units (L, m_u); None where the model has none."""
+        if getattr(panel, "mode_probabilities", None) is not None:
+            raise ScorerError(
+                "the panel has mode probabilities of an expert, which streaming does not take; call "
+                "model.predict_proba(panel), or take panel.with_mode_probabilities(None)"
+            )
+        if getattr(self._model, "conditions", None) is None and getattr(self._model, "of_units", None) is None:
+            return None, None
+        from cem.scoring.under_conditions import panel_rows
+
+        return panel_rows(self, panel)
 
     def _own_values(self, panel: Panel) -> FloatArray:
         """The panel's values with the model's channels as columns; ScorerError if it does not fit the model."""
@@ -207,6 +249,32 @@ class Scorer(_scorer.PackedScorer):
         training = getattr(self._model, "_training", None)
         return tuple(training.get("left_out_channels", ())) if training else ()
 
+    def _covariate_names(self) -> tuple[str, ...]:
+        """Covariates of readings, in order."""
+        return self.covariate_names
+
+    def _covariate_row(self, covariates: object) -> FloatArray:
+        """The covariates of a reading, (m,), from what is no plain array of numbers."""
+        from cem.scoring.under_conditions import covariate_row
+
+        return covariate_row(self, covariates)
+
+    def _covariate_error(self, row: FloatArray, t: float) -> ScorerError:
+        """The error of columns of conditions (n_columns,) that were refused."""
+        from cem.scoring.under_conditions import covariate_error
+
+        return covariate_error(self, row, t)
+
+    def _no_covariates(self) -> ScorerError:
+        from cem.scoring.under_conditions import no_covariates
+
+        return no_covariates(self)
+
+    def _lacks_unit_covariates(self) -> ScorerError:
+        from cem.scoring.under_conditions import lacks_unit_covariates
+
+        return lacks_unit_covariates(self)
+
     def fingerprint(self) -> bytes:
         """16 bytes that identify the model and its forgetting; saved units contain them."""
         if self._fingerprint is None:
@@ -226,13 +294,18 @@ class Scorer(_scorer.PackedScorer):
                     name = f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', '')}"
                 parts.append(repr((int(basis.kind), int(basis.size), name)).encode())
                 parts.append(np.ascontiguousarray(basis.numbers, dtype="<f8").tobytes())
+            for conditions in (getattr(model, "conditions", None), getattr(model, "of_units", None)):
+                if conditions is not None:
+                    parts.append(json.dumps(conditions.to_dict(), sort_keys=True, default=repr).encode())
+            if parameters.membership is not None:
+                parts.append(np.ascontiguousarray(parameters.membership, dtype="<f8").tobytes())
             self._fingerprint = sha256(b"".join(parts))[:_CHECK_SIZE]
         return self._fingerprint
 
     def _state_places(self) -> dict[str, NDArray[np.intp]]:
         """Positions of the diagonals of R, of w, rss and n, and of the constants in a unit's state."""
         if self._places is None:
-            unit = self.unit()
+            unit = self._blank()
             size = len(unit._get_state())
             unit._set_state(np.arange(size, dtype=np.float64))  # every number read back is then its own position
             statistics = [unit._channel_statistics(c) for c in range(self.n_channels)]
@@ -240,7 +313,8 @@ class Scorer(_scorer.PackedScorer):
             lanes = (weights - np.array([w[-1] for _, w, _ in statistics], dtype=np.intp)) // 3
             squares = np.concatenate([weights - 2 * lanes, weights - lanes])  # rss and its rounding error
             used = np.zeros(size, dtype=bool)
-            used[:2] = used[weights] = used[squares] = True
+            has_scales = getattr(getattr(self._model, "conditions", None), "regimes", None) is not None
+            used[: 3 if has_scales else 2] = used[weights] = used[squares] = True
             for R, w, _ in statistics:
                 used[np.append(R[np.triu_indices(len(w))], w).astype(np.intp)] = True
             diagonals = np.concatenate([np.diagonal(R) for R, _, _ in statistics]).astype(np.intp)
@@ -264,7 +338,14 @@ class Unit(_unit.UnitState):
 
     scorer: Scorer
 
-    def update_many(self, times: ArrayLike, values: ArrayLike) -> None:
+    def _begin(self, covariates: FloatArray) -> None:
+        """Give a unit without readings its own covariates, (m_u,)."""
+        memory = self._get_memory()
+        memory[: len(covariates)] = covariates
+        if not self._set_memory(memory):
+            raise ScorerError("the covariates of the unit are too far from all training units; check their units")
+
+    def update_many(self, times: ArrayLike, values: ArrayLike, covariates: object = None) -> None:
         """Add many readings at once: all of them enter, or none.
 
         Parameters
@@ -273,20 +354,39 @@ class Unit(_unit.UnitState):
             In any order.
         values : array of shape (n, C), or data frame
             NaN or masked = missing; a data frame is read by its column names.
+        covariates : array of shape (n, m), data frame, or mapping of name to n values, optional
+            As for `update`, a row for each reading.
 
         Raises
         ------
         ScorerError
             As for `update`; the message names the row, and the state does not change.
         """
-        rows = _float_array("times", times, 1)
+        rows = float_array("times", times, 1)
         readings = _float_rows(values, self.scorer)
         if readings.shape != (len(rows), self.scorer.n_channels):
             raise ScorerError(
                 f"values have shape {readings.shape}; ({len(rows)}, {self.scorer.n_channels}), a row for each time and "
                 "a column for each channel, was expected"
             )
-        self._update_rows(rows, readings)
+        self._update_rows(rows, readings, self._covariate_rows(covariates, len(rows)))
+
+    def _covariate_rows(self, covariates: object, n: int) -> FloatArray | None:
+        """The covariates of n readings, (n, m); None if the model has none."""
+        scorer = self.scorer
+        if covariates is None and getattr(scorer.model, "conditions", None) is None:
+            return None
+        from cem.scoring import under_conditions
+        from cem.scoring.condition_layout import reading_columns
+
+        columns = reading_columns(getattr(scorer.model, "conditions", None))
+        if not columns:
+            if covariates is not None:
+                raise under_conditions.no_covariates(scorer)
+            return None
+        if covariates is None:
+            under_conditions.covariate_row(scorer, None)  # raises
+        return under_conditions.covariate_rows(columns, covariates, n)
 
     def posterior(self, mode: int, channel: int | str) -> tuple[FloatArray, FloatArray]:
         """Return the posterior of the unit's own coefficients T of one channel, given the mode; model.md (4), (12).
@@ -301,7 +401,8 @@ class Unit(_unit.UnitState):
         Returns
         -------
         mean : ndarray of shape (p,)
-            T̂, in the panel's units: ``model.bases[c](t) @ mean`` is the curve.
+            T̂, in the panel's units: ``model.bases[c](t) @ mean`` is the curve, in standard conditions if the model
+            has covariates or regimes.
         covariance : ndarray of shape (p, p)
             Σ̂.
 
@@ -314,9 +415,10 @@ class Unit(_unit.UnitState):
         if isinstance(mode, bool) or not isinstance(mode, int | np.integer) or not 0 <= mode < self.scorer.n_modes:
             raise ScorerError(f"there is no mode {mode!r}; give a number from 0 to {self.scorer.n_modes - 1}")
         means, roots = self._posteriors(number)
-        return means[mode], roots[mode] @ roots[mode].T
+        p = self.scorer.model.bases[number].size  # behind them may be by-mode columns, which do not vary
+        return means[mode, :p], (roots[mode] @ roots[mode].T)[:p, :p]
 
-    def forecast(self, times: ArrayLike, channel: int | str | None = None) -> UnitForecast:
+    def forecast(self, times: ArrayLike, channel: int | str | None = None, covariates: object = None) -> UnitForecast:
         """Forecast a new reading of a channel at given times: the predictive mixture of model.md, "Prognosis".
 
         Parameters
@@ -325,6 +427,9 @@ class Unit(_unit.UnitState):
             In the panel's time unit.
         channel : int or str, optional
             Default: the response of the model.
+        covariates : mapping of name to m values or one, data frame, array of shape (m, ·), or "last", optional
+            Covariates of readings at these times, by name or in the order of `model.covariates`. "last": as they were
+            read last. A model that has some needs them; the unit's own covariates hold as before.
 
         Returns
         -------
@@ -333,36 +438,12 @@ class Unit(_unit.UnitState):
         Raises
         ------
         ScorerError
-            There is no such channel, the model has no response and no channel was given, or a time is not finite, or
-            so far from the training times that the forecast overflows.
+            There is no such channel, the model has no response and no channel was given, covariates are missing or
+            wrong, or a time is not finite, or so far from the training times that the forecast overflows.
         """
-        from cem.numerics.floating import overflow_at
-        from cem.scoring.unit_forecast import UnitForecast
+        from cem.scoring.unit_forecast import forecast_of
 
-        model = self.scorer.model
-        if channel is None:
-            if model.response is None:
-                raise ScorerError(
-                    f"the model has no response to forecast; name a channel, one of {list(self.scorer.channels)}"
-                )
-            channel = model.response
-        number = self.scorer._channel_number(channel)
-        when = np.atleast_1d(_float_array("times", times, None))
-        if when.ndim != 1 or not np.all(np.isfinite(when)):
-            raise ScorerError("the times of a forecast must be finite numbers in one dimension")
-        means, roots = self._posteriors(number)
-        design = model.bases[number](when)
-        noise = model.internal_parameters.noise_variances[:, number] * model.coordinates.scales[number] ** 2
-        weights = self.mode_probabilities()
-        with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
-            mode_means = means @ design.T
-            mode_variances = np.sum((design[None] @ roots) ** 2, axis=2) + noise[:, None]
-            mean = weights @ mode_means
-            variance = weights @ (mode_variances + (mode_means - mean) ** 2)
-        wrong = overflow_at(variance, when, self.scorer.channels[number], model.bases[number].domain)
-        if wrong:
-            raise ScorerError(wrong)
-        return UnitForecast(mean, variance, mode_means, mode_variances, weights)
+        return forecast_of(self, times, channel, covariates)
 
     def novelty(self) -> float:
         """Return the probability that a unit of its most probable mode fits as badly or worse.
@@ -379,6 +460,7 @@ class Unit(_unit.UnitState):
     def copy(self) -> Unit:
         """Return an independent unit with the same readings."""
         twin = type(self)(self.scorer)
+        twin._set_memory(self._get_memory())
         twin._set_state(self._get_state())
         return twin
 
@@ -390,8 +472,10 @@ class Unit(_unit.UnitState):
 
     def to_bytes(self) -> bytes:
         """Save the state as bytes for `from_bytes` with the same model: version, fingerprint, numbers, checksum."""
-        numbers = self._get_state().astype("<f8")
-        body = _HEADER.pack(_MAGIC, _VERSION, len(numbers), self.scorer.fingerprint()) + numbers.tobytes()
+        memory = self._get_memory()
+        numbers = np.concatenate([self._get_state(), memory]).astype("<f8")
+        version = _VERSION_OF_CONDITIONS if len(memory) else _VERSION
+        body = _HEADER.pack(_MAGIC, version, len(numbers), self.scorer.fingerprint()) + numbers.tobytes()
         return body + sha256(body)[:_CHECK_SIZE]
 
     @classmethod
@@ -415,14 +499,18 @@ class Unit(_unit.UnitState):
             raw = bytes(memoryview(data))
         except TypeError:
             raise ScorerError(f"a saved unit is of type bytes; {type(data).__name__} was found") from None
-        expected = _HEADER.size + 8 * len(unit._get_state()) + _CHECK_SIZE
+        fresh, n_memory = unit._get_state(), len(unit._get_memory())
+        expected = _HEADER.size + 8 * (len(fresh) + n_memory) + _CHECK_SIZE
         if len(raw) < _HEADER.size or raw[: len(_MAGIC)] != _MAGIC:
             raise ScorerError("these bytes are not a saved unit; they must come from Unit.to_bytes()")
         _, version, count, fingerprint = _HEADER.unpack_from(raw)
         if sha256(raw[:-_CHECK_SIZE])[:_CHECK_SIZE] != raw[-_CHECK_SIZE:]:
             raise ScorerError("the saved unit is truncated or altered: its checksum differs; save it again")
-        if version != _VERSION:
-            raise ScorerError(f"the saved unit has format version {version}; this release reads {_VERSION}")
+        if version not in (_VERSION, _VERSION_OF_CONDITIONS):
+            raise ScorerError(
+                f"the saved unit has format version {version}; this release reads {_VERSION}, and "
+                f"{_VERSION_OF_CONDITIONS} of models with covariates"
+            )
         if fingerprint != scorer.fingerprint():
             raise ScorerError(
                 "the saved unit belongs to another model or another forgetting; score its readings again with this one"
@@ -430,8 +518,12 @@ class Unit(_unit.UnitState):
         if len(raw) != expected or 8 * count != expected - _HEADER.size - _CHECK_SIZE:
             raise ScorerError(f"the saved unit has {len(raw)} bytes; {expected} were expected")
         numbers = np.frombuffer(raw, "<f8", count, _HEADER.size).astype(np.float64)
-        _require_state(numbers, unit._get_state(), scorer)
-        unit._set_state(numbers)
+        from cem.scoring.saved_state import require_memory, require_state
+
+        require_state(numbers[: len(fresh)], fresh, scorer)
+        if n_memory:
+            require_memory(unit, numbers[len(fresh) :], int(numbers[1]))
+        unit._set_state(numbers[: len(fresh)])
         return unit
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -475,43 +567,6 @@ class Unit(_unit.UnitState):
         return coordinates.coefficients(means[0], channel), scale * (inverse @ roots[0].reshape(n_modes, p, p))
 
 
-_LARGEST = 1e75
-"""Readings beyond 1e30 in internal coordinates are refused, so sums of squares stay far below this."""
-
-
-def _require_state(numbers: FloatArray, fresh: FloatArray, scorer: Scorer) -> None:
-    """Refuse a state that no readings lead to, even with a valid checksum: later results would not be finite.
-
-    Parameters
-    ----------
-    numbers, fresh : ndarray of shape (n,)
-        The state, and that of a unit without readings.
-    scorer : Scorer
-        Of the unit.
-    """
-    places = scorer._state_places()
-    last_time, n_observations = numbers[:2].tolist()
-    diagonals, squares, weights = (numbers[places[name]] for name in ("diagonals", "squares", "weights"))
-    rss = squares[: len(weights)] + squares[len(weights) :]
-    total = float(weights.sum())
-    slack = 1e-9 * (1.0 + n_observations)
-    sound = (
-        math.isfinite(last_time)
-        and 0 <= n_observations <= 2**53
-        and n_observations == int(n_observations)
-        and bool((np.abs(numbers[2:]) <= _LARGEST).all())
-        and bool((diagonals >= fresh[places["diagonals"]]).all())
-        and bool((rss >= 0).all() and (weights >= 0).all())
-        and (total <= n_observations + slack if scorer.forgetting < 1 else total == n_observations)
-        and np.array_equal(numbers[places["unused"]], fresh[places["unused"]])
-    )
-    if not sound:
-        raise ScorerError(
-            "the saved unit holds numbers that no readings lead to, so Unit.to_bytes() did not write it; score its "
-            "readings again"
-        )
-
-
 def _float_rows(values: ArrayLike, scorer: Scorer) -> FloatArray:
     if type(values) is np.ndarray and values.dtype == np.float64:
         array: FloatArray = values
@@ -524,7 +579,7 @@ def _float_rows(values: ArrayLike, scorer: Scorer) -> FloatArray:
     return np.ascontiguousarray(array)
 
 
-def _float_array(name: str, values: ArrayLike, n_dimensions: int | None) -> FloatArray:
+def float_array(name: str, values: ArrayLike, n_dimensions: int | None) -> FloatArray:
     """A contiguous float64 array with this many dimensions; a typed error for anything else."""
     if type(values) is np.ndarray and values.dtype == np.float64:
         array: FloatArray = values

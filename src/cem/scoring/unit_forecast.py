@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
+from cem.errors import ScorerError
+
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
+
+    from cem.scoring.scorer import Unit
 
     FloatArray = NDArray[np.float64]
 
-__all__ = ["UnitForecast"]
+__all__ = ["UnitForecast", "forecast_of"]
 
 
 class UnitForecast(NamedTuple):
@@ -29,3 +34,57 @@ class UnitForecast(NamedTuple):
     """Variance given each mode, (K, m)."""
     mode_probabilities: FloatArray
     """(K,)."""
+
+
+def forecast_of(unit: Unit, times: ArrayLike, channel: int | str | None, covariates: object) -> UnitForecast:
+    """`Unit.forecast`."""
+    from cem.numerics.floating import overflow_at
+    from cem.scoring.scorer import float_array
+
+    model = unit.scorer.model
+    if channel is None:
+        if model.response is None:
+            raise ScorerError(
+                f"the model has no response to forecast; name a channel, one of {list(unit.scorer.channels)}"
+            )
+        channel = model.response
+    number = unit.scorer._channel_number(channel)
+    when = np.atleast_1d(float_array("times", times, None))
+    if when.ndim != 1 or not np.all(np.isfinite(when)):
+        raise ScorerError("the times of a forecast must be finite numbers in one dimension")
+    design, shift, scale = _design(unit, number, when, covariates)
+    means, roots = unit._posteriors(number)
+    noise = model.internal_parameters.noise_variances[:, number] * model.coordinates.scales[number] ** 2
+    weights = unit.mode_probabilities()
+    with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
+        mode_means = means @ design.T
+        mode_variances = np.sum((design[None] @ roots) ** 2, axis=2) + noise[:, None]
+        if shift is not None and scale is not None:
+            mode_means = shift + scale * mode_means
+            mode_variances *= scale**2
+        mean = weights @ mode_means
+        variance = weights @ (mode_variances + (mode_means - mean) ** 2)
+    wrong = overflow_at(variance, when, unit.scorer.channels[number], model.bases[number].domain)
+    if wrong:
+        raise ScorerError(wrong)
+    return UnitForecast(mean, variance, mode_means, mode_variances, weights)
+
+
+def _design(
+    unit: Unit, channel: int, times: FloatArray, covariates: object
+) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
+    """A channel's design (m, p) at some times, and d and s with x = d + s x' (m,); None where x' is x."""
+    model = unit.scorer.model
+    functions = model.bases[channel](times)
+    conditions = getattr(model, "conditions", None)
+    if conditions is None and covariates is None:
+        return functions, None, None
+    from cem.covariates.one_channel import channel_at, of_one_channel
+    from cem.scoring.under_conditions import future_rows
+
+    own = of_one_channel(conditions, channel)
+    rows = future_rows(unit, own, covariates, times)
+    if own is None:
+        return functions, None, None
+    at = channel_at(own, functions, rows, lambda i: f"time {times[i]:g}", ScorerError)
+    return at.design, at.origins, at.factors
