@@ -145,8 +145,6 @@ class Design:
         _copy(functions, self._random, design[:, :n_random])
         at = self.size - len(self._fixed)
         design[:, n_random:at] = 0.0
-        if not self._fixed:  # nor need there be features then
-            return design
         features = None if self._features is None else self._features[rows]
         if features is not None and all(c.function == NONE and c.feature != NONE for c in self._fixed):
             # The usual case, in one step.
