@@ -14,6 +14,7 @@ from cem.covariates.conditions import Conditions
 from cem.covariates.learning import learned_conditions
 from cem.covariates.maps import RegimeMaps, initial_maps, map_sums, mapped, refined_maps
 from cem.covariates.terms import Term, names_in, terms_by_channel
+from cem.covariates.within_units import WithinUnits
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean
 from cem.fitting.life_channel import LIFE
@@ -203,6 +204,7 @@ def _first_maps(
     neighbours, n_regimes = conditions.regimes.neighbours(), conditions.regimes.n_regimes
     maps = initial_maps(values, regimes, neighbours, offsets, basis_rows)
     features = conditions.features_at(w) if conditions.features else np.zeros((len(w), 0))
+    units = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     for c in range(values.shape[1]):
         entries = (*conditions.common[c], *conditions.by_mode[c])
         seen = np.isfinite(values[:, c])
@@ -210,14 +212,11 @@ def _first_maps(
             continue
         columns = np.stack([features[seen, f] * (1.0 if j < 0 else basis_rows[c][seen, j]) for f, j in entries], axis=1)
         _refuse_constant_within(conditions, c, columns[:, : len(conditions.common[c])], regimes[seen], n_regimes)
+        regression = WithinUnits(columns, np.eye(n_regimes)[regimes[seen]], basis_rows[c][seen], units[seen])
         explained = np.zeros(len(values))
         for _ in range(_JOINT_STEPS):
             a, s = maps.offsets[regimes[seen], c], maps.scales[regimes[seen], c]
-            indicators = np.eye(n_regimes)[regimes[seen]]
-            design = np.concatenate([columns, indicators, basis_rows[c][seen]], axis=1)
-            lengths = np.maximum(np.linalg.norm(design, axis=0), 1e-300)
-            beta = np.linalg.lstsq(design / lengths, (values[seen, c] - a) / s, rcond=1e-9)[0] / lengths
-            explained[seen] = s * (columns @ beta[: len(entries)])
+            explained[seen] = s * (columns @ regression.coefficients((values[seen, c] - a) / s))
             own = initial_maps((values[:, c] - explained)[:, None], regimes, neighbours, offsets, [basis_rows[c]])
             maps = maps.with_channel(c, own)
     return maps
