@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         def mode_labels(self) -> Sequence[Hashable]: ...
 
 
-__all__ = ["Scorer", "Unit", "float_array"]
+__all__ = ["Scorer", "Unit"]
 
 _MAGIC = b"CEMUNIT\x00"
 _VERSION = 1
@@ -362,7 +362,7 @@ class Unit(_unit.UnitState):
         ScorerError
             As for `update`; the message names the row, and the state does not change.
         """
-        rows = float_array("times", times, 1)
+        rows = _float_array("times", times, 1)
         readings = _float_rows(values, self.scorer)
         if readings.shape != (len(rows), self.scorer.n_channels):
             raise ScorerError(
@@ -443,7 +443,7 @@ class Unit(_unit.UnitState):
         """
         from cem.scoring.unit_forecast import forecast_of
 
-        return forecast_of(self, float_array("times", times, None), channel, covariates)
+        return forecast_of(self, np.atleast_1d(_float_array("times", times, None)), channel, covariates)
 
     def novelty(self) -> float:
         """Return the probability that a unit of its most probable mode fits as badly or worse.
@@ -579,7 +579,7 @@ def _float_rows(values: ArrayLike, scorer: Scorer) -> FloatArray:
     return np.ascontiguousarray(array)
 
 
-def float_array(name: str, values: ArrayLike, n_dimensions: int | None) -> FloatArray:
+def _float_array(name: str, values: ArrayLike, n_dimensions: int | None) -> FloatArray:
     """A contiguous float64 array with this many dimensions; a typed error for anything else."""
     if type(values) is np.ndarray and values.dtype == np.float64:
         array: FloatArray = values

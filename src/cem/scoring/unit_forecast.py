@@ -48,10 +48,9 @@ def forecast_of(unit: Unit, times: FloatArray, channel: int | str | None, covari
             )
         channel = model.response
     number = unit.scorer._channel_number(channel)
-    when = np.atleast_1d(times)
-    if when.ndim != 1 or not np.all(np.isfinite(when)):
+    if times.ndim != 1 or not np.all(np.isfinite(times)):
         raise ScorerError("the times of a forecast must be finite numbers in one dimension")
-    design, shift, scale = _design(unit, number, when, covariates)
+    design, shift, scale = _design(unit, number, times, covariates)
     means, roots = unit._posteriors(number)
     noise = model.internal_parameters.noise_variances[:, number] * model.coordinates.scales[number] ** 2
     weights = unit.mode_probabilities()
@@ -63,7 +62,7 @@ def forecast_of(unit: Unit, times: FloatArray, channel: int | str | None, covari
             mode_variances *= scale**2
         mean = weights @ mode_means
         variance = weights @ (mode_variances + (mode_means - mean) ** 2)
-    wrong = overflow_at(variance, when, unit.scorer.channels[number], model.bases[number].domain)
+    wrong = overflow_at(variance, times, unit.scorer.channels[number], model.bases[number].domain)
     if wrong:
         raise ScorerError(wrong)
     return UnitForecast(mean, variance, mode_means, mode_variances, weights)
