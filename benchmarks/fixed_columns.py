@@ -7,8 +7,6 @@ Compression also with six regimes taken off first: each reading has a regime alr
 
 from __future__ import annotations
 
-from typing import Any
-
 from common import harness
 
 from dataclasses import replace  # isort: skip

@@ -181,9 +181,7 @@ class Coordinates:
 
     def covariance_factor(self, internal: FloatArray, channel: int) -> FloatArray:
         """Lower triangular factor of s² S⁻¹ Λ̃ Λ̃ᵀ S⁻ᵀ, shape (..., p, p), from an internal one Λ̃ (any square root)."""
-        S = self.transform(channel)
-        roots = np.asarray(np.linalg.solve(S, internal), dtype=np.float64)
-        return _lower_factor(self.scales[channel] * _exact_zeros(roots, S, internal))
+        return _lower_factor(self.scales[channel] * np.linalg.solve(self.transform(channel), internal))
 
     def internal_covariance_factor(self, factor: FloatArray, channel: int) -> FloatArray:
         """The inverse of `covariance_factor`: lower triangular factor of S Σ Sᵀ / s²."""
