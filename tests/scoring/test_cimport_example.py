@@ -11,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conditioned_fleets import conditioned_fleet, fitted
 from scorer_cases import draw, make_model
 
 import cem
+from cem.basis.families import Polynomial
+from cem.covariates import Linear, Regimes
 from cem.scoring.scorer import Scorer
 
 pytestmark = pytest.mark.slow
@@ -139,3 +142,67 @@ def test_compiled_code_counts_readings_and_has_the_log_likelihood(gateway):
     assert gateway.log_likelihood(scorer, times, values) == (0, unit.log_likelihood())
     assert gateway.weights(scorer, 3.0, np.array([9062.0, np.nan, 9061.5])) == [1.0, 0.0, 1.0]
     assert gateway.log_likelihood(scorer, np.array([np.inf]), values[:1])[0] == 1
+
+
+@pytest.fixture(scope="module")
+def conditioned():
+    """Regimes, a by-mode column, covariates of units, and one unit's rows of all."""
+    model = fitted(
+        conditioned_fleet(), basis=Polynomial(1), regimes=Regimes("load", n=3), membership=["site"],
+        covariates={"b": ["stage", "rate"], "c": [Linear("speed", by_mode=True)]},
+    ).model_  # fmt: skip
+    panel = conditioned_fleet(4, n_units=1)
+    levels = {name: model.conditions.levels.get(name) for name in model.covariates}
+    rows = panel.conditions(model.covariates, levels)
+    return model, panel, rows
+
+
+def test_compiled_code_scores_under_conditions_as_python_does(gateway, conditioned):
+    model, panel, rows = conditioned
+    assert set(model.unit_covariates) == {"rate", "site"}
+    own = {name: panel.covariate(name)[0] for name in model.unit_covariates}
+    of_unit = np.array([float(own["rate"]) if name == "rate" else float("AB".index(own["site"])) for name in own])
+    scorer = model.scorer()
+    found, log_likelihood = np.full((len(rows), 2), np.nan), np.zeros(1)
+    assert gateway.watch_at(scorer, of_unit, panel.times, panel.values, rows, found, log_likelihood) == 0
+    unit = scorer.unit(own)
+    for i, row in enumerate(found):
+        unit.update(panel.times[i], panel.values[i], {name: panel.covariate(name)[i] for name in model.covariates})
+        np.testing.assert_array_equal(unit.mode_probabilities(), row)
+    assert unit.log_likelihood() == log_likelihood[0]
+
+
+def test_compiled_code_gets_a_status_for_wrong_conditions(gateway, conditioned):
+    """Called as for a model without conditions, a reading of any load would be scored as if there were one load."""
+    model, panel, rows = conditioned
+    scorer, of_unit = model.scorer(), np.array([0.0, 0.0])
+    times, values, out, total = panel.times[:1], panel.values[:1], np.zeros((1, 2)), np.zeros(1)
+
+    def status(own, w):
+        return gateway.watch_at(scorer, own, times, values, w, out, total)
+
+    assert gateway.watch(scorer, times, values, out) == 6
+    assert status(of_unit, None) == 6
+    assert status(None, rows[:1]) == 6
+    assert status(np.array([np.nan, 0.0]), rows[:1]) == 7
+    assert status(np.array([0.0, 9.0]), rows[:1]) == 7
+    load = model.covariates.index("load")
+    for value, expected in [(np.nan, 7), (np.inf, 7), (1e6, 8)]:
+        wrong = rows[:1].copy()
+        wrong[0, load] = value
+        assert status(of_unit, wrong) == expected
+    plain = Scorer(make_model(["polynomial", "line"], 2))
+    found, one = np.zeros((1, 2)), np.zeros(2)
+    assert gateway.watch_at(plain, None, np.ones(1), np.ones((1, 2)), np.ones((1, 1)), found, total) == 6
+    assert gateway.watch_at(plain, np.ones(1), np.ones(1), np.ones((1, 2)), None, found, total) == 6
+    assert gateway.watch_at(plain, None, np.ones(1), np.full((1, 2), 9062.0), None, found, total) == 0
+    assert gateway.one_channel_at(plain, 1.0, 0, 9062.0, np.ones(1), one) == 6
+
+
+def test_compiled_code_reads_one_channel_under_conditions(gateway):
+    model = fitted(conditioned_fleet(), basis=Polynomial(1), regimes=Regimes("load", n=3)).model_
+    found = np.zeros(2)
+    assert gateway.one_channel_at(model.scorer(), 3.0, 1, 2.0, np.array([50.0]), found) == 0
+    unit = model.scorer().unit()
+    unit.update_channel(3.0, 1, 2.0, [50.0])
+    np.testing.assert_array_equal(unit.mode_probabilities(), found)

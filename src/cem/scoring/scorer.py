@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         def mode_labels(self) -> Sequence[Hashable]: ...
 
 
-__all__ = ["Scorer", "Unit", "float_array"]
+__all__ = ["Scorer", "Unit"]
 
 _MAGIC = b"CEMUNIT\x00"
 _VERSION = 1
@@ -362,7 +362,7 @@ class Unit(_unit.UnitState):
         ScorerError
             As for `update`; the message names the row, and the state does not change.
         """
-        rows = float_array("times", times, 1)
+        rows = _float_array("times", times, 1)
         readings = _float_rows(values, self.scorer)
         if readings.shape != (len(rows), self.scorer.n_channels):
             raise ScorerError(
@@ -443,7 +443,7 @@ class Unit(_unit.UnitState):
         """
         from cem.scoring.unit_forecast import forecast_of
 
-        return forecast_of(self, times, channel, covariates)
+        return forecast_of(self, np.atleast_1d(_float_array("times", times, None)), channel, covariates)
 
     def novelty(self) -> float:
         """Return the probability that a unit of its most probable mode fits as badly or worse.
@@ -506,10 +506,10 @@ class Unit(_unit.UnitState):
         _, version, count, fingerprint = _HEADER.unpack_from(raw)
         if sha256(raw[:-_CHECK_SIZE])[:_CHECK_SIZE] != raw[-_CHECK_SIZE:]:
             raise ScorerError("the saved unit is truncated or altered: its checksum differs; save it again")
-        if version not in (_VERSION, _VERSION_OF_CONDITIONS):
+        own_version = _VERSION_OF_CONDITIONS if n_memory else _VERSION
+        if version != own_version:
             raise ScorerError(
-                f"the saved unit has format version {version}; this release reads {_VERSION}, and "
-                f"{_VERSION_OF_CONDITIONS} of models with covariates"
+                f"the saved unit has format version {version}; this release reads {own_version} of such a model"
             )
         if fingerprint != scorer.fingerprint():
             raise ScorerError(
@@ -579,7 +579,7 @@ def _float_rows(values: ArrayLike, scorer: Scorer) -> FloatArray:
     return np.ascontiguousarray(array)
 
 
-def float_array(name: str, values: ArrayLike, n_dimensions: int | None) -> FloatArray:
+def _float_array(name: str, values: ArrayLike, n_dimensions: int | None) -> FloatArray:
     """A contiguous float64 array with this many dimensions; a typed error for anything else."""
     if type(values) is np.ndarray and values.dtype == np.float64:
         array: FloatArray = values

@@ -138,7 +138,9 @@ def covariate_rows(columns: Sequence[Column], covariates: object, n: int, what: 
         values = [given.column(found.index(name)) if hasattr(given, "column_names") else given[name] for name in names]
         return np.stack([_column(column, own, n, what) for column, own in zip(columns, values, strict=True)], axis=1)
     if isinstance(covariates, np.ma.MaskedArray):
-        covariates = covariates.astype(object).filled(None)
+        shown = np.asarray(covariates.data).astype(object)
+        shown[np.ma.getmaskarray(covariates)] = None
+        covariates = shown
     rows = np.asarray(covariates, dtype=None if _plain(covariates) else object)
     if rows.ndim == 1 and len(columns) == 1:
         rows = rows[:, None]

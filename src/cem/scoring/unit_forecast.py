@@ -9,7 +9,7 @@ import numpy as np
 from cem.errors import ScorerError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from cem.scoring.scorer import Unit
 
@@ -36,10 +36,9 @@ class UnitForecast(NamedTuple):
     """(K,)."""
 
 
-def forecast_of(unit: Unit, times: ArrayLike, channel: int | str | None, covariates: object) -> UnitForecast:
+def forecast_of(unit: Unit, times: FloatArray, channel: int | str | None, covariates: object) -> UnitForecast:
     """`Unit.forecast`."""
     from cem.numerics.floating import overflow_at
-    from cem.scoring.scorer import float_array
 
     model = unit.scorer.model
     if channel is None:
@@ -49,10 +48,9 @@ def forecast_of(unit: Unit, times: ArrayLike, channel: int | str | None, covaria
             )
         channel = model.response
     number = unit.scorer._channel_number(channel)
-    when = np.atleast_1d(float_array("times", times, None))
-    if when.ndim != 1 or not np.all(np.isfinite(when)):
+    if times.ndim != 1 or not np.all(np.isfinite(times)):
         raise ScorerError("the times of a forecast must be finite numbers in one dimension")
-    design, shift, scale = _design(unit, number, when, covariates)
+    design, shift, scale = _design(unit, number, times, covariates)
     means, roots = unit._posteriors(number)
     noise = model.internal_parameters.noise_variances[:, number] * model.coordinates.scales[number] ** 2
     weights = unit.mode_probabilities()
@@ -64,7 +62,7 @@ def forecast_of(unit: Unit, times: ArrayLike, channel: int | str | None, covaria
             mode_variances *= scale**2
         mean = weights @ mode_means
         variance = weights @ (mode_variances + (mode_means - mean) ** 2)
-    wrong = overflow_at(variance, when, unit.scorer.channels[number], model.bases[number].domain)
+    wrong = overflow_at(variance, times, unit.scorer.channels[number], model.bases[number].domain)
     if wrong:
         raise ScorerError(wrong)
     return UnitForecast(mean, variance, mode_means, mode_variances, weights)

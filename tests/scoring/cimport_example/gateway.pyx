@@ -4,8 +4,9 @@
 from libc.stdlib cimport free
 
 from cem.scoring cimport (
-    PackedScorer, SCORER_OK, scorer_init, scorer_log_densities, scorer_log_likelihood, scorer_probabilities, scorer_t,
-    scorer_unit_bytes, scorer_update, scorer_update_channel, scorer_weight,
+    PackedScorer, SCORER_OK, scorer_init, scorer_init_at, scorer_log_densities, scorer_log_likelihood,
+    scorer_probabilities, scorer_t, scorer_unit_bytes, scorer_update, scorer_update_at, scorer_update_channel,
+    scorer_update_channel_at, scorer_weight,
 )
 
 cdef extern from "<stdlib.h>" nogil:
@@ -29,6 +30,54 @@ def watch(PackedScorer scorer, const double[::1] times, const double[:, ::1] val
             if status != SCORER_OK:
                 break
         free(unit)
+    return status
+
+
+def watch_at(
+    PackedScorer scorer, const double[::1] of_unit, const double[::1] times, const double[:, ::1] values,
+    const double[:, ::1] w, double[:, ::1] probabilities, double[::1] log_likelihood,
+):
+    """`watch` under conditions: covariates of the unit and of each reading (n, m), numbers and positions of levels."""
+    cdef const scorer_t* packed = scorer.pointer()
+    cdef double* unit = <double*>aligned_alloc(64, scorer_unit_bytes(packed))
+    cdef const double* own = NULL
+    cdef const double* row = NULL
+    cdef Py_ssize_t i
+    cdef int status
+    if unit == NULL:
+        raise MemoryError
+    if of_unit is not None:
+        own = &of_unit[0]
+    with nogil:
+        status = scorer_init_at(packed, unit, own)
+        for i in range(times.shape[0]):
+            if status != SCORER_OK:
+                break
+            if w is not None:
+                row = &w[i, 0]
+            status = scorer_update_at(packed, unit, times[i], &values[i, 0], row, NULL)
+            if status == SCORER_OK:
+                status = scorer_probabilities(packed, unit, &probabilities[i, 0])
+        if status == SCORER_OK:
+            status = scorer_log_likelihood(packed, unit, &log_likelihood[0])
+        free(unit)
+    return status
+
+
+def one_channel_at(
+    PackedScorer scorer, double t, int channel, double value, const double[::1] w, double[::1] probabilities
+):
+    """One value of one channel under conditions: the status."""
+    cdef const scorer_t* packed = scorer.pointer()
+    cdef double* unit = <double*>aligned_alloc(64, scorer_unit_bytes(packed))
+    cdef int status
+    if unit == NULL:
+        raise MemoryError
+    scorer_init(packed, unit)
+    status = scorer_update_channel_at(packed, unit, t, channel, value, &w[0], NULL)
+    if status == SCORER_OK:
+        status = scorer_probabilities(packed, unit, &probabilities[0])
+    free(unit)
     return status
 
 
