@@ -36,6 +36,8 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
+# Share of a column's length that those before it leave: below this it is a combination of them.
+_COLLINEAR = 1e-6
 # Share of a column's deviation that lies within regimes: below this, regimes determine it.
 _WITHIN = 1e-3
 # Coefficients and scales depend on each other; the second step changes little.
@@ -144,7 +146,26 @@ def membership_conditions(panel: Panel, options: FitOptions) -> Conditions | Non
                 f"membership: {term!r} has by_mode or basis_functions; coefficients of membership belong to modes "
                 "anyway, and do not depend on time"
             )
-    return learned_conditions(columns, unit_rows(panel, columns), unit_terms=terms)
+    rows = unit_rows(panel, columns)
+    conditions = learned_conditions(columns, rows, unit_terms=terms)
+    _refuse_collinear_units(conditions, rows)
+    return conditions
+
+
+def _refuse_collinear_units(conditions: Conditions, rows: FloatArray) -> None:
+    """Refuse a column of membership that those before it reproduce, by name."""
+    design = np.concatenate([np.ones((len(rows), 1)), conditions.features_at(rows)], axis=1)
+    padded = np.concatenate([design, np.zeros((design.shape[1], design.shape[1]))])
+    upper = np.asarray(np.linalg.qr(padded, mode="r"), dtype=np.float64)
+    for i, feature in enumerate(conditions.features, 1):
+        if abs(upper[i, i]) <= _COLLINEAR * float(np.linalg.norm(upper[:, i])):
+            weights = np.abs(np.linalg.lstsq(design[:, :i], design[:, i], rcond=1e-10)[0])
+            names = ["the intercept", *(repr(one.name) for one in conditions.features)]
+            with_ = [names[int(j)] for j in np.argsort(-weights)[:3] if weights[j] > 1e-3 * weights.max()]
+            raise PanelError(
+                f"membership: column {feature.name!r} is a combination of {', '.join(with_)} over the units, so its "
+                "coefficient cannot be told apart; leave a term out"
+            )
 
 
 def unit_rows(panel: Panel, columns: Sequence[Covariate]) -> FloatArray:
