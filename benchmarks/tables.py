@@ -100,6 +100,10 @@ def _with_error(level: str) -> Callable[[Row], str]:
     return lambda row: f"{100 * row[f'coverage_{level}']:.1f} ± {100 * row[f'error_{level}']:.1f}"
 
 
+def _yes_or_no(key: str) -> Callable[[Row], str]:
+    return lambda row: "yes" if row[key] else "no"
+
+
 def _passes(way: str) -> Callable[[Row], str]:
     return lambda row: f"{row[f'{way}_passes']:,}" + ("" if row[f"{way}_converged"] else ", not converged")
 
@@ -413,6 +417,61 @@ TABLES: dict[str, Columns] = {
         "true means apart (sd)": number("spread_of_means", ".2f"),
         "life from its own mean": number("realised", ".2f"),
         "training fleets": number("training_fleets", ".0f"),
+    },
+    "regimes_inside": {
+        "engines": text("set"),
+        "seed": text("seed"),
+        "RMSE by hand": number("rmse_by_hand", ".2f"),
+        "inside": number("rmse_inside", ".2f"),
+        "90 % by hand": number("coverage_by_hand", ".1%"),
+        "90 % inside": number("coverage_inside", ".1%"),
+    },
+    "load_drives_wear": {
+        "seed": text("seed"),
+        "correlation of load and wear": number("correlation_of_load_and_wear", ".2f"),
+        "ARI without the load": number("ari_without", ".3f"),
+        "with it": number("ari_with", ".3f"),
+        "warned without": _yes_or_no("warned_without"),
+        "warned with": _yes_or_no("warned_with"),
+    },
+    "never_falls": {
+        "part": text("part"),
+        "problems": number("problems", ",.0f"),
+        "ascents": number("runs", ",.0f"),
+        "passes": number("passes", ",.0f"),
+        "falls": number("falls", ",.0f"),
+        "largest, of the objective's size": number("worst", ".1g"),
+        "refused by a typed error": number("refused", ",.0f"),
+    },
+    "covariate_peers": {
+        "package": lambda row: f"{row['peer']} {row.get('version', '')}".strip(),
+        "processor time": _duration("processor_seconds"),
+        "passes": text("passes"),
+        "end": text("fate"),
+        "ℓ, its own claim": number("claimed", ",.3f"),
+        "ℓ, exact": number("exact", ",.3f"),
+        "below ours": number("below", ",.3f"),
+        "× ours": _whole("times_ours"),
+        "target": number("target", ",.0f", unit=" ×"),
+    },
+    "fixed_columns": {
+        "step": text("question"),
+        "units": number("n_units", ",.0f"),
+        "columns": text("columns"),
+        "processor time": number("processor_milliseconds", ",.3g", unit=" ms"),
+        "÷ plain": number("times_plain", ".2f"),
+        "target": number("target", ".1f"),
+        "bytes a unit": number("bytes_of_a_unit", ",.0f"),
+        "bytes ÷ plain": number("bytes_times_plain", ".2f"),
+        "target of bytes": number("target_bytes", ".1f"),
+    },
+    "condition_scoring": {
+        "what": text("what"),
+        "model": text("form"),
+        "processor time": number("processor_ns", ",.0f", unit=" ns"),
+        "÷ plain": number("times_plain", ".2f"),
+        "target": number("target_times_plain", ".2f"),
+        "instructions (AVX2)": number("instructions_avx2", ",.0f"),
     },
     "wheel_latency": {
         "wheel": text("wheel"),

@@ -62,7 +62,7 @@ def chosen(models, cell):
     """The model of a cell; a fit may be refused, by name."""
     found = models[cell]
     if isinstance(found, cem.CemError):
-        kind, axis, rank, covariance = cell
+        kind, _, rank, _ = cell
         assert rank and kind == "no random columns", found  # links need coefficients that vary
         assert "linking_rank" in str(found) or "random" in str(found)
         pytest.skip(f"refused by name: {found}")
@@ -158,7 +158,8 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 import cem
 panel = cem.Panel.from_arrays(**json.load(sys.stdin))
-print(json.dumps({{i: cem.load({str(tmp_path)!r} + f"/{{i}}.cem").predict_proba(panel).tolist() for i in {list(expected)}}}))
+found = {{i: cem.load({str(tmp_path)!r} + f"/{{i}}.cem").predict_proba(panel).tolist() for i in {list(expected)}}}
+print(json.dumps(found))
 """
     given = {
         "times": [panel.times[a:b].tolist() for a, b in zip(panel.offsets[:-1], panel.offsets[1:], strict=True)],

@@ -18,6 +18,19 @@ _LABELS = {
     "hard_converged": "Hard problems that converge in the end",
     "hard_gained_of_tolerance": "Largest gain of further plain passes on these, as a share of the tolerance",
     **{
+        f"{engines}_{key}": f"{engines}, {words}"
+        for engines in ("FD002", "FD004")
+        for key, words in {
+            "rmse_ratio": "mean RMSE inside ÷ by hand",
+            "points_from_90_by_hand": "points of coverage from 90 %, by hand",
+            "points_from_90_inside": "points of coverage from 90 %, inside",
+        }.items()
+    },
+    "largest_ari_without": "Largest ARI without the load",
+    "least_ari_with": "Least ARI with the load",
+    "warned_without": "Fleets warned without the load",
+    "warned_with": "Fleets warned with the load",
+    **{
         f"{kind}_median_ratio_{key}": f"Median share of plain EM's passes, {kind} problems, {method}"
         for kind in ("hard", "easy")
         for key, method in _METHODS.items()

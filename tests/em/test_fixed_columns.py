@@ -1,4 +1,4 @@
-"""Coefficients that do not vary from unit to unit: E step, gradient, M step, ascent, against dense Gaussians."""
+"""Columns whose coefficients do not vary from unit to unit: E step, gradient and M step against dense Gaussians."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def normal_matrix(panel: cem.Panel, modes: np.ndarray, k: int, c: int, random: b
 @pytest.mark.parametrize(("random_columns", "n_units"), [("all", 800), ("none", 400)])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_effects_come_back_within_sampling_error(seed, random_columns, n_units):
-    """Random lines, or group-based trajectories; effects by mode, also of the rare one, and common."""
+    """Lines that vary from unit to unit, or group-based trajectories; effects by mode and common ones."""
     random = random_columns == "all"
     panel, modes = simulate(seed, n_units, random=random)
     em = fitted(panel, random_columns=random_columns)

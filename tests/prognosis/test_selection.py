@@ -101,3 +101,10 @@ def test_a_panel_where_nothing_failed(chosen) -> None:
     """There is nothing to predict."""
     with pytest.raises(PanelError, match="0 of 40"):
         cross_validate(chosen[0].with_failure_times(None), {1: estimator(1, Constant())})
+
+
+@pytest.mark.parametrize("candidates", [estimator(1, Constant()), [estimator(1, Constant())], {}, {"one": 1}])
+def test_candidates_that_are_no_mapping_are_refused(candidates) -> None:
+    """An estimator in place of the mapping ended with a TypeError about an array."""
+    with pytest.raises(OptionError, match="candidates must map names"):
+        cross_validate(fleet(10, 0, every=6.0), candidates)

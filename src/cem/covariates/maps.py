@@ -79,14 +79,14 @@ class RegimeMaps:
 
 def mapped(values: FloatArray, regimes: IntArray, offsets: FloatArray, scales: FloatArray) -> FloatArray:
     """x' of readings (N, C) in regimes (N,)."""
-    result = np.empty(values.shape)
+    result, inverses = np.empty(values.shape), 1.0 / scales  # as in scoring: the same bits
     of_rows = np.empty((_ROWS_AT_A_TIME, values.shape[1]))
     for first in range(0, len(values), _ROWS_AT_A_TIME):  # a part stays in the cache through all three steps
         rows = slice(first, first + _ROWS_AT_A_TIME)
         own = regimes[rows]
         part, buffer = result[rows], of_rows[: len(own)]
         np.subtract(values[rows], offsets.take(own, axis=0, out=buffer, mode="clip"), out=part)
-        np.divide(part, scales.take(own, axis=0, out=buffer, mode="clip"), out=part)
+        np.multiply(part, inverses.take(own, axis=0, out=buffer, mode="clip"), out=part)
     return result
 
 
@@ -280,8 +280,10 @@ def _start_channel(
             _filled(means, counts, neighbours), np.ones(len(means)), counts
         )
         return
-    # In units of the pooled deviation, so that squares of large offsets do not swallow the noise.
-    y, start = (x - means[g]) / pooled, means / pooled
+    # In units of the pooled deviation and about the common level, so that squares of a large level, which curves and
+    # not offsets take up, do not swallow the noise.
+    level = float(counts @ means / counts.sum())
+    y, start = (x - means[g]) / pooled, (means - level) / pooled
     prior, precision = _prior(start, counts, neighbours)
     local = RegimeMaps(
         _filled(start, counts, neighbours)[:, None],
@@ -305,10 +307,11 @@ def _start_channel(
     mapped_y = (y - (local.offsets[g, 0] - base[g])) / local.scales[g, 0]
     levels, spreads = _at_common_wear(mapped_y, curves.step(mapped_y)[0], g, counts)
     offsets = local.offsets[:, 0] + local.scales[:, 0] * levels
-    a, maps.scales[:, c], _, _ = _identified(offsets, local.scales[:, 0] * spreads, counts)
-    maps.offsets[:, c] = a * pooled
+    maps.offsets[:, c], maps.scales[:, c], _, _ = _identified(
+        level + offsets * pooled, local.scales[:, 0] * spreads, counts
+    )
     # The prior's coordinates have offsets as they were read; those of the maps differ by the identification.
-    maps.prior_levels[:, c] = prior * pooled
+    maps.prior_levels[:, c] = level + prior * pooled
     maps.prior_precisions[c] = precision / pooled**2
 
 

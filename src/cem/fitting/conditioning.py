@@ -14,6 +14,7 @@ from cem.covariates.conditions import Conditions
 from cem.covariates.learning import learned_conditions
 from cem.covariates.maps import RegimeMaps, initial_maps, map_sums, mapped, refined_maps
 from cem.covariates.terms import Term, names_in, terms_by_channel
+from cem.covariates.within_units import WithinUnits
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean
 from cem.fitting.life_channel import LIFE
@@ -35,6 +36,8 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
+# Share of a column's length that those before it leave: below this it is a combination of them.
+_COLLINEAR = 1e-6
 # Share of a column's deviation that lies within regimes: below this, regimes determine it.
 _WITHIN = 1e-3
 # Coefficients and scales depend on each other; the second step changes little.
@@ -143,7 +146,26 @@ def membership_conditions(panel: Panel, options: FitOptions) -> Conditions | Non
                 f"membership: {term!r} has by_mode or basis_functions; coefficients of membership belong to modes "
                 "anyway, and do not depend on time"
             )
-    return learned_conditions(columns, unit_rows(panel, columns), unit_terms=terms)
+    rows = unit_rows(panel, columns)
+    conditions = learned_conditions(columns, rows, unit_terms=terms)
+    _refuse_collinear_units(conditions, rows)
+    return conditions
+
+
+def _refuse_collinear_units(conditions: Conditions, rows: FloatArray) -> None:
+    """Refuse a column of membership that those before it reproduce, by name."""
+    design = np.concatenate([np.ones((len(rows), 1)), conditions.features_at(rows)], axis=1)
+    padded = np.concatenate([design, np.zeros((design.shape[1], design.shape[1]))])
+    upper = np.asarray(np.linalg.qr(padded, mode="r"), dtype=np.float64)
+    for i, feature in enumerate(conditions.features, 1):
+        if abs(upper[i, i]) <= _COLLINEAR * float(np.linalg.norm(upper[:, i])):
+            weights = np.abs(np.linalg.lstsq(design[:, :i], design[:, i], rcond=1e-10)[0])
+            names = ["the intercept", *(repr(one.name) for one in conditions.features)]
+            with_ = [names[int(j)] for j in np.argsort(-weights)[:3] if weights[j] > 1e-3 * weights.max()]
+            raise PanelError(
+                f"membership: column {feature.name!r} is a combination of {', '.join(with_)} over the units, so its "
+                "coefficient cannot be told apart; leave a term out"
+            )
 
 
 def unit_rows(panel: Panel, columns: Sequence[Covariate]) -> FloatArray:
@@ -203,6 +225,7 @@ def _first_maps(
     neighbours, n_regimes = conditions.regimes.neighbours(), conditions.regimes.n_regimes
     maps = initial_maps(values, regimes, neighbours, offsets, basis_rows)
     features = conditions.features_at(w) if conditions.features else np.zeros((len(w), 0))
+    units = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     for c in range(values.shape[1]):
         entries = (*conditions.common[c], *conditions.by_mode[c])
         seen = np.isfinite(values[:, c])
@@ -210,14 +233,11 @@ def _first_maps(
             continue
         columns = np.stack([features[seen, f] * (1.0 if j < 0 else basis_rows[c][seen, j]) for f, j in entries], axis=1)
         _refuse_constant_within(conditions, c, columns[:, : len(conditions.common[c])], regimes[seen], n_regimes)
+        regression = WithinUnits(columns, np.eye(n_regimes)[regimes[seen]], basis_rows[c][seen], units[seen])
         explained = np.zeros(len(values))
         for _ in range(_JOINT_STEPS):
             a, s = maps.offsets[regimes[seen], c], maps.scales[regimes[seen], c]
-            indicators = np.eye(n_regimes)[regimes[seen]]
-            design = np.concatenate([columns, indicators, basis_rows[c][seen]], axis=1)
-            lengths = np.maximum(np.linalg.norm(design, axis=0), 1e-300)
-            beta = np.linalg.lstsq(design / lengths, (values[seen, c] - a) / s, rcond=1e-9)[0] / lengths
-            explained[seen] = s * (columns @ beta[: len(entries)])
+            explained[seen] = s * (columns @ regression.coefficients((values[seen, c] - a) / s))
             own = initial_maps((values[:, c] - explained)[:, None], regimes, neighbours, offsets, [basis_rows[c]])
             maps = maps.with_channel(c, own)
     return maps

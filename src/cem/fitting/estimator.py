@@ -122,9 +122,11 @@ class FailureModeEM(FittedAttributes, SklearnFace):
     covariates : str, term, list of these, or mapping of channel to these, optional
         What is read with the sensors and explains part of their readings, such as a load: names of covariates of the
         panel, or terms of `cem.covariates`. A mapping gives channels terms each; its key None stands for the channels
-        not named. Each term has one coefficient for all modes, or with ``by_mode=True`` one for each.
+        not named; a channel without an entry has no terms. Each term has one coefficient for all modes, or with
+        ``by_mode=True`` one for each. Levels, means and scales are learned here and kept in the model.
     regimes : cem.Regimes, optional
-        Operating regimes, recognised from covariates. Every channel gets an offset and a scale in each regime.
+        Operating regimes, recognised from covariates. Every channel gets an offset and a scale in each regime, and the
+        model is one of (reading − offset) / scale.
     random_columns : "all", "none", sequence of int, or mapping of channel to these, optional
         The basis functions whose coefficients vary from unit to unit. Each mode has one coefficient of the others.
         "none" gives group-based trajectories. Default: all, or up to the ``random_degree`` of a `Polynomial`.
@@ -209,6 +211,16 @@ class FailureModeEM(FittedAttributes, SklearnFace):
     >>> em = cem.FailureModeEM(3, random_state=0).fit(panel)
     >>> em.weights_.shape
     (3,)
+
+    Machines that run at three loads, of which the site decides how likely each mode is:
+
+    >>> fleet = cem.datasets.load_compressor_fleet()
+    >>> regimes = cem.Regimes(["speed", "valve"], n=3)
+    >>> em = cem.FailureModeEM(3, covariance="pooled", regimes=regimes, membership=["site"], random_state=0).fit(fleet)
+    >>> em.regimes_.offsets.shape
+    (3, 6)
+    >>> list(em.membership_)
+    ['intercept', 'site=mill', 'site=mine']
     """
 
     _estimator_type = "clusterer"

@@ -188,7 +188,7 @@ def _prepare(
         statistics = statistics.with_membership(membership_design, mode_priors)
     warn_of_stuck_channels(panel)
     warn_of_short_units(panel, learnable.bases)
-    warn_of_what_covariates_leave(panel, learnable.bases, statistics, plan, conditioning)
+    warn_of_what_covariates_leave(panel, learnable.bases, plan, conditioning)
     expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
     steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
     if conditioning is not None and conditioning.maps is not None:
@@ -251,7 +251,7 @@ def _check_columns(statistics: SufficientStatistics, prepared: tuple[ColumnPlan 
     """Refuse columns of covariates that other columns reproduce."""
     plan, conditioning = prepared
     if plan is not None and conditioning is not None:
-        check_collinear(statistics, plan, conditioning.conditions.feature_names)
+        check_collinear(statistics, plan, conditioning.conditions.feature_names, conditioning.panel)
 
 
 def _refine(found: _Found, prepared: _Prepared, options: FitOptions) -> _Found:

@@ -195,7 +195,11 @@ def cross_validate(
     >>> cem.selection.cross_validate(panel, candidates, score="log_likelihood", n_folds=2).best.name
     2
     """
-    if not candidates or not all(isinstance(one, FailureModeEM) for one in candidates.values()):
+    if (
+        not isinstance(candidates, Mapping)
+        or not candidates
+        or not all(isinstance(one, FailureModeEM) for one in candidates.values())
+    ):
         raise OptionError("candidates must map names to FailureModeEM estimators, at least one")
     axes = {one.time_axis for one in candidates.values()}
     if len(axes) != 1:

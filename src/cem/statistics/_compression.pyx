@@ -496,6 +496,7 @@ def pooled_moments(
     cdef Py_ssize_t n_units = block_of.shape[0], n_channels = block_of.shape[1], l, c
     cdef int p = <int> blocks.shape[2]
     cdef int i, j, m
+    cdef bint alike                     # channels that are read with the first one, on every unit, share its R'R
     cdef const double* R
     shape3("pooled_moments", "projections", &projections.shape[0], n_units, n_channels, p)
     shape3("pooled_moments", "gram_out", &gram_out.shape[0], n_channels, p, p)
@@ -504,16 +505,33 @@ def pooled_moments(
     cross_out[...] = 0.0
     with nogil:
         for l in range(n_units):
-            for c in range(block_of.shape[1]):
+            for c in range(n_channels):
                 if block_of[l, c] < 0:
                     continue
                 R = &blocks[block_of[l, c], 0, 0]
                 for i in range(p):
                     for m in range(i + 1):
                         cross_out[c, i] += R[m * p + i] * projections[l, c, m]
-                    for j in range(p):
-                        for m in range(min(i, j) + 1):
+        for c in range(n_channels):
+            alike = c > 0
+            for l in range(n_units):
+                if alike and block_of[l, c] != block_of[l, 0]:
+                    alike = False
+                    break
+            if alike:
+                memcpy(&gram_out[c, 0, 0], &gram_out[0, 0, 0], p * p * sizeof(double))
+                continue
+            for l in range(n_units):
+                if block_of[l, c] < 0:
+                    continue
+                R = &blocks[block_of[l, c], 0, 0]
+                for i in range(p):
+                    for j in range(i + 1):
+                        for m in range(j + 1):
                             gram_out[c, i, j] += R[m * p + i] * R[m * p + j]
+            for i in range(p):
+                for j in range(i):
+                    gram_out[c, j, i] = gram_out[c, i, j]
 
 
 def recentre(

@@ -26,6 +26,8 @@ FloatArray = NDArray[np.float64]
 NONE = -1
 """In place of a feature or of a basis function: the factor is 1."""
 
+_FEW_COLUMNS = 5
+
 
 @dataclass(frozen=True)
 class Column:
@@ -140,13 +142,13 @@ class Design:
             return functions
         n_random = len(self._random)
         design = np.empty((len(functions), self.size))
-        design[:, :n_random] = functions[:, _slice_or_list(self._random)]
+        _copy(functions, self._random, design[:, :n_random])
         at = self.size - len(self._fixed)
         design[:, n_random:at] = 0.0
         features = None if self._features is None else self._features[rows]
         if features is not None and all(c.function == NONE and c.feature != NONE for c in self._fixed):
             # The usual case, in one step.
-            design[:, at:] = features[:, _slice_or_list([c.feature for c in self._fixed])]
+            _copy(features, [column.feature for column in self._fixed], design[:, at:])
             return design
         for i, column in enumerate(self._fixed):
             if column.feature == NONE:
@@ -159,11 +161,15 @@ class Design:
         return design
 
 
-def _slice_or_list(positions: Sequence[int]) -> slice | list[int]:
-    """An index of these positions: a slice where they follow one another, which is copied much faster."""
-    if positions and list(positions) == list(range(positions[0], positions[0] + len(positions))):
-        return slice(positions[0], positions[0] + len(positions))
-    return list(positions)
+def _copy(source: FloatArray, positions: Sequence[int], target: FloatArray) -> None:
+    """Copy some columns of rows; a few are copied faster one by one, more of them row by row."""
+    if len(positions) <= _FEW_COLUMNS:
+        for i, position in enumerate(positions):
+            target[:, i] = source[:, position]
+    elif list(positions) == list(range(positions[0], positions[0] + len(positions))):
+        target[:] = source[:, positions[0] : positions[0] + len(positions)]
+    else:
+        target[:] = source[:, list(positions)]
 
 
 def shifted_columns(basis: Basis, random: tuple[int, ...], fixed: tuple[Column, ...], shifts: FloatArray) -> FloatArray:

@@ -142,8 +142,6 @@ def split(wide: SufficientStatistics, plan: ColumnPlan) -> SufficientStatistics:
     used = used_by_blocks = 0
     for c, (p, q) in enumerate(zip(sizes, fixed_sizes, strict=True)):
         starts = wide.factor_offsets[:, c]
-        observed = starts >= 0
-        distinct, which = np.unique(starts[observed], return_inverse=True)
         twin = next(
             (g for g in range(c) if (sizes[g], fixed_sizes[g]) == (p, q)
              and np.array_equal(wide.factor_offsets[:, g], starts)),
@@ -152,6 +150,8 @@ def split(wide: SufficientStatistics, plan: ColumnPlan) -> SufficientStatistics:
         if twin is not None:
             factor_offsets[:, c], block_offsets[:, c] = factor_offsets[:, twin], block_offsets[:, twin]
         else:
+            observed = starts >= 0
+            distinct, which = np.unique(starts[observed], return_inverse=True)
             n = p + q
             R = wide.factors[distinct[:, None] + np.arange(n * n)].reshape(-1, n, n)
             factor_parts.append(np.ascontiguousarray(R[:, :p, :p]).reshape(-1))
