@@ -55,8 +55,8 @@ def unit_rows(panel: Panel, columns: Sequence[Column], error: type[CemError] = P
     if missing.any():
         unit, j = (int(i) for i in np.argwhere(missing)[0])
         raise error(
-            f"covariate {columns[j].name!r} of unit {panel.units[unit]!r} is missing ({int(missing[:, j].sum()):,} such "
-            "units); the probabilities of its modes depend on it: fill it in, or leave the unit out"
+            f"covariate {columns[j].name!r} of unit {panel.units[unit]!r} is missing ({int(missing[:, j].sum()):,} "
+            "such units); the probabilities of its modes depend on it: fill it in, or leave the unit out"
         )
     result: FloatArray = rows
     return result
