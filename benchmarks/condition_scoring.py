@@ -2,10 +2,11 @@
 
     python benchmarks/condition_scoring.py
 
-`update` with a float64 array of the settings and `mode_probabilities` into a buffer, from Python, against the same model
-without regimes, in turn within each round: processor time, medians over the rounds. Then the same with one and with two
-columns more: common ones, and by-mode ones that are further columns of every channel's design. Settings in a tuple, and
-a category by name, are read by another path. Instructions are those of one reading by callgrind, which knows no AVX-512.
+`update` with a float64 array of the settings and `mode_probabilities` into a buffer, from Python, against the same
+model without regimes, in turn within each round: processor time, medians over the rounds. Then the same with one and
+with two columns more: common ones, and by-mode ones that are further columns of every channel's design. Settings in a
+tuple, and a category by name, are read by another path. Instructions are those of one reading by callgrind, which
+knows no AVX-512.
 """
 
 from __future__ import annotations
@@ -66,9 +67,7 @@ def with_columns(model: Any, n_columns: int) -> Any:
     transforms[:, :p, :p] = coordinates.transforms.reshape(C, p, p)
     sizes = (size,) * C
     parts = dict(vars(model))
-    parts["internal_parameters"] = replace(
-        own, means=means.reshape(K, -1), factors=factors.reshape(K, -1), sizes=sizes
-    )
+    parts["internal_parameters"] = replace(own, means=means.reshape(K, -1), factors=factors.reshape(K, -1), sizes=sizes)
     parts["coordinates"] = Coordinates(centres.ravel(), coordinates.scales, transforms.ravel(), sizes)
     return types.SimpleNamespace(**parts)
 

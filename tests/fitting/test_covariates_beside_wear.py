@@ -9,8 +9,9 @@ import pytest
 
 from cem import FailureModeEM, Panel, Regimes
 from cem.basis.families import Polynomial
+from cem.covariates import Category
 from cem.covariates.within_units import WithinUnits
-from cem.errors import CommonCauseWarning
+from cem.errors import CommonCauseWarning, OptionError, PanelError
 
 LOADS = {"low": (0.0, 20.0), "mid": (5.0, 50.0), "high": (-3.0, 90.0)}
 
@@ -109,3 +110,37 @@ def test_within_units_recovers_coefficients_that_a_common_curve_cannot():
         np.stack([columns[::n, 1], np.ones(n_units)], axis=1), (values - columns @ [0.2, 0.0] - 3.0 * regimes)[::n]
     )[0][0]
     assert found[1] == pytest.approx(of_unit, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("load", "reference", "column", "how"),
+    [("high", "high", "load=mid", "a combination of 'the basis'"), ("high", "low", "load=high", "zero at all")],
+)
+def test_a_level_at_which_a_channel_was_never_read_is_refused(load, reference, column, how):
+    """Its effect would be made up, or the channel left out with the advice to take a larger basis."""
+    panel = worn_fleet()
+    values = np.array(panel.values)
+    values[panel.covariate("load") == load, 0] = np.nan
+    gaps = Panel(
+        panel.units, panel.offsets, panel.times, values, panel.channels, covariates={"load": panel.covariate("load")}
+    )
+    with pytest.raises(PanelError, match=f"'s1': covariate column '{column}' is {how}"):
+        fitted(gaps, covariates=Category("load", reference=reference))
+    effects = fitted(gaps, covariates={"s2": "load"}).covariate_effects_
+    assert list(effects) == ["s2"] and effects["s2"]["load=mid"] == pytest.approx(16.0, abs=0.1)
+
+
+def test_columns_of_one_name_are_refused():
+    """The effect of one covariate would be reported as that of another."""
+    panel = worn_fleet().with_covariates(covariates={"load=low": np.random.default_rng(0).normal(size=480)})
+    with pytest.raises(OptionError, match="'s1' has two columns of the name 'load=low', of different covariates"):
+        fitted(panel, covariates=["load", "load=low"])
+
+
+def test_columns_of_membership_that_say_the_same_are_refused():
+    """Each would get half of the effect, and the criteria would count both."""
+    panel = worn_fleet()
+    sites = [("A", "B", "C")[i % 3] for i in range(panel.n_units)]
+    panel = panel.with_covariates(unit_covariates={"site": sites, "plant": [site.lower() for site in sites]})
+    with pytest.raises(PanelError, match="membership: column 'plant=b' is a combination of 'site=B'"):
+        fitted(panel, covariates="load", membership=["site", "plant"])

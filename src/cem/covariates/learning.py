@@ -58,8 +58,8 @@ def learned_conditions(
     """
     rows = training_rows(columns, w)
     found = Found(columns, rows)
-    for term in unit_terms:
-        found.features_of(term)
+    of_units = [position for term in unit_terms for position in found.features_of(term)]
+    _refuse_repeats([(f, -1) for f in of_units], "", found.features)
     common, by_mode = [], []
     for c, channel in enumerate(channels):
         entries = {False: [], True: []}  # type: dict[bool, list[tuple[int, int]]]
@@ -121,12 +121,19 @@ def _functions(term: Term, channel: str, size: int) -> Sequence[int]:
 
 
 def _refuse_repeats(entries: Sequence[tuple[int, int]], channel: str, features: Sequence[Feature]) -> None:
-    seen: set[tuple[int, int]] = set()
+    where = f"channel {channel!r}" if channel else "membership"
+    seen: dict[tuple[str, int], int] = {}
     for f, j in entries:
-        if (f, j) in seen:
+        name = features[f].name
+        if (name, j) in seen:
             product = "" if j < 0 else f" times basis function {j}"
+            if seen[name, j] != f:  # such as level 'low' of covariate 'load', and a covariate 'load=low'
+                raise OptionError(
+                    f"{where} has two columns of the name {name!r}{product}, of different covariates; "
+                    "rename a covariate"
+                )
             raise OptionError(
-                f"channel {channel!r} has column {features[f].name!r}{product} twice; name each covariate in one term "
-                "of a channel, common or by mode"
+                f"{where} has column {name!r}{product} twice; name each covariate in one term of a channel, common or "
+                "by mode"
             )
-        seen.add((f, j))
+        seen[name, j] = f

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from cem.basis.families import Basis
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean, listed
-from cem.statistics.columns import Column, ColumnPlan
+from cem.panel.panel import Panel
+from cem.statistics.columns import Column, ColumnPlan, Design
 from cem.statistics.sufficient import SufficientStatistics
 
 __all__ = ["ColumnChoice", "check_collinear", "chosen_functions", "column_plan"]
@@ -132,8 +133,18 @@ def column_plan(
     return ColumnPlan(tuple(random), tuple(fixed), features)
 
 
-def check_collinear(statistics: SufficientStatistics, plan: ColumnPlan, feature_names: Sequence[str]) -> None:
-    """Refuse a column with a feature that the columns before it reproduce, over all units.
+def check_collinear(
+    statistics: SufficientStatistics, plan: ColumnPlan, feature_names: Sequence[str], panel: Panel
+) -> None:
+    """Refuse a column with a feature that the columns before it reproduce at all readings of a channel.
+
+    Parameters
+    ----------
+    statistics : SufficientStatistics
+    plan : ColumnPlan
+    feature_names : sequence of str
+    panel : Panel
+        A channel with gaps may lack the very readings that tell two columns apart.
 
     Raises
     ------
@@ -144,12 +155,22 @@ def check_collinear(statistics: SufficientStatistics, plan: ColumnPlan, feature_
     if fixed is None:
         return
     for c, name in enumerate(statistics.channels):
+        if not any(column.feature >= 0 for column in plan.fixed[c]):
+            continue
         S = fixed.wide.transform(c)
+        seen = np.isfinite(panel.values[:, c])
+        if not seen.all():
+            if not seen.any():
+                continue
+            design = Design(panel, statistics.bases[c], plan.random[c], plan.fixed[c], plan.features)
+            S = np.asarray(np.linalg.qr(design(np.flatnonzero(seen)), mode="r"), dtype=np.float64)
+            if len(S) < S.shape[1]:
+                continue  # too few readings for any fit, which is refused with the basis
         norms = np.linalg.norm(S, axis=0)
         p = statistics.sizes[c]
         for i, column in enumerate(plan.fixed[c]):
             at = p + i
-            if column.feature < 0 or S[at, at] > _COLLINEAR * norms[at]:
+            if column.feature < 0 or abs(S[at, at]) > _COLLINEAR * norms[at]:
                 continue
             described = described_column(column, feature_names)
             weights = np.abs(np.linalg.lstsq(S[:at, :at], S[:at, at], rcond=1e-10)[0]) * norms[:at]

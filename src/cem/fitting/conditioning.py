@@ -18,6 +18,7 @@ from cem.covariates.within_units import WithinUnits
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean
 from cem.fitting.life_channel import LIFE
+from cem.mixture.condition_rows import reading_rows, unit_rows, where_in
 from cem.statistics.columns import Column
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
+# Share of a column's length that those before it leave: below this it is a combination of them.
+_COLLINEAR = 1e-6
 # Share of a column's deviation that lies within regimes: below this, regimes determine it.
 _WITHIN = 1e-3
 # Coefficients and scales depend on each other; the second step changes little.
@@ -100,27 +103,11 @@ def learned_for(panel: Panel, options: FitOptions, bases: Sequence[Basis]) -> Co
         needed += list(options.regimes.names)
     names = [name for name in known if name in needed]
     columns = covariates_of(panel, names + [name for name in needed if name not in known])
-    w = panel.conditions(names, {column.name: column.levels for column in columns})
-    _refuse_missing(panel, w, columns)
+    w = reading_rows(panel, columns, PanelError)
     return learned_conditions(
         columns, w, channels=panel.channels, sizes=[basis.size for basis in bases], terms=terms,
         regimes=options.regimes,
     )  # fmt: skip
-
-
-def _refuse_missing(panel: Panel, w: FloatArray, columns: Sequence[Covariate]) -> None:
-    """Refuse readings without a covariate, by unit and time."""
-    missing = np.isnan(w)
-    if not missing.any():
-        return
-    row, j = (int(i) for i in np.argwhere(missing)[0])
-    unit = int(np.searchsorted(panel.offsets, row, side="right")) - 1
-    where = "" if columns[j].of_unit else f" at time {panel.times[row]:g}"
-    n = int(missing[:, j].sum())
-    raise PanelError(
-        f"covariate {columns[j].name!r} of unit {panel.units[unit]!r} is missing{where} ({n:,} such readings); fill it "
-        "in, or leave these readings out"
-    )
 
 
 def membership_conditions(panel: Panel, options: FitOptions) -> Conditions | None:
@@ -144,21 +131,26 @@ def membership_conditions(panel: Panel, options: FitOptions) -> Conditions | Non
                 f"membership: {term!r} has by_mode or basis_functions; coefficients of membership belong to modes "
                 "anyway, and do not depend on time"
             )
-    return learned_conditions(columns, unit_rows(panel, columns), unit_terms=terms)
+    rows = unit_rows(panel, columns, PanelError)
+    conditions = learned_conditions(columns, rows, unit_terms=terms)
+    _refuse_collinear_units(conditions, rows)
+    return conditions
 
 
-def unit_rows(panel: Panel, columns: Sequence[Covariate]) -> FloatArray:
-    """The covariates of units, one row a unit, shape (L, m)."""
-    w = panel.conditions([column.name for column in columns], {column.name: column.levels for column in columns})
-    rows = w[np.asarray(panel.offsets[:-1])]
-    missing = np.argwhere(np.isnan(rows))
-    if len(missing):
-        unit, j = missing[0]
-        raise PanelError(
-            f"covariate {columns[j].name!r} of unit {panel.units[unit]!r} is missing; membership needs it of every "
-            "unit: fill it in, or leave the unit out"
-        )
-    return np.asarray(rows, dtype=np.float64)
+def _refuse_collinear_units(conditions: Conditions, rows: FloatArray) -> None:
+    """Refuse a column of membership that those before it reproduce, by name."""
+    design = np.concatenate([np.ones((len(rows), 1)), conditions.features_at(rows)], axis=1)
+    padded = np.concatenate([design, np.zeros((design.shape[1], design.shape[1]))])
+    upper = np.asarray(np.linalg.qr(padded, mode="r"), dtype=np.float64)
+    for i, feature in enumerate(conditions.features, 1):
+        if abs(upper[i, i]) <= _COLLINEAR * float(np.linalg.norm(upper[:, i])):
+            weights = np.abs(np.linalg.lstsq(design[:, :i], design[:, i], rcond=1e-10)[0])
+            names = ["the intercept", *(repr(one.name) for one in conditions.features)]
+            with_ = [names[int(j)] for j in np.argsort(-weights)[:3] if weights[j] > 1e-3 * weights.max()]
+            raise PanelError(
+                f"membership: column {feature.name!r} is a combination of {', '.join(with_)} over the units, so its "
+                "coefficient cannot be told apart; leave a term out"
+            )
 
 
 def membership_design(conditions: Conditions | None, panel: Panel) -> FloatArray | None:
@@ -166,7 +158,7 @@ def membership_design(conditions: Conditions | None, panel: Panel) -> FloatArray
     if conditions is None:
         return None
     features = conditions.features_at(
-        unit_rows(panel, conditions.columns), lambda row: f"unit {panel.units[row]!r}", PanelError
+        unit_rows(panel, conditions.columns, PanelError), lambda row: f"unit {panel.units[row]!r}", PanelError
     )
     return np.concatenate([np.ones((len(features), 1)), features], axis=1)
 
@@ -282,10 +274,10 @@ class Conditioning:
         keeps_maps : bool
             The conditions have a map already, from a model that the fit continues.
         """
-        w = conditions_rows(panel, conditions)
+        w = reading_rows(panel, conditions.columns, PanelError)
         if conditions.regimes is None:
             return cls(panel, conditions, w, None)
-        regimes = conditions.regimes_at(w, _where(panel), PanelError)
+        regimes = conditions.regimes_at(w, where_in(panel), PanelError)
         rows: dict[Basis, FloatArray] = {}
         for basis in bases:
             if basis not in rows:
@@ -316,13 +308,13 @@ class Conditioning:
 
     def of_others(self, panel: Panel) -> tuple[Panel, FloatArray]:
         """Other units with the same channels: the panel of their mapped readings, and their features (N, F)."""
-        w = conditions_rows(panel, self.conditions)
+        w = reading_rows(panel, self.conditions.columns, PanelError)
         features = np.zeros((len(w), 0))
         if self.conditions.features:
-            features = self.conditions.features_at(w, _where(panel), PanelError)
+            features = self.conditions.features_at(w, where_in(panel), PanelError)
         if self.maps is None:
             return panel, features
-        regimes = self.conditions.regimes_at(w, _where(panel), PanelError)
+        regimes = self.conditions.regimes_at(w, where_in(panel), PanelError)
         return panel._replace(values=mapped(panel.values, regimes, self.maps.offsets, self.maps.scales)), features
 
     def mapped_panel(self) -> Panel:
@@ -340,7 +332,7 @@ class Conditioning:
         """The features of the readings, shape (N, F)."""
         if not self.conditions.features:
             return np.zeros((len(self.w), 0))
-        return self.conditions.features_at(self.w, _where(self.panel), PanelError)
+        return self.conditions.features_at(self.w, where_in(self.panel), PanelError)
 
     def log_jacobian(self) -> float:
         """ln |dx'/dx| of all its readings."""
@@ -352,7 +344,9 @@ class Conditioning:
         """ln |dx'/dx| of the readings of other units with the same channels."""
         if self.maps is None or not panel.n_units:
             return 0.0
-        return float(self.conditions.log_jacobian(panel.values, conditions_rows(panel, self.conditions)).sum())
+        return float(
+            self.conditions.log_jacobian(panel.values, reading_rows(panel, self.conditions.columns, PanelError)).sum()
+        )
 
     def log_prior(self) -> float:
         """Of the map."""
@@ -400,20 +394,3 @@ class Conditioning:
         maps, factors, shifts = refined_maps(self.maps, sums, origins, units, keep_scales=True)
         conditions = self.conditions.with_maps(maps.offsets, maps.scales)
         return replace(self, conditions=conditions, maps=maps), factors, shifts
-
-
-def conditions_rows(panel: Panel, conditions: Conditions) -> FloatArray:
-    """The covariates of a panel's readings as a model counts them, shape (N, m)."""
-    w = panel.conditions(conditions.names, conditions.levels)
-    _refuse_missing(panel, w, conditions.columns)
-    return w
-
-
-def _where(panel: Panel) -> Callable[[int], str]:
-    """What messages call a row of a panel."""
-
-    def named(row: int) -> str:
-        unit = int(np.searchsorted(panel.offsets, row, side="right")) - 1
-        return f"time {panel.times[row]:g} of unit {panel.units[unit]!r}"
-
-    return named

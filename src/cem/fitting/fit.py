@@ -251,7 +251,7 @@ def _check_columns(statistics: SufficientStatistics, prepared: tuple[ColumnPlan 
     """Refuse columns of covariates that other columns reproduce."""
     plan, conditioning = prepared
     if plan is not None and conditioning is not None:
-        check_collinear(statistics, plan, conditioning.conditions.feature_names)
+        check_collinear(statistics, plan, conditioning.conditions.feature_names, conditioning.panel)
 
 
 def _refine(found: _Found, prepared: _Prepared, options: FitOptions) -> _Found:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cem.errors import PredictionError
 from cem.errors.names import listed
+from cem.mixture.condition_rows import reading_rows, unit_rows, where_in
 from cem.statistics.columns import Column, ColumnPlan
 
 if TYPE_CHECKING:
@@ -90,31 +91,7 @@ def condition_rows(conditions: Conditions, panel: Panel, columns: Sequence[Covar
     PredictionError
         The panel lacks a covariate, a value is missing, or a level was never seen.
     """
-    from cem.errors import PanelError
-
-    columns = conditions.columns if columns is None else columns
-    try:
-        w = panel.conditions([column.name for column in columns], conditions.levels)
-    except PanelError as error:
-        raise PredictionError(str(error)) from None
-    missing = np.argwhere(np.isnan(w))
-    if len(missing):
-        row, j = (int(i) for i in missing[0])
-        raise PredictionError(
-            f"covariate {columns[j].name!r} is missing at {where_in(panel)(row)} ({len(missing):,} such values); "
-            "the model needs it with every reading: fill it in, or leave these readings out"
-        )
-    return w
-
-
-def where_in(panel: Panel) -> Callable[[int], str]:
-    """What messages call a row of a panel."""
-
-    def named(row: int) -> str:
-        unit = int(np.searchsorted(panel.offsets, row, side="right")) - 1
-        return f"time {panel.times[row]:g} of unit {panel.units[unit]!r}"
-
-    return named
+    return reading_rows(panel, conditions.columns if columns is None else columns)
 
 
 def basis_rows(model: FittedMixture, times: FloatArray) -> list[FloatArray | None] | None:
@@ -211,25 +188,6 @@ def map_jacobian(model: FittedMixture, panel: Panel) -> FloatArray:
     return np.add.reduceat(of_readings, np.asarray(panel.offsets[:-1]))
 
 
-def _unit_rows(of_units: Conditions, panel: Panel) -> FloatArray:
-    """The covariates of a panel's units, (L, m); errors name the unit."""
-    from cem.errors import PanelError
-
-    try:
-        rows = panel.conditions(of_units.names, of_units.levels)[np.asarray(panel.offsets[:-1])]
-    except PanelError as error:
-        raise PredictionError(str(error)) from None
-    missing = np.argwhere(np.isnan(rows))
-    if len(missing):
-        unit, j = (int(i) for i in missing[0])
-        raise PredictionError(
-            f"covariate {of_units.names[j]!r} of unit {panel.units[unit]!r} is missing ({len(missing):,} such units); "
-            "the probabilities of its modes depend on it: fill it in, or leave the unit out"
-        )
-    result: FloatArray = rows
-    return result
-
-
 def mode_curves(model: FittedMixture, panel: Panel, channel: int) -> FloatArray:
     """What by-mode columns of covariates add to a channel's curve at each reading and in each mode, (N, K).
 
@@ -264,6 +222,6 @@ def unit_design(of_units: Conditions, panel: Panel) -> FloatArray:
     PredictionError
         A unit's covariate is missing or unknown.
     """
-    rows = _unit_rows(of_units, panel)
+    rows = unit_rows(panel, of_units.columns)
     features = of_units.features_at(rows, lambda row: f"unit {panel.units[row]!r}")
     return np.concatenate([np.ones((len(features), 1)), features], axis=1)

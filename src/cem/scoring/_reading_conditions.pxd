@@ -11,7 +11,7 @@ from cem.covariates._conditions cimport (
     CONDITIONS_OK, CONDITIONS_REGIME, conditions_1_t, conditions_adjust_in, conditions_check, conditions_features,
     conditions_mode_row,
 )
-from cem.scoring._scorer cimport (
+from cem.scoring._layout cimport (
     SCORER_CONDITIONS, SCORER_COVARIATE, SCORER_OK, SCORER_REGIME, UNIT_LAST_TIME, UNIT_LOG_JACOBIAN,
     UNIT_OBSERVATIONS, scorer_3_t,
 )

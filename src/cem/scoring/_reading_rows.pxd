@@ -4,7 +4,7 @@ from libc.math cimport exp, fabs, isfinite
 
 from cem.basis._basis cimport basis_row
 from cem.scoring._reading_conditions cimport adjust_reading, keep_conditions
-from cem.scoring._scorer cimport (
+from cem.scoring._layout cimport (
     SCORER_CUSTOM, SCORER_OK, SCORER_RANGE, SCORER_TIME, UNIT_LAST_TIME, UNIT_OBSERVATIONS, UNIT_STATE, scorer_3_t,
 )
 from cem.statistics._blocks cimport LANES, blocks_prepare, blocks_rotate, blocks_scale, blocks_t

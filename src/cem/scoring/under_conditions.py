@@ -297,7 +297,8 @@ def panel_rows(scorer: Scorer, panel: Panel) -> tuple[FloatArray | None, FloatAr
 
 def panel_error(scorer: Scorer, panel: Panel, row: int) -> ScorerError:
     """The error of a panel's reading whose covariates the compiled scorer refused."""
-    from cem.mixture.conditioned import condition_rows, where_in
+    from cem.mixture.condition_rows import where_in
+    from cem.mixture.conditioned import condition_rows
 
     conditions = conditions_of(scorer)
     assert conditions is not None

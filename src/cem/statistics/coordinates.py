@@ -17,9 +17,6 @@ __all__ = ["Coordinates", "Layout", "frozen", "layout_of", "times_inverse"]
 
 FloatArray = NDArray[np.float64]
 
-# Share of a factor's size below which it is rounding: floors keep the variances of a fit far above its square.
-_ROUNDING = 1e-12
-
 
 def frozen(array: FloatArray) -> FloatArray:
     """A C-contiguous, read-only float64 copy."""
@@ -101,20 +98,6 @@ def _lower_factor(root: FloatArray) -> FloatArray:
     return np.swapaxes(upper * signs[..., :, None], -1, -2)
 
 
-def _exact_zeros(roots: FloatArray, S: FloatArray, internal: FloatArray) -> FloatArray:
-    """S⁻¹ Λ̃ with exact zeros for coefficients that do not vary; only a singular Λ̃ has any, and rounding hides them.
-
-    Who divides by Λ needs to know which coefficients these are.
-    """
-    sizes = np.abs(internal)
-    diagonal = np.diagonal(sizes, axis1=-2, axis2=-1)
-    if (diagonal > _ROUNDING * sizes.max(axis=(-2, -1), initial=0.0)[..., None]).all():
-        return roots
-    summed = np.abs(np.linalg.inv(S)) @ (np.abs(S) @ np.abs(roots) + sizes.max(axis=(-1, -2), keepdims=True))
-    zero = np.abs(roots).max(axis=-1) <= _ROUNDING * summed.max(axis=-1)
-    return np.where(zero[..., None], 0.0, roots)
-
-
 @dataclass(frozen=True, eq=False)
 class Coordinates:
     """The map between a panel's own units and the internal coordinates of the fit (model.md §4).
@@ -187,8 +170,7 @@ class Coordinates:
             moved = np.linalg.solve(transforms, np.moveaxis(means[:, vectors], 0, -1))  # (C, p, K)
             means_out[:, vectors] = self.centres[vectors] + scales[:, None] * np.moveaxis(moved, -1, 0)
             own = np.swapaxes(factors[:, matrices], 0, 1).reshape(-1, n_modes, p, p)
-            roots = _exact_zeros(np.linalg.solve(transforms[:, None], own), transforms[:, None], own)
-            lower = _lower_factor(scales[:, None, None, None] * roots)
+            lower = _lower_factor(scales[:, None, None, None] * np.linalg.solve(transforms[:, None], own))
             factors_out[:, matrices] = np.swapaxes(lower.reshape(len(channels), n_modes, p * p), 0, 1)
         return means_out, factors_out
 
@@ -199,9 +181,7 @@ class Coordinates:
 
     def covariance_factor(self, internal: FloatArray, channel: int) -> FloatArray:
         """Lower triangular factor of s² S⁻¹ Λ̃ Λ̃ᵀ S⁻ᵀ, shape (..., p, p), from an internal one Λ̃ (any square root)."""
-        S = self.transform(channel)
-        roots: FloatArray = np.asarray(np.linalg.solve(S, internal), dtype=np.float64)
-        return _lower_factor(self.scales[channel] * _exact_zeros(roots, S, internal))
+        return _lower_factor(self.scales[channel] * np.linalg.solve(self.transform(channel), internal))
 
     def internal_covariance_factor(self, factor: FloatArray, channel: int) -> FloatArray:
         """The inverse of `covariance_factor`: lower triangular factor of S Σ Sᵀ / s²."""
