@@ -426,6 +426,16 @@ TABLES: dict[str, Columns] = {
         "90 % by hand": number("coverage_by_hand", ".1%"),
         "90 % inside": number("coverage_inside", ".1%"),
     },
+    "regimes_test_units": {
+        "arm": text("arm"),
+        "units": number("units", ".0f"),
+        "RMSE": number("rmse", ".2f"),
+        "NASA score": number("nasa_score", ".0f"),
+        "90 % held": number("held", ".0f"),
+        "coverage": number("coverage", ".1%"),
+        "a right one holds from": number("fewest", ".0f"),
+        "to": number("most", ".0f"),
+    },
     "load_drives_wear": {
         "seed": text("seed"),
         "correlation of load and wear": number("correlation_of_load_and_wear", ".2f"),

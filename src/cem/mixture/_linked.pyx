@@ -200,12 +200,9 @@ def expectation(
     ParametersBundle parameters not None,
     double inverse_temperature,
     bint responsibilities_given,
-    Py_ssize_t first_unit,
-    Py_ssize_t last_unit,
-    double[:, ::1] responsibilities,
-    double[::1] sums_out,
-    const double[:, ::1] log_weights=None,
-    double[::1] fixed_sums_out=None,
+    Py_ssize_t first_unit, Py_ssize_t last_unit,
+    double[:, ::1] responsibilities, double[::1] sums_out,
+    const double[:, ::1] log_weights=None, double[::1] fixed_sums_out=None,
 ):
     """Add up the sums of the linked E step over units ``first_unit:last_unit``.
 
@@ -233,8 +230,8 @@ def expectation(
     KernelFailure
         A quantity is not finite; holds unit, mode and channel.
     """
-    cdef const statistics_t* data = &statistics.view
     cdef const parameters_t* model = &parameters.view
+    cdef const statistics_t* data = &statistics.view
     cdef Py_ssize_t P = data.P, P2 = data.P2, l, at, at_square
     cdef int i, j, m, p, c, k, status = 0, failed_mode = -1, failed_channel = -1
     cdef int C = data.n_channels, K = model.n_modes, r = model.rank
