@@ -108,3 +108,22 @@ def test_candidates_that_are_no_mapping_are_refused(candidates) -> None:
     """An estimator in place of the mapping ended with a TypeError about an array."""
     with pytest.raises(OptionError, match="candidates must map names"):
         cross_validate(fleet(10, 0, every=6.0), candidates)
+
+
+@pytest.mark.parametrize("time_axis", ["forward", "to_failure"])
+def test_a_level_that_one_unit_has_is_said_to_be_the_folds_fault(time_axis: str) -> None:
+    # Without the note a user would look for the level in his data, where it is.
+    panel = fleet(12, seed=1)
+    readings = np.diff(panel.offsets)
+    panel = cem.Panel.from_arrays(
+        np.split(panel.times, panel.offsets[1:-1]),
+        np.split(panel.values, panel.offsets[1:-1]),
+        units=panel.units,
+        failure_times=panel.failure_times,
+        covariates={"load": [["usual" if unit else "rare"] * n for unit, n in enumerate(readings)]},
+    )
+    em = cem.FailureModeEM(1, basis=Polynomial(1), covariates=["load"], time_axis=time_axis, random_state=0)
+    score = "crps" if time_axis == "to_failure" else "log_likelihood"
+    with pytest.raises(PanelError) as caught:
+        cross_validate(panel, {"one": em}, score=score, ages=2, n_folds=4)
+    assert "of 4: its 3 units were held out" in "".join(caught.value.__notes__)

@@ -317,8 +317,9 @@ def _level(item: Any) -> Hashable:
 
 
 def _is_number(text: str) -> bool:
+    """Whether a text is a number, with a decimal point or a decimal comma."""
     try:
-        float(text)
+        float(text.replace(",", "."))
     except ValueError:
         return False
     return True
@@ -356,7 +357,10 @@ def _check_items(
     if "text" in first and not declared:
         texts = [distinct[i].strip() for i in kept]
         if all(map(_is_number, texts)) and not all(text.isdigit() for text in texts):
+            comma = next((i for i, text in enumerate(texts) if "," in text), None)
+            shown = 0 if comma is None else comma
+            remedy = "pandas: .astype(float)" if comma is None else "of a file: decimal=','"
             raise PanelError(
-                f"{what} {name!r} holds numbers written as text, such as {texts[0]!r} ({place(kept[0])}); convert them "
-                "to numbers (pandas: .astype(float)), or declare them a category (pandas: .astype('category'))"
+                f"{what} {name!r} holds numbers written as text, such as {texts[shown]!r} ({place(kept[shown])}); "
+                f"convert them to numbers ({remedy}), or declare them a category (pandas: .astype('category'))"
             )

@@ -5,8 +5,8 @@ A unit is in one fold with all its cut-offs, so a fit never sees a reading of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cem.errors import FitError, OptionError, PanelError
+from cem.errors import CemError, FitError, OptionError, PanelError
 from cem.errors.names import did_you_mean
 from cem.numerics.floating import underflow_is_zero
 from cem.numerics.threads import in_order, threads_told
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cem.lifetimes.laws import LifetimeLaw
     from cem.panel.panel import Panel
 
-__all__ = ["HeldOut", "HeldOutFold", "cut_off_ages", "folds_of_units", "hold_out"]
+__all__ = ["HeldOut", "HeldOutFold", "cut_off_ages", "folds_of_units", "hold_out", "in_fold"]
 
 FloatArray = NDArray[np.float64]
 Fit = Callable[["Panel"], HasLifeEvidence]
@@ -47,6 +47,20 @@ def folds_of_units(n_units: int, n_folds: int, random_state: int = 0) -> NDArray
     if not isinstance(n_folds, (int, np.integer)) or isinstance(n_folds, bool) or not 2 <= n_folds <= n_units:
         raise OptionError(f"n_folds is {n_folds!r}; a whole number from 2 to the {n_units} units was expected")
     return np.random.default_rng(random_state).permutation(np.arange(n_units) % n_folds)
+
+
+@contextmanager
+def in_fold(fold: int, fold_of: NDArray[np.int64]) -> Iterator[None]:
+    """Note on an error that it is that of one fold: what its units have, all units together may not lack."""
+    try:
+        yield
+    except CemError as error:
+        error.add_note(
+            f"This is fold {fold + 1} of {int(fold_of.max()) + 1}: its {np.count_nonzero(fold_of == fold)} units were "
+            "held out. If a level, a regime or a mode occurs on few units, the other folds may have none of them: use "
+            "more folds or another random_state, or merge rare levels."
+        )
+        raise
 
 
 def cut_off_ages(
@@ -239,6 +253,10 @@ def hold_out(
     place = np.flatnonzero(has_failed)
 
     def one(fold: int) -> HeldOutFold:
+        with in_fold(fold, fold_of):
+            return without(fold)
+
+    def without(fold: int) -> HeldOutFold:
         held = np.flatnonzero(fold_of == fold)
         trained_on = np.ones(panel.n_units, dtype=np.bool_)
         trained_on[place[held]] = False

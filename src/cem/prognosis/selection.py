@@ -23,7 +23,7 @@ from cem.fitting.estimator import FailureModeEM
 from cem.metrics.metrics import cluster_standard_error, crps_pmf, rmse
 from cem.numerics.threads import in_order, threads_told
 from cem.prognosis.distribution import RemainingLifeDistribution, over_modes
-from cem.prognosis.heldout import HeldOut, cut_off_ages, folds_of_units, hold_out
+from cem.prognosis.heldout import HeldOut, cut_off_ages, folds_of_units, hold_out, in_fold
 from cem.prognosis.remaining_life import RemainingLife
 from cem.prognosis.without_sensors import warn_of_no_skill
 
@@ -290,9 +290,10 @@ def _fit_of(estimator: FailureModeEM) -> Callable[[Panel], RemainingLife]:
 
 def _of_readings(panel: Panel, estimator: FailureModeEM, fold_of: NDArray[np.int64], fold: int) -> FloatArray:
     """ln P of the units of a fold under the fit to the others, on the forward axis."""
-    em = FailureModeEM(**estimator.get_params()).fit(panel[fold_of != fold])
-    scores: FloatArray = em.score_samples(panel[fold_of == fold].select_channels(em.channels_))
-    return scores
+    with in_fold(fold, fold_of):
+        em = FailureModeEM(**estimator.get_params()).fit(panel[fold_of != fold])
+        scores: FloatArray = em.score_samples(panel[fold_of == fold].select_channels(em.channels_))
+        return scores
 
 
 def _of_lives(

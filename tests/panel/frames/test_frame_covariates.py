@@ -105,6 +105,7 @@ def test_codes_for_missing_are_read_as_missing(make):
          "unit covariate 'mass' varies within unit 'a': 7.0 and 8.0 occur"),
         ({"covariates": ["load"]}, {"load": [1.0, 2.0, np.inf, 4.0, 5.0]}, "'load' of unit 'b' at row 2 is infinite"),
         ({"covariates": ["mode"]}, {"mode": ["1.5", "2", "3", "4", "5"]}, "numbers written as text, such as '1.5'"),
+        ({"covariates": ["mode"]}, {"mode": ["2", "1,5", "3", "4", "5"]}, r"such as '1,5' .* decimal=','"),
         ({"covariates": ["mode"]}, {"mode": np.array(["2024"] * 5, dtype="M8[s]")}, "'mode' has type Datetime"),
     ],
 )  # fmt: skip
