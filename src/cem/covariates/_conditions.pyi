@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,12 @@ CAPSULE: str
 
 class PackedConditions:
     n_phi: int
-    def __init__(
-        self,
+    def __new__(
+        cls,
         sizes: tuple[int, ...],
         integers: dict[str, NDArray[np.int32]],
         numbers: dict[str, NDArray[np.float64]],
-    ) -> None: ...
+    ) -> Self: ...
     def capsule(self) -> Any: ...
     def check(self, w: NDArray[np.float64], n: int) -> tuple[int, int, int] | None: ...
     def regimes(self, w: NDArray[np.float64], n: int, out: NDArray[np.int32]) -> tuple[int, int, int] | None: ...
