@@ -7,13 +7,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=$1
 shift
 if [ $# -eq 0 ]; then
-  set -- tests/em/test_core.py tests/em/test_lanes.py tests/em/test_linked_lanes.py tests/em/test_loop.py \
-    tests/em/test_shared.py tests/files/test_whole_file.py tests/mixture/test_bundle.py \
-    tests/mixture/test_linked_prediction.py tests/mixture/test_prediction_kernels.py tests/model/test_file.py \
-    tests/prognosis/test_laws.py tests/prognosis/test_linked_candidates.py tests/prognosis/test_running_life.py \
+  set -- tests/covariates/test_conditions.py tests/em/test_core.py tests/em/test_fixed_columns.py tests/em/test_lanes.py \
+    tests/em/test_linked_lanes.py tests/em/test_log_weights.py tests/em/test_loop.py tests/em/test_shared.py \
+    tests/files/test_whole_file.py tests/mixture/test_bundle.py tests/mixture/test_linked_prediction.py \
+    tests/mixture/test_prediction_kernels.py tests/model/test_file.py tests/prognosis/test_laws.py \
+    tests/prognosis/test_linked_candidates.py tests/prognosis/test_running_life.py tests/scoring/test_conditions.py \
     tests/scoring/test_linked_scorer.py tests/scoring/test_scorer.py tests/scoring/test_scorer_threads.py \
-    tests/statistics/test_anchored.py tests/statistics/test_bundle.py tests/statistics/test_householder.py \
-    tests/statistics/test_sufficient.py
+    tests/scoring/test_unit_bytes.py tests/statistics/test_anchored.py tests/statistics/test_bundle.py \
+    tests/statistics/test_fixed.py tests/statistics/test_householder.py tests/statistics/test_sufficient.py
 fi
 # Of setuptools' flags, -O3 stays: the code that is checked is the code that is shipped.
 checks="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1"
