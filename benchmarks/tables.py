@@ -108,6 +108,16 @@ def _passes(way: str) -> Callable[[Row], str]:
     return lambda row: f"{row[f'{way}_passes']:,}" + ("" if row[f"{way}_converged"] else ", not converged")
 
 
+_PEERS: Columns = {
+    "package": lambda row: f"{row['peer']} {row.get('version', '')}".strip(),
+    "processor time": _duration("processor_seconds"),
+    "passes": text("passes"),
+    "end": text("fate"),
+    "ℓ, its own claim": number("claimed", ",.3f"),
+    "ℓ, exact": number("exact", ",.3f"),
+    "below ours": number("below", ",.3f"),
+    "× ours": _whole("times_ours"),
+}
 _LARGE: Columns = {
     "fleet": text("fleet"),
     "K": text("n_modes"),
@@ -216,17 +226,7 @@ TABLES: dict[str, Columns] = {
         "ℓ": number("log_likelihood", ",.3f"),
         "× ours": number("times_ours", ",.0f"),
     },
-    "peers": {
-        "problem": text("question"),
-        "package": lambda row: f"{row['peer']} {row.get('version', '')}".strip(),
-        "processor time": _duration("processor_seconds"),
-        "passes": text("passes"),
-        "end": text("fate"),
-        "ℓ, its own claim": number("claimed", ",.3f"),
-        "ℓ, exact": number("exact", ",.3f"),
-        "below ours": number("below", ",.3f"),
-        "× ours": _whole("times_ours"),
-    },
+    "peers": {"problem": text("question"), **_PEERS},
     "large_fits": _LARGE,
     "growth": {
         "units": number("n_units", ",.0f"),
@@ -453,17 +453,7 @@ TABLES: dict[str, Columns] = {
         "largest, of the objective's size": number("worst", ".1g"),
         "refused by a typed error": number("refused", ",.0f"),
     },
-    "covariate_peers": {
-        "package": lambda row: f"{row['peer']} {row.get('version', '')}".strip(),
-        "processor time": _duration("processor_seconds"),
-        "passes": text("passes"),
-        "end": text("fate"),
-        "ℓ, its own claim": number("claimed", ",.3f"),
-        "ℓ, exact": number("exact", ",.3f"),
-        "below ours": number("below", ",.3f"),
-        "× ours": _whole("times_ours"),
-        "target": number("target", ",.0f", unit=" ×"),
-    },
+    "covariate_peers": {**_PEERS, "target": number("target", ",.0f", unit=" ×")},
     "fixed_columns": {
         "step": text("question"),
         "units": number("n_units", ",.0f"),

@@ -7,11 +7,39 @@
 # that is .002. Differences between models of the same readings do not change; comparisons with another package to
 # better than that do. Add 1.39e-8 for each reading first.
 #
-# Needs Rscript with lcmm.
+# Needs R with nlme, survival, mvtnorm, doParallel, foreach and numDeriv, gfortran, and a CRAN mirror. Without a mirror,
+# name a folder that holds the sources of both packages: R_SOURCES=FOLDER, with FOLDER/lcmm and FOLDER/marqLevAlg.
 set -euo pipefail
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+mkdir "$work/library"
+export R_LIBS="$work/library"
+cat >"$work/download.R" <<'R'
+arguments <- commandArgs(TRUE)
+if ("@CRAN@" %in% getOption("repos")) chooseCRANmirror(graphics = FALSE, ind = 1)
+name <- arguments[[1]]; file <- sprintf("%s_%s.tar.gz", name, arguments[[2]])
+places <- file.path(contrib.url(getOption("repos")[[1]], "source"), c(file, file.path("Archive", name, file)))
+found <- FALSE
+for (place in places) if (!found) {
+  found <- tryCatch(download.file(place, arguments[[3]], quiet = TRUE) == 0, error = function(e) FALSE)
+}
+if (!found) stop(name, " ", arguments[[2]], " is on no place of the mirror; set R_SOURCES")
+R
+for package in marqLevAlg=2.0.8 lcmm=2.2.2; do
+  name=${package%=*} version=${package#*=}
+  source=$work/$name
+  if [ -n "${R_SOURCES:-}" ]; then
+    cp -RL "$R_SOURCES/$name" "$source" # compiling leaves files in it
+  else
+    source+=.tar.gz
+    Rscript "$work/download.R" "$name" "$version" "$source" 2>/dev/null ||
+      { echo "$name $version could not be downloaded; set R_SOURCES" >&2; exit 1; }
+  fi
+  R CMD INSTALL --no-docs --no-test-load --library="$work/library" "$source" >"$work/$name.log" 2>&1 ||
+    { tail -5 "$work/$name.log" >&2; exit 1; }
+  Rscript -e "stopifnot(packageVersion('$name', lib.loc = '$work/library') == '$version')"
+done
 cat >"$work/hlme.R" <<'R'
 suppressPackageStartupMessages(library(lcmm))
 set.seed(1)

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from csv_files import write_csv
 
 import cem
 from cem.cli import commands as cli
@@ -35,17 +36,9 @@ def fleet_rows(n_units=24, seed=3):
     return rows
 
 
-def write_csv(path, rows, header=HEADER):
-    with open(path, "w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(header)
-        writer.writerows(rows)
-    return path
-
-
 @pytest.fixture(scope="module")
 def fleet_csv(tmp_path_factory):
-    return write_csv(tmp_path_factory.mktemp("fleet") / "fleet.csv", fleet_rows())
+    return write_csv(tmp_path_factory.mktemp("fleet") / "fleet.csv", fleet_rows(), HEADER)
 
 
 COLUMNS = ["--unit", "machine", "--time", "hours"]
@@ -256,12 +249,12 @@ def test_a_column_that_is_not_there_is_named(fleet_csv, capsys):
 def test_an_infinite_cell_is_named(tmp_path, capsys):
     rows = fleet_rows()
     rows[30] = (*rows[30][:2], float("inf"), *rows[30][3:])
-    line = error_of(capsys, "fit", write_csv(tmp_path / "bad.csv", rows), *FIT)
+    line = error_of(capsys, "fit", write_csv(tmp_path / "bad.csv", rows, HEADER), *FIT)
     assert "'s1'" in line and rows[30][0] in line
 
 
 def test_more_modes_than_units(tmp_path, capsys):
-    path = write_csv(tmp_path / "few.csv", fleet_rows(n_units=1))
+    path = write_csv(tmp_path / "few.csv", fleet_rows(n_units=1), HEADER)
     assert "modes" in error_of(capsys, "fit", path, *FIT)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 
 import numpy as np
 import pytest
+from csv_files import write_csv
 
 import cem
 from cem.cli import commands as cli
@@ -37,17 +37,9 @@ def fleet_rows(n_units=24, seed=3):
     return rows
 
 
-def write_csv(path, rows, header=HEADER):
-    with open(path, "w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(header)
-        writer.writerows(rows)
-    return path
-
-
 @pytest.fixture(scope="module")
 def fleet_csv(tmp_path_factory):
-    return write_csv(tmp_path_factory.mktemp("fleet") / "fleet.csv", fleet_rows())
+    return write_csv(tmp_path_factory.mktemp("fleet") / "fleet.csv", fleet_rows(), HEADER)
 
 
 def without(rows, *names):
@@ -231,11 +223,11 @@ def test_a_missing_column_is_named(model_file, tmp_path, capsys):
 def test_a_cell_or_level_that_the_model_cannot_read_is_named(model_file, tmp_path, capsys):
     rows = fleet_rows(2)
     rows[3] = (*rows[3][:9], "")
-    line = error_of(capsys, "score", model_file, write_csv(tmp_path / "gap.csv", rows))
+    line = error_of(capsys, "score", model_file, write_csv(tmp_path / "gap.csv", rows, HEADER))
     assert "'ambient'" in line and "'m0'" in line and "time 3" in line
     rows = fleet_rows(2)
     rows[3] = (*rows[3][:6], 7, *rows[3][7:])
-    line = error_of(capsys, "score", model_file, write_csv(tmp_path / "level.csv", rows))
+    line = error_of(capsys, "score", model_file, write_csv(tmp_path / "level.csv", rows, HEADER))
     assert "'opmode'" in line and "'m0'" in line and "7" in line
 
 
@@ -243,11 +235,11 @@ def test_levels_that_look_like_numbers_stay_levels(tmp_path, capsys):
     """The field has only machines of the sites 1 and 2, the training fleet had one of site 2b too."""
     sites = ("1", "2", "2b")
     rows = [(*row[:7], sites[int(row[0][1:]) % 3], *row[8:]) for row in fleet_rows()]
-    fleet, model = write_csv(tmp_path / "fleet.csv", rows), tmp_path / "fleet.cem"
+    fleet, model = write_csv(tmp_path / "fleet.csv", rows, HEADER), tmp_path / "fleet.cem"
     assert run("fit", fleet, *FIT, "--covariate", "load", "--unit-covariate", "site", "--output", model) == 0
     capsys.readouterr()
     whole = {entry["unit"]: entry for entry in as_json(capsys, "score", model, fleet)["units"]}
-    field = write_csv(tmp_path / "field.csv", [row for row in rows if row[7] != "2b"])
+    field = write_csv(tmp_path / "field.csv", [row for row in rows if row[7] != "2b"], HEADER)
     for entry in as_json(capsys, "score", model, field)["units"]:
         assert entry == whole[entry["unit"]]
 
