@@ -29,10 +29,9 @@ CHANNEL_UNITS = {
     "oil_pressure": "bar",
     "noise": "dB",
 }
-# What the controller sets at each load, and how far it strays from it.
+# What the controller sets at each load, in 1/min and %, and how far it strays from it.
 SETTINGS = {"speed": (1500.0, 2200.0, 2950.0), "valve": (30.0, 65.0, 100.0)}
 SETTING_DEVIATIONS = {"speed": 8.0, "valve": 1.0}
-SETTING_UNITS = {"speed": "1/min", "valve": "%"}
 # What a new compressor reads at each load, and the standard deviation of its noise there.
 LEVELS = {
     "vibration": (1.2, 1.9, 3.1),
