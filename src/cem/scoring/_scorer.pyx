@@ -21,7 +21,9 @@ from cem.statistics._blocks cimport (
 
 import numpy as np
 
-from cem.statistics._blocks import Blocks as _Blocks, in_threads
+from cem.scoring.scorer_layout import scorer_layout
+from cem.statistics._blocks import Blocks as _Blocks
+from cem.statistics.parts import in_threads
 from cem.errors import ScorerError
 
 __all__ = ["PackedScorer"]
@@ -281,81 +283,38 @@ cdef class PackedScorer:
     ):
         if self.layout is not None:
             raise ScorerError("a scorer cannot be changed; build another one")
-        sizes = parameters.sizes
-        n_channels = len(sizes)
-        if not len(bases) == len(channels) == n_channels or tuple(coordinates.sizes) != tuple(sizes):
-            raise ScorerError(
-                f"the model has {n_channels} channels in its parameters, {len(bases)} bases, {len(channels)} names and "
-                f"{len(coordinates.sizes)} channels in its coordinates; these must agree"
-            )
-        different = []
-        number_of = {}
-        kinds = []
-        for basis in bases:
-            kind = int(basis.kind)
-            key = (kind, basis.size, np.asarray(basis.numbers).tobytes()) if kind >= 0 else basis
-            if key not in number_of:
-                number_of[key] = len(different)
-                different.append(basis)
-            kinds.append(number_of[key])
-        cdef int b, c, start = 0, n_bases = len(different)
-        basis_starts = np.zeros(n_bases, dtype=np.intc)
-        numbers = [np.array(basis.numbers, dtype=np.float64) if basis.kind >= 0 else np.zeros(1) for basis in different]
-        cdef int[::1] starts_view = basis_starts
-        cdef double[::1] numbers_view
+        cdef int b, n_bases, n_channels = len(channels)
+        cdef const double[::1] numbers
+        laid = scorer_layout(parameters, coordinates, bases, channels, conditions, of_units)
+        n_bases = len(laid.bases)
         self.bases = <basis_t*>malloc(n_bases * sizeof(basis_t))
         if self.bases == NULL:
             raise MemoryError("no memory for the bases of the model")
-        for wanted in (True, False):                # Custom bases first
-            for b in range(n_bases):
-                if (different[b].kind < 0) == wanted:
-                    starts_view[b] = start
-                    start += different[b].size
-            if wanted:
-                self.scorer.n_custom = start
         for b in range(n_bases):
-            numbers_view = numbers[b]
-            self.bases[b].kind = different[b].kind
-            self.bases[b].size = different[b].size
-            self.bases[b].n_numbers = numbers_view.shape[0]
-            self.bases[b].numbers = &numbers_view[0]
+            basis, numbers = laid.bases[b], laid.numbers[b]
+            self.bases[b].kind = basis.kind
+            self.bases[b].size = basis.size
+            self.bases[b].n_numbers = numbers.shape[0]
+            self.bases[b].numbers = &numbers[0]
             if self.bases[b].kind >= 0 and basis_check(self.bases + b):
-                raise ScorerError(f"the basis of channel {channels[kinds.index(b)]!r} does not fit its kernel")
-        for c in range(n_channels):
-            own = bases[c].size + (0 if conditions is None else len(conditions.by_mode[c]))
-            if own != sizes[c]:
-                raise ScorerError(f"the columns of channel {channels[c]!r} have {own} coefficients; its "
-                                  f"parameters have {sizes[c]}")
-        phi_starts = [int(basis_starts[b]) for b in kinds]
-        laid = None
-        if conditions is not None or of_units is not None:
-            from cem.scoring.condition_layout import condition_layout
-
-            laid = condition_layout(
-                conditions, of_units, parameters.membership, kinds, [basis.size for basis in bases],
-                basis_starts.tolist(), start,
-            )
-            phi_starts, start = laid.phi_starts, laid.n_phi
-        layout = _Blocks(
-            sizes, phi_starts,
-            (parameters.means, parameters.factors, parameters.noise_variances),
-            (coordinates.centres, coordinates.scales, coordinates.transforms),
-        )
+                raise ScorerError(
+                    f"the basis of channel {channels[laid.first_channels[b]]!r} does not fit its kernel"
+                )
+        layout = _Blocks(laid.blocks)
         cdef const blocks_t* blocks = &(<Blocks>layout).blocks
-        with np.errstate(divide="ignore"):
-            log_weights = np.log(parameters.weights)
-        log_scales = np.log(coordinates.scales)
-        cdef double[::1] weights_view = log_weights, scales_view = log_scales
-        self.arrays = (basis_starts, numbers, log_weights, log_scales)
+        cdef const int[::1] basis_starts = laid.basis_starts
+        cdef const double[::1] log_weights = laid.log_weights, log_scales = laid.log_scales
+        self.arrays = (laid,)
         self.scorer.n_channels = n_channels
         self.scorer.n_modes = blocks.n_modes
         self.scorer.n_bases = n_bases
-        self.scorer.n_phi = start
+        self.scorer.n_custom = laid.n_custom
+        self.scorer.n_phi = laid.n_phi
         self.scorer.log_forgetting = log(forgetting)
         self.scorer.bases = self.bases
-        self.scorer.basis_starts = &starts_view[0]
-        self.scorer.log_weights = &weights_view[0]
-        self.scorer.log_scales = &scales_view[0]
+        self.scorer.basis_starts = &basis_starts[0]
+        self.scorer.log_weights = &log_weights[0]
+        self.scorer.log_scales = &log_scales[0]
         self.scorer.blocks = blocks
         self.scorer.rows = UNIT_STATE + blocks.n_state
         self.scorer.sums = self.scorer.rows + blocks.n_row
@@ -365,12 +324,12 @@ cdef class PackedScorer:
         self.scorer.work = self.scorer.x + n_channels + 1
         self.scorer.n_unit = self.scorer.work + 2 * blocks.n_modes
         self.covariate_names = self.level_places = ()
-        if laid is not None:
-            self._lay_out_conditions(laid)
+        if laid.conditions is not None:
+            self._lay_out_conditions(laid.conditions)
         self.channels = tuple(channels)
         self.linked = parameters.rank > 0
         self.channel_numbers = {name: c for c, name in enumerate(self.channels)}
-        self.custom = tuple(basis for basis in different if basis.kind < 0)
+        self.custom = tuple([basis for basis in laid.bases if basis.kind < 0])
         self.layout = layout
 
     cdef int _lay_out_conditions(self, laid) except -1:
@@ -410,7 +369,7 @@ cdef class PackedScorer:
             scorer.own_weights = scorer.n_unit
             scorer.n_unit += scorer.n_modes
         self.covariate_names, self.level_places = laid.names, laid.level_places
-        self.only_numbers = all(places is None for places in laid.level_places)
+        self.only_numbers = laid.level_places.count(None) == len(laid.level_places)
         return 0
 
     def __dealloc__(self):

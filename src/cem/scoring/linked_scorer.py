@@ -17,13 +17,32 @@ from cem.scoring.scorer import Scorer, Unit
 
 if TYPE_CHECKING:
     from cem.mixture._bundle import ParametersBundle
+    from cem.mixture.parameters import Parameters
     from cem.panel.panel import Panel
     from cem.scoring.scorer import Model
     from cem.statistics._bundle import StatisticsBundle
+    from cem.statistics.coordinates import Coordinates
 
 __all__ = ["LinkedScorer", "LinkedUnit"]
 
 FloatArray = NDArray[np.float64]
+
+
+def linked_constants(parameters: Parameters, coordinates: Coordinates) -> FloatArray:
+    """What `LinkedModes` points to: means, factors, loadings, 1 / sigma, log 2 pi sigma^2, log pi, log s_c."""
+    noise = np.asarray(parameters.noise_variances, dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        log_weights = np.log(parameters.weights)
+    arrays = (
+        parameters.means,
+        parameters.factors,
+        parameters.loadings,
+        1.0 / np.sqrt(noise),
+        np.log(2.0 * np.pi * noise),
+        log_weights,
+        np.log(coordinates.scales),
+    )
+    return np.concatenate([np.ravel(array) for array in arrays]).astype(np.float64)
 
 
 class LinkedScorer(Scorer):
@@ -41,7 +60,10 @@ class LinkedScorer(Scorer):
 
     def __init__(self, model: Model, *, forgetting: float | None = None) -> None:
         super().__init__(model, forgetting=forgetting)
-        self._modes = _linked_unit.LinkedModes(model.internal_parameters, model.coordinates)
+        parameters = model.internal_parameters
+        self._modes = _linked_unit.LinkedModes(
+            linked_constants(parameters, model.coordinates), parameters.sizes, parameters.n_modes, parameters.rank
+        )
 
     def _blank(self) -> LinkedUnit:
         return LinkedUnit(self)

@@ -21,6 +21,7 @@ from cem.numerics._shapes cimport at_least_one, shape1, shape2
 from cem.statistics._bundle cimport StatisticsBundle, statistics_t
 from cem.statistics._fixed cimport gram
 
+from cem.em.kernels.lane_order import NONE_KNOWN, lane_order, modes_in_lanes
 from cem.errors import KernelFailure, OptionError
 
 cdef extern from "<stdlib.h>" nogil:
@@ -42,8 +43,6 @@ LEVELS = ("baseline", "avx2", "avx512")
 cdef object _TOKEN = object()  # only `pack` has it
 
 cdef enum:
-    NONE_KNOWN = -1
-    MIXED = -2
     N_RECENT = 8            # designs of a tile with which a channel's is compared
     CHUNK_FLOPS = 2000000   # per chunk: about a tenth of a millisecond
     MOST_CHUNKS = 1024      # each with its own sums
@@ -58,7 +57,7 @@ def available_levels():
     tuple of str
         "baseline" (two lanes: SSE2, or NEON on aarch64), "avx2" (four lanes, with FMA), "avx512" (eight lanes).
     """
-    return tuple(name for i, name in enumerate(LEVELS[:N_LEVELS]) if level_available(i))
+    return tuple([name for i, name in enumerate(LEVELS[:N_LEVELS]) if level_available(i)])
 
 
 def instruction_level(level=None):
@@ -92,15 +91,6 @@ def instruction_level(level=None):
     return level
 
 
-def _unit_order(counts, known_modes):
-    """Sort units by known mode, then by pattern of missing channels, so that whole tiles skip missing channels."""
-    observed = counts > 0
-    if observed.all() and (known_modes < 0).all():
-        return np.arange(len(counts), dtype=np.int64)
-    patterns = np.packbits(observed, axis=1)
-    return np.lexsort((*patterns.T[::-1], known_modes)).astype(np.int64)
-
-
 @cython.final
 cdef class LanePack:
     """Sufficient statistics of a fleet, interleaved for one instruction level; made by `pack`, read-only.
@@ -128,7 +118,7 @@ cdef class LanePack:
 
     @property
     def nbytes(self):
-        return sum(array.nbytes for array in self.arrays)
+        return sum([array.nbytes for array in self.arrays if array is not None])
 
     @property
     def order(self):
@@ -392,12 +382,14 @@ def pack(StatisticsBundle statistics not None, level=None):
     packed.total_square = fleet.P2
     packed.largest_known_mode = fleet.largest_known_mode
 
-    order_array = np.full(packed.n_tiles * packed.lanes, -1, dtype=np.int64)
-    order_array[:n_units] = _unit_order(np.asarray(statistics.counts), known_modes)
+    order_array = lane_order(statistics.counts, known_modes, packed.lanes)
     sizes_array = np.array(statistics.sizes, dtype=np.int32)
     factor_at_array = np.empty(packed.n_tiles * n_channels, dtype=np.int64)
     projection_at_array = np.empty(packed.n_tiles * n_channels, dtype=np.int64)
-    tile_modes_array = np.full(packed.n_tiles, NONE_KNOWN, dtype=np.int32)
+    if packed.largest_known_mode >= 0:
+        lane_modes_array, tile_modes_array = modes_in_lanes(known_modes, order_array, packed.lanes)
+    else:
+        lane_modes_array, tile_modes_array = None, np.full(packed.n_tiles, NONE_KNOWN, dtype=np.int32)
     cdef int64_t[::1] order = order_array
     cdef int64_t[::1] factor_at = factor_at_array
     cdef int64_t[::1] projection_at = projection_at_array
@@ -405,19 +397,11 @@ def pack(StatisticsBundle statistics not None, level=None):
     cdef int[::1] lane_modes
     packed.sizes = sizes_array
     packed.unit_order = order
-    arrays = [order_array, sizes_array, factor_at_array, projection_at_array, tile_modes_array]
-
+    arrays = [order_array, sizes_array, factor_at_array, projection_at_array, tile_modes_array, lane_modes_array]
     packed.fleet.known_modes = NULL
-    if packed.largest_known_mode >= 0:
-        lane_modes_array = known_modes[order_array].astype(np.int32)
-        lane_modes_array[n_units:] = lane_modes_array[n_units - 1]
-        np.maximum(lane_modes_array, -1, out=lane_modes_array)
-        by_tile = lane_modes_array.reshape(packed.n_tiles, packed.lanes)
-        uniform = (by_tile == by_tile[:, :1]).all(axis=1)
-        tile_modes_array[:] = np.where(uniform, by_tile[:, 0], MIXED)
+    if lane_modes_array is not None:
         lane_modes = lane_modes_array
         packed.fleet.known_modes = &lane_modes[0]
-        arrays.append(lane_modes_array)
 
     cdef Py_ssize_t size
     cdef bint has_fixed = fleet.fixed_sizes != NULL

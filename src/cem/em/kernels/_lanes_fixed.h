@@ -143,11 +143,7 @@ static TARGET void NAME(condition_of)(
     double *projection_out, double *pull_out
 )
 {
-#define OF(q)                                                                                                         \
-    if (p == 3)                                                                                                       \
-        NAME(condition)(3, q, block, projection, w_fixed, beta, projection_out, pull_out);                            \
-    else                                                                                                              \
-        NAME(condition)(p, q, block, projection, w_fixed, beta, projection_out, pull_out)
+#define OF(q) NAME(condition)(p, q, block, projection, w_fixed, beta, projection_out, pull_out)
     switch (q) {
     case 1:
         OF(1);

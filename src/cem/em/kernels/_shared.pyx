@@ -26,6 +26,7 @@ from cem.numerics._shapes cimport at_least_one, shape1, shape2
 from cem.statistics._bundle cimport StatisticsBundle, statistics_t
 
 from cem.em.kernels._lanes import LEVELS, instruction_level
+from cem.em.kernels.shared_layout import shared_layout
 from cem.errors import KernelFailure
 
 cdef extern from "<stdlib.h>" nogil:
@@ -49,12 +50,9 @@ cdef extern from "_shared.h" nogil:
 cdef object _TOKEN = object()  # only `pack` has it
 
 cdef enum:
-    PADDING = 8                # a block's units are padded to a multiple of this, the widest register
-    CACHE_DOUBLES = 65536      # for the innovations of a block, for a few modes
-    LARGEST_BLOCK = 2048
-    SMALLEST_BLOCK = 64
+    PADDING = 8                # of shared_layout.py
     CHUNK_UNITS = 2048         # at least, per chunk: enough to repay the products at a chunk's end
-    SMALL_PRODUCT = 200000     # multiplications; below this BLAS starts no threads of its own
+    SMALL_PRODUCT = 200000     # multiplications; below this BLAS starts no threads of its own; of shared_layout.py
 
 # log 2π
 cdef double LOG_TWO_PI = 1.8378770664093453
@@ -150,73 +148,38 @@ def pack(StatisticsBundle statistics not None, const int64_t[::1] designs, level
     """
     level = instruction_level(level)
     cdef const statistics_t* fleet = &statistics.view
-    cdef Py_ssize_t n_units = fleet.n_units, total = fleet.P, d, l
-    cdef int n_channels = fleet.n_channels, largest = fleet.largest
+    cdef Py_ssize_t n_units = fleet.n_units
     statistics.require_counts("pack")
     statistics.require_no_fixed("pack")
     at_least_one("pack", "units", n_units)
     shape1("pack", "designs", &designs.shape[0], n_units)
-    designs_array = np.asarray(designs)
-    if designs_array.min() < 0:
-        raise ValueError("pack: a design has a negative number")
-    sizes_of_designs = np.bincount(designs_array)
-    if not sizes_of_designs.all():
-        raise ValueError("pack: a design has no unit")
-    order = np.argsort(designs_array, kind="stable").astype(np.int64)
-    starts = np.concatenate([[0], np.cumsum(sizes_of_designs)])
-    first = order[starts[: len(sizes_of_designs)]]
-    design_counts = np.ascontiguousarray(np.asarray(statistics.counts)[first])
-    design_offsets = np.where(design_counts > 0, np.asarray(statistics.factor_offsets)[first], -1).astype(np.int64)
-
-    room = max(SMALLEST_BLOCK, min(LARGEST_BLOCK, CACHE_DOUBLES // (4 * total), SMALL_PRODUCT // (largest * largest)))
-    first_of, design_of = [0], []
-    for d in range(len(sizes_of_designs)):
-        n = int(sizes_of_designs[d])
-        n_blocks = (n + room - 1) // room
-        first_of.extend(int(starts[d]) + n * (i + 1) // n_blocks for i in range(n_blocks))
-        design_of.extend([d] * n_blocks)
-    padded = (np.diff(first_of) + PADDING - 1) // PADDING * PADDING
-    rows = total + n_channels + 1
-    data_at = np.concatenate([[0], np.cumsum(padded * rows)]).astype(np.int64)
-    data = np.zeros(data_at[len(design_of)] + 8)  # 8: room to begin at a multiple of 64 bytes
-    skipped = -(data.ctypes.data // 8) % 8
-    if skipped < 0:
-        skipped += 8
-    w, rss = np.asarray(statistics.projections), np.asarray(statistics.residual_norms)
-    for l in range(len(design_of)):
-        begin, end = first_of[l], first_of[l + 1]
-        units = order[begin:end]
-        block = data[skipped + data_at[l] : skipped + data_at[l + 1]].reshape(rows, padded[l])
-        block[:total, : len(units)] = w[units].T
-        block[total : total + n_channels, : len(units)] = rss[units].T
-        block[total + n_channels, : len(units)] = 1.0
-
+    layout = shared_layout(
+        np.asarray(statistics.projections), np.asarray(statistics.residual_norms), np.asarray(statistics.counts),
+        np.asarray(statistics.factor_offsets), np.asarray(statistics.known_modes), fleet.largest, np.asarray(designs),
+    )
     cdef SharedPack packed = SharedPack(_TOKEN)
     packed.kernel = &shared_levels[LEVELS.index(level)]
     packed.level = level
     packed.n_units = n_units
-    packed.n_channels = n_channels
-    packed.n_designs = len(sizes_of_designs)
+    packed.n_channels = fleet.n_channels
+    packed.n_designs = layout.n_designs
     packed.largest_known_mode = fleet.largest_known_mode
-    packed.total = total
+    packed.total = fleet.P
     packed.total_square = fleet.P2
-    packed.n_blocks = len(design_of)
-    packed.largest_block = padded.max()
-    packed.largest_size = largest
+    packed.n_blocks = len(layout.design_of)
+    packed.largest_block = layout.largest_block
+    packed.largest_size = fleet.largest
     packed.sizes = np.array(statistics.sizes, dtype=np.int32)
     packed.factors = statistics.factors
-    packed.factor_at = design_offsets
-    packed.counts = design_counts
-    packed.order = order
-    packed.first_of = np.array(first_of, dtype=np.int64)
-    packed.design_of = np.array(design_of, dtype=np.int64)
-    packed.data_at = data_at
-    packed.data = data
-    packed.skipped = skipped
-    # Whole registers of known modes are read: the last block is padded too.
-    modes = np.full(n_units + PADDING, -1, dtype=np.int32)
-    modes[:n_units] = np.asarray(statistics.known_modes)[order]
-    packed.known_modes = modes
+    packed.factor_at = layout.factor_at
+    packed.counts = layout.counts
+    packed.order = layout.order
+    packed.first_of = layout.first_of
+    packed.design_of = layout.design_of
+    packed.data_at = layout.data_at
+    packed.data = layout.data
+    packed.skipped = layout.skipped
+    packed.known_modes = layout.known_modes
     return packed
 
 
