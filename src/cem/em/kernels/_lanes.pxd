@@ -19,6 +19,7 @@ cdef extern from "_lanes_types.h" nogil:
         const int64_t* fixed_projection_at
         const int* gram_twins
         int by_mode
+        int fetch_ahead
 
     ctypedef struct lanes_parameters:
         int n_modes

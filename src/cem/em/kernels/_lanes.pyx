@@ -46,6 +46,7 @@ cdef enum:
     N_RECENT = 8            # designs of a tile with which a channel's is compared
     CHUNK_FLOPS = 2000000   # per chunk: about a tenth of a millisecond
     MOST_CHUNKS = 1024      # each with its own sums
+    SMALL_FLEET = 1048576   # bytes: the second cache of most processors holds it
     WEIGHING_FLOPS = 150    # cost of the logarithm and the exponential of a unit and mode
 
 
@@ -451,6 +452,7 @@ def pack(StatisticsBundle statistics not None, level=None):
         packed.fleet.fixed_projection_at = &fixed_projection_at[0]
         packed.fleet.gram_twins = &gram_twins[0]
         packed.fleet.by_mode = bool(statistics.fixed.by_mode.any())
+        packed.fleet.fetch_ahead = data.nbytes > SMALL_FLEET
     packed.fleet.n_channels = n_channels
     packed.fleet.sizes = &packed.sizes[0]
     packed.fleet.data = &data[skipped]

@@ -11,6 +11,22 @@
 #endif
 #define NUMBER(x, i) (*(const V *)((x) + (int64_t)(i) * LANES))
 
+/* Has the cache take what a channel of the next tile needs. With fixed columns a tile reads from two places by turns, and
+ * what the processor fetches by itself comes too late once a fleet no longer fits into the second cache. */
+INLINE void NAME(fetch_ahead)(const lanes_pack *pack, int64_t at)
+{
+    const int c = (int)(at % pack->n_channels), p = pack->sizes[c], q = pack->fixed_sizes[c];
+    if (pack->fixed_at[at] < 0)
+        return;
+    if (c == 0 || pack->fixed_at[at] != pack->fixed_at[at - 1])
+        for (int i = 0; i < (p * q + q * (q + 1)) * LANES; i += 8) /* 8 doubles to a line of the cache */
+            __builtin_prefetch(pack->data + pack->fixed_at[at] + i, 0, 2);
+    for (int i = 0; i < q * LANES; i += 8)
+        __builtin_prefetch(pack->data + pack->fixed_projection_at[at] + i, 0, 2);
+    for (int i = 0; i < (p + 1) * LANES; i += 8)
+        __builtin_prefetch(pack->data + pack->projection_at[at] + i, 0, 2);
+}
+
 /* w and rss of (22) for one channel of one tile, and R_psi' e_2, which the gradient needs. */
 INLINE void NAME(condition)(
     const int p, const int q,

@@ -299,6 +299,8 @@ static TARGET int NAME(expectation)(
         for (int c = 0; c < C; c++) {
             const int p = pack->sizes[c], size_c = p * (p + 3) / 2;
             const int q = pack->fixed_sizes ? pack->fixed_sizes[c] : 0;
+            if (pack->fetch_ahead && q > 0 && tile + 1 < last_tile)
+                NAME(fetch_ahead)(pack, (tile + 1) * C + c);
             if (factor_at[c] >= 0 && q > 0) {
                 const int last_version = pack->by_mode ? last : first + 1;
                 for (int k = first; k < last_version; k++) {

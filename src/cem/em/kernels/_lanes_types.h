@@ -22,6 +22,7 @@ typedef struct {
     const int64_t *fixed_projection_at; /* (T, C) [w_2] */
     const int *gram_twins;        /* (C,)        the first channel with the same Gram matrices on all tiles */
     int by_mode;                  /*             whether some fixed column has a coefficient for each mode */
+    int fetch_ahead;              /*             whether the data are too many for the second cache */
 } lanes_pack;
 
 /* Parameters, packed as in parameters.py; P and P2 are the sums of p_c and of p_c^2. */
