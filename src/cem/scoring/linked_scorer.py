@@ -30,6 +30,7 @@ FloatArray = NDArray[np.float64]
 
 def linked_constants(parameters: Parameters, coordinates: Coordinates) -> FloatArray:
     """What `LinkedModes` points to: means, factors, loadings, 1 / sigma, log 2 pi sigma^2, log pi, log s_c."""
+    assert parameters.loadings is not None
     noise = np.asarray(parameters.noise_variances, dtype=np.float64)
     with np.errstate(divide="ignore"):
         log_weights = np.log(parameters.weights)

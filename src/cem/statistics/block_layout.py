@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["LANES", "BlockLayout", "block_layout", "unit_upper"]
 
@@ -46,7 +46,7 @@ def unit_upper(lower: FloatArray) -> FloatArray:
     QR of the rows in reverse order. A direction without any variance gets a standard deviation of 1e-12 of the largest,
     or 1e-12 if none varies: a coefficient that belongs to the mode is one of no variance.
     """
-    turned = np.linalg.qr(np.swapaxes(lower[:, ::-1, :], 1, 2), mode="r")
+    turned = np.asarray(np.linalg.qr(np.swapaxes(lower[:, ::-1, :], 1, 2), mode="r"))
     root = np.swapaxes(turned[:, ::-1, ::-1], 1, 2)
     diagonal = np.diagonal(root, axis1=1, axis2=2)
     largest = np.abs(root).max(axis=(1, 2))
@@ -81,12 +81,12 @@ def block_layout(
     coordinates : (centres (P,), scales (C,), transforms (P2,)) or None
         None: readings are in internal coordinates already.
     """
-    sizes = np.asarray(sizes, dtype=np.intp)
-    n_channels = len(sizes)
-    order = sorted(range(n_channels), key=lambda c: (sizes[c], phi_starts[c], c))
+    of_channels = np.asarray(sizes, dtype=np.intp)
+    n_channels = len(of_channels)
+    order = sorted(range(n_channels), key=lambda c: (of_channels[c], phi_starts[c], c))
     blocks: list[tuple[int, list[int]]] = []
-    for size in sorted(set(sizes.tolist())):
-        members = [c for c in order if sizes[c] == size]
+    for size in sorted(set(of_channels.tolist())):
+        members = [c for c in order if of_channels[c] == size]
         blocks.extend((size, members[i : i + LANES]) for i in range(0, len(members), LANES))
     p = np.array([size for size, _ in blocks], dtype=np.intp)
     T = p * (p + 1) // 2
@@ -106,8 +106,8 @@ def block_layout(
     modes_start = coordinate_starts[-1]
     log_priors = np.zeros(max(n_modes, 1))
     constants = np.zeros(modes_start + mode_starts[-1])
-    mean_starts = np.concatenate([[0], np.cumsum(sizes)])
-    factor_starts = np.concatenate([[0], np.cumsum(sizes * sizes)])
+    mean_starts = np.concatenate([[0], np.cumsum(of_channels)])
+    factor_starts = np.concatenate([[0], np.cumsum(of_channels * of_channels)])
     for i, (q, members) in enumerate(blocks):
         upper = np.triu_indices(q)
         of_modes = constants[modes_start + mode_starts[i] : modes_start + mode_starts[i + 1]]
@@ -131,7 +131,7 @@ def block_layout(
                 diagonal = np.arange(q)
                 units[:, diagonal, diagonal] = noise[:, c, None] / units[:, diagonal, diagonal]
                 log_priors -= np.log(units[:, diagonal, diagonal]).sum(axis=1)
-                parts = [[1.0 / noise[0, c], np.log(2 * np.pi * noise[0, c])]]
+                parts: list[ArrayLike] = [[1.0 / noise[0, c], np.log(2 * np.pi * noise[0, c])]]
                 for k in range(n_modes):
                     precision = 1.0 / noise[k, c]
                     parts.append([precision, precision - 1.0 / noise[0, c], np.log(noise[k, c] / noise[0, c])])

@@ -21,7 +21,7 @@ from cem.numerics._shapes cimport at_least_one, shape1, shape2
 from cem.statistics._bundle cimport StatisticsBundle, statistics_t
 from cem.statistics._fixed cimport gram
 
-from cem.em.kernels.lane_order import NONE_KNOWN, lane_order, modes_in_lanes
+from cem.em.kernels.lane_order import lane_order, modes_in_lanes
 from cem.errors import KernelFailure, OptionError
 
 cdef extern from "<stdlib.h>" nogil:
@@ -387,10 +387,7 @@ def pack(StatisticsBundle statistics not None, level=None):
     sizes_array = np.array(statistics.sizes, dtype=np.int32)
     factor_at_array = np.empty(packed.n_tiles * n_channels, dtype=np.int64)
     projection_at_array = np.empty(packed.n_tiles * n_channels, dtype=np.int64)
-    if packed.largest_known_mode >= 0:
-        lane_modes_array, tile_modes_array = modes_in_lanes(known_modes, order_array, packed.lanes)
-    else:
-        lane_modes_array, tile_modes_array = None, np.full(packed.n_tiles, NONE_KNOWN, dtype=np.int32)
+    lane_modes_array, tile_modes_array = modes_in_lanes(known_modes, order_array, packed.lanes)
     cdef int64_t[::1] order = order_array
     cdef int64_t[::1] factor_at = factor_at_array
     cdef int64_t[::1] projection_at = projection_at_array

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MIXED", "NONE_KNOWN", "lane_order", "modes_in_lanes"]
+__all__ = ["lane_order", "modes_in_lanes"]
 
-NONE_KNOWN = -1
-MIXED = -2
+NONE_KNOWN, MIXED = -1, -2  # of a tile, as _lanes_types.h has them
 
 IntArray = NDArray[np.int32]
 LongArray = NDArray[np.int64]
@@ -33,8 +32,10 @@ def lane_order(counts: NDArray[np.generic], known_modes: IntArray, lanes: int) -
     return order
 
 
-def modes_in_lanes(known_modes: IntArray, order: LongArray, lanes: int) -> tuple[IntArray, IntArray]:
-    """The known mode of each lane, -1 for none; of each tile, NONE_KNOWN, or MIXED where its units differ."""
+def modes_in_lanes(known_modes: IntArray, order: LongArray, lanes: int) -> tuple[IntArray | None, IntArray]:
+    """The known mode of each lane, -1 for none, or None if none is known; of each tile, MIXED if its units differ."""
+    if (known_modes < 0).all():
+        return None, np.full(len(order) // lanes, NONE_KNOWN, dtype=np.int32)
     of_lanes = np.asarray(known_modes)[order].astype(np.int32)
     n_units = int(np.count_nonzero(order >= 0))
     of_lanes[n_units:] = of_lanes[n_units - 1]
