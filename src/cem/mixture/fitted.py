@@ -14,7 +14,6 @@ from cem.basis.family import Basis
 from cem.errors import OptionError, PredictionError
 from cem.errors.names import all_distinct, did_you_mean, listed
 from cem.mixture.column_kinds import ColumnKinds, checked_kinds, still_columns, without_variance
-from cem.mixture.membership import UnitModes
 from cem.mixture.parameters import Parameters, whitened
 from cem.statistics.coordinates import Coordinates
 
@@ -414,6 +413,7 @@ class FittedMixture:
         panel : Panel
             With its mode probabilities and covariates of units.
         """
+        from cem.mixture.membership import UnitModes  # a process that only scores does not need it
         from cem.panel.mode_priors import log_mode_priors
 
         modes = UnitModes(self._membership_design(panel), log_mode_priors(panel, self.mode_labels))

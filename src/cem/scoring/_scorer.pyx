@@ -23,7 +23,6 @@ import numpy as np
 
 from cem.scoring.scorer_layout import scorer_layout
 from cem.statistics._blocks import Blocks as _Blocks
-from cem.statistics.parts import in_threads
 from cem.errors import ScorerError
 
 __all__ = ["PackedScorer"]
@@ -488,6 +487,8 @@ cdef class PackedScorer:
                         break
                 free(unit)
             return None if status == SCORER_OK else (l, i, status, channel)
+
+        from cem.statistics.parts import in_threads  # a unit that takes its own readings needs none of it
 
         failures = [failure for failure in in_threads(part, n_units, n_threads) if failure is not None]
         return failures[0] if failures else None

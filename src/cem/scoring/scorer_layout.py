@@ -6,7 +6,7 @@ Computed once for a scorer. Compiled, it would only make the wheel larger.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ScorerLayout", "scorer_layout"]
 
 
-class ScorerLayout(NamedTuple):
+class ScorerLayout:
     """The arrays of `scorer_t`."""
 
     bases: list[Any]  # the different ones
@@ -97,22 +97,20 @@ def scorer_layout(
             n_phi,
         )
         phi_starts, n_phi = laid.phi_starts, laid.n_phi
-    with np.errstate(divide="ignore"):
-        log_weights = np.log(parameters.weights)
-    return ScorerLayout(
-        different,
-        basis_starts,
-        [np.array(basis.numbers, dtype=np.float64) if basis.kind >= 0 else np.zeros(1) for basis in different],
-        [numbers_of_channels.index(b) for b in range(len(different))],
-        sum(basis.size for basis in different if basis.kind < 0),
-        n_phi,
-        block_layout(
-            sizes,
-            phi_starts,
-            (parameters.means, parameters.factors, parameters.noise_variances),
-            (coordinates.centres, coordinates.scales, coordinates.transforms),
-        ),
-        log_weights,
-        np.log(coordinates.scales),
-        laid,
+    layout = ScorerLayout()
+    layout.bases, layout.basis_starts = different, basis_starts
+    layout.numbers = [np.array(one.numbers, np.float64) if one.kind >= 0 else np.zeros(1) for one in different]
+    layout.first_channels = [numbers_of_channels.index(b) for b in range(len(different))]
+    layout.n_custom = sum(basis.size for basis in different if basis.kind < 0)
+    layout.n_phi = n_phi
+    layout.blocks = block_layout(
+        sizes,
+        phi_starts,
+        (parameters.means, parameters.factors, parameters.noise_variances),
+        (coordinates.centres, coordinates.scales, coordinates.transforms),
     )
+    with np.errstate(divide="ignore"):
+        layout.log_weights = np.log(parameters.weights)
+    layout.log_scales = np.log(coordinates.scales)
+    layout.conditions = laid
+    return layout

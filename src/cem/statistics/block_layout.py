@@ -6,7 +6,6 @@ Computed once for a scorer or a prediction. Compiled, it would be a twentieth of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +18,7 @@ FloatArray = NDArray[np.float64]
 Triple = tuple[FloatArray, FloatArray, FloatArray]
 
 
-class BlockLayout(NamedTuple):
+class BlockLayout:
     """What `blocks_t` and the kernels' own view point to; a block is a row of ``LANES`` channels of one size."""
 
     n_channels: int
@@ -137,21 +136,16 @@ def block_layout(
                     parts.append([precision, precision - 1.0 / noise[0, c], np.log(noise[k, c] / noise[0, c])])
                     parts += [units[k][upper], means[k, vector]]
                 of_modes[lane::LANES] = np.concatenate(parts)
-    return BlockLayout(
-        n_channels,
-        n_modes,
-        p.astype(np.intc),
-        channel_of_lane,
-        lane_of_channel,
-        phi_of_lane,
-        np.where(used, channel_of_lane, n_channels).astype(np.intc),
-        (phi_of_lane.reshape(-1, LANES) == phi_of_lane[::LANES, None]).all(axis=1).astype(np.intc),
-        coordinate_starts,
-        mode_starts,
-        _starts(p + 2),
-        _starts(T + p + 3),
-        LANES * int((2 * p * p + 2 * p).max()),
-        LANES * int(((p + 2) // 3).sum()),
-        log_priors,
-        constants,
-    )
+    layout = BlockLayout()
+    layout.n_channels, layout.n_modes = n_channels, n_modes
+    layout.sizes = p.astype(np.intc)
+    layout.channel_of_lane, layout.lane_of_channel = channel_of_lane, lane_of_channel
+    layout.phi_of_lane = phi_of_lane
+    layout.x_of_lane = np.where(used, channel_of_lane, n_channels).astype(np.intc)
+    layout.one_basis = (phi_of_lane.reshape(-1, LANES) == phi_of_lane[::LANES, None]).all(axis=1).astype(np.intc)
+    layout.coordinate_starts, layout.mode_starts = coordinate_starts, mode_starts
+    layout.row_starts, layout.state_starts = _starts(p + 2), _starts(T + p + 3)
+    layout.n_scratch = LANES * int((2 * p * p + 2 * p).max())
+    layout.n_pivots = LANES * int(((p + 2) // 3).sum())
+    layout.log_priors, layout.constants = log_priors, constants
+    return layout
