@@ -126,7 +126,7 @@ static TARGET void NAME(locate)(
         for (int k = first; k < last && pack->factor_at[at] >= 0; k++) {
             T misfit = NAME(all)(PARTS, SPREAD(0.0)), mantissa = NAME(all)(PARTS, SPREAD(1.0)), smallest = mantissa;
             TU exponent = {{{0}}};
-            NAME(expect_instances)[p](
+            NAME(expect_instances)[0][p](
                 pack->data + pack->factor_at[at], NAME(projection)(pack, at, conditioned, n_modes, k),
                 prepared + (int64_t)k * size * PARAMETER_STRIDE, 0, 1, &misfit, &mantissa, &exponent, &smallest,
                 moments, 0);
@@ -310,13 +310,13 @@ static TARGET int NAME(expectation)(
                         p, q, pack->data + pack->fixed_at[tile * C + c], pack->data + projection_at[c],
                         pack->data + pack->fixed_projection_at[tile * C + c], beta + k * Q, own,
                         pull + version * q * LANES);
-                    NAME(expect_instances)[p](
+                    NAME(expect_instances)[1][p](
                         pack->data + factor_at[c], own, parameters, k, pack->by_mode ? k + 1 : last, misfits,
                         mantissas, exponents, &smallest, moment, rest);
                 }
                 n_exponents += (p + 3) / 4;
             } else if (factor_at[c] >= 0) {
-                NAME(expect_instances)[p](
+                NAME(expect_instances)[0][p](
                     pack->data + factor_at[c], pack->data + projection_at[c], parameters, first, last,
                     misfits, mantissas, exponents, &smallest, moment, 0);
                 n_exponents += (p + 3) / 4;
@@ -431,7 +431,10 @@ static TARGET void NAME(elementary)(
 
 #undef T
 #undef TU
-#undef INSTANCE
+#undef EXPECT
+#undef ADD
+#undef SMALL
+#undef LARGE
 #undef EACH_PART
 #undef PARTS_TOGETHER
 #undef MULTIPLY_ADD

@@ -300,32 +300,39 @@ typedef void (*NAME(expect_function))(
     const double *, const double *, const double *, int, int, T *, T *, TU *, T *, T *, T *);
 typedef void (*NAME(add_function))(const double *, int, int, const T *, const T *, V *);
 
-#define INSTANCE(p)                                                                                                   \
-    static TARGET void NAME(expect_##p)(const double *factor, const double *projection, const double *parameters,     \
-                                        int first, int last, T *misfits, T *mantissas, TU *exponents, T *smallest,    \
-                                        T *moments_out, T *rests_out)                                                 \
+#define EXPECT(name, p, rests)                                                                                        \
+    static TARGET void NAME(name)(const double *factor, const double *projection, const double *parameters,           \
+                                  int first, int last, T *misfits, T *mantissas, TU *exponents, T *smallest,          \
+                                  T *moments_out, T *rests_out)                                                       \
     {                                                                                                                 \
         for (int at = 0; at < PARTS; at += PARTS_TOGETHER(p))                                                         \
             NAME(expect)(p, PARTS_TOGETHER(p), at, factor, projection, parameters, first, last, misfits, mantissas,   \
-                         exponents, smallest, moments_out, rests_out);                                                \
-    }                                                                                                                 \
+                         exponents, smallest, moments_out, rests);                                                    \
+    }
+#define ADD(p)                                                                                                        \
     static TARGET void NAME(add_##p)(const double *factor, int first, int last, const T *weights, const T *moments,   \
                                      V *sums)                                                                         \
     {                                                                                                                 \
         NAME(add)(p, factor, first, last, weights, moments, sums);                                                    \
     }
+/* Of small bases there is one without the branch that asks for rests: it costs 3 % of the E step. */
+#define SMALL(p) EXPECT(expect_##p, p, 0) EXPECT(expect_rests_##p, p, rests_out) ADD(p)
+#define LARGE(p) EXPECT(expect_##p, p, rests_out) ADD(p)
 
-INSTANCE(1)
-INSTANCE(2)
-INSTANCE(3)
-INSTANCE(4)
-INSTANCE(5)
-INSTANCE(6)
-INSTANCE(7)
-INSTANCE(8)
+SMALL(1)
+SMALL(2)
+SMALL(3)
+SMALL(4)
+LARGE(5)
+LARGE(6)
+LARGE(7)
+LARGE(8)
 
-static const NAME(expect_function) NAME(expect_instances)[9] = {
-    0, NAME(expect_1), NAME(expect_2), NAME(expect_3), NAME(expect_4),
-    NAME(expect_5), NAME(expect_6), NAME(expect_7), NAME(expect_8)};
+/* Without rests, then with them. */
+static const NAME(expect_function) NAME(expect_instances)[2][9] = {
+    {0, NAME(expect_1), NAME(expect_2), NAME(expect_3), NAME(expect_4), NAME(expect_5), NAME(expect_6), NAME(expect_7),
+     NAME(expect_8)},
+    {0, NAME(expect_rests_1), NAME(expect_rests_2), NAME(expect_rests_3), NAME(expect_rests_4), NAME(expect_5),
+     NAME(expect_6), NAME(expect_7), NAME(expect_8)}};
 static const NAME(add_function) NAME(add_instances)[9] = {
     0, NAME(add_1), NAME(add_2), NAME(add_3), NAME(add_4), NAME(add_5), NAME(add_6), NAME(add_7), NAME(add_8)};
