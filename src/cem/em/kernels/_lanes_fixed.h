@@ -9,6 +9,8 @@
 #else
 #define UNROLL_FEW _Pragma("GCC unroll 8")
 #endif
+/* Kept out of its callers: what plain models execute would spill registers for it. */
+#define APART TARGET __attribute__((noinline))
 #define NUMBER(x, i) (*(const V *)((x) + (int64_t)(i) * LANES))
 
 /* Has the cache take what a channel of the next tile needs. With fixed columns a tile reads from two places by turns, and
@@ -138,7 +140,7 @@ INLINE void NAME(add_gradients)(
 }
 
 /* Adds the Gram matrices of one channel of one tile. */
-static TARGET void NAME(add_grams)(
+static APART void NAME(add_grams)(
     int n_gram, int q, int first, int last,
     const double *restrict gram, /* (n_gram, LANES) */
     const T *restrict weights,   /* (K,) */
@@ -154,7 +156,7 @@ static TARGET void NAME(add_grams)(
         }
 }
 
-static TARGET void NAME(condition_of)(
+static APART void NAME(condition_of)(
     int p, int q, const double *block, const double *projection, const double *w_fixed, const double *beta,
     double *projection_out, double *pull_out
 )
@@ -188,7 +190,7 @@ static TARGET void NAME(condition_of)(
 #undef OF
 }
 
-static TARGET void NAME(add_gradients_of)(
+static APART void NAME(add_gradients_of)(
     int p, int q, int first, int last, int pull_step, const double *block, const double *pull, const T *weights,
     const double *sigmas, const T *rests, V *sums
 )
@@ -210,11 +212,115 @@ static TARGET void NAME(add_gradients_of)(
 #undef OF
 }
 
+/* Scratch of a pass, and where in it a channel is. */
+typedef struct {
+    double *conditioned; /* channel by channel: (K, p + 1, LANES)  w and rss of (22); one for all modes but by mode */
+    double *pulls;       /* channel by channel: (K, q, LANES)      R_psi' e_2; likewise */
+    T *rests;            /* channel by channel: (K, p)             e - B E d of `expect` */
+    V *sums;             /* channel by channel: (K, q + q (q + 1) / 2) */
+    double *sigmas;      /* channel by channel: (K,) */
+    const double *beta;  /* (K, Q), from the channel's first column on */
+    int n_columns;       /* Q */
+} NAME(fixed_scratch);
+
+/* Places the scratch at `memory`, with sums of zero; returns the end of it. */
+static APART double *NAME(lay_out_fixed)(
+    const lanes_pack *pack, const lanes_parameters *theta, double *memory, NAME(fixed_scratch) *fixed_out
+)
+{
+    if (!pack->fixed_sizes)
+        return memory;
+    const int C = pack->n_channels, K = theta->n_modes;
+    int64_t P = 0, Q = 0, n_sums = 0;
+    for (int c = 0; c < C; c++) {
+        const int q = pack->fixed_sizes[c];
+        P += pack->sizes[c];
+        Q += q;
+        n_sums += K * (q + q * (q + 1) / 2);
+    }
+    fixed_out->conditioned = memory;
+    fixed_out->pulls = memory + (P + C) * K * LANES;
+    fixed_out->rests = (T *)(fixed_out->pulls + Q * K * LANES);
+    fixed_out->sums = (V *)(fixed_out->rests + P * K);
+    fixed_out->sigmas = (double *)(fixed_out->sums + n_sums);
+    fixed_out->beta = theta->fixed;
+    fixed_out->n_columns = (int)Q;
+    for (int i = 0; i < C * K; i++)
+        fixed_out->sigmas[i] = sqrt(theta->noise_variances[(i % K) * C + i / K]);
+    for (int64_t i = 0; i < n_sums; i++)
+        fixed_out->sums[i] = (V){0};
+    return fixed_out->sigmas + WIDTH * C * K;
+}
+
+/* (22), then (10)-(13) of one channel of one tile. */
+static APART void NAME(expect_conditioned)(
+    const lanes_pack *pack, const lanes_parameters *theta,
+    int64_t tile, int more,            /*             whether another tile follows */
+    int c, int first, int last,
+    const double *parameters,          /* (K, q + p + 3, ...), misfits .. moments_out: as `expect` takes them */
+    T *misfits, T *mantissas, TU *exponents, T *smallest, T *moments_out,
+    NAME(fixed_scratch) *at_channel    /*             moves to the next channel */
+)
+{
+    const int C = pack->n_channels, K = theta->n_modes, p = pack->sizes[c], q = pack->fixed_sizes[c];
+    const int64_t at = tile * C + c;
+    if (pack->fetch_ahead && q > 0 && more)
+        NAME(fetch_ahead)(pack, at + C);
+    if (pack->factor_at[at] >= 0 && q > 0) {
+        const int last_version = pack->by_mode ? last : first + 1;
+        for (int k = first; k < last_version; k++) {
+            const int version = pack->by_mode ? k : 0;
+            double *const own = at_channel->conditioned + version * (p + 1) * LANES;
+            NAME(condition_of)(p, q, pack->data + pack->fixed_at[at], pack->data + pack->projection_at[at],
+                               pack->data + pack->fixed_projection_at[at],
+                               at_channel->beta + k * at_channel->n_columns, own,
+                               at_channel->pulls + version * q * LANES);
+            NAME(expect_instances)[1][p](
+                pack->data + pack->factor_at[at], own, parameters, k, pack->by_mode ? k + 1 : last, misfits, mantissas,
+                exponents, smallest, moments_out, at_channel->rests);
+        }
+    } else if (pack->factor_at[at] >= 0)
+        NAME(expect_instances)[0][p](
+            pack->data + pack->factor_at[at], pack->data + pack->projection_at[at], parameters, first, last, misfits,
+            mantissas, exponents, smallest, moments_out, 0);
+    at_channel->conditioned += (int64_t)K * (p + 1) * LANES;
+    at_channel->pulls += (int64_t)K * q * LANES;
+    at_channel->rests += (int64_t)K * p;
+    at_channel->beta += q;
+}
+
+/* (23): one tile's part of the sums. */
+static APART void NAME(add_fixed)(
+    const lanes_pack *pack, int64_t tile, int n_modes, int first, int last,
+    const T *weights, /* (K,)  responsibilities */
+    const NAME(fixed_scratch) *fixed
+)
+{
+    const double *pull = fixed->pulls;
+    const T *rest = fixed->rests;
+    V *sum = fixed->sums;
+    for (int c = 0; c < pack->n_channels; c++) {
+        const int p = pack->sizes[c], q = pack->fixed_sizes[c];
+        const int64_t at = tile * pack->n_channels + c;
+        if (pack->factor_at[at] >= 0 && q > 0) {
+            const double *const block = pack->data + pack->fixed_at[at];
+            NAME(add_gradients_of)(p, q, first, last, pack->by_mode ? q * LANES : 0, block, pull, weights,
+                                   fixed->sigmas + c * n_modes, rest, sum);
+            if (pack->gram_twins[c] == c)
+                NAME(add_grams)(q * (q + 1) / 2, q, first, last, block + (p * q + q * (q + 1) / 2) * LANES, weights,
+                                sum);
+        }
+        sum += n_modes * (q + q * (q + 1) / 2);
+        pull += (int64_t)n_modes * q * LANES;
+        rest += (int64_t)n_modes * p;
+    }
+}
+
 #undef UNROLL_FEW
 #undef NUMBER
 
 /* The sums of all lanes: g (K, Q), H (K, Q2). */
-static TARGET void NAME(reduce_fixed)(
+static APART void NAME(reduce_fixed)(
     const lanes_pack *pack, const lanes_parameters *theta,
     const V *sums,                  /* channel by channel: (K, q + q (q + 1) / 2) */
     double *restrict fixed_sums_out

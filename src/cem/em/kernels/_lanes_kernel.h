@@ -13,8 +13,8 @@ static int64_t NAME(scratch_size)(const lanes_pack *pack, int n_modes)
         const int p = pack->sizes[c], q = p * (p + 1) / 2;
         size += (q + p + 1) * PARTS + (q + p + 3) * (1 + PARAMETER_STRIDE); /* moments; sums and parameters */
         if (pack->fixed_sizes) {
-            const int n = pack->fixed_sizes[c];
-            size += (2 * p + 1 + n) * PARTS + n + n * (n + 1) / 2 + 1; /* rests, conditioned and pull; sums; sigma */
+            const int n = pack->fixed_sizes[c]; /* see `fixed_scratch` */
+            size += (2 * p + 1 + n) * PARTS + n + n * (n + 1) / 2 + 1;
         }
     }
     return WIDTH * ((size + 6 * PARTS) * n_modes + PARTS + 1); /* see `expectation` */
@@ -111,7 +111,7 @@ INLINE const double *NAME(projection)(
 }
 
 /* Where a tile met a pivot or a misfit that is not a positive or a finite number: its channels and modes once more. */
-static TARGET void NAME(locate)(
+static APART void NAME(locate)(
     const lanes_pack *pack, const lanes_parameters *theta, int64_t tile, int first, int last,
     const double *prepared,    /* of `prepare` */
     const double *conditioned, /* channel by channel: (K, p + 1, LANES), what fixed columns leave of w and rss */
@@ -214,7 +214,7 @@ INLINE U NAME(weigh)(
 }
 
 /* The log weights of the units in one register's lanes; 0 in lanes without a unit. */
-static TARGET void NAME(gather_log_weights)(
+static APART void NAME(gather_log_weights)(
     int n_modes,
     const double *log_weights,   /* (L, K) */
     const int64_t *units,        /* (WIDTH,)  -1: none */
@@ -250,24 +250,8 @@ static TARGET int NAME(expectation)(
     T *const moments = (T *)(exponents + K), *const log_likelihoods = moments + size * K;
     V *const log_likelihood = (V *)(log_likelihoods + 1), *const mode_sums = log_likelihood + 1;
     V *const log_weights = mode_sums + K, *const sums = log_weights + K;
-    int64_t P = 0, Q = 0, n_fixed_sums = 0, n_conditioned = 0;
-    for (int c = 0; c < C && pack->fixed_sizes; c++) {
-        const int q = pack->fixed_sizes[c];
-        P += pack->sizes[c];
-        Q += q;
-        n_conditioned += pack->sizes[c] + 1;
-        n_fixed_sums += K * (q + q * (q + 1) / 2);
-    }
-    double *const conditioned = (double *)(sums + (size + 2 * C) * K); /* see `projection` */
-    double *const pulls = conditioned + n_conditioned * K * LANES;
-    T *const rests = (T *)(pulls + Q * K * LANES);
-    V *const fixed_sums = (V *)(rests + P * K);
-    double *const sigmas = (double *)(fixed_sums + n_fixed_sums); /* channel by channel: (K,) */
-    double *const prepared = sigmas + (pack->fixed_sizes ? WIDTH * C * K : 0);
-    for (int i = 0; i < C * K && pack->fixed_sizes; i++)
-        sigmas[i] = sqrt(theta->noise_variances[(i % K) * C + i / K]);
-    for (int64_t i = 0; i < n_fixed_sums; i++)
-        fixed_sums[i] = (V){0};
+    NAME(fixed_scratch) fixed = {0};
+    double *const prepared = NAME(lay_out_fixed)(pack, theta, (double *)(sums + (size + 2 * C) * K), &fixed);
     NAME(prepare)(pack, theta, prepared);
     *log_likelihood = (V){0};
     for (int k = 0; k < K; k++) {
@@ -293,40 +277,17 @@ static TARGET int NAME(expectation)(
         const double *parameters = prepared;
         T *moment = moments;
         int n_exponents = 0;
-        double *left = conditioned, *pull = pulls;
-        T *rest = rests;
-        const double *beta = theta->fixed;
+        NAME(fixed_scratch) at_channel = fixed;
         for (int c = 0; c < C; c++) {
             const int p = pack->sizes[c], size_c = p * (p + 3) / 2;
-            const int q = pack->fixed_sizes ? pack->fixed_sizes[c] : 0;
-            if (pack->fetch_ahead && q > 0 && tile + 1 < last_tile)
-                NAME(fetch_ahead)(pack, (tile + 1) * C + c);
-            if (factor_at[c] >= 0 && q > 0) {
-                const int last_version = pack->by_mode ? last : first + 1;
-                for (int k = first; k < last_version; k++) {
-                    const int version = pack->by_mode ? k : 0;
-                    double *const own = left + version * (p + 1) * LANES;
-                    NAME(condition_of)(
-                        p, q, pack->data + pack->fixed_at[tile * C + c], pack->data + projection_at[c],
-                        pack->data + pack->fixed_projection_at[tile * C + c], beta + k * Q, own,
-                        pull + version * q * LANES);
-                    NAME(expect_instances)[1][p](
-                        pack->data + factor_at[c], own, parameters, k, pack->by_mode ? k + 1 : last, misfits,
-                        mantissas, exponents, &smallest, moment, rest);
-                }
-                n_exponents += (p + 3) / 4;
-            } else if (factor_at[c] >= 0) {
+            if (pack->fixed_sizes)
+                NAME(expect_conditioned)(pack, theta, tile, tile + 1 < last_tile, c, first, last, parameters, misfits,
+                                         mantissas, exponents, &smallest, moment, &at_channel);
+            else if (factor_at[c] >= 0)
                 NAME(expect_instances)[0][p](
                     pack->data + factor_at[c], pack->data + projection_at[c], parameters, first, last,
                     misfits, mantissas, exponents, &smallest, moment, 0);
-                n_exponents += (p + 3) / 4;
-            }
-            if (pack->fixed_sizes) {
-                left += (int64_t)K * (p + 1) * LANES;
-                pull += (int64_t)K * q * LANES;
-                rest += (int64_t)K * p;
-                beta += q;
-            }
+            n_exponents += factor_at[c] >= 0 ? (p + 3) / 4 : 0;
             parameters += (int64_t)K * (size_c + 3) * PARAMETER_STRIDE;
             moment += K * (size_c + 1);
         }
@@ -350,7 +311,7 @@ static TARGET int NAME(expectation)(
                 sound &= (numbers[lane] | ~used[lane]) != 0;
         }
         if (!sound) {
-            NAME(locate)(pack, theta, tile, first, last, prepared, conditioned, moments, failure_out);
+            NAME(locate)(pack, theta, tile, first, last, prepared, fixed.conditioned, moments, failure_out);
             return 1;
         }
         for (int lane = 0; lane < LANES; lane++)
@@ -381,33 +342,12 @@ static TARGET int NAME(expectation)(
             moment += K * (size_c + 1);
             sum += K * (size_c + 3);
         }
-        if (!pack->fixed_sizes)
-            continue;
-
-        /* (23) */
-        V *fixed_sum = fixed_sums;
-        rest = rests;
-        pull = pulls;
-        for (int c = 0; c < C; c++) {
-            const int p = pack->sizes[c], q = pack->fixed_sizes[c];
-            if (factor_at[c] >= 0 && q > 0) {
-                NAME(add_gradients_of)(
-                    p, q, first, last, pack->by_mode ? q * LANES : 0, pack->data + pack->fixed_at[tile * C + c], pull,
-                    weights, sigmas + c * K, rest, fixed_sum);
-                if (pack->gram_twins[c] == c)
-                    NAME(add_grams)(
-                        q * (q + 1) / 2, q, first, last,
-                        pack->data + pack->fixed_at[tile * C + c] + (p * q + q * (q + 1) / 2) * LANES, weights,
-                        fixed_sum);
-            }
-            fixed_sum += K * (q + q * (q + 1) / 2);
-            pull += (int64_t)K * q * LANES;
-            rest += (int64_t)K * p;
-        }
+        if (pack->fixed_sizes)
+            NAME(add_fixed)(pack, tile, K, first, last, weights, &fixed);
     }
     NAME(reduce)(pack, K, log_likelihood, mode_sums, sums, sums_out);
     if (pack->fixed_sizes)
-        NAME(reduce_fixed)(pack, theta, fixed_sums, fixed_sums_out);
+        NAME(reduce_fixed)(pack, theta, fixed.sums, fixed_sums_out);
     return 0;
 }
 
@@ -431,6 +371,7 @@ static TARGET void NAME(elementary)(
 
 #undef T
 #undef TU
+#undef APART
 #undef EXPECT
 #undef ADD
 #undef SMALL
