@@ -267,22 +267,20 @@ static APART void NAME(expect_conditioned)(
     if (pack->fetch_ahead && q > 0 && more)
         NAME(fetch_ahead)(pack, at + C);
     if (pack->factor_at[at] >= 0 && q > 0) {
-        const int last_version = pack->by_mode ? last : first + 1;
-        for (int k = first; k < last_version; k++) {
-            const int version = pack->by_mode ? k : 0;
-            double *const own = at_channel->conditioned + version * (p + 1) * LANES;
+        const int step = pack->by_mode ? (p + 1) * LANES : 0, last_version = pack->by_mode ? last : first + 1;
+        double *const conditioned = at_channel->conditioned;
+        for (int k = first; k < last_version; k++)
             NAME(condition_of)(p, q, pack->data + pack->fixed_at[at], pack->data + pack->projection_at[at],
                                pack->data + pack->fixed_projection_at[at],
-                               at_channel->beta + k * at_channel->n_columns, own,
-                               at_channel->pulls + version * q * LANES);
-            NAME(expect_instances)[1][p](
-                pack->data + pack->factor_at[at], own, parameters, k, pack->by_mode ? k + 1 : last, misfits, mantissas,
-                exponents, smallest, moments_out, at_channel->rests);
-        }
+                               at_channel->beta + k * at_channel->n_columns, conditioned + k * step,
+                               at_channel->pulls + (pack->by_mode ? k : 0) * q * LANES);
+        NAME(expect_instances)[1][p](
+            pack->data + pack->factor_at[at], conditioned + first * step, step, parameters, first, last, misfits,
+            mantissas, exponents, smallest, moments_out, at_channel->rests);
     } else if (pack->factor_at[at] >= 0)
         NAME(expect_instances)[0][p](
-            pack->data + pack->factor_at[at], pack->data + pack->projection_at[at], parameters, first, last, misfits,
-            mantissas, exponents, smallest, moments_out, 0);
+            pack->data + pack->factor_at[at], pack->data + pack->projection_at[at], 0, parameters, first, last,
+            misfits, mantissas, exponents, smallest, moments_out, 0);
     at_channel->conditioned += (int64_t)K * (p + 1) * LANES;
     at_channel->pulls += (int64_t)K * q * LANES;
     at_channel->rests += (int64_t)K * p;

@@ -127,7 +127,7 @@ static APART void NAME(locate)(
             T misfit = NAME(all)(PARTS, SPREAD(0.0)), mantissa = NAME(all)(PARTS, SPREAD(1.0)), smallest = mantissa;
             TU exponent = {{{0}}};
             NAME(expect_instances)[0][p](
-                pack->data + pack->factor_at[at], NAME(projection)(pack, at, conditioned, n_modes, k),
+                pack->data + pack->factor_at[at], NAME(projection)(pack, at, conditioned, n_modes, k), 0,
                 prepared + (int64_t)k * size * PARAMETER_STRIDE, 0, 1, &misfit, &mantissa, &exponent, &smallest,
                 moments, 0);
             for (int lane = 0; lane < LANES; lane++) {
@@ -285,7 +285,7 @@ static TARGET int NAME(expectation)(
                                          mantissas, exponents, &smallest, moment, &at_channel);
             else if (factor_at[c] >= 0)
                 NAME(expect_instances)[0][p](
-                    pack->data + factor_at[c], pack->data + projection_at[c], parameters, first, last,
+                    pack->data + factor_at[c], pack->data + projection_at[c], 0, parameters, first, last,
                     misfits, mantissas, exponents, &smallest, moment, 0);
             n_exponents += factor_at[c] >= 0 ? (p + 3) / 4 : 0;
             parameters += (int64_t)K * (size_c + 3) * PARAMETER_STRIDE;

@@ -108,6 +108,7 @@ INLINE void NAME(expect)(
     const int at,
     const double *restrict factor,     /* (q + 1, LANES)  upper triangle of R by rows, then n; q = p (p + 1) / 2 */
     const double *restrict projection, /* (p + 1, LANES)  w, rss */
+    const int projection_step,         /*                 doubles from one mode's w to the next one's */
     const double *restrict parameters, /* (K, q + p + 3)  lower triangle of Lambda / sigma by rows, mu, 1 / sigma,
                                                           1 / sigma^2, log 2 pi sigma^2 */
     int first, int last,
@@ -129,11 +130,17 @@ INLINE void NAME(expect)(
         w[i] = LOAD(projection + i * LANES);
     }
     const T n = LOAD(factor + q * LANES);
-    const T rss = LOAD(projection + p * LANES);
+    T rss = LOAD(projection + p * LANES);
     T least = GET(*smallest);
 
     for (int k = first; k < last; k++) {
         const double *restrict theta = parameters + k * (q + p + 3) * PARAMETER_STRIDE;
+        if (projection_step && k > first) {
+            projection += projection_step;
+            UNROLL for (int i = 0; i < p; i++)
+                w[i] = LOAD(projection + i * LANES);
+            rss = LOAD(projection + p * LANES);
+        }
 
         /* (10): B = R Lambda / sigma, e = (w - R mu) / sigma */
         T B[8][8], e[8];
@@ -297,17 +304,17 @@ INLINE void NAME(add)(
 }
 
 typedef void (*NAME(expect_function))(
-    const double *, const double *, const double *, int, int, T *, T *, TU *, T *, T *, T *);
+    const double *, const double *, int, const double *, int, int, T *, T *, TU *, T *, T *, T *);
 typedef void (*NAME(add_function))(const double *, int, int, const T *, const T *, V *);
 
-#define EXPECT(name, p, rests)                                                                                        \
-    static TARGET void NAME(name)(const double *factor, const double *projection, const double *parameters,           \
-                                  int first, int last, T *misfits, T *mantissas, TU *exponents, T *smallest,          \
+#define EXPECT(name, p, step, rests)                                                                                        \
+    static TARGET void NAME(name)(const double *factor, const double *projection, int projection_step,                \
+                                  const double *parameters, int first, int last, T *misfits, T *mantissas, TU *exponents, T *smallest,          \
                                   T *moments_out, T *rests_out)                                                       \
     {                                                                                                                 \
         for (int at = 0; at < PARTS; at += PARTS_TOGETHER(p))                                                         \
-            NAME(expect)(p, PARTS_TOGETHER(p), at, factor, projection, parameters, first, last, misfits, mantissas,   \
-                         exponents, smallest, moments_out, rests);                                                    \
+            NAME(expect)(p, PARTS_TOGETHER(p), at, factor, projection, step, parameters, first, last, misfits,        \
+                         mantissas, exponents, smallest, moments_out, rests);                                                    \
     }
 #define ADD(p)                                                                                                        \
     static TARGET void NAME(add_##p)(const double *factor, int first, int last, const T *weights, const T *moments,   \
@@ -316,8 +323,8 @@ typedef void (*NAME(add_function))(const double *, int, int, const T *, const T 
         NAME(add)(p, factor, first, last, weights, moments, sums);                                                    \
     }
 /* Of small bases there is one without the branch that asks for rests: it costs 3 % of the E step. */
-#define SMALL(p) EXPECT(expect_##p, p, 0) EXPECT(expect_rests_##p, p, rests_out) ADD(p)
-#define LARGE(p) EXPECT(expect_##p, p, rests_out) ADD(p)
+#define SMALL(p) EXPECT(expect_##p, p, 0, 0) EXPECT(expect_rests_##p, p, projection_step, rests_out) ADD(p)
+#define LARGE(p) EXPECT(expect_##p, p, projection_step, rests_out) ADD(p)
 
 SMALL(1)
 SMALL(2)
