@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from cem.prognosis.distribution import RemainingLifeDistribution
     from cem.prognosis.remaining_life import RemainingLife
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
 
 __all__ = [
     "BSpline",
