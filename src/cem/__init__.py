@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from cem import covariates, datasets, errors, lifetimes, metrics, tables
+    from cem import covariates, datasets, errors, lifetimes, metrics, plot, tables
     from cem.basis.custom_functions import register_function
     from cem.basis.families import Basis, BSpline, Constant, Custom, Exponential, Fourier, Polynomial
     from cem.covariates.regimes import Regimes
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         CemWarning,
         ConvergenceWarning,
         FitError,
+        MissingPackageError,
         ModelFileError,
         NotFittedError,
         OptionError,
@@ -67,6 +68,7 @@ __all__ = [
     "FailureModeModel",
     "FitError",
     "Fourier",
+    "MissingPackageError",
     "ModelFileError",
     "NotFittedError",
     "OptionError",
@@ -88,6 +90,7 @@ __all__ = [
     "lifetimes",
     "load",
     "metrics",
+    "plot",
     "register_function",
     "selection",
     "tables",
@@ -103,6 +106,7 @@ _HOMES = {
         "CemWarning",
         "ConvergenceWarning",
         "FitError",
+        "MissingPackageError",
         "ModelFileError",
         "NotFittedError",
         "OptionError",
@@ -126,6 +130,7 @@ _MODULES = {
     "errors": "cem.errors",
     "lifetimes": "cem.lifetimes",
     "metrics": "cem.metrics",
+    "plot": "cem.plot",
     "selection": "cem.prognosis.selection",
     "tables": "cem.tables",
 }

@@ -52,6 +52,10 @@ class PredictionError(CemError, ValueError):
     """The model cannot make this prediction; the message names the unit, channel or time at fault."""
 
 
+class MissingPackageError(CemError, ImportError):
+    """An optional package is needed and cannot be imported; the message says how to install it."""
+
+
 class ModelFileError(CemError, OSError):
     """A model file is truncated, altered, newer than this release, or cannot be written."""
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cem.model.summary import Summary
     from cem.panel.panel import Panel
     from cem.passage.first_passage import FirstPassage
+    from cem.plot.trajectories import TrajectoryDisplay
     from cem.scoring.scorer import Scorer
     from cem.statistics.sufficient import SufficientStatistics
 
@@ -478,6 +479,28 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         from cem.model.summary import summarise
 
         return summarise(self)
+
+    def plot(
+        self,
+        panel: Panel | None = None,
+        channel: str | Sequence[str] | None = None,
+        *,
+        level: float = 0.9,
+        ax: Any = None,
+    ) -> TrajectoryDisplay:
+        """Draw the curves of the modes, and units behind them; see `cem.plot.TrajectoryDisplay.from_model`.
+
+        Parameters
+        ----------
+        panel, channel, level, ax
+            As for `cem.plot.TrajectoryDisplay.from_model`.
+        """
+        from cem.extras import room
+
+        display: TrajectoryDisplay = room("plot").TrajectoryDisplay.from_model(
+            self, panel, channel=channel, level=level, ax=ax
+        )
+        return display
 
     def scorer(self) -> Scorer:
         """Return a scorer: the model packed for scoring single readings as they arrive."""

@@ -25,6 +25,7 @@ from cem.panel.ragged import observed_readings, occurring, offsets_of_kept, posi
 
 if TYPE_CHECKING:
     from cem.panel.covariates import Covariate
+    from cem.plot.trajectories import TrajectoryDisplay
 
 __all__ = ["Panel"]
 
@@ -563,6 +564,19 @@ class Panel(WithCovariates, WithModeProbabilities):
             failure_times=np.zeros(self.n_units),
             origin=FAILURE,
         )
+
+    def plot(self, channel: str | Sequence[str] | None = None, *, ax: Any = None) -> TrajectoryDisplay:
+        """Draw the histories of the units; see `cem.plot.TrajectoryDisplay.from_panel`.
+
+        Parameters
+        ----------
+        channel, ax
+            As for `cem.plot.TrajectoryDisplay.from_panel`.
+        """
+        from cem.extras import room  # only pictures need it
+
+        display: TrajectoryDisplay = room("plot").TrajectoryDisplay.from_panel(self, channel=channel, ax=ax)
+        return display
 
     def with_modes(self, modes: Iterable[Hashable] | Mapping[Hashable, Hashable] | None) -> Panel:
         """Return the panel with these known modes: one label per unit, a mapping of unit to label, or None.

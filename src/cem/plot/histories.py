@@ -1,0 +1,112 @@
+"""Draw the histories of units: as lines, or as a density where there are too many lines to tell apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.extras import extra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["MOST_LINES", "density", "draw_density", "draw_lines"]
+
+FloatArray = NDArray[np.float64]
+
+MOST_LINES = 200
+"""More units than this are drawn as a density."""
+
+_COLUMNS, _ROWS = 240, 160
+
+
+def density(
+    times: FloatArray,
+    values: FloatArray,
+    offsets: NDArray[np.int64],
+    x: tuple[float, float],
+    y: tuple[float, float],
+    shape: tuple[int, int] = (_ROWS, _COLUMNS),
+) -> NDArray[np.int64]:
+    """Count the units that pass each cell of a grid: each is a line through its readings, looked at once a column.
+
+    Parameters
+    ----------
+    times, values : ndarray of shape (N,)
+        Readings unit by unit, in the order of time; NaN = not observed.
+    offsets : ndarray of shape (L + 1,)
+        Unit l owns the readings ``offsets[l]:offsets[l + 1]``.
+    x, y : (float, float)
+        Limits of the grid; outside nothing is counted.
+    shape : (int, int)
+        Rows and columns of the grid.
+
+    Returns
+    -------
+    ndarray of shape (rows, columns), int64
+        Row 0 has the smallest values.
+    """
+    rows, columns = shape
+    unit = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    seen = np.isfinite(values)
+    t, v, unit = times[seen], values[seen], unit[seen]
+    width = (x[1] - x[0]) / columns
+    place = (t - x[0]) / width - 0.5  # a column's centre is a whole number
+    joined = np.zeros(len(t), dtype=bool)
+    joined[:-1] = unit[1:] == unit[:-1]
+    alone = ~joined & np.append(True, ~joined[:-1])
+    first = np.ceil(place[:-1]).astype(np.int64)
+    n = np.where(joined[:-1], np.maximum(np.ceil(place[1:]).astype(np.int64) - first, 0), 0)
+    # A line that ends at a column's centre is counted there as well.
+    ends = np.flatnonzero(~joined & ~alone & (place == np.round(place)))
+    segment = np.repeat(np.arange(len(n)), n)
+    column = first[segment] + np.arange(len(segment)) - np.repeat(np.cumsum(n) - n, n)
+    share = (column - place[segment]) / (place[segment + 1] - place[segment])
+    height = v[segment] + share * (v[segment + 1] - v[segment])
+    column = np.concatenate([column, np.round(place[ends]).astype(np.int64), np.round(place[alone]).astype(np.int64)])
+    height = np.concatenate([height, v[ends], v[alone]])
+    row = np.floor((height - y[0]) / (y[1] - y[0]) * rows).astype(np.int64)
+    row[height == y[1]] = rows - 1
+    column[(column == columns) | (column == -1)] = np.clip(column[(column == columns) | (column == -1)], 0, columns - 1)
+    inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+    flat = np.bincount(row[inside] * columns + column[inside], minlength=rows * columns)
+    return flat.reshape(rows, columns).astype(np.int64)
+
+
+def draw_density(
+    ax: Axes, counts: NDArray[np.int64], colour: str, x: tuple[float, float], y: tuple[float, float]
+) -> Any:
+    """Draw counts as one colour that is the more opaque the more units pass; returns the image."""
+    rgb = extra("matplotlib.colors", "plot", "drawing").to_rgb(colour)
+    image = np.empty((*counts.shape, 4))
+    image[..., :3] = rgb
+    image[..., 3] = 0.9 * np.sqrt(counts / max(1, int(counts.max())))  # the root keeps single units visible
+    return ax.imshow(image, extent=(*x, *y), origin="lower", aspect="auto", interpolation="nearest", zorder=1)
+
+
+def draw_lines(
+    ax: Axes,
+    times: FloatArray,
+    values: FloatArray,
+    offsets: NDArray[np.int64],
+    units: NDArray[np.int64],
+    colour: str,
+    n_all: int,
+) -> Any:
+    """Draw the chosen units as one collection of lines, fainter the more units there are; returns the collection."""
+    collections = extra("matplotlib.collections", "plot", "drawing")
+    lines = []
+    for l in units:
+        rows = slice(offsets[l], offsets[l + 1])
+        seen = np.isfinite(values[rows])
+        lines.append(np.column_stack([times[rows][seen], values[rows][seen]]))
+    alpha = float(np.clip(12.0 / max(n_all, 1), 0.12, 0.8))
+    drawn = collections.LineCollection(lines, colors=colour, linewidths=0.7, alpha=alpha, zorder=1)
+    drawn.set_rasterized(sum(map(len, lines)) > 20_000)
+    ax.add_collection(drawn)
+    single = np.array([line[0] for line in lines if len(line) == 1])
+    if len(single):
+        ax.plot(single[:, 0], single[:, 1], ".", color=colour, alpha=alpha, zorder=1)
+    return drawn

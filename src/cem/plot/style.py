@@ -1,0 +1,172 @@
+"""What all pictures share: the colour of each mode, names and units of measurement on axes, and new figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cem.errors import OptionError
+from cem.errors.display import escaped
+from cem.extras import extra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "GREY",
+    "INK",
+    "PALETTE",
+    "axis_label",
+    "drawing_axes",
+    "mode_colour",
+    "mode_name",
+    "mode_style",
+    "percent",
+    "plain",
+    "time_label",
+]
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#B8A800")
+"""Okabe and Ito's colours, in an order in which neighbours also differ in grey. Black is kept for truth and data."""
+
+INK, GREY = "#12202e", "#7a8794"
+
+_STYLES = ("-", "--", "-.", ":")
+_LONGEST_NAME = 40
+
+
+def mode_colour(mode: int) -> str:
+    """Return the colour of a mode, by its position: the same in every picture.
+
+    Parameters
+    ----------
+    mode : int
+        Position among the model's modes, from 0. After eight modes the colours come again, with broken lines.
+
+    Returns
+    -------
+    str
+        As "#0072B2".
+
+    Examples
+    --------
+    >>> import cem
+    >>> cem.plot.mode_colour(0)
+    '#0072B2'
+    """
+    return PALETTE[mode % len(PALETTE)]
+
+
+def mode_style(mode: int) -> str:
+    """Line style of a mode, by its position; modes of one colour have different ones."""
+    return _STYLES[mode // len(PALETTE) % len(_STYLES)]
+
+
+def plain(name: object) -> str:
+    """A name as letters to draw: on one line, not too long, and never read as a formula."""
+    text = escaped(name)
+    text = text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"
+    return text.replace("$", r"\$")
+
+
+def mode_name(label: Hashable) -> str:
+    """``mode 0`` for a number, and else the label."""
+    return f"mode {plain(label)}" if isinstance(label, (int, np.integer)) else plain(label)
+
+
+def axis_label(name: str, unit: str | None) -> str:
+    """A quantity with its unit of measurement, where there is one."""
+    return plain(name) if not unit else f"{plain(name)} [{plain(unit)}]"
+
+
+def time_label(unit: str | None, time_axis: str = "forward") -> str:
+    """Label of the axis of time."""
+    return axis_label("time to failure" if time_axis == "to_failure" else "time", unit)
+
+
+def percent(share: float) -> str:
+    """``62 %``."""
+    return f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else "< 1 %"
+
+
+def checked_level(level: float, name: str = "level") -> float:
+    """A probability above 0 and below 1."""
+    try:
+        number = float(level)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < 1:
+        raise OptionError(f"{name} is {level!r}; a number between 0 and 1, both excluded, was expected")
+    return number
+
+
+def drawing_axes(
+    ax: Any, n: int = 1, *, columns: int | None = None, size: tuple[float, float] = (6.4, 4.0)
+) -> tuple[Figure, list[Axes], bool]:
+    """The axes to draw on: those given, or new ones.
+
+    Parameters
+    ----------
+    ax : Axes, sequence of Axes, or None
+        None: a new figure.
+    n : int
+        How many axes are needed.
+    columns : int, optional
+        Of the new figure.
+    size : (float, float)
+        Inches of each new axes.
+
+    Returns
+    -------
+    figure : Figure
+    axes : list of Axes, length n
+    is_new : bool
+        Whether the figure was made here.
+
+    Raises
+    ------
+    MissingPackageError
+        matplotlib is not installed.
+    OptionError
+        `ax` holds something else, or another number of axes.
+    """
+    if ax is None:
+        columns = columns or n
+        rows = -(-n // columns)
+        pyplot = extra("matplotlib.pyplot", "plot", "drawing")
+        figure, grid = pyplot.subplots(
+            rows, columns, figsize=(size[0] * columns, size[1] * rows), squeeze=False, layout="constrained"
+        )
+        axes = list(grid.reshape(-1))
+        for unused in axes[n:]:
+            unused.remove()
+        return figure, axes[:n], True
+    kind = extra("matplotlib.axes", "plot", "drawing").Axes
+    given = list(np.asarray(ax, dtype=object).reshape(-1))
+    if len(given) != n or not all(isinstance(one, kind) for one in given):
+        found = type(ax).__name__ if not all(isinstance(one, kind) for one in given) else f"{len(given)} axes"
+        raise OptionError(f"ax is {found}; {'matplotlib axes' if n == 1 else f'{n} matplotlib axes'} were expected")
+    return given[0].figure, given, False
+
+
+def tidy(axes: Axes) -> None:
+    """No frame on the upper and the right side."""
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def legend(figure: Figure, axes: Sequence[Axes], is_new: bool, handles: Sequence[Any]) -> None:
+    """One legend: above a figure of several axes that was made here, else in the first axes."""
+    if not handles:
+        return
+    names = [handle.get_label() for handle in handles]
+    if is_new:
+        # Letters of ten points are some .09 inches wide, and a handle with its gaps .6.
+        widest = max(0.09 * len(name) + 0.6 for name in names)
+        columns = max(1, min(len(names), int(figure.get_figwidth() / widest)))
+        figure.legend(handles, names, loc="outside upper center", ncols=columns, frameon=False)
+    else:
+        axes[0].legend(handles, names, frameon=False)

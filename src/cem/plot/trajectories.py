@@ -1,0 +1,372 @@
+"""Histories of units, the mean curves of the modes, and the spread of units about them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.errors import OptionError, PanelError
+from cem.errors.names import listed
+from cem.extras import extra
+from cem.mixture.conditioned import adjusted_panel, mode_curves
+from cem.numerics.normal import normal_quantile
+from cem.plot.display import Display
+from cem.plot.histories import MOST_LINES, density, draw_density, draw_lines
+from cem.plot.style import (
+    GREY,
+    INK,
+    axis_label,
+    checked_level,
+    legend,
+    mode_colour,
+    mode_name,
+    mode_style,
+    percent,
+    tidy,
+    time_label,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from cem.model.model import FailureModeModel
+    from cem.panel.panel import Panel
+
+__all__ = ["TrajectoryDisplay"]
+
+FloatArray = NDArray[np.float64]
+
+_POINTS = 161
+
+
+@dataclass(eq=False)
+class TrajectoryDisplay(Display):
+    """Histories of units by channel, coloured by mode; with a model, its mean curves and the spread of units.
+
+    Make it with `from_model` or `from_panel`, which draw it. Up to 200 units are lines. More are a density: the more
+    units pass a place, the more opaque it is.
+
+    Parameters
+    ----------
+    channels : tuple of str
+        The C channels shown.
+    times : ndarray of shape (N,)
+        Times of the readings, unit by unit.
+    values : ndarray of shape (N, C)
+        The readings; under reading conditions, less what the conditions explain. NaN = not observed.
+    offsets : ndarray of shape (L + 1,)
+        Unit l owns the readings ``offsets[l]:offsets[l + 1]``.
+    modes : ndarray of shape (L,), int
+        Position of each unit's mode, or -1: the most probable one, or without a model the known one.
+    mode_labels : tuple of hashable
+        Length K.
+    time_unit : str, optional
+        Label of the unit of time.
+    channel_units : mapping of str to str
+        Labels of the units of measurement.
+    time_axis : {"forward", "to_failure"}
+        What times are.
+    weights : ndarray of shape (K,), optional
+        Probabilities of the modes.
+    curve_times : ndarray of shape (K, m), optional
+        Times of the mean curves, over the span of the units of each mode.
+    curves : ndarray of shape (K, C, m), optional
+        Mean curve of each mode and channel.
+    spreads : ndarray of shape (K, C, m), optional
+        Half the width of the band that holds the curve of a unit of the mode with probability `level`.
+    level : float, optional
+        Probability of the bands.
+    at_reference : bool
+        Whether readings and curves are at the reference conditions of a model with covariates.
+
+    Attributes
+    ----------
+    lines_ : list of list of matplotlib Line2D
+        By channel, the mean curves of the modes.
+    """
+
+    channels: tuple[str, ...]
+    times: FloatArray
+    values: FloatArray
+    offsets: NDArray[np.int64]
+    modes: NDArray[np.int64]
+    mode_labels: tuple[Hashable, ...] = ()
+    time_unit: str | None = None
+    channel_units: Mapping[str, str] = field(default_factory=dict)
+    time_axis: str = "forward"
+    weights: FloatArray | None = None
+    curve_times: FloatArray | None = None
+    curves: FloatArray | None = None
+    spreads: FloatArray | None = None
+    level: float | None = None
+    at_reference: bool = False
+
+    @classmethod
+    def from_panel(
+        cls, panel: Panel, *, channel: str | Sequence[str] | None = None, ax: Any = None
+    ) -> TrajectoryDisplay:
+        """Draw the histories of a panel's units, coloured by the known modes where there are any.
+
+        Parameters
+        ----------
+        panel : Panel
+            Any panel.
+        channel : str or sequence of str, optional
+            The channels to draw; all by default.
+        ax : matplotlib Axes, or one for each channel, optional
+            Where to draw; by default a new figure.
+
+        Returns
+        -------
+        TrajectoryDisplay
+
+        Raises
+        ------
+        PanelError
+            There is no such channel.
+        OptionError
+            `ax` is not axes, or not one for each channel.
+        MissingPackageError
+            matplotlib is not installed.
+        """
+        names = _chosen(channel, panel.channels)
+        columns = [panel.channel_index(name) for name in names]
+        return cls(
+            channels=names,
+            times=np.asarray(panel.times),
+            values=np.asarray(panel.values[:, columns]),
+            offsets=np.asarray(panel.offsets),
+            modes=np.asarray(panel.mode_codes, dtype=np.int64),
+            mode_labels=tuple(panel.mode_labels),
+            time_unit=panel.time_unit,
+            channel_units=panel.channel_units,
+            time_axis="to_failure" if panel.origin == "failure" else "forward",
+        ).plot(ax)
+
+    @classmethod
+    def from_model(
+        cls,
+        model: FailureModeModel,
+        panel: Panel | None = None,
+        *,
+        channel: str | Sequence[str] | None = None,
+        level: float = 0.9,
+        ax: Any = None,
+    ) -> TrajectoryDisplay:
+        """Draw the mean curves of the modes with the spread of units, and the histories of units behind them.
+
+        Parameters
+        ----------
+        model : FailureModeModel
+            The fitted model.
+        panel : Panel, optional
+            The units to draw, as for `FailureModeModel.predict_proba`; by default only curves are drawn.
+        channel : str or sequence of str, optional
+            The channels to draw; by default all of the model that the panel has.
+        level : float
+            Probability of the bands: that of the curve of a unit of the mode, without the noise of a reading.
+        ax : matplotlib Axes, or one for each channel, optional
+            Where to draw; by default a new figure.
+
+        Returns
+        -------
+        TrajectoryDisplay
+
+        Raises
+        ------
+        PredictionError
+            The model has no such channel, or cannot read the panel, as in `FailureModeModel.predict_proba`.
+        PanelError
+            The panel has no reading of the channel.
+        OptionError
+            `level` is no probability, or `ax` is not axes, or not one for each channel.
+        MissingPackageError
+            matplotlib is not installed.
+        """
+        z = float(normal_quantile(np.array(0.5 + checked_level(level) / 2)))
+        names = _chosen(channel, model.channels if panel is None else _shared(model, panel))
+        columns = [model.channel_index(name) for name in names]
+        parts: dict[str, Any] = {
+            "times": np.empty(0),
+            "values": np.empty((0, len(names))),
+            "offsets": np.zeros(1, dtype=np.int64),
+            "modes": np.empty(0, dtype=np.int64),
+        }
+        if panel is not None:
+            parts = _readings(model, panel, columns)
+            for c, name in enumerate(names):
+                if not np.isfinite(parts["values"][:, c]).any():
+                    raise PanelError(
+                        f"the panel has no reading of channel {name!r}; it has {listed(panel.channels, 12)}. Choose "
+                        "one of them, or draw the curves alone: leave the panel out"
+                    )
+        curve_times, curves, spreads = _curves(model, columns, parts)
+        return cls(
+            channels=tuple(names),
+            **parts,
+            mode_labels=model.mode_labels,
+            time_unit=model.time_unit,
+            channel_units=model.channel_units,
+            time_axis=model.time_axis,
+            weights=np.asarray(model.weights_),
+            curve_times=curve_times,
+            curves=curves,
+            spreads=z * spreads,
+            level=float(level),
+            at_reference=model.conditions is not None,
+        ).plot(ax)
+
+    def plot(self, ax: Any = None) -> TrajectoryDisplay:
+        """Draw the display.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, or one for each channel, optional
+            Where to draw; by default a new figure.
+
+        Returns
+        -------
+        TrajectoryDisplay
+            Itself, with `figure_`, `axes_`, `ax_` and `lines_`.
+
+        Raises
+        ------
+        OptionError
+            `ax` is not axes, or not one for each channel.
+        MissingPackageError
+            matplotlib is not installed.
+        """
+        n = len(self.channels)
+        columns = n if n <= 3 else int(np.ceil(np.sqrt(n)))
+        size = (6.4, 4.2) if n == 1 else (3.4, 2.6)
+        axes = self._open(ax, n, columns=columns, size=size)
+        self.lines_ = [self._channel(own, c) for c, own in enumerate(axes)]
+        legend(self.figure_, axes, self._is_new, self._handles())
+        return self
+
+    def _channel(self, ax: Axes, c: int) -> list[Any]:
+        x, y = self._limits(c)
+        n_units = len(self.modes)
+        for k in np.unique(self.modes):
+            members = np.flatnonzero(self.modes == k)
+            colour = GREY if k < 0 else mode_colour(int(k))
+            if n_units <= MOST_LINES:
+                draw_lines(ax, self.times, self.values[:, c], self.offsets, members, colour, n_units)
+            else:
+                own = np.where(np.repeat(self.modes == k, np.diff(self.offsets)), self.values[:, c], np.nan)
+                draw_density(ax, density(self.times, own, self.offsets, x, y), colour, x, y)
+        found = []
+        if self.curves is not None and self.spreads is not None and self.curve_times is not None:
+            for k, (times, curve, half) in enumerate(
+                zip(self.curve_times, self.curves[:, c], self.spreads[:, c], strict=True)
+            ):
+                colour = mode_colour(k)
+                ax.fill_between(times, curve - half, curve + half, color=colour, alpha=0.18, lw=0, zorder=2)
+                ax.plot(times, curve, color="white", lw=4.0, zorder=3)
+                found += ax.plot(times, curve, color=colour, ls=mode_style(k), lw=2.2, zorder=4)
+        ax.set_xlim(x)
+        ax.set_ylim(y)
+        ax.set_xlabel(time_label(self.time_unit, self.time_axis))
+        name = self.channels[c]
+        ax.set_ylabel(axis_label(name, self.channel_units.get(name)))
+        tidy(ax)
+        return found
+
+    def _limits(self, c: int) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Limits of both axes: all readings, and the curves with their bands as far as they are near the readings."""
+        seen = np.isfinite(self.values[:, c])
+        t, v = self.times[seen], self.values[seen, c]
+        if self.curves is not None and self.spreads is not None and self.curve_times is not None:
+            ends = np.concatenate([(self.curves - self.spreads)[:, c], (self.curves + self.spreads)[:, c]]).reshape(-1)
+            if len(v):
+                reach = 0.25 * (v.max() - v.min())
+                ends = np.clip(ends, v.min() - reach, v.max() + reach)
+            t, v = np.concatenate([t, self.curve_times.reshape(-1)]), np.concatenate([v, ends])
+        return _padded(t, 0.01), _padded(v, 0.04)
+
+    def _handles(self) -> list[Any]:
+        lines = extra("matplotlib.lines", "plot", "drawing")
+        handles = []
+        shown = range(len(self.mode_labels)) if self.weights is not None else np.unique(self.modes).tolist()
+        if self.weights is None and len(shown) == 1 and shown[0] < 0:
+            return []
+        for k in shown:
+            if k < 0:
+                handles.append(lines.Line2D([], [], color=GREY, label="unknown mode"))
+                continue
+            name = mode_name(self.mode_labels[k])
+            share = "" if self.weights is None else f" ({percent(float(self.weights[k]))})"
+            handles.append(lines.Line2D([], [], color=mode_colour(k), ls=mode_style(k), lw=2.2, label=name + share))
+        if self.level is not None:
+            patches = extra("matplotlib.patches", "plot", "drawing")
+            where = ", at reference conditions" if self.at_reference else ""
+            handles.append(
+                patches.Patch(color=INK, alpha=0.18, lw=0, label=f"{percent(self.level)} of unit curves{where}")
+            )
+        return handles
+
+
+def _chosen(channel: str | Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    """The names of the channels to draw."""
+    if channel is None:
+        return tuple(known)
+    names = (channel,) if isinstance(channel, str) else tuple(channel)
+    if not names:
+        raise OptionError("channel is empty; names of channels were expected")
+    return names
+
+
+def _shared(model: FailureModeModel, panel: Panel) -> tuple[str, ...]:
+    """Channels of the model that the panel has readings of."""
+    names = tuple(name for name in model.channels if name in panel.channels)
+    if not names:
+        raise PanelError(
+            f"the panel has none of the model's channels {listed(model.channels, 12)}; it has "
+            f"{listed(panel.channels, 12)}"
+        )
+    return names
+
+
+def _readings(model: FailureModeModel, panel: Panel, columns: Sequence[int]) -> dict[str, Any]:
+    """Readings at reference conditions and the most probable modes, on the model's time axis."""
+    best = model.predict_proba(panel).argmax(axis=1)
+    read = model._aligned(panel)
+    values = adjusted_panel(model, read).values[:, columns]
+    if model.conditions is not None:
+        rows = np.repeat(best, np.diff(read.offsets))
+        values = values.copy()
+        for i, c in enumerate(columns):
+            values[:, i] -= mode_curves(model, read, c)[np.arange(len(rows)), rows]
+    return {"times": np.asarray(read.times), "values": values, "offsets": np.asarray(read.offsets), "modes": best}
+
+
+def _curves(
+    model: FailureModeModel, columns: Sequence[int], parts: Mapping[str, Any]
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Times (K, m), mean curves (K, C, m) and standard deviations of unit curves (K, C, m), each over its units."""
+    first = parts["times"][parts["offsets"][:-1]]
+    last = parts["times"][parts["offsets"][1:] - 1]
+    times = np.empty((model.n_modes, _POINTS))
+    curves = np.empty((model.n_modes, len(columns), _POINTS))
+    spreads = np.empty_like(curves)
+    for k in range(model.n_modes):
+        own = parts["modes"] == k
+        low, high = (first[own].min(), last[own].max()) if own.any() else model.domain
+        times[k] = np.linspace(low, high, _POINTS) if high > low else low
+        curves[k] = model.curves(times[k])[k, list(columns)]
+        for i, c in enumerate(columns):
+            basis = model.bases[c]
+            phi, p = basis(times[k]), basis.size
+            variance = np.einsum("mp,pq,mq->m", phi, model.covariances_[k, c, :p, :p], phi)
+            spreads[k, i] = np.sqrt(np.maximum(variance, 0.0))
+    return times, curves, spreads
+
+
+def _padded(values: FloatArray, share: float) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    margin = share * (high - low) or 0.5 * max(abs(low), 1.0) * share
+    return low - margin, high + margin
