@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError
 from cem.numerics.floating import underflow_is_zero
+
+if TYPE_CHECKING:
+    from cem.plot.laws import LawDisplay
 
 __all__ = ["CERTAINLY_CROSSED", "FirstPassage", "checked_cap"]
 
@@ -180,6 +183,29 @@ class FirstPassage(ABC):
             }
             for i, unit in enumerate(self.units)
         ]
+
+    def plot(
+        self,
+        unit: Hashable = None,
+        *,
+        level: float = 0.9,
+        truth: float | None = None,
+        time_unit: str | None = None,
+        ax: Any = None,
+    ) -> LawDisplay:
+        """Draw the law of one unit; see `cem.plot.LawDisplay.from_law`.
+
+        Parameters
+        ----------
+        unit, level, truth, time_unit, ax
+            As for `cem.plot.LawDisplay.from_law`.
+        """
+        from cem.extras import room
+
+        display: LawDisplay = room("plot").LawDisplay.from_law(
+            self, unit=unit, level=level, truth=truth, time_unit=time_unit, ax=ax
+        )
+        return display
 
     def __len__(self) -> int:
         return self.n_units

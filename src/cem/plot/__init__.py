@@ -11,15 +11,39 @@ from typing import TYPE_CHECKING
 from cem.lazy import attributes
 
 if TYPE_CHECKING:
+    from cem.plot.alpha_lambda import AlphaLambdaDisplay
+    from cem.plot.calibration import CalibrationDisplay
+    from cem.plot.laws import LawDisplay
+    from cem.plot.lives import RemainingLifeDisplay
+    from cem.plot.probabilities import ProbabilityDisplay
+    from cem.plot.residuals import ResidualDisplay
+    from cem.plot.selection import CrossValidationDisplay
     from cem.plot.style import mode_colour
     from cem.plot.trajectories import TrajectoryDisplay
 
-__all__ = ["TrajectoryDisplay", "mode_colour"]
+__all__ = [
+    "AlphaLambdaDisplay",
+    "CalibrationDisplay",
+    "CrossValidationDisplay",
+    "LawDisplay",
+    "ProbabilityDisplay",
+    "RemainingLifeDisplay",
+    "ResidualDisplay",
+    "TrajectoryDisplay",
+    "mode_colour",
+]
 
 if not TYPE_CHECKING:  # a checker must refuse a name that is not here
     __getattr__, __dir__ = attributes(
         __name__,
         {
+            "cem.plot.alpha_lambda": ("AlphaLambdaDisplay",),
+            "cem.plot.calibration": ("CalibrationDisplay",),
+            "cem.plot.laws": ("LawDisplay",),
+            "cem.plot.lives": ("RemainingLifeDisplay",),
+            "cem.plot.probabilities": ("ProbabilityDisplay",),
+            "cem.plot.residuals": ("ResidualDisplay",),
+            "cem.plot.selection": ("CrossValidationDisplay",),
             "cem.plot.style": ("mode_colour",),
             "cem.plot.trajectories": ("TrajectoryDisplay",),
         },

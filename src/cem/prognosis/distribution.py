@@ -25,6 +25,7 @@ from cem.prognosis.candidates import SharedEvidence
 
 if TYPE_CHECKING:
     from cem.lifetimes.lifetimes import Lifetimes
+    from cem.plot.laws import LawDisplay
 
 __all__ = [
     "RemainingLifeDistribution",
@@ -323,6 +324,21 @@ class RemainingLifeDistribution:
         first, last = np.take_along_axis(edges, cells, axis=1), np.take_along_axis(edges, cells + 1, axis=1)
         result = first + (wanted - low) / (high - low) * (last - first)
         return result[:, 0] if levels.ndim == 0 else result
+
+    def plot(
+        self, unit: Hashable = None, *, level: float = 0.9, truth: float | None = None, ax: Any = None
+    ) -> LawDisplay:
+        """Draw the law of one unit; see `cem.plot.LawDisplay.from_law`.
+
+        Parameters
+        ----------
+        unit, level, truth, ax
+            As for `cem.plot.LawDisplay.from_law`.
+        """
+        from cem.extras import room
+
+        display: LawDisplay = room("plot").LawDisplay.from_law(self, unit=unit, level=level, truth=truth, ax=ax)
+        return display
 
     def median(self) -> FloatArray:
         """Return the median, shape (L,): the prediction with the smallest expected absolute error."""

@@ -1,0 +1,240 @@
+"""Remaining life of one unit as it ages: a fan of intervals about the median, and the truth where it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.errors import OptionError
+from cem.plot.display import Display, one_unit
+from cem.plot.moments import known_at, moments_of
+from cem.plot.style import INK, PALETTE, axis_label, checked_level, legend, percent, plain, tidy, time_label
+
+if TYPE_CHECKING:
+    from cem.model.model import FailureModeModel
+    from cem.panel.panel import Panel
+    from cem.passage.law import FirstPassage
+    from cem.prognosis.distribution import RemainingLifeDistribution
+    from cem.prognosis.remaining_life import RemainingLife
+
+__all__ = ["RemainingLifeDisplay"]
+
+FloatArray = NDArray[np.float64]
+
+_THRESHOLD_MOMENTS = 60  # a simulated law takes some milliseconds
+
+
+@dataclass(eq=False)
+class RemainingLifeDisplay(Display):
+    """Median and intervals of the remaining life of one unit after each of its readings.
+
+    Make it with `from_prognosis`, for units that ran to failure, or `from_threshold`; both draw it.
+
+    Parameters
+    ----------
+    unit : hashable
+        Id of the unit.
+    times : ndarray of shape (m,)
+        Times of the predictions.
+    median : ndarray of shape (m,)
+        Median remaining life at each time; inf if it may never end.
+    levels : tuple of float, length n
+        Probabilities of the intervals, the widest first.
+    lower, upper : ndarray of shape (n, m)
+        Ends of the intervals; inf where the unit may never cross the threshold.
+    truth : ndarray of shape (m,), optional
+        True remaining life at each time, if the failure is known.
+    time_unit : str, optional
+        Label of the unit of time.
+
+    Attributes
+    ----------
+    lines_ : list of matplotlib Line2D
+        The median, and the truth if it is known.
+    """
+
+    unit: Hashable
+    times: FloatArray
+    median: FloatArray
+    levels: tuple[float, ...]
+    lower: FloatArray
+    upper: FloatArray
+    truth: FloatArray | None = None
+    time_unit: str | None = None
+
+    @classmethod
+    def from_prognosis(
+        cls,
+        prognosis: RemainingLife,
+        panel: Panel,
+        *,
+        unit: Hashable = None,
+        levels: Sequence[float] = (0.5, 0.9),
+        ax: Any = None,
+    ) -> RemainingLifeDisplay:
+        """Predict the remaining life after each reading of a unit, and draw it.
+
+        Parameters
+        ----------
+        prognosis : RemainingLife
+            The prognosis.
+        panel : Panel
+            With the unit, as for `RemainingLife.predict`. Its failure time, if it is known, gives the truth and is not
+            used for predictions.
+        unit : hashable, optional
+            Id of the unit; needed if the panel has several.
+        levels : sequence of float
+            Probabilities of the intervals.
+        ax : matplotlib Axes, optional
+            Where to draw; by default a new figure.
+
+        Returns
+        -------
+        RemainingLifeDisplay
+
+        Raises
+        ------
+        OptionError
+            A level is no probability, no unit is named among several, or `ax` is not axes.
+        PanelError
+            There is no such unit.
+        PredictionError
+            The prognosis cannot read the panel.
+        MissingPackageError
+            matplotlib is not installed.
+        """
+        one = one_unit(panel, unit)
+        times = moments_of(one)
+        return cls._of_law(prognosis.predict(known_at(one, times)), one, times, levels).plot(ax)
+
+    @classmethod
+    def from_threshold(
+        cls,
+        model: FailureModeModel,
+        panel: Panel,
+        threshold: Any,
+        *,
+        unit: Hashable = None,
+        levels: Sequence[float] = (0.5, 0.9),
+        ax: Any = None,
+        **options: Any,
+    ) -> RemainingLifeDisplay:
+        """Predict after each reading of a unit when its curve crosses a threshold, and draw it.
+
+        Parameters
+        ----------
+        model : FailureModeModel
+            On the forward time axis.
+        panel : Panel
+            With the unit; its failure time, if it is known, gives the truth and is not used for predictions.
+        threshold
+            As for `FailureModeModel.remaining_life`.
+        unit : hashable, optional
+            Id of the unit; needed if the panel has several.
+        levels : sequence of float
+            Probabilities of the intervals.
+        ax : matplotlib Axes, optional
+            Where to draw; by default a new figure.
+        options
+            channel, direction, covariates and others, as for `FailureModeModel.remaining_life`.
+
+        Returns
+        -------
+        RemainingLifeDisplay
+
+        Raises
+        ------
+        OptionError
+            A level is no probability, no unit is named among several, `ax` is not axes, or the threshold is invalid.
+        PanelError
+            There is no such unit.
+        PredictionError
+            The model cannot read the panel, or has no such channel.
+        MissingPackageError
+            matplotlib is not installed.
+        """
+        one = one_unit(panel, unit)
+        times = moments_of(one, _THRESHOLD_MOMENTS)
+        law = model.remaining_life(known_at(one, times), threshold, **options)
+        display = cls._of_law(law, one, times, levels)
+        display.time_unit = model.time_unit or panel.time_unit
+        return display.plot(ax)
+
+    @classmethod
+    def _of_law(
+        cls, law: RemainingLifeDistribution | FirstPassage, one: Panel, times: FloatArray, levels: Sequence[float]
+    ) -> RemainingLifeDisplay:
+        chosen = tuple(sorted((checked_level(level, "a level") for level in levels), reverse=True))
+        if not chosen:
+            raise OptionError("levels is empty; probabilities of intervals were expected, such as (0.5, 0.9)")
+        ends = [law.interval(level) for level in chosen]
+        failed = float(one.failure_times[0])
+        return cls(
+            unit=one.units[0],
+            times=times,
+            median=np.asarray(law.quantile(0.5)),
+            levels=chosen,
+            lower=np.array([low for low, _ in ends]),
+            upper=np.array([high for _, high in ends]),
+            truth=None if np.isnan(failed) else failed - times,
+            time_unit=one.time_unit,
+        )
+
+    def plot(self, ax: Any = None) -> RemainingLifeDisplay:
+        """Draw the display. A life without end reaches to the upper edge.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; by default a new figure.
+
+        Returns
+        -------
+        RemainingLifeDisplay
+            Itself, with `figure_`, `ax_` and `lines_`.
+
+        Raises
+        ------
+        OptionError
+            `ax` is not axes.
+        MissingPackageError
+            matplotlib is not installed.
+        """
+        (axes,) = self._open(ax, size=(6.4, 3.8))
+        top = self._top()
+        handles: list[Any] = []
+        shades = np.linspace(0.16, 0.34, len(self.levels))
+        for level, low, high, shade in zip(self.levels, self.lower, self.upper, shades, strict=True):
+            handles.append(
+                axes.fill_between(
+                    self.times, np.minimum(low, 2 * top), np.minimum(high, 2 * top), color=PALETTE[0],
+                    alpha=float(shade), lw=0, label=f"{percent(level)} interval",
+                )
+            )  # fmt: skip
+        dots = "o" if len(self.times) <= 20 else None
+        self.lines_ = axes.plot(
+            self.times, np.minimum(self.median, 2 * top), color=PALETTE[0], lw=2.2, label="median", marker=dots, ms=4
+        )
+        if self.truth is not None:
+            self.lines_ += axes.plot(self.times, self.truth, color=INK, lw=1.6, ls=(0, (5, 2)), label="truth")
+        axes.set_ylim(0.0, top)
+        axes.set_xlim(self.times[0], self.times[-1] if self.times[-1] > self.times[0] else self.times[0] + 1.0)
+        axes.set_xlabel(time_label(self.time_unit))
+        axes.set_ylabel(axis_label(f"remaining life of unit {plain(self.unit)}", self.time_unit))
+        tidy(axes)
+        legend(self.figure_, [axes], self._is_new, [*self.lines_, *handles])
+        return self
+
+    def _top(self) -> float:
+        """Upper limit: all of the median and the truth, and intervals up to three times that."""
+        lines = np.concatenate([self.median, self.median if self.truth is None else self.truth])
+        finite = lines[np.isfinite(lines)]
+        ends = self.upper[np.isfinite(self.upper)]
+        reach = float(finite.max()) if len(finite) else (float(ends.min()) if len(ends) else 1.0)
+        if len(ends):
+            reach = max(reach, min(float(ends.max()), 3.0 * reach))
+        return 1.05 * reach if reach > 0 else 1.0
