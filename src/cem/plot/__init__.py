@@ -11,24 +11,34 @@ from typing import TYPE_CHECKING
 from cem.lazy import attributes
 
 if TYPE_CHECKING:
+    from cem.plot.agreement import AgreementDisplay
     from cem.plot.alpha_lambda import AlphaLambdaDisplay
     from cem.plot.calibration import CalibrationDisplay
+    from cem.plot.coefficients import CoefficientDisplay
     from cem.plot.laws import LawDisplay
     from cem.plot.lives import RemainingLifeDisplay
+    from cem.plot.novelty import NoveltyDisplay
     from cem.plot.probabilities import ProbabilityDisplay
+    from cem.plot.regimes import RegimesDisplay
     from cem.plot.residuals import ResidualDisplay
     from cem.plot.selection import CrossValidationDisplay
+    from cem.plot.starts import StartsDisplay
     from cem.plot.style import mode_colour
     from cem.plot.trajectories import TrajectoryDisplay
 
 __all__ = [
+    "AgreementDisplay",
     "AlphaLambdaDisplay",
     "CalibrationDisplay",
+    "CoefficientDisplay",
     "CrossValidationDisplay",
     "LawDisplay",
+    "NoveltyDisplay",
     "ProbabilityDisplay",
+    "RegimesDisplay",
     "RemainingLifeDisplay",
     "ResidualDisplay",
+    "StartsDisplay",
     "TrajectoryDisplay",
     "mode_colour",
 ]
@@ -37,13 +47,18 @@ if not TYPE_CHECKING:  # a checker must refuse a name that is not here
     __getattr__, __dir__ = attributes(
         __name__,
         {
+            "cem.plot.agreement": ("AgreementDisplay",),
             "cem.plot.alpha_lambda": ("AlphaLambdaDisplay",),
             "cem.plot.calibration": ("CalibrationDisplay",),
+            "cem.plot.coefficients": ("CoefficientDisplay",),
             "cem.plot.laws": ("LawDisplay",),
             "cem.plot.lives": ("RemainingLifeDisplay",),
+            "cem.plot.novelty": ("NoveltyDisplay",),
             "cem.plot.probabilities": ("ProbabilityDisplay",),
+            "cem.plot.regimes": ("RegimesDisplay",),
             "cem.plot.residuals": ("ResidualDisplay",),
             "cem.plot.selection": ("CrossValidationDisplay",),
+            "cem.plot.starts": ("StartsDisplay",),
             "cem.plot.style": ("mode_colour",),
             "cem.plot.trajectories": ("TrajectoryDisplay",),
         },

@@ -94,11 +94,12 @@ class AlphaLambdaDisplay(Display):
         checked_level(alpha, "alpha")
         if not isinstance(n_moments, (int, np.integer)) or isinstance(n_moments, bool) or n_moments < 2:
             raise OptionError(f"n_moments is {n_moments!r}; a whole number above 1 was expected")
-        failed = panel[~np.isnan(panel.failure_times)]
-        if not failed.n_units:
+        has_failed = ~np.isnan(panel.failure_times)
+        if not has_failed.any():
             raise PanelError(
                 f"none of the {panel.n_units:,} units has failed; predictions are compared with known failure times"
             )
+        failed = panel[has_failed]
         lambdas = np.linspace(0.1, 0.95, int(n_moments))
         lives, first = failed.failure_times, failed.times[failed.offsets[:-1]]
         predicted = np.full((failed.n_units, len(lambdas)), np.nan)
