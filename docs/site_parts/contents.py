@@ -28,6 +28,7 @@ CONTENTS = {
         "guide/operating-conditions",
         "reading-data",
         "guide/reading-a-result",
+        "howto/pictures",
         "guide/how-many-modes",
         "guide/novelty-and-alarms",
         "scoring",

@@ -100,6 +100,8 @@ def test_one_of_several_units_has_to_be_named(prognosis, fleet):
         law.plot("x")
     with pytest.raises(cem.OptionError, match="160 units and the picture is of one"):
         RemainingLifeDisplay.from_prognosis(prognosis, fleet)
+    with pytest.raises(cem.PanelError, match=r"did you mean 160, of type int\?"):
+        RemainingLifeDisplay.from_prognosis(prognosis, fleet, unit="160")
     with pytest.raises(cem.PanelError, match="no unit 'x'"):
         RemainingLifeDisplay.from_prognosis(prognosis, fleet, unit="x")
 

@@ -138,3 +138,29 @@ def test_under_conditions_readings_are_shown_at_the_reference():
     curve = np.interp(display.times, display.curve_times[0], display.curves[0, 0])
     assert np.std(display.values[:, 0] - curve) < 0.2 and np.std(panel.values[:, 0] - curve) > 1
     assert display.at_reference
+
+
+def test_labels_have_the_colours_of_the_model_that_knows_them(fleet):
+    """A subset of units may lack a label, and the others would change their colours."""
+    some = fleet[:4].with_modes(["seal", None, "seal", "seal"])
+    assert TrajectoryDisplay.from_panel(some, channel="flow").modes.tolist() == [0, -1, 0, 0]
+    display = TrajectoryDisplay.from_panel(some, channel="flow", mode_labels=("bearing", "seal"))
+    assert display.modes.tolist() == [1, -1, 1, 1]
+    with pytest.raises(cem.PanelError, match="mode_labels lacks the label 'seal'"):
+        TrajectoryDisplay.from_panel(some, mode_labels=("bearing",))
+
+
+def test_a_channel_without_any_reading_is_an_empty_picture(fleet):
+    empty = cem.Panel.from_arrays(
+        [[0, 1]], np.array([[[1.0, np.nan], [2.0, np.nan]]]), channels=["a", "b"], allow_empty_channels=True,
+        axes=("unit", "time", "channel"),
+    )  # fmt: skip
+    assert len(empty.plot().axes_) == 2
+
+
+def test_arrays_are_read_as_for_predictions():
+    rng = np.random.default_rng(0)
+    readings = rng.normal(0, 1, (30, 1)) + rng.normal(0, 0.2, (30, 6))
+    model = cem.FailureModeEM(1, basis=cem.Constant(), random_state=0, n_init=1).fit(readings).model_
+    display = model.plot(readings)
+    np.testing.assert_array_equal(display.values.reshape(30, 6), readings)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from cem.errors import PanelError
 from cem.errors.names import is_unknown
 from cem.metrics.agreement import adjusted_rand_index
-from cem.plot.display import Display
+from cem.model.model import FailureModeModel
+from cem.plot.display import Display, checked
 from cem.plot.style import INK, mode_colour, mode_name, plain
 
 if TYPE_CHECKING:
-    from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
 __all__ = ["AgreementDisplay"]
@@ -86,6 +86,8 @@ class AgreementDisplay(Display):
         MissingPackageError
             matplotlib is not installed.
         """
+        checked(model, "model", FailureModeModel)
+        panel = model._as_panel(panel, None)
         if labels is None:
             labels = panel.modes if any(label is not None for label in panel.modes) else panel.true_modes
         labels = list(labels)

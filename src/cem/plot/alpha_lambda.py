@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from cem.errors import OptionError, PanelError
 from cem.metrics.metrics import alpha_lambda_accuracy
 from cem.panel.panel import Panel
-from cem.plot.display import Display
+from cem.plot.display import Display, checked
 from cem.plot.style import INK, PALETTE, checked_level, legend, percent, tidy
-
-if TYPE_CHECKING:
-    from cem.prognosis.remaining_life import RemainingLife
+from cem.prognosis.remaining_life import RemainingLife
 
 __all__ = ["AlphaLambdaDisplay"]
 
@@ -91,6 +89,8 @@ class AlphaLambdaDisplay(Display):
         MissingPackageError
             matplotlib is not installed.
         """
+        checked(prognosis, "prognosis", RemainingLife)
+        checked(panel, "panel", Panel)
         checked_level(alpha, "alpha")
         if not isinstance(n_moments, (int, np.integer)) or isinstance(n_moments, bool) or n_moments < 2:
             raise OptionError(f"n_moments is {n_moments!r}; a whole number above 1 was expected")

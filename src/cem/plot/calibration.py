@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cem.errors import OptionError
-from cem.plot.display import Display
+from cem.plot.display import Display, checked
 from cem.plot.style import GREY, INK, PALETTE, legend, tidy
+from cem.prognosis.calibration import Reliability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from cem.prognosis.calibration import Calibration, Reliability
+    from cem.prognosis.calibration import Calibration
 
 __all__ = ["CalibrationDisplay"]
 
@@ -93,6 +94,8 @@ class CalibrationDisplay(Display):
             matplotlib is not installed.
         """
         reports = dict(report) if isinstance(report, Mapping) else {"held out": report}
+        for one in reports.values():
+            checked(one, "report", Reliability)
         if not reports:
             raise OptionError("there is no report to draw; one from cem.calibration.reliability was expected")
         return cls(reports).plot(ax)

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from cem.errors import OptionError
 from cem.extras import extra
-from cem.plot.display import Display
+from cem.model.model import FailureModeModel
+from cem.plot.display import Display, checked
 from cem.plot.style import checked_level, legend, mode_colour, mode_name, mode_style, percent, plain, tidy
 
 if TYPE_CHECKING:
-    from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
 __all__ = ["CoefficientDisplay"]
@@ -105,10 +105,12 @@ class CoefficientDisplay(Display):
         MissingPackageError
             matplotlib is not installed.
         """
+        checked(model, "model", FailureModeModel)
         c = model.channel_index(channel)
         p = model.bases[c].size
-        chosen = tuple(range(min(p, 2))) if functions is None else tuple(functions)
-        if len(chosen) != min(p, 2) or any(not 0 <= j < p for j in chosen) or len(set(chosen)) < len(chosen):
+        given = range(min(p, 2)) if functions is None else functions
+        chosen = tuple(given) if isinstance(given, Sequence) else ()
+        if len(set(chosen)) != min(p, 2) or len(chosen) > 2 or not all(j in range(p) for j in chosen):
             raise OptionError(
                 f"functions is {functions!r}; {min(p, 2)} different positions below {p}, the size of the basis of "
                 f"channel {model.channels[c]!r}, were expected"
@@ -121,7 +123,7 @@ class CoefficientDisplay(Display):
             modes=best,
             means=np.asarray(model.means_[:, c, :p]),
             covariances=np.asarray(model.covariances_[:, c, :p, :p]),
-            functions=chosen,
+            functions=tuple(int(j) for j in chosen),
             level=checked_level(level),
             mode_labels=model.mode_labels,
         ).plot(ax)

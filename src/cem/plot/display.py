@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean
+from cem.panel.panel import Panel
 from cem.plot.style import drawing_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cem.panel.panel import Panel
-
-__all__ = ["Display", "one_unit"]
+__all__ = ["Display", "checked", "meant", "one_unit"]
 
 
 class Display:
@@ -42,6 +41,37 @@ class Display:
         return self.axes_
 
 
+def checked(value: Any, name: str, *kinds: type) -> None:
+    """Refuse an argument of another type by name, before it fails somewhere inside.
+
+    Parameters
+    ----------
+    value
+        The argument.
+    name : str
+        What the message calls it.
+    kinds : type
+        What is valid.
+
+    Raises
+    ------
+    OptionError
+        It is none of them.
+    """
+    if not isinstance(value, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        hint = "; an estimator has its model as estimator.model_" if hasattr(value, "model_") else ""
+        raise OptionError(f"{name} is of type {type(value).__name__}; {wanted} was expected{hint}")
+
+
+def meant(unit: object, units: Sequence[Hashable]) -> str:
+    """End of a message about an unknown unit: the one of the same letters and another type, or the closest one."""
+    for known in units:
+        if str(known) == str(unit):
+            return f"did you mean {known!r}, of type {type(known).__name__}?"
+    return did_you_mean(unit, units[:10_000])
+
+
 def one_unit(panel: Panel, unit: Hashable | None) -> Panel:
     """The panel of one unit: the one that is named, or the only one.
 
@@ -52,6 +82,7 @@ def one_unit(panel: Panel, unit: Hashable | None) -> Panel:
     OptionError
         No unit is named, and the panel has several.
     """
+    checked(panel, "panel", Panel)
     if unit is None:
         if panel.n_units != 1:
             raise OptionError(
@@ -59,5 +90,5 @@ def one_unit(panel: Panel, unit: Hashable | None) -> Panel:
             )
         return panel
     if unit not in panel.units:
-        raise PanelError(f"there is no unit {unit!r}; {did_you_mean(unit, panel.units[:10_000])}")
+        raise PanelError(f"there is no unit {unit!r}; {meant(unit, panel.units)}")
     return panel.select_units([unit])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import OptionError, PredictionError
-from cem.errors.names import did_you_mean
-from cem.plot.display import Display
+from cem.passage.law import FirstPassage
+from cem.plot.display import Display, checked, meant
 from cem.plot.style import (
     GREY,
     INK,
@@ -26,9 +26,6 @@ from cem.plot.style import (
     tidy,
 )
 from cem.prognosis.distribution import RemainingLifeDistribution
-
-if TYPE_CHECKING:
-    from cem.passage.law import FirstPassage
 
 __all__ = ["LawDisplay"]
 
@@ -131,6 +128,7 @@ class LawDisplay(Display):
         MissingPackageError
             matplotlib is not installed.
         """
+        checked(law, "law", RemainingLifeDistribution, FirstPassage)
         i = _position(law.units, unit)
         if truth is not None and not np.isfinite(truth):
             raise OptionError(f"truth is {truth!r}; a finite remaining life, or None if it is unknown, was expected")
@@ -234,7 +232,7 @@ def _position(units: tuple[Hashable, ...], unit: Hashable) -> int:
             )
         return 0
     if unit not in units:
-        raise PredictionError(f"there is no unit {unit!r}; {did_you_mean(unit, units[:10_000])}")
+        raise PredictionError(f"there is no unit {unit!r}; {meant(unit, units)}")
     return units.index(unit)
 
 

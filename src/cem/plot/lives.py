@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import OptionError
-from cem.plot.display import Display, one_unit
+from cem.model.model import FailureModeModel
+from cem.plot.display import Display, checked, one_unit
 from cem.plot.moments import known_at, moments_of
 from cem.plot.style import INK, PALETTE, axis_label, checked_level, legend, percent, plain, tidy, time_label
+from cem.prognosis.remaining_life import RemainingLife
 
 if TYPE_CHECKING:
-    from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
     from cem.passage.law import FirstPassage
     from cem.prognosis.distribution import RemainingLifeDistribution
-    from cem.prognosis.remaining_life import RemainingLife
 
 __all__ = ["RemainingLifeDisplay"]
 
@@ -107,6 +107,7 @@ class RemainingLifeDisplay(Display):
         MissingPackageError
             matplotlib is not installed.
         """
+        checked(prognosis, "prognosis", RemainingLife)
         one = one_unit(panel, unit)
         times = moments_of(one)
         return cls._of_law(prognosis.predict(known_at(one, times)), one, times, levels).plot(ax)
@@ -157,6 +158,7 @@ class RemainingLifeDisplay(Display):
         MissingPackageError
             matplotlib is not installed.
         """
+        checked(model, "model", FailureModeModel)
         one = one_unit(panel, unit)
         times = moments_of(one, _THRESHOLD_MOMENTS)
         law = model.remaining_life(known_at(one, times), threshold, **options)
@@ -168,6 +170,8 @@ class RemainingLifeDisplay(Display):
     def _of_law(
         cls, law: RemainingLifeDistribution | FirstPassage, one: Panel, times: FloatArray, levels: Sequence[float]
     ) -> RemainingLifeDisplay:
+        if not isinstance(levels, Sequence):
+            raise OptionError(f"levels is {levels!r}; a sequence of probabilities was expected, such as (0.5, 0.9)")
         chosen = tuple(sorted((checked_level(level, "a level") for level in levels), reverse=True))
         if not chosen:
             raise OptionError("levels is empty; probabilities of intervals were expected, such as (0.5, 0.9)")

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import PanelError
+from cem.model.model import FailureModeModel
 from cem.numerics.special import chi_square_survival
-from cem.plot.display import Display
+from cem.plot.display import Display, checked
 from cem.plot.style import plain
 
 if TYPE_CHECKING:
-    from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
 __all__ = ["NoveltyDisplay"]
@@ -86,6 +86,8 @@ class NoveltyDisplay(Display):
         MissingPackageError
             matplotlib is not installed.
         """
+        checked(model, "model", FailureModeModel)
+        panel = model._as_panel(panel, None)
         names = tuple(name for name in model.channels if name in panel.channels)
         if not names:
             raise PanelError("the panel has none of the model's channels; there is nothing to compare")

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import OptionError
-from cem.plot.display import Display, one_unit
+from cem.model.model import FailureModeModel
+from cem.plot.display import Display, checked, one_unit
 from cem.plot.moments import known_at, moments_of
 from cem.plot.style import legend, mode_colour, mode_name, mode_style, plain, tidy, time_label
+from cem.prognosis.remaining_life import RemainingLife
 
 if TYPE_CHECKING:
-    from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
-    from cem.prognosis.remaining_life import RemainingLife
 
 __all__ = ["ProbabilityDisplay"]
 
@@ -87,15 +87,16 @@ class ProbabilityDisplay(Display):
         MissingPackageError
             matplotlib is not installed.
         """
+        checked(model, "model", FailureModeModel)
         if model.time_axis == "to_failure":
             raise OptionError(
                 "the model's time axis is the time to failure, which is unknown while a unit runs; use "
                 "ProbabilityDisplay.from_prognosis(cem.RemainingLife(model), panel)"
             )
-        one = one_unit(panel, unit)
+        one = one_unit(model._as_panel(panel, None), unit)
         times = moments_of(one)
         found = model.predict_proba(known_at(one, times))
-        return cls(one.units[0], times, found, model.mode_labels, model.time_unit or panel.time_unit).plot(ax)
+        return cls(one.units[0], times, found, model.mode_labels, model.time_unit or one.time_unit).plot(ax)
 
     @classmethod
     def from_prognosis(
@@ -129,6 +130,7 @@ class ProbabilityDisplay(Display):
         MissingPackageError
             matplotlib is not installed.
         """
+        checked(prognosis, "prognosis", RemainingLife)
         one = one_unit(panel, unit)
         times = moments_of(one)
         law = prognosis.predict(known_at(one, times))

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from cem.errors import OptionError
 from cem.errors.display import escaped
-from cem.plot.display import Display
+from cem.model.model import FailureModeModel
+from cem.plot.display import Display, checked
 from cem.plot.style import INK, PALETTE, plain, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from cem.model.model import FailureModeModel
 
 __all__ = ["RegimesDisplay"]
 
@@ -78,6 +78,7 @@ class RegimesDisplay(Display):
         MissingPackageError
             matplotlib is not installed.
         """
+        checked(model, "model", FailureModeModel)
         found = model.regimes_
         if found is None:
             raise OptionError("the model has no regimes; fit it with regimes=cem.Regimes(...) to have some")

@@ -12,14 +12,14 @@ from cem.errors import PanelError
 from cem.errors.names import listed
 from cem.extras import extra
 from cem.model.diagnostics import residuals, time_correlation
+from cem.model.model import FailureModeModel
 from cem.numerics.normal import normal_quantile
-from cem.plot.display import Display
+from cem.plot.display import Display, checked
 from cem.plot.style import GREY, INK, PALETTE, mode_colour, plain, tidy, time_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
 __all__ = ["ResidualDisplay"]
@@ -113,6 +113,8 @@ class ResidualDisplay(Display):
         MissingPackageError
             matplotlib is not installed.
         """
+        checked(model, "model", FailureModeModel)
+        panel = model._as_panel(panel, None)
         if channel is None:
             channel = model.response if model.response is not None or model.n_channels > 1 else model.channels[0]
         if channel is None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import OptionError
-from cem.plot.display import Display
+from cem.plot.display import Display, checked
 from cem.plot.style import GREY, INK, PALETTE, legend, plain, tidy
-
-if TYPE_CHECKING:
-    from cem.prognosis.selection import CrossValidation
+from cem.prognosis.selection import CrossValidation
 
 __all__ = ["CrossValidationDisplay"]
 
@@ -91,6 +89,7 @@ class CrossValidationDisplay(Display):
         MissingPackageError
             matplotlib is not installed.
         """
+        checked(result, "result", CrossValidation)
         name = result.score if score is None else score
         if name not in _NAMES:
             raise OptionError(f"score is {score!r}; one of {', '.join(map(repr, _NAMES))} was expected")

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import NotFittedError, OptionError
-from cem.plot.display import Display
+from cem.model.model import FailureModeModel
+from cem.plot.display import Display, checked
 from cem.plot.style import GREY, PALETTE, legend, plain, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from cem.fitting.estimator import FailureModeEM
-    from cem.model.model import FailureModeModel
 
 __all__ = ["StartsDisplay"]
 
@@ -77,6 +77,7 @@ class StartsDisplay(Display):
         MissingPackageError
             matplotlib is not installed.
         """
+        checked(model, "model", FailureModeModel)
         record = model.training
         return cls._of(record.get("starts") or (), None, record.get("converged")).plot(ax)
 

@@ -13,8 +13,10 @@ from cem.errors import OptionError, PanelError
 from cem.errors.names import listed
 from cem.extras import extra
 from cem.mixture.conditioned import adjusted_panel, mode_curves
+from cem.model.model import FailureModeModel
 from cem.numerics.normal import normal_quantile
-from cem.plot.display import Display
+from cem.panel.panel import Panel
+from cem.plot.display import Display, checked
 from cem.plot.histories import MOST_LINES, density, draw_density, draw_lines
 from cem.plot.style import (
     GREY,
@@ -32,9 +34,6 @@ from cem.plot.style import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from cem.model.model import FailureModeModel
-    from cem.panel.panel import Panel
 
 __all__ = ["TrajectoryDisplay"]
 
@@ -107,7 +106,12 @@ class TrajectoryDisplay(Display):
 
     @classmethod
     def from_panel(
-        cls, panel: Panel, *, channel: str | Sequence[str] | None = None, ax: Any = None
+        cls,
+        panel: Panel,
+        *,
+        channel: str | Sequence[str] | None = None,
+        mode_labels: Sequence[Hashable] | None = None,
+        ax: Any = None,
     ) -> TrajectoryDisplay:
         """Draw the histories of a panel's units, coloured by the known modes where there are any.
 
@@ -117,6 +121,9 @@ class TrajectoryDisplay(Display):
             Any panel.
         channel : str or sequence of str, optional
             The channels to draw; all by default.
+        mode_labels : sequence of hashable, optional
+            Labels of modes in the order of their colours; ``model.mode_labels`` gives each mode its colour in pictures
+            of the model. By default the order of the panel.
         ax : matplotlib Axes, or one for each channel, optional
             Where to draw; by default a new figure.
 
@@ -127,21 +134,27 @@ class TrajectoryDisplay(Display):
         Raises
         ------
         PanelError
-            There is no such channel.
+            There is no such channel, or a label of the panel is not among `mode_labels`.
         OptionError
             `ax` is not axes, or not one for each channel.
         MissingPackageError
             matplotlib is not installed.
         """
+        checked(panel, "panel", Panel)
         names = _chosen(channel, panel.channels)
         columns = [panel.channel_index(name) for name in names]
+        labels = tuple(panel.mode_labels if mode_labels is None else mode_labels)
+        unknown = [label for label in panel.mode_labels if label not in labels]
+        if unknown:
+            raise PanelError(f"mode_labels lacks the label {unknown[0]!r} of the panel; there are {listed(labels, 12)}")
+        position = np.array([*(labels.index(label) for label in panel.mode_labels), -1], dtype=np.int64)
         return cls(
             channels=names,
             times=np.asarray(panel.times),
             values=np.asarray(panel.values[:, columns]),
             offsets=np.asarray(panel.offsets),
-            modes=np.asarray(panel.mode_codes, dtype=np.int64),
-            mode_labels=tuple(panel.mode_labels),
+            modes=position[panel.mode_codes],  # the code -1 takes the last
+            mode_labels=labels,
             time_unit=panel.time_unit,
             channel_units=panel.channel_units,
             time_axis="to_failure" if panel.origin == "failure" else "forward",
@@ -187,6 +200,9 @@ class TrajectoryDisplay(Display):
         MissingPackageError
             matplotlib is not installed.
         """
+        checked(model, "model", FailureModeModel)
+        if panel is not None:
+            panel = model._as_panel(panel, None)
         z = float(normal_quantile(np.array(0.5 + checked_level(level) / 2)))
         names = _chosen(channel, model.channels if panel is None else _shared(model, panel))
         columns = [model.channel_index(name) for name in names]
@@ -314,9 +330,9 @@ def _chosen(channel: str | Sequence[str] | None, known: Sequence[str]) -> tuple[
     """The names of the channels to draw."""
     if channel is None:
         return tuple(known)
-    names = (channel,) if isinstance(channel, str) else tuple(channel)
-    if not names:
-        raise OptionError("channel is empty; names of channels were expected")
+    names = (channel,) if isinstance(channel, str) else tuple(channel) if isinstance(channel, Sequence) else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise OptionError(f"channel is {channel!r}; the name of a channel, or several, was expected")
     return names
 
 
@@ -367,6 +383,8 @@ def _curves(
 
 
 def _padded(values: FloatArray, share: float) -> tuple[float, float]:
+    if not len(values):  # a channel without any reading
+        return 0.0, 1.0
     low, high = float(values.min()), float(values.max())
     margin = share * (high - low) or 0.5 * max(abs(low), 1.0) * share
     return low - margin, high + margin
