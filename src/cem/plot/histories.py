@@ -76,13 +76,13 @@ def density(
 
 
 def draw_density(
-    ax: Axes, counts: NDArray[np.int64], colour: str, x: tuple[float, float], y: tuple[float, float]
+    ax: Axes, counts: NDArray[np.int64], colour: str, x: tuple[float, float], y: tuple[float, float], most: int
 ) -> Any:
-    """Draw counts as one colour that is the more opaque the more units pass; returns the image."""
+    """Draw counts as one colour, opaque where `most` units pass; returns the image."""
     rgb = extra("matplotlib.colors", "plot", "drawing").to_rgb(colour)
     image = np.empty((*counts.shape, 4))
     image[..., :3] = rgb
-    image[..., 3] = 0.9 * np.sqrt(counts / max(1, int(counts.max())))  # the root keeps single units visible
+    image[..., 3] = 0.9 * np.sqrt(counts / max(1, most))  # the root keeps single units visible
     return ax.imshow(image, extent=(*x, *y), origin="lower", aspect="auto", interpolation="nearest", zorder=1)
 
 

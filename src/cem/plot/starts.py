@@ -159,6 +159,7 @@ class StartsDisplay(Display):
             )  # fmt: skip
         axes[0].set_xlabel("start")
         axes[0].set_ylabel("log-likelihood")
+        axes[0].set_xlim(0.0, len(self.fates) + 1.0)
         axes[0].locator_params(axis="x", integer=True)
         handles = list(self.lines_)
         if self.passes is not None:

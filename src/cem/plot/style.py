@@ -30,8 +30,8 @@ __all__ = [
     "time_label",
 ]
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#B8A800")
-"""Okabe and Ito's colours, in an order in which neighbours also differ in grey. Black is kept for truth and data."""
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Okabe and Ito's colours without black, which is kept for the truth, and yellow, which is faint on white."""
 
 INK, GREY = "#12202e", "#7a8794"
 
@@ -45,7 +45,7 @@ def mode_colour(mode: int) -> str:
     Parameters
     ----------
     mode : int
-        Position among the model's modes, from 0. After eight modes the colours come again, with broken lines.
+        Position among the model's modes, from 0. After six modes the colours come again, with broken lines.
 
     Returns
     -------

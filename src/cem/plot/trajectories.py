@@ -266,15 +266,7 @@ class TrajectoryDisplay(Display):
 
     def _channel(self, ax: Axes, c: int) -> list[Any]:
         x, y = self._limits(c)
-        n_units = len(self.modes)
-        for k in np.unique(self.modes):
-            members = np.flatnonzero(self.modes == k)
-            colour = GREY if k < 0 else mode_colour(int(k))
-            if n_units <= MOST_LINES:
-                draw_lines(ax, self.times, self.values[:, c], self.offsets, members, colour, n_units)
-            else:
-                own = np.where(np.repeat(self.modes == k, np.diff(self.offsets)), self.values[:, c], np.nan)
-                draw_density(ax, density(self.times, own, self.offsets, x, y), colour, x, y)
+        self._units(ax, c, x, y)
         found = []
         if self.curves is not None and self.spreads is not None and self.curve_times is not None:
             for k, (times, curve, half) in enumerate(
@@ -282,6 +274,8 @@ class TrajectoryDisplay(Display):
             ):
                 colour = mode_colour(k)
                 ax.fill_between(times, curve - half, curve + half, color=colour, alpha=0.18, lw=0, zorder=2)
+                for edge in (curve - half, curve + half):
+                    ax.plot(times, edge, color=colour, lw=0.8, alpha=0.7, zorder=2)
                 ax.plot(times, curve, color="white", lw=4.0, zorder=3)
                 found += ax.plot(times, curve, color=colour, ls=mode_style(k), lw=2.2, zorder=4)
         ax.set_xlim(x)
@@ -291,6 +285,23 @@ class TrajectoryDisplay(Display):
         ax.set_ylabel(axis_label(name, self.channel_units.get(name)))
         tidy(ax)
         return found
+
+    def _units(self, ax: Axes, c: int, x: tuple[float, float], y: tuple[float, float]) -> None:
+        n_units = len(self.modes)
+        shown = np.unique(self.modes).tolist()
+        colours = [GREY if k < 0 else mode_colour(k) for k in shown]
+        if n_units <= MOST_LINES:
+            for k, colour in zip(shown, colours, strict=True):
+                members = np.flatnonzero(self.modes == k)
+                draw_lines(ax, self.times, self.values[:, c], self.offsets, members, colour, n_units)
+            return
+        mode = np.repeat(self.modes, np.diff(self.offsets))
+        counts = [
+            density(self.times, np.where(mode == k, self.values[:, c], np.nan), self.offsets, x, y) for k in shown
+        ]
+        most = max(int(own.max()) for own in counts)  # one scale for all modes: a rare one is fainter
+        for own, colour in zip(counts, colours, strict=True):
+            draw_density(ax, own, colour, x, y, most)
 
     def _limits(self, c: int) -> tuple[tuple[float, float], tuple[float, float]]:
         """Limits of both axes: all readings, and the curves with their bands as far as they are near the readings."""
