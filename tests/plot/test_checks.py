@@ -40,6 +40,9 @@ def test_autocorrelations_are_those_of_the_diagnostics(model, fleet):
 def test_residuals_need_a_channel_with_readings(model, fleet):
     with pytest.raises(cem.PredictionError, match="no channel 'flwo'; did you mean 'flow'"):
         ResidualDisplay.from_model(model, fleet, "flwo")
+    nameless = cem.FailureModeModel(**{**model._arguments(), "response": None})
+    with pytest.raises(cem.OptionError, match="name the channel to draw"):
+        ResidualDisplay.from_model(nameless, fleet)
     without = fleet.select_channels([name for name in fleet.channels if name != "flow"])
     with pytest.raises(cem.PanelError, match="no reading of channel 'flow'"):
         ResidualDisplay.from_model(model, without, "flow")

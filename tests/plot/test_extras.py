@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from places import DATA
 
 import cem
 from cem.extras import extra
@@ -30,6 +31,17 @@ def test_importing_the_room_imports_no_matplotlib():
     code = "import sys, cem, cem.plot; cem.plot.TrajectoryDisplay; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_scoring_loads_nothing_of_pictures():
+    """Cold starts on small devices."""
+    code = (
+        f"import sys, cem; model = cem.load({str(DATA / 'golden-1.cem')!r}); unit = model.scorer().unit(); "
+        "unit.update(1.0, [0.0] * len(model.channels)); unit.mode_probabilities(); "
+        "print(sorted(name for name in sys.modules if name.startswith(('cem.plot', 'cem.extras', 'matplotlib'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_picture_without_matplotlib_is_a_typed_error():

@@ -156,7 +156,9 @@ class CoefficientDisplay(Display):
             x, y = self._places(own)
             colour = mode_colour(k)
             alpha = float(np.clip(60 / max(len(self.modes), 1), 0.15, 0.8))
-            axes.plot(x, y, "o^sDv*Px"[k % 8], color=colour, ms=4, alpha=alpha, ls="none", mew=0)
+            axes.plot(
+                x, y, "o^sDv*Px"[k % 8], color=colour, ms=4, alpha=alpha, ls="none", mew=0, rasterized=len(own) > 2_000
+            )
             lines = extra("matplotlib.lines", "plot", "drawing")
             handles.append(
                 lines.Line2D([], [], color=colour, marker="o^sDv*Px"[k % 8], ls=mode_style(k), label=mode_name(label))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.errors import PanelError
+from cem.errors import OptionError, PanelError
 from cem.errors.names import listed
 from cem.extras import extra
 from cem.model.diagnostics import residuals, time_correlation
@@ -107,9 +107,9 @@ class ResidualDisplay(Display):
         PredictionError
             The model has no such channel or cannot read the panel.
         PanelError
-            No channel is named and there is no response, or the panel has no reading of the channel.
+            The panel has no reading of the channel.
         OptionError
-            `n_lags` is below 1, or `ax` is not three axes.
+            No channel is named and there is no response, `n_lags` is below 1, or `ax` is not three axes.
         MissingPackageError
             matplotlib is not installed.
         """
@@ -118,7 +118,7 @@ class ResidualDisplay(Display):
         if channel is None:
             channel = model.response if model.response is not None or model.n_channels > 1 else model.channels[0]
         if channel is None:
-            raise PanelError(f"name the channel to draw, one of {listed(model.channels, 12)}; there is no response")
+            raise OptionError(f"name the channel to draw, one of {listed(model.channels, 12)}; there is no response")
         c = model.channel_index(channel)
         found, leverages = residuals(model, panel)
         seen = np.isfinite(found[:, c])
