@@ -308,10 +308,13 @@ class TrajectoryDisplay(Display):
         seen = np.isfinite(self.values[:, c])
         t, v = self.times[seen], self.values[seen, c]
         if self.curves is not None and self.spreads is not None and self.curve_times is not None:
-            ends = np.concatenate([(self.curves - self.spreads)[:, c], (self.curves + self.spreads)[:, c]]).reshape(-1)
+            curve, half = self.curves[:, c], self.spreads[:, c]
+            ends = np.concatenate([curve - half, curve + half]).reshape(-1)
             if len(v):
-                reach = 0.25 * (v.max() - v.min())
-                ends = np.clip(ends, v.min() - reach, v.max() + reach)
+                span, low, high = v.max() - v.min(), v.min(), v.max()
+                ends = np.clip(ends, low - 0.25 * span, high + 0.25 * span)
+                curve = np.clip(curve, low - span, high + span)  # means are seen whole, unless they run far away
+            ends = np.concatenate([ends, curve.reshape(-1)])
             t, v = np.concatenate([t, self.curve_times.reshape(-1)]), np.concatenate([v, ends])
         return _padded(t, 0.01), _padded(v, 0.04)
 
