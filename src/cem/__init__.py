@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         OptionError,
         PanelError,
         PanelIndexError,
+        PanelTypeError,
         PredictionError,
         ScorerError,
     )
@@ -73,6 +74,7 @@ __all__ = [
     "Panel",
     "PanelError",
     "PanelIndexError",
+    "PanelTypeError",
     "Polynomial",
     "PredictionError",
     "Regimes",
@@ -108,6 +110,7 @@ _HOMES = {
         "OptionError",
         "PanelError",
         "PanelIndexError",
+        "PanelTypeError",
         "PredictionError",
         "ScorerError",
     ),

@@ -5,26 +5,27 @@ from __future__ import annotations
 import inspect
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Never
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.basis.families import Basis, Polynomial
 from cem.em.constraints import CovarianceStructure
-from cem.errors import DeprecatedUseWarning, FitError, OptionError
-from cem.errors.names import object_array
+from cem.errors import FitError, IgnoredLabelsWarning, OptionError, PanelError
 from cem.errors.warning import warn
 from cem.fitting.checked_options import checked_options
 from cem.fitting.conditioning import membership_conditions, membership_design
 from cem.fitting.criteria import n_free_parameters, panel_likelihood
 from cem.fitting.embedding import column_kinds, model_parts
+from cem.fitting.feature_output import FeatureOutput
 from cem.fitting.fit import fit_mixture
 from cem.fitting.fitted_attributes import FittedAttributes
+from cem.fitting.input_columns import as_read, check_n_columns, n_columns
 from cem.fitting.options import FitOptions, Progress, printer
 from cem.fitting.record import training_record
 from cem.fitting.result import FitResult
-from cem.fitting.sklearn_face import SklearnFace, check_scores_get_times
+from cem.fitting.sklearn_face import SklearnFace, check_scores_get_times, refuse_options
 from cem.fitting.warm_start import membership_of
 from cem.lifetimes.lifetimes import Lifetimes
 from cem.mixture.parameters import Parameters
@@ -48,7 +49,7 @@ Axes = str | Sequence[str] | None
 Labels = ArrayLike | Sequence[Hashable | None]
 
 
-class FailureModeEM(FittedAttributes, SklearnFace):
+class FailureModeEM(FeatureOutput, FittedAttributes, SklearnFace):
     """Find the failure modes of a fleet: a mixture of linear mixed-effects models, fitted by EM.
 
     Each channel of each unit has its own curve. Its coefficients are random effects: they come from a normal
@@ -194,8 +195,14 @@ class FailureModeEM(FittedAttributes, SklearnFace):
         p_c, number of coefficients of each channel.
     channels_ : tuple of str
         The channels fitted: those of the panel that vary.
+    classes_ : ndarray of shape (K,)
+        `mode_labels_` as an array, in the order of the columns of `predict_proba`.
+    labels_ : ndarray of shape (L,)
+        Label of each training unit's most probable mode.
     n_features_in_ : int
-        Number of channels of the panel.
+        Number of channels of the panel; of an array (units, times) its number of columns.
+    feature_names_in_ : ndarray of str
+        Channels of the panel; absent after a fit to an array.
     model_ : FailureModeModel
         The fitted model. It is immutable; it predicts, forecasts, samples and saves.
 
@@ -294,7 +301,7 @@ class FailureModeEM(FittedAttributes, SklearnFace):
     def fit(
         self,
         X: Data,
-        y: ArrayLike | None = None,
+        y: object = None,
         *,
         modes: Labels | None = None,
         times: ArrayLike | None = None,
@@ -304,6 +311,7 @@ class FailureModeEM(FittedAttributes, SklearnFace):
         columns: Mapping[str, Any] | None = None,
         init: FloatArray | Parameters | FailureModeModel | None = None,
         progress: Progress | None = None,
+        **refused: Never,
     ) -> FailureModeEM:
         """Fit the mixture to a fleet.
 
@@ -314,9 +322,8 @@ class FailureModeEM(FittedAttributes, SklearnFace):
         X : Panel, data frame, or array of shape (units, times) or (units, times, channels)
             The fleet; NaN cells are missing. A data frame has one row per reading, and needs `unit` and `time`, here or
             in the constructor.
-        y : None
-            Present for scikit-learn's signature. Labels given here still work as `modes`, with a warning; a later
-            release will ignore them.
+        y
+            For scikit-learn's signature; ignored, with a warning. Known labels are given as `modes`.
         modes : sequence of labels of length units, optional
             Known failure modes, labels of any kind; None, NaN and -1 mean unknown. Default: the panel's own labels.
         times : array_like of shape (times,) or (units, times), optional
@@ -333,6 +340,8 @@ class FailureModeEM(FittedAttributes, SklearnFace):
             hold the coefficients that are common to all modes, which then start at those of the pooled curves.
         progress : callable, optional
             Called with (stage, starts done, starts in the stage, best log-likelihood so far).
+        **refused
+            None. `sample_weight` is refused with the reason.
 
         Returns
         -------
@@ -353,15 +362,16 @@ class FailureModeEM(FittedAttributes, SklearnFace):
 
         Warns
         -----
-        DeprecatedUseWarning
-            Labels were given as `y`.
+        IgnoredLabelsWarning
+            `y` was given.
         """
+        refuse_options(refused)
         if y is not None:
-            if modes is not None:
-                raise OptionError("y and modes are both given; give the labels as modes, and leave y out")
-            warn("labels as y are deprecated, and a later release will ignore them; give fit(X, modes=labels)",
-                 DeprecatedUseWarning)  # fmt: skip
-            modes = y
+            warn(
+                "y is ignored, as by every clusterer; to fit with known modes give fit(X, modes=labels), or labels in "
+                "the panel: panel.with_modes(labels)",
+                IgnoredLabelsWarning,
+            )
         table = self._table(unit, time, columns)
         panel = panel_to_fit(X, table=table, modes=modes, times=times, axes=axes)
         if times is not None:
@@ -370,9 +380,23 @@ class FailureModeEM(FittedAttributes, SklearnFace):
         # or all of the new one.
         fresh = object.__new__(type(self))
         fresh.__dict__.update({name: value for name, value in self.__dict__.items() if name != "lifetimes_"})
-        fresh._fit_to(panel, init, progress, columns_record(table, panel) if is_frame(X) else None)
+        fresh._see_columns(X, panel)
+        try:
+            fresh._fit_to(panel, init, progress, columns_record(table, panel) if is_frame(X) else None)
+        except PanelError as error:
+            read = as_read(X, panel)
+            if not read:
+                raise
+            raise type(error)(f"{error}{read}") from None
         self.__dict__ = fresh.__dict__
         return self
+
+    def _see_columns(self, X: Data, panel: Panel) -> None:
+        columns = n_columns(X)
+        self._n_columns, self.n_features_in_ = columns, panel.n_channels if columns is None else columns
+        self.__dict__.pop("feature_names_in_", None)
+        if isinstance(X, Panel) or is_frame(X):
+            self.feature_names_in_ = np.asarray(panel.channels, dtype=object)
 
     @underflow_is_zero
     def _fit_to(
@@ -403,7 +427,6 @@ class FailureModeEM(FittedAttributes, SklearnFace):
                 record["n_failed"] = int((~np.isnan(panel.failure_times)).sum())
             else:
                 result = fit_mixture(panel, options, init=init, progress=progress, membership_design=design)
-        self.n_features_in_ = panel.n_channels
         self._keep(replace(result, of_units=of_units), panel, options, record)
 
     def _keep(self, result: FitResult, panel: Panel, options: FitOptions, record: Mapping[str, Any]) -> None:
@@ -465,7 +488,7 @@ class FailureModeEM(FittedAttributes, SklearnFace):
 
     # -- prediction -----------------------------------------------------------------------------------------------
 
-    def fit_predict(self, X: Data, y: ArrayLike | None = None, **options: Any) -> NDArray[Any]:
+    def fit_predict(self, X: Data, y: object = None, **options: Any) -> NDArray[Any]:
         """Fit, and return the label of each training unit's most probable mode, shape (L,); arguments as for `fit`.
 
         Parameters
@@ -475,9 +498,7 @@ class FailureModeEM(FittedAttributes, SklearnFace):
         **options
             Keyword arguments of `fit`.
         """
-        self.fit(X, y, **options)
-        labels: NDArray[Any] = _as_labels(self.mode_labels_)[self.responsibilities_.argmax(axis=1)]
-        return labels
+        return self.fit(X, y, **options).labels_
 
     def predict(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> NDArray[Any]:
         """Return the label of the most probable mode of each unit, shape (L,).
@@ -606,7 +627,10 @@ class FailureModeEM(FittedAttributes, SklearnFace):
 
     def _to_score(self, X: Data, times: ArrayLike | None, axes: Axes) -> Panel:
         table = None if self.unit is None and self.time is None else self._table(None, None, None)
-        return panel_to_score(self._model(), X, times=times, axes=axes, table=table)
+        model = self._model()
+        if times is None and axes is None:
+            check_n_columns(X, self.__dict__.get("_n_columns"), type(self).__name__)
+        return panel_to_score(model, X, times=times, axes=axes, table=table)
 
     def _options(self) -> FitOptions:
         return checked_options(self.get_params(deep=False))
@@ -619,9 +643,3 @@ def _check_init(init: object, panel: Panel) -> None:
     if isinstance(init, FailureModeModel):
         check_measures(init, panel)
         check_clock(init, panel)
-
-
-def _as_labels(labels: tuple[Any, ...]) -> NDArray[Any]:
-    """Labels as an array: integers stay integers, anything else becomes objects."""
-    are_numbers = all(isinstance(label, (int, np.integer)) for label in labels)
-    return np.asarray(labels) if are_numbers else object_array(labels)

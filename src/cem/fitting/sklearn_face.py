@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from cem.errors import OptionError
+from cem.fitting.nested_parameters import nested_parameters, with_nested
 from cem.model.clock_match import SEARCH_ADVICE, is_positions
 
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
 
-__all__ = ["SklearnFace", "check_scores_get_times"]
+__all__ = ["SklearnFace", "check_scores_get_times", "refuse_options"]
 
+_OF_ARRAYS = ("times", "axes")
 _ROUTED = {
-    "fit": ("times", "axes", "modes", "unit", "time", "columns"),
-    "predict": ("times", "axes"),
-    "score": ("times", "axes"),
+    "fit": (*_OF_ARRAYS, "modes", "unit", "time", "columns"),
+    **dict.fromkeys(("predict", "predict_proba", "transform", "score"), _OF_ARRAYS),
 }
 """Arguments that scikit-learn's searches can pass on, by method."""
 
@@ -38,9 +40,11 @@ class SklearnFace:
         Parameters
         ----------
         deep : bool
-            For scikit-learn's signature: no argument is an estimator.
+            Also return the parameters of these arguments: ``basis__degree``, or ``basis__vib__degree`` where the
+            channel "vib" has a basis of its own, and ``regimes__n``.
         """
-        return {name: getattr(self, name) for name in self._parameter_names()}
+        own = {name: getattr(self, name) for name in self._parameter_names()}
+        return {**own, **nested_parameters(own)} if deep else own
 
     def set_params(self, **params: Any) -> Self:
         """Set constructor arguments by name, and return the estimator.
@@ -48,17 +52,26 @@ class SklearnFace:
         Parameters
         ----------
         **params
-            Arguments of the constructor and their new values.
+            Arguments of the constructor and their new values. ``basis__degree=3`` gives the estimator a new basis of
+            degree 3; the old one does not change, because bases are immutable.
 
         Raises
         ------
         OptionError
-            There is no such argument.
+            There is no such argument; the estimator stays as it was.
         """
         names = self._parameter_names()
+        changed: dict[str, Any] = {}
+        for name, value in params.items():
+            if name in names:
+                changed[name] = value
+            elif name.partition("__")[0] not in names or "__" not in name:
+                raise OptionError(f"FailureModeEM has no option {name!r}; its options are {', '.join(names)}")
         for name, value in params.items():
             if name not in names:
-                raise OptionError(f"FailureModeEM has no option {name!r}; its options are {', '.join(names)}")
+                first, _, rest = name.partition("__")
+                changed[first] = with_nested(changed.get(first, getattr(self, first)), rest, value, first)
+        for name, value in changed.items():
             setattr(self, name, value)
         return self
 
@@ -66,12 +79,12 @@ class SklearnFace:
         return "model_" in self.__dict__
 
     def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
 
         return Tags(
             estimator_type="clusterer",
             target_tags=TargetTags(required=False),
-            classifier_tags=ClassifierTags(),
+            transformer_tags=TransformerTags(preserves_dtype=[]),
             input_tags=InputTags(two_d_array=True, three_d_array=True, allow_nan=True),
         )
 
@@ -101,6 +114,14 @@ class SklearnFace:
     def set_predict_request(self, **requests: bool | str | None) -> Self:
         """Tell scikit-learn to pass ``times`` or ``axes`` on to `predict`; as for `set_fit_request`."""
         return self._set_requests("predict", requests)
+
+    def set_predict_proba_request(self, **requests: bool | str | None) -> Self:
+        """Tell scikit-learn to pass ``times`` or ``axes`` on to `predict_proba`; as for `set_fit_request`."""
+        return self._set_requests("predict_proba", requests)
+
+    def set_transform_request(self, **requests: bool | str | None) -> Self:
+        """Tell scikit-learn to pass ``times`` or ``axes`` on to `transform`; as for `set_fit_request`."""
+        return self._set_requests("transform", requests)
 
     def set_score_request(self, **requests: bool | str | None) -> Self:
         """Tell scikit-learn to pass ``times`` or ``axes`` on to `score`; as for `set_fit_request`."""
@@ -137,6 +158,26 @@ def _no_requests(owner: SklearnFace) -> Any:
         for name in names:
             getattr(request, method).add_request(param=name, alias=None)
     return request
+
+
+def refuse_options(refused: Mapping[str, Any]) -> None:
+    """Refuse keyword arguments that `fit` does not take, as Python does; `sample_weight` with the reason.
+
+    Raises
+    ------
+    OptionError
+        `sample_weight` was given.
+    TypeError
+        Another name was given.
+    """
+    if refused.get("sample_weight") is not None:
+        raise OptionError(
+            "sample_weight: FailureModeEM takes no weights of units; its sums, its noise floors and its criteria count "
+            "every unit once. Leave it out, or select units by panel[positions]"
+        )
+    for name in refused:
+        if name != "sample_weight":
+            raise TypeError(f"FailureModeEM.fit() got an unexpected keyword argument {name!r}")
 
 
 def check_scores_get_times(panel: Panel) -> None:
