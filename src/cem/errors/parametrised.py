@@ -34,7 +34,7 @@ class Parametrised:
         Raises
         ------
         OptionError
-            There is no such argument, or it cannot have this value; of a basis a BasisError.
+            There is no such argument, or it cannot have this value.
         """
         names = list(inspect.signature(type(self)).parameters)
         for name in params:

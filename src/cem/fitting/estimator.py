@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Never
@@ -290,11 +289,6 @@ class FailureModeEM(FeatureOutput, FittedAttributes, SklearnFace):
         self.common_columns = common_columns
         self.noise = noise
         self.membership = membership
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        # Estimators pickled by earlier releases lack these.
-        later = ("unit", "time", "columns", "covariates", "regimes", "random_columns", "common_columns", "membership")
-        self.__dict__.update({**dict.fromkeys(later), "noise": "own", **state})
 
     # -- fit ----------------------------------------------------------------------------------------------------
 
@@ -601,17 +595,6 @@ class FailureModeEM(FeatureOutput, FittedAttributes, SklearnFace):
                 raise OptionError("times and axes go with an array; give it as X")
             return self.log_likelihood_, self.responsibilities_
         return panel_likelihood(model, self._to_score(X, times, axes))
-
-    def __repr__(self) -> str:
-        defaults = inspect.signature(type(self).__init__).parameters
-        shown = [repr(self.n_modes)]
-        for name, parameter in defaults.items():
-            if name in ("self", "n_modes"):
-                continue
-            value = getattr(self, name)
-            if not (value is parameter.default or value == parameter.default):
-                shown.append(f"{name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
 
     # -- checks -----------------------------------------------------------------------------------------------------
 

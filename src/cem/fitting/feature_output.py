@@ -100,16 +100,25 @@ class FeatureOutput:
             `input_features` are not the names that the estimator was fitted with.
         """
         model = self._model()
-        own = getattr(self, "feature_names_in_", None)
-        if input_features is not None and own is not None and list(input_features) != list(own):
-            raise OptionError(
-                f"input_features is not equal to feature_names_in_: found {listed(list(input_features), 8)}, fitted "
-                f"with {listed(list(own), 8)}; leave it out"
-            )
+        if input_features is not None:
+            self._check_names_in(list(input_features))
         names = [f"mode_{label}" for label in model.mode_labels]
         for channel, basis in zip(model.channels, model.bases, strict=True):
             names += [f"{channel}_{j}" for j in range(basis.size)]
         return object_array(names)
+
+    def _check_names_in(self, given: list[Any]) -> None:
+        own, n_own = self.__dict__.get("feature_names_in_"), self.__dict__.get("n_features_in_", len(given))
+        if own is not None and given != list(own):
+            raise OptionError(
+                f"input_features is not equal to feature_names_in_: found {listed(given, 8)}, fitted with "
+                f"{listed(list(own), 8)}; leave it out"
+            )
+        if len(given) != n_own:
+            raise OptionError(
+                f"input_features should have length equal to number of features, {n_own}; found {len(given)}; "
+                "leave it out"
+            )
 
     def set_output(self, *, transform: str | None = None) -> Self:
         """Choose what `transform` and `fit_transform` return.

@@ -30,17 +30,15 @@ def nested_parameters(own: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def with_nested(value: Any, path: str, new: Any, name: str) -> Any:
-    """A copy of a value with one nested parameter replaced.
+def with_nested(value: Any, changes: Mapping[str, Any], name: str) -> Any:
+    """A copy of a value with some nested parameters replaced, all at once.
 
     Parameters
     ----------
     value : object
         The estimator's argument: a value with parameters, or a mapping of channel to such values.
-    path : str
-        What follows the first two underscores.
-    new : object
-        The new value of the parameter.
+    changes : mapping of str to object
+        By what follows the first two underscores of the name: the new value.
     name : str
         Name of the argument.
 
@@ -50,17 +48,26 @@ def with_nested(value: Any, path: str, new: Any, name: str) -> Any:
         There is no such parameter.
     """
     if hasattr(value, "with_params"):
-        return value.with_params(**{path: new})
+        return value.with_params(**changes)
+    first = next(iter(changes))
+    if not isinstance(value, Mapping):
+        raise OptionError(f"{name}__{first}: {name} is {shortened(value)}, which has no parameters of its own")
     parts = _parts(value)
-    for channel in sorted((key for key in parts if key is not None), key=len, reverse=True):  # the longest name first
+    channels = sorted((key for key in parts if key is not None), key=len, reverse=True)  # the longest name first
+    whole: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {}
+    for path, new in changes.items():
+        channel = next((key for key in channels if path == key or path.startswith(f"{key}__")), None)
+        if channel is None:
+            raise OptionError(f"{name}__{path}: {name} has no entry of this name; {did_you_mean(path, channels)}")
         if path == channel:
-            return {**value, channel: new}
-        if path.startswith(f"{channel}__"):
-            return {**value, channel: parts[channel].with_params(**{path[len(channel) + 2 :]: new})}
-    if isinstance(value, Mapping):
-        known = [str(key) for key in parts]
-        raise OptionError(f"{name}__{path}: {name} has no entry of this name; {did_you_mean(path, known)}")
-    raise OptionError(f"{name}__{path}: {name} is {shortened(value)}, which has no parameters of its own")
+            whole[channel] = new
+        else:
+            inner.setdefault(channel, {})[path[len(channel) + 2 :]] = new
+    changed = {**value, **whole}
+    for channel, more in inner.items():
+        changed[channel] = with_nested(changed[channel], more, f"{name}__{channel}")
+    return changed
 
 
 def _parts(value: Any) -> dict[str | None, Any]:

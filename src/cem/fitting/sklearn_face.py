@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from cem.errors import OptionError
+from cem.fitting.estimator_state import restored_state, saved_state
 from cem.fitting.nested_parameters import nested_parameters, with_nested
 from cem.model.clock_match import SEARCH_ADVICE, is_positions
 
@@ -62,18 +63,37 @@ class SklearnFace:
         """
         names = self._parameter_names()
         changed: dict[str, Any] = {}
+        nested: dict[str, dict[str, Any]] = {}
         for name, value in params.items():
+            first, _, rest = name.partition("__")
             if name in names:
                 changed[name] = value
-            elif name.partition("__")[0] not in names or "__" not in name:
+            elif rest and first in names:
+                nested.setdefault(first, {})[rest] = value
+            else:
                 raise OptionError(f"FailureModeEM has no option {name!r}; its options are {', '.join(names)}")
-        for name, value in params.items():
-            if name not in names:
-                first, _, rest = name.partition("__")
-                changed[first] = with_nested(changed.get(first, getattr(self, first)), rest, value, first)
+        for first, changes in nested.items():
+            changed[first] = with_nested(changed.get(first, getattr(self, first)), changes, first)
         for name, value in changed.items():
             setattr(self, name, value)
         return self
+
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self).__init__).parameters
+        shown = [repr(self.__dict__["n_modes"])]
+        for name, parameter in defaults.items():
+            if name in ("self", "n_modes"):
+                continue
+            value = getattr(self, name)
+            if not (value is parameter.default or value == parameter.default):
+                shown.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return saved_state(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(restored_state(state))
 
     def __sklearn_is_fitted__(self) -> bool:
         return "model_" in self.__dict__

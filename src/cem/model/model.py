@@ -535,6 +535,18 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self._arguments(),)
 
+    # Pickles use __reduce__; other libraries, such as skops, use these two and hold the bytes of a model file.
+
+    def __getstate__(self) -> dict[str, bytes]:
+        from cem.model.file import encode
+
+        return {"file": encode(self)}
+
+    def __setstate__(self, state: dict[str, bytes]) -> None:
+        from cem.model.loading import decode
+
+        FailureModeModel.__init__(self, **decode(bytes(state["file"]))._arguments())
+
     def __repr__(self) -> str:
         weights = ", ".join(
             f"{label!r} {weight:.3g}" for label, weight in zip(self.mode_labels, self.weights_, strict=True)

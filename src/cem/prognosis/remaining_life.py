@@ -437,6 +437,14 @@ class RemainingLife:
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self.model, self.lifetimes, self.information, self.calibration, self.n_points)
 
+    # Pickles use __reduce__; other libraries, such as skops, use these two.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"model": self._model_with_all(), "n_points": self.n_points}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        RemainingLife.__init__(self, state["model"], n_points=state["n_points"])
+
     def __repr__(self) -> str:
         laws = ", ".join(
             f"{label!r}: {law.family}, median {law.median():.4g}"
