@@ -21,6 +21,7 @@ from cem.fitting.feature_output import FeatureOutput
 from cem.fitting.fit import fit_mixture
 from cem.fitting.fitted_attributes import FittedAttributes
 from cem.fitting.input_columns import as_read, check_n_columns, n_columns
+from cem.fitting.nested_parameters import check_nested
 from cem.fitting.options import FitOptions, Progress, printer
 from cem.fitting.record import training_record
 from cem.fitting.result import FitResult
@@ -140,6 +141,8 @@ class FailureModeEM(FeatureOutput, FittedAttributes, SklearnFace):
         Seed of the starts. The same int gives the same result to the bit.
     verbose : int, default 0
         1 prints a line for each stage of the search, 2 one for each start.
+    **nested
+        None; ``FailureModeEM(**em.get_params())`` passes ``basis__degree`` and the like, which must agree with `basis`.
 
     Attributes
     ----------
@@ -261,6 +264,7 @@ class FailureModeEM(FeatureOutput, FittedAttributes, SklearnFace):
         common_columns: ColumnChoice = None,
         noise: Literal["own", "pooled"] = "own",
         membership: Any = None,
+        **nested: Never,
     ) -> None:
         self.n_modes = n_modes
         self.basis = basis
@@ -289,6 +293,8 @@ class FailureModeEM(FeatureOutput, FittedAttributes, SklearnFace):
         self.common_columns = common_columns
         self.noise = noise
         self.membership = membership
+        if nested:
+            check_nested(self.get_params(deep=False), nested)
 
     # -- fit ----------------------------------------------------------------------------------------------------
 

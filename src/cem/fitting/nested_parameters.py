@@ -9,7 +9,7 @@ from cem.errors import OptionError
 from cem.errors.names import did_you_mean
 from cem.errors.options import shortened
 
-__all__ = ["nested_parameters", "with_nested"]
+__all__ = ["check_nested", "nested_parameters", "with_nested"]
 
 
 def nested_parameters(own: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,6 +28,35 @@ def nested_parameters(own: Mapping[str, Any]) -> dict[str, Any]:
                 found[prefix] = part
             found |= {f"{prefix}__{inner}": item for inner, item in part.get_params(deep=False).items()}
     return found
+
+
+def check_nested(own: Mapping[str, Any], nested: Mapping[str, Any]) -> None:
+    """Refuse nested parameters of a constructor that are not those of the values beside them.
+
+    Parameters
+    ----------
+    own : mapping of str to value
+        The arguments of the constructor.
+    nested : mapping of str to value
+        Other keyword arguments.
+
+    Raises
+    ------
+    OptionError
+        A nested parameter has another value there. Taking either would silently undo the other.
+    TypeError
+        There is no such parameter.
+    """
+    known = nested_parameters(own)
+    for name, value in nested.items():
+        first = name.partition("__")[0]
+        if name not in known and (first not in own or first == name):
+            raise TypeError(f"FailureModeEM.__init__() got an unexpected keyword argument {name!r}")
+        if name not in known or not (known[name] is value or known[name] == value):
+            raise OptionError(
+                f"{name}={shortened(value)} contradicts {first}={shortened(own[first])}; "
+                f"give a new {first} to a copy of get_params(deep=False), or call set_params({name}=...)"
+            )
 
 
 def with_nested(value: Any, changes: Mapping[str, Any], name: str) -> Any:

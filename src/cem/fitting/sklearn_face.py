@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from cem.errors import OptionError
 from cem.fitting.estimator_state import restored_state, saved_state
@@ -31,9 +31,17 @@ _DEEPEST = 24
 class SklearnFace:
     """Parameters by name, tags, and metadata requests for `fit`, `predict` and `score`."""
 
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init_subclass__(cls) -> None:
+        # Tools for estimators take every name in the signature for an option, and so would take **nested.
+        whole = inspect.signature(cls.__init__)
+        options = [one for one in whole.parameters.values() if one.kind is not one.VAR_KEYWORD]
+        cls.__signature__ = whole.replace(parameters=options[1:])
+
     @classmethod
     def _parameter_names(cls) -> list[str]:
-        return sorted(name for name in inspect.signature(cls.__init__).parameters if name != "self")
+        return sorted(cls.__signature__.parameters)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments by name.
@@ -79,10 +87,10 @@ class SklearnFace:
         return self
 
     def __repr__(self) -> str:
-        defaults = inspect.signature(type(self).__init__).parameters
+        defaults = self.__signature__.parameters
         shown = [repr(self.__dict__["n_modes"])]
         for name, parameter in defaults.items():
-            if name in ("self", "n_modes"):
+            if name == "n_modes":
                 continue
             value = getattr(self, name)
             if not (value is parameter.default or value == parameter.default):

@@ -535,17 +535,13 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self._arguments(),)
 
-    # Pickles use __reduce__; other libraries, such as skops, use these two and hold the bytes of a model file.
+    # Pickles use __reduce__; other libraries, such as skops, use these two.
 
-    def __getstate__(self) -> dict[str, bytes]:
-        from cem.model.file import encode
+    def __getstate__(self) -> dict[str, Any]:
+        return self._arguments()
 
-        return {"file": encode(self)}
-
-    def __setstate__(self, state: dict[str, bytes]) -> None:
-        from cem.model.loading import decode
-
-        FailureModeModel.__init__(self, **decode(bytes(state["file"]))._arguments())
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        FailureModeModel.__init__(self, **state)
 
     def __repr__(self) -> str:
         weights = ", ".join(

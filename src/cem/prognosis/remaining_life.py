@@ -365,9 +365,9 @@ class RemainingLife:
                 # The whole fit has given these warnings already.
                 warnings.simplefilter("ignore", CemWarning)
                 if estimator is None:
-                    em = FailureModeEM(**warm.get_params()).fit(part, init=self.model)
+                    em = FailureModeEM(**warm.get_params(deep=False)).fit(part, init=self.model)
                 else:
-                    em = FailureModeEM(**estimator.get_params()).fit(part)
+                    em = FailureModeEM(**estimator.get_params(deep=False)).fit(part)
             model = em.model_
             worth = [self.information[self.model.channels.index(name)] for name in model.channels]
             return RemainingLife(model, information=worth, n_points=self.n_points)
