@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.basis import _basis
 from cem.errors import BasisError
-from cem.errors.options import shortened
-from cem.errors.parametrised import Parametrised
+from cem.errors.options import Parametrised, shortened
 
 __all__ = ["Basis", "FloatArray", "as_times", "half_interval"]
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from cem.errors import OptionError
-from cem.errors.options import integer, reals, shortened
-from cem.errors.parametrised import Parametrised
+from cem.errors.options import Parametrised, integer, reals, shortened
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
