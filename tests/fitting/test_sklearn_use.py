@@ -206,6 +206,49 @@ def test_times_of_an_array_reach_every_method_of_a_pipeline():
     assert scores.mean() > 0.9
 
 
+def loaded():
+    """Readings that follow the load; the site says which mode is likely."""
+    load = np.random.default_rng(2).normal(size=(40, 8))
+    by_reading = np.zeros((40, 8), dtype=[("load", float)])
+    by_reading["load"] = load
+    by_unit = np.array([(f"s{mode}",) for mode in TRUTH], dtype=[("site", object)])
+    return readings() + 3.0 * load, by_reading, by_unit
+
+
+def test_covariates_of_an_array_reach_every_fold():
+    """A named field is cut into the folds with the units; without it no model of loads could be chosen on arrays."""
+    x, by_reading, by_unit = loaded()
+    both = {"covariates": True, "unit_covariates": True}
+    with config_context(enable_metadata_routing=True):
+        em = estimator(covariates="load", membership="site").set_fit_request(**both).set_score_request(**both)
+        search = GridSearchCV(em, {"n_modes": [1, 2]}, cv=2, error_score="raise")
+        search.fit(x, covariates=by_reading, unit_covariates=by_unit)
+        half = clone(em).set_score_request(covariates=False)
+        with pytest.raises(OptionError, match=r"covariates reach fit but not score.*set_score_request\(covariates"):
+            GridSearchCV(half, {"n_modes": [1]}, cv=2, error_score="raise").fit(
+                x, covariates=by_reading, unit_covariates=by_unit
+            )
+    found = search.best_estimator_
+    assert search.best_params_ == {"n_modes": 2} and abs(found.covariate_effects_["x1"]["load"] - 3.0) < 0.2
+    pd = pytest.importorskip("pandas")
+    given = {"covariates": {"load": by_reading["load"]}, "unit_covariates": pd.DataFrame({"site": by_unit["site"]})}
+    same = cem.Panel.from_arrays(
+        None, x, channels=["x1"], covariates=given["covariates"], unit_covariates={"site": by_unit["site"].tolist()}
+    )
+    for method in ("predict", "predict_proba", "score_samples", "transform", "score"):
+        expected = getattr(found, method)(same)
+        np.testing.assert_array_equal(getattr(found, method)(x, **given), expected)
+        with pytest.raises(cem.PredictionError, match="has no covariates"):
+            getattr(found, method)(x)
+    with pytest.raises(OptionError, match=r"covariates is for arrays; a Panel has its own"):
+        found.predict(same, covariates=by_reading)
+    frame = pd.DataFrame({"unit": ["a"], "time": [0.0], "x1": [1.0]})
+    with pytest.raises(OptionError, match=r"unit_covariates is for arrays; a data frame has columns"):
+        estimator(unit="unit", time="time").fit(frame, unit_covariates=by_unit)
+    with pytest.raises(cem.PanelError, match="load"):
+        found.predict(x, **{**given, "covariates": {"load": by_reading["load"][:, :3]}})
+
+
 # -------------------------------------------------------------------------------------------------- nested parameters
 
 

@@ -25,7 +25,7 @@ from cem.fitting.nested_parameters import check_nested
 from cem.fitting.options import FitOptions, Progress, printer
 from cem.fitting.record import training_record
 from cem.fitting.result import FitResult
-from cem.fitting.sklearn_face import SklearnFace, check_scores_get_times, refuse_options
+from cem.fitting.sklearn_face import SklearnFace, check_scores_get, refuse_options
 from cem.fitting.warm_start import membership_of
 from cem.lifetimes.lifetimes import Lifetimes
 from cem.mixture.parameters import Parameters
@@ -306,6 +306,8 @@ class FailureModeEM(FeatureOutput, FittedAttributes, SklearnFace):
         modes: Labels | None = None,
         times: ArrayLike | None = None,
         axes: Axes = None,
+        covariates: Any = None,
+        unit_covariates: Any = None,
         unit: str | None = None,
         time: str | None = None,
         columns: Mapping[str, Any] | None = None,
@@ -330,6 +332,9 @@ class FailureModeEM(FeatureOutput, FittedAttributes, SklearnFace):
             Times of an array's readings; 0, 1, 2, … by default.
         axes : sequence of str, optional
             What the axes of a three-dimensional array are, as for `Panel.from_arrays`.
+        covariates, unit_covariates : mapping, structured array or data frame, optional
+            Covariates of an array's readings and of its units by name, as for `Panel.from_arrays`. In a search of
+            scikit-learn give them in arrays with named fields, of shape (units, times) and (units,), which it slices.
         unit, time, columns : optional
             As for the constructor; they take precedence over its values.
         init : ndarray of shape (L, K), Parameters or FailureModeModel, optional
@@ -373,9 +378,18 @@ class FailureModeEM(FeatureOutput, FittedAttributes, SklearnFace):
                 IgnoredLabelsWarning,
             )
         table = self._table(unit, time, columns)
-        panel = panel_to_fit(X, table=table, modes=modes, times=times, axes=axes)
-        if times is not None:
-            check_scores_get_times(panel)
+        panel = panel_to_fit(
+            X,
+            table=table,
+            modes=modes,
+            times=times,
+            axes=axes,
+            covariates=covariates,
+            unit_covariates=unit_covariates,
+        )
+        of_arrays = {"times": times, "covariates": covariates, "unit_covariates": unit_covariates}
+        if any(given is not None for given in of_arrays.values()):
+            check_scores_get(of_arrays, panel)
         # Fit another object and take over its attributes in one step. An interruption then leaves all of the old fit
         # or all of the new one.
         fresh = object.__new__(type(self))
@@ -500,7 +514,15 @@ class FailureModeEM(FeatureOutput, FittedAttributes, SklearnFace):
         """
         return self.fit(X, y, **options).labels_
 
-    def predict(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> NDArray[Any]:
+    def predict(
+        self,
+        X: Data,
+        *,
+        times: ArrayLike | None = None,
+        axes: Axes = None,
+        covariates: Any = None,
+        unit_covariates: Any = None,
+    ) -> NDArray[Any]:
         """Return the label of the most probable mode of each unit, shape (L,).
 
         Parameters
@@ -510,7 +532,7 @@ class FailureModeEM(FeatureOutput, FittedAttributes, SklearnFace):
             its units in order of first appearance.
         times : array_like of shape (times,) or (units, times), optional
             Times of an array's readings. You may leave them out if the fit was at 0, 1, 2, ... as well.
-        axes : sequence of str, optional
+        axes, covariates, unit_covariates : optional
             As for `fit`.
 
         Raises
@@ -522,35 +544,61 @@ class FailureModeEM(FeatureOutput, FittedAttributes, SklearnFace):
             X cannot be read as a panel.
         """
         model = self._model()
-        return model.predict(self._to_score(X, times, axes))
+        return model.predict(self._to_score(X, times, axes, covariates, unit_covariates))
 
-    def predict_proba(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> FloatArray:
+    def predict_proba(
+        self,
+        X: Data,
+        *,
+        times: ArrayLike | None = None,
+        axes: Axes = None,
+        covariates: Any = None,
+        unit_covariates: Any = None,
+    ) -> FloatArray:
         """Return the posterior mode probabilities of each unit, model.md (3), shape (L, K).
 
         Arguments and errors as for `predict`.
         """
         model = self._model()
-        return model.predict_proba(self._to_score(X, times, axes))
+        return model.predict_proba(self._to_score(X, times, axes, covariates, unit_covariates))
 
-    def score_samples(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> FloatArray:
+    def score_samples(
+        self,
+        X: Data,
+        *,
+        times: ArrayLike | None = None,
+        axes: Axes = None,
+        covariates: Any = None,
+        unit_covariates: Any = None,
+    ) -> FloatArray:
         """Return the marginal log-likelihood of each unit, in the panel's units, shape (L,).
 
         Arguments and errors as for `predict`.
         """
         model = self._model()
-        return model.score_samples(self._to_score(X, times, axes))
+        return model.score_samples(self._to_score(X, times, axes, covariates, unit_covariates))
 
-    def score(self, X: Data, y: object = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
+    def score(
+        self,
+        X: Data,
+        y: object = None,
+        *,
+        times: ArrayLike | None = None,
+        axes: Axes = None,
+        covariates: Any = None,
+        unit_covariates: Any = None,
+    ) -> float:
         """Return the mean marginal log-likelihood per unit; arguments as for `predict`, and `y` is ignored.
 
         Parameters
         ----------
-        X, times, axes
+        X, times, axes, covariates, unit_covariates
             As for `predict`.
         y
             For scikit-learn's signature; not used.
         """
-        return float(np.mean(self.score_samples(X, times=times, axes=axes)))
+        of_arrays = {"covariates": covariates, "unit_covariates": unit_covariates}
+        return float(np.mean(self.score_samples(X, times=times, axes=axes, **of_arrays)))
 
     def bic(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
         """Return the BIC, −2 ℓ + `n_parameters_` · log L with L the number of units; lower is better (Schwarz 1978).
@@ -614,12 +662,21 @@ class FailureModeEM(FeatureOutput, FittedAttributes, SklearnFace):
             self.columns if columns is None else columns,
         )
 
-    def _to_score(self, X: Data, times: ArrayLike | None, axes: Axes) -> Panel:
+    def _to_score(
+        self,
+        X: Data,
+        times: ArrayLike | None,
+        axes: Axes,
+        covariates: Any = None,
+        unit_covariates: Any = None,
+    ) -> Panel:
         table = None if self.unit is None and self.time is None else self._table(None, None, None)
         model = self._model()
         if times is None and axes is None:
             check_n_columns(X, self.__dict__.get("_n_columns"), type(self).__name__)
-        return panel_to_score(model, X, times=times, axes=axes, table=table)
+        return panel_to_score(
+            model, X, times=times, axes=axes, table=table, covariates=covariates, unit_covariates=unit_covariates
+        )
 
     def _options(self) -> FitOptions:
         return checked_options(self.get_params(deep=False))

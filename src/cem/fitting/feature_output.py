@@ -30,12 +30,20 @@ class FeatureOutput:
 
         def _model(self) -> FailureModeModel: ...
 
-        def _to_score(self, X: Any, times: Any, axes: Any) -> Panel: ...
+        def _to_score(
+            self, X: Any, times: Any, axes: Any, covariates: Any = None, unit_covariates: Any = None
+        ) -> Panel: ...
 
         def fit(self, X: Any, y: Any = None, **options: Any) -> Any: ...
 
     def transform(
-        self, X: Any, *, times: ArrayLike | None = None, axes: str | Sequence[str] | None = None
+        self,
+        X: Any,
+        *,
+        times: ArrayLike | None = None,
+        axes: str | Sequence[str] | None = None,
+        covariates: Any = None,
+        unit_covariates: Any = None,
     ) -> FloatArray | Any:
         """Return features of each unit: its mode probabilities, then the coefficients of its curves.
 
@@ -46,7 +54,7 @@ class FeatureOutput:
 
         Parameters
         ----------
-        X, times, axes
+        X, times, axes, covariates, unit_covariates
             As for `predict`.
 
         Returns
@@ -62,7 +70,7 @@ class FeatureOutput:
             As for `predict`.
         """
         model = self._model()
-        panel = self._to_score(X, times, axes)
+        panel = self._to_score(X, times, axes, covariates, unit_covariates)
         posterior = model.posterior(panel)
         rho = posterior.mode_probabilities
         means = np.einsum("lk,lkcp->lcp", rho, np.nan_to_num(posterior.means, copy=False, nan=0.0))
@@ -82,7 +90,8 @@ class FeatureOutput:
             Keyword arguments of `fit`.
         """
         self.fit(X, **options)
-        return self.transform(X, times=options.get("times"), axes=options.get("axes"))
+        of_arrays = ("times", "axes", "covariates", "unit_covariates")
+        return self.transform(X, **{name: options[name] for name in of_arrays if name in options})
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the columns of `transform`: ``mode_0``, ..., then ``vib_0``, ``vib_1``, ... by channel.

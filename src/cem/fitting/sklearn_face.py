@@ -15,9 +15,9 @@ from cem.model.clock_match import SEARCH_ADVICE, is_positions
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
 
-__all__ = ["SklearnFace", "check_scores_get_times", "refuse_options"]
+__all__ = ["SklearnFace", "check_scores_get", "refuse_options"]
 
-_OF_ARRAYS = ("times", "axes")
+_OF_ARRAYS = ("times", "axes", "covariates", "unit_covariates")
 _ROUTED = {
     "fit": (*_OF_ARRAYS, "modes", "unit", "time", "columns"),
     **dict.fromkeys(("predict", "predict_proba", "transform", "score"), _OF_ARRAYS),
@@ -208,24 +208,27 @@ def refuse_options(refused: Mapping[str, Any]) -> None:
             raise TypeError(f"FailureModeEM.fit() got an unexpected keyword argument {name!r}")
 
 
-def check_scores_get_times(panel: Panel) -> None:
-    """Refuse a fit with ``times`` inside a scikit-learn search that will call `score` without them.
+def check_scores_get(of_arrays: Mapping[str, Any], panel: Panel) -> None:
+    """Refuse a fit with ``times`` or covariates in a scikit-learn search that will call `score` without them.
 
     Every score would raise an error, and the search would choose among NaNs: it would return the first candidate and
     only warn. The refusal must come from the fit, because scikit-learn raises only if all fits fail.
 
     Parameters
     ----------
+    of_arrays : mapping of str to object
+        What `fit` received beside the array, by argument; None where it was left out.
     panel : Panel
-        Made from the array and the times that `fit` received.
+        Made of them.
 
     Raises
     ------
     OptionError
-        The search calls `score` without times.
+        The search calls `score` without one of them.
     """
-    if is_positions(panel):
-        return
+    given = [name for name, value in of_arrays.items() if value is not None]
+    if "times" in given and is_positions(panel):
+        given.remove("times")
     frame = sys._getframe(1)
     for _ in range(_DEEPEST):  # a pipeline may come between
         caller = frame.f_back
@@ -237,9 +240,11 @@ def check_scores_get_times(panel: Panel) -> None:
             scorer = names.get("scorer")
             several = getattr(scorer, "_scorers", {"score": scorer}).values()
             own = any(type(one).__name__ == "_PassthroughScorer" for one in several)  # other scorers may know the times
-            if own and not any(name.rpartition("__")[2] == "times" for name in names.get("score_params") or {}):
+            routed = {name.rpartition("__")[2] for name in names.get("score_params") or {}}
+            lacking = next((name for name in given if name not in routed), None)
+            if own and lacking is not None:
                 raise OptionError(
-                    f"times reach fit but not score in this search of scikit-learn, which could score no candidate; "
-                    f"{SEARCH_ADVICE}"
+                    f"{lacking} reach fit but not score in this search of scikit-learn, which could score no "
+                    f"candidate; {SEARCH_ADVICE.replace('times', lacking)}"
                 )
             return
