@@ -173,7 +173,7 @@ def on_training_units(
     fold_of = folds_of_units(panel.n_units, N_FOLDS, SEED)
 
     def fit(part: Panel) -> cem.RemainingLife:
-        return cem.RemainingLife(cem.FailureModeEM(**em.get_params()).fit(part).model_)
+        return cem.RemainingLife(cem.FailureModeEM(**em.get_params(deep=False)).fit(part).model_)
 
     held = hold_out(panel, fit, ages, fold_of, n_jobs=options.jobs)
     truth, clusters = held.collected("truth"), held.collected("positions")
@@ -286,7 +286,7 @@ def of_links(
         em = one.estimator(lifetimes=lifetimes)
 
         def fit(part: Panel, em: cem.FailureModeEM = em) -> cem.RemainingLife:
-            return cem.RemainingLife(cem.FailureModeEM(**em.get_params()).fit(part).model_)
+            return cem.RemainingLife(cem.FailureModeEM(**em.get_params(deep=False)).fit(part).model_)
 
         held = hold_out(panel, fit, ages, fold_of, n_jobs=options.jobs)
         laws, truth = [fold.law() for fold in held.folds], held.collected("truth")

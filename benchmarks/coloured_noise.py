@@ -187,7 +187,7 @@ def fits(train: Panel, em: cem.FailureModeEM) -> dict[str, Fitted]:
     lives_fit = fit_with_lives(train, options)
     result, step = lives_fit.result, float(np.median(np.diff(train.times)[np.diff(train.times) > 0]))
     plain = in_users_terms(result, lives_fit.lifetimes, np.zeros(train.n_channels), step)
-    model = cem.FailureModeEM(**em.get_params()).fit(train).model_
+    model = cem.FailureModeEM(**em.get_params(deep=False)).fit(train).model_
     ways = {"plain": plain, "kappa": replace(plain, information=time_correlation(model, train).information)}
     colour, everyone = plain, np.ones(train.n_units, dtype=np.bool_)
     for _ in range(ROUNDS):

@@ -47,7 +47,7 @@ def measured(what: str, panel: Panel, em: cem.FailureModeEM, family: str) -> dic
            "lives": family}  # fmt: skip
     objectives = {}
     for name, accelerate in (("plain", "none"), ("accelerated", "auto")):
-        own = cem.FailureModeEM(**{**em.get_params(), "accelerate": accelerate})._options()
+        own = cem.FailureModeEM(**{**em.get_params(deep=False), "accelerate": accelerate})._options()
         problem = problem_of(panel, has_failed, start, own, family, 1.0)
         began = time.process_time()
         run, _, _ = solved(problem, start, own)

@@ -66,7 +66,7 @@ def remaining_lives(name: str, panel: Panel, ages: np.ndarray, options: argparse
             train, candidates, score="rmse", cap=CAP, ages=cuts[:, CUTS_TO_CHOOSE], n_folds=N_INNER, **inner
         ).best.name
         em = candidates[best]
-        prognosis = cem.RemainingLife(cem.FailureModeEM(**em.get_params()).fit(train).model_)
+        prognosis = cem.RemainingLife(cem.FailureModeEM(**em.get_params(deep=False)).fit(train).model_)
         mended = prognosis.replaced(
             calibration=calibrate(train, prognosis.recipe(em), ages=cuts, n_folds=N_FOLDS, **inner)
         )

@@ -105,7 +105,7 @@ DAY = 150.0
 truths, laws, ends = [], [], []
 for fold in range(4):
     rest = [i for i in range(fleet.n_units) if i % 4 != fold]
-    again = cem.FailureModeEM(**em.get_params()).fit(fleet[rest])
+    again = cem.FailureModeEM(**em.get_params(deep=False)).fit(fleet[rest])
     left_out = fleet[fold::4]
     running = left_out.select_units(
         np.array(left_out.units)[left_out.failure_times > DAY].tolist()

@@ -34,6 +34,7 @@ CONTENTS = {
         "scoring",
         "guide/remaining-life",
         "howto/turbofan",
+        "howto/scikit-learn",
         "guide/production",
         "c-export",
         "guide/metrics",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         OptionError,
         PanelError,
         PanelIndexError,
+        PanelTypeError,
         PredictionError,
         ScorerError,
     )
@@ -75,6 +76,7 @@ __all__ = [
     "Panel",
     "PanelError",
     "PanelIndexError",
+    "PanelTypeError",
     "Polynomial",
     "PredictionError",
     "Regimes",
@@ -112,6 +114,7 @@ _HOMES = {
         "OptionError",
         "PanelError",
         "PanelIndexError",
+        "PanelTypeError",
         "PredictionError",
         "ScorerError",
     ),

@@ -28,7 +28,7 @@ def test_every_block_of_a_page_runs(name, tmp_path, monkeypatch) -> None:
     text = PAGES[name].read_text(encoding="utf-8")
     if not any(block.runs for block in blocks(text)):
         return
-    for module in ("pandas", "matplotlib", "polars"):
+    for module in ("pandas", "matplotlib", "polars", "sklearn"):
         if f"import {module}" in text:
             pytest.importorskip(module, reason=f"the blocks of {name} use it")
     for program in ("bash", "gcc"):

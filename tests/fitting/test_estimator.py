@@ -145,7 +145,7 @@ def test_an_array_is_a_panel_with_times_counted():
     em = quick().fit(values)
     assert em.n_features_in_ == 2 and modes_agree(em.predict(values), 20) == 1
     single = quick().fit(values[:, :, 0], times=np.linspace(0, 1, 6))
-    assert single.n_features_in_ == 1 and single.model_.bases[0].domain == (0.0, 1.0)
+    assert single.n_features_in_ == 6 and single.model_.bases[0].domain == (0.0, 1.0)
     with pytest.raises(OptionError, match="a Panel has its own times"):
         quick().fit(fleet(), times=[0.0, 1.0])
     with pytest.raises(PanelError, match=r"shape \(20,\)"):

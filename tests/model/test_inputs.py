@@ -11,7 +11,7 @@ import pytest
 from sklearn.base import clone
 
 import cem
-from cem.errors import DeprecatedUseWarning, OptionError, PanelError, PredictionError
+from cem.errors import IgnoredLabelsWarning, OptionError, PanelError, PredictionError
 
 pd = pytest.importorskip("pandas")
 
@@ -172,8 +172,8 @@ def test_times_beside_a_frame_are_refused():
 # ------------------------------------------------------------------------------------------------------------ labels
 
 
-def test_labels_go_into_modes_and_still_work_in_y():
-    """scikit-learn's y is often the truth that a clustering is judged by, and must not be obeyed unasked for long."""
+def test_labels_go_into_modes_and_y_is_ignored():
+    """scikit-learn's y is often the truth that a clustering is judged by, and must not be obeyed unasked."""
     x, labels = readings(), [None, "rises"] + [None] * (L - 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -181,13 +181,13 @@ def test_labels_go_into_modes_and_still_work_in_y():
         assert estimator().fit(x, None, times=HOURS).mode_labels_ == (0, 1)
         panel = cem.Panel.from_arrays(HOURS, x)
         assert estimator().fit(panel, modes=labels).mode_labels_ == ("rises", 0)
-    with pytest.warns(DeprecatedUseWarning, match=r"fit\(X, modes=labels\)") as caught:
-        old = estimator().fit(x, labels, times=HOURS)
-    assert caught[0].filename == __file__ and issubclass(DeprecatedUseWarning, DeprecationWarning)
-    assert old.mode_labels_ == em.mode_labels_ == ("rises", 0)
-    np.testing.assert_array_equal(old.responsibilities_, em.responsibilities_)
-    with pytest.raises(OptionError, match="y and modes"):
-        estimator().fit(x, labels, modes=labels, times=HOURS)
+    assert em.mode_labels_ == ("rises", 0)
+    with pytest.warns(IgnoredLabelsWarning, match=r"y is ignored.*fit\(X, modes=labels\)") as caught:
+        told = estimator().fit(x, labels, modes=labels, times=HOURS)
+        untold = estimator().fit(x, labels, times=HOURS)
+    assert caught[0].filename == __file__
+    assert told.mode_labels_ == ("rises", 0) and untold.mode_labels_ == (0, 1)
+    np.testing.assert_array_equal(told.responsibilities_, em.responsibilities_)
     frame = long(x)
     assert estimator(unit="unit", time="time").fit(frame, modes=labels).mode_labels_ == ("rises", 0)
     assert len(estimator().fit_predict(x, modes=labels, times=HOURS)) == L

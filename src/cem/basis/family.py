@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.basis import _basis
 from cem.errors import BasisError
-from cem.errors.options import shortened
+from cem.errors.options import Parametrised, shortened
 
 __all__ = ["Basis", "FloatArray", "as_times", "half_interval"]
 
@@ -54,7 +54,7 @@ def half_interval(domain: tuple[float, float]) -> tuple[float, float]:
 # --------------------------------------------------------------------------------------------------------- the family
 
 
-class Basis(ABC):
+class Basis(Parametrised, ABC):
     """A family of functions φ_1 … φ_p of time; immutable, equal and hashable by value.
 
     `bind` learns the domain from data and returns a bound copy; calling that copy gives the design matrix.

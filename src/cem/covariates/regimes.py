@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from cem.errors import OptionError
-from cem.errors.options import integer, reals, shortened
+from cem.errors.options import Parametrised, integer, reals, shortened
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ FEW_READINGS = 20
 
 
 @dataclass(frozen=True, init=False, repr=False)
-class Regimes:
+class Regimes(Parametrised):
     """Operating regimes, in which every channel has an offset and a scale of its own.
 
     Three kinds: `n` regimes that are recognised from the settings of the training readings, intervals between `cuts`

@@ -1,16 +1,17 @@
-"""Checks of single options, shared by bases, covariates and regimes; a message names the option at fault."""
+"""Options of bases, covariates and regimes: checks, whose messages name the option at fault, and lists by name."""
 
 from __future__ import annotations
 
 import math
 import operator
 from collections.abc import Mapping, Sized
+from typing import Any, Self
 
 import numpy as np
 
 from cem.errors.types import OptionError
 
-__all__ = ["MAX_SIZE", "integer", "real", "reals", "shortened"]
+__all__ = ["MAX_SIZE", "Parametrised", "integer", "real", "reals", "shortened"]
 
 MAX_SIZE = 1000
 """Most numbers of one option, coefficients of one basis among them: catches a mistyped option."""
@@ -49,3 +50,46 @@ def reals(option: str, values: object) -> tuple[float, ...]:
 def shortened(value: object, length: int = 60) -> str:
     text = repr(value)
     return text if len(text) <= length else text[: length - 3] + "..."
+
+
+class Parametrised:
+    """Base of immutable values whose constructor arguments are attributes of the same name."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's arguments by name.
+
+        Parameters
+        ----------
+        deep : bool
+            For scikit-learn's signature: no argument has parameters of its own.
+        """
+        return {name: getattr(self, name) for name in _names(type(self))}
+
+    def with_params(self, **params: Any) -> Self:
+        """Return a new value with some constructor arguments replaced; this one does not change.
+
+        Parameters
+        ----------
+        **params
+            Arguments of the constructor and their new values.
+
+        Raises
+        ------
+        OptionError
+            There is no such argument, or it cannot have this value.
+        """
+        names = _names(type(self))
+        for name in params:
+            if name not in names:
+                options = f"its parameters are {', '.join(names)}" if names else "it has none"
+                raise OptionError(f"{type(self).__name__} has no parameter {name!r}; {options}")
+        return type(self)(**{**self.get_params(), **params})
+
+    def __sklearn_clone__(self) -> Self:
+        return self  # immutable
+
+
+def _names(kind: type) -> list[str]:
+    import inspect  # processes that score do not need it
+
+    return list(inspect.signature(kind).parameters)

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any, Self
+
+
+def _joint(own: type) -> type:
+    from cem.errors.of_sklearn import joint  # most processes have no scikit-learn
+
+    return joint(own)
+
 
 class CemError(Exception):
     """Base class of every error that cem raises on purpose."""
@@ -9,6 +18,10 @@ class CemError(Exception):
 
 class PanelError(CemError, ValueError):
     """The data cannot be read as a panel; the message names the unit, channel or row at fault."""
+
+
+class PanelTypeError(PanelError, TypeError):
+    """A cell holds an object that is not a number, such as a dict or a list."""
 
 
 class PanelIndexError(PanelError, IndexError):
@@ -45,7 +58,14 @@ class KernelFailure(FitError):
 
 
 class NotFittedError(CemError, ValueError, AttributeError):
-    """A fitted attribute or a prediction was requested before `fit` was called."""
+    """A fitted attribute or a prediction was requested before `fit` was called.
+
+    Where scikit-learn is loaded, it is also a subclass of ``sklearn.exceptions.NotFittedError``.
+    """
+
+    def __new__(cls, *args: Any) -> Self:
+        joint = cls if "sklearn.exceptions" not in sys.modules else _joint(cls)
+        return super().__new__(joint, *args)
 
 
 class PredictionError(CemError, ValueError):
@@ -81,7 +101,14 @@ class CommonCauseWarning(CemWarning):
 
 
 class ConvergenceWarning(CemWarning):
-    """The best start reached `max_iter` or was interrupted before it converged, or its objective fell on the way."""
+    """The best start reached `max_iter` or was interrupted before it converged, or its objective fell on the way.
+
+    Where scikit-learn is loaded, it is also a subclass of ``sklearn.exceptions.ConvergenceWarning``.
+    """
+
+
+class IgnoredLabelsWarning(CemWarning):
+    """Labels were given as `y`, which a clusterer ignores; known modes are given as ``modes=``."""
 
 
 class FloorWarning(CemWarning):

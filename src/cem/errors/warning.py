@@ -30,4 +30,8 @@ def warn(message: str, category: type[CemWarning]) -> None:
     while frame.f_back is not None and frame.f_code.co_filename.startswith((_PACKAGE, _IMPORTS, _IMPORT_MODULE)):
         frame = frame.f_back
         level += not frame.f_code.co_filename.startswith(_IMPORTS)  # `warnings` does not count them either
+    if "sklearn.exceptions" in sys.modules:
+        from cem.errors.of_sklearn import joint
+
+        category = joint(category)
     warnings.warn(message, category, stacklevel=level)

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Never
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.basis.families import Basis, Polynomial
 from cem.em.constraints import CovarianceStructure
-from cem.errors import DeprecatedUseWarning, FitError, OptionError
-from cem.errors.names import object_array
+from cem.errors import FitError, IgnoredLabelsWarning, PanelError
 from cem.errors.warning import warn
 from cem.fitting.checked_options import checked_options
 from cem.fitting.conditioning import membership_conditions, membership_design
-from cem.fitting.criteria import n_free_parameters, panel_likelihood
+from cem.fitting.criteria import n_free_parameters
 from cem.fitting.embedding import column_kinds, model_parts
+from cem.fitting.feature_output import FeatureOutput
 from cem.fitting.fit import fit_mixture
 from cem.fitting.fitted_attributes import FittedAttributes
+from cem.fitting.input_columns import as_read, n_columns
+from cem.fitting.nested_parameters import check_nested
 from cem.fitting.options import FitOptions, Progress, printer
+from cem.fitting.predictions import Predictions
 from cem.fitting.record import training_record
 from cem.fitting.result import FitResult
-from cem.fitting.sklearn_face import SklearnFace, check_scores_get_times
+from cem.fitting.sklearn_face import SklearnFace, check_scores_get, refuse_options
 from cem.fitting.warm_start import membership_of
 from cem.lifetimes.lifetimes import Lifetimes
 from cem.mixture.parameters import Parameters
 from cem.model.clock_match import check_clock, check_measures
-from cem.model.inputs import COLUMNS, columns_record, is_frame, panel_to_fit, panel_to_score, table_options
+from cem.model.inputs import COLUMNS, columns_record, is_frame, panel_to_fit
 from cem.numerics.floating import underflow_is_zero
 from cem.numerics.threads import threads_told
 from cem.panel.panel import Panel
@@ -48,7 +50,7 @@ Axes = str | Sequence[str] | None
 Labels = ArrayLike | Sequence[Hashable | None]
 
 
-class FailureModeEM(FittedAttributes, SklearnFace):
+class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
     """Find the failure modes of a fleet: a mixture of linear mixed-effects models, fitted by EM.
 
     Each channel of each unit has its own curve. Its coefficients are random effects: they come from a normal
@@ -140,6 +142,8 @@ class FailureModeEM(FittedAttributes, SklearnFace):
         Seed of the starts. The same int gives the same result to the bit.
     verbose : int, default 0
         1 prints a line for each stage of the search, 2 one for each start.
+    **nested
+        None; ``FailureModeEM(**em.get_params())`` passes ``basis__degree`` and the like, which must agree with `basis`.
 
     Attributes
     ----------
@@ -194,8 +198,14 @@ class FailureModeEM(FittedAttributes, SklearnFace):
         p_c, number of coefficients of each channel.
     channels_ : tuple of str
         The channels fitted: those of the panel that vary.
+    classes_ : ndarray of shape (K,)
+        `mode_labels_` as an array, in the order of the columns of `predict_proba`.
+    labels_ : ndarray of shape (L,)
+        Label of each training unit's most probable mode.
     n_features_in_ : int
-        Number of channels of the panel.
+        Number of channels of the panel; of an array (units, times) its number of columns.
+    feature_names_in_ : ndarray of str
+        Channels of the panel; absent after a fit to an array.
     model_ : FailureModeModel
         The fitted model. It is immutable; it predicts, forecasts, samples and saves.
 
@@ -255,6 +265,7 @@ class FailureModeEM(FittedAttributes, SklearnFace):
         common_columns: ColumnChoice = None,
         noise: Literal["own", "pooled"] = "own",
         membership: Any = None,
+        **nested: Never,
     ) -> None:
         self.n_modes = n_modes
         self.basis = basis
@@ -283,27 +294,27 @@ class FailureModeEM(FittedAttributes, SklearnFace):
         self.common_columns = common_columns
         self.noise = noise
         self.membership = membership
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        # Estimators pickled by earlier releases lack these.
-        later = ("unit", "time", "columns", "covariates", "regimes", "random_columns", "common_columns", "membership")
-        self.__dict__.update({**dict.fromkeys(later), "noise": "own", **state})
+        if nested:
+            check_nested(self.get_params(deep=False), nested)
 
     # -- fit ----------------------------------------------------------------------------------------------------
 
     def fit(
         self,
         X: Data,
-        y: ArrayLike | None = None,
+        y: object = None,
         *,
         modes: Labels | None = None,
         times: ArrayLike | None = None,
         axes: Axes = None,
+        covariates: Any = None,
+        unit_covariates: Any = None,
         unit: str | None = None,
         time: str | None = None,
         columns: Mapping[str, Any] | None = None,
         init: FloatArray | Parameters | FailureModeModel | None = None,
         progress: Progress | None = None,
+        **refused: Never,
     ) -> FailureModeEM:
         """Fit the mixture to a fleet.
 
@@ -314,15 +325,17 @@ class FailureModeEM(FittedAttributes, SklearnFace):
         X : Panel, data frame, or array of shape (units, times) or (units, times, channels)
             The fleet; NaN cells are missing. A data frame has one row per reading, and needs `unit` and `time`, here or
             in the constructor.
-        y : None
-            Present for scikit-learn's signature. Labels given here still work as `modes`, with a warning; a later
-            release will ignore them.
+        y
+            For scikit-learn's signature; ignored, with a warning. Known labels are given as `modes`.
         modes : sequence of labels of length units, optional
             Known failure modes, labels of any kind; None, NaN and -1 mean unknown. Default: the panel's own labels.
         times : array_like of shape (times,) or (units, times), optional
             Times of an array's readings; 0, 1, 2, … by default.
         axes : sequence of str, optional
             What the axes of a three-dimensional array are, as for `Panel.from_arrays`.
+        covariates, unit_covariates : mapping, structured array or data frame, optional
+            Covariates of an array's readings and of its units by name, as for `Panel.from_arrays`. In a search of
+            scikit-learn give them in arrays with named fields, of shape (units, times) and (units,), which it slices.
         unit, time, columns : optional
             As for the constructor; they take precedence over its values.
         init : ndarray of shape (L, K), Parameters or FailureModeModel, optional
@@ -333,6 +346,8 @@ class FailureModeEM(FittedAttributes, SklearnFace):
             hold the coefficients that are common to all modes, which then start at those of the pooled curves.
         progress : callable, optional
             Called with (stage, starts done, starts in the stage, best log-likelihood so far).
+        **refused
+            None. `sample_weight` is refused with the reason.
 
         Returns
         -------
@@ -353,26 +368,50 @@ class FailureModeEM(FittedAttributes, SklearnFace):
 
         Warns
         -----
-        DeprecatedUseWarning
-            Labels were given as `y`.
+        IgnoredLabelsWarning
+            `y` was given.
         """
+        refuse_options(refused)
         if y is not None:
-            if modes is not None:
-                raise OptionError("y and modes are both given; give the labels as modes, and leave y out")
-            warn("labels as y are deprecated, and a later release will ignore them; give fit(X, modes=labels)",
-                 DeprecatedUseWarning)  # fmt: skip
-            modes = y
+            warn(
+                "y is ignored, as by every clusterer; to fit with known modes give fit(X, modes=labels), or labels in "
+                "the panel: panel.with_modes(labels)",
+                IgnoredLabelsWarning,
+            )
         table = self._table(unit, time, columns)
-        panel = panel_to_fit(X, table=table, modes=modes, times=times, axes=axes)
-        if times is not None:
-            check_scores_get_times(panel)
+        panel = panel_to_fit(
+            X,
+            table=table,
+            modes=modes,
+            times=times,
+            axes=axes,
+            covariates=covariates,
+            unit_covariates=unit_covariates,
+        )
+        of_arrays = {"times": times, "covariates": covariates, "unit_covariates": unit_covariates}
+        if any(given is not None for given in of_arrays.values()):
+            check_scores_get(of_arrays, panel)
         # Fit another object and take over its attributes in one step. An interruption then leaves all of the old fit
         # or all of the new one.
         fresh = object.__new__(type(self))
         fresh.__dict__.update({name: value for name, value in self.__dict__.items() if name != "lifetimes_"})
-        fresh._fit_to(panel, init, progress, columns_record(table, panel) if is_frame(X) else None)
+        fresh._see_columns(X, panel)
+        try:
+            fresh._fit_to(panel, init, progress, columns_record(table, panel) if is_frame(X) else None)
+        except PanelError as error:
+            read = as_read(X, panel)
+            if not read:
+                raise
+            raise type(error)(f"{error}{read}") from None
         self.__dict__ = fresh.__dict__
         return self
+
+    def _see_columns(self, X: Data, panel: Panel) -> None:
+        columns = n_columns(X)
+        self._n_columns, self.n_features_in_ = columns, panel.n_channels if columns is None else columns
+        self.__dict__.pop("feature_names_in_", None)
+        if isinstance(X, Panel) or is_frame(X):
+            self.feature_names_in_ = np.asarray(panel.channels, dtype=object)
 
     @underflow_is_zero
     def _fit_to(
@@ -403,7 +442,6 @@ class FailureModeEM(FittedAttributes, SklearnFace):
                 record["n_failed"] = int((~np.isnan(panel.failure_times)).sum())
             else:
                 result = fit_mixture(panel, options, init=init, progress=progress, membership_design=design)
-        self.n_features_in_ = panel.n_channels
         self._keep(replace(result, of_units=of_units), panel, options, record)
 
     def _keep(self, result: FitResult, panel: Panel, options: FitOptions, record: Mapping[str, Any]) -> None:
@@ -463,9 +501,7 @@ class FailureModeEM(FittedAttributes, SklearnFace):
             },
         )
 
-    # -- prediction -----------------------------------------------------------------------------------------------
-
-    def fit_predict(self, X: Data, y: ArrayLike | None = None, **options: Any) -> NDArray[Any]:
+    def fit_predict(self, X: Data, y: object = None, **options: Any) -> NDArray[Any]:
         """Fit, and return the label of each training unit's most probable mode, shape (L,); arguments as for `fit`.
 
         Parameters
@@ -475,138 +511,9 @@ class FailureModeEM(FittedAttributes, SklearnFace):
         **options
             Keyword arguments of `fit`.
         """
-        self.fit(X, y, **options)
-        labels: NDArray[Any] = _as_labels(self.mode_labels_)[self.responsibilities_.argmax(axis=1)]
-        return labels
-
-    def predict(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> NDArray[Any]:
-        """Return the label of the most probable mode of each unit, shape (L,).
-
-        Parameters
-        ----------
-        X : Panel, data frame, or array of shape (units, times) or (units, times, channels)
-            Channels are matched by name; an array has the model's channels in order. A data frame is read as in `fit`,
-            its units in order of first appearance.
-        times : array_like of shape (times,) or (units, times), optional
-            Times of an array's readings. You may leave them out if the fit was at 0, 1, 2, ... as well.
-        axes : sequence of str, optional
-            As for `fit`.
-
-        Raises
-        ------
-        PredictionError
-            An array came without times though the model was fitted with times; a channel that the model does not know;
-            a clock or a unit of measurement other than the training panel's.
-        PanelError
-            X cannot be read as a panel.
-        """
-        model = self._model()
-        return model.predict(self._to_score(X, times, axes))
-
-    def predict_proba(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> FloatArray:
-        """Return the posterior mode probabilities of each unit, model.md (3), shape (L, K).
-
-        Arguments and errors as for `predict`.
-        """
-        model = self._model()
-        return model.predict_proba(self._to_score(X, times, axes))
-
-    def score_samples(self, X: Data, *, times: ArrayLike | None = None, axes: Axes = None) -> FloatArray:
-        """Return the marginal log-likelihood of each unit, in the panel's units, shape (L,).
-
-        Arguments and errors as for `predict`.
-        """
-        model = self._model()
-        return model.score_samples(self._to_score(X, times, axes))
-
-    def score(self, X: Data, y: object = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
-        """Return the mean marginal log-likelihood per unit; arguments as for `predict`, and `y` is ignored.
-
-        Parameters
-        ----------
-        X, times, axes
-            As for `predict`.
-        y
-            For scikit-learn's signature; not used.
-        """
-        return float(np.mean(self.score_samples(X, times=times, axes=axes)))
-
-    def bic(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
-        """Return the BIC, −2 ℓ + `n_parameters_` · log L with L the number of units; lower is better (Schwarz 1978).
-
-        ℓ is `log_likelihood_`, the log-likelihood that the fit maximises, without any penalty. Units of known mode
-        count with that mode only. On the time to failure, ℓ includes the lives of failed and of running units.
-        `FailureModeModel.summary` and ``cem fit`` show the same number.
-
-        Parameters
-        ----------
-        X : Panel, data frame, or array of shape (units, times) or (units, times, channels), optional
-            Another panel to evaluate at the parameters of this fit. Its own labels and failure times count in the same
-            way, and L is its number of units. Default: the training panel, which you need not keep.
-        times : array_like of shape (times,) or (units, times), optional
-            Times of an array's readings.
-        axes : sequence of str, optional
-            As for `fit`.
-
-        Raises
-        ------
-        PanelError
-            A unit of X has a label that the model does not know, or the model is on the time to failure and no unit of
-            X has failed.
-        """
-        log_likelihood, responsibilities = self._likelihood(X, times, axes)
-        return float(-2.0 * log_likelihood + self.n_parameters_ * np.log(len(responsibilities)))
-
-    def aic(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
-        """Return the AIC, −2 ℓ + 2 `n_parameters_`; lower is better (Akaike 1974). ℓ and arguments as for `bic`."""
-        return float(-2.0 * self._likelihood(X, times, axes)[0] + 2.0 * self.n_parameters_)
-
-    def icl(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
-        """Return the ICL: BIC plus twice the entropy of the responsibilities; lower is better (Biernacki et al. 2000).
-
-        It prefers well separated modes. Arguments as for `bic`. Units of known mode have no entropy, and on the time
-        to failure the lives help to tell the modes apart.
-        """
-        log_likelihood, responsibilities = self._likelihood(X, times, axes)
-        logs = np.log(np.where(responsibilities > 0, responsibilities, 1.0))
-        bic = -2.0 * log_likelihood + self.n_parameters_ * np.log(len(responsibilities))
-        return float(bic - 2.0 * (responsibilities * logs).sum())
-
-    def _likelihood(self, X: Data | None, times: ArrayLike | None, axes: Axes) -> tuple[float, FloatArray]:
-        """ℓ and responsibilities: of the fit, or of a panel at the parameters of the fit."""
-        model = self._model()
-        if X is None:
-            if times is not None or axes is not None:
-                raise OptionError("times and axes go with an array; give it as X")
-            return self.log_likelihood_, self.responsibilities_
-        return panel_likelihood(model, self._to_score(X, times, axes))
-
-    def __repr__(self) -> str:
-        defaults = inspect.signature(type(self).__init__).parameters
-        shown = [repr(self.n_modes)]
-        for name, parameter in defaults.items():
-            if name in ("self", "n_modes"):
-                continue
-            value = getattr(self, name)
-            if not (value is parameter.default or value == parameter.default):
-                shown.append(f"{name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+        return self.fit(X, y, **options).labels_
 
     # -- checks -----------------------------------------------------------------------------------------------------
-
-    def _table(self, unit: str | None, time: str | None, columns: Mapping[str, Any] | None) -> dict[str, Any] | None:
-        """Arguments of `Panel.from_frame`: those of the call, else those of the constructor."""
-        if unit is None and time is None and columns is None:
-            return table_options(self.unit, self.time, self.columns)
-        return table_options(
-            self.unit if unit is None else unit,
-            self.time if time is None else time,
-            self.columns if columns is None else columns,
-        )
-
-    def _to_score(self, X: Data, times: ArrayLike | None, axes: Axes) -> Panel:
-        table = None if self.unit is None and self.time is None else self._table(None, None, None)
-        return panel_to_score(self._model(), X, times=times, axes=axes, table=table)
 
     def _options(self) -> FitOptions:
         return checked_options(self.get_params(deep=False))
@@ -619,9 +526,3 @@ def _check_init(init: object, panel: Panel) -> None:
     if isinstance(init, FailureModeModel):
         check_measures(init, panel)
         check_clock(init, panel)
-
-
-def _as_labels(labels: tuple[Any, ...]) -> NDArray[Any]:
-    """Labels as an array: integers stay integers, anything else becomes objects."""
-    are_numbers = all(isinstance(label, (int, np.integer)) for label in labels)
-    return np.asarray(labels) if are_numbers else object_array(labels)

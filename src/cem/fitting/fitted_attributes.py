@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import NotFittedError
+from cem.errors.names import object_array
 
 if TYPE_CHECKING:
     from cem.mixture.condition_records import ChannelRegimes
     from cem.model.model import FailureModeModel
 
-__all__ = ["FittedAttributes"]
+__all__ = ["FittedAttributes", "as_labels"]
 
 FloatArray = NDArray[np.float64]
+
+
+def as_labels(labels: tuple[Any, ...]) -> NDArray[Any]:
+    """Labels as an array: integers stay integers, anything else becomes objects."""
+    are_numbers = all(isinstance(label, (int, np.integer)) for label in labels)
+    return np.asarray(labels) if are_numbers else object_array(labels)
 
 
 class FittedAttributes:
@@ -26,6 +33,18 @@ class FittedAttributes:
             raise NotFittedError("this FailureModeEM has not been fitted; call fit(panel) first")
         model: FailureModeModel = self.__dict__["model_"]
         return model
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """Labels of the modes, shape (K,), in the order of the columns of `predict_proba`."""
+        return as_labels(self._model().mode_labels)
+
+    @property
+    def labels_(self) -> NDArray[Any]:
+        """Label of each training unit's most probable mode, shape (L,)."""
+        classes = self.classes_
+        labels: NDArray[Any] = classes[self.__dict__["responsibilities_"].argmax(axis=1)]
+        return labels
 
     @property
     def weights_(self) -> FloatArray:

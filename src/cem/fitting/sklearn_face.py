@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import inspect
 import sys
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from cem.errors import OptionError
+from cem.fitting.estimator_state import restored_state, saved_state
+from cem.fitting.nested_parameters import nested_parameters, with_nested
 from cem.model.clock_match import SEARCH_ADVICE, is_positions
 
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
 
-__all__ = ["SklearnFace", "check_scores_get_times"]
+__all__ = ["SklearnFace", "check_scores_get", "refuse_options"]
 
+_OF_ARRAYS = ("times", "axes", "covariates", "unit_covariates")
 _ROUTED = {
-    "fit": ("times", "axes", "modes", "unit", "time", "columns"),
-    "predict": ("times", "axes"),
-    "score": ("times", "axes"),
+    "fit": (*_OF_ARRAYS, "modes", "unit", "time", "columns"),
+    **dict.fromkeys(("predict", "predict_proba", "transform", "score"), _OF_ARRAYS),
 }
 """Arguments that scikit-learn's searches can pass on, by method."""
 
@@ -28,9 +31,17 @@ _DEEPEST = 24
 class SklearnFace:
     """Parameters by name, tags, and metadata requests for `fit`, `predict` and `score`."""
 
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init_subclass__(cls) -> None:
+        # Tools for estimators take every name in the signature for an option, and so would take **nested.
+        whole = inspect.signature(cls.__init__)
+        options = [one for one in whole.parameters.values() if one.kind is not one.VAR_KEYWORD]
+        cls.__signature__ = whole.replace(parameters=options[1:])
+
     @classmethod
     def _parameter_names(cls) -> list[str]:
-        return sorted(name for name in inspect.signature(cls.__init__).parameters if name != "self")
+        return sorted(cls.__signature__.parameters)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments by name.
@@ -38,9 +49,11 @@ class SklearnFace:
         Parameters
         ----------
         deep : bool
-            For scikit-learn's signature: no argument is an estimator.
+            Also return the parameters of these arguments: ``basis__degree``, or ``basis__vib__degree`` where the
+            channel "vib" has a basis of its own, and ``regimes__n``.
         """
-        return {name: getattr(self, name) for name in self._parameter_names()}
+        own = {name: getattr(self, name) for name in self._parameter_names()}
+        return {**own, **nested_parameters(own)} if deep else own
 
     def set_params(self, **params: Any) -> Self:
         """Set constructor arguments by name, and return the estimator.
@@ -48,30 +61,58 @@ class SklearnFace:
         Parameters
         ----------
         **params
-            Arguments of the constructor and their new values.
+            Arguments of the constructor and their new values. ``basis__degree=3`` gives the estimator a new basis of
+            degree 3; the old one does not change, because bases are immutable.
 
         Raises
         ------
         OptionError
-            There is no such argument.
+            There is no such argument; the estimator stays as it was.
         """
         names = self._parameter_names()
+        changed: dict[str, Any] = {}
+        nested: dict[str, dict[str, Any]] = {}
         for name, value in params.items():
-            if name not in names:
+            first, _, rest = name.partition("__")
+            if name in names:
+                changed[name] = value
+            elif rest and first in names:
+                nested.setdefault(first, {})[rest] = value
+            else:
                 raise OptionError(f"FailureModeEM has no option {name!r}; its options are {', '.join(names)}")
+        for first, changes in nested.items():
+            changed[first] = with_nested(changed.get(first, getattr(self, first)), changes, first)
+        for name, value in changed.items():
             setattr(self, name, value)
         return self
+
+    def __repr__(self) -> str:
+        defaults = self.__signature__.parameters
+        shown = [repr(self.__dict__["n_modes"])]
+        for name, parameter in defaults.items():
+            if name == "n_modes":
+                continue
+            value = getattr(self, name)
+            if not (value is parameter.default or value == parameter.default):
+                shown.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return saved_state(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(restored_state(state))
 
     def __sklearn_is_fitted__(self) -> bool:
         return "model_" in self.__dict__
 
     def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
 
         return Tags(
             estimator_type="clusterer",
             target_tags=TargetTags(required=False),
-            classifier_tags=ClassifierTags(),
+            transformer_tags=TransformerTags(preserves_dtype=[]),
             input_tags=InputTags(two_d_array=True, three_d_array=True, allow_nan=True),
         )
 
@@ -101,6 +142,14 @@ class SklearnFace:
     def set_predict_request(self, **requests: bool | str | None) -> Self:
         """Tell scikit-learn to pass ``times`` or ``axes`` on to `predict`; as for `set_fit_request`."""
         return self._set_requests("predict", requests)
+
+    def set_predict_proba_request(self, **requests: bool | str | None) -> Self:
+        """Tell scikit-learn to pass ``times`` or ``axes`` on to `predict_proba`; as for `set_fit_request`."""
+        return self._set_requests("predict_proba", requests)
+
+    def set_transform_request(self, **requests: bool | str | None) -> Self:
+        """Tell scikit-learn to pass ``times`` or ``axes`` on to `transform`; as for `set_fit_request`."""
+        return self._set_requests("transform", requests)
 
     def set_score_request(self, **requests: bool | str | None) -> Self:
         """Tell scikit-learn to pass ``times`` or ``axes`` on to `score`; as for `set_fit_request`."""
@@ -139,24 +188,47 @@ def _no_requests(owner: SklearnFace) -> Any:
     return request
 
 
-def check_scores_get_times(panel: Panel) -> None:
-    """Refuse a fit with ``times`` inside a scikit-learn search that will call `score` without them.
+def refuse_options(refused: Mapping[str, Any]) -> None:
+    """Refuse keyword arguments that `fit` does not take, as Python does; `sample_weight` with the reason.
+
+    Raises
+    ------
+    OptionError
+        `sample_weight` was given.
+    TypeError
+        Another name was given.
+    """
+    if refused.get("sample_weight") is not None:
+        raise OptionError(
+            "sample_weight: FailureModeEM takes no weights of units; its sums, its noise floors and its criteria count "
+            "every unit once. Leave it out, or select units by panel[positions]"
+        )
+    for name in refused:
+        if name != "sample_weight":
+            raise TypeError(f"FailureModeEM.fit() got an unexpected keyword argument {name!r}")
+
+
+def check_scores_get(of_arrays: Mapping[str, Any], panel: Panel) -> None:
+    """Refuse a fit with ``times`` or covariates in a scikit-learn search that will call `score` without them.
 
     Every score would raise an error, and the search would choose among NaNs: it would return the first candidate and
     only warn. The refusal must come from the fit, because scikit-learn raises only if all fits fail.
 
     Parameters
     ----------
+    of_arrays : mapping of str to object
+        What `fit` received beside the array, by argument; None where it was left out.
     panel : Panel
-        Made from the array and the times that `fit` received.
+        Made of them.
 
     Raises
     ------
     OptionError
-        The search calls `score` without times.
+        The search calls `score` without one of them.
     """
-    if is_positions(panel):
-        return
+    given = [name for name, value in of_arrays.items() if value is not None]
+    if "times" in given and is_positions(panel):
+        given.remove("times")
     frame = sys._getframe(1)
     for _ in range(_DEEPEST):  # a pipeline may come between
         caller = frame.f_back
@@ -168,9 +240,11 @@ def check_scores_get_times(panel: Panel) -> None:
             scorer = names.get("scorer")
             several = getattr(scorer, "_scorers", {"score": scorer}).values()
             own = any(type(one).__name__ == "_PassthroughScorer" for one in several)  # other scorers may know the times
-            if own and not any(name.rpartition("__")[2] == "times" for name in names.get("score_params") or {}):
+            routed = {name.rpartition("__")[2] for name in names.get("score_params") or {}}
+            lacking = next((name for name in given if name not in routed), None)
+            if own and lacking is not None:
                 raise OptionError(
-                    f"times reach fit but not score in this search of scikit-learn, which could score no candidate; "
-                    f"{SEARCH_ADVICE}"
+                    f"{lacking} reach fit but not score in this search of scikit-learn, which could score no "
+                    f"candidate; {SEARCH_ADVICE.replace('times', lacking)}"
                 )
             return

@@ -63,7 +63,14 @@ def table_options(unit: str | None, time: str | None, columns: Table | None, whe
 
 
 def panel_to_fit(
-    X: Any, *, table: Table | None, modes: Any = None, times: Any = None, axes: str | Sequence[str] | None = None
+    X: Any,
+    *,
+    table: Table | None,
+    modes: Any = None,
+    times: Any = None,
+    axes: str | Sequence[str] | None = None,
+    covariates: Any = None,
+    unit_covariates: Any = None,
 ) -> Panel:
     """The training panel of `fit`.
 
@@ -75,8 +82,8 @@ def panel_to_fit(
         Arguments of `Panel.from_frame`.
     modes : sequence of labels, optional
         One per unit.
-    times, axes
-        As for `Panel.from_arrays`; only with arrays.
+    times, axes, covariates, unit_covariates
+        As for `panel_of_arrays`; only with arrays.
 
     Raises
     ------
@@ -87,9 +94,17 @@ def panel_to_fit(
     """
     X = _joined(X)
     if is_frame(X):
-        panel = _of_frame(X, table, times, axes)
+        _check_for_arrays(times=times, axes=axes, covariates=covariates, unit_covariates=unit_covariates)
+        panel = _of_frame(X, table)
         return panel if modes is None else panel.with_modes(_as_labels(modes))
-    return panel_of_arrays(X, times=times, axes=axes, modes=None if modes is None else _as_labels(modes))
+    return panel_of_arrays(
+        X,
+        times=times,
+        axes=axes,
+        modes=None if modes is None else _as_labels(modes),
+        covariates=covariates,
+        unit_covariates=unit_covariates,
+    )
 
 
 def panel_to_score(
@@ -100,6 +115,8 @@ def panel_to_score(
     axes: str | Sequence[str] | None = None,
     table: Table | None = None,
     what: str = "X",
+    covariates: Any = None,
+    unit_covariates: Any = None,
 ) -> Panel:
     """The panel of `predict` and similar methods: channels by name, arrays in the order of the model's channels.
 
@@ -115,6 +132,8 @@ def panel_to_score(
         Arguments of `Panel.from_frame`; by default those that the model was fitted with.
     what : str
         Name of X in messages.
+    covariates, unit_covariates
+        As for `panel_of_arrays`; only with arrays.
 
     Raises
     ------
@@ -128,18 +147,20 @@ def panel_to_score(
     """
     X = _joined(X)
     if isinstance(X, Panel):
-        return panel_of_arrays(X, times=times, axes=axes)
+        return panel_of_arrays(X, times=times, axes=axes, covariates=covariates, unit_covariates=unit_covariates)
     if is_frame(X):
-        return _of_frame(X, _for_scoring(model, X, table), times, axes)
-    if model.covariates or model.unit_covariates:
+        _check_for_arrays(times=times, axes=axes, covariates=covariates, unit_covariates=unit_covariates)
+        return _of_frame(X, _for_scoring(model, X, table))
+    if (model.covariates and covariates is None) or (model.unit_covariates and unit_covariates is None):
         from cem.mixture.conditioned import needed_covariates
 
         raise PredictionError(f"{what} is a {type(X).__name__}, which has no covariates; {needed_covariates(model)}")
     if times is None:
         check_times_given(model, what)
     return panel_of_arrays(
-        X, times=times, axes=axes, channels=model.channels, may_lack=model.response, allow_empty_channels=True
-    )
+        X, times=times, axes=axes, channels=model.channels, may_lack=model.response, allow_empty_channels=True,
+        covariates=covariates, unit_covariates=unit_covariates,
+    )  # fmt: skip
 
 
 def columns_record(table: Table | None, panel: Panel) -> dict[str, Any] | None:
@@ -182,10 +203,14 @@ def _joined(X: Any) -> Any:
     return X
 
 
-def _of_frame(X: Any, table: Table | None, times: Any, axes: Any) -> Panel:
-    for name, given in (("times", times), ("axes", axes)):
-        if given is not None:
-            raise OptionError(f"{name} is for arrays; a data frame has a column of times")
+def _check_for_arrays(**given: Any) -> None:
+    for name, value in given.items():
+        if value is not None:
+            own = "columns of covariates, named in columns=" if "covariates" in name else "a column of times"
+            raise OptionError(f"{name} is for arrays; a data frame has {own}")
+
+
+def _of_frame(X: Any, table: Table | None) -> Panel:
     if table is None:
         try:
             refuse_table(X, "X")

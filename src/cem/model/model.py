@@ -558,6 +558,14 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self._arguments(),)
 
+    # Pickles use __reduce__; other libraries, such as skops, use these two.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self._arguments()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        FailureModeModel.__init__(self, **state)
+
     def __repr__(self) -> str:
         weights = ", ".join(
             f"{label!r} {weight:.3g}" for label, weight in zip(self.mode_labels, self.weights_, strict=True)

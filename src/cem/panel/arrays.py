@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cem.errors import OptionError, PanelError
+from cem.errors import OptionError, PanelError, PanelTypeError
 from cem.errors.names import did_you_mean, listed, unit_array
 from cem.panel.axes import axes_of, check_order, own_axes, standard
 from cem.panel.checks import checked_channels
@@ -63,7 +63,8 @@ def flatten(
         if values.ndim not in (2, 3):
             raise PanelError(
                 "values as one array must have shape (units, times) or (units, times, channels); "
-                f"found shape {values.shape}. For units of unequal length give a list of arrays"
+                f"found shape {values.shape}. Reshape your data: one unit of one channel is array.reshape(1, -1). For "
+                "units of unequal length give a list of arrays"
             )
         if order is not None:
             values = standard(values, order)
@@ -249,13 +250,16 @@ def _one_axis(times: Any) -> bool:
 def _as_float(values: Any, what: str) -> np.ndarray:
     array = as_array(values, what)
     try:
-        if array.dtype.kind in "USmMcV":
-            raise TypeError(f"dtype {array.dtype}")
+        if array.dtype.kind == "c":
+            raise ValueError(f"dtype {array.dtype}. Complex data not supported: give real and imaginary parts apart")
+        if array.dtype.kind in "USmMV":
+            raise ValueError(f"dtype {array.dtype}")
         if array.dtype == object:
             array = _without_na(array)
         return array.astype(np.float64)  # None becomes NaN; always a copy
     except (TypeError, ValueError) as error:
-        raise PanelError(
+        kind = PanelTypeError if isinstance(error, TypeError) else PanelError
+        raise kind(
             f"{what} must be numbers, NaN or None where missing, in arrays of equal rows; found: {error}"
         ) from None
 
@@ -277,7 +281,8 @@ def _from_dense(times: Any, values: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     n_units, n_times = values.shape[:2]
     flat = values.reshape(n_units * n_times, -1) if values.size else np.empty((0, 1))
     if not flat.size:
-        raise PanelError(f"the panel is empty: values have shape {values.shape}")
+        none = f"0 feature(s) (shape={values.shape}) while a minimum of 1 is required: " if values.shape[0] else ""
+        raise PanelError(f"the panel is empty: {none}values have shape {values.shape}")
     if times is None:
         raw = np.arange(n_times, dtype=np.float64)
     else:

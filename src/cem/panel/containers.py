@@ -106,8 +106,9 @@ def as_array(x: Any, what: str) -> np.ndarray:
         if array.ndim or array.dtype != object or x is None:
             return array
         reason = ""
+    sparse = "sparse " if any(hasattr(type(x), name) for name in ("toarray", "todense")) else ""
     raise PanelError(
-        f"{what} of type {type(x).__name__} cannot be read as an array{reason}; give {_advice(x)}"
+        f"{what} of {sparse}type {type(x).__name__} cannot be read as an array{reason}; give {_advice(x)}"
     ) from None
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from cem.errors import PanelError
 from cem.errors.names import did_you_mean, encode_labels, listed, object_array, unit_name
+from cem.panel.by_position import WithPositions
 from cem.panel.checked import checked_parts
 from cem.panel.checks import (
     check_failures,
@@ -36,7 +37,7 @@ _SLOTS = (
 )  # fmt: skip
 
 
-class Panel(WithCovariates, WithModeProbabilities):
+class Panel(WithCovariates, WithModeProbabilities, WithPositions):
     """Sensor histories of a fleet: each unit has its own times, cells may be missing, and nothing can be changed.
 
     Make one with `from_frame` (tables) or `from_arrays` (arrays). The constructor takes all readings end to end, as
@@ -665,6 +666,14 @@ class Panel(WithCovariates, WithModeProbabilities):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self._parts(),)
+
+    # Pickles use __reduce__; other libraries, such as skops, use these two.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self._parts()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._fill(**state)
 
 
 def _restore(parts: dict[str, Any]) -> Panel:

@@ -365,9 +365,9 @@ class RemainingLife:
                 # The whole fit has given these warnings already.
                 warnings.simplefilter("ignore", CemWarning)
                 if estimator is None:
-                    em = FailureModeEM(**warm.get_params()).fit(part, init=self.model)
+                    em = FailureModeEM(**warm.get_params(deep=False)).fit(part, init=self.model)
                 else:
-                    em = FailureModeEM(**estimator.get_params()).fit(part)
+                    em = FailureModeEM(**estimator.get_params(deep=False)).fit(part)
             model = em.model_
             worth = [self.information[self.model.channels.index(name)] for name in model.channels]
             return RemainingLife(model, information=worth, n_points=self.n_points)
@@ -436,6 +436,14 @@ class RemainingLife:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self.model, self.lifetimes, self.information, self.calibration, self.n_points)
+
+    # Pickles use __reduce__; other libraries, such as skops, use these two.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"model": self._model_with_all(), "n_points": self.n_points}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        RemainingLife.__init__(self, state["model"], n_points=state["n_points"])
 
     def __repr__(self) -> str:
         laws = ", ".join(

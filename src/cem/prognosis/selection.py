@@ -253,7 +253,7 @@ def cross_validate(
                     for found in found_in_order:
                         likelihoods.append(found)
                         step("fold", len(likelihoods), n_folds)
-            whole = FailureModeEM(**estimator.get_params()).fit(panel)
+            whole = FailureModeEM(**estimator.get_params(deep=False)).fit(panel)
             scored.append(
                 Scored(
                     name,
@@ -283,7 +283,7 @@ def _skill(figures: tuple[float, float, float, float], alone: WithoutSensors, sc
 
 def _fit_of(estimator: FailureModeEM) -> Callable[[Panel], RemainingLife]:
     def fit(part: Panel) -> RemainingLife:
-        return RemainingLife(FailureModeEM(**estimator.get_params()).fit(part).model_)
+        return RemainingLife(FailureModeEM(**estimator.get_params(deep=False)).fit(part).model_)
 
     return fit
 
@@ -291,7 +291,7 @@ def _fit_of(estimator: FailureModeEM) -> Callable[[Panel], RemainingLife]:
 def _of_readings(panel: Panel, estimator: FailureModeEM, fold_of: NDArray[np.int64], fold: int) -> FloatArray:
     """ln P of the units of a fold under the fit to the others, on the forward axis."""
     with in_fold(fold, fold_of):
-        em = FailureModeEM(**estimator.get_params()).fit(panel[fold_of != fold])
+        em = FailureModeEM(**estimator.get_params(deep=False)).fit(panel[fold_of != fold])
         scores: FloatArray = em.score_samples(panel[fold_of == fold].select_channels(em.channels_))
         return scores
 

@@ -1,0 +1,69 @@
+"""Units by position, as scikit-learn's splits ask data frames for rows; `Panel` inherits the methods.
+
+`train_test_split`, `cross_val_score` and `GridSearchCV` then pass on panels, not lists of the units of a panel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from cem.errors import OptionError, PanelIndexError
+
+__all__ = ["WithPositions"]
+
+
+class WithPositions:
+    """`take`, `iloc` and `loc` of a panel, whose rows are units."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, which: Any) -> Self: ...
+
+    def take(self, positions: Any, axis: int = 0) -> Self:
+        """Return the units at these positions; as ``panel[positions]``.
+
+        Parameters
+        ----------
+        positions : sequence of int
+            Positions of units, each at most once.
+        axis : int
+            For the signature that data frames have: 0, the axis of the units.
+
+        Raises
+        ------
+        PanelIndexError
+            The panel has no unit at a position.
+        OptionError
+            Another axis was given.
+        """
+        if axis != 0:
+            raise OptionError(f"take(axis={axis!r}): a panel has units along axis 0; for channels use select_channels")
+        return self[np.atleast_1d(np.asarray(positions))]
+
+    @property
+    def iloc(self) -> Self:
+        """The panel: ``panel.iloc[rows]`` is ``panel[rows]``."""
+        return self
+
+    @property
+    def loc(self) -> _Masked:
+        """Units by a mask of bool: ``panel.loc[mask]`` is ``panel[mask]``. For ids use `select_units`."""
+        return _Masked(self)
+
+
+class _Masked:
+    def __init__(self, panel: Any) -> None:
+        self._panel = panel
+
+    def __getitem__(self, mask: Any) -> Any:
+        array = np.asarray(mask)
+        if array.dtype.kind != "b":
+            raise PanelIndexError(
+                "panel.loc takes a mask of bool, one per unit; for ids use panel.select_units([...]), for positions "
+                "panel[...]"
+            )
+        return self._panel[array]
