@@ -29,6 +29,7 @@ from cem.panel.frames.columns import (
 )
 from cem.panel.frames.dates import checked_format
 from cem.panel.frames.foreign import check_names, no_frame
+from cem.panel.frames.out import backend_of
 from cem.panel.frames.tall import Tall, spread
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class FrameColumns(NamedTuple):
     missing: Any  # codes that are still in the values
     covariates: Columns | None  # (N,) each
     unit_covariates: Columns | None  # (L,) each
+    backend: str | None  # library of the table, if a frame of it can be made again
 
 
 def columns_of_frame(
@@ -149,7 +151,10 @@ def columns_of_frame(
     del order
     known = (*names, *(of_readings or ()), *(of_units or ()))
     codes_left = codes_for_missing.for_panel(known)
-    return FrameColumns(unit_ids, offsets, raw, values, names, modes, failed, codes_left, of_readings, of_units)
+    return FrameColumns(
+        unit_ids, offsets, raw, values, names, modes, failed, codes_left, of_readings, of_units,
+        backend_of(table.to_native()),
+    )  # fmt: skip
 
 
 def _filled(
