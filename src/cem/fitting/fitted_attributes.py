@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,19 @@ class FittedAttributes:
             raise NotFittedError("this FailureModeEM has not been fitted; call fit(panel) first")
         model: FailureModeModel = self.__dict__["model_"]
         return model
+
+    def _repr_html_(self) -> str:
+        """The options, and the model once there is one."""
+        from cem.errors.html import html_facts
+
+        options: dict[str, Any] = self.get_params(deep=False)  # type: ignore[attr-defined]
+        facts = {
+            name: value if isinstance(value, (int, float)) else repr(value)
+            for name, value in options.items()
+            if value is not None
+        }
+        fitted = self._model()._repr_html_() if "model_" in self.__dict__ else "<p>not fitted</p>"
+        return f"{html_facts(type(self).__name__, facts)}{fitted}"
 
     @property
     def weights_(self) -> FloatArray:

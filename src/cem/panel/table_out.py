@@ -122,6 +122,11 @@ class WithFrames:
             **settings_of(self),  # type: ignore[arg-type]  # Panel inherits this class
         }
 
+    def _repr_html_(self) -> str:
+        from cem.panel.text import described_in_html
+
+        return described_in_html(self)  # type: ignore[arg-type]
+
     def _column_names(self, unit: str, time: str, mode: str, failure_time: str) -> dict[str, str]:
         """Names of the columns that are no channel or covariate, by role; those of roles that the panel has."""
         from cem.errors import PanelError

@@ -13,7 +13,7 @@ import numpy as np
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean
 
-__all__ = ["BACKENDS", "Levels", "backend_of", "checked_backend", "frame_of", "mode_columns"]
+__all__ = ["BACKENDS", "Levels", "backend_of", "checked_backend", "frame_of", "interval_columns", "mode_columns"]
 
 BACKENDS = ("pandas", "polars", "pyarrow")
 """Libraries whose frames `to_frame` makes, in the order in which they are tried."""
@@ -119,6 +119,12 @@ def mode_columns(labels: Sequence[Hashable], taken: Collection[str] = ()) -> lis
     texts = [str(label) for label in labels]
     clear = [text not in taken and texts.count(text) == 1 for text in texts]
     return [text if ok else f"mode {label!r}" for text, ok, label in zip(texts, clear, labels, strict=True)]
+
+
+def interval_columns(level: float) -> tuple[str, str]:
+    """Names of the columns with the ends of central intervals: ``lower_90`` and ``upper_90`` at level 0.9."""
+    percent = f"{100 * level:.6g}".replace(".", "_")
+    return f"lower_{percent}", f"upper_{percent}"
 
 
 # -- columns of each library ------------------------------------------------------------------------------------------
