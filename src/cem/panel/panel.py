@@ -204,7 +204,10 @@ class Panel(WithCovariates, WithModeProbabilities, WithFrames):
         Parameters
         ----------
         frame : data frame
-            Any data frame that narwhals supports. Rows may be in any order; units keep their order of first appearance.
+            Any data frame or lazy table that narwhals supports (pandas, polars, pyarrow, DuckDB, Dask, Ibis, ...; lazy
+            ones are collected), whatever exports itself as an Arrow stream, a reader of Arrow batches, or a dict of
+            columns. A level of a pandas index counts as a column. Rows may be in any order; units keep their order of
+            first appearance.
         unit, time : str
             Columns of the unit's id and of the time (numbers, datetimes, durations or ISO 8601 strings).
         channels : sequence of str, optional
