@@ -22,6 +22,7 @@ from cem.panel.covariate_access import WithCovariates
 from cem.panel.label_checks import warn_of_labels
 from cem.panel.mode_priors import WithModeProbabilities
 from cem.panel.ragged import observed_readings, occurring, offsets_of_kept, positions, readings_of, taken
+from cem.panel.series_collections import WithCollections
 from cem.panel.table_out import WithFrames
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _SLOTS = (
 )  # fmt: skip
 
 
-class Panel(WithCovariates, WithModeProbabilities, WithFrames):
+class Panel(WithCovariates, WithModeProbabilities, WithFrames, WithCollections):
     """Sensor histories of a fleet: each unit has its own times, cells may be missing, and nothing can be changed.
 
     Make one with `from_frame` (tables) or `from_arrays` (arrays). The constructor takes all readings end to end, as
