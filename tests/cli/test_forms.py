@@ -13,7 +13,7 @@ from places import ROOT
 
 from cem.cli import commands as cli
 
-SCHEMA_FILE = ROOT / "docs" / "cem-json.schema.json"
+SCHEMA_FILE = ROOT / "docs" / "_static" / "cem-json.schema.json"
 FIT = ["--modes", "2", "--basis", "polynomial:1", "--starts", "2", "--covariance", "pooled", "--max-iter", "30"]
 
 

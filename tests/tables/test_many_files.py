@@ -113,6 +113,13 @@ def test_an_unknown_option_and_a_missing_file_are_named(tmp_path):
         cem.read(tmp_path / "none.csv")
 
 
+def test_a_panel_of_files_leaves_in_the_usual_library_and_not_in_the_one_that_read_them(folder, tmp_path):
+    pytest.importorskip("pandas")
+    (tmp_path / "fleet.csv").write_text("unit,time,flow\n1,0,1.5\n1,1,1.6\n")
+    for panel in (cem.read(folder), cem.read(tmp_path / "fleet.csv")):
+        assert type(panel.to_frame()).__module__.startswith("pandas")
+
+
 @pytest.mark.parametrize("backend", ["polars", "pandas"])
 def test_folders_are_read_by_each_library_alone(folder, monkeypatch, backend):
     pytest.importorskip(backend)

@@ -154,7 +154,8 @@ def _of_files(
         table = read_table(file, columns=inside, format="parquet", max_bytes=get("max_bytes"))
         tables.append(_with_columns(table, {name: cells[i] for name, cells in values.items()}))
     arguments = {name: value for name, value in options.items() if name not in _OF_FILES}
-    return Panel.from_frame(_joined(tables, files), unit=unit, time=time, channels=channels, **arguments)
+    panel = Panel.from_frame(_joined(tables, files), unit=unit, time=time, channels=channels, **arguments)
+    return panel._replace(_backend=None)  # the user did not choose the library that read the files
 
 
 _OF_FILES = ("format", "max_bytes", "separator", "decimal", "encoding", "comment", "texts")

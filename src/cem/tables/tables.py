@@ -263,7 +263,7 @@ def read_panel(
         stay = [*texts, *(name for name in (time, failure_time) if name is not None and time_format is not None)]
         ids = [name for name in (unit, mode, sensor) if name is not None]
         table = _read_table(file, wanted, kind, max_bytes, ids, stay, options)
-    return Panel.from_frame(
+    panel = Panel.from_frame(
         table,
         unit=unit,
         time=time,
@@ -284,6 +284,7 @@ def read_panel(
         covariates=covariates,
         unit_covariates=unit_covariates,
     )
+    return panel._replace(_backend=None)  # the user did not choose the library that read the file
 
 
 def wanted_columns(
