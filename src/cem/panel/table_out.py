@@ -82,23 +82,21 @@ class WithFrames:
         >>> again.n_readings == panel.n_readings
         True
         """
-        from cem.panel.frames.out import frame_of
+        from cem.panel.frames.out import Repeated, frame_of
 
         lengths = np.diff(self.offsets)
         columns: dict[str, Any] = {}
         names = self._column_names(unit, time, mode, failure_time)
-        columns[names["unit"]] = np.repeat(self._unit_ids, lengths)
+        columns[names["unit"]] = Repeated(self._unit_ids, lengths)
         columns[names["time"]] = self.times
         for c, name in enumerate(self.channels):
             columns[name] = np.ascontiguousarray(self.values[:, c])
         for name, column in self._covariate_columns.items():
             columns[name] = _of_covariate(column)
         for name, column in self._unit_covariate_columns.items():
-            columns[name] = _of_covariate(column.__class__(name, np.repeat(column.values, lengths), column.levels))
+            columns[name] = Repeated(_of_covariate(column), lengths)
         if "mode" in names:
-            labels = np.empty(self._unit_ids.size, dtype=object)
-            labels[:] = self.modes
-            columns[names["mode"]] = np.repeat(labels, lengths)
+            columns[names["mode"]] = Repeated(list(self.modes), lengths)
         if "failure_time" in names:
             columns[names["failure_time"]] = np.repeat(self.failure_times, lengths)
         return frame_of(columns, backend, self._backend)

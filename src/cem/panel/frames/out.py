@@ -13,7 +13,16 @@ import numpy as np
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean
 
-__all__ = ["BACKENDS", "Levels", "backend_of", "checked_backend", "frame_of", "interval_columns", "mode_columns"]
+__all__ = [
+    "BACKENDS",
+    "Levels",
+    "Repeated",
+    "backend_of",
+    "checked_backend",
+    "frame_of",
+    "interval_columns",
+    "mode_columns",
+]
 
 BACKENDS = ("pandas", "polars", "pyarrow")
 """Libraries whose frames `to_frame` makes, in the order in which they are tried."""
@@ -38,6 +47,26 @@ class Levels:
         """The labels, None where missing."""
         table = [*self.levels, None]
         return [table[code] for code in self.codes.tolist()]
+
+
+@dataclass(frozen=True, eq=False)
+class Repeated:
+    """A column of values that repeat, such as the id of a unit at all of its readings.
+
+    Parameters
+    ----------
+    values : ndarray or list
+        Of length n.
+    counts : ndarray of shape (n,), integer
+        How often each value stands in the column.
+    """
+
+    values: Any
+    counts: np.ndarray
+
+    def rows(self) -> np.ndarray:
+        """Position of the value of each row."""
+        return np.repeat(np.arange(self.counts.size), self.counts)
 
 
 def backend_of(frame: object) -> str | None:
@@ -86,7 +115,7 @@ def frame_of(columns: Mapping[str, Any], backend: str | None = None, given: str 
 
     Parameters
     ----------
-    columns : mapping of str to ndarray, list or Levels
+    columns : mapping of str to ndarray, list, Levels or Repeated
         All of one length. NaN and None are missing.
     backend, given
         As for `checked_backend`.
@@ -131,6 +160,8 @@ def interval_columns(level: float) -> tuple[str, str]:
 
 
 def _pandas(pd: Any, name: str, values: Any) -> Any:
+    if isinstance(values, Repeated):
+        return pd.Series(_pandas(pd, name, values.values)).repeat(values.counts).array
     if isinstance(values, Levels):
         return pd.Categorical.from_codes(values.codes, categories=pd.Index(list(values.levels)))
     if isinstance(values, np.ndarray) and values.dtype != object:
@@ -145,6 +176,8 @@ def _pandas(pd: Any, name: str, values: Any) -> Any:
 
 
 def _polars(pl: Any, name: str, values: Any) -> Any:
+    if isinstance(values, Repeated):
+        return _polars(pl, name, values.values).gather(values.rows())
     if isinstance(values, Levels):
         if all(isinstance(level, str) for level in values.levels):
             return pl.Series(name, values.items(), dtype=pl.Categorical)
@@ -158,6 +191,8 @@ def _polars(pl: Any, name: str, values: Any) -> Any:
 
 
 def _pyarrow(pa: Any, name: str, values: Any) -> Any:
+    if isinstance(values, Repeated):
+        return _pyarrow(pa, name, values.values).take(pa.array(values.rows()))
     if isinstance(values, Levels):
         codes = pa.array(values.codes.astype(np.int32), mask=values.codes < 0)
         return pa.DictionaryArray.from_arrays(codes, pa.array(list(values.levels)))
