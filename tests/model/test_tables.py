@@ -11,6 +11,8 @@ from cem.errors import OptionError
 from cem.mixture.result_tables import mode_cells
 from cem.panel.frames.out import BACKENDS
 
+pytest.importorskip("narwhals")
+
 HOSTILE = "<script>alert(1)</script>\n\x1b[31m"
 
 

@@ -10,6 +10,8 @@ import cem
 from cem.panel.frames.out import BACKENDS
 from cem.prognosis.selection import CrossValidation, Scored, WithoutSensors
 
+pytest.importorskip("narwhals")
+
 BAD = "<b>x</b>"
 
 

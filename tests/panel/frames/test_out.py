@@ -11,6 +11,8 @@ from cem.errors import OptionError, PanelError
 from cem.panel.frames.out import BACKENDS, mode_columns
 from cem.panel.panel import Panel
 
+pytest.importorskip("narwhals")
+
 NAN = np.nan
 
 

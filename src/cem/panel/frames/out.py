@@ -178,9 +178,7 @@ def _pandas(pd: Any, name: str, values: Any) -> Any:
 def _polars(pl: Any, name: str, values: Any) -> Any:
     if isinstance(values, Repeated):
         return _polars(pl, name, values.values).gather(values.rows())
-    if isinstance(values, Levels):
-        if all(isinstance(level, str) for level in values.levels):
-            return pl.Series(name, values.items(), dtype=pl.Categorical)
+    if isinstance(values, Levels):  # texts are read as categories anyhow
         values = values.items()
     if isinstance(values, np.ndarray) and values.dtype != object:
         return pl.Series(name, values, nan_to_null=True)
