@@ -63,4 +63,5 @@ def _cell(value: Any, style: str | None = None) -> str:
         return f"<td {style or _LEFT}>{'' if value is None else html_text(value)}</td>"
     if isinstance(value, int):
         return f"<td {style or _RIGHT}>{value:,}</td>"
-    return f"<td {style or _RIGHT}>{'' if math.isnan(value) else format(value, '.4g')}</td>"
+    shown = "" if math.isnan(value) else f"{value:,.2f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"
+    return f"<td {style or _RIGHT}>{shown}</td>"
