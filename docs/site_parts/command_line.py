@@ -22,7 +22,13 @@ def command_line_page() -> str:
     """The page's text, in Markdown."""
     text = _help()
     commands = re.findall(r"^    ([a-z][\w-]*)(?=  )", text.partition("commands:")[2], re.MULTILINE)
-    parts = ["# Command line", "", "Every command explains itself; this page shows what it prints.", ""]
+    schema = "[their schema](_static/cem-json.schema.json)"
+    parts = [
+        "# Command line",
+        "",
+        f"Every command explains itself; this page shows what it prints. JSON documents follow {schema}.",
+        "",
+    ]
     for name in ("", *commands):
         title = f"cem {name}".strip()
         parts += [f"## {title}", "", "```text", (_help(name) if name else text).rstrip(), "```", ""]

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from cem.prognosis import calibration, selection
     from cem.prognosis.distribution import RemainingLifeDistribution
     from cem.prognosis.remaining_life import RemainingLife
+    from cem.tables.many_files import read
 
 __version__ = "0.6.0"
 
@@ -93,6 +94,7 @@ __all__ = [
     "load",
     "metrics",
     "plot",
+    "read",
     "register_function",
     "selection",
     "tables",
@@ -123,6 +125,7 @@ _HOMES = {
     "cem.model.loading": ("load",),
     "cem.panel.panel": ("Panel",),
     "cem.prognosis.remaining_life": ("RemainingLife",),
+    "cem.tables.many_files": ("read",),
     "cem.prognosis.distribution": ("RemainingLifeDistribution",),
 }
 _MODULES = {

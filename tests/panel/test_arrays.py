@@ -280,11 +280,6 @@ def test_every_word_for_missing_in_objects_is_missing(gap):
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (pl.from_pandas(LONG).lazy(), r"\.collect\(\)"),
-        (pa.Table.from_pandas(LONG).to_reader(), r"\.read_all\(\)"),
-        (pa.Table.from_pandas(LONG).to_batches()[0], r"pyarrow.Table.from_batches"),
-        (Stream(), r"pyarrow.table\(frame\)"),
-        ({"unit": [1], "time": [0], "x": [1.0]}, r"pandas.DataFrame\(frame\)"),
         (LONG.to_dict("records"), r"pandas.DataFrame\(frame\)"),
         (LONG.to_records(index=False), r"pandas.DataFrame\(frame\)"),
         (LONG.to_numpy(), r"Panel.from_arrays"),

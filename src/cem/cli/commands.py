@@ -23,7 +23,6 @@ from cem.cli.conditions import (
     with_random_degree,
 )
 from cem.cli.files import (
-    as_csv,
     check_writable,
     dump,
     read_for_fit,
@@ -33,6 +32,7 @@ from cem.cli.files import (
     write_table,
     write_text,
 )
+from cem.cli.forms import add_forms, check_forms, is_quiet, is_written
 from cem.cli.options import (
     BASES,
     FLEETS,
@@ -65,7 +65,7 @@ _EPILOG = "exit codes: 0 success, 1 data, option or file at fault, 2 wrong comma
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, and return its exit code."""
     options = readable(_parser().parse_args(arguments))
-    terminal = Terminal(quiet=getattr(options, "json", False))
+    terminal = Terminal(quiet=is_quiet(options))
     try:
         with _warnings_as_notes(terminal) as noted:
             options.run(options, terminal, noted)
@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--force", action="store_true", help="with --write: replace files that are there")
     add_search(demo, starts=10)
-    add_json(demo)
+    add_forms(demo, "mode found")
 
     fit = command("fit", _fit, "Fit failure modes to a file of sensor histories.")
     add_table(fit)
@@ -188,15 +188,13 @@ def _parser() -> argparse.ArgumentParser:
     add_search(fit, starts=10)
     add_conditions(fit)
     add_output(fit, "write the fitted model to this file; -: to standard output", metavar="MODEL")
-    add_json(fit)
+    add_forms(fit, "unit, with its mode")
 
     score = command("score", _score, "Mode probabilities and novelty of the units in a file, from a fitted model.")
     add_model(score)
     add_table(score)
     add_output(score, "write to this file (default, and -: to standard output)")
-    form = score.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="one line of comma-separated values per unit")
-    add_json(form)
+    add_forms(score, "unit")
 
     add_rul(commands, epilog=_EPILOG)
 
@@ -209,7 +207,7 @@ def _parser() -> argparse.ArgumentParser:
 
     info = command("info", _info, "Show what a model file holds: modes, channels, bases, how it was fitted.")
     add_model(info)
-    add_json(info)
+    add_forms(info, "mode and channel")
     return parser
 
 
@@ -253,26 +251,30 @@ def _demo(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> 
 
         given = {"--starts": (options.starts, 10), "--seed": (options.seed, 0), "--jobs": (options.jobs, 1)}
         search = [word for name, (value, default) in given.items() if value != default for word in (name, str(value))]
+        check_forms(options)
         document = write_demo(terminal, options.write, fleet=options.fleet, force=options.force, search=search)
-        if options.json:
-            write_text(None, dump(document | {"warnings": noted}))
+        files = {"file": list(document["files"]), "path": list(document["files"].values())}
+        is_written(options, terminal, files, lambda: document | {"warnings": noted})
         return
     if options.force:
         raise OptionError("--force replaces files of --write; give --write FOLDER too, or leave --force out")
+    check_forms(options)
     if options.fleet == "compressors":
+        from cem.cli.demo_compressors import comparison
         from cem.cli.demo_compressors import run_compressors as run_demo
     else:
-        from cem.cli.demo import run_demo
+        from cem.cli.demo import comparison, run_demo
     document = run_demo(terminal, n_starts=options.starts, seed=options.seed, n_jobs=options.jobs)
-    if options.json:
-        write_text(None, dump(document | {"warnings": noted}))
+    is_written(options, terminal, comparison(document), lambda: document | {"warnings": noted})
 
 
 def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
     from cem.basis.families import Polynomial
     from cem.fitting.estimator import FailureModeEM
 
-    check_writable(options.output, binary=True, other="--json" if options.json else None)
+    check_forms(options)
+    other = "--json" if options.json else "--csv" if options.csv else None
+    check_writable(options.output, binary=True, other=other)
     panel = read_for_fit(options)
     basis: dict[str | None, Basis] = {None: Polynomial(2)}
     basis.update(options.basis or [])
@@ -304,19 +306,26 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
         terminal = terminal.on_error_stream()
     elif options.output is not None:
         model.save(options.output)
-    if options.json:
-        assigned = em.responsibilities_.argmax(axis=1)
-        document = _description(model) | {
+    best = em.responsibilities_.argmax(axis=1).tolist()
+    table: dict[str, list[Any]] = {
+        "unit": list(panel.units),
+        "mode": [str(model.mode_labels[k]) for k in best],
+        "probability": em.responsibilities_.max(axis=1).tolist(),
+    }
+
+    def document() -> dict[str, Any]:
+        return _description(model) | {
             "file": str(options.file),
             "model": str(options.output) if options.output is not None else None,
             "bic": model.summary().facts["BIC"],
             "assignments": [
                 {"unit": unit, "mode": model.mode_labels[k], "probability": float(row[k])}
-                for unit, k, row in zip(panel.units, assigned, em.responsibilities_, strict=True)
+                for unit, k, row in zip(panel.units, best, em.responsibilities_, strict=True)
             ],
             "warnings": noted,
         }
-        write_text(None, dump(document))
+
+    if is_written(options, terminal, table, document):
         return
     _show_model(terminal, model)
     if isinstance(options.output, Path):
@@ -325,16 +334,19 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
 
 def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
     check_writable(options.output)
+    check_forms(options, output=True)
     model = read_model(options)
     panel = read_for_scoring(options, model)
     probabilities = model.predict_proba(panel)
     novelty = model.novelty(panel)
     labels = [str(label) for label in model.mode_labels]
-    header = ["unit", "mode", *(f"p({label})" for label in labels), "novelty", "readings"]
     readings = (panel.offsets[1:] - panel.offsets[:-1]).tolist()
     best = probabilities.argmax(axis=1).tolist()
-    units = list(panel.units)
-    if options.json:
+    columns: dict[str, Any] = {"unit": list(panel.units), "mode": [labels[k] for k in best]}
+    columns.update((f"p({label})", column) for label, column in zip(labels, probabilities.T.tolist(), strict=True))
+    columns.update(novelty=novelty.tolist(), readings=readings)
+
+    def document() -> dict[str, Any]:
         rows = [
             {
                 "unit": unit,
@@ -343,26 +355,18 @@ def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) ->
                 "novelty": float(tail),
                 "readings": n,
             }
-            for unit, k, row, tail, n in zip(units, best, probabilities, novelty, readings, strict=True)
+            for unit, k, row, tail, n in zip(panel.units, best, probabilities, novelty, readings, strict=True)
         ]
-        text = dump({"model": str(options.model), "file": str(options.file), "units": rows, "warnings": noted})
-    elif options.csv:
-        text = as_csv(
-            header,
-            [
-                [unit, labels[k], *map(repr, row.tolist()), repr(float(tail)), n]
-                for unit, k, row, tail, n in zip(units, best, probabilities, novelty, readings, strict=True)
-            ],
-        )
-    else:
-        shown = [
-            [str(unit), labels[k], *(f"{p:.3f}" for p in row), f"{tail:.2g}", str(n)]
-            for unit, k, row, tail, n in zip(units, best, probabilities, novelty, readings, strict=True)
-        ]
-        title = f"{len(units)} units under {options.model.name}; a small novelty is like nothing the model has seen"
-        write_table(terminal, options.output, title, header, shown)
+        return {"model": str(options.model), "file": str(options.file), "units": rows, "warnings": noted}
+
+    if is_written(options, terminal, columns, document, output=options.output):
         return
-    write_text(options.output, text)
+    shown = [
+        [str(unit), labels[k], *(f"{p:.3f}" for p in row), f"{tail:.2g}", str(n)]
+        for unit, k, row, tail, n in zip(panel.units, best, probabilities, novelty, readings, strict=True)
+    ]
+    title = f"{len(shown)} units under {options.model.name}; a small novelty is like nothing the model has seen"
+    write_table(terminal, options.output, title, list(columns), shown)
 
 
 def _export_c(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
@@ -380,10 +384,12 @@ def _export_c(options: argparse.Namespace, terminal: Terminal, noted: list[str])
 
 
 def _info(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
+    check_forms(options)
     model = read_model(options)
-    if options.json:
-        write_text(None, dump(_description(model) | {"model": str(options.model), "warnings": noted}))
-    else:
+    curves = model.summary().frames["curves"]
+    if not is_written(
+        options, terminal, curves, lambda: _description(model) | {"model": str(options.model), "warnings": noted}
+    ):
         _show_model(terminal, model)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
-__all__ = ["run_demo"]
+__all__ = ["comparison", "run_demo"]
 
 _STEPS = 10
 
@@ -77,6 +77,15 @@ def run_demo(terminal: Terminal, *, n_starts: int = 10, seed: int = 0, n_jobs: i
             ],
         },
     }
+
+
+def comparison(document: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The table of the modes found, from the document of `run_demo`: weights, and units by true mode."""
+    truth = document["truth"]
+    columns: dict[str, list[Any]] = {"mode": list(range(len(document["weights"]))), "weight": document["weights"]}
+    for j, label in enumerate(truth["labels"]):
+        columns[f"true {label}"] = [row[j] for row in truth["units_by_mode"]]
+    return columns
 
 
 def _unit_to_watch(panel: Panel) -> int:

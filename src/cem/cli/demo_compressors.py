@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cem.panel.panel import Panel
     from cem.prognosis.remaining_life import RemainingLife
 
-__all__ = ["run_compressors"]
+__all__ = ["comparison", "run_compressors"]
 
 _LEVEL = 0.9
 
@@ -99,6 +99,12 @@ def run_compressors(terminal: Terminal, *, n_starts: int = 10, seed: int = 0, n_
             {"unit": unit, "remaining_life": float(life)} for unit, life in zip(running.units, left, strict=True)
         ],
     }
+
+
+def comparison(document: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The table of the fits, from the document of `run_compressors`."""
+    names = ("name", "log_likelihood", "converged", "adjusted_rand_index", "skill")
+    return {name: [fit[name] for fit in document["fits"]] for name in names}
 
 
 def _fitted(

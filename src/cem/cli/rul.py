@@ -7,8 +7,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from cem.cli.conditions import add_at, conditions_at
-from cem.cli.files import as_csv, check_writable, dump, read_for_scoring, read_model, write_table, write_text
-from cem.cli.options import add_json, add_model, add_output, add_table, positive, share
+from cem.cli.files import check_writable, read_for_scoring, read_model, write_table
+from cem.cli.forms import add_forms, check_forms, is_written
+from cem.cli.options import add_model, add_output, add_table, positive, share
 from cem.errors import NoSkillWarning, OptionError
 from cem.errors.warning import warn
 
@@ -53,9 +54,7 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
     )
     add_at(parser)
     add_output(parser, "write to this file (default, and -: to standard output)")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="one line of comma-separated values per unit")
-    add_json(form)
+    add_forms(parser, "unit")
     return parser
 
 
@@ -70,6 +69,7 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
         The file has none of the model's channels.
     """
     check_writable(options.output)
+    check_forms(options, output=True)
     model = read_model(options)
     if model.time_axis == "to_failure" and options.threshold is not None:
         raise OptionError("--threshold is for forward models; this one is aligned at failure, leave --threshold out")
@@ -81,26 +81,24 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
         )
     panel = read_for_scoring(options, model)
     header, rows, direction, skill = _predicted(options, model, panel)
-    if options.json:
-        units = [dict(zip(header, row, strict=True)) for row in rows]
-        document = {"model": str(options.model), "file": str(options.file), "level": options.level}
+
+    def document() -> dict[str, Any]:
+        found: dict[str, Any] = {"model": str(options.model), "file": str(options.file), "level": options.level}
         if direction is not None:
-            document["direction"] = direction
+            found["direction"] = direction
         if model.time_axis == "to_failure":
-            document["skill"] = skill
-        text = dump({**document, "units": units, "warnings": noted})
-    elif options.csv:
-        text = as_csv(header, [[_exact(value) for value in row] for row in rows])
-    else:
-        shown = [[_shown(value) for value in row] for row in rows]
-        unit = f" in {model.time_unit}" if model.time_unit else ""
-        title = f"remaining life{unit} of {len(rows)} units under {options.model.name}"
-        if direction is not None:
-            channel = options.channel or model.response
-            title += f", until {channel} {'rises' if direction == 'upper' else 'falls'} to {options.threshold:g}"
-        write_table(terminal, options.output, title, header, shown, _skill_shown(skill))
+            found["skill"] = skill
+        return {**found, "units": [dict(zip(header, row, strict=True)) for row in rows], "warnings": noted}
+
+    if is_written(options, terminal, _columns(header, rows), document, output=options.output):
         return
-    write_text(options.output, text)
+    shown = [[_shown(value) for value in row] for row in rows]
+    unit = f" in {model.time_unit}" if model.time_unit else ""
+    title = f"remaining life{unit} of {len(rows)} units under {options.model.name}"
+    if direction is not None:
+        channel = options.channel or model.response
+        title += f", until {channel} {'rises' if direction == 'upper' else 'falls'} to {options.threshold:g}"
+    write_table(terminal, options.output, title, header, shown, _skill_shown(skill))
 
 
 def _predicted(
@@ -161,8 +159,12 @@ def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _exact(value: Any) -> Any:
-    """A number with all its digits."""
-    if value is None:
-        return "inf"
-    return repr(value) if isinstance(value, float) else value
+def _columns(header: list[str], rows: list[list[Any]]) -> dict[str, list[Any]]:
+    """The table by columns, with infinite lives as numbers and modes as texts."""
+    columns = {name: [row[j] for row in rows] for j, name in enumerate(header)}
+    for name, cells in columns.items():
+        if name == "mode":
+            columns[name] = [str(cell) for cell in cells]
+        elif name != "unit":
+            columns[name] = [math.inf if cell is None else cell for cell in cells]
+    return columns

@@ -34,6 +34,19 @@ class FittedAttributes:
         model: FailureModeModel = self.__dict__["model_"]
         return model
 
+    def _repr_html_(self) -> str:
+        """The options, and the model once there is one."""
+        from cem.errors.html import html_facts
+
+        options: dict[str, Any] = self.get_params(deep=False)  # type: ignore[attr-defined]
+        facts = {
+            name: value if isinstance(value, (int, float)) else repr(value)
+            for name, value in options.items()
+            if value is not None
+        }
+        fitted = self._model()._repr_html_() if "model_" in self.__dict__ else "<p>not fitted</p>"
+        return f"{html_facts(type(self).__name__, facts)}{fitted}"
+
     @property
     def classes_(self) -> NDArray[Any]:
         """Labels of the modes, shape (K,), in the order of the columns of `predict_proba`."""

@@ -525,6 +525,9 @@ class Empirical(LifetimeLaw):
     bandwidth: float
     family: ClassVar[str] = "empirical"
 
+    def __repr__(self) -> str:
+        return f"Empirical({len(self.lives):,} lives, bandwidth={self.bandwidth:.6g})"
+
     def __post_init__(self) -> None:
         lives, weights = checked_lives(self.lives, self.weights)
         if len(lives) > _MOST_GIVEN_POINTS:

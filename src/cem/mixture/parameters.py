@@ -54,6 +54,11 @@ class Parameters:
     fixed: FloatArray | None = None
     membership: FloatArray | None = None
 
+    def __repr__(self) -> str:
+        from cem.errors.short import shape_repr
+
+        return shape_repr(self, "weights", "means", "factors", "noise_variances")
+
     def __post_init__(self) -> None:
         if self.loadings is not None and self.loadings.shape[-1] == 0:
             object.__setattr__(self, "loadings", None)

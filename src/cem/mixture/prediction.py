@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError, PredictionError
+from cem.errors.names import listed
 from cem.mixture._bundle import ParametersBundle
 from cem.mixture.membership import with_log_weights
 from cem.mixture.parameters import Parameters
@@ -26,11 +27,23 @@ from cem.statistics.sufficient import SufficientStatistics
 if TYPE_CHECKING:
     from cem.covariates.one_channel import ChannelAt
 
-__all__ = ["Evidence", "Forecast", "Posterior", "evidence", "forecast_channel", "log_joint", "novelty", "posterior"]
+__all__ = [
+    "Evidence",
+    "Forecast",
+    "Posterior",
+    "evidence",
+    "forecast_channel",
+    "log_joint",
+    "novelty",
+    "of_backend",
+    "posterior",
+]
 
 FloatArray = NDArray[np.float64]
 Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
+
+Result = TypeVar("Result", "Posterior", "Forecast")
 
 _MAX_STEPS = 200  # plain bisection needs 60 to 100; Newton's steps end it in about 6
 
@@ -71,9 +84,42 @@ class Posterior:
     channels: tuple[str, ...]
     mode_labels: tuple[Hashable, ...]
     sizes: tuple[int, ...]
+    _backend: ClassVar[str | None] = None  # of the frame that the units came from
     mode_probabilities: FloatArray
     means: FloatArray
     covariances: FloatArray
+
+    def to_frame(self, backend: str | None = None) -> Any:
+        """Return the means and standard deviations as a data frame.
+
+        Its columns are unit, mode, probability (of the mode), channel, coefficient (its position in the basis), mean
+        and standard_deviation. Labels of modes are texts if they are of several types.
+
+        Parameters
+        ----------
+        backend : {"pandas", "polars", "pyarrow"}, optional
+            As for `cem.Panel.to_frame`.
+        """
+        from cem.mixture.result_tables import posterior_columns
+        from cem.panel.frames.out import frame_of
+
+        return frame_of(posterior_columns(self), backend, self._backend)
+
+    def __repr__(self) -> str:
+        return (
+            f"Posterior of {len(self.units):,} units: coefficients of channels {listed(self.channels, 6)} under "
+            f"{len(self.mode_labels)} modes; to_frame() has them as a table"
+        )
+
+    def _repr_html_(self) -> str:
+        from cem.errors.html import MOST_ROWS, html_table
+        from cem.panel.frames.out import mode_columns
+
+        names = mode_columns(self.mode_labels, ("unit",))
+        columns: dict[str, Any] = {"unit": self.units[:MOST_ROWS]}
+        columns.update(zip(names, self.mode_probabilities[:MOST_ROWS].T, strict=True))
+        title = f"Posterior of {len(self.units):,} units: mode probabilities"
+        return html_table(title, columns, len(self.units), "units")
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +147,7 @@ class Forecast:
     """
 
     units: tuple[Hashable, ...]
+    _backend: ClassVar[str | None] = None
     channel: str
     mode_labels: tuple[Hashable, ...]
     times: FloatArray
@@ -108,6 +155,40 @@ class Forecast:
     mode_means: FloatArray
     mode_variances: FloatArray
     noise: bool
+
+    def to_frame(self, backend: str | None = None, *, level: float = 0.9) -> Any:
+        """Return the forecast as a data frame: unit, time, mean, standard_deviation and the ends of an interval.
+
+        Parameters
+        ----------
+        backend : {"pandas", "polars", "pyarrow"}, optional
+            As for `cem.Panel.to_frame`.
+        level : float
+            Probability of the central interval; the ends' columns are ``lower_90`` and ``upper_90`` at 0.9.
+        """
+        from cem.mixture.result_tables import forecast_columns
+        from cem.panel.frames.out import frame_of
+
+        return frame_of(forecast_columns(self, level), backend, self._backend)
+
+    def _repr_html_(self) -> str:
+        from dataclasses import replace
+
+        from cem.errors.html import MOST_ROWS, html_table
+        from cem.mixture.result_tables import forecast_columns
+
+        n_units, n_times = len(self.units), self.mode_means.shape[2]
+        kept = max(1, -(-MOST_ROWS // max(n_times, 1)))
+        head = replace(
+            self,
+            units=self.units[:kept],
+            times=self.times[:kept] if self.times.ndim == 2 else self.times,
+            weights=self.weights[:kept],
+            mode_means=self.mode_means[:kept],
+            mode_variances=self.mode_variances[:kept],
+        )
+        columns = {name: values[:MOST_ROWS] for name, values in forecast_columns(head).items()}
+        return html_table(repr(self), columns, n_units * n_times)
 
     @property
     def mean(self) -> FloatArray:
@@ -178,6 +259,13 @@ class Forecast:
     def __repr__(self) -> str:
         what = "readings" if self.noise else "the curve"
         return f"Forecast of {what} of {self.channel!r}: {len(self.units):,} units, {self.times.shape[-1]:,} times"
+
+
+def of_backend(result: Result, backend: str | None) -> Result:
+    """The result, which makes frames of this library if none is asked for."""
+    if backend is not None:
+        object.__setattr__(result, "_backend", backend)  # it is frozen
+    return result
 
 
 def _mixture_quantile(q: float, weights: FloatArray, means: FloatArray, deviations: FloatArray) -> FloatArray:

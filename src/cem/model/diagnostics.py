@@ -8,13 +8,14 @@ correlated in time, and n readings carry less information about a curve than n i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import OptionError
 from cem.errors.display import escaped
+from cem.errors.names import listed
 from cem.mixture.conditioned import adjusted_panel, mode_curves
 
 if TYPE_CHECKING:
@@ -51,6 +52,39 @@ class TimeCorrelation:
     autocorrelations: FloatArray
     standard_errors: FloatArray
     information: FloatArray
+
+    def to_frame(self, backend: str | None = None) -> Any:
+        """Return one row for each channel and lag: autocorrelation, its standard error, and κ of the channel.
+
+        Parameters
+        ----------
+        backend : {"pandas", "polars", "pyarrow"}, optional
+            As for `cem.Panel.to_frame`.
+        """
+        from cem.panel.frames.out import frame_of
+
+        return frame_of(self._table(), backend)
+
+    def _table(self) -> dict[str, Any]:
+        n_lags = self.autocorrelations.shape[1]
+        return {
+            "channel": [name for name in self.channels for _ in range(n_lags)],
+            "lag": np.tile(np.arange(1, n_lags + 1), len(self.channels)),
+            "autocorrelation": self.autocorrelations.ravel(),
+            "standard_error": self.standard_errors.ravel(),
+            "information": np.repeat(self.information, n_lags),
+        }
+
+    def __repr__(self) -> str:
+        found = [name for name, coloured in zip(self.channels, self.needed, strict=True) if coloured]
+        noise = f"noise is not white on {listed(found)}" if found else "no channel shows noise that is not white"
+        return f"TimeCorrelation of {len(self.channels)} channels, {self.autocorrelations.shape[1]} lags: {noise}"
+
+    def _repr_html_(self) -> str:
+        from cem.errors.html import MOST_ROWS, html_table
+
+        table = {name: values[:MOST_ROWS] for name, values in self._table().items()}
+        return html_table(repr(self), table, self.autocorrelations.size)
 
     @property
     def needed(self) -> NDArray[np.bool_]:

@@ -127,6 +127,37 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         """
         return self._evidence(X, times, n_jobs, axes).mode_probabilities
 
+    def probability_frame(
+        self,
+        X: Data,
+        times: ArrayLike | None = None,
+        *,
+        axes: Axes = None,
+        n_jobs: int = 1,
+        backend: str | None = None,
+    ) -> Any:
+        """Return `predict_proba` as a data frame: the units' ids, and a column for each mode, named by its label.
+
+        A label whose text is that of another label, or "unit", gives a column such as ``mode 1``.
+
+        Parameters
+        ----------
+        X, times, axes, n_jobs
+            As for `predict_proba`.
+        backend : {"pandas", "polars", "pyarrow"}, optional
+            As for `cem.Panel.to_frame`.
+
+        Raises
+        ------
+        PredictionError, PanelError
+            As for `predict_proba` and `cem.Panel.to_frame`.
+        OptionError
+            The backend is unknown.
+        """
+        from cem.model.tables import probability_frame
+
+        return probability_frame(self, self._as_panel(X, times, axes), n_jobs, backend)
+
     def predict(self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None, n_jobs: int = 1) -> NDArray[Any]:
         """Return the label of the most probable mode of each unit, shape (L,); arguments as for `predict_proba`."""
         best = self.predict_proba(X, times, axes=axes, n_jobs=n_jobs).argmax(axis=1)
@@ -170,7 +201,9 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         """
         from cem.mixture import prediction
 
-        return prediction.posterior(self.statistics(X, times, axes=axes), self.internal_parameters, self.mode_labels)
+        panel = self._aligned(self._as_panel(X, times, axes))
+        found = prediction.posterior(self.compressed(panel), self.internal_parameters, self.mode_labels)
+        return prediction.of_backend(found, panel._backend)
 
     def novelty(self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None) -> FloatArray:
         """Return how typical each unit is of its most probable mode: a tail probability, shape (L,).
@@ -257,9 +290,10 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
             from cem.mixture.asked_conditions import forecast_conditions
 
             on_axis, asked, at = forecast_conditions(self, c, panel, covariates, on_axis, asked)
-        return prediction.forecast_channel(
+        found = prediction.forecast_channel(
             self.compressed(panel), self.internal_parameters, self.mode_labels, c, on_axis, asked, noise, at
         )
+        return prediction.of_backend(found, panel._backend)
 
     def remaining_life(
         self,
@@ -575,6 +609,11 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
             f"FailureModeModel: {self.n_modes} modes ({weights}), channels {listed(self.channels)}{response}, "
             f"time axis {self.time_axis!r}"
         )
+
+    def _repr_html_(self) -> str:
+        from cem.model.tables import model_html
+
+        return model_html(self)
 
 
 def _restore(arguments: dict[str, Any]) -> FailureModeModel:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +22,22 @@ _PLACES = ("start", "middle", "end")
 class Frame(dict[str, list[Any]]):
     """A table as a dict of columns of equal length."""
 
-    def to_frame(self) -> Any:
-        """Return the table as a pandas data frame; ImportError if pandas is not installed."""
-        return importlib.import_module("pandas").DataFrame(dict(self))
+    def to_frame(self, backend: str | None = None) -> Any:
+        """Return the table as a data frame.
+
+        Parameters
+        ----------
+        backend : {"pandas", "polars", "pyarrow"}, optional
+            As for `cem.Panel.to_frame`.
+        """
+        from cem.panel.frames.out import frame_of
+
+        return frame_of(self, backend)
+
+    def _repr_html_(self) -> str:
+        from cem.errors.html import html_table
+
+        return html_table("", self)
 
     def __str__(self) -> str:
         return "\n".join(_table(self))
@@ -67,7 +79,14 @@ class Summary:
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return str(self)
+        tables = ", ".join(name for name, frame in self.frames.items() if any(frame.values()))
+        return f"Summary: {self.title}; print it, or see frames: {tables}"
+
+    def _repr_html_(self) -> str:
+        from cem.errors.html import html_facts, html_table
+
+        tables = [html_table(_HEADINGS[name], frame) for name, frame in self.frames.items() if any(frame.values())]
+        return "".join([html_facts(self.title, self.facts), *tables])
 
 
 _HEADINGS = {

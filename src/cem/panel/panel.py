@@ -23,6 +23,8 @@ from cem.panel.covariate_access import WithCovariates
 from cem.panel.label_checks import warn_of_labels
 from cem.panel.mode_priors import WithModeProbabilities
 from cem.panel.ragged import observed_readings, occurring, offsets_of_kept, positions, readings_of, taken
+from cem.panel.series_collections import WithCollections
+from cem.panel.table_out import WithFrames
 
 if TYPE_CHECKING:
     from cem.panel.covariates import Covariate
@@ -31,13 +33,13 @@ if TYPE_CHECKING:
 __all__ = ["Panel"]
 
 _SLOTS = (
-    "_channel_units", "_clock", "_counts", "_covariate_columns", "_mode_prior_labels", "_mode_priors", "_modes",
-    "_true_codes", "_true_labels", "_unit_covariate_columns", "_unit_ids", "_units", "channels", "failure_times",
-    "mode_codes", "mode_labels", "offsets", "origin", "response", "time_unit", "times", "values",
+    "_backend", "_channel_units", "_clock", "_counts", "_covariate_columns", "_mode_prior_labels", "_mode_priors",
+    "_modes", "_true_codes", "_true_labels", "_unit_covariate_columns", "_unit_ids", "_units", "channels",
+    "failure_times", "mode_codes", "mode_labels", "offsets", "origin", "response", "time_unit", "times", "values",
 )  # fmt: skip
 
 
-class Panel(WithCovariates, WithModeProbabilities, WithPositions):
+class Panel(WithCovariates, WithModeProbabilities, WithPositions, WithFrames, WithCollections):
     """Sensor histories of a fleet: each unit has its own times, cells may be missing, and nothing can be changed.
 
     Make one with `from_frame` (tables) or `from_arrays` (arrays). The constructor takes all readings end to end, as
@@ -134,6 +136,7 @@ class Panel(WithCovariates, WithModeProbabilities, WithPositions):
     _modes: tuple[Hashable | None, ...] | None
     _counts: np.ndarray | None
     _channel_units: dict[str, str]
+    _backend: str | None  # library of the frame that the panel was read from, if `to_frame` can make such
     _clock: str | None  # type of the given times: "numbers", "positions", "datetimes", "durations"; None: unknown
     _true_codes: np.ndarray | None  # (n_units,) int32 into _true_labels, for simulated panels; a fit ignores them
     _true_labels: tuple[Hashable, ...]
@@ -204,7 +207,10 @@ class Panel(WithCovariates, WithModeProbabilities, WithPositions):
         Parameters
         ----------
         frame : data frame
-            Any data frame that narwhals supports. Rows may be in any order; units keep their order of first appearance.
+            Any data frame or lazy table that narwhals supports (pandas, polars, pyarrow, DuckDB, Dask, Ibis, ...; lazy
+            ones are collected), whatever exports itself as an Arrow stream, a reader of Arrow batches, or a dict of
+            columns. A level of a pandas index counts as a column. Rows may be in any order; units keep their order of
+            first appearance.
         unit, time : str
             Columns of the unit's id and of the time (numbers, datetimes, durations or ISO 8601 strings).
         channels : sequence of str, optional
@@ -255,13 +261,14 @@ class Panel(WithCovariates, WithModeProbabilities, WithPositions):
             failure_time=failure_time, sensor=sensor, value=value, time_format=time_format, missing=missing,
             covariates=covariates, unit_covariates=unit_covariates,
         )  # fmt: skip
-        return cls(
+        panel = cls(
             read.unit_ids, read.offsets, read.times, read.values, read.channels, response=response,
             modes=read.modes, failure_times=read.failure_times, time_unit=time_unit, origin=origin,
             channel_units=channel_units, allow_empty_channels=allow_empty_channels,
             allow_empty_units=allow_empty_units, missing=read.missing, duplicates=duplicates,
             covariates=read.covariates, unit_covariates=read.unit_covariates,
         )  # fmt: skip
+        return panel if read.backend is None else panel._replace(_backend=read.backend)
 
     @classmethod
     def from_arrays(
@@ -638,7 +645,7 @@ class Panel(WithCovariates, WithModeProbabilities, WithPositions):
             parts[name] = view
         # Panels pickled by earlier releases lack some of these.
         parts = {
-            "_clock": None, "_true_codes": None, "_true_labels": (), "_covariate_columns": {},
+            "_backend": None, "_clock": None, "_true_codes": None, "_true_labels": (), "_covariate_columns": {},
             "_unit_covariate_columns": {}, "_mode_priors": None, "_mode_prior_labels": (), **parts,
         }  # fmt: skip
         parts.update(_units=None, _modes=None, _counts=None)

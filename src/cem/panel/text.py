@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from cem.panel.covariates import Covariate
     from cem.panel.panel import Panel
 
-__all__ = ["described"]
+__all__ = ["described", "described_in_html"]
+
+
+_MOST_CHANNELS = 30
 
 
 def described(panel: Panel) -> str:
@@ -50,6 +53,21 @@ def described(panel: Panel) -> str:
     if not np.isnan(panel.failure_times).all():
         lines.append(f"  failed           {int((~np.isnan(panel.failure_times)).sum()):,} of {panel.n_units:,}")
     return "\n".join(lines)
+
+
+def described_in_html(panel: Panel) -> str:
+    """The same for a notebook: facts, and what each channel holds."""
+    from cem.errors.html import html_facts, html_table
+
+    title, *lines = described(panel).split("\n")
+    facts = {line[2:19].strip(): line[19:] for line in lines if not line.startswith("  channels  ")}
+    shown = panel.channels[:_MOST_CHANNELS]
+    readings = panel.counts.sum(axis=0)[: len(shown)]
+    measures = {"unit": [panel._channel_units.get(name, "") for name in shown]} if panel._channel_units else {}
+    columns = {"channel": shown, **measures, "readings": readings}
+    for name, function in (("lowest", np.fmin), ("highest", np.fmax)):
+        columns[name] = function.reduce(panel.values[:, : len(shown)], axis=0)
+    return html_facts(title, facts) + html_table("Channels", columns, panel.n_channels, "channels")
 
 
 def _covariate(column: Covariate) -> str:

@@ -1,4 +1,4 @@
-"""The arguments of `Panel.from_arrays` that make a panel again."""
+"""The arguments of `Panel.from_arrays` and `Panel.from_frame` that make a panel again."""
 
 from __future__ import annotations
 
@@ -10,23 +10,32 @@ if TYPE_CHECKING:
     from cem.panel.covariates import Covariate
     from cem.panel.panel import Panel
 
-__all__ = ["arguments_of"]
+__all__ = ["arguments_of", "settings_of"]
 
 
 def arguments_of(panel: Panel) -> dict[str, Any]:
-    """Lists of arrays, names and labels, by argument."""
+    """Lists of arrays, names and labels, by argument of `Panel.from_arrays`."""
     cuts = panel.offsets[1:-1]
-    origin = panel.origin
-    if isinstance(origin, float) or (origin == "first reading" and np.any(panel.times[panel.offsets[:-1]] != 0.0)):
-        origin = None  # already subtracted
     return {
         "times": np.split(panel.times, cuts),
         "values": np.split(panel.values, cuts),
         "units": panel.units,
-        "channels": panel.channels,
-        "response": panel.response,
         "modes": panel.modes,
         "failure_times": panel.failure_times,
+        "covariates": {name: _by_unit(column, cuts) for name, column in panel._covariate_columns.items()},
+        "unit_covariates": {name: _values(column) for name, column in panel._unit_covariate_columns.items()},
+        **settings_of(panel),
+    }
+
+
+def settings_of(panel: Panel) -> dict[str, Any]:
+    """Arguments that every constructor of a panel has, and that are no data."""
+    origin = panel.origin
+    if isinstance(origin, float) or (origin == "first reading" and np.any(panel.times[panel.offsets[:-1]] != 0.0)):
+        origin = None  # already subtracted
+    return {
+        "channels": panel.channels,
+        "response": panel.response,
         "time_unit": panel.time_unit,
         "origin": origin,
         "channel_units": panel.channel_units,
@@ -34,8 +43,6 @@ def arguments_of(panel: Panel) -> dict[str, Any]:
         "allow_empty_units": True,
         "missing": (),
         "duplicates": "keep",
-        "covariates": {name: _by_unit(column, cuts) for name, column in panel._covariate_columns.items()},
-        "unit_covariates": {name: _values(column) for name, column in panel._unit_covariate_columns.items()},
     }
 
 

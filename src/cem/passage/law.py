@@ -50,6 +50,8 @@ class FirstPassage(ABC):
         P(no crossing within the horizon | not crossed yet).
     mode_probabilities : ndarray of shape (L, K)
         P(mode | readings, not crossed yet).
+    mode_labels : tuple of hashables, length K
+        Empty if the law was made without a model.
     """
 
     units: tuple[Hashable, ...]
@@ -59,6 +61,8 @@ class FirstPassage(ABC):
     probability_crossed: FloatArray
     probability_never: FloatArray
     mode_probabilities: FloatArray
+    mode_labels: tuple[Hashable, ...] = ()
+    _backend: str | None = None  # of the frame that the units came from
 
     def _conclude(self, names: Sequence[Hashable], rho: FloatArray, not_crossed: FloatArray, never: FloatArray) -> None:
         """Finish from P(not crossed yet | k) and P(not crossed within the horizon | k), both (L, K)."""
@@ -206,6 +210,33 @@ class FirstPassage(ABC):
             self, unit=unit, level=level, truth=truth, time_unit=time_unit, ax=ax
         )
         return display
+
+    def to_frame(self, backend: str | None = None) -> Any:
+        """Return `summary` as a data frame, and the probability of each mode in a column named by its label.
+
+        Parameters
+        ----------
+        backend : {"pandas", "polars", "pyarrow"}, optional
+            As for `cem.Panel.to_frame`.
+        """
+        from cem.panel.frames.out import frame_of
+
+        return frame_of(self._table(), backend, self._backend)
+
+    def _table(self) -> dict[str, Any]:
+        from cem.panel.frames.out import mode_columns
+
+        rows = self.summary()
+        table: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]} if rows else {"unit": []}
+        labels = self.mode_labels or range(self.mode_probabilities.shape[1])
+        table.update(zip(mode_columns(labels, table), self.mode_probabilities.T, strict=True))
+        return table
+
+    def _repr_html_(self) -> str:
+        from cem.errors.html import MOST_ROWS, html_table
+
+        table = {name: values[:MOST_ROWS] for name, values in self._table().items()}
+        return html_table(repr(self), table, self.n_units, "units")
 
     def __len__(self) -> int:
         return self.n_units

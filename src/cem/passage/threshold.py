@@ -72,7 +72,7 @@ def remaining_life_to_threshold(
     if held is not None:  # the same crossing, on the scale and at the conditions on which coefficients vary
         means = means + held.coefficients
         levels = (levels - held.origins) / held.factors[:, None]
-    return first_passage(
+    law = first_passage(
         model.bases[c],
         posterior.mode_probabilities,
         means,
@@ -84,6 +84,8 @@ def remaining_life_to_threshold(
         units=panel.units,
         **options,
     )
+    law.mode_labels, law._backend = model.mode_labels, panel._backend
+    return law
 
 
 def crossing_direction(

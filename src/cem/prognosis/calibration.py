@@ -97,6 +97,34 @@ class Reliability:
             )
         return "\n".join([*lines, "  PIT by tenths: " + " ".join(f"{share:.3f}" for share in self.pit)])
 
+    def to_frame(self, backend: str | None = None) -> Any:
+        """Return one row for each level of the central intervals as a data frame.
+
+        Its columns are level, coverage, standard_error, width and interval_score.
+
+        Parameters
+        ----------
+        backend : {"pandas", "polars", "pyarrow"}, optional
+            As for `cem.Panel.to_frame`.
+        """
+        from cem.panel.frames.out import frame_of
+
+        return frame_of(self._table(), backend)
+
+    def _table(self) -> dict[str, Any]:
+        tables = {"coverage": self.coverage, "standard_error": self.standard_errors, "width": self.widths,
+                  "interval_score": self.interval_scores}  # fmt: skip
+        levels = np.array(list(self.coverage), dtype=np.float64)
+        return {"level": levels, **{name: np.array([t[p] for p in self.coverage]) for name, t in tables.items()}}
+
+    def __repr__(self) -> str:
+        return f"Reliability: {self.n_predictions:,} predictions of {self.n_units:,} units, {self._scores()}"
+
+    def _repr_html_(self) -> str:
+        from cem.errors.html import html_table
+
+        return html_table(repr(self), self._table())
+
     def _scores(self) -> str:
         return f"CRPS {self.crps:.4g}" + ("" if self.rmse is None else f", RMSE {self.rmse:.4g}")
 
@@ -245,6 +273,17 @@ class Calibration:
     before: Reliability | None = None
     after: Reliability | None = None
     without_sensors: Reliability | None = None
+
+    def __repr__(self) -> str:
+        shown = "" if self.skill is None else f", skill {self.skill:.2f}"
+        return f"Calibration(temper={self.temper:g}, {len(self.knots)} knots{shown}); print it for the coverage"
+
+    def _repr_html_(self) -> str:
+        from cem.errors.html import html_table, html_text
+
+        reports = (("before", self.before), ("after", self.after), ("without sensors", self.without_sensors))
+        tables = [html_table(f"{name}: {one!r}", one._table()) for name, one in reports if one is not None]
+        return f"<p>{html_text(repr(self))}</p>{''.join(tables)}"
 
     def __post_init__(self) -> None:
         if not 0 < self.temper <= 1:

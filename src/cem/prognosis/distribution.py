@@ -79,13 +79,14 @@ class RemainingLifeDistribution:
     array([20.])
     """
 
-    __slots__ = ("_cdf", "_edges", "grid", "mode_labels", "pmf", "time_unit", "units")
+    __slots__ = ("_backend", "_cdf", "_edges", "grid", "mode_labels", "pmf", "time_unit", "units")
 
     grid: FloatArray
     pmf: FloatArray
     units: tuple[Hashable, ...]
     mode_labels: tuple[Hashable, ...]
     time_unit: str | None
+    _backend: str | None
     _edges: FloatArray
     _cdf: FloatArray
 
@@ -150,6 +151,7 @@ class RemainingLifeDistribution:
         hold(self, "units", names)
         hold(self, "mode_labels", labels)
         hold(self, "time_unit", time_unit)
+        hold(self, "_backend", None)
         hold(self, "_edges", edges)
         hold(self, "_cdf", cdf)
 
@@ -215,6 +217,32 @@ class RemainingLifeDistribution:
             f"with probability {self.mode_probabilities[0, mode]:.3f})"
         )
 
+    def to_frame(self, backend: str | None = None) -> Any:
+        """Return one row for each unit as a data frame.
+
+        Its columns are unit, mean, median, lower_90, upper_90, standard_deviation, and the probability of each mode in
+        a column named by its label.
+
+        Parameters
+        ----------
+        backend : {"pandas", "polars", "pyarrow"}, optional
+            As for `cem.Panel.to_frame`.
+        """
+        from cem.panel.frames.out import frame_of
+        from cem.prognosis.law_table import law_columns
+
+        return frame_of(law_columns(self), backend, self._backend)
+
+    def _repr_html_(self) -> str:
+        from cem.prognosis.law_table import law_html
+
+        return law_html(self)
+
+    def _of_backend(self, backend: str | None) -> RemainingLifeDistribution:
+        """This distribution, which makes frames of this library if none is asked for."""
+        object.__setattr__(self, "_backend", backend)
+        return self
+
     def __getitem__(self, which: int | slice | Sequence[int] | NDArray[Any]) -> RemainingLifeDistribution:
         """Select units by position, slice, list of positions, or mask of length L; an int selects that one unit."""
         try:
@@ -224,13 +252,14 @@ class RemainingLifeDistribution:
                 f"units cannot be chosen by {which!r}; a position below {self.n_units}, a slice, a list of positions "
                 "or a mask was expected; use unit(name) for a unit's name"
             ) from None
-        return RemainingLifeDistribution(
+        law = RemainingLifeDistribution(
             self.grid if self.grid.ndim == 1 else self.grid[kept if len(kept) else 0],
             self.pmf[kept],
             units=[self.units[int(i)] for i in kept],
             mode_labels=self.mode_labels,
             time_unit=self.time_unit,
         )
+        return law._of_backend(self._backend)
 
     def unit(self, name: Hashable) -> RemainingLifeDistribution:
         """Return the distribution of one unit, by its name.

@@ -150,6 +150,9 @@ class HeldOutFold:
     shared: SharedEvidence | None = None
     weights: FloatArray | None = None
 
+    def __repr__(self) -> str:
+        return f"HeldOutFold({len(self.positions):,} predictions, {len(self.grid):,} candidate lives)"
+
     @underflow_is_zero
     def masses(self, temper: float = 1.0) -> FloatArray:
         """(18) with P(x | k, r) raised to the power `temper`, (U m, G, K).

@@ -238,7 +238,8 @@ class RemainingLife:
             mode_labels=self.model.mode_labels,
             time_unit=self.model.time_unit or panel.time_unit,
         )
-        return law if self.calibration is None else self.calibration.corrected(law)
+        corrected = law if self.calibration is None else self.calibration.corrected(law)
+        return corrected._of_backend(panel._backend)
 
     def unit(self, covariates: object = None) -> RunningLife:
         """Start following one running unit; its distribution is updated with each reading.
@@ -452,6 +453,11 @@ class RemainingLife:
         )
         calibrated = "" if self.calibration is None else ", calibrated"
         return f"RemainingLife({laws}; {self.model.n_channels} channels{calibrated})"
+
+    def _repr_html_(self) -> str:
+        from cem.prognosis.law_table import prognosis_html
+
+        return prognosis_html(self)
 
 
 def _restored(

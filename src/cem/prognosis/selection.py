@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +117,49 @@ class CrossValidation:
         """The candidate with the best score; the first of equals."""
         sign = -1.0 if self.score == "log_likelihood" else 1.0
         return min(self.scored, key=lambda one: sign * float(getattr(one, self.score)))
+
+    def to_frame(self, backend: str | None = None) -> Any:
+        """Return the table as a data frame: a row for each candidate, and whether it is the best.
+
+        Names of candidates are texts if they are of several types. With a score of remaining lives the last row is
+        "without sensors".
+
+        Parameters
+        ----------
+        backend : {"pandas", "polars", "pyarrow"}, optional
+            As for `cem.Panel.to_frame`.
+        """
+        from cem.panel.frames.out import frame_of
+
+        return frame_of(self._table(), backend)
+
+    def _table(self) -> dict[str, Any]:
+        names = [one.name for one in self.scored]
+        alone = self.without_sensors
+        if alone is not None:
+            names.append("without sensors")
+        if len({type(name) for name in names}) > 1 or not all(isinstance(name, (str, int)) for name in names):
+            names = [str(name) for name in names]
+        last = [] if alone is None else [alone]
+        columns: dict[str, Any] = {"candidate": names}
+        for field in fields(Scored)[1:]:
+            columns[field.name] = np.array([getattr(one, field.name, np.nan) for one in (*self.scored, *last)])
+        if alone is not None:
+            columns["skill"][-1] = 0.0
+        columns["best"] = np.array([one is self.best for one in self.scored] + [False for _ in last])
+        return columns
+
+    def __repr__(self) -> str:
+        best = self.best
+        return (
+            f"CrossValidation of {len(self.scored)} candidates: {best.name!r} is best, with {self.score} "
+            f"{getattr(best, self.score):.6g}; print it for a table"
+        )
+
+    def _repr_html_(self) -> str:
+        from cem.errors.html import html_table
+
+        return html_table(repr(self), self._table())
 
     def __str__(self) -> str:
         names = [escaped(one.name) for one in self.scored]

@@ -126,6 +126,11 @@ class Coordinates:
     transforms: FloatArray
     sizes: tuple[int, ...]
 
+    def __repr__(self) -> str:
+        from cem.errors.short import shape_repr
+
+        return shape_repr(self, "centres", "scales", "transforms")
+
     def __post_init__(self) -> None:
         for name in ("centres", "scales", "transforms"):
             object.__setattr__(self, name, frozen(getattr(self, name)))

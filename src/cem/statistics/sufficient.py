@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cem.basis.families import Basis
 from cem.errors import PanelError
+from cem.errors.names import listed
 from cem.statistics._bundle import StatisticsBundle
 from cem.statistics.columns import ColumnPlan, Design, designs_of
 from cem.statistics.coordinates import Coordinates, Layout, times_inverse
@@ -105,6 +106,10 @@ class SufficientStatistics:
     fixed: FixedStatistics | None = None
     membership_design: FloatArray | None = None
     mode_priors: FloatArray | None = None
+
+    def __repr__(self) -> str:
+        names, n_values = listed(self.channels, 6), int(self.counts.sum())
+        return f"SufficientStatistics of {len(self.units):,} units, channels {names}: {n_values:,} values"
 
     @property
     def layout(self) -> Layout:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +23,7 @@ from cem.tables.standard_input import spooled
 __all__ = ["FORMATS", "column_names", "file_format", "read_panel", "read_table"]
 
 FORMATS = ("csv", "parquet", "cmapss")
+_RESPONSE = 2  # its place among the roles
 _BACKENDS = (
     "pyarrow",
     "polars",
@@ -248,28 +249,21 @@ def read_panel(
     """
     options = CsvOptions(separator, decimal, encoding, comment)
     with spooled(path, max_bytes) as file:
-        format = _checked_format(file, format, options)
-        if format == "cmapss":
+        kind = _checked_format(file, format, options)
+        if kind == "cmapss":
             refused = {"mode": mode, "failure_time": failure_time, "sensor": sensor, "value": value,
                        "missing": missing, "time_format": time_format,
                        "unit_covariates": unit_covariates or None}  # fmt: skip
             return _read_cmapss(file, refused, channels, response, max_bytes, covariates)
-        of_readings = checked_names(covariates, "covariates")
-        of_units = checked_names(unit_covariates, "unit_covariates")
-        wanted = None
         roles = (unit, time, response, mode, failure_time, sensor, value)
-        if sensor is not None or value is not None:
-            wanted = [name for name in roles if name is not None and name != response]
-            if of_readings:  # some may be sensors
-                columns = _names(file, format, options)
-                wanted += [name for name in of_readings if name in columns]
-            wanted += of_units
-        elif channels is not None:
-            wanted = [name for name in (*roles, *channels, *of_readings, *of_units) if name is not None]
+        wanted = wanted_columns(
+            roles, channels, covariates, unit_covariates, is_tall=sensor is not None or value is not None,
+            columns=lambda: _names(file, kind, options),
+        )  # fmt: skip
         stay = [*texts, *(name for name in (time, failure_time) if name is not None and time_format is not None)]
         ids = [name for name in (unit, mode, sensor) if name is not None]
-        table = _read_table(file, wanted, format, max_bytes, ids, stay, options)
-    return Panel.from_frame(
+        table = _read_table(file, wanted, kind, max_bytes, ids, stay, options)
+    panel = Panel.from_frame(
         table,
         unit=unit,
         time=time,
@@ -290,6 +284,40 @@ def read_panel(
         covariates=covariates,
         unit_covariates=unit_covariates,
     )
+    return panel._replace(_backend=None)  # the user did not choose the library that read the file
+
+
+def wanted_columns(
+    roles: Sequence[str | None],
+    channels: Sequence[str] | None,
+    covariates: Sequence[str] | None,
+    unit_covariates: Sequence[str] | None,
+    *,
+    is_tall: bool,
+    columns: Callable[[], Collection[str]],
+) -> list[str] | None:
+    """The columns that a panel needs of a table; None: all.
+
+    Parameters
+    ----------
+    roles : sequence of str or None
+        Columns of unit, time, response, mode, failure time, sensor and value.
+    channels, covariates, unit_covariates
+        As for `read_panel`.
+    is_tall : bool
+        Whether channels, the response and some covariates are sensors, and no columns.
+    columns : callable
+        Returns the columns that there are.
+    """
+    of_readings = checked_names(covariates, "covariates")
+    of_units = checked_names(unit_covariates, "unit_covariates")
+    if is_tall:
+        wanted = [name for name in roles if name is not None and name != roles[_RESPONSE]]
+        there = columns() if of_readings else ()  # some may be sensors
+        return [*wanted, *(name for name in of_readings if name in there), *of_units]
+    if channels is None:
+        return None
+    return [name for name in (*roles, *channels, *of_readings, *of_units) if name is not None]
 
 
 def _read_cmapss(

@@ -112,8 +112,14 @@ def test_every_container_is_tried():
     assert list(foreign()) == NAMED
 
 
+READ = (
+    "polars lazy", "arrow batch", "arrow reader", "arrow dataset", "arrow stream", "dask", "duckdb", "ibis", "spark",
+    "dict of columns",
+)  # fmt: skip
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", [name for name in NAMED if name not in READ])
 def test_from_frame_names_the_call_that_reads_a_container(name):
     """The call in the message gives the panel; "found dict" would only send people to a search engine."""
     container, call, read = foreign()[name]
@@ -122,6 +128,16 @@ def test_from_frame_names_the_call_that_reads_a_container(name):
     assert f"call Panel.from_frame({call}, unit=..., time=...)" in str(refused.value)
     container = foreign()[name][0]  # a reader may have been used up
     assert cem.Panel.from_frame(read(container), **NAMES).n_readings == 240
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", READ)
+def test_from_frame_reads_what_can_be_brought_into_memory(name):
+    """Lazy and remote tables, Arrow streams and dicts of columns are read like the data frame that they hold."""
+    expected = cem.Panel.from_frame(table(), **NAMES)
+    panel = cem.Panel.from_frame(foreign()[name][0], **NAMES)
+    assert panel.units == expected.units and panel.channels == expected.channels
+    np.testing.assert_array_equal(panel.values, expected.values)
 
 
 @pytest.mark.slow

@@ -177,8 +177,6 @@ def test_a_unit_without_any_observation_is_named(make):
 def test_empty_frames_and_things_that_are_no_frames():
     with pytest.raises(PanelError, match="empty"):
         read(pd.DataFrame(columns()).iloc[:0])
-    with pytest.raises(PanelError, match="collect"):
-        read(pl.DataFrame(columns()).lazy())
     with pytest.raises(PanelError, match="found a list"):
         read([1, 2, 3])
 
@@ -193,10 +191,14 @@ def test_duplicate_columns_are_named(kind):
         Panel.from_frame(frame, unit="unit", time="cycle")
 
 
-def test_a_unit_in_the_index_is_explained():
-    frame = pd.DataFrame(columns()).set_index("unit")
-    with pytest.raises(PanelError, match="reset_index"):
-        read(frame)
+def test_levels_of_the_index_are_columns():
+    expected = read(pd.DataFrame(columns()))
+    for levels in ("unit", ["unit", "cycle"]):
+        panel = read(pd.DataFrame(columns()).set_index(levels))
+        assert panel.units == expected.units
+        np.testing.assert_array_equal(panel.values, expected.values)
+    with pytest.raises(PanelError, match="'unit' is not a column"):
+        read(pd.DataFrame(columns()).set_index("unit").rename_axis("machine"))
 
 
 def test_text_times_that_are_no_dates_name_the_row(make):

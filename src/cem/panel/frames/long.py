@@ -29,6 +29,8 @@ from cem.panel.frames.columns import (
 )
 from cem.panel.frames.dates import checked_format
 from cem.panel.frames.foreign import check_names, no_frame
+from cem.panel.frames.in_memory import in_memory, with_index_columns
+from cem.panel.frames.out import backend_of
 from cem.panel.frames.tall import Tall, spread
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class FrameColumns(NamedTuple):
     missing: Any  # codes that are still in the values
     covariates: Columns | None  # (N,) each
     unit_covariates: Columns | None  # (L,) each
+    backend: str | None  # library of the table, if a frame of it can be made again
 
 
 def columns_of_frame(
@@ -79,10 +82,14 @@ def columns_of_frame(
             f"{given} is given without {lacking}; a tall table needs both, such as sensor='tag', value='value'"
         )
     nw = narwhals_module()
-    table = _eager(nw, frame)
     roles = {
         "unit": unit, "time": time, "mode": mode, "failure_time": failure_time, "sensor": sensor, "value": value,
     }  # fmt: skip
+    named = _named([*roles.values(), response], channels, covariates, unit_covariates)
+    frame = in_memory(nw, frame, None if channels is None or sensor is not None else named)
+    if hasattr(frame, "index"):
+        frame = with_index_columns(frame, named)
+    table = _eager(nw, frame)
     check_names(frame, {**roles, "response": response}, channels)
     used = {role: name for role, name in roles.items() if name is not None}
     for role, name in {**used, "response": response if sensor is None else None}.items():
@@ -149,7 +156,18 @@ def columns_of_frame(
     del order
     known = (*names, *(of_readings or ()), *(of_units or ()))
     codes_left = codes_for_missing.for_panel(known)
-    return FrameColumns(unit_ids, offsets, raw, values, names, modes, failed, codes_left, of_readings, of_units)
+    return FrameColumns(
+        unit_ids, offsets, raw, values, names, modes, failed, codes_left, of_readings, of_units,
+        backend_of(table.to_native()),
+    )  # fmt: skip
+
+
+def _named(names: Sequence[object], *groups: object) -> set[str]:
+    """All names of columns among arguments that may be anything; what is no name is refused elsewhere."""
+    given = [*names]
+    for group in groups:
+        given += group if isinstance(group, (list, tuple)) else [group]
+    return {name for name in given if isinstance(name, str)}
 
 
 def _filled(
