@@ -66,13 +66,23 @@ def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def measure(standard: str, folder: Path) -> dict[str, Any]:
-    """Figures for one dialect of C: with GNU's, the compiler fuses multiplications and additions."""
+def measure(standard: str, carry: bool, folder: Path) -> dict[str, Any]:
+    """Figures for one dialect of C, with states that keep what they round away or without.
+
+    With GNU's dialects the compiler fuses multiplications and additions.
+    """
     environment, newlib, qemu = tools()
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    copy = folder / standard
+    copy = folder / f"{standard}-{carry}"
+    define = "-DFLEET_CARRY" if carry else ""
     shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("build"))
-    options = [f"PYTHON={sys.executable}", f"STANDARD=-std={standard}", f"NEWLIB={newlib}", f"QEMU={qemu}"]
+    options = [
+        f"PYTHON={sys.executable}",
+        f"STANDARD=-std={standard}",
+        f"DEFINES={define}",
+        f"NEWLIB={newlib}",
+        f"QEMU={qemu}",
+    ]
     printed = run(["make", "--silent", "run", *options], copy, environment)
     found = dict(re.findall(r"^(.*): (\d+) (?:instructions|bytes)$", printed, re.MULTILINE))
     (copy / "alone.c").write_text(ALONE, encoding="ascii")
@@ -86,12 +96,13 @@ def measure(standard: str, folder: Path) -> dict[str, Any]:
         "-lgcc",
         "-Wl,--end-group",
     ]
-    flags = ["-O2", f"-std={standard}", "-ffunction-sections", "-fdata-sections", "-Ibuild"]
+    flags = ["-O2", f"-std={standard}", "-ffunction-sections", "-fdata-sections", "-Ibuild", *define.split()]
     run(["arm-none-eabi-gcc", *CORE, *flags, "alone.c", "-o", "alone.elf", *newlib.split(), *link], copy, environment)
     size = run(["arm-none-eabi-size", "alone.elf"], copy, environment).splitlines()[1].split()
     update, score = int(found["an update"]), int(found["the probabilities"])
     return {
         "dialect": standard,
+        "carry": carry,
         "instructions_of_update": update,
         "instructions_of_probabilities": score,
         "instructions": update + score,
@@ -114,7 +125,7 @@ def main() -> None:
             return
     load = harness.load_average()
     with tempfile.TemporaryDirectory() as folder:
-        rows = [measure(standard, Path(folder)) for standard in ("c99", "gnu99")]
+        rows = [measure(standard, carry, Path(folder)) for carry in (False, True) for standard in ("c99", "gnu99")]
     version = run(["arm-none-eabi-gcc", "-dumpfullversion"], ROOT, environment).strip()
     emulator = run(["qemu-system-arm", "--version"], ROOT, environment).splitlines()[0]
     harness.write_results(

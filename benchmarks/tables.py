@@ -336,6 +336,7 @@ TABLES: dict[str, Columns] = {
     },
     "embedded": {
         "dialect": text("dialect"),
+        "states keep what they round away": _yes_or_no("carry"),
         "instructions of an update": number("instructions_of_update", ",.0f"),
         "of the probabilities": number("instructions_of_probabilities", ",.0f"),
         "together": number("instructions", ",.0f"),

@@ -30,6 +30,8 @@ __all__ = [
     "log_joint_function",
     "mode_length",
     "plus",
+    "residual_lines",
+    "residual_loop",
     "rotate_body",
     "sizes_of",
     "state_length",
@@ -278,13 +280,19 @@ def rotate_body(p: int, scalar: str) -> str:
     return write(p, scalar)
 
 
-def _unrolled(p: int, scalar: str) -> str:
-    lower, right = p, p + p * (p - 1) // 2
+def residual_lines(p: int, scalar: str) -> list[str]:
+    """A reading's residual e and its row z, written out."""
     level = " + ".join(f"phi[{i}] * mode[{i}]" for i in range(p))
     lines = [f"    {scalar} e = (x - ({level})) * mode[{mode_length(p) - 1}];"]
     for j in range(p):
-        terms = " + ".join(f"phi[{i}] * mode[{lower + i * (i + 1) // 2 + j}]" for i in range(j, p))
+        terms = " + ".join(f"phi[{i}] * mode[{p + i * (i + 1) // 2 + j}]" for i in range(j, p))
         lines.append(f"    {'' if j else 'const '}{scalar} z{j} = {terms};")
+    return lines
+
+
+def _unrolled(p: int, scalar: str) -> str:
+    right = p + p * (p - 1) // 2
+    lines = residual_lines(p, scalar)
     lines.append(f"    {scalar} {'weight, ' if p > 1 else ''}step, sum, inverse, keep, gain;")
     entry = p
     for i in range(p):
@@ -312,7 +320,8 @@ def _unrolled(p: int, scalar: str) -> str:
     return "\n".join(lines)
 
 
-def _looped(p: int, scalar: str) -> str:
+def residual_loop(p: int, scalar: str) -> str:
+    """The same in loops, and names for the parts of the state."""
     return f"""\
     {scalar} *D = state, *R = state + {p}, *m = state + {p + p * (p - 1) // 2};
     const {scalar} *factor = mode + {p};
@@ -328,7 +337,12 @@ def _looped(p: int, scalar: str) -> str:
             z[j] += phi[i] * *factor++;
         }}
     }}
-    e *= *factor;
+    e *= *factor;"""
+
+
+def _looped(p: int, scalar: str) -> str:
+    return f"""\
+{residual_loop(p, scalar)}
     for (i = 0; i < {p}; ++i) {{
         const {scalar} step = weight * z[i], sum = D[i] + step * z[i], inverse = 1 / sum;
         const {scalar} gain = step * inverse;

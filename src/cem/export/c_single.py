@@ -9,6 +9,9 @@ digits in float is arranged so that it does not:
   of the terms, which round either way: after N values it grows as sqrt(N) eps, not as N eps.
 - The readings of a channel times the logarithm of its scale is a product of an integer and two floats, added with what
   it rounds away: an error of that logarithm would count N times.
+- A state may keep what each of its numbers rounds away. Reading n changes it by 1 / n of itself, and what its last
+  digits lose shifts all later residuals. Log-odds of modes that stay open were off by up to 3e-2 after 100,000 readings,
+  with a carry by 3e-4. It doubles the memory, so the program that includes the header chooses.
 - Logarithms of determinants are those of a product of mantissas, and an integer sum of exponents.
 """
 
@@ -26,6 +29,8 @@ from cem.export.c_functions import (
     Block,
     mode_length,
     plus,
+    residual_lines,
+    residual_loop,
     sizes_of,
     state_length,
     state_of_mode,
@@ -39,6 +44,7 @@ __all__ = [
     "designs_function",
     "is_wide",
     "log_joint_function",
+    "rotate_body",
     "unit_structure",
     "update_function",
     "wide_section",
@@ -103,7 +109,9 @@ def unit_structure(blocks: Sequence[Block], n_modes: int, given: CConditions, ou
     ]
     for p, _, slots in sizes_of(blocks):
         length = slots * n_modes * state_length(p)
-        lines.append(f"    float state_{p}[{length}]; /* D ({p}), R ({p * (p - 1) // 2}), m ({p}) of each */")
+        lines.append(
+            f"    float state_{p}[{length} * @NAME@_STATE_]; /* D ({p}), R ({p * (p - 1) // 2}), m ({p}) of each */"
+        )
     lines += given.unit_members(n_modes, out)
     return out.fill("\n".join([*lines, "} @name@_unit;"]))
 
@@ -171,6 +179,57 @@ def _transform(block: Block, table: str, values: str) -> list[str]:
         terms = " + ".join(f"{table}[{i * (i + 1) // 2 + j}] * {values}[{j}]" for j in range(i + 1))
         lines.append(f"    out[{block.values + i}] = {f'{cast}({terms})' if cast else terms};")
     return lines
+
+
+def rotate_body(p: int, length: int) -> str:
+    """The rotations of `c_functions.rotate_body`, each number of the state by `@name@_more_`, which may keep its rest.
+
+    The rest is `length` places farther on. A sum D goes through the state, so that it has the rounding of the state.
+    """
+    if p > UNROLLED_SIZE:
+        return f"""\
+{residual_loop(p, "float")}
+    for (i = 0; i < {p}; ++i) {{
+        const float step = weight * z[i], before = D[i];
+        float inverse, gain;
+        @name@_more_(D + i, {length}, step * z[i]);
+        inverse = 1.0f / D[i];
+        gain = step * inverse;
+        weight *= before * inverse;
+        for (j = i + 1; j < {p}; ++j) {{
+            z[j] -= z[i] * *R;
+            @name@_more_(R++, {length}, gain * z[j]);
+        }}
+        e -= z[i] * m[i];
+        @name@_more_(m + i, {length}, gain * e);
+    }}
+    return weight * e * e;"""
+    right, entry = p + p * (p - 1) // 2, p
+    lines = residual_lines(p, "float")
+    lines.append(f"    float {'weight, ' if p > 1 else ''}step, inverse, keep, gain;")
+    for i in range(p):
+        lines += [
+            f"    step = {'weight * ' if i else ''}z{i};",
+            f"    keep = state[{i}];",
+            f"    @name@_more_(state + {i}, {length}, step * z{i});",
+            f"    inverse = 1.0f / state[{i}];",
+            "    keep *= inverse;",
+            "    gain = step * inverse;",
+        ]
+        if p > 1:
+            lines.append(f"    weight {'*=' if i else '='} keep;")
+        for j in range(i + 1, p):
+            lines += [
+                f"    z{j} -= z{i} * state[{entry}];",
+                f"    @name@_more_(state + {entry}, {length}, gain * z{j});",
+            ]
+            entry += 1
+        lines += [
+            f"    e -= z{i} * state[{right + i}];",
+            f"    @name@_more_(state + {right + i}, {length}, gain * e);",
+        ]
+    lines.append(f"    return {'weight' if p > 1 else 'keep'} * e * e;")
+    return "\n".join(lines)
 
 
 def update_function(blocks: Sequence[Block], n_modes: int, given: CConditions, out: Writer) -> str:

@@ -36,6 +36,8 @@ from cem.export.c_functions import (
     init_function,
     log_joint_function,
     rotate_body,
+    sizes_of,
+    state_length,
     unit_structure,
     update_function,
 )
@@ -410,9 +412,9 @@ def _basis_functions(
     ]
 
 
-def _rotate(part: dict[str, str], p: int, out: Writer) -> str:
-    body = rotate_body(p, f"{out.name}_scalar")
-    return out.fill(part["rotate"], p=str(p), body=in_single(body.replace("(double)", "")) if out.is_single else body)
+def _rotate(part: dict[str, str], p: int, length: int, out: Writer) -> str:
+    body = c_single.rotate_body(p, length) if out.is_single else rotate_body(p, f"{out.name}_scalar")
+    return out.fill(part["rotate"], p=str(p), body=out.fill(body))
 
 
 def _header(model: FittedMixture, out: Writer) -> str:
@@ -461,7 +463,7 @@ def _header(model: FittedMixture, out: Writer) -> str:
         else designs_function(blocks, bases, given, out),
         *given.at_functions(out),
         centred_function(blocks, given, out),
-        *(_rotate(part, p, out) for p in sizes),
+        *(_rotate(part, p, slots * n_modes * state_length(p), out) for p, _, slots in sizes_of(blocks)),
         (c_single.log_joint_function if out.is_single else log_joint_function)(blocks, n_modes, given, out),
         out.fill(part["peek"], largest_size=str(sizes[-1])),
         curves_function(blocks, n_modes, out),

@@ -15,6 +15,27 @@ static inline void @name@_add_product_(float a, float b, float *sum, float *rest
     @name@_add_(product, sum, rest);
 }
 
+/* With @NAME@_CARRY defined before this header is included, each number of the state keeps what it has rounded away, in
+ * a second number behind all states; a unit is then nearly twice as large. Without, a state loses the last digits of its
+ * readings. Where they have not told two modes apart, their probabilities are then off by up to 1e-3 after 10,000
+ * readings, and by up to 1e-2 after 100,000. */
+#ifdef @NAME@_CARRY
+enum { @NAME@_STATE_ = 2 };
+static inline void @name@_more_(float *number, int carry, float more)
+{
+    const float before = *number, corrected = more + number[carry];
+    *number = before + corrected;
+    number[carry] = corrected - (*number - before);
+}
+#else
+enum { @NAME@_STATE_ = 1 };
+static inline void @name@_more_(float *number, int carry, float more)
+{
+    (void)carry;
+    *number += more;
+}
+#endif
+
 /* Mantissa, 1 to 2, of a number from 1 on; its exponent is added to the other exponents. */
 static inline float @name@_mantissa_(float number, int32_t *exponent)
 {
