@@ -7,16 +7,17 @@ digits in float is arranged so that it does not:
 - A basis whose orthonormal functions are small differences of large terms is evaluated in double (`is_wide`).
 - Of sums over readings, one for each mode, a second float keeps what the first rounds away. Their error is then that
   of the terms, which round either way: after N values it grows as sqrt(N) eps, not as N eps.
-- The readings of a channel times the logarithm of its scale is a product of an integer and two floats, added with what
-  it rounds away: an error of that logarithm would count N times.
+- The readings of a channel times the logarithm of its scale is a product of integers, and of a small float that these
+  lack: an error of that logarithm would count N times.
 - A state may keep what each of its numbers rounds away. Reading n changes it by 1 / n of itself, and what its last
-  digits lose shifts all later residuals. Log-odds of modes that stay open were off by up to 3e-2 after 100,000 readings,
-  with a carry by 3e-4. It doubles the memory, so the program that includes the header chooses.
+  digits lose shifts all later residuals. Log-odds of modes that stay open were off by up to 3e-2 after 100,000
+  readings, with a carry by 3e-4. It doubles the memory, so the program that includes the header chooses.
 - Logarithms of determinants are those of a product of mantissas, and an integer sum of exponents.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +48,7 @@ __all__ = [
     "rotate_body",
     "unit_structure",
     "update_function",
+    "whole_and_rest",
     "wide_section",
 ]
 
@@ -55,6 +57,18 @@ LARGEST_AMPLIFICATION = 16.0
 
 # The logarithm of the probability of an impossible mode.
 IMPOSSIBLE = -1e36
+
+# Integers of 2^-20 stand for what integers multiply.
+UNIT = 2.0**20
+
+
+def whole_and_rest(value: float) -> tuple[int, float]:
+    """A number as an integer of 2^-20, and what it lacks."""
+    whole = round(value * UNIT)
+    return whole, value - whole / UNIT
+
+
+HALF_LOG_2 = whole_and_rest(0.5 * math.log(2.0))
 
 # As many mantissas, each below 2, can be multiplied before a product overflows.
 MANTISSAS = 120
@@ -277,7 +291,7 @@ def update_function(blocks: Sequence[Block], n_modes: int, given: CConditions, o
 
 
 def log_joint_function(blocks: Sequence[Block], n_modes: int, given: CConditions, out: Writer) -> str:
-    """(11) in pairs of floats; log(2) / 2 is a number of ten bits, whose products are exact, and a small one."""
+    """(11) in pairs of floats; what integers multiply is in integers of 2^-20, and a small float that these lack."""
     many = sum(slots * p for p, _, slots in sizes_of(blocks)) > MANTISSAS
     lines = [
         "/* log of the probability of each mode times the density of all readings in it, as sums and rests. */",
@@ -285,7 +299,9 @@ def log_joint_function(blocks: Sequence[Block], n_modes: int, given: CConditions
         "{",
         "    int slot, k;",
         f"    for (k = 0; k < {n_modes}; ++k) {{",
-        "        const float *log_scale = @name@_log_scales_ + 2 * k;",
+        "        const int32_t *log_scale = @name@_log_scales_ + k;",
+        "        const float *log_scale_rest = @name@_log_scale_rests_ + k;",
+        "        int64_t whole = 0;",
         "        float sum = -0.5f * unit->misfit[k], rest = 0.5f * unit->carry[k], product = 1.0f, determinant;",
         "        int32_t exponent = 0;",
     ]
@@ -293,14 +309,15 @@ def log_joint_function(blocks: Sequence[Block], n_modes: int, given: CConditions
         lines += [
             f"        for (slot = {first}; slot < {first + slots}; ++slot) {{",
             f"            const float *D = unit->state_{p} + {state_of_mode(p, first, n_modes)};",
-            "            const float n = (float)unit->n[slot];",
+            "            const int32_t n = (int32_t)unit->n[slot];",
         ]
         if p > UNROLLED_SIZE:
             lines.append("            int i;")
         lines += [
-            "            @name@_add_product_(n, log_scale[0], &sum, &rest);",
-            "            rest += n * log_scale[1];",
-            f"            log_scale += {2 * n_modes};",
+            "            whole += (int64_t)n * *log_scale;",
+            "            rest += (float)n * *log_scale_rest;",
+            f"            log_scale += {n_modes};",
+            f"            log_scale_rest += {n_modes};",
         ]
         shortened = ["if (product > 1e30f) {", "    product = @name@_mantissa_(product, &exponent);", "}"]
         if p > UNROLLED_SIZE:
@@ -315,9 +332,10 @@ def log_joint_function(blocks: Sequence[Block], n_modes: int, given: CConditions
             lines += [f"            {line}" for line in shortened if many]
         lines.append("        }")
     lines += [
-        "        determinant = 1.06097222e-4f * (float)exponent - 0.5f * logf(product);",
-        "        @name@_add_product_((float)exponent, -0.3466796875f, &sum, &rest);",
-        "        @name@_add_(determinant, &sum, &rest);",
+        f"        whole -= (int64_t)exponent * {HALF_LOG_2[0]}; /* log(2) / 2 */",
+        f"        determinant = {HALF_LOG_2[1]!r}f * (float)exponent + 0.5f * logf(product);",
+        "        @name@_add_whole_(whole, &sum, &rest);",
+        "        @name@_add_(-determinant, &sum, &rest);",
         f"        @name@_add_({given.log_weight}, &sum, &rest);",
         "        sums[k] = sum + rest;",
         "        rests[k] = rest - (sums[k] - sum);",

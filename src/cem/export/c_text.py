@@ -180,10 +180,10 @@ def pair(value: float) -> tuple[float, float]:
     return high, float(value) - high
 
 
-def integers(title: str, name: str, values: Sequence[int]) -> str:
-    """A ``static const int`` array."""
+def integers(title: str, name: str, values: Sequence[int], kind: str = "int") -> str:
+    """A ``static const`` array of int, or of another kind of integer."""
     body = _wrapped([str(int(value)) for value in values], "    ")
-    return f"/* {title} */\nstatic const int {name}[{len(values)}] = {{\n{body}\n}};"
+    return f"/* {title} */\nstatic const {kind} {name}[{len(values)}] = {{\n{body}\n}};"
 
 
 def scalar_table(out: Writer, title: str, name: str, rows: Sequence[tuple[str, Sequence[float]]]) -> str:

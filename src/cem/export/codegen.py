@@ -47,8 +47,8 @@ from cem.export.c_text import (
     enumeration,
     enumerators,
     in_single,
+    integers,
     name_function,
-    pair,
     scalar_table,
     single_vector,
     vector,
@@ -294,8 +294,10 @@ def _tables(
                 log_scales.append(_log_scale(mode_row[-1], channel_row[-1], out))
     title = "log(1 / (sigma scale sqrt(2 pi))) of each slot and mode"
     if out.is_single:
-        pairs = [half for log_scale in log_scales for half in pair(log_scale)]
-        tables.append(single_vector(out, f"{title}, as pairs", f"{name}_log_scales_", pairs))
+        parts = [c_single.whole_and_rest(log_scale) for log_scale in log_scales]
+        wholes, rests = [whole for whole, _ in parts], [rest for _, rest in parts]
+        tables.append(integers(f"{title}, in 2^-20", f"{name}_log_scales_", wholes, "int32_t"))
+        tables.append(single_vector(out, "What these lack", f"{name}_log_scale_rests_", rests))
     else:
         tables.append(vector(title, f"{name}_log_scales_", log_scales))
     for size, rows in channel_rows.items():

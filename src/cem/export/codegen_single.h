@@ -7,12 +7,14 @@ static inline void @name@_add_(float more, float *sum, float *rest)
     *sum = total;
 }
 
-/* Adds a * b to sum + rest; one fused operation gives what the product rounds away. */
-static inline void @name@_add_product_(float a, float b, float *sum, float *rest)
+/* Adds an integer number of 2^-20 to sum + rest without loss, in three parts that a float holds. A compiler that shifts
+ * negative numbers otherwise than by their sign would not do. */
+static inline void @name@_add_whole_(int64_t whole, float *sum, float *rest)
 {
-    const float product = a * b;
-    *rest += fmaf(a, b, -product);
-    @name@_add_(product, sum, rest);
+    const int32_t high = (int32_t)(whole >> 30), low = (int32_t)(whole & 0x3fffffff);
+    @name@_add_((float)high * 1024.0f, sum, rest);
+    @name@_add_((float)(low >> 15) * 0.03125f, sum, rest);
+    @name@_add_((float)(low & 0x7fff) * 0x1p-20f, sum, rest);
 }
 
 /* With @NAME@_CARRY defined before this header is included, each number of the state keeps what it has rounded away, in
