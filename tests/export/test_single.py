@@ -128,11 +128,27 @@ def test_a_hundred_thousand_readings_leave_float_as_near_as_a_few(tmp_path, name
     assert_near(*compared(tmp_path, plain.make_model(BASES[name], 3, apart=0.1), 100_000))
 
 
+def test_functions_much_alike_are_evaluated_in_double(tmp_path):
+    """A nearly straight exponential is a constant but for its last digits, which are its orthonormal function."""
+    model = plain.make_model([Exponential(20_000.0), Polynomial(2)], 3, apart=0.05)
+    assert "long_exponential_wide_(" in export_c(model, name="long", scalar="float")
+    assert "long_polynomial_wide_(" not in export_c(model, name="long", scalar="float")
+    assert_near(*compared(tmp_path, model, 3_000))
+
+
 @pytest.mark.parametrize("name", BASES)
 def test_float_is_near_for_each_basis(tmp_path, name):
     """The same for a few readings, where the modes are still open."""
     double, single = compared(tmp_path, plain.make_model(BASES[name], 3, apart=0.05), 300)
     assert np.min(np.max(double.probabilities, axis=1)) < 0.995
+    assert_near(double, single)
+
+
+@pytest.mark.parametrize("specs", [[Polynomial(2)] * 45, [Polynomial(5)] * 25], ids=["written out", "loops"])
+def test_determinants_of_many_channels_do_not_overflow(tmp_path, specs):
+    """The product of some hundred mantissas is more than a float holds: a likelihood of minus infinity."""
+    double, single = compared(tmp_path, plain.make_model(specs, 2, apart=0.01), 200)
+    assert np.isfinite(single.log_likelihood).all()
     assert_near(double, single)
 
 

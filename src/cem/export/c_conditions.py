@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.covariates.features import LEVEL
 from cem.covariates.regimes import CENTRES, CUTS
 from cem.errors import PredictionError
+from cem.export.c_numbers import NUMBERS, feature_tables, floats, pairs, up
 from cem.export.c_text import (
     Writer,
     comment,
@@ -28,7 +28,6 @@ from cem.export.c_text import (
     in_single,
     integers,
     name_function,
-    pair,
     single_vector,
     vector,
 )
@@ -36,15 +35,10 @@ from cem.export.c_text import (
 if TYPE_CHECKING:
     from cem.covariates.columns import Column
     from cem.covariates.conditions import Conditions
-    from cem.covariates.features import Feature
 
 __all__ = ["CConditions"]
 
 FloatArray = NDArray[np.float64]
-
-# Numbers of a feature in the header's tables; what a kind does not need is 0. A float header has one more, the rest of
-# the first.
-NUMBERS = 9
 
 # What update_at and the others return beside the statuses of all headers; their names are taken.
 STATUSES = ("OK", "BAD_TIME", "BAD_VALUE", "FAR_TIME", "BAD_CHANNEL", "BAD_COVARIATE", "BAD_LEVEL", "BAD_REGIME",
@@ -192,14 +186,14 @@ class CConditions:
         if self.of_units is not None and self.membership is not None:
             names = [column.name for column in self.of_unit]
             sources = [names.index(self.of_units.columns[x.column].name) for x in self.of_units.features]
-            yield from _of_features("unit_", "a unit", self.of_units.features, sources, out)
+            yield from feature_tables("unit_", "a unit", self.of_units.features, sources, out)
             title = "Intercept and coefficients of the mode probabilities, by mode"
             yield title, "membership_coefficients", [float(x) for x in self.membership.ravel()]
         if self.conditions is None:
             return
         given = self.conditions
         yield "Levels of each covariate; 0: a number", "levels", _levels(given.columns)
-        yield from _of_features("", "a reading", given.features, [x.column for x in given.features], out)
+        yield from feature_tables("", "a reading", given.features, [x.column for x in given.features], out)
         if given.regimes is not None:
             yield from self._of_regimes(out, levels)
         if self.has_common:
@@ -211,24 +205,24 @@ class CConditions:
         known = [int(n > 0) for n in regimes.counts]
         if regimes.kind == CENTRES:
             yield "Covariates that regimes depend on", "settings", list(regimes.columns)
-            origin = _floats(regimes.origin)
-            yield "What is taken off each before it is scaled", "origin", _pairs(origin) if out.is_single else origin
-            yield "Its scale, inverse", "precision", _floats(1.0 / regimes.spread)
-            yield "Centres of the regimes", "places", _floats(regimes.places)
+            origin = floats(regimes.origin)
+            yield "What is taken off each before it is scaled", "origin", pairs(origin) if out.is_single else origin
+            yield "Its scale, inverse", "precision", floats(1.0 / regimes.spread)
+            yield "Centres of the regimes", "places", floats(regimes.places)
             if regimes.specification.unknown == "error":
-                yield "Squares of how far they reach", "reaches", _floats(regimes.reaches**2)
+                yield "Squares of how far they reach", "reaches", floats(regimes.reaches**2)
         elif regimes.kind == CUTS:
             cuts = list(regimes.specification.cuts or ())
-            yield "Where one regime ends and the next begins", "cuts", _up(cuts) if out.is_single else cuts
+            yield "Where one regime ends and the next begins", "cuts", up(cuts) if out.is_single else cuts
             yield "Whether a regime has training readings", "known", known
         else:
             yield "Whether a regime has training readings", "known", known
         if out.is_single:
-            offsets = _pairs(_floats(given.offsets + np.asarray(levels) * given.scales))
+            offsets = pairs(floats(given.offsets + np.asarray(levels) * given.scales))
             yield "Offsets of the channels' levels, by regime, as pairs", "offsets", offsets
         else:
-            yield "Offsets of the channels, by regime", "offsets", _floats(given.offsets)
-        yield "Inverse scales of the channels, by regime", "inverse_scales", _floats(1.0 / given.scales)
+            yield "Offsets of the channels, by regime", "offsets", floats(given.offsets)
+        yield "Inverse scales of the channels, by regime", "inverse_scales", floats(1.0 / given.scales)
         logs = [0.0 - math.log(scale) for scale in given.scales.ravel()]
         yield "Logarithms of these", "log_inverse_scales", logs
 
@@ -577,37 +571,5 @@ def _fleet_weights(n_modes: int) -> list[str]:
     ]
 
 
-def _floats(array: Any) -> list[float]:
-    return [float(value) for value in np.ravel(array)]
-
-
-def _pairs(values: Sequence[float]) -> list[float]:
-    return [half for value in values for half in pair(value)]
-
-
-def _up(values: Sequence[float]) -> list[float]:
-    """The least floats that are not below the values."""
-    nearest = np.asarray(values, dtype=np.float32)
-    below = nearest.astype(np.float64) < np.asarray(values, dtype=np.float64)
-    return _floats(np.where(below, np.nextafter(nearest, np.float32(np.inf)), nearest))
-
-
 def _levels(columns: Sequence[Column]) -> list[int]:
     return [len(column.levels or ()) for column in columns]
-
-
-def _of_features(
-    prefix: str, what: str, features: Sequence[Feature], sources: Sequence[int], out: Writer
-) -> Iterator[tuple[str, str, list[int] | list[float]]]:
-    if not features:
-        return
-    names = comment(", ".join(feature.name for feature in features))
-    kinds = [feature.kind for feature in features]
-    yield f"Features of {what}: {names}. 0: a power, 1: of a spline, {LEVEL}: a level", f"{prefix}feature_kinds", kinds
-    yield "Covariate of each", f"{prefix}feature_sources", list(sources)
-    numbers = [x for own in features for x in (*own.numbers, *[0.0] * (NUMBERS - len(own.numbers)))]
-    if out.is_single:
-        rows = np.reshape(np.asarray(numbers, dtype=np.float64), (-1, NUMBERS))
-        numbers = [x for row in rows.tolist() for x in (*row, pair(row[0])[1])]
-    count = len(numbers) // len(features)
-    yield f"{count} numbers of each", f"{prefix}feature_numbers", [float(x) for x in numbers]

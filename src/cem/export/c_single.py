@@ -11,7 +11,7 @@ digits in float is arranged so that it does not:
   lack: an error of that logarithm would count N times.
 - A state may keep what each of its numbers rounds away. Reading n changes it by 1 / n of itself, and what its last
   digits lose shifts all later residuals. Log-odds of modes that stay open were off by up to 3e-2 after 100,000
-  readings, with a carry by 3e-4. It doubles the memory, so the program that includes the header chooses.
+  readings, with a carry by 4e-4. It doubles the memory, so the program that includes the header chooses.
 - Logarithms of determinants are those of a product of mantissas, and an integer sum of exponents.
 """
 
