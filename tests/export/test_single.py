@@ -144,18 +144,19 @@ def test_float_is_near_for_each_basis(tmp_path, name):
     assert_near(double, single)
 
 
-@pytest.mark.parametrize("specs", [[Polynomial(2)] * 45, [Polynomial(5)] * 25], ids=["written out", "loops"])
+@pytest.mark.parametrize("specs", [[Polynomial(2)] * 120, [Polynomial(5)] * 60], ids=["written out", "loops"])
 def test_determinants_of_many_channels_do_not_overflow(tmp_path, specs):
-    """The product of some hundred mantissas is more than a float holds: a likelihood of minus infinity."""
-    double, single = compared(tmp_path, plain.make_model(specs, 2, apart=0.01), 200)
+    """The product of some hundreds of mantissas is more than a float holds: a likelihood of minus infinity."""
+    double, single = compared(tmp_path, plain.make_model(specs, 2, apart=0.01), 50)
     assert np.isfinite(single.log_likelihood).all()
     assert_near(double, single)
 
 
 def alike(specs):
-    """Three modes between which no number of readings decides: their noise is the same, and nearly their curves."""
+    """Three modes between which hardly any number of readings decides: curves and noise are nearly the same."""
     model = plain.make_model(specs, 3, apart=0.0, seed=1)
-    noise = np.repeat(model.internal_parameters.noise_variances[:1], 3, axis=0)
+    noise = model.internal_parameters.noise_variances
+    noise = noise[:1] * np.exp(np.random.default_rng(1).normal(0, 0.002, noise.shape))
     model.internal_parameters = replace(model.internal_parameters, noise_variances=noise)
     return model
 
