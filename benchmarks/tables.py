@@ -334,6 +334,17 @@ TABLES: dict[str, Columns] = {
         "target": number("target_instructions", ",.0f"),
         "bytes per unit": number("bytes_per_unit", ",.0f"),
     },
+    "embedded": {
+        "dialect": text("dialect"),
+        "states keep what they round away": _yes_or_no("carry"),
+        "instructions of an update": number("instructions_of_update", ",.0f"),
+        "of the probabilities": number("instructions_of_probabilities", ",.0f"),
+        "together": number("instructions", ",.0f"),
+        "target": number("target_instructions", ",.0f"),
+        "bytes of code and constants": number("bytes_of_code_and_constants", ",.0f"),
+        "bytes per unit": number("bytes_per_unit", ",.0f"),
+        "bytes of stack": number("bytes_of_stack", ",.0f"),
+    },
     "cold_start": {
         "fresh process": text("process"),
         "median": _duration("seconds"),

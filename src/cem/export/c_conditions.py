@@ -1,7 +1,9 @@
 """The exported C text of reading conditions: covariates, regimes, features, maps of readings, and a unit's own weights.
 
-The arithmetic is that of ``covariates/_conditions.pxd``, in double whatever the header's scalar. A model without
-conditions and membership gets no text from here.
+The arithmetic is that of ``covariates/_conditions.pxd``, in the header's scalar. In float, what is subtracted from a
+covariate or a reading is a pair of floats, because its rounding would shift all readings alike; intervals begin at the
+first float in them; and of a reading its regime's offset and its channel's level are taken off as one number. A model
+without conditions and membership gets no text from here.
 """
 
 from __future__ import annotations
@@ -9,27 +11,34 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.covariates.features import LEVEL
 from cem.covariates.regimes import CENTRES, CUTS
 from cem.errors import PredictionError
-from cem.export.c_text import Writer, comment, enumeration, enumerators, identifier, integers, name_function, vector
+from cem.export.c_numbers import NUMBERS, feature_tables, floats, pairs, up
+from cem.export.c_text import (
+    Writer,
+    comment,
+    enumeration,
+    enumerators,
+    identifier,
+    in_single,
+    integers,
+    name_function,
+    single_vector,
+    vector,
+)
 
 if TYPE_CHECKING:
     from cem.covariates.columns import Column
     from cem.covariates.conditions import Conditions
-    from cem.covariates.features import Feature
 
 __all__ = ["CConditions"]
 
 FloatArray = NDArray[np.float64]
-
-# Numbers of a feature in the header's tables; what a kind does not need is 0.
-NUMBERS = 9
 
 # What update_at and the others return beside the statuses of all headers; their names are taken.
 STATUSES = ("OK", "BAD_TIME", "BAD_VALUE", "FAR_TIME", "BAD_CHANNEL", "BAD_COVARIATE", "BAD_LEVEL", "BAD_REGIME",
@@ -170,44 +179,50 @@ class CConditions:
 
     # ---- numbers
 
-    def tables(self) -> Iterator[tuple[str, str, list[int] | list[float]]]:
-        """(title, name, values) of the arrays that functions need: whole numbers are int, others double."""
+    def tables(self, out: Writer, levels: Sequence[float]) -> Iterator[tuple[str, str, list[int] | list[float]]]:
+        """(title, name, values) of the arrays that functions need: whole numbers are int, others of the scalar."""
         if self.of_unit:
             yield "Levels of each unit covariate; 0: a number", "unit_levels", _levels(self.of_unit)
         if self.of_units is not None and self.membership is not None:
             names = [column.name for column in self.of_unit]
             sources = [names.index(self.of_units.columns[x.column].name) for x in self.of_units.features]
-            yield from _of_features("unit_", "a unit", self.of_units.features, sources)
+            yield from feature_tables("unit_", "a unit", self.of_units.features, sources, out)
             title = "Intercept and coefficients of the mode probabilities, by mode"
             yield title, "membership_coefficients", [float(x) for x in self.membership.ravel()]
         if self.conditions is None:
             return
         given = self.conditions
         yield "Levels of each covariate; 0: a number", "levels", _levels(given.columns)
-        yield from _of_features("", "a reading", given.features, [x.column for x in given.features])
+        yield from feature_tables("", "a reading", given.features, [x.column for x in given.features], out)
         if given.regimes is not None:
-            yield from self._of_regimes()
+            yield from self._of_regimes(out, levels)
         if self.has_common:
             yield from self._of_common()
 
-    def _of_regimes(self) -> Iterator[tuple[str, str, list[int] | list[float]]]:
+    def _of_regimes(self, out: Writer, levels: Sequence[float]) -> Iterator[tuple[str, str, list[int] | list[float]]]:
         assert self.conditions is not None and self.conditions.regimes is not None
         given, regimes = self.conditions, self.conditions.regimes
         known = [int(n > 0) for n in regimes.counts]
         if regimes.kind == CENTRES:
             yield "Covariates that regimes depend on", "settings", list(regimes.columns)
-            yield "What is taken off each before it is scaled", "origin", _floats(regimes.origin)
-            yield "Its scale, inverse", "precision", _floats(1.0 / regimes.spread)
-            yield "Centres of the regimes", "places", _floats(regimes.places)
+            origin = floats(regimes.origin)
+            yield "What is taken off each before it is scaled", "origin", pairs(origin) if out.is_single else origin
+            yield "Its scale, inverse", "precision", floats(1.0 / regimes.spread)
+            yield "Centres of the regimes", "places", floats(regimes.places)
             if regimes.specification.unknown == "error":
-                yield "Squares of how far they reach", "reaches", _floats(regimes.reaches**2)
+                yield "Squares of how far they reach", "reaches", floats(regimes.reaches**2)
         elif regimes.kind == CUTS:
-            yield "Where one regime ends and the next begins", "cuts", list(regimes.specification.cuts or ())
+            cuts = list(regimes.specification.cuts or ())
+            yield "Where one regime ends and the next begins", "cuts", up(cuts) if out.is_single else cuts
             yield "Whether a regime has training readings", "known", known
         else:
             yield "Whether a regime has training readings", "known", known
-        yield "Offsets of the channels, by regime", "offsets", _floats(given.offsets)
-        yield "Inverse scales of the channels, by regime", "inverse_scales", _floats(1.0 / given.scales)
+        if out.is_single:
+            offsets = pairs(floats(given.offsets + np.asarray(levels) * given.scales))
+            yield "Offsets of the channels' levels, by regime, as pairs", "offsets", offsets
+        else:
+            yield "Offsets of the channels, by regime", "offsets", floats(given.offsets)
+        yield "Inverse scales of the channels, by regime", "inverse_scales", floats(1.0 / given.scales)
         logs = [0.0 - math.log(scale) for scale in given.scales.ravel()]
         yield "Logarithms of these", "log_inverse_scales", logs
 
@@ -224,14 +239,17 @@ class CConditions:
         betas = [float(beta) for own in self.conditions.coefficients for beta in own]
         yield "Coefficients of the common columns", "common_coefficients", betas
 
-    def written_tables(self, out: Writer) -> list[str]:
-        """The tables as C text."""
-        return [
-            integers(title, f"{out.name}_{name}_", [int(value) for value in values])
-            if all(isinstance(value, int) for value in values)
-            else vector(title, f"{out.name}_{name}_", values)
-            for title, name, values in self.tables()
-        ]
+    def written_tables(self, out: Writer, levels: Sequence[float]) -> list[str]:
+        """The tables as C text; `levels` are those of the channels."""
+        tables = []
+        for title, name, values in self.tables(out, levels):
+            if all(isinstance(value, int) for value in values):
+                tables.append(integers(title, f"{out.name}_{name}_", [int(value) for value in values]))
+            elif out.is_single:
+                tables.append(single_vector(out, title, f"{out.name}_{name}_", values))
+            else:
+                tables.append(vector(title, f"{out.name}_{name}_", values))
+        return tables
 
     # ---- functions
 
@@ -241,7 +259,8 @@ class CConditions:
         if self.read or self.of_unit:
             pieces.append(out.fill(part["checked"]))
         if self.of_units is not None or (self.conditions is not None and self.conditions.features):
-            pieces.append(out.fill(part["features"], numbers=str(NUMBERS)))
+            numbers, rest = (NUMBERS + 1, f" - numbers[{NUMBERS}]") if out.is_single else (NUMBERS, "")
+            pieces.append(out.fill(part["features"], numbers=str(numbers), rest=rest))
         if self.of_units is not None:
             pieces.append(out.fill(part["membership"], length=str(1 + len(self.of_units.features))))
         return pieces + self._structure(out) + self._regime_function(part, out)
@@ -260,9 +279,9 @@ class CConditions:
             "    int regime;",
         ]
         if self.conditions.features:
-            lines.append(f"    double features[{len(self.conditions.features)}];")
+            lines.append(f"    @real@ features[{len(self.conditions.features)}];")
         if self.function_starts:
-            lines.append(f"    double functions[{sum(self.sizes[basis] for basis in self.function_starts)}];")
+            lines.append(f"    @real@ functions[{sum(self.sizes[basis] for basis in self.function_starts)}];")
         return [out.fill("\n".join([*lines, "} @name@_conditions_;"]))]
 
     def _regime_function(self, part: dict[str, str], out: Writer) -> list[str]:
@@ -273,7 +292,9 @@ class CConditions:
         nearest = regimes.specification.unknown == "nearest"
         if regimes.kind == CENTRES:
             section = "nearest_centre" if nearest else "centre_within_reach"
-            return [out.fill(part[section], n=n, settings=str(len(regimes.columns)))]
+            words = {"s": "2 * s", "rest": " - @name@_origin_[2 * s + 1]"} if out.is_single else {"s": "s", "rest": ""}
+            words["rest"] = out.fill(words["rest"])
+            return [out.fill(part[section], n=n, settings=str(len(regimes.columns)), **words)]
         if regimes.kind == CUTS:
             section = "nearest_interval" if nearest and not regimes.counts.all() else "interval"
             return [out.fill(part[section], n=n, column=str(regimes.columns[0]))]
@@ -291,11 +312,12 @@ class CConditions:
             f"static inline int @name@_at_({self._of_reading('t', declared=True)}@name@_conditions_ *at,",
             "                            @name@_scalar *phi)",
             "{",
-            f"    double row[{len(self.conditions.columns)}];",
+            f"    @real@ row[{len(self.conditions.columns)}];",
             "    int status;",
         ]
         for i, column in enumerate(self.conditions.columns):
-            value = f"unit->u[{places[column.name]}]" if column.of_unit else f"(double)w[{places[column.name]}]"
+            cast = "" if out.is_single else "(double)"
+            value = f"unit->u[{places[column.name]}]" if column.of_unit else f"{cast}w[{places[column.name]}]"
             lines.append(f"    row[{i}] = {value};")
         lines.append(f"    status = @name@_checked_({len(self.conditions.columns)}, @name@_levels_, row);")
         if n_features:
@@ -356,7 +378,10 @@ class CConditions:
                 ]
             else:
                 lines.append("        total += value;")
-            pieces.append("\n".join([*lines, "    }", "    return total;", "}"]))
+            common = "\n".join([*lines, "    }", "    return total;", "}"])
+            pieces.append(in_single(common) if out.is_single else common)
+        if out.is_single:
+            return [out.fill(text) for text in pieces]
         value = "x"
         if self.n_regimes:
             place = "[at->regime * @NAME@_N_CHANNELS + c]"
@@ -370,22 +395,34 @@ class CConditions:
         ]
         return [out.fill(text) for text in (*pieces, "\n".join(lines))]
 
+    def mapped_lines(self, out: Writer) -> list[str]:
+        """The reading x[c] without its regime and what common columns explain; in float, without its level too."""
+        if not out.is_single:
+            return ["        const double mapped = @name@_mapped_(at, c, (double)x[c]);"]
+        common = " - @name@_common_(at, c)" if self.has_common else ""
+        if not self.n_regimes:
+            return [f"        const float mapped = (x[c] - channel[0]){common};"]
+        return [
+            "        const int place = at->regime * @NAME@_N_CHANNELS + c;",
+            "        const float less = (x[c] - @name@_offsets_[2 * place]) - @name@_offsets_[2 * place + 1];",
+            f"        const float mapped = less * @name@_inverse_scales_[place]{common};",
+        ]
+
     # ---- the unit
 
     def unit_members(self, n_modes: int, out: Writer) -> list[str]:
         """Further members of a running unit."""
         if self.is_empty:
             return []
-        lines = [f"    double log_weights[{n_modes}]; /* logarithms of its mode probabilities before all readings */"]
+        lines = [f"    @real@ log_weights[{n_modes}]; /* logarithms of its mode probabilities before all readings */"]
         if self.n_regimes:
-            lines.append("    double stretch; /* sum of the logarithms of inverse scales of regimes */")
-            if out.scalar == "double":
-                lines.append("    double stretch_carry; /* what that sum has rounded away */")
+            lines.append("    @real@ stretch; /* sum of the logarithms of inverse scales of regimes */")
+            lines.append("    @real@ stretch_carry; /* what that sum has rounded away */")
         if self.kept:
-            lines.append(f"    double u[{len(self.kept)}]; /* its covariates on which readings depend */")
+            lines.append(f"    @real@ u[{len(self.kept)}]; /* its covariates on which readings depend */")
         return lines
 
-    def init_parts(self, n_modes: int) -> tuple[list[str], list[str], list[str]]:
+    def init_parts(self, n_modes: int, out: Writer) -> tuple[list[str], list[str], list[str]]:
         """Of the function that makes a unit: comment and signature, what comes before all else, and what after."""
         if not self.of_unit:
             signature = [
@@ -398,12 +435,12 @@ class CConditions:
             "/* A unit of which only its covariates are known, in the order of enum @name@_unit_covariate. */",
             "static inline int @name@_init_at(@name@_unit *unit, const @name@_scalar u[@NAME@_N_UNIT_COVARIATES])",
         ]
-        before = [f"    double row[{n}];", "    int status;"]
+        before = [f"    @real@ row[{n}];", "    int status;"]
         if self.of_units is not None:
-            before += [f"    double features[{len(self.of_units.features)}], logarithms[{n_modes}];"]
+            before += [f"    @real@ features[{len(self.of_units.features)}], logarithms[{n_modes}];"]
         before += [
             f"    for (i = 0; i < {n}; ++i) {{",
-            "        row[i] = (double)u[i];",
+            "        row[i] = u[i];" if out.is_single else "        row[i] = (double)u[i];",
             "    }",
             f"    status = @name@_checked_({n}, @name@_unit_levels_, row);",
         ]
@@ -438,12 +475,12 @@ class CConditions:
             "                                   const @name@_scalar w[@NAME@_N_COVARIATES])",
         ]
 
-    def update_variables(self) -> list[str]:
+    def update_variables(self, out: Writer) -> list[str]:
         """What the function that takes a reading declares beside all others."""
         lines = [] if self.conditions is None else ["    @name@_conditions_ at;"]
-        return [*lines, "    double stretch = 0.0;"] if self.n_regimes else lines
+        return [*lines, f"    @real@ stretch = {'0.0f' if out.is_single else '0.0'};"] if self.n_regimes else lines
 
-    def stretch_of_reading(self) -> list[str]:
+    def stretch_of_reading(self, out: Writer) -> list[str]:
         """Counts the scale by which a regime divides a reading that is there."""
         if not self.n_regimes:
             return []
@@ -454,20 +491,19 @@ class CConditions:
         """Adds what a reading counts to the unit."""
         if not self.n_regimes:
             return []
-        if out.scalar == "float":
-            return ["    unit->stretch += stretch;"]
         return [
             "    {",
-            "        const double corrected = stretch - unit->stretch_carry, before = unit->stretch;",
-            "        const double after = before + corrected;",
+            "        const @real@ corrected = stretch - unit->stretch_carry, before = unit->stretch;",
+            "        const @real@ after = before + corrected;",
             "        unit->stretch = after;",
             "        unit->stretch_carry = (after - before) - corrected;",
             "    }",
         ]
 
-    def score_words(self) -> dict[str, str]:
+    def score_words(self, out: Writer) -> dict[str, str]:
         """Words of the section of the template with the scores."""
-        return {"stretch": " + unit->stretch" if self.n_regimes else ""}
+        stretch = "(double)unit->stretch" if out.is_single else "unit->stretch"
+        return {"stretch": f" + {stretch}" if self.n_regimes else ""}
 
     def forecast_words(self, out: Writer) -> dict[str, str]:
         """Words of the section of the template with the forecast."""
@@ -485,6 +521,36 @@ class CConditions:
                 "                                     const @name@_scalar w[@NAME@_N_COVARIATES], int channel,",
                 "                                     double *mean, double *variance)",
             ]
+        final = self._single_forecast() if out.is_single else self._forecast()
+        words = {
+            "signature": "\n".join(signature),
+            "variables": "" if self.conditions is None else "\n    @name@_conditions_ at;",
+            "evaluation": self.evaluation,
+            "mean_of": "\n".join(final),
+        }
+        return {word: out.fill(text) for word, text in words.items()}
+
+    def _single_forecast(self) -> list[str]:
+        """Mean and variance from centre, scale, average and total, in float but for the sum with the level."""
+        rest = "centre + @name@_common_(&at, channel)" if self.has_common else "centre"
+        level = "level"
+        lines = []
+        if self.n_regimes:
+            place = "at.regime * @NAME@_N_CHANNELS + channel"
+            lines = [
+                f"    centre = ({rest}) / @name@_inverse_scales_[{place}];",
+                f"    scale /= @name@_inverse_scales_[{place}];",
+                f"    level = @name@_offsets_[2 * ({place})];",
+            ]
+            rest = f"centre + @name@_offsets_[2 * ({place}) + 1]"
+        return [
+            *lines,
+            f"    *mean = (double){level} + (double)({rest} + scale * average);",
+            "    *variance = (double)(scale * scale * total);",
+        ]
+
+    def _forecast(self) -> list[str]:
+        """Mean and variance from centre, scale, average and total."""
         final = ["    *mean = centre + scale * average;"]
         if self.has_common:
             final = ["    *mean = centre + scale * average + @name@_common_(&at, channel);"]
@@ -494,13 +560,7 @@ class CConditions:
                 f"    *mean = *mean / @name@_inverse_scales_{place} + @name@_offsets_{place};",
                 f"    scale /= @name@_inverse_scales_{place};",
             ]
-        words = {
-            "signature": "\n".join(signature),
-            "variables": "" if self.conditions is None else "\n    @name@_conditions_ at;",
-            "evaluation": self.evaluation,
-            "mean_of": "\n".join(final),
-        }
-        return {word: out.fill(text) for word, text in words.items()}
+        return [*final, "    *variance = scale * scale * total;"]
 
 
 def _fleet_weights(n_modes: int) -> list[str]:
@@ -511,22 +571,5 @@ def _fleet_weights(n_modes: int) -> list[str]:
     ]
 
 
-def _floats(array: Any) -> list[float]:
-    return [float(value) for value in np.ravel(array)]
-
-
 def _levels(columns: Sequence[Column]) -> list[int]:
     return [len(column.levels or ()) for column in columns]
-
-
-def _of_features(
-    prefix: str, what: str, features: Sequence[Feature], sources: Sequence[int]
-) -> Iterator[tuple[str, str, list[int] | list[float]]]:
-    if not features:
-        return
-    names = comment(", ".join(feature.name for feature in features))
-    kinds = [feature.kind for feature in features]
-    yield f"Features of {what}: {names}. 0: a power, 1: of a spline, {LEVEL}: a level", f"{prefix}feature_kinds", kinds
-    yield "Covariate of each", f"{prefix}feature_sources", list(sources)
-    numbers = [x for own in features for x in (*own.numbers, *[0.0] * (NUMBERS - len(own.numbers)))]
-    yield f"{NUMBERS} numbers of each", f"{prefix}feature_numbers", [float(x) for x in numbers]

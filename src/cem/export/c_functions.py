@@ -19,6 +19,7 @@ from cem.export.c_text import Writer
 __all__ = [
     "KINDS",
     "LIMITS",
+    "UNROLLED_SIZE",
     "Block",
     "Design",
     "Limits",
@@ -27,7 +28,15 @@ __all__ = [
     "designs_function",
     "init_function",
     "log_joint_function",
+    "mode_length",
+    "plus",
+    "residual_lines",
+    "residual_loop",
     "rotate_body",
+    "sizes_of",
+    "state_length",
+    "state_of_mode",
+    "table_row",
     "unit_structure",
     "update_function",
 ]
@@ -81,12 +90,12 @@ class Block:
         return self.design.size
 
 
-def _plus(text: str, offset: int) -> str:
+def plus(text: str, offset: int) -> str:
     """C for text + offset."""
     return f"{text} + {offset}" if offset else text
 
 
-def _sizes(blocks: Sequence[Block]) -> Iterator[tuple[int, int, int]]:
+def sizes_of(blocks: Sequence[Block]) -> Iterator[tuple[int, int, int]]:
     """(p, first slot, number of slots) for each size of basis."""
     for first in dict.fromkeys(block.first for block in blocks):
         members = [block for block in blocks if block.first == first]
@@ -118,10 +127,9 @@ def unit_structure(blocks: Sequence[Block], n_modes: int, given: CConditions, ou
         "typedef struct {",
         f"    double n[{blocks[-1].stop}]; /* readings of each channel */",
         f"    double misfit[{pairs}]; /* sums of squares, for each channel and mode */",
+        f"    double carry[{pairs}]; /* what those sums have rounded away */",
     ]
-    if out.scalar == "double":
-        lines.append(f"    double carry[{pairs}]; /* what those sums have rounded away */")
-    for p, _, slots in _sizes(blocks):
+    for p, _, slots in sizes_of(blocks):
         length = slots * n_modes * state_length(p)
         lines.append(f"    @name@_scalar state_{p}[{length}]; /* D ({p}), R ({p * (p - 1) // 2}), m ({p}) of each */")
     lines += given.unit_members(n_modes, out)
@@ -129,7 +137,7 @@ def unit_structure(blocks: Sequence[Block], n_modes: int, given: CConditions, ou
 
 
 def init_function(blocks: Sequence[Block], n_modes: int, given: CConditions, out: Writer) -> str:
-    signature, before, after = given.init_parts(n_modes)
+    signature, before, after = given.init_parts(n_modes, out)
     lines = [
         *signature,
         "{",
@@ -137,7 +145,7 @@ def init_function(blocks: Sequence[Block], n_modes: int, given: CConditions, out
         *before,
         "    memset(unit, 0, sizeof *unit);",
     ]
-    for p, _, slots in _sizes(blocks):
+    for p, _, slots in sizes_of(blocks):
         lines += [
             f"    for (i = 0; i < {slots * n_modes}; ++i) {{",
             f"        for (j = 0; j < {p}; ++j) {{",
@@ -166,7 +174,7 @@ def designs_function(blocks: Sequence[Block], bases: Sequence[Any], given: CCond
     for index, basis in enumerate(bases):
         lines.append(f"    @name@_{KINDS[basis.kind]}_({basis.size}, @name@_basis_{index}_, t, phi);")
         if index in given.function_starts:
-            target = _plus("at->functions", given.function_starts[index])
+            target = plus("at->functions", given.function_starts[index])
             lines.append(f"    memcpy({target}, phi, {basis.size} * sizeof *phi);")
         for number, block in enumerate(blocks):
             if block.design.basis == index:
@@ -181,7 +189,7 @@ def designs_function(blocks: Sequence[Block], bases: Sequence[Any], given: CCond
 def _transform(block: Block, table: str, out: Writer) -> list[str]:
     p = block.size
     if p > UNROLLED_SIZE:
-        return [f"    @name@_transform_({p}, phi, {table}, {_plus('out', block.values)});"]
+        return [f"    @name@_transform_({p}, phi, {table}, {plus('out', block.values)});"]
     lines = []
     for i in range(p):
         terms = " + ".join(f"{table}[{i * (i + 1) // 2 + j}] * phi[{j}]" for j in range(i + 1))
@@ -192,7 +200,7 @@ def _transform(block: Block, table: str, out: Writer) -> list[str]:
 def centred_function(blocks: Sequence[Block], given: CConditions, out: Writer) -> str:
     """x̃ = (x − a − φ̃ᵀb̂) / s. The level a is subtracted first: near it the difference is exact, even in float.
 
-    A map of the readings by their conditions is in double, so it adds no error of its own to a float.
+    A map of the readings by their conditions takes the level off too, where the header is in float.
     """
     if given.maps_readings:
         at = "const @name@_conditions_ *at, "
@@ -202,10 +210,10 @@ def centred_function(blocks: Sequence[Block], given: CConditions, out: Writer) -
         ]
         read = [
             "        const int c = @name@_order_[slot];",
-            "        const double mapped = @name@_mapped_(at, c, (double)x[c]);",
+            *given.mapped_lines(out),
             "        const @name@_scalar value = x[c];",
         ]
-        less = "((@name@_scalar)(mapped - (double)channel[0]) - curve)"
+        less = "(mapped - curve)" if out.is_single else "((@name@_scalar)(mapped - (double)channel[0]) - curve)"
     else:
         signature = [
             "static inline int @name@_centred_(const @name@_scalar *phi, const @name@_scalar *x, @name@_scalar *z)"
@@ -223,7 +231,7 @@ def centred_function(blocks: Sequence[Block], given: CConditions, out: Writer) -
         p = block.size
         lines += [
             f"    for (slot = {block.start}; slot < {block.stop}; ++slot) {{",
-            f"        const @name@_scalar *channel = {_table_row('channels', block, 1)};",
+            f"        const @name@_scalar *channel = {table_row('channels', block, 1)};",
             *read,
         ]
         if p <= UNROLLED_SIZE:
@@ -234,7 +242,7 @@ def centred_function(blocks: Sequence[Block], given: CConditions, out: Writer) -
                 "        @name@_scalar curve = 0;",
                 "        int i;",
                 f"        for (i = 0; i < {p}; ++i) {{",
-                f"            curve += phi[{_plus('i', block.values)}] * channel[i + 1];",
+                f"            curve += phi[{plus('i', block.values)}] * channel[i + 1];",
                 "        }",
             ]
         lines += [
@@ -247,7 +255,7 @@ def centred_function(blocks: Sequence[Block], given: CConditions, out: Writer) -
     return out.fill("\n".join([*lines, "    return @NAME@_OK;", "}"]))
 
 
-def _table_row(what: str, block: Block, n_modes: int) -> str:
+def table_row(what: str, block: Block, n_modes: int) -> str:
     """C for the row, or rows of all modes, of slot `slot` in one of the flat tables."""
     p = block.size
     slot = f"(slot - {block.first})" if block.first else "slot"
@@ -272,13 +280,19 @@ def rotate_body(p: int, scalar: str) -> str:
     return write(p, scalar)
 
 
-def _unrolled(p: int, scalar: str) -> str:
-    lower, right = p, p + p * (p - 1) // 2
+def residual_lines(p: int, scalar: str) -> list[str]:
+    """A reading's residual e and its row z, written out."""
     level = " + ".join(f"phi[{i}] * mode[{i}]" for i in range(p))
     lines = [f"    {scalar} e = (x - ({level})) * mode[{mode_length(p) - 1}];"]
     for j in range(p):
-        terms = " + ".join(f"phi[{i}] * mode[{lower + i * (i + 1) // 2 + j}]" for i in range(j, p))
+        terms = " + ".join(f"phi[{i}] * mode[{p + i * (i + 1) // 2 + j}]" for i in range(j, p))
         lines.append(f"    {'' if j else 'const '}{scalar} z{j} = {terms};")
+    return lines
+
+
+def _unrolled(p: int, scalar: str) -> str:
+    right = p + p * (p - 1) // 2
+    lines = residual_lines(p, scalar)
     lines.append(f"    {scalar} {'weight, ' if p > 1 else ''}step, sum, inverse, keep, gain;")
     entry = p
     for i in range(p):
@@ -306,7 +320,8 @@ def _unrolled(p: int, scalar: str) -> str:
     return "\n".join(lines)
 
 
-def _looped(p: int, scalar: str) -> str:
+def residual_loop(p: int, scalar: str) -> str:
+    """The same in loops, and names for the parts of the state."""
     return f"""\
     {scalar} *D = state, *R = state + {p}, *m = state + {p + p * (p - 1) // 2};
     const {scalar} *factor = mode + {p};
@@ -322,7 +337,12 @@ def _looped(p: int, scalar: str) -> str:
             z[j] += phi[i] * *factor++;
         }}
     }}
-    e *= *factor;
+    e *= *factor;"""
+
+
+def _looped(p: int, scalar: str) -> str:
+    return f"""\
+{residual_loop(p, scalar)}
     for (i = 0; i < {p}; ++i) {{
         const {scalar} step = weight * z[i], sum = D[i] + step * z[i], inverse = 1 / sum;
         const {scalar} gain = step * inverse;
@@ -343,7 +363,7 @@ def update_function(blocks: Sequence[Block], n_modes: int, given: CConditions, o
         *given.update_signature(),
         "{",
         "    @name@_scalar phi[@NAME@_N_DESIGN_VALUES_], z[@NAME@_N_CHANNELS];",
-        *given.update_variables(),
+        *given.update_variables(out),
         "    int slot, k, status;",
         f"    status = {given.evaluation};",
         "    if (status == @NAME@_OK) {",
@@ -354,33 +374,25 @@ def update_function(blocks: Sequence[Block], n_modes: int, given: CConditions, o
         "    }",
     ]
     for block in blocks:
-        p, functions = block.size, _plus("phi", block.values)
+        p, functions = block.size, plus("phi", block.values)
         lines += [
             f"    for (slot = {block.start}; slot < {block.stop}; ++slot) {{",
-            f"        const @name@_scalar *mode = {_table_row('modes', block, n_modes)};",
-            f"        @name@_scalar *state = {_table_row('state', block, n_modes)};",
+            f"        const @name@_scalar *mode = {table_row('modes', block, n_modes)};",
+            f"        @name@_scalar *state = {table_row('state', block, n_modes)};",
             f"        double *misfit = unit->misfit + slot * {n_modes};",
         ]
-        if out.scalar == "double":
-            lines.append(f"        double *carry = unit->carry + slot * {n_modes};")
         lines += [
+            f"        double *carry = unit->carry + slot * {n_modes};",
             "        if (z[slot] == z[slot]) {",
             "            unit->n[slot] += 1.0;",
-            *given.stretch_of_reading(),
+            *given.stretch_of_reading(out),
             f"            for (k = 0; k < {n_modes}; ++k) {{",
             f"                const double more = @name@_rotate_{p}_({functions}, z[slot], mode, state);",
-        ]
-        if out.scalar == "double":
             # Kahan summation, because log-odds are small differences of sums over all readings.
-            lines += [
-                "                const double corrected = more - carry[k], before = misfit[k];",
-                "                const double after = before + corrected;",
-                "                misfit[k] = after;",
-                "                carry[k] = (after - before) - corrected;",
-            ]
-        else:
-            lines.append("                misfit[k] += more;")
-        lines += [
+            "                const double corrected = more - carry[k], before = misfit[k];",
+            "                const double after = before + corrected;",
+            "                misfit[k] = after;",
+            "                carry[k] = (after - before) - corrected;",
             f"                mode += {mode_length(p)};",
             f"                state += {state_length(p)};",
             "            }",
@@ -397,9 +409,6 @@ def update_function(blocks: Sequence[Block], n_modes: int, given: CConditions, o
 def log_joint_function(blocks: Sequence[Block], n_modes: int, given: CConditions, out: Writer) -> str:
     """(11): logarithms of D are taken of running products, dozens of factors at a time."""
 
-    def entry(index: str) -> str:
-        return f"D[{index}]" if out.scalar == "double" else f"(double)D[{index}]"
-
     look = [
         f"if (product > {LARGEST_PRODUCT}) {{",
         "    determinant += log(product);",
@@ -415,8 +424,8 @@ def log_joint_function(blocks: Sequence[Block], n_modes: int, given: CConditions
         "        const double *misfit = unit->misfit + k, *log_scale = @name@_log_scales_ + k;",
         f"        double sum = {given.log_weight}, determinant = 0.0, product = 1.0;",
     ]
-    for p, first, slots in _sizes(blocks):
-        inner = [f"const @name@_scalar *D = unit->state_{p} + {_state_of_mode(p, first, n_modes)};"]
+    for p, first, slots in sizes_of(blocks):
+        inner = [f"const @name@_scalar *D = unit->state_{p} + {state_of_mode(p, first, n_modes)};"]
         if p > UNROLLED_SIZE:
             inner.append("int i;")
         inner.append(f"sum += unit->n[slot] * log_scale[slot * {n_modes}] - 0.5 * misfit[slot * {n_modes}];")
@@ -424,12 +433,12 @@ def log_joint_function(blocks: Sequence[Block], n_modes: int, given: CConditions
             inner += [
                 f"for (i = 0; i < {p}; ++i) {{",
                 *(f"    {line}" for line in look),
-                f"    product *= {entry('i')};",
+                "    product *= D[i];",
                 "}",
             ]
         else:
             for i in range(0, p, FACTORS):
-                factors = " * ".join(entry(str(j)) for j in range(i, min(p, i + FACTORS)))
+                factors = " * ".join(f"D[{j}]" for j in range(i, min(p, i + FACTORS)))
                 inner += [*look, f"product *= {factors};"]
         lines.append(f"        for (slot = {first}; slot < {first + slots}; ++slot) {{")
         lines += [f"            {line}" for line in inner]
@@ -438,7 +447,7 @@ def log_joint_function(blocks: Sequence[Block], n_modes: int, given: CConditions
     return out.fill("\n".join(lines))
 
 
-def _state_of_mode(p: int, first: int, n_modes: int) -> str:
+def state_of_mode(p: int, first: int, n_modes: int) -> str:
     slot = f"(slot - {first})" if first else "slot"
     return f"({slot} * {n_modes} + k) * {state_length(p)}"
 
@@ -447,7 +456,8 @@ def curves_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
     lines = [
         "/* A channel's centre curve and scale, and each mode's mean and variance about it in that scale. */",
         "static inline void @name@_curves_(const @name@_unit *unit, const @name@_scalar *phi, int slot,",
-        "                                  double *centre, double *scale, double *means, double *variances)",
+        f"                                  {'@real@ *level, ' if out.is_single else ''}@real@ *centre, @real@ *scale, "
+        "@real@ *means, @real@ *variances)",
         "{",
         "    const @name@_scalar *channel, *mode, *state;",
         "    int p, i, k;",
@@ -463,18 +473,31 @@ def curves_function(blocks: Sequence[Block], n_modes: int, out: Writer) -> str:
             lines.append(f"{margin}phi += {block.values};")
         lines += [
             f"{margin}p = {p};",
-            f"{margin}channel = {_table_row('channels', block, 1)};",
-            f"{margin}mode = {_table_row('modes', block, n_modes)};",
-            f"{margin}state = {_table_row('state', block, n_modes)};",
+            f"{margin}channel = {table_row('channels', block, 1)};",
+            f"{margin}mode = {table_row('modes', block, n_modes)};",
+            f"{margin}state = {table_row('state', block, n_modes)};",
         ]
     if chain:
         lines.append("    }")
+    if out.is_single:
+        # Level and remainder stay apart: their sum may need more digits than a float has.
+        lines += [
+            "    *scale = 1.0f / channel[p + 1];",
+            "    *level = channel[0];",
+            "    *centre = 0.0f;",
+            "    for (i = 0; i < p; ++i) {",
+            "        *centre += phi[i] * channel[i + 1];",
+            "    }",
+        ]
+    else:
+        lines += [
+            "    *scale = 1.0 / (double)channel[p + 1];",
+            "    *centre = (double)channel[0];",
+            "    for (i = 0; i < p; ++i) {",
+            "        *centre += (double)phi[i] * (double)channel[i + 1];",
+            "    }",
+        ]
     lines += [
-        "    *scale = 1.0 / (double)channel[p + 1];",
-        "    *centre = (double)channel[0];",
-        "    for (i = 0; i < p; ++i) {",
-        "        *centre += (double)phi[i] * (double)channel[i + 1];",
-        "    }",
         f"    for (k = 0; k < {n_modes}; ++k) {{",
         "        @name@_peek_(p, phi, mode, state, means + k, variances + k);",
         "        mode += p + p * (p + 1) / 2 + 1;",

@@ -17,9 +17,12 @@ __all__ = [
     "enumeration",
     "enumerators",
     "identifier",
+    "in_single",
     "integers",
     "name_function",
+    "pair",
     "scalar_table",
+    "single_vector",
     "vector",
 ]
 
@@ -41,9 +44,14 @@ class Writer:
     name: str
     scalar: str
 
+    @property
+    def is_single(self) -> bool:
+        """Whether the arithmetic is that of float."""
+        return self.scalar == "float"
+
     def fill(self, text: str, **more: str) -> str:
         """The text with @name@, @NAME@ and the given words replaced."""
-        words = {"name": self.name, "NAME": self.name.upper(), **more}
+        words = {"name": self.name, "NAME": self.name.upper(), "real": self.scalar, **more}
         return re.sub(r"@(\w+)@", lambda match: words[match.group(1)], text)
 
     def rounded(self, value: float, *, reciprocal: bool = False) -> float:
@@ -152,10 +160,30 @@ def vector(title: str, name: str, values: Sequence[float]) -> str:
     return f"{_decimals(title, values, '')}\nstatic const double {name}[{len(values)}] = {{\n{literals}\n}};"
 
 
-def integers(title: str, name: str, values: Sequence[int]) -> str:
-    """A ``static const int`` array."""
+def single_vector(out: Writer, title: str, name: str, values: Sequence[float]) -> str:
+    """A ``static const float`` array."""
+    held = [out.rounded(float(value)) for value in values]
+    literals = _wrapped([out.literal(value) for value in held], "    ")
+    return f"{_decimals(title, held, '')}\nstatic const float {name}[{len(values)}] = {{\n{literals}\n}};"
+
+
+def in_single(text: str) -> str:
+    """C text in double as text in float: types, constants, and functions of the C library."""
+    text = re.sub(r"\bdouble\b", "float", text).replace("DBL_MAX", "FLT_MAX")
+    text = re.sub(r"\b(exp|log|fabs)\(", r"\1f(", text)
+    return re.sub(r"(?<![\w.])(\d+\.\d+|\d+e\d+)(?![\w.])", r"\1f", text)
+
+
+def pair(value: float) -> tuple[float, float]:
+    """A double as two floats, the second of which is what the first rounds away."""
+    high = float(np.float32(value))
+    return high, float(value) - high
+
+
+def integers(title: str, name: str, values: Sequence[int], kind: str = "int") -> str:
+    """A ``static const`` array of int, or of another kind of integer."""
     body = _wrapped([str(int(value)) for value in values], "    ")
-    return f"/* {title} */\nstatic const int {name}[{len(values)}] = {{\n{body}\n}};"
+    return f"/* {title} */\nstatic const {kind} {name}[{len(values)}] = {{\n{body}\n}};"
 
 
 def scalar_table(out: Writer, title: str, name: str, rows: Sequence[tuple[str, Sequence[float]]]) -> str:

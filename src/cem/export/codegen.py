@@ -6,7 +6,8 @@ at the prior's rows [I | 0], and each reading rotates [φᵀΛ | x − φᵀμ] 
 size, and a missing value just skips a rotation.
 
 The text of the functions is in ``codegen_template.h`` and, if it depends on sizes, in ``c_functions.py``; that of
-covariates, if there are any, in ``c_conditions.py``. This module writes the numbers.
+covariates, if there are any, in ``c_conditions.py``. What is different in float is in ``codegen_single.h`` and
+``c_single.py``. This module writes the numbers.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import BasisError, ModelFileError, OptionError, PredictionError
+from cem.export import c_single
 from cem.export.c_conditions import CConditions
 from cem.export.c_functions import (
     KINDS,
@@ -34,10 +36,23 @@ from cem.export.c_functions import (
     init_function,
     log_joint_function,
     rotate_body,
+    sizes_of,
+    state_length,
     unit_structure,
     update_function,
 )
-from cem.export.c_text import Writer, comment, enumeration, enumerators, name_function, scalar_table, vector
+from cem.export.c_text import (
+    Writer,
+    comment,
+    enumeration,
+    enumerators,
+    in_single,
+    integers,
+    name_function,
+    scalar_table,
+    single_vector,
+    vector,
+)
 from cem.files.whole_file import write_whole
 from cem.statistics.coordinates import times_inverse
 
@@ -62,6 +77,8 @@ def export_c(
 ) -> str:
     """Export a fitted model as one C99 header that needs only ``<float.h>``, ``<math.h>`` and ``<string.h>``.
 
+    In float it needs ``<stdint.h>`` too.
+
     It compiles only if double has 64 bits and constants are double: not with ``-fsingle-precision-constant``.
 
     Parameters
@@ -73,7 +90,8 @@ def export_c(
     name : str
         Prefix of all names in the header: a C identifier.
     scalar : {"double", "float"}
-        Type of readings, parameters and state. Times, log-likelihoods and forecasts are double in both.
+        Type of readings, parameters, state and arithmetic. Times are double in both, and so are the types of
+        log-likelihoods and forecasts.
 
     Returns
     -------
@@ -236,15 +254,31 @@ def _tables(
     ]
     if given.membership is None:
         logarithms = [math.log(weight) if weight > 0.0 else -math.inf for weight in weights]
-        tables.append(vector("Logarithms of the mode probabilities in the fleet", f"{name}_log_weights_", logarithms))
+        title = "Logarithms of the mode probabilities in the fleet"
+        if out.is_single:
+            # Not infinite, whose differences are NaN; yet nothing that readings add makes it possible.
+            logarithms = [max(logarithm, c_single.IMPOSSIBLE) for logarithm in logarithms]
+            tables.append(single_vector(out, title, f"{name}_log_weights_", logarithms))
+        else:
+            tables.append(vector(title, f"{name}_log_weights_", logarithms))
+    wide = _wide(blocks, bases, out)
     for index, basis in enumerate(bases):
-        title = f"Basis {index}, {KINDS[basis.kind]}, {basis.size} functions"
-        tables.append(vector(title, f"{name}_basis_{index}_", [float(number) for number in basis.numbers]))
+        if out.is_single:
+            own = {wide[i] for i, block in enumerate(blocks) if block.design.basis == index}
+            narrow = False in own or index in given.function_starts
+            tables += c_single.basis_tables(index, basis, narrow=narrow, wide=True in own, out=out)
+        else:
+            title = f"Basis {index}, {KINDS[basis.kind]}, {basis.size} functions"
+            tables.append(vector(title, f"{name}_basis_{index}_", [float(number) for number in basis.numbers]))
     for number, block in enumerate(blocks):
         lower = np.linalg.inv(block.design.transform).T
         entries = [float(entry) for entry in lower[np.tril_indices(len(lower))]]
         title = f"Lower triangle that makes the functions of basis {block.design.basis} orthonormal"
-        tables.append(vector(title, f"{name}_transform_{number}_", entries))
+        table = f"{name}_transform_{number}_"
+        if out.is_single and not wide[number]:
+            tables.append(single_vector(out, title, table, entries))
+        else:
+            tables.append(vector(title, table, entries))
 
     channel_rows: dict[int, list[tuple[str, Sequence[float]]]] = {}
     mode_rows: dict[int, list[tuple[str, Sequence[float]]]] = {}
@@ -258,12 +292,29 @@ def _tables(
                 mode_row = _mode_row(model, mode, channel, block.design.transform)
                 mode_rows.setdefault(block.size, []).append((f"{label}, mode {comment(mode_label)}", mode_row))
                 log_scales.append(_log_scale(mode_row[-1], channel_row[-1], out))
-    tables.append(vector("log(1 / (sigma scale sqrt(2 pi))) of each slot and mode", f"{name}_log_scales_", log_scales))
+    title = "log(1 / (sigma scale sqrt(2 pi))) of each slot and mode"
+    if out.is_single:
+        parts = [c_single.whole_and_rest(log_scale) for log_scale in log_scales]
+        wholes, rests = [whole for whole, _ in parts], [rest for _, rest in parts]
+        tables.append(integers(f"{title}, in 2^-20", f"{name}_log_scales_", wholes, "int32_t"))
+        tables.append(single_vector(out, "What these lack", f"{name}_log_scale_rests_", rests))
+    else:
+        tables.append(vector(title, f"{name}_log_scales_", log_scales))
     for size, rows in channel_rows.items():
         tables.append(scalar_table(out, "Level, centre curve less it, 1 / scale.", f"{name}_channels_{size}_", rows))
         title = "Mean, rows of the lower triangle of factor / sigma, 1 / sigma."
         tables.append(scalar_table(out, title, f"{name}_modes_{size}_", mode_rows[size]))
     return tables
+
+
+def _wide(blocks: Sequence[Block], bases: Sequence[Any], out: Writer) -> list[bool]:
+    """Whether each design is evaluated in double although the header is in float."""
+    return [out.is_single and c_single.is_wide(block, bases[block.design.basis]) for block in blocks]
+
+
+def _levels(model: FittedMixture, out: Writer) -> list[float]:
+    """Of the channels, as the header holds them."""
+    return [out.rounded(_level(basis, model.coordinates.centre(channel))) for channel, basis in enumerate(model.bases)]
 
 
 def _log_scale(precision: float, inverse_scale: float, out: Writer) -> float:
@@ -298,7 +349,7 @@ PREAMBLE = """\
 
 #include <float.h>
 #include <math.h>
-#include <string.h>
+@includes@#include <string.h>
 
 #if DBL_MANT_DIG < 53
 #error "double has less than 64 bits here, of which this header cannot do its sums; on AVR compile with -mdouble=64"
@@ -310,16 +361,62 @@ typedef char @name@_constants_must_be_double_no_fsingle_precision_constant_[size
 #error "missing values are NaN, which -ffast-math does not honour; compile without it"
 #endif
 
-typedef @scalar@ @name@_scalar;
+@format@typedef @scalar@ @name@_scalar;
 
 enum { @NAME@_N_CHANNELS = @channels@, @NAME@_N_MODES = @modes@, @NAME@_N_DESIGN_VALUES_ = @values@ };"""
 
 
-def _template() -> dict[str, str]:
-    """The sections of the template, by name."""
-    text = resources.files("cem.export").joinpath("codegen_template.h").read_text(encoding="ascii")
+FLOAT_FORMAT = """\
+#if FLT_RADIX != 2 || FLT_MANT_DIG != 24 || FLT_MAX_EXP != 128
+#error "float is not that of IEEE 754 here, of which this header takes mantissas; export with scalar='double'"
+#endif
+
+"""
+
+
+def _sections(file: str) -> dict[str, str]:
+    """The sections of a template, by name."""
+    text = resources.files("cem.export").joinpath(file).read_text(encoding="ascii")
     parts = re.split(r"^/\*@ (\w+) \*/\n", text, flags=re.MULTILINE)
     return dict(zip(parts[1::2], (part.rstrip("\n") for part in parts[2::2]), strict=True))
+
+
+def _template(out: Writer) -> dict[str, str]:
+    """The sections of the header's template; in float those of double are rewritten where there are none of its own."""
+    sections = _sections("codegen_template.h")
+    if not out.is_single:
+        return sections
+    own = _sections("codegen_single.h")
+    wide = {f"{kind}_wide": c_single.wide_section(sections[kind], kind) for kind in KINDS.values()}
+    return {**{name: in_single(text) for name, text in sections.items()}, **own, **wide}
+
+
+def _basis_functions(
+    part: dict[str, str], blocks: Sequence[Block], bases: Sequence[Any], given: CConditions, out: Writer
+) -> list[str]:
+    """What evaluates the bases, and makes their functions orthonormal."""
+    if not out.is_single:
+        kinds = dict.fromkeys(KINDS[basis.kind] for basis in bases)
+        return [*(out.fill(part[kind]) for kind in kinds), out.fill(part["transform"])]
+    wide = _wide(blocks, bases, out)
+    narrow_bases = {block.design.basis for block, is_it in zip(blocks, wide, strict=True) if not is_it}
+    wide_bases = {block.design.basis for block, is_it in zip(blocks, wide, strict=True) if is_it}
+    narrow_kinds = dict.fromkeys(
+        KINDS[bases[index].kind] for index in sorted(narrow_bases | set(given.function_starts))
+    )
+    wide_kinds = dict.fromkeys(KINDS[bases[index].kind] for index in sorted(wide_bases))
+    degrees = [int(basis.numbers[0]) for basis in bases if KINDS[basis.kind] == "bspline"]
+    return [
+        *(out.fill(part[kind], degree=str(max([1, *degrees]))) for kind in narrow_kinds),
+        *([] if all(wide) else [out.fill(part["transform"])]),
+        *(out.fill(part[f"{kind}_wide"]) for kind in wide_kinds),
+        *([out.fill(part["transform_wide"])] if any(wide) else []),
+    ]
+
+
+def _rotate(part: dict[str, str], p: int, length: int, out: Writer) -> str:
+    body = c_single.rotate_body(p, length) if out.is_single else rotate_body(p, f"{out.name}_scalar")
+    return out.fill(part["rotate"], p=str(p), body=out.fill(body))
 
 
 def _header(model: FittedMixture, out: Writer) -> str:
@@ -330,7 +427,7 @@ def _header(model: FittedMixture, out: Writer) -> str:
     prefix = out.name.upper()
     channels = enumerators(f"{prefix}_CHANNEL", model.channels)
     modes = enumerators(f"{prefix}_MODE", model.mode_labels)
-    part = _template()
+    part = _template(out)
     sizes = sorted({block.size for block in blocks})
     words = {
         "modes": str(n_modes),
@@ -339,6 +436,8 @@ def _header(model: FittedMixture, out: Writer) -> str:
         "time": comment(model.time_unit) if model.time_unit else "the unit of the training data",
         "first": channels[0],
         **given.usage(out),
+        "includes": "#include <stdint.h>\n" if out.is_single else "",
+        "format": FLOAT_FORMAT if out.is_single else "",
         "values": str(blocks[-1].values + blocks[-1].size),
     }
     pieces = [
@@ -355,23 +454,25 @@ def _header(model: FittedMixture, out: Writer) -> str:
         name_function(f"{out.name}_mode_name", model.mode_labels, "mode"),
         *([] if given.is_empty else given.names(prefix, [*channels, *modes], out)),
         *_tables(model, blocks, bases, given, out),
-        *given.written_tables(out),
-        unit_structure(blocks, n_modes, given, out),
+        *given.written_tables(out, _levels(model, out)),
+        *([out.fill(part["sums"])] if out.is_single else []),
+        (c_single.unit_structure if out.is_single else unit_structure)(blocks, n_modes, given, out),
         *given.functions(part, out),
-        *(out.fill(part[kind]) for kind in dict.fromkeys(KINDS[basis.kind] for basis in bases)),
-        out.fill(part["transform"]),
+        *_basis_functions(part, blocks, bases, given, out),
         out.fill(part["near"], largest_design=LIMITS[out.scalar].design),
-        designs_function(blocks, bases, given, out),
+        c_single.designs_function(blocks, bases, _wide(blocks, bases, out), given, out)
+        if out.is_single
+        else designs_function(blocks, bases, given, out),
         *given.at_functions(out),
         centred_function(blocks, given, out),
-        *(out.fill(part["rotate"], p=str(p), body=rotate_body(p, f"{out.name}_scalar")) for p in sizes),
-        log_joint_function(blocks, n_modes, given, out),
+        *(_rotate(part, p, slots * n_modes * state_length(p), out) for p, _, slots in sizes_of(blocks)),
+        (c_single.log_joint_function if out.is_single else log_joint_function)(blocks, n_modes, given, out),
         out.fill(part["peek"], largest_size=str(sizes[-1])),
         curves_function(blocks, n_modes, out),
         init_function(blocks, n_modes, given, out),
         *([] if given.is_empty else [out.fill(part["weights"])]),
-        update_function(blocks, n_modes, given, out),
-        out.fill(part["probabilities"], **given.score_words()),
+        (c_single.update_function if out.is_single else update_function)(blocks, n_modes, given, out),
+        out.fill(part["probabilities"], **given.score_words(out)),
         out.fill(part["forecast"], **given.forecast_words(out)),
         f"#endif /* {prefix}_CEM_H */",
     ]

@@ -241,7 +241,6 @@ static inline double @name@_log_likelihood(const @name@_unit *unit)
         total += shares[k] * (variances[k] + (means[k] - average) * (means[k] - average));
     }
 @mean_of@
-    *variance = scale * scale * total;
     return @NAME@_OK;
 }
 /*@ weights */
@@ -288,7 +287,7 @@ static inline double @name@_feature_(int kind, const double *numbers, double w)
     if (kind == 2) {
         return w == numbers[0] ? 1.0 : 0.0;
     }
-    z = (w - numbers[0]) * numbers[1];
+    z = (w - numbers[0]@rest@) * numbers[1];
     if (kind == 0) {
         value = z;
         for (i = 1; i < (int)numbers[3]; ++i) {
@@ -351,7 +350,7 @@ static inline int @name@_regime_(const double *row)
         double square = 0.0;
         for (s = 0; s < @settings@; ++s) {
             const double difference =
-                (row[@name@_settings_[s]] - @name@_origin_[s]) * @name@_precision_[s] - *place++;
+                (row[@name@_settings_[s]] - @name@_origin_[@s@]@rest@) * @name@_precision_[s] - *place++;
             square += difference * difference;
         }
         if (g == 0 || square < least) {
@@ -373,7 +372,7 @@ static inline int @name@_regime_(const double *row)
         double square = 0.0;
         for (s = 0; s < @settings@; ++s) {
             const double difference =
-                (row[@name@_settings_[s]] - @name@_origin_[s]) * @name@_precision_[s] - *place++;
+                (row[@name@_settings_[s]] - @name@_origin_[@s@]@rest@) * @name@_precision_[s] - *place++;
             square += difference * difference;
         }
         if (square <= @name@_reaches_[g]) {
