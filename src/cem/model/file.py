@@ -44,7 +44,7 @@ DTYPES = {"f8": "<f8", "i8": "<i8"}
 
 def save(model: FittedMixture, path: str | os.PathLike[str] | IO[bytes]) -> None:
     """Write a model; see `FailureModeModel.save`."""
-    if not isinstance(path, (str, bytes, os.PathLike)) and hasattr(path, "write"):
+    if not isinstance(path, (str, bytes, os.PathLike)) and hasattr(path, "write"):  # an open file
         from cem.files.open_file import write_to
 
         try:
@@ -54,7 +54,7 @@ def save(model: FittedMixture, path: str | os.PathLike[str] | IO[bytes]) -> None
                 f"the model cannot be written to the open {type(path).__name__}: {error}; it may hold a part"
             ) from error
         return
-    name = path_text(path)
+    name = path_text(path)  # which refuses what is neither
     content = encode(model)
     try:
         write_whole(name, content)
@@ -66,13 +66,13 @@ def save(model: FittedMixture, path: str | os.PathLike[str] | IO[bytes]) -> None
         ) from error
 
 
-def path_text(path: str | os.PathLike[str]) -> str:
+def path_text(path: Any) -> str:
     """The path as text; OptionError if it is not a path."""
     try:
         return os.fsdecode(path)
     except TypeError:
         raise OptionError(
-            f"path is a {type(path).__name__}; a path such as 'fleet.cem', or a file opened in binary mode, was expected"
+            f"path is a {type(path).__name__}; a path such as 'fleet.cem' or a file opened in binary mode was expected"
         ) from None
 
 

@@ -514,13 +514,14 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         Parameters
         ----------
         path : path-like or binary file object
-            The file to write. An open file is written at its position and stays open; if that fails, it may hold a part.
+            The file to write. An open file is written at its position and stays open; if that fails, it may hold a
+            part.
 
         Raises
         ------
         ModelFileError
-            The file cannot be written, an open file is in text mode, the path leads to a directory, a device, a pipe or a socket, or a label cannot
-            be kept in JSON.
+            The file cannot be written, an open file is in text mode, the path leads to a directory, a device, a pipe or
+            a socket, or a label cannot be kept in JSON.
         BasisError
             A `Custom` basis is a function that cannot be imported by name.
 
