@@ -234,7 +234,9 @@ def _scorer(model: Any, header: dict[str, Any], refuse: Any) -> Scorer:
     scorer: Scorer = model
     if not isinstance(model, PackedScorer) and hasattr(model, "scorer"):
         try:
-            scorer = model.scorer(forgetting=header["forgetting"])
+            scorer = model.scorer()
+            if header["forgetting"] != scorer.forgetting:
+                scorer = type(scorer)(model, forgetting=header["forgetting"])
         except OptionError as error:
             raise refuse(str(error)) from None
     if isinstance(scorer, PackedScorer) and scorer.fingerprint().hex() != header["fingerprint"]:

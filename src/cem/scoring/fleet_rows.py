@@ -170,11 +170,23 @@ def _numbers(column: Any, what: str, n: int) -> FloatArray:
             raise ScorerError(f"{what} has values of type {column.dtype}; numbers were expected")
         try:
             column = time_rows(column)
-        except ScorerError as error:
-            raise ScorerError(f"{what}: {str(error).removeprefix('times are ')}") from None
+        except ScorerError:
+            raise _no_numbers(column, what) from None
     if column.shape != (n,):
         raise ScorerError(f"{what} has shape {column.shape}; ({n},), one value for each id, was expected")
     return np.ascontiguousarray(column)
+
+
+def _no_numbers(column: Any, what: str) -> ScorerError:
+    """The error of a column that holds something else; it names the first row that does."""
+    for row, value in enumerate(column if hasattr(column, "__iter__") and not isinstance(column, str) else ()):
+        try:
+            time_rows([value])
+        except ScorerError:
+            return ScorerError(
+                f"row {row}: {what} is {value!r:.80}; a number, or NaN or null for missing, was expected"
+            )
+    return ScorerError(f"{what} is a {type(column).__name__}; a column of numbers was expected")
 
 
 def _times(times: Any, n: int) -> FloatArray:
