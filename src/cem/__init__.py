@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         PanelIndexError,
         PredictionError,
         ScorerError,
+        SnapshotError,
     )
     from cem.fitting.estimator import FailureModeEM
     from cem.model import diagnostics
@@ -79,6 +80,7 @@ __all__ = [
     "RemainingLife",
     "RemainingLifeDistribution",
     "ScorerError",
+    "SnapshotError",
     "__version__",
     "calibration",
     "covariates",
@@ -110,6 +112,7 @@ _HOMES = {
         "PanelIndexError",
         "PredictionError",
         "ScorerError",
+        "SnapshotError",
     ),
     "cem.fitting.estimator": ("FailureModeEM",),
     "cem.model.model": ("FailureModeModel",),

@@ -118,5 +118,5 @@ def test_wrong_rules_are_named(call, option):
 
 
 def test_rule_of_a_mode_that_the_model_has_not_is_refused(scorer):
-    with pytest.raises(OptionError, match="'z'.*'a', 'b'"):
+    with pytest.raises(OptionError, match=r"'z'.*'a', 'b'"):
         scorer.fleet(alarms=[ModeAlarm("z", 0.5)])
