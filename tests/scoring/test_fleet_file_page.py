@@ -34,8 +34,10 @@ def test_snapshot_is_laid_out_as_the_page_says(ids):
     at = 20 + length
     states = np.frombuffer(content, "<f8", n_units * n, at).reshape(n_units, n)
     at += states.nbytes
-    counts = np.frombuffer(content, "<i8", n_units * len(header["alarms"]), at)
-    at += counts.nbytes
+    notes = np.frombuffer(content, "<i8", n_units * (1 + len(header["alarms"])), at).reshape(n_units, -1)
+    at += notes.nbytes
+    assert (notes[:, 0] == -(2**63)).all()
+    counts = notes[:, 1:]
     for row, id in zip(states, ids, strict=False):
         assert row.tobytes() == fleet.unit(id).to_bytes()[32:-16]
     assert [alarm.readings for alarm in fleet.alarms()] == counts[counts > 0].tolist()

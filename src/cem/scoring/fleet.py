@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import OptionError, ScorerError
-from cem.errors.names import listed
 from cem.scoring._scorer import PackedScorer
 from cem.scoring.fleet_alarms import Alarm, ModeAlarm, NoveltyAlarm, bound_rules, count, met
-from cem.scoring.fleet_ids import Id, one_id, require_one_type
+from cem.scoring.fleet_claims import Claim
+from cem.scoring.fleet_clock import NO_START, FleetClock
+from cem.scoring.fleet_ids import Id, named_units, one_id, require_one_type
 from cem.scoring.fleet_rows import Batch, read_batch
 from cem.scoring.fleet_states import FleetStates
 
@@ -104,6 +105,7 @@ class Fleet:
         self._options = {"new": new, "evicted": evicted, "late": late, "unit": unit, "time": time}
         self._rules = bound_rules(alarms, scorer)
         self._states = FleetStates(scorer, len(self._rules))
+        self._clock = FleetClock(scorer.model)
         self._evicted: set[Id] = set()
         self._type: type | None = None
         self._free = threading.Condition()
@@ -178,7 +180,7 @@ class Fleet:
 
     # -- units come and go --------------------------------------------------------------------------------------------
 
-    def begin(self, id: Id, covariates: object = None) -> None:
+    def begin(self, id: Id, covariates: object = None, *, start: Any = None) -> None:
         """Begin a unit without readings, also one that was evicted.
 
         Parameters
@@ -186,14 +188,19 @@ class Fleet:
         id : str or int
         covariates : mapping of name to value, or sequence, optional
             The unit's own, as for `Scorer.unit`.
+        start : datetime, optional
+            The instant from which its times count, if the model counts from the first reading of each unit. Default:
+            the datetime of the first reading that comes.
 
         Raises
         ------
         ScorerError
-            It runs already, its id is of another type than the others, or its covariates are missing or unknown.
+            It runs already, its id is of another type than the others, its covariates are missing or unknown, or
+            `start` is given to a model that does not count from first readings.
         """
         name = one_id(id)
         fresh = self._scorer.unit(covariates)
+        began = NO_START if start is None else self._clock.start(start)
         with self._free:
             self._free.wait_for(lambda: name not in self._states.beginning)
             kind = require_one_type([name], self._type)
@@ -202,6 +209,7 @@ class Fleet:
             self._type = kind
             slot = self._states.added([name])[0]
             self._states.put_unit(slot, fresh)
+            self._states.notes[slot, 0] = began.astype(np.int64)
             self._evicted.discard(name)
 
     def evict(self, ids: Iterable[Id] | None = None, *, before: float | None = None) -> list[Id]:
@@ -247,13 +255,16 @@ class Fleet:
 
     # -- readings -----------------------------------------------------------------------------------------------------
 
-    def update(self, id: Id, t: float, x: Any, covariates: object = None) -> FloatArray:
+    def update(self, id: Id, t: Any, x: Any, covariates: object = None) -> FloatArray:
         """Add one reading of one unit; an unknown one begins, if the option `new` says so.
 
         Parameters
         ----------
         id : str or int
-        t, x, covariates
+        t : float, or datetime or duration
+            As for `Unit.update`; also an instant, if the model was trained on datetimes that count from the first
+            reading of each unit or from a fixed one. A datetime without a zone is in UTC.
+        x, covariates
             As for `Unit.update`.
 
         Returns
@@ -271,8 +282,10 @@ class Fleet:
         with self._claimed([name], may_begin=True) as slots:
             slot = int(slots[0])
             unit = self._states.unit_at(slot) if slot >= 0 else self._scorer.unit()
+            start = self._states.start_at(slot) if slot >= 0 else NO_START
             n_before, last = unit.n_observations, unit.last_time
             try:
+                t, start = self._clock.one(t, start, n_before > 0)
                 if self._options["late"] == "refuse" and n_before and float(t) < last:
                     raise ScorerError(f"time {t!r} is before the latest reading, at {last:g}")
                 unit.update(t, x, covariates)
@@ -286,8 +299,9 @@ class Fleet:
                 if slot < 0:
                     slot = int(self._begun([name])[0])
                 self._states.put_unit(slot, unit)
+                self._states.notes[slot, 0] = start.astype(np.int64)
                 if meets is not None:
-                    counts = self._states.counts[slot : slot + 1]
+                    counts = self._states.notes[slot : slot + 1, 1:]
                     count(counts, meets, np.array([0, 1], dtype=np.int64))
         return found
 
@@ -317,22 +331,39 @@ class Fleet:
         """
         if isinstance(n_threads, bool) or not isinstance(n_threads, int | np.integer) or n_threads < 1:
             raise OptionError(f"n_threads is {n_threads!r:.80}; an integer of at least 1 was expected")
-        rows = read_batch(batch, covariates, self._scorer, self._options["unit"], self._options["time"])
+        names = self._options["unit"], self._options["time"]
+        rows = read_batch(batch, covariates, self._scorer, self._clock, *names)
         with self._claimed(rows.ids, may_begin=True) as slots:
             space = self._states.workspace(len(rows.ids), rows.n_buffered())
             states, buffer = space.states[: len(rows.ids)], space.rows
             try:
                 with self._free:
-                    counts = self._states.copied(slots, states)
-                found = self._entered(rows, buffer, states, counts, int(n_threads))
+                    notes = self._states.copied(slots, states)
+                rows = self._counted(rows, states, notes)
+                found = self._entered(rows, buffer, states, notes[:, 1:], int(n_threads))
                 with self._free:
                     if (slots < 0).any():
                         begun = self._begun([rows.ids[l] for l in np.flatnonzero(slots < 0)])
                         slots[slots < 0] = begun
-                    self._states.put(slots, states, counts)
+                    self._states.put(slots, states, notes)
             finally:
                 self._states.workspaces.append(space)
         return FleetProbabilities(rows.ids, found)
+
+    def _counted(self, rows: Batch, states: FloatArray, notes: NDArray[np.int64]) -> Batch:
+        """The batch with datetimes as the numbers that its units count; starts of units are noted."""
+        if rows.times.dtype.kind == "f":
+            return rows
+        starts = notes[:, 0].view("datetime64[ns]")
+        lacking = np.isnat(starts)
+        if self._clock.from_first and lacking.any():
+            read = np.flatnonzero(lacking & (states[:, 1] > 0))
+            if len(read):
+                raise ScorerError(f"unit {rows.ids[read[0]]!r}: {self._clock.no_start()}; no unit has changed")
+            first = np.empty_like(starts)
+            first[rows.codes[::-1]] = rows.times[::-1]  # the first row of a unit comes last
+            starts[lacking] = first[lacking]
+        return rows._replace(times=self._clock.counted(rows.times, starts[rows.codes]))
 
     def _entered(
         self, rows: Batch, buffer: FloatArray, states: FloatArray, counts: NDArray[np.int64], n_threads: int
@@ -408,7 +439,7 @@ class Fleet:
         with self._free:
             found = []
             for id, slot in self._states.index.items():
-                for (rule, _), n in zip(self._rules, self._states.counts[slot].tolist(), strict=True):
+                for (rule, _), n in zip(self._rules, self._states.notes[slot, 1:].tolist(), strict=True):
                     if n >= rule.readings:
                         found.append(Alarm(id, rule, n))
         return found
@@ -466,9 +497,9 @@ class Fleet:
 
     # -- claims -------------------------------------------------------------------------------------------------------
 
-    def _claimed(self, ids: list[Id], *, may_begin: bool = False) -> _Claim:
+    def _claimed(self, ids: list[Id], *, may_begin: bool = False) -> Claim:
         """Claim units, of different ids, for one call; `may_begin`: unknown ones are claimed too."""
-        return _Claim(self, ids, may_begin)
+        return Claim(self, ids, may_begin)
 
     def _require_known(self, ids: list[Id], slots: NDArray[np.intp]) -> None:
         """Refuse ids that have no unit and must not begin one."""
@@ -476,19 +507,19 @@ class Fleet:
         gone = [id for id in lacking if id in self._evicted]
         if gone and self._options["evicted"] == "refuse":
             raise ScorerError(
-                f"{_units(gone)} evicted; call fleet.begin(id) first, or make the fleet with evicted='begin'; no unit "
-                "has changed"
+                f"{named_units(gone)} evicted; call fleet.begin(id) first, or make the fleet with evicted='begin'; no "
+                "unit has changed"
             )
         if self._has_own and lacking:
             raise ScorerError(
-                f"{_units(lacking)} unknown, and units of this model have covariates of their own; call "
+                f"{named_units(lacking)} unknown, and units of this model have covariates of their own; call "
                 "fleet.begin(id, covariates=...) first; no unit has changed"
             )
         unknown = [id for id in lacking if id not in self._evicted]
         if unknown and self._options["new"] == "refuse":
             raise ScorerError(
-                f"{_units(unknown)} unknown; call fleet.begin(id) first, or make the fleet with new='begin'; no unit "
-                "has changed"
+                f"{named_units(unknown)} unknown; call fleet.begin(id) first, or make the fleet with new='begin'; no "
+                "unit has changed"
             )
 
     def _begun(self, ids: list[Id]) -> NDArray[np.intp]:
@@ -496,45 +527,6 @@ class Fleet:
         self._type = type(ids[0])
         self._evicted.difference_update(ids)
         return self._states.added(ids)
-
-
-class _Claim:
-    """Units that belong to one call while it runs; entering waits until no other call has one of them."""
-
-    def __init__(self, fleet: Fleet, ids: list[Id], may_begin: bool) -> None:
-        self._fleet, self._ids, self._may_begin = fleet, ids, may_begin
-        self._known: NDArray[np.intp] = np.empty(0, dtype=np.intp)
-        self._new: set[Id] = set()
-
-    def __enter__(self) -> NDArray[np.intp]:
-        fleet, states = self._fleet, self._fleet._states
-        with fleet._free:
-            while True:
-                slots = states.slots(self._ids)
-                new = {self._ids[l] for l in np.flatnonzero(slots < 0)} if (slots < 0).any() else set()
-                known = slots[slots >= 0]
-                if not states.busy[known].any() and (not new or states.beginning.isdisjoint(new)):
-                    break
-                fleet._free.wait()
-            require_one_type([*list(states.beginning)[:1], *new], fleet._type)
-            if new and not self._may_begin:
-                raise ScorerError(f"{_units(sorted(new, key=self._ids.index))} unknown; the fleet has {len(fleet):,}")
-            if new:
-                fleet._require_known(self._ids, slots)
-            states.busy[known] = True
-            states.beginning |= new
-            self._known, self._new = known.copy(), new
-        return slots
-
-    def __exit__(self, *_: object) -> None:
-        with self._fleet._free:
-            self._fleet._states.busy[self._known] = False
-            self._fleet._states.beginning -= self._new
-            self._fleet._free.notify_all()
-
-
-def _units(ids: list[Id]) -> str:
-    return f"unit{'s' * (len(ids) > 1)} {listed(ids)} {'are' if len(ids) > 1 else 'is'}"
 
 
 def _by_unit(codes: NDArray[np.int32], n_units: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

@@ -1,6 +1,6 @@
 """Snapshots of fleets: the states of all units in one checked file, as docs/file-format.md specifies it.
 
-magic | version | header length | header (JSON) | states | counts | ids | evicted ids | SHA-256 of all before it
+magic | version | header length | header (JSON) | states | notes | ids | evicted ids | SHA-256 of all before it
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def encode(fleet: Fleet) -> bytes:
     with fleet._free:
         fleet._free.wait_for(lambda: not states.busy.any() and not states.beginning)
         slots = np.fromiter(states.index.values(), dtype=np.intp, count=len(states.index))
-        numbers, counts = states.numbers[slots], states.counts[slots]
+        numbers, notes = states.numbers[slots], states.notes[slots]
         ids, evicted = list(states.index), list(fleet._evicted)
         kind = fleet._type
     header = {
@@ -106,7 +106,7 @@ def encode(fleet: Fleet) -> bytes:
         _PREFIX.pack(_MAGIC, FORMAT_VERSION, len(text)),
         text,
         np.ascontiguousarray(numbers, dtype="<f8").tobytes(),
-        np.ascontiguousarray(counts, dtype="<i8").tobytes(),
+        np.ascontiguousarray(notes, dtype="<i8").tobytes(),
         *_id_parts(ids, kind),
         *_id_parts(evicted, kind),
     ]
@@ -154,19 +154,19 @@ def load(kind: type[AnyFleet], path: Any, model: Any, options: dict[str, Any]) -
         raise refuse(f"a unit has {size} numbers there; {len(states.fresh)} were expected")
     reader = _Reader(memoryview(content)[: len(content) - _DIGEST_SIZE], start, refuse)
     numbers = reader.array("<f8", n * size).reshape(n, size)
-    counts = reader.array("<i8", n * len(saved)).reshape(n, len(saved))
+    notes = reader.array("<i8", n * (1 + len(saved))).reshape(n, 1 + len(saved))
     ids = reader.ids(header["ids"], n)
     evicted = reader.ids(header["ids"], header["evicted"])
     reader.end()
     if len(set(ids)) < n or not set(ids).isdisjoint(evicted):
         raise refuse("an id occurs twice in it")
     _require_sound(numbers, fleet, ids, refuse)
-    if (counts < 0).any():
+    if (notes[:, 1:] < 0).any():
         raise refuse("it counts a negative number of readings")
     slots = states.added(ids)
     states.numbers[slots] = numbers
-    if "alarms" not in options:
-        states.counts[slots] = counts
+    kept = 1 if "alarms" in options else None
+    states.notes[slots, :kept] = notes[:, :kept]
     fleet._evicted = set(evicted)
     fleet._type = {"text": str, "integers": int, None: None}[header["ids"]]
     return fleet

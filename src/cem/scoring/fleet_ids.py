@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import ScorerError
+from cem.errors.names import listed
 
-__all__ = ["Id", "batch_ids", "one_id", "require_one_type"]
+__all__ = ["Id", "batch_ids", "named_units", "one_id", "require_one_type"]
 
 Id = str | int
 
@@ -38,6 +39,11 @@ def one_id(given: object) -> Id:
         f"the id of a unit is {given!r:.80}, of type {type(given).__name__}; text or a whole number of 64 bits was "
         "expected"
     )
+
+
+def named_units(ids: list[Id]) -> str:
+    """The beginning of a message: ``unit 'a' is``, ``units 'a', 'b' are``."""
+    return f"unit{'s' * (len(ids) > 1)} {listed(ids)} {'are' if len(ids) > 1 else 'is'}"
 
 
 def require_one_type(ids: Iterable[Id], known: type | None) -> type | None:

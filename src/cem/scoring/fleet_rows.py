@@ -12,6 +12,7 @@ from cem.errors import ScorerError
 from cem.errors.names import did_you_mean, listed
 from cem.panel.containers import column_names, is_table
 from cem.panel.readings import readings, time_rows
+from cem.scoring.fleet_clock import FleetClock
 from cem.scoring.fleet_ids import Id, batch_ids
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ class Batch(NamedTuple):
     """The L units, in the order of their first rows."""
     codes: NDArray[np.int32]
     """The unit of each row, (N,)."""
-    times: FloatArray
-    """(N,)."""
+    times: NDArray[Any]
+    """(N,), numbers or, before the units are known, datetimes."""
     values: FloatArray | list[FloatArray]
     """(N, C), or C columns (N,) each."""
     covariates: FloatArray | None
@@ -66,7 +67,7 @@ class Batch(NamedTuple):
         return min(len(self.times), _ROWS) if isinstance(self.values, list) else 0
 
 
-def read_batch(batch: Any, covariates: Any, scorer: Scorer, unit: str, time: str) -> Batch:
+def read_batch(batch: Any, covariates: Any, scorer: Scorer, clock: FleetClock, unit: str, time: str) -> Batch:
     """Read a batch, or refuse it before any state changes.
 
     Parameters
@@ -75,6 +76,7 @@ def read_batch(batch: Any, covariates: Any, scorer: Scorer, unit: str, time: str
     covariates : as for `Unit.update_many`
         None with a frame: its columns of these names.
     scorer : Scorer
+    clock : FleetClock
     unit, time : str
         Columns of the ids and times.
 
@@ -84,12 +86,12 @@ def read_batch(batch: Any, covariates: Any, scorer: Scorer, unit: str, time: str
         A column is missing or unknown, a column has the wrong length or type, or an id is missing.
     """
     if is_table(batch) or isinstance(batch, Mapping):
-        return _of_table(batch, covariates, scorer, unit, time)
+        return _of_table(batch, covariates, scorer, clock, unit, time)
     if not isinstance(batch, (tuple, list)) or len(batch) != 3:
         what = f"{len(batch)} items" if isinstance(batch, (tuple, list)) else f"a {type(batch).__name__}"
         raise ScorerError(f"a batch is {what}; give a data frame, an Arrow batch, or (ids, times, values)")
     ids, codes = batch_ids(batch[0])
-    times = _times(batch[1], len(codes))
+    times = _times(batch[1], len(codes), clock)
     values = batch[2]
     if not (type(values) is np.ndarray and values.dtype == np.float64):
         values = readings(values, scorer.channels, scorer._ignored_names())
@@ -101,7 +103,7 @@ def read_batch(batch: Any, covariates: Any, scorer: Scorer, unit: str, time: str
     return Batch(ids, codes, times, np.ascontiguousarray(values), _covariates(covariates, scorer, len(codes)))
 
 
-def _of_table(table: Any, covariates: Any, scorer: Scorer, unit: str, time: str) -> Batch:
+def _of_table(table: Any, covariates: Any, scorer: Scorer, clock: FleetClock, unit: str, time: str) -> Batch:
     if not isinstance(table, (Mapping, np.ndarray)) and column_names(table) is None:
         table = _in_memory(table)
     names: Sequence[Any]
@@ -135,7 +137,7 @@ def _of_table(table: Any, covariates: Any, scorer: Scorer, unit: str, time: str)
     if len(set(names)) < len(names):
         raise ScorerError(f"the batch has two columns of one name among {listed(names, 40)}; give each one once")
     ids, codes = batch_ids(_column(table, names, unit))
-    times = _times(_column(table, names, time), len(codes))
+    times = _times(_column(table, names, time), len(codes), clock)
     columns = [_numbers(_column(table, names, name), f"channel {name!r}", len(codes)) for name in scorer.channels]
     if of_readings:
         covariates = {name: _column(table, names, name) for name in of_readings}
@@ -189,12 +191,17 @@ def _no_numbers(column: Any, what: str) -> ScorerError:
     return ScorerError(f"{what} is a {type(column).__name__}; a column of numbers was expected")
 
 
-def _times(times: Any, n: int) -> FloatArray:
-    found = _numbers(times, "the time", n)
+def _times(times: Any, n: int, clock: FleetClock) -> NDArray[Any]:
+    if hasattr(times, "dictionary_encode"):  # Arrow
+        times = (times.combine_chunks() if hasattr(times, "combine_chunks") else times).to_numpy(zero_copy_only=False)
+    found = times if type(times) is np.ndarray and times.dtype == np.float64 else clock.read(times, "the time")
+    if found.shape != (n,):
+        raise ScorerError(f"the time has shape {found.shape}; ({n},), one value for each id, was expected")
     bad = np.flatnonzero(~np.isfinite(found))
     if len(bad):
         raise ScorerError(f"row {bad[0]}: the time of a reading is {found[bad[0]]}; it must be a finite number")
-    return found
+    counted: NDArray[Any] = np.ascontiguousarray(found)
+    return counted
 
 
 def _covariates(covariates: Any, scorer: Scorer, n: int) -> FloatArray | None:

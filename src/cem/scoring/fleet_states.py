@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cem.scoring.fleet_clock import NO_START
 
 if TYPE_CHECKING:
     from cem.scoring.fleet_ids import Id
@@ -49,8 +52,9 @@ class FleetStates:
         self.index: dict[Id, int] = {}
         """The row of each unit."""
         self.numbers = np.empty((_LEAST, len(self.fresh)))
-        self.counts = np.zeros((_LEAST, n_rules), dtype=np.int64)
-        """Readings in a row that meet each rule."""
+        self.notes = np.empty((_LEAST, 1 + n_rules), dtype=np.int64)
+        """When the unit began, in nanoseconds or NaT; and its readings in a row that meet each rule."""
+        self.no_notes = np.array([NO_START.astype(np.int64), *[0] * n_rules], dtype=np.int64)
         self.busy = np.zeros(_LEAST, dtype=bool)
         """Whether a call works on the unit."""
         self.beginning: set[Id] = set()
@@ -60,8 +64,7 @@ class FleetStates:
 
     def slots(self, ids: Sequence[Id]) -> NDArray[np.intp]:
         """The row of each id; -1 where there is none."""
-        get = self.index.get
-        return np.fromiter((get(id, -1) for id in ids), dtype=np.intp, count=len(ids))
+        return np.fromiter(map(self.index.get, ids, repeat(-1)), dtype=np.intp, count=len(ids))
 
     def added(self, ids: Sequence[Id]) -> NDArray[np.intp]:
         """Rows for new units, as they are without readings."""
@@ -70,7 +73,7 @@ class FleetStates:
         slots = [self.vacant.pop() for _ in ids]
         self.index.update(zip(ids, slots, strict=True))
         self.numbers[slots] = self.fresh
-        self.counts[slots] = 0
+        self.notes[slots] = self.no_notes
         return np.array(slots, dtype=np.intp)
 
     def _grow(self, n: int) -> None:
@@ -80,7 +83,7 @@ class FleetStates:
         numbers[:old] = self.numbers
         self.numbers = numbers
         more = size - old
-        self.counts = np.concatenate([self.counts, np.zeros((more, self.counts.shape[1]), dtype=np.int64)])
+        self.notes = np.concatenate([self.notes, np.empty((more, self.notes.shape[1]), dtype=np.int64)])
         self.busy = np.concatenate([self.busy, np.zeros(more, dtype=bool)])
         self.vacant = [*range(size - 1, old - 1, -1), *self.vacant]
 
@@ -104,6 +107,11 @@ class FleetStates:
         unit._set_state(numbers[: self.n_state])
         return unit
 
+    def start_at(self, slot: int) -> np.datetime64:
+        """When the unit of a row began; NaT where nobody said so."""
+        start: np.datetime64 = self.notes[slot, :1].view("datetime64[ns]")[0]
+        return start
+
     def put_unit(self, slot: int, unit: Unit) -> None:
         """The state of a unit into a row."""
         self.numbers[slot, : self.n_state] = unit._get_state()
@@ -123,16 +131,16 @@ class FleetStates:
         return Workspace(states, rows)
 
     def copied(self, slots: NDArray[np.intp], states_out: FloatArray) -> NDArray[np.int64]:
-        """States of rows, or of a fresh unit at slot -1, into states_out (L, n); a copy of the counts (L, rules)."""
+        """States of rows, or of a fresh unit at slot -1, into states_out (L, n); a copy of their notes."""
         np.take(self.numbers, slots, axis=0, out=states_out, mode="clip")
-        counts = self.counts[slots]
+        notes: NDArray[np.int64] = self.notes[slots]
         new = slots < 0
         if new.any():
             states_out[new] = self.fresh
-            counts[new] = 0
-        return counts
+            notes[new] = self.no_notes
+        return notes
 
-    def put(self, slots: NDArray[np.intp], states: FloatArray, counts: NDArray[np.int64]) -> None:
-        """States and counts into their rows."""
+    def put(self, slots: NDArray[np.intp], states: FloatArray, notes: NDArray[np.int64]) -> None:
+        """States and notes into their rows."""
         self.numbers[slots] = states
-        self.counts[slots] = counts
+        self.notes[slots] = notes
