@@ -112,7 +112,7 @@ def test_fleet_of_running_units_has_the_bits_of_its_units(models, cell, tmp_path
     """A gateway that sends batches would see other probabilities than one that sends readings one by one."""
     model = chosen(models, cell)
     if cell[1] == "to_failure" or cell[2]:
-        with pytest.raises(cem.ScorerError, match="to_failure|linked"):
+        with pytest.raises(cem.ScorerError, match=r"to_failure|linked"):
             model.scorer().fleet()
         return
     panel = conditioned_fleet(5, n_units=3, n_readings=8)

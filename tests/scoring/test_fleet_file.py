@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from condition_cases import conditioned_model, panel_for
 from model_cases import example_model
 from scorer_cases import make_model
 
@@ -175,6 +176,24 @@ def test_file_of_another_kind_and_newer_snapshot_are_refused(content, model, tmp
 def test_forged_snapshots_are_refused(content, model, change, match):
     with pytest.raises(SnapshotError, match=match):
         Fleet.load(sealed(content, **change), model)
+
+
+def test_covariates_that_the_model_cannot_have_accepted_are_refused():
+    model = next(m for m in map(conditioned_model, range(20)) if m.covariates and m.unit_covariates)
+    panel = panel_for(model, 1)
+    fleet = model.scorer().fleet()
+    for l in (0, 1):
+        fleet.begin(l, {name: panel.covariate(name)[l] for name in model.unit_covariates})
+    row = int(panel.offsets[0])
+    fleet.update(
+        0, panel.times[row], panel.values[row], {name: panel.covariate(name)[row] for name in model.covariates}
+    )
+    content = content_of(fleet)
+    n_state, n = fleet._states.n_state, fleet._states.numbers.shape[1]
+    assert Fleet.load(sealed(content), model).ids == [0, 1]
+    for place, value in ((n_state, np.nan), (n - 1, np.nan), (n - 1, 1e300), (2 * n - 1, 1.0), (n + n_state, np.inf)):
+        with pytest.raises(SnapshotError, match="covariates that the model cannot have accepted"):
+            Fleet.load(sealed(content, numbers=(place, value)), model)
 
 
 def test_snapshot_with_an_id_twice_is_refused(model):

@@ -109,6 +109,7 @@ class Fleet:
         self._evicted: set[Id] = set()
         self._type: type | None = None
         self._free = threading.Condition()
+        self._spare: list[Unit] = []  # to work with under the lock
         self._has_own = bool(getattr(scorer.model, "unit_covariates", None))
 
     # -- what is there ------------------------------------------------------------------------------------------------
@@ -279,9 +280,9 @@ class Fleet:
             type than the others. Nothing changes then.
         """
         name = one_id(id)
-        with self._claimed([name], may_begin=True) as slots:
-            slot = int(slots[0])
-            unit = self._states.unit_at(slot) if slot >= 0 else self._scorer.unit()
+        with self._free:  # for some microseconds
+            slot = self._slot_for(name)
+            unit = self._states.unit_at(slot, self._spare.pop() if self._spare else None)
             start = self._states.start_at(slot) if slot >= 0 else NO_START
             n_before, last = unit.n_observations, unit.last_time
             try:
@@ -289,20 +290,19 @@ class Fleet:
                 if self._options["late"] == "refuse" and n_before and float(t) < last:
                     raise ScorerError(f"time {t!r} is before the latest reading, at {last:g}")
                 unit.update(t, x, covariates)
+                found = unit.mode_probabilities()
+                meets = None
+                if self._rules and unit.n_observations > n_before:
+                    meets = met(self._rules, np.append(found, unit.novelty())[None])
             except (TypeError, ValueError) as error:
                 raise ScorerError(f"unit {name!r}: {error}") from None
-            found = unit.mode_probabilities()
-            meets = None
-            if self._rules and unit.n_observations > n_before:
-                meets = met(self._rules, np.append(found, unit.novelty())[None])
-            with self._free:
-                if slot < 0:
-                    slot = int(self._begun([name])[0])
-                self._states.put_unit(slot, unit)
-                self._states.notes[slot, 0] = start.astype(np.int64)
-                if meets is not None:
-                    counts = self._states.notes[slot : slot + 1, 1:]
-                    count(counts, meets, np.array([0, 1], dtype=np.int64))
+            if slot < 0:
+                slot = int(self._begun([name])[0])
+            self._states.put_unit(slot, unit)
+            self._spare.append(unit)
+            self._states.notes[slot, 0] = start.astype(np.int64)
+            if meets is not None:
+                count(self._states.notes[slot : slot + 1, 1:], meets, np.array([0, 1], dtype=np.int64))
         return found
 
     def update_many(self, batch: Any, covariates: object = None, *, n_threads: int = 1) -> FleetProbabilities:
@@ -500,6 +500,18 @@ class Fleet:
     def _claimed(self, ids: list[Id], *, may_begin: bool = False) -> Claim:
         """Claim units, of different ids, for one call; `may_begin`: unknown ones are claimed too."""
         return Claim(self, ids, may_begin)
+
+    def _slot_for(self, name: Id) -> int:
+        """The row of a unit that no call works on, -1 of one that may begin; under the lock."""
+        states = self._states
+        slot = states.index.get(name, -1)
+        while states.busy[slot] if slot >= 0 else name in states.beginning:
+            self._free.wait()
+            slot = states.index.get(name, -1)
+        if slot < 0:
+            require_one_type([*list(states.beginning)[:1], name], self._type)
+            self._require_known([name], np.array([slot]))
+        return slot
 
     def _require_known(self, ids: list[Id], slots: NDArray[np.intp]) -> None:
         """Refuse ids that have no unit and must not begin one."""

@@ -16,12 +16,12 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.errors import CemError, OptionError, ScorerError, SnapshotError
+from cem.errors import CemError, OptionError, SnapshotError
 from cem.files.whole_file import read_regular, write_whole
 from cem.scoring._scorer import PackedScorer
 from cem.scoring.fleet_alarms import ModeAlarm, NoveltyAlarm
 from cem.scoring.fleet_ids import Id
-from cem.scoring.saved_state import are_sound, require_memory
+from cem.scoring.saved_state import are_sound
 
 if TYPE_CHECKING:
     from cem.scoring.fleet import Fleet
@@ -307,10 +307,16 @@ def _require_sound(numbers: NDArray[np.float64], fleet: Fleet, ids: Sequence[Id]
         sound = are_sound(some[:, :n], states.fresh[:n], scorer)
         if not sound.all():
             raise refuse(f"the state of unit {ids[start + int(np.argmin(sound))]!r} is one that no readings lead to")
-    if n == numbers.shape[1]:
-        return
-    for i, row in enumerate(numbers):
-        try:
-            require_memory(scorer._blank(), np.array(row[n:]), int(row[1]))
-        except ScorerError:
-            raise refuse(f"unit {ids[i]!r} has covariates that the model cannot have accepted") from None
+    memories, is_read = numbers[:, n:], numbers[:, 1] > 0
+    n_own = memories.shape[1] - len(scorer._covariate_names())
+    own, last = memories[:, :n_own], memories[:, n_own:]
+    allowed = not np.isnan(own).any() and bool(np.isnan(last[~is_read]).all())
+    if memories.shape[1] and allowed:
+        from cem.scoring.under_conditions import are_rows_of
+
+        allowed = not is_read.any() or are_rows_of(scorer, memories[is_read])
+    if n_own and allowed:
+        blank = scorer._blank()
+        allowed = all(blank._set_memory(row) for row in np.array(memories))
+    if not allowed:
+        raise refuse("a unit has covariates that the model cannot have accepted")

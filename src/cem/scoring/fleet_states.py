@@ -98,10 +98,10 @@ class FleetStates:
         old = (self.numbers[slots, 1] > 0) & (self.numbers[slots, 0] < time)
         return [id for id, is_old in zip(self.index, old.tolist(), strict=True) if is_old]
 
-    def unit_at(self, slot: int) -> Unit:
-        """An independent unit with the state of a row."""
-        unit = self.scorer._blank()
-        numbers = self.numbers[slot]
+    def unit_at(self, slot: int, unit: Unit | None = None) -> Unit:
+        """An independent unit with the state of a row, of a fresh unit at slot -1; a given one is overwritten."""
+        unit = self.scorer._blank() if unit is None else unit
+        numbers = self.numbers[slot] if slot >= 0 else self.fresh
         if self.n_state < len(numbers):
             unit._set_memory(numbers[self.n_state :])
         unit._set_state(numbers[: self.n_state])

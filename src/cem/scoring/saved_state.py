@@ -75,7 +75,7 @@ def require_memory(unit: Unit, memory: FloatArray, n_observations: int) -> None:
     n_observations : int
         Values that the saved unit has received.
     """
-    from cem.scoring.under_conditions import is_row_of
+    from cem.scoring.under_conditions import are_rows_of
 
     n_readings = len(unit.scorer._covariate_names())
     last = memory[len(memory) - n_readings :]
@@ -87,6 +87,6 @@ def require_memory(unit: Unit, memory: FloatArray, n_observations: int) -> None:
     if n_observations == 0:
         sound = bool(np.isnan(last).all())
     else:
-        sound = is_row_of(unit.scorer, memory)
+        sound = are_rows_of(unit.scorer, memory[None])
     if not sound:
         raise ScorerError(_ALTERED)
