@@ -148,6 +148,10 @@ def load(kind: type[AnyFleet], path: Any, model: Any, options: dict[str, Any]) -
         fleet = kind(scorer, **{**header["options"], "alarms": saved, **options})
     except TypeError as error:
         raise OptionError(f"an option of the fleet is unknown: {error}") from None
+    except OptionError:
+        if options:
+            raise  # it may be the caller's
+        raise refuse("its header has an option that no writer makes") from None
     states = fleet._states
     n, size = header["units"], header["numbers"]
     if size != len(states.fresh):
