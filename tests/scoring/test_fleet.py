@@ -424,10 +424,7 @@ def test_wrong_options_are_named(plain, options):
         plain.fleet(**options)
 
 
-def test_linked_models_and_lives_are_refused():
-    linked = conditioned_model(0, rank=2)
-    with pytest.raises(ScorerError, match="linked"):
-        linked.scorer().fleet()
+def test_remaining_lives_have_no_fleet():
     with pytest.raises(ScorerError, match="Remaining lives"):
         Fleet(object())
 

@@ -7,16 +7,29 @@ import pytest
 from scorer_cases import draw, make_model
 
 from cem.errors import OptionError, ScorerError
+from cem.mixture.parameters import Parameters
 from cem.scoring.fleet import Fleet, ModeAlarm, NoveltyAlarm
+from cem.scoring.linked_scorer import LinkedScorer
 from cem.scoring.scorer import Scorer
 
 KINDS = ("polynomial", "line")
 RULES = [NoveltyAlarm(0.3), NoveltyAlarm(0.6, readings=3), ModeAlarm("b", 0.4, readings=2), ModeAlarm("a", 0.0)]
 
 
-@pytest.fixture(scope="module")
-def scorer():
-    return Scorer(make_model(KINDS, n_modes=2))
+def linked():
+    """The model with a factor that all channels share."""
+    model = make_model(KINDS, n_modes=2)
+    plain = model.internal_parameters
+    loadings = 0.3 * np.random.default_rng(1).normal(size=(*plain.means.shape, 1))
+    model.internal_parameters = Parameters(
+        plain.weights, plain.means, plain.factors, plain.noise_variances, plain.sizes, loadings
+    )
+    return LinkedScorer(model)
+
+
+@pytest.fixture(scope="module", params=["plain", "linked"])
+def scorer(request):
+    return linked() if request.param == "linked" else Scorer(make_model(KINDS, n_modes=2))
 
 
 def rows_of(scorer, n=300, n_units=6):

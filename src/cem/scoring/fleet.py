@@ -16,6 +16,7 @@ from cem.scoring.fleet_alarms import Alarm, ModeAlarm, NoveltyAlarm, bound_rules
 from cem.scoring.fleet_claims import Claim
 from cem.scoring.fleet_clock import NO_START, FleetClock
 from cem.scoring.fleet_ids import Id, named_units, one_id, require_one_type
+from cem.scoring.fleet_kernel import enter, query
 from cem.scoring.fleet_rows import Batch, read_batch
 from cem.scoring.fleet_states import FleetStates
 
@@ -45,7 +46,8 @@ class Fleet:
     Parameters
     ----------
     scorer : Scorer
-        Of independent channels on the forward time axis: a fleet of linked channels, or of remaining lives, is refused.
+        On the forward time axis; a fleet of remaining lives is refused. With linked channels a batch asks unit by unit
+        in Python, some microseconds each.
     new : {"begin", "refuse"}
         What a reading of an unknown id does. A unit with covariates of its own always begins with `begin`.
     evicted : {"refuse", "begin"}
@@ -63,7 +65,7 @@ class Fleet:
     OptionError
         An option is none of these.
     ScorerError
-        The scorer is of linked channels, or no scorer.
+        It is no scorer.
 
     Examples
     --------
@@ -172,11 +174,9 @@ class Fleet:
             slots = np.array([self._states.index[id] for id in chosen], dtype=np.intp)
             states = self._states.numbers[slots]
         found = np.empty((len(chosen), self._scorer.n_modes))
-        nothing = np.zeros(len(chosen) + 1, dtype=np.int64)
-        empty, no_order = np.empty((0, self._scorer.n_channels)), np.empty(0, dtype=np.int32)
-        failure = self._scorer._advance(empty[:, 0].copy(), empty, no_order, nothing, states, found, None, 1)
-        if failure is not None:
-            raise ScorerError(f"the log-density of unit {chosen[failure[0]]!r} is not finite")
+        failed = query(self._scorer, states, found, 1)
+        if failed is not None:
+            raise ScorerError(f"the log-density of unit {chosen[failed]!r} is not finite")
         return FleetProbabilities(chosen, found)
 
     # -- units come and go --------------------------------------------------------------------------------------------
@@ -372,7 +372,6 @@ class Fleet:
         n_units = len(states)
         found = np.empty((n_units, self._scorer.n_modes))
         latest = np.where(states[:, 1] > 0, states[:, 0], -np.inf)
-        nothing = np.zeros(n_units + 1, dtype=np.int64)
         for own, values in rows.blocks(buffer):
             order, offsets = _by_unit(rows.codes[own], n_units)
             times = rows.times[own]
@@ -380,7 +379,7 @@ class Fleet:
             if self._options["late"] == "refuse":
                 self._require_order(rows, own.start, times, order, offsets, latest)
             each = np.empty((len(times), self._scorer.n_modes + 1)) if self._rules else None
-            failure = self._scorer._advance(times, values, order, offsets, states, None, each, n_threads, w)
+            failure = enter(self._scorer, (times, values, order, offsets, w), states, each, n_threads)
             if failure is not None:
                 raise self._refused(rows, own.start + failure[1], failure[0])
             if each is not None:
@@ -388,10 +387,9 @@ class Fleet:
                 kept = order[read[order]]  # a reading without a value is none
                 _, offsets = _by_unit(rows.codes[own][kept], n_units)
                 count(counts, met(self._rules, each[kept]), offsets)
-        empty, no_order = np.empty((0, self._scorer.n_channels)), np.empty(0, dtype=np.int32)
-        failure = self._scorer._advance(empty[:, 0].copy(), empty, no_order, nothing, states, found, None, n_threads)
-        if failure is not None:
-            raise ScorerError(f"the log-density of unit {rows.ids[failure[0]]!r} is not finite; nothing has changed")
+        failed = query(self._scorer, states, found, n_threads)
+        if failed is not None:
+            raise ScorerError(f"the log-density of unit {rows.ids[failed]!r} is not finite; no unit has changed")
         return found
 
     def _require_order(
@@ -557,11 +555,6 @@ def _require_plain(scorer: object) -> None:
         raise ScorerError(
             f"a fleet of running units needs a scorer, model.scorer(); a {type(scorer).__name__} was given. Remaining "
             "lives of running units have no fleet: keep one RemainingLife.running() for each unit"
-        )
-    if getattr(scorer, "_linked", False):
-        raise ScorerError(
-            "this model's channels are linked, and fleets take independent ones; keep one scorer.unit() for each "
-            "machine, or fit with linking_rank=0"
         )
 
 
