@@ -122,6 +122,17 @@ def test_datetimes_for_a_unit_that_was_read_at_numbers_are_refused():
     assert states_of(fleet) == before
 
 
+def test_units_are_evicted_by_a_datetime(case):
+    model, panel, times = case
+    fleet = model.scorer().fleet()
+    for l, own in enumerate(times):
+        fleet.update(f"u{l}", own[-1], panel.values[0])
+    limit = np.sort([own[-1] for own in times])[5]
+    gone = {f"u{l}" for l, own in enumerate(times) if own[-1] < limit}
+    assert len(gone) == 5
+    assert set(fleet.evict(before=pd.Timestamp(limit))) == gone == fleet.evicted_ids
+
+
 def test_model_of_numbers_refuses_datetimes():
     fleet = Scorer(make_model(("line",))).fleet()
     for call in (
@@ -129,6 +140,7 @@ def test_model_of_numbers_refuses_datetimes():
         lambda: fleet.update_many((["u"], [DAY], [[9062.0]])),
         lambda: fleet.update("u", datetime.timedelta(hours=3), [9062.0]),
         lambda: fleet.begin("u", start=DAY),
+        lambda: fleet.evict(before=DAY),
     ):
         with pytest.raises(ScorerError, match="not trained on such; give numbers"):
             call()

@@ -98,6 +98,29 @@ def test_snapshot_amid_batches_has_whole_batches_only(scorer):
         assert len({saved.unit(id).last_time for id in saved}) <= 1
 
 
+def test_snapshot_gets_its_turn_however_busy_the_fleet_is(scorer):
+    import io
+
+    fleet = scorer.fleet()
+    stop = threading.Event()
+
+    def feed(i):
+        ids, t = [f"{i}-{j}" for j in range(200)], 0.0
+        while not stop.is_set():
+            t += 1.0
+            fleet.update_many((ids, np.full(200, t), np.full((200, 3), 9062.0)))
+
+    def save():
+        try:
+            for _ in range(5):
+                fleet.save(io.BytesIO())
+            return fleet.evict(before=-1.0)
+        finally:
+            stop.set()
+
+    assert in_threads([*[lambda i=i: feed(i) for i in range(6)], save])[-1] == []
+
+
 def test_units_that_are_evicted_and_begin_again_amid_readings_keep_the_fleet_whole(scorer):
     fleet = scorer.fleet(evicted="begin")
     ids = [f"u{j}" for j in range(10)]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cem.errors import OptionError, ScorerError
 from cem.scoring._scorer import PackedScorer
 from cem.scoring.fleet_alarms import Alarm, ModeAlarm, NoveltyAlarm, bound_rules, count, met
-from cem.scoring.fleet_claims import Claim
+from cem.scoring.fleet_claims import Claim, alone
 from cem.scoring.fleet_clock import NO_START, FleetClock
 from cem.scoring.fleet_ids import Id, named_units, one_id, require_one_type
 from cem.scoring.fleet_kernel import enter, query
@@ -111,6 +111,7 @@ class Fleet:
         self._evicted: set[Id] = set()
         self._type: type | None = None
         self._free = threading.Condition()
+        self._waiting = 0  # calls that need all units
         self._spare: list[Unit] = []  # to work with under the lock
         self._has_own = bool(getattr(scorer.model, "unit_covariates", None))
 
@@ -213,14 +214,15 @@ class Fleet:
             self._states.notes[slot, 0] = began.astype(np.int64)
             self._evicted.discard(name)
 
-    def evict(self, ids: Iterable[Id] | None = None, *, before: float | None = None) -> list[Id]:
+    def evict(self, ids: Iterable[Id] | None = None, *, before: Any = None) -> list[Id]:
         """Remove units; the option `evicted` says what a later reading of them does.
 
         Parameters
         ----------
         ids : iterable of ids, optional
-        before : float, optional
-            Instead of ids: all units whose latest reading is earlier. Units without a reading stay.
+        before : float or datetime, optional
+            Instead of ids: all units whose latest reading is earlier. Units without a reading stay; so do units that
+            count from an unknown first reading, if this is a datetime.
 
         Returns
         -------
@@ -237,21 +239,33 @@ class Fleet:
         if (ids is None) == (before is None):
             raise OptionError("evict takes ids or before=, one of them")
         if ids is None:
-            from cem.errors.options import real
-
-            return self._removed(None, real("before", before))
+            return self._removed_before(before)
         if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
             raise OptionError(f"ids is {ids!r:.80}; a list of ids was expected")
-        return self._removed(list(dict.fromkeys(one_id(id) for id in ids)), np.nan)
+        names = list(dict.fromkeys(one_id(id) for id in ids))
+        with self._free, self._claimed(names):
+            self._states.remove(names)
+            self._evicted.update(names)
+        return names
 
-    def _removed(self, names: list[Id] | None, before: float) -> list[Id]:
-        with self._free:
-            if names is None:
-                self._free.wait_for(lambda: not self._states.busy.any())
-                names = self._states.ids_before(before)
-            with self._claimed(names):
-                self._states.remove(names)
-                self._evicted.update(names)
+    def _removed_before(self, before: Any) -> list[Id]:
+        """`evict` by time."""
+        from cem.errors.options import real
+
+        limit: Any = before
+        moment: Any = None
+        if not isinstance(before, int | float | np.number):
+            moment = self._clock.read([before], "before")
+            limit = moment[0] if moment.dtype.kind == "f" else None
+        if limit is not None:
+            limit = real("before", limit)
+        with alone(self):
+            if limit is None:
+                names = self._states.ids_before(lambda starts: self._clock.counted(moment, starts))
+            else:
+                names = self._states.ids_before(lambda _: limit)
+            self._states.remove(names)
+            self._evicted.update(names)
         return names
 
     # -- readings -----------------------------------------------------------------------------------------------------

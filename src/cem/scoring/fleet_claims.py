@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +15,7 @@ from cem.scoring.fleet_ids import Id, named_units, require_one_type
 if TYPE_CHECKING:
     from cem.scoring.fleet import Fleet
 
-__all__ = ["Claim"]
+__all__ = ["Claim", "alone"]
 
 
 class Claim:
@@ -31,7 +33,11 @@ class Claim:
                 slots = states.slots(self._ids)
                 new = {self._ids[l] for l in np.flatnonzero(slots < 0)} if (slots < 0).any() else set()
                 known = slots[slots >= 0]
-                if not states.busy[known].any() and (not new or states.beginning.isdisjoint(new)):
+                if (
+                    not fleet._waiting
+                    and not states.busy[known].any()
+                    and (not new or states.beginning.isdisjoint(new))
+                ):
                     break
                 fleet._free.wait()
             require_one_type([*list(states.beginning)[:1], *new], fleet._type)
@@ -51,3 +57,17 @@ class Claim:
             self._fleet._states.busy[self._known] = False
             self._fleet._states.beginning -= self._new
             self._fleet._free.notify_all()
+
+
+@contextmanager
+def alone(fleet: Fleet) -> Iterator[None]:
+    """Under the lock, while no other call works on any unit; calls that come later wait, however many there are."""
+    states = fleet._states
+    with fleet._free:
+        fleet._waiting += 1
+        try:
+            fleet._free.wait_for(lambda: not states.busy.any() and not states.beginning)
+            yield
+        finally:
+            fleet._waiting -= 1
+            fleet._free.notify_all()

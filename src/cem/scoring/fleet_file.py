@@ -20,6 +20,7 @@ from cem.errors import CemError, OptionError, SnapshotError
 from cem.files.whole_file import read_regular, write_whole
 from cem.scoring._scorer import PackedScorer
 from cem.scoring.fleet_alarms import ModeAlarm, NoveltyAlarm
+from cem.scoring.fleet_claims import alone
 from cem.scoring.fleet_ids import Id
 from cem.scoring.saved_state import are_sound
 
@@ -83,8 +84,7 @@ def encode(fleet: Fleet) -> bytes:
     from cem import __version__
 
     states, scorer = fleet._states, fleet.scorer
-    with fleet._free:
-        fleet._free.wait_for(lambda: not states.busy.any() and not states.beginning)
+    with alone(fleet):
         slots = np.fromiter(states.index.values(), dtype=np.intp, count=len(states.index))
         numbers, notes = states.numbers[slots], states.notes[slots]
         ids, evicted = list(states.index), list(fleet._evicted)

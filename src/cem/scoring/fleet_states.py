@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cem.scoring.fleet_clock import NO_START
 
 if TYPE_CHECKING:
+    from cem.scoring.fleet_clock import Instants
     from cem.scoring.fleet_ids import Id
     from cem.scoring.scorer import Scorer, Unit
 
@@ -92,10 +93,11 @@ class FleetStates:
         for id in ids:
             self.vacant.append(self.index.pop(id))
 
-    def ids_before(self, time: float) -> list[Id]:
-        """Units whose latest reading is earlier."""
+    def ids_before(self, limits: Callable[[Instants], Any]) -> list[Id]:
+        """Units whose latest reading is earlier than the limits, one for all or one for each start (L,)."""
         slots = np.fromiter(self.index.values(), dtype=np.intp, count=len(self.index))
-        old = (self.numbers[slots, 1] > 0) & (self.numbers[slots, 0] < time)
+        starts = self.notes[slots, 0].view("datetime64[ns]")
+        old = (self.numbers[slots, 1] > 0) & (self.numbers[slots, 0] < limits(starts))
         return [id for id, is_old in zip(self.index, old.tolist(), strict=True) if is_old]
 
     def unit_at(self, slot: int, unit: Unit | None = None) -> Unit:
