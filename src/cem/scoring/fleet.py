@@ -254,7 +254,7 @@ class Fleet:
 
         limit: Any = before
         moment: Any = None
-        if not isinstance(before, int | float | np.number):
+        if not isinstance(before, int | float | np.number) or isinstance(before, np.timedelta64):
             moment = self._clock.read([before], "before")
             limit = moment[0] if moment.dtype.kind == "f" else None
         if limit is not None:
