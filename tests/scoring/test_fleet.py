@@ -131,7 +131,7 @@ def test_columns_in_any_order_and_named_as_the_fleet_says(plain):
 
 def test_long_batch_of_columns_is_the_batch_of_rows(plain):
     """Columns enter by blocks; a unit goes on from one block to the next."""
-    ids, times, values = batch_of(plain, n=70_000, n_units=300)
+    ids, times, values = batch_of(plain, n=140_000, n_units=300)
     by_rows, by_columns = plain.fleet(), plain.fleet()
     a, b = by_rows.update_many((ids, times, values)), by_columns.update_many(frame_of(plain, ids, times, values))
     assert a.ids == b.ids

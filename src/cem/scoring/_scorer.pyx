@@ -44,7 +44,7 @@ cdef extern from *:
     void cem_fetch_row(const double* row, int n) noexcept nogil
 
 cdef enum:
-    AHEAD = 4   # rows of a batch lie apart in memory; to fetch one takes as long as some three take to enter
+    AHEAD = 8   # rows of a batch lie apart in memory; to fetch one takes as long as some of them take to enter
 
 cdef const char* CONDITIONS = "cem.covariates.conditions_1"
 
