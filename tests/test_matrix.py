@@ -107,6 +107,32 @@ def test_streaming_and_restarts_are_the_batch(models, cell):
         np.testing.assert_array_equal(again.mode_probabilities(), running.mode_probabilities())
 
 
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+def test_fleet_of_running_units_has_the_bits_of_its_units(models, cell, tmp_path):
+    """A gateway that sends batches would see other probabilities than one that sends readings one by one."""
+    model = chosen(models, cell)
+    if cell[1] == "to_failure":
+        with pytest.raises(cem.ScorerError, match="to_failure"):
+            model.scorer().fleet()
+        return
+    panel = conditioned_fleet(5, n_units=3, n_readings=8)
+    scorer = model.scorer()
+    fleet = scorer.fleet()
+    for unit in range(panel.n_units):
+        fleet.begin(unit, covariates_of(model, panel, 0, unit)[1] or None)
+    ids = np.repeat(np.arange(panel.n_units), np.diff(panel.offsets))
+    for rows in (slice(0, 11), slice(11, None)):
+        at = {name: panel.covariate(name)[rows] for name in model.covariates}
+        fleet.update_many((ids[rows], panel.times[rows], panel.values[rows]), covariates=at or None)
+        fleet.save(tmp_path / "fleet.snapshot")
+        fleet = cem.scoring.Fleet.load(tmp_path / "fleet.snapshot", model)
+    found = fleet.probabilities()
+    for unit in range(panel.n_units):
+        running = fed(scorer, model, panel, unit)
+        assert fleet.unit(unit).to_bytes() == running.to_bytes()
+        np.testing.assert_array_equal(found.mode_probabilities[unit], running.mode_probabilities())
+
+
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if cell[1] == "to_failure"], ids=str)
 def test_lives_streaming_are_those_of_the_batch(models, cell):
     """A life read on the machine would differ from the one in the report."""

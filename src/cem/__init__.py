@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         PanelTypeError,
         PredictionError,
         ScorerError,
+        SnapshotError,
     )
     from cem.fitting.estimator import FailureModeEM
     from cem.model import diagnostics
@@ -84,6 +85,7 @@ __all__ = [
     "RemainingLife",
     "RemainingLifeDistribution",
     "ScorerError",
+    "SnapshotError",
     "__version__",
     "calibration",
     "covariates",
@@ -119,6 +121,7 @@ _HOMES = {
         "PanelTypeError",
         "PredictionError",
         "ScorerError",
+        "SnapshotError",
     ),
     "cem.fitting.estimator": ("FailureModeEM",),
     "cem.model.model": ("FailureModeModel",),

@@ -9,7 +9,7 @@ HERE = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 
-SHARES = {"model_files": 6, "unit_bytes": 2, "remaining_life": 2, "tables": 3}
+SHARES = {"model_files": 6, "unit_bytes": 2, "fleet_files": 1, "remaining_life": 2, "tables": 3}
 """Parts of all inputs that go to each target, where no targets are named."""
 
 

@@ -84,6 +84,10 @@ class ScorerError(CemError, ValueError):
     """A reading, a buffer or a saved state does not fit the scorer; the unit's state has not changed."""
 
 
+class SnapshotError(ScorerError, OSError):
+    """A snapshot of a fleet is truncated, altered, newer than this release, of another model, or cannot be written."""
+
+
 class CemWarning(UserWarning):
     """Base class of every warning that cem gives."""
 

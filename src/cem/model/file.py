@@ -23,6 +23,8 @@ from cem.model import rules
 from cem.model.check_panel import log_likelihood_of_check
 
 if TYPE_CHECKING:
+    from typing import IO
+
     from numpy.typing import NDArray
 
     from cem.mixture.fitted import FittedMixture
@@ -40,9 +42,19 @@ ALIGNMENT = 8
 DTYPES = {"f8": "<f8", "i8": "<i8"}
 
 
-def save(model: FittedMixture, path: str | os.PathLike[str]) -> None:
+def save(model: FittedMixture, path: str | os.PathLike[str] | IO[bytes]) -> None:
     """Write a model; see `FailureModeModel.save`."""
-    name = path_text(path)
+    if not isinstance(path, (str, bytes, os.PathLike)) and hasattr(path, "write"):  # an open file
+        from cem.files.open_file import write_to
+
+        try:
+            write_to(path, encode(model))
+        except (TypeError, ValueError, OSError) as error:
+            raise ModelFileError(
+                f"the model cannot be written to the open {type(path).__name__}: {error}; it may hold a part"
+            ) from error
+        return
+    name = path_text(path)  # which refuses what is neither
     content = encode(model)
     try:
         write_whole(name, content)
@@ -54,12 +66,14 @@ def save(model: FittedMixture, path: str | os.PathLike[str]) -> None:
         ) from error
 
 
-def path_text(path: str | os.PathLike[str]) -> str:
-    """The path as text; OptionError if it is not a path (an open file, for example)."""
+def path_text(path: Any) -> str:
+    """The path as text; OptionError if it is not a path."""
     try:
         return os.fsdecode(path)
     except TypeError:
-        raise OptionError(f"path is a {type(path).__name__}; a path such as 'fleet.cem' was expected") from None
+        raise OptionError(
+            f"path is a {type(path).__name__}; a path such as 'fleet.cem' or a file opened in binary mode was expected"
+        ) from None
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------

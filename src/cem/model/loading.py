@@ -36,6 +36,8 @@ from cem.model.model import FailureModeModel
 from cem.statistics.coordinates import Coordinates
 
 if TYPE_CHECKING:
+    from typing import IO
+
     from numpy.typing import NDArray
 
     from cem.basis.family import Basis
@@ -45,6 +47,7 @@ __all__ = ["decode", "load", "load_by"]
 
 _CHECK_TOLERANCE = 1e-9
 _LONGEST_MESSAGE = 1000  # characters
+_LONGEST_PATH = 4096  # bytes
 _LARGEST = float(np.finfo(np.float64).max)  # JSON has whole numbers beyond it
 _HEADER_KEYS = {"arrays", "check", "model", "writer"}
 _MODEL_KEYS = {"bases", "channel_units", "channels", "mode_labels", "response", "time_axis", "time_unit", "training"}
@@ -57,7 +60,7 @@ _ARRAYS = {
 
 
 def load(
-    path: str | os.PathLike[str], *, functions: Mapping[str, Callable[..., Any]] | None = None
+    path: str | os.PathLike[str] | bytes | IO[bytes], *, functions: Mapping[str, Callable[..., Any]] | None = None
 ) -> FailureModeModel:
     """Load a model that `FailureModeModel.save` wrote.
 
@@ -65,8 +68,8 @@ def load(
 
     Parameters
     ----------
-    path : path-like
-        The model file.
+    path : path-like, bytes, or binary file object
+        The model file, its content, or an open file, which is read from its position to its end and stays open.
     functions : mapping of str to callable, optional
         The functions that `Custom` bases of the model call, by their names in the file ("module:name"). Functions given
         to `cem.register_function`, and those of a `Custom` basis of this process, are known already.
@@ -82,21 +85,57 @@ def load(
         has a newer format, names a function that was not given, or gives another log-likelihood on its check panel
         than the model did when it was saved.
     OptionError
-        `path` is not a path, or `functions` is not a mapping of names to functions.
+        `path` is none of these, or `functions` is not a mapping of names to functions.
     """
     return load_by("cem.load", path, functions)
 
 
 def load_by(
-    call: str, path: str | os.PathLike[str], functions: Mapping[str, Callable[..., Any]] | None
+    call: str,
+    path: str | os.PathLike[str] | bytes | IO[bytes],
+    functions: Mapping[str, Callable[..., Any]] | None,
 ) -> FailureModeModel:
     """As `load`, for a function with another name; messages then show that name."""
-    name, given = path_text(path), checked_functions(functions)
+    given = checked_functions(functions)
+    content, name = _content(path)
+    return decode(content, name, given, call)
+
+
+def _content(path: Any) -> tuple[bytes, str]:
+    """The bytes of a model file, and what messages call it."""
+    if isinstance(path, (bytearray, memoryview)) or (isinstance(path, bytes) and not _is_path(path)):
+        return bytes(path), "the bytes of the model"
+    if not isinstance(path, (str, bytes, os.PathLike)) and hasattr(path, "read"):
+        from cem.files.open_file import read_from  # a model that is loaded from a path needs none of it
+
+        shown = getattr(path, "name", None)
+        what = f"the open file {shown!r}" if isinstance(shown, str) else f"the open {type(path).__name__}"
+        try:
+            return read_from(path, begins_with=MAGIC), what
+        except (TypeError, ValueError, OSError) as error:
+            raise ModelFileError(f"{what} cannot be read: {error}") from error
+    name = path_text(path)
     try:
-        content = read_regular(name, begins_with=MAGIC)
+        return read_regular(name, begins_with=MAGIC), repr(name)
     except OSError as error:
         raise ModelFileError(f"the model file {name!r} cannot be read: {error.strerror or error}") from error
-    return decode(content, repr(name), given, call)
+
+
+def _is_path(content: bytes) -> bool:
+    """Whether bytes are the path of an existing file, as they could be up to release 0.6; True with a warning."""
+    if not content or content.startswith(MAGIC[:1]) or len(content) > _LONGEST_PATH or b"\x00" in content:
+        return False
+    if not os.path.exists(content):
+        return False
+    from cem.errors import DeprecatedUseWarning
+    from cem.errors.warning import warn
+
+    name = os.fsdecode(content)
+    warn(
+        f"bytes will be read as the content of a model file, and not as a path; give the path as text: {name!r}",
+        DeprecatedUseWarning,
+    )
+    return True
 
 
 def decode(

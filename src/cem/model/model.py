@@ -17,6 +17,7 @@ from cem.model.condition_attributes import ConditionAttributes
 # third of the time.
 if TYPE_CHECKING:
     import os
+    from typing import IO
 
     from cem.mixture.asked_conditions import GivenCovariates
     from cem.mixture.prediction import Evidence, Forecast, Posterior
@@ -560,7 +561,7 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
 
         return export_c(self, path, name=name, scalar=scalar)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str] | IO[bytes]) -> None:
         """Save the model to a file; `cem.load` reads it.
 
         The file is written under another name in the same directory, synchronised, and renamed. So you always have the
@@ -569,14 +570,15 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
 
         Parameters
         ----------
-        path : path-like
-            The file to write.
+        path : path-like or binary file object
+            The file to write. An open file is written at its position and stays open; if that fails, it may hold a
+            part.
 
         Raises
         ------
         ModelFileError
-            The file cannot be written, the path leads to a directory, a device, a pipe or a socket, or a label cannot
-            be kept in JSON.
+            The file cannot be written, an open file is in text mode, the path leads to a directory, a device, a pipe or
+            a socket, or a label cannot be kept in JSON.
         BasisError
             A `Custom` basis is a function that cannot be imported by name.
 

@@ -21,6 +21,7 @@ from cem.prognosis.running_life import RunningLife
 
 if TYPE_CHECKING:
     import os
+    from typing import IO
 
     from cem.fitting.estimator import FailureModeEM
     from cem.model.model import FailureModeModel
@@ -388,28 +389,31 @@ class RemainingLife:
         kept = {name: getattr(self, name) for name in ("lifetimes", "information", "calibration", "n_points")}
         return type(self)(self.model, **{**kept, **options})
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str] | IO[bytes]) -> None:
         """Save the model with the laws, κ and calibration in its record; `load` and `cem.load` read it.
 
         The file is written whole or not at all, with the errors and warnings of `FailureModeModel.save`.
 
         Parameters
         ----------
-        path : path-like
+        path : path-like or binary file object
             File to write.
         """
         self._model_with_all().save(path)
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], *, functions: Mapping[str, Callable[..., Any]] | None = None
+        cls,
+        path: str | os.PathLike[str] | bytes | IO[bytes],
+        *,
+        functions: Mapping[str, Callable[..., Any]] | None = None,
     ) -> RemainingLife:
         """Load a prognosis that `save` wrote, or a model file of a fit on the time to failure.
 
         Parameters
         ----------
-        path : path-like
-            The model file.
+        path : path-like, bytes, or binary file object
+            The model file, its content, or an open file, as for `cem.load`.
         functions : mapping of str to callable, optional
             The functions that `Custom` bases call, as for `cem.load`.
 

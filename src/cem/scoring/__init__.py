@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING
 from cem.lazy import attributes
 
 if TYPE_CHECKING:
+    from cem.scoring.fleet import Alarm, Fleet, FleetProbabilities, ModeAlarm, NoveltyAlarm
     from cem.scoring.linked_scorer import LinkedScorer, LinkedUnit
     from cem.scoring.scorer import Scorer, Unit
 
-__all__ = ["LinkedScorer", "LinkedUnit", "Scorer", "Unit"]
+__all__ = [
+    "Alarm",
+    "Fleet",
+    "FleetProbabilities",
+    "LinkedScorer",
+    "LinkedUnit",
+    "ModeAlarm",
+    "NoveltyAlarm",
+    "Scorer",
+    "Unit",
+]
 
 if not TYPE_CHECKING:  # a checker must refuse a name that is not here
     __getattr__, __dir__ = attributes(
@@ -19,6 +30,13 @@ if not TYPE_CHECKING:  # a checker must refuse a name that is not here
             "cem.scoring.scorer": (
                 "Scorer",
                 "Unit",
+            ),
+            "cem.scoring.fleet": (
+                "Alarm",
+                "Fleet",
+                "FleetProbabilities",
+                "ModeAlarm",
+                "NoveltyAlarm",
             ),
             "cem.scoring.linked_scorer": (
                 "LinkedScorer",

@@ -54,5 +54,17 @@ class PackedScorer:
         w: _Float | None = None,
         unit_w: _Float | None = None,
     ) -> tuple[int, int, int, int] | None: ...
+    def _advance(
+        self,
+        times: _Float,
+        values: _Float,
+        order: NDArray[np.int32],
+        offsets: NDArray[np.int64],
+        states: _Float,
+        probabilities_out: _Float | None,
+        rows_out: _Float | None,
+        n_threads: int,
+        w: _Float | None = None,
+    ) -> tuple[int, int, int] | None: ...
 
 def chi_square_tail(x: float, degrees_of_freedom: float) -> float: ...

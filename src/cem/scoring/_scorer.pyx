@@ -27,6 +27,25 @@ from cem.errors import ScorerError
 
 __all__ = ["PackedScorer"]
 
+cdef extern from *:
+    """
+    /* Has the cache take n numbers, which the loop over a batch needs some rows later. */
+    static inline void cem_fetch_row(const double *row, int n)
+    {
+    #if defined(__GNUC__) || defined(__clang__)
+        for (int i = 0; i < n; i += 8)  /* 8 numbers to a line of the cache */
+            __builtin_prefetch(row + i);
+        __builtin_prefetch(row + n - 1);
+    #else
+        (void)row, (void)n;
+    #endif
+    }
+    """
+    void cem_fetch_row(const double* row, int n) noexcept nogil
+
+cdef enum:
+    AHEAD = 8   # rows of a batch lie apart in memory; to fetch one takes as long as some of them take to enter
+
 cdef const char* CONDITIONS = "cem.covariates.conditions_1"
 
 
@@ -228,6 +247,28 @@ cdef int scorer_log_likelihood(
     if scorer.conditions != NULL:
         log_constant += unit[UNIT_LOG_JACOBIAN]
     log_likelihood_out[0] = log_constant + log(total)
+    return SCORER_OK
+
+
+cdef int novelty_of(
+    const scorer_3_t* scorer,
+    double* unit,                   # (n_unit,)       its scratch is used
+    double* numbers_out,            # (n_modes + 1,)  mode probabilities, and novelty
+) noexcept nogil:
+    """`Unit.mode_probabilities` and `Unit.novelty`. Returns SCORER_OK, or SCORER_NOT_FINITE."""
+    cdef double* misfits = unit + scorer.work + scorer.n_modes
+    cdef double common, weight = 0.0, tail
+    cdef int c, k, best = 0
+    if scorer_probabilities(scorer, unit, numbers_out) != SCORER_OK:
+        return SCORER_NOT_FINITE
+    if scorer_log_densities(scorer, unit, unit + scorer.work, misfits, &common) != SCORER_OK:
+        return SCORER_NOT_FINITE
+    for k in range(scorer.n_modes):
+        best = k if numbers_out[k] > numbers_out[best] else best
+    for c in range(scorer.n_channels):
+        weight += scorer_weight(scorer, unit, c)
+    tail = upper_gamma(0.5 * weight, 0.5 * misfits[best]) if weight > 0 else 1.0
+    numbers_out[scorer.n_modes] = tail if tail > 0 else 0.0
     return SCORER_OK
 
 
@@ -489,6 +530,79 @@ cdef class PackedScorer:
             return None if status == SCORER_OK else (l, i, status, channel)
 
         from cem.statistics.parts import in_threads  # a unit that takes its own readings needs none of it
+
+        failures = [failure for failure in in_threads(part, n_units, n_threads) if failure is not None]
+        return failures[0] if failures else None
+
+    def _advance(
+        self, const double[::1] times, const double[:, ::1] values, const int[::1] order, const long long[::1] offsets,
+        double[:, ::1] states, double[:, ::1] probabilities_out, double[:, ::1] rows_out, int n_threads,
+        const double[:, ::1] w=None,
+    ):
+        """Rows order[offsets[l]:offsets[l + 1]] of a batch enter running unit l, in this order.
+
+        states (L, n) is changed in place: the state of each unit, its own covariates and those at its latest reading.
+        Each of the others is None or written: probabilities_out (L, K), after all rows, and rows_out (N, K + 1), the
+        mode probabilities and the novelty of a row's unit after the row. w (N, m) are covariates of readings. Returns
+        (unit, row, status) of the first that failed; its states are then good for nothing.
+        """
+        cdef const scorer_3_t* scorer = self.own_pointer()
+        cdef Py_ssize_t n_units = offsets.shape[0] - 1, n_state = UNIT_STATE + scorer.blocks.n_state
+        cdef int m_u = scorer.n_unit_covariates, m = scorer.n_covariates
+        custom_rows = self._custom_rows(np.asarray(times)) if times.shape[0] else None
+        cdef const double[:, ::1] custom_view = custom_rows
+        cdef const double* custom = NULL
+        cdef const double* covariates = NULL
+        cdef bint probabilities = probabilities_out is not None, each_row = rows_out is not None
+        if custom_rows is not None:
+            custom = &custom_view[0, 0]
+        if w is not None and w.shape[0] > 0:
+            covariates = &w[0, 0]
+        if n_units > 0 and states.shape[1] != n_state + m_u + m:
+            raise ScorerError(f"a state has {n_state + m_u + m} numbers; {states.shape[1]} were found")
+
+        def part(Py_ssize_t start, Py_ssize_t stop):
+            cdef double* unit = blocks_allocate(scorer.n_unit)
+            cdef double* state
+            cdef Py_ssize_t l, i, row = -1, n_rows = order.shape[0]
+            cdef int status = SCORER_OK
+            if unit == NULL:
+                raise MemoryError("no memory for the state of a unit")
+            with nogil:
+                scorer_init(scorer, unit)
+                for l in range(start, stop):
+                    state = &states[l, 0]
+                    if m_u > 0:
+                        status = scorer_init_at(scorer, unit, state + n_state)
+                        if status != SCORER_OK:
+                            break
+                    memcpy(unit, state, n_state * sizeof(double))
+                    if m > 0:
+                        memcpy(unit + scorer.last_w, state + n_state + m_u, m * sizeof(double))
+                    for i in range(offsets[l], offsets[l + 1]):
+                        row = order[i]
+                        if i + AHEAD < n_rows:
+                            cem_fetch_row(&values[order[i + AHEAD], 0], scorer.n_channels)
+                            cem_fetch_row(&times[order[i + AHEAD]], 1)
+                        status = scorer_update_at(
+                            scorer, unit, times[row], &values[row, 0], row_of(covariates, row, m),
+                            row_of(custom, row, scorer.n_custom),
+                        )
+                        if status == SCORER_OK and each_row:
+                            status = novelty_of(scorer, unit, &rows_out[row, 0])
+                        if status != SCORER_OK:
+                            break
+                    if status == SCORER_OK and probabilities:
+                        status = scorer_probabilities(scorer, unit, &probabilities_out[l, 0])
+                    if status != SCORER_OK:
+                        break
+                    memcpy(state, unit, n_state * sizeof(double))
+                    if m > 0:
+                        memcpy(state + n_state + m_u, unit + scorer.last_w, m * sizeof(double))
+                free(unit)
+            return None if status == SCORER_OK else (l, row, status)
+
+        from cem.statistics.parts import in_threads
 
         failures = [failure for failure in in_threads(part, n_units, n_threads) if failure is not None]
         return failures[0] if failures else None

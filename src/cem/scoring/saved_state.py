@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,7 @@ from cem.errors import ScorerError
 if TYPE_CHECKING:
     from cem.scoring.scorer import Scorer, Unit
 
-__all__ = ["require_memory", "require_state"]
+__all__ = ["are_sound", "require_memory", "require_state"]
 
 FloatArray = NDArray[np.float64]
 
@@ -35,24 +34,33 @@ def require_state(numbers: FloatArray, fresh: FloatArray, scorer: Scorer) -> Non
     scorer : Scorer
         Of the unit.
     """
-    places = scorer._state_places()
-    last_time, n_observations = numbers[:2].tolist()
-    diagonals, squares, weights = (numbers[places[name]] for name in ("diagonals", "squares", "weights"))
-    rss = squares[: len(weights)] + squares[len(weights) :]
-    total = float(weights.sum())
-    slack = 1e-9 * (1.0 + n_observations)
-    sound = (
-        math.isfinite(last_time)
-        and 0 <= n_observations <= 2**53
-        and n_observations == int(n_observations)
-        and bool((np.abs(numbers[2:]) <= _LARGEST).all())
-        and bool((diagonals >= fresh[places["diagonals"]]).all())
-        and bool((rss >= 0).all() and (weights >= 0).all())
-        and (total <= n_observations + slack if scorer.forgetting < 1 else total == n_observations)
-        and np.array_equal(numbers[places["unused"]], fresh[places["unused"]])
-    )
-    if not sound:
+    if not are_sound(numbers[None], fresh, scorer)[0]:
         raise ScorerError(_ALTERED)
+
+
+def are_sound(states: FloatArray, fresh: FloatArray, scorer: Scorer) -> NDArray[np.bool_]:
+    """Which states (L, n) readings can lead to, (L,); the others are as for `require_state`."""
+    places = scorer._state_places()
+    last_time, n_observations = states[:, 0], states[:, 1]
+    with np.errstate(invalid="ignore", over="ignore"):
+        diagonals, squares, weights = (states[:, places[name]] for name in ("diagonals", "squares", "weights"))
+        n_channels = weights.shape[1]
+        rss = squares[:, :n_channels] + squares[:, n_channels:]
+        total = weights.sum(axis=1)
+        slack = 1e-9 * (1.0 + n_observations) if scorer.forgetting < 1 else 0.0
+        sound: NDArray[np.bool_] = (
+            np.isfinite(last_time)
+            & (n_observations >= 0)
+            & (n_observations <= 2**53)
+            & (n_observations == np.floor(n_observations))
+            & (np.abs(states[:, 2:]) <= _LARGEST).all(axis=1)
+            & (diagonals >= fresh[places["diagonals"]]).all(axis=1)
+            & (rss >= 0).all(axis=1)
+            & (weights >= 0).all(axis=1)
+            & (total <= n_observations + slack if scorer.forgetting < 1 else total == n_observations)
+            & (states[:, places["unused"]] == fresh[places["unused"]]).all(axis=1)
+        )
+    return sound
 
 
 def require_memory(unit: Unit, memory: FloatArray, n_observations: int) -> None:
@@ -67,7 +75,7 @@ def require_memory(unit: Unit, memory: FloatArray, n_observations: int) -> None:
     n_observations : int
         Values that the saved unit has received.
     """
-    from cem.scoring.under_conditions import is_row_of
+    from cem.scoring.under_conditions import are_rows_of
 
     n_readings = len(unit.scorer._covariate_names())
     last = memory[len(memory) - n_readings :]
@@ -79,6 +87,6 @@ def require_memory(unit: Unit, memory: FloatArray, n_observations: int) -> None:
     if n_observations == 0:
         sound = bool(np.isnan(last).all())
     else:
-        sound = is_row_of(unit.scorer, memory)
+        sound = are_rows_of(unit.scorer, memory[None])
     if not sound:
         raise ScorerError(_ALTERED)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cem.errors import OptionError, PredictionError, ScorerError
+from cem.errors import OptionError, ScorerError
 from cem.files.digest import sha256
 from cem.scoring import _scorer, _unit
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cem.basis.family import Basis
     from cem.mixture.parameters import Parameters
     from cem.panel.panel import Panel
+    from cem.scoring.fleet import Fleet
     from cem.scoring.unit_forecast import UnitForecast
     from cem.statistics.coordinates import Coordinates
 
@@ -165,6 +166,12 @@ class Scorer(_scorer.PackedScorer):
 
             unit._begin(unit_row(self, covariates))
         return unit
+
+    def fleet(self, **options: Any) -> Fleet:
+        """Start a fleet of running units by id; options and errors are those of `cem.scoring.fleet.Fleet`."""
+        from cem.scoring.fleet import Fleet
+
+        return Fleet(self, **options)
 
     def _blank(self) -> Unit:
         """A unit without readings and without covariates."""
@@ -535,36 +542,9 @@ class Unit(_unit.UnitState):
 
     def _posteriors(self, channel: int) -> tuple[FloatArray, FloatArray]:
         """Means (K, p) and square roots of the covariances (K, p, p) of one channel, in the panel's units."""
-        from cem.mixture import _prediction  # imported here: a process that only scores does not need it
-        from cem.mixture._bundle import ParametersBundle
-        from cem.statistics._bundle import StatisticsBundle
+        from cem.scoring.unit_posteriors import posteriors_of
 
-        R, w, rss = self._channel_statistics(channel)
-        p, parameters, coordinates = len(w), self.scorer.model.internal_parameters, self.scorer.model.coordinates
-        layout, n_modes = parameters.layout, self.scorer.n_modes
-        means, roots = np.empty((1, n_modes, p)), np.empty((1, n_modes, p * p))
-        sizes = np.array([p], dtype=np.int32)
-        try:
-            _prediction.posteriors(
-                StatisticsBundle(
-                    R.ravel(), np.zeros((1, 1), dtype=np.int64), w[None], np.array([[rss]]),
-                    np.zeros((1, 1), dtype=np.int32), sizes,
-                ),
-                ParametersBundle(
-                    parameters.weights, np.ascontiguousarray(layout.vector(parameters.means, channel)),
-                    np.ascontiguousarray(layout.matrix(parameters.factors, channel)).reshape(n_modes, p * p),
-                    np.ascontiguousarray(parameters.noise_variances[:, channel : channel + 1]), sizes,
-                ),
-                means, roots,
-            )  # fmt: skip
-        except PredictionError:
-            raise ScorerError(
-                f"the posterior of this unit's coefficients of channel {self.scorer.channels[channel]!r} could not be "
-                "factored; its times lie too far from those that the model was fitted to"
-            ) from None
-        scale = coordinates.scales[channel]
-        inverse = np.linalg.inv(coordinates.transform(channel))
-        return coordinates.coefficients(means[0], channel), scale * (inverse @ roots[0].reshape(n_modes, p, p))
+        return posteriors_of(self, channel)
 
 
 def _float_rows(values: ArrayLike, scorer: Scorer) -> FloatArray:

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from cem.scoring.scorer import Scorer, Unit
 
 __all__ = [
+    "are_rows_of",
     "covariate_error",
     "covariate_row",
     "covariate_rows",
     "future_rows",
-    "is_row_of",
     "lacks_unit_covariates",
     "no_covariates",
     "panel_error",
@@ -246,17 +246,18 @@ def future_rows(unit: Unit, own: Conditions | None, covariates: object, times: F
     return rows
 
 
-def is_row_of(scorer: Scorer, memory: FloatArray) -> bool:
-    """Whether the covariates at a unit's last reading, behind its own in `memory`, are such that the model can read."""
+def are_rows_of(scorer: Scorer, memories: FloatArray) -> bool:
+    """Whether the model can read the covariates at units' last readings, (L, m_u + m) with their own before."""
     conditions = conditions_of(scorer)
     if conditions is None:
         return True
     own = {column.name: i for i, column in enumerate(unit_columns(conditions, getattr(scorer.model, "of_units", None)))}
-    last = iter(memory[len(memory) - len(reading_columns(conditions)) :])
-    row = [memory[own[column.name]] if column.of_unit else next(last) for column in conditions.columns]
+    last = iter(range(memories.shape[1] - len(reading_columns(conditions)), memories.shape[1]))
+    places = [own[column.name] if column.of_unit else next(last) for column in conditions.columns]
+    rows = np.ascontiguousarray(memories[:, places], dtype=np.float64)
     try:
-        conditions.regimes_at(np.array([row], dtype=np.float64))
-        conditions.features_at(np.array([row], dtype=np.float64))
+        conditions.regimes_at(rows)
+        conditions.features_at(rows)
     except PredictionError:
         return False
     return True
