@@ -127,6 +127,7 @@ def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Pa
             channels=channels,
             covariates=model.covariates or None,
             unit_covariates=model.unit_covariates or None,
+            failure_time=getattr(options, "failure_time", None),
             texts=[name for name in _text_categories(model) if name in columns],
             allow_empty_channels=True,
             allow_empty_units=True,

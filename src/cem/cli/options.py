@@ -64,12 +64,15 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_table(parser: argparse.ArgumentParser) -> None:
+def add_table(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """Add the file of readings, and how to read it; None if it is `optional` and left out."""
+    more: dict[str, Any] = {"nargs": "?"} if optional else {}
     parser.add_argument(
         "file",
         type=_input,
         metavar="FILE",
         help="CSV, Parquet, or C-MAPSS text; one row per reading; -: standard input",
+        **more,
     )
     parser.add_argument(
         "--format", choices=("csv", "parquet", "cmapss"), help="default: detected from the file's content"

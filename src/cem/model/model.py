@@ -537,6 +537,40 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         )
         return display
 
+    def report(self, panel: Panel | None = None, path: str | os.PathLike[str] | None = None) -> str:
+        """Describe the model, and the units of a panel under it, on one self-contained HTML page.
+
+        The page has what was fitted, the data as read, the modes with pictures, warnings with what to do, starts,
+        calibration, operating conditions, and modes, novelty and remaining lives of the units. It needs no network and
+        no other file. The same model and panel give the same bytes.
+
+        Parameters
+        ----------
+        panel : Panel, optional
+            Units to score and to draw; of a model on the time to failure, running ones too. Without it, the page has
+            the model alone.
+        path : path-like, optional
+            Where to write the page, whole or not at all.
+
+        Returns
+        -------
+        str
+            The page.
+
+        Raises
+        ------
+        OptionError
+            The panel is of another type, or the file cannot be written.
+        PredictionError, PanelError
+            The model cannot read the panel.
+        MissingPackageError
+            matplotlib is not installed.
+        """
+        from cem.extras import room
+
+        page: str = room("report").report(self, panel, path)
+        return page
+
     def scorer(self) -> Scorer:
         """Return a scorer: the model packed for scoring single readings as they arrive."""
         if self.linking_rank:

@@ -389,6 +389,29 @@ class RemainingLife:
         kept = {name: getattr(self, name) for name in ("lifetimes", "information", "calibration", "n_points")}
         return type(self)(self.model, **{**kept, **options})
 
+    def report(self, panel: Panel | None = None, path: str | os.PathLike[str] | None = None) -> str:
+        """Describe the prognosis, and the units of a panel under it, on one self-contained HTML page.
+
+        Parameters
+        ----------
+        panel, path
+            As for `cem.FailureModeModel.report`.
+
+        Returns
+        -------
+        str
+            The page.
+
+        Raises
+        ------
+        OptionError, PredictionError, PanelError, MissingPackageError
+            As for `cem.FailureModeModel.report`.
+        """
+        from cem.extras import room
+
+        page: str = room("report").report(self, panel, path)
+        return page
+
     def save(self, path: str | os.PathLike[str] | IO[bytes]) -> None:
         """Save the model with the laws, κ and calibration in its record; `load` and `cem.load` read it.
 

@@ -1,0 +1,141 @@
+"""The page: which sections it has, and how it is written."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cem import __version__
+from cem.errors import CemWarning, OptionError
+from cem.errors.display import encodable
+from cem.errors.html import html_text
+from cem.errors.warning import warn
+from cem.files.whole_file import check_destination, write_whole
+from cem.model.model import FailureModeModel
+from cem.panel.panel import Panel
+from cem.plot.display import checked
+from cem.prognosis.remaining_life import RemainingLife
+from cem.report.html import Section, chips, paragraph
+from cem.report.pictures import Pictures
+from cem.report.sections_of_fit import calibration, conditions, data, fitted, modes, starts
+from cem.report.sections_of_units import lives, units
+from cem.report.style import CSS
+from cem.report.warnings_of_fit import advice, notes_of
+
+if TYPE_CHECKING:
+    StrPath = str | os.PathLike[str]
+
+__all__ = ["report"]
+
+
+def report(
+    of: FailureModeModel | RemainingLife,
+    panel: Panel | None = None,
+    path: StrPath | None = None,
+    *,
+    title: str | None = None,
+    notes: Sequence[str] = (),
+) -> str:
+    """Describe a model, and the units of a panel under it, on one self-contained HTML page.
+
+    The page needs no network and no other file. The same model and panel give the same bytes.
+
+    Parameters
+    ----------
+    of : FailureModeModel or RemainingLife
+        What was fitted.
+    panel : Panel, optional
+        Units to score and to draw, as for `FailureModeModel.predict_proba`; of a model on the time to failure, also
+        running units, as for `RemainingLife.predict`. Without it, the page has the model alone.
+    path : path-like, optional
+        Where to write the page, whole or not at all.
+    title : str, optional
+        Heading of the page.
+    notes : sequence of str
+        Warnings that were given when the panel was read; the page repeats them.
+
+    Returns
+    -------
+    str
+        The page.
+
+    Raises
+    ------
+    OptionError
+        An argument is of another type, or the file cannot be written.
+    PredictionError, PanelError
+        The model cannot read the panel.
+    MissingPackageError
+        matplotlib is not installed.
+
+    Warns
+    -----
+    CemWarning
+        What predictions for the panel warn of; the page repeats it.
+    """
+    checked(of, "model", FailureModeModel, RemainingLife)
+    if panel is not None:
+        checked(panel, "panel", Panel)
+    if path is not None:
+        _as_option_error(lambda: check_destination(path), path)
+    pictures = Pictures()
+    prognosis = of if isinstance(of, RemainingLife) else _prognosis(of)
+    model = of.model if isinstance(of, RemainingLife) else of
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CemWarning)
+        scored = [*units(model, panel, pictures), *lives(model, prognosis, panel, pictures)]
+        described = [
+            fitted(model),
+            data(model, panel),
+            *modes(model, panel, pictures),
+            *conditions(model, pictures),
+            starts(model, pictures),
+            *calibration(model, prognosis, pictures),
+        ]
+    seen = _given(caught)
+    told = [*notes, *(text for text, _ in seen if text not in notes)]
+    found = [advice([*notes_of(model, prognosis), *told]), *described, *scored]
+    page = _page(model, title or "Failure modes of a fleet", found)
+    if path is not None:
+        _as_option_error(lambda: write_whole(path, encodable(page, "utf-8").encode("utf-8")), path)
+    for text, kind in seen:  # at the user's line, once the page is there
+        warn(text, kind)
+    return page
+
+
+def _prognosis(model: FailureModeModel) -> RemainingLife | None:
+    """The prognosis that the model holds; None on the forward time axis, or without laws of lifetimes."""
+    if model.time_axis != "to_failure" or "lifetimes" not in model.training:
+        return None
+    return RemainingLife(model)
+
+
+def _given(caught: Sequence[warnings.WarningMessage]) -> list[tuple[str, type[CemWarning]]]:
+    found: dict[str, type[CemWarning]] = {}
+    for one in caught:
+        if issubclass(one.category, CemWarning):
+            found.setdefault(str(one.message), one.category)
+    return list(found.items())
+
+
+def _as_option_error(do: Callable[[], Any], path: StrPath) -> None:
+    try:
+        do()
+    except OSError as error:
+        raise OptionError(f"the report {os.fspath(path)!r} cannot be written: {error.strerror or error}") from None
+
+
+def _page(model: FailureModeModel, title: str, sections: Sequence[Section]) -> str:
+    name = html_text(title)
+    links = "".join(f'<a href="#{one.key}">{html_text(one.title)}</a>' for one in sections)
+    body = "".join(map(str, sections))
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<title>{name}</title>\n<link rel="icon" href="data:,">\n<style>\n{CSS}\n</style>\n</head>\n<body>\n'
+        f"<header><h1>{name}</h1>{paragraph(model.summary().title)}"
+        f"{chips(model.mode_labels, model.weights_.tolist())}<nav>{links}</nav></header>\n"
+        f"<main>\n{body}</main>\n<footer>Written by cem {html_text(__version__)}.</footer>\n</body>\n</html>\n"
+    )

@@ -1,0 +1,262 @@
+"""Sections on the model: what was fitted, the data, the modes, conditions, starts, calibration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cem.errors import OptionError
+from cem.errors.display import escaped
+from cem.errors.names import listed
+from cem.panel.text import described
+from cem.plot.calibration import CalibrationDisplay
+from cem.plot.regimes import RegimesDisplay
+from cem.plot.starts import StartsDisplay
+from cem.plot.trajectories import TrajectoryDisplay
+from cem.prognosis.remaining_life import RemainingLife
+from cem.report.html import Section, facts, missing, paragraph, table
+
+if TYPE_CHECKING:
+    from cem.model.model import FailureModeModel
+    from cem.panel.panel import Panel
+    from cem.prognosis.calibration import Reliability
+    from cem.report.pictures import Pictures
+
+__all__ = ["calibration", "conditions", "data", "failed_units", "fitted", "modes", "starts"]
+
+_MOST_PICTURES = 24
+_MOST_ROWS = 300
+
+
+def fitted(model: FailureModeModel) -> Section:
+    """Options of the fit, and the channels with their bases."""
+    summary = model.summary()
+    values: dict[str, Any] = {
+        "failure modes": model.n_modes,
+        "time axis": "time to failure" if model.time_axis == "to_failure" else "time, forward",
+        "unit of time": model.time_unit or "not given",
+        "response": "none" if model.response is None else model.response,
+    }
+    if model.covariates:
+        values["covariates of readings"] = listed(model.covariates, 20)
+    if model.unit_covariates:
+        values["covariates of units"] = listed(model.unit_covariates, 20)
+    body = facts(values | {name: value for name, value in summary.facts.items() if name not in values})
+    if not summary.facts:
+        body += missing(
+            "The model has no record of its fit: options, log-likelihood and number of units are unknown. A model that "
+            "FailureModeEM fitted and saved has them."
+        )
+    measures = model.channel_units
+    body += "<h3>Channels</h3>" + _cut(
+        {
+            "channel": list(model.channels),
+            "unit of measurement": [measures.get(name, "") for name in model.channels],
+            "basis of its curves": [repr(basis) for basis in model.bases],
+            "coefficients": [basis.size for basis in model.bases],
+        },
+        "channels",
+    )
+    columns = summary.frames.get("columns")
+    if columns is not None and any(columns.values()):
+        body += "<h3>Which coefficients vary from unit to unit</h3>" + _cut(columns, "rows")
+    return Section("fitted", "What was fitted", body)
+
+
+def data(model: FailureModeModel, panel: Panel | None) -> Section:
+    """The panel as it was read, or what the record of the fit says of the training units."""
+    record = model.training
+    body = ""
+    if panel is not None:
+        first, *lines = described(panel).split("\n")
+        values = {line[2:19].strip(): line[19:] for line in lines if not line.startswith("  channels  ")}
+        body += paragraph(first) + facts(values)
+        body += "<h3>Channels as read</h3>" + _cut(_channels(panel), "channels")
+        absent = [name for name in model.channels if name not in panel.channels]
+        if absent:
+            body += missing(f"Channels of the model that the data lack; they count as missing: {listed(absent, 20)}.")
+    if "n_units" in record:
+        seen = f", {record['n_observations']:,} observed values" if "n_observations" in record else ""
+        body += paragraph(f"The model was fitted to {record['n_units']:,} units{seen}.")
+    clock = record.get("clock")
+    if clock:
+        measure = f" {escaped(model.time_unit)}" if model.time_unit else ""
+        body += paragraph(f"Training times: {clock['kind']}, up to {clock['longest']:,.6g}{measure}.")
+    if panel is None:
+        body += missing(
+            "No data were given with the model, so the page shows no readings, no scores and no remaining lives. Give a "
+            "panel or a file to see them."
+        )
+    return Section("data", "The data as read", body)
+
+
+def _channels(panel: Panel) -> dict[str, Any]:
+    counts = panel.counts.sum(axis=0)
+    columns: dict[str, Any] = {
+        "channel": list(panel.channels),
+        "unit of measurement": [panel.channel_units.get(name, "") for name in panel.channels],
+        "observed": counts.tolist(),
+        "missing": [f"{100 * (1 - n / max(1, panel.n_readings)):.3g} %" for n in counts],
+    }
+    parts: dict[str, list[float | None]] = {"lowest": [], "median": [], "highest": []}
+    for c in range(panel.n_channels):
+        seen = panel.values[:, c][np.isfinite(panel.values[:, c])]
+        for name, function in (("lowest", np.min), ("median", np.median), ("highest", np.max)):
+            parts[name].append(float(function(seen)) if seen.size else None)
+    return columns | parts
+
+
+def failed_units(model: FailureModeModel, panel: Panel | None) -> Panel | None:
+    """The units that the model can place on its time axis: all of them, or those whose failure is known."""
+    if panel is None or model.time_axis != "to_failure":
+        return panel
+    failed = ~np.isnan(panel.failure_times)
+    return panel[failed] if failed.any() else None
+
+
+def modes(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> list[Section]:
+    """Weights, curves and their pictures, channel by channel."""
+    frames = model.summary().frames
+    body = table(frames["modes"])
+    placed = failed_units(model, panel)
+    known = model.channels if placed is None else tuple(name for name in model.channels if name in placed.channels)
+    # A channel that the data lack is drawn without units, and so with the others only where there are no data.
+    drawn = list(known[:_MOST_PICTURES])
+    if drawn:
+        shown = None if placed is None else placed.select_channels([*drawn, *_needed(model, placed, drawn)])
+        measures = model.channel_units
+        names = [f"{name} [{measures[name]}]" if name in measures else name for name in drawn]
+        body += paragraph(
+            "Mean curve of each mode, and the band that holds 90 % of its units' own curves"
+            + (", at reference conditions" if model.conditions is not None else "")
+            + ("." if shown is None else "; behind them the units, in the colour of their most probable mode.")
+        )
+        body += pictures.of(
+            lambda axes: TrajectoryDisplay.from_model(model, shown, channel=drawn, ax=axes), names, legend=False
+        )
+    if len(known) > len(drawn):
+        body += missing(f"Not drawn, because there are many channels: {listed(known[len(drawn) :], 60)}.")
+    if panel is not None and placed is None:
+        body += missing("The units are still running, so they have no place on the time to failure and are not drawn.")
+    elif placed is not None and panel is not None and placed.n_units < panel.n_units:
+        body += missing(f"{panel.n_units - placed.n_units:,} units are still running and are not drawn.")
+    body += "<h3>Mean curves</h3>" + paragraph(
+        "At the start, middle and end of the training times; sd: standard deviation of a reading between the units of "
+        "the mode."
+    )
+    body += _cut(frames["curves"], "rows")
+    if any(frames["classification"].values()):
+        body += "<h3>How surely the training units belong to their modes</h3>"
+        body += paragraph("Mean mode probabilities of the units that were assigned to each mode.")
+        body += table({name: list(map(_share, cells)) for name, cells in frames["classification"].items()})
+    return [Section("modes", "The failure modes", body)]
+
+
+def _needed(model: FailureModeModel, panel: Panel, drawn: list[str]) -> list[str]:
+    """The other channels, which say of which mode a unit is."""
+    return [name for name in panel.channels if name in model.channels and name not in drawn]
+
+
+def conditions(model: FailureModeModel, pictures: Pictures) -> list[Section]:
+    """Regimes, effects of covariates, and membership; no section for a model without any."""
+    frames = model.summary().frames
+    body = ""
+    if model.regimes_ is not None:
+        height = 1.4 + 0.3 * max(3, len(model.regimes_.labels))
+        names = ["Training readings of each regime", "What each regime adds to each channel"]
+        body += pictures.of(lambda axes: RegimesDisplay.from_model(model, ax=axes), names, size=(5.6, height))
+    for key, title in (
+        ("regimes", "Regimes: a reading less the offset, divided by the scale, is on the average regime"),
+        ("covariates", "Covariates"),
+        ("effects", "Effects of covariates"),
+        ("membership", "Log-odds of each mode by covariates of the unit"),
+    ):
+        frame = frames.get(key)
+        if frame is not None and any(frame.values()):
+            body += f"<h3>{title}</h3>" + _cut(frame, "rows")
+    return [Section("conditions", "Operating conditions", body)] if body else []
+
+
+def starts(model: FailureModeModel, pictures: Pictures) -> Section:
+    """The starts of the fit, and whether its best one converged."""
+    record = model.training
+    found = record.get("starts") or ()
+    body = ""
+    if "converged" in record:
+        passes = f" after {record['n_iter']:,} passes" if "n_iter" in record else ""
+        ended = "converged" if record["converged"] else "did not converge"
+        body += paragraph(f"The best start {ended}{passes}.")
+    if not found:
+        return Section("starts", "Starts and convergence", body + missing("The model has no record of its starts."))
+    values = sorted(
+        (value for one in found if (value := one.get("log_likelihood")) is not None and np.isfinite(value)),
+        reverse=True,
+    )
+    if len(values) > 1:
+        near = sum(value > values[0] - 1e-3 * max(1.0, abs(values[0])) * 1e-2 for value in values)
+        body += paragraph(
+            f"{near} of {len(found)} starts reached the best log-likelihood; the second best value is "
+            f"{values[0] - values[1]:.4g} below it."
+        )
+    body += pictures.of(
+        lambda axes: StartsDisplay.from_model(model, ax=axes),
+        ["Log-likelihood that each start reached"],
+        size=(5.6, 3.4),
+    )
+    return Section("starts", "Starts and convergence", body + _cut(model.summary().frames["starts"], "starts"))
+
+
+def calibration(model: FailureModeModel, prognosis: RemainingLife | None, pictures: Pictures) -> list[Section]:
+    """Coverage before and after; no section for a model on the forward time axis."""
+    if model.time_axis != "to_failure":
+        return []
+    held = None if prognosis is None else prognosis.calibration
+    if held is None:
+        said = missing(
+            "Remaining lives are not calibrated. RemainingLife(model).calibrated(panel) measures their coverage on "
+            "held-out units and corrects it; its save keeps the result in the model file."
+        )
+        return [Section("calibration", "Calibration", said)]
+    reports = {"before": held.before, "after": held.after, "without sensors": held.without_sensors}
+    known = {name: one for name, one in reports.items() if one is not None}
+    body = ""
+    if held.skill is not None:
+        body += paragraph(
+            f"Skill against no sensors: {held.skill:.2f} (1 - CRPS / CRPS without sensors, on held-out units; 1 is "
+            "perfect, 0 is no gain)."
+        )
+    try:
+        names = ["Share of lives inside intervals", "Probability integral transforms"]
+        body += pictures.of(lambda axes: CalibrationDisplay.from_calibration(held, ax=axes), names)
+    except OptionError:  # a calibration without a report
+        body += missing("The calibration has no report of the coverage on held-out units.")
+    if known:
+        body += table(_coverage(known))
+    return [Section("calibration", "Calibration", body)]
+
+
+def _coverage(reports: dict[str, Reliability]) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {
+        name: [] for name in ("predictions", "interval", "held", "±", "mean width", "CRPS")
+    }
+    for name, report in reports.items():
+        for level, share in report.coverage.items():
+            row = (name, f"{level:.0%}", f"{share:.1%}", f"{report.standard_errors[level]:.1%}", report.widths[level])
+            for column, cell in zip(columns.values(), (*row, report.crps), strict=True):
+                column.append(cell)
+    return columns
+
+
+def _share(value: Any) -> Any:
+    """A probability as people read it; anything else as it is."""
+    if not isinstance(value, float):
+        return value
+    return "" if np.isnan(value) else "< 0.001" if 0 < value < 5e-4 else f"{value:.3f}"
+
+
+def _cut(columns: Any, rest: str) -> str:
+    """A table of its first rows."""
+    n = len(next(iter(columns.values()), ()))
+    more = f"and {n - _MOST_ROWS:,} more {rest}" if n > _MOST_ROWS else ""
+    return table({name.replace("_", " "): list(values)[:_MOST_ROWS] for name, values in columns.items()}, rest=more)
