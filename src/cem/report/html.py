@@ -46,7 +46,7 @@ def number(value: float) -> str:
 
 
 def table(columns: Mapping[str, Sequence[Any]], *, rest: str = "") -> str:
-    """A table that scrolls by itself where the screen is narrow.
+    """A table that scrolls by itself where the screen is narrow; columns without any content are left out.
 
     Parameters
     ----------
@@ -55,8 +55,9 @@ def table(columns: Mapping[str, Sequence[Any]], *, rest: str = "") -> str:
     rest : str
         A line below it.
     """
-    names = list(columns)
-    cells = [[_cell(value) for value in values] for values in columns.values()]
+    filled = {name: [_cell(value) for value in values] for name, values in columns.items()}
+    filled = {name: column for name, column in filled.items() if any(text for text, _ in column) or not column}
+    names, cells = list(filled), list(filled.values())
     numeric = [all(is_number or not text for text, is_number in column) for column in cells]
     right = [' class="n"' if all_numbers else "" for all_numbers in numeric]
     head = "".join(f"<th{side}>{html_text(name)}</th>" for name, side in zip(names, right, strict=True))

@@ -78,23 +78,25 @@ class Pictures:
                 if box is not None and not legend:
                     box.remove()
                 _rasterise(own)
-                found.append(self._svg(figure, name))
+                found.append(self._svg(figure, name, size[0]))
         return f'<div class="pictures">{"".join(found)}</div>'
 
     def _figure(self, size: tuple[float, float]) -> Any:
         # Not by pyplot: a user's own figures, their windows and their numbers are left alone.
         return extra("matplotlib.figure", "plot", "drawing").Figure(figsize=size, layout="constrained")
 
-    def _svg(self, figure: Any, name: str) -> str:
+    def _svg(self, figure: Any, name: str, width: float) -> str:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
         self._n += 1
         root = _own_ids(ElementTree.fromstring(buffer.getvalue()), f"p{self._n}-")
         # The page gives the size; the view box keeps the proportions.
         inner = "".join(ElementTree.tostring(child, encoding="unicode") for child in root)
+        shown = html_text(name)
         return (
-            f'<figure><svg viewBox="{root.get("viewBox")}" role="img" aria-label="{html_text(name)}">{inner}</svg>'
-            f"<figcaption>{html_text(name)}</figcaption></figure>"
+            f'<figure style="max-width:{6 * width:.4g}rem">'
+            f'<svg viewBox="{root.get("viewBox")}" role="img" aria-label="{shown}">{inner}</svg>'
+            f"<figcaption>{shown}</figcaption></figure>"
         )
 
 

@@ -36,6 +36,7 @@ def fitted(model: FailureModeModel) -> Section:
         "failure modes": model.n_modes,
         "time axis": "time to failure" if model.time_axis == "to_failure" else "time, forward",
         "unit of time": model.time_unit or "not given",
+        "units of measurement": "as below" if model.channel_units else "not given",
         "response": "none" if model.response is None else model.response,
     }
     if model.covariates:
@@ -85,8 +86,8 @@ def data(model: FailureModeModel, panel: Panel | None) -> Section:
         body += paragraph(f"Training times: {clock['kind']}, up to {clock['longest']:,.6g}{measure}.")
     if panel is None:
         body += missing(
-            "No data were given with the model, so the page shows no readings, no scores and no remaining lives. Give a "
-            "panel or a file to see them."
+            "No data were given with the model, so the page shows no readings, no scores and no remaining lives. Give "
+            "a panel or a file to see them."
         )
     return Section("data", "The data as read", body)
 
@@ -242,7 +243,8 @@ def _coverage(reports: dict[str, Reliability]) -> dict[str, list[Any]]:
     }
     for name, report in reports.items():
         for level, share in report.coverage.items():
-            row = (name, f"{level:.0%}", f"{share:.1%}", f"{report.standard_errors[level]:.1%}", report.widths[level])
+            errors = 100 * report.standard_errors[level]
+            row = (name, f"{100 * level:.0f} %", f"{100 * share:.1f} %", f"{errors:.1f} %", report.widths[level])
             for column, cell in zip(columns.values(), (*row, report.crps), strict=True):
                 column.append(cell)
     return columns

@@ -37,7 +37,7 @@ def units(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> l
         "unit": [str(scored.units[l]) for l in shown],
         "mode": [str(model.mode_labels[best[l]]) for l in shown],
         "probability": [f"{probabilities[l, best[l]]:.3f}" for l in shown],
-        "novelty": [float(novelty[l]) for l in shown],
+        "novelty": ["< 1e-6" if novelty[l] < 1e-6 else f"{novelty[l]:.2g}" for l in shown],
         "readings": readings[shown].tolist(),
     }
     body = paragraph(

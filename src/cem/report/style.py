@@ -26,7 +26,8 @@ td.n,th.n{text-align:right}
 .chips{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;padding:0;margin:.6rem 0;list-style:none}
 .chips svg{width:2rem;height:.6rem;vertical-align:middle;margin-right:.35rem}
 .pictures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr));gap:.8rem 1.2rem}
-figure{margin:0;break-inside:avoid;max-width:34rem}
+figure{margin:0;break-inside:avoid}
+figure:only-child{grid-column:1/-1}
 figure svg{width:100%;height:auto;display:block}
 figcaption{font-size:.8rem;color:#51606d}
 svg *{stroke-linejoin:round;stroke-linecap:butt}
