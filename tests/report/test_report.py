@@ -170,7 +170,7 @@ def test_a_prognosis_reports_its_calibration(lives):
     running = panel.until(0.6 * panel.failure_times)
     plain = RemainingLife(model)
     truth = panel.failure_times - running.times[running.offsets[1:] - 1]
-    measured = reliability(plain.predict(running), truth, np.arange(panel.n_units))
+    measured = reliability([plain.predict(running)], truth, np.arange(panel.n_units))
     page = plain.replaced(calibration=Calibration(before=measured)).report(panel)
     section = re.search(r'<section id="calibration">.*?</section>', page, re.DOTALL)[0]
     assert f"{100 * measured.coverage[0.9]:.1f} %" in section and section.count("<svg") == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from cem.prognosis.calibration import Reliability
     from cem.report.pictures import Pictures
 
-__all__ = ["calibration", "conditions", "data", "failed_units", "fitted", "modes", "starts"]
+__all__ = ["calibration", "conditions", "data", "failed_units", "fitted", "modes", "of_the_best", "starts"]
 
 _MOST_PICTURES = 24
 _MOST_ROWS = 300
@@ -190,22 +191,28 @@ def starts(model: FailureModeModel, pictures: Pictures) -> Section:
         body += paragraph(f"The best start {ended}{passes}.")
     if not found:
         return Section("starts", "Starts and convergence", body + missing("The model has no record of its starts."))
-    values = sorted(
-        (value for one in found if (value := one.get("log_likelihood")) is not None and np.isfinite(value)),
-        reverse=True,
-    )
-    if len(values) > 1:
-        near = sum(value > values[0] - 1e-3 * max(1.0, abs(values[0])) * 1e-2 for value in values)
-        body += paragraph(
-            f"{near} of {len(found)} starts reached the best log-likelihood; the second best value is "
-            f"{values[0] - values[1]:.4g} below it."
-        )
+    body += paragraph(f"{of_the_best(found)} of {len(found)} starts led to the best solution.")
     body += pictures.of(
         lambda axes: StartsDisplay.from_model(model, ax=axes),
         ["Log-likelihood that each start reached"],
         size=(5.6, 3.4),
     )
-    return Section("starts", "Starts and convergence", body + _cut(model.summary().frames["starts"], "starts"))
+    return Section("starts", "Starts and convergence", body + _cut(_numbered(found), "starts"))
+
+
+def of_the_best(starts: Sequence[Mapping[str, Any]]) -> int:
+    """How many starts led to the best solution: that one, and those that ended because they came to the same."""
+    fates = [str(start.get("fate")) for start in starts]
+    if "best" not in fates:
+        return 0
+    return 1 + fates.count(f"same as start {fates.index('best')}")
+
+
+def _numbered(starts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The starts by the numbers that fates refer to."""
+    names = {"kind": "kind", "log-likelihood": "log_likelihood", "passes": "n_iter", "fate": "fate"}
+    columns = {name: [start.get(key) for start in starts] for name, key in names.items()}
+    return {"start": list(range(len(starts))), **columns}
 
 
 def calibration(model: FailureModeModel, prognosis: RemainingLife | None, pictures: Pictures) -> list[Section]:

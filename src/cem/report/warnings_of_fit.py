@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cem.errors.html import html_text
 from cem.errors.names import listed
 from cem.report.html import Section, missing
+from cem.report.sections_of_fit import of_the_best
 
 if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["advice", "notes_of"]
 
 _FEW_UNITS = 5
+_SOME_STARTS = 3
 
 
 def notes_of(model: FailureModeModel, prognosis: RemainingLife | None) -> list[str]:
@@ -45,6 +47,11 @@ def notes_of(model: FailureModeModel, prognosis: RemainingLife | None) -> list[s
     n_starts = len(record.get("starts") or ())
     if n_starts and lost > 0.5 * n_starts:
         found.append(f"{lost} of {n_starts} starts lost a mode. Fit with fewer modes.")
+    if n_starts >= _SOME_STARTS and of_the_best(record["starts"]) == 1:
+        found.append(
+            f"Only 1 of {n_starts} starts led to the best solution, so a better one may exist. Fit with more starts "
+            "(n_init), and compare."
+        )
     for label, n in zip(model.mode_labels, record.get("assigned") or (), strict=False):
         if n < _FEW_UNITS:
             found.append(
