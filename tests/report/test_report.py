@@ -235,3 +235,23 @@ def test_every_kind_of_model_has_its_page(time_axis, linked):
     if not linked:
         section = re.search(r'<section id="conditions">.*?</section>', page, re.DOTALL)[0]
         assert section.count("<figure") == 2 and "Effects of covariates" in section and "Log-odds" in section
+
+
+def test_remaining_lives_until_a_threshold(model, fleet):
+    """A forward model has remaining lives where the reader says what failure is."""
+    running = fleet[:5].until(60.0)
+    page = model.report(running, threshold=1.0, direction="upper")
+    section = re.search(r'<section id="lives">.*?</section>', page, re.DOTALL)[0]
+    law = model.remaining_life(running, 1.0, direction="upper")
+    assert "wear rises to 1.0" in section and "P(never)" in section and section.count("<svg") == 1
+    assert f"{law.quantile(0.5).min():.4g}" in section
+    assert model.report(running, threshold=1.0, direction="upper") == page
+
+
+def test_a_threshold_that_means_nothing_is_refused(model, lives):
+    with pytest.raises(OptionError, match="no panel"):
+        model.report(threshold=1.0)
+    with pytest.raises(OptionError, match="direction is of a threshold"):
+        model.report(direction="upper")
+    with pytest.raises(OptionError, match="for forward models"):
+        lives[0].report(lives[1], threshold=1.0)

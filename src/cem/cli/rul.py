@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
-__all__ = ["add_parser", "run_rul"]
+__all__ = ["add_parser", "add_threshold", "run_rul"]
 
 _TEXT = (
     "Remaining life of the units in a file: from units that ran to failure (a model fitted with --failure-time and "
@@ -44,6 +44,14 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
         "--level", type=share, default=0.9, metavar="P", help="probability of the interval (default: 0.9)"
     )
     parser.add_argument("--cap", type=positive, metavar="LIFE", help="report E[min(life, LIFE)] as the mean")
+    add_threshold(parser)
+    add_output(parser, "write to this file (default, and -: to standard output)")
+    add_forms(parser, "unit")
+    return parser
+
+
+def add_threshold(parser: argparse.ArgumentParser) -> None:
+    """Add the failure threshold of a forward model, and the conditions at which it is crossed."""
     parser.add_argument("--threshold", type=float, metavar="VALUE", help="failure threshold, for a forward model")
     parser.add_argument("--channel", metavar="NAME", help="channel of the threshold (default: the response)")
     parser.add_argument(
@@ -53,9 +61,6 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
         help="crossed at or above the threshold, or at or below it (default: auto, from the mean curves)",
     )
     add_at(parser)
-    add_output(parser, "write to this file (default, and -: to standard output)")
-    add_forms(parser, "unit")
-    return parser
 
 
 def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:

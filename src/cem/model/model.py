@@ -537,7 +537,14 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         )
         return display
 
-    def report(self, panel: Panel | None = None, path: str | os.PathLike[str] | None = None) -> str:
+    def report(
+        self,
+        panel: Panel | None = None,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        threshold: Any = None,
+        **options: Any,
+    ) -> str:
         """Describe the model, and the units of a panel under it, on one self-contained HTML page.
 
         The page has what was fitted, the data as read, the modes with pictures, warnings with what to do, starts,
@@ -551,6 +558,10 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
             the model alone.
         path : path-like, optional
             Where to write the page, whole or not at all.
+        threshold
+            Failure threshold for remaining lives, as for `remaining_life`; for a model on the forward time axis.
+        options
+            channel, direction, covariates of the threshold, as for `remaining_life`; title, the heading of the page.
 
         Returns
         -------
@@ -560,7 +571,7 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         Raises
         ------
         OptionError
-            The panel is of another type, or the file cannot be written.
+            The panel is of another type, a threshold does not fit the model, or the file cannot be written.
         PredictionError, PanelError
             The model cannot read the panel.
         MissingPackageError
@@ -568,7 +579,7 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         """
         from cem.extras import room
 
-        page: str = room("report").report(self, panel, path)
+        page: str = room("report").report(self, panel, path, threshold=threshold, **options)
         return page
 
     def scorer(self) -> Scorer:

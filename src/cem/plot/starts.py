@@ -147,7 +147,7 @@ class StartsDisplay(Display):
         axes = self._open(ax, 1 if self.passes is None else 2, size=(4.6, 3.4))
         self.lines_ = []
         fates = sorted(dict.fromkeys(self.fates), key=lambda fate: fate != "best")
-        numbers = np.arange(1, len(self.fates) + 1)
+        numbers = np.arange(len(self.fates))  # as fates count them: "same as start 0"
         for i, fate in enumerate(fates):
             own = np.array([one == fate for one in self.fates]) & np.isfinite(self.log_likelihoods)
             failed = sum(one == fate for one in self.fates) - int(own.sum())
@@ -159,7 +159,7 @@ class StartsDisplay(Display):
             )  # fmt: skip
         axes[0].set_xlabel("start")
         axes[0].set_ylabel("log-likelihood")
-        axes[0].set_xlim(0.0, len(self.fates) + 1.0)
+        axes[0].set_xlim(-1.0, len(self.fates))
         axes[0].locator_params(axis="x", integer=True)
         handles = list(self.lines_)
         if self.passes is not None:

@@ -37,6 +37,8 @@ def report(
     *,
     title: str | None = None,
     notes: Sequence[str] = (),
+    threshold: Any = None,
+    **options: Any,
 ) -> str:
     """Describe a model, and the units of a panel under it, on one self-contained HTML page.
 
@@ -55,6 +57,10 @@ def report(
         Heading of the page.
     notes : sequence of str
         Warnings that were given when the panel was read; the page repeats them.
+    threshold
+        Failure threshold for the remaining lives of a model on the forward time axis.
+    options
+        channel, direction, covariates of the threshold: as for `FailureModeModel.remaining_life`.
 
     Returns
     -------
@@ -64,7 +70,8 @@ def report(
     Raises
     ------
     OptionError
-        An argument is of another type, or the file cannot be written.
+        An argument is of another type, a threshold is given without a panel or for a model on the time to failure, or
+        the file cannot be written.
     PredictionError, PanelError
         The model cannot read the panel.
     MissingPackageError
@@ -78,14 +85,23 @@ def report(
     checked(of, "model", FailureModeModel, RemainingLife)
     if panel is not None:
         checked(panel, "panel", Panel)
+    if threshold is None and options:
+        raise OptionError(
+            f"{next(iter(options))} is of a threshold, and no threshold is given; give one, or leave it out"
+        )
+    if threshold is not None and panel is None:
+        raise OptionError("a threshold is given and no panel, so there are no units that could cross it; give both")
     if path is not None:
         _as_option_error(lambda: check_destination(path), path)
     pictures = Pictures()
     prognosis = of if isinstance(of, RemainingLife) else _prognosis(of)
     model = of.model if isinstance(of, RemainingLife) else of
+    if threshold is not None and model.time_axis == "to_failure":
+        raise OptionError("a threshold is for forward models; this one is aligned at failure, leave the threshold out")
+    until = None if threshold is None else {"threshold": threshold, **options}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CemWarning)
-        scored = [*units(model, panel, pictures), *lives(model, prognosis, panel, pictures)]
+        scored = [*units(model, panel, pictures), *lives(model, prognosis, panel, pictures, until)]
         described = [
             fitted(model),
             data(model, panel),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cem.errors.display import escaped
 from cem.plot.lives import RemainingLifeDisplay
@@ -15,6 +17,8 @@ from cem.report.sections_of_fit import failed_units
 if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
+    from cem.passage.law import FirstPassage
+    from cem.prognosis.distribution import RemainingLifeDistribution
     from cem.prognosis.remaining_life import RemainingLife
     from cem.report.pictures import Pictures
 
@@ -52,23 +56,28 @@ def units(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> l
             [name],
             size=(8.0, 1.6 + 0.24 * scored.n_channels),
         )
-    left = len(order) - len(shown)
-    body += table(columns, rest=f"and {left:,} more units; `cem score` lists them all" if left else "")
+    body += table(columns, rest=_rest(order, "cem score"))
     return [Section("units", "The units and their modes", body)]
 
 
 def lives(
-    model: FailureModeModel, prognosis: RemainingLife | None, panel: Panel | None, pictures: Pictures
+    model: FailureModeModel,
+    prognosis: RemainingLife | None,
+    panel: Panel | None,
+    pictures: Pictures,
+    until: Mapping[str, Any] | None,
 ) -> list[Section]:
-    """Remaining lives of the running units, those that end first at the top."""
+    """Remaining lives of the running units, those that end first at the top; of all units until a threshold."""
     if panel is None:
         return []
+    if until is not None:
+        return [Section("lives", "Remaining lives", _until(model, panel, pictures, until))]
     if prognosis is None:
         why = (
             "The model has no laws of lifetimes, so remaining lives cannot be predicted from it."
             if model.time_axis == "to_failure"
-            else "The model is on the forward time axis: remaining lives need a failure threshold. Predict them with "
-            "model.remaining_life(panel, threshold=...), or with `cem rul --threshold`."
+            else "The model is on the forward time axis, so remaining lives need a failure threshold: give one to "
+            "model.report(panel, threshold=...), or to `cem report --threshold`."
         )
         return [Section("lives", "Remaining lives", missing(why))]
     running = np.isnan(panel.failure_times)
@@ -76,31 +85,76 @@ def lives(
         return [Section("lives", "Remaining lives", missing("All units have failed; there is no remaining life."))]
     left = panel[running]
     law = prognosis.predict(left)
-    ages = left.times[left.offsets[1:] - 1]
-    median, (low, high) = law.median(), law.interval(0.9)
-    best = law.mode_probabilities.argmax(axis=1)
+    order = np.argsort(law.median(), kind="stable")
+    first = left.units[order[0]]
+    body = paragraph(
+        f"Remaining life of {left.n_units:,} running units from their last reading{_measure(model)}, with intervals "
+        "that hold 90 %; those that end first are at the top."
+    )
+    body += _fan(
+        pictures, first, lambda axes: RemainingLifeDisplay.from_prognosis(prognosis, left, unit=first, ax=axes)
+    )
+    columns = _life_columns(model, left, law, law.median(), order[:_MOST_ROWS])
+    return [Section("lives", "Remaining lives", body + table(columns, rest=_rest(order, "cem rul")))]
+
+
+def _until(model: FailureModeModel, panel: Panel, pictures: Pictures, until: Mapping[str, Any]) -> str:
+    law = model.remaining_life(panel, **until)
+    median = law.quantile(0.5)
     order = np.argsort(median, kind="stable")
-    shown = order[:_MOST_ROWS]
-    columns: dict[str, Any] = {
-        "unit": [str(left.units[l]) for l in shown],
+    first, shown = panel.units[order[0]], order[:_MOST_ROWS]
+    channel = until.get("channel", model.response)
+    name = escaped(channel if isinstance(channel, str) else model.channels[channel])
+    body = paragraph(
+        f"Remaining life of {panel.n_units:,} units from their last reading{_measure(model)}, until the curve of "
+        f"channel {name} {'rises' if law.direction == 'upper' else 'falls'} to {until['threshold']}, if it did not "
+        "before; with intervals that hold 90 %. Those that end first are at the top."
+    )
+    options = {key: value for key, value in until.items() if key != "threshold"}
+    body += _fan(
+        pictures,
+        first,
+        lambda axes: RemainingLifeDisplay.from_threshold(
+            model, panel, until["threshold"], unit=first, ax=axes, **options
+        ),
+    )
+    columns = _life_columns(model, panel, law, median, shown)
+    columns["P(crossed before)"] = [f"{p:.3f}" for p in law.probability_crossed[shown]]
+    columns["P(never)"] = [f"{p:.3f}" for p in law.probability_never[shown]]
+    return body + table(columns, rest=_rest(order, "cem rul"))
+
+
+def _fan(pictures: Pictures, unit: Hashable, draw: Callable[[Any], Any]) -> str:
+    name = f"Remaining life of unit {escaped(unit)}, which ends first, after each of its readings"
+    return pictures.of(draw, [name], size=(6.0, 3.6))
+
+
+def _life_columns(
+    model: FailureModeModel,
+    panel: Panel,
+    law: RemainingLifeDistribution | FirstPassage,
+    median: NDArray[np.float64],
+    shown: NDArray[np.int64],
+) -> dict[str, Any]:
+    ages = panel.times[panel.offsets[1:] - 1]
+    low, high = law.interval(0.9)
+    chances = law.mode_probabilities
+    best = chances.argmax(axis=1)
+    return {
+        "unit": [str(panel.units[l]) for l in shown],
         "age": ages[shown].tolist(),
         "median remaining life": median[shown].tolist(),
         "5 %": low[shown].tolist(),
         "95 %": high[shown].tolist(),
         "mode": [str(model.mode_labels[best[l]]) for l in shown],
-        "probability": [f"{law.mode_probabilities[l, best[l]]:.3f}" for l in shown],
+        "probability": [f"{chances[l, best[l]]:.3f}" for l in shown],
     }
-    measure = f", in {escaped(model.time_unit)}" if model.time_unit else ""
-    body = paragraph(
-        f"Remaining life of {left.n_units:,} running units from their last reading{measure}, with intervals that hold "
-        "90 %; those that end first are at the top."
-    )
-    first = left.units[order[0]]
-    body += pictures.of(
-        lambda axes: RemainingLifeDisplay.from_prognosis(prognosis, left, unit=first, ax=axes),
-        [f"Remaining life of unit {escaped(first)}, which ends first, after each of its readings"],
-        size=(6.0, 3.6),
-    )
-    n = len(order) - len(shown)
-    body += table(columns, rest=f"and {n:,} more units; `cem rul` lists them all" if n else "")
-    return [Section("lives", "Remaining lives", body)]
+
+
+def _measure(model: FailureModeModel) -> str:
+    return f", in {escaped(model.time_unit)}" if model.time_unit else ""
+
+
+def _rest(order: NDArray[np.int64], command: str) -> str:
+    left = len(order) - _MOST_ROWS
+    return f"and {left:,} more units; `{command}` lists them all" if left > 0 else ""
