@@ -199,6 +199,8 @@ def test_a_page_is_written_whole_or_not_at_all(model, tmp_path):
 def test_what_cannot_be_reported_is_refused_by_name(model, fleet):
     with pytest.raises(OptionError, match="panel is of type ndarray"):
         model.report(fleet.values)
+    with pytest.raises(OptionError, match="path is of type int"):
+        model.report(path=7)
     stranger = fleet._replace(channels=("other", *fleet.channels[1:]))
     with pytest.raises(PredictionError, match="other"):
         model.report(stranger)
@@ -253,5 +255,25 @@ def test_a_threshold_that_means_nothing_is_refused(model, lives):
         model.report(threshold=1.0)
     with pytest.raises(OptionError, match="direction is of a threshold"):
         model.report(direction="upper")
+    with pytest.raises(OptionError, match="no option 'colour'"):
+        model.report(colour="red")
     with pytest.raises(OptionError, match="for forward models"):
         lives[0].report(lives[1], threshold=1.0)
+
+
+def test_units_and_channels_without_a_reading_are_no_obstacle(model):
+    """A running fleet has sensors that are not fitted yet, and units that have not reported."""
+    panel = cem.Panel(
+        units=["a", "b"],
+        channels=["vibration", "flow"],
+        offsets=[0, 2, 4],
+        times=[0.0, 10.0, 0.0, 10.0],
+        values=[[2.0, np.nan], [2.1, np.nan], [np.nan, np.nan], [np.nan, np.nan]],
+        allow_empty_channels=True,
+        allow_empty_units=True,
+        time_unit="d",
+    )
+    page = model.report(panel)
+    assert "Channels of the model that the data lack" in page and ">nan<" not in page.lower()
+    empty = model.report(panel.select_units(["b"]))
+    assert "have no reading and are not drawn" in empty and ">nan<" not in empty.lower()

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["report"]
 
+_OF_THRESHOLD = ("channel", "direction", "covariates")
+
 
 def report(
     of: FailureModeModel | RemainingLife,
@@ -85,6 +87,11 @@ def report(
     checked(of, "model", FailureModeModel, RemainingLife)
     if panel is not None:
         checked(panel, "panel", Panel)
+    unknown = [name for name in options if name not in _OF_THRESHOLD]
+    if unknown:
+        raise OptionError(f"a report has no option {unknown[0]!r}; of a threshold it has {', '.join(_OF_THRESHOLD)}")
+    if path is not None and not isinstance(path, (str, os.PathLike)):
+        raise OptionError(f"path is of type {type(path).__name__}; a path was expected")
     if threshold is None and options:
         raise OptionError(
             f"{next(iter(options))} is of a threshold, and no threshold is given; give one, or leave it out"

@@ -122,8 +122,13 @@ def modes(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> l
     frames = model.summary().frames
     body = table(frames["modes"])
     placed = failed_units(model, panel)
-    known = model.channels if placed is None else tuple(name for name in model.channels if name in placed.channels)
-    # A channel that the data lack is drawn without units, and so with the others only where there are no data.
+    known: Sequence[str] = model.channels
+    if placed is not None:
+        known = [
+            name for name in model.channels if name in placed.channels and placed.counts[:, _at(placed, name)].any()
+        ]
+        if not known:  # no reading at all: the curves alone
+            placed, known = None, model.channels
     drawn = list(known[:_MOST_PICTURES])
     if drawn:
         shown = None if placed is None else placed.select_channels([*drawn, *_needed(model, placed, drawn)])
@@ -140,7 +145,8 @@ def modes(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> l
     if len(known) > len(drawn):
         body += missing(f"Not drawn, because there are many channels: {listed(known[len(drawn) :], 60)}.")
     if panel is not None and placed is None:
-        body += missing("The units are still running, so they have no place on the time to failure and are not drawn.")
+        why = "have no reading, or are still running and" if model.time_axis == "to_failure" else "have no reading and"
+        body += missing(f"The units {why} are not drawn.")
     elif placed is not None and panel is not None and placed.n_units < panel.n_units:
         body += missing(f"{panel.n_units - placed.n_units:,} units are still running and are not drawn.")
     body += "<h3>Mean curves</h3>" + paragraph(
@@ -148,11 +154,15 @@ def modes(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> l
         "the mode."
     )
     body += _cut(frames["curves"], "rows")
-    if any(frames["classification"].values()):
+    if model.n_modes > 1 and any(frames["classification"].values()):
         body += "<h3>How surely the training units belong to their modes</h3>"
         body += paragraph("Mean mode probabilities of the units that were assigned to each mode.")
         body += table({name: list(map(_share, cells)) for name, cells in frames["classification"].items()})
     return [Section("modes", "The failure modes", body)]
+
+
+def _at(panel: Panel, name: str) -> int:
+    return panel.channels.index(name)
 
 
 def _needed(model: FailureModeModel, panel: Panel, drawn: list[str]) -> list[str]:
@@ -191,12 +201,13 @@ def starts(model: FailureModeModel, pictures: Pictures) -> Section:
         body += paragraph(f"The best start {ended}{passes}.")
     if not found:
         return Section("starts", "Starts and convergence", body + missing("The model has no record of its starts."))
-    body += paragraph(f"{of_the_best(found)} of {len(found)} starts led to the best solution.")
-    body += pictures.of(
-        lambda axes: StartsDisplay.from_model(model, ax=axes),
-        ["Log-likelihood that each start reached"],
-        size=(5.6, 3.4),
-    )
+    if len(found) > 1:
+        body += paragraph(f"{of_the_best(found)} of {len(found)} starts led to the best solution.")
+        body += pictures.of(
+            lambda axes: StartsDisplay.from_model(model, ax=axes),
+            ["Log-likelihood that each start reached"],
+            size=(5.6, 3.4),
+        )
     return Section("starts", "Starts and convergence", body + _cut(_numbered(found), "starts"))
 
 

@@ -54,7 +54,7 @@ def units(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> l
         body += pictures.of(
             lambda axes: NoveltyDisplay.from_model(model, drawn, ax=axes),
             [name],
-            size=(8.0, 1.6 + 0.24 * scored.n_channels),
+            size=(8.0, 2.2 + 0.24 * scored.n_channels),
         )
     body += table(columns, rest=_rest(order, "cem score"))
     return [Section("units", "The units and their modes", body)]
