@@ -54,6 +54,8 @@ def test_a_model_alone_goes_to_standard_output(work, capsys):
     [
         (["-o", "no/where.html"], "no directory"),
         (["--failure-time", "f", "-o", "x.html"], "--failure-time"),
+        (["--channel", "wear", "-o", "x.html"], "--threshold"),
+        (["--threshold", "1", "-o", "x.html"], "no panel"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(work, capsys, words, says, monkeypatch, tmp_path):

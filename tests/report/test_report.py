@@ -245,9 +245,11 @@ def test_remaining_lives_until_a_threshold(model, fleet):
     page = model.report(running, threshold=1.0, direction="upper")
     section = re.search(r'<section id="lives">.*?</section>', page, re.DOTALL)[0]
     law = model.remaining_life(running, 1.0, direction="upper")
-    assert "wear rises to 1.0" in section and "P(never)" in section and section.count("<svg") == 1
+    assert "wear rises to 1," in section and "P(never)" in section and section.count("<svg") == 1
     assert f"{law.quantile(0.5).min():.4g}" in section
     assert model.report(running, threshold=1.0, direction="upper") == page
+    each = model.report(running, threshold=np.full((5, 3), 1.0), direction="upper")
+    assert each == page.replace("rises to 1,", "rises to its threshold,")
 
 
 def test_a_threshold_that_means_nothing_is_refused(model, lives):

@@ -105,23 +105,34 @@ def _until(model: FailureModeModel, panel: Panel, pictures: Pictures, until: Map
     first, shown = panel.units[order[0]], order[:_MOST_ROWS]
     channel = until.get("channel", model.response)
     name = escaped(channel if isinstance(channel, str) else model.channels[channel])
+    given = until["threshold"]
+    level = f"{float(given):g}" if np.ndim(given) == 0 and not isinstance(given, Mapping) else "its threshold"
     body = paragraph(
         f"Remaining life of {panel.n_units:,} units from their last reading{_measure(model)}, until the curve of "
-        f"channel {name} {'rises' if law.direction == 'upper' else 'falls'} to {until['threshold']}, if it did not "
-        "before; with intervals that hold 90 %. Those that end first are at the top."
+        f"channel {name} {'rises' if law.direction == 'upper' else 'falls'} to {level}, if it did not before; with "
+        "intervals that hold 90 %. Those that end first are at the top."
     )
-    options = {key: value for key, value in until.items() if key != "threshold"}
+    own = _of_unit(until, int(order[0]))
     body += _fan(
-        pictures,
-        first,
-        lambda axes: RemainingLifeDisplay.from_threshold(
-            model, panel, until["threshold"], unit=first, ax=axes, **options
-        ),
+        pictures, first, lambda axes: RemainingLifeDisplay.from_threshold(model, panel, unit=first, ax=axes, **own)
     )
     columns = _life_columns(model, panel, law, median, shown)
     columns["P(crossed before)"] = [f"{p:.3f}" for p in law.probability_crossed[shown]]
     columns["P(never)"] = [f"{p:.3f}" for p in law.probability_never[shown]]
     return body + table(columns, rest=_rest(order, "cem rul"))
+
+
+def _of_unit(until: Mapping[str, Any], unit: int) -> dict[str, Any]:
+    """The same threshold and conditions for one unit, where each unit has its own."""
+    found = dict(until)
+    if np.ndim(found["threshold"]) == 2:
+        found["threshold"] = np.asarray(found["threshold"])[unit]
+    if isinstance(found.get("covariates"), Mapping):
+        found["covariates"] = {
+            name: np.asarray(value, dtype=object)[unit] if np.ndim(value) == 1 else value
+            for name, value in found["covariates"].items()
+        }
+    return found
 
 
 def _fan(pictures: Pictures, unit: Hashable, draw: Callable[[Any], Any]) -> str:
