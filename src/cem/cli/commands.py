@@ -47,6 +47,7 @@ from cem.cli.options import (
     names,
     readable,
 )
+from cem.cli.remembered import with_columns
 from cem.cli.rul import add_parser as add_rul
 from cem.cli.terminal import Terminal
 from cem.errors import CemError, CemWarning, OptionError
@@ -192,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
 
     score = command("score", _score, "Mode probabilities and novelty of the units in a file, from a fitted model.")
     add_model(score)
-    add_table(score)
+    add_table(score, remembered=True)
     add_output(score, "write to this file (default, and -: to standard output)")
     add_forms(score, "unit")
 
@@ -275,7 +276,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
     check_forms(options)
     other = "--json" if options.json else "--csv" if options.csv else None
     check_writable(options.output, binary=True, other=other)
-    panel = read_for_fit(options)
+    panel, time = read_for_fit(options)
     basis: dict[str | None, Basis] = {None: Polynomial(2)}
     basis.update(options.basis or [])
     basis = {name: with_random_degree(one, options.random_degree, name) for name, one in basis.items()}
@@ -298,7 +299,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
         em.fit(panel, progress=progress)
     if em.interrupted_:
         raise KeyboardInterrupt
-    model = em.model_
+    model = with_columns(options, em.model_, panel, time)
     if options.output == STANDARD_OUTPUT:
         from cem.model.file import encode
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cem.cli.conditions import read_columns, read_unit_columns, with_categories
+from cem.cli.remembered import column_of, remembered_options
 from cem.errors import OptionError, PanelError
 from cem.errors.display import encodable, json_safe
 from cem.files.whole_file import check_destination, write_whole
@@ -31,6 +32,7 @@ __all__ = [
     "read_for_fit",
     "read_for_scoring",
     "read_model",
+    "table_file",
     "write_bytes",
     "write_table",
     "write_text",
@@ -69,14 +71,15 @@ def _imported(path: str) -> Any:
     return found
 
 
-def read_for_fit(options: argparse.Namespace) -> Panel:
-    """Read the sensors and the columns that the options name."""
+def read_for_fit(options: argparse.Namespace) -> tuple[Panel, str]:
+    """Read the sensors and the columns that the options name; the panel, and the name of the column of times."""
     covariates, unit_covariates = read_columns(options), read_unit_columns(options)
-    with _table_file(options) as path:
+    with table_file(options) as path:
+        named = column_of(options, _columns(path, options))
         panel = _read(
             path,
             options,
-            time=options.time or _time_column(_columns(path, options)),
+            **named,
             time_unit=options.time_unit,
             channels=options.channels,
             response=options.response,
@@ -85,13 +88,21 @@ def read_for_fit(options: argparse.Namespace) -> Panel:
             covariates=covariates,
             unit_covariates=unit_covariates,
         )
-    return with_categories(options, panel)
+    return with_categories(options, panel), named["time"]
 
 
-def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Panel:
+def read_for_scoring(options: argparse.Namespace, model: FailureModeModel, *, lives: bool = False) -> Panel:
     """Read the model's covariates, and those of its channels that the file has.
 
-    Units in the field often lack some channels, such as the response.
+    Units in the field often lack some channels, such as the response. The model keeps the names of the columns of its
+    training table; a table that has them needs no options.
+
+    Parameters
+    ----------
+    options : Namespace
+    model : FailureModeModel
+    lives : bool
+        Read the failure times too, if the table has the column that the model was fitted with.
 
     Raises
     ------
@@ -100,8 +111,10 @@ def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Pa
     """
     from cem.errors.names import did_you_mean, listed  # imported here: it needs NumPy, `cem --help` does not
 
-    with _table_file(options) as path:
+    with table_file(options) as path:
         columns = _columns(path, options)
+        is_text = _is_cmapss(path, options)
+        options = remembered_options(options, model, columns, is_text=is_text)
         is_tall = options.sensor_column is not None and options.sensor_column in columns
         known = _sensors(path, options) if is_tall else columns
         channels = [name for name in model.channels if name in known]
@@ -122,7 +135,8 @@ def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Pa
         return _read(
             path,
             options,
-            time=options.time or _time_column(columns),
+            **column_of(options, columns),
+            failure_time=options.failure_time if lives and not is_text else None,
             time_unit=options.time_unit or model.time_unit,
             channels=channels,
             covariates=model.covariates or None,
@@ -140,8 +154,18 @@ def _text_categories(model: FailureModeModel) -> list[str]:
     return [name for name, own in levels.items() if own is not None and any(isinstance(one, str) for one in own)]
 
 
+def _is_cmapss(path: Path, options: argparse.Namespace) -> bool:
+    from cem.tables.tables import file_format
+
+    if options.format is not None:
+        return bool(options.format == "cmapss")
+    return file_format(path, **{name: getattr(options, name) for name in ("separator", "encoding", "comment")}) == (
+        "cmapss"
+    )
+
+
 @contextmanager
-def _table_file(options: argparse.Namespace) -> Iterator[Path]:
+def table_file(options: argparse.Namespace) -> Iterator[Path]:
     """The table's file; for standard input a copy, because it is read more than once."""
     from cem.tables.standard_input import spooled
 
@@ -177,7 +201,6 @@ def _read(path: Path, options: argparse.Namespace, **more: Any) -> Panel:
     return read_panel(
         path,
         max_bytes=options.max_bytes,
-        unit=options.unit,
         sensor=options.sensor_column,
         value=options.value_column,
         time_format=options.time_format,
@@ -186,10 +209,6 @@ def _read(path: Path, options: argparse.Namespace, **more: Any) -> Panel:
         **_csv_options(options),
         **more,
     )
-
-
-def _time_column(columns: Sequence[str]) -> str:
-    return next((name for name in ("time", "cycle") if name in columns), "time")
 
 
 def check_writable(

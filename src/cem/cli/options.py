@@ -64,18 +64,30 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_table(parser: argparse.ArgumentParser) -> None:
+def add_table(parser: argparse.ArgumentParser, *, optional: bool = False, remembered: bool = False) -> None:
+    """Add FILE and how to read it.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+    optional : bool
+        FILE may be left out.
+    remembered : bool
+        There is a model, which keeps the names of its training table's columns.
+    """
+    first = "as in the table of the fit, else " if remembered else ""
     parser.add_argument(
         "file",
         type=_input,
+        nargs="?" if optional else None,
         metavar="FILE",
         help="CSV, Parquet, or C-MAPSS text; one row per reading; -: standard input",
     )
     parser.add_argument(
         "--format", choices=("csv", "parquet", "cmapss"), help="default: detected from the file's content"
     )
-    parser.add_argument("--unit", default="unit", metavar="COLUMN", help="id of the unit (default: unit)")
-    parser.add_argument("--time", metavar="COLUMN", help="time of the reading (default: time, or cycle)")
+    parser.add_argument("--unit", metavar="COLUMN", help=f"id of the unit (default: {first}unit)")
+    parser.add_argument("--time", metavar="COLUMN", help=f"time of the reading (default: {first}time, or cycle)")
     parser.add_argument("--time-unit", metavar="UNIT", help="unit of time in which to count dates, such as h or d")
     parser.add_argument(
         "--time-format", metavar="FORM", help="format of dates other than ISO 8601, such as '%%d.%%m.%%Y %%H:%%M'"

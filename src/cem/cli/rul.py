@@ -39,7 +39,7 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser("rul", help=_TEXT.split(":")[0], description=_TEXT, **options)
     parser.set_defaults(run=run_rul)
     add_model(parser)
-    add_table(parser)
+    add_table(parser, remembered=True)
     parser.add_argument(
         "--level", type=share, default=0.9, metavar="P", help="probability of the interval (default: 0.9)"
     )
