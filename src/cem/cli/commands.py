@@ -47,6 +47,7 @@ from cem.cli.options import (
     names,
     readable,
 )
+from cem.cli.pictures import add_parser as add_plot
 from cem.cli.remembered import with_columns
 from cem.cli.rul import add_parser as add_rul
 from cem.cli.terminal import Terminal
@@ -198,6 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     add_forms(score, "unit")
 
     add_rul(commands, epilog=_EPILOG)
+    add_plot(commands, epilog=_EPILOG)
 
     export = command("export-c", _export_c, "Write a model as one C99 header, for machines without Python.")
     add_model(export)
