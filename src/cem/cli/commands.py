@@ -22,6 +22,7 @@ from cem.cli.conditions import (
     estimator_options,
     with_random_degree,
 )
+from cem.cli.convert import add_parser as add_convert
 from cem.cli.files import (
     check_writable,
     dump,
@@ -200,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_rul(commands, epilog=_EPILOG)
     add_plot(commands, epilog=_EPILOG)
+    add_convert(commands, epilog=_EPILOG)
 
     export = command("export-c", _export_c, "Write a model as one C99 header, for machines without Python.")
     add_model(export)

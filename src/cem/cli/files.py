@@ -28,10 +28,13 @@ if TYPE_CHECKING:
 __all__ = [
     "as_csv",
     "check_writable",
+    "csv_options",
     "dump",
+    "is_cmapss",
     "read_for_fit",
     "read_for_scoring",
     "read_model",
+    "table_columns",
     "table_file",
     "write_bytes",
     "write_table",
@@ -75,7 +78,7 @@ def read_for_fit(options: argparse.Namespace) -> tuple[Panel, str]:
     """Read the sensors and the columns that the options name; the panel, and the name of the column of times."""
     covariates, unit_covariates = read_columns(options), read_unit_columns(options)
     with table_file(options) as path:
-        named = column_of(options, _columns(path, options))
+        named = column_of(options, table_columns(path, options))
         panel = _read(
             path,
             options,
@@ -112,8 +115,8 @@ def read_for_scoring(options: argparse.Namespace, model: FailureModeModel, *, li
     from cem.errors.names import did_you_mean, listed  # imported here: it needs NumPy, `cem --help` does not
 
     with table_file(options) as path:
-        columns = _columns(path, options)
-        is_text = _is_cmapss(path, options)
+        columns = table_columns(path, options)
+        is_text = is_cmapss(path, options)
         options = remembered_options(options, model, columns, is_text=is_text)
         is_tall = options.sensor_column is not None and options.sensor_column in columns
         known = _sensors(path, options) if is_tall else columns
@@ -154,7 +157,8 @@ def _text_categories(model: FailureModeModel) -> list[str]:
     return [name for name, own in levels.items() if own is not None and any(isinstance(one, str) for one in own)]
 
 
-def _is_cmapss(path: Path, options: argparse.Namespace) -> bool:
+def is_cmapss(path: Path, options: argparse.Namespace) -> bool:
+    """Whether the table is C-MAPSS text, whose columns are fixed."""
     from cem.tables.tables import file_format
 
     if options.format is not None:
@@ -173,14 +177,15 @@ def table_file(options: argparse.Namespace) -> Iterator[Path]:
         yield path
 
 
-def _csv_options(options: argparse.Namespace) -> dict[str, Any]:
+def csv_options(options: argparse.Namespace) -> dict[str, Any]:
+    """How to read the file, as `cem.tables.read_table` takes it."""
     return {name: getattr(options, name) for name in ("format", "separator", "decimal", "encoding", "comment")}
 
 
-def _columns(path: Path, options: argparse.Namespace) -> tuple[str, ...]:
+def table_columns(path: Path, options: argparse.Namespace) -> tuple[str, ...]:
     from cem.tables.tables import column_names
 
-    return column_names(path, **_csv_options(options))
+    return column_names(path, **csv_options(options))
 
 
 def _sensors(path: Path, options: argparse.Namespace) -> tuple[str, ...]:
@@ -190,7 +195,7 @@ def _sensors(path: Path, options: argparse.Namespace) -> tuple[str, ...]:
     from cem.tables.tables import read_table
 
     column = options.sensor_column
-    table = read_table(path, columns=[column], ids=[column], max_bytes=options.max_bytes, **_csv_options(options))
+    table = read_table(path, columns=[column], ids=[column], max_bytes=options.max_bytes, **csv_options(options))
     frame = narwhals_module().from_native(table, eager_only=True)
     return tuple(sensor_name(item) for item in factorise(frame[column])[1])
 
@@ -206,7 +211,7 @@ def _read(path: Path, options: argparse.Namespace, **more: Any) -> Panel:
         time_format=options.time_format,
         missing=options.missing,
         duplicates=options.duplicates,
-        **_csv_options(options),
+        **csv_options(options),
         **more,
     )
 
