@@ -51,6 +51,7 @@ from cem.cli.options import (
 from cem.cli.pictures import add_parser as add_plot
 from cem.cli.remembered import with_columns
 from cem.cli.rul import add_parser as add_rul
+from cem.cli.simulate import add_parser as add_simulate
 from cem.cli.terminal import Terminal
 from cem.errors import CemError, CemWarning, OptionError
 from cem.errors.display import escaped, safe
@@ -201,6 +202,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_rul(commands, epilog=_EPILOG)
     add_plot(commands, epilog=_EPILOG)
+    add_simulate(commands, epilog=_EPILOG)
     add_convert(commands, epilog=_EPILOG)
 
     export = command("export-c", _export_c, "Write a model as one C99 header, for machines without Python.")
