@@ -29,6 +29,7 @@ from cem.cli.files import (
     read_for_fit,
     read_for_scoring,
     read_model,
+    was_read,
     write_bytes,
     write_table,
     write_text,
@@ -43,6 +44,7 @@ from cem.cli.options import (
     add_output,
     add_search,
     add_table,
+    add_verbosity,
     basis_choice,
     count,
     names,
@@ -69,7 +71,7 @@ _EPILOG = "exit codes: 0 success, 1 data, option or file at fault, 2 wrong comma
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, and return its exit code."""
     options = readable(_parser().parse_args(arguments))
-    terminal = Terminal(quiet=is_quiet(options))
+    terminal = Terminal(quiet=is_quiet(options), verbosity=options.verbosity)
     try:
         with _warnings_as_notes(terminal) as noted:
             options.run(options, terminal, noted)
@@ -215,6 +217,8 @@ def _parser() -> argparse.ArgumentParser:
     info = command("info", _info, "Show what a model file holds: modes, channels, bases, how it was fitted.")
     add_model(info)
     add_forms(info, "mode and channel")
+    for each in commands.choices.values():
+        add_verbosity(each)
     return parser
 
 
@@ -238,10 +242,10 @@ def _warnings_as_notes(terminal: Terminal) -> Iterator[list[str]]:
             said = f"{category.__name__}: {message}"
             if said not in noted:
                 noted.append(said)
-                terminal.note(f"warning: {message}")
+                terminal.warn(f"warning: {message}")
         else:
             text = warnings.formatwarning(message, category, filename, lineno, line)
-            terminal.note(text.rstrip("\n"), lines=True)
+            terminal.warn(text.rstrip("\n"), lines=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", CemWarning)
@@ -283,6 +287,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
     other = "--json" if options.json else "--csv" if options.csv else None
     check_writable(options.output, binary=True, other=other)
     panel, time = read_for_fit(options)
+    terminal.detail(was_read(options, panel))
     basis: dict[str | None, Basis] = {None: Polynomial(2)}
     basis.update(options.basis or [])
     basis = {name: with_random_degree(one, options.random_degree, name) for name, one in basis.items()}
@@ -336,7 +341,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
         return
     _show_model(terminal, model)
     if isinstance(options.output, Path):
-        terminal.say(f"written: {escaped(options.output)}")
+        terminal.done(f"written: {escaped(options.output)}")
 
 
 def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
@@ -344,6 +349,7 @@ def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) ->
     check_forms(options, output=True)
     model = read_model(options)
     panel = read_for_scoring(options, model)
+    terminal.detail(was_read(options, panel))
     probabilities = model.predict_proba(panel)
     novelty = model.novelty(panel)
     labels = [str(label) for label in model.mode_labels]
@@ -387,7 +393,7 @@ def _export_c(options: argparse.Namespace, terminal: Terminal, noted: list[str])
         write_text(None, dump(document | {"scalar": options.scalar, "bytes": len(text), "warnings": noted}))
     elif isinstance(options.output, Path):
         size = f"{len(text) / 1000:.0f} kB"
-        terminal.say(f"written: {escaped(options.output)}, {size}; it defines {options.name}_unit and others")
+        terminal.done(f"written: {escaped(options.output)}, {size}; it defines {options.name}_unit and others")
 
 
 def _info(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:

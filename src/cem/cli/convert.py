@@ -16,6 +16,7 @@ from cem.cli.files import (
     is_cmapss,
     table_columns,
     table_file,
+    was_read,
     write_bytes,
     write_text,
 )
@@ -89,6 +90,7 @@ def run_convert(options: argparse.Namespace, terminal: Terminal, noted: list[str
         is_text = is_cmapss(path, options)
         named = column_of(options, columns)
         panel = _read(options, path, named, is_text)
+        terminal.detail(was_read(options, panel))
         if is_text:
             named = {"unit": "unit", "time": "cycle"}
         elif options.sensor_column is None and options.channels is None:
@@ -198,7 +200,7 @@ def write_panel(output: Path | str, panel: Panel, named: dict[str, str], termina
         write_text(output, as_csv(*_cells(panel, named)))
     if isinstance(output, Path):
         size = f"{panel.n_units:,} units, {len(panel.times):,} rows"
-        terminal.say(f"written: {escaped(output)}, {size}{_clock(panel)}")
+        terminal.done(f"written: {escaped(output)}, {size}{_clock(panel)}")
 
 
 def _clock(panel: Panel) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cem.cli.conditions import read_columns, read_unit_columns, with_categories
 from cem.cli.remembered import column_of, remembered_options
 from cem.errors import OptionError, PanelError
-from cem.errors.display import encodable, json_safe
+from cem.errors.display import encodable, escaped, json_safe
 from cem.files.whole_file import check_destination, write_whole
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ __all__ = [
     "read_model",
     "table_columns",
     "table_file",
+    "was_read",
     "write_bytes",
     "write_table",
     "write_text",
@@ -148,6 +149,18 @@ def read_for_scoring(options: argparse.Namespace, model: FailureModeModel, *, li
             allow_empty_channels=True,
             allow_empty_units=True,
         )
+
+
+def was_read(options: argparse.Namespace, panel: Panel) -> str:
+    """What a file holds, for ``-v``."""
+    from cem.errors.names import listed
+
+    others = [*panel.covariates, *panel.unit_covariates]
+    given = f"; covariates {listed(others, 12)}" if others else ""
+    return (
+        f"read: {escaped(options.file)}, {panel.n_units:,} units, {len(panel.times):,} rows; channels "
+        f"{listed(panel.channels, 12)}{given}"
+    )
 
 
 def _text_categories(model: FailureModeModel) -> list[str]:

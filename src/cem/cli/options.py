@@ -25,6 +25,7 @@ __all__ = [
     "add_output",
     "add_search",
     "add_table",
+    "add_verbosity",
     "basis_choice",
     "codes",
     "count",
@@ -138,6 +139,27 @@ def add_search(parser: argparse.ArgumentParser, starts: int) -> None:
     )
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the starts (default: 0)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="threads; -1: one per core (default: 1)")
+
+
+def add_verbosity(parser: argparse.ArgumentParser) -> None:
+    """Add ``-v`` and ``-q``, which every command has: `verbosity` is -1, 0, 1 or more."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        dest="verbosity",
+        help="show what was read, and a line for each stage of a search; -vv: for each start",
+    )
+    group.add_argument(
+        "-q",
+        "--quiet",
+        action="store_const",
+        const=-1,
+        dest="verbosity",
+        help="results and errors only: no progress, warnings or notes",
+    )
 
 
 def add_json(parser: Any) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cem.cli.conditions import add_at, conditions_at
-from cem.cli.files import check_writable, read_for_scoring, read_model, write_bytes
+from cem.cli.files import check_writable, read_for_scoring, read_model, was_read, write_bytes
 from cem.cli.options import add_model, add_table, names
 from cem.errors import OptionError, PanelError
 from cem.errors.display import escaped
@@ -120,7 +120,10 @@ def run_plot(options: argparse.Namespace, terminal: Terminal, noted: list[str]) 
     _check(options, picture)
     extra("matplotlib", "plot", "drawing").use("Agg")  # no window, also where there is a screen
     model = read_model(options)
-    panel = read_for_scoring(options, model, lives=True) if options.file is not None else None
+    panel = None
+    if options.file is not None:
+        panel = read_for_scoring(options, model, lives=True)
+        terminal.detail(was_read(options, panel))
     unit = _unit(options.id, panel) if panel is not None and picture.of_unit else None
     figure = picture.draw(options, model, panel, unit).figure_
     buffer = io.BytesIO()
@@ -128,7 +131,7 @@ def run_plot(options: argparse.Namespace, terminal: Terminal, noted: list[str]) 
     dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     figure.savefig(buffer, format=kind, dpi=_DOTS, metadata=dated.get(kind))
     write_bytes(options.output, buffer.getvalue())
-    terminal.say(f"written: {escaped(options.output)}")
+    terminal.done(f"written: {escaped(options.output)}")
 
 
 def _check(options: argparse.Namespace, picture: _Picture) -> None:

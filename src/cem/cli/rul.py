@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from cem.cli.conditions import add_at, conditions_at
-from cem.cli.files import check_writable, read_for_scoring, read_model, write_table
+from cem.cli.files import check_writable, read_for_scoring, read_model, was_read, write_table
 from cem.cli.forms import add_forms, check_forms, is_written
 from cem.cli.options import add_model, add_output, add_table, positive, share
 from cem.errors import NoSkillWarning, OptionError
@@ -80,6 +80,7 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
             "this model is on the forward time axis: give --threshold, and --channel if it has no response"
         )
     panel = read_for_scoring(options, model)
+    terminal.detail(was_read(options, panel))
     header, rows, direction, skill = _predicted(options, model, panel)
 
     def document() -> dict[str, Any]:
