@@ -58,7 +58,11 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
         metavar="CONDITIONS",
         help="for a model with covariates or regimes: the conditions of all units, such as load=40,opmode=2",
     )
-    parser.add_argument("--truth", action="store_true", help="also write the mode of each unit, as a column mode")
+    parser.add_argument(
+        "--truth",
+        action="store_true",
+        help="also write the mode of each unit, as a column mode, which `cem fit` reads by --mode mode",
+    )
     add_output(parser, "file to write: .csv, .parquet; -: CSV to standard output", required=True)
     return parser
 
