@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -513,6 +514,37 @@ def test_the_demo_ends_in_what_a_batch_fit_says_of_the_watched_unit(capsys):
     index = panel.units.index(document["watched"]["unit"])
     assert document["watched"]["readings"][-1]["n_readings"] == len(panel[index : index + 1].times)
     assert document["n_units"] == 150 and index >= 150  # what README fits, and a unit beyond it
+
+
+def test_quiet_leaves_results_and_errors_and_verbose_says_what_was_read(fleet_csv, tmp_path, capsys):
+    """A scheduled job with -q mails only what went wrong, and the document keeps the warnings."""
+    stuck = write_csv(tmp_path / "stuck.csv", [(*row, 7.0) for row in fleet_rows()], (*HEADER, "stuck"))
+    fit = ["fit", str(stuck), *FIT]
+    fit[fit.index("s1,s2")] = "s1,s2,stuck"
+    shown = {}
+    for option in ("-q", "", "-v", "-vv"):
+        assert cli.main([*fit, "-o", str(tmp_path / "m.cem"), *([option] if option else [])]) == 0
+        shown[option] = capsys.readouterr()
+    assert shown["-q"].err == "" and "written:" not in shown["-q"].out and "weight" in shown["-q"].out
+    assert "'stuck'" in shown[""].err and "written:" in shown[""].out
+    assert f"read: {stuck}, 24 units" in shown["-v"].err and "starts, best log-likelihood" in shown["-v"].err
+    assert shown["-vv"].err.count(" of 4 starts") > shown["-v"].err.count(" of 4 starts") > 0
+    document = as_json(capsys, *fit, "-q")
+    assert any("stuck" in warning for warning in document["warnings"])
+    assert cli.main(["score", str(tmp_path / "m.cem"), str(tmp_path / "none.csv"), "-q"]) == 1
+    assert "none.csv" in capsys.readouterr().err
+
+
+def test_every_command_has_both_switches(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    known = re.findall(r"^    ([a-z][\w-]*)(?=  )", capsys.readouterr().out.partition("commands:")[2], re.MULTILINE)
+    assert {"plot", "simulate", "convert", "score"} <= set(known)
+    for name in known:
+        with pytest.raises(SystemExit):
+            cli.main([name, "--help"])
+        text = capsys.readouterr().out
+        assert "--verbose" in text and "--quiet" in text
 
 
 def test_version(capsys):

@@ -63,3 +63,12 @@ def test_what_cannot_be_done_is_said_in_one_line(work, capsys, words, says, monk
     assert cli.main(["report", str(work / "lives.cem"), *words]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and says in error and not list(tmp_path.iterdir())
+
+
+def test_a_column_of_failure_times_that_is_named_counts_more_than_the_remembered_one(work, tmp_path):
+    """A table may name its columns otherwise than the table of the fit."""
+    text = (work / "fleet" / "fleet.csv").read_text(encoding="utf-8")
+    (tmp_path / "other.csv").write_text(text.replace("failure_time", "ended", 1), encoding="utf-8")
+    words = ["report", str(work / "lives.cem"), str(tmp_path / "other.csv"), "-o", str(tmp_path / "page.html")]
+    assert cli.main([*words, "--failure-time", "ended"]) == 0
+    assert "All units have failed" in (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -57,9 +57,43 @@ def test_quiet_says_nothing_on_the_output_so_that_json_stays_json():
     assert out.getvalue() == "" and err.getvalue() == ""
 
 
-def test_no_progress_is_asked_for_where_nobody_looks():
-    with Terminal(out=io.StringIO(), err=io.StringIO()).fitting() as progress:
+def test_a_log_gets_a_line_of_progress_now_and_then(monkeypatch):
+    """A job of an hour shows that it goes on; one of seconds leaves an empty log."""
+    clock, err = [100.0], io.StringIO()
+    monkeypatch.setattr("cem.cli.terminal.time.monotonic", lambda: clock[0])
+    with Terminal(out=io.StringIO(), err=err).fitting() as progress:
+        for seconds, done in ((1, 1), (5, 2), (20, 3), (21, 4), (36, 5)):
+            clock[0] = 100.0 + seconds
+            progress("round 1", done, 10, -1234.5)
+    assert err.getvalue().splitlines() == [
+        "round 1: 3 of 10 starts, best log-likelihood -1234.5",
+        "round 1: 5 of 10 starts, best log-likelihood -1234.5",
+    ]
+
+
+@pytest.mark.parametrize(("verbosity", "lines"), [(1, ["2 of 2"]), (2, ["1 of 2", "2 of 2"])])
+def test_verbose_shows_stages_and_more_verbose_starts_as_lines_also_on_a_terminal(verbosity, lines):
+    err = Screen()
+    with Terminal(out=io.StringIO(), err=err, verbosity=verbosity).fitting() as progress:
+        progress("round 1", 1, 2, -3.0)
+        progress("round 1", 2, 2, -2.0)
+    shown = err.getvalue().splitlines()
+    assert [line.split(": ")[1].split(" starts")[0] for line in shown] == lines
+    assert "\x1b" not in err.getvalue() and "\r" not in err.getvalue()
+
+
+def test_quiet_keeps_results_and_drops_warnings_notes_and_progress():
+    out, err = Screen(), Screen()
+    terminal = Terminal(out=out, err=err, verbosity=-1)
+    terminal.warn("warning: w")
+    terminal.done("written: f")
+    terminal.detail("read: f")
+    with terminal.fitting() as progress:
         assert progress is None
+    assert out.getvalue() == err.getvalue() == ""
+    terminal.say("result")
+    terminal.note("cem: error")
+    assert out.getvalue() == "result\n" and err.getvalue() == "cem: error\n"
 
 
 def test_a_bar_is_drawn_by_rich_on_a_terminal():

@@ -22,12 +22,14 @@ from cem.cli.conditions import (
     estimator_options,
     with_random_degree,
 )
+from cem.cli.convert import add_parser as add_convert
 from cem.cli.files import (
     check_writable,
     dump,
     read_for_fit,
     read_for_scoring,
     read_model,
+    was_read,
     write_bytes,
     write_table,
     write_text,
@@ -42,13 +44,17 @@ from cem.cli.options import (
     add_output,
     add_search,
     add_table,
+    add_verbosity,
     basis_choice,
     count,
     names,
     readable,
 )
+from cem.cli.pictures import add_parser as add_plot
+from cem.cli.remembered import with_columns
 from cem.cli.report import add_parser as add_report
 from cem.cli.rul import add_parser as add_rul
+from cem.cli.simulate import add_parser as add_simulate
 from cem.cli.terminal import Terminal
 from cem.errors import CemError, CemWarning, OptionError
 from cem.errors.display import escaped, safe
@@ -66,7 +72,7 @@ _EPILOG = "exit codes: 0 success, 1 data, option or file at fault, 2 wrong comma
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, and return its exit code."""
     options = readable(_parser().parse_args(arguments))
-    terminal = Terminal(quiet=is_quiet(options))
+    terminal = Terminal(quiet=is_quiet(options), verbosity=options.verbosity)
     try:
         with _warnings_as_notes(terminal) as noted:
             options.run(options, terminal, noted)
@@ -193,12 +199,15 @@ def _parser() -> argparse.ArgumentParser:
 
     score = command("score", _score, "Mode probabilities and novelty of the units in a file, from a fitted model.")
     add_model(score)
-    add_table(score)
+    add_table(score, remembered=True)
     add_output(score, "write to this file (default, and -: to standard output)")
     add_forms(score, "unit")
 
     add_rul(commands, epilog=_EPILOG)
     add_report(commands, epilog=_EPILOG)
+    add_plot(commands, epilog=_EPILOG)
+    add_simulate(commands, epilog=_EPILOG)
+    add_convert(commands, epilog=_EPILOG)
 
     export = command("export-c", _export_c, "Write a model as one C99 header, for machines without Python.")
     add_model(export)
@@ -210,6 +219,8 @@ def _parser() -> argparse.ArgumentParser:
     info = command("info", _info, "Show what a model file holds: modes, channels, bases, how it was fitted.")
     add_model(info)
     add_forms(info, "mode and channel")
+    for each in commands.choices.values():
+        add_verbosity(each)
     return parser
 
 
@@ -233,10 +244,10 @@ def _warnings_as_notes(terminal: Terminal) -> Iterator[list[str]]:
             said = f"{category.__name__}: {message}"
             if said not in noted:
                 noted.append(said)
-                terminal.note(f"warning: {message}")
+                terminal.warn(f"warning: {message}")
         else:
             text = warnings.formatwarning(message, category, filename, lineno, line)
-            terminal.note(text.rstrip("\n"), lines=True)
+            terminal.warn(text.rstrip("\n"), lines=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", CemWarning)
@@ -277,7 +288,8 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
     check_forms(options)
     other = "--json" if options.json else "--csv" if options.csv else None
     check_writable(options.output, binary=True, other=other)
-    panel = read_for_fit(options)
+    panel, time = read_for_fit(options)
+    terminal.detail(was_read(options, panel))
     basis: dict[str | None, Basis] = {None: Polynomial(2)}
     basis.update(options.basis or [])
     basis = {name: with_random_degree(one, options.random_degree, name) for name, one in basis.items()}
@@ -300,7 +312,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
         em.fit(panel, progress=progress)
     if em.interrupted_:
         raise KeyboardInterrupt
-    model = em.model_
+    model = with_columns(options, em.model_, panel, time)
     if options.output == STANDARD_OUTPUT:
         from cem.model.file import encode
 
@@ -331,7 +343,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
         return
     _show_model(terminal, model)
     if isinstance(options.output, Path):
-        terminal.say(f"written: {escaped(options.output)}")
+        terminal.done(f"written: {escaped(options.output)}")
 
 
 def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
@@ -339,6 +351,7 @@ def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) ->
     check_forms(options, output=True)
     model = read_model(options)
     panel = read_for_scoring(options, model)
+    terminal.detail(was_read(options, panel))
     probabilities = model.predict_proba(panel)
     novelty = model.novelty(panel)
     labels = [str(label) for label in model.mode_labels]
@@ -382,7 +395,7 @@ def _export_c(options: argparse.Namespace, terminal: Terminal, noted: list[str])
         write_text(None, dump(document | {"scalar": options.scalar, "bytes": len(text), "warnings": noted}))
     elif isinstance(options.output, Path):
         size = f"{len(text) / 1000:.0f} kB"
-        terminal.say(f"written: {escaped(options.output)}, {size}; it defines {options.name}_unit and others")
+        terminal.done(f"written: {escaped(options.output)}, {size}; it defines {options.name}_unit and others")
 
 
 def _info(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "estimator_options",
     "read_columns",
     "read_unit_columns",
+    "sampled_at",
     "with_categories",
     "with_random_degree",
 ]
@@ -398,6 +399,49 @@ def conditions_at(
         return given
     columns = {column.name: column for column in _columns(model)}
     return {name: _value(columns[name], text) if name in columns else text for name, text in given}
+
+
+def sampled_at(given: str | list[tuple[str, str]] | None, model: FailureModeModel) -> dict[str, dict[str, Any]]:
+    """The arguments ``covariates`` and ``unit_covariates`` of `FailureModeModel.sample`.
+
+    Parameters
+    ----------
+    given : list of (column, value), "last", or None
+        The option ``--at``.
+    model : FailureModeModel
+
+    Raises
+    ------
+    OptionError
+        A covariate of the model is not given, a name is none of them, or a value is no number or level.
+    """
+    from cem.errors.names import did_you_mean, listed
+
+    if isinstance(given, str):
+        raise OptionError(
+            f"--at {given} is for units that were read; simulated units need values, --at COLUMN=VALUE,..."
+        )
+    columns = {column.name: column for column in _columns(model)}
+    values: dict[str, Any] = {}
+    for name, text in given or ():
+        if name not in columns:
+            hint = did_you_mean(name, list(columns)) if columns else "it has none; leave --at out"
+            raise OptionError(f"--at {name}={text}: the model has no such covariate; {hint}")
+        levels = columns[name].levels
+        values[name] = _value(columns[name], text)
+        if levels is not None and values[name] not in levels:
+            raise OptionError(f"--at {name}={text}: the levels of {name!r} are {listed(levels, 12)}")
+    lacking = [name for name in columns if name not in values]
+    if lacking:
+        needed = ",".join(f"{name}=VALUE" for name in lacking)
+        raise OptionError(
+            f"the model depends on {listed(lacking, 12)}: give --at {needed}, the conditions under which the "
+            "simulated units run"
+        )
+    return {
+        "covariates": {name: value for name, value in values.items() if name in model.covariates},
+        "unit_covariates": {name: value for name, value in values.items() if name in model.unit_covariates},
+    }
 
 
 def _depends_on(model: FailureModeModel, channel: str | None) -> list[str]:

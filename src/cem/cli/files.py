@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cem.cli.conditions import read_columns, read_unit_columns, with_categories
+from cem.cli.remembered import column_of, remembered_options
 from cem.errors import OptionError, PanelError
-from cem.errors.display import encodable, json_safe
+from cem.errors.display import encodable, escaped, json_safe
 from cem.files.whole_file import check_destination, write_whole
 
 if TYPE_CHECKING:
@@ -27,10 +28,15 @@ if TYPE_CHECKING:
 __all__ = [
     "as_csv",
     "check_writable",
+    "csv_options",
     "dump",
+    "is_cmapss",
     "read_for_fit",
     "read_for_scoring",
     "read_model",
+    "table_columns",
+    "table_file",
+    "was_read",
     "write_bytes",
     "write_table",
     "write_text",
@@ -69,14 +75,15 @@ def _imported(path: str) -> Any:
     return found
 
 
-def read_for_fit(options: argparse.Namespace) -> Panel:
-    """Read the sensors and the columns that the options name."""
+def read_for_fit(options: argparse.Namespace) -> tuple[Panel, str]:
+    """Read the sensors and the columns that the options name; the panel, and the name of the column of times."""
     covariates, unit_covariates = read_columns(options), read_unit_columns(options)
-    with _table_file(options) as path:
+    with table_file(options) as path:
+        named = column_of(options, table_columns(path, options))
         panel = _read(
             path,
             options,
-            time=options.time or _time_column(_columns(path, options)),
+            **named,
             time_unit=options.time_unit,
             channels=options.channels,
             response=options.response,
@@ -85,13 +92,21 @@ def read_for_fit(options: argparse.Namespace) -> Panel:
             covariates=covariates,
             unit_covariates=unit_covariates,
         )
-    return with_categories(options, panel)
+    return with_categories(options, panel), named["time"]
 
 
-def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Panel:
+def read_for_scoring(options: argparse.Namespace, model: FailureModeModel, *, lives: bool = False) -> Panel:
     """Read the model's covariates, and those of its channels that the file has.
 
-    Units in the field often lack some channels, such as the response.
+    Units in the field often lack some channels, such as the response. The model keeps the names of the columns of its
+    training table; a table that has them needs no options.
+
+    Parameters
+    ----------
+    options : Namespace
+    model : FailureModeModel
+    lives : bool
+        Read the failure times too, if the table has the column that the model was fitted with.
 
     Raises
     ------
@@ -100,8 +115,10 @@ def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Pa
     """
     from cem.errors.names import did_you_mean, listed  # imported here: it needs NumPy, `cem --help` does not
 
-    with _table_file(options) as path:
-        columns = _columns(path, options)
+    with table_file(options) as path:
+        columns = table_columns(path, options)
+        is_text = is_cmapss(path, options)
+        options = remembered_options(options, model, columns, is_text=is_text)
         is_tall = options.sensor_column is not None and options.sensor_column in columns
         known = _sensors(path, options) if is_tall else columns
         channels = [name for name in model.channels if name in known]
@@ -122,16 +139,28 @@ def read_for_scoring(options: argparse.Namespace, model: FailureModeModel) -> Pa
         return _read(
             path,
             options,
-            time=options.time or _time_column(columns),
+            **column_of(options, columns),
+            failure_time=options.failure_time if lives and not is_text else None,
             time_unit=options.time_unit or model.time_unit,
             channels=channels,
             covariates=model.covariates or None,
             unit_covariates=model.unit_covariates or None,
-            failure_time=getattr(options, "failure_time", None),
             texts=[name for name in _text_categories(model) if name in columns],
             allow_empty_channels=True,
             allow_empty_units=True,
         )
+
+
+def was_read(options: argparse.Namespace, panel: Panel) -> str:
+    """What a file holds, for ``-v``."""
+    from cem.errors.names import listed
+
+    others = [*panel.covariates, *panel.unit_covariates]
+    given = f"; covariates {listed(others, 12)}" if others else ""
+    return (
+        f"read: {escaped(options.file)}, {panel.n_units:,} units, {len(panel.times):,} rows; channels "
+        f"{listed(panel.channels, 12)}{given}"
+    )
 
 
 def _text_categories(model: FailureModeModel) -> list[str]:
@@ -141,8 +170,19 @@ def _text_categories(model: FailureModeModel) -> list[str]:
     return [name for name, own in levels.items() if own is not None and any(isinstance(one, str) for one in own)]
 
 
+def is_cmapss(path: Path, options: argparse.Namespace) -> bool:
+    """Whether the table is C-MAPSS text, whose columns are fixed."""
+    from cem.tables.tables import file_format
+
+    if options.format is not None:
+        return bool(options.format == "cmapss")
+    return file_format(path, **{name: getattr(options, name) for name in ("separator", "encoding", "comment")}) == (
+        "cmapss"
+    )
+
+
 @contextmanager
-def _table_file(options: argparse.Namespace) -> Iterator[Path]:
+def table_file(options: argparse.Namespace) -> Iterator[Path]:
     """The table's file; for standard input a copy, because it is read more than once."""
     from cem.tables.standard_input import spooled
 
@@ -150,14 +190,15 @@ def _table_file(options: argparse.Namespace) -> Iterator[Path]:
         yield path
 
 
-def _csv_options(options: argparse.Namespace) -> dict[str, Any]:
+def csv_options(options: argparse.Namespace) -> dict[str, Any]:
+    """How to read the file, as `cem.tables.read_table` takes it."""
     return {name: getattr(options, name) for name in ("format", "separator", "decimal", "encoding", "comment")}
 
 
-def _columns(path: Path, options: argparse.Namespace) -> tuple[str, ...]:
+def table_columns(path: Path, options: argparse.Namespace) -> tuple[str, ...]:
     from cem.tables.tables import column_names
 
-    return column_names(path, **_csv_options(options))
+    return column_names(path, **csv_options(options))
 
 
 def _sensors(path: Path, options: argparse.Namespace) -> tuple[str, ...]:
@@ -167,7 +208,7 @@ def _sensors(path: Path, options: argparse.Namespace) -> tuple[str, ...]:
     from cem.tables.tables import read_table
 
     column = options.sensor_column
-    table = read_table(path, columns=[column], ids=[column], max_bytes=options.max_bytes, **_csv_options(options))
+    table = read_table(path, columns=[column], ids=[column], max_bytes=options.max_bytes, **csv_options(options))
     frame = narwhals_module().from_native(table, eager_only=True)
     return tuple(sensor_name(item) for item in factorise(frame[column])[1])
 
@@ -178,19 +219,14 @@ def _read(path: Path, options: argparse.Namespace, **more: Any) -> Panel:
     return read_panel(
         path,
         max_bytes=options.max_bytes,
-        unit=options.unit,
         sensor=options.sensor_column,
         value=options.value_column,
         time_format=options.time_format,
         missing=options.missing,
         duplicates=options.duplicates,
-        **_csv_options(options),
+        **csv_options(options),
         **more,
     )
-
-
-def _time_column(columns: Sequence[str]) -> str:
-    return next((name for name in ("time", "cycle") if name in columns), "time")
 
 
 def check_writable(

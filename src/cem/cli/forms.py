@@ -109,7 +109,7 @@ def is_written(
         write_text(output, as_csv(list(columns), rows))
     elif options.parquet is not None:
         write_bytes(options.parquet, _parquet(columns), option="--parquet")
-        terminal.say(f"written: {escaped(options.parquet)}")
+        terminal.done(f"written: {escaped(options.parquet)}")
     else:
         return False
     return True

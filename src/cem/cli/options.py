@@ -25,6 +25,7 @@ __all__ = [
     "add_output",
     "add_search",
     "add_table",
+    "add_verbosity",
     "basis_choice",
     "codes",
     "count",
@@ -64,21 +65,30 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_table(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
-    """Add the file of readings, and how to read it; None if it is `optional` and left out."""
-    more: dict[str, Any] = {"nargs": "?"} if optional else {}
+def add_table(parser: argparse.ArgumentParser, *, optional: bool = False, remembered: bool = False) -> None:
+    """Add FILE and how to read it.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+    optional : bool
+        FILE may be left out.
+    remembered : bool
+        There is a model, which keeps the names of its training table's columns.
+    """
+    first = "as in the table of the fit, else " if remembered else ""
     parser.add_argument(
         "file",
         type=_input,
+        nargs="?" if optional else None,
         metavar="FILE",
         help="CSV, Parquet, or C-MAPSS text; one row per reading; -: standard input",
-        **more,
     )
     parser.add_argument(
         "--format", choices=("csv", "parquet", "cmapss"), help="default: detected from the file's content"
     )
-    parser.add_argument("--unit", default="unit", metavar="COLUMN", help="id of the unit (default: unit)")
-    parser.add_argument("--time", metavar="COLUMN", help="time of the reading (default: time, or cycle)")
+    parser.add_argument("--unit", metavar="COLUMN", help=f"id of the unit (default: {first}unit)")
+    parser.add_argument("--time", metavar="COLUMN", help=f"time of the reading (default: {first}time, or cycle)")
     parser.add_argument("--time-unit", metavar="UNIT", help="unit of time in which to count dates, such as h or d")
     parser.add_argument(
         "--time-format", metavar="FORM", help="format of dates other than ISO 8601, such as '%%d.%%m.%%Y %%H:%%M'"
@@ -129,6 +139,27 @@ def add_search(parser: argparse.ArgumentParser, starts: int) -> None:
     )
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the starts (default: 0)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="threads; -1: one per core (default: 1)")
+
+
+def add_verbosity(parser: argparse.ArgumentParser) -> None:
+    """Add ``-v`` and ``-q``, which every command has: `verbosity` is -1, 0, 1 or more."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        dest="verbosity",
+        help="show what was read, and a line for each stage of a search; -vv: for each start",
+    )
+    group.add_argument(
+        "-q",
+        "--quiet",
+        action="store_const",
+        const=-1,
+        dest="verbosity",
+        help="results and errors only: no progress, warnings or notes",
+    )
 
 
 def add_json(parser: Any) -> None:

@@ -40,8 +40,12 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
     )
     parser.set_defaults(run=run_report)
     add_model(parser)
-    add_table(parser, optional=True)
-    parser.add_argument("--failure-time", metavar="COLUMN", help="failure time of a unit; empty cells: still running")
+    add_table(parser, optional=True, remembered=True)
+    parser.add_argument(
+        "--failure-time",
+        metavar="COLUMN",
+        help="failure time of a unit; empty cells: still running (default: as in the table of the fit)",
+    )
     add_threshold(parser)
     parser.add_argument("--title", metavar="TEXT", help="heading of the page (default: from the name of MODEL)")
     add_output(parser, "the page to write; -: to standard output", required=True)
@@ -66,7 +70,7 @@ def run_report(options: argparse.Namespace, terminal: Terminal, noted: list[str]
     if options.threshold is None and (options.at is not None or options.channel is not None):
         raise OptionError("--at and --channel belong to a threshold; without --threshold leave them out")
     model = read_model(options)
-    panel = None if options.file is None else read_for_scoring(options, model)
+    panel = None if options.file is None else read_for_scoring(options, model, lives=True)
     from cem.report import report  # imported here: it needs matplotlib, and `cem --help` does not
 
     until: dict[str, Any] = {}

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from cem.cli.conditions import add_at, conditions_at
-from cem.cli.files import check_writable, read_for_scoring, read_model, write_table
+from cem.cli.files import check_writable, read_for_scoring, read_model, was_read, write_table
 from cem.cli.forms import add_forms, check_forms, is_written
 from cem.cli.options import add_model, add_output, add_table, positive, share
 from cem.errors import NoSkillWarning, OptionError
@@ -39,7 +39,7 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser("rul", help=_TEXT.split(":")[0], description=_TEXT, **options)
     parser.set_defaults(run=run_rul)
     add_model(parser)
-    add_table(parser)
+    add_table(parser, remembered=True)
     parser.add_argument(
         "--level", type=share, default=0.9, metavar="P", help="probability of the interval (default: 0.9)"
     )
@@ -85,6 +85,7 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
             "this model is on the forward time axis: give --threshold, and --channel if it has no response"
         )
     panel = read_for_scoring(options, model)
+    terminal.detail(was_read(options, panel))
     header, rows, direction, skill = _predicted(options, model, panel)
 
     def document() -> dict[str, Any]:

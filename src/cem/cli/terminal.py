@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
@@ -15,6 +16,10 @@ __all__ = ["Progress", "Terminal", "bar"]
 
 Progress = Callable[[str, int, int, float], None]
 """(stage, starts done, starts in the stage, best log-likelihood so far), as `FailureModeEM.fit` calls it."""
+
+
+SECONDS_BETWEEN_LINES = 15.0
+"""Of progress where there is no terminal."""
 
 
 class _Nowhere(io.StringIO):
@@ -36,16 +41,22 @@ class Terminal:
         Standard output and standard error by default.
     quiet : bool
         Write nothing to `out` but what the user requested (``--json``), and show no progress.
+    verbosity : int
+        -1: results and errors only. 0: also warnings and progress. 1: also what was read, and each stage of a search
+        as a line. 2: also each start.
     """
 
-    def __init__(self, out: TextIO | None = None, err: TextIO | None = None, *, quiet: bool = False) -> None:
+    def __init__(
+        self, out: TextIO | None = None, err: TextIO | None = None, *, quiet: bool = False, verbosity: int = 0
+    ) -> None:
         self.out: TextIO = out or sys.stdout or _Nowhere()
         self.err: TextIO = err or sys.stderr or _Nowhere()
         self.quiet = quiet
+        self.verbosity = verbosity
 
     def on_error_stream(self) -> Terminal:
         """A terminal whose results go to `err` too, because `out` carries data that no text may mix with."""
-        return Terminal(out=self.err, err=self.err, quiet=self.quiet)
+        return Terminal(out=self.err, err=self.err, quiet=self.quiet, verbosity=self.verbosity)
 
     def say(self, text: str = "") -> None:
         if not self.quiet:
@@ -55,6 +66,21 @@ class Terminal:
         """Write one or more lines to `err`; if `err` is closed, the work continues."""
         with suppress(OSError):
             print(safe(text, _encoding(self.err), lines=lines), file=self.err, flush=True)
+
+    def done(self, text: str) -> None:
+        """Say what was written, which is no result."""
+        if self.verbosity >= 0:
+            self.say(text)
+
+    def warn(self, text: str, *, lines: bool = False) -> None:
+        """Write a warning to `err`, unless only results are asked for."""
+        if self.verbosity >= 0:
+            self.note(text, lines=lines)
+
+    def detail(self, text: str) -> None:
+        """Write to `err` what only ``-v`` asks for."""
+        if self.verbosity >= 1:
+            self.note(text)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A titled table; the first column is flush left, the others flush right."""
@@ -112,9 +138,17 @@ class Terminal:
 
     @contextmanager
     def fitting(self) -> Iterator[Progress | None]:
-        """A progress callback for a fit: a bar on a terminal, None if there is no terminal."""
-        if self.quiet or not _is_terminal(self.err):
+        """A progress callback for a fit: a bar on a terminal, and elsewhere a line now and then, for short logs.
+
+        With ``-v`` a line after each stage, with ``-vv`` after each start. None with ``-q``; and, unless ``-v`` asks
+        for it, if standard output carries a document.
+        """
+        if self.verbosity < 0 or (self.quiet and self.verbosity == 0):
             yield None
+        elif self.verbosity > 0:
+            yield self._line
+        elif not _is_terminal(self.err):
+            yield self._line_now_and_then()
         elif _is_rich(self.err):
             with self._rich_bar() as show:
                 yield show
@@ -122,6 +156,21 @@ class Terminal:
             yield self._plain_bar
             with suppress(OSError):
                 print("\r\x1b[K", end="", file=self.err, flush=True)
+
+    def _line(self, stage: str, done: int, total: int, best: float) -> None:
+        if done == total or self.verbosity > 1:
+            self.note(_progress_line(stage, done, total, best))
+
+    def _line_now_and_then(self) -> Progress:
+        last = time.monotonic()
+
+        def show(stage: str, done: int, total: int, best: float) -> None:
+            nonlocal last
+            if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+                self.note(_progress_line(stage, done, total, best))
+                last = time.monotonic()
+
+        return show
 
     def _plain_bar(self, stage: str, done: int, total: int, best: float) -> None:
         line = f"\r\x1b[K{stage:<10} {bar(done / total, 24)} {done}/{total}  best log-likelihood {best:.1f}"
@@ -156,6 +205,10 @@ def bar(fraction: float, width: int) -> str:
     """A bar of a fixed width in plain characters: ``#####.....``."""
     filled = round(min(max(fraction, 0.0), 1.0) * width)
     return "#" * filled + "." * (width - filled)
+
+
+def _progress_line(stage: str, done: int, total: int, best: float) -> str:
+    return f"{stage}: {done} of {total} starts, best log-likelihood {best:.1f}"
 
 
 def _encoding(stream: TextIO) -> str:
