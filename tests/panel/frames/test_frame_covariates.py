@@ -173,3 +173,35 @@ def test_covariates_are_not_reported_as_columns_left_out(recwarn):
     given = {"covariates": ["load", "mode", "test"], "unit_covariates": ["site", "mass"]}
     Panel.from_frame(pd.DataFrame(long()), **ROLES, **given)
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("kind", ["Enum", "Categorical", "String"])
+def test_levels_of_a_polars_enum_are_not_swapped_for_each_other(kind):
+    """An Enum sorts by its own order and text by the alphabet: every reading got another level, without an error."""
+    dtype = pl.Enum(["off", "on", "7"]) if kind == "Enum" else getattr(pl, kind)
+
+    def column(items):
+        return pl.Series(items, dtype=dtype)
+
+    words = ["on", "off", "7"]
+    twice = [word for word in words for _ in range(2)]
+    frame = pl.DataFrame(
+        {
+            "unit": column(twice),
+            "time": [0.0, 1.0] * 3,
+            "x": [1.0, 1.0, 2.0, 2.0, 3.0, 3.0],
+            "valve": column([*words, None, *words[:2]]),
+            "site": column(twice),
+            "mode": column(twice),
+        }
+    )
+    panel = Panel.from_frame(
+        frame, unit="unit", time="time", channels=["x"], mode="mode", covariates=["valve"], unit_covariates=["site"]
+    )
+    assert panel.units == panel.modes == ("on", "off", "7")
+    assert panel.values.ravel().tolist() == [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]
+    assert panel.covariate("valve").tolist() == [*words, None, *words[:2]]
+    assert panel.covariate("site").tolist() == words
+    tall = pl.DataFrame({"unit": [1] * 6, "time": [0.0, 1.0] * 3, "tag": column(twice), "value": [1, 1, 2, 2, 3, 3]})
+    spread = Panel.from_frame(tall, unit="unit", time="time", sensor="tag", value="value")
+    assert dict(zip(spread.channels, spread.values[0].tolist(), strict=True)) == {"on": 1.0, "off": 2.0, "7": 3.0}

@@ -378,7 +378,9 @@ def factorise(series: Any) -> tuple[np.ndarray, list[Any]]:
                 native = native.cast(pl.Int8)
                 distinct = [bool(item) for item in native.drop_nulls().unique().sort().to_list()]
             else:
-                distinct = plain_items(series.drop_nulls().unique().sort())
+                # Of the texts, as the ranks are: an Enum sorts its levels in an order of its own.
+                texts = narwhals_module().from_native(native, series_only=True)
+                distinct = plain_items(texts.drop_nulls().unique().sort())
             return native.rank("dense").cast(pl.Int64).fill_null(0).to_numpy() - 1, distinct
     table: dict[Any, int] = {}
     try:
