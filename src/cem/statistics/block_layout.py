@@ -1,6 +1,6 @@
 """Where each channel lies in the blocks of four of `_blocks`, and the constants of a model in that layout.
 
-Computed once for a scorer or a prediction. Compiled, it would be a twentieth of a wheel and no faster.
+Computed once for a scorer or a prediction. Compiled, it would only make the wheel larger.
 """
 
 from __future__ import annotations
