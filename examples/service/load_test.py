@@ -169,6 +169,10 @@ async def run(options: argparse.Namespace) -> int:
             service.terminate()
             service.wait()
     p50, p99, p999 = np.quantile(found, [0.5, 0.99, 0.999]) * 1e3
+    if options.json:
+        figures = {"answers": len(found), "p50_ms": p50, "p99_ms": p99, "p99.9_ms": p999, "errors": len(errors)}
+        figures |= {"lost": len(lost), "units_that_differ": differ, "sent_again": len(again), "seconds_away": away}
+        options.json.write_text(json.dumps(figures))
     print(
         f"{len(found):,} answers at {options.rate:g} a second: median {p50:.2f} ms, 99 % {p99:.2f} ms, "
         f"99.9 % {p999:.2f} ms; {len(errors)} errors, {len(lost)} lost, {differ} of {len(fleet)} units differ; "
@@ -185,6 +189,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--rate", type=float, default=500.0)
     parser.add_argument("--units", type=int, default=1000)
+    parser.add_argument("--json", type=Path, help="file for the figures")
     sys.exit(1 if asyncio.run(run(parser.parse_args())) else 0)
 
 
