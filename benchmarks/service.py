@@ -41,7 +41,8 @@ def main() -> None:
         return
     before = harness.load_average()
     rows = [
-        {"run": run, **one_run(2_000 if options.quick else 100_000)} for run in range(1, 2 if options.quick else RUNS + 1)
+        {"run": run, **one_run(2_000 if options.quick else 100_000)}
+        for run in range(1, 2 if options.quick else RUNS + 1)
     ]
     harness.write_results(__file__, options, rows, load_before=before, **versions)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
+from importlib.util import find_spec
 from types import ModuleType
 
 from cem.errors import MissingPackageError
 
-__all__ = ["extra", "room"]
+__all__ = ["extra", "installed", "room"]
 
 
 def extra(package: str, name: str, doing: str) -> ModuleType:
@@ -37,6 +39,31 @@ def extra(package: str, name: str, doing: str) -> ModuleType:
             f"{doing} needs the package {wanted}, {why}; install it with  pip install 'cem-failure-modes[{name}]'",
             name=wanted,
         ) from error
+
+
+def installed(packages: Sequence[str], name: str, doing: str) -> str:
+    """The first package of several, each of which would do, that is installed.
+
+    Parameters
+    ----------
+    packages : sequence of str
+        The preferred one first.
+    name, doing : str
+        As for `extra`.
+
+    Raises
+    ------
+    MissingPackageError
+        None is installed.
+    """
+    for package in packages:
+        if find_spec(package) is not None:
+            return package
+    if len(packages) == 1:
+        needed = f"the package {packages[0]}, which is not installed; install it with  pip install {packages[0]}"
+    else:
+        needed = f"one of {', '.join(packages)}; install one of them, or  pip install 'cem-failure-modes[{name}]'"
+    raise MissingPackageError(f"{doing} needs {needed}", name=packages[0])
 
 
 def room(name: str) -> ModuleType:

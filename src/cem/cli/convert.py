@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import io
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +18,7 @@ from cem.cli.files import (
     write_text,
 )
 from cem.cli.options import STANDARD_OUTPUT, add_output, add_table, names
+from cem.cli.parquet import as_parquet, writer
 from cem.cli.remembered import column_of
 from cem.errors import OptionError, PanelError
 from cem.errors.display import escaped
@@ -37,7 +35,6 @@ _TEXT = (
     "rows without any reading are left out."
 )
 _PARQUET = (".parquet", ".parq", ".pq")
-_WRITERS = ("pyarrow", "polars")
 
 
 def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
@@ -152,7 +149,9 @@ def check_ending(output: Path | str) -> None:
     Raises
     ------
     OptionError
-        The ending is not known, or no library writes Parquet.
+        The ending is not known.
+    MissingPackageError
+        No library that writes Parquet is installed.
     """
     if output == STANDARD_OUTPUT or not isinstance(output, Path):
         return
@@ -162,11 +161,8 @@ def check_ending(output: Path | str) -> None:
             f"--output {str(output)!r} ends in {output.suffix or 'no suffix'!r}; a name that ends in .csv or .parquet "
             "was expected"
         )
-    if ending in _PARQUET and not any(find_spec(name) for name in _WRITERS):
-        raise OptionError(
-            f"--output {str(output)!r}: writing Parquet needs one of {', '.join(_WRITERS)}; install one of them, or "
-            "all with  pip install 'cem-failure-modes[frames]'"
-        )
+    if ending in _PARQUET:
+        writer(f"--output {str(output)!r}: writing Parquet")
 
 
 def write_panel(output: Path | str, panel: Panel, named: dict[str, str], terminal: Terminal) -> None:
@@ -188,14 +184,7 @@ def write_panel(output: Path | str, panel: Panel, named: dict[str, str], termina
         Two columns would have one name, or an id or label has no place in the file.
     """
     if isinstance(output, Path) and output.suffix.lower() in _PARQUET:
-        library = next(name for name in _WRITERS if find_spec(name))
-        frame = panel.to_frame(library, **named)
-        buffer = io.BytesIO()
-        if library == "pyarrow":
-            importlib.import_module("pyarrow.parquet").write_table(frame, buffer)
-        else:
-            frame.write_parquet(buffer)
-        write_bytes(output, buffer.getvalue())
+        write_bytes(output, as_parquet(lambda library: panel.to_frame(library, **named)))
     else:
         write_text(output, as_csv(*_cells(panel, named)))
     if isinstance(output, Path):

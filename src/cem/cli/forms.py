@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import io
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cem.cli.files import as_csv, check_writable, dump, write_bytes, write_text
 from cem.cli.options import add_json
+from cem.cli.parquet import as_parquet, writer
 from cem.errors import OptionError
 from cem.errors.display import escaped
 
@@ -19,9 +17,6 @@ if TYPE_CHECKING:
     from cem.cli.terminal import Terminal
 
 __all__ = ["add_forms", "check_forms", "is_quiet", "is_written"]
-
-_WRITERS = ("pyarrow", "polars")
-"""Libraries that write Parquet, in the order in which they are tried."""
 
 
 def add_forms(parser: argparse.ArgumentParser, rows: str) -> None:
@@ -60,18 +55,15 @@ def check_forms(options: argparse.Namespace, *, output: bool = False) -> None:
     Raises
     ------
     OptionError
-        ``--parquet`` and ``--output`` both name a file for the table, the file cannot be written, or no library writes
-        Parquet.
+        ``--parquet`` and ``--output`` both name a file for the table, or the file cannot be written.
+    MissingPackageError
+        No library that writes Parquet is installed.
     """
     if options.parquet is None:
         return
     if output and options.output is not None:
         raise OptionError("--parquet and --output both name a file for the table; give one of them")
-    if not any(find_spec(name) for name in _WRITERS):
-        raise OptionError(
-            f"--parquet needs one of {', '.join(_WRITERS)}; install one of them, or all with  "
-            "pip install 'cem-failure-modes[frames]'"
-        )
+    writer("--parquet")
     check_writable(options.parquet, option="--parquet")
 
 
@@ -118,14 +110,8 @@ def is_written(
 def _parquet(columns: Mapping[str, Sequence[Any]]) -> bytes:
     from cem.panel.frames.out import frame_of
 
-    library = next(name for name in _WRITERS if find_spec(name))
-    frame = frame_of({name: list(_plain(values)) for name, values in columns.items()}, library)
-    buffer = io.BytesIO()
-    if library == "pyarrow":
-        importlib.import_module("pyarrow.parquet").write_table(frame, buffer)
-    else:
-        frame.write_parquet(buffer)
-    return buffer.getvalue()
+    cells = {name: list(_plain(values)) for name, values in columns.items()}
+    return as_parquet(lambda library: frame_of(cells, library))
 
 
 def _plain(values: Any) -> Any:

@@ -30,7 +30,11 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
     """End of a message about an unknown name: the closest known name, or the list of known names."""
     import difflib  # here: only a message needs it, and it takes a millisecond to load
 
-    names = [str(item) for item in known]
+    items = list(known)
+    names = [str(item) for item in items]
+    same = [item for item, text in zip(items, names, strict=True) if text == str(name)]
+    if same:  # the same text, of another type: 7 and "7"
+        return f"did you mean {_shown(same[0])}, of type {type(_plain(same[0])).__name__}?"
     alike = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     if not alike:  # the same letters in another case are no close match to difflib
         alike = [item for item in names if item.lower() == str(name).lower()]

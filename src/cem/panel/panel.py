@@ -8,21 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cem.errors import PanelError
-from cem.errors.names import did_you_mean, encode_labels, listed, object_array, unit_name
+from cem.errors.names import did_you_mean, encode_labels, object_array
 from cem.panel.by_position import WithPositions
 from cem.panel.checked import checked_parts
-from cem.panel.checks import (
-    check_failures,
-    check_keys,
-    check_observed,
-    checked_channels,
-    cut_offs,
-)
-from cem.panel.clock import FAILURE, POSITIONS, instants
+from cem.panel.clock import POSITIONS
 from cem.panel.covariate_access import WithCovariates
-from cem.panel.label_checks import warn_of_labels
+from cem.panel.derived import WithDerived
 from cem.panel.mode_priors import WithModeProbabilities
-from cem.panel.ragged import observed_readings, occurring, offsets_of_kept, positions, readings_of, taken
+from cem.panel.ragged import occurring, positions, readings_of, taken
 from cem.panel.series_collections import WithCollections
 from cem.panel.table_out import WithFrames
 
@@ -39,7 +32,7 @@ _SLOTS = (
 )  # fmt: skip
 
 
-class Panel(WithCovariates, WithModeProbabilities, WithPositions, WithFrames, WithCollections):
+class Panel(WithDerived, WithCovariates, WithModeProbabilities, WithPositions, WithFrames, WithCollections):
     """Sensor histories of a fleet: each unit has its own times, cells may be missing, and nothing can be changed.
 
     Make one with `from_frame` (tables) or `from_arrays` (arrays). The constructor takes all readings end to end, as
@@ -483,96 +476,6 @@ class Panel(WithCovariates, WithModeProbabilities, WithPositions, WithFrames, Wi
             _mode_priors=None if self._mode_priors is None else self._mode_priors[rows],
         )
 
-    def select_units(self, units: Iterable[Hashable]) -> Panel:
-        """Select units by id, in the given order; PanelError if an id is unknown.
-
-        Parameters
-        ----------
-        units : iterable of hashable
-            Ids.
-        """
-        positions = {unit: position for position, unit in enumerate(self.units)}
-        rows = []
-        for unit in units:
-            if unit not in positions:
-                raise PanelError(f"there is no unit {unit!r}; {did_you_mean(unit, self.units[:10_000])}")
-            rows.append(positions[unit])
-        return self[rows]
-
-    def select_channels(self, channels: Sequence[str]) -> Panel:
-        """Select channels by name, in the given order; the response remains one if it is selected.
-
-        Parameters
-        ----------
-        channels : sequence of str
-            Names.
-
-        Raises
-        ------
-        PanelError
-            An unknown name, or a unit without any observation of these channels.
-        """
-        names = checked_channels(channels)
-        columns = [self.channel_index(name) for name in names]
-        values = np.ascontiguousarray(self.values[:, columns])
-        offsets, times, covariates = self.offsets, self.times, self._covariate_columns
-        kept = observed_readings(offsets, times, values, keep_units=self._silent())
-        if kept is not None:
-            offsets, times, values = offsets_of_kept(kept, offsets), times[kept], values[kept]
-            covariates = taken(covariates, kept)
-        check_observed(self._unit_ids, offsets, f" of the channels {listed(names)}")
-        return self._replace(
-            channels=names,
-            response=self.response if self.response in names else None,
-            offsets=offsets,
-            times=times,
-            values=values,
-            _channel_units={name: unit for name, unit in self._channel_units.items() if name in names},
-            _covariate_columns=covariates,
-        )
-
-    def until(self, times: Any) -> Panel:
-        """Return what was known at a cut-off: the readings up to and including it, without later failures.
-
-        Parameters
-        ----------
-        times : float or array_like of shape (n_units,)
-            In the panel's time unit and from its origin; inf keeps all of a unit.
-
-        Raises
-        ------
-        PanelError
-            A cut-off is NaN or lies before a unit's first reading.
-        """
-        limits = cut_offs(self._unit_ids, self.offsets, self.times, times)
-        kept = self.times <= np.repeat(limits, np.diff(self.offsets))
-        offsets = offsets_of_kept(kept, self.offsets)
-        return self._replace(
-            offsets=offsets,
-            times=self.times[kept],
-            values=self.values[kept],
-            failure_times=np.where(self.failure_times <= limits, self.failure_times, np.nan),
-            _covariate_columns=taken(self._covariate_columns, kept),
-        )
-
-    def aligned_at_failure(self) -> Panel:
-        """Return the readings on the time to failure, τ = t − t_failure ≤ 0 (model.md, "Prognosis").
-
-        Raises PanelError if a unit is still running.
-        """
-        running = np.flatnonzero(np.isnan(self.failure_times))
-        if running.size:
-            raise PanelError(
-                f"unit {unit_name(self._unit_ids, running[0])} has no failure time to align at "
-                f"({running.size:,} such units); "
-                "leave running units out: panel[~numpy.isnan(panel.failure_times)]"
-            )
-        return self._replace(
-            times=self.times - np.repeat(self.failure_times, np.diff(self.offsets)),
-            failure_times=np.zeros(self.n_units),
-            origin=FAILURE,
-        )
-
     def plot(self, channel: str | Sequence[str] | None = None, *, ax: Any = None) -> TrajectoryDisplay:
         """Draw the histories of the units; see `cem.plot.TrajectoryDisplay.from_panel`.
 
@@ -586,51 +489,10 @@ class Panel(WithCovariates, WithModeProbabilities, WithPositions, WithFrames, Wi
         display: TrajectoryDisplay = room("plot").TrajectoryDisplay.from_panel(self, channel=channel, ax=ax)
         return display
 
-    def with_modes(self, modes: Iterable[Hashable] | Mapping[Hashable, Hashable] | None) -> Panel:
-        """Return the panel with these known modes: one label per unit, a mapping of unit to label, or None.
-
-        Parameters
-        ----------
-        modes : sequence of labels of length n_units, mapping of unit to label, or None
-            None, NaN and -1 mean unknown.
-        """
-        if isinstance(modes, Mapping):
-            check_keys(modes, self.units, "modes")
-            modes = [modes.get(unit) for unit in self.units]
-        codes, labels = encode_labels([None] * self.n_units if modes is None else modes)
-        if codes.shape != (self.n_units,):
-            raise PanelError(f"modes must hold one label per unit, {self.n_units}; found {codes.size}")
-        warn_of_labels(labels)
-        return self._replace(mode_codes=codes, mode_labels=labels)
-
     def _with_true_modes(self, modes: Iterable[Hashable]) -> Panel:
         """The same panel with the modes that its units were drawn from."""
         codes, labels = encode_labels(modes)
         return self._replace(_true_codes=codes, _true_labels=labels)
-
-    def with_failure_times(self, failure_times: Any) -> Panel:
-        """Return the panel with these failure times, in its time unit and from its origin; NaN = still running.
-
-        Give one per unit, a mapping of unit to time, or None if all units are running.
-
-        Parameters
-        ----------
-        failure_times : array_like of shape (n_units,), mapping of unit to time, or None
-            NaN, or no entry in the mapping: still running.
-        """
-        if isinstance(failure_times, Mapping):
-            check_keys(failure_times, self.units, "failure_times")
-            failure_times = [failure_times.get(unit) for unit in self.units]
-        if failure_times is None:
-            failure_times = np.full(self.n_units, np.nan)
-        failed = instants(failure_times, "failure times")
-        if failed.dtype.kind != "f" or failed.shape != (self.n_units,):
-            raise PanelError(
-                f"failure times must be numbers, one per unit, shape ({self.n_units},); "
-                f"found dtype {failed.dtype} and shape {failed.shape}"
-            )
-        check_failures(self._unit_ids, self.offsets, self.times, failed)
-        return self._replace(failure_times=failed)
 
     # -- internals -------------------------------------------------------------------------------------------------
 

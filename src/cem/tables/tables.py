@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean
+from cem.extras import extra, installed
 from cem.panel.checks import checked_names
 from cem.panel.panel import Panel
 from cem.tables.backends import read_csv, read_parquet
@@ -348,15 +348,8 @@ def _checked_format(path: Path, format: str | None, options: CsvOptions) -> str:
 
 
 def _backend(path: Path) -> ModuleType:
-    for name in _BACKENDS:
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            continue
-    raise PanelError(
-        f"reading {str(path)!r} needs one of {', '.join(_BACKENDS)}; install one of them, or all with  "
-        "pip install 'cem-failure-modes[frames]'"
-    )
+    doing = f"reading {str(path)!r}"
+    return extra(installed(_BACKENDS, "frames", doing), "frames", doing)
 
 
 def _check_count(path: Path, n_columns: int) -> None:

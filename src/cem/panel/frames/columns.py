@@ -11,6 +11,7 @@ import numpy as np
 
 from cem.errors import CemError, PanelError
 from cem.errors.names import encode_labels, object_array, unit_name
+from cem.extras import extra
 from cem.panel.clock import instants, is_missing
 from cem.panel.frames.cells import NULL_NUMBERS, Missing, is_number
 from cem.panel.frames.dates import formatted_dates, iso_dates, text_array
@@ -43,14 +44,8 @@ _LARGEST_EXACT = 2.0**53
 
 
 def narwhals_module() -> ModuleType:
-    try:
-        import narwhals
-    except ImportError:
-        raise PanelError(
-            "reading data frames needs the package narwhals; install it with  pip install 'cem-failure-modes[frames]'  "
-            "or give arrays to Panel.from_arrays"
-        ) from None
-    return narwhals
+    """The package through which data frames of any library are read and made; MissingPackageError without it."""
+    return extra("narwhals", "frames", "reading data frames (arrays need none: Panel.from_arrays)")
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cem.errors import PanelError
+from cem.extras import installed
 from cem.numerics.masks import unmasked
 from cem.panel.frames.out import checked_backend
 
@@ -111,17 +111,13 @@ def _of_lazy(nw: ModuleType, frame: Any, wanted: Collection[str] | None) -> Any:
 
 def _of_capsule(frame: Any) -> Any:
     """A table of whatever exports itself as Arrow data."""
-    if find_spec("pyarrow") is not None:
+    library = installed(("pyarrow", "polars"), "frames", f"reading {type(frame).__name__}, an Arrow stream,")
+    if library == "pyarrow":
         pa = importlib.import_module("pyarrow")
         if hasattr(type(frame), "__arrow_c_stream__"):
             return _read(frame, lambda: pa.table(frame))
         return _read(frame, lambda: pa.Table.from_batches([pa.record_batch(frame)]))
-    if find_spec("polars") is not None:
-        return _read(frame, lambda: importlib.import_module("polars").DataFrame(frame))
-    raise PanelError(
-        f"reading {type(frame).__name__}, an Arrow stream, needs pyarrow or polars; install one of them, or all with  "
-        "pip install 'cem-failure-modes[frames]'"
-    )
+    return _read(frame, lambda: importlib.import_module("polars").DataFrame(frame))
 
 
 def _read(frame: Any, call: Callable[[], Any]) -> Any:

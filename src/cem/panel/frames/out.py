@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean
+from cem.extras import installed
 
 __all__ = [
     "BACKENDS",
@@ -89,25 +89,14 @@ def checked_backend(backend: str | None, given: str | None = None) -> str:
     ------
     OptionError
         The library is not known.
-    PanelError
+    MissingPackageError
         It, or any of them if none is asked for, is not installed.
     """
     if backend is None:
-        found = next((name for name in (given, *BACKENDS) if name is not None and find_spec(name) is not None), None)
-        if found is None:
-            raise PanelError(
-                f"making a data frame needs one of {', '.join(BACKENDS)}; install one of them, or all with  "
-                "pip install 'cem-failure-modes[frames]'"
-            )
-        return found
+        return installed([*([] if given is None else [given]), *BACKENDS], "frames", "making a data frame")
     if not isinstance(backend, str) or backend not in BACKENDS:
         raise OptionError(f"backend={backend!r} is not known; {did_you_mean(str(backend), BACKENDS)}")
-    if find_spec(backend) is None:
-        raise PanelError(
-            f"backend={backend!r} needs the package {backend}, which is not installed; install it with  "
-            f"pip install {'polars' if backend == 'polars' else chr(39) + 'cem-failure-modes[frames]' + chr(39)}"
-        )
-    return backend
+    return installed([backend], "frames", f"backend={backend!r}")
 
 
 def frame_of(columns: Mapping[str, Any], backend: str | None = None, given: str | None = None) -> Any:
