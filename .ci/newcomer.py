@@ -1,15 +1,15 @@
 """Do as README says, word for word.
 
 ``python .ci/newcomer.py --wheels FOLDER`` is a newcomer's first hour: in an empty folder, with nothing but README and
-the wheels, it installs cem, writes the demo fleet, fits it, scores running units and draws a picture. It fails where a
-command fails, where a model or a picture is missing at the end, or where ten commands or more are needed.
+the wheels, it installs cem, writes the demo fleet, fits it, scores running units, draws a picture and writes a report.
+It fails where a command fails, where a model, a picture or a report is missing at the end, or where ten commands or
+more are needed.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -30,18 +30,16 @@ def first_steps(readme: str) -> str:
     (install,) = (block.code for block in blocks(readme) if block.mark == "command: try")
     lines = [install]
     for block in blocks(readme.partition(FIRST_STEPS)[2].partition("\n## ")[0]):
-        if block.mark.startswith("file: "):  # saved as a file, and run as the sentence before it says
-            name = block.mark.removeprefix("file: ")
-            lines += [f"cat > {name} <<'END'\n{block.code}END\n", f"python {name}\n"]
-            break
         if block.language == "bash":
             lines.append(block.code)
+            if "cem plot" in block.code:
+                break
     return "".join(lines)
 
 
 def commands(script: str) -> list[str]:
-    """The commands of a script; saving a file counts for none."""
-    typed = re.sub(r"^cat > .*?^END\n", "", script, flags=re.MULTILINE | re.DOTALL).replace("\\\n", " ")
+    """The commands of a script."""
+    typed = script.replace("\\\n", " ")
     return [command.strip() for line in typed.splitlines() for command in line.split("&&") if command.strip()]
 
 
@@ -59,13 +57,11 @@ def main() -> None:
         subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=environment | {"MPLBACKEND": "agg"}, check=True
         )
-        made = [
-            path for path in Path(folder).rglob("*") if path.suffix in (".cem", ".png") and ".venv" not in str(path)
-        ]
-        for suffix, least in ((".cem", 1000), (".png", 5000)):
+        made = [path for path in Path(folder).rglob("*") if ".venv" not in str(path)]
+        for suffix, least in ((".cem", 1000), (".png", 5000), (".html", 50_000)):
             if not any(path.suffix == suffix and path.stat().st_size >= least for path in made):
                 raise SystemExit(f"no {suffix} file came of README's commands")
-    print(f"a newcomer has a fit, a saved model and a picture in {len(typed)} commands")
+    print(f"a newcomer has a fit, a saved model, a picture and a report in {len(typed)} commands")
 
 
 if __name__ == "__main__":

@@ -235,8 +235,7 @@ class Panel(WithDerived, WithCovariates, WithModeProbabilities, WithPositions, W
             Unknown, duplicate or non-numeric columns, numeric columns with some text cells, a tall table without
             ``sensor`` and ``value``, a sensor with two values for one unit at one time, missing ids or times, dates in
             neither ISO 8601 nor ``time_format``, labels, failure times or unit covariates that vary within a unit,
-            numbers among the texts of a covariate, infinite cells. Rows are counted from 0. Also if narwhals is not
-            installed.
+            numbers among the texts of a covariate, infinite cells. Rows are counted from 0.
         OptionError
             ``time_format`` or ``missing`` cannot be used, or only one of ``sensor`` and ``value`` is given.
 
