@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from cem.prognosis.remaining_life import RemainingLife
     from cem.tables.many_files import read
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
 
 __all__ = [
     "BSpline",
