@@ -74,15 +74,17 @@ def test_names_of_an_earlier_fit_do_not_remain():
     assert not hasattr(em, "feature_names_in_") and em.n_features_in_ == 8
 
 
-def test_weights_of_units_are_refused_and_other_words_are_unknown():
-    """Left out in silence, weights would change nothing and nobody would know."""
-    with pytest.raises(OptionError, match=r"sample_weight: .*count every unit once.*panel\[positions\]"):
-        estimator().fit(panel(), sample_weight=np.ones(40))
+def test_other_words_are_unknown():
     with pytest.raises(TypeError, match="unexpected keyword argument 'mode'"):
         estimator().fit(panel(), mode=TRUTH)
-    search = GridSearchCV(estimator(), {"n_modes": [1]}, cv=2, error_score="raise")
-    with pytest.raises(OptionError, match="sample_weight"):
-        search.fit(panel(), sample_weight=np.ones(40))
+
+
+def test_a_search_slices_weights_with_the_units():
+    with config_context(enable_metadata_routing=True):
+        em = estimator().set_fit_request(sample_weight=True)
+        weights = np.r_[np.zeros(20, dtype=int), np.ones(20, dtype=int)]
+        search = GridSearchCV(em, {"n_modes": [1]}, cv=2, error_score="raise").fit(panel(), sample_weight=weights + 1)
+    assert search.best_estimator_.responsibilities_.shape == (40, 1)
 
 
 # ------------------------------------------------------------------------------------------------------------ labels

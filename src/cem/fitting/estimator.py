@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Never
+from typing import TYPE_CHECKING, Any, Literal, Never, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,7 +26,8 @@ from cem.fitting.options import FitOptions, Progress, printer
 from cem.fitting.predictions import Predictions
 from cem.fitting.record import training_record
 from cem.fitting.result import FitResult
-from cem.fitting.sklearn_face import SklearnFace, check_scores_get, refuse_options
+from cem.fitting.sklearn_face import SklearnFace, check_scores_get
+from cem.fitting.unit_weights import Weights, counts_of_units, one_row_each, weights_in, with_copies
 from cem.fitting.warm_start import membership_of
 from cem.lifetimes.lifetimes import Lifetimes
 from cem.mixture.parameters import Parameters
@@ -314,7 +315,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         columns: Mapping[str, Any] | None = None,
         init: FloatArray | Parameters | FailureModeModel | None = None,
         progress: Progress | None = None,
-        **refused: Never,
+        **weights: Unpack[Weights],
     ) -> FailureModeEM:
         """Fit the mixture to a fleet.
 
@@ -346,8 +347,9 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
             hold the coefficients that are common to all modes, which then start at those of the pooled curves.
         progress : callable, optional
             Called with (stage, starts done, starts in the stage, best log-likelihood so far).
-        **refused
-            None. `sample_weight` is refused with the reason.
+        sample_weight : array_like of shape (units,), optional
+            How often each unit counts: whole numbers. The fit is that of the fleet in which a unit of weight 3 is there
+            three times, and one of weight 0 is not; it takes the time and memory of that fleet.
 
         Returns
         -------
@@ -371,7 +373,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         IgnoredLabelsWarning
             `y` was given.
         """
-        refuse_options(refused)
+        sample_weight = weights_in(weights)
         if y is not None:
             warn(
                 "y is ignored, as by every clusterer; to fit with known modes give fit(X, modes=labels), or labels in "
@@ -391,13 +393,14 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         of_arrays = {"times": times, "covariates": covariates, "unit_covariates": unit_covariates}
         if any(given is not None for given in of_arrays.values()):
             check_scores_get(of_arrays, panel)
+        counts = counts_of_units(sample_weight, panel)
         # Fit another object and take over its attributes in one step. An interruption then leaves all of the old fit
         # or all of the new one.
         fresh = object.__new__(type(self))
         fresh.__dict__.update({name: value for name, value in self.__dict__.items() if name != "lifetimes_"})
         fresh._see_columns(X, panel)
         try:
-            fresh._fit_to(panel, init, progress, columns_record(table, panel) if is_frame(X) else None)
+            fresh._fit_to(panel, init, progress, columns_record(table, panel) if is_frame(X) else None, counts)
         except PanelError as error:
             read = as_read(X, panel)
             if not read:
@@ -420,8 +423,14 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         init: FloatArray | Parameters | FailureModeModel | None,
         progress: Progress | None,
         columns: dict[str, Any] | None,
+        counts: NDArray[np.int64] | None,
     ) -> None:
         options = self._options()
+        given = panel
+        if counts is not None:
+            panel = with_copies(counts, given)
+            if isinstance(init, np.ndarray) and len(init) == given.n_units:
+                init = np.repeat(init, counts, axis=0)
         if progress is None and self.verbose:
             progress = printer(self.verbose)
         _check_init(init, panel)
@@ -443,6 +452,10 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
             else:
                 result = fit_mixture(panel, options, init=init, progress=progress, membership_design=design)
         self._keep(replace(result, of_units=of_units), panel, options, record)
+        if counts is not None:
+            self.responsibilities_ = one_row_each(
+                counts, self.responsibilities_, lambda rows: self.model_.predict_proba(given[rows])
+            )
 
     def _keep(self, result: FitResult, panel: Panel, options: FitOptions, record: Mapping[str, Any]) -> None:
         from cem.model.model import FailureModeModel

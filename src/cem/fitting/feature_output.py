@@ -14,6 +14,8 @@ from cem.errors import OptionError
 from cem.errors.names import listed, object_array
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
@@ -34,7 +36,7 @@ class FeatureOutput:
             self, X: Any, times: Any, axes: Any, covariates: Any = None, unit_covariates: Any = None
         ) -> Panel: ...
 
-        def fit(self, X: Any, y: Any = None, **options: Any) -> Any: ...
+        fit: Callable[..., Any]
 
     def transform(
         self,

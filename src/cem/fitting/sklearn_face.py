@@ -15,11 +15,11 @@ from cem.model.clock_match import SEARCH_ADVICE, is_positions
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
 
-__all__ = ["SklearnFace", "check_scores_get", "refuse_options"]
+__all__ = ["SklearnFace", "check_scores_get"]
 
 _OF_ARRAYS = ("times", "axes", "covariates", "unit_covariates")
 _ROUTED = {
-    "fit": (*_OF_ARRAYS, "modes", "unit", "time", "columns"),
+    "fit": (*_OF_ARRAYS, "modes", "sample_weight", "unit", "time", "columns"),
     **dict.fromkeys(("predict", "predict_proba", "transform", "score"), _OF_ARRAYS),
 }
 """Arguments that scikit-learn's searches can pass on, by method."""
@@ -186,26 +186,6 @@ def _no_requests(owner: SklearnFace) -> Any:
         for name in names:
             getattr(request, method).add_request(param=name, alias=None)
     return request
-
-
-def refuse_options(refused: Mapping[str, Any]) -> None:
-    """Refuse keyword arguments that `fit` does not take, as Python does; `sample_weight` with the reason.
-
-    Raises
-    ------
-    OptionError
-        `sample_weight` was given.
-    TypeError
-        Another name was given.
-    """
-    if refused.get("sample_weight") is not None:
-        raise OptionError(
-            "sample_weight: FailureModeEM takes no weights of units; its sums, its noise floors and its criteria count "
-            "every unit once. Leave it out, or select units by panel[positions]"
-        )
-    for name in refused:
-        if name != "sample_weight":
-            raise TypeError(f"FailureModeEM.fit() got an unexpected keyword argument {name!r}")
 
 
 def check_scores_get(of_arrays: Mapping[str, Any], panel: Panel) -> None:

@@ -459,6 +459,10 @@ class Panel(WithDerived, WithCovariates, WithModeProbabilities, WithPositions, W
         rows = positions(which, self.n_units)
         if np.any(rows[1:] <= rows[:-1]) and np.unique(rows).size != rows.size:
             raise PanelError("the same unit was chosen twice; units of a panel are distinct")
+        return self._taken(rows)
+
+    def _taken(self, rows: np.ndarray) -> Panel:
+        """The units at these positions, (n,), also several times."""
         offsets, readings = readings_of(self.offsets, rows)
         codes, labels = occurring(self.mode_codes[rows], self.mode_labels)
         return self._replace(
