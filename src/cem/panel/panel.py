@@ -112,7 +112,7 @@ class Panel(WithDerived, WithCovariates, WithModeProbabilities, WithPositions, W
         differ only in case or blanks. Each has a class of its own in `cem.errors`.
     """
 
-    __slots__ = _SLOTS
+    __slots__ = (*_SLOTS, "__weakref__")
 
     channels: tuple[str, ...]
     response: str | None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import OptionError, ScorerError
+from cem.errors.names import listed
 from cem.scoring._scorer import PackedScorer
 from cem.scoring.fleet_alarms import Alarm, ModeAlarm, NoveltyAlarm, bound_rules, count, met
 from cem.scoring.fleet_claims import Claim, alone
@@ -34,7 +35,43 @@ class FleetProbabilities(NamedTuple):
     ids: list[Id]
     """The units."""
     mode_probabilities: FloatArray
-    """(n, K), in the order of `Scorer.mode_labels`."""
+    """(n, K), in the order of `mode_labels`."""
+    mode_labels: tuple[Hashable, ...]
+    """The K modes of the model."""
+
+    def to_frame(self, backend: str | None = None) -> Any:
+        """Return a data frame with one row for each unit.
+
+        Parameters
+        ----------
+        backend : {"pandas", "polars", "pyarrow"}, optional
+            The library of the frame. Default: the first of these that is installed.
+
+        Returns
+        -------
+        data frame
+            The column ``unit``, and one for each mode, named by its label.
+
+        Raises
+        ------
+        OptionError
+            The backend is not known.
+        MissingPackageError
+            It, or any of them if none is asked for, is not installed.
+        """
+        from cem.panel.frames.out import frame_of, mode_columns
+
+        columns: dict[str, Any] = {"unit": list(self.ids)}
+        names = mode_columns(self.mode_labels, ("unit",))
+        columns.update(zip(names, self.mode_probabilities.T.copy(), strict=True))
+        return frame_of(columns, backend)
+
+    def __repr__(self) -> str:
+        units = "unit" if len(self.ids) == 1 else "units"
+        return (
+            f"FleetProbabilities of {len(self.ids):,} {units} ({listed(self.ids, 3)}) under "
+            f"{len(self.mode_labels)} modes; to_frame() has them as a table"
+        )
 
 
 class Fleet:
@@ -178,7 +215,7 @@ class Fleet:
         failed = query(self._scorer, states, found, 1)
         if failed is not None:
             raise ScorerError(f"the log-density of unit {chosen[failed]!r} is not finite")
-        return FleetProbabilities(chosen, found)
+        return FleetProbabilities(chosen, found, self._scorer.mode_labels)
 
     # -- units come and go --------------------------------------------------------------------------------------------
 
@@ -362,7 +399,7 @@ class Fleet:
                     self._states.put(slots, states, notes)
             finally:
                 self._states.workspaces.append(space)
-        return FleetProbabilities(rows.ids, found)
+        return FleetProbabilities(rows.ids, found, self._scorer.mode_labels)
 
     def _counted(self, rows: Batch, states: FloatArray, notes: NDArray[np.int64]) -> Batch:
         """The batch with datetimes as the numbers that its units count; starts of units are noted."""

@@ -63,7 +63,11 @@ def check_column(table: Any, frame: Any, role: str, name: str) -> None:
         return
     if name in (getattr(getattr(frame, "index", None), "names", None) or ()):
         raise PanelError(f"{role}={name!r} is in the index of the frame, not a column; call its .reset_index() first")
-    raise PanelError(f"{role}={name!r} is not a column of the frame; {did_you_mean(name, table.columns)}")
+    message = f"{role}={name!r} is not a column of the frame; {did_you_mean(name, table.columns)}"
+    if role in ("unit", "time"):  # their names have defaults, so the user may have given none
+        end = " Name" if message.endswith("?") else "; name"
+        message += f"{end} the column by {role}=... (on the command line: --{role})"
+    raise PanelError(message)
 
 
 def channel_columns(
