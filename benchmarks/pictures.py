@@ -72,7 +72,18 @@ def reports(data: Path) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         model, table, page = (Path(folder) / name for name in ("engines.cem", "engines.csv", "report.html"))
         em.model_.save(model)
-        command = [sys.executable, "-m", "cem", "report", str(model), str(table), "-o", str(page)]
+        command = [
+            sys.executable,
+            "-m",
+            "cem",
+            "report",
+            str(model),
+            str(table),
+            "-o",
+            str(page),
+            "--failure-time",
+            "failure_time",
+        ]
         for what, panel in (("FD003, engines that failed", failed), ("FD003, the same cut off earlier", running)):
             panel.select_channels(channels).to_frame(backend="pandas").to_csv(table, index=False)
             times = [
