@@ -101,7 +101,7 @@ def _with_error(level: str) -> Callable[[Row], str]:
 
 
 def _yes_or_no(key: str) -> Callable[[Row], str]:
-    return lambda row: "yes" if row[key] else "no"
+    return lambda row: "–" if row.get(key) is None else "yes" if row[key] else "no"
 
 
 def _passes(way: str) -> Callable[[Row], str]:
