@@ -142,10 +142,24 @@ def test_a_model_alone_says_what_is_missing(model):
     assert tags.tags.count("svg") >= 8
 
 
-def test_a_model_without_a_record_of_its_fit_says_so(model, fleet):
+def test_a_model_without_a_record_of_its_fit_is_refused(model, fleet, tmp_path):
+    """A page that describes a fit of which nothing is known would look like a complete one."""
     bare = cem.FailureModeModel(**{**model._arguments(), "training": {}})
-    page = bare.report(fleet)
-    assert "no record of its fit" in page and "no record of its starts" in page
+    with pytest.raises(cem.OptionError, match="no record of its fit.*FailureModeEM"):
+        bare.report(fleet, tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())
+    bare.save(tmp_path / "bare.cem")
+    from cem.cli.commands import main
+
+    assert main(["report", str(tmp_path / "bare.cem"), "-o", str(tmp_path / "page.html")]) == 1
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_what_an_older_record_lacks_is_said(model, fleet):
+    """Model files of the first releases know the number of units, and nothing of the starts."""
+    old = cem.FailureModeModel(**{**model._arguments(), "training": {"n_units": 160}})
+    page = old.report(fleet)
+    assert "no record of its starts" in page
     read(page)
 
 

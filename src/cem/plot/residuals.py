@@ -31,7 +31,7 @@ _MOST_QUANTILES = 1_000
 _STRIPES = 12
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ResidualDisplay(Display):
     """Residuals of one channel in three pictures: do the curves fit, is the noise normal, and is it white?
 

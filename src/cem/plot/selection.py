@@ -29,7 +29,7 @@ _NAMES = {
 }
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class CrossValidationDisplay(Display):
     """One score of each candidate, with its standard error where it is known, and the score without sensors.
 

@@ -72,8 +72,8 @@ def report(
     Raises
     ------
     OptionError
-        An argument is of another type, a threshold is given without a panel or for a model on the time to failure, or
-        the file cannot be written.
+        An argument is of another type, the model has no record of its fit (``training`` is empty), a threshold is given
+        without a panel or for a model on the time to failure, or the file cannot be written.
     PredictionError, PanelError
         The model cannot read the panel.
     MissingPackageError
@@ -103,6 +103,11 @@ def report(
     pictures = Pictures()
     prognosis = of if isinstance(of, RemainingLife) else _prognosis(of)
     model = of.model if isinstance(of, RemainingLife) else of
+    if not model.training:
+        raise OptionError(
+            "the model has no record of its fit, and a report describes one: which options, how many units, which "
+            "starts. One that FailureModeEM fitted has it, also after save and load; model.plot(panel) draws any model"
+        )
     if threshold is not None and model.time_axis == "to_failure":
         raise OptionError("a threshold is for forward models; this one is aligned at failure, leave the threshold out")
     until = None if threshold is None else {"threshold": threshold, **options}

@@ -28,6 +28,8 @@ __all__ = ["Alarm", "Fleet", "FleetProbabilities", "ModeAlarm", "NoveltyAlarm"]
 
 FloatArray = NDArray[np.float64]
 
+_ANY_ORDER = "this fleet refuses late readings, and one with late='accept' takes them in any order"
+
 
 class FleetProbabilities(NamedTuple):
     """Mode probabilities of some units of a fleet."""
@@ -339,7 +341,7 @@ class Fleet:
             try:
                 t, start = self._clock.one(t, start, n_before > 0)
                 if self._options["late"] == "refuse" and n_before and float(t) < last:
-                    raise ScorerError(f"time {t!r} is before the latest reading, at {last:g}")
+                    raise ScorerError(f"time {t!r} is before the latest reading, at {last:g}; {_ANY_ORDER}")
                 unit.update(t, x, covariates)
                 found = unit.mode_probabilities()
                 meets = None
@@ -458,7 +460,7 @@ class Fleet:
             first = late[np.argmin(order[late])]
             raise ScorerError(
                 f"row {start + order[first]}, unit {rows.ids[units[first]]!r}: time {ordered[first]:g} is before the "
-                f"latest reading, at {before[first]:g}; no unit has changed"
+                f"latest reading, at {before[first]:g}; no unit has changed; {_ANY_ORDER}"
             )
         latest[read] = ordered[offsets[read + 1] - 1]
 
@@ -603,9 +605,11 @@ def _by_unit(codes: NDArray[np.int32], n_units: int) -> tuple[NDArray[np.int32],
 
 def _require_plain(scorer: object) -> None:
     if not isinstance(scorer, PackedScorer):
+        text = isinstance(scorer, (str, bytes, os.PathLike))
         raise ScorerError(
-            f"a fleet of running units needs a scorer, model.scorer(); a {type(scorer).__name__} was given. Remaining "
-            "lives of running units have no fleet: keep one RemainingLife.running() for each unit"
+            f"a fleet of running units needs a model or its scorer; a {type(scorer).__name__} was given"
+            + ("; load a file by cem.load(path)" if text else "")
+            + ". Remaining lives of running units have no fleet: keep one RemainingLife.unit() for each unit"
         )
 
 
