@@ -1,4 +1,4 @@
-"""A scoring service: readings by HTTP, one at a time or as Arrow batches of many; nothing answered is lost by kill -9.
+"""A scoring service: readings by HTTP, one a request; nothing that was answered is lost by kill -9.
 
     pip install -r requirements.txt
     CEM_MODEL=pumps.cem CEM_STATE=state uvicorn service:app --port 8000

@@ -145,7 +145,7 @@ def test_a_model_alone_says_what_is_missing(model):
 def test_a_model_without_a_record_of_its_fit_is_refused(model, fleet, tmp_path):
     """A page that describes a fit of which nothing is known would look like a complete one."""
     bare = cem.FailureModeModel(**{**model._arguments(), "training": {}})
-    with pytest.raises(cem.OptionError, match="no record of its fit.*FailureModeEM"):
+    with pytest.raises(cem.OptionError, match=r"no record of its fit.*FailureModeEM"):
         bare.report(fleet, tmp_path / "page.html")
     assert not list(tmp_path.iterdir())
     bare.save(tmp_path / "bare.cem")
