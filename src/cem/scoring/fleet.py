@@ -96,7 +96,7 @@ class Fleet:
             ("evicted", evicted, ("refuse", "begin")),
             ("late", late, ("accept", "refuse")),
         ):
-            if value not in choices:
+            if not isinstance(value, str) or value not in choices:
                 raise OptionError(f"{name} is {value!r:.80}; {choices[0]!r} or {choices[1]!r} was expected")
         for name, value in (("unit", unit), ("time", time)):
             if not isinstance(value, str) or not value or value in scorer.channels:
@@ -169,11 +169,17 @@ class Fleet:
         ------
         ScorerError
             The fleet has no such unit.
+        OptionError
+            `ids` is no list of ids.
         """
-        chosen = self.ids if ids is None else [one_id(id) for id in ids]
-        with self._claimed(list(dict.fromkeys(chosen))):
-            slots = np.array([self._states.index[id] for id in chosen], dtype=np.intp)
-            states = self._states.numbers[slots]
+        if ids is None:
+            with alone(self):  # a list of ids, claimed later, may name units that another thread has evicted since
+                chosen = list(self._states.index)
+                states = self._states.numbers[self._states.slots(chosen)]
+        else:
+            chosen = _several(ids)
+            with self._claimed(list(dict.fromkeys(chosen))):
+                states = self._states.numbers[self._states.slots(chosen)]
         found = np.empty((len(chosen), self._scorer.n_modes))
         failed = query(self._scorer, states, found, 1)
         if failed is not None:
@@ -205,7 +211,7 @@ class Fleet:
         began = NO_START if start is None else self._clock.start(start)
         with self._free:
             self._free.wait_for(lambda: name not in self._states.beginning)
-            kind = require_one_type([name], self._type)
+            kind = require_one_type([*list(self._states.beginning)[:1], name], self._type)
             if name in self._states.index:
                 raise ScorerError(f"unit {name!r} runs already; evict it first, or update it")
             self._type = kind
@@ -234,15 +240,13 @@ class Fleet:
         ScorerError
             The fleet has no such unit; then none is removed.
         OptionError
-            Neither ids nor `before` is given, or both.
+            Neither ids nor `before` is given, or both, or `ids` is no list of ids.
         """
         if (ids is None) == (before is None):
             raise OptionError("evict takes ids or before=, one of them")
         if ids is None:
             return self._removed_before(before)
-        if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
-            raise OptionError(f"ids is {ids!r:.80}; a list of ids was expected")
-        names = list(dict.fromkeys(one_id(id) for id in ids))
+        names = list(dict.fromkeys(_several(ids)))
         with self._free, self._claimed(names):
             self._states.remove(names)
             self._evicted.update(names)
@@ -301,9 +305,9 @@ class Fleet:
             n_before, last = unit.n_observations, unit.last_time
             try:
                 t, start = self._clock.one(t, start, n_before > 0)
+                unit.update(t, x, covariates)
                 if self._options["late"] == "refuse" and n_before and float(t) < last:
                     raise ScorerError(f"time {t!r} is before the latest reading, at {last:g}")
-                unit.update(t, x, covariates)
                 found = unit.mode_probabilities()
                 meets = None
                 if self._rules and unit.n_observations > n_before:
@@ -391,7 +395,8 @@ class Fleet:
             times = rows.times[own]
             w = None if rows.covariates is None else rows.covariates[own]
             if self._options["late"] == "refuse":
-                self._require_order(rows, own.start, times, order, offsets, latest)
+                is_read = ~np.isnan(values).all(axis=1)
+                self._require_order(rows, own.start, times, is_read, order, offsets, latest)
             each = np.empty((len(times), self._scorer.n_modes + 1)) if self._rules else None
             failure = enter(self._scorer, (times, values, order, offsets, w), states, each, n_threads)
             if failure is not None:
@@ -407,15 +412,25 @@ class Fleet:
         return found
 
     def _require_order(
-        self, rows: Batch, start: int, times: FloatArray, order: NDArray[Any], offsets: NDArray[Any], latest: FloatArray
+        self,
+        rows: Batch,
+        start: int,
+        times: FloatArray,
+        is_read: NDArray[np.bool_],
+        order: NDArray[Any],
+        offsets: NDArray[Any],
+        latest: FloatArray,
     ) -> None:
-        """Refuse a row that is earlier than the one before it, or than the unit's latest; `latest` goes on."""
+        """Refuse a row that is earlier than the one before it, or than the unit's latest; `latest` goes on.
+
+        A row without a value (not `is_read`) is no reading: what comes after it may be earlier.
+        """
         units = rows.codes[start : start + len(times)][order]
         ordered = times[order]
-        before = np.empty(len(ordered))
-        before[1:] = ordered[:-1]
-        read = np.flatnonzero(np.diff(offsets))
-        before[offsets[read]] = latest[read]
+        last = np.full(len(ordered) + 1, -1)  # the last row with a value before each row, and before the end
+        last[1:] = np.maximum.accumulate(np.where(is_read[order], np.arange(len(ordered)), -1))
+        is_own = last[:-1] >= offsets[units]
+        before = np.where(is_own, ordered[last[:-1]], latest[units])
         late = np.flatnonzero(ordered < before)
         if len(late):
             first = late[np.argmin(order[late])]
@@ -423,7 +438,9 @@ class Fleet:
                 f"row {start + order[first]}, unit {rows.ids[units[first]]!r}: time {ordered[first]:g} is before the "
                 f"latest reading, at {before[first]:g}; no unit has changed"
             )
-        latest[read] = ordered[offsets[read + 1] - 1]
+        final = last[offsets[1:]]
+        read = np.flatnonzero(final >= offsets[:-1])
+        latest[read] = ordered[final[read]]
 
     def _refused(self, rows: Batch, row: int, l: int) -> ScorerError:
         """The error of a row that the compiled scorer refused."""
@@ -562,6 +579,13 @@ def _by_unit(codes: NDArray[np.int32], n_units: int) -> tuple[NDArray[np.int32],
     if n_units > 2**16:
         order = order[np.argsort((codes >> 16).astype(np.uint16)[order], kind="stable")]
     return order.astype(np.int32), offsets
+
+
+def _several(ids: object) -> list[Id]:
+    """The ids that a call was given."""
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+        raise OptionError(f"ids is {ids!r:.80}; a list of ids was expected")
+    return [one_id(id) for id in ids]
 
 
 def _require_plain(scorer: object) -> None:
