@@ -17,6 +17,7 @@ from cem.scoring.fleet_claims import Claim, alone
 from cem.scoring.fleet_clock import NO_START, FleetClock
 from cem.scoring.fleet_ids import Id, named_units, one_id, require_one_type
 from cem.scoring.fleet_kernel import enter, query
+from cem.scoring.fleet_order import by_unit, first_late
 from cem.scoring.fleet_rows import Batch, read_batch
 from cem.scoring.fleet_states import FleetStates
 
@@ -391,12 +392,17 @@ class Fleet:
         found = np.empty((n_units, self._scorer.n_modes))
         latest = np.where(states[:, 1] > 0, states[:, 0], -np.inf)
         for own, values in rows.blocks(buffer):
-            order, offsets = _by_unit(rows.codes[own], n_units)
+            order, offsets = by_unit(rows.codes[own], n_units)
             times = rows.times[own]
             w = None if rows.covariates is None else rows.covariates[own]
             if self._options["late"] == "refuse":
-                is_read = ~np.isnan(values).all(axis=1)
-                self._require_order(rows, own.start, times, is_read, order, offsets, latest)
+                late = first_late(times, np.asarray(~np.isnan(values).all(axis=1)), order, offsets, latest)
+                if late is not None:
+                    row, before = late
+                    raise ScorerError(
+                        f"row {own.start + row}, unit {rows.ids[rows.codes[own][row]]!r}: time {times[row]:g} is "
+                        f"before the latest reading, at {before:g}; no unit has changed"
+                    )
             each = np.empty((len(times), self._scorer.n_modes + 1)) if self._rules else None
             failure = enter(self._scorer, (times, values, order, offsets, w), states, each, n_threads)
             if failure is not None:
@@ -404,43 +410,12 @@ class Fleet:
             if each is not None:
                 read = np.asarray(~np.isnan(values).all(axis=1))
                 kept = order[read[order]]  # a reading without a value is none
-                _, offsets = _by_unit(rows.codes[own][kept], n_units)
+                _, offsets = by_unit(rows.codes[own][kept], n_units)
                 count(counts, met(self._rules, each[kept]), offsets)
         failed = query(self._scorer, states, found, n_threads)
         if failed is not None:
             raise ScorerError(f"the log-density of unit {rows.ids[failed]!r} is not finite; no unit has changed")
         return found
-
-    def _require_order(
-        self,
-        rows: Batch,
-        start: int,
-        times: FloatArray,
-        is_read: NDArray[np.bool_],
-        order: NDArray[Any],
-        offsets: NDArray[Any],
-        latest: FloatArray,
-    ) -> None:
-        """Refuse a row that is earlier than the one before it, or than the unit's latest; `latest` goes on.
-
-        A row without a value (not `is_read`) is no reading: what comes after it may be earlier.
-        """
-        units = rows.codes[start : start + len(times)][order]
-        ordered = times[order]
-        last = np.full(len(ordered) + 1, -1)  # the last row with a value before each row, and before the end
-        last[1:] = np.maximum.accumulate(np.where(is_read[order], np.arange(len(ordered)), -1))
-        is_own = last[:-1] >= offsets[units]
-        before = np.where(is_own, ordered[last[:-1]], latest[units])
-        late = np.flatnonzero(ordered < before)
-        if len(late):
-            first = late[np.argmin(order[late])]
-            raise ScorerError(
-                f"row {start + order[first]}, unit {rows.ids[units[first]]!r}: time {ordered[first]:g} is before the "
-                f"latest reading, at {before[first]:g}; no unit has changed"
-            )
-        final = last[offsets[1:]]
-        read = np.flatnonzero(final >= offsets[:-1])
-        latest[read] = ordered[final[read]]
 
     def _refused(self, rows: Batch, row: int, l: int) -> ScorerError:
         """The error of a row that the compiled scorer refused."""
@@ -568,17 +543,6 @@ class Fleet:
         self._type = type(ids[0])
         self._evicted.difference_update(ids)
         return self._states.added(ids)
-
-
-def _by_unit(codes: NDArray[np.int32], n_units: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """The rows unit by unit, each unit's in the order of the batch, and where each unit's begin."""
-    offsets = np.zeros(n_units + 1, dtype=np.int64)
-    np.cumsum(np.bincount(codes, minlength=n_units), out=offsets[1:])
-    low = (codes & 0xFFFF).astype(np.uint16)  # NumPy sorts 16 bits by counting
-    order = np.argsort(low, kind="stable")
-    if n_units > 2**16:
-        order = order[np.argsort((codes >> 16).astype(np.uint16)[order], kind="stable")]
-    return order.astype(np.int32), offsets
 
 
 def _several(ids: object) -> list[Id]:

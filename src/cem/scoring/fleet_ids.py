@@ -82,9 +82,8 @@ def batch_ids(ids: Any) -> tuple[list[Id], NDArray[np.int32]]:
     if hasattr(ids, "to_list") and not isinstance(ids, np.ndarray):  # Series of pandas and Polars
         ids = ids.to_list()
     elif hasattr(ids, "__array__") or isinstance(ids, np.ndarray):
-        masked = np.flatnonzero(np.ma.getmaskarray(ids)) if isinstance(ids, np.ma.MaskedArray) else ()
-        if len(masked):
-            raise _missing(int(masked[0]))
+        if isinstance(ids, np.ma.MaskedArray) and np.ma.getmaskarray(ids).any():
+            raise _missing(int(np.argmax(np.ma.getmaskarray(ids))))
         array = np.asarray(ids)
         if array.ndim != 1:
             raise ScorerError(f"the ids of a batch have {array.ndim} dimensions; one id for each row was expected")
@@ -102,7 +101,7 @@ def batch_ids(ids: Any) -> tuple[list[Id], NDArray[np.int32]]:
     codes = np.fromiter(map(different.__getitem__, given), dtype=np.int32, count=len(given))
     names = list(different)
     if kinds == {int}:  # of 64 bits?
-        wrong = next((name for name in names if not _LOW <= name <= _HIGH), None)
+        wrong = next((name for name in names if not _LOW <= int(name) <= _HIGH), None)
         if wrong is not None:
             _row_id(given.index(wrong), wrong)
     return names, codes
