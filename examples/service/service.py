@@ -41,9 +41,10 @@ class Reading(BaseModel):
 
 async def snapshots(store: Store, ends: asyncio.Event) -> None:
     """A snapshot now and then. The loop stands still only while the states are copied, not while the disk writes."""
-    while not ends.is_set():
+    is_last = False
+    while not is_last:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ends.wait(), SNAPSHOT_SECONDS)
+            is_last = await asyncio.wait_for(ends.wait(), SNAPSHOT_SECONDS)
         try:
             await asyncio.to_thread(store.write_snapshot, store.begin_snapshot())
         except Exception:  # a full disk, say: the journals go on, and the next snapshot may do
