@@ -121,6 +121,32 @@ def test_snapshot_gets_its_turn_however_busy_the_fleet_is(scorer):
     assert in_threads([*[lambda i=i: feed(i) for i in range(6)], save])[-1] == []
 
 
+def test_all_units_are_asked_for_while_some_are_evicted(scorer):
+    """Asked for all, the fleet would refuse a unit that went away after the list of ids was made."""
+    fleet, x = scorer.fleet(evicted="begin"), np.full((1, 3), 9062.0)
+    first, ask = fleet.__class__.ids.fget, fleet.probabilities
+
+    class Racing(type(fleet)):
+        @property
+        def ids(self):
+            found = first(self)
+            self.evict(found)  # what another thread may do at this very moment
+            return found
+
+    fleet.update_many((["a", "b"], [1.0, 1.0], np.tile(x, (2, 1))))
+    fleet.__class__ = Racing
+    assert ask().ids == ["a", "b"]
+
+
+def test_ids_of_two_types_do_not_enter_while_a_batch_begins_the_first_ones(scorer):
+    """The fleet would have ids of two types, and could not be saved."""
+    fleet = scorer.fleet()
+    with fleet._claimed([1, 2], may_begin=True):
+        for call in (lambda: fleet.begin("a"), lambda: fleet.update("a", 1.0, [9062.0] * 3)):
+            with pytest.raises(ScorerError, match="whole numbers"):
+                call()
+
+
 def test_units_that_are_evicted_and_begin_again_amid_readings_keep_the_fleet_whole(scorer):
     fleet = scorer.fleet(evicted="begin")
     ids = [f"u{j}" for j in range(10)]

@@ -71,6 +71,8 @@ def save(fleet: Fleet, path: str | os.PathLike[str] | IO[bytes]) -> None:
 
 def _path(path: Any) -> str:
     try:
+        if isinstance(path, bytes):  # `load` takes them as a snapshot
+            raise TypeError
         return os.fsdecode(path)
     except TypeError:
         raise OptionError(
@@ -102,6 +104,11 @@ def encode(fleet: Fleet) -> bytes:
     }
     text = json.dumps(header, sort_keys=True).encode("ascii")
     text += b" " * (-(len(text) + _PREFIX.size) % _ALIGNMENT)
+    if len(text) > _MAX_HEADER:
+        raise SnapshotError(
+            f"the rules of alarms and the names of columns would take {len(text):,} bytes, more than the "
+            f"{_MAX_HEADER:,} that the header of a snapshot may have; make a fleet with fewer rules"
+        )
     parts = [
         _PREFIX.pack(_MAGIC, FORMAT_VERSION, len(text)),
         text,
