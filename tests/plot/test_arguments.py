@@ -44,3 +44,12 @@ def test_every_display_is_refused_something_here():
     displays = {name for name in plot.__all__ if name.endswith("Display")}
     called = {name for call, _ in CASES.values() for name in call.__code__.co_names}
     assert displays <= called
+
+
+def test_a_display_prints_short(model, fleet):
+    """A notebook prints what a cell ends with; thousands of numbers would bury the picture."""
+    shown = repr(model.plot(fleet[:20], ["vibration"]))
+    assert shown.startswith("TrajectoryDisplay(channels=('vibration',)") and len(shown) < 600
+    assert "array(" not in shown and "times (" in shown
+    shown = repr(plot.NoveltyDisplay.from_model(model, fleet))
+    assert "array(" not in shown and len(shown) < 600

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import OptionError, ScorerError
+from cem.errors.names import counted
 from cem.scoring._scorer import PackedScorer
 from cem.scoring.fleet_alarms import Alarm, ModeAlarm, NoveltyAlarm, bound_rules, count, met
 from cem.scoring.fleet_claims import Claim, alone
@@ -137,7 +138,7 @@ class Fleet:
         return iter(self.ids)
 
     def __repr__(self) -> str:
-        return f"Fleet({len(self):,} units, {self._scorer!r})"
+        return f"Fleet({counted(len(self), 'unit')}, {self._scorer!r})"
 
     def unit(self, id: Id) -> Unit:
         """Return an independent copy of one unit, for everything that a `Unit` answers.

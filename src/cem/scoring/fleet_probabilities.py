@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.errors.names import listed
+from cem.errors.names import counted, listed
 from cem.scoring.fleet_ids import Id
 
 __all__ = ["FleetProbabilities"]
@@ -54,8 +54,7 @@ class FleetProbabilities(NamedTuple):
         return frame_of(columns, backend)
 
     def __repr__(self) -> str:
-        units = "unit" if len(self.ids) == 1 else "units"
         return (
-            f"FleetProbabilities of {len(self.ids):,} {units} ({listed(self.ids, 3)}) under "
-            f"{len(self.mode_labels)} modes; to_frame() has them as a table"
+            f"FleetProbabilities of {counted(len(self.ids), 'unit')} ({listed(self.ids, 3)}) under "
+            f"{counted(len(self.mode_labels), 'mode')}; to_frame() has them as a table"
         )
