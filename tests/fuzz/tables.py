@@ -84,7 +84,7 @@ def _columns():
         "nothing": pa.nulls(n),
         "empty": pa.nulls(n, pa.string()),
         "large_strings": pa.array([f"u{j // 6}" for j in i], pa.large_string()),
-        "views": pa.array([f"u{j // 6}" for j in i]).cast(pa.string_view()),
+        **({"views": pa.array([f"u{j // 6}" for j in i]).cast(pa.string_view())} if hasattr(pa, "string_view") else {}),
         "nans": pa.array(np.full(n, np.nan)),
         "infinite": pa.array(np.where(i == 3, np.inf, 1.0)),
         "far": pa.array(np.full(n, -(2**63) + 1), pa.timestamp("us")),
