@@ -127,7 +127,10 @@ def seeds(folder):
             names = [*few, "ints", "strings", "floats"]
             if encoding == "DELTA_BINARY_PACKED":
                 columns["strings"] = "DELTA_BYTE_ARRAY"
-            made = _parquet(names, use_dictionary=False, column_encoding=columns, data_page_version=version)
+            try:
+                made = _parquet(names, use_dictionary=False, column_encoding=columns, data_page_version=version)
+            except OSError:  # an encoding that pyarrow before 16 does not have for integers
+                continue
             found.append(("parquet", made, names))
     found.append(("parquet", _parquet([*few, *odd]), [*few, *odd]))
     found.append(("parquet", _parquet(["unit", "time"]), ["unit", "time"]))

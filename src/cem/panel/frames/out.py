@@ -172,8 +172,9 @@ def _polars(pl: Any, name: str, values: Any) -> Any:
         values = values.items()
     if isinstance(values, np.ndarray) and values.dtype != object:
         return pl.Series(name, values, nan_to_null=True)
+    items = _of_one_type(name, values, "polars")
     try:
-        return pl.Series(name, _of_one_type(name, values, "polars"), strict=True)
+        return pl.Series(name, items, dtype=pl.UInt64 if _integer_type(items) == "uint64" else None, strict=True)
     except (TypeError, OverflowError, pl.exceptions.PolarsError):
         raise _refused(name, "polars") from None
 
