@@ -317,6 +317,8 @@ def wanted_columns(
         return [*wanted, *(name for name in of_readings if name in there), *of_units]
     if channels is None:
         return None
+    if isinstance(channels, str):
+        raise PanelError(f"channels must be a list of columns; found the one string {channels!r}: write [{channels!r}]")
     return [name for name in (*roles, *channels, *of_readings, *of_units) if name is not None]
 
 

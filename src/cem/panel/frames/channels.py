@@ -17,7 +17,17 @@ from cem.errors import ColumnsLeftOutWarning, PanelError
 from cem.errors.names import did_you_mean, listed
 from cem.errors.warning import warn
 from cem.panel.frames.cells import NULL_NUMBERS, Missing, is_number
-from cem.panel.frames.columns import as_array, bad_cells, cell_of, factorise, is_gap, is_real, is_text, plain_items
+from cem.panel.frames.columns import (
+    as_array,
+    bad_cells,
+    cell_of,
+    factorise,
+    is_gap,
+    is_real,
+    is_text,
+    kind_of,
+    plain_items,
+)
 from cem.panel.frames.text_columns import number_mask, stripped
 
 if TYPE_CHECKING:
@@ -154,11 +164,12 @@ def _reason_to_leave(nw: ModuleType, series: Any, name: str, missing: Missing) -
         return _reason_of_objects(series, name, missing)
     if dtype == nw.Unknown and as_array(series).dtype.kind in "fiu":  # sparse numbers
         return None
-    return "empty" if series.is_null().all() else f"its type is {dtype}"
+    return "empty" if series.is_null().all() else f"its type is {kind_of(series)}"
 
 
 def _reason_of_text(nw: ModuleType, series: Any, name: str, missing: Missing) -> str | None:
-    if series.dtype != nw.String:
+    is_category = series.dtype != nw.String
+    if is_category:
         series = series.cast(nw.String)
     n_rows = len(series)
     if n_rows > 10_000:  # do not search long columns of notes to their end
@@ -173,7 +184,7 @@ def _reason_of_text(nw: ModuleType, series: Any, name: str, missing: Missing) ->
         return "empty"
     numeric = number_mask(cells)
     if not missing.texts and np.array_equal(numeric, given):
-        return "numbers written as text"
+        return "categories" if is_category else "numbers written as text"
     bad = given & ~numeric
     if not bad.any():
         return None
