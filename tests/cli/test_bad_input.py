@@ -36,7 +36,7 @@ LACKING = "none of the model's channels ('vibration', 'flow'); its columns are '
         ("report bare.cem -o x.html", "no record of its fit"),
         ("plot bare.cem --what starts -o x.png", "no record of the starts of its fit"),
         ("score fleet.snapshot other.csv", "'fleet.snapshot': this is not a cem model file"),
-        ("score m.cem pumps.csv", "unit='unit' is not a column of the frame; there are 'pump', 'hours', 'vibration', "
+        ("score m.cem pumps.csv", "'pumps.csv' has no column 'unit'; there are 'pump', 'hours', 'vibration', "
                                   "'flow'; name the column by unit=... (on the command line: --unit)"),
         ("score m.cem pumps.csv --unit pump", "(on the command line: --time)"),
         ("score m.cem pumps.csv --unit pmup", "did you mean 'pump'? Name the column by unit=..."),

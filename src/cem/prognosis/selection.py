@@ -245,8 +245,8 @@ def cross_validate(
         or not all(isinstance(one, FailureModeEM) for one in candidates.values())
     ):
         raise OptionError(
-            f"candidates must map names to FailureModeEM estimators, at least one; found a {type(candidates).__name__}. "
-            "Call cross_validate(panel, {'two modes': FailureModeEM(2), 'three modes': FailureModeEM(3)})"
+            f"candidates must map names to FailureModeEM estimators, one or more; found a {type(candidates).__name__}; "
+            "call cross_validate(panel, {'two modes': FailureModeEM(2), 'three modes': FailureModeEM(3)})"
         )
     axes = {one.time_axis for one in candidates.values()}
     if len(axes) != 1:

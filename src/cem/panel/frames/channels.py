@@ -33,7 +33,7 @@ from cem.panel.frames.text_columns import number_mask, stripped
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["Channels", "channel_columns", "check_column", "check_not_tall"]
+__all__ = ["Channels", "channel_columns", "check_column", "check_not_tall", "named_by"]
 
 _NAMELESS = re.compile(r"Unnamed: \d+|__index_level_\d+__|\s*")
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:([,.' \u00a0\u202f\u2019])[0-9]{3})(?:\1[0-9]{3})*(?:[.,][0-9]+)?")
@@ -73,11 +73,17 @@ def check_column(table: Any, frame: Any, role: str, name: str) -> None:
         return
     if name in (getattr(getattr(frame, "index", None), "names", None) or ()):
         raise PanelError(f"{role}={name!r} is in the index of the frame, not a column; call its .reset_index() first")
-    message = f"{role}={name!r} is not a column of the frame; {did_you_mean(name, table.columns)}"
-    if role in ("unit", "time"):  # their names have defaults, so the user may have given none
-        end = " Name" if message.endswith("?") else "; name"
-        message += f"{end} the column by {role}=... (on the command line: --{role})"
-    raise PanelError(message)
+    raise PanelError(f"{role}={name!r} is not a column of the frame; {named_by(role, name, table.columns)}")
+
+
+def named_by(role: str | None, name: str, columns: Sequence[str]) -> str:
+    """End of a message about a column that is not there: what was meant, and the option that names it."""
+    found = did_you_mean(name, columns)
+    if role not in ("unit", "time"):
+        return found
+    # These two have default names, so the user may have given none.
+    end = " Name" if found.endswith("?") else "; name"
+    return f"{found}{end} the column by {role}=... (on the command line: --{role})"
 
 
 def channel_columns(
