@@ -201,8 +201,28 @@ class FirstPassage(ABC):
 
         Parameters
         ----------
-        unit, level, truth, time_unit, ax
-            As for `cem.plot.LawDisplay.from_law`.
+        unit : hashable, optional
+            The unit; needed if the law is of several.
+        level : float
+            Probability of the interval that is marked.
+        truth : float, optional
+            The true remaining life, to mark it.
+        time_unit : str, optional
+            Label of the unit of time.
+        ax : matplotlib Axes, optional
+            Where to draw; a figure of its own by default.
+
+        Returns
+        -------
+        cem.plot.LawDisplay
+            The picture; ``figure_`` is its figure.
+
+        Raises
+        ------
+        MissingPackageError
+            matplotlib is not installed.
+        OptionError, PredictionError
+            No unit is named and the law is of several, or there is no such unit.
         """
         from cem.extras import room
 
