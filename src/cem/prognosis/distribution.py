@@ -363,10 +363,6 @@ class RemainingLifeDistribution:
         ----------
         unit, level, truth, ax
             As for `cem.plot.LawDisplay.from_law`.
-
-        Returns
-        -------
-        cem.plot.LawDisplay
         """
         from cem.extras import room
 
