@@ -265,6 +265,7 @@ def _to_threshold(law: FirstPassage, i: int) -> dict[str, Any]:
         "lives": lives,
         "density": density,
         "mode_labels": (),
+        "time_unit": law.time_unit,
         "probability_crossed": float(law.probability_crossed[i]),
         "probability_never": never,
     }

@@ -335,7 +335,16 @@ class RemainingLife:
         -------
         RemainingLife
             The same prognosis with its `calibration`, which reports the coverage on held-out units before and after.
+
+        Raises
+        ------
+        PredictionError, PanelError
+            The panel has a channel that the model does not know, or lacks one of the model's.
+        OptionError, FitError
+            As for `cem.calibration.calibrate`.
         """
+        if panel.channels != self.model.channels:
+            self.model.with_own_channels(panel)  # refuses channels that neither the model nor its fit knows
         return self.replaced(calibration=calibrate(panel, self.recipe(estimator), **options))
 
     def recipe(self, estimator: FailureModeEM | None = None) -> Callable[[Panel], RemainingLife]:
