@@ -16,11 +16,11 @@ from cem.plot.style import (
     GREY,
     INK,
     PALETTE,
-    axis_label,
     checked_level,
     legend,
     mode_colour,
     mode_name,
+    of_one,
     percent,
     plain,
     tidy,
@@ -211,7 +211,7 @@ class LawDisplay(Display):
             axes.text(0.02, 0.9, "\n".join(said), transform=axes.transAxes, va="top", color=INK)
         axes.set_xlim(0.0, end)
         axes.set_ylim(0.0, top)
-        axes.set_xlabel(axis_label(f"remaining life of unit {plain(self.unit)}", self.time_unit))
+        axes.set_xlabel(of_one("remaining life of unit", self.unit, self.time_unit))
         axes.set_ylabel("density" if not self.time_unit else f"density [1/{plain(self.time_unit)}]")
         tidy(axes)
         legend(self.figure_, [axes], self._is_new, [*handles, *self.lines_])

@@ -151,7 +151,7 @@ class StartsDisplay(Display):
         for i, fate in enumerate(fates):
             own = np.array([one == fate for one in self.fates]) & np.isfinite(self.log_likelihoods)
             failed = sum(one == fate for one in self.fates) - int(own.sum())
-            name = plain(fate) + (f" ({failed} without a value)" if failed else "")
+            name = plain(fate, 40) + (f" ({failed} without a value)" if failed else "")
             colour = PALETTE[1] if fate == "best" else PALETTE[(0, 2, 3, 4, 5)[(i - 1) % 5]]
             self.lines_ += axes[0].plot(
                 numbers[own], self.log_likelihoods[own], "*o^sDv"[min(i, 5)] if fates[0] == "best" else "o^sDv"[i % 5],

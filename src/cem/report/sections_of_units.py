@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["lives", "units"]
 
 _MOST_ROWS = 200
+_MOST_CHANNELS = 40
 
 
 def units(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> list[Section]:
@@ -48,8 +49,13 @@ def units(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> l
         "Novelty is a tail probability: near 0, a unit looks like nothing in the training data. Inspect the first "
         "units before you rely on their modes. For units like the training units it is uniform from 0 to 1."
     )
-    drawn = scored if scored.n_channels <= 40 else None
-    if drawn is not None:
+    drawn = scored if scored.n_channels <= _MOST_CHANNELS else None
+    if drawn is None:
+        body += missing(
+            f"The novelty by channel is not drawn, because there are {scored.n_channels:,} channels; "
+            "cem.plot.NoveltyDisplay draws it for some of them."
+        )
+    else:
         name = "Novelty of each unit, over all channels and by channel"
         body += pictures.of(
             lambda axes: NoveltyDisplay.from_model(model, drawn, ax=axes),
