@@ -110,7 +110,8 @@ def summarise(model: FittedMixture) -> Summary:
     response = f", response {model.response!r}" if model.response is not None else ""
     axis = "time to failure" if model.time_axis == "to_failure" else "time"
     unit = f" [{escaped(model.time_unit)}]" if model.time_unit else ""
-    title = f"{model.n_modes} failure modes, {model.n_channels} channels{response}, over {axis}{unit}"
+    modes, channels = "s" * (model.n_modes != 1), "s" * (model.n_channels != 1)
+    title = f"{model.n_modes} failure mode{modes}, {model.n_channels} channel{channels}{response}, over {axis}{unit}"
     frames = {
         "modes": _modes(model, training),
         "curves": _curves(model),

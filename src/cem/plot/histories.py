@@ -67,7 +67,10 @@ def density(
     ends = np.flatnonzero(~joined & ~alone & (place == np.round(place)))
     segment = np.repeat(np.arange(len(n)), n)
     column = first[segment] + np.arange(len(segment)) - np.repeat(np.cumsum(n) - n, n)
-    share = (column - place[segment]) / (place[segment + 1] - place[segment])
+    step = place[segment + 1] - place[segment]
+    share = (column - place[segment]) / step
+    # Readings closer than the columns are seen themselves: between them may lie what no reading is near to.
+    share = np.where(step <= 1.0, np.round(share), share)
     height = v[segment] + share * (v[segment + 1] - v[segment])
     column = np.concatenate([column, np.round(place[ends]).astype(np.int64), np.round(place[alone]).astype(np.int64)])
     height = np.concatenate([height, v[ends], v[alone]])
