@@ -309,3 +309,13 @@ def test_a_page_of_many_channels_says_what_it_leaves_out():
     panel = cem.Panel.from_arrays([np.arange(4.0)] * 12, values)
     model = cem.FailureModeEM(1, basis=cem.Polynomial(0), random_state=0, n_init=1).fit(panel).model_
     assert "novelty by channel is not drawn, because there are 41 channels" in model.report(panel)
+
+
+def test_notes_are_texts_and_not_letters(model):
+    with pytest.raises(OptionError, match="notes is 'read'"):
+        model.report(notes="read")
+
+
+def test_a_prognosis_takes_a_title_and_notes_as_a_model_does(lives):
+    page = cem.RemainingLife(lives[0]).report(title="Line <2>", notes=["two rows were dropped"])
+    assert "<h1>Line &lt;2&gt;</h1>" in page and "two rows were dropped" in page

@@ -130,7 +130,7 @@ class LawDisplay(Display):
         """
         checked(law, "law", RemainingLifeDistribution, FirstPassage)
         i = _position(law.units, unit)
-        if truth is not None and not np.isfinite(truth):
+        if truth is not None and not (isinstance(truth, (int, float, np.number)) and np.isfinite(truth)):
             raise OptionError(f"truth is {truth!r}; a finite remaining life, or None if it is unknown, was expected")
         low, high = law.interval(checked_level(level))
         parts = _by_candidates(law, i) if isinstance(law, RemainingLifeDistribution) else _to_threshold(law, i)

@@ -243,7 +243,8 @@ class RemainingLifeDisplay(Display):
         axes.set_xlabel(time_label(self.time_unit))
         axes.set_ylabel(of_one("remaining life of unit", self.unit, self.time_unit))
         tidy(axes)
-        seen = [bool((line.get_ydata() <= top).any()) for line in self.lines_] + (self.lower < top).any(axis=1).tolist()
+        seen = [bool((np.asarray(line.get_ydata()) <= top).any()) for line in self.lines_]
+        seen += [bool((low < top).any()) for low in self.lower]
         named = [one for one, is_seen in zip([*self.lines_, *handles], seen, strict=True) if is_seen]
         legend(self.figure_, [axes], self._is_new, named)
         return self

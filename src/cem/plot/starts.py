@@ -101,10 +101,13 @@ class StartsDisplay(Display):
         NotFittedError
             The estimator is not fitted.
         OptionError
-            `ax` is not two axes.
+            `estimator` is something else, or `ax` is not two axes.
         MissingPackageError
             matplotlib is not installed.
         """
+        from cem.fitting.estimator import FailureModeEM  # with its starts, which a model alone does not need
+
+        checked(estimator, "estimator", FailureModeEM)
         if not hasattr(estimator, "starts_"):
             raise NotFittedError("this FailureModeEM is not fitted yet; call fit first")
         return cls._of(estimator.starts_, np.asarray(estimator.log_likelihoods_), bool(estimator.converged_)).plot(ax)

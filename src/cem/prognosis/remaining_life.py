@@ -398,12 +398,19 @@ class RemainingLife:
         kept = {name: getattr(self, name) for name in ("lifetimes", "information", "calibration", "n_points")}
         return type(self)(self.model, **{**kept, **options})
 
-    def report(self, panel: Panel | None = None, path: str | os.PathLike[str] | None = None) -> str:
+    def report(
+        self,
+        panel: Panel | None = None,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        title: str | None = None,
+        notes: Sequence[str] = (),
+    ) -> str:
         """Describe the prognosis, and the units of a panel under it, on one self-contained HTML page.
 
         Parameters
         ----------
-        panel, path
+        panel, path, title, notes
             As for `cem.FailureModeModel.report`.
 
         Returns
@@ -418,7 +425,7 @@ class RemainingLife:
         """
         from cem.extras import room
 
-        page: str = room("report").report(self, panel, path)
+        page: str = room("report").report(self, panel, path, title=title, notes=notes)
         return page
 
     def save(self, path: str | os.PathLike[str] | IO[bytes]) -> None:
