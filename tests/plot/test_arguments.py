@@ -53,3 +53,14 @@ def test_a_display_prints_short(model, fleet):
     assert "array(" not in shown and "times (" in shown
     shown = repr(plot.NoveltyDisplay.from_model(model, fleet))
     assert "array(" not in shown and len(shown) < 600
+
+
+def test_a_truth_that_is_no_number_is_refused(model, fleet):
+    with pytest.raises(cem.OptionError, match="truth is 'soon'"):
+        model.remaining_life(fleet[:1], 1.0).plot(truth="soon")
+
+
+def test_a_model_has_no_passes_and_is_no_unfitted_estimator(model):
+    """The message that it is not fitted would send the reader in a wrong direction."""
+    with pytest.raises(cem.OptionError, match="FailureModeModel; FailureModeEM was expected"):
+        plot.StartsDisplay.from_estimator(model)

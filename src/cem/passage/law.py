@@ -52,6 +52,8 @@ class FirstPassage(ABC):
         P(mode | readings, not crossed yet).
     mode_labels : tuple of hashables, length K
         Empty if the law was made without a model.
+    time_unit : str, optional
+        Label of the unit of time, if the model or the panel has one.
     """
 
     units: tuple[Hashable, ...]
@@ -62,6 +64,7 @@ class FirstPassage(ABC):
     probability_never: FloatArray
     mode_probabilities: FloatArray
     mode_labels: tuple[Hashable, ...] = ()
+    time_unit: str | None = None
     _backend: str | None = None  # of the frame that the units came from
 
     def _conclude(self, names: Sequence[Hashable], rho: FloatArray, not_crossed: FloatArray, never: FloatArray) -> None:

@@ -92,6 +92,8 @@ def report(
         raise OptionError(f"a report has no option {unknown[0]!r}; of a threshold it has {', '.join(_OF_THRESHOLD)}")
     if path is not None and not isinstance(path, (str, os.PathLike)):
         raise OptionError(f"path is of type {type(path).__name__}; a path was expected")
+    if isinstance(notes, str) or not all(isinstance(note, str) for note in notes):
+        raise OptionError(f"notes is {notes!r}; a sequence of texts was expected")
     if threshold is None and options:
         raise OptionError(
             f"{next(iter(options))} is of a threshold, and no threshold is given; give one, or leave it out"
