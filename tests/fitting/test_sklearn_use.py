@@ -13,20 +13,20 @@ pytest.importorskip("sklearn", minversion="1.6")
 
 from sklearn import config_context
 from sklearn.base import clone, is_clusterer
+from sklearn.ensemble import BaggingClassifier
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, resample
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 import cem
-from cem.errors import IgnoredLabelsWarning, NotFittedError, OptionError, PanelIndexError, PanelTypeError
+from cem.errors import IgnoredLabelsWarning, NotFittedError, OptionError, PanelError, PanelIndexError, PanelTypeError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::cem.errors.FloorWarning", "ignore::cem.errors.LostModeWarning"),
-    pytest.mark.filterwarnings("ignore:The scoring FailureModeEM:UserWarning"),  # about sample_weight
 ]
 
 TRUTH = np.arange(40) % 2
@@ -80,11 +80,28 @@ def test_other_words_are_unknown():
 
 
 def test_a_search_slices_weights_with_the_units():
-    with config_context(enable_metadata_routing=True):
-        em = estimator().set_fit_request(sample_weight=True)
-        weights = np.r_[np.zeros(20, dtype=int), np.ones(20, dtype=int)]
-        search = GridSearchCV(em, {"n_modes": [1]}, cv=2, error_score="raise").fit(panel(), sample_weight=weights + 1)
+    """Units left out count by their weights in scores too; else scikit-learn warns of incorrect statistics."""
+    weights = np.repeat([1, 2], 20)
+    with config_context(enable_metadata_routing=True), warnings.catch_warnings():
+        warnings.filterwarnings("error", message="The scoring")
+        em = estimator().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        search = GridSearchCV(em, {"n_modes": [1]}, cv=2, error_score="raise").fit(panel(), sample_weight=weights)
     assert search.best_estimator_.responsibilities_.shape == (40, 1)
+    fold = estimator(1).fit(panel()[20:], sample_weight=weights[20:])
+    assert search.cv_results_["split0_test_score"][0] == fold.score(panel()[:20], sample_weight=weights[:20])
+
+
+def test_weights_reach_a_transformer_inside_a_pipeline():
+    weights = np.arange(40) % 3
+    with config_context(enable_metadata_routing=True):
+        pipe = make_pipeline(
+            estimator().set_fit_request(sample_weight=True), LogisticRegression().set_fit_request(sample_weight=False)
+        )
+        routed = pipe.fit(panel(), TRUTH, sample_weight=weights)[0]
+    by_prefix = make_pipeline(estimator(), LogisticRegression())
+    by_prefix.fit(panel(), TRUTH, failuremodeem__sample_weight=weights)
+    alone = estimator().fit(panel(), sample_weight=weights)
+    assert routed.log_likelihood_ == by_prefix[0].log_likelihood_ == alone.log_likelihood_
 
 
 # ------------------------------------------------------------------------------------------------------------ labels
@@ -180,6 +197,22 @@ def test_parts_of_a_panel_are_panels():
         p.take([0], axis=1)
     with pytest.raises(PanelIndexError, match="no unit at position 40"):
         p.take([40])
+
+
+def test_a_resample_with_replacement_is_refused_with_the_way_to_do_it():
+    """A bootstrap is a fit with weights; the ids of a panel are distinct."""
+    with pytest.raises(PanelError, match=r"unit 'm03' was chosen 3 times.*sample_weight=np.bincount\(positions"):
+        panel().take([1, 3, 5, 3, 1, 3])
+    with pytest.raises(PanelError, match=r"was chosen [2-9] times; .*To resample with replacement"):
+        resample(panel(), random_state=0)
+    assert resample(panel(), replace=False, n_samples=5, random_state=0).n_units == 5
+
+
+def test_a_tool_that_makes_arrays_of_its_input_is_refused_with_a_word_on_panels():
+    """NumPy took a panel for panels of panels, and spoke of 64 dimensions."""
+    for made in (lambda: np.asarray(panel()), lambda: BaggingClassifier(LogisticRegression()).fit(panel(), TRUTH)):
+        with pytest.raises(PanelTypeError, match=r"a Panel is no array.*to_arrays\(\)"):
+            made()
 
 
 def test_scores_of_folds_are_those_of_the_units_in_them():

@@ -20,7 +20,8 @@ __all__ = ["SklearnFace", "check_scores_get"]
 _OF_ARRAYS = ("times", "axes", "covariates", "unit_covariates")
 _ROUTED = {
     "fit": (*_OF_ARRAYS, "modes", "sample_weight", "unit", "time", "columns"),
-    **dict.fromkeys(("predict", "predict_proba", "transform", "score"), _OF_ARRAYS),
+    **dict.fromkeys(("predict", "predict_proba", "transform"), _OF_ARRAYS),
+    "score": (*_OF_ARRAYS, "sample_weight"),
 }
 """Arguments that scikit-learn's searches can pass on, by method."""
 
