@@ -147,6 +147,16 @@ def test_bases_of_unequal_size_leave_no_gap():
     assert em.transform(panel()).shape == (40, 6) and np.isfinite(em.transform(panel())).all()
 
 
+def test_names_of_features_are_distinct():
+    """polars refuses a frame with two columns of one name, and pandas gives both for one."""
+    pytest.importorskip("polars")
+    data = cem.Panel.from_arrays(TIMES, readings()[:, :, None], channels=["mode"])
+    em = estimator().set_output(transform="polars")
+    assert em.fit_transform(data).columns == ["mode_0", "mode_1", "mode_0_again", "mode_1_again"]
+    em.fit(panel(modes=["0", *[None] * 39]))  # the mode of the label "0", and one that the fit numbers 0
+    assert em.get_feature_names_out()[:2].tolist() == ["mode_0", "mode_0_again"]
+
+
 def test_frames_come_out_where_they_are_asked_for(fitted):
     pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
     em = clone(copy.deepcopy(fitted).set_output(transform="pandas"))  # a clone keeps the choice
@@ -311,6 +321,23 @@ def test_nested_parameters_make_new_values():
     both = estimator(basis=cem.Polynomial(3, random_degree=2)).set_params(basis__degree=1, basis__random_degree=1)
     assert both.basis == cem.Polynomial(1, random_degree=1)
     assert basis.get_params()["degree"] == 1 and basis.with_params(degree=2) == cem.Polynomial(2)
+
+
+class Named(cem.FailureModeEM):
+    """An estimator of a user, with an option of its own."""
+
+    def __init__(self, n_modes=2, *, site="mill", **options):
+        super().__init__(n_modes, **options)
+        self.site = site
+
+
+def test_a_subclass_that_passes_keywords_on_has_the_options_of_both():
+    """Its fit was a KeyError, and a clone lost the basis."""
+    em = clone(Named(site="mine", basis=cem.Polynomial(1), n_init=2, random_state=0))
+    assert em.site == "mine" and em.get_params()["basis__degree"] == 1
+    assert isinstance(em.fit(panel()), Named) and em.log_likelihood_ == estimator().fit(panel()).log_likelihood_
+    assert em.set_params(basis__degree=2, site="mill").basis == cem.Polynomial(2)
+    assert repr(em) == "Named(2, n_init=2, random_state=0)"
 
 
 def test_an_estimator_is_made_of_the_parameters_of_another():

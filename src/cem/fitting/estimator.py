@@ -349,7 +349,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
             hold the coefficients that are common to all modes, which then start at those of the pooled curves.
         progress : callable, optional
             Called with (stage, starts done, starts in the stage, best log-likelihood so far).
-        sample_weight : array_like of shape (units,), optional
+        sample_weight, **weights : array_like of shape (units,), optional
             How often each unit counts: whole numbers. The fit is that of the fleet in which a unit of weight 3 is there
             three times, and one of weight 0 is not; it takes the time and memory of that fleet.
 

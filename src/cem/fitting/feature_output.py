@@ -100,6 +100,9 @@ class FeatureOutput:
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the columns of `transform`: ``mode_0``, ..., then ``vib_0``, ``vib_1``, ... by channel.
 
+        Names are distinct: where a channel is called "mode", or a mode "0" beside a mode 0, the later name ends in
+        ``_again``.
+
         Parameters
         ----------
         input_features : sequence of str, optional
@@ -118,7 +121,7 @@ class FeatureOutput:
         names = [f"mode_{label}" for label in model.mode_labels]
         for channel, basis in zip(model.channels, model.bases, strict=True):
             names += [f"{channel}_{j}" for j in range(basis.size)]
-        return object_array(names)
+        return object_array(_distinct(names))
 
     def _check_names_in(self, given: list[Any]) -> None:
         own, n_own = self.__dict__.get("feature_names_in_"), self.__dict__.get("n_features_in_", len(given))
@@ -175,3 +178,13 @@ class FeatureOutput:
         if chosen == "polars":
             return library.DataFrame(features, schema=columns, orient="row")
         return library.DataFrame(features, columns=columns, index=list(panel.units))
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Data frames need distinct columns."""
+    found: dict[str, None] = {}
+    for name in names:
+        while name in found:
+            name = f"{name}_again"
+        found[name] = None
+    return list(found)
