@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("sklearn", minversion="1.6")
 
+import sklearn
 from sklearn import config_context
 from sklearn.base import clone, is_clusterer
 from sklearn.ensemble import BaggingClassifier
@@ -29,6 +30,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::cem.errors.FloorWarning", "ignore::cem.errors.LostModeWarning"),
 ]
 
+SKLEARN = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
 TRUTH = np.arange(40) % 2
 TIMES = np.linspace(0.0, 12.0, 8)
 
@@ -240,6 +242,7 @@ def test_known_modes_reach_the_fit_of_each_fold():
     assert search.best_estimator_.mode_labels_ == ("a", 0)
 
 
+@pytest.mark.skipif(SKLEARN < (1, 8), reason="pipelines of this scikit-learn do not route to transformers in scores")
 def test_times_of_an_array_reach_every_method_of_a_pipeline():
     requests = {"times": True}
     with config_context(enable_metadata_routing=True):

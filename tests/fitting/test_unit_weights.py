@@ -141,6 +141,7 @@ def test_a_warm_start_from_responsibilities_has_a_row_for_each_unit(fleet):
         (["1"] * 20, "sample_weight is .'1', .*whole numbers"),
         (np.array(["1"] * 20, dtype=object), "whole numbers"),
         (np.ones(20, dtype="m8[s]"), "whole numbers"),
+        ([10**30] * 20, r"sums to 2e\+31 copies of units; at most"),
         ([MOST_COPIES // 100] * 20, "at most 1,000,000,000 are taken"),
     ],
 )

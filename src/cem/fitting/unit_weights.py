@@ -87,7 +87,7 @@ def counts_of_units(given: Any, panel: Panel) -> NDArray[np.int64] | None:
         raise OptionError(
             f"sample_weight has shape {weights.shape}; one weight for each unit, shape ({panel.n_units},), was expected"
         )
-    bad = np.flatnonzero(~((weights >= 0) & (weights == np.floor(weights)) & (weights <= MOST_COPIES)))
+    bad = np.flatnonzero(~((weights >= 0) & (weights == np.floor(weights)) & np.isfinite(weights)))
     if bad.size:
         raise OptionError(
             f"sample_weight of unit {unit_name(panel._unit_ids, bad[0])} is {weights[bad[0]]:g}; a whole number was "
@@ -96,7 +96,7 @@ def counts_of_units(given: Any, panel: Panel) -> NDArray[np.int64] | None:
         )
     if weights.sum() > MOST_COPIES:
         raise OptionError(
-            f"sample_weight sums to {weights.sum():,.0f} copies of units; at most {MOST_COPIES:,} are taken. Divide "
+            f"sample_weight sums to {weights.sum():.12g} copies of units; at most {MOST_COPIES:,} are taken. Divide "
             "all weights by the same number, and round"
         )
     if not weights.any():
