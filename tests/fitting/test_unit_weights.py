@@ -8,7 +8,7 @@ import pytest
 import cem
 from cem.errors import OptionError
 from cem.fitting.fit_keywords import FitKeywords
-from cem.fitting.unit_weights import MOST_COPIES, Weights
+from cem.fitting.unit_weights import MOST_COPIES, Weights, with_copies
 
 pytestmark = pytest.mark.filterwarnings("ignore::cem.errors.CemWarning")
 
@@ -108,6 +108,19 @@ def test_scores_count_units_by_their_weights(fleet):
     assert em.score(fleet, sample_weight=COUNTS) == pytest.approx(np.repeat(by_unit, COUNTS).mean(), rel=1e-12)
     with pytest.raises(OptionError, match="sample_weight"):
         em.score(fleet, sample_weight=COUNTS[:3])
+
+
+def test_weights_count_in_regimes_and_membership_too():
+    """Offsets of regimes, and the odds of modes by site, are learned from the copies."""
+    fleet = cem.datasets.load_compressor_fleet().select_channels(["temperature", "vibration"])[:40]
+    counts = np.arange(40) % 3
+    options = {"regimes": cem.Regimes(["speed"], n=2), "membership": ["site"], "covariance": "pooled", "n_init": 1}
+    weighted = estimator(**options).fit(fleet, sample_weight=counts)
+    copied = estimator(**options).fit(with_copies(counts, fleet))
+    assert weighted.log_likelihood_ == copied.log_likelihood_ and weighted.bic() == copied.bic()
+    np.testing.assert_array_equal(weighted.regimes_.offsets, copied.regimes_.offsets)
+    silent = counts == 0
+    np.testing.assert_allclose(weighted.responsibilities_[silent], weighted.predict_proba(fleet[silent]), atol=1e-9)
 
 
 def test_weights_of_one_change_no_bit(fleet):

@@ -11,6 +11,7 @@ from cem.errors import OptionError
 from cem.errors.names import unit_name
 from cem.errors.options import shortened
 from cem.numerics.masks import unmasked
+from cem.panel.ragged import occurring
 
 if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
@@ -139,7 +140,8 @@ def one_row_each(counts: NDArray[np.int64], of_copies: FloatArray, model: Failur
     counted = counts > 0
     rows[counted] = of_copies[(np.cumsum(counts) - counts)[counted]]
     if not counted.all():
-        if any(label not in model.mode_labels for label in panel.mode_labels):
-            panel = panel.with_modes([mode if mode in model.mode_labels else None for mode in panel.modes])
+        known = np.array([label in model.mode_labels for label in panel.mode_labels] + [False])
+        codes, labels = occurring(np.where(known[panel.mode_codes], panel.mode_codes, -1), panel.mode_labels)
+        panel = panel._replace(mode_codes=codes, mode_labels=labels)
         rows[~counted] = panel_likelihood(model, panel)[1][~counted]
     return rows
