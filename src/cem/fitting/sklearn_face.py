@@ -20,7 +20,8 @@ __all__ = ["SklearnFace", "check_scores_get"]
 _OF_ARRAYS = ("times", "axes", "covariates", "unit_covariates")
 _ROUTED = {
     "fit": (*_OF_ARRAYS, "modes", "sample_weight", "unit", "time", "columns"),
-    **dict.fromkeys(("predict", "predict_proba", "transform", "score"), _OF_ARRAYS),
+    **dict.fromkeys(("predict", "predict_proba", "transform"), _OF_ARRAYS),
+    "score": (*_OF_ARRAYS, "sample_weight"),
 }
 """Arguments that scikit-learn's searches can pass on, by method."""
 
@@ -36,8 +37,12 @@ class SklearnFace:
     def __init_subclass__(cls) -> None:
         # Tools for estimators take every name in the signature for an option, and so would take **nested.
         whole = inspect.signature(cls.__init__)
-        options = [one for one in whole.parameters.values() if one.kind is not one.VAR_KEYWORD]
-        cls.__signature__ = whole.replace(parameters=options[1:])
+        options = {name: one for name, one in whole.parameters.items() if one.kind is not one.VAR_KEYWORD}
+        above = getattr(super(cls, cls), "__signature__", None)
+        if above is not None and len(options) < len(whole.parameters):  # a subclass passes **keywords on
+            passed = {name: one.replace(kind=one.KEYWORD_ONLY) for name, one in above.parameters.items()}
+            options = {**options, **{name: one for name, one in passed.items() if name not in options}}
+        cls.__signature__ = whole.replace(parameters=list(options.values())[1:])
 
     @classmethod
     def _parameter_names(cls) -> list[str]:
