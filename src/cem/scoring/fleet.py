@@ -15,6 +15,7 @@ from cem.scoring._scorer import PackedScorer
 from cem.scoring.fleet_alarms import Alarm, ModeAlarm, NoveltyAlarm, bound_rules, count, met
 from cem.scoring.fleet_claims import Claim, alone
 from cem.scoring.fleet_clock import NO_START, FleetClock
+from cem.scoring.fleet_forks import follow_forks
 from cem.scoring.fleet_ids import Id, named_units, one_id, require_one_type
 from cem.scoring.fleet_kernel import enter, query
 from cem.scoring.fleet_order import by_unit, first_late
@@ -42,7 +43,7 @@ class Fleet:
     """Running units by id, in constant memory for each; made by `Scorer.fleet`.
 
     Threads may share a fleet. A call claims the units that it touches; another call for one of them waits, and calls
-    for other units go on meanwhile.
+    for other units go on meanwhile. A forked process has a copy of its own, without the calls of other threads.
 
     Parameters
     ----------
@@ -115,6 +116,7 @@ class Fleet:
         self._waiting = 0  # calls that need all units
         self._spare: list[Unit] = []  # to work with under the lock
         self._has_own = bool(getattr(scorer.model, "unit_covariates", None))
+        follow_forks(self)
 
     # -- what is there ------------------------------------------------------------------------------------------------
 
@@ -489,6 +491,8 @@ class Fleet:
         SnapshotError
             The snapshot is cut, altered, of a newer format, of another model or another forgetting, or holds states
             that no readings lead to.
+        ScorerError
+            `model` is neither a model nor a scorer.
         """
         from cem.scoring.fleet_file import load
 
