@@ -316,7 +316,7 @@ class Fleet:
                 if self._rules and unit.n_observations > n_before:
                     meets = met(self._rules, np.append(found, unit.novelty())[None])
             except (TypeError, ValueError) as error:
-                raise ScorerError(f"unit {name!r}: {error}") from None
+                raise ScorerError(f"unit {name!r}: {str(error).removeprefix('row 0: ')}") from None
             if slot < 0:
                 slot = int(self._begun([name])[0])
             self._states.put_unit(slot, unit)
