@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -136,6 +139,48 @@ def test_all_units_are_asked_for_while_some_are_evicted(scorer):
     fleet.update_many((["a", "b"], [1.0, 1.0], np.tile(x, (2, 1))))
     fleet.__class__ = Racing
     assert ask().ids == ["a", "b"]
+
+
+def in_child(call):
+    """Status of a forked process that makes a call; it is killed if it waits for ever."""
+    process = os.fork()
+    if process == 0:
+        signal.alarm(10)
+        try:
+            call()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(process, 0)[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_forked_process_does_not_wait_for_threads_that_it_has_not(scorer):
+    """A pool of processes hung where another thread was in the midst of a batch."""
+    fleet, x = scorer.fleet(), np.full(3, 9062.0)
+    fleet.update("a", 1.0, x)
+    has_lock = threading.Event()
+
+    def hold():
+        with fleet._free:
+            has_lock.set()
+            time.sleep(0.05)
+
+    def use():
+        fleet.update("a", 2.0, x)
+        fleet.update("b", 2.0, x)
+        assert fleet.probabilities().ids == ["a", "b"]
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    has_lock.wait(30)
+    assert in_child(use) == 0
+    thread.join(30)
+    with fleet._claimed(["a", "b"], may_begin=True):  # as a batch of another thread has them
+        assert in_child(use) == 0
+        assert fleet._states.busy.any()
+    use()
 
 
 def test_ids_of_two_types_do_not_enter_while_a_batch_begins_the_first_ones(scorer):

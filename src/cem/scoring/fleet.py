@@ -16,6 +16,7 @@ from cem.scoring._scorer import PackedScorer
 from cem.scoring.fleet_alarms import Alarm, ModeAlarm, NoveltyAlarm, bound_rules, count, met
 from cem.scoring.fleet_claims import Claim, alone
 from cem.scoring.fleet_clock import NO_START, FleetClock
+from cem.scoring.fleet_forks import follow_forks
 from cem.scoring.fleet_ids import Id, named_units, one_id, require_one_type
 from cem.scoring.fleet_kernel import enter, query
 from cem.scoring.fleet_order import ANY_ORDER, by_unit, first_late
@@ -35,7 +36,7 @@ class Fleet:
     """Running units by id, in constant memory for each; made by `Scorer.fleet`.
 
     Threads may share a fleet. A call claims the units that it touches; another call for one of them waits, and calls
-    for other units go on meanwhile.
+    for other units go on meanwhile. A forked process has a copy of its own, without the calls of other threads.
 
     Parameters
     ----------
@@ -108,6 +109,7 @@ class Fleet:
         self._waiting = 0  # calls that need all units
         self._spare: list[Unit] = []  # to work with under the lock
         self._has_own = bool(getattr(scorer.model, "unit_covariates", None))
+        follow_forks(self)
 
     # -- what is there ------------------------------------------------------------------------------------------------
 
@@ -307,7 +309,7 @@ class Fleet:
                 if self._rules and unit.n_observations > n_before:
                     meets = met(self._rules, np.append(found, unit.novelty())[None])
             except (TypeError, ValueError) as error:
-                raise ScorerError(f"unit {name!r}: {error}") from None
+                raise ScorerError(f"unit {name!r}: {str(error).removeprefix('row 0: ')}") from None
             if slot < 0:
                 slot = int(self._begun([name])[0])
             self._states.put_unit(slot, unit)
@@ -482,6 +484,8 @@ class Fleet:
         SnapshotError
             The snapshot is cut, altered, of a newer format, of another model or another forgetting, or holds states
             that no readings lead to.
+        ScorerError
+            `model` is neither a model nor a scorer.
         """
         from cem.scoring.fleet_file import load
 

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.errors import CemError, OptionError, SnapshotError
+from cem.errors import CemError, OptionError, ScorerError, SnapshotError
 from cem.files.whole_file import read_regular, write_whole
 from cem.scoring._scorer import PackedScorer
 from cem.scoring.fleet_alarms import ModeAlarm, NoveltyAlarm
@@ -243,7 +243,9 @@ def _header(content: bytes, refuse: Any) -> tuple[dict[str, Any], int]:
 def _scorer(model: Any, header: dict[str, Any], refuse: Any) -> Scorer:
     """The scorer of the snapshot's model."""
     scorer: Scorer = model
-    if not isinstance(model, PackedScorer) and hasattr(model, "scorer"):
+    if not isinstance(model, PackedScorer):
+        if not callable(getattr(model, "scorer", None)):
+            raise ScorerError(f"model is a {type(model).__name__}; the model of the fleet, or its scorer, was expected")
         try:
             scorer = model.scorer()
             if header["forgetting"] != scorer.forgetting:
