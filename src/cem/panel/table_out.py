@@ -82,7 +82,13 @@ class WithFrames:
         >>> again.n_readings == panel.n_readings
         True
         """
-        from cem.panel.frames.out import Repeated, frame_of
+        from cem.panel.frames.out import frame_of
+
+        return frame_of(self._frame_columns(unit, time, mode, failure_time), backend, self._backend)
+
+    def _frame_columns(self, unit: str, time: str, mode: str, failure_time: str) -> dict[str, Any]:
+        """The columns of `to_frame`, for `cem.panel.frames.out`, which needs no library to make lists of them."""
+        from cem.panel.frames.out import Repeated
 
         lengths = np.diff(self.offsets)
         columns: dict[str, Any] = {}
@@ -99,7 +105,7 @@ class WithFrames:
             columns[names["mode"]] = Repeated(list(self.modes), lengths)
         if "failure_time" in names:
             columns[names["failure_time"]] = np.repeat(self.failure_times, lengths)
-        return frame_of(columns, backend, self._backend)
+        return columns
 
     def frame_arguments(
         self, *, unit: str = "unit", time: str = "time", mode: str = "mode", failure_time: str = "failure_time"

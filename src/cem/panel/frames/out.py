@@ -20,6 +20,7 @@ __all__ = [
     "checked_backend",
     "frame_of",
     "interval_columns",
+    "items_of",
     "mode_columns",
 ]
 
@@ -121,6 +122,16 @@ def frame_of(columns: Mapping[str, Any], backend: str | None = None, given: str 
     if library == "pyarrow":
         return module.table(made)
     return module.DataFrame(made)
+
+
+def items_of(values: Any) -> list[Any]:
+    """A column of `frame_of` as a list of Python objects; NaN and None are missing."""
+    if isinstance(values, Repeated):
+        items = items_of(values.values)
+        return [items[row] for row in values.rows().tolist()]
+    if isinstance(values, Levels):
+        return values.items()
+    return values.tolist() if isinstance(values, np.ndarray) else list(values)
 
 
 def mode_columns(labels: Sequence[Hashable], taken: Collection[str] = ()) -> list[str]:
