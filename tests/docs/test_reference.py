@@ -47,7 +47,9 @@ def parameters_of(callable) -> set[str]:
     for parameter in inspect.signature(callable).parameters.values():
         kind = str(parameter.annotation)
         if parameter.kind is parameter.VAR_KEYWORD and kind.startswith("Unpack["):
-            options = getattr(sys.modules[callable.__module__], kind.removeprefix("Unpack[").removesuffix("]"))
+            name = kind.removeprefix("Unpack[").removesuffix("]")
+            loaded = [vars(module) for key, module in sys.modules.items() if key.startswith("cem.")]
+            options = next(contents[name] for contents in loaded if name in contents)
             found |= set(options.__annotations__)
         else:
             found.add(parameter.name)

@@ -577,5 +577,5 @@ def test_late_readings_are_refused_with_the_option_that_takes_them(plain):
 def test_a_path_in_place_of_the_model_is_pointed_out(plain, tmp_path):
     fleet = plain.fleet()
     fleet.save(tmp_path / "fleet.snapshot")
-    with pytest.raises(ScorerError, match=r"a str was given; load a file by cem\.load\(path\)"):
+    with pytest.raises(ScorerError, match=r"model is a str; .*; load a file by cem\.load\(path\)"):
         Fleet.load(tmp_path / "fleet.snapshot", "model.cem")

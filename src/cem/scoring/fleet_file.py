@@ -245,7 +245,10 @@ def _scorer(model: Any, header: dict[str, Any], refuse: Any) -> Scorer:
     scorer: Scorer = model
     if not isinstance(model, PackedScorer):
         if not callable(getattr(model, "scorer", None)):
-            raise ScorerError(f"model is a {type(model).__name__}; the model of the fleet, or its scorer, was expected")
+            hint = "; load a file by cem.load(path)" if isinstance(model, (str, bytes, os.PathLike)) else ""
+            raise ScorerError(
+                f"model is a {type(model).__name__}; the model of the fleet, or its scorer, was expected{hint}"
+            )
         try:
             scorer = model.scorer()
             if header["forgetting"] != scorer.forgetting:
