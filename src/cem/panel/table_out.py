@@ -143,6 +143,8 @@ class WithFrames:
         seen = dict.fromkeys(self.channels, "channel")
         seen.update(dict.fromkeys((*self._covariate_columns, *self._unit_covariate_columns), "covariate"))
         for role, name in names.items():
+            if not isinstance(name, str) or not name:
+                raise PanelError(f"{role}={name!r:.60}: the name of a column, a text, was expected")
             if name in seen:
                 raise PanelError(
                     f"the panel has a {seen[name]} {name!r}, and its {role.replace('_', ' ')} would have the same "

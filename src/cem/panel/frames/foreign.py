@@ -16,7 +16,7 @@ from cem.errors.names import listed
 
 __all__ = ["check_names", "no_frame", "refuse_foreign"]
 
-_READ = "call cem.tables.read_panel(path, unit=..., time=...)"
+_READ = "call cem.read(path, unit=..., time=...)"
 _NAMED = ("dask", "duckdb", "ibis", "pyspark", "xarray")  # libraries whose type names other libraries use too
 
 
