@@ -176,7 +176,7 @@ def test_labels_that_are_whole_and_broken_numbers_are_labels_again(backend):
 @pytest.mark.parametrize("name", [3, "", None])
 def test_the_name_of_a_column_is_a_text(name):
     """The library of the frame would refuse the ids instead, or make a column without a name."""
-    with pytest.raises(PanelError, match="unit=.*the name of a column"):
+    with pytest.raises(PanelError, match=r"unit=.*the name of a column"):
         fleet().to_frame(unit=name)
 
 
