@@ -1,4 +1,4 @@
-"""A scoring service: readings by HTTP, one at a time or as Arrow batches of many; nothing answered is lost by kill -9.
+"""A scoring service: readings by HTTP; nothing that was answered is lost by kill -9.
 
     pip install -r requirements.txt
     CEM_MODEL=pumps.cem CEM_STATE=state uvicorn service:app --port 8000
@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import logging
 import os
 from collections.abc import AsyncIterator
 from typing import Any
 
-from fastapi import FastAPI, HTTPException
-from pydantic import BaseModel
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from store import Known, Store, open_store
 
 import cem
@@ -27,39 +30,52 @@ RULES = [NoveltyAlarm(below=1e-4, readings=3)]
 
 
 class Reading(BaseModel):
-    """What a machine sends; channels that it leaves out are missing."""
+    """What a machine sends; channels that it leaves out, or that are null, are missing."""
 
-    unit: str
-    time: float
-    values: dict[str, float | None]
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    unit: str = Field(min_length=1, max_length=200)
+    time: FiniteFloat
+    values: dict[str, FiniteFloat | None]
 
 
-async def snapshots(store: Store) -> None:
+async def snapshots(store: Store, ends: asyncio.Event) -> None:
     """A snapshot now and then. The loop stands still only while the states are copied, not while the disk writes."""
-    while True:
-        await asyncio.sleep(SNAPSHOT_SECONDS)
-        await asyncio.to_thread(store.write_snapshot, store.begin_snapshot())
+    is_last = False
+    while not is_last:
+        with contextlib.suppress(TimeoutError):
+            is_last = await asyncio.wait_for(ends.wait(), SNAPSHOT_SECONDS)
+        try:
+            await asyncio.to_thread(store.write_snapshot, store.begin_snapshot())
+        except Exception:  # a full disk, say: the journals go on, and the next snapshot may do
+            logging.getLogger("uvicorn.error").exception("no snapshot was written; the journals have all readings")
 
 
 @contextlib.asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open the store, and take snapshots until the service ends."""
+    """Open the store, and take snapshots until the service ends; a last one then."""
     app.state.store = open_store(os.environ["CEM_STATE"], os.environ["CEM_MODEL"], alarms=RULES)
-    task = asyncio.create_task(snapshots(app.state.store))
+    ends = asyncio.Event()
+    task = asyncio.create_task(snapshots(app.state.store, ends))
     yield
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-    app.state.store.write_snapshot(app.state.store.begin_snapshot())
+    ends.set()
+    await task
     app.state.store.close()
 
 
 app = FastAPI(lifespan=lifespan)
 
 
+@app.exception_handler(RequestValidationError)
+async def refuse(request: Request, error: RequestValidationError) -> Response:
+    """422 without the input: FastAPI's own answer repeats it, and fails if it has NaN, which JSON lacks."""
+    found = [{"loc": fault["loc"], "msg": fault["msg"], "type": fault["type"]} for fault in error.errors()]
+    return Response(json.dumps({"detail": found}), 422, media_type="application/json")
+
+
 @app.post("/readings")
 async def take(reading: Reading) -> dict[str, Any]:
-    """One reading; 409 for one that the service has already, 422 for one that cannot be scored."""
+    """One reading; 409 for one that the service has already, 422 for one that cannot be scored, 503 on a full disk."""
     store: Store = app.state.store
     try:
         probabilities = store.update(reading.unit, reading.time, reading.values)
@@ -67,10 +83,12 @@ async def take(reading: Reading) -> dict[str, Any]:
         raise HTTPException(409, str(error)) from None
     except cem.ScorerError as error:
         raise HTTPException(422, str(error)) from None
+    except OSError as error:
+        raise HTTPException(503, f"the reading was not taken, since it cannot be kept: {error}") from None
     return {"mode_probabilities": probabilities.tolist()}
 
 
-@app.get("/units/{id}")
+@app.get("/units/{id:path}")
 async def unit(id: str) -> dict[str, Any]:
     """Where one unit stands."""
     fleet = app.state.store.fleet
@@ -81,7 +99,7 @@ async def unit(id: str) -> dict[str, Any]:
         "mode_probabilities": found.mode_probabilities().tolist(),
         "novelty": found.novelty(),
         "observations": found.n_observations,
-        "last_time": found.last_time,
+        "last_time": found.last_time if found.n_observations else None,
     }
 
 

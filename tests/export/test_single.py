@@ -5,10 +5,12 @@ The reference is the header in double, which `test_codegen` holds against the eq
 
 from __future__ import annotations
 
+import importlib.util
 import platform
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 
 import c_condition_cases as with_conditions
@@ -81,6 +83,31 @@ def test_headers_with_covariates_promote_nothing_to_double(tmp_path, name):
     for function in ("checked", "features", "feature", "regime", "common", "membership", "centred", "log_joint"):
         body = re.search(rf"^static inline \w+ {name}_{function}_\(.*?^}}", code, re.DOTALL | re.MULTILINE)
         assert body is None or "double" not in body.group(), function
+
+
+COMPILERS = {
+    "g++": ["g++", "-xc++", "-std=c++17"],
+    "clang": [sys.executable, "-m", "ziglang", "cc", "-std=c99"],
+    "clang++": [sys.executable, "-m", "ziglang", "c++", "-xc++", "-std=c++17"],
+}
+
+
+@pytest.mark.parametrize("scalar", ["float", "double"])
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_no_compiler_warns_of_a_conversion(tmp_path, compiler, scalar):
+    """GCC in C lets whole numbers pass that are compared with floats; g++ and clang stop a build with -Werror."""
+    if "ziglang" in COMPILERS[compiler] and importlib.util.find_spec("ziglang") is None:
+        pytest.skip("ziglang is not installed: the header was not compiled by clang")
+    if compiler == "g++" and shutil.which("g++") is None:
+        pytest.skip("g++ is not installed")
+    first = scalar[0]
+    models = {f"{first}{seed}": (with_conditions.cases()[f"{first}{seed}"].model, scalar) for seed in (0, 1, 3)}
+    source = with_conditions.write_program(tmp_path, models)
+    export_c(plain.make_model([*NARROW, BSpline(8), Exponential(20_000.0)], 3), tmp_path / "fleet.h", scalar=scalar)
+    source.write_text(USE + source.read_text())
+    command = [*COMPILERS[compiler], "-O2", *STRICT, "-Wconversion", "-Wdouble-promotion", "-Wshadow"]
+    run = subprocess.run([*command, "-c", source.name, "-o", "x.o"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[:4000]
 
 
 # ---------------------------------------------------------------------------------------------------------- accuracy

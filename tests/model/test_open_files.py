@@ -119,3 +119,19 @@ def test_what_is_neither_path_nor_file_is_refused(model):
     for call in (cem.load, model.save):
         with pytest.raises(OptionError, match="opened in binary mode"):
             call(3)
+
+
+@pytest.mark.parametrize("path", [b"missing.cem", b"/no/such/folder/pumps.cem"])
+def test_path_as_bytes_that_leads_nowhere_is_named(path):
+    """ "Not a cem model file" would send the user to a file that is sound, or is not there."""
+    with pytest.raises(ModelFileError, match=r"missing\.cem|pumps\.cem") as found:
+        cem.load(path)
+    assert "give a path as text" in str(found.value)
+
+
+def test_saving_to_a_path_as_bytes_is_deprecated(model, content, tmp_path):
+    """The same bytes given to `load` will be no path any more."""
+    with pytest.warns(DeprecatedUseWarning, match="give it as text") as warned:
+        model.save(os.fsencode(tmp_path / "m.cem"))
+    assert warned[0].filename == __file__
+    assert (tmp_path / "m.cem").read_bytes() == content

@@ -311,9 +311,68 @@ def test_id_that_is_no_text_or_number_is_refused(running, id):
     refused(running, lambda: running.update_many((["unit 1", id], [1.0, 2.0], np.zeros((2, 3)))), "row 1|id of a unit")
 
 
-def test_missing_id_in_arrow_is_named_by_its_row(running):
-    ids = pa.array(["unit 1", None])
-    refused(running, lambda: running.update_many((ids, [1.0, 2.0], np.zeros((2, 3)))), "row 1: the id")
+def dictionary(indices, ids):
+    return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int8()), ids)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pa.array(["unit 1", None]),
+        dictionary([0, None], ["unit 1", "unit 2"]),
+        dictionary([0, 1], ["unit 1", None]),
+        pa.array([1.5, 2.5]),
+        pa.array([b"a", b"b"]),
+        pa.array([1, 2**63], pa.uint64()),
+        np.ma.masked_array(["unit 1", "unit 2"], [False, True]),
+        np.ma.masked_array([1, 2], [False, True]),
+        np.array([1, 2**63], dtype=np.uint64),
+    ],
+    ids=["null", "null index", "null entry", "floats", "bytes", "uint64", "masked text", "masked", "numpy uint64"],
+)
+def test_id_that_is_missing_or_wrong_is_named_by_its_row(running, ids):
+    """A masked id would be the unit of whatever is behind the mask."""
+    call = lambda: running.update_many((ids, [1.0, 2.0], np.zeros((2, 3))))  # noqa: E731
+    refused(running, call, r"row [01]: the id")
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        dictionary([2, 0, 2], ["b", "of no row", "a"]),
+        dictionary([1, 2, 0, 2], ["b", "of no row", "a"]).slice(1),
+        dictionary([0, 1, 2], ["a", "b", "a"]),
+        dictionary([2, 0, 2], ["b", None, "a"]),
+        pa.chunked_array([dictionary([0], ["a"]), dictionary([0, 1], ["b", "a"])]),
+        pa.chunked_array([["a"], [], ["b", "a"]]),
+        pa.array(["x", "a", "b", "a"]).slice(1),
+        pa.RunEndEncodedArray.from_arrays([1, 2, 3], ["a", "b", "a"]),
+        pd.Series(["a", "b", "a"], dtype="category"),
+        pl.Series(["a", "b", "a"], dtype=pl.Categorical),
+    ],
+    ids=["unused", "sliced", "twice", "null unused", "chunks", "texts", "offset", "run ends", "pandas", "polars"],
+)
+def test_every_encoding_of_ids_names_the_same_rows(plain, ids):
+    values = np.array([[9062.0, 9061.0, 9063.0]] * 3)
+    found = plain.fleet().update_many((ids, [1.0, 2.0, 3.0], values))
+    assert equal(found, one_by_one(plain, ["a", "b", "a"], [1.0, 2.0, 3.0], values))
+
+
+def test_ids_without_an_order_are_refused(running):
+    """Rows of a set would go to units at random."""
+    refused(running, lambda: running.update_many(({"a", "b"}, [1.0, 2.0], np.zeros((2, 3)))), "one id for each row, in")
+
+
+def test_pandas_parts_of_different_rows_are_refused(running, plain):
+    """By position, a machine would get the readings of another one."""
+    ids, times = pd.Series(["unit 1", "unit 2"]), pd.Series([1.0, 2.0], index=[1, 0])
+    values = pd.DataFrame(np.full((2, 3), 9062.0), columns=plain.channels)
+    refused(running, lambda: running.update_many((ids, times, values)), "the ids and the times have different indexes")
+    refused(running, lambda: running.update_many((ids, [1.0, 2.0], values[::-1])), "the ids and the values have")
+    columns = {"unit": ids, "time": [1.0, 2.0], **values} | {"s1": values["s1"][::-1]}
+    refused(running, lambda: running.update_many(columns), "'unit' and column 's1' have different indexes")
+    again = ids.set_axis([7, 8]), times.set_axis([7, 8]), values.set_axis([7, 8])
+    assert running.update_many(again).ids == ["unit 1", "unit 2"]
 
 
 def test_ids_of_two_types_are_refused(running):
@@ -394,6 +453,38 @@ def test_late_readings_are_refused_where_the_fleet_says_so(plain):
         refused(fleet, lambda batch=batch: fleet.update_many(batch), f"row {row}, unit '{ids[row]}': time")
     fleet.update_many((list("aba"), [5.0, 1.0, 6.0], np.tile(x, (3, 1))))
     assert fleet.unit("a").n_observations == 9
+
+
+def test_row_without_a_value_makes_no_later_row_late(plain):
+    """A batch would be refused whose rows are accepted one by one."""
+    ids, times = list("ababaa"), [5.0, 1.0, 9.0, 0.5, 7.0, 8.0]
+    values = np.full((6, 3), 9062.0)
+    values[[2, 5]] = np.nan
+    one, two = plain.fleet(late="refuse"), plain.fleet(late="refuse")
+    for i in (0, 1, 2, 4, 5):
+        one.update(ids[i], times[i], values[i])
+    refused(one, lambda: one.update("b", 0.5, values[3]), "before the latest")
+    refused(two, lambda: two.update_many((ids, times, values)), "row 3, unit 'b': time 0.5 is before")
+    kept = [0, 1, 2, 4, 5]
+    two.update_many(([ids[i] for i in kept], np.array(times)[kept], values[kept]))
+    assert states_of(one) == states_of(two)
+    for call in (lambda: one.update("a", 6.5, [np.nan] * 3), lambda: two.update_many((["a"], [6.5], values[2:3]))):
+        refused(one, call, "at 7")
+    assert two.update_many((["a"], [7.5], values[:1])).ids == ["a"]
+
+
+@pytest.mark.parametrize("t", [10**400, None, "3", [1.0], pd.NaT], ids=repr)
+def test_time_that_is_no_number_is_refused_also_where_late_ones_are(plain, t):
+    fleet = plain.fleet(late="refuse")
+    fleet.update("a", 5.0, [9062.0] * 3)
+    refused(fleet, lambda: fleet.update("a", t, [9062.0] * 3), "unit 'a': ")
+
+
+@pytest.mark.parametrize("ids", [3, "a"])
+def test_probabilities_are_asked_of_lists_of_ids(plain, ids):
+    """A text would be asked letter by letter."""
+    with pytest.raises(OptionError, match="a list of ids"):
+        plain.fleet().probabilities(ids)
 
 
 def test_late_readings_are_accepted_otherwise(plain):

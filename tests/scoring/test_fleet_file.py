@@ -19,7 +19,7 @@ from model_cases import example_model
 from scorer_cases import make_model
 
 import cem
-from cem.errors import OptionError, SnapshotError
+from cem.errors import OptionError, ScorerError, SnapshotError
 from cem.scoring.fleet import Fleet, ModeAlarm, NoveltyAlarm
 from cem.scoring.scorer import Scorer
 
@@ -222,8 +222,17 @@ def test_what_cannot_be_read_or_written_is_named(model, tmp_path):
     for call in (lambda: Fleet.load(tmp_path / "nothing", model), lambda: fleet.save(tmp_path)):
         with pytest.raises(SnapshotError, match=str(tmp_path)):
             call()
-    with pytest.raises(OptionError, match="binary mode"):
-        fleet.save(3)
+    content = io.BytesIO()
+    fleet.save(content)
+    for wrong in (None, "model.cem", fleet):
+        with pytest.raises(ScorerError, match="the model of the fleet, or its scorer"):
+            Fleet.load(content.getvalue(), wrong)
+    for path in (3, b"bytes.snapshot"):  # which `load` takes as a snapshot, not as a path
+        with pytest.raises(OptionError, match="binary mode"):
+            fleet.save(path)
+    many = [NoveltyAlarm(below=0.5, readings=n) for n in range(1, 40_000)]
+    with pytest.raises(SnapshotError, match="fewer rules"):  # no reader would take it
+        model.scorer().fleet(alarms=many).save(tmp_path / "many.snapshot")
     with pytest.raises(SnapshotError, match="binary mode"):
         fleet.save(io.StringIO())
     with pytest.raises(SnapshotError, match="binary mode"):

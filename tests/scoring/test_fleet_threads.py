@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -119,6 +122,74 @@ def test_snapshot_gets_its_turn_however_busy_the_fleet_is(scorer):
             stop.set()
 
     assert in_threads([*[lambda i=i: feed(i) for i in range(6)], save])[-1] == []
+
+
+def test_all_units_are_asked_for_while_some_are_evicted(scorer):
+    """Asked for all, the fleet would refuse a unit that went away after the list of ids was made."""
+    fleet, x = scorer.fleet(evicted="begin"), np.full((1, 3), 9062.0)
+    first, ask = fleet.__class__.ids.fget, fleet.probabilities
+
+    class Racing(type(fleet)):
+        @property
+        def ids(self):
+            found = first(self)
+            self.evict(found)  # what another thread may do at this very moment
+            return found
+
+    fleet.update_many((["a", "b"], [1.0, 1.0], np.tile(x, (2, 1))))
+    fleet.__class__ = Racing
+    assert ask().ids == ["a", "b"]
+
+
+def in_child(call):
+    """Status of a forked process that makes a call; it is killed if it waits for ever."""
+    process = os.fork()
+    if process == 0:
+        signal.alarm(10)
+        try:
+            call()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(process, 0)[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_forked_process_does_not_wait_for_threads_that_it_has_not(scorer):
+    """A pool of processes hung where another thread was in the midst of a batch."""
+    fleet, x = scorer.fleet(), np.full(3, 9062.0)
+    fleet.update("a", 1.0, x)
+    has_lock = threading.Event()
+
+    def hold():
+        with fleet._free:
+            has_lock.set()
+            time.sleep(0.05)
+
+    def use():
+        fleet.update("a", 2.0, x)
+        fleet.update("b", 2.0, x)
+        assert fleet.probabilities().ids == ["a", "b"]
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    has_lock.wait(30)
+    assert in_child(use) == 0
+    thread.join(30)
+    with fleet._claimed(["a", "b"], may_begin=True):  # as a batch of another thread has them
+        assert in_child(use) == 0
+        assert fleet._states.busy.any()
+    use()
+
+
+def test_ids_of_two_types_do_not_enter_while_a_batch_begins_the_first_ones(scorer):
+    """The fleet would have ids of two types, and could not be saved."""
+    fleet = scorer.fleet()
+    with fleet._claimed([1, 2], may_begin=True):
+        for call in (lambda: fleet.begin("a"), lambda: fleet.update("a", 1.0, [9062.0] * 3)):
+            with pytest.raises(ScorerError, match="whole numbers"):
+                call()
 
 
 def test_units_that_are_evicted_and_begin_again_amid_readings_keep_the_fleet_whole(scorer):

@@ -272,7 +272,7 @@ static inline int @name@_checked_(int n, const int *levels, const double *row)
         if (!(fabs(row[j]) <= DBL_MAX)) {
             return @NAME@_BAD_COVARIATE;
         }
-        if (levels[j] > 0 && !(row[j] >= 0.0 && row[j] < levels[j] && row[j] == (double)(int)row[j])) {
+        if (levels[j] > 0 && !(row[j] >= 0.0 && row[j] < (double)levels[j] && row[j] == (double)(int)row[j])) {
             return @NAME@_BAD_LEVEL;
         }
     }

@@ -55,6 +55,11 @@ def save(model: FittedMixture, path: str | os.PathLike[str] | IO[bytes]) -> None
             ) from error
         return
     name = path_text(path)  # which refuses what is neither
+    if isinstance(path, bytes):  # `load` will take them as the content of a file
+        from cem.errors import DeprecatedUseWarning
+        from cem.errors.warning import warn
+
+        warn(f"a path that is given as bytes will be refused; give it as text: {name!r}", DeprecatedUseWarning)
     content = encode(model)
     try:
         write_whole(name, content)

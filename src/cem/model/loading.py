@@ -86,6 +86,11 @@ def load(
         than the model did when it was saved.
     OptionError
         `path` is none of these, or `functions` is not a mapping of names to functions.
+
+    Warns
+    -----
+    DeprecatedUseWarning
+        The bytes are the path of an existing file, which is read in this release.
     """
     return load_by("cem.load", path, functions)
 
@@ -104,7 +109,12 @@ def load_by(
 def _content(path: Any) -> tuple[bytes, str]:
     """The bytes of a model file, and what messages call it."""
     if isinstance(path, (bytearray, memoryview)) or (isinstance(path, bytes) and not _is_path(path)):
-        return bytes(path), "the bytes of the model"
+        content = bytes(path)
+        if content and not content.startswith(MAGIC[:1]) and _may_be_path(content):
+            raise ModelFileError(
+                f"the bytes of the model: this is not a cem model file, but {content!r:.200}; give a path as text"
+            )
+        return content, "the bytes of the model"
     if not isinstance(path, (str, bytes, os.PathLike)) and hasattr(path, "read"):
         from cem.files.open_file import read_from  # a model that is loaded from a path needs none of it
 
@@ -123,9 +133,7 @@ def _content(path: Any) -> tuple[bytes, str]:
 
 def _is_path(content: bytes) -> bool:
     """Whether bytes are the path of an existing file, as they could be up to release 0.6; True with a warning."""
-    if not content or content.startswith(MAGIC[:1]) or len(content) > _LONGEST_PATH or b"\x00" in content:
-        return False
-    if not os.path.exists(content):
+    if content.startswith(MAGIC[:1]) or not _may_be_path(content) or not os.path.exists(content):
         return False
     from cem.errors import DeprecatedUseWarning
     from cem.errors.warning import warn
@@ -136,6 +144,10 @@ def _is_path(content: bytes) -> bool:
         DeprecatedUseWarning,
     )
     return True
+
+
+def _may_be_path(content: bytes) -> bool:
+    return 0 < len(content) <= _LONGEST_PATH and b"\x00" not in content
 
 
 def decode(

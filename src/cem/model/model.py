@@ -631,6 +631,8 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         -----
         StaleFileWarning
             Temporary files of killed processes are beside the file; you can delete them.
+        DeprecatedUseWarning
+            The path is given as bytes.
         """
         from cem.model.file import save
 

@@ -15,8 +15,10 @@ from cem.scoring._scorer import PackedScorer
 from cem.scoring.fleet_alarms import Alarm, ModeAlarm, NoveltyAlarm, bound_rules, count, met
 from cem.scoring.fleet_claims import Claim, alone
 from cem.scoring.fleet_clock import NO_START, FleetClock
+from cem.scoring.fleet_forks import follow_forks
 from cem.scoring.fleet_ids import Id, named_units, one_id, require_one_type
 from cem.scoring.fleet_kernel import enter, query
+from cem.scoring.fleet_order import by_unit, first_late
 from cem.scoring.fleet_rows import Batch, read_batch
 from cem.scoring.fleet_states import FleetStates
 
@@ -41,7 +43,7 @@ class Fleet:
     """Running units by id, in constant memory for each; made by `Scorer.fleet`.
 
     Threads may share a fleet. A call claims the units that it touches; another call for one of them waits, and calls
-    for other units go on meanwhile.
+    for other units go on meanwhile. A forked process has a copy of its own, without the calls of other threads.
 
     Parameters
     ----------
@@ -96,7 +98,7 @@ class Fleet:
             ("evicted", evicted, ("refuse", "begin")),
             ("late", late, ("accept", "refuse")),
         ):
-            if value not in choices:
+            if not isinstance(value, str) or value not in choices:
                 raise OptionError(f"{name} is {value!r:.80}; {choices[0]!r} or {choices[1]!r} was expected")
         for name, value in (("unit", unit), ("time", time)):
             if not isinstance(value, str) or not value or value in scorer.channels:
@@ -114,6 +116,7 @@ class Fleet:
         self._waiting = 0  # calls that need all units
         self._spare: list[Unit] = []  # to work with under the lock
         self._has_own = bool(getattr(scorer.model, "unit_covariates", None))
+        follow_forks(self)
 
     # -- what is there ------------------------------------------------------------------------------------------------
 
@@ -169,11 +172,17 @@ class Fleet:
         ------
         ScorerError
             The fleet has no such unit.
+        OptionError
+            `ids` is no list of ids.
         """
-        chosen = self.ids if ids is None else [one_id(id) for id in ids]
-        with self._claimed(list(dict.fromkeys(chosen))):
-            slots = np.array([self._states.index[id] for id in chosen], dtype=np.intp)
-            states = self._states.numbers[slots]
+        if ids is None:
+            with alone(self):  # a list of ids, claimed later, may name units that another thread has evicted since
+                chosen = list(self._states.index)
+                states = self._states.numbers[self._states.slots(chosen)]
+        else:
+            chosen = _several(ids)
+            with self._claimed(list(dict.fromkeys(chosen))):
+                states = self._states.numbers[self._states.slots(chosen)]
         found = np.empty((len(chosen), self._scorer.n_modes))
         failed = query(self._scorer, states, found, 1)
         if failed is not None:
@@ -205,7 +214,7 @@ class Fleet:
         began = NO_START if start is None else self._clock.start(start)
         with self._free:
             self._free.wait_for(lambda: name not in self._states.beginning)
-            kind = require_one_type([name], self._type)
+            kind = require_one_type([*list(self._states.beginning)[:1], name], self._type)
             if name in self._states.index:
                 raise ScorerError(f"unit {name!r} runs already; evict it first, or update it")
             self._type = kind
@@ -234,15 +243,13 @@ class Fleet:
         ScorerError
             The fleet has no such unit; then none is removed.
         OptionError
-            Neither ids nor `before` is given, or both.
+            Neither ids nor `before` is given, or both, or `ids` is no list of ids.
         """
         if (ids is None) == (before is None):
             raise OptionError("evict takes ids or before=, one of them")
         if ids is None:
             return self._removed_before(before)
-        if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
-            raise OptionError(f"ids is {ids!r:.80}; a list of ids was expected")
-        names = list(dict.fromkeys(one_id(id) for id in ids))
+        names = list(dict.fromkeys(_several(ids)))
         with self._free, self._claimed(names):
             self._states.remove(names)
             self._evicted.update(names)
@@ -301,15 +308,15 @@ class Fleet:
             n_before, last = unit.n_observations, unit.last_time
             try:
                 t, start = self._clock.one(t, start, n_before > 0)
+                unit.update(t, x, covariates)
                 if self._options["late"] == "refuse" and n_before and float(t) < last:
                     raise ScorerError(f"time {t!r} is before the latest reading, at {last:g}")
-                unit.update(t, x, covariates)
                 found = unit.mode_probabilities()
                 meets = None
                 if self._rules and unit.n_observations > n_before:
                     meets = met(self._rules, np.append(found, unit.novelty())[None])
             except (TypeError, ValueError) as error:
-                raise ScorerError(f"unit {name!r}: {error}") from None
+                raise ScorerError(f"unit {name!r}: {str(error).removeprefix('row 0: ')}") from None
             if slot < 0:
                 slot = int(self._begun([name])[0])
             self._states.put_unit(slot, unit)
@@ -387,11 +394,17 @@ class Fleet:
         found = np.empty((n_units, self._scorer.n_modes))
         latest = np.where(states[:, 1] > 0, states[:, 0], -np.inf)
         for own, values in rows.blocks(buffer):
-            order, offsets = _by_unit(rows.codes[own], n_units)
+            order, offsets = by_unit(rows.codes[own], n_units)
             times = rows.times[own]
             w = None if rows.covariates is None else rows.covariates[own]
             if self._options["late"] == "refuse":
-                self._require_order(rows, own.start, times, order, offsets, latest)
+                late = first_late(times, np.asarray(~np.isnan(values).all(axis=1)), order, offsets, latest)
+                if late is not None:
+                    row, before = late
+                    raise ScorerError(
+                        f"row {own.start + row}, unit {rows.ids[rows.codes[own][row]]!r}: time {times[row]:g} is "
+                        f"before the latest reading, at {before:g}; no unit has changed"
+                    )
             each = np.empty((len(times), self._scorer.n_modes + 1)) if self._rules else None
             failure = enter(self._scorer, (times, values, order, offsets, w), states, each, n_threads)
             if failure is not None:
@@ -399,31 +412,12 @@ class Fleet:
             if each is not None:
                 read = np.asarray(~np.isnan(values).all(axis=1))
                 kept = order[read[order]]  # a reading without a value is none
-                _, offsets = _by_unit(rows.codes[own][kept], n_units)
+                _, offsets = by_unit(rows.codes[own][kept], n_units)
                 count(counts, met(self._rules, each[kept]), offsets)
         failed = query(self._scorer, states, found, n_threads)
         if failed is not None:
             raise ScorerError(f"the log-density of unit {rows.ids[failed]!r} is not finite; no unit has changed")
         return found
-
-    def _require_order(
-        self, rows: Batch, start: int, times: FloatArray, order: NDArray[Any], offsets: NDArray[Any], latest: FloatArray
-    ) -> None:
-        """Refuse a row that is earlier than the one before it, or than the unit's latest; `latest` goes on."""
-        units = rows.codes[start : start + len(times)][order]
-        ordered = times[order]
-        before = np.empty(len(ordered))
-        before[1:] = ordered[:-1]
-        read = np.flatnonzero(np.diff(offsets))
-        before[offsets[read]] = latest[read]
-        late = np.flatnonzero(ordered < before)
-        if len(late):
-            first = late[np.argmin(order[late])]
-            raise ScorerError(
-                f"row {start + order[first]}, unit {rows.ids[units[first]]!r}: time {ordered[first]:g} is before the "
-                f"latest reading, at {before[first]:g}; no unit has changed"
-            )
-        latest[read] = ordered[offsets[read + 1] - 1]
 
     def _refused(self, rows: Batch, row: int, l: int) -> ScorerError:
         """The error of a row that the compiled scorer refused."""
@@ -497,6 +491,8 @@ class Fleet:
         SnapshotError
             The snapshot is cut, altered, of a newer format, of another model or another forgetting, or holds states
             that no readings lead to.
+        ScorerError
+            `model` is neither a model nor a scorer.
         """
         from cem.scoring.fleet_file import load
 
@@ -553,15 +549,11 @@ class Fleet:
         return self._states.added(ids)
 
 
-def _by_unit(codes: NDArray[np.int32], n_units: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """The rows unit by unit, each unit's in the order of the batch, and where each unit's begin."""
-    offsets = np.zeros(n_units + 1, dtype=np.int64)
-    np.cumsum(np.bincount(codes, minlength=n_units), out=offsets[1:])
-    low = (codes & 0xFFFF).astype(np.uint16)  # NumPy sorts 16 bits by counting
-    order = np.argsort(low, kind="stable")
-    if n_units > 2**16:
-        order = order[np.argsort((codes >> 16).astype(np.uint16)[order], kind="stable")]
-    return order.astype(np.int32), offsets
+def _several(ids: object) -> list[Id]:
+    """The ids that a call was given."""
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+        raise OptionError(f"ids is {ids!r:.80}; a list of ids was expected")
+    return [one_id(id) for id in ids]
 
 
 def _require_plain(scorer: object) -> None:

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.errors import CemError, OptionError, SnapshotError
+from cem.errors import CemError, OptionError, ScorerError, SnapshotError
 from cem.files.whole_file import read_regular, write_whole
 from cem.scoring._scorer import PackedScorer
 from cem.scoring.fleet_alarms import ModeAlarm, NoveltyAlarm
@@ -71,6 +71,8 @@ def save(fleet: Fleet, path: str | os.PathLike[str] | IO[bytes]) -> None:
 
 def _path(path: Any) -> str:
     try:
+        if isinstance(path, bytes):  # `load` takes them as a snapshot
+            raise TypeError
         return os.fsdecode(path)
     except TypeError:
         raise OptionError(
@@ -102,6 +104,11 @@ def encode(fleet: Fleet) -> bytes:
     }
     text = json.dumps(header, sort_keys=True).encode("ascii")
     text += b" " * (-(len(text) + _PREFIX.size) % _ALIGNMENT)
+    if len(text) > _MAX_HEADER:
+        raise SnapshotError(
+            f"the rules of alarms and the names of columns would take {len(text):,} bytes, more than the "
+            f"{_MAX_HEADER:,} that the header of a snapshot may have; make a fleet with fewer rules"
+        )
     parts = [
         _PREFIX.pack(_MAGIC, FORMAT_VERSION, len(text)),
         text,
@@ -236,7 +243,9 @@ def _header(content: bytes, refuse: Any) -> tuple[dict[str, Any], int]:
 def _scorer(model: Any, header: dict[str, Any], refuse: Any) -> Scorer:
     """The scorer of the snapshot's model."""
     scorer: Scorer = model
-    if not isinstance(model, PackedScorer) and hasattr(model, "scorer"):
+    if not isinstance(model, PackedScorer):
+        if not callable(getattr(model, "scorer", None)):
+            raise ScorerError(f"model is a {type(model).__name__}; the model of the fleet, or its scorer, was expected")
         try:
             scorer = model.scorer()
             if header["forgetting"] != scorer.forgetting:

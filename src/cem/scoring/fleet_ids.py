@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -82,12 +82,14 @@ def batch_ids(ids: Any) -> tuple[list[Id], NDArray[np.int32]]:
     if hasattr(ids, "to_list") and not isinstance(ids, np.ndarray):  # Series of pandas and Polars
         ids = ids.to_list()
     elif hasattr(ids, "__array__") or isinstance(ids, np.ndarray):
+        if isinstance(ids, np.ma.MaskedArray) and np.ma.getmaskarray(ids).any():
+            raise _missing(int(np.argmax(np.ma.getmaskarray(ids))))
         array = np.asarray(ids)
         if array.ndim != 1:
             raise ScorerError(f"the ids of a batch have {array.ndim} dimensions; one id for each row was expected")
         ids = array.tolist()
-    elif isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
-        raise ScorerError(f"the ids of a batch are {ids!r:.80}; one id for each row was expected")
+    elif isinstance(ids, (str, bytes, Set)) or not isinstance(ids, Iterable):
+        raise ScorerError(f"the ids of a batch are {ids!r:.80}; one id for each row, in order, was expected")
     given = ids if isinstance(ids, list) else list(ids)
     kinds = set(map(type, given))
     if not kinds <= {str} and not kinds <= {int}:
@@ -98,8 +100,10 @@ def batch_ids(ids: Any) -> tuple[list[Id], NDArray[np.int32]]:
         different[value] = place
     codes = np.fromiter(map(different.__getitem__, given), dtype=np.int32, count=len(given))
     names = list(different)
-    if kinds == {int}:
-        names = [one_id(name) for name in names]  # of 64 bits
+    if kinds == {int}:  # of 64 bits?
+        wrong = next((name for name in names if not _LOW <= int(name) <= _HIGH), None)
+        if wrong is not None:
+            _row_id(given.index(wrong), wrong)
     return names, codes
 
 
@@ -114,8 +118,9 @@ def _of_arrow(ids: Any) -> tuple[list[Id], NDArray[np.int32]]:
     if hasattr(ids, "combine_chunks"):
         ids = ids.combine_chunks()
     if ids.null_count:
-        row = ids.is_null().to_pylist().index(True)
-        raise ScorerError(f"row {row}: the id of the unit is missing; text or a whole number was expected")
+        raise _missing(ids.is_null().to_pylist().index(True))
+    if hasattr(ids, "run_ends"):
+        return batch_ids(ids.to_pylist())
     encoded = ids if hasattr(ids, "dictionary") else ids.dictionary_encode()
     if hasattr(encoded, "num_chunks"):  # of no chunk at all
         return [], np.empty(0, dtype=np.int32)
@@ -123,10 +128,16 @@ def _of_arrow(ids: Any) -> tuple[list[Id], NDArray[np.int32]]:
     values = encoded.dictionary.to_pylist()
     if encoded is ids:  # a dictionary of the user's, in any order and with entries that no row has
         return batch_ids(_looked_up(values, codes))
-    kinds = set(map(type, values))
-    if kinds == {str}:
+    if set(map(type, values)) <= {str}:
         return values, codes
-    return [one_id(value) for value in values], codes
+    for place, value in enumerate(values):
+        if type(value) is not int or not _LOW <= value <= _HIGH:
+            _row_id(codes.tolist().index(place), value)
+    return values, codes
+
+
+def _missing(row: int) -> ScorerError:
+    return ScorerError(f"row {row}: the id of the unit is missing; text or a whole number was expected")
 
 
 def _looked_up(values: Sequence[Any], codes: NDArray[np.int32]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -90,6 +90,7 @@ def read_batch(batch: Any, covariates: Any, scorer: Scorer, clock: FleetClock, u
     if not isinstance(batch, (tuple, list)) or len(batch) != 3:
         what = f"{len(batch)} items" if isinstance(batch, (tuple, list)) else f"a {type(batch).__name__}"
         raise ScorerError(f"a batch is {what}; give a data frame, an Arrow batch, or (ids, times, values)")
+    _require_one_index(zip(("the ids", "the times", "the values"), batch, strict=True))
     ids, codes = batch_ids(batch[0])
     times = _times(batch[1], len(codes), clock)
     values = batch[2]
@@ -136,12 +137,29 @@ def _of_table(table: Any, covariates: Any, scorer: Scorer, clock: FleetClock, un
         )
     if len(set(names)) < len(names):
         raise ScorerError(f"the batch has two columns of one name among {listed(names, 40)}; give each one once")
+    if isinstance(table, Mapping):
+        _require_one_index((f"column {name!r}", column) for name, column in table.items())
     ids, codes = batch_ids(_column(table, names, unit))
     times = _times(_column(table, names, time), len(codes), clock)
     columns = [_numbers(_column(table, names, name), f"channel {name!r}", len(codes)) for name in scorer.channels]
     if of_readings:
         covariates = {name: _column(table, names, name) for name in of_readings}
     return Batch(ids, codes, times, columns, _covariates(covariates, scorer, len(codes)))
+
+
+def _require_one_index(parts: Iterable[tuple[str, Any]]) -> None:
+    """Refuse Series and frames of pandas whose rows are not the same: by position, a unit would get another's."""
+    known: tuple[str, Any] | None = None
+    for what, part in parts:
+        if not hasattr(part, "iloc"):
+            continue
+        if known is None:
+            known = what, part.index
+        elif part.index is not known[1] and len(part) == len(known[1]) and not part.index.equals(known[1]):
+            raise ScorerError(
+                f"{known[0]} and {what} have different indexes, so it is open which rows belong together; align them, "
+                "or give arrays (Series.to_numpy()) if the order is right"
+            )
 
 
 def _in_memory(table: Any) -> Any:
