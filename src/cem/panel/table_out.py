@@ -64,10 +64,12 @@ class WithFrames:
         Raises
         ------
         PanelError
-            Two columns would have one name; the library is not installed; or it has no type for ids or labels, such as
-            a number and a text in one column.
+            Two columns would have one name, a name is no text, or the library has no type for ids or labels, such as a
+            number and a text in one column.
         OptionError
             The backend is unknown.
+        MissingPackageError
+            The library is not installed.
 
         Notes
         -----
