@@ -21,6 +21,16 @@ if "-g" not in os.environ.get("CFLAGS", ""):
     # setuptools passes on the -g that interpreters are built with, a quarter of the compiler's time; CFLAGS=-g asks for
     # it.
     FLAGS.append("-g0")
+# Compiled for size: LAPACK or Python does their work, or they are called once a fit.
+FOR_SIZE = {
+    "cem._core",
+    "cem.em.kernels._linked_maximisation",
+    "cem.mixture._bundle",
+    "cem.mixture._prediction",
+    "cem.search._clusters",
+    "cem.search._moves",
+    "cem.statistics._bundle",
+}
 MACROS: list[tuple[str, str | None]] = [("NDEBUG", "1")]
 
 # CEM_ABI3=1 compiles against CPython 3.11's limited API: one wheel for that and every later version. A call from
@@ -84,7 +94,7 @@ def translate(path: Path) -> Extension:
         dotted(path),
         [path.as_posix()],
         include_dirs=HEADER_DIRECTORIES,
-        extra_compile_args=FLAGS,
+        extra_compile_args=[*FLAGS, "-Os"] if dotted(path) in FOR_SIZE else FLAGS,
         define_macros=MACROS,
         py_limited_api=ABI3,
     )

@@ -140,7 +140,14 @@ def main() -> None:
     small = options.quick
     rows = rates(scorer, *((20_000, 200) if small else (1_000_000, 10_000)))
     rows += snapshots(scorer, 2_000 if small else 100_000)
-    harness.write_results(__file__, options, rows, load_before=before)
+    rate = {row["what"]: row["per_second"] for row in rows if "per_second" in row}
+    summary = {
+        "batch_against_loop": rate["batch, one thread"] / rate["Python loop, dict of units"],
+        "two_calls_against_one": rate["two halves, two threads"]
+        / rate["two halves, one after the other"],
+        "two_threads_against_one": rate["batch, n_threads=2"] / rate["batch, one thread"],
+    }
+    harness.write_results(__file__, options, rows, load_before=before, summary=summary)
 
 
 if __name__ == "__main__":

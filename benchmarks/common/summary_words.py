@@ -26,6 +26,9 @@ _LABELS = {
             "points_from_90_inside": "points of coverage from 90 %, inside",
         }.items()
     },
+    "batch_against_loop": "Readings a second in a batch, one thread, ÷ those of the Python loop",
+    "two_calls_against_one": "Two calls on two cores ÷ one after the other",
+    "two_threads_against_one": "One batch on two threads ÷ on one",
     "largest_ari_without": "Largest ARI without the load",
     "least_ari_with": "Least ARI with the load",
     "warned_without": "Fleets warned without the load",

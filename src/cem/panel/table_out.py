@@ -64,10 +64,12 @@ class WithFrames:
         Raises
         ------
         PanelError
-            Two columns would have one name; the library is not installed; or it has no type for ids or labels, such as
-            a number and a text in one column.
+            Two columns would have one name, a name is no text, or the library has no type for ids or labels, such as a
+            number and a text in one column.
         OptionError
             The backend is unknown.
+        MissingPackageError
+            The library is not installed.
 
         Notes
         -----
@@ -143,6 +145,8 @@ class WithFrames:
         seen = dict.fromkeys(self.channels, "channel")
         seen.update(dict.fromkeys((*self._covariate_columns, *self._unit_covariate_columns), "covariate"))
         for role, name in names.items():
+            if not isinstance(name, str) or not name:
+                raise PanelError(f"{role}={name!r:.60}: the name of a column, a text, was expected")
             if name in seen:
                 raise PanelError(
                     f"the panel has a {seen[name]} {name!r}, and its {role.replace('_', ' ')} would have the same "

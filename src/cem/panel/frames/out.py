@@ -114,7 +114,9 @@ def frame_of(columns: Mapping[str, Any], backend: str | None = None, given: str 
     OptionError
         The backend is not known.
     PanelError
-        It is not installed, or a column holds values of several types and the backend has no column for them.
+        A column holds values of several types, and the backend has no column for them.
+    MissingPackageError
+        It is not installed.
     """
     library = checked_backend(backend, given)
     module = extra(library, "frames", "making a data frame")
