@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["AgreementDisplay"]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class AgreementDisplay(Display):
     """Number of units with each known label in each mode of a model.
 

@@ -23,7 +23,7 @@ __all__ = ["CoefficientDisplay"]
 FloatArray = NDArray[np.float64]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class CoefficientDisplay(Display):
     """Two coefficients of each unit's curve in one channel, coloured by mode, with an ellipse for each mode.
 

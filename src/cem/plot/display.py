@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cem.errors import OptionError, PanelError
+from cem.errors.display import safe
 from cem.errors.names import did_you_mean
 from cem.panel.panel import Panel
 from cem.plot.style import drawing_axes
@@ -34,6 +38,17 @@ class Display:
     axes_: list[Axes]
     ax_: Axes
     _is_new: bool
+
+    def __repr__(self) -> str:
+        """One line: a notebook shows it beside the picture. Numbers are in the attributes."""
+        parts = []
+        for own in fields(self):  # type: ignore[arg-type]  # every display is a dataclass
+            value = getattr(self, own.name)
+            if isinstance(value, np.ndarray):
+                parts.append(f"{own.name} {value.shape}")
+            elif isinstance(value, (str, int, float)) and not isinstance(value, bool):
+                parts.append(f"{own.name}={value if isinstance(value, (int, float)) else safe(repr(value))[:60]}")
+        return f"{type(self).__name__}({', '.join(parts)})"
 
     def _open(self, ax: Any, n: int = 1, **options: Any) -> list[Axes]:
         self.figure_, self.axes_, self._is_new = drawing_axes(ax, n, **options)

@@ -35,7 +35,7 @@ _POINTS = 400
 _TAIL = 0.995
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class LawDisplay(Display):
     """Density of the remaining life of one unit, with its median, an interval, and the truth where it is known.
 

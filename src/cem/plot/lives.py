@@ -28,7 +28,7 @@ FloatArray = NDArray[np.float64]
 _THRESHOLD_MOMENTS = 60  # a simulated law takes some milliseconds
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class RemainingLifeDisplay(Display):
     """Median and intervals of the remaining life of one unit after each of its readings.
 

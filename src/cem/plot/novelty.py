@@ -26,7 +26,7 @@ _FARTHEST = 8.0  # powers of ten
 _MOST_NAMES = 40
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class NoveltyDisplay(Display):
     """Tail probability of each unit under its most probable mode, by channel and over all channels.
 

@@ -24,7 +24,7 @@ __all__ = ["ProbabilityDisplay"]
 FloatArray = NDArray[np.float64]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ProbabilityDisplay(Display):
     """Probability of each mode of one unit, after each of its readings.
 

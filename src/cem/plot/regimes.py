@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float64]
 _MOST_WRITTEN = 120  # cells with a number in them
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class RegimesDisplay(Display):
     """Training readings of each regime, and the offsets of the channels in each.
 

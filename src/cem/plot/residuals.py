@@ -32,7 +32,7 @@ _STRIPES = 12
 _FEWEST = 5  # residuals of which a mean is drawn
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ResidualDisplay(Display):
     """Residuals of one channel in three pictures: do the curves fit, is the noise normal, and is it white?
 

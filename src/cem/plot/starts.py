@@ -24,7 +24,7 @@ __all__ = ["StartsDisplay"]
 FloatArray = NDArray[np.float64]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class StartsDisplay(Display):
     """Log-likelihood that each start of a fit reached, and that of the best start by pass.
 

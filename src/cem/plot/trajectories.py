@@ -42,7 +42,7 @@ FloatArray = NDArray[np.float64]
 _POINTS = 101
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class TrajectoryDisplay(Display):
     """Histories of units by channel, coloured by mode; with a model, its mean curves and the spread of units.
 
