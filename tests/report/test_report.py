@@ -323,6 +323,6 @@ def test_a_prognosis_takes_a_title_and_notes_as_a_model_does(lives):
 
 def test_starts_of_a_linked_fit_are_said_to_be_without_factors(model, fleet):
     """Else the log-likelihood of the best start and that of the fit seem to contradict each other."""
-    linked = cem.FailureModeEM(2, covariance="pooled", linking_rank=1, random_state=0, n_init=1, max_iter=20)
+    linked = cem.FailureModeEM(2, linking_rank=1, random_state=0, n_init=1, max_iter=20)
     assert "Starts are fits without shared factors" in linked.fit(fleet[:40]).model_.report()
     assert "without shared factors" not in model.report()
