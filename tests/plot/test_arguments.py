@@ -49,7 +49,7 @@ def test_every_display_is_refused_something_here():
 def test_a_display_prints_short(model, fleet):
     """A notebook prints what a cell ends with; thousands of numbers would bury the picture."""
     shown = repr(model.plot(fleet[:20], ["vibration"]))
-    assert shown.startswith("TrajectoryDisplay(channels=('vibration',)") and len(shown) < 600
+    assert shown.startswith("TrajectoryDisplay(") and len(shown) < 600
     assert "array(" not in shown and "times (" in shown
     shown = repr(plot.NoveltyDisplay.from_model(model, fleet))
     assert "array(" not in shown and len(shown) < 600
@@ -64,3 +64,11 @@ def test_a_model_has_no_passes_and_is_no_unfitted_estimator(model):
     """The message that it is not fitted would send the reader in a wrong direction."""
     with pytest.raises(cem.OptionError, match="FailureModeModel; FailureModeEM was expected"):
         plot.StartsDisplay.from_estimator(model)
+
+
+def test_a_display_prints_one_short_line(model, fleet):
+    """In a notebook it stands beside its picture; thousands of numbers would bury it."""
+    display = plot.TrajectoryDisplay.from_model(model, fleet, channel="vibration")
+    assert len(repr(display)) < 400 and "\n" not in repr(display) and "curves (3, 1, 101)" in repr(display)
+    law = model.remaining_life(fleet[:1].until(60.0), 1.0).plot()
+    assert repr(law).startswith("LawDisplay(") and "level=0.9" in repr(law)
