@@ -375,6 +375,15 @@ def test_a_channel_without_a_basis_of_its_own_is_named():
     em = estimator(basis={"vib": cem.Polynomial(1)})
     with pytest.raises(OptionError, match=r"basis__vibe__degree.*vib"):
         em.set_params(basis__vibe__degree=2)
+    with pytest.raises(OptionError, match=r"basis__degree: .*only channels have names"):
+        estimator(basis={None: cem.Polynomial(1)}).set_params(basis__degree=2)
+
+
+@pytest.mark.parametrize("names", ["vibration", 3, ["vib"]], ids=str)
+def test_other_names_of_input_features_are_named(fitted, names):
+    """A string was taken letter by letter, and a number was a TypeError."""
+    with pytest.raises(OptionError, match=r"found '?(vibration|3|vib)'?, fitted with 'vib', 'temp'"):
+        fitted.get_feature_names_out(names)
 
 
 # ------------------------------------------------------------------------------------------------------------ errors
