@@ -88,7 +88,7 @@ def with_nested(value: Any, changes: Mapping[str, Any], name: str) -> Any:
     for path, new in changes.items():
         channel = next((key for key in channels if path == key or path.startswith(f"{key}__")), None)
         if channel is None:
-            known = did_you_mean(path, channels) if channels else "only channels have names; give a new mapping"
+            named = did_you_mean(path, channels) if channels else "only channels have names; give a new mapping"
             raise OptionError(f"{name}__{path}: {name} has no entry of this name; {named}")
         if path == channel:
             whole[channel] = new
