@@ -18,7 +18,7 @@ from sklearn.ensemble import BaggingClassifier
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score, train_test_split
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, StratifiedKFold, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import _safe_indexing, resample
 from sklearn.utils.validation import _num_samples, check_is_fitted
@@ -225,6 +225,21 @@ def test_a_tool_that_makes_arrays_of_its_input_is_refused_with_a_word_on_panels(
     for made in (lambda: np.asarray(panel()), lambda: BaggingClassifier(LogisticRegression()).fit(panel(), TRUTH)):
         with pytest.raises(PanelTypeError, match=r"a Panel is no array.*to_arrays\(\)"):
             made()
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_search_that_cuts_a_table_through_units_says_so(library):
+    """Scores of units whose other readings were fitted are too good."""
+    columns = {"id": np.repeat([f"m{l}" for l in range(40)], 8), "t": np.tile(TIMES, 40), "vib": readings().ravel()}
+    frame = pytest.importorskip(library).DataFrame(columns)
+    em = estimator(unit="id", time="t")
+    with pytest.warns(cem.errors.SuspectDataWarning, match=r"unit 'm\d+' has readings in.*groups=frame\['id'\]"):
+        cross_val_score(em, frame, cv=KFold(3), error_score="raise")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", cem.errors.SuspectDataWarning)
+        whole = cross_val_score(em, frame, groups=columns["id"], cv=GroupKFold(4), error_score="raise")
+        em.fit(frame)
+    assert np.isfinite(whole).all()
 
 
 def test_scores_of_folds_are_those_of_the_units_in_them():
