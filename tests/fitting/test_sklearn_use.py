@@ -18,7 +18,7 @@ from sklearn.ensemble import BaggingClassifier
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score, train_test_split
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, StratifiedKFold, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import _safe_indexing, resample
 from sklearn.utils.validation import _num_samples, check_is_fitted
@@ -227,6 +227,21 @@ def test_a_tool_that_makes_arrays_of_its_input_is_refused_with_a_word_on_panels(
             made()
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_search_that_cuts_a_table_through_units_says_so(library):
+    """Scores of units whose other readings were fitted are too good."""
+    columns = {"id": np.repeat([f"m{l}" for l in range(40)], 8), "t": np.tile(TIMES, 40), "vib": readings().ravel()}
+    frame = pytest.importorskip(library).DataFrame(columns)
+    em = estimator(unit="id", time="t")
+    with pytest.warns(cem.errors.SuspectDataWarning, match=r"unit 'm\d+' has readings in.*groups=frame\['id'\]"):
+        cross_val_score(em, frame, cv=KFold(3), error_score="raise")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", cem.errors.SuspectDataWarning)
+        whole = cross_val_score(em, frame, groups=columns["id"], cv=GroupKFold(4), error_score="raise")
+        em.fit(frame)
+    assert np.isfinite(whole).all()
+
+
 def test_scores_of_folds_are_those_of_the_units_in_them():
     scores = cross_val_score(estimator(), panel(), cv=4, error_score="raise")
     fold = np.arange(10)
@@ -375,6 +390,15 @@ def test_a_channel_without_a_basis_of_its_own_is_named():
     em = estimator(basis={"vib": cem.Polynomial(1)})
     with pytest.raises(OptionError, match=r"basis__vibe__degree.*vib"):
         em.set_params(basis__vibe__degree=2)
+    with pytest.raises(OptionError, match=r"basis__degree: .*only channels have names"):
+        estimator(basis={None: cem.Polynomial(1)}).set_params(basis__degree=2)
+
+
+@pytest.mark.parametrize("names", ["vibration", 3, ["vib"]], ids=str)
+def test_other_names_of_input_features_are_named(fitted, names):
+    """A string was taken letter by letter, and a number was a TypeError."""
+    with pytest.raises(OptionError, match=r"found '?(vibration|3|vib)'?, fitted with 'vib', 'temp'"):
+        fitted.get_feature_names_out(names)
 
 
 # ------------------------------------------------------------------------------------------------------------ errors

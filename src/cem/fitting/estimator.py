@@ -27,7 +27,7 @@ from cem.fitting.options import FitOptions, Progress, printer
 from cem.fitting.predictions import Predictions
 from cem.fitting.record import training_record
 from cem.fitting.result import FitResult
-from cem.fitting.sklearn_face import SklearnFace, check_scores_get
+from cem.fitting.sklearn_face import SklearnFace, check_scores_get, warn_of_split_units
 from cem.fitting.unit_weights import DISTINCT, Weights, counts_of_units, one_row_each, weights_in, with_copies
 from cem.fitting.warm_start import checked_start, membership_of
 from cem.lifetimes.lifetimes import Lifetimes
@@ -374,6 +374,8 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         -----
         IgnoredLabelsWarning
             `y` was given.
+        SuspectDataWarning
+            A search of scikit-learn cut a data frame through its units.
         """
         sample_weight = weights_in(weights)
         if y is not None:
@@ -395,6 +397,8 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         of_arrays = {"times": times, "covariates": covariates, "unit_covariates": unit_covariates}
         if any(given is not None for given in of_arrays.values()):
             check_scores_get(of_arrays, panel)
+        if table is not None and is_frame(X):
+            warn_of_split_units(table["unit"], panel)
         counts = counts_of_units(sample_weight, panel)
         # Fit another object and take over its attributes in one step. An interruption then leaves all of the old fit
         # or all of the new one.

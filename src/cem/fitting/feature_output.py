@@ -117,7 +117,7 @@ class FeatureOutput:
         """
         model = self._model()
         if input_features is not None:
-            self._check_names_in(list(input_features))
+            self._check_names_in(np.atleast_1d(np.asarray(input_features, dtype=object)).tolist())
         names = [f"mode_{label}" for label in model.mode_labels]
         for channel, basis in zip(model.channels, model.bases, strict=True):
             names += [f"{channel}_{j}" for j in range(basis.size)]
