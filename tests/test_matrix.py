@@ -217,12 +217,65 @@ def test_c_headers_are_written_or_refused(models, cell):
     """tests/export compiles them and compares numbers; here no kind may be left out in silence."""
     model = chosen(models, cell)
     if cell[2]:
-        with pytest.raises(cem.CemError, match="linking_rank"):
-            model.export_c()
+        for scalar in ("double", "float"):
+            with pytest.raises(cem.CemError, match="linking_rank"):
+                model.export_c(scalar=scalar)
         return
-    text = model.export_c()
-    assert ("fleet_update_at" in text) == bool(model.covariates)
-    assert ("fleet_init_at" in text) == bool(model.unit_covariates)
+    for scalar in ("double", "float"):
+        text = model.export_c(scalar=scalar)
+        assert ("fleet_update_at" in text) == bool(model.covariates)
+        assert ("fleet_init_at" in text) == bool(model.unit_covariates)
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+def test_results_become_frames(models, cell):
+    """A table of results would be there for plain models only, or hold other numbers than the arrays."""
+    pytest.importorskip("pandas")
+    model = chosen(models, cell)
+    panel = conditioned_fleet(5, n_units=3, n_readings=8, failing=cell[1] == "to_failure")
+    found = model.probability_frame(panel, backend="pandas")
+    assert found["unit"].tolist() == list(panel.units)
+    np.testing.assert_array_equal(found.iloc[:, 1:].to_numpy(), model.predict_proba(panel))
+    posterior = model.posterior(panel)
+    frame = posterior.to_frame("pandas")
+    assert len(frame) == panel.n_units * model.n_modes * sum(basis.size for basis in model.bases)
+    assert frame["probability"].between(0, 1).all() and np.isfinite(frame["mean"]).all()
+    assert len(panel.to_frame("pandas")) == panel.n_readings
+    if cell[1] == "to_failure":
+        law = cem.RemainingLife(model).predict(panel)
+        assert law.to_frame("pandas")["unit"].tolist() == list(panel.units)
+
+
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell[3] == "full"], ids=str)
+def test_reports_and_pictures_are_drawn(models, cell):
+    """A page of a model with covariates, regimes, links or lives would break off, or leave them out."""
+    pytest.importorskip("matplotlib")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    model = chosen(models, cell)
+    panel = conditioned_fleet(5, n_units=3, n_readings=8, failing=cell[1] == "to_failure")
+    page = model.report(panel.with_failure_times(None))  # they run
+    assert page.startswith("<!DOCTYPE html>") and page.count("<svg") >= len(model.channels)
+    for name in (*model.covariates, *model.unit_covariates):
+        assert name in page
+    lives = page.partition('<section id="lives">')[2].partition("</section>")[0]
+    assert ("<svg" in lives) == (cell[1] == "to_failure")
+    try:
+        assert model.plot(panel).figure_.axes
+        first = panel.units[0]
+        if cell[1] == "forward":
+            shown = cem.plot.ProbabilityDisplay.from_model(model, panel, unit=first).probabilities[-1]
+            np.testing.assert_allclose(shown, model.predict_proba(panel)[0], rtol=0, atol=1e-9)
+        else:
+            shown = cem.plot.ProbabilityDisplay.from_prognosis(cem.RemainingLife(model), panel, unit=first)
+            np.testing.assert_allclose(shown.probabilities.sum(axis=1), 1.0)
+        assert cem.plot.NoveltyDisplay.from_model(model, panel).figure_.axes
+        assert cem.plot.ResidualDisplay.from_model(model, panel, "a").figure_.axes
+    finally:
+        pyplot.close("all")
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "plain"])

@@ -104,7 +104,7 @@ def test_parquet_holds_what_csv_prints(name, library, work, capsys, tmp_path, mo
     """Numbers keep all digits, ids their type, and infinite lives stay infinite."""
     pytest.importorskip("polars")
     parquet = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("cem.cli.forms._WRITERS", (library,))
+    monkeypatch.setattr("cem.cli.parquet._WRITERS", (library,))
     arguments, path = commands(work)[name], tmp_path / "table.parquet"
     header, *rows = csv.reader(io.StringIO(printed(capsys, *arguments, "--csv")))
     assert f"written: {path}" in printed(capsys, *arguments, "--parquet", path)
@@ -142,7 +142,7 @@ def test_one_form_is_asked_for_and_parquet_needs_a_file_that_can_be_written(work
         capsys.readouterr()
         assert cli.main([*score, *arguments]) == 1
         assert message in capsys.readouterr().err
-    monkeypatch.setattr("cem.cli.forms.find_spec", lambda name: None)
+    monkeypatch.setattr("cem.extras.find_spec", lambda name: None)
     assert cli.main([*score, "--parquet", table]) == 1
     assert "pip install 'cem-failure-modes[frames]'" in capsys.readouterr().err
     assert not (tmp_path / "x.parquet").exists()

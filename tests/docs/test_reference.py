@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
 
 import pytest
 from places import ROOT
@@ -40,12 +41,24 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert missing == []
 
 
+def parameters_of(callable) -> set[str]:
+    """What a caller may give; of ``**options: Unpack[Options]`` the keywords in Options."""
+    found: set[str] = set()
+    for parameter in inspect.signature(callable).parameters.values():
+        kind = str(parameter.annotation)
+        if parameter.kind is parameter.VAR_KEYWORD and kind.startswith("Unpack["):
+            options = getattr(sys.modules[callable.__module__], kind.removeprefix("Unpack[").removesuffix("]"))
+            found |= set(options.__annotations__)
+        else:
+            found.add(parameter.name)
+    return found - {"self", "cls"}
+
+
 @pytest.mark.parametrize("documented", CALLABLES, ids=[documented.name for documented in CALLABLES])
 def test_a_docstring_explains_every_parameter(documented) -> None:
     """A reader of `help` or of the reference would have to read the source for what an argument may be."""
     assert documented.docstring
-    parameters = {name for name in inspect.signature(documented.callable).parameters if name not in ("self", "cls")}
-    assert parameters - documented_parameters(documented) == set()
+    assert parameters_of(documented.callable) - documented_parameters(documented) == set()
 
 
 def test_an_unexplained_parameter_is_found() -> None:

@@ -283,7 +283,7 @@ def test_every_word_for_missing_in_objects_is_missing(gap):
         (LONG.to_dict("records"), r"pandas.DataFrame\(frame\)"),
         (LONG.to_records(index=False), r"pandas.DataFrame\(frame\)"),
         (LONG.to_numpy(), r"Panel.from_arrays"),
-        ("table.csv", r"cem.tables.read_panel"),
+        ("table.csv", r"cem.read"),
     ],
     ids=lambda x: type(x).__name__,
 )

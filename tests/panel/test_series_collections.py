@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import cem
-from cem.errors import PanelError
+from cem.errors import OptionError, PanelError
 from cem.panel.panel import Panel
 
 LENGTHS = (5, 7, 3)
@@ -106,7 +106,7 @@ def test_what_is_no_such_container_is_refused_with_what_was_found():
         (Panel.from_aeon, [np.ones((2, 4)), np.ones((3, 4))], r"series 0 .* 2 channels and series 1 has 3"),
         (Panel.from_aeon, [np.ones((2, 2, 4))], r"series 0.*found shape \(2, 2, 4\)"),
         (Panel.from_tslearn, [[[1.0]], [[1.0], [2.0]]], "differ in shape"),
-        (Panel.from_tslearn, "fleet.csv", "found a str"),
+        (Panel.from_tslearn, "fleet.csv", "found .fleet.csv."),
     ]
     for read, container, message in cases:
         with pytest.raises(PanelError, match=message):
@@ -119,3 +119,12 @@ def test_a_panel_read_so_can_be_fitted():
     model = cem.FailureModeEM(2, basis=cem.Polynomial(1), n_init=1, random_state=0).fit(Panel.from_aeon(cube)).model_
     labels = model.predict(Panel.from_aeon(cube))
     assert len(set(labels[::2])) == 1 and labels[0] != labels[1]
+
+
+def test_frames_of_other_libraries_and_axes_are_refused_with_what_to_do():
+    """sktime also holds panels in frames of polars and Dask, whose index is a column with a name of its own."""
+    pl = pytest.importorskip("polars")
+    with pytest.raises(PanelError, match=r"DataFrame of polars; call Panel\.from_frame"):
+        Panel.from_sktime(pl.DataFrame({"x": [1.0]}))
+    with pytest.raises(OptionError, match="axes"):
+        Panel.from_sktime(np.ones((2, 1, 3)), axes="units, times, channels")

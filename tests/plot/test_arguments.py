@@ -44,3 +44,23 @@ def test_every_display_is_refused_something_here():
     displays = {name for name in plot.__all__ if name.endswith("Display")}
     called = {name for call, _ in CASES.values() for name in call.__code__.co_names}
     assert displays <= called
+
+
+def test_a_display_prints_short(model, fleet):
+    """A notebook prints what a cell ends with; thousands of numbers would bury the picture."""
+    shown = repr(model.plot(fleet[:20], ["vibration"]))
+    assert shown.startswith("TrajectoryDisplay(channels=('vibration',)") and len(shown) < 600
+    assert "array(" not in shown and "times (" in shown
+    shown = repr(plot.NoveltyDisplay.from_model(model, fleet))
+    assert "array(" not in shown and len(shown) < 600
+
+
+def test_a_truth_that_is_no_number_is_refused(model, fleet):
+    with pytest.raises(cem.OptionError, match="truth is 'soon'"):
+        model.remaining_life(fleet[:1], 1.0).plot(truth="soon")
+
+
+def test_a_model_has_no_passes_and_is_no_unfitted_estimator(model):
+    """The message that it is not fitted would send the reader in a wrong direction."""
+    with pytest.raises(cem.OptionError, match="FailureModeModel; FailureModeEM was expected"):
+        plot.StartsDisplay.from_estimator(model)

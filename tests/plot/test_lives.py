@@ -157,3 +157,40 @@ def test_alpha_lambda_needs_failures(prognosis, fleet):
         AlphaLambdaDisplay.from_prognosis(prognosis, fleet[:5].with_failure_times(None))
     with pytest.raises(cem.OptionError, match="alpha is"):
         AlphaLambdaDisplay.from_prognosis(prognosis, fleet, alpha=2)
+
+
+def test_a_threshold_that_is_never_crossed_is_said(straight):
+    """An empty picture with a legend of lines that are not there says nothing."""
+    model, panel = straight
+    never = RemainingLifeDisplay.from_threshold(model, panel, -50.0, unit=panel.units[0], direction="lower")
+    assert np.isinf(never.median).all()
+    assert ["not crossed within the horizon" in text.get_text() for text in never.ax_.texts] == [True]
+    assert not never.figure_.legends
+    crossed = RemainingLifeDisplay.from_threshold(model, panel, 10.0, unit=panel.units[0])
+    assert np.isfinite(crossed.median[-1])
+    names = [text.get_text() for text in crossed.figure_.legends[0].get_texts()]
+    assert names == ["median", "90 % interval", "50 % interval"]
+
+
+def test_the_failure_of_a_unit_is_not_called_the_truth_about_a_threshold(straight):
+    """The unit failed when it failed; that the threshold was crossed then is nowhere known."""
+    model, panel = straight
+    failed = cem.Panel.from_arrays(
+        [panel.times[:8]], [panel.values[:8]], channels=["wear"], time_unit="h", failure_times=[9.0]
+    )
+    display = RemainingLifeDisplay.from_threshold(model, failed, 10.0)
+    assert display.lines_[-1].get_label() == "known failure"
+
+
+def test_a_law_to_a_threshold_has_the_unit_of_time_of_its_model(straight):
+    model, panel = straight
+    law = model.remaining_life(panel, 10.0)
+    assert law.time_unit == "h" and law.plot(panel.units[0]).ax_.get_xlabel().endswith("[h]")
+
+
+def test_a_unit_of_one_reading_has_its_intervals_drawn(straight):
+    model, panel = straight
+    display = RemainingLifeDisplay.from_threshold(model, panel[:1].until(0.0), 10.0)
+    first, last = display.ax_.get_xlim()
+    assert first < display.times[0] < last
+    assert all(one.get_paths()[0].get_extents().width > 0 for one in display.ax_.collections)

@@ -7,7 +7,7 @@ import pytest
 
 import cem
 from cem.plot import TrajectoryDisplay, mode_colour
-from cem.plot.histories import MOST_LINES, density
+from cem.plot.histories import MOST_LINES, MOST_READINGS, density
 
 
 def test_curves_and_spreads_are_those_of_the_model(model, fleet):
@@ -164,3 +164,35 @@ def test_arrays_are_read_as_for_predictions():
     model = cem.FailureModeEM(1, basis=cem.Constant(), random_state=0, n_init=1).fit(readings).model_
     display = model.plot(readings)
     np.testing.assert_array_equal(display.values.reshape(30, 6), readings)
+
+
+def test_many_readings_of_a_few_units_become_a_density(model):
+    """A hundred noisy histories of 200 readings would cover the curves of their modes."""
+    few = model.sample(20, np.linspace(0, 200, MOST_READINGS // 20 + 1), random_state=0)
+    display = TrajectoryDisplay.from_panel(few, channel="vibration")
+    assert len(display.ax_.images) == 1 and not display.ax_.collections
+
+
+def test_readings_closer_than_the_columns_are_not_mixed():
+    """A sensor that jumps between two regimes has no reading between them, and the density shows none."""
+    times = np.linspace(0.0, 10.0, 1001)
+    values = np.where(np.arange(1001) % 2, 1.0, 0.0)
+    counts = density(times, values, np.array([0, 1001]), (0.0, 10.0), (0.0, 1.0), (5, 50))
+    assert not counts[1:-1].any() and counts.sum() == 50
+
+
+def test_a_single_unit_is_seen_beside_a_crowd(model):
+    """A coarsely rounded sensor puts hundreds of units into one cell; one that differs must not vanish."""
+    many = model.sample(MOST_LINES + 1, np.linspace(0, 200, 6), random_state=0)
+    image = np.asarray(TrajectoryDisplay.from_model(model, many, channel="vibration").ax_.images[0].get_array())
+    alpha = image[..., 3]
+    assert alpha.min() == 0 and alpha[alpha > 0].min() >= 0.15 and alpha.max() <= 1
+
+
+def test_a_unit_of_one_reading_leaves_the_curves_in_sight(model, fleet):
+    """The first reading of a new unit has no span of its own that could set the limits."""
+    one = fleet[:1].until(float(fleet.times[0]))
+    display = TrajectoryDisplay.from_model(model, one, channel="vibration")
+    low, high = display.ax_.get_ylim()
+    assert (display.curve_times[:, -1] > display.curve_times[:, 0]).all()
+    assert low <= display.curves.min() and display.curves.max() <= high

@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 import cem
 from cem.basis.families import Exponential
-from cem.errors import OptionError, PanelError
+from cem.errors import OptionError, PanelError, PredictionError
 from cem.panel.panel import Panel
 from cem.prognosis.calibration import Calibration, Reliability, calibrate, normal_scores, reliability
 from cem.prognosis.distribution import RemainingLifeDistribution
@@ -217,3 +217,40 @@ def test_scores_at_the_edges_show_where_the_map_takes_a_law() -> None:
     inner = slice(1, -1)
     mapped = ndtr(calibration.mapped(scores))[:, inner]
     np.testing.assert_allclose(calibration.corrected(law).cdf(law.edges)[:, inner], mapped, atol=1e-6)
+
+
+def with_column(panel: Panel, name: str, values: np.ndarray) -> Panel:
+    """The panel with one more channel in front."""
+    ends = panel.offsets[1:-1]
+    columns = np.column_stack([values, panel.values])
+    return Panel.from_arrays(
+        np.split(np.asarray(panel.times), ends),
+        np.split(columns, ends),
+        channels=[name, *panel.channels],
+        failure_times=panel.failure_times,
+    )
+
+
+@pytest.mark.parametrize("is_warm", [True, False])
+def test_a_constant_channel_left_in_the_panel_does_not_stop_calibration(is_warm: bool) -> None:
+    """The fit left the dead sensor out, so the panel that it was fitted to calibrates it, with the same figures."""
+    panel = twin_channels(16, 3)
+    both = with_column(panel, "dead", np.full(len(panel.times), 518.67))
+    estimator = cem.FailureModeEM(
+        1, basis=Exponential([40.0]), covariance="diagonal", time_axis="to_failure", random_state=0
+    )
+    with pytest.warns(cem.errors.ConstantChannelWarning):
+        prognosis = RemainingLife(estimator.fit(both).model_, n_points=60)
+    given = None if is_warm else estimator
+    found = prognosis.calibrated(both, given, ages=2, n_folds=2).calibration
+    expected = prognosis.calibrated(panel, given, ages=2, n_folds=2).calibration
+    assert found.before.crps == pytest.approx(expected.before.crps)
+    assert found.temper == expected.temper
+
+
+def test_a_channel_that_the_fit_never_saw_is_refused_by_calibration() -> None:
+    """Nobody decided to leave it out, so it is named rather than dropped."""
+    panel = twin_channels(16, 3)
+    prognosis = RemainingLife(fitted(panel, 1).model_, n_points=60)
+    with pytest.raises(PredictionError, match="no channel 'other'"):
+        prognosis.calibrated(with_column(panel, "other", np.arange(len(panel.times))), ages=2, n_folds=2)

@@ -142,10 +142,24 @@ def test_a_model_alone_says_what_is_missing(model):
     assert tags.tags.count("svg") >= 8
 
 
-def test_a_model_without_a_record_of_its_fit_says_so(model, fleet):
+def test_a_model_without_a_record_of_its_fit_is_refused(model, fleet, tmp_path):
+    """A page that describes a fit of which nothing is known would look like a complete one."""
     bare = cem.FailureModeModel(**{**model._arguments(), "training": {}})
-    page = bare.report(fleet)
-    assert "no record of its fit" in page and "no record of its starts" in page
+    with pytest.raises(cem.OptionError, match=r"no record of its fit.*FailureModeEM"):
+        bare.report(fleet, tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())
+    bare.save(tmp_path / "bare.cem")
+    from cem.cli.commands import main
+
+    assert main(["report", str(tmp_path / "bare.cem"), "-o", str(tmp_path / "page.html")]) == 1
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_what_an_older_record_lacks_is_said(model, fleet):
+    """Model files of the first releases know the number of units, and nothing of the starts."""
+    old = cem.FailureModeModel(**{**model._arguments(), "training": {"n_units": 160}})
+    page = old.report(fleet)
+    assert "no record of its starts" in page
     read(page)
 
 
@@ -245,11 +259,11 @@ def test_remaining_lives_until_a_threshold(model, fleet):
     page = model.report(running, threshold=1.0, direction="upper")
     section = re.search(r'<section id="lives">.*?</section>', page, re.DOTALL)[0]
     law = model.remaining_life(running, 1.0, direction="upper")
-    assert "wear rises to 1," in section and "P(never)" in section and section.count("<svg") == 1
+    assert "wear rises to 1 mm," in section and "P(never)" in section and section.count("<svg") == 1
     assert f"{law.quantile(0.5).min():.4g}" in section
     assert model.report(running, threshold=1.0, direction="upper") == page
     each = model.report(running, threshold=np.full((5, 3), 1.0), direction="upper")
-    assert each == page.replace("rises to 1,", "rises to its threshold,")
+    assert each == page.replace("rises to 1 mm,", "rises to its threshold,")
 
 
 def test_a_threshold_that_means_nothing_is_refused(model, lives):
@@ -278,4 +292,44 @@ def test_units_and_channels_without_a_reading_are_no_obstacle(model):
     page = model.report(panel)
     assert "Channels of the model that the data lack" in page and ">nan<" not in page.lower()
     empty = model.report(panel.select_units(["b"]))
-    assert "have no reading and are not drawn" in empty and ">nan<" not in empty.lower()
+    assert "not drawn: they have no reading" in empty and ">nan<" not in empty.lower()
+
+
+def test_readings_that_differ_a_little_are_told_apart_in_tables():
+    """A core speed between 2387.9 and 2388.6 rpm is no constant channel."""
+    panel = cem.Panel.from_arrays(
+        [np.arange(6.0)] * 4, [2387.9 + 0.7 * np.linspace(0, 1, 6)[:, None] * (1 + 0.01 * i) for i in range(4)]
+    )
+    model = cem.FailureModeEM(1, basis=cem.Polynomial(1), random_state=0, n_init=1).fit(panel).model_
+    page = model.report(panel)
+    assert ">2387.9" in page and ">2388.6" in page and ">2388</td>" not in page
+    assert "1 failure mode, 1 channel," in page
+
+
+def test_a_long_id_does_not_hide_the_other_columns(model, fleet):
+    """On a phone the table would be one column of one id."""
+    one = cem.Panel.from_arrays(
+        [fleet.times[:10]], [fleet.values[:10]], units=["x" * 200], channels=fleet.channels, time_unit="d",
+        channel_units=fleet.channel_units,
+    )  # fmt: skip
+    page = model.report(one, threshold=1.0)
+    assert f'<td class="w">{"x" * 200}</td>' in page and "td.w{white-space:normal" in page
+    assert "Remaining life of 1 unit from its last reading" in page
+
+
+def test_a_page_of_many_channels_says_what_it_leaves_out():
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=(4, 41)) for _ in range(12)]
+    panel = cem.Panel.from_arrays([np.arange(4.0)] * 12, values)
+    model = cem.FailureModeEM(1, basis=cem.Polynomial(0), random_state=0, n_init=1).fit(panel).model_
+    assert "novelty by channel is not drawn, because there are 41 channels" in model.report(panel)
+
+
+def test_notes_are_texts_and_not_letters(model):
+    with pytest.raises(OptionError, match="notes is 'read'"):
+        model.report(notes="read")
+
+
+def test_a_prognosis_takes_a_title_and_notes_as_a_model_does(lives):
+    page = cem.RemainingLife(lives[0]).report(title="Line <2>", notes=["two rows were dropped"])
+    assert "<h1>Line &lt;2&gt;</h1>" in page and "two rows were dropped" in page

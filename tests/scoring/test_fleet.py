@@ -528,3 +528,54 @@ def test_unit_of_a_fleet_is_a_copy(running):
     before = states_of(running)
     running.unit("unit 1").update(1.0, [9062.0] * 3)
     assert states_of(running) == before
+
+
+# ------------------------------------------------------------------------------------------------------- for the reader
+
+
+def test_probabilities_of_a_fleet_become_a_frame_and_print_short(plain):
+    """A notebook would show an array of a hundred thousand rows, and a dashboard would need a table of its own."""
+    fleet = plain.fleet()
+    found = fleet.update_many(batch_of(plain))
+    names = ["unit", *map(str, plain.mode_labels)]
+    for backend in ("pandas", "polars", "pyarrow"):
+        frame = found.to_frame(backend)
+        columns = frame.column_names if backend == "pyarrow" else list(frame.columns)
+        assert columns == names and len(frame) == len(found.ids)
+    np.testing.assert_array_equal(found.to_frame("pandas")[names[1:]].to_numpy(), found.mode_probabilities)
+    assert found.to_frame("pandas")["unit"].tolist() == found.ids
+    assert len(repr(found)) < 200 and "9 units" in repr(found)
+    with pytest.raises(OptionError, match="did you mean 'pandas'"):
+        found.to_frame("panda")
+
+
+def test_a_batch_with_columns_of_other_names_says_how_to_name_them(plain):
+    """The user would rename the columns of each batch, where one option of the fleet is enough."""
+    ids, times, values = batch_of(plain, n=4)
+    frame = frame_of(plain, ids, times, values)
+    with pytest.raises(
+        ScorerError, match=r"no column 'unit'.*there are 'pump'; rename it, .*scorer\.fleet\(unit=\.\.\.\)"
+    ):
+        plain.fleet().update_many(frame.rename(columns={"unit": "pump"}))
+    with pytest.raises(ScorerError, match=r"did you mean 'times'\? rename it, .*scorer\.fleet\(time=\.\.\.\)"):
+        plain.fleet().update_many(frame.rename(columns={"time": "times"}))
+    assert len(plain.fleet(unit="pump").update_many(frame.rename(columns={"unit": "pump"})).ids) > 0
+
+
+def test_late_readings_are_refused_with_the_option_that_takes_them(plain):
+    fleet = plain.fleet(late="refuse")
+    values = [1.0] * plain.n_channels
+    fleet.update("a", 5.0, values)
+    before = states_of(fleet)
+    with pytest.raises(ScorerError, match=r"time 4.0 is before the latest reading.*late='accept'"):
+        fleet.update("a", 4.0, values)
+    with pytest.raises(ScorerError, match=r"row 1, unit 'a': time 5.5 is before the latest reading.*late='accept'"):
+        fleet.update_many((["a", "a"], [6.0, 5.5], [values, values]))
+    assert states_of(fleet) == before
+
+
+def test_a_path_in_place_of_the_model_is_pointed_out(plain, tmp_path):
+    fleet = plain.fleet()
+    fleet.save(tmp_path / "fleet.snapshot")
+    with pytest.raises(ScorerError, match=r"a str was given; load a file by cem\.load\(path\)"):
+        Fleet.load(tmp_path / "fleet.snapshot", "model.cem")

@@ -84,7 +84,7 @@ def test_what_cannot_be_one_table_is_refused_by_file_and_column(tmp_path, folder
     (tmp_path / "csvs").mkdir()
     (tmp_path / "csvs" / "1.csv").write_text(csv.read_text())
     cases = [
-        ([number, text], r"column 'unit' is String in '.*t\.parquet' and Int64 in '.*n\.parquet'"),
+        ([number, text], r"column 'unit' is Int64 in '.*n\.parquet' and String in '.*t\.parquet'"),
         ([number, more], r"n\.parquet' has no column 'wear', which '.*m\.parquet' has"),
         ([number, csv], r"1\.csv' is csv; several files"),
         ([], "no file was given"),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 from collections.abc import Callable
 from typing import Any
 
-from cem.extras import installed
+from cem.extras import extra, installed
 
 __all__ = ["as_parquet", "writer"]
 
@@ -30,7 +29,7 @@ def as_parquet(made: Callable[[str], Any]) -> bytes:
     library = writer("writing Parquet")
     frame, buffer = made(library), io.BytesIO()
     if library == "pyarrow":
-        importlib.import_module("pyarrow.parquet").write_table(frame, buffer)
+        extra("pyarrow.parquet", "frames", "writing Parquet").write_table(frame, buffer)
     else:
         frame.write_parquet(buffer)
     return buffer.getvalue()

@@ -12,6 +12,7 @@ from cem.errors import PanelError
 
 __all__ = [
     "all_distinct",
+    "counted",
     "did_you_mean",
     "encode_labels",
     "is_unknown",
@@ -39,6 +40,11 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
     if not alike:  # the same letters in another case are no close match to difflib
         alike = [item for item in names if item.lower() == str(name).lower()]
     return f"did you mean {alike[0]!r}?" if alike else f"there are {listed(names, 12)}"
+
+
+def counted(n: int, what: str) -> str:
+    """``1 unit`` and ``2,000 units``."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
 def listed(items: Sequence[object], at_most: int = 5) -> str:

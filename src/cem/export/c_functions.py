@@ -39,6 +39,7 @@ __all__ = [
     "table_row",
     "unit_structure",
     "update_function",
+    "update_opening",
 ]
 
 KINDS = {0: "polynomial", 1: "bspline", 2: "fourier", 3: "exponential", 4: "constant"}
@@ -358,11 +359,12 @@ def _looped(p: int, scalar: str) -> str:
     return (double)(weight * e * e);"""
 
 
-def update_function(blocks: Sequence[Block], n_modes: int, given: CConditions, out: Writer) -> str:
-    lines = [
+def update_opening(given: CConditions, scalar: str, out: Writer) -> list[str]:
+    """The first lines of an update: functions of time and readings less their centres, or the fault of a reading."""
+    return [
         *given.update_signature(),
         "{",
-        "    @name@_scalar phi[@NAME@_N_DESIGN_VALUES_], z[@NAME@_N_CHANNELS];",
+        f"    {scalar} phi[@NAME@_N_DESIGN_VALUES_], z[@NAME@_N_CHANNELS];",
         *given.update_variables(out),
         "    int slot, k, status;",
         f"    status = {given.evaluation};",
@@ -373,6 +375,10 @@ def update_function(blocks: Sequence[Block], n_modes: int, given: CConditions, o
         "        return status;",
         "    }",
     ]
+
+
+def update_function(blocks: Sequence[Block], n_modes: int, given: CConditions, out: Writer) -> str:
+    lines = update_opening(given, "@name@_scalar", out)
     for block in blocks:
         p, functions = block.size, plus("phi", block.values)
         lines += [

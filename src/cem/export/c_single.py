@@ -36,6 +36,7 @@ from cem.export.c_functions import (
     state_length,
     state_of_mode,
     table_row,
+    update_opening,
 )
 from cem.export.c_text import Writer, single_vector, vector
 
@@ -247,20 +248,7 @@ def rotate_body(p: int, length: int) -> str:
 
 
 def update_function(blocks: Sequence[Block], n_modes: int, given: CConditions, out: Writer) -> str:
-    lines = [
-        *given.update_signature(),
-        "{",
-        "    float phi[@NAME@_N_DESIGN_VALUES_], z[@NAME@_N_CHANNELS];",
-        *given.update_variables(out),
-        "    int slot, k, status;",
-        f"    status = {given.evaluation};",
-        "    if (status == @NAME@_OK) {",
-        f"        status = @name@_centred_(phi, {'&at, ' if given.maps_readings else ''}x, z);",
-        "    }",
-        "    if (status != @NAME@_OK) {",
-        "        return status;",
-        "    }",
-    ]
+    lines = update_opening(given, "float", out)
     for block in blocks:
         p, functions = block.size, plus("phi", block.values)
         lines += [

@@ -60,7 +60,7 @@ class FittedMixture:
     `cem.FailureModeModel` adds the operations on data, and documents the parameters and attributes.
     """
 
-    __slots__ = _SLOTS
+    __slots__ = (*_SLOTS, "__weakref__")
 
     internal_parameters: Parameters
     coordinates: Coordinates

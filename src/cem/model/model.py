@@ -527,8 +527,26 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
 
         Parameters
         ----------
-        panel, channel, level, ax
-            As for `cem.plot.TrajectoryDisplay.from_model`.
+        panel : Panel, optional
+            The units behind the curves, each in the colour of its most probable mode.
+        channel : str or sequence of str, optional
+            What to draw; all channels by default.
+        level : float
+            Probability of the band about the mean curve of a mode.
+        ax : matplotlib Axes or sequence of them, optional
+            Where to draw, one for each channel; a figure of its own by default.
+
+        Returns
+        -------
+        cem.plot.TrajectoryDisplay
+            The picture; ``figure_`` is its figure.
+
+        Raises
+        ------
+        MissingPackageError
+            matplotlib is not installed.
+        PredictionError, PanelError
+            There is no such channel, or the panel has none of the model's channels.
         """
         from cem.extras import room
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cem.errors.display import escaped
+from cem.errors.names import counted
 
 if TYPE_CHECKING:
     from cem.mixture.fitted import FittedMixture
@@ -110,7 +111,8 @@ def summarise(model: FittedMixture) -> Summary:
     response = f", response {model.response!r}" if model.response is not None else ""
     axis = "time to failure" if model.time_axis == "to_failure" else "time"
     unit = f" [{escaped(model.time_unit)}]" if model.time_unit else ""
-    title = f"{model.n_modes} failure modes, {model.n_channels} channels{response}, over {axis}{unit}"
+    size = f"{counted(model.n_modes, 'failure mode')}, {counted(model.n_channels, 'channel')}"
+    title = f"{size}{response}, over {axis}{unit}"
     frames = {
         "modes": _modes(model, training),
         "curves": _curves(model),

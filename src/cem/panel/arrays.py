@@ -318,7 +318,7 @@ def _from_lists(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     parts = []
     for unit, x in zip(unit_ids.tolist(), values, strict=True):
-        part = _as_float(x, f"values of unit {unit!r}")
+        part = _as_float(_plain(x), f"values of unit {unit!r}")
         if part.ndim not in (1, 2):
             raise PanelError(
                 f"values of unit {unit!r} must have shape (readings,) or (readings, channels); found {part.shape}"
@@ -363,7 +363,12 @@ def _times_of_units(times: Any, unit_ids: np.ndarray) -> list[np.ndarray]:
         raise PanelError(
             f"times and values must be lists of one array per unit; found {len(times)} and {unit_ids.size}"
         )
-    return [instants(t, f"times of unit {unit!r}") for unit, t in zip(unit_ids.tolist(), times, strict=True)]
+    return [instants(_plain(t), f"times of unit {unit!r}") for unit, t in zip(unit_ids.tolist(), times, strict=True)]
+
+
+def _plain(x: Any) -> Any:
+    """A list of an Arrow array of lists as one of Python: NumPy makes objects of it with pyarrow before 20."""
+    return x.as_py() if hasattr(type(x), "as_py") else x
 
 
 def _check_parts(parts: list[np.ndarray], n_channels: Sequence[int] | None) -> None:

@@ -127,8 +127,15 @@ def _array_of(times: Any, what: str) -> np.ndarray:
     return array
 
 
+def _is_gap(item: Any) -> bool:
+    """Whether an item of a list of times is missing; -1 is a time."""
+    if item is None or type(item).__name__ in ("NAType", "NaTType"):  # pandas.NA has no truth value
+        return True
+    return not isinstance(item, (int, str)) and is_unknown(item) and item != -1
+
+
 def _from_objects(items: list[Any], what: str) -> np.ndarray:
-    missing = [item is None or (not isinstance(item, (int, str)) and is_unknown(item) and item != -1) for item in items]
+    missing = [_is_gap(item) for item in items]
     first = next((item for item, gone in zip(items, missing, strict=True) if not gone), None)
     if first is None:
         return np.full(len(items), np.nan)

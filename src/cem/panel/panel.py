@@ -112,7 +112,7 @@ class Panel(WithDerived, WithCovariates, WithModeProbabilities, WithPositions, W
         differ only in case or blanks. Each has a class of its own in `cem.errors`.
     """
 
-    __slots__ = _SLOTS
+    __slots__ = (*_SLOTS, "__weakref__")
 
     channels: tuple[str, ...]
     response: str | None
@@ -484,8 +484,22 @@ class Panel(WithDerived, WithCovariates, WithModeProbabilities, WithPositions, W
 
         Parameters
         ----------
-        channel, ax
-            As for `cem.plot.TrajectoryDisplay.from_panel`.
+        channel : str or sequence of str, optional
+            What to draw; all channels by default.
+        ax : matplotlib Axes or sequence of them, optional
+            Where to draw, one for each channel; a figure of its own by default.
+
+        Returns
+        -------
+        cem.plot.TrajectoryDisplay
+            The picture; ``figure_`` is its figure.
+
+        Raises
+        ------
+        MissingPackageError
+            matplotlib is not installed.
+        PanelError
+            There is no such channel.
         """
         from cem.extras import room  # only pictures need it
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cem.errors import PanelError
+from cem.errors import OptionError, PanelError
 from cem.errors.names import unit_name
 
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ class WithCollections:
 
     @classmethod
     def _of_parts(cls, read: _Read, times: Any, units: Any, channels: Any, options: dict[str, Any]) -> Self:
+        if "axes" in options:
+            raise OptionError("the library of the container fixes the order of its axes; leave axes= out")
         panel: Self = cls.from_arrays(  # type: ignore[attr-defined]  # of Panel
             read.times if times is None else times,
             read.values,
@@ -165,11 +167,16 @@ def _of_array(X: Any, library: str, axes: str) -> _Read:
 
 
 def _as_array(X: Any, library: str) -> np.ndarray:
-    if isinstance(X, (str, dict)) or hasattr(type(X), "columns"):
-        raise PanelError(
-            f"{library} holds series in arrays; found a {type(X).__name__}, which Panel.from_frame or "
-            "Panel.from_sktime may read"
+    if isinstance(X, dict) or hasattr(type(X), "columns"):
+        of = type(X).__module__.partition(".")[0]
+        advice = (
+            "call Panel.from_frame(X, unit=..., time=...) with its columns of instance and time"
+            if library == "sktime"
+            else "Panel.from_frame or Panel.from_sktime may read it"
         )
+        raise PanelError(f"{library} holds series in arrays; found a {type(X).__name__} of {of}; {advice}")
+    if X is None or isinstance(X, str):
+        raise PanelError(f"{library} holds series in arrays; found {X!r:.60}")
     try:
         return np.asarray(X)
     except ValueError:
@@ -224,7 +231,7 @@ def _of_sktime(X: Any) -> _Read:
 
 
 def _is_pandas(x: Any) -> bool:
-    return hasattr(type(x), "iloc") and hasattr(type(x), "columns")
+    return all(hasattr(type(x), name) for name in ("iloc", "columns", "to_numpy"))  # Dask's have no to_numpy
 
 
 def _names(frame: Any) -> list[str] | None:

@@ -52,6 +52,8 @@ class FirstPassage(ABC):
         P(mode | readings, not crossed yet).
     mode_labels : tuple of hashables, length K
         Empty if the law was made without a model.
+    time_unit : str, optional
+        Label of the unit of time, if the model or the panel has one.
     """
 
     units: tuple[Hashable, ...]
@@ -62,6 +64,7 @@ class FirstPassage(ABC):
     probability_never: FloatArray
     mode_probabilities: FloatArray
     mode_labels: tuple[Hashable, ...] = ()
+    time_unit: str | None = None
     _backend: str | None = None  # of the frame that the units came from
 
     def _conclude(self, names: Sequence[Hashable], rho: FloatArray, not_crossed: FloatArray, never: FloatArray) -> None:
@@ -201,8 +204,28 @@ class FirstPassage(ABC):
 
         Parameters
         ----------
-        unit, level, truth, time_unit, ax
-            As for `cem.plot.LawDisplay.from_law`.
+        unit : hashable, optional
+            The unit; needed if the law is of several.
+        level : float
+            Probability of the interval that is marked.
+        truth : float, optional
+            The true remaining life, to mark it.
+        time_unit : str, optional
+            Label of the unit of time.
+        ax : matplotlib Axes, optional
+            Where to draw; a figure of its own by default.
+
+        Returns
+        -------
+        cem.plot.LawDisplay
+            The picture; ``figure_`` is its figure.
+
+        Raises
+        ------
+        MissingPackageError
+            matplotlib is not installed.
+        OptionError, PredictionError
+            No unit is named and the law is of several, or there is no such unit.
         """
         from cem.extras import room
 

@@ -85,6 +85,7 @@ def remaining_life_to_threshold(
         **options,
     )
     law.mode_labels, law._backend = model.mode_labels, panel._backend
+    law.time_unit = model.time_unit or panel.time_unit
     return law
 
 

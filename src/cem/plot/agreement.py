@@ -14,7 +14,7 @@ from cem.errors.names import is_unknown
 from cem.metrics.agreement import adjusted_rand_index
 from cem.model.model import FailureModeModel
 from cem.plot.display import Display, checked
-from cem.plot.style import INK, mode_colour, mode_name, plain
+from cem.plot.style import GREY, INK, counted, mode_colour, mode_name, plain
 
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["AgreementDisplay"]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class AgreementDisplay(Display):
     """Number of units with each known label in each mode of a model.
 
@@ -103,7 +103,7 @@ class AgreementDisplay(Display):
             )
         best = model.predict_proba(panel).argmax(axis=1)[known]
         own = [labels[i] for i in known]
-        names = tuple(sorted(dict.fromkeys(own), key=str))
+        names = tuple(sorted(dict.fromkeys(own), key=_order))
         rows = {name: i for i, name in enumerate(names)}
         counts = np.zeros((len(names), model.n_modes), dtype=np.int64)
         np.add.at(counts, ([rows[label] for label in own], best), 1)
@@ -131,20 +131,28 @@ class AgreementDisplay(Display):
             matplotlib is not installed.
         """
         n, n_modes = self.counts.shape
-        (axes,) = self._open(ax, size=(2.2 + 0.9 * n_modes, 1.6 + 0.5 * n))
+        rows, columns = [plain(label) for label in self.labels], [mode_name(label) for label in self.mode_labels]
+        size = (1.6 + 0.09 * max(map(len, rows)) + n_modes * max(0.9, 0.09 * max(map(len, columns))), 1.6 + 0.5 * n)
+        (axes,) = self._open(ax, size=(max(4.4, size[0]), size[1]))
         shares = self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1)
         self.image_ = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
         for i, k in np.ndindex(n, n_modes):
-            colour = "white" if shares[i, k] > 0.55 else INK
+            colour = "white" if shares[i, k] > 0.55 else INK if self.counts[i, k] else GREY
             axes.text(k, i, f"{self.counts[i, k]:,}", ha="center", va="center", color=colour)
-        axes.set_xticks(range(n_modes), [mode_name(label) for label in self.mode_labels])
+        axes.set_xticks(range(n_modes), columns)
         for k, tick in enumerate(axes.get_xticklabels()):
             tick.set_color(mode_colour(k))
-        axes.set_yticks(range(n), [plain(label) for label in self.labels])
+        axes.set_yticks(range(n), rows)
         axes.set_xlabel("most probable mode")
         axes.set_ylabel("known label")
-        without = f", {self.n_without:,} without a label" if self.n_without else ""
-        axes.set_title(
-            f"{self.counts.sum():,} units, adjusted Rand index {self.adjusted_rand:.2f}{without}", fontsize=9, color=INK
-        )
+        said = f"{counted(int(self.counts.sum()), 'unit')}, adjusted Rand index {self.adjusted_rand:.2f}"
+        if self.n_without:
+            said += f", {self.n_without:,} without a label"
+        axes.set_title(said, fontsize=9, color=INK)
         return self
+
+
+def _order(label: Hashable) -> tuple[bool, float, str]:
+    """Numbers by value, and then all others by their letters."""
+    is_number = isinstance(label, (int, float, np.integer, np.floating))
+    return not is_number, float(label) if is_number else 0.0, str(label)  # type: ignore[arg-type]

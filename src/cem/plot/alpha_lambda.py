@@ -21,7 +21,7 @@ __all__ = ["AlphaLambdaDisplay"]
 FloatArray = NDArray[np.float64]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class AlphaLambdaDisplay(Display):
     """Predictions of units that failed, at moments λ of their lives, with the cone of ± α about the truth.
 

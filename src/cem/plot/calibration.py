@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["CalibrationDisplay"]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class CalibrationDisplay(Display):
     """Share of outcomes inside intervals against their probability, and a histogram of the PIT.
 

@@ -13,7 +13,7 @@ from cem.errors import OptionError
 from cem.extras import extra
 from cem.model.model import FailureModeModel
 from cem.plot.display import Display, checked
-from cem.plot.style import checked_level, legend, mode_colour, mode_name, mode_style, percent, plain, tidy
+from cem.plot.style import checked_level, legend, mode_colour, mode_name, mode_style, percent, plain, tidy, with_measure
 
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
@@ -23,7 +23,7 @@ __all__ = ["CoefficientDisplay"]
 FloatArray = NDArray[np.float64]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class CoefficientDisplay(Display):
     """Two coefficients of each unit's curve in one channel, coloured by mode, with an ellipse for each mode.
 
@@ -48,6 +48,8 @@ class CoefficientDisplay(Display):
         Share of a mode's units that its ellipse holds under the model.
     mode_labels : tuple of hashable
         Length K.
+    channel_unit : str, optional
+        Label of the channel's unit of measurement.
 
     Attributes
     ----------
@@ -63,6 +65,7 @@ class CoefficientDisplay(Display):
     functions: tuple[int, ...]
     level: float
     mode_labels: tuple[Hashable, ...]
+    channel_unit: str | None = None
 
     @classmethod
     def from_model(
@@ -126,6 +129,7 @@ class CoefficientDisplay(Display):
             functions=tuple(int(j) for j in chosen),
             level=checked_level(level),
             mode_labels=model.mode_labels,
+            channel_unit=model.channel_units.get(model.channels[c]),
         ).plot(ax)
 
     def plot(self, ax: Any = None) -> CoefficientDisplay:
@@ -201,4 +205,6 @@ class CoefficientDisplay(Display):
         return self.coefficients[units, self.functions[0]], self.coefficients[units, self.functions[1]]
 
     def _name(self, i: int) -> str:
-        return f"{plain(self.channel)}: coefficient of function {self.functions[i]}"
+        name = plain(self.channel)
+        between = ":\n" if len(name) > 10 else ": "
+        return with_measure(f"{name}{between}coefficient of function {self.functions[i]}", self.channel_unit)

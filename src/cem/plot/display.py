@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import reprlib
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean
@@ -34,6 +38,17 @@ class Display:
     axes_: list[Axes]
     ax_: Axes
     _is_new: bool
+
+    def __repr__(self) -> str:
+        """Arrays by their shapes: a notebook prints what a cell ends with, and that is often a display."""
+        parts = []
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                parts.append(f"{field.name} {value.shape}")
+            elif value is not None and value != {}:
+                parts.append(f"{field.name}={reprlib.repr(value)}")
+        return f"{type(self).__name__}({', '.join(parts)})"
 
     def _open(self, ax: Any, n: int = 1, **options: Any) -> list[Axes]:
         self.figure_, self.axes_, self._is_new = drawing_axes(ax, n, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +13,15 @@ from cem.extras import extra
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["MOST_LINES", "density", "draw_density", "draw_lines"]
+__all__ = ["MOST_LINES", "MOST_READINGS", "density", "draw_density", "draw_lines"]
 
 FloatArray = NDArray[np.float64]
 
 MOST_LINES = 200
 """More units than this are drawn as a density."""
+
+MOST_READINGS = 10_000
+"""So are more readings: a hundred noisy histories cover a picture, and the curves in it."""
 
 _COLUMNS, _ROWS = 240, 160
 
@@ -63,7 +67,10 @@ def density(
     ends = np.flatnonzero(~joined & ~alone & (place == np.round(place)))
     segment = np.repeat(np.arange(len(n)), n)
     column = first[segment] + np.arange(len(segment)) - np.repeat(np.cumsum(n) - n, n)
-    share = (column - place[segment]) / (place[segment + 1] - place[segment])
+    step = place[segment + 1] - place[segment]
+    share = (column - place[segment]) / step
+    # Readings closer than the columns are seen themselves: between them may lie what no reading is near to.
+    share = np.where(step <= 1.0, np.round(share), share)
     height = v[segment] + share * (v[segment + 1] - v[segment])
     column = np.concatenate([column, np.round(place[ends]).astype(np.int64), np.round(place[alone]).astype(np.int64)])
     height = np.concatenate([height, v[ends], v[alone]])
@@ -76,13 +83,26 @@ def density(
 
 
 def draw_density(
-    ax: Axes, counts: NDArray[np.int64], colour: str, x: tuple[float, float], y: tuple[float, float], most: int
+    ax: Axes,
+    counts: Sequence[NDArray[np.int64]],
+    colours: Sequence[str],
+    x: tuple[float, float],
+    y: tuple[float, float],
 ) -> Any:
-    """Draw counts as one colour, opaque where `most` units pass; returns the image."""
-    rgb = extra("matplotlib.colors", "plot", "drawing").to_rgb(colour)
-    image = np.empty((*counts.shape, 4))
-    image[..., :3] = rgb
-    image[..., 3] = 0.9 * np.sqrt(counts / max(1, most))  # the root keeps single units visible
+    """Draw counts, each in its colour over those before it, as one image, which is returned.
+
+    One scale for all: a rare mode is fainter. The darkest cell is the one that most units of a colour pass.
+    """
+    to_rgb = extra("matplotlib.colors", "plot", "drawing").to_rgb
+    most = max(1, *(int(own.max()) for own in counts))
+    image = np.zeros((*counts[0].shape, 4))
+    for own, colour in zip(counts, colours, strict=True):
+        # A single unit is seen also where others crowd into a few cells, as those of a coarsely rounded sensor do.
+        alpha = np.where(own > 0, 0.15 + 0.75 * np.sqrt(own / most), 0.0)[..., None]
+        image[..., :3] = alpha * np.array(to_rgb(colour)) + (1.0 - alpha) * image[..., :3]  # times its opacity
+        image[..., 3:] = alpha + (1.0 - alpha) * image[..., 3:]
+    image[..., :3] /= np.where(image[..., 3:] > 0, image[..., 3:], 1.0)
+    np.clip(image, 0.0, 1.0, out=image)
     return ax.imshow(image, extent=(*x, *y), origin="lower", aspect="auto", interpolation="nearest", zorder=1)
 
 

@@ -16,11 +16,11 @@ from cem.plot.style import (
     GREY,
     INK,
     PALETTE,
-    axis_label,
     checked_level,
     legend,
     mode_colour,
     mode_name,
+    of_one,
     percent,
     plain,
     tidy,
@@ -35,7 +35,7 @@ _POINTS = 400
 _TAIL = 0.995
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class LawDisplay(Display):
     """Density of the remaining life of one unit, with its median, an interval, and the truth where it is known.
 
@@ -130,7 +130,7 @@ class LawDisplay(Display):
         """
         checked(law, "law", RemainingLifeDistribution, FirstPassage)
         i = _position(law.units, unit)
-        if truth is not None and not np.isfinite(truth):
+        if truth is not None and not (isinstance(truth, (int, float, np.number)) and np.isfinite(truth)):
             raise OptionError(f"truth is {truth!r}; a finite remaining life, or None if it is unknown, was expected")
         low, high = law.interval(checked_level(level))
         parts = _by_candidates(law, i) if isinstance(law, RemainingLifeDistribution) else _to_threshold(law, i)
@@ -211,7 +211,7 @@ class LawDisplay(Display):
             axes.text(0.02, 0.9, "\n".join(said), transform=axes.transAxes, va="top", color=INK)
         axes.set_xlim(0.0, end)
         axes.set_ylim(0.0, top)
-        axes.set_xlabel(axis_label(f"remaining life of unit {plain(self.unit)}", self.time_unit))
+        axes.set_xlabel(of_one("remaining life of unit", self.unit, self.time_unit))
         axes.set_ylabel("density" if not self.time_unit else f"density [1/{plain(self.time_unit)}]")
         tidy(axes)
         legend(self.figure_, [axes], self._is_new, [*handles, *self.lines_])
@@ -265,6 +265,7 @@ def _to_threshold(law: FirstPassage, i: int) -> dict[str, Any]:
         "lives": lives,
         "density": density,
         "mode_labels": (),
+        "time_unit": law.time_unit,
         "probability_crossed": float(law.probability_crossed[i]),
         "probability_never": never,
     }

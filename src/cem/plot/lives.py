@@ -13,7 +13,7 @@ from cem.errors import OptionError
 from cem.model.model import FailureModeModel
 from cem.plot.display import Display, checked, one_unit
 from cem.plot.moments import known_at, moments_of
-from cem.plot.style import INK, PALETTE, axis_label, checked_level, legend, percent, plain, tidy, time_label
+from cem.plot.style import INK, PALETTE, checked_level, legend, of_one, percent, tidy, time_label
 from cem.prognosis.remaining_life import RemainingLife
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ FloatArray = NDArray[np.float64]
 _THRESHOLD_MOMENTS = 60  # a simulated law takes some milliseconds
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class RemainingLifeDisplay(Display):
     """Median and intervals of the remaining life of one unit after each of its readings.
 
@@ -50,6 +50,8 @@ class RemainingLifeDisplay(Display):
         True remaining life at each time, if the failure is known.
     time_unit : str, optional
         Label of the unit of time.
+    truth_name : str
+        What the legend calls `truth`: of a threshold, which need not be what the unit failed of, "known failure".
 
     Attributes
     ----------
@@ -65,6 +67,7 @@ class RemainingLifeDisplay(Display):
     upper: FloatArray
     truth: FloatArray | None = None
     time_unit: str | None = None
+    truth_name: str = "truth"
 
     @classmethod
     def from_prognosis(
@@ -164,6 +167,7 @@ class RemainingLifeDisplay(Display):
         law = model.remaining_life(known_at(one, times), threshold, **options)
         display = cls._of_law(law, one, times, levels)
         display.time_unit = model.time_unit or panel.time_unit
+        display.truth_name = "known failure"
         return display.plot(ax)
 
     @classmethod
@@ -211,11 +215,14 @@ class RemainingLifeDisplay(Display):
         (axes,) = self._open(ax, size=(6.4, 3.8))
         top = self._top()
         handles: list[Any] = []
+        without_end = ~np.isfinite(self.median)
         shades = np.linspace(0.16, 0.34, len(self.levels))
+        # Of one moment an interval is a bar.
+        times, width = (self.times, 0.0) if len(self.times) > 1 else (self.times[[0, 0]] + (-0.05, 0.05), 1.0)
         for level, low, high, shade in zip(self.levels, self.lower, self.upper, shades, strict=True):
             handles.append(
                 axes.fill_between(
-                    self.times, np.minimum(low, 2 * top), np.minimum(high, 2 * top), color=PALETTE[0],
+                    times, np.minimum(low, 2 * top), np.minimum(high, 2 * top), color=PALETTE[0],
                     alpha=float(shade), lw=0, label=f"{percent(level)} interval",
                 )
             )  # fmt: skip
@@ -224,13 +231,22 @@ class RemainingLifeDisplay(Display):
             self.times, np.minimum(self.median, 2 * top), color=PALETTE[0], lw=2.2, label="median", marker=dots, ms=4
         )
         if self.truth is not None:
-            self.lines_ += axes.plot(self.times, self.truth, color=INK, lw=1.6, ls=(0, (5, 2)), label="truth")
+            self.lines_ += axes.plot(self.times, self.truth, color=INK, lw=1.6, ls=(0, (5, 2)), label=self.truth_name)
+        if without_end.any():
+            where = "" if without_end.all() else "above the edge: "
+            axes.text(
+                0.98, 0.97, f"{where}more likely than not, not crossed within the horizon", transform=axes.transAxes,
+                ha="right", va="top", color=INK, fontsize=8,
+            )  # fmt: skip
         axes.set_ylim(0.0, top)
-        axes.set_xlim(self.times[0], self.times[-1] if self.times[-1] > self.times[0] else self.times[0] + 1.0)
+        axes.set_xlim(self.times[0] - width, self.times[-1] + width)
         axes.set_xlabel(time_label(self.time_unit))
-        axes.set_ylabel(axis_label(f"remaining life of unit {plain(self.unit)}", self.time_unit))
+        axes.set_ylabel(of_one("remaining life of unit", self.unit, self.time_unit))
         tidy(axes)
-        legend(self.figure_, [axes], self._is_new, [*self.lines_, *handles])
+        seen = [bool((np.asarray(line.get_ydata()) <= top).any()) for line in self.lines_]
+        seen += [bool((low < top).any()) for low in self.lower]
+        named = [one for one, is_seen in zip([*self.lines_, *handles], seen, strict=True) if is_seen]
+        legend(self.figure_, [axes], self._is_new, named)
         return self
 
     def _top(self) -> float:

@@ -26,7 +26,7 @@ _FARTHEST = 8.0  # powers of ten
 _MOST_NAMES = 40
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class NoveltyDisplay(Display):
     """Tail probability of each unit under its most probable mode, by channel and over all channels.
 
@@ -126,20 +126,25 @@ class NoveltyDisplay(Display):
         """
         rows = ["all channels", *map(plain, self.channels)]
         n = len(self.units)
-        (axes,) = self._open(ax, size=(float(np.clip(2.5 + 0.2 * n, 6.4, 9.0)), 1.6 + 0.24 * len(rows)))
+        names = [plain(self.units[l]) for l in self.order] if n <= _MOST_NAMES else []
+        below = 0.075 * max(map(len, names), default=0)  # inches of the ids, which stand upright
+        width, height = float(np.clip(2.5 + 0.2 * n, 6.4, 9.0)), 1.6 + 0.24 * len(rows)
+        (axes,) = self._open(ax, size=(width, height + below))
         values = np.column_stack([self.overall, self.by_channel])[self.order].T
         with np.errstate(divide="ignore"):
             shown = np.minimum(-np.log10(values), _FARTHEST)
         self.image_ = axes.imshow(
-            shown, cmap="cividis_r", vmin=0.0, vmax=_FARTHEST, aspect="auto", interpolation="nearest"
-        )
+            shown, cmap="cividis_r", vmin=0.0, vmax=_FARTHEST, aspect="auto", interpolation="nearest",
+            extent=(0.5, n + 0.5, len(rows) - 0.5, -0.5),
+        )  # fmt: skip
         axes.axhline(0.5, color="white", lw=3)
         axes.set_yticks(range(len(rows)), rows)
         if n <= _MOST_NAMES:
-            axes.set_xticks(range(n), [plain(self.units[l]) for l in self.order], rotation=90, fontsize=8)
-            axes.set_xlabel("unit, the least typical first")
+            axes.set_xticks(range(1, n + 1), names, rotation=90, fontsize=8)
+            what = "unit, the least typical first"
         else:
-            axes.set_xlabel(f"{n:,} units, the least typical first")
+            what = f"rank of {n:,} units, the least typical first"
+        axes.set_xlabel(what + ("; white: no reading" if np.isnan(shown).any() else ""))
         bar = self.figure_.colorbar(self.image_, ax=axes, pad=0.01)
         bar.set_label("tail probability")
         ticks = np.arange(0, int(_FARTHEST) + 1, 2)

@@ -13,7 +13,7 @@ from cem.errors import OptionError
 from cem.model.model import FailureModeModel
 from cem.plot.display import Display, checked, one_unit
 from cem.plot.moments import known_at, moments_of
-from cem.plot.style import legend, mode_colour, mode_name, mode_style, plain, tidy, time_label
+from cem.plot.style import legend, mode_colour, mode_name, mode_style, of_one, tidy, time_label
 from cem.prognosis.remaining_life import RemainingLife
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ __all__ = ["ProbabilityDisplay"]
 FloatArray = NDArray[np.float64]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ProbabilityDisplay(Display):
     """Probability of each mode of one unit, after each of its readings.
 
@@ -166,7 +166,7 @@ class ProbabilityDisplay(Display):
             )  # fmt: skip
         axes.set_ylim(0.0, 1.0)
         axes.set_xlabel(time_label(self.time_unit))
-        axes.set_ylabel(f"mode probability of unit {plain(self.unit)}")
+        axes.set_ylabel(of_one("mode probability of unit", self.unit))
         tidy(axes)
         legend(self.figure_, [axes], self._is_new, self.lines_)
         return self

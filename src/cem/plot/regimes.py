@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float64]
 _MOST_WRITTEN = 120  # cells with a number in them
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class RegimesDisplay(Display):
     """Training readings of each regime, and the offsets of the channels in each.
 
@@ -126,8 +126,9 @@ class RegimesDisplay(Display):
         n, n_channels = self.offsets.shape
         if n * n_channels <= _MOST_WRITTEN:
             for g, c in np.ndindex(n, n_channels):
-                colour = "white" if abs(shares[g, c]) > 0.6 else INK
-                axes.text(c, g, f"{self.offsets[g, c]:.3g}", ha="center", va="center", color=colour, fontsize=7)
+                colour, value = "white" if abs(shares[g, c]) > 0.6 else INK, self.offsets[g, c]
+                text = f"{value:,.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"
+                axes.text(c, g, text, ha="center", va="center", color=colour, fontsize=7 if n_channels <= 10 else 5.5)
         axes.set_xticks(
             range(n_channels), [plain(name) for name in self.channels], rotation=90 if n_channels > 6 else 0
         )

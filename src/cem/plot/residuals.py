@@ -15,7 +15,7 @@ from cem.model.diagnostics import residuals, time_correlation
 from cem.model.model import FailureModeModel
 from cem.numerics.normal import normal_quantile
 from cem.plot.display import Display, checked
-from cem.plot.style import GREY, INK, PALETTE, mode_colour, plain, tidy, time_label
+from cem.plot.style import GREY, INK, PALETTE, mode_colour, of_one, tidy, time_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,9 +29,10 @@ FloatArray = NDArray[np.float64]
 _MOST_POINTS = 5_000
 _MOST_QUANTILES = 1_000
 _STRIPES = 12
+_FEWEST = 5  # residuals of which a mean is drawn
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ResidualDisplay(Display):
     """Residuals of one channel in three pictures: do the curves fit, is the noise normal, and is it white?
 
@@ -184,7 +185,7 @@ class ResidualDisplay(Display):
             lw=0, rasterized=len(shown) > 2_000,
         )  # fmt: skip
         order = np.argsort(self.times, kind="stable")
-        stripes = [part for part in np.array_split(order, min(_STRIPES, len(order))) if len(part)]
+        stripes = [part for part in np.array_split(order, max(1, min(_STRIPES, len(order) // _FEWEST))) if len(part)]
         centres = np.array([self.times[part].mean() for part in stripes])
         means = np.array([self.residuals[part].mean() for part in stripes])
         errors = 2.0 / np.sqrt([len(part) for part in stripes])
@@ -192,7 +193,7 @@ class ResidualDisplay(Display):
         self.lines_ = axes.plot(centres, means, color=INK, lw=1.8, label="mean")
         axes.fill_between(centres, means - errors, means + errors, color=INK, alpha=0.2, lw=0)
         axes.set_xlabel(time_label(self.time_unit, self.time_axis))
-        axes.set_ylabel(f"residual of {plain(self.channel)} [sd]")
+        axes.set_ylabel(of_one("residual of", self.channel, "sd"))
         reach = float(np.abs(self.residuals).max()) * 1.05
         axes.set_ylim(-reach, reach)
 
@@ -221,7 +222,9 @@ class ResidualDisplay(Display):
         axes.set_xlabel("lag [readings]")
         axes.set_ylabel("autocorrelation")
         if not known.any():
-            axes.text(0.5, 0.5, "too few pairs of readings", transform=axes.transAxes, ha="center", color=INK)
+            axes.text(0.5, 0.55, "too few pairs of readings", transform=axes.transAxes, ha="center", color=INK)
+            axes.set_xticks([])
+            axes.set_yticks([])
             return
         largest = float(np.max(np.abs(self.autocorrelations[known]) + 2 * self.standard_errors[known]))
         axes.set_ylim(-min(1.0, largest), min(1.0, 1.05 * largest))

@@ -29,7 +29,7 @@ _NAMES = {
 }
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class CrossValidationDisplay(Display):
     """One score of each candidate, with its standard error where it is known, and the score without sensors.
 
@@ -143,7 +143,7 @@ class CrossValidationDisplay(Display):
             handles.append(
                 axes.axvline(self.without_sensors, color=INK, ls=(0, (5, 2)), lw=1.4, label="without sensors")
             )
-        axes.set_yticks(rows, [plain(name) for name in self.names])
+        axes.set_yticks(rows, [plain(name, 40) for name in self.names])
         axes.set_ylim(n - 0.5, -0.5)
         axes.grid(axis="x", color=GREY, alpha=0.25)
         errors = "" if self.standard_errors is None else " (± 1 se)"

@@ -24,7 +24,7 @@ __all__ = ["StartsDisplay"]
 FloatArray = NDArray[np.float64]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class StartsDisplay(Display):
     """Log-likelihood that each start of a fit reached, and that of the best start by pass.
 
@@ -101,10 +101,13 @@ class StartsDisplay(Display):
         NotFittedError
             The estimator is not fitted.
         OptionError
-            `ax` is not two axes.
+            `estimator` is something else, or `ax` is not two axes.
         MissingPackageError
             matplotlib is not installed.
         """
+        from cem.fitting.estimator import FailureModeEM  # with its starts, which a model alone does not need
+
+        checked(estimator, "estimator", FailureModeEM)
         if not hasattr(estimator, "starts_"):
             raise NotFittedError("this FailureModeEM is not fitted yet; call fit first")
         return cls._of(estimator.starts_, np.asarray(estimator.log_likelihoods_), bool(estimator.converged_)).plot(ax)
@@ -151,7 +154,7 @@ class StartsDisplay(Display):
         for i, fate in enumerate(fates):
             own = np.array([one == fate for one in self.fates]) & np.isfinite(self.log_likelihoods)
             failed = sum(one == fate for one in self.fates) - int(own.sum())
-            name = plain(fate) + (f" ({failed} without a value)" if failed else "")
+            name = plain(fate, 40) + (f" ({failed} without a value)" if failed else "")
             colour = PALETTE[1] if fate == "best" else PALETTE[(0, 2, 3, 4, 5)[(i - 1) % 5]]
             self.lines_ += axes[0].plot(
                 numbers[own], self.log_likelihoods[own], "*o^sDv"[min(i, 5)] if fates[0] == "best" else "o^sDv"[i % 5],

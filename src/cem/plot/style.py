@@ -21,13 +21,16 @@ __all__ = [
     "INK",
     "PALETTE",
     "axis_label",
+    "counted",
     "drawing_axes",
     "mode_colour",
     "mode_name",
     "mode_style",
+    "of_one",
     "percent",
     "plain",
     "time_label",
+    "with_measure",
 ]
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -36,7 +39,8 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK, GREY = "#12202e", "#7a8794"
 
 _STYLES = ("-", "--", "-.", ":")
-_LONGEST_NAME = 40
+_LONGEST_NAME = 24
+_LONGEST_LINE = 34
 
 
 def mode_colour(mode: int) -> str:
@@ -66,11 +70,30 @@ def mode_style(mode: int) -> str:
     return _STYLES[mode // len(PALETTE) % len(_STYLES)]
 
 
-def plain(name: object) -> str:
-    """A name as letters to draw: on one line, not too long, and never read as a formula."""
+def plain(name: object, longest: int = _LONGEST_NAME) -> str:
+    """A name as letters to draw: on one line, not too long, and never read as a formula.
+
+    A long name keeps its beginning and its end, where ids of one kind differ.
+    """
     text = escaped(name)
-    text = text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"
+    if len(text) > longest:
+        end = (longest - 1) // 3
+        text = f"{text[: longest - 1 - end]}…{text[-end:]}"
     return text.replace("$", r"\$")
+
+
+def with_measure(text: str, unit: str | None) -> str:
+    """A finished text with a unit of measurement, where there is one."""
+    return text if not unit else f"{text} [{plain(unit)}]"
+
+
+def of_one(what: str, name: object, unit: str | None = None) -> str:
+    """``remaining life of unit 7 [d]``; on two lines if it is long."""
+    text = with_measure(f"{what} {plain(name)}", unit)
+    if len(text) > _LONGEST_LINE and " of " in what:
+        head, _, tail = what.rpartition(" of ")
+        text = with_measure(f"{head}\nof {tail} {plain(name)}", unit)
+    return text
 
 
 def mode_name(label: Hashable) -> str:
@@ -80,12 +103,17 @@ def mode_name(label: Hashable) -> str:
 
 def axis_label(name: str, unit: str | None) -> str:
     """A quantity with its unit of measurement, where there is one."""
-    return plain(name) if not unit else f"{plain(name)} [{plain(unit)}]"
+    return with_measure(plain(name), unit)
 
 
 def time_label(unit: str | None, time_axis: str = "forward") -> str:
     """Label of the axis of time."""
     return axis_label("time to failure" if time_axis == "to_failure" else "time", unit)
+
+
+def counted(n: int, what: str) -> str:
+    """``1 unit``, ``2 units``."""
+    return f"{n:,} {what}{'s' * (n != 1)}"
 
 
 def percent(share: float) -> str:
@@ -154,8 +182,12 @@ def drawing_axes(
 
 
 def tidy(axes: Axes) -> None:
-    """No frame on the upper and the right side."""
+    """No frame on the upper and the right side, and whole numbers at the ticks, not differences from a large one."""
     axes.spines[["top", "right"]].set_visible(False)
+    for axis in (axes.xaxis, axes.yaxis):
+        formatter: Any = axis.get_major_formatter()
+        if hasattr(formatter, "set_useOffset"):
+            formatter.set_useOffset(False)
 
 
 def legend(figure: Figure, axes: Sequence[Axes], is_new: bool, handles: Sequence[Any]) -> None:
@@ -164,9 +196,18 @@ def legend(figure: Figure, axes: Sequence[Axes], is_new: bool, handles: Sequence
         return
     names = [handle.get_label() for handle in handles]
     if is_new:
-        # Letters of ten points are some .09 inches wide, and a handle with its gaps .6.
-        widest = max(0.09 * len(name) + 0.6 for name in names)
-        columns = max(1, min(len(names), int(figure.get_figwidth() / widest)))
+        columns = _columns(names, figure.get_figwidth())
+        rows = -(-len(names) // columns)
+        figure.set_figheight(figure.get_figheight() + 0.2 * (rows - 1))  # the axes keep theirs
         figure.legend(handles, names, loc="outside upper center", ncols=columns, frameon=False)
     else:
         axes[0].legend(handles, names, frameon=False)
+
+
+def _columns(names: Sequence[str], width: float) -> int:
+    """How many columns of a legend fit: letters of ten points are some .085 inches wide, a handle with its gaps .7."""
+    for columns in range(len(names), 1, -1):
+        parts = np.array_split(np.array([len(name) for name in names]), columns)  # as matplotlib does
+        if sum(0.085 * part.max() + 0.7 for part in parts) <= width:
+            return columns
+    return 1

@@ -17,7 +17,7 @@ from cem.model.model import FailureModeModel
 from cem.numerics.normal import normal_quantile
 from cem.panel.panel import Panel
 from cem.plot.display import Display, checked
-from cem.plot.histories import MOST_LINES, density, draw_density, draw_lines
+from cem.plot.histories import MOST_LINES, MOST_READINGS, density, draw_density, draw_lines
 from cem.plot.style import (
     GREY,
     INK,
@@ -39,15 +39,15 @@ __all__ = ["TrajectoryDisplay"]
 
 FloatArray = NDArray[np.float64]
 
-_POINTS = 161
+_POINTS = 101
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class TrajectoryDisplay(Display):
     """Histories of units by channel, coloured by mode; with a model, its mean curves and the spread of units.
 
-    Make it with `from_model` or `from_panel`, which draw it. Up to 200 units are lines. More are a density: the more
-    units pass a place, the more opaque it is.
+    Make it with `from_model` or `from_panel`, which draw it. Up to 200 units with 10,000 readings are lines. More are a
+    density: the more units pass a place, the more opaque it is.
 
     Parameters
     ----------
@@ -282,7 +282,8 @@ class TrajectoryDisplay(Display):
         ax.set_ylim(y)
         ax.set_xlabel(time_label(self.time_unit, self.time_axis))
         name = self.channels[c]
-        ax.set_ylabel(axis_label(name, self.channel_units.get(name)))
+        label = axis_label(name, self.channel_units.get(name))
+        ax.set_ylabel(label, fontsize="medium" if len(label) <= 20 else "x-small")
         tidy(ax)
         return found
 
@@ -290,7 +291,7 @@ class TrajectoryDisplay(Display):
         n_units = len(self.modes)
         shown = np.unique(self.modes).tolist()
         colours = [GREY if k < 0 else mode_colour(k) for k in shown]
-        if n_units <= MOST_LINES:
+        if n_units <= MOST_LINES and len(self.times) <= MOST_READINGS:
             for k, colour in zip(shown, colours, strict=True):
                 members = np.flatnonzero(self.modes == k)
                 draw_lines(ax, self.times, self.values[:, c], self.offsets, members, colour, n_units)
@@ -299,9 +300,7 @@ class TrajectoryDisplay(Display):
         counts = [
             density(self.times, np.where(mode == k, self.values[:, c], np.nan), self.offsets, x, y) for k in shown
         ]
-        most = max(int(own.max()) for own in counts)  # one scale for all modes: a rare one is fainter
-        for own, colour in zip(counts, colours, strict=True):
-            draw_density(ax, own, colour, x, y, most)
+        draw_density(ax, counts, colours, x, y)
 
     def _limits(self, c: int) -> tuple[tuple[float, float], tuple[float, float]]:
         """Limits of both axes: all readings, and the curves with their bands as far as they are near the readings."""
@@ -311,7 +310,8 @@ class TrajectoryDisplay(Display):
             curve, half = self.curves[:, c], self.spreads[:, c]
             ends = np.concatenate([curve - half, curve + half]).reshape(-1)
             if len(v):
-                span, low, high = v.max() - v.min(), v.min(), v.max()
+                low, high = v.min(), v.max()
+                span = high - low if high > low else np.ptp(ends)
                 ends = np.clip(ends, low - 0.25 * span, high + 0.25 * span)
                 curve = np.clip(curve, low - span, high + span)  # means are seen whole, unless they run far away
             ends = np.concatenate([ends, curve.reshape(-1)])
@@ -386,7 +386,9 @@ def _curves(
     for k in range(model.n_modes):
         own = parts["modes"] == k
         low, high = (first[own].min(), last[own].max()) if own.any() else model.domain
-        times[k] = np.linspace(low, high, _POINTS) if high > low else low
+        if not low < high:  # one moment shows no curve
+            low, high = min(low, model.domain[0]), max(high, model.domain[1])
+        times[k] = np.linspace(low, high, _POINTS)
         curves[k] = model.curves(times[k])[k, list(columns)]
         for i, c in enumerate(columns):
             basis = model.bases[c]

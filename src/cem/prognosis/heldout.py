@@ -267,6 +267,8 @@ def hold_out(
         prognosis = replace(fit(training).life_evidence, n_points=n_points)
         own = failed[held]
         cuts = [own.until(ages[held, j]) for j in range(ages.shape[1])]
+        if set(own.channels) - set(prognosis.model.channels):  # `fit` had them all, and did not take some
+            cuts = [prognosis.model._in_own_channels(cut) for cut in cuts]
         last = np.concatenate([cut.times[np.asarray(cut.offsets[1:]) - 1] for cut in cuts])
         grid = prognosis.grid(last)
         weights = prognosis.model._mode_weights(own)

@@ -335,7 +335,16 @@ class RemainingLife:
         -------
         RemainingLife
             The same prognosis with its `calibration`, which reports the coverage on held-out units before and after.
+
+        Raises
+        ------
+        PredictionError, PanelError
+            The panel has a channel that the model does not know, or lacks one of the model's.
+        OptionError, FitError
+            As for `cem.calibration.calibrate`.
         """
+        if panel.channels != self.model.channels:
+            self.model.with_own_channels(panel)  # refuses channels that neither the model nor its fit knows
         return self.replaced(calibration=calibrate(panel, self.recipe(estimator), **options))
 
     def recipe(self, estimator: FailureModeEM | None = None) -> Callable[[Panel], RemainingLife]:
@@ -389,12 +398,19 @@ class RemainingLife:
         kept = {name: getattr(self, name) for name in ("lifetimes", "information", "calibration", "n_points")}
         return type(self)(self.model, **{**kept, **options})
 
-    def report(self, panel: Panel | None = None, path: str | os.PathLike[str] | None = None) -> str:
+    def report(
+        self,
+        panel: Panel | None = None,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        title: str | None = None,
+        notes: Sequence[str] = (),
+    ) -> str:
         """Describe the prognosis, and the units of a panel under it, on one self-contained HTML page.
 
         Parameters
         ----------
-        panel, path
+        panel, path, title, notes
             As for `cem.FailureModeModel.report`.
 
         Returns
@@ -409,7 +425,7 @@ class RemainingLife:
         """
         from cem.extras import room
 
-        page: str = room("report").report(self, panel, path)
+        page: str = room("report").report(self, panel, path, title=title, notes=notes)
         return page
 
     def save(self, path: str | os.PathLike[str] | IO[bytes]) -> None:

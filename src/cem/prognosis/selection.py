@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import CemWarning, FitError, OptionError, PanelError
 from cem.errors.display import escaped
+from cem.errors.names import counted
 from cem.fitting.estimator import FailureModeEM
 from cem.metrics.metrics import cluster_standard_error, crps_pmf, rmse
 from cem.numerics.threads import in_order, threads_told
@@ -152,7 +153,7 @@ class CrossValidation:
     def __repr__(self) -> str:
         best = self.best
         return (
-            f"CrossValidation of {len(self.scored)} candidates: {best.name!r} is best, with {self.score} "
+            f"CrossValidation of {counted(len(self.scored), 'candidate')}: {best.name!r} is best, with {self.score} "
             f"{getattr(best, self.score):.6g}; print it for a table"
         )
 
@@ -243,7 +244,10 @@ def cross_validate(
         or not candidates
         or not all(isinstance(one, FailureModeEM) for one in candidates.values())
     ):
-        raise OptionError("candidates must map names to FailureModeEM estimators, at least one")
+        raise OptionError(
+            f"candidates must map names to FailureModeEM estimators, one or more; found a {type(candidates).__name__}; "
+            "call cross_validate(panel, {'two modes': FailureModeEM(2), 'three modes': FailureModeEM(3)})"
+        )
     axes = {one.time_axis for one in candidates.values()}
     if len(axes) != 1:
         raise OptionError("candidates are on different time axes, so their scores cannot be compared; use one axis")

@@ -10,8 +10,9 @@ from typing import Any
 from cem.errors.html import html_text
 from cem.plot.style import mode_colour, mode_style
 
-__all__ = ["Section", "chips", "facts", "missing", "number", "paragraph", "table"]
+__all__ = ["Section", "chips", "facts", "missing", "number", "paragraph", "table", "told_apart"]
 
+_LONGEST_CELL = 64
 _DASHES = {"-": "", "--": "5 3", "-.": "5 2 1 2", ":": "1 2"}
 
 
@@ -45,6 +46,27 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e12 else f"{value:.4g}"
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A number as it is to be read, for a cell of a table."""
+
+    text: str
+
+
+def told_apart(values: Sequence[float | None]) -> list[Shown | None]:
+    """Numbers of one kind with so many digits that their differences are seen: 2387.9 and 2388.6, not twice 2388."""
+    known = [abs(x) for x in values if x is not None and math.isfinite(x)]
+    finite = [x for x in values if x is not None and math.isfinite(x)]
+    span = max(finite) - min(finite) if finite else 0.0
+    needed = 1 + math.floor(math.log10(max(known) / span)) if span > 0 else 0
+    digits = min(max(4, needed + 2), 12)
+    found: list[Shown | None] = []
+    for x in values:
+        plain = x is None or not math.isfinite(x) or digits == 4
+        found.append(None if x is None else Shown(number(x) if plain else f"{x:.{digits}g}"))
+    return found
+
+
 def table(columns: Mapping[str, Sequence[Any]], *, rest: str = "") -> str:
     """A table that scrolls by itself where the screen is narrow; columns without any content are left out.
 
@@ -62,15 +84,22 @@ def table(columns: Mapping[str, Sequence[Any]], *, rest: str = "") -> str:
     right = [' class="n"' if all_numbers else "" for all_numbers in numeric]
     head = "".join(f"<th{side}>{html_text(name)}</th>" for name, side in zip(names, right, strict=True))
     rows = "".join(
-        f"<tr>{''.join(f'<td{side}>{text}</td>' for (text, _), side in zip(row, right, strict=True))}</tr>"
-        for row in zip(*cells, strict=True)
+        f"<tr>{''.join(f'<td{_long(text) or side}>{text}</td>' for text, side in zip(row, right, strict=True))}</tr>"
+        for row in zip(*([text for text, _ in column] for column in cells), strict=True)
     )
     more = f'<p class="small">{html_text(rest)}</p>' if rest else ""
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{more}'
 
 
+def _long(text: str) -> str:
+    """Class of a cell whose text is broken, so that it does not push the other columns off the screen."""
+    return ' class="w"' if len(text) > _LONGEST_CELL else ""
+
+
 def _cell(value: Any) -> tuple[str, bool]:
     """(HTML, whether it is a number)."""
+    if isinstance(value, Shown):
+        return value.text, True
     value = value.item() if hasattr(value, "item") else value
     if value is None:
         return "", False

@@ -72,8 +72,8 @@ def report(
     Raises
     ------
     OptionError
-        An argument is of another type, a threshold is given without a panel or for a model on the time to failure, or
-        the file cannot be written.
+        An argument is of another type, the model has no record of its fit (``training`` is empty), a threshold is given
+        without a panel or for a model on the time to failure, or the file cannot be written.
     PredictionError, PanelError
         The model cannot read the panel.
     MissingPackageError
@@ -92,6 +92,8 @@ def report(
         raise OptionError(f"a report has no option {unknown[0]!r}; of a threshold it has {', '.join(_OF_THRESHOLD)}")
     if path is not None and not isinstance(path, (str, os.PathLike)):
         raise OptionError(f"path is of type {type(path).__name__}; a path was expected")
+    if isinstance(notes, str) or not all(isinstance(note, str) for note in notes):
+        raise OptionError(f"notes is {notes!r}; a sequence of texts was expected")
     if threshold is None and options:
         raise OptionError(
             f"{next(iter(options))} is of a threshold, and no threshold is given; give one, or leave it out"
@@ -103,6 +105,11 @@ def report(
     pictures = Pictures()
     prognosis = of if isinstance(of, RemainingLife) else _prognosis(of)
     model = of.model if isinstance(of, RemainingLife) else of
+    if not model.training:
+        raise OptionError(
+            "the model has no record of its fit, and a report describes one: which options, how many units, which "
+            "starts. One that FailureModeEM fitted has it, also after save and load; model.plot(panel) draws any model"
+        )
     if threshold is not None and model.time_axis == "to_failure":
         raise OptionError("a threshold is for forward models; this one is aligned at failure, leave the threshold out")
     until = None if threshold is None else {"threshold": threshold, **options}

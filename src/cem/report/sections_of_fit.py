@@ -16,7 +16,7 @@ from cem.plot.regimes import RegimesDisplay
 from cem.plot.starts import StartsDisplay
 from cem.plot.trajectories import TrajectoryDisplay
 from cem.prognosis.remaining_life import RemainingLife
-from cem.report.html import Section, facts, missing, paragraph, table
+from cem.report.html import Section, facts, missing, paragraph, table, told_apart
 
 if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
@@ -101,11 +101,12 @@ def _channels(panel: Panel) -> dict[str, Any]:
         "observed": counts.tolist(),
         "missing": [f"{100 * (1 - n / max(1, panel.n_readings)):.3g} %" for n in counts],
     }
-    parts: dict[str, list[float | None]] = {"lowest": [], "median": [], "highest": []}
+    parts: dict[str, list[Any]] = {"lowest": [], "median": [], "highest": []}
     for c in range(panel.n_channels):
         seen = panel.values[:, c][np.isfinite(panel.values[:, c])]
-        for name, function in (("lowest", np.min), ("median", np.median), ("highest", np.max)):
-            parts[name].append(float(function(seen)) if seen.size else None)
+        found = [float(function(seen)) if seen.size else None for function in (np.min, np.median, np.max)]
+        for column, shown in zip(parts.values(), told_apart(found), strict=True):
+            column.append(shown)
     return columns | parts
 
 
@@ -145,20 +146,34 @@ def modes(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> l
     if len(known) > len(drawn):
         body += missing(f"Not drawn, because there are many channels: {listed(known[len(drawn) :], 60)}.")
     if panel is not None and placed is None:
-        why = "have no reading, or are still running and" if model.time_axis == "to_failure" else "have no reading and"
-        body += missing(f"The units {why} are not drawn.")
+        why = "are still running, or have no reading" if model.time_axis == "to_failure" else "have no reading"
+        body += missing(f"The units are not drawn: they {why}.")
     elif placed is not None and panel is not None and placed.n_units < panel.n_units:
-        body += missing(f"{panel.n_units - placed.n_units:,} units are still running and are not drawn.")
+        n = panel.n_units - placed.n_units
+        body += missing(
+            "1 unit is still running and is not drawn."
+            if n == 1
+            else f"{n:,} units are still running and are not drawn."
+        )
     body += "<h3>Mean curves</h3>" + paragraph(
         "At the start, middle and end of the training times; sd: standard deviation of a reading between the units of "
         "the mode."
     )
-    body += _cut(frames["curves"], "rows")
+    body += _cut(_told_apart(frames["curves"], ("start", "middle", "end")), "rows")
     if model.n_modes > 1 and any(frames["classification"].values()):
         body += "<h3>How surely the training units belong to their modes</h3>"
         body += paragraph("Mean mode probabilities of the units that were assigned to each mode.")
         body += table({name: list(map(_share, cells)) for name, cells in frames["classification"].items()})
     return [Section("modes", "The failure modes", body)]
+
+
+def _told_apart(frame: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The table with some of its columns in so many digits that numbers of one row differ where they do."""
+    found = {name: list(column) for name, column in frame.items()}
+    for i, row in enumerate(zip(*(frame[name] for name in names), strict=True)):
+        for name, shown in zip(names, told_apart([float(x) for x in row]), strict=True):
+            found[name][i] = shown
+    return found
 
 
 def _at(panel: Panel, name: str) -> int:
@@ -201,6 +216,11 @@ def starts(model: FailureModeModel, pictures: Pictures) -> Section:
         body += paragraph(f"The best start {ended}{passes}.")
     if not found:
         return Section("starts", "Starts and convergence", body + missing("The model has no record of its starts."))
+    if model.linking_rank:
+        body += paragraph(
+            "Starts are fits without shared factors; the fit with them began at the best one, so its log-likelihood "
+            "and passes above are others."
+        )
     if len(found) > 1:
         body += paragraph(f"{of_the_best(found)} of {len(found)} starts led to the best solution.")
         body += pictures.of(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cem.errors.display import escaped
 from cem.plot.lives import RemainingLifeDisplay
 from cem.plot.novelty import NoveltyDisplay
+from cem.plot.style import counted
 from cem.report.html import Section, missing, paragraph, table
 from cem.report.sections_of_fit import failed_units
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["lives", "units"]
 
 _MOST_ROWS = 200
+_MOST_CHANNELS = 40
 
 
 def units(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> list[Section]:
@@ -48,13 +50,18 @@ def units(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> l
         "Novelty is a tail probability: near 0, a unit looks like nothing in the training data. Inspect the first "
         "units before you rely on their modes. For units like the training units it is uniform from 0 to 1."
     )
-    drawn = scored if scored.n_channels <= 40 else None
-    if drawn is not None:
+    drawn = scored if scored.n_channels <= _MOST_CHANNELS else None
+    if drawn is None:
+        body += missing(
+            f"The novelty by channel is not drawn, because there are {scored.n_channels:,} channels; "
+            "cem.plot.NoveltyDisplay draws it for some of them."
+        )
+    else:
         name = "Novelty of each unit, over all channels and by channel"
         body += pictures.of(
             lambda axes: NoveltyDisplay.from_model(model, drawn, ax=axes),
             [name],
-            size=(8.0, 2.2 + 0.24 * scored.n_channels),
+            size=(6.4, 2.2 + 0.24 * scored.n_channels),
         )
     body += table(columns, rest=_rest(order, "cem score"))
     return [Section("units", "The units and their modes", body)]
@@ -88,8 +95,8 @@ def lives(
     order = np.argsort(law.median(), kind="stable")
     first = left.units[order[0]]
     body = paragraph(
-        f"Remaining life of {left.n_units:,} running units from their last reading{_measure(model)}, with intervals "
-        "that hold 90 %; those that end first are at the top."
+        f"{_lives_of(left.n_units, 'running unit')}{_measure(model)}, with intervals that hold 90 %; those that end "
+        "first are at the top."
     )
     body += _fan(
         pictures, first, lambda axes: RemainingLifeDisplay.from_prognosis(prognosis, left, unit=first, ax=axes)
@@ -106,9 +113,12 @@ def _until(model: FailureModeModel, panel: Panel, pictures: Pictures, until: Map
     channel = until.get("channel", model.response)
     name = escaped(channel if isinstance(channel, str) else model.channels[channel])
     given = until["threshold"]
+    measure = model.channel_units.get(channel if isinstance(channel, str) else model.channels[channel])
     level = f"{float(given):g}" if np.ndim(given) == 0 and not isinstance(given, Mapping) else "its threshold"
+    if measure and level != "its threshold":
+        level += f" {escaped(measure)}"
     body = paragraph(
-        f"Remaining life of {panel.n_units:,} units from their last reading{_measure(model)}, until the curve of "
+        f"{_lives_of(panel.n_units, 'unit')}{_measure(model)}, until the curve of "
         f"channel {name} {'rises' if law.direction == 'upper' else 'falls'} to {level}, if it did not before; with "
         "intervals that hold 90 %. Those that end first are at the top."
     )
@@ -160,6 +170,10 @@ def _life_columns(
         "mode": [str(model.mode_labels[best[l]]) for l in shown],
         "probability": [f"{chances[l, best[l]]:.3f}" for l in shown],
     }
+
+
+def _lives_of(n: int, what: str) -> str:
+    return f"Remaining life of {counted(n, what)} from {'its' if n == 1 else 'their'} last reading"
 
 
 def _measure(model: FailureModeModel) -> str:

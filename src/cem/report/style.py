@@ -21,6 +21,7 @@ th,td{padding:.22rem .7rem .22rem 0;border-bottom:1px solid #e7ecf0;text-align:l
 thead th{color:#51606d;font-weight:600;white-space:nowrap}
 td{white-space:nowrap}
 td.n,th.n{text-align:right}
+td.w{white-space:normal;overflow-wrap:anywhere;min-width:20ch}
 .facts td{white-space:normal;overflow-wrap:anywhere}
 .facts th{font-weight:600;color:#51606d}
 .chips{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;padding:0;margin:.6rem 0;list-style:none}

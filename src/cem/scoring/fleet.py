@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import OptionError, ScorerError
+from cem.errors.names import counted
 from cem.scoring._scorer import PackedScorer
 from cem.scoring.fleet_alarms import Alarm, ModeAlarm, NoveltyAlarm, bound_rules, count, met
 from cem.scoring.fleet_claims import Claim, alone
@@ -18,7 +19,8 @@ from cem.scoring.fleet_clock import NO_START, FleetClock
 from cem.scoring.fleet_forks import follow_forks
 from cem.scoring.fleet_ids import Id, named_units, one_id, require_one_type
 from cem.scoring.fleet_kernel import enter, query
-from cem.scoring.fleet_order import by_unit, first_late
+from cem.scoring.fleet_order import ANY_ORDER, by_unit, first_late
+from cem.scoring.fleet_probabilities import FleetProbabilities
 from cem.scoring.fleet_rows import Batch, read_batch
 from cem.scoring.fleet_states import FleetStates
 
@@ -28,15 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Alarm", "Fleet", "FleetProbabilities", "ModeAlarm", "NoveltyAlarm"]
 
 FloatArray = NDArray[np.float64]
-
-
-class FleetProbabilities(NamedTuple):
-    """Mode probabilities of some units of a fleet."""
-
-    ids: list[Id]
-    """The units."""
-    mode_probabilities: FloatArray
-    """(n, K), in the order of `Scorer.mode_labels`."""
 
 
 class Fleet:
@@ -147,7 +140,7 @@ class Fleet:
         return iter(self.ids)
 
     def __repr__(self) -> str:
-        return f"Fleet({len(self):,} units, {self._scorer!r})"
+        return f"Fleet({counted(len(self), 'unit')}, {self._scorer!r})"
 
     def unit(self, id: Id) -> Unit:
         """Return an independent copy of one unit, for everything that a `Unit` answers.
@@ -187,7 +180,7 @@ class Fleet:
         failed = query(self._scorer, states, found, 1)
         if failed is not None:
             raise ScorerError(f"the log-density of unit {chosen[failed]!r} is not finite")
-        return FleetProbabilities(chosen, found)
+        return FleetProbabilities(chosen, found, self._scorer.mode_labels)
 
     # -- units come and go --------------------------------------------------------------------------------------------
 
@@ -310,7 +303,7 @@ class Fleet:
                 t, start = self._clock.one(t, start, n_before > 0)
                 unit.update(t, x, covariates)
                 if self._options["late"] == "refuse" and n_before and float(t) < last:
-                    raise ScorerError(f"time {t!r} is before the latest reading, at {last:g}")
+                    raise ScorerError(f"time {t!r} is before the latest reading, at {last:g}; {ANY_ORDER}")
                 found = unit.mode_probabilities()
                 meets = None
                 if self._rules and unit.n_observations > n_before:
@@ -369,7 +362,7 @@ class Fleet:
                     self._states.put(slots, states, notes)
             finally:
                 self._states.workspaces.append(space)
-        return FleetProbabilities(rows.ids, found)
+        return FleetProbabilities(rows.ids, found, self._scorer.mode_labels)
 
     def _counted(self, rows: Batch, states: FloatArray, notes: NDArray[np.int64]) -> Batch:
         """The batch with datetimes as the numbers that its units count; starts of units are noted."""
@@ -403,7 +396,7 @@ class Fleet:
                     row, before = late
                     raise ScorerError(
                         f"row {own.start + row}, unit {rows.ids[rows.codes[own][row]]!r}: time {times[row]:g} is "
-                        f"before the latest reading, at {before:g}; no unit has changed"
+                        f"before the latest reading, at {before:g}; no unit has changed; {ANY_ORDER}"
                     )
             each = np.empty((len(times), self._scorer.n_modes + 1)) if self._rules else None
             failure = enter(self._scorer, (times, values, order, offsets, w), states, each, n_threads)
@@ -558,9 +551,11 @@ def _several(ids: object) -> list[Id]:
 
 def _require_plain(scorer: object) -> None:
     if not isinstance(scorer, PackedScorer):
+        text = isinstance(scorer, (str, bytes, os.PathLike))
         raise ScorerError(
-            f"a fleet of running units needs a scorer, model.scorer(); a {type(scorer).__name__} was given. Remaining "
-            "lives of running units have no fleet: keep one RemainingLife.running() for each unit"
+            f"a fleet of running units needs a model or its scorer; a {type(scorer).__name__} was given"
+            + ("; load a file by cem.load(path)" if text else "")
+            + ". Remaining lives of running units have no fleet: keep one RemainingLife.unit() for each unit"
         )
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["by_unit", "first_late"]
+__all__ = ["ANY_ORDER", "by_unit", "first_late"]
 
 FloatArray = NDArray[np.float64]
+
+ANY_ORDER = "this fleet refuses late readings; one with late='accept' takes them in any order"
+"""What to do about a late reading; end of a message."""
 
 
 def by_unit(codes: NDArray[np.int32], n_units: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

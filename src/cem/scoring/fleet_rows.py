@@ -123,7 +123,7 @@ def _of_table(table: Any, covariates: Any, scorer: Scorer, clock: FleetClock, un
         raise ScorerError(
             f"the batch has no column {lacking[0]!r}, which the fleet needs"
             + (f" (nor {listed(lacking[1:])})" if lacking[1:] else "")
-            + (f"; {did_you_mean(lacking[0], extra)} Rename it" if extra else "")
+            + (f"; {_other_name(lacking[0], extra, unit, time)}" if extra else "")
             + (
                 "; give a column of missing values for a channel that is not read"
                 if lacking[0] in scorer.channels
@@ -145,6 +145,16 @@ def _of_table(table: Any, covariates: Any, scorer: Scorer, clock: FleetClock, un
     if of_readings:
         covariates = {name: _column(table, names, name) for name in of_readings}
     return Batch(ids, codes, times, columns, _covariates(covariates, scorer, len(codes)))
+
+
+def _other_name(lacking: str, extra: Sequence[Any], unit: str, time: str) -> str:
+    """What to do about a column that has another name."""
+    found = did_you_mean(lacking, extra)
+    close = found if found.endswith("?") else f"{found};"
+    if lacking in (unit, time):
+        role = "unit" if lacking == unit else "time"
+        return f"{close} rename it, or name the column by scorer.fleet({role}=...)"
+    return f"{close} rename it"
 
 
 def _require_one_index(parts: Iterable[tuple[str, Any]]) -> None:

@@ -335,6 +335,10 @@ def _unpickled(kind: type[Scorer], model: Model, rate: float) -> Scorer:
     return kind(model, forgetting=rate)
 
 
+def _restored(kind: type[Unit], scorer: Scorer, data: bytes) -> Unit:
+    return kind.from_bytes(scorer, data)  # a function of the module: cloudpickle copies the code of a bound method
+
+
 class Unit(_unit.UnitState):
     """One running unit: the state of its readings so far, in constant memory; made by `Scorer.unit`.
 
@@ -534,7 +538,7 @@ class Unit(_unit.UnitState):
         return unit
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).from_bytes, (self.scorer, self.to_bytes())
+        return _restored, (type(self), self.scorer, self.to_bytes())
 
     def __repr__(self) -> str:
         probabilities = ", ".join(f"{value:.3f}" for value in self.mode_probabilities())

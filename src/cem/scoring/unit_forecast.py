@@ -35,6 +35,14 @@ class UnitForecast(NamedTuple):
     mode_probabilities: FloatArray
     """(K,)."""
 
+    def __repr__(self) -> str:
+        n = len(self.mean)
+        shown = [f"{m:.4g} ± {v**0.5:.2g}" for m, v in zip(self.mean[:3], self.variance[:3], strict=True)]
+        more = f" and {n - 3:,} more" if n > 3 else ""
+        return (
+            f"UnitForecast(mean ± standard deviation: {', '.join(shown)}{more}; {len(self.mode_probabilities)} modes)"
+        )
+
 
 def forecast_of(unit: Unit, times: FloatArray, channel: int | str | None, covariates: object) -> UnitForecast:
     """`Unit.forecast`."""

@@ -166,7 +166,7 @@ def read_parquet(
     """Return a data frame of the backend from an open file that `cem.tables.parquet_check` has measured."""
     with as_panel_error(path, "parquet"):
         if backend.__name__ == "polars":
-            return _parquet_polars(backend, file, sizes, columns, bound)
+            return _parquet_polars(backend, path, file, sizes, columns, bound)
         try:
             pyarrow = importlib.import_module("pyarrow")
         except ImportError:  # pandas with another engine
@@ -308,13 +308,14 @@ def _csv_polars(
         source = text.path if not set(str(text.path)) & set("*?[") else text.path.read_bytes()
         options["skip_rows"] = layout.n_lines
     else:
-        source = b"\n" + text.read()  # the empty line stops polars from unpacking text that looks packed
+        # The first line stops polars from unpacking text that looks packed; polars 1.0 does not count an empty one.
+        source = b"-\n" + text.read()
         options["skip_rows"] = 1
     return polars.read_csv(source, **options)
 
 
 def _parquet_polars(
-    polars: ModuleType, file: IO[bytes], sizes: ParquetSizes, columns: list[str] | None, bound: Bound
+    polars: ModuleType, path: Path, file: IO[bytes], sizes: ParquetSizes, columns: list[str] | None, bound: Bound
 ) -> Any:
     may_grow = sizes.grown + sizes.worst > bound.max_bytes
     if not (may_grow and sizes.prefixed):  # strings that a page shares stay shared in polars
@@ -327,7 +328,10 @@ def _parquet_polars(
     grown, parts = sizes.grown, []
     for first in range(0, max(1, sizes.n_rows), rows):
         file.seek(0)
-        lazy = polars.scan_parquet(file)
+        try:
+            lazy = polars.scan_parquet(file)
+        except TypeError:  # polars 1.0 scans paths only
+            lazy = polars.scan_parquet(path, glob=False)
         part = (lazy if columns is None else lazy.select(columns)).slice(first, rows).collect()
         grown += _polars_string_bytes(polars, part, sizes)
         bound.check(grown, f"in the first {first + len(part):,} rows")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -12,6 +12,7 @@ from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean, listed
 from cem.panel.frames.columns import narwhals_module
 from cem.panel.panel import Panel
+from cem.tables.joining import joined
 from cem.tables.tables import column_names, file_format, read_panel, read_table, wanted_columns
 
 __all__ = ["read"]
@@ -69,16 +70,21 @@ def read(
     ('007',)
     """
     _check_options(options)
+    _check_path(path)
     if isinstance(path, (str, os.PathLike)):
         if path == "-" or not os.path.isdir(path):
             return read_panel(path, unit=unit, time=time, channels=channels, **options)
         root = Path(path)
+        if options.get("format") not in (None, "parquet"):
+            raise OptionError(f"format={options['format']!r}: of a folder, cem reads the Parquet files only")
         files = _files_of(root)
         named = [_columns_of_folders(file.parent.relative_to(root)) for file in files]
         return _of_files(files, named, unit, time, channels, options)
-    files = [Path(one) for one in path]
+    files = [_checked(one) for one in path]
     if not files:
         raise PanelError("no file was given; a path, or a sequence of at least one, was expected")
+    if len(files) == 1 and not files[0].is_dir():
+        return read_panel(files[0], unit=unit, time=time, channels=channels, **options)
     return _of_files(files, [{} for _ in files], unit, time, channels, options)
 
 
@@ -89,6 +95,24 @@ def _check_options(options: Mapping[str, Any]) -> None:
     for name in options:
         if name not in known:
             raise OptionError(f"read has no option {name!r}; {did_you_mean(name, list(known))}")
+
+
+def _check_path(path: Any) -> None:
+    """Refuse what is neither a path nor a sequence of paths."""
+    if isinstance(path, (str, os.PathLike)):
+        return
+    is_table = hasattr(type(path), "columns") or isinstance(path, Mapping)
+    if is_table or hasattr(type(path), "read") or isinstance(path, bytes) or not isinstance(path, Iterable):
+        advice = "; call Panel.from_frame for a table in memory" if is_table else ""
+        is_plain = path is None or isinstance(path, (int, float, bytes))
+        found = f"{path!r:.60}" if is_plain else f"a {type(path).__name__}"
+        raise PanelError(f"a path, or a sequence of paths, was expected; found {found}{advice}")
+
+
+def _checked(path: Any) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise PanelError(f"a sequence of paths was expected; it holds {path!r:.60}")
+    return Path(path)
 
 
 def _files_of(root: Path) -> list[Path]:
@@ -110,7 +134,11 @@ def _files_of(root: Path) -> list[Path]:
 
 def _columns_of_folders(path: Path) -> dict[str, str | None]:
     """Columns in the names of the folders on the way to a file, such as ``unit=007/day=3``."""
-    pairs = [part.partition("=") for part in path.parts if "=" in part]
+    pairs = [part.partition("=") for part in path.parts if "=" in part[1:]]
+    names = [unquote(name) for name, _, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise PanelError(f"the folders of {str(path)!r} name the column {twice!r} twice; rename one")
     return {unquote(name): None if value == _NULL_FOLDER else unquote(value) for name, _, value in pairs}
 
 
@@ -140,7 +168,7 @@ def _of_files(
     values = {name: _values([columns[name] for columns in named], name in texts) for name in in_folders}
     tables = []
     for i, file in enumerate(files):
-        if (found := file_format(file)) != "parquet":
+        if (found := _format_of(file)) != "parquet":
             raise PanelError(
                 f"{str(file)!r} is {found}; several files are read together only if all of them are Parquet. Join "
                 "others by cem.Panel.concatenate([cem.read(path) for path in paths])"
@@ -154,11 +182,24 @@ def _of_files(
         table = read_table(file, columns=inside, format="parquet", max_bytes=get("max_bytes"))
         tables.append(_with_columns(table, {name: cells[i] for name, cells in values.items()}))
     arguments = {name: value for name, value in options.items() if name not in _OF_FILES}
-    panel = Panel.from_frame(_joined(tables, files), unit=unit, time=time, channels=channels, **arguments)
+    panel = Panel.from_frame(joined(tables, files), unit=unit, time=time, channels=channels, **arguments)
     return panel._replace(_backend=None)  # the user did not choose the library that read the files
 
 
 _OF_FILES = ("format", "max_bytes", "separator", "decimal", "encoding", "comment", "texts")
+
+
+def _format_of(file: Path) -> str:
+    """The format of a file; of one that is named as Parquet and is none, an error that says so."""
+    try:
+        return file_format(file)
+    except PanelError:
+        if not file.is_file() or not file.name.lower().endswith(_SUFFIXES):
+            raise
+        found = "is no Parquet file" if file.stat().st_size else "is empty"
+        raise PanelError(
+            f"{str(file)!r} is named as a Parquet file and {found}; write it again, or move it away"
+        ) from None
 
 
 def _values(cells: Sequence[str | None], are_texts: bool) -> Sequence[Any]:
@@ -179,30 +220,3 @@ def _with_columns(table: Any, columns: Mapping[str, Any]) -> Any:
         kind = nw.Float64 if isinstance(value, float) else nw.String
         made.append(nw.lit(value, dtype=kind).alias(name))
     return frame.with_columns(*made) if made else frame
-
-
-def _joined(tables: Sequence[Any], files: Sequence[Path]) -> Any:
-    """All rows; PanelError if the files have different columns or types."""
-    nw = narwhals_module()
-    first = tables[0]
-    for file, table in zip(files, tables, strict=True):
-        for one, other in ((first, table), (table, first)):
-            lacking = next((name for name in one.columns if name not in other.columns), None)
-            if lacking is not None:
-                has, lacks = (files[0], file) if one is first else (file, files[0])
-                raise PanelError(
-                    f"{str(lacks)!r} has no column {lacking!r}, which {str(has)!r} has; choose columns that all files "
-                    "have by channels=[...]"
-                )
-        for name, kind in table.schema.items():
-            given = first.schema[name]
-            if kind != given and not (kind.is_numeric() and given.is_numeric()):
-                raise PanelError(
-                    f"column {name!r} is {kind} in {str(file)!r} and {given} in {str(files[0])!r}; ids and times need "
-                    "one type in all files: write them again with one"
-                )
-    names = first.columns
-    numeric = [name for name in names if any(table.schema[name] != first.schema[name] for table in tables)]
-    alike = [table.select(names).with_columns(nw.col(*numeric).cast(nw.Float64)) if numeric else table.select(names)
-             for table in tables]  # fmt: skip
-    return nw.concat(alike, how="vertical").to_native()

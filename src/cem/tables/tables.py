@@ -9,9 +9,9 @@ from types import ModuleType
 from typing import Any
 
 from cem.errors import OptionError, PanelError
-from cem.errors.names import did_you_mean
 from cem.extras import extra, installed
 from cem.panel.checks import checked_names
+from cem.panel.frames.channels import named_by
 from cem.panel.panel import Panel
 from cem.tables.backends import read_csv, read_parquet
 from cem.tables.cmapss import CMAPSS_COLUMNS, CMAPSS_SENSORS, CMAPSS_SETTINGS, is_cmapss, read_cmapss
@@ -186,6 +186,7 @@ def _read_table(
     ids: Collection[str],
     texts: Collection[str],
     options: CsvOptions,
+    roles: Mapping[str, str] | None = None,
 ) -> Any:
     if max_bytes is not None:
         max_bytes = checked_bytes(max_bytes)
@@ -197,13 +198,13 @@ def _read_table(
     if format == "csv":
         layout = csv_layout(path, options)
         _check_count(path, len(layout.names))
-        _check_names(path, layout.names, wanted)
+        _check_names(path, layout.names, wanted, roles or {})
         return read_csv(backend, path, layout, wanted, ids=ids, texts=texts, max_bytes=max_bytes)
     with open_regular(path) as file:
         bound = Bound(path, os.fstat(file.fileno()).st_size, max_bytes)
         names = parquet_names(path, file)
         _check_count(path, len(names))
-        _check_names(path, names, wanted)
+        _check_names(path, names, wanted, roles or {})
         sizes = parquet_sizes(path, file, wanted, bound)
         return read_parquet(backend, path, file, sizes, wanted, bound)
 
@@ -262,7 +263,7 @@ def read_panel(
         )  # fmt: skip
         stay = [*texts, *(name for name in (time, failure_time) if name is not None and time_format is not None)]
         ids = [name for name in (unit, mode, sensor) if name is not None]
-        table = _read_table(file, wanted, kind, max_bytes, ids, stay, options)
+        table = _read_table(file, wanted, kind, max_bytes, ids, stay, options, {unit: "unit", time: "time"})
     panel = Panel.from_frame(
         table,
         unit=unit,
@@ -317,6 +318,8 @@ def wanted_columns(
         return [*wanted, *(name for name in of_readings if name in there), *of_units]
     if channels is None:
         return None
+    if isinstance(channels, str):
+        raise PanelError(f"channels must be a list of columns; found the one string {channels!r}: write [{channels!r}]")
     return [name for name in (*roles, *channels, *of_readings, *of_units) if name is not None]
 
 
@@ -359,7 +362,7 @@ def _check_count(path: Path, n_columns: int) -> None:
         )
 
 
-def _check_names(path: Path, known: Sequence[str], columns: Sequence[str] | None) -> None:
+def _check_names(path: Path, known: Sequence[str], columns: Sequence[str] | None, roles: Mapping[str, str]) -> None:
     seen: set[str] = set()
     for name in known:
         if name in seen:
@@ -367,4 +370,4 @@ def _check_names(path: Path, known: Sequence[str], columns: Sequence[str] | None
         seen.add(name)
     for name in columns or ():
         if name not in seen:
-            raise PanelError(f"{str(path)!r} has no column {name!r}; {did_you_mean(name, known)}")
+            raise PanelError(f"{str(path)!r} has no column {name!r}; {named_by(roles.get(name), name, known)}")

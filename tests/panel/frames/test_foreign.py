@@ -162,7 +162,7 @@ def fitted():
 @pytest.mark.parametrize("given", ["fleet.csv", pathlib.Path("fleet.parquet")])
 def test_a_path_is_sent_to_the_reader_of_files(given):
     for call in (lambda: cem.Panel.from_frame(given, **NAMES), lambda: fitted().predict(given)):
-        with pytest.raises(PanelError, match=r"fleet.*call cem\.tables\.read_panel\("):
+        with pytest.raises(PanelError, match=r"fleet.*call cem\.read\("):
             call()
 
 

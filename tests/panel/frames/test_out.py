@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from cem.errors import OptionError, PanelError
+from cem.errors import MissingPackageError, OptionError, PanelError
 from cem.panel.frames.out import BACKENDS, mode_columns
 from cem.panel.panel import Panel
 
@@ -152,11 +152,25 @@ def test_an_unknown_backend_or_one_that_is_not_installed_is_named(monkeypatch):
     panel = fleet()
     with pytest.raises(OptionError, match="'panda'"):
         panel.to_frame("panda")
-    monkeypatch.setattr("cem.panel.frames.out.find_spec", lambda name: None)
-    with pytest.raises(PanelError, match=r"polars.*not installed"):
+    monkeypatch.setattr("cem.extras.find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match=r"polars.*not installed"):
         panel.to_frame("polars")
-    with pytest.raises(PanelError, match=r"cem-failure-modes\[frames\]"):
+    with pytest.raises(MissingPackageError, match=r"cem-failure-modes\[frames\]"):
         panel.to_frame()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("units", [(2**64 - 1, 7), (2**63, 2**63 + 1), (-(2**63), 2**63 - 1), (1.5, 2)])
+def test_numbers_of_every_size_are_ids_again(units, backend):
+    """pandas wraps an integer beyond 64 bits with a sign to a negative one, or to 0."""
+    panel = Panel.from_arrays(np.arange(2.0), np.ones((2, 2)), units)
+    assert again(panel, backend).units == units
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_labels_that_are_whole_and_broken_numbers_are_labels_again(backend):
+    panel = Panel.from_arrays(np.arange(2.0), np.ones((3, 2)), modes=[1.5, None, 2])
+    assert again(panel, backend).modes == (1.5, None, 2)
 
 
 def test_mode_labels_name_columns_and_those_that_would_clash_are_told_apart():

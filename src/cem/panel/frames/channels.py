@@ -17,13 +17,23 @@ from cem.errors import ColumnsLeftOutWarning, PanelError
 from cem.errors.names import did_you_mean, listed
 from cem.errors.warning import warn
 from cem.panel.frames.cells import NULL_NUMBERS, Missing, is_number
-from cem.panel.frames.columns import as_array, bad_cells, cell_of, factorise, is_gap, is_real, is_text, plain_items
+from cem.panel.frames.columns import (
+    as_array,
+    bad_cells,
+    cell_of,
+    factorise,
+    is_gap,
+    is_real,
+    is_text,
+    kind_of,
+    plain_items,
+)
 from cem.panel.frames.text_columns import number_mask, stripped
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["Channels", "channel_columns", "check_column", "check_not_tall"]
+__all__ = ["Channels", "channel_columns", "check_column", "check_not_tall", "named_by"]
 
 _NAMELESS = re.compile(r"Unnamed: \d+|__index_level_\d+__|\s*")
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:([,.' \u00a0\u202f\u2019])[0-9]{3})(?:\1[0-9]{3})*(?:[.,][0-9]+)?")
@@ -63,7 +73,17 @@ def check_column(table: Any, frame: Any, role: str, name: str) -> None:
         return
     if name in (getattr(getattr(frame, "index", None), "names", None) or ()):
         raise PanelError(f"{role}={name!r} is in the index of the frame, not a column; call its .reset_index() first")
-    raise PanelError(f"{role}={name!r} is not a column of the frame; {did_you_mean(name, table.columns)}")
+    raise PanelError(f"{role}={name!r} is not a column of the frame; {named_by(role, name, table.columns)}")
+
+
+def named_by(role: str | None, name: str, columns: Sequence[str]) -> str:
+    """End of a message about a column that is not there: what was meant, and the option that names it."""
+    found = did_you_mean(name, columns)
+    if role not in ("unit", "time"):
+        return found
+    # These two have default names, so the user may have given none.
+    end = " Name" if found.endswith("?") else "; name"
+    return f"{found}{end} the column by {role}=... (on the command line: --{role})"
 
 
 def channel_columns(
@@ -150,11 +170,12 @@ def _reason_to_leave(nw: ModuleType, series: Any, name: str, missing: Missing) -
         return _reason_of_objects(series, name, missing)
     if dtype == nw.Unknown and as_array(series).dtype.kind in "fiu":  # sparse numbers
         return None
-    return "empty" if series.is_null().all() else f"its type is {dtype}"
+    return "empty" if series.is_null().all() else f"its type is {kind_of(series)}"
 
 
 def _reason_of_text(nw: ModuleType, series: Any, name: str, missing: Missing) -> str | None:
-    if series.dtype != nw.String:
+    is_category = series.dtype != nw.String
+    if is_category:
         series = series.cast(nw.String)
     n_rows = len(series)
     if n_rows > 10_000:  # do not search long columns of notes to their end
@@ -169,7 +190,7 @@ def _reason_of_text(nw: ModuleType, series: Any, name: str, missing: Missing) ->
         return "empty"
     numeric = number_mask(cells)
     if not missing.texts and np.array_equal(numeric, given):
-        return "numbers written as text"
+        return "categories" if is_category else "numbers written as text"
     bad = given & ~numeric
     if not bad.any():
         return None

@@ -31,6 +31,7 @@ __all__ = [
     "is_na",
     "is_real",
     "is_text",
+    "kind_of",
     "labels",
     "narwhals_module",
     "numbers",
@@ -55,7 +56,7 @@ def numbers(nw: ModuleType, series: Any, name: str, missing: Missing) -> np.ndar
     """(n_rows,) float64, NaN where missing; no copy if the column is that already."""
     dtype = series.dtype
     if dtype in (nw.Decimal, nw.Int128, nw.UInt128):  # none of which NumPy has
-        series = series.cast(nw.Float64)
+        series = _as_floats(nw, series)
     elif is_text(nw, dtype) and missing.texts:
         return missing.applied(_from_cells(nw, series, name, missing))
     elif not dtype.is_numeric() and dtype not in (nw.Object, nw.Unknown, nw.Boolean):
@@ -70,6 +71,13 @@ def numbers(nw: ModuleType, series: Any, name: str, missing: Missing) -> np.ndar
         except (TypeError, ValueError, OverflowError):
             pass
     return missing.applied(_from_cells(nw, series, name, missing))
+
+
+def _as_floats(nw: ModuleType, series: Any) -> Any:
+    """Decimals and wide integers as the nearest float64, the one that their text has; pyarrow's own cast misses it."""
+    if series.dtype == nw.Decimal and not series.implementation.is_polars():
+        series = series.cast(nw.String)
+    return series.cast(nw.Float64)
 
 
 def _from_cells(nw: ModuleType, series: Any, name: str, missing: Missing) -> np.ndarray:
@@ -145,8 +153,8 @@ def _not_numeric(nw: ModuleType, name: str, dtype: Any, series: Any, rows: list[
         n_bad = len(found)
     if not found:
         return (
-            f"channel {name!r} is not numeric: it has type {dtype}; convert the column to numbers, with NaN for "
-            "missing, or leave it out"
+            f"channel {name!r} is not numeric: it has type {kind_of(series)}; convert the column to numbers, with NaN "
+            "for missing, or leave it out"
         )
     return f"channel {name!r} is not numeric: {bad_cells(found, n_bad)}"
 
@@ -164,8 +172,9 @@ def times(nw: ModuleType, series: Any, what: str, time_format: str | None = None
             items = [None if is_gap(item) else f"{item:.0f}" for item in items]
         return formatted_dates([None if is_na(item) else item for item in items], time_format, label)
     if dtype in (nw.Decimal, nw.Int128, nw.UInt128):  # none of which NumPy has
-        series = series.cast(nw.Float64)
+        series = _as_floats(nw, series)
     elif dtype == nw.Date:
+        _check_days(series, label)
         with _as_panel_error(f"{label}: its dates cannot be read as instants"):
             series = series.cast(nw.Datetime("us"))
     elif dtype == nw.Datetime and dtype.time_zone is not None:
@@ -174,12 +183,24 @@ def times(nw: ModuleType, series: Any, what: str, time_format: str | None = None
     elif dtype == nw.String:
         return _dates(series, label)
     elif not dtype.is_numeric() and not dtype.is_temporal() and dtype not in (nw.Object, nw.Unknown):
-        raise PanelError(f"{label} must hold numbers, datetimes or durations; found type {dtype}")
+        raise PanelError(f"{label} must hold numbers, datetimes or durations; found type {kind_of(series)}")
     array = as_array(series)
     found = instants(object_array(list(array)) if array.dtype == object else array, label)
     if found.dtype.kind == "f":
         _check_compact(found, label)
     return found
+
+
+def _check_days(series: Any, label: str) -> None:
+    """Refuse days beyond microseconds of 64 bits, which polars 1.0 wraps around."""
+    if series.implementation.is_polars():
+        days = series.to_native().to_physical().to_numpy()
+        far = np.abs(days.astype(np.float64)) > 106_751_991
+        if far.any():
+            row = int(np.argmax(far))
+            raise PanelError(
+                f"{label}: the date at row {row} is {days[row]:,.0f} days from 1970, too far for an instant; correct it"
+            )
 
 
 def _dates(series: Any, label: str) -> np.ndarray:
@@ -312,6 +333,15 @@ def _as_panel_error(what: str) -> Iterator[None]:
         raise PanelError(f"{what}: {error}") from None
 
 
+def kind_of(series: Any) -> str:
+    """The type of a column for messages: that of its library where narwhals has none."""
+    dtype = series.dtype
+    if str(dtype) not in ("Unknown", "Object"):
+        return str(dtype)
+    native = series.to_native()
+    return str(getattr(native, "type", None) or getattr(native, "dtype", dtype))
+
+
 def cell_of(series: Any, row: int) -> Any:
     """One item, as a Python object for messages."""
     return plain_items(series[row : row + 1])[0]
@@ -356,7 +386,9 @@ def factorise(series: Any) -> tuple[np.ndarray, list[Any]]:
         try:
             encoded = native.unify_dictionaries() if hasattr(native.type, "index_type") else native.dictionary_encode()
             encoded = encoded.unify_dictionaries()
-            chunks = [chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in encoded.chunks]
+            chunks = [  # as int64: codes of DuckDB and polars have no sign
+                chunk.indices.cast("int64").fill_null(-1).to_numpy(zero_copy_only=False) for chunk in encoded.chunks
+            ]
             return np.concatenate(chunks), encoded.chunk(0).dictionary.to_pylist()
         except (NotImplementedError, ValueError, OverflowError) as error:  # nested types, dates beyond the year 9999
             raise PanelError(

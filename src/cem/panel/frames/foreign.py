@@ -16,7 +16,7 @@ from cem.errors.names import listed
 
 __all__ = ["check_names", "no_frame", "refuse_foreign"]
 
-_READ = "call cem.tables.read_panel(path, unit=..., time=...)"
+_READ = "call cem.read(path, unit=..., time=...)"
 _NAMED = ("dask", "duckdb", "ibis", "pyspark", "xarray")  # libraries whose type names other libraries use too
 
 
@@ -180,8 +180,10 @@ def _of_library(x: Any, library: str, title: str, name: str) -> str:
 
 
 def _mapping(x: Mapping[Any, Any], name: str) -> _Known:
+    if not x:
+        return _Known("an empty dict", "give one with a column of units, one of times, and one for each sensor")
     keys = listed(list(x), 8)
-    if x and all(map(_is_frame, x.values())):
+    if all(map(_is_frame, x.values())):
         expression = f"pandas.concat({name}, names=['name']).reset_index('name')"
         return _Known(f"a dict of data frames with the keys {keys}", _frame_of(expression))
     return _Known(f"a dict with the keys {keys}", _frame_of(f"pandas.DataFrame({name})"), is_array=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cem.errors import PanelError
-from cem.extras import installed
+from cem.extras import extra, installed
 from cem.numerics.masks import unmasked
 from cem.panel.frames.out import checked_backend
 
@@ -48,9 +47,13 @@ def in_memory(nw: ModuleType, frame: Any, wanted: Collection[str] | None) -> Any
     if hasattr(kind, "read_next_batch"):  # a reader of Arrow batches
         return _read(frame, frame.read_all)
     if library == "pyarrow" and kind.__name__ == "RecordBatch":
-        return importlib.import_module("pyarrow").Table.from_batches([frame])
+        return extra("pyarrow", "frames", "reading a RecordBatch").Table.from_batches([frame])
     if hasattr(kind, "to_table") and hasattr(kind, "count_rows"):  # a data set of Arrow
+        if not hasattr(kind, "schema"):  # a scanner, whose columns are chosen
+            return _read(frame, frame.to_table)
         return _read(frame, lambda: frame.to_table(columns=_chosen(list(frame.schema.names), wanted)))
+    if library == "dask" and hasattr(kind, "columns"):
+        return _read(frame, lambda: _of_dask(frame, wanted))
     if library in _REMOTE and nw.dependencies.is_into_dataframe(frame) is False:
         return _of_lazy(nw, frame, wanted)
     if not _is_frame(frame) and (hasattr(kind, "__arrow_c_stream__") or hasattr(kind, "__arrow_c_array__")):
@@ -68,10 +71,10 @@ def with_index_columns(frame: Any, names: Collection[str]) -> Any:
 
 
 def _of_columns(columns: Mapping[Any, Any]) -> Any:
-    """A frame of a dict of arrays; the dict itself if it holds something else."""
-    if not columns or any(hasattr(type(values), "columns") or isinstance(values, (str, Mapping))
-                          or np.ndim(values) != 1 for values in columns.values()):  # fmt: skip
+    """A frame of a dict of arrays; the dict itself if it holds frames, or nothing."""
+    if not columns or any(hasattr(type(values), "columns") for values in columns.values()):
         return columns
+    _check_columns(columns)
     sizes = {name: len(values) for name, values in columns.items()}
     first, size = next(iter(sizes.items()))
     other = next((name for name, n in sizes.items() if n != size), None)
@@ -81,13 +84,44 @@ def _of_columns(columns: Mapping[Any, Any]) -> Any:
             "entries; give one for each reading"
         )
     library = checked_backend(None)
-    module = importlib.import_module(library)
-    arrays = {name: unmasked(values) for name, values in columns.items()}
+    module = extra(library, "frames", "reading a dict of columns")
+    arrays = {name: _plain(unmasked(values)) for name, values in columns.items()}
     make = module.table if library == "pyarrow" else module.DataFrame
     try:
         return make(arrays)
     except Exception as error:  # each library has its own
         raise PanelError(f"the dict cannot be read as a table: {_first_line(error)}; give a data frame") from None
+
+
+def _plain(values: Any) -> Any:
+    """A column without its index, by which pandas would reorder the others' rows."""
+    return values.array if hasattr(getattr(values, "index", None), "equals") else values
+
+
+def _check_columns(columns: Mapping[Any, Any]) -> None:
+    """Refuse what is no column, and Series that pandas would align by indices that differ."""
+    index: Any = None
+    for name, values in columns.items():
+        if isinstance(values, (str, bytes, Mapping)) or np.ndim(values) == 0:
+            is_plain = values is None or isinstance(values, (str, bytes, int, float, np.generic))
+            found = f"{values!r:.60}" if is_plain else f"a {type(values).__name__}"
+            raise PanelError(
+                f"column {name!r} of the dict is {found}; a list or an array with one value for each reading was "
+                "expected"
+            )
+        if np.ndim(values) != 1:
+            raise PanelError(
+                f"column {name!r} of the dict has shape {np.shape(values)}; an array with one value for each reading "
+                "was expected. For one array for each unit call Panel.from_arrays"
+            )
+        own: Any = getattr(values, "index", None)
+        if hasattr(own, "equals"):
+            if index is not None and not own.equals(index):
+                raise PanelError(
+                    f"the Series {name!r} of the dict has another index than those before it, so its rows could be "
+                    "meant in either order; give a data frame, or arrays by .to_numpy()"
+                )
+            index = own
 
 
 def _of_lazy(nw: ModuleType, frame: Any, wanted: Collection[str] | None) -> Any:
@@ -109,15 +143,21 @@ def _of_lazy(nw: ModuleType, frame: Any, wanted: Collection[str] | None) -> Any:
     return frame if call is None else _read(frame, getattr(frame, call))
 
 
+def _of_dask(frame: Any, wanted: Collection[str] | None) -> Any:
+    """A pandas frame; narwhals is leaving the support of Dask to another package."""
+    names = _chosen(list(frame.columns), wanted)
+    return (frame if names is None else frame[names]).compute()
+
+
 def _of_capsule(frame: Any) -> Any:
     """A table of whatever exports itself as Arrow data."""
     library = installed(("pyarrow", "polars"), "frames", f"reading {type(frame).__name__}, an Arrow stream,")
     if library == "pyarrow":
-        pa = importlib.import_module("pyarrow")
+        pa = extra("pyarrow", "frames", f"reading {type(frame).__name__}")
         if hasattr(type(frame), "__arrow_c_stream__"):
             return _read(frame, lambda: pa.table(frame))
         return _read(frame, lambda: pa.Table.from_batches([pa.record_batch(frame)]))
-    return _read(frame, lambda: importlib.import_module("polars").DataFrame(frame))
+    return _read(frame, lambda: extra("polars", "frames", "reading an Arrow stream").DataFrame(frame))
 
 
 def _read(frame: Any, call: Callable[[], Any]) -> Any:

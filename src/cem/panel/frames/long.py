@@ -269,7 +269,7 @@ def _eager(nw: ModuleType, frame: Any) -> Any:
 
 
 def _without_views(table: Any) -> Any:
-    """The table with its string views copied: few functions of pyarrow accept them, and none selects rows of them."""
+    """The table with string views and run-end encodings copied, which few functions of pyarrow accept."""
     import pyarrow as pa
 
     native = table.to_native()
@@ -277,4 +277,9 @@ def _without_views(table: Any) -> Any:
         if str(field.type) in ("string_view", "binary_view"):
             field = field.with_type(pa.large_string() if str(field.type) == "string_view" else pa.large_binary())
             native = native.set_column(place, field, native.column(place).cast(field.type))
+        elif str(field.type).startswith("run_end_encoded"):
+            import pyarrow.compute
+
+            column = pyarrow.compute.run_end_decode(native.column(place))
+            native = native.set_column(place, field.with_type(column.type), column)
     return table if native is table.to_native() else narwhals_module().from_native(native, eager_only=True)

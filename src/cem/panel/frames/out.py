@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from cem.errors import OptionError, PanelError
 from cem.errors.names import did_you_mean
-from cem.extras import installed
+from cem.extras import extra, installed
 
 __all__ = [
     "BACKENDS",
@@ -117,7 +116,7 @@ def frame_of(columns: Mapping[str, Any], backend: str | None = None, given: str 
         It is not installed, or a column holds values of several types and the backend has no column for them.
     """
     library = checked_backend(backend, given)
-    module = importlib.import_module(library)
+    module = extra(library, "frames", "making a data frame")
     made = {name: _MAKERS[library](module, name, values) for name, values in columns.items()}
     if library == "pyarrow":
         return module.table(made)
@@ -157,8 +156,10 @@ def _pandas(pd: Any, name: str, values: Any) -> Any:
         return values.copy()
     items = list(values)
     kinds = {type(item) for item in items if item is not None}
-    if kinds == {int} and len(items):
-        return pd.array(items, dtype="Int64" if None in items else "int64")
+    if kinds == {int} and (width := _integer_type(items)):
+        if None in items:
+            return pd.array(items, dtype={"int64": "Int64", "uint64": "UInt64"}[width])
+        return np.array(items, dtype=width)
     if kinds == {float}:
         return np.array(items, dtype=np.float64)
     return items if kinds == {str} else pd.Series(items, dtype=object)
@@ -171,8 +172,9 @@ def _polars(pl: Any, name: str, values: Any) -> Any:
         values = values.items()
     if isinstance(values, np.ndarray) and values.dtype != object:
         return pl.Series(name, values, nan_to_null=True)
+    items = _of_one_type(name, values, "polars")
     try:
-        return pl.Series(name, _of_one_type(name, values, "polars"), strict=True)
+        return pl.Series(name, items, dtype=pl.UInt64 if _integer_type(items) == "uint64" else None, strict=True)
     except (TypeError, OverflowError, pl.exceptions.PolarsError):
         raise _refused(name, "polars") from None
 
@@ -185,8 +187,10 @@ def _pyarrow(pa: Any, name: str, values: Any) -> Any:
         return pa.DictionaryArray.from_arrays(codes, pa.array(list(values.levels)))
     if isinstance(values, np.ndarray) and values.dtype != object:
         return pa.array(values, from_pandas=True)
+    items = _of_one_type(name, values, "pyarrow")
     try:
-        return pa.array(_of_one_type(name, values, "pyarrow"), from_pandas=True)
+        kind = pa.uint64() if _integer_type(items) == "uint64" else None
+        return pa.array(items, type=kind, from_pandas=True)
     except (OverflowError, pa.ArrowException):
         raise _refused(name, "pyarrow") from None
 
@@ -194,9 +198,23 @@ def _pyarrow(pa: Any, name: str, values: Any) -> Any:
 _MAKERS = {"pandas": _pandas, "polars": _polars, "pyarrow": _pyarrow}
 
 
+def _integer_type(items: Sequence[Any]) -> str | None:
+    """The type of 64 bits that holds these integers; None for others, which pandas would wrap around."""
+    whole = [item for item in items if item is not None]
+    if not whole or any(type(item) is not int for item in whole):
+        return None
+    low, high = min(whole), max(whole)
+    if low >= -(2**63) and high < 2**63:
+        return "int64"
+    return "uint64" if low >= 0 and high < 2**64 else None
+
+
 def _of_one_type(name: str, values: Any, library: str) -> list[Any]:
+    """The items, whole numbers among fractions as floats if they are exact; PanelError for several types."""
     items = list(values)
     kinds = {type(item) for item in items if item is not None}
+    if kinds == {int, float} and all(type(item) is not int or abs(item) <= 2**53 for item in items):
+        return [None if item is None else float(item) for item in items]
     if len(kinds) > 1 or any(issubclass(kind, (tuple, frozenset)) for kind in kinds):
         raise _refused(name, library, sorted(kind.__name__ for kind in kinds))
     return items
