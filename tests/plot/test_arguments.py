@@ -64,3 +64,11 @@ def test_a_model_has_no_passes_and_is_no_unfitted_estimator(model):
     """The message that it is not fitted would send the reader in a wrong direction."""
     with pytest.raises(cem.OptionError, match="FailureModeModel; FailureModeEM was expected"):
         plot.StartsDisplay.from_estimator(model)
+
+
+def test_a_display_prints_one_short_line(model, fleet):
+    """In a notebook it stands beside its picture; thousands of numbers would bury it."""
+    display = plot.TrajectoryDisplay.from_model(model, fleet, channel="vibration")
+    assert len(repr(display)) < 400 and "\n" not in repr(display) and "curves (3, 1, 101)" in repr(display)
+    law = model.remaining_life(fleet[:1].until(60.0), 1.0).plot()
+    assert repr(law).startswith("LawDisplay(") and "level=0.9" in repr(law)

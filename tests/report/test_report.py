@@ -333,3 +333,10 @@ def test_notes_are_texts_and_not_letters(model):
 def test_a_prognosis_takes_a_title_and_notes_as_a_model_does(lives):
     page = cem.RemainingLife(lives[0]).report(title="Line <2>", notes=["two rows were dropped"])
     assert "<h1>Line &lt;2&gt;</h1>" in page and "two rows were dropped" in page
+
+
+def test_starts_of_a_linked_fit_are_said_to_be_without_factors(model, fleet):
+    """Else the log-likelihood of the best start and that of the fit seem to contradict each other."""
+    linked = cem.FailureModeEM(2, linking_rank=1, random_state=0, n_init=1, max_iter=20)
+    assert "Starts are fits without shared factors" in linked.fit(fleet[:40]).model_.report()
+    assert "without shared factors" not in model.report()

@@ -266,4 +266,6 @@ class FirstPassage(ABC):
 
     def __repr__(self) -> str:
         how = "exact" if self.exact else f"simulated, horizon {self.horizon:g}"
-        return f"FirstPassage({self.n_units} units, {self.mode_probabilities.shape[1]} modes, {how})"
+        n = self.mode_probabilities.shape[1]
+        modes = f"{n} mode{'s' * (n != 1)}"
+        return f"FirstPassage({self.n_units} units, {modes}, {how})"

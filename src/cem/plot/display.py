@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import reprlib
 from collections.abc import Hashable, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cem.errors import OptionError, PanelError
+from cem.errors.display import safe
 from cem.errors.names import did_you_mean
 from cem.panel.panel import Panel
 from cem.plot.style import drawing_axes
@@ -40,14 +40,14 @@ class Display:
     _is_new: bool
 
     def __repr__(self) -> str:
-        """Arrays by their shapes: a notebook prints what a cell ends with, and that is often a display."""
+        """One line: a notebook shows it beside the picture. Numbers are in the attributes."""
         parts = []
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
+        for own in fields(self):  # type: ignore[arg-type]  # every display is a dataclass
+            value = getattr(self, own.name)
             if isinstance(value, np.ndarray):
-                parts.append(f"{field.name} {value.shape}")
-            elif value is not None and value != {}:
-                parts.append(f"{field.name}={reprlib.repr(value)}")
+                parts.append(f"{own.name} {value.shape}")
+            elif isinstance(value, (str, int, float)) and not isinstance(value, bool):
+                parts.append(f"{own.name}={value if isinstance(value, (int, float)) else safe(repr(value))[:60]}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def _open(self, ax: Any, n: int = 1, **options: Any) -> list[Axes]:

@@ -128,7 +128,8 @@ class CrossValidationDisplay(Display):
             matplotlib is not installed.
         """
         n = len(self.names)
-        (axes,) = self._open(ax, size=(6.4, 1.2 + 0.32 * n))
+        names = [plain(name, 40) for name in self.names]
+        (axes,) = self._open(ax, size=(max(6.4, 4.4 + 0.085 * max(map(len, names))), 1.2 + 0.32 * n))
         rows = np.arange(n)
         if self.standard_errors is not None:
             axes.hlines(
@@ -143,7 +144,8 @@ class CrossValidationDisplay(Display):
             handles.append(
                 axes.axvline(self.without_sensors, color=INK, ls=(0, (5, 2)), lw=1.4, label="without sensors")
             )
-        axes.set_yticks(rows, [plain(name, 40) for name in self.names])
+        axes.set_yticks(rows, names)
+        axes.locator_params(axis="x", nbins=6)
         axes.set_ylim(n - 0.5, -0.5)
         axes.grid(axis="x", color=GREY, alpha=0.25)
         errors = "" if self.standard_errors is None else " (± 1 se)"

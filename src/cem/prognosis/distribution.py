@@ -208,7 +208,8 @@ class RemainingLifeDistribution:
         unit = f" {escaped(self.time_unit)}" if self.time_unit else ""
         span = f"{self.grid.shape[-1]} lives up to {self._edges.max():.6g}{unit}"
         if self.n_units != 1:
-            return f"RemainingLifeDistribution({self.n_units} units, {self.n_modes} modes, {span})"
+            modes = f"{self.n_modes} mode{'s' * (self.n_modes != 1)}"
+            return f"RemainingLifeDistribution({self.n_units} units, {modes}, {span})"
         low, high = self.interval(0.9)
         mode = int(self.mode_probabilities[0].argmax())
         return (
