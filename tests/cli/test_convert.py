@@ -108,3 +108,11 @@ def test_what_would_be_lost_or_cannot_be_read_is_refused(table, tmp_path, capsys
     assert cli.main(["convert", str(table), *words, *output]) == 1
     assert said in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plant.csv"]
+
+
+def test_a_channel_with_a_comma_in_its_name_can_be_named(tmp_path, capsys):
+    """Exports of plants name a channel with its unit; the comma in it would part the name."""
+    path = tmp_path / "plant.csv"
+    path.write_text('unit,time,"flow, m3/h",speed\na,0,1.5,2\na,1,2.5,3\n')
+    assert cli.main(["convert", str(path), "--channels", '"flow, m3/h",speed', "-o", "-"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == 'unit,time,"flow, m3/h",speed'

@@ -69,3 +69,15 @@ def test_a_tall_table_is_known_by_its_columns(tmp_path, capsys):
     tall = ["--unit", "tag_unit", "--time", "stamp", "--sensor-column", "tag", "--value-column", "reading"]
     assert cli.main(["fit", str(tmp_path / "tall.csv"), *FIT, *tall, "-o", str(tmp_path / "m.cem")]) == 0
     assert scores(tmp_path, capsys, tmp_path / "tall.csv") == scores(tmp_path, capsys, tmp_path / "tall.csv", *tall)
+
+
+def test_a_channel_in_another_spelling_is_named(work, tmp_path, capsys):
+    """It would count as missing, and every unit would be scored by the other channels without a word."""
+    plain = (work / "plant.csv").read_text()
+    other = tmp_path / "other.csv"
+    other.write_text(plain.replace("s2", " S_2", 1))
+    assert cli.main(["score", str(work / "m.cem"), str(other), "--csv"]) == 0
+    assert "'S_2' for 's2'" in capsys.readouterr().err
+    other.write_text(plain.replace("s2", "temperature", 1))
+    assert cli.main(["score", str(work / "m.cem"), str(other), "--csv"]) == 0
+    assert capsys.readouterr().err == ""  # in the field a channel may lack

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -126,3 +128,19 @@ def test_a_model_without_laws_of_lifetimes_is_refused(work, tmp_path, capsys):
     bare.save(tmp_path / "bare.cem")
     assert simulated(tmp_path, tmp_path / "s.csv", "bare", "-n", 2) == 1
     assert "holds no laws of lifetimes" in capsys.readouterr().err
+
+
+def test_csv_is_written_without_a_library_of_data_frames(work, capsys, monkeypatch):
+    """NumPy and SciPy are enough to draw a fleet."""
+    for name in ("pandas", "polars", "pyarrow", "narwhals"):
+        monkeypatch.setitem(sys.modules, name, None)
+    capsys.readouterr()
+    assert simulated(work, "-", "loads", "-n", 2, "--times", "0,10", "--at", "load=40", "--truth") == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header == "pump,day,wear,debris,load,mode" and len(lines) == 4
+
+
+def test_too_many_times_are_refused_by_their_number(work, capsys):
+    with pytest.raises(SystemExit):
+        simulated(work, "-", "forward", "-n", 1, "--times", "0:1:1e-9")
+    assert "more than 10,000,000 times" in capsys.readouterr().err

@@ -450,3 +450,11 @@ def test_every_observed_cell_is_kept_once_and_nothing_else(data):
             assert sorted(found) == expected[origin]
             assert subject.counts[l].sum() == len(found)
     same(Panel.concatenate(list(panel)), panel)
+
+
+def test_a_unit_without_any_row_is_not_told_to_pass_what_was_passed():
+    times, values = [np.arange(3.0), np.empty(0)], [np.ones((3, 1)), np.empty((0, 1))]
+    with pytest.raises(PanelError, match="unit 'b' has no reading, not even the time of one"):
+        Panel.from_arrays(times, values, ["a", "b"], allow_empty_units=True)
+    with pytest.raises(PanelError, match=r"unit 'b' has no observation.*allow_empty_units"):
+        Panel.from_arrays(times, values, ["a", "b"])

@@ -158,8 +158,8 @@ def check_ending(output: Path | str) -> None:
     ending = output.suffix.lower()
     if ending not in (".csv", *_PARQUET):
         raise OptionError(
-            f"--output {str(output)!r} ends in {output.suffix or 'no suffix'!r}; a name that ends in .csv or .parquet "
-            "was expected"
+            f"--output {str(output)!r} {f'ends in {output.suffix!r}' if ending else 'has no suffix'}; a name that ends "
+            "in .csv or .parquet was expected"
         )
     if ending in _PARQUET:
         writer(f"--output {str(output)!r}: writing Parquet")
@@ -202,11 +202,11 @@ def _clock(panel: Panel) -> str:
 
 def _cells(panel: Panel, named: dict[str, str]) -> tuple[list[str], list[list[Any]]]:
     """Header and rows, with all digits of numbers and empty cells for what is missing."""
-    from cem.panel.frames.columns import narwhals_module
+    from cem.panel.frames.out import items_of
 
-    frame = narwhals_module().from_native(panel.to_frame(**named), eager_only=True)
-    columns = [list(map(_cell, frame[name].to_list())) for name in frame.columns]
-    return list(frame.columns), [list(row) for row in zip(*columns, strict=True)]
+    columns = panel._frame_columns(**{"mode": "mode", "failure_time": "failure_time", **named})
+    cells = [list(map(_cell, items_of(values))) for values in columns.values()]
+    return list(columns), [list(row) for row in zip(*cells, strict=True)]
 
 
 def _cell(value: Any) -> Any:

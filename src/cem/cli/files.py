@@ -127,6 +127,7 @@ def read_for_scoring(options: argparse.Namespace, model: FailureModeModel, *, li
                 f"{str(path)!r} has none of the model's channels ({listed(model.channels, 20)}); "
                 f"its {'sensors' if is_tall else 'columns'} are {listed(known, 20)}"
             )
+        _warn_of_other_spellings(path, model.channels, known)
         lacking = [name for name in model.covariates if name not in columns and name not in known]
         lacking += [name for name in model.unit_covariates if name not in columns]
         if lacking:
@@ -148,6 +149,26 @@ def read_for_scoring(options: argparse.Namespace, model: FailureModeModel, *, li
             texts=[name for name in _text_categories(model) if name in columns],
             allow_empty_channels=True,
             allow_empty_units=True,
+        )
+
+
+def _warn_of_other_spellings(path: Path | str, channels: Sequence[str], known: Sequence[str]) -> None:
+    """Warn of channels that the file lacks by their name, and has by another spelling: they would count as missing."""
+
+    def letters(name: str) -> str:
+        return "".join(filter(str.isalnum, name)).casefold()
+
+    others = {letters(name): name for name in known if name not in channels and letters(name)}
+    found = [(name, others[letters(name)]) for name in channels if name not in known and letters(name) in others]
+    if found:
+        from cem.errors import ColumnsLeftOutWarning
+        from cem.errors.warning import warn
+
+        shown = ", ".join(f"{other!r} for {name!r}" for name, other in found[:8])
+        warn(
+            f"{str(path)!r} lacks channels of the model by their names, and has other spellings of them: {shown}; they "
+            "are not read, so rename the columns",
+            ColumnsLeftOutWarning,
         )
 
 

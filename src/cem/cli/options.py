@@ -212,7 +212,13 @@ def _from_bytes(value: Any) -> Any:
 
 
 def names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
+    """Names separated by commas; one with a comma in it stands in double quotes, as in CSV."""
+    cells = text.split(",")
+    if '"' in text:
+        import csv  # here: few command lines have such names
+
+        cells = next(csv.reader([text], skipinitialspace=True), [])
+    names = [name.strip() for name in cells]
     if not all(names):
         raise argparse.ArgumentTypeError(f"{text!r} has an empty name; names are separated by single commas")
     return names

@@ -36,7 +36,9 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
     options
         Further arguments of the parser: the common epilog.
     """
-    parser: argparse.ArgumentParser = commands.add_parser("rul", help=_TEXT.split(":")[0], description=_TEXT, **options)
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "rul", help=_TEXT.split(":")[0] + ".", description=_TEXT, **options
+    )
     parser.set_defaults(run=run_rul)
     add_model(parser)
     add_table(parser, remembered=True)

@@ -26,6 +26,7 @@ _TEXT = (
     "also has a failure time, drawn from the law of lifetimes of its mode."
 )
 _READINGS = 30
+_MOST_TIMES = 10_000_000
 
 
 def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
@@ -48,7 +49,8 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
         "--times",
         type=times_choice,
         metavar="TIMES",
-        help="times of the readings of every unit: START:STOP:STEP, STOP included, or T1,T2,... With a model on the "
+        help="times of the readings of every unit: START:STOP:STEP, STOP included, or T1,T2,...; --times=-5:5:1 if "
+        "it begins with a minus. With a model on the "
         f"time to failure these are ages, and a unit has those before its failure (default: {_READINGS} evenly spaced "
         "times over those of the fit)",
     )
@@ -75,8 +77,10 @@ def times_choice(text: str) -> list[float]:
             if not all(map(math.isfinite, (start, stop, step))) or step <= 0 or stop < start:
                 raise ValueError
             n = math.floor((stop - start) / step * (1 + 1e-12))
-            if n > 10_000_000:
-                raise ValueError
+            if n > _MOST_TIMES:
+                raise argparse.ArgumentTypeError(
+                    f"{text!r} has more than {_MOST_TIMES:,} times; give START:STOP:STEP with a larger step"
+                )
             return [start + i * step for i in range(n + 1)]
         times = [float(cell) for cell in text.split(",")]
         if not all(map(math.isfinite, times)) or any(b <= a for a, b in pairwise(times)):

@@ -87,7 +87,7 @@ def checked_parts(
     if kept is not None:
         offsets, raw, values = offsets_of_kept(kept, offsets), raw[kept], values[kept]
         columns = taken(columns, kept)
-    check_observed(unit_ids, offsets)
+    check_observed(unit_ids, offsets, may_be_silent=allow_empty_units)
     rising = rise_within_units(offsets, raw)  # then there is nothing to sort, and no two readings share a time
     if not rising:
         set_back = set_back_units(offsets, raw) if raw.dtype.kind == "M" else None

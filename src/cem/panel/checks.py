@@ -144,13 +144,15 @@ def check_finite(
             )
 
 
-def check_observed(unit_ids: np.ndarray, offsets: np.ndarray, of: str = "") -> None:
+def check_observed(unit_ids: np.ndarray, offsets: np.ndarray, of: str = "", *, may_be_silent: bool = False) -> None:
     empty = np.flatnonzero(offsets[1:] == offsets[:-1])
     if empty.size:
         names = listed(unit_ids[empty[:6]].tolist() + [None] * max(0, empty.size - 6))
+        some = f"{'unit' if empty.size == 1 else 'units'} {names} {'has' if empty.size == 1 else 'have'}"
+        if may_be_silent:
+            raise PanelError(f"{some} no reading, not even the time of one; leave such units out, or give a time")
         raise PanelError(
-            f"{'unit' if empty.size == 1 else 'units'} {names} {'has' if empty.size == 1 else 'have'} "
-            f"no observation{of}: all values are missing; leave such units out "
+            f"{some} no observation{of}: all values are missing; leave such units out "
             "(or, for a panel that is only to be scored, pass allow_empty_units=True)"
         )
 

@@ -238,6 +238,8 @@ class Panel(WithDerived, WithCovariates, WithModeProbabilities, WithPositions, W
             numbers among the texts of a covariate, infinite cells. Rows are counted from 0.
         OptionError
             ``time_format`` or ``missing`` cannot be used, or only one of ``sensor`` and ``value`` is given.
+        MissingPackageError
+            narwhals, or a library that the table needs, is not installed.
 
         Warns
         -----

@@ -64,10 +64,12 @@ class WithFrames:
         Raises
         ------
         PanelError
-            Two columns would have one name; the library is not installed; or it has no type for ids or labels, such as
-            a number and a text in one column.
+            Two columns would have one name, a name is no text, or the library has no type for ids or labels, such as a
+            number and a text in one column.
         OptionError
             The backend is unknown.
+        MissingPackageError
+            The library is not installed.
 
         Notes
         -----
@@ -82,7 +84,13 @@ class WithFrames:
         >>> again.n_readings == panel.n_readings
         True
         """
-        from cem.panel.frames.out import Repeated, frame_of
+        from cem.panel.frames.out import frame_of
+
+        return frame_of(self._frame_columns(unit, time, mode, failure_time), backend, self._backend)
+
+    def _frame_columns(self, unit: str, time: str, mode: str, failure_time: str) -> dict[str, Any]:
+        """The columns of `to_frame`, for `cem.panel.frames.out`, which needs no library to make lists of them."""
+        from cem.panel.frames.out import Repeated
 
         lengths = np.diff(self.offsets)
         columns: dict[str, Any] = {}
@@ -99,7 +107,7 @@ class WithFrames:
             columns[names["mode"]] = Repeated(list(self.modes), lengths)
         if "failure_time" in names:
             columns[names["failure_time"]] = np.repeat(self.failure_times, lengths)
-        return frame_of(columns, backend, self._backend)
+        return columns
 
     def frame_arguments(
         self, *, unit: str = "unit", time: str = "time", mode: str = "mode", failure_time: str = "failure_time"
@@ -137,6 +145,8 @@ class WithFrames:
         seen = dict.fromkeys(self.channels, "channel")
         seen.update(dict.fromkeys((*self._covariate_columns, *self._unit_covariate_columns), "covariate"))
         for role, name in names.items():
+            if not isinstance(name, str) or not name:
+                raise PanelError(f"{role}={name!r:.60}: the name of a column, a text, was expected")
             if name in seen:
                 raise PanelError(
                     f"the panel has a {seen[name]} {name!r}, and its {role.replace('_', ' ')} would have the same "

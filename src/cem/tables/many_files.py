@@ -38,6 +38,7 @@ def read(
         inside it; or a sequence of Parquet files. Files of a folder are read in the order of their names; those whose
         names begin with a dot or an underscore are left out. Folders that are called ``name=value`` make a column
         ``name``. Ids and labels in names of folders are texts; other columns are numbers if all of them can be.
+        A column may be of several types of numbers, of texts or of instants, and without a value in some files.
     unit, time : str
         Columns of the unit's id and of the time.
     channels : sequence of str, optional
@@ -52,10 +53,13 @@ def read(
     Raises
     ------
     PanelError
-        A folder has no Parquet files, files lack a column that others have or hold it as another type, a file has a
-        column that its folder's name has too; or as for `cem.tables.read_panel`.
+        A folder has no Parquet files, one that is named so is none, files lack a column that others have or hold it as
+        a type that does not go with theirs, a file has a column that its folder's name has too, or what was given is no
+        path; or as for `cem.tables.read_panel`.
     OptionError
         An option is unknown, or as for `cem.tables.read_panel`.
+    MissingPackageError
+        No library that reads the files is installed.
     OSError
         A file cannot be opened or read.
 

@@ -84,7 +84,8 @@ def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "not a regular file")
-            raise PanelError(f"{str(path)!r} is {kind}; give a regular file of CSV, Parquet or C-MAPSS text")
+            folder = "; in Python, cem.read(path) reads a folder of Parquet files" if stat.S_ISDIR(mode) else ""
+            raise PanelError(f"{str(path)!r} is {kind}; give a regular file of CSV, Parquet or C-MAPSS text{folder}")
         return open(descriptor, "rb")
     except BaseException:
         os.close(descriptor)

@@ -173,6 +173,13 @@ def test_labels_that_are_whole_and_broken_numbers_are_labels_again(backend):
     assert again(panel, backend).modes == (1.5, None, 2)
 
 
+@pytest.mark.parametrize("name", [3, "", None])
+def test_the_name_of_a_column_is_a_text(name):
+    """The library of the frame would refuse the ids instead, or make a column without a name."""
+    with pytest.raises(PanelError, match=r"unit=.*the name of a column"):
+        fleet().to_frame(unit=name)
+
+
 def test_mode_labels_name_columns_and_those_that_would_clash_are_told_apart():
     assert mode_columns(["wear", 7], ["unit"]) == ["wear", "7"]
     assert mode_columns([1, "1", "unit"], ["unit"]) == ["mode 1", "mode '1'", "mode 'unit'"]

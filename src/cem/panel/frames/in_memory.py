@@ -37,8 +37,9 @@ def in_memory(nw: ModuleType, frame: Any, wanted: Collection[str] | None) -> Any
     Raises
     ------
     PanelError
-        The library of a lazy table failed, columns of a dict differ in length, or a stream needs a library that is not
-        installed.
+        The library of a lazy table failed, or what a dict holds is no columns of one length.
+    MissingPackageError
+        A stream or a dict needs a library that is not installed.
     """
     kind = type(frame)
     library = kind.__module__.partition(".")[0].lstrip("_")

@@ -20,6 +20,7 @@ __all__ = [
     "checked_backend",
     "frame_of",
     "interval_columns",
+    "items_of",
     "mode_columns",
 ]
 
@@ -113,7 +114,9 @@ def frame_of(columns: Mapping[str, Any], backend: str | None = None, given: str 
     OptionError
         The backend is not known.
     PanelError
-        It is not installed, or a column holds values of several types and the backend has no column for them.
+        A column holds values of several types, and the backend has no column for them.
+    MissingPackageError
+        It is not installed.
     """
     library = checked_backend(backend, given)
     module = extra(library, "frames", "making a data frame")
@@ -121,6 +124,16 @@ def frame_of(columns: Mapping[str, Any], backend: str | None = None, given: str 
     if library == "pyarrow":
         return module.table(made)
     return module.DataFrame(made)
+
+
+def items_of(values: Any) -> list[Any]:
+    """A column of `frame_of` as a list of Python objects; NaN and None are missing."""
+    if isinstance(values, Repeated):
+        items = items_of(values.values)
+        return [items[row] for row in values.rows().tolist()]
+    if isinstance(values, Levels):
+        return values.items()
+    return values.tolist() if isinstance(values, np.ndarray) else list(values)
 
 
 def mode_columns(labels: Sequence[Hashable], taken: Collection[str] = ()) -> list[str]:
