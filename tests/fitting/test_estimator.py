@@ -241,6 +241,13 @@ def test_responsibilities_that_are_none_are_refused(panel, rho, message):
         quick().fit(panel, init=rho)
 
 
+def test_a_start_of_another_kind_is_refused(panel, fitted):
+    """`user_parameters` without its parentheses was a TypeError of NumPy."""
+    for start in (fitted.model_.user_parameters, "kmeans", {"rho": 1}):
+        with pytest.raises(OptionError, match=r"init is .*FailureModeModel were expected"):
+            quick().fit(panel, init=start)
+
+
 def test_a_model_of_other_channels_is_no_start(panel, fitted):
     other = Panel.from_arrays([[0.0, 1.0]] * 4, np.random.default_rng(0).normal(size=(4, 2, 1)), channels=["p"])
     with pytest.raises(OptionError, match="the model has the channels 'x1', 'x2'; the panel has 'p'"):

@@ -11,24 +11,26 @@ import pytest
 
 pytest.importorskip("sklearn", minversion="1.6")
 
+import sklearn
 from sklearn import config_context
 from sklearn.base import clone, is_clusterer
+from sklearn.ensemble import BaggingClassifier
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score, train_test_split
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, StratifiedKFold, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, resample
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 import cem
-from cem.errors import IgnoredLabelsWarning, NotFittedError, OptionError, PanelIndexError, PanelTypeError
+from cem.errors import IgnoredLabelsWarning, NotFittedError, OptionError, PanelError, PanelIndexError, PanelTypeError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::cem.errors.FloorWarning", "ignore::cem.errors.LostModeWarning"),
-    pytest.mark.filterwarnings("ignore:The scoring FailureModeEM:UserWarning"),  # about sample_weight
 ]
 
+SKLEARN = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
 TRUTH = np.arange(40) % 2
 TIMES = np.linspace(0.0, 12.0, 8)
 
@@ -80,11 +82,28 @@ def test_other_words_are_unknown():
 
 
 def test_a_search_slices_weights_with_the_units():
-    with config_context(enable_metadata_routing=True):
-        em = estimator().set_fit_request(sample_weight=True)
-        weights = np.r_[np.zeros(20, dtype=int), np.ones(20, dtype=int)]
-        search = GridSearchCV(em, {"n_modes": [1]}, cv=2, error_score="raise").fit(panel(), sample_weight=weights + 1)
+    """Units left out count by their weights in scores too; else scikit-learn warns of incorrect statistics."""
+    weights = np.repeat([1, 2], 20)
+    with config_context(enable_metadata_routing=True), warnings.catch_warnings():
+        warnings.filterwarnings("error", message="The scoring")
+        em = estimator().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        search = GridSearchCV(em, {"n_modes": [1]}, cv=2, error_score="raise").fit(panel(), sample_weight=weights)
     assert search.best_estimator_.responsibilities_.shape == (40, 1)
+    fold = estimator(1).fit(panel()[20:], sample_weight=weights[20:])
+    assert search.cv_results_["split0_test_score"][0] == fold.score(panel()[:20], sample_weight=weights[:20])
+
+
+def test_weights_reach_a_transformer_inside_a_pipeline():
+    weights = np.arange(40) % 3
+    with config_context(enable_metadata_routing=True):
+        pipe = make_pipeline(
+            estimator().set_fit_request(sample_weight=True), LogisticRegression().set_fit_request(sample_weight=False)
+        )
+        routed = pipe.fit(panel(), TRUTH, sample_weight=weights)[0]
+    by_prefix = make_pipeline(estimator(), LogisticRegression())
+    by_prefix.fit(panel(), TRUTH, failuremodeem__sample_weight=weights)
+    alone = estimator().fit(panel(), sample_weight=weights)
+    assert routed.log_likelihood_ == by_prefix[0].log_likelihood_ == alone.log_likelihood_
 
 
 # ------------------------------------------------------------------------------------------------------------ labels
@@ -128,6 +147,16 @@ def test_bases_of_unequal_size_leave_no_gap():
     em = estimator(basis={"vib": cem.Polynomial(2), None: cem.Constant()}).fit(panel())
     assert em.get_feature_names_out()[2:].tolist() == ["vib_0", "vib_1", "vib_2", "temp_0"]
     assert em.transform(panel()).shape == (40, 6) and np.isfinite(em.transform(panel())).all()
+
+
+def test_names_of_features_are_distinct():
+    """polars refuses a frame with two columns of one name, and pandas gives both for one."""
+    pytest.importorskip("polars")
+    data = cem.Panel.from_arrays(TIMES, readings()[:, :, None], channels=["mode"])
+    em = estimator().set_output(transform="polars")
+    assert em.fit_transform(data).columns == ["mode_0", "mode_1", "mode_0_again", "mode_1_again"]
+    em.fit(panel(modes=["0", *[None] * 39]))  # the mode of the label "0", and one that the fit numbers 0
+    assert em.get_feature_names_out()[:2].tolist() == ["mode_0", "mode_0_again"]
 
 
 def test_frames_come_out_where_they_are_asked_for(fitted):
@@ -182,6 +211,37 @@ def test_parts_of_a_panel_are_panels():
         p.take([40])
 
 
+def test_a_resample_with_replacement_is_refused_with_the_way_to_do_it():
+    """A bootstrap is a fit with weights; the ids of a panel are distinct."""
+    with pytest.raises(PanelError, match=r"unit 'm03' was chosen 3 times.*sample_weight=np.bincount\(positions"):
+        panel().take([1, 3, 5, 3, 1, 3])
+    with pytest.raises(PanelError, match=r"was chosen [2-9] times; .*To resample with replacement"):
+        resample(panel(), random_state=0)
+    assert resample(panel(), replace=False, n_samples=5, random_state=0).n_units == 5
+
+
+def test_a_tool_that_makes_arrays_of_its_input_is_refused_with_a_word_on_panels():
+    """NumPy took a panel for panels of panels, and spoke of 64 dimensions."""
+    for made in (lambda: np.asarray(panel()), lambda: BaggingClassifier(LogisticRegression()).fit(panel(), TRUTH)):
+        with pytest.raises(PanelTypeError, match=r"a Panel is no array.*to_arrays\(\)"):
+            made()
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_search_that_cuts_a_table_through_units_says_so(library):
+    """Scores of units whose other readings were fitted are too good."""
+    columns = {"id": np.repeat([f"m{l}" for l in range(40)], 8), "t": np.tile(TIMES, 40), "vib": readings().ravel()}
+    frame = pytest.importorskip(library).DataFrame(columns)
+    em = estimator(unit="id", time="t")
+    with pytest.warns(cem.errors.SuspectDataWarning, match=r"unit 'm\d+' has readings in.*groups=frame\['id'\]"):
+        cross_val_score(em, frame, cv=KFold(3), error_score="raise")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", cem.errors.SuspectDataWarning)
+        whole = cross_val_score(em, frame, groups=columns["id"], cv=GroupKFold(4), error_score="raise")
+        em.fit(frame)
+    assert np.isfinite(whole).all()
+
+
 def test_scores_of_folds_are_those_of_the_units_in_them():
     scores = cross_val_score(estimator(), panel(), cv=4, error_score="raise")
     fold = np.arange(10)
@@ -197,6 +257,7 @@ def test_known_modes_reach_the_fit_of_each_fold():
     assert search.best_estimator_.mode_labels_ == ("a", 0)
 
 
+@pytest.mark.skipif(SKLEARN < (1, 8), reason="pipelines of this scikit-learn do not route to transformers in scores")
 def test_times_of_an_array_reach_every_method_of_a_pipeline():
     requests = {"times": True}
     with config_context(enable_metadata_routing=True):
@@ -280,6 +341,23 @@ def test_nested_parameters_make_new_values():
     assert basis.get_params()["degree"] == 1 and basis.with_params(degree=2) == cem.Polynomial(2)
 
 
+class Named(cem.FailureModeEM):
+    """An estimator of a user, with an option of its own."""
+
+    def __init__(self, n_modes=2, *, site="mill", **options):
+        super().__init__(n_modes, **options)
+        self.site = site
+
+
+def test_a_subclass_that_passes_keywords_on_has_the_options_of_both():
+    """Its fit was a KeyError, and a clone lost the basis."""
+    em = clone(Named(site="mine", basis=cem.Polynomial(1), n_init=2, random_state=0))
+    assert em.site == "mine" and em.get_params()["basis__degree"] == 1
+    assert isinstance(em.fit(panel()), Named) and em.log_likelihood_ == estimator().fit(panel()).log_likelihood_
+    assert em.set_params(basis__degree=2, site="mill").basis == cem.Polynomial(2)
+    assert repr(em) == "Named(2, n_init=2, random_state=0)"
+
+
 def test_an_estimator_is_made_of_the_parameters_of_another():
     """`FailureModeEM(**em.get_params())` is how a fit is repeated; nested names must not undo another basis unseen."""
     em = estimator(basis={"vib": cem.Polynomial(3), None: cem.Fourier(1, period=9.0)})
@@ -312,6 +390,15 @@ def test_a_channel_without_a_basis_of_its_own_is_named():
     em = estimator(basis={"vib": cem.Polynomial(1)})
     with pytest.raises(OptionError, match=r"basis__vibe__degree.*vib"):
         em.set_params(basis__vibe__degree=2)
+    with pytest.raises(OptionError, match=r"basis__degree: .*only channels have names"):
+        estimator(basis={None: cem.Polynomial(1)}).set_params(basis__degree=2)
+
+
+@pytest.mark.parametrize("names", ["vibration", 3, ["vib"]], ids=str)
+def test_other_names_of_input_features_are_named(fitted, names):
+    """A string was taken letter by letter, and a number was a TypeError."""
+    with pytest.raises(OptionError, match=r"found '?(vibration|3|vib)'?, fitted with 'vib', 'temp'"):
+        fitted.get_feature_names_out(names)
 
 
 # ------------------------------------------------------------------------------------------------------------ errors

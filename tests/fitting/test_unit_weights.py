@@ -1,11 +1,14 @@
 """`sample_weight` of a fit: a unit of weight 3 is the unit three times; everything else is refused."""
 
+import inspect
+
 import numpy as np
 import pytest
 
 import cem
 from cem.errors import OptionError
-from cem.fitting.unit_weights import MOST_COPIES
+from cem.fitting.fit_keywords import FitKeywords
+from cem.fitting.unit_weights import MOST_COPIES, Weights, with_copies
 
 pytestmark = pytest.mark.filterwarnings("ignore::cem.errors.CemWarning")
 
@@ -45,12 +48,79 @@ def test_a_weight_is_as_many_copies_of_the_unit(fleet, options):
     np.testing.assert_allclose(weighted.responsibilities_[COUNTS > 0], copied.responsibilities_[first], atol=1e-12)
 
 
+@pytest.mark.parametrize("options", [{}, {"linking_rank": 1}, {"time_axis": "to_failure"}], ids=str)
+def test_criteria_are_those_of_the_copies(fleet, options):
+    """BIC and ICL of an estimator and of the summary of its model are numbers of one fit."""
+    weighted, copied = estimator(**options).fit(fleet, sample_weight=COUNTS), estimator(**options).fit(copies(fleet))
+    for name in ("bic", "aic", "icl"):
+        assert getattr(weighted, name)() == pytest.approx(getattr(copied, name)(), rel=1e-10)
+    assert weighted.bic() == pytest.approx(weighted.model_.summary().facts["BIC"], rel=1e-12)
+    weighted.fit(fleet)  # weights of an earlier fit count no longer
+    assert weighted.bic() == estimator(**options).fit(fleet).bic()
+
+
+def test_summary_file_and_report_say_how_many_units_there_were(fleet, tmp_path):
+    """Copies are no evidence of more machines."""
+    model = estimator().fit(fleet, sample_weight=COUNTS).model_
+    model.save(tmp_path / "model.cem")
+    for one in (model, cem.load(tmp_path / "model.cem")):
+        facts = one.summary().facts
+        assert (facts["units"], facts["distinct units"]) == (30, 15)
+        assert "fitted to 30 units (copies of 15 units, by weights)" in one.report(fleet)
+    assert "distinct units" not in estimator().fit(fleet).model_.summary().facts
+
+
 def test_units_that_do_not_count_have_a_label_too(fleet):
     """Tools index `labels_` with the rows of X."""
     em = estimator().fit(fleet, sample_weight=COUNTS)
     assert em.labels_.shape == (20,) and em.responsibilities_.shape == (20, 2)
     silent = np.flatnonzero(COUNTS == 0)
-    np.testing.assert_array_equal(em.responsibilities_[silent], em.predict_proba(fleet[silent]))
+    np.testing.assert_allclose(em.responsibilities_[silent], em.predict_proba(fleet[silent]), atol=1e-12)
+
+
+def test_known_modes_of_units_that_do_not_count_are_kept(fleet):
+    """A unit known to be worn must not be called sound in `labels_`."""
+    modes = ["worn", "worn", None, "sound", *[None] * 16]
+    plain = estimator().fit(fleet, modes=modes)
+    wrong = ["sound" if label == "worn" else "worn" for label in plain.labels_]
+    modes[1] = wrong[1]  # weight 0, and against what its readings say
+    em = estimator().fit(fleet, modes=modes, sample_weight=COUNTS)
+    assert em.labels_[1] == wrong[1] and sorted(em.responsibilities_[1]) == [0, 1]
+    modes[1] = "unheard of"  # a label that no unit that counts has is no mode
+    em = estimator().fit(fleet, modes=modes, sample_weight=COUNTS)
+    assert em.mode_labels_ == ("sound", "worn") and em.labels_[1] in em.mode_labels_
+
+
+def test_a_running_unit_that_does_not_count_does_not_end_the_fit(fleet):
+    """On the time to failure such a unit has no prediction, and the finished fit was lost."""
+    lives = np.where(COUNTS == 0, np.nan, fleet.failure_times)
+    running = fleet.with_failure_times(lives)
+    em = estimator(time_axis="to_failure").fit(running, sample_weight=COUNTS)
+    silent = COUNTS == 0
+    np.testing.assert_allclose(em.responsibilities_[silent].sum(axis=1), 1.0)
+    counted = estimator(time_axis="to_failure").fit(running[~silent], sample_weight=COUNTS[~silent])
+    assert em.log_likelihood_ == counted.log_likelihood_
+
+
+def test_scores_count_units_by_their_weights(fleet):
+    em = estimator().fit(fleet)
+    by_unit = em.score_samples(fleet)
+    assert em.score(fleet, sample_weight=COUNTS) == pytest.approx(np.repeat(by_unit, COUNTS).mean(), rel=1e-12)
+    with pytest.raises(OptionError, match="sample_weight"):
+        em.score(fleet, sample_weight=COUNTS[:3])
+
+
+def test_weights_count_in_regimes_and_membership_too():
+    """Offsets of regimes, and the odds of modes by site, are learned from the copies."""
+    fleet = cem.datasets.load_compressor_fleet().select_channels(["temperature", "vibration"])[:40]
+    counts = np.arange(40) % 3
+    options = {"regimes": cem.Regimes(["speed"], n=2), "membership": ["site"], "covariance": "pooled", "n_init": 1}
+    weighted = estimator(**options).fit(fleet, sample_weight=counts)
+    copied = estimator(**options).fit(with_copies(counts, fleet))
+    assert weighted.log_likelihood_ == copied.log_likelihood_ and weighted.bic() == copied.bic()
+    np.testing.assert_array_equal(weighted.regimes_.offsets, copied.regimes_.offsets)
+    silent = counts == 0
+    np.testing.assert_allclose(weighted.responsibilities_[silent], weighted.predict_proba(fleet[silent]), atol=1e-9)
 
 
 def test_weights_of_one_change_no_bit(fleet):
@@ -63,6 +133,9 @@ def test_a_warm_start_from_responsibilities_has_a_row_for_each_unit(fleet):
     weighted = estimator().fit(fleet, sample_weight=COUNTS, init=start)
     copied = estimator().fit(copies(fleet), init=np.repeat(start, COUNTS, axis=0))
     assert weighted.log_likelihood_ == pytest.approx(copied.log_likelihood_, rel=1e-12)
+    assert estimator().fit(fleet, sample_weight=COUNTS, init=start.tolist()).log_likelihood_ == weighted.log_likelihood_
+    with pytest.raises(OptionError, match=r"shape \(30, 2\); \(20, 2\) was expected"):
+        estimator().fit(fleet, sample_weight=COUNTS, init=np.repeat(start, COUNTS, axis=0))
 
 
 @pytest.mark.parametrize(
@@ -78,6 +151,11 @@ def test_a_warm_start_from_responsibilities_has_a_row_for_each_unit(fleet):
         ([0] * 20, "zero for every unit"),
         ([MOST_COPIES] * 20, "copies of units; at most"),
         ([1j] * 20, "whole numbers"),
+        (["1"] * 20, "sample_weight is .'1', .*whole numbers"),
+        (np.array(["1"] * 20, dtype=object), "whole numbers"),
+        (np.ones(20, dtype="m8[s]"), "whole numbers"),
+        ([10**30] * 20, r"sums to 2e\+31 copies of units; at most"),
+        ([MOST_COPIES // 100] * 20, "at most 1,000,000,000 are taken"),
     ],
 )
 def test_other_weights_are_refused_and_the_estimator_stays(fleet, weights, message):
@@ -107,3 +185,9 @@ def test_the_checks_of_scikit_learn_for_weights_pass():
         if hasattr(estimator_checks, name)
     ]
     assert len(ran) >= 4
+
+
+def test_methods_that_pass_keywords_on_declare_those_of_fit():
+    """A type checker would refuse a keyword that `fit` takes, or let a misspelt one pass."""
+    own = set(inspect.signature(cem.FailureModeEM.fit).parameters) - {"self", "X", "y", "weights"}
+    assert set(FitKeywords.__annotations__) | set(Weights.__annotations__) == own | {"sample_weight"}

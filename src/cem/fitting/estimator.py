@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Never, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Never, Self, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,7 @@ from cem.fitting.criteria import n_free_parameters
 from cem.fitting.embedding import column_kinds, model_parts
 from cem.fitting.feature_output import FeatureOutput
 from cem.fitting.fit import fit_mixture
+from cem.fitting.fit_keywords import FitKeywords
 from cem.fitting.fitted_attributes import FittedAttributes
 from cem.fitting.input_columns import as_read, n_columns
 from cem.fitting.nested_parameters import check_nested
@@ -26,9 +27,9 @@ from cem.fitting.options import FitOptions, Progress, printer
 from cem.fitting.predictions import Predictions
 from cem.fitting.record import training_record
 from cem.fitting.result import FitResult
-from cem.fitting.sklearn_face import SklearnFace, check_scores_get
-from cem.fitting.unit_weights import Weights, counts_of_units, one_row_each, weights_in, with_copies
-from cem.fitting.warm_start import membership_of
+from cem.fitting.sklearn_face import SklearnFace, check_scores_get, warn_of_split_units
+from cem.fitting.unit_weights import DISTINCT, Weights, counts_of_units, one_row_each, weights_in, with_copies
+from cem.fitting.warm_start import checked_start, membership_of
 from cem.lifetimes.lifetimes import Lifetimes
 from cem.mixture.parameters import Parameters
 from cem.model.clock_match import check_clock, check_measures
@@ -166,7 +167,8 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
     random_columns_ : dict
         Channel → functions of its basis whose coefficients vary from unit to unit.
     responsibilities_ : ndarray of shape (L, K)
-        ρ̂, posterior mode probabilities of the training units; 0 or 1 where the mode was known.
+        ρ̂, posterior mode probabilities of the training units; 0 or 1 where the mode was known. Units of weight 0 have
+        theirs at the fitted parameters.
     log_likelihood_ : float
         Total log-likelihood at the fitted parameters (natural logarithm, all constants, the panel's own units). On the
         time to failure it is model.md (19), lives included.
@@ -316,7 +318,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         init: FloatArray | Parameters | FailureModeModel | None = None,
         progress: Progress | None = None,
         **weights: Unpack[Weights],
-    ) -> FailureModeEM:
+    ) -> Self:
         """Fit the mixture to a fleet.
 
         If `fit` raises an exception, KeyboardInterrupt included, the estimator stays as it was.
@@ -347,7 +349,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
             hold the coefficients that are common to all modes, which then start at those of the pooled curves.
         progress : callable, optional
             Called with (stage, starts done, starts in the stage, best log-likelihood so far).
-        sample_weight : array_like of shape (units,), optional
+        sample_weight, **weights : array_like of shape (units,), optional
             How often each unit counts: whole numbers. The fit is that of the fleet in which a unit of weight 3 is there
             three times, and one of weight 0 is not; it takes the time and memory of that fleet.
 
@@ -372,6 +374,8 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         -----
         IgnoredLabelsWarning
             `y` was given.
+        SuspectDataWarning
+            A search of scikit-learn cut a data frame through its units.
         """
         sample_weight = weights_in(weights)
         if y is not None:
@@ -393,6 +397,8 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         of_arrays = {"times": times, "covariates": covariates, "unit_covariates": unit_covariates}
         if any(given is not None for given in of_arrays.values()):
             check_scores_get(of_arrays, panel)
+        if table is not None and is_frame(X):
+            warn_of_split_units(table["unit"], panel)
         counts = counts_of_units(sample_weight, panel)
         # Fit another object and take over its attributes in one step. An interruption then leaves all of the old fit
         # or all of the new one.
@@ -427,14 +433,15 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
     ) -> None:
         options = self._options()
         given = panel
+        init = checked_start(init, panel, options, counts)
         if counts is not None:
             panel = with_copies(counts, given)
-            if isinstance(init, np.ndarray) and len(init) == given.n_units:
-                init = np.repeat(init, counts, axis=0)
         if progress is None and self.verbose:
             progress = printer(self.verbose)
         _check_init(init, panel)
         record: dict[str, Any] = {} if columns is None else {COLUMNS: columns}
+        if counts is not None:
+            record[DISTINCT] = int(np.count_nonzero(counts))
         of_units = membership_of(init, options) or membership_conditions(panel, options)
         design = membership_design(of_units, panel)
         with threads_told(FitError):
@@ -452,10 +459,9 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
             else:
                 result = fit_mixture(panel, options, init=init, progress=progress, membership_design=design)
         self._keep(replace(result, of_units=of_units), panel, options, record)
+        self._counts = counts
         if counts is not None:
-            self.responsibilities_ = one_row_each(
-                counts, self.responsibilities_, lambda rows: self.model_.predict_proba(given[rows])
-            )
+            self.responsibilities_ = one_row_each(counts, self.responsibilities_, self.model_, given)
 
     def _keep(self, result: FitResult, panel: Panel, options: FitOptions, record: Mapping[str, Any]) -> None:
         from cem.model.model import FailureModeModel
@@ -514,7 +520,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
             },
         )
 
-    def fit_predict(self, X: Data, y: object = None, **options: Any) -> NDArray[Any]:
+    def fit_predict(self, X: Data, y: object = None, **options: Unpack[FitKeywords]) -> NDArray[Any]:
         """Fit, and return the label of each training unit's most probable mode, shape (L,); arguments as for `fit`.
 
         Parameters

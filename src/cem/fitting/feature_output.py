@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,7 @@ from cem.errors.names import listed, object_array
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cem.fitting.fit_keywords import FitKeywords
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
@@ -79,7 +80,7 @@ class FeatureOutput:
         used = np.arange(means.shape[2]) < np.asarray(posterior.sizes)[:, None]  # (C, p)
         return self._as_output(np.hstack([rho, means[:, used]]), panel, X)
 
-    def fit_transform(self, X: Any, y: object = None, **options: Any) -> FloatArray | Any:
+    def fit_transform(self, X: Any, y: object = None, **options: Unpack[FitKeywords]) -> FloatArray | Any:
         """Fit, and return the features of the training units; arguments as for `fit`, result as for `transform`.
 
         Parameters
@@ -93,10 +94,14 @@ class FeatureOutput:
         """
         self.fit(X, **options)
         of_arrays = ("times", "axes", "covariates", "unit_covariates")
-        return self.transform(X, **{name: options[name] for name in of_arrays if name in options})
+        given: dict[str, Any] = {name: value for name, value in options.items() if name in of_arrays}
+        return self.transform(X, **given)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the columns of `transform`: ``mode_0``, ..., then ``vib_0``, ``vib_1``, ... by channel.
+
+        Names are distinct: where a channel is called "mode", or a mode "0" beside a mode 0, the later name ends in
+        ``_again``.
 
         Parameters
         ----------
@@ -112,11 +117,11 @@ class FeatureOutput:
         """
         model = self._model()
         if input_features is not None:
-            self._check_names_in(list(input_features))
+            self._check_names_in(np.atleast_1d(np.asarray(input_features, dtype=object)).tolist())
         names = [f"mode_{label}" for label in model.mode_labels]
         for channel, basis in zip(model.channels, model.bases, strict=True):
             names += [f"{channel}_{j}" for j in range(basis.size)]
-        return object_array(names)
+        return object_array(_distinct(names))
 
     def _check_names_in(self, given: list[Any]) -> None:
         own, n_own = self.__dict__.get("feature_names_in_"), self.__dict__.get("n_features_in_", len(given))
@@ -131,7 +136,7 @@ class FeatureOutput:
                 "leave it out"
             )
 
-    def set_output(self, *, transform: str | None = None) -> Self:
+    def set_output(self, *, transform: Literal["default", "pandas", "polars"] | None = None) -> Self:
         """Choose what `transform` and `fit_transform` return.
 
         Parameters
@@ -173,3 +178,13 @@ class FeatureOutput:
         if chosen == "polars":
             return library.DataFrame(features, schema=columns, orient="row")
         return library.DataFrame(features, columns=columns, index=list(panel.units))
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Data frames need distinct columns."""
+    found: dict[str, None] = {}
+    for name in names:
+        while name in found:
+            name = f"{name}_again"
+        found[name] = None
+    return list(found)

@@ -536,18 +536,7 @@ def _given_parameters(
         if statistics.fixed is not None:
             return feasible(split_parameters(init, None, statistics), constraints)
         return feasible(_in_coordinates(init, init.layout, range(init.n_channels), statistics), constraints)
-    responsibilities = np.asarray(init, dtype=np.float64)
-    expected = (statistics.n_units, n_modes)
-    if responsibilities.shape != expected:
-        raise OptionError(f"init: responsibilities of shape {responsibilities.shape}; {expected} was expected")
-    totals = responsibilities.sum(axis=1)
-    wrong = np.flatnonzero(~((responsibilities >= 0).all(axis=1) & (np.abs(totals - 1) < 1e-6)))
-    if len(wrong):
-        raise OptionError(
-            f"init: the responsibilities of unit {statistics.units[wrong[0]]!r} are {responsibilities[wrong[0]]}; "
-            "every row must be non-negative and sum to 1"
-        )
-    fixed = with_known_modes(responsibilities, statistics.known_modes)
+    fixed = with_known_modes(np.asarray(init, dtype=np.float64), statistics.known_modes)
     empty = np.flatnonzero(fixed.sum(axis=0) <= 0)
     if len(empty):
         raise OptionError(f"init: no unit has any responsibility for mode {empty[0]}; give each mode some")

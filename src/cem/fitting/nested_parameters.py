@@ -88,7 +88,8 @@ def with_nested(value: Any, changes: Mapping[str, Any], name: str) -> Any:
     for path, new in changes.items():
         channel = next((key for key in channels if path == key or path.startswith(f"{key}__")), None)
         if channel is None:
-            raise OptionError(f"{name}__{path}: {name} has no entry of this name; {did_you_mean(path, channels)}")
+            named = did_you_mean(path, channels) if channels else "only channels have names; give a new mapping"
+            raise OptionError(f"{name}__{path}: {name} has no entry of this name; {named}")
         if path == channel:
             whole[channel] = new
         else:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from cem.errors import OptionError
 from cem.fitting.criteria import panel_likelihood
 from cem.fitting.input_columns import check_n_columns
+from cem.fitting.unit_weights import counts_of_units
 from cem.model.inputs import panel_to_score, table_options
 from cem.panel.panel import Panel
 
@@ -111,6 +112,7 @@ class Predictions:
         axes: Axes = None,
         covariates: Any = None,
         unit_covariates: Any = None,
+        sample_weight: ArrayLike | None = None,
     ) -> float:
         """Return the mean marginal log-likelihood per unit; arguments as for `predict`, and `y` is ignored.
 
@@ -120,14 +122,19 @@ class Predictions:
             As for `predict`.
         y
             For scikit-learn's signature; not used.
+        sample_weight : array_like of shape (units,), optional
+            How often each unit counts in the mean: whole numbers, as for `fit`.
         """
-        of_arrays = {"covariates": covariates, "unit_covariates": unit_covariates}
-        return float(np.mean(self.score_samples(X, times=times, axes=axes, **of_arrays)))
+        model = self._model()
+        panel = self._to_score(X, times, axes, covariates, unit_covariates)
+        counts = counts_of_units(sample_weight, panel)
+        return float(np.average(model.score_samples(panel), weights=counts))
 
     def bic(self, X: Data | None = None, *, times: ArrayLike | None = None, axes: Axes = None) -> float:
         """Return the BIC, −2 ℓ + `n_parameters_` · log L with L the number of units; lower is better (Schwarz 1978).
 
-        ℓ is `log_likelihood_`, the log-likelihood that the fit maximises, without any penalty. Units of known mode
+        ℓ is `log_likelihood_`, the log-likelihood that the fit maximises, without any penalty. After a fit with
+        ``sample_weight``, L is the sum of the weights. Units of known mode
         count with that mode only. On the time to failure, ℓ includes the lives of failed and of running units.
         `FailureModeModel.summary` and ``cem fit`` show the same number.
 
@@ -171,7 +178,10 @@ class Predictions:
         if X is None:
             if times is not None or axes is not None:
                 raise OptionError("times and axes go with an array; give it as X")
-            return self.log_likelihood_, self.responsibilities_
+            counts = self.__dict__.get("_counts")  # a pickle of an earlier release has none
+            if counts is None:
+                return self.log_likelihood_, self.responsibilities_
+            return self.log_likelihood_, np.repeat(self.responsibilities_, counts, axis=0)
         return panel_likelihood(model, self._to_score(X, times, axes))
 
     def _table(self, unit: str | None, time: str | None, columns: Mapping[str, Any] | None) -> dict[str, Any] | None:

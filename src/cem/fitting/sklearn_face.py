@@ -7,7 +7,10 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from cem.errors import OptionError
+import numpy as np
+
+from cem.errors import OptionError, SuspectDataWarning
+from cem.errors.warning import warn
 from cem.fitting.estimator_state import restored_state, saved_state
 from cem.fitting.nested_parameters import nested_parameters, with_nested
 from cem.model.clock_match import SEARCH_ADVICE, is_positions
@@ -15,12 +18,13 @@ from cem.model.clock_match import SEARCH_ADVICE, is_positions
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
 
-__all__ = ["SklearnFace", "check_scores_get"]
+__all__ = ["SklearnFace", "check_scores_get", "warn_of_split_units"]
 
 _OF_ARRAYS = ("times", "axes", "covariates", "unit_covariates")
 _ROUTED = {
     "fit": (*_OF_ARRAYS, "modes", "sample_weight", "unit", "time", "columns"),
-    **dict.fromkeys(("predict", "predict_proba", "transform", "score"), _OF_ARRAYS),
+    **dict.fromkeys(("predict", "predict_proba", "transform"), _OF_ARRAYS),
+    "score": (*_OF_ARRAYS, "sample_weight"),
 }
 """Arguments that scikit-learn's searches can pass on, by method."""
 
@@ -36,8 +40,12 @@ class SklearnFace:
     def __init_subclass__(cls) -> None:
         # Tools for estimators take every name in the signature for an option, and so would take **nested.
         whole = inspect.signature(cls.__init__)
-        options = [one for one in whole.parameters.values() if one.kind is not one.VAR_KEYWORD]
-        cls.__signature__ = whole.replace(parameters=options[1:])
+        options = {name: one for name, one in whole.parameters.items() if one.kind is not one.VAR_KEYWORD}
+        above = getattr(super(cls, cls), "__signature__", None)
+        if above is not None and len(options) < len(whole.parameters):  # a subclass passes **keywords on
+            passed = {name: one.replace(kind=one.KEYWORD_ONLY) for name, one in above.parameters.items()}
+            options = {**options, **{name: one for name, one in passed.items() if name not in options}}
+        cls.__signature__ = whole.replace(parameters=list(options.values())[1:])
 
     @classmethod
     def _parameter_names(cls) -> list[str]:
@@ -209,22 +217,59 @@ def check_scores_get(of_arrays: Mapping[str, Any], panel: Panel) -> None:
     given = [name for name, value in of_arrays.items() if value is not None]
     if "times" in given and is_positions(panel):
         given.remove("times")
-    frame = sys._getframe(1)
+    names = _names_in_search("_fit_and_score")
+    if names is None:
+        return
+    scorer = names.get("scorer")
+    several = getattr(scorer, "_scorers", {"score": scorer}).values()
+    own = any(type(one).__name__ == "_PassthroughScorer" for one in several)  # other scorers may know the times
+    routed = {name.rpartition("__")[2] for name in names.get("score_params") or {}}
+    lacking = next((name for name in given if name not in routed), None)
+    if own and lacking is not None:
+        raise OptionError(
+            f"{lacking} reach fit but not score in this search of scikit-learn, which could score no candidate; "
+            f"{SEARCH_ADVICE.replace('times', lacking)}"
+        )
+
+
+def warn_of_split_units(unit: str, panel: Panel) -> None:
+    """Warn where a scikit-learn search cut a table by rows, so that a unit is in the training and the test part.
+
+    Scores of units that the fit knows are too good, and the search prefers what fits them too closely.
+
+    Parameters
+    ----------
+    unit : str
+        Column of the unit's id.
+    panel : Panel
+        The training part.
+    """
+    names = _names_in_search("_fit_and_score", "_fit_and_predict")
+    if names is None:
+        return
+    try:
+        left_out = np.asarray(names["X"][unit])[names["test"]].tolist()
+    except Exception:  # another step of the pipeline made the table, or the search cuts no rows
+        return
+    own = set(panel.units)
+    both = [one for one in dict.fromkeys(left_out) if one in own]
+    if both:
+        warn(
+            f"this search of scikit-learn cuts the data frame by rows: unit {both[0]!r} has readings in the training "
+            f"part and in the part left out ({len(both)} such units); make a panel of the frame first, "
+            f"Panel.from_frame(...), or give cv=GroupKFold() and groups=frame[{unit!r}]",
+            SuspectDataWarning,
+        )
+
+
+def _names_in_search(*functions: str) -> Mapping[str, Any] | None:
+    """Local names of the function of scikit-learn that called the fit; None outside of its searches."""
+    frame = sys._getframe(2)
     for _ in range(_DEEPEST):  # a pipeline may come between
         caller = frame.f_back
         if caller is None:
-            return
+            return None
         frame = caller
-        if frame.f_code.co_name == "_fit_and_score" and frame.f_globals.get("__name__", "").startswith("sklearn."):
-            names = frame.f_locals
-            scorer = names.get("scorer")
-            several = getattr(scorer, "_scorers", {"score": scorer}).values()
-            own = any(type(one).__name__ == "_PassthroughScorer" for one in several)  # other scorers may know the times
-            routed = {name.rpartition("__")[2] for name in names.get("score_params") or {}}
-            lacking = next((name for name in given if name not in routed), None)
-            if own and lacking is not None:
-                raise OptionError(
-                    f"{lacking} reach fit but not score in this search of scikit-learn, which could score no "
-                    f"candidate; {SEARCH_ADVICE.replace('times', lacking)}"
-                )
-            return
+        if frame.f_code.co_name in functions and frame.f_globals.get("__name__", "").startswith("sklearn."):
+            return frame.f_locals
+    return None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cem.covariates.terms import names_in
 from cem.errors import OptionError, PanelError
-from cem.errors.names import listed
+from cem.errors.names import listed, unit_name
+from cem.errors.options import shortened
+from cem.mixture.parameters import Parameters
 
 if TYPE_CHECKING:
     from cem.covariates.conditions import Conditions
@@ -20,15 +22,60 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNLABELLED",
+    "Start",
     "check_same_conditions",
+    "checked_start",
     "matched_modes",
     "membership_of",
     "numbered",
     "unlabelled_modes",
 ]
 
+Start: TypeAlias = "NDArray[np.float64] | Parameters | FailureModeModel | None"
+
 UNLABELLED = "unlabelled_modes"
 """Key of a model's record: the modes that the fit numbered itself."""
+
+
+def checked_start(init: Start, panel: Panel, options: FitOptions, counts: NDArray[np.int64] | None) -> Start:
+    """The warm start of a fit; responsibilities of units have a row for each copy of the unit.
+
+    Parameters
+    ----------
+    init : array_like of shape (L, K), Parameters, FailureModeModel or None
+        As a user gives it.
+    panel : Panel
+        The training panel, each unit once.
+    options : FitOptions
+    counts : ndarray of shape (L,), optional
+        How often each unit counts; None if each one counts once.
+
+    Raises
+    ------
+    OptionError
+        It is none of these; or the responsibilities have another shape, or a row that is no probabilities.
+    """
+    from cem.model.model import FailureModeModel
+
+    if init is None or isinstance(init, Parameters | FailureModeModel):
+        return init
+    try:
+        rows = np.asarray(init, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise OptionError(
+            f"init is {shortened(init)}; responsibilities of shape (units, modes), parameters as "
+            "model.user_parameters() returns them, or a FailureModeModel were expected"
+        ) from None
+    expected = (panel.n_units, options.n_modes)
+    if rows.shape != expected:
+        raise OptionError(f"init: responsibilities of shape {rows.shape}; {expected} was expected")
+    wrong = np.flatnonzero(~((rows >= 0).all(axis=1) & (np.abs(rows.sum(axis=1) - 1) < 1e-6)))
+    if len(wrong):
+        raise OptionError(
+            f"init: the responsibilities of unit {unit_name(panel._unit_ids, wrong[0])} are {rows[wrong[0]]}; "
+            "every row must be non-negative and sum to 1"
+        )
+    return rows if counts is None else np.repeat(rows, counts, axis=0)
 
 
 def unlabelled_modes(model: FailureModeModel) -> tuple[int, ...]:

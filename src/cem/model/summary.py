@@ -141,6 +141,7 @@ def _facts(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for name, key in (
         ("units", "n_units"),
+        ("distinct units", "n_distinct_units"),
         ("observed values", "n_observations"),
         ("log-likelihood", "log_likelihood"),
         ("parameters", "n_parameters"),

@@ -395,6 +395,7 @@ _RECORD: dict[str, _Check] = {
     "calibration": _calibration,
     "random_columns": _functions_by_channel,  # since 0.6.0, like the next one
     "common_columns": _functions_by_channel,
+    "n_distinct_units": _count,  # since 0.7.0
 }
 
 

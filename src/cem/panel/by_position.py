@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from cem.errors import OptionError, PanelIndexError
+from cem.errors import OptionError, PanelIndexError, PanelTypeError
+from cem.errors.names import unit_name
 
-__all__ = ["WithPositions"]
+__all__ = ["WithPositions", "chosen_twice"]
 
 
 class WithPositions:
@@ -37,12 +38,21 @@ class WithPositions:
         ------
         PanelIndexError
             The panel has no unit at a position.
+        PanelError
+            A unit was chosen twice. A resample with replacement is ``fit(panel, sample_weight=counts)``.
         OptionError
             Another axis was given.
         """
         if axis != 0:
             raise OptionError(f"take(axis={axis!r}): a panel has units along axis 0; for channels use select_channels")
         return self[np.atleast_1d(np.asarray(positions))]
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        # NumPy would take a panel for a sequence of panels, without end.
+        raise PanelTypeError(
+            "a Panel is no array, and units have readings of their own number; panel.to_arrays() gives padded arrays, "
+            "panel.to_frame() a table, and FailureModeEM.transform a row of features for each unit"
+        )
 
     @property
     def iloc(self) -> Self:
@@ -53,6 +63,17 @@ class WithPositions:
     def loc(self) -> _Masked:
         """Units by a mask of bool: ``panel.loc[mask]`` is ``panel[mask]``. For ids use `select_units`."""
         return _Masked(self)
+
+
+def chosen_twice(rows: np.ndarray, ids: np.ndarray) -> str:
+    """The message about a selection, as `sklearn.utils.resample` makes it, with a unit more than once."""
+    positions, counts = np.unique(rows, return_counts=True)
+    most = counts.argmax()
+    return (
+        f"unit {unit_name(ids, positions[most])} was chosen {counts[most]} times; units of a panel are distinct. "
+        "To resample with replacement, choose positions and let units count as often as they were chosen: "
+        "fit(panel, sample_weight=np.bincount(positions, minlength=len(panel)))"
+    )
 
 
 class _Masked:

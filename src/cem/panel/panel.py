@@ -9,7 +9,7 @@ import numpy as np
 
 from cem.errors import PanelError
 from cem.errors.names import did_you_mean, encode_labels, object_array
-from cem.panel.by_position import WithPositions
+from cem.panel.by_position import WithPositions, chosen_twice
 from cem.panel.checked import checked_parts
 from cem.panel.clock import POSITIONS
 from cem.panel.covariate_access import WithCovariates
@@ -460,7 +460,7 @@ class Panel(WithDerived, WithCovariates, WithModeProbabilities, WithPositions, W
         """Select units by position (int, slice, list of int) or by mask (bool, one per unit); returns a panel."""
         rows = positions(which, self.n_units)
         if np.any(rows[1:] <= rows[:-1]) and np.unique(rows).size != rows.size:
-            raise PanelError("the same unit was chosen twice; units of a panel are distinct")
+            raise PanelError(chosen_twice(rows, self._unit_ids))
         return self._taken(rows)
 
     def _taken(self, rows: np.ndarray) -> Panel:

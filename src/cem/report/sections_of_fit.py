@@ -80,7 +80,10 @@ def data(model: FailureModeModel, panel: Panel | None) -> Section:
             body += missing(f"Channels of the model that the data lack; they count as missing: {listed(absent, 20)}.")
     if "n_units" in record:
         seen = f", {record['n_observations']:,} observed values" if "n_observations" in record else ""
-        body += paragraph(f"The model was fitted to {record['n_units']:,} units{seen}.")
+        copies = (
+            f" (copies of {record['n_distinct_units']:,} units, by weights)" if "n_distinct_units" in record else ""
+        )
+        body += paragraph(f"The model was fitted to {record['n_units']:,} units{copies}{seen}.")
     clock = record.get("clock")
     if clock:
         measure = f" {escaped(model.time_unit)}" if model.time_unit else ""
