@@ -143,8 +143,7 @@ def main() -> None:
     rate = {row["what"]: row["per_second"] for row in rows if "per_second" in row}
     summary = {
         "batch_against_loop": rate["batch, one thread"] / rate["Python loop, dict of units"],
-        "two_calls_against_one": rate["two halves, two threads"]
-        / rate["two halves, one after the other"],
+        "two_calls_against_one": rate["two halves, two threads"] / rate["two halves, one after the other"],
         "two_threads_against_one": rate["batch, n_threads=2"] / rate["batch, one thread"],
     }
     harness.write_results(__file__, options, rows, load_before=before, summary=summary)
