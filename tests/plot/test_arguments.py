@@ -46,15 +46,6 @@ def test_every_display_is_refused_something_here():
     assert displays <= called
 
 
-def test_a_display_prints_short(model, fleet):
-    """A notebook prints what a cell ends with; thousands of numbers would bury the picture."""
-    shown = repr(model.plot(fleet[:20], ["vibration"]))
-    assert shown.startswith("TrajectoryDisplay(") and len(shown) < 600
-    assert "array(" not in shown and "times (" in shown
-    shown = repr(plot.NoveltyDisplay.from_model(model, fleet))
-    assert "array(" not in shown and len(shown) < 600
-
-
 def test_a_truth_that_is_no_number_is_refused(model, fleet):
     with pytest.raises(cem.OptionError, match="truth is 'soon'"):
         model.remaining_life(fleet[:1], 1.0).plot(truth="soon")
