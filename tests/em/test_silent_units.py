@@ -93,7 +93,7 @@ def test_a_silent_unit_is_named_where_it_cannot_be(silent):
         cem.FailureModeEM(2).fit(Panel.from_arrays(TIMES, silent, allow_empty_channels=True, allow_empty_units=True))
     lists = [TIMES] * L, list(silent)
     lists[0][3], lists[1][3] = np.empty(0), np.empty((0, 2))  # not even a time: its age is unknown
-    with pytest.raises(PanelError, match="unit 3 has no observation"):
+    with pytest.raises(PanelError, match="unit 3 has no reading, not even the time of one"):
         Panel.from_arrays(*lists, allow_empty_channels=True, allow_empty_units=True)
 
 

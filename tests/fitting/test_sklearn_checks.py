@@ -19,8 +19,7 @@ SKLEARN = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
 
 
 def estimator(n_modes=2):
-    # Checks fit arrays of two columns, so of two times, at which a parabola has no three coefficients.
-    return cem.FailureModeEM(n_modes, basis=cem.Polynomial(1), n_init=2, random_state=0)
+    return cem.FailureModeEM(n_modes, n_init=2, random_state=0)
 
 
 @pytest.mark.slow
@@ -40,7 +39,7 @@ def test_the_check_of_arrays_of_other_libraries_passes():
     code = (
         "import cem, warnings; warnings.simplefilter('ignore')\n"
         "from sklearn.utils.estimator_checks import check_array_api_input as check\n"
-        "em = cem.FailureModeEM(2, basis=cem.Polynomial(1), n_init=2, random_state=0)\n"
+        "em = cem.FailureModeEM(2, n_init=2, random_state=0)\n"
         "check('FailureModeEM', em, array_namespace='numpy', expect_only_array_outputs=False)\n"
     )
     ran = subprocess.run(

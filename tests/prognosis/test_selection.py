@@ -83,7 +83,7 @@ def test_the_forward_axis_is_judged_by_likelihood() -> None:
 @pytest.mark.parametrize(
     ("candidates", "options", "error", "message"),
     [
-        ({}, {}, OptionError, "at least one"),
+        ({}, {}, OptionError, "one or more"),
         ({"a": 3}, {}, OptionError, "FailureModeEM"),
         ({"a": estimator(1, Constant()), "b": estimator(1, Constant(), "forward")}, {}, OptionError, "time axes"),
         ({"a": estimator(1, Constant())}, {"score": "r2"}, OptionError, "score='r2'"),

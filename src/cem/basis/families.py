@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -59,6 +59,9 @@ class Polynomial(Basis):
     random_degree : int, optional
         In a fit, only the coefficients up to this degree vary from unit to unit; each mode has one coefficient of every
         higher degree. Default: all vary. See `FailureModeEM`, ``random_columns``.
+    lower : bool, default False
+        Where a channel was read at fewer different times than `degree` + 1, take the largest degree that these
+        determine; a fit warns of it. By default such a channel cannot be fitted.
 
     Examples
     --------
@@ -71,8 +74,9 @@ class Polynomial(Basis):
     _options = ("degree",)
     degree: int
     random_degree: int | None
+    lower: bool
 
-    def __init__(self, degree: int, random_degree: int | None = None) -> None:
+    def __init__(self, degree: int, random_degree: int | None = None, lower: bool = False) -> None:
         degree = integer("degree", degree, 0)
         if random_degree is not None:
             random_degree = integer("random_degree", random_degree, 0)
@@ -80,7 +84,9 @@ class Polynomial(Basis):
                 raise BasisError(
                     f"Polynomial({degree}, random_degree={random_degree}): random_degree is at most the degree"
                 )
-        self._store(degree=degree, random_degree=None if random_degree == degree else random_degree)
+        if not isinstance(lower, bool):
+            raise BasisError(f"Polynomial({degree}): lower is {shortened(lower)}; True or False was expected")
+        self._store(degree=degree, random_degree=None if random_degree == degree else random_degree, lower=lower)
 
     @property
     def size(self) -> int:
@@ -91,11 +97,21 @@ class Polynomial(Basis):
         return None if self.random_degree is None else tuple(range(self.random_degree + 1))
 
     def all_random(self) -> Polynomial:
-        return Polynomial(self.degree)
+        return Polynomial(self.degree, lower=self.lower)
+
+    def determined_by(self, times: FloatArray) -> Self:
+        if not self.lower:
+            return self
+        # Most channels have enough different times among the first.
+        enough = np.unique(times[:1000]).size >= self.size or np.unique(times).size >= self.size
+        degree = self.degree if enough else max(np.unique(times).size - 1, 0)
+        return type(self)(degree, None if self.random_degree is None else min(self.random_degree, degree))
 
     def _arguments(self) -> dict[str, Any]:
-        # Only a specification has a random degree: fits keep it apart from the bound basis.
-        return {"degree": self.degree} | ({} if self.random_degree is None else {"random_degree": self.random_degree})
+        # Only a specification has these: fits keep a random degree apart from the bound basis.
+        found: dict[str, Any] = {"degree": self.degree}
+        found |= {} if self.random_degree is None else {"random_degree": self.random_degree}
+        return found | ({"lower": True} if self.lower else {})
 
     def _kernel_numbers(self, domain: tuple[float, float], learned: tuple[float, ...]) -> list[float]:
         centre, half = half_interval(domain)

@@ -86,6 +86,10 @@ class Basis(Parametrised, ABC):
         """The same basis without a choice of random functions."""
         return self
 
+    def determined_by(self, times: FloatArray) -> Self:
+        """The basis that a channel read at these times gets: the same one, unless its options let it have less."""
+        return self
+
     @property
     def _n_learned(self) -> int:
         """Number of values that `_learn` returns."""
@@ -180,7 +184,7 @@ class Basis(Parametrised, ABC):
         if pooled.size == 0:
             raise BasisError(f"{self._title()}: there are no times to bind to; bind to the observation times")
         domain = (float(pooled.min()), float(pooled.max()))
-        return self._with(domain, self._learn(pooled, domain))
+        return self.determined_by(pooled)._with(domain, self._learn(pooled, domain))
 
     def _with(self, domain: tuple[float, float], learned: tuple[float, ...]) -> Self:
         if len(learned) != self._n_learned:

@@ -282,7 +282,7 @@ def _demo(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> 
 
 
 def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
-    from cem.basis.families import Polynomial
+    from cem.fitting.bases import DEFAULT_BASIS
     from cem.fitting.estimator import FailureModeEM
 
     check_forms(options)
@@ -290,7 +290,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
     check_writable(options.output, binary=True, other=other)
     panel, time = read_for_fit(options)
     terminal.detail(was_read(options, panel))
-    basis: dict[str | None, Basis] = {None: Polynomial(2)}
+    basis: dict[str | None, Basis] = {None: DEFAULT_BASIS}
     basis.update(options.basis or [])
     basis = {name: with_random_degree(one, options.random_degree, name) for name, one in basis.items()}
     em = FailureModeEM(

@@ -362,7 +362,7 @@ def with_random_degree(basis: Basis, n: int | None, channel: str | None) -> Basi
         raise OptionError(f"--random-degree {n} is for polynomial bases; the basis{whose} is {basis!r}")
     if n > basis.degree:
         raise OptionError(f"--random-degree {n}: the basis{whose}, {basis!r}, has a lower degree")
-    return Polynomial(basis.degree, random_degree=n)
+    return basis.with_params(random_degree=n)
 
 
 # ---- what a prediction is given --------------------------------------------------------------------------------------

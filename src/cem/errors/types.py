@@ -140,7 +140,7 @@ class ExactChannelWarning(CemWarning):
 
 
 class UndeterminedBasisWarning(CemWarning):
-    """The pooled times of a channel do not determine the coefficients of its basis; it is left out of the fit."""
+    """The pooled times of a channel do not determine the coefficients of its basis; it is left out, or has fewer."""
 
 
 class ShortUnitsWarning(CemWarning):

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, Never, Self, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cem.basis.families import Basis, Polynomial
+from cem.basis.families import Basis
 from cem.em.constraints import CovarianceStructure
 from cem.errors import FitError, IgnoredLabelsWarning, PanelError
 from cem.errors.warning import warn
+from cem.fitting.bases import DEFAULT_BASIS
 from cem.fitting.checked_options import checked_options
 from cem.fitting.conditioning import membership_conditions, membership_design
 from cem.fitting.criteria import n_free_parameters
@@ -65,7 +66,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
     n_modes : int
         K, the number of failure modes. If you do not know it, fit several and compare `bic` or `icl`, or use
         `cem.selection.cross_validate`.
-    basis : Basis or mapping of channel to Basis, default Polynomial(2)
+    basis : Basis or mapping of channel to Basis, default Polynomial(2, lower=True)
         The functions of time that curves are made of. A mapping gives channels a basis each; its key None stands for
         the channels not named. Choose a larger basis if curves bend more than a parabola, a smaller one for short
         units.
@@ -242,7 +243,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         self,
         n_modes: int,
         *,
-        basis: Basis | Mapping[str | None, Basis] = Polynomial(2),  # noqa: B008 (immutable)
+        basis: Basis | Mapping[str | None, Basis] = DEFAULT_BASIS,
         init: Literal["mixed", "kmeans", "prototypes", "random", "tempered"] = "mixed",
         n_init: int = 10,
         max_iter: int = 1000,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.basis.families import Basis, resolve_bases
+from cem.basis.families import Basis
 from cem.em.constraints import Constraints, FixedColumns
 from cem.em.expectation import Expectation
 from cem.em.feasibility import feasible
@@ -21,6 +21,7 @@ from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import ConvergenceWarning, FitError, OptionError, PanelError
 from cem.errors.names import listed
 from cem.errors.warning import warn
+from cem.fitting.bases import specified_bases, warn_of_lower_degrees
 from cem.fitting.columns import check_collinear, column_plan
 from cem.fitting.conditioning import Conditioning, fixed_columns, learned_for
 from cem.fitting.covariates_left import warn_of_what_covariates_leave
@@ -186,6 +187,7 @@ def _prepare(
     mode_priors = log_mode_priors(panel, mode_labels)
     if membership_design is not None or mode_priors is not None:
         statistics = statistics.with_membership(membership_design, mode_priors)
+    warn_of_lower_degrees(panel, learnable.bases, options.basis)
     warn_of_stuck_channels(panel)
     warn_of_short_units(panel, learnable.bases)
     warn_of_what_covariates_leave(panel, learnable.bases, plan, conditioning)
@@ -226,10 +228,7 @@ def _prepare_columns(
     if conditions is not None:
         conditions = conditions.of_channels(panel.channels)
         conditioning = Conditioning.of(panel, conditions, bases, keeps_maps=keeps_maps)
-    basis = options.basis
-    if isinstance(basis, Mapping):
-        basis = {name: value for name, value in basis.items() if name is None or name in panel.channels}
-    specified = resolve_bases(basis, panel.channels)
+    specified = specified_bases(panel, options.basis)
     if isinstance(init, FailureModeModel):  # whose bases the fit keeps
         specified = tuple(
             own if own.size == bound.size and own.random_functions is not None else bound
@@ -416,10 +415,8 @@ def _bound_bases(panel: Panel, basis: Basis | Mapping[str | None, Basis], init: 
                 f"{listed(panel.channels, 20)} that vary. A warm start needs the same ones"
             )
         return tuple(init.bases[init.channels.index(name)] for name in panel.channels)
-    if isinstance(basis, Mapping):  # it may still name a constant channel that was left out
-        basis = {name: value for name, value in basis.items() if name is None or name in panel.channels}
     bound: dict[Basis, Basis] = {}
-    specified = resolve_bases(basis, panel.channels)
+    specified = specified_bases(panel, basis)
     for specification in specified:
         if specification not in bound:
             bound[specification] = specification.all_random().bind(panel.times)
