@@ -355,7 +355,7 @@ def test_a_subclass_that_passes_keywords_on_has_the_options_of_both():
     assert em.site == "mine" and em.get_params()["basis__degree"] == 1
     assert isinstance(em.fit(panel()), Named) and em.log_likelihood_ == estimator().fit(panel()).log_likelihood_
     assert em.set_params(basis__degree=2, site="mill").basis == cem.Polynomial(2)
-    assert repr(em) == "Named(2, n_init=2, random_state=0)"
+    assert repr(em) == "Named(2, basis=Polynomial(degree=2), n_init=2, random_state=0)"
 
 
 def test_an_estimator_is_made_of_the_parameters_of_another():

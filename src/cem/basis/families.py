@@ -100,6 +100,13 @@ class Polynomial(Basis):
         return Polynomial(self.degree, lower=self.lower)
 
     def determined_by(self, times: FloatArray) -> Self:
+        """Return the polynomial that these times determine, if `lower` allows a lower degree; else this one.
+
+        Parameters
+        ----------
+        times : ndarray of shape (n,)
+            Any order, repeats allowed.
+        """
         if not self.lower:
             return self
         # Most channels have enough different times among the first.

@@ -87,7 +87,13 @@ class Basis(Parametrised, ABC):
         return self
 
     def determined_by(self, times: FloatArray) -> Self:
-        """The basis that a channel read at these times gets: the same one, unless its options let it have less."""
+        """Return the basis that a channel read at these times gets: this one, unless its options let it have less.
+
+        Parameters
+        ----------
+        times : ndarray of shape (n,)
+            Any order, repeats allowed.
+        """
         return self
 
     @property
