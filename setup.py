@@ -24,11 +24,13 @@ if "-g" not in os.environ.get("CFLAGS", ""):
 # Compiled for size: LAPACK or Python does their work, or they are called once a fit.
 FOR_SIZE = {
     "cem._core",
+    "cem.em.kernels._em",
     "cem.em.kernels._linked_maximisation",
     "cem.mixture._bundle",
     "cem.mixture._prediction",
     "cem.search._clusters",
     "cem.search._moves",
+    "cem.search._one_mode",
     "cem.statistics._bundle",
 }
 MACROS: list[tuple[str, str | None]] = [("NDEBUG", "1")]
