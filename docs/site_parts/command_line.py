@@ -22,7 +22,7 @@ def command_line_page() -> str:
     """The page's text, in Markdown."""
     text = _help()
     commands = re.findall(r"^    ([a-z][\w-]*)(?=  )", text.partition("commands:")[2], re.MULTILINE)
-    schema = "[their schema](_static/cem-json.schema.json)"
+    schema = '<a href="_static/cem-json.schema.json">their schema</a>'  # no page, and so no link of Markdown
     parts = [
         "# Command line",
         "",
