@@ -147,6 +147,6 @@ class NoveltyDisplay(Display):
         axes.set_xlabel(what + ("; white: no reading" if np.isnan(shown).any() else ""))
         bar = self.figure_.colorbar(self.image_, ax=axes, pad=0.01)
         bar.set_label("tail probability")
-        ticks = np.arange(0, int(_FARTHEST) + 1, 2)
-        bar.set_ticks(ticks, labels=["1", *(f"$10^{{-{t}}}$" for t in ticks[1:-1]), f"≤ $10^{{-{ticks[-1]}}}$"])
+        ticks = range(0, int(_FARTHEST) + 1, 2)
+        bar.set_ticks(list(ticks), labels=["1", *(f"$10^{{-{t}}}$" for t in ticks[1:-1]), f"≤ $10^{{-{ticks[-1]}}}$"])
         return self

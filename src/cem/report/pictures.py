@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+import numpy as np
+
 from cem.errors.html import html_text
 from cem.extras import extra
 
@@ -112,11 +114,11 @@ def _style() -> Iterator[None]:
 
 def _rasterise(axes: Axes) -> None:
     for collection in axes.collections:
-        points = sum(len(path.vertices) for path in collection.get_paths())
-        if max(points, len(collection.get_offsets())) > _MOST_POINTS:
+        points = sum(np.shape(path.vertices)[0] for path in collection.get_paths())
+        if max(points, np.shape(collection.get_offsets())[0]) > _MOST_POINTS:
             collection.set_rasterized(True)
     for line in axes.lines:
-        if len(line.get_path().vertices) > _MOST_POINTS:
+        if np.shape(line.get_path().vertices)[0] > _MOST_POINTS:
             line.set_rasterized(True)
 
 
