@@ -164,4 +164,4 @@ def test_evaluation_without_parameters_or_with_other_options_is_refused():
     with pytest.raises(cem.OptionError, match="max_iter=-1"):
         FailureModeEM(2, max_iter=-1).fit(panel)
     with pytest.raises(cem.OptionError, match="covariance='pooled'"):
-        FailureModeEM(2, max_iter=0, covariance="pooled").fit(panel, init=em.model_)
+        FailureModeEM(2, basis=Polynomial(1), max_iter=0, covariance="pooled").fit(panel, init=em.model_)

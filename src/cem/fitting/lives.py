@@ -30,7 +30,7 @@ from cem.statistics.sufficient import SufficientStatistics
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
 
-__all__ = ["LivesFit", "fit_with_lives", "problem_of", "solved"]
+__all__ = ["LivesFit", "fit_with_lives", "of_all_units", "problem_of", "solved"]
 
 FloatArray = NDArray[np.float64]
 
@@ -135,7 +135,7 @@ def fit_with_lives(
     design = None if membership_design is None else membership_design[has_failed]
     result = fit_mixture(failed.aligned_at_failure(), first, init=init, progress=progress, membership_design=design)
     problem = problem_of(panel, has_failed, result, options, family, prior_weight, membership_design)
-    result, lifetimes = _of_all_units(problem, result, options, _given_laws(init, family, options))
+    result, lifetimes = of_all_units(problem, result, options, _given_laws(init, family, options))
     assert lifetimes is not None
     result = _with_running(result, panel, has_failed)
     return LivesFit(result, lifetimes, result.run.objectives, result, family, prior_weight)
@@ -194,7 +194,7 @@ def _fit_with_linked_lives(
     else:
         of_all = panel_with_lives(panel, np.ones(panel.n_units))
         problem = problem_of(of_all, has_failed, result, options, LINKED, 0.0, membership_design)
-        whole, _ = _of_all_units(problem, result, options)
+        whole, _ = of_all_units(problem, result, options)
         result, lifetimes = apart(whole, by_logarithm, 0.0)
         result = _with_running(result, panel, has_failed)
     return LivesFit(result, lifetimes, result.run.objectives, whole, LINKED, 0.0)
@@ -228,12 +228,12 @@ def problem_of(
 def solved(
     problem: LivesProblem, result: FitResult, options: FitOptions
 ) -> tuple[MixtureRun, SufficientStatistics, Lifetimes | None]:
-    """Run, statistics and laws of `_of_all_units`."""
-    found, laws = _of_all_units(problem, result, options)
+    """Run, statistics and laws of `of_all_units`."""
+    found, laws = of_all_units(problem, result, options)
     return found.run, found.statistics, laws
 
 
-def _of_all_units(
+def of_all_units(
     problem: LivesProblem, result: FitResult, options: FitOptions, laws: Lifetimes | None = None
 ) -> tuple[FitResult, Lifetimes | None]:
     """Run EM from a fit of the failed units to convergence, by the same rules as without lives.
