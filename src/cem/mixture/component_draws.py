@@ -1,0 +1,197 @@
+"""From draws of the parameters to a few components for each mode.
+
+Draws θ* of a bootstrap scatter about the estimate as the estimate scatters about the truth. So they are *reflected*
+before they are averaged: whatever the refits do to the fit, the fit is taken to have done to the truth. In whitened form,
+with Λ* = Λ A,
+
+    Σ = Λ (A Aᵀ)⁻¹ Λᵀ,    μ = μ̂ − Λ (A Aᵀ)⁻¹ Λ⁻¹ (μ* − μ̂),    σ² = σ̂⁴ / σ*²,    ln π = 2 ln π̂ − ln π*
+
+For a single mode these are draws of an inverse Wishart law and its normal, so that the average is Student's. Covariances
+and noise that refits underestimate come out larger, and modes that refits move apart come closer.
+
+Then the draws of a mode are cut into J groups along their principal direction, and each group becomes a component: the
+geometric mean of its covariances and noise, plus the scatter of its means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.mixture.grouped import Components
+from cem.mixture.parameters import Parameters
+
+__all__ = ["components_of_draws"]
+
+FloatArray = NDArray[np.float64]
+
+_LARGEST_RATIO = 20.0  # of a variance to that of the fit, along any direction: a draw on a floor says nothing more
+_SMALLEST_WEIGHT = 1e-3
+
+
+class _Channel(NamedTuple):
+    """A channel's draws in one mode, whitened by the fit: T = μ̂ + Λ t."""
+
+    root: FloatArray  # (p, p)     Λ, with 1 in place of variances that are zero
+    varies: NDArray[np.bool_]  # (p,)
+    means: FloatArray  # (B, p)
+    logs: FloatArray  # (B, p, p)  logarithms of covariances; 0 where nothing varies
+    log_noise: FloatArray  # (B,)  less that of the fit
+    loadings: FloatArray  # (B, p, r)  Λ⁻¹ W
+
+
+def components_of_draws(
+    fit: Parameters, draws: Sequence[Parameters], n_components: int, *, reflect: bool, record: dict[str, Any]
+) -> Components:
+    """Summarise draws of the parameters.
+
+    Parameters
+    ----------
+    fit : Parameters
+        Of K modes, in internal coordinates.
+    draws : sequence of Parameters
+        B of them, in the same coordinates and order of modes.
+    n_components : int
+        J, of each mode.
+    reflect : bool
+        True for refits of bootstrap fleets; False for draws of what the parameters may be.
+    record : dict
+        Kept with the components.
+
+    Returns
+    -------
+    Components
+        The same for the same draws. With draws that all equal the fit, each mode is the fit's, to rounding.
+    """
+    weights = _weights(fit, draws, reflect)
+    J = min(n_components, len(draws))
+    parts: list[tuple[float, FloatArray, FloatArray, FloatArray, FloatArray]] = []
+    for k in range(fit.n_modes):
+        channels = [_whitened(fit, draws, k, c, reflect) for c in range(fit.n_channels)]
+        for group in np.array_split(_order(channels) if J > 1 else np.arange(len(draws)), J):
+            shares = weights[group, k]
+            total = float(shares.sum())
+            shares = shares / total if total > 0 else np.full(len(group), 1.0 / len(group))
+            parts.append((total / len(draws), *_component(fit, k, channels, group, shares)))
+    found = Parameters(
+        np.array([part[0] for part in parts]) / sum(part[0] for part in parts),
+        np.stack([part[1] for part in parts]),
+        np.stack([part[2] for part in parts]),
+        np.stack([part[3] for part in parts]),
+        fit.sizes,
+        None if fit.loadings is None else np.stack([part[4] for part in parts]),
+    )
+    return Components(found, np.arange(0, len(parts) + 1, J), record)
+
+
+def _weights(fit: Parameters, draws: Sequence[Parameters], reflect: bool) -> FloatArray:
+    """π of each draw, (B, K)."""
+    drawn = np.stack([draw.weights for draw in draws])
+    if not reflect or fit.n_modes == 1:
+        return drawn
+    with np.errstate(divide="ignore"):
+        logs = 2 * np.log(fit.weights) - np.log(np.maximum(drawn, _SMALLEST_WEIGHT))
+    found = np.exp(logs - logs.max(axis=1, keepdims=True))
+    result: FloatArray = found / found.sum(axis=1, keepdims=True)
+    return result
+
+
+def _whitened(fit: Parameters, draws: Sequence[Parameters], k: int, c: int, reflect: bool) -> _Channel:
+    p, root = fit.sizes[c], np.array(fit.factor(k, c))
+    varies = (root != 0.0).any(axis=1)
+    own = np.flatnonzero(varies)
+    drawn = np.stack([draw.factor(k, c) for draw in draws])
+    if len(own) < p:  # coefficients without variance are those of the mode: only their means have a law
+        root = _square(root, own)
+        drawn = np.stack([_square(factor, own) for factor in drawn])
+    A = np.linalg.solve(root, drawn)
+    U, s, _ = np.linalg.svd(A)
+    most = np.log(_LARGEST_RATIO)
+    with np.errstate(divide="ignore"):
+        logs = np.clip(2 * np.log(s), -most, most) * (-1.0 if reflect else 1.0)
+    means = np.linalg.solve(root, (np.stack([draw.mean(k, c) for draw in draws]) - fit.mean(k, c)).T).T
+    if reflect:
+        means = -np.einsum("bij,bj,bkj,bk->bi", U, np.exp(logs), U, means)
+    log_noise = np.log(np.array([draw.noise_variances[k, c] for draw in draws]) / fit.noise_variances[k, c])
+    log_noise = np.clip(log_noise, -most, most) * (-1.0 if reflect else 1.0)
+    matrices = np.einsum("bij,bj,bkj->bik", U, logs, U)
+    loadings = np.zeros((len(draws), p, fit.rank))
+    if fit.rank:
+        gamma = fit.loading(k, c)
+        # Λ⁻¹ W* of each draw, turned to the factors of the fit, which fix no axes.
+        turned = A @ np.stack([draw.loading(k, c) for draw in draws])
+        left, _, right = np.linalg.svd(np.swapaxes(turned, -1, -2) @ gamma)
+        turned = turned @ (left @ right)
+        loadings = 2 * gamma - turned if reflect else turned
+    return _Channel(root, varies, means, matrices, log_noise, loadings)
+
+
+def _square(factor: FloatArray, own: NDArray[np.intp]) -> FloatArray:
+    """A regular factor: that of the coefficients that vary, and 1 for each of the others."""
+    found = np.eye(len(factor))
+    S = factor[own] @ factor[own].T
+    found[np.ix_(own, own)] = np.linalg.cholesky(S) if len(own) else S
+    return found
+
+
+def _order(channels: Sequence[_Channel]) -> NDArray[np.intp]:
+    """Draws along the direction in which they scatter most, in about the units of the log-density."""
+    columns = []
+    for channel in channels:
+        i, j = np.tril_indices(len(channel.root))
+        columns += [channel.means, 0.7 * channel.logs[:, i, j], 2.0 * channel.log_noise[:, None]]
+    X = np.concatenate(columns, axis=1)
+    X = X - X.mean(axis=0)
+    # The sign of a principal direction is free: take that of its largest entry.
+    direction = np.linalg.svd(X, full_matrices=False)[2][0]
+    direction = direction * np.sign(direction[np.abs(direction).argmax()])
+    return np.argsort(X @ direction, kind="stable")
+
+
+def _component(
+    fit: Parameters, k: int, channels: Sequence[_Channel], group: NDArray[np.intp], shares: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Means (P,), factors (Σ p²,), noise variances (C,) and loadings (P, r) of one component."""
+    layout = fit.layout
+    means, factors = np.array(fit.means[k]), np.zeros(fit.factors.shape[1])
+    noise, loadings = np.array(fit.noise_variances[k]), np.zeros((len(means), fit.rank))
+    for c, channel in enumerate(channels):
+        centre = shares @ channel.means[group]
+        gap = channel.means[group] - centre
+        values, U = np.linalg.eigh(np.einsum("b,bij->ij", shares, channel.logs[group]))
+        S = (U * np.exp(values)) @ U.T
+        S[~channel.varies] = 0.0
+        S[:, ~channel.varies] = 0.0
+        S = S + np.einsum("b,bi,bj->ij", shares, gap, gap)
+        if fit.rank:
+            W = np.einsum("b,bir->ir", shares, channel.loadings[group])
+            apart = channel.loadings[group] - W
+            S = S + np.einsum("b,bir,bjr->ij", shares, apart, apart)
+        layout.vector(means, c)[:] += channel.root @ centre
+        factor = _lower(channel.root @ _root(S))
+        layout.matrix(factors, c)[:] = factor
+        noise[c] *= np.exp(shares @ channel.log_noise[group])
+        if fit.rank:
+            start = int(layout.mean_offsets[c])
+            rows = slice(start, start + fit.sizes[c])
+            loadings[rows] = np.linalg.lstsq(factor, channel.root @ W, rcond=1e-14)[0]
+    return means, factors, noise, loadings
+
+
+def _root(S: FloatArray) -> FloatArray:
+    """A square root of a positive semi-definite matrix; zero rows stay zero."""
+    values, U = np.linalg.eigh(S)
+    found: FloatArray = U * np.sqrt(np.maximum(values, 0.0))
+    found[~S.any(axis=1)] = 0.0
+    return found
+
+
+def _lower(root: FloatArray) -> FloatArray:
+    """Lower triangular with a non-negative diagonal, of the same product with its transpose."""
+    upper = np.linalg.qr(root.T, mode="r")
+    found: FloatArray = (upper * np.where(np.diagonal(upper) < 0, -1.0, 1.0)[:, None]).T
+    found[~root.any(axis=1)] = 0.0
+    return np.tril(found)
