@@ -58,7 +58,7 @@ class Constraints:
         F_c = floor · I, in internal coordinates.
     covariance : {"full", "diagonal", "pooled", "shrunk"}
         Structure of Σ_kc: its own for every mode and channel; uncorrelated coefficients of the user's basis; one per
-        channel, shared by the modes; its own, shrunk towards a common one (25). With linked channels it is that of Ψ_kc.
+        channel, shared by the modes; its own, shrunk towards a common one (25). With linked channels that of Ψ_kc.
     transforms : ndarray of shape (Σ p_c²,)
         S_c of the coordinates.
     linking_penalties : ndarray of shape (K,), optional

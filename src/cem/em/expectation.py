@@ -97,6 +97,10 @@ class Expectation:
             self._linked = LinkedKernel(self.statistics) if by_unit else linked_kernel(self.statistics)
         return self._linked
 
+    def of_units(self, units: NDArray[np.int64]) -> Expectation:
+        """The same E step of some units, in this order."""
+        return Expectation(self.statistics.subset(units), kernel=self._kernel_option, n_jobs=self.n_jobs)
+
     def unlabelled(self) -> Expectation:
         """The same E step without what is known of the units' modes: labels, covariates, and probabilities."""
         known = self.statistics.known_modes
