@@ -69,18 +69,16 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
         )
     shrinkage = given["shrinkage"]
     if shrinkage != "auto":
-        if (
-            not isinstance(shrinkage, (int, float, np.number))
-            or isinstance(shrinkage, bool)
-            or not 0 < shrinkage < np.inf
-        ):
+        number = isinstance(shrinkage, (int, float, np.number)) and not isinstance(shrinkage, bool)
+        if not number or not 0 < shrinkage < np.inf:
             raise OptionError(
-                f"shrinkage={shrinkage!r}: 'auto', or the number of units that the common covariance counts as, above 0, "
+                f"shrinkage={shrinkage!r}: 'auto', or a number above 0, of units that the common covariance counts as, "
                 "was expected"
             )
         if given["covariance"] != "shrunk":
             raise OptionError(
-                f"shrinkage={shrinkage!r} with covariance={given['covariance']!r}: only covariance='shrunk' has a weight"
+                f"shrinkage={shrinkage!r} with covariance={given['covariance']!r}: shrinkage is the weight of "
+                "covariance='shrunk'"
             )
     regimes = given["regimes"]
     if regimes is not None and not isinstance(regimes, Regimes):

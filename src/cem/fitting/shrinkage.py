@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.em.expectation import Expectation
-from cem.em.loop import continue_em, start_em
 from cem.em.mixture_problem import MixtureProblem
 from cem.errors import FitError
 from cem.mixture.membership import with_log_weights
@@ -37,8 +36,11 @@ _FOLDS = 5
 _CLEARLY = 0.4
 # ν is a property of the modes, not of the number of units: a part of a large fleet tells it well enough.
 _MOST_UNITS = 2000
-_TOLERANCE = 0.01  # nats; differences that matter are a hundred times larger
-_PASSES = 100
+# Rounds of passes go on until one gains less than this, in nats; differences that matter are a hundred times larger.
+_TOLERANCE = 0.01
+_PASSES = 6
+_MOST_ROUNDS = 16
+_RELAXATION = 1.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,10 +105,10 @@ def chosen_shrinkage(
     for fold in range(int(folds.max()) + 1):
         inside, outside = folds != fold, folds == fold
         fitted = replace(problem, expectation=problem.expectation.of_units(units[inside]))
-        unseen = statistics.subset(units[outside])
+        unseen = _Unseen.of(statistics.subset(units[outside]))
         for row, (weight, start) in enumerate(zip(menu, path, strict=True)):
             found = _fitted(start, fitted, weight)
-            held_out[row, outside] = _log_likelihoods(found, unseen)
+            held_out[row, outside] = unseen.log_likelihoods(found)
     totals = held_out.sum(axis=1)
     best = int(totals.argmax())
     lost = held_out[best] - held_out
@@ -130,20 +132,37 @@ def _fitted(start: Parameters, problem: MixtureProblem, weight: float) -> Parame
     """Parameters at ν, from a start; where EM fails or loses a mode, as far as it came."""
     problem = replace(problem, constraints=replace(problem.constraints, shrinkage=weight))
     try:
-        run = start_em(problem, start)
-        return continue_em(run, problem, n_passes=_PASSES, tolerance=_TOLERANCE, accelerate=True).parameters
+        evaluation = problem.expect(start)
+        for _ in range(_MOST_ROUNDS):
+            before = evaluation.objective
+            evaluation = problem.passes(evaluation, _PASSES, _RELAXATION).evaluation
+            if evaluation.objective - before < _TOLERANCE:
+                break
+        return evaluation.point
     except (FitError, np.linalg.LinAlgError):
         return start
 
 
-def _log_likelihoods(parameters: Parameters, statistics: SufficientStatistics) -> FloatArray:
-    """ln P(x_l), (L,); of a unit of known mode with that mode."""
-    known = statistics.known_modes
-    unknown = statistics.with_known_modes(np.full_like(known, -1))
-    densities = Expectation(unknown).log_densities(parameters)
-    joint = with_log_weights(densities, unknown, parameters)
-    total = np.logaddexp.reduce(joint, axis=1)
-    return np.where(known >= 0, joint[np.arange(len(known)), np.maximum(known, 0)], total)
+@dataclass(frozen=True, eq=False)
+class _Unseen:
+    """Units that were held out, and the modes that are known of them."""
+
+    statistics: SufficientStatistics
+    known_modes: NDArray[np.int32]
+    expectation: Expectation
+
+    @classmethod
+    def of(cls, statistics: SufficientStatistics) -> _Unseen:
+        known = statistics.known_modes
+        unknown = statistics.with_known_modes(np.full_like(known, -1))
+        return cls(unknown, known, Expectation(unknown))
+
+    def log_likelihoods(self, parameters: Parameters) -> FloatArray:
+        """ln P(x_l), (L,); of a unit of known mode with that mode."""
+        joint = with_log_weights(self.expectation.log_densities(parameters), self.statistics, parameters)
+        total = np.logaddexp.reduce(joint, axis=1)
+        known = self.known_modes
+        return np.where(known >= 0, joint[np.arange(len(known)), np.maximum(known, 0)], total)
 
 
 def _some(n_units: int, rng: np.random.Generator) -> NDArray[np.int64]:
