@@ -252,6 +252,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         noise_floor: float | Mapping[str | None, float] | None = None,
         covariance_floor: float | Mapping[str | None, float] | None = None,
         covariance: CovarianceStructure = "full",
+        shrinkage: float | Literal["auto"] = "auto",
         linking_rank: int = 0,
         linking_penalty: float = 500.0,
         accelerate: Literal["auto", "none"] = "auto",
@@ -281,6 +282,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         self.noise_floor = noise_floor
         self.covariance_floor = covariance_floor
         self.covariance = covariance
+        self.shrinkage = shrinkage
         self.linking_rank = linking_rank
         self.linking_penalty = linking_penalty
         self.accelerate = accelerate
