@@ -308,7 +308,7 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
 
 def _is_open(options: FitOptions) -> bool:
     """Whether ν has to be chosen."""
-    return options.covariance == "shrunk" and options.shrinkage is None and options.n_modes > 1
+    return options.covariance == "shrunk" and options.shrinkage is None
 
 
 def _with_shrinkage(problem: MixtureProblem, weight: float) -> MixtureProblem:
@@ -508,9 +508,9 @@ def _constraints(
     rounding = np.maximum(steps / coordinates.scales * (steps / coordinates.scales) / 12.0, SMALLEST_NOISE)
     fixed = expectation.statistics.fixed
     columns = None if fixed is None else FixedColumns(fixed.kernel_sizes, fixed.by_mode)
-    one_covariance = options.covariance == "shrunk"  # of one mode, shrunk towards itself
+    shrunk = options.covariance == "shrunk"
     loose = Constraints(
-        rounding, covariance_floors, "full" if one_covariance else options.covariance, coordinates.transforms,
+        rounding, covariance_floors, "full" if shrunk else options.covariance, coordinates.transforms,
         fixed=columns, pooled_noise=options.noise == "pooled",
     )  # fmt: skip
     one_mode = one_mode_run(expectation, loose)
@@ -523,7 +523,7 @@ def _constraints(
         lowest = np.where([None in given or name in given for name in channels], floors, lowest)
         one_mode = one_mode_run(expectation, replace(loose, noise_floors=floors))
     constraints = replace(loose, noise_floors=floors)
-    if one_covariance and options.n_modes > 1:
+    if shrunk:
         weight = options.shrinkage or first_shrinkage(expectation.statistics.sizes)
         constraints = replace(constraints, covariance="shrunk", shrinkage=weight)
     return one_mode, constraints, lowest
