@@ -1,13 +1,12 @@
 """From draws of the parameters to a few components for each mode.
 
-Draws θ* of a bootstrap scatter about the estimate as the estimate scatters about the truth. So they are *reflected*
-before they are averaged: whatever the refits do to the fit, the fit is taken to have done to the truth. In whitened form,
-with Λ* = Λ A,
+Refits θ* of bootstrap fleets scatter about the fit θ̂ as the fit scatters about the truth. So they are *reflected* before
+they are averaged: whatever the refits do to the fit, the fit is taken to have done to the truth. With Λ* = Λ̂ A,
 
-    Σ = Λ (A Aᵀ)⁻¹ Λᵀ,    μ = μ̂ − Λ (A Aᵀ)⁻¹ Λ⁻¹ (μ* − μ̂),    σ² = σ̂⁴ / σ*²,    ln π = 2 ln π̂ − ln π*
+    Σ = Λ̂ (A Aᵀ)⁻¹ Λ̂ᵀ,    μ = μ̂ − Λ̂ (A Aᵀ)⁻¹ Λ̂⁻¹ (μ* − μ̂),    σ² = σ̂⁴ / σ*²,    ln π = 2 ln π̂ − ln π*
 
-For a single mode these are draws of an inverse Wishart law and its normal, so that the average is Student's. Covariances
-and noise that refits underestimate come out larger, and modes that refits move apart come closer.
+For a single mode these are draws of an inverse Wishart law and its normal, so that their average is Student's.
+Covariances and noise that refits underestimate come out larger, and modes that refits move apart come closer.
 
 Then the draws of a mode are cut into J groups along their principal direction, and each group becomes a component: the
 geometric mean of its covariances and noise, plus the scatter of its means.

@@ -1,8 +1,8 @@
 """A mode as a mixture of components: what a unit of the mode looks like, averaged over the law of the parameters.
 
-With draws θ of the parameters, the probability of a mode given a unit's readings x is proportional to E[π_k P(x | k, θ)]
-(model.md §9). `Components` stand for this average: mode k has components (k, j) of weights w_kj, and Σ_j w_kj is its
-probability. They are evaluated like modes, and what belongs to one mode is summed.
+With draws θ of the parameters, the probability of a mode given a unit's readings x is proportional to the average of
+π_k P(x | k, θ) (model.md §9). `Components` stand for this average: mode k has components (k, j) of weights w_kj, and
+Σ_j w_kj is its probability. They are evaluated like modes, and what belongs to one mode is summed.
 """
 
 from __future__ import annotations
