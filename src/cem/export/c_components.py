@@ -1,4 +1,4 @@
-"""The C header of a model that averages over the law of its parameters: components in place of modes, summed at the end.
+"""The C header of a model that averages over the law of its parameters: components for modes, summed at the end.
 
 Everything inside the header works on components. Outside, there are modes: their names, and their probabilities.
 """

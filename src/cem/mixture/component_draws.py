@@ -1,7 +1,7 @@
 """From draws of the parameters to a few components for each mode.
 
-Refits θ* of bootstrap fleets scatter about the fit θ̂ as the fit scatters about the truth. So they are *reflected* before
-they are averaged: whatever the refits do to the fit, the fit is taken to have done to the truth. With Λ* = Λ̂ A,
+Refits θ* of bootstrap fleets scatter about the fit θ̂ as the fit scatters about the truth. So they are *reflected*
+before they are averaged: whatever the refits do to the fit, the fit is taken to have done to the truth. With Λ* = Λ̂ A,
 
     Σ = Λ̂ (A Aᵀ)⁻¹ Λ̂ᵀ,    μ = μ̂ − Λ̂ (A Aᵀ)⁻¹ Λ̂⁻¹ (μ* − μ̂),    σ² = σ̂⁴ / σ*²,    ln π = 2 ln π̂ − ln π*
 
@@ -111,7 +111,8 @@ def _whitened(fit: Parameters, draws: Sequence[Parameters], k: int, c: int, refl
     most = np.log(_LARGEST_RATIO)
     with np.errstate(divide="ignore"):
         logs = np.clip(2 * np.log(s), -most, most) * (-1.0 if reflect else 1.0)
-    means = np.linalg.solve(root, (np.stack([draw.mean(k, c) for draw in draws]) - fit.mean(k, c)).T).T
+    gaps = np.stack([draw.mean(k, c) for draw in draws]) - fit.mean(k, c)
+    means: FloatArray = np.asarray(np.linalg.solve(root, gaps.T), dtype=np.float64).T
     if reflect:
         means = -np.einsum("bij,bj,bkj,bk->bi", U, np.exp(logs), U, means)
     log_noise = np.log(np.array([draw.noise_variances[k, c] for draw in draws]) / fit.noise_variances[k, c])
@@ -190,7 +191,7 @@ def _root(S: FloatArray) -> FloatArray:
 
 def _lower(root: FloatArray) -> FloatArray:
     """Lower triangular with a non-negative diagonal, of the same product with its transpose."""
-    upper = np.linalg.qr(root.T, mode="r")
+    upper = np.asarray(np.linalg.qr(root.T, mode="r"), dtype=np.float64)
     found: FloatArray = (upper * np.where(np.diagonal(upper) < 0, -1.0, 1.0)[:, None]).T
     found[~root.any(axis=1)] = 0.0
     return np.tril(found)

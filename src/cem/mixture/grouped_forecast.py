@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,9 @@ class UncertainForecast(Forecast):
         return self.components.quantile(q)
 
     def _head(self, n_units: int) -> Forecast:
-        return replace(super()._head(n_units), components=self.components._head(n_units))
+        head = super()._head(n_units)
+        object.__setattr__(head, "components", self.components._head(n_units))
+        return head
 
 
 def grouped_forecast(found: Forecast, components: Components, mode_labels: tuple[Any, ...]) -> UncertainForecast:

@@ -182,7 +182,7 @@ class GroupedUnit(_Grouped):
 class GroupedLinkedScorer(GroupedScorer, LinkedScorer):
     """As `GroupedScorer`, for a model whose channels are linked."""
 
-    def _blank(self) -> Unit:
+    def _blank(self) -> GroupedLinkedUnit:
         return GroupedLinkedUnit(self)
 
 

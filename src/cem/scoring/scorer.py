@@ -150,6 +150,10 @@ class Scorer(_scorer.PackedScorer):
         """What the kernels evaluate: modes, or their components."""
         return int(self.n_modes)
 
+    def _sum_components(self, found: FloatArray, probabilities_out: FloatArray) -> None:
+        """Probabilities of modes (L, K) from those that the kernels evaluate, (L, n)."""
+        probabilities_out[:] = found
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (type(self), self.model, self._rate)
 
