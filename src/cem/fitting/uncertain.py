@@ -48,8 +48,8 @@ class Uncertain:
         Parameters
         ----------
         X : Panel, data frame or array
-            That the estimator was fitted to, read as by `fit`, each unit once. Labels that `fit` got as ``modes`` must be
-            in the panel: ``panel.with_modes(labels)``.
+            That the estimator was fitted to, read as by `fit`, each unit once. Labels that `fit` got as ``modes`` must
+            be in the panel: ``panel.with_modes(labels)``.
         method : {"information", "robust", "bootstrap"}
             "information": the inverse of minus the Hessian of the objective that the fit maximised. "robust": I⁻¹ J I⁻¹
             with the scores of units, which holds if the model is only an approximation. "bootstrap": refits of fleets
@@ -68,9 +68,10 @@ class Uncertain:
         Raises
         ------
         UncertaintyError
-            The information cannot carry standard errors: there are more than half as many parameters as distinct units;
-            the fit has not converged to a maximum (the message names the parameters at fault); scores of units do not
-            span the parameters; laws of lifetimes are empirical, without parameters. Or too many replicates lost a mode.
+            The information cannot carry standard errors: there are more than half as many parameters as distinct
+            units; the fit has not converged to a maximum (the message names the parameters at fault); scores of units
+            do not span the parameters; laws of lifetimes are empirical, without parameters. Or too many replicates
+            lost a mode.
         PanelError
             X is not the panel of the fit.
         OptionError
@@ -78,18 +79,20 @@ class Uncertain:
 
         Notes
         -----
-        Parameters at a floor, and those of a channel that less than one unit of a mode reports, are held at their values
-        and have a note in the table. Maps of readings by regime are held as the fit left them. With penalties (linked
-        channels, membership, laws of lifetimes) the information is that of the penalised objective. After a fit with
-        ``sample_weight`` the information is that of all copies of units; "robust" takes the copies of a unit as one.
+        Parameters at a floor, and those of a channel that less than one unit of a mode reports, are held at their
+        values and have a note in the table. Maps of readings by regime are held as the fit left them. With penalties
+        (linked channels, membership, laws of lifetimes) the information is that of the penalised objective. After a
+        fit with ``sample_weight`` the information is that of all copies of units; "robust" takes the copies of a unit
+        as one.
 
         Examples
         --------
         >>> import cem
         >>> panel = cem.datasets.load_demo_fleet()
         >>> em = cem.FailureModeEM(3, covariance="pooled", random_state=0).fit(panel)
-        >>> em.uncertainty(panel).table(level=0.9)["parameter"][0]
-        "weight[...]"
+        >>> known = em.uncertainty(panel)
+        >>> known.names[:3] == tuple(f"weight[{label}]" for label in em.classes_)
+        True
         """
         from cem.errors import FitError
         from cem.fitting.fitted_problem import fitted_problem

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +111,7 @@ class Parts:
         starts = np.cumsum([0, *lengths]).tolist()
         if starts[-1] != n:
             raise ValueError(f"a vector of {n} numbers has parts of {starts[-1]}")
-        parts = [slice(first, last) for first, last in zip(starts[:-1], starts[1:], strict=True)]
+        parts = [slice(first, last) for first, last in pairwise(starts)]
         return cls(n, K, C, P, parameters.rank, np.cumsum([0, *sizes]).astype(np.int64), *parts)
 
 
@@ -155,7 +156,7 @@ def held_directions(
     named : tuple of Held
         What concerns the user.
     """
-    K, C, r = parts.n_modes, parts.n_channels, parts.rank
+    K, r = parts.n_modes, parts.rank
     held, redundant = np.zeros(parts.n, dtype=bool), []
     named: list[Held] = []
     has_membership = parts.membership.start < parts.membership.stop

@@ -16,7 +16,7 @@ from cem.em.kernels.choice import LapackKernel, LinkedKernel, Pass
 from cem.em.membership_ascent import coordinates_of
 from cem.em.sums import ExpectedStatistics
 from cem.mixture import _linked
-from cem.mixture.membership import unit_log_weights
+from cem.mixture.membership import UnitModes
 from cem.mixture.parameters import Parameters
 from cem.statistics.sufficient import SufficientStatistics
 
@@ -114,11 +114,12 @@ def mixture_scores(
     scores = score_rows(
         statistics, constraints, parameters, responsibilities, np.arange(n_units + 1, dtype=np.int64), plain
     )
-    return with_weights(scores, statistics, parameters, responsibilities)
+    unit_modes = UnitModes(statistics.membership_design, statistics.mode_priors)
+    return with_weights(scores, unit_modes, parameters, responsibilities)
 
 
 def with_weights(
-    scores: FloatArray, statistics: SufficientStatistics, parameters: Parameters, responsibilities: FloatArray
+    scores: FloatArray, unit_modes: UnitModes, parameters: Parameters, responsibilities: FloatArray
 ) -> FloatArray:
     """The scores with those of π or γ, which units with prior probabilities of their own do not inform.
 
@@ -126,18 +127,18 @@ def with_weights(
     ----------
     scores : ndarray of shape (L, n')
         Of the other numbers.
-    statistics, parameters, responsibilities
+    unit_modes : UnitModes
+        What besides readings informs the units' modes.
+    parameters, responsibilities
         As for `mixture_scores`.
     """
-    K = parameters.n_modes
-    priors = statistics.mode_priors
-    free = np.ones(statistics.n_units, dtype=bool) if priors is None else np.asarray(np.isnan(priors).all(axis=1))
+    K, priors = parameters.n_modes, unit_modes.priors
+    free = np.ones((len(scores), 1), dtype=bool) if priors is None else ~unit_modes.has_prior[:, None]
     if parameters.membership is None:
-        scores[:, :K] = np.where(free[:, None], responsibilities - parameters.weights, 0.0)
+        scores[:, :K] = np.where(free, responsibilities - parameters.weights, 0.0)
         return scores
-    logs = unit_log_weights(statistics, parameters)
-    assert logs is not None and statistics.membership_design is not None
-    away = np.where(free[:, None], responsibilities - np.exp(logs), 0.0)
-    of_gamma = away[:, :, None] * statistics.membership_design[:, None, :]
+    logs, design = unit_modes.log_weights(parameters), unit_modes.design
+    assert logs is not None and design is not None
+    away = np.where(free, responsibilities - np.exp(logs), 0.0)
     scores[:, :K] = 0.0
-    return np.concatenate([scores, of_gamma.reshape(len(scores), -1)], axis=1)
+    return np.concatenate([scores, (away[:, :, None] * design[:, None, :]).reshape(len(scores), -1)], axis=1)
