@@ -13,7 +13,7 @@ from cem.fitting.model_form import FormOf
 from cem.lifetimes.laws import Empirical
 from cem.uncertainty.directions import Held, Parts, held_directions, names_of
 from cem.uncertainty.information import MOST_GAIN, Information, NotMaximal, information
-from cem.uncertainty.law import NormalLaw, ParameterLaw
+from cem.uncertainty.law import NormalLaw, ParameterLaw, ReplicateLaw
 from cem.uncertainty.rows import Row, RowMap
 from cem.uncertainty.scores import mixture_scores
 from cem.uncertainty.uncertainty import Uncertainty
@@ -49,7 +49,7 @@ def by_information(em: FailureModeEM, fitted: FittedProblem, *, robust: bool) ->
         )
     _check_laws(fitted)
     problem, evaluation = fitted.problem, fitted.evaluation
-    coordinates: Any = problem.coordinates(evaluation.point)  # type: ignore[arg-type]
+    coordinates: Any = problem.coordinates(evaluation.point)
     vector = coordinates.vector(evaluation.point)
     parts, held, redundant, named = _directions(fitted, vector)
     form_of = FormOf.of(fitted)
@@ -95,8 +95,54 @@ def by_bootstrap(
     kind: Literal["units", "parametric"],
     random_state: int | np.random.SeedSequence,
 ) -> Uncertainty:
-    """Uncertainty by replicates."""
-    raise UncertaintyError("method='bootstrap' is not built in")
+    """Uncertainty by replicates: fleets drawn from the fit, each refitted from the fit itself.
+
+    Parameters
+    ----------
+    em : FailureModeEM
+    fitted : FittedProblem
+    n_replicates, kind, random_state
+        See `FailureModeEM.uncertainty`.
+
+    Raises
+    ------
+    UncertaintyError
+        Most replicates lost a mode; units have weights; or the fit is on the time to failure with laws of lifetimes
+        beside the mixture.
+    OptionError
+        An option has a value that it cannot take.
+    """
+    from cem.uncertainty.replicates import bootstrap
+
+    problem = fitted.problem
+    if fitted.counts is not None:
+        raise UncertaintyError(
+            "method='bootstrap' after a fit with sample_weight: copies of a unit would be drawn one by one; take "
+            "method='robust', which takes them as one"
+        )
+    if not isinstance(problem, MixtureProblem):
+        raise UncertaintyError(
+            "method='bootstrap' is for fits over time, and for lives that are linked to the channels where all units "
+            "have failed; take method='information' or 'robust' on the time to failure"
+        )
+    replicates = bootstrap(
+        problem, fitted.form.parameters, n=n_replicates, kind=kind, seed=random_state, n_jobs=em._options().n_jobs
+    )
+    usable = replicates.usable
+    if len(usable) < max(0.5 * len(replicates), 2):
+        raise UncertaintyError(
+            f"{replicates.told()}: too few kept their modes to say how uncertain these are; take fewer modes, or more "
+            "units"
+        )
+    vector = problem.coordinates(fitted.form.parameters).vector(fitted.form.parameters)
+    named = _directions(fitted, vector)[3]
+    form_of = FormOf.of(fitted)
+    rows = _rows(em, fitted, form_of)
+    values = rows.values(form_of(fitted.evaluation.point))
+    drawn = np.array([rows.values(form_of(point)) for point in usable])
+    root = (drawn - drawn.mean(axis=0)).T / np.sqrt(len(drawn) - 1)
+    facts = (f"{replicates.told()}; {'units drawn with replacement' if kind == 'units' else 'drawn from the fit'}.",)
+    return _uncertainty(em, fitted, "bootstrap", rows, values, root, named, ReplicateLaw(usable, form_of), facts)
 
 
 def scores_of_units(fitted: FittedProblem, vector: FloatArray) -> FloatArray:

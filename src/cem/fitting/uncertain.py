@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from cem.numerics.floating import underflow_is_zero
 from cem.numerics.threads import threads_told
 
 if TYPE_CHECKING:
+    from cem.fitting.estimator import FailureModeEM
     from cem.model.model import FailureModeModel
     from cem.uncertainty.uncertainty import Uncertainty
 
@@ -103,13 +104,8 @@ class Uncertain:
         self._model()
         panel = panel_to_fit(X, table=self._table(None, None, None))
         with threads_told(FitError):
-            fitted = fitted_problem(self, panel)  # type: ignore[arg-type]
+            estimator = cast("FailureModeEM", self)
+            fitted = fitted_problem(estimator, panel)
             if method == "bootstrap":
-                return by_bootstrap(
-                    self,
-                    fitted,
-                    n_replicates=n_replicates,
-                    kind=kind,
-                    random_state=random_state,  # type: ignore[arg-type]
-                )
-            return by_information(self, fitted, robust=method == "robust")  # type: ignore[arg-type]
+                return by_bootstrap(estimator, fitted, n_replicates=n_replicates, kind=kind, random_state=random_state)
+            return by_information(estimator, fitted, robust=method == "robust")

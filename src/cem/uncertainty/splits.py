@@ -8,8 +8,6 @@ matter as much as those in the middle, because the best optimum of one mode too 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -84,7 +82,8 @@ def split_starts(
         own = rho[:, k] > _MEMBER
         if own.sum() >= 2 * _FEWEST:
             above = _divided(posteriors.coefficients, noise, own)
-            if PROTO: above=np.column_stack([above]+[_near(posteriors.coefficients,own,rng) for _ in range(PROTO)])
+            if PROTO:
+                above = np.column_stack([above] + [_near(posteriors.coefficients, own, rng) for _ in range(PROTO)])
             divisions += [(k, column) for column in above.T]
     if len(divisions) > _MOST_STARTS:
         chosen = rng.choice(len(divisions), _MOST_STARTS, replace=False)
@@ -100,11 +99,15 @@ def split_starts(
     return sorted(starts, key=lambda start: -start.score)
 
 
-PROTO=0
-def _near(X,own,rng):
-    a,b=rng.choice(np.flatnonzero(own),2,replace=False)
-    up=((X-X[b])**2).sum(1)<((X-X[a])**2).sum(1)
+PROTO = 0
+
+
+def _near(X, own, rng):
+    a, b = rng.choice(np.flatnonzero(own), 2, replace=False)
+    up = ((X - X[b]) ** 2).sum(1) < ((X - X[a]) ** 2).sum(1)
     return up
+
+
 def _noise(posteriors: OneModePosteriors, statistics: SufficientStatistics) -> FloatArray:
     """Log of each unit's misfit by reading, (n, C); the channel's mean where it has no reading."""
     counts = statistics.counts[posteriors.units]
@@ -146,12 +149,7 @@ def _two_means(ordered: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def best_of_splits(
-    points: list[Parameters],
-    problem: MixtureProblem,
-    *,
-    tolerance: float,
-    max_iter: int = 1000,
-    rounds=_ROUNDS
+    points: list[Parameters], problem: MixtureProblem, *, tolerance: float, max_iter: int = 1000, rounds=_ROUNDS
 ) -> MixtureRun | None:
     """The best of short runs from some points, run until it has converged; None if none kept its modes."""
     runs: list[MixtureRun] = []
@@ -173,7 +171,12 @@ def best_of_splits(
 def _continued(run: MixtureRun, problem: MixtureProblem, n_passes: int, tolerance: float) -> MixtureRun | None:
     try:
         found = continue_em(
-            run, problem, n_passes=n_passes, tolerance=tolerance, accelerate=True, plain_first=_SHORT,
+            run,
+            problem,
+            n_passes=n_passes,
+            tolerance=tolerance,
+            accelerate=True,
+            plain_first=_SHORT,
             relaxation=_RELAXATION,
         )
     except (FitError, np.linalg.LinAlgError):
