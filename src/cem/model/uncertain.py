@@ -214,12 +214,15 @@ def _draws(law: Any, n_draws: int, random_state: int) -> tuple[Sequence[Paramete
     """Draws of the parameters, the method, and whether they are refits of bootstrap fleets, to be reflected."""
     if isinstance(law, Sequence) and not isinstance(law, str):
         return list(law), "draws", False
+    method = str(getattr(law, "method", "law"))
     while hasattr(law, "law"):  # em.uncertainty(panel) has the law of its parameters
         law = law.law
     if hasattr(law, "usable"):
-        return list(law.usable), f"bootstrap, {law.kind}", True
+        return list(law.usable), "bootstrap", True
+    if hasattr(law, "points"):
+        return list(law.draws(len(law.points))), "bootstrap", True
     if hasattr(law, "draws"):
-        return list(law.draws(n_draws, random_state)), str(getattr(law, "method", "law")), False
+        return list(law.draws(n_draws, random_state)), method, False
     raise OptionError(
         f"law is a {type(law).__name__}; bootstrap replicates, the uncertainty of a fit (em.uncertainty(panel)), or "
         "draws of the parameters in the model's internal coordinates were expected"
