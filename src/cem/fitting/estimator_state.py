@@ -9,8 +9,6 @@ __all__ = ["restored_state", "saved_state"]
 
 _MAPPINGS = "_mappings"
 _ADDED = (
-    "unit", "time", "columns", "covariates", "regimes", "random_columns", "common_columns", "membership", "uncertainty",
-)  # fmt: skip
     "unit",
     "time",
     "columns",

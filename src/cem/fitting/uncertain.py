@@ -174,8 +174,14 @@ def with_own_uncertainty(em: FailureModeEM, panel: Panel, seed: np.random.SeedSe
 
     fitted = fitted_problem(em, panel)
     if em.__dict__["uncertainty"] == "information":
-        known = by_information(em, fitted, robust=False)
-    else:
-        own = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, _KEY))
-        known = by_bootstrap(em, fitted, n_replicates=_N_REPLICATES, kind="parametric", random_state=own)
-    return em.model_.with_uncertainty(known)
+        return em.model_.with_uncertainty(by_information(em, fitted, robust=False))
+    own = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, _KEY))
+    known = by_bootstrap(em, fitted, n_replicates=_N_REPLICATES, kind="parametric", random_state=own)
+    spread = None
+    if fitted.form.plan is None and fitted.form.family is None:
+        from cem.uncertainty.spread import calibrated_spread
+
+        spread = calibrated_spread(
+            fitted.form.parameters, known.law.draws(_N_REPLICATES), fitted.setting.statistics, 3, own
+        )
+    return em.model_.with_uncertainty(known, spread=spread)

@@ -43,7 +43,13 @@ class _Channel(NamedTuple):
 
 
 def components_of_draws(
-    fit: Parameters, draws: Sequence[Parameters], n_components: int, *, reflect: bool, record: dict[str, Any]
+    fit: Parameters,
+    draws: Sequence[Parameters],
+    n_components: int,
+    *,
+    reflect: bool,
+    record: dict[str, Any],
+    spread: float = 1.0,
 ) -> Components:
     """Summarise draws of the parameters.
 
@@ -59,17 +65,19 @@ def components_of_draws(
         True for refits of bootstrap fleets; False for draws of what the parameters may be.
     record : dict
         Kept with the components.
+    spread : float
+        Factor on how far draws are from the fit, on the scale of logarithms where numbers are positive.
 
     Returns
     -------
     Components
         The same for the same draws. With draws that all equal the fit, each mode is the fit's, to rounding.
     """
-    weights = _weights(fit, draws, reflect)
+    weights = _weights(fit, draws, -spread if reflect else spread)
     J = min(n_components, len(draws))
     parts: list[tuple[float, FloatArray, FloatArray, FloatArray, FloatArray]] = []
     for k in range(fit.n_modes):
-        channels = [_whitened(fit, draws, k, c, reflect) for c in range(fit.n_channels)]
+        channels = [_whitened(fit, draws, k, c, reflect, spread) for c in range(fit.n_channels)]
         for group in np.array_split(_order(channels) if J > 1 else np.arange(len(draws)), J):
             shares = weights[group, k]
             total = float(shares.sum())
@@ -86,19 +94,19 @@ def components_of_draws(
     return Components(found, np.arange(0, len(parts) + 1, J), record)
 
 
-def _weights(fit: Parameters, draws: Sequence[Parameters], reflect: bool) -> FloatArray:
+def _weights(fit: Parameters, draws: Sequence[Parameters], spread: float) -> FloatArray:
     """π of each draw, (B, K)."""
     drawn = np.stack([draw.weights for draw in draws])
-    if not reflect or fit.n_modes == 1:
+    if spread == 1.0 or fit.n_modes == 1:
         return drawn
-    with np.errstate(divide="ignore"):
-        logs = 2 * np.log(fit.weights) - np.log(np.maximum(drawn, _SMALLEST_WEIGHT))
-    found = np.exp(logs - logs.max(axis=1, keepdims=True))
+    base = np.log(np.maximum(fit.weights, _SMALLEST_WEIGHT))
+    logs = base + spread * (np.log(np.maximum(drawn, _SMALLEST_WEIGHT)) - base)
+    found = np.exp(logs - logs.max(axis=1, keepdims=True)) * (fit.weights > 0)
     result: FloatArray = found / found.sum(axis=1, keepdims=True)
     return result
 
 
-def _whitened(fit: Parameters, draws: Sequence[Parameters], k: int, c: int, reflect: bool) -> _Channel:
+def _whitened(fit: Parameters, draws: Sequence[Parameters], k: int, c: int, reflect: bool, spread: float) -> _Channel:
     p, root = fit.sizes[c], np.array(fit.factor(k, c))
     varies = (root != 0.0).any(axis=1)
     own = np.flatnonzero(varies)
@@ -117,7 +125,7 @@ def _whitened(fit: Parameters, draws: Sequence[Parameters], k: int, c: int, refl
         means = -np.einsum("bij,bj,bkj,bk->bi", U, np.exp(logs), U, means)
     log_noise = np.log(np.array([draw.noise_variances[k, c] for draw in draws]) / fit.noise_variances[k, c])
     log_noise = np.clip(log_noise, -most, most) * (-1.0 if reflect else 1.0)
-    matrices = np.einsum("bij,bj,bkj->bik", U, logs, U)
+    matrices = np.einsum("bij,bj,bkj->bik", U, spread * logs, U)
     loadings = np.zeros((len(draws), p, fit.rank))
     if fit.rank:
         gamma = fit.loading(k, c)
@@ -125,8 +133,8 @@ def _whitened(fit: Parameters, draws: Sequence[Parameters], k: int, c: int, refl
         turned = A @ np.stack([draw.loading(k, c) for draw in draws])
         left, _, right = np.linalg.svd(np.swapaxes(turned, -1, -2) @ gamma)
         turned = turned @ (left @ right)
-        loadings = 2 * gamma - turned if reflect else turned
-    return _Channel(root, varies, means, matrices, log_noise, loadings)
+        loadings = gamma + (-spread if reflect else spread) * (turned - gamma)
+    return _Channel(root, varies, spread * means, matrices, spread * log_noise, loadings)
 
 
 def _square(factor: FloatArray, own: NDArray[np.intp]) -> FloatArray:

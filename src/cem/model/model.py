@@ -612,7 +612,13 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         return page
 
     def with_uncertainty(
-        self, law: Any, *, n_draws: int = 200, n_components: int = 3, random_state: int = 0
+        self,
+        law: Any,
+        *,
+        n_draws: int = 200,
+        n_components: int = 3,
+        spread: float | None = None,
+        random_state: int = 0,
     ) -> UncertainModel:
         """Return a model whose predictions average over the law of the parameters, instead of taking them as known.
 
@@ -629,6 +635,10 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
             Draws taken from a law that is not a set of draws already.
         n_components : int
             Components for each mode: more follow the law better, and take more time and memory in scoring.
+        spread : float, optional
+            Factor on how far draws are from the fit. Default: 1.25 for bootstrap replicates, which are too close to the
+            fit where modes overlap; ``FailureModeEM(uncertainty="bootstrap")`` finds it from 1 to 1.5. 1 for other
+            laws.
         random_state : int
             Seed of the draws.
 
@@ -643,7 +653,7 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         """
         from cem.model.uncertain import with_uncertainty
 
-        return with_uncertainty(self, law, n_draws, n_components, random_state)
+        return with_uncertainty(self, law, n_draws, n_components, spread, random_state)
 
     def scorer(self) -> Scorer:
         """Return a scorer: the model packed for scoring single readings as they arrive."""

@@ -23,6 +23,8 @@ __all__ = ["UncertainModel", "with_uncertainty"]
 FloatArray = NDArray[np.float64]
 
 _MOST_COMPONENTS = 16
+_SPREAD = 1.25  # of bootstrap replicates, where nobody has looked how sure calls turn out in fleets drawn from the fit
+_LARGEST_SPREAD = 10.0
 
 
 class UncertainModel(FailureModeModel):
@@ -185,7 +187,7 @@ def described(components: Components) -> str:
 
 
 def with_uncertainty(
-    model: FailureModeModel, law: Any, n_draws: int, n_components: int, random_state: int
+    model: FailureModeModel, law: Any, n_draws: int, n_components: int, spread: float | None, random_state: int
 ) -> UncertainModel:
     """See `FailureModeModel.with_uncertainty`."""
     from cem.mixture.component_draws import components_of_draws
@@ -193,7 +195,11 @@ def with_uncertainty(
     for name, value, most in (("n_draws", n_draws, 100_000), ("n_components", n_components, _MOST_COMPONENTS)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
             raise OptionError(f"{name} is {value!r}; a whole number from 1 to {most:,} was expected")
+    number = isinstance(spread, int | float | np.number) and not isinstance(spread, bool)
+    if spread is not None and not (number and 0 <= spread <= _LARGEST_SPREAD):
+        raise OptionError(f"spread is {spread!r}; a number from 0 to {_LARGEST_SPREAD:g} was expected")
     draws, method, reflect = _draws(law, int(n_draws), random_state)
+    factor = (_SPREAD if reflect else 1.0) if spread is None else float(spread)
     fit = model.internal_parameters
     for draw in draws:
         if not isinstance(draw, Parameters) or draw.n_modes != fit.n_modes or draw.sizes != fit.sizes or (
@@ -205,8 +211,8 @@ def with_uncertainty(
             )
     if not draws:
         raise OptionError("the law has no draws of the parameters; at least 1 was expected")
-    record = {"method": method, "n_draws": len(draws), "reflected": reflect}
-    components = components_of_draws(fit, draws, int(n_components), reflect=reflect, record=record)
+    record = {"method": method, "n_draws": len(draws), "reflected": reflect, "spread": factor}
+    components = components_of_draws(fit, draws, int(n_components), reflect=reflect, record=record, spread=factor)
     return UncertainModel(**FailureModeModel._arguments(model), components=components)
 
 
