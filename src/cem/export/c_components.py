@@ -29,6 +29,9 @@ static inline void @name@_probabilities(const @name@_unit *unit, @name@_scalar p
         for (; j < @name@_components_[k + 1]; ++j) {
             probabilities[k] += shares[j];
         }
+        if (probabilities[k] > 1) {
+            probabilities[k] = 1;
+        }
     }
 }"""
 

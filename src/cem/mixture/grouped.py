@@ -67,6 +67,11 @@ class Components:
         found: FloatArray = np.add.reduceat(values, self.starts[:-1], axis=-1)
         return found
 
+    def probabilities(self, values: FloatArray) -> FloatArray:
+        """Probabilities of the modes, (..., K), from those of components; rounding makes none larger than 1."""
+        found: FloatArray = np.minimum(self.summed(values), 1.0)
+        return found
+
     def with_membership(self, gamma: FloatArray | None) -> Parameters:
         """The components as modes of their own, whose probabilities depend on covariates as those of their modes do.
 
@@ -104,7 +109,7 @@ def grouped_evidence(found: Evidence, components: Components) -> Evidence:
     plain = components.summed(found.misfits) / np.diff(components.starts)
     with np.errstate(divide="ignore", invalid="ignore"):
         misfits = np.where(totals > 0, weighted / totals, plain)
-    return found._replace(mode_probabilities=totals, misfits=misfits)
+    return found._replace(mode_probabilities=np.minimum(totals, 1.0), misfits=misfits)
 
 
 def grouped_novelty(found: Evidence, components: Components) -> FloatArray:

@@ -62,7 +62,7 @@ def grouped_forecast(found: Forecast, components: Components, mode_labels: tuple
         channel=found.channel,
         mode_labels=mode_labels,
         times=found.times,
-        weights=components.summed(found.weights),
+        weights=components.probabilities(found.weights),
         mode_means=means,
         mode_variances=variances,
         noise=found.noise,
@@ -87,7 +87,7 @@ def grouped_posterior(found: Posterior, components: Components, mode_labels: tup
         channels=found.channels,
         mode_labels=mode_labels,
         sizes=found.sizes,
-        mode_probabilities=components.summed(found.mode_probabilities),
+        mode_probabilities=components.probabilities(found.mode_probabilities),
         means=means,
         covariances=covariances,
     )

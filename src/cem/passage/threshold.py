@@ -90,7 +90,7 @@ def remaining_life_to_threshold(
         **options,
     )
     if components is not None:
-        law.mode_probabilities = components.summed(law.mode_probabilities)
+        law.mode_probabilities = components.probabilities(law.mode_probabilities)
     law.mode_labels, law._backend = model.mode_labels, panel._backend
     law.time_unit = model.time_unit or panel.time_unit
     return law

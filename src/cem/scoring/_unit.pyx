@@ -89,14 +89,14 @@ cdef bint take_few(object array, int n, double* target) except -1:
 
 
 cdef void sum_groups(int n, const int* starts, double* numbers) noexcept nogil:
-    """Sums over the components of each mode, in place."""
+    """Probabilities of modes, in place of those of their components."""
     cdef double total
     cdef int k, j
     for k in range(n):
         total = 0.0
         for j in range(starts[k], starts[k + 1]):
             total += numbers[j]
-        numbers[k] = total
+        numbers[k] = total if total < 1.0 else 1.0      # rounding of their sum
 
 
 cdef class UnitState:

@@ -89,14 +89,14 @@ class GroupedScorer(Scorer):
         return int(PackedScorer.n_modes.__get__(self))
 
     def _sum_components(self, found: FloatArray, probabilities_out: FloatArray) -> None:
-        probabilities_out[:] = self.components.summed(found)
+        probabilities_out[:] = self.components.probabilities(found)
 
     def _blank(self) -> Unit:
         return GroupedUnit(self)
 
     def score(self, panel: Panel, n_threads: int = 1) -> FloatArray:
         """Return mode probabilities (L, K) of every unit of a panel, as `cem.scoring.Scorer.score`."""
-        return self.components.summed(super().score(panel, n_threads))
+        return self.components.probabilities(super().score(panel, n_threads))
 
     def fingerprint(self) -> bytes:
         """16 bytes that identify the model and its forgetting; saved units contain them."""
@@ -170,7 +170,7 @@ class _Grouped(Unit):
         result: UnitForecast = found._replace(
             mode_means=means[0],
             mode_variances=variances[0],
-            mode_probabilities=components.summed(found.mode_probabilities),
+            mode_probabilities=components.probabilities(found.mode_probabilities),
         )
         return result
 
