@@ -29,17 +29,18 @@ FloatArray = NDArray[np.float64]
 
 _LARGEST_RATIO = 20.0  # of a variance to that of the fit, along any direction: a draw on a floor says nothing more
 _SMALLEST_WEIGHT = 1e-3
+_SINGULAR = 1e-12  # a singular value below this share of the largest is 0
 
 
 class _Channel(NamedTuple):
-    """A channel's draws in one mode, whitened by the fit: T = μ̂ + Λ t."""
+    """A channel's draws in one mode, whitened by the fit: T = μ̂ + R t."""
 
-    root: FloatArray  # (p, p)     Λ, with 1 in place of variances that are zero
-    varies: NDArray[np.bool_]  # (p,)
+    root: FloatArray  # (p, p)     R = Λ; where Λ has rank n < p: n columns that span its range, and p - n beside it
+    rank: int  # n: the coefficients t that vary from unit to unit come first
     means: FloatArray  # (B, p)
-    logs: FloatArray  # (B, p, p)  logarithms of covariances; 0 where nothing varies
+    logs: FloatArray  # (B, n, n)  logarithms of covariances of t
     log_noise: FloatArray  # (B,)  less that of the fit
-    loadings: FloatArray  # (B, p, r)  Λ⁻¹ W
+    loadings: FloatArray  # (B, n, r)
 
 
 def components_of_draws(
@@ -107,49 +108,46 @@ def _weights(fit: Parameters, draws: Sequence[Parameters], spread: float) -> Flo
 
 
 def _whitened(fit: Parameters, draws: Sequence[Parameters], k: int, c: int, reflect: bool, spread: float) -> _Channel:
-    p, root = fit.sizes[c], np.array(fit.factor(k, c))
-    varies = (root != 0.0).any(axis=1)
-    own = np.flatnonzero(varies)
-    drawn = np.stack([draw.factor(k, c) for draw in draws])
-    if len(own) < p:  # coefficients without variance are those of the mode: only their means have a law
-        root = _square(root, own)
-        drawn = np.stack([_square(factor, own) for factor in drawn])
-    A = np.linalg.solve(root, drawn)
-    U, s, _ = np.linalg.svd(A)
+    root, n = _basis_of(np.array(fit.factor(k, c)))
+    # Coefficients that do not vary belong to the mode: only their means have a law.
+    A = np.linalg.solve(root, np.stack([draw.factor(k, c) for draw in draws]))[:, :n]
+    U, s, _ = np.linalg.svd(A, full_matrices=False)
     most = np.log(_LARGEST_RATIO)
     with np.errstate(divide="ignore"):
         logs = np.clip(2 * np.log(s), -most, most) * (-1.0 if reflect else 1.0)
     gaps = np.stack([draw.mean(k, c) for draw in draws]) - fit.mean(k, c)
     means: FloatArray = np.asarray(np.linalg.solve(root, gaps.T), dtype=np.float64).T
     if reflect:
-        means = -np.einsum("bij,bj,bkj,bk->bi", U, np.exp(logs), U, means)
+        means = -means
+        means[:, :n] = np.einsum("bij,bj,bkj,bk->bi", U, np.exp(logs), U, means[:, :n])
     log_noise = np.log(np.array([draw.noise_variances[k, c] for draw in draws]) / fit.noise_variances[k, c])
     log_noise = np.clip(log_noise, -most, most) * (-1.0 if reflect else 1.0)
     matrices = np.einsum("bij,bj,bkj->bik", U, spread * logs, U)
-    loadings = np.zeros((len(draws), p, fit.rank))
+    loadings = np.zeros((len(draws), n, fit.rank))
     if fit.rank:
-        gamma = fit.loading(k, c)
-        # Λ⁻¹ W* of each draw, turned to the factors of the fit, which fix no axes.
+        # R⁻¹ W of the fit, and of each draw turned to the factors of the fit, which fix no axes.
+        own = np.linalg.solve(root, fit.factor(k, c) @ fit.loading(k, c))[:n]
         turned = A @ np.stack([draw.loading(k, c) for draw in draws])
-        left, _, right = np.linalg.svd(np.swapaxes(turned, -1, -2) @ gamma)
+        left, _, right = np.linalg.svd(np.swapaxes(turned, -1, -2) @ own)
         turned = turned @ (left @ right)
-        loadings = gamma + (-spread if reflect else spread) * (turned - gamma)
-    return _Channel(root, varies, spread * means, matrices, spread * log_noise, loadings)
+        loadings = own + (-spread if reflect else spread) * (turned - own)
+    return _Channel(root, n, spread * means, matrices, spread * log_noise, loadings)
 
 
-def _square(factor: FloatArray, own: NDArray[np.intp]) -> FloatArray:
-    """A regular factor: that of the coefficients that vary, and 1 for each of the others."""
-    found = np.eye(len(factor))
-    S = factor[own] @ factor[own].T
-    found[np.ix_(own, own)] = np.linalg.cholesky(S) if len(own) else S
-    return found
+def _basis_of(factor: FloatArray) -> tuple[FloatArray, int]:
+    """R of a channel, and how many of its columns span the range of Λ."""
+    U, s, _ = np.linalg.svd(factor)
+    n = int(np.count_nonzero(s > _SINGULAR * s[:1])) if s.size and s[0] > 0 else 0
+    if n == len(factor):
+        return factor, n
+    return U * np.where(np.arange(len(s)) < n, s, 1.0), n
 
 
 def _order(channels: Sequence[_Channel]) -> NDArray[np.intp]:
     """Draws along the direction in which they scatter most, in about the units of the log-density."""
     columns = []
     for channel in channels:
-        i, j = np.tril_indices(len(channel.root))
+        i, j = np.tril_indices(channel.rank)
         columns += [channel.means, 0.7 * channel.logs[:, i, j], 2.0 * channel.log_noise[:, None]]
     X = np.concatenate(columns, axis=1)
     X = X - X.mean(axis=0)
@@ -170,14 +168,12 @@ def _component(
         centre = shares @ channel.means[group]
         gap = channel.means[group] - centre
         values, U = np.linalg.eigh(np.einsum("b,bij->ij", shares, channel.logs[group]))
-        S = (U * np.exp(values)) @ U.T
-        S[~channel.varies] = 0.0
-        S[:, ~channel.varies] = 0.0
-        S = S + np.einsum("b,bi,bj->ij", shares, gap, gap)
+        S, n = np.einsum("b,bi,bj->ij", shares, gap, gap), channel.rank
+        S[:n, :n] += (U * np.exp(values)) @ U.T
         if fit.rank:
             W = np.einsum("b,bir->ir", shares, channel.loadings[group])
             apart = channel.loadings[group] - W
-            S = S + np.einsum("b,bir,bjr->ij", shares, apart, apart)
+            S[:n, :n] += np.einsum("b,bir,bjr->ij", shares, apart, apart)
         layout.vector(means, c)[:] += channel.root @ centre
         factor = _lower(channel.root @ _root(S))
         layout.matrix(factors, c)[:] = factor
@@ -185,15 +181,16 @@ def _component(
         if fit.rank:
             start = int(layout.mean_offsets[c])
             rows = slice(start, start + fit.sizes[c])
-            loadings[rows] = np.linalg.lstsq(factor, channel.root @ W, rcond=1e-14)[0]
+            loadings[rows] = np.linalg.lstsq(factor, channel.root[:, :n] @ W, rcond=1e-14)[0]
     return means, factors, noise, loadings
 
 
 def _root(S: FloatArray) -> FloatArray:
-    """A square root of a positive semi-definite matrix; zero rows stay zero."""
-    values, U = np.linalg.eigh(S)
-    found: FloatArray = U * np.sqrt(np.maximum(values, 0.0))
-    found[~S.any(axis=1)] = 0.0
+    """A square root of a positive semi-definite matrix; rows of zeros stay zero."""
+    found = np.zeros_like(S)
+    own = np.flatnonzero(S.any(axis=1))
+    values, U = np.linalg.eigh(S[np.ix_(own, own)])
+    found[np.ix_(own, own)] = U * np.sqrt(np.maximum(values, 0.0))
     return found
 
 
