@@ -12,12 +12,6 @@ import test_matrix
 from conditioned_fleets import conditioned_fleet
 from test_matrix import (  # noqa: F401  # collected here with the models below
     models as plain_models,
-    test_a_file_gives_the_same_bits,
-    test_all_of_them_score_without_scipy,
-    test_c_headers_are_written_or_refused,
-    test_lives_streaming_are_those_of_the_batch,
-    test_results_become_frames,
-    test_streaming_and_restarts_are_the_batch,
 )
 from uncertain_cases import uncertain
 
