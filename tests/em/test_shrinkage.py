@@ -1,4 +1,4 @@
-"""Shrunk covariances, (25): the M step is its NumPy twin, the objective never falls, both ends of ν are what they say."""
+"""Shrunk covariances, (25): the M step solves the equations, the objective never falls, both ends of ν are right."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def common(Sigma):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_m_step_is_stationary_for_the_equations_written_out(seed, shrinkage):
     """Otherwise modes would be shrunk by another weight than the one that was chosen."""
-    problem, start = problem_of(seed, shrinkage)
+    problem, start = problem_of(seed, shrinkage, n_modes=2, n_units=60)
     evaluation = problem.expect(start)
     found, _ = problem.maximise(evaluation)
     sums = evaluation.sums
@@ -152,7 +152,7 @@ def test_the_gradient_is_the_derivative_of_the_objective(seed, rank):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_linked_channels_are_shrunk_in_what_the_factors_leave(seed):
-    """With links (25) is on Ψ: the objective, with the penalty of the loadings, never falls, and its M step is exact."""
+    """With links (25) is on Ψ, and the objective has the penalty of the loadings too."""
     penalties = np.array([0.5, 1.0, 2.0])
     problem, start = problem_of(seed, 15.0, n_units=60, penalties=penalties)
     start = replace(start, loadings=0.4 * np.random.default_rng(seed).normal(size=(3, sum(SIZES), 1)))
@@ -160,7 +160,10 @@ def test_linked_channels_are_shrunk_in_what_the_factors_leave(seed):
         run = continue_em(start_em(problem, start), problem, n_passes=80, tolerance=1e-9, accelerate=accelerate)
         assert np.diff(run.objectives).min() >= -1e-12 * (problem.n_terms + abs(run.objective))
     apart = replace(problem, constraints=replace(problem.constraints, covariance="full", shrinkage=0.0))
-    spread = lambda parameters: problem.constraints.penalty(parameters) - apart.constraints.penalty(parameters)
+
+    def spread(parameters):
+        return problem.constraints.penalty(parameters) - apart.constraints.penalty(parameters)
+
     free = continue_em(start_em(apart, start), apart, n_passes=80, tolerance=1e-9, accelerate=True)
     assert spread(run.parameters) < spread(free.parameters)
 

@@ -5,8 +5,8 @@ them, so modes keep their places and it takes a few passes. ν is a number of un
 as ν of them in every mode.
 
 With few units the likelihood of held-out ones is noisy, and the best value of the menu jumps from end to end. So ν is
-the mean of the menu on the log scale, weighted by that likelihood: where units cannot tell, it lies in the middle, which
-is never far worse than either end.
+the mean of the menu on the log scale, weighted by that likelihood. Where units cannot tell, it lies in the middle, and
+that is never far worse than either end.
 """
 
 from __future__ import annotations
