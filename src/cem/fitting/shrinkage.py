@@ -78,28 +78,22 @@ def first_shrinkage(sizes: Sequence[int]) -> float:
     return menu_of(sizes)[_FIRST]
 
 
-def chosen_shrinkage(
-    parameters: Parameters, responsibilities: FloatArray, problem: MixtureProblem, seed: np.random.SeedSequence
-) -> ChosenShrinkage:
+def chosen_shrinkage(parameters: Parameters, problem: MixtureProblem) -> ChosenShrinkage:
     """Choose ν for the modes that a search has found.
 
     Parameters
     ----------
     parameters : Parameters
         Of the best start at the problem's ν.
-    responsibilities : ndarray of shape (L, K)
-        Of that start.
     problem : MixtureProblem
         Of all units.
-    seed : SeedSequence
-        Of the folds.
     """
     statistics = problem.expectation.statistics
     menu = menu_of(statistics.sizes)
     path = _along(parameters, problem, menu)
-    rng = np.random.default_rng(seed)
-    units = _some(statistics.n_units, rng)
-    folds = _folds(responsibilities[units].argmax(axis=1), rng)
+    units, folds = _folds(parameters, statistics)
+    if not folds.any():  # copies of one unit
+        return ChosenShrinkage(menu[-1], path[-1], menu, np.zeros(len(menu)), np.zeros(len(menu)))
     held_out = np.zeros((len(menu), len(units)))
     for fold in range(int(folds.max()) + 1):
         inside, outside = folds != fold, folds == fold
@@ -165,16 +159,19 @@ class _Unseen:
         return np.where(known >= 0, joint[np.arange(len(known)), np.maximum(known, 0)], total)
 
 
-def _some(n_units: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    if n_units <= _MOST_UNITS:
-        return np.arange(n_units)
-    return np.sort(rng.choice(n_units, _MOST_UNITS, replace=False))
+def _folds(parameters: Parameters, statistics: SufficientStatistics) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Units that take part, and the fold of each: units in order of mode and likelihood go to the folds in turn.
 
-
-def _folds(modes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """The fold of each unit; every fold has about the same share of each mode."""
-    order = rng.permutation(len(modes))
-    order = order[np.argsort(modes[order], kind="stable")]
-    folds = np.empty(len(modes), dtype=np.int64)
-    folds[order] = np.arange(len(modes)) % min(_FOLDS, len(modes))
-    return folds
+    So every fold has its share of every mode, and of its usual and unusual units. Folds depend neither on the order of
+    the units nor on a seed, and copies of a unit share one.
+    """
+    unseen = _Unseen.of(statistics)
+    joint = with_log_weights(unseen.expectation.log_densities(parameters), unseen.statistics, parameters)
+    modes, heights = joint.argmax(axis=1), np.logaddexp.reduce(joint, axis=1)
+    heights = np.round(heights, 6)  # rounding of sums must not part copies
+    _, place = np.unique(np.stack([modes, heights], axis=1), axis=0, return_inverse=True)
+    place = place.reshape(-1)
+    step = -(-(int(place.max()) + 1) // _MOST_UNITS)
+    units = np.flatnonzero(place % step == 0)
+    folds = place[units] // step
+    return units, folds % min(_FOLDS, int(folds.max()) + 1)
