@@ -58,7 +58,7 @@ DESIGNS = {
     "apart": Design(),
     "close": Design(gap=1.8),
     "three modes": Design(K=3, C=3, weights=(0.4, 0.35, 0.25), gap=2.5, pooled=True),
-    "fewer readings than coefficients": Design(C=3, p=3, readings=(1, 4), pooled=True, gap=3.0),
+    "fewer readings than coefficients": Design(C=3, p=3, readings=(1, 4), pooled=True, gap=5.0),
     "missing channels": Design(C=3, missing=0.3, gap=2.5, pooled=True),
     "a small mode": Design(weights=(0.85, 0.15), gap=3.0),
     "labels": Design(gap=1.5, labelled=0.3),
