@@ -16,6 +16,7 @@ from cem.uncertainty.wald import WaldTest, contrasts, wald_test
 
 if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
+    from cem.plot.bands import BandDisplay
     from cem.uncertainty.law import ParameterLaw
 
 __all__ = ["Uncertainty"]
@@ -63,7 +64,7 @@ class Uncertainty:
     Examples
     --------
     >>> import cem
-    >>> panel = cem.datasets.load_demo_fleet()
+    >>> panel = cem.datasets.load_demo_fleet().select_channels(["vibration", "flow"])
     >>> em = cem.FailureModeEM(3, covariance="pooled", random_state=0).fit(panel)
     >>> known = em.uncertainty(panel)
     >>> known.covariance.shape == (len(known.names), len(known.names))
@@ -214,7 +215,7 @@ class Uncertainty:
         Examples
         --------
         >>> import cem
-        >>> panel = cem.datasets.load_demo_fleet()
+        >>> panel = cem.datasets.load_demo_fleet().select_channels(["vibration", "flow"])
         >>> em = cem.FailureModeEM(3, covariance="pooled", random_state=0).fit(panel)
         >>> slope = f"{panel.channels[0]}, 1]"
         >>> test = em.uncertainty(panel).wald({f"mean[0, {slope}": 1, f"mean[1, {slope}": -1})
@@ -280,6 +281,38 @@ class Uncertainty:
             name, at, curves, errors, curves - half, curves + half, float(level), bool(simultaneous),
             model.mode_labels, model.time_unit, model.channel_units.get(name), model.time_axis,
         )  # fmt: skip
+
+    def plot(
+        self,
+        channel: str | int | None = None,
+        *,
+        times: ArrayLike | None = None,
+        level: float = 0.9,
+        simultaneous: bool = False,
+        ax: Any = None,
+    ) -> BandDisplay:
+        """Draw `bands`; see `cem.plot.BandDisplay.from_uncertainty`.
+
+        Parameters
+        ----------
+        channel, times, level, simultaneous
+            As for `bands`.
+        ax : matplotlib Axes, optional
+            Where to draw; by default a new figure.
+
+        Raises
+        ------
+        MissingPackageError
+            matplotlib is not installed.
+        OptionError, PredictionError
+            As for `bands`.
+        """
+        from cem.extras import room
+
+        display: BandDisplay = room("plot").BandDisplay.from_uncertainty(
+            self, channel, times=times, level=level, simultaneous=simultaneous, ax=ax
+        )
+        return display
 
     def _channel(self, channel: str | int | None) -> int:
         model = self.model
