@@ -46,13 +46,17 @@ def test_the_true_number_is_recommended_and_fitted(found):
     assert [one.held_out_standard_error == 0.0 for one in found.candidates].count(True) == 1
 
 
+@pytest.mark.filterwarnings("ignore::cem.errors.CemWarning")
 def test_figures_are_those_of_the_fits(found):
+    """Covariances are shrunk by default: criteria are those of a maximum-likelihood fit, and the result says so."""
+    assert found.maximum_likelihood == "full" and "covariance='full'" in str(found)
     for one in found.candidates:
-        em = cem.FailureModeEM(one.n_modes, **LINEAR).fit(fleet())
+        em = cem.FailureModeEM(one.n_modes, covariance="full", **LINEAR).fit(fleet())
         assert (one.bic, one.aic, one.icl) == (em.bic(), em.aic(), em.icl())
         assert one.n_parameters == em.n_parameters_ and one.log_likelihood == em.log_likelihood_
         rho = em.responsibilities_
         assert one.entropy == pytest.approx(-(rho * np.log(np.where(rho > 0, rho, 1))).sum(), abs=1e-6)
+        rho = cem.FailureModeEM(one.n_modes, **LINEAR).fit(fleet()).responsibilities_
         for k in range(one.n_modes):
             own = rho[rho.argmax(axis=1) == k, k]
             assert one.mean_posteriors[k] == pytest.approx(own.mean())
@@ -124,6 +128,7 @@ def test_units_with_covariates_are_drawn_with_them():
     assert found.n_modes == 2 and found.candidates[1].p_value > 0.05
 
 
+@pytest.mark.filterwarnings("ignore::cem.errors.CemWarning")
 def test_a_number_that_cannot_be_fitted_is_left_out_with_the_reason():
     small = fleet(5)
     found = choose_modes(cem.FailureModeEM(1, covariance="pooled", **LINEAR), small, (1, 6), test=False, n_folds=2)
