@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import cem
 from cem import FailureModeEM
 from cem.basis.families import Polynomial
+from cem.em.membership_ascent import coordinates_of
 
 TIMES = np.linspace(0.0, 1.0, 6)
 
@@ -35,7 +37,7 @@ def fleet(n_units=60, seed=1, *, gap=2.0, n_channels=1, noise=0.3, missing=0.0):
 
 def fitted(panel, modes, **options):
     """Fitted from the true modes, its warnings ignored."""
-    options = {"basis": Polynomial(1), "tol": 1e-12, "max_iter": 5000, **options}
+    options = {"basis": Polynomial(1), "tol": 1e-12, "max_iter": 5000, "covariance": "full", **options}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", cem.CemWarning)
         return FailureModeEM(2, **options).fit(panel, init=np.eye(2)[modes])
@@ -138,7 +140,7 @@ def test_units_of_measurement_do_not_matter(problem):
     times = [60.0 * t + 5.0 for t, _ in units_of(panel)]
     values = [1000.0 * x + 9e4 for _, x in units_of(panel)]
     other = cem.Panel.from_arrays(times, values)
-    moved = FailureModeEM(2, basis=Polynomial(1), tol=1e-12, max_iter=5000).fit(other, init=em.responsibilities_)
+    moved = FailureModeEM(2, basis=Polynomial(1), covariance="full", tol=1e-12).fit(other, init=em.responsibilities_)
     again = moved.uncertainty(other)
     factor = np.array([{"mean": 1e3, "weight": 1.0}.get(row.kind, 1e6) for row in known.rows])
     np.testing.assert_allclose(again.standard_errors, factor * known.standard_errors, rtol=1e-4)
@@ -148,7 +150,7 @@ def test_units_of_measurement_do_not_matter(problem):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"covariance": "pooled"}, {"covariance": "diagonal"}, {"noise": "pooled"}, {"random_columns": [0]}],
+    "options", [{}, {"covariance": "shrunk"}, {"covariance": "pooled"}, {"covariance": "diagonal"}, {"noise": "pooled"}, {"random_columns": [0]}],
     ids=str,
 )  # fmt: skip
 @pytest.mark.parametrize("labelled", [False, True])
@@ -164,6 +166,9 @@ def test_scores_of_units_sum_to_the_gradient(options, labelled):
     found = fitted_problem(em, panel)
     coordinates = found.problem.coordinates(found.evaluation.point)
     vector = coordinates.vector(found.evaluation.point)
+    if "shrunk" in options.values():  # penalties belong to no unit
+        constraints = replace(found.mixture.constraints, covariance="full", shrinkage=0.0)
+        coordinates = coordinates_of(constraints, found.parameters, None)
     gradient = coordinates.gradient(vector, found.evaluation.point, found.evaluation.sums)[0]
     scores = scores_of_units(found, vector)
     assert scores.shape == (50, len(vector)) and np.abs(gradient).max() > 1e-3
@@ -191,7 +196,7 @@ def test_copies_of_a_unit_are_not_new_units_for_the_robust_covariance():
     once = fitted(panel, modes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", cem.CemWarning)
-        twice = FailureModeEM(2, basis=Polynomial(1), tol=1e-12).fit(
+        twice = FailureModeEM(2, basis=Polynomial(1), covariance="full", tol=1e-12).fit(
             panel, init=np.eye(2)[modes], sample_weight=np.full(60, 2)
         )
     expected = once.uncertainty(panel, "robust")
