@@ -254,7 +254,7 @@ def main() -> None:
     n_fleets = 10 if options.quick else options.fleets
     with multiprocessing.get_context("fork").Pool(options.processes) as pool:
         for name in DESIGNS:
-            if chosen and name not in chosen.split(","):
+            if chosen and name not in chosen.split(";"):
                 continue
             for units in UNITS if not options.only_units else (options.only_units,):
                 key = f"{name} | {units}"
