@@ -338,6 +338,10 @@ def test_the_table_prints_and_becomes_a_frame(problem):
     frame = known.to_frame("pandas", level=0.8)
     assert isinstance(frame, pd.DataFrame) and list(frame["parameter"]) == list(known.names)
     assert "<table" in known._repr_html_()
+    assert known.table(kind="noise")["parameter"] == ["noise[0, x1]", "noise[1, x1]"]
+    assert set(known.table(kind=("weight", "mean"))["kind"]) == {"weight", "mean"}
+    with pytest.raises(cem.OptionError, match="kind='slope'"):
+        known.table(kind="slope")
     with pytest.raises(AttributeError):
         known.method = "other"
     with pytest.raises(ValueError, match="read-only"):

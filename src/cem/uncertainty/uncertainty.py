@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ __all__ = ["Uncertainty"]
 FloatArray = NDArray[np.float64]
 
 _N_DRAWS = 10_000
+_SHOWN = ("parameter", "estimate", "standard_error", "lower", "upper", "note")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -93,12 +95,17 @@ class Uncertainty:
         return f"Uncertainty: {len(self.rows)} parameters of {self.n_units:,} units by {self.method}{noted}"
 
     def __str__(self) -> str:
-        return "\n".join([repr(self), *self.facts, str(self.table())])
+        return "\n".join([repr(self), *self.facts, str(self._shown())])
 
     def _repr_html_(self) -> str:
         from cem.errors.html import html_table
 
-        return html_table(repr(self), self.table())
+        return html_table(repr(self), self._shown())
+
+    def _shown(self) -> Frame:
+        """The columns that a reader needs: names hold the others."""
+        table = self.table()
+        return Frame({name: table[name] for name in _SHOWN})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -146,33 +153,47 @@ class Uncertainty:
             found[odd] = 1.0 / (1.0 + np.exp(-np.stack([centre - width, centre + width], axis=1)))
         return found
 
-    def table(self, level: float = 0.9) -> Frame:
+    def table(self, level: float = 0.9, *, kind: str | Sequence[str] | None = None) -> Frame:
         """Return the parameters as a table: print it, or turn it into a data frame with its ``to_frame``.
 
         Parameters
         ----------
         level : float
             Of the intervals.
+        kind : str or sequence of str, optional
+            Only parameters of these kinds: "weight", "membership", "mean", "effect", "variance", "covariance", "noise",
+            "loading", "life".
 
         Returns
         -------
         Frame
             Columns "parameter", "estimate", "standard_error", "lower", "upper", "note"; and "kind", "mode", "channel",
             "term" to select by. A parameter that is held has NaN and a note.
+
+        Raises
+        ------
+        OptionError
+            `level` is no probability, or the fit has no parameter of that kind.
         """
-        intervals = self.intervals(level)
+        kinds = {kind} if isinstance(kind, str) else None if kind is None else set(kind)
+        for asked in kinds or ():
+            if asked not in (known := {row.kind for row in self.rows}):
+                raise OptionError(f"kind={asked!r}: the fit has parameters of the kinds {', '.join(sorted(known))}")
+        chosen = [i for i, row in enumerate(self.rows) if kinds is None or row.kind in kinds]
+        intervals = self.intervals(level)[chosen]
+        rows = [self.rows[i] for i in chosen]
         return Frame(
             {
-                "parameter": list(self.names),
-                "estimate": self.estimates.tolist(),
-                "standard_error": self.standard_errors.tolist(),
+                "parameter": [row.name for row in rows],
+                "estimate": self.estimates[chosen].tolist(),
+                "standard_error": self.standard_errors[chosen].tolist(),
                 "lower": intervals[:, 0].tolist(),
                 "upper": intervals[:, 1].tolist(),
-                "note": list(self.notes),
-                "kind": [row.kind for row in self.rows],
-                "mode": ["all" if row.mode is None else row.mode for row in self.rows],
-                "channel": [row.channel or "" for row in self.rows],
-                "term": [row.term for row in self.rows],
+                "note": [self.notes[i] for i in chosen],
+                "kind": [row.kind for row in rows],
+                "mode": ["all" if row.mode is None else row.mode for row in rows],
+                "channel": [row.channel or "" for row in rows],
+                "term": [row.term for row in rows],
             }
         )
 
