@@ -113,7 +113,7 @@ def chosen_shrinkage(parameters: Parameters, problem: MixtureProblem) -> ChosenS
 
 
 def _behind(held_out: FloatArray, in_race: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
-    """Held-out log-likelihood of each value less that of the best one, over the units of both, and its standard error."""
+    """Held-out log-likelihood of each value less that of the best one, over the units of both; standard errors."""
     best = np.where(in_race, held_out.sum(axis=1), -np.inf).argmax()
     gains = held_out - held_out[best]
     n_units = np.count_nonzero(~np.isnan(gains), axis=1)
