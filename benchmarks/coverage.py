@@ -49,7 +49,7 @@ class Design:
     readings: tuple[int, int] = (8, 14)
     missing: float = 0.0  # share of channels that a unit does not report
     labelled: float = 0.0
-    pooled: bool = False
+    covariance: str = "full"
     rank: int = 0
     noise: float = 0.3
 
@@ -57,9 +57,11 @@ class Design:
 DESIGNS = {
     "apart": Design(),
     "close": Design(gap=1.8),
-    "three modes": Design(K=3, C=3, weights=(0.4, 0.35, 0.25), gap=2.5, pooled=True),
-    "fewer readings than coefficients": Design(C=3, p=3, readings=(1, 4), pooled=True, gap=3.0),
-    "missing channels": Design(C=3, missing=0.3, gap=2.5, pooled=True),
+    "apart, shrunk": Design(covariance="shrunk"),
+    "close, shrunk": Design(gap=1.8, covariance="shrunk"),
+    "three modes": Design(K=3, C=3, weights=(0.4, 0.35, 0.25), gap=2.5, covariance="pooled"),
+    "fewer readings than coefficients": Design(C=3, p=3, readings=(1, 4), covariance="pooled", gap=5.0),
+    "missing channels": Design(C=3, missing=0.3, gap=2.5, covariance="pooled"),
     "a small mode": Design(weights=(0.85, 0.15), gap=3.0),
     "labels": Design(gap=1.5, labelled=0.3),
     "linked": Design(C=3, p=1, rank=1, gap=6.0),
@@ -77,7 +79,7 @@ def truth_of(design: Design) -> dict[str, np.ndarray]:
     root = np.diag([0.5, 0.6, 0.5][:p])
     if p > 1:
         root[1, 0] = -0.2
-    own = 1.0 if design.pooled else 1.0 + 0.3 * np.arange(K)
+    own = 1.0 if design.covariance == "pooled" else 1.0 + 0.3 * np.arange(K)
     covariances = np.multiply.outer(np.broadcast_to(own, K), root @ root.T)[:, None] * np.ones((1, C, 1, 1))
     loadings = 0.4 * np.ones((K, C, p)) * rng.choice([1.0, 0.8], size=(1, C, 1)) if design.rank else None
     noises = np.broadcast_to(np.square(design.noise * (1.0 + 0.2 * np.arange(K)))[:, None], (K, C))
@@ -134,7 +136,7 @@ def true_values(model: cem.FailureModeModel, design: Design) -> dict[tuple[Any, 
                 found["loading", label, channel, "0, factor 0"] = float((change @ truth["loadings"][k, c])[0])
                 covariance = covariance + np.outer(truth["loadings"][k, c], truth["loadings"][k, c])
             covariance = change @ covariance @ change.T
-            mode = None if design.pooled else label
+            mode = None if design.covariance == "pooled" else label
             for i in range(design.p):
                 found["mean", label, channel, str(i)] = mean[i]
                 found["variance", mode, channel, str(i)] = covariance[i, i]
@@ -150,7 +152,7 @@ def one_fleet(task: tuple[str, int, int]) -> dict[str, Any]:
     design = DESIGNS[name]
     panel, modes = fleet(design, n_units, seed)
     em = cem.FailureModeEM(
-        design.K, basis=cem.Polynomial(design.p - 1), covariance="pooled" if design.pooled else "full",
+        design.K, basis=cem.Polynomial(design.p - 1), covariance=design.covariance,
         linking_rank=design.rank, linking_penalty=1.0, max_iter=3000,
     )  # fmt: skip
     counts: Counter[str] = Counter()
@@ -252,7 +254,7 @@ def main() -> None:
     n_fleets = 10 if options.quick else options.fleets
     with multiprocessing.get_context("fork").Pool(options.processes) as pool:
         for name in DESIGNS:
-            if chosen and name not in chosen.split(","):
+            if chosen and name not in chosen.split(";"):
                 continue
             for units in UNITS if not options.only_units else (options.only_units,):
                 key = f"{name} | {units}"
@@ -265,9 +267,7 @@ def main() -> None:
                         total[f"fate:{found.pop('fate')}"] += 1
                         total.update(found)
                     done[key], at[key] = dict(total), last
-                    progress.write_text(
-                        json.dumps({"seed": options.seed, "done": done, "at": at}), encoding="utf-8"
-                    )
+                    progress.write_text(json.dumps({"seed": options.seed, "done": done, "at": at}), encoding="utf-8")
                 shown([row for row in rows_of({key: done[key]})])
     rows = rows_of(done)
     harness.write_results(__file__, options, rows)

@@ -41,10 +41,12 @@ def by_information(em: FailureModeEM, fitted: FittedProblem, *, robust: bool) ->
     UncertaintyError
         See `FailureModeEM.uncertainty`.
     """
-    if em.n_parameters_ > fitted.n_units / 2:
+    n_parameters = _effective(em, fitted)
+    if n_parameters > fitted.n_units / 2:
+        shrunk = " (shrunk covariances count in part)" if fitted.mixture.constraints.shrinkage else ""
         raise UncertaintyError(
-            f"the fit has {em.n_parameters_} parameters and {fitted.n_units} units; standard errors by information "
-            "need twice as many units as parameters. Take method='bootstrap', or fewer parameters: "
+            f"the fit has {n_parameters:.4g} parameters{shrunk} and {fitted.n_units} units; standard errors by "
+            "information need twice as many units as parameters. Take method='bootstrap', or fewer parameters: "
             "covariance='pooled', noise='pooled', a smaller basis"
         )
     _check_laws(fitted)
@@ -167,6 +169,19 @@ def scores_of_units(fitted: FittedProblem, vector: FloatArray) -> FloatArray:
     if fitted.counts is None:
         return scores
     return np.add.reduceat(scores, np.cumsum(fitted.counts)[fitted.counts > 0] - fitted.counts[fitted.counts > 0])
+
+
+def _effective(em: FailureModeEM, fitted: FittedProblem) -> float:
+    """Number of parameters; what a mode's own covariances have beside the common one counts by N / (N + ν)."""
+    constraints, parameters = fitted.mixture.constraints, fitted.parameters
+    if not constraints.shrinkage:
+        return float(em.n_parameters_)
+    plan = fitted.form.plan
+    sizes = parameters.sizes if plan is None else tuple(map(len, plan.random))
+    triangles, K = sum(p * (p + 1) // 2 for p in sizes), parameters.n_modes
+    counts = fitted.mixture_sums.mode_counts
+    own = float((counts / (counts + constraints.shrinkage)).mean())
+    return em.n_parameters_ - (K - 1) * triangles * (1.0 - own)
 
 
 def _check_laws(fitted: FittedProblem) -> None:

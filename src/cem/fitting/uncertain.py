@@ -118,7 +118,7 @@ class Uncertain:
         Examples
         --------
         >>> import cem
-        >>> panel = cem.datasets.load_demo_fleet()
+        >>> panel = cem.datasets.load_demo_fleet().select_channels(["vibration", "flow"])
         >>> em = cem.FailureModeEM(3, covariance="pooled", random_state=0).fit(panel)
         >>> known = em.uncertainty(panel)
         >>> known.names[:3] == tuple(f"weight[{label}]" for label in em.classes_)

@@ -59,7 +59,9 @@ def score_rows(
     """
     K, sizes = parameters.n_modes, parameters.sizes
     bare = replace(parameters, membership=None)
-    alone = replace(constraints, linking_penalties=None, membership_ridge=0.0)
+    alone = replace(constraints, linking_penalties=None, membership_ridge=0.0, shrinkage=0.0)
+    if constraints.covariance == "shrunk":
+        alone = replace(alone, covariance="full")
     coordinates = coordinates_of(alone, bare, None)
     kernel: LinkedKernel | LapackKernel
     if parameters.rank:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from cem.uncertainty.wald import WaldTest, contrasts, wald_test
 
 if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
+    from cem.plot.bands import BandDisplay
     from cem.uncertainty.law import ParameterLaw
 
 __all__ = ["Uncertainty"]
@@ -23,6 +25,7 @@ __all__ = ["Uncertainty"]
 FloatArray = NDArray[np.float64]
 
 _N_DRAWS = 10_000
+_SHOWN = ("parameter", "estimate", "standard_error", "lower", "upper", "note")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,7 +66,7 @@ class Uncertainty:
     Examples
     --------
     >>> import cem
-    >>> panel = cem.datasets.load_demo_fleet()
+    >>> panel = cem.datasets.load_demo_fleet().select_channels(["vibration", "flow"])
     >>> em = cem.FailureModeEM(3, covariance="pooled", random_state=0).fit(panel)
     >>> known = em.uncertainty(panel)
     >>> known.covariance.shape == (len(known.names), len(known.names))
@@ -92,12 +95,17 @@ class Uncertainty:
         return f"Uncertainty: {len(self.rows)} parameters of {self.n_units:,} units by {self.method}{noted}"
 
     def __str__(self) -> str:
-        return "\n".join([repr(self), *self.facts, str(self.table())])
+        return "\n".join([repr(self), *self.facts, str(self._shown())])
 
     def _repr_html_(self) -> str:
         from cem.errors.html import html_table
 
-        return html_table(repr(self), self.table())
+        return html_table(repr(self), self._shown())
+
+    def _shown(self) -> Frame:
+        """The columns that a reader needs: names hold the others."""
+        table = self.table()
+        return Frame({name: table[name] for name in _SHOWN})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -145,33 +153,47 @@ class Uncertainty:
             found[odd] = 1.0 / (1.0 + np.exp(-np.stack([centre - width, centre + width], axis=1)))
         return found
 
-    def table(self, level: float = 0.9) -> Frame:
+    def table(self, level: float = 0.9, *, kind: str | Sequence[str] | None = None) -> Frame:
         """Return the parameters as a table: print it, or turn it into a data frame with its ``to_frame``.
 
         Parameters
         ----------
         level : float
             Of the intervals.
+        kind : str or sequence of str, optional
+            Only parameters of these kinds: "weight", "membership", "mean", "effect", "variance", "covariance", "noise",
+            "loading", "life".
 
         Returns
         -------
         Frame
             Columns "parameter", "estimate", "standard_error", "lower", "upper", "note"; and "kind", "mode", "channel",
             "term" to select by. A parameter that is held has NaN and a note.
+
+        Raises
+        ------
+        OptionError
+            `level` is no probability, or the fit has no parameter of that kind.
         """
-        intervals = self.intervals(level)
+        kinds = {kind} if isinstance(kind, str) else None if kind is None else set(kind)
+        for asked in kinds or ():
+            if asked not in (known := {row.kind for row in self.rows}):
+                raise OptionError(f"kind={asked!r}: the fit has parameters of the kinds {', '.join(sorted(known))}")
+        chosen = [i for i, row in enumerate(self.rows) if kinds is None or row.kind in kinds]
+        intervals = self.intervals(level)[chosen]
+        rows = [self.rows[i] for i in chosen]
         return Frame(
             {
-                "parameter": list(self.names),
-                "estimate": self.estimates.tolist(),
-                "standard_error": self.standard_errors.tolist(),
+                "parameter": [row.name for row in rows],
+                "estimate": self.estimates[chosen].tolist(),
+                "standard_error": self.standard_errors[chosen].tolist(),
                 "lower": intervals[:, 0].tolist(),
                 "upper": intervals[:, 1].tolist(),
-                "note": list(self.notes),
-                "kind": [row.kind for row in self.rows],
-                "mode": ["all" if row.mode is None else row.mode for row in self.rows],
-                "channel": [row.channel or "" for row in self.rows],
-                "term": [row.term for row in self.rows],
+                "note": [self.notes[i] for i in chosen],
+                "kind": [row.kind for row in rows],
+                "mode": ["all" if row.mode is None else row.mode for row in rows],
+                "channel": [row.channel or "" for row in rows],
+                "term": [row.term for row in rows],
             }
         )
 
@@ -214,7 +236,7 @@ class Uncertainty:
         Examples
         --------
         >>> import cem
-        >>> panel = cem.datasets.load_demo_fleet()
+        >>> panel = cem.datasets.load_demo_fleet().select_channels(["vibration", "flow"])
         >>> em = cem.FailureModeEM(3, covariance="pooled", random_state=0).fit(panel)
         >>> slope = f"{panel.channels[0]}, 1]"
         >>> test = em.uncertainty(panel).wald({f"mean[0, {slope}": 1, f"mean[1, {slope}": -1})
@@ -281,6 +303,38 @@ class Uncertainty:
             model.mode_labels, model.time_unit, model.channel_units.get(name), model.time_axis,
         )  # fmt: skip
 
+    def plot(
+        self,
+        channel: str | int | None = None,
+        *,
+        times: ArrayLike | None = None,
+        level: float = 0.9,
+        simultaneous: bool = False,
+        ax: Any = None,
+    ) -> BandDisplay:
+        """Draw `bands`; see `cem.plot.BandDisplay.from_uncertainty`.
+
+        Parameters
+        ----------
+        channel, times, level, simultaneous
+            As for `bands`.
+        ax : matplotlib Axes, optional
+            Where to draw; by default a new figure.
+
+        Raises
+        ------
+        MissingPackageError
+            matplotlib is not installed.
+        OptionError, PredictionError
+            As for `bands`.
+        """
+        from cem.extras import room
+
+        display: BandDisplay = room("plot").BandDisplay.from_uncertainty(
+            self, channel, times=times, level=level, simultaneous=simultaneous, ax=ax
+        )
+        return display
+
     def _channel(self, channel: str | int | None) -> int:
         model = self.model
         if channel is None:
@@ -293,10 +347,6 @@ class Uncertainty:
                 )
             return 0
         return model.channel_index(channel)
-
-    def with_law(self, law: ParameterLaw) -> Uncertainty:
-        """The same, with another representation of the law of the parameters."""
-        return replace(self, law=law)
 
 
 def checked_level(level: Any) -> float:
