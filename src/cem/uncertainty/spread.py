@@ -26,7 +26,7 @@ FloatArray = NDArray[np.float64]
 
 SPREADS = (1.0, 1.25, 1.5)
 _SURE = 0.95
-_RATIO = 1.25  # of actual to claimed errors: what a law that knows the fleet's design leaves to chance
+_RATIO = 1.15  # of actual to claimed errors: what a law that knows the fleet's design leaves to chance
 _N_UNITS = 6000  # about as many calls settle the ratio to a fifth
 _FEWEST, _MOST = 8, 100  # replicates
 _AS_CLAIMED = 2.0  # errors, added to both sides of the ratio: a few calls do not settle it
