@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from cem.mixture.grouped import Components
 from cem.mixture.parameters import Parameters
 
-__all__ = ["components_of_draws"]
+__all__ = ["components_of_draws", "grouped_draws"]
 
 FloatArray = NDArray[np.float64]
 
@@ -74,15 +74,36 @@ def components_of_draws(
     Components
         The same for the same draws. With draws that all equal the fit, each mode is the fit's, to rounding.
     """
+    return grouped_draws(fit, draws, n_components, reflect=reflect, record=record, spread=spread)[0]
+
+
+def grouped_draws(
+    fit: Parameters,
+    draws: Sequence[Parameters],
+    n_components: int,
+    *,
+    reflect: bool,
+    record: dict[str, Any],
+    spread: float = 1.0,
+) -> tuple[Components, list[tuple[NDArray[np.intp], FloatArray]]]:
+    """`components_of_draws`, and of each component the draws that it stands for, with their shares.
+
+    Parameters
+    ----------
+    fit, draws, n_components, reflect, record, spread
+        As for `components_of_draws`.
+    """
     weights = _weights(fit, draws, -spread if reflect else spread)
     J = min(n_components, len(draws))
     parts: list[tuple[float, FloatArray, FloatArray, FloatArray, FloatArray]] = []
+    groups: list[tuple[NDArray[np.intp], FloatArray]] = []
     for k in range(fit.n_modes):
         channels = [_whitened(fit, draws, k, c, reflect, spread) for c in range(fit.n_channels)]
         for group in np.array_split(_order(channels) if J > 1 else np.arange(len(draws)), J):
             shares = weights[group, k]
             total = float(shares.sum())
             shares = shares / total if total > 0 else np.full(len(group), 1.0 / len(group))
+            groups.append((group, shares))
             parts.append((total / len(draws), *_component(fit, k, channels, group, shares)))
     found = Parameters(
         np.array([part[0] for part in parts]) / sum(part[0] for part in parts),
@@ -92,7 +113,7 @@ def components_of_draws(
         fit.sizes,
         None if fit.loadings is None else np.stack([part[4] for part in parts]),
     )
-    return Components(found, np.arange(0, len(parts) + 1, J), record)
+    return Components(found, np.arange(0, len(parts) + 1, J), record), groups
 
 
 def _weights(fit: Parameters, draws: Sequence[Parameters], spread: float) -> FloatArray:

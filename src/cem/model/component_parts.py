@@ -49,6 +49,12 @@ def restored_components(model: FailureModeModel, arrays: Mapping[str, NDArray[An
         arrays["component_weights"], arrays["component_means"], arrays["component_factors"],
         arrays["component_noise_variances"], sizes, arrays.get("component_loadings"),
     )  # fmt: skip
+    if "lifetimes" in record:
+        from cem.lifetimes.lifetimes import Lifetimes
+
+        laws = Lifetimes.from_dict(record["lifetimes"])
+        if laws.n_modes != parameters.n_modes or (laws.loadings is None) != (rank == 0):
+            raise ValueError(f"uncertainty has laws of lifetimes that do not fit {parameters.n_modes} components")
     components = Components(parameters, np.array(arrays["component_starts"]), record)
     return UncertainModel(**FailureModeModel._arguments(model), components=components)
 

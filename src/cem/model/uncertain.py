@@ -190,7 +190,7 @@ def with_uncertainty(
     model: FailureModeModel, law: Any, n_draws: int, n_components: int, spread: float | None, random_state: int
 ) -> UncertainModel:
     """See `FailureModeModel.with_uncertainty`."""
-    from cem.mixture.component_draws import components_of_draws
+    from cem.mixture.component_draws import grouped_draws
 
     for name, value, most in (("n_draws", n_draws, 100_000), ("n_components", n_components, _MOST_COMPONENTS)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
@@ -198,7 +198,7 @@ def with_uncertainty(
     number = isinstance(spread, int | float | np.number) and not isinstance(spread, bool)
     if spread is not None and not (number and 0 <= spread <= _LARGEST_SPREAD):
         raise OptionError(f"spread is {spread!r}; a number from 0 to {_LARGEST_SPREAD:g} was expected")
-    draws, method, reflect = _draws(law, int(n_draws), random_state)
+    draws, lives, method, reflect = _draws(law, int(n_draws), random_state)
     factor = (_SPREAD if reflect else 1.0) if spread is None else float(spread)
     fit = model.internal_parameters
     for draw in draws:
@@ -211,24 +211,40 @@ def with_uncertainty(
             )
     if not draws:
         raise OptionError("the law has no draws of the parameters; at least 1 was expected")
-    record = {"method": method, "n_draws": len(draws), "reflected": reflect, "spread": factor}
-    components = components_of_draws(fit, draws, int(n_components), reflect=reflect, record=record, spread=factor)
+    record: dict[str, Any] = {"method": method, "n_draws": len(draws), "reflected": reflect, "spread": factor}
+    components, groups = grouped_draws(fit, draws, int(n_components), reflect=reflect, record=record, spread=factor)
+    if lives and "lifetimes" in model._training:
+        from cem.lifetimes.lifetimes import Lifetimes
+        from cem.mixture.component_lives import laws_of_components
+
+        own = Lifetimes.from_dict(model._training["lifetimes"])
+        laws = laws_of_components(own, lives, components.modes, groups, reflect=reflect, spread=factor)
+        if laws is not None:
+            record["lifetimes"] = laws.to_dict()
     return UncertainModel(**FailureModeModel._arguments(model), components=components)
 
 
-def _draws(law: Any, n_draws: int, random_state: int) -> tuple[Sequence[Parameters], str, bool]:
-    """Draws of the parameters, the method, and whether they are refits of bootstrap fleets, to be reflected."""
+def _draws(law: Any, n_draws: int, random_state: int) -> tuple[Sequence[Parameters], Sequence[Any], str, bool]:
+    """Draws of the parameters and of laws of lifetimes, the method, and whether they are bootstrap refits."""
     if isinstance(law, Sequence) and not isinstance(law, str):
-        return list(law), "draws", False
+        return list(law), (), "draws", False
     method = str(getattr(law, "method", "law"))
     while hasattr(law, "law"):  # em.uncertainty(panel) has the law of its parameters
         law = law.law
     if hasattr(law, "usable"):
-        return list(law.usable), "bootstrap", True
-    if hasattr(law, "points"):
-        return list(law.draws(len(law.points))), "bootstrap", True
+        return list(law.usable), (), "bootstrap", True
+    if hasattr(law, "forms"):
+        refits = getattr(law, "points", None)
+        forms = law.forms(n_draws if refits is None else len(refits), random_state)
+        lives = [form.lifetimes for form in forms]
+        return (
+            [form.parameters for form in forms],
+            () if any(laws is None for laws in lives) else lives,
+            method if refits is None else "bootstrap",
+            refits is not None,
+        )
     if hasattr(law, "draws"):
-        return list(law.draws(n_draws, random_state)), method, False
+        return list(law.draws(n_draws, random_state)), (), method, False
     raise OptionError(
         f"law is a {type(law).__name__}; bootstrap replicates, the uncertainty of a fit (em.uncertainty(panel)), or "
         "draws of the parameters in the model's internal coordinates were expected"

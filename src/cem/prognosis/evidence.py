@@ -79,7 +79,10 @@ class LifeEvidence:
         if components is None:
             return cls(model, lifetimes, information, n_points, None, model.mode_labels)
         plain: FailureModeModel = model.of_components  # type: ignore[attr-defined]
-        return cls(plain, lifetimes.ordered(components.modes), information, n_points, components, model.mode_labels)
+        laws, record = lifetimes.ordered(components.modes), components.record
+        if "lifetimes" in record and lifetimes.to_dict() == model._training.get("lifetimes"):  # none was given
+            laws = type(lifetimes).from_dict(record["lifetimes"])
+        return cls(plain, laws, information, n_points, components, model.mode_labels)
 
     def summed(self, masses: FloatArray) -> FloatArray:
         """Probabilities of modes, (..., K), from those of their components; the same without components."""
