@@ -651,9 +651,12 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         OptionError
             The law is none of these, has no draws, or is that of another fit; or a number cannot be used.
         """
-        from cem.model.uncertain import with_uncertainty
+        from cem.extras import room
 
-        return with_uncertainty(self, law, n_draws, n_components, spread, random_state)
+        found: UncertainModel = room("model.uncertain").with_uncertainty(
+            self, law, n_draws, n_components, spread, random_state
+        )
+        return found
 
     def scorer(self) -> Scorer:
         """Return a scorer: the model packed for scoring single readings as they arrive."""
