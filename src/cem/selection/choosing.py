@@ -125,7 +125,7 @@ def choose_modes(
     told: Step = progress if progress is not None else lambda stage, done, total: None
 
     def of(n_modes: int, **others: Any) -> FailureModeEM:
-        return FailureModeEM(**{**estimator.get_params(deep=False), "n_modes": n_modes, **others})
+        return FailureModeEM(**{**estimator.get_params(deep=False), "uncertainty": None, "n_modes": n_modes, **others})
 
     labels = all_mode_labels(fleet)
     left_out = {n: f"the units have {counted(len(labels), 'label')}" for n in numbers if n < len(labels)}
