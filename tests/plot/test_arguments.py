@@ -19,6 +19,7 @@ CASES = {
     "report": (lambda: plot.CalibrationDisplay.from_reliability({"a": 3}), "report is of type int; Reliability"),
     "alpha-lambda": (lambda: plot.AlphaLambdaDisplay.from_prognosis(3, None), "prognosis is of type int"),
     "candidates": (lambda: plot.CrossValidationDisplay.from_result({}), "result is of type dict; CrossValidation"),
+    "modes": (lambda: plot.ModeChoiceDisplay.from_result({}), "result is of type dict; ModeChoice"),
     "labels": (lambda: plot.AgreementDisplay.from_model(3, None), "model is of type int"),
     "starts": (lambda: plot.StartsDisplay.from_model(3), "model is of type int"),
     "novelty": (lambda: plot.NoveltyDisplay.from_model(3, None), "model is of type int"),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cem.plot.coefficients import CoefficientDisplay
     from cem.plot.laws import LawDisplay
     from cem.plot.lives import RemainingLifeDisplay
+    from cem.plot.modes import ModeChoiceDisplay
     from cem.plot.novelty import NoveltyDisplay
     from cem.plot.probabilities import ProbabilityDisplay
     from cem.plot.regimes import RegimesDisplay
@@ -33,6 +34,7 @@ __all__ = [
     "CoefficientDisplay",
     "CrossValidationDisplay",
     "LawDisplay",
+    "ModeChoiceDisplay",
     "NoveltyDisplay",
     "ProbabilityDisplay",
     "RegimesDisplay",
@@ -53,6 +55,7 @@ if not TYPE_CHECKING:  # a checker must refuse a name that is not here
             "cem.plot.coefficients": ("CoefficientDisplay",),
             "cem.plot.laws": ("LawDisplay",),
             "cem.plot.lives": ("RemainingLifeDisplay",),
+            "cem.plot.modes": ("ModeChoiceDisplay",),
             "cem.plot.novelty": ("NoveltyDisplay",),
             "cem.plot.probabilities": ("ProbabilityDisplay",),
             "cem.plot.regimes": ("RegimesDisplay",),

@@ -51,7 +51,8 @@ def choose_modes(
 ) -> ModeChoice:
     """Compare numbers of modes, and recommend one.
 
-    Each number is fitted to all units, and to all but each fold. The bootstrap likelihood-ratio test of K modes against
+    Each number is fitted to all units, and to all but each fold (with the weight of shrinkage of all units, if
+    covariances are shrunk). The bootstrap likelihood-ratio test of K modes against
     K + 1 draws fleets from the K-mode fit, on the units' own times, missing cells and covariates. See "How many modes"
     in model.md.
 
@@ -170,8 +171,14 @@ def choose_modes(
         with threads_told(FitError):
             tests = _tests(likely, fleet, n_replicates, random_state, n_jobs, told)
         candidates = [replace(one, test=tests.get(one.n_modes)) for one in candidates]
+
+    def of_fold(n_modes: int) -> FailureModeEM:
+        if n_modes in fits and fits[n_modes].shrinkage_:  # chosen once: choosing it in each fold takes most of the time
+            return of(n_modes, covariance="shrunk", shrinkage=fits[n_modes].shrinkage_)
+        return of(n_modes)
+
     scores = held_out_scores(
-        of, fleet, numbers, n_folds=n_folds, random_state=random_state, n_jobs=n_jobs,
+        of_fold, fleet, numbers, n_folds=n_folds, random_state=random_state, n_jobs=n_jobs,
         progress=lambda done, total: told("folds", done, total),
     )  # fmt: skip
     candidates = with_held_out(candidates, scores)
@@ -182,7 +189,9 @@ def choose_modes(
     for message in noted[n_modes]:
         if issubclass(message.category, CemWarning):
             warn(str(message.message), message.category)
-    return ModeChoice(tuple(candidates), n_modes, reason, choices, fits[n_modes], left_out, without, instead)
+    return ModeChoice(
+        tuple(candidates), n_modes, reason, choices, fits[n_modes], left_out, without, instead, level
+    )  # fmt: skip
 
 
 def _checked(modes: Iterable[int], n_replicates: int, level: float, n_folds: int) -> list[int]:
