@@ -12,7 +12,6 @@ from cem.fitting.fitted_problem import fitted_problem
 from cem.uncertainty.mode_test import mode_test
 from cem.uncertainty.splits import as_one_mode, one_mode_more
 
-
 pytestmark = pytest.mark.filterwarnings("ignore::cem.errors.CemWarning")
 
 
