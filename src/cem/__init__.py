@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         PredictionError,
         ScorerError,
         SnapshotError,
+        UncertaintyError,
     )
     from cem.fitting.estimator import FailureModeEM
     from cem.model import diagnostics
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from cem.prognosis.distribution import RemainingLifeDistribution
     from cem.prognosis.remaining_life import RemainingLife
     from cem.tables.many_files import read
+    from cem.uncertainty.uncertainty import Uncertainty
 
 __version__ = "0.7.0"
 
@@ -86,6 +88,8 @@ __all__ = [
     "RemainingLifeDistribution",
     "ScorerError",
     "SnapshotError",
+    "Uncertainty",
+    "UncertaintyError",
     "__version__",
     "calibration",
     "covariates",
@@ -122,6 +126,7 @@ _HOMES = {
         "PredictionError",
         "ScorerError",
         "SnapshotError",
+        "UncertaintyError",
     ),
     "cem.fitting.estimator": ("FailureModeEM",),
     "cem.model.model": ("FailureModeModel",),
@@ -130,6 +135,7 @@ _HOMES = {
     "cem.prognosis.remaining_life": ("RemainingLife",),
     "cem.tables.many_files": ("read",),
     "cem.prognosis.distribution": ("RemainingLifeDistribution",),
+    "cem.uncertainty.uncertainty": ("Uncertainty",),
 }
 _MODULES = {
     "calibration": "cem.prognosis.calibration",

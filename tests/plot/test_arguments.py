@@ -21,6 +21,7 @@ CASES = {
     "candidates": (lambda: plot.CrossValidationDisplay.from_result({}), "result is of type dict; CrossValidation"),
     "modes": (lambda: plot.ModeChoiceDisplay.from_result({}), "result is of type dict; ModeChoice"),
     "labels": (lambda: plot.AgreementDisplay.from_model(3, None), "model is of type int"),
+    "bands": (lambda: plot.BandDisplay.from_uncertainty(3), "uncertainty is of type int; Uncertainty"),
     "starts": (lambda: plot.StartsDisplay.from_model(3), "model is of type int"),
     "novelty": (lambda: plot.NoveltyDisplay.from_model(3, None), "model is of type int"),
     "coefficients": (lambda: plot.CoefficientDisplay.from_model(3, None, "x"), "model is of type int"),

@@ -45,6 +45,7 @@ from cem.errors.types import (
     SuspectDataWarning,
     ThresholdWarning,
     TimeScaleWarning,
+    UncertaintyError,
     UndeterminedBasisWarning,
 )
 
@@ -88,5 +89,6 @@ __all__ = [
     "SuspectDataWarning",
     "ThresholdWarning",
     "TimeScaleWarning",
+    "UncertaintyError",
     "UndeterminedBasisWarning",
 ]

@@ -13,6 +13,7 @@ from cem.lazy import attributes
 if TYPE_CHECKING:
     from cem.plot.agreement import AgreementDisplay
     from cem.plot.alpha_lambda import AlphaLambdaDisplay
+    from cem.plot.bands import BandDisplay
     from cem.plot.calibration import CalibrationDisplay
     from cem.plot.coefficients import CoefficientDisplay
     from cem.plot.laws import LawDisplay
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AgreementDisplay",
     "AlphaLambdaDisplay",
+    "BandDisplay",
     "CalibrationDisplay",
     "CoefficientDisplay",
     "CrossValidationDisplay",
@@ -51,6 +53,7 @@ if not TYPE_CHECKING:  # a checker must refuse a name that is not here
         {
             "cem.plot.agreement": ("AgreementDisplay",),
             "cem.plot.alpha_lambda": ("AlphaLambdaDisplay",),
+            "cem.plot.bands": ("BandDisplay",),
             "cem.plot.calibration": ("CalibrationDisplay",),
             "cem.plot.coefficients": ("CoefficientDisplay",),
             "cem.plot.laws": ("LawDisplay",),
