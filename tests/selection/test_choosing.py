@@ -140,6 +140,19 @@ def test_a_number_that_cannot_be_fitted_is_left_out_with_the_reason():
         choose_modes(cem.FailureModeEM(1, **LINEAR), small, (6, 7))
 
 
+def test_a_generator_as_random_state_gives_every_fit_the_same_starts():
+    """Threads would use it in another order each time."""
+    options = {**LINEAR, "covariance": "pooled"}
+    one, two = (
+        choose_modes(
+            cem.FailureModeEM(1, **{**options, "random_state": np.random.default_rng(3)}), fleet(), (2, 3), test=False,
+            n_folds=2, n_jobs=n_jobs,
+        )
+        for n_jobs in (1, 2)
+    )  # fmt: skip
+    assert str(one) == str(two)
+
+
 @pytest.mark.parametrize(
     "options",
     [

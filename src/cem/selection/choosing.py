@@ -16,6 +16,7 @@ from cem.errors.names import counted, listed
 from cem.errors.warning import warn
 from cem.fitting.estimator import FailureModeEM
 from cem.fitting.fitted_problem import FittedProblem, fitted_problem
+from cem.fitting.options import seed_of
 from cem.model.inputs import panel_to_fit
 from cem.numerics.threads import threads_told
 from cem.panel.mode_priors import all_mode_labels
@@ -125,8 +126,13 @@ def choose_modes(
     fleet = panel_to_fit(panel, table=estimator._table(None, None, None))
     told: Step = progress if progress is not None else lambda stage, done, total: None
 
+    given = estimator.get_params(deep=False)
+    if not isinstance(given["random_state"], (int, np.integer, type(None))):
+        # A generator would give other starts to each fit, in an order that depends on threads.
+        given["random_state"] = int(np.random.default_rng(seed_of(given["random_state"])).integers(2**31))
+
     def of(n_modes: int, **others: Any) -> FailureModeEM:
-        return FailureModeEM(**{**estimator.get_params(deep=False), "n_modes": n_modes, **others})
+        return FailureModeEM(**{**given, "n_modes": n_modes, **others})
 
     labels = all_mode_labels(fleet)
     left_out = {n: f"the units have {counted(len(labels), 'label')}" for n in numbers if n < len(labels)}
@@ -253,6 +259,9 @@ def _tests(
         problems = {n_modes + 1: large}
         smaller = small.mixture
         larger, same = _on_the_same_units(smaller, large.mixture)
+        if n_modes > 1:  # a floor that was lowered for a quiet mode of K would leave K + 1 below it
+            floors = np.minimum(smaller.constraints.noise_floors, larger.constraints.noise_floors)
+            larger = replace(larger, constraints=replace(larger.constraints, noise_floors=floors))
         seed = np.random.SeedSequence([random_state, n_modes])
         found[n_modes] = mode_test(
             smaller, small.parameters, larger, larger_fit=large.parameters if same else None, n=n_replicates,
