@@ -181,7 +181,7 @@ def test_the_checks_of_scikit_learn_for_weights_pass():
         "check_all_zero_sample_weights_error",
     ]
     ran = [
-        getattr(estimator_checks, name)("FailureModeEM", estimator(tol=1e-14))
+        getattr(estimator_checks, name)("FailureModeEM", estimator(tol=1e-14, covariance="full"))
         for name in names
         if hasattr(estimator_checks, name)
     ]
