@@ -35,15 +35,8 @@ def partly_running() -> Panel:
 def fitted(panel: Panel, **options: object) -> cem.FailureModeEM:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        arguments = {
-            "basis": Polynomial(1),
-            "random_state": 0,
-            "n_init": 2,
-            "max_iter": 60,
-            "covariance": "full",
-            **options,
-        }
-        return cem.FailureModeEM(2, **arguments).fit(panel)
+        arguments = {"basis": Polynomial(1), "random_state": 0, "n_init": 2, "max_iter": 60, "covariance": "full"}
+        return cem.FailureModeEM(2, **arguments | options).fit(panel)
 
 
 LIVES = {"time_axis": "to_failure"}
