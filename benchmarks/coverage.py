@@ -21,9 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from common import harness
-
 import numpy as np
+from common import harness
 
 import cem
 from cem.errors import CemError, CemWarning, UncertaintyError
