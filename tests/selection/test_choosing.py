@@ -165,6 +165,17 @@ def test_options_are_checked_before_anything_is_fitted(options):
         choose_modes(cem.FailureModeEM(1), fleet(4), **options)
 
 
+def test_more_folds_than_units_that_failed_are_refused_before_the_fits():
+    rng = np.random.default_rng(0)
+    panel = cem.Panel.from_arrays(
+        [np.arange(4.0)] * 8, [rng.normal(size=(4, 1)) for _ in range(8)], failure_times=[5.0] * 3 + [np.nan] * 5
+    )
+    with pytest.raises(OptionError, match="3 of the 8 units failed"):
+        choose_modes(cem.FailureModeEM(1, time_axis="to_failure"), panel, (1, 2))
+    with pytest.raises(OptionError, match="n_folds is 5"):
+        choose_modes(cem.FailureModeEM(1), fleet(4), (1, 2))
+
+
 def test_something_else_than_an_estimator_is_refused():
     with pytest.raises(OptionError, match="FailureModeEM"):
         choose_modes(3, fleet(4))

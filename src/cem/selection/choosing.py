@@ -20,7 +20,7 @@ from cem.fitting.options import seed_of
 from cem.model.inputs import panel_to_fit
 from cem.numerics.threads import threads_told
 from cem.panel.mode_priors import all_mode_labels
-from cem.selection.held_out_modes import held_out_scores, with_held_out
+from cem.selection.held_out_modes import folds_of, held_out_scores, with_held_out
 from cem.selection.mode_choice import ModeCandidate, ModeChoice
 from cem.selection.recommendation import choices_of, recommended
 from cem.statistics.sufficient import SufficientStatistics
@@ -124,6 +124,7 @@ def choose_modes(
             f"maximum_likelihood={maximum_likelihood!r}: one of {', '.join(map(repr, _LIKELY))} was expected"
         )
     fleet = panel_to_fit(panel, table=estimator._table(None, None, None))
+    fold_of = folds_of(fleet, n_folds, random_state, estimator.time_axis)
     told: Step = progress if progress is not None else lambda stage, done, total: None
 
     given = estimator.get_params(deep=False)
@@ -184,7 +185,7 @@ def choose_modes(
         return of(n_modes)
 
     scores = held_out_scores(
-        of_fold, fleet, numbers, n_folds=n_folds, random_state=random_state, n_jobs=n_jobs,
+        of_fold, fleet, numbers, fold_of, n_jobs=n_jobs,
         progress=lambda done, total: told("folds", done, total),
     )  # fmt: skip
     candidates = with_held_out(candidates, scores)
