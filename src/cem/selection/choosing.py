@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cem.em.expectation import Expectation
 from cem.em.mixture_problem import MixtureProblem
 from cem.errors import CemWarning, FitError, OptionError, PanelError
 from cem.errors.names import counted, listed
@@ -285,4 +284,4 @@ def _on_the_same_units(smaller: MixtureProblem, larger: MixtureProblem) -> tuple
         other.membership_design, other.mode_priors
     )
     constraints = replace(larger.constraints, transforms=smaller.constraints.transforms)
-    return MixtureProblem(Expectation(statistics, kernel=larger.expectation._kernel_option), constraints), False
+    return MixtureProblem(larger.expectation.on(statistics), constraints), False
