@@ -116,8 +116,8 @@ def _warn_of_covariance_floors(
     channels = statistics.channels
     findings = []
     if few.any():
-        may_share = options.covariance != "pooled" and len(mode_counts) > 1
-        remedy = "covariance='pooled', or a smaller basis," if may_share else "a smaller basis"
+        may_share = options.covariance not in ("pooled", "shrunk") and len(mode_counts) > 1
+        remedy = "covariance='shrunk' or 'pooled', or a smaller basis," if may_share else "a smaller basis"
         findings.append(
             f"in {_places(few, mode_labels, channels)}, with too few units for its parameters: {remedy} would be enough"
         )
