@@ -59,7 +59,7 @@ def test_a_mode_of_few_units_is_told_to_share_its_covariance():
     (message,) = warned(
         FloorWarning, lambda: cem.FailureModeEM(3, covariance="full", n_init=2, random_state=0).fit(fleet)
     )
-    assert re.search(r"mode 2 of channels 'vibration', .*too few units", message) and "covariance='pooled'" in message
+    assert re.search(r"mode 2 of channels 'vibration', .*too few units", message) and "covariance='shrunk'" in message
     assert "modes 0" not in message and "mode 1" not in message
 
 
