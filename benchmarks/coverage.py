@@ -1,7 +1,7 @@
 """Coverage: how many intervals of the parameters hold the true ones, over simulated fleets of known parameters.
 
     python benchmarks/coverage.py --fleets 1000 --seed 9000          # writes benchmarks/results/coverage.json
-    python benchmarks/coverage.py --fleets 200 --seed 100 --output coverage.json --only close
+    COVERAGE_ONLY="close;labels" python benchmarks/coverage.py --fleets 200 --seed 100 --output coverage.json
 
 Each configuration draws fleets of 25, 100 and 400 units, fits them from their true modes, so that what is looked at is
 the optimum near the truth, and counts intervals at 50, 80, 90 and 95 %. With 25 units the information is refused where
@@ -12,7 +12,9 @@ above are for evaluation only.
 
 from __future__ import annotations
 
-import json
+from common import harness
+
+import json  # isort: skip
 import multiprocessing
 import os
 import warnings
@@ -20,8 +22,6 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from common import harness
 
 import numpy as np
 
@@ -240,8 +240,8 @@ def shown(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    options = harness.arguments(__doc__, fleets=("fleets of each kind", 1000), seed=("first seed", 100),
-                                processes=("processes", 2), only_units=("this number of units only; 0: all", 0))  # fmt: skip
+    limits = {"fleets": ("fleets of each kind", 1000), "seed": ("first seed", 100), "processes": ("processes", 2)}
+    options = harness.arguments(__doc__, **limits, only_units=("this number of units only; 0: all", 0))
     chosen = os.environ.get("COVERAGE_ONLY", "")
     output = options.output or harness.RESULTS / "coverage.json"
     progress = Path(f"{output}.progress")
@@ -268,7 +268,7 @@ def main() -> None:
                         total.update(found)
                     done[key], at[key] = dict(total), last
                     progress.write_text(json.dumps({"seed": options.seed, "done": done, "at": at}), encoding="utf-8")
-                shown([row for row in rows_of({key: done[key]})])
+                shown(rows_of({key: done[key]}))
     rows = rows_of(done)
     harness.write_results(__file__, options, rows)
     progress.unlink(missing_ok=True)
