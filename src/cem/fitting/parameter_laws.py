@@ -225,7 +225,7 @@ def _rows(em: FailureModeEM, fitted: FittedProblem, form_of: FormOf) -> RowMap:
     return RowMap(
         em.model_,
         form_of(fitted.evaluation.point),
-        pooled=constraints.covariance == "pooled",
+        covariance=constraints.covariance,
         pooled_noise=constraints.pooled_noise,
     )
 
@@ -241,10 +241,13 @@ def _uncertainty(
     law: ParameterLaw,
     facts: tuple[str, ...],
 ) -> Uncertainty:
-    notes = tuple(_note(row, named, fitted) for row in rows.rows)
     # What differences and cancellation leave of a zero.
     errors = np.sqrt(np.square(root).sum(axis=1))
     root = np.where((errors > 1e-10 * np.maximum(np.abs(values), 1e-300))[:, None], root, 0.0)
+    notes = tuple(
+        _note(row, named, fitted, bool(known))
+        for row, known in zip(rows.rows, np.asarray(root.any(axis=1)), strict=True)
+    )
     sizes = fitted.mixture_sums.mode_counts
     if fitted.counts is not None:
         sizes = sizes * (fitted.n_units / fitted.panel.n_units)
@@ -264,8 +267,8 @@ def _uncertainty(
     )
 
 
-def _note(row: Row, named: tuple[Held, ...], fitted: FittedProblem) -> str:
-    """Why a row has no standard error, or a smaller one."""
+def _note(row: Row, named: tuple[Held, ...], fitted: FittedProblem, known: bool) -> str:
+    """Why a row has no standard error, or a smaller one; `known`: whether it has any."""
     form = fitted.form
     for held in named:
         if held.channel is not None and form.channels[held.channel] != row.channel:
@@ -279,8 +282,8 @@ def _note(row: Row, named: tuple[Held, ...], fitted: FittedProblem) -> str:
         if held.reason == "floor" and held.kind == "noise" == row.kind:
             return "at its floor"
         if held.reason == "floor" and held.kind == "variance" and row.kind in ("variance", "covariance"):
-            return "covariance partly at its floor" if held.partly else "at its floor"
-    return ""
+            return "covariance partly at its floor" if held.partly and known else "at its floor"
+    return "" if known else "not informed by the data"
 
 
 def _facts(fitted: FittedProblem, found: Information) -> tuple[str, ...]:

@@ -99,8 +99,8 @@ class RowMap:
         The fitted model: channels, bases, kinds of columns, features.
     form : ModelForm
         Of its fit.
-    pooled : bool
-        One covariance for all modes.
+    covariance : str
+        Structure of the covariances: "pooled" has one for all modes, "diagonal" none between coefficients.
     pooled_noise : bool
         One noise variance for all modes.
 
@@ -112,7 +112,7 @@ class RowMap:
     """
 
     def __init__(
-        self, model: FittedMixture, form: ModelForm, *, pooled: bool = False, pooled_noise: bool = False
+        self, model: FittedMixture, form: ModelForm, *, covariance: str = "full", pooled_noise: bool = False
     ) -> None:
         coordinates = form.coordinates
         self._centres = coordinates.centres
@@ -124,7 +124,9 @@ class RowMap:
         self._rows: list[Row] = []
         self._index: list[int] = []
         self._factors: list[float] = []
-        self._pooled, self._pooled_noise = pooled, pooled_noise
+        self._pooled, self._diagonal, self._pooled_noise = (
+            covariance == "pooled", covariance == "diagonal", pooled_noise,
+        )  # fmt: skip
         self._starts = np.cumsum([0, K, K * P, K * int(coordinates.layout.factor_offsets[-1]), K * len(model.channels)])
         self._of_weights(model, form)
         self._of_channels(model, form)
@@ -239,7 +241,7 @@ class RowMap:
             for k, label in enumerate(model.mode_labels[:1] if self._pooled else model.mode_labels):
                 mode, informing = (None, everyone) if self._pooled else (label, (k,))
                 for a, i in enumerate(random):
-                    for j in random[: a + 1]:
+                    for j in random[a if self._diagonal else 0 : a + 1]:
                         index = at_covariances + k * squares + square + i * size + j
                         kind, scale = ("variance", LOG) if i == j else ("covariance", PLAIN)
                         term = str(i) if i == j else f"{j}, {i}"
