@@ -125,3 +125,39 @@ def test_the_median_of_lives_is_as_uncertain_as_that_of_its_sample():
     assert known.standard_errors[place] / known.estimates[place] == pytest.approx(spread / np.sqrt(90), rel=1e-3)
     place = known.names.index("life[0, spread]")
     assert known.standard_errors[place] == pytest.approx(spread / np.sqrt(2 * 90), rel=0.03)  # a prior of one unit
+
+
+@pytest.mark.parametrize("lifetimes", ["lognormal", "weibull", "empirical", "linked"])
+def test_a_fleet_with_running_units_is_drawn_again(lifetimes):
+    """Small fleets with lives would have no standard errors at all, since the information is refused there."""
+    panel = partly_running(40, 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cem.CemWarning)
+        options = {"lifetimes": lifetimes, "linking_rank": int(lifetimes == "linked"), "covariance": "full"}
+        em = FailureModeEM(2, basis=Polynomial(1), time_axis="to_failure", random_state=0, **options).fit(panel)
+        with pytest.raises(cem.UncertaintyError):
+            em.uncertainty(panel)
+        known = em.uncertainty(panel, "bootstrap", n_replicates=8)
+    assert "8 replicates" in known.facts[0] and len(known.law.forms(3)) == 3
+    assert np.isfinite(known.standard_errors).mean() > 0.9
+    assert any(row.kind == "life" for row in known.rows) == (lifetimes != "empirical")
+    with pytest.raises(cem.UncertaintyError, match="kind='units'"):
+        em.uncertainty(panel, "bootstrap", kind="parametric")
+    with pytest.raises(cem.OptionError, match="n_replicates=1"):
+        em.uncertainty(panel, "bootstrap", n_replicates=1)
+
+
+def test_a_drawn_fleet_of_all_units_is_the_fleet():
+    """Replicates would maximise another objective: candidates of another unit, or its known mode."""
+    from cem.fitting.lives_replicates import resampled
+
+    panel = partly_running(40, 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cem.CemWarning)
+        em = FailureModeEM(2, basis=Polynomial(1), time_axis="to_failure", random_state=0).fit(panel)
+    found = fitted_problem(em, panel)
+    again = resampled(found.problem, np.arange(40)).expect(found.evaluation.point)
+    assert again.objective == pytest.approx(found.evaluation.objective, rel=1e-12)
+    twice = resampled(found.problem, np.repeat(np.arange(40), 2)).expect(found.evaluation.point)
+    assert twice.log_likelihood == pytest.approx(2 * found.evaluation.log_likelihood, rel=1e-12)
+    np.testing.assert_allclose(twice.responsibilities[::2], em.responsibilities_, atol=1e-7)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.lifetimes.laws import LinkedLognormal, Lognormal, Weibull
+from cem.lifetimes.laws import Empirical, LinkedLognormal, Lognormal, Weibull
 from cem.lifetimes.lifetimes import Lifetimes
 from cem.mixture.column_kinds import COMMON, RANDOM
 from cem.mixture.parameters import Parameters
@@ -262,6 +262,8 @@ class RowMap:
         at = int(self._starts[-1]) + form.parameters.means.size * self._rank + sum(map(len, form.common))
         at += 0 if gamma is None else gamma.size
         for k, (label, law) in enumerate(zip(model.mode_labels, form.lifetimes.laws, strict=True)):
+            if isinstance(law, Empirical):  # smoothed lives have no parameters
+                continue
             names = ("scale", "shape") if isinstance(law, Weibull) else ("median", "spread")
             for name in names:
                 self._add(at, "life", label, None, name, LOG, (k,))
@@ -273,6 +275,8 @@ class RowMap:
 
 def _numbers(law: object) -> list[float]:
     """The numbers of a law of lifetimes, one for each row."""
+    if isinstance(law, Empirical):
+        return []
     if isinstance(law, Weibull):
         return [law.scale, law.shape]
     assert isinstance(law, Lognormal)
