@@ -134,6 +134,7 @@ def test_a_fleet_with_running_units_is_drawn_again(lifetimes):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", cem.CemWarning)
         options = {"lifetimes": lifetimes, "linking_rank": int(lifetimes == "linked"), "covariance": "full"}
+        options["max_iter"] = 20 if lifetimes == "empirical" else 1000
         em = FailureModeEM(2, basis=Polynomial(1), time_axis="to_failure", random_state=0, **options).fit(panel)
         with pytest.raises(cem.UncertaintyError):
             em.uncertainty(panel)

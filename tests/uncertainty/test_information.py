@@ -286,7 +286,13 @@ def test_empirical_laws_and_unknown_methods_are_refused():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", cem.CemWarning)
         em = FailureModeEM(
-            2, basis=Polynomial(1), covariance="pooled", time_axis="to_failure", lifetimes="empirical", random_state=0
+            2,
+            basis=Polynomial(1),
+            covariance="pooled",
+            time_axis="to_failure",
+            lifetimes="empirical",
+            random_state=0,
+            max_iter=5,
         ).fit(panel)
     with pytest.raises(cem.UncertaintyError, match="empirical"):
         em.uncertainty(panel)

@@ -25,6 +25,10 @@ from cem.uncertainty.replicates import MAX_ITER, TOLERANCE
 __all__ = ["LivesReplicates", "bootstrap_with_lives", "resampled"]
 
 
+# Empirical laws have no maximum to converge to, and a pass with them takes long.
+_PASSES_OF_EMPIRICAL = 20
+
+
 @dataclass(frozen=True, eq=False)
 class LivesReplicates:
     """Replicates of a fit with lives.
@@ -128,7 +132,7 @@ def _replicate(
         run = continue_em(
             start_em(other, fit),
             other,
-            n_passes=MAX_ITER,
+            n_passes=_PASSES_OF_EMPIRICAL if problem.family == "empirical" else MAX_ITER,
             tolerance=TOLERANCE,
             accelerate=problem.family != "empirical",
         )
