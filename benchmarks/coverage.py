@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import harness
 
 import cem
 from cem.errors import CemError, CemWarning, UncertaintyError

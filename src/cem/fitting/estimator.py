@@ -102,7 +102,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         Criteria such as `bic` need a fit by maximum likelihood: "full", "pooled" or "diagonal".
     shrinkage : "auto" or float, default "auto"
         With ``covariance="shrunk"``: how many units of every mode the common covariance counts as, model.md (25).
-        "auto" chooses it by the likelihood of units that were held out.
+        "auto" chooses it by the likelihood of units that were held out; a fit with ``init=model`` keeps the model's.
     linking_rank : int, default 0
         r, the number of latent factors that the channels of a unit share (model.md, "Linked channels"). With 0,
         channels are independent given the mode, and intervals of units with many channels are too narrow. Needs
@@ -194,7 +194,8 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         EM passes of the best start.
     starts_ : list of dict
         kind, log_likelihood, n_iter and fate of each start. Starts of kind "moved" come on top of `n_init`, and so does
-        one of kind "quiet": the best start fitted again after a noise floor was lowered for a quiet mode.
+        one of kind "quiet": the best start fitted again after a noise floor was lowered for a quiet mode, and one of
+        kind "known": the best of the search before `shrinkage` was chosen.
     kernel_ : str
         The kernel used: "lapack", or "lanes" or "shared" (shared designs) with the instruction set.
     lifetimes_ : cem.lifetimes.Lifetimes
