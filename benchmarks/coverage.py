@@ -1,7 +1,7 @@
 """Coverage: how many intervals of the parameters hold the true ones, over simulated fleets of known parameters.
 
-    python benchmarks/coverage.py --fleets 1000 --seed 9000          # writes benchmarks/results/coverage.json
-    python benchmarks/coverage.py --fleets 200 --seed 100 --output coverage.json --only close
+    python benchmarks/coverage.py --fleets 1000 --seed 9000    # writes results/coverage.json and charts/coverage.svg
+    COVERAGE_ONLY="close;labels" python benchmarks/coverage.py --fleets 200 --seed 100 --output coverage.json
 
 Each configuration draws fleets of 25, 100 and 400 units, fits them from their true modes, so that what is looked at is
 the optimum near the truth, and counts intervals at 50, 80, 90 and 95 %. With 25 units the information is refused where
@@ -12,9 +12,12 @@ above are for evaluation only.
 
 from __future__ import annotations
 
-import json
+from common import harness
+
+import json  # isort: skip
 import multiprocessing
 import os
+import sys
 import warnings
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -238,9 +241,48 @@ def shown(rows: list[dict[str, Any]]) -> None:
         )
 
 
+def draw(rows: list[dict[str, Any]], fleets: int) -> Any:
+    """Shares of intervals that hold, for each kind of fleet and number of units, beside the four levels."""
+    from matplotlib.figure import Figure
+    from small_svg import BLUE, GREY, VERMILION
+
+    names = list(dict.fromkeys(row["fleets"] for row in rows))
+    height = 0.42 * len(names) + 0.9
+    figure = Figure(figsize=(7.2, height))
+    axes = figure.add_axes((0.30, 0.55 / height, 0.67, 1 - 0.95 / height))
+    for level in LEVELS:
+        axes.axvline(level, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+    for units, colour, shift in ((25, GREY, -0.22), (100, VERMILION, 0.0), (400, BLUE, 0.22)):
+        own = [row for row in rows if row["units"] == units and row["parameters"] == "all" and row["intervals"]]
+        for level in LEVELS:
+            x = [row[f"coverage_{level}"] for row in own]
+            y = [names.index(row["fleets"]) + shift for row in own]
+            errors = [2 * float(np.sqrt(level * (1 - level) / max(fleets, 1)))] * len(own)
+            axes.errorbar(x, y, xerr=errors, color=colour, marker="o", markersize=4, linewidth=1, linestyle="none")
+        if own:
+            figure.text(0.30 + 0.2 * UNITS.index(units), 1 - 0.28 / height, f"{units} units", color=colour)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlim(0.4, 1.0)
+    axes.set_xticks(LEVELS, [f"{100 * level:g} %" for level in LEVELS])
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def write_picture(path: Path, rows: list[dict[str, Any]], fleets: int) -> None:
+    """The picture as an SVG of at most 40 kB, with its figures in the metadata."""
+    sys.path.append(str(harness.HERE.parent / "docs"))  # pictures look alike
+    from small_svg import small_svg
+
+    shown_rows = [[row["fleets"], row["units"], *(row[f"coverage_{level}"] for level in LEVELS)]
+                  for row in rows if row["parameters"] == "all"]  # fmt: skip
+    text = small_svg(lambda: draw(rows, fleets), points=11, metadata={"Description": json.dumps(shown_rows)})
+    harness.write(path, text)
+
+
 def main() -> None:
-    options = harness.arguments(__doc__, fleets=("fleets of each kind", 1000), seed=("first seed", 100),
-                                processes=("processes", 2), only_units=("this number of units only; 0: all", 0))  # fmt: skip
+    limits = {"fleets": ("fleets of each kind", 1000), "seed": ("first seed", 100), "processes": ("processes", 2)}
+    options = harness.arguments(__doc__, **limits, only_units=("this number of units only; 0: all", 0))
     chosen = os.environ.get("COVERAGE_ONLY", "")
     output = options.output or harness.RESULTS / "coverage.json"
     progress = Path(f"{output}.progress")
@@ -267,9 +309,12 @@ def main() -> None:
                         total.update(found)
                     done[key], at[key] = dict(total), last
                     progress.write_text(json.dumps({"seed": options.seed, "done": done, "at": at}), encoding="utf-8")
-                shown([row for row in rows_of({key: done[key]})])
+                shown(rows_of({key: done[key]}))
     rows = rows_of(done)
-    harness.write_results(__file__, options, rows)
+    harness.write_results(__file__, options, rows, fleets=n_fleets, first_seed=options.seed)
+    if not options.quick:
+        folder = output.parent if options.output else harness.HERE / "charts"
+        write_picture(folder / "coverage.svg", rows, n_fleets)
     progress.unlink(missing_ok=True)
 
 

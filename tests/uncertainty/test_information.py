@@ -149,10 +149,10 @@ def test_units_of_measurement_do_not_matter(problem):
 # -- robust
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"covariance": "shrunk"}, {"covariance": "pooled"}, {"covariance": "diagonal"}, {"noise": "pooled"}, {"random_columns": [0]}],
-    ids=str,
-)  # fmt: skip
+OPTIONS = [{"covariance": name} for name in ("full", "shrunk", "pooled", "diagonal")]
+
+
+@pytest.mark.parametrize("options", [*OPTIONS, {"noise": "pooled"}, {"random_columns": [0]}], ids=str)
 @pytest.mark.parametrize("labelled", [False, True])
 def test_scores_of_units_sum_to_the_gradient(options, labelled):
     """Robust standard errors would be those of another model."""
@@ -286,7 +286,13 @@ def test_empirical_laws_and_unknown_methods_are_refused():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", cem.CemWarning)
         em = FailureModeEM(
-            2, basis=Polynomial(1), covariance="pooled", time_axis="to_failure", lifetimes="empirical", random_state=0
+            2,
+            basis=Polynomial(1),
+            covariance="pooled",
+            time_axis="to_failure",
+            lifetimes="empirical",
+            random_state=0,
+            max_iter=5,
         ).fit(panel)
     with pytest.raises(cem.UncertaintyError, match="empirical"):
         em.uncertainty(panel)
