@@ -16,6 +16,7 @@ CASES = {
     "fan to a threshold": (lambda: plot.RemainingLifeDisplay.from_threshold(3, None, 1), "model is of type int"),
     "law": (lambda: plot.LawDisplay.from_law("law"), "law is of type str; RemainingLifeDistribution or FirstPassage"),
     "residuals": (lambda: plot.ResidualDisplay.from_model(3, None), "model is of type int"),
+    "quantiles": (lambda: plot.QuantileResidualDisplay.from_model(3, None), "model is of type int"),
     "report": (lambda: plot.CalibrationDisplay.from_reliability({"a": 3}), "report is of type int; Reliability"),
     "alpha-lambda": (lambda: plot.AlphaLambdaDisplay.from_prognosis(3, None), "prognosis is of type int"),
     "candidates": (lambda: plot.CrossValidationDisplay.from_result({}), "result is of type dict; CrossValidation"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cem.plot.lives import RemainingLifeDisplay
     from cem.plot.novelty import NoveltyDisplay
     from cem.plot.probabilities import ProbabilityDisplay
+    from cem.plot.quantiles import QuantileResidualDisplay
     from cem.plot.regimes import RegimesDisplay
     from cem.plot.residuals import ResidualDisplay
     from cem.plot.selection import CrossValidationDisplay
@@ -35,6 +36,7 @@ __all__ = [
     "LawDisplay",
     "NoveltyDisplay",
     "ProbabilityDisplay",
+    "QuantileResidualDisplay",
     "RegimesDisplay",
     "RemainingLifeDisplay",
     "ResidualDisplay",
@@ -55,6 +57,7 @@ if not TYPE_CHECKING:  # a checker must refuse a name that is not here
             "cem.plot.lives": ("RemainingLifeDisplay",),
             "cem.plot.novelty": ("NoveltyDisplay",),
             "cem.plot.probabilities": ("ProbabilityDisplay",),
+            "cem.plot.quantiles": ("QuantileResidualDisplay",),
             "cem.plot.regimes": ("RegimesDisplay",),
             "cem.plot.residuals": ("ResidualDisplay",),
             "cem.plot.selection": ("CrossValidationDisplay",),
