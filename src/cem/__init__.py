@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         SnapshotError,
     )
     from cem.fitting.estimator import FailureModeEM
+    from cem.mixture.mode_match import match_modes
     from cem.model import diagnostics
     from cem.model.loading import load
     from cem.model.model import FailureModeModel
@@ -94,6 +95,7 @@ __all__ = [
     "errors",
     "lifetimes",
     "load",
+    "match_modes",
     "metrics",
     "plot",
     "read",
@@ -124,6 +126,7 @@ _HOMES = {
         "SnapshotError",
     ),
     "cem.fitting.estimator": ("FailureModeEM",),
+    "cem.mixture.mode_match": ("match_modes",),
     "cem.model.model": ("FailureModeModel",),
     "cem.model.loading": ("load",),
     "cem.panel.panel": ("Panel",),

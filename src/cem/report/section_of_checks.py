@@ -36,7 +36,7 @@ def checks(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> 
         part = scored if every == 1 else scored[np.arange(0, scored.n_units, every)]
         shown: list[QuantileResidualDisplay] = []
         body += paragraph(
-            "Quantile residuals are independent standard normal numbers if the model holds: curves, differences of units, "
+            "Quantile residuals are independent standard normal numbers if the model holds: curves, spread of units, "
             "noise and modes together. Points outside the band say that it does not. A slope is a spread that "
             "is too large or too small; far ends are outliers."
         )
