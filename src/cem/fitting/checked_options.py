@@ -75,7 +75,7 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
         basis=given["basis"],
         init=one_of("init", ("mixed", "kmeans", "prototypes", "random", "tempered")),
         n_init=positive("n_init"),
-        max_iter=positive("max_iter"),
+        max_iter=_max_iter(given["max_iter"]),
         tol=positive("tol", float),
         noise_floor=given["noise_floor"],
         covariance_floor=given["covariance_floor"],
@@ -94,3 +94,12 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
         noise=one_of("noise", ("own", "pooled")),
         membership=given["membership"],
     )
+
+
+def _max_iter(value: Any) -> int:
+    """A number of passes; 0 evaluates the parameters given as `init`."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
+        raise OptionError(
+            f"max_iter={value!r}: an integer above 0 was expected, or 0 to evaluate the parameters given as init"
+        )
+    return int(value)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cem.basis.families import Basis
 from cem.em.constraints import Constraints, FixedColumns
 from cem.em.expectation import Expectation
-from cem.em.feasibility import feasible
+from cem.em.feasibility import allowing, feasible
 from cem.em.linking import linked_run, linking_of, linking_penalties, rotated
 from cem.em.loop import start_em
 from cem.em.mixture_problem import MixtureProblem, MixtureRun
@@ -25,8 +25,8 @@ from cem.fitting.bases import specified_bases, warn_of_lower_degrees
 from cem.fitting.columns import check_collinear, column_plan
 from cem.fitting.conditioning import Conditioning, fixed_columns, learned_for
 from cem.fitting.covariates_left import warn_of_what_covariates_leave
-from cem.fitting.embedding import split_parameters
 from cem.fitting.fit_warnings import warn_of_fit
+from cem.fitting.given_parameters import check_structure, given_parameters
 from cem.fitting.life_channel import LIFE
 from cem.fitting.options import FitOptions, Given, Progress
 from cem.fitting.regime_refinement import refined_run
@@ -39,21 +39,18 @@ from cem.search.fresh import (
     MIXED_KINDS,
     StartKind,
     one_mode_run,
-    parameters_from_responsibilities,
     starting_point,
 )
 from cem.search.moves import moved_start
-from cem.search.one_mode import OneModePosteriors, StartingPoint, with_known_modes
+from cem.search.one_mode import OneModePosteriors, StartingPoint
 from cem.search.quiet_modes import FLOOR_FRACTION, SMALLEST_NOISE, past_quiet_modes
 from cem.search.starts import Fresh, Move, Start, best_of_starts
 from cem.statistics.columns import ColumnPlan
-from cem.statistics.coordinates import Layout
 from cem.statistics.exact_channels import learnable_channels, rounding_noise
 from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:
     from cem.covariates.conditions import Conditions
-    from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
 __all__ = ["fit_mixture"]
@@ -256,7 +253,8 @@ def _check_columns(statistics: SufficientStatistics, prepared: tuple[ColumnPlan 
 def _refine(found: _Found, prepared: _Prepared, options: FitOptions) -> _Found:
     """Refine the map of readings by regime with the modes that were found, if there is one."""
     conditioning = prepared.conditioning
-    if conditioning is None or conditioning.maps is None or found.interrupted or found.run.lost_mode is not None:
+    nothing_to_refine = conditioning is None or conditioning.maps is None or not options.max_iter
+    if nothing_to_refine or conditioning is None or found.interrupted or found.run.lost_mode is not None:
         return replace(found, conditioning=conditioning)
     refined = refined_run(
         found.run,
@@ -275,6 +273,8 @@ def _refine(found: _Found, prepared: _Prepared, options: FitOptions) -> _Found:
 
 def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Progress | None) -> _Found:
     """Return the best of all starts, refitted if a noise floor holds a quiet mode."""
+    if not options.max_iter:
+        return _evaluated(prepared, options, init)
     problem = prepared.problem
     statistics = problem.expectation.statistics
     tolerance = options.tol * statistics.n_observations
@@ -310,6 +310,18 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
     return _Found(run, problem, records, best, interrupted)
 
 
+def _evaluated(prepared: _Prepared, options: FitOptions, init: Given) -> _Found:
+    """The given parameters as they are, without any step: floors give way to them."""
+    problem, n_modes = prepared.problem, options.n_modes
+    given = given_parameters(problem.expectation, prepared.one_mode, None, n_modes, init)
+    constraints = allowing(problem.constraints, given)
+    check_structure(given, feasible(given, constraints), options)
+    problem = replace(problem, constraints=constraints)
+    run = start_em(problem, given)
+    run = replace(run, status=np.zeros((n_modes, given.n_channels), dtype=np.int32))
+    return _Found(run, problem, [Start("given", run, "evaluated")], 0, False)
+
+
 def _link(found: _Found, options: FitOptions) -> _Found:
     """Run EM of the linked model from the result of the search, if channels are to be linked."""
     rank, run, problem, interrupted = options.linking_rank, found.run, found.problem, found.interrupted
@@ -325,6 +337,8 @@ def _link(found: _Found, options: FitOptions) -> _Found:
             tolerance=options.tol * statistics.n_observations,
             accelerate=options.accelerate == "auto",
         )
+        if not options.max_iter:
+            run = replace(run, status=found.run.status)
         if run.lost_mode is not None:
             raise FitError(
                 f"mode {run.lost_mode} lost its units once its channels were linked (linking_rank={rank}); take fewer "
@@ -478,7 +492,7 @@ def _starts(
 ) -> tuple[list[Fresh], Move | None, Parameters | None]:
     """Functions that make the fresh starts, by kind; the function that makes a move; and the given parameters."""
     if init is not None:
-        given = _given_parameters(expectation, one_mode, constraints, options.n_modes, init)
+        given = given_parameters(expectation, one_mode, constraints, options.n_modes, init)
         if given.rank != options.linking_rank:
             given = feasible(given.marginal(), constraints)
         return [("given", lambda: StartingPoint(given, 0.0))], None, given
@@ -498,67 +512,6 @@ def _starts(
 
     starts: list[Fresh] = [(kind, partial(fresh, kind)) for kind in islice(cycle(kinds), options.n_init)]
     return starts, moved, None
-
-
-def _given_parameters(
-    expectation: Expectation,
-    one_mode: Parameters,
-    constraints: Constraints,
-    n_modes: int,
-    init: FloatArray | Parameters | FailureModeModel,
-) -> Parameters:
-    """First parameters from the argument ``init`` of `fit`."""
-    from cem.model.model import FailureModeModel
-
-    statistics = expectation.statistics
-    if isinstance(init, FailureModeModel):
-        order = [init.channels.index(name) for name in statistics.channels]
-        user = init.user_parameters()
-        if statistics.fixed is not None:
-            conditions = None if init.conditions is None else init.conditions.of_channels(statistics.channels)
-            given = split_parameters(user.of_channels(order), conditions, statistics)
-        else:
-            given = _in_coordinates(user, init.internal_parameters.layout, order, statistics)
-        return feasible(given, constraints)
-    if isinstance(init, Parameters):
-        sizes = tuple(basis.size for basis in statistics.bases)
-        if statistics.fixed is not None:
-            by_mode = [sum(x.feature >= 0 and x.by_mode for x in own) for own in statistics.fixed.plan.fixed]
-            sizes = tuple(p + q for p, q in zip(sizes, by_mode, strict=True))
-        if init.sizes != sizes or init.n_modes != n_modes:
-            raise OptionError(
-                f"init: parameters of {init.n_modes} modes with bases of sizes {init.sizes}; "
-                f"{n_modes} modes and sizes {sizes} were expected"
-            )
-        if statistics.fixed is not None:
-            return feasible(split_parameters(init, None, statistics), constraints)
-        return feasible(_in_coordinates(init, init.layout, range(init.n_channels), statistics), constraints)
-    fixed = with_known_modes(np.asarray(init, dtype=np.float64), statistics.known_modes)
-    empty = np.flatnonzero(fixed.sum(axis=0) <= 0)
-    if len(empty):
-        raise OptionError(f"init: no unit has any responsibility for mode {empty[0]}; give each mode some")
-    return parameters_from_responsibilities(expectation, fixed, one_mode, constraints)
-
-
-def _in_coordinates(
-    parameters: Parameters, layout: Layout, order: Sequence[int], statistics: SufficientStatistics
-) -> Parameters:
-    """Convert parameters from the panel's units to the internal coordinates of these statistics."""
-    coordinates, new = statistics.coordinates, statistics.layout
-    means = np.empty((parameters.n_modes, int(new.mean_offsets[-1])))
-    factors = np.empty((parameters.n_modes, int(new.factor_offsets[-1])))
-    noise = np.empty((parameters.n_modes, new.n_channels))
-    loadings = np.empty((*means.shape, parameters.rank))
-    for c, old in enumerate(order):
-        new.vector(means, c)[:] = coordinates.internal_coefficients(layout.vector(parameters.means, old), c)
-        factor = layout.matrix(parameters.factors, old)
-        new.matrix(factors, c)[:] = coordinates.internal_covariance_factor(factor, c)
-        noise[:, c] = parameters.noise_variances[:, old] / coordinates.scales[c] ** 2
-        if parameters.loadings is not None:
-            rows, old_rows = (slice(*at.mean_offsets[i : i + 2]) for at, i in ((new, c), (layout, old)))
-            own = coordinates.transform(c) @ factor @ parameters.loadings[:, old_rows] / coordinates.scales[c]
-            loadings[:, rows] = np.linalg.solve(new.matrix(factors, c), own)
-    return Parameters(parameters.weights, means, factors, noise, new.sizes, loadings, membership=parameters.membership)
 
 
 def _best(records: list[Start], tolerance: float) -> tuple[int, MixtureRun]:
