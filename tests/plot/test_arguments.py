@@ -21,6 +21,7 @@ CASES = {
     "alpha-lambda": (lambda: plot.AlphaLambdaDisplay.from_prognosis(3, None), "prognosis is of type int"),
     "candidates": (lambda: plot.CrossValidationDisplay.from_result({}), "result is of type dict; CrossValidation"),
     "labels": (lambda: plot.AgreementDisplay.from_model(3, None), "model is of type int"),
+    "stability": (lambda: plot.StabilityDisplay.from_result({}), "result is of type dict; Stability was expected"),
     "starts": (lambda: plot.StartsDisplay.from_model(3), "model is of type int"),
     "novelty": (lambda: plot.NoveltyDisplay.from_model(3, None), "model is of type int"),
     "coefficients": (lambda: plot.CoefficientDisplay.from_model(3, None, "x"), "model is of type int"),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cem.plot.regimes import RegimesDisplay
     from cem.plot.residuals import ResidualDisplay
     from cem.plot.selection import CrossValidationDisplay
+    from cem.plot.stability import StabilityDisplay
     from cem.plot.starts import StartsDisplay
     from cem.plot.style import mode_colour
     from cem.plot.trajectories import TrajectoryDisplay
@@ -40,6 +41,7 @@ __all__ = [
     "RegimesDisplay",
     "RemainingLifeDisplay",
     "ResidualDisplay",
+    "StabilityDisplay",
     "StartsDisplay",
     "TrajectoryDisplay",
     "mode_colour",
@@ -61,6 +63,7 @@ if not TYPE_CHECKING:  # a checker must refuse a name that is not here
             "cem.plot.regimes": ("RegimesDisplay",),
             "cem.plot.residuals": ("ResidualDisplay",),
             "cem.plot.selection": ("CrossValidationDisplay",),
+            "cem.plot.stability": ("StabilityDisplay",),
             "cem.plot.starts": ("StartsDisplay",),
             "cem.plot.style": ("mode_colour",),
             "cem.plot.trajectories": ("TrajectoryDisplay",),
