@@ -129,14 +129,8 @@ class StabilityDisplay(Display):
             x, y = self.differences[part], self.adjusted_rand[part]
             axes.scatter(x, y, s=sizes[part], color=colour, alpha=0.7, lw=0, label=text)
         for x, y, n in zip(self.differences, self.adjusted_rand, self.n_met, strict=True):
-            below: dict[str, Any] = {
-                "textcoords": "offset points",
-                "xytext": (0, -18),
-                "ha": "center",
-                "fontsize": 8,
-                "color": INK,
-            }
-            axes.annotate(f"{n:,}", (x, y), **below)
+            below: dict[str, Any] = {"xytext": (0, -18), "textcoords": "offset points", "ha": "center"}
+            axes.annotate(f"{n:,}", (x, y), fontsize=8, color=INK, **below)
         low = min(-1.0, float(self.differences.min()))
         high = max(0.0, float(self.differences.max()))
         margin = 0.08 * (high - low)
