@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from cem import covariates, datasets, errors, lifetimes, metrics, plot, tables
+    from cem import covariates, datasets, errors, lifetimes, metrics, plot, selection, tables
     from cem.basis.custom_functions import register_function
     from cem.basis.families import Basis, BSpline, Constant, Custom, Exponential, Fourier, Polynomial
     from cem.covariates.regimes import Regimes
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from cem.model.loading import load
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
-    from cem.prognosis import calibration, selection
+    from cem.prognosis import calibration
     from cem.prognosis.distribution import RemainingLifeDistribution
     from cem.prognosis.remaining_life import RemainingLife
     from cem.tables.many_files import read
@@ -143,7 +143,7 @@ _MODULES = {
     "lifetimes": "cem.lifetimes",
     "metrics": "cem.metrics",
     "plot": "cem.plot",
-    "selection": "cem.prognosis.selection",
+    "selection": "cem.selection",
     "tables": "cem.tables",
 }
 

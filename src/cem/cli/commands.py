@@ -152,9 +152,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     fit.add_argument(
         "--covariance",
-        choices=("full", "diagonal", "pooled"),
-        default="full",
-        help="random-effect covariance; pooled: one per channel for all modes, for modes of few units (default: full)",
+        choices=("auto", "shrunk", "full", "pooled", "diagonal"),
+        default="auto",
+        help="random-effect covariance of each mode: its own (full), one for all modes (pooled), or between them, as "
+        "held-out units ask for (shrunk; default: auto, shrunk unless channels are linked). BIC needs full or pooled",
     )
     fit.add_argument(
         "--linking-rank",
@@ -331,7 +332,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
         return _description(model) | {
             "file": str(options.file),
             "model": str(options.output) if options.output is not None else None,
-            "bic": model.summary().facts["BIC"],
+            "bic": model.summary().facts.get("BIC"),
             "assignments": [
                 {"unit": unit, "mode": model.mode_labels[k], "probability": float(row[k])}
                 for unit, k, row in zip(panel.units, best, em.responsibilities_, strict=True)

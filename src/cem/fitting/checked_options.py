@@ -55,6 +55,7 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
         floor = given[option]
         if not (floor is None or isinstance(floor, (int, float, np.number, Mapping))) or isinstance(floor, bool):
             raise OptionError(f"{option}={floor!r}: None, a positive number, or a dict by channel was expected")
+    covariance = one_of("covariance", ("auto", *COVARIANCE_STRUCTURES))
     rank: int = given["linking_rank"]
     penalty: float = given["linking_penalty"]
     if not isinstance(rank, (int, np.integer)) or isinstance(rank, bool) or rank < 0:
@@ -62,16 +63,34 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
     number = isinstance(penalty, (int, float, np.number)) and not isinstance(penalty, bool)
     if not number or not 0 <= penalty < np.inf:
         raise OptionError(f"linking_penalty={penalty!r}: a finite number of 0 or more was expected")
-    if rank and given["covariance"] != "full":
+    if rank and covariance not in ("auto", "full", "shrunk"):
         raise OptionError(
-            f"linking_rank={rank} with covariance={given['covariance']!r}: linked channels need covariance='full'; "
-            "or take linking_rank=0"
+            f"linking_rank={rank} with covariance={covariance!r}: linked channels need covariance='full' or "
+            "'shrunk'; or take linking_rank=0"
         )
+    shrinkage = given["shrinkage"]
+    if shrinkage != "auto":
+        number = isinstance(shrinkage, (int, float, np.number)) and not isinstance(shrinkage, bool)
+        if not number or not 0 < shrinkage < np.inf:
+            raise OptionError(
+                f"shrinkage={shrinkage!r}: 'auto', or a number above 0, of units that the common covariance counts as, "
+                "was expected"
+            )
+        if covariance != "shrunk":
+            raise OptionError(
+                f"shrinkage={shrinkage!r} with covariance={covariance!r}: shrinkage is the weight of "
+                "covariance='shrunk'"
+            )
     regimes = given["regimes"]
     if regimes is not None and not isinstance(regimes, Regimes):
         raise OptionError(f"regimes={regimes!r}: cem.Regimes(...), or None, was expected")
+    n_modes = positive("n_modes")
+    if covariance == "auto":
+        covariance = "full" if rank else "shrunk"
+    if covariance == "shrunk" and n_modes == 1:
+        covariance = "full"  # of one mode, shrunk towards itself
     return FitOptions(
-        n_modes=positive("n_modes"),
+        n_modes=n_modes,
         basis=given["basis"],
         init=one_of("init", ("mixed", "kmeans", "prototypes", "random", "tempered")),
         n_init=positive("n_init"),
@@ -79,7 +98,7 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
         tol=positive("tol", float),
         noise_floor=given["noise_floor"],
         covariance_floor=given["covariance_floor"],
-        covariance=one_of("covariance", COVARIANCE_STRUCTURES),
+        covariance=covariance,
         accelerate=one_of("accelerate", ("auto", "none")),
         kernel=one_of("kernel", ("auto", "lapack")),
         n_jobs=os.cpu_count() or 1 if n_jobs == -1 else int(n_jobs),
@@ -93,6 +112,7 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
         common_columns=given["common_columns"],
         noise=one_of("noise", ("own", "pooled")),
         membership=given["membership"],
+        shrinkage=None if isinstance(shrinkage, str) else float(shrinkage),
     )
 
 

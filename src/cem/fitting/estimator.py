@@ -94,13 +94,18 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
     covariance_floor : float or mapping of channel to float, optional
         Smallest eigenvalue of the random-effect covariance, in internal coordinates (channels scaled to variance 1,
         basis orthonormal over the pooled times). Default 1e-6. Rarely worth changing.
-    covariance : {"full", "diagonal", "pooled"}, default "full"
-        Random-effect covariance: "full" has its own for every mode and channel, "diagonal" has uncorrelated
-        coefficients, "pooled" has one per channel that all modes share. Use the latter two for modes of few units.
+    covariance : {"auto", "shrunk", "full", "pooled", "diagonal"}, default "auto"
+        Random-effect covariance. "full" has its own for every mode and channel, "pooled" has one per channel that all
+        modes share, and "shrunk" lies between them, by as much as suits units that were held out (`shrinkage`).
+        "diagonal" has uncorrelated coefficients. "auto" is "shrunk", or "full" with one mode or with linked channels.
+        Criteria such as `bic` need a fit by maximum likelihood: "full", "pooled" or "diagonal".
+    shrinkage : "auto" or float, default "auto"
+        With ``covariance="shrunk"``: how many units of every mode the common covariance counts as, model.md (25).
+        "auto" chooses it by the likelihood of units that were held out.
     linking_rank : int, default 0
         r, the number of latent factors that the channels of a unit share (model.md, "Linked channels"). With 0,
         channels are independent given the mode, and intervals of units with many channels are too narrow. Needs
-        ``covariance="full"``.
+        ``covariance="full"`` or "shrunk".
     linking_penalty : float, default 500.0
         Ridge penalty on the loadings: ``linking_penalty`` / N for a mode of N units, so small modes are linked with
         caution. The default suits modes of a dozen units. With many units in every mode a lower penalty predicts
@@ -177,9 +182,9 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
     log_likelihoods_ : ndarray
         Log-likelihood by pass of the best start; with linked channels, from where the links were added.
     objectives_ : ndarray
-        The objective by pass: the log-likelihood, less the penalties of the loadings and of the laws of lifetimes. It
-        never falls, except with ``lifetimes="empirical"``, where smoothed lives are not maximum likelihood; a
-        `ConvergenceWarning` says so if it did.
+        The objective by pass: the log-likelihood, less the penalties of shrunk covariances, of the loadings and of the
+        laws of lifetimes. It never falls, except with ``lifetimes="empirical"``, where smoothed lives are not maximum
+        likelihood; a `ConvergenceWarning` says so if it did.
     converged_ : bool
         Whether the best start reached `tol`.
     interrupted_ : bool
@@ -196,6 +201,8 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
     mode_labels_ : tuple
         Labels of the modes: known labels first, sorted; then numbers from 0, by falling weight. A fit that continues
         from `init` keeps the given order, and from a model also its labels.
+    shrinkage_ : float
+        Weight of the common covariance, in units of every mode; 0 where covariances are not shrunk.
     n_parameters_ : int
         Free parameters: weights, means, covariances and residual variances, with linked channels the identifiable part
         of the loadings, and on the time to failure the laws of lifetimes.
@@ -251,7 +258,8 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         tol: float = 1e-9,
         noise_floor: float | Mapping[str | None, float] | None = None,
         covariance_floor: float | Mapping[str | None, float] | None = None,
-        covariance: CovarianceStructure = "full",
+        covariance: CovarianceStructure | Literal["auto"] = "auto",
+        shrinkage: float | Literal["auto"] = "auto",
         linking_rank: int = 0,
         linking_penalty: float = 500.0,
         accelerate: Literal["auto", "none"] = "auto",
@@ -281,6 +289,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         self.noise_floor = noise_floor
         self.covariance_floor = covariance_floor
         self.covariance = covariance
+        self.shrinkage = shrinkage
         self.linking_rank = linking_rank
         self.linking_penalty = linking_penalty
         self.accelerate = accelerate
@@ -480,7 +489,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         self.n_parameters_ = n_free_parameters(
             parameters.n_modes,
             statistics.sizes,
-            self.covariance,
+            options.covariance,
             parameters.rank,
             lifetimes=Lifetimes.from_dict(record["lifetimes"]) if "lifetimes" in record else None,
             n_untold=int(statistics.noise_is_untold.sum()),
@@ -497,6 +506,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         self.interrupted_ = result.interrupted
         self.n_iter_ = run.n_passes
         self.kernel_ = result.kernel
+        self.shrinkage_ = result.constraints.shrinkage
         self.mode_labels_ = result.mode_labels
         self.basis_sizes_ = tuple(basis.size for basis in statistics.bases)
         self.channels_ = statistics.channels

@@ -33,6 +33,7 @@ from cem.fitting.options import FitOptions, Given, Progress
 from cem.fitting.regime_refinement import refined_run
 from cem.fitting.result import FitResult, final_order, reordered
 from cem.fitting.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
+from cem.fitting.shrinkage import ChosenShrinkage, chosen_shrinkage, first_shrinkage
 from cem.fitting.warm_start import check_same_conditions, matched_modes, numbered
 from cem.mixture.parameters import Parameters
 from cem.panel.mode_priors import all_mode_labels, log_mode_priors
@@ -151,6 +152,7 @@ class _Found:
     best: int
     interrupted: bool
     conditioning: Conditioning | None = None
+    shrinkage: ChosenShrinkage | None = None
 
 
 def _prepare(
@@ -279,22 +281,16 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
     problem = prepared.problem
     statistics = problem.expectation.statistics
     tolerance = options.tol * statistics.n_observations
-    starts, move, given = _starts(problem.expectation, prepared.one_mode, problem.constraints, options, init)
-    if given is not None and given.rank:
-        records, interrupted = [Start("given", start_em(problem, given))], False
-    else:
-        records, interrupted = best_of_starts(
-            starts,
-            problem,
-            n_modes=options.n_modes,
-            move=move,
-            max_iter=options.max_iter,
-            tolerance=_TOLERANCE_BEFORE_LINKING * tolerance if options.linking_rank else tolerance,
-            accelerate=options.accelerate == "auto",
-            n_jobs=options.n_jobs,
-            progress=_in_panel_units(progress, statistics.log_jacobian),
-        )
+    records, interrupted = _searched(problem, prepared, options, init, progress)
     best, run = _best(records, tolerance)
+    shrinkage = None
+    if _is_open(options) and not interrupted:
+        shrinkage = chosen_shrinkage(run.parameters, run.responsibilities, problem, options.seed.spawn(1)[0])
+        problem = _with_shrinkage(problem, shrinkage.weight)
+        again, interrupted = _searched(problem, prepared, options, init, progress, known=shrinkage.parameters)
+        if not interrupted or any(record.run is not None for record in again):
+            records = again
+        best, run = _best(records, tolerance)
     if not interrupted:
         quieter, problem, interrupted = past_quiet_modes(
             run,
@@ -308,7 +304,51 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
         if quieter is not run:
             run, best = quieter, len(records)
             records.append(Start("quiet", run, "converged" if run.converged else "limit of passes"))
-    return _Found(run, problem, records, best, interrupted)
+    return _Found(run, problem, records, best, interrupted, shrinkage=shrinkage)
+
+
+def _is_open(options: FitOptions) -> bool:
+    """Whether ν has to be chosen."""
+    return options.covariance == "shrunk" and options.shrinkage is None
+
+
+def _with_shrinkage(problem: MixtureProblem, weight: float) -> MixtureProblem:
+    return replace(problem, constraints=replace(problem.constraints, shrinkage=weight))
+
+
+def _searched(
+    problem: MixtureProblem,
+    prepared: _Prepared,
+    options: FitOptions,
+    init: Given,
+    progress: Progress | None,
+    known: Parameters | None = None,
+) -> tuple[list[Start], bool]:
+    """All starts, each with its fate, and whether the search was interrupted.
+
+    `known` is the result of an earlier search under other constraints: one more start, or, where the start was given,
+    the only one.
+    """
+    statistics = problem.expectation.statistics
+    tolerance = options.tol * statistics.n_observations
+    starts, move, given = _starts(problem.expectation, prepared.one_mode, problem.constraints, options, init)
+    if given is not None and given.rank:
+        return [Start("given", start_em(problem, given))], False
+    if known is not None:
+        start = feasible(known, problem.constraints)
+        first = ("given" if given is not None else "known", lambda: StartingPoint(start, np.inf))
+        starts = [first, *(() if given is not None else starts)]
+    return best_of_starts(
+        starts,
+        problem,
+        n_modes=options.n_modes,
+        move=move,
+        max_iter=options.max_iter,
+        tolerance=_TOLERANCE_BEFORE_LINKING * tolerance if options.linking_rank else tolerance,
+        accelerate=options.accelerate == "auto",
+        n_jobs=options.n_jobs,
+        progress=_in_panel_units(progress, statistics.log_jacobian),
+    )
 
 
 def _evaluated(prepared: _Prepared, options: FitOptions, init: Given) -> _Found:
@@ -380,6 +420,7 @@ def _finish(found: _Found, prepared: _Prepared, options: FitOptions, *, keeps_or
         keeps_order,
         prepared.plan,
         found.conditioning,
+        shrinkage=found.shrinkage,
     )
 
 
@@ -469,9 +510,10 @@ def _constraints(
     rounding = np.maximum(steps / coordinates.scales * (steps / coordinates.scales) / 12.0, SMALLEST_NOISE)
     fixed = expectation.statistics.fixed
     columns = None if fixed is None else FixedColumns(fixed.kernel_sizes, fixed.by_mode)
+    shrunk = options.covariance == "shrunk"
     loose = Constraints(
-        rounding, covariance_floors, options.covariance, coordinates.transforms, fixed=columns,
-        pooled_noise=options.noise == "pooled",
+        rounding, covariance_floors, "full" if shrunk else options.covariance, coordinates.transforms,
+        fixed=columns, pooled_noise=options.noise == "pooled",
     )  # fmt: skip
     one_mode = one_mode_run(expectation, loose)
     floors = lowest = rounding
@@ -482,7 +524,11 @@ def _constraints(
         given = options.noise_floor if isinstance(options.noise_floor, Mapping) else {None: options.noise_floor}
         lowest = np.where([None in given or name in given for name in channels], floors, lowest)
         one_mode = one_mode_run(expectation, replace(loose, noise_floors=floors))
-    return one_mode, replace(loose, noise_floors=floors), lowest
+    constraints = replace(loose, noise_floors=floors)
+    if shrunk:
+        weight = options.shrinkage or first_shrinkage(expectation.statistics.sizes)
+        constraints = replace(constraints, covariance="shrunk", shrinkage=weight)
+    return one_mode, constraints, lowest
 
 
 def _starts(
@@ -517,7 +563,7 @@ def _starts(
 
 
 def _best(records: list[Start], tolerance: float) -> tuple[int, MixtureRun]:
-    """The start of highest ℓ and its run; a converged start wins if it is lower by less than the tolerance.
+    """The start of highest objective and its run; a converged start wins if it is lower by less than the tolerance.
 
     Rounding can lift a start that stopped early, because it was the same as another, above the one that continued.
     """
@@ -529,7 +575,7 @@ def _best(records: list[Start], tolerance: float) -> tuple[int, MixtureRun]:
             f"no start could be completed ({fates}{'; …' if len(records) > 5 else ''}); try fewer modes, more starts "
             "(n_init), or a smaller basis"
         )
-    highest = max(run.log_likelihood for run in usable.values())
-    near = [i for i, run in usable.items() if run.log_likelihood >= highest - tolerance]
-    best = max(near, key=lambda i: (usable[i].converged, usable[i].log_likelihood, -i))
+    highest = max(run.objective for run in usable.values())
+    near = [i for i, run in usable.items() if run.objective >= highest - tolerance]
+    best = max(near, key=lambda i: (usable[i].converged, usable[i].objective, -i))
     return best, usable[best]

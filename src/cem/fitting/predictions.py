@@ -151,6 +151,8 @@ class Predictions:
 
         Raises
         ------
+        OptionError
+            The covariances are shrunk. The criteria count the parameters of a fit by maximum likelihood.
         PanelError
             A unit of X has a label that the model does not know, or the model is on the time to failure and no unit of
             X has failed.
@@ -176,6 +178,13 @@ class Predictions:
     def _likelihood(self, X: Data | None, times: ArrayLike | None, axes: Axes) -> tuple[float, FloatArray]:
         """ℓ and responsibilities: of the fit, or of a panel at the parameters of the fit."""
         model = self._model()
+        if model.training.get("covariance") == "shrunk":
+            raise OptionError(
+                "AIC, BIC and ICL count the parameters of a fit by maximum likelihood, and the covariances of this one "
+                "are shrunk (covariance='shrunk', the default). For a criterion fit again with covariance='full' or "
+                "'pooled', fit(X, init=model_) to start from here; to compare shrunk fits take the log-likelihood of "
+                "held-out units, cem.selection.cross_validate"
+            )
         if X is None:
             if times is not None or axes is not None:
                 raise OptionError("times and axes go with an array; give it as X")

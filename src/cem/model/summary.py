@@ -149,11 +149,13 @@ def _facts(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Any]:
         ("passes", "n_iter"),
         ("converged", "converged"),
         ("covariance", "covariance"),
+        ("shrunk by units", "shrinkage"),
         ("noise", "noise"),
     ):
         if training.get(key) is not None:
             facts[name] = training[key]
-    if {"log_likelihood", "n_parameters", "n_units"} <= set(training) and training["n_units"] > 0:
+    by_likelihood = training.get("covariance") != "shrunk"  # criteria count parameters of such fits only
+    if by_likelihood and {"log_likelihood", "n_parameters", "n_units"} <= set(training) and training["n_units"] > 0:
         facts["BIC"] = -2 * training["log_likelihood"] + training["n_parameters"] * math.log(training["n_units"])
     if model.linking_rank:
         facts["shared factors"] = model.linking_rank

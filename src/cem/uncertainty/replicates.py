@@ -22,7 +22,7 @@ from cem.statistics.sufficient import SufficientStatistics
 from cem.uncertainty.matching import places_of_modes
 from cem.uncertainty.resampling import ParametricDraws, resampled_units
 
-__all__ = ["BootstrapKind", "Refit", "Replicates", "bootstrap", "on_statistics", "refitted"]
+__all__ = ["BootstrapKind", "Refit", "Replicates", "bootstrap", "on_statistics", "refitted", "spawned"]
 
 FloatArray = NDArray[np.float64]
 BootstrapKind: TypeAlias = Literal["units", "parametric"]
@@ -194,17 +194,20 @@ def bootstrap(
         draw = ParametricDraws(statistics, parameters).draw
     else:
         draw = partial(resampled_units, statistics)
-    # Spawn from a fresh sequence: spawning from the given one would change it for its owner.
-    root = np.random.SeedSequence(seed) if isinstance(seed, int) else _same(seed)
-    seeds = tuple(root.spawn(n))
+    seeds = spawned(seed, n)
     problem.coordinates(parameters)  # shared by all refits, and made once
     one = partial(_replicate, problem=problem, fit=parameters, draw=draw, tolerance=tolerance, max_iter=max_iter)
     with closing(in_order(one, seeds, n_jobs)) as results:
         return Replicates(kind, parameters, tuple(results), seeds)
 
 
-def _same(seed: np.random.SeedSequence) -> np.random.SeedSequence:
-    return np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key, pool_size=seed.pool_size)
+def spawned(seed: np.random.SeedSequence | int, n: int) -> tuple[np.random.SeedSequence, ...]:
+    """The first children of a seed, which itself does not change: the next call gets the same ones."""
+    if isinstance(seed, np.random.SeedSequence):
+        seed = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key, pool_size=seed.pool_size)
+    else:
+        seed = np.random.SeedSequence(seed)
+    return tuple(seed.spawn(n))
 
 
 def _replicate(

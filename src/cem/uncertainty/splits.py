@@ -8,8 +8,6 @@ matter as much as those in the middle, because the best optimum of one mode too 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,10 +15,11 @@ from cem.em.loop import continue_em, remaining_gain, start_em
 from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import FitError
 from cem.mixture.parameters import Parameters
-from cem.search.one_mode import OneModePosteriors, StartingPoint
+from cem.search.moves import moved_start
+from cem.search.one_mode import OneModePosteriors
 from cem.statistics.sufficient import SufficientStatistics
 
-__all__ = ["as_one_mode", "best_of_splits", "split_starts"]
+__all__ = ["as_one_mode", "one_mode_more"]
 
 FloatArray = NDArray[np.float64]
 
@@ -33,7 +32,11 @@ _SHARES = (0.06, 0.12, 0.25, 0.75, 0.88, 0.94)
 # Divisions that are made and scored; more than these are drawn from.
 _MOST_STARTS = 96
 # How many runs make how many passes: those whose extrapolated ends are highest.
-_ROUNDS = ((24, 8), (10, 12), (5, 16))
+_SPLIT_ROUNDS = ((20, 8), (8, 12), (4, 16), (2, 30))
+# Then a few moves of the best one (`cem.search.moves`), as long as they gain something.
+_MOVE_ROUNDS = ((4, 10), (2, 14), (1, 30))
+_MOVES, _MOST_MOVES = 4, 4
+_WORTH_ANOTHER = 0.1
 _RELAXATION = 1.6
 _SHORT = 48  # passes before the first quasi-Newton step, as in `cem.search.starts`
 _MOST_TO_COME = 5.0
@@ -55,21 +58,36 @@ def as_one_mode(parameters: Parameters) -> Parameters:
     return Parameters(np.ones(1), mean[None], factors[None], noise[None], parameters.sizes, fixed=fixed)
 
 
-def split_starts(
-    run: MixtureRun, problem: MixtureProblem, one_mode: Parameters, rng: np.random.Generator
-) -> list[StartingPoint]:
-    """Starts of K + 1 modes, each with one mode of a K-mode fit divided in two, the best-scored first.
+def one_mode_more(
+    run: MixtureRun,
+    problem: MixtureProblem,
+    one_mode: Parameters,
+    rng: np.random.Generator,
+    *,
+    tolerance: float,
+    max_iter: int = 1000,
+) -> MixtureRun | None:
+    """The best K + 1 modes that a short search from a K-mode fit finds.
 
     Parameters
     ----------
     run : EMRun
-        Of K modes, on the units of the problem.
+        Of K modes, without links, on the units of the problem.
     problem : MixtureProblem
         Of K + 1 modes. The new mode is the last one; units of known mode stay in theirs.
     one_mode : Parameters
         All units as one mode, in the same coordinates.
     rng : numpy.random.Generator
-        Draws divisions, if there are too many.
+        Draws divisions, if there are too many, and moves.
+    tolerance : float
+        Nats that the result may still gain.
+    max_iter : int
+        Largest number of passes of the last run.
+
+    Returns
+    -------
+    EMRun or None
+        None if no start kept its modes.
 
     Raises
     ------
@@ -77,18 +95,37 @@ def split_starts(
         The likelihood of a unit under one mode is not finite.
     """
     posteriors = OneModePosteriors(problem.expectation.statistics, one_mode)
+    starts = _split_starts(run, posteriors, problem, rng)
+    best = _best_of(starts, problem, _SPLIT_ROUNDS, tolerance)
+    for _ in range(_MOST_MOVES if best is not None else 0):
+        assert best is not None
+        moves = []
+        for _ in range(_MOVES):
+            try:
+                moves.append(moved_start(best.responsibilities, posteriors, problem.constraints, rng).parameters)
+            except (FitError, np.linalg.LinAlgError):
+                continue
+        moved = _best_of(moves, problem, _MOVE_ROUNDS, tolerance)
+        if moved is None or moved.log_likelihood < best.log_likelihood + _WORTH_ANOTHER:
+            break
+        best = moved
+    return None if best is None else _continued(best, problem, max_iter, tolerance)
+
+
+def _split_starts(
+    run: MixtureRun, posteriors: OneModePosteriors, problem: MixtureProblem, rng: np.random.Generator
+) -> list[Parameters]:
+    """Starts with one mode divided in two, the best-scored first."""
     rho = run.responsibilities[posteriors.units]
     noise = _noise(posteriors, problem.expectation.statistics)
     divisions: list[tuple[int, NDArray[np.bool_]]] = []
     for k in range(rho.shape[1]):
         own = rho[:, k] > _MEMBER
         if own.sum() >= 2 * _FEWEST:
-            above = _divided(posteriors.coefficients, noise, own)
-            if PROTO: above=np.column_stack([above]+[_near(posteriors.coefficients,own,rng) for _ in range(PROTO)])
-            divisions += [(k, column) for column in above.T]
+            divisions += [(k, above) for above in _divided(posteriors.coefficients, noise, own).T]
     if len(divisions) > _MOST_STARTS:
-        chosen = rng.choice(len(divisions), _MOST_STARTS, replace=False)
-        divisions = [divisions[i] for i in np.sort(chosen)]
+        chosen = np.sort(rng.choice(len(divisions), _MOST_STARTS, replace=False))
+        divisions = [divisions[i] for i in chosen.tolist()]
     starts = []
     for k, above in divisions:
         divided = np.column_stack([rho, np.where(above, rho[:, k], 0.0)])
@@ -97,14 +134,9 @@ def split_starts(
             starts.append(posteriors.start(divided, problem.constraints))
         except (FitError, np.linalg.LinAlgError):
             continue
-    return sorted(starts, key=lambda start: -start.score)
+    return [start.parameters for start in sorted(starts, key=lambda start: -start.score)]
 
 
-PROTO=0
-def _near(X,own,rng):
-    a,b=rng.choice(np.flatnonzero(own),2,replace=False)
-    up=((X-X[b])**2).sum(1)<((X-X[a])**2).sum(1)
-    return up
 def _noise(posteriors: OneModePosteriors, statistics: SufficientStatistics) -> FloatArray:
     """Log of each unit's misfit by reading, (n, C); the channel's mean where it has no reading."""
     counts = statistics.counts[posteriors.units]
@@ -145,15 +177,10 @@ def _two_means(ordered: FloatArray) -> tuple[FloatArray, FloatArray]:
     return ordered[best, at], ordered[best + 1, at]
 
 
-def best_of_splits(
-    points: list[Parameters],
-    problem: MixtureProblem,
-    *,
-    tolerance: float,
-    max_iter: int = 1000,
-    rounds=_ROUNDS
+def _best_of(
+    points: list[Parameters], problem: MixtureProblem, rounds: tuple[tuple[int, int], ...], tolerance: float
 ) -> MixtureRun | None:
-    """The best of short runs from some points, run until it has converged; None if none kept its modes."""
+    """The best of short runs from some points, of which fewer remain after each round; None if none kept its modes."""
     runs: list[MixtureRun] = []
     for point in points[: rounds[0][0]]:
         try:
@@ -163,17 +190,18 @@ def best_of_splits(
     for n_runs, n_passes in rounds:
         further = [_continued(run, problem, n_passes, tolerance) for run in runs[:n_runs]]
         runs = sorted((run for run in further if run is not None), key=_expected_height, reverse=True)
-    for run in runs:
-        found = _continued(run, problem, max_iter, tolerance)
-        if found is not None:
-            return found
-    return None
+    return runs[0] if runs else None
 
 
 def _continued(run: MixtureRun, problem: MixtureProblem, n_passes: int, tolerance: float) -> MixtureRun | None:
     try:
         found = continue_em(
-            run, problem, n_passes=n_passes, tolerance=tolerance, accelerate=True, plain_first=_SHORT,
+            run,
+            problem,
+            n_passes=n_passes,
+            tolerance=tolerance,
+            accelerate=True,
+            plain_first=_SHORT,
             relaxation=_RELAXATION,
         )
     except (FitError, np.linalg.LinAlgError):

@@ -11,7 +11,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from cem.em.kernels._lanes cimport LanePack, lanes_failure, lanes_parameters
-from cem.em.kernels._maximisation cimport m_step, m_step_failure, m_step_scratch
+from cem.em.kernels._maximisation cimport m_step, m_step_failure, m_step_scratch, shrinkage_penalty
 from cem.mixture._bundle cimport ParametersBundle, parameters_t
 from cem.numerics._small cimport cholesky_lower
 from cem.numerics._shapes cimport at_least_one, parameters_shapes, shape1, shape2
@@ -23,8 +23,8 @@ cdef extern from "<stdlib.h>" nogil:
 
 
 cdef enum:
-    _FULL = 0       # structures of the covariances, as in `_maximisation`
-    _POOLED = 2
+    _DIAGONAL = 1   # structures of the covariances, as in `_maximisation`
+    _SHRUNK = 3
 
 
 cdef bint over_relaxed_factor(
@@ -98,7 +98,7 @@ cdef void over_relax(
             noise_out[row] = max(noise[row] * exp(relaxation * log(noise_found[row] / noise[row])), noise_floors[c])
             row = k * P2 + at_square
             # Coefficients would no longer be uncorrelated in the user's basis.
-            if (covariance == _FULL or covariance == _POOLED) and not over_relaxed_factor(
+            if covariance != _DIAGONAL and not over_relaxed_factor(
                 sizes[c], factors + row, factors_found + row, relaxation, covariance_floors[c], work, factors_out + row
             ):
                 memcpy(factors_out + row, factors_found + row, sizes[c] * sizes[c] * sizeof(double))
@@ -169,6 +169,7 @@ def passes(
     const double[::1] covariance_floors,
     const double[::1] transforms,
     int covariance,
+    double shrinkage,
     double[::1] sums,
     double[::1] weights_out,
     double[:, ::1] means_out,
@@ -177,6 +178,7 @@ def passes(
     int[:, ::1] status_out,
     double[:, ::1] responsibilities_out,
     double[::1] log_likelihoods_out,
+    double[::1] objectives_out,
 ):
     """Make up to this many passes of plain EM; the GIL is released once for all.
 
@@ -187,10 +189,10 @@ def passes(
     n_passes : int
         Number of passes, unless a mode loses its units; that pass is the last.
     relaxation : float
-        Factor on the M step; a plain M step follows if it does not raise ℓ. 1 is plain EM.
+        Factor on the M step; a plain M step follows if it does not raise the objective. 1 is plain EM.
     parameters : ParametersBundle
         The current ones.
-    noise_floors, covariance_floors, transforms, covariance
+    noise_floors, covariance_floors, transforms, covariance, shrinkage
         As of `cem.em.kernels._maximisation.maximisation`.
     sums : (n_sums,) array
         In: the sums (14) at the current parameters; out: those at the last ones.
@@ -202,6 +204,8 @@ def passes(
         ρ̂ at the last parameters.
     log_likelihoods_out : (n_passes,) array
         ℓ after every pass.
+    objectives_out : (n_passes,) array
+        ℓ less the penalty of (25).
 
     Returns
     -------
@@ -232,10 +236,12 @@ def passes(
     shape2("passes", "status_out", &status_out.shape[0], n_modes, n_channels)
     shape2("passes", "responsibilities_out", &responsibilities_out.shape[0], pack.n_units, n_modes)
     shape1("passes", "log_likelihoods_out", &log_likelihoods_out.shape[0], n_passes)
+    shape1("passes", "objectives_out", &objectives_out.shape[0], n_passes)
     if pack.largest_known_mode >= n_modes:
         raise ValueError(f"passes: a unit's mode is {pack.largest_known_mode}, but there are {n_modes} modes")
     cdef Py_ssize_t n_parameters = n_modes * (1 + P + P2 + n_channels), largest = model.largest
-    cdef Py_ssize_t n_work = 2 * n_parameters + n_modes + largest * largest + m_step_scratch(n_channels, &pack.sizes[0])
+    cdef Py_ssize_t n_work = 2 * n_parameters + n_modes + 3 * largest * largest
+    n_work += m_step_scratch(n_modes, n_channels, &pack.sizes[0])
     cdef size_t n_bytes = (<size_t> pack.kernel.scratch_size(&pack.fleet, n_modes) * sizeof(double) + 63) // 64 * 64
     cdef double* scratch = <double*> aligned_alloc(64, n_bytes)
     cdef double* present = <double*> malloc(n_work * sizeof(double))
@@ -247,11 +253,11 @@ def passes(
     cdef Py_ssize_t at_means = n_modes, at_factors = at_means + n_modes * P, at_noise = at_factors + n_modes * P2
     cdef double* further = present + n_parameters
     cdef double* log_weights = further + n_parameters  # (K,)
-    cdef double* square = log_weights + n_modes        # (p, p)
-    cdef double* work = square + largest * largest
+    cdef double* square = log_weights + n_modes        # (3, p, p)
+    cdef double* work = square + 3 * largest * largest
     cdef lanes_parameters given
     cdef lanes_failure failure
-    cdef double before
+    cdef double before, height
     cdef int k, failed = 0, status = 0, done = 0, n_evaluations = 0
     cdef bint lost = False, gone_further
     given.n_modes = n_modes
@@ -263,13 +269,16 @@ def passes(
     memcpy(present + at_factors, model.factors, n_modes * P2 * sizeof(double))
     memcpy(present + at_noise, model.noise_variances, n_modes * n_channels * sizeof(double))
     with nogil:
+        height = sums[0]
+        if shrinkage > 0.0:
+            height -= shrinkage_penalty(n_modes, n_channels, &pack.sizes[0], present + at_factors, shrinkage, square)
         while done < n_passes and not lost:
-            before = sums[0]
+            before = height
             for k in range(n_modes):
                 weights_out[k] = sums[1 + k] / pack.n_units
             failed = m_step(
                 n_modes, n_channels, &pack.sizes[0], &sums[0], present + at_means, present + at_factors,
-                present + at_noise, &noise_floors[0], &covariance_floors[0], &transforms[0], covariance, work,
+                present + at_noise, &noise_floors[0], &covariance_floors[0], &transforms[0], covariance, shrinkage, work,
                 &means_out[0, 0], &mode_factors_out[0, 0], &noise_variances_out[0, 0], &status_out[0, 0],
             )
             if failed:
@@ -292,7 +301,12 @@ def passes(
                     &sums[0], NULL, &failure,
                 )
                 n_evaluations += 1
-                gone_further = status == 0 and sums[0] >= before
+                height = sums[0]
+                if shrinkage > 0.0 and status == 0:
+                    height -= shrinkage_penalty(
+                        n_modes, n_channels, &pack.sizes[0], given.factors, shrinkage, square
+                    )
+                gone_further = status == 0 and height >= before
             if gone_further:
                 memcpy(present, further, n_parameters * sizeof(double))
             else:
@@ -308,11 +322,17 @@ def passes(
                 n_evaluations += 1
                 if status != 0:
                     break
+                height = sums[0]
+                if shrinkage > 0.0:
+                    height -= shrinkage_penalty(
+                        n_modes, n_channels, &pack.sizes[0], given.factors, shrinkage, square
+                    )
                 memcpy(present, &weights_out[0], n_modes * sizeof(double))
                 memcpy(present + at_means, &means_out[0, 0], n_modes * P * sizeof(double))
                 memcpy(present + at_factors, &mode_factors_out[0, 0], n_modes * P2 * sizeof(double))
                 memcpy(present + at_noise, &noise_variances_out[0, 0], n_modes * n_channels * sizeof(double))
             log_likelihoods_out[done] = sums[0]
+            objectives_out[done] = height
             done += 1
             for k in range(n_modes):
                 if sums[1 + k] < 1.0:
