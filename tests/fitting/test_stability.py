@@ -37,7 +37,7 @@ def close():
     panel = close_fleet()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        em = cem.FailureModeEM(3, basis=Polynomial(1), random_state=0).fit(panel)
+        em = cem.FailureModeEM(3, basis=Polynomial(1), covariance="full", random_state=0).fit(panel)
     return em, panel, em.stability(panel, n_starts=20, n_replicates=10)
 
 
@@ -67,9 +67,9 @@ def test_optima_are_those_that_a_refit_from_them_reaches(close):
     for one in found.optima[:3]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            again = cem.FailureModeEM(3, basis=Polynomial(1)).fit(panel, init=one.responsibilities)
-        assert again.log_likelihood_ == pytest.approx(one.log_likelihood, abs=0.02)
-        assert again.log_likelihood_ - em.log_likelihood_ == pytest.approx(one.difference, abs=0.02)
+            again = cem.FailureModeEM(3, basis=Polynomial(1), covariance="full").fit(panel, init=one.responsibilities)
+        assert again.log_likelihood_ == pytest.approx(one.log_likelihood, abs=0.1)
+        assert again.log_likelihood_ - em.log_likelihood_ == pytest.approx(one.difference, abs=0.1)
 
 
 def test_numbers_of_an_optimum_are_those_of_its_calls(close):
@@ -116,7 +116,7 @@ KINDS = {
 def test_every_kind_of_fit_has_a_stability(kind, failing):
     """Links, regimes, covariates, membership, lives: the fit's own optimum is met in its own problem."""
     panel = conditioned_fleet(3, n_units=20, failing=failing)
-    options = {**KINDS[kind], **({"time_axis": "to_failure"} if failing else {})}
+    options = {**KINDS[kind], "max_iter": 400, **({"time_axis": "to_failure"} if failing else {})}
     em = fitted(panel, basis=Polynomial(2 if kind == "everything" else 1), **options)
     found = em.stability(panel, n_starts=3, n_replicates=2)
     assert found.optima[0].difference == 0.0 and found.n_met >= 1

@@ -37,9 +37,11 @@ __all__ = ["Ending", "near_optima"]
 
 FloatArray = NDArray[np.float64]
 
+_FEWEST_PASSES = 1000
 _TOLERANCE = 1e-3  # nats that a run may still gain
-_SAME_HEIGHT = 0.05  # nats, and
-_SAME_MODES = 0.01  # mean probability that differs, of two runs that ended in one optimum
+# Ends that give the units the same modes are one optimum, also if one of them has not quite got there.
+_SAME_HEIGHT = 1.0  # nats, and
+_SAME_MODES = 0.01  # mean probability that differs
 # Links and lives can change the order of optima, so more of them are carried over.
 _CARRIED_OVER = 3.0
 _MOST_CARRIED = 8
@@ -156,7 +158,7 @@ def _ended(problem: Any, point: Any, options: FitOptions) -> Any:
         run = continue_em(
             start_em(problem, point),
             problem,
-            n_passes=options.max_iter or 1000,
+            n_passes=max(options.max_iter, _FEWEST_PASSES),
             tolerance=_TOLERANCE,
             accelerate=options.accelerate == "auto" and getattr(problem, "family", None) != "empirical",
         )

@@ -32,6 +32,7 @@ _MOVED = 0.125  # share of the units
 _MOST_TO_COME = 5.0  # nats that the extrapolation of a run may add
 _UNITS_TO_COMPARE = 2000
 _MOST_COMPARED = 24
+_SIMPLER = {"full": "shrunk", "shrunk": "pooled"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def near_tie(records: Sequence[Start], best: int) -> NearTie | None:
     leader = _leader(records, best)
     usable = [i for i, record in enumerate(records) if _is_usable(record)]
     others = [i for i in usable if _leader(records, i) != leader]
-    gaps = {i: run.log_likelihood - _expected_height(records[i]) for i in others}
+    gaps = {i: run.objectives[-1] - _expected_height(records[i]) for i in others}
     near = sorted((i for i in others if gaps[i] < _NEAR), key=lambda i: abs(gaps[i]))[:_MOST_COMPARED]
     units = slice(None, None, -(-len(run.responsibilities) // _UNITS_TO_COMPARE))
     worst = max(
@@ -105,8 +106,8 @@ def warn_of_near_tie(records: Sequence[Start], best: int, n_units: int, options:
         else "and may be more likely than the one that was kept"
     )
     remedies = ["more starts (n_init)"]
-    if options.covariance == "full" and not options.linking_rank:
-        remedies.append("covariance='pooled'")
+    if options.covariance in _SIMPLER and not options.linking_rank:
+        remedies.append(f"covariance={_SIMPLER[options.covariance]!r}")
     remedies.append("fewer modes")
     warn(
         f"another solution is nearly as likely, {where}, and gives {round(found.moved * n_units):,} of {n_units:,} "
@@ -147,8 +148,8 @@ def _responsibilities(record: Start) -> FloatArray:
 
 
 def _expected_height(record: Start) -> float:
-    """The ℓ at which a run would end, extrapolated from its last passes."""
+    """The objective at which a run would end, extrapolated from its last passes."""
     run = record.run
     assert run is not None
-    to_come = 0.0 if run.converged else remaining_gain(run.log_likelihoods)
-    return float(run.log_likelihood + min(max(to_come, 0.0), _MOST_TO_COME))
+    to_come = 0.0 if run.converged else remaining_gain(run.objectives)
+    return float(run.objectives[-1] + min(max(to_come, 0.0), _MOST_TO_COME))
