@@ -100,20 +100,15 @@ def warn_of_near_tie(records: Sequence[Start], best: int, n_units: int, options:
     found = near_tie(records, best)
     if found is None:
         return
-    where = (
-        f"{max(found.gap, 0.0):.1f} nats below the best one"
-        if found.gap > 0
-        else "and may be more likely than the one that was kept"
-    )
     remedies = ["more starts (n_init)"]
     if options.covariance in _SIMPLER and not options.linking_rank:
         remedies.append(f"covariance={_SIMPLER[options.covariance]!r}")
     remedies.append("fewer modes")
     warn(
-        f"another solution is nearly as likely, {where}, and gives {round(found.moved * n_units):,} of {n_units:,} "
-        f"units another mode; {found.n_met:,} of {found.n_starts:,} starts led to the best one. The modes of these "
-        f"units are a matter of chance: em.stability(panel) names them. To decide try {', '.join(remedies[:-1])} or "
-        f"{remedies[-1]}",
+        f"another solution is nearly as likely, within {_NEAR:g} nats of the best one or above it, and gives "
+        f"{round(found.moved * n_units):,} of {n_units:,} units another mode; {found.n_met:,} of {found.n_starts:,} "
+        "starts led to the best one. The modes of these units are a matter of chance: em.stability(panel) names them. "
+        f"To decide try {', '.join(remedies[:-1])} or {remedies[-1]}",
         NearTieWarning,
     )
 
