@@ -13,7 +13,7 @@ from cem.basis.families import Polynomial
 from cem.mixture.conditioned import adjusted_panel
 from cem.mixture.prediction import log_densities
 from cem.model.innovations import Cells, predicted_cells
-from cem.model.residuals import _internal
+from cem.model.residuals import _internal, _steps
 
 KINDS = ("subject", "marginal", "quantile")
 MODELS = {
@@ -174,6 +174,40 @@ def test_the_frame_has_a_row_for_each_observed_cell(model, drawn):
     row = frame.iloc[-1]
     assert row["unit"] == drawn.units[-1] and row["channel"] in model.channels
     assert "unit" in found._repr_html_()
+
+
+def test_rounded_readings_are_placed_within_their_step():
+    """A sensor that reads whole numbers of one noise deviation has steps, which are no fault of the model."""
+    rng = np.random.default_rng(1)
+    times = np.arange(12.0)
+    values = 20.0 + 3.0 * rng.normal(size=(150, 1, 1)) + rng.normal(size=(150, 12, 1))
+    panel = cem.Panel.from_arrays(times, np.rint(values))
+    model = cem.FailureModeEM(1, basis=cem.Constant(), random_state=0).fit(panel).model_
+    found = model.residuals(panel, "quantile")
+    assert kstest(found.uniform[:, 0], "uniform").pvalue > 0.01
+    unrounded = model.residuals(
+        cem.Panel.from_arrays(times, np.rint(values) + 1e-7 * rng.normal(size=values.shape)), "quantile"
+    )
+    assert kstest(unrounded.uniform[:, 0], "uniform").pvalue < kstest(found.uniform[:, 0], "uniform").pvalue
+    same, other = (model.residuals(panel, "quantile", random_state=seed) for seed in (0, 1))
+    np.testing.assert_array_equal(same.values, found.values)
+    assert (other.values != found.values).any()
+    with pytest.raises(cem.OptionError, match="random_state is -1"):
+        model.residuals(panel, "quantile", random_state=-1)
+
+
+def test_steps_are_those_that_regimes_leave():
+    """A reading over its regime's scale has a smaller step than as it was read."""
+    rng = np.random.default_rng(0)
+    load = rng.integers(0, 2, (60, 12)) * 10.0
+    values = np.rint(50 + load + np.where(load > 5, 8.0, 2.0) * rng.normal(size=load.shape) + rng.normal(0, 2, (60, 1)))
+    panel = cem.Panel.from_arrays(np.tile(np.arange(12.0), (60, 1)), values, covariates={"load": load})
+    regimes = cem.Regimes("load", cuts=[5])
+    model = cem.FailureModeEM(1, basis=cem.Constant(), regimes=regimes, random_state=0).fit(panel).model_
+    read = model._aligned(panel)
+    steps = _steps(model, read, adjusted_panel(model, read))[:, 0] * model.coordinates.scales[0]
+    scales = model.regimes_.scales[(load.ravel() > 5).astype(int), 0]
+    np.testing.assert_allclose(steps, 1.0 / scales, rtol=1e-9)
 
 
 def test_residuals_cannot_be_changed(model, drawn):

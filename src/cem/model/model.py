@@ -231,6 +231,7 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         mode: Hashable | None = None,
         times: ArrayLike | None = None,
         axes: Axes = None,
+        random_state: int | np.random.Generator | None = 0,
     ) -> Residuals:
         """Return what the readings of units leave unexplained, and how much of it is usual (model.md, "After the fit").
 
@@ -242,11 +243,13 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
             "subject": readings less the unit's own curve. Are the noise and the basis right? "marginal": less the mean
             curve of the unit's mode. Are the mean curves right? "quantile": normal scores of F(reading | the unit's
             earlier readings) under the whole mixture; independent and standard normal if the model holds. Is all of it
-            right?
+            right? Readings that are rounded to a decimal step are placed at random within it.
         mode : label, optional
             Take all units under this mode; by default curves are averaged over the modes by each unit's probabilities.
         times, axes : optional
             As for `predict_proba`.
+        random_state : int, Generator or None
+            Seed of these places.
 
         Raises
         ------
@@ -257,7 +260,7 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         """
         from cem.model.residuals import residuals_of
 
-        return residuals_of(self, self._as_panel(X, times, axes), kind, mode)
+        return residuals_of(self, self._as_panel(X, times, axes), kind, mode, random_state)
 
     def classification(
         self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None, n_jobs: int = 1

@@ -18,6 +18,7 @@ from cem.errors.names import listed
 from cem.mixture.conditioned import adjusted_panel, plan_of
 from cem.mixture.prediction import internal_posterior, log_joint
 from cem.model.innovations import Cells, predicted_cells
+from cem.numerics.decimal_step import decimal_step
 from cem.numerics.normal import log_normal_cdf, normal_cdf, normal_quantile_of_log
 from cem.numerics.special import chi_square_survival
 from cem.statistics.columns import designs_of
@@ -32,6 +33,9 @@ __all__ = ["KINDS", "Kind", "Residuals", "residuals_of"]
 FloatArray = NDArray[np.float64]
 Kind = Literal["subject", "marginal", "quantile"]
 KINDS = ("subject", "marginal", "quantile")
+
+_LEAST_LEFT = 1e-6
+_FEWEST_FOR_A_STEP = 20
 
 _MEANING = {
     "subject": "about the units' own curves",
@@ -145,7 +149,13 @@ class Residuals:
         return html_table(repr(self), self._table(MOST_ROWS), int(np.isfinite(self.standardised).sum()))
 
 
-def residuals_of(model: FailureModeModel, panel: Panel, kind: Kind, mode: Hashable | None) -> Residuals:
+def residuals_of(
+    model: FailureModeModel,
+    panel: Panel,
+    kind: Kind,
+    mode: Hashable | None = None,
+    random_state: int | np.random.Generator | None = 0,
+) -> Residuals:
     """Compute residuals; see `FailureModeModel.residuals`.
 
     Parameters
@@ -155,6 +165,8 @@ def residuals_of(model: FailureModeModel, panel: Panel, kind: Kind, mode: Hashab
         As `FailureModeModel._as_panel` returns it.
     kind : {"subject", "marginal", "quantile"}
     mode : label, optional
+    random_state : int, Generator or None
+        Places of rounded readings within their steps; of the kind "quantile".
     """
     if kind not in KINDS:
         raise OptionError(f"kind is {kind!r}; {', '.join(map(repr, KINDS[:-1]))} or {KINDS[-1]!r} was expected")
@@ -162,8 +174,11 @@ def residuals_of(model: FailureModeModel, panel: Panel, kind: Kind, mode: Hashab
     read = model._aligned(panel)
     own = adjusted_panel(model, read)
     designs, values = _internal(model, read, own)
-    find = _quantiles if kind == "quantile" else _deviations
-    found, standardised = find(model, read, own, designs, values, k, kind)
+    if kind == "quantile":
+        found = _quantiles(model, read, own, designs, values, k, _generator(random_state))
+        standardised = found
+    else:
+        found, standardised = _deviations(model, read, own, designs, values, k, kind)
     result = Residuals(
         kind,
         None if k is None else model.mode_labels[k],
@@ -242,9 +257,9 @@ def _quantiles(
     designs: list[FloatArray],
     values: FloatArray,
     mode: int | None,
-    kind: str,
-) -> tuple[FloatArray, FloatArray]:
-    """Normal scores of F(x | the unit's earlier readings), F the law of the mixture."""
+    rng: np.random.Generator,
+) -> FloatArray:
+    """Normal scores of F(x | the unit's earlier readings), F the law of the mixture; NaN where nothing was observed."""
     cells = Cells.of(values, np.asarray(own.offsets, dtype=np.int64))
     innovations, variances = predicted_cells(cells, designs, values, model.internal_parameters)
     if mode is None:
@@ -255,13 +270,52 @@ def _quantiles(
     else:
         innovations, variances = innovations[:, [mode]], variances[:, [mode]]
         logs = np.zeros(innovations.shape)
-    z = innovations / np.sqrt(variances)
-    below, above = _log_sum(logs + log_normal_cdf(z)), _log_sum(logs + log_normal_cdf(-z))
+    half = 0.5 * _steps(model, read, own)[cells.rows, cells.channels, None]
+    if half.any():
+        # What was rounded has the variance of the reading less that of the rounding.
+        variances = np.maximum(variances - half * half / 3.0, _LEAST_LEFT * variances)
+        places = rng.uniform(size=(len(half), 1))
+        low, high = ((innovations + sign * half) / np.sqrt(variances) for sign in (-1.0, 1.0))
+        with np.errstate(divide="ignore"):
+            left, right = np.log1p(-places), np.log(places)
+        below = _log_sum(logs + np.logaddexp(left + log_normal_cdf(low), right + log_normal_cdf(high)))
+        above = _log_sum(logs + np.logaddexp(left + log_normal_cdf(-low), right + log_normal_cdf(-high)))
+    else:
+        z = innovations / np.sqrt(variances)
+        below, above = _log_sum(logs + log_normal_cdf(z)), _log_sum(logs + log_normal_cdf(-z))
     lower = below < above  # of the smaller tail no digit is lost
     scores = normal_quantile_of_log(np.where(lower, below, above))
     found = np.full(values.shape, np.nan)
     found[cells.rows, cells.channels] = np.where(lower, scores, -scores)
-    return found, found
+    return found
+
+
+def _steps(model: FailureModeModel, read: Panel, own: Panel) -> FloatArray:
+    """The decimal step of each reading in internal coordinates, (N, C), as regimes scale it; 0 where it is not rounded.
+
+    Readings of which a few are there are multiples of some power of ten by chance.
+    """
+    steps = np.array([decimal_step(column) if _rounded(column) else 0.0 for column in np.asarray(read.values).T])
+    if not steps.any():
+        return np.zeros(own.values.shape)
+    if own is read:
+        return np.broadcast_to(steps / model.coordinates.scales, own.values.shape)
+    further = adjusted_panel(model, read._replace(values=read.values + steps))
+    return np.asarray(np.abs(further.values - own.values) / model.coordinates.scales, dtype=np.float64)
+
+
+def _rounded(column: FloatArray) -> bool:
+    return bool(np.isfinite(column).sum() >= _FEWEST_FOR_A_STEP)
+
+
+def _generator(random_state: int | np.random.Generator | None) -> np.random.Generator:
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    if random_state is not None and (
+        not isinstance(random_state, (int, np.integer)) or isinstance(random_state, bool) or random_state < 0
+    ):
+        raise OptionError(f"random_state is {random_state!r}; a whole number, a Generator or None was expected")
+    return np.random.default_rng(random_state)
 
 
 def _log_weights(prior: FloatArray, densities: FloatArray, first: NDArray[np.int64]) -> FloatArray:
