@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         PredictionError,
         ScorerError,
         SnapshotError,
+        UncertaintyError,
     )
     from cem.fitting.estimator import FailureModeEM
     from cem.mixture.mode_match import match_modes
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from cem.prognosis.distribution import RemainingLifeDistribution
     from cem.prognosis.remaining_life import RemainingLife
     from cem.tables.many_files import read
+    from cem.uncertainty.uncertainty import Uncertainty
 
 __version__ = "0.7.0"
 
@@ -87,6 +89,8 @@ __all__ = [
     "RemainingLifeDistribution",
     "ScorerError",
     "SnapshotError",
+    "Uncertainty",
+    "UncertaintyError",
     "__version__",
     "calibration",
     "covariates",
@@ -124,6 +128,7 @@ _HOMES = {
         "PredictionError",
         "ScorerError",
         "SnapshotError",
+        "UncertaintyError",
     ),
     "cem.fitting.estimator": ("FailureModeEM",),
     "cem.mixture.mode_match": ("match_modes",),
@@ -133,6 +138,7 @@ _HOMES = {
     "cem.prognosis.remaining_life": ("RemainingLife",),
     "cem.tables.many_files": ("read",),
     "cem.prognosis.distribution": ("RemainingLifeDistribution",),
+    "cem.uncertainty.uncertainty": ("Uncertainty",),
 }
 _MODULES = {
     "calibration": "cem.prognosis.calibration",

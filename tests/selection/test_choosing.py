@@ -46,20 +46,26 @@ def test_the_true_number_is_recommended_and_fitted(found):
     assert [one.held_out_standard_error == 0.0 for one in found.candidates].count(True) == 1
 
 
+@pytest.mark.filterwarnings("ignore::cem.errors.CemWarning")
 def test_figures_are_those_of_the_fits(found):
+    """Covariances are shrunk by default: criteria are those of a maximum-likelihood fit, and the result says so."""
+    assert found.maximum_likelihood == "full" and "covariance='full'" in str(found)
     for one in found.candidates:
-        em = cem.FailureModeEM(one.n_modes, **LINEAR).fit(fleet())
+        em = cem.FailureModeEM(one.n_modes, covariance="full", **LINEAR).fit(fleet())
         assert (one.bic, one.aic, one.icl) == (em.bic(), em.aic(), em.icl())
         assert one.n_parameters == em.n_parameters_ and one.log_likelihood == em.log_likelihood_
         rho = em.responsibilities_
         assert one.entropy == pytest.approx(-(rho * np.log(np.where(rho > 0, rho, 1))).sum(), abs=1e-6)
+        rho = cem.FailureModeEM(one.n_modes, **LINEAR).fit(fleet()).responsibilities_
         for k in range(one.n_modes):
             own = rho[rho.argmax(axis=1) == k, k]
             assert one.mean_posteriors[k] == pytest.approx(own.mean())
 
 
-def test_held_out_scores_are_those_of_cross_validate(found):
-    candidates = {k: cem.FailureModeEM(k, **LINEAR) for k in (1, 2, 3)}
+def test_held_out_scores_are_those_of_cross_validate():
+    found = choose_modes(cem.FailureModeEM(1, covariance="full", **LINEAR), fleet(), (1, 2, 3), test=False, n_folds=3)
+    assert found.maximum_likelihood == ""
+    candidates = {k: cem.FailureModeEM(k, covariance="full", **LINEAR) for k in (1, 2, 3)}
     scored = cem.selection.cross_validate(fleet(), candidates, score="log_likelihood", n_folds=3).scored
     assert [one.held_out for one in found.candidates] == pytest.approx([one.log_likelihood for one in scored])
 
@@ -124,6 +130,7 @@ def test_units_with_covariates_are_drawn_with_them():
     assert found.n_modes == 2 and found.candidates[1].p_value > 0.05
 
 
+@pytest.mark.filterwarnings("ignore::cem.errors.CemWarning")
 def test_a_number_that_cannot_be_fitted_is_left_out_with_the_reason():
     small = fleet(5)
     found = choose_modes(cem.FailureModeEM(1, covariance="pooled", **LINEAR), small, (1, 6), test=False, n_folds=2)

@@ -46,6 +46,7 @@ from cem.errors.types import (
     SuspectDataWarning,
     ThresholdWarning,
     TimeScaleWarning,
+    UncertaintyError,
     UndeterminedBasisWarning,
 )
 
@@ -90,5 +91,6 @@ __all__ = [
     "SuspectDataWarning",
     "ThresholdWarning",
     "TimeScaleWarning",
+    "UncertaintyError",
     "UndeterminedBasisWarning",
 ]

@@ -30,6 +30,7 @@ from cem.fitting.predictions import Predictions
 from cem.fitting.record import training_record
 from cem.fitting.result import FitResult
 from cem.fitting.sklearn_face import SklearnFace, check_scores_get, warn_of_split_units
+from cem.fitting.uncertain import Uncertain
 from cem.fitting.unit_weights import DISTINCT, Weights, counts_of_units, one_row_each, weights_in, with_copies
 from cem.fitting.warm_start import checked_start, membership_of
 from cem.lifetimes.lifetimes import Lifetimes
@@ -54,7 +55,7 @@ Axes = str | Sequence[str] | None
 Labels = ArrayLike | Sequence[Hashable | None]
 
 
-class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
+class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, SklearnFace):
     """Find the failure modes of a fleet: a mixture of linear mixed-effects models, fitted by EM.
 
     Each channel of each unit has its own curve. Its coefficients are random effects: they come from a normal

@@ -353,7 +353,11 @@ def _searched(
 
 def _evaluated(prepared: _Prepared, options: FitOptions, init: Given) -> _Found:
     """The given parameters as they are, without any step: floors give way to them."""
+    from cem.model.model import FailureModeModel
+
     problem, n_modes = prepared.problem, options.n_modes
+    if _is_open(options) and isinstance(init, FailureModeModel) and "shrinkage" in init._training:
+        problem = _with_shrinkage(problem, float(init._training["shrinkage"]))
     given = given_parameters(problem.expectation, prepared.one_mode, None, n_modes, init)
     constraints = allowing(problem.constraints, given)
     check_structure(given, feasible(given, constraints), options)

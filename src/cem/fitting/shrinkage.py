@@ -4,8 +4,9 @@ Folds of units are held out in turn. For each ν of a short menu the fit to the 
 them, so modes keep their places and it takes a few passes. ν is a number of units: the common covariance counts as much
 as ν of them in every mode.
 
-With few units the likelihood of held-out ones is noisy, and too small a ν costs much more than too large a one: small
-modes overfit. So the largest ν wins that is not clearly worse than the best.
+With few units the likelihood of held-out ones is noisy, and the best value of the menu jumps from end to end. So ν is
+the mean of the menu on the log scale, weighted by that likelihood. Where units cannot tell, it lies in the middle, and
+that is never far worse than either end.
 """
 
 from __future__ import annotations
@@ -28,12 +29,10 @@ __all__ = ["ChosenShrinkage", "chosen_shrinkage", "first_shrinkage", "menu_of"]
 FloatArray = NDArray[np.float64]
 
 # The density of (25) as a prior of Σ_k has a finite integral from 2 p on. Factors of about three lie closer together
-# than held-out likelihood can tell; a thousand times the smallest is as good as one covariance for all modes.
-_FACTORS = (1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
+# than held-out likelihood can tell, and the largest is as good as one covariance for all modes of a small fleet.
+_FACTORS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 _FIRST = 2  # the search for modes begins with this entry: strong enough to forbid spurious modes of a few units
-_FOLDS = 5
-# Standard errors of the difference to the best that count as "not clearly worse".
-_CLEARLY = 0.4
+_FOLDS = 10
 # ν is a property of the modes, not of the number of units: a part of a large fleet tells it well enough.
 _MOST_UNITS = 2000
 # Rounds of passes go on until one gains less than this, in nats; differences that matter are a hundred times larger.
@@ -52,7 +51,7 @@ class ChosenShrinkage:
     weight : float
         ν.
     parameters : Parameters
-        The fit to all units at ν, or near it.
+        The fit to all units at the value of the menu that is nearest to ν.
     menu : tuple of float
         The values tried.
     differences : ndarray of shape (len(menu),)
@@ -110,11 +109,12 @@ def chosen_shrinkage(
             found = _fitted(start, fitted, weight)
             held_out[row, outside] = unseen.log_likelihoods(found)
     totals = held_out.sum(axis=1)
-    best = int(totals.argmax())
-    lost = held_out[best] - held_out
-    errors = lost.std(axis=1) * np.sqrt(lost.shape[1])
-    chosen = int(np.flatnonzero(lost.sum(axis=1) <= _CLEARLY * errors)[-1])
-    return ChosenShrinkage(menu[chosen], path[chosen], menu, -lost.sum(axis=1), errors)
+    gains = held_out - held_out[totals.argmax()]
+    differences, errors = gains.sum(axis=1), gains.std(axis=1) * np.sqrt(gains.shape[1])
+    logs, shares = np.log(menu), np.exp(differences)
+    chosen = float(shares @ logs / shares.sum())
+    nearest = int(np.abs(logs - chosen).argmin())
+    return ChosenShrinkage(float(np.exp(chosen)), path[nearest], menu, differences, errors)
 
 
 def _along(parameters: Parameters, problem: MixtureProblem, menu: Sequence[float]) -> list[Parameters]:

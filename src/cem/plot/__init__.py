@@ -13,10 +13,12 @@ from cem.lazy import attributes
 if TYPE_CHECKING:
     from cem.plot.agreement import AgreementDisplay
     from cem.plot.alpha_lambda import AlphaLambdaDisplay
+    from cem.plot.bands import BandDisplay
     from cem.plot.calibration import CalibrationDisplay
     from cem.plot.coefficients import CoefficientDisplay
     from cem.plot.laws import LawDisplay
     from cem.plot.lives import RemainingLifeDisplay
+    from cem.plot.modes import ModeChoiceDisplay
     from cem.plot.novelty import NoveltyDisplay
     from cem.plot.probabilities import ProbabilityDisplay
     from cem.plot.quantiles import QuantileResidualDisplay
@@ -31,10 +33,12 @@ if TYPE_CHECKING:
 __all__ = [
     "AgreementDisplay",
     "AlphaLambdaDisplay",
+    "BandDisplay",
     "CalibrationDisplay",
     "CoefficientDisplay",
     "CrossValidationDisplay",
     "LawDisplay",
+    "ModeChoiceDisplay",
     "NoveltyDisplay",
     "ProbabilityDisplay",
     "QuantileResidualDisplay",
@@ -53,10 +57,12 @@ if not TYPE_CHECKING:  # a checker must refuse a name that is not here
         {
             "cem.plot.agreement": ("AgreementDisplay",),
             "cem.plot.alpha_lambda": ("AlphaLambdaDisplay",),
+            "cem.plot.bands": ("BandDisplay",),
             "cem.plot.calibration": ("CalibrationDisplay",),
             "cem.plot.coefficients": ("CoefficientDisplay",),
             "cem.plot.laws": ("LawDisplay",),
             "cem.plot.lives": ("RemainingLifeDisplay",),
+            "cem.plot.modes": ("ModeChoiceDisplay",),
             "cem.plot.novelty": ("NoveltyDisplay",),
             "cem.plot.probabilities": ("ProbabilityDisplay",),
             "cem.plot.quantiles": ("QuantileResidualDisplay",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -32,8 +32,7 @@ __all__ = ["choose_modes"]
 
 Step = Callable[[str, int, int], None]
 
-# Covariances whose fits do not maximise the likelihood, and the structure that takes their place where it must be.
-_PENALISED = {"shrunk": "full"}
+_LIKELY = ("full", "pooled", "diagonal")
 
 
 def choose_modes(
@@ -47,11 +46,13 @@ def choose_modes(
     n_folds: int = 5,
     random_state: int = 0,
     n_jobs: int = 1,
+    maximum_likelihood: Literal["full", "pooled", "diagonal"] = "full",
     progress: Step | None = None,
 ) -> ModeChoice:
     """Compare numbers of modes, and recommend one.
 
-    Each number is fitted to all units, and to all but each fold. The bootstrap likelihood-ratio test of K modes against
+    Each number is fitted to all units, and to all but each fold (with the weight of shrinkage of all units, if
+    covariances are shrunk). The bootstrap likelihood-ratio test of K modes against
     K + 1 draws fleets from the K-mode fit, on the units' own times, missing cells and covariates. See "How many modes"
     in model.md.
 
@@ -80,6 +81,9 @@ def choose_modes(
         Seed of the folds and of the drawn fleets. That of the fits is the estimator's.
     n_jobs : int
         Threads, for folds and for drawn fleets. The result is the same for any number.
+    maximum_likelihood : {"full", "pooled", "diagonal"}
+        Shrunk covariances do not maximise the likelihood. Where the estimator has them, the log-likelihood, AIC, BIC,
+        ICL, entropy and test are those of fits with this covariance. Take "pooled" for modes of few units.
     progress : callable, optional
         Called with (stage, done, of how many).
 
@@ -114,6 +118,10 @@ def choose_modes(
             "choose_modes(cem.FailureModeEM(1), panel, range(1, 7))"
         )
     numbers = _checked(modes, n_replicates, level, n_folds)
+    if maximum_likelihood not in _LIKELY:
+        raise OptionError(
+            f"maximum_likelihood={maximum_likelihood!r}: one of {', '.join(map(repr, _LIKELY))} was expected"
+        )
     fleet = panel_to_fit(panel, table=estimator._table(None, None, None))
     told: Step = progress if progress is not None else lambda stage, done, total: None
 
@@ -128,7 +136,7 @@ def choose_modes(
             f"the units carry {counted(len(labels), 'label')} ({listed(labels, 5)}), more than any number of modes "
             "asked for; compare at least as many modes as labels"
         )
-    instead = _PENALISED.get(str(estimator.covariance), "")
+    instead = ""
     fits: dict[int, FailureModeEM] = {}
     likely: dict[int, FailureModeEM] = {}
     noted: dict[int, list[warnings.WarningMessage]] = {}
@@ -139,12 +147,15 @@ def choose_modes(
                 warnings.simplefilter("always")
                 fits[n_modes] = of(n_modes).fit(fleet)
                 noted[n_modes] = list(caught)
-                likely[n_modes] = of(n_modes, covariance=instead).fit(fleet) if instead else fits[n_modes]
+                likely[n_modes] = fits[n_modes]
+                if fits[n_modes].model_.training.get("covariance") == "shrunk":
+                    instead = maximum_likelihood
+                    likely[n_modes] = of(n_modes, covariance=instead, shrinkage="auto").fit(fleet)
         except (FitError, PanelError) as error:
             refused = refused or error
             left_out[n_modes] = str(error)
-            fits.pop(n_modes, None)
-        if fits and getattr(next(reversed(fits.values())), "interrupted_", False):
+            likely.pop(n_modes, None)
+        if any(one.interrupted_ for one in (fits.get(n_modes), likely.get(n_modes)) if one is not None):
             raise KeyboardInterrupt
         told("fits", len(noted), len(numbers))
     numbers = [n for n in numbers if n in likely]
@@ -160,8 +171,14 @@ def choose_modes(
         with threads_told(FitError):
             tests = _tests(likely, fleet, n_replicates, random_state, n_jobs, told)
         candidates = [replace(one, test=tests.get(one.n_modes)) for one in candidates]
+
+    def of_fold(n_modes: int) -> FailureModeEM:
+        if n_modes in fits and fits[n_modes].shrinkage_:  # chosen once: choosing it in each fold takes most of the time
+            return of(n_modes, covariance="shrunk", shrinkage=fits[n_modes].shrinkage_)
+        return of(n_modes)
+
     scores = held_out_scores(
-        of, fleet, numbers, n_folds=n_folds, random_state=random_state, n_jobs=n_jobs,
+        of_fold, fleet, numbers, n_folds=n_folds, random_state=random_state, n_jobs=n_jobs,
         progress=lambda done, total: told("folds", done, total),
     )  # fmt: skip
     candidates = with_held_out(candidates, scores)
@@ -172,7 +189,9 @@ def choose_modes(
     for message in noted[n_modes]:
         if issubclass(message.category, CemWarning):
             warn(str(message.message), message.category)
-    return ModeChoice(tuple(candidates), n_modes, reason, choices, fits[n_modes], left_out, without, instead)
+    return ModeChoice(
+        tuple(candidates), n_modes, reason, choices, fits[n_modes], left_out, without, instead, level
+    )  # fmt: skip
 
 
 def _checked(modes: Iterable[int], n_replicates: int, level: float, n_folds: int) -> list[int]:

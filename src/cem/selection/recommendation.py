@@ -101,7 +101,7 @@ def _said(name: str, choice: int, candidates: Mapping[int, ModeCandidate], level
         return "the held-out likelihood"
     p = candidates[choice].p_value
     if p is None or p <= level:
-        return "the test"
+        return "the test (it rejects every smaller number)"
     return f"the test (p = {p:.2g} for {choice} against {choice + 1})"
 
 
