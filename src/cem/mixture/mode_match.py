@@ -21,7 +21,15 @@ from cem.mixture.parameters import Parameters
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
 
-__all__ = ["UNLABELLED", "ModeMatch", "match_modes", "matched", "unlabelled_modes"]
+__all__ = [
+    "UNLABELLED",
+    "ModeMatch",
+    "assigned_places",
+    "distances_of_parameters",
+    "match_modes",
+    "matched",
+    "unlabelled_modes",
+]
 
 FloatArray = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
@@ -189,7 +197,7 @@ def match_modes(reference: Solution, other: Solution, *, panel: Panel | None = N
     if panel is not None:
         raise OptionError("panel is given, and one of the two is no fitted model; give two models, or no panel")
     if isinstance(first, Parameters) and isinstance(second, Parameters):
-        return matched(_between_parameters(first, second), "curves")
+        return matched(distances_of_parameters(first, second), "curves")
     if any(isinstance(one, (FittedMixture, Parameters)) for one in (first, second)):
         raise OptionError(
             f"reference is of type {type(first).__name__} and other of type {type(second).__name__}; two models, two "
@@ -225,16 +233,12 @@ def matched(
     """
     n_reference, n_other = costs.shape
     fixed = same or {}
-    free = np.array([k for k in range(n_reference) if k not in fixed], dtype=np.int64)
-    left = np.array([j for j in range(n_other) if j not in fixed.values()], dtype=np.int64)
-    places = np.full(n_reference, -1, dtype=np.int64)
+    free, left = _without_labels(costs.shape, fixed)
+    places = assigned_places(costs, fixed)
     doubtful = np.zeros(n_reference, dtype=bool)
-    for k, j in fixed.items():
-        places[k] = j
     if len(free) and len(left):
         part = costs[np.ix_(free, left)]
         found = _assigned(part)
-        places[free] = np.where(found >= 0, left[found], -1)
         doubtful[free] = [_is_doubtful(part, found, k) for k in range(len(free))]
     ways = tuple("label" if k in fixed else way if places[k] >= 0 else None for k in range(n_reference))
     for array in (places, costs, doubtful):
@@ -244,6 +248,31 @@ def matched(
         tuple(range(n_other)) if other_labels is None else other_labels,
         places, costs, ways, doubtful,
     )  # fmt: skip
+
+
+def assigned_places(costs: FloatArray, same: dict[int, int]) -> Int64Array:
+    """The mode of the other that takes the place of each mode of the reference, (K,); -1 where none does.
+
+    Parameters
+    ----------
+    costs : ndarray of shape (K, J)
+    same : dict of int to int
+        As for `matched`.
+    """
+    places = np.full(len(costs), -1, dtype=np.int64)
+    places[list(same)] = list(same.values())
+    free, left = _without_labels(costs.shape, same)
+    if len(free) and len(left):
+        found = _assigned(costs[np.ix_(free, left)])
+        places[free] = np.where(found >= 0, left[found], -1)
+    return places
+
+
+def _without_labels(shape: tuple[int, ...], same: dict[int, int]) -> tuple[Int64Array, Int64Array]:
+    """Modes of both that no label matches."""
+    taken = set(same.values())
+    free = np.array([k for k in range(shape[0]) if k not in same], dtype=np.int64)
+    return free, np.array([j for j in range(shape[1]) if j not in taken], dtype=np.int64)
 
 
 def _assigned(costs: FloatArray) -> Int64Array:
@@ -317,7 +346,7 @@ def _between_models(first: FittedMixture, second: FittedMixture) -> FloatArray:
     return total
 
 
-def _between_parameters(first: Parameters, second: Parameters) -> FloatArray:
+def distances_of_parameters(first: Parameters, second: Parameters) -> FloatArray:
     """Distances of the modes of two sets of parameters, (K, J); of fixed coefficients in deviations of the noise."""
     if first.sizes != second.sizes:
         raise OptionError(
