@@ -285,7 +285,7 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
     best, run = _best(records, tolerance)
     shrinkage = None
     if _is_open(options) and not interrupted:
-        shrinkage = chosen_shrinkage(run.parameters, run.responsibilities, problem, options.seed.spawn(1)[0])
+        shrinkage = chosen_shrinkage(run.parameters, problem)
         problem = _with_shrinkage(problem, shrinkage.weight)
         again, interrupted = _searched(problem, prepared, options, init, progress, known=shrinkage.parameters)
         if not interrupted or any(record.run is not None for record in again):

@@ -169,6 +169,11 @@ def _facts(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Any]:
         if model.n_modes > 1 and training.get("n_units"):
             # 1: every unit belongs to one mode with certainty; 0: all modes are equally likely for every unit
             facts["relative entropy"] = 1 - entropy / (training["n_units"] * math.log(model.n_modes))
+    from cem.model.known_parameters import said_of_parameters
+
+    said = said_of_parameters(model)
+    if said is not None:
+        facts["uncertainty"] = said
     if training.get("left_out_channels"):
         facts["channels left out"] = ", ".join(training["left_out_channels"])
     return facts

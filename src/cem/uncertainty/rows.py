@@ -270,7 +270,7 @@ class RowMap:
 
 
 def _numbers(law: object) -> list[float]:
-    """What a law of lifetimes is told by in rows."""
+    """The numbers of a law of lifetimes, one for each row."""
     if isinstance(law, Weibull):
         return [law.scale, law.shape]
     assert isinstance(law, Lognormal)

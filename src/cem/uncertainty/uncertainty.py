@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -347,10 +347,6 @@ class Uncertainty:
                 )
             return 0
         return model.channel_index(channel)
-
-    def with_law(self, law: ParameterLaw) -> Uncertainty:
-        """The same, with another representation of the law of the parameters."""
-        return replace(self, law=law)
 
 
 def checked_level(level: Any) -> float:

@@ -23,6 +23,11 @@ MEAN_ONLY = 2            # a far-off start: this pass moved only the mean
 NOISE_FLOOR = 4          # the noise variance is at its floor
 COVARIANCE_FLOOR = 8     # the covariance is at its floor in some direction
 
+# The common covariance is settled if it would move by less than this, relative to its size; what is left, the next M
+# step does. It is far off if it would move by more than the second.
+cdef double SETTLED = 1e-7
+cdef double FAR_OFF = 0.05
+
 cdef enum:
     _KEPT = 1
     _MEAN_ONLY = 2
@@ -384,42 +389,24 @@ cdef int shrunk_factors(
 
     Σ_0 and Σ_k are improved in turns from the present Σ_0, so the objective rises whatever the number of turns. A turn
     goes about N / (N + ν) of the way, so Σ_0 moves further by the inverse of that, unless the objective falls. For a
-    large ν the Σ_k differ little, and to first order Σ_0 is the mean of the scatters with weights N / (N + ν): turns
-    begin there if that is better.
+    large ν the Σ_k differ little, and to first order Σ_0 is the mean of the scatters with weights N / (N + ν), which is
+    tried where the present Σ_0 is far off.
     """
     cdef double* common = work              # (p, p)
     cdef double* other = common + p * p     # (p, p)
     cdef double* better = other + p * p     # (p, p)
     cdef double* plain = better + p * p     # (p, p)
     cdef double* rest = plain + p * p       # (4 p² + 4 p)
-    cdef double value, value_of_other, total = 0.0, change, size, ignored, beyond, last = INFINITY
+    cdef double value, total = 0.0, change, size, ignored, beyond, last = INFINITY
     cdef int i, k, failed, turn
     if common_precision(n_modes, p, factors_out, step, rest, other, &ignored):
         return 1
     if factored(p, other) != 0 or inverse_covariance(p, other, rest, common):
         return 1
-    memset(other, 0, p * p * sizeof(double))
     for k in range(n_modes):
         if counts[k] > 0.0:
             total += counts[k] / (counts[k] + shrinkage)
-            for i in range(p * p):
-                other[i] += scatters[k * p * p + i] / (counts[k] + shrinkage)
-    for i in range(p * p):
-        other[i] /= max(total, 1e-300)
-    if covariance_above(p, other, floor, rest, better) >= 0:
-        failed = shrunk_once(
-            n_modes, p, counts, scatters, shrinkage, floor, other, rest, status_out, status_step, factors_out, step,
-            better, &value_of_other,
-        )
-        if failed == 0:
-            failed = shrunk_once(
-                n_modes, p, counts, scatters, shrinkage, floor, common, rest, status_out, status_step, factors_out,
-                step, better, &value,
-            )
-            if failed != 0 or value_of_other < value:
-                memcpy(common, other, p * p * sizeof(double))
-    total /= n_modes
-    beyond = 1.0 / total if total > 0.0 else 1.0
+    beyond = n_modes / total if total > 0.0 else 1.0
     for turn in range(MOST_ROUNDS):
         failed = shrunk_once(
             n_modes, p, counts, scatters, shrinkage, floor, common, rest, status_out, status_step, factors_out, step,
@@ -437,10 +424,19 @@ cdef int shrunk_factors(
         for i in range(p * p):
             change = max(change, fabs(better[i] - common[i]))
             size = max(size, fabs(better[i]))
-        if beyond * change <= 1e-11 * size or turn == MOST_ROUNDS - 2:
+        if beyond * change <= SETTLED * size or turn == MOST_ROUNDS - 2:
             break
         last = value
         memcpy(plain, better, p * p * sizeof(double))
+        if turn == 0 and beyond * change > FAR_OFF * size:
+            memset(common, 0, p * p * sizeof(double))
+            for k in range(n_modes):
+                if counts[k] > 0.0:
+                    for i in range(p * p):
+                        common[i] += scatters[k * p * p + i] / ((counts[k] + shrinkage) * total)
+            if covariance_above(p, common, floor, rest, other) >= 0:
+                continue
+            memcpy(common, plain, p * p * sizeof(double))
         for i in range(p * p):
             common[i] += beyond * (better[i] - common[i])
         memcpy(other, common, p * p * sizeof(double))
