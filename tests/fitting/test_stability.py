@@ -108,6 +108,8 @@ KINDS = {
     "linked": {"linking_rank": 1},
     "everything": EVERYTHING,
     "membership": {"membership": ["site"]},
+    "shrunk": {"covariance": "shrunk"},
+    "with uncertainty": {"uncertainty": "bootstrap", "covariance": "pooled"},
 }
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conditioned_fleets import EVERYTHING, conditioned_fleet, fitted
 from model_cases import example_model, ragged_panel
+from scipy.special import logsumexp
 from scipy.stats import kstest
 
 import cem
@@ -13,7 +16,7 @@ from cem.basis.families import Polynomial
 from cem.mixture.conditioned import adjusted_panel
 from cem.mixture.prediction import log_densities
 from cem.model.innovations import Cells, predicted_cells
-from cem.model.residuals import _internal, _steps
+from cem.model.residuals import _internal, _of_components, _steps
 
 KINDS = ("subject", "marginal", "quantile")
 MODELS = {
@@ -98,8 +101,6 @@ def test_quantile_residuals_of_the_true_model_are_uniform_and_independent(model,
 def test_quantile_residuals_see_a_noise_that_is_wrong(model, drawn):
     """Twice the noise in the readings: residuals are too wide, and units have small tails."""
     parameters = model.internal_parameters
-    from dataclasses import replace
-
     quiet = cem.FailureModeModel(
         **{**model._arguments(), "parameters": replace(parameters, noise_variances=parameters.noise_variances / 4)}
     )
@@ -208,6 +209,29 @@ def test_steps_are_those_that_regimes_leave():
     steps = _steps(model, read, adjusted_panel(model, read))[:, 0] * model.coordinates.scales[0]
     scales = model.regimes_.scales[(load.ravel() > 5).astype(int), 0]
     np.testing.assert_allclose(steps, 1.0 / scales, rtol=1e-9)
+
+
+def test_a_model_with_uncertainty_is_checked_with_it(model, drawn):
+    """Residuals of the plug-in model would be of another law than the one that scores."""
+    rng = np.random.default_rng(0)
+    p = model.internal_parameters
+    draws = [replace(p, means=p.means + 0.3 * rng.normal(size=p.means.shape)) for _ in range(30)]
+    uncertain = model.with_uncertainty(draws)
+    read = uncertain._aligned(drawn)
+    designs, values = _internal(uncertain, read, read)
+    cells = Cells.of(values, np.asarray(read.offsets, dtype=np.int64))
+    parameters, weights = _of_components(uncertain, read, None)
+    innovations, variances = predicted_cells(cells, designs, values, parameters)
+    joint = -0.5 * (np.log(2 * np.pi * variances) + innovations**2 / variances)
+    joint -= np.log(model.coordinates.scales)[cells.channels, None]
+    of_units = np.array([joint[a:b].sum(axis=0) for a, b in zip(cells.first[:-1], cells.first[1:], strict=True)])
+    np.testing.assert_allclose(logsumexp(of_units, axis=1, b=weights), uncertain.score_samples(drawn), atol=1e-9)
+    found = uncertain.residuals(drawn, "quantile")
+    assert np.nanmax(np.abs(found.standardised - model.residuals(drawn, "quantile").standardised)) > 0.01
+    for kind in KINDS:
+        seen = uncertain.residuals(drawn, kind, mode="wear").standardised
+        assert np.isfinite(seen[np.isfinite(drawn.values)]).all()
+    assert uncertain.classification(drawn).n_units == drawn.n_units
 
 
 def test_residuals_cannot_be_changed(model, drawn):

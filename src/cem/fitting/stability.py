@@ -313,7 +313,7 @@ def _refits(
     rng, found = np.random.default_rng(seed), []
     for _ in range(n_replicates):
         drawn = rng.multinomial(counts.sum(), counts / counts.sum())
-        other = type(em)(**em.get_params(deep=False))
+        other = type(em)(**{**em.get_params(deep=False), "uncertainty": None})
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", CemWarning)

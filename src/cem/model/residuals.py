@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cem.errors import OptionError
 from cem.errors.names import listed
 from cem.mixture.conditioned import adjusted_panel, plan_of
-from cem.mixture.prediction import internal_posterior, log_joint
+from cem.mixture.prediction import internal_posterior
 from cem.model.innovations import Cells, predicted_cells
 from cem.numerics.decimal_step import decimal_step
 from cem.numerics.normal import log_normal_cdf, normal_cdf, normal_quantile_of_log
@@ -25,6 +25,7 @@ from cem.statistics.columns import designs_of
 from cem.statistics.coordinates import times_inverse
 
 if TYPE_CHECKING:
+    from cem.mixture.parameters import Parameters
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
@@ -178,7 +179,7 @@ def residuals_of(
         found = _quantiles(model, read, own, designs, values, k, _generator(random_state))
         standardised = found
     else:
-        found, standardised = _deviations(model, read, own, designs, values, k, kind)
+        found, standardised = _deviations(model, panel, read, own, designs, values, k, kind)
     result = Residuals(
         kind,
         None if k is None else model.mode_labels[k],
@@ -208,6 +209,7 @@ def _internal(model: FailureModeModel, read: Panel, own: Panel) -> tuple[list[Fl
 
 def _deviations(
     model: FailureModeModel,
+    panel: Panel,
     read: Panel,
     own: Panel,
     designs: list[FloatArray],
@@ -216,18 +218,15 @@ def _deviations(
     kind: str,
 ) -> tuple[FloatArray, FloatArray]:
     """Residuals about curves, weighted by the modes' probabilities, in units of the channel and of their sd."""
-    statistics, parameters = model.compressed(read), model.internal_parameters
+    parameters = model.internal_parameters
     if mode is None:
-        logs = log_joint(statistics, parameters)
-        with np.errstate(under="ignore"):
-            weights = np.exp(logs - logs.max(axis=1, keepdims=True))
-        weights /= weights.sum(axis=1, keepdims=True)
+        weights = model.predict_proba(panel)
     else:
         weights = np.zeros((own.n_units, model.n_modes))
         weights[:, mode] = 1.0
     layout, marginal = parameters.layout, parameters.marginal()
     if kind == "subject":
-        means, roots = internal_posterior(statistics, parameters)
+        means, roots = internal_posterior(model.compressed(read), parameters)
     unit = np.repeat(np.arange(own.n_units), np.diff(own.offsets))
     found, standardised = np.empty(values.shape), np.empty(values.shape)
     w = weights[unit]
@@ -261,15 +260,12 @@ def _quantiles(
 ) -> FloatArray:
     """Normal scores of F(x | the unit's earlier readings), F the law of the mixture; NaN where nothing was observed."""
     cells = Cells.of(values, np.asarray(own.offsets, dtype=np.int64))
-    innovations, variances = predicted_cells(cells, designs, values, model.internal_parameters)
-    if mode is None:
-        weights = np.broadcast_to(model._mode_weights(read), (own.n_units, model.n_modes))
-        densities = -0.5 * (np.log(2.0 * np.pi * variances) + np.square(innovations) / variances)
-        with np.errstate(divide="ignore"):
-            logs = _log_weights(np.log(weights), densities, cells.first)
-    else:
-        innovations, variances = innovations[:, [mode]], variances[:, [mode]]
-        logs = np.zeros(innovations.shape)
+    parameters, weights = _of_components(model, read, mode)
+    innovations, variances = predicted_cells(cells, designs, values, parameters)
+    densities = -0.5 * (np.log(2.0 * np.pi * variances) + np.square(innovations) / variances)
+    with np.errstate(divide="ignore"):
+        prior = np.broadcast_to(np.log(weights), (own.n_units, parameters.n_modes))
+    logs = _log_weights(prior, densities, cells.first)
     half = 0.5 * _steps(model, read, own)[cells.rows, cells.channels, None]
     if half.any():
         # What was rounded has the variance of the reading less that of the rounding.
@@ -288,6 +284,22 @@ def _quantiles(
     found = np.full(values.shape, np.nan)
     found[cells.rows, cells.channels] = np.where(lower, scores, -scores)
     return found
+
+
+def _of_components(model: FailureModeModel, read: Panel, mode: int | None) -> tuple[Parameters, FloatArray]:
+    """Parameters of the normal laws that the model mixes, and their weights before any reading, (n,) or (L, n).
+
+    They are the modes, or the components of modes where the model carries the uncertainty of its parameters.
+    """
+    parameters, of_component = model.internal_parameters, np.arange(model.n_modes)
+    weights = model._mode_weights(read) if mode is None else np.eye(model.n_modes)[mode]
+    if model.components is not None:
+        parameters, of_component = model.components.parameters, model.components.modes
+        weights = weights[..., of_component] * np.exp(model.components.log_shares)
+    if mode is not None:
+        kept = np.flatnonzero(of_component == mode)
+        parameters, weights = parameters.ordered(kept), weights[kept]
+    return parameters, weights
 
 
 def _steps(model: FailureModeModel, read: Panel, own: Panel) -> FloatArray:
