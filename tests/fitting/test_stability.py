@@ -109,7 +109,6 @@ KINDS = {
     "everything": EVERYTHING,
     "membership": {"membership": ["site"]},
     "shrunk": {"covariance": "shrunk"},
-    "with uncertainty": {"uncertainty": "bootstrap", "covariance": "pooled"},
 }
 
 
@@ -124,6 +123,18 @@ def test_every_kind_of_fit_has_a_stability(kind, failing):
     assert found.optima[0].difference == 0.0 and found.n_met >= 1
     assert found.optima[0].log_likelihood == pytest.approx(em.log_likelihood_)
     assert found.share_of_replicates.mean() > 0.9
+
+
+def test_a_fit_with_uncertainty_has_the_stability_of_its_parameters():
+    """Replicates must not compute uncertainties of their own."""
+    panel = conditioned_fleet(3, n_units=20)
+    options = {"basis": Polynomial(1), "covariance": "pooled", "max_iter": 400}
+    found = [fitted(panel, **options, **more).stability(panel, n_starts=3, n_replicates=2) for more in ({}, UNCERTAIN)]
+    np.testing.assert_array_equal(found[0].probabilities, found[1].probabilities)
+    np.testing.assert_array_equal(found[0].replicate_modes, found[1].replicate_modes)
+
+
+UNCERTAIN = {"uncertainty": "bootstrap"}
 
 
 @pytest.mark.parametrize("links", [{}, {"linking_rank": 1}])
