@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import harness
 
 import cem
 from cem.errors import CemError, CemWarning, UncertaintyError
@@ -226,7 +225,7 @@ def rows_of(done: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
             for level in LEVELS:
                 row[f"coverage_{level}"] = round(sum(counts.get(f"{one} {level}", 0) for one in own) / max(n, 1), 4)
             row["held"] = sum(counts.get(f"{one} held", 0) for one in own)
-            row["fates"] = fates
+            row["drawn"], row["fates"] = sum(fates.values()), fates
             rows.append(row)
     return rows
 
@@ -241,8 +240,12 @@ def shown(rows: list[dict[str, Any]]) -> None:
         )
 
 
-def draw(rows: list[dict[str, Any]], fleets: int) -> Any:
-    """Shares of intervals that hold, for each kind of fleet and number of units, beside the four levels."""
+def draw(rows: list[dict[str, Any]]) -> Any:
+    """Shares of intervals that hold, for each kind of fleet and number of units, beside the four levels.
+
+    Lines are two standard errors of a share of as many independent intervals as there were fleets: those of one fleet
+    depend on one another.
+    """
     from matplotlib.figure import Figure
     from small_svg import BLUE, GREY, VERMILION
 
@@ -257,7 +260,7 @@ def draw(rows: list[dict[str, Any]], fleets: int) -> Any:
         for level in LEVELS:
             x = [row[f"coverage_{level}"] for row in own]
             y = [names.index(row["fleets"]) + shift for row in own]
-            errors = [2 * float(np.sqrt(level * (1 - level) / max(fleets, 1)))] * len(own)
+            errors = [2 * float(np.sqrt(level * (1 - level) / row["drawn"])) for row in own]
             axes.errorbar(x, y, xerr=errors, color=colour, marker="o", markersize=4, linewidth=1, linestyle="none")
         if own:
             figure.text(0.30 + 0.2 * UNITS.index(units), 1 - 0.28 / height, f"{units} units", color=colour)
@@ -269,19 +272,20 @@ def draw(rows: list[dict[str, Any]], fleets: int) -> Any:
     return figure
 
 
-def write_picture(path: Path, rows: list[dict[str, Any]], fleets: int) -> None:
+def write_picture(path: Path, rows: list[dict[str, Any]]) -> None:
     """The picture as an SVG of at most 40 kB, with its figures in the metadata."""
     sys.path.append(str(harness.HERE.parent / "docs"))  # pictures look alike
     from small_svg import small_svg
 
     shown_rows = [[row["fleets"], row["units"], *(row[f"coverage_{level}"] for level in LEVELS)]
                   for row in rows if row["parameters"] == "all"]  # fmt: skip
-    text = small_svg(lambda: draw(rows, fleets), points=11, metadata={"Description": json.dumps(shown_rows)})
+    text = small_svg(lambda: draw(rows), points=11, metadata={"Description": json.dumps(shown_rows)})
     harness.write(path, text)
 
 
 def main() -> None:
     limits = {"fleets": ("fleets of each kind", 1000), "seed": ("first seed", 100), "processes": ("processes", 2)}
+    limits["of_25"] = ("fleets of each kind with 25 units, whose bootstraps take long", 200)
     options = harness.arguments(__doc__, **limits, only_units=("this number of units only; 0: all", 0))
     chosen = os.environ.get("COVERAGE_ONLY", "")
     output = options.output or harness.RESULTS / "coverage.json"
@@ -292,16 +296,18 @@ def main() -> None:
         saved = json.loads(progress.read_text(encoding="utf-8"))
         if saved["seed"] == options.seed:
             done, at = saved["done"], saved["at"]
-    n_fleets = 10 if options.quick else options.fleets
+    n_fleets = {units: min(options.fleets, options.of_25) if units == 25 else options.fleets for units in UNITS}
+    if options.quick:
+        n_fleets = dict.fromkeys(UNITS, 10)
     with multiprocessing.get_context("fork").Pool(options.processes) as pool:
         for name in DESIGNS:
             if chosen and name not in chosen.split(";"):
                 continue
             for units in UNITS if not options.only_units else (options.only_units,):
                 key = f"{name} | {units}"
-                while at.get(key, 0) < n_fleets:
+                while at.get(key, 0) < n_fleets[units]:
                     first = at.get(key, 0)
-                    last = min(first + BLOCK * options.processes, n_fleets)
+                    last = min(first + BLOCK * options.processes, n_fleets[units])
                     tasks = [(name, units, options.seed + i) for i in range(first, last)]
                     total: Counter[str] = Counter(done.get(key, {}))
                     for found in pool.imap_unordered(one_fleet, tasks, chunksize=4):
@@ -311,10 +317,10 @@ def main() -> None:
                     progress.write_text(json.dumps({"seed": options.seed, "done": done, "at": at}), encoding="utf-8")
                 shown(rows_of({key: done[key]}))
     rows = rows_of(done)
-    harness.write_results(__file__, options, rows, fleets=n_fleets, first_seed=options.seed)
+    harness.write_results(__file__, options, rows, first_seed=options.seed)
     if not options.quick:
         folder = output.parent if options.output else harness.HERE / "charts"
-        write_picture(folder / "coverage.svg", rows, n_fleets)
+        write_picture(folder / "coverage.svg", rows)
     progress.unlink(missing_ok=True)
 
 

@@ -257,6 +257,29 @@ def test_too_many_parameters_are_refused_and_the_bootstrap_offered():
     assert by_draws.method == "bootstrap" and (by_draws.standard_errors > 0).all()
 
 
+def test_a_channel_that_a_mode_does_not_report_is_named():
+    """Parameters of the start would be reported with a standard error, or all others refused."""
+    panel, modes = fleet(80, 6, n_channels=2, gap=4.0)
+    values = panel.values.copy()
+    rows = np.repeat(modes, np.diff(panel.offsets))
+    values[rows == 1, 1] = np.nan
+    panel = panel._replace(values=values)
+    known = fitted(panel, modes).uncertainty(panel)
+    for row, note, error in zip(known.rows, known.notes, known.standard_errors, strict=True):
+        silent = row.mode == 1 and row.channel == panel.channels[1]
+        assert (note == "less than one unit reports it") == silent == bool(np.isnan(error)), row.name
+
+
+def test_a_data_frame_is_read_as_by_the_fit():
+    """Users of frames would have to make a panel first, and could get its columns wrong."""
+    panel, _ = fleet(60, 2, gap=3.0)
+    frame = panel.to_frame("pandas").rename(columns={"x1": "level"})
+    em = FailureModeEM(2, basis=Polynomial(1), covariance="pooled", unit="unit", time="time", random_state=0).fit(frame)
+    assert em.uncertainty(frame).names[-1] == "noise[1, level]"
+    with pytest.raises(cem.PanelError, match="nats away"):
+        em.uncertainty(frame.iloc[8:])
+
+
 def test_a_fit_that_has_not_converged_is_refused():
     """The standard errors of a point on the way would be reported as those of the maximum."""
     panel, modes = fleet(60, 1, gap=0.8)

@@ -135,6 +135,11 @@ def _parser() -> argparse.ArgumentParser:
     add_table(fit)
     fit.add_argument("-k", "--modes", type=count, required=True, metavar="K", help="number of failure modes")
     add_model_choice(fit)
+    fit.add_argument(
+        "--uncertainty",
+        choices=("information", "bootstrap"),
+        help="have the model's predictions average over the law of its parameters (default: take them as known)",
+    )
     add_search(fit, starts=10)
     add_conditions(fit)
     add_output(fit, "write the fitted model to this file; -: to standard output", metavar="MODEL")
@@ -231,7 +236,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
     check_writable(options.output, binary=True, other=other)
     panel, time = read_for_fit(options)
     terminal.detail(was_read(options, panel))
-    em = estimator_of(options, panel, options.modes)
+    em = estimator_of(options, panel, options.modes).set_params(uncertainty=options.uncertainty)
     with terminal.fitting() as progress:
         em.fit(panel, progress=progress)
     if em.interrupted_:
@@ -271,6 +276,8 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
 
 
 def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
+    from cem.model.known_parameters import said_of_parameters
+
     check_writable(options.output)
     check_forms(options, output=True)
     model = read_model(options)
@@ -305,7 +312,7 @@ def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) ->
         for unit, k, row, tail, n in zip(panel.units, best, probabilities, novelty, readings, strict=True)
     ]
     title = f"{len(shown)} units under {options.model.name}; a small novelty is like nothing the model has seen"
-    write_table(terminal, options.output, title, list(columns), shown)
+    write_table(terminal, options.output, title, list(columns), shown, said_of_parameters(model) or "")
 
 
 def _export_c(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:

@@ -48,6 +48,10 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
 
     if given["time_axis"] not in ("forward", "to_failure"):
         raise OptionError(f"time_axis={given['time_axis']!r}: 'forward' or 'to_failure' was expected")
+    if given.get("uncertainty") is not None:
+        from cem.fitting.uncertain import checked_option
+
+        checked_option(given["uncertainty"])
     n_jobs = given["n_jobs"]
     if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or (n_jobs < 1 and n_jobs != -1):
         raise OptionError(f"n_jobs={n_jobs!r}: a number of threads, or -1 for one per core, was expected")

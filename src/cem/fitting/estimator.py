@@ -154,6 +154,10 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         1 prints a line for each stage of the search, 2 one for each start.
     **nested
         None; ``FailureModeEM(**em.get_params())`` passes ``basis__degree`` and the like, which must agree with `basis`.
+    uncertainty : {"information", "bootstrap"}, optional
+        Give ``model_`` the uncertainty of its parameters (`FailureModeModel.with_uncertainty`): by the information of
+        the fit, or by 199 refits of fleets drawn from it, which also serve where units are few. Default: predictions
+        take the parameters as known.
 
     Attributes
     ----------
@@ -280,6 +284,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         common_columns: ColumnChoice = None,
         noise: Literal["own", "pooled"] = "own",
         membership: Any = None,
+        uncertainty: Literal["information", "bootstrap"] | None = None,
         **nested: Never,
     ) -> None:
         self.n_modes = n_modes
@@ -310,6 +315,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         self.common_columns = common_columns
         self.noise = noise
         self.membership = membership
+        self.__dict__["uncertainty"] = uncertainty  # beside the method of this name
         if nested:
             check_nested(self.get_params(deep=False), nested)
 
@@ -480,6 +486,10 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         self._form = form
         self._keep(replace(result, of_units=of_units), panel, options, record)
         self._counts = counts
+        if self.__dict__["uncertainty"] is not None:
+            from cem.fitting.uncertain import with_own_uncertainty
+
+            self.model_ = with_own_uncertainty(self, given, options.seed)
         if counts is not None:
             self.responsibilities_ = one_row_each(counts, self.responsibilities_, self.model_, given)
 

@@ -8,7 +8,17 @@ from typing import Any
 __all__ = ["restored_state", "saved_state"]
 
 _MAPPINGS = "_mappings"
-_ADDED = ("unit", "time", "columns", "covariates", "regimes", "random_columns", "common_columns", "membership")
+_ADDED = (
+    "unit",
+    "time",
+    "columns",
+    "covariates",
+    "regimes",
+    "random_columns",
+    "common_columns",
+    "membership",
+    "uncertainty",
+)
 
 
 def saved_state(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from cem.fitting.covariates_left import warn_of_what_covariates_leave
 from cem.fitting.fit_warnings import warn_of_fit
 from cem.fitting.given_parameters import check_structure, given_parameters
 from cem.fitting.life_channel import LIFE
+from cem.fitting.near_ties import warn_of_near_tie
 from cem.fitting.options import FitOptions, Given, Progress
 from cem.fitting.regime_refinement import refined_run
 from cem.fitting.result import FitResult, final_order, reordered
@@ -421,6 +422,7 @@ def _finish(found: _Found, prepared: _Prepared, options: FitOptions, *, keeps_or
     if constraints.linking_penalties is not None:
         constraints = replace(constraints, linking_penalties=constraints.linking_penalties[order])
     warn_of_fit(found.starts, run, expectation.statistics, prepared.mode_labels, found.interrupted, options)
+    warn_of_near_tie(found.starts, found.best, expectation.statistics.n_units, options)
     return FitResult(
         expectation.statistics,
         constraints,

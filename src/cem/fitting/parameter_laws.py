@@ -49,8 +49,8 @@ def by_information(em: FailureModeEM, fitted: FittedProblem, *, robust: bool) ->
         shrunk = " (shrunk covariances count in part)" if fitted.mixture.constraints.shrinkage else ""
         raise UncertaintyError(
             f"the fit has {n_parameters:.4g} parameters{shrunk} and {fitted.n_units} units; standard errors by "
-            "information need twice as many units as parameters. Take method='bootstrap', or fewer parameters: "
-            "covariance='pooled', noise='pooled', a smaller basis"
+            f"information need twice as many units as parameters. Take method='bootstrap', or fewer parameters: "
+            f"{', '.join(_fewer(fitted))}"
         )
     _check_laws(fitted)
     problem, evaluation = fitted.problem, fitted.evaluation
@@ -186,6 +186,14 @@ def scores_of_units(fitted: FittedProblem, vector: FloatArray) -> FloatArray:
     if fitted.counts is None:
         return scores
     return np.add.reduceat(scores, np.cumsum(fitted.counts)[fitted.counts > 0] - fitted.counts[fitted.counts > 0])
+
+
+def _fewer(fitted: FittedProblem) -> list[str]:
+    """Ways to a fit with fewer parameters."""
+    constraints, several = fitted.mixture.constraints, fitted.parameters.n_modes > 1
+    ways = ["covariance='pooled'"] if several and constraints.covariance != "pooled" else []
+    ways += ["noise='pooled'"] if several and not constraints.pooled_noise else []
+    return [*ways, "a smaller basis", "fewer channels", *(["fewer modes"] if several else [])]
 
 
 def _effective(em: FailureModeEM, fitted: FittedProblem) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, cast
+from collections.abc import Callable, Mapping
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
 
@@ -15,11 +16,38 @@ from cem.numerics.threads import threads_told
 if TYPE_CHECKING:
     from cem.fitting.estimator import FailureModeEM
     from cem.model.model import FailureModeModel
+    from cem.panel.panel import Panel
     from cem.uncertainty.uncertainty import Uncertainty
 
 __all__ = ["Uncertain"]
 
 METHODS = ("information", "robust", "bootstrap")
+IN_A_FIT = ("information", "bootstrap")
+_N_REPLICATES = 199
+_KEY = 18  # of the seeds, which are none of those of starts
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _MethodAndOption:
+    """A method that leaves the option of its name, which is set on the estimator, alone."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+        self.__doc__ = self.function.__doc__
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self.function if instance is None else MethodType(self.function, instance)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self.name] = value
+
+
+def _method_and_option(function: Function) -> Function:
+    return cast("Function", _MethodAndOption(function))
 
 
 class Uncertain:
@@ -34,6 +62,7 @@ class Uncertain:
             self, unit: str | None, time: str | None, columns: Mapping[str, Any] | None
         ) -> dict[str, Any] | None: ...
 
+    @_method_and_option
     @underflow_is_zero
     def uncertainty(
         self,
@@ -109,3 +138,50 @@ class Uncertain:
             if method == "bootstrap":
                 return by_bootstrap(estimator, fitted, n_replicates=n_replicates, kind=kind, random_state=random_state)
             return by_information(estimator, fitted, robust=method == "robust")
+
+
+def checked_option(value: Any) -> None:
+    """OptionError if the option `uncertainty` of an estimator has a value that it cannot take.
+
+    Parameters
+    ----------
+    value : object
+        As given.
+    """
+    if value is not None and (not isinstance(value, str) or value not in IN_A_FIT):
+        raise OptionError(f"uncertainty={value!r}: None, {' or '.join(map(repr, IN_A_FIT))} was expected")
+
+
+def with_own_uncertainty(em: FailureModeEM, panel: Panel, seed: np.random.SeedSequence) -> FailureModeModel:
+    """The model of a fit with the uncertainty that its option asks for.
+
+    Parameters
+    ----------
+    em : FailureModeEM
+        Just fitted.
+    panel : Panel
+        That it was fitted to, each unit once.
+    seed : SeedSequence
+        Of the fit.
+
+    Raises
+    ------
+    UncertaintyError
+        As for `FailureModeEM.uncertainty`.
+    """
+    from cem.fitting.fitted_problem import fitted_problem
+    from cem.fitting.parameter_laws import by_bootstrap, by_information
+
+    fitted = fitted_problem(em, panel)
+    if em.__dict__["uncertainty"] == "information":
+        return em.model_.with_uncertainty(by_information(em, fitted, robust=False))
+    own = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, _KEY))
+    known = by_bootstrap(em, fitted, n_replicates=_N_REPLICATES, kind="parametric", random_state=own)
+    spread = None
+    if fitted.form.plan is None and fitted.form.family is None:
+        from cem.uncertainty.spread import calibrated_spread
+
+        spread = calibrated_spread(
+            fitted.form.parameters, known.law.draws(_N_REPLICATES), fitted.setting.statistics, 3, own
+        )
+    return em.model_.with_uncertainty(known, spread=spread)
