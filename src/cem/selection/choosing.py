@@ -130,6 +130,9 @@ def choose_modes(
     if not isinstance(given["random_state"], (int, np.integer, type(None))):
         # A generator would give other starts to each fit, in an order that depends on threads.
         given["random_state"] = int(np.random.default_rng(seed_of(given["random_state"])).integers(2**31))
+    law = given.get("uncertainty")
+    if law is not None:  # only the fit that is returned needs it
+        given["uncertainty"] = None
 
     def of(n_modes: int, **others: Any) -> FailureModeEM:
         return FailureModeEM(**{**given, "n_modes": n_modes, **others})
@@ -192,6 +195,11 @@ def choose_modes(
     if len(numbers) == 1:
         without = without or "one number of modes"
     n_modes, reason = recommended(candidates, choices, level, without)
+    if law is not None:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fits[n_modes] = of(n_modes, uncertainty=law).fit(fleet)
+        noted[n_modes] = list(caught)
     for message in noted[n_modes]:
         if issubclass(message.category, CemWarning):
             warn(str(message.message), message.category)
