@@ -118,6 +118,12 @@ def choose_modes(
             "choose_modes(cem.FailureModeEM(1), panel, range(1, 7))"
         )
     numbers = _checked(modes, n_replicates, level, n_folds)
+    if test and 1.0 / (n_replicates + 1) > level:
+        least = int(np.ceil(1.0 / level - 1e-9)) - 1
+        raise OptionError(
+            f"n_replicates={n_replicates}: p is at least {1 / (n_replicates + 1):.2g}, so the test could never reject "
+            f"at level={level}; take at least {least} replicates"
+        )
     if maximum_likelihood not in _LIKELY:
         raise OptionError(
             f"maximum_likelihood={maximum_likelihood!r}: one of {', '.join(map(repr, _LIKELY))} was expected"
