@@ -110,7 +110,7 @@ def choose_modes(
     >>> panel = cem.datasets.load_demo_fleet()[:80]
     >>> estimator = cem.FailureModeEM(1, n_init=5, covariance="pooled", random_state=0)
     >>> cem.selection.choose_modes(estimator, panel, range(1, 4), n_replicates=19, n_folds=3).n_modes
-    2
+    3
     """
     if not isinstance(estimator, FailureModeEM):
         raise OptionError(
