@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         UncertaintyError,
     )
     from cem.fitting.estimator import FailureModeEM
+    from cem.mixture.mode_match import match_modes
     from cem.model import diagnostics
     from cem.model.loading import load
     from cem.model.model import FailureModeModel
@@ -98,6 +99,7 @@ __all__ = [
     "errors",
     "lifetimes",
     "load",
+    "match_modes",
     "metrics",
     "plot",
     "read",
@@ -129,6 +131,7 @@ _HOMES = {
         "UncertaintyError",
     ),
     "cem.fitting.estimator": ("FailureModeEM",),
+    "cem.mixture.mode_match": ("match_modes",),
     "cem.model.model": ("FailureModeModel",),
     "cem.model.loading": ("load",),
     "cem.panel.panel": ("Panel",),

@@ -127,6 +127,10 @@ class LostModeWarning(CemWarning):
     """A start ended because one of its modes lost all of its units; with many such starts, use fewer modes."""
 
 
+class NearTieWarning(CemWarning):
+    """Another solution is nearly as likely, and gives an eighth of the units or more another mode."""
+
+
 class NoSkillWarning(CemWarning):
     """On held-out units, lives are predicted no better than from the law of lifetimes alone, without sensors."""
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from cem.mixture.asked_conditions import GivenCovariates
     from cem.mixture.prediction import Evidence, Forecast, Posterior
+    from cem.model.classification import Classification
+    from cem.model.residuals import Residuals
     from cem.model.summary import Summary
     from cem.model.uncertain import UncertainModel
     from cem.panel.panel import Panel
@@ -221,6 +223,59 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         from cem.mixture import prediction
 
         return prediction.novelty(self._evidence(X, times, 1, axes))
+
+    def residuals(
+        self,
+        X: Data,
+        kind: Literal["subject", "marginal", "quantile"] = "subject",
+        *,
+        mode: Hashable | None = None,
+        times: ArrayLike | None = None,
+        axes: Axes = None,
+        random_state: int | np.random.Generator | None = 0,
+    ) -> Residuals:
+        """Return what the readings of units leave unexplained, and how much of it is usual (model.md, "After the fit").
+
+        Parameters
+        ----------
+        X : Panel, data frame, or array_like
+            As for `predict_proba`: mode labels are ignored, and on the time to failure all units have failed.
+        kind : {"subject", "marginal", "quantile"}
+            "subject": readings less the unit's own curve. Are the noise and the basis right? "marginal": less the mean
+            curve of the unit's mode. Are the mean curves right? "quantile": normal scores of F(reading | the unit's
+            earlier readings) under the whole mixture; independent and standard normal if the model holds. Is all of it
+            right? Readings that are rounded to a decimal step are placed at random within it.
+        mode : label, optional
+            Take all units under this mode; by default curves are averaged over the modes by each unit's probabilities.
+        times, axes : optional
+            As for `predict_proba`.
+        random_state : int, Generator or None
+            Seed of these places.
+
+        Raises
+        ------
+        OptionError
+            The kind is unknown, or there is no such mode.
+        PredictionError, PanelError
+            As for `predict_proba`.
+        """
+        from cem.model.residuals import residuals_of
+
+        return residuals_of(self, self._as_panel(X, times, axes), kind, mode, random_state)
+
+    def classification(
+        self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None, n_jobs: int = 1
+    ) -> Classification:
+        """Return how surely units are classified: mean probabilities, odds of correct classification, entropy.
+
+        Parameters
+        ----------
+        X, times, axes, n_jobs
+            As for `predict_proba`; labels of the units are ignored, so it says how well readings alone classify.
+        """
+        from cem.model.classification import classification_of
+
+        return classification_of(self, self._as_panel(X, times, axes), n_jobs)
 
     def forecast(
         self,
@@ -577,8 +632,8 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         """Describe the model, and the units of a panel under it, on one self-contained HTML page.
 
         The page has what was fitted, the data as read, the modes with pictures, warnings with what to do, starts,
-        calibration, operating conditions, and modes, novelty and remaining lives of the units. It needs no network and
-        no other file. The same model and panel give the same bytes.
+        calibration, operating conditions, checks of the model, and modes, novelty and remaining lives of the units. It
+        needs no network and no other file. The same model and panel give the same bytes.
 
         Parameters
         ----------

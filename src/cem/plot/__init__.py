@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from cem.plot.coefficients import CoefficientDisplay
     from cem.plot.laws import LawDisplay
     from cem.plot.lives import RemainingLifeDisplay
+    from cem.plot.modes import ModeChoiceDisplay
     from cem.plot.novelty import NoveltyDisplay
     from cem.plot.probabilities import ProbabilityDisplay
+    from cem.plot.quantiles import QuantileResidualDisplay
     from cem.plot.regimes import RegimesDisplay
     from cem.plot.residuals import ResidualDisplay
     from cem.plot.selection import CrossValidationDisplay
+    from cem.plot.stability import StabilityDisplay
     from cem.plot.starts import StartsDisplay
     from cem.plot.style import mode_colour
     from cem.plot.trajectories import TrajectoryDisplay
@@ -35,11 +38,14 @@ __all__ = [
     "CoefficientDisplay",
     "CrossValidationDisplay",
     "LawDisplay",
+    "ModeChoiceDisplay",
     "NoveltyDisplay",
     "ProbabilityDisplay",
+    "QuantileResidualDisplay",
     "RegimesDisplay",
     "RemainingLifeDisplay",
     "ResidualDisplay",
+    "StabilityDisplay",
     "StartsDisplay",
     "TrajectoryDisplay",
     "mode_colour",
@@ -56,11 +62,14 @@ if not TYPE_CHECKING:  # a checker must refuse a name that is not here
             "cem.plot.coefficients": ("CoefficientDisplay",),
             "cem.plot.laws": ("LawDisplay",),
             "cem.plot.lives": ("RemainingLifeDisplay",),
+            "cem.plot.modes": ("ModeChoiceDisplay",),
             "cem.plot.novelty": ("NoveltyDisplay",),
             "cem.plot.probabilities": ("ProbabilityDisplay",),
+            "cem.plot.quantiles": ("QuantileResidualDisplay",),
             "cem.plot.regimes": ("RegimesDisplay",),
             "cem.plot.residuals": ("ResidualDisplay",),
             "cem.plot.selection": ("CrossValidationDisplay",),
+            "cem.plot.stability": ("StabilityDisplay",),
             "cem.plot.starts": ("StartsDisplay",),
             "cem.plot.style": ("mode_colour",),
             "cem.plot.trajectories": ("TrajectoryDisplay",),

@@ -96,6 +96,8 @@ class ModeChoice:
     maximum_likelihood : str
         The covariance of the fits of ℓ, AIC, BIC, ICL, entropy and test, if the estimator's own fits are no maximum of
         the likelihood; else empty.
+    level : float
+        Of the tests.
     """
 
     candidates: tuple[ModeCandidate, ...]
@@ -106,6 +108,7 @@ class ModeChoice:
     left_out: Mapping[int, str]
     without_test: str = ""
     maximum_likelihood: str = ""
+    level: float = 0.05
 
     @property
     def best(self) -> ModeCandidate:
