@@ -17,6 +17,9 @@ __all__ = ["UNITS_PER_PARAMETER", "described", "said_of_parameters"]
 UNITS_PER_PARAMETER = 5
 """A mode with fewer units than this for each of its parameters has few."""
 
+LARGE_FILE = 500_000
+"""Bytes of components beyond which a model says how many there are."""
+
 
 def said_of_parameters(model: FittedMixture) -> str | None:
     """What to know of the model's predictions, in one sentence; None where units are many, or not on record.
@@ -53,4 +56,8 @@ def described(components: Components) -> str:
     record = components.record
     n = int(np.diff(components.starts).max())
     of = f"{record['n_draws']} draws, " if "n_draws" in record else ""
-    return f"{record.get('method', 'draws')}: {of}{n} component{'s' if n > 1 else ''} for each mode"
+    own = components.parameters
+    arrays = (own.means, own.factors, own.noise_variances, own.loadings)
+    n_bytes = sum(array.nbytes for array in arrays if array is not None)
+    size = f", {n_bytes / 1000:,.0f} kB in a file" if n_bytes > LARGE_FILE else ""
+    return f"{record.get('method', 'draws')}: {of}{n} component{'s' if n > 1 else ''} for each mode{size}"
