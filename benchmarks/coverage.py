@@ -1,7 +1,7 @@
 """Coverage: how many intervals of the parameters hold the true ones, over simulated fleets of known parameters.
 
-    python benchmarks/coverage.py --fleets 1000 --seed 9000          # writes benchmarks/results/coverage.json
-    python benchmarks/coverage.py --fleets 200 --seed 100 --output coverage.json --only close
+    python benchmarks/coverage.py --fleets 1000 --seed 9000    # writes results/coverage.json and charts/coverage.svg
+    COVERAGE_ONLY="close;labels" python benchmarks/coverage.py --fleets 200 --seed 100 --output coverage.json
 
 Each configuration draws fleets of 25, 100 and 400 units, fits them from their true modes, so that what is looked at is
 the optimum near the truth, and counts intervals at 50, 80, 90 and 95 %. With 25 units the information is refused where
@@ -12,16 +12,17 @@ above are for evaluation only.
 
 from __future__ import annotations
 
-import json
+from common import harness
+
+import json  # isort: skip
 import multiprocessing
 import os
+import sys
 import warnings
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from common import harness
 
 import numpy as np
 
@@ -224,7 +225,7 @@ def rows_of(done: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
             for level in LEVELS:
                 row[f"coverage_{level}"] = round(sum(counts.get(f"{one} {level}", 0) for one in own) / max(n, 1), 4)
             row["held"] = sum(counts.get(f"{one} held", 0) for one in own)
-            row["fates"] = fates
+            row["drawn"], row["fates"] = sum(fates.values()), fates
             rows.append(row)
     return rows
 
@@ -239,9 +240,53 @@ def shown(rows: list[dict[str, Any]]) -> None:
         )
 
 
+def draw(rows: list[dict[str, Any]]) -> Any:
+    """Shares of intervals that hold, for each kind of fleet and number of units, beside the four levels.
+
+    Lines are two standard errors of a share of as many independent intervals as there were fleets: those of one fleet
+    depend on one another.
+    """
+    from matplotlib.figure import Figure
+    from small_svg import BLUE, GREY, VERMILION
+
+    names = list(dict.fromkeys(row["fleets"] for row in rows))
+    height = 0.42 * len(names) + 0.9
+    figure = Figure(figsize=(7.2, height))
+    axes = figure.add_axes((0.30, 0.55 / height, 0.67, 1 - 0.95 / height))
+    for level in LEVELS:
+        axes.axvline(level, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+    for units, colour, shift in ((25, GREY, -0.22), (100, VERMILION, 0.0), (400, BLUE, 0.22)):
+        own = [row for row in rows if row["units"] == units and row["parameters"] == "all" and row["intervals"]]
+        for level in LEVELS:
+            x = [row[f"coverage_{level}"] for row in own]
+            y = [names.index(row["fleets"]) + shift for row in own]
+            errors = [2 * float(np.sqrt(level * (1 - level) / row["drawn"])) for row in own]
+            axes.errorbar(x, y, xerr=errors, color=colour, marker="o", markersize=4, linewidth=1, linestyle="none")
+        if own:
+            figure.text(0.30 + 0.2 * UNITS.index(units), 1 - 0.28 / height, f"{units} units", color=colour)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlim(0.4, 1.0)
+    axes.set_xticks(LEVELS, [f"{100 * level:g} %" for level in LEVELS])
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def write_picture(path: Path, rows: list[dict[str, Any]]) -> None:
+    """The picture as an SVG of at most 40 kB, with its figures in the metadata."""
+    sys.path.append(str(harness.HERE.parent / "docs"))  # pictures look alike
+    from small_svg import small_svg
+
+    shown_rows = [[row["fleets"], row["units"], *(row[f"coverage_{level}"] for level in LEVELS)]
+                  for row in rows if row["parameters"] == "all"]  # fmt: skip
+    text = small_svg(lambda: draw(rows), points=11, metadata={"Description": json.dumps(shown_rows)})
+    harness.write(path, text)
+
+
 def main() -> None:
-    options = harness.arguments(__doc__, fleets=("fleets of each kind", 1000), seed=("first seed", 100),
-                                processes=("processes", 2), only_units=("this number of units only; 0: all", 0))  # fmt: skip
+    limits = {"fleets": ("fleets of each kind", 1000), "seed": ("first seed", 100), "processes": ("processes", 2)}
+    limits["of_25"] = ("fleets of each kind with 25 units, whose bootstraps take long", 200)
+    options = harness.arguments(__doc__, **limits, only_units=("this number of units only; 0: all", 0))
     chosen = os.environ.get("COVERAGE_ONLY", "")
     output = options.output or harness.RESULTS / "coverage.json"
     progress = Path(f"{output}.progress")
@@ -251,16 +296,18 @@ def main() -> None:
         saved = json.loads(progress.read_text(encoding="utf-8"))
         if saved["seed"] == options.seed:
             done, at = saved["done"], saved["at"]
-    n_fleets = 10 if options.quick else options.fleets
+    n_fleets = {units: min(options.fleets, options.of_25) if units == 25 else options.fleets for units in UNITS}
+    if options.quick:
+        n_fleets = dict.fromkeys(UNITS, 10)
     with multiprocessing.get_context("fork").Pool(options.processes) as pool:
         for name in DESIGNS:
             if chosen and name not in chosen.split(";"):
                 continue
             for units in UNITS if not options.only_units else (options.only_units,):
                 key = f"{name} | {units}"
-                while at.get(key, 0) < n_fleets:
+                while at.get(key, 0) < n_fleets[units]:
                     first = at.get(key, 0)
-                    last = min(first + BLOCK * options.processes, n_fleets)
+                    last = min(first + BLOCK * options.processes, n_fleets[units])
                     tasks = [(name, units, options.seed + i) for i in range(first, last)]
                     total: Counter[str] = Counter(done.get(key, {}))
                     for found in pool.imap_unordered(one_fleet, tasks, chunksize=4):
@@ -268,9 +315,12 @@ def main() -> None:
                         total.update(found)
                     done[key], at[key] = dict(total), last
                     progress.write_text(json.dumps({"seed": options.seed, "done": done, "at": at}), encoding="utf-8")
-                shown([row for row in rows_of({key: done[key]})])
+                shown(rows_of({key: done[key]}))
     rows = rows_of(done)
-    harness.write_results(__file__, options, rows)
+    harness.write_results(__file__, options, rows, first_seed=options.seed)
+    if not options.quick:
+        folder = output.parent if options.output else harness.HERE / "charts"
+        write_picture(folder / "coverage.svg", rows)
     progress.unlink(missing_ok=True)
 
 

@@ -39,8 +39,8 @@ KINDS = {
         "membership": ["site"],
     },
 }
-STRUCTURES = [(axis, rank, covariance) for axis in ("forward", "to_failure")
-              for rank, covariance in ((0, "full"), (0, "diagonal"), (0, "pooled"), (1, "full"))]  # fmt: skip
+COVARIANCES = ((0, "full"), (0, "diagonal"), (0, "pooled"), (0, "shrunk"), (1, "full"), (1, "shrunk"))
+STRUCTURES = [(axis, *structure) for axis in ("forward", "to_failure") for structure in COVARIANCES]
 CELLS = [(kind, *structure) for kind in KINDS for structure in STRUCTURES]
 
 

@@ -140,16 +140,49 @@ def test_a_number_that_cannot_be_fitted_is_left_out_with_the_reason():
         choose_modes(cem.FailureModeEM(1, **LINEAR), small, (6, 7))
 
 
+def test_only_the_fit_that_is_returned_carries_the_uncertainty_of_its_parameters():
+    """Candidates and folds would take minutes, and their figures are of plain fits."""
+    em = cem.FailureModeEM(1, covariance="pooled", uncertainty="information", **LINEAR)
+    found = choose_modes(em, fleet(), (1, 2), test=False, n_folds=2)
+    assert found.estimator.model_.uncertainty is not None
+    plain = choose_modes(cem.FailureModeEM(1, covariance="pooled", **LINEAR), fleet(), (1, 2), test=False, n_folds=2)
+    assert str(found) == str(plain)
+
+
+def test_a_generator_as_random_state_gives_every_fit_the_same_starts():
+    """Threads would use it in another order each time."""
+    options = {**LINEAR, "covariance": "pooled"}
+    one, two = (
+        choose_modes(
+            cem.FailureModeEM(1, **{**options, "random_state": np.random.default_rng(3)}), fleet(), (2, 3), test=False,
+            n_folds=2, n_jobs=n_jobs,
+        )
+        for n_jobs in (1, 2)
+    )  # fmt: skip
+    assert str(one) == str(two)
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"modes": 3}, {"modes": []}, {"modes": [0, 1]}, {"modes": [1.5]}, {"n_folds": 1}, {"n_replicates": 0},
-        {"level": 1.0},
+        {"level": 1.0}, {"n_replicates": 9}, {"n_replicates": 18},
     ],
 )  # fmt: skip
 def test_options_are_checked_before_anything_is_fitted(options):
     with pytest.raises(OptionError, match=next(iter(options))):
         choose_modes(cem.FailureModeEM(1), fleet(4), **options)
+
+
+def test_more_folds_than_units_that_failed_are_refused_before_the_fits():
+    rng = np.random.default_rng(0)
+    panel = cem.Panel.from_arrays(
+        [np.arange(4.0)] * 8, [rng.normal(size=(4, 1)) for _ in range(8)], failure_times=[5.0] * 3 + [np.nan] * 5
+    )
+    with pytest.raises(OptionError, match="3 of the 8 units failed"):
+        choose_modes(cem.FailureModeEM(1, time_axis="to_failure"), panel, (1, 2))
+    with pytest.raises(OptionError, match="n_folds is 5"):
+        choose_modes(cem.FailureModeEM(1), fleet(4), (1, 2))
 
 
 def test_something_else_than_an_estimator_is_refused():

@@ -149,10 +149,10 @@ def test_units_of_measurement_do_not_matter(problem):
 # -- robust
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"covariance": "shrunk"}, {"covariance": "pooled"}, {"covariance": "diagonal"}, {"noise": "pooled"}, {"random_columns": [0]}],
-    ids=str,
-)  # fmt: skip
+OPTIONS = [{"covariance": name} for name in ("full", "shrunk", "pooled", "diagonal")]
+
+
+@pytest.mark.parametrize("options", [*OPTIONS, {"noise": "pooled"}, {"random_columns": [0]}], ids=str)
 @pytest.mark.parametrize("labelled", [False, True])
 def test_scores_of_units_sum_to_the_gradient(options, labelled):
     """Robust standard errors would be those of another model."""
@@ -257,6 +257,29 @@ def test_too_many_parameters_are_refused_and_the_bootstrap_offered():
     assert by_draws.method == "bootstrap" and (by_draws.standard_errors > 0).all()
 
 
+def test_a_channel_that_a_mode_does_not_report_is_named():
+    """Parameters of the start would be reported with a standard error, or all others refused."""
+    panel, modes = fleet(80, 6, n_channels=2, gap=4.0)
+    values = panel.values.copy()
+    rows = np.repeat(modes, np.diff(panel.offsets))
+    values[rows == 1, 1] = np.nan
+    panel = panel._replace(values=values)
+    known = fitted(panel, modes).uncertainty(panel)
+    for row, note, error in zip(known.rows, known.notes, known.standard_errors, strict=True):
+        silent = row.mode == 1 and row.channel == panel.channels[1]
+        assert (note == "less than one unit reports it") == silent == bool(np.isnan(error)), row.name
+
+
+def test_a_data_frame_is_read_as_by_the_fit():
+    """Users of frames would have to make a panel first, and could get its columns wrong."""
+    panel, _ = fleet(60, 2, gap=3.0)
+    frame = panel.to_frame("pandas").rename(columns={"x1": "level"})
+    em = FailureModeEM(2, basis=Polynomial(1), covariance="pooled", unit="unit", time="time", random_state=0).fit(frame)
+    assert em.uncertainty(frame).names[-1] == "noise[1, level]"
+    with pytest.raises(cem.PanelError, match="nats away"):
+        em.uncertainty(frame.iloc[8:])
+
+
 def test_a_fit_that_has_not_converged_is_refused():
     """The standard errors of a point on the way would be reported as those of the maximum."""
     panel, modes = fleet(60, 1, gap=0.8)
@@ -286,7 +309,13 @@ def test_empirical_laws_and_unknown_methods_are_refused():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", cem.CemWarning)
         em = FailureModeEM(
-            2, basis=Polynomial(1), covariance="pooled", time_axis="to_failure", lifetimes="empirical", random_state=0
+            2,
+            basis=Polynomial(1),
+            covariance="pooled",
+            time_axis="to_failure",
+            lifetimes="empirical",
+            random_state=0,
+            max_iter=5,
         ).fit(panel)
     with pytest.raises(cem.UncertaintyError, match="empirical"):
         em.uncertainty(panel)

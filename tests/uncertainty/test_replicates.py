@@ -13,7 +13,7 @@ from cem.em.mixture_problem import MixtureProblem
 from cem.errors import OptionError
 from cem.fitting.fit import fit_mixture
 from cem.uncertainty.matching import places_of_modes
-from cem.uncertainty.replicates import Refit, bootstrap, in_their_places, on_statistics, refitted
+from cem.uncertainty.replicates import Refit, bootstrap, in_their_places, refitted
 from cem.uncertainty.resampling import ParametricDraws
 
 
@@ -77,7 +77,7 @@ def test_no_refit_ends_below_its_start(case):
     problem, fit = problem_of(CASES[case][0], **CASES[case][1])
     draws = ParametricDraws(problem.expectation.statistics, fit)
     for seed in range(5):
-        other = on_statistics(problem, draws.draw(np.random.default_rng(seed)))
+        other = problem.on(draws.draw(np.random.default_rng(seed)))
         start = other.expect(fit)
         refit = refitted(other, fit)
         if refit.parameters is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +17,6 @@ from cem.errors.display import escaped
 
 if TYPE_CHECKING:
     from cem.cli.terminal import Terminal
-    from cem.selection.choosing import Step
     from cem.selection.mode_choice import ModeChoice
 
 __all__ = ["add_parser", "run_choose"]
@@ -102,7 +99,7 @@ def run_choose(options: argparse.Namespace, terminal: Terminal, noted: list[str]
     panel, time = read_for_fit(options)
     terminal.detail(was_read(options, panel))
     estimator = estimator_of(options, panel, max(options.modes))
-    with _progress(terminal) as progress:
+    with terminal.stages() as progress:
         found = choose_modes(
             estimator,
             panel,
@@ -134,20 +131,6 @@ def run_choose(options: argparse.Namespace, terminal: Terminal, noted: list[str]
     terminal.document(str(found))
     if isinstance(options.output, Path):
         terminal.done(f"written: {escaped(options.output)}")
-
-
-@contextmanager
-def _progress(terminal: Terminal) -> Iterator[Step | None]:
-    """The progress of a fit has a log-likelihood, which a comparison has not: a line for each finished stage."""
-    if terminal.verbosity < 1:
-        yield None
-        return
-
-    def show(stage: str, done: int, total: int) -> None:
-        if done == total or terminal.verbosity > 1:
-            terminal.note(f"{stage}: {done} of {total}")
-
-    yield show
 
 
 def _document(options: argparse.Namespace, found: ModeChoice, noted: list[str]) -> dict[str, Any]:

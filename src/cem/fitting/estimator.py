@@ -82,7 +82,9 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         best solution, more often where starts disagree. From 10 to 50, more starts mean a better choice of where to
         begin; beyond 50 the whole search grows in proportion. Raise it if two seeds give different log-likelihoods.
     max_iter : int, default 1000
-        Largest number of EM passes of one start. Raise it after a `ConvergenceWarning`.
+        Largest number of EM passes of one start. Raise it after a `ConvergenceWarning`. With 0, ``fit(panel,
+        init=model)`` evaluates the likelihood at given parameters: no step is made, floors give way to them,
+        `converged_` is False, and there is no warning about it.
     tol : float, default 1e-9
         Convergence tolerance. The fit stops when the log-likelihood it can still gain (Aitken extrapolation, in nats)
         is below ``tol`` times the number of observed values.
@@ -102,7 +104,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         Criteria such as `bic` need a fit by maximum likelihood: "full", "pooled" or "diagonal".
     shrinkage : "auto" or float, default "auto"
         With ``covariance="shrunk"``: how many units of every mode the common covariance counts as, model.md (25).
-        "auto" chooses it by the likelihood of units that were held out.
+        "auto" chooses it by the likelihood of units that were held out; a fit with ``init=model`` keeps the model's.
     linking_rank : int, default 0
         r, the number of latent factors that the channels of a unit share (model.md, "Linked channels"). With 0,
         channels are independent given the mode, and intervals of units with many channels are too narrow. Needs
@@ -198,7 +200,8 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         EM passes of the best start.
     starts_ : list of dict
         kind, log_likelihood, n_iter and fate of each start. Starts of kind "moved" come on top of `n_init`, and so does
-        one of kind "quiet": the best start fitted again after a noise floor was lowered for a quiet mode.
+        one of kind "quiet": the best start fitted again after a noise floor was lowered for a quiet mode, and one of
+        kind "known": the best of the search before `shrinkage` was chosen.
     kernel_ : str
         The kernel used: "lapack", or "lanes" or "shared" (shared designs) with the instruction set.
     lifetimes_ : cem.lifetimes.Lifetimes

@@ -102,10 +102,20 @@ def fit_mixture(
     FitError
         No start could be completed; the message lists why.
     """
+    options = _with_weight_of(init, options)
     prepared = _prepare(panel, options, init, membership_design, conditions)
     found = _search(prepared, options, init, progress)
     linked = _refine(_link(found, options), prepared, options)
     return _finish(linked, prepared, options, keeps_order=init is not None)
+
+
+def _with_weight_of(init: Given, options: FitOptions) -> FitOptions:
+    """The options with the ν of a model that the fit continues: the objective goes on as it was."""
+    from cem.model.model import FailureModeModel
+
+    if _is_open(options) and isinstance(init, FailureModeModel) and "shrinkage" in init._training:
+        return replace(options, shrinkage=float(init._training["shrinkage"]))
+    return options
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,12 +295,16 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
     best, run = _best(records, tolerance)
     shrinkage = None
     if _is_open(options) and not interrupted:
-        shrinkage = chosen_shrinkage(run.parameters, problem)
-        problem = _with_shrinkage(problem, shrinkage.weight)
-        again, interrupted = _searched(problem, prepared, options, init, progress, known=shrinkage.parameters)
-        if not interrupted or any(record.run is not None for record in again):
-            records = again
-        best, run = _best(records, tolerance)
+        try:
+            shrinkage = chosen_shrinkage(run.parameters, problem)
+            shrunk = replace(problem, constraints=replace(problem.constraints, shrinkage=shrinkage.weight))
+            told = _second_search(progress, shrinkage.weight)
+            again, interrupted = _searched(shrunk, prepared, options, init, told, known=shrinkage.parameters)
+        except KeyboardInterrupt:
+            shrinkage, interrupted = None, True
+        else:
+            problem, records = shrunk, again
+            best, run = _best(records, tolerance)
     if not interrupted:
         quieter, problem, interrupted = past_quiet_modes(
             run,
@@ -314,8 +328,11 @@ def _is_open(options: FitOptions) -> bool:
     return options.covariance == "shrunk" and options.shrinkage is None
 
 
-def _with_shrinkage(problem: MixtureProblem, weight: float) -> MixtureProblem:
-    return replace(problem, constraints=replace(problem.constraints, shrinkage=weight))
+def _second_search(progress: Progress | None, weight: float) -> Progress | None:
+    """Progress whose stages say that ν has been chosen."""
+    if progress is None:
+        return None
+    return lambda stage, done, total, best: progress(f"shrinkage {weight:.4g}, {stage}", done, total, best)
 
 
 def _searched(
@@ -338,8 +355,8 @@ def _searched(
         return [Start("given", start_em(problem, given))], False
     if known is not None:
         start = feasible(known, problem.constraints)
-        first = ("given" if given is not None else "known", lambda: StartingPoint(start, np.inf))
-        starts = [first, *(() if given is not None else starts)]
+        last: Fresh = ("given" if given is not None else "known", lambda: StartingPoint(start, np.inf))
+        starts = [*(() if given is not None else starts), last]
     return best_of_starts(
         starts,
         problem,
@@ -355,11 +372,7 @@ def _searched(
 
 def _evaluated(prepared: _Prepared, options: FitOptions, init: Given) -> _Found:
     """The given parameters as they are, without any step: floors give way to them."""
-    from cem.model.model import FailureModeModel
-
     problem, n_modes = prepared.problem, options.n_modes
-    if _is_open(options) and isinstance(init, FailureModeModel) and "shrinkage" in init._training:
-        problem = _with_shrinkage(problem, float(init._training["shrinkage"]))
     given = given_parameters(problem.expectation, prepared.one_mode, None, n_modes, init)
     constraints = allowing(problem.constraints, given)
     check_structure(given, feasible(given, constraints), options)

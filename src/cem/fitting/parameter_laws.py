@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.em.membership_ascent import coordinates_of
 from cem.em.mixture_problem import MixtureProblem
-from cem.errors import UncertaintyError
+from cem.errors import OptionError, UncertaintyError
 from cem.fitting.model_form import FormOf
 from cem.lifetimes.laws import Empirical
 from cem.uncertainty.directions import Held, Parts, held_directions, names_of
@@ -21,6 +22,8 @@ from cem.uncertainty.uncertainty import Uncertainty
 if TYPE_CHECKING:
     from cem.fitting.estimator import FailureModeEM
     from cem.fitting.fitted_problem import FittedProblem
+    from cem.fitting.lives_replicates import LivesReplicates
+    from cem.uncertainty.replicates import Replicates
 
 __all__ = ["by_bootstrap", "by_information", "scores_of_units"]
 
@@ -46,8 +49,8 @@ def by_information(em: FailureModeEM, fitted: FittedProblem, *, robust: bool) ->
         shrunk = " (shrunk covariances count in part)" if fitted.mixture.constraints.shrinkage else ""
         raise UncertaintyError(
             f"the fit has {n_parameters:.4g} parameters{shrunk} and {fitted.n_units} units; standard errors by "
-            "information need twice as many units as parameters. Take method='bootstrap', or fewer parameters: "
-            "covariance='pooled', noise='pooled', a smaller basis"
+            f"information need twice as many units as parameters. Take method='bootstrap', or fewer parameters: "
+            f"{', '.join(_fewer(fitted))}"
         )
     _check_laws(fitted)
     problem, evaluation = fitted.problem, fitted.evaluation
@@ -109,35 +112,49 @@ def by_bootstrap(
     Raises
     ------
     UncertaintyError
-        Most replicates lost a mode; units have weights; or the fit is on the time to failure with laws of lifetimes
-        beside the mixture.
+        Most replicates lost a mode; units have weights; or fleets are to be drawn from a fit whose laws of lifetimes
+        are beside the mixture.
     OptionError
         An option has a value that it cannot take.
     """
     from cem.uncertainty.replicates import bootstrap
 
-    problem = fitted.problem
+    problem, n_jobs = fitted.problem, em._options().n_jobs
+    if not isinstance(n_replicates, (int, np.integer)) or isinstance(n_replicates, bool) or n_replicates < 2:
+        raise OptionError(f"n_replicates={n_replicates!r}: an integer of at least 2 was expected")
+    if kind not in ("units", "parametric"):
+        raise OptionError(f"kind={kind!r}: 'units' or 'parametric' was expected")
     if fitted.counts is not None:
         raise UncertaintyError(
             "method='bootstrap' after a fit with sample_weight: copies of a unit would be drawn one by one; take "
             "method='robust', which takes them as one"
         )
-    if not isinstance(problem, MixtureProblem):
-        raise UncertaintyError(
-            "method='bootstrap' is for fits over time, and for lives that are linked to the channels where all units "
-            "have failed; take method='information' or 'robust' on the time to failure"
+    replicates: Replicates | LivesReplicates
+    if isinstance(problem, MixtureProblem):
+        replicates = bootstrap(
+            problem, fitted.form.parameters, n=n_replicates, kind=kind, seed=random_state, n_jobs=n_jobs
         )
-    replicates = bootstrap(
-        problem, fitted.form.parameters, n=n_replicates, kind=kind, seed=random_state, n_jobs=em._options().n_jobs
-    )
+    elif kind == "parametric":
+        raise UncertaintyError(
+            "kind='parametric' is for fits over time: lives of running units are not drawn; take kind='units'"
+        )
+    else:
+        from cem.fitting.lives_replicates import bootstrap_with_lives
+
+        replicates = bootstrap_with_lives(
+            problem, fitted.evaluation.point, n=n_replicates, seed=random_state, n_jobs=n_jobs
+        )
     usable = replicates.usable
     if len(usable) < max(0.5 * len(replicates), 2):
         raise UncertaintyError(
             f"{replicates.told()}: too few kept their modes to say how uncertain these are; take fewer modes, or more "
             "units"
         )
-    vector = problem.coordinates(fitted.form.parameters).vector(fitted.form.parameters)
-    named = _directions(fitted, vector)[3]
+    mixture = fitted.evaluation.point if isinstance(problem, MixtureProblem) else fitted.evaluation.point.mixture
+    membership = fitted.mixture_sums.membership
+    design = None if membership is None else membership.design
+    vector = coordinates_of(fitted.mixture.constraints, mixture, design).vector(mixture)
+    named = _directions(fitted, vector, with_laws=False)[3]
     form_of = FormOf.of(fitted)
     rows = _rows(em, fitted, form_of)
     values = rows.values(form_of(fitted.evaluation.point))
@@ -171,6 +188,14 @@ def scores_of_units(fitted: FittedProblem, vector: FloatArray) -> FloatArray:
     return np.add.reduceat(scores, np.cumsum(fitted.counts)[fitted.counts > 0] - fitted.counts[fitted.counts > 0])
 
 
+def _fewer(fitted: FittedProblem) -> list[str]:
+    """Ways to a fit with fewer parameters."""
+    constraints, several = fitted.mixture.constraints, fitted.parameters.n_modes > 1
+    ways = ["covariance='pooled'"] if several and constraints.covariance != "pooled" else []
+    ways += ["noise='pooled'"] if several and not constraints.pooled_noise else []
+    return [*ways, "a smaller basis", "fewer channels", *(["fewer modes"] if several else [])]
+
+
 def _effective(em: FailureModeEM, fitted: FittedProblem) -> float:
     """Number of parameters; what a mode's own covariances have beside the common one counts by N / (N + ν)."""
     constraints, parameters = fitted.mixture.constraints, fitted.parameters
@@ -194,14 +219,14 @@ def _check_laws(fitted: FittedProblem) -> None:
 
 
 def _directions(
-    fitted: FittedProblem, vector: FloatArray
+    fitted: FittedProblem, vector: FloatArray, *, with_laws: bool = True
 ) -> tuple[Parts, NDArray[np.bool_], FloatArray, tuple[Held, ...]]:
     from cem.fitting.lives_problem import MINIMUM_SPREAD
 
     constraints, parameters = fitted.mixture.constraints, fitted.evaluation.point
     parameters = getattr(parameters, "mixture", parameters)
     statistics, plan = fitted.setting.statistics, fitted.form.plan
-    n_laws = 0 if fitted.form.lifetimes is None else parameters.n_modes
+    n_laws = 0 if fitted.form.lifetimes is None or not with_laws else parameters.n_modes
     parts = Parts.of(parameters, constraints, len(vector), n_laws)
     none = np.zeros(statistics.n_channels, dtype=bool)
     sums = fitted.mixture_sums
@@ -225,7 +250,7 @@ def _rows(em: FailureModeEM, fitted: FittedProblem, form_of: FormOf) -> RowMap:
     return RowMap(
         em.model_,
         form_of(fitted.evaluation.point),
-        pooled=constraints.covariance == "pooled",
+        covariance=constraints.covariance,
         pooled_noise=constraints.pooled_noise,
     )
 
@@ -241,10 +266,13 @@ def _uncertainty(
     law: ParameterLaw,
     facts: tuple[str, ...],
 ) -> Uncertainty:
-    notes = tuple(_note(row, named, fitted) for row in rows.rows)
     # What differences and cancellation leave of a zero.
     errors = np.sqrt(np.square(root).sum(axis=1))
     root = np.where((errors > 1e-10 * np.maximum(np.abs(values), 1e-300))[:, None], root, 0.0)
+    notes = tuple(
+        _note(row, named, fitted, bool(known))
+        for row, known in zip(rows.rows, np.asarray(root.any(axis=1)), strict=True)
+    )
     sizes = fitted.mixture_sums.mode_counts
     if fitted.counts is not None:
         sizes = sizes * (fitted.n_units / fitted.panel.n_units)
@@ -264,8 +292,8 @@ def _uncertainty(
     )
 
 
-def _note(row: Row, named: tuple[Held, ...], fitted: FittedProblem) -> str:
-    """Why a row has no standard error, or a smaller one."""
+def _note(row: Row, named: tuple[Held, ...], fitted: FittedProblem, known: bool) -> str:
+    """Why a row has no standard error, or a smaller one; `known`: whether it has any."""
     form = fitted.form
     for held in named:
         if held.channel is not None and form.channels[held.channel] != row.channel:
@@ -279,8 +307,8 @@ def _note(row: Row, named: tuple[Held, ...], fitted: FittedProblem) -> str:
         if held.reason == "floor" and held.kind == "noise" == row.kind:
             return "at its floor"
         if held.reason == "floor" and held.kind == "variance" and row.kind in ("variance", "covariance"):
-            return "covariance partly at its floor" if held.partly else "at its floor"
-    return ""
+            return "covariance partly at its floor" if held.partly and known else "at its floor"
+    return "" if known else "not informed by the data"
 
 
 def _facts(fitted: FittedProblem, found: Information) -> tuple[str, ...]:

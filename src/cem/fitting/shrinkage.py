@@ -109,7 +109,8 @@ def chosen_shrinkage(parameters: Parameters, problem: MixtureProblem) -> ChosenS
     logs, shares = np.log(menu), np.where(in_race, np.exp(differences), 0.0)
     chosen = float(shares @ logs / shares.sum())
     nearest = int(np.abs(logs - chosen).argmin())
-    return ChosenShrinkage(float(np.exp(chosen)), path[nearest], menu, differences, errors)
+    # Three digits say all that units know of ν, and do not depend on rounding.
+    return ChosenShrinkage(float(f"{np.exp(chosen):.3g}"), path[nearest], menu, differences, errors)
 
 
 def _behind(held_out: FloatArray, in_race: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:

@@ -115,7 +115,7 @@ class Start:
     Parameters
     ----------
     kind : str
-        "kmeans", "prototypes", "random", "tempered", "moved", "one mode" or "given".
+        "kmeans", "prototypes", "random", "tempered", "moved", "one mode", "known" or "given".
     run : EMRun or None
         Its current state; None if it made no pass.
     fate : str

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cem.em.expectation import Expectation
 from cem.em.mixture_problem import MixtureProblem
 from cem.errors import CemWarning, FitError, OptionError, PanelError
 from cem.errors.names import counted, listed
 from cem.errors.warning import warn
 from cem.fitting.estimator import FailureModeEM
 from cem.fitting.fitted_problem import FittedProblem, fitted_problem
+from cem.fitting.options import seed_of
 from cem.model.inputs import panel_to_fit
 from cem.numerics.threads import threads_told
 from cem.panel.mode_priors import all_mode_labels
-from cem.selection.held_out_modes import held_out_scores, with_held_out
+from cem.selection.held_out_modes import folds_of, held_out_scores, with_held_out
 from cem.selection.mode_choice import ModeCandidate, ModeChoice
 from cem.selection.recommendation import choices_of, recommended
 from cem.statistics.sufficient import SufficientStatistics
@@ -110,7 +110,7 @@ def choose_modes(
     >>> panel = cem.datasets.load_demo_fleet()[:80]
     >>> estimator = cem.FailureModeEM(1, n_init=5, covariance="pooled", random_state=0)
     >>> cem.selection.choose_modes(estimator, panel, range(1, 4), n_replicates=19, n_folds=3).n_modes
-    2
+    3
     """
     if not isinstance(estimator, FailureModeEM):
         raise OptionError(
@@ -118,15 +118,30 @@ def choose_modes(
             "choose_modes(cem.FailureModeEM(1), panel, range(1, 7))"
         )
     numbers = _checked(modes, n_replicates, level, n_folds)
+    if test and 1.0 / (n_replicates + 1) > level:
+        least = int(np.ceil(1.0 / level - 1e-9)) - 1
+        raise OptionError(
+            f"n_replicates={n_replicates}: p is at least {1 / (n_replicates + 1):.2g}, so the test could never reject "
+            f"at level={level}; take at least {least} replicates"
+        )
     if maximum_likelihood not in _LIKELY:
         raise OptionError(
             f"maximum_likelihood={maximum_likelihood!r}: one of {', '.join(map(repr, _LIKELY))} was expected"
         )
     fleet = panel_to_fit(panel, table=estimator._table(None, None, None))
+    fold_of = folds_of(fleet, n_folds, random_state, estimator.time_axis)
     told: Step = progress if progress is not None else lambda stage, done, total: None
 
+    given = estimator.get_params(deep=False)
+    if not isinstance(given["random_state"], (int, np.integer, type(None))):
+        # A generator would give other starts to each fit, in an order that depends on threads.
+        given["random_state"] = int(np.random.default_rng(seed_of(given["random_state"])).integers(2**31))
+    law = given.get("uncertainty")
+    if law is not None:  # only the fit that is returned needs it
+        given["uncertainty"] = None
+
     def of(n_modes: int, **others: Any) -> FailureModeEM:
-        return FailureModeEM(**{**estimator.get_params(deep=False), "n_modes": n_modes, **others})
+        return FailureModeEM(**{**given, "n_modes": n_modes, **others})
 
     labels = all_mode_labels(fleet)
     left_out = {n: f"the units have {counted(len(labels), 'label')}" for n in numbers if n < len(labels)}
@@ -178,7 +193,7 @@ def choose_modes(
         return of(n_modes)
 
     scores = held_out_scores(
-        of_fold, fleet, numbers, n_folds=n_folds, random_state=random_state, n_jobs=n_jobs,
+        of_fold, fleet, numbers, fold_of, n_jobs=n_jobs,
         progress=lambda done, total: told("folds", done, total),
     )  # fmt: skip
     candidates = with_held_out(candidates, scores)
@@ -186,6 +201,11 @@ def choose_modes(
     if len(numbers) == 1:
         without = without or "one number of modes"
     n_modes, reason = recommended(candidates, choices, level, without)
+    if law is not None:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fits[n_modes] = of(n_modes, uncertainty=law).fit(fleet)
+        noted[n_modes] = list(caught)
     for message in noted[n_modes]:
         if issubclass(message.category, CemWarning):
             warn(str(message.message), message.category)
@@ -253,6 +273,9 @@ def _tests(
         problems = {n_modes + 1: large}
         smaller = small.mixture
         larger, same = _on_the_same_units(smaller, large.mixture)
+        if n_modes > 1:  # a floor that was lowered for a quiet mode of K would leave K + 1 below it
+            floors = np.minimum(smaller.constraints.noise_floors, larger.constraints.noise_floors)
+            larger = replace(larger, constraints=replace(larger.constraints, noise_floors=floors))
         seed = np.random.SeedSequence([random_state, n_modes])
         found[n_modes] = mode_test(
             smaller, small.parameters, larger, larger_fit=large.parameters if same else None, n=n_replicates,
@@ -275,4 +298,4 @@ def _on_the_same_units(smaller: MixtureProblem, larger: MixtureProblem) -> tuple
         other.membership_design, other.mode_priors
     )
     constraints = replace(larger.constraints, transforms=smaller.constraints.transforms)
-    return MixtureProblem(Expectation(statistics, kernel=larger.expectation._kernel_option), constraints), False
+    return MixtureProblem(larger.expectation.on(statistics), constraints), False

@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.errors import CemError, CemWarning, FitError
+from cem.errors import CemError, CemWarning, FitError, OptionError
+from cem.errors.names import counted
 from cem.fitting.criteria import panel_likelihood
 from cem.fitting.estimator import FailureModeEM
 from cem.numerics.threads import in_order, threads_told
@@ -18,7 +19,7 @@ from cem.panel.panel import Panel
 from cem.prognosis.heldout import folds_of_units
 from cem.selection.mode_choice import ModeCandidate
 
-__all__ = ["held_out_scores", "with_held_out"]
+__all__ = ["folds_of", "held_out_scores", "with_held_out"]
 
 FloatArray = NDArray[np.float64]
 
@@ -27,9 +28,8 @@ def held_out_scores(
     estimator_of: Callable[[int], FailureModeEM],
     panel: Panel,
     numbers: Sequence[int],
+    fold_of: NDArray[np.int64],
     *,
-    n_folds: int,
-    random_state: int,
     n_jobs: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[int, FloatArray]:
@@ -42,8 +42,8 @@ def held_out_scores(
     panel : Panel
     numbers : sequence of int
         Numbers of modes.
-    n_folds, random_state : int
-        Of the folds. On the time to failure every fold has its share of the failed units.
+    fold_of : ndarray of shape (L,), int64
+        From `folds_of`.
     n_jobs : int
         Fits that run side by side.
     progress : callable, optional
@@ -56,7 +56,7 @@ def held_out_scores(
         lives included. Numbers of modes that a fold could not be fitted with are left out.
     """
     to_failure = estimator_of(1).time_axis == "to_failure"
-    fold_of = _folds(panel, n_folds, random_state, to_failure)
+    n_folds = int(fold_of.max()) + 1
     tasks = [(n_modes, fold) for n_modes in numbers for fold in range(n_folds)]
 
     def one(task: tuple[int, int]) -> FloatArray | None:
@@ -88,14 +88,31 @@ def held_out_scores(
     return result
 
 
-def _folds(panel: Panel, n_folds: int, random_state: int, to_failure: bool) -> NDArray[np.int64]:
-    if not to_failure:
+def folds_of(panel: Panel, n_folds: int, random_state: int, time_axis: str) -> NDArray[np.int64]:
+    """The fold of each unit, (L,); on the time to failure every fold has its share of the failed units.
+
+    Raises
+    ------
+    OptionError
+        There are more folds than units, or than units that failed.
+    """
+    if panel.n_units < n_folds:
+        raise OptionError(
+            f"n_folds is {n_folds}, and the panel has {counted(panel.n_units, 'unit')}; every fold needs one, so take "
+            "fewer folds, or give more units"
+        )
+    if time_axis != "to_failure":
         return folds_of_units(panel.n_units, n_folds, random_state)
     failed = ~np.isnan(panel.failure_times)
+    n_failed = int(failed.sum())
+    if n_failed < n_folds:
+        raise OptionError(
+            f"n_folds is {n_folds}, and {n_failed} of the {panel.n_units} units failed; on the time to failure every "
+            "fold needs one, so take fewer folds"
+        )
     fold_of = np.empty(panel.n_units, dtype=np.int64)
-    fold_of[failed] = folds_of_units(int(failed.sum()), n_folds, random_state)
-    running = int((~failed).sum())
-    fold_of[~failed] = np.random.default_rng(random_state).permutation(np.arange(running) % n_folds)
+    fold_of[failed] = folds_of_units(n_failed, n_folds, random_state)
+    fold_of[~failed] = np.random.default_rng(random_state).permutation(np.arange(panel.n_units - n_failed) % n_folds)
     return fold_of
 
 

@@ -70,6 +70,8 @@ class Information:
         Derivatives of the rows by the vector.
     gain : float
         Nats that the objective would still gain, by its quadratic approximation.
+    values, vectors : ndarray of shape (d,) and (d, d)
+        Eigenvalues and eigenvectors of the matrix.
     """
 
     vector: FloatArray
@@ -79,6 +81,8 @@ class Information:
     gradient: FloatArray
     jacobian: FloatArray
     gain: float
+    values: FloatArray
+    vectors: FloatArray
 
     @property
     def n_free(self) -> int:
@@ -92,7 +96,7 @@ class Information:
         scatter : ndarray of shape (d, d), optional
             J in the free directions, for I⁻¹ J I⁻¹ in place of I⁻¹.
         """
-        values, vectors = np.linalg.eigh(self.matrix)
+        values, vectors = self.values, self.vectors
         if scatter is None:
             root = vectors / np.sqrt(values)
         else:
@@ -176,7 +180,7 @@ def information(
         raise NotMaximal(float(values[0]), np.square(basis @ vectors[:, 0]))
     own = vectors.T @ (basis.T @ (scales * gradient))
     gain = 0.5 * float((np.square(own) / values).sum())
-    return Information(vector, scales, basis, matrix, gradient, jacobian, gain)
+    return Information(vector, scales, basis, matrix, gradient, jacobian, gain, values, vectors)
 
 
 def _complement(held: NDArray[np.bool_], redundant: FloatArray, scales: FloatArray) -> FloatArray:
@@ -187,8 +191,13 @@ def _complement(held: NDArray[np.bool_], redundant: FloatArray, scales: FloatArr
     if not redundant.shape[1]:
         return basis
     inside = redundant[free] / scales[free, None]
-    inside = inside / np.linalg.norm(inside, axis=0)
-    U, values, _ = np.linalg.svd(inside)
-    rank = int((values > 1e-8).sum())
-    result: FloatArray = basis @ U[:, rank:]
+    U, values, _ = np.linalg.svd(inside / np.linalg.norm(inside, axis=0), full_matrices=False)
+    taken = U[:, values > 1e-8]
+    # Householder reflections that turn what is taken out into the first directions; the others are what is left.
+    for i, direction in enumerate(taken.T):
+        v = basis[free].T @ direction
+        v[:i] = 0.0
+        v[i] += np.copysign(np.linalg.norm(v), v[i])
+        basis -= np.outer(basis @ v, 2.0 / (v @ v) * v)
+    result: FloatArray = basis[:, taken.shape[1] :]
     return result

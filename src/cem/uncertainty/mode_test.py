@@ -19,7 +19,7 @@ from cem.errors import FitError, OptionError
 from cem.mixture.parameters import Parameters
 from cem.numerics.threads import in_order
 from cem.statistics.sufficient import SufficientStatistics
-from cem.uncertainty.replicates import on_statistics, spawned
+from cem.uncertainty.replicates import spawned
 from cem.uncertainty.resampling import ParametricDraws
 from cem.uncertainty.splits import as_one_mode, one_mode_more
 
@@ -163,7 +163,7 @@ def _ratio(
     one_mode: Parameters,
 ) -> float:
     """λ of a fleet; inf if K modes cannot be refitted, 0 if no K + 1 modes are found that are better."""
-    small = on_statistics(smaller, statistics)
+    small = smaller.on(statistics)
     try:
         run: MixtureRun = continue_em(
             start_em(small, fit), small, n_passes=_MAX_ITER, tolerance=_TOLERANCE, accelerate=True
@@ -174,6 +174,6 @@ def _ratio(
         return np.inf
     own = larger.expectation.statistics
     units = statistics.with_known_modes(own.known_modes).with_membership(own.membership_design, own.mode_priors)
-    large = on_statistics(larger, units)
+    large = larger.on(units)
     found = one_mode_more(run, large, one_mode, rng, tolerance=_TOLERANCE, max_iter=_MAX_ITER)
     return 0.0 if found is None else max(0.0, 2.0 * (found.log_likelihood - run.log_likelihood))

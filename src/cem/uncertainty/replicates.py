@@ -12,7 +12,6 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.expectation import Expectation
 from cem.em.loop import continue_em, start_em
 from cem.em.mixture_problem import MixtureProblem
 from cem.errors import FitError, OptionError
@@ -22,7 +21,7 @@ from cem.statistics.sufficient import SufficientStatistics
 from cem.uncertainty.matching import places_of_modes
 from cem.uncertainty.resampling import ParametricDraws, resampled_units
 
-__all__ = ["BootstrapKind", "Refit", "Replicates", "bootstrap", "on_statistics", "refitted", "spawned"]
+__all__ = ["BootstrapKind", "Refit", "Replicates", "bootstrap", "refitted", "spawned"]
 
 FloatArray = NDArray[np.float64]
 BootstrapKind: TypeAlias = Literal["units", "parametric"]
@@ -109,15 +108,6 @@ class Replicates:
         """What became of the replicates, in one line."""
         counts = Counter("failed" if fate.startswith("failed") else fate for fate in self.fates)
         return f"{len(self)} replicates, " + ", ".join(f"{n} {fate}" for fate, n in counts.most_common())
-
-
-def on_statistics(problem: MixtureProblem, statistics: SufficientStatistics) -> MixtureProblem:
-    """The same problem for another fleet, in one thread; its coordinates are kept, which its units do not enter."""
-    expectation = Expectation(statistics, kernel=problem.expectation._kernel_option)
-    other = MixtureProblem(expectation, problem.constraints)
-    if expectation.membership is None:  # coordinates of γ hold the units' covariates
-        object.__setattr__(other, "_coordinates", problem._coordinates)
-    return other
 
 
 def refitted(
@@ -220,7 +210,7 @@ def _replicate(
     max_iter: int,
 ) -> Refit:
     statistics = draw(np.random.default_rng(seed))
-    found = refitted(on_statistics(problem, statistics), fit, tolerance=tolerance, max_iter=max_iter)
+    found = refitted(problem.on(statistics), fit, tolerance=tolerance, max_iter=max_iter)
     return in_their_places(found, fit, statistics)
 
 

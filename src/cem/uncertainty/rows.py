@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.lifetimes.laws import LinkedLognormal, Lognormal, Weibull
+from cem.lifetimes.laws import Empirical, LinkedLognormal, Lognormal, Weibull
 from cem.lifetimes.lifetimes import Lifetimes
 from cem.mixture.column_kinds import COMMON, RANDOM
 from cem.mixture.parameters import Parameters
@@ -99,8 +99,8 @@ class RowMap:
         The fitted model: channels, bases, kinds of columns, features.
     form : ModelForm
         Of its fit.
-    pooled : bool
-        One covariance for all modes.
+    covariance : str
+        Structure of the covariances: "pooled" has one for all modes, "diagonal" none between coefficients.
     pooled_noise : bool
         One noise variance for all modes.
 
@@ -112,7 +112,7 @@ class RowMap:
     """
 
     def __init__(
-        self, model: FittedMixture, form: ModelForm, *, pooled: bool = False, pooled_noise: bool = False
+        self, model: FittedMixture, form: ModelForm, *, covariance: str = "full", pooled_noise: bool = False
     ) -> None:
         coordinates = form.coordinates
         self._centres = coordinates.centres
@@ -124,7 +124,9 @@ class RowMap:
         self._rows: list[Row] = []
         self._index: list[int] = []
         self._factors: list[float] = []
-        self._pooled, self._pooled_noise = pooled, pooled_noise
+        self._pooled, self._diagonal, self._pooled_noise = (
+            covariance == "pooled", covariance == "diagonal", pooled_noise,
+        )  # fmt: skip
         self._starts = np.cumsum([0, K, K * P, K * int(coordinates.layout.factor_offsets[-1]), K * len(model.channels)])
         self._of_weights(model, form)
         self._of_channels(model, form)
@@ -239,7 +241,7 @@ class RowMap:
             for k, label in enumerate(model.mode_labels[:1] if self._pooled else model.mode_labels):
                 mode, informing = (None, everyone) if self._pooled else (label, (k,))
                 for a, i in enumerate(random):
-                    for j in random[: a + 1]:
+                    for j in random[a if self._diagonal else 0 : a + 1]:
                         index = at_covariances + k * squares + square + i * size + j
                         kind, scale = ("variance", LOG) if i == j else ("covariance", PLAIN)
                         term = str(i) if i == j else f"{j}, {i}"
@@ -260,6 +262,8 @@ class RowMap:
         at = int(self._starts[-1]) + form.parameters.means.size * self._rank + sum(map(len, form.common))
         at += 0 if gamma is None else gamma.size
         for k, (label, law) in enumerate(zip(model.mode_labels, form.lifetimes.laws, strict=True)):
+            if isinstance(law, Empirical):  # smoothed lives have no parameters
+                continue
             names = ("scale", "shape") if isinstance(law, Weibull) else ("median", "spread")
             for name in names:
                 self._add(at, "life", label, None, name, LOG, (k,))
@@ -271,6 +275,8 @@ class RowMap:
 
 def _numbers(law: object) -> list[float]:
     """The numbers of a law of lifetimes, one for each row."""
+    if isinstance(law, Empirical):
+        return []
     if isinstance(law, Weibull):
         return [law.scale, law.shape]
     assert isinstance(law, Lognormal)

@@ -37,6 +37,10 @@ _SPLIT_ROUNDS = ((20, 8), (8, 12), (4, 16), (2, 30))
 _MOVE_ROUNDS = ((4, 10), (2, 14), (1, 30))
 _MOVES, _MOST_MOVES = 4, 4
 _WORTH_ANOTHER = 0.1
+# In a larger fleet a pass costs what its E step does, and few starts mostly do (`cem.search.starts`).
+_MANY_UNITS = 2000
+_SPLIT_ROUNDS_OF_MANY = ((8, 8), (3, 12), (1, 16))
+_MOST_MOVES_OF_MANY = 1
 _RELAXATION = 1.6
 _SHORT = 48  # passes before the first quasi-Newton step, as in `cem.search.starts`
 _MOST_TO_COME = 5.0
@@ -96,8 +100,10 @@ def one_mode_more(
     """
     posteriors = OneModePosteriors(problem.expectation.statistics, one_mode)
     starts = _split_starts(run, posteriors, problem, rng)
-    best = _best_of(starts, problem, _SPLIT_ROUNDS, tolerance)
-    for _ in range(_MOST_MOVES if best is not None else 0):
+    many = problem.expectation.statistics.n_units > _MANY_UNITS
+    best = _best_of(starts, problem, _SPLIT_ROUNDS_OF_MANY if many else _SPLIT_ROUNDS, tolerance)
+    most_moves = _MOST_MOVES_OF_MANY if many else _MOST_MOVES
+    for _ in range(most_moves if best is not None else 0):
         assert best is not None
         moves = []
         for _ in range(_MOVES):
