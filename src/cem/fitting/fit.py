@@ -35,6 +35,7 @@ from cem.fitting.screening import decimal_step, varying_channels, warn_of_short_
 from cem.fitting.warm_start import check_same_conditions, matched_modes, numbered
 from cem.mixture.parameters import Parameters
 from cem.panel.mode_priors import all_mode_labels, log_mode_priors
+from cem.search.crossings import crossed_start
 from cem.search.fresh import (
     MIXED_KINDS,
     StartKind,
@@ -45,7 +46,7 @@ from cem.search.fresh import (
 from cem.search.moves import moved_start
 from cem.search.one_mode import OneModePosteriors, StartingPoint, with_known_modes
 from cem.search.quiet_modes import FLOOR_FRACTION, SMALLEST_NOISE, past_quiet_modes
-from cem.search.starts import Fresh, Move, Start, best_of_starts
+from cem.search.starts import Crossing, Fresh, Move, Start, best_of_starts
 from cem.statistics.columns import ColumnPlan
 from cem.statistics.coordinates import Layout
 from cem.statistics.exact_channels import learnable_channels, rounding_noise
@@ -278,7 +279,7 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
     problem = prepared.problem
     statistics = problem.expectation.statistics
     tolerance = options.tol * statistics.n_observations
-    starts, move, given = _starts(problem.expectation, prepared.one_mode, problem.constraints, options, init)
+    starts, move, cross, given = _starts(problem.expectation, prepared.one_mode, problem.constraints, options, init)
     if given is not None and given.rank:
         records, interrupted = [Start("given", start_em(problem, given))], False
     else:
@@ -287,6 +288,7 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
             problem,
             n_modes=options.n_modes,
             move=move,
+            cross=cross,
             max_iter=options.max_iter,
             tolerance=_TOLERANCE_BEFORE_LINKING * tolerance if options.linking_rank else tolerance,
             accelerate=options.accelerate == "auto",
@@ -475,20 +477,20 @@ def _starts(
     constraints: Constraints,
     options: FitOptions,
     init: Given,
-) -> tuple[list[Fresh], Move | None, Parameters | None]:
+) -> tuple[list[Fresh], Move | None, Crossing | None, Parameters | None]:
     """Functions that make the fresh starts, by kind; the function that makes a move; and the given parameters."""
     if init is not None:
         given = _given_parameters(expectation, one_mode, constraints, options.n_modes, init)
         if given.rank != options.linking_rank:
             given = feasible(given.marginal(), constraints)
-        return [("given", lambda: StartingPoint(given, 0.0))], None, given
+        return [("given", lambda: StartingPoint(given, 0.0))], None, None, given
     if options.n_modes == 1:
-        return [("one mode", lambda: StartingPoint(one_mode, 0.0))], None, None
+        return [("one mode", lambda: StartingPoint(one_mode, 0.0))], None, None, None
     kinds: tuple[StartKind, ...] = MIXED_KINDS if options.init == "mixed" else (options.init,)
     posteriors = OneModePosteriors(expectation.statistics, one_mode)
 
     # All starts draw from one generator, in order: one generator for each would cost as much as the start.
-    rng_of_starts, rng_of_moves = map(np.random.default_rng, options.seed.spawn(2))
+    rng_of_starts, rng_of_moves, rng_of_crossings = map(np.random.default_rng, options.seed.spawn(3))
 
     def fresh(kind: StartKind) -> StartingPoint:
         return starting_point(kind, expectation, posteriors, constraints, options.n_modes, rng_of_starts)
@@ -496,8 +498,13 @@ def _starts(
     def moved(responsibilities: FloatArray) -> StartingPoint:
         return moved_start(responsibilities, posteriors, constraints, rng_of_moves)
 
+    labelled = np.isin(np.arange(options.n_modes), expectation.statistics.known_modes)
+
+    def crossed(runs: Sequence[MixtureRun]) -> StartingPoint | None:
+        return crossed_start(runs, constraints, labelled, rng_of_crossings)
+
     starts: list[Fresh] = [(kind, partial(fresh, kind)) for kind in islice(cycle(kinds), options.n_init)]
-    return starts, moved, None
+    return starts, moved, crossed, None
 
 
 def _given_parameters(

@@ -68,6 +68,18 @@ _MANY_UNITS = 2000
 _PART_WITH_MANY = 0.25
 
 
+import os
+NPAR=int(os.environ.get("NPAR","4"))
+PAT=os.environ.get("PATTERN","moved")
+PATS=PAT.split(",")
+def KIND(i): return PATS[i%len(PATS)]
+RNG=np.random.default_rng(0)
+if "ROUNDS" in os.environ: _MOVE_ROUNDS=eval(os.environ["ROUNDS"])
+if "PATIENCE" in os.environ: _PATIENCE=eval(os.environ["PATIENCE"])
+if "MOVES" in os.environ: _MOVES=int(os.environ["MOVES"])
+if "ENOUGH" in os.environ: _ENOUGH=int(os.environ["ENOUGH"])
+if "FRESHROUNDS" in os.environ: _FRESH_ROUNDS=eval(os.environ["FRESHROUNDS"])
+
 @dataclass(frozen=True)
 class _Effort:
     """The extent of a search.
@@ -106,6 +118,7 @@ _UNITS_TO_COMPARE = 2000
 
 Fresh = tuple[str, Callable[[], StartingPoint]]
 Move = Callable[[FloatArray], StartingPoint]
+Crossing = Callable[[Sequence[MixtureRun]], StartingPoint | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +156,7 @@ def best_of_starts(
     max_iter: int,
     tolerance: float,
     move: Move | None = None,
+    cross: Crossing | None = None,
     accelerate: bool = True,
     n_jobs: int = 1,
     progress: Callable[[str, int, int, float], None] | None = None,
@@ -191,7 +205,7 @@ def best_of_starts(
     begin, n_units = partial(start_em, problem), expectation.statistics.n_units
     search = _Search(records, begin, go_on, n_units, max_iter, width, progress)
     try:
-        search.run([make for _, make in starts], move)
+        search.run([make for _, make in starts], move, cross)
     except KeyboardInterrupt:
         if search.best is None:
             raise
@@ -238,7 +252,9 @@ class _Search:
         self._points: dict[int, StartingPoint] = {}
         self.best: int | None = None  # the start of highest ℓ among those that kept their modes
 
-    def run(self, fresh: Sequence[Callable[[], StartingPoint]], move: Move | None) -> None:
+    def run(
+        self, fresh: Sequence[Callable[[], StartingPoint]], move: Move | None, cross: Crossing | None
+    ) -> None:
         """Run the fresh starts, generations of moves, and the full run of the best start."""
         line = self._made(enumerate(fresh))
         if len(fresh) == 1:
@@ -251,7 +267,7 @@ class _Search:
             now, line = line[: effort.fresh], line[effort.fresh :]
             self._generation(now, f"starts {generation}", _FRESH_ROUNDS)
         if move is not None and self.best is not None:
-            self._move(move, effort)
+            self._move(move, cross, effort)
         for index, record in enumerate(self._records):
             if record.run is None and record.fate == "running":
                 self._records[index] = replace(record, fate="passed over")
@@ -261,8 +277,8 @@ class _Search:
             if self.best == best:
                 return
 
-    def _move(self, move: Move, effort: _Effort) -> None:
-        """Make generations of moves until too many in a row bring no gain."""
+    def _move(self, move: Move, cross: Crossing | None, effort: _Effort) -> None:
+        """Make generations of moves and crossings until too many in a row bring no gain."""
         patience = effort.patience[min(self._followers(), len(effort.patience) - 1)]
         made = without_gain = 0
         while without_gain < patience and made < effort.moves:
@@ -270,11 +286,21 @@ class _Search:
             assert best is not None
             before = self._run_of(best)
             n_moves = min(_MOVES, effort.moves - made)
+            makes = []
+            distinct = self._distinct() if cross is not None else []
+            for i in range(n_moves):
+                kind = KIND(made+i)
+                if kind=="crossed":
+                    point = cross(distinct)
+                    if point is not None: makes.append(("crossed", lambda point=point: point)); continue
+                parent = before
+                if kind=="moved2" and len(distinct)>1: parent=distinct[int(RNG.integers(min(len(distinct),NPAR)))]
+                makes.append(("moved", partial(move, parent.responsibilities)))
             start = len(self._records)
-            self._records += [Start("moved", None)] * n_moves
-            moves = ((start + i, partial(move, before.responsibilities)) for i in range(n_moves))
+            self._records += [Start(kind, None) for kind, _ in makes]
             made += n_moves
-            self._generation(self._made(moves), f"moves {-(-made // _MOVES)}", _MOVE_ROUNDS)
+            indexed = ((start + i, make) for i, (_, make) in enumerate(makes))
+            self._generation(self._made(indexed), f"moves {-(-made // _MOVES)}", _MOVE_ROUNDS)
             best = self.best
             assert best is not None
             if self._run_of(best).log_likelihood > before.log_likelihood + _WORTH_ANOTHER:
@@ -282,6 +308,12 @@ class _Search:
                 without_gain, patience = 0, effort.patience[0]
             else:
                 without_gain += n_moves
+
+    def _distinct(self) -> list[MixtureRun]:
+        """The runs so far that are not the same as another, the highest first."""
+        runs = [r for r in self._records if r.twin is None and _is_usable(r)]
+        runs.sort(key=lambda record: -record.log_likelihood)
+        return [record.run for record in runs[:40]]
 
     def _leader(self, index: int) -> int:
         """The start that represents all starts that are the same as this one."""
