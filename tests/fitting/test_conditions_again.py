@@ -12,6 +12,7 @@ from cem.covariates import Category, Linear, Power
 from cem.errors import CemWarning, OptionError
 from cem.fitting import fit as stages
 from cem.fitting.conditioning import membership_design
+from cem.fitting.given_parameters import given_parameters
 from cem.prognosis.remaining_life import RemainingLife
 from cem.prognosis.selection import cross_validate
 
@@ -104,7 +105,7 @@ def start_of(panel, model, **options):
     design = membership_design(model.of_units, panel)
     prepared = stages._prepare(panel, checked, model, design, None)
     expectation = prepared.problem.expectation
-    given = stages._given_parameters(expectation, prepared.one_mode, prepared.problem.constraints, 2, model)
+    given = given_parameters(expectation, prepared.one_mode, prepared.problem.constraints, 2, model)
     found, _ = expectation(given)
     by_map = 0.0 if prepared.conditioning is None else prepared.conditioning.log_jacobian()
     return found.log_likelihood + expectation.statistics.log_jacobian + by_map

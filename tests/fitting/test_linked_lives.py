@@ -15,7 +15,7 @@ from scipy import stats
 import cem
 from cem.errors import FitError, OptionError, PanelError, ScorerError
 from cem.fitting.life_channel import LIFE
-from cem.fitting.lives import solved
+from cem.fitting.lives import of_all_units
 from cem.fitting.lives_ascent import LivesPoint
 from cem.lifetimes.lifetimes import LinkedLognormal
 from cem.prognosis.candidates import Candidates, SharedEvidence, candidate_log_densities
@@ -162,15 +162,16 @@ def test_lives_and_readings_in_one_pass_are_those_in_two(lifetimes):
     panel = panel.with_modes(modes)
     kept = []
 
-    def keeping(problem, result, options):
-        kept.append((problem, solved(problem, result, options)))
+    def keeping(problem, result, *options):
+        kept.append((problem, of_all_units(problem, result, *options)))
         return kept[-1][1]
 
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", cem.CemWarning)
-        patch.setattr("cem.fitting.lives.solved", keeping)
+        patch.setattr("cem.fitting.lives.of_all_units", keeping)
         fitted(panel, n_modes=2, max_iter=5, lifetimes=lifetimes)
-    problem, (run, _, laws) = kept[0]
+    problem, (whole, laws) = kept[0]
+    run = whole.run
     evaluation = problem.expect(LivesPoint(run.parameters, laws))
     total, expected, weights = evaluation.log_likelihood, evaluation.sums.mixture, evaluation.sums.weights
     n_failed = problem.n_failed

@@ -13,7 +13,7 @@ from cem.basis.families import Exponential
 from cem.em.expectation import Expectation
 from cem.errors import CemWarning, ConvergenceWarning, FitError
 from cem.fitting.estimator import FailureModeEM
-from cem.fitting.lives import LivesFit, fit_with_lives, solved
+from cem.fitting.lives import LivesFit, fit_with_lives, of_all_units
 from cem.fitting.lives_ascent import LivesCoordinates, LivesPoint
 from cem.fitting.lives_problem import MINIMUM_SPREAD, LivesProblem
 from cem.lifetimes.laws import GUMBEL_SPREAD
@@ -56,13 +56,13 @@ def ascent(request) -> tuple[LivesProblem, LivesCoordinates, LivesPoint]:
     options = FailureModeEM(2, basis=Exponential([40.0]), n_init=2, random_state=1, time_axis="to_failure")._options()
     problems = []
 
-    def kept(problem, result, options):
+    def kept(problem, result, *options):
         problems.append(problem)
-        return solved(problem, result, options)
+        return of_all_units(problem, result, *options)
 
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", CemWarning)
-        patch.setattr("cem.fitting.lives.solved", kept)
+        patch.setattr("cem.fitting.lives.of_all_units", kept)
         found = fit_with_lives(panel, replace(options, max_iter=5), family=request.param)
     point = LivesPoint(found.result.run.parameters, found.lifetimes)
     return problems[0], problems[0].coordinates(point), point

@@ -8,16 +8,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.em.kernels import _maximisation
 from cem.mixture.parameters import Parameters
 
 __all__ = ["COVARIANCE_STRUCTURES", "Constraints", "CovarianceStructure", "FixedColumns"]
 
 FloatArray = NDArray[np.float64]
-CovarianceStructure = Literal["full", "diagonal", "pooled"]
+CovarianceStructure = Literal["full", "diagonal", "pooled", "shrunk"]
 # Small beside what even five units say of a slope, in units of a standardised covariate. Where a covariate separates
 # the modes, it stops slopes at about 10, so that a new unit of that kind is never sure of its mode before its readings.
 MEMBERSHIP_RIDGE = 0.01
-COVARIANCE_STRUCTURES: tuple[CovarianceStructure, ...] = ("full", "diagonal", "pooled")
+COVARIANCE_STRUCTURES: tuple[CovarianceStructure, ...] = ("full", "diagonal", "pooled", "shrunk")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +56,9 @@ class Constraints:
         s_c, smallest σ²_kc, in internal coordinates.
     covariance_floors : ndarray of shape (C,)
         F_c = floor · I, in internal coordinates.
-    covariance : {"full", "diagonal", "pooled"}
+    covariance : {"full", "diagonal", "pooled", "shrunk"}
         Structure of Σ_kc: its own for every mode and channel; uncorrelated coefficients of the user's basis; one per
-        channel, shared by the modes.
+        channel, shared by the modes; its own, shrunk towards a common one (25). With linked channels that of Ψ_kc.
     transforms : ndarray of shape (Σ p_c²,)
         S_c of the coordinates.
     linking_penalties : ndarray of shape (K,), optional
@@ -69,6 +70,8 @@ class Constraints:
     membership_ridge : float
         λ of −½ λ Σ_k ‖slopes of γ_k‖², if π depends on the covariates of units: a normal prior of standard deviation
         1 / √λ on each slope.
+    shrinkage : float
+        ν of (25): the common covariance counts as much as this many units in every mode; above 0 for "shrunk", else 0.
     """
 
     noise_floors: FloatArray
@@ -79,6 +82,7 @@ class Constraints:
     fixed: FixedColumns | None = None
     pooled_noise: bool = False
     membership_ridge: float = MEMBERSHIP_RIDGE
+    shrinkage: float = 0.0
 
     @property
     def structure(self) -> int:
@@ -86,10 +90,13 @@ class Constraints:
         return COVARIANCE_STRUCTURES.index(self.covariance)
 
     def penalty(self, parameters: Parameters) -> float:
-        """½ Σ λ_k ‖Γ_kc‖² + ½ λ Σ ‖slopes of γ_k‖²."""
+        """½ Σ λ_k ‖Γ_kc‖² + ½ λ Σ ‖slopes of γ_k‖² + ½ ν Σ_c [Σ_k ln |Σ_kc| − K ln |Σ_0c|]."""
         total = 0.0
         if parameters.loadings is not None and self.linking_penalties is not None:
             total = 0.5 * float(self.linking_penalties @ np.square(parameters.loadings).sum(axis=(1, 2)))
         if parameters.membership is not None:
             total += 0.5 * self.membership_ridge * float(np.square(parameters.membership[:, 1:]).sum())
+        if self.shrinkage:
+            sizes = parameters.layout.kernel_sizes
+            total += _maximisation.penalty(parameters.factors, sizes, self.shrinkage)
         return total

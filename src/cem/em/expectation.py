@@ -97,6 +97,10 @@ class Expectation:
             self._linked = LinkedKernel(self.statistics) if by_unit else linked_kernel(self.statistics)
         return self._linked
 
+    def of_units(self, units: NDArray[np.int64]) -> Expectation:
+        """The same E step of some units, in this order."""
+        return Expectation(self.statistics.subset(units), kernel=self._kernel_option, n_jobs=self.n_jobs)
+
     def unlabelled(self) -> Expectation:
         """The same E step without what is known of the units' modes: labels, covariates, and probabilities."""
         known = self.statistics.known_modes
@@ -232,7 +236,7 @@ class Expectation:
         n_passes : int
             Number of passes; fewer if a mode loses its units.
         relaxation : float
-            Factor on the step of the M step; a plain M step follows if it does not raise ℓ. 1 is plain EM.
+            Factor on the step of the M step; a plain M step follows if it does not raise the objective. 1 is plain EM.
 
         Returns
         -------
@@ -254,7 +258,8 @@ class Expectation:
         means, factors = np.empty_like(parameters.means), np.empty_like(parameters.factors)
         noise_variances = np.empty_like(parameters.noise_variances)
         status = np.empty(noise_variances.shape, dtype=np.int32)
-        rho, log_likelihoods = np.empty((self.statistics.n_units, n_modes)), np.empty(n_passes)
+        rho = np.empty((self.statistics.n_units, n_modes))
+        log_likelihoods, objectives = np.empty(n_passes), np.empty(n_passes)
         try:
             done, n_evaluations = _em.passes(
                 self._kernel.pack,
@@ -265,6 +270,7 @@ class Expectation:
                 constraints.covariance_floors,
                 constraints.transforms,
                 constraints.structure,
+                constraints.shrinkage,
                 sums,
                 weights,
                 means,
@@ -273,14 +279,16 @@ class Expectation:
                 status,
                 rho,
                 log_likelihoods,
+                objectives,
             )
         except KernelFailure as failure:
             raise self._named(failure) from failure
         found = Parameters.adopting(weights, means, factors, noise_variances, parameters.sizes)
         reached = ExpectedStatistics(sums, n_modes, parameters.sizes, expected.n_units)
         heights: list[float] = log_likelihoods[:done].tolist()
-        last = Evaluation(found, reached, rho, heights[-1], heights[-1])
-        return Passes(last, status, heights, heights, n_evaluations)
+        raised: list[float] = objectives[:done].tolist()
+        last = Evaluation(found, reached, rho, heights[-1], raised[-1])
+        return Passes(last, status, heights, raised, n_evaluations)
 
     def log_densities(self, parameters: Parameters) -> FloatArray:
         """ln P(x_l | k) of every unit under each mode, internal coordinates; no unit's mode may be known.

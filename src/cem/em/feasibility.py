@@ -10,9 +10,36 @@ from numpy.typing import NDArray
 from cem.em.constraints import Constraints
 from cem.mixture.parameters import Parameters
 
-__all__ = ["feasible"]
+__all__ = ["allowing", "feasible"]
 
 FloatArray = NDArray[np.float64]
+
+# Where parameters are below a floor, the floor that allows them is this share of what they are.
+_BELOW = 0.1
+_LOWEST = 1e-300
+
+
+def allowing(constraints: Constraints, parameters: Parameters) -> Constraints:
+    """The constraints with floors lowered where the parameters are below them, so that these can be evaluated.
+
+    Parameters
+    ----------
+    constraints : Constraints
+        Of the M step.
+    parameters : Parameters
+        In internal coordinates.
+    """
+    layout = parameters.layout
+    lowest = parameters.noise_variances.min(axis=0)
+    below = lowest < constraints.noise_floors * (1.0 - 1e-9)
+    noise = np.where(below, np.maximum(_BELOW * lowest, _LOWEST), constraints.noise_floors)
+    floors = np.array(constraints.covariance_floors)
+    for c in range(layout.n_channels):
+        blocks = layout.matrix(parameters.factors, c)
+        smallest = float(np.linalg.eigvalsh(blocks @ np.swapaxes(blocks, -1, -2)).min())
+        if smallest < floors[c] * (1.0 - 1e-9):
+            floors[c] = max(_BELOW * smallest, _LOWEST)
+    return replace(constraints, noise_floors=noise, covariance_floors=floors)
 
 
 def feasible(parameters: Parameters, constraints: Constraints) -> Parameters:

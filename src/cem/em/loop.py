@@ -108,6 +108,10 @@ class EMRun(Generic[Point, Sums]):
         return self.log_likelihoods[-1]
 
     @property
+    def objective(self) -> float:
+        return self.objectives[-1]
+
+    @property
     def n_passes(self) -> int:
         return len(self.log_likelihoods) - 1
 

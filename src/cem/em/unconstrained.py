@@ -265,6 +265,7 @@ class UnconstrainedCoordinates:
                 self._structure,
                 expected.n_units,
                 self._penalties,
+                self._constraints.shrinkage,
                 self._constraints.transforms,
                 gradient,
                 metric.mean_scales,

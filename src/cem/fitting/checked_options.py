@@ -62,11 +62,24 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
     number = isinstance(penalty, (int, float, np.number)) and not isinstance(penalty, bool)
     if not number or not 0 <= penalty < np.inf:
         raise OptionError(f"linking_penalty={penalty!r}: a finite number of 0 or more was expected")
-    if rank and given["covariance"] != "full":
+    if rank and given["covariance"] not in ("full", "shrunk"):
         raise OptionError(
-            f"linking_rank={rank} with covariance={given['covariance']!r}: linked channels need covariance='full'; "
-            "or take linking_rank=0"
+            f"linking_rank={rank} with covariance={given['covariance']!r}: linked channels need covariance='full' or "
+            "'shrunk'; or take linking_rank=0"
         )
+    shrinkage = given["shrinkage"]
+    if shrinkage != "auto":
+        number = isinstance(shrinkage, (int, float, np.number)) and not isinstance(shrinkage, bool)
+        if not number or not 0 < shrinkage < np.inf:
+            raise OptionError(
+                f"shrinkage={shrinkage!r}: 'auto', or a number above 0, of units that the common covariance counts as, "
+                "was expected"
+            )
+        if given["covariance"] != "shrunk":
+            raise OptionError(
+                f"shrinkage={shrinkage!r} with covariance={given['covariance']!r}: shrinkage is the weight of "
+                "covariance='shrunk'"
+            )
     regimes = given["regimes"]
     if regimes is not None and not isinstance(regimes, Regimes):
         raise OptionError(f"regimes={regimes!r}: cem.Regimes(...), or None, was expected")
@@ -75,7 +88,7 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
         basis=given["basis"],
         init=one_of("init", ("mixed", "kmeans", "prototypes", "random", "tempered")),
         n_init=positive("n_init"),
-        max_iter=positive("max_iter"),
+        max_iter=_max_iter(given["max_iter"]),
         tol=positive("tol", float),
         noise_floor=given["noise_floor"],
         covariance_floor=given["covariance_floor"],
@@ -93,4 +106,14 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
         common_columns=given["common_columns"],
         noise=one_of("noise", ("own", "pooled")),
         membership=given["membership"],
+        shrinkage=None if isinstance(shrinkage, str) else float(shrinkage),
     )
+
+
+def _max_iter(value: Any) -> int:
+    """A number of passes; 0 evaluates the parameters given as `init`."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
+        raise OptionError(
+            f"max_iter={value!r}: an integer above 0 was expected, or 0 to evaluate the parameters given as init"
+        )
+    return int(value)

@@ -79,7 +79,12 @@ def n_free_parameters(
         by_mode = int(np.count_nonzero(plan.by_mode))
         fixed = n_modes * by_mode + len(plan.by_mode) - by_mode
     triangles = sum(p * (p + 1) // 2 for p in sizes)
-    covariances = {"full": n_modes * triangles, "diagonal": n_modes * sum(sizes), "pooled": triangles}[covariance]
+    covariances = {
+        "full": n_modes * triangles,
+        "diagonal": n_modes * sum(sizes),
+        "pooled": triangles,
+        "shrunk": n_modes * triangles,
+    }[covariance]
     laws = () if lifetimes is None else lifetimes.laws
     linked_lives = bool(rank) and any(isinstance(law, LinkedLognormal) for law in laws)
     of_laws = sum(_kernels(law) if isinstance(law, Empirical) else 2 for law in laws)

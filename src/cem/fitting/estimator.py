@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.basis.families import Basis
 from cem.em.constraints import CovarianceStructure
-from cem.errors import FitError, IgnoredLabelsWarning, PanelError
+from cem.errors import FitError, IgnoredLabelsWarning, OptionError, PanelError
 from cem.errors.warning import warn
 from cem.fitting.bases import DEFAULT_BASIS
 from cem.fitting.checked_options import checked_options
@@ -22,6 +22,7 @@ from cem.fitting.feature_output import FeatureOutput
 from cem.fitting.fit import fit_mixture
 from cem.fitting.fit_keywords import FitKeywords
 from cem.fitting.fitted_attributes import FittedAttributes
+from cem.fitting.fitted_form import FittedForm
 from cem.fitting.input_columns import as_read, n_columns
 from cem.fitting.nested_parameters import check_nested
 from cem.fitting.options import FitOptions, Progress, printer
@@ -251,6 +252,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         noise_floor: float | Mapping[str | None, float] | None = None,
         covariance_floor: float | Mapping[str | None, float] | None = None,
         covariance: CovarianceStructure = "full",
+        shrinkage: float | Literal["auto"] = "auto",
         linking_rank: int = 0,
         linking_penalty: float = 500.0,
         accelerate: Literal["auto", "none"] = "auto",
@@ -280,6 +282,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         self.noise_floor = noise_floor
         self.covariance_floor = covariance_floor
         self.covariance = covariance
+        self.shrinkage = shrinkage
         self.linking_rank = linking_rank
         self.linking_penalty = linking_penalty
         self.accelerate = accelerate
@@ -435,6 +438,10 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         options = self._options()
         given = panel
         init = checked_start(init, panel, options, counts)
+        if not options.max_iter and (init is None or isinstance(init, np.ndarray)):
+            raise OptionError(
+                "max_iter=0 evaluates given parameters: give init=model, or init=model.user_parameters(), to fit"
+            )
         if counts is not None:
             panel = with_copies(counts, given)
         if progress is None and self.verbose:
@@ -455,10 +462,13 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
                     panel, options, family=self.lifetimes, init=init, progress=progress, membership_design=design
                 )
                 result, self.lifetimes_ = fit.result, fit.lifetimes
+                form = FittedForm.of_lives(fit)
                 record["lifetimes"] = fit.lifetimes.to_dict()
                 record["n_failed"] = int((~np.isnan(panel.failure_times)).sum())
             else:
                 result = fit_mixture(panel, options, init=init, progress=progress, membership_design=design)
+                form = FittedForm.of(result)
+        self._form = form
         self._keep(replace(result, of_units=of_units), panel, options, record)
         self._counts = counts
         if counts is not None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cem.basis.families import Basis
 from cem.em.constraints import Constraints, FixedColumns
 from cem.em.expectation import Expectation
-from cem.em.feasibility import feasible
+from cem.em.feasibility import allowing, feasible
 from cem.em.linking import linked_run, linking_of, linking_penalties, rotated
 from cem.em.loop import start_em
 from cem.em.mixture_problem import MixtureProblem, MixtureRun
@@ -25,13 +25,14 @@ from cem.fitting.bases import specified_bases, warn_of_lower_degrees
 from cem.fitting.columns import check_collinear, column_plan
 from cem.fitting.conditioning import Conditioning, fixed_columns, learned_for
 from cem.fitting.covariates_left import warn_of_what_covariates_leave
-from cem.fitting.embedding import split_parameters
 from cem.fitting.fit_warnings import warn_of_fit
+from cem.fitting.given_parameters import check_structure, given_parameters
 from cem.fitting.life_channel import LIFE
 from cem.fitting.options import FitOptions, Given, Progress
 from cem.fitting.regime_refinement import refined_run
 from cem.fitting.result import FitResult, final_order, reordered
 from cem.fitting.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
+from cem.fitting.shrinkage import ChosenShrinkage, chosen_shrinkage, first_shrinkage
 from cem.fitting.warm_start import check_same_conditions, matched_modes, numbered
 from cem.mixture.parameters import Parameters
 from cem.panel.mode_priors import all_mode_labels, log_mode_priors
@@ -40,21 +41,18 @@ from cem.search.fresh import (
     MIXED_KINDS,
     StartKind,
     one_mode_run,
-    parameters_from_responsibilities,
     starting_point,
 )
 from cem.search.moves import moved_start
-from cem.search.one_mode import OneModePosteriors, StartingPoint, with_known_modes
+from cem.search.one_mode import OneModePosteriors, StartingPoint
 from cem.search.quiet_modes import FLOOR_FRACTION, SMALLEST_NOISE, past_quiet_modes
 from cem.search.starts import Crossing, Fresh, Move, Start, best_of_starts
 from cem.statistics.columns import ColumnPlan
-from cem.statistics.coordinates import Layout
 from cem.statistics.exact_channels import learnable_channels, rounding_noise
 from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:
     from cem.covariates.conditions import Conditions
-    from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
 __all__ = ["fit_mixture"]
@@ -154,6 +152,7 @@ class _Found:
     best: int
     interrupted: bool
     conditioning: Conditioning | None = None
+    shrinkage: ChosenShrinkage | None = None
 
 
 def _prepare(
@@ -257,7 +256,8 @@ def _check_columns(statistics: SufficientStatistics, prepared: tuple[ColumnPlan 
 def _refine(found: _Found, prepared: _Prepared, options: FitOptions) -> _Found:
     """Refine the map of readings by regime with the modes that were found, if there is one."""
     conditioning = prepared.conditioning
-    if conditioning is None or conditioning.maps is None or found.interrupted or found.run.lost_mode is not None:
+    nothing_to_refine = conditioning is None or conditioning.maps is None or not options.max_iter
+    if nothing_to_refine or conditioning is None or found.interrupted or found.run.lost_mode is not None:
         return replace(found, conditioning=conditioning)
     refined = refined_run(
         found.run,
@@ -276,26 +276,21 @@ def _refine(found: _Found, prepared: _Prepared, options: FitOptions) -> _Found:
 
 def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Progress | None) -> _Found:
     """Return the best of all starts, refitted if a noise floor holds a quiet mode."""
+    if not options.max_iter:
+        return _evaluated(prepared, options, init)
     problem = prepared.problem
     statistics = problem.expectation.statistics
     tolerance = options.tol * statistics.n_observations
-    starts, move, cross, given = _starts(problem.expectation, prepared.one_mode, problem.constraints, options, init)
-    if given is not None and given.rank:
-        records, interrupted = [Start("given", start_em(problem, given))], False
-    else:
-        records, interrupted = best_of_starts(
-            starts,
-            problem,
-            n_modes=options.n_modes,
-            move=move,
-            cross=cross,
-            max_iter=options.max_iter,
-            tolerance=_TOLERANCE_BEFORE_LINKING * tolerance if options.linking_rank else tolerance,
-            accelerate=options.accelerate == "auto",
-            n_jobs=options.n_jobs,
-            progress=_in_panel_units(progress, statistics.log_jacobian),
-        )
+    records, interrupted = _searched(problem, prepared, options, init, progress)
     best, run = _best(records, tolerance)
+    shrinkage = None
+    if _is_open(options) and not interrupted:
+        shrinkage = chosen_shrinkage(run.parameters, run.responsibilities, problem, options.seed.spawn(1)[0])
+        problem = _with_shrinkage(problem, shrinkage.weight)
+        again, interrupted = _searched(problem, prepared, options, init, progress, known=shrinkage.parameters)
+        if not interrupted or any(record.run is not None for record in again):
+            records = again
+        best, run = _best(records, tolerance)
     if not interrupted:
         quieter, problem, interrupted = past_quiet_modes(
             run,
@@ -309,7 +304,64 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
         if quieter is not run:
             run, best = quieter, len(records)
             records.append(Start("quiet", run, "converged" if run.converged else "limit of passes"))
-    return _Found(run, problem, records, best, interrupted)
+    return _Found(run, problem, records, best, interrupted, shrinkage=shrinkage)
+
+
+def _is_open(options: FitOptions) -> bool:
+    """Whether ν has to be chosen."""
+    return options.covariance == "shrunk" and options.shrinkage is None and options.n_modes > 1
+
+
+def _with_shrinkage(problem: MixtureProblem, weight: float) -> MixtureProblem:
+    return replace(problem, constraints=replace(problem.constraints, shrinkage=weight))
+
+
+def _searched(
+    problem: MixtureProblem,
+    prepared: _Prepared,
+    options: FitOptions,
+    init: Given,
+    progress: Progress | None,
+    known: Parameters | None = None,
+) -> tuple[list[Start], bool]:
+    """All starts, each with its fate, and whether the search was interrupted.
+
+    `known` is the result of an earlier search under other constraints: one more start, or, where the start was given,
+    the only one.
+    """
+    statistics = problem.expectation.statistics
+    tolerance = options.tol * statistics.n_observations
+    starts, move, cross, given = _starts(problem.expectation, prepared.one_mode, problem.constraints, options, init)
+    if given is not None and given.rank:
+        return [Start("given", start_em(problem, given))], False
+    if known is not None:
+        start = feasible(known, problem.constraints)
+        first = ("given" if given is not None else "known", lambda: StartingPoint(start, np.inf))
+        starts = [first, *(() if given is not None else starts)]
+    return best_of_starts(
+        starts,
+        problem,
+        n_modes=options.n_modes,
+        move=move,
+        cross=cross,
+        max_iter=options.max_iter,
+        tolerance=_TOLERANCE_BEFORE_LINKING * tolerance if options.linking_rank else tolerance,
+        accelerate=options.accelerate == "auto",
+        n_jobs=options.n_jobs,
+        progress=_in_panel_units(progress, statistics.log_jacobian),
+    )
+
+
+def _evaluated(prepared: _Prepared, options: FitOptions, init: Given) -> _Found:
+    """The given parameters as they are, without any step: floors give way to them."""
+    problem, n_modes = prepared.problem, options.n_modes
+    given = given_parameters(problem.expectation, prepared.one_mode, None, n_modes, init)
+    constraints = allowing(problem.constraints, given)
+    check_structure(given, feasible(given, constraints), options)
+    problem = replace(problem, constraints=constraints)
+    run = start_em(problem, given)
+    run = replace(run, status=np.zeros((n_modes, given.n_channels), dtype=np.int32))
+    return _Found(run, problem, [Start("given", run, "evaluated")], 0, False)
 
 
 def _link(found: _Found, options: FitOptions) -> _Found:
@@ -327,6 +379,8 @@ def _link(found: _Found, options: FitOptions) -> _Found:
             tolerance=options.tol * statistics.n_observations,
             accelerate=options.accelerate == "auto",
         )
+        if not options.max_iter:
+            run = replace(run, status=found.run.status)
         if run.lost_mode is not None:
             raise FitError(
                 f"mode {run.lost_mode} lost its units once its channels were linked (linking_rank={rank}); take fewer "
@@ -366,6 +420,7 @@ def _finish(found: _Found, prepared: _Prepared, options: FitOptions, *, keeps_or
         keeps_order,
         prepared.plan,
         found.conditioning,
+        shrinkage=found.shrinkage,
     )
 
 
@@ -455,9 +510,10 @@ def _constraints(
     rounding = np.maximum(steps / coordinates.scales * (steps / coordinates.scales) / 12.0, SMALLEST_NOISE)
     fixed = expectation.statistics.fixed
     columns = None if fixed is None else FixedColumns(fixed.kernel_sizes, fixed.by_mode)
+    one_covariance = options.covariance == "shrunk"  # of one mode, shrunk towards itself
     loose = Constraints(
-        rounding, covariance_floors, options.covariance, coordinates.transforms, fixed=columns,
-        pooled_noise=options.noise == "pooled",
+        rounding, covariance_floors, "full" if one_covariance else options.covariance, coordinates.transforms,
+        fixed=columns, pooled_noise=options.noise == "pooled",
     )  # fmt: skip
     one_mode = one_mode_run(expectation, loose)
     floors = lowest = rounding
@@ -468,7 +524,11 @@ def _constraints(
         given = options.noise_floor if isinstance(options.noise_floor, Mapping) else {None: options.noise_floor}
         lowest = np.where([None in given or name in given for name in channels], floors, lowest)
         one_mode = one_mode_run(expectation, replace(loose, noise_floors=floors))
-    return one_mode, replace(loose, noise_floors=floors), lowest
+    constraints = replace(loose, noise_floors=floors)
+    if one_covariance and options.n_modes > 1:
+        weight = options.shrinkage or first_shrinkage(expectation.statistics.sizes)
+        constraints = replace(constraints, covariance="shrunk", shrinkage=weight)
+    return one_mode, constraints, lowest
 
 
 def _starts(
@@ -480,7 +540,7 @@ def _starts(
 ) -> tuple[list[Fresh], Move | None, Crossing | None, Parameters | None]:
     """Functions that make the fresh starts, by kind; the function that makes a move; and the given parameters."""
     if init is not None:
-        given = _given_parameters(expectation, one_mode, constraints, options.n_modes, init)
+        given = given_parameters(expectation, one_mode, constraints, options.n_modes, init)
         if given.rank != options.linking_rank:
             given = feasible(given.marginal(), constraints)
         return [("given", lambda: StartingPoint(given, 0.0))], None, None, given
@@ -507,69 +567,8 @@ def _starts(
     return starts, moved, crossed, None
 
 
-def _given_parameters(
-    expectation: Expectation,
-    one_mode: Parameters,
-    constraints: Constraints,
-    n_modes: int,
-    init: FloatArray | Parameters | FailureModeModel,
-) -> Parameters:
-    """First parameters from the argument ``init`` of `fit`."""
-    from cem.model.model import FailureModeModel
-
-    statistics = expectation.statistics
-    if isinstance(init, FailureModeModel):
-        order = [init.channels.index(name) for name in statistics.channels]
-        user = init.user_parameters()
-        if statistics.fixed is not None:
-            conditions = None if init.conditions is None else init.conditions.of_channels(statistics.channels)
-            given = split_parameters(user.of_channels(order), conditions, statistics)
-        else:
-            given = _in_coordinates(user, init.internal_parameters.layout, order, statistics)
-        return feasible(given, constraints)
-    if isinstance(init, Parameters):
-        sizes = tuple(basis.size for basis in statistics.bases)
-        if statistics.fixed is not None:
-            by_mode = [sum(x.feature >= 0 and x.by_mode for x in own) for own in statistics.fixed.plan.fixed]
-            sizes = tuple(p + q for p, q in zip(sizes, by_mode, strict=True))
-        if init.sizes != sizes or init.n_modes != n_modes:
-            raise OptionError(
-                f"init: parameters of {init.n_modes} modes with bases of sizes {init.sizes}; "
-                f"{n_modes} modes and sizes {sizes} were expected"
-            )
-        if statistics.fixed is not None:
-            return feasible(split_parameters(init, None, statistics), constraints)
-        return feasible(_in_coordinates(init, init.layout, range(init.n_channels), statistics), constraints)
-    fixed = with_known_modes(np.asarray(init, dtype=np.float64), statistics.known_modes)
-    empty = np.flatnonzero(fixed.sum(axis=0) <= 0)
-    if len(empty):
-        raise OptionError(f"init: no unit has any responsibility for mode {empty[0]}; give each mode some")
-    return parameters_from_responsibilities(expectation, fixed, one_mode, constraints)
-
-
-def _in_coordinates(
-    parameters: Parameters, layout: Layout, order: Sequence[int], statistics: SufficientStatistics
-) -> Parameters:
-    """Convert parameters from the panel's units to the internal coordinates of these statistics."""
-    coordinates, new = statistics.coordinates, statistics.layout
-    means = np.empty((parameters.n_modes, int(new.mean_offsets[-1])))
-    factors = np.empty((parameters.n_modes, int(new.factor_offsets[-1])))
-    noise = np.empty((parameters.n_modes, new.n_channels))
-    loadings = np.empty((*means.shape, parameters.rank))
-    for c, old in enumerate(order):
-        new.vector(means, c)[:] = coordinates.internal_coefficients(layout.vector(parameters.means, old), c)
-        factor = layout.matrix(parameters.factors, old)
-        new.matrix(factors, c)[:] = coordinates.internal_covariance_factor(factor, c)
-        noise[:, c] = parameters.noise_variances[:, old] / coordinates.scales[c] ** 2
-        if parameters.loadings is not None:
-            rows, old_rows = (slice(*at.mean_offsets[i : i + 2]) for at, i in ((new, c), (layout, old)))
-            own = coordinates.transform(c) @ factor @ parameters.loadings[:, old_rows] / coordinates.scales[c]
-            loadings[:, rows] = np.linalg.solve(new.matrix(factors, c), own)
-    return Parameters(parameters.weights, means, factors, noise, new.sizes, loadings, membership=parameters.membership)
-
-
 def _best(records: list[Start], tolerance: float) -> tuple[int, MixtureRun]:
-    """The start of highest ℓ and its run; a converged start wins if it is lower by less than the tolerance.
+    """The start of highest objective and its run; a converged start wins if it is lower by less than the tolerance.
 
     Rounding can lift a start that stopped early, because it was the same as another, above the one that continued.
     """
@@ -581,7 +580,7 @@ def _best(records: list[Start], tolerance: float) -> tuple[int, MixtureRun]:
             f"no start could be completed ({fates}{'; …' if len(records) > 5 else ''}); try fewer modes, more starts "
             "(n_init), or a smaller basis"
         )
-    highest = max(run.log_likelihood for run in usable.values())
-    near = [i for i, run in usable.items() if run.log_likelihood >= highest - tolerance]
-    best = max(near, key=lambda i: (usable[i].converged, usable[i].log_likelihood, -i))
+    highest = max(run.objective for run in usable.values())
+    near = [i for i, run in usable.items() if run.objective >= highest - tolerance]
+    best = max(near, key=lambda i: (usable[i].converged, usable[i].objective, -i))
     return best, usable[best]

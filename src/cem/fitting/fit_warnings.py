@@ -67,7 +67,7 @@ def warn_of_fit(
             "to a better optimum",
             ConvergenceWarning,
         )
-    if not run.converged:
+    if not run.converged and options.max_iter:
         why = "the fit was interrupted" if interrupted else f"{options.max_iter} E steps were not enough"
         warn(f"not converged: {why}; raise max_iter, or continue with fit(panel, init=model)", ConvergenceWarning)
     channels = statistics.channels

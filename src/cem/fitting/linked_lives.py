@@ -33,6 +33,7 @@ __all__ = ["apart", "init_with_lives", "model_with_lives", "options_with_lives",
 
 FloatArray = NDArray[np.float64]
 
+_LEAST_OWN = 1e-12
 _ONE_SPREAD = (0.1586552539314571, 0.8413447460685429)  # levels of a normal law's mean ∓ its standard deviation
 
 
@@ -82,8 +83,11 @@ def _but_for_life(option: Any, of_life: Any) -> Any:
     return {**given, LIFE: of_life}
 
 
-def init_with_lives(init: Given, lives: FloatArray, minimum_spread: float) -> Given:
-    """The warm start with ln life as the last channel: from a model's laws, or else the same in all modes."""
+def init_with_lives(init: Given, lives: FloatArray, minimum_spread: float, *, exactly: bool = False) -> Given:
+    """The warm start with ln life as the last channel: from a model's laws, or else the same in all modes.
+
+    `exactly` keeps a model's laws as they are, where no fit starts from them.
+    """
     from cem.model.model import FailureModeModel
 
     if isinstance(init, Parameters):
@@ -96,13 +100,15 @@ def init_with_lives(init: Given, lives: FloatArray, minimum_spread: float) -> Gi
         laws = Lifetimes.from_dict(init.training["lifetimes"]).laws
     else:
         laws = Lifetimes.fit(lives, np.ones((len(lives), 1))).laws * init.n_modes
-    return _model_of_lives(init, _parameters_with_lives(init.internal_parameters, laws, minimum_spread))
+    least = _LEAST_OWN * minimum_spread if exactly else None
+    parameters = _parameters_with_lives(init.internal_parameters, laws, minimum_spread, least_own=least)
+    return _model_of_lives(init, parameters)
 
 
 def model_with_lives(model: FailureModeModel, lifetimes: Lifetimes, minimum_spread: float) -> FailureModeModel:
     """The model as the fit sees it: with ln life as the last channel, linked as in its laws."""
     parameters = _parameters_with_lives(
-        model.internal_parameters, lifetimes.laws, minimum_spread, least_own=1e-12 * minimum_spread
+        model.internal_parameters, lifetimes.laws, minimum_spread, least_own=_LEAST_OWN * minimum_spread
     )
     return _model_of_lives(model, parameters)
 

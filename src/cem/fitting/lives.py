@@ -30,7 +30,7 @@ from cem.statistics.sufficient import SufficientStatistics
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
 
-__all__ = ["LivesFit", "fit_with_lives", "problem_of", "solved"]
+__all__ = ["LivesFit", "fit_with_lives", "of_all_units", "problem_of", "solved"]
 
 FloatArray = NDArray[np.float64]
 
@@ -56,6 +56,9 @@ class LivesFit:
     result: FitResult
     lifetimes: Lifetimes
     objectives: tuple[float, ...]
+    whole: FitResult  # `result` as the fit has it: where lives are linked, ln life is the last channel
+    family: str
+    prior_weight: float
 
 
 def fit_with_lives(
@@ -132,10 +135,25 @@ def fit_with_lives(
     design = None if membership_design is None else membership_design[has_failed]
     result = fit_mixture(failed.aligned_at_failure(), first, init=init, progress=progress, membership_design=design)
     problem = problem_of(panel, has_failed, result, options, family, prior_weight, membership_design)
-    run, statistics, lifetimes = solved(problem, result, options)
+    result, lifetimes = of_all_units(problem, result, options, _given_laws(init, family, options))
     assert lifetimes is not None
-    result = replace(result, statistics=statistics, run=run)
-    return LivesFit(_with_running(result, panel, has_failed), lifetimes, run.objectives)
+    result = _with_running(result, panel, has_failed)
+    return LivesFit(result, lifetimes, result.run.objectives, result, family, prior_weight)
+
+
+def _given_laws(init: Given, family: str, options: FitOptions) -> Lifetimes | None:
+    """The laws of a model that is only evaluated (`max_iter=0`); None: they are fitted to the responsibilities."""
+    from cem.model.model import FailureModeModel
+
+    if options.max_iter or not isinstance(init, FailureModeModel) or "lifetimes" not in init.training:
+        return None
+    laws = Lifetimes.from_dict(init.training["lifetimes"])
+    if laws.laws[0].family != family:
+        raise OptionError(
+            f"max_iter=0 evaluates init as it is: its lifetimes are {laws.laws[0].family!r}, and the option is "
+            f"lifetimes={family!r}; give that of init, or let the fit make passes"
+        )
+    return laws
 
 
 def _with_running(result: FitResult, panel: Panel, has_failed: NDArray[np.bool_]) -> FitResult:
@@ -158,7 +176,7 @@ def _fit_with_linked_lives(
     failed, none_running = panel[has_failed], bool(has_failed.all())
     lives = failed.failure_times
     options = options_with_lives(options, MINIMUM_SPREAD)
-    init = init_with_lives(init, lives, MINIMUM_SPREAD)
+    init = init_with_lives(init, lives, MINIMUM_SPREAD, exactly=not options.max_iter)
     first = options if none_running else replace(options, tol=_TOLERANCE_BEFORE_LIVES * options.tol)
     design = None if membership_design is None else membership_design[has_failed]
     result = fit_mixture(
@@ -170,15 +188,16 @@ def _fit_with_linked_lives(
     )
     # (19) has densities of lives, the channel densities of their logarithms.
     by_logarithm = -float(np.log(lives).sum())
+    whole = result
     if none_running:
         result, lifetimes = apart(result, by_logarithm, by_logarithm)
     else:
-        whole = panel_with_lives(panel, np.ones(panel.n_units))
-        problem = problem_of(whole, has_failed, result, options, LINKED, 0.0, membership_design)
-        run, statistics, _ = solved(problem, result, options)
-        result, lifetimes = apart(replace(result, statistics=statistics, run=run), by_logarithm, 0.0)
+        of_all = panel_with_lives(panel, np.ones(panel.n_units))
+        problem = problem_of(of_all, has_failed, result, options, LINKED, 0.0, membership_design)
+        whole, _ = of_all_units(problem, result, options)
+        result, lifetimes = apart(whole, by_logarithm, 0.0)
         result = _with_running(result, panel, has_failed)
-    return LivesFit(result, lifetimes, result.run.objectives)
+    return LivesFit(result, lifetimes, result.run.objectives, whole, LINKED, 0.0)
 
 
 def problem_of(
@@ -209,23 +228,40 @@ def problem_of(
 def solved(
     problem: LivesProblem, result: FitResult, options: FitOptions
 ) -> tuple[MixtureRun, SufficientStatistics, Lifetimes | None]:
+    """Run, statistics and laws of `of_all_units`."""
+    found, laws = of_all_units(problem, result, options)
+    return found.run, found.statistics, laws
+
+
+def of_all_units(
+    problem: LivesProblem, result: FitResult, options: FitOptions, laws: Lifetimes | None = None
+) -> tuple[FitResult, Lifetimes | None]:
     """Run EM from a fit of the failed units to convergence, by the same rules as without lives.
+
+    Parameters
+    ----------
+    problem : LivesProblem
+    result : FitResult
+        Of the failed units.
+    options : FitOptions
+    laws : Lifetimes, optional
+        The first laws; by default they are fitted to the responsibilities of the failed units.
 
     Returns
     -------
-    run : EMRun
-        Of all units, in the panel's order, modes in their final order.
-    statistics : SufficientStatistics
-        Of all units; running ones at r = 0.
+    result : FitResult
+        Of all units, in the panel's order, modes in their final order; running units at r = 0.
     lifetimes : Lifetimes or None
         The laws; None if lives are a channel.
     """
     start = result.run.responsibilities
-    lifetimes = problem.laws(
-        start
-        if problem.running is None
-        else np.concatenate([start, np.zeros((len(problem.lives) - len(start), start.shape[1]))])
-    )
+    lifetimes = laws
+    if lifetimes is None:
+        lifetimes = problem.laws(
+            start
+            if problem.running is None
+            else np.concatenate([start, np.zeros((len(problem.lives) - len(start), start.shape[1]))])
+        )
     run = start_em(problem, LivesPoint(result.run.parameters, lifetimes))
     # One mode and every life known: nothing is latent, and the two parts of (19) have been fitted separately.
     if lifetimes is not None and problem.running is None and result.run.parameters.n_modes == 1:
@@ -273,7 +309,11 @@ def solved(
         ),
         result,
     )
-    return mixture, statistics, None if point.lifetimes is None else point.lifetimes.ordered(modes)
+    constraints = result.constraints
+    if constraints.linking_penalties is not None:
+        constraints = replace(constraints, linking_penalties=constraints.linking_penalties[modes])
+    found = replace(result, statistics=statistics, run=mixture, constraints=constraints)
+    return found, None if point.lifetimes is None else point.lifetimes.ordered(modes)
 
 
 def _warn(run: EMRun[LivesPoint, LivesSums], result: FitResult, options: FitOptions) -> None:
@@ -284,7 +324,7 @@ def _warn(run: EMRun[LivesPoint, LivesSums], result: FitResult, options: FitOpti
             f"part; n_modes={options.n_modes} is too many for these data",
             LostModeWarning,
         )
-    elif not run.converged:
+    elif not run.converged and options.max_iter:
         warn(
             f"not converged: {options.max_iter} E steps with lives were not enough; raise max_iter",
             ConvergenceWarning,

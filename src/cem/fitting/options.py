@@ -55,6 +55,7 @@ class FitOptions:
     common_columns: ColumnChoice = None
     noise: Literal["own", "pooled"] = "own"
     membership: Any = None
+    shrinkage: float | None = None  # None: chosen by held-out likelihood
 
 
 def seed_of(random_state: object) -> np.random.SeedSequence:

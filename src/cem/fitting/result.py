@@ -12,6 +12,7 @@ from cem.covariates.conditions import Conditions
 from cem.em.constraints import Constraints
 from cem.em.mixture_problem import MixtureRun
 from cem.fitting.conditioning import Conditioning
+from cem.fitting.shrinkage import ChosenShrinkage
 from cem.search.starts import Start
 from cem.statistics.columns import ColumnPlan
 from cem.statistics.sufficient import SufficientStatistics
@@ -41,6 +42,7 @@ class FitResult:
     running_jacobian: float = (
         0.0  # ln |dx'/dx| of the readings of units that still run, which are not in `conditioning`
     )
+    shrinkage: ChosenShrinkage | None = None  # how ν of shrunk covariances was chosen
     of_units: Conditions | None = None  # features of units, by which π depends on their covariates
 
     @property

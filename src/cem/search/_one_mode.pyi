@@ -14,6 +14,7 @@ def start(
     covariance_floors: _Floats,
     transforms: _Floats,
     covariance: int,
+    shrinkage: float,
     weights_out: _Floats,
     means_out: _Floats,
     mode_factors_out: _Floats,

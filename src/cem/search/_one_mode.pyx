@@ -19,6 +19,7 @@ def start(
     const double[::1] covariance_floors,
     const double[::1] transforms,
     int covariance,
+    double shrinkage,
     double[::1] weights_out,
     double[:, ::1] means_out,
     double[:, ::1] mode_factors_out,
@@ -37,7 +38,7 @@ def start(
         Contribution of each unit to the sums (14) of the one-mode model, from `cem._core.unit_sums`.
     one : ParametersBundle
         Of the one mode.
-    noise_floors, covariance_floors, transforms, covariance
+    noise_floors, covariance_floors, transforms, covariance, shrinkage
         As of `cem.em.kernels._maximisation.maximisation`.
     weights_out, means_out, mode_factors_out, noise_variances_out
         π (K,), μ (K, P), Λ (K, Σp²), σ² (K, C).
@@ -86,7 +87,7 @@ def start(
                 raise ValueError(f"start: the label of unit {l} is {labels[l]}, but there are {n_modes} modes")
     cdef Py_ssize_t n_sums = n_modes * width, n_copies = n_modes * (P + P2 + n_channels)
     cdef double* by_mode = <double*> malloc(
-        (2 * n_sums + 1 + n_copies + m_step_scratch(n_channels, sizes)) * sizeof(double)
+        (2 * n_sums + 1 + n_copies + m_step_scratch(n_modes, n_channels, sizes)) * sizeof(double)
     )
     if by_mode == NULL:
         raise MemoryError
@@ -128,7 +129,7 @@ def start(
             memcpy(noise + k * n_channels, copied.noise_variances, n_channels * sizeof(double))
         failed = m_step(
             n_modes, n_channels, sizes, sums, means, factors, noise, &noise_floors[0], &covariance_floors[0],
-            &transforms[0], covariance, work, &means_out[0, 0], &mode_factors_out[0, 0], &noise_variances_out[0, 0],
+            &transforms[0], covariance, shrinkage, work, &means_out[0, 0], &mode_factors_out[0, 0], &noise_variances_out[0, 0],
             &status_out[0, 0],
         )
         for k in range(n_modes):

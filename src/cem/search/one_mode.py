@@ -181,6 +181,7 @@ class OneModePosteriors:
             constraints.covariance_floors,
             constraints.transforms,
             constraints.structure,
+            constraints.shrinkage,
             weights,
             means,
             factors,

@@ -100,7 +100,7 @@ def past_quiet_modes(
             return run, problem, True
         except (FitError, np.linalg.LinAlgError):
             break
-        if further.lost_mode is not None or further.log_likelihood <= run.log_likelihood:
+        if further.lost_mode is not None or further.objective <= run.objective:
             break
         run, problem = further, lowered
     return run, problem, False

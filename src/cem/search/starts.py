@@ -147,6 +147,10 @@ class Start:
     def log_likelihood(self) -> float:
         return self.run.log_likelihood if self.run is not None else -np.inf
 
+    @property
+    def objective(self) -> float:
+        return self.run.objective if self.run is not None else -np.inf
+
 
 def best_of_starts(
     starts: Sequence[Fresh],
@@ -303,7 +307,7 @@ class _Search:
             self._generation(self._made(indexed), f"moves {-(-made // _MOVES)}", _MOVE_ROUNDS)
             best = self.best
             assert best is not None
-            if self._run_of(best).log_likelihood > before.log_likelihood + _WORTH_ANOTHER:
+            if self._run_of(best).objective > before.objective + _WORTH_ANOTHER:
                 # The agreement of starts was about the former best optimum, not about this one.
                 without_gain, patience = 0, effort.patience[0]
             else:
@@ -373,10 +377,8 @@ class _Search:
         self._records[index] = record
         if index == self.best and not _is_usable(record):
             usable = [i for i, other in enumerate(self._records) if _is_usable(other)]
-            self.best = max(usable, key=lambda i: self._records[i].log_likelihood, default=None)
-        elif _is_usable(record) and (
-            self.best is None or record.log_likelihood > self._records[self.best].log_likelihood
-        ):
+            self.best = max(usable, key=lambda i: self._records[i].objective, default=None)
+        elif _is_usable(record) and (self.best is None or record.objective > self._records[self.best].objective):
             self.best = index
 
     def _advanced(self, index: int, n_passes: int) -> Start:
@@ -393,7 +395,7 @@ class _Search:
         """The starts that continue; the fates of the others are recorded."""
         best = self.best
         heights = {index: _expected_height(self._records[index]) for index in alive}
-        highest = max([*heights.values(), *([] if best is None else [self._run_of(best).log_likelihood])], default=0.0)
+        highest = max([*heights.values(), *([] if best is None else [self._run_of(best).objective])], default=0.0)
         kept: list[int] = []
         for index in sorted(alive, key=lambda index: -heights[index]):
             record, fate = self._records[index], None
@@ -412,11 +414,11 @@ class _Search:
 
 
 def _expected_height(record: Start) -> float:
-    """The ℓ at which a run will end, extrapolated from its last passes."""
+    """The objective at which a run will end, extrapolated from its last passes."""
     run = record.run
     assert run is not None
-    to_come = remaining_gain(run.log_likelihoods) if run.n_passes <= _SHORT else 0.0
-    return run.log_likelihood + min(to_come, _MOST_TO_COME)
+    to_come = remaining_gain(run.objectives) if run.n_passes <= _SHORT else 0.0
+    return run.objective + min(to_come, _MOST_TO_COME)
 
 
 def _is_usable(record: Start) -> bool:

@@ -27,6 +27,7 @@ def passes(
     covariance_floors: _Floats,
     transforms: _Floats,
     covariance: int,
+    shrinkage: float,
     sums: _Floats,
     weights_out: _Floats,
     means_out: _Floats,
@@ -35,4 +36,5 @@ def passes(
     status_out: NDArray[np.int32],
     responsibilities_out: _Floats,
     log_likelihoods_out: _Floats,
+    objectives_out: _Floats,
 ) -> tuple[int, int]: ...

@@ -11,7 +11,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from cem.em.kernels._lanes cimport LanePack, lanes_failure, lanes_parameters
-from cem.em.kernels._maximisation cimport m_step, m_step_failure, m_step_scratch
+from cem.em.kernels._maximisation cimport m_step, m_step_failure, m_step_scratch, shrinkage_penalty
 from cem.mixture._bundle cimport ParametersBundle, parameters_t
 from cem.numerics._small cimport cholesky_lower
 from cem.numerics._shapes cimport at_least_one, parameters_shapes, shape1, shape2
@@ -23,8 +23,16 @@ cdef extern from "<stdlib.h>" nogil:
 
 
 cdef enum:
-    _FULL = 0       # structures of the covariances, as in `_maximisation`
-    _POOLED = 2
+    _DIAGONAL = 1   # structures of the covariances, as in `_maximisation`
+    _SHRUNK = 3
+
+
+# After a pass that went further and raised the objective the next one goes further still, up to a limit; after one that
+# did not, no further than the first.
+LENGTHENED = 1.15
+LONGEST = 6.0
+cdef double _LENGTHENED = LENGTHENED
+cdef double _LONGEST = LONGEST
 
 
 cdef bint over_relaxed_factor(
@@ -36,15 +44,14 @@ cdef bint over_relaxed_factor(
     double* work,            # (p, p)
     double* further_out,     # (p, p)
 ) noexcept nogil:
-    """Lambda + relaxation (found - Lambda). False if that is not a factor of a covariance above the floor."""
+    """Lambda + relaxation (found - Lambda), with log diagonals. False if that is not a factor of a covariance above the floor."""
     cdef int i, j, m
     cdef double s
     for i in range(p * p):
         further_out[i] = present[i] + relaxation * (found[i] - present[i])
     for i in range(p):
-        # Halving in one step is enough; further on the sign changes.
-        if not further_out[i * p + i] > 0.5 * found[i * p + i]:
-            return False
+        # By its logarithm: at twice the step a diagonal element could already change its sign.
+        further_out[i * p + i] = present[i * p + i] * exp(relaxation * log(found[i * p + i] / present[i * p + i]))
         for j in range(i + 1):
             s = -floor if i == j else 0.0
             for m in range(j + 1):
@@ -98,7 +105,7 @@ cdef void over_relax(
             noise_out[row] = max(noise[row] * exp(relaxation * log(noise_found[row] / noise[row])), noise_floors[c])
             row = k * P2 + at_square
             # Coefficients would no longer be uncorrelated in the user's basis.
-            if (covariance == _FULL or covariance == _POOLED) and not over_relaxed_factor(
+            if covariance != _DIAGONAL and not over_relaxed_factor(
                 sizes[c], factors + row, factors_found + row, relaxation, covariance_floors[c], work, factors_out + row
             ):
                 memcpy(factors_out + row, factors_found + row, sizes[c] * sizes[c] * sizeof(double))
@@ -169,6 +176,7 @@ def passes(
     const double[::1] covariance_floors,
     const double[::1] transforms,
     int covariance,
+    double shrinkage,
     double[::1] sums,
     double[::1] weights_out,
     double[:, ::1] means_out,
@@ -177,6 +185,7 @@ def passes(
     int[:, ::1] status_out,
     double[:, ::1] responsibilities_out,
     double[::1] log_likelihoods_out,
+    double[::1] objectives_out,
 ):
     """Make up to this many passes of plain EM; the GIL is released once for all.
 
@@ -187,10 +196,11 @@ def passes(
     n_passes : int
         Number of passes, unless a mode loses its units; that pass is the last.
     relaxation : float
-        Factor on the M step; a plain M step follows if it does not raise ℓ. 1 is plain EM.
+        Factor on the M step of the first pass; see `LENGTHENED`. A plain M step follows if a longer one does not raise
+        the objective. 1 is plain EM.
     parameters : ParametersBundle
         The current ones.
-    noise_floors, covariance_floors, transforms, covariance
+    noise_floors, covariance_floors, transforms, covariance, shrinkage
         As of `cem.em.kernels._maximisation.maximisation`.
     sums : (n_sums,) array
         In: the sums (14) at the current parameters; out: those at the last ones.
@@ -202,6 +212,8 @@ def passes(
         ρ̂ at the last parameters.
     log_likelihoods_out : (n_passes,) array
         ℓ after every pass.
+    objectives_out : (n_passes,) array
+        ℓ less the penalty of (25).
 
     Returns
     -------
@@ -232,10 +244,12 @@ def passes(
     shape2("passes", "status_out", &status_out.shape[0], n_modes, n_channels)
     shape2("passes", "responsibilities_out", &responsibilities_out.shape[0], pack.n_units, n_modes)
     shape1("passes", "log_likelihoods_out", &log_likelihoods_out.shape[0], n_passes)
+    shape1("passes", "objectives_out", &objectives_out.shape[0], n_passes)
     if pack.largest_known_mode >= n_modes:
         raise ValueError(f"passes: a unit's mode is {pack.largest_known_mode}, but there are {n_modes} modes")
     cdef Py_ssize_t n_parameters = n_modes * (1 + P + P2 + n_channels), largest = model.largest
-    cdef Py_ssize_t n_work = 2 * n_parameters + n_modes + largest * largest + m_step_scratch(n_channels, &pack.sizes[0])
+    cdef Py_ssize_t n_work = 2 * n_parameters + n_modes + 3 * largest * largest
+    n_work += m_step_scratch(n_modes, n_channels, &pack.sizes[0])
     cdef size_t n_bytes = (<size_t> pack.kernel.scratch_size(&pack.fleet, n_modes) * sizeof(double) + 63) // 64 * 64
     cdef double* scratch = <double*> aligned_alloc(64, n_bytes)
     cdef double* present = <double*> malloc(n_work * sizeof(double))
@@ -247,11 +261,11 @@ def passes(
     cdef Py_ssize_t at_means = n_modes, at_factors = at_means + n_modes * P, at_noise = at_factors + n_modes * P2
     cdef double* further = present + n_parameters
     cdef double* log_weights = further + n_parameters  # (K,)
-    cdef double* square = log_weights + n_modes        # (p, p)
-    cdef double* work = square + largest * largest
+    cdef double* square = log_weights + n_modes        # (3, p, p)
+    cdef double* work = square + 3 * largest * largest
     cdef lanes_parameters given
     cdef lanes_failure failure
-    cdef double before
+    cdef double before, height, length = relaxation
     cdef int k, failed = 0, status = 0, done = 0, n_evaluations = 0
     cdef bint lost = False, gone_further
     given.n_modes = n_modes
@@ -263,13 +277,16 @@ def passes(
     memcpy(present + at_factors, model.factors, n_modes * P2 * sizeof(double))
     memcpy(present + at_noise, model.noise_variances, n_modes * n_channels * sizeof(double))
     with nogil:
+        height = sums[0]
+        if shrinkage > 0.0:
+            height -= shrinkage_penalty(n_modes, n_channels, &pack.sizes[0], present + at_factors, shrinkage, square)
         while done < n_passes and not lost:
-            before = sums[0]
+            before = height
             for k in range(n_modes):
                 weights_out[k] = sums[1 + k] / pack.n_units
             failed = m_step(
                 n_modes, n_channels, &pack.sizes[0], &sums[0], present + at_means, present + at_factors,
-                present + at_noise, &noise_floors[0], &covariance_floors[0], &transforms[0], covariance, work,
+                present + at_noise, &noise_floors[0], &covariance_floors[0], &transforms[0], covariance, shrinkage, work,
                 &means_out[0, 0], &mode_factors_out[0, 0], &noise_variances_out[0, 0], &status_out[0, 0],
             )
             if failed:
@@ -277,7 +294,7 @@ def passes(
             gone_further = False
             if relaxation > 1.0:
                 over_relax(
-                    n_modes, n_channels, &pack.sizes[0], covariance, relaxation, &noise_floors[0],
+                    n_modes, n_channels, &pack.sizes[0], covariance, length, &noise_floors[0],
                     &covariance_floors[0], present, present + at_means, present + at_factors, present + at_noise,
                     &weights_out[0], &means_out[0, 0], &mode_factors_out[0, 0], &noise_variances_out[0, 0], square,
                     further, further + at_means, further + at_factors, further + at_noise,
@@ -292,7 +309,13 @@ def passes(
                     &sums[0], NULL, &failure,
                 )
                 n_evaluations += 1
-                gone_further = status == 0 and sums[0] >= before
+                height = sums[0]
+                if shrinkage > 0.0 and status == 0:
+                    height -= shrinkage_penalty(
+                        n_modes, n_channels, &pack.sizes[0], given.factors, shrinkage, square
+                    )
+                gone_further = status == 0 and height >= before
+                length = min(length * _LENGTHENED, max(relaxation, _LONGEST)) if gone_further else relaxation
             if gone_further:
                 memcpy(present, further, n_parameters * sizeof(double))
             else:
@@ -308,11 +331,17 @@ def passes(
                 n_evaluations += 1
                 if status != 0:
                     break
+                height = sums[0]
+                if shrinkage > 0.0:
+                    height -= shrinkage_penalty(
+                        n_modes, n_channels, &pack.sizes[0], given.factors, shrinkage, square
+                    )
                 memcpy(present, &weights_out[0], n_modes * sizeof(double))
                 memcpy(present + at_means, &means_out[0, 0], n_modes * P * sizeof(double))
                 memcpy(present + at_factors, &mode_factors_out[0, 0], n_modes * P2 * sizeof(double))
                 memcpy(present + at_noise, &noise_variances_out[0, 0], n_modes * n_channels * sizeof(double))
             log_likelihoods_out[done] = sums[0]
+            objectives_out[done] = height
             done += 1
             for k in range(n_modes):
                 if sums[1 + k] < 1.0:

@@ -16,6 +16,7 @@ def maximisation(
     noise_floors: _Floats,
     covariance_floors: _Floats,
     penalties: _Floats,
+    shrinkage: float,
     means_out: _Floats,
     mode_factors_out: _Floats,
     noise_variances_out: _Floats,

@@ -2,10 +2,10 @@
 
 from libc.math cimport sqrt
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from cem.numerics._blas cimport cholesky, multiply_lower, solve_lower, solve_lower_many, solve_lower_transposed
-from cem.em.kernels._maximisation cimport floored_factor
+from cem.em.kernels._maximisation cimport coloured, floored_factor, shrunk_factors
 from cem.mixture._bundle cimport ParametersBundle, parameters_t
 from cem.numerics._shapes cimport parameters_shapes, shape1, shape2, shape3
 
@@ -67,6 +67,7 @@ def maximisation(
     const double[::1] noise_floors,
     const double[::1] covariance_floors,
     const double[::1] penalties,
+    double shrinkage,
     double[:, ::1] means_out,
     double[:, ::1] mode_factors_out,
     double[:, ::1] noise_variances_out,
@@ -76,7 +77,8 @@ def maximisation(
     """Maximise the expected ℓ - ½ Σ λ_k ‖Γ_kc‖² under the floors (15'), from sums of `cem.mixture._linked.expectation`.
 
     With W = Λ Γ the penalty is ½ λ tr(Wᵀ Ψ⁻¹ W), which has the form of the expected log-density of W: the ridge
-    solution holds for any Ψ, and the maximiser of Ψ is the scatter about it, penalty included.
+    solution holds for any Ψ, and the maximiser of Ψ is the scatter about it, penalty included. (25) then shrinks Ψ with
+    that scatter in place of Σ̂, because it adds a term in Ψ alone.
 
     Parameters
     ----------
@@ -88,6 +90,8 @@ def maximisation(
         s_c and the floor of Ψ_kc in internal coordinates.
     penalties : (K,) array
         λ_k, at least 0.
+    shrinkage : float
+        ν of (25) on Ψ; 0 where it is not shrunk.
     means_out, mode_factors_out, noise_variances_out, loadings_out
         New parameters.
     status_out : (K, C) array
@@ -113,7 +117,7 @@ def maximisation(
     shape1("linked maximisation", "covariance_floors", &covariance_floors.shape[0], C)
     shape2("linked maximisation", "status_out", &status_out.shape[0], K, C)
     cdef double* scratch = <double*> malloc(
-        (5 * largest * largest + 4 * largest + q * q + 2 * largest * q) * sizeof(double)
+        ((12 + K) * largest * largest + 8 * largest + q * q + 2 * largest * q + K) * sizeof(double)
     )
     if scratch == NULL:
         raise MemoryError
@@ -123,6 +127,9 @@ def maximisation(
     cdef double* gram = work + 3 * largest * largest + 4 * largest
     cdef double* coefficients = gram + q * q             # (p, 1 + r)
     cdef double* rows = coefficients + largest * q       # (p, 1 + r)
+    cdef double* shrink_work = rows + largest * q        # (7 p² + 4 p)
+    cdef double* unshrunk = shrink_work + 7 * largest * largest + 4 * largest  # (K, p, p)  N_k Ψ̂_k
+    cdef double* counts = unshrunk + K * largest * largest                     # (K,)
     cdef const double* N_channel = &sums[1 + K]
     cdef const double* D = N_channel + K * C
     cdef const double* Q = D + K * P
@@ -155,6 +162,8 @@ def maximisation(
                 N = N_channel[k * C + c]
                 if N < 1.0 or n_bar[k * C + c] <= 0.0:
                     status_out[k, c] = kept
+                    counts[k] = -1.0
+                    memset(unshrunk + k * p * p, 0, p * p * sizeof(double))
                     continue
                 if regression(
                     p, r, N, D + k * P + at, Q + k * P2 + at_square, tf + (k * P + at) * r, f + (k * C + c) * r,
@@ -177,11 +186,22 @@ def maximisation(
                     for j in range(i + 1):
                         means_out[k, at + i] += factor[i * p + j] * coefficients[j * q]
                 if square > FAR:
+                    counts[k] = -1.0
+                    memset(unshrunk + k * p * p, 0, p * p * sizeof(double))
                     continue
                 noise_variances_out[k, c] *= E[k * C + c] / n_bar[k * C + c]
                 if noise_variances_out[k, c] <= noise_floors[c]:
                     noise_variances_out[k, c] = noise_floors[c]
                     status_out[k, c] |= on_noise_floor
+                # W = Λ Γ', whitened by the new Λ below
+                for i in range(p):
+                    for j in range(r):
+                        loadings_out[k, at + i, j] = coefficients[i * q + 1 + j]
+                multiply_lower(p, r, factor, &loadings_out[k, at, 0])
+                if shrinkage > 0.0:
+                    counts[k] = N
+                    coloured(p, factor, moments, N, unshrunk + k * p * p)
+                    continue
                 binds = floored_factor(p, factor, moments, floor, work, &mode_factors_out[k, at_square])
                 if binds < 0:
                     failed_mode = k
@@ -189,14 +209,21 @@ def maximisation(
                     break
                 if binds:
                     status_out[k, c] |= on_covariance_floor
-                # W = Λ Γ', whitened by the new Λ
-                for i in range(p):
-                    for j in range(r):
-                        loadings_out[k, at + i, j] = coefficients[i * q + 1 + j]
-                multiply_lower(p, r, factor, &loadings_out[k, at, 0])
                 solve_lower_many(p, r, &mode_factors_out[k, at_square], &loadings_out[k, at, 0])
             if failed_mode >= 0:
                 break
+            if shrinkage > 0.0:
+                binds = shrunk_factors(
+                    K, p, counts, unshrunk, shrinkage, covariance_floors[c], shrink_work, &status_out[0, c], C,
+                    &mode_factors_out[0, at_square], P2,
+                )
+                if binds:
+                    failed_mode = binds - 1
+                    failed_channel = c
+                    break
+                for k in range(K):
+                    if counts[k] >= 0.0:
+                        solve_lower_many(p, r, &mode_factors_out[k, at_square], &loadings_out[k, at, 0])
             at += p
             at_square += p * p
     free(scratch)

@@ -20,6 +20,7 @@ def maximisation(
     covariance_floors: _Floats,
     transforms: _Floats,
     covariance: int,
+    shrinkage: float,
     means_out: _Floats,
     mode_factors_out: _Floats,
     noise_variances_out: _Floats,
@@ -34,3 +35,4 @@ def fixed_coefficients(
     steps_out: _Floats,
     decreases_out: _Floats,
 ) -> None: ...
+def penalty(factors: _Floats, sizes: NDArray[np.int32], shrinkage: float) -> float: ...

@@ -4,7 +4,7 @@ Three layers, as in `_core`: kernels on pointers, which return 0 or where they f
 once, releases the GIL and turns a status into an exception; the facade in Python.
 """
 
-from libc.math cimport sqrt
+from libc.math cimport INFINITY, fabs, log, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -31,6 +31,8 @@ cdef enum:
     _FULL = 0
     _DIAGONAL = 1
     _POOLED = 2
+    _SHRUNK = 3
+    MOST_ROUNDS = 40     # of the common covariance in one M step; what is left, the next one does
     FEW = 8              # coefficients; up to this size a call of LAPACK takes longer than the arithmetic
 
 
@@ -172,13 +174,272 @@ cdef int diagonal_factor(
             new_out[i * p + j] = s if j <= i else 0.0
     return binds if factored(p, new_out) == 0 else -1
 
+cdef void coloured(
+    int p,
+    const double* factor,    # (p, p)  Lambda, lower
+    const double* moments,   # (p, p)  whitened scatter, lower triangle
+    double N,
+    double* scatter_out,     # (p, p)  N Lambda moments Lambda', symmetric
+) noexcept nogil:
+    cdef int i, j, a, b
+    cdef double s
+    for i in range(p):
+        for j in range(i + 1):
+            s = 0.0
+            for a in range(i + 1):
+                for b in range(j + 1):
+                    s += factor[i * p + a] * moments[max(a, b) * p + min(a, b)] * factor[j * p + b]
+            scatter_out[i * p + j] = N * s
+            scatter_out[j * p + i] = N * s
 
-cdef Py_ssize_t m_step_scratch(int n_channels, const int* sizes) noexcept nogil:
+
+cdef int inverse_covariance(
+    int p,
+    const double* factor,    # (p, p)  Lambda, lower
+    double* work,            # (p, p)
+    double* inverse_out,     # (p, p)  Lambda⁻ᵀ Lambda⁻¹
+) noexcept nogil:
+    """The inverse of a covariance. Returns 1 if its factor is singular."""
+    cdef int i, j, m
+    cdef double s
+    for i in range(p):
+        if not factor[i * p + i] > 0.0:
+            return 1
+        for j in range(p):
+            work[i * p + j] = 1.0 if i == j else 0.0
+    if p <= FEW:
+        solve_lower_columns(p, factor, work)
+    else:
+        solve_lower_many(p, p, factor, work)
+    for i in range(p):
+        for j in range(i + 1):
+            s = 0.0
+            for m in range(i, p):
+                s += work[m * p + i] * work[m * p + j]
+            inverse_out[i * p + j] = s
+            inverse_out[j * p + i] = s
+    return 0
+
+
+cdef double log_determinant(
+    int p,
+    const double* factor,    # (p, p)  lower
+) noexcept nogil:
+    cdef int i
+    cdef double s = 0.0
+    for i in range(p):
+        s += log(factor[i * p + i])
+    return 2.0 * s
+
+
+cdef int common_precision(
+    int n_modes,
+    int p,
+    const double* factors,   # (p, p) of each mode, `step` apart
+    Py_ssize_t step,
+    double* work,            # (2, p, p)
+    double* precision_out,   # (p, p)  K⁻¹ Σ_k Σ_k⁻¹
+    double* log_determinants_out,  # (1,)  Σ_k ln |Σ_k|
+) noexcept nogil:
+    """The inverse of Σ_0 of (25). Returns 1 if a factor is singular."""
+    cdef int i, k
+    memset(precision_out, 0, p * p * sizeof(double))
+    log_determinants_out[0] = 0.0
+    for k in range(n_modes):
+        if inverse_covariance(p, factors + k * step, work, work + p * p):
+            return 1
+        log_determinants_out[0] += log_determinant(p, factors + k * step)
+        for i in range(p * p):
+            precision_out[i] += work[p * p + i] / n_modes
+    return 0
+
+
+cdef double shrinkage_penalty(
+    int n_modes,
+    int n_channels,
+    const int* sizes,        # (C,)
+    const double* factors,   # (K, Σp²)  Lambda
+    double shrinkage,        #           ν
+    double* work,            # (3, p, p) of the largest p
+) noexcept nogil:
+    """½ ν Σ_c [Σ_k ln |Σ_kc| − K ln |Σ_0c|], (25) at the best Σ_0; 0 where the modes have one covariance."""
+    cdef int c, p
+    cdef Py_ssize_t step = 0, at = 0
+    cdef double total = 0.0, of_modes
+    for c in range(n_channels):
+        step += sizes[c] * sizes[c]
+    for c in range(n_channels):
+        p = sizes[c]
+        if common_precision(n_modes, p, factors + at, step, work, work + 2 * p * p, &of_modes):
+            return INFINITY
+        if factored(p, work + 2 * p * p) != 0:
+            return INFINITY
+        total += of_modes + n_modes * log_determinant(p, work + 2 * p * p)
+        at += p * p
+    return 0.5 * shrinkage * total
+
+
+cdef int covariance_above(
+    int p,
+    double* A,               # (p, p)  symmetric; raised where an eigenvalue is below the floor
+    double floor,
+    double* work,            # (p² + 4 p)
+    double* factor_out,      # (p, p)  lower, zeros above
+) noexcept nogil:
+    """The factor of A, its eigenvalues at least the floor. Returns 1 if that raises one, -1 on failure."""
+    cdef double* vectors = work
+    cdef double* eigenvalues = work + p * p
+    cdef int i, j, m
+    cdef double s
+    for i in range(p):
+        for j in range(p):
+            factor_out[i * p + j] = A[i * p + j] if j <= i else 0.0
+        factor_out[i * p + i] -= floor
+    cdef bint binds = factored(p, factor_out) != 0
+    if binds:
+        memcpy(vectors, A, p * p * sizeof(double))
+        if eigensystem(p, vectors, eigenvalues, eigenvalues + p, 3 * p) != 0:
+            return -1
+        for i in range(p):
+            for j in range(i + 1):
+                s = 0.0
+                for m in range(p):  # rows are eigenvectors
+                    s += vectors[m * p + i] * max(eigenvalues[m], floor) * vectors[m * p + j]
+                A[i * p + j] = s
+                A[j * p + i] = s
+    for i in range(p):
+        for j in range(p):
+            factor_out[i * p + j] = A[i * p + j] if j <= i else 0.0
+    return binds if factored(p, factor_out) == 0 else -1
+
+
+cdef int shrunk_once(
+    int n_modes,
+    int p,
+    const double* counts,    # (K,)        N_k; below 0 where Σ_k is to stay
+    const double* scatters,  # (K, p, p)   N_k Σ̂_k; 0 where it is to stay
+    double shrinkage,        #             ν
+    double floor,
+    const double* common,    # (p, p)      Σ_0
+    double* work,            # (4 p² + 4 p)
+    int* status_out,         # a mode's status, `status_step` apart
+    Py_ssize_t status_step,
+    double* factors_out,     # (p, p) of each mode, `step` apart
+    Py_ssize_t step,
+    double* common_out,      # (p, p)      (K⁻¹ Σ_k Σ_k⁻¹)⁻¹
+    double* value_out,       # (1,)        minus twice the expected objective, at these Σ_k and the given Σ_0
+) noexcept nogil:
+    """Σ_k of (25) for a given Σ_0, and the Σ_0 that is best for them. Returns 0, or 1 + k on failure."""
+    cdef double* A = work                   # (p, p)
+    cdef double* inverse = A + p * p        # (p, p)
+    cdef double* total = inverse + p * p    # (p, p)
+    cdef double* own_work = total + p * p   # (p² + 4 p)
+    cdef const double* S
+    cdef double* factor
+    cdef double value = 0.0, weight
+    cdef int i, k, binds
+    memset(total, 0, p * p * sizeof(double))
+    for k in range(n_modes):
+        S = scatters + k * p * p
+        factor = factors_out + k * step
+        weight = max(counts[k], 0.0) + shrinkage
+        if counts[k] >= 0.0:
+            for i in range(p * p):
+                A[i] = (S[i] + shrinkage * common[i]) / weight
+            binds = covariance_above(p, A, floor, own_work, factor)
+            if binds < 0:
+                return 1 + k
+            status_out[k * status_step] = (status_out[k * status_step] & ~_COVARIANCE_FLOOR) | (
+                _COVARIANCE_FLOOR if binds else 0
+            )
+        if inverse_covariance(p, factor, own_work, inverse):
+            return 1 + k
+        value += weight * log_determinant(p, factor)
+        for i in range(p * p):
+            value += inverse[i] * (S[i] + shrinkage * common[i])
+            total[i] += inverse[i] / n_modes
+    memcpy(A, common, p * p * sizeof(double))
+    if factored(p, A) != 0:
+        return 1
+    value_out[0] = value - shrinkage * n_modes * log_determinant(p, A)
+    if factored(p, total) != 0:
+        return 1
+    return inverse_covariance(p, total, own_work, common_out)
+
+
+cdef int shrunk_factors(
+    int n_modes,
+    int p,
+    const double* counts,    # (K,)       N_k; below 0 where Σ_k is to stay
+    const double* scatters,  # (K, p, p)  N_k Σ̂_k about the new means; 0 where it is to stay
+    double shrinkage,        #            ν > 0
+    double floor,
+    double* work,            # (7 p² + 4 p)
+    int* status_out,         # `status_step` apart
+    Py_ssize_t status_step,
+    double* factors_out,     # in: present factors; out: those of (25)
+    Py_ssize_t step,
+) noexcept nogil:
+    """The maximiser (25) over Σ_k and Σ_0 together. Returns 0, or 1 + k on failure.
+
+    Σ_0 and Σ_k are improved in turns from the present Σ_0, so the objective rises whatever the number of turns. Turns
+    are slow for a large ν. There the Σ_k differ little, and to first order Σ_0 is the mean of the scatters with weights
+    N / (N + ν): turns begin there if that is better.
+    """
+    cdef double* common = work              # (p, p)
+    cdef double* other = common + p * p     # (p, p)
+    cdef double* better = other + p * p     # (p, p)
+    cdef double* rest = better + p * p      # (4 p² + 4 p)
+    cdef double value, value_of_other, total = 0.0, change, size, ignored
+    cdef int i, k, failed, turn
+    if common_precision(n_modes, p, factors_out, step, rest, other, &ignored):
+        return 1
+    if factored(p, other) != 0 or inverse_covariance(p, other, rest, common):
+        return 1
+    memset(other, 0, p * p * sizeof(double))
+    for k in range(n_modes):
+        if counts[k] > 0.0:
+            total += counts[k] / (counts[k] + shrinkage)
+            for i in range(p * p):
+                other[i] += scatters[k * p * p + i] / (counts[k] + shrinkage)
+    for i in range(p * p):
+        other[i] /= max(total, 1e-300)
+    if covariance_above(p, other, floor, rest, better) >= 0:
+        failed = shrunk_once(
+            n_modes, p, counts, scatters, shrinkage, floor, other, rest, status_out, status_step, factors_out, step,
+            better, &value_of_other,
+        )
+        if failed == 0:
+            failed = shrunk_once(
+                n_modes, p, counts, scatters, shrinkage, floor, common, rest, status_out, status_step, factors_out,
+                step, better, &value,
+            )
+            if failed != 0 or value_of_other < value:
+                memcpy(common, other, p * p * sizeof(double))
+    for turn in range(MOST_ROUNDS):
+        failed = shrunk_once(
+            n_modes, p, counts, scatters, shrinkage, floor, common, rest, status_out, status_step, factors_out, step,
+            better, &value,
+        )
+        if failed != 0:
+            return failed
+        change = 0.0
+        size = 0.0
+        for i in range(p * p):
+            change = max(change, fabs(better[i] - common[i]))
+            size = max(size, fabs(better[i]))
+        if change <= 1e-12 * size:
+            break
+        memcpy(common, better, p * p * sizeof(double))
+    return 0
+
+
+cdef Py_ssize_t m_step_scratch(int n_modes, int n_channels, const int* sizes) noexcept nogil:
     """Number of doubles that `m_step` needs as scratch."""
     cdef int c, largest = 1
     for c in range(n_channels):
         largest = max(largest, sizes[c])
-    return 6 * largest * largest + 5 * largest
+    return (10 + n_modes) * largest * largest + 5 * largest + n_modes
 
 
 cdef int m_step(
@@ -192,7 +453,8 @@ cdef int m_step(
     const double* noise_floors,      # (C,)
     const double* covariance_floors, # (C,)
     const double* transforms,        # (Σp²,)    S
-    int covariance,                  #           0 full, 1 diagonal, 2 pooled
+    int covariance,                  #           0 full, 1 diagonal, 2 pooled, 3 shrunk
+    double shrinkage,                #           ν of (25), for shrunk ones
     double* scratch,                 # (m_step_scratch,)
     double* means_out,               # (K, P)
     double* factors_out,             # (K, Σp²)
@@ -210,7 +472,9 @@ cdef int m_step(
     cdef double* pooled = moments + largest * largest       # (p, p)  Σ_k N_k scatter_k
     cdef double* floor = pooled + largest * largest         # (p, p)
     cdef double* d_bar = floor + largest * largest          # (p,)
-    cdef double* work = d_bar + largest
+    cdef double* work = d_bar + largest                     # (7 p² + 4 p)
+    cdef double* scatters = work + 7 * largest * largest + 4 * largest  # (K, p, p)  N_k Σ̂_k, for shrunk ones
+    cdef double* counts = scatters + n_modes * largest * largest        # (K,)
     cdef const double* N_channel = sums + 1 + n_modes
     cdef const double* D = N_channel + n_modes * n_channels
     cdef const double* Q = D + n_modes * total
@@ -243,6 +507,12 @@ cdef int m_step(
                 for i in range(p):
                     for j in range(i + 1):
                         pooled[i * p + j] += Q[factor_row + i * p + j]
+                if covariance == _SHRUNK:
+                    counts[k] = N
+                    for i in range(p):
+                        for j in range(i + 1):
+                            moments[i * p + j] = Q[factor_row + i * p + j]
+                    coloured(p, factors + factor_row, moments, 1.0, scatters + k * p * p)
                 continue
             if scatter(p, N, D + mean_row, Q + factor_row, d_bar, moments):
                 status_out[row] = _MEAN_ONLY
@@ -261,6 +531,10 @@ cdef int m_step(
                 for i in range(p):
                     for j in range(i + 1):
                         pooled[i * p + j] += N * moments[i * p + j]
+                continue
+            if covariance == _SHRUNK:
+                counts[k] = N
+                coloured(p, factors + factor_row, moments, N, scatters + k * p * p)
                 continue
             if covariance == _DIAGONAL:
                 binds = diagonal_factor(
@@ -288,6 +562,13 @@ cdef int m_step(
                     )
                 if binds:
                     status_out[k * n_channels + c] |= _COVARIANCE_FLOOR
+        if covariance == _SHRUNK and not pooled_cancels:
+            binds = shrunk_factors(
+                n_modes, p, counts, scatters, shrinkage, covariance_floors[c], work, status_out + c, n_channels,
+                factors_out + at_square, total_square,
+            )
+            if binds:
+                return 1 + (binds - 1) * n_channels + c
         at += p
         at_square += p * p
     return 0
@@ -309,6 +590,7 @@ def maximisation(
     const double[::1] covariance_floors,
     const double[::1] transforms,
     int covariance,
+    double shrinkage,
     double[:, ::1] means_out,
     double[:, ::1] mode_factors_out,
     double[:, ::1] noise_variances_out,
@@ -329,7 +611,9 @@ def maximisation(
     transforms : (Σp²,) array
         S_c; used if coefficients are uncorrelated in the user's basis.
     covariance : int
-        0 full, 1 diagonal, 2 pooled over modes.
+        0 full, 1 diagonal, 2 pooled over modes, 3 shrunk towards a common one.
+    shrinkage : float
+        ν of (25), above 0 for shrunk covariances.
     means_out, mode_factors_out, noise_variances_out
         New parameters.
     status_out : (K, C) array
@@ -352,19 +636,47 @@ def maximisation(
         n_modes, total, total_square, n_channels,
     )
     shape2("maximisation", "status_out", &status_out.shape[0], n_modes, n_channels)
-    cdef double* scratch = <double*> malloc(m_step_scratch(n_channels, model.sizes) * sizeof(double))
+    cdef double* scratch = <double*> malloc(m_step_scratch(n_modes, n_channels, model.sizes) * sizeof(double))
     if scratch == NULL:
         raise MemoryError
     cdef int failed
     with nogil:
         failed = m_step(
             n_modes, n_channels, model.sizes, &sums[0], model.means, model.factors, model.noise_variances,
-            &noise_floors[0], &covariance_floors[0], &transforms[0], covariance, scratch, &means_out[0, 0],
+            &noise_floors[0], &covariance_floors[0], &transforms[0], covariance, shrinkage, scratch, &means_out[0, 0],
             &mode_factors_out[0, 0], &noise_variances_out[0, 0], &status_out[0, 0],
         )
     free(scratch)
     if failed:
         raise m_step_failure(failed, n_channels)
+
+
+def penalty(const double[:, ::1] factors, const int[::1] sizes, double shrinkage):
+    """½ ν Σ_c [Σ_k ln |Σ_kc| − K ln |Σ_0c|]: what (25) takes off ℓ; infinite where a covariance is singular.
+
+    Parameters
+    ----------
+    factors : (K, Σp²) array
+        Λ.
+    sizes : (C,) array
+        p_c.
+    shrinkage : float
+        ν.
+    """
+    cdef int c, C = <int> sizes.shape[0], K = <int> factors.shape[0], largest = 1
+    cdef Py_ssize_t total_square = 0
+    for c in range(C):
+        largest = max(largest, sizes[c])
+        total_square += sizes[c] * sizes[c]
+    shape2("penalty", "factors", &factors.shape[0], K, total_square)
+    cdef double* work = <double*> malloc(3 * largest * largest * sizeof(double))
+    if work == NULL:
+        raise MemoryError
+    cdef double found
+    with nogil:
+        found = shrinkage_penalty(K, C, &sizes[0], &factors[0, 0], shrinkage, work)
+    free(work)
+    return found
 
 
 cdef int system_of_channel(

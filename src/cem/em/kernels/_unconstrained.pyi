@@ -27,6 +27,7 @@ def derivatives(
     structure: int,
     n_units: float,
     penalties: _Floats,
+    shrinkage: float,
     transforms: _Floats,
     gradient_out: _Floats,
     mean_scales_out: _Floats,

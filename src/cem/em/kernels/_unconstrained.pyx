@@ -18,6 +18,7 @@ from cem.em.kernels._curvature cimport (
     add_curvature_of_triangle, add_to_columns, inverse_of_lower, inverse_of_positive, loading_blocks, magnitude,
     moments_left, multiply, multiply_transposed, scatters, triangle,
 )
+from cem.em.kernels._maximisation cimport common_precision
 from cem.mixture._bundle cimport ParametersBundle, parameters_t
 from cem.numerics._small cimport cholesky_lower
 from cem.numerics._shapes cimport at_least_one, parameters_shapes, shape1, shape2, shape3
@@ -29,6 +30,7 @@ cdef enum:
     FULL = 0
     DIAGONAL = 1
     POOLED = 2
+    SHRUNK = 3
 
 # If M is small against the noise, ℓ is flat in it. This share of 2 N S⁻¹, its curvature for large M, is the minimum.
 cdef double LEAST_CURVED = 1e-3
@@ -49,7 +51,7 @@ cdef (Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, int) lengths(
     """P, Σ p², Q, Σ q² and the largest p."""
     cdef Py_ssize_t P = 0, P2 = 0, Q = 0, Q2 = 0
     cdef int c, q, largest = 1
-    if not 0 <= structure <= 2 or n_channels < 1:
+    if not 0 <= structure <= 3 or n_channels < 1:
         raise ValueError("free coordinates: the structure is unknown, or there is no channel")
     for c in range(n_channels):
         if sizes[c] < 1:
@@ -86,7 +88,7 @@ def parameters(
     sizes : (C,) array
         p_c.
     structure : int
-        0 full, 1 diagonal, 2 pooled.
+        0 full, 1 diagonal, 2 pooled, 3 shrunk.
     noise_floors, covariance_floors : (C,) arrays
         s_c and the floor of Ψ_kc.
     transforms : (Σp²,) array
@@ -191,6 +193,7 @@ def derivatives(
     int structure,
     double n_units,
     const double[::1] penalties,
+    double shrinkage,
     const double[::1] transforms,
     double[::1] gradient_out,
     double[:, ::1] mean_scales_out,
@@ -201,7 +204,7 @@ def derivatives(
     double[:, :, ::1] directions_out,
     double[:, :, ::1] shared_out,
 ):
-    """Gradient of ℓ - ½ Σ λ ‖Γ‖² by the vector, and the blocks of a metric near its curvature.
+    """Gradient of ℓ - ½ Σ λ ‖Γ‖², less the penalty of (25), by the vector, and the blocks of a metric near its curvature.
 
     Parameters
     ----------
@@ -212,11 +215,13 @@ def derivatives(
     parameters : ParametersBundle
         Those of the vector.
     structure : int
-        0 full, 1 diagonal, 2 pooled; linked channels are full.
+        0 full, 1 diagonal, 2 pooled, 3 shrunk; linked channels are full or shrunk.
     n_units : float
         L.
     penalties : (K,) array
         λ.
+    shrinkage : float
+        ν of (25), for shrunk covariances.
     transforms : (Σp²,) array
         S_c; used if coefficients are uncorrelated.
     gradient_out : (n,) array
@@ -239,8 +244,8 @@ def derivatives(
     cdef int n_own = 1 if structure == POOLED else K
     cdef Py_ssize_t n_plain = 1 + K * (1 + 3 * C + P + P2)
     if r > 0:
-        if structure != FULL:
-            raise ValueError("free coordinates: loadings were given with a structure other than full")
+        if structure != FULL and structure != SHRUNK:
+            raise ValueError("free coordinates: loadings were given with a structure other than full or shrunk")
         shape2("free coordinates", "loading_scales_out", &loading_scales_out.shape[0], K, P2)
         shape2("free coordinates", "couplings_out", &couplings_out.shape[0], K, P2)
     shape1("free coordinates", "vector", &vector.shape[0], K + K * P + K * C + n_own * Q + K * P * r)
@@ -255,7 +260,7 @@ def derivatives(
     shape3("free coordinates", "shared_out", &shared_out.shape[0], K, P, r)
     cdef int n_work = 34 * largest
     cdef size_t square = largest * largest
-    cdef double* memory = <double*> malloc((16 * square + largest + n_work + largest * r) * sizeof(double))
+    cdef double* memory = <double*> malloc((17 * square + largest + n_work + largest * r) * sizeof(double))
     if memory == NULL:
         raise MemoryError
     cdef double* M = memory
@@ -272,6 +277,7 @@ def derivatives(
     cdef double* small = work + 4 * square       # (p² + p)
     cdef double* lapack_work = small + square + largest
     cdef double* rest = lapack_work + n_work     # (p, r)
+    cdef double* common = rest + largest * r     # (p, p)  Σ_0 of (25)
     cdef const double* N_mode = &sums[1]
     cdef const double* N_channel = N_mode + K
     cdef const double* D = N_channel + K * C
@@ -293,7 +299,7 @@ def derivatives(
     cdef double* by_root = by_noise + K * C
     cdef double* by_loading = by_root + n_own * Q
     cdef double* F
-    cdef double N, weight, alone, tau, by_variance, s, penalty, spread
+    cdef double N, weight, curved, alone, tau, by_variance, s, penalty, spread
     with nogil:
         memset(&root_factors_out[0, 0], 0, n_own * Q2 * sizeof(double))
         for k in range(K):
@@ -306,6 +312,14 @@ def derivatives(
             p = sizes[c]
             q = n_roots(p, structure)
             S = &transforms[at_square]
+            if structure == SHRUNK:
+                info = common_precision(K, p, model.factors + at_square, P2, work, Z, &s)
+                if info == 0:
+                    info = inverse_of_positive(p, Z, work, common)
+                if info != 0:
+                    failed_mode = 0
+                    failed_channel = c
+                    break
             for k in range(K):
                 own = 0 if structure == POOLED else k
                 N = N_channel[k * C + c]
@@ -347,9 +361,18 @@ def derivatives(
                 multiply_transposed(p, p, p, inverse, T, X)
                 if structure != POOLED or k == 0:
                     memset(by_covariance, 0, p * p * sizeof(double))
-                if moved or structure == POOLED:
+                if moved or structure == POOLED or (structure == SHRUNK and r == 0):
                     for i in range(p * p):
                         by_covariance[i] += X[i]
+                curved = weight
+                if structure == SHRUNK and (moved or r == 0):
+                    # -ν (Ψ⁻¹ - Ψ⁻¹ Σ_0 Ψ⁻¹): Σ_0 is best for these Ψ, so it counts as given
+                    curved += shrinkage
+                    multiply_transposed(p, p, p, inverse, inverse, X)
+                    multiply(p, p, p, common, X, T)
+                    multiply(p, p, p, X, T, Z)
+                    for i in range(p * p):
+                        by_covariance[i] += shrinkage * (Z[i] - X[i])
                 alone = model.noise_variances[k * C + c] * weight / max(n_bar[k * C + c], 1.0)
                 scatters(p, factor, alone, psi, scatter)
                 for i in range(p * p):
@@ -369,8 +392,8 @@ def derivatives(
                         F[i * q + i] += 2.0 * LEAST_CURVED * weight * X[i * p + i]
                 else:
                     triangle(p, root, M)
-                    add_curvature_of_triangle(p, M, 0.5 * weight, precision, precision, work, F)
-                    add_to_columns(p, 2.0 * LEAST_CURVED * weight, precision, F)
+                    add_curvature_of_triangle(p, M, 0.5 * curved, precision, precision, work, F)
+                    add_to_columns(p, 2.0 * LEAST_CURVED * curved, precision, F)
                 if r > 0:
                     # E f² of the mode's units is 1 in the model, but not if the penalty shrinks W.
                     spread = 0.0
@@ -466,8 +489,8 @@ def scaled(
     cdef int n_own = 1 if structure == POOLED else K
     at_least_one("free coordinates", "modes", K)
     if r > 0:
-        if structure != FULL:
-            raise ValueError("free coordinates: loadings were given with a structure other than full")
+        if structure != FULL and structure != SHRUNK:
+            raise ValueError("free coordinates: loadings were given with a structure other than full or shrunk")
         shape2("free coordinates", "loading_scales", &loading_scales.shape[0], K, P2)
         shape2("free coordinates", "couplings", &couplings.shape[0], K, P2)
     shape1("free coordinates", "vector", &vector.shape[0], K + K * P + K * C + n_own * Q + K * P * r)
