@@ -73,6 +73,12 @@ class MixtureProblem:
             further = self._further
         return one_by_one(self, evaluation, n_passes, further, relaxation)
 
+    def first_passes(
+        self, parameters: Parameters, n_passes: int, relaxation: float
+    ) -> Passes[Parameters, ExpectedStatistics] | None:
+        """The E step at new parameters and passes from there, in one call; None where that takes several."""
+        return self.expectation.passes(parameters, None, self.constraints, n_passes, relaxation)
+
     def _further(self, before: Parameters, found: Parameters, relaxation: float) -> Parameters:
         point = over_relaxed(before, found, self.constraints, relaxation)
         design = self.expectation.membership

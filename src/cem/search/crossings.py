@@ -7,7 +7,6 @@ that another run has already fitted needs no passes to take shape, so a few pass
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,20 +94,20 @@ def crossed_parameters(first: Parameters, second: Parameters, i: int, j: int, co
         return crossed
 
     weights = of_both(first.weights, second.weights)
-    crossed = replace(
-        first,
-        weights=weights / weights.sum(),
-        means=of_both(first.means, second.means),
-        membership=None,
-    )
-    if constraints.covariance != "pooled":
-        crossed = replace(crossed, factors=of_both(first.factors, second.factors))
-    if not constraints.pooled_noise:
-        crossed = replace(crossed, noise_variances=of_both(first.noise_variances, second.noise_variances))
+    weights /= weights.sum()
+    own_covariances, own_noise = constraints.covariance != "pooled", not constraints.pooled_noise
+    fixed = None
     if constraints.fixed is not None and first.fixed is not None and second.fixed is not None:
-        own = np.where(constraints.fixed.by_mode, second.fixed[j], first.fixed[i])
-        crossed = replace(crossed, fixed=of_both(first.fixed, own[None].repeat(j + 1, axis=0)))
-    return crossed
+        fixed = np.array(first.fixed)
+        fixed[i] = np.where(constraints.fixed.by_mode, second.fixed[j], first.fixed[i])
+    return Parameters.adopting(
+        weights,
+        of_both(first.means, second.means),
+        of_both(first.factors, second.factors) if own_covariances else np.array(first.factors),
+        of_both(first.noise_variances, second.noise_variances) if own_noise else np.array(first.noise_variances),
+        first.sizes,
+        fixed=fixed,
+    )
 
 
 def _small_modes(weights: FloatArray) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.loop import PLAIN_FIRST, continue_em, remaining_gain, start_em
+from cem.em.loop import PLAIN_FIRST, continue_em, remaining_gain, run_of_passes, start_em
 from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import FitError
 from cem.metrics.agreement import disagreement
@@ -206,7 +206,14 @@ def best_of_starts(
         relaxation=_RELAXATION if short and accelerate else 1.0,
     )
     records = [Start(kind, None) for kind, _ in starts]
-    begin, n_units = partial(start_em, problem), expectation.statistics.n_units
+    n_units = expectation.statistics.n_units
+
+    def begin(parameters: Parameters, n_passes: int) -> MixtureRun:
+        first = problem.first_passes(parameters, n_passes, _RELAXATION) if short and accelerate else None
+        if first is None:
+            return go_on(start_em(problem, parameters), n_passes=n_passes)
+        return run_of_passes(first, problem, accelerate=accelerate, plain_first=_SHORT)
+
     search = _Search(records, begin, go_on, n_units, max_iter, width, progress)
     try:
         search.run([make for _, make in starts], move, cross)
@@ -239,7 +246,7 @@ class _Search:
     def __init__(
         self,
         records: list[Start],
-        begin: Callable[[Parameters], MixtureRun],
+        begin: Callable[[Parameters, int], MixtureRun],
         go_on: Callable[..., MixtureRun],
         n_units: int,
         max_iter: int,
@@ -384,8 +391,10 @@ class _Search:
     def _advanced(self, index: int, n_passes: int) -> Start:
         record = self._records[index]
         try:
-            run = record.run if record.run is not None else self._begin(self._points.pop(index).parameters)
-            run = self._go_on(run, n_passes=min(n_passes, self._max_iter - run.n_passes))
+            if record.run is None:
+                run = self._begin(self._points.pop(index).parameters, min(n_passes, self._max_iter))
+            else:
+                run = self._go_on(record.run, n_passes=min(n_passes, self._max_iter - record.run.n_passes))
         except (FitError, np.linalg.LinAlgError) as error:
             return replace(record, fate=f"failed: {error}")
         fate = record.fate if run.lost_mode is None else f"lost mode {run.lost_mode}"

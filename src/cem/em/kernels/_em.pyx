@@ -186,6 +186,7 @@ def passes(
     double[:, ::1] responsibilities_out,
     double[::1] log_likelihoods_out,
     double[::1] objectives_out,
+    bint evaluated,
 ):
     """Make up to this many passes of plain EM; the GIL is released once for all.
 
@@ -203,17 +204,17 @@ def passes(
     noise_floors, covariance_floors, transforms, covariance, shrinkage
         As of `cem.em.kernels._maximisation.maximisation`.
     sums : (n_sums,) array
-        In: the sums (14) at the current parameters; out: those at the last ones.
+        In: the sums (14) at the current parameters, if they were evaluated; out: those at the last ones.
     weights_out, means_out, mode_factors_out, noise_variances_out
         The last parameters; π is (K,).
     status_out : (K, C) array
         Of the last M step.
     responsibilities_out : (L, K) array
         ρ̂ at the last parameters.
-    log_likelihoods_out : (n_passes,) array
-        ℓ after every pass.
-    objectives_out : (n_passes,) array
-        ℓ less the penalty of (25).
+    log_likelihoods_out, objectives_out : (1 + n_passes,) arrays
+        ℓ, and ℓ less the penalty of (25), at the current parameters and after every pass.
+    evaluated : bool
+        Whether the E step at the current parameters was made; otherwise it is made first.
 
     Returns
     -------
@@ -243,8 +244,8 @@ def passes(
     shape1("passes", "weights_out", &weights_out.shape[0], n_modes)
     shape2("passes", "status_out", &status_out.shape[0], n_modes, n_channels)
     shape2("passes", "responsibilities_out", &responsibilities_out.shape[0], pack.n_units, n_modes)
-    shape1("passes", "log_likelihoods_out", &log_likelihoods_out.shape[0], n_passes)
-    shape1("passes", "objectives_out", &objectives_out.shape[0], n_passes)
+    shape1("passes", "log_likelihoods_out", &log_likelihoods_out.shape[0], 1 + n_passes)
+    shape1("passes", "objectives_out", &objectives_out.shape[0], 1 + n_passes)
     if pack.largest_known_mode >= n_modes:
         raise ValueError(f"passes: a unit's mode is {pack.largest_known_mode}, but there are {n_modes} modes")
     cdef Py_ssize_t n_parameters = n_modes * (1 + P + P2 + n_channels), largest = model.largest
@@ -277,10 +278,23 @@ def passes(
     memcpy(present + at_factors, model.factors, n_modes * P2 * sizeof(double))
     memcpy(present + at_noise, model.noise_variances, n_modes * n_channels * sizeof(double))
     with nogil:
+        if not evaluated:
+            for k in range(n_modes):
+                log_weights[k] = log(present[k])
+            given.means = present + at_means
+            given.factors = present + at_factors
+            given.noise_variances = present + at_noise
+            status = pack.kernel.expectation(
+                &pack.fleet, &given, 0, pack.n_tiles, 1.0, 0, scratch, &responsibilities_out[0, 0], NULL, &sums[0],
+                NULL, &failure,
+            )
+            n_evaluations += 1
         height = sums[0]
-        if shrinkage > 0.0:
+        if shrinkage > 0.0 and status == 0:
             height -= shrinkage_penalty(n_modes, n_channels, &pack.sizes[0], present + at_factors, shrinkage, square)
-        while done < n_passes and not lost:
+        log_likelihoods_out[0] = sums[0]
+        objectives_out[0] = height
+        while done < n_passes and not lost and status == 0:
             before = height
             for k in range(n_modes):
                 weights_out[k] = sums[1 + k] / pack.n_units
@@ -340,9 +354,9 @@ def passes(
                 memcpy(present + at_means, &means_out[0, 0], n_modes * P * sizeof(double))
                 memcpy(present + at_factors, &mode_factors_out[0, 0], n_modes * P2 * sizeof(double))
                 memcpy(present + at_noise, &noise_variances_out[0, 0], n_modes * n_channels * sizeof(double))
+            done += 1
             log_likelihoods_out[done] = sums[0]
             objectives_out[done] = height
-            done += 1
             for k in range(n_modes):
                 if sums[1 + k] < 1.0:
                     lost = True
