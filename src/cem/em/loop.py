@@ -207,10 +207,11 @@ def run_of_passes(
     -------
     EMRun
     """
-    evaluation, pace = passes.evaluation, Pace[Point, Sums](None, False, 0, 0, len(passes.objectives) - 1, 2)
+    evaluation, n_passes = passes.evaluation, len(passes.objectives) - 1
     if accelerate:
-        ascent = QuasiNewton(problem.coordinates(evaluation.point))
-        pace = replace(pace, ascent=ascent, plain_needed=plain_first)
+        pace = Pace(QuasiNewton(problem.coordinates(evaluation.point)), False, 0, 0, n_passes, plain_first)
+    else:
+        pace = Pace(None, False, 0, 0, n_passes, 2)
     return EMRun(
         evaluation.point,
         evaluation.sums,

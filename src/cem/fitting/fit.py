@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,15 +35,11 @@ from cem.fitting.shrinkage import ChosenShrinkage, chosen_shrinkage, first_shrin
 from cem.fitting.warm_start import check_same_conditions, matched_modes, numbered
 from cem.mixture.parameters import Parameters
 from cem.panel.mode_priors import all_mode_labels, log_mode_priors
-from cem.search.crossings import crossed_start
 from cem.search.fresh import (
-    MIXED_KINDS,
-    StartKind,
     one_mode_run,
-    starting_point,
 )
-from cem.search.moves import moved_start
-from cem.search.one_mode import OneModePosteriors, StartingPoint
+from cem.search.makers import makers
+from cem.search.one_mode import StartingPoint
 from cem.search.quiet_modes import FLOOR_FRACTION, SMALLEST_NOISE, past_quiet_modes
 from cem.search.starts import Crossing, Fresh, Move, Start, best_of_starts
 from cem.statistics.columns import ColumnPlan
@@ -546,25 +541,16 @@ def _starts(
         return [("given", lambda: StartingPoint(given, 0.0))], None, None, given
     if options.n_modes == 1:
         return [("one mode", lambda: StartingPoint(one_mode, 0.0))], None, None, None
-    kinds: tuple[StartKind, ...] = MIXED_KINDS if options.init == "mixed" else (options.init,)
-    posteriors = OneModePosteriors(expectation.statistics, one_mode)
-
-    # All starts draw from one generator, in order: one generator for each would cost as much as the start.
-    rng_of_starts, rng_of_moves, rng_of_crossings = map(np.random.default_rng, options.seed.spawn(3))
-
-    def fresh(kind: StartKind) -> StartingPoint:
-        return starting_point(kind, expectation, posteriors, constraints, options.n_modes, rng_of_starts)
-
-    def moved(responsibilities: FloatArray) -> StartingPoint:
-        return moved_start(responsibilities, posteriors, constraints, rng_of_moves)
-
-    labelled = np.isin(np.arange(options.n_modes), expectation.statistics.known_modes)
-
-    def crossed(runs: Sequence[MixtureRun]) -> StartingPoint | None:
-        return crossed_start(runs, constraints, labelled, rng_of_crossings)
-
-    starts: list[Fresh] = [(kind, partial(fresh, kind)) for kind in islice(cycle(kinds), options.n_init)]
-    return starts, moved, crossed, None
+    made = makers(
+        expectation,
+        one_mode,
+        constraints,
+        n_modes=options.n_modes,
+        n_starts=options.n_init,
+        kind=None if options.init == "mixed" else options.init,
+        seed=options.seed,
+    )
+    return made.fresh, made.move, made.cross, None
 
 
 def _best(records: list[Start], tolerance: float) -> tuple[int, MixtureRun]:

@@ -7,6 +7,8 @@ that another run has already fitted needs no passes to take shape, so a few pass
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,29 +18,74 @@ from cem.em.mixture_problem import MixtureRun
 from cem.mixture.parameters import Parameters
 from cem.search.one_mode import StartingPoint
 
-__all__ = ["crossed_parameters", "crossed_start"]
+__all__ = ["Partner", "crossed_parameters", "crossed_start"]
 
 FloatArray = NDArray[np.float64]
 
-# Two modes are the same if they share this part of the units that either of them has,
-_SAME = 0.9
-# judged on this many units.
-_UNITS_TO_COMPARE = 2000
+# Two modes are the same if they have about the same units: sums of their responsibilities, once plain and a few times
+# with random signs, differ by less than this share of the units of the smaller one.
+_SAME = 0.1
+_N_SIGNS = 4
 # Draws of two runs and two modes before a crossing is no longer looked for.
 _MOST_DRAWS = 12
-# Runs that take part; the better of them are likelier to be the first one.
-_FIRST, _SECOND = 5, 20
+# The first run is one of the best few, the second any.
+_FIRST = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Partner:
+    """A run that takes part in crossings.
+
+    Parameters
+    ----------
+    run : EMRun
+        The run.
+    marks : list of K lists
+        Sums of the modes' responsibilities, by which modes are compared.
+    small : list of int
+        All modes but the largest, of which other runs have one much the same; all of two.
+    """
+
+    run: MixtureRun
+    marks: list[list[float]]
+    small: list[int]
+
+    @classmethod
+    def of(cls, run: MixtureRun) -> Partner:
+        """The partner of a run."""
+        rho = run.responsibilities
+        marks: list[list[float]] = (_signs(len(rho)) @ rho).T.tolist()
+        modes = list(range(len(marks)))
+        if len(modes) > 2:
+            modes.remove(max(modes, key=lambda k: marks[k][0]))
+        return cls(run, marks, modes)
+
+    def has(self, mode: list[float]) -> bool:
+        """Whether one of the modes has these marks, or nearly so."""
+        for own in self.marks:
+            near = _SAME * min(own[0], mode[0])
+            if all(abs(one - other) <= near for one, other in zip(own, mode, strict=True)):
+                return True
+        return False
+
+
+@lru_cache(maxsize=4)
+def _signs(n_units: int) -> FloatArray:
+    """Ones, and random signs, the same every time, (1 + n, L)."""
+    signs = np.random.default_rng(0).integers(0, 2, (1 + _N_SIGNS, n_units)) * 2.0 - 1.0
+    signs[0] = 1.0
+    return signs
 
 
 def crossed_start(
-    runs: Sequence[MixtureRun], constraints: Constraints, labelled: NDArray[np.bool_], rng: np.random.Generator
+    partners: Sequence[Partner], constraints: Constraints, labelled: NDArray[np.bool_], rng: np.random.Generator
 ) -> StartingPoint | None:
     """Make a start from two runs.
 
     Parameters
     ----------
-    runs : sequence of EMRun
-        Different from each other, the best one first.
+    partners : sequence of Partner
+        Runs that differ from each other, the best one first.
     constraints : Constraints
         Of the M step.
     labelled : ndarray of shape (K,), bool
@@ -51,21 +98,18 @@ def crossed_start(
     StartingPoint or None
         None if the draws found no mode that the better run lacks. The score is 0.
     """
-    if len(runs) < 2:
+    if len(partners) < 2:
         return None
-    draws = rng.random((_MOST_DRAWS, 4))
-    n_first, n_second = min(len(runs), _FIRST), min(len(runs), _SECOND)
-    for one, two, three, four in draws.tolist():
-        a = int(one * n_first)
-        b = int(two * (n_second - 1))
-        b += b >= a
-        first, second = runs[a], runs[b]
-        joining = _small_modes(second.parameters.weights)
-        j = int(joining[int(three * len(joining))])
-        leaving = np.array([j]) if labelled[j] else np.flatnonzero(~labelled)
-        i = int(leaving[int(four * len(leaving))])
-        if _is_new(second.responsibilities[:, j], first.responsibilities):
-            return StartingPoint(crossed_parameters(first.parameters, second.parameters, i, j, constraints), 0.0)
+    n_first, n_others = min(len(partners), _FIRST), len(partners) - 1
+    free = np.flatnonzero(~labelled).tolist()
+    for one, two, three, four in rng.random((_MOST_DRAWS, 4)).tolist():
+        a, b = int(one * n_first), int(two * n_others)
+        first, second = partners[a], partners[b + (b >= a)]
+        j = second.small[int(three * len(second.small))]
+        if not first.has(second.marks[j]):
+            i = j if labelled[j] else free[int(four * len(free))]
+            crossed = crossed_parameters(first.run.parameters, second.run.parameters, i, j, constraints)
+            return StartingPoint(crossed, 0.0)
     return None
 
 
@@ -109,17 +153,3 @@ def crossed_parameters(first: Parameters, second: Parameters, i: int, j: int, co
         fixed=fixed,
     )
 
-
-def _small_modes(weights: FloatArray) -> NDArray[np.int64]:
-    """All modes but the largest, of which the other run has one much the same; all of two."""
-    if len(weights) < 3:
-        return np.arange(len(weights))
-    return np.flatnonzero(np.arange(len(weights)) != np.argmax(weights))
-
-
-def _is_new(mode: FloatArray, others: FloatArray) -> bool:
-    """Whether a mode is none of the others, by its responsibilities (L,) and theirs (L, K)."""
-    step = -(-len(mode) // _UNITS_TO_COMPARE)
-    mode, others = mode[::step, None], others[::step]
-    shared = np.minimum(mode, others).sum(axis=0)
-    return bool((shared < _SAME * (mode.sum() + others.sum(axis=0) - shared)).all())

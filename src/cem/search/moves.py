@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from cem.em.constraints import Constraints
 from cem.search import _moves
+from cem.search.clusters import nearest
 from cem.search.one_mode import OneModePosteriors, StartingPoint
 
 __all__ = ["moved_responsibilities", "moved_start"]
 
+import os
+FRESHQ=float(os.environ.get("FRESHQ","0"))
 FloatArray = NDArray[np.float64]
 
 # A unit takes part if the two modes together have more than this share of it.
@@ -66,4 +69,8 @@ def moved_start(
     StartingPoint
     """
     of_units = responsibilities if posteriors.has_all_units else responsibilities[posteriors.units]
-    return posteriors.start(moved_responsibilities(of_units, posteriors.coefficients, rng), constraints)
+    points = posteriors.coefficients if rng.random() < 0.5 else posteriors.unwhitened
+    if rng.random() < FRESHQ:
+        K=responsibilities.shape[1]
+        return posteriors.start_of_clusters(nearest(points, points[rng.choice(posteriors.distinct, K, replace=False)]),K,constraints)
+    return posteriors.start(moved_responsibilities(of_units, points, rng), constraints)

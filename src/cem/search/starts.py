@@ -24,6 +24,7 @@ from cem.errors import FitError
 from cem.metrics.agreement import disagreement
 from cem.mixture.parameters import Parameters
 from cem.numerics.threads import in_order
+from cem.search.crossings import Partner
 from cem.search.one_mode import StartingPoint
 
 __all__ = ["Fresh", "Move", "Start", "best_of_starts"]
@@ -62,6 +63,7 @@ _GENERATIONS = 8  # most generations, from fifty starts on,
 _ENOUGH = 4  # fewer if this many starts led to the best optimum
 _PATIENCE = (24, 16, 12, 8, 4)  # moves without a gain, if 0, 1, 2, 3, or more other starts led to the best optimum
 _MOVES = 4  # moves from the same best start
+_PARTNERS = 20  # highest different runs of which moves are made
 _WORTH_ANOTHER = 0.1  # nats that a generation of moves must gain to count as a gain
 # The optima of a large fleet lie further apart and are recognised sooner: part of the search is enough.
 _MANY_UNITS = 2000
@@ -73,7 +75,7 @@ NPAR=int(os.environ.get("NPAR","4"))
 PAT=os.environ.get("PATTERN","moved")
 PATS=PAT.split(",")
 def KIND(i): return PATS[i%len(PATS)]
-RNG=np.random.default_rng(0)
+PARENTS=eval(os.environ.get("PARENTS","(0,0,0,1,0,2)"))
 if "ROUNDS" in os.environ: _MOVE_ROUNDS=eval(os.environ["ROUNDS"])
 if "PATIENCE" in os.environ: _PATIENCE=eval(os.environ["PATIENCE"])
 if "MOVES" in os.environ: _MOVES=int(os.environ["MOVES"])
@@ -118,7 +120,7 @@ _UNITS_TO_COMPARE = 2000
 
 Fresh = tuple[str, Callable[[], StartingPoint]]
 Move = Callable[[FloatArray], StartingPoint]
-Crossing = Callable[[Sequence[MixtureRun]], StartingPoint | None]
+Crossing = Callable[[Sequence[Partner]], StartingPoint | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,6 +263,8 @@ class _Search:
         self._width = width
         self._progress = progress
         self._points: dict[int, StartingPoint] = {}
+        self._partners: dict[int, Partner] = {}  # of the highest of so many starts
+        self._looked_at = 0
         self.best: int | None = None  # the start of highest ℓ among those that kept their modes
 
     def run(
@@ -297,16 +301,16 @@ class _Search:
             assert best is not None
             before = self._run_of(best)
             n_moves = min(_MOVES, effort.moves - made)
+            distinct = [Partner.of(before)] if cross is None else self._distinct()
             makes = []
-            distinct = self._distinct() if cross is not None else []
-            for i in range(n_moves):
-                kind = KIND(made+i)
-                if kind=="crossed":
-                    point = cross(distinct)
-                    if point is not None: makes.append(("crossed", lambda point=point: point)); continue
-                parent = before
-                if kind=="moved2" and len(distinct)>1: parent=distinct[int(RNG.integers(min(len(distinct),NPAR)))]
-                makes.append(("moved", partial(move, parent.responsibilities)))
+            for i in range(made, made + n_moves):
+                kind = KIND(i)
+                point = cross(distinct) if cross is not None and kind == "crossed" else None
+                if point is None:
+                    parent = distinct[PARENTS[i % len(PARENTS)] % len(distinct)]
+                    makes.append(("moved", partial(move, parent.run.responsibilities)))
+                else:
+                    makes.append(("crossed", partial(_itself, point)))
             start = len(self._records)
             self._records += [Start(kind, None) for kind, _ in makes]
             made += n_moves
@@ -320,11 +324,20 @@ class _Search:
             else:
                 without_gain += n_moves
 
-    def _distinct(self) -> list[MixtureRun]:
-        """The runs so far that are not the same as another, the highest first."""
-        runs = [r for r in self._records if r.twin is None and _is_usable(r)]
-        runs.sort(key=lambda record: -record.log_likelihood)
-        return [record.run for record in runs[:40]]
+    def _distinct(self) -> list[Partner]:
+        """The highest runs so far that are not the same as another, the highest first."""
+        looked_at, self._looked_at = self._looked_at, len(self._records)
+        records, partners = self._records, self._partners
+        candidates = [i for i in (*partners, *range(looked_at, len(records))) if _is_usable(records[i])]
+        candidates = [i for i in candidates if records[i].twin is None]
+        candidates.sort(key=lambda i: -records[i].objective)
+        found = {}
+        for i in candidates[:_PARTNERS]:
+            run, known = records[i].run, partners.get(i)
+            assert run is not None
+            found[i] = known if known is not None and known.run is run else Partner.of(run)
+        self._partners = found
+        return list(found.values())
 
     def _leader(self, index: int) -> int:
         """The start that represents all starts that are the same as this one."""
@@ -420,6 +433,10 @@ class _Search:
             else:
                 self._records[index] = replace(record, fate=fate)
         return sorted(kept)
+
+
+def _itself(point: StartingPoint) -> StartingPoint:
+    return point
 
 
 def _expected_height(record: Start) -> float:
