@@ -215,6 +215,12 @@ class Expectation:
         total = sums.sum(axis=0)
         return ExpectedStatistics(total, n_modes, sizes, n_units, parameters.rank, membership, of_fixed), rho
 
+    def makes_passes_in_one_call(self, n_modes: int, constraints: Constraints) -> bool:
+        """Whether `passes` makes them for models without links."""
+        if self.membership is not None or constraints.fixed is not None or constraints.pooled_noise:
+            return False
+        return isinstance(self._kernel, LanesKernel) and len(self._kernel.bounds(n_modes)) <= 2
+
     def passes(
         self,
         parameters: Parameters,
@@ -242,9 +248,9 @@ class Expectation:
         Returns
         -------
         Passes or None
-            If no sums were given, its lists begin with the values at the current parameters. None if passes must be made
-            one by one: for larger fleets, for kernels other than the lanes, and where units have probabilities of their
-            modes of their own.
+            If no sums were given, its lists begin with the values at the current parameters. None if passes must be
+            made one by one: for larger fleets, for kernels other than the lanes, and where units have probabilities of
+            their modes of their own.
 
         Raises
         ------
@@ -252,9 +258,9 @@ class Expectation:
             A quantity is not finite, or a scatter matrix is not positive definite; the message names where.
         """
         n_modes = parameters.n_modes
-        if self.membership is not None or constraints.fixed is not None or constraints.pooled_noise:
+        if parameters.rank or not isinstance(self._kernel, LanesKernel):
             return None
-        if not isinstance(self._kernel, LanesKernel) or parameters.rank or len(self._kernel.bounds(n_modes)) > 2:
+        if not self.makes_passes_in_one_call(n_modes, constraints):
             return None
         if expected is None:
             sums = np.empty(_core.n_sums(n_modes, np.asarray(self.statistics.sizes, dtype=np.int32)))

@@ -72,7 +72,7 @@ class Partner:
 @lru_cache(maxsize=4)
 def _signs(n_units: int) -> FloatArray:
     """Ones, and random signs, the same every time, (1 + n, L)."""
-    signs = np.random.default_rng(0).integers(0, 2, (1 + _N_SIGNS, n_units)) * 2.0 - 1.0
+    signs: FloatArray = np.random.default_rng(0).choice([-1.0, 1.0], (1 + _N_SIGNS, n_units))
     signs[0] = 1.0
     return signs
 
@@ -103,7 +103,7 @@ def crossed_start(
     n_first, n_others = min(len(partners), _FIRST), len(partners) - 1
     free = np.flatnonzero(~labelled).tolist()
     for one, two, three, four in rng.random((_MOST_DRAWS, 4)).tolist():
-        a, b = int(one * n_first), int(two * n_others)
+        a, b = int(one * one * n_first), int(two * n_others)
         first, second = partners[a], partners[b + (b >= a)]
         j = second.small[int(three * len(second.small))]
         if not first.has(second.marks[j]):
@@ -152,4 +152,3 @@ def crossed_parameters(first: Parameters, second: Parameters, i: int, j: int, co
         first.sizes,
         fixed=fixed,
     )
-

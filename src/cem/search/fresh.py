@@ -140,10 +140,10 @@ def starting_point(
     """Make a start of one kind.
 
     "kmeans" clusters the shrunken coefficients of the units. "prototypes" draws K units at random and assigns every
-    unit to the one with the nearest coefficients, whitened or not. "random" draws responsibilities evenly from the simplex. "tempered"
-    continues from there with 25 passes of ρ̂ ∝ (πP)^β, β from 1/200 to 1 (Ueda & Nakano 1998), and moves the means a
-    little at random after each pass but the last. At small β the modes are almost equal, and rounding must not decide
-    in which direction they separate.
+    unit to the one with the nearest coefficients, whitened ones or plain ones. "random" draws responsibilities evenly
+    from the simplex. "tempered" continues from there with 25 passes of ρ̂ ∝ (πP)^β, β from 1/200 to 1 (Ueda & Nakano
+    1998), and moves the means a little at random after each pass but the last. At small β the modes are almost equal,
+    and rounding must not decide in which direction they separate.
 
     Parameters
     ----------

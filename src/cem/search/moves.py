@@ -11,13 +11,10 @@ from numpy.typing import NDArray
 
 from cem.em.constraints import Constraints
 from cem.search import _moves
-from cem.search.clusters import nearest
 from cem.search.one_mode import OneModePosteriors, StartingPoint
 
 __all__ = ["moved_responsibilities", "moved_start"]
 
-import os
-FRESHQ=float(os.environ.get("FRESHQ","0"))
 FloatArray = NDArray[np.float64]
 
 # A unit takes part if the two modes together have more than this share of it.
@@ -53,6 +50,9 @@ def moved_start(
 ) -> StartingPoint:
     """Make a start from an optimum by dividing the units of two modes anew.
 
+    Distances are those of the whitened coefficients or of the plain ones, with equal probability: in the first each
+    coefficient counts alike, in the second those that vary most count most, and optima differ in both ways.
+
     Parameters
     ----------
     responsibilities : ndarray of shape (L, K)
@@ -70,7 +70,4 @@ def moved_start(
     """
     of_units = responsibilities if posteriors.has_all_units else responsibilities[posteriors.units]
     points = posteriors.coefficients if rng.random() < 0.5 else posteriors.unwhitened
-    if rng.random() < FRESHQ:
-        K=responsibilities.shape[1]
-        return posteriors.start_of_clusters(nearest(points, points[rng.choice(posteriors.distinct, K, replace=False)]),K,constraints)
     return posteriors.start(moved_responsibilities(of_units, points, rng), constraints)
