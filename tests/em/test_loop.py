@@ -348,7 +348,6 @@ def test_a_run_whose_first_passes_were_one_call_is_the_same_run(accelerate):
     assert further.log_likelihood == pytest.approx(other.log_likelihood, abs=1e-5)
 
 
-
 class OneByOne:
     """An E step that leaves passes to the caller."""
 

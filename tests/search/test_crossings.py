@@ -87,7 +87,7 @@ def test_a_mode_that_the_run_has_is_not_crossed_in():
 
 
 def test_the_largest_mode_is_not_crossed_in():
-    problem, found = runs()
+    _, found = runs()
     for run in found:
         partner = Partner.of(run)
         assert sorted([*partner.small, int(run.responsibilities.sum(axis=0).argmax())]) == [0, 1, 2]
@@ -114,9 +114,7 @@ def test_modes_with_labels_keep_their_place():
 def test_crossings_are_a_function_of_their_seed():
     problem, found = runs()
     partners = [Partner.of(run) for run in found]
-    one, same, other = (
-        crossed_start(partners, problem.constraints, FREE, np.random.default_rng(s)) for s in (1, 1, 2)
-    )
+    one, same, other = (crossed_start(partners, problem.constraints, FREE, np.random.default_rng(s)) for s in (1, 1, 2))
     assert np.array_equal(one.parameters.means, same.parameters.means)
     assert not np.array_equal(one.parameters.means, other.parameters.means)
 
@@ -135,9 +133,7 @@ def test_a_search_makes_every_other_move_between_two_runs():
         return crossed_start(partners, problem.constraints, FREE, rng)
 
     rng = np.random.default_rng(0)
-    fresh = [
-        ("given", lambda run=run: posteriors.start(run.responsibilities, problem.constraints)) for run in found
-    ]
+    fresh = [("given", lambda run=run: posteriors.start(run.responsibilities, problem.constraints)) for run in found]
     records, _ = best_of_starts(
         fresh,
         problem,
