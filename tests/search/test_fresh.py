@@ -12,8 +12,8 @@ from cem.em.expectation import Expectation
 from cem.em.feasibility import feasible
 from cem.panel.panel import Panel
 from cem.search.fresh import (
-    coefficient_starts,
     START_KINDS,
+    coefficient_starts,
     one_mode_run,
     parameters_from_responsibilities,
     starting_point,

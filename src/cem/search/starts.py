@@ -305,6 +305,8 @@ class _Search:
         """Make generations of moves and crossings until too many in a row bring no gain."""
         patience = effort.patience[min(self._followers(), len(effort.patience) - 1)]
         self._settle()
+        assert self.best is not None
+        every = 2 if self._run_of(self.best).parameters.n_modes > 2 else 4  # of two modes there is little to cross
         made = without_gain = 0
         while without_gain < patience and made < effort.moves:
             best = self.best
@@ -314,7 +316,7 @@ class _Search:
             partners = [] if cross is None else self._distinct()
             makes: list[Fresh] = []
             for i in range(made, made + n_moves):
-                crossed = cross(partners) if cross is not None and i % 2 else None
+                crossed = cross(partners) if cross is not None and i % every == every - 1 else None
                 if crossed is None:
                     makes.append(("moved", partial(move, before.responsibilities)))
                 else:
