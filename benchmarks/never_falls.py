@@ -69,8 +69,11 @@ def ascents(seed: int, tally: Tally) -> None:
     rng = np.random.default_rng(seed)
     rank, kind = int(rng.integers(0, 3)) * (seed % 2), KINDS[seed % 5]
     problem = random_problem(seed, rank=rank, by_mode=BY_MODE[seed % 3], kind=kind)
-    covariance = "full" if rank else COVARIANCE_STRUCTURES[int(rng.integers(3))]
-    constraints = replace(problem.constraints, pooled_noise=bool(rng.integers(2)), covariance=covariance)
+    covariance = ("full", "shrunk")[int(rng.integers(2))] if rank else COVARIANCE_STRUCTURES[int(rng.integers(4))]
+    weight = float(10 ** rng.uniform(-1, 4)) if covariance == "shrunk" else 0.0
+    constraints = replace(
+        problem.constraints, pooled_noise=bool(rng.integers(2)), covariance=covariance, shrinkage=weight
+    )
     ascent = MixtureProblem(Expectation(problem.statistics), constraints)
     for accelerate in (False, True):
         try:
@@ -137,7 +140,7 @@ def options(seed: int) -> dict[str, object]:
     if rng.random() < 0.2:
         found["random_columns"] = "none"
     if rng.random() < 0.2:
-        found |= {"linking_rank": 1, "covariance": "full"}
+        found |= {"linking_rank": 1, "covariance": str(rng.choice(["full", "shrunk"]))}
     return found
 
 

@@ -104,12 +104,12 @@ def drawn(seed: int) -> Draw:
         cem.Polynomial(int(rng.integers(0, 4))) if rng.random() < 0.8 else cem.BSpline(n_basis=4, degree=2)
         for _ in range(n_channels)
     ]
-    covariance = str(rng.choice(["full", "diagonal", "pooled"]))
+    covariance = str(rng.choice(["full", "diagonal", "pooled", "shrunk"]))
     options = {
         "n_modes": n_modes,
         "basis": {f"x{c + 1}": basis for c, basis in enumerate(bases)} if rng.random() < 0.5 else bases[0],
         "covariance": covariance,
-        "linking_rank": int(covariance == "full" and n_channels > 1 and rng.random() < 0.5),
+        "linking_rank": int(covariance in ("full", "shrunk") and n_channels > 1 and rng.random() < 0.5),
         "time_axis": time_axis,
         "lifetimes": str(rng.choice(["lognormal", "weibull"])),
         "n_init": int(rng.integers(1, 4)),

@@ -39,8 +39,8 @@ KINDS = {
         "membership": ["site"],
     },
 }
-STRUCTURES = [(axis, rank, covariance) for axis in ("forward", "to_failure")
-              for rank, covariance in ((0, "full"), (0, "diagonal"), (0, "pooled"), (1, "full"))]  # fmt: skip
+COVARIANCES = ((0, "full"), (0, "diagonal"), (0, "pooled"), (0, "shrunk"), (1, "full"), (1, "shrunk"))
+STRUCTURES = [(axis, *structure) for axis in ("forward", "to_failure") for structure in COVARIANCES]
 CELLS = [(kind, *structure) for kind in KINDS for structure in STRUCTURES]
 
 
@@ -274,8 +274,22 @@ def test_reports_and_pictures_are_drawn(models, cell):
             np.testing.assert_allclose(shown.probabilities.sum(axis=1), 1.0)
         assert cem.plot.NoveltyDisplay.from_model(model, panel).figure_.axes
         assert cem.plot.ResidualDisplay.from_model(model, panel, "a").figure_.axes
+        assert cem.plot.QuantileResidualDisplay.from_model(model, panel).figure_.axes
     finally:
         pyplot.close("all")
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+def test_every_kind_of_model_is_checked_after_its_fit(models, cell):
+    """Residuals, and the match of a model with itself, would be of plain models only."""
+    model = chosen(models, cell)
+    panel = conditioned_fleet(5, n_units=3, n_readings=8, failing=cell[1] == "to_failure")
+    for kind in ("subject", "marginal", "quantile"):
+        found = model.residuals(panel, kind)
+        assert np.isfinite(found.standardised).all()
+        assert found.standardised.shape == (panel.n_readings, model.n_channels)
+    assert model.classification(panel).assigned.sum() == panel.n_units
+    assert cem.match_modes(model, model).places.tolist() == list(range(model.n_modes))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "plain"])

@@ -20,8 +20,10 @@ import numpy as np
 
 import cem
 
-# With too many modes cem warns that starts lost one. Here we ask for too many on purpose.
+# With too many modes cem warns that starts lost one, or that another solution is nearly as
+# likely. Here we ask for too many on purpose.
 warnings.simplefilter("ignore", cem.errors.LostModeWarning)
+warnings.simplefilter("ignore", cem.errors.NearTieWarning)
 
 fleet = cem.datasets.load_demo_fleet()
 training, others = fleet[:120], fleet[120:]

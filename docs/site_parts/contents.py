@@ -29,6 +29,7 @@ CONTENTS = {
         "reading-data",
         "guide/reading-a-result",
         "howto/pictures",
+        "howto/checks",
         "guide/how-many-modes",
         "guide/novelty-and-alarms",
         "scoring",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from cem import covariates, datasets, errors, lifetimes, metrics, plot, tables
+    from cem import covariates, datasets, errors, lifetimes, metrics, plot, selection, tables
     from cem.basis.custom_functions import register_function
     from cem.basis.families import Basis, BSpline, Constant, Custom, Exponential, Fourier, Polynomial
     from cem.covariates.regimes import Regimes
@@ -44,16 +44,19 @@ if TYPE_CHECKING:
         PredictionError,
         ScorerError,
         SnapshotError,
+        UncertaintyError,
     )
     from cem.fitting.estimator import FailureModeEM
+    from cem.mixture.mode_match import match_modes
     from cem.model import diagnostics
     from cem.model.loading import load
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
-    from cem.prognosis import calibration, selection
+    from cem.prognosis import calibration
     from cem.prognosis.distribution import RemainingLifeDistribution
     from cem.prognosis.remaining_life import RemainingLife
     from cem.tables.many_files import read
+    from cem.uncertainty.uncertainty import Uncertainty
 
 __version__ = "0.7.0"
 
@@ -86,6 +89,8 @@ __all__ = [
     "RemainingLifeDistribution",
     "ScorerError",
     "SnapshotError",
+    "Uncertainty",
+    "UncertaintyError",
     "__version__",
     "calibration",
     "covariates",
@@ -94,6 +99,7 @@ __all__ = [
     "errors",
     "lifetimes",
     "load",
+    "match_modes",
     "metrics",
     "plot",
     "read",
@@ -122,14 +128,17 @@ _HOMES = {
         "PredictionError",
         "ScorerError",
         "SnapshotError",
+        "UncertaintyError",
     ),
     "cem.fitting.estimator": ("FailureModeEM",),
+    "cem.mixture.mode_match": ("match_modes",),
     "cem.model.model": ("FailureModeModel",),
     "cem.model.loading": ("load",),
     "cem.panel.panel": ("Panel",),
     "cem.prognosis.remaining_life": ("RemainingLife",),
     "cem.tables.many_files": ("read",),
     "cem.prognosis.distribution": ("RemainingLifeDistribution",),
+    "cem.uncertainty.uncertainty": ("Uncertainty",),
 }
 _MODULES = {
     "calibration": "cem.prognosis.calibration",
@@ -140,7 +149,7 @@ _MODULES = {
     "lifetimes": "cem.lifetimes",
     "metrics": "cem.metrics",
     "plot": "cem.plot",
-    "selection": "cem.prognosis.selection",
+    "selection": "cem.selection",
     "tables": "cem.tables",
 }
 

@@ -35,7 +35,6 @@ NEW_PATHS = {
     "running_life": "prognosis.running_life",
     "saved_laws": "lifetimes.saved_laws",
     "scorer": "scoring.scorer",
-    "selection": "prognosis.selection",
     "simulated_passage": "passage.simulated",
     "straight_passage": "passage.straight",
     "summary": "model.summary",

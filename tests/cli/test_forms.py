@@ -15,6 +15,7 @@ from cem.cli import commands as cli
 
 SCHEMA_FILE = ROOT / "docs" / "_static" / "cem-json.schema.json"
 FIT = ["--modes", "2", "--basis", "polynomial:1", "--starts", "2", "--covariance", "pooled", "--max-iter", "30"]
+CHOOSE = [*FIT, "--modes", "1..2", "--replicates", "9", "--folds", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,7 @@ def commands(work):
     forward, lives = str(work / "forward.cem"), str(work / "lives.cem")
     return {
         "fit": ["fit", fleet, "--channels", "wear,debris", *FIT],
+        "choose": ["choose", fleet, "--channels", "wear,debris", *CHOOSE],
         "score": ["score", forward, running],
         "rul": ["rul", lives, running],
         "rul to a threshold": ["rul", forward, running, "--threshold", "1", "--level", "0.5"],
@@ -50,7 +52,7 @@ def commands(work):
     }
 
 
-NAMES = ("fit", "score", "rul", "rul to a threshold", "info")
+NAMES = ("fit", "choose", "score", "rul", "rul to a threshold", "info")
 
 
 def test_every_command_is_tried(work):

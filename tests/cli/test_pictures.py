@@ -46,6 +46,7 @@ def units(work, name="running"):
         ("lives", "forward", True, ["--threshold", "1", "--id"]),
         ("lives", "lives", True, ["--id"]),
         ("residuals", "forward", True, ["--channel", "debris"]),
+        ("quantiles", "forward", True, ["--channel", "debris"]),
         ("novelty", "forward", True, []),
         ("coefficients", "forward", True, []),
         ("starts", "forward", False, []),

@@ -199,3 +199,23 @@ def test_a_terminal_of_ascii_is_no_error(is_terminal):
     terminal.table("Öl → 轴", ["Öl"], [["轴"]])
     out.flush()
     assert b"\\u00d6l" in out.buffer.getvalue()
+
+
+def test_work_in_stages_is_a_bar_on_a_terminal_and_leaves_nothing_behind():
+    err = Screen()
+    with pytest.raises(ValueError), Terminal(out=io.StringIO(), err=err).stages() as show:
+        show("tests", 1, 2)
+        assert "tests      ############............ 1/2" in err.getvalue()
+        raise ValueError
+    assert err.getvalue().endswith("\r\x1b[K")
+
+
+def test_work_in_stages_is_a_line_for_each_with_v_and_silent_elsewhere():
+    err = io.StringIO()
+    with Terminal(out=io.StringIO(), err=err, verbosity=1).stages() as show:
+        show("folds", 1, 2)
+        show("folds", 2, 2)
+    assert err.getvalue() == "folds: 2 of 2\n"
+    for options in ({}, {"verbosity": -1}, {"quiet": True}):
+        with Terminal(out=io.StringIO(), err=Screen() if options else io.StringIO(), **options).stages() as show:
+            assert show is None

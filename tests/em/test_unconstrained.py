@@ -110,7 +110,7 @@ def close(found: FloatArray, wanted: FloatArray) -> None:
 
 @settings(derandomize=True, deadline=None, max_examples=25)
 @given(
-    covariance=st.sampled_from(COVARIANCE_STRUCTURES), n_modes=st.integers(1, 3), seed=st.integers(0, 2**32 - 1)
+    covariance=st.sampled_from(COVARIANCE_STRUCTURES[:3]), n_modes=st.integers(1, 3), seed=st.integers(0, 2**32 - 1)
 )  # fmt: skip
 def test_metric_of_independent_channels(covariance, n_modes, seed):
     """Means by N S⁻¹, covariances by ½ N tr(S⁻¹ dΨ S⁻¹ dΨ), and what keeps a root near 0 from running away."""
@@ -282,7 +282,7 @@ def arguments(point: Point) -> dict[str, list[object]]:
         ],
         "derivatives": [
             point.vector, point.expected.sums, parameters.bundle, 0, 40.0, constraints.linking_penalties,
-            constraints.transforms, np.empty_like(point.vector), *scales,
+            0.0, constraints.transforms, np.empty_like(point.vector), *scales,
         ],
         "scaled": [point.vector, point.vector, sizes, 0, metric.mode_counts, *scales, np.empty_like(point.vector)],
     }  # fmt: skip
@@ -301,8 +301,8 @@ def test_shapes_are_checked(kernel):
                     function(*good[:i], short, *good[i + 1 :])
         elif i == (2 if kernel == "parameters" else 3):
             with pytest.raises(ValueError, match="structure"):
-                function(*good[:i], 3, *good[i + 1 :])
-            for other in (1, 2):  # linked channels have covariances that are full
+                function(*good[:i], 4, *good[i + 1 :])
+            for other in (1, 2):  # linked channels have covariances that are full or shrunk
                 with pytest.raises(ValueError, match=r"has shape|loadings were given"):
                     function(*good[:i], other, *good[i + 1 :])
 

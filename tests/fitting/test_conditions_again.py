@@ -60,7 +60,8 @@ KINDS = {
 
 
 def estimator(**options):
-    given = {"basis": cem.Polynomial(1), "random_state": 0, "n_init": 2, "max_iter": 200, **options}
+    given = {"basis": cem.Polynomial(1), "random_state": 0, "n_init": 2, "max_iter": 200, "covariance": "full"}
+    given |= options
     return cem.FailureModeEM(2, **given)
 
 

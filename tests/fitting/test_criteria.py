@@ -35,8 +35,8 @@ def partly_running() -> Panel:
 def fitted(panel: Panel, **options: object) -> cem.FailureModeEM:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        arguments = {"basis": Polynomial(1), "random_state": 0, "n_init": 2, "max_iter": 60, **options}
-        return cem.FailureModeEM(2, **arguments).fit(panel)
+        arguments = {"basis": Polynomial(1), "random_state": 0, "n_init": 2, "max_iter": 60, "covariance": "full"}
+        return cem.FailureModeEM(2, **arguments | options).fit(panel)
 
 
 LIVES = {"time_axis": "to_failure"}
@@ -85,7 +85,7 @@ def test_the_command_line_states_it_too(tmp_path, capsys):
     path, model = tmp_path / "fleet.csv", tmp_path / "m.cem"
     path.write_text("\n".join(lines) + "\n")
     arguments = ["--modes", "2", "--basis", "polynomial:1", "--mode", "mode", "--output", str(model)]
-    main(["fit", str(path), *arguments, "--json", "--seed", "0"])
+    main(["fit", str(path), *arguments, "--json", "--seed", "0", "--covariance", "full"])
     stated = json.loads(capsys.readouterr().out)["bic"]
     em = fitted(panel, n_init=10, max_iter=1000)
     assert stated == pytest.approx(em.bic(), rel=1e-9)

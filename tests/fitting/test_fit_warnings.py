@@ -56,8 +56,10 @@ def test_a_curve_that_the_means_need_is_not_called_superfluous():
 
 def test_a_mode_of_few_units_is_told_to_share_its_covariance():
     fleet = cem.datasets.load_demo_fleet()[:150]
-    (message,) = warned(FloorWarning, lambda: cem.FailureModeEM(3, n_init=2, random_state=0).fit(fleet))
-    assert re.search(r"mode 2 of channels 'vibration', .*too few units", message) and "covariance='pooled'" in message
+    (message,) = warned(
+        FloorWarning, lambda: cem.FailureModeEM(3, covariance="full", n_init=2, random_state=0).fit(fleet)
+    )
+    assert re.search(r"mode 2 of channels 'vibration', .*too few units", message) and "covariance='shrunk'" in message
     assert "modes 0" not in message and "mode 1" not in message
 
 

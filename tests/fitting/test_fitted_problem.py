@@ -30,8 +30,8 @@ KINDS = {
         "membership": ["site"],
     },
 }
-STRUCTURES = [(axis, rank, covariance) for axis in ("forward", "to_failure")
-              for rank, covariance in ((0, "full"), (0, "diagonal"), (0, "pooled"), (1, "full"))]  # fmt: skip
+COVARIANCES = ((0, "full"), (0, "diagonal"), (0, "pooled"), (0, "shrunk"), (1, "full"))
+STRUCTURES = [(axis, *covariance) for axis in ("forward", "to_failure") for covariance in COVARIANCES]
 CELLS = [(kind, *structure) for kind in KINDS for structure in STRUCTURES]
 
 
@@ -117,7 +117,9 @@ def test_another_panel_is_refused_by_name():
 # -- max_iter=0
 
 
-@pytest.mark.parametrize("options", [{}, {"covariance": "pooled"}, {"linking_rank": 1}, {"noise": "pooled"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"covariance": "full"}, {"covariance": "pooled"}, {"linking_rank": 1}, {"noise": "pooled"}], ids=str
+)
 def test_no_pass_is_made_at_given_parameters(options):
     """The likelihood at given parameters would be that of others, a step further on."""
     panel = conditioned_fleet(3, n_units=20, n_readings=8)
@@ -165,3 +167,14 @@ def test_evaluation_without_parameters_or_with_other_options_is_refused():
         FailureModeEM(2, max_iter=-1).fit(panel)
     with pytest.raises(cem.OptionError, match="covariance='pooled'"):
         FailureModeEM(2, basis=Polynomial(1), max_iter=0, covariance="pooled").fit(panel, init=em.model_)
+
+
+def test_a_shrunk_model_is_evaluated_under_its_own_weight():
+    """Standard errors of a model from a file would be refused, because another penalty moves the maximum."""
+    panel, _ = two_modes(n_units=60)
+    options = {"basis": Polynomial(1), "covariance": "shrunk"}
+    em = FailureModeEM(2, random_state=0, **options).fit(panel)
+    at = FailureModeEM(2, max_iter=0, **options).fit(panel, init=em.model_)
+    assert at.objectives_[-1] == pytest.approx(em.objectives_[-1], rel=1e-10)
+    expected = em.uncertainty(panel).standard_errors
+    np.testing.assert_allclose(at.uncertainty(panel).standard_errors, expected, rtol=1e-3)

@@ -38,7 +38,7 @@ def fleet(n_units, seed, *, gap=2.0, gamma=GAMMA):
 
 
 def options_for(n_modes=2, **options):
-    arguments = {"basis": Polynomial(1), "n_init": 3, "random_state": 0, **options}
+    arguments = {"basis": Polynomial(1), "n_init": 3, "random_state": 0, "covariance": "full", **options}
     return FailureModeEM(n_modes, **arguments)._options()
 
 

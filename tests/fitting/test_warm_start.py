@@ -25,7 +25,8 @@ def fleet(n_slow, n_fast, seed):
 
 
 def estimator(n_modes=2, **options):
-    return cem.FailureModeEM(n_modes, **{"basis": cem.Polynomial(1), "n_init": 4, "random_state": 0, **options})
+    given = {"basis": cem.Polynomial(1), "n_init": 4, "random_state": 0, "covariance": "full", **options}
+    return cem.FailureModeEM(n_modes, **given)
 
 
 def last_reading(em):

@@ -522,7 +522,7 @@ def test_a_channel_that_is_not_reported_is_forecast_from_those_that_are():
     """The use of it: the response is not measured in the field. Independent channels can only give the mode's mean."""
     training, truth = fleet(n_units=150, rank=1, scale=0.2, level=2.0)
     training = training.with_modes(None)
-    em, independent = (quick(linking_rank=rank).fit(training) for rank in (1, 0))
+    em, independent = (quick(linking_rank=rank, covariance="full").fit(training) for rank in (1, 0))
     assert em.bic(training) < independent.bic(training)
     whole = truth.sample(400, np.linspace(0.0, 10.0, 9), random_state=11)
     sensors = whole.select_channels(["x0", "x1", "x2", "x3"])

@@ -22,7 +22,7 @@ def read(content):
     """Version, header and arrays."""
     assert content[:8] == bytes.fromhex("89 43 45 4D 0D 0A 1A 0A")
     version, length = struct.unpack_from("<IQ", content, 8)
-    assert version in (1, 2, 3) and (20 + length) % 8 == 0
+    assert version in (1, 2, 3, 4) and (20 + length) % 8 == 0
     assert hashlib.sha256(content[:-32]).digest() == content[-32:]
     header = json.loads(content[20 : 20 + length])
     arrays, data, offset = {}, content[20 + length : -32], 0
@@ -133,13 +133,29 @@ def log_weights(header, arrays):
     return scores - np.logaddexp.reduce(scores, axis=1)[:, None]
 
 
+def with_components(header, arrays):
+    """Components in place of modes, and ln of their probabilities for each unit of the check panel."""
+    found = {**arrays, "log_weights": log_weights(header, arrays)}
+    if "uncertainty" not in header["model"]:
+        return found
+    starts, w = arrays["component_starts"], arrays["component_weights"]
+    modes = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    totals = np.array([w[modes == k].sum() for k in range(len(starts) - 1)])
+    prior = np.tile(np.log(totals), (len(found["log_weights"]), 1))
+    if header["model"]["of_units"] is not None:
+        prior = found["log_weights"]
+    own = {name.removeprefix("component_"): array for name, array in arrays.items() if name.startswith("component_")}
+    return {**found, **own, "log_weights": prior[:, modes] + np.log(w / totals[modes])}
+
+
 def log_likelihood(header, arrays):
     """Σ_u log Σ_k π_k P(x_u | k) of the check panel, from the covariance of all readings of a unit."""
     bases = header["model"]["bases"]
+    arrays = with_components(header, arrays)
     mapped, log_jacobian, behind = read_under_conditions(header, arrays)
     widths = [own.shape[1] for own in behind]
     sizes = [basis_functions(basis, np.zeros(1)).shape[1] + q for basis, q in zip(bases, widths, strict=True)]
-    prior = log_weights(header, arrays)
+    prior = arrays["log_weights"]
     rows, squares = np.cumsum([0, *sizes]), np.cumsum([0, *np.square(sizes)])
     total = 0.0
     for u, (first, last) in enumerate(zip(arrays["check_offsets"][:-1], arrays["check_offsets"][1:], strict=True)):
@@ -176,7 +192,8 @@ def log_likelihood(header, arrays):
 def test_the_page_suffices_to_read_a_model(name):
     """A reader in another language, written from the page, would compute something else than cem."""
     version, header, arrays = read((DATA / name).read_bytes())
-    assert version == (3 if "conditions" in header["model"] else 2 if "loadings" in arrays else 1)
+    expected = 4 if "uncertainty" in header["model"] else 3 if "conditions" in header["model"] else None
+    assert version == (expected or (2 if "loadings" in arrays else 1))
     if header["model"]["time_axis"] == "to_failure":
         assert arrays["check_times"].max() <= 0
     assert log_likelihood(header, arrays) == pytest.approx(header["check"]["log_likelihood"], rel=1e-9)
@@ -187,7 +204,7 @@ def test_every_basis_of_the_page_and_all_versions_are_tried():
     headers = [read((DATA / name).read_bytes()) for name in FILES]
     kinds = {basis["type"] for _, header, _ in headers for basis in header["model"]["bases"]}
     assert kinds == {"Constant", "Polynomial", "Fourier", "Exponential", "BSpline"}
-    assert {version for version, _, _ in headers} == {1, 2, 3}
+    assert {version for version, _, _ in headers} == {1, 2, 3, 4}
     models = [header["model"] for version, header, _ in headers if version == 3]
     conditions = [model["conditions"] for model in models if model["conditions"] is not None]
     assert {feature["kind"] for part in conditions for feature in part["features"]} == {"power", "spline", "level"}

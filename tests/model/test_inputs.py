@@ -40,7 +40,8 @@ def long(values, **more):
 
 
 def estimator(n_modes=2, **options):
-    return cem.FailureModeEM(n_modes, **{"basis": cem.Polynomial(1), "n_init": 3, "random_state": 0, **options})
+    given = {"basis": cem.Polynomial(1), "n_init": 3, "random_state": 0, "covariance": "full", **options}
+    return cem.FailureModeEM(n_modes, **given)
 
 
 @pytest.fixture(scope="module")

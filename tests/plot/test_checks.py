@@ -12,6 +12,7 @@ from cem.plot import (
     CalibrationDisplay,
     CoefficientDisplay,
     CrossValidationDisplay,
+    ModeChoiceDisplay,
     NoveltyDisplay,
     RegimesDisplay,
     ResidualDisplay,
@@ -212,3 +213,15 @@ def test_regimes_are_those_of_the_model(model):
     assert [bar.get_width() for bar in display.axes_[0].patches] == fitted.regimes_.counts.tolist()
     with pytest.raises(cem.OptionError, match="no regimes"):
         RegimesDisplay.from_model(model)
+
+
+def test_numbers_of_modes_are_drawn_with_the_recommendation(fleet):
+    """A number without a figure leaves a gap, and the line of the recommendation is in every picture."""
+    em = cem.FailureModeEM(1, covariance="pooled", n_init=2, random_state=0)
+    found = cem.selection.choose_modes(em, fleet, (1, 2), n_replicates=9, n_folds=2)
+    display = found.plot()
+    assert isinstance(display, ModeChoiceDisplay) and display.recommended == found.n_modes
+    np.testing.assert_array_equal(display.lines_[0].get_ydata(), [one.bic for one in found.candidates])
+    assert np.isnan(display.lines_[2].get_ydata()[1])
+    assert all(any(line.get_label() == "recommended" for line in axes.lines) for axes in display.axes_)
+    display.figure_.canvas.draw()

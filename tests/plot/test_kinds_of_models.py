@@ -15,6 +15,7 @@ from cem.plot import (
     LawDisplay,
     NoveltyDisplay,
     ProbabilityDisplay,
+    QuantileResidualDisplay,
     RegimesDisplay,
     RemainingLifeDisplay,
     ResidualDisplay,
@@ -64,6 +65,7 @@ def test_a_model_over_time(forward):
     trajectories = drawn(TrajectoryDisplay.from_model(model, panel))
     assert np.isfinite(trajectories.curves).all() and np.isfinite(trajectories.spreads).all()
     assert np.isfinite(drawn(ResidualDisplay.from_model(model, panel, "b")).residuals).all()
+    assert np.isfinite(drawn(QuantileResidualDisplay.from_model(model, panel)).observed).all()
     np.testing.assert_array_equal(drawn(NoveltyDisplay.from_model(model, panel)).overall, model.novelty(panel))
     drawn(CoefficientDisplay.from_model(model, panel, "a"))
     drawn(StartsDisplay.from_model(model))
@@ -77,6 +79,7 @@ def test_a_model_to_failure(to_failure):
     model, panel = to_failure
     assert drawn(TrajectoryDisplay.from_model(model, panel)).time_axis == "to_failure"
     drawn(ResidualDisplay.from_model(model, panel, "b"))
+    drawn(QuantileResidualDisplay.from_model(model, panel, "b"))
     drawn(NoveltyDisplay.from_model(model, panel))
     prognosis = cem.RemainingLife(model)
     fan = drawn(RemainingLifeDisplay.from_prognosis(prognosis, panel, unit=panel.units[2]))

@@ -12,14 +12,17 @@ from cem.errors import OptionError, PanelError
 from cem.prognosis.selection import cross_validate
 
 
-def estimator(n_modes: int, basis: cem.Basis, time_axis: str = "to_failure") -> cem.FailureModeEM:
+def estimator(
+    n_modes: int, basis: cem.Basis, time_axis: str = "to_failure", covariance: str = "auto"
+) -> cem.FailureModeEM:
     return cem.FailureModeEM(
         n_modes,
         basis=basis,
-        time_axis=time_axis,
+        time_axis=time_axis,  # type: ignore[arg-type]
+        covariance=covariance,  # type: ignore[arg-type]
         n_init=2,
         max_iter=60,
-        random_state=0,  # type: ignore[arg-type]
+        random_state=0,
     )
 
 
@@ -32,7 +35,7 @@ def chosen():
         {
             "level": estimator(1, Constant()),
             "one mode": estimator(1, Exponential([40.0])),
-            "truth": estimator(2, Exponential([40.0])),
+            "truth": estimator(2, Exponential([40.0]), covariance="full"),
         },
         score="rmse", ages=3, cap=125.0, n_folds=3, progress=lambda *step: steps.append(step),
     )  # fmt: skip

@@ -340,3 +340,14 @@ def test_starts_of_a_linked_fit_are_said_to_be_without_factors(model, fleet):
     linked = cem.FailureModeEM(2, linking_rank=1, random_state=0, n_init=1, max_iter=20)
     assert "Starts are fits without shared factors" in linked.fit(fleet[:40]).model_.report()
     assert "without shared factors" not in model.report()
+
+
+def test_the_page_says_whether_the_model_fits(model, fleet):
+    """A reader of the page must see a wrong noise and unsure calls without asking for them."""
+    page = model.report(fleet)
+    section = page[page.index('<section id="checks">') :]
+    section = section[: section.index("</section>")]
+    assert "all points inside the band" in section and "above 0.9" in section
+    values = fleet.values + np.random.default_rng(0).normal(0, 5 * np.nanstd(fleet.values, axis=0), fleet.values.shape)
+    assert "of the points outside the band" in model.report(fleet._replace(values=values))
+    assert '<section id="checks">' not in model.report()

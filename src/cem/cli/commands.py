@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from cem import __version__
+from cem.cli.choose import add_parser as add_choose
 from cem.cli.conditions import (
     add_conditions,
     described_conditions,
-    estimator_options,
-    with_random_degree,
 )
 from cem.cli.convert import add_parser as add_convert
 from cem.cli.files import (
@@ -35,8 +34,8 @@ from cem.cli.files import (
     write_text,
 )
 from cem.cli.forms import add_forms, check_forms, is_quiet, is_written
+from cem.cli.model_options import add_model_choice, estimator_of
 from cem.cli.options import (
-    BASES,
     FLEETS,
     STANDARD_OUTPUT,
     add_json,
@@ -45,9 +44,7 @@ from cem.cli.options import (
     add_search,
     add_table,
     add_verbosity,
-    basis_choice,
     count,
-    names,
     readable,
 )
 from cem.cli.pictures import add_parser as add_plot
@@ -60,7 +57,6 @@ from cem.errors import CemError, CemWarning, OptionError
 from cem.errors.display import escaped, safe
 
 if TYPE_CHECKING:
-    from cem.basis.families import Basis
     from cem.model.model import FailureModeModel
 
 __all__ = ["main"]
@@ -137,60 +133,12 @@ def _parser() -> argparse.ArgumentParser:
 
     fit = command("fit", _fit, "Fit failure modes to a file of sensor histories.")
     add_table(fit)
-    fit.add_argument("--channels", type=names, metavar="A,B,...", help="sensors to fit (default: all numeric columns)")
-    fit.add_argument("--response", metavar="COLUMN", help="the channel of interest, often not measured in the field")
-    fit.add_argument("--mode", metavar="COLUMN", help="known failure mode of a unit; empty cells: unknown")
-    fit.add_argument("--failure-time", metavar="COLUMN", help="failure time of a unit; empty cells: still running")
     fit.add_argument("-k", "--modes", type=count, required=True, metavar="K", help="number of failure modes")
+    add_model_choice(fit)
     fit.add_argument(
-        "--basis",
-        type=basis_choice,
-        action="append",
-        metavar="[CHANNEL=]BASIS",
-        help=f"functions of time for the curves of all channels, or of one: {BASES} (default: polynomial:2); may be "
-        "repeated",
-    )
-    fit.add_argument(
-        "--covariance",
-        choices=("full", "diagonal", "pooled"),
-        default="full",
-        help="random-effect covariance; pooled: one per channel for all modes, for modes of few units (default: full)",
-    )
-    fit.add_argument(
-        "--linking-rank",
-        type=int,
-        default=0,
-        metavar="R",
-        help="latent factors that the channels of a unit share (default: 0, independent channels)",
-    )
-    fit.add_argument(
-        "--linking-penalty",
-        type=float,
-        default=500.0,
-        metavar="X",
-        help="ridge penalty on the loadings of these factors (default: 500)",
-    )
-    fit.add_argument(
-        "--lifetimes",
-        choices=("auto", "lognormal", "weibull", "empirical", "linked"),
-        default="auto",
-        help="law of lifetimes with --time-axis to_failure; linked: depends on the shared factors (default: auto, "
-        "linked if there are such factors, else lognormal)",
-    )
-    fit.add_argument(
-        "--time-axis",
-        choices=("forward", "to_failure"),
-        default="forward",
-        help="to_failure: time counts back from the failure, for `cem rul` (default: forward)",
-    )
-    fit.add_argument(
-        "--init",
-        choices=("mixed", "kmeans", "prototypes", "random", "tempered"),
-        default="mixed",
-        help="how starts are made (default: mixed)",
-    )
-    fit.add_argument(
-        "--max-iter", type=count, default=1000, metavar="N", help="most EM passes per start (default: 1000)"
+        "--uncertainty",
+        choices=("information", "bootstrap"),
+        help="have the model's predictions average over the law of its parameters (default: take them as known)",
     )
     add_search(fit, starts=10)
     add_conditions(fit)
@@ -203,6 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     add_output(score, "write to this file (default, and -: to standard output)")
     add_forms(score, "unit")
 
+    add_choose(commands, epilog=_EPILOG)
     add_rul(commands, epilog=_EPILOG)
     add_report(commands, epilog=_EPILOG)
     add_plot(commands, epilog=_EPILOG)
@@ -282,32 +231,12 @@ def _demo(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> 
 
 
 def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
-    from cem.fitting.bases import DEFAULT_BASIS
-    from cem.fitting.estimator import FailureModeEM
-
     check_forms(options)
     other = "--json" if options.json else "--csv" if options.csv else None
     check_writable(options.output, binary=True, other=other)
     panel, time = read_for_fit(options)
     terminal.detail(was_read(options, panel))
-    basis: dict[str | None, Basis] = {None: DEFAULT_BASIS}
-    basis.update(options.basis or [])
-    basis = {name: with_random_degree(one, options.random_degree, name) for name, one in basis.items()}
-    em = FailureModeEM(
-        options.modes,
-        basis=basis if len(basis) > 1 else basis[None],
-        init=options.init,
-        n_init=options.starts,
-        max_iter=options.max_iter,
-        covariance=options.covariance,
-        linking_rank=options.linking_rank,
-        linking_penalty=options.linking_penalty,
-        lifetimes=options.lifetimes,
-        time_axis=options.time_axis,
-        n_jobs=options.jobs,
-        random_state=options.seed,
-        **estimator_options(options, panel),
-    )
+    em = estimator_of(options, panel, options.modes).set_params(uncertainty=options.uncertainty)
     with terminal.fitting() as progress:
         em.fit(panel, progress=progress)
     if em.interrupted_:
@@ -331,7 +260,7 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
         return _description(model) | {
             "file": str(options.file),
             "model": str(options.output) if options.output is not None else None,
-            "bic": model.summary().facts["BIC"],
+            "bic": model.summary().facts.get("BIC"),
             "assignments": [
                 {"unit": unit, "mode": model.mode_labels[k], "probability": float(row[k])}
                 for unit, k, row in zip(panel.units, best, em.responsibilities_, strict=True)
@@ -347,6 +276,8 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
 
 
 def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
+    from cem.model.known_parameters import said_of_parameters
+
     check_writable(options.output)
     check_forms(options, output=True)
     model = read_model(options)
@@ -381,7 +312,7 @@ def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) ->
         for unit, k, row, tail, n in zip(panel.units, best, probabilities, novelty, readings, strict=True)
     ]
     title = f"{len(shown)} units under {options.model.name}; a small novelty is like nothing the model has seen"
-    write_table(terminal, options.output, title, list(columns), shown)
+    write_table(terminal, options.output, title, list(columns), shown, said_of_parameters(model) or "")
 
 
 def _export_c(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:

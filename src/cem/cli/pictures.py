@@ -233,6 +233,12 @@ def _residuals(options: argparse.Namespace, model: FailureModeModel, panel: Pane
     return ResidualDisplay.from_model(model, panel, _one_channel(options, model))
 
 
+def _quantiles(options: argparse.Namespace, model: FailureModeModel, panel: Panel, unit: Any) -> Any:
+    from cem.plot.quantiles import QuantileResidualDisplay
+
+    return QuantileResidualDisplay.from_model(model, panel, _one_channel(options, model))
+
+
 def _novelty(options: argparse.Namespace, model: FailureModeModel, panel: Panel, unit: Any) -> Any:
     from cem.plot.novelty import NoveltyDisplay
 
@@ -277,6 +283,7 @@ _PICTURES = {
     "probabilities": _Picture(_probabilities, "modes of a unit as its readings arrive", of_unit=True),
     "lives": _Picture(_lives, "remaining life of a unit as its readings arrive", channels=1, of_unit=True),
     "residuals": _Picture(_residuals, "residuals of a channel, over time, against the normal law, by lag", channels=1),
+    "quantiles": _Picture(_quantiles, "quantile residuals of the whole model, with a band", channels=1),
     "novelty": _Picture(_novelty, "how unusual each unit is, by channel"),
     "coefficients": _Picture(_coefficients, "coefficients of units by mode", channels=1),
     "starts": _Picture(_starts, "log-likelihoods of the starts", file=False),

@@ -106,7 +106,10 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
     if direction is not None:
         channel = options.channel or model.response
         title += f", until {channel} {'rises' if direction == 'upper' else 'falls'} to {options.threshold:g}"
-    write_table(terminal, options.output, title, header, shown, _skill_shown(skill))
+    from cem.model.known_parameters import said_of_parameters
+
+    notes = [note for note in (_skill_shown(skill), said_of_parameters(model)) if note]
+    write_table(terminal, options.output, title, header, shown, "\n".join(notes))
 
 
 def _predicted(

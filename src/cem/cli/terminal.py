@@ -154,8 +154,35 @@ class Terminal:
                 yield show
         else:
             yield self._plain_bar
-            with suppress(OSError):
-                print("\r\x1b[K", end="", file=self.err, flush=True)
+            self._clear()
+
+    @contextmanager
+    def stages(self) -> Iterator[Callable[[str, int, int], None] | None]:
+        """A progress callback for work in stages: a bar on a terminal; with ``-v`` a line after each stage.
+
+        None with ``-q``, and, unless ``-v`` asks for it, elsewhere.
+        """
+        if self.verbosity > 0:
+            yield self._stage_line
+        elif self.verbosity == 0 and not self.quiet and _is_terminal(self.err):
+            try:
+                yield self._stage_bar
+            finally:
+                self._clear()
+        else:
+            yield None
+
+    def _stage_line(self, stage: str, done: int, total: int) -> None:
+        if done == total or self.verbosity > 1:
+            self.note(f"{stage}: {done} of {total}")
+
+    def _stage_bar(self, stage: str, done: int, total: int) -> None:
+        with suppress(OSError):
+            print(f"\r\x1b[K{stage:<10} {bar(done / total, 24)} {done}/{total}", end="", file=self.err, flush=True)
+
+    def _clear(self) -> None:
+        with suppress(OSError):
+            print("\r\x1b[K", end="", file=self.err, flush=True)
 
     def _line(self, stage: str, done: int, total: int, best: float) -> None:
         if done == total or self.verbosity > 1:

@@ -1,4 +1,4 @@
-"""Constraints of the M step: the floors (15') of model.md, the structure of the covariances, penalties of loadings."""
+"""Constraints of the M step: floors (15'), structure of the covariances (25), penalties of loadings; see model.md."""
 
 from __future__ import annotations
 

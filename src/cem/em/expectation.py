@@ -101,6 +101,10 @@ class Expectation:
         """The same E step of some units, in this order."""
         return Expectation(self.statistics.subset(units), kernel=self._kernel_option, n_jobs=self.n_jobs)
 
+    def on(self, statistics: SufficientStatistics, *, n_jobs: int = 1) -> Expectation:
+        """The same kind of E step over other units."""
+        return Expectation(statistics, kernel=self._kernel_option, n_jobs=n_jobs)
+
     def unlabelled(self) -> Expectation:
         """The same E step without what is known of the units' modes: labels, covariates, and probabilities."""
         known = self.statistics.known_modes

@@ -17,6 +17,7 @@ from cem.em.passes import one_by_one
 from cem.em.problem import AscentCoordinates, Evaluation, Passes
 from cem.em.sums import ExpectedStatistics
 from cem.mixture.parameters import Parameters
+from cem.statistics.sufficient import SufficientStatistics
 
 __all__ = ["MixtureEvaluation", "MixtureProblem", "MixtureRun"]
 
@@ -45,6 +46,13 @@ class MixtureProblem:
     @property
     def n_terms(self) -> int:
         return self.expectation.statistics.n_observations
+
+    def on(self, statistics: SufficientStatistics) -> MixtureProblem:
+        """The same problem for other units, in one thread; coordinates are shared, unless covariates of units enter."""
+        other = MixtureProblem(self.expectation.on(statistics), self.constraints)
+        if other.expectation.membership is None and self.expectation.membership is None:
+            object.__setattr__(other, "_coordinates", self._coordinates)
+        return other
 
     def expect(self, parameters: Parameters) -> MixtureEvaluation:
         """(10)–(14). If π depends on covariates of units and the parameters have no γ, its first one is evaluated."""

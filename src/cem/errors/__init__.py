@@ -27,6 +27,7 @@ from cem.errors.types import (
     LostModeWarning,
     MissingPackageError,
     ModelFileError,
+    NearTieWarning,
     NoSkillWarning,
     NotFittedError,
     OptionError,
@@ -45,6 +46,7 @@ from cem.errors.types import (
     SuspectDataWarning,
     ThresholdWarning,
     TimeScaleWarning,
+    UncertaintyError,
     UndeterminedBasisWarning,
 )
 
@@ -70,6 +72,7 @@ __all__ = [
     "LostModeWarning",
     "MissingPackageError",
     "ModelFileError",
+    "NearTieWarning",
     "NoSkillWarning",
     "NotFittedError",
     "OptionError",
@@ -88,5 +91,6 @@ __all__ = [
     "SuspectDataWarning",
     "ThresholdWarning",
     "TimeScaleWarning",
+    "UncertaintyError",
     "UndeterminedBasisWarning",
 ]

@@ -76,6 +76,10 @@ class MissingPackageError(CemError, ImportError):
     """An optional package is needed and cannot be imported; the message says how to install it."""
 
 
+class UncertaintyError(CemError, ValueError):
+    """Standard errors of a fit cannot be computed in this way; the message names what is at fault, and another way."""
+
+
 class ModelFileError(CemError, OSError):
     """A model file is truncated, altered, newer than this release, or cannot be written."""
 
@@ -121,6 +125,10 @@ class FloorWarning(CemWarning):
 
 class LostModeWarning(CemWarning):
     """A start ended because one of its modes lost all of its units; with many such starts, use fewer modes."""
+
+
+class NearTieWarning(CemWarning):
+    """Another solution is nearly as likely, and gives an eighth of the units or more another mode."""
 
 
 class NoSkillWarning(CemWarning):

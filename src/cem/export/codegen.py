@@ -363,7 +363,7 @@ typedef char @name@_constants_must_be_double_no_fsingle_precision_constant_[size
 
 @format@typedef @scalar@ @name@_scalar;
 
-enum { @NAME@_N_CHANNELS = @channels@, @NAME@_N_MODES = @modes@, @NAME@_N_DESIGN_VALUES_ = @values@ };"""
+enum { @NAME@_N_CHANNELS = @channels@, @NAME@_N_MODES = @modes@, @NAME@_N_DESIGN_VALUES_ = @values@@components@ };"""
 
 
 FLOAT_FORMAT = """\
@@ -420,17 +420,23 @@ def _rotate(part: dict[str, str], p: int, length: int, out: Writer) -> str:
 
 
 def _header(model: FittedMixture, out: Writer) -> str:
+    mode_labels, components = model.mode_labels, getattr(model, "components", None)
+    part = _template(out)
+    if components is not None:
+        from cem.export.c_components import component_sections, component_tables
+
+        part, model = component_sections(part), model.of_components  # type: ignore[attr-defined]
     bases, chosen = _distinct_bases(model)
     given = _given(model, bases, chosen)
     blocks = _blocks(model, chosen, given)
     n_modes, n_channels = model.internal_parameters.n_modes, len(model.channels)
     prefix = out.name.upper()
     channels = enumerators(f"{prefix}_CHANNEL", model.channels)
-    modes = enumerators(f"{prefix}_MODE", model.mode_labels)
-    part = _template(out)
+    modes = enumerators(f"{prefix}_MODE", mode_labels)
     sizes = sorted({block.size for block in blocks})
     words = {
-        "modes": str(n_modes),
+        "modes": str(len(mode_labels)),
+        "components": "" if components is None else f", {prefix}_N_COMPONENTS_ = {n_modes}",
         "channels": str(n_channels),
         "scalar": out.scalar,
         "time": comment(model.time_unit) if model.time_unit else "the unit of the training data",
@@ -449,11 +455,12 @@ def _header(model: FittedMixture, out: Writer) -> str:
         response = channels[list(model.channels).index(model.response)]
         pieces.append(f"/* The quantity that matters. */\nenum {{ {prefix}_RESPONSE = {response} }};")
     pieces += [
-        enumeration(f"{out.name}_mode", modes, model.mode_labels),
+        enumeration(f"{out.name}_mode", modes, mode_labels),
         name_function(f"{out.name}_channel_name", model.channels, "channel"),
-        name_function(f"{out.name}_mode_name", model.mode_labels, "mode"),
+        name_function(f"{out.name}_mode_name", mode_labels, "mode"),
         *([] if given.is_empty else given.names(prefix, [*channels, *modes], out)),
         *_tables(model, blocks, bases, given, out),
+        *([] if components is None else component_tables(components, not given.is_empty, out)),
         *given.written_tables(out, _levels(model, out)),
         *([out.fill(part["sums"])] if out.is_single else []),
         (c_single.unit_structure if out.is_single else unit_structure)(blocks, n_modes, given, out),

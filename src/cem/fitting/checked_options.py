@@ -48,6 +48,10 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
 
     if given["time_axis"] not in ("forward", "to_failure"):
         raise OptionError(f"time_axis={given['time_axis']!r}: 'forward' or 'to_failure' was expected")
+    if given.get("uncertainty") is not None:
+        from cem.fitting.uncertain import checked_option
+
+        checked_option(given["uncertainty"])
     n_jobs = given["n_jobs"]
     if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or (n_jobs < 1 and n_jobs != -1):
         raise OptionError(f"n_jobs={n_jobs!r}: a number of threads, or -1 for one per core, was expected")
@@ -55,6 +59,7 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
         floor = given[option]
         if not (floor is None or isinstance(floor, (int, float, np.number, Mapping))) or isinstance(floor, bool):
             raise OptionError(f"{option}={floor!r}: None, a positive number, or a dict by channel was expected")
+    covariance = one_of("covariance", ("auto", *COVARIANCE_STRUCTURES))
     rank: int = given["linking_rank"]
     penalty: float = given["linking_penalty"]
     if not isinstance(rank, (int, np.integer)) or isinstance(rank, bool) or rank < 0:
@@ -62,9 +67,9 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
     number = isinstance(penalty, (int, float, np.number)) and not isinstance(penalty, bool)
     if not number or not 0 <= penalty < np.inf:
         raise OptionError(f"linking_penalty={penalty!r}: a finite number of 0 or more was expected")
-    if rank and given["covariance"] not in ("full", "shrunk"):
+    if rank and covariance not in ("auto", "full", "shrunk"):
         raise OptionError(
-            f"linking_rank={rank} with covariance={given['covariance']!r}: linked channels need covariance='full' or "
+            f"linking_rank={rank} with covariance={covariance!r}: linked channels need covariance='full' or "
             "'shrunk'; or take linking_rank=0"
         )
     shrinkage = given["shrinkage"]
@@ -75,16 +80,21 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
                 f"shrinkage={shrinkage!r}: 'auto', or a number above 0, of units that the common covariance counts as, "
                 "was expected"
             )
-        if given["covariance"] != "shrunk":
+        if covariance != "shrunk":
             raise OptionError(
-                f"shrinkage={shrinkage!r} with covariance={given['covariance']!r}: shrinkage is the weight of "
+                f"shrinkage={shrinkage!r} with covariance={covariance!r}: shrinkage is the weight of "
                 "covariance='shrunk'"
             )
     regimes = given["regimes"]
     if regimes is not None and not isinstance(regimes, Regimes):
         raise OptionError(f"regimes={regimes!r}: cem.Regimes(...), or None, was expected")
+    n_modes = positive("n_modes")
+    if covariance == "auto":
+        covariance = "full" if rank else "shrunk"
+    if covariance == "shrunk" and n_modes == 1:
+        covariance = "full"  # of one mode, shrunk towards itself
     return FitOptions(
-        n_modes=positive("n_modes"),
+        n_modes=n_modes,
         basis=given["basis"],
         init=one_of("init", ("mixed", "kmeans", "prototypes", "random", "tempered")),
         n_init=positive("n_init"),
@@ -92,7 +102,7 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
         tol=positive("tol", float),
         noise_floor=given["noise_floor"],
         covariance_floor=given["covariance_floor"],
-        covariance=one_of("covariance", COVARIANCE_STRUCTURES),
+        covariance=covariance,
         accelerate=one_of("accelerate", ("auto", "none")),
         kernel=one_of("kernel", ("auto", "lapack")),
         n_jobs=os.cpu_count() or 1 if n_jobs == -1 else int(n_jobs),

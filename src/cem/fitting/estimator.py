@@ -30,6 +30,7 @@ from cem.fitting.predictions import Predictions
 from cem.fitting.record import training_record
 from cem.fitting.result import FitResult
 from cem.fitting.sklearn_face import SklearnFace, check_scores_get, warn_of_split_units
+from cem.fitting.uncertain import Uncertain
 from cem.fitting.unit_weights import DISTINCT, Weights, counts_of_units, one_row_each, weights_in, with_copies
 from cem.fitting.warm_start import checked_start, membership_of
 from cem.lifetimes.lifetimes import Lifetimes
@@ -54,7 +55,7 @@ Axes = str | Sequence[str] | None
 Labels = ArrayLike | Sequence[Hashable | None]
 
 
-class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
+class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, SklearnFace):
     """Find the failure modes of a fleet: a mixture of linear mixed-effects models, fitted by EM.
 
     Each channel of each unit has its own curve. Its coefficients are random effects: they come from a normal
@@ -96,13 +97,18 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
     covariance_floor : float or mapping of channel to float, optional
         Smallest eigenvalue of the random-effect covariance, in internal coordinates (channels scaled to variance 1,
         basis orthonormal over the pooled times). Default 1e-6. Rarely worth changing.
-    covariance : {"full", "diagonal", "pooled"}, default "full"
-        Random-effect covariance: "full" has its own for every mode and channel, "diagonal" has uncorrelated
-        coefficients, "pooled" has one per channel that all modes share. Use the latter two for modes of few units.
+    covariance : {"auto", "shrunk", "full", "pooled", "diagonal"}, default "auto"
+        Random-effect covariance. "full" has its own for every mode and channel, "pooled" has one per channel that all
+        modes share, and "shrunk" lies between them, by as much as suits units that were held out (`shrinkage`).
+        "diagonal" has uncorrelated coefficients. "auto" is "shrunk", or "full" with one mode or with linked channels.
+        Criteria such as `bic` need a fit by maximum likelihood: "full", "pooled" or "diagonal".
+    shrinkage : "auto" or float, default "auto"
+        With ``covariance="shrunk"``: how many units of every mode the common covariance counts as, model.md (25).
+        "auto" chooses it by the likelihood of units that were held out; a fit with ``init=model`` keeps the model's.
     linking_rank : int, default 0
         r, the number of latent factors that the channels of a unit share (model.md, "Linked channels"). With 0,
         channels are independent given the mode, and intervals of units with many channels are too narrow. Needs
-        ``covariance="full"``.
+        ``covariance="full"`` or "shrunk".
     linking_penalty : float, default 500.0
         Ridge penalty on the loadings: ``linking_penalty`` / N for a mode of N units, so small modes are linked with
         caution. The default suits modes of a dozen units. With many units in every mode a lower penalty predicts
@@ -150,6 +156,10 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         1 prints a line for each stage of the search, 2 one for each start.
     **nested
         None; ``FailureModeEM(**em.get_params())`` passes ``basis__degree`` and the like, which must agree with `basis`.
+    uncertainty : {"information", "bootstrap"}, optional
+        Give ``model_`` the uncertainty of its parameters (`FailureModeModel.with_uncertainty`): by the information of
+        the fit, or by 199 refits of fleets drawn from it, which also serve where units are few. Default: predictions
+        take the parameters as known.
 
     Attributes
     ----------
@@ -179,9 +189,9 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
     log_likelihoods_ : ndarray
         Log-likelihood by pass of the best start; with linked channels, from where the links were added.
     objectives_ : ndarray
-        The objective by pass: the log-likelihood, less the penalties of the loadings and of the laws of lifetimes. It
-        never falls, except with ``lifetimes="empirical"``, where smoothed lives are not maximum likelihood; a
-        `ConvergenceWarning` says so if it did.
+        The objective by pass: the log-likelihood, less the penalties of shrunk covariances, of the loadings and of the
+        laws of lifetimes. It never falls, except with ``lifetimes="empirical"``, where smoothed lives are not maximum
+        likelihood; a `ConvergenceWarning` says so if it did.
     converged_ : bool
         Whether the best start reached `tol`.
     interrupted_ : bool
@@ -191,7 +201,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
     starts_ : list of dict
         kind, log_likelihood, n_iter and fate of each start. Starts of the kinds "moved" and "crossed" come on top
         of `n_init`, and so does one of kind "quiet": the best start fitted again after a noise floor was lowered for a
-        quiet mode.
+        quiet mode, and one of kind "known": the best of the search before `shrinkage` was chosen.
     kernel_ : str
         The kernel used: "lapack", or "lanes" or "shared" (shared designs) with the instruction set.
     lifetimes_ : cem.lifetimes.Lifetimes
@@ -199,6 +209,8 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
     mode_labels_ : tuple
         Labels of the modes: known labels first, sorted; then numbers from 0, by falling weight. A fit that continues
         from `init` keeps the given order, and from a model also its labels.
+    shrinkage_ : float
+        Weight of the common covariance, in units of every mode; 0 where covariances are not shrunk.
     n_parameters_ : int
         Free parameters: weights, means, covariances and residual variances, with linked channels the identifiable part
         of the loadings, and on the time to failure the laws of lifetimes.
@@ -254,7 +266,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         tol: float = 1e-9,
         noise_floor: float | Mapping[str | None, float] | None = None,
         covariance_floor: float | Mapping[str | None, float] | None = None,
-        covariance: CovarianceStructure = "full",
+        covariance: CovarianceStructure | Literal["auto"] = "auto",
         shrinkage: float | Literal["auto"] = "auto",
         linking_rank: int = 0,
         linking_penalty: float = 500.0,
@@ -274,6 +286,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         common_columns: ColumnChoice = None,
         noise: Literal["own", "pooled"] = "own",
         membership: Any = None,
+        uncertainty: Literal["information", "bootstrap"] | None = None,
         **nested: Never,
     ) -> None:
         self.n_modes = n_modes
@@ -304,6 +317,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         self.common_columns = common_columns
         self.noise = noise
         self.membership = membership
+        self.__dict__["uncertainty"] = uncertainty  # beside the method of this name
         if nested:
             check_nested(self.get_params(deep=False), nested)
 
@@ -474,6 +488,10 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         self._form = form
         self._keep(replace(result, of_units=of_units), panel, options, record)
         self._counts = counts
+        if self.__dict__["uncertainty"] is not None:
+            from cem.fitting.uncertain import with_own_uncertainty
+
+            self.model_ = with_own_uncertainty(self, given, options.seed)
         if counts is not None:
             self.responsibilities_ = one_row_each(counts, self.responsibilities_, self.model_, given)
 
@@ -485,7 +503,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         self.n_parameters_ = n_free_parameters(
             parameters.n_modes,
             statistics.sizes,
-            self.covariance,
+            options.covariance,
             parameters.rank,
             lifetimes=Lifetimes.from_dict(record["lifetimes"]) if "lifetimes" in record else None,
             n_untold=int(statistics.noise_is_untold.sum()),
@@ -502,6 +520,7 @@ class FailureModeEM(Predictions, FeatureOutput, FittedAttributes, SklearnFace):
         self.interrupted_ = result.interrupted
         self.n_iter_ = run.n_passes
         self.kernel_ = result.kernel
+        self.shrinkage_ = result.constraints.shrinkage
         self.mode_labels_ = result.mode_labels
         self.basis_sizes_ = tuple(basis.size for basis in statistics.bases)
         self.channels_ = statistics.channels

@@ -8,7 +8,17 @@ from typing import Any
 __all__ = ["restored_state", "saved_state"]
 
 _MAPPINGS = "_mappings"
-_ADDED = ("unit", "time", "columns", "covariates", "regimes", "random_columns", "common_columns", "membership")
+_ADDED = (
+    "unit",
+    "time",
+    "columns",
+    "covariates",
+    "regimes",
+    "random_columns",
+    "common_columns",
+    "membership",
+    "uncertainty",
+)
 
 
 def saved_state(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,4 +34,4 @@ def restored_state(state: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes; estimators pickled by earlier releases lack some."""
     apart = {name: dict(zip(*sides, strict=True)) for name, sides in state.get(_MAPPINGS, {}).items()}
     held = {name: value for name, value in state.items() if name != _MAPPINGS}
-    return {**dict.fromkeys(_ADDED), "noise": "own", **held, **apart}
+    return {**dict.fromkeys(_ADDED), "noise": "own", "shrinkage": "auto", **held, **apart}

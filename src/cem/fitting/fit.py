@@ -27,6 +27,7 @@ from cem.fitting.covariates_left import warn_of_what_covariates_leave
 from cem.fitting.fit_warnings import warn_of_fit
 from cem.fitting.given_parameters import check_structure, given_parameters
 from cem.fitting.life_channel import LIFE
+from cem.fitting.near_ties import warn_of_near_tie
 from cem.fitting.options import FitOptions, Given, Progress
 from cem.fitting.regime_refinement import refined_run
 from cem.fitting.result import FitResult, final_order, reordered
@@ -97,10 +98,20 @@ def fit_mixture(
     FitError
         No start could be completed; the message lists why.
     """
+    options = _with_weight_of(init, options)
     prepared = _prepare(panel, options, init, membership_design, conditions)
     found = _search(prepared, options, init, progress)
     linked = _refine(_link(found, options), prepared, options)
     return _finish(linked, prepared, options, keeps_order=init is not None)
+
+
+def _with_weight_of(init: Given, options: FitOptions) -> FitOptions:
+    """The options with the ν of a model that the fit continues: the objective goes on as it was."""
+    from cem.model.model import FailureModeModel
+
+    if _is_open(options) and isinstance(init, FailureModeModel) and "shrinkage" in init._training:
+        return replace(options, shrinkage=float(init._training["shrinkage"]))
+    return options
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,12 +291,16 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
     best, run = _best(records, tolerance)
     shrinkage = None
     if _is_open(options) and not interrupted:
-        shrinkage = chosen_shrinkage(run.parameters, run.responsibilities, problem, options.seed.spawn(1)[0])
-        problem = _with_shrinkage(problem, shrinkage.weight)
-        again, interrupted = _searched(problem, prepared, options, init, progress, known=shrinkage.parameters)
-        if not interrupted or any(record.run is not None for record in again):
-            records = again
-        best, run = _best(records, tolerance)
+        try:
+            shrinkage = chosen_shrinkage(run.parameters, problem)
+            shrunk = replace(problem, constraints=replace(problem.constraints, shrinkage=shrinkage.weight))
+            told = _second_search(progress, shrinkage.weight)
+            again, interrupted = _searched(shrunk, prepared, options, init, told, known=shrinkage.parameters)
+        except KeyboardInterrupt:
+            shrinkage, interrupted = None, True
+        else:
+            problem, records = shrunk, again
+            best, run = _best(records, tolerance)
     if not interrupted:
         quieter, problem, interrupted = past_quiet_modes(
             run,
@@ -304,11 +319,14 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
 
 def _is_open(options: FitOptions) -> bool:
     """Whether ν has to be chosen."""
-    return options.covariance == "shrunk" and options.shrinkage is None and options.n_modes > 1
+    return options.covariance == "shrunk" and options.shrinkage is None
 
 
-def _with_shrinkage(problem: MixtureProblem, weight: float) -> MixtureProblem:
-    return replace(problem, constraints=replace(problem.constraints, shrinkage=weight))
+def _second_search(progress: Progress | None, weight: float) -> Progress | None:
+    """Progress whose stages say that ν has been chosen."""
+    if progress is None:
+        return None
+    return lambda stage, done, total, best: progress(f"shrinkage {weight:.4g}, {stage}", done, total, best)
 
 
 def _searched(
@@ -331,8 +349,8 @@ def _searched(
         return [Start("given", start_em(problem, given))], False
     if known is not None:
         start = feasible(known, problem.constraints)
-        first = ("given" if given is not None else "known", lambda: StartingPoint(start, np.inf))
-        starts = [first, *(() if given is not None else starts)]
+        last: Fresh = ("given" if given is not None else "known", lambda: StartingPoint(start, np.inf))
+        starts = [*(() if given is not None else starts), last]
     return best_of_starts(
         starts,
         problem,
@@ -401,6 +419,7 @@ def _finish(found: _Found, prepared: _Prepared, options: FitOptions, *, keeps_or
     if constraints.linking_penalties is not None:
         constraints = replace(constraints, linking_penalties=constraints.linking_penalties[order])
     warn_of_fit(found.starts, run, expectation.statistics, prepared.mode_labels, found.interrupted, options)
+    warn_of_near_tie(found.starts, found.best, expectation.statistics.n_units, options)
     return FitResult(
         expectation.statistics,
         constraints,
@@ -505,9 +524,9 @@ def _constraints(
     rounding = np.maximum(steps / coordinates.scales * (steps / coordinates.scales) / 12.0, SMALLEST_NOISE)
     fixed = expectation.statistics.fixed
     columns = None if fixed is None else FixedColumns(fixed.kernel_sizes, fixed.by_mode)
-    one_covariance = options.covariance == "shrunk"  # of one mode, shrunk towards itself
+    shrunk = options.covariance == "shrunk"
     loose = Constraints(
-        rounding, covariance_floors, "full" if one_covariance else options.covariance, coordinates.transforms,
+        rounding, covariance_floors, "full" if shrunk else options.covariance, coordinates.transforms,
         fixed=columns, pooled_noise=options.noise == "pooled",
     )  # fmt: skip
     one_mode = one_mode_run(expectation, loose)
@@ -520,7 +539,7 @@ def _constraints(
         lowest = np.where([None in given or name in given for name in channels], floors, lowest)
         one_mode = one_mode_run(expectation, replace(loose, noise_floors=floors))
     constraints = replace(loose, noise_floors=floors)
-    if one_covariance and options.n_modes > 1:
+    if shrunk:
         weight = options.shrinkage or first_shrinkage(expectation.statistics.sizes)
         constraints = replace(constraints, covariance="shrunk", shrinkage=weight)
     return one_mode, constraints, lowest

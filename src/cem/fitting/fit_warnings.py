@@ -101,6 +101,7 @@ def _warn_of_covariance_floors(
     if not at_floor.any():
         return
     parameters = run.parameters.marginal()
+    shares = options.covariance in ("pooled", "shrunk")
     few, superfluous, held = (np.zeros_like(at_floor) for _ in range(3))
     mode_counts = run.responsibilities.sum(axis=0)
     for c in np.flatnonzero(at_floor.any(axis=0)):
@@ -111,13 +112,13 @@ def _warn_of_covariance_floors(
             superfluous[:, c] = at_floor[:, c]
         else:
             n_parameters = p if options.covariance == "diagonal" else p * (p + 1) // 2
-            n_units = np.full(len(mode_counts), mode_counts.sum()) if options.covariance == "pooled" else mode_counts
+            n_units = np.full(len(mode_counts), mode_counts.sum()) if shares else mode_counts
             few[:, c] = at_floor[:, c] & (n_units < _UNITS_PER_PARAMETER * n_parameters)
     channels = statistics.channels
     findings = []
     if few.any():
-        may_share = options.covariance != "pooled" and len(mode_counts) > 1
-        remedy = "covariance='pooled', or a smaller basis," if may_share else "a smaller basis"
+        may_share = not shares and len(mode_counts) > 1
+        remedy = "covariance='shrunk' or 'pooled', or a smaller basis," if may_share else "a smaller basis"
         findings.append(
             f"in {_places(few, mode_labels, channels)}, with too few units for its parameters: {remedy} would be enough"
         )

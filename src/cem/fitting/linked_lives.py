@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
-__all__ = ["apart", "init_with_lives", "model_with_lives", "options_with_lives", "panel_with_lives"]
+__all__ = [
+    "apart",
+    "init_with_lives",
+    "laws_of_last_channel",
+    "model_with_lives",
+    "options_with_lives",
+    "panel_with_lives",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -180,7 +187,7 @@ def apart(result: FitResult, in_starts: float, in_run: float) -> tuple[FitResult
         densities of life.
     """
     run, statistics = result.run, result.statistics
-    lifetimes = _laws(run.parameters, statistics.coordinates)
+    lifetimes = laws_of_last_channel(run.parameters, statistics.coordinates)
     channels = statistics.without_last_channel()
     # Densities per internal unit of ln life become those per ln of a time unit.
     by_scale = statistics.log_jacobian - channels.log_jacobian
@@ -208,7 +215,7 @@ def apart(result: FitResult, in_starts: float, in_run: float) -> tuple[FitResult
     return replace(result, conditioning=conditioning, plan=plan), lifetimes
 
 
-def _laws(parameters: Parameters, coordinates: Coordinates) -> Lifetimes:
+def laws_of_last_channel(parameters: Parameters, coordinates: Coordinates) -> Lifetimes:
     """Laws of lifetimes from the last channel's parameters; without links if the fit ended before linking."""
     channel = parameters.n_channels - 1
     layout, scale = parameters.layout, float(coordinates.scales[channel])

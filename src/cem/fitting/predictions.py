@@ -16,6 +16,7 @@ from cem.model.inputs import panel_to_score, table_options
 from cem.panel.panel import Panel
 
 if TYPE_CHECKING:
+    from cem.fitting.stability import Stability
     from cem.model.model import FailureModeModel
 
 __all__ = ["Predictions"]
@@ -150,6 +151,8 @@ class Predictions:
 
         Raises
         ------
+        OptionError
+            The covariances are shrunk. The criteria count the parameters of a fit by maximum likelihood.
         PanelError
             A unit of X has a label that the model does not know, or the model is on the time to failure and no unit of
             X has failed.
@@ -175,6 +178,13 @@ class Predictions:
     def _likelihood(self, X: Data | None, times: ArrayLike | None, axes: Axes) -> tuple[float, FloatArray]:
         """ℓ and responsibilities: of the fit, or of a panel at the parameters of the fit."""
         model = self._model()
+        if model.training.get("covariance") == "shrunk":
+            raise OptionError(
+                "AIC, BIC and ICL count the parameters of a fit by maximum likelihood, and the covariances of this one "
+                "are shrunk (covariance='shrunk', the default). For a criterion fit again with covariance='full' or "
+                "'pooled', fit(X, init=model_) to start from here; to compare shrunk fits take the log-likelihood of "
+                "held-out units, cem.selection.cross_validate"
+            )
         if X is None:
             if times is not None or axes is not None:
                 raise OptionError("times and axes go with an array; give it as X")
@@ -208,4 +218,57 @@ class Predictions:
             check_n_columns(X, self.__dict__.get("_n_columns"), type(self).__name__)
         return panel_to_score(
             model, X, times=times, axes=axes, table=table, covariates=covariates, unit_covariates=unit_covariates
+        )
+
+    def stability(
+        self,
+        X: Data,
+        *,
+        n_starts: int = 30,
+        n_replicates: int = 20,
+        within: float = 3.0,
+        random_state: int | np.random.Generator | None = 0,
+    ) -> Stability:
+        """Ask how far other optima and bootstrap replicates agree on the mode of each training unit.
+
+        EM runs to its end from many starts in the problem of the fit, and the optima near the best one are kept. Then
+        units are drawn with replacement, the model is refitted from the fit, and the training units are scored by it.
+        Modes are matched before anything is compared. It costs a few fits.
+
+        Parameters
+        ----------
+        X : Panel or data frame
+            The training units, with their labels, covariates and failure times.
+        n_starts : int
+            Fresh starts; half as many more begin next to the fit.
+        n_replicates : int
+            Bootstrap replicates; 0: none.
+        within : float
+            How many nats below the best optimum another one may be.
+        random_state : int, Generator or None
+            Seed of starts and draws.
+
+        Returns
+        -------
+        Stability
+
+        Raises
+        ------
+        NotFittedError
+            There has been no fit, or one by an earlier release.
+        PanelError
+            X is not the training panel.
+        OptionError
+            An option has a value that it cannot take.
+        """
+        from cem.fitting.stability import stability_of
+
+        panel = self._to_score(X, None, None)
+        return stability_of(
+            self,  # type: ignore[arg-type]  # the estimator is the one subclass
+            panel,
+            n_starts=n_starts,
+            n_replicates=n_replicates,
+            within=within,
+            random_state=random_state,
         )

@@ -54,6 +54,7 @@ def training_record(
         "n_iter": int(run.n_passes),
         "converged": bool(run.converged),
         "covariance": options.covariance,
+        **_shrinkage(result),
         **({} if options.noise == "own" else {"noise": options.noise}),
         "kernel": result.kernel,
         "starts": starts,
@@ -73,6 +74,19 @@ def training_record(
         ),
         **_columns(result, options),
     }
+
+
+def _shrinkage(result: FitResult) -> dict[str, Any]:
+    """ν of shrunk covariances, and for each value tried: ν, held-out ℓ less that of the best, its standard error."""
+    if not result.constraints.shrinkage:
+        return {}
+    found: dict[str, Any] = {"shrinkage": result.constraints.shrinkage}
+    chosen = result.shrinkage
+    if chosen is not None:
+        found["held_out"] = [
+            list(map(float, row)) for row in zip(chosen.menu, chosen.differences, chosen.errors, strict=True)
+        ]
+    return found
 
 
 def _columns(result: FitResult, options: FitOptions) -> dict[str, Any]:

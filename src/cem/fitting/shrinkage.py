@@ -4,8 +4,9 @@ Folds of units are held out in turn. For each ν of a short menu the fit to the 
 them, so modes keep their places and it takes a few passes. ν is a number of units: the common covariance counts as much
 as ν of them in every mode.
 
-With few units the likelihood of held-out ones is noisy, and too small a ν costs much more than too large a one: small
-modes overfit. So the largest ν wins that is not clearly worse than the best.
+With few units the likelihood of held-out ones is noisy, and the best value of the menu jumps from end to end. So ν is
+the mean of the menu on the log scale, weighted by that likelihood. Where units cannot tell, it lies in the middle, and
+that is never far worse than either end.
 """
 
 from __future__ import annotations
@@ -28,18 +29,17 @@ __all__ = ["ChosenShrinkage", "chosen_shrinkage", "first_shrinkage", "menu_of"]
 FloatArray = NDArray[np.float64]
 
 # The density of (25) as a prior of Σ_k has a finite integral from 2 p on. Factors of about three lie closer together
-# than held-out likelihood can tell; a thousand times the smallest is as good as one covariance for all modes.
-_FACTORS = (1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
+# than held-out likelihood can tell, and the largest is as good as one covariance for all modes of a small fleet.
+_FACTORS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 _FIRST = 2  # the search for modes begins with this entry: strong enough to forbid spurious modes of a few units
-_FOLDS = 5
-# Standard errors of the difference to the best that count as "not clearly worse".
-_CLEARLY = 0.4
+_FOLDS = 10
 # ν is a property of the modes, not of the number of units: a part of a large fleet tells it well enough.
 _MOST_UNITS = 2000
 # Rounds of passes go on until one gains less than this, in nats; differences that matter are a hundred times larger.
-_TOLERANCE = 0.01
+_TOLERANCE = 0.05
+_HOPELESS = 4.0  # nats behind the best, and two standard errors more, after some folds: not tried in further ones
 _PASSES = 6
-_MOST_ROUNDS = 16
+_MOST_ROUNDS = 6
 _RELAXATION = 1.6
 
 
@@ -52,11 +52,11 @@ class ChosenShrinkage:
     weight : float
         ν.
     parameters : Parameters
-        The fit to all units at ν, or near it.
+        The fit to all units at the value of the menu that is nearest to ν.
     menu : tuple of float
         The values tried.
     differences : ndarray of shape (len(menu),)
-        Held-out log-likelihood of all units less that of the best value.
+        Held-out log-likelihood less that of the best value; of fewer units where a value was hopeless.
     errors : ndarray of shape (len(menu),)
         Their standard errors.
     """
@@ -79,42 +79,46 @@ def first_shrinkage(sizes: Sequence[int]) -> float:
     return menu_of(sizes)[_FIRST]
 
 
-def chosen_shrinkage(
-    parameters: Parameters, responsibilities: FloatArray, problem: MixtureProblem, seed: np.random.SeedSequence
-) -> ChosenShrinkage:
+def chosen_shrinkage(parameters: Parameters, problem: MixtureProblem) -> ChosenShrinkage:
     """Choose ν for the modes that a search has found.
 
     Parameters
     ----------
     parameters : Parameters
         Of the best start at the problem's ν.
-    responsibilities : ndarray of shape (L, K)
-        Of that start.
     problem : MixtureProblem
         Of all units.
-    seed : SeedSequence
-        Of the folds.
     """
     statistics = problem.expectation.statistics
     menu = menu_of(statistics.sizes)
     path = _along(parameters, problem, menu)
-    rng = np.random.default_rng(seed)
-    units = _some(statistics.n_units, rng)
-    folds = _folds(responsibilities[units].argmax(axis=1), rng)
-    held_out = np.zeros((len(menu), len(units)))
+    units, folds = _folds(parameters, statistics)
+    if not folds.any():  # copies of one unit
+        return ChosenShrinkage(menu[-1], path[-1], menu, np.zeros(len(menu)), np.zeros(len(menu)))
+    held_out = np.full((len(menu), len(units)), np.nan)
+    in_race = np.ones(len(menu), dtype=bool)
     for fold in range(int(folds.max()) + 1):
         inside, outside = folds != fold, folds == fold
         fitted = replace(problem, expectation=problem.expectation.of_units(units[inside]))
         unseen = _Unseen.of(statistics.subset(units[outside]))
-        for row, (weight, start) in enumerate(zip(menu, path, strict=True)):
-            found = _fitted(start, fitted, weight)
+        for row in np.flatnonzero(in_race):
+            found = _fitted(path[row], fitted, menu[row])
             held_out[row, outside] = unseen.log_likelihoods(found)
-    totals = held_out.sum(axis=1)
-    best = int(totals.argmax())
-    lost = held_out[best] - held_out
-    errors = lost.std(axis=1) * np.sqrt(lost.shape[1])
-    chosen = int(np.flatnonzero(lost.sum(axis=1) <= _CLEARLY * errors)[-1])
-    return ChosenShrinkage(menu[chosen], path[chosen], menu, -lost.sum(axis=1), errors)
+        differences, errors = _behind(held_out[:, folds <= fold], in_race)
+        in_race &= differences > -_HOPELESS - 2.0 * errors
+    logs, shares = np.log(menu), np.where(in_race, np.exp(differences), 0.0)
+    chosen = float(shares @ logs / shares.sum())
+    nearest = int(np.abs(logs - chosen).argmin())
+    # Three digits say all that units know of ν, and do not depend on rounding.
+    return ChosenShrinkage(float(f"{np.exp(chosen):.3g}"), path[nearest], menu, differences, errors)
+
+
+def _behind(held_out: FloatArray, in_race: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
+    """Held-out log-likelihood of each value less that of the best one, over the units of both; standard errors."""
+    best = np.where(in_race, held_out.sum(axis=1), -np.inf).argmax()
+    gains = held_out - held_out[best]
+    n_units = np.count_nonzero(~np.isnan(gains), axis=1)
+    return np.nansum(gains, axis=1), np.nanstd(gains, axis=1) * np.sqrt(n_units)
 
 
 def _along(parameters: Parameters, problem: MixtureProblem, menu: Sequence[float]) -> list[Parameters]:
@@ -165,16 +169,19 @@ class _Unseen:
         return np.where(known >= 0, joint[np.arange(len(known)), np.maximum(known, 0)], total)
 
 
-def _some(n_units: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    if n_units <= _MOST_UNITS:
-        return np.arange(n_units)
-    return np.sort(rng.choice(n_units, _MOST_UNITS, replace=False))
+def _folds(parameters: Parameters, statistics: SufficientStatistics) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Units that take part, and the fold of each: units in order of mode and likelihood go to the folds in turn.
 
-
-def _folds(modes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """The fold of each unit; every fold has about the same share of each mode."""
-    order = rng.permutation(len(modes))
-    order = order[np.argsort(modes[order], kind="stable")]
-    folds = np.empty(len(modes), dtype=np.int64)
-    folds[order] = np.arange(len(modes)) % min(_FOLDS, len(modes))
-    return folds
+    So every fold has its share of every mode, and of its usual and unusual units. Folds depend neither on the order of
+    the units nor on a seed, and copies of a unit share one.
+    """
+    unseen = _Unseen.of(statistics)
+    joint = with_log_weights(unseen.expectation.log_densities(parameters), unseen.statistics, parameters)
+    modes, heights = joint.argmax(axis=1), np.logaddexp.reduce(joint, axis=1)
+    heights = np.round(heights, 6)  # rounding of sums must not part copies
+    _, place = np.unique(np.stack([modes, heights], axis=1), axis=0, return_inverse=True)
+    place = place.reshape(-1)
+    step = -(-(int(place.max()) + 1) // _MOST_UNITS)
+    units = np.flatnonzero(place % step == 0)
+    folds = place[units] // step
+    return units, folds % min(_FOLDS, int(folds.max()) + 1)

@@ -60,8 +60,12 @@ class SklearnFace:
             Also return the parameters of these arguments: ``basis__degree``, or ``basis__vib__degree`` where the
             channel "vib" has a basis of its own, and ``regimes__n``.
         """
-        own = {name: getattr(self, name) for name in self._parameter_names()}
+        own = {name: self._option(name) for name in self._parameter_names()}
         return {**own, **nested_parameters(own)} if deep else own
+
+    def _option(self, name: str) -> Any:
+        """An option; that of the name of a method is behind it."""
+        return self.__dict__[name] if name == "uncertainty" else getattr(self, name)
 
     def set_params(self, **params: Any) -> Self:
         """Set constructor arguments by name, and return the estimator.
@@ -100,7 +104,7 @@ class SklearnFace:
         for name, parameter in defaults.items():
             if name == "n_modes":
                 continue
-            value = getattr(self, name)
+            value = self._option(name)
             if not (value is parameter.default or value == parameter.default):
                 shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"

@@ -12,6 +12,7 @@ from cem.covariates.terms import names_in
 from cem.errors import OptionError, PanelError
 from cem.errors.names import listed, unit_name
 from cem.errors.options import shortened
+from cem.mixture.mode_match import UNLABELLED, unlabelled_modes
 from cem.mixture.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ __all__ = [
 ]
 
 Start: TypeAlias = "NDArray[np.float64] | Parameters | FailureModeModel | None"
-
-UNLABELLED = "unlabelled_modes"
-"""Key of a model's record: the modes that the fit numbered itself."""
 
 
 def checked_start(init: Start, panel: Panel, options: FitOptions, counts: NDArray[np.int64] | None) -> Start:
@@ -76,19 +74,6 @@ def checked_start(init: Start, panel: Panel, options: FitOptions, counts: NDArra
             "every row must be non-negative and sum to 1"
         )
     return rows if counts is None else np.repeat(rows, counts, axis=0)
-
-
-def unlabelled_modes(model: FailureModeModel) -> tuple[int, ...]:
-    """Positions of the modes whose label is a number that a fit chose.
-
-    Files of earlier releases do not record them; for those, any integer label may be such a number.
-    """
-    recorded = model._training.get(UNLABELLED)
-    if recorded is not None:
-        return tuple(recorded)
-    if "assigned" not in model._training:  # built by hand: the user chose its labels
-        return ()
-    return tuple(k for k, label in enumerate(model.mode_labels) if type(label) is int)
 
 
 def matched_modes(

@@ -1,4 +1,4 @@
-"""Agreement of a partition of units with known labels."""
+"""Agreement of a partition of units with known labels, with another partition, and with chance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["adjusted_rand_index", "contingency", "disagreement"]
+__all__ = ["adjusted_rand_index", "contingency", "disagreement", "odds_of_correct_classification", "short_odds"]
+
+_LARGEST_SHOWN = 1000
 
 
 def contingency(
@@ -80,3 +82,27 @@ def disagreement(first: NDArray[np.float64], second: NDArray[np.float64]) -> flo
         overlaps[row], overlaps[:, column] = -1.0, -1.0
     distance: float = np.abs(first - second[:, matched]).sum() / (2 * n_units)
     return float(distance)
+
+
+def short_odds(odds: float) -> float | str:
+    """Odds for people, to whom a million says no more than a thousand."""
+    return odds if not odds > _LARGEST_SHOWN else f"> {_LARGEST_SHOWN:,}"
+
+
+def odds_of_correct_classification(
+    probabilities: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """[p / (1 − p)] / [π / (1 − π)] of each mode, (K,): inf where p is 1, NaN where p is or with one mode.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (K,)
+        Mean probability of the mode among its units.
+    weights : ndarray of shape (K,)
+        Probability of the mode before any reading.
+    """
+    if len(weights) == 1:
+        return np.full(1, np.nan)
+    p, w = np.minimum(probabilities, 1.0), np.minimum(weights, 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(p / (1.0 - p) / (w / (1.0 - w)), dtype=np.float64)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
 
-__all__ = ["ChannelRegimes", "covariate_effects", "membership_coefficients", "unit_of_feature"]
+__all__ = ["ChannelRegimes", "covariate_effects", "membership_coefficients", "per_unit", "unit_of_feature"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ def unit_of_feature(feature: Feature, column_name: str) -> str:
     return "per column"
 
 
-def _per_unit(feature: Feature) -> float:
+def per_unit(feature: Feature) -> float:
     """What turns a coefficient of the scaled feature into one per unit of the covariate."""
     return float(feature.numbers[1] ** feature.numbers[3]) if feature.kind == POWER else 1.0
 
@@ -96,12 +96,12 @@ def covariate_effects(model: FittedMixture) -> dict[str, dict[str, float | Float
         names = conditions.column_names(c, by_mode=True)
         for i, (name, (f, _)) in enumerate(zip(names, conditions.by_mode[c], strict=True)):
             at = model.bases[c].size + i
-            values = user.layout.vector(user.means, c)[:, at] * _per_unit(conditions.features[f])
+            values = user.layout.vector(user.means, c)[:, at] * per_unit(conditions.features[f])
             values.setflags(write=False)
             own[name] = values
         common = zip(conditions.column_names(c), conditions.common[c], conditions.coefficients[c], strict=True)
         for name, (f, _), beta in common:
-            own[name] = float(beta) * _per_unit(conditions.features[f])
+            own[name] = float(beta) * per_unit(conditions.features[f])
         if own:
             found[channel] = own
     return found
@@ -119,7 +119,7 @@ def membership_coefficients(model: FittedMixture) -> dict[str, FloatArray] | Non
         return None
     found = {"intercept": np.array(gamma[:, 0])}
     for f, feature in enumerate(of_units.features):
-        found[feature.name] = gamma[:, 1 + f] * _per_unit(feature)
+        found[feature.name] = gamma[:, 1 + f] * per_unit(feature)
     for values in found.values():
         values.setflags(write=False)
     return found

@@ -62,6 +62,7 @@ class FittedMixture:
 
     __slots__ = (*_SLOTS, "__weakref__")
 
+    components: Any = None  # of a model that carries the uncertainty of its parameters: `cem.mixture.grouped`
     internal_parameters: Parameters
     coordinates: Coordinates
     bases: tuple[Basis, ...]

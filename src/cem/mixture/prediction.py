@@ -7,7 +7,7 @@ does not import SciPy.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -172,23 +172,24 @@ class Forecast:
         return frame_of(forecast_columns(self, level), backend, self._backend)
 
     def _repr_html_(self) -> str:
-        from dataclasses import replace
-
         from cem.errors.html import MOST_ROWS, html_table
         from cem.mixture.result_tables import forecast_columns
 
         n_units, n_times = len(self.units), self.mode_means.shape[2]
-        kept = max(1, -(-MOST_ROWS // max(n_times, 1)))
-        head = replace(
-            self,
-            units=self.units[:kept],
-            times=self.times[:kept] if self.times.ndim == 2 else self.times,
-            weights=self.weights[:kept],
-            mode_means=self.mode_means[:kept],
-            mode_variances=self.mode_variances[:kept],
-        )
+        head = self._head(max(1, -(-MOST_ROWS // max(n_times, 1))))
         columns = {name: values[:MOST_ROWS] for name, values in forecast_columns(head).items()}
         return html_table(repr(self), columns, n_units * n_times)
+
+    def _head(self, n_units: int) -> Forecast:
+        """The forecast of the first units."""
+        return replace(
+            self,
+            units=self.units[:n_units],
+            times=self.times[:n_units] if self.times.ndim == 2 else self.times,
+            weights=self.weights[:n_units],
+            mode_means=self.mode_means[:n_units],
+            mode_variances=self.mode_variances[:n_units],
+        )
 
     @property
     def mean(self) -> FloatArray:

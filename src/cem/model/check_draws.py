@@ -39,9 +39,8 @@ def drawn_check_panel(model: FittedMixture, n_bytes: int) -> dict[str, NDArray[A
     if model.time_axis == "to_failure":
         times = np.minimum(times, 0.0)
     # Cycle through the modes, so that rare ones are checked too.
-    n_units = rules.check_units(
-        model.n_modes, model.coordinates.sizes, model.linking_rank, n_bytes, _per_reading(model)
-    )
+    n_evaluated = model.n_modes if model.components is None else model.components.parameters.n_modes
+    n_units = rules.check_units(n_evaluated, model.coordinates.sizes, model.linking_rank, n_bytes, _per_reading(model))
     drawn = [times[l % rules.CHECK_UNITS] for l in range(n_units)]
     arrays: dict[str, NDArray[Any]] = {}
     if model.conditions is None:

@@ -30,13 +30,17 @@ def log_likelihood_of_check(model: FittedMixture, arrays: Arrays) -> float:
         from cem.mixture.prediction import evidence
 
         panel = check_panel(model, arrays)
-        found = evidence(model.compressed(panel), model.internal_parameters).log_likelihoods
+        if model.components is None:
+            found = evidence(model.compressed(panel), model.internal_parameters).log_likelihoods
+        else:
+            found = model._evidence_of(model.compressed(panel), 1).log_likelihoods  # type: ignore[attr-defined]
         if model.conditions is not None:
             found = found + map_jacobian(model, panel)
         return float(found.sum())
     from cem.scoring._scorer import PackedScorer
 
-    scorer = PackedScorer(model.internal_parameters, model.coordinates, model.bases, model.channels)
+    parameters = model.internal_parameters if model.components is None else model.components.parameters
+    scorer = PackedScorer(parameters, model.coordinates, model.bases, model.channels)
     found = np.empty(len(offsets) - 1)
     if scorer._log_likelihood_rows(times, values, offsets, found) is not None:
         raise ValueError("the check panel holds a reading that cannot be scored")

@@ -116,7 +116,14 @@ def _kinds(saved: object, sizes: Sequence[int]) -> ColumnKinds | None:
     return found
 
 
-def require_parts(arrays: Arrays, parameters: Parameters, coordinates: Coordinates, parts: ConditionParts) -> None:
+def require_parts(
+    arrays: Arrays,
+    parameters: Parameters,
+    coordinates: Coordinates,
+    parts: ConditionParts,
+    *,
+    has_components: bool = False,
+) -> None:
     """ValueError if parts of a file contradict each other, or an earlier version could hold the model.
 
     Parameters
@@ -126,8 +133,11 @@ def require_parts(arrays: Arrays, parameters: Parameters, coordinates: Coordinat
     parameters : Parameters
     coordinates : Coordinates
     parts : ConditionParts
+    has_components : bool
+        Whether the modes have components, which no earlier version holds.
     """
-    if all(part is None for part in parts) and not rules.is_singular(parameters.factors, parameters.sizes):
+    plain = all(part is None for part in parts) and not has_components
+    if plain and not rules.is_singular(parameters.factors, parameters.sizes):
         raise ValueError("it has nothing that an earlier format version could not hold")
     if "membership" in arrays and arrays["membership"].dtype.kind != "f":
         raise ValueError(f"membership has type {arrays['membership'].dtype}; float64 was expected")

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT_VERSION", "encode", "save"]
 
 MAGIC = b"\x89CEM\r\n\x1a\n"  # a non-ASCII byte and both line ends reveal a transfer in text mode
-FORMAT_VERSION = 3  # newest version read; each model is written as the oldest version that can hold it
+FORMAT_VERSION = 4  # newest version read; each model is written as the oldest version that can hold it
 LINKED_VERSION = 2
 CONDITIONS_VERSION = 3
+UNCERTAIN_VERSION = 4
 MAX_HEADER = 16 * 2**20
 PREFIX = struct.Struct("<8sIQ")  # magic, version, header length
 DIGEST_SIZE = 32
@@ -105,8 +106,13 @@ def encode(model: FittedMixture) -> bytes:
     version = _version(model)
     try:
         with np.errstate(all="ignore"):
-            rules.require_numbers(arrays, parameters.sizes, may_be_singular=version == CONDITIONS_VERSION)
-            conditional = _conditional(model) if version == CONDITIONS_VERSION else {}
+            rules.require_numbers(arrays, parameters.sizes, may_be_singular=version >= CONDITIONS_VERSION)
+            conditional = _conditional(model) if version >= CONDITIONS_VERSION else {}
+            if version >= UNCERTAIN_VERSION:
+                from cem.model import component_parts
+
+                arrays.update(component_parts.component_arrays(model))
+                conditional["uncertainty"] = _encoded(model.components.record)
     except (CemError, ValueError) as error:
         raise ModelFileError(f"the model breaks a rule of model files: {error}") from None
     arrays.update(drawn_check_panel(model, sum(array.nbytes for array in arrays.values())))
@@ -160,6 +166,8 @@ def encode(model: FittedMixture) -> bytes:
 def _version(model: FittedMixture) -> int:
     """The oldest version that can hold the model."""
     parameters = model.internal_parameters
+    if model.components is not None:
+        return UNCERTAIN_VERSION
     parts = (model.conditions, model.of_units, model.column_kinds, parameters.membership)
     if any(part is not None for part in parts) or rules.is_singular(parameters.factors, parameters.sizes):
         return CONDITIONS_VERSION

@@ -30,6 +30,7 @@ from cem.model.file import (
     MAGIC,
     MAX_HEADER,
     PREFIX,
+    UNCERTAIN_VERSION,
     path_text,
 )
 from cem.model.model import FailureModeModel
@@ -185,7 +186,11 @@ def decode(
         data = memoryview(bytes(data))
     arrays = _arrays(header["arrays"], data, refuse)
     optional = _CONDITION_ARRAYS
-    if version < CONDITIONS_VERSION:
+    if version >= UNCERTAIN_VERSION:
+        from cem.model.component_parts import COMPONENT_ARRAYS
+
+        optional = optional | COMPONENT_ARRAYS
+    elif version < CONDITIONS_VERSION:
         optional, linked = {"loadings"}, version >= LINKED_VERSION
         if ("loadings" in arrays) != linked:
             raise refuse(f"format version {version} {'needs' if linked else 'has no'} array 'loadings'")
@@ -244,7 +249,8 @@ def _header(text: bytes, n_bytes: int, version: int, refuse: Callable[[str], Mod
     except (ValueError, RecursionError) as error:
         raise refuse(f"its header is not sound: {error}") from None
     parts = header if isinstance(header, dict) else {}
-    keys = _MODEL_KEYS | _CONDITION_KEYS if version == CONDITIONS_VERSION else _MODEL_KEYS
+    keys = _MODEL_KEYS | _CONDITION_KEYS if version >= CONDITIONS_VERSION else _MODEL_KEYS
+    keys = keys | {"uncertainty"} if version >= UNCERTAIN_VERSION else keys
     if set(parts) != _HEADER_KEYS or not isinstance(parts["model"], dict) or set(parts["model"]) != keys:
         raise refuse(f"its header must have the keys {sorted(_HEADER_KEYS)} and its model {sorted(keys)}")
     if not isinstance(parts["writer"], str):
@@ -307,7 +313,7 @@ def _model(
     bases = _bases(saved["bases"], arrays["transforms"].size, functions)
     sizes = tuple(basis.size for basis in bases)
     parts: ConditionParts = (None, None, None)
-    with_conditions = "conditions" in saved  # as all headers of version 3
+    with_conditions = "conditions" in saved  # as all headers from version 3
     if with_conditions:
         from cem.model import condition_parts
 
@@ -319,7 +325,12 @@ def _model(
     rank = 0 if loadings is None else loadings.shape[-1]
     n_modes = len(arrays["weights"])
     per_reading = condition_parts.work_per_reading(parts[:2]) if with_conditions else 0
-    rules.require_check_panel(arrays, n_modes, sizes, rank, n_bytes, per_reading)
+    n_evaluated = n_modes
+    if "uncertainty" in saved:
+        from cem.model import component_parts
+
+        n_evaluated = component_parts.work_of_components(arrays)
+    rules.require_check_panel(arrays, n_evaluated, sizes, rank, n_bytes, per_reading)
     require_sound(saved["training"], n_modes=n_modes, n_channels=len(sizes), rank=rank)
     parameters = Parameters(
         arrays["weights"], arrays["means"], arrays["factors"], arrays["noise_variances"], sizes, loadings,
@@ -327,7 +338,7 @@ def _model(
     )  # fmt: skip
     coordinates = Coordinates(arrays["centres"], arrays["scales"], arrays["transforms"], sizes)
     if with_conditions:
-        condition_parts.require_parts(arrays, parameters, coordinates, parts)
+        condition_parts.require_parts(arrays, parameters, coordinates, parts, has_components="uncertainty" in saved)
     model = FailureModeModel(
         parameters=parameters,
         coordinates=coordinates,
@@ -342,6 +353,8 @@ def _model(
         of_units=parts[1],
         column_kinds=parts[2],
     )
+    if "uncertainty" in saved:
+        model = component_parts.restored_components(model, arrays, saved["uncertainty"])
     model._adopt_record(saved["training"])
     return model
 

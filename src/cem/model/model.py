@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from cem.mixture.asked_conditions import GivenCovariates
     from cem.mixture.prediction import Evidence, Forecast, Posterior
+    from cem.model.classification import Classification
+    from cem.model.residuals import Residuals
     from cem.model.summary import Summary
+    from cem.model.uncertain import UncertainModel
     from cem.panel.panel import Panel
     from cem.passage.first_passage import FirstPassage
     from cem.plot.trajectories import TrajectoryDisplay
@@ -221,6 +224,59 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
 
         return prediction.novelty(self._evidence(X, times, 1, axes))
 
+    def residuals(
+        self,
+        X: Data,
+        kind: Literal["subject", "marginal", "quantile"] = "subject",
+        *,
+        mode: Hashable | None = None,
+        times: ArrayLike | None = None,
+        axes: Axes = None,
+        random_state: int | np.random.Generator | None = 0,
+    ) -> Residuals:
+        """Return what the readings of units leave unexplained, and how much of it is usual (model.md, "After the fit").
+
+        Parameters
+        ----------
+        X : Panel, data frame, or array_like
+            As for `predict_proba`: mode labels are ignored, and on the time to failure all units have failed.
+        kind : {"subject", "marginal", "quantile"}
+            "subject": readings less the unit's own curve. Are the noise and the basis right? "marginal": less the mean
+            curve of the unit's mode. Are the mean curves right? "quantile": normal scores of F(reading | the unit's
+            earlier readings) under the whole mixture; independent and standard normal if the model holds. Is all of it
+            right? Readings that are rounded to a decimal step are placed at random within it.
+        mode : label, optional
+            Take all units under this mode; by default curves are averaged over the modes by each unit's probabilities.
+        times, axes : optional
+            As for `predict_proba`.
+        random_state : int, Generator or None
+            Seed of these places.
+
+        Raises
+        ------
+        OptionError
+            The kind is unknown, or there is no such mode.
+        PredictionError, PanelError
+            As for `predict_proba`.
+        """
+        from cem.model.residuals import residuals_of
+
+        return residuals_of(self, self._as_panel(X, times, axes), kind, mode, random_state)
+
+    def classification(
+        self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None, n_jobs: int = 1
+    ) -> Classification:
+        """Return how surely units are classified: mean probabilities, odds of correct classification, entropy.
+
+        Parameters
+        ----------
+        X, times, axes, n_jobs
+            As for `predict_proba`; labels of the units are ignored, so it says how well readings alone classify.
+        """
+        from cem.model.classification import classification_of
+
+        return classification_of(self, self._as_panel(X, times, axes), n_jobs)
+
     def forecast(
         self,
         X: Data,
@@ -291,9 +347,7 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
             from cem.mixture.asked_conditions import forecast_conditions
 
             on_axis, asked, at = forecast_conditions(self, c, panel, covariates, on_axis, asked)
-        found = prediction.forecast_channel(
-            self.compressed(panel), self.internal_parameters, self.mode_labels, c, on_axis, asked, noise, at
-        )
+        found = self._forecast_of(self.compressed(panel), c, on_axis, asked, noise, at)
         return prediction.of_backend(found, panel._backend)
 
     def remaining_life(
@@ -353,16 +407,18 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         from cem.passage.threshold import remaining_life_to_threshold
 
         return remaining_life_to_threshold(
-            self, self.posterior, panel, threshold, channel, direction, options, covariates
+            self, self._component_posterior, panel, threshold, channel, direction, options, covariates
         )
+
+    def _component_posterior(self, panel: Panel) -> Posterior:
+        """The posterior under each component of the modes; here modes have no components."""
+        return self.posterior(panel)
 
     def statistics(self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None) -> SufficientStatistics:
         """Return the sufficient statistics of a panel in the model's coordinates; arguments as for `predict_proba`."""
         return self.compressed(self._aligned(self._as_panel(X, times, axes)))
 
     def _evidence(self, X: Data, times: ArrayLike | None, n_jobs: int, axes: Axes) -> Evidence:
-        from cem.mixture import prediction
-
         if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or (n_jobs < 1 and n_jobs != -1):
             raise OptionError(f"n_jobs={n_jobs!r}: a number of threads, or -1 for one per core, was expected")
         if n_jobs == -1:
@@ -370,12 +426,22 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
 
             n_jobs = os.cpu_count() or 1
         panel = self._aligned(self._as_panel(X, times, axes))
-        found = prediction.evidence(self.compressed(panel), self.internal_parameters, int(n_jobs))
+        found = self._evidence_of(self.compressed(panel), int(n_jobs))
         if self.conditions is None or self.conditions.regimes is None:
             return found
         from cem.mixture.conditioned import map_jacobian
 
         return found._replace(log_likelihoods=found.log_likelihoods + map_jacobian(self, panel))
+
+    def _evidence_of(self, statistics: SufficientStatistics, n_threads: int) -> Evidence:
+        from cem.mixture import prediction
+
+        return prediction.evidence(statistics, self.internal_parameters, n_threads)
+
+    def _forecast_of(self, statistics: SufficientStatistics, *arguments: Any) -> Forecast:
+        from cem.mixture import prediction
+
+        return prediction.forecast_channel(statistics, self.internal_parameters, self.mode_labels, *arguments)
 
     def _as_panel(self, X: Data, times: ArrayLike | None, axes: Axes = None, what: str = "X") -> Panel:
         from cem.panel.panel import Panel
@@ -566,8 +632,8 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         """Describe the model, and the units of a panel under it, on one self-contained HTML page.
 
         The page has what was fitted, the data as read, the modes with pictures, warnings with what to do, starts,
-        calibration, operating conditions, and modes, novelty and remaining lives of the units. It needs no network and
-        no other file. The same model and panel give the same bytes.
+        calibration, operating conditions, checks of the model, and modes, novelty and remaining lives of the units. It
+        needs no network and no other file. The same model and panel give the same bytes.
 
         Parameters
         ----------
@@ -599,6 +665,50 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
 
         page: str = room("report").report(self, panel, path, threshold=threshold, **options)
         return page
+
+    def with_uncertainty(
+        self,
+        law: Any,
+        *,
+        n_draws: int = 200,
+        n_components: int = 3,
+        spread: float | None = None,
+        random_state: int = 0,
+    ) -> UncertainModel:
+        """Return a model whose predictions average over the law of the parameters, instead of taking them as known.
+
+        Mode probabilities, forecasts, posteriors, novelty and remaining lives of the new model, its scorer, its file
+        and its C header carry the uncertainty; parameters, curves and samples stay those of the fit.
+
+        Parameters
+        ----------
+        law : Replicates, Uncertainty, or sequence of Parameters
+            Bootstrap replicates of the fit, what ``em.uncertainty(panel)`` returns, or draws of the parameters in the
+            model's internal coordinates, in the order of its modes. Where units are few, take the parametric
+            bootstrap.
+        n_draws : int
+            Draws taken from a law that is not a set of draws already.
+        n_components : int
+            Components for each mode: more follow the law better, and take more time and memory in scoring.
+        spread : float, optional
+            Factor on how far draws are from the fit. Default: 1.25 for bootstrap replicates, which are too close to the
+            fit where modes overlap; ``FailureModeEM(uncertainty="bootstrap")`` finds it from 1 to 1.5. 1 for other
+            laws.
+        random_state : int
+            Seed of the draws.
+
+        Returns
+        -------
+        UncertainModel
+
+        Raises
+        ------
+        OptionError
+            The law is none of these, has no draws, or is that of another fit; or a number cannot be used.
+        """
+        from cem.model.uncertain import with_uncertainty
+
+        return with_uncertainty(self, law, n_draws, n_components, spread, random_state)
 
     def scorer(self) -> Scorer:
         """Return a scorer: the model packed for scoring single readings as they arrive."""

@@ -59,8 +59,9 @@ class Summary:
         "effects" (coefficients of covariates, in units of the channel and as `FailureModeModel.covariate_effects_`
         counts them; mode "all": one for the fleet), "regimes" (offset and scale of each channel in each regime),
         "membership" (coefficients of units' covariates, as `FailureModeModel.membership_`),
-        "classification" (mean mode probabilities of the training units by the mode they were assigned to), "starts",
-        "floors" (parameters that are at their floor). A table is empty if the model has no record of it.
+        "classification" (mean mode probabilities of the training units by the mode they were assigned to, and odds of
+        correct classification), "starts", "floors" (parameters that are at their floor). A table is empty if the model
+        has no record of it.
     facts : dict of str to object
         Log-likelihood, number of parameters, entropy and the like.
     """
@@ -98,7 +99,7 @@ _HEADINGS = {
     "effects": "Effects of covariates",
     "regimes": "Regimes (a reading less the offset, divided by the scale, is on the average regime)",
     "membership": "Membership: log-odds of each mode by covariates of the unit",
-    "classification": "Mean mode probabilities of training units, by the mode assigned",
+    "classification": "Mean mode probabilities of training units, by the mode assigned, and odds of being right",
     "starts": "Starts",
     "floors": "On their floor",
 }
@@ -117,7 +118,7 @@ def summarise(model: FittedMixture) -> Summary:
         "modes": _modes(model, training),
         "curves": _curves(model),
         **_of_conditions(model),
-        "classification": _classification(names, training),
+        "classification": _classification(model, names, training),
         "starts": _records(training.get("starts"), ("kind", "log_likelihood", "n_iter", "fate")),
         "floors": _floors(model, training),
     }
@@ -148,11 +149,13 @@ def _facts(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Any]:
         ("passes", "n_iter"),
         ("converged", "converged"),
         ("covariance", "covariance"),
+        ("shrunk by units", "shrinkage"),
         ("noise", "noise"),
     ):
         if training.get(key) is not None:
             facts[name] = training[key]
-    if {"log_likelihood", "n_parameters", "n_units"} <= set(training) and training["n_units"] > 0:
+    by_likelihood = training.get("covariance") != "shrunk"  # criteria count parameters of such fits only
+    if by_likelihood and {"log_likelihood", "n_parameters", "n_units"} <= set(training) and training["n_units"] > 0:
         facts["BIC"] = -2 * training["log_likelihood"] + training["n_parameters"] * math.log(training["n_units"])
     if model.linking_rank:
         facts["shared factors"] = model.linking_rank
@@ -166,6 +169,11 @@ def _facts(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Any]:
         if model.n_modes > 1 and training.get("n_units"):
             # 1: every unit belongs to one mode with certainty; 0: all modes are equally likely for every unit
             facts["relative entropy"] = 1 - entropy / (training["n_units"] * math.log(model.n_modes))
+    from cem.model.known_parameters import said_of_parameters
+
+    said = said_of_parameters(model)
+    if said is not None:
+        facts["uncertainty"] = said
     if training.get("left_out_channels"):
         facts["channels left out"] = ", ".join(training["left_out_channels"])
     return facts
@@ -196,13 +204,18 @@ def _curves(model: FittedMixture) -> Frame:
     return frame
 
 
-def _classification(names: Sequence[str], training: Mapping[str, Any]) -> Frame:
+def _classification(model: FittedMixture, names: Sequence[str], training: Mapping[str, Any]) -> Frame:
     table = training.get("classification")
     if not table:
         return Frame()
     frame = Frame(assigned=list(names))
     for k, name in enumerate(names):
         frame[f"P({name})"] = [math.nan if row is None else row[k] for row in table]
+    if model.n_modes > 1:
+        from cem.metrics.agreement import odds_of_correct_classification, short_odds
+
+        own = np.array([math.nan if row is None else row[k] for k, row in enumerate(table)])
+        frame["odds"] = [short_odds(odds) for odds in odds_of_correct_classification(own, model.weights_).tolist()]
     return frame
 
 

@@ -164,6 +164,10 @@ def _above_0_to_1(value: Any, shape: _Shape) -> None:
         raise _Unsound(value, "a number above 0 and at most 1")
 
 
+def _triples(value: Any, shape: _Shape) -> None:
+    _each(value, lambda row, shape: _each(row, _number, shape, 3), shape)
+
+
 def _flag(value: Any, shape: _Shape) -> None:
     if type(value) is not bool:
         raise _Unsound(value, "true or false")
@@ -377,6 +381,8 @@ _RECORD: dict[str, _Check] = {
     "n_iter": _count,
     "converged": _flag,
     "covariance": _text,
+    "shrinkage": _penalty,  # since 0.8.0, like the next one
+    "held_out": _triples,
     "kernel": _text,
     "noise": _text,
     "starts": _starts,

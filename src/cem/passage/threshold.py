@@ -67,11 +67,16 @@ def remaining_life_to_threshold(
     elif direction in ("upper", "lower"):
         _warn_of_the_other_side(model, c, levels, direction, held)
     posterior = posterior_of(panel)
-    p = posterior.sizes[c]
+    p, components = posterior.sizes[c], model.components
     means = posterior.means[:, :, c, :p]
+    moved = None if held is None else held.coefficients
     if held is not None:  # the same crossing, on the scale and at the conditions on which coefficients vary
-        means = means + held.coefficients
         levels = (levels - held.origins) / held.factors[:, None]
+    if components is not None:  # the posterior is that of the modes' components
+        levels = levels[..., components.modes] if levels.ndim else levels
+        moved = None if moved is None else moved[:, components.modes]
+    if moved is not None:
+        means = means + moved
     law = first_passage(
         model.bases[c],
         posterior.mode_probabilities,
@@ -84,6 +89,8 @@ def remaining_life_to_threshold(
         units=panel.units,
         **options,
     )
+    if components is not None:
+        law.mode_probabilities = components.probabilities(law.mode_probabilities)
     law.mode_labels, law._backend = model.mode_labels, panel._backend
     law.time_unit = model.time_unit or panel.time_unit
     return law

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -24,6 +24,7 @@ from cem.statistics.columns import shifted_columns
 if TYPE_CHECKING:
     from cem.basis.family import Basis
     from cem.lifetimes.lifetimes import Lifetimes
+    from cem.mixture.grouped import Components
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
     from cem.statistics.columns import ColumnPlan
@@ -57,12 +58,42 @@ class LifeEvidence:
         κ_c.
     n_points : int
         Number of candidate remaining lives.
+    components : Components, optional
+        Of a model that averages over the law of its parameters: the modes of `model` and `lifetimes` are then
+        components, and `summed` gives the modes.
+    mode_labels : tuple of hashable
+        Of the modes.
     """
 
     model: FailureModeModel
     lifetimes: Lifetimes
     information: FloatArray
     n_points: int
+    components: Components | None = None
+    mode_labels: tuple[Hashable, ...] = ()
+
+    @classmethod
+    def of(cls, model: FailureModeModel, lifetimes: Lifetimes, information: FloatArray, n_points: int) -> LifeEvidence:
+        """Of any model; that of one with uncertainty has its components in place of modes."""
+        components: Components | None = model.components
+        if components is None:
+            return cls(model, lifetimes, information, n_points, None, model.mode_labels)
+        plain: FailureModeModel = model.of_components  # type: ignore[attr-defined]
+        laws, record = lifetimes.ordered(components.modes), components.record
+        if "lifetimes" in record and lifetimes.to_dict() == model._training.get("lifetimes"):  # none was given
+            laws = type(lifetimes).from_dict(record["lifetimes"])
+        return cls(plain, laws, information, n_points, components, model.mode_labels)
+
+    def summed(self, masses: FloatArray) -> FloatArray:
+        """Probabilities of modes, (..., K), from those of their components; the same without components."""
+        return masses if self.components is None else np.ascontiguousarray(self.components.summed(masses))
+
+    def weights(self, of_modes: FloatArray) -> FloatArray:
+        """Probabilities of components before the readings, (n,) or (L, n), from those of modes."""
+        if self.components is None:
+            return of_modes
+        found: FloatArray = of_modes[..., self.components.modes] * np.exp(self.components.log_shares)
+        return found
 
     @cached_property
     def shifted_model(self) -> FailureModeModel:

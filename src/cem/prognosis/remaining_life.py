@@ -122,7 +122,7 @@ class RemainingLife:
         worth.setflags(write=False)
         for name, value in {
             "model": model, "lifetimes": lifetimes, "information": worth, "calibration": calibration,
-            "n_points": int(n_points), "life_evidence": LifeEvidence(model, lifetimes, worth, int(n_points)),
+            "n_points": int(n_points), "life_evidence": LifeEvidence.of(model, lifetimes, worth, int(n_points)),
         }.items():  # fmt: skip
             object.__setattr__(self, name, value)
 
@@ -227,18 +227,23 @@ class RemainingLife:
         check_running_ages(self.model, panel, ages)
         points = self.grids(ages) if grid is None else np.asarray(grid, dtype=np.float64)
         log_densities, shared = self.evidence(panel, points)
+        own = self.life_evidence
         law, _ = remaining_life_posterior(
             log_densities,
-            self.model._mode_weights(panel),
-            self.lifetimes,
+            own.weights(self.model._mode_weights(panel)),
+            own.lifetimes,
             ages,
             points,
             shared=shared,
             temper=1.0 if self.calibration is None else self.calibration.temper,
             units=panel.units,
-            mode_labels=self.model.mode_labels,
+            mode_labels=own.model.mode_labels,
             time_unit=self.model.time_unit or panel.time_unit,
         )
+        if own.components is not None:
+            law = RemainingLifeDistribution.trusted(
+                law.grid, own.summed(law.pmf), law.units, own.mode_labels, law.time_unit
+            )
         corrected = law if self.calibration is None else self.calibration.corrected(law)
         return corrected._of_backend(panel._backend)
 
@@ -293,7 +298,15 @@ class RemainingLife:
         grid : array_like of shape (G,) or (L, G)
             Candidate remaining lives.
         """
-        return self.evidence(panel, grid)[0]
+        found, own = self.evidence(panel, grid)[0], self.life_evidence
+        if own.components is None:
+            return found
+        # The average density of a mode's components.
+        joint = found + own.components.log_shares
+        highest = np.maximum.reduceat(joint, own.components.starts[:-1], axis=-1)
+        total = own.summed(np.exp(joint - highest[..., own.components.modes]))
+        result: FloatArray = highest + np.log(total)
+        return result
 
     def evidence(self, panel: Panel, grid: ArrayLike) -> tuple[FloatArray, SharedEvidence | None]:
         """Return the terms of (18) that depend on the readings.
@@ -308,7 +321,7 @@ class RemainingLife:
         Returns
         -------
         log_densities : ndarray of shape (L, G, K)
-            ln P(x | k, r), in the panel's units.
+            ln P(x | k, r), in the panel's units; of the n components of the modes, if the model has some.
         shared : SharedEvidence or None
             The posterior of the shared factors, for lives linked to them; None if lives are not linked.
         """
@@ -343,6 +356,11 @@ class RemainingLife:
         OptionError, FitError
             As for `cem.calibration.calibrate`.
         """
+        if self.model.components is not None:
+            raise OptionError(
+                "the model carries the uncertainty of its parameters, and the fits without each fold do not; calibrate "
+                "cem.RemainingLife(model.without_uncertainty())"
+            )
         if panel.channels != self.model.channels:
             self.model.with_own_channels(panel)  # refuses channels that neither the model nor its fit knows
         return self.replaced(calibration=calibrate(panel, self.recipe(estimator), **options))

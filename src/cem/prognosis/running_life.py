@@ -213,7 +213,7 @@ class RunningLife:
         ScorerError
             There is no reading yet, or no candidate explains the readings.
         """
-        masses = self._masses()
+        masses = self._evidence.summed(self._masses())
         return self._grid, np.ascontiguousarray(masses.T)
 
     def _masses(self) -> FloatArray:
@@ -278,10 +278,11 @@ class RunningLife:
 
     def distribution(self) -> RemainingLifeDistribution:
         """Return the distribution of the unit's remaining life, calibrated if the prognosis is."""
-        masses, model = self._masses(), self._evidence.model
+        masses, evidence = self._evidence.summed(self._masses()), self._evidence
         law = RemainingLifeDistribution.trusted(
-            self._grid, np.ascontiguousarray(masses)[None], (0,), model.mode_labels, model.time_unit, self._edges
-        )
+            self._grid, np.ascontiguousarray(masses)[None], (0,), evidence.mode_labels, evidence.model.time_unit,
+            self._edges,
+        )  # fmt: skip
         calibration = self.prognosis.calibration
         return law if calibration is None else calibration.corrected(law)
 

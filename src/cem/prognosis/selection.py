@@ -59,7 +59,8 @@ class Scored:
     log_likelihood : float
         Mean over held-out units of ln P(their whole history), in the panel's units.
     bic, aic, icl : float
-        Of the fit to all units, as from `FailureModeEM.bic`, `aic` and `icl`; smaller is better.
+        Of the fit to all units, as from `FailureModeEM.bic`, `aic` and `icl`; smaller is better. NaN where its
+        covariances are shrunk, because these criteria are for fits by maximum likelihood.
     skill : float
         1 − score / score without sensors: 1 is perfect, and at 0 or below sensors do not help. Of the RMSE if that
         chooses, else of the CRPS; NaN on the forward time axis.
@@ -306,9 +307,7 @@ def cross_validate(
                     name,
                     *figures,
                     float(np.concatenate(likelihoods).mean()),
-                    whole.bic(),
-                    whole.aic(),
-                    whole.icl(),
+                    *((float("nan"),) * 3 if whole.shrinkage_ else (whole.bic(), whole.aic(), whole.icl())),
                     skill,
                 )
             )

@@ -19,6 +19,7 @@ from cem.plot.display import checked
 from cem.prognosis.remaining_life import RemainingLife
 from cem.report.html import Section, chips, paragraph
 from cem.report.pictures import Pictures
+from cem.report.section_of_checks import checks
 from cem.report.sections_of_fit import calibration, conditions, data, fitted, modes, starts
 from cem.report.sections_of_units import lives, units
 from cem.report.style import CSS
@@ -115,7 +116,11 @@ def report(
     until = None if threshold is None else {"threshold": threshold, **options}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CemWarning)
-        scored = [*units(model, panel, pictures), *lives(model, prognosis, panel, pictures, until)]
+        scored = [
+            *checks(model, panel, pictures),
+            *units(model, panel, pictures),
+            *lives(model, prognosis, panel, pictures, until),
+        ]
         described = [
             fitted(model),
             data(model, panel),

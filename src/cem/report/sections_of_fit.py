@@ -165,8 +165,13 @@ def modes(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> l
     body += _cut(_told_apart(frames["curves"], ("start", "middle", "end")), "rows")
     if model.n_modes > 1 and any(frames["classification"].values()):
         body += "<h3>How surely the training units belong to their modes</h3>"
-        body += paragraph("Mean mode probabilities of the units that were assigned to each mode.")
-        body += table({name: list(map(_share, cells)) for name, cells in frames["classification"].items()})
+        body += paragraph(
+            "Mean mode probabilities of the units that were assigned to each mode, and the odds that they are "
+            "right over the odds before any reading (above 5 is usually called good)."
+        )
+        body += table(
+            {n: cells if n == "odds" else list(map(_share, cells)) for n, cells in frames["classification"].items()}
+        )
     return [Section("modes", "The failure modes", body)]
 
 

@@ -38,7 +38,8 @@ def notes_of(model: FailureModeModel, prognosis: RemainingLife | None) -> list[s
         )
     floors = Counter(str(one.get("channel")) for one in record.get("floors") or ())
     if floors:
-        pooled = "" if record.get("covariance") == "pooled" else ', or covariance="pooled"'
+        shares = record.get("covariance") in ("pooled", "shrunk")
+        pooled = "" if shares else ', or covariance="shrunk"'
         found.append(
             f"Variances are at their lower limit in the channels {listed(tuple(floors), 12)}. Look for stuck or "
             f"coarsely rounded sensors there. If the sensors are sound, use a smaller basis or fewer modes{pooled}."

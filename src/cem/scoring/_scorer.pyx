@@ -422,6 +422,11 @@ cdef class PackedScorer:
                 "the model's channels are linked, and compiled callers take them as independent; score in Python with "
                 "model.scorer(), or fit with linking_rank=0"
             )
+        if getattr(self, "_grouped", False):
+            raise ScorerError(
+                "the model carries the uncertainty of its parameters, and compiled callers would take the components "
+                "of its modes for modes; score in Python with model.scorer(), or take model.without_uncertainty()"
+            )
         return self.own_pointer()
 
     cdef const scorer_3_t* own_pointer(self) except NULL:

@@ -10,6 +10,9 @@ cdef class UnitState:
     cdef double* x                          # (C,)
     cdef double* w                          # (m,)  covariates of a reading
     cdef bint busy
+    cdef int n_out                          # probabilities that are asked for: of modes, not of their components
+    cdef const int* groups                  # (n_out + 1,)  where each mode's components begin; NULL: modes have none
+    cdef object group_starts
     cdef int _probabilities(self, double* results) noexcept nogil
     cdef int _free(self) except -1
     cdef object _refused(self, int status, double t, const double* x, int channel)

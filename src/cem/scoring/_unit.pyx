@@ -88,6 +88,17 @@ cdef bint take_few(object array, int n, double* target) except -1:
     return found
 
 
+cdef void sum_groups(int n, const int* starts, double* numbers) noexcept nogil:
+    """Probabilities of modes, in place of those of their components."""
+    cdef double total
+    cdef int k, j
+    for k in range(n):
+        total = 0.0
+        for j in range(starts[k], starts[k + 1]):
+            total += numbers[j]
+        numbers[k] = total if total < 1.0 else 1.0      # rounding of their sum
+
+
 cdef class UnitState:
     """The state of one running unit: R, w, rss and n of every channel; constant memory. Public: `cem.scoring.Unit`.
 
@@ -101,6 +112,8 @@ cdef class UnitState:
         self.x = NULL
         self.scorer = scorer
         self.packed = scorer.own_pointer()
+        self.n_out = self.packed.n_modes
+        self.groups = NULL
         self.unit = blocks_allocate(self.packed.n_unit)
         self.x = <double*>malloc((self.packed.n_channels + self.packed.n_covariates) * sizeof(double))
         if self.unit == NULL or self.x == NULL:
@@ -398,31 +411,45 @@ cdef class UnitState:
         if self.busy:
             self._free()
         if out is None:
-            out = np.empty(self.packed.n_modes)
+            out = np.empty(self.n_out)
         try:
             PyObject_GetBuffer(out, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT | PyBUF_WRITABLE)
         except (TypeError, ValueError, BufferError) as error:
             raise ScorerError(
-                f"out cannot be written ({error}); a writable float64 array of shape ({self.packed.n_modes},) was "
+                f"out cannot be written ({error}); a writable float64 array of shape ({self.n_out},) was "
                 "expected"
             ) from None
         try:
-            if view.ndim != 1 or view.shape[0] != self.packed.n_modes or (
+            if view.ndim != 1 or view.shape[0] != self.n_out or (
                 view.format[0] != c'd' or view.format[1] != 0
             ):
                 raise ScorerError(
                     f"out has shape {tuple([view.shape[k] for k in range(view.ndim)])} and format "
-                    f"{bytes(view.format).decode()!r}; shape ({self.packed.n_modes},) of float64 ('d') was expected"
+                    f"{bytes(view.format).decode()!r}; shape ({self.n_out},) of float64 ('d') was expected"
                 )
             status = self._probabilities(results)
             if status == SCORER_OK:
-                for k in range(self.packed.n_modes):
+                if self.groups != NULL:
+                    sum_groups(self.n_out, self.groups, results)
+                for k in range(self.n_out):
                     (<double*>(<char*>view.buf + k * view.strides[0]))[0] = results[k]
         finally:
             PyBuffer_Release(&view)
         if status != SCORER_OK:
             raise self._refused(status, 0.0, self.x, 0)
         return out
+
+    def _group(self, const int[::1] starts):
+        """Have the probabilities of modes summed over their components, of which mode k's begin at starts[k]."""
+        self.group_starts, self.groups, self.n_out = starts, &starts[0], <int>starts.shape[0] - 1
+
+    def _component_probabilities(self):
+        """(3) of each component, (n,); of each mode where modes have no components."""
+        cdef double[::1] found = np.empty(self.packed.n_modes)
+        self._free()
+        if self._probabilities(&found[0]) != SCORER_OK:
+            raise self._refused(SCORER_NOT_FINITE, 0.0, self.x, 0)
+        return np.asarray(found)
 
     def _log_densities(self):
         """(11) in the channels' own units: (K,) log P(x | k), and (K,) misfits."""

@@ -1,4 +1,4 @@
-"""Readings enter copies of units' states, and units are asked: by the compiled scorer, or one by one where linked."""
+"""Readings enter copies of units' states, and units are asked: by the compiled scorer, or one by one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def enter(
     n_threads : int
     """
     times, values, order, offsets, w = rows
-    if each is None or not scorer._linked:
+    if each is None or not (scorer._linked or scorer._grouped):
         failure = scorer._advance(times, values, order, offsets, states, None, each, n_threads, w)
         return None if failure is None else failure[:2]
     for l, unit in _units(scorer, states):
@@ -65,7 +65,10 @@ def query(scorer: Scorer, states: FloatArray, probabilities_out: FloatArray, n_t
     if not scorer._linked:
         times, values = np.empty(0), np.empty((0, scorer.n_channels))
         order, offsets = np.empty(0, dtype=np.int32), np.zeros(len(states) + 1, dtype=np.int64)
-        failure = scorer._advance(times, values, order, offsets, states, probabilities_out, None, n_threads)
+        found = np.empty((len(states), scorer._n_columns)) if scorer._grouped else probabilities_out
+        failure = scorer._advance(times, values, order, offsets, states, found, None, n_threads)
+        if scorer._grouped:
+            scorer._sum_components(found, probabilities_out)
         return None if failure is None else failure[0]
     for l, unit in _units(scorer, states):
         try:

@@ -72,7 +72,7 @@ class LinkedScorer(Scorer):
     def score(self, panel: Panel, n_threads: int = 1) -> FloatArray:
         """Return mode probabilities (L, K) of every unit of a panel, as `cem.scoring.Scorer.score`."""
         values = self._own_values(panel)
-        probabilities = np.empty((panel.n_units, self.n_modes))
+        probabilities = np.empty((panel.n_units, self._n_columns))
         w, unit_w = self._panel_covariates(panel)
         unit = self._blank()
         for l in range(panel.n_units):
@@ -82,7 +82,7 @@ class LinkedScorer(Scorer):
                 if unit_w is not None:
                     unit._begin(unit_w[l])
                 unit._update_rows(panel.times[rows], values[rows], None if w is None else w[rows])
-                unit.mode_probabilities(out=probabilities[l])
+                probabilities[l] = unit._component_probabilities()
             except ScorerError as error:
                 raise ScorerError(f"unit {panel.units[l]!r}: {error}") from None
         return probabilities
@@ -95,7 +95,7 @@ class LinkedUnit(Unit, _linked_unit.LinkedUnitState):
         """As `Unit._posteriors`; a channel without readings is predicted from the others."""
         from cem.mixture import _linked  # imported here: a process that only scores does not need it
 
-        parameters, coordinates = self.scorer.model.internal_parameters, self.scorer.model.coordinates
+        parameters, coordinates = self.scorer._model.internal_parameters, self.scorer._model.coordinates
         layout = parameters.layout
         means, roots = np.empty((1, *parameters.means.shape)), np.empty((1, *parameters.factors.shape))
         try:
@@ -112,7 +112,7 @@ class LinkedUnit(Unit, _linked_unit.LinkedUnitState):
         """Statistics (9) of the unit, weights n of its channels, and parameters, as kernels take them."""
         from cem.statistics._bundle import StatisticsBundle
 
-        parameters = self.scorer.model.internal_parameters
+        parameters = self.scorer._model.internal_parameters
         parts = [self._channel_statistics(c) for c in range(self.scorer.n_channels)]
         blocks = [R.ravel() for R, _, _ in parts]
         starts = np.cumsum([0, *(len(block) for block in blocks[:-1])], dtype=np.int64)

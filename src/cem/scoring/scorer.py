@@ -95,6 +95,7 @@ class Scorer(_scorer.PackedScorer):
     """
 
     _linked = False
+    _grouped = False  # whether modes have components, which are evaluated in their place
 
     def __init__(self, model: Model, *, forgetting: float | None = None) -> None:
         rate = 1.0 if forgetting is None else forgetting
@@ -110,6 +111,11 @@ class Scorer(_scorer.PackedScorer):
                 f"this model's channels are linked (linking_rank={model.internal_parameters.rank}), and this scorer "
                 "takes them as independent; use model.scorer()"
             )
+        if getattr(model, "components", None) is not None:
+            raise ScorerError(
+                "this model carries the uncertainty of its parameters, and this scorer takes them as known; use "
+                "model.scorer()"
+            )
         super().__init__(
             model.internal_parameters, model.coordinates, tuple(model.bases), tuple(model.channels), float(rate),
             getattr(model, "conditions", None), getattr(model, "of_units", None),
@@ -120,7 +126,7 @@ class Scorer(_scorer.PackedScorer):
         self._places: dict[str, NDArray[np.intp]] | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name not in ("_model", "_rate", "_fingerprint", "_places", "_modes"):
+        if name not in ("_model", "_rate", "_fingerprint", "_places", "_modes", "_whole", "_starts"):
             raise AttributeError(f"a scorer cannot be changed; {name} was not set")
         super().__setattr__(name, value)
 
@@ -139,8 +145,17 @@ class Scorer(_scorer.PackedScorer):
         """λ; 1 if nothing is forgotten."""
         return self._rate
 
+    @property
+    def _n_columns(self) -> int:
+        """What the kernels evaluate: modes, or their components."""
+        return int(self.n_modes)
+
+    def _sum_components(self, found: FloatArray, probabilities_out: FloatArray) -> None:
+        """Probabilities of modes (L, K) from those that the kernels evaluate, (L, n)."""
+        probabilities_out[:] = found
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickled, (type(self), self._model, self._rate)
+        return _unpickled, (type(self), self.model, self._rate)
 
     def __repr__(self) -> str:
         forgetting = f", forgetting={self._rate:g}" if self._rate < 1 else ""
@@ -199,7 +214,7 @@ class Scorer(_scorer.PackedScorer):
             be scored, or it lacks covariates of the model; the message names the unit.
         """
         values = self._own_values(panel)
-        probabilities = np.empty((panel.n_units, self.n_modes))
+        probabilities = np.empty((panel.n_units, self._n_columns))
         w, unit_w = self._panel_covariates(panel)
         failure = self._score_rows(panel.times, values, panel.offsets, probabilities, n_threads, w, unit_w)
         if failure is not None:

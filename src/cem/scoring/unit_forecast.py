@@ -48,7 +48,7 @@ def forecast_of(unit: Unit, times: FloatArray, channel: int | str | None, covari
     """`Unit.forecast`."""
     from cem.numerics.floating import overflow_at
 
-    model = unit.scorer.model
+    model = unit.scorer._model
     if channel is None:
         if model.response is None:
             raise ScorerError(
@@ -61,7 +61,7 @@ def forecast_of(unit: Unit, times: FloatArray, channel: int | str | None, covari
     design, shift, scale = _design(unit, number, times, covariates)
     means, roots = unit._posteriors(number)
     noise = model.internal_parameters.noise_variances[:, number] * model.coordinates.scales[number] ** 2
-    weights = unit.mode_probabilities()
+    weights = unit._component_probabilities()
     with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
         mode_means = means @ design.T
         mode_variances = np.sum((design[None] @ roots) ** 2, axis=2) + noise[:, None]

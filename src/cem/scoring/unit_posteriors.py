@@ -23,8 +23,8 @@ FloatArray = NDArray[np.float64]
 def posteriors_of(unit: Unit, channel: int) -> tuple[FloatArray, FloatArray]:
     """Means (K, p) and square roots of the covariances (K, p, p) of one channel, in the panel's units."""
     R, w, rss = unit._channel_statistics(channel)
-    p, parameters, coordinates = len(w), unit.scorer.model.internal_parameters, unit.scorer.model.coordinates
-    layout, n_modes = parameters.layout, unit.scorer.n_modes
+    p, parameters, coordinates = len(w), unit.scorer._model.internal_parameters, unit.scorer._model.coordinates
+    layout, n_modes = parameters.layout, parameters.n_modes
     means, roots = np.empty((1, n_modes, p)), np.empty((1, n_modes, p * p))
     sizes = np.array([p], dtype=np.int32)
     try:

@@ -112,6 +112,12 @@ class OneModePosteriors:
     def n_units(self) -> int:
         return len(self.units)
 
+    @property
+    def misfits(self) -> FloatArray:
+        """(13) of each of `units` and channel, in units of the one mode's noise, (n, C); 0 where it is not observed."""
+        C = self.parameters.n_channels
+        return self._rows[:, -2 * C : -C]
+
     def start(self, responsibilities: FloatArray, constraints: Constraints) -> StartingPoint:
         """One M step from given responsibilities.
 

@@ -117,7 +117,7 @@ def maximisation(
     shape1("linked maximisation", "covariance_floors", &covariance_floors.shape[0], C)
     shape2("linked maximisation", "status_out", &status_out.shape[0], K, C)
     cdef double* scratch = <double*> malloc(
-        ((12 + K) * largest * largest + 8 * largest + q * q + 2 * largest * q + K) * sizeof(double)
+        ((13 + K) * largest * largest + 8 * largest + q * q + 2 * largest * q + K) * sizeof(double)
     )
     if scratch == NULL:
         raise MemoryError
@@ -127,8 +127,8 @@ def maximisation(
     cdef double* gram = work + 3 * largest * largest + 4 * largest
     cdef double* coefficients = gram + q * q             # (p, 1 + r)
     cdef double* rows = coefficients + largest * q       # (p, 1 + r)
-    cdef double* shrink_work = rows + largest * q        # (7 p² + 4 p)
-    cdef double* unshrunk = shrink_work + 7 * largest * largest + 4 * largest  # (K, p, p)  N_k Ψ̂_k
+    cdef double* shrink_work = rows + largest * q        # (8 p² + 4 p)
+    cdef double* unshrunk = shrink_work + 8 * largest * largest + 4 * largest  # (K, p, p)  N_k Ψ̂_k
     cdef double* counts = unshrunk + K * largest * largest                     # (K,)
     cdef const double* N_channel = &sums[1 + K]
     cdef const double* D = N_channel + K * C

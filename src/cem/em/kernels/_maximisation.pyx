@@ -23,6 +23,11 @@ MEAN_ONLY = 2            # a far-off start: this pass moved only the mean
 NOISE_FLOOR = 4          # the noise variance is at its floor
 COVARIANCE_FLOOR = 8     # the covariance is at its floor in some direction
 
+# The common covariance is settled if it would move by less than this, relative to its size; what is left, the next M
+# step does. It is far off if it would move by more than the second.
+cdef double SETTLED = 1e-7
+cdef double FAR_OFF = 0.05
+
 cdef enum:
     _KEPT = 1
     _MEAN_ONLY = 2
@@ -32,7 +37,7 @@ cdef enum:
     _DIAGONAL = 1
     _POOLED = 2
     _SHRUNK = 3
-    MOST_ROUNDS = 40     # of the common covariance in one M step; what is left, the next one does
+    MOST_ROUNDS = 24     # of the common covariance in one M step; what is left, the next one does
     FEW = 8              # coefficients; up to this size a call of LAPACK takes longer than the arithmetic
 
 
@@ -343,7 +348,7 @@ cdef int shrunk_once(
         S = scatters + k * p * p
         factor = factors_out + k * step
         weight = max(counts[k], 0.0) + shrinkage
-        if counts[k] >= 0.0:
+        if counts[k] >= 0.0 and weight > 0.0:
             for i in range(p * p):
                 A[i] = (S[i] + shrinkage * common[i]) / weight
             binds = covariance_above(p, A, floor, own_work, factor)
@@ -374,7 +379,7 @@ cdef int shrunk_factors(
     const double* scatters,  # (K, p, p)  N_k Σ̂_k about the new means; 0 where it is to stay
     double shrinkage,        #            ν > 0
     double floor,
-    double* work,            # (7 p² + 4 p)
+    double* work,            # (8 p² + 4 p)
     int* status_out,         # `status_step` apart
     Py_ssize_t status_step,
     double* factors_out,     # in: present factors; out: those of (25)
@@ -382,40 +387,26 @@ cdef int shrunk_factors(
 ) noexcept nogil:
     """The maximiser (25) over Σ_k and Σ_0 together. Returns 0, or 1 + k on failure.
 
-    Σ_0 and Σ_k are improved in turns from the present Σ_0, so the objective rises whatever the number of turns. Turns
-    are slow for a large ν. There the Σ_k differ little, and to first order Σ_0 is the mean of the scatters with weights
-    N / (N + ν): turns begin there if that is better.
+    Σ_0 and Σ_k are improved in turns from the present Σ_0, so the objective rises whatever the number of turns. A turn
+    goes about N / (N + ν) of the way, so Σ_0 moves further by the inverse of that, unless the objective falls. For a
+    large ν the Σ_k differ little, and to first order Σ_0 is the mean of the scatters with weights N / (N + ν), which is
+    tried where the present Σ_0 is far off.
     """
     cdef double* common = work              # (p, p)
     cdef double* other = common + p * p     # (p, p)
     cdef double* better = other + p * p     # (p, p)
-    cdef double* rest = better + p * p      # (4 p² + 4 p)
-    cdef double value, value_of_other, total = 0.0, change, size, ignored
+    cdef double* plain = better + p * p     # (p, p)
+    cdef double* rest = plain + p * p       # (4 p² + 4 p)
+    cdef double value, total = 0.0, change, size, ignored, beyond, last = INFINITY
     cdef int i, k, failed, turn
     if common_precision(n_modes, p, factors_out, step, rest, other, &ignored):
         return 1
     if factored(p, other) != 0 or inverse_covariance(p, other, rest, common):
         return 1
-    memset(other, 0, p * p * sizeof(double))
     for k in range(n_modes):
         if counts[k] > 0.0:
             total += counts[k] / (counts[k] + shrinkage)
-            for i in range(p * p):
-                other[i] += scatters[k * p * p + i] / (counts[k] + shrinkage)
-    for i in range(p * p):
-        other[i] /= max(total, 1e-300)
-    if covariance_above(p, other, floor, rest, better) >= 0:
-        failed = shrunk_once(
-            n_modes, p, counts, scatters, shrinkage, floor, other, rest, status_out, status_step, factors_out, step,
-            better, &value_of_other,
-        )
-        if failed == 0:
-            failed = shrunk_once(
-                n_modes, p, counts, scatters, shrinkage, floor, common, rest, status_out, status_step, factors_out,
-                step, better, &value,
-            )
-            if failed != 0 or value_of_other < value:
-                memcpy(common, other, p * p * sizeof(double))
+    beyond = n_modes / total if total > 0.0 else 1.0
     for turn in range(MOST_ROUNDS):
         failed = shrunk_once(
             n_modes, p, counts, scatters, shrinkage, floor, common, rest, status_out, status_step, factors_out, step,
@@ -423,14 +414,34 @@ cdef int shrunk_factors(
         )
         if failed != 0:
             return failed
+        if turn > 0 and value > last + 1e-15 * fabs(last):  # the longer step went too far
+            memcpy(common, plain, p * p * sizeof(double))
+            beyond = 1.0
+            last = INFINITY
+            continue
         change = 0.0
         size = 0.0
         for i in range(p * p):
             change = max(change, fabs(better[i] - common[i]))
             size = max(size, fabs(better[i]))
-        if change <= 1e-12 * size:
+        if beyond * change <= SETTLED * size or turn == MOST_ROUNDS - 2:
             break
-        memcpy(common, better, p * p * sizeof(double))
+        last = value
+        memcpy(plain, better, p * p * sizeof(double))
+        if turn == 0 and beyond * change > FAR_OFF * size:
+            memset(common, 0, p * p * sizeof(double))
+            for k in range(n_modes):
+                if counts[k] > 0.0:
+                    for i in range(p * p):
+                        common[i] += scatters[k * p * p + i] / ((counts[k] + shrinkage) * total)
+            if covariance_above(p, common, floor, rest, other) >= 0:
+                continue
+            memcpy(common, plain, p * p * sizeof(double))
+        for i in range(p * p):
+            common[i] += beyond * (better[i] - common[i])
+        memcpy(other, common, p * p * sizeof(double))
+        if factored(p, other) != 0:
+            memcpy(common, plain, p * p * sizeof(double))
     return 0
 
 
@@ -439,7 +450,7 @@ cdef Py_ssize_t m_step_scratch(int n_modes, int n_channels, const int* sizes) no
     cdef int c, largest = 1
     for c in range(n_channels):
         largest = max(largest, sizes[c])
-    return (10 + n_modes) * largest * largest + 5 * largest + n_modes
+    return (11 + n_modes) * largest * largest + 5 * largest + n_modes
 
 
 cdef int m_step(
@@ -472,8 +483,8 @@ cdef int m_step(
     cdef double* pooled = moments + largest * largest       # (p, p)  Σ_k N_k scatter_k
     cdef double* floor = pooled + largest * largest         # (p, p)
     cdef double* d_bar = floor + largest * largest          # (p,)
-    cdef double* work = d_bar + largest                     # (7 p² + 4 p)
-    cdef double* scatters = work + 7 * largest * largest + 4 * largest  # (K, p, p)  N_k Σ̂_k, for shrunk ones
+    cdef double* work = d_bar + largest                     # (8 p² + 4 p)
+    cdef double* scatters = work + 8 * largest * largest + 4 * largest  # (K, p, p)  N_k Σ̂_k, for shrunk ones
     cdef double* counts = scatters + n_modes * largest * largest        # (K,)
     cdef const double* N_channel = sums + 1 + n_modes
     cdef const double* D = N_channel + n_modes * n_channels

@@ -227,7 +227,7 @@ def derivatives(
     gradient_out : (n,) array
         0 for a channel with too little data in a mode for the M step to move it.
     mean_scales_out, noise_scales_out, root_factors_out, loading_scales_out, couplings_out, directions_out, shared_out
-        (K, Σp²), (K, C), (K or 1, Σq²), (K, Σp²), (K, Σp²), (K, P, r), (K, P, r); see `cem.em.unconstrained.Metric`.
+        (K, Σp²), (K, C), (K or 1 or, shrunk, K + 1, Σq²), (K, Σp²), (K, Σp²), (K, P, r), (K, P, r); see `cem.em.unconstrained.Metric`.
 
     Raises
     ------
@@ -242,6 +242,7 @@ def derivatives(
     P, P2, Q, Q2, largest = lengths(model.n_channels, model.sizes, structure)
     cdef int C = model.n_channels, K = model.n_modes, r = model.rank
     cdef int n_own = 1 if structure == POOLED else K
+    cdef int n_blocks = K + 1 if structure == SHRUNK else n_own
     cdef Py_ssize_t n_plain = 1 + K * (1 + 3 * C + P + P2)
     if r > 0:
         if structure != FULL and structure != SHRUNK:
@@ -255,12 +256,12 @@ def derivatives(
     shape1("free coordinates", "transforms", &transforms.shape[0], P2)
     shape2("free coordinates", "mean_scales_out", &mean_scales_out.shape[0], K, P2)
     shape2("free coordinates", "noise_scales_out", &noise_scales_out.shape[0], K, C)
-    shape2("free coordinates", "root_factors_out", &root_factors_out.shape[0], n_own, Q2)
+    shape2("free coordinates", "root_factors_out", &root_factors_out.shape[0], n_blocks, Q2)
     shape3("free coordinates", "directions_out", &directions_out.shape[0], K, P, r)
     shape3("free coordinates", "shared_out", &shared_out.shape[0], K, P, r)
     cdef int n_work = 34 * largest
     cdef size_t square = largest * largest
-    cdef double* memory = <double*> malloc((17 * square + largest + n_work + largest * r) * sizeof(double))
+    cdef double* memory = <double*> malloc((18 * square + largest + n_work + largest * r) * sizeof(double))
     if memory == NULL:
         raise MemoryError
     cdef double* M = memory
@@ -278,6 +279,7 @@ def derivatives(
     cdef double* lapack_work = small + square + largest
     cdef double* rest = lapack_work + n_work     # (p, r)
     cdef double* common = rest + largest * r     # (p, p)  Σ_0 of (25)
+    cdef double* by_common = common + square     # (p, p)  twice the derivative by a Ψ that modes share, without (25)
     cdef const double* N_mode = &sums[1]
     cdef const double* N_channel = N_mode + K
     cdef const double* D = N_channel + K * C
@@ -299,9 +301,10 @@ def derivatives(
     cdef double* by_root = by_noise + K * C
     cdef double* by_loading = by_root + n_own * Q
     cdef double* F
-    cdef double N, weight, curved, alone, tau, by_variance, s, penalty, spread
+    cdef double* F0
+    cdef double N, weight, alone, tau, by_variance, s, penalty, spread
     with nogil:
-        memset(&root_factors_out[0, 0], 0, n_own * Q2 * sizeof(double))
+        memset(&root_factors_out[0, 0], 0, n_blocks * Q2 * sizeof(double))
         for k in range(K):
             gradient_out[k] = N_mode[k] - n_units * model.weights[k]
         at = 0
@@ -320,6 +323,7 @@ def derivatives(
                     failed_mode = 0
                     failed_channel = c
                     break
+                memset(by_common, 0, p * p * sizeof(double))
             for k in range(K):
                 own = 0 if structure == POOLED else k
                 N = N_channel[k * C + c]
@@ -364,10 +368,10 @@ def derivatives(
                 if moved or structure == POOLED or (structure == SHRUNK and r == 0):
                     for i in range(p * p):
                         by_covariance[i] += X[i]
-                curved = weight
                 if structure == SHRUNK and (moved or r == 0):
+                    for i in range(p * p):
+                        by_common[i] += X[i]
                     # -ν (Ψ⁻¹ - Ψ⁻¹ Σ_0 Ψ⁻¹): Σ_0 is best for these Ψ, so it counts as given
-                    curved += shrinkage
                     multiply_transposed(p, p, p, inverse, inverse, X)
                     multiply(p, p, p, common, X, T)
                     multiply(p, p, p, X, T, Z)
@@ -392,8 +396,15 @@ def derivatives(
                         F[i * q + i] += 2.0 * LEAST_CURVED * weight * X[i * p + i]
                 else:
                     triangle(p, root, M)
-                    add_curvature_of_triangle(p, M, 0.5 * curved, precision, precision, work, F)
-                    add_to_columns(p, 2.0 * LEAST_CURVED * curved, precision, F)
+                    add_curvature_of_triangle(p, M, 0.5 * weight, precision, precision, work, F)
+                    add_to_columns(p, 2.0 * LEAST_CURVED * weight, precision, F)
+                    if structure == SHRUNK:
+                        # (25) is curved in differences between the modes only: what they share has a block of its own.
+                        F0 = &root_factors_out[K, at_block]
+                        for i in range(q * q):
+                            F0[i] += F[i]
+                        multiply_transposed(p, p, p, inverse, inverse, X)
+                        add_curvature_of_triangle(p, M, 0.5 * shrinkage, X, X, work, F)
                 if r > 0:
                     # E f² of the mode's units is 1 in the model, but not if the penalty shrinks W.
                     spread = 0.0
@@ -441,6 +452,14 @@ def derivatives(
                 if info != 0:
                     failed_mode = k
                     break
+            if structure == SHRUNK and failed_mode < 0:
+                F0 = &root_factors_out[K, at_block]
+                info = magnitude(p, by_common, small, lapack_work, n_work)
+                if info == 0:
+                    add_to_columns(p, 1.0, by_common, F0)
+                    info = cholesky(q, F0)
+                if info != 0:
+                    failed_mode = 0
             if failed_mode >= 0:
                 failed_channel = c
                 break
@@ -487,6 +506,7 @@ def scaled(
     P, P2, Q, Q2, largest = lengths(<int> sizes.shape[0], &sizes[0], structure)
     cdef int C = <int> sizes.shape[0], K = <int> mode_counts.shape[0], r = <int> shared.shape[2]
     cdef int n_own = 1 if structure == POOLED else K
+    cdef int n_blocks = K + 1 if structure == SHRUNK else n_own
     at_least_one("free coordinates", "modes", K)
     if r > 0:
         if structure != FULL and structure != SHRUNK:
@@ -498,10 +518,10 @@ def scaled(
     shape1("free coordinates", "scaled_out", &scaled_out.shape[0], vector.shape[0])
     shape2("free coordinates", "mean_scales", &mean_scales.shape[0], K, P2)
     shape2("free coordinates", "noise_scales", &noise_scales.shape[0], K, C)
-    shape2("free coordinates", "root_factors", &root_factors.shape[0], n_own, Q2)
+    shape2("free coordinates", "root_factors", &root_factors.shape[0], n_blocks, Q2)
     shape3("free coordinates", "directions", &directions.shape[0], K, P, r)
     shape3("free coordinates", "shared", &shared.shape[0], K, P, shared.shape[2])
-    cdef double* memory = <double*> malloc((4 * largest * largest + 2 * largest * r + r + r * r) * sizeof(double))
+    cdef double* memory = <double*> malloc((5 * largest * largest + 2 * largest * r + r + r * r + largest) * sizeof(double))
     if memory == NULL:
         raise MemoryError
     cdef double* M = memory
@@ -512,6 +532,7 @@ def scaled(
     cdef double* led = by_following + largest * r      # (p, r)  dΨ V
     cdef double* along = led + largest * r             # (r,)    Wᵀ times the part of μ, over N
     cdef double* along_W = along + r                   # (r, r)  Wᵀ times the part of W, likewise
+    cdef double* together = along_W + r * r            # (q,)    of the roots, summed over the modes
     cdef const double* means = &vector[K]
     cdef const double* W
     cdef const double* root
@@ -594,6 +615,22 @@ def scaled(
                             W_out[i * r + j] = s
                 at += p
                 at_square += p * p
+                at_root += q
+                at_block += q * q
+        if structure == SHRUNK:
+            at_root = 0
+            at_block = 0
+            for c in range(C):
+                q = n_roots(sizes[c], structure)
+                memset(together, 0, q * sizeof(double))
+                for k in range(K):
+                    for i in range(q):
+                        together[i] += vector[first_root + k * Q + at_root + i]
+                solve_lower(q, &root_factors[K, at_block], together)
+                solve_lower_transposed(q, &root_factors[K, at_block], together)
+                for k in range(K):
+                    for i in range(q):
+                        scaled_out[first_root + k * Q + at_root + i] += together[i]
                 at_root += q
                 at_block += q * q
     free(memory)

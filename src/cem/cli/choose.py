@@ -1,0 +1,170 @@
+"""``cem choose``: numbers of modes compared, in one table with a recommendation."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cem.cli.conditions import add_conditions
+from cem.cli.files import check_writable, read_for_fit, was_read, write_bytes
+from cem.cli.forms import add_forms, check_forms, is_written
+from cem.cli.model_options import add_model_choice, estimator_of
+from cem.cli.options import STANDARD_OUTPUT, add_output, add_search, add_table, count, share
+from cem.cli.remembered import with_columns
+from cem.errors.display import escaped
+
+if TYPE_CHECKING:
+    from cem.cli.terminal import Terminal
+    from cem.selection.mode_choice import ModeChoice
+
+__all__ = ["add_parser", "run_choose"]
+
+_TEXT = (
+    "Compare numbers of failure modes: log-likelihood, AIC, BIC, ICL, the log-likelihood of units that were left out, "
+    "and a bootstrap test of each number against one mode more; and recommend one, with the reason."
+)
+
+
+def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
+    """Add ``choose`` to the subparsers of the command line; `run_choose` runs it.
+
+    Parameters
+    ----------
+    commands : argparse subparsers
+        Of the command ``cem``.
+    options
+        Further arguments of the parser: the common epilog.
+    """
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "choose", help="Compare numbers of failure modes, and recommend one.", description=_TEXT, **options
+    )
+    parser.set_defaults(run=run_choose)
+    add_table(parser)
+    parser.add_argument(
+        "-k", "--modes", type=numbers, default=numbers("1..6"), metavar="A..B",
+        help="numbers of modes: a range such as 1..6, or a list such as 2,3,5 (default: 1..6)",
+    )  # fmt: skip
+    parser.add_argument("--no-test", action="store_true", help="leave the bootstrap tests out")
+    parser.add_argument(
+        "--replicates", type=count, default=99, metavar="N", help="most fleets that a test draws (default: 99)"
+    )
+    parser.add_argument(
+        "--level", type=share, default=0.05, metavar="P", help="a p above it does not reject (default: 0.05)"
+    )
+    parser.add_argument("--folds", type=count, default=5, metavar="N", help="folds of units (default: 5)")
+    parser.add_argument(
+        "--maximum-likelihood",
+        choices=("full", "pooled", "diagonal"),
+        default="full",
+        help="covariance of the fits of likelihood, criteria and tests, where --covariance is shrunk (default: full)",
+    )
+    add_model_choice(parser)
+    add_search(parser, starts=10)
+    add_conditions(parser)
+    add_output(parser, "write the model with the recommended number of modes to this file", metavar="MODEL")
+    add_forms(parser, "number of modes")
+    return parser
+
+
+def numbers(text: str) -> list[int]:
+    """Whole numbers of ``1..6`` or ``2,3,5``, and of both together."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dots, last = part.strip().partition("..")
+        if not first.isdecimal() or (dots and not last.isdecimal()):
+            raise argparse.ArgumentTypeError(f"{text!r} is neither a range such as 1..6 nor a list such as 2,3,5")
+        found.update(range(int(first), int(last if dots else first) + 1))
+    if not found or min(found) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} has no number of modes above 0, or one below 1")
+    return sorted(found)
+
+
+def run_choose(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
+    """Read, compare, write.
+
+    Raises
+    ------
+    OptionError, PanelError
+        An option or the file is at fault.
+    FitError
+        No number of modes can be fitted.
+    """
+    from cem.selection.choosing import choose_modes
+
+    check_forms(options)
+    other = "--json" if options.json else "--csv" if options.csv else None
+    check_writable(options.output, binary=True, other=other)
+    panel, time = read_for_fit(options)
+    terminal.detail(was_read(options, panel))
+    estimator = estimator_of(options, panel, max(options.modes))
+    with terminal.stages() as progress:
+        found = choose_modes(
+            estimator,
+            panel,
+            options.modes,
+            test=not options.no_test,
+            n_replicates=options.replicates,
+            level=options.level,
+            n_folds=options.folds,
+            random_state=options.seed,
+            n_jobs=estimator._options().n_jobs,
+            maximum_likelihood=options.maximum_likelihood,
+            progress=progress,
+        )
+    if options.output is not None:
+        model = with_columns(options, found.estimator.model_, panel, time)
+        if options.output == STANDARD_OUTPUT:
+            from cem.model.file import encode
+
+            write_bytes(STANDARD_OUTPUT, encode(model))
+            terminal = terminal.on_error_stream()
+        else:
+            model.save(options.output)
+    columns = {
+        name: [None if isinstance(cell, float) and math.isnan(cell) else cell for cell in cells.tolist()]
+        for name, cells in found.table().items()
+    }
+    if is_written(options, terminal, columns, lambda: _document(options, found, noted)):
+        return
+    terminal.document(str(found))
+    if isinstance(options.output, Path):
+        terminal.done(f"written: {escaped(options.output)}")
+
+
+def _document(options: argparse.Namespace, found: ModeChoice, noted: list[str]) -> dict[str, Any]:
+    """What ``--json`` prints."""
+    return {
+        "file": str(options.file),
+        "model": str(options.output) if options.output is not None else None,
+        "recommended": found.n_modes,
+        "reason": found.reason,
+        "choices": dict(found.choices),
+        "candidates": [
+            {
+                "modes": one.n_modes,
+                "log_likelihood": one.log_likelihood,
+                "parameters": one.n_parameters,
+                "aic": one.aic,
+                "bic": one.bic,
+                "icl": one.icl,
+                "entropy": one.entropy,
+                "held_out": one.held_out,
+                "held_out_standard_error": one.held_out_standard_error,
+                "p_value": one.p_value,
+                "replicates": None if one.test is None else len(one.test.null),
+                "sizes": [
+                    {"mode": label, "weight": float(weight), "mean_posterior": None if math.isnan(mean) else mean}
+                    for label, weight, mean in zip(
+                        one.mode_labels, one.weights, one.mean_posteriors.tolist(), strict=True
+                    )
+                ],
+            }
+            for one in found.candidates
+        ],
+        "left_out": [{"modes": n, "reason": reason} for n, reason in found.left_out.items()],
+        "without_test": found.without_test or None,
+        "maximum_likelihood": found.maximum_likelihood or None,
+        "warnings": noted,
+    }

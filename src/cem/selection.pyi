@@ -1,2 +1,0 @@
-# For static checkers; at run time cem.old_paths finds the module in its room.
-from cem.prognosis.selection import *  # noqa: F403

@@ -1,0 +1,76 @@
+"""``cem choose``: the same answer as in Python, and numbers of modes as people write them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import pytest
+
+import cem
+from cem.cli import commands as cli
+from cem.cli.choose import numbers
+
+OPTIONS = ["--basis", "polynomial:1", "--starts", "2", "--covariance", "pooled", "--replicates", "19", "--folds", "3"]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("choose")
+    assert cli.main(["demo", "--write", str(folder), "--json"]) == 0
+    return folder / "fleet.csv"
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("1..3", [1, 2, 3]), ("2,5", [2, 5]), ("1..2,4", [1, 2, 4]), ("3", [3]), (" 1 .. 2 ", None)]
+)
+def test_numbers_of_modes_are_ranges_and_lists(text, meant):
+    if meant is None:
+        with pytest.raises(argparse.ArgumentTypeError):
+            numbers(text)
+    else:
+        assert numbers(text) == meant
+
+
+@pytest.mark.parametrize("text", ["", "3..1", "0..2", "1-3", "a", "1..", "..3", "1.5"])
+def test_other_texts_are_refused(text, table, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["choose", str(table), f"--modes={text}"])
+    assert stopped.value.code == 2
+    assert repr(text) in capsys.readouterr().err
+
+
+def test_the_recommended_model_is_written_and_named(table, capsys, tmp_path):
+    model = tmp_path / "chosen.cem"
+    arguments = ["choose", str(table), "--channels", "wear,debris", "--modes", "1..3", *OPTIONS]
+    assert cli.main([*arguments, "--output", str(model), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["recommended"] == len(cem.load(model).weights_)
+    assert document["model"] == str(model)
+    assert [one["modes"] for one in document["candidates"]] == [1, 2, 3]
+    assert cli.main([*arguments]) == 0
+    shown = capsys.readouterr().out
+    assert document["reason"] in shown and "held-out" in shown
+
+    panel = cem.read(table, unit="unit", time="time", channels=["wear", "debris"])
+    em = cem.FailureModeEM(1, basis=cem.Polynomial(1), n_init=2, covariance="pooled", random_state=0)
+    found = cem.selection.choose_modes(em, panel, range(1, 4), n_replicates=19, n_folds=3)
+    assert [one["bic"] for one in document["candidates"]] == [one.bic for one in found.candidates]
+    assert [one["p_value"] for one in document["candidates"]] == [one.p_value for one in found.candidates]
+    assert str(found) in shown
+
+
+def test_without_a_test_the_table_says_so(table, capsys):
+    arguments = ["choose", str(table), "--channels", "wear", "--modes", "1,2", *OPTIONS, "--no-test"]
+    assert cli.main(arguments) == 0
+    assert "no test: test=False" in capsys.readouterr().out
+
+
+def test_too_few_units_are_one_line_on_standard_error(table, capsys, tmp_path):
+    lines = table.read_text().splitlines()
+    first = lines[1].split(",")[0]
+    small = tmp_path / "small.csv"
+    small.write_text("\n".join([lines[0], *(line for line in lines[1:] if line.split(",")[0] == first)]))
+    assert cli.main(["choose", str(small), "--modes", "2..3"]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("cem: 1 units cannot be divided")

@@ -1,0 +1,117 @@
+"""The warning of a near-tie: given where another seed finds other modes, and not where modes are apart."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import cem
+from cem.errors import NearTieWarning
+from cem.fitting.near_ties import near_tie
+from cem.search.starts import Start
+
+# Two modes in the middle of each other: with thirty units the likelihood has several optima of about one height.
+CLOSE = ((0.0, 1.0), (0.5, 0.6))
+
+
+def close_fleet(seed: int, n_units: int = 40) -> cem.Panel:
+    rng = np.random.default_rng(seed)
+    times, values = [], []
+    for l in range(n_units):
+        t = np.sort(rng.uniform(-1, 1, 6))
+        level, slope = np.array(CLOSE[l % 2]) + 0.4 * rng.normal(size=2)
+        times.append(t)
+        values.append((level + slope * t + 0.4 * rng.normal(size=6))[:, None])
+    return cem.Panel.from_arrays(times, values)
+
+
+def warned(estimator, panel) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", NearTieWarning)
+        estimator.fit(panel)
+    return [str(one.message) for one in caught]
+
+
+def test_a_fleet_of_modes_that_are_apart_is_not_warned_of():
+    """A warning that everybody sees is read by nobody."""
+    fleet = cem.datasets.load_demo_fleet()
+    for k in (2, 3):
+        assert not warned(cem.FailureModeEM(k, random_state=0), fleet)
+
+
+def test_a_fleet_of_modes_that_nothing_separates_is_warned_of():
+    """Three modes of one cloud: which unit is in which mode is a matter of the seed."""
+    options = {"basis": cem.Polynomial(1), "covariance": "full"}
+    found = [warned(cem.FailureModeEM(3, random_state=0, **options), close_fleet(seed)) for seed in range(6)]
+    said = [one[0] for one in found if one]
+    assert len(said) >= 3
+    assert "of 40 units another mode" in said[0] and "em.stability(panel)" in said[0]
+    assert "covariance='shrunk'" in said[0]
+    options["covariance"] = "pooled"  # which is not recommended again
+    found = [warned(cem.FailureModeEM(3, random_state=0, **options), close_fleet(seed)) for seed in range(6)]
+    assert any(found) and not any("covariance=" in text for texts in found for text in texts)
+
+
+def test_the_warning_changes_no_bit_of_the_fit():
+    """It looks at the starts, and draws no number."""
+    panel = close_fleet(0)
+    first, second = (cem.FailureModeEM(3, basis=cem.Polynomial(1), random_state=0) for _ in range(2))
+    warned(first, panel)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        second.fit(panel)
+    np.testing.assert_array_equal(first.responsibilities_, second.responsibilities_)
+
+
+class Run:
+    """What a start knows, as far as near-ties need it."""
+
+    lost_mode, converged = None, True
+
+    def __init__(self, log_likelihood, calls, n_modes=2):
+        self.objectives = (log_likelihood,) * 3
+        self.responsibilities = np.eye(n_modes)[calls]
+        self.parameters = type("P", (), {"n_modes": n_modes})
+
+
+CALLS = np.arange(40) % 2
+OTHER = np.where(np.arange(40) < 10, 1 - CALLS, CALLS)  # a quarter of the units moved
+
+
+def starts(gap, calls=OTHER, **options):
+    return [
+        Start("kmeans", Run(-100.0, CALLS), "converged"),
+        replace(Start("kmeans", Run(-100.0 - gap, calls)), **options),
+    ]
+
+
+def test_a_tie_is_near_and_moves_units():
+    found = near_tie(starts(0.5), 0)
+    assert found.gap == pytest.approx(0.5) and found.moved == pytest.approx(0.25)
+    assert (found.n_met, found.n_starts) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        starts(3.0),  # far below
+        starts(0.5, CALLS),  # the same story
+        starts(0.5, 1 - CALLS),  # the same story with the modes in another order
+        starts(0.5, twin=0, fate="same as start 0"),
+        starts(0.5, fate="failed: no"),
+        [Start("kmeans", Run(-100.0, CALLS * 0, 1)), Start("kmeans", Run(-100.1, CALLS * 0, 1))],  # one mode
+    ],
+)
+def test_what_is_no_tie_is_not_warned_of(records):
+    assert near_tie(records, 0) is None
+
+
+def test_log_likelihoods_under_another_floor_are_not_compared():
+    """A quiet start has a floor of its own."""
+    records = starts(0.5)
+    records[0] = replace(records[0], kind="quiet")
+    assert near_tie(records, 0) is None

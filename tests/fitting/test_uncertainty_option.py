@@ -1,0 +1,68 @@
+"""FailureModeEM(uncertainty=...): a fit computes the law of its parameters only if it is asked to."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+import cem
+from cem.errors import OptionError
+from cem.model.uncertain import UncertainModel
+
+
+@pytest.fixture(scope="module")
+def panel():
+    rng = np.random.default_rng(2)
+    levels = np.where(np.arange(60) % 3 == 0, 0.0, 2.0) + 0.4 * rng.standard_normal(60)
+    return cem.Panel.from_arrays([np.arange(6.0)] * 60, [(x + 0.3 * rng.standard_normal(6))[:, None] for x in levels])
+
+
+def estimator(**options):
+    return cem.FailureModeEM(2, basis=cem.Constant(), covariance="pooled", random_state=0, **options)
+
+
+def test_a_fit_takes_parameters_as_known_unless_it_is_asked(panel):
+    """Every fit would take as long as a bootstrap."""
+    em = estimator().fit(panel)
+    assert em.get_params()["uncertainty"] is None and type(em.model_) is cem.FailureModeModel
+    assert em.uncertainty(panel).method == "information"  # the method of this name is there all the same
+
+
+@pytest.mark.parametrize("method", ["information", "bootstrap"])
+def test_the_model_carries_what_was_asked_for(panel, method):
+    em, plain = estimator(uncertainty=method).fit(panel), estimator().fit(panel)
+    assert type(em.model_) is UncertainModel and em.model_.uncertainty["method"] == method
+    np.testing.assert_array_equal(em.means_, plain.means_)
+    np.testing.assert_array_equal(em.responsibilities_, plain.responsibilities_)
+    np.testing.assert_array_equal(em.predict_proba(panel), em.model_.predict_proba(panel))
+    again = estimator(uncertainty=method).fit(panel)
+    np.testing.assert_array_equal(again.predict_proba(panel), em.predict_proba(panel))
+    sure = [x.predict_proba(panel).max(axis=1).mean() for x in (em, plain)]
+    assert sure[0] < sure[1]
+
+
+def test_the_option_goes_through_pickles_clones_and_set_params(panel):
+    from sklearn.base import clone
+
+    em = estimator(uncertainty="information")
+    assert "uncertainty='information'" in repr(em)
+    for found in (pickle.loads(pickle.dumps(em)), clone(em), estimator().set_params(uncertainty="information")):
+        assert found.get_params()["uncertainty"] == "information"
+    assert vars(em)["uncertainty"] == "information"
+
+
+def test_a_law_that_there_is_not_is_refused(panel):
+    with pytest.raises(OptionError, match="uncertainty='robust'"):
+        estimator(uncertainty="robust").fit(panel)
+
+
+def test_uncertainty_of_an_earlier_fit_is_taken(panel):
+    """The two ways to the same model would differ."""
+    em = estimator().fit(panel)
+    known = em.uncertainty(panel, "bootstrap", n_replicates=30, kind="parametric")
+    model = em.model_.with_uncertainty(known)
+    assert model.uncertainty == {"method": "bootstrap", "n_draws": 30, "reflected": True, "spread": 1.25}
+    information = em.model_.with_uncertainty(em.uncertainty(panel), n_draws=50)
+    assert information.uncertainty == {"method": "information", "n_draws": 50, "reflected": False, "spread": 1.0}

@@ -1,0 +1,132 @@
+"""Models with the uncertainty of their parameters: what they are made of, and what they refuse."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from model_cases import example_model, ragged_panel
+from uncertain_cases import perturbed, uncertain
+
+import cem
+from cem.errors import OptionError, ScorerError
+from cem.model.uncertain import UncertainModel
+
+
+def test_predictions_are_the_average_over_components():
+    """Probabilities would be those of one set of parameters after all."""
+    model = uncertain(example_model())
+    panel = ragged_panel(model)
+    plain = model.of_components
+    joint = np.log(plain.predict_proba(panel)) + plain.score_samples(panel)[:, None]
+    total = np.logaddexp.reduce(joint, axis=1)
+    np.testing.assert_allclose(model.score_samples(panel), total, rtol=1e-12)
+    own = np.exp(joint - total[:, None]).reshape(len(joint), 3, 3).sum(axis=2)
+    np.testing.assert_allclose(model.predict_proba(panel), own, rtol=0, atol=1e-12)
+
+
+def test_forecast_intervals_are_those_of_the_whole_mixture():
+    """Intervals from the modes' means and variances alone would miss heavy tails."""
+    model = uncertain(example_model(), size=0.4)
+    panel = ragged_panel(model, n_units=4)
+    forecast = model.forecast(panel, [2.0, 11.0])
+    low, high = forecast.interval(0.9)
+    np.testing.assert_allclose(forecast.cdf(low), 0.05, rtol=1e-9)
+    np.testing.assert_allclose(forecast.cdf(high), 0.95, rtol=1e-9)
+    parts = forecast.components
+    np.testing.assert_allclose(forecast.mean, parts.mean, rtol=1e-12)
+    np.testing.assert_allclose(forecast.variance, parts.variance, rtol=1e-12)
+    assert forecast.weights.shape == (4, 3) and forecast.mode_labels == model.mode_labels
+    assert len(forecast.to_frame("pandas")) == 8 and "<table" in forecast._repr_html_()
+
+
+def test_parameters_curves_and_samples_stay_those_of_the_fit():
+    plain = example_model()
+    model = uncertain(plain)
+    np.testing.assert_array_equal(model.means_, plain.means_)
+    np.testing.assert_array_equal(model.curves([1.0, 2.0]), plain.curves([1.0, 2.0]))
+    drawn = [m.sample(3, [1.0, 2.0], random_state=1).values for m in (model, plain)]
+    np.testing.assert_array_equal(*drawn)
+    back = model.without_uncertainty()
+    assert type(back) is cem.FailureModeModel and back.components is None
+    panel = ragged_panel(plain)
+    np.testing.assert_array_equal(back.predict_proba(panel), plain.predict_proba(panel))
+
+
+def test_pickles_and_files_give_the_same_bits(tmp_path):
+    model = uncertain(example_model())
+    panel = ragged_panel(model)
+    model.save(tmp_path / "m.cem")
+    for found in (pickle.loads(pickle.dumps(model)), cem.load(tmp_path / "m.cem")):
+        assert type(found) is UncertainModel and found.uncertainty == model.uncertainty
+        np.testing.assert_array_equal(found.predict_proba(panel), model.predict_proba(panel))
+        np.testing.assert_array_equal(found.novelty(panel), model.novelty(panel))
+        assert found.scorer().fingerprint() == model.scorer().fingerprint()
+    assert (tmp_path / "m.cem").stat().st_size < 500_000
+
+
+def test_an_expert_speaks_of_modes_not_of_components():
+    """Probabilities that an inspection gives would be refused, or be shared out among components wrongly."""
+    model = uncertain(example_model(time_unit=None))
+    panel = ragged_panel(model, n_units=3)
+    given = np.array([[1.0, 0.0, 0.0], [0.2, 0.5, 0.3], [np.nan] * 3])
+    told = panel.with_mode_probabilities(given, ["wear", 7, "crack"])
+    found = model.predict_proba(told)
+    np.testing.assert_allclose(found[0], [1.0, 0.0, 0.0], atol=1e-12)
+    plain = model.predict_proba(panel)
+    odds = plain[1] / model.components.summed(model.components.parameters.weights) * np.array([0.2, 0.5, 0.3])
+    np.testing.assert_allclose(found[1], odds / odds.sum(), rtol=1e-9)
+    np.testing.assert_allclose(found[2], plain[2], rtol=1e-12)
+
+
+def test_thresholds_are_crossed_by_the_mixture_of_components():
+    model = uncertain(example_model())
+    panel = ragged_panel(model, n_units=4)
+    law = model.remaining_life(panel, 1e4, channel="b", direction="upper")
+    assert law.mode_probabilities.shape == (4, 3) and law.mode_labels == model.mode_labels
+    np.testing.assert_allclose(law.mode_probabilities.sum(axis=1), 1.0, rtol=1e-12)
+    by_mode = model.remaining_life(panel, {"wear": 1e4, 7: 1e4, "crack": 1e4}, channel="b", direction="upper")
+    np.testing.assert_allclose(by_mode.probability_never, law.probability_never, rtol=1e-12)
+
+
+def test_a_law_of_another_fit_is_refused():
+    model = example_model()
+    for law, words in (
+        ([], "no draws"),
+        ("bootstrap", "law is a str"),
+        (perturbed(example_model(n_modes=2).internal_parameters), "3 modes"),
+        ([1.0], "3 modes"),
+    ):
+        with pytest.raises(OptionError, match=words):
+            model.with_uncertainty(law)
+    draws = perturbed(model.internal_parameters)
+    for options, words in (
+        ({"n_components": 0}, "n_components"), ({"n_components": 17}, "n_components"), ({"n_draws": 1.5}, "n_draws"),
+        ({"spread": -1}, "spread"), ({"spread": "wide"}, "spread"),
+    ):  # fmt: skip
+        with pytest.raises(OptionError, match=words):
+            model.with_uncertainty(draws, **options)
+
+
+def test_what_would_take_components_for_modes_is_refused():
+    """A compiled caller, or a scorer made by hand, would return nine probabilities, or those of known parameters."""
+    model = uncertain(example_model())
+    with pytest.raises(ScorerError, match="carries the uncertainty"):
+        cem.scoring.Scorer(model)
+    with pytest.raises(ScorerError, match="as known"):
+        type(model.scorer())(example_model())
+    lives = uncertain(example_model(time_axis="to_failure"))
+    with pytest.raises(ScorerError, match="to_failure"):
+        lives.scorer()
+
+
+def test_few_units_are_named_once_and_uncertainty_is_told():
+    """A user of a small fleet would not learn that sure calls are surer than right."""
+    record = {"n_units": 40, "n_parameters": 60}
+    few, many = example_model(training=record), example_model(training={**record, "n_units": 100_000})
+    assert "take the parameters as known" in str(few.summary()) and "'crack'" not in str(few.summary())
+    assert "uncertainty" not in many.summary().facts and "uncertainty" not in example_model().summary().facts
+    told = str(uncertain(few).summary())
+    assert "average over the law" in told and "7 draws, 3 components" in told and "as known" not in told
+    assert "with the uncertainty of its parameters" in repr(uncertain(few))

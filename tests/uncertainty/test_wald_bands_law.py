@@ -1,0 +1,165 @@
+"""What is done with a covariance: tests of hypotheses, bands of curves, draws of parameters."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from scipy.stats import chi2, norm
+
+import cem
+from cem import FailureModeEM
+from cem.basis.families import Polynomial
+from cem.uncertainty.bands import simultaneous_quantile
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Two modes of a quadratic in two channels; the second channel is the response."""
+    rng = np.random.default_rng(101)
+    times, values = [], []
+    for l in range(120):
+        t = np.sort(rng.uniform(0.0, 2.0, 9))
+        k = l % 2
+        x = np.empty((9, 2))
+        for c in range(2):
+            x[:, c] = 2.0 * k + (1.0 - k) * t + 0.5 * rng.standard_normal() + 0.4 * rng.standard_normal() * t
+        times.append(t)
+        values.append(x + 0.3 * rng.standard_normal(x.shape))
+    panel = cem.Panel.from_arrays(
+        times, values, channels=("a", "b"), response="b", time_unit="h", channel_units={"b": "mm"}
+    )
+    em = FailureModeEM(2, basis=Polynomial(1), random_state=0).fit(panel)
+    return em.uncertainty(panel)
+
+
+def test_one_parameter_is_its_z_score_squared(known):
+    """A significance would be that of another parameter."""
+    name = "mean[1, a, 1]"
+    i = known.names.index(name)
+    test = known.wald(name, 0.25)
+    z = (known.estimates[i] - 0.25) / known.standard_errors[i]
+    assert test.statistic == pytest.approx(z**2, rel=1e-10) and test.dof == 1
+    assert test.p_value == pytest.approx(2 * norm.sf(abs(z)), rel=1e-8)
+    assert str(test).startswith("chi2(1) = ")
+
+
+def test_several_combinations_are_tested_together(known):
+    """Two slopes that are correlated would be tested as if they were not."""
+    both = [{"mean[0, a, 1]": 1, "mean[1, a, 1]": -1}, {"mean[0, b, 1]": 1, "mean[1, b, 1]": -1}]
+    test = known.wald(both)
+    R = np.zeros((2, len(known.names)))
+    for row, own in zip(R, both, strict=True):
+        for name, factor in own.items():
+            row[known.names.index(name)] = factor
+    away, V = R @ known.estimates, R @ known.covariance @ R.T
+    assert test.statistic == pytest.approx(away @ np.linalg.solve(V, away), rel=1e-9) and test.dof == 2
+    assert test.p_value == pytest.approx(chi2.sf(test.statistic, 2), rel=1e-8)
+    assert known.wald(R) == test
+    assert known.wald(R, R @ known.estimates).statistic == pytest.approx(0.0, abs=1e-18)
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "values", "message"),
+    [
+        ("mean[0, a, 7]", 0.0, "there is no parameter"),
+        (["weight[0]", "weight[1]"], 0.5, "only 1 of its 2 combinations"),
+        ({"mean[0, a, 1]": "x"}, 0.0, "a number was expected"),
+        (np.ones((1, 3)), 0.0, "rows of"),
+        ("mean[0, a, 1]", [0.0, 1.0], "values"),
+        ("mean[0, a, 1]", np.nan, "finite"),
+        ([], 0.0, "hypothesis"),
+    ],
+)
+def test_hypotheses_that_cannot_be_tested_are_refused(known, hypothesis, values, message):
+    """A statistic of nothing, or of a singular matrix."""
+    with pytest.raises(cem.OptionError, match=message):
+        known.wald(hypothesis, values)
+
+
+def test_bands_are_the_curves_of_the_model_with_their_errors(known):
+    """The picture would show a band around another curve."""
+    times = np.array([0.1, 1.0, 1.9])
+    bands = known.bands(times)
+    assert bands.channel == "b" and bands.channel_unit == "mm" and bands.time_unit == "h"
+    np.testing.assert_allclose(bands.curves, known.model.curves(times)[:, 1], rtol=1e-12)
+    np.testing.assert_allclose(bands.upper - bands.curves, norm.ppf(0.95) * bands.standard_errors, rtol=1e-9)
+    functions = known.model.bases[1](times)
+    at = [known.names.index(f"mean[1, b, {j}]") for j in range(2)]
+    variances = np.einsum("mi,ij,mj->m", functions, known.covariance[np.ix_(at, at)], functions)
+    np.testing.assert_allclose(bands.standard_errors[1], np.sqrt(variances), rtol=1e-9)
+    wider = known.bands(times, "b", simultaneous=True)
+    assert (wider.upper > bands.upper).all() and wider.simultaneous
+    frame = bands.to_frame("pandas")
+    assert len(frame) == 6 and list(frame["mode"]) == [0, 0, 0, 1, 1, 1]
+
+
+def test_simultaneous_bands_hold_a_whole_curve_as_often_as_they_say():
+    """A line within a pointwise band at each time leaves it somewhere far more often."""
+    rng = np.random.default_rng(5)
+    t = np.linspace(-1, 1, 60)
+    spread = np.stack([np.ones_like(t), t], axis=1) @ np.array([[0.5, 0.0], [0.2, 0.7]])
+    errors = np.sqrt(np.square(spread).sum(axis=1))
+    width = simultaneous_quantile(spread, 0.9, 20_000, 0)
+    curves = rng.standard_normal((4000, 2)) @ spread.T
+    held = (np.abs(curves) <= width * errors).all(axis=1).mean()
+    assert 0.88 < held < 0.92
+    # One direction only: the curve leaves the band everywhere or nowhere.
+    assert simultaneous_quantile(spread[:, :1], 0.9, 50_000, 0) == pytest.approx(norm.ppf(0.95), abs=0.02)
+    assert simultaneous_quantile(np.zeros((3, 2)), 0.9, 100, 0) == 0.0
+
+
+def test_bands_need_a_channel_and_numbers(known):
+    """An index error inside."""
+    with pytest.raises(cem.PredictionError, match="no channel 'z'"):
+        known.bands(channel="z")
+    with pytest.raises(cem.OptionError, match="level"):
+        known.bands(level=2)
+    with pytest.raises(cem.OptionError, match="times"):
+        known.bands([0.0, np.nan])
+
+
+def test_draws_have_the_law_of_the_table(known):
+    """Predictions would carry another uncertainty than the table states."""
+    forms = known.law.forms(1500, seed=3)
+    means = np.array(
+        [form.coordinates.in_user_terms(form.parameters.means, form.parameters.factors)[0] for form in forms]
+    )
+    rows = known.mean_rows
+    errors = known.standard_errors[rows]
+    np.testing.assert_allclose(means.mean(axis=0), known.estimates[rows], atol=0.15 * errors.max())
+    np.testing.assert_allclose(means.std(axis=0), errors, rtol=0.1)
+    weights = np.array([form.parameters.weights for form in forms])
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0)
+    again = known.law.draws(3, seed=3)
+    for one, other in zip(again, forms, strict=False):
+        assert np.array_equal(one.means, other.parameters.means)
+    with pytest.raises(cem.OptionError, match="0 draws"):
+        known.law.draws(0)
+
+
+def test_what_is_known_survives_a_pickle(known):
+    """A job that fits overnight could not hand its standard errors on."""
+    again = pickle.loads(pickle.dumps(known))
+    assert again.names == known.names and np.array_equal(again.covariance, known.covariance)
+    assert np.array_equal(again.law.draws(2)[1].means, known.law.draws(2)[1].means)
+
+
+def test_the_bootstrap_has_the_covariance_of_the_information(known):
+    """Refits of drawn fleets are what the information approximates; modes would be swapped otherwise."""
+    rng = np.random.default_rng(7)
+    modes = np.arange(150) % 2
+    values = [3.0 * k + 0.6 * rng.standard_normal() + 0.4 * rng.standard_normal((6, 1)) for k in modes]
+    panel = cem.Panel.from_arrays([np.arange(6.0)] * 150, values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cem.CemWarning)
+        em = FailureModeEM(2, basis=Polynomial(0), random_state=0).fit(panel)
+    expected = em.uncertainty(panel)
+    for kind in ("parametric", "units"):
+        found = em.uncertainty(panel, "bootstrap", n_replicates=300, kind=kind)
+        np.testing.assert_allclose(found.standard_errors, expected.standard_errors, rtol=0.25)
+        assert "300 replicates" in found.facts[0]
+    weights = found.law.draws(4)
+    assert len(weights) == 4 and len(found.law.draws(400, seed=1)) == 400
