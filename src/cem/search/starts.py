@@ -66,7 +66,7 @@ _GENERATIONS = 8  # most generations, from fifty starts on,
 _ENOUGH = 4  # fewer if this many starts led to the best optimum
 _PATIENCE = (24, 16, 12, 8, 4)  # moves without a gain, if 0, 1, 2, 3, or more other starts led to the best optimum
 _MOVES = 4  # moves from the same best start
-_PARTNERS = 20  # highest different runs of which moves are made
+_PARTNERS = 40  # highest different runs of which moves are made
 _WORTH_ANOTHER = 0.1  # nats that a generation of moves must gain to count as a gain
 # Passes over a small fleet cost little, so it can have more moves: in proportion below so many units times channels, up
 # to so many times more. It needs them most where every mode has its own covariance: the best optimum then often has a
