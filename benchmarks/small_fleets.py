@@ -37,7 +37,7 @@ DEVELOPMENT, EVALUATION = range(101, 121), range(1, 21)
 SEEDS = 12
 MANY, SEEDS_OF_MANY = 200, 4
 FOUND = 0.1  # nats
-REFERENCE = harness.RESULTS / "small_fleets_reference.json"
+REFERENCE = harness.HERE / "small_fleets_reference.json"
 WEIGHTS, MEANS, SPREADS, NOISE = (0.6, 0.35), ((0, 1, 0.5), (0, -0.5, 2.0), (0, 2.5, -2.0)), (0.5, 0.3, 0.3), 0.15
 
 

@@ -163,10 +163,10 @@ def test_the_effort_grows_with_the_starts_and_shrinks_with_the_fleet():
 
 def test_small_fleets_are_searched_further_and_most_where_modes_have_their_own_covariance():
     """There the best optimum is met once in a hundred starts, and a pass costs next to nothing."""
-    small, pooled, usual = (
-        search._Effort.of(10, *fleet) for fleet in ((200, 1, "full"), (200, 1, "pooled"), (200, 14, "full"))
+    small, shrunk, usual = (
+        search._Effort.of(10, *fleet) for fleet in ((200, 1, "full"), (200, 1, "shrunk"), (200, 14, "full"))
     )
-    assert small.patience[0] > pooled.patience[0] > usual.patience[0] == search._PATIENCE[0]
+    assert small.patience[0] > shrunk.patience[0] > usual.patience[0] == search._PATIENCE[0]
     assert search._Effort.of(10, 1500, 1, "full").patience == usual.patience
 
 
