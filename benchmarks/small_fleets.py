@@ -160,24 +160,18 @@ def compare(fleets: Sequence[int], seeds: int, sources: dict[str, str]) -> list[
     for one in workers.values():
         one.__exit__(None, None, None)
     rows = []
-    for name in sources:
-        for structures in (*((one,) for one in STRUCTURES), STRUCTURES):
-            own_hits = [hit for one in structures for hit in hits[name, one]]
-            own_times = np.concatenate([times[name, one] for one in structures])
-            row = {
-                "cem": name,
-                "covariance": " and ".join(structures),
-                "hits": sum(own_hits),
-                "fits": len(own_hits),
-                "share": sum(own_hits) / len(own_hits),
-                "median_milliseconds": 1e3 * float(np.median(own_times)),
-            }
-            if name == "here" and "there" in sources:
-                other = np.concatenate([times["there", one] for one in structures])
-                row["ratio_of_medians"] = float(np.median(own_times) / np.median(other))
-                row["median_of_ratios"] = float(np.median(own_times / other))
-                row["ratio_of_totals"] = float(own_times.sum() / other.sum())
-            rows.append(row)
+    for structures in (*((one,) for one in STRUCTURES), STRUCTURES):
+        row: dict[str, Any] = {"covariance": " and ".join(structures), "fleets": len(fleets)}
+        own: dict[str, NDArray[np.float64]] = {}
+        for name in sources:
+            found = [hit for one in structures for hit in hits[name, one]]
+            own[name] = np.concatenate([times[name, one] for one in structures])
+            row |= {"fits": len(found), f"hits_{name}": sum(found)}
+            row[f"milliseconds_{name}"] = 1e3 * float(np.median(own[name]))
+        if "there" in own:
+            row["ratio_of_medians"] = float(np.median(own["here"]) / np.median(own["there"]))
+            row["ratio_of_totals"] = float(own["here"].sum() / own["there"].sum())
+        rows.append(row)
     return rows
 
 
