@@ -73,4 +73,4 @@ def test_too_few_units_are_one_line_on_standard_error(table, capsys, tmp_path):
     small.write_text("\n".join([lines[0], *(line for line in lines[1:] if line.split(",")[0] == first)]))
     assert cli.main(["choose", str(small), "--modes", "2..3"]) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith("cem: 1 units cannot be divided")
+    assert said.startswith("cem: n_folds is 5, and the panel has 1 unit; every fold needs one")

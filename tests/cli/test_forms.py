@@ -15,7 +15,7 @@ from cem.cli import commands as cli
 
 SCHEMA_FILE = ROOT / "docs" / "_static" / "cem-json.schema.json"
 FIT = ["--modes", "2", "--basis", "polynomial:1", "--starts", "2", "--covariance", "pooled", "--max-iter", "30"]
-CHOOSE = [*FIT, "--modes", "1..2", "--replicates", "9", "--folds", "2"]
+CHOOSE = [*FIT, "--modes", "1..2", "--replicates", "19", "--folds", "2"]
 
 
 @pytest.fixture(scope="module")

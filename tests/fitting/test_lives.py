@@ -24,9 +24,9 @@ from cem.statistics.sufficient import SufficientStatistics
 
 
 def lives_fit(panel: Panel, n_modes: int, basis, *, max_iter: int = 40, prior_weight: float = 1.0,
-              family: str = "lognormal") -> LivesFit:  # fmt: skip
+              family: str = "lognormal", covariance: str = "auto") -> LivesFit:  # fmt: skip
     options = FailureModeEM(
-        n_modes, basis=basis, n_init=2, max_iter=max_iter, random_state=1, time_axis="to_failure"
+        n_modes, basis=basis, n_init=2, max_iter=max_iter, random_state=1, time_axis="to_failure", covariance=covariance
     )._options()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CemWarning)
@@ -46,8 +46,11 @@ def test_the_objective_never_falls(seed, n_modes, basis, family, prior_weight) -
     """(19) with the laws' penalty, pass by pass; without a penalty (19) itself. A fall would be a wrong M step."""
     panel = partly_running(24, seed)
     panel = panel if n_modes > 1 and seed % 2 else panel.with_modes(None)
+    covariance = "full" if prior_weight == 0.0 else "auto"
     try:
-        fit = lives_fit(panel, n_modes, basis, max_iter=20, family=family, prior_weight=prior_weight)
+        fit = lives_fit(
+            panel, n_modes, basis, max_iter=20, family=family, prior_weight=prior_weight, covariance=covariance
+        )
     except FitError:  # of the fit to the failed units alone: too few of them for so many modes
         reject()
     objectives = np.array(fit.objectives)

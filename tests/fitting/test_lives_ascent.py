@@ -25,7 +25,7 @@ from cem.panel.panel import Panel
 def fit(panel: Panel, accelerate: str, family: str, max_iter: int) -> LivesFit:
     options = FailureModeEM(
         2, basis=Exponential([40.0]), n_init=2, max_iter=max_iter, random_state=1, time_axis="to_failure",
-        accelerate=accelerate,
+        accelerate=accelerate, covariance="full",
     )._options()  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CemWarning)

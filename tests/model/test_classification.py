@@ -9,6 +9,7 @@ import pytest
 from conditioned_fleets import conditioned_fleet, fitted
 from model_cases import example_model, ragged_panel
 
+import cem
 from cem.basis.families import Polynomial
 
 
@@ -80,3 +81,17 @@ def test_the_table_has_a_row_for_each_mode(model, panel):
     ]  # fmt: skip
     assert frame["mode"].tolist() == ["wear", "7", "crack"]
     assert "crack" in str(found) and "60 units" in repr(found) and "<table" in found._repr_html_()
+
+
+def test_the_summary_has_the_odds_of_the_training_units():
+    """As numbers in the table, and cut off where they are printed: a million says no more than a thousand."""
+    fleet = cem.datasets.load_demo_fleet()
+    em = cem.FailureModeEM(3, covariance="pooled", random_state=0, n_init=4).fit(fleet)
+    odds = em.model_.summary().frames["classification"]["odds"]
+    np.testing.assert_allclose(
+        *(np.minimum(one, 1e6) for one in (odds, em.model_.classification(fleet).odds)), rtol=1e-3
+    )
+    assert "> 1,000" in str(em.model_.summary()) and all(isinstance(one, float) for one in odds)
+    two = cem.FailureModeEM(3, covariance="pooled", random_state=0, n_init=4).fit(fleet.select_channels(["noise"]))
+    shown = str(two.model_.classification(fleet.select_channels(["noise"])))
+    assert shown.splitlines()[1].split()[4] == "odds"

@@ -218,7 +218,7 @@ def test_regimes_are_those_of_the_model(model):
 def test_numbers_of_modes_are_drawn_with_the_recommendation(fleet):
     """A number without a figure leaves a gap, and the line of the recommendation is in every picture."""
     em = cem.FailureModeEM(1, covariance="pooled", n_init=2, random_state=0)
-    found = cem.selection.choose_modes(em, fleet, (1, 2), n_replicates=9, n_folds=2)
+    found = cem.selection.choose_modes(em, fleet, (1, 2), n_replicates=19, n_folds=2)
     display = found.plot()
     assert isinstance(display, ModeChoiceDisplay) and display.recommended == found.n_modes
     np.testing.assert_array_equal(display.lines_[0].get_ydata(), [one.bic for one in found.candidates])

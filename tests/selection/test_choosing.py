@@ -140,6 +140,15 @@ def test_a_number_that_cannot_be_fitted_is_left_out_with_the_reason():
         choose_modes(cem.FailureModeEM(1, **LINEAR), small, (6, 7))
 
 
+def test_only_the_fit_that_is_returned_carries_the_uncertainty_of_its_parameters():
+    """Candidates and folds would take minutes, and their figures are of plain fits."""
+    em = cem.FailureModeEM(1, covariance="pooled", uncertainty="information", **LINEAR)
+    found = choose_modes(em, fleet(), (1, 2), test=False, n_folds=2)
+    assert found.estimator.model_.uncertainty is not None
+    plain = choose_modes(cem.FailureModeEM(1, covariance="pooled", **LINEAR), fleet(), (1, 2), test=False, n_folds=2)
+    assert str(found) == str(plain)
+
+
 def test_a_generator_as_random_state_gives_every_fit_the_same_starts():
     """Threads would use it in another order each time."""
     options = {**LINEAR, "covariance": "pooled"}
@@ -157,7 +166,7 @@ def test_a_generator_as_random_state_gives_every_fit_the_same_starts():
     "options",
     [
         {"modes": 3}, {"modes": []}, {"modes": [0, 1]}, {"modes": [1.5]}, {"n_folds": 1}, {"n_replicates": 0},
-        {"level": 1.0},
+        {"level": 1.0}, {"n_replicates": 9}, {"n_replicates": 18},
     ],
 )  # fmt: skip
 def test_options_are_checked_before_anything_is_fitted(options):

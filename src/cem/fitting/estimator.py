@@ -84,7 +84,9 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         From 10 to 50, more starts mean a better choice of where to begin; beyond 50 the whole search grows in
         proportion. Raise it if two seeds give different log-likelihoods.
     max_iter : int, default 1000
-        Largest number of EM passes of one start. Raise it after a `ConvergenceWarning`.
+        Largest number of EM passes of one start. Raise it after a `ConvergenceWarning`. With 0, ``fit(panel,
+        init=model)`` evaluates the likelihood at given parameters: no step is made, floors give way to them,
+        `converged_` is False, and there is no warning about it.
     tol : float, default 1e-9
         Convergence tolerance. The fit stops when the log-likelihood it can still gain (Aitken extrapolation, in nats)
         is below ``tol`` times the number of observed values.

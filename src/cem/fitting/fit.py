@@ -314,6 +314,8 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
         if quieter is not run:
             run, best = quieter, len(records)
             records.append(Start("quiet", run, "converged" if run.converged else "limit of passes"))
+        else:
+            warn_of_near_tie(records, best, problem, options)
     return _Found(run, problem, records, best, interrupted, shrinkage=shrinkage)
 
 
@@ -419,7 +421,6 @@ def _finish(found: _Found, prepared: _Prepared, options: FitOptions, *, keeps_or
     if constraints.linking_penalties is not None:
         constraints = replace(constraints, linking_penalties=constraints.linking_penalties[order])
     warn_of_fit(found.starts, run, expectation.statistics, prepared.mode_labels, found.interrupted, options)
-    warn_of_near_tie(found.starts, found.best, expectation.statistics.n_units, options)
     return FitResult(
         expectation.statistics,
         constraints,

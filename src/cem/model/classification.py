@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.metrics.agreement import odds_of_correct_classification, short_odds
+from cem.metrics.agreement import odds_of_correct_classification
 
 if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
@@ -130,7 +130,6 @@ class Classification:
         from cem.model.summary import Frame
 
         frame = Frame({name: list(values.tolist()) for name, values in self._table().items()})
-        frame["odds"] = [short_odds(odds) for odds in frame["odds"]]
         return f"{self!r}\n{frame}"
 
     def _repr_html_(self) -> str:

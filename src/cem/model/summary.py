@@ -212,10 +212,10 @@ def _classification(model: FittedMixture, names: Sequence[str], training: Mappin
     for k, name in enumerate(names):
         frame[f"P({name})"] = [math.nan if row is None else row[k] for row in table]
     if model.n_modes > 1:
-        from cem.metrics.agreement import odds_of_correct_classification, short_odds
+        from cem.metrics.agreement import odds_of_correct_classification
 
         own = np.array([math.nan if row is None else row[k] for k, row in enumerate(table)])
-        frame["odds"] = [short_odds(odds) for odds in odds_of_correct_classification(own, model.weights_).tolist()]
+        frame["odds"] = odds_of_correct_classification(own, model.weights_).tolist()
     return frame
 
 
@@ -246,6 +246,10 @@ def _table(frame: Frame) -> list[str]:
     columns = []
     for name, values in frame.items():
         cells = [escaped(value) if name == "mode" else _cell(value) for value in values]
+        if name == "odds":
+            from cem.metrics.agreement import short_odds
+
+            cells = [_cell(short_odds(value)) for value in values]
         name = escaped(name)
         width = max(map(len, [name, *cells]))
         numeric = bool(values) and all(

@@ -10,6 +10,7 @@ import numpy as np
 from cem.errors import OptionError
 from cem.errors.display import escaped
 from cem.errors.names import listed
+from cem.metrics.agreement import short_odds
 from cem.panel.text import described
 from cem.plot.calibration import CalibrationDisplay
 from cem.plot.regimes import RegimesDisplay
@@ -170,7 +171,7 @@ def modes(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> l
             "right over the odds before any reading (above 5 is usually called good)."
         )
         body += table(
-            {n: cells if n == "odds" else list(map(_share, cells)) for n, cells in frames["classification"].items()}
+            {n: list(map(short_odds if n == "odds" else _share, x)) for n, x in frames["classification"].items()}
         )
     return [Section("modes", "The failure modes", body)]
 

@@ -110,7 +110,7 @@ def choose_modes(
     >>> panel = cem.datasets.load_demo_fleet()[:80]
     >>> estimator = cem.FailureModeEM(1, n_init=5, covariance="pooled", random_state=0)
     >>> cem.selection.choose_modes(estimator, panel, range(1, 4), n_replicates=19, n_folds=3).n_modes
-    2
+    3
     """
     if not isinstance(estimator, FailureModeEM):
         raise OptionError(
@@ -118,6 +118,12 @@ def choose_modes(
             "choose_modes(cem.FailureModeEM(1), panel, range(1, 7))"
         )
     numbers = _checked(modes, n_replicates, level, n_folds)
+    if test and 1.0 / (n_replicates + 1) > level:
+        least = int(np.ceil(1.0 / level - 1e-9)) - 1
+        raise OptionError(
+            f"n_replicates={n_replicates}: p is at least {1 / (n_replicates + 1):.2g}, so the test could never reject "
+            f"at level={level}; take at least {least} replicates"
+        )
     if maximum_likelihood not in _LIKELY:
         raise OptionError(
             f"maximum_likelihood={maximum_likelihood!r}: one of {', '.join(map(repr, _LIKELY))} was expected"
@@ -130,6 +136,9 @@ def choose_modes(
     if not isinstance(given["random_state"], (int, np.integer, type(None))):
         # A generator would give other starts to each fit, in an order that depends on threads.
         given["random_state"] = int(np.random.default_rng(seed_of(given["random_state"])).integers(2**31))
+    law = given.get("uncertainty")
+    if law is not None:  # only the fit that is returned needs it
+        given["uncertainty"] = None
 
     def of(n_modes: int, **others: Any) -> FailureModeEM:
         return FailureModeEM(**{**given, "n_modes": n_modes, **others})
@@ -192,6 +201,11 @@ def choose_modes(
     if len(numbers) == 1:
         without = without or "one number of modes"
     n_modes, reason = recommended(candidates, choices, level, without)
+    if law is not None:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fits[n_modes] = of(n_modes, uncertainty=law).fit(fleet)
+        noted[n_modes] = list(caught)
     for message in noted[n_modes]:
         if issubclass(message.category, CemWarning):
             warn(str(message.message), message.category)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import CemError, CemWarning, FitError, OptionError
+from cem.errors.names import counted
 from cem.fitting.criteria import panel_likelihood
 from cem.fitting.estimator import FailureModeEM
 from cem.numerics.threads import in_order, threads_told
@@ -95,6 +96,11 @@ def folds_of(panel: Panel, n_folds: int, random_state: int, time_axis: str) -> N
     OptionError
         There are more folds than units, or than units that failed.
     """
+    if panel.n_units < n_folds:
+        raise OptionError(
+            f"n_folds is {n_folds}, and the panel has {counted(panel.n_units, 'unit')}; every fold needs one, so take "
+            "fewer folds, or give more units"
+        )
     if time_axis != "to_failure":
         return folds_of_units(panel.n_units, n_folds, random_state)
     failed = ~np.isnan(panel.failure_times)
