@@ -44,7 +44,7 @@ cdef bint over_relaxed_factor(
     double* work,            # (p, p)
     double* further_out,     # (p, p)
 ) noexcept nogil:
-    """Lambda + relaxation (found - Lambda), with log diagonals. False if that is not a factor of a covariance above the floor."""
+    """Lambda + relaxation (found - Lambda), the diagonal by logarithms. False if its covariance is below the floor."""
     cdef int i, j, m
     cdef double s
     for i in range(p * p):
@@ -300,8 +300,8 @@ def passes(
                 weights_out[k] = sums[1 + k] / pack.n_units
             failed = m_step(
                 n_modes, n_channels, &pack.sizes[0], &sums[0], present + at_means, present + at_factors,
-                present + at_noise, &noise_floors[0], &covariance_floors[0], &transforms[0], covariance, shrinkage, work,
-                &means_out[0, 0], &mode_factors_out[0, 0], &noise_variances_out[0, 0], &status_out[0, 0],
+                present + at_noise, &noise_floors[0], &covariance_floors[0], &transforms[0], covariance, shrinkage,
+                work, &means_out[0, 0], &mode_factors_out[0, 0], &noise_variances_out[0, 0], &status_out[0, 0],
             )
             if failed:
                 break
