@@ -59,7 +59,7 @@ def test_without_a_test_the_held_out_likelihood_decides_and_the_reason_says_why(
         without="fits with linked channels are penalised",
     )  # fmt: skip
     assert n == 2
-    assert "there is no test (fits with linked channels are penalised)" in reason
+    assert reason == "the held-out likelihood says so, while BIC would take 1; there is no test."
 
 
 @pytest.mark.parametrize("p", [0.01, 0.05])
@@ -71,3 +71,34 @@ def test_a_test_that_rejects_every_number_asks_for_more(p):
 
 def test_one_number_needs_no_reason_but_says_so():
     assert answer(candidate(3, 1.0))[1:] == (3, "it is the only number of modes that was fitted.")
+
+
+def test_a_number_between_untested_ones_is_not_said_to_be_rejected():
+    """Of 1, 2 and 4, only 1 against 2 is tested: that says nothing of 2 against 4."""
+    choices, n, reason = answer(
+        candidate(1, 50.0, -9.0, 0.1, 0.01), candidate(2, 45.0, -8.0, 0.0), candidate(4, 40.0, -8.5, 0.1)
+    )
+    assert choices["test"] == 2 and n == 2
+    assert reason == (
+        "the held-out likelihood and the test (it rejects every smaller number) agree, while BIC would take 4."
+    )
+    choices, _, reason = answer(
+        candidate(1, 50.0, -9.0, 0.1), candidate(3, 45.0, -8.1, 0.1, 0.01), candidate(4, 40.0, -8.0, 0.0)
+    )
+    assert choices["test"] == 4
+    assert "the test (it rejects 3)" in reason
+
+
+def test_a_number_that_a_fold_could_not_be_fitted_with_is_not_recommended():
+    """Two units have a "mode" each by BIC and the test; no unit can be left out of that."""
+    _, n, reason = answer(candidate(1, 50.0, -9.0, 0.0, 0.01), candidate(2, 40.0))
+    assert n == 1
+    assert reason == (
+        "BIC would take 2 and the test (it rejects every smaller number) would take 2, but not every fold of the units "
+        "could be left out there; the held-out likelihood takes 1."
+    )
+
+
+def test_without_any_held_out_likelihood_the_test_decides():
+    choices, n, _ = answer(candidate(1, 40.0, p=0.01), candidate(2, 42.0, p=0.4), candidate(3, 45.0))
+    assert choices == {"BIC": 1, "test": 2} and n == 2
