@@ -16,9 +16,9 @@ def candidate(n_modes, bic, held=None, error=None, p=None):
     return ModeCandidate(n_modes, -1.0, 1, 0.0, bic, bic, 0.0, share, share, tuple(range(n_modes)), held, error, test)
 
 
-def answer(*candidates, without=""):
+def answer(*candidates, without="", n_units=100):
     choices = choices_of(candidates, 0.05)
-    return choices, *recommended(candidates, choices, 0.05, without)
+    return choices, *recommended(candidates, choices, 0.05, without, n_units)
 
 
 def test_all_three_agree():
@@ -27,6 +27,15 @@ def test_all_three_agree():
     )
     assert choices == {"BIC": 2, "held-out": 2, "test": 2} and n == 2
     assert reason == "BIC, the held-out likelihood and the test (p = 0.4 for 2 against 3) all agree."
+
+
+@pytest.mark.parametrize(("n_units", "told"), [(2, "1 unit"), (4, "2 units"), (5, None)])
+def test_a_mode_of_one_or_two_units_is_mentioned(n_units, told):
+    """The likelihood gains as much from an odd unit as from a mode, and no criterion can tell."""
+    _, n, reason = answer(candidate(1, 50.0, -9.0, 0.1, 0.01), candidate(2, 40.0, -8.0, 0.0), n_units=n_units)
+    assert n == 2
+    assert (f"; its smallest mode has about {told}; it is the largest" in reason) == (told is not None)
+    assert ("smallest mode" in reason) == (told is not None)
 
 
 def test_two_outvote_one_and_the_reason_names_it():

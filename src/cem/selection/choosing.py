@@ -214,7 +214,7 @@ def choose_modes(
     )  # fmt: skip
     candidates = with_held_out(candidates, scores)
     choices = choices_of(candidates, level)
-    n_modes, reason = recommended(candidates, choices, level, without)
+    n_modes, reason = recommended(candidates, choices, level, without, fleet.n_units)
     if law is not None:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from cem.errors.names import counted
+
 if TYPE_CHECKING:
     from cem.selection.mode_choice import ModeCandidate
 
 __all__ = ["choices_of", "recommended"]
+
+# A recommended mode of fewer units is mentioned: it may be no mode, but a few odd units.
+_FEW = 2.5
 
 
 def choices_of(candidates: Sequence[ModeCandidate], level: float) -> dict[str, int]:
@@ -48,7 +53,7 @@ def _gap(one: ModeCandidate, best: float) -> float:
 
 
 def recommended(
-    candidates: Sequence[ModeCandidate], choices: Mapping[str, int], level: float, without: str
+    candidates: Sequence[ModeCandidate], choices: Mapping[str, int], level: float, without: str, n_units: int
 ) -> tuple[int, str]:
     """The recommendation: what two of the three criteria choose, or the middle of three different choices.
 
@@ -65,12 +70,14 @@ def recommended(
         Of the test.
     without : str
         Why there is no test; empty if there is one.
+    n_units : int
+        Number of units.
 
     Returns
     -------
     n_modes : int
     reason : str
-        One sentence, which names the criteria that disagree.
+        One sentence, which names the criteria that disagree, and a mode of one or two units.
     """
     if len(candidates) == 1:
         return candidates[0].n_modes, "it is the only number of modes that was fitted."
@@ -96,6 +103,8 @@ def recommended(
         reason = f"it is the middle of three answers: {agree[0]} takes {n_modes}"
     if others:
         reason += ", while " + _and(others)
+    if (size := float(by_name[n_modes].weights.min()) * n_units) < _FEW:
+        reason += f"; its smallest mode has about {counted(max(1, round(size)), 'unit')}"
     if n_modes == max(by_name):
         reason += "; it is the largest number that was compared, so compare more"
     elif without:
