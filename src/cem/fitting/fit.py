@@ -18,7 +18,7 @@ from cem.em.linking import linked_run, linking_of, linking_penalties, rotated
 from cem.em.loop import start_em
 from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import ConvergenceWarning, FitError, OptionError, PanelError
-from cem.errors.names import listed
+from cem.errors.names import counted, listed
 from cem.errors.warning import warn
 from cem.fitting.bases import specified_bases, warn_of_lower_degrees
 from cem.fitting.columns import check_collinear, column_plan
@@ -171,7 +171,7 @@ def _prepare(
     """Prepare channels, bases, statistics, and the floors of the M step."""
     if panel.n_units < options.n_modes:
         raise PanelError(
-            f"{panel.n_units} units cannot be divided into n_modes={options.n_modes} modes; "
+            f"{counted(panel.n_units, 'unit')} cannot be divided into n_modes={options.n_modes} modes; "
             "give more units or fewer modes"
         )
     _check_heard(panel)
