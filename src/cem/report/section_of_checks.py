@@ -37,8 +37,8 @@ def checks(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> 
         shown: list[QuantileResidualDisplay] = []
         body += paragraph(
             "Quantile residuals are independent standard normal numbers if the model holds: curves, spread of units, "
-            "noise and modes together. Points outside the band say that it does not. A slope is a spread that "
-            "is too large or too small; far ends are outliers."
+            "noise and modes together. Points outside the band say that it does not. Where points rise, readings spread "
+            "more than the model expects, where they fall, less; ends that turn away are outliers."
         )
         body += pictures.of(
             lambda axes: shown.append(QuantileResidualDisplay.from_model(model, part, ax=axes)),
