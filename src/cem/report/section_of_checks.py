@@ -37,7 +37,7 @@ def checks(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> 
         shown: list[QuantileResidualDisplay] = []
         body += paragraph(
             "Quantile residuals are independent standard normal numbers if the model holds: curves, spread of units, "
-            "noise and modes together. Points outside the band say that it does not. Where points rise, readings spread "
+            "noise and modes together. Points outside the band say that it does not. Where they rise, readings spread "
             "more than the model expects, where they fall, less; ends that turn away are outliers."
         )
         body += pictures.of(
