@@ -166,6 +166,8 @@ class Stability:
         }
 
     def __repr__(self) -> str:
+        if len(self.mode_labels) == 1:
+            return f"Stability of {counted(len(self.units), 'unit')}: there is one mode, so every call is firm"
         text = f"Stability of {counted(len(self.units), 'unit')}: {self.n_met} of {self.n_starts} starts led to the fit"
         if self.gain > 0:
             text += f", and one to an optimum {self.gain:.2f} nats above it"
