@@ -98,4 +98,4 @@ def _share(value: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    return f"{100 * share:.2g} %" if share >= 1e-4 or share == 0 else "fewer than 0.01 %"
