@@ -264,6 +264,16 @@ TABLES: dict[str, Columns] = {
     },
     "starts": _STARTS,
     "starts_large": _STARTS,
+    "small_fleets": {
+        "covariance": text("covariance"),
+        "fits": text("fits"),
+        "found": text("hits_here"),
+        "milliseconds": number("milliseconds_here", ".0f"),
+        "found before": text("hits_there"),
+        "milliseconds before": number("milliseconds_there", ".0f"),
+        "ratio of medians": number("ratio_of_medians", ".2f"),
+        "of totals": number("ratio_of_totals", ".2f"),
+    },
     "short_runs": {
         "passes": text("way"),
         "starts": text("starts"),
