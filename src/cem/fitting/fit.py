@@ -27,7 +27,7 @@ from cem.fitting.covariates_left import warn_of_what_covariates_leave
 from cem.fitting.fit_warnings import warn_of_fit
 from cem.fitting.given_parameters import check_structure, given_parameters
 from cem.fitting.life_channel import LIFE
-from cem.fitting.near_ties import warn_of_near_tie
+from cem.fitting.near_ties import past_near_tie, warn_of_near_tie
 from cem.fitting.options import FitOptions, Given, Progress
 from cem.fitting.regime_refinement import refined_run
 from cem.fitting.result import FitResult, final_order, reordered
@@ -285,11 +285,10 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
     if not options.max_iter:
         return _evaluated(prepared, options, init)
     problem = prepared.problem
-    statistics = problem.expectation.statistics
-    tolerance = options.tol * statistics.n_observations
+    tolerance = options.tol * problem.expectation.statistics.n_observations
     records, interrupted = _searched(problem, prepared, options, init, progress)
     best, run = _best(records, tolerance)
-    shrinkage = None
+    shrinkage = tie = None
     if _is_open(options) and not interrupted:
         try:
             shrinkage = chosen_shrinkage(run.parameters, problem)
@@ -301,6 +300,8 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
         else:
             problem, records = shrunk, again
             best, run = _best(records, tolerance)
+    if not interrupted:
+        best, run, tie, interrupted = past_near_tie(records, best, problem, options, tolerance)
     if not interrupted:
         quieter, problem, interrupted = past_quiet_modes(
             run,
@@ -314,8 +315,8 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
         if quieter is not run:
             run, best = quieter, len(records)
             records.append(Start("quiet", run, "converged" if run.converged else "limit of passes"))
-        else:
-            warn_of_near_tie(records, best, problem, options)
+        elif tie is not None:
+            warn_of_near_tie(tie, problem, options)
     return _Found(run, problem, records, best, interrupted, shrinkage=shrinkage)
 
 
