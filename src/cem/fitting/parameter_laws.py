@@ -320,8 +320,8 @@ def _warn_of_overlap(fitted: FittedProblem, rows: RowMap, shares: FloatArray) ->
     warn(
         f"modes overlap too far for standard errors by information from {fitted.n_units} units: not knowing the units' "
         f"modes makes them up to {factor:.1f} times as large ({names}), and a fit tends to set such modes too far "
-        f"apart. On simulated fleets like this one nominal 90 % intervals held about {held:.0f} %, those of weights and "
-        "mean curves less; with method='bootstrap' they held 86 to 90 %. Known modes of some units help, too",
+        f"apart. On simulated fleets like this one nominal 90 % intervals held about {held:.0f} %, those of weights "
+        "and mean curves less; with method='bootstrap' they held 86 to 90 %. Known modes of some units help, too",
         OverlapWarning,
     )
 
