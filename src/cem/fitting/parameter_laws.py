@@ -57,7 +57,7 @@ def by_information(em: FailureModeEM, fitted: FittedProblem, *, robust: bool) ->
     if n_parameters > fitted.n_units / 2:
         shrunk = " (shrunk covariances count in part)" if fitted.mixture.constraints.shrinkage else ""
         raise UncertaintyError(
-            f"the fit has {n_parameters:.4g} parameters{shrunk} and {fitted.n_units} units; standard errors by "
+            f"the fit has {n_parameters:.4g} parameters{shrunk} and {_units(fitted)}; standard errors by "
             f"information need twice as many units as parameters. Take method='bootstrap', or fewer parameters: "
             f"{', '.join(_fewer(fitted))}"
         )
@@ -169,8 +169,16 @@ def by_bootstrap(
     values = rows.values(form_of(fitted.evaluation.point))
     drawn = np.array([rows.values(form_of(point)) for point in usable])
     root = _without_rounding((drawn - drawn.mean(axis=0)).T / np.sqrt(len(drawn) - 1), values)
+    if not root.any():
+        raise UncertaintyError(
+            f"all {len(usable)} replicates are the fit: a fleet of {_units(fitted)} drawn with replacement is always the "
+            "same one; take kind='parametric', or more units"
+        )
     facts = (f"{replicates.told()}; {'units drawn with replacement' if kind == 'units' else 'drawn from the fit'}.",)
-    return _uncertainty(em, fitted, "bootstrap", rows, values, root, named, ReplicateLaw(usable, form_of), facts)
+    return _uncertainty(
+        em, fitted, "bootstrap", rows, values, root, named, ReplicateLaw(usable, form_of), facts,
+        most_degrees=len(usable) - 1.0,
+    )  # fmt: skip
 
 
 def scores_of_units(fitted: FittedProblem, vector: FloatArray) -> FloatArray:
@@ -195,6 +203,10 @@ def scores_of_units(fitted: FittedProblem, vector: FloatArray) -> FloatArray:
     if fitted.counts is None:
         return scores
     return np.add.reduceat(scores, np.cumsum(fitted.counts)[fitted.counts > 0] - fitted.counts[fitted.counts > 0])
+
+
+def _units(fitted: FittedProblem) -> str:
+    return f"{fitted.n_units} unit{'s' if fitted.n_units > 1 else ''}"
 
 
 def _fewer(fitted: FittedProblem) -> list[str]:
@@ -275,6 +287,7 @@ def _uncertainty(
     law: ParameterLaw,
     facts: tuple[str, ...],
     missing_shares: FloatArray | None = None,
+    most_degrees: float = np.inf,
 ) -> Uncertainty:
     notes = tuple(
         _note(row, named, fitted, bool(known))
@@ -284,6 +297,7 @@ def _uncertainty(
     if fitted.counts is not None:
         sizes = sizes * (fitted.n_units / fitted.panel.n_units)
     degrees = np.array([max(float(sizes[list(row.modes)].sum()) - 1.0, 1.0) for row in rows.rows])
+    degrees = np.minimum(degrees, most_degrees)  # a variance of B replicates has B − 1
     return Uncertainty(
         method=method,
         rows=rows.rows,
