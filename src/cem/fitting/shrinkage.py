@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,10 @@ from cem.mixture.membership import with_log_weights
 from cem.mixture.parameters import Parameters
 from cem.statistics.sufficient import SufficientStatistics
 
-__all__ = ["ChosenShrinkage", "chosen_shrinkage", "first_shrinkage", "menu_of"]
+if TYPE_CHECKING:
+    from cem.fitting.options import FitOptions
+
+__all__ = ["ChosenShrinkage", "chosen_shrinkage", "first_shrinkage", "menu_of", "not_chosen", "with_weight_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -54,7 +58,7 @@ class ChosenShrinkage:
     parameters : Parameters
         The fit to all units at the value of the menu that is nearest to ν.
     menu : tuple of float
-        The values tried.
+        The values tried; none if the choice was interrupted.
     differences : ndarray of shape (len(menu),)
         Held-out log-likelihood less that of the best value; of fewer units where a value was hopeless.
     errors : ndarray of shape (len(menu),)
@@ -77,6 +81,22 @@ def menu_of(sizes: Sequence[int]) -> tuple[float, ...]:
 def first_shrinkage(sizes: Sequence[int]) -> float:
     """The ν under which modes are searched before it is chosen."""
     return menu_of(sizes)[_FIRST]
+
+
+def with_weight_of(init: object, options: FitOptions) -> FitOptions:
+    """The options with the ν of a model that the fit continues: the objective goes on as it was."""
+    from cem.model.model import FailureModeModel
+
+    if not isinstance(init, FailureModeModel) or options.covariance != "shrunk" or options.shrinkage is not None:
+        return options
+    weight, tried = init._training.get("shrinkage"), init._training.get("held_out")
+    interrupted = tried is not None and not len(tried)  # before ν was chosen, so it still has to be
+    return options if weight is None or interrupted else replace(options, shrinkage=float(weight))
+
+
+def not_chosen(parameters: Parameters, problem: MixtureProblem) -> ChosenShrinkage:
+    """What is left of a choice that was interrupted: the ν of the search, and no value tried."""
+    return ChosenShrinkage(problem.constraints.shrinkage, parameters, (), np.zeros(0), np.zeros(0))
 
 
 def chosen_shrinkage(parameters: Parameters, problem: MixtureProblem) -> ChosenShrinkage:
