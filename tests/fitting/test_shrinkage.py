@@ -315,3 +315,19 @@ def test_fleets_of_a_few_units_and_copies_of_one_do_not_fail(panel):
     for units in (2, 3, 5):
         assert fitted(panel[np.arange(units)]).shrinkage_ >= menu_of((3, 3))[0]
     assert fitted(panel, fit={"sample_weight": [5] + [0] * 39}).shrinkage_ == menu_of((3, 3))[-1]
+
+
+@pytest.mark.parametrize(("seed", "weight"), [(1, 7.0), (4, 70.0)])
+def test_a_fit_with_a_sensor_that_is_stuck_in_one_mode_converges(seed, weight):
+    """Variances at their floor in some modes and not in others: quasi-Newton steps must know what (25) leaves free."""
+    rng = np.random.default_rng(seed)
+    times = [np.sort(rng.uniform(0, 10, 12)) for _ in range(40)]
+    values = [
+        np.stack([0.3 * t + 2 * (l % 2), np.sin(t)], axis=1) + 0.2 * rng.normal(size=(12, 2))
+        for l, t in enumerate(times)
+    ]
+    for stuck in values[::2]:
+        stuck[:, 1] = stuck[0, 1]
+    em = fitted(cem.Panel.from_arrays(times, values), covariance="shrunk", shrinkage=weight)
+    assert em.converged_
+    assert em.n_iter_ < 400
