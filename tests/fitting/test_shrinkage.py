@@ -102,6 +102,17 @@ def test_labels_take_part_in_the_choice():
     assert told.mode_labels_ == ("a", "b")
 
 
+def test_a_label_of_a_single_unit_does_not_spoil_the_choice():
+    """Held out, that unit is impossible; minus infinity in the sums would make the weight arbitrary, with a warning."""
+    panel = fleet(40, spreads=(1.0, 1.0), apart=3.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        warnings.simplefilter("ignore", CemWarning)
+        em = cem.FailureModeEM(3, random_state=0).fit(panel.with_modes(["rare", "x"] + ["y"] * 38))
+    assert np.isfinite(em.model_.training["held_out"]).all()
+    assert em.shrinkage_ > menu_of((3, 3))[2]
+
+
 def test_threads_do_not_change_a_bit(panel, em):
     other = fitted(panel, n_jobs=2)
     np.testing.assert_array_equal(other.responsibilities_, em.responsibilities_)

@@ -134,7 +134,11 @@ def chosen_shrinkage(parameters: Parameters, problem: MixtureProblem) -> ChosenS
 
 
 def _behind(held_out: FloatArray, in_race: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
-    """Held-out log-likelihood of each value less that of the best one, over the units of both; standard errors."""
+    """Held-out log-likelihood of each value less that of the best one, over the units of both; standard errors.
+
+    The only unit of a known mode has probability 0 where it is held out, and says nothing of ν.
+    """
+    held_out = held_out[:, np.isfinite(held_out[in_race]).all(axis=0)]
     best = np.where(in_race, held_out.sum(axis=1), -np.inf).argmax()
     gains = held_out - held_out[best]
     n_units = np.count_nonzero(~np.isnan(gains), axis=1)
@@ -154,17 +158,18 @@ def _along(parameters: Parameters, problem: MixtureProblem, menu: Sequence[float
 
 def _fitted(start: Parameters, problem: MixtureProblem, weight: float) -> Parameters:
     """Parameters at ν, from a start; where EM fails or loses a mode, as far as it came."""
-    problem = replace(problem, constraints=replace(problem.constraints, shrinkage=weight))
+    problem, point = replace(problem, constraints=replace(problem.constraints, shrinkage=weight)), start
     try:
         evaluation = problem.expect(start)
         for _ in range(_MOST_ROUNDS):
             before = evaluation.objective
             evaluation = problem.passes(evaluation, _PASSES, _RELAXATION).evaluation
+            point = evaluation.point
             if evaluation.objective - before < _TOLERANCE:
                 break
-        return evaluation.point
     except (FitError, np.linalg.LinAlgError):
-        return start
+        pass
+    return point
 
 
 @dataclass(frozen=True, eq=False)
