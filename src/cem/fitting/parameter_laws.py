@@ -171,8 +171,8 @@ def by_bootstrap(
     root = _without_rounding((drawn - drawn.mean(axis=0)).T / np.sqrt(len(drawn) - 1), values)
     if not root.any():
         raise UncertaintyError(
-            f"all {len(usable)} replicates are the fit: a fleet of {_units(fitted)} drawn with replacement is always the "
-            "same one; take kind='parametric', or more units"
+            f"all {len(usable)} replicates are the fit: a fleet of {_units(fitted)} drawn with replacement is always "
+            "the same one; take kind='parametric', or more units"
         )
     facts = (f"{replicates.told()}; {'units drawn with replacement' if kind == 'units' else 'drawn from the fit'}.",)
     return _uncertainty(
