@@ -215,7 +215,7 @@ def draw(rows: list[dict[str, Any]]) -> Any:
     """Shares of intervals that hold, for each kind of fleet and number of units, beside the four levels.
 
     Lines are two standard errors of a share of as many independent intervals as there were fleets: those of one fleet
-    depend on one another.
+    depend on one another. Rings are what the package advises, at 90 %.
     """
     from matplotlib.figure import Figure
     from small_svg import BLUE, GREY, VERMILION
@@ -223,28 +223,40 @@ def draw(rows: list[dict[str, Any]]) -> Any:
     names = list(dict.fromkeys(row["fleets"] for row in rows))
     height = 0.42 * len(names) + 0.9
     figure = Figure(figsize=(7.2, height))
-    axes = figure.add_axes((0.30, 0.55 / height, 0.67, 1 - 0.95 / height))
+    axes = figure.add_axes((0.37, 0.55 / height, 0.60, 1 - 0.95 / height))
     for level in LEVELS:
         axes.axvline(level, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+    at = 0.37
     for units, colour, shift in ((25, GREY, -0.22), (100, VERMILION, 0.0), (400, BLUE, 0.22)):
         own = [row for row in rows if row["units"] == units and row["of"] == "all" and row["intervals"]]
-        for level in LEVELS:
-            x = [row[f"coverage_{level}"] for row in own]
-            y = [names.index(row["fleets"]) + shift for row in own]
-            errors = [2 * float(np.sqrt(level * (1 - level) / row["drawn"])) for row in own]
-            axes.errorbar(x, y, xerr=errors, color=colour, marker="o", markersize=4, linewidth=1, linestyle="none")
-        if own:
-            figure.text(0.30 + 0.2 * UNITS.index(units), 1 - 0.28 / height, f"{units} units", color=colour)
+        x, y, lines = [], [], []
+        for row, level in ((row, level) for row in own for level in LEVELS):
+            x.append(row[f"coverage_{level}"])
+            y.append(names.index(row["fleets"]) + shift)
+            error = 2 * float(np.sqrt(level * (1 - level) / row["drawn"]))
+            lines += [(x[-1] - error, y[-1]), (x[-1] + error, y[-1]), (np.nan, np.nan)]
+        if not own:
+            continue
+        axes.plot(*zip(*lines, strict=True), color=colour, linewidth=1)
+        axes.plot(x, y, color=colour, marker="o", markersize=4, linestyle="none")
+        advised = [row for row in rows if row["units"] == units and row["of"] == ADVISED]
+        places = [names.index(row["fleets"]) + shift for row in advised]
+        shares = [row["coverage_0.9"] for row in advised]
+        axes.plot(shares, places, color=colour, marker="o", markersize=6, fillstyle="none", linestyle="none")
+        figure.text(at, 1 - 0.28 / height, f"{units} units", color=colour)
+        at += 0.14
+    figure.text(at, 1 - 0.28 / height, "rings: as advised, 90 %", color=GREY)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_yticks(range(len(names)), names)
-    axes.set_xlim(0.4, 1.0)
-    axes.set_xticks(LEVELS, [f"{100 * level:g} %" for level in LEVELS])
+    axes.set_xlim(0.3, 1.0)
+    axes.set_xticks(LEVELS, [f"{100 * level:g}" for level in LEVELS])
+    axes.set_xlabel("intervals that hold, %")
     axes.tick_params(axis="y", length=0)
     return figure
 
 
 def write_picture(path: Path, rows: list[dict[str, Any]]) -> None:
-    """The picture as an SVG of at most 40 kB, with its figures in the metadata."""
+    """The picture as an SVG of about 50 kB, with its figures in the metadata."""
     sys.path.append(str(harness.HERE.parent / "docs"))  # pictures look alike
     from small_svg import small_svg
 
