@@ -429,6 +429,9 @@ def test_overlap_is_warned_of_and_the_bootstrap_is_not():
             em.uncertainty(panel)
         with pytest.raises(cem.errors.OverlapWarning, match="Known modes"):
             em.uncertainty(panel, "robust")
+        warnings.simplefilter("ignore")
+        assert "60 units: nominal 90 % intervals hold about" in str(em.uncertainty(panel))  # where it is printed later
+        warnings.simplefilter("error")
         one = FailureModeEM(1, basis=Polynomial(1)).fit(panel)
         assert not one.uncertainty(panel).missing_shares.any()
 

@@ -97,10 +97,10 @@ def by_information(em: FailureModeEM, fitted: FittedProblem, *, robust: bool) ->
     values = rows.values(form_of(evaluation.point))
     of_rows = _without_rounding(found.jacobian @ root, values)
     shares = np.where(of_rows.any(axis=1), found.missing_shares(), 0.0)
-    _warn_of_overlap(fitted, rows, shares)
+    overlap = _warn_of_overlap(fitted, rows, shares)
     return _uncertainty(
         em, fitted, "robust" if robust else "information", rows, values, of_rows, named, law,
-        facts=_facts(fitted), missing_shares=shares,
+        facts=(*overlap, *_facts(fitted)), missing_shares=shares,
     )  # fmt: skip
 
 
@@ -321,12 +321,26 @@ def _without_rounding(root: FloatArray, values: FloatArray) -> FloatArray:
     return found
 
 
-def _warn_of_overlap(fitted: FittedProblem, rows: RowMap, shares: FloatArray) -> None:
-    """Warn where modes overlap so far, for so few units, that standard errors by information are too small."""
+def _warn_of_overlap(fitted: FittedProblem, rows: RowMap, shares: FloatArray) -> tuple[str, ...]:
+    """Warn where modes overlap so far, for so few units, that standard errors by information are too small.
+
+    Parameters
+    ----------
+    fitted : FittedProblem
+    rows : RowMap
+        Of the fit.
+    shares : ndarray of shape (m,)
+        Of each row's variance, that unknown modes add.
+
+    Returns
+    -------
+    tuple of str
+        What stays with the result: one sentence, or none.
+    """
     excess = shares / np.maximum(1.0 - shares, 1e-12)  # of the variance, over that with known modes
     over = np.flatnonzero(excess > MOST_EXCESS * fitted.n_units)
     if not over.size:
-        return
+        return ()
     worst = over[np.argsort(-excess[over], kind="stable")]
     names = listed([rows.rows[int(i)].name for i in worst], 3)
     factor = float(np.sqrt(1.0 + excess[worst[0]]))
@@ -338,6 +352,7 @@ def _warn_of_overlap(fitted: FittedProblem, rows: RowMap, shares: FloatArray) ->
         "and mean curves less; with method='bootstrap' they held 86 to 90 %. Known modes of some units help, too",
         OverlapWarning,
     )
+    return (f"Modes overlap too far for {fitted.n_units} units: nominal 90 % intervals hold about {held:.0f} %.",)
 
 
 def _note(row: Row, named: tuple[Held, ...], fitted: FittedProblem, known: bool) -> str:
