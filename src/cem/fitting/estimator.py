@@ -370,8 +370,8 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
             A warm start in place of the search: responsibilities; parameters as `FailureModeModel.user_parameters`
             returns them; or a fitted model. Modes keep the given order. A model's modes keep their labels too: a known
             label of the panel means the mode of that label, and a new label names the unlabelled mode that describes
-            its units best. A model's bases, covariates, regimes and membership are kept as it has them; parameters do not
-            hold the coefficients that are common to all modes, which then start at those of the pooled curves.
+            its units best. A model's bases, covariates, regimes and membership are kept as it has them. Parameters do
+            not hold the coefficients that are common to all modes, which then start at those of the pooled curves.
         progress : callable, optional
             Called with (stage, starts done, starts in the stage, best log-likelihood so far).
         sample_weight, **weights : array_like of shape (units,), optional
