@@ -154,6 +154,15 @@ def test_a_tie_that_ends_higher_by_no_more_than_rounding_changes_nothing(monkeyp
     assert best == 0 and run is records[0].run and tie.start == 1
 
 
+@pytest.mark.parametrize(("rank", "begins"), [(0, "another solution is"), (1, "before channels were linked, another")])
+def test_a_tie_of_the_unlinked_model_is_not_said_of_the_linked_one(rank, begins):
+    """Links can change which solution is the best, and the search knows only those without."""
+    tie = near_ties.NearTie(0.5, 0.25, 1, Run(-100.5, OTHER), 2, 30)
+    problem = SimpleNamespace(expectation=SimpleNamespace(statistics=SimpleNamespace(n_units=40)))
+    with pytest.warns(NearTieWarning, match=f"^{begins}.*0.5 nats below the best one, and gives 10 of 40 units"):
+        near_ties.warn_of_near_tie(tie, problem, SimpleNamespace(covariance="pooled", linking_rank=rank))
+
+
 def test_a_quiet_mode_changes_the_likelihood_and_ends_the_comparison(monkeypatch):
     """Floors were lowered after the search: nats of its starts mean nothing beside the fit."""
     rng = np.random.default_rng(0)
