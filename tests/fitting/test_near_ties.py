@@ -145,6 +145,8 @@ def test_a_tie_that_ends_higher_is_kept(monkeypatch):
     assert (best, run.objectives[-1], interrupted) == (1, -99.0, False)
     assert records[1].run is run and records[1].fate == "converged"
     assert tie.gap == pytest.approx(1.0) and tie.start == 0 and tie.run is records[0].run
+    monkeypatch.setattr(near_ties, "continue_em", lambda run, problem, **options: Run(-95.0, OTHER))
+    assert past_near_tie(starts(0.5), 0, None, OPTIONS, 1e-3)[2] is None  # then the first one is far below
 
 
 def test_a_tie_that_ends_higher_by_no_more_than_rounding_changes_nothing(monkeypatch):

@@ -89,7 +89,7 @@ def test_a_better_optimum_is_said_first(close):
     """The fit has missed the best optimum, and the user has to know before anything else."""
     _, _, found = close
     better = replace(found, optima=(found.optima[0], replace(found.optima[1], difference=0.8, n_met=3)))
-    assert " starts led to the fit and 3 to an optimum 0.80 nats above it" in repr(better)
+    assert " starts led to the fit; the best optimum is 0.80 nats above it" in repr(better)
     assert better.gain == 0.8
 
 

@@ -143,7 +143,8 @@ def past_near_tie(
         return best, kept, tie, False
     records[tie.start] = replace(records[tie.start], run=run, fate="converged" if run.converged else "limit of passes")
     gap = run.objectives[-1] - kept.objectives[-1]
-    return tie.start, run, replace(tie, gap=gap, start=best, run=kept, n_met=1), False
+    other = replace(tie, gap=gap, start=best, run=kept, n_met=1) if gap < _NEAR else None
+    return tie.start, run, other, False
 
 
 def warn_of_near_tie(found: NearTie, problem: MixtureProblem, options: FitOptions) -> None:
