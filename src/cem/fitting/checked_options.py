@@ -73,18 +73,19 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
             "'shrunk'; or take linking_rank=0"
         )
     shrinkage = given["shrinkage"]
-    if shrinkage != "auto":
+    if not (isinstance(shrinkage, str) and shrinkage == "auto"):
         number = isinstance(shrinkage, (int, float, np.number)) and not isinstance(shrinkage, bool)
         if not number or not 0 < shrinkage < np.inf:
             raise OptionError(
                 f"shrinkage={shrinkage!r}: 'auto', or a number above 0, of units that the common covariance counts as, "
                 "was expected"
             )
-        if covariance != "shrunk":
+        if covariance not in ("auto", "shrunk"):
             raise OptionError(
-                f"shrinkage={shrinkage!r} with covariance={covariance!r}: shrinkage is the weight of "
-                "covariance='shrunk'"
+                f"shrinkage={shrinkage!r} with covariance={covariance!r}: shrinkage is the weight of shrunk ones; "
+                "give covariance='shrunk', or leave shrinkage out"
             )
+        covariance = "shrunk"
     regimes = given["regimes"]
     if regimes is not None and not isinstance(regimes, Regimes):
         raise OptionError(f"regimes={regimes!r}: cem.Regimes(...), or None, was expected")

@@ -102,11 +102,13 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
     covariance : {"auto", "shrunk", "full", "pooled", "diagonal"}, default "auto"
         Random-effect covariance. "full" has its own for every mode and channel, "pooled" has one per channel that all
         modes share, and "shrunk" lies between them, by as much as suits units that were held out (`shrinkage`).
-        "diagonal" has uncorrelated coefficients. "auto" is "shrunk", or "full" with one mode or with linked channels.
-        Criteria such as `bic` need a fit by maximum likelihood: "full", "pooled" or "diagonal".
+        "diagonal" has uncorrelated coefficients. "auto" is "shrunk", or "full" with one mode, without random columns,
+        or with linked channels and no `shrinkage`. Criteria such as `bic` need a fit by maximum likelihood: "full",
+        "pooled" or "diagonal".
     shrinkage : "auto" or float, default "auto"
-        With ``covariance="shrunk"``: how many units of every mode the common covariance counts as, model.md (25).
-        "auto" chooses it by the likelihood of units that were held out; a fit with ``init=model`` keeps the model's.
+        How many units of every mode the common covariance of "shrunk" counts as, model.md (25). "auto" chooses it by
+        the likelihood of units that were held out; a fit with ``init=model`` keeps the model's. ``max_iter=0`` chooses
+        nothing: unless the number or a shrunk model is given, the objective is the likelihood alone, as for "full".
     linking_rank : int, default 0
         r, the number of latent factors that the channels of a unit share (model.md, "Linked channels"). With 0,
         channels are independent given the mode, and intervals of units with many channels are too narrow. Needs
@@ -505,7 +507,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         self.n_parameters_ = n_free_parameters(
             parameters.n_modes,
             statistics.sizes,
-            options.covariance,
+            result.constraints.covariance,
             parameters.rank,
             lifetimes=Lifetimes.from_dict(record["lifetimes"]) if "lifetimes" in record else None,
             n_untold=int(statistics.noise_is_untold.sum()),

@@ -18,7 +18,7 @@ from cem.em.linking import linked_run, linking_of, linking_penalties, rotated
 from cem.em.loop import start_em
 from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import ConvergenceWarning, FitError, OptionError, PanelError
-from cem.errors.names import listed
+from cem.errors.names import counted, listed
 from cem.errors.warning import warn
 from cem.fitting.bases import specified_bases, warn_of_lower_degrees
 from cem.fitting.columns import check_collinear, column_plan
@@ -32,7 +32,7 @@ from cem.fitting.options import FitOptions, Given, Progress
 from cem.fitting.regime_refinement import refined_run
 from cem.fitting.result import FitResult, final_order, reordered
 from cem.fitting.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
-from cem.fitting.shrinkage import ChosenShrinkage, chosen_shrinkage, first_shrinkage
+from cem.fitting.shrinkage import ChosenShrinkage, chosen_shrinkage, first_shrinkage, not_chosen, with_weight_of
 from cem.fitting.warm_start import check_same_conditions, matched_modes, numbered
 from cem.mixture.parameters import Parameters
 from cem.panel.mode_priors import all_mode_labels, log_mode_priors
@@ -98,20 +98,11 @@ def fit_mixture(
     FitError
         No start could be completed; the message lists why.
     """
-    options = _with_weight_of(init, options)
+    options = with_weight_of(init, options)
     prepared = _prepare(panel, options, init, membership_design, conditions)
     found = _search(prepared, options, init, progress)
     linked = _refine(_link(found, options), prepared, options)
     return _finish(linked, prepared, options, keeps_order=init is not None)
-
-
-def _with_weight_of(init: Given, options: FitOptions) -> FitOptions:
-    """The options with the ν of a model that the fit continues: the objective goes on as it was."""
-    from cem.model.model import FailureModeModel
-
-    if _is_open(options) and isinstance(init, FailureModeModel) and "shrinkage" in init._training:
-        return replace(options, shrinkage=float(init._training["shrinkage"]))
-    return options
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +162,7 @@ def _prepare(
     """Prepare channels, bases, statistics, and the floors of the M step."""
     if panel.n_units < options.n_modes:
         raise PanelError(
-            f"{panel.n_units} units cannot be divided into n_modes={options.n_modes} modes; "
+            f"{counted(panel.n_units, 'unit')} cannot be divided into n_modes={options.n_modes} modes; "
             "give more units or fewer modes"
         )
     _check_heard(panel)
@@ -203,6 +194,9 @@ def _prepare(
         steps = steps / conditioning.maps.scales.max(axis=0)
     steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))
     varying = statistics.sizes if plan is None else tuple(map(len, plan.random))
+    if options.covariance == "shrunk" and (not any(varying) or not (options.max_iter or options.shrinkage)):
+        # No coefficient varies, or ν is not known and nothing is to be fitted: the objective is ℓ alone.
+        options = replace(options, covariance="full")
     linking_of(options.linking_rank, varying, panel.channels)
     one_mode, constraints, lowest_floors = _constraints(expectation, panel.channels, steps, options)
     return _Prepared(
@@ -289,14 +283,17 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
     records, interrupted = _searched(problem, prepared, options, init, progress)
     best, run = _best(records, tolerance)
     shrinkage = tie = None
-    if _is_open(options) and not interrupted:
+    is_open = problem.constraints.shrinkage > 0 and options.shrinkage is None
+    if is_open and interrupted:
+        shrinkage = not_chosen(run.parameters, problem)
+    elif is_open:
         try:
             shrinkage = chosen_shrinkage(run.parameters, problem)
             shrunk = replace(problem, constraints=replace(problem.constraints, shrinkage=shrinkage.weight))
             told = _second_search(progress, shrinkage.weight)
             again, interrupted = _searched(shrunk, prepared, options, init, told, known=shrinkage.parameters)
         except KeyboardInterrupt:
-            shrinkage, interrupted = None, True
+            shrinkage, interrupted = not_chosen(run.parameters, problem), True
         else:
             problem, records = shrunk, again
             best, run = _best(records, tolerance)
@@ -318,11 +315,6 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
         elif tie is not None:
             warn_of_near_tie(tie, problem, options)
     return _Found(run, problem, records, best, interrupted, shrinkage=shrinkage)
-
-
-def _is_open(options: FitOptions) -> bool:
-    """Whether ν has to be chosen."""
-    return options.covariance == "shrunk" and options.shrinkage is None
 
 
 def _second_search(progress: Progress | None, weight: float) -> Progress | None:
