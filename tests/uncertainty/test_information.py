@@ -462,3 +462,26 @@ def test_kinds_of_parameters_are_words(problem, kind):
     """An untyped error would name no argument."""
     with pytest.raises(cem.errors.OptionError, match="kind="):
         problem[2].table(kind=kind)
+
+
+def test_few_replicates_make_wide_intervals():
+    """Two replicates would claim to know a standard error as well as two hundred."""
+    panel, modes = fleet(60, 3, gap=3.0)
+    em = fitted(panel, modes)
+    few, many = (em.uncertainty(panel, "bootstrap", n_replicates=n) for n in (2, 40))
+    width = np.diff(few.intervals(), axis=1).ravel() / few.standard_errors
+    mean = few.names.index("mean[0, x1, 0]")
+    assert width[mean] == pytest.approx(2 * 6.3138, rel=1e-4)  # the t law with one degree of freedom
+    assert many.degrees_of_freedom.max() == many.degrees_of_freedom[0] == 39
+    assert em.uncertainty(panel).degrees_of_freedom[0] == pytest.approx(59)
+
+
+def test_a_fleet_that_draws_only_itself_is_refused():
+    """Every parameter of a single unit would look exactly known, or not informed by the data."""
+    panel, _ = fleet(1, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cem.CemWarning)
+        em = FailureModeEM(1, basis=Polynomial(1)).fit(panel)
+        with pytest.raises(cem.UncertaintyError, match="fleet of 1 unit drawn with replacement"):
+            em.uncertainty(panel, "bootstrap", n_replicates=4)
+        assert "1 unit by" in repr(em.uncertainty(panel, "bootstrap", n_replicates=4, kind="parametric"))

@@ -98,7 +98,8 @@ class Uncertainty:
     def __repr__(self) -> str:
         held = sum(note != "" for note in self.notes)
         noted = f", {held} with a note" if held else ""
-        return f"Uncertainty: {len(self.rows)} parameters of {self.n_units:,} units by {self.method}{noted}"
+        units = f"{self.n_units:,} unit{'s' if self.n_units > 1 else ''}"
+        return f"Uncertainty: {len(self.rows)} parameters of {units} by {self.method}{noted}"
 
     def __str__(self) -> str:
         return "\n".join([repr(self), *self.facts, str(self._shown())])
@@ -135,7 +136,8 @@ class Uncertainty:
 
         Intervals of variances, and of medians and spreads of lives, are symmetric on the scale of the logarithm, those
         of weights on that of the log-odds, so that they stay where these numbers can be. A t law with as many degrees
-        of freedom as the modes of the parameter have units, less one, takes the place of the normal.
+        of freedom as the modes of the parameter have units, less one, takes the place of the normal; of a bootstrap, at
+        most as many as replicates, less one.
 
         Parameters
         ----------
