@@ -61,6 +61,18 @@ def test_modes_that_nothing_separates_are_not_firm(close):
     assert "whose mode is not firm" in str(found)
 
 
+def test_a_run_that_creeps_is_no_other_optimum():
+    """Lives of running units move slowly: cut short, runs of one optimum seemed to be a second one, 2 nats below."""
+    fleet = conditioned_fleet(3, failing=True)
+    failures = np.array(fleet.failure_times)
+    failures[::4] = np.nan
+    panel = fleet._replace(failure_times=failures)
+    em = fitted(panel, basis=Polynomial(1), time_axis="to_failure", lifetimes="weibull", max_iter=1000)
+    found = em.stability(panel, n_starts=4, n_replicates=1)
+    assert len(found.optima) == 1 and found.n_met == 4
+    assert "1 replicate agrees on" in repr(found)
+
+
 def test_optima_are_those_that_a_refit_from_them_reaches(close):
     """Their responsibilities are a warm start: the user can take another optimum than the fit's."""
     em, panel, found = close

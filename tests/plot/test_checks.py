@@ -224,4 +224,12 @@ def test_numbers_of_modes_are_drawn_with_the_recommendation(fleet):
     np.testing.assert_array_equal(display.lines_[0].get_ydata(), [one.bic for one in found.candidates])
     assert np.isnan(display.lines_[2].get_ydata()[1])
     assert all(any(line.get_label() == "recommended" for line in axes.lines) for axes in display.axes_)
+    assert all(axes.get_xticks().tolist() == [1, 2] for axes in display.axes_)
     display.figure_.canvas.draw()
+
+
+def test_figures_that_are_not_known_leave_words_and_no_empty_picture(fleet):
+    em = cem.FailureModeEM(1, covariance="pooled", n_init=2, random_state=0)
+    display = cem.selection.choose_modes(em, fleet, [2], n_folds=2).plot()
+    assert [[text.get_text() for text in axes.texts] for axes in display.axes_] == [[], [], ["no test"]]
+    assert display.axes_[0].get_xticks().tolist() == [2]

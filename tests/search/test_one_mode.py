@@ -43,12 +43,16 @@ def test_the_product_with_the_rows_is_the_e_step_of_copies(seed, n_modes, sizes)
     np.testing.assert_allclose(rho.T @ rows, by_row, rtol=1e-11, atol=1e-11 * np.abs(by_row).max())
 
 
-def test_a_start_is_the_m_step_from_the_one_mode_posteriors():
-    """Starts by the product and `fit(init=responsibilities)`, which takes an E step, must agree."""
-    expectation = two_groups()
+@pytest.mark.parametrize("n_units", [40, 5000])
+def test_a_start_is_the_m_step_from_the_one_mode_posteriors(n_units):
+    """Starts by the product and `fit(init=responsibilities)`, which takes an E step, must agree.
+
+    The product takes the units of a large fleet in parts.
+    """
+    expectation = two_groups(n_units)
     constraints = constraints_of(expectation)
     one = one_mode_run(expectation, constraints).parameters
-    rho = np.random.default_rng(3).dirichlet(np.ones(3), size=40)
+    rho = np.random.default_rng(3).dirichlet(np.ones(3), size=n_units)
     start = OneModePosteriors(expectation.statistics, one).start(rho, constraints).parameters
     other = parameters_from_responsibilities(expectation, rho, one, constraints)
     for name in ("weights", "means", "factors", "noise_variances"):

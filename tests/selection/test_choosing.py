@@ -166,12 +166,58 @@ def test_a_generator_as_random_state_gives_every_fit_the_same_starts():
     "options",
     [
         {"modes": 3}, {"modes": []}, {"modes": [0, 1]}, {"modes": [1.5]}, {"n_folds": 1}, {"n_replicates": 0},
-        {"level": 1.0}, {"n_replicates": 9}, {"n_replicates": 18},
+        {"level": 1.0}, {"n_replicates": 9}, {"n_replicates": 18}, {"level": "x"}, {"n_jobs": 0}, {"n_jobs": "two"},
+        {"random_state": "x"}, {"random_state": -1}, {"test": "no"}, {"progress": 3}, {"modes": range(1, 10**9)},
     ],
 )  # fmt: skip
 def test_options_are_checked_before_anything_is_fitted(options):
     with pytest.raises(OptionError, match=next(iter(options))):
         choose_modes(cem.FailureModeEM(1), fleet(4), **options)
+
+
+def test_why_there_is_no_held_out_likelihood_is_said():
+    """A level of one unit is unknown where that unit is left out: no score, and not because of the modes."""
+    frame = fleet(30).to_frame("pandas")
+    frame["site"] = ["C" if unit == frame["unit"].iloc[0] else "AB"[int(unit) % 2] for unit in frame["unit"]]
+    panel = cem.Panel.from_frame(frame, unit="unit", time="time", covariates=["site"])
+    em = cem.FailureModeEM(1, covariance="pooled", covariates="site", **LINEAR)
+    found = choose_modes(em, panel, (1, 2), test=False, n_folds=2)
+    assert [one.held_out for one in found.candidates] == [None, None]
+    assert list(found.without_held_out) == [1, 2]
+    line = next(line for line in str(found).splitlines() if "no held-out figure" in line)
+    assert line.startswith("1, 2: no held-out figure, without the units of fold ") and "'C'" in line
+
+
+def test_numbers_that_are_not_successive_have_no_test_and_the_result_says_so():
+    found = choose_modes(cem.FailureModeEM(1, covariance="pooled", **LINEAR), fleet(30), (1, 3), n_folds=2)
+    assert "no test: no two numbers of modes are successive" in str(found)
+
+
+def test_an_interruption_ends_the_comparison(monkeypatch):
+    """Ctrl-C ends a fit early, with what it has; as a fold of a comparison that would be a wrong figure."""
+    fit = cem.FailureModeEM.fit
+
+    def interrupted(self, panel, *others, **options):
+        fit(self, panel, *others, **options)
+        self.interrupted_ = panel.n_units < 30
+        return self
+
+    monkeypatch.setattr(cem.FailureModeEM, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        choose_modes(cem.FailureModeEM(1, covariance="pooled", **LINEAR), fleet(30), (1, 2), test=False, n_folds=2)
+
+
+@pytest.mark.parametrize("random_state", [None, np.random.default_rng(0)])
+def test_folds_and_draws_take_every_kind_of_random_state(random_state):
+    em = cem.FailureModeEM(1, covariance="pooled", **LINEAR)
+    assert choose_modes(em, fleet(30), (1, 2), random_state=random_state, **FEW).n_modes == 2
+
+
+def test_one_mode_is_written_in_the_singular():
+    found = choose_modes(cem.FailureModeEM(1, covariance="pooled", **LINEAR), fleet(30, 1), (1, 2), **FEW)
+    assert str(found).splitlines()[-1].startswith("1 mode: ")
+    assert repr(found).startswith("ModeChoice: 1 mode of 1, 2; ")
+    assert repr(found.candidates[0].test).startswith("ModeTest(1 mode against 2: ")
 
 
 def test_more_folds_than_units_that_failed_are_refused_before_the_fits():

@@ -14,6 +14,8 @@ from cem.cli.model_options import add_model_choice, estimator_of
 from cem.cli.options import STANDARD_OUTPUT, add_output, add_search, add_table, count, share
 from cem.cli.remembered import with_columns
 from cem.errors.display import escaped
+from cem.errors.names import counted
+from cem.errors.options import shortened
 
 if TYPE_CHECKING:
     from cem.cli.terminal import Terminal
@@ -68,6 +70,9 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
     return parser
 
 
+_LARGEST = 1_000_000
+
+
 def numbers(text: str) -> list[int]:
     """Whole numbers of ``1..6`` or ``2,3,5``, and of both together."""
     found: set[int] = set()
@@ -75,7 +80,13 @@ def numbers(text: str) -> list[int]:
         first, dots, last = part.strip().partition("..")
         if not first.isdecimal() or (dots and not last.isdecimal()):
             raise argparse.ArgumentTypeError(f"{text!r} is neither a range such as 1..6 nor a list such as 2,3,5")
-        found.update(range(int(first), int(last if dots else first) + 1))
+        try:
+            low, high = int(first), int(last if dots else first)
+        except ValueError:  # int() refuses thousands of digits
+            low = high = _LARGEST
+        if high >= _LARGEST:
+            raise argparse.ArgumentTypeError(f"{shortened(text)} has numbers of modes of a million or more")
+        found.update(range(low, high + 1))
     if not found or min(found) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} has no number of modes above 0, or one below 1")
     return sorted(found)
@@ -127,6 +138,8 @@ def run_choose(options: argparse.Namespace, terminal: Terminal, noted: list[str]
         for name, cells in found.table().items()
     }
     if is_written(options, terminal, columns, lambda: _document(options, found, noted)):
+        if not options.json:  # a table has no place for the reason
+            terminal.warn(f"{counted(found.n_modes, 'mode')}: {found.reason}")
         return
     terminal.document(str(found))
     if isinstance(options.output, Path):
@@ -165,6 +178,7 @@ def _document(options: argparse.Namespace, found: ModeChoice, noted: list[str]) 
         ],
         "left_out": [{"modes": n, "reason": reason} for n, reason in found.left_out.items()],
         "without_test": found.without_test or None,
+        "without_held_out": [{"modes": n, "reason": reason} for n, reason in found.without_held_out.items()],
         "maximum_likelihood": found.maximum_likelihood or None,
         "warnings": noted,
     }

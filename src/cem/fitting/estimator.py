@@ -75,12 +75,14 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
     init : {"mixed", "kmeans", "prototypes", "random", "tempered"}, default "mixed"
         How fresh starts are made: "kmeans" by k-means++ on the units' shrunken coefficients, "prototypes" from units
         drawn at random, each other unit going to the nearest, "random" from random responsibilities, "tempered" from
-        annealed ones. "mixed" cycles through one k-means start and seven prototype starts. Rarely worth changing.
+        annealed ones. "mixed" is one third k-means of single coefficients, those that part the units most clearly; the
+        others cycle through one k-means start and seven prototype starts. Rarely worth changing.
     n_init : int, default 10
         Number of fresh starts. EM finds a local optimum, so several are needed. The most likely starts get a short run,
         the best of these a longer run, and one a full run. With two starts or more the search also moves modes of the
-        best solution, more often where starts disagree. From 10 to 50, more starts mean a better choice of where to
-        begin; beyond 50 the whole search grows in proportion. Raise it if two seeds give different log-likelihoods.
+        best solution, and from one solution to another, more often where starts disagree and where the fleet is small.
+        From 10 to 50, more starts mean a better choice of where to begin; beyond 50 the whole search grows in
+        proportion. Raise it if two seeds give different log-likelihoods.
     max_iter : int, default 1000
         Largest number of EM passes of one start. Raise it after a `ConvergenceWarning`. With 0, ``fit(panel,
         init=model)`` evaluates the likelihood at given parameters: no step is made, floors give way to them,
@@ -201,9 +203,9 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
     n_iter_ : int
         EM passes of the best start.
     starts_ : list of dict
-        kind, log_likelihood, n_iter and fate of each start. Starts of kind "moved" come on top of `n_init`, and so does
-        one of kind "quiet": the best start fitted again after a noise floor was lowered for a quiet mode, and one of
-        kind "known": the best of the search before `shrinkage` was chosen.
+        kind, log_likelihood, n_iter and fate of each start. Starts of the kinds "moved" and "crossed" come on top
+        of `n_init`, and so does one of kind "quiet": the best start fitted again after a noise floor was lowered for a
+        quiet mode, and one of kind "known": the best of the search before `shrinkage` was chosen.
     kernel_ : str
         The kernel used: "lapack", or "lanes" or "shared" (shared designs) with the instruction set.
     lifetimes_ : cem.lifetimes.Lifetimes

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +18,7 @@ from cem.em.linking import linked_run, linking_of, linking_penalties, rotated
 from cem.em.loop import start_em
 from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import ConvergenceWarning, FitError, OptionError, PanelError
-from cem.errors.names import listed
+from cem.errors.names import counted, listed
 from cem.errors.warning import warn
 from cem.fitting.bases import specified_bases, warn_of_lower_degrees
 from cem.fitting.columns import check_collinear, column_plan
@@ -28,7 +27,7 @@ from cem.fitting.covariates_left import warn_of_what_covariates_leave
 from cem.fitting.fit_warnings import warn_of_fit
 from cem.fitting.given_parameters import check_structure, given_parameters
 from cem.fitting.life_channel import LIFE
-from cem.fitting.near_ties import warn_of_near_tie
+from cem.fitting.near_ties import past_near_tie, warn_of_near_tie
 from cem.fitting.options import FitOptions, Given, Progress
 from cem.fitting.regime_refinement import refined_run
 from cem.fitting.result import FitResult, final_order, reordered
@@ -38,15 +37,12 @@ from cem.fitting.warm_start import check_same_conditions, matched_modes, numbere
 from cem.mixture.parameters import Parameters
 from cem.panel.mode_priors import all_mode_labels, log_mode_priors
 from cem.search.fresh import (
-    MIXED_KINDS,
-    StartKind,
     one_mode_run,
-    starting_point,
 )
-from cem.search.moves import moved_start
-from cem.search.one_mode import OneModePosteriors, StartingPoint
+from cem.search.makers import makers
+from cem.search.one_mode import StartingPoint
 from cem.search.quiet_modes import FLOOR_FRACTION, SMALLEST_NOISE, past_quiet_modes
-from cem.search.starts import Fresh, Move, Start, best_of_starts
+from cem.search.starts import Crossing, Fresh, Move, Start, best_of_starts
 from cem.statistics.columns import ColumnPlan
 from cem.statistics.exact_channels import learnable_channels, rounding_noise
 from cem.statistics.sufficient import SufficientStatistics
@@ -166,7 +162,7 @@ def _prepare(
     """Prepare channels, bases, statistics, and the floors of the M step."""
     if panel.n_units < options.n_modes:
         raise PanelError(
-            f"{panel.n_units} units cannot be divided into n_modes={options.n_modes} modes; "
+            f"{counted(panel.n_units, 'unit')} cannot be divided into n_modes={options.n_modes} modes; "
             "give more units or fewer modes"
         )
     _check_heard(panel)
@@ -283,11 +279,10 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
     if not options.max_iter:
         return _evaluated(prepared, options, init)
     problem = prepared.problem
-    statistics = problem.expectation.statistics
-    tolerance = options.tol * statistics.n_observations
+    tolerance = options.tol * problem.expectation.statistics.n_observations
     records, interrupted = _searched(problem, prepared, options, init, progress)
     best, run = _best(records, tolerance)
-    shrinkage = None
+    shrinkage = tie = None
     is_open = problem.constraints.shrinkage > 0 and options.shrinkage is None
     if is_open and interrupted:
         shrinkage = not_chosen(run.parameters, problem)
@@ -303,6 +298,8 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
             problem, records = shrunk, again
             best, run = _best(records, tolerance)
     if not interrupted:
+        best, run, tie, interrupted = past_near_tie(records, best, problem, options, tolerance)
+    if not interrupted:
         quieter, problem, interrupted = past_quiet_modes(
             run,
             problem,
@@ -315,8 +312,8 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
         if quieter is not run:
             run, best = quieter, len(records)
             records.append(Start("quiet", run, "converged" if run.converged else "limit of passes"))
-        else:
-            warn_of_near_tie(records, best, problem, options)
+        elif tie is not None:
+            warn_of_near_tie(tie, problem, options)
     return _Found(run, problem, records, best, interrupted, shrinkage=shrinkage)
 
 
@@ -342,7 +339,7 @@ def _searched(
     """
     statistics = problem.expectation.statistics
     tolerance = options.tol * statistics.n_observations
-    starts, move, given = _starts(problem.expectation, prepared.one_mode, problem.constraints, options, init)
+    starts, move, cross, given = _starts(problem.expectation, prepared.one_mode, problem.constraints, options, init)
     if given is not None and given.rank:
         return [Start("given", start_em(problem, given))], False
     if known is not None:
@@ -354,6 +351,7 @@ def _searched(
         problem,
         n_modes=options.n_modes,
         move=move,
+        cross=cross,
         max_iter=options.max_iter,
         tolerance=_TOLERANCE_BEFORE_LINKING * tolerance if options.linking_rank else tolerance,
         accelerate=options.accelerate == "auto",
@@ -547,29 +545,25 @@ def _starts(
     constraints: Constraints,
     options: FitOptions,
     init: Given,
-) -> tuple[list[Fresh], Move | None, Parameters | None]:
+) -> tuple[list[Fresh], Move | None, Crossing | None, Parameters | None]:
     """Functions that make the fresh starts, by kind; the function that makes a move; and the given parameters."""
     if init is not None:
         given = given_parameters(expectation, one_mode, constraints, options.n_modes, init)
         if given.rank != options.linking_rank:
             given = feasible(given.marginal(), constraints)
-        return [("given", lambda: StartingPoint(given, 0.0))], None, given
+        return [("given", lambda: StartingPoint(given, 0.0))], None, None, given
     if options.n_modes == 1:
-        return [("one mode", lambda: StartingPoint(one_mode, 0.0))], None, None
-    kinds: tuple[StartKind, ...] = MIXED_KINDS if options.init == "mixed" else (options.init,)
-    posteriors = OneModePosteriors(expectation.statistics, one_mode)
-
-    # All starts draw from one generator, in order: one generator for each would cost as much as the start.
-    rng_of_starts, rng_of_moves = map(np.random.default_rng, options.seed.spawn(2))
-
-    def fresh(kind: StartKind) -> StartingPoint:
-        return starting_point(kind, expectation, posteriors, constraints, options.n_modes, rng_of_starts)
-
-    def moved(responsibilities: FloatArray) -> StartingPoint:
-        return moved_start(responsibilities, posteriors, constraints, rng_of_moves)
-
-    starts: list[Fresh] = [(kind, partial(fresh, kind)) for kind in islice(cycle(kinds), options.n_init)]
-    return starts, moved, None
+        return [("one mode", lambda: StartingPoint(one_mode, 0.0))], None, None, None
+    made = makers(
+        expectation,
+        one_mode,
+        constraints,
+        n_modes=options.n_modes,
+        n_starts=options.n_init,
+        kind=None if options.init == "mixed" else options.init,
+        seed=options.seed,
+    )
+    return made.fresh, made.move, made.cross, None
 
 
 def _best(records: list[Start], tolerance: float) -> tuple[int, MixtureRun]:

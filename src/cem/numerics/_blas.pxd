@@ -109,10 +109,26 @@ cdef inline void multiply_transposed(
     const double* b,         # (k, m)
     double* c_out,           # (n, m)  Aᵀ B
 ) noexcept nogil:
-    """Inner products of columns (dgemm)."""
+    """Inner products of columns (dgemm), of some rows at a time.
+
+    OpenBLAS starts threads of its own beyond 2¹⁸ multiplications. A call then waits for all of them, and on cores that
+    are busy, with our own threads or with another process, that takes a hundred times as long as the product itself.
+    """
     cdef double one = 1.0
-    cdef double zero = 0.0
-    dgemm(b"N", b"T", &m, &n, &k, &one, <double*> b, &m, <double*> a, &n, &zero, c_out, &m)
+    cdef double kept = 0.0
+    cdef blas_int at = 0
+    cdef blas_int most = max(1, 200_000 // (n * m))
+    cdef blas_int rows
+    while True:
+        rows = min(most, k - at)
+        dgemm(
+            b"N", b"T", &m, &n, &rows, &one, <double*> b + <Py_ssize_t> at * m, &m,
+            <double*> a + <Py_ssize_t> at * n, &n, &kept, c_out, &m,
+        )
+        at += rows
+        if at >= k:
+            return
+        kept = 1.0
 
 
 cdef inline void add_products_of_rows(

@@ -16,6 +16,9 @@ __all__ = ["ModeChoiceDisplay"]
 
 FloatArray = NDArray[np.float64]
 
+# With more numbers of modes than these, matplotlib chooses the ticks.
+_MOST_TICKS = 10
+
 
 @dataclass(eq=False, repr=False)
 class ModeChoiceDisplay(Display):
@@ -102,22 +105,33 @@ class ModeChoiceDisplay(Display):
             matplotlib is not installed.
         """
         first, second, third = self._open(ax, 3, size=(3.6, 3.4))
-        self.lines_ = first.plot(self.numbers, self.bic, "o-", color=PALETTE[0], label="figure")
+        self.lines_ = first.plot(self.numbers, self.bic, "o-", color=PALETTE[0])
         first.set_ylabel("BIC, smaller is better")
         self.lines_ += second.plot(self.numbers, self.held_out, "o-", color=PALETTE[0])
         second.vlines(
             self.numbers, self.held_out - self.standard_errors, self.held_out + self.standard_errors, color=GREY, lw=1.5
         )
-        second.set_ylabel("held-out log-likelihood a unit (± 1 se)")
-        self.lines_ += third.plot(self.numbers, self.p_values, "o", color=PALETTE[0])
-        third.axhline(self.level, color=GREY, lw=1.0)
+        second.set_ylabel("held-out log-likelihood (± 1 se)")
+        if not np.isfinite(self.held_out).any():
+            _say(second, "no held-out figure")
+        self.lines_ += third.plot(self.numbers, self.p_values, "o", color=PALETTE[0], clip_on=False, zorder=3)
+        level = third.axhline(self.level, color=GREY, lw=1.0, label=f"level of the test, {self.level:g}")
         third.set_ylim(0.0, 1.0)
         third.set_ylabel("p against one mode more")
+        tested = bool(np.isfinite(self.p_values).any())
+        if not tested:
+            _say(third, "no test")
         for axes in self.axes_:
             mark = axes.axvline(self.recommended, color=INK, ls=(0, (5, 2)), lw=1.4, label="recommended")
             axes.set_xlabel("modes")
             axes.set_xlim(self.numbers[0] - 0.5, self.numbers[-1] + 0.5)
-            axes.locator_params(axis="x", integer=True)
+            if len(self.numbers) <= _MOST_TICKS:
+                axes.set_xticks(self.numbers)
             tidy(axes)
-        legend(self.figure_, self.axes_, self._is_new, [self.lines_[0], mark])
+        legend(self.figure_, self.axes_, self._is_new, [mark, level] if tested else [mark])
         return self
+
+
+def _say(axes: Any, text: str) -> None:
+    """Words in place of figures that are not known: an empty picture looks like a mistake."""
+    axes.text(0.5, 0.6, text, transform=axes.transAxes, ha="center", color=INK, backgroundcolor="white")

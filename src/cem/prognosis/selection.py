@@ -301,7 +301,7 @@ def cross_validate(
                     for found in found_in_order:
                         likelihoods.append(found)
                         step("fold", len(likelihoods), n_folds)
-            whole = FailureModeEM(**estimator.get_params(deep=False)).fit(panel)
+            whole = FailureModeEM(**{**estimator.get_params(deep=False), "uncertainty": None}).fit(panel)
             scored.append(
                 Scored(
                     name,
@@ -329,7 +329,8 @@ def _skill(figures: tuple[float, float, float, float], alone: WithoutSensors, sc
 
 def _fit_of(estimator: FailureModeEM) -> Callable[[Panel], RemainingLife]:
     def fit(part: Panel) -> RemainingLife:
-        return RemainingLife(FailureModeEM(**estimator.get_params(deep=False)).fit(part).model_)
+        known = {**estimator.get_params(deep=False), "uncertainty": None}
+        return RemainingLife(FailureModeEM(**known).fit(part).model_)
 
     return fit
 

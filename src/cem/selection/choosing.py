@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy as np
 from cem.em.mixture_problem import MixtureProblem
 from cem.errors import CemWarning, FitError, OptionError, PanelError
 from cem.errors.names import counted, listed
+from cem.errors.options import shortened
 from cem.errors.warning import warn
 from cem.fitting.estimator import FailureModeEM
 from cem.fitting.fitted_problem import FittedProblem, fitted_problem
@@ -33,6 +36,7 @@ __all__ = ["choose_modes"]
 Step = Callable[[str, int, int], None]
 
 _LIKELY = ("full", "pooled", "diagonal")
+_MOST_NUMBERS = 100
 
 
 def choose_modes(
@@ -44,7 +48,7 @@ def choose_modes(
     n_replicates: int = 99,
     level: float = 0.05,
     n_folds: int = 5,
-    random_state: int = 0,
+    random_state: int | np.random.Generator | None = 0,
     n_jobs: int = 1,
     maximum_likelihood: Literal["full", "pooled", "diagonal"] = "full",
     progress: Step | None = None,
@@ -58,7 +62,8 @@ def choose_modes(
 
     The recommendation is what two of three say: the smallest BIC; the fewest modes whose held-out log-likelihood is
     within a standard error of the best; the fewest modes that the test does not reject. If all three differ it is the
-    one in the middle. Without the test it is the choice of the held-out log-likelihood.
+    one in the middle. Without the test it is the choice of the held-out log-likelihood. A number of modes that a fold
+    could not be fitted with is not recommended if another one can.
 
     Parameters
     ----------
@@ -67,7 +72,7 @@ def choose_modes(
     panel : Panel or data frame
         The fleet. Known labels take part: numbers of modes below the number of labels are left out.
     modes : iterable of int
-        Numbers of modes. A number is tested if the next one is among them, too.
+        Numbers of modes, at most 100. A number is tested if the next one is among them, too.
     test : bool
         Whether to test. Linked channels (a penalised fit) and fits on the time to failure (whose running units stop for
         reasons that the model does not know) have no test, and the result says so.
@@ -77,10 +82,10 @@ def choose_modes(
         Of the tests: a p above it does not reject.
     n_folds : int
         Number of folds.
-    random_state : int
-        Seed of the folds and of the drawn fleets. That of the fits is the estimator's.
+    random_state : int, Generator or None
+        Seed of the folds and of the drawn fleets; None: another one each time. That of the fits is the estimator's.
     n_jobs : int
-        Threads, for folds and for drawn fleets. The result is the same for any number.
+        Threads, for folds and for drawn fleets; -1: one per core. The result is the same for any number.
     maximum_likelihood : {"full", "pooled", "diagonal"}
         Shrunk covariances do not maximise the likelihood. Where the estimator has them, the log-likelihood, AIC, BIC,
         ICL, entropy and test are those of fits with this covariance. Take "pooled" for modes of few units.
@@ -117,7 +122,13 @@ def choose_modes(
             f"estimator is of type {type(estimator).__name__}; a FailureModeEM was expected: "
             "choose_modes(cem.FailureModeEM(1), panel, range(1, 7))"
         )
-    numbers = _checked(modes, n_replicates, level, n_folds)
+    numbers = _numbers(modes)
+    _check(n_replicates, level, n_folds, n_jobs, test)
+    if progress is not None and not callable(progress):
+        raise OptionError(f"progress={progress!r}: a function of (stage, done, of how many), or None, was expected")
+    n_jobs = os.cpu_count() or 1 if n_jobs == -1 else int(n_jobs)
+    seed = seed_of(random_state).entropy  # of an integer it is the integer
+    assert isinstance(seed, int)
     if test and 1.0 / (n_replicates + 1) > level:
         least = int(np.ceil(1.0 / level - 1e-9)) - 1
         raise OptionError(
@@ -129,7 +140,7 @@ def choose_modes(
             f"maximum_likelihood={maximum_likelihood!r}: one of {', '.join(map(repr, _LIKELY))} was expected"
         )
     fleet = panel_to_fit(panel, table=estimator._table(None, None, None))
-    fold_of = folds_of(fleet, n_folds, random_state, estimator.time_axis)
+    fold_of = folds_of(fleet, n_folds, seed, estimator.time_axis)
     told: Step = progress if progress is not None else lambda stage, done, total: None
 
     given = estimator.get_params(deep=False)
@@ -179,55 +190,69 @@ def choose_modes(
         raise refused
     candidates: Sequence[ModeCandidate] = [_candidate(n, fits[n], likely[n]) for n in numbers]
 
-    without = "" if test else "test=False"
+    without = "" if test else "it was not asked for"
     if test:
         without = _why_no_test(likely[numbers[0]])
     if not without:
         with threads_told(FitError):
-            tests = _tests(likely, fleet, n_replicates, random_state, n_jobs, told)
+            tests = _tests(likely, fleet, n_replicates, seed, n_jobs, told)
         candidates = [replace(one, test=tests.get(one.n_modes)) for one in candidates]
+        if not tests:
+            only = (
+                "there is only one number of modes" if len(numbers) == 1 else "no two numbers of modes are successive"
+            )
+            without = only
 
     def of_fold(n_modes: int) -> FailureModeEM:
         if n_modes in fits and fits[n_modes].shrinkage_:  # chosen once: choosing it in each fold takes most of the time
             return of(n_modes, covariance="shrunk", shrinkage=fits[n_modes].shrinkage_)
         return of(n_modes)
 
-    scores = held_out_scores(
+    scores, without_held_out = held_out_scores(
         of_fold, fleet, numbers, fold_of, n_jobs=n_jobs,
         progress=lambda done, total: told("folds", done, total),
     )  # fmt: skip
     candidates = with_held_out(candidates, scores)
     choices = choices_of(candidates, level)
-    if len(numbers) == 1:
-        without = without or "one number of modes"
-    n_modes, reason = recommended(candidates, choices, level, without)
+    n_modes, reason = recommended(candidates, choices, level, without, fleet.n_units)
     if law is not None:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             fits[n_modes] = of(n_modes, uncertainty=law).fit(fleet)
+        if fits[n_modes].interrupted_:
+            raise KeyboardInterrupt
         noted[n_modes] = list(caught)
     for message in noted[n_modes]:
         if issubclass(message.category, CemWarning):
             warn(str(message.message), message.category)
     return ModeChoice(
-        tuple(candidates), n_modes, reason, choices, fits[n_modes], left_out, without, instead, level
-    )  # fmt: skip
+        tuple(candidates), n_modes, reason, choices, fits[n_modes], left_out, without, instead, level, without_held_out
+    )
 
 
-def _checked(modes: Iterable[int], n_replicates: int, level: float, n_folds: int) -> list[int]:
+def _numbers(modes: Iterable[int]) -> list[int]:
     try:
-        given = list(modes)
+        given = list(islice(modes, _MOST_NUMBERS + 1))
     except TypeError:
         given = []
     whole = [n for n in given if isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1]
     if not given or len(whole) < len(given):
         raise OptionError(f"modes={modes!r}: whole numbers from 1 on were expected, such as range(1, 7)")
+    if len(given) > _MOST_NUMBERS:
+        raise OptionError(f"modes={shortened(modes)}: at most {_MOST_NUMBERS} numbers of modes can be compared")
+    return sorted({int(n) for n in whole})
+
+
+def _check(n_replicates: int, level: float, n_folds: int, n_jobs: int, test: bool) -> None:
     for name, value, least in (("n_replicates", n_replicates, 1), ("n_folds", n_folds, 2)):
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
             raise OptionError(f"{name}={value!r}: a whole number of at least {least} was expected")
-    if not 0.0 < level < 1.0:
+    if not isinstance(level, (int, float, np.number)) or not 0.0 < level < 1.0:
         raise OptionError(f"level={level!r}: a number between 0 and 1 was expected")
-    return sorted({int(n) for n in whole})
+    if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or (n_jobs < 1 and n_jobs != -1):
+        raise OptionError(f"n_jobs={n_jobs!r}: a number of threads, or -1 for one per core, was expected")
+    if not isinstance(test, (bool, np.bool_)):
+        raise OptionError(f"test={test!r}: True or False was expected")
 
 
 def _candidate(n_modes: int, fit: FailureModeEM, likely: FailureModeEM) -> ModeCandidate:
@@ -259,7 +284,7 @@ def _why_no_test(em: FailureModeEM) -> str:
 
 
 def _tests(
-    fits: dict[int, FailureModeEM], panel: Panel, n_replicates: int, random_state: int, n_jobs: int, told: Step
+    fits: dict[int, FailureModeEM], panel: Panel, n_replicates: int, entropy: int, n_jobs: int, told: Step
 ) -> dict[int, ModeTest]:
     """The test of each K whose K + 1 is there, by K."""
     pairs = [n for n in fits if n + 1 in fits]
@@ -276,7 +301,7 @@ def _tests(
         if n_modes > 1:  # a floor that was lowered for a quiet mode of K would leave K + 1 below it
             floors = np.minimum(smaller.constraints.noise_floors, larger.constraints.noise_floors)
             larger = replace(larger, constraints=replace(larger.constraints, noise_floors=floors))
-        seed = np.random.SeedSequence([random_state, n_modes])
+        seed = np.random.SeedSequence([entropy, n_modes])
         found[n_modes] = mode_test(
             smaller, small.parameters, larger, larger_fit=large.parameters if same else None, n=n_replicates,
             seed=seed, n_jobs=n_jobs,

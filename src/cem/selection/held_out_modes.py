@@ -32,7 +32,7 @@ def held_out_scores(
     *,
     n_jobs: int,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[int, FloatArray]:
+) -> tuple[dict[int, FloatArray], dict[int, str]]:
     """Held-out log-likelihoods by number of modes.
 
     Parameters
@@ -51,27 +51,40 @@ def held_out_scores(
 
     Returns
     -------
-    dict
+    scores : dict
         Forward: an array (L,), of each unit. On the time to failure: an array (folds,), the mean of each fold's units,
-        lives included. Numbers of modes that a fold could not be fitted with are left out.
+        lives included. Numbers of modes that a fold could not be fitted or scored with are left out.
+    failures : dict
+        Why, by these numbers of modes.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        A fit was interrupted: it would count as a bad one.
     """
     to_failure = estimator_of(1).time_axis == "to_failure"
     n_folds = int(fold_of.max()) + 1
     tasks = [(n_modes, fold) for n_modes in numbers for fold in range(n_folds)]
 
-    def one(task: tuple[int, int]) -> FloatArray | None:
+    def one(task: tuple[int, int]) -> FloatArray | str:
         n_modes, fold = task
         held = panel[fold_of == fold]
         try:
             em = estimator_of(n_modes).fit(panel[fold_of != fold])
+            if em.interrupted_:
+                raise KeyboardInterrupt
+            scores: FloatArray
             if to_failure:
-                return np.array([panel_likelihood(em.model_, held.with_modes(None))[0] / held.n_units])
-            scores: FloatArray = em.score_samples(held.select_channels(em.channels_))
-        except CemError:
-            return None
+                scores = np.array([panel_likelihood(em.model_, held.with_modes(None))[0] / held.n_units])
+            else:
+                scores = em.score_samples(held.select_channels(em.channels_))
+        except CemError as error:
+            return f"without the units of fold {fold + 1} of {n_folds}: {error}"
+        if not np.isfinite(scores).all():
+            return f"without the units of fold {fold + 1} of {n_folds}: they have no finite likelihood"
         return scores
 
-    found: dict[tuple[int, int], FloatArray | None] = {}
+    found: dict[tuple[int, int], FloatArray | str] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CemWarning)
         with threads_told(FitError), closing(in_order(one, tasks, n_jobs, take_part=False)) as results:
@@ -79,13 +92,16 @@ def held_out_scores(
                 found[task] = scores
                 if progress is not None:
                     progress(len(found), len(tasks))
-    result = {}
+    result: dict[int, FloatArray] = {}
+    failures: dict[int, str] = {}
     for n_modes in numbers:
         parts = [found[n_modes, fold] for fold in range(n_folds)]
-        whole = [part for part in parts if part is not None and np.isfinite(part).all()]
+        whole = [part for part in parts if not isinstance(part, str)]
         if len(whole) == n_folds:
             result[n_modes] = np.concatenate(whole)
-    return result
+        else:
+            failures[n_modes] = next(part for part in parts if isinstance(part, str))
+    return result, failures
 
 
 def folds_of(panel: Panel, n_folds: int, random_state: int, time_axis: str) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.errors.names import counted
 from cem.extras import room
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class ModeCandidate:
     mode_labels : tuple
         Of the modes.
     held_out : float or None
-        Mean over units of the log-likelihood of a unit that was left out; None if a fold could not be fitted.
+        Mean over units of the log-likelihood of a unit that was left out; None if a fold could not be fitted or scored.
     held_out_standard_error : float or None
         Of its difference to the best number of modes; 0 for the best.
     test : ModeTest or None
@@ -98,6 +99,8 @@ class ModeChoice:
         the likelihood; else empty.
     level : float
         Of the tests.
+    without_held_out : mapping of int to str
+        Numbers of modes without a held-out log-likelihood, and why.
     """
 
     candidates: tuple[ModeCandidate, ...]
@@ -109,6 +112,7 @@ class ModeChoice:
     without_test: str = ""
     maximum_likelihood: str = ""
     level: float = 0.05
+    without_held_out: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def best(self) -> ModeCandidate:
@@ -153,7 +157,8 @@ class ModeChoice:
         return room("plot").ModeChoiceDisplay.from_result(self, ax=ax)
 
     def __repr__(self) -> str:
-        return f"ModeChoice: {self.n_modes} modes of {self._numbers()}; {self.reason} Print it for the table."
+        best = counted(self.n_modes, "mode")
+        return f"ModeChoice: {best} of {self._numbers()}; {self.reason} Print it for the table."
 
     def _numbers(self) -> str:
         return ", ".join(str(one.n_modes) for one in self.candidates)
@@ -161,7 +166,7 @@ class ModeChoice:
     def _repr_html_(self) -> str:
         from cem.errors.html import html_table
 
-        return html_table(f"{self.n_modes} modes: {self.reason}", self.table())
+        return html_table(f"{counted(self.n_modes, 'mode')}: {self.reason}", self.table())
 
     def __str__(self) -> str:
         heads = ("modes", "log-lik.", "par.", "AIC", "BIC", "ICL", "entropy", "held-out", "± se", "p", "sizes (%)")
@@ -190,8 +195,16 @@ class ModeChoice:
             )
         if self.without_test:
             lines.append(f"no test: {self.without_test}")
-        lines.append(f"{self.n_modes} modes: {self.reason}")
+        lines += self._held_out_lines()
+        lines.append(f"{counted(self.n_modes, 'mode')}: {self.reason}")
         return "\n".join(lines)
+
+    def _held_out_lines(self) -> list[str]:
+        """Why there are no held-out figures; a reason that several numbers of modes share is given once."""
+        numbers_of: dict[str, list[str]] = {}
+        for n_modes, why in self.without_held_out.items():
+            numbers_of.setdefault(why, []).append(str(n_modes))
+        return [f"{', '.join(numbers)}: no held-out figure, {why}" for why, numbers in numbers_of.items()]
 
 
 def _number(value: float | None) -> float:

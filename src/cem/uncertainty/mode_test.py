@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cem.em.loop import continue_em, start_em
 from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import FitError, OptionError
+from cem.errors.names import counted
 from cem.mixture.parameters import Parameters
 from cem.numerics.threads import in_order
 from cem.statistics.sufficient import SufficientStatistics
@@ -71,7 +72,7 @@ class ModeTest:
         made = f"{len(self.null)} of {self.n_replicates}" if self.stopped_early else f"{self.n_replicates}"
         lost = f", {self.n_lost} without a mode" if self.n_lost else ""
         return (
-            f"ModeTest({self.n_modes} modes against {self.n_modes + 1}: lambda = {self.statistic:.2f}, "
+            f"ModeTest({counted(self.n_modes, 'mode')} against {self.n_modes + 1}: lambda = {self.statistic:.2f}, "
             f"p = {self.p_value:.3g}; {made} replicates{lost})"
         )
 

@@ -134,8 +134,10 @@ def _split_starts(
         divisions = [divisions[i] for i in chosen.tolist()]
     starts = []
     for k, above in divisions:
-        divided = np.column_stack([rho, np.where(above, rho[:, k], 0.0)])
-        divided[above, k] = 0.0
+        divided = np.empty((len(rho), rho.shape[1] + 1))
+        divided[:, :-1] = rho
+        divided[:, -1] = rho[:, k] * above
+        divided[:, k] -= divided[:, -1]
         try:
             starts.append(posteriors.start(divided, problem.constraints))
         except (FitError, np.linalg.LinAlgError):
