@@ -194,7 +194,7 @@ def test_a_given_weight_is_used_and_needs_no_second_option(panel):
     assert fitted(panel, shrinkage=12, linking_rank=1).model_.training["covariance"] == "shrunk"
 
 
-@pytest.mark.parametrize("value", [None, 0, -1.0, np.nan, np.inf, True, "20", [1.0], np.array([1.0, 2.0]), {}])
+@pytest.mark.parametrize("value", [None, 0, -1.0, np.nan, np.inf, 1e9, True, "20", [1.0], np.array([1.0, 2.0]), {}])
 def test_a_weight_that_is_none_is_refused_by_name(panel, value):
     with pytest.raises(OptionError, match="shrinkage="):
         cem.FailureModeEM(2, shrinkage=value).fit(panel)
