@@ -145,6 +145,8 @@ def test_a_tie_that_ends_higher_is_kept(monkeypatch):
     assert (best, run.objectives[-1], interrupted) == (1, -99.0, False)
     assert records[1].run is run and records[1].fate == "converged"
     assert tie.gap == pytest.approx(1.0) and tie.start == 0 and tie.run is records[0].run
+    monkeypatch.setattr(near_ties, "continue_em", lambda run, problem, **options: Run(-95.0, OTHER))
+    assert past_near_tie(starts(0.5), 0, None, OPTIONS, 1e-3)[2] is None  # then the first one is far below
 
 
 def test_a_tie_that_ends_higher_by_no_more_than_rounding_changes_nothing(monkeypatch):
@@ -152,6 +154,15 @@ def test_a_tie_that_ends_higher_by_no_more_than_rounding_changes_nothing(monkeyp
     monkeypatch.setattr(near_ties, "continue_em", lambda run, problem, **options: Run(-100.0 + 1e-6, OTHER))
     best, run, tie, _ = past_near_tie(records := starts(0.5), 0, None, OPTIONS, 1e-3)
     assert best == 0 and run is records[0].run and tie.start == 1
+
+
+@pytest.mark.parametrize(("rank", "begins"), [(0, "another solution is"), (1, "before channels were linked, another")])
+def test_a_tie_of_the_unlinked_model_is_not_said_of_the_linked_one(rank, begins):
+    """Links can change which solution is the best, and the search knows only those without."""
+    tie = near_ties.NearTie(0.5, 0.25, 1, Run(-100.5, OTHER), 2, 30)
+    problem = SimpleNamespace(expectation=SimpleNamespace(statistics=SimpleNamespace(n_units=40)))
+    with pytest.warns(NearTieWarning, match=f"^{begins}.*0.5 nats below the best one, and gives 10 of 40 units"):
+        near_ties.warn_of_near_tie(tie, problem, SimpleNamespace(covariance="pooled", linking_rank=rank))
 
 
 def test_a_quiet_mode_changes_the_likelihood_and_ends_the_comparison(monkeypatch):

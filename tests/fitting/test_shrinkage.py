@@ -194,7 +194,7 @@ def test_a_given_weight_is_used_and_needs_no_second_option(panel):
     assert fitted(panel, shrinkage=12, linking_rank=1).model_.training["covariance"] == "shrunk"
 
 
-@pytest.mark.parametrize("value", [None, 0, -1.0, np.nan, np.inf, True, "20", [1.0], np.array([1.0, 2.0]), {}])
+@pytest.mark.parametrize("value", [None, 0, -1.0, np.nan, np.inf, 1e9, True, "20", [1.0], np.array([1.0, 2.0]), {}])
 def test_a_weight_that_is_none_is_refused_by_name(panel, value):
     with pytest.raises(OptionError, match="shrinkage="):
         cem.FailureModeEM(2, shrinkage=value).fit(panel)
@@ -262,7 +262,7 @@ def test_criteria_of_a_shrunk_fit_name_the_way(panel, em, criterion):
 def test_what_is_said_of_a_fit_states_the_weight_and_no_criterion(panel, em, tmp_path, capsys):
     """A BIC beside shrunk covariances would be compared with those of maximum likelihood."""
     facts = str(em.model_.summary())
-    assert f"shrunk by units   {em.shrinkage_:g}" in facts and "BIC" not in facts
+    assert f"shrinkage in units  {em.shrinkage_:g}" in facts and "BIC" not in facts
     held_out = np.asarray(em.model_.training["held_out"])
     assert tuple(held_out[:, 0]) == menu_of((3, 3)) and held_out[:, 1].max() == 0.0
     table, model = tmp_path / "fleet.csv", tmp_path / "fleet.cem"
@@ -342,3 +342,46 @@ def test_a_fit_with_a_sensor_that_is_stuck_in_one_mode_converges(seed, weight):
     em = fitted(cem.Panel.from_arrays(times, values), covariance="shrunk", shrinkage=weight)
     assert em.converged_
     assert em.n_iter_ < 400
+
+
+@pytest.mark.parametrize("weight", [3.0, 40.0, 1000.0])
+def test_the_objective_is_that_of_dense_gaussians_less_the_penalty_and_no_neighbour_is_higher(weight):
+    """Written out in the user's units without any of the package's algebra: (1) to (3), and (25)."""
+    rng = np.random.default_rng(0)
+    times = [np.sort(rng.uniform(0, 10, 8)) for _ in range(24)]
+    values = [
+        (1 + l % 2) * (1 + rng.normal()) + 0.2 * rng.normal() * t + 0.3 * rng.normal(size=8)
+        for l, t in enumerate(times)
+    ]
+    panel = cem.Panel.from_arrays(times, [x[:, None] for x in values])
+    em = fitted(panel, basis=cem.Polynomial(1), shrinkage=weight, tol=1e-13)
+    phi = em.model_.bases[0]
+
+    def objective(weights, means, covariances, noise):
+        total = 0.0
+        for t, x in zip(times, values, strict=True):
+            terms = []
+            for k in range(2):
+                V = phi(t) @ covariances[k] @ phi(t).T + noise[k] * np.eye(8)
+                left = x - phi(t) @ means[k]
+                terms.append(
+                    np.log(weights[k]) - 0.5 * (left @ np.linalg.solve(V, left) + np.linalg.slogdet(2 * np.pi * V)[1])
+                )
+            total += np.logaddexp(*terms)
+        common = np.linalg.inv(np.linalg.inv(covariances).mean(axis=0))
+        spread = np.linalg.slogdet(covariances)[1].sum() - 2 * np.linalg.slogdet(common)[1]
+        return total - 0.5 * weight * spread
+
+    found = em.weights_, em.means_[:, 0], em.covariances_[:, 0], em.noise_variances_[:, 0]
+    assert not em.model_.training["floors"]
+    highest = objective(*found)
+    assert em.objectives_[-1] == pytest.approx(highest, abs=1e-9)
+    for _ in range(50):
+        A = np.eye(2) + 0.02 * rng.normal(size=(2, 2, 2))
+        other = (
+            found[0] + 0.02 * rng.normal() * np.array([1.0, -1.0]),
+            found[1] + 0.02 * rng.normal(size=(2, 2)),
+            A @ found[2] @ np.swapaxes(A, 1, 2),
+            found[3] * np.exp(0.02 * rng.normal(size=2)),
+        )
+        assert objective(*other) < highest

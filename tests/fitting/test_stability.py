@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,6 +83,14 @@ def test_optima_are_those_that_a_refit_from_them_reaches(close):
             again = cem.FailureModeEM(3, basis=Polynomial(1), covariance="full").fit(panel, init=one.responsibilities)
         assert again.log_likelihood_ == pytest.approx(one.log_likelihood, abs=0.1)
         assert again.log_likelihood_ - em.log_likelihood_ == pytest.approx(one.difference, abs=0.1)
+
+
+def test_a_better_optimum_is_said_first(close):
+    """The fit has missed the best optimum, and the user has to know before anything else."""
+    _, _, found = close
+    better = replace(found, optima=(found.optima[0], replace(found.optima[1], difference=0.8, n_met=3)))
+    assert " starts led to the fit; the best optimum is 0.80 nats above it" in repr(better)
+    assert better.gain == 0.8
 
 
 def test_numbers_of_an_optimum_are_those_of_its_calls(close):

@@ -130,3 +130,21 @@ def test_a_level_that_one_unit_has_is_said_to_be_the_folds_fault(time_axis: str)
     with pytest.raises(PanelError) as caught:
         cross_validate(panel, {"one": em}, score=score, ages=2, n_folds=4)
     assert "of 4: its 3 units were held out" in "".join(caught.value.__notes__)
+
+
+@pytest.mark.parametrize("score", ["log_likelihood", "rmse"])
+def test_an_interruption_ends_the_comparison(monkeypatch, score):
+    """Ctrl-C ends a fit early, with what it has; as a fold of a comparison that would be a wrong figure."""
+    fit = cem.FailureModeEM.fit
+
+    def interrupted(self, panel, *others, **options):
+        fit(self, panel, *others, **options)
+        self.interrupted_ = panel.n_units < 40
+        return self
+
+    monkeypatch.setattr(cem.FailureModeEM, "fit", interrupted)
+    axis = "forward" if score == "log_likelihood" else "to_failure"
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(
+            fleet(40, 0, every=6.0).with_modes(None), {"one": estimator(1, Constant(), axis)}, score=score, n_folds=2
+        )

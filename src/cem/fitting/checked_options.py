@@ -15,6 +15,9 @@ from cem.fitting.options import FitOptions, seed_of
 
 __all__ = ["checked_options"]
 
+# With more units than this the penalty of (25) is so steep that its rounding is larger than what is left to gain.
+_MOST_SHRINKAGE = 1e8
+
 
 def checked_options(given: Mapping[str, Any]) -> FitOptions:
     """Check the options of an estimator, and return them as a `FitOptions`.
@@ -79,6 +82,11 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
             raise OptionError(
                 f"shrinkage={shrinkage!r}: 'auto', or a number above 0, of units that the common covariance counts as, "
                 "was expected"
+            )
+        if shrinkage > _MOST_SHRINKAGE:
+            raise OptionError(
+                f"shrinkage={shrinkage!r}: above {_MOST_SHRINKAGE:g} all modes have one covariance; give "
+                "covariance='pooled' for that"
             )
         if covariance not in ("auto", "shrunk"):
             raise OptionError(

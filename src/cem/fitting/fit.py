@@ -14,6 +14,7 @@ from cem.basis.families import Basis
 from cem.em.constraints import Constraints, FixedColumns
 from cem.em.expectation import Expectation
 from cem.em.feasibility import allowing, feasible
+from cem.em.floors import with_floors
 from cem.em.linking import linked_run, linking_of, linking_penalties, rotated
 from cem.em.loop import start_em
 from cem.em.mixture_problem import MixtureProblem, MixtureRun
@@ -411,6 +412,8 @@ def _finish(found: _Found, prepared: _Prepared, options: FitOptions, *, keeps_or
     else:
         order = final_order(found.run.parameters.weights, prepared.unlabelled)
     run = reordered(found.run, order)
+    if options.max_iter:
+        run = replace(run, status=with_floors(run.status, run.parameters, constraints))
     if constraints.linking_penalties is not None:
         constraints = replace(constraints, linking_penalties=constraints.linking_penalties[order])
     warn_of_fit(found.starts, run, expectation.statistics, prepared.mode_labels, found.interrupted, options)

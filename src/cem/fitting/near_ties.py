@@ -143,7 +143,8 @@ def past_near_tie(
         return best, kept, tie, False
     records[tie.start] = replace(records[tie.start], run=run, fate="converged" if run.converged else "limit of passes")
     gap = run.objectives[-1] - kept.objectives[-1]
-    return tie.start, run, replace(tie, gap=gap, start=best, run=kept, n_met=1), False
+    other = replace(tie, gap=gap, start=best, run=kept, n_met=1) if gap < _NEAR else None
+    return tie.start, run, other, False
 
 
 def warn_of_near_tie(found: NearTie, problem: MixtureProblem, options: FitOptions) -> None:
@@ -163,8 +164,10 @@ def warn_of_near_tie(found: NearTie, problem: MixtureProblem, options: FitOption
     if options.covariance in _SIMPLER and not options.linking_rank:
         remedies.append(f"covariance={_SIMPLER[options.covariance]!r}")
     remedies.append("fewer modes")
+    # Links are fitted from the solution that was kept, and can change which one is the best.
+    found_out = "before channels were linked, another solution was" if options.linking_rank else "another solution is"
     warn(
-        f"another solution is nearly as likely, {where}, and gives {round(found.moved * n_units):,} of {n_units:,} "
+        f"{found_out} nearly as likely, {where}, and gives {round(found.moved * n_units):,} of {n_units:,} "
         f"units another mode; {found.n_met:,} of {found.n_starts:,} starts led to the best one. The modes of these "
         "units are a matter of chance: em.stability(panel) names them. To decide try "
         f"{', '.join(remedies[:-1])} or {remedies[-1]}",

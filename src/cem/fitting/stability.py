@@ -169,8 +169,8 @@ class Stability:
         if len(self.mode_labels) == 1:
             return f"Stability of {counted(len(self.units), 'unit')}: there is one mode, so every call is firm"
         text = f"Stability of {counted(len(self.units), 'unit')}: {self.n_met} of {self.n_starts} starts led to the fit"
-        if self.gain > 0:
-            text += f", and one to an optimum {self.gain:.2f} nats above it"
+        if self.gain >= 0.005:
+            text += f"; the best optimum is {self.gain:.2f} nats above it"
         if len(self.optima) > 1:
             worst = max(self.optima[1:], key=lambda one: one.n_moved)
             n = len(self.optima) - 1

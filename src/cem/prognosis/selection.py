@@ -301,7 +301,7 @@ def cross_validate(
                     for found in found_in_order:
                         likelihoods.append(found)
                         step("fold", len(likelihoods), n_folds)
-            whole = FailureModeEM(**{**estimator.get_params(deep=False), "uncertainty": None}).fit(panel)
+            whole = _fitted(estimator, panel)
             scored.append(
                 Scored(
                     name,
@@ -327,10 +327,20 @@ def _skill(figures: tuple[float, float, float, float], alone: WithoutSensors, sc
     return 1.0 - value / without if without > 0 else float("nan")
 
 
+def _fitted(estimator: FailureModeEM, panel: Panel) -> FailureModeEM:
+    """A copy of the estimator, fitted, its parameters taken as known.
+
+    A fit that was interrupted has no figures to compare.
+    """
+    em = FailureModeEM(**{**estimator.get_params(deep=False), "uncertainty": None}).fit(panel)
+    if em.interrupted_:
+        raise KeyboardInterrupt
+    return em
+
+
 def _fit_of(estimator: FailureModeEM) -> Callable[[Panel], RemainingLife]:
     def fit(part: Panel) -> RemainingLife:
-        known = {**estimator.get_params(deep=False), "uncertainty": None}
-        return RemainingLife(FailureModeEM(**known).fit(part).model_)
+        return RemainingLife(_fitted(estimator, part).model_)
 
     return fit
 
@@ -338,7 +348,7 @@ def _fit_of(estimator: FailureModeEM) -> Callable[[Panel], RemainingLife]:
 def _of_readings(panel: Panel, estimator: FailureModeEM, fold_of: NDArray[np.int64], fold: int) -> FloatArray:
     """ln P of the units of a fold under the fit to the others, on the forward axis."""
     with in_fold(fold, fold_of):
-        em = FailureModeEM(**estimator.get_params(deep=False)).fit(panel[fold_of != fold])
+        em = _fitted(estimator, panel[fold_of != fold])
         scores: FloatArray = em.score_samples(panel[fold_of == fold].select_channels(em.channels_))
         return scores
 

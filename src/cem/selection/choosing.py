@@ -19,6 +19,7 @@ from cem.errors.warning import warn
 from cem.fitting.estimator import FailureModeEM
 from cem.fitting.fitted_problem import FittedProblem, fitted_problem
 from cem.fitting.options import seed_of
+from cem.mixture.parameters import Parameters
 from cem.model.inputs import panel_to_fit
 from cem.numerics.threads import threads_told
 from cem.panel.mode_priors import all_mode_labels
@@ -27,6 +28,7 @@ from cem.selection.mode_choice import ModeCandidate, ModeChoice
 from cem.selection.recommendation import choices_of, recommended
 from cem.statistics.sufficient import SufficientStatistics
 from cem.uncertainty.mode_test import ModeTest, mode_test
+from cem.uncertainty.replicates import refitted
 
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
@@ -302,10 +304,12 @@ def _tests(
             floors = np.minimum(smaller.constraints.noise_floors, larger.constraints.noise_floors)
             larger = replace(larger, constraints=replace(larger.constraints, noise_floors=floors))
         seed = np.random.SeedSequence([entropy, n_modes])
+        larger_fit: Parameters | None = large.parameters
+        if not same:  # not quite the maximum there; without it a short search is all that λ of the panel has
+            larger_fit = refitted(larger, large.parameters).parameters
         found[n_modes] = mode_test(
-            smaller, small.parameters, larger, larger_fit=large.parameters if same else None, n=n_replicates,
-            seed=seed, n_jobs=n_jobs,
-        )  # fmt: skip
+            smaller, small.parameters, larger, larger_fit=larger_fit, n=n_replicates, seed=seed, n_jobs=n_jobs
+        )
         told("tests", len(found), len(pairs))
     return found
 
