@@ -129,13 +129,13 @@ def test_a_thread_that_runs_out_of_memory_ends_the_fit():
                     raise MemoryError
                 return function(*arguments, **options)
             return taking
-        begin, work = starts.start_em, expectation_kernels.LanesKernel.work
+        begin, work = starts.run_of_passes, expectation_kernels.LanesKernel.work
         def in_helper(*arguments):
             import time
             if threading.current_thread() is threading.main_thread():
                 time.sleep(0.2)  # so that a helper gets some
             return hungry(work)(*arguments)
-        for name, patch in (("starts", (starts, "start_em", hungry(begin))),
+        for name, patch in (("starts", (starts, "run_of_passes", hungry(begin))),
                             ("chunks", (expectation_kernels.LanesKernel, "work", in_helper))):
             kept = getattr(*patch[:2])
             setattr(*patch)

@@ -108,7 +108,7 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
         title += f", until {channel} {'rises' if direction == 'upper' else 'falls'} to {options.threshold:g}"
     from cem.model.known_parameters import said_of_parameters
 
-    notes = [note for note in (_skill_shown(skill), said_of_parameters(model)) if note]
+    notes = [note for note in (_skill_shown(skill), said_of_parameters(model, command_line=True)) if note]
     write_table(terminal, options.output, title, header, shown, "\n".join(notes))
 
 

@@ -21,7 +21,7 @@ LARGE_FILE = 500_000
 """Bytes of components beyond which a model says how many there are."""
 
 
-def said_of_parameters(model: FittedMixture) -> str | None:
+def said_of_parameters(model: FittedMixture, *, command_line: bool = False) -> str | None:
     """What to know of the model's predictions, in one sentence; None where units are many, or not on record.
 
     Units are few if the smallest mode has fewer than five for each of its parameters, which are the model's parameters
@@ -30,6 +30,8 @@ def said_of_parameters(model: FittedMixture) -> str | None:
     Parameters
     ----------
     model : FittedMixture
+    command_line : bool
+        Whether the reader types commands.
     """
     if model.components is not None:
         return f"predictions average over the law of the parameters ({described(model.components)})"
@@ -40,9 +42,14 @@ def said_of_parameters(model: FittedMixture) -> str | None:
     units, own = float(model.weights_[smallest]) * n_units, n_parameters / model.n_modes
     if units >= UNITS_PER_PARAMETER * own:
         return None
+    # A bootstrap of laws of lifetimes is refused for most fits, and the information for most small fleets.
+    method = "bootstrap" if model.time_axis == "forward" else "information"
+    remedy = f"fit with --uncertainty {method}" if command_line else f"fit with uncertainty={method!r}"
+    if method == "information" and 2 * n_parameters > n_units:
+        remedy = "take fewer modes or a smaller basis"
     return (
         f"predictions take the parameters as known, and mode {escaped(model.mode_labels[smallest])} has about "
-        f"{units:.0f} units for {own:.0f} parameters, so they are surer than right; fit with uncertainty='bootstrap'"
+        f"{units:.0f} units for {own:.0f} parameters, so they are surer than right; {remedy}"
     )
 
 
