@@ -262,7 +262,7 @@ def test_criteria_of_a_shrunk_fit_name_the_way(panel, em, criterion):
 def test_what_is_said_of_a_fit_states_the_weight_and_no_criterion(panel, em, tmp_path, capsys):
     """A BIC beside shrunk covariances would be compared with those of maximum likelihood."""
     facts = str(em.model_.summary())
-    assert f"shrinkage in units  {em.shrinkage_:g}" in facts and "BIC" not in facts
+    assert f"shrinkage, units  {em.shrinkage_:g}" in facts and "BIC" not in facts
     held_out = np.asarray(em.model_.training["held_out"])
     assert tuple(held_out[:, 0]) == menu_of((3, 3)) and held_out[:, 1].max() == 0.0
     table, model = tmp_path / "fleet.csv", tmp_path / "fleet.cem"

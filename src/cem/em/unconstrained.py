@@ -56,7 +56,8 @@ class Metric:
         Inverse of the curvature by τ.
     root_factors : ndarray of shape (K, Σ q_c²)
         Cholesky factors of the curvature by M, with the contribution of W; one for all modes if it is pooled. Where
-        covariances are shrunk, one more by A, dM = A M in all modes, in which (25) is not curved.
+        covariances are shrunk, two more of what the modes share: by A, dM = A M in all modes, in which (25) is not
+        curved, and by the same dM in all modes.
     loading_scales : ndarray of shape (K, Σ p_c²)
         (N E f² S⁻¹ + λ Ψ⁻¹)⁻¹.
     couplings, directions : ndarray of shape (K, Σ p_c²) and (K, P, r)
@@ -243,7 +244,7 @@ class UnconstrainedCoordinates:
             The metric has no Cholesky factor in floating point.
         """
         K, matrices = self._n_modes, parameters.factors.shape
-        n_modes_and_common = K + 1 if self._constraints.covariance == "shrunk" else self._n_own
+        n_modes_and_shared = K + 2 if self._constraints.covariance == "shrunk" else self._n_own
         linked = matrices if self._loadings[2] else (0, 0)
         gradient = np.empty(len(vector))
         metric = Metric(
@@ -253,7 +254,7 @@ class UnconstrainedCoordinates:
             np.maximum(expected.mode_counts, 1.0),
             np.empty(matrices),
             np.empty((K, len(self._sizes))),
-            np.empty((n_modes_and_common, self._n_squares)),
+            np.empty((n_modes_and_shared, self._n_squares)),
             np.empty(linked),
             np.empty(linked),
             np.empty(self._loadings),

@@ -149,7 +149,7 @@ def _facts(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Any]:
         ("passes", "n_iter"),
         ("converged", "converged"),
         ("covariance", "covariance"),
-        ("shrinkage in units", "shrinkage"),
+        ("shrinkage, units", "shrinkage"),
         ("noise", "noise"),
     ):
         if training.get(key) is not None:

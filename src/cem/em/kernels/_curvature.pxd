@@ -150,6 +150,26 @@ cdef inline void add_curvature_of_congruence(
                     B[a * q + b] += s
 
 
+cdef inline void add_to_columns_of_congruence(
+    int p,
+    double weight,
+    const double* D,         # (p, p)  symmetric
+    const double* square,    # (p, p)  symmetric
+    double* B,               # (q, q)  lower triangle; weight tr(Aᵀ D A square) is added
+) noexcept nogil:
+    cdef int i, j, k, l, a = 0, b, q = p * (p + 1) // 2
+    for i in range(p):
+        for j in range(i + 1):
+            b = 0
+            for k in range(i + 1):
+                for l in range(k + 1):
+                    if b > a:
+                        break
+                    B[a * q + b] += weight * D[i * p + k] * square[j * p + l]
+                    b += 1
+            a += 1
+
+
 cdef inline int magnitude(
     int p,
     double* A,               # (p, p)  symmetric; |A| out

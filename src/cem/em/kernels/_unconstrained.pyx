@@ -15,8 +15,9 @@ from libc.string cimport memcpy, memset
 
 from cem.numerics._blas cimport cholesky, solve_lower, solve_lower_transposed
 from cem.em.kernels._curvature cimport (
-    add_curvature_of_congruence, add_curvature_of_triangle, add_to_columns, inverse_of_lower, inverse_of_positive,
-    loading_blocks, magnitude, moments_left, multiply, multiply_transposed, scatters, triangle,
+    add_curvature_of_congruence, add_curvature_of_triangle, add_to_columns, add_to_columns_of_congruence,
+    inverse_of_lower, inverse_of_positive, loading_blocks, magnitude, moments_left, multiply, multiply_transposed,
+    scatters, triangle,
 )
 from cem.em.kernels._maximisation cimport common_precision
 from cem.mixture._bundle cimport ParametersBundle, parameters_t
@@ -229,7 +230,7 @@ def derivatives(
     gradient_out : (n,) array
         0 for a channel with too little data in a mode for the M step to move it.
     mean_scales_out, noise_scales_out, root_factors_out, loading_scales_out, couplings_out, directions_out, shared_out
-        (K, Σp²), (K, C), (K or 1 or, shrunk, K + 1, Σq²), (K, Σp²), (K, Σp²), (K, P, r), (K, P, r); see
+        (K, Σp²), (K, C), (K or 1 or, shrunk, K + 2, Σq²), (K, Σp²), (K, Σp²), (K, P, r), (K, P, r); see
         `cem.em.unconstrained.Metric`.
 
     Raises
@@ -245,7 +246,7 @@ def derivatives(
     P, P2, Q, Q2, largest = lengths(model.n_channels, model.sizes, structure)
     cdef int C = model.n_channels, K = model.n_modes, r = model.rank
     cdef int n_own = 1 if structure == POOLED else K
-    cdef int n_blocks = K + 1 if structure == SHRUNK else n_own
+    cdef int n_blocks = K + 2 if structure == SHRUNK else n_own
     cdef Py_ssize_t n_plain = 1 + K * (1 + 3 * C + P + P2)
     if r > 0:
         if structure != FULL and structure != SHRUNK:
@@ -266,7 +267,7 @@ def derivatives(
     cdef size_t square = largest * largest
     cdef size_t most_roots = largest * (largest + 1) // 2 if structure == SHRUNK else 0
     cdef double* memory = <double*> malloc(
-        (17 * square + largest + n_work + largest * r + most_roots * most_roots) * sizeof(double)
+        (19 * square + largest + n_work + largest * r + most_roots * (most_roots + 1)) * sizeof(double)
     )
     if memory == NULL:
         raise MemoryError
@@ -285,7 +286,10 @@ def derivatives(
     cdef double* lapack_work = small + square + largest
     cdef double* rest = lapack_work + n_work     # (p, r)
     cdef double* common = rest + largest * r     # (p, p)  Σ_0 of (25)
-    cdef double* unshrunk = common + square      # (q, q)  the curvature by M without (25)
+    cdef double* by_common = common + square     # (p, p)  twice the derivative by a Ψ that modes share, without (25)
+    cdef double* roots_square = by_common + square  # (p, p)  mean of M Mᵀ over the modes
+    cdef double* unshrunk = roots_square + square   # (q, q)  the curvature by M without (25)
+    cdef double* mean_root = unshrunk + most_roots * most_roots  # (q,)
     cdef const double* N_mode = &sums[1]
     cdef const double* N_channel = N_mode + K
     cdef const double* D = N_channel + K * C
@@ -329,6 +333,12 @@ def derivatives(
                     failed_mode = 0
                     failed_channel = c
                     break
+                memset(by_common, 0, p * p * sizeof(double))
+                memset(roots_square, 0, p * p * sizeof(double))
+                for i in range(q):
+                    mean_root[i] = 0.0
+                    for k in range(K):
+                        mean_root[i] += roots[k * Q + at_root + i] / K
             for k in range(K):
                 own = 0 if structure == POOLED else k
                 N = N_channel[k * C + c]
@@ -374,6 +384,8 @@ def derivatives(
                     for i in range(p * p):
                         by_covariance[i] += X[i]
                 if structure == SHRUNK and (moved or r == 0):
+                    for i in range(p * p):
+                        by_common[i] += X[i]
                     # -ν (Ψ⁻¹ - Ψ⁻¹ Σ_0 Ψ⁻¹): Σ_0 is best for these Ψ, so it counts as given
                     multiply_transposed(p, p, p, inverse, inverse, X)
                     multiply(p, p, p, common, X, T)
@@ -402,10 +414,21 @@ def derivatives(
                     add_curvature_of_triangle(p, M, 0.5 * weight, precision, precision, work, F)
                     add_to_columns(p, 2.0 * LEAST_CURVED * weight, precision, F)
                     if structure == SHRUNK:
-                        # (25) does not change if all Ψ become (I + A) Ψ (I + A)ᵀ: dM = A M has a block of its own.
+                        # (25) does not change if all Ψ become (I + A) Ψ (I + A)ᵀ: dM = A M has a block of its own,
                         memcpy(unshrunk, F, q * q * sizeof(double))
+                        for i in range(p):
+                            for j in range(p):
+                                for m in range(min(i, j) + 1):
+                                    roots_square[i * p + j] += M[i * p + m] * M[j * p + m] / K
                         multiply_transposed(p, p, p, inverse, inverse, X)
                         add_curvature_of_triangle(p, M, 0.5 * shrinkage, X, X, work, F)
+                        # and so has the same dM in all modes, which moves them apart as far as their M differ.
+                        triangle(p, mean_root, Z)
+                        for i in range(p * p):
+                            Z[i] = M[i] - Z[i]
+                        add_curvature_of_triangle(
+                            p, Z, 0.5 * shrinkage, X, X, work, &root_factors_out[K + 1, at_block]
+                        )
                 if r > 0:
                     # E f² of the mode's units is 1 in the model, but not if the penalty shrinks W.
                     spread = 0.0
@@ -452,9 +475,18 @@ def derivatives(
                         break
                     add_to_columns(p, 1.0, by_covariance, F)
                     if structure == SHRUNK:
-                        add_to_columns(p, 1.0, by_covariance, unshrunk)
                         F0 = &root_factors_out[K, at_block]
                         add_curvature_of_congruence(p, M, unshrunk, F0)
+                        for i in range(q * q):
+                            root_factors_out[K + 1, at_block + i] += unshrunk[i]
+                        # The floor s does not move along: what is left of (25) is s (I - s Ψ⁻¹), at most M Mᵀ or s.
+                        s = psi[0] - M[0] * M[0]
+                        multiply_transposed(p, p, p, inverse, inverse, X)
+                        for i in range(p * p):
+                            X[i] *= -s
+                        for i in range(p):
+                            X[i * p + i] += 1.0
+                        add_to_columns_of_congruence(p, s, by_covariance, X, F0)
                         for i in range(q):
                             F0[i * q + i] += LEAST_SHARED * weight
                 info = cholesky(q, F)
@@ -462,7 +494,15 @@ def derivatives(
                     failed_mode = k
                     break
             if structure == SHRUNK and failed_mode < 0:
-                info = cholesky(q, &root_factors_out[K, at_block])
+                F0 = &root_factors_out[K, at_block]
+                info = magnitude(p, by_common, small, lapack_work, n_work)
+                if info == 0:
+                    add_to_columns_of_congruence(p, 1.0, by_common, roots_square, F0)
+                    info = cholesky(q, F0)
+                if info == 0:
+                    F0 = &root_factors_out[K + 1, at_block]
+                    add_to_columns(p, 1.0, by_common, F0)
+                    info = cholesky(q, F0)
                 if info != 0:
                     failed_mode = 0
             if failed_mode >= 0:
@@ -511,7 +551,7 @@ def scaled(
     P, P2, Q, Q2, largest = lengths(<int> sizes.shape[0], &sizes[0], structure)
     cdef int C = <int> sizes.shape[0], K = <int> mode_counts.shape[0], r = <int> shared.shape[2]
     cdef int n_own = 1 if structure == POOLED else K
-    cdef int n_blocks = K + 1 if structure == SHRUNK else n_own
+    cdef int n_blocks = K + 2 if structure == SHRUNK else n_own
     at_least_one("free coordinates", "modes", K)
     if r > 0:
         if structure != FULL and structure != SHRUNK:
@@ -651,6 +691,15 @@ def scaled(
                         for j in range(i + 1):
                             scaled_out[first_root + k * Q + at_root + m] += B[i * p + j]
                             m += 1
+                memset(together, 0, q * sizeof(double))
+                for k in range(K):
+                    for i in range(q):
+                        together[i] += vector[first_root + k * Q + at_root + i]
+                solve_lower(q, &root_factors[K + 1, at_block], together)
+                solve_lower_transposed(q, &root_factors[K + 1, at_block], together)
+                for k in range(K):
+                    for i in range(q):
+                        scaled_out[first_root + k * Q + at_root + i] += together[i]
                 at_root += q
                 at_block += q * q
     free(memory)
