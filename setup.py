@@ -17,6 +17,8 @@ from setuptools import Extension, setup
 # No -march=native and no -ffast-math: the wheel runs on every machine of its platform and keeps IEEE arithmetic.
 # FMA contraction is off so that every machine of one instruction level gives the same bits.
 FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+# Tables for unwinding, which C without exceptions needs for debuggers only, are a fortieth of a wheel.
+FLAGS += ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
 if "-g" not in os.environ.get("CFLAGS", ""):
     # setuptools passes on the -g that interpreters are built with, a quarter of the compiler's time; CFLAGS=-g asks for
     # it.

@@ -28,8 +28,6 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from itertools import cycle, islice
 
 import numpy as np
 from common.counting import CountingExpectation
@@ -43,9 +41,9 @@ from cem.em.mixture_problem import MixtureProblem
 from cem.errors import FitError
 from cem.mixture.parameters import Parameters
 from cem.search import _clusters
-from cem.search.fresh import MIXED_KINDS, START_KINDS, one_mode_run, starting_point
-from cem.search.moves import moved_start
-from cem.search.one_mode import OneModePosteriors, StartingPoint
+from cem.search.fresh import START_KINDS, one_mode_run, starting_point
+from cem.search.makers import makers
+from cem.search.one_mode import OneModePosteriors
 from cem.search.starts import best_of_starts
 from cem.statistics.sufficient import SufficientStatistics
 
@@ -110,7 +108,7 @@ def making(kind: str, sizes: tuple[int, ...], rounds: int = 0) -> float:
     start 2(p² + p + 3), to find the nearest centre 2p, and a round of k-means twice that.
     """
     p = np.asarray(sizes, dtype=np.float64)
-    nearness = {"random": 0, "tempered": 0, "prototypes": 1, "moved": 2, "kmeans": 1}[kind] + 2 * rounds
+    nearness = {"random": 0, "tempered": 0, "prototypes": 1, "moved": 2, "crossed": 0}.get(kind, 1) + 2 * rounds
     return float((2 * (p**2 + p + 3) + nearness * 2 * p).sum() / (4 * p**3 + 8 * p**2).sum())
 
 
@@ -152,20 +150,21 @@ class Bench:
         """ℓ that so many starts reach, passes, processor seconds."""
         counting = CountingExpectation(self.expectation)
         started = time.process_time()
-        posteriors = OneModePosteriors(self.statistics, self.one_mode)
-        rng_of_starts, rng_of_moves = map(np.random.default_rng, np.random.SeedSequence([self.seed, 0]).spawn(2))
-
-        def fresh(kind: str) -> StartingPoint:
-            return starting_point(kind, counting, posteriors, self.constraints, self.n_modes, rng_of_starts)
-
-        def moved(responsibilities: np.ndarray) -> StartingPoint:
-            return moved_start(responsibilities, posteriors, self.constraints, rng_of_moves)
-
+        made = makers(
+            counting,
+            self.one_mode,
+            self.constraints,
+            n_modes=self.n_modes,
+            n_starts=n_starts,
+            kind=None,
+            seed=np.random.SeedSequence([self.seed, 0]),
+        )
         records, _ = best_of_starts(
-            [(kind, partial(fresh, kind)) for kind in islice(cycle(MIXED_KINDS), n_starts)],
+            made.fresh,
             MixtureProblem(counting, self.constraints),
             n_modes=self.n_modes,
-            move=moved,
+            move=made.move,
+            cross=made.cross,
             max_iter=MAX_ITER,
             tolerance=self.tolerance,
         )

@@ -264,6 +264,16 @@ TABLES: dict[str, Columns] = {
     },
     "starts": _STARTS,
     "starts_large": _STARTS,
+    "small_fleets": {
+        "covariance": text("covariance"),
+        "fits": text("fits"),
+        "found": text("hits_here"),
+        "milliseconds": number("milliseconds_here", ".0f"),
+        "found before": text("hits_there"),
+        "milliseconds before": number("milliseconds_there", ".0f"),
+        "ratio of medians": number("ratio_of_medians", ".2f"),
+        "of totals": number("ratio_of_totals", ".2f"),
+    },
     "short_runs": {
         "passes": text("way"),
         "starts": text("starts"),
@@ -521,6 +531,30 @@ TABLES: dict[str, Columns] = {
         "p50": number("p50_ns", ".2f", scale=1e3, unit=" µs"),
         "p99": number("p99_ns", ".2f", scale=1e3, unit=" µs"),
         "p99.9": number("p99.9_ns", ".2f", scale=1e3, unit=" µs"),
+    },
+    "standard_errors": {
+        "modes": text("modes"),
+        "parameters": number("parameters", ".0f"),
+        "passes of the fit": number("passes_of_the_fit", ".0f"),
+        "fit": number("fit_ms", ".1f", unit=" ms"),
+        "information": number("information_ms", ".1f", unit=" ms"),
+        "robust": number("robust_ms", ".1f", unit=" ms"),
+        "information by fit": number("information_by_fit", ".2f"),
+        "robust by fit": number("robust_by_fit", ".2f"),
+    },
+    "coverage": {
+        "fleets": text("fleets"),
+        "units": text("units"),
+        "method": text("method"),
+        **{f"{level} %": number(f"coverage_{level / 100:g}", ".1%") for level in (50, 80, 90, 95)},
+        "warned": number("warned", ".0%"),
+        "90 % as advised": number("as_advised_90", ".1%"),
+        "probabilities": number("probability_90", ".1%"),
+        **{
+            f"{shown}, {known}": number(f"{what}{key}_90", ".1%")
+            for shown, what in (("modes", "mode"), ("forecasts", "forecast"), ("lives", "life"))
+            for known, key in (("plug-in", "_known"), ("with uncertainty", ""))
+        },
     },
 }
 

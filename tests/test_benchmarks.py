@@ -6,10 +6,15 @@ import importlib.util
 import json
 import re
 import sys
+import warnings
 
 import numpy as np
 import pytest
 from places import BENCHMARKS
+from scipy.linalg import block_diag
+from scipy.stats import multivariate_normal
+
+import cem
 
 RESULTS = sorted((BENCHMARKS / "results").glob("*.json"))
 
@@ -263,3 +268,80 @@ def test_a_name_is_found_in_the_first_place_that_has_it(monkeypatch):
     monkeypatch.setitem(moved._PLACES, "dumps", ("cem.nowhere", "cem.errors"))
     with pytest.raises(ImportError, match=r"has dumps in none of cem\.nowhere, cem\.errors"):
         moved._found("dumps")
+
+
+@pytest.fixture(scope="module")
+def coverage():
+    return script("coverage")
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_the_smallest_sets_of_a_right_model_hold_their_level(coverage, level):
+    """Coverage of modes would look poor, or good, for a model that is right."""
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet([0.3, 0.3, 0.3], size=500)
+    held = [coverage.in_smallest_set(p[None], np.array([k]), level) for k in range(3) for p in probabilities]
+    expected = (np.array(held) * probabilities.T.ravel()).reshape(3, 500).sum(axis=0)
+    np.testing.assert_allclose(expected, level, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["missing channels", "linked, close", "three modes"])
+def test_what_coverage_takes_for_true_is_what_the_package_says_of_the_true_parameters(coverage, name):
+    """Every share of intervals that hold would be about another truth."""
+    design = coverage.DESIGNS[name]
+    panel, modes = coverage.fleet(design, 40, 5)
+    order = np.arange(design.K)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cem.CemWarning)
+        em = coverage.fitted(design, panel, modes, order)
+    truth = coverage.true_values(em.model_, design, order)
+    K, C, p = em.means_.shape
+    at = {"weights": np.array(design.weights), "means": np.empty((K, C, p)), "noise": np.empty((K, C))}
+    covariances = np.empty((K, C, p, p))
+    for k, c in np.ndindex(K, C):
+        label, channel = em.mode_labels_[k], em.model_.channels[c]
+        shared = None if design.covariance == "pooled" else label
+        at["noise"][k, c] = truth["noise", label, channel, ""]
+        for i in range(p):
+            at["means"][k, c, i] = truth["mean", label, channel, str(i)]
+            covariances[k, c, i, i] = truth["variance", shared, channel, str(i)]
+            for j in range(i):
+                covariances[k, c, i, j] = covariances[k, c, j, i] = truth["covariance", shared, channel, f"{j}, {i}"]
+    new = coverage.new_units(design, 20, 5).seen
+    expected = coverage.true_probabilities(design, new)
+    for unit in range(20):
+        logs = np.log(at["weights"])
+        for k in range(K):
+            loading = np.zeros(0)
+            blocks, aways = [], []
+            own = slice(*new.offsets[unit : unit + 2])
+            for c in np.flatnonzero(~np.isnan(new.values[own][0])):
+                functions = em.model_.bases[c](new.times[own])
+                aways.append(new.values[own, c] - functions @ at["means"][k, c])
+                S = covariances[k, c]
+                if design.rank:
+                    g = truth["loading", em.mode_labels_[k], em.model_.channels[c], "0, factor 0"]
+                    S = S - g * g
+                    loading = np.append(loading, functions[:, 0] * g)
+                blocks.append(functions @ S @ functions.T + at["noise"][k, c] * np.eye(len(functions)))
+            V = block_diag(*blocks)
+            if design.rank:
+                V += np.outer(loading, loading)
+            logs[k] += multivariate_normal.logpdf(np.concatenate(aways), cov=V)
+        np.testing.assert_allclose(np.exp(logs - np.logaddexp.reduce(logs)), expected[unit], rtol=1e-6, atol=1e-9)
+
+
+def test_every_figure_of_coverage_has_a_column(coverage, tables):
+    """A figure would be measured for an hour, and shown nowhere."""
+    done = {}
+    for name in ("apart", "lives"):
+        found = coverage.one_fleet((name, 100, 3, True))
+        done[f"{name} | 100"] = {f"fate:{found.pop('fate')}": 1, **found}
+    rows = coverage.summary_of(coverage.rows_of(done))
+    shares = sorted({key for row in rows for key in row if key.endswith("_90") or key.startswith("coverage")})
+    text = tables.table("coverage", {"rows": rows, "date": "today"})
+    cells = [len(line.split("|")) for line in text.splitlines() if line.startswith("|")]
+    assert len(shares) == 12 and len(set(cells)) == 1
+    for row in rows:
+        marked = {**row, **dict.fromkeys(shares, 0.123456)}
+        assert tables.table("coverage", {"rows": [marked], "date": "today"}).count("12.3%") == len(shares)

@@ -35,6 +35,9 @@ class CountingExpectation:
     def n_chunks(self, n_modes: int) -> int:
         return self._expectation.n_chunks(n_modes)
 
+    def makes_passes_in_one_call(self, n_modes: int, constraints: Constraints) -> bool:
+        return self._expectation.makes_passes_in_one_call(n_modes, constraints)
+
     def __call__(
         self,
         parameters: Parameters,
@@ -55,7 +58,7 @@ class CountingExpectation:
     def passes(
         self,
         parameters: Parameters,
-        expected: ExpectedStatistics,
+        expected: ExpectedStatistics | None,
         constraints: Constraints,
         n_passes: int,
         relaxation: float = 1.0,

@@ -47,6 +47,7 @@ def units(work, name="running"):
         ("lives", "lives", True, ["--id"]),
         ("residuals", "forward", True, ["--channel", "debris"]),
         ("quantiles", "forward", True, ["--channel", "debris"]),
+        ("quantiles", "forward", True, []),  # all channels together
         ("novelty", "forward", True, []),
         ("coefficients", "forward", True, []),
         ("starts", "forward", False, []),

@@ -154,6 +154,52 @@ def test_the_gradient_is_the_derivative_of_the_objective(seed, rank):
     np.testing.assert_allclose(gradient, numeric, rtol=1e-5, atol=1e-5 * np.abs(gradient).max())
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("vanishing", [None, 0, 2])
+def test_the_metric_is_symmetric_and_positive_definite_where_roots_vanish_too(rank, vanishing):
+    """Else a quasi-Newton step may go downhill, or a covariance at its floor may end the ascent."""
+    problem, start = problem_of(5, 40.0, penalties=np.array([0.3, 1.0, 4.0]) if rank else None)
+    if rank:
+        start = replace(start, loadings=0.5 * np.random.default_rng(0).normal(size=(3, sum(SIZES), rank)))
+    coordinates = problem.coordinates(start)
+    vector = coordinates.vector(start)
+    first, n_roots = 3 + 3 * sum(SIZES) + 3 * len(SIZES), sum(p * (p + 1) // 2 for p in SIZES)
+    roots = vector[first : first + 3 * n_roots].reshape(3, n_roots)
+    roots *= np.random.default_rng(1).choice([-1.0, 1.0], size=roots.shape)  # signs of a column of M do not matter
+    if vanishing is not None:
+        roots[: vanishing + 1] = 0.0
+    evaluation = problem.expect(coordinates.parameters(vector))
+    _, metric = coordinates.gradient(vector, evaluation.point, evaluation.sums)
+    part = slice(first, first + 3 * n_roots)
+    inverse = np.array([metric.scaled(e) for e in np.eye(len(vector))])[part, part]
+    if not rank:  # loadings follow a move of Ψ
+        np.testing.assert_allclose(inverse, inverse.T, rtol=1e-6, atol=1e-9 * np.abs(inverse).max())
+    assert np.linalg.eigvalsh(inverse + inverse.T).min() > 0.0
+
+
+def test_moving_all_covariances_by_one_congruence_costs_no_penalty_and_the_metric_knows():
+    """What modes share is as free as without shrinkage; a metric that stiffens it makes fits take a thousand passes."""
+    problem, start = problem_of(5, 1e4, n_units=200)
+    near = problem.passes(problem.expect(start), 30).evaluation.point
+    coordinates = problem.coordinates(near)
+    vector = coordinates.vector(near)
+    evaluation = problem.expect(coordinates.parameters(vector))
+    _, metric = coordinates.gradient(vector, evaluation.point, evaluation.sums)
+    first, n_roots = 3 + 3 * sum(SIZES) + 3 * len(SIZES), sum(p * (p + 1) // 2 for p in SIZES)
+    M = np.zeros((3, 2, 2))
+    M[:, (0, 1, 1), (0, 0, 1)] = vector[first : first + 3 * n_roots].reshape(3, n_roots)[:, :3]
+    A = np.array([[0.3, 0.0], [-0.5, 0.2]])
+
+    def curvature(moves):
+        step = np.zeros_like(vector)
+        step[first : first + 3 * n_roots].reshape(3, n_roots)[:, :3] = moves[:, (0, 1, 1), (0, 0, 1)]
+        n = len(step)
+        return float(step @ np.linalg.solve(np.array([metric.scaled(e) for e in np.eye(n)]), step))
+
+    together, apart = curvature(A @ M), curvature(A @ M * np.array([1.0, -1.0, 0.0])[:, None, None])
+    assert together < 0.1 * apart
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_linked_channels_are_shrunk_in_what_the_factors_leave(seed):
     """With links (25) is on Ψ, and the objective has the penalty of the loadings too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import cem
 from cem.errors import NearTieWarning
 from cem.fitting import near_ties
-from cem.fitting.near_ties import near_tie
+from cem.fitting.near_ties import near_tie, past_near_tie
 from cem.search.starts import Start
 
 # Two modes in the middle of each other: with thirty units the likelihood has several optima of about one height.
@@ -57,15 +58,25 @@ def test_a_fleet_of_modes_that_nothing_separates_is_warned_of():
     assert any(found) and not any("covariance=" in text for texts in found for text in texts)
 
 
-def test_the_warning_changes_no_bit_of_the_fit():
-    """It looks at the starts, and draws no number."""
-    panel = close_fleet(0)
-    first, second = (cem.FailureModeEM(3, basis=cem.Polynomial(1), random_state=0) for _ in range(2))
-    warned(first, panel)
+def test_an_interrupt_while_ties_are_looked_for_keeps_the_fit(monkeypatch):
+    """Ctrl-C at the last moment must not lose a search of an hour."""
+
+    def interrupted(*given, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(near_ties, "near_tie", interrupted)
+    em = cem.FailureModeEM(3, basis=cem.Polynomial(1), random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        second.fit(panel)
-    np.testing.assert_array_equal(first.responsibilities_, second.responsibilities_)
+        em.fit(close_fleet(0))
+    assert em.interrupted_ and em.converged_
+
+
+def test_the_warning_does_not_depend_on_the_number_of_threads():
+    panel = close_fleet(0, 300)
+    one, two = (cem.FailureModeEM(3, basis=cem.Polynomial(1), random_state=0, n_jobs=n) for n in (1, 2))
+    assert warned(one, panel) == warned(two, panel)
+    np.testing.assert_array_equal(one.responsibilities_, two.responsibilities_)
 
 
 class Run:
@@ -121,6 +132,37 @@ def test_a_start_that_comes_to_the_best_one_is_no_tie(monkeypatch):
     """Most starts that were dropped on the way would have; a guess of their ends is not enough for a warning."""
     monkeypatch.setattr(near_ties, "continue_em", lambda run, problem, **options: Run(-100.0, CALLS))
     assert near_tie(starts(0.5), 0, None) is None
+
+
+OPTIONS = SimpleNamespace(accelerate="auto", max_iter=100)
+
+
+def test_a_tie_that_ends_higher_is_kept(monkeypatch):
+    """Nobody would understand a warning of a better solution that the fit knows and does not return."""
+    monkeypatch.setattr(near_ties, "continue_em", lambda run, problem, **options: Run(-99.0, OTHER))
+    records = starts(0.5)
+    best, run, tie, interrupted = past_near_tie(records, 0, None, OPTIONS, 1e-3)
+    assert (best, run.objectives[-1], interrupted) == (1, -99.0, False)
+    assert records[1].run is run and records[1].fate == "converged"
+    assert tie.gap == pytest.approx(1.0) and tie.start == 0 and tie.run is records[0].run
+    monkeypatch.setattr(near_ties, "continue_em", lambda run, problem, **options: Run(-95.0, OTHER))
+    assert past_near_tie(starts(0.5), 0, None, OPTIONS, 1e-3)[2] is None  # then the first one is far below
+
+
+def test_a_tie_that_ends_higher_by_no_more_than_rounding_changes_nothing(monkeypatch):
+    """The same data would else give other modes on another machine."""
+    monkeypatch.setattr(near_ties, "continue_em", lambda run, problem, **options: Run(-100.0 + 1e-6, OTHER))
+    best, run, tie, _ = past_near_tie(records := starts(0.5), 0, None, OPTIONS, 1e-3)
+    assert best == 0 and run is records[0].run and tie.start == 1
+
+
+@pytest.mark.parametrize(("rank", "begins"), [(0, "another solution is"), (1, "before channels were linked, another")])
+def test_a_tie_of_the_unlinked_model_is_not_said_of_the_linked_one(rank, begins):
+    """Links can change which solution is the best, and the search knows only those without."""
+    tie = near_ties.NearTie(0.5, 0.25, 1, Run(-100.5, OTHER), 2, 30)
+    problem = SimpleNamespace(expectation=SimpleNamespace(statistics=SimpleNamespace(n_units=40)))
+    with pytest.warns(NearTieWarning, match=f"^{begins}.*0.5 nats below the best one, and gives 10 of 40 units"):
+        near_ties.warn_of_near_tie(tie, problem, SimpleNamespace(covariance="pooled", linking_rank=rank))
 
 
 def test_a_quiet_mode_changes_the_likelihood_and_ends_the_comparison(monkeypatch):

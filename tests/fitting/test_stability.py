@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +62,18 @@ def test_modes_that_nothing_separates_are_not_firm(close):
     assert "whose mode is not firm" in str(found)
 
 
+def test_a_run_that_creeps_is_no_other_optimum():
+    """Lives of running units move slowly: cut short, runs of one optimum seemed to be a second one, 2 nats below."""
+    fleet = conditioned_fleet(3, failing=True)
+    failures = np.array(fleet.failure_times)
+    failures[::4] = np.nan
+    panel = fleet._replace(failure_times=failures)
+    em = fitted(panel, basis=Polynomial(1), time_axis="to_failure", lifetimes="weibull", max_iter=1000)
+    found = em.stability(panel, n_starts=4, n_replicates=1)
+    assert len(found.optima) == 1 and found.n_met == 4
+    assert "1 replicate agrees on" in repr(found)
+
+
 def test_optima_are_those_that_a_refit_from_them_reaches(close):
     """Their responsibilities are a warm start: the user can take another optimum than the fit's."""
     em, panel, found = close
@@ -70,6 +83,14 @@ def test_optima_are_those_that_a_refit_from_them_reaches(close):
             again = cem.FailureModeEM(3, basis=Polynomial(1), covariance="full").fit(panel, init=one.responsibilities)
         assert again.log_likelihood_ == pytest.approx(one.log_likelihood, abs=0.1)
         assert again.log_likelihood_ - em.log_likelihood_ == pytest.approx(one.difference, abs=0.1)
+
+
+def test_a_better_optimum_is_said_first(close):
+    """The fit has missed the best optimum, and the user has to know before anything else."""
+    _, _, found = close
+    better = replace(found, optima=(found.optima[0], replace(found.optima[1], difference=0.8, n_met=3)))
+    assert " starts led to the fit; the best optimum is 0.80 nats above it" in repr(better)
+    assert better.gain == 0.8
 
 
 def test_numbers_of_an_optimum_are_those_of_its_calls(close):

@@ -168,6 +168,11 @@ def test_what_cannot_be_compared_is_refused(case):
         call(example_model())
 
 
+def test_an_estimator_that_was_not_fitted_is_named():
+    with pytest.raises(cem.NotFittedError, match="other is a FailureModeEM that has not been fitted"):
+        cem.match_modes(example_model(), cem.FailureModeEM(3))
+
+
 def test_the_table_has_pairs_and_modes_alone():
     pytest.importorskip("pandas")
     found = matched(np.array([[0.1, 5.0, 5.0], [5.0, 5.0, 0.2]]), "curves", ("a", "b"), (0, 1, 2))

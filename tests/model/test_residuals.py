@@ -234,6 +234,12 @@ def test_a_model_with_uncertainty_is_checked_with_it(model, drawn):
     assert uncertain.classification(drawn).n_units == drawn.n_units
 
 
+def test_what_is_printed_names_the_channels_that_were_read(model, drawn):
+    """With the other channels in it, a user looks for the faults of sensors that are not there."""
+    found = model.residuals(drawn[:1].select_channels(["b"]), "quantile")
+    assert "1 reading of 1 unit, channel 'b'" in repr(found)
+
+
 def test_residuals_cannot_be_changed(model, drawn):
     found = model.residuals(drawn)
     with pytest.raises(ValueError, match="read-only"):

@@ -130,3 +130,13 @@ def test_few_units_are_named_once_and_uncertainty_is_told():
     told = str(uncertain(few).summary())
     assert "average over the law" in told and "7 draws, 3 components" in told and "as known" not in told
     assert "with the uncertainty of its parameters" in repr(uncertain(few))
+
+
+def test_a_model_whose_components_make_its_file_large_says_so(monkeypatch):
+    """A gateway with little room would learn it from the transfer."""
+    from cem.model import known_parameters
+
+    model = uncertain(example_model())
+    assert "kB" not in repr(model)
+    monkeypatch.setattr(known_parameters, "LARGE_FILE", 1000)
+    assert "2 kB in a file" in repr(model)

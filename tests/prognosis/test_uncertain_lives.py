@@ -59,3 +59,11 @@ def test_fits_without_each_fold_have_no_uncertainty(fit):
     em, fleet = fit
     with pytest.raises(OptionError, match="without_uncertainty"):
         RemainingLife(uncertain(em.model_)).calibrated(fleet)
+
+
+def test_held_out_fits_of_an_estimator_with_uncertainty_take_parameters_as_known(fit):
+    """Calibration of a prognosis would fail, or bootstrap every fold, once its estimator asks for uncertainty."""
+    em, fleet = fit
+    options = {**em.get_params(deep=False), "uncertainty": "information", "n_init": 1}
+    prognosis = RemainingLife(em.model_).calibrated(fleet, cem.FailureModeEM(**options), n_folds=2)
+    assert prognosis.calibration is not None

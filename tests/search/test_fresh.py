@@ -13,6 +13,7 @@ from cem.em.feasibility import feasible
 from cem.panel.panel import Panel
 from cem.search.fresh import (
     START_KINDS,
+    coefficient_starts,
     one_mode_run,
     parameters_from_responsibilities,
     starting_point,
@@ -107,3 +108,40 @@ def test_identical_units_still_start():
     posteriors = posteriors_of(expectation, constraints)
     start = starting_point("kmeans", expectation, posteriors, constraints, 3, np.random.default_rng(0)).parameters
     assert np.isfinite(start.means).all()
+
+
+def test_starts_by_one_coefficient_find_what_the_others_hide():
+    """Three groups differ only in their slopes, and their levels spread fifty times as far."""
+    rng = np.random.default_rng(2)
+    groups, times = np.arange(90) % 3, np.linspace(0.0, 1.0, 12)
+    levels, slopes = rng.normal(scale=50.0, size=90), 4.0 * groups + rng.normal(scale=0.2, size=90)
+    values = levels[:, None] + slopes[:, None] * (times - 0.5) + rng.normal(scale=0.05, size=(90, 12))
+    panel = Panel.from_arrays(times, values[..., None])
+    expectation = Expectation(SufficientStatistics.from_panel(panel, (Polynomial(1).bind(panel.times),)))
+    constraints = constraints_of(expectation)
+    posteriors = OneModePosteriors(expectation.statistics, one_mode_run(expectation, constraints).parameters)
+    found = coefficient_starts(posteriors, 3, 5, np.random.default_rng(0))
+    assert len(found) == 2
+    labels = found[0]  # the clearest one first
+    assert all(len(set(labels[groups == k])) == 1 for k in range(3)) and len(set(labels)) == 3
+    assert len(coefficient_starts(posteriors, 3, 1, np.random.default_rng(0))) == 1
+    again = coefficient_starts(posteriors, 3, 5, np.random.default_rng(0))
+    assert all(np.array_equal(one, other) for one, other in zip(found, again, strict=True))
+
+
+def test_there_is_no_start_by_a_coefficient_with_fewer_units_than_modes():
+    expectation = two_groups(n_units=4)
+    constraints = constraints_of(expectation)
+    posteriors = OneModePosteriors(expectation.statistics, one_mode_run(expectation, constraints).parameters)
+    assert coefficient_starts(posteriors, 5, 3, np.random.default_rng(0)) == []
+
+
+def test_plain_coefficients_are_those_of_the_basis_before_whitening():
+    expectation = two_groups()
+    constraints = constraints_of(expectation)
+    parameters = one_mode_run(expectation, constraints).parameters
+    posteriors = OneModePosteriors(expectation.statistics, parameters)
+    layout = parameters.layout
+    for c in range(layout.n_channels):
+        whole = layout.vector(posteriors.coefficients, c) @ parameters.factor(0, c).T
+        np.testing.assert_allclose(layout.vector(posteriors.unwhitened, c), whole, rtol=1e-12, atol=1e-12)

@@ -84,7 +84,7 @@ def test_a_fit_that_meets_no_floor_is_left_alone(benchmark, monkeypatch):
 
 
 def test_what_the_fit_says_of_itself_is_of_the_quiet_run(benchmark):
-    """ℓ, its history, the starts and the mode of each unit belong to the parameters returned, and no objective falls."""
+    """ℓ, its history, the starts and the modes of units belong to the parameters returned; no objective falls."""
     panel, modes = benchmark.drawn(0, ratio=50, share=0.5, readings=(10, 30), n_channels=2)
     em = cem.FailureModeEM(2, basis=cem.Polynomial(1), random_state=0).fit(panel)
     assert em.starts_[-1]["kind"] == "quiet" and em.starts_[-1]["fate"] == "best" and em.converged_

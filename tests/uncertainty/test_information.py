@@ -375,3 +375,116 @@ def test_the_table_prints_and_becomes_a_frame(problem):
         known.method = "other"
     with pytest.raises(ValueError, match="read-only"):
         known.estimates[0] = 1.0
+
+
+# -- overlap
+
+
+def lost_by_scores(em, panel):
+    """1 − Var(known modes) / Var for each row, with the scores that the units would have in either mode."""
+    from cem.fitting.fitted_problem import fitted_problem
+    from cem.uncertainty.scores import mixture_scores
+
+    found, known = fitted_problem(em, panel), em.uncertainty(panel)
+    statistics, point = found.setting.statistics, found.evaluation.point
+    vector = found.problem.coordinates(point).vector(point)
+    rho = found.evaluation.responsibilities
+
+    def scores(own):
+        return mixture_scores(statistics, found.mixture.constraints, point, np.ascontiguousarray(own), vector)
+
+    both = [scores(np.broadcast_to(np.eye(2)[k], rho.shape)) for k in range(2)]
+    unit = scores(rho)
+    missing = sum(both[k].T @ (rho[:, [k]] * both[k]) for k in range(2)) - unit.T @ unit
+    # In the directions of the law's root, the information is the identity.
+    root = known.law.root
+    inner = root.T @ missing @ root
+    kept = known.root @ np.linalg.solve(np.eye(len(inner)) + inner, known.root.T)
+    return 1.0 - np.diagonal(kept) / np.square(known.standard_errors)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_the_share_that_unknown_modes_cost_is_that_of_the_scores(labelled):
+    """The warning of overlap would come for the wrong fleets."""
+    panel, modes = fleet(80, 4, gap=1.2)
+    if labelled:
+        panel = panel.with_modes([int(k) if i < 30 else None for i, k in enumerate(modes)])
+    em = fitted(panel, modes)
+    shares = em.uncertainty(panel).missing_shares
+    np.testing.assert_allclose(shares, lost_by_scores(em, panel), rtol=1e-4, atol=1e-7)
+    assert 0.1 < shares.max() < 0.95
+
+
+def test_overlap_is_warned_of_and_the_bootstrap_is_not():
+    """Intervals that hold 80 % would say 90 %, without a word."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        panel, modes = fleet(80, 4, gap=3.0)
+        apart = fitted(panel, modes).uncertainty(panel)
+        assert apart.missing_shares.max() < 0.3
+        panel, modes = fleet(60, 4, gap=0.9)
+        em = fitted(panel, modes)
+        assert em.uncertainty(panel, "bootstrap", n_replicates=5).missing_shares is None
+        with pytest.raises(cem.errors.OverlapWarning, match=r"60 units.*times as large \('.*bootstrap"):
+            em.uncertainty(panel)
+        with pytest.raises(cem.errors.OverlapWarning, match="Known modes"):
+            em.uncertainty(panel, "robust")
+        warnings.simplefilter("ignore")
+        assert "60 units: nominal 90 % intervals hold about" in str(em.uncertainty(panel))  # where it is printed later
+        warnings.simplefilter("error")
+        one = FailureModeEM(1, basis=Polynomial(1)).fit(panel)
+        assert not one.uncertainty(panel).missing_shares.any()
+
+
+@pytest.mark.parametrize("state", [-1, "a", 1.5, True])
+def test_a_seed_that_is_none_is_refused_by_name(problem, state):
+    """A ValueError of numpy's bit generators would come out, which names no option."""
+    panel, em, _ = problem
+    with pytest.raises(cem.errors.OptionError, match="random_state"):
+        em.uncertainty(panel, "bootstrap", n_replicates=2, random_state=state)
+    with pytest.raises(cem.errors.OptionError, match="random_state"):
+        em.uncertainty(panel).bands(simultaneous=True, random_state=state)
+
+
+def test_seeds_of_every_kind_are_taken(problem):
+    """The option would mean something else than at the estimator."""
+    panel, em, _ = problem
+    for state in (3, None, np.random.default_rng(3), np.random.SeedSequence(3)):
+        assert len(em.uncertainty(panel, "bootstrap", n_replicates=2, random_state=state).law.draws(2)) == 2
+
+
+@pytest.mark.parametrize("times", ["x", ["a"], [], [[0.0]], [np.nan]])
+def test_times_of_bands_are_numbers(problem, times):
+    """An untyped error would name no argument."""
+    with pytest.raises(cem.errors.OptionError, match="times"):
+        problem[2].bands(times)
+
+
+@pytest.mark.parametrize("kind", [3, ["mean", 3], b"mean"])
+def test_kinds_of_parameters_are_words(problem, kind):
+    """An untyped error would name no argument."""
+    with pytest.raises(cem.errors.OptionError, match="kind="):
+        problem[2].table(kind=kind)
+
+
+def test_few_replicates_make_wide_intervals():
+    """Two replicates would claim to know a standard error as well as two hundred."""
+    panel, modes = fleet(60, 3, gap=3.0)
+    em = fitted(panel, modes)
+    few, many = (em.uncertainty(panel, "bootstrap", n_replicates=n) for n in (2, 40))
+    width = np.diff(few.intervals(), axis=1).ravel() / few.standard_errors
+    mean = few.names.index("mean[0, x1, 0]")
+    assert width[mean] == pytest.approx(2 * 6.3138, rel=1e-4)  # the t law with one degree of freedom
+    assert many.degrees_of_freedom.max() == many.degrees_of_freedom[0] == 39
+    assert em.uncertainty(panel).degrees_of_freedom[0] == pytest.approx(59)
+
+
+def test_a_fleet_that_draws_only_itself_is_refused():
+    """Every parameter of a single unit would look exactly known, or not informed by the data."""
+    panel, _ = fleet(1, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cem.CemWarning)
+        em = FailureModeEM(1, basis=Polynomial(1)).fit(panel)
+        with pytest.raises(cem.UncertaintyError, match="fleet of 1 unit drawn with replacement"):
+            em.uncertainty(panel, "bootstrap", n_replicates=4)
+        assert "1 unit by" in repr(em.uncertainty(panel, "bootstrap", n_replicates=4, kind="parametric"))

@@ -80,7 +80,7 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
         "--channel",
         type=names,
         metavar="A,B,...",
-        help="channels to draw; one, save for trajectories (default: the response; trajectories: all)",
+        help="channels to draw; one, save for trajectories (default: the response; trajectories, quantiles: all)",
     )
     parser.add_argument(
         "--id", metavar="UNIT", help="the unit to draw, for probabilities and lives; needed if the file has several"
@@ -236,7 +236,8 @@ def _residuals(options: argparse.Namespace, model: FailureModeModel, panel: Pane
 def _quantiles(options: argparse.Namespace, model: FailureModeModel, panel: Panel, unit: Any) -> Any:
     from cem.plot.quantiles import QuantileResidualDisplay
 
-    return QuantileResidualDisplay.from_model(model, panel, _one_channel(options, model))
+    channel = None if options.channel is None else _one_channel(options, model)
+    return QuantileResidualDisplay.from_model(model, panel, channel)
 
 
 def _novelty(options: argparse.Namespace, model: FailureModeModel, panel: Panel, unit: Any) -> Any:
@@ -283,7 +284,7 @@ _PICTURES = {
     "probabilities": _Picture(_probabilities, "modes of a unit as its readings arrive", of_unit=True),
     "lives": _Picture(_lives, "remaining life of a unit as its readings arrive", channels=1, of_unit=True),
     "residuals": _Picture(_residuals, "residuals of a channel, over time, against the normal law, by lag", channels=1),
-    "quantiles": _Picture(_quantiles, "quantile residuals of the whole model, with a band", channels=1),
+    "quantiles": _Picture(_quantiles, "quantile residuals of all channels or one, with a band", channels=1),
     "novelty": _Picture(_novelty, "how unusual each unit is, by channel"),
     "coefficients": _Picture(_coefficients, "coefficients of units by mode", channels=1),
     "starts": _Picture(_starts, "log-likelihoods of the starts", file=False),

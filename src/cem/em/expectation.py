@@ -219,10 +219,16 @@ class Expectation:
         total = sums.sum(axis=0)
         return ExpectedStatistics(total, n_modes, sizes, n_units, parameters.rank, membership, of_fixed), rho
 
+    def makes_passes_in_one_call(self, n_modes: int, constraints: Constraints) -> bool:
+        """Whether `passes` makes them for models without links."""
+        if self.membership is not None or constraints.fixed is not None or constraints.pooled_noise:
+            return False
+        return isinstance(self._kernel, LanesKernel) and len(self._kernel.bounds(n_modes)) <= 2
+
     def passes(
         self,
         parameters: Parameters,
-        expected: ExpectedStatistics,
+        expected: ExpectedStatistics | None,
         constraints: Constraints,
         n_passes: int,
         relaxation: float = 1.0,
@@ -233,20 +239,22 @@ class Expectation:
         ----------
         parameters : Parameters
             The current ones.
-        expected : ExpectedStatistics
-            Evaluated at them.
+        expected : ExpectedStatistics or None
+            Evaluated at them; if None, the call makes this E step as well.
         constraints : Constraints
             Of the M step.
         n_passes : int
             Number of passes; fewer if a mode loses its units.
         relaxation : float
-            Factor on the step of the M step; a plain M step follows if it does not raise the objective. 1 is plain EM.
+            Factor on the M step of the first pass, which grows while the objective rises (`_em.LENGTHENED`). A plain M
+            step follows if a longer one does not raise it. 1 is plain EM.
 
         Returns
         -------
         Passes or None
-            None if passes must be made one by one: for larger fleets, for kernels other than the lanes, and where
-            units have probabilities of their modes of their own.
+            If no sums were given, its lists begin with the values at the current parameters. None if passes must be
+            made one by one: for larger fleets, for kernels other than the lanes, and where units have probabilities of
+            their modes of their own.
 
         Raises
         ------
@@ -254,16 +262,20 @@ class Expectation:
             A quantity is not finite, or a scatter matrix is not positive definite; the message names where.
         """
         n_modes = parameters.n_modes
-        if self.membership is not None or constraints.fixed is not None or constraints.pooled_noise:
+        if parameters.rank or not isinstance(self._kernel, LanesKernel):
             return None
-        if not isinstance(self._kernel, LanesKernel) or parameters.rank or len(self._kernel.bounds(n_modes)) > 2:
+        if not self.makes_passes_in_one_call(n_modes, constraints):
             return None
-        sums, weights = np.array(expected.sums), np.empty(n_modes)
+        if expected is None:
+            sums = np.empty(_core.n_sums(n_modes, np.asarray(self.statistics.sizes, dtype=np.int32)))
+        else:
+            sums = np.array(expected.sums)
+        weights = np.empty(n_modes)
         means, factors = np.empty_like(parameters.means), np.empty_like(parameters.factors)
         noise_variances = np.empty_like(parameters.noise_variances)
         status = np.empty(noise_variances.shape, dtype=np.int32)
         rho = np.empty((self.statistics.n_units, n_modes))
-        log_likelihoods, objectives = np.empty(n_passes), np.empty(n_passes)
+        log_likelihoods, objectives = np.empty(1 + n_passes), np.empty(1 + n_passes)
         try:
             done, n_evaluations = _em.passes(
                 self._kernel.pack,
@@ -284,13 +296,15 @@ class Expectation:
                 rho,
                 log_likelihoods,
                 objectives,
+                expected is not None,
             )
         except KernelFailure as failure:
             raise self._named(failure) from failure
         found = Parameters.adopting(weights, means, factors, noise_variances, parameters.sizes)
-        reached = ExpectedStatistics(sums, n_modes, parameters.sizes, expected.n_units)
-        heights: list[float] = log_likelihoods[:done].tolist()
-        raised: list[float] = objectives[:done].tolist()
+        reached = ExpectedStatistics(sums, n_modes, parameters.sizes, self.statistics.n_units)
+        first = 0 if expected is None else 1
+        heights: list[float] = log_likelihoods[first : 1 + done].tolist()
+        raised: list[float] = objectives[first : 1 + done].tolist()
         last = Evaluation(found, reached, rho, heights[-1], raised[-1])
         return Passes(last, status, heights, raised, n_evaluations)
 

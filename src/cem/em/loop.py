@@ -10,11 +10,11 @@ from typing import Generic
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.problem import Evaluation, Point, Problem, Sums
+from cem.em.problem import Evaluation, ModeSums, Passes, Point, Problem, Sums
 from cem.em.quasi_newton import QuasiNewton
 from cem.numerics.threads import checkpoint
 
-__all__ = ["EMRun", "continue_em", "remaining_gain", "start_em"]
+__all__ = ["EMRun", "continue_em", "remaining_gain", "run_of_passes", "start_em"]
 
 FloatArray = NDArray[np.float64]
 
@@ -189,6 +189,46 @@ def start_em(problem: Problem[Point, Sums], point: Point) -> EMRun[Point, Sums]:
     )
 
 
+def run_of_passes(
+    passes: Passes[Point, Sums], problem: Problem[Point, Sums], *, accelerate: bool, plain_first: int
+) -> EMRun[Point, Sums]:
+    """A run that has made its first passes, all plain, in one call.
+
+    Parameters
+    ----------
+    passes : Passes
+        Its lists begin with the values before the first M step.
+    problem : Problem
+        The objective.
+    accelerate, plain_first
+        See `continue_em`; there are fewer passes than `plain_first`.
+
+    Returns
+    -------
+    EMRun
+    """
+    evaluation, n_passes = passes.evaluation, len(passes.objectives) - 1
+    if accelerate:
+        pace = Pace(QuasiNewton(problem.coordinates(evaluation.point)), False, 0, 0, n_passes, plain_first)
+    else:
+        pace = Pace(None, False, 0, 0, n_passes, 2)
+    return EMRun(
+        evaluation.point,
+        evaluation.sums,
+        evaluation.responsibilities,
+        tuple(passes.log_likelihoods),
+        tuple(passes.objectives),
+        lost_mode=_lost_mode(evaluation.sums),
+        status=passes.status,
+        pace=pace,
+    )
+
+
+def _lost_mode(sums: ModeSums) -> int | None:
+    """The first mode that has less than one unit."""
+    return next((k for k, count in enumerate(sums.mode_counts.tolist()) if count < 1.0), None)
+
+
 def continue_em(
     run: EMRun[Point, Sums],
     problem: Problem[Point, Sums],
@@ -254,8 +294,7 @@ def continue_em(
             plain_passes += len(plain.objectives)
         else:
             break
-        counts = evaluation.sums.mode_counts.tolist()
-        lost_mode = next((k for k, count in enumerate(counts) if count < 1.0), None)
+        lost_mode = _lost_mode(evaluation.sums)
         if ascending:
             gain = objectives[-1] - objectives[-2]
             done = step is not None and max(gain, step.predicted_gain) < tolerance

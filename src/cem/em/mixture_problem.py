@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -79,8 +78,14 @@ class MixtureProblem:
         further = None
         tied = self.constraints.fixed is not None or self.constraints.pooled_noise
         if relaxation > 1.0 and not parameters.rank and not tied:
-            further = partial(self._further, relaxation=relaxation)
-        return one_by_one(self, evaluation, n_passes, further)
+            further = self._further
+        return one_by_one(self, evaluation, n_passes, further, relaxation)
+
+    def first_passes(
+        self, parameters: Parameters, n_passes: int, relaxation: float
+    ) -> Passes[Parameters, ExpectedStatistics] | None:
+        """The E step at new parameters and passes from there, in one call; None where that takes several."""
+        return self.expectation.passes(parameters, None, self.constraints, n_passes, relaxation)
 
     def _further(self, before: Parameters, found: Parameters, relaxation: float) -> Parameters:
         point = over_relaxed(before, found, self.constraints, relaxation)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.em.kernels._em import LENGTHENED, LONGEST
 from cem.em.problem import Evaluation, Passes, Point, Problem, Sums
 from cem.errors import FitError
 
@@ -17,7 +18,8 @@ def one_by_one(
     problem: Problem[Point, Sums],
     evaluation: Evaluation[Point, Sums],
     n_passes: int,
-    further: Callable[[Point, Point], Point] | None = None,
+    further: Callable[[Point, Point, float], Point] | None = None,
+    relaxation: float = 1.0,
 ) -> Passes[Point, Sums]:
     """Make this many passes, or fewer if a mode loses its units.
 
@@ -30,8 +32,10 @@ def one_by_one(
     n_passes : int
         At least one.
     further : callable, optional
-        Makes a point beyond the M step from the points before and after it; that point is used if the objective does
-        not fall.
+        Makes a point beyond the M step from the points before and after it and a factor on the step; that point is used
+        if the objective does not fall.
+    relaxation : float
+        The factor of the first pass. It grows while the objective does not fall.
 
     Returns
     -------
@@ -45,13 +49,14 @@ def one_by_one(
     log_likelihoods: list[float] = []
     objectives: list[float] = []
     status: NDArray[np.int32] = np.zeros((0, 0), dtype=np.int32)
-    n_evaluations = 0
+    n_evaluations, length = 0, relaxation
     while len(objectives) < n_passes and (not objectives or evaluation.sums.mode_counts.min() >= 1.0):
         found, status = problem.maximise(evaluation)  # (15), (15')
         reached = None
         if further is not None:
             n_evaluations += 1
-            reached = _no_lower(problem, further(evaluation.point, found), evaluation.objective)
+            reached = _no_lower(problem, further(evaluation.point, found, length), evaluation.objective)
+            length = relaxation if reached is None else min(length * LENGTHENED, max(relaxation, LONGEST))
         if reached is None:
             n_evaluations += 1
             reached = problem.expect(found)  # (10)-(14)

@@ -75,7 +75,7 @@ class ExpectedStatistics:
     @property
     def mode_counts(self) -> FloatArray:
         """N_k = Σ ρ̂, shape (K,)."""
-        return self._part(0)[:, 0]
+        return self.sums[1 : 1 + self.n_modes]  # the first part, without its arithmetic: every pass needs them
 
     @property
     def channel_counts(self) -> FloatArray:

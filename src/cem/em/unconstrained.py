@@ -56,7 +56,7 @@ class Metric:
         Inverse of the curvature by τ.
     root_factors : ndarray of shape (K, Σ q_c²)
         Cholesky factors of the curvature by M, with the contribution of W; one for all modes if it is pooled. Where
-        covariances are shrunk, one more of what the modes have in common, in which (25) is not curved.
+        covariances are shrunk, one more by A, dM = A M in all modes, in which (25) is not curved.
     loading_scales : ndarray of shape (K, Σ p_c²)
         (N E f² S⁻¹ + λ Ψ⁻¹)⁻¹.
     couplings, directions : ndarray of shape (K, Σ p_c²) and (K, P, r)

@@ -131,6 +131,10 @@ class NearTieWarning(CemWarning):
     """Another solution is nearly as likely, and gives an eighth of the units or more another mode."""
 
 
+class OverlapWarning(CemWarning):
+    """Modes overlap so far, for so few units, that standard errors by information are too small; bootstrap instead."""
+
+
 class NoSkillWarning(CemWarning):
     """On held-out units, lives are predicted no better than from the law of lifetimes alone, without sensors."""
 

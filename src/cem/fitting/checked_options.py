@@ -15,6 +15,9 @@ from cem.fitting.options import FitOptions, seed_of
 
 __all__ = ["checked_options"]
 
+# With more units than this the penalty of (25) is so steep that its rounding is larger than what is left to gain.
+_MOST_SHRINKAGE = 1e8
+
 
 def checked_options(given: Mapping[str, Any]) -> FitOptions:
     """Check the options of an estimator, and return them as a `FitOptions`.
@@ -73,18 +76,24 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
             "'shrunk'; or take linking_rank=0"
         )
     shrinkage = given["shrinkage"]
-    if shrinkage != "auto":
+    if not (isinstance(shrinkage, str) and shrinkage == "auto"):
         number = isinstance(shrinkage, (int, float, np.number)) and not isinstance(shrinkage, bool)
         if not number or not 0 < shrinkage < np.inf:
             raise OptionError(
                 f"shrinkage={shrinkage!r}: 'auto', or a number above 0, of units that the common covariance counts as, "
                 "was expected"
             )
-        if covariance != "shrunk":
+        if shrinkage > _MOST_SHRINKAGE:
             raise OptionError(
-                f"shrinkage={shrinkage!r} with covariance={covariance!r}: shrinkage is the weight of "
-                "covariance='shrunk'"
+                f"shrinkage={shrinkage!r}: above {_MOST_SHRINKAGE:g} all modes have one covariance; give "
+                "covariance='pooled' for that"
             )
+        if covariance not in ("auto", "shrunk"):
+            raise OptionError(
+                f"shrinkage={shrinkage!r} with covariance={covariance!r}: shrinkage is the weight of shrunk ones; "
+                "give covariance='shrunk', or leave shrinkage out"
+            )
+        covariance = "shrunk"
     regimes = given["regimes"]
     if regimes is not None and not isinstance(regimes, Regimes):
         raise OptionError(f"regimes={regimes!r}: cem.Regimes(...), or None, was expected")

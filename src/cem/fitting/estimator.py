@@ -75,12 +75,14 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
     init : {"mixed", "kmeans", "prototypes", "random", "tempered"}, default "mixed"
         How fresh starts are made: "kmeans" by k-means++ on the units' shrunken coefficients, "prototypes" from units
         drawn at random, each other unit going to the nearest, "random" from random responsibilities, "tempered" from
-        annealed ones. "mixed" cycles through one k-means start and seven prototype starts. Rarely worth changing.
+        annealed ones. "mixed" is one third k-means of single coefficients, those that part the units most clearly; the
+        others cycle through one k-means start and seven prototype starts. Rarely worth changing.
     n_init : int, default 10
         Number of fresh starts. EM finds a local optimum, so several are needed. The most likely starts get a short run,
         the best of these a longer run, and one a full run. With two starts or more the search also moves modes of the
-        best solution, more often where starts disagree. From 10 to 50, more starts mean a better choice of where to
-        begin; beyond 50 the whole search grows in proportion. Raise it if two seeds give different log-likelihoods.
+        best solution, and from one solution to another, more often where starts disagree and where the fleet is small.
+        From 10 to 50, more starts mean a better choice of where to begin; beyond 50 the whole search grows in
+        proportion. Raise it if two seeds give different log-likelihoods.
     max_iter : int, default 1000
         Largest number of EM passes of one start. Raise it after a `ConvergenceWarning`. With 0, ``fit(panel,
         init=model)`` evaluates the likelihood at given parameters: no step is made, floors give way to them,
@@ -100,11 +102,13 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
     covariance : {"auto", "shrunk", "full", "pooled", "diagonal"}, default "auto"
         Random-effect covariance. "full" has its own for every mode and channel, "pooled" has one per channel that all
         modes share, and "shrunk" lies between them, by as much as suits units that were held out (`shrinkage`).
-        "diagonal" has uncorrelated coefficients. "auto" is "shrunk", or "full" with one mode or with linked channels.
-        Criteria such as `bic` need a fit by maximum likelihood: "full", "pooled" or "diagonal".
+        "diagonal" has uncorrelated coefficients. "auto" is "shrunk", or "full" with one mode, without random columns,
+        or with linked channels and no `shrinkage`. Criteria such as `bic` need a fit by maximum likelihood: "full",
+        "pooled" or "diagonal".
     shrinkage : "auto" or float, default "auto"
-        With ``covariance="shrunk"``: how many units of every mode the common covariance counts as, model.md (25).
-        "auto" chooses it by the likelihood of units that were held out; a fit with ``init=model`` keeps the model's.
+        How many units of every mode the common covariance of "shrunk" counts as, model.md (25). "auto" chooses it by
+        the likelihood of units that were held out; a fit with ``init=model`` keeps the model's. ``max_iter=0`` chooses
+        nothing: unless the number or a shrunk model is given, the objective is the likelihood alone, as for "full".
     linking_rank : int, default 0
         r, the number of latent factors that the channels of a unit share (model.md, "Linked channels"). With 0,
         channels are independent given the mode, and intervals of units with many channels are too narrow. Needs
@@ -199,9 +203,9 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
     n_iter_ : int
         EM passes of the best start.
     starts_ : list of dict
-        kind, log_likelihood, n_iter and fate of each start. Starts of kind "moved" come on top of `n_init`, and so does
-        one of kind "quiet": the best start fitted again after a noise floor was lowered for a quiet mode, and one of
-        kind "known": the best of the search before `shrinkage` was chosen.
+        kind, log_likelihood, n_iter and fate of each start. Starts of the kinds "moved" and "crossed" come on top
+        of `n_init`, and so does one of kind "quiet": the best start fitted again after a noise floor was lowered for a
+        quiet mode, and one of kind "known": the best of the search before `shrinkage` was chosen.
     kernel_ : str
         The kernel used: "lapack", or "lanes" or "shared" (shared designs) with the instruction set.
     lifetimes_ : cem.lifetimes.Lifetimes
@@ -366,8 +370,8 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
             A warm start in place of the search: responsibilities; parameters as `FailureModeModel.user_parameters`
             returns them; or a fitted model. Modes keep the given order. A model's modes keep their labels too: a known
             label of the panel means the mode of that label, and a new label names the unlabelled mode that describes
-            its units best. A model's covariates, regimes and membership are kept as it learned them; parameters do not
-            hold the coefficients that are common to all modes, which then start at those of the pooled curves.
+            its units best. A model's bases, covariates, regimes and membership are kept as it has them. Parameters do
+            not hold the coefficients that are common to all modes, which then start at those of the pooled curves.
         progress : callable, optional
             Called with (stage, starts done, starts in the stage, best log-likelihood so far).
         sample_weight, **weights : array_like of shape (units,), optional
@@ -503,7 +507,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         self.n_parameters_ = n_free_parameters(
             parameters.n_modes,
             statistics.sizes,
-            options.covariance,
+            result.constraints.covariance,
             parameters.rank,
             lifetimes=Lifetimes.from_dict(record["lifetimes"]) if "lifetimes" in record else None,
             n_untold=int(statistics.noise_is_untold.sum()),

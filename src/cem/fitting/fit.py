@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from cem.basis.families import Basis
 from cem.em.constraints import Constraints, FixedColumns
 from cem.em.expectation import Expectation
 from cem.em.feasibility import allowing, feasible
+from cem.em.floors import with_floors
 from cem.em.linking import linked_run, linking_of, linking_penalties, rotated
 from cem.em.loop import start_em
 from cem.em.mixture_problem import MixtureProblem, MixtureRun
@@ -28,25 +28,22 @@ from cem.fitting.covariates_left import warn_of_what_covariates_leave
 from cem.fitting.fit_warnings import warn_of_fit
 from cem.fitting.given_parameters import check_structure, given_parameters
 from cem.fitting.life_channel import LIFE
-from cem.fitting.near_ties import warn_of_near_tie
+from cem.fitting.near_ties import past_near_tie, warn_of_near_tie
 from cem.fitting.options import FitOptions, Given, Progress
 from cem.fitting.regime_refinement import refined_run
 from cem.fitting.result import FitResult, final_order, reordered
 from cem.fitting.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
-from cem.fitting.shrinkage import ChosenShrinkage, chosen_shrinkage, first_shrinkage
+from cem.fitting.shrinkage import ChosenShrinkage, chosen_shrinkage, first_shrinkage, not_chosen, with_weight_of
 from cem.fitting.warm_start import check_same_conditions, matched_modes, numbered
 from cem.mixture.parameters import Parameters
 from cem.panel.mode_priors import all_mode_labels, log_mode_priors
 from cem.search.fresh import (
-    MIXED_KINDS,
-    StartKind,
     one_mode_run,
-    starting_point,
 )
-from cem.search.moves import moved_start
-from cem.search.one_mode import OneModePosteriors, StartingPoint
+from cem.search.makers import makers
+from cem.search.one_mode import StartingPoint
 from cem.search.quiet_modes import FLOOR_FRACTION, SMALLEST_NOISE, past_quiet_modes
-from cem.search.starts import Fresh, Move, Start, best_of_starts
+from cem.search.starts import Crossing, Fresh, Move, Start, best_of_starts
 from cem.statistics.columns import ColumnPlan
 from cem.statistics.exact_channels import learnable_channels, rounding_noise
 from cem.statistics.sufficient import SufficientStatistics
@@ -102,20 +99,11 @@ def fit_mixture(
     FitError
         No start could be completed; the message lists why.
     """
-    options = _with_weight_of(init, options)
+    options = with_weight_of(init, options)
     prepared = _prepare(panel, options, init, membership_design, conditions)
     found = _search(prepared, options, init, progress)
     linked = _refine(_link(found, options), prepared, options)
     return _finish(linked, prepared, options, keeps_order=init is not None)
-
-
-def _with_weight_of(init: Given, options: FitOptions) -> FitOptions:
-    """The options with the ν of a model that the fit continues: the objective goes on as it was."""
-    from cem.model.model import FailureModeModel
-
-    if _is_open(options) and isinstance(init, FailureModeModel) and "shrinkage" in init._training:
-        return replace(options, shrinkage=float(init._training["shrinkage"]))
-    return options
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,6 +195,9 @@ def _prepare(
         steps = steps / conditioning.maps.scales.max(axis=0)
     steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))
     varying = statistics.sizes if plan is None else tuple(map(len, plan.random))
+    if options.covariance == "shrunk" and (not any(varying) or not (options.max_iter or options.shrinkage)):
+        # No coefficient varies, or ν is not known and nothing is to be fitted: the objective is ℓ alone.
+        options = replace(options, covariance="full")
     linking_of(options.linking_rank, varying, panel.channels)
     one_mode, constraints, lowest_floors = _constraints(expectation, panel.channels, steps, options)
     return _Prepared(
@@ -289,22 +280,26 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
     if not options.max_iter:
         return _evaluated(prepared, options, init)
     problem = prepared.problem
-    statistics = problem.expectation.statistics
-    tolerance = options.tol * statistics.n_observations
+    tolerance = options.tol * problem.expectation.statistics.n_observations
     records, interrupted = _searched(problem, prepared, options, init, progress)
     best, run = _best(records, tolerance)
-    shrinkage = None
-    if _is_open(options) and not interrupted:
+    shrinkage = tie = None
+    is_open = problem.constraints.shrinkage > 0 and options.shrinkage is None
+    if is_open and interrupted:
+        shrinkage = not_chosen(run.parameters, problem)
+    elif is_open:
         try:
             shrinkage = chosen_shrinkage(run.parameters, problem)
             shrunk = replace(problem, constraints=replace(problem.constraints, shrinkage=shrinkage.weight))
             told = _second_search(progress, shrinkage.weight)
             again, interrupted = _searched(shrunk, prepared, options, init, told, known=shrinkage.parameters)
         except KeyboardInterrupt:
-            shrinkage, interrupted = None, True
+            shrinkage, interrupted = not_chosen(run.parameters, problem), True
         else:
             problem, records = shrunk, again
             best, run = _best(records, tolerance)
+    if not interrupted:
+        best, run, tie, interrupted = past_near_tie(records, best, problem, options, tolerance)
     if not interrupted:
         quieter, problem, interrupted = past_quiet_modes(
             run,
@@ -318,14 +313,9 @@ def _search(prepared: _Prepared, options: FitOptions, init: Given, progress: Pro
         if quieter is not run:
             run, best = quieter, len(records)
             records.append(Start("quiet", run, "converged" if run.converged else "limit of passes"))
-        else:
-            warn_of_near_tie(records, best, problem, options)
+        elif tie is not None:
+            warn_of_near_tie(tie, problem, options)
     return _Found(run, problem, records, best, interrupted, shrinkage=shrinkage)
-
-
-def _is_open(options: FitOptions) -> bool:
-    """Whether ν has to be chosen."""
-    return options.covariance == "shrunk" and options.shrinkage is None
 
 
 def _second_search(progress: Progress | None, weight: float) -> Progress | None:
@@ -350,7 +340,7 @@ def _searched(
     """
     statistics = problem.expectation.statistics
     tolerance = options.tol * statistics.n_observations
-    starts, move, given = _starts(problem.expectation, prepared.one_mode, problem.constraints, options, init)
+    starts, move, cross, given = _starts(problem.expectation, prepared.one_mode, problem.constraints, options, init)
     if given is not None and given.rank:
         return [Start("given", start_em(problem, given))], False
     if known is not None:
@@ -362,6 +352,7 @@ def _searched(
         problem,
         n_modes=options.n_modes,
         move=move,
+        cross=cross,
         max_iter=options.max_iter,
         tolerance=_TOLERANCE_BEFORE_LINKING * tolerance if options.linking_rank else tolerance,
         accelerate=options.accelerate == "auto",
@@ -421,6 +412,8 @@ def _finish(found: _Found, prepared: _Prepared, options: FitOptions, *, keeps_or
     else:
         order = final_order(found.run.parameters.weights, prepared.unlabelled)
     run = reordered(found.run, order)
+    if options.max_iter:
+        run = replace(run, status=with_floors(run.status, run.parameters, constraints))
     if constraints.linking_penalties is not None:
         constraints = replace(constraints, linking_penalties=constraints.linking_penalties[order])
     warn_of_fit(found.starts, run, expectation.statistics, prepared.mode_labels, found.interrupted, options)
@@ -555,29 +548,25 @@ def _starts(
     constraints: Constraints,
     options: FitOptions,
     init: Given,
-) -> tuple[list[Fresh], Move | None, Parameters | None]:
+) -> tuple[list[Fresh], Move | None, Crossing | None, Parameters | None]:
     """Functions that make the fresh starts, by kind; the function that makes a move; and the given parameters."""
     if init is not None:
         given = given_parameters(expectation, one_mode, constraints, options.n_modes, init)
         if given.rank != options.linking_rank:
             given = feasible(given.marginal(), constraints)
-        return [("given", lambda: StartingPoint(given, 0.0))], None, given
+        return [("given", lambda: StartingPoint(given, 0.0))], None, None, given
     if options.n_modes == 1:
-        return [("one mode", lambda: StartingPoint(one_mode, 0.0))], None, None
-    kinds: tuple[StartKind, ...] = MIXED_KINDS if options.init == "mixed" else (options.init,)
-    posteriors = OneModePosteriors(expectation.statistics, one_mode)
-
-    # All starts draw from one generator, in order: one generator for each would cost as much as the start.
-    rng_of_starts, rng_of_moves = map(np.random.default_rng, options.seed.spawn(2))
-
-    def fresh(kind: StartKind) -> StartingPoint:
-        return starting_point(kind, expectation, posteriors, constraints, options.n_modes, rng_of_starts)
-
-    def moved(responsibilities: FloatArray) -> StartingPoint:
-        return moved_start(responsibilities, posteriors, constraints, rng_of_moves)
-
-    starts: list[Fresh] = [(kind, partial(fresh, kind)) for kind in islice(cycle(kinds), options.n_init)]
-    return starts, moved, None
+        return [("one mode", lambda: StartingPoint(one_mode, 0.0))], None, None, None
+    made = makers(
+        expectation,
+        one_mode,
+        constraints,
+        n_modes=options.n_modes,
+        n_starts=options.n_init,
+        kind=None if options.init == "mixed" else options.init,
+        seed=options.seed,
+    )
+    return made.fresh, made.move, made.cross, None
 
 
 def _best(records: list[Start], tolerance: float) -> tuple[int, MixtureRun]:

@@ -81,8 +81,9 @@ def warn_of_fit(
     _warn_of_covariance_floors(run, statistics, mode_labels, options)
     kept = _has(run, _maximisation.KEPT)
     if kept.any():
+        what = "means and noise" if options.covariance in ("pooled", "shrunk") else "parameters"
         warn(
-            f"fewer than one unit carries readings in {_places(kept, mode_labels, channels)}; parameters there are "
+            f"fewer than one unit carries readings in {_places(kept, mode_labels, channels)}; {what} there are "
             "those of the start: leave these channels out, or use fewer modes",
             SparseModeWarning,
         )

@@ -156,8 +156,8 @@ def fitted_problem(em: FailureModeEM, panel: Panel) -> FittedProblem:
     if not abs(evaluation.objective - form.objective) <= _SAME * scale:
         raise PanelError(
             f"the objective of the fit is {evaluation.objective - form.objective:+.6g} nats away on this panel of "
-            f"{panel.n_units} units, so it is not the panel of the fit; give that panel, with its labels, covariates "
-            "and failure times"
+            f"{panel.n_units} units, so it is not the panel of the fit; give that panel, with its labels "
+            "(panel.with_modes(labels) if the fit got modes=labels), covariates and failure times"
         )
     return FittedProblem(form, setting, evaluation, panel, counts)
 

@@ -38,7 +38,7 @@ __all__ = ["Ending", "near_optima"]
 FloatArray = NDArray[np.float64]
 
 _FEWEST_PASSES = 1000
-_TOLERANCE = 1e-3  # nats that a run may still gain
+_TOLERANCE = 1e-3  # nats that a run may still gain, if the fit allowed no less: one that creeps seems an optimum
 # Ends that give the units the same modes are one optimum, also if one of them has not quite got there.
 _SAME_HEIGHT = 1.0  # nats, and
 _SAME_MODES = 0.01  # mean probability that differs
@@ -154,12 +154,14 @@ def _runs(
 
 def _ended(problem: Any, point: Any, options: FitOptions) -> Any:
     """A run to its end; None if it failed or lost a mode."""
+    is_plain = isinstance(problem, MixtureProblem)
+    n_observations = problem.expectation.statistics.n_observations if is_plain else problem.n_observations
     try:
         run = continue_em(
             start_em(problem, point),
             problem,
             n_passes=max(options.max_iter, _FEWEST_PASSES),
-            tolerance=_TOLERANCE,
+            tolerance=min(_TOLERANCE, options.tol * n_observations),
             accelerate=options.accelerate == "auto" and getattr(problem, "family", None) != "empirical",
         )
     except (FitError, np.linalg.LinAlgError):

@@ -7,7 +7,7 @@ its end, because most of these would have come to the same. `FailureModeEM.stabi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cem.fitting.options import FitOptions
     from cem.search.starts import Start
 
-__all__ = ["NearTie", "near_tie", "warn_of_near_tie"]
+__all__ = ["NearTie", "near_tie", "past_near_tie", "warn_of_near_tie"]
 
 _NEAR = 2.0  # nats
 _MOVED = 0.125  # share of the units
@@ -48,6 +48,10 @@ class NearTie:
         Nats that it is below the best one; negative if above.
     moved : float
         Share of the units that it gives another mode.
+    start : int
+        Which start leads to it.
+    run : EMRun
+        That start, run to its end.
     n_met : int
         Starts that led to the best solution.
     n_starts : int
@@ -56,6 +60,8 @@ class NearTie:
 
     gap: float
     moved: float
+    start: int
+    run: MixtureRun
     n_met: int
     n_starts: int
 
@@ -94,12 +100,14 @@ def near_tie(
             continue
         gap, moved = run.objectives[-1] - ended.objectives[-1], _moved(run, ended)
         if ended.lost_mode is None and gap < _NEAR and moved >= _MOVED:
-            return NearTie(gap, moved, len(usable) - len(others), len(usable))
+            return NearTie(gap, moved, i, ended, len(usable) - len(others), len(usable))
     return None
 
 
-def warn_of_near_tie(records: Sequence[Start], best: int, problem: MixtureProblem, options: FitOptions) -> None:
-    """Warn of a near-tie, and say how many units it concerns and what to do.
+def past_near_tie(
+    records: list[Start], best: int, problem: MixtureProblem, options: FitOptions, tolerance: float
+) -> tuple[int, MixtureRun, NearTie | None, bool]:
+    """The best start after a near-tie was looked for, which takes its place in the records if it ends higher.
 
     Parameters
     ----------
@@ -107,20 +115,59 @@ def warn_of_near_tie(records: Sequence[Start], best: int, problem: MixtureProble
         As for `near_tie`.
     options : FitOptions
         Of the fit.
+    tolerance : float
+        Nats that the kept run may still gain.
+
+    Returns
+    -------
+    best : int
+        Which start is kept.
+    run : EMRun
+        Of that start.
+    tie : NearTie or None
+        What is left beside it.
+    interrupted : bool
+        Whether a KeyboardInterrupt ended it; then the start that was the best is kept.
     """
-    found = near_tie(records, best, problem, accelerate=options.accelerate == "auto")
-    if found is None:
-        return
+    kept, accelerate = _run_of(records[best]), options.accelerate == "auto"
+    try:
+        tie = near_tie(records, best, problem, accelerate=accelerate)
+        if tie is None or tie.gap > -max(tolerance, _TOLERANCE):
+            return best, kept, tie, False
+        run = continue_em(tie.run, problem, n_passes=options.max_iter, tolerance=tolerance, accelerate=accelerate)
+    except KeyboardInterrupt:
+        return best, kept, None, True
+    except (FitError, np.linalg.LinAlgError):
+        return best, kept, tie, False
+    if run.lost_mode is not None:
+        return best, kept, tie, False
+    records[tie.start] = replace(records[tie.start], run=run, fate="converged" if run.converged else "limit of passes")
+    gap = run.objectives[-1] - kept.objectives[-1]
+    other = replace(tie, gap=gap, start=best, run=kept, n_met=1) if gap < _NEAR else None
+    return tie.start, run, other, False
+
+
+def warn_of_near_tie(found: NearTie, problem: MixtureProblem, options: FitOptions) -> None:
+    """Warn of a near-tie, and say how many units it concerns and what to do.
+
+    Parameters
+    ----------
+    found : NearTie
+    problem : MixtureProblem
+        That the search solved.
+    options : FitOptions
+        Of the fit.
+    """
     n_units = problem.expectation.statistics.n_units
-    where = f"{found.gap:.1f} nats below the best one" if found.gap >= 0.05 else "as high as the best one"
-    if found.gap < -0.05:
-        where = f"{-found.gap:.1f} nats above the one that was kept"
+    where = f"{abs(found.gap):.1f} nats below the best one" if abs(found.gap) >= 0.05 else "as high as the best one"
     remedies = ["more starts (n_init)"]
     if options.covariance in _SIMPLER and not options.linking_rank:
         remedies.append(f"covariance={_SIMPLER[options.covariance]!r}")
     remedies.append("fewer modes")
+    # Links are fitted from the solution that was kept, and can change which one is the best.
+    found_out = "before channels were linked, another solution was" if options.linking_rank else "another solution is"
     warn(
-        f"another solution is nearly as likely, {where}, and gives {round(found.moved * n_units):,} of {n_units:,} "
+        f"{found_out} nearly as likely, {where}, and gives {round(found.moved * n_units):,} of {n_units:,} "
         f"units another mode; {found.n_met:,} of {found.n_starts:,} starts led to the best one. The modes of these "
         "units are a matter of chance: em.stability(panel) names them. To decide try "
         f"{', '.join(remedies[:-1])} or {remedies[-1]}",

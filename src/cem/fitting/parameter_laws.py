@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 
 from cem.em.membership_ascent import coordinates_of
 from cem.em.mixture_problem import MixtureProblem
-from cem.errors import OptionError, UncertaintyError
+from cem.errors import OptionError, OverlapWarning, UncertaintyError
+from cem.errors.names import listed
+from cem.errors.warning import warn
 from cem.fitting.model_form import FormOf
+from cem.fitting.options import seed_of
 from cem.lifetimes.laws import Empirical
 from cem.uncertainty.directions import Held, Parts, held_directions, names_of
-from cem.uncertainty.information import MOST_GAIN, Information, NotMaximal, information
+from cem.uncertainty.information import MOST_GAIN, NotMaximal, information
 from cem.uncertainty.law import NormalLaw, ParameterLaw, ReplicateLaw
 from cem.uncertainty.rows import Row, RowMap
 from cem.uncertainty.scores import mixture_scores
@@ -28,6 +31,12 @@ if TYPE_CHECKING:
 __all__ = ["by_bootstrap", "by_information", "scores_of_units"]
 
 FloatArray = NDArray[np.float64]
+
+# Of the variance that unknown modes add, relative to that with known modes, for each unit. Over 27 kinds and sizes of
+# simulated fleets, nominal 90 % intervals held 92 % less 6.4 points for each hundredth, down to 74 %. Of 100 fleets of
+# 100 units, 75 to 97 were warned of where intervals held below 84 %, and 5 to 22 where they held above 89 %.
+MOST_EXCESS = 0.0075
+_FEWEST_HELD = 74.0
 
 
 def by_information(em: FailureModeEM, fitted: FittedProblem, *, robust: bool) -> Uncertainty:
@@ -48,7 +57,7 @@ def by_information(em: FailureModeEM, fitted: FittedProblem, *, robust: bool) ->
     if n_parameters > fitted.n_units / 2:
         shrunk = " (shrunk covariances count in part)" if fitted.mixture.constraints.shrinkage else ""
         raise UncertaintyError(
-            f"the fit has {n_parameters:.4g} parameters{shrunk} and {fitted.n_units} units; standard errors by "
+            f"the fit has {n_parameters:.4g} parameters{shrunk} and {_units(fitted)}; standard errors by "
             f"information need twice as many units as parameters. Take method='bootstrap', or fewer parameters: "
             f"{', '.join(_fewer(fitted))}"
         )
@@ -86,9 +95,12 @@ def by_information(em: FailureModeEM, fitted: FittedProblem, *, robust: bool) ->
     root = found.root(scatter)
     law = NormalLaw(vector, root, coordinates.parameters, form_of)
     values = rows.values(form_of(evaluation.point))
+    of_rows = _without_rounding(found.jacobian @ root, values)
+    shares = np.where(of_rows.any(axis=1), found.missing_shares(), 0.0)
+    overlap = _warn_of_overlap(fitted, rows, shares)
     return _uncertainty(
-        em, fitted, "robust" if robust else "information", rows, values, found.jacobian @ root, named, law,
-        facts=_facts(fitted, found),
+        em, fitted, "robust" if robust else "information", rows, values, of_rows, named, law,
+        facts=(*overlap, *_facts(fitted)), missing_shares=shares,
     )  # fmt: skip
 
 
@@ -98,7 +110,7 @@ def by_bootstrap(
     *,
     n_replicates: int,
     kind: Literal["units", "parametric"],
-    random_state: int | np.random.SeedSequence,
+    random_state: int | np.random.Generator | np.random.SeedSequence | None,
 ) -> Uncertainty:
     """Uncertainty by replicates: fleets drawn from the fit, each refitted from the fit itself.
 
@@ -120,6 +132,7 @@ def by_bootstrap(
     from cem.uncertainty.replicates import bootstrap
 
     problem, n_jobs = fitted.problem, em._options().n_jobs
+    seed = random_state if isinstance(random_state, np.random.SeedSequence) else seed_of(random_state)
     if not isinstance(n_replicates, (int, np.integer)) or isinstance(n_replicates, bool) or n_replicates < 2:
         raise OptionError(f"n_replicates={n_replicates!r}: an integer of at least 2 was expected")
     if kind not in ("units", "parametric"):
@@ -131,9 +144,7 @@ def by_bootstrap(
         )
     replicates: Replicates | LivesReplicates
     if isinstance(problem, MixtureProblem):
-        replicates = bootstrap(
-            problem, fitted.form.parameters, n=n_replicates, kind=kind, seed=random_state, n_jobs=n_jobs
-        )
+        replicates = bootstrap(problem, fitted.form.parameters, n=n_replicates, kind=kind, seed=seed, n_jobs=n_jobs)
     elif kind == "parametric":
         raise UncertaintyError(
             "kind='parametric' is for fits over time: lives of running units are not drawn; take kind='units'"
@@ -141,9 +152,7 @@ def by_bootstrap(
     else:
         from cem.fitting.lives_replicates import bootstrap_with_lives
 
-        replicates = bootstrap_with_lives(
-            problem, fitted.evaluation.point, n=n_replicates, seed=random_state, n_jobs=n_jobs
-        )
+        replicates = bootstrap_with_lives(problem, fitted.evaluation.point, n=n_replicates, seed=seed, n_jobs=n_jobs)
     usable = replicates.usable
     if len(usable) < max(0.5 * len(replicates), 2):
         raise UncertaintyError(
@@ -159,9 +168,17 @@ def by_bootstrap(
     rows = _rows(em, fitted, form_of)
     values = rows.values(form_of(fitted.evaluation.point))
     drawn = np.array([rows.values(form_of(point)) for point in usable])
-    root = (drawn - drawn.mean(axis=0)).T / np.sqrt(len(drawn) - 1)
+    root = _without_rounding((drawn - drawn.mean(axis=0)).T / np.sqrt(len(drawn) - 1), values)
+    if not root.any():
+        raise UncertaintyError(
+            f"all {len(usable)} replicates are the fit: a fleet of {_units(fitted)} drawn with replacement is always "
+            "the same one; take kind='parametric', or more units"
+        )
     facts = (f"{replicates.told()}; {'units drawn with replacement' if kind == 'units' else 'drawn from the fit'}.",)
-    return _uncertainty(em, fitted, "bootstrap", rows, values, root, named, ReplicateLaw(usable, form_of), facts)
+    return _uncertainty(
+        em, fitted, "bootstrap", rows, values, root, named, ReplicateLaw(usable, form_of), facts,
+        most_degrees=len(usable) - 1.0,
+    )  # fmt: skip
 
 
 def scores_of_units(fitted: FittedProblem, vector: FloatArray) -> FloatArray:
@@ -186,6 +203,10 @@ def scores_of_units(fitted: FittedProblem, vector: FloatArray) -> FloatArray:
     if fitted.counts is None:
         return scores
     return np.add.reduceat(scores, np.cumsum(fitted.counts)[fitted.counts > 0] - fitted.counts[fitted.counts > 0])
+
+
+def _units(fitted: FittedProblem) -> str:
+    return f"{fitted.n_units} unit{'s' if fitted.n_units > 1 else ''}"
 
 
 def _fewer(fitted: FittedProblem) -> list[str]:
@@ -265,10 +286,9 @@ def _uncertainty(
     named: tuple[Held, ...],
     law: ParameterLaw,
     facts: tuple[str, ...],
+    missing_shares: FloatArray | None = None,
+    most_degrees: float = np.inf,
 ) -> Uncertainty:
-    # What differences and cancellation leave of a zero.
-    errors = np.sqrt(np.square(root).sum(axis=1))
-    root = np.where((errors > 1e-10 * np.maximum(np.abs(values), 1e-300))[:, None], root, 0.0)
     notes = tuple(
         _note(row, named, fitted, bool(known))
         for row, known in zip(rows.rows, np.asarray(root.any(axis=1)), strict=True)
@@ -277,6 +297,7 @@ def _uncertainty(
     if fitted.counts is not None:
         sizes = sizes * (fitted.n_units / fitted.panel.n_units)
     degrees = np.array([max(float(sizes[list(row.modes)].sum()) - 1.0, 1.0) for row in rows.rows])
+    degrees = np.minimum(degrees, most_degrees)  # a variance of B replicates has B − 1
     return Uncertainty(
         method=method,
         rows=rows.rows,
@@ -289,7 +310,49 @@ def _uncertainty(
         model=em.model_,
         mean_rows=rows.mean_rows,
         facts=facts,
+        missing_shares=missing_shares,
     )
+
+
+def _without_rounding(root: FloatArray, values: FloatArray) -> FloatArray:
+    """The root with rows of 0 for what differences and cancellation leave of a zero."""
+    errors = np.sqrt(np.square(root).sum(axis=1))
+    found: FloatArray = np.where((errors > 1e-10 * np.maximum(np.abs(values), 1e-300))[:, None], root, 0.0)
+    return found
+
+
+def _warn_of_overlap(fitted: FittedProblem, rows: RowMap, shares: FloatArray) -> tuple[str, ...]:
+    """Warn where modes overlap so far, for so few units, that standard errors by information are too small.
+
+    Parameters
+    ----------
+    fitted : FittedProblem
+    rows : RowMap
+        Of the fit.
+    shares : ndarray of shape (m,)
+        Of each row's variance, that unknown modes add.
+
+    Returns
+    -------
+    tuple of str
+        What stays with the result: one sentence, or none.
+    """
+    excess = shares / np.maximum(1.0 - shares, 1e-12)  # of the variance, over that with known modes
+    over = np.flatnonzero(excess > MOST_EXCESS * fitted.n_units)
+    if not over.size:
+        return ()
+    worst = over[np.argsort(-excess[over], kind="stable")]
+    names = listed([rows.rows[int(i)].name for i in worst], 3)
+    factor = float(np.sqrt(1.0 + excess[worst[0]]))
+    held = max(92.0 - 640.0 * excess[worst[0]] / fitted.n_units, _FEWEST_HELD)
+    warn(
+        f"modes overlap too far for standard errors by information from {fitted.n_units} units: not knowing the units' "
+        f"modes makes them up to {factor:.1f} times as large ({names}), and a fit tends to set such modes too far "
+        f"apart. On simulated fleets like this one nominal 90 % intervals held about {held:.0f} %, those of weights "
+        "and mean curves less; with method='bootstrap' they held 86 to 90 %. Known modes of some units help, too",
+        OverlapWarning,
+    )
+    return (f"Modes overlap too far for {fitted.n_units} units: nominal 90 % intervals hold about {held:.0f} %.",)
 
 
 def _note(row: Row, named: tuple[Held, ...], fitted: FittedProblem, known: bool) -> str:
@@ -311,7 +374,7 @@ def _note(row: Row, named: tuple[Held, ...], fitted: FittedProblem, known: bool)
     return "" if known else "not informed by the data"
 
 
-def _facts(fitted: FittedProblem, found: Information) -> tuple[str, ...]:
+def _facts(fitted: FittedProblem) -> tuple[str, ...]:
     facts = []
     if fitted.setting.conditioning is not None and fitted.setting.conditioning.maps is not None:
         facts.append("The offsets and scales of regimes are held as the fit left them.")

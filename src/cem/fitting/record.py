@@ -53,7 +53,7 @@ def training_record(
         "n_parameters": int(n_parameters),
         "n_iter": int(run.n_passes),
         "converged": bool(run.converged),
-        "covariance": options.covariance,
+        "covariance": result.constraints.covariance,
         **_shrinkage(result),
         **({} if options.noise == "own" else {"noise": options.noise}),
         "kernel": result.kernel,
@@ -77,7 +77,10 @@ def training_record(
 
 
 def _shrinkage(result: FitResult) -> dict[str, Any]:
-    """ν of shrunk covariances, and for each value tried: ν, held-out ℓ less that of the best, its standard error."""
+    """ν of shrunk covariances, and for each value tried: ν, held-out ℓ less that of the best, its standard error.
+
+    No value at all means that the fit was interrupted before one was chosen.
+    """
     if not result.constraints.shrinkage:
         return {}
     found: dict[str, Any] = {"shrinkage": result.constraints.shrinkage}

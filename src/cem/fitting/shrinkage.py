@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,10 @@ from cem.mixture.membership import with_log_weights
 from cem.mixture.parameters import Parameters
 from cem.statistics.sufficient import SufficientStatistics
 
-__all__ = ["ChosenShrinkage", "chosen_shrinkage", "first_shrinkage", "menu_of"]
+if TYPE_CHECKING:
+    from cem.fitting.options import FitOptions
+
+__all__ = ["ChosenShrinkage", "chosen_shrinkage", "first_shrinkage", "menu_of", "not_chosen", "with_weight_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -54,7 +58,7 @@ class ChosenShrinkage:
     parameters : Parameters
         The fit to all units at the value of the menu that is nearest to ν.
     menu : tuple of float
-        The values tried.
+        The values tried; none if the choice was interrupted.
     differences : ndarray of shape (len(menu),)
         Held-out log-likelihood less that of the best value; of fewer units where a value was hopeless.
     errors : ndarray of shape (len(menu),)
@@ -77,6 +81,22 @@ def menu_of(sizes: Sequence[int]) -> tuple[float, ...]:
 def first_shrinkage(sizes: Sequence[int]) -> float:
     """The ν under which modes are searched before it is chosen."""
     return menu_of(sizes)[_FIRST]
+
+
+def with_weight_of(init: object, options: FitOptions) -> FitOptions:
+    """The options with the ν of a model that the fit continues: the objective goes on as it was."""
+    from cem.model.model import FailureModeModel
+
+    if not isinstance(init, FailureModeModel) or options.covariance != "shrunk" or options.shrinkage is not None:
+        return options
+    weight, tried = init._training.get("shrinkage"), init._training.get("held_out")
+    interrupted = tried is not None and not len(tried)  # before ν was chosen, so it still has to be
+    return options if weight is None or interrupted else replace(options, shrinkage=float(weight))
+
+
+def not_chosen(parameters: Parameters, problem: MixtureProblem) -> ChosenShrinkage:
+    """What is left of a choice that was interrupted: the ν of the search, and no value tried."""
+    return ChosenShrinkage(problem.constraints.shrinkage, parameters, (), np.zeros(0), np.zeros(0))
 
 
 def chosen_shrinkage(parameters: Parameters, problem: MixtureProblem) -> ChosenShrinkage:
@@ -114,7 +134,11 @@ def chosen_shrinkage(parameters: Parameters, problem: MixtureProblem) -> ChosenS
 
 
 def _behind(held_out: FloatArray, in_race: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
-    """Held-out log-likelihood of each value less that of the best one, over the units of both; standard errors."""
+    """Held-out log-likelihood of each value less that of the best one, over the units of both; standard errors.
+
+    The only unit of a known mode has probability 0 where it is held out, and says nothing of ν.
+    """
+    held_out = held_out[:, np.isfinite(held_out[in_race]).all(axis=0)]
     best = np.where(in_race, held_out.sum(axis=1), -np.inf).argmax()
     gains = held_out - held_out[best]
     n_units = np.count_nonzero(~np.isnan(gains), axis=1)
@@ -134,17 +158,18 @@ def _along(parameters: Parameters, problem: MixtureProblem, menu: Sequence[float
 
 def _fitted(start: Parameters, problem: MixtureProblem, weight: float) -> Parameters:
     """Parameters at ν, from a start; where EM fails or loses a mode, as far as it came."""
-    problem = replace(problem, constraints=replace(problem.constraints, shrinkage=weight))
+    problem, point = replace(problem, constraints=replace(problem.constraints, shrinkage=weight)), start
     try:
         evaluation = problem.expect(start)
         for _ in range(_MOST_ROUNDS):
             before = evaluation.objective
             evaluation = problem.passes(evaluation, _PASSES, _RELAXATION).evaluation
+            point = evaluation.point
             if evaluation.objective - before < _TOLERANCE:
                 break
-        return evaluation.point
     except (FitError, np.linalg.LinAlgError):
-        return start
+        pass
+    return point
 
 
 @dataclass(frozen=True, eq=False)

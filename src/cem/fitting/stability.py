@@ -166,9 +166,11 @@ class Stability:
         }
 
     def __repr__(self) -> str:
+        if len(self.mode_labels) == 1:
+            return f"Stability of {counted(len(self.units), 'unit')}: there is one mode, so every call is firm"
         text = f"Stability of {counted(len(self.units), 'unit')}: {self.n_met} of {self.n_starts} starts led to the fit"
-        if self.gain > 0:
-            text += f", and one to an optimum {self.gain:.2f} nats above it"
+        if self.gain >= 0.005:
+            text += f"; the best optimum is {self.gain:.2f} nats above it"
         if len(self.optima) > 1:
             worst = max(self.optima[1:], key=lambda one: one.n_moved)
             n = len(self.optima) - 1
@@ -179,9 +181,10 @@ class Stability:
         else:
             text += f"; no other optimum within {self.within:g} nats"
         if len(self.replicate_modes):
-            share = 100.0 * float(self.share_of_replicates.mean())
-            text += f"; {counted(len(self.replicate_modes), 'replicate')} agree on {share:.3g} % of the calls"
-        return f"{text}; {counted(int(self.firm.sum()), 'call')} are firm"
+            n, share = len(self.replicate_modes), 100.0 * float(self.share_of_replicates.mean())
+            text += f"; {counted(n, 'replicate')} agree{'s' * (n == 1)} on {share:.3g} % of the calls"
+        firm = int(self.firm.sum())
+        return f"{text}; {firm:,} call{'s are' if firm != 1 else ' is'} firm"
 
     def __str__(self) -> str:
         from cem.model.summary import Frame

@@ -71,7 +71,7 @@ class Uncertain:
         *,
         n_replicates: int = 199,
         kind: Literal["units", "parametric"] = "units",
-        random_state: int | np.random.SeedSequence = 0,
+        random_state: int | np.random.Generator | np.random.SeedSequence | None = 0,
     ) -> Uncertainty:
         """Return what the fit does not know of its parameters: covariance, intervals, tests, bands (model.md §9).
 
@@ -88,12 +88,18 @@ class Uncertain:
             Of the bootstrap.
         kind : {"units", "parametric"}
             Of the bootstrap: units drawn with replacement, or fleets drawn from the fitted mixture.
-        random_state : int or SeedSequence
-            Of the bootstrap.
+        random_state : int, Generator, SeedSequence or None
+            Of the bootstrap; None: another one each time.
 
         Returns
         -------
         Uncertainty
+
+        Warns
+        -----
+        OverlapWarning
+            Modes overlap so far, for so few units, that standard errors by information are too small. Those of a
+            bootstrap of units hold better there.
 
         Raises
         ------

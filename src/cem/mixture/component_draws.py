@@ -6,7 +6,9 @@ before they are averaged: whatever the refits do to the fit, the fit is taken to
     Σ = Λ̂ (A Aᵀ)⁻¹ Λ̂ᵀ,    μ = μ̂ − Λ̂ (A Aᵀ)⁻¹ Λ̂⁻¹ (μ* − μ̂),    σ² = σ̂⁴ / σ*²,    ln π = 2 ln π̂ − ln π*
 
 For a single mode these are draws of an inverse Wishart law and its normal, so that their average is Student's.
-Covariances and noise that refits underestimate come out larger, and modes that refits move apart come closer.
+Covariances and noise that refits underestimate come out larger, and modes that refits move apart come closer. A
+hundredth of the noise variance is added to Σ and Σ* before, and taken off after: along directions in which units hardly
+differ a refit's Σ* says nothing, and A would turn its noise into variance along others.
 
 Then the draws of a mode are cut into J groups along their principal direction, and each group becomes a component: the
 geometric mean of its covariances and noise, plus the scatter of its means.
@@ -29,16 +31,18 @@ FloatArray = NDArray[np.float64]
 
 _LARGEST_RATIO = 20.0  # of a variance to that of the fit, along any direction: a draw on a floor says nothing more
 _SMALLEST_WEIGHT = 1e-3
+_SMALLEST_SHARE = 1e-6
+_OF_NOISE = 0.01  # smaller variances of coefficients are known too little to be reflected
 _SINGULAR = 1e-12  # a singular value below this share of the largest is 0
 
 
 class _Channel(NamedTuple):
     """A channel's draws in one mode, whitened by the fit: T = μ̂ + R t."""
 
-    root: FloatArray  # (p, p)     R = Λ; where Λ has rank n < p: n columns that span its range, and p - n beside it
-    rank: int  # n: the coefficients t that vary from unit to unit come first
+    root: FloatArray  # (p, p)     R Rᵀ = Σ + ridge in the range of Λ, of dimension n; p - n unit vectors beside it
+    own_share: FloatArray  # (n,)  of Σ in Σ + ridge; the coefficients t that vary from unit to unit come first
     means: FloatArray  # (B, p)
-    logs: FloatArray  # (B, n, n)  logarithms of covariances of t
+    logs: FloatArray  # (B, n, n)  logarithms of covariances of t, with the ridge
     log_noise: FloatArray  # (B,)  less that of the fit
     loadings: FloatArray  # (B, n, r)
 
@@ -129,13 +133,13 @@ def _weights(fit: Parameters, draws: Sequence[Parameters], spread: float) -> Flo
 
 
 def _whitened(fit: Parameters, draws: Sequence[Parameters], k: int, c: int, reflect: bool, spread: float) -> _Channel:
-    root, n = _basis_of(np.array(fit.factor(k, c)))
+    root, own_share = _basis_of(fit.factor(k, c), _OF_NOISE * float(fit.noise_variances[k, c]))
+    n = len(own_share)
     # Coefficients that do not vary belong to the mode: only their means have a law.
     A = np.linalg.solve(root, np.stack([draw.factor(k, c) for draw in draws]))[:, :n]
-    U, s, _ = np.linalg.svd(A, full_matrices=False)
+    e, U = np.linalg.eigh(A @ np.swapaxes(A, -1, -2) + np.diag(1.0 - own_share))
     most = np.log(_LARGEST_RATIO)
-    with np.errstate(divide="ignore"):
-        logs = np.clip(2 * np.log(s), -most, most) * (-1.0 if reflect else 1.0)
+    logs = np.clip(np.log(np.maximum(e, 1.0 / _LARGEST_RATIO)), -most, most) * (-1.0 if reflect else 1.0)
     gaps = np.stack([draw.mean(k, c) for draw in draws]) - fit.mean(k, c)
     means: FloatArray = np.asarray(np.linalg.solve(root, gaps.T), dtype=np.float64).T
     if reflect:
@@ -152,23 +156,22 @@ def _whitened(fit: Parameters, draws: Sequence[Parameters], k: int, c: int, refl
         left, _, right = np.linalg.svd(np.swapaxes(turned, -1, -2) @ own)
         turned = turned @ (left @ right)
         loadings = own + (-spread if reflect else spread) * (turned - own)
-    return _Channel(root, n, spread * means, matrices, spread * log_noise, loadings)
+    return _Channel(root, own_share, spread * means, matrices, spread * log_noise, loadings)
 
 
-def _basis_of(factor: FloatArray) -> tuple[FloatArray, int]:
-    """R of a channel, and how many of its columns span the range of Λ."""
+def _basis_of(factor: FloatArray, ridge: float) -> tuple[FloatArray, FloatArray]:
+    """R of a channel, and the shares of Σ in Σ + ridge along those of its columns that span the range of Λ."""
     U, s, _ = np.linalg.svd(factor)
     n = int(np.count_nonzero(s > _SINGULAR * s[:1])) if s.size and s[0] > 0 else 0
-    if n == len(factor):
-        return factor, n
-    return U * np.where(np.arange(len(s)) < n, s, 1.0), n
+    whole = np.square(s[:n]) + ridge
+    return U * np.concatenate([np.sqrt(whole), np.ones(len(s) - n)]), np.square(s[:n]) / whole
 
 
 def _order(channels: Sequence[_Channel]) -> NDArray[np.intp]:
     """Draws along the direction in which they scatter most, in about the units of the log-density."""
     columns = []
     for channel in channels:
-        i, j = np.tril_indices(channel.rank)
+        i, j = np.tril_indices(len(channel.own_share))
         columns += [channel.means, 0.7 * channel.logs[:, i, j], 2.0 * channel.log_noise[:, None]]
     X = np.concatenate(columns, axis=1)
     X = X - X.mean(axis=0)
@@ -188,9 +191,8 @@ def _component(
     for c, channel in enumerate(channels):
         centre = shares @ channel.means[group]
         gap = channel.means[group] - centre
-        values, U = np.linalg.eigh(np.einsum("b,bij->ij", shares, channel.logs[group]))
-        S, n = np.einsum("b,bi,bj->ij", shares, gap, gap), channel.rank
-        S[:n, :n] += (U * np.exp(values)) @ U.T
+        S, n = np.einsum("b,bi,bj->ij", shares, gap, gap), len(channel.own_share)
+        S[:n, :n] += _less_ridge(np.einsum("b,bij->ij", shares, channel.logs[group]), channel.own_share)
         if fit.rank:
             W = np.einsum("b,bir->ir", shares, channel.loadings[group])
             apart = channel.loadings[group] - W
@@ -204,6 +206,18 @@ def _component(
             rows = slice(start, start + fit.sizes[c])
             loadings[rows] = np.linalg.lstsq(factor, channel.root[:, :n] @ W, rcond=1e-14)[0]
     return means, factors, noise, loadings
+
+
+def _less_ridge(logs: FloatArray, own_share: FloatArray) -> FloatArray:
+    """Σ of a component from the logarithm of Σ + ridge, (n, n), where I is Σ + ridge of the fit."""
+    if not len(own_share):
+        return logs
+    values, U = np.linalg.eigh(logs)
+    S = np.diag(own_share) + (U * np.expm1(values)) @ U.T
+    values, U = np.linalg.eigh(S)
+    least = min(float(own_share.min()), _SMALLEST_SHARE)
+    found: FloatArray = S if values[0] >= least else (U * np.maximum(values, least)) @ U.T
+    return found
 
 
 def _root(S: FloatArray) -> FloatArray:

@@ -137,7 +137,7 @@ class FittedMixture:
             "of_units": of_units,
             "column_kinds": checked_kinds(column_kinds, tuple(basis.size for basis in bases)),
             "_channel_units": dict(channel_units or {}),
-            "_training": copy.deepcopy(dict(training or {})),
+            "_training": _copied(dict(training or {})),
             "_cache": {},
         }
         for name, value in parts.items():
@@ -464,3 +464,12 @@ class FittedMixture:
             "of_units": self.of_units,
             "column_kinds": self.column_kinds,
         }
+
+
+def _copied(record: Any) -> Any:
+    """A copy of a record; `copy.deepcopy` of the many starts of a search takes longer than some of them run."""
+    if isinstance(record, dict):
+        return {key: _copied(value) for key, value in record.items()}
+    if isinstance(record, (list, tuple)):
+        return type(record)(map(_copied, record))
+    return record if isinstance(record, (str, int, float, bool, type(None))) else copy.deepcopy(record)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cem.errors import OptionError
+from cem.errors import NotFittedError, OptionError
 from cem.errors.names import listed
 from cem.errors.options import shortened
 from cem.mixture.fitted import FittedMixture
@@ -173,6 +173,8 @@ def match_modes(reference: Solution, other: Solution, *, panel: Panel | None = N
 
     Raises
     ------
+    NotFittedError
+        An estimator has not been fitted.
     OptionError
         The two are of different kinds, share no channel, are on different time axes, or have arrays of different
         lengths.
@@ -186,7 +188,7 @@ def match_modes(reference: Solution, other: Solution, *, panel: Panel | None = N
     >>> cem.match_modes(first, second).places
     array([0, 1, 2])
     """
-    first, second = (getattr(one, "model_", one) for one in (reference, other))
+    first, second = (_model_of(one, name) for one, name in ((reference, "reference"), (other, "other")))
     if isinstance(first, FittedMixture) and isinstance(second, FittedMixture):
         if panel is not None:
             costs, way = _by_probabilities(*(one.predict_proba(panel) for one in (first, second))), "probabilities"  # type: ignore[attr-defined]
@@ -210,6 +212,13 @@ def match_modes(reference: Solution, other: Solution, *, panel: Panel | None = N
             "expected"
         )
     return matched(_by_probabilities(*arrays), "probabilities")
+
+
+def _model_of(given: Solution, name: str) -> Solution:
+    """The model of a fitted estimator; anything else as it is."""
+    if hasattr(given, "fit") and not hasattr(given, "model_"):
+        raise NotFittedError(f"{name} is a {type(given).__name__} that has not been fitted; call fit(panel) first")
+    return getattr(given, "model_", given)
 
 
 def matched(

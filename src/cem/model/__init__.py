@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from cem.model.file import FORMAT_VERSION, save
     from cem.model.loading import load
     from cem.model.model import FailureModeModel
+    from cem.model.uncertain import UncertainModel
 
-__all__ = ["FORMAT_VERSION", "ChannelParameters", "FailureModeModel", "load", "save"]
+__all__ = ["FORMAT_VERSION", "ChannelParameters", "FailureModeModel", "UncertainModel", "load", "save"]
 
 if not TYPE_CHECKING:  # a checker must refuse a name that is not here
     __getattr__, __dir__ = attributes(
@@ -22,5 +23,6 @@ if not TYPE_CHECKING:  # a checker must refuse a name that is not here
             "cem.model.file": ("FORMAT_VERSION", "save"),
             "cem.model.loading": ("load",),
             "cem.model.model": ("FailureModeModel", "_restore"),
+            "cem.model.uncertain": ("UncertainModel",),
         },
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.errors.names import counted
 from cem.metrics.agreement import odds_of_correct_classification
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Classification:
             return "Classification of no units"
         sure = f"{100 * self.overall_shares[-1]:.3g} % have a mode of probability above .9"
         entropy = "" if math.isnan(self.relative_entropy) else f", relative entropy {self.relative_entropy:.3f}"
-        return f"Classification of {self.n_units:,} units: {sure}{entropy}"
+        return f"Classification of {counted(self.n_units, 'unit')}: {sure}{entropy}"
 
     def __str__(self) -> str:
         from cem.model.summary import Frame

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from cem.mixture.grouped import Components
 from cem.mixture.parameters import Parameters
 from cem.model import rules
-from cem.model.model import FailureModeModel
-from cem.model.uncertain import UncertainModel
 
 if TYPE_CHECKING:
     from cem.mixture.fitted import FittedMixture
@@ -39,8 +37,8 @@ def component_arrays(model: FittedMixture) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def restored_components(model: FailureModeModel, arrays: Mapping[str, NDArray[Any]], record: Any) -> UncertainModel:
-    """The model with the components of a file; ValueError if they break a rule of docs/file-format.md."""
+def restored_components(model: FittedMixture, arrays: Mapping[str, NDArray[Any]], record: Any) -> Components:
+    """The components in a file; ValueError if they break a rule of docs/file-format.md."""
     if not isinstance(record, dict):
         raise ValueError("uncertainty is no object")
     sizes, rank = model.internal_parameters.sizes, model.linking_rank
@@ -55,8 +53,7 @@ def restored_components(model: FailureModeModel, arrays: Mapping[str, NDArray[An
         laws = Lifetimes.from_dict(record["lifetimes"])
         if laws.n_modes != parameters.n_modes or (laws.loadings is None) != (rank == 0):
             raise ValueError(f"uncertainty has laws of lifetimes that do not fit {parameters.n_modes} components")
-    components = Components(parameters, np.array(arrays["component_starts"]), record)
-    return UncertainModel(**FailureModeModel._arguments(model), components=components)
+    return Components(parameters, np.array(arrays["component_starts"]), record)
 
 
 def work_of_components(arrays: Mapping[str, NDArray[Any]]) -> int:

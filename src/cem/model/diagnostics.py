@@ -119,6 +119,10 @@ def residuals(model: FailureModeModel, panel: Panel) -> tuple[FloatArray, FloatA
         have lost what their conditions explain.
     leverages : ndarray of shape (N, C)
         φᵀ Σ̂ φ / σ²: the share of a reading's own noise that its unit's curve follows.
+
+    See Also
+    --------
+    FailureModeModel.residuals : averaged over the modes, about their mean curves, or as normal quantiles; with tables.
     """
     posterior = model.posterior(panel)
     best = posterior.mode_probabilities.argmax(axis=1)

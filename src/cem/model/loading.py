@@ -354,7 +354,10 @@ def _model(
         column_kinds=parts[2],
     )
     if "uncertainty" in saved:
-        model = component_parts.restored_components(model, arrays, saved["uncertainty"])
+        from cem.model.uncertain import UncertainModel
+
+        components = component_parts.restored_components(model, arrays, saved["uncertainty"])
+        model = UncertainModel(**model._arguments(), components=components)
     model._adopt_record(saved["training"])
     return model
 

@@ -692,7 +692,7 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
             Components for each mode: more follow the law better, and take more time and memory in scoring.
         spread : float, optional
             Factor on how far draws are from the fit. Default: 1.25 for bootstrap replicates, which are too close to the
-            fit where modes overlap; ``FailureModeEM(uncertainty="bootstrap")`` finds it from 1 to 1.5. 1 for other
+            fit where modes overlap; ``FailureModeEM(uncertainty="bootstrap")`` finds it from 1 to 1.75. 1 for other
             laws.
         random_state : int
             Seed of the draws.
@@ -706,9 +706,12 @@ class FailureModeModel(FittedMixture, ConditionAttributes):
         OptionError
             The law is none of these, has no draws, or is that of another fit; or a number cannot be used.
         """
-        from cem.model.uncertain import with_uncertainty
+        from cem.extras import room
 
-        return with_uncertainty(self, law, n_draws, n_components, spread, random_state)
+        found: UncertainModel = room("model.uncertain").with_uncertainty(
+            self, law, n_draws, n_components, spread, random_state
+        )
+        return found
 
     def scorer(self) -> Scorer:
         """Return a scorer: the model packed for scoring single readings as they arrive."""

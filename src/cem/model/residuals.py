@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem.errors import OptionError
-from cem.errors.names import listed
+from cem.errors.names import counted, listed
 from cem.mixture.conditioned import adjusted_panel, plan_of
 from cem.mixture.prediction import internal_posterior
 from cem.model.innovations import Cells, predicted_cells
@@ -135,12 +135,12 @@ class Residuals:
     def __repr__(self) -> str:
         seen = self.standardised[np.isfinite(self.standardised)]
         under = "" if self.mode is None else f" under mode {self.mode!r}"
-        text = (
-            f"Residuals {_MEANING[self.kind]}{under}: {len(seen):,} readings of {len(self.units):,} units, "
-            f"channels {listed(self.channels, 6)}"
-        )
+        text = f"Residuals {_MEANING[self.kind]}{under}: {counted(len(seen), 'reading')} of "
+        text += counted(len(self.units), "unit")
         if not len(seen):
             return text
+        names = [self.channels[c] for c in np.flatnonzero(np.isfinite(self.standardised).any(axis=0))]
+        text += f", channel{'s' * (len(names) > 1)} {listed(names, 6)}"
         far = 100.0 * float(np.mean(np.abs(seen) > 3.0))
         return f"{text}; mean {seen.mean():.3f}, sd {seen.std():.3f}, {far:.2g} % beyond 3 sd (normal: 0.27 %)"
 

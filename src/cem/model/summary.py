@@ -149,7 +149,7 @@ def _facts(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Any]:
         ("passes", "n_iter"),
         ("converged", "converged"),
         ("covariance", "covariance"),
-        ("shrunk by units", "shrinkage"),
+        ("shrinkage in units", "shrinkage"),
         ("noise", "noise"),
     ):
         if training.get(key) is not None:

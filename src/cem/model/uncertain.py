@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from cem.errors import OptionError
 from cem.mixture.grouped import Components
 from cem.mixture.parameters import Parameters
+from cem.model.known_parameters import described
 from cem.model.model import Axes, Data, FailureModeModel
 
 if TYPE_CHECKING:
@@ -176,14 +177,6 @@ class UncertainModel(FailureModeModel):
 
 def _restore(arguments: dict[str, Any]) -> UncertainModel:
     return UncertainModel(**arguments)
-
-
-def described(components: Components) -> str:
-    """The method, draws and components in a few words."""
-    record = components.record
-    n = int(np.diff(components.starts).max())
-    of = f"{record['n_draws']} draws, " if "n_draws" in record else ""
-    return f"{record.get('method', 'draws')}: {of}{n} component{'s' if n > 1 else ''} for each mode"
 
 
 def with_uncertainty(

@@ -33,7 +33,8 @@ class QuantileResidualDisplay(Display):
 
     Make it with `from_model`, which draws it. Points on the line mean that the model describes the readings: curves,
     differences between units, noise and modes together. The picture shows the residuals less the line, so that what
-    matters is seen: a slope is a spread that is too small or too large, a step at the ends are tails.
+    matters is seen: where they rise, readings spread more than the model expects, where they fall, less; ends that
+    turn away are outliers.
 
     Parameters
     ----------

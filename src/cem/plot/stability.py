@@ -26,13 +26,14 @@ class StabilityDisplay(Display):
     """Agreement of near-best optima and of bootstrap replicates with a fit.
 
     Make it with `from_result`, which draws it. Left: a point for each optimum, how likely it is and how far its calls
-    agree with those of the fit; likely points far down tell another story. Right: a point for each unit, the share of
-    the replicates that give it its mode, the least firm first; the dashes are the share of the optima.
+    agree with those of the fit, which has another colour; likely points far down tell another story. Right: a point for
+    each unit, the share of the replicates that give it its mode, the least firm first; the dashes are the share of the
+    optima.
 
     Parameters
     ----------
     differences : ndarray of shape (n,)
-        Nats of each optimum above the fit; the fit is the first.
+        Nats of each optimum's objective above that of the fit, which is the first.
     adjusted_rand : ndarray of shape (n,)
         Agreement of its calls with those of the fit.
     n_met : ndarray of shape (n,), int64
@@ -128,16 +129,16 @@ class StabilityDisplay(Display):
         for part, colour, text in kinds:
             x, y = self.differences[part], self.adjusted_rand[part]
             axes.scatter(x, y, s=sizes[part], color=colour, alpha=0.7, lw=0, label=text)
-        for x, y, n in zip(self.differences, self.adjusted_rand, self.n_met, strict=True):
+        for i, (x, y, n) in enumerate(zip(self.differences, self.adjusted_rand, self.n_met, strict=True)):
             below: dict[str, Any] = {"xytext": (0, -18), "textcoords": "offset points", "ha": "center"}
-            axes.annotate(f"{n:,}", (x, y), fontsize=8, color=INK, **below)
+            axes.annotate(f"{n:,}" if i else f"fit: {n:,}", (x, y), fontsize=8, color=INK, **below)
         low = min(-1.0, float(self.differences.min()))
         high = max(0.0, float(self.differences.max()))
         margin = 0.08 * (high - low)
         axes.set_xlim(low - margin, high + margin)
         axes.set_ylim(min(0.0, float(self.adjusted_rand.min())) - 0.12, 1.08)
         axes.axhline(0.0, color=GREY, lw=0.8)
-        axes.set_xlabel("log-likelihood less that of the fit [nats]\n(numbers: starts that ended there)")
+        axes.set_xlabel("objective less that of the fit [nats]\n(numbers: starts that ended there)")
         axes.set_ylabel("agreement with the fit\n(adjusted Rand index)")
 
     def _units(self, axes: Axes) -> None:

@@ -396,7 +396,7 @@ class RemainingLife:
                 if estimator is None:
                     em = FailureModeEM(**warm.get_params(deep=False)).fit(part, init=self.model)
                 else:
-                    em = FailureModeEM(**estimator.get_params(deep=False)).fit(part)
+                    em = FailureModeEM(**{**estimator.get_params(deep=False), "uncertainty": None}).fit(part)
             model = em.model_
             worth = [self.information[self.model.channels.index(name)] for name in model.channels]
             return RemainingLife(model, information=worth, n_points=self.n_points)

@@ -328,8 +328,11 @@ def _skill(figures: tuple[float, float, float, float], alone: WithoutSensors, sc
 
 
 def _fitted(estimator: FailureModeEM, panel: Panel) -> FailureModeEM:
-    """A copy of the estimator, fitted; a fit that was interrupted has no figures to compare."""
-    em = FailureModeEM(**estimator.get_params(deep=False)).fit(panel)
+    """A copy of the estimator, fitted, its parameters taken as known.
+
+    A fit that was interrupted has no figures to compare.
+    """
+    em = FailureModeEM(**{**estimator.get_params(deep=False), "uncertainty": None}).fit(panel)
     if em.interrupted_:
         raise KeyboardInterrupt
     return em

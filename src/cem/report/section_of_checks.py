@@ -37,8 +37,8 @@ def checks(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> 
         shown: list[QuantileResidualDisplay] = []
         body += paragraph(
             "Quantile residuals are independent standard normal numbers if the model holds: curves, spread of units, "
-            "noise and modes together. Points outside the band say that it does not. A slope is a spread that "
-            "is too large or too small; far ends are outliers."
+            "noise and modes together. Points outside the band say that it does not. Where they rise, readings spread "
+            "more than the model expects, where they fall, less; ends that turn away are outliers."
         )
         body += pictures.of(
             lambda axes: shown.append(QuantileResidualDisplay.from_model(model, part, ax=axes)),
@@ -98,4 +98,4 @@ def _share(value: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    return f"{100 * share:.2g} %" if share >= 1e-4 or share == 0 else "fewer than 0.01 %"

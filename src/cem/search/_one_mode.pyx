@@ -129,8 +129,8 @@ def start(
             memcpy(noise + k * n_channels, copied.noise_variances, n_channels * sizeof(double))
         failed = m_step(
             n_modes, n_channels, sizes, sums, means, factors, noise, &noise_floors[0], &covariance_floors[0],
-            &transforms[0], covariance, shrinkage, work, &means_out[0, 0], &mode_factors_out[0, 0], &noise_variances_out[0, 0],
-            &status_out[0, 0],
+            &transforms[0], covariance, shrinkage, work, &means_out[0, 0], &mode_factors_out[0, 0],
+            &noise_variances_out[0, 0], &status_out[0, 0],
         )
         for k in range(n_modes):
             weights_out[k] = by_mode[k * width] / n_units

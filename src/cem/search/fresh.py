@@ -21,6 +21,7 @@ __all__ = [
     "MIXED_KINDS",
     "START_KINDS",
     "StartKind",
+    "coefficient_starts",
     "one_mode_run",
     "parameters_from_responsibilities",
     "starting_point",
@@ -34,6 +35,8 @@ START_KINDS: tuple[StartKind, ...] = ("kmeans", "prototypes", "random", "tempere
 MIXED_KINDS: tuple[StartKind, ...] = ("kmeans", *("prototypes",) * 7)
 
 ONE_MODE_PASSES = 20
+# Coefficients that are looked at, those that the data determine best.
+_MOST_COEFFICIENTS = 12
 _TEMPERED_PASSES = 25
 _HIGHEST_TEMPERATURE = 200.0
 # In units of the coefficients' own spread. It keeps modes apart that would merge to the last bit at small β.
@@ -137,10 +140,10 @@ def starting_point(
     """Make a start of one kind.
 
     "kmeans" clusters the shrunken coefficients of the units. "prototypes" draws K units at random and assigns every
-    unit to the one with the nearest coefficients. "random" draws responsibilities evenly from the simplex. "tempered"
-    continues from there with 25 passes of ρ̂ ∝ (πP)^β, β from 1/200 to 1 (Ueda & Nakano 1998), and moves the means a
-    little at random after each pass but the last. At small β the modes are almost equal, and rounding must not decide
-    in which direction they separate.
+    unit to the one with the nearest coefficients, whitened ones or plain ones. "random" draws responsibilities evenly
+    from the simplex. "tempered" continues from there with 25 passes of ρ̂ ∝ (πP)^β, β from 1/200 to 1 (Ueda & Nakano
+    1998), and moves the means a little at random after each pass but the last. At small β the modes are almost equal,
+    and rounding must not decide in which direction they separate.
 
     Parameters
     ----------
@@ -163,14 +166,53 @@ def starting_point(
     """
     # Fewer distinct units than modes: nothing to cluster.
     if kind in ("kmeans", "prototypes") and len(posteriors.distinct) >= n_modes:
-        points, distinct = posteriors.coefficients, posteriors.distinct
         if kind == "kmeans":
-            labels = clusters(points, n_modes, rng)
+            labels = clusters(posteriors.coefficients, n_modes, rng)
         else:
-            labels = nearest(points, distinct[rng.choice(len(distinct), n_modes, replace=False)])
+            points = posteriors.coefficients if rng.random() < 0.5 else posteriors.unwhitened
+            labels = nearest(points, points[rng.choice(posteriors.distinct, n_modes, replace=False)])
         return posteriors.start_of_clusters(labels, n_modes, constraints)
     start = posteriors.start(rng.dirichlet(np.ones(n_modes), size=posteriors.n_units), constraints)
     return _cooled(start.parameters, expectation, constraints, rng) if kind == "tempered" else start
+
+
+def coefficient_starts(
+    posteriors: OneModePosteriors, n_modes: int, most: int, rng: np.random.Generator
+) -> list[NDArray[np.int32]]:
+    """Clusters of the units by one coefficient each, of those coefficients that part them most clearly.
+
+    Modes that differ in one coefficient are often hidden by the spread of the others.
+
+    Parameters
+    ----------
+    posteriors : OneModePosteriors
+        Of the panel's units.
+    n_modes : int
+        K.
+    most : int
+        Largest number of starts.
+    rng : numpy.random.Generator
+        The clusters are a deterministic function of its state.
+
+    Returns
+    -------
+    list of ndarray of shape (n,), int32
+        The modes of the units, the clearest first.
+    """
+    if len(posteriors.distinct) < n_modes or most < 1:
+        return []
+    told = posteriors.coefficients.var(axis=0)  # of a coefficient that the data determine about 1, of others less
+    found = []
+    for at in np.argsort(-told, kind="stable")[:_MOST_COEFFICIENTS].tolist():
+        column = np.ascontiguousarray(posteriors.unwhitened[:, at : at + 1])
+        labels = clusters(column, n_modes, rng)
+        sizes = np.bincount(labels, minlength=n_modes)
+        if not (sizes > 0).all():
+            continue
+        between = np.square(np.bincount(labels, column[:, 0] - column.mean(), n_modes)) / sizes
+        found.append((float(between.sum()) / float(column.var() * len(column)), labels))
+    found.sort(key=lambda one: -one[0])
+    return [labels for _, labels in found[:most]]
 
 
 def _cooled(

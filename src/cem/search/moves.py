@@ -50,6 +50,9 @@ def moved_start(
 ) -> StartingPoint:
     """Make a start from an optimum by dividing the units of two modes anew.
 
+    Distances are those of the whitened coefficients or of the plain ones, with equal probability: in the first each
+    coefficient counts alike, in the second those that vary most count most, and optima differ in both ways.
+
     Parameters
     ----------
     responsibilities : ndarray of shape (L, K)
@@ -66,4 +69,5 @@ def moved_start(
     StartingPoint
     """
     of_units = responsibilities if posteriors.has_all_units else responsibilities[posteriors.units]
-    return posteriors.start(moved_responsibilities(of_units, posteriors.coefficients, rng), constraints)
+    points = posteriors.coefficients if rng.random() < 0.5 else posteriors.unwhitened
+    return posteriors.start(moved_responsibilities(of_units, points, rng), constraints)

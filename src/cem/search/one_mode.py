@@ -67,8 +67,10 @@ class OneModePosteriors:
     coefficients : ndarray of shape (n, P)
         Whitened posterior means E d. Shrinkage makes a coefficient that the data hardly determine count little, and
         those of a missing channel not at all.
-    distinct : ndarray of shape (m, P)
-        The distinct rows of these.
+    unwhitened : ndarray of shape (n, P)
+        The posterior means Λ E d, of which those that vary most count most.
+    distinct : ndarray of shape (m,), int64
+        A unit of each distinct row of these.
     """
 
     def __init__(self, statistics: SufficientStatistics, parameters: Parameters) -> None:
@@ -95,7 +97,11 @@ class OneModePosteriors:
         self.coefficients = np.ascontiguousarray(self._rows[:, 1 + C : 1 + C + P])
         # Compare rows by their bytes: comparing numbers column by column takes longer than making a start.
         as_bytes = self.coefficients.view(np.dtype((np.void, self.coefficients.itemsize * P)))
-        self.distinct = self.coefficients[np.sort(np.unique(as_bytes, return_index=True)[1])]
+        self.distinct = np.sort(np.unique(as_bytes, return_index=True)[1])
+        self.unwhitened = np.empty_like(self.coefficients)
+        for c in range(C):
+            own = layout.vector(self.coefficients, c)
+            layout.vector(self.unwhitened, c)[:] = own @ layout.matrix(parameters.factors, c)[0].T
         self.has_all_units = len(self.units) == statistics.n_units
         self._labelled = bool((self.known_modes >= 0).any())
         self._priors = None

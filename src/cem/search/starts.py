@@ -3,7 +3,8 @@
 A start costs almost nothing until its first E step, and `cem.search.one_mode` ranks it before that. The best of many
 starts take short runs, the best of these longer ones (successive halving, Jamieson & Talwalkar 2016), and one runs to
 convergence. Good optima lie near good ones, so the search also starts next to the best one so far
-(`cem.search.moves`), more often if fewer fresh starts led to the same optimum.
+(`cem.search.moves`) and between the best ones (`cem.search.crossings`), more often if fewer fresh starts led to the
+same optimum.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.loop import PLAIN_FIRST, continue_em, remaining_gain, start_em
+from cem.em.constraints import CovarianceStructure
+from cem.em.loop import PLAIN_FIRST, continue_em, remaining_gain, run_of_passes, start_em
 from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import FitError
 from cem.metrics.agreement import disagreement
 from cem.mixture.parameters import Parameters
 from cem.numerics.threads import in_order
+from cem.search.crossings import Partner
 from cem.search.one_mode import StartingPoint
 
 __all__ = ["Fresh", "Move", "Start", "best_of_starts"]
@@ -49,20 +52,27 @@ _FRESH_ROUNDS = (
     _Round(14, behind=0.5, twins=True),
 )
 _MOVE_ROUNDS = (
-    _Round(10, behind=6.0),
+    _Round(10, behind=6.0, twins=True),
     _Round(10, behind=3.0, twins=True),
     _Round(14, behind=1.0, twins=True),
     _Round(14, behind=0.3, twins=True),
 )
 _SHORT = 48  # passes of all rounds together; a short run is too short to learn the curvature,
 _RELAXATION = 1.6  # so it goes further than the M step instead
+_SETTLING = 48  # further passes of the best run of a small fleet
 _MOST_TO_COME = 5.0  # nats that the extrapolation of a run may add
 _FRESH = 6  # fresh starts in a generation
 _GENERATIONS = 8  # most generations, from fifty starts on,
 _ENOUGH = 4  # fewer if this many starts led to the best optimum
 _PATIENCE = (24, 16, 12, 8, 4)  # moves without a gain, if 0, 1, 2, 3, or more other starts led to the best optimum
 _MOVES = 4  # moves from the same best start
+_PARTNERS = 40  # highest different runs of which moves are made
 _WORTH_ANOTHER = 0.1  # nats that a generation of moves must gain to count as a gain
+# Passes over a small fleet cost little, so it can have more moves: in proportion below so many units times channels, up
+# to so many times more. It needs them most where every mode has its own covariance: the best optimum then often has a
+# mode of a few units whose coefficients are almost dependent.
+_FEW_HISTORIES = 1200
+_MOST_FURTHER: dict[CovarianceStructure, float] = {"full": 10 / 3, "diagonal": 10 / 3, "pooled": 1.0, "shrunk": 1.5}
 # The optima of a large fleet lie further apart and are recognised sooner: part of the search is enough.
 _MANY_UNITS = 2000
 _PART_WITH_MANY = 0.25
@@ -82,21 +92,27 @@ class _Effort:
         Moves in a row without a gain before the search stops; see `_PATIENCE`.
     moves : int
         Largest number of moves.
+    at_once : int
+        Moves from the same best start.
     """
 
     fresh: int
     generations: int
     patience: tuple[int, ...]
     moves: int
+    at_once: int
 
     @classmethod
-    def of(cls, n_starts: int, n_units: int) -> _Effort:
+    def of(cls, n_starts: int, n_units: int, n_channels: int, covariance: CovarianceStructure) -> _Effort:
         """The extent for this many starts: in proportion from fifty starts on, and a short search for a few starts."""
         scale = max(1.0, n_starts / 50) if n_starts >= 10 else 0.25
         part = 1.0 if n_units <= _MANY_UNITS else _PART_WITH_MANY
-        patience = tuple(max(1, round(scale * part * moves)) for moves in _PATIENCE)
+        further = min(_MOST_FURTHER[covariance], max(1.0, _FEW_HISTORIES / (n_units * n_channels)))
+        patience = tuple(max(1, round(scale * part * further * moves)) for moves in _PATIENCE)
         generations = max(1, round(part * _GENERATIONS))
-        return cls(max(_FRESH, round(scale * _FRESH)), generations, patience, 4 * patience[0] if n_starts > 1 else 0)
+        at_once = _MOVES if further == 1.0 else 2 * _MOVES
+        moves = 4 * patience[0] if n_starts > 1 else 0
+        return cls(max(_FRESH, round(scale * _FRESH)), generations, patience, moves, at_once)
 
 
 # Two starts are twins if their responsibilities differ by less than this (`cem.metrics.agreement.disagreement`), on
@@ -106,6 +122,7 @@ _UNITS_TO_COMPARE = 2000
 
 Fresh = tuple[str, Callable[[], StartingPoint]]
 Move = Callable[[FloatArray], StartingPoint]
+Crossing = Callable[[Sequence[Partner]], StartingPoint | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +132,7 @@ class Start:
     Parameters
     ----------
     kind : str
-        "kmeans", "prototypes", "random", "tempered", "moved", "one mode", "known" or "given".
+        "coefficient", "kmeans", "prototypes", "random", "tempered", "moved", "crossed", "one mode", "known" or "given".
     run : EMRun or None
         Its current state; None if it made no pass.
     fate : str
@@ -147,6 +164,7 @@ def best_of_starts(
     max_iter: int,
     tolerance: float,
     move: Move | None = None,
+    cross: Crossing | None = None,
     accelerate: bool = True,
     n_jobs: int = 1,
     progress: Callable[[str, int, int, float], None] | None = None,
@@ -167,6 +185,8 @@ def best_of_starts(
         See `cem.em.continue_em`.
     move : function, optional
         Makes a move from the responsibilities (L, K) of the best start so far, a different one on each call.
+    cross : function, optional
+        Makes a start between two of the highest runs so far, or None; every other move is one.
     n_jobs : int
         Number of threads. Starts run side by side if the panel is too small to split over threads. They are made one
         after the other: a start is a matrix product, and BLAS may use its own threads.
@@ -181,6 +201,8 @@ def best_of_starts(
         Whether a KeyboardInterrupt ended the search early; the best start so far is among the starts.
     """
     expectation, short = problem.expectation, len(starts) > 1
+    small = expectation.makes_passes_in_one_call(n_modes, problem.constraints)
+    plain_first = (_SHORT + (_SETTLING if small else 0)) if short else PLAIN_FIRST
     # Starts run side by side only if one E step has too few chunks for the threads.
     width = 1 if expectation.n_chunks(n_modes) >= 4 * n_jobs else n_jobs
     go_on = partial(
@@ -188,14 +210,22 @@ def best_of_starts(
         problem=problem,
         tolerance=tolerance,
         accelerate=accelerate,
-        plain_first=_SHORT if short else PLAIN_FIRST,
+        plain_first=plain_first,
         relaxation=_RELAXATION if short and accelerate else 1.0,
     )
     records = [Start(kind, None) for kind, _ in starts]
-    begin, n_units = partial(start_em, problem), expectation.statistics.n_units
-    search = _Search(records, begin, go_on, n_units, max_iter, width, progress)
+    statistics = expectation.statistics
+    effort = _Effort.of(len(starts), statistics.n_units, statistics.n_channels, problem.constraints.covariance)
+
+    def begin(parameters: Parameters, n_passes: int) -> MixtureRun:
+        first = problem.first_passes(parameters, n_passes, _RELAXATION) if short and accelerate else None
+        if first is None:
+            return go_on(start_em(problem, parameters), n_passes=n_passes)
+        return run_of_passes(first, problem, accelerate=accelerate, plain_first=plain_first)
+
+    search = _Search(records, begin, go_on, effort, small, max_iter, width, progress)
     try:
-        search.run([make for _, make in starts], move)
+        search.run([make for _, make in starts], move, cross)
     except KeyboardInterrupt:
         if search.best is None:
             raise
@@ -212,8 +242,10 @@ class _Search:
         Of all starts; kept up to date in place.
     begin, go_on : callable
         `start_em` and `continue_em` on the panel.
-    n_units : int
-        L.
+    effort : _Effort
+        The extent of the search.
+    small : bool
+        Whether passes take less time than calls from Python.
     max_iter : int
         Largest number of passes of one start.
     width : int
@@ -225,9 +257,10 @@ class _Search:
     def __init__(
         self,
         records: list[Start],
-        begin: Callable[[Parameters], MixtureRun],
+        begin: Callable[[Parameters, int], MixtureRun],
         go_on: Callable[..., MixtureRun],
-        n_units: int,
+        effort: _Effort,
+        small: bool,
         max_iter: int,
         width: int,
         progress: Callable[[str, int, int, float], None] | None,
@@ -235,27 +268,30 @@ class _Search:
         self._records = records
         self._begin = begin
         self._go_on = go_on
-        self._n_units = n_units
+        self._effort = effort
+        self._small = small
         self._max_iter = max_iter
         self._width = width
         self._progress = progress
         self._points: dict[int, StartingPoint] = {}
+        self._partners: dict[int, Partner] = {}  # of the highest of so many starts
+        self._looked_at = 0
         self.best: int | None = None  # the start of highest ℓ among those that kept their modes
 
-    def run(self, fresh: Sequence[Callable[[], StartingPoint]], move: Move | None) -> None:
+    def run(self, fresh: Sequence[Callable[[], StartingPoint]], move: Move | None, cross: Crossing | None) -> None:
         """Run the fresh starts, generations of moves, and the full run of the best start."""
         line = self._made(enumerate(fresh))
         if len(fresh) == 1:
             self._advance(line, "full run", self._max_iter)
             return
-        effort = _Effort.of(len(fresh), self._n_units)
+        effort = self._effort
         generation = 0
         while line and (self.best is None or (generation < effort.generations and self._followers() < _ENOUGH)):
             generation += 1
             now, line = line[: effort.fresh], line[effort.fresh :]
             self._generation(now, f"starts {generation}", _FRESH_ROUNDS)
         if move is not None and self.best is not None:
-            self._move(move, effort)
+            self._move(move, cross, effort)
         for index, record in enumerate(self._records):
             if record.run is None and record.fate == "running":
                 self._records[index] = replace(record, fate="passed over")
@@ -265,20 +301,32 @@ class _Search:
             if self.best == best:
                 return
 
-    def _move(self, move: Move, effort: _Effort) -> None:
-        """Make generations of moves until too many in a row bring no gain."""
+    def _move(self, move: Move, cross: Crossing | None, effort: _Effort) -> None:
+        """Make generations of moves and crossings until too many in a row bring no gain."""
         patience = effort.patience[min(self._followers(), len(effort.patience) - 1)]
+        self._settle()
+        assert self.best is not None
+        every = 2 if self._run_of(self.best).parameters.n_modes > 2 else 4  # of two modes there is little to cross
         made = without_gain = 0
         while without_gain < patience and made < effort.moves:
             best = self.best
             assert best is not None
             before = self._run_of(best)
-            n_moves = min(_MOVES, effort.moves - made)
+            n_moves = min(effort.at_once, effort.moves - made)
+            partners = [] if cross is None else self._distinct()
+            makes: list[Fresh] = []
+            for i in range(made, made + n_moves):
+                crossed = cross(partners) if cross is not None and i % every == every - 1 else None
+                if crossed is None:
+                    makes.append(("moved", partial(move, before.responsibilities)))
+                else:
+                    makes.append(("crossed", partial(_itself, crossed)))
             start = len(self._records)
-            self._records += [Start("moved", None)] * n_moves
-            moves = ((start + i, partial(move, before.responsibilities)) for i in range(n_moves))
+            self._records += [Start(kind, None) for kind, _ in makes]
             made += n_moves
-            self._generation(self._made(moves), f"moves {-(-made // _MOVES)}", _MOVE_ROUNDS)
+            indexed = ((start + i, make) for i, (_, make) in enumerate(makes))
+            self._generation(self._made(indexed), f"moves {-(-made // effort.at_once)}", _MOVE_ROUNDS)
+            self._settle()
             best = self.best
             assert best is not None
             if self._run_of(best).objective > before.objective + _WORTH_ANOTHER:
@@ -286,6 +334,31 @@ class _Search:
                 without_gain, patience = 0, effort.patience[0]
             else:
                 without_gain += n_moves
+
+    def _settle(self) -> None:
+        """Let the best run come near its end: otherwise every run to the same end would count as a gain."""
+        while self._small and (best := self.best) is not None:
+            left = _SHORT + _SETTLING - self._run_of(best).n_passes
+            if left <= 0:
+                return
+            self._advance([best], "best so far", left)
+            if self.best == best:
+                return
+
+    def _distinct(self) -> list[Partner]:
+        """The highest runs so far that are not the same as another, the highest first."""
+        looked_at, self._looked_at = self._looked_at, len(self._records)
+        records, partners = self._records, self._partners
+        candidates = [i for i in (*partners, *range(looked_at, len(records))) if _is_usable(records[i])]
+        candidates = [i for i in candidates if records[i].twin is None]
+        candidates.sort(key=lambda i: -records[i].objective)
+        found = {}
+        for i in candidates[:_PARTNERS]:
+            run, known = records[i].run, partners.get(i)
+            assert run is not None
+            found[i] = known if known is not None and known.run is run else Partner.of(run)
+        self._partners = found
+        return list(found.values())
 
     def _leader(self, index: int) -> int:
         """The start that represents all starts that are the same as this one."""
@@ -352,8 +425,10 @@ class _Search:
     def _advanced(self, index: int, n_passes: int) -> Start:
         record = self._records[index]
         try:
-            run = record.run if record.run is not None else self._begin(self._points.pop(index).parameters)
-            run = self._go_on(run, n_passes=min(n_passes, self._max_iter - run.n_passes))
+            if record.run is None:
+                run = self._begin(self._points.pop(index).parameters, min(n_passes, self._max_iter))
+            else:
+                run = self._go_on(record.run, n_passes=min(n_passes, self._max_iter - record.run.n_passes))
         except (FitError, np.linalg.LinAlgError) as error:
             return replace(record, fate=f"failed: {error}")
         fate = record.fate if run.lost_mode is None else f"lost mode {run.lost_mode}"
@@ -381,6 +456,10 @@ class _Search:
         return sorted(kept)
 
 
+def _itself(point: StartingPoint) -> StartingPoint:
+    return point
+
+
 def _expected_height(record: Start) -> float:
     """The objective at which a run will end, extrapolated from its last passes."""
     run = record.run
@@ -404,10 +483,10 @@ def _are_twins(first: Start, second: Start) -> bool:
     """Whether two starts are on their way to the same optimum."""
     if first.run is None or second.run is None:
         return False
-    # A cheap lower bound of the disagreement separates most pairs.
+    # A cheap lower bound of the disagreement separates most pairs; for a few modes lists are faster than arrays.
     n_units = len(first.run.responsibilities)
-    shares = [np.sort(run.expected.mode_counts) / n_units for run in (first.run, second.run)]
-    if np.abs(shares[0] - shares[1]).sum() / 2 >= _TWINS:
+    sizes = (sorted(run.expected.mode_counts.tolist()) for run in (first.run, second.run))
+    if sum(abs(one - other) for one, other in zip(*sizes, strict=True)) >= 2.0 * _TWINS * n_units:
         return False
     units = slice(None, None, -(-n_units // _UNITS_TO_COMPARE))
     return disagreement(first.run.responsibilities[units], second.run.responsibilities[units]) < _TWINS

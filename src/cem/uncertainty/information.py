@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cem.em.problem import AscentCoordinates, Evaluation
 from cem.errors import FitError, UncertaintyError
+from cem.uncertainty.missing import Ambiguity
 
 __all__ = ["Information", "NotMaximal", "information"]
 
@@ -72,6 +73,8 @@ class Information:
         Nats that the objective would still gain, by its quadratic approximation.
     values, vectors : ndarray of shape (d,) and (d, d)
         Eigenvalues and eigenvectors of the matrix.
+    missing : ndarray of shape (d, d)
+        What knowing the modes of all units would add to the matrix.
     """
 
     vector: FloatArray
@@ -83,6 +86,7 @@ class Information:
     gain: float
     values: FloatArray
     vectors: FloatArray
+    missing: FloatArray
 
     @property
     def n_free(self) -> int:
@@ -104,6 +108,18 @@ class Information:
             root = (vectors / values) @ vectors.T @ (directions * np.sqrt(np.maximum(inner, 0.0)))
         result: FloatArray = self.scales[:, None] * (self.basis @ root)
         return result
+
+    def missing_shares(self) -> FloatArray:
+        """Of each row, (m,): the share of its variance that would go if the modes of all units were known."""
+        spread = self.jacobian @ (self.scales[:, None] * self.basis)
+        root = self.vectors / np.sqrt(self.values)
+        own = root.T @ self.missing @ root
+        shares, directions = np.linalg.eigh(0.5 * (own + own.T))
+        squares = np.square(spread @ (root @ directions))
+        variances = squares.sum(axis=1)
+        kept = (squares / (1.0 + np.maximum(shares, 0.0))).sum(axis=1)
+        found: FloatArray = 1.0 - np.divide(kept, variances, out=np.ones(len(kept)), where=variances > 0.0)
+        return found
 
     def scatter_of(self, scores: FloatArray) -> FloatArray:
         """J of scores (L, n), in the free directions, (d, d)."""
@@ -155,6 +171,7 @@ def information(
         scales[j] = np.sqrt(max(float(metric.scaled(unit)[j]), 0.0))
         unit[j] = 0.0
     hessian, jacobian = np.zeros((n, n)), np.zeros((len(rows(evaluation.point)), n))
+    ambiguity = Ambiguity(at.responsibilities, n)
     for j in np.flatnonzero(~held):
         sides = []
         for sign in (1.0, -1.0):
@@ -162,15 +179,17 @@ def information(
             moved[j] += sign * _STEP * scales[j]
             try:
                 there = problem.expect(coordinates.parameters(moved))
-                sides.append((coordinates.gradient(moved, there.point, there.sums)[0], rows(there.point), moved[j]))
+                slope = coordinates.gradient(moved, there.point, there.sums)[0]
+                sides.append((slope, rows(there.point), there.responsibilities, moved[j]))
             except (FitError, np.linalg.LinAlgError) as error:
                 raise UncertaintyError(
                     f"the objective of the fit cannot be evaluated beside its parameters ({error}); take "
                     "method='bootstrap'"
                 ) from None
-        (above, rows_above, last), (below, rows_below, first) = sides
+        (above, rows_above, rho_above, last), (below, rows_below, rho_below, first) = sides
         hessian[:, j] = (above - below) / (last - first)
         jacobian[:, j] = (rows_above - rows_below) / (last - first)
+        ambiguity.moves(int(j), rho_above, rho_below, last - first)
     curvature = -0.5 * (hessian + hessian.T) * scales[:, None] * scales
     basis = _complement(held, redundant, scales)
     matrix = basis.T @ curvature @ basis
@@ -180,7 +199,8 @@ def information(
         raise NotMaximal(float(values[0]), np.square(basis @ vectors[:, 0]))
     own = vectors.T @ (basis.T @ (scales * gradient))
     gain = 0.5 * float((np.square(own) / values).sum())
-    return Information(vector, scales, basis, matrix, gradient, jacobian, gain, values, vectors)
+    missing = ambiguity.missing(scales[:, None] * basis)
+    return Information(vector, scales, basis, matrix, gradient, jacobian, gain, values, vectors, missing)
 
 
 def _complement(held: NDArray[np.bool_], redundant: FloatArray, scales: FloatArray) -> FloatArray:

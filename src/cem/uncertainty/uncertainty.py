@@ -58,6 +58,9 @@ class Uncertainty:
         Row of each mean coefficient of the model.
     facts : tuple of str
         What else a reader should know, one sentence each.
+    missing_shares : ndarray of shape (m,) or None
+        Of each parameter, by information: the share of its variance that would go if the modes of all units were known,
+        0 where modes are far apart. None by bootstrap.
 
     See Also
     --------
@@ -84,15 +87,19 @@ class Uncertainty:
     model: FailureModeModel
     mean_rows: NDArray[np.int64]
     facts: tuple[str, ...] = ()
+    missing_shares: FloatArray | None = None
 
     def __post_init__(self) -> None:
         for name in ("estimates", "root", "degrees_of_freedom", "mean_rows"):
             getattr(self, name).setflags(write=False)
+        if self.missing_shares is not None:
+            self.missing_shares.setflags(write=False)
 
     def __repr__(self) -> str:
         held = sum(note != "" for note in self.notes)
         noted = f", {held} with a note" if held else ""
-        return f"Uncertainty: {len(self.rows)} parameters of {self.n_units:,} units by {self.method}{noted}"
+        units = f"{self.n_units:,} unit{'s' if self.n_units > 1 else ''}"
+        return f"Uncertainty: {len(self.rows)} parameters of {units} by {self.method}{noted}"
 
     def __str__(self) -> str:
         return "\n".join([repr(self), *self.facts, str(self._shown())])
@@ -129,7 +136,8 @@ class Uncertainty:
 
         Intervals of variances, and of medians and spreads of lives, are symmetric on the scale of the logarithm, those
         of weights on that of the log-odds, so that they stay where these numbers can be. A t law with as many degrees
-        of freedom as the modes of the parameter have units, less one, takes the place of the normal.
+        of freedom as the modes of the parameter have units, less one, takes the place of the normal; of a bootstrap, at
+        most as many as replicates, less one.
 
         Parameters
         ----------
@@ -175,7 +183,7 @@ class Uncertainty:
         OptionError
             `level` is no probability, or the fit has no parameter of that kind.
         """
-        kinds = {kind} if isinstance(kind, str) else None if kind is None else set(kind)
+        kinds = None if kind is None else _kinds(kind)
         for asked in kinds or ():
             if asked not in (known := {row.kind for row in self.rows}):
                 raise OptionError(f"kind={asked!r}: the fit has parameters of the kinds {', '.join(sorted(known))}")
@@ -274,19 +282,18 @@ class Uncertainty:
         Raises
         ------
         OptionError
-            `level` is no probability, `times` are not numbers, or no channel is named.
+            `level` is no probability, `times` are not numbers, no channel is named, or `random_state` is no seed.
         PredictionError
             There is no such channel.
         """
         from cem.numerics.normal import normal_quantile
 
         checked_level(level)
+        _check_seed(random_state)
         model = self.model
         c = self._channel(channel)
         basis = model.bases[c]
-        at = np.linspace(*basis.domain, 101) if times is None else np.atleast_1d(np.asarray(times, dtype=np.float64))
-        if at.ndim != 1 or not np.isfinite(at).all():
-            raise OptionError(f"times has shape {at.shape}; finite times of shape (m,) were expected")
+        at = np.linspace(*basis.domain, 101) if times is None else _times(times)
         first = int(model.internal_parameters.layout.mean_offsets[c])
         own = self.mean_rows[:, first : first + basis.size]  # (K, p)
         functions = basis(at)
@@ -347,6 +354,29 @@ class Uncertainty:
                 )
             return 0
         return model.channel_index(channel)
+
+
+def _kinds(kind: Any) -> set[str]:
+    if isinstance(kind, str):
+        return {kind}
+    if not isinstance(kind, Sequence) or not all(isinstance(own, str) for own in kind):
+        raise OptionError(f"kind={kind!r}: a kind of parameter, such as 'mean', or several of them, were expected")
+    return set(kind)
+
+
+def _check_seed(seed: Any) -> None:
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
+        raise OptionError(f"random_state={seed!r}: an integer of 0 or more was expected")
+
+
+def _times(times: ArrayLike) -> FloatArray:
+    try:
+        at = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise OptionError(f"times={times!r}: numbers were expected") from None
+    if at.ndim != 1 or not at.size or not np.isfinite(at).all():
+        raise OptionError(f"times has shape {at.shape}; at least one finite time, in shape (m,), was expected")
+    return at
 
 
 def checked_level(level: Any) -> float:

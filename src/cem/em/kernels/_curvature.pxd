@@ -119,6 +119,37 @@ cdef inline void add_curvature_of_triangle(
             a += 1
 
 
+cdef inline double entry(const double* F, int q, int a, int b) noexcept nogil:
+    """Of a symmetric matrix of which the lower triangle is there."""
+    return F[a * q + b] if b <= a else F[b * q + a]
+
+
+cdef inline void add_curvature_of_congruence(
+    int p,
+    const double* M,         # (p, p)  lower triangular
+    const double* F,         # (q, q)  lower triangle; a quadratic form in dM
+    double* B,               # (q, q)  lower triangle; the form in a lower triangular A is added, dM = A M
+) noexcept nogil:
+    """Row i of dM is row i of A times the leading triangle of M, so blocks of rows are transformed one by one."""
+    cdef int i, j, k, l, m, n, a, b, q = p * (p + 1) // 2
+    cdef double s, t
+    for i in range(p):
+        for k in range(i + 1):
+            for j in range(i + 1):
+                a = i * (i + 1) // 2 + j
+                for l in range(k + 1):
+                    b = k * (k + 1) // 2 + l
+                    if b > a:
+                        break
+                    s = 0.0
+                    for m in range(j + 1):
+                        t = 0.0
+                        for n in range(l + 1):
+                            t += entry(F, q, i * (i + 1) // 2 + m, k * (k + 1) // 2 + n) * M[l * p + n]
+                        s += M[j * p + m] * t
+                    B[a * q + b] += s
+
+
 cdef inline int magnitude(
     int p,
     double* A,               # (p, p)  symmetric; |A| out

@@ -6,6 +6,9 @@ from cem.mixture._bundle import ParametersBundle
 
 _Floats = NDArray[np.float64]
 
+LENGTHENED: float
+LONGEST: float
+
 def over_relaxed(
     before: ParametersBundle,
     found: ParametersBundle,
@@ -37,4 +40,5 @@ def passes(
     responsibilities_out: _Floats,
     log_likelihoods_out: _Floats,
     objectives_out: _Floats,
+    evaluated: bool,
 ) -> tuple[int, int]: ...

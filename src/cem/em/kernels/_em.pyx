@@ -27,6 +27,14 @@ cdef enum:
     _SHRUNK = 3
 
 
+# After a pass that went further and raised the objective the next one goes further still, up to a limit; after one that
+# did not, no further than the first.
+LENGTHENED = 1.15
+LONGEST = 6.0
+cdef double _LENGTHENED = LENGTHENED
+cdef double _LONGEST = LONGEST
+
+
 cdef bint over_relaxed_factor(
     int p,
     const double* present,   # (p, p)  Lambda, lower
@@ -36,15 +44,14 @@ cdef bint over_relaxed_factor(
     double* work,            # (p, p)
     double* further_out,     # (p, p)
 ) noexcept nogil:
-    """Lambda + relaxation (found - Lambda). False if that is not a factor of a covariance above the floor."""
+    """Lambda + relaxation (found - Lambda), the diagonal by logarithms. False if its covariance is below the floor."""
     cdef int i, j, m
     cdef double s
     for i in range(p * p):
         further_out[i] = present[i] + relaxation * (found[i] - present[i])
     for i in range(p):
-        # Halving in one step is enough; further on the sign changes.
-        if not further_out[i * p + i] > 0.5 * found[i * p + i]:
-            return False
+        # By its logarithm: at twice the step a diagonal element could already change its sign.
+        further_out[i * p + i] = present[i * p + i] * exp(relaxation * log(found[i * p + i] / present[i * p + i]))
         for j in range(i + 1):
             s = -floor if i == j else 0.0
             for m in range(j + 1):
@@ -179,6 +186,7 @@ def passes(
     double[:, ::1] responsibilities_out,
     double[::1] log_likelihoods_out,
     double[::1] objectives_out,
+    bint evaluated,
 ):
     """Make up to this many passes of plain EM; the GIL is released once for all.
 
@@ -189,23 +197,24 @@ def passes(
     n_passes : int
         Number of passes, unless a mode loses its units; that pass is the last.
     relaxation : float
-        Factor on the M step; a plain M step follows if it does not raise the objective. 1 is plain EM.
+        Factor on the M step of the first pass; see `LENGTHENED`. A plain M step follows if a longer one does not raise
+        the objective. 1 is plain EM.
     parameters : ParametersBundle
         The current ones.
     noise_floors, covariance_floors, transforms, covariance, shrinkage
         As of `cem.em.kernels._maximisation.maximisation`.
     sums : (n_sums,) array
-        In: the sums (14) at the current parameters; out: those at the last ones.
+        In: the sums (14) at the current parameters, if they were evaluated; out: those at the last ones.
     weights_out, means_out, mode_factors_out, noise_variances_out
         The last parameters; π is (K,).
     status_out : (K, C) array
         Of the last M step.
     responsibilities_out : (L, K) array
         ρ̂ at the last parameters.
-    log_likelihoods_out : (n_passes,) array
-        ℓ after every pass.
-    objectives_out : (n_passes,) array
-        ℓ less the penalty of (25).
+    log_likelihoods_out, objectives_out : (1 + n_passes,) arrays
+        ℓ, and ℓ less the penalty of (25), at the current parameters and after every pass.
+    evaluated : bool
+        Whether the E step at the current parameters was made; otherwise it is made first.
 
     Returns
     -------
@@ -235,8 +244,8 @@ def passes(
     shape1("passes", "weights_out", &weights_out.shape[0], n_modes)
     shape2("passes", "status_out", &status_out.shape[0], n_modes, n_channels)
     shape2("passes", "responsibilities_out", &responsibilities_out.shape[0], pack.n_units, n_modes)
-    shape1("passes", "log_likelihoods_out", &log_likelihoods_out.shape[0], n_passes)
-    shape1("passes", "objectives_out", &objectives_out.shape[0], n_passes)
+    shape1("passes", "log_likelihoods_out", &log_likelihoods_out.shape[0], 1 + n_passes)
+    shape1("passes", "objectives_out", &objectives_out.shape[0], 1 + n_passes)
     if pack.largest_known_mode >= n_modes:
         raise ValueError(f"passes: a unit's mode is {pack.largest_known_mode}, but there are {n_modes} modes")
     cdef Py_ssize_t n_parameters = n_modes * (1 + P + P2 + n_channels), largest = model.largest
@@ -257,7 +266,7 @@ def passes(
     cdef double* work = square + 3 * largest * largest
     cdef lanes_parameters given
     cdef lanes_failure failure
-    cdef double before, height
+    cdef double before, height, length = relaxation
     cdef int k, failed = 0, status = 0, done = 0, n_evaluations = 0
     cdef bint lost = False, gone_further
     given.n_modes = n_modes
@@ -269,24 +278,37 @@ def passes(
     memcpy(present + at_factors, model.factors, n_modes * P2 * sizeof(double))
     memcpy(present + at_noise, model.noise_variances, n_modes * n_channels * sizeof(double))
     with nogil:
+        if not evaluated:
+            for k in range(n_modes):
+                log_weights[k] = log(present[k])
+            given.means = present + at_means
+            given.factors = present + at_factors
+            given.noise_variances = present + at_noise
+            status = pack.kernel.expectation(
+                &pack.fleet, &given, 0, pack.n_tiles, 1.0, 0, scratch, &responsibilities_out[0, 0], NULL, &sums[0],
+                NULL, &failure,
+            )
+            n_evaluations += 1
         height = sums[0]
-        if shrinkage > 0.0:
+        if shrinkage > 0.0 and status == 0:
             height -= shrinkage_penalty(n_modes, n_channels, &pack.sizes[0], present + at_factors, shrinkage, square)
-        while done < n_passes and not lost:
+        log_likelihoods_out[0] = sums[0]
+        objectives_out[0] = height
+        while done < n_passes and not lost and status == 0:
             before = height
             for k in range(n_modes):
                 weights_out[k] = sums[1 + k] / pack.n_units
             failed = m_step(
                 n_modes, n_channels, &pack.sizes[0], &sums[0], present + at_means, present + at_factors,
-                present + at_noise, &noise_floors[0], &covariance_floors[0], &transforms[0], covariance, shrinkage, work,
-                &means_out[0, 0], &mode_factors_out[0, 0], &noise_variances_out[0, 0], &status_out[0, 0],
+                present + at_noise, &noise_floors[0], &covariance_floors[0], &transforms[0], covariance, shrinkage,
+                work, &means_out[0, 0], &mode_factors_out[0, 0], &noise_variances_out[0, 0], &status_out[0, 0],
             )
             if failed:
                 break
             gone_further = False
             if relaxation > 1.0:
                 over_relax(
-                    n_modes, n_channels, &pack.sizes[0], covariance, relaxation, &noise_floors[0],
+                    n_modes, n_channels, &pack.sizes[0], covariance, length, &noise_floors[0],
                     &covariance_floors[0], present, present + at_means, present + at_factors, present + at_noise,
                     &weights_out[0], &means_out[0, 0], &mode_factors_out[0, 0], &noise_variances_out[0, 0], square,
                     further, further + at_means, further + at_factors, further + at_noise,
@@ -307,6 +329,7 @@ def passes(
                         n_modes, n_channels, &pack.sizes[0], given.factors, shrinkage, square
                     )
                 gone_further = status == 0 and height >= before
+                length = min(length * _LENGTHENED, max(relaxation, _LONGEST)) if gone_further else relaxation
             if gone_further:
                 memcpy(present, further, n_parameters * sizeof(double))
             else:
@@ -331,9 +354,9 @@ def passes(
                 memcpy(present + at_means, &means_out[0, 0], n_modes * P * sizeof(double))
                 memcpy(present + at_factors, &mode_factors_out[0, 0], n_modes * P2 * sizeof(double))
                 memcpy(present + at_noise, &noise_variances_out[0, 0], n_modes * n_channels * sizeof(double))
+            done += 1
             log_likelihoods_out[done] = sums[0]
             objectives_out[done] = height
-            done += 1
             for k in range(n_modes):
                 if sums[1 + k] < 1.0:
                     lost = True

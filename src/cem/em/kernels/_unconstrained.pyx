@@ -15,8 +15,8 @@ from libc.string cimport memcpy, memset
 
 from cem.numerics._blas cimport cholesky, solve_lower, solve_lower_transposed
 from cem.em.kernels._curvature cimport (
-    add_curvature_of_triangle, add_to_columns, inverse_of_lower, inverse_of_positive, loading_blocks, magnitude,
-    moments_left, multiply, multiply_transposed, scatters, triangle,
+    add_curvature_of_congruence, add_curvature_of_triangle, add_to_columns, inverse_of_lower, inverse_of_positive,
+    loading_blocks, magnitude, moments_left, multiply, multiply_transposed, scatters, triangle,
 )
 from cem.em.kernels._maximisation cimport common_precision
 from cem.mixture._bundle cimport ParametersBundle, parameters_t
@@ -36,6 +36,8 @@ cdef enum:
 cdef double LEAST_CURVED = 1e-3
 # Along W itself, dW = W B, ℓ is curved by 2 N tr(B Bᵀ) for a symmetric B, and not at all for a rotation.
 cdef double ALONG_LOADINGS = 0.5
+# Where M vanishes in all modes, A of dM = A M moves nothing. This share of N is the minimum of its curvature.
+cdef double LEAST_SHARED = 1e-14
 
 
 cdef int n_roots(int p, int structure) noexcept nogil:
@@ -204,7 +206,7 @@ def derivatives(
     double[:, :, ::1] directions_out,
     double[:, :, ::1] shared_out,
 ):
-    """Gradient of ℓ - ½ Σ λ ‖Γ‖², less the penalty of (25), by the vector, and the blocks of a metric near its curvature.
+    """Gradient of ℓ - ½ Σ λ ‖Γ‖², less the penalty of (25), by the vector, and blocks of a metric near its curvature.
 
     Parameters
     ----------
@@ -227,7 +229,8 @@ def derivatives(
     gradient_out : (n,) array
         0 for a channel with too little data in a mode for the M step to move it.
     mean_scales_out, noise_scales_out, root_factors_out, loading_scales_out, couplings_out, directions_out, shared_out
-        (K, Σp²), (K, C), (K or 1 or, shrunk, K + 1, Σq²), (K, Σp²), (K, Σp²), (K, P, r), (K, P, r); see `cem.em.unconstrained.Metric`.
+        (K, Σp²), (K, C), (K or 1 or, shrunk, K + 1, Σq²), (K, Σp²), (K, Σp²), (K, P, r), (K, P, r); see
+        `cem.em.unconstrained.Metric`.
 
     Raises
     ------
@@ -261,7 +264,10 @@ def derivatives(
     shape3("free coordinates", "shared_out", &shared_out.shape[0], K, P, r)
     cdef int n_work = 34 * largest
     cdef size_t square = largest * largest
-    cdef double* memory = <double*> malloc((18 * square + largest + n_work + largest * r) * sizeof(double))
+    cdef size_t most_roots = largest * (largest + 1) // 2 if structure == SHRUNK else 0
+    cdef double* memory = <double*> malloc(
+        (17 * square + largest + n_work + largest * r + most_roots * most_roots) * sizeof(double)
+    )
     if memory == NULL:
         raise MemoryError
     cdef double* M = memory
@@ -279,7 +285,7 @@ def derivatives(
     cdef double* lapack_work = small + square + largest
     cdef double* rest = lapack_work + n_work     # (p, r)
     cdef double* common = rest + largest * r     # (p, p)  Σ_0 of (25)
-    cdef double* by_common = common + square     # (p, p)  twice the derivative by a Ψ that modes share, without (25)
+    cdef double* unshrunk = common + square      # (q, q)  the curvature by M without (25)
     cdef const double* N_mode = &sums[1]
     cdef const double* N_channel = N_mode + K
     cdef const double* D = N_channel + K * C
@@ -323,7 +329,6 @@ def derivatives(
                     failed_mode = 0
                     failed_channel = c
                     break
-                memset(by_common, 0, p * p * sizeof(double))
             for k in range(K):
                 own = 0 if structure == POOLED else k
                 N = N_channel[k * C + c]
@@ -369,8 +374,6 @@ def derivatives(
                     for i in range(p * p):
                         by_covariance[i] += X[i]
                 if structure == SHRUNK and (moved or r == 0):
-                    for i in range(p * p):
-                        by_common[i] += X[i]
                     # -ν (Ψ⁻¹ - Ψ⁻¹ Σ_0 Ψ⁻¹): Σ_0 is best for these Ψ, so it counts as given
                     multiply_transposed(p, p, p, inverse, inverse, X)
                     multiply(p, p, p, common, X, T)
@@ -399,10 +402,8 @@ def derivatives(
                     add_curvature_of_triangle(p, M, 0.5 * weight, precision, precision, work, F)
                     add_to_columns(p, 2.0 * LEAST_CURVED * weight, precision, F)
                     if structure == SHRUNK:
-                        # (25) is curved in differences between the modes only: what they share has a block of its own.
-                        F0 = &root_factors_out[K, at_block]
-                        for i in range(q * q):
-                            F0[i] += F[i]
+                        # (25) does not change if all Ψ become (I + A) Ψ (I + A)ᵀ: dM = A M has a block of its own.
+                        memcpy(unshrunk, F, q * q * sizeof(double))
                         multiply_transposed(p, p, p, inverse, inverse, X)
                         add_curvature_of_triangle(p, M, 0.5 * shrinkage, X, X, work, F)
                 if r > 0:
@@ -420,6 +421,8 @@ def derivatives(
                         failed_mode = k
                         break
                     add_curvature_of_triangle(p, M, penalty * spread * weight, X, Z, work, F)
+                    if structure == SHRUNK:
+                        add_curvature_of_triangle(p, M, penalty * spread * weight, X, Z, work, unshrunk)
                     for i in range(p):
                         for j in range(r):
                             shared_out[k, at + i, j] = W[i * r + j] if moved else 0.0
@@ -448,16 +451,18 @@ def derivatives(
                         failed_mode = k
                         break
                     add_to_columns(p, 1.0, by_covariance, F)
+                    if structure == SHRUNK:
+                        add_to_columns(p, 1.0, by_covariance, unshrunk)
+                        F0 = &root_factors_out[K, at_block]
+                        add_curvature_of_congruence(p, M, unshrunk, F0)
+                        for i in range(q):
+                            F0[i * q + i] += LEAST_SHARED * weight
                 info = cholesky(q, F)
                 if info != 0:
                     failed_mode = k
                     break
             if structure == SHRUNK and failed_mode < 0:
-                F0 = &root_factors_out[K, at_block]
-                info = magnitude(p, by_common, small, lapack_work, n_work)
-                if info == 0:
-                    add_to_columns(p, 1.0, by_common, F0)
-                    info = cholesky(q, F0)
+                info = cholesky(q, &root_factors_out[K, at_block])
                 if info != 0:
                     failed_mode = 0
             if failed_mode >= 0:
@@ -502,7 +507,7 @@ def scaled(
     scaled_out : (n,) array
     """
     cdef Py_ssize_t P, P2, Q, Q2, at, at_square, at_root, at_block
-    cdef int largest, i, j, m, p, q, c, k
+    cdef int largest, i, j, m, n, p, q, c, k
     P, P2, Q, Q2, largest = lengths(<int> sizes.shape[0], &sizes[0], structure)
     cdef int C = <int> sizes.shape[0], K = <int> mode_counts.shape[0], r = <int> shared.shape[2]
     cdef int n_own = 1 if structure == POOLED else K
@@ -521,7 +526,9 @@ def scaled(
     shape2("free coordinates", "root_factors", &root_factors.shape[0], n_blocks, Q2)
     shape3("free coordinates", "directions", &directions.shape[0], K, P, r)
     shape3("free coordinates", "shared", &shared.shape[0], K, P, shared.shape[2])
-    cdef double* memory = <double*> malloc((5 * largest * largest + 2 * largest * r + r + r * r + largest) * sizeof(double))
+    cdef double* memory = <double*> malloc(
+        (4 * largest * largest + 2 * largest * r + r + r * r + largest * (largest + 1) // 2) * sizeof(double)
+    )
     if memory == NULL:
         raise MemoryError
     cdef double* M = memory
@@ -532,7 +539,7 @@ def scaled(
     cdef double* led = by_following + largest * r      # (p, r)  dΨ V
     cdef double* along = led + largest * r             # (r,)    Wᵀ times the part of μ, over N
     cdef double* along_W = along + r                   # (r, r)  Wᵀ times the part of W, likewise
-    cdef double* together = along_W + r * r            # (q,)    of the roots, summed over the modes
+    cdef double* together = along_W + r * r            # (q,)    A of dM = A M in all modes
     cdef const double* means = &vector[K]
     cdef const double* W
     cdef const double* root
@@ -622,15 +629,28 @@ def scaled(
             at_block = 0
             for c in range(C):
                 q = n_roots(sizes[c], structure)
+                p = sizes[c]
                 memset(together, 0, q * sizeof(double))
                 for k in range(K):
-                    for i in range(q):
-                        together[i] += vector[first_root + k * Q + at_root + i]
+                    triangle(p, &point[first_root + k * Q + at_root], M)
+                    triangle(p, &vector[first_root + k * Q + at_root], T)
+                    m = 0
+                    for i in range(p):
+                        for j in range(i + 1):
+                            for n in range(j + 1):
+                                together[m] += T[i * p + n] * M[j * p + n]
+                            m += 1
                 solve_lower(q, &root_factors[K, at_block], together)
                 solve_lower_transposed(q, &root_factors[K, at_block], together)
+                triangle(p, together, T)
                 for k in range(K):
-                    for i in range(q):
-                        scaled_out[first_root + k * Q + at_root + i] += together[i]
+                    triangle(p, &point[first_root + k * Q + at_root], M)
+                    multiply(p, p, p, T, M, B)
+                    m = 0
+                    for i in range(p):
+                        for j in range(i + 1):
+                            scaled_out[first_root + k * Q + at_root + m] += B[i * p + j]
+                            m += 1
                 at_root += q
                 at_block += q * q
     free(memory)
