@@ -73,7 +73,7 @@ def verdict(panel: cem.Panel, n_modes: int, covariance: str, **options: Any) -> 
         fitted_problem(cem.FailureModeEM(k, basis=basis, covariance=covariance, random_state=0).fit(panel), panel)
         for k in (n_modes, n_modes + 1)
     )
-    return mode_test(small.mixture, small.parameters, large.mixture, larger_fit=large.parameters, **options)
+    return mode_test(small.mixture, small.parameters, large.mixture, **options)
 
 
 def reference(panel: cem.Panel, covariance: str, n_replicates: int, seed: int) -> bool:
@@ -128,8 +128,7 @@ def cost(first: int, n_replicates: int) -> dict[str, Any]:
 
     def test(n_jobs: int) -> ModeTest:
         return mode_test(
-            small.mixture, small.parameters, large.mixture, larger_fit=large.parameters, n=n_replicates, n_jobs=n_jobs,
-            early=False,
+            small.mixture, small.parameters, large.mixture, n=n_replicates, n_jobs=n_jobs, early=False
         )  # fmt: skip
 
     timings = harness.interleaved({"one": lambda: test(1), "two": lambda: test(2)}, 3)

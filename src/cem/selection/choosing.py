@@ -19,7 +19,6 @@ from cem.errors.warning import warn
 from cem.fitting.estimator import FailureModeEM
 from cem.fitting.fitted_problem import FittedProblem, fitted_problem
 from cem.fitting.options import seed_of
-from cem.mixture.parameters import Parameters
 from cem.model.inputs import panel_to_fit
 from cem.numerics.threads import threads_told
 from cem.panel.mode_priors import all_mode_labels
@@ -28,7 +27,6 @@ from cem.selection.mode_choice import ModeCandidate, ModeChoice
 from cem.selection.recommendation import choices_of, recommended
 from cem.statistics.sufficient import SufficientStatistics
 from cem.uncertainty.mode_test import ModeTest, mode_test
-from cem.uncertainty.replicates import refitted
 
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
@@ -299,32 +297,27 @@ def _tests(
         small, large = problems[n_modes], problems.pop(n_modes + 1)
         problems = {n_modes + 1: large}
         smaller = small.mixture
-        larger, same = _on_the_same_units(smaller, large.mixture)
+        larger = _on_the_same_units(smaller, large.mixture)
         if n_modes > 1:  # a floor that was lowered for a quiet mode of K would leave K + 1 below it
             floors = np.minimum(smaller.constraints.noise_floors, larger.constraints.noise_floors)
             larger = replace(larger, constraints=replace(larger.constraints, noise_floors=floors))
         seed = np.random.SeedSequence([entropy, n_modes])
-        larger_fit: Parameters | None = large.parameters
-        if not same:  # not quite the maximum there; without it a short search is all that λ of the panel has
-            larger_fit = refitted(larger, large.parameters).parameters
-        found[n_modes] = mode_test(
-            smaller, small.parameters, larger, larger_fit=larger_fit, n=n_replicates, seed=seed, n_jobs=n_jobs
-        )
+        found[n_modes] = mode_test(smaller, small.parameters, larger, n=n_replicates, seed=seed, n_jobs=n_jobs)
         told("tests", len(found), len(pairs))
     return found
 
 
-def _on_the_same_units(smaller: MixtureProblem, larger: MixtureProblem) -> tuple[MixtureProblem, bool]:
-    """The problem of K + 1 modes on the statistics of that of K, and whether these are its own, too.
+def _on_the_same_units(smaller: MixtureProblem, larger: MixtureProblem) -> MixtureProblem:
+    """The problem of K + 1 modes on the statistics of that of K.
 
     The offsets of regimes are refined with the modes, so those of the K-mode fit hold for both in a test.
     """
     own, other = smaller.expectation.statistics, larger.expectation.statistics
     same = np.array_equal(own.projections, other.projections) and np.array_equal(own.factors, other.factors)
     if same:
-        return larger, True
+        return larger
     statistics: SufficientStatistics = own.with_known_modes(np.array(other.known_modes)).with_membership(
         other.membership_design, other.mode_priors
     )
     constraints = replace(larger.constraints, transforms=smaller.constraints.transforms)
-    return MixtureProblem(larger.expectation.on(statistics), constraints), False
+    return MixtureProblem(larger.expectation.on(statistics), constraints)
