@@ -312,7 +312,9 @@ def _score(options: argparse.Namespace, terminal: Terminal, noted: list[str]) ->
         for unit, k, row, tail, n in zip(panel.units, best, probabilities, novelty, readings, strict=True)
     ]
     title = f"{len(shown)} units under {options.model.name}; a small novelty is like nothing the model has seen"
-    write_table(terminal, options.output, title, list(columns), shown, said_of_parameters(model, command_line=True) or "")
+    write_table(
+        terminal, options.output, title, list(columns), shown, said_of_parameters(model, command_line=True) or ""
+    )
 
 
 def _export_c(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
