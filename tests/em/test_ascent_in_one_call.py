@@ -162,13 +162,13 @@ def test_a_mode_that_loses_its_units_ends_the_steps():
 
 def stretched(problem, slow, evaluation, factor):
     """Steps from a place whose gradient is made longer, so the next step goes too far, in one call and one by one."""
-    few = AscentLimits(4, 0.0, 0, ENDLESS)
+    few = AscentLimits(60, np.inf, 0, 3)  # three steps, however little they gain
     fast, plain = (QuasiNewton(one.coordinates(evaluation.point)) for one in (problem, slow))
     here, there = fast.ascended(problem, evaluation, few), plain.ascended(slow, evaluation, few)
     n = len(plain._place.vector)
     here.memory[2 + n : 2 + 2 * n] *= factor
     plain._place = replace(plain._place, gradient=factor * plain._place.gradient)
-    limits = AscentLimits(20, 0.0, 0, ENDLESS)
+    limits = AscentLimits(8, 0.0, 0, ENDLESS)
     return fast.ascended(problem, here.evaluation, limits), plain.ascended(slow, there.evaluation, limits)
 
 
