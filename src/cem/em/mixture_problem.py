@@ -51,7 +51,11 @@ class MixtureProblem:
 
     def on(self, statistics: SufficientStatistics) -> MixtureProblem:
         """The same problem for other units, in one thread; coordinates are shared, unless covariates of units enter."""
-        other = MixtureProblem(self.expectation.on(statistics), self.constraints)
+        return self.by(self.expectation.on(statistics))
+
+    def by(self, expectation: Expectation) -> MixtureProblem:
+        """The same problem with the E step of other units; coordinates are shared likewise."""
+        other = MixtureProblem(expectation, self.constraints)
         if other.expectation.membership is None and self.expectation.membership is None:
             object.__setattr__(other, "_coordinates", self._coordinates)
         return other

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from cem.em.expectation import Expectation
 from cem.em.mixture_problem import MixtureProblem
+from cem.em.problem import AscentLimits
+from cem.em.quasi_newton import QuasiNewton
 from cem.errors import FitError
 from cem.mixture.membership import with_log_weights
 from cem.mixture.parameters import Parameters
@@ -39,11 +41,12 @@ _FIRST = 2  # the search for modes begins with this entry: strong enough to forb
 _FOLDS = 10
 # ν is a property of the modes, not of the number of units: a part of a large fleet tells it well enough.
 _MOST_UNITS = 2000
-# Rounds of passes go on until one gains less than this, in nats; differences that matter are a hundred times larger.
-_TOLERANCE = 0.05
+# Quasi-Newton steps go on until one gains less than this, in nats; differences that matter are a hundred times larger.
+_TOLERANCE = 0.01
 _HOPELESS = 4.0  # nats behind the best, and two standard errors more, after some folds: not tried in further ones
+_MOST_PASSES = 40
+# Passes where no step raises the objective, and how far they go.
 _PASSES = 6
-_MOST_ROUNDS = 6
 _RELAXATION = 1.6
 
 
@@ -111,7 +114,8 @@ def chosen_shrinkage(parameters: Parameters, problem: MixtureProblem) -> ChosenS
     """
     statistics = problem.expectation.statistics
     menu = menu_of(statistics.sizes)
-    path = _along(parameters, problem, menu)
+    at_each = [replace(problem, constraints=replace(problem.constraints, shrinkage=weight)) for weight in menu]
+    path = _along(parameters, at_each, int(np.abs(np.log(np.asarray(menu) / problem.constraints.shrinkage)).argmin()))
     units, folds = _folds(parameters, statistics)
     if not folds.any():  # copies of one unit
         return ChosenShrinkage(menu[-1], path[-1], menu, np.zeros(len(menu)), np.zeros(len(menu)))
@@ -119,10 +123,10 @@ def chosen_shrinkage(parameters: Parameters, problem: MixtureProblem) -> ChosenS
     in_race = np.ones(len(menu), dtype=bool)
     for fold in range(int(folds.max()) + 1):
         inside, outside = folds != fold, folds == fold
-        fitted = replace(problem, expectation=problem.expectation.of_units(units[inside]))
+        expectation = problem.expectation.of_units(units[inside])
         unseen = _Unseen.of(statistics.subset(units[outside]))
         for row in np.flatnonzero(in_race):
-            found = _fitted(path[row], fitted, menu[row])
+            found = _fitted(path[row], at_each[row].by(expectation))
             held_out[row, outside] = unseen.log_likelihoods(found)
         differences, errors = _behind(held_out[:, folds <= fold], in_race)
         in_race &= differences > -_HOPELESS - 2.0 * errors
@@ -145,31 +149,30 @@ def _behind(held_out: FloatArray, in_race: NDArray[np.bool_]) -> tuple[FloatArra
     return np.nansum(gains, axis=1), np.nanstd(gains, axis=1) * np.sqrt(n_units)
 
 
-def _along(parameters: Parameters, problem: MixtureProblem, menu: Sequence[float]) -> list[Parameters]:
-    """The fit to all units at each ν, each from its neighbour on the side where the search was."""
-    first = int(np.abs(np.log(np.asarray(menu) / problem.constraints.shrinkage)).argmin())
-    path = [parameters] * len(menu)
-    for steps in (range(first, len(menu)), range(first - 1, -1, -1)):
+def _along(parameters: Parameters, at_each: Sequence[MixtureProblem], first: int) -> list[Parameters]:
+    """The fit to all units at each ν, each from its neighbour on the side of the first, where the search was."""
+    path = [parameters] * len(at_each)
+    for steps in (range(first, len(at_each)), range(first - 1, -1, -1)):
         point = path[first]
         for i in steps:
-            point = path[i] = _fitted(point, problem, menu[i])
+            point = path[i] = _fitted(point, at_each[i])
     return path
 
 
-def _fitted(start: Parameters, problem: MixtureProblem, weight: float) -> Parameters:
-    """Parameters at ν, from a start; where EM fails or loses a mode, as far as it came."""
-    problem, point = replace(problem, constraints=replace(problem.constraints, shrinkage=weight)), start
+def _fitted(start: Parameters, problem: MixtureProblem) -> Parameters:
+    """The maximiser near a start; where EM fails or loses a mode, as far as it came."""
     try:
         evaluation = problem.expect(start)
-        for _ in range(_MOST_ROUNDS):
-            before = evaluation.objective
-            evaluation = problem.passes(evaluation, _PASSES, _RELAXATION).evaluation
-            point = evaluation.point
-            if evaluation.objective - before < _TOLERANCE:
-                break
     except (FitError, np.linalg.LinAlgError):
-        pass
-    return point
+        return start
+    ascent = QuasiNewton(problem.coordinates(start))
+    steps = ascent.ascended(problem, evaluation, AscentLimits(_MOST_PASSES, _TOLERANCE, 0, 1))
+    if not steps.blocked:
+        return steps.evaluation.point
+    try:
+        return problem.passes(steps.evaluation, _PASSES, _RELAXATION).evaluation.point
+    except (FitError, np.linalg.LinAlgError):
+        return steps.evaluation.point
 
 
 @dataclass(frozen=True, eq=False)

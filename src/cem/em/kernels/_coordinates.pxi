@@ -3,8 +3,7 @@
 from libc.math cimport exp, log, sqrt
 from libc.string cimport memcpy
 
-from cem.em.kernels._curvature cimport multiply, triangle
-from cem.numerics._blas cimport eigensystem
+from cem.em.kernels._curvature cimport multiply, spectrum, triangle
 from cem.numerics._small cimport cholesky_lower
 
 # Structures of the covariance, as in cem.em.constraints.COVARIANCE_STRUCTURES.
@@ -180,9 +179,9 @@ cdef int root_of_excess(
     double* root_out,        # (q,)    the triangle of M, M Mᵀ = Λ Λᵀ − floor
 ) noexcept nogil:
     """0, or nonzero if the excess, raised to its least value, has no Cholesky factor in floating point."""
-    cdef double* vectors = work
-    cdef double* M = vectors + p * p
-    cdef double* values = M + p * p
+    cdef double* M = work
+    cdef double* vectors = M + p * p
+    cdef double* values = vectors + p * p
     cdef int i, j, m
     cdef double s
     for i in range(p):
@@ -190,9 +189,9 @@ cdef int root_of_excess(
             s = 0.0
             for m in range(j + 1):
                 s += factor[i * p + m] * factor[j * p + m]
-            vectors[i * p + j] = s
-            vectors[j * p + i] = s
-    if eigensystem(p, vectors, values, values + p, 3 * p) != 0:
+            M[i * p + j] = s
+            M[j * p + i] = s
+    if spectrum(p, M, values, vectors, values + p) != 0:
         return 1
     for i in range(p):
         for j in range(i + 1):

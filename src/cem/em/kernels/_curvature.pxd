@@ -7,7 +7,7 @@ from libc.math cimport fabs
 from libc.string cimport memcpy
 
 from cem.numerics._blas cimport eigensystem
-from cem.numerics._small cimport cholesky_lower
+from cem.numerics._small cimport cholesky_lower, eigenvectors
 
 
 cdef inline void triangle(int p, const double* root, double* M_out) noexcept nogil:
@@ -170,25 +170,40 @@ cdef inline void add_to_columns_of_congruence(
             a += 1
 
 
+cdef inline int spectrum(
+    int p,
+    double* A,               # (p, p)  symmetric; destroyed
+    double* values_out,      # (p,)    in no order
+    double* vectors_out,     # (p, p)  row i is the i-th eigenvector
+    double* lapack_work,     # (3 p,)
+) noexcept nogil:
+    """Eigenvalues and eigenvectors; nonzero if they cannot be had. LAPACK takes longer for a few rows."""
+    cdef int info
+    if p <= 8:
+        return eigenvectors(p, A, values_out, vectors_out)
+    info = eigensystem(p, A, values_out, lapack_work, 3 * p)
+    memcpy(vectors_out, A, p * p * sizeof(double))
+    return info
+
+
 cdef inline int magnitude(
     int p,
     double* A,               # (p, p)  symmetric; |A| out
     double* work,            # (p² + p)
-    double* lapack_work,
-    int n_work,
+    double* lapack_work,     # (3 p,)
 ) noexcept nogil:
-    """|A| = U |ε| Uᵀ. Returns LAPACK's info."""
+    """|A| = U |ε| Uᵀ. Nonzero if it cannot be had."""
     cdef int i, j, m, info
     cdef double s
     cdef double* values = work + p * p
-    memcpy(work, A, p * p * sizeof(double))
-    info = eigensystem(p, work, values, lapack_work, n_work)
+    info = spectrum(p, A, values, work, lapack_work)
     for i in range(p):
-        for j in range(p):
+        for j in range(i + 1):
             s = 0.0
             for m in range(p):
                 s += work[m * p + i] * fabs(values[m]) * work[m * p + j]
             A[i * p + j] = s
+            A[j * p + i] = s
     return info
 
 

@@ -35,7 +35,7 @@ cdef Py_ssize_t differentiate_scratch(const form_t* form) noexcept nogil:
     """Number of doubles that `differentiate` needs as scratch."""
     cdef Py_ssize_t largest = form.largest, square = largest * largest
     cdef Py_ssize_t most_roots = largest * (largest + 1) // 2 if form.structure == SHRUNK else 0
-    return 19 * square + 35 * largest + largest * form.rank + most_roots * (most_roots + 1)
+    return 19 * square + 4 * largest + largest * form.rank + most_roots * (most_roots + 1)
 
 
 cdef int differentiate(
@@ -53,7 +53,7 @@ cdef int differentiate(
 ) noexcept nogil:
     """0, or `failed_at` where a block of the metric is not positive definite in floating point."""
     cdef int K = form.n_modes, C = form.n_channels, r = form.rank, structure = form.structure, n_own = form.n_own
-    cdef int i, j, m, p, q, c, k, own, moved, info = 0, largest = form.largest, n_work = 34 * largest
+    cdef int i, j, m, p, q, c, k, own, moved, info = 0, largest = form.largest
     cdef Py_ssize_t P = form.P, P2 = form.P2, Q = form.Q, Q2 = form.Q2, square = largest * largest
     cdef Py_ssize_t most_roots = largest * (largest + 1) // 2 if structure == SHRUNK else 0
     cdef Py_ssize_t at = 0, at_square = 0, at_root = 0, at_block = 0
@@ -72,7 +72,7 @@ cdef int differentiate(
     cdef double* work = T + square               # (4 p²)
     cdef double* small = work + 4 * square       # (p² + p)
     cdef double* lapack_work = small + square + largest
-    cdef double* rest = lapack_work + n_work     # (p, r)
+    cdef double* rest = lapack_work + 3 * largest     # (p, r)
     cdef double* common = rest + largest * r     # (p, p)  Σ_0 of (25)
     cdef double* by_common = common + square     # (p, p)  twice the derivative by a Ψ that modes share, without (25)
     cdef double* roots_square = by_common + square  # (p, p)  mean of M Mᵀ over the modes
@@ -248,7 +248,7 @@ cdef int differentiate(
                     for j in range(i + 1):
                         by_root[own * Q + at_root + m] = T[i * p + j]
                         m += 1
-                info = magnitude(p, by_covariance, small, lapack_work, n_work)
+                info = magnitude(p, by_covariance, small, lapack_work)
                 if info != 0:
                     return failed_at(form, k, c)
                 add_to_columns(p, 1.0, by_covariance, F)
@@ -272,7 +272,7 @@ cdef int differentiate(
                 return failed_at(form, k, c)
         if structure == SHRUNK:
             F0 = metric.root_factors + K * Q2 + at_block
-            info = magnitude(p, by_common, small, lapack_work, n_work)
+            info = magnitude(p, by_common, small, lapack_work)
             if info == 0:
                 add_to_columns_of_congruence(p, 1.0, by_common, roots_square, F0)
                 info = cholesky(q, F0)
