@@ -79,8 +79,9 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         others cycle through one k-means start and seven prototype starts. Rarely worth changing.
     n_init : int, default 10
         Number of fresh starts. EM finds a local optimum, so several are needed. The most likely starts get a short run,
-        the best of these a longer run, and one a full run. With two starts or more the search also moves modes of the
-        best solution, and from one solution to another, more often where starts disagree and where the fleet is small.
+        the best of these a longer run, and one a full run. With two starts or more, and wherever `shrinkage` is
+        chosen, the search also moves modes of the best solution, and from one solution to another, more often where
+        starts disagree and where the fleet is small.
         From 10 to 50, more starts mean a better choice of where to begin; beyond 50 the whole search grows in
         proportion. Raise it if two seeds give different log-likelihoods.
     max_iter : int, default 1000
