@@ -206,7 +206,9 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
     starts_ : list of dict
         kind, log_likelihood, n_iter and fate of each start. Starts of the kinds "moved" and "crossed" come on top
         of `n_init`, and so does one of kind "quiet": the best start fitted again after a noise floor was lowered for a
-        quiet mode, and one of kind "known": the best of the search before `shrinkage` was chosen.
+        quiet mode, and one of kind "known": the best of the search before `shrinkage` was chosen. The fate of the one
+        kept is "best". One "overtaken by start i" was the best until start i, which had been stopped near it, was run
+        to its end.
     kernel_ : str
         The kernel used: "lapack", or "lanes" or "shared" (shared designs) with the instruction set.
     lifetimes_ : cem.lifetimes.Lifetimes
