@@ -43,8 +43,8 @@ def add_model_choice(parser: argparse.ArgumentParser) -> None:
         "--shrinkage",
         type=positive,
         metavar="WEIGHT",
-        help="how many units of every mode the common covariance of shrunk ones counts as (default: chosen by units that "
-        "are held out, which takes longer than the fit)",
+        help="how many units of every mode the common covariance of shrunk ones counts as (default: chosen by units "
+        "that are held out, which takes longer than the fit)",
     )
     parser.add_argument(
         "--linking-rank",
