@@ -466,6 +466,8 @@ TABLES: dict[str, Columns] = {
         "robust": number("robust_ms", ".1f", unit=" ms"),
         "information by fit": number("information_by_fit", ".2f"),
         "robust by fit": number("robust_by_fit", ".2f"),
+        "replicates": text("replicates"),
+        "information by bootstrap": interval("by_bootstrap", ".2f"),
     },
     "coverage": {
         "fleets": text("fleets"),
