@@ -12,7 +12,8 @@ from cem.errors import OptionError
 from cem.mixture.grouped import Components
 from cem.mixture.parameters import Parameters
 from cem.model.known_parameters import described
-from cem.model.model import Axes, Data, FailureModeModel
+from cem.model.model import FailureModeModel
+from cem.model.outputs import Axes, Data
 
 if TYPE_CHECKING:
     from cem.mixture.prediction import Evidence, Posterior
