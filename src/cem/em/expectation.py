@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cem import _core
 from cem.em.constraints import Constraints
 from cem.em.kernels import _em
+from cem.em.kernels._lanes import LanePack
 from cem.em.kernels.choice import (
     Kernel,
     LanesKernel,
@@ -221,9 +222,14 @@ class Expectation:
 
     def makes_passes_in_one_call(self, n_modes: int, constraints: Constraints) -> bool:
         """Whether `passes` makes them for models without links."""
+        return self.small_pack(n_modes, constraints) is not None
+
+    def small_pack(self, n_modes: int, constraints: Constraints) -> LanePack | None:
+        """The fleet, if a pass over it takes less time than a call from Python, and its model is plain; else None."""
         if self.membership is not None or constraints.fixed is not None or constraints.pooled_noise:
-            return False
-        return isinstance(self._kernel, LanesKernel) and len(self._kernel.bounds(n_modes)) <= 2
+            return None
+        kernel = self._kernel
+        return kernel.pack if isinstance(kernel, LanesKernel) and len(kernel.bounds(n_modes)) <= 2 else None
 
     def passes(
         self,
@@ -262,9 +268,8 @@ class Expectation:
             A quantity is not finite, or a scatter matrix is not positive definite; the message names where.
         """
         n_modes = parameters.n_modes
-        if parameters.rank or not isinstance(self._kernel, LanesKernel):
-            return None
-        if not self.makes_passes_in_one_call(n_modes, constraints):
+        pack = None if parameters.rank else self.small_pack(n_modes, constraints)
+        if pack is None:
             return None
         if expected is None:
             sums = np.empty(_core.n_sums(n_modes, np.asarray(self.statistics.sizes, dtype=np.int32)))
@@ -278,7 +283,7 @@ class Expectation:
         log_likelihoods, objectives = np.empty(1 + n_passes), np.empty(1 + n_passes)
         try:
             done, n_evaluations = _em.passes(
-                self._kernel.pack,
+                pack,
                 n_passes,
                 relaxation,
                 parameters.bundle,

@@ -10,7 +10,7 @@ from typing import Generic
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.problem import Evaluation, ModeSums, Passes, Point, Problem, Sums
+from cem.em.problem import AscentLimits, Evaluation, ModeSums, Passes, Point, Problem, Sums
 from cem.em.quasi_newton import QuasiNewton
 from cem.numerics.threads import checkpoint
 
@@ -274,34 +274,32 @@ def continue_em(
     left = n_passes
     while left > 0 and not converged and lost_mode is None:
         checkpoint()
-        step = None
         if ascending and ascent is not None:
-            step, tried = ascent.step(problem, evaluation, left)
-            left -= tried
-        if step is not None:
-            evaluation = step.evaluation
-            log_likelihoods.append(evaluation.log_likelihood)
-            objectives.append(evaluation.objective)
-        elif left > 0:
-            # Until convergence is judged, nothing needs to be decided between these passes.
-            wanted = 1 if ascending else min(left, max(1, plain_needed - plain_passes))
-            first = not ascending and patience == 0 and plain_passes < plain_needed
-            plain = problem.passes(evaluation, wanted, relaxation if first else 1.0)
-            evaluation, status = plain.evaluation, plain.status
-            log_likelihoods += plain.log_likelihoods
-            objectives += plain.objectives
-            left -= len(plain.objectives)
-            plain_passes += len(plain.objectives)
-        else:
-            break
+            steps = ascent.ascended(problem, evaluation, AscentLimits(left, tolerance, negligible, patience))
+            evaluation, negligible = steps.evaluation, steps.negligible
+            log_likelihoods += steps.log_likelihoods
+            objectives += steps.objectives
+            left -= steps.n_passes
+            if not steps.blocked:
+                lost_mode = _lost_mode(evaluation.sums)
+                if negligible == patience:
+                    ascending, plain_passes, plain_needed = False, 0, _PLAIN_TO_JUDGE
+                continue
+            if left <= 0:
+                break
+        # Until convergence is judged, nothing needs to be decided between these passes.
+        wanted = 1 if ascending else min(left, max(1, plain_needed - plain_passes))
+        first = not ascending and patience == 0 and plain_passes < plain_needed
+        plain = problem.passes(evaluation, wanted, relaxation if first else 1.0)
+        evaluation, status = plain.evaluation, plain.status
+        log_likelihoods += plain.log_likelihoods
+        objectives += plain.objectives
+        left -= len(plain.objectives)
         lost_mode = _lost_mode(evaluation.sums)
-        if ascending:
-            gain = objectives[-1] - objectives[-2]
-            done = step is not None and max(gain, step.predicted_gain) < tolerance
-            negligible = negligible + 1 if done else 0
-            if step is None or negligible == patience:
-                ascending, plain_passes, plain_needed = False, 0, _PLAIN_TO_JUDGE
+        if ascending:  # no step helped, and a plain pass did
+            ascending, negligible, plain_passes, plain_needed = False, 0, 0, _PLAIN_TO_JUDGE
             continue
+        plain_passes += len(plain.objectives)
         if plain_passes >= plain_needed:
             still = _only_rounding_is_left(objectives, rounding)
             close = still or remaining_gain(objectives) < tolerance

@@ -14,13 +14,15 @@ from cem.em.loop import EMRun
 from cem.em.maximisation import maximisation, over_relaxed
 from cem.em.membership_ascent import coordinates_of
 from cem.em.passes import one_by_one
-from cem.em.problem import AscentCoordinates, Evaluation, Passes
+from cem.em.problem import Ascended, AscentCoordinates, AscentLimits, Evaluation, Passes
 from cem.em.sums import ExpectedStatistics
+from cem.em.unconstrained import UnconstrainedCoordinates
 from cem.mixture.parameters import Parameters
 from cem.statistics.sufficient import SufficientStatistics
 
 __all__ = ["MixtureEvaluation", "MixtureProblem", "MixtureRun"]
 
+FloatArray = NDArray[np.float64]
 MixtureEvaluation: TypeAlias = Evaluation[Parameters, ExpectedStatistics]
 MixtureRun: TypeAlias = EMRun[Parameters, ExpectedStatistics]
 
@@ -80,6 +82,27 @@ class MixtureProblem:
         if relaxation > 1.0 and not parameters.rank and not tied:
             further = self._further
         return one_by_one(self, evaluation, n_passes, further, relaxation)
+
+    def ascended(
+        self, evaluation: MixtureEvaluation, memory: FloatArray | None, limits: AscentLimits
+    ) -> Ascended[Parameters, ExpectedStatistics] | None:
+        """Quasi-Newton steps in one call, for a plain model of a small fleet; None where they are made one by one.
+
+        Parameters
+        ----------
+        evaluation : Evaluation
+            The starting point.
+        memory : ndarray, optional
+            What the last call has learned of the curvature, if it led there; it is changed.
+        limits : AscentLimits
+            When the steps end.
+        """
+        parameters = evaluation.point
+        pack = None if parameters.rank else self.expectation.small_pack(parameters.n_modes, self.constraints)
+        coordinates = self.coordinates(parameters)
+        if pack is None or not isinstance(coordinates, UnconstrainedCoordinates):
+            return None
+        return coordinates.ascended(pack, evaluation, memory, limits)
 
     def first_passes(
         self, parameters: Parameters, n_passes: int, relaxation: float

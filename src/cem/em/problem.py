@@ -11,7 +11,18 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AscentCoordinates", "AscentMetric", "Evaluation", "ModeSums", "Passes", "Point", "Problem", "Sums"]
+__all__ = [
+    "Ascended",
+    "AscentCoordinates",
+    "AscentLimits",
+    "AscentMetric",
+    "Evaluation",
+    "ModeSums",
+    "Passes",
+    "Point",
+    "Problem",
+    "Sums",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -75,6 +86,55 @@ class Passes(NamedTuple, Generic[Point, Sums]):
     n_evaluations: int
 
 
+class AscentLimits(NamedTuple):
+    """When quasi-Newton steps end, besides a mode that loses its units.
+
+    Parameters
+    ----------
+    n_passes : int
+        Limit on the E steps.
+    tolerance : float
+        A step gains next to nothing if it gains less than this, and the quadratic model of the step less than this.
+    negligible : int
+        Such steps in a row so far.
+    patience : int
+        How many of these end the ascent.
+    """
+
+    n_passes: int
+    tolerance: float
+    negligible: int
+    patience: int
+
+
+class Ascended(NamedTuple, Generic[Point, Sums]):
+    """The result of quasi-Newton steps.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        At the last point.
+    log_likelihoods, objectives : list of float
+        After every step.
+    n_passes : int
+        E steps made; more than steps if some were too long.
+    negligible : int
+        Steps in a row that gained next to nothing.
+    blocked : bool
+        Whether no length of the last step raised the objective.
+    memory : ndarray, optional
+        What a problem that makes its steps in one call has learned of the curvature.
+    """
+
+    evaluation: Evaluation[Point, Sums]
+    log_likelihoods: list[float]
+    objectives: list[float]
+    n_passes: int
+    negligible: int
+    blocked: bool
+    memory: FloatArray | None = None
+
+
 class AscentMetric(Protocol):
     """A positive definite matrix that approximates the curvature of minus the objective."""
 
@@ -96,7 +156,12 @@ class AscentCoordinates(Protocol[Point, _SumsIn]):
 
 
 class Problem(Protocol[Point, Sums]):
-    """A likelihood that EM can maximise."""
+    """A likelihood that EM can maximise.
+
+    One that can make several quasi-Newton steps in one call also has ``ascended(evaluation, memory, limits)``. It
+    returns `Ascended`, or None where steps must be made one by one; see
+    `cem.em.mixture_problem.MixtureProblem.ascended`.
+    """
 
     @property
     def n_terms(self) -> int:

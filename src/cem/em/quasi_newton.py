@@ -15,13 +15,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
-from typing import Generic
+from typing import Generic, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.problem import AscentCoordinates, AscentMetric, Evaluation, Point, Problem, Sums
+from cem.em.problem import (
+    Ascended,
+    AscentCoordinates,
+    AscentLimits,
+    AscentMetric,
+    Evaluation,
+    Point,
+    Problem,
+    Sums,
+)
 from cem.errors import FitError
+from cem.numerics.threads import checkpoint
 
 __all__ = ["QuasiNewton", "Step"]
 
@@ -60,6 +70,14 @@ class _Place(Generic[Point]):
     metric: AscentMetric
 
 
+class _InOneCall(Protocol[Point, Sums]):
+    """Several steps in one call; None where they must be made one by one."""
+
+    def __call__(
+        self, evaluation: Evaluation[Point, Sums], memory: FloatArray | None, limits: AscentLimits, /
+    ) -> Ascended[Point, Sums] | None: ...
+
+
 class QuasiNewton(Generic[Point, Sums]):
     """Steps that never lower the objective.
 
@@ -73,14 +91,61 @@ class QuasiNewton(Generic[Point, Sums]):
         self.coordinates = coordinates
         self._pairs = Pairs()
         self._place: _Place[Point] | None = None
+        # What steps in one call have learned, and where the last one led.
+        self._memory: FloatArray | None = None
+        self._reached: Point | None = None
 
     def copy(self) -> QuasiNewton[Point, Sums]:
         """A copy with the same learned curvature."""
-        if self._place is None:
+        if self._place is None and self._memory is None:
             return QuasiNewton(self.coordinates)
         twin = copy(self)
         twin._pairs = copy(self._pairs)
+        twin._memory = None if self._memory is None else self._memory.copy()
         return twin
+
+    def ascended(
+        self, problem: Problem[Point, Sums], evaluation: Evaluation[Point, Sums], limits: AscentLimits
+    ) -> Ascended[Point, Sums]:
+        """Make steps until one fails, too many gain next to nothing, or a mode loses its units.
+
+        Parameters
+        ----------
+        problem : Problem
+            Provides the objective, and makes the steps itself if it can make several in one call.
+        evaluation : Evaluation
+            The starting point; the learned curvature is kept if the last step led there.
+        limits : AscentLimits
+            When else they end.
+
+        Returns
+        -------
+        Ascended
+        """
+        in_one_call: _InOneCall[Point, Sums] | None = getattr(problem, "ascended", None)
+        if in_one_call is not None:
+            memory = self._memory if self._reached is evaluation.point else None
+            found = in_one_call(evaluation, memory, limits)
+            if found is not None:
+                self._memory, self._reached = found.memory, found.evaluation.point
+                return found
+        negligible, n_passes = limits.negligible, 0
+        log_likelihoods: list[float] = []
+        objectives: list[float] = []
+        while n_passes < limits.n_passes and negligible < limits.patience:
+            checkpoint()
+            step, tried = self.step(problem, evaluation, limits.n_passes - n_passes)
+            n_passes += tried
+            if step is None:
+                return Ascended(evaluation, log_likelihoods, objectives, n_passes, negligible, True)
+            gain = step.evaluation.objective - evaluation.objective
+            evaluation = step.evaluation
+            log_likelihoods.append(evaluation.log_likelihood)
+            objectives.append(evaluation.objective)
+            negligible = negligible + 1 if max(gain, step.predicted_gain) < limits.tolerance else 0
+            if evaluation.sums.mode_counts.min() < 1.0:
+                break
+        return Ascended(evaluation, log_likelihoods, objectives, n_passes, negligible, False)
 
     def step(
         self, problem: Problem[Point, Sums], evaluation: Evaluation[Point, Sums], most_passes: int

@@ -8,27 +8,27 @@ replaces Σ, and the loadings W = Λ Γ are unconstrained already.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cem.em.constraints import Constraints
 from cem.em.kernels import _unconstrained
+from cem.em.kernels._lanes import LanePack
+from cem.em.problem import Ascended, AscentLimits, Evaluation
 from cem.em.sums import ExpectedStatistics
 from cem.errors import KernelFailure
 from cem.mixture.parameters import Parameters
-from cem.statistics.coordinates import Layout, layout_of
+from cem.statistics.coordinates import layout_of
 
 __all__ = ["Metric", "UnconstrainedCoordinates"]
 
 FloatArray = NDArray[np.float64]
+MixtureEvaluation: TypeAlias = Evaluation[Parameters, ExpectedStatistics]
 
-# A parameter at its floor starts this share of the floor above it, because at M = 0 or τ = 0 the gradient is always 0.
-# The share is small enough not to change ℓ, which may fall steeply there: a noise variance affects many readings.
-_COVARIANCE_ABOVE = 1e-6
-_NOISE_ABOVE = 1e-8
-_SMALLEST_WEIGHT = 1e-12
-
+# Steps of one call, after which an interruption is heard.
+_AT_ONCE = 64
 
 @dataclass(frozen=True, eq=False)
 class Metric:
@@ -99,25 +99,6 @@ class Metric:
         return result
 
 
-class _Block:
-    """Channels whose bases have one size: their matrices are handled together."""
-
-    def __init__(self, layout: Layout, constraints: Constraints, p: int) -> None:
-        self.p = p
-        self.channels = np.array([c for c, size in enumerate(layout.sizes) if size == p])
-        self.vectors = layout.mean_offsets[self.channels][:, None] + np.arange(p)  # (C_p, p) in packed means
-        self.matrices = layout.factor_offsets[self.channels][:, None] + np.arange(p * p)  # (C_p, p²) in packed factors
-        self.floors = constraints.covariance_floors[self.channels][:, None]
-        n_triangle = p * (p + 1) // 2
-        starts = np.concatenate([[0], np.cumsum([size * (size + 1) // 2 for size in layout.sizes])])[self.channels]
-        self.triangles = starts[:, None] + np.arange(n_triangle)  # (C_p, q) in packed roots
-        self.lower = np.tril_indices(p)
-
-    def of(self, packed: FloatArray) -> FloatArray:
-        """Matrices (K, C_p, p, p) of packed ones (K, Σ p_c²)."""
-        return packed[:, self.matrices].reshape(len(packed), -1, self.p, self.p)
-
-
 class UnconstrainedCoordinates:
     """Parameters as an unconstrained vector, and the gradient of ℓ there.
 
@@ -138,24 +119,25 @@ class UnconstrainedCoordinates:
 
     def __init__(self, constraints: Constraints, sizes: tuple[int, ...], n_modes: int, rank: int = 0) -> None:
         self._constraints, self._sizes, self._n_modes = constraints, sizes, n_modes
-        self._layout = layout_of(sizes)
-        self._blocks = [_Block(self._layout, constraints, p) for p in sorted(set(sizes))]
+        self._layout = layout = layout_of(sizes)
         self._structure = constraints.structure
         self._n_own = 1 if constraints.covariance == "pooled" else n_modes
         self._loadings = (n_modes, sum(sizes), rank)
         self._penalties = np.zeros(n_modes) if constraints.linking_penalties is None else constraints.linking_penalties
+        # With uncorrelated coefficients: S⁻¹ of each channel, and the floors of the variances in the user's basis.
         self._lowest = np.zeros(sum(sizes))
-        self._diagonal = constraints.covariance == "diagonal"
         self._inverses = np.zeros(len(constraints.transforms))
-        if self._diagonal:
+        if constraints.covariance == "diagonal":
             n_roots = list(sizes)
-            for block in self._blocks:
-                inverse = np.linalg.inv(block.of(constraints.transforms[None]))[0]
-                self._inverses[block.matrices] = inverse.reshape(block.matrices.shape)
-                self._lowest[block.vectors] = block.floors * np.square(inverse).sum(axis=-1)
+            for c, floor in enumerate(constraints.covariance_floors):
+                inverse = np.linalg.inv(layout.matrix(constraints.transforms, c))
+                layout.matrix(self._inverses, c)[:] = inverse
+                rows = slice(int(layout.mean_offsets[c]), int(layout.mean_offsets[c + 1]))
+                self._lowest[rows] = floor * np.square(inverse).sum(axis=-1)
         else:
             n_roots = [p * (p + 1) // 2 for p in sizes]
-        self._n_roots, self._n_squares = sum(n_roots), int(np.square(n_roots).sum())
+        self._n_squares = int(np.square(n_roots).sum())
+        self._n_vector = n_modes * (1 + sum(sizes) * (1 + rank) + len(sizes)) + self._n_own * sum(n_roots)
 
     @property
     def n_modes(self) -> int:
@@ -164,25 +146,29 @@ class UnconstrainedCoordinates:
     # ---- parameters to vector and back
 
     def vector(self, parameters: Parameters) -> FloatArray:
-        """Convert parameters that satisfy the constraints to a vector."""
-        floors = self._constraints.noise_floors
-        tau = np.sqrt(np.maximum(parameters.noise_variances - floors, _NOISE_ABOVE * floors))
-        weights = np.log(np.maximum(parameters.weights, _SMALLEST_WEIGHT))
-        roots, W = np.empty((self._n_own, self._n_roots)), np.empty(self._loadings)
-        for block in self._blocks:
-            factors = block.of(parameters.factors[: self._n_own])
-            if self._diagonal:
-                variances = np.square(block.of(self._inverses[None]) @ factors).sum(axis=-1)
-                lowest = self._lowest[block.vectors]
-                roots[:, block.vectors] = np.sqrt(np.maximum(variances - lowest, _COVARIANCE_ABOVE * lowest))
-            else:
-                eigenvalues, U = np.linalg.eigh(factors @ np.swapaxes(factors, -1, -2))
-                excess = np.maximum(eigenvalues - block.floors, _COVARIANCE_ABOVE * block.floors)
-                M = np.linalg.cholesky((U * excess[..., None, :]) @ np.swapaxes(U, -1, -2))
-                roots[:, block.triangles] = M[..., block.lower[0], block.lower[1]]
-            if parameters.loadings is not None:
-                W[:, block.vectors] = block.of(parameters.factors) @ parameters.loadings[:, block.vectors]
-        return np.concatenate([weights, parameters.means.ravel(), tau.ravel(), roots.ravel(), W.ravel()])
+        """Convert parameters that satisfy the constraints to a vector.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            A covariance less its floor has no Cholesky factor in floating point.
+        """
+        constraints, vector = self._constraints, np.zeros(self._n_vector)
+        linked = int(np.prod(self._loadings))
+        try:
+            _unconstrained.vector(
+                parameters.bundle,
+                self._structure,
+                constraints.noise_floors,
+                constraints.covariance_floors,
+                constraints.transforms,
+                self._inverses,
+                self._lowest,
+                vector if parameters.rank else vector[: len(vector) - linked],  # without loadings W is 0
+            )
+        except KernelFailure as failure:
+            raise np.linalg.LinAlgError(str(failure)) from None
+        return vector
 
     def parameters(self, vector: FloatArray) -> Parameters:
         """Convert any vector to parameters that satisfy the constraints.
@@ -215,6 +201,73 @@ class UnconstrainedCoordinates:
             raise np.linalg.LinAlgError(str(failure)) from None
         linked = loadings if self._loadings[2] else None
         return Parameters.adopting(weights, means, factors, noise, self._sizes, linked)
+
+    # ---- several steps in one call
+
+    def ascended(
+        self, pack: LanePack, evaluation: MixtureEvaluation, memory: FloatArray | None, limits: AscentLimits
+    ) -> Ascended[Parameters, ExpectedStatistics]:
+        """Make quasi-Newton steps in one call, for a fleet whose E step takes less time than a call from Python.
+
+        Parameters
+        ----------
+        pack : LanePack
+            The fleet.
+        evaluation : Evaluation
+            The starting point; its channels are not linked.
+        memory : ndarray, optional
+            What the last call has left, if it led there; it is changed.
+        limits : AscentLimits
+            When the steps end.
+
+        Returns
+        -------
+        Ascended
+            Its memory is the given one, or a new one.
+        """
+        constraints, before = self._constraints, evaluation.point
+        sizes = self._layout.kernel_sizes
+        if memory is None:
+            memory = np.empty(_unconstrained.memory_size(sizes, self._n_modes, self._structure))
+            memory[:2] = 0.0
+        sums, weights = np.empty_like(evaluation.sums.sums), np.empty(self._n_modes)
+        means, factors = np.empty_like(before.means), np.empty_like(before.factors)
+        noise_variances = np.empty_like(before.noise_variances)
+        rho = np.empty_like(evaluation.responsibilities)
+        log_likelihoods, objectives = np.empty((2, min(limits.n_passes, _AT_ONCE)))
+        n_steps, n_passes, negligible, blocked = _unconstrained.ascended(
+            pack,
+            before.bundle,
+            evaluation.sums.sums,
+            evaluation.objective,
+            self._structure,
+            constraints.shrinkage,
+            constraints.noise_floors,
+            constraints.covariance_floors,
+            constraints.transforms,
+            self._inverses,
+            self._lowest,
+            limits.n_passes,
+            limits.tolerance,
+            limits.negligible,
+            limits.patience,
+            memory,
+            sums,
+            weights,
+            means,
+            factors,
+            noise_variances,
+            rho,
+            log_likelihoods,
+            objectives,
+        )
+        heights: list[float] = log_likelihoods[:n_steps].tolist()
+        raised: list[float] = objectives[:n_steps].tolist()
+        if n_steps:
+            reached = Parameters.adopting(weights, means, factors, noise_variances, self._sizes)
+            expected = ExpectedStatistics(sums, self._n_modes, self._sizes, evaluation.sums.n_units)
+            evaluation = Evaluation(reached, expected, rho, heights[-1], raised[-1])
+        return Ascended(evaluation, heights, raised, n_passes, negligible, blocked, memory)
 
     # ---- gradient and metric
 

@@ -1,6 +1,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.em.kernels._lanes import LanePack
 from cem.mixture._bundle import ParametersBundle
 
 _Floats = NDArray[np.float64]
@@ -19,6 +20,16 @@ def parameters(
     factors_out: _Floats,
     noise_variances_out: _Floats,
     loadings_out: _Floats,
+) -> None: ...
+def vector(
+    parameters: ParametersBundle,
+    structure: int,
+    noise_floors: _Floats,
+    covariance_floors: _Floats,
+    transforms: _Floats,
+    inverses: _Floats,
+    lowest: _Floats,
+    vector_out: _Floats,
 ) -> None: ...
 def derivatives(
     vector: _Floats,
@@ -53,3 +64,30 @@ def scaled(
     shared: _Floats,
     scaled_out: _Floats,
 ) -> None: ...
+def memory_size(sizes: _Ints, n_modes: int, structure: int) -> int: ...
+def ascended(
+    pack: LanePack,
+    parameters: ParametersBundle,
+    sums: _Floats,
+    objective: float,
+    structure: int,
+    shrinkage: float,
+    noise_floors: _Floats,
+    covariance_floors: _Floats,
+    transforms: _Floats,
+    inverses: _Floats,
+    lowest: _Floats,
+    most_passes: int,
+    tolerance: float,
+    negligible: int,
+    patience: int,
+    memory: _Floats,
+    sums_out: _Floats,
+    weights_out: _Floats,
+    means_out: _Floats,
+    mode_factors_out: _Floats,
+    noise_variances_out: _Floats,
+    responsibilities_out: _Floats,
+    log_likelihoods_out: _Floats,
+    objectives_out: _Floats,
+) -> tuple[int, int, int, bool]: ...
