@@ -229,7 +229,7 @@ def _check_seed(seed: Any) -> None:
 
 
 def _check_fit(law: Any, model: FailureModeModel) -> None:
-    """Refuse the uncertainty of another fit: its draws are in other coordinates, and their shapes may still be alike."""
+    """Refuse the uncertainty of another fit: its draws are in other coordinates, though their shapes may fit."""
     fitted = getattr(law, "model", None)
     if not isinstance(fitted, FailureModeModel) or fitted is model:
         return
