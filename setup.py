@@ -121,7 +121,7 @@ def translate(path: Path) -> Extension:
         Path(translated.sources[0]).unlink(missing_ok=True)
         raise SystemExit("\n".join(["setup.py: a negative index where Cython does not wrap it around:", *faults]))
     # Cython found the headers that the .pyx file and the .pxd files it cimports name, and none of those behind them.
-    # The .pxd files need no entry: a changed one makes a newer C file.
+    # The .pxd files, and the .pxi files that a .pyx file includes, need no entry: a changed one makes a newer C file.
     # Flags and directives stand in this file.
     translated.depends = [*with_included(translated.depends), "setup.py"]
     return translated

@@ -5,7 +5,7 @@
 The comparison is that of pylint's duplicate-code checker with the options of [tool.pylint.similarities]. It is run
 without pylint, which cannot read Cython and C: those files are compared as text, without comments and docstrings. A
 pair that has to be is explained in [[tool.copies.explained]]; at most `MOST_EXPLAINED` are, and one that is no longer
-there fails too. A .pxd file declares what its .pyx file defines; that is no copy.
+there fails too. A .pxd file declares what its .pyx file, or a .pxi part of that, defines; that is no copy.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pylint.checkers.symilar import Symilar
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "src"
-COMPILED = {".pyx", ".pxd", ".h"}
+COMPILED = {".pyx", ".pxd", ".pxi", ".h"}
 MOST_EXPLAINED = 5
 
 
@@ -42,10 +42,15 @@ def pairs(paths: list[Path], most: int, *, python: bool, options: dict[str, bool
 
 
 def is_declaration(files: list[str]) -> bool:
-    """Whether they are a .pyx file and its own .pxd file."""
-    return len(files) == 2 and {file.rpartition(".")[2] for file in files} == {"pyx", "pxd"} and (
-        files[0].rpartition(".")[0] == files[1].rpartition(".")[0]
-    )  # fmt: skip
+    """Whether they are a .pxd file and what it declares: the .pyx file of that name, or a part that this includes."""
+    of_kind = {file.rpartition(".")[2]: Path(file) for file in files}
+    if len(files) != 2 or "pxd" not in of_kind:
+        return False
+    module = of_kind["pxd"].with_suffix(".pyx")
+    if "pxi" in of_kind and module.parent == of_kind["pxi"].parent:
+        text = (SOURCES / module).read_text(encoding="utf-8") if (SOURCES / module).is_file() else ""
+        return f'include "{of_kind["pxi"].name}"' in text
+    return of_kind.get("pyx") == module
 
 
 def main() -> int:

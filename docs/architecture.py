@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "src"
 PICTURE = ROOT / "docs" / "pictures" / "rooms.svg"
 
+_INCLUDED = re.compile(r'^include "([^"]+)"', re.MULTILINE)
 _CYTHON = re.compile(r"^[ \t]*from (cem[\w.]*) c?import \(?([^#()]*?)(?:\)|#|$)", re.MULTILINE | re.DOTALL)
 
 
@@ -25,7 +26,10 @@ def modules() -> dict[str, list[Path]]:
     for path in sorted((SOURCES / "cem").rglob("*")):
         if path.suffix in (".py", ".pyx", ".pxd"):
             parts = path.relative_to(SOURCES).with_suffix("").parts
-            found.setdefault(".".join(parts).removesuffix(".__init__"), []).append(path)
+            of_module = found.setdefault(".".join(parts).removesuffix(".__init__"), [])
+            of_module.append(path)
+            if path.suffix == ".pyx":  # and its parts, .pxi files
+                of_module += [path.with_name(name) for name in _INCLUDED.findall(path.read_text(encoding="utf-8"))]
     return found
 
 
@@ -86,7 +90,7 @@ def sizes() -> dict[str, tuple[int, int]]:
     """Lines of each room, of Python and of Cython and C."""
     found: dict[str, list[int]] = {}
     for path in (SOURCES / "cem").rglob("*"):
-        if path.suffix in (".py", ".pyx", ".pxd", ".h"):
+        if path.suffix in (".py", ".pyx", ".pxd", ".pxi", ".h"):
             count = found.setdefault(path.relative_to(SOURCES / "cem").with_suffix("").parts[0], [0, 0])
             count[path.suffix != ".py"] += len(path.read_text(encoding="utf-8").splitlines())
     return {room: (python, compiled) for room, (python, compiled) in found.items()}

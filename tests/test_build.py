@@ -106,6 +106,7 @@ def named_headers(module):
             continue
         seen.add(path)
         text = path.read_text(encoding="utf-8")
+        waiting += [path.with_name(name) for name in re.findall(r'^include "([^"]+)"', text, re.MULTILINE)]
         headers |= set(re.findall(r'extern from "([^"]+)"', text))
         cimported = re.findall(r"^\s*from cem\.([\w.]+) cimport", text, re.MULTILINE)
         waiting += [path.with_suffix(".pxd"), *(SOURCES / f"{name.replace('.', '/')}.pxd" for name in cimported)]
@@ -141,12 +142,13 @@ def test_no_header_is_without_an_extension(depends):
 
 
 def test_a_touched_header_compiles_its_module_again(tree):
-    """Through the real commands: the header behind the header, by way of a macro, and the .pxd file."""
+    """Through the real commands: the header behind the header, by way of a macro, the .pxd file, and an included part."""
     package = tree / "src" / "cem"
     (package / "deep.h").write_text("static inline int deep(void) { return 3; }\n")
     (package / "outer.h").write_text('#define BODY "deep.h"\n#include BODY\n')
     (package / "shared.pxd").write_text('cdef extern from "outer.h" nogil:\n    int deep()\n')
-    (package / "user.pyx").write_text("from cem.shared cimport deep\ndef call():\n    return deep()\n")
+    (package / "user.pyx").write_text('include "part.pxi"\ndef call():\n    return deeper()\n')
+    (package / "part.pxi").write_text("from cem.shared cimport deep\ncdef int deeper():\n    return deep()\n")
 
     def age():
         for path in (path for path in tree.rglob("*") if path.is_file()):
@@ -162,7 +164,7 @@ def test_a_touched_header_compiles_its_module_again(tree):
     assert build()
     age()
     assert not build()
-    for touched in ("deep.h", "outer.h", "shared.pxd"):
+    for touched in ("deep.h", "outer.h", "shared.pxd", "part.pxi"):
         os.utime(package / touched, (20_000, 20_000))
         assert build(), f"{touched} was touched and nothing was compiled"
         age()

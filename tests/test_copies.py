@@ -50,6 +50,15 @@ def test_a_declaration_is_no_copy_of_its_definition(copies):
     assert copies.main() == 0
 
 
+@pytest.mark.parametrize("included, faults", [(True, 0), (False, 1)])
+def test_a_declaration_is_no_copy_of_a_definition_in_a_part(copies, included, faults):
+    """A module in parts would have to be one long file; but only its own parts are declared in its .pxd file."""
+    (copies.SOURCES / "cem" / "kernel.pyx").write_text('include "part.pxi"\n' if included else "", encoding="utf-8")
+    for name in ("kernel.pxd", "part.pxi"):
+        write(copies, name, "cdef int kernel(", [f"    const double* x{i}," for i in range(14)])
+    assert copies.main() == faults
+
+
 def test_an_explanation_without_a_copy_is_refused(copies, capsys):
     """Explanations of copies that are gone would let others pass."""
     path = copies.ROOT / "pyproject.toml"

@@ -12,6 +12,7 @@ TEXTS = {
     ".pyi",
     ".pyx",
     ".pxd",
+    ".pxi",
     ".h",
     ".c",
     ".md",

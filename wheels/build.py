@@ -40,7 +40,7 @@ SOURCE_DATE_EPOCH = (
 )
 
 # Sorted out by kind, so that leftovers of a local build never reach a wheel nor its hash.
-SOURCE_KINDS = {".py", ".pyx", ".pxd", ".pyi", ".h", ".typed"}
+SOURCE_KINDS = {".py", ".pyx", ".pxd", ".pxi", ".pyi", ".h", ".typed"}
 PROJECT_FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
 BUILD_FILES = ("build.py", "audit.py", "requirements-build.txt", "requirements-tools.txt")
 PROVENANCE = "provenance.json"

@@ -30,6 +30,7 @@ MixtureEvaluation: TypeAlias = Evaluation[Parameters, ExpectedStatistics]
 # Steps of one call, after which an interruption is heard.
 _AT_ONCE = 64
 
+
 @dataclass(frozen=True, eq=False)
 class Metric:
     """A positive definite matrix that approximates the curvature of −ℓ at a point, in the parts that form its inverse.

@@ -217,8 +217,8 @@ cdef int differentiate(
                 spread = max(spread / (r * weight), 1e-3)
                 info = loading_blocks(
                     p, r, spread * weight, penalty, psi, scatter, inverse, G, work,
-                    metric.loading_scales + k * P2 + at_square, metric.couplings + k * P2 + at_square, metric.directions + (k * P + at) * r,
-                    X, Z,
+                    metric.loading_scales + k * P2 + at_square, metric.couplings + k * P2 + at_square,
+                    metric.directions + (k * P + at) * r, X, Z,
                 )
                 if info != 0:
                     return failed_at(form, k, c)
