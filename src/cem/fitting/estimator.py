@@ -119,7 +119,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         caution. The default suits modes of a dozen units. With many units in every mode a lower penalty predicts
         better; choose it with `cem.selection.cross_validate`.
     accelerate : {"auto", "none"}, default "auto"
-        "auto" adds quasi-Newton steps to EM. They never lower the log-likelihood, and save most passes of a slow fit.
+        "auto" adds quasi-Newton steps to EM. They never lower the objective, and save most passes of a slow fit.
     kernel : {"auto", "lapack"}, default "auto"
         Code for the E step: the fastest for the panel, or LAPACK unit by unit. Both give the same numbers.
     n_jobs : int, default 1

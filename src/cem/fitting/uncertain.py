@@ -118,9 +118,9 @@ class Uncertain:
         -----
         Parameters at a floor, and those of a channel that less than one unit of a mode reports, are held at their
         values and have a note in the table. Maps of readings by regime are held as the fit left them. With penalties
-        (linked channels, membership, laws of lifetimes) the information is that of the penalised objective. After a
-        fit with ``sample_weight`` the information is that of all copies of units; "robust" takes the copies of a unit
-        as one.
+        (shrunk covariances, linked channels, membership, laws of lifetimes) the information is that of the penalised
+        objective. After a fit with ``sample_weight`` it is that of all copies of units; "robust" takes the copies of a
+        unit as one.
 
         Examples
         --------

@@ -148,8 +148,9 @@ class ModelOutputs(FittedMixture):
     def novelty(self, X: Data, times: ArrayLike | None = None, *, axes: Axes = None) -> FloatArray:
         """Return how typical each unit is of its most probable mode: a tail probability, shape (L,).
 
-        For units like the training units it is uniform on [0, 1]. A value near 0 means that the unit looks like
-        nothing in the training data.
+        A value near 0 means that the unit looks like nothing in the training data. At the true parameters it is nearly
+        uniform on [0, 1] for units like the training units. Where these are few, too many of their like are near 0:
+        `with_uncertainty` mends that.
 
         Parameters
         ----------
