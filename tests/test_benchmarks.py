@@ -381,7 +381,7 @@ measured.mended = False
 
 
 def test_an_interrupted_run_over_fleets_goes_on_where_it_was(two_modes, tmp_path):
-    """Hours of fits would begin anew, or some fleets would count twice."""
+    """Hours of fits would be lost, or some fleets would count twice."""
     progress, shown = tmp_path / "results.progress", []
     options = {
         "first": 1000, "n_fleets": 30, "processes": 1, "progress": progress, "shown": lambda *one: shown.append(one),

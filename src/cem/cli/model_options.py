@@ -44,7 +44,7 @@ def add_model_choice(parser: argparse.ArgumentParser) -> None:
         type=positive,
         metavar="WEIGHT",
         help="how many units of every mode the common covariance of shrunk ones counts as (default: chosen by units "
-        "that are held out, which takes longer than the fit)",
+        "that are held out, which takes time)",
     )
     parser.add_argument(
         "--linking-rank",
