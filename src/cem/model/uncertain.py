@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,6 +95,12 @@ class UncertainModel(FailureModeModel):
     def without_uncertainty(self) -> FailureModeModel:
         """Return the plain model, whose predictions take the parameters as known."""
         return FailureModeModel(**FailureModeModel._arguments(self))
+
+    @property
+    def _prior(self) -> Parameters:
+        """Those of the fit, with π averaged over the law of the parameters, as in all predictions."""
+        weights = self.components.summed(self.components.parameters.weights)
+        return replace(self.internal_parameters, weights=weights)
 
     # -- predictions ------------------------------------------------------------------------------------------------
 
