@@ -6,7 +6,9 @@ stopping, 200 units with four channels, K = 2 against 3, two threads; and a repl
 channel, where R is. (`boot.comp` of mixtools reduces each unit to its regression coefficients first, so it tests
 another model.)
 
-Fleets are those of development, or with ``--evaluation 1`` those of the evaluation.
+Fleets are those of development, or with ``--evaluation 1`` those of the evaluation. The reference test takes minutes a
+fleet. Its verdicts are kept beside the results (``--output`` with ``.progress``) until the run ends, and an interrupted
+run goes on from there.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from __future__ import annotations
 from common import harness
 
 import csv  # isort: skip
+import json
+import multiprocessing
 import shutil
 import subprocess
 import tempfile
@@ -111,11 +115,28 @@ def level(first: int, n_fleets: int, covariance: str) -> dict[str, Any]:
     return {"what": "level", "covariance": covariance, "fleets": n_fleets, "share": rejected, "replicates": replicates}
 
 
-def power(first: int, n_fleets: int, covariance: str, n_replicates: int) -> dict[str, Any]:
+def references(first: int, n_fleets: int, covariance: str, n_replicates: int, progress: Path) -> list[bool]:
+    """The verdicts of the reference test, each made once."""
+    done: dict[str, bool] = json.loads(progress.read_text()) if progress.exists() else {}
+    keys = {first + i: f"{covariance}, {n_replicates} replicates, fleet {first + i}" for i in range(n_fleets)}
+    tasks = [(seed, covariance, n_replicates) for seed, key in keys.items() if key not in done]
+    with multiprocessing.get_context("fork").Pool() as pool:
+        for seed, verdict_of_seed in pool.imap_unordered(reference_of, tasks):
+            done[keys[seed]] = verdict_of_seed
+            progress.write_text(json.dumps(done, indent=0) + "\n", encoding="utf-8")
+    return [done[key] for key in keys.values()]
+
+
+def reference_of(task: tuple[int, str, int]) -> tuple[int, bool]:
+    seed, covariance, n_replicates = task
+    return seed, reference(fleet(seed), covariance, n_replicates, seed)
+
+
+def power(first: int, n_fleets: int, covariance: str, n_replicates: int, progress: Path) -> dict[str, Any]:
     own = [verdict(fleet(first + i), 1, covariance, seed=first + i).p_value <= LEVEL for i in range(n_fleets)]
     row = {"what": "power", "covariance": covariance, "fleets": n_fleets, "share": float(np.mean(own))}
     if n_replicates:
-        other = [reference(fleet(first + i), covariance, n_replicates, first + i) for i in range(n_fleets)]
+        other = references(first, n_fleets, covariance, n_replicates, progress)
         row |= {"reference": float(np.mean(other)), "reference_replicates": n_replicates}
     return row
 
@@ -180,14 +201,16 @@ def main() -> None:
     warnings.simplefilter("ignore", cem.CemWarning)
     first = EVALUATION if options.evaluation else DEVELOPMENT
     n_level, n_power = (4, 2) if options.quick else (options.level, options.power)
+    progress = Path(f"{options.output or harness.RESULTS / 'choose_modes.json'}.progress")
     rows = [cost(first, 9 if options.quick else 99)]
     other = None if options.quick else peer(first, 100, 3)
     if other is not None:
         rows.append(other)
     for covariance in ("full", "pooled"):
         rows.append(level(first, n_level, covariance))
-        rows.append(power(first, n_power, covariance, options.reference))
+        rows.append(power(first, n_power, covariance, options.reference, progress))
     harness.write_results(__file__, options, rows)
+    progress.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

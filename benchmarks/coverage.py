@@ -238,32 +238,36 @@ def draw(rows: list[dict[str, Any]]) -> Any:
         if not own:
             continue
         axes.plot(*zip(*lines, strict=True), color=colour, linewidth=1)
-        axes.plot(x, y, color=colour, marker="o", markersize=4, linestyle="none")
+        # Points as ends of lines without length: one path of the file, where markers are an element each.
+        points = [at for pair in zip(x, y, strict=True) for at in (pair, pair, (np.nan, np.nan))]
+        axes.plot(*zip(*points, strict=True), color=colour, linewidth=4.5, solid_capstyle="round")
         advised = [row for row in rows if row["units"] == units and row["of"] == ADVISED]
         places = [names.index(row["fleets"]) + shift for row in advised]
         shares = [row["coverage_0.9"] for row in advised]
         axes.plot(shares, places, color=colour, marker="o", markersize=6, fillstyle="none", linestyle="none")
         figure.text(at, 1 - 0.28 / height, f"{units} units", color=colour)
         at += 0.14
-    figure.text(at, 1 - 0.28 / height, "rings: as advised, 90 %", color=GREY)
+    figure.text(at, 1 - 0.28 / height, "rings: as advised", color=GREY)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [name.partition(" than")[0] for name in names])
     axes.set_xlim(0.3, 1.0)
     axes.set_xticks(LEVELS, [f"{100 * level:g}" for level in LEVELS])
-    axes.set_xlabel("intervals that hold, %")
-    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("% that hold")
+    axes.tick_params(axis="y", left=False)
     return figure
 
 
 def write_picture(path: Path, rows: list[dict[str, Any]]) -> None:
-    """The picture as an SVG of about 50 kB, with its figures in the metadata."""
+    """The picture as an SVG, with its figures in the metadata."""
     sys.path.append(str(harness.HERE.parent / "docs"))  # pictures look alike
-    from small_svg import small_svg
+    from small_svg import small_svg, write
 
-    shown_rows = [[row["fleets"], row["units"], *(row[f"coverage_{level}"] for level in LEVELS)]
+    shown_rows = [[row["fleets"], row["units"], *(round(row[f"coverage_{level}"], 3) for level in LEVELS)]
                   for row in rows if row["of"] == "all"]  # fmt: skip
-    text = small_svg(lambda: draw(rows), points=11, metadata={"Description": json.dumps(shown_rows)})
-    harness.write(path, text)
+    text = small_svg(
+        lambda: draw(rows), points=11, metadata={"Description": json.dumps(shown_rows, separators=(",", ":"))}
+    )
+    write(path, text)
 
 
 def main() -> None:

@@ -36,7 +36,9 @@ import numpy as np
 from common import kernel_counts
 
 from cem.basis import Polynomial
+from cem.mixture.grouped import Components
 from cem.mixture.parameters import Parameters
+from cem.scoring.grouped_scorer import GroupedScorer
 from cem.scoring.linked_scorer import LinkedScorer
 from cem.scoring.scorer import Scorer
 from cem.statistics import _blocks
@@ -187,7 +189,28 @@ def linked_reading(rank: int = 4) -> Callable[[int], object]:
     model, rng = make_model(), np.random.default_rng(2)
     loadings = 0.5 * rng.normal(size=(N_MODES, N_CHANNELS * P, rank))
     model.internal_parameters = replace(model.internal_parameters, loadings=loadings)
-    unit, rows, out = LinkedScorer(model).unit(), list(readings(1000)), np.empty(N_MODES)
+    return updated_and_asked(LinkedScorer(model).unit())
+
+
+def uncertain_reading(n_components: int = 3) -> Callable[[int], object]:
+    """`one_reading` of a model that carries the uncertainty of its parameters."""
+    model, rng = make_model(), np.random.default_rng(3)
+    own = model.internal_parameters
+    each = {name: np.repeat(getattr(own, name), n_components, axis=0) for name in ("factors", "noise_variances")}
+    means = np.repeat(own.means, n_components, axis=0)
+    means += 0.05 * rng.normal(size=means.shape)
+    weights = np.repeat(own.weights, n_components) / n_components
+    starts = np.arange(N_MODES + 1) * n_components
+    model.components = Components(replace(own, weights=weights, means=means, **each), starts, {})
+    names = [f"component {j}" for j in range(starts[-1])]
+    parts = {"internal_parameters": model.components.parameters, "mode_labels": tuple(names), "components": None}
+    model.of_components = types.SimpleNamespace(**{**vars(model), **parts})
+    return updated_and_asked(GroupedScorer(model).unit())
+
+
+def updated_and_asked(unit: Any) -> Callable[[int], object]:
+    """One update with all channels and the probabilities."""
+    rows, out = list(readings(1000)), np.empty(N_MODES)
 
     def call(i: int) -> None:
         unit.update(float(i % 300), rows[i % 1000])
@@ -255,6 +278,8 @@ def main() -> None:
         )
     name = "update, mode_probabilities, four shared factors"
     rows.append({"what": name, **percentiles(timed(linked_reading(), 200 if options.quick else 5000))})
+    name = "update, mode_probabilities, uncertain parameters in three components"
+    rows.append({"what": name, **percentiles(timed(uncertain_reading(), 200 if options.quick else 50_000))})
     missing = {}
     if peer is None:
         missing["scikit-learn"] = "pip install scikit-learn"

@@ -10,113 +10,38 @@ from pathlib import Path
 from typing import Any
 
 from common import answers, summary_words
+from common.cells import (
+    Row,
+    against_plain,
+    duration,
+    interval,
+    memory,
+    nanoseconds,
+    number,
+    passes,
+    plus_minus,
+    target_reached,
+    text,
+    whole,
+    with_error,
+    yes_or_no,
+)
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 QUESTIONS = "questions"  # the block of README.md with the ten questions
 
-Row = Mapping[str, Any]
 Columns = Mapping[str, Callable[[Row], str]]
-
-
-def number(key: str, form: str = ",.3g", scale: float = 1.0, unit: str = "") -> Callable[[Row], str]:
-    """A column that prints a figure; a dash where there is none."""
-
-    def cell(row: Row) -> str:
-        value = row.get(key)
-        return "–" if value is None else format(value / scale, form) + unit
-
-    return cell
-
-
-def text(key: str) -> Callable[[Row], str]:
-    def cell(row: Row) -> str:
-        value = row.get(key)
-        return "–" if value is None else str(value)
-
-    return cell
-
-
-def _whole(key: str) -> Callable[[Row], str]:
-    """A multiple, never rounded up."""
-    return lambda row: "–" if row.get(key) is None else f"{int(row[key]):,}"
-
-
-def _duration(key: str) -> Callable[[Row], str]:
-    """Seconds, in the unit that suits them."""
-
-    def cell(row: Row) -> str:
-        value = row.get(key)
-        if value is None:
-            return "–"
-        if value < 1e-3:
-            return f"{1e6 * value:.{2 if value < 1e-5 else 0}f} µs"
-        return f"{1e3 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
-
-    return cell
-
-
-def _nanoseconds(key: str) -> Callable[[Row], str]:
-    def cell(row: Row) -> str:
-        value = row.get(key)
-        if value is None:
-            return "–"
-        return f"{value / 1e3:.2f} µs" if value < 1e5 else f"{value / 1e6:.2f} ms"
-
-    return cell
-
-
-def _memory(key: str) -> Callable[[Row], str]:
-    def cell(row: Row) -> str:
-        value = row.get(key)
-        if value is None:
-            return "–"
-        return f"{value / 1e6:,.0f} MB" if value < 1e9 else f"{value / 1e9:.2f} GB"
-
-    return cell
-
-
-def _target(row: Row) -> str:
-    limits = [f"< {row['target_seconds']:g} s"]
-    reached = row["seconds"] < row["target_seconds"]
-    if row.get("target_bytes"):
-        limits.append(f"< {row['target_bytes'] / 1e9:g} GB")
-        reached = reached and row["peak_bytes"] < row["target_bytes"]
-    return ", ".join(limits) + (": reached" if reached else ": missed")
-
-
-def _against_plain(plain: str, ratio: str) -> Callable[[Row], str]:
-    """Passes of the package against those of plain EM, of which there may be a lower bound only."""
-
-    def cell(row: Row) -> str:
-        if row[ratio] is None:
-            return "–"
-        return ("< " if row[plain] is None else "") + f"{row[ratio]:.3f}"
-
-    return cell
-
-
-def _with_error(level: str) -> Callable[[Row], str]:
-    return lambda row: f"{100 * row[f'coverage_{level}']:.1f} ± {100 * row[f'error_{level}']:.1f}"
-
-
-def _yes_or_no(key: str) -> Callable[[Row], str]:
-    return lambda row: "–" if row.get(key) is None else "yes" if row[key] else "no"
-
-
-def _passes(way: str) -> Callable[[Row], str]:
-    return lambda row: f"{row[f'{way}_passes']:,}" + ("" if row[f"{way}_converged"] else ", not converged")
-
 
 _PEERS: Columns = {
     "package": lambda row: f"{row['peer']} {row.get('version', '')}".strip(),
-    "processor time": _duration("processor_seconds"),
+    "processor time": duration("processor_seconds"),
     "passes": text("passes"),
     "end": text("fate"),
     "ℓ, its own claim": number("claimed", ",.3f"),
     "ℓ, exact": number("exact", ",.3f"),
     "below ours": number("below", ",.3f"),
-    "× ours": _whole("times_ours"),
+    "× ours": whole("times_ours"),
 }
 _LARGE: Columns = {
     "fleet": text("fleet"),
@@ -124,14 +49,14 @@ _LARGE: Columns = {
     "p": text("p"),
     "starts": text("starts"),
     "threads": text("threads"),
-    "time": _duration("seconds"),
-    "of the processor": _duration("processor_seconds"),
-    "peak memory": _memory("peak_bytes"),
+    "time": duration("seconds"),
+    "of the processor": duration("processor_seconds"),
+    "peak memory": memory("peak_bytes"),
     "passes": text("passes"),
     "ℓ": number("log_likelihood", ",.1f"),
     "ℓ of the truth": number("true_log_likelihood", ",.1f"),
     "agreement": number("agreement", ".3f"),
-    "target": _target,
+    "target": target_reached,
 }
 
 _STARTS: Columns = {
@@ -209,7 +134,7 @@ TABLES: dict[str, Columns] = {
         "p": text("p"),
         "kernel": text("kernel"),
         "cores": text("cores"),
-        "one pass": _duration("seconds"),
+        "one pass": duration("seconds"),
         "arithmetic": number("arithmetic_share", ".0%"),
         "weighing modes": number("weighing_share", ".0%"),
         "memory": number("memory_share", ".0%"),
@@ -220,9 +145,9 @@ TABLES: dict[str, Columns] = {
         "readings of each": text("readings"),
         "p": text("p"),
         "package": lambda row: f"{row['package']} {row['version']}",
-        "time": _duration("seconds"),
-        "of the processor": _duration("processor_seconds"),
-        "memory beyond the data": _memory("bytes_beyond_data"),
+        "time": duration("seconds"),
+        "of the processor": duration("processor_seconds"),
+        "memory beyond the data": memory("bytes_beyond_data"),
         "ℓ": number("log_likelihood", ",.3f"),
         "× ours": number("times_ours", ",.0f"),
     },
@@ -232,7 +157,7 @@ TABLES: dict[str, Columns] = {
         "units": number("n_units", ",.0f"),
         "C": number("n_channels", "g"),
         "threads": text("threads"),
-        "one pass": lambda row: _duration("two" if row["question"] == "threads" else "seconds")(row),
+        "one pass": lambda row: duration("two" if row["question"] == "threads" else "seconds")(row),
         "ns per unit": number("nanoseconds_per_unit", ".0f"),
         "time ÷ linear": number("time_against_linear", ".2f"),
         "bytes per unit": number("bytes_per_unit", ",.0f"),
@@ -257,8 +182,8 @@ TABLES: dict[str, Columns] = {
         "SQUAREM": number("squarem", ",.0f"),
         "Anderson, undamped": number("undamped", ",.0f"),
         "parameter-expanded": number("expanded", ",.0f"),
-        "cem ÷ plain": _against_plain("plain", "accelerated_ratio"),
-        "the same, ℓ* of these two": _against_plain("plain_alone", "alone_ratio"),
+        "cem ÷ plain": against_plain("plain", "accelerated_ratio"),
+        "the same, ℓ* of these two": against_plain("plain_alone", "alone_ratio"),
         "plain ended below ℓ* by": number("plain_below_best", ".4f"),
         "cem ended below ℓ* by": number("accelerated_below_best", ".4f"),
     },
@@ -311,7 +236,7 @@ TABLES: dict[str, Columns] = {
         "from": text("source"),
         "rows": number("n_rows", ",.0f"),
         "columns": text("columns"),
-        "time": _duration("seconds"),
+        "time": duration("seconds"),
         "memory beyond the frame ÷ columns": number("beyond_multiple", ".2f"),
         "frame counted": number("total_multiple", ".2f"),
         "target": number("target_multiple", ".0f"),
@@ -319,12 +244,12 @@ TABLES: dict[str, Columns] = {
     "scoring": {
         "what": text("what"),
         "level": text("level"),
-        "median": _nanoseconds("p50_ns"),
-        "99 %": _nanoseconds("p99_ns"),
-        "99.9 %": _nanoseconds("p99.9_ns"),
-        "median, collecting": _nanoseconds("p50_ns_collecting"),
-        "99 %, collecting": _nanoseconds("p99_ns_collecting"),
-        "99.9 %, collecting": _nanoseconds("p99.9_ns_collecting"),
+        "median": nanoseconds("p50_ns"),
+        "99 %": nanoseconds("p99_ns"),
+        "99.9 %": nanoseconds("p99.9_ns"),
+        "median, collecting": nanoseconds("p50_ns_collecting"),
+        "99 %, collecting": nanoseconds("p99_ns_collecting"),
+        "99.9 %, collecting": nanoseconds("p99.9_ns_collecting"),
         "instructions": number("instructions", ",.0f"),
         "target": number("target_instructions", ",.0f"),
         "heap calls": number("heap_calls", ".0f"),
@@ -346,7 +271,7 @@ TABLES: dict[str, Columns] = {
     },
     "embedded": {
         "dialect": text("dialect"),
-        "states keep what they round away": _yes_or_no("carry"),
+        "states keep what they round away": yes_or_no("carry"),
         "instructions of an update": number("instructions_of_update", ",.0f"),
         "of the probabilities": number("instructions_of_probabilities", ",.0f"),
         "together": number("instructions", ",.0f"),
@@ -357,13 +282,13 @@ TABLES: dict[str, Columns] = {
     },
     "cold_start": {
         "fresh process": text("process"),
-        "median": _duration("seconds"),
+        "median": duration("seconds"),
         "÷ import numpy": number("against_numpy", ".2f"),
         "repeats": number("repeats", ".0f"),
     },
     "linked_and_gaps": {
         "what": text("question"),
-        "processor time": _duration("seconds"),
+        "processor time": duration("seconds"),
         "GB/s": number("gigabytes_per_second", ".2f"),
         "passes": text("passes"),
         "ℓ": number("log_likelihood", ",.3f"),
@@ -381,9 +306,9 @@ TABLES: dict[str, Columns] = {
         "laws": text("laws"),
         "RMSE, capped": number("rmse_capped", ".2f"),
         "±": number("rmse_standard_error", ".2f"),
-        "50 %": _with_error("50"),
-        "80 %": _with_error("80"),
-        "90 %": _with_error("90"),
+        "50 %": with_error("50"),
+        "80 %": with_error("80"),
+        "90 %": with_error("90"),
         "interval score": number("interval_score_90", ",.0f"),
         "CRPS": number("crps", ".2f"),
         "chosen (outer folds)": text("chosen"),
@@ -403,11 +328,11 @@ TABLES: dict[str, Columns] = {
         "running": number("running", ".0f"),
         "K": number("modes", ".0f"),
         "lives": text("lives"),
-        "plain passes": _passes("plain"),
-        "time": _duration("plain_seconds"),
+        "plain passes": passes("plain"),
+        "time": duration("plain_seconds"),
         "lower by": number("plain_below", ".2g"),
-        "accelerated passes": _passes("accelerated"),
-        "time ": _duration("accelerated_seconds"),
+        "accelerated passes": passes("accelerated"),
+        "time ": duration("accelerated_seconds"),
         "lower by ": number("accelerated_below", ".2g"),
     },
     "coloured_noise": {
@@ -462,8 +387,8 @@ TABLES: dict[str, Columns] = {
         "correlation of load and wear": number("correlation_of_load_and_wear", ".2f"),
         "ARI without the load": number("ari_without", ".3f"),
         "with it": number("ari_with", ".3f"),
-        "warned without": _yes_or_no("warned_without"),
-        "warned with": _yes_or_no("warned_with"),
+        "warned without": yes_or_no("warned_without"),
+        "warned with": yes_or_no("warned_with"),
     },
     "never_falls": {
         "part": text("part"),
@@ -496,13 +421,13 @@ TABLES: dict[str, Columns] = {
     },
     "running_fleet": {
         "what": text("what"),
-        "time": _duration("seconds"),
+        "time": duration("seconds"),
         "readings": number("readings", ",.0f"),
         "readings a second": number("per_second", ",.3g"),
         "÷ kernel alone": number("against_kernel", ".2f"),
         "units": number("units", ",.0f"),
         "size": number("megabytes", ",.0f", unit=" MB"),
-        "same bits": _yes_or_no("equal"),
+        "same bits": yes_or_no("equal"),
     },
     "service": {
         "run": text("run"),
@@ -519,7 +444,7 @@ TABLES: dict[str, Columns] = {
     "pictures": {
         "what": text("what"),
         "units": number("units", ",.0f"),
-        "time": _duration("seconds"),
+        "time": duration("seconds"),
         "target": number("target_seconds", "g", unit=" s"),
         "size": number("bytes", ",.0f", scale=1e3, unit=" kB"),
         "target of the size": number("target_bytes", ",.0f", scale=1e3, unit=" kB"),
@@ -541,6 +466,8 @@ TABLES: dict[str, Columns] = {
         "robust": number("robust_ms", ".1f", unit=" ms"),
         "information by fit": number("information_by_fit", ".2f"),
         "robust by fit": number("robust_by_fit", ".2f"),
+        "replicates": text("replicates"),
+        "information by bootstrap": interval("by_bootstrap", ".2f"),
     },
     "coverage": {
         "fleets": text("fleets"),
@@ -555,6 +482,46 @@ TABLES: dict[str, Columns] = {
             for shown, what in (("modes", "mode"), ("forecasts", "forecast"), ("lives", "life"))
             for known, key in (("plug-in", "_known"), ("with uncertainty", ""))
         },
+    },
+    "overconfidence": {
+        "curves": text("curves"),
+        "units": text("units"),
+        "covariances": text("covariances"),
+        "uncertainty": text("uncertainty"),
+        "fleets": text("fleets"),
+        "log score above the truth's": plus_minus("log_score_excess", ".3f"),
+        "sure calls": number("sure", ".0%"),
+        "claimed wrong": number("claimed", ".2%"),
+        "wrong": number("wrong", ".2%"),
+        "wrong ÷ claimed": interval("ratio", ".2f"),
+        "novelty ≤ .01": plus_minus("novel", ".1f", 0.01, " %"),
+        "90 % forecasts hold": plus_minus("held", ".1f", 0.01, " %"),
+    },
+    "choose_modes": {
+        "what": text("what"),
+        "covariance": text("covariance"),
+        "fleets": text("fleets"),
+        "rejects": number("share", ".1%"),
+        "200 starts reject": number("reference", ".1%"),
+        "replicates": number("replicates", ".0f"),
+        "one thread": duration("seconds, one thread"),
+        "two threads": duration("seconds, two threads"),
+        "peer": text("peer"),
+        "a replicate of the peer": duration("seconds a replicate"),
+        "ours": duration("ours"),
+        "× ours": number("times", ",.0f"),
+    },
+    "shrinkage": {
+        "curves": text("curves"),
+        "units": text("units"),
+        "covariances": text("covariances"),
+        "fleets": text("fleets"),
+        "default": plus_minus("auto", ".3f"),
+        "full": plus_minus("full", ".3f"),
+        "pooled": plus_minus("pooled", ".3f"),
+        "default ÷ the better": plus_minus("ratio", ".2f"),
+        "weight": number("weight", ".0f"),
+        "time ÷ full": number("time_by_full", ".1f"),
     },
 }
 

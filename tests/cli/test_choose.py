@@ -60,6 +60,20 @@ def test_the_recommended_model_is_written_and_named(table, capsys, tmp_path):
     assert str(found) in shown
 
 
+def test_every_candidate_is_shrunk_by_the_weight_that_is_given(table, capsys, tmp_path):
+    """Held-out scores of numbers of modes compare only if all were shrunk alike."""
+    model = tmp_path / "chosen.cem"
+    arguments = ["choose", str(table), "--channels", "wear,debris", "--modes", "1..2", "--basis", "polynomial:1"]
+    more = ["--starts", "2", "--folds", "3", "--no-test", "--shrinkage", "12.5", "--output", str(model)]
+    assert cli.main([*arguments, *more, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    panel = cem.read(table, unit="unit", time="time", channels=["wear", "debris"])
+    em = cem.FailureModeEM(1, basis=cem.Polynomial(1), n_init=2, shrinkage=12.5, random_state=0)
+    found = cem.selection.choose_modes(em, panel, range(1, 3), n_folds=3, test=False)
+    assert [one["held_out"] for one in document["candidates"]] == [one.held_out for one in found.candidates]
+    assert cem.load(model)._training["shrinkage"] == 12.5
+
+
 def test_without_a_test_the_table_says_so(table, capsys):
     arguments = ["choose", str(table), "--channels", "wear", "--modes", "1,2", *OPTIONS, "--no-test"]
     assert cli.main(arguments) == 0

@@ -79,6 +79,35 @@ def test_fit_is_the_estimator_with_the_same_options(fleet_csv, capsys):
     assert document["training"]["log_likelihood"] == pytest.approx(em.log_likelihood_, rel=1e-12)
 
 
+def test_fit_shrinks_by_the_weight_that_is_given(fleet_csv, capsys):
+    """Who fits the same fleet every night wants the same weight, and not to wait until it is chosen again."""
+    document = as_json(capsys, "fit", fleet_csv, *FIT, "--seed", 5, "--shrinkage", 12.5)
+    panel = cem.Panel.from_arrays(*arrays_of(fleet_rows()), channels=["s1", "s2"])
+    em = cem.FailureModeEM(2, basis=cem.Polynomial(1), n_init=4, random_state=5, shrinkage=12.5).fit(panel)
+    assert document["training"]["shrinkage"] == em.shrinkage_ == 12.5
+    assert document["training"]["log_likelihood"] == pytest.approx(em.log_likelihood_, rel=1e-12)
+
+
+@pytest.mark.parametrize("command", ["fit", "choose"])
+@pytest.mark.parametrize(
+    ("given", "status", "said"),
+    [
+        (["--shrinkage", "5", "--covariance", "pooled"], 1, "shrinkage=5.0 with covariance='pooled': "),
+        (["--shrinkage", "1e30"], 1, "shrinkage=1e+30: above "),
+        (["--shrinkage", "0"], 2, "argument --shrinkage: '0' is not a number above 0"),
+        (["--shrinkage", "much"], 2, "argument --shrinkage: 'much' is not a number above 0"),
+    ],
+)
+def test_a_weight_that_cannot_be_is_refused_by_name(fleet_csv, capsys, command, given, status, said):
+    """A weight without shrunk covariances would be ignored, and nobody would know."""
+    try:
+        found = cli.main([command, str(fleet_csv), *FIT, *given])
+    except SystemExit as stopped:
+        found = stopped.code
+    assert found == status
+    assert said in capsys.readouterr().err
+
+
 def test_fit_links_channels(fleet_csv, capsys):
     document = as_json(capsys, "fit", fleet_csv, *FIT, "--seed", 5, "--linking-rank", 1, "--linking-penalty", 50)
     panel = cem.Panel.from_arrays(*arrays_of(fleet_rows()), channels=["s1", "s2"])

@@ -82,10 +82,10 @@ def test_the_warning_does_not_depend_on_the_number_of_threads():
 class Run:
     """What a start knows, as far as near-ties need it."""
 
-    lost_mode, converged = None, True
+    lost_mode, converged, n_passes = None, True, 2
 
     def __init__(self, log_likelihood, calls, n_modes=2):
-        self.objectives = (log_likelihood,) * 3
+        self.objective, self.objectives = log_likelihood, (log_likelihood,) * 3
         self.responsibilities = np.eye(n_modes)[calls]
         self.parameters = type("P", (), {"n_modes": n_modes})
 
@@ -142,8 +142,9 @@ def test_a_tie_that_ends_higher_is_kept(monkeypatch):
     monkeypatch.setattr(near_ties, "continue_em", lambda run, problem, **options: Run(-99.0, OTHER))
     records = starts(0.5)
     best, run, tie, interrupted = past_near_tie(records, 0, None, OPTIONS, 1e-3)
-    assert (best, run.objectives[-1], interrupted) == (1, -99.0, False)
-    assert records[1].run is run and records[1].fate == "converged"
+    assert (best, run.objective, interrupted) == (1, -99.0, False)
+    assert records[1].run is run
+    assert [record.fate for record in records] == ["overtaken by start 1", "converged"]
     assert tie.gap == pytest.approx(1.0) and tie.start == 0 and tie.run is records[0].run
     monkeypatch.setattr(near_ties, "continue_em", lambda run, problem, **options: Run(-95.0, OTHER))
     assert past_near_tie(starts(0.5), 0, None, OPTIONS, 1e-3)[2] is None  # then the first one is far below
@@ -154,6 +155,14 @@ def test_a_tie_that_ends_higher_by_no_more_than_rounding_changes_nothing(monkeyp
     monkeypatch.setattr(near_ties, "continue_em", lambda run, problem, **options: Run(-100.0 + 1e-6, OTHER))
     best, run, tie, _ = past_near_tie(records := starts(0.5), 0, None, OPTIONS, 1e-3)
     assert best == 0 and run is records[0].run and tie.start == 1
+    assert records[0].fate == "converged"
+
+
+def test_starts_that_led_to_the_tie_count_for_it_once_it_is_the_best(monkeypatch):
+    """The warning says how many starts led to the best solution: of the solution that is returned."""
+    monkeypatch.setattr(near_ties, "continue_em", lambda run, problem, **options: Run(-99.0, OTHER))
+    records = [*starts(0.5), Start("moved", Run(-101.0, OTHER), "same as start 1", 1)]
+    assert past_near_tie(records, 0, None, OPTIONS, 1e-3)[2].n_met == 2
 
 
 @pytest.mark.parametrize(("rank", "begins"), [(0, "another solution is"), (1, "before channels were linked, another")])

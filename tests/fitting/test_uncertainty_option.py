@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import cem
-from cem.errors import OptionError
+from cem.errors import OptionError, UncertaintyError
 from cem.model.uncertain import UncertainModel
 
 
@@ -66,3 +66,17 @@ def test_uncertainty_of_an_earlier_fit_is_taken(panel):
     assert model.uncertainty == {"method": "bootstrap", "n_draws": 30, "reflected": True, "spread": 1.25}
     information = em.model_.with_uncertainty(em.uncertainty(panel), n_draws=50)
     assert information.uncertainty == {"method": "information", "n_draws": 50, "reflected": False, "spread": 1.0}
+
+
+def test_a_refusal_names_the_option_that_was_given(panel):
+    """A user would look for an argument `method` or `kind` of the estimator, and there is none."""
+    lives = cem.Panel.from_arrays(**{**panel.to_arrays(), "failure_times": np.full(60, 7.0)})
+    for options, fleet, weights, words in (
+        ({"uncertainty": "information"}, panel[:8], None, "Take uncertainty='bootstrap'"),
+        ({"uncertainty": "information", "max_iter": 1}, panel, None, "raise max_iter$|Take uncertainty='bootstrap'"),
+        ({"uncertainty": "bootstrap"}, panel, [2] + [1] * 59, "uncertainty='information'"),
+        ({"uncertainty": "bootstrap", "time_axis": "to_failure"}, lives, None, "lives of running units"),
+    ):
+        with pytest.raises(UncertaintyError, match=words) as refused:
+            estimator(**options).fit(fleet, sample_weight=weights)
+        assert "method=" not in str(refused.value) and "kind=" not in str(refused.value)

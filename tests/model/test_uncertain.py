@@ -104,9 +104,22 @@ def test_a_law_of_another_fit_is_refused():
     for options, words in (
         ({"n_components": 0}, "n_components"), ({"n_components": 17}, "n_components"), ({"n_draws": 1.5}, "n_draws"),
         ({"spread": -1}, "spread"), ({"spread": "wide"}, "spread"),
+        ({"random_state": -1}, "random_state"), ({"random_state": "x"}, "random_state"),
     ):  # fmt: skip
         with pytest.raises(OptionError, match=words):
             model.with_uncertainty(draws, **options)
+
+
+def test_the_uncertainty_of_another_fit_of_the_same_shape_is_refused(tmp_path):
+    """Its draws are in other coordinates: predictions would be wrong, and nothing would show it."""
+    fleet = cem.datasets.load_demo_fleet().select_channels(["vibration"])
+    options = {"basis": cem.Polynomial(1), "covariance": "pooled", "n_init": 2, "random_state": 0}
+    one, other = (cem.FailureModeEM(1, **options).fit(fleet[part]) for part in (slice(0, 80), slice(80, 160)))
+    law = one.uncertainty(fleet[:80])
+    with pytest.raises(OptionError, match="another fit"):
+        other.model_.with_uncertainty(law)
+    one.model_.save(tmp_path / "one.cem")
+    assert cem.load(tmp_path / "one.cem").with_uncertainty(law).components is not None
 
 
 def test_what_would_take_components_for_modes_is_refused():

@@ -41,6 +41,20 @@ def test_a_wrong_model_is_outside(model):
     assert not wrong.inside and "outside the band" in wrong.ax_.get_title()
 
 
+def test_the_verdict_is_inside_the_picture(model, fleet):
+    """Of a large fleet the title would end at "outside the ban", and the share would be guessed."""
+    display = QuantileResidualDisplay.from_model(model, fleet)
+    n = 1_234_567
+    residuals = np.resize(display.residuals, n)
+    observed = display.observed + 9.0
+    wide = QuantileResidualDisplay(
+        None, residuals, display.quantiles, observed, display.lower, display.upper, display.level
+    ).plot()
+    wide.figure_.canvas.draw()
+    title = wide.ax_.title.get_window_extent()
+    assert title.x0 >= 0 and title.x1 <= wide.figure_.bbox.x1
+
+
 def test_a_channel_without_readings_is_refused(model, fleet):
     without = fleet.select_channels([name for name in fleet.channels if name != "flow"])
     with pytest.raises(cem.PanelError, match="no reading of channel 'flow'"):

@@ -37,6 +37,20 @@ def test_laws_of_lifetimes_are_uncertain_too(fit, tmp_path):
     np.testing.assert_array_equal(RemainingLife.load(tmp_path / "life.cem").predict(running).pmf, law.pmf)
 
 
+def test_a_running_unit_has_the_life_that_a_batch_gives_it(fit):
+    """A dashboard and the nightly report would disagree: each had another weight of the modes before the readings."""
+    em, fleet = fit
+    prognosis = RemainingLife(em.model_.with_uncertainty(em.uncertainty(fleet, "bootstrap", n_replicates=20)))
+    for age in (10.0, 60.0):
+        pump = fleet[1].until(age)
+        unit = prognosis.unit()
+        for t, x in zip(pump.times, pump.values, strict=True):
+            unit.update(t, x)
+        streamed, batch = unit.distribution(), prognosis.predict(pump)
+        np.testing.assert_allclose(streamed.mode_probabilities, batch.mode_probabilities, atol=2e-5)
+        np.testing.assert_allclose(streamed.mean(), batch.mean(), rtol=1e-5)
+
+
 def test_laws_that_are_given_replace_those_of_the_fit(fit):
     em, fleet = fit
     model = em.model_.with_uncertainty(em.uncertainty(fleet))

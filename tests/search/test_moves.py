@@ -1,4 +1,4 @@
-"""A move parts two neighbouring modes anew, and leaves the rest where it was."""
+"""A move parts two neighbouring modes anew, or lets one begin again, and leaves the rest where it was."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from problems import constraints_of, two_groups
 
 from cem.search import _moves
 from cem.search.fresh import one_mode_run
-from cem.search.moves import moved_responsibilities, moved_start
+from cem.search.moves import moved_responsibilities, moved_start, regrown_responsibilities, regrown_start
 from cem.search.one_mode import OneModePosteriors
 
 SHARED = 0.1
@@ -98,11 +98,52 @@ def test_wrong_shapes_are_refused():
             _moves.moved_responsibilities(*arguments)
 
 
-def test_a_move_is_a_function_of_its_seed():
+def test_a_mode_begins_again_from_a_few_units():
+    """A row that did not add up would weigh its unit twice; many units for the mode would be what it had before."""
+    rng = np.random.default_rng(0)
+    coefficients, rho = rng.normal(size=(60, 4)), rng.dirichlet(np.full(3, 0.2), size=60)
+    before, chosen = rho.copy(), set()
+    for _ in range(60):
+        regrown = regrown_responsibilities(rho, coefficients, rng)
+        np.testing.assert_allclose(regrown.sum(axis=1), 1.0)
+        (k,) = (k for k in range(3) if set(np.unique(regrown[:, k])) <= {0.0, 1.0})
+        units = regrown[:, k] == 1.0
+        assert 1 <= units.sum() <= 20
+        others = np.delete(rho, k, axis=1)[~units]
+        np.testing.assert_allclose(
+            np.delete(regrown, k, axis=1)[~units], others / others.sum(axis=1, keepdims=True), atol=1e-6
+        )
+        chosen.add(k)
+    assert chosen == {0, 1, 2} and np.array_equal(rho, before)
+
+
+def test_the_units_of_a_mode_that_begins_again_are_near_each_other_or_anywhere():
+    """Small modes may be a clump or spread along a plane: either kind of draw alone finds only one of them."""
+    rng = np.random.default_rng(0)
+    line, rho = np.linspace(0.0, 1.0, 400)[:, None], np.eye(2)[np.repeat([0, 1], 200)]
+    extents = []
+    for _ in range(60):
+        regrown = regrown_responsibilities(rho, line, rng)
+        k = int(np.argmin(regrown.sum(axis=0)))
+        extents.append(float(np.ptp(line[regrown[:, k] == 1.0])))
+    assert np.percentile(extents, 10) < 0.2 and np.percentile(extents, 90) > 0.6
+
+
+def test_a_mode_that_had_every_unit_leaves_them_to_the_others():
+    """Empty modes and a fleet of identical units must not divide by zero."""
+    rng = np.random.default_rng(0)
+    for rho in (np.eye(3)[np.zeros(5, dtype=int)], np.full((5, 3), 1 / 3)):
+        for _ in range(20):
+            regrown = regrown_responsibilities(rho, np.ones((5, 2)), rng)
+            assert np.isfinite(regrown).all() and np.allclose(regrown.sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize("make", [moved_start, regrown_start])
+def test_a_move_is_a_function_of_its_seed(make):
     expectation = two_groups()
     constraints = constraints_of(expectation)
     posteriors = OneModePosteriors(expectation.statistics, one_mode_run(expectation, constraints).parameters)
     rho = np.random.default_rng(1).dirichlet(np.ones(2), size=40)
-    one, same, other = (moved_start(rho, posteriors, constraints, np.random.default_rng(s)) for s in (4, 4, 9))
+    one, same, other = (make(rho, posteriors, constraints, np.random.default_rng(s)) for s in (4, 4, 9))
     assert np.array_equal(one.parameters.means, same.parameters.means) and one.score == same.score
     assert not np.array_equal(one.parameters.means, other.parameters.means)

@@ -46,6 +46,14 @@ def test_one_parameter_is_its_z_score_squared(known):
     assert str(test).startswith("chi2(1) = ")
 
 
+def test_a_combination_that_is_constant_is_refused(known):
+    """Rounding over rounding: the sum of all weights, which is 1, would differ from 1 with p = 0."""
+    for value in (0.0, 1.0):
+        with pytest.raises(cem.UncertaintyError, match="the same value whatever the data"):
+            known.wald({"weight[0]": 1, "weight[1]": 1}, value)
+    assert known.wald({"weight[0]": 1, "weight[1]": -1}).dof == 1
+
+
 def test_several_combinations_are_tested_together(known):
     """Two slopes that are correlated would be tested as if they were not."""
     both = [{"mean[0, a, 1]": 1, "mean[1, a, 1]": -1}, {"mean[0, b, 1]": 1, "mean[1, b, 1]": -1}]

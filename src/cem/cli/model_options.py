@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from cem.cli.conditions import estimator_options, with_random_degree
-from cem.cli.options import BASES, basis_choice, count, names
+from cem.cli.options import BASES, basis_choice, count, names, positive
 
 if TYPE_CHECKING:
     from cem.basis.families import Basis
@@ -38,6 +38,13 @@ def add_model_choice(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="random-effect covariance of each mode: its own (full), one for all modes (pooled), or between them, as "
         "held-out units ask for (shrunk; default: auto, shrunk unless channels are linked). BIC needs full or pooled",
+    )
+    parser.add_argument(
+        "--shrinkage",
+        type=positive,
+        metavar="WEIGHT",
+        help="how many units of every mode the common covariance of shrunk ones counts as (default: chosen by units "
+        "that are held out, which takes time)",
     )
     parser.add_argument(
         "--linking-rank",
@@ -99,6 +106,7 @@ def estimator_of(options: argparse.Namespace, panel: Panel, n_modes: int) -> Fai
         n_init=options.starts,
         max_iter=options.max_iter,
         covariance=options.covariance,
+        shrinkage="auto" if options.shrinkage is None else options.shrinkage,
         linking_rank=options.linking_rank,
         linking_penalty=options.linking_penalty,
         lifetimes=options.lifetimes,

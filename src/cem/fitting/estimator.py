@@ -79,8 +79,9 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         others cycle through one k-means start and seven prototype starts. Rarely worth changing.
     n_init : int, default 10
         Number of fresh starts. EM finds a local optimum, so several are needed. The most likely starts get a short run,
-        the best of these a longer run, and one a full run. With two starts or more the search also moves modes of the
-        best solution, and from one solution to another, more often where starts disagree and where the fleet is small.
+        the best of these a longer run, and one a full run. With two starts or more, and wherever `shrinkage` is
+        chosen, the search also moves modes of the best solution, and from one solution to another, more often where
+        starts disagree and where the fleet is small.
         From 10 to 50, more starts mean a better choice of where to begin; beyond 50 the whole search grows in
         proportion. Raise it if two seeds give different log-likelihoods.
     max_iter : int, default 1000
@@ -118,7 +119,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         caution. The default suits modes of a dozen units. With many units in every mode a lower penalty predicts
         better; choose it with `cem.selection.cross_validate`.
     accelerate : {"auto", "none"}, default "auto"
-        "auto" adds quasi-Newton steps to EM. They never lower the log-likelihood, and save most passes of a slow fit.
+        "auto" adds quasi-Newton steps to EM. They never lower the objective, and save most passes of a slow fit.
     kernel : {"auto", "lapack"}, default "auto"
         Code for the E step: the fastest for the panel, or LAPACK unit by unit. Both give the same numbers.
     n_jobs : int, default 1
@@ -205,7 +206,9 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
     starts_ : list of dict
         kind, log_likelihood, n_iter and fate of each start. Starts of the kinds "moved" and "crossed" come on top
         of `n_init`, and so does one of kind "quiet": the best start fitted again after a noise floor was lowered for a
-        quiet mode, and one of kind "known": the best of the search before `shrinkage` was chosen.
+        quiet mode, and one of kind "known": the best of the search before `shrinkage` was chosen. The fate of the one
+        kept is "best". One "overtaken by start i" was the best until start i, which had been stopped near it, was run
+        to its end.
     kernel_ : str
         The kernel used: "lapack", or "lanes" or "shared" (shared designs) with the instruction set.
     lifetimes_ : cem.lifetimes.Lifetimes

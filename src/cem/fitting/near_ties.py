@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cem.em.loop import continue_em, remaining_gain
+from cem.em.loop import continue_em
 from cem.errors import FitError, NearTieWarning
 from cem.errors.warning import warn
 from cem.metrics.agreement import disagreement
+from cem.search.starts import expected_height, leader_of
 
 if TYPE_CHECKING:
     from cem.em.mixture_problem import MixtureProblem, MixtureRun
@@ -27,7 +28,6 @@ __all__ = ["NearTie", "near_tie", "past_near_tie", "warn_of_near_tie"]
 
 _NEAR = 2.0  # nats
 _MOVED = 0.125  # share of the units
-_MOST_TO_COME = 5.0  # nats that the extrapolation of a run may add
 _UNITS_TO_COMPARE = 2000
 _MOST_COMPARED = 24
 # Starts that are run to their ends, in a search that saw candidates.
@@ -85,10 +85,10 @@ def near_tie(
     run = records[best].run
     if run is None or run.parameters.n_modes == 1:
         return None
-    leader = _leader(records, best)
-    usable = [i for i, record in enumerate(records) if _is_usable(record)]
-    others = [i for i in usable if _leader(records, i) != leader]
-    gaps = {i: run.objectives[-1] - _expected_height(records[i]) for i in others}
+    leader = leader_of(records, best)
+    usable = [i for i, record in enumerate(records) if record.is_usable]
+    others = [i for i in usable if leader_of(records, i) != leader]
+    gaps = {i: run.objective - expected_height(records[i]) for i in others}
     near = sorted((i for i in others if gaps[i] < _NEAR), key=lambda i: abs(gaps[i]))[:_MOST_COMPARED]
     candidates = [i for i in near if _moved(run, _run_of(records[i])) >= _MOVED]
     for i in candidates[:_MOST_CONTINUED]:
@@ -98,7 +98,7 @@ def near_tie(
             )
         except (FitError, np.linalg.LinAlgError):
             continue
-        gap, moved = run.objectives[-1] - ended.objectives[-1], _moved(run, ended)
+        gap, moved = run.objective - ended.objective, _moved(run, ended)
         if ended.lost_mode is None and gap < _NEAR and moved >= _MOVED:
             return NearTie(gap, moved, i, ended, len(usable) - len(others), len(usable))
     return None
@@ -107,7 +107,7 @@ def near_tie(
 def past_near_tie(
     records: list[Start], best: int, problem: MixtureProblem, options: FitOptions, tolerance: float
 ) -> tuple[int, MixtureRun, NearTie | None, bool]:
-    """The best start after a near-tie was looked for, which takes its place in the records if it ends higher.
+    """The best start after a near-tie was looked for, which takes its place if it ends higher; the records say so.
 
     Parameters
     ----------
@@ -141,9 +141,12 @@ def past_near_tie(
         return best, kept, tie, False
     if run.lost_mode is not None:
         return best, kept, tie, False
+    leader = leader_of(records, tie.start)
+    n_met = sum(record.is_usable and leader_of(records, i) == leader for i, record in enumerate(records))
     records[tie.start] = replace(records[tie.start], run=run, fate="converged" if run.converged else "limit of passes")
-    gap = run.objectives[-1] - kept.objectives[-1]
-    other = replace(tie, gap=gap, start=best, run=kept, n_met=1) if gap < _NEAR else None
+    records[best] = replace(records[best], fate=f"overtaken by start {tie.start}")
+    gap = run.objective - kept.objective
+    other = replace(tie, gap=gap, start=best, run=kept, n_met=n_met) if gap < _NEAR else None
     return tie.start, run, other, False
 
 
@@ -194,24 +197,6 @@ def _moved(first: MixtureRun, second: MixtureRun) -> float:
     return 1.0 - float(kept) / len(calls[0])
 
 
-def _leader(records: Sequence[Start], index: int) -> int:
-    while (twin := records[index].twin) is not None:
-        index = twin
-    return index
-
-
-def _is_usable(record: Start) -> bool:
-    return record.run is not None and record.run.lost_mode is None and not record.fate.startswith("failed")
-
-
 def _run_of(record: Start) -> MixtureRun:
     assert record.run is not None
     return record.run
-
-
-def _expected_height(record: Start) -> float:
-    """The objective at which a run would end, extrapolated from its last passes."""
-    run = record.run
-    assert run is not None
-    to_come = 0.0 if run.converged else remaining_gain(run.objectives)
-    return float(run.objectives[-1] + min(max(to_come, 0.0), _MOST_TO_COME))

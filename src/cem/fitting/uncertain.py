@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
 
-from cem.errors import OptionError
+from cem.errors import OptionError, UncertaintyError
 from cem.model.inputs import panel_to_fit
 from cem.numerics.floating import underflow_is_zero
 from cem.numerics.threads import threads_told
@@ -24,6 +24,7 @@ __all__ = ["Uncertain"]
 METHODS = ("information", "robust", "bootstrap")
 IN_A_FIT = ("information", "bootstrap")
 _N_REPLICATES = 199
+_AFTERWARDS = "a fit without this option, and then em.model_.with_uncertainty(em.uncertainty(panel, 'bootstrap'))"
 _KEY = 18  # of the seeds, which are none of those of starts
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -117,9 +118,9 @@ class Uncertain:
         -----
         Parameters at a floor, and those of a channel that less than one unit of a mode reports, are held at their
         values and have a note in the table. Maps of readings by regime are held as the fit left them. With penalties
-        (linked channels, membership, laws of lifetimes) the information is that of the penalised objective. After a
-        fit with ``sample_weight`` the information is that of all copies of units; "robust" takes the copies of a unit
-        as one.
+        (shrunk covariances, linked channels, membership, laws of lifetimes) the information is that of the penalised
+        objective. After a fit with ``sample_weight`` it is that of all copies of units; "robust" takes the copies of a
+        unit as one.
 
         Examples
         --------
@@ -158,6 +159,12 @@ def checked_option(value: Any) -> None:
         raise OptionError(f"uncertainty={value!r}: None, {' or '.join(map(repr, IN_A_FIT))} was expected")
 
 
+def _as_of_a_fit(text: str, is_drawn: bool) -> str:
+    """What `em.uncertainty` says, for a reader who gave the option of the fit."""
+    text = text.replace(", or continue with fit(panel, init=em.model_)", "")
+    return text.replace("method='bootstrap'", "uncertainty='bootstrap'" if is_drawn else _AFTERWARDS)
+
+
 def with_own_uncertainty(em: FailureModeEM, panel: Panel, seed: np.random.SeedSequence) -> FailureModeModel:
     """The model of a fit with the uncertainty that its option asks for.
 
@@ -175,12 +182,24 @@ def with_own_uncertainty(em: FailureModeEM, panel: Panel, seed: np.random.SeedSe
     UncertaintyError
         As for `FailureModeEM.uncertainty`.
     """
+    from cem.em.mixture_problem import MixtureProblem
     from cem.fitting.fitted_problem import fitted_problem
     from cem.fitting.parameter_laws import by_bootstrap, by_information
 
     fitted = fitted_problem(em, panel)
+    is_drawn = isinstance(fitted.problem, MixtureProblem) and fitted.counts is None
     if em.__dict__["uncertainty"] == "information":
-        return em.model_.with_uncertainty(by_information(em, fitted, robust=False))
+        try:
+            return em.model_.with_uncertainty(by_information(em, fitted, robust=False))
+        except UncertaintyError as error:
+            raise UncertaintyError(_as_of_a_fit(str(error), is_drawn)) from None
+    if not is_drawn:
+        why = "copies of units, by sample_weight," if fitted.counts is not None else "lives of running units"
+        then = "" if fitted.counts is not None else f", or {_AFTERWARDS}"
+        raise UncertaintyError(
+            f"uncertainty='bootstrap' draws fleets from the fit, and {why} are not drawn; take "
+            f"uncertainty='information'{then}"
+        )
     own = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, _KEY))
     known = by_bootstrap(em, fitted, n_replicates=_N_REPLICATES, kind="parametric", random_state=own)
     spread = None

@@ -417,10 +417,18 @@ class FittedMixture:
         from cem.mixture.membership import UnitModes  # a process that only scores does not need it
         from cem.panel.mode_priors import log_mode_priors
 
-        modes = UnitModes(self._membership_design(panel), log_mode_priors(panel, self.mode_labels))
-        logs = modes.log_weights(self.internal_parameters)
+        modes, parameters = (
+            UnitModes(self._membership_design(panel), log_mode_priors(panel, self.mode_labels)),
+            self._prior,
+        )
+        logs = modes.log_weights(parameters)
         with np.errstate(under="ignore"):
-            return self.internal_parameters.weights if logs is None else np.exp(logs)
+            return parameters.weights if logs is None else np.exp(logs)
+
+    @property
+    def _prior(self) -> Parameters:
+        """The parameters whose π and γ say how probable modes are before readings."""
+        return self.internal_parameters
 
     def _membership_design(self, panel: Panel) -> FloatArray | None:
         """(1, f(u)) of the panel's units, (L, 1 + F); None if π does not depend on their covariates."""

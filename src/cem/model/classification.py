@@ -14,7 +14,7 @@ from cem.errors.names import counted
 from cem.metrics.agreement import odds_of_correct_classification
 
 if TYPE_CHECKING:
-    from cem.model.model import FailureModeModel
+    from cem.model.outputs import ModelOutputs
     from cem.panel.panel import Panel
 
 __all__ = ["THRESHOLDS", "Classification", "classification_of"]
@@ -139,12 +139,12 @@ class Classification:
         return html_table(repr(self), self._table())
 
 
-def classification_of(model: FailureModeModel, panel: Panel, n_jobs: int = 1) -> Classification:
+def classification_of(model: ModelOutputs, panel: Panel, n_jobs: int = 1) -> Classification:
     """Classify units; see `FailureModeModel.classification`.
 
     Parameters
     ----------
-    model : FailureModeModel
+    model : ModelOutputs
     panel : Panel
         As `FailureModeModel._as_panel` returns it.
     n_jobs : int

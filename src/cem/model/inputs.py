@@ -17,7 +17,7 @@ from cem.panel.given import panel_of_arrays
 from cem.panel.panel import Panel
 
 if TYPE_CHECKING:
-    from cem.model.model import FailureModeModel
+    from cem.model.outputs import ModelOutputs
 
 __all__ = ["COLUMNS", "columns_record", "is_frame", "panel_to_fit", "panel_to_score", "table_options"]
 
@@ -108,7 +108,7 @@ def panel_to_fit(
 
 
 def panel_to_score(
-    model: FailureModeModel,
+    model: ModelOutputs,
     X: Any,
     *,
     times: Any = None,
@@ -122,7 +122,7 @@ def panel_to_score(
 
     Parameters
     ----------
-    model : FailureModeModel
+    model : ModelOutputs
         The model that will score the panel.
     X : Panel, data frame or array
         The units.
@@ -222,7 +222,7 @@ def _of_frame(X: Any, table: Table | None) -> Panel:
     return Panel.from_frame(X, **(table or {}))
 
 
-def _for_scoring(model: FailureModeModel, X: Any, table: Table | None) -> Table | None:
+def _for_scoring(model: ModelOutputs, X: Any, table: Table | None) -> Table | None:
     """How to read a frame for a model: the model's channels, and the other columns if they are present."""
     remembered = model._training.get(COLUMNS)
     if table is None and remembered is None:
@@ -257,7 +257,7 @@ def _for_scoring(model: FailureModeModel, X: Any, table: Table | None) -> Table 
     return options
 
 
-def _settle_covariates(options: dict[str, Any], model: FailureModeModel, names: Sequence[Any]) -> None:
+def _settle_covariates(options: dict[str, Any], model: ModelOutputs, names: Sequence[Any]) -> None:
     """Read the covariates that the model needs, and of the others those that the frame has."""
     by_option = {"covariates": model.covariates, "unit_covariates": model.unit_covariates}
     for option, names_needed in by_option.items():

@@ -26,7 +26,7 @@ from cem.statistics.coordinates import times_inverse
 
 if TYPE_CHECKING:
     from cem.mixture.parameters import Parameters
-    from cem.model.model import FailureModeModel
+    from cem.model.outputs import ModelOutputs
     from cem.panel.panel import Panel
 
 __all__ = ["KINDS", "Kind", "Residuals", "residuals_of"]
@@ -151,7 +151,7 @@ class Residuals:
 
 
 def residuals_of(
-    model: FailureModeModel,
+    model: ModelOutputs,
     panel: Panel,
     kind: Kind,
     mode: Hashable | None = None,
@@ -161,7 +161,7 @@ def residuals_of(
 
     Parameters
     ----------
-    model : FailureModeModel
+    model : ModelOutputs
     panel : Panel
         As `FailureModeModel._as_panel` returns it.
     kind : {"subject", "marginal", "quantile"}
@@ -197,7 +197,7 @@ def residuals_of(
     return result
 
 
-def _internal(model: FailureModeModel, read: Panel, own: Panel) -> tuple[list[FloatArray], FloatArray]:
+def _internal(model: ModelOutputs, read: Panel, own: Panel) -> tuple[list[FloatArray], FloatArray]:
     """Rows of each channel's design and the readings, in internal coordinates (model.md §4)."""
     coordinates, designs, values = model.coordinates, [], np.empty(own.values.shape)
     for c, design in enumerate(designs_of(own, model.bases, plan_of(model, read))):
@@ -208,7 +208,7 @@ def _internal(model: FailureModeModel, read: Panel, own: Panel) -> tuple[list[Fl
 
 
 def _deviations(
-    model: FailureModeModel,
+    model: ModelOutputs,
     panel: Panel,
     read: Panel,
     own: Panel,
@@ -250,7 +250,7 @@ def _deviations(
 
 
 def _quantiles(
-    model: FailureModeModel,
+    model: ModelOutputs,
     read: Panel,
     own: Panel,
     designs: list[FloatArray],
@@ -286,7 +286,7 @@ def _quantiles(
     return found
 
 
-def _of_components(model: FailureModeModel, read: Panel, mode: int | None) -> tuple[Parameters, FloatArray]:
+def _of_components(model: ModelOutputs, read: Panel, mode: int | None) -> tuple[Parameters, FloatArray]:
     """Parameters of the normal laws that the model mixes, and their weights before any reading, (n,) or (L, n).
 
     They are the modes, or the components of modes where the model carries the uncertainty of its parameters.
@@ -302,7 +302,7 @@ def _of_components(model: FailureModeModel, read: Panel, mode: int | None) -> tu
     return parameters, weights
 
 
-def _steps(model: FailureModeModel, read: Panel, own: Panel) -> FloatArray:
+def _steps(model: ModelOutputs, read: Panel, own: Panel) -> FloatArray:
     """The decimal step of each reading in internal coordinates, (N, C), as regimes scale it; 0 where it is not rounded.
 
     Readings of which a few are there are multiples of some power of ten by chance.

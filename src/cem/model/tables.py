@@ -9,12 +9,13 @@ from cem.panel.frames.out import frame_of, mode_columns
 
 if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
+    from cem.model.outputs import ModelOutputs
     from cem.panel.panel import Panel
 
 __all__ = ["model_html", "probability_frame"]
 
 
-def probability_frame(model: FailureModeModel, panel: Panel, n_jobs: int, backend: str | None) -> Any:
+def probability_frame(model: ModelOutputs, panel: Panel, n_jobs: int, backend: str | None) -> Any:
     """The frame that `FailureModeModel.probability_frame` returns; see there."""
     probabilities = model.predict_proba(panel, n_jobs=n_jobs)
     columns: dict[str, Any] = {"unit": panel._unit_ids}

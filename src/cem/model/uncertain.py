@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from cem.errors import OptionError
 from cem.mixture.grouped import Components
 from cem.mixture.parameters import Parameters
 from cem.model.known_parameters import described
-from cem.model.model import Axes, Data, FailureModeModel
+from cem.model.model import FailureModeModel
+from cem.model.outputs import Axes, Data
 
 if TYPE_CHECKING:
     from cem.mixture.prediction import Evidence, Posterior
@@ -93,6 +95,12 @@ class UncertainModel(FailureModeModel):
     def without_uncertainty(self) -> FailureModeModel:
         """Return the plain model, whose predictions take the parameters as known."""
         return FailureModeModel(**FailureModeModel._arguments(self))
+
+    @property
+    def _prior(self) -> Parameters:
+        """Those of the fit, with π averaged over the law of the parameters, as in all predictions."""
+        weights = self.components.summed(self.components.parameters.weights)
+        return replace(self.internal_parameters, weights=weights)
 
     # -- predictions ------------------------------------------------------------------------------------------------
 
@@ -191,6 +199,8 @@ def with_uncertainty(
     number = isinstance(spread, int | float | np.number) and not isinstance(spread, bool)
     if spread is not None and not (number and 0 <= spread <= _LARGEST_SPREAD):
         raise OptionError(f"spread is {spread!r}; a number from 0 to {_LARGEST_SPREAD:g} was expected")
+    _check_seed(random_state)
+    _check_fit(law, model)
     draws, lives, method, reflect = _draws(law, int(n_draws), random_state)
     factor = (_SPREAD if reflect else 1.0) if spread is None else float(spread)
     fit = model.internal_parameters
@@ -215,6 +225,30 @@ def with_uncertainty(
         if laws is not None:
             record["lifetimes"] = laws.to_dict()
     return UncertainModel(**FailureModeModel._arguments(model), components=components)
+
+
+def _check_seed(seed: Any) -> None:
+    if isinstance(seed, bool) or not (
+        seed is None
+        or isinstance(seed, np.random.Generator | np.random.SeedSequence)
+        or (isinstance(seed, int | np.integer) and seed >= 0)
+    ):
+        raise OptionError(f"random_state={seed!r}: None, an integer of 0 or more, or a numpy Generator was expected")
+
+
+def _check_fit(law: Any, model: FailureModeModel) -> None:
+    """Refuse the uncertainty of another fit: its draws are in other coordinates, though their shapes may fit."""
+    fitted = getattr(law, "model", None)
+    if not isinstance(fitted, FailureModeModel) or fitted is model:
+        return
+    own, given = fitted.coordinates, model.coordinates
+    pairs = [(getattr(own, name), getattr(given, name)) for name in ("centres", "scales", "transforms")]
+    pairs += [(fitted.weights_, model.weights_), (fitted.internal_parameters.means, model.internal_parameters.means)]
+    if fitted.channels != model.channels or not all(np.array_equal(*pair) for pair in pairs):
+        raise OptionError(
+            "law is the uncertainty of another fit, whose draws mean nothing for this model; give "
+            "em.uncertainty(panel) of the fit that made it"
+        )
 
 
 def _draws(law: Any, n_draws: int, random_state: int) -> tuple[Sequence[Parameters], Sequence[Any], str, bool]:

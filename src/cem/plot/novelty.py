@@ -30,8 +30,8 @@ _MOST_NAMES = 40
 class NoveltyDisplay(Display):
     """Tail probability of each unit under its most probable mode, by channel and over all channels.
 
-    Make it with `from_model`, which draws it. Units like the training units have uniform probabilities; dark cells are
-    units and channels that look like nothing in the training data.
+    Make it with `from_model`, which draws it. Units like the training units have nearly uniform probabilities. Dark
+    cells are units and channels that look like nothing in the training data.
 
     Parameters
     ----------

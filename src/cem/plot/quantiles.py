@@ -168,7 +168,7 @@ class QuantileResidualDisplay(Display):
         share = 100.0 * float(out.mean())
         verdict = "all points inside the band" if self.inside else f"{share:.2g} % of the points outside the band"
         shown = "all channels" if self.channel is None else plain(self.channel)
-        axes.set_title(f"{shown}, {len(self.residuals):,} readings: {verdict}", fontsize=9, color=INK)
+        axes.set_title(f"{shown}, {len(self.residuals):,} readings:\n{verdict}", fontsize=9, color=INK)
         tidy(axes)
         return self
 

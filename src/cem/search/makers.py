@@ -15,7 +15,7 @@ from cem.em.expectation import Expectation
 from cem.mixture.parameters import Parameters
 from cem.search.crossings import Partner, crossed_start
 from cem.search.fresh import MIXED_KINDS, StartKind, coefficient_starts, starting_point
-from cem.search.moves import moved_start
+from cem.search.moves import moved_start, regrown_start
 from cem.search.one_mode import OneModePosteriors, StartingPoint
 from cem.search.starts import Crossing, Fresh, Move
 
@@ -25,6 +25,8 @@ FloatArray = NDArray[np.float64]
 
 # Of mixed starts at most this share clusters units by one coefficient each.
 _BY_COEFFICIENT = 1 / 3
+# Of moves this share lets one mode begin again.
+_REGROWN = 1 / 2
 
 
 class Makers(NamedTuple):
@@ -87,7 +89,8 @@ def makers(
         return posteriors.start_of_clusters(labels, n_modes, constraints)
 
     def moved(responsibilities: FloatArray) -> StartingPoint:
-        return moved_start(responsibilities, posteriors, constraints, rng_of_moves)
+        make = regrown_start if rng_of_moves.random() < _REGROWN else moved_start
+        return make(responsibilities, posteriors, constraints, rng_of_moves)
 
     def crossed(partners: Sequence[Partner]) -> StartingPoint | None:
         return crossed_start(partners, constraints, labelled, rng_of_crossings)

@@ -29,7 +29,7 @@ from cem.numerics.threads import in_order
 from cem.search.crossings import Partner
 from cem.search.one_mode import StartingPoint
 
-__all__ = ["Fresh", "Move", "Start", "best_of_starts"]
+__all__ = ["Fresh", "Move", "Start", "best_of_starts", "expected_height", "leader_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -72,7 +72,7 @@ _WORTH_ANOTHER = 0.1  # nats that a generation of moves must gain to count as a 
 # to so many times more. It needs them most where every mode has its own covariance: the best optimum then often has a
 # mode of a few units whose coefficients are almost dependent.
 _FEW_HISTORIES = 1200
-_MOST_FURTHER: dict[CovarianceStructure, float] = {"full": 10 / 3, "diagonal": 10 / 3, "pooled": 1.0, "shrunk": 1.5}
+_MOST_FURTHER: dict[CovarianceStructure, float] = {"full": 4.2, "diagonal": 10 / 3, "pooled": 1.0, "shrunk": 1.5}
 # The optima of a large fleet lie further apart and are recognised sooner: part of the search is enough.
 _MANY_UNITS = 2000
 _PART_WITH_MANY = 0.25
@@ -137,7 +137,8 @@ class Start:
         Its current state; None if it made no pass.
     fate : str
         "running", "passed over" (others scored higher), "abandoned", "same as start i", "lost mode k", "failed: …",
-        "limit of passes", "converged", "interrupted".
+        "limit of passes", "converged", "interrupted", "evaluated" (no pass was asked for), "overtaken by start i" (it
+        was the best, and start i, stopped near it, ended higher: `cem.fitting.near_ties`).
     twin : int or None
         The start that it was the same as.
     """
@@ -154,6 +155,11 @@ class Start:
     @property
     def objective(self) -> float:
         return self.run.objective if self.run is not None else -np.inf
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it made a pass and kept its modes."""
+        return self.run is not None and self.run.lost_mode is None and not self.fate.startswith("failed")
 
 
 def best_of_starts(
@@ -349,7 +355,7 @@ class _Search:
         """The highest runs so far that are not the same as another, the highest first."""
         looked_at, self._looked_at = self._looked_at, len(self._records)
         records, partners = self._records, self._partners
-        candidates = [i for i in (*partners, *range(looked_at, len(records))) if _is_usable(records[i])]
+        candidates = [i for i in (*partners, *range(looked_at, len(records))) if records[i].is_usable]
         candidates = [i for i in candidates if records[i].twin is None]
         candidates.sort(key=lambda i: -records[i].objective)
         found = {}
@@ -361,10 +367,7 @@ class _Search:
         return list(found.values())
 
     def _leader(self, index: int) -> int:
-        """The start that represents all starts that are the same as this one."""
-        while (twin := self._records[index].twin) is not None:
-            index = twin
-        return index
+        return leader_of(self._records, index)
 
     def _followers(self) -> int:
         """Number of starts that were stopped because they led to the best start's optimum."""
@@ -416,10 +419,10 @@ class _Search:
     def _keep(self, index: int, record: Start) -> None:
         """Store the new record of a start that ran."""
         self._records[index] = record
-        if index == self.best and not _is_usable(record):
-            usable = [i for i, other in enumerate(self._records) if _is_usable(other)]
+        if index == self.best and not record.is_usable:
+            usable = [i for i, other in enumerate(self._records) if other.is_usable]
             self.best = max(usable, key=lambda i: self._records[i].objective, default=None)
-        elif _is_usable(record) and (self.best is None or record.objective > self._records[self.best].objective):
+        elif record.is_usable and (self.best is None or record.objective > self._records[self.best].objective):
             self.best = index
 
     def _advanced(self, index: int, n_passes: int) -> Start:
@@ -437,7 +440,7 @@ class _Search:
     def _survivors(self, alive: list[int], n_kept: int, this: _Round) -> list[int]:
         """The starts that continue; the fates of the others are recorded."""
         best = self.best
-        heights = {index: _expected_height(self._records[index]) for index in alive}
+        heights = {index: expected_height(self._records[index]) for index in alive}
         highest = max([*heights.values(), *([] if best is None else [self._run_of(best).objective])], default=0.0)
         kept: list[int] = []
         for index in sorted(alive, key=lambda index: -heights[index]):
@@ -460,16 +463,19 @@ def _itself(point: StartingPoint) -> StartingPoint:
     return point
 
 
-def _expected_height(record: Start) -> float:
+def leader_of(records: Sequence[Start], index: int) -> int:
+    """The start that represents all starts that are the same as this one."""
+    while (twin := records[index].twin) is not None:
+        index = twin
+    return index
+
+
+def expected_height(record: Start) -> float:
     """The objective at which a run will end, extrapolated from its last passes."""
     run = record.run
     assert run is not None
     to_come = remaining_gain(run.objectives) if run.n_passes <= _SHORT else 0.0
     return run.objective + min(to_come, _MOST_TO_COME)
-
-
-def _is_usable(record: Start) -> bool:
-    return record.run is not None and record.run.lost_mode is None and not record.fate.startswith("failed")
 
 
 def _finished(record: Start, otherwise: str) -> Start:

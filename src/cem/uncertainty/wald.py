@@ -17,6 +17,8 @@ FloatArray = NDArray[np.float64]
 
 # Relative to the largest eigenvalue of the correlations: combinations that depend on one another.
 _DEPENDENT = 1e-10
+# Of the standard errors of its parts: what rounding leaves of a combination that does not vary.
+_CANCELLED = 1e-9
 
 
 class WaldTest(NamedTuple):
@@ -107,7 +109,7 @@ def wald_test(
     OptionError
         The values have another shape, or combinations depend on one another.
     UncertaintyError
-        A combination has no standard error, because its parameters are held.
+        A combination has no standard error, because its parameters are held, or because it is constant.
     """
     from scipy.special import chdtrc
 
@@ -119,6 +121,14 @@ def wald_test(
         raise OptionError("values: finite numbers were expected")
     spread = R @ root
     deviations = np.sqrt(np.square(spread).sum(axis=1))
+    parts = np.abs(R) @ np.sqrt(np.square(root).sum(axis=1))
+    fixed = np.flatnonzero((deviations <= _CANCELLED * parts) & (parts > 0.0))
+    if fixed.size:
+        of = [names[int(i)] for i in np.flatnonzero(R[fixed[0]])]
+        raise UncertaintyError(
+            f"hypothesis: the combination of {listed(of, 4)} has the same value whatever the data are (the weights of "
+            "all modes sum to 1, for example); leave it out"
+        )
     still = np.flatnonzero(~(deviations > 0.0))
     if still.size:
         held = [names[int(i)] for i in np.flatnonzero(R[still[0]])]
