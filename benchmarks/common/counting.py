@@ -30,6 +30,7 @@ class CountingExpectation:
         self._expectation = expectation
         self.statistics = expectation.statistics
         self.kernel = expectation.kernel
+        self.membership = expectation.membership
         self.log_likelihoods: list[float] = []
 
     def n_chunks(self, n_modes: int) -> int:
