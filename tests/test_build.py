@@ -142,7 +142,7 @@ def test_no_header_is_without_an_extension(depends):
 
 
 def test_a_touched_header_compiles_its_module_again(tree):
-    """Through the real commands: the header behind the header, by way of a macro, the .pxd file, and an included part."""
+    """Through the real commands: the header behind the header, by way of a macro, the .pxd file, an included part."""
     package = tree / "src" / "cem"
     (package / "deep.h").write_text("static inline int deep(void) { return 3; }\n")
     (package / "outer.h").write_text('#define BODY "deep.h"\n#include BODY\n')

@@ -92,12 +92,12 @@ cdef inline int eigenvectors(
     double* vectors_out,    # (p, p)  row i is the i-th eigenvector
 ) noexcept nogil:
     """Eigenvalues and eigenvectors by Jacobi's rotations, row by row. Nonzero if numbers are not finite."""
-    cdef int i, j, m, sweep
+    cdef int i, j, m, _sweep
     cdef double beside, size, theta, t, c, s, x, y
     for i in range(p):
         for j in range(p):
             vectors_out[i * p + j] = 1.0 if i == j else 0.0
-    for sweep in range(40):
+    for _sweep in range(40):
         beside = 0.0
         size = 0.0
         for i in range(p):
