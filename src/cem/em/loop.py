@@ -29,6 +29,8 @@ _PLAIN_TO_JUDGE = 4
 _WORTH_ACCELERATING = 8.0
 # Consecutive steps whose actual and predicted gain are below the tolerance.
 _NEGLIGIBLE_STEPS = 2
+# Their number grows with every false end; runs whose steps are blocked again and again have many.
+_MOST_PATIENCE = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,7 +309,7 @@ def continue_em(
             ascending = ascent is not None and not close and _passes_left(objectives, tolerance) > _WORTH_ACCELERATING
             if ascending:
                 # The gain looked negligible and was not: learn more of the curvature before the next such decision.
-                negligible, patience = 0, max(_NEGLIGIBLE_STEPS, 4 * patience)
+                negligible, patience = 0, min(max(_NEGLIGIBLE_STEPS, 4 * patience), _MOST_PATIENCE)
     return EMRun(
         evaluation.point,
         evaluation.sums,
