@@ -3,7 +3,7 @@
 from libc.math cimport exp, log, sqrt
 from libc.string cimport memcpy
 
-from cem.em.kernels._curvature cimport multiply, spectrum, triangle
+from cem.em.kernels._curvature cimport multiply, triangle
 from cem.numerics._small cimport cholesky_lower
 
 # Structures of the covariance, as in cem.em.constraints.COVARIANCE_STRUCTURES.

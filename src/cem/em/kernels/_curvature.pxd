@@ -3,11 +3,7 @@
 Matrices are row-major and of a few rows. Nothing is allocated; inputs first, outputs last.
 """
 
-from libc.math cimport fabs
-from libc.string cimport memcpy
-
-from cem.numerics._blas cimport eigensystem
-from cem.numerics._small cimport cholesky_lower, eigenvectors
+from cem.numerics._small cimport cholesky_lower
 
 
 cdef inline void triangle(int p, const double* root, double* M_out) noexcept nogil:
@@ -168,43 +164,6 @@ cdef inline void add_to_columns_of_congruence(
                     B[a * q + b] += weight * D[i * p + k] * square[j * p + l]
                     b += 1
             a += 1
-
-
-cdef inline int spectrum(
-    int p,
-    double* A,               # (p, p)  symmetric; destroyed
-    double* values_out,      # (p,)    in no order
-    double* vectors_out,     # (p, p)  row i is the i-th eigenvector
-    double* lapack_work,     # (3 p,)
-) noexcept nogil:
-    """Eigenvalues and eigenvectors; nonzero if they cannot be had. LAPACK takes longer for a few rows."""
-    cdef int info
-    if p <= 8:
-        return eigenvectors(p, A, values_out, vectors_out)
-    info = eigensystem(p, A, values_out, lapack_work, 3 * p)
-    memcpy(vectors_out, A, p * p * sizeof(double))
-    return info
-
-
-cdef inline int magnitude(
-    int p,
-    double* A,               # (p, p)  symmetric; |A| out
-    double* work,            # (p² + p)
-    double* lapack_work,     # (3 p,)
-) noexcept nogil:
-    """|A| = U |ε| Uᵀ. Nonzero if it cannot be had."""
-    cdef int i, j, m, info
-    cdef double s
-    cdef double* values = work + p * p
-    info = spectrum(p, A, values, work, lapack_work)
-    for i in range(p):
-        for j in range(i + 1):
-            s = 0.0
-            for m in range(p):
-                s += work[m * p + i] * fabs(values[m]) * work[m * p + j]
-            A[i * p + j] = s
-            A[j * p + i] = s
-    return info
 
 
 cdef inline void moments_left(

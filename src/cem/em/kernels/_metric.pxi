@@ -5,8 +5,8 @@ from libc.string cimport memcpy, memset
 
 from cem.em.kernels._curvature cimport (
     add_curvature_of_congruence, add_curvature_of_triangle, add_to_columns, add_to_columns_of_congruence,
-    inverse_of_lower, inverse_of_positive, loading_blocks, magnitude, moments_left, multiply, multiply_transposed,
-    scatters, triangle,
+    inverse_of_lower, inverse_of_positive, loading_blocks, moments_left, multiply, multiply_transposed, scatters,
+    triangle,
 )
 from cem.em.kernels._maximisation cimport common_precision
 from cem.mixture._bundle cimport parameters_t

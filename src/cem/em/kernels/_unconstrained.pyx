@@ -21,6 +21,7 @@ from cem.errors import KernelFailure
 cdef extern from "<stdlib.h>" nogil:
     void* aligned_alloc(size_t alignment, size_t size)
 
+include "_spectrum.pxi"
 include "_coordinates.pxi"
 include "_metric.pxi"
 include "_pairs.pxi"
