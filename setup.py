@@ -23,11 +23,12 @@ if "-g" not in os.environ.get("CFLAGS", ""):
     # setuptools passes on the -g that interpreters are built with, a quarter of the compiler's time; CFLAGS=-g asks for
     # it.
     FLAGS.append("-g0")
-# Compiled for size: LAPACK or Python does their work, or they are called once a fit.
+# Compiled for size: LAPACK or Python does their work, they are called once a fit, or their loops have a few turns.
 FOR_SIZE = {
     "cem._core",
     "cem.em.kernels._em",
     "cem.em.kernels._linked_maximisation",
+    "cem.em.kernels._unconstrained",
     "cem.mixture._bundle",
     "cem.mixture._prediction",
     "cem.search._clusters",
