@@ -13,26 +13,21 @@ the others, hold it. An interrupted run goes on from its file of progress (``--o
 
 from __future__ import annotations
 
-from common import harness
-
-import warnings  # isort: skip
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 from common.two_modes import (
-    DEVELOPMENT,
-    EVALUATION,
-    KINDS,
     N_NEW,
     Kind,
     NewUnits,
     excess,
     first_mode,
-    fleets_of_kinds,
+    measure,
     new_units,
     panel_of,
 )
+
+import warnings  # isort: skip
+from typing import Any
+
+import numpy as np
 
 import cem
 
@@ -119,26 +114,7 @@ def line_of(row: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    options = harness.arguments(
-        __doc__,
-        fleets=("fleets of each kind", 80),
-        evaluate=("1: the seeds of evaluation, 9000 and above", 0),
-        only=("this row only, from 1; 0: all", 0),
-        processes=("processes", 2),
-    )
-    load_before = harness.load_average()
-    first = EVALUATION if options.evaluate else DEVELOPMENT
-    kinds = KINDS[options.only - 1 : options.only] if options.only else KINDS
-    output = options.output or harness.RESULTS / "overconfidence.json"
-    progress = None if options.quick else Path(f"{output}.progress")
-    found = fleets_of_kinds(
-        one_fleet, kinds, first=first, n_fleets=4 if options.quick else options.fleets, processes=options.processes,
-        progress=progress, shown=shown,
-    )  # fmt: skip
-    rows = [row for kind, fleets in found.items() for row in rows_of(kind, fleets)]
-    harness.write_results(__file__, options, rows, load_before=load_before, first_seed=first)
-    if progress is not None:
-        progress.unlink(missing_ok=True)
+    measure(__file__, __doc__, one_fleet, rows_of, shown, 80)
 
 
 if __name__ == "__main__":

@@ -16,18 +16,14 @@ from __future__ import annotations
 from common import harness
 
 import warnings  # isort: skip
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from common.two_modes import (
-    DEVELOPMENT,
-    EVALUATION,
-    KINDS,
     Kind,
     excess,
     first_mode,
-    fleets_of_kinds,
+    measure,
     new_units,
     panel_of,
 )
@@ -91,24 +87,7 @@ def shown(kind: Kind, fleets: list[dict[str, float]]) -> None:
 
 
 def main() -> None:
-    options = harness.arguments(
-        __doc__,
-        fleets=("fleets of each kind", 100),
-        evaluate=("1: the seeds of evaluation, 9000 and above", 0),
-        processes=("processes", 2),
-    )
-    load_before = harness.load_average()
-    first = EVALUATION if options.evaluate else DEVELOPMENT
-    output = options.output or harness.RESULTS / "shrinkage.json"
-    progress = None if options.quick else Path(f"{output}.progress")
-    found = fleets_of_kinds(
-        one_fleet, KINDS, first=first, n_fleets=4 if options.quick else options.fleets, processes=options.processes,
-        progress=progress, shown=shown,
-    )  # fmt: skip
-    rows = [row_of(kind, fleets) for kind, fleets in found.items()]
-    harness.write_results(__file__, options, rows, load_before=load_before, first_seed=first)
-    if progress is not None:
-        progress.unlink(missing_ok=True)
+    measure(__file__, __doc__, one_fleet, lambda kind, fleets: [row_of(kind, fleets)], shown, 100)
 
 
 if __name__ == "__main__":

@@ -61,23 +61,15 @@ def duration(key: str) -> Callable[[Row], str]:
 
 
 def nanoseconds(key: str) -> Callable[[Row], str]:
-    def cell(row: Row) -> str:
-        value = row.get(key)
-        if value is None:
-            return "–"
-        return f"{value / 1e3:.2f} µs" if value < 1e5 else f"{value / 1e6:.2f} ms"
-
-    return cell
+    return _where_known(key, lambda value: f"{value / 1e3:.2f} µs" if value < 1e5 else f"{value / 1e6:.2f} ms")
 
 
 def memory(key: str) -> Callable[[Row], str]:
-    def cell(row: Row) -> str:
-        value = row.get(key)
-        if value is None:
-            return "–"
-        return f"{value / 1e6:,.0f} MB" if value < 1e9 else f"{value / 1e9:.2f} GB"
+    return _where_known(key, lambda value: f"{value / 1e6:,.0f} MB" if value < 1e9 else f"{value / 1e9:.2f} GB")
 
-    return cell
+
+def _where_known(key: str, shown: Callable[[float], str]) -> Callable[[Row], str]:
+    return lambda row: "–" if row.get(key) is None else shown(row[key])
 
 
 def target_reached(row: Row) -> str:

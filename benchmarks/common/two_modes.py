@@ -6,7 +6,7 @@ covariances. A fleet is fitted, and new units of the same law are predicted.
 
 from __future__ import annotations
 
-from common.harness import write
+from common import harness
 
 import json  # isort: skip
 import multiprocessing
@@ -19,8 +19,6 @@ import numpy as np
 import cem
 
 __all__ = [
-    "DEVELOPMENT",
-    "EVALUATION",
     "KINDS",
     "N_NEW",
     "Kind",
@@ -29,6 +27,7 @@ __all__ = [
     "excess",
     "first_mode",
     "fleets_of_kinds",
+    "measure",
     "new_units",
     "panel_of",
 ]
@@ -167,7 +166,50 @@ def fleets_of_kinds(
                 seeds = range(first + len(own), first + min(len(own) + _BLOCK, n_fleets))
                 own += pool.map(one, [(seed, kind) for seed in seeds], chunksize=1)
                 if progress is not None:
-                    write(progress, json.dumps({"first": first, "done": done}))
+                    harness.write(progress, json.dumps({"first": first, "done": done}))
             found[kind] = own[:n_fleets]
             shown(kind, found[kind])
     return found
+
+
+def measure(
+    script: str,
+    description: str | None,
+    one: Callable[[tuple[int, Kind]], Any],
+    rows_of: Callable[[Kind, list[Any]], list[dict[str, Any]]],
+    shown: Callable[[Kind, list[Any]], None],
+    n_fleets: int,
+) -> None:
+    """The whole of a script that measures fleets of every kind: its options, its runs, its file of results.
+
+    Parameters
+    ----------
+    script, description : str
+        The script's path, which names the results, and its docstring.
+    one, shown
+        As for `fleets_of_kinds`.
+    rows_of : function of (kind, what was found)
+        Rows of results.
+    n_fleets : int
+        How many of each kind, unless the option says otherwise.
+    """
+    options = harness.arguments(
+        description,
+        fleets=("fleets of each kind", n_fleets),
+        evaluate=("1: the seeds of evaluation, 9000 and above", 0),
+        only=("this kind only, from 1; 0: all", 0),
+        processes=("processes", 2),
+    )
+    load_before = harness.load_average()
+    first = EVALUATION if options.evaluate else DEVELOPMENT
+    kinds = KINDS[options.only - 1 : options.only] if options.only else KINDS
+    output = options.output or harness.RESULTS / f"{Path(script).stem}.json"
+    progress = None if options.quick else Path(f"{output}.progress")
+    found = fleets_of_kinds(
+        one, kinds, first=first, n_fleets=4 if options.quick else options.fleets, processes=options.processes,
+        progress=progress, shown=shown,
+    )  # fmt: skip
+    rows = [row for kind, fleets in found.items() for row in rows_of(kind, fleets)]
+    harness.write_results(script, options, rows, load_before=load_before, first_seed=first)
+    if progress is not None:
+        progress.unlink(missing_ok=True)
