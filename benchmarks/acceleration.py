@@ -22,13 +22,12 @@ from collections.abc import Callable
 
 import numpy as np
 from common.accelerators import damped_anderson, parameter_expanded, squarem, undamped_anderson
-from common.counting import CountingExpectation
+from common.counting import CountingExpectation, CountingProblem
 from common.fleets import compressed, draw_fleet
 
 from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.loop import continue_em, start_em
-from cem.em.mixture_problem import MixtureProblem
 from cem.mixture.parameters import Parameters
 from cem.search.fresh import one_mode_run, starting_point
 from cem.search.one_mode import OneModePosteriors
@@ -45,7 +44,7 @@ def package(accelerate: bool) -> Callable[..., None]:
     def run(
         expectation: Expectation, start: Parameters, constraints: Constraints, most_passes: int, tolerance: float
     ) -> None:
-        problem = MixtureProblem(expectation, constraints)
+        problem = CountingProblem(expectation, constraints)
         continue_em(
             start_em(problem, start),
             problem,

@@ -34,9 +34,13 @@ class OneByOne:
     def __init__(self, expectation) -> None:
         self._expectation = expectation
         self.statistics = expectation.statistics
+        self.membership = expectation.membership
 
     def __call__(self, parameters):
         return self._expectation(parameters)
+
+    def small_pack(self, *_: object) -> None:
+        return None
 
     def passes(self, *_: object) -> None:
         return None

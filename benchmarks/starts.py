@@ -30,14 +30,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-from common.counting import CountingExpectation
+from common.counting import CountingExpectation, CountingProblem
 from common.fleets import draw_fleet
 
 import cem
 from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation
 from cem.em.loop import continue_em, start_em
-from cem.em.mixture_problem import MixtureProblem
 from cem.errors import FitError
 from cem.mixture.parameters import Parameters
 from cem.search import _clusters
@@ -161,7 +160,7 @@ class Bench:
         )
         records, _ = best_of_starts(
             made.fresh,
-            MixtureProblem(counting, self.constraints),
+            CountingProblem(counting, self.constraints),
             n_modes=self.n_modes,
             move=made.move,
             cross=made.cross,
@@ -184,7 +183,7 @@ class Bench:
             reached = -np.inf
             try:
                 start = starting_point(kind, counting, posteriors, self.constraints, self.n_modes, rng)
-                problem = MixtureProblem(counting, self.constraints)
+                problem = CountingProblem(counting, self.constraints)
                 run = continue_em(
                     start_em(problem, start.parameters),
                     problem,

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from cem.em.constraints import Constraints
 from cem.em.expectation import Expectation, Passes
+from cem.em.kernels._lanes import LanePack
+from cem.em.mixture_problem import MixtureEvaluation, MixtureProblem
+from cem.em.problem import Ascended, AscentLimits
 from cem.em.sums import ExpectedStatistics
 from cem.errors import FitError
 from cem.mixture.parameters import Parameters
@@ -38,6 +41,9 @@ class CountingExpectation:
 
     def makes_passes_in_one_call(self, n_modes: int, constraints: Constraints) -> bool:
         return self._expectation.makes_passes_in_one_call(n_modes, constraints)
+
+    def small_pack(self, n_modes: int, constraints: Constraints) -> LanePack | None:
+        return self._expectation.small_pack(n_modes, constraints)
 
     def __call__(
         self,
@@ -82,3 +88,16 @@ class CountingExpectation:
         """E steps until ℓ was first at or above a value; None where it never was."""
         reached = np.flatnonzero(np.asarray(self.log_likelihoods) >= log_likelihood)
         return int(reached[0]) + 1 if len(reached) else None
+
+
+class CountingProblem(MixtureProblem):
+    """The problem of a `CountingExpectation`, which also counts the quasi-Newton steps that are made in one call."""
+
+    def ascended(
+        self, evaluation: MixtureEvaluation, memory: NDArray[np.float64] | None, limits: AscentLimits
+    ) -> Ascended[Parameters, ExpectedStatistics] | None:
+        found = super().ascended(evaluation, memory, limits)
+        if found is not None:
+            thrown_away = found.n_passes - len(found.log_likelihoods)
+            self.expectation.log_likelihoods += [-np.inf] * thrown_away + found.log_likelihoods
+        return found

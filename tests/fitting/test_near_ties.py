@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -79,15 +79,20 @@ def test_the_warning_does_not_depend_on_the_number_of_threads():
     np.testing.assert_array_equal(one.responsibilities_, two.responsibilities_)
 
 
+@dataclass(eq=False)
 class Run:
     """What a start knows, as far as near-ties need it."""
 
+    objective: float
+    calls: np.ndarray
+    n_modes: int = 2
+    pace: None = None
     lost_mode, converged, n_passes = None, True, 2
 
-    def __init__(self, log_likelihood, calls, n_modes=2):
-        self.objective, self.objectives = log_likelihood, (log_likelihood,) * 3
-        self.responsibilities = np.eye(n_modes)[calls]
-        self.parameters = type("P", (), {"n_modes": n_modes})
+    def __post_init__(self):
+        self.objectives = (self.objective,) * 3
+        self.responsibilities = np.eye(self.n_modes)[self.calls]
+        self.parameters = SimpleNamespace(n_modes=self.n_modes)
 
 
 @pytest.fixture

@@ -38,6 +38,34 @@ def moved_plainly(rho, coefficients, draws):
     return moved
 
 
+def regrown_plainly(rho, coefficients, drawn, centre, mode):
+    """The other kernel's twin."""
+    squares = np.square(coefficients[drawn] - coefficients[centre]).sum(axis=2)
+    units = drawn[np.arange(len(drawn)), squares.argmin(axis=1)]
+    others = np.delete(np.arange(rho.shape[1]), mode)
+    sizes = rho[:, others].sum(axis=0) + 1e-9
+    left = 1.0 - rho[:, mode]
+    regrown = np.zeros_like(rho)
+    regrown[:, others] = np.where(
+        left[:, None] < 1e-9, sizes / sizes.sum(), rho[:, others] / np.where(left < 1e-9, 1.0, left)[:, None]
+    )
+    regrown[units] = np.arange(rho.shape[1]) == mode
+    return regrown
+
+
+@given(seed=st.integers(0, 10_000), n_modes=st.integers(2, 6), n_units=st.integers(1, 40), size=st.integers(1, 9))
+@settings(max_examples=80, deadline=None)
+def test_the_kernel_of_modes_that_begin_again_is_its_plain_twin(seed, n_modes, n_units, size):
+    rng = np.random.default_rng(seed)
+    rho = rng.dirichlet(np.full(n_modes, rng.choice([0.01, 0.3, 3.0])), size=n_units)
+    coefficients, drawn = rng.normal(size=(n_units, size)), rng.integers(n_units, size=rng.integers(1, 6, size=2))
+    centre, mode, regrown = int(rng.integers(n_units)), int(rng.integers(n_modes)), np.full_like(rho, np.nan)
+    _moves.regrown_responsibilities(rho, coefficients, drawn, centre, mode, regrown)
+    np.testing.assert_allclose(
+        regrown, regrown_plainly(rho, coefficients, drawn, centre, mode), rtol=1e-7, atol=1e-12
+    )
+
+
 @given(seed=st.integers(0, 10_000), n_modes=st.integers(2, 6), n_units=st.integers(2, 40), size=st.integers(1, 9))
 @settings(max_examples=80, deadline=None)
 def test_the_kernel_is_its_plain_twin(seed, n_modes, n_units, size):
@@ -96,6 +124,18 @@ def test_wrong_shapes_are_refused():
     ):
         with pytest.raises(ValueError, match=r"has shape .* was expected|1 modes"):
             _moves.moved_responsibilities(*arguments)
+    drawn, out = np.zeros((2, 3), dtype=np.int64), np.empty((4, 2))
+    for regrown in (
+        (rho[:, :1].copy(), coefficients, drawn, 0, 0, np.empty((4, 1))),
+        (rho, coefficients[:3], drawn, 0, 0, out),
+        (rho, coefficients, drawn, 0, 0, np.empty((4, 3))),
+        (rho, coefficients, drawn, 4, 0, out),
+        (rho, coefficients, drawn, 0, 2, out),
+        (rho, coefficients, drawn + 4, 0, 0, out),
+        (rho, coefficients, drawn - 1, 0, 0, out),
+    ):
+        with pytest.raises(ValueError, match=r"has shape .* was expected|1 modes|mode . of 2|was drawn of 4"):
+            _moves.regrown_responsibilities(*regrown)
 
 
 def test_a_mode_begins_again_from_a_few_units():

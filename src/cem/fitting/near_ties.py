@@ -92,10 +92,10 @@ def near_tie(
     near = sorted((i for i in others if gaps[i] < _NEAR), key=lambda i: abs(gaps[i]))[:_MOST_COMPARED]
     candidates = [i for i in near if _moved(run, _run_of(records[i])) >= _MOVED]
     for i in candidates[:_MOST_CONTINUED]:
+        # A short run makes plain passes for long; this one is to end.
+        stopped = replace(_run_of(records[i]), pace=None)
         try:
-            ended = continue_em(
-                _run_of(records[i]), problem, n_passes=_PASSES, tolerance=_TOLERANCE, accelerate=accelerate
-            )
+            ended = continue_em(stopped, problem, n_passes=_PASSES, tolerance=_TOLERANCE, accelerate=accelerate)
         except (FitError, np.linalg.LinAlgError):
             continue
         gap, moved = run.objective - ended.objective, _moved(run, ended)

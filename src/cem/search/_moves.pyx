@@ -1,4 +1,4 @@
-"""Kernel of a move: two modes divide their units anew."""
+"""Kernels of the moves: two modes divide their units anew, or one begins again from a few."""
 
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -12,6 +12,9 @@ cdef enum:
     ONE_UNIT = 2
     OTHER_UNIT = 3
     N_DRAWS = 4
+
+# Less of a unit than this is rounding.
+cdef double ALMOST_NOTHING = 1e-9
 
 
 cdef int neighbour(
@@ -143,3 +146,90 @@ def moved_responsibilities(
             moved_out[l, second] = 0.0 if projection < middle else together
     free(scratch)
     free(candidates)
+
+
+def regrown_responsibilities(
+    const double[:, ::1] responsibilities,
+    const double[:, ::1] coefficients,
+    const long long[:, ::1] drawn,
+    long long centre,
+    int mode,
+    double[:, ::1] regrown_out,
+):
+    """Responsibilities with one mode beginning again from a few units.
+
+    Parameters
+    ----------
+    responsibilities : (n, K) array
+        Of two modes or more.
+    coefficients : (n, P) array
+        Distances between units are measured in these.
+    drawn : (m, j) array
+        Units. Of each row the mode gets the one nearest to the centre.
+    centre : int
+        A unit.
+    mode : int
+        Which mode begins again.
+    regrown_out : (n, K) array
+        The other modes share what the mode had as they share each unit, or in proportion to their sizes where they had
+        less of it than rounding.
+
+    Raises
+    ------
+    ValueError
+        An array has the wrong shape, or there is no such unit or mode.
+    """
+    cdef Py_ssize_t n_units = responsibilities.shape[0], size = coefficients.shape[1], n_each = drawn.shape[1]
+    cdef int n_modes = <int> responsibilities.shape[1]
+    if n_units < 1 or n_modes < 2 or size < 1:
+        raise ValueError(
+            f"regrown_responsibilities: {n_units} units, {n_modes} modes and {size} coefficients; "
+            "at least 1, 2 and 1 were expected"
+        )
+    shape2("regrown_responsibilities", "coefficients", &coefficients.shape[0], n_units, coefficients.shape[1])
+    shape2("regrown_responsibilities", "regrown_out", &regrown_out.shape[0], n_units, n_modes)
+    if not 0 <= mode < n_modes or not 0 <= centre < n_units:
+        raise ValueError(f"regrown_responsibilities: mode {mode} of {n_modes}, unit {centre} of {n_units}")
+    cdef Py_ssize_t l, i, j, nearest
+    cdef double left, step, distance, least
+    cdef int k
+    for l in range(drawn.shape[0]):
+        for j in range(n_each):
+            if not 0 <= drawn[l, j] < n_units:
+                raise ValueError(f"regrown_responsibilities: unit {drawn[l, j]} was drawn of {n_units}")
+    cdef double* sizes = <double*> malloc(n_modes * sizeof(double))
+    if sizes == NULL:
+        raise MemoryError
+    with nogil:
+        left = 0.0
+        for k in range(n_modes):
+            sizes[k] = 0.0
+        for l in range(n_units):
+            for k in range(n_modes):
+                sizes[k] += responsibilities[l, k]
+        sizes[mode] = 0.0
+        for k in range(n_modes):
+            if k != mode:
+                sizes[k] += ALMOST_NOTHING  # not all zero, if the mode had every unit
+                left += sizes[k]
+        for k in range(n_modes):
+            sizes[k] /= left
+        for l in range(n_units):
+            left = 1.0 - responsibilities[l, mode]
+            for k in range(n_modes):
+                regrown_out[l, k] = sizes[k] if left < ALMOST_NOTHING else responsibilities[l, k] / left
+            regrown_out[l, mode] = 0.0
+        for l in range(drawn.shape[0]):
+            nearest, least = 0, 0.0
+            for j in range(n_each):
+                distance = 0.0
+                for i in range(size):
+                    step = coefficients[drawn[l, j], i] - coefficients[centre, i]
+                    distance += step * step
+                if j == 0 or distance < least:
+                    nearest, least = drawn[l, j], distance
+            if n_each > 0:
+                for k in range(n_modes):
+                    regrown_out[nearest, k] = 0.0
+                regrown_out[nearest, mode] = 1.0
+    free(sizes)

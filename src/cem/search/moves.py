@@ -25,8 +25,6 @@ _SHARED = 0.1
 _FEWEST, _MOST = 4, 20
 # They lie near each other, within this many units of the fleet or more, up to all.
 _NARROWEST = 12
-# Less of a unit than this is rounding.
-_ALMOST_NOTHING = 1e-9
 
 
 def moved_responsibilities(
@@ -79,20 +77,10 @@ def regrown_responsibilities(
     n_drawn = round(_FEWEST * (_MOST / _FEWEST) ** size)
     n_each = round(max(1.0, n_units / _NARROWEST) ** width)
     drawn = rng.integers(n_units, size=(n_drawn, n_each))
-    across = coefficients[drawn] - coefficients[int(centre * n_units)]
-    nearest = np.einsum("ijk,ijk->ij", across, across).argmin(axis=1)
-    units = drawn[np.arange(n_drawn), nearest]
-    regrown, k = responsibilities.copy(), int(mode * n_modes)
-    regrown[:, k] = 0.0
-    left = 1.0 - responsibilities[:, k]
-    alone = left < _ALMOST_NOTHING
-    sizes = regrown.sum(axis=0) + _ALMOST_NOTHING  # not all zero, if the mode had every unit
-    sizes[k] = 0.0
-    left[alone] = 1.0
-    regrown /= left[:, None]
-    regrown[alone] = sizes / sizes.sum()
-    regrown[units] = 0.0
-    regrown[units, k] = 1.0
+    regrown = np.empty_like(responsibilities)
+    _moves.regrown_responsibilities(
+        responsibilities, coefficients, drawn, int(centre * n_units), int(mode * n_modes), regrown
+    )
     return regrown
 
 
