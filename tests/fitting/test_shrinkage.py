@@ -312,6 +312,10 @@ def test_an_estimator_pickled_before_there_was_shrinkage_fits_with_what_it_had(p
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CemWarning)
         assert em.fit(panel).shrinkage_ == 0.0
+    fitted = {name: value for name, value in em.__getstate__().items() if name != "shrinkage_"}
+    older = object.__new__(cem.FailureModeEM)
+    older.__setstate__(fitted)
+    assert older.shrinkage_ == 0.0
 
 
 def test_options_are_those_of_a_scikit_learn_estimator(panel):

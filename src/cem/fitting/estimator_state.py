@@ -34,4 +34,5 @@ def restored_state(state: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes; estimators pickled by earlier releases lack some."""
     apart = {name: dict(zip(*sides, strict=True)) for name, sides in state.get(_MAPPINGS, {}).items()}
     held = {name: value for name, value in state.items() if name != _MAPPINGS}
-    return {**dict.fromkeys(_ADDED), "noise": "own", "shrinkage": "auto", **held, **apart}
+    of_fit = {"shrinkage_": 0.0} if "model_" in held else {}  # releases before 0.8 did not shrink
+    return {**dict.fromkeys(_ADDED), "noise": "own", "shrinkage": "auto", **of_fit, **held, **apart}
