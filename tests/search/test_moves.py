@@ -61,9 +61,7 @@ def test_the_kernel_of_modes_that_begin_again_is_its_plain_twin(seed, n_modes, n
     coefficients, drawn = rng.normal(size=(n_units, size)), rng.integers(n_units, size=rng.integers(1, 6, size=2))
     centre, mode, regrown = int(rng.integers(n_units)), int(rng.integers(n_modes)), np.full_like(rho, np.nan)
     _moves.regrown_responsibilities(rho, coefficients, drawn, centre, mode, regrown)
-    np.testing.assert_allclose(
-        regrown, regrown_plainly(rho, coefficients, drawn, centre, mode), rtol=1e-7, atol=1e-12
-    )
+    np.testing.assert_allclose(regrown, regrown_plainly(rho, coefficients, drawn, centre, mode), rtol=1e-7, atol=1e-12)
 
 
 @given(seed=st.integers(0, 10_000), n_modes=st.integers(2, 6), n_units=st.integers(2, 40), size=st.integers(1, 9))
