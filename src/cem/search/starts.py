@@ -75,7 +75,7 @@ _WORTH_ANOTHER = 0.1  # nats that a generation of moves must gain to count as a 
 # to so many times more. It needs them most where every mode has its own covariance: the best optimum then often has a
 # mode of a few units whose coefficients are almost dependent.
 _FEW_HISTORIES = 1200
-_MOST_FURTHER: dict[CovarianceStructure, float] = {"full": 4.6, "diagonal": 10 / 3, "pooled": 1.0, "shrunk": 1.5}
+_MOST_FURTHER: dict[CovarianceStructure, float] = {"full": 4.2, "diagonal": 10 / 3, "pooled": 1.0, "shrunk": 1.5}
 # The optima of a large fleet lie further apart and are recognised sooner: part of the search is enough.
 _MANY_UNITS = 2000
 _PART_WITH_MANY = 0.25
