@@ -191,6 +191,7 @@ def peer(first: int, n_units: int, n_replicates: int) -> dict[str, Any] | None:
 
 
 def main() -> None:
+    before = harness.load_average()
     options = harness.arguments(
         __doc__,
         level=("fleets of the level", 400),
@@ -209,7 +210,7 @@ def main() -> None:
     for covariance in ("full", "pooled"):
         rows.append(level(first, n_level, covariance))
         rows.append(power(first, n_power, covariance, options.reference, progress))
-    harness.write_results(__file__, options, rows)
+    harness.write_results(__file__, options, rows, load_before=before)
     progress.unlink(missing_ok=True)
 
 

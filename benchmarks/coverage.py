@@ -274,6 +274,7 @@ def main() -> None:
     limits = {"fleets": ("fleets of each kind", 1000), "seed": ("first seed", 100), "processes": ("processes", 2)}
     limits["of_25"] = ("fleets of each kind with 25 units, whose bootstraps take long", 200)
     limits["advised"] = ("fleets of each kind and size with a bootstrap where there is a warning", 200)
+    before = harness.load_average()
     options = harness.arguments(__doc__, **limits, only_units=("this number of units only; 0: all", 0))
     chosen = os.environ.get("COVERAGE_ONLY", "")
     output = options.output or harness.RESULTS / "coverage.json"
@@ -305,7 +306,9 @@ def main() -> None:
                     progress.write_text(json.dumps({"seed": options.seed, "done": done, "at": at}), encoding="utf-8")
                 shown(rows_of({key: done[key]}))
     rows = rows_of(done)
-    harness.write_results(__file__, options, summary_of(rows), first_seed=options.seed, by_kind=rows)
+    harness.write_results(
+        __file__, options, summary_of(rows), load_before=before, first_seed=options.seed, by_kind=rows
+    )
     if not options.quick:
         folder = output.parent if options.output else harness.HERE / "charts"
         write_picture(folder / "coverage.svg", rows)

@@ -71,12 +71,13 @@ def row_of(name: str, gap: float, seed: int, repeats: int, n_replicates: int) ->
 
 
 def main() -> None:
+    before = harness.load_average()
     options = harness.arguments(
         __doc__, repeats=("rounds", 15), seed=("seed of the fleets", 101), replicates=("refits of drawn fleets", 500)
     )
     repeats, n_replicates = (3, 50) if options.quick else (options.repeats, options.replicates)
     rows = [row_of(name, gap, options.seed, repeats, n_replicates) for name, gap in (("apart", 4.0), ("close", 0.8))]
-    harness.write_results(__file__, options, rows)
+    harness.write_results(__file__, options, rows, load_before=before)
 
 
 if __name__ == "__main__":

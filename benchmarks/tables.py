@@ -40,7 +40,7 @@ def table(name: str, record: Mapping[str, Any]) -> str:
     machine = {**record.get("versions", {}), **record.get("machine", record)}
     load = record.get("load_average", machine.get("load_average"))
     if isinstance(load, Mapping):
-        load = f"{load['before']} before, {load['after']} after"
+        load = ", ".join(f"{load[when]} {when}" for when in ("before", "after") if load[when] is not None)
     elif load is not None:
         load = f"{load:.2g}"
     facts = {
