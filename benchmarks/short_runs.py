@@ -23,7 +23,7 @@ from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import FitError
 from cem.search.fresh import starting_point
 from cem.search.one_mode import OneModePosteriors
-from cem.search.starts import _RELAXATION
+from cem.search.starts import RELAXATION
 
 N_STARTS, MARKS, N_TIMED = 5, (6, 10, 16, 24, 40), 40
 
@@ -54,7 +54,7 @@ def ways(bench: Bench) -> dict[str, Callable[..., MixtureRun]]:
     return {
         "plain": plain,
         "plain, one by one": partial(plain, problem=MixtureProblem(OneByOne(bench.expectation), bench.constraints)),
-        "over-relaxed": partial(plain, relaxation=_RELAXATION),
+        "over-relaxed": partial(plain, relaxation=RELAXATION),
         "as a full fit's": partial(continue_em, problem=problem, **common),
     }
 

@@ -187,7 +187,7 @@ def test_what_is_still_to_come_counts():
         return search.Start("random", search.replace(run, log_likelihoods=heights, objectives=heights))
 
     assert search.expected_height(record(-8.0, -4.0, -2.0)) == pytest.approx(0.0)  # halves: 2 to come
-    assert search.expected_height(record(-8.0, -4.0, 0.0)) == pytest.approx(search._MOST_TO_COME)  # no telling
+    assert search.expected_height(record(-8.0, -4.0, 0.0)) == pytest.approx(search.MOST_TO_COME)  # no telling
     assert search.expected_height(record(-1.0, -1.0, -1.0)) == -1.0
 
 

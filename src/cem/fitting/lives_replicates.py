@@ -20,7 +20,7 @@ from cem.fitting.lives_problem import LivesProblem
 from cem.mixture.membership import UnitModes
 from cem.numerics.threads import in_order
 from cem.uncertainty.matching import places_of_modes
-from cem.uncertainty.replicates import MAX_ITER, TOLERANCE
+from cem.uncertainty.replicates import MAX_ITER, TOLERANCE, spawned
 
 __all__ = ["LivesReplicates", "bootstrap_with_lives", "resampled"]
 
@@ -75,11 +75,8 @@ def bootstrap_with_lives(
     n_jobs : int
         Threads; the result does not depend on them.
     """
-    if not isinstance(seed, np.random.SeedSequence):
-        seed = np.random.SeedSequence(seed)
-    fresh = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key, pool_size=seed.pool_size)
     one = partial(_replicate, problem=problem, fit=point)
-    with closing(in_order(one, tuple(fresh.spawn(n)), n_jobs)) as results:
+    with closing(in_order(one, spawned(seed, n), n_jobs)) as results:
         found = list(results)
     return LivesReplicates(tuple(point for point, _ in found), tuple(fate for _, fate in found))
 

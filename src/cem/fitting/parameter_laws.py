@@ -58,7 +58,7 @@ def by_information(em: FailureModeEM, fitted: FittedProblem, *, robust: bool) ->
         shrunk = " (shrunk covariances count in part)" if fitted.mixture.constraints.shrinkage else ""
         raise UncertaintyError(
             f"the fit has {n_parameters:.4g} parameters{shrunk} and {_units(fitted)}; standard errors by "
-            f"information need twice as many units as parameters. Take method='bootstrap', or fewer parameters: "
+            f"information need twice as many units as parameters. Take {_way_out(fitted)}fewer parameters: "
             f"{', '.join(_fewer(fitted))}"
         )
     _check_laws(fitted)
@@ -70,13 +70,13 @@ def by_information(em: FailureModeEM, fitted: FittedProblem, *, robust: bool) ->
     rows = _rows(em, fitted, form_of)
     try:
         found = information(
-            problem, coordinates, evaluation, held, redundant, lambda point: rows.values(form_of(point))
+            problem, coordinates, evaluation, held, redundant, lambda point: rows.values(form_of(point), centred=True)
         )
     except NotMaximal as error:
         raise UncertaintyError(
             "the fit is not at a maximum that its data determine: the objective is flat or rises along "
             f"{names_of(parts, fitted.form.mode_labels, fitted.form.channels, error.weights)} (relative curvature "
-            f"{error.curvature:.2g}). Take method='bootstrap', a higher max_iter or lower tol, or fewer parameters"
+            f"{error.curvature:.2g}). Take {_way_out(fitted)}a higher max_iter or lower tol, or fewer parameters"
         ) from None
     if found.gain > MOST_GAIN:
         raise UncertaintyError(
@@ -90,12 +90,12 @@ def by_information(em: FailureModeEM, fitted: FittedProblem, *, robust: bool) ->
         if rank < found.n_free:
             raise UncertaintyError(
                 f"the scores of {fitted.n_units} units span {rank} of {found.n_free} parameters; take "
-                "method='information' or 'bootstrap'"
+                "method='information'" + (" or 'bootstrap'" if fitted.counts is None else "")
             )
     root = found.root(scatter)
     law = NormalLaw(vector, root, coordinates.parameters, form_of)
     values = rows.values(form_of(evaluation.point))
-    of_rows = _without_rounding(found.jacobian @ root, values)
+    of_rows = _without_rounding(found.jacobian @ root, values, rows.values(form_of(evaluation.point), centred=True))
     shares = np.where(of_rows.any(axis=1), found.missing_shares(), 0.0)
     overlap = _warn_of_overlap(fitted, rows, shares)
     return _uncertainty(
@@ -167,8 +167,9 @@ def by_bootstrap(
     form_of = FormOf.of(fitted)
     rows = _rows(em, fitted, form_of)
     values = rows.values(form_of(fitted.evaluation.point))
-    drawn = np.array([rows.values(form_of(point)) for point in usable])
-    root = _without_rounding((drawn - drawn.mean(axis=0)).T / np.sqrt(len(drawn) - 1), values)
+    drawn = np.array([rows.values(form_of(point), centred=True) for point in usable])
+    own = rows.values(form_of(fitted.evaluation.point), centred=True)
+    root = _without_rounding((drawn - drawn.mean(axis=0)).T / np.sqrt(len(drawn) - 1), values, own)
     if not root.any():
         raise UncertaintyError(
             f"all {len(usable)} replicates are the fit: a fleet of {_units(fitted)} drawn with replacement is always "
@@ -207,6 +208,11 @@ def scores_of_units(fitted: FittedProblem, vector: FloatArray) -> FloatArray:
 
 def _units(fitted: FittedProblem) -> str:
     return f"{fitted.n_units} unit{'s' if fitted.n_units > 1 else ''}"
+
+
+def _way_out(fitted: FittedProblem) -> str:
+    """The bootstrap, as the first of several ways; copies of units, by `sample_weight`, cannot be drawn."""
+    return "method='bootstrap', or " if fitted.counts is None else ""
 
 
 def _fewer(fitted: FittedProblem) -> list[str]:
@@ -314,10 +320,14 @@ def _uncertainty(
     )
 
 
-def _without_rounding(root: FloatArray, values: FloatArray) -> FloatArray:
-    """The root with rows of 0 for what differences and cancellation leave of a zero."""
+def _without_rounding(root: FloatArray, values: FloatArray, centred: FloatArray) -> FloatArray:
+    """The root with rows of 0 for what differences and cancellation leave of a zero.
+
+    Their size is that of the numbers from which it was computed: means from the channel's centre.
+    """
     errors = np.sqrt(np.square(root).sum(axis=1))
-    found: FloatArray = np.where((errors > 1e-10 * np.maximum(np.abs(values), 1e-300))[:, None], root, 0.0)
+    sizes = np.maximum(np.abs(centred), 1e-6 * np.abs(values))
+    found: FloatArray = np.where((errors > 1e-10 * np.maximum(sizes, 1e-300))[:, None], root, 0.0)
     return found
 
 

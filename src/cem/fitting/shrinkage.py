@@ -25,6 +25,7 @@ from cem.em.quasi_newton import QuasiNewton
 from cem.errors import FitError
 from cem.mixture.membership import with_log_weights
 from cem.mixture.parameters import Parameters
+from cem.search.starts import RELAXATION
 from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ _HOPELESS = 4.0  # nats behind the best, and two standard errors more, after som
 _MOST_PASSES = 40
 # Passes where no step raises the objective, and how far they go.
 _PASSES = 6
-_RELAXATION = 1.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +170,7 @@ def _fitted(start: Parameters, problem: MixtureProblem) -> Parameters:
     if not steps.blocked:
         return steps.evaluation.point
     try:
-        return problem.passes(steps.evaluation, _PASSES, _RELAXATION).evaluation.point
+        return problem.passes(steps.evaluation, _PASSES, RELAXATION).evaluation.point
     except (FitError, np.linalg.LinAlgError):
         return steps.evaluation.point
 

@@ -142,7 +142,7 @@ class UncertainModel(FailureModeModel):
         from cem.mixture import prediction
         from cem.mixture.grouped_forecast import grouped_posterior
 
-        panel = self._aligned(self._as_panel(X, times, axes))
+        panel = self._as_panel(X, times, axes)
         found = grouped_posterior(self._component_posterior(panel), self.components, self.mode_labels)
         return prediction.of_backend(found, panel._backend)
 
@@ -237,14 +237,26 @@ def _check_seed(seed: Any) -> None:
 
 
 def _check_fit(law: Any, model: FailureModeModel) -> None:
-    """Refuse the uncertainty of another fit: its draws are in other coordinates, though their shapes may fit."""
-    fitted = getattr(law, "model", None)
-    if not isinstance(fitted, FailureModeModel) or fitted is model:
-        return
-    own, given = fitted.coordinates, model.coordinates
-    pairs = [(getattr(own, name), getattr(given, name)) for name in ("centres", "scales", "transforms")]
-    pairs += [(fitted.weights_, model.weights_), (fitted.internal_parameters.means, model.internal_parameters.means)]
-    if fitted.channels != model.channels or not all(np.array_equal(*pair) for pair in pairs):
+    """Refuse the uncertainty of another fit: its draws are in other coordinates, though their shapes may fit.
+
+    `em.uncertainty(panel)` and its law know model or coordinates, replicates the parameters that they were drawn from;
+    parameters alone know nothing of it.
+    """
+    fitted, replicated = getattr(law, "model", None), getattr(law, "fit", None)
+    pairs: list[tuple[Any, Any]] = []
+    if isinstance(fitted, FailureModeModel) and fitted is not model:
+        pairs = [(fitted.channels, model.channels), (fitted.weights_, model.weights_)]
+        pairs += [(fitted.internal_parameters.means, model.internal_parameters.means)]
+    elif isinstance(replicated, Parameters):
+        pairs = [(replicated.weights, model.internal_parameters.weights)]
+        pairs += [(replicated.means, model.internal_parameters.means)]
+    coordinates = fitted.coordinates if isinstance(fitted, FailureModeModel) else None
+    if coordinates is None and hasattr(law, "forms"):
+        coordinates = law.forms(1)[0].coordinates
+    if coordinates is not None:
+        names = ("centres", "scales", "transforms")
+        pairs += [(getattr(coordinates, name), getattr(model.coordinates, name)) for name in names]
+    if not all(np.array_equal(*pair) for pair in pairs):
         raise OptionError(
             "law is the uncertainty of another fit, whose draws mean nothing for this model; give "
             "em.uncertainty(panel) of the fit that made it"

@@ -29,7 +29,17 @@ from cem.numerics.threads import in_order
 from cem.search.crossings import Partner
 from cem.search.one_mode import StartingPoint
 
-__all__ = ["Fresh", "Move", "Start", "best_of_starts", "expected_height", "leader_of"]
+__all__ = [
+    "MOST_TO_COME",
+    "RELAXATION",
+    "SHORT",
+    "Fresh",
+    "Move",
+    "Start",
+    "best_of_starts",
+    "expected_height",
+    "leader_of",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -60,16 +70,16 @@ _MOVE_ROUNDS = (
     _Round(14, behind=1.0, twins=True, below=0.0015),
     _Round(14, behind=0.3, twins=True, below=0.0005),
 )
-_SHORT = 48  # passes of all rounds together; a short run is too short to learn the curvature,
-_RELAXATION = 1.6  # so it goes further than the M step instead
+SHORT = 48  # passes of all rounds together; a short run is too short to learn the curvature,
+RELAXATION = 1.6  # so it goes further than the M step instead
 _SETTLING = 48  # further passes of the best run of a small fleet
-_MOST_TO_COME = 5.0  # nats that the extrapolation of a run may add
+MOST_TO_COME = 5.0  # nats that the extrapolation of a run may add
 _FRESH = 6  # fresh starts in a generation
 _GENERATIONS = 8  # most generations, from fifty starts on,
 _ENOUGH = 4  # fewer if this many starts led to the best optimum
 _PATIENCE = (24, 16, 12, 8, 4)  # moves without a gain, if 0, 1, 2, 3, or more other starts led to the best optimum
 _MOVES = 4  # moves from the same best start
-_PARTNERS = 40  # highest different runs of which moves are made
+_PARTNERS = 40  # highest different runs, of which crossings are made
 _WORTH_ANOTHER = 0.1  # nats that a generation of moves must gain to count as a gain
 # Passes over a small fleet cost little, so it can have more moves: in proportion below so many units times channels, up
 # to so many times more. It needs them most where every mode has its own covariance: the best optimum then often has a
@@ -199,7 +209,8 @@ def best_of_starts(
     move : function, optional
         Makes a move from the responsibilities (L, K) of the best start so far, a different one on each call.
     cross : function, optional
-        Makes a start between two of the highest runs so far, or None; every other move is one.
+        Makes a start between two of the highest runs so far, or None; every other move is one, of two modes every
+        fourth.
     n_jobs : int
         Number of threads. Starts run side by side if the panel is too small to split over threads. They are made one
         after the other: a start is a matrix product, and BLAS may use its own threads.
@@ -215,7 +226,7 @@ def best_of_starts(
     """
     expectation, short = problem.expectation, len(starts) > 1
     small = expectation.makes_passes_in_one_call(n_modes, problem.constraints)
-    plain_first = (_SHORT + (_SETTLING if small else 0)) if short else PLAIN_FIRST
+    plain_first = (SHORT + (_SETTLING if small else 0)) if short else PLAIN_FIRST
     # Starts run side by side only if one E step has too few chunks for the threads.
     width = 1 if expectation.n_chunks(n_modes) >= 4 * n_jobs else n_jobs
     go_on = partial(
@@ -224,14 +235,14 @@ def best_of_starts(
         tolerance=tolerance,
         accelerate=accelerate,
         plain_first=plain_first,
-        relaxation=_RELAXATION if short and accelerate else 1.0,
+        relaxation=RELAXATION if short and accelerate else 1.0,
     )
     records = [Start(kind, None) for kind, _ in starts]
     statistics = expectation.statistics
     effort = _Effort.of(len(starts), statistics.n_units, statistics.n_channels, problem.constraints.covariance)
 
     def begin(parameters: Parameters, n_passes: int) -> MixtureRun:
-        first = problem.first_passes(parameters, n_passes, _RELAXATION) if short and accelerate else None
+        first = problem.first_passes(parameters, n_passes, RELAXATION) if short and accelerate else None
         if first is None:
             return go_on(start_em(problem, parameters), n_passes=n_passes)
         return run_of_passes(first, problem, accelerate=accelerate, plain_first=plain_first)
@@ -287,8 +298,8 @@ class _Search:
         self._width = width
         self._progress = progress
         self._points: dict[int, StartingPoint] = {}
-        self._partners: dict[int, Partner] = {}  # of the highest of so many starts
-        self._looked_at = 0
+        self._partners: dict[int, Partner] = {}  # the highest runs
+        self._looked_at = 0  # of so many starts
         self.best: int | None = None  # the start of highest ℓ among those that kept their modes
 
     def run(self, fresh: Sequence[Callable[[], StartingPoint]], move: Move | None, cross: Crossing | None) -> None:
@@ -318,7 +329,8 @@ class _Search:
         """Make generations of moves and crossings until too many in a row bring no gain."""
         patience = effort.patience[min(self._followers(), len(effort.patience) - 1)]
         self._settle()
-        assert self.best is not None
+        if self.best is None:  # it lost a mode, and no other start had kept its modes
+            return
         every = 2 if self._run_of(self.best).parameters.n_modes > 2 else 4  # of two modes there is little to cross
         made = without_gain = 0
         while without_gain < patience and made < effort.moves:
@@ -341,7 +353,8 @@ class _Search:
             self._generation(self._made(indexed), f"moves {-(-made // effort.at_once)}", _MOVE_ROUNDS)
             self._settle()
             best = self.best
-            assert best is not None
+            if best is None:
+                return
             if self._run_of(best).objective > before.objective + _WORTH_ANOTHER:
                 # The agreement of starts was about the former best optimum, not about this one.
                 without_gain, patience = 0, effort.patience[0]
@@ -351,7 +364,7 @@ class _Search:
     def _settle(self) -> None:
         """Let the best run come near its end: otherwise every run to the same end would count as a gain."""
         while self._small and (best := self.best) is not None:
-            left = _SHORT + _SETTLING - self._run_of(best).n_passes
+            left = SHORT + _SETTLING - self._run_of(best).n_passes
             if left <= 0:
                 return
             self._advance([best], "best so far", left)
@@ -419,7 +432,8 @@ class _Search:
             for done, (index, record) in enumerate(zip(indices, results, strict=True), start=1):
                 self._keep(index, record)
                 if self._progress is not None:
-                    highest = max(record.log_likelihood for record in self._records)
+                    usable = (record.log_likelihood for record in self._records if record.is_usable)
+                    highest = max(usable, default=-np.inf)
                     self._progress(stage, done, len(indices), highest)
         return [index for index in indices if self._records[index].fate == "running"]
 
@@ -482,8 +496,8 @@ def expected_height(record: Start) -> float:
     """The objective at which a run will end, extrapolated from its last passes."""
     run = record.run
     assert run is not None
-    to_come = remaining_gain(run.objectives) if run.n_passes <= _SHORT else 0.0
-    return run.objective + min(to_come, _MOST_TO_COME)
+    to_come = remaining_gain(run.objectives) if run.n_passes <= SHORT else 0.0
+    return run.objective + min(to_come, MOST_TO_COME)
 
 
 def _finished(record: Start, otherwise: str) -> Start:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cem.em.mixture_problem import MixtureProblem
-from cem.errors import CemWarning, FitError, OptionError, PanelError
+from cem.errors import CemWarning, FitError, OptionError, PanelError, UncertaintyError
 from cem.errors.names import counted, listed
 from cem.errors.options import shortened
 from cem.errors.warning import warn
@@ -167,7 +167,7 @@ def choose_modes(
     likely: dict[int, FailureModeEM] = {}
     noted: dict[int, list[warnings.WarningMessage]] = {}
     refused: Exception | None = None
-    for n_modes in numbers:
+    for done, n_modes in enumerate(numbers, start=1):
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
@@ -183,7 +183,7 @@ def choose_modes(
             likely.pop(n_modes, None)
         if any(one.interrupted_ for one in (fits.get(n_modes), likely.get(n_modes)) if one is not None):
             raise KeyboardInterrupt
-        told("fits", len(noted), len(numbers))
+        told("fits", done, len(numbers))
     numbers = [n for n in numbers if n in likely]
     if not numbers:
         assert refused is not None
@@ -218,10 +218,13 @@ def choose_modes(
     if law is not None:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            fits[n_modes] = of(n_modes, uncertainty=law).fit(fleet)
+            try:
+                fits[n_modes] = of(n_modes, uncertainty=law).fit(fleet)
+            except UncertaintyError as error:  # the comparison and the fit itself stand
+                warn(f"the recommended fit is without uncertainty={law!r}: {error}", CemWarning)
         if fits[n_modes].interrupted_:
             raise KeyboardInterrupt
-        noted[n_modes] = list(caught)
+        noted[n_modes] += caught
     for message in noted[n_modes]:
         if issubclass(message.category, CemWarning):
             warn(str(message.message), message.category)

@@ -58,6 +58,10 @@ class NormalLaw:
     point_of: Callable[[FloatArray], Any]
     form_of: Callable[[Any], ModelForm]
 
+    def __post_init__(self) -> None:
+        for array in (self.vector, self.root):
+            array.setflags(write=False)
+
     @property
     def covariance(self) -> FloatArray:
         """Of the vector, (n, n)."""

@@ -99,11 +99,6 @@ class Replicates:
         """Replicates in which a mode lost its units, or whose refit failed."""
         return sum(refit.parameters is None for refit in self.refits)
 
-    @property
-    def n_swapped(self) -> int:
-        """Replicates whose modes changed places; they were put back, by labels first, then by the curves."""
-        return self.fates.count("swapped")
-
     def told(self) -> str:
         """What became of the replicates, in one line."""
         counts = Counter("failed" if fate.startswith("failed") else fate for fate in self.fates)

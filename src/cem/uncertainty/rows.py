@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -121,6 +122,9 @@ class RowMap:
         self._rank = form.parameters.rank
         K, P = form.parameters.means.shape
         self.mean_rows = np.full((K, P), -1, dtype=np.int64)
+        texts = Counter(map(str, model.mode_labels))
+        # Labels 1 and "1" are two modes of one text.
+        self._labels = {label: str(label) if texts[str(label)] == 1 else repr(label) for label in model.mode_labels}
         self._rows: list[Row] = []
         self._index: list[int] = []
         self._factors: list[float] = []
@@ -137,14 +141,21 @@ class RowMap:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def values(self, form: ModelForm) -> FloatArray:
-        """The value of each row, shape (m,)."""
-        values: FloatArray = self._raw(form)[self._take] * self._times
+    def values(self, form: ModelForm, *, centred: bool = False) -> FloatArray:
+        """The value of each row, shape (m,).
+
+        Parameters
+        ----------
+        form : ModelForm
+        centred : bool
+            Means from the channel's centre: differences of values far from 0 would be rounding.
+        """
+        values: FloatArray = self._raw(form, centred)[self._take] * self._times
         return values
 
     # -- all numbers of a form, one after the other
 
-    def _raw(self, form: ModelForm) -> FloatArray:
+    def _raw(self, form: ModelForm, centred: bool) -> FloatArray:
         parameters = form.parameters
         K = parameters.n_modes
         means, covariances = np.array(parameters.means), np.empty(parameters.factors.shape)
@@ -153,9 +164,9 @@ class RowMap:
             p = block.p
             root = block.map @ parameters.factors[:, block.matrices].reshape(K, -1, p, p)
             covariance = root @ np.swapaxes(root, -1, -2)
-            means[:, block.vectors] = (
-                self._centres[block.vectors] + (block.map @ parameters.means[:, block.vectors][..., None])[..., 0]
-            )
+            means[:, block.vectors] = (block.map @ parameters.means[:, block.vectors][..., None])[..., 0]
+            if not centred:
+                means[:, block.vectors] += self._centres[block.vectors]
             if parameters.loadings is not None:
                 W = root @ parameters.loadings[:, block.vectors]
                 covariance = covariance + W @ np.swapaxes(W, -1, -2)
@@ -188,7 +199,8 @@ class RowMap:
         modes: tuple[int, ...],
         factor: float = 1.0,
     ) -> int:
-        place = [str(part) for part in (mode, channel, term) if part is not None and part != ""]
+        label = None if mode is None else self._labels[mode]
+        place = [part for part in (label, channel, term) if part is not None and part != ""]
         self._rows.append(Row(f"{kind}[{', '.join(place)}]", kind, mode, channel, term, scale, modes))
         self._index.append(int(index))
         self._factors.append(factor)

@@ -17,6 +17,7 @@ from cem.errors import FitError
 from cem.mixture.parameters import Parameters
 from cem.search.moves import moved_start
 from cem.search.one_mode import OneModePosteriors
+from cem.search.starts import MOST_TO_COME, RELAXATION, SHORT
 from cem.statistics.sufficient import SufficientStatistics
 
 __all__ = ["as_one_mode", "one_mode_more"]
@@ -41,9 +42,6 @@ _WORTH_ANOTHER = 0.1
 _MANY_UNITS = 2000
 _SPLIT_ROUNDS_OF_MANY = ((8, 8), (3, 12), (1, 16))
 _MOST_MOVES_OF_MANY = 1
-_RELAXATION = 1.6
-_SHORT = 48  # passes before the first quasi-Newton step, as in `cem.search.starts`
-_MOST_TO_COME = 5.0
 
 
 def as_one_mode(parameters: Parameters) -> Parameters:
@@ -78,7 +76,8 @@ def one_mode_more(
     run : EMRun
         Of K modes, without links, on the units of the problem.
     problem : MixtureProblem
-        Of K + 1 modes. The new mode is the last one; units of known mode stay in theirs.
+        Of K + 1 modes. The new mode is the last one, unless units have prior probabilities of their modes: then modes
+        are in the order that agrees best with them. Units of known mode stay in theirs.
     one_mode : Parameters
         All units as one mode, in the same coordinates.
     rng : numpy.random.Generator
@@ -209,8 +208,8 @@ def _continued(run: MixtureRun, problem: MixtureProblem, n_passes: int, toleranc
             n_passes=n_passes,
             tolerance=tolerance,
             accelerate=True,
-            plain_first=_SHORT,
-            relaxation=_RELAXATION,
+            plain_first=SHORT,
+            relaxation=RELAXATION,
         )
     except (FitError, np.linalg.LinAlgError):
         return None
@@ -219,4 +218,4 @@ def _continued(run: MixtureRun, problem: MixtureProblem, n_passes: int, toleranc
 
 def _expected_height(run: MixtureRun) -> float:
     """ℓ at which a run will end, extrapolated."""
-    return run.log_likelihood + min(remaining_gain(run.log_likelihoods), _MOST_TO_COME)
+    return run.log_likelihood + min(remaining_gain(run.log_likelihoods), MOST_TO_COME)

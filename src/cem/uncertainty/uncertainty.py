@@ -371,7 +371,7 @@ def _check_seed(seed: Any) -> None:
 
 def _times(times: ArrayLike) -> FloatArray:
     try:
-        at = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        at = np.atleast_1d(np.array(times, dtype=np.float64))  # a copy: results are read-only
     except (TypeError, ValueError):
         raise OptionError(f"times={times!r}: numbers were expected") from None
     if at.ndim != 1 or not at.size or not np.isfinite(at).all():

@@ -64,6 +64,11 @@ def contrasts(hypothesis: Any, names: Sequence[str]) -> FloatArray:
         R = np.zeros((len(hypothesis), len(names)))
         for row, own in zip(R, hypothesis, strict=True):
             for name, factor in ({own: 1.0} if isinstance(own, str) else own).items():
+                if names.count(name) > 1:
+                    raise OptionError(
+                        f"hypothesis: {names.count(name)} parameters are called {name!r}; give rows of coefficients, "
+                        "one for each parameter of the table"
+                    )
                 if name not in place:
                     raise OptionError(f"hypothesis: there is no parameter {name!r}; {did_you_mean(name, names)}")
                 try:
