@@ -145,6 +145,13 @@ def test_few_units_are_named_once_and_uncertainty_is_told():
     assert "with the uncertainty of its parameters" in repr(uncertain(few))
 
 
+def test_a_mode_of_a_few_units_is_told_of_with_uncertainty_too():
+    """With five units novelties below .01 were had by up to half of ordinary new ones, under draws as well."""
+    record = {"n_units": 6, "n_parameters": 14}
+    told = str(uncertain(example_model(training=record)).summary())
+    assert "too few to tell how units scatter" in told and "surer than right" in told
+
+
 def test_a_model_whose_components_make_its_file_large_says_so(monkeypatch):
     """A gateway with little room would learn it from the transfer."""
     from cem.model import known_parameters

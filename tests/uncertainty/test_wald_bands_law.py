@@ -7,7 +7,9 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy.stats import chi2, norm
+from scipy.stats import f as f_law
+from scipy.stats import norm
+from scipy.stats import t as t_law
 
 import cem
 from cem import FailureModeEM
@@ -35,15 +37,16 @@ def known():
     return em.uncertainty(panel)
 
 
-def test_one_parameter_is_its_z_score_squared(known):
-    """A significance would be that of another parameter."""
+def test_one_parameter_is_tested_as_its_interval_says(known):
+    """A significance would be that of another parameter, or another than the interval tells."""
     name = "mean[1, a, 1]"
     i = known.names.index(name)
     test = known.wald(name, 0.25)
     z = (known.estimates[i] - 0.25) / known.standard_errors[i]
     assert test.statistic == pytest.approx(z**2, rel=1e-10) and test.dof == 1
-    assert test.p_value == pytest.approx(2 * norm.sf(abs(z)), rel=1e-8)
-    assert str(test).startswith("chi2(1) = ")
+    assert test.p_value == pytest.approx(2 * t_law.sf(abs(z), known.degrees_of_freedom[i]), rel=1e-8)
+    assert test.units_dof == known.degrees_of_freedom[i] and str(test).startswith("F(1, ")
+    assert known.wald(name, known.intervals(0.9)[i, 0]).p_value == pytest.approx(0.1, rel=1e-8)
 
 
 def test_a_combination_that_is_constant_is_refused(known):
@@ -64,7 +67,8 @@ def test_several_combinations_are_tested_together(known):
             row[known.names.index(name)] = factor
     away, V = R @ known.estimates, R @ known.covariance @ R.T
     assert test.statistic == pytest.approx(away @ np.linalg.solve(V, away), rel=1e-9) and test.dof == 2
-    assert test.p_value == pytest.approx(chi2.sf(test.statistic, 2), rel=1e-8)
+    least = known.degrees_of_freedom[R.any(axis=0)].min()
+    assert test.p_value == pytest.approx(f_law.sf(test.statistic / 2, 2, least), rel=1e-8)
     assert known.wald(R) == test
     assert known.wald(R, R @ known.estimates).statistic == pytest.approx(0.0, abs=1e-18)
 
@@ -93,7 +97,9 @@ def test_bands_are_the_curves_of_the_model_with_their_errors(known):
     bands = known.bands(times)
     assert bands.channel == "b" and bands.channel_unit == "mm" and bands.time_unit == "h"
     np.testing.assert_allclose(bands.curves, known.model.curves(times)[:, 1], rtol=1e-12)
-    np.testing.assert_allclose(bands.upper - bands.curves, norm.ppf(0.95) * bands.standard_errors, rtol=1e-9)
+    degrees = [known.degrees_of_freedom[known.names.index(f"mean[{k}, b, 0]")] for k in range(2)]
+    widths = t_law.ppf(0.95, degrees)[:, None] * bands.standard_errors
+    np.testing.assert_allclose(bands.upper - bands.curves, widths, rtol=1e-9)
     functions = known.model.bases[1](times)
     at = [known.names.index(f"mean[1, b, {j}]") for j in range(2)]
     variances = np.einsum("mi,ij,mj->m", functions, known.covariance[np.ix_(at, at)], functions)
@@ -117,6 +123,42 @@ def test_simultaneous_bands_hold_a_whole_curve_as_often_as_they_say():
     # One direction only: the curve leaves the band everywhere or nowhere.
     assert simultaneous_quantile(spread[:, :1], 0.9, 50_000, 0) == pytest.approx(norm.ppf(0.95), abs=0.02)
     assert simultaneous_quantile(np.zeros((3, 2)), 0.9, 100, 0) == 0.0
+    # Of a mode of six units the standard errors themselves are uncertain.
+    assert simultaneous_quantile(spread[:, :1], 0.9, 50_000, 0, 5.0) == pytest.approx(t_law.ppf(0.95, 5), abs=0.04)
+
+
+def test_bands_leave_the_times_that_they_are_given_as_they_are(known):
+    """The caller's array would be read-only from then on."""
+    times = np.array([0.5, 1.0])
+    known.bands(times)
+    times[0] = 0.25
+
+
+def test_modes_whose_labels_have_the_same_text_are_kept_apart():
+    """A test of mode 1 would be one of mode "1"."""
+    rng = np.random.default_rng(3)
+    labels = [1, "1", "x"] * 14
+    levels = {1: 0.0, "1": 3.0, "x": 6.0}
+    values = [levels[label] + 0.3 * rng.normal() + 0.2 * rng.normal(size=(6, 1)) for label in labels]
+    panel = cem.Panel.from_arrays([np.arange(6.0)] * len(labels), values, modes=labels)
+    known = FailureModeEM(3, basis=cem.Constant(), covariance="pooled", noise="pooled", random_state=0).fit(panel)
+    known = known.uncertainty(panel)
+    assert len(set(known.names)) == len(known.names)
+    statistics = [known.wald(f"mean[{label!r}, x1, 0]").statistic for label in (1, "1")]
+    assert statistics[1] > 10 * statistics[0]
+    assert "mean[x, x1, 0]" in known.names
+
+
+def test_channels_far_from_zero_have_the_standard_errors_of_those_at_zero():
+    """A counter, or a channel of epochs: the error would be told by the value's size, and called rounding."""
+    rng = np.random.default_rng(4)
+    values = [2.0 * (l % 2) + 0.4 * rng.normal() + 0.3 * rng.normal(size=(8, 1)) for l in range(40)]
+    errors = []
+    for offset in (0.0, 2.0**27):
+        panel = cem.Panel.from_arrays([np.arange(8.0)] * 40, [rows + offset for rows in values])
+        em = FailureModeEM(2, basis=cem.Constant(), covariance="pooled", random_state=0).fit(panel)
+        errors.append(em.uncertainty(panel).standard_errors)
+    np.testing.assert_allclose(errors[1], errors[0], rtol=1e-4)
 
 
 def test_bands_need_a_channel_and_numbers(known):

@@ -17,6 +17,8 @@ __all__ = ["UNITS_PER_PARAMETER", "described", "said_of_parameters"]
 UNITS_PER_PARAMETER = 5
 """A mode with fewer units than this for each of its parameters has few."""
 
+_UNITS_PER_FUNCTION = 5
+
 LARGE_FILE = 500_000
 """Bytes of components beyond which a model says how many there are."""
 
@@ -25,7 +27,8 @@ def said_of_parameters(model: FittedMixture, *, command_line: bool = False) -> s
     """What to know of the model's predictions, in one sentence; None where units are many, or not on record.
 
     Units are few if the smallest mode has fewer than five for each of its parameters, which are the model's parameters
-    divided by the number of modes.
+    divided by the number of modes. Fewer than five for each function of a basis are too few for the law of the
+    parameters as well: nothing tells how far the units that nobody saw scatter.
 
     Parameters
     ----------
@@ -33,13 +36,20 @@ def said_of_parameters(model: FittedMixture, *, command_line: bool = False) -> s
     command_line : bool
         Whether the reader types commands.
     """
-    if model.components is not None:
-        return f"predictions average over the law of the parameters ({described(model.components)})"
     n_units, n_parameters = model._training.get("n_units"), model._training.get("n_parameters")
+    smallest = int(model.weights_.argmin())
+    units = float(model.weights_[smallest]) * (n_units or np.inf)
+    if model.components is not None:
+        told = f"predictions average over the law of the parameters ({described(model.components)})"
+        if units >= _UNITS_PER_FUNCTION * max(basis.size for basis in model.bases):
+            return told
+        return (
+            f"{told}, but mode {escaped(model.mode_labels[smallest])} has about {units:.0f} "
+            f"unit{'s' if round(units) > 1 else ''}, too few to tell how units scatter, so they are still surer than right"
+        )
     if not n_units or not n_parameters:
         return None
-    smallest = int(model.weights_.argmin())
-    units, own = float(model.weights_[smallest]) * n_units, n_parameters / model.n_modes
+    own = n_parameters / model.n_modes
     if units >= UNITS_PER_PARAMETER * own:
         return None
     # A bootstrap of laws of lifetimes is refused for most fits, and the information for most small fleets.

@@ -83,7 +83,9 @@ class Bands:
         )
 
 
-def simultaneous_quantile(spread: FloatArray, level: float, n_draws: int, seed: int) -> float:
+def simultaneous_quantile(
+    spread: FloatArray, level: float, n_draws: int, seed: int, degrees_of_freedom: float = np.inf
+) -> float:
     """The number of standard errors that holds a curve at all times together.
 
     Parameters
@@ -95,6 +97,8 @@ def simultaneous_quantile(spread: FloatArray, level: float, n_draws: int, seed: 
         Of the simulation.
     seed : int
         Of the simulation.
+    degrees_of_freedom : float
+        Of the t law of the deviations; that of a normal by default.
 
     Returns
     -------
@@ -108,6 +112,9 @@ def simultaneous_quantile(spread: FloatArray, level: float, n_draws: int, seed: 
     # A curve has few degrees of freedom: draw in those, not in all directions of the parameters.
     U, values, _ = np.linalg.svd(spread[seen] / deviations[seen, None], full_matrices=False)
     kept = values > 1e-10 * values[0]
-    draws = np.random.default_rng(seed).standard_normal((n_draws, int(kept.sum())))
+    rng = np.random.default_rng(seed)
+    draws = rng.standard_normal((n_draws, int(kept.sum())))
     largest = np.abs(draws @ (U[:, kept] * values[kept]).T).max(axis=1)
+    if np.isfinite(degrees_of_freedom):
+        largest /= np.sqrt(rng.chisquare(degrees_of_freedom, n_draws) / degrees_of_freedom)
     return float(np.quantile(largest, level))

@@ -231,8 +231,8 @@ class Uncertainty:
         Returns
         -------
         WaldTest
-            statistic, dof, p_value. Weights, variances and medians are tested on their own scale; near 0 an interval
-            says more.
+            statistic, dof, p_value, units_dof. Weights, variances and medians are tested on their own scale; near 0 an
+            interval says more.
 
         Raises
         ------
@@ -252,7 +252,7 @@ class Uncertainty:
         1
         """
         R = contrasts(hypothesis, self.names)
-        return wald_test(R, values, self.estimates, self.root, self.names)
+        return wald_test(R, values, self.estimates, self.root, self.names, self.degrees_of_freedom)
 
     def bands(
         self,
@@ -264,6 +264,8 @@ class Uncertainty:
         random_state: int = 0,
     ) -> Bands:
         """Return bands of the modes' mean curves in a channel, at reference conditions if there are covariates.
+
+        By the t law of `intervals`, with the least degrees of freedom among the coefficients of a curve.
 
         Parameters
         ----------
@@ -286,7 +288,7 @@ class Uncertainty:
         PredictionError
             There is no such channel.
         """
-        from cem.numerics.normal import normal_quantile
+        from scipy.special import stdtrit
 
         checked_level(level)
         _check_seed(random_state)
@@ -300,9 +302,15 @@ class Uncertainty:
         curves = self.estimates[own] @ functions.T
         spread = functions @ self.root[own]  # (K, m, d)
         errors = np.sqrt(np.square(spread).sum(axis=-1))
-        widths = np.full(len(own), float(normal_quantile(np.array([0.5 + 0.5 * level]))[0]))
+        degrees = self.degrees_of_freedom[own].min(axis=1)
+        widths = stdtrit(degrees, 0.5 + 0.5 * level)
         if simultaneous:
-            widths = np.array([simultaneous_quantile(part, level, _N_DRAWS, random_state) for part in spread])
+            widths = np.array(
+                [
+                    simultaneous_quantile(part, level, _N_DRAWS, random_state, of_mode)
+                    for part, of_mode in zip(spread, degrees, strict=True)
+                ]
+            )
         half = widths[:, None] * errors
         name = model.channels[c]
         return Bands(

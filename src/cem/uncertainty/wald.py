@@ -29,17 +29,21 @@ class WaldTest(NamedTuple):
     statistic : float
         (R θ̂ − r)ᵀ (R V Rᵀ)⁻¹ (R θ̂ − r).
     dof : int
-        Number of combinations tested: the degrees of freedom of its χ² law under the hypothesis.
+        Number of combinations tested.
     p_value : float
-        Probability of a larger statistic under the hypothesis.
+        Probability of a larger statistic under the hypothesis: statistic / dof has an F law with `dof` and `units_dof`
+        degrees of freedom. With many units the statistic has a χ² law.
+    units_dof : float
+        The least degrees of freedom among the parameters tested, as for `Uncertainty.intervals`.
     """
 
     statistic: float
     dof: int
     p_value: float
+    units_dof: float
 
     def __str__(self) -> str:
-        return f"chi2({self.dof}) = {self.statistic:.4g}, p = {self.p_value:.3g}"
+        return f"F({self.dof}, {self.units_dof:.4g}) = {self.statistic / self.dof:.4g}, p = {self.p_value:.3g}"
 
 
 def contrasts(hypothesis: Any, names: Sequence[str]) -> FloatArray:
@@ -95,7 +99,12 @@ def contrasts(hypothesis: Any, names: Sequence[str]) -> FloatArray:
 
 
 def wald_test(
-    R: FloatArray, values: ArrayLike, estimates: FloatArray, root: FloatArray, names: Sequence[str]
+    R: FloatArray,
+    values: ArrayLike,
+    estimates: FloatArray,
+    root: FloatArray,
+    names: Sequence[str],
+    degrees_of_freedom: FloatArray,
 ) -> WaldTest:
     """Test R θ = values.
 
@@ -108,6 +117,8 @@ def wald_test(
         Root of their covariance.
     names : sequence of str
         Of the estimates.
+    degrees_of_freedom : ndarray of shape (m,)
+        Of their standard errors.
 
     Raises
     ------
@@ -116,7 +127,7 @@ def wald_test(
     UncertaintyError
         A combination has no standard error, because its parameters are held, or because it is constant.
     """
-    from scipy.special import chdtrc
+    from scipy.special import fdtrc
 
     try:
         given = np.broadcast_to(np.asarray(values, dtype=np.float64), (len(R),))
@@ -151,4 +162,5 @@ def wald_test(
         )
     away = vectors.T @ ((R @ estimates - given) / deviations)
     statistic = float((np.square(away) / eigenvalues).sum())
-    return WaldTest(statistic, len(R), float(chdtrc(len(R), statistic)))
+    least = float(degrees_of_freedom[R.any(axis=0)].min())
+    return WaldTest(statistic, len(R), float(fdtrc(len(R), least, statistic / len(R))), least)
