@@ -200,10 +200,32 @@ def test_one_mode_is_always_firm():
     assert found.firm.all() and len(found.optima) == 1 and (found.share_of_replicates == 1.0).all()
 
 
-def test_no_replicates_are_possible(close):
+def test_without_replicates_no_call_is_firm(close):
+    """Nothing would be known of other units, and every call would pass for as sure as with 20 replicates."""
     em, panel, _ = close
     found = em.stability(panel, n_starts=2, n_replicates=0)
-    assert np.isnan(found.share_of_replicates).all() and "replicate" not in repr(found)
+    assert np.isnan(found.share_of_replicates).all() and not found.firm.any()
+    assert repr(found).endswith("; no replicates, without which no call is firm") and "not firm" not in str(found)
+    assert ("to which another optimum gives another mode" in str(found)) == bool((found.share_of_optima < 1.0).any())
+
+
+def test_replicates_that_lost_a_mode_count_against_every_call():
+    """Two units of two modes: half of the draws have one unit only, and the rest agree, so all seemed firm."""
+    t = np.linspace(-1, 1, 6)
+    panel = cem.Panel.from_arrays(t, np.stack([t + 1, -t - 1])[..., None] + 0.1 * np.sin(40 * t)[:, None])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cem.CemWarning)
+        found = cem.FailureModeEM(2, basis=Polynomial(1), random_state=0, n_init=3).fit(panel).stability(panel)
+    kept = len(found.replicate_modes)
+    assert 0 < kept < 16 and found.n_lost == 20 - kept
+    np.testing.assert_allclose(found.share_of_replicates, kept / 20)
+    assert not found.firm.any()
+    said = f"{20 - kept} of 20 replicates lost a mode or could not be fitted, which counts against every call, and the "
+    assert said + f"other {kept} agree on 100 % of the calls; 0 calls are firm" in repr(found)
+    assert "2 units whose mode is not firm" in str(found)
+    none = replace(found, replicate_modes=found.replicate_modes[:0])
+    assert "20 of 20 replicates lost a mode or could not be fitted; 0 calls are firm" in repr(none)
+    assert (none.share_of_replicates == 0.0).all() and not none.firm.any()
 
 
 REFUSALS = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -116,6 +118,53 @@ def test_a_gross_error_has_a_finite_residual(model, drawn):
     values[row, 0] += 1e6
     found = model.residuals(drawn._replace(values=values), "quantile").standardised
     assert 1e3 < found[row, 0] < np.inf and np.isfinite(found[np.isfinite(values)]).all()
+
+
+@pytest.mark.parametrize("value", [1e160, -1e200, 1e307, 1.7e308])
+@pytest.mark.parametrize("mode", [None, 7])
+def test_a_reading_whose_square_overflows_is_refused_by_name(model, drawn, value, mode):
+    """Its residual and the later ones of its unit were left out, and the unit with the wildest reading looked usual."""
+    row = int(np.flatnonzero(np.isfinite(drawn.values[:, 1]))[50])
+    unit = np.searchsorted(drawn.offsets, row, side="right") - 1
+    values = drawn.values.copy()
+    values[row, 1] = value
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cem.CemWarning)
+        wild = drawn._replace(values=values)
+    message = (
+        f"residuals of unit {drawn.units[unit]!r} overflow: its reading {value:g} of channel {model.channels[1]!r}"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(cem.PredictionError, match=re.escape(message)):
+            model.residuals(wild, "quantile", mode=mode)
+
+
+def test_residuals_under_a_mode_are_refused_where_they_are_not_finite(model, drawn):
+    """Under one mode nobody asks for probabilities, which are refused: all residuals of the unit were NaN, unsaid."""
+    row = int(np.flatnonzero(np.isfinite(drawn.values[:, 0]))[5])
+    values = drawn.values.copy()
+    values[row, 0] = 1.7e308
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cem.CemWarning)
+        wild = drawn._replace(values=values)
+    with pytest.raises(cem.PredictionError, match=r"its reading 1\.7e\+308 of channel 'a'"):
+        model.residuals(wild, "subject", mode=7)
+
+
+def test_a_reading_whose_square_is_just_a_number_has_a_tail_of_0_and_a_short_line(model, drawn):
+    """No bare warning of NumPy reaches the user, and the mean is not a number of 150 digits."""
+    row = int(np.flatnonzero(np.isfinite(drawn.values[:, 0]))[5])
+    unit = np.searchsorted(drawn.offsets, row, side="right") - 1
+    values = drawn.values.copy()
+    values[row, 0] = 1e150
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = model.residuals(drawn._replace(values=values), "quantile")
+        assert found.unit_tails[unit] == 0.0 and np.isfinite(found.standardised[np.isfinite(values)]).all()
+        assert re.search(r"; mean \d\.\d{1,3}e\+14\d, sd \d\.\d{1,3}e\+14\d, ", repr(found))
+        alone = model.residuals(drawn._replace(values=np.where(values == 1e150, 1e300, values)), "marginal", mode=7)
+        assert alone.unit_tails[unit] == 0.0 and "sd inf" not in repr(alone)
 
 
 def test_residuals_are_what_they_say(model, drawn):

@@ -12,6 +12,7 @@ import cem
 from cem import FailureModeEM
 from cem.basis.families import Polynomial
 from cem.em.membership_ascent import coordinates_of
+from cem.model.summary import Frame
 
 TIMES = np.linspace(0.0, 1.0, 6)
 
@@ -477,6 +478,18 @@ def test_few_replicates_make_wide_intervals():
     assert width[mean] == pytest.approx(2 * 6.3138, rel=1e-4)  # the t law with one degree of freedom
     assert many.degrees_of_freedom.max() == many.degrees_of_freedom[0] == 39
     assert em.uncertainty(panel).degrees_of_freedom[0] == pytest.approx(59)
+
+
+def test_intervals_of_any_width_print_in_a_dozen_characters():
+    """Three units leave a variance open over many powers of ten; the digits of its upper limit broke the table."""
+    panel, _ = fleet(3, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cem.CemWarning)
+        em = FailureModeEM(1, basis=Polynomial(1), random_state=0).fit(panel)
+        table = em.uncertainty(panel, "bootstrap", kind="parametric", n_replicates=20).table(0.9999, kind="variance")
+    assert 1e20 < max(table["upper"]) < np.inf
+    shown = str(Frame({name: table[name] for name in ("estimate", "standard_error", "lower", "upper")}))
+    assert max(map(len, shown.split())) <= len("standard_error") and "e+" in shown
 
 
 def test_a_fleet_that_draws_only_itself_is_refused():

@@ -6,7 +6,9 @@ Everything that `cem` prints for people passes through here. Machine-readable ou
 
 from __future__ import annotations
 
-__all__ = ["encodable", "escaped", "json_safe", "safe"]
+__all__ = ["encodable", "escaped", "json_safe", "safe", "short_number"]
+
+_MOST_WRITTEN_OUT = 1e9
 
 
 def escaped(name: object, encoding: str | None = None) -> str:
@@ -74,3 +76,17 @@ def _has(encoding: str, character: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def short_number(value: float, form: str = ".4g") -> str:
+    """Return a number for people in a dozen characters, whatever its size.
+
+    Parameters
+    ----------
+    value : float
+        From 1,000 to 1,000,000,000 it has two decimals; a larger one, or infinity, has four significant digits.
+    form : str
+        Format of smaller numbers, such as ".3f".
+    """
+    size = abs(value)
+    return f"{value:{',.2f' if size >= 1e3 else form}}" if size < _MOST_WRITTEN_OUT else f"{value:.4g}"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from cem.errors.display import escaped
+from cem.errors.display import escaped, short_number
 
 __all__ = ["MOST_ROWS", "html_facts", "html_table", "html_text"]
 
@@ -63,5 +63,4 @@ def _cell(value: Any, style: str | None = None) -> str:
         return f"<td {style or _LEFT}>{'' if value is None else html_text(value)}</td>"
     if isinstance(value, int):
         return f"<td {style or _RIGHT}>{value:,}</td>"
-    shown = "" if math.isnan(value) else f"{value:,.2f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"
-    return f"<td {style or _RIGHT}>{shown}</td>"
+    return f"<td {style or _RIGHT}>{'' if math.isnan(value) else short_number(value)}</td>"

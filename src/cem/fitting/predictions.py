@@ -242,7 +242,7 @@ class Predictions:
         n_starts : int
             Fresh starts; half as many more begin next to the fit.
         n_replicates : int
-            Bootstrap replicates; 0: none.
+            Bootstrap replicates, of which 80 % have to agree with a call that is firm; 0: none, and no call is firm.
         within : float
             How many nats below the best optimum another one may be.
         random_state : int, Generator or None

@@ -76,11 +76,12 @@ class Stability:
     optima : tuple of Optimum
         The fit first, then those near the best, by falling likelihood.
     replicate_modes : ndarray of shape (B, L), int64
-        Modes of the units at the parameters of each bootstrap replicate.
+        Modes of the units at the parameters of each bootstrap replicate that kept its modes.
     n_starts : int
         Fresh starts that were run to their ends.
     n_replicates : int
-        Replicates that were drawn; those that lost a mode or failed are not in `replicate_modes`.
+        Replicates that were drawn. Those that lost a mode or could not be fitted are not in `replicate_modes`; they
+        agree with no call.
     within : float
         Nats below the best optimum that count as near.
     """
@@ -104,16 +105,25 @@ class Stability:
 
     @property
     def share_of_replicates(self) -> FloatArray:
-        """Share of the replicates that give each unit its mode, (L,); NaN without replicates."""
-        if not len(self.replicate_modes):
+        """Share of all replicates that give each unit its mode, (L,); NaN without replicates."""
+        if not self.n_replicates:
             return np.full(len(self.units), np.nan)
-        return np.asarray((self.replicate_modes == self.modes).mean(axis=0), dtype=np.float64)
+        return np.asarray((self.replicate_modes == self.modes).sum(axis=0) / self.n_replicates, dtype=np.float64)
 
     @property
     def firm(self) -> NDArray[np.bool_]:
-        """Whether every near-best optimum and at least 80 % of the replicates give the unit its mode, (L,)."""
-        shares = self.share_of_replicates
-        return np.asarray((self.share_of_optima == 1.0) & (np.isnan(shares) | (shares >= _FIRM)), dtype=np.bool_)
+        """Whether every near-best optimum and at least 80 % of all replicates give the unit its mode, (L,).
+
+        Without replicates no call is known to be firm. With one mode every call is.
+        """
+        if len(self.mode_labels) == 1:
+            return np.ones(len(self.units), dtype=np.bool_)
+        return np.asarray((self.share_of_optima == 1.0) & (self.share_of_replicates >= _FIRM), dtype=np.bool_)
+
+    @property
+    def n_lost(self) -> int:
+        """Replicates that lost a mode or could not be fitted."""
+        return self.n_replicates - len(self.replicate_modes)
 
     @property
     def n_met(self) -> int:
@@ -180,24 +190,34 @@ class Stability:
             )
         else:
             text += f"; no other optimum within {self.within:g} nats"
-        if len(self.replicate_modes):
-            n, share = len(self.replicate_modes), 100.0 * float(self.share_of_replicates.mean())
-            text += f"; {counted(n, 'replicate')} agree{'s' * (n == 1)} on {share:.3g} % of the calls"
+        if not self.n_replicates:
+            return f"{text}; no replicates, without which no call is firm"
         firm = int(self.firm.sum())
-        return f"{text}; {firm:,} call{'s are' if firm != 1 else ' is'} firm"
+        return f"{text}; {self._of_replicates()}; {firm:,} call{'s are' if firm != 1 else ' is'} firm"
+
+    def _of_replicates(self) -> str:
+        """What became of the replicates, and how far those that kept their modes agree."""
+        n = len(self.replicate_modes)
+        lost = f"{self.n_lost:,} of {counted(self.n_replicates, 'replicate')} lost a mode or could not be fitted"
+        if not n:
+            return lost
+        share = f"{100.0 * float((self.replicate_modes == self.modes).mean()):.3g} % of the calls"
+        if not self.n_lost:
+            return f"{counted(n, 'replicate')} agree{'s' * (n == 1)} on {share}"
+        return f"{lost}, which counts against every call, and the other {n:,} agree{'s' * (n == 1)} on {share}"
 
     def __str__(self) -> str:
         from cem.model.summary import Frame
 
         lines = [repr(self), "", "Optima", str(Frame(self._optima()))]
-        shaky = np.flatnonzero(~self.firm)
+        said = "whose mode is not firm" if self.n_replicates else "to which another optimum gives another mode"
+        shaky = np.flatnonzero(~self.firm if self.n_replicates else self.share_of_optima < 1.0)
         if len(shaky):
-            order = shaky[np.argsort(np.nan_to_num(self.share_of_replicates[shaky], nan=1.0), kind="stable")][
-                :_MOST_SHOWN
-            ]
+            order = shaky[np.argsort(np.nan_to_num(self.share_of_replicates[shaky], nan=1.0), kind="stable")]
+            order = order[:_MOST_SHOWN]
             columns = {name: list(values.tolist()) for name, values in self._table(order).items() if name != "firm"}
             more = "" if len(order) == len(shaky) else f" (the {len(order)} least firm)"
-            lines += ["", f"{counted(len(shaky), 'unit')} whose mode is not firm{more}", str(Frame(columns))]
+            lines += ["", f"{counted(len(shaky), 'unit')} {said}{more}", str(Frame(columns))]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.errors import OptionError
+from cem.errors import OptionError, PredictionError
+from cem.errors.display import short_number
 from cem.errors.names import counted, listed
 from cem.mixture.conditioned import adjusted_panel, plan_of
 from cem.mixture.prediction import internal_posterior
@@ -100,9 +101,10 @@ class Residuals:
         Exact for the kind "quantile". A value near 0 means that the unit does not fit; 1 for a unit without readings.
         """
         seen = np.isfinite(self.standardised)
-        squares = np.where(seen, np.square(np.where(seen, self.standardised, 0.0)), 0.0).sum(axis=1)
         unit = np.repeat(np.arange(len(self.units)), np.diff(self.offsets))
-        sums = np.bincount(unit, squares, len(self.units))
+        with np.errstate(over="ignore"):  # the tail of infinity is 0
+            squares = np.square(np.where(seen, self.standardised, 0.0)).sum(axis=1)
+            sums = np.bincount(unit, squares, len(self.units))
         counts = np.bincount(unit, seen.sum(axis=1), len(self.units))
         return np.asarray(chi_square_survival(sums, counts), dtype=np.float64)
 
@@ -142,7 +144,9 @@ class Residuals:
         names = [self.channels[c] for c in np.flatnonzero(np.isfinite(self.standardised).any(axis=0))]
         text += f", channel{'s' * (len(names) > 1)} {listed(names, 6)}"
         far = 100.0 * float(np.mean(np.abs(seen) > 3.0))
-        return f"{text}; mean {seen.mean():.3f}, sd {seen.std():.3f}, {far:.2g} % beyond 3 sd (normal: 0.27 %)"
+        size = max(1.0, float(np.abs(seen).max()) / 1e100)  # neither sums nor squares overflow
+        mean, sd = (short_number(size * float(own), ".3f") for own in ((seen / size).mean(), (seen / size).std()))
+        return f"{text}; mean {mean}, sd {sd}, {far:.2g} % beyond 3 sd (normal: 0.27 %)"
 
     def _repr_html_(self) -> str:
         from cem.errors.html import MOST_ROWS, html_table
@@ -168,18 +172,28 @@ def residuals_of(
     mode : label, optional
     random_state : int, Generator or None
         Places of rounded readings within their steps; of the kind "quantile".
+
+    Raises
+    ------
+    OptionError
+        The kind is unknown, or there is no such mode.
+    PredictionError
+        A reading is so far from the training data that a residual of its unit overflows; the message names it.
     """
     if kind not in KINDS:
         raise OptionError(f"kind is {kind!r}; {', '.join(map(repr, KINDS[:-1]))} or {KINDS[-1]!r} was expected")
     k = None if mode is None else model._mode_index(mode)
     read = model._aligned(panel)
-    own = adjusted_panel(model, read)
-    designs, values = _internal(model, read, own)
-    if kind == "quantile":
-        found = _quantiles(model, read, own, designs, values, k, _generator(random_state))
-        standardised = found
-    else:
-        found, standardised = _deviations(model, panel, read, own, designs, values, k, kind)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+        own = adjusted_panel(model, read)
+        designs, values = _internal(model, read, own)
+        if kind == "quantile":
+            found = standardised = _quantiles(model, read, own, designs, values, k, _generator(random_state))
+        else:
+            found, standardised = _deviations(model, panel, read, own, designs, values, k, kind)
+    overflown = ~np.isnan(own.values) & ~(np.isfinite(found) & np.isfinite(standardised))
+    if overflown.any():
+        raise PredictionError(_too_far(read, values, model.channels, int(np.argwhere(overflown)[0, 0])))
     result = Residuals(
         kind,
         None if k is None else model.mode_labels[k],
@@ -195,6 +209,20 @@ def residuals_of(
     if panel._backend is not None:
         object.__setattr__(result, "_backend", panel._backend)  # it is frozen
     return result
+
+
+def _too_far(read: Panel, values: FloatArray, channels: tuple[str, ...], row: int) -> str:
+    """The message about the unit of a row whose residuals overflow, and its reading that is farthest out."""
+    unit = int(np.searchsorted(read.offsets, row, side="right")) - 1
+    rows = slice(int(read.offsets[unit]), int(read.offsets[unit + 1]))
+    sizes = np.abs(values[rows])
+    sizes[np.isnan(sizes)] = np.where(np.isnan(read.values[rows]), -1.0, np.inf)[np.isnan(sizes)]
+    at, c = np.unravel_index(int(np.argmax(sizes)), sizes.shape)
+    return (
+        f"the residuals of unit {read.units[unit]!r} overflow: its reading {read.values[rows][at, c]:g} of channel "
+        f"{channels[c]!r} at time {read.times[rows][at]:g} is too far from the training data, or the time is; correct "
+        "it, or set it to NaN, which means missing"
+    )
 
 
 def _internal(model: ModelOutputs, read: Panel, own: Panel) -> tuple[list[FloatArray], FloatArray]:
@@ -281,6 +309,7 @@ def _quantiles(
         below, above = _log_sum(logs + log_normal_cdf(z)), _log_sum(logs + log_normal_cdf(-z))
     lower = below < above  # of the smaller tail no digit is lost
     scores = normal_quantile_of_log(np.where(lower, below, above))
+    scores = np.where(np.isfinite(densities).all(axis=1), scores, np.nan)
     found = np.full(values.shape, np.nan)
     found[cells.rows, cells.channels] = np.where(lower, scores, -scores)
     return found

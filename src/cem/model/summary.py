@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cem.errors.display import escaped
+from cem.errors.display import escaped, short_number
 from cem.errors.names import counted
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ def _cell(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.4g}"
+        return "" if math.isnan(value) else short_number(value)
     return escaped(value)
 
 
