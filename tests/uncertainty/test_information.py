@@ -488,3 +488,19 @@ def test_a_fleet_that_draws_only_itself_is_refused():
         with pytest.raises(cem.UncertaintyError, match="fleet of 1 unit drawn with replacement"):
             em.uncertainty(panel, "bootstrap", n_replicates=4)
         assert "1 unit by" in repr(em.uncertainty(panel, "bootstrap", n_replicates=4, kind="parametric"))
+
+
+@pytest.mark.parametrize("kind", ["units", "parametric"])
+def test_refits_say_nothing_of_what_no_data_inform(kind):
+    """Parameters that no unit reports would look better known than all others, and tests of them be significant."""
+    panel, modes = fleet(40, 6, n_channels=2, gap=2.0)
+    values = panel.values.copy()
+    values[np.repeat(modes, np.diff(panel.offsets)) == 1, 1] = np.nan
+    panel = panel._replace(values=values)
+    em = fitted(panel, modes)
+    known = em.uncertainty(panel, "bootstrap", n_replicates=20, kind=kind)
+    for row, note, error in zip(known.rows, known.notes, known.standard_errors, strict=True):
+        silent = row.mode == 1 and row.channel == panel.channels[1]
+        assert (note == "less than one unit reports it") == silent == bool(np.isnan(error)), row.name
+    with pytest.raises(cem.UncertaintyError):
+        known.wald(f"mean[1, {panel.channels[1]}, 0]")
