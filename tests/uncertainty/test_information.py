@@ -429,6 +429,11 @@ def test_overlap_is_warned_of_and_the_bootstrap_is_not():
             em.uncertainty(panel)
         with pytest.raises(cem.errors.OverlapWarning, match="Known modes"):
             em.uncertainty(panel, "robust")
+        again = FailureModeEM(2, basis=Polynomial(1), covariance="full")
+        again.fit(panel, init=em.model_, sample_weight=[2, *[1] * 59])
+        with pytest.raises(cem.errors.OverlapWarning) as caught:  # there is no bootstrap then
+            again.uncertainty(panel, "robust")
+        assert "bootstrap" not in str(caught.value) and "Known modes" in str(caught.value)
         warnings.simplefilter("ignore")
         assert "60 units: nominal 90 % intervals hold about" in str(em.uncertainty(panel))  # where it is printed later
         warnings.simplefilter("error")

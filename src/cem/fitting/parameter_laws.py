@@ -186,7 +186,8 @@ def by_bootstrap(
     if not isinstance(problem, MixtureProblem):
         there = replace(fitted.evaluation.point, mixture=there)
     steps = (rows.values(form_of(there), centred=True) - own)[:, None]
-    root[_uninformed(rows, named, fitted, _without_rounding(steps, values, own).any(axis=1))] = 0.0
+    moves = np.asarray(_without_rounding(steps, values, own)[:, 0] != 0.0)
+    root[_uninformed(rows, named, fitted, moves)] = 0.0
     facts = (f"{replicates.told()}; {'units drawn with replacement' if kind == 'units' else 'drawn from the fit'}.",)
     return _uncertainty(
         em, fitted, "bootstrap", rows, values, root, named, ReplicateLaw(usable, form_of), facts,

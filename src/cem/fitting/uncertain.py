@@ -117,10 +117,10 @@ class Uncertain:
         Notes
         -----
         Parameters at a floor, and those of a channel that less than one unit of a mode reports, are held at their
-        values and have a note in the table; refits of a bootstrap move those at a floor. Maps of readings by regime are held as the fit left them. With penalties
-        (shrunk covariances, linked channels, membership, laws of lifetimes) the information is that of the penalised
-        objective. After a fit with ``sample_weight`` it is that of all copies of units; "robust" takes the copies of a
-        unit as one.
+        values and have a note in the table; refits of a bootstrap move those at a floor. Maps of readings by regime are
+        held as the fit left them. With penalties (shrunk covariances, linked channels, membership, laws of lifetimes)
+        the information is that of the penalised objective. After a fit with ``sample_weight`` it is that of all copies
+        of units; "robust" takes the copies of a unit as one.
 
         Examples
         --------
