@@ -114,6 +114,18 @@ def test_another_panel_is_refused_by_name():
         fitted_problem(again, panel)
 
 
+@pytest.mark.parametrize("offset", [3e8, 1e10])
+def test_a_channel_far_from_zero_is_known_again(offset):
+    """Standard errors of a channel of time stamps would be refused, as those of another panel."""
+    near, _ = two_modes()
+    far, other = (panel._replace(values=panel.values + offset) for panel in (near, two_modes(seed=4)[0]))
+    em = FailureModeEM(2, basis=Polynomial(1), random_state=0, n_init=2).fit(far)
+    again = far._replace(values=np.nextafter(far.values, np.inf))  # as another way to read the file may round
+    assert fitted_problem(em, far).n_units == fitted_problem(em, again).n_units == far.n_units
+    with pytest.raises(cem.PanelError, match="nats away"):
+        fitted_problem(em, other)
+
+
 # -- max_iter=0
 
 

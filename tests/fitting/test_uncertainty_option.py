@@ -75,8 +75,49 @@ def test_a_refusal_names_the_option_that_was_given(panel):
         ({"uncertainty": "information"}, panel[:8], None, "Take uncertainty='bootstrap'"),
         ({"uncertainty": "information", "max_iter": 1}, panel, None, "raise max_iter$|Take uncertainty='bootstrap'"),
         ({"uncertainty": "bootstrap"}, panel, [2] + [1] * 59, "uncertainty='information'"),
-        ({"uncertainty": "bootstrap", "time_axis": "to_failure"}, lives, None, "lives of running units"),
+        (
+            {"uncertainty": "bootstrap", "time_axis": "to_failure"},
+            lives,
+            None,
+            "not linked to the channels.*with_uncertainty",
+        ),
     ):
         with pytest.raises(UncertaintyError, match=words) as refused:
             estimator(**options).fit(fleet, sample_weight=weights)
         assert "method=" not in str(refused.value) and "kind=" not in str(refused.value)
+
+
+def test_a_bootstrap_that_cannot_be_drawn_is_refused_before_the_search_with_its_reason(panel, monkeypatch):
+    """An hour's search would end in a refusal, for units that still run in a fleet of which all have failed."""
+    monkeypatch.setattr(cem.FailureModeEM, "_keep", lambda *_: pytest.fail("the search was run"))
+    lives = np.linspace(6.5, 8.0, 60)
+    failed, some = (
+        cem.Panel.from_arrays(**{**panel.to_arrays(), "failure_times": times})
+        for times in (lives, np.where(np.arange(60) < 5, np.nan, lives))
+    )
+    aged = {"time_axis": "to_failure", "covariance": "full"}
+    for options, fleet, weights, words in (
+        (aged, failed, None, "linking_rank=1 or more"),
+        ({**aged, "linking_rank": 1, "lifetimes": "weibull"}, failed, None, "lifetimes='linked'"),
+        ({**aged, "linking_rank": 1}, some, None, "units that still run were read for the last time"),
+        ({}, panel, [2] + [1] * 59, "by sample_weight"),
+    ):
+        em = cem.FailureModeEM(2, basis=cem.Constant(), uncertainty="bootstrap", **options)
+        with pytest.raises(UncertaintyError, match=words) as refused:
+            em.fit(fleet, sample_weight=weights)
+        assert ("running" in str(refused.value)) is False
+        assert ("with_uncertainty" in str(refused.value)) == (weights is None)
+
+
+def test_the_two_steps_that_a_refusal_names_give_the_model():
+    """A user would be sent to a way that is refused as well."""
+    rng = np.random.default_rng(0)
+    lives = np.exp(3.0 + 0.2 * rng.standard_normal(30))
+    times = [np.linspace(0.1, 0.9, 6) * life for life in lives]
+    values = [(life - t)[:, None] / life + rng.normal(0.0, 0.1, (6, 1)) for t, life in zip(times, lives, strict=True)]
+    fleet = cem.Panel.from_arrays(times, values, failure_times=lives)
+    em = cem.FailureModeEM(1, basis=cem.Polynomial(1), time_axis="to_failure").fit(fleet)
+    model = em.model_.with_uncertainty(em.uncertainty(fleet, "bootstrap", n_replicates=10))
+    assert model.uncertainty["method"] == "bootstrap"
+    with pytest.raises(UncertaintyError, match=r"not linked to the channels.*kind='units'"):
+        em.uncertainty(fleet, "bootstrap", kind="parametric")

@@ -430,6 +430,11 @@ def test_overlap_is_warned_of_and_the_bootstrap_is_not():
             em.uncertainty(panel)
         with pytest.raises(cem.errors.OverlapWarning, match="Known modes"):
             em.uncertainty(panel, "robust")
+        again = FailureModeEM(2, basis=Polynomial(1), covariance="full")
+        again.fit(panel, init=em.model_, sample_weight=[2, *[1] * 59])
+        with pytest.raises(cem.errors.OverlapWarning) as caught:  # there is no bootstrap then
+            again.uncertainty(panel, "robust")
+        assert "bootstrap" not in str(caught.value) and "Known modes" in str(caught.value)
         warnings.simplefilter("ignore")
         assert "60 units: nominal 90 % intervals hold about" in str(em.uncertainty(panel))  # where it is printed later
         warnings.simplefilter("error")
@@ -501,3 +506,19 @@ def test_a_fleet_that_draws_only_itself_is_refused():
         with pytest.raises(cem.UncertaintyError, match="fleet of 1 unit drawn with replacement"):
             em.uncertainty(panel, "bootstrap", n_replicates=4)
         assert "1 unit by" in repr(em.uncertainty(panel, "bootstrap", n_replicates=4, kind="parametric"))
+
+
+@pytest.mark.parametrize("kind", ["units", "parametric"])
+def test_refits_say_nothing_of_what_no_data_inform(kind):
+    """Parameters that no unit reports would look better known than all others, and tests of them be significant."""
+    panel, modes = fleet(40, 6, n_channels=2, gap=2.0)
+    values = panel.values.copy()
+    values[np.repeat(modes, np.diff(panel.offsets)) == 1, 1] = np.nan
+    panel = panel._replace(values=values)
+    em = fitted(panel, modes)
+    known = em.uncertainty(panel, "bootstrap", n_replicates=20, kind=kind)
+    for row, note, error in zip(known.rows, known.notes, known.standard_errors, strict=True):
+        silent = row.mode == 1 and row.channel == panel.channels[1]
+        assert (note == "less than one unit reports it") == silent == bool(np.isnan(error)), row.name
+    with pytest.raises(cem.UncertaintyError):
+        known.wald(f"mean[1, {panel.channels[1]}, 0]")

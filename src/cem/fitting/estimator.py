@@ -163,8 +163,9 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         None; ``FailureModeEM(**em.get_params())`` passes ``basis__degree`` and the like, which must agree with `basis`.
     uncertainty : {"information", "bootstrap"}, optional
         Give ``model_`` the uncertainty of its parameters (`FailureModeModel.with_uncertainty`): by the information of
-        the fit, or by 199 refits of fleets drawn from it, which also serve where units are few. Default: predictions
-        take the parameters as known.
+        the fit, or by 199 refits of fleets drawn from it, which also serve where units are few. A fit with
+        ``sample_weight`` has no bootstrap; on the time to failure it needs linked lives, and all units failed. Default:
+        predictions take the parameters as known.
 
     Attributes
     ----------
@@ -466,6 +467,10 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
             raise OptionError(
                 "max_iter=0 evaluates given parameters: give init=model, or init=model.user_parameters(), to fit"
             )
+        if self.__dict__["uncertainty"] is not None:
+            from cem.fitting.uncertain import check_own_uncertainty
+
+            check_own_uncertainty(self, given, linked=options.linking_rank > 0, weights=counts is not None)
         if counts is not None:
             panel = with_copies(counts, given)
         if progress is None and self.verbose:

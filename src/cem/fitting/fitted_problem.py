@@ -23,6 +23,7 @@ from cem.fitting.lives_ascent import LivesPoint
 from cem.fitting.unit_weights import with_copies
 from cem.mixture.parameters import Parameters
 from cem.panel.mode_priors import log_mode_priors
+from cem.statistics.exact_channels import ROUNDINGS, rounding_noise
 from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:
@@ -153,13 +154,27 @@ def fitted_problem(em: FailureModeEM, panel: Panel) -> FittedProblem:
     setting = problem_on(em, form, panel)
     evaluation: Evaluation[Any, Any] = setting.problem.expect(setting.point)  # type: ignore[arg-type]
     scale = setting.problem.n_terms + abs(form.objective)
-    if not abs(evaluation.objective - form.objective) <= _SAME * scale:
+    if not abs(evaluation.objective - form.objective) <= _SAME * scale + _rounding(setting, form.parameters):
         raise PanelError(
             f"the objective of the fit is {evaluation.objective - form.objective:+.6g} nats away on this panel of "
             f"{panel.n_units} units, so it is not the panel of the fit; give that panel, with its labels "
             "(panel.with_modes(labels) if the fit got modes=labels), covariates and failure times"
         )
     return FittedProblem(form, setting, evaluation, panel, counts)
+
+
+def _rounding(setting: Setting, parameters: Parameters) -> float:
+    """Nats that rounding of the readings may move the objective by: of each, an error in standard deviations of noise.
+
+    Parameters
+    ----------
+    setting : Setting
+    parameters : Parameters
+        Of the fit, internal.
+    """
+    deviations = setting.statistics.coordinates.scales * np.sqrt(parameters.noise_variances.min(axis=0))
+    errors = rounding_noise(setting.statistics) / ROUNDINGS / deviations
+    return float(setting.problem.n_terms * errors.mean())
 
 
 def problem_on(em: FailureModeEM, form: FittedForm, panel: Panel) -> Setting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -37,6 +38,10 @@ FloatArray = NDArray[np.float64]
 # 100 units, 75 to 97 were warned of where intervals held below 84 %, and 5 to 22 where they held above 89 %.
 MOST_EXCESS = 0.0075
 _FEWEST_HELD = 74.0
+
+# Of the unconstrained numbers, which are of about unit scale: far above rounding.
+_STEP = 1e-3
+_SPARSE, _UNINFORMED = "less than one unit reports it", "not informed by the data"
 
 
 def by_information(em: FailureModeEM, fitted: FittedProblem, *, robust: bool) -> Uncertainty:
@@ -129,6 +134,7 @@ def by_bootstrap(
     OptionError
         An option has a value that it cannot take.
     """
+    from cem.fitting.uncertain import why_not_drawn
     from cem.uncertainty.replicates import bootstrap
 
     problem, n_jobs = fitted.problem, em._options().n_jobs
@@ -146,9 +152,8 @@ def by_bootstrap(
     if isinstance(problem, MixtureProblem):
         replicates = bootstrap(problem, fitted.form.parameters, n=n_replicates, kind=kind, seed=seed, n_jobs=n_jobs)
     elif kind == "parametric":
-        raise UncertaintyError(
-            "kind='parametric' is for fits over time: lives of running units are not drawn; take kind='units'"
-        )
+        why = why_not_drawn(weights=False, lives=fitted.form.lifetimes is not None, running=True)
+        raise UncertaintyError(f"kind='parametric' draws fleets from the fit, and {why}; take kind='units'")
     else:
         from cem.fitting.lives_replicates import bootstrap_with_lives
 
@@ -162,8 +167,9 @@ def by_bootstrap(
     mixture = fitted.evaluation.point if isinstance(problem, MixtureProblem) else fitted.evaluation.point.mixture
     membership = fitted.mixture_sums.membership
     design = None if membership is None else membership.design
-    vector = coordinates_of(fitted.mixture.constraints, mixture, design).vector(mixture)
-    named = _directions(fitted, vector, with_laws=False)[3]
+    coordinates = coordinates_of(fitted.mixture.constraints, mixture, design)
+    vector = coordinates.vector(mixture)
+    _, held, _, named = _directions(fitted, vector, with_laws=False)
     form_of = FormOf.of(fitted)
     rows = _rows(em, fitted, form_of)
     values = rows.values(form_of(fitted.evaluation.point))
@@ -175,6 +181,13 @@ def by_bootstrap(
             f"all {len(usable)} replicates are the fit: a fleet of {_units(fitted)} drawn with replacement is always "
             "the same one; take kind='parametric', or more units"
         )
+    moved = vector + np.where(held, 0.0, _STEP * np.random.default_rng(0).standard_normal(len(vector)))
+    there: Any = coordinates.parameters(moved)
+    if not isinstance(problem, MixtureProblem):
+        there = replace(fitted.evaluation.point, mixture=there)
+    steps = (rows.values(form_of(there), centred=True) - own)[:, None]
+    moves = np.asarray(_without_rounding(steps, values, own)[:, 0] != 0.0)
+    root[_uninformed(rows, named, fitted, moves)] = 0.0
     facts = (f"{replicates.told()}; {'units drawn with replacement' if kind == 'units' else 'drawn from the fit'}.",)
     return _uncertainty(
         em, fitted, "bootstrap", rows, values, root, named, ReplicateLaw(usable, form_of), facts,
@@ -272,6 +285,28 @@ def _directions(
     return parts, held, redundant, named
 
 
+def _uninformed(
+    rows: RowMap, named: tuple[Held, ...], fitted: FittedProblem, moves: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Rows that no data inform, (m,): refits leave them near the fit, which says nothing of how sure they are.
+
+    Parameters
+    ----------
+    rows : RowMap
+    named : tuple of Held
+    fitted : FittedProblem
+    moves : ndarray of shape (m,), bool
+        Whether a row moves with the mixture's free numbers. Laws of lifetimes beside the mixture are always informed.
+    """
+    beside = fitted.form.lifetimes is not None and not isinstance(fitted.problem, MixtureProblem)
+    return np.array(
+        [
+            not (beside and row.kind == "life") and _note(row, named, fitted, bool(free)) in (_SPARSE, _UNINFORMED)
+            for row, free in zip(rows.rows, moves, strict=True)
+        ]
+    )
+
+
 def _rows(em: FailureModeEM, fitted: FittedProblem, form_of: FormOf) -> RowMap:
     constraints = fitted.mixture.constraints
     return RowMap(
@@ -355,11 +390,12 @@ def _warn_of_overlap(fitted: FittedProblem, rows: RowMap, shares: FloatArray) ->
     names = listed([rows.rows[int(i)].name for i in worst], 3)
     factor = float(np.sqrt(1.0 + excess[worst[0]]))
     held = max(92.0 - 640.0 * excess[worst[0]] / fitted.n_units, _FEWEST_HELD)
+    by_draws = "" if fitted.counts is not None else "; with method='bootstrap' they held 86 to 90 %"
     warn(
         f"modes overlap too far for standard errors by information from {fitted.n_units} units: not knowing the units' "
         f"modes makes them up to {factor:.1f} times as large ({names}), and a fit tends to set such modes too far "
         f"apart. On simulated fleets like this one nominal 90 % intervals held about {held:.0f} %, those of weights "
-        "and mean curves less; with method='bootstrap' they held 86 to 90 %. Known modes of some units help, too",
+        f"and mean curves less{by_draws}. Known modes of some units help",
         OverlapWarning,
     )
     return (f"Modes overlap too far for {fitted.n_units} units: nominal 90 % intervals hold about {held:.0f} %.",)
@@ -374,14 +410,14 @@ def _note(row: Row, named: tuple[Held, ...], fitted: FittedProblem, known: bool)
         if held.mode is not None and (row.mode is None or form.mode_labels[held.mode] != row.mode):
             continue
         if held.reason == "sparse" and row.kind not in ("weight", "membership", "life") and row.mode is not None:
-            return "less than one unit reports it"
+            return _SPARSE
         if held.reason == "bound" and row.kind == "life" and row.term in ("spread", "shape"):
             return "at its lower bound"
         if held.reason == "floor" and held.kind == "noise" == row.kind:
             return "at its floor"
         if held.reason == "floor" and held.kind == "variance" and row.kind in ("variance", "covariance"):
             return "covariance partly at its floor" if held.partly and known else "at its floor"
-    return "" if known else "not informed by the data"
+    return "" if known else _UNINFORMED
 
 
 def _facts(fitted: FittedProblem) -> tuple[str, ...]:

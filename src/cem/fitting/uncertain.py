@@ -117,10 +117,10 @@ class Uncertain:
         Notes
         -----
         Parameters at a floor, and those of a channel that less than one unit of a mode reports, are held at their
-        values and have a note in the table. Maps of readings by regime are held as the fit left them. With penalties
-        (shrunk covariances, linked channels, membership, laws of lifetimes) the information is that of the penalised
-        objective. After a fit with ``sample_weight`` it is that of all copies of units; "robust" takes the copies of a
-        unit as one.
+        values and have a note in the table; refits of a bootstrap move those at a floor. Maps of readings by regime are
+        held as the fit left them. With penalties (shrunk covariances, linked channels, membership, laws of lifetimes)
+        the information is that of the penalised objective. After a fit with ``sample_weight`` it is that of all copies
+        of units; "robust" takes the copies of a unit as one.
 
         Examples
         --------
@@ -165,6 +165,60 @@ def _as_of_a_fit(text: str, is_drawn: bool) -> str:
     return text.replace("method='bootstrap'", "uncertainty='bootstrap'" if is_drawn else _AFTERWARDS)
 
 
+def check_own_uncertainty(em: FailureModeEM, panel: Panel, *, linked: bool, weights: bool) -> None:
+    """UncertaintyError before a fit, if it asks for a bootstrap of fleets that cannot be drawn.
+
+    Parameters
+    ----------
+    em : FailureModeEM
+        To be fitted.
+    panel : Panel
+        That it is to be fitted to.
+    linked : bool
+        Whether channels share factors.
+    weights : bool
+        Whether units count more than once, or not at all.
+    """
+    if em.__dict__["uncertainty"] != "bootstrap":
+        return
+    if em.time_axis == "to_failure" and np.isnan(panel.failure_times).all():
+        return  # the fit refuses such a panel
+    lives = em.time_axis == "to_failure" and not (linked and em.lifetimes in ("auto", "linked"))
+    why = why_not_drawn(weights=weights, lives=lives, running=_some_run(em, panel))
+    if why:
+        raise _refused(why, weights=weights)
+
+
+def why_not_drawn(*, weights: bool, lives: bool, running: bool) -> str:
+    """Why fleets are not drawn from a fit, in the middle of a sentence; "" if they are.
+
+    Parameters
+    ----------
+    weights : bool
+        Copies of units count, by `sample_weight`.
+    lives : bool
+        Laws of lifetimes are beside the mixture.
+    running : bool
+        On the time to failure, some units still run.
+    """
+    if weights:
+        return "copies of units, by sample_weight, are not drawn"
+    if lives:
+        return "lives whose law is not linked to the channels (lifetimes='linked' with linking_rank=1 or more) are not"
+    return "when units that still run were read for the last time is not" if running else ""
+
+
+def _some_run(em: FailureModeEM, panel: Panel) -> bool:
+    return em.time_axis == "to_failure" and bool(np.isnan(panel.failure_times).any())
+
+
+def _refused(why: str, *, weights: bool) -> UncertaintyError:
+    then = "" if weights else f", or {_AFTERWARDS}"
+    return UncertaintyError(
+        f"uncertainty='bootstrap' draws fleets from the fit, and {why}; take uncertainty='information'{then}"
+    )
+
+
 def with_own_uncertainty(em: FailureModeEM, panel: Panel, seed: np.random.SeedSequence) -> FailureModeModel:
     """The model of a fit with the uncertainty that its option asks for.
 
@@ -182,24 +236,19 @@ def with_own_uncertainty(em: FailureModeEM, panel: Panel, seed: np.random.SeedSe
     UncertaintyError
         As for `FailureModeEM.uncertainty`.
     """
-    from cem.em.mixture_problem import MixtureProblem
     from cem.fitting.fitted_problem import fitted_problem
     from cem.fitting.parameter_laws import by_bootstrap, by_information
 
     fitted = fitted_problem(em, panel)
-    is_drawn = isinstance(fitted.problem, MixtureProblem) and fitted.counts is None
+    lives = fitted.form.lifetimes is not None
+    why = why_not_drawn(weights=fitted.counts is not None, lives=lives, running=_some_run(em, panel))
     if em.__dict__["uncertainty"] == "information":
         try:
             return em.model_.with_uncertainty(by_information(em, fitted, robust=False))
         except UncertaintyError as error:
-            raise UncertaintyError(_as_of_a_fit(str(error), is_drawn)) from None
-    if not is_drawn:
-        why = "copies of units, by sample_weight," if fitted.counts is not None else "lives of running units"
-        then = "" if fitted.counts is not None else f", or {_AFTERWARDS}"
-        raise UncertaintyError(
-            f"uncertainty='bootstrap' draws fleets from the fit, and {why} are not drawn; take "
-            f"uncertainty='information'{then}"
-        )
+            raise UncertaintyError(_as_of_a_fit(str(error), not why)) from None
+    if why:
+        raise _refused(why, weights=fitted.counts is not None)
     own = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, _KEY))
     known = by_bootstrap(em, fitted, n_replicates=_N_REPLICATES, kind="parametric", random_state=own)
     spread = None

@@ -24,7 +24,7 @@ from cem.statistics.sufficient import SufficientStatistics
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
 
-__all__ = ["Learnable", "learnable_channels", "rounding_noise"]
+__all__ = ["ROUNDINGS", "Learnable", "learnable_channels", "rounding_noise"]
 
 FloatArray = NDArray[np.float64]
 
