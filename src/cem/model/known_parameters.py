@@ -45,7 +45,8 @@ def said_of_parameters(model: FittedMixture, *, command_line: bool = False) -> s
             return told
         return (
             f"{told}, but mode {escaped(model.mode_labels[smallest])} has about {units:.0f} "
-            f"unit{'s' if round(units) > 1 else ''}, too few to tell how units scatter, so they are still surer than right"
+            f"unit{'s' if round(units) > 1 else ''}, too few to tell how units scatter, so they are still surer than "
+            "right"
         )
     if not n_units or not n_parameters:
         return None
