@@ -147,6 +147,27 @@ def test_units_of_measurement_do_not_matter(problem):
     np.testing.assert_allclose(again.standard_errors, factor * known.standard_errors, rtol=1e-4)
 
 
+@pytest.mark.parametrize("unit", [1e150, 1e-150])
+def test_units_of_measurement_may_be_absurd(problem, unit):
+    """Variances of 1e300 had infinite standard errors, those of 1e-300 none and a note that data do not inform them."""
+    panel, em, known = problem
+    other = cem.Panel.from_arrays([t for t, _ in units_of(panel)], [unit * x for _, x in units_of(panel)])
+    power = np.array([{"mean": 1, "weight": 0}.get(row.kind, 2) for row in known.rows])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cem.CemWarning)
+        moved = FailureModeEM(2, basis=Polynomial(1), covariance="full", tol=1e-12).fit(
+            other, init=em.responsibilities_
+        )
+        warnings.simplefilter("error", RuntimeWarning)
+        again = moved.uncertainty(other)
+        assert again.notes == known.notes
+        np.testing.assert_allclose(again.standard_errors / unit**power, known.standard_errors, rtol=1e-4)
+        np.testing.assert_allclose(again.intervals() / (unit**power)[:, None], known.intervals(), rtol=1e-3)
+        np.testing.assert_allclose(again.missing_shares, known.missing_shares, atol=1e-4)
+        tests = [one.wald(f"variance[1, x1, {j}]").statistic for one in (again, known) for j in (0, 1)]
+        assert tests[:2] == pytest.approx(tests[2:], rel=1e-3)
+
+
 # -- robust
 
 

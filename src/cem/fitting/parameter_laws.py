@@ -16,6 +16,7 @@ from cem.errors.warning import warn
 from cem.fitting.model_form import FormOf
 from cem.fitting.options import seed_of
 from cem.lifetimes.laws import Empirical
+from cem.numerics.floating import row_lengths
 from cem.uncertainty.directions import Held, Parts, held_directions, names_of
 from cem.uncertainty.information import MOST_GAIN, NotMaximal, information
 from cem.uncertainty.law import NormalLaw, ParameterLaw, ReplicateLaw
@@ -360,7 +361,7 @@ def _without_rounding(root: FloatArray, values: FloatArray, centred: FloatArray)
 
     Their size is that of the numbers from which it was computed: means from the channel's centre.
     """
-    errors = np.sqrt(np.square(root).sum(axis=1))
+    errors = row_lengths(root)
     sizes = np.maximum(np.abs(centred), 1e-6 * np.abs(values))
     found: FloatArray = np.where((errors > 1e-10 * np.maximum(sizes, 1e-300))[:, None], root, 0.0)
     return found

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     FloatArray = NDArray[np.float64]
+    IntArray = NDArray[np.int32]
 
-__all__ = ["overflow_at", "underflow_is_zero"]
+__all__ = ["overflow_at", "row_lengths", "scaled_rows", "underflow_is_zero"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,3 +56,30 @@ def overflow_at(numbers: FloatArray, times: FloatArray, channel: str, domain: tu
         f"the numbers of channel {channel!r} overflow at time {time:g}; its curves were fitted to times from "
         f"{domain[0]:g} to {domain[1]:g}"
     )
+
+
+@underflow_is_zero
+def scaled_rows(rows: FloatArray) -> tuple[FloatArray, IntArray]:
+    """Rows over powers of two, so that their squares neither overflow nor vanish.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (..., d)
+
+    Returns
+    -------
+    ndarray of shape (..., d)
+        With a largest entry from 0.5 to 1 in each row, or rows of 0.
+    ndarray of shape (...), int32
+        The exponents: ``rows`` are the first times 2 to this power, exactly.
+    """
+    exponents = np.frexp(np.abs(rows).max(axis=-1, initial=0.0))[1]
+    return np.ldexp(rows, -exponents[..., None]), exponents
+
+
+@underflow_is_zero
+def row_lengths(rows: FloatArray) -> FloatArray:
+    """Euclidean length of each row of (..., d), even where the squares overflow or vanish."""
+    scaled, exponents = scaled_rows(rows)
+    lengths: FloatArray = np.ldexp(np.sqrt(np.square(scaled).sum(axis=-1)), exponents)
+    return lengths

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.numerics.floating import row_lengths
+
 __all__ = ["Bands", "simultaneous_quantile"]
 
 FloatArray = NDArray[np.float64]
@@ -105,7 +107,7 @@ def simultaneous_quantile(
     float
         Quantile of the largest absolute deviation, in standard errors; 0 if the curve has none anywhere.
     """
-    deviations = np.sqrt(np.square(spread).sum(axis=1))
+    deviations = row_lengths(spread)
     seen = deviations > 1e-12 * deviations.max(initial=0.0)
     if not seen.any():
         return 0.0

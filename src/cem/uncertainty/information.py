@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cem.em.problem import AscentCoordinates, Evaluation
 from cem.errors import FitError, UncertaintyError
+from cem.numerics.floating import scaled_rows
 from cem.uncertainty.missing import Ambiguity
 
 __all__ = ["Information", "NotMaximal", "information"]
@@ -111,7 +112,7 @@ class Information:
 
     def missing_shares(self) -> FloatArray:
         """Of each row, (m,): the share of its variance that would go if the modes of all units were known."""
-        spread = self.jacobian @ (self.scales[:, None] * self.basis)
+        spread, _ = scaled_rows(self.jacobian @ (self.scales[:, None] * self.basis))  # shares have no unit
         root = self.vectors / np.sqrt(self.values)
         own = root.T @ self.missing @ root
         shares, directions = np.linalg.eigh(0.5 * (own + own.T))

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError
 from cem.model.summary import Frame
+from cem.numerics.floating import row_lengths
 from cem.uncertainty.bands import Bands, simultaneous_quantile
 from cem.uncertainty.rows import LOG, LOGIT, Row
 from cem.uncertainty.wald import WaldTest, contrasts, wald_test
@@ -128,7 +129,7 @@ class Uncertainty:
     @property
     def standard_errors(self) -> FloatArray:
         """Shape (m,); NaN where a parameter is held, which `notes` explains."""
-        errors = np.sqrt(np.square(self.root).sum(axis=1))
+        errors = row_lengths(self.root)
         return np.where(errors > 0.0, errors, np.nan)
 
     def intervals(self, level: float = 0.9) -> FloatArray:
@@ -301,7 +302,7 @@ class Uncertainty:
         functions = basis(at)
         curves = self.estimates[own] @ functions.T
         spread = functions @ self.root[own]  # (K, m, d)
-        errors = np.sqrt(np.square(spread).sum(axis=-1))
+        errors = row_lengths(spread)
         degrees = self.degrees_of_freedom[own].min(axis=1)
         widths = stdtrit(degrees, 0.5 + 0.5 * level)
         if simultaneous:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError, UncertaintyError
 from cem.errors.names import did_you_mean, listed
+from cem.numerics.floating import row_lengths
 
 __all__ = ["WaldTest", "contrasts", "wald_test"]
 
@@ -136,8 +137,8 @@ def wald_test(
     if not np.isfinite(given).all():
         raise OptionError("values: finite numbers were expected")
     spread = R @ root
-    deviations = np.sqrt(np.square(spread).sum(axis=1))
-    parts = np.abs(R) @ np.sqrt(np.square(root).sum(axis=1))
+    deviations = row_lengths(spread)
+    parts = np.abs(R) @ row_lengths(root)
     fixed = np.flatnonzero((deviations <= _CANCELLED * parts) & (parts > 0.0))
     if fixed.size:
         of = [names[int(i)] for i in np.flatnonzero(R[fixed[0]])]
