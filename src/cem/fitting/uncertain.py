@@ -86,7 +86,7 @@ class Uncertain:
             with the scores of units, which holds if the model is only an approximation. "bootstrap": refits of fleets
             drawn from the fit.
         n_replicates : int
-            Of the bootstrap.
+            Of the bootstrap; the other methods have none.
         kind : {"units", "parametric"}
             Of the bootstrap: units drawn with replacement, or fleets drawn from the fitted mixture.
         random_state : int, Generator, SeedSequence or None
@@ -112,7 +112,7 @@ class Uncertain:
         PanelError
             X is not the panel of the fit.
         OptionError
-            The method is unknown, or an option has a value that it cannot take.
+            The method is unknown, an option has a value that it cannot take, or it has no effect with this method.
 
         Notes
         -----
@@ -137,6 +137,8 @@ class Uncertain:
 
         if not isinstance(method, str) or method not in METHODS:
             raise OptionError(f"method={method!r}: one of {', '.join(map(repr, METHODS))} was expected")
+        if method != "bootstrap":
+            _check_unused(method, n_replicates=(n_replicates, _N_REPLICATES), kind=(kind, "units"))
         self._model()
         panel = panel_to_fit(X, table=self._table(None, None, None))
         with threads_told(FitError):
@@ -145,6 +147,16 @@ class Uncertain:
             if method == "bootstrap":
                 return by_bootstrap(estimator, fitted, n_replicates=n_replicates, kind=kind, random_state=random_state)
             return by_information(estimator, fitted, robust=method == "robust")
+
+
+def _check_unused(method: str, **options: tuple[Any, Any]) -> None:
+    """OptionError if an option of the bootstrap, (value, default) by name, was given with another method."""
+    for name, (value, default) in options.items():
+        if not (isinstance(value, (type(default), np.integer)) and value == default):
+            raise OptionError(
+                f"{name}={value!r} with method={method!r}: it is an option of the bootstrap; take method='bootstrap', "
+                f"or leave {name} out"
+            )
 
 
 def checked_option(value: Any) -> None:
