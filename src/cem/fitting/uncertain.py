@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import numpy as np
 
 from cem.errors import OptionError, UncertaintyError
+from cem.fitting.drawn_fleets import why_not_drawn
 from cem.model.inputs import panel_to_fit
 from cem.numerics.floating import underflow_is_zero
 from cem.numerics.threads import threads_told
@@ -199,25 +200,6 @@ def check_own_uncertainty(em: FailureModeEM, panel: Panel, *, linked: bool, weig
     why = why_not_drawn(weights=weights, lives=lives, running=_some_run(em, panel))
     if why:
         raise _refused(why, weights=weights)
-
-
-def why_not_drawn(*, weights: bool, lives: bool, running: bool) -> str:
-    """Why fleets are not drawn from a fit, in the middle of a sentence; "" if they are.
-
-    Parameters
-    ----------
-    weights : bool
-        Copies of units count, by `sample_weight`.
-    lives : bool
-        Laws of lifetimes are beside the mixture.
-    running : bool
-        On the time to failure, some units still run.
-    """
-    if weights:
-        return "copies of units, by sample_weight, are not drawn"
-    if lives:
-        return "lives whose law is not linked to the channels (lifetimes='linked' with linking_rank=1 or more) are not"
-    return "when units that still run were read for the last time is not" if running else ""
 
 
 def _some_run(em: FailureModeEM, panel: Panel) -> bool:
