@@ -40,6 +40,29 @@ def test_other_texts_are_refused(text, table, capsys):
     assert repr(text) in capsys.readouterr().err
 
 
+def test_a_range_that_falls_is_told_the_order():
+    """A user would look for the number of modes below 1 that the message spoke of."""
+    with pytest.raises(argparse.ArgumentTypeError, match=r"'2\.\.1' falls; lower\.\.upper was expected: 1\.\.2"):
+        numbers("2..1")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--folds", "1"], "cem: --folds 1: a whole number of at least 2"),
+        (
+            ["--replicates", "9"],
+            "cem: --replicates 9: p is at least 0.1, so the test could never reject at --level 0.05;",
+        ),
+    ],
+)
+def test_errors_name_the_options_of_the_command(table, capsys, given, words):
+    """A user of the command would look for options that it does not have."""
+    assert cli.main(["choose", str(table), "--channels", "wear", *given]) in (1, 2)
+    said = capsys.readouterr().err
+    assert words in said and "n_folds" not in said and "n_replicates" not in said and "level=" not in said
+
+
 def test_the_recommended_model_is_written_and_named(table, capsys, tmp_path):
     model = tmp_path / "chosen.cem"
     arguments = ["choose", str(table), "--channels", "wear,debris", "--modes", "1..3", *OPTIONS]
@@ -87,7 +110,7 @@ def test_too_few_units_are_one_line_on_standard_error(table, capsys, tmp_path):
     small.write_text("\n".join([lines[0], *(line for line in lines[1:] if line.split(",")[0] == first)]))
     assert cli.main(["choose", str(small), "--modes", "2..3"]) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith("cem: n_folds is 5, and the panel has 1 unit; every fold needs one")
+    assert said.startswith("cem: --folds is 5, and the panel has 1 unit; every fold needs one")
 
 
 def test_a_table_for_machines_leaves_the_reason_on_standard_error(table, capsys):

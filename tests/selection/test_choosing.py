@@ -262,3 +262,11 @@ def test_old_names_are_still_there():
 
     for name in ("cross_validate", "CrossValidation", "Scored", "WithoutSensors", "SCORES"):
         assert getattr(cem.selection, name) is getattr(old, name)
+
+
+def test_the_least_number_of_folds_is_not_to_be_lowered():
+    """A user would be sent to one fold, which is refused as well."""
+    panel = fleet()
+    for units, n_folds, words in ((1, 2, "one, so give more units"), (2, 3, "take fewer folds, or give more units")):
+        with pytest.raises(cem.OptionError, match=f"{words}$"):
+            choose_modes(cem.FailureModeEM(1, **LINEAR), panel[:units], (1, 2), n_folds=n_folds, test=False)

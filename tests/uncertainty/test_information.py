@@ -543,3 +543,14 @@ def test_refits_say_nothing_of_what_no_data_inform(kind):
         assert (note == "less than one unit reports it") == silent == bool(np.isnan(error)), row.name
     with pytest.raises(cem.UncertaintyError):
         known.wald(f"mean[1, {panel.channels[1]}, 0]")
+
+
+@pytest.mark.parametrize("method", ["information", "robust"])
+def test_options_of_the_bootstrap_are_refused_with_other_methods(method):
+    """A user would take errors by information for those of the parametric bootstrap that was asked for."""
+    panel, modes = fleet(80, 6, gap=4.0)
+    em = fitted(panel, modes)
+    for name, value in (("kind", "parametric"), ("n_replicates", 5), ("n_replicates", np.arange(2))):
+        with pytest.raises(cem.OptionError, match=f"{name}=.* with method='{method}'.*leave {name} out"):
+            em.uncertainty(panel, method, **{name: value})
+    assert em.uncertainty(panel, method, n_replicates=np.int64(199), kind="units").method == method

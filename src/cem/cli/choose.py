@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,7 @@ from cem.cli.forms import add_forms, check_forms, is_written
 from cem.cli.model_options import add_model_choice, estimator_of
 from cem.cli.options import STANDARD_OUTPUT, add_output, add_search, add_table, count, share
 from cem.cli.remembered import with_columns
+from cem.errors import OptionError
 from cem.errors.display import escaped
 from cem.errors.names import counted
 from cem.errors.options import shortened
@@ -71,6 +75,7 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
 
 
 _LARGEST = 1_000_000
+_OPTIONS = {"n_folds": "--folds", "n_replicates": "--replicates", "level": "--level"}
 
 
 def numbers(text: str) -> list[int]:
@@ -84,12 +89,26 @@ def numbers(text: str) -> list[int]:
             low, high = int(first), int(last if dots else first)
         except ValueError:  # int() refuses thousands of digits
             low = high = _LARGEST
+        if high < low:
+            raise argparse.ArgumentTypeError(f"{text!r} falls; lower..upper was expected: {high}..{low}")
         if high >= _LARGEST:
             raise argparse.ArgumentTypeError(f"{shortened(text)} has numbers of modes of a million or more")
         found.update(range(low, high + 1))
     if not found or min(found) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} has no number of modes above 0, or one below 1")
     return sorted(found)
+
+
+@contextmanager
+def _in_words_of_the_command() -> Iterator[None]:
+    """Errors of options name those of the command, in place of the arguments of `choose_modes`."""
+    try:
+        yield
+    except OptionError as error:
+        text = str(error)
+        for name, option in _OPTIONS.items():
+            text = re.sub(rf"^{name} is ", f"{option} is ", re.sub(rf"\b{name}=", f"{option} ", text))
+        raise type(error)(text) from None
 
 
 def run_choose(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
@@ -110,7 +129,7 @@ def run_choose(options: argparse.Namespace, terminal: Terminal, noted: list[str]
     panel, time = read_for_fit(options)
     terminal.detail(was_read(options, panel))
     estimator = estimator_of(options, panel, max(options.modes))
-    with terminal.stages() as progress:
+    with _in_words_of_the_command(), terminal.stages() as progress:
         found = choose_modes(
             estimator,
             panel,

@@ -13,6 +13,7 @@ from cem.em.mixture_problem import MixtureProblem
 from cem.errors import OptionError, OverlapWarning, UncertaintyError
 from cem.errors.names import listed
 from cem.errors.warning import warn
+from cem.fitting.drawn_fleets import why_not_drawn
 from cem.fitting.model_form import FormOf
 from cem.fitting.options import seed_of
 from cem.lifetimes.laws import Empirical
@@ -135,7 +136,6 @@ def by_bootstrap(
     OptionError
         An option has a value that it cannot take.
     """
-    from cem.fitting.uncertain import why_not_drawn
     from cem.uncertainty.replicates import bootstrap
 
     problem, n_jobs = fitted.problem, em._options().n_jobs

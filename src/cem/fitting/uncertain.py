@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import numpy as np
 
 from cem.errors import OptionError, UncertaintyError
+from cem.fitting.drawn_fleets import why_not_drawn
 from cem.model.inputs import panel_to_fit
 from cem.numerics.floating import underflow_is_zero
 from cem.numerics.threads import threads_told
@@ -86,7 +87,7 @@ class Uncertain:
             with the scores of units, which holds if the model is only an approximation. "bootstrap": refits of fleets
             drawn from the fit.
         n_replicates : int
-            Of the bootstrap.
+            Of the bootstrap; the other methods have none.
         kind : {"units", "parametric"}
             Of the bootstrap: units drawn with replacement, or fleets drawn from the fitted mixture.
         random_state : int, Generator, SeedSequence or None
@@ -112,7 +113,7 @@ class Uncertain:
         PanelError
             X is not the panel of the fit.
         OptionError
-            The method is unknown, or an option has a value that it cannot take.
+            The method is unknown, an option has a value that it cannot take, or it has no effect with this method.
 
         Notes
         -----
@@ -137,6 +138,8 @@ class Uncertain:
 
         if not isinstance(method, str) or method not in METHODS:
             raise OptionError(f"method={method!r}: one of {', '.join(map(repr, METHODS))} was expected")
+        if method != "bootstrap":
+            _check_unused(method, n_replicates=(n_replicates, _N_REPLICATES), kind=(kind, "units"))
         self._model()
         panel = panel_to_fit(X, table=self._table(None, None, None))
         with threads_told(FitError):
@@ -145,6 +148,16 @@ class Uncertain:
             if method == "bootstrap":
                 return by_bootstrap(estimator, fitted, n_replicates=n_replicates, kind=kind, random_state=random_state)
             return by_information(estimator, fitted, robust=method == "robust")
+
+
+def _check_unused(method: str, **options: tuple[Any, Any]) -> None:
+    """OptionError if an option of the bootstrap, (value, default) by name, was given with another method."""
+    for name, (value, default) in options.items():
+        if not (isinstance(value, (type(default), np.integer)) and value == default):
+            raise OptionError(
+                f"{name}={value!r} with method={method!r}: it is an option of the bootstrap; take method='bootstrap', "
+                f"or leave {name} out"
+            )
 
 
 def checked_option(value: Any) -> None:
@@ -187,25 +200,6 @@ def check_own_uncertainty(em: FailureModeEM, panel: Panel, *, linked: bool, weig
     why = why_not_drawn(weights=weights, lives=lives, running=_some_run(em, panel))
     if why:
         raise _refused(why, weights=weights)
-
-
-def why_not_drawn(*, weights: bool, lives: bool, running: bool) -> str:
-    """Why fleets are not drawn from a fit, in the middle of a sentence; "" if they are.
-
-    Parameters
-    ----------
-    weights : bool
-        Copies of units count, by `sample_weight`.
-    lives : bool
-        Laws of lifetimes are beside the mixture.
-    running : bool
-        On the time to failure, some units still run.
-    """
-    if weights:
-        return "copies of units, by sample_weight, are not drawn"
-    if lives:
-        return "lives whose law is not linked to the channels (lifetimes='linked' with linking_rank=1 or more) are not"
-    return "when units that still run were read for the last time is not" if running else ""
 
 
 def _some_run(em: FailureModeEM, panel: Panel) -> bool:

@@ -23,6 +23,9 @@ __all__ = ["folds_of", "held_out_scores", "with_held_out"]
 
 FloatArray = NDArray[np.float64]
 
+_LEAST_FOLDS = 2
+_FEWER_OR = "take fewer folds, or "
+
 
 def held_out_scores(
     estimator_of: Callable[[int], FailureModeEM],
@@ -114,8 +117,8 @@ def folds_of(panel: Panel, n_folds: int, random_state: int, time_axis: str) -> N
     """
     if panel.n_units < n_folds:
         raise OptionError(
-            f"n_folds is {n_folds}, and the panel has {counted(panel.n_units, 'unit')}; every fold needs one, so take "
-            "fewer folds, or give more units"
+            f"n_folds is {n_folds}, and the panel has {counted(panel.n_units, 'unit')}; every fold needs one, so "
+            f"{_FEWER_OR if panel.n_units >= _LEAST_FOLDS else ''}give more units"
         )
     if time_axis != "to_failure":
         return folds_of_units(panel.n_units, n_folds, random_state)
@@ -124,7 +127,7 @@ def folds_of(panel: Panel, n_folds: int, random_state: int, time_axis: str) -> N
     if n_failed < n_folds:
         raise OptionError(
             f"n_folds is {n_folds}, and {n_failed} of the {panel.n_units} units failed; on the time to failure every "
-            "fold needs one, so take fewer folds"
+            f"fold needs one, so {_FEWER_OR if n_failed >= _LEAST_FOLDS else ''}give more units that failed"
         )
     fold_of = np.empty(panel.n_units, dtype=np.int64)
     fold_of[failed] = folds_of_units(n_failed, n_folds, random_state)
