@@ -150,7 +150,7 @@ def test_modes_whose_labels_have_the_same_text_are_kept_apart():
 
 
 def test_channels_far_from_zero_have_the_standard_errors_of_those_at_zero():
-    """A counter, or a channel of epochs: the error would be told by the value's size, and called rounding."""
+    """A counter, or a channel of epochs: an error that is small beside the value would be called rounding."""
     rng = np.random.default_rng(4)
     values = [2.0 * (l % 2) + 0.4 * rng.normal() + 0.3 * rng.normal(size=(8, 1)) for l in range(40)]
     errors = []
