@@ -25,6 +25,12 @@ __all__ = ["TABLES"]
 
 Columns = Mapping[str, Callable[[Row], str]]
 
+_FLEET: Columns = {
+    "L": number("n_units", ",.0f"),
+    "C": text("n_channels"),
+    "K": text("n_modes"),
+    "p": text("p"),
+}
 _PEERS: Columns = {
     "package": lambda row: f"{row['peer']} {row.get('version', '')}".strip(),
     "processor time": duration("processor_seconds"),
@@ -94,10 +100,7 @@ TABLES: dict[str, Columns] = {
         "units/s": number("units_per_second", ",.0f"),
     },
     "expectation": {
-        "L": number("n_units", ",.0f"),
-        "C": text("n_channels"),
-        "K": text("n_modes"),
-        "p": text("p"),
+        **_FLEET,
         "kernel": text("kernel"),
         "cores": text("cores"),
         "ns per (unit, channel, mode)": number("nanoseconds", ".1f"),
@@ -106,10 +109,7 @@ TABLES: dict[str, Columns] = {
         "packing, ns per (unit, channel)": number("packing_nanoseconds", ".0f"),
     },
     "shared_designs": {
-        "L": number("n_units", ",.0f"),
-        "C": text("n_channels"),
-        "K": text("n_modes"),
-        "p": text("p"),
+        **_FLEET,
         "designs": number("n_designs", ",.0f"),
         "level": text("level"),
         "cores": text("cores"),
@@ -120,10 +120,7 @@ TABLES: dict[str, Columns] = {
         "packing, ns per (unit, channel)": number("packing_nanoseconds", ".0f"),
     },
     "anatomy": {
-        "L": number("n_units", ",.0f"),
-        "C": text("n_channels"),
-        "K": text("n_modes"),
-        "p": text("p"),
+        **_FLEET,
         "kernel": text("kernel"),
         "cores": text("cores"),
         "one pass": duration("seconds"),

@@ -64,6 +64,25 @@ cdef int neighbour(
     return last
 
 
+cdef int move_shapes(
+    str kernel,
+    const double[:, ::1] responsibilities,   # (n, K)
+    const double[:, ::1] coefficients,       # (n, P)
+    str out_name,
+    const double[:, ::1] out,                # (n, K)
+    int fewest_units,
+) except -1:
+    """Shapes of what both moves read and write."""
+    cdef Py_ssize_t n_units = responsibilities.shape[0], n_modes = responsibilities.shape[1]
+    if n_units < fewest_units or n_modes < 2 or coefficients.shape[1] < 1:
+        raise ValueError(
+            f"{kernel}: {n_units} units, {n_modes} modes and {coefficients.shape[1]} coefficients; "
+            f"at least {fewest_units}, 2 and 1 were expected"
+        )
+    shape2(kernel, "coefficients", &coefficients.shape[0], n_units, coefficients.shape[1])
+    return shape2(kernel, out_name, &out.shape[0], n_units, n_modes)
+
+
 def moved_responsibilities(
     const double[:, ::1] responsibilities,
     const double[:, ::1] coefficients,
@@ -93,14 +112,8 @@ def moved_responsibilities(
     """
     cdef Py_ssize_t n_units = responsibilities.shape[0], size = coefficients.shape[1]
     cdef int n_modes = <int> responsibilities.shape[1]
-    if n_units < 2 or n_modes < 2 or size < 1:
-        raise ValueError(
-            f"moved_responsibilities: {n_units} units, {n_modes} modes and {size} coefficients; "
-            "at least 2, 2 and 1 were expected"
-        )
-    shape2("moved_responsibilities", "coefficients", &coefficients.shape[0], n_units, coefficients.shape[1])
+    move_shapes("moved_responsibilities", responsibilities, coefficients, "moved_out", moved_out, 2)
     shape1("moved_responsibilities", "draws", &draws.shape[0], N_DRAWS)
-    shape2("moved_responsibilities", "moved_out", &moved_out.shape[0], n_units, n_modes)
     cdef Py_ssize_t n_scratch = max(n_modes, 1) * (size + 1) + size
     cdef double* scratch = <double*> malloc(n_scratch * sizeof(double))
     cdef Py_ssize_t* candidates = <Py_ssize_t*> malloc(n_units * sizeof(Py_ssize_t))
@@ -181,13 +194,7 @@ def regrown_responsibilities(
     """
     cdef Py_ssize_t n_units = responsibilities.shape[0], size = coefficients.shape[1], n_each = drawn.shape[1]
     cdef int n_modes = <int> responsibilities.shape[1]
-    if n_units < 1 or n_modes < 2 or size < 1:
-        raise ValueError(
-            f"regrown_responsibilities: {n_units} units, {n_modes} modes and {size} coefficients; "
-            "at least 1, 2 and 1 were expected"
-        )
-    shape2("regrown_responsibilities", "coefficients", &coefficients.shape[0], n_units, coefficients.shape[1])
-    shape2("regrown_responsibilities", "regrown_out", &regrown_out.shape[0], n_units, n_modes)
+    move_shapes("regrown_responsibilities", responsibilities, coefficients, "regrown_out", regrown_out, 1)
     if not 0 <= mode < n_modes or not 0 <= centre < n_units:
         raise ValueError(f"regrown_responsibilities: mode {mode} of {n_modes}, unit {centre} of {n_units}")
     cdef Py_ssize_t l, i, j, nearest

@@ -108,7 +108,7 @@ class _Effort:
     at_once : int
         Moves from the same best start.
     histories : int
-        Units times channels.
+        Units times channels: what a gap in nats is measured against.
     """
 
     fresh: int
