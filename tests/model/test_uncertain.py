@@ -11,7 +11,9 @@ from uncertain_cases import perturbed, uncertain
 
 import cem
 from cem.errors import OptionError, ScorerError
+from cem.fitting.fitted_problem import fitted_problem
 from cem.model.uncertain import UncertainModel
+from cem.uncertainty.replicates import bootstrap
 
 
 def test_predictions_are_the_average_over_components():
@@ -116,8 +118,11 @@ def test_the_uncertainty_of_another_fit_of_the_same_shape_is_refused(tmp_path):
     options = {"basis": cem.Polynomial(1), "covariance": "pooled", "n_init": 2, "random_state": 0}
     one, other = (cem.FailureModeEM(1, **options).fit(fleet[part]) for part in (slice(0, 80), slice(80, 160)))
     law = one.uncertainty(fleet[:80])
-    with pytest.raises(OptionError, match="another fit"):
-        other.model_.with_uncertainty(law)
+    replicates = bootstrap(fitted_problem(one, fleet[:80]).mixture, one.model_.internal_parameters, n=3)
+    for given in (law, law.law, replicates):
+        with pytest.raises(OptionError, match="another fit"):
+            other.model_.with_uncertainty(given)
+        assert one.model_.with_uncertainty(given).components is not None
     one.model_.save(tmp_path / "one.cem")
     assert cem.load(tmp_path / "one.cem").with_uncertainty(law).components is not None
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from problems import constraints_of, two_groups
 
+from cem.em.loop import continue_em
 from cem.em.mixture_problem import MixtureProblem
 from cem.errors import FitError
 from cem.metrics.agreement import disagreement
@@ -228,6 +231,40 @@ def test_progress_counts_every_start_of_every_stage():
         assert of_stage == [(i + 1, of_stage[0][1]) for i in range(of_stage[0][1])]
     best = [event[3] for event in seen]
     assert best == sorted(best)
+
+
+@pytest.mark.parametrize("after_moves", [False, True])
+def test_a_search_whose_runs_all_lose_a_mode_in_the_end_is_told_as_any_other(after_moves, monkeypatch):
+    """The best run is continued beside the moves; if it loses its mode there, an assertion left `fit`."""
+    problem, starts = setting(n_starts=6)
+    long = search.SHORT + (search._SETTLING if after_moves else 0)
+
+    def losing(run, **options):
+        further = continue_em(run, **options)
+        return replace(further, lost_mode=0) if further.n_passes >= long else further
+
+    monkeypatch.setattr(search, "continue_em", losing)
+    monkeypatch.setattr(search, "_FRESH_ROUNDS", (search._Round(7, behind=np.inf),))
+    records, interrupted = best_of_starts(starts, problem, move=mover(problem), **OPTIONS)
+    assert not interrupted and any(record.fate == "lost mode 0" for record in records)
+
+
+def test_progress_tells_no_height_of_starts_that_lost_a_mode(monkeypatch):
+    """A watcher would see a likelihood that the fit does not have."""
+    problem, starts = setting(n_starts=6)
+
+    def losing(run, **options):  # the first start that goes on, and climbs above all others
+        further = continue_em(run, **options)
+        if not lost:
+            lost.append(further.log_likelihoods[-1] + 1000.0)
+            heights = (*further.log_likelihoods[:-1], lost[0])
+            return replace(further, lost_mode=0, log_likelihoods=heights)
+        return further
+
+    lost, seen = [], []
+    monkeypatch.setattr(search, "continue_em", losing)
+    best_of_starts(starts, problem, progress=lambda *event: seen.append(event[3]), **OPTIONS)
+    assert lost and max(seen) < lost[0]
 
 
 def test_a_start_that_fails_is_recorded_and_the_others_go_on():

@@ -161,6 +161,14 @@ def test_only_the_fit_that_is_returned_carries_the_uncertainty_of_its_parameters
     assert str(found) == str(plain)
 
 
+def test_a_law_that_is_refused_at_the_end_leaves_the_comparison():
+    """All fits, folds and tests would be lost for an option of the last fit."""
+    em = cem.FailureModeEM(1, covariance="full", uncertainty="information", **LINEAR)
+    with pytest.warns(cem.CemWarning, match="without uncertainty='information': the fit has"):
+        found = choose_modes(em, fleet(12), (2, 3), test=False, n_folds=2)
+    assert found.estimator.model_.components is None and len(found.candidates) == 2
+
+
 def test_a_generator_as_random_state_gives_every_fit_the_same_starts():
     """Threads would use it in another order each time."""
     options = {**LINEAR, "covariance": "pooled"}
