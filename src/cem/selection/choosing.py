@@ -95,7 +95,8 @@ def choose_modes(
     Returns
     -------
     ModeChoice
-        Its `estimator` is fitted with the recommended number.
+        Its `estimator` is fitted with the recommended number, with the `uncertainty` that its option asks for unless
+        that is refused, which a warning tells.
 
     Raises
     ------
