@@ -28,6 +28,7 @@ FOR_SIZE = {
     "cem._core",
     "cem.em.kernels._em",
     "cem.em.kernels._linked_maximisation",
+    "cem.em.kernels._maximisation",
     "cem.em.kernels._unconstrained",
     "cem.mixture._bundle",
     "cem.mixture._prediction",
