@@ -58,3 +58,12 @@ def test_one_mode_makes_no_calls():
     fit = fitted(1.5)[0]
     one = fit.ordered([0])
     assert calibrated_spread(one, [one], fitted(1.5)[2], 3) == pytest.approx(1.0)
+
+
+def test_a_longer_menu_changes_no_factor_within_the_shorter_one(monkeypatch):
+    """Where modes are nearly apart, a fit would depend on factors that it never needs."""
+    case = fitted(2.1)
+    found = calibrated_spread(*case, 3)
+    assert SPREADS[0] < found < SPREADS[-1]
+    monkeypatch.setattr("cem.uncertainty.spread.SPREADS", (*SPREADS, 3.0, 5.0))
+    assert calibrated_spread(*case, 3) == found

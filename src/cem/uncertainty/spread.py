@@ -24,7 +24,7 @@ __all__ = ["calibrated_spread"]
 
 FloatArray = NDArray[np.float64]
 
-SPREADS = (1.0, 1.25, 1.5, 1.75)
+SPREADS = (1.0, 1.25, 1.5, 1.75, 2.0)
 _SURE = 0.95
 _RATIO = 1.15  # of actual to claimed errors: what a law that knows the fleet's design leaves to chance
 _N_UNITS = 6000  # about as many calls settle the ratio to a fifth
@@ -57,40 +57,36 @@ def calibrated_spread(
     Returns
     -------
     float
-        From 1 to 1.75.
+        From 1 to 2.
     """
     if fit.n_modes == 1 or not len(draws):
         return SPREADS[0]
-    laws = [components_of_draws(fit, draws, n_components, reflect=True, record={}, spread=spread) for spread in SPREADS]
     fleets = ParametricDraws(statistics, fit)
     n = min(len(draws), max(_FEWEST, min(_MOST, _N_UNITS // statistics.n_units)))
-    wrong, claimed = np.zeros(len(SPREADS)), np.zeros(len(SPREADS))
     root = np.random.SeedSequence(seed) if isinstance(seed, int) else seed
-    for draw, own in zip(draws, np.random.SeedSequence(root.entropy, spawn_key=root.spawn_key).spawn(n), strict=False):
+    drawn = []
+    for own in np.random.SeedSequence(root.entropy, spawn_key=root.spawn_key).spawn(n):
         modes = fleets.modes(np.random.default_rng(own))  # the modes are what a fleet draws first
-        fresh = fleets.draw(np.random.default_rng(own))
-        for i, law in enumerate(laws):
+        drawn.append((modes, fleets.draw(np.random.default_rng(own))))
+    before, least = SPREADS[0], np.inf
+    for spread in SPREADS:
+        law = components_of_draws(fit, draws, n_components, reflect=True, record={}, spread=spread)
+        wrong = claimed = _AS_CLAIMED
+        for draw, (modes, fresh) in zip(draws, drawn, strict=False):
             about = _about(law, fit, draw)
             found = evidence(about.widened(fresh), about.with_membership(draw.membership))
             probabilities = about.summed(found.mode_probabilities)
             top = probabilities.max(axis=1)
             sure = top >= _SURE
-            wrong[i] += np.count_nonzero(sure & (probabilities.argmax(axis=1) != modes))
-            claimed[i] += (1.0 - top[sure]).sum()
-    ratios = (wrong + _AS_CLAIMED) / (claimed + _AS_CLAIMED)
-    return float(_first_below(np.array(SPREADS), np.minimum.accumulate(ratios), _RATIO))
-
-
-def _first_below(x: FloatArray, y: FloatArray, level: float) -> float:
-    """Where falling y crosses a level, linear between points; the first or last x if it does not."""
-    if y[0] <= level:
-        return float(x[0])
-    below = np.flatnonzero(y <= level)
-    if not below.size:
-        return float(x[-1])
-    i = int(below[0])
-    share = (y[i - 1] - level) / (y[i - 1] - y[i])
-    return float(x[i - 1] + share * (x[i] - x[i - 1]))
+            wrong += np.count_nonzero(sure & (probabilities.argmax(axis=1) != modes))
+            claimed += float((1.0 - top[sure]).sum())
+        ratio = wrong / claimed
+        if ratio <= _RATIO:
+            # Where the falling ratio crosses, linear between two factors of the menu.
+            share = (least - _RATIO) / (least - ratio) if spread > before else 0.0
+            return before + share * (spread - before)
+        before, least = spread, min(least, ratio)
+    return SPREADS[-1]
 
 
 def _about(law: Components, fit: Parameters, centre: Parameters) -> Components:
