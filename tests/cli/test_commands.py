@@ -92,8 +92,8 @@ def test_fit_shrinks_by_the_weight_that_is_given(fleet_csv, capsys):
 @pytest.mark.parametrize(
     ("given", "status", "said"),
     [
-        (["--shrinkage", "5", "--covariance", "pooled"], 1, "shrinkage=5.0 with covariance='pooled': "),
-        (["--shrinkage", "1e30"], 1, "shrinkage=1e+30: above "),
+        (["--shrinkage", "5", "--covariance", "pooled"], 1, "--shrinkage 5.0 with --covariance pooled: "),
+        (["--shrinkage", "1e30"], 1, "--shrinkage 1e+30: above "),
         (["--shrinkage", "0"], 2, "argument --shrinkage: '0' is not a number above 0"),
         (["--shrinkage", "much"], 2, "argument --shrinkage: 'much' is not a number above 0"),
     ],
@@ -106,6 +106,21 @@ def test_a_weight_that_cannot_be_is_refused_by_name(fleet_csv, capsys, command, 
         found = stopped.code
     assert found == status
     assert said in capsys.readouterr().err
+
+
+def test_a_refusal_of_uncertainty_is_told_in_options_and_nothing_is_written(tmp_path, capsys):
+    """The command has no argument uncertainty=, and the fit that is kept in Python would be sought in vain."""
+    readings, model = tmp_path / "few.csv", tmp_path / "few.cem"
+    rows = [
+        f"{unit},{time},{(unit % 2) * 3 + (unit * 7 + time * 3) % 5 / 10}" for unit in range(8) for time in range(6)
+    ]
+    readings.write_text("\n".join(["unit,time,x", *rows]) + "\n", encoding="utf-8")
+    options = ["-k", "2", "--basis", "constant", "--covariance", "pooled", "--uncertainty", "information"]
+    assert cli.main(["fit", str(readings), *options, "-o", str(model)]) == 1
+    said = capsys.readouterr().err
+    assert "Take --uncertainty bootstrap, or fewer parameters: --noise pooled, a smaller basis" in said
+    assert "=" not in said and "kept" not in said
+    assert not model.exists()
 
 
 def test_fit_links_channels(fleet_csv, capsys):

@@ -73,7 +73,7 @@ def test_a_refusal_names_the_option_that_was_given(panel):
     lives = cem.Panel.from_arrays(**{**panel.to_arrays(), "failure_times": np.full(60, 7.0)})
     for options, fleet, weights, words in (
         ({"uncertainty": "information"}, panel[:8], None, "Take uncertainty='bootstrap'"),
-        ({"uncertainty": "information", "max_iter": 1}, panel, None, "raise max_iter$|Take uncertainty='bootstrap'"),
+        ({"uncertainty": "information", "max_iter": 1}, panel, None, r"raise max_iter\. |Take uncertainty='bootstrap'"),
         ({"uncertainty": "bootstrap"}, panel, [2] + [1] * 59, "uncertainty='information'"),
         (
             {"uncertainty": "bootstrap", "time_axis": "to_failure"},
@@ -85,6 +85,24 @@ def test_a_refusal_names_the_option_that_was_given(panel):
         with pytest.raises(UncertaintyError, match=words) as refused:
             estimator(**options).fit(fleet, sample_weight=weights)
         assert "method=" not in str(refused.value) and "kind=" not in str(refused.value)
+
+
+def test_a_fit_whose_uncertainty_is_refused_after_the_search_is_kept(panel):
+    """An hour's search would leave nothing but a message."""
+    few, weights = panel[:8], [2, 0] + [1] * 6
+    for weight in (None, weights):
+        em = estimator(uncertainty="information").fit(panel)
+        with pytest.raises(UncertaintyError, match="The fit itself is kept"):
+            em.fit(few, sample_weight=weight)
+        plain = estimator().fit(few, sample_weight=weight)
+        assert type(em.model_) is cem.FailureModeModel
+        assert em.log_likelihood_ == plain.log_likelihood_
+        np.testing.assert_array_equal(em.responsibilities_, plain.responsibilities_)
+    em = estimator().fit(panel)
+    with pytest.raises(UncertaintyError) as refused:  # before a search: the earlier fit stays
+        em.set_params(uncertainty="bootstrap").fit(panel, sample_weight=[2] + [1] * 59)
+    assert "is kept" not in str(refused.value)
+    assert em.log_likelihood_ == estimator().fit(panel).log_likelihood_
 
 
 def test_a_bootstrap_that_cannot_be_drawn_is_refused_before_the_search_with_its_reason(panel, monkeypatch):

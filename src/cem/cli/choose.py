@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +13,6 @@ from cem.cli.forms import add_forms, check_forms, is_written
 from cem.cli.model_options import add_model_choice, estimator_of
 from cem.cli.options import STANDARD_OUTPUT, add_output, add_search, add_table, count, share
 from cem.cli.remembered import with_columns
-from cem.errors import OptionError
 from cem.errors.display import escaped
 from cem.errors.names import counted
 from cem.errors.options import shortened
@@ -75,7 +71,6 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
 
 
 _LARGEST = 1_000_000
-_OPTIONS = {"n_folds": "--folds", "n_replicates": "--replicates", "level": "--level"}
 
 
 def numbers(text: str) -> list[int]:
@@ -99,18 +94,6 @@ def numbers(text: str) -> list[int]:
     return sorted(found)
 
 
-@contextmanager
-def _in_words_of_the_command() -> Iterator[None]:
-    """Errors of options name those of the command, in place of the arguments of `choose_modes`."""
-    try:
-        yield
-    except OptionError as error:
-        text = str(error)
-        for name, option in _OPTIONS.items():
-            text = re.sub(rf"^{name} is ", f"{option} is ", re.sub(rf"\b{name}=", f"{option} ", text))
-        raise type(error)(text) from None
-
-
 def run_choose(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
     """Read, compare, write.
 
@@ -129,7 +112,7 @@ def run_choose(options: argparse.Namespace, terminal: Terminal, noted: list[str]
     panel, time = read_for_fit(options)
     terminal.detail(was_read(options, panel))
     estimator = estimator_of(options, panel, max(options.modes))
-    with _in_words_of_the_command(), terminal.stages() as progress:
+    with terminal.stages() as progress:
         found = choose_modes(
             estimator,
             panel,

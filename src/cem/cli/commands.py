@@ -45,6 +45,7 @@ from cem.cli.options import (
     add_table,
     add_verbosity,
     count,
+    in_words_of_the_command,
     readable,
 )
 from cem.cli.pictures import add_parser as add_plot
@@ -53,7 +54,7 @@ from cem.cli.report import add_parser as add_report
 from cem.cli.rul import add_parser as add_rul
 from cem.cli.simulate import add_parser as add_simulate
 from cem.cli.terminal import Terminal
-from cem.errors import CemError, CemWarning, OptionError
+from cem.errors import CemError, CemWarning, OptionError, UncertaintyError
 from cem.errors.display import escaped, safe
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return AT_FAULT
     except CemError as error:
-        terminal.note(f"cem: {error}")
+        terminal.note(f"cem: {in_words_of_the_command(str(error), options)}")
         return AT_FAULT
     except OSError as error:
         named = error.filename is not None and error.strerror is not None
@@ -238,7 +239,13 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
     terminal.detail(was_read(options, panel))
     em = estimator_of(options, panel, options.modes).set_params(uncertainty=options.uncertainty)
     with terminal.fitting() as progress:
-        em.fit(panel, progress=progress)
+        try:
+            em.fit(panel, progress=progress)
+        except UncertaintyError as error:
+            from cem.fitting.uncertain import IS_KEPT
+
+            # The command keeps nothing, as always where it fails.
+            raise UncertaintyError(str(error).removesuffix(f". {IS_KEPT}")) from None
     if em.interrupted_:
         raise KeyboardInterrupt
     model = with_columns(options, em.model_, panel, time)

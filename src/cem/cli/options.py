@@ -29,6 +29,7 @@ __all__ = [
     "basis_choice",
     "codes",
     "count",
+    "in_words_of_the_command",
     "names",
     "positive",
     "readable",
@@ -39,6 +40,20 @@ __all__ = [
 
 BASES = "polynomial:DEGREE, bspline:N_BASIS, fourier:HARMONICS[,PERIOD], exponential:C1,C2,..., constant"
 FLEETS = ("pumps", "compressors")
+
+# Arguments of Python functions, by the names of a command's options.
+_ARGUMENTS = {
+    "modes": "n_modes",
+    "starts": "n_init",
+    "seed": "random_state",
+    "jobs": "n_jobs",
+    "folds": "n_folds",
+    "replicates": "n_replicates",
+}
+_SAME = (
+    *("covariance", "level", "lifetimes", "linking_penalty", "linking_rank", "max_iter", "noise", "shrinkage"),
+    *("time_axis", "uncertainty"),
+)
 
 STANDARD_INPUT = STANDARD_OUTPUT = "-"  # never equal to a Path, so ./- is still a file
 
@@ -209,6 +224,25 @@ def _from_bytes(value: Any) -> Any:
         with suppress(UnicodeError):
             return os.fsencode(value).decode("utf-8")
     return value
+
+
+def in_words_of_the_command(text: str, options: argparse.Namespace) -> str:
+    """A message with the options that a command has, in place of the arguments of the Python function behind it.
+
+    Parameters
+    ----------
+    text : str
+        Of an error: "n_folds=1: ...", "take uncertainty='bootstrap'".
+    options : argparse.Namespace
+        The command's; an argument without an option stays as it is.
+    """
+    for name, argument in (*_ARGUMENTS.items(), *zip(_SAME, _SAME, strict=True)):
+        if name in vars(options):
+            option = f"--{name.replace('_', '-')}"
+            for words in re.findall(rf"\b{argument}=('[^']*'(?:(?:, | or )'[^']*')*)", text):
+                text = text.replace(f"{argument}={words}", f"{option} {words}".replace("'", ""))
+            text = re.sub(rf"^{argument} is ", f"{option} is ", re.sub(rf"\b{argument}=", f"{option} ", text))
+    return text
 
 
 def names(text: str) -> list[str]:

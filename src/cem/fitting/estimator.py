@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.basis.families import Basis
 from cem.em.constraints import CovarianceStructure
-from cem.errors import FitError, IgnoredLabelsWarning, OptionError, PanelError
+from cem.errors import FitError, IgnoredLabelsWarning, OptionError, PanelError, UncertaintyError
 from cem.errors.warning import warn
 from cem.fitting.bases import DEFAULT_BASIS
 from cem.fitting.checked_options import checked_options
@@ -30,7 +30,7 @@ from cem.fitting.predictions import Predictions
 from cem.fitting.record import training_record
 from cem.fitting.result import FitResult
 from cem.fitting.sklearn_face import SklearnFace, check_scores_get, warn_of_split_units
-from cem.fitting.uncertain import Uncertain
+from cem.fitting.uncertain import IS_KEPT, Uncertain
 from cem.fitting.unit_weights import DISTINCT, Weights, counts_of_units, one_row_each, weights_in, with_copies
 from cem.fitting.warm_start import checked_start, membership_of
 from cem.lifetimes.lifetimes import Lifetimes
@@ -398,6 +398,9 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
             The panel's clock or units of measurement differ from those of the model given as `init`.
         FitError
             No start could be completed.
+        UncertaintyError
+            The parameters cannot have the uncertainty that the option asks for. If it takes the fit to know, the fit is
+            kept.
 
         Warns
         -----
@@ -435,13 +438,17 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         fresh.__dict__.update({name: value for name, value in self.__dict__.items() if name != "lifetimes_"})
         fresh._see_columns(X, panel)
         try:
-            fresh._fit_to(panel, init, progress, columns_record(table, panel) if is_frame(X) else None, counts)
+            refused = fresh._fit_to(
+                panel, init, progress, columns_record(table, panel) if is_frame(X) else None, counts
+            )
         except PanelError as error:
             read = as_read(X, panel)
             if not read:
                 raise
             raise type(error)(f"{error}{read}") from None
         self.__dict__ = fresh.__dict__
+        if refused is not None:
+            raise UncertaintyError(f"{refused}. {IS_KEPT}") from None
         return self
 
     def _see_columns(self, X: Data, panel: Panel) -> None:
@@ -459,9 +466,10 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         progress: Progress | None,
         columns: dict[str, Any] | None,
         counts: NDArray[np.int64] | None,
-    ) -> None:
+    ) -> UncertaintyError | None:
+        """Fit; returns why the parameters cannot have the uncertainty that was asked for, if so."""
         options = self._options()
-        given = panel
+        given, refused = panel, None
         init = checked_start(init, panel, options, counts)
         if not options.max_iter and (init is None or isinstance(init, np.ndarray)):
             raise OptionError(
@@ -503,9 +511,13 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         if self.__dict__["uncertainty"] is not None:
             from cem.fitting.uncertain import with_own_uncertainty
 
-            self.model_ = with_own_uncertainty(self, given, options.seed)
+            try:
+                self.model_ = with_own_uncertainty(self, given, options.seed)
+            except UncertaintyError as error:
+                refused = error
         if counts is not None:
             self.responsibilities_ = one_row_each(counts, self.responsibilities_, self.model_, given)
+        return refused
 
     def _keep(self, result: FitResult, panel: Panel, options: FitOptions, record: Mapping[str, Any]) -> None:
         from cem.model.model import FailureModeModel

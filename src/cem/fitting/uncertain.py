@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from cem.panel.panel import Panel
     from cem.uncertainty.uncertainty import Uncertainty
 
-__all__ = ["Uncertain"]
+__all__ = ["IS_KEPT", "Uncertain"]
 
 METHODS = ("information", "robust", "bootstrap")
 IN_A_FIT = ("information", "bootstrap")
 _N_REPLICATES = 199
-_AFTERWARDS = "a fit without this option, and then em.model_.with_uncertainty(em.uncertainty(panel, 'bootstrap'))"
+IS_KEPT = "The fit itself is kept; it takes its parameters as known"
+_WITH_BOOTSTRAP = "em.model_.with_uncertainty(em.uncertainty(panel, 'bootstrap'))"
 _KEY = 18  # of the seeds, which are none of those of starts
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -175,7 +176,7 @@ def checked_option(value: Any) -> None:
 def _as_of_a_fit(text: str, is_drawn: bool) -> str:
     """What `em.uncertainty` says, for a reader who gave the option of the fit."""
     text = text.replace(", or continue with fit(panel, init=em.model_)", "")
-    return text.replace("method='bootstrap'", "uncertainty='bootstrap'" if is_drawn else _AFTERWARDS)
+    return text.replace("method='bootstrap'", "uncertainty='bootstrap'" if is_drawn else _WITH_BOOTSTRAP)
 
 
 def check_own_uncertainty(em: FailureModeEM, panel: Panel, *, linked: bool, weights: bool) -> None:
@@ -207,7 +208,7 @@ def _some_run(em: FailureModeEM, panel: Panel) -> bool:
 
 
 def _refused(why: str, *, weights: bool) -> UncertaintyError:
-    then = "" if weights else f", or {_AFTERWARDS}"
+    then = "" if weights else f", or a fit without this option, and then {_WITH_BOOTSTRAP}"
     return UncertaintyError(
         f"uncertainty='bootstrap' draws fleets from the fit, and {why}; take uncertainty='information'{then}"
     )
