@@ -1,7 +1,7 @@
 """How sure predictions are and how right, with the parameters taken as known and with their uncertainty.
 
     python benchmarks/overconfidence.py --fleets 80                   # development seeds, 1000 and above
-    python benchmarks/overconfidence.py --fleets 400 --evaluate 2     # seeds 9400 and above, for evaluation only
+    python benchmarks/overconfidence.py --fleets 400 --evaluate 2     # seeds 9600 and above, for evaluation only
 
 Five kinds of fleets of two modes: how far their curves are apart, how many units, and whether the modes have the same
 covariances. Each fleet is fitted twice, without uncertainty and with that of the bootstrap, and 60 new units of the

@@ -65,5 +65,5 @@ def test_a_longer_menu_changes_no_factor_within_the_shorter_one(monkeypatch):
     case = fitted(2.1)
     found = calibrated_spread(*case, 3)
     assert SPREADS[0] < found < SPREADS[-1]
-    monkeypatch.setattr("cem.uncertainty.spread.SPREADS", (*SPREADS, 3.0, 5.0))
+    monkeypatch.setattr("cem.uncertainty.spread.SPREADS", (*SPREADS, 4.0, 5.0))
     assert calibrated_spread(*case, 3) == found

@@ -251,7 +251,7 @@ class FailureModeModel(ModelOutputs, ConditionAttributes):
             Components for each mode: more follow the law better, and take more time and memory in scoring.
         spread : float, optional
             Factor on how far draws are from the fit. Default: 1.25 for bootstrap replicates, which are too close to the
-            fit where modes overlap; ``FailureModeEM(uncertainty="bootstrap")`` finds it from 1 to 2. 1 for other
+            fit where modes overlap; ``FailureModeEM(uncertainty="bootstrap")`` finds it from 1 to 3. 1 for other
             laws.
         random_state : int
             Seed of the draws.

@@ -24,7 +24,7 @@ __all__ = ["calibrated_spread"]
 
 FloatArray = NDArray[np.float64]
 
-SPREADS = (1.0, 1.25, 1.5, 1.75, 2.0)
+SPREADS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
 _SURE = 0.95
 _RATIO = 1.15  # of actual to claimed errors: what a law that knows the fleet's design leaves to chance
 _N_UNITS = 6000  # about as many calls settle the ratio to a fifth
@@ -57,7 +57,7 @@ def calibrated_spread(
     Returns
     -------
     float
-        From 1 to 2.
+        From 1 to 3.
     """
     if fit.n_modes == 1 or not len(draws):
         return SPREADS[0]
