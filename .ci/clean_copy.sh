@@ -14,8 +14,8 @@ if [ -z "${CEM_SHARED_DATA:-}" ] && [ -d "$top/../shared/data" ]; then
 fi
 
 step() { printf '\n=== %4ds  %s\n' "$SECONDS" "$1"; }
-# README's commands, word for word, in the clean copy.
-readme() { (cd "$tree" && bash -euo pipefail -c "$(python3 .ci/readme_command.py "$1")"); }
+# README's commands, word for word, in the clean copy. pytest spreads the files of tests over the cores.
+readme() { (cd "$tree" && PYTEST_ADDOPTS="-n auto --dist loadfile" bash -euo pipefail -c "$(python3 .ci/readme_command.py "$1")"); }
 
 step "a clean copy of $(git -C "$top" rev-parse --short HEAD)"
 tree=$work/tree

@@ -109,7 +109,7 @@ def test_a_weight_that_cannot_be_is_refused_by_name(fleet_csv, capsys, command, 
 
 
 def test_a_refusal_of_uncertainty_is_told_in_options_and_nothing_is_written(tmp_path, capsys):
-    """The command has no argument uncertainty=, and the fit that is kept in Python would be sought in vain."""
+    """A user would look for an argument uncertainty= of the command, or for a fit that only Python keeps."""
     readings, model = tmp_path / "few.csv", tmp_path / "few.cem"
     rows = [
         f"{unit},{time},{(unit % 2) * 3 + (unit * 7 + time * 3) % 5 / 10}" for unit in range(8) for time in range(6)
