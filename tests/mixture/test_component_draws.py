@@ -65,6 +65,18 @@ def test_a_direction_in_which_units_hardly_differ_does_not_widen_the_others():
     assert Sigma[0, 0] == pytest.approx(1.0, rel=0.2) and Sigma[1, 1] < 0.01
 
 
+def test_a_mode_whose_refits_collapse_does_not_take_the_units_of_another():
+    """Few readings in a mode made its law so wide that sure calls of other units were wrong in one case of five."""
+
+    def two(first, second):
+        factors = np.sqrt([[[first]], [[second]]]).reshape(2, 1)
+        return Parameters(np.full(2, 0.5), np.array([[0.0], [3.0]]), factors, np.full((2, 1), 0.1), (1,))
+
+    found = of(two(1.0, 1.0), [two(1e-9, 1.0)] * 3, J=1, reflect=True).parameters
+    assert found.factors[0, 0] ** 2 == pytest.approx(4.0, rel=0.01)
+    assert found.factors[1, 0] ** 2 == pytest.approx(1.0, rel=0.01)
+
+
 def test_the_average_of_a_single_normal_mode_is_students():
     """A single mode is known in closed form: tails of the mixture of many components are those of Student's t."""
     from scipy.stats import t as student

@@ -29,7 +29,10 @@ __all__ = ["components_of_draws", "grouped_draws"]
 
 FloatArray = NDArray[np.float64]
 
-_LARGEST_RATIO = 20.0  # of a variance to that of the fit, along any direction: a draw on a floor says nothing more
+# Of a variance to that of the fit, along any direction. A draw on a floor says nothing more. A reflected one is the
+# reciprocal of a refit's: where few readings determine a direction, refits lose it, and a variance many times that of
+# the fit would take units from one mode and give them to another.
+_LARGEST_RATIO, _LARGEST_REFLECTED = 20.0, 4.0
 _SMALLEST_WEIGHT = 1e-3
 _SMALLEST_SHARE = 1e-6
 _OF_NOISE = 0.01  # smaller variances of coefficients are known too little to be reflected
@@ -138,8 +141,8 @@ def _whitened(fit: Parameters, draws: Sequence[Parameters], k: int, c: int, refl
     # Coefficients that do not vary belong to the mode: only their means have a law.
     A = np.linalg.solve(root, np.stack([draw.factor(k, c) for draw in draws]))[:, :n]
     e, U = np.linalg.eigh(A @ np.swapaxes(A, -1, -2) + np.diag(1.0 - own_share))
-    most = np.log(_LARGEST_RATIO)
-    logs = np.clip(np.log(np.maximum(e, 1.0 / _LARGEST_RATIO)), -most, most) * (-1.0 if reflect else 1.0)
+    most = np.log(_LARGEST_REFLECTED if reflect and fit.n_modes > 1 else _LARGEST_RATIO)
+    logs = np.clip(np.log(np.maximum(e, np.exp(-most))), -most, most) * (-1.0 if reflect else 1.0)
     gaps = np.stack([draw.mean(k, c) for draw in draws]) - fit.mean(k, c)
     means: FloatArray = np.asarray(np.linalg.solve(root, gaps.T), dtype=np.float64).T
     if reflect:
