@@ -275,7 +275,9 @@ def main() -> None:
     limits["of_25"] = ("fleets of each kind with 25 units, whose bootstraps take long", 200)
     limits["advised"] = ("fleets of each kind and size with a bootstrap where there is a warning", 200)
     before = harness.load_average()
-    options = harness.arguments(__doc__, **limits, only_units=("this number of units only; 0: all", 0))
+    options = harness.arguments(
+        __doc__, **limits, only_units=("this number of units only, other rows of the results stay; 0: all", 0)
+    )
     chosen = os.environ.get("COVERAGE_ONLY", "")
     output = options.output or harness.RESULTS / "coverage.json"
     progress = Path(f"{output}.progress")
@@ -305,9 +307,15 @@ def main() -> None:
                     done[key], at[key] = dict(total), last
                     progress.write_text(json.dumps({"seed": options.seed, "done": done, "at": at}), encoding="utf-8")
                 shown(rows_of({key: done[key]}))
-    rows = rows_of(done)
+    rows, more = rows_of(done), {}
+    if options.only_units and output.exists():
+        earlier = json.loads(output.read_text(encoding="utf-8"))
+        counted = {(row["fleets"], row["units"]) for row in rows}
+        rows += [row for row in earlier["by_kind"] if (row["fleets"], row["units"]) not in counted]
+        rows.sort(key=lambda row: (list(DESIGNS).index(row["fleets"]), row["units"]))
+        more = {"other_rows": {name: earlier[name] for name in ("commit", "date", "first_seed")}}
     harness.write_results(
-        __file__, options, summary_of(rows), load_before=before, first_seed=options.seed, by_kind=rows
+        __file__, options, summary_of(rows), load_before=before, first_seed=options.seed, by_kind=rows, **more
     )
     if not options.quick:
         folder = output.parent if options.output else harness.HERE / "charts"
