@@ -66,7 +66,7 @@ def test_a_direction_in_which_units_hardly_differ_does_not_widen_the_others():
 
 
 def test_a_mode_whose_refits_collapse_does_not_take_the_units_of_another():
-    """Few readings in a mode made its law so wide that sure calls of other units were wrong in one case of five."""
+    """Where few readings determine a mode, its law would be so wide that units go to another mode, and surely so."""
 
     def two(first, second):
         factors = np.sqrt([[[first]], [[second]]]).reshape(2, 1)
