@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from cem.tables.many_files import read
     from cem.uncertainty.uncertainty import Uncertainty
 
-__version__ = "0.7.0"
+__version__ = "0.8.0"
 
 __all__ = [
     "BSpline",
