@@ -5,6 +5,8 @@ A page's blocks run in order, in one empty folder: ``python`` in one namespace, 
 the line above a block says what is special about it::
 
     <!-- output -->                what the block before it printed, to the letter
+    <!-- output, near 0.41 7 -->   likewise, but these numbers may be others within a factor of two: what a search
+                                   from random starts ends in may depend on how BLAS rounds
     <!-- output of NAME -->        what the file of that name in the folder holds
     <!-- file: NAME -->            the block is written to a file of that name
     <!-- not run: REASON -->       the block is not run
@@ -102,10 +104,11 @@ def run_page(text: str, folder: Path, name: str = "page", *, strict: bool = Fals
     try:
         for block in blocks(text):
             where = f"{name}:{block.line}"
-            if block.mark == "output":
+            if block.mark == "output" or block.mark.startswith("output, near "):
                 assert printed is not None, f"{where}: no block ran before this output"
-                same = printed == block.code if strict else printed.rstrip("\n") == block.code.rstrip("\n")
-                assert same, f"{where}: printed\n{printed}"
+                near = block.mark.removeprefix("output").removeprefix(", near").split()
+                expected, found = (text if strict else text.rstrip("\n") for text in (block.code, printed))
+                assert _same(found, expected, near), f"{where}: printed\n{printed}"
             elif block.mark.startswith("output of "):
                 held = (folder / block.mark.removeprefix("output of ").strip()).read_text(encoding="utf-8")
                 assert held.rstrip("\n") == block.code.rstrip("\n"), f"{where}: the file holds\n{held}"
@@ -123,6 +126,23 @@ def run_page(text: str, folder: Path, name: str = "page", *, strict: bool = Fals
                 printed = None
     finally:
         os.chdir(before)
+
+
+def _same(found: str, expected: str, near: list[str]) -> bool:
+    """Whether two outputs are one, but for numbers near those that are named."""
+    if not near:
+        return found == expected
+    named = rf"(?<![\d.])(?:{'|'.join(map(re.escape, near))})(?![\d.]*\d)"
+    fixed = re.split(named, expected)
+    numbers = re.fullmatch(r"(\d+(?:\.\d+)?)".join(map(re.escape, fixed)), found)
+    return (
+        numbers is not None
+        and len(fixed) > len(near)
+        and all(
+            float(number) / 2 <= float(one) <= 2 * float(number)
+            for one, number in zip(numbers.groups(), re.findall(named, expected), strict=True)
+        )
+    )
 
 
 def _run_python(block: Block, names: dict[str, Any], where: str, strict: bool) -> str:

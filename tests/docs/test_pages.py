@@ -74,6 +74,13 @@ def test_a_block_that_fails_or_prints_something_else_is_found(tmp_path) -> None:
     run_page(indented, tmp_path)
     with pytest.raises(AssertionError, match="printed\n1"):
         run_page(sound.replace("text\n1", "text\n2"), tmp_path)
+    near = sound.replace("print(x)", "print(x, 0.3, 0.36, '[10]')").replace("output", "output, near 0.5 7")
+    run_page(near.replace("text\n1", "text\n1 0.5 0.36 [7]"), tmp_path)
+    for other in ("2 0.5 0.36 [7]", "1 0.5 0.37 [7]", "1 0.3 0.36 [10]", "1 0.5 0.36 [10]"):
+        with pytest.raises(AssertionError, match=r"printed\n1 0.3 0.36"):
+            run_page(near.replace("text\n1", f"text\n{other}"), tmp_path)
+    with pytest.raises(AssertionError, match=r"printed\n1 0.3 0.36"):  # 0.3 is no number near 0.7
+        run_page(near.replace("near 0.5", "near 0.7").replace("text\n1", "text\n1 0.7 0.36 [7]"), tmp_path)
     with pytest.raises(NameError):
         run_page("```python\nprint(y)\n```\n", tmp_path)
     with pytest.raises(AssertionError, match="page:1"):
