@@ -31,8 +31,8 @@ MODEL = ROOT / "tests" / "data" / "golden-1.cem"
 # Releases and their CPython: 3.11, 3.13. None has 3.12, so that no wheel of that version is built for aarch64.
 RELEASES = ("bookworm", "trixie")
 
-# A processor that exists, not qemu's "max". With that one, a fit by NumPy 2.5.5 and SciPy 1.18.1 is wrong under qemu 7.2;
-# with "cortex-a72", "neoverse-n1" and "a64fx" (SVE) it is right.
+# A processor that exists, not qemu's "max". With that one, a fit by NumPy 2.5.5 and SciPy 1.18.1 is wrong under qemu
+# 7.2; with "cortex-a72", "neoverse-n1" and "a64fx" (SVE) it is right.
 PROCESSOR = "cortex-a72"
 
 SCORE_TOLERANCE = 1e-12
