@@ -133,16 +133,11 @@ def _same(found: str, expected: str, near: list[str]) -> bool:
     if not near:
         return found == expected
     named = rf"(?<![\d.])(?:{'|'.join(map(re.escape, near))})(?![\d.]*\d)"
-    fixed = re.split(named, expected)
-    numbers = re.fullmatch(r"(\d+(?:\.\d+)?)".join(map(re.escape, fixed)), found)
-    return (
-        numbers is not None
-        and len(fixed) > len(near)
-        and all(
-            float(number) / 2 <= float(one) <= 2 * float(number)
-            for one, number in zip(numbers.groups(), re.findall(named, expected), strict=True)
-        )
-    )
+    shown = re.findall(named, expected)
+    numbers = re.fullmatch(r"(\d+(?:\.\d+)?)".join(map(re.escape, re.split(named, expected))), found)
+    if numbers is None or set(shown) != set(near):  # a mark that names what is not there would go unseen
+        return False
+    return all(float(a) / 2 <= float(b) <= 2 * float(a) for a, b in zip(shown, numbers.groups(), strict=True))
 
 
 def _run_python(block: Block, names: dict[str, Any], where: str, strict: bool) -> str:
