@@ -154,9 +154,10 @@ def test_laws_of_lifetimes_are_evaluated_as_they_are(lifetimes, rank):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         em = FailureModeEM(2, random_state=0, max_iter=30, **options).fit(panel)
-    at = FailureModeEM(2, max_iter=0, **options).fit(panel, init=em.model_)
-    assert at.log_likelihood_ == pytest.approx(em.log_likelihood_, rel=1e-7)
-    np.testing.assert_allclose(at.responsibilities_, em.responsibilities_, atol=1e-5)
+    for asked in (lifetimes, "auto"):
+        at = FailureModeEM(2, max_iter=0, **{**options, "lifetimes": asked}).fit(panel, init=em.model_)
+        assert at.log_likelihood_ == pytest.approx(em.log_likelihood_, rel=1e-7)
+        np.testing.assert_allclose(at.responsibilities_, em.responsibilities_, atol=1e-5)
 
 
 def test_quiet_parameters_are_not_lifted_to_a_floor():

@@ -163,6 +163,14 @@ def test_a_tie_that_ends_higher_by_no_more_than_rounding_changes_nothing(monkeyp
     assert records[0].fate == "converged"
 
 
+def test_a_tie_that_ends_higher_and_then_loses_a_mode_is_not_said_to_be_below(monkeypatch):
+    """It was above the best one where it was left, and it is no solution."""
+    ends = iter([Run(-99.0, OTHER), SimpleNamespace(lost_mode=1)])
+    monkeypatch.setattr(near_ties, "continue_em", lambda run, problem, **options: next(ends))
+    best, _, tie, _ = past_near_tie(starts(0.5), 0, None, OPTIONS, 1e-3)
+    assert best == 0 and tie is None
+
+
 def test_starts_that_led_to_the_tie_count_for_it_once_it_is_the_best(monkeypatch):
     """The warning says how many starts led to the best solution: of the solution that is returned."""
     monkeypatch.setattr(near_ties, "continue_em", lambda run, problem, **options: Run(-99.0, OTHER))

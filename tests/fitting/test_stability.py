@@ -171,6 +171,23 @@ def test_running_units_take_part(links):
     np.testing.assert_array_equal(found.modes, em.responsibilities_.argmax(axis=1))
 
 
+def test_lives_at_given_parameters_are_refitted_to_each_draw():
+    """Every call would look firm, because no replicate had moved."""
+    rng = np.random.default_rng(5)
+    lives = np.where(np.arange(30) % 10, rng.uniform(8.0, 12.0, 30), np.nan)
+    ages = [np.linspace(1.0, 7.0, 6)] * 30
+    values = [(rng.normal() + rng.normal() * t / 7 + 0.4 * rng.normal(size=6))[:, None] for t in ages]
+    panel = cem.Panel.from_arrays(ages, values, failure_times=lives)
+    options = {"basis": Polynomial(1), "covariance": "pooled", "time_axis": "to_failure"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        em = cem.FailureModeEM(2, n_init=3, random_state=0, **options).fit(panel)
+        at = cem.FailureModeEM(2, max_iter=0, **options).fit(panel, init=em.model_)
+        found, whole = (one.stability(panel, n_starts=1, n_replicates=3) for one in (at, em))
+    assert not (whole.replicate_modes == whole.modes).all()
+    np.testing.assert_array_equal(found.replicate_modes, whole.replicate_modes)
+
+
 def test_known_modes_keep_their_units(close):
     """A labelled unit has its mode in every optimum and every replicate."""
     _, panel, _ = close

@@ -92,6 +92,17 @@ def test_thresholds_are_crossed_by_the_mixture_of_components():
     np.testing.assert_allclose(by_mode.probability_never, law.probability_never, rtol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (5, 1), (3,), (5, 3)])
+def test_one_threshold_for_all_modes_has_every_shape_that_a_plain_model_takes(shape):
+    model = uncertain(example_model())
+    panel = ragged_panel(model, n_units=5)
+    levels = np.full(shape, 3.0)
+    channel = model.channels[0]
+    found = model.remaining_life(panel, levels, channel=channel, direction="upper")
+    alike = model.remaining_life(panel, 3.0, channel=channel, direction="upper")
+    np.testing.assert_array_equal(found.probability_never, alike.probability_never)
+
+
 def test_a_law_of_another_fit_is_refused():
     model = example_model()
     for law, words in (
@@ -165,3 +176,10 @@ def test_a_model_whose_components_make_its_file_large_says_so(monkeypatch):
     assert "kB" not in repr(model)
     monkeypatch.setattr(known_parameters, "LARGE_FILE", 1000)
     assert "2 kB in a file" in repr(model)
+
+
+def test_a_fingerprint_is_never_that_of_the_components_alone():
+    """A unit that another thread saved meanwhile could not be restored."""
+    scorer = uncertain(example_model()).scorer()
+    own = scorer.fingerprint()
+    assert scorer._fingerprint != own and scorer.fingerprint() == own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -60,6 +61,16 @@ def test_figures_are_those_of_the_fits(found):
         for k in range(one.n_modes):
             own = rho[rho.argmax(axis=1) == k, k]
             assert one.mean_posteriors[k] == pytest.approx(own.mean())
+
+
+def test_one_mode_is_compared_by_the_covariance_that_was_asked_for():
+    """A full covariance of one mode beside diagonal ones of two would win by its shape, not by its number."""
+    found = choose_modes(
+        cem.FailureModeEM(1, **LINEAR), fleet(), (1, 2), test=False, n_folds=2, maximum_likelihood="diagonal"
+    )
+    for one in found.candidates:
+        em = cem.FailureModeEM(one.n_modes, covariance="diagonal", **LINEAR).fit(fleet())
+        assert (one.log_likelihood, one.n_parameters) == (em.log_likelihood_, em.n_parameters_)
 
 
 def test_held_out_scores_are_those_of_cross_validate():
@@ -167,6 +178,30 @@ def test_a_law_that_is_refused_at_the_end_leaves_the_comparison():
     with pytest.warns(cem.CemWarning, match="without uncertainty='information': the fit has"):
         found = choose_modes(em, fleet(12), (2, 3), test=False, n_folds=2)
     assert found.estimator.model_.components is None and len(found.candidates) == 2
+
+
+def test_warnings_of_the_recommended_fit_come_once():
+    em = cem.FailureModeEM(1, covariance="pooled", uncertainty="information", max_iter=60, tol=1e-14, **LINEAR)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        choose_modes(em, fleet(), (2,), test=False, n_folds=2)
+    told = [str(one.message) for one in caught]
+    assert len(told) == len(set(told))
+
+
+def test_the_fit_that_is_returned_is_that_of_the_table_without_a_seed_too():
+    em = cem.FailureModeEM(
+        1, covariance="pooled", uncertainty="information", basis=cem.Polynomial(1), n_init=2, random_state=None
+    )
+    found = choose_modes(em, fleet(), (2,), test=False, n_folds=2)
+    assert isinstance(found.estimator.random_state, int) and em.random_state is None
+    assert found.candidates[0].log_likelihood == found.estimator.log_likelihood_
+
+
+def test_a_law_that_no_fit_has_is_refused_before_the_comparison(monkeypatch):
+    monkeypatch.setattr(cem.FailureModeEM, "fit", lambda *args, **options: pytest.fail("a fit was made"))
+    with pytest.raises(OptionError, match="uncertainty='bayes'"):
+        choose_modes(cem.FailureModeEM(1, uncertainty="bayes"), fleet(), (1, 2))
 
 
 def test_a_generator_as_random_state_gives_every_fit_the_same_starts():

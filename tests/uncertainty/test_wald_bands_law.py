@@ -161,6 +161,36 @@ def test_channels_far_from_zero_have_the_standard_errors_of_those_at_zero():
     np.testing.assert_allclose(errors[1], errors[0], rtol=1e-4)
 
 
+def test_a_curve_that_no_unit_reports_has_no_band():
+    """A band of width 0 would say that the curve is known exactly."""
+    rng = np.random.default_rng(2)
+    values = [np.column_stack([9.0 * (l % 2) + rng.standard_normal(6), rng.standard_normal(6)]) for l in range(60)]
+    for l in range(1, 60, 2):
+        values[l][:, 1] = np.nan
+    panel = cem.Panel.from_arrays([np.arange(6.0)] * 60, values, channels=("a", "b"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        known = FailureModeEM(2, basis=cem.Constant(), covariance="full", random_state=0).fit(panel).uncertainty(panel)
+    k = int(np.isnan(known.standard_errors[known.mean_rows[:, 1]]).argmax())
+    for simultaneous in (False, True):
+        bands = known.bands([0.0, 1.0], "b", simultaneous=simultaneous)
+        assert np.isfinite(bands.curves).all()
+        for found in (bands.standard_errors, bands.lower, bands.upper):
+            assert np.isnan(found[k]).all() and np.isfinite(found[1 - k]).all()
+    display = known.plot("b")
+    assert [line.get_label() for line in display.lines_][k].endswith("(no band)")
+
+
+@pytest.mark.parametrize("backend", ["pandas", "polars", "pyarrow"])
+def test_parameters_of_all_modes_are_in_every_kind_of_data_frame(backend):
+    """A number beside a text in one column was refused by two of three."""
+    panel = cem.datasets.load_demo_fleet()[:60].select_channels(["vibration"])
+    em = FailureModeEM(2, basis=Polynomial(1), covariance="pooled", noise="pooled", random_state=0).fit(panel)
+    modes = em.uncertainty(panel).to_frame(backend)["mode"]
+    listed = modes.to_pylist() if backend == "pyarrow" else modes.to_list()
+    assert {None if str(mode) in ("None", "<NA>") else int(mode) for mode in listed} == {None, 0, 1}
+
+
 def test_bands_need_a_channel_and_numbers(known):
     """An index error inside."""
     with pytest.raises(cem.PredictionError, match="no channel 'z'"):

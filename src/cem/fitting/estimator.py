@@ -66,8 +66,8 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
     Parameters
     ----------
     n_modes : int
-        K, the number of failure modes. If you do not know it, fit several and compare `bic` or `icl`, or use
-        `cem.selection.cross_validate`.
+        K, the number of failure modes. If you do not know it, `cem.selection.choose_modes` compares several numbers and
+        recommends one.
     basis : Basis or mapping of channel to Basis, default Polynomial(2, lower=True)
         The functions of time that curves are made of. A mapping gives channels a basis each; its key None stands for
         the channels not named. Choose a larger basis if curves bend more than a parabola, a smaller one for short
@@ -75,8 +75,8 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
     init : {"mixed", "kmeans", "prototypes", "random", "tempered"}, default "mixed"
         How fresh starts are made: "kmeans" by k-means++ on the units' shrunken coefficients, "prototypes" from units
         drawn at random, each other unit going to the nearest, "random" from random responsibilities, "tempered" from
-        annealed ones. "mixed" is one third k-means of single coefficients, those that part the units most clearly; the
-        others cycle through one k-means start and seven prototype starts. Rarely worth changing.
+        annealed ones. "mixed" is up to a third k-means of single coefficients, those that part the units most clearly;
+        the others cycle through one k-means start and seven prototype starts. Rarely worth changing.
     n_init : int, default 10
         Number of fresh starts. EM finds a local optimum, so several are needed. The most likely starts get a short run,
         the best of these a longer run, and one a full run. With two starts or more, and wherever `shrinkage` is
@@ -132,7 +132,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         Family of the laws of lifetimes; used only with ``time_axis="to_failure"``. "linked" is lognormal, and the log
         life depends on the factors that the channels share, so how a unit wears says how long it lives. "empirical"
         smooths the observed lives; its objective may fall in some passes. "auto" is "linked" if ``linking_rank`` is
-        above 0, else "lognormal".
+        above 0, else "lognormal"; with ``max_iter=0`` it is that of `init`.
     unit, time : str, optional
         Columns of the unit's id and of the time. Name them to pass data frames to `fit`, `predict` and the other
         methods: long tables with one row per reading, as for `Panel.from_frame`.

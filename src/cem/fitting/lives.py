@@ -106,7 +106,7 @@ def fit_with_lives(
             "linking_rank=1 or more, or lifetimes='lognormal'"
         )
     if family == "auto":
-        family = LINKED if options.linking_rank else Lognormal.family
+        family = _family_of(init, options) or (LINKED if options.linking_rank else Lognormal.family)
     check_lives(panel)
     has_failed = ~np.isnan(panel.failure_times)
     if not has_failed.any():
@@ -139,6 +139,15 @@ def fit_with_lives(
     assert lifetimes is not None
     result = _with_running(result, panel, has_failed)
     return LivesFit(result, lifetimes, result.run.objectives, result, family, prior_weight)
+
+
+def _family_of(init: Given, options: FitOptions) -> str | None:
+    """The family of the laws of a model that is only evaluated."""
+    from cem.model.model import FailureModeModel
+
+    if options.max_iter or not isinstance(init, FailureModeModel) or "lifetimes" not in init.training:
+        return None
+    return Lifetimes.from_dict(init.training["lifetimes"]).laws[0].family
 
 
 def _given_laws(init: Given, family: str, options: FitOptions) -> Lifetimes | None:

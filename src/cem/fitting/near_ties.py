@@ -138,9 +138,9 @@ def past_near_tie(
     except KeyboardInterrupt:
         return best, kept, None, True
     except (FitError, np.linalg.LinAlgError):
-        return best, kept, tie, False
-    if run.lost_mode is not None:
-        return best, kept, tie, False
+        return best, kept, None, False
+    if run.lost_mode is not None:  # where it rises to is no solution
+        return best, kept, None, False
     leader = leader_of(records, tie.start)
     n_met = sum(record.is_usable and leader_of(records, i) == leader for i, record in enumerate(records))
     records[tie.start] = replace(records[tie.start], run=run, fate="converged" if run.converged else "limit of passes")

@@ -17,7 +17,7 @@ from cem.fitting.fitted_problem import FittedProblem, fitted_problem
 from cem.fitting.near_optima import near_optima
 from cem.metrics.agreement import adjusted_rand_index
 from cem.mixture.mode_match import match_modes
-from cem.uncertainty.replicates import bootstrap
+from cem.uncertainty.replicates import MAX_ITER, bootstrap
 
 if TYPE_CHECKING:
     from cem.fitting.estimator import FailureModeEM
@@ -336,7 +336,9 @@ def _refits(
     rng, found = np.random.default_rng(seed), []
     for _ in range(n_replicates):
         drawn = rng.multinomial(counts.sum(), counts / counts.sum())
-        other = type(em)(**{**em.get_params(deep=False), "uncertainty": None})
+        options = em.get_params(deep=False)
+        # Parameters that were only evaluated (max_iter=0) are refitted like any other ones.
+        other = type(em)(**{**options, "uncertainty": None, "max_iter": options["max_iter"] or MAX_ITER})
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", CemWarning)

@@ -39,14 +39,14 @@ def said_of_parameters(model: FittedMixture, *, command_line: bool = False) -> s
     n_units, n_parameters = model._training.get("n_units"), model._training.get("n_parameters")
     smallest = int(model.weights_.argmin())
     units = float(model.weights_[smallest]) * (n_units or np.inf)
+    plural = "" if f"{units:.0f}" == "1" else "s"
     if model.components is not None:
         told = f"predictions average over the law of the parameters ({described(model.components)})"
         if units >= _UNITS_PER_FUNCTION * max(basis.size for basis in model.bases):
             return told
         return (
-            f"{told}, but mode {escaped(model.mode_labels[smallest])} has about {units:.0f} "
-            f"unit{'s' if round(units) > 1 else ''}, too few to tell how units scatter, so they are still surer than "
-            "right"
+            f"{told}, but mode {escaped(model.mode_labels[smallest])} has about {units:.0f} unit{plural}, too few to "
+            "tell how units scatter, so they are still surer than right"
         )
     if not n_units or not n_parameters:
         return None
@@ -60,7 +60,7 @@ def said_of_parameters(model: FittedMixture, *, command_line: bool = False) -> s
         remedy = "take fewer modes or a smaller basis"
     return (
         f"predictions take the parameters as known, and mode {escaped(model.mode_labels[smallest])} has about "
-        f"{units:.0f} units for {own:.0f} parameters, so they are surer than right; {remedy}"
+        f"{units:.0f} unit{plural} for {own:.0f} parameters, so they are surer than right; {remedy}"
     )
 
 

@@ -73,7 +73,7 @@ def remaining_life_to_threshold(
     if held is not None:  # the same crossing, on the scale and at the conditions on which coefficients vary
         levels = (levels - held.origins) / held.factors[:, None]
     if components is not None:  # the posterior is that of the modes' components
-        levels = levels[..., components.modes] if levels.ndim else levels
+        levels = levels[..., components.modes] if levels.ndim and levels.shape[-1] > 1 else levels
         moved = None if moved is None else moved[:, components.modes]
     if moved is not None:
         means = means + moved

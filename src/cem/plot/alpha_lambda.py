@@ -13,7 +13,7 @@ from cem.errors import OptionError, PanelError
 from cem.metrics.metrics import alpha_lambda_accuracy
 from cem.panel.panel import Panel
 from cem.plot.display import Display, checked
-from cem.plot.style import INK, PALETTE, checked_level, legend, percent, tidy
+from cem.plot.style import INK, PALETTE, checked_level, legend, level_text, tidy
 from cem.prognosis.remaining_life import RemainingLife
 
 __all__ = ["AlphaLambdaDisplay"]
@@ -149,7 +149,7 @@ class AlphaLambdaDisplay(Display):
         truth = 1.0 - self.lambdas
         band = cone.fill_between(
             self.lambdas, (1 - self.alpha) * truth, (1 + self.alpha) * truth, color=PALETTE[2], alpha=0.3, lw=0,
-            label=f"truth ± {percent(self.alpha)}", zorder=2,
+            label=f"truth ± {level_text(self.alpha)}", zorder=2,
         )  # fmt: skip
         (line,) = cone.plot(self.lambdas, truth, color=INK, ls=(0, (5, 2)), lw=1.6, label="truth", zorder=3)
         (median,) = cone.plot(
@@ -168,7 +168,7 @@ class AlphaLambdaDisplay(Display):
         )
         shares.set_ylim(0.0, 1.02)
         shares.set_xlabel("λ: share of the life")
-        shares.set_ylabel(f"within ± {percent(self.alpha)} of the truth")
+        shares.set_ylabel(f"within ± {level_text(self.alpha)} of the truth")
         for axes in self.axes_:
             axes.set_xlim(0.0, 1.0)
             tidy(axes)

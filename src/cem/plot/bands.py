@@ -13,10 +13,10 @@ from cem.plot.display import Display, checked
 from cem.plot.style import (
     axis_label,
     legend,
+    level_text,
     mode_colour,
     mode_name,
     mode_style,
-    percent,
     plain,
     tidy,
     time_label,
@@ -176,13 +176,14 @@ class BandDisplay(Display):
         for k, label in enumerate(self.mode_labels):
             colour = mode_colour(k)
             axes.fill_between(times, self.lower[k, order], self.upper[k, order], color=colour, alpha=0.25, lw=0)
-            self.lines_ += axes.plot(
-                times, self.curves[k, order], color=colour, ls=mode_style(k), lw=1.8, label=mode_name(label)
-            )
+            name = mode_name(label)
+            if np.isnan(self.lower[k]).all():
+                name += " (no band)"
+            self.lines_ += axes.plot(times, self.curves[k, order], color=colour, ls=mode_style(k), lw=1.8, label=name)
         axes.set_xlabel(time_label(self.time_unit, self.time_axis))
         axes.set_ylabel(axis_label(plain(self.channel), self.channel_unit))
         together = "at all times together" if self.simultaneous else "at each time"
-        axes.set_title(f"mean curves, {percent(self.level)} bands {together}", fontsize=9)
+        axes.set_title(f"mean curves, {level_text(self.level)} bands {together}", fontsize=9)
         tidy(axes)
         legend(self.figure_, [axes], self._is_new, self.lines_)
         return self

@@ -13,7 +13,17 @@ from cem.errors import OptionError
 from cem.extras import extra
 from cem.model.model import FailureModeModel
 from cem.plot.display import Display, checked
-from cem.plot.style import checked_level, legend, mode_colour, mode_name, mode_style, percent, plain, tidy, with_measure
+from cem.plot.style import (
+    checked_level,
+    legend,
+    level_text,
+    mode_colour,
+    mode_name,
+    mode_style,
+    plain,
+    tidy,
+    with_measure,
+)
 
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
@@ -174,7 +184,7 @@ class CoefficientDisplay(Display):
         axes.set_xlabel(self._name(0) if len(self.functions) == 2 else "unit")
         axes.set_ylabel(self._name(-1))
         if len(self.functions) == 2:
-            axes.set_title(f"ellipses: {percent(self.level)} of units under the model", fontsize=9)
+            axes.set_title(f"ellipses: {level_text(self.level)} of units under the model", fontsize=9)
         tidy(axes)
         legend(self.figure_, [axes], self._is_new, handles)
         return self

@@ -18,6 +18,7 @@ from cem.plot.style import (
     PALETTE,
     checked_level,
     legend,
+    level_text,
     mode_colour,
     mode_name,
     of_one,
@@ -219,7 +220,7 @@ class LawDisplay(Display):
 
     def _interval_name(self) -> str:
         low, high = self.interval
-        return f"{percent(self.level)} in [{low:.4g}, {high:.4g}]".replace("inf", "∞")
+        return f"{level_text(self.level)} in [{low:.4g}, {high:.4g}]".replace("inf", "∞")
 
 
 def _position(units: tuple[Hashable, ...], unit: Hashable) -> int:

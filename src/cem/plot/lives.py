@@ -13,7 +13,7 @@ from cem.errors import OptionError
 from cem.model.model import FailureModeModel
 from cem.plot.display import Display, checked, one_unit
 from cem.plot.moments import known_at, moments_of
-from cem.plot.style import INK, PALETTE, checked_level, legend, of_one, percent, tidy, time_label
+from cem.plot.style import INK, PALETTE, checked_level, legend, level_text, of_one, tidy, time_label
 from cem.prognosis.remaining_life import RemainingLife
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ class RemainingLifeDisplay(Display):
             handles.append(
                 axes.fill_between(
                     times, np.minimum(low, 2 * top), np.minimum(high, 2 * top), color=PALETTE[0],
-                    alpha=float(shade), lw=0, label=f"{percent(level)} interval",
+                    alpha=float(shade), lw=0, label=f"{level_text(level)} interval",
                 )
             )  # fmt: skip
         dots = "o" if len(self.times) <= 20 else None

@@ -14,7 +14,7 @@ from cem.errors.names import listed
 from cem.model.model import FailureModeModel
 from cem.numerics.normal import normal_cdf, normal_quantile
 from cem.plot.display import Display, checked
-from cem.plot.style import GREY, INK, PALETTE, checked_level, of_one, plain, tidy
+from cem.plot.style import GREY, INK, PALETTE, checked_level, level_text, of_one, plain, tidy
 
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
@@ -155,7 +155,7 @@ class QuantileResidualDisplay(Display):
         q = self.quantiles
         axes.axhline(0.0, color=GREY, lw=1.0)
         axes.fill_between(
-            q, self.lower - q, self.upper - q, color=INK, alpha=0.13, lw=0, label=f"{100 * self.level:g} % band"
+            q, self.lower - q, self.upper - q, color=INK, alpha=0.13, lw=0, label=f"{level_text(self.level)} band"
         )
         out = (self.observed < self.lower) | (self.observed > self.upper)
         self.lines_ = []

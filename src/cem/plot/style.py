@@ -121,6 +121,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else "< 1 %"
 
 
+def level_text(level: float) -> str:
+    """``90 %``, ``97.5 %``: all digits of a level that somebody chose."""
+    return f"{100 * level:g} %"
+
+
 def checked_level(level: float, name: str = "level") -> float:
     """A probability above 0 and below 1."""
     try:

@@ -24,6 +24,7 @@ from cem.plot.style import (
     axis_label,
     checked_level,
     legend,
+    level_text,
     mode_colour,
     mode_name,
     mode_style,
@@ -335,7 +336,7 @@ class TrajectoryDisplay(Display):
             patches = extra("matplotlib.patches", "plot", "drawing")
             where = ", at reference conditions" if self.at_reference else ""
             handles.append(
-                patches.Patch(color=INK, alpha=0.18, lw=0, label=f"{percent(self.level)} of unit curves{where}")
+                patches.Patch(color=INK, alpha=0.18, lw=0, label=f"{level_text(self.level)} of unit curves{where}")
             )
         return handles
 

@@ -55,7 +55,7 @@ def checks(model: FailureModeModel, panel: Panel | None, pictures: Pictures) -> 
         body += "<h3>How surely these units are classified</h3>"
         body += paragraph(
             f"{found!r}. The model expects {_percent(found.claimed_error)} of them to be in another mode than the one "
-            "assigned; with few training units it is too sure of itself."
+            f"assigned{'' if model.components is not None else '; with few training units it is too sure of itself'}."
         )
         columns: dict[str, Any] = {
             "mode": [str(label) for label in found.mode_labels],
@@ -82,7 +82,7 @@ def _by_channel(model: FailureModeModel, panel: Panel) -> str:
         "readings": [len(of[i]) for i in shown],
         "mean": [f"{of[i].mean():.3f}" for i in shown],
         "sd": [f"{of[i].std():.3f}" for i in shown],
-        "beyond 3 sd": [f"{100 * np.mean(np.abs(of[i]) > 3):.2g} %" for i in shown],
+        "beyond 3 sd": [_two_digits(float(np.mean(np.abs(of[i]) > 3))) for i in shown],
     }
     rest = [model.channels[some[i]] for i in order[_MOST_NAMED:]]
     return (
@@ -98,4 +98,8 @@ def _share(value: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if share >= 1e-4 or share == 0 else "fewer than 0.01 %"
+    return _two_digits(share) if share >= 1e-4 or share == 0 else "fewer than 0.01 %"
+
+
+def _two_digits(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.095 else f"{100 * share:.2g} %"

@@ -64,6 +64,7 @@ class GroupedScorer(Scorer):
         super().__init__(model.of_components, forgetting=forgetting)
         self._whole = model
         self._starts = model.components.starts.astype(np.intc)
+        self._own_fingerprint: bytes | None = None
 
     @property
     def model(self) -> UncertainModel:
@@ -100,12 +101,12 @@ class GroupedScorer(Scorer):
 
     def fingerprint(self) -> bytes:
         """16 bytes that identify the model and its forgetting; saved units contain them."""
-        if self._fingerprint is None:
+        if self._own_fingerprint is None:  # not in `_fingerprint`, which for a moment is that of the components alone
             from cem.files.digest import sha256
 
             own = super().fingerprint()
-            self._fingerprint = sha256(own + self._starts.astype("<i4").tobytes())[: len(own)]
-        return self._fingerprint
+            self._own_fingerprint = sha256(own + self._starts.astype("<i4").tobytes())[: len(own)]
+        return self._own_fingerprint
 
 
 class _Grouped(Unit):

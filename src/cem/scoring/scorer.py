@@ -55,6 +55,7 @@ _VERSION_OF_CONDITIONS = 2  # behind the state of the readings there are covaria
 _FROM_CONDITIONS = 6  # and all later numbers of a status: see _scorer.pxd
 _HEADER = struct.Struct("<8sII16s")  # magic, version, count of numbers, fingerprint of the scorer
 _CHECK_SIZE = 16
+_SET_ONCE = frozenset(("_model", "_rate", "_fingerprint", "_own_fingerprint", "_places", "_modes", "_whole", "_starts"))
 
 
 class Scorer(_scorer.PackedScorer):
@@ -126,7 +127,7 @@ class Scorer(_scorer.PackedScorer):
         self._places: dict[str, NDArray[np.intp]] | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name not in ("_model", "_rate", "_fingerprint", "_places", "_modes", "_whole", "_starts"):
+        if name not in _SET_ONCE:
             raise AttributeError(f"a scorer cannot be changed; {name} was not set")
         super().__setattr__(name, value)
 

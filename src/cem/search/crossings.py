@@ -85,7 +85,7 @@ def crossed_start(
     Parameters
     ----------
     partners : sequence of Partner
-        Runs that differ from each other, the best one first.
+        Runs that differ from each other, the highest one first.
     constraints : Constraints
         Of the M step.
     labelled : ndarray of shape (K,), bool

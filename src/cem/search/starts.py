@@ -149,7 +149,8 @@ class Start:
     Parameters
     ----------
     kind : str
-        "coefficient", "kmeans", "prototypes", "random", "tempered", "moved", "crossed", "one mode", "known" or "given".
+        "coefficient", "kmeans", "prototypes", "random", "tempered", "moved", "crossed", "quiet", "one mode",
+        "known" or "given".
     run : EMRun or None
         Its current state; None if it made no pass.
     fate : str
@@ -300,7 +301,7 @@ class _Search:
         self._points: dict[int, StartingPoint] = {}
         self._partners: dict[int, Partner] = {}  # the highest runs
         self._looked_at = 0  # of so many starts
-        self.best: int | None = None  # the start of highest ℓ among those that kept their modes
+        self.best: int | None = None  # the start of the highest objective among those that kept their modes
 
     def run(self, fresh: Sequence[Callable[[], StartingPoint]], move: Move | None, cross: Crossing | None) -> None:
         """Run the fresh starts, generations of moves, and the full run of the best start."""

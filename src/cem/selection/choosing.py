@@ -19,6 +19,7 @@ from cem.errors.warning import warn
 from cem.fitting.estimator import FailureModeEM
 from cem.fitting.fitted_problem import FittedProblem, fitted_problem
 from cem.fitting.options import seed_of
+from cem.fitting.uncertain import checked_option
 from cem.model.inputs import panel_to_fit
 from cem.numerics.threads import threads_told
 from cem.panel.mode_priors import all_mode_labels
@@ -145,12 +146,16 @@ def choose_modes(
     told: Step = progress if progress is not None else lambda stage, done, total: None
 
     given = estimator.get_params(deep=False)
-    if not isinstance(given["random_state"], (int, np.integer, type(None))):
-        # A generator would give other starts to each fit, in an order that depends on threads.
+    if not isinstance(given["random_state"], (int, np.integer)):
+        # Without a number each fit would have other starts: a generator's in an order that depends on threads, and with
+        # None the fit that is returned could be another than that of the table.
         given["random_state"] = int(np.random.default_rng(seed_of(given["random_state"])).integers(2**31))
     law = given.get("uncertainty")
     if law is not None:  # only the fit that is returned needs it
+        checked_option(law)
         given["uncertainty"] = None
+    # One mode is not shrunk, and a full covariance is a pooled one there, but not a diagonal one.
+    shrinks = given["covariance"] == "shrunk" or (given["covariance"] == "auto" and not given["linking_rank"])
 
     def of(n_modes: int, **others: Any) -> FailureModeEM:
         return FailureModeEM(**{**given, "n_modes": n_modes, **others})
@@ -175,7 +180,8 @@ def choose_modes(
                 fits[n_modes] = of(n_modes).fit(fleet)
                 noted[n_modes] = list(caught)
                 likely[n_modes] = fits[n_modes]
-                if fits[n_modes].model_.training.get("covariance") == "shrunk":
+                shrunk = fits[n_modes].model_.training.get("covariance") == "shrunk"
+                if shrunk or (shrinks and n_modes == 1 and maximum_likelihood == "diagonal"):
                     instead = maximum_likelihood
                     likely[n_modes] = of(n_modes, covariance=instead, shrinkage="auto").fit(fleet)
         except (FitError, PanelError) as error:
@@ -199,10 +205,9 @@ def choose_modes(
             tests = _tests(likely, fleet, n_replicates, seed, n_jobs, told)
         candidates = [replace(one, test=tests.get(one.n_modes)) for one in candidates]
         if not tests:
-            only = (
+            without = (
                 "there is only one number of modes" if len(numbers) == 1 else "no two numbers of modes are successive"
             )
-            without = only
 
     def of_fold(n_modes: int) -> FailureModeEM:
         if n_modes in fits and fits[n_modes].shrinkage_:  # chosen once: choosing it in each fold takes most of the time
@@ -221,11 +226,13 @@ def choose_modes(
             warnings.simplefilter("always")
             try:
                 fits[n_modes] = of(n_modes, uncertainty=law).fit(fleet)
+                noted[n_modes] = list(caught)
             except UncertaintyError as error:  # the comparison and the fit itself stand
+                caught.clear()
                 warn(f"the recommended fit is without uncertainty={law!r}: {error}", CemWarning)
+                noted[n_modes] += caught
         if fits[n_modes].interrupted_:
             raise KeyboardInterrupt
-        noted[n_modes] += caught
     for message in noted[n_modes]:
         if issubclass(message.category, CemWarning):
             warn(str(message.message), message.category)

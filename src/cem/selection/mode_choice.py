@@ -44,7 +44,8 @@ class ModeCandidate:
     mode_labels : tuple
         Of the modes.
     held_out : float or None
-        Mean over units of the log-likelihood of a unit that was left out; None if a fold could not be fitted or scored.
+        Mean log-likelihood of a unit that was left out: over units, on the time to failure over folds. None if a fold
+        could not be fitted or scored.
     held_out_standard_error : float or None
         Of its difference to the best number of modes; 0 for the best.
     test : ModeTest or None
@@ -91,7 +92,8 @@ class ModeChoice:
     estimator : FailureModeEM
         Fitted to all units with the recommended number of modes, with the options that were given.
     left_out : mapping of int to str
-        Numbers of modes that could not be fitted, and why.
+        Numbers of modes that could not be fitted, or not by maximum likelihood, or that are fewer than the labels; and
+        why.
     without_test : str
         Why there is no test; empty if there is one.
     maximum_likelihood : str

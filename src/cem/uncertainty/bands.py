@@ -26,7 +26,7 @@ class Bands:
     times : ndarray of shape (m,)
         In the panel's time unit; on the time to failure at most 0.
     curves, standard_errors, lower, upper : ndarray of shape (K, m)
-        In units of the channel.
+        In units of the channel; errors and ends are NaN where the coefficients of a curve are held.
     level : float
         Probability that a band holds the curve: at each time on its own, or at all times together.
     simultaneous : bool

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.em.loop import continue_em, remaining_gain, start_em
+from cem.em.loop import continue_em, remaining_gain, run_of_passes, start_em
 from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import FitError
 from cem.mixture.parameters import Parameters
@@ -31,11 +31,11 @@ _FEWEST = 3
 # Shares of a mode's units below a threshold, beside the threshold of a one-dimensional 2-means.
 _SHARES = (0.06, 0.12, 0.25, 0.75, 0.88, 0.94)
 # Divisions that are made and scored; more than these are drawn from.
-_MOST_STARTS = 96
+_MOST_STARTS = 64
 # How many runs make how many passes: those whose extrapolated ends are highest.
-_SPLIT_ROUNDS = ((20, 8), (8, 12), (4, 16), (2, 30))
+_SPLIT_ROUNDS = ((14, 6), (5, 9), (2, 14), (1, 20))
 # Then a few moves of the best one (`cem.search.moves`), as long as they gain something.
-_MOVE_ROUNDS = ((4, 10), (2, 14), (1, 30))
+_MOVE_ROUNDS = ((4, 6), (1, 20))
 _MOVES, _MOST_MOVES = 4, 4
 _WORTH_ANOTHER = 0.1
 # In a larger fleet a pass costs what its E step does, and few starts mostly do (`cem.search.starts`).
@@ -188,16 +188,29 @@ def _best_of(
     points: list[Parameters], problem: MixtureProblem, rounds: tuple[tuple[int, int], ...], tolerance: float
 ) -> MixtureRun | None:
     """The best of short runs from some points, of which fewer remain after each round; None if none kept its modes."""
-    runs: list[MixtureRun] = []
-    for point in points[: rounds[0][0]]:
-        try:
-            runs.append(start_em(problem, point))
-        except (FitError, np.linalg.LinAlgError):
-            continue
-    for n_runs, n_passes in rounds:
-        further = [_continued(run, problem, n_passes, tolerance) for run in runs[:n_runs]]
-        runs = sorted((run for run in further if run is not None), key=_expected_height, reverse=True)
+    (n_points, n_passes), *later = rounds
+    found = [_begun(point, problem, n_passes, tolerance) for point in points[:n_points]]
+    runs = _by_height(found)
+    for n_runs, n_passes in later:
+        runs = _by_height([_continued(run, problem, n_passes, tolerance) for run in runs[:n_runs]])
     return runs[0] if runs else None
+
+
+def _by_height(runs: list[MixtureRun | None]) -> list[MixtureRun]:
+    """Those that kept their modes, the highest first."""
+    return sorted((run for run in runs if run is not None), key=_expected_height, reverse=True)
+
+
+def _begun(point: Parameters, problem: MixtureProblem, n_passes: int, tolerance: float) -> MixtureRun | None:
+    """The first passes of a run, in one call where a pass takes less time than a call."""
+    try:
+        first = problem.first_passes(point, n_passes, RELAXATION)
+        if first is None:
+            return _continued(start_em(problem, point), problem, n_passes, tolerance)
+    except (FitError, np.linalg.LinAlgError):
+        return None
+    run: MixtureRun = run_of_passes(first, problem, accelerate=True, plain_first=SHORT)
+    return run if run.lost_mode is None else None
 
 
 def _continued(run: MixtureRun, problem: MixtureProblem, n_passes: int, tolerance: float) -> MixtureRun | None:

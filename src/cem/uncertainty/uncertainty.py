@@ -177,7 +177,7 @@ class Uncertainty:
         -------
         Frame
             Columns "parameter", "estimate", "standard_error", "lower", "upper", "note"; and "kind", "mode", "channel",
-            "term" to select by. A parameter that is held has NaN and a note.
+            "term" to select by. A parameter that is held has NaN and a note; one of all modes has None as its mode.
 
         Raises
         ------
@@ -200,7 +200,7 @@ class Uncertainty:
                 "upper": intervals[:, 1].tolist(),
                 "note": [self.notes[i] for i in chosen],
                 "kind": [row.kind for row in rows],
-                "mode": ["all" if row.mode is None else row.mode for row in rows],
+                "mode": [row.mode for row in rows],
                 "channel": [row.channel or "" for row in rows],
                 "term": [row.term for row in rows],
             }
@@ -215,6 +215,18 @@ class Uncertainty:
             As for `cem.Panel.to_frame`.
         level : float
             Of the intervals.
+
+        Returns
+        -------
+        DataFrame or Table
+            The columns of `table`.
+
+        Raises
+        ------
+        OptionError
+            `level` is no probability.
+        MissingPackageError
+            The backend is not installed.
         """
         return self.table(level).to_frame(backend)
 
@@ -266,7 +278,8 @@ class Uncertainty:
     ) -> Bands:
         """Return bands of the modes' mean curves in a channel, at reference conditions if there are covariates.
 
-        By the t law of `intervals`, with the least degrees of freedom among the coefficients of a curve.
+        By the t law of `intervals`, with the least degrees of freedom among the coefficients of a curve. A curve whose
+        coefficients are all held has no band: NaN, and `notes` tells why.
 
         Parameters
         ----------
@@ -312,6 +325,8 @@ class Uncertainty:
                     for part, of_mode in zip(spread, degrees, strict=True)
                 ]
             )
+        held = ~(self.root[own] != 0.0).any(axis=(1, 2))  # curves of which nothing is known, not curves known exactly
+        errors[held] = np.nan
         half = widths[:, None] * errors
         name = model.channels[c]
         return Bands(
