@@ -31,16 +31,15 @@ _FEWEST = 3
 # Shares of a mode's units below a threshold, beside the threshold of a one-dimensional 2-means.
 _SHARES = (0.06, 0.12, 0.25, 0.75, 0.88, 0.94)
 # Divisions that are made and scored; more than these are drawn from.
-_MOST_STARTS = 64
+_MOST_STARTS = 40
 # How many runs make how many passes: those whose extrapolated ends are highest.
-_SPLIT_ROUNDS = ((14, 6), (5, 9), (2, 14), (1, 20))
+_SPLIT_ROUNDS = ((10, 6), (3, 10), (1, 20))
 # Then a few moves of the best one (`cem.search.moves`), as long as they gain something.
-_MOVE_ROUNDS = ((4, 6), (1, 20))
-_MOVES, _MOST_MOVES = 4, 4
+_MOVE_ROUNDS = ((3, 6), (1, 16))
+_MOVES, _MOST_MOVES = 3, 4
 _WORTH_ANOTHER = 0.1
 # In a larger fleet a pass costs what its E step does, and few starts mostly do (`cem.search.starts`).
 _MANY_UNITS = 2000
-_SPLIT_ROUNDS_OF_MANY = ((8, 8), (3, 12), (1, 16))
 _MOST_MOVES_OF_MANY = 1
 
 
@@ -100,7 +99,7 @@ def one_mode_more(
     posteriors = OneModePosteriors(problem.expectation.statistics, one_mode)
     starts = _split_starts(run, posteriors, problem, rng)
     many = problem.expectation.statistics.n_units > _MANY_UNITS
-    best = _best_of(starts, problem, _SPLIT_ROUNDS_OF_MANY if many else _SPLIT_ROUNDS, tolerance)
+    best = _best_of(starts, problem, _SPLIT_ROUNDS, tolerance)
     most_moves = _MOST_MOVES_OF_MANY if many else _MOST_MOVES
     for _ in range(most_moves if best is not None else 0):
         assert best is not None
