@@ -244,14 +244,6 @@ TABLES: dict[str, Columns] = {
         "heap calls": number("heap_calls", ".0f"),
         "system calls": number("system_calls", ".0f"),
     },
-    "uncertain_scoring": {
-        "what": text("what"),
-        "level": text("level"),
-        "median": nanoseconds("p50_ns"),
-        "99 %": nanoseconds("p99_ns"),
-        "99.9 %": nanoseconds("p99.9_ns"),
-        "instructions": number("instructions", ",.0f"),
-    },
     "batch_scoring": {
         "level": text("level"),
         "run by": text("how"),
