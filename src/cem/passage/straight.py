@@ -21,6 +21,9 @@ FloatArray = NDArray[np.float64]
 MOST_PAIRS = 100_000
 """Bivariate probabilities computed at once; this bounds the memory for a long list of times."""
 
+ROUNDING = 1e-7
+"""A slope with a standard deviation below this share of it is certain: the rest comes from floating point."""
+
 
 class StraightPassage(FirstPassage):
     """First passage of g(t) = value + slope · t: a line below the threshold at two times is below it between them.
@@ -120,8 +123,8 @@ class StraightPassage(FirstPassage):
 
     def _mean(self, cap: float | None) -> FloatArray:
         if cap is None:
-            # Finite only if the slope of no mode is uncertain, and some mode rises.
-            certain = self._covariance[..., 1, 1] <= 0
+            # Finite only if the slope of no mode is uncertain, beyond rounding, and some mode rises.
+            certain = self._covariance[..., 1, 1] <= np.square(ROUNDING * self._slope)
             rises = certain & (self._slope > 0)
             ever = 1.0 - self.probability_never
             sure = np.all(certain | (self._weights == 0), axis=1) & (ever > 0)

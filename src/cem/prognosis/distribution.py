@@ -170,7 +170,7 @@ class RemainingLifeDistribution(RemainingLifeLaw):
         mode_labels: tuple[Hashable, ...],
         time_unit: str | None,
         edges: FloatArray | None = None,
-    ) -> RemainingLifeDistribution:
+    ) -> Self:
         """A distribution of arrays made by this package: neither checked nor copied, and read-only from now on.
 
         Parameters
@@ -225,13 +225,11 @@ class RemainingLifeDistribution(RemainingLifeLaw):
         return self
 
     def _selected(self, kept: NDArray[np.int64]) -> Self:
-        law = type(self)(
-            self.grid if self.grid.ndim == 1 else self.grid[kept if len(kept) else 0],
-            self.pmf[kept],
-            units=[self.units[int(i)] for i in kept],
-            mode_labels=self.mode_labels,
-            time_unit=self.time_unit,
-        )
+        grid, edges = self.grid, self._edges
+        if grid.ndim == 2:
+            grid, edges = (grid[kept], edges[kept]) if len(kept) else (grid[0], edges[0])
+        names = tuple(self.units[int(i)] for i in kept)
+        law = self.trusted(grid, self.pmf[kept], names, self.mode_labels, self.time_unit, edges)
         return law._of_backend(self._backend)
 
     @property
@@ -308,7 +306,7 @@ class RemainingLifeDistribution(RemainingLifeLaw):
 def _restored(
     grid: FloatArray, pmf: FloatArray, units: Any, labels: Any, unit: str | None
 ) -> RemainingLifeDistribution:
-    return RemainingLifeDistribution(grid, pmf, units=units, mode_labels=labels, time_unit=unit)
+    return RemainingLifeDistribution.trusted(grid, pmf, tuple(units), tuple(labels), unit)
 
 
 @underflow_is_zero
