@@ -258,23 +258,28 @@ class RemainingLifeLaw(ABC):
         """
         if cap is not None and not cap > 0:
             raise OptionError(f"cap is {cap}; a number above 0 was expected")
-        if cap is None:
-            self._warn_of_never()
-        elif np.isinf(cap):
-            return np.where(self.probability_never > 0, np.inf, self._mean(None))
-        return self._mean(cap)
+        if cap is not None and np.isfinite(cap):
+            return self._mean(cap)
+        means = self._mean(None)
+        if cap is not None:
+            return np.where(self.probability_never > 0, np.inf, means)
+        self._warn_of_never(means)
+        return means
 
-    def _warn_of_never(self) -> None:
+    def _warn_of_never(self, means: FloatArray) -> None:
         never = self.probability_never
         some = np.flatnonzero(never > _NEVER_MATTERS)
         if not some.size:
             return
         where = "" if np.isinf(self.horizon) else f" within the horizon of {self.horizon:g}"
         named = listed([self.units[int(i)] for i in some], _MOST_NAMED)
+        if np.isfinite(means[some]).any():
+            which = f"their means are those of the lives that end{where}; probability_never says how many do not, and"
+        else:
+            which = "their means are infinite;"
         warn(
             f"{some.size} of {self.n_units} units may never fail{where} (unit {named}; probability up to "
-            f"{never.max():.3g}): their means are those of the lives that end{where}. probability_never says how many "
-            "do not; mean(cap=...) counts them as the cap",
+            f"{never.max():.3g}): {which} mean(cap=...) counts lives without end as the cap",
             ConditionalMeanWarning,
         )
 

@@ -257,8 +257,8 @@ class RemainingLifeDistribution(RemainingLifeLaw):
 
     def _cells(self, lives: FloatArray) -> NDArray[np.int64]:
         """The cell in which each remaining life lies, (L, m); the first or the last for those outside."""
-        if self._edges.ndim == 1:
-            above = np.searchsorted(self._edges, lives, side="right")
+        if self._edges.ndim == 1 or not lives.size:
+            above = np.searchsorted(self._edges.ravel(), lives, side="right")
         else:
             above = np.stack([np.count_nonzero(self._edges <= moment[:, None], axis=1) for moment in lives.T], axis=1)
         return np.clip(above - 1, 0, self._edges.shape[-1] - 2)
@@ -271,7 +271,7 @@ class RemainingLifeDistribution(RemainingLifeLaw):
         edges, cdf = self._edges_of_units(), self._cumulated
         # The cell in which the cdf reaches the level, skipping a stretch without mass. Loops over units or levels,
         # whichever are fewer.
-        if not self.n_units:
+        if not levels.size:
             return np.empty(levels.shape)
         if levels.shape[1] > self.n_units:
             cells = np.stack([np.searchsorted(row, own, side="left") for row, own in zip(cdf, levels, strict=True)])
