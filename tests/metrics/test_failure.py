@@ -136,7 +136,7 @@ def test_a_report_prints_and_leaves_as_a_frame(backend: str) -> None:
     lives, true, _ = fleet(400, 5)
     found = failure_reliability(lives, true, 30.0, n_bins=4, level=0.9)
     text = str(found)
-    assert "failure within 30: 400 units" in text and "slope" in text and len(text.splitlines()) == 8
+    assert "failure within 30: 400 predictions" in text and "slope" in text and len(text.splitlines()) == 8
     assert len(repr(found)) < 200 and "claimed" in found._repr_html_()
     assert str(pickle.loads(pickle.dumps(found))) == text
     pytest.importorskip(backend)

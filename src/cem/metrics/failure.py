@@ -173,7 +173,7 @@ class FailureReliability:
 
     def _units(self) -> str:
         unknown = f" and {self.n_unknown:,} of unknown outcome" if self.n_unknown else ""
-        return f"{int(self.counts.sum()):,} units{unknown}"
+        return f"{int(self.counts.sum()):,} predictions{unknown}"
 
     def _scores(self) -> str:
         return f"Brier score {self.brier_score:.4g}, skill {self.skill:.3g}"
