@@ -104,7 +104,7 @@ def test_the_density_is_the_slope_of_the_cdf(law) -> None:
     for unit in law.units:
         one = law.unit(unit)
         breaks = None if isinstance(law, FirstPassage) else one.edges[:-1]
-        area = integrate.quad(lambda r: one.pdf([r])[0, 0], 0.0, 7.0, points=breaks, limit=200)[0]
+        area = integrate.quad(lambda r, one=one: one.pdf([r])[0, 0], 0.0, 7.0, points=breaks, limit=200)[0]
         assert area == pytest.approx(float((one.cdf([7.0]) - one.cdf([0.0]))[0, 0]), abs=1e-6)
     assert (law.pdf([-1.0]) == 0).all()
 

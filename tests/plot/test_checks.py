@@ -10,9 +10,9 @@ from cem.calibration import Calibration, Reliability
 from cem.plot import (
     AgreementDisplay,
     CalibrationDisplay,
-    FailureReliabilityDisplay,
     CoefficientDisplay,
     CrossValidationDisplay,
+    FailureReliabilityDisplay,
     ModeChoiceDisplay,
     NoveltyDisplay,
     RegimesDisplay,

@@ -156,7 +156,7 @@ def _predicted(
         given = conditions_at(options.at, model, channel)
         more: dict[str, Any] = {} if given is None else {"covariates": given}
 
-        def passage(**reach: float) -> FirstPassage:
+        def passage(**reach: Any) -> FirstPassage:
             return model.remaining_life(
                 panel, options.threshold, channel=options.channel, direction=options.direction, **more, **reach
             )

@@ -259,7 +259,9 @@ def _outcomes(
         worst = chances[(chances < 0) | (chances > 1)][0]
         raise OptionError(f"probability holds {worst:g}; numbers from 0 to 1 were expected")
     if chances.ndim < 1 or len(chances) != len(lives):
-        raise OptionError(f"probability has shape {chances.shape}; a row for each of the {len(lives)} units was expected")
+        raise OptionError(
+            f"probability has shape {chances.shape}; a row for each of the {len(lives)} units was expected"
+        )
     censored = np.zeros(len(lives), dtype=np.bool_) if running is None else np.asarray(running)
     if censored.shape != lives.shape or censored.dtype != np.bool_:
         raise OptionError(
@@ -283,8 +285,8 @@ def _known(lives: FloatArray, censored: BoolArray, h: float) -> tuple[BoolArray,
     # The weights of all outcomes sum to the number of units, unless the last unit to be seen was lost before h.
     if weights.sum() < len(lives) * (1.0 - 1e-9):
         raise OptionError(
-            f"h is {h:g}, and the unit that was seen longest, for {lives.max():g}, was still running then; take h of at "
-            f"most {lives.max():g}"
+            f"h is {h:g}, and the unit that was seen longest, for {lives.max():g}, was still running then; take h "
+            f"of at most {lives.max():g}"
         )
     return failed, weights
 
