@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         UncertaintyError,
     )
     from cem.fitting.estimator import FailureModeEM
+    from cem.mixture.life_law import RemainingLifeLaw
     from cem.mixture.mode_match import match_modes
     from cem.model import diagnostics
     from cem.model.loading import load
@@ -87,6 +88,7 @@ __all__ = [
     "Regimes",
     "RemainingLife",
     "RemainingLifeDistribution",
+    "RemainingLifeLaw",
     "ScorerError",
     "SnapshotError",
     "Uncertainty",
@@ -131,6 +133,7 @@ _HOMES = {
         "UncertaintyError",
     ),
     "cem.fitting.estimator": ("FailureModeEM",),
+    "cem.mixture.life_law": ("RemainingLifeLaw",),
     "cem.mixture.mode_match": ("match_modes",),
     "cem.model.model": ("FailureModeModel",),
     "cem.model.loading": ("load",),

@@ -132,3 +132,57 @@ def test_a_falling_signal_is_asked_from_above_and_the_answer_says_so(capsys, tmp
     assert "until capacity falls to 75" in out.getvalue()
     run(*words, "--direction", "lower", "--json")
     assert json.loads(capsys.readouterr().out)["units"] == document["units"]
+
+
+def test_the_probability_to_fail_within_a_time(files, capsys) -> None:
+    """A planner asks for a week and a month; one column each, the same for both kinds of model, in every form."""
+    folder, running = files
+    within = ("--within", "20", "--within", "60.5", "--within", "20")
+    law = RemainingLife(cem.load(folder / "fleet.cem")).predict(running)
+    words = (folder / "fleet.cem", folder / "running.csv", *within)
+    run(*words, "--csv")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    found = np.array([[float(row["p_within_20"]), float(row["p_within_60.5"])] for row in rows])
+    np.testing.assert_allclose(found, law.failure_probability([20.0, 60.5]), rtol=1e-12)
+    run(*words, "--json")
+    document = json.loads(capsys.readouterr().out)
+    assert document["within"] == [20.0, 60.5]
+    assert [unit["p_within_20"] for unit in document["units"]] == found[:, 0].tolist()
+    out = io.StringIO()
+    run(*words, out=out)
+    assert "p_within_60.5" in out.getvalue()
+    forward = cem.load(folder / "forward.cem")
+    run(folder / "forward.cem", folder / "running.csv", "--channel", "a", "--threshold", "9070", *within, "--json")
+    units = json.loads(capsys.readouterr().out)["units"]
+    passage = forward.remaining_life(running, 9070.0, channel="a")
+    np.testing.assert_allclose([unit["p_within_20"] for unit in units], passage.failure_probability(20.0), rtol=1e-12)
+
+
+def test_a_time_beyond_the_horizon_of_a_simulation_widens_it(tmp_path, capsys) -> None:
+    """There is no option for the horizon, so the question sets it; means are said to be of the lives that end."""
+    rng = np.random.default_rng(0)
+    t = np.arange(15.0)
+    values = 0.02 * t**2 * rng.normal(1.0, 0.3, (30, 1)) + rng.normal(0, 0.3, (30, 1)) + rng.normal(0, 0.2, (30, 15))
+    panel = cem.Panel.from_arrays(t, values[:, :, None], channels=["wear"], response="wear")
+    cem.FailureModeEM(1, basis=Polynomial(2), random_state=0).fit(panel).model_.save(tmp_path / "m.cem")
+    lines = ["unit,time,wear", *(f"1,{time},{value}" for time, value in zip(t[:8], values[0], strict=False))]
+    (tmp_path / "one.csv").write_text("\n".join(lines) + "\n")
+    words = [tmp_path / "m.cem", tmp_path / "one.csv", "--threshold", "10"]
+    run(*words, "--within", "4", "--json")
+    near = json.loads(capsys.readouterr().out)["units"][0]
+    run(*words, "--within", "40", "--json")
+    far = json.loads(capsys.readouterr().out)["units"][0]
+    assert far["p_within_40"] == pytest.approx(1.0 - far["p_never"]) and far["p_never"] < near["p_never"]
+    out = io.StringIO()
+    run(*words, out=out)
+    assert "means are those of the lives that end" in out.getvalue()
+    run(*words, "--cap", "30", out=(capped := io.StringIO()))
+    assert "means are those" not in capped.getvalue()
+
+
+@pytest.mark.parametrize("value", ["0", "-3", "nan", "inf", "week"])
+def test_a_time_within_which_nothing_can_fail_is_refused(files, value, capsys) -> None:
+    folder, _ = files
+    with pytest.raises(SystemExit) as raised:
+        run(folder / "fleet.cem", folder / "running.csv", "--within", value)
+    assert raised.value.code == 2 and "is not a number above 0" in capsys.readouterr().err

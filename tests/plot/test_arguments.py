@@ -18,6 +18,10 @@ CASES = {
     "residuals": (lambda: plot.ResidualDisplay.from_model(3, None), "model is of type int"),
     "quantiles": (lambda: plot.QuantileResidualDisplay.from_model(3, None), "model is of type int"),
     "report": (lambda: plot.CalibrationDisplay.from_reliability({"a": 3}), "report is of type int; Reliability"),
+    "failure": (
+        lambda: plot.FailureReliabilityDisplay.from_reliability(3),
+        "report is of type int; FailureReliability",
+    ),
     "alpha-lambda": (lambda: plot.AlphaLambdaDisplay.from_prognosis(3, None), "prognosis is of type int"),
     "candidates": (lambda: plot.CrossValidationDisplay.from_result({}), "result is of type dict; CrossValidation"),
     "modes": (lambda: plot.ModeChoiceDisplay.from_result({}), "result is of type dict; ModeChoice"),

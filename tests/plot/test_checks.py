@@ -12,6 +12,7 @@ from cem.plot import (
     CalibrationDisplay,
     CoefficientDisplay,
     CrossValidationDisplay,
+    FailureReliabilityDisplay,
     ModeChoiceDisplay,
     NoveltyDisplay,
     RegimesDisplay,
@@ -233,3 +234,18 @@ def test_figures_that_are_not_known_leave_words_and_no_empty_picture(fleet):
     display = cem.selection.choose_modes(em, fleet, [2], n_folds=2).plot()
     assert [[text.get_text() for text in axes.texts] for axes in display.axes_] == [[], [], ["no test"]]
     assert display.axes_[0].get_xticks().tolist() == [2]
+
+
+def test_probabilities_to_fail_are_drawn_against_what_happened():
+    """Bins, intervals and the recalibration of one report, or of several to compare."""
+    lives, claimed = np.linspace(1.0, 60.0, 40), np.tile([0.9, 0.7, 0.4, 0.2], 10)
+    one = cem.metrics.failure_reliability(lives, claimed, 30.0)
+    display = FailureReliabilityDisplay.from_reliability(one)
+    assert list(display.reports) == ["within 30"]
+    np.testing.assert_allclose(display.lines_[0].lines[0].get_xydata(), np.stack([one.claimed, one.observed], axis=1))
+    assert len(display.ax_.lines) == 5  # the diagonal, the bins with two caps, and the recalibration
+    sure = cem.metrics.failure_reliability(lives, (lives <= 30).astype(float), 30.0)  # without a recalibration
+    both = FailureReliabilityDisplay.from_reliability({"$one$": one, "sure": sure})
+    assert len(both.lines_) == 2 and r"\$one\$" in both.lines_[0].get_label()
+    with pytest.raises(cem.OptionError, match="no report"):
+        FailureReliabilityDisplay.from_reliability({})

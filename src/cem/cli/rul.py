@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import math
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from cem.cli.conditions import add_at, conditions_at
 from cem.cli.files import check_writable, read_for_scoring, read_model, was_read, write_table
 from cem.cli.forms import add_forms, check_forms, is_written
 from cem.cli.options import add_model, add_output, add_table, positive, share
-from cem.errors import NoSkillWarning, OptionError
+from cem.errors import ConditionalMeanWarning, NoSkillWarning, OptionError
 from cem.errors.warning import warn
 
 if TYPE_CHECKING:
     from cem.cli.terminal import Terminal
+    from cem.mixture.life_law import RemainingLifeLaw
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
+    from cem.passage.law import FirstPassage
 
 __all__ = ["add_parser", "add_threshold", "run_rul"]
 
@@ -24,6 +27,9 @@ _TEXT = (
     "Remaining life of the units in a file: from units that ran to failure (a model fitted with --failure-time and "
     "--time-axis to_failure), or until a channel crosses a threshold (any other model, with --threshold)."
 )
+
+_CONDITION = "means are those of the lives that end within the horizon; p_never is the probability of no end (or --cap)"
+_SHOWN_NEVER = 1e-6
 
 
 def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
@@ -46,6 +52,14 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
         "--level", type=share, default=0.9, metavar="P", help="probability of the interval (default: 0.9)"
     )
     parser.add_argument("--cap", type=positive, metavar="LIFE", help="report E[min(life, LIFE)] as the mean")
+    parser.add_argument(
+        "--within",
+        type=positive,
+        action="append",
+        default=[],
+        metavar="H",
+        help="add the probability to fail within H from the last reading, in the unit of time; may be repeated",
+    )
     add_threshold(parser)
     add_output(parser, "write to this file (default, and -: to standard output)")
     add_forms(parser, "unit")
@@ -77,6 +91,7 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
     """
     check_writable(options.output)
     check_forms(options, output=True)
+    options.within = list(dict.fromkeys(options.within))
     model = read_model(options)
     if model.time_axis == "to_failure" and options.threshold is not None:
         raise OptionError("--threshold is for forward models; this one is aligned at failure, leave --threshold out")
@@ -96,6 +111,8 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
             found["direction"] = direction
         if model.time_axis == "to_failure":
             found["skill"] = skill
+        if options.within:
+            found["within"] = options.within
         return {**found, "units": [dict(zip(header, row, strict=True)) for row in rows], "warnings": noted}
 
     if is_written(options, terminal, _columns(header, rows), document, output=options.output):
@@ -108,7 +125,8 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
         title += f", until {channel} {'rises' if direction == 'upper' else 'falls'} to {options.threshold:g}"
     from cem.model.known_parameters import said_of_parameters
 
-    notes = [note for note in (_skill_shown(skill), said_of_parameters(model, command_line=True)) if note]
+    condition = _CONDITION if "p_never" in header and options.cap is None and _may_last(header, rows) else ""
+    notes = [note for note in (condition, _skill_shown(skill), said_of_parameters(model, command_line=True)) if note]
     write_table(terminal, options.output, title, header, shown, "\n".join(notes))
 
 
@@ -117,6 +135,7 @@ def _predicted(
 ) -> tuple[list[str], list[list[Any]], str | None, float | None]:
     """Column names, one row per unit (None for infinite numbers), the direction of the threshold, and the skill."""
     direction = skill = None
+    chances_of_crossing: list[Any] = []
     low_name, high_name = f"lower_{options.level:g}", f"upper_{options.level:g}"
     ages = panel.times[panel.offsets[1:] - 1]
     header = ["unit", "age", "mean", "median", low_name, high_name]
@@ -131,20 +150,29 @@ def _predicted(
                 f"{skill:.2f}); if a load or operating regime moves the sensors, fit with --covariate or --regimes",
                 NoSkillWarning,
             )
-        law = prognosis.predict(panel)
-        chances = law.mode_probabilities
-        columns = [law.mean(options.cap), law.median(), *law.interval(options.level)]
+        law: RemainingLifeLaw = prognosis.predict(panel)
     else:
         channel = options.channel or model.response
         given = conditions_at(options.at, model, channel)
         more: dict[str, Any] = {} if given is None else {"covariates": given}
-        passage = model.remaining_life(
-            panel, options.threshold, channel=options.channel, direction=options.direction, **more
-        )
-        chances, direction = passage.mode_probabilities, passage.direction
-        columns = [passage.mean(options.cap), passage.quantile(0.5), *passage.interval(options.level)]
+
+        def passage(**reach: Any) -> FirstPassage:
+            return model.remaining_life(
+                panel, options.threshold, channel=options.channel, direction=options.direction, **more, **reach
+            )
+
+        law = crossing = passage()
+        if options.within and max(options.within) > law.horizon:  # a simulation looks only so far
+            law = crossing = passage(horizon=max(options.within))
+        direction = crossing.direction
         header += ["p_crossed", "p_never"]
-        columns += [passage.probability_crossed, passage.probability_never]
+        chances_of_crossing = [crossing.probability_crossed, crossing.probability_never]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConditionalMeanWarning)  # p_never stands beside it
+        columns = [law.mean(options.cap), law.median(), *law.interval(options.level), *chances_of_crossing]
+    chances = law.mode_probabilities
+    header += [f"p_within_{h:.12g}" for h in options.within]
+    columns += list(law.failure_probability(options.within).T)
     header += ["mode", "p_mode"]
     best = chances.argmax(axis=1)
     rows = [
@@ -155,6 +183,12 @@ def _predicted(
         for i, (unit, age) in enumerate(zip(panel.units, ages, strict=True))
     ]  # fmt: skip
     return header, rows, direction, skill
+
+
+def _may_last(header: list[str], rows: list[list[Any]]) -> bool:
+    """Whether the mean of some unit, finite, is of the part of its lives that end."""
+    mean, never = header.index("mean"), header.index("p_never")
+    return any(row[mean] is not None and row[never] > _SHOWN_NEVER for row in rows)
 
 
 def _skill_shown(skill: float | None) -> str:

@@ -135,6 +135,10 @@ class OverlapWarning(CemWarning):
     """Modes overlap so far, for so few units, that standard errors by information are too small; bootstrap instead."""
 
 
+class ConditionalMeanWarning(CemWarning):
+    """A remaining life may never end, and its mean without a cap is that of the lives that do; or give `cap`."""
+
+
 class NoSkillWarning(CemWarning):
     """On held-out units, lives are predicted no better than from the law of lifetimes alone, without sensors."""
 

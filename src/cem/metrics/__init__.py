@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cem.lazy import attributes
 
 if TYPE_CHECKING:
+    from cem.metrics.failure import FailureReliability, failure_brier_score, failure_reliability
     from cem.metrics.indicators import monotonicity, prognosability, trendability
     from cem.metrics.metrics import (
         alpha_lambda_accuracy,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "FailureReliability",
     "alpha_lambda_accuracy",
     "alpha_lambda_probability",
     "binomial_interval",
@@ -39,6 +41,8 @@ __all__ = [
     "crps_pmf",
     "crps_sample",
     "cumulative_relative_accuracy",
+    "failure_brier_score",
+    "failure_reliability",
     "interval_coverage",
     "interval_score",
     "interval_width",
@@ -55,13 +59,15 @@ __all__ = [
     "trendability",
 ]
 
+_FAILURE = ("FailureReliability", "failure_brier_score", "failure_reliability")
 _INDICATORS = ("monotonicity", "prognosability", "trendability")
 
 if not TYPE_CHECKING:  # a checker must refuse a name that is not here
     __getattr__, __dir__ = attributes(
         __name__,
         {
+            "cem.metrics.failure": _FAILURE,
             "cem.metrics.indicators": _INDICATORS,
-            "cem.metrics.metrics": [name for name in __all__ if name not in _INDICATORS],
+            "cem.metrics.metrics": [name for name in __all__ if name not in (*_FAILURE, *_INDICATORS)],
         },
     )

@@ -454,12 +454,17 @@ def binomial_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[f
     """
     if not 0 <= successes <= n or n < 1:
         raise OptionError(f"successes is {successes} of n = {n}; 0 <= successes <= n and n >= 1 was expected")
+    return _wilson(successes / n, n, level)
+
+
+def _wilson(share: float, n: float, level: float) -> tuple[float, float]:
+    """Wilson's interval for a proportion that was found to be `share` in n trials, or in what weights make of them."""
     z = NormalDist().inv_cdf(0.5 + _fraction("level", level) / 2.0)
-    share, slack = successes / n, z * z / n
+    slack = z * z / n
     centre = (share + slack / 2.0) / (1.0 + slack)
     half = z * np.sqrt(share * (1.0 - share) / n + slack / (4.0 * n)) / (1.0 + slack)
-    # At 0 and at n the formula gives 0 and 1, up to rounding.
-    return (float(centre - half) if successes else 0.0, float(centre + half) if successes < n else 1.0)
+    # At shares of 0 and 1 the formula gives 0 and 1, up to rounding.
+    return (float(centre - half) if share > 0 else 0.0, float(centre + half) if share < 1 else 1.0)
 
 
 def cluster_standard_error(

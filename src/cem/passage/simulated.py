@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.numerics.floating import underflow_is_zero
 from cem.numerics.normal import normal_density
-from cem.passage.law import FirstPassage, checked_cap
+from cem.passage.law import FirstPassage
 from cem.passage.trajectories import first_crossings, lattice_normals, time_nodes
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class SimulatedPassage(FirstPassage):
     """Crossings of curves drawn from the posterior of each mode, on lattices with independent random shifts."""
 
     exact = False
+    _OF_UNITS: ClassVar[tuple[str, ...]] = (*FirstPassage._OF_UNITS, "_lives", "_rho", "_sorted", "_cumulated")
 
     def __init__(
         self,
@@ -120,16 +121,19 @@ class SimulatedPassage(FirstPassage):
             result[unit] = 0.0 if self._ended[unit] else lives[position]
         return result
 
-    @underflow_is_zero
-    def mean(self, cap: float | None = None) -> FloatArray:
-        top, result = checked_cap(cap), np.zeros(self.n_units)
+    def _mean(self, cap: float | None) -> FloatArray:
+        result = np.zeros(self.n_units)
         for unit in range(self.n_units):
             if self._ended[unit]:
                 continue
             points, masses = self._finite(unit)
             never = self.probability_never[unit]
-            late = top * never if never > 0 else 0.0
-            result[unit] = masses @ np.minimum(points, top) + late
+            if cap is not None:
+                result[unit] = masses @ np.minimum(points, cap) + cap * never
+            elif never > 0:
+                result[unit] = masses @ points / masses.sum() if len(points) else np.inf
+            else:
+                result[unit] = masses @ points
         return result
 
     @underflow_is_zero

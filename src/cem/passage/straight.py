@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cem.numerics.floating import underflow_is_zero
 from cem.numerics.normal import bivariate_normal_cdf, normal_cdf, normal_density
-from cem.passage.law import FirstPassage, checked_cap
+from cem.passage.law import FirstPassage
 
 if TYPE_CHECKING:
     from cem.basis.family import Basis
@@ -22,6 +21,9 @@ FloatArray = NDArray[np.float64]
 MOST_PAIRS = 100_000
 """Bivariate probabilities computed at once; this bounds the memory for a long list of times."""
 
+ROUNDING = 1e-7
+"""A slope with a standard deviation below this share of it is certain: the rest comes from floating point."""
+
 
 class StraightPassage(FirstPassage):
     """First passage of g(t) = value + slope · t: a line below the threshold at two times is below it between them.
@@ -31,6 +33,7 @@ class StraightPassage(FirstPassage):
 
     exact = True
     horizon = float("inf")
+    _OF_UNITS: ClassVar[tuple[str, ...]] = (*FirstPassage._OF_UNITS, "_covariance", "_gap", "_slope", "_age")
 
     def __init__(
         self,
@@ -118,24 +121,25 @@ class StraightPassage(FirstPassage):
                 break
         return np.where(reached, high, np.where(self._ended[:, None], 0.0, np.inf))
 
-    @underflow_is_zero
-    def mean(self, cap: float | None = None) -> FloatArray:
-        top = checked_cap(cap)
-        if np.isinf(top):
-            # Finite only if no mode's slope is uncertain and every mode is sure to cross.
-            certain = (self._covariance[..., 1, 1] <= 0) & (self._slope > 0)
-            sure = np.all(certain | (self._weights == 0), axis=1) & (self.probability_never == 0)
+    def _mean(self, cap: float | None) -> FloatArray:
+        if cap is None:
+            # Finite only if the slope of no mode is uncertain, beyond rounding, and some mode rises.
+            certain = self._covariance[..., 1, 1] <= np.square(ROUNDING * self._slope)
+            rises = certain & (self._slope > 0)
+            ever = 1.0 - self.probability_never
+            sure = np.all(certain | (self._weights == 0), axis=1) & (ever > 0)
+            sure &= np.any(rises & (self._weights > 0), axis=1)
             result = np.full(self.n_units, np.inf)
             if sure.any():
                 # E[(c − g(t_now))⁺ / slope] per mode: the distance is normal, cut at 0 by the condition.
                 spread = np.sqrt(np.maximum(self._covariance[..., 0, 0], 0.0))
                 z = np.divide(-self._gap, spread, out=np.where(self._gap < 0, 40.0, -40.0), where=spread > 0)
                 distance = -self._gap * normal_cdf(z) + spread * normal_density(z)
-                left = np.divide(distance, self._slope, out=np.zeros_like(distance), where=certain)
-                result = np.where(sure, (self._weights * left).sum(axis=1), result)
+                left = np.divide(distance, self._slope, out=np.zeros_like(distance), where=rises)
+                result[sure] = (self._weights * left).sum(axis=1)[sure] / ever[sure]
             return np.where(self._ended, 0.0, result)
         # ∫ survival over [0, cap], on panels that are finer near 0 where a unit close to its end has all its mass.
-        edges = top * np.concatenate([[0.0], np.geomspace(1e-6, 1.0, 25)])
+        edges = cap * np.concatenate([[0.0], np.geomspace(1e-6, 1.0, 25)])
         nodes, weights = np.polynomial.legendre.leggauss(6)
         half = 0.5 * np.diff(edges)
         times = (edges[:-1] + half)[:, None] + half[:, None] * nodes

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cem.plot.bands import BandDisplay
     from cem.plot.calibration import CalibrationDisplay
     from cem.plot.coefficients import CoefficientDisplay
+    from cem.plot.failure import FailureReliabilityDisplay
     from cem.plot.laws import LawDisplay
     from cem.plot.lives import RemainingLifeDisplay
     from cem.plot.modes import ModeChoiceDisplay
@@ -37,6 +38,7 @@ __all__ = [
     "CalibrationDisplay",
     "CoefficientDisplay",
     "CrossValidationDisplay",
+    "FailureReliabilityDisplay",
     "LawDisplay",
     "ModeChoiceDisplay",
     "NoveltyDisplay",
@@ -60,6 +62,7 @@ if not TYPE_CHECKING:  # a checker must refuse a name that is not here
             "cem.plot.bands": ("BandDisplay",),
             "cem.plot.calibration": ("CalibrationDisplay",),
             "cem.plot.coefficients": ("CoefficientDisplay",),
+            "cem.plot.failure": ("FailureReliabilityDisplay",),
             "cem.plot.laws": ("LawDisplay",),
             "cem.plot.lives": ("RemainingLifeDisplay",),
             "cem.plot.modes": ("ModeChoiceDisplay",),

@@ -17,9 +17,8 @@ from cem.plot.style import INK, PALETTE, checked_level, legend, level_text, of_o
 from cem.prognosis.remaining_life import RemainingLife
 
 if TYPE_CHECKING:
+    from cem.mixture.life_law import RemainingLifeLaw
     from cem.panel.panel import Panel
-    from cem.passage.law import FirstPassage
-    from cem.prognosis.distribution import RemainingLifeDistribution
 
 __all__ = ["RemainingLifeDisplay"]
 
@@ -172,7 +171,7 @@ class RemainingLifeDisplay(Display):
 
     @classmethod
     def _of_law(
-        cls, law: RemainingLifeDistribution | FirstPassage, one: Panel, times: FloatArray, levels: Sequence[float]
+        cls, law: RemainingLifeLaw, one: Panel, times: FloatArray, levels: Sequence[float]
     ) -> RemainingLifeDisplay:
         if not isinstance(levels, Sequence):
             raise OptionError(f"levels is {levels!r}; a sequence of probabilities was expected, such as (0.5, 0.9)")
@@ -184,7 +183,7 @@ class RemainingLifeDisplay(Display):
         return cls(
             unit=one.units[0],
             times=times,
-            median=np.asarray(law.quantile(0.5)),
+            median=law.median(),
             levels=chosen,
             lower=np.array([low for low, _ in ends]),
             upper=np.array([high for _, high in ends]),

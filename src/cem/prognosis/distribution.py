@@ -11,7 +11,7 @@ each candidate is evaluated with R S(r) in place of R, without the readings.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,13 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 from cem.errors import OptionError, PredictionError
 from cem.errors.display import escaped
 from cem.lifetimes.grid import cell_edges, check_grid
+from cem.mixture.life_law import RemainingLifeLaw
 from cem.numerics.floating import underflow_is_zero
 from cem.prognosis import _rul
 from cem.prognosis.candidates import SharedEvidence
 
 if TYPE_CHECKING:
     from cem.lifetimes.lifetimes import Lifetimes
-    from cem.plot.laws import LawDisplay
 
 __all__ = [
     "RemainingLifeDistribution",
@@ -43,7 +43,7 @@ def over_modes(masses: FloatArray) -> FloatArray:
     return total
 
 
-class RemainingLifeDistribution:
+class RemainingLifeDistribution(RemainingLifeLaw):
     """Predictive distribution of the remaining life of each unit, jointly with its failure mode; immutable.
 
     Probability is spread evenly over the cell of each grid point (from halfway to its neighbours). So cdf, quantiles
@@ -79,16 +79,20 @@ class RemainingLifeDistribution:
     array([20.])
     """
 
-    __slots__ = ("_backend", "_cdf", "_edges", "grid", "mode_labels", "pmf", "time_unit", "units")
+    __slots__ = (
+        "_backend", "_cumulated", "_edges", "grid", "mode_labels", "pmf", "probability_never", "time_unit", "units",
+    )  # fmt: skip
 
     grid: FloatArray
     pmf: FloatArray
     units: tuple[Hashable, ...]
     mode_labels: tuple[Hashable, ...]
     time_unit: str | None
+    horizon = float("inf")
     _backend: str | None
     _edges: FloatArray
-    _cdf: FloatArray
+    _cumulated: FloatArray
+    probability_never: FloatArray
 
     def __init__(
         self,
@@ -143,7 +147,8 @@ class RemainingLifeDistribution:
         np.minimum(cdf, 1.0, out=cdf)
         if edges is None:
             edges = cell_edges(points)
-        for array in (points, masses, edges, cdf):
+        never = np.zeros(len(masses))  # every unit fails
+        for array in (points, masses, edges, cdf, never):
             array.setflags(write=False)
         hold = object.__setattr__
         hold(self, "grid", points)
@@ -153,7 +158,8 @@ class RemainingLifeDistribution:
         hold(self, "time_unit", time_unit)
         hold(self, "_backend", None)
         hold(self, "_edges", edges)
-        hold(self, "_cdf", cdf)
+        hold(self, "_cumulated", cdf)
+        hold(self, "probability_never", never)
 
     @classmethod
     def trusted(
@@ -164,7 +170,7 @@ class RemainingLifeDistribution:
         mode_labels: tuple[Hashable, ...],
         time_unit: str | None,
         edges: FloatArray | None = None,
-    ) -> RemainingLifeDistribution:
+    ) -> Self:
         """A distribution of arrays made by this package: neither checked nor copied, and read-only from now on.
 
         Parameters
@@ -192,17 +198,9 @@ class RemainingLifeDistribution:
         return self._edges
 
     @property
-    def n_units(self) -> int:
-        """L, the number of units."""
-        return len(self.units)
-
-    @property
     def n_modes(self) -> int:
         """K, the number of modes."""
         return len(self.mode_labels)
-
-    def __len__(self) -> int:
-        return self.n_units
 
     def __repr__(self) -> str:
         unit = f" {escaped(self.time_unit)}" if self.time_unit else ""
@@ -218,61 +216,21 @@ class RemainingLifeDistribution:
             f"with probability {self.mode_probabilities[0, mode]:.3f})"
         )
 
-    def to_frame(self, backend: str | None = None) -> Any:
-        """Return one row for each unit as a data frame.
+    def _figures(self, shared: dict[str, Any]) -> dict[str, Any]:
+        return {"mean": self._mean(None), **shared, "standard_deviation": self.standard_deviation()}
 
-        Its columns are unit, mean, median, lower_90, upper_90, standard_deviation, and the probability of each mode in
-        a column named by its label.
-
-        Parameters
-        ----------
-        backend : {"pandas", "polars", "pyarrow"}, optional
-            As for `cem.Panel.to_frame`.
-        """
-        from cem.panel.frames.out import frame_of
-        from cem.prognosis.law_table import law_columns
-
-        return frame_of(law_columns(self), backend, self._backend)
-
-    def _repr_html_(self) -> str:
-        from cem.prognosis.law_table import law_html
-
-        return law_html(self)
-
-    def _of_backend(self, backend: str | None) -> RemainingLifeDistribution:
+    def _of_backend(self, backend: str | None) -> Self:
         """This distribution, which makes frames of this library if none is asked for."""
         object.__setattr__(self, "_backend", backend)
         return self
 
-    def __getitem__(self, which: int | slice | Sequence[int] | NDArray[Any]) -> RemainingLifeDistribution:
-        """Select units by position, slice, list of positions, or mask of length L; an int selects that one unit."""
-        try:
-            kept = np.atleast_1d(np.arange(self.n_units)[which])
-        except (IndexError, TypeError, ValueError):
-            raise OptionError(
-                f"units cannot be chosen by {which!r}; a position below {self.n_units}, a slice, a list of positions "
-                "or a mask was expected; use unit(name) for a unit's name"
-            ) from None
-        law = RemainingLifeDistribution(
-            self.grid if self.grid.ndim == 1 else self.grid[kept if len(kept) else 0],
-            self.pmf[kept],
-            units=[self.units[int(i)] for i in kept],
-            mode_labels=self.mode_labels,
-            time_unit=self.time_unit,
-        )
+    def _selected(self, kept: NDArray[np.int64]) -> Self:
+        grid, edges = self.grid, self._edges
+        if grid.ndim == 2:
+            grid, edges = (grid[kept], edges[kept]) if len(kept) else (grid[0], edges[0])
+        names = tuple(self.units[int(i)] for i in kept)
+        law = self.trusted(grid, self.pmf[kept], names, self.mode_labels, self.time_unit, edges)
         return law._of_backend(self._backend)
-
-    def unit(self, name: Hashable) -> RemainingLifeDistribution:
-        """Return the distribution of one unit, by its name.
-
-        Parameters
-        ----------
-        name : hashable
-            Id of the unit.
-        """
-        if name not in self.units:
-            raise PredictionError(f"there is no unit {name!r} among the {self.n_units} of this distribution")
-        return self[self.units.index(name)]
 
     @property
     def mode_probabilities(self) -> FloatArray:
@@ -280,124 +238,51 @@ class RemainingLifeDistribution:
         shares: FloatArray = self.pmf.sum(axis=1)
         return shares
 
-    @underflow_is_zero
-    def cdf(self, times: ArrayLike) -> FloatArray:
-        """Return P(remaining life ≤ r), shape (L, m).
-
-        Parameters
-        ----------
-        times : array_like of shape (m,), or (L, m) for times of each unit's own
-            r, in the panel's time unit.
-        """
-        asked = np.asarray(times, dtype=np.float64)
-        if np.isnan(asked).any():
-            raise OptionError("some remaining lives are NaN; numbers were expected")
-        if asked.ndim < 2:
-            asked = np.broadcast_to(np.atleast_1d(asked), (self.n_units, asked.size))
-        if asked.ndim != 2 or len(asked) != self.n_units:
-            raise OptionError(f"remaining lives have shape {asked.shape}; (m,) or ({self.n_units}, m) was expected")
-        edges, cdf = self._edges_of_units(), self._cdf
-        if asked.shape[1] > self.n_units:
-            rows = zip(asked, edges, cdf, strict=True)
-            return np.array([np.interp(*row) for row in rows]).reshape(asked.shape)
-        held = np.clip(asked, edges[:, :1], edges[:, -1:])
-        if self._edges.ndim == 1:
-            cells = np.searchsorted(self._edges, held, side="right")
-        else:
-            cells = np.stack([np.count_nonzero(edges <= moment[:, None], axis=1) for moment in held.T], axis=1)
-        cells = np.clip(cells - 1, 0, edges.shape[1] - 2)
+    def _cdf(self, lives: FloatArray) -> FloatArray:
+        edges, cdf = self._edges_of_units(), self._cumulated
+        if lives.shape[1] > self.n_units:
+            rows = zip(lives, edges, cdf, strict=True)
+            return np.array([np.interp(*row) for row in rows]).reshape(lives.shape)
+        held = np.clip(lives, edges[:, :1], edges[:, -1:])
+        cells = self._cells(held)
         first, last = np.take_along_axis(edges, cells, axis=1), np.take_along_axis(edges, cells + 1, axis=1)
         low, high = np.take_along_axis(cdf, cells, axis=1), np.take_along_axis(cdf, cells + 1, axis=1)
         return np.asarray(low + (high - low) * ((held - first) / (last - first)))
+
+    def _pdf(self, lives: FloatArray) -> FloatArray:
+        edges = self._edges_of_units()
+        density = np.diff(self._cumulated, axis=1) / np.diff(edges, axis=1)
+        inside = (lives >= edges[:, :1]) & (lives <= edges[:, -1:])
+        return np.where(inside, np.take_along_axis(density, self._cells(lives), axis=1), 0.0)
+
+    def _cells(self, lives: FloatArray) -> NDArray[np.int64]:
+        """The cell in which each remaining life lies, (L, m); the first or the last for those outside."""
+        if self._edges.ndim == 1 or not lives.size:
+            above = np.searchsorted(self._edges.ravel(), lives, side="right")
+        else:
+            above = np.stack([np.count_nonzero(self._edges <= moment[:, None], axis=1) for moment in lives.T], axis=1)
+        return np.clip(above - 1, 0, self._edges.shape[-1] - 2)
 
     def _edges_of_units(self) -> FloatArray:
         """The cells' edges unit by unit, shape (L, G + 1)."""
         return np.broadcast_to(self._edges, (self.n_units, self._edges.shape[-1]))
 
-    def pit(self, truth: ArrayLike) -> FloatArray:
-        """Return each unit's cdf at its true remaining life, shape (L,); uniform over units if calibrated.
-
-        Parameters
-        ----------
-        truth : array_like of shape (L,)
-            Remaining lives that were observed.
-        """
-        true = np.asarray(truth, dtype=np.float64)
-        if true.shape != (self.n_units,):
-            raise OptionError(f"truth has shape {true.shape}; ({self.n_units},) was expected")
-        return self.cdf(true[:, None])[:, 0]
-
-    @underflow_is_zero
-    def quantile(self, q: ArrayLike) -> FloatArray:
-        """Return the remaining life by which a unit has failed with probability q.
-
-        Shape (L,) for one level, (L, m) for m levels.
-
-        Parameters
-        ----------
-        q : float or array_like of shape (m,)
-            Probabilities, between 0 and 1.
-        """
-        levels = np.asarray(q, dtype=np.float64)
-        if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
-            raise OptionError(f"q is {q!r}; levels between 0 and 1, both excluded, were expected")
-        wanted = np.atleast_1d(levels)
-        edges, cdf = self._edges_of_units(), self._cdf
+    def _quantile(self, levels: FloatArray) -> FloatArray:
+        edges, cdf = self._edges_of_units(), self._cumulated
         # The cell in which the cdf reaches the level, skipping a stretch without mass. Loops over units or levels,
         # whichever are fewer.
-        if wanted.size > self.n_units:
-            cells = np.stack([np.searchsorted(row, wanted, side="left") for row in cdf])
+        if not levels.size:
+            return np.empty(levels.shape)
+        if levels.shape[1] > self.n_units:
+            cells = np.stack([np.searchsorted(row, own, side="left") for row, own in zip(cdf, levels, strict=True)])
         else:
-            cells = np.stack([np.count_nonzero(cdf < level, axis=1) for level in wanted], axis=1)
+            cells = np.stack([np.count_nonzero(cdf < level[:, None], axis=1) for level in levels.T], axis=1)
         cells = np.clip(cells - 1, 0, edges.shape[1] - 2)
         low, high = np.take_along_axis(cdf, cells, axis=1), np.take_along_axis(cdf, cells + 1, axis=1)
         first, last = np.take_along_axis(edges, cells, axis=1), np.take_along_axis(edges, cells + 1, axis=1)
-        result = first + (wanted - low) / (high - low) * (last - first)
-        return result[:, 0] if levels.ndim == 0 else result
+        return np.asarray(first + (levels - low) / (high - low) * (last - first))
 
-    def plot(
-        self, unit: Hashable = None, *, level: float = 0.9, truth: float | None = None, ax: Any = None
-    ) -> LawDisplay:
-        """Draw the law of one unit; see `cem.plot.LawDisplay.from_law`.
-
-        Parameters
-        ----------
-        unit, level, truth, ax
-            As for `cem.plot.LawDisplay.from_law`.
-        """
-        from cem.extras import room
-
-        display: LawDisplay = room("plot").LawDisplay.from_law(self, unit=unit, level=level, truth=truth, ax=ax)
-        return display
-
-    def median(self) -> FloatArray:
-        """Return the median, shape (L,): the prediction with the smallest expected absolute error."""
-        return self.quantile(0.5)
-
-    def interval(self, level: float = 0.9) -> tuple[FloatArray, FloatArray]:
-        """Return the ends of the central prediction interval with this probability, each of shape (L,).
-
-        Parameters
-        ----------
-        level : float
-            Probability of the interval, between 0 and 1.
-        """
-        if not 0 < level < 1:
-            raise OptionError(f"level is {level}; a number between 0 and 1, both excluded, was expected")
-        ends = self.quantile([0.5 - level / 2, 0.5 + level / 2])
-        return ends[:, 0], ends[:, 1]
-
-    @underflow_is_zero
-    def mean(self, cap: float | None = None) -> FloatArray:
-        """Return E[min(remaining life, cap)], shape (L,): the prediction with the smallest expected squared error.
-
-        Parameters
-        ----------
-        cap : float, optional
-            Remaining lives above it count as the cap; none by default.
-        """
-        if cap is not None and not cap > 0:
-            raise OptionError(f"cap is {cap}; a number above 0 was expected")
+    def _mean(self, cap: float | None) -> FloatArray:
         low, high = self._edges[..., :-1], self._edges[..., 1:]
         centres = 0.5 * (low + high)
         if cap is not None:
@@ -412,35 +297,16 @@ class RemainingLifeDistribution:
     def standard_deviation(self) -> FloatArray:
         """Return the standard deviation of the remaining life, shape (L,)."""
         low, high = self._edges[..., :-1], self._edges[..., 1:]
-        centres = 0.5 * (low + high) - self.mean()[:, None]
+        centres = 0.5 * (low + high) - self._mean(None)[:, None]
         within = np.square(high - low) / 12.0
         deviations: FloatArray = np.sqrt((self.pmf.sum(axis=2) * (np.square(centres) + within)).sum(axis=1))
         return deviations
-
-    @underflow_is_zero
-    def sample(self, n: int, random_state: int | np.random.Generator | None = None) -> FloatArray:
-        """Draw random remaining lives, shape (L, n).
-
-        Parameters
-        ----------
-        n : int
-            Draws for each unit.
-        random_state : int or Generator, optional
-            Seed of the draws.
-        """
-        if n < 1:
-            raise OptionError(f"n is {n}; 1 or more draws were expected")
-        # Levels from an open interval, because level 0 has no quantile.
-        levels = 1.0 - np.random.default_rng(random_state).random((self.n_units, n))
-        levels = np.clip(levels, 1e-16, 1.0 - 1e-16)
-        rows = [self[i].quantile(levels[i])[0] for i in range(self.n_units)]
-        return np.array(rows).reshape(self.n_units, n)
 
 
 def _restored(
     grid: FloatArray, pmf: FloatArray, units: Any, labels: Any, unit: str | None
 ) -> RemainingLifeDistribution:
-    return RemainingLifeDistribution(grid, pmf, units=units, mode_labels=labels, time_unit=unit)
+    return RemainingLifeDistribution.trusted(grid, pmf, tuple(units), tuple(labels), unit)
 
 
 @underflow_is_zero

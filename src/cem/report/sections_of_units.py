@@ -16,10 +16,9 @@ from cem.report.html import Section, missing, paragraph, table
 from cem.report.sections_of_fit import failed_units
 
 if TYPE_CHECKING:
+    from cem.mixture.life_law import RemainingLifeLaw
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
-    from cem.passage.law import FirstPassage
-    from cem.prognosis.distribution import RemainingLifeDistribution
     from cem.prognosis.remaining_life import RemainingLife
     from cem.report.pictures import Pictures
 
@@ -107,7 +106,7 @@ def lives(
 
 def _until(model: FailureModeModel, panel: Panel, pictures: Pictures, until: Mapping[str, Any]) -> str:
     law = model.remaining_life(panel, **until)
-    median = law.quantile(0.5)
+    median = law.median()
     order = np.argsort(median, kind="stable")
     first, shown = panel.units[order[0]], order[:_MOST_ROWS]
     channel = until.get("channel", model.response)
@@ -153,7 +152,7 @@ def _fan(pictures: Pictures, unit: Hashable, draw: Callable[[Any], Any]) -> str:
 def _life_columns(
     model: FailureModeModel,
     panel: Panel,
-    law: RemainingLifeDistribution | FirstPassage,
+    law: RemainingLifeLaw,
     median: NDArray[np.float64],
     shown: NDArray[np.int64],
 ) -> dict[str, Any]:
