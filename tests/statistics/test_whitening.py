@@ -84,7 +84,15 @@ def test_without_a_ratio_rows_stay_as_they_are():
 
 def test_the_kernel_refuses_arrays_that_do_not_fit():
     """It reads them unchecked."""
-    arrays = [np.zeros((3, 2)), np.zeros((3, 5)), np.array([0, 3]), 0.0, np.empty(1), np.empty((1, 2, 2)), np.empty((1, 3))]
+    arrays = [
+        np.zeros((3, 2)),
+        np.zeros((3, 5)),
+        np.array([0, 3]),
+        0.0,
+        np.empty(1),
+        np.empty((1, 2, 2)),
+        np.empty((1, 3)),
+    ]
     whiten_units(*arrays, (3, 2, 1))
     for at, wrong in ((0, np.zeros((2, 2))), (1, np.zeros((3, 4))), (2, np.array([0, 4])), (5, np.empty((1, 2, 1)))):
         with pytest.raises(ValueError):

@@ -336,10 +336,9 @@ def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads
     with np.errstate(under="ignore"):
         probabilities = np.exp(joint - top)
     totals = probabilities.sum(axis=1, keepdims=True)
-    jacobian = statistics.counts @ np.log(statistics.coordinates.scales)
     return Evidence(
         probabilities / totals,
-        common + (top + np.log(totals))[:, 0] - jacobian,
+        common + (top + np.log(totals))[:, 0] + statistics.log_jacobians,
         misfits,
         statistics.counts.sum(axis=1, dtype=np.int64),
     )

@@ -21,6 +21,7 @@ from cem.files.digest import sha256
 from cem.files.whole_file import RefusedPath, write_whole
 from cem.model import rules
 from cem.model.check_panel import log_likelihood_of_check
+from cem.process.channel_process import refuse_process
 
 if TYPE_CHECKING:
     from typing import IO
@@ -90,6 +91,7 @@ def encode(model: FittedMixture) -> bytes:
     from cem import __version__
     from cem.model.check_draws import drawn_check_panel
 
+    refuse_process(model, "a model file", "keep the model in a pickle, or fit with process=None", ModelFileError)
     bases = [basis.to_dict() for basis in model.bases]  # first, because a function without a name cannot be saved
     parameters, coordinates = model.internal_parameters, model.coordinates
     arrays: dict[str, NDArray[Any]] = {

@@ -14,6 +14,7 @@ from cem.errors.names import did_you_mean
 from cem.model.sampled_conditions import sampled_conditions
 from cem.numerics.floating import overflow_at
 from cem.panel.panel import Panel
+from cem.process.channel_process import refuse_process
 from cem.statistics.coordinates import times_inverse
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def draw_units(
     unit_covariates: Mapping[str, Any] | None = None,
 ) -> Panel:
     """Draw units from a fitted model, in its internal coordinates (model.md §2); see `FailureModeModel.sample`."""
+    refuse_process(model, "a sample", "fit with process=None to draw units")
     rng = _generator(random_state)
     n_units = _count("n_units", n_units)
     unit_times = _unit_times(times, n_units)

@@ -12,6 +12,7 @@ from cem.errors import OptionError, PredictionError, ThresholdWarning
 from cem.errors.names import listed
 from cem.errors.warning import warn
 from cem.passage.first_passage import FirstPassage, first_passage
+from cem.process.channel_process import refuse_process
 
 if TYPE_CHECKING:
     from cem.mixture.asked_conditions import GivenCovariates
@@ -39,6 +40,9 @@ def remaining_life_to_threshold(
     covariates: GivenCovariates = None,
 ) -> FirstPassage:
     """See `FailureModeModel.remaining_life`."""
+    refuse_process(
+        model, "a threshold", "fit with process=None, or look at model.forecast(panel, times, channel).cdf(threshold)"
+    )
     if model.time_axis != "forward":
         raise OptionError(
             "a threshold is crossed on the forward time axis, and this model's is the time to failure; call "
