@@ -67,13 +67,9 @@ def chosen_processes(
         With ratio 0 where no wander is more likely than none.
     """
     return tuple(
-        None if kind is None else _chosen(kind, *_of_channel(panel, c), bases[c], float(steps[c]), _own(plan, c))
+        None if kind is None else _chosen(kind, *_of_channel(panel, c), bases[c], float(steps[c]), plan, c)
         for c, kind in enumerate(kinds)
     )
-
-
-def _own(plan: ColumnPlan | None, channel: int) -> ColumnPlan | None:
-    return None if plan is None else plan.select([channel], plan.features[:0])
 
 
 def _of_channel(panel: Panel, channel: int) -> tuple[Panel, float, float]:
@@ -96,9 +92,18 @@ def _of_channel(panel: Panel, channel: int) -> tuple[Panel, float, float]:
 
 
 def _chosen(
-    kind: ProcessKind, panel: Panel, gap: float, record: float, basis: Basis, step: float, plan: ColumnPlan | None
+    kind: ProcessKind,
+    panel: Panel,
+    gap: float,
+    record: float,
+    basis: Basis,
+    step: float,
+    plan: ColumnPlan | None,
+    channel: int,
 ) -> ChannelProcess:
     """The most likely process of one kind, in decades of its numbers: first on a grid, then about its best point."""
+    if plan is not None:
+        plan = plan.select([channel], np.zeros((len(panel.times), 0)))
     known: dict[Point, float] = {}
 
     def likelihood(point: Point) -> float:

@@ -128,7 +128,8 @@ class FittedMixture:
             raise OptionError(f"time_axis={time_axis!r}: one of {', '.join(map(repr, _TIME_AXES))} was expected")
         if processes is not None and len(processes) != len(channels):
             raise OptionError(
-                f"processes has {len(processes)} entries; one for each of {len(channels)} channels, or None, was expected"
+                f"processes has {len(processes)} entries; None, or one for each of {len(channels)} channels, was "
+                "expected"
             )
         if not all(basis.is_bound for basis in bases):
             raise OptionError("a model's bases must be bound to a domain; give basis.bind(times)")

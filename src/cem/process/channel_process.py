@@ -96,6 +96,21 @@ class ChannelProcess:
             steps[..., 2] = self.start_variance * -np.expm1(-2.0 * self.rate * gaps)
         return steps
 
+    def covariance(self, one: FloatArray, other: FloatArray) -> FloatArray:
+        """Cov(u(t), u(s)) in units of σ², of the broadcast shape.
+
+        Parameters
+        ----------
+        one, other : ndarray
+            t and s since the unit's first reading of the channel. Before it, a process that starts there is 0.
+        """
+        if self.rate is not None:
+            return np.asarray(self.start_variance * np.exp(-self.rate * np.abs(one - other)))
+        low, high = np.maximum(np.minimum(one, other), 0.0), np.maximum(one, other)
+        if self.kind == "wiener":
+            return np.asarray(self.ratio * low)
+        return np.asarray(self.ratio * np.square(low) * (3.0 * high - low) / 6.0)
+
 
 def process_kinds(given: Any, channels: tuple[str, ...]) -> tuple[ProcessKind | None, ...]:
     """The kind of each channel's process from the option as a user gives it.
