@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from reference_process import cross_covariance, dense_covariance
+from reference_process import cross_covariance, dense_covariance, ragged_times
 
 from cem.basis.families import Polynomial
 from cem.mixture.parameters import Parameters
@@ -12,7 +12,7 @@ from cem.panel.panel import Panel
 from cem.process.channel_process import ChannelProcess
 from cem.statistics.coordinates import Coordinates
 
-__all__ = ["WANDERS", "DenseUnit", "model_of", "wandering_fleet"]
+__all__ = ["WANDERS", "DenseUnit", "four_channels", "model_of", "wandering_fleet"]
 
 WANDERS = (
     ChannelProcess("wiener", 2.0),
@@ -33,6 +33,18 @@ def wandering_fleet(process, n_units=60, *, noise=0.3, seed=0, modes=1, longest=
         times.append(t)
         values.append(level + slope * t + noise * (np.linalg.cholesky(V) @ rng.normal(size=len(t))))
     return Panel.from_arrays(times, [x[:, None] for x in values])
+
+
+def four_channels(seed=0):
+    """Eight units of one to thirty readings; the third was never read in two of the four channels."""
+    rng = np.random.default_rng(seed)
+    times = [ragged_times(rng, n) for n in (1, 2, 12, 25, 7, 18, 3, 30)]
+    values = [5.0 + 3.0 * rng.normal(size=(len(t), 4)) for t in times]
+    for x in values:
+        x[rng.random(x.shape) < 0.25] = np.nan
+        x[0, 3] = 5.0
+    values[2][:, :2] = np.nan
+    return Panel.from_arrays(times, values)
 
 
 def model_of(panel, processes=WANDERS, *, n_modes=2, seed=0):

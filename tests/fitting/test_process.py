@@ -193,8 +193,6 @@ REFUSALS = {
     "threshold": lambda model, panel: model.remaining_life(panel, 5.0, channel="x1"),
     "lives": lambda model, panel: cem.RemainingLife(model),
     "information": lambda model, panel: cem.RemainingLife(model, information=0.5),
-    "sample": lambda model, panel: model.sample(3, [0.0, 1.0]),
-    "file": lambda model, panel: model.save("/nonexistent/never.cem"),
     "residuals": lambda model, panel: model.residuals(panel),
     "uncertainty": lambda model, panel: model.with_uncertainty([model.internal_parameters]),
 }

@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from reference_process import ragged_times
-from wandering_fleets import WANDERS, DenseUnit, model_of
-
-from cem.panel.panel import Panel
-
-
-def fleet(seed=0, n_units=8):
-    rng = np.random.default_rng(seed)
-    times = [ragged_times(rng, n) for n in (1, 2, 12, 25, 7, 18, 3, 30)[:n_units]]
-    values = [5.0 + 3.0 * rng.normal(size=(len(t), 4)) for t in times]
-    for x in values:
-        x[rng.random(x.shape) < 0.25] = np.nan
-        x[0, 3] = 5.0
-    values[2][:, :2] = np.nan
-    return Panel.from_arrays(times, values)
+from wandering_fleets import WANDERS, DenseUnit, four_channels, model_of
 
 
 @pytest.fixture(scope="module")
 def panel():
-    return fleet()
+    return four_channels()
 
 
 @pytest.fixture(scope="module")

@@ -131,6 +131,12 @@ class FittedMixture:
                 f"processes has {len(processes)} entries; None, or one for each of {len(channels)} channels, was "
                 "expected"
             )
+        if processes is not None and any(processes) and (
+            conditions is not None or parameters.rank or time_axis != "forward"
+        ):  # fmt: skip
+            raise OptionError(
+                "a model with processes has no covariates of readings, no linked channels, and the forward time axis"
+            )
         if not all(basis.is_bound for basis in bases):
             raise OptionError("a model's bases must be bound to a domain; give basis.bind(times)")
         parts: dict[str, Any] = {

@@ -14,7 +14,6 @@ from cem.errors.names import did_you_mean
 from cem.model.sampled_conditions import sampled_conditions
 from cem.numerics.floating import overflow_at
 from cem.panel.panel import Panel
-from cem.process.channel_process import refuse_process
 from cem.statistics.coordinates import times_inverse
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ def draw_units(
     unit_covariates: Mapping[str, Any] | None = None,
 ) -> Panel:
     """Draw units from a fitted model, in its internal coordinates (model.md §2); see `FailureModeModel.sample`."""
-    refuse_process(model, "a sample", "fit with process=None to draw units")
     rng = _generator(random_state)
     n_units = _count("n_units", n_units)
     unit_times = _unit_times(times, n_units)
@@ -83,6 +81,9 @@ def draw_units(
         factor = parameters.layout.matrix(parameters.factors, c)[k]
         internal = mean + np.einsum("lij,lj->li", factor, whitened)
         noise = np.sqrt(parameters.noise_variances[k, c])[unit_of] * rng.standard_normal(len(flat))
+        process = None if model.processes is None else model.processes[c]
+        if process is not None:
+            noise += np.sqrt(parameters.noise_variances[k, c])[unit_of] * process.drawn(flat, offsets, rng)
         with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
             rows = times_inverse(design, coordinates.transform(c))
             departure = np.einsum("ni,ni->n", rows, internal[unit_of]) + noise

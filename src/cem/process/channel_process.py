@@ -111,6 +111,38 @@ class ChannelProcess:
             return np.asarray(self.ratio * low)
         return np.asarray(self.ratio * np.square(low) * (3.0 * high - low) / 6.0)
 
+    def drawn(self, times: FloatArray, offsets: NDArray[np.int64], rng: np.random.Generator) -> FloatArray:
+        """Draw u at the readings of units, in units of σ, shape (N,).
+
+        Parameters
+        ----------
+        times : ndarray of shape (N,)
+            In any order within a unit.
+        offsets : ndarray of shape (L + 1,), int64
+            Rows of unit l are ``offsets[l]:offsets[l + 1]``.
+        rng : Generator
+        """
+        unit = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        order = np.lexsort((times, unit))
+        steps = self.steps(np.maximum(np.diff(times[order], prepend=times[order][:1]), 0.0))
+        root_uu = np.sqrt(steps[:, 2])
+        along = np.divide(steps[:, 3], root_uu, out=np.zeros(len(order)), where=root_uu > 0)
+        root_vv = np.sqrt(np.maximum(steps[:, 4] - np.square(along), 0.0))
+        z = rng.standard_normal((len(order), 2))
+        path, (u, v) = np.empty(len(order)), (0.0, 0.0)
+        starts = np.zeros(len(order), dtype=np.bool_)
+        starts[np.asarray(offsets[:-1])[np.diff(offsets) > 0]] = True
+        for i in range(len(order)):
+            if starts[i]:
+                u, v = float(np.sqrt(self.start_variance) * z[i, 0]), 0.0
+            else:
+                u = steps[i, 0] * u + steps[i, 1] * v + root_uu[i] * z[i, 0]
+                v = v + along[i] * z[i, 0] + root_vv[i] * z[i, 1]
+            path[i] = u
+        found = np.empty(len(order))
+        found[order] = path
+        return found
+
 
 def process_kinds(given: Any, channels: tuple[str, ...]) -> tuple[ProcessKind | None, ...]:
     """The kind of each channel's process from the option as a user gives it.
