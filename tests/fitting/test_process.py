@@ -190,7 +190,6 @@ REFUSALS = {
     "forgetting": lambda model, panel: Scorer(model, forgetting=0.99),
     "fleet": lambda model, panel: model.scorer().fleet(),
     "C header": lambda model, panel: model.export_c(),
-    "threshold": lambda model, panel: model.remaining_life(panel, 5.0, channel="x1"),
     "lives": lambda model, panel: cem.RemainingLife(model),
     "information": lambda model, panel: cem.RemainingLife(model, information=0.5),
     "residuals": lambda model, panel: model.residuals(panel),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cem.panel.panel import Panel
     from cem.process.channel_process import ChannelProcess
 
-__all__ = ["Level", "level_at"]
+__all__ = ["Level", "States", "level_at", "states_at"]
 
 FloatArray = NDArray[np.float64]
 
@@ -44,6 +44,53 @@ class Level:
     variances: FloatArray
 
 
+@dataclass(frozen=True, eq=False)
+class States:
+    """The state (u, v) of units at some times, none before a unit's last reading of the channel.
+
+    Given the readings and T, it is normal with means m_x − m_φᵀ T.
+
+    Parameters
+    ----------
+    u, v : ndarray of shape (L, m, p + 1)
+        Rows [m_φ | m_x].
+    uu, uv, vv : ndarray of shape (L, m)
+        Variances, in units of σ².
+    last : ndarray of shape (L,)
+        Time of the last reading of the channel; NaN if there is none.
+    """
+
+    u: FloatArray
+    v: FloatArray
+    uu: FloatArray
+    uv: FloatArray
+    vv: FloatArray
+    last: FloatArray
+
+
+def states_at(model: FittedMixture, panel: Panel, channel: int, times: FloatArray) -> States:
+    """The state of units at times (L, m); at a time before its last reading a unit's state is that at the reading.
+
+    A unit that has not been read starts at the time that is asked about.
+    """
+    process = None if model.processes is None else model.processes[channel]
+    assert process is not None
+    readings = panel.values[:, channel]
+    last = _record(panel, readings)[1]
+    white = whitened(process, panel.times, model.bases[channel](panel.times), readings, panel.offsets)
+    steps = process.steps(np.where(np.isnan(last)[:, None], 0.0, np.maximum(times - last[:, None], 0.0)))
+    a, d, q_uu, q_uv, q_vv = np.moveaxis(steps, -1, 0)
+    uu, uv, vv = (white.variances[:, i, None] for i in range(3))
+    return States(
+        a[..., None] * white.means[:, None, 0] + d[..., None] * white.means[:, None, 1],
+        np.broadcast_to(white.means[:, None, 1], (*times.shape, white.means.shape[-1])),
+        a * a * uu + 2.0 * a * d * uv + d * d * vv + q_uu,
+        a * uv + d * vv + q_uv,
+        vv + q_vv,
+        last,
+    )
+
+
 def level_at(model: FittedMixture, panel: Panel, channel: int, times: FloatArray) -> Level | None:
     """The level of units at some times; None if units do not wander in this channel.
 
@@ -62,17 +109,11 @@ def level_at(model: FittedMixture, panel: Panel, channel: int, times: FloatArray
     times = np.broadcast_to(times, (panel.n_units, times.shape[-1]))
     design, readings = model.bases[channel](panel.times), panel.values[:, channel]
     n_units, n_times, p = *times.shape, design.shape[1]
-    first, last = _record(panel, readings)
-    white = whitened(process, panel.times, design, readings, panel.offsets)
-    # A unit that has not been read starts at the time that is asked about.
-    steps = process.steps(np.where(np.isnan(last)[:, None], 0.0, np.maximum(times - last[:, None], 0.0)))
-    a, d = steps[..., :1], steps[..., 1:2]
-    rows = a * white.means[:, None, 0] + d * white.means[:, None, 1]  # (L, m, p + 1)
-    uu, uv, vv = (white.variances[:, i, None] for i in range(3))
-    a, d = a[..., 0], d[..., 0]
-    variances = a * a * uu + 2.0 * a * d * uv + d * d * vv + steps[..., 2]
-    earlier = times < last[:, None]
+    states = states_at(model, panel, channel, times)
+    rows, variances = states.u, states.uu
+    earlier = times < states.last[:, None]
     if earlier.any():
+        first = _record(panel, readings)[0]
         _smooth(process, panel, design, readings, first, times, earlier, rows, variances)
     at_times = model.bases[channel](times.reshape(-1)).reshape(n_units, n_times, p)
     return Level(at_times - rows[..., :p], np.ascontiguousarray(rows[..., p]), variances)
