@@ -44,7 +44,7 @@ def test_the_likelihood_is_that_of_the_dense_law(fits, kind):
 @pytest.mark.parametrize("truth", TRUTHS, ids=str)
 def test_one_mode_is_dense_maximum_likelihood(truth):
     """At the ratio of the fit no other mean, covariance or noise is more likely, by an optimiser that knows no EM."""
-    panel = wandering_fleet(truth, n_units=12)
+    panel = wandering_fleet(truth, n_units=8)
     em = fitted(panel, truth.kind)
     process, units = em.process_["x1"], []
     for l in range(panel.n_units):
@@ -93,6 +93,13 @@ def test_white_noise_gets_no_wander():
     assert em.process_["x1"].ratio * 50.0 < 0.1
     assert abs(em.log_likelihood_ - plain.log_likelihood_) < 3.0
     assert em.n_parameters_ == plain.n_parameters_ + 1
+
+
+def test_a_wander_without_noise_is_found_beyond_the_grid():
+    """Readings of a record without noise: the ratio has no bound, and what counts, ϱ σ², is right all the same."""
+    panel = wandering_fleet(ChannelProcess("wiener", 1e6), noise=1e-3, n_units=30)
+    em = fitted(panel, "wiener")
+    assert em.process_["x1"].ratio * em.noise_variances_[0, 0] == pytest.approx(1.0, rel=0.15)
 
 
 def test_modes_are_found_under_a_wander():
@@ -193,6 +200,9 @@ REFUSALS = {
     "lives": lambda model, panel: cem.RemainingLife(model),
     "information": lambda model, panel: cem.RemainingLife(model, information=0.5),
     "residuals": lambda model, panel: model.residuals(panel),
+    "diagnostics": lambda model, panel: cem.diagnostics.residuals(model, panel),
+    "time correlation": lambda model, panel: cem.diagnostics.time_correlation(model, panel),
+    "report": lambda model, panel: model.report(panel),
     "uncertainty": lambda model, panel: model.with_uncertainty([model.internal_parameters]),
 }
 

@@ -71,7 +71,7 @@ def test_other_processes_agree_with_fine_paths(process):
     ages = np.linspace(0.0, 40.0, m + 1)
     a, d, uu, uv, vv = process.steps(np.array([ages[1]]))[0]
     root = np.sqrt(uu)
-    # Paths that are looked at now and then cross late, as if the threshold were farther (Broadie, Glasserman, Kou 1997).
+    # Paths that are looked at now and then cross late, as if the threshold were farther (Broadie et al. 1997).
     threshold = 4.0 - (0.5826 * root if process.kind == "ou" else 0.0)
     u, v, first = np.full(n, 0.5), np.full(n, 0.05), np.full(n, np.inf)
     for i in range(1, m + 1):

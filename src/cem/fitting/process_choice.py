@@ -38,6 +38,8 @@ _COVARIANCE_FLOOR = 1e-6
 _LEAST, _MOST = 0.01, 100.0
 # Decades between the points of the grid, and how often this is halved about the best one: to a factor of 1.3.
 _DECADES, _HALVINGS = 1.0, 3
+# Of one size, about the best point. At an edge of the grid, where readings are all but free of noise, it goes on.
+_MOST_MOVES = 6
 
 
 def chosen_processes(
@@ -112,15 +114,17 @@ def _chosen(
         return known[point]
 
     best = max(_grid(kind, gap, record), key=likelihood)
-    halvings = _DECADES
-    for _ in range(_HALVINGS):
-        halvings /= 2.0
-        near = [
-            tuple(value + sign * halvings * (i == axis) for i, value in enumerate(best))
-            for axis in range(len(best))
-            for sign in (-1.0, 1.0)
-        ]
-        best = max([best, *near], key=likelihood)
+    for halvings in range(_HALVINGS + 1):
+        step_size = _DECADES / 2.0**halvings
+        for _ in range(_MOST_MOVES):
+            near = [
+                tuple(value + sign * step_size * (i == axis) for i, value in enumerate(best))
+                for axis in range(len(best))
+                for sign in (-1.0, 1.0)
+            ]
+            before, best = best, max([best, *near], key=likelihood)
+            if best == before:
+                break
     found = _process(kind, best)
     still = ChannelProcess(kind, 0.0, found.rate)
     return found if likelihood(best) > _likelihood(panel, basis, still, step, plan) else still
