@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -166,6 +168,33 @@ def test_standard_errors_are_those_of_the_same_problem(fits):
     _, panel, em = fits["wiener"]
     found = em.uncertainty(panel)
     assert np.isfinite(found.standard_errors).all()
+
+
+def test_membership_weighs_modes_under_a_wander():
+    """Covariates of units say nothing of readings, so they go with a process."""
+    panel = wandering_fleet(ChannelProcess("wiener", 1.0), modes=2, n_units=40)
+    panel = panel.with_covariates(unit_covariates={"site": np.arange(40) % 2})
+    em = fitted(panel, "wiener", 2, membership=["site"])
+    model = em.model_
+    weights = model._mode_weights(panel)
+    units = [DenseUnit(model, panel, l) for l in range(40)]
+    joint = [[np.log(weights[l, k]) + units[l].log_density(k) for k in range(2)] for l in range(40)]
+    assert em.score_samples(panel).sum() == pytest.approx(np.logaddexp.reduce(joint, axis=1).sum(), rel=1e-10)
+
+
+def test_predictions_need_no_scipy(fits):
+    """As those of plain models: whitening is in the module that has no BLAS."""
+    _, panel, em = fits["ou"]
+    code = (
+        "import pickle, sys; sys.modules['scipy'] = None; model, panel = pickle.load(sys.stdin.buffer); "
+        "print(model.score(panel), model.forecast(panel, [60.0], 'x1').mean[0, 0])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=pickle.dumps((em.model_, panel)), capture_output=True, check=True
+    )
+    score, forecast = map(float, done.stdout.split())
+    assert score == pytest.approx(em.score(panel), rel=1e-12)
+    assert forecast == pytest.approx(em.model_.forecast(panel, [60.0], "x1").mean[0, 0], rel=1e-12)
 
 
 def test_a_pickle_keeps_the_process(fits):

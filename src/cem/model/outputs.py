@@ -308,7 +308,8 @@ class ModelOutputs(FittedMixture):
 
         The prediction is conditional on no crossing since the unit's first reading; the probability of an earlier
         crossing is reported beside it. If you have units that ran to failure and no threshold, use
-        `cem.RemainingLife`.
+        `cem.RemainingLife`. Where units wander about their curves (``process=``), what crosses is the curve and the
+        wander together, from the present level on, and the condition is that this level is not beyond the threshold.
 
         Parameters
         ----------

@@ -7,7 +7,7 @@ from libc.math cimport log
 
 cdef double whiten_unit(
     int n, int m,
-    double* rows,           # (n, m)    in: [φ | x], x NaN where it is missing; out: innovations / √F, as they were there
+    double* rows,           # (n, m)    in: [φ | x], x NaN where missing; out: innovations / √F; others stay
     const double* steps,    # (n, 5)    from the reading before: a, d, q_uu, q_uv, q_vv
     double start_variance,  #           of u at the first reading
     double* means_out,      # (2, m)    of u and v at the last reading, for every column
