@@ -173,7 +173,7 @@ def test_another_kind_of_file_is_called_one():
 def test_newer_format_is_refused_by_naming_both_versions():
     content = bytearray(GOLDEN.read_bytes())
     content[8:12] = struct.pack("<I", 7)
-    with pytest.raises(ModelFileError, match=r"version is 7.*up to 4"):
+    with pytest.raises(ModelFileError, match=r"version is 7.*up to 5"):
         decode(bytes(content))
 
 

@@ -22,7 +22,7 @@ def read(content):
     """Version, header and arrays."""
     assert content[:8] == bytes.fromhex("89 43 45 4D 0D 0A 1A 0A")
     version, length = struct.unpack_from("<IQ", content, 8)
-    assert version in (1, 2, 3, 4) and (20 + length) % 8 == 0
+    assert version in (1, 2, 3, 4, 5) and (20 + length) % 8 == 0
     assert hashlib.sha256(content[:-32]).digest() == content[-32:]
     header = json.loads(content[20 : 20 + length])
     arrays, data, offset = {}, content[20 + length : -32], 0
@@ -148,6 +148,20 @@ def with_components(header, arrays):
     return {**found, **own, "log_weights": prior[:, modes] + np.log(w / totals[modes])}
 
 
+def wander(process, t):
+    """K of the page at times t, those of one unit's readings of a channel; (n, n)."""
+    if process is None:
+        return np.zeros((len(t), len(t)))
+    ratio, age = process["ratio"], t - t[0] if len(t) else t
+    low, high = np.minimum.outer(age, age), np.maximum.outer(age, age)
+    if process["kind"] == "wiener":
+        return ratio * low
+    if process["kind"] == "integrated":
+        return ratio * low**2 * (3 * high - low) / 6
+    assert process["kind"] == "ou"
+    return ratio / (2 * process["rate"]) * np.exp(-process["rate"] * (high - low))
+
+
 def log_likelihood(header, arrays):
     """Σ_u log Σ_k π_k P(x_u | k) of the check panel, from the covariance of all readings of a unit."""
     bases = header["model"]["bases"]
@@ -172,7 +186,9 @@ def log_likelihood(header, arrays):
                 phi = np.concatenate([basis_functions(basis, t[seen[:, c]]), behind[c][own_rows]], axis=1)
                 means.append(phi @ (arrays["centres"][row] + s * np.linalg.solve(S, arrays["means"][k, row])))
                 root = s * phi @ np.linalg.solve(S, L)
-                own.append(root @ root.T)
+                process = header["model"].get("processes", [None] * len(bases))[c]
+                K = s**2 * arrays["noise_variances"][k, c] * wander(process, t[seen[:, c]])
+                own.append(root @ root.T + K)
                 noise.append(np.full(len(phi), s**2 * arrays["noise_variances"][k, c]))
                 if "loadings" in arrays:
                     shared.append(root @ arrays["loadings"][k, row])
@@ -193,6 +209,7 @@ def test_the_page_suffices_to_read_a_model(name):
     """A reader in another language, written from the page, would compute something else than cem."""
     version, header, arrays = read((DATA / name).read_bytes())
     expected = 4 if "uncertainty" in header["model"] else 3 if "conditions" in header["model"] else None
+    expected = 5 if "processes" in header["model"] else expected
     assert version == (expected or (2 if "loadings" in arrays else 1))
     if header["model"]["time_axis"] == "to_failure":
         assert arrays["check_times"].max() <= 0
@@ -204,7 +221,7 @@ def test_every_basis_of_the_page_and_all_versions_are_tried():
     headers = [read((DATA / name).read_bytes()) for name in FILES]
     kinds = {basis["type"] for _, header, _ in headers for basis in header["model"]["bases"]}
     assert kinds == {"Constant", "Polynomial", "Fourier", "Exponential", "BSpline"}
-    assert {version for version, _, _ in headers} == {1, 2, 3, 4}
+    assert {version for version, _, _ in headers} == {1, 2, 3, 4, 5}
     models = [header["model"] for version, header, _ in headers if version == 3]
     conditions = [model["conditions"] for model in models if model["conditions"] is not None]
     assert {feature["kind"] for part in conditions for feature in part["features"]} == {"power", "spline", "level"}

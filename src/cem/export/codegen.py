@@ -54,6 +54,7 @@ from cem.export.c_text import (
     vector,
 )
 from cem.files.whole_file import write_whole
+from cem.process.channel_process import refuse_process
 from cem.statistics.coordinates import times_inverse
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ def export_c(
     BasisError
         A channel has a `Custom` basis, which is a Python function.
     PredictionError
-        The model's time axis is the time to failure, which is unknown for a running unit; or its channels are linked.
+        The model's time axis is the time to failure, which is unknown for a running unit; its channels are linked; or
+        its units wander about their curves (``process=``).
     ModelFileError
         The file cannot be written, or the path leads to a directory, a device, a pipe or a socket.
     """
@@ -118,6 +120,9 @@ def export_c(
             "the model's time axis is the time to failure, which is unknown for a running unit, so a C header cannot "
             "score with it; fit with time_axis='forward' to export"
         )
+    refuse_process(
+        model, "a C header", "score in batches with predict_proba, or fit with process=None to export", PredictionError
+    )
     if model.internal_parameters.rank:
         raise PredictionError(
             f"the model's channels are linked (linking_rank={model.internal_parameters.rank}), and the C header weighs "

@@ -11,7 +11,9 @@ import numpy as np
 from cem.covariates.regimes import Regimes
 from cem.em.constraints import COVARIANCE_STRUCTURES
 from cem.errors import OptionError
+from cem.errors.options import shortened
 from cem.fitting.options import FitOptions, seed_of
+from cem.process.channel_process import process_kinds
 
 __all__ = ["checked_options"]
 
@@ -97,6 +99,8 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
     regimes = given["regimes"]
     if regimes is not None and not isinstance(regimes, Regimes):
         raise OptionError(f"regimes={regimes!r}: cem.Regimes(...), or None, was expected")
+    if given.get("process") is not None:
+        _check_process(given)
     n_modes = positive("n_modes")
     if covariance == "auto":
         covariance = "full" if rank else "shrunk"
@@ -126,7 +130,28 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
         noise=one_of("noise", ("own", "pooled")),
         membership=given["membership"],
         shrinkage=None if isinstance(shrinkage, str) else float(shrinkage),
+        process=given.get("process"),
     )
+
+
+def _check_process(given: Mapping[str, Any]) -> None:
+    """Refuse a process beside options that do not know of it: they would ignore that units wander."""
+    process = given["process"]
+    named = tuple(name for name in process if name is not None) if isinstance(process, Mapping) else ()
+    process_kinds(process, named)
+    without: tuple[tuple[str, object, str], ...] = (
+        ("time_axis", "forward", "time_axis='forward'"),
+        ("linking_rank", 0, "linking_rank=0"),
+        ("covariates", None, "no covariates"),
+        ("regimes", None, "no regimes"),
+        ("uncertainty", None, "no uncertainty"),
+    )
+    for name, allowed, instead in without:
+        if given.get(name) is not None and given[name] != allowed:
+            raise OptionError(
+                f"process={shortened(process)} with {name}={shortened(given[name])}: a process does not work with it "
+                f"yet; fit with {instead}, or with process=None"
+            )
 
 
 def _max_iter(value: Any) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cem.em.constraints import CovarianceStructure
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
+    from cem.process.channel_process import ChannelProcess
     from cem.statistics.columns import ColumnPlan
 
 __all__ = ["n_free_parameters", "n_loadings", "panel_likelihood"]
@@ -44,6 +45,7 @@ def n_free_parameters(
     pooled_noise: bool = False,
     regimes: int = 0,
     n_membership: int = 1,
+    processes: Sequence[ChannelProcess | None] | None = None,
 ) -> int:
     """Count the free parameters of a mixture.
 
@@ -72,6 +74,8 @@ def n_free_parameters(
         Free offsets and scales by regime.
     n_membership : int
         1 + F, columns of γ; 1 if π does not depend on the covariates of units.
+    processes : sequence over channels of ChannelProcess or None, optional
+        A ratio of each channel whose units wander, and a rate where it is an OU process.
     """
     fixed = 0
     if plan is not None:
@@ -91,7 +95,8 @@ def n_free_parameters(
     loadings = n_modes * n_loadings((*sizes, 1) if linked_lives else tuple(sizes), rank)
     noises = (1 if pooled_noise else n_modes) * (len(sizes) - n_untold)
     means = n_modes * sum(sizes) + fixed + regimes
-    return (n_modes - 1) * n_membership + means + noises + covariances + loadings + of_laws
+    wander = sum(1 + (own.rate is not None) for own in processes or () if own is not None)
+    return (n_modes - 1) * n_membership + means + noises + covariances + loadings + of_laws + wander
 
 
 def n_loadings(sizes: Sequence[int], rank: int) -> int:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from cem.covariates.regimes import Regimes
     from cem.fitting.columns import ColumnChoice
     from cem.model.model import FailureModeModel
+    from cem.process.channel_process import ProcessKind
 
 __all__ = ["FailureModeEM"]
 
@@ -166,6 +167,12 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         the fit, or by 199 refits of fleets drawn from it, which also serve where units are few. A fit with
         ``sample_weight`` has no bootstrap; on the time to failure it needs linked lives, and all units failed. Default:
         predictions take the parameters as known.
+    process : {"wiener", "integrated", "ou"} or mapping of channel to these, optional
+        A unit wanders about its own curve, and forecasts start from where it is (model.md, "A unit wanders about its
+        curve"): as a Wiener process, as a smooth integrated one, or as an Ornstein-Uhlenbeck process, which returns.
+        The key None of a mapping stands for channels not named. How much units wander is chosen by the likelihood. Only
+        on the forward time axis, without covariates of readings, regimes and linked channels. Default: what a curve
+        leaves is white noise.
 
     Attributes
     ----------
@@ -186,6 +193,8 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         Column → coefficients of the modes' log-odds, shape (K,).
     random_columns_ : dict
         Channel → functions of its basis whose coefficients vary from unit to unit.
+    process_ : dict
+        Channel → its process with kind, ratio ϱ and rate λ, as `FailureModeModel.process_`.
     responsibilities_ : ndarray of shape (L, K)
         ρ̂, posterior mode probabilities of the training units; 0 or 1 where the mode was known. Units of weight 0 have
         theirs at the fitted parameters.
@@ -295,6 +304,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         noise: Literal["own", "pooled"] = "own",
         membership: Any = None,
         uncertainty: Literal["information", "bootstrap"] | None = None,
+        process: ProcessKind | Mapping[str | None, ProcessKind | None] | None = None,
         **nested: Never,
     ) -> None:
         self.n_modes = n_modes
@@ -326,6 +336,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         self.noise = noise
         self.membership = membership
         self.__dict__["uncertainty"] = uncertainty  # beside the method of this name
+        self.process = process
         if nested:
             check_nested(self.get_params(deep=False), nested)
 
@@ -535,6 +546,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
             pooled_noise=options.noise == "pooled",
             regimes=0 if result.conditioning is None else result.conditioning.n_map_parameters(),
             n_membership=1 if parameters.membership is None else parameters.membership.shape[1],
+            processes=result.processes,
         )
         self.responsibilities_ = run.responsibilities
         self.log_likelihood_ = result.log_likelihood
@@ -564,6 +576,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
             conditions=conditions,
             of_units=result.of_units,
             column_kinds=column_kinds(result),
+            processes=result.processes,
             bases=statistics.bases,
             channels=statistics.channels,
             response=panel.response if panel.response in statistics.channels else None,

@@ -18,6 +18,7 @@ _ADDED = (
     "common_columns",
     "membership",
     "uncertainty",
+    "process",
 )
 
 

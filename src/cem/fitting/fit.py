@@ -20,6 +20,7 @@ from cem.em.loop import start_em
 from cem.em.mixture_problem import MixtureProblem, MixtureRun
 from cem.errors import ConvergenceWarning, FitError, OptionError, PanelError
 from cem.errors.names import counted, listed
+from cem.errors.options import shortened
 from cem.errors.warning import warn
 from cem.fitting.bases import specified_bases, warn_of_lower_degrees
 from cem.fitting.columns import check_collinear, column_plan
@@ -37,6 +38,7 @@ from cem.fitting.shrinkage import ChosenShrinkage, chosen_shrinkage, first_shrin
 from cem.fitting.warm_start import check_same_conditions, matched_modes, numbered
 from cem.mixture.parameters import Parameters
 from cem.panel.mode_priors import all_mode_labels, log_mode_priors
+from cem.process.channel_process import ChannelProcess
 from cem.search.fresh import (
     one_mode_run,
 )
@@ -128,6 +130,8 @@ class _Prepared:
         Of the columns; None if all of them are random.
     conditioning : Conditioning, optional
         The panel's covariates, and the map of its readings.
+    processes : tuple over channels of ChannelProcess or None, optional
+        How units wander about their curves; None: they do not.
     """
 
     problem: MixtureProblem
@@ -138,6 +142,7 @@ class _Prepared:
     left_out: tuple[str, ...]
     plan: ColumnPlan | None
     conditioning: Conditioning | None
+    processes: tuple[ChannelProcess | None, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +187,16 @@ def _prepare(
     )
     panel, statistics = learnable.panel, learnable.statistics
     plan, conditioning = learnable.prepared
+    steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
+    if conditioning is not None and conditioning.maps is not None:
+        steps = steps / conditioning.maps.scales.max(axis=0)
+    steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))
+    processes = None
+    if options.process is not None or getattr(init, "processes", None) is not None:
+        processes = _processes(panel, learnable.bases, given_channels, steps, plan, options, init)
+        statistics = SufficientStatistics.from_panel(
+            panel, learnable.bases, known_modes=known_modes, plan=plan, processes=processes
+        )
     mode_priors = log_mode_priors(panel, mode_labels)
     if membership_design is not None or mode_priors is not None:
         statistics = statistics.with_membership(membership_design, mode_priors)
@@ -190,10 +205,6 @@ def _prepare(
     warn_of_short_units(panel, learnable.bases)
     warn_of_what_covariates_leave(panel, learnable.bases, plan, conditioning)
     expectation = Expectation(statistics, kernel=options.kernel, n_jobs=options.n_jobs)
-    steps = np.array([decimal_step(panel.values[:, c]) for c in range(panel.n_channels)])
-    if conditioning is not None and conditioning.maps is not None:
-        steps = steps / conditioning.maps.scales.max(axis=0)
-    steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))
     varying = statistics.sizes if plan is None else tuple(map(len, plan.random))
     if options.covariance == "shrunk" and (not any(varying) or not (options.max_iter or options.shrinkage)):
         # No coefficient varies, or ν is not known and nothing is to be fitted: the objective is ℓ alone.
@@ -209,7 +220,38 @@ def _prepare(
         tuple(name for name in given_channels if name not in panel.channels),
         plan,
         conditioning,
+        processes,
     )
+
+
+def _processes(
+    panel: Panel,
+    bases: tuple[Basis, ...],
+    given_channels: Sequence[str],
+    steps: FloatArray,
+    plan: ColumnPlan | None,
+    options: FitOptions,
+    init: Given,
+) -> tuple[ChannelProcess | None, ...] | None:
+    """How units wander about their curves, by channel: as in the model of a warm start, or chosen for the panel."""
+    from cem.fitting.process_choice import chosen_processes
+    from cem.model.model import FailureModeModel
+    from cem.process.channel_process import process_kinds
+
+    every = process_kinds(options.process, tuple(given_channels))
+    kinds = tuple(every[given_channels.index(name)] for name in panel.channels)
+    if not isinstance(init, FailureModeModel):
+        return chosen_processes(panel, bases, kinds, steps, plan) if any(kinds) else None
+    own = init.processes or (None,) * len(init.channels)
+    kept = tuple(own[init.channels.index(name)] for name in panel.channels)
+    found = tuple(None if process is None else process.kind for process in kept)
+    if options.process is not None and found != kinds:
+        raise OptionError(
+            f"init: the model has the processes {listed(found, 20)}, and process={shortened(options.process)} means "
+            f"{listed(kinds, 20)}; a warm start keeps those of the model: leave process out, or start from the "
+            "responsibilities, init=model.predict_proba(panel)"
+        )
+    return kept if any(found) else None
 
 
 def _prepare_columns(
@@ -432,6 +474,7 @@ def _finish(found: _Found, prepared: _Prepared, options: FitOptions, *, keeps_or
         prepared.plan,
         found.conditioning,
         shrinkage=found.shrinkage,
+        processes=prepared.processes,
     )
 
 

@@ -13,6 +13,7 @@ from cem.errors.names import object_array
 if TYPE_CHECKING:
     from cem.mixture.condition_records import ChannelRegimes
     from cem.model.model import FailureModeModel
+    from cem.process.channel_process import ChannelProcess
 
 __all__ = ["FittedAttributes", "as_labels"]
 
@@ -103,3 +104,8 @@ class FittedAttributes:
     def random_columns_(self) -> dict[str, tuple[int, ...]]:
         """Functions of each channel's basis whose coefficients vary from unit to unit."""
         return self._model().random_columns_
+
+    @property
+    def process_(self) -> dict[str, ChannelProcess]:
+        """How units wander about their curves, by channel; see `FailureModeModel.process_`."""
+        return self._model().process_

@@ -16,6 +16,7 @@ from cem.covariates.conditions import Conditions
 from cem.em.constraints import Constraints
 from cem.lifetimes.lifetimes import Lifetimes
 from cem.mixture.parameters import Parameters
+from cem.process.channel_process import ChannelProcess
 from cem.statistics.columns import ColumnPlan
 from cem.statistics.coordinates import Coordinates
 
@@ -57,6 +58,8 @@ class FittedForm:
         That the fit reached, in internal coordinates.
     unlabelled : tuple of int
         Modes that the fit numbered itself.
+    processes : tuple over channels of ChannelProcess or None, optional
+        How units wander about their curves; None: they do not.
     """
 
     parameters: Parameters
@@ -72,6 +75,7 @@ class FittedForm:
     prior_weight: float
     objective: float
     unlabelled: tuple[int, ...] = ()
+    processes: tuple[ChannelProcess | None, ...] | None = None
 
     @classmethod
     def of(cls, result: FitResult, lifetimes: Lifetimes | None = None, family: str | None = None) -> FittedForm:
@@ -92,6 +96,7 @@ class FittedForm:
             prior_weight=0.0,
             objective=float(result.run.objectives[-1]),
             unlabelled=result.unlabelled,
+            processes=result.processes,
         )
 
     @classmethod

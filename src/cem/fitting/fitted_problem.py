@@ -254,7 +254,12 @@ def _compressed(
         features = np.zeros((len(panel.times), 0)) if conditioning is None else conditioning.features()
         plan = replace(plan, features=features)
     statistics = SufficientStatistics.from_panel(
-        readings, form.bases, coordinates=form.coordinates, known_modes=known, plan=plan
+        readings,
+        form.bases,
+        coordinates=form.coordinates,
+        known_modes=known,
+        plan=plan,
+        processes=form.processes,
     )
     priors = log_mode_priors(panel, form.mode_labels)
     if design is not None or priors is not None:

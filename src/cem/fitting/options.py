@@ -56,6 +56,7 @@ class FitOptions:
     noise: Literal["own", "pooled"] = "own"
     membership: Any = None
     shrinkage: float | None = None  # None: chosen by held-out likelihood
+    process: Any = None  # None, a kind, or a mapping of channel to these
 
 
 def seed_of(random_state: object) -> np.random.SeedSequence:

@@ -13,6 +13,7 @@ from cem.em.constraints import Constraints
 from cem.em.mixture_problem import MixtureRun
 from cem.fitting.conditioning import Conditioning
 from cem.fitting.shrinkage import ChosenShrinkage
+from cem.process.channel_process import ChannelProcess
 from cem.search.starts import Start
 from cem.statistics.columns import ColumnPlan
 from cem.statistics.sufficient import SufficientStatistics
@@ -44,6 +45,7 @@ class FitResult:
     )
     shrinkage: ChosenShrinkage | None = None  # how ν of shrunk covariances was chosen
     of_units: Conditions | None = None  # features of units, by which π depends on their covariates
+    processes: tuple[ChannelProcess | None, ...] | None = None  # how units wander about their curves
 
     @property
     def log_jacobian(self) -> float:

@@ -169,6 +169,7 @@ def compressed_readings(model: FittedMixture, panel: Panel) -> SufficientStatist
         kernel="plain",
         plan=plan_of(model, panel),
         whole=True,
+        processes=model.processes,
     )
 
 

@@ -20,6 +20,7 @@ from cem.statistics.coordinates import Coordinates
 if TYPE_CHECKING:
     from cem.covariates.conditions import Conditions
     from cem.panel.panel import Panel
+    from cem.process.channel_process import ChannelProcess
     from cem.statistics.sufficient import SufficientStatistics
 
 __all__ = ["ChannelParameters", "FittedMixture"]
@@ -39,6 +40,7 @@ _SLOTS = (
     "internal_parameters",
     "mode_labels",
     "of_units",
+    "processes",
     "response",
     "time_axis",
     "time_unit",
@@ -74,6 +76,7 @@ class FittedMixture:
     conditions: Conditions | None  # of the readings: covariates, regimes, columns of channels
     of_units: Conditions | None  # features of units, by which π depends on their covariates
     column_kinds: ColumnKinds | None  # of the bases' functions; None: all are random
+    processes: tuple[ChannelProcess | None, ...] | None  # how units wander about their curves; None: they do not
     _channel_units: dict[str, str]
     _training: dict[str, Any]
     _cache: dict[str, FloatArray]
@@ -94,6 +97,7 @@ class FittedMixture:
         conditions: Conditions | None = None,
         of_units: Conditions | None = None,
         column_kinds: Sequence[Sequence[str]] | None = None,
+        processes: Sequence[ChannelProcess | None] | None = None,
     ) -> None:
         channels, bases = tuple(channels), tuple(bases)
         labels = tuple(range(parameters.n_modes)) if mode_labels is None else tuple(mode_labels)
@@ -122,6 +126,17 @@ class FittedMixture:
             raise OptionError(f"response {response!r} is not a channel; {did_you_mean(response, channels)}")
         if time_axis not in _TIME_AXES:
             raise OptionError(f"time_axis={time_axis!r}: one of {', '.join(map(repr, _TIME_AXES))} was expected")
+        if processes is not None and len(processes) != len(channels):
+            raise OptionError(
+                f"processes has {len(processes)} entries; None, or one for each of {len(channels)} channels, was "
+                "expected"
+            )
+        if processes is not None and any(processes) and (
+            conditions is not None or parameters.rank or time_axis != "forward"
+        ):  # fmt: skip
+            raise OptionError(
+                "a model with processes has no covariates of readings, no linked channels, and the forward time axis"
+            )
         if not all(basis.is_bound for basis in bases):
             raise OptionError("a model's bases must be bound to a domain; give basis.bind(times)")
         parts: dict[str, Any] = {
@@ -136,6 +151,7 @@ class FittedMixture:
             "conditions": conditions,
             "of_units": of_units,
             "column_kinds": checked_kinds(column_kinds, tuple(basis.size for basis in bases)),
+            "processes": None if processes is None or not any(processes) else tuple(processes),
             "_channel_units": dict(channel_units or {}),
             "_training": _copied(dict(training or {})),
             "_cache": {},
@@ -368,6 +384,16 @@ class FittedMixture:
         return curves
 
     @property
+    def process_(self) -> dict[str, ChannelProcess]:
+        """How units wander about their curves: channel → kind, ratio ϱ per unit of time, and rate λ of an OU process.
+
+        The process adds ϱ σ² per unit of time to the variance, with σ² of `noise_variances_`. Channels whose units do
+        not wander are left out; a ratio of 0 says that the fit found no wander.
+        """
+        own = self.processes or ()
+        return {name: process for name, process in zip(self.channels, own, strict=False) if process is not None}
+
+    @property
     def domain(self) -> tuple[float, float]:
         """First and last training time over all channels."""
         return min(basis.domain[0] for basis in self.bases), max(basis.domain[1] for basis in self.bases)
@@ -471,6 +497,7 @@ class FittedMixture:
             "conditions": self.conditions,
             "of_units": self.of_units,
             "column_kinds": self.column_kinds,
+            "processes": self.processes,
         }
 
 

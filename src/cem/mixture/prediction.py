@@ -26,6 +26,7 @@ from cem.statistics.sufficient import SufficientStatistics
 
 if TYPE_CHECKING:
     from cem.covariates.one_channel import ChannelAt
+    from cem.mixture.process_forecast import Level
 
 __all__ = [
     "Evidence",
@@ -336,10 +337,9 @@ def evidence(statistics: SufficientStatistics, parameters: Parameters, n_threads
     with np.errstate(under="ignore"):
         probabilities = np.exp(joint - top)
     totals = probabilities.sum(axis=1, keepdims=True)
-    jacobian = statistics.counts @ np.log(statistics.coordinates.scales)
     return Evidence(
         probabilities / totals,
-        common + (top + np.log(totals))[:, 0] - jacobian,
+        common + (top + np.log(totals))[:, 0] + statistics.log_jacobians,
         misfits,
         statistics.counts.sum(axis=1, dtype=np.int64),
     )
@@ -452,6 +452,7 @@ def forecast_channel(
     asked_times: FloatArray,
     noise: bool,
     at: ChannelAt | None = None,
+    level: Level | None = None,
 ) -> Forecast:
     """Predictive mixture of one channel (model.md, "Prognosis", "Forward").
 
@@ -469,6 +470,8 @@ def forecast_channel(
         Add the residual noise.
     at : ChannelAt, optional
         The channel under given conditions, at the times in order. Default: it has none.
+    level : Level, optional
+        Where the units are beside their curves, at the times. Default: on them.
 
     Raises
     ------
@@ -488,7 +491,10 @@ def forecast_channel(
         posteriors(*_one_channel(statistics, parameters, channel), means, roots)
     coordinates = statistics.coordinates
     scale = coordinates.scales[channel]
-    design = statistics.bases[channel](times.reshape(-1)) if at is None else at.design
+    if level is not None:
+        times, design = np.broadcast_to(times, (n_units, n_times)), level.design.reshape(-1, p)
+    else:
+        design = statistics.bases[channel](times.reshape(-1)) if at is None else at.design
     spread = np.empty((n_units, n_modes, n_times))
     with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
         internal = np.linalg.solve(coordinates.transform(channel).T, design.T).T.reshape(*times.shape, p)
@@ -497,6 +503,9 @@ def forecast_channel(
         mode_means = np.broadcast_to(centre, (n_units, n_times))[:, None] + scale * (means @ np.swapaxes(rows, 1, 2))
         for k in range(n_modes):  # mode by mode: (L, m, p) at a time, not K times that
             spread[:, k] = np.square(rows @ roots[:, k].reshape(n_units, p, p)).sum(axis=2)
+        if level is not None:
+            mode_means = mode_means + level.origins[:, None]
+            spread += parameters.noise_variances[:, channel][None, :, None] * level.variances[:, None]
         if noise:
             spread += parameters.noise_variances[:, channel][None, :, None]
         mode_variances = np.square(scale) * spread

@@ -24,8 +24,9 @@ def log_likelihood_of_check(model: FittedMixture, arrays: Arrays) -> float:
     Times to failure count from the failure, so they are on the model's axis already.
     """
     offsets, times, values = arrays["check_offsets"], arrays["check_times"], arrays["check_values"]
-    # The scorer of single readings takes channels as independent, and knows no covariates.
-    if model.linking_rank or model.conditions is not None or model.of_units is not None:
+    # The scorer of single readings takes channels as independent, and knows no covariates and no processes.
+    others = (model.conditions, model.of_units, model.processes)
+    if model.linking_rank or any(other is not None for other in others):
         from cem.mixture.conditioned import map_jacobian
         from cem.mixture.prediction import evidence
 

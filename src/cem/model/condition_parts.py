@@ -122,7 +122,7 @@ def require_parts(
     coordinates: Coordinates,
     parts: ConditionParts,
     *,
-    has_components: bool = False,
+    has_more: bool = False,
 ) -> None:
     """ValueError if parts of a file contradict each other, or an earlier version could hold the model.
 
@@ -133,10 +133,10 @@ def require_parts(
     parameters : Parameters
     coordinates : Coordinates
     parts : ConditionParts
-    has_components : bool
-        Whether the modes have components, which no earlier version holds.
+    has_more : bool
+        Whether the modes have components, or units wander, which no earlier version holds.
     """
-    plain = all(part is None for part in parts) and not has_components
+    plain = all(part is None for part in parts) and not has_more
     if plain and not rules.is_singular(parameters.factors, parameters.sizes):
         raise ValueError("it has nothing that an earlier format version could not hold")
     if "membership" in arrays and arrays["membership"].dtype.kind != "f":

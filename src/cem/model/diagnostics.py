@@ -17,6 +17,7 @@ from cem.errors import OptionError
 from cem.errors.display import escaped
 from cem.errors.names import listed
 from cem.mixture.conditioned import adjusted_panel, mode_curves
+from cem.process.channel_process import refuse_process
 
 if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
@@ -124,6 +125,7 @@ def residuals(model: FailureModeModel, panel: Panel) -> tuple[FloatArray, FloatA
     --------
     FailureModeModel.residuals : averaged over the modes, about their mean curves, or as normal quantiles; with tables.
     """
+    refuse_process(model, "residuals", "fit with process=None for them")
     posterior = model.posterior(panel)
     best = posterior.mode_probabilities.argmax(axis=1)
     read = model._aligned(panel)

@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT_VERSION", "encode", "save"]
 
 MAGIC = b"\x89CEM\r\n\x1a\n"  # a non-ASCII byte and both line ends reveal a transfer in text mode
-FORMAT_VERSION = 4  # newest version read; each model is written as the oldest version that can hold it
+FORMAT_VERSION = 5  # newest version read; each model is written as the oldest version that can hold it
 LINKED_VERSION = 2
 CONDITIONS_VERSION = 3
 UNCERTAIN_VERSION = 4
+PROCESS_VERSION = 5
 MAX_HEADER = 16 * 2**20
 PREFIX = struct.Struct("<8sIQ")  # magic, version, header length
 DIGEST_SIZE = 32
@@ -108,7 +109,9 @@ def encode(model: FittedMixture) -> bytes:
         with np.errstate(all="ignore"):
             rules.require_numbers(arrays, parameters.sizes, may_be_singular=version >= CONDITIONS_VERSION)
             conditional = _conditional(model) if version >= CONDITIONS_VERSION else {}
-            if version >= UNCERTAIN_VERSION:
+            if version == PROCESS_VERSION:
+                conditional["processes"] = _processes(model)
+            if version == UNCERTAIN_VERSION:
                 from cem.model import component_parts
 
                 arrays.update(component_parts.component_arrays(model))
@@ -166,6 +169,8 @@ def encode(model: FittedMixture) -> bytes:
 def _version(model: FittedMixture) -> int:
     """The oldest version that can hold the model."""
     parameters = model.internal_parameters
+    if model.processes is not None:
+        return PROCESS_VERSION
     if model.components is not None:
         return UNCERTAIN_VERSION
     parts = (model.conditions, model.of_units, model.column_kinds, parameters.membership)
@@ -179,6 +184,14 @@ def _conditional(model: FittedMixture) -> dict[str, Any]:
     from cem.model import condition_parts
 
     return condition_parts.saved_condition_parts(model)
+
+
+def _processes(model: FittedMixture) -> list[Any]:
+    """How units wander about their curves, by channel: null, or kind, ratio and rate."""
+    return [
+        None if own is None else {"kind": own.kind, "ratio": float(own.ratio), "rate": own.rate}
+        for own in model.processes or ()
+    ]
 
 
 def _encoded_label(label: Hashable) -> Any:

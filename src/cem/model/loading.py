@@ -30,6 +30,7 @@ from cem.model.file import (
     MAGIC,
     MAX_HEADER,
     PREFIX,
+    PROCESS_VERSION,
     UNCERTAIN_VERSION,
     path_text,
 )
@@ -43,12 +44,14 @@ if TYPE_CHECKING:
 
     from cem.basis.family import Basis
     from cem.model.condition_parts import ConditionParts
+    from cem.process.channel_process import ChannelProcess
 
 __all__ = ["decode", "load", "load_by"]
 
 _CHECK_TOLERANCE = 1e-9
 _LONGEST_MESSAGE = 1000  # characters
 _LONGEST_PATH = 4096  # bytes
+_LARGEST_OF_PROCESS = 1e140
 _LARGEST = float(np.finfo(np.float64).max)  # JSON has whole numbers beyond it
 _HEADER_KEYS = {"arrays", "check", "model", "writer"}
 _MODEL_KEYS = {"bases", "channel_units", "channels", "mode_labels", "response", "time_axis", "time_unit", "training"}
@@ -186,7 +189,7 @@ def decode(
         data = memoryview(bytes(data))
     arrays = _arrays(header["arrays"], data, refuse)
     optional = _CONDITION_ARRAYS
-    if version >= UNCERTAIN_VERSION:
+    if version == UNCERTAIN_VERSION:
         from cem.model.component_parts import COMPONENT_ARRAYS
 
         optional = optional | COMPONENT_ARRAYS
@@ -250,7 +253,7 @@ def _header(text: bytes, n_bytes: int, version: int, refuse: Callable[[str], Mod
         raise refuse(f"its header is not sound: {error}") from None
     parts = header if isinstance(header, dict) else {}
     keys = _MODEL_KEYS | _CONDITION_KEYS if version >= CONDITIONS_VERSION else _MODEL_KEYS
-    keys = keys | {"uncertainty"} if version >= UNCERTAIN_VERSION else keys
+    keys = keys | {UNCERTAIN_VERSION: {"uncertainty"}, PROCESS_VERSION: {"processes"}}.get(version, set())
     if set(parts) != _HEADER_KEYS or not isinstance(parts["model"], dict) or set(parts["model"]) != keys:
         raise refuse(f"its header must have the keys {sorted(_HEADER_KEYS)} and its model {sorted(keys)}")
     if not isinstance(parts["writer"], str):
@@ -338,7 +341,8 @@ def _model(
     )  # fmt: skip
     coordinates = Coordinates(arrays["centres"], arrays["scales"], arrays["transforms"], sizes)
     if with_conditions:
-        condition_parts.require_parts(arrays, parameters, coordinates, parts, has_components="uncertainty" in saved)
+        has_more = "uncertainty" in saved or "processes" in saved
+        condition_parts.require_parts(arrays, parameters, coordinates, parts, has_more=has_more)
     model = FailureModeModel(
         parameters=parameters,
         coordinates=coordinates,
@@ -352,6 +356,7 @@ def _model(
         conditions=parts[0],
         of_units=parts[1],
         column_kinds=parts[2],
+        processes=_processes(saved["processes"], bases) if "processes" in saved else None,
     )
     if "uncertainty" in saved:
         from cem.model.uncertain import UncertainModel
@@ -360,6 +365,29 @@ def _model(
         model = UncertainModel(**model._arguments(), components=components)
     model._adopt_record(saved["training"])
     return model
+
+
+def _processes(saved: Any, bases: tuple[Basis, ...]) -> tuple[ChannelProcess | None, ...]:
+    """How units wander about their curves, by channel; ValueError or OptionError if no writer makes them."""
+    from cem.process.channel_process import ChannelProcess
+
+    if not isinstance(saved, list) or len(saved) != len(bases) or not any(saved):
+        raise ValueError(f"processes is {str(saved)[:80]}; an entry for each of {len(bases)} channels was expected")
+    found: list[ChannelProcess | None] = []
+    for own in saved:
+        if own is None:
+            found.append(None)
+            continue
+        if not isinstance(own, dict) or own.keys() != {"kind", "ratio", "rate"}:
+            raise ValueError(f"a process is {str(own)[:80]}; kind, ratio and rate were expected")
+        numbers = [own["ratio"], *([] if own["rate"] is None else [own["rate"]])]
+        if any(not isinstance(number, (int, float)) or isinstance(number, bool) for number in numbers) or not all(
+            number <= _LARGEST_OF_PROCESS for number in numbers
+        ):
+            raise ValueError(f"a process is {str(own)[:80]}; its ratio and rate must be numbers up to 1e140")
+        rate = None if own["rate"] is None else float(own["rate"])
+        found.append(ChannelProcess(own["kind"], float(own["ratio"]), rate))
+    return tuple(found)
 
 
 def _bases(saved: list[Any], room: int, functions: Mapping[str, Callable[..., Any]] | None) -> tuple[Basis, ...]:

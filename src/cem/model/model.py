@@ -61,6 +61,8 @@ class FailureModeModel(ModelOutputs, ConditionAttributes):
     column_kinds : sequence over channels of sequence of {"random", "by mode", "common"}, optional
         Of each function of a channel's basis, whether its coefficient varies from unit to unit, belongs to a mode, or
         to the fleet. By default all are random.
+    processes : sequence over channels of cem.process.channel_process.ChannelProcess or None, optional
+        How units wander about their curves. By default they do not.
 
     Attributes
     ----------

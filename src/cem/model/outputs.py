@@ -238,7 +238,8 @@ class ModelOutputs(FittedMixture):
         axes : sequence of str, optional
             As for `predict_proba`.
         noise : bool, default True
-            True: forecast a reading. False: forecast the curve behind it.
+            True: forecast a reading. False: forecast the curve behind it, and how far the unit has wandered from it if
+            the model has a process.
         covariates : mapping of name to value, or "last", optional
             The covariates at the times to forecast, if the channel depends on any: a number or level, or an array of
             shape (m,) or (L, m). "last" takes those that each unit read last. Covariates of units come from X.
@@ -284,7 +285,13 @@ class ModelOutputs(FittedMixture):
             from cem.mixture.asked_conditions import forecast_conditions
 
             on_axis, asked, at = forecast_conditions(self, c, panel, covariates, on_axis, asked)
-        found = self._forecast_of(self.compressed(panel), c, on_axis, asked, noise, at)
+        level = None
+        if self.processes is not None:
+            from cem.mixture.process_forecast import level_at
+
+            level = level_at(self, panel, c, on_axis)
+        of_process = () if level is None else (level,)
+        found = self._forecast_of(self.compressed(panel), c, on_axis, asked, noise, at, *of_process)
         return prediction.of_backend(found, panel._backend)
 
     def remaining_life(
@@ -301,7 +308,8 @@ class ModelOutputs(FittedMixture):
 
         The prediction is conditional on no crossing since the unit's first reading; the probability of an earlier
         crossing is reported beside it. If you have units that ran to failure and no threshold, use
-        `cem.RemainingLife`.
+        `cem.RemainingLife`. Where units wander about their curves (``process=``), what crosses is the curve and the
+        wander together, from the present level on, and the condition is that this level is not beyond the threshold.
 
         Parameters
         ----------

@@ -22,6 +22,7 @@ from cem.model.innovations import Cells, predicted_cells
 from cem.numerics.decimal_step import decimal_step
 from cem.numerics.normal import log_normal_cdf, normal_cdf, normal_quantile_of_log
 from cem.numerics.special import chi_square_survival
+from cem.process.channel_process import refuse_process
 from cem.statistics.columns import designs_of
 from cem.statistics.coordinates import times_inverse
 
@@ -182,6 +183,7 @@ def residuals_of(
     """
     if kind not in KINDS:
         raise OptionError(f"kind is {kind!r}; {', '.join(map(repr, KINDS[:-1]))} or {KINDS[-1]!r} was expected")
+    refuse_process(model, "residuals", "fit with process=None for them")
     k = None if mode is None else model._mode_index(mode)
     read = model._aligned(panel)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below

@@ -81,6 +81,9 @@ def draw_units(
         factor = parameters.layout.matrix(parameters.factors, c)[k]
         internal = mean + np.einsum("lij,lj->li", factor, whitened)
         noise = np.sqrt(parameters.noise_variances[k, c])[unit_of] * rng.standard_normal(len(flat))
+        process = None if model.processes is None else model.processes[c]
+        if process is not None:
+            noise += np.sqrt(parameters.noise_variances[k, c])[unit_of] * process.drawn(flat, offsets, rng)
         with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
             rows = times_inverse(design, coordinates.transform(c))
             departure = np.einsum("ni,ni->n", rows, internal[unit_of]) + noise

@@ -23,12 +23,15 @@ from cem.passage.straight import StraightPassage
 
 if TYPE_CHECKING:
     from cem.basis.family import Basis
+    from cem.passage.wandering import Wander
 
 __all__ = ["FirstPassage", "first_passage"]
 
 FloatArray = NDArray[np.float64]
 
 _KIND_POLYNOMIAL, _KIND_CONSTANT = 0, 4
+# Between its points a path that wanders is a bridge about a straight line.
+_CELLS_OF_A_WANDER = 96
 
 
 @underflow_is_zero
@@ -47,6 +50,7 @@ def first_passage(
     n_cells: int | None = None,
     random_state: int = 0,
     units: Sequence[Hashable] | None = None,
+    wander: Wander | None = None,
 ) -> FirstPassage:
     """Return the distribution of each unit's remaining life against a threshold.
 
@@ -82,6 +86,9 @@ def first_passage(
         Seed of the draws.
     units : sequence of hashables, optional
         Names for messages.
+    wander : Wander, optional
+        Where units are beside their curves, and how they go on from there. What crosses the threshold is then the curve
+        and the wander together, from t_now on; `t_first` is not used. Default: units are on their curves.
 
     Returns
     -------
@@ -127,7 +134,8 @@ def first_passage(
     # A lower threshold is an upper one of the mirrored trajectory.
     sign = 1.0 if direction == "upper" else -1.0
     mean, level = sign * mean, sign * level
-    if basis.size <= 2 and basis.kind in (_KIND_POLYNOMIAL, _KIND_CONSTANT):
+    straight_line = basis.size <= 2 and basis.kind in (_KIND_POLYNOMIAL, _KIND_CONSTANT)
+    if straight_line and wander is None:
         straight = StraightPassage(basis, rho, mean, covariance, start, now, level, names)
         straight.direction = direction
         return straight
@@ -136,6 +144,15 @@ def first_passage(
         horizon = high - low
     if not 0 < horizon < np.inf:
         raise OptionError(f"horizon is {horizon}; a finite length of time above 0 was expected")
+    if wander is not None:
+        from cem.passage.wandering import WanderingPassage
+
+        wandering = WanderingPassage(
+            basis, wander.mirrored(sign), rho, mean, covariance, now, level, names, horizon, n_draws,
+            max(n_cells, _CELLS_OF_A_WANDER), random_state,
+        )  # fmt: skip
+        wandering.direction = direction
+        return wandering
     simulated = SimulatedPassage(
         basis, rho, mean, covariance, start, now, level, names, horizon, n_draws, n_cells, random_state
     )

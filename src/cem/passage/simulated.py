@@ -54,23 +54,28 @@ class SimulatedPassage(FirstPassage):
         roots = vectors * np.sqrt(np.maximum(eigenvalues, 0.0))[..., None, :]
         flat = draws.reshape(-1, p)
         # Remaining life of each draw: below 0 if it had crossed already, inf if it does not within the horizon.
-        self._lives = np.empty((n_units, n_modes, N_SHIFTS, per_shift))
+        drawn = np.empty((n_units, n_modes, N_SHIFTS, per_shift))
         for unit in range(n_units):
             nodes = time_nodes(start[unit], now[unit], now[unit] + horizon, n_cells)
             values, slopes = basis(nodes), basis.derivative(nodes)
             for mode in range(n_modes):
                 if rho[unit, mode] <= 0:
-                    self._lives[unit, mode] = np.inf
+                    drawn[unit, mode] = np.inf
                     continue
                 coefficients = mean[unit, mode] + flat @ roots[unit, mode].T
                 crossing = first_crossings(nodes, coefficients @ values.T - level[unit, mode], coefficients @ slopes.T)
                 left = np.where(crossing <= now[unit], -1.0, crossing - now[unit])
-                self._lives[unit, mode] = left.reshape(N_SHIFTS, per_shift)
-        self._rho = rho
+                drawn[unit, mode] = left.reshape(N_SHIFTS, per_shift)
+        self._count(drawn, names, rho)
+
+    def _count(self, drawn: FloatArray, names: Sequence[Hashable], rho: FloatArray) -> None:
+        """Finish from the remaining life of each draw, (L, K, R, S)."""
+        self._lives, self._rho = drawn, rho
+        n_units, n_drawn = len(drawn), drawn.shape[2] * drawn.shape[3]
         alive = (self._lives >= 0).mean(axis=(2, 3))
         self._conclude(names, rho, alive, np.isinf(self._lives).mean(axis=(2, 3)))
         # The pooled draws in ascending order, each with its mass; all probabilities come from these.
-        masses = np.where(self._lives >= 0, self._weights[:, :, None, None], 0.0) / (N_SHIFTS * per_shift)
+        masses = np.where(self._lives >= 0, self._weights[:, :, None, None], 0.0) / n_drawn
         lives, masses = self._lives.reshape(n_units, -1), masses.reshape(n_units, -1)
         order = np.argsort(lives, axis=1, kind="stable")
         self._sorted = np.take_along_axis(lives, order, axis=1)

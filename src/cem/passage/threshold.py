@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cem.mixture.held_conditions import ChannelHeld
     from cem.mixture.prediction import Posterior
     from cem.panel.panel import Panel
+    from cem.passage.wandering import Wander
 
 __all__ = ["crossing_direction", "remaining_life_to_threshold"]
 
@@ -77,16 +78,18 @@ def remaining_life_to_threshold(
         moved = None if moved is None else moved[:, components.modes]
     if moved is not None:
         means = means + moved
+    ends = panel.times[np.asarray(panel.offsets[1:]) - 1]
     law = first_passage(
         model.bases[c],
         posterior.mode_probabilities,
         means,
         posterior.covariances[:, :, c, :p, :p],
         panel.times[np.asarray(panel.offsets[:-1])],
-        panel.times[np.asarray(panel.offsets[1:]) - 1],
+        ends,
         levels,
         direction=direction,
         units=panel.units,
+        wander=_wander(model, panel, c, ends),
         **options,
     )
     if components is not None:
@@ -94,6 +97,23 @@ def remaining_life_to_threshold(
     law.mode_labels, law._backend = model.mode_labels, panel._backend
     law.time_unit = model.time_unit or panel.time_unit
     return law
+
+
+def _wander(model: FittedMixture, panel: Panel, channel: int, now: NDArray[np.float64]) -> Wander | None:
+    """Where units are beside their curves at t_now; None if they do not wander in this channel."""
+    process = None if model.processes is None else model.processes[channel]
+    if process is None:
+        return None
+    from cem.mixture.process_forecast import states_at
+    from cem.passage.wandering import Wander
+
+    states = states_at(model, model.with_own_channels(panel), channel, now[:, None])  # type: ignore[attr-defined]
+    return Wander(
+        process,
+        model.noise_variances_[:, channel],
+        np.stack([states.u[:, 0], states.v[:, 0]], axis=1),
+        np.stack([states.uu[:, 0], states.uv[:, 0], states.vv[:, 0]], axis=1),
+    )
 
 
 def crossing_direction(

@@ -13,6 +13,7 @@ from cem.errors import CemWarning, OptionError, PanelError, PredictionError
 from cem.errors.names import listed
 from cem.lifetimes.lifetimes import Lifetimes
 from cem.numerics.floating import underflow_is_zero
+from cem.process.channel_process import refuse_process
 from cem.prognosis.calibration import Calibration, calibrate
 from cem.prognosis.candidates import SharedEvidence
 from cem.prognosis.distribution import RemainingLifeDistribution, remaining_life_posterior
@@ -91,6 +92,9 @@ class RemainingLife:
         calibration: Calibration | None = None,
         n_points: int = 300,
     ) -> None:
+        refuse_process(
+            model, "RemainingLife", "fit with process=None and time_axis='to_failure', and take information= (κ) there"
+        )
         if model.time_axis != "to_failure":
             raise OptionError(
                 f"the model's time axis is {model.time_axis!r}; RemainingLife needs a model fitted with "

@@ -13,6 +13,7 @@ import numpy as np
 
 from cem.errors import OptionError, ScorerError
 from cem.files.digest import sha256
+from cem.process.channel_process import refuse_process
 from cem.scoring import _scorer, _unit
 
 if TYPE_CHECKING:
@@ -107,6 +108,10 @@ class Scorer(_scorer.PackedScorer):
                 "this model's time axis is 'to_failure': the time to failure of a running unit is unknown, so it "
                 "cannot be scored reading by reading; use cem.RemainingLife, or fit with time_axis='forward'"
             )
+        refuse_process(
+            model, "scoring reading by reading, with forgetting or without,",
+            "score in batches with model.predict_proba(panel), or fit with process=None", ScorerError,
+        )  # fmt: skip
         if model.internal_parameters.rank and not self._linked:
             raise ScorerError(
                 f"this model's channels are linked (linking_rank={model.internal_parameters.rank}), and this scorer "

@@ -14,3 +14,13 @@ def compress_units(
     counts_out: NDArray[np.int64],
     shape: tuple[int, int, int, int, int],
 ) -> None: ...
+def whiten_units(
+    rows: _Floats,
+    steps: _Floats,
+    row_offsets: NDArray[np.int64],
+    start_variance: float,
+    log_determinants_out: _Floats,
+    means_out: _Floats,
+    variances_out: _Floats,
+    shape: tuple[int, int, int],
+) -> None: ...

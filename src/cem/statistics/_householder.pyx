@@ -284,3 +284,6 @@ def compress_units(
     finally:
         for c in range(n_taken):
             PyBuffer_Release(&views[c])
+
+
+include "_whitening.pxi"

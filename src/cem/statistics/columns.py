@@ -18,6 +18,7 @@ from cem.errors import BasisError
 if TYPE_CHECKING:
     from cem.basis.families import Basis
     from cem.panel.panel import Panel
+    from cem.process.channel_process import ChannelProcess
 
 __all__ = ["Column", "ColumnPlan", "Design", "designs_of", "shifted_columns"]
 
@@ -108,6 +109,8 @@ class Design:
         As in `ColumnPlan`; None: all basis functions are random, and there are no other columns.
     fixed : tuple of Column
     features : ndarray of shape (N, F)
+    process : ChannelProcess, optional
+        How units wander about their curves in this channel, whose rows are whitened before they are compressed.
     """
 
     def __init__(
@@ -117,7 +120,9 @@ class Design:
         random: tuple[int, ...] | None = None,
         fixed: tuple[Column, ...] = (),
         features: FloatArray | None = None,
+        process: ChannelProcess | None = None,
     ) -> None:
+        self.process = process
         self._times, self._basis, self._random, self._fixed, self._features = (
             panel.times,
             basis,
@@ -128,9 +133,14 @@ class Design:
         self.size = basis.size if random is None else max(len(random), 1) + len(fixed)
 
     def shares_columns(self, other: Design) -> bool:
-        """Whether both have the same columns, so that channels read at the same times share a factorisation."""
+        """Whether both have the same columns, so that channels read at the same times share a factorisation.
+
+        White rows do not share: each channel has its own ratio, and its own gaps.
+        """
         return (
-            (self._basis is other._basis or self._basis == other._basis)
+            self.process is None
+            and other.process is None
+            and (self._basis is other._basis or self._basis == other._basis)
             and self._random == other._random
             and self._fixed == other._fixed
         )
@@ -220,11 +230,17 @@ def shifted_columns(basis: Basis, random: tuple[int, ...], fixed: tuple[Column, 
     return result
 
 
-def designs_of(panel: Panel, bases: Sequence[Basis], plan: ColumnPlan | None) -> list[Design]:
+def designs_of(
+    panel: Panel,
+    bases: Sequence[Basis],
+    plan: ColumnPlan | None,
+    processes: Sequence[ChannelProcess | None] | None = None,
+) -> list[Design]:
     """The design of every channel."""
+    own = (None,) * len(bases) if processes is None else processes
     if plan is None:
-        return [Design(panel, basis) for basis in bases]
+        return [Design(panel, basis, process=process) for basis, process in zip(bases, own, strict=True)]
     return [
-        Design(panel, basis, random, fixed, plan.features)
-        for basis, random, fixed in zip(bases, plan.random, plan.fixed, strict=True)
+        Design(panel, basis, random, fixed, plan.features, process)
+        for basis, random, fixed, process in zip(bases, plan.random, plan.fixed, own, strict=True)
     ]

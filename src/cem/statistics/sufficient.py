@@ -23,6 +23,7 @@ from cem.statistics.unit_modes import checked_design, checked_priors, joined_des
 
 if TYPE_CHECKING:
     from cem.panel.panel import Panel
+    from cem.process.channel_process import ChannelProcess
     from cem.statistics.fixed import FixedStatistics
 
 __all__ = ["PooledCurves", "SufficientStatistics"]
@@ -90,6 +91,9 @@ class SufficientStatistics:
         (1, f(u)) of each unit, by which π_k(u) depends on its covariates.
     mode_priors : ndarray of shape (L, K), optional
         Log probabilities of each unit's mode from an expert, in place of ln π; −inf: impossible. Rows of NaN: none.
+    log_determinants : ndarray of shape (L, C), optional
+        Σ ln F of channels whose units wander about their curves, whose statistics are those of white rows, model.md
+        (34); 0 for other channels. None: there are no such channels.
     """
 
     units: Sequence[Hashable]
@@ -106,6 +110,7 @@ class SufficientStatistics:
     fixed: FixedStatistics | None = None
     membership_design: FloatArray | None = None
     mode_priors: FloatArray | None = None
+    log_determinants: FloatArray | None = None
 
     def __repr__(self) -> str:
         names, n_values = listed(self.channels, 6), int(self.counts.sum())
@@ -156,7 +161,8 @@ class SufficientStatistics:
         return {name: value for name, value in self.__dict__.items() if name != "bundle"}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update({"membership_design": None, "mode_priors": None, **state})  # earlier pickles lack them
+        absent = {"membership_design": None, "mode_priors": None, "log_determinants": None}  # from earlier pickles
+        self.__dict__.update({**absent, **state})
 
     @cached_property
     def n_observations(self) -> int:
@@ -166,7 +172,14 @@ class SufficientStatistics:
     @cached_property
     def log_jacobian(self) -> float:
         """The constant that turns a log-likelihood in internal coordinates into one in the panel's own units."""
-        return -float(self.counts.sum(axis=0, dtype=np.int64) @ np.log(self.coordinates.scales))
+        by_scales = -float(self.counts.sum(axis=0, dtype=np.int64) @ np.log(self.coordinates.scales))
+        return by_scales if self.log_determinants is None else by_scales - 0.5 * float(self.log_determinants.sum())
+
+    @property
+    def log_jacobians(self) -> FloatArray:
+        """`log_jacobian` unit by unit, shape (L,)."""
+        by_scales: FloatArray = -np.matmul(self.counts, np.log(self.coordinates.scales))
+        return by_scales if self.log_determinants is None else by_scales - 0.5 * self.log_determinants.sum(axis=1)
 
     @cached_property
     def noise_is_untold(self) -> NDArray[np.bool_]:
@@ -195,6 +208,7 @@ class SufficientStatistics:
             fixed=None if self.fixed is None else self.fixed.subset(chosen),
             membership_design=None if self.membership_design is None else self.membership_design[chosen],
             mode_priors=None if self.mode_priors is None else self.mode_priors[chosen],
+            log_determinants=None if self.log_determinants is None else self.log_determinants[chosen],
         )
 
     def with_membership(
@@ -233,6 +247,7 @@ class SufficientStatistics:
             counts=np.ascontiguousarray(self.counts[:, :-1]),
             pooled=None,
             fixed=None if self.fixed is None else self.fixed.without_last_channel(),
+            log_determinants=None if self.log_determinants is None else self.log_determinants[:, :-1],
         )
 
     def with_known_modes(self, known_modes: NDArray[np.int32]) -> SufficientStatistics:
@@ -278,6 +293,7 @@ class SufficientStatistics:
             fixed=None if first.fixed is None else _joined_fixed([part.fixed for part in parts]),
             membership_design=joined_designs([part.membership_design for part in parts]),
             mode_priors=joined_priors([part.mode_priors for part in parts], [part.n_units for part in parts]),
+            log_determinants=_joined_determinants([part.log_determinants for part in parts]),
         )
 
     @classmethod
@@ -291,6 +307,7 @@ class SufficientStatistics:
         kernel: Literal["lapack", "plain"] = "lapack",
         plan: ColumnPlan | None = None,
         whole: bool = False,
+        processes: Sequence[ChannelProcess | None] | None = None,
     ) -> SufficientStatistics:
         """Compress a panel.
 
@@ -312,6 +329,9 @@ class SufficientStatistics:
             `FixedStatistics.wide`. Default: all basis functions are random.
         whole : bool
             Keep fixed columns among the others, as a fitted model does, whose variances of these are zero.
+        processes : sequence over channels of ChannelProcess or None, optional
+            How units wander about their curves. The rows of such channels are whitened before they are compressed, so
+            coordinates are learned from white rows. Default: no unit wanders.
 
         Returns
         -------
@@ -322,7 +342,9 @@ class SufficientStatistics:
         FitError
             LAPACK refused a unit's design, which is then not finite.
         """
-        designs = designs_of(panel, bases, plan)
+        if processes is not None and all(process is None for process in processes):
+            processes = None
+        designs = designs_of(panel, bases, plan, processes)
         groups = _groups(designs, coordinates)
         pooled = None
         if kernel == "plain":
@@ -339,11 +361,27 @@ class SufficientStatistics:
                 for group in groups
             ]
         found = replace(_assemble(panel, bases, groups, parts, coordinates, known_modes), pooled=pooled)
+        if processes is not None:
+            determinants = np.zeros((found.n_units, found.n_channels))
+            for (channel, *_), part in zip(groups, parts, strict=True):
+                if part.log_determinants is not None:
+                    determinants[:, channel] = part.log_determinants
+            found = replace(found, log_determinants=determinants)
         if plan is None or whole:
             return found
         from cem.statistics.fixed import split
 
         return split(found, plan)
+
+
+def _joined_determinants(parts: Sequence[FloatArray | None]) -> FloatArray | None:
+    """Σ ln F of all parts; units of a part without any have white noise as it is."""
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    if len(known) < len(parts):
+        raise PanelError("some parts were compressed with a process and some without; compress all in the same way")
+    return np.concatenate(known)
 
 
 def _joined_fixed(parts: Sequence[FixedStatistics | None]) -> FixedStatistics:
@@ -362,6 +400,7 @@ class _Group:
     w: FloatArray  # (L, C_g, p)
     rss: FloatArray  # (L, C_g)
     n: NDArray[np.int32]  # (L, C_g)
+    log_determinants: FloatArray | None = None  # (L,) of the one channel of a group whose units wander
 
 
 def _groups(designs: Sequence[Design], coordinates: Coordinates | None) -> list[list[int]]:
@@ -411,15 +450,19 @@ def _compress(
     used_parts: list[FloatArray] = []
     used = 0
     scratch = np.empty(0)
+    log_determinants = None if columns_of.process is None else np.empty(n_units)
     for first, last in _chunks(panel.offsets):
         rows = slice(int(panel.offsets[first]), int(panel.offsets[last]))
-        design = np.ascontiguousarray(columns_of(rows))
+        design, values = np.ascontiguousarray(columns_of(rows)), panel.values[rows]
+        if log_determinants is not None:
+            design, values, log_determinants[first:last] = _white(panel, columns_of, design, channels, first, last)
+            columns = np.zeros(1, dtype=np.int32)
         n_scratch = (last - first) * n_channels * p * p
         if len(scratch) < n_scratch:
             scratch = np.empty(n_scratch)
         length = compress_units(
             design,
-            panel.values[rows],
+            values,
             panel.offsets[first : last + 1] - panel.offsets[first],
             columns,
             centres,
@@ -434,7 +477,20 @@ def _compress(
         part[part >= 0] += used
         used += length
     blocks = np.concatenate(used_parts).reshape(-1, p, p)
-    return _Group(blocks, np.where(offsets < 0, -1, offsets // (p * p)), w, rss, n)
+    return _Group(blocks, np.where(offsets < 0, -1, offsets // (p * p)), w, rss, n, log_determinants)
+
+
+def _white(
+    panel: Panel, columns_of: Design, design: FloatArray, channels: list[int], first: int, last: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """White rows (n, p) and readings (n, 1) of the one channel of a group, and Σ ln F, of units first to last − 1."""
+    from cem.statistics.whitening import whitened  # plain models do not need it
+
+    assert columns_of.process is not None and len(channels) == 1
+    rows = slice(int(panel.offsets[first]), int(panel.offsets[last]))
+    offsets = panel.offsets[first : last + 1] - panel.offsets[first]
+    found = whitened(columns_of.process, panel.times[rows], design, panel.values[rows, channels[0]], offsets)
+    return found.design, found.values, found.log_determinants
 
 
 def _centres_of(coordinates: Coordinates, channels: list[int]) -> FloatArray:
@@ -578,10 +634,13 @@ def _compress_plain(panel: Panel, columns_of: Design, group: list[int], coordina
     S = coordinates.transform(group[0])
     centres = _centres_of(coordinates, group)
     scales = coordinates.scales[group]
+    log_determinants = None if columns_of.process is None else np.empty(n_units)
     for first, last in _chunks(panel.offsets):
         rows = slice(int(panel.offsets[first]), int(panel.offsets[last]))
-        design = columns_of(rows)
-        readings = np.ascontiguousarray((panel.values[rows][:, group] - design @ centres.T) / scales)
+        design, values = columns_of(rows), panel.values[rows][:, group]
+        if log_determinants is not None:
+            design, values, log_determinants[first:last] = _white(panel, columns_of, design, group, first, last)
+        readings = np.ascontiguousarray((values - design @ centres.T) / scales)
         compress_units(
             times_inverse(design, S),
             readings,
@@ -594,7 +653,7 @@ def _compress_plain(panel: Panel, columns_of: Design, group: list[int], coordina
             (len(design), n_channels, last - first, n_channels, p),
         )
     block_of = np.where(n > 0, np.arange(n.size, dtype=np.int64).reshape(n.shape), -1)
-    return _Group(R.reshape(-1, p, p), block_of, w, rss, n.astype(np.int32))
+    return _Group(R.reshape(-1, p, p), block_of, w, rss, n.astype(np.int32), log_determinants)
 
 
 def _assemble(
