@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cem.panel.panel import Panel
     from cem.selection.basis_choice import BasisChoice
 
-__all__ = ["BASIS_CHOICE", "choose_for", "is_automatic", "settings_of"]
+__all__ = ["BASIS_CHOICE", "chosen_for", "is_automatic", "settings_of"]
 
 BASIS_CHOICE = "basis_choice"
 """Entry of a model's record: the table of the choice."""
@@ -41,8 +41,8 @@ def is_automatic(basis: object) -> bool:
     return bool(texts)
 
 
-def choose_for(em: FailureModeEM, panel: Panel, init: object, record: dict[str, Any]) -> None:
-    """Choose the basis of a fit from scratch, and keep the choice in the estimator and in the record of its model.
+def chosen_for(em: FailureModeEM, panel: Panel, init: object, record: dict[str, Any]) -> dict[str, BasisChoice]:
+    """Choose the basis of a fit from scratch, note it in the record of its model, and return the attribute to keep.
 
     A fit that continues a model keeps the model's bases.
 
@@ -70,15 +70,15 @@ def choose_for(em: FailureModeEM, panel: Panel, init: object, record: dict[str, 
     if isinstance(init, FailureModeModel):
         if BASIS_CHOICE in init.training:
             record[BASIS_CHOICE] = init.training[BASIS_CHOICE]
-        return
+        return {}
     if isinstance(init, Parameters):
         raise OptionError(
             "basis='auto' with init=parameters: these are coefficients of one basis; give this basis, or init=model"
         )
     em._options()  # options that a fit would refuse are refused before the long choice
     chosen: BasisChoice = room("selection.choosing_basis").automatic_basis(em.get_params(deep=False), panel)
-    em.basis_choice_ = chosen
     record[BASIS_CHOICE] = chosen.record()
+    return {"basis_choice_": chosen}
 
 
 def settings_of(given: Mapping[str, Any], chosen: BasisChoice | None) -> dict[str, Any]:

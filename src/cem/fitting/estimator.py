@@ -13,7 +13,7 @@ from cem.basis.families import Basis
 from cem.em.constraints import CovarianceStructure
 from cem.errors import FitError, IgnoredLabelsWarning, OptionError, PanelError, UncertaintyError
 from cem.errors.warning import warn
-from cem.fitting.automatic_basis import choose_for, is_automatic, settings_of
+from cem.fitting.automatic_basis import chosen_for, is_automatic, settings_of
 from cem.fitting.bases import DEFAULT_BASIS
 from cem.fitting.checked_options import checked_options
 from cem.fitting.conditioning import membership_conditions, membership_design
@@ -487,7 +487,8 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         """Fit; returns why the parameters cannot have the uncertainty that was asked for, if so."""
         record: dict[str, Any] = {} if columns is None else {COLUMNS: columns}
         if is_automatic(self.basis):
-            choose_for(self, panel if counts is None else panel[counts > 0], init, record)
+            each_once = panel if counts is None else panel[counts > 0]
+            self.__dict__.update(chosen_for(self, each_once, init, record))
         options = self._options()
         given, refused = panel, None
         init = checked_start(init, panel, options, counts)

@@ -1,9 +1,10 @@
-"""What each candidate of `choose_basis` loses on units that were left out: on their lives, or on their later readings."""
+"""What a candidate of `choose_basis` loses on units that were left out: on their lives, or on their later readings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ from cem.prognosis.remaining_life import RemainingLife
 
 if TYPE_CHECKING:
     from cem.mixture.prediction import Forecast
+    from cem.mixture.process_forecast import Level
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
@@ -111,9 +113,15 @@ def losses_of(
 
 
 def _of_lives(
-    panel: Panel, fitted: object, fold_of: NDArray[np.int64], cuts: FloatArray, score: str, cap: float | None
+    panel: Panel,
+    fitted: Callable[[Panel], FailureModeModel],
+    fold_of: NDArray[np.int64],
+    cuts: FloatArray,
+    score: str,
+    cap: float | None,
 ) -> FloatArray:
-    held = hold_out(panel, lambda part: RemainingLife(fitted(part)), cuts, fold_of)  # type: ignore[operator]
+    """Mean over the cut-offs of each failed unit, (F,)."""
+    held = hold_out(panel, lambda part: RemainingLife(fitted(part)), cuts, fold_of)
     sums = np.zeros(len(fold_of))
     for fold in held.folds:
         law = fold.law()
@@ -122,7 +130,7 @@ def _of_lives(
         else:
             lost = np.square(law.mean(cap) - (fold.truth if cap is None else np.minimum(fold.truth, cap)))
         sums += np.bincount(fold.positions, lost, len(fold_of))
-    return sums / cuts.shape[1]
+    return np.asarray(sums / cuts.shape[1])
 
 
 def _until(panel: Panel, share: float) -> tuple[Panel, FloatArray]:
@@ -147,7 +155,7 @@ def _of_forecasts(model: FailureModeModel, panel: Panel, share: float, scales: F
     ends = np.asarray(panel.offsets)
     rows = np.zeros((panel.n_units, _MOST_LATER), dtype=np.int64)
     there = np.zeros(rows.shape, dtype=np.bool_)
-    for unit, (first, last) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+    for unit, (first, last) in enumerate(pairwise(ends.tolist())):
         later = first + np.flatnonzero(panel.times[first:last] > cut[unit])
         later = later[np.linspace(0, len(later) - 1, min(_MOST_LATER, len(later))).round().astype(np.int64)]
         rows[unit, : len(later)], rows[unit, len(later) :] = later, last - 1
@@ -160,7 +168,7 @@ def _of_forecasts(model: FailureModeModel, panel: Panel, share: float, scales: F
         lost = crps_of_normals(np.where(known, truth, 0.0), forecast)
         total += np.where(known, lost, 0.0).sum(axis=1) / scales[c]
         count += known.sum(axis=1)
-    return total / np.maximum(count, 1.0)
+    return np.asarray(total / np.maximum(count, 1.0))
 
 
 def _forecasts(model: FailureModeModel, seen: Panel, times: FloatArray) -> Iterator[Forecast]:
@@ -168,7 +176,7 @@ def _forecasts(model: FailureModeModel, seen: Panel, times: FloatArray) -> Itera
     aligned = model._aligned(seen)
     statistics = model.compressed(aligned)
     for channel in range(model.n_channels):
-        level = ()
+        level: tuple[Level | None, ...] = ()
         if model.processes is not None:
             from cem.mixture.process_forecast import level_at
 

@@ -74,8 +74,8 @@ def choose_basis(
 
     There are up to three rounds. The first has every basis, without links and with the most factors at a middling
     penalty. The second has the best third of the bases with the other links, covariances and processes. The third has
-    the four best so far with other numbers of modes. Of all of them, the one with the fewest parameters is taken that is
-    within a standard error of the best: of its difference to the best, paired by unit.
+    the four best so far with other numbers of modes. Taken is the candidate with the fewest parameters of those within
+    a standard error of the best; it is the error of the difference to the best, paired by unit.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def _chosen(
         score_all("bases", screened(given, menu, factors, loads, numbers[0]))
         if not known:
             raise refused[0]
-        score_all("links and noise", refined(given, so_far(), factors, loads, kinds))
+        score_all("links", refined(given, so_far(), factors, loads, kinds))
         if len(numbers) > 1:
             score_all("modes", with_other_modes(given, so_far(), numbers[1:]))
     candidates, chosen = _by_the_rule(list(known.values()), kept)
