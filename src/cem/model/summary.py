@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Frame", "Summary", "summarise"]
 
 _PLACES = ("start", "middle", "end")
+_MOST_BASES = 8
 
 
 class Frame(dict[str, list[Any]]):
@@ -60,7 +61,8 @@ class Summary:
         counts them; mode "all": one for the fleet), "regimes" (offset and scale of each channel in each regime),
         "membership" (coefficients of units' covariates, as `FailureModeModel.membership_`),
         "classification" (mean mode probabilities of the training units by the mode they were assigned to, and odds of
-        correct classification), "starts", "floors" (parameters that are at their floor). A table is empty if the model
+        correct classification), "bases" (the best of those that ``basis="auto"`` compared, by rising number of
+        parameters), "starts", "floors" (parameters that are at their floor). A table is empty if the model
         has no record of it.
     facts : dict of str to object
         Log-likelihood, number of parameters, entropy and the like.
@@ -100,6 +102,7 @@ _HEADINGS = {
     "regimes": "Regimes (a reading less the offset, divided by the scale, is on the average regime)",
     "membership": "Membership: log-odds of each mode by covariates of the unit",
     "classification": "Mean mode probabilities of training units, by the mode assigned, and odds of being right",
+    "bases": "Bases compared on units left out (gap: to the best score, and its standard error)",
     "starts": "Starts",
     "floors": "On their floor",
 }
@@ -119,10 +122,23 @@ def summarise(model: FittedMixture) -> Summary:
         "curves": _curves(model),
         **_of_conditions(model),
         "classification": _classification(model, names, training),
+        "bases": _bases(training),
         "starts": _records(training.get("starts"), ("kind", "log_likelihood", "n_iter", "fate")),
         "floors": _floors(model, training),
     }
     return Summary(title, frames, _facts(model, training))
+
+
+def _bases(training: Mapping[str, Any]) -> Frame:
+    """The best candidates of an automatic choice of the basis, and the one taken."""
+    rows = training.get("basis_choice", {}).get("candidates", ())
+    best = sorted(rows, key=lambda row: (not row["recommended"], row["gap"]))[:_MOST_BASES]
+    shown = [{**row, "recommended": "<-" if row["recommended"] else ""} for row in rows if row in best]
+    return _records(
+        shown,
+        ("basis", "n_modes", "linking_rank", "covariance", "n_parameters", "score", "gap", "gap_standard_error",
+         "recommended"),
+    )  # fmt: skip
 
 
 def _has_conditions(model: FittedMixture) -> bool:
