@@ -8,7 +8,7 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cem.errors import OptionError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cem.basis.families import Basis
 
 __all__ = [
+    "AUTOMATIC",
     "BASES",
     "FLEETS",
     "STANDARD_INPUT",
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 BASES = "polynomial:DEGREE, bspline:N_BASIS, fourier:HARMONICS[,PERIOD], exponential:C1,C2,..., constant"
+AUTOMATIC: Final = "auto"
 FLEETS = ("pumps", "compressors")
 
 # Arguments of Python functions, by the names of a command's options.
@@ -294,8 +296,10 @@ def names(text: str) -> list[str]:
     return names
 
 
-def basis_choice(text: str) -> tuple[str | None, Basis]:
-    """(channel or None for all, basis) of ``s2=bspline:6`` or ``polynomial:2``."""
+def basis_choice(text: str) -> tuple[str | None, Basis | Literal["auto"]]:
+    """(channel or None for all, basis) of ``s2=bspline:6``, ``polynomial:2`` or ``auto``."""
+    if text == AUTOMATIC:
+        return None, AUTOMATIC
     channel, equals, spec = text.rpartition("=")
     return (channel if equals else None), _basis(spec)
 
