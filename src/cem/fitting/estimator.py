@@ -527,6 +527,10 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
                 form = FittedForm.of(result)
         self._form = form
         self._keep(replace(result, of_units=of_units), panel, options, record)
+        if self.time_axis == "to_failure":
+            from cem.model.fit_reference import with_reference
+
+            self.model_ = with_reference(self.model_, given)
         self._counts = counts
         if self.__dict__["uncertainty"] is not None:
             from cem.fitting.uncertain import with_own_uncertainty

@@ -287,6 +287,36 @@ def _calibration(value: Any, shape: _Shape) -> None:
     require_map(value["knots"], value["images"])
 
 
+def _fit_reference(value: Any, shape: _Shape) -> None:
+    """Ascending scores, and for each mode the ascending knots of all channels together and of each."""
+    _entries(value, {"scores": _ascending}, shape, ("scores", "knots"))
+    scores = value["scores"]
+    n = len(scores)
+
+    def knots(row: Any, shape: _Shape) -> None:
+        _ascending(row, shape)
+        if len(row) != n:
+            raise _Unsound(row, f"a list of {n} numbers", f"has {len(row)} entries")
+
+    modes = value["knots"]
+    try:
+        _each(modes, lambda own, shape: _each(own, knots, shape, 1 + shape[1]), shape, shape[0])
+    except _Unsound as error:
+        error.place = f"['knots']{error.place}"
+        raise
+
+
+def _ascending(value: Any, shape: _Shape) -> None:
+    _numbers(value, shape)
+    if len(value) < 2 or not all(low < high for low, high in zip(value, value[1:], strict=False)):
+        raise _Unsound(value, "at least two ascending numbers")
+
+
+def _gate(value: Any, shape: _Shape) -> None:
+    if value not in ("on", "off"):
+        raise _Unsound(value, "'on' or 'off'")
+
+
 def _numbers(value: Any, shape: _Shape) -> None:
     _each(value, _number, shape)
 
@@ -402,6 +432,8 @@ _RECORD: dict[str, _Check] = {
     "random_columns": _functions_by_channel,  # since 0.6.0, like the next one
     "common_columns": _functions_by_channel,
     "n_distinct_units": _count,  # since 0.7.0
+    "fit_reference": _fit_reference,  # since 0.9.0, like the next one
+    "gate": _gate,
 }
 
 
