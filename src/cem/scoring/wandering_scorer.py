@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cem.errors import OptionError, ScorerError
 from cem.scoring.grouped_scorer import Grouped, GroupedScorer
 from cem.scoring.scorer import Scorer, Unit
+from cem.statistics._householder import whiten_units
 from cem.statistics.whitening import Filters, whitened
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ __all__ = ["GroupedWanderingScorer", "GroupedWanderingUnit", "WanderingScorer", 
 
 FloatArray = NDArray[np.float64]
 
+_NO_GAP = np.zeros(1)
+_ONE_ROW, _NEW, _BEGUN = np.array([0, 1]), np.array([0]), np.array([1])
 _N_OTHERS = 6  # numbers of a channel's filter: has it begun, its last time, Σ ln F, and three variances
 
 
@@ -230,6 +233,14 @@ def _put_filters(channel: _Channel, filters: Filters, numbers_out: FloatArray) -
     own[~begun] = 0.0
 
 
+def _too_late(channel: _Channel, t: float, last: float) -> ScorerError:
+    return ScorerError(
+        f"the reading of channel {channel.name!r} at time {t:g} is before the one at {last:g}; units wander in this "
+        f"channel (process={channel.process.kind!r}), so its readings must come in order of time; sort them, or score "
+        "the whole record with model.predict_proba(panel)"
+    )
+
+
 class WanderingUnit(Unit):
     """One running unit that wanders about its curves; made by `WanderingScorer.unit`.
 
@@ -263,11 +274,41 @@ class WanderingUnit(Unit):
     def _enter_one(self, t: float, values: FloatArray, covariates: object) -> None:
         if covariates is not None:
             self._covariate_rows(covariates, 1)  # raises: covariates of readings exclude a process
-        time = np.array([self._time_of(t)])
+        time = self._time_of(t)
+        if not np.isfinite(time):
+            raise ScorerError(f"the time of a reading is {time}; it must be a finite number")
+        with np.errstate(all="ignore"):  # what cannot be scored is refused by the next lines
+            white, given, after = self._white_row(time, values)
         try:
-            self._update_rows(time, values[None])
+            super()._update_rows(np.array([time]), white[None], None, given)
         except ScorerError as error:
             raise ScorerError(str(error).removeprefix("row 0: ")) from None
+        self._filters = after
+
+    def _white_row(self, t: float, values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """`WanderingScorer._whitened` of one row, (C,), (1, n) and (1, n_filters), without what many rows need."""
+        scorer, after, white = self.scorer, self._filters.copy(), values.copy()
+        given, times = np.zeros((1, scorer._n_given)), np.array([t])
+        for basis, place in scorer._given:
+            given[:, place : place + basis.size] = basis(times)
+        known: tuple[Basis | None, FloatArray] = None, times
+        for channel in scorer._white:
+            x, p, own = white[channel.number], channel.basis.size, after[0, channel.start :]
+            if x != x:
+                continue
+            begun = own[0] > 0
+            if begun and t < own[1]:
+                raise _too_late(channel, t, own[1])
+            if channel.basis is not known[0]:
+                known = channel.basis, channel.basis(times)
+            row, step = np.append(known[1], x), channel.process.steps(times - own[1] if begun else _NO_GAP)
+            whiten_units(
+                row, step, _ONE_ROW, channel.process.start_variance, _BEGUN if begun else _NEW, own[2:3],
+                own[_N_OTHERS : _N_OTHERS + 2 * (p + 1)], own[3:_N_OTHERS], (1, p + 1, 1),
+            )  # fmt: skip
+            own[0], own[1] = 1.0, t
+            given[0, channel.place : channel.place + p], white[channel.number] = row[:p], row[p]
+        return white, given, after
 
     def _time_of(self, t: Any) -> float:
         try:
@@ -287,11 +328,7 @@ class WanderingUnit(Unit):
         late = scorer._first_late(times, values, offsets, self._filters)
         if late is not None:
             row, channel, last = late
-            raise ScorerError(
-                f"row {row}: the reading of channel {channel.name!r} at time {times[row]:g} is before the one at "
-                f"{last:g}; units wander in this channel (process={channel.process.kind!r}), so its readings must come "
-                "in order of time; sort them, or score the whole record with model.predict_proba(panel)"
-            )
+            raise ScorerError(f"row {row}: {_too_late(channel, times[row], last)}")
         with np.errstate(all="ignore"):  # what cannot be scored is refused by the next line
             white, given, after = scorer._whitened(times, values, offsets, self._filters)
         super()._update_rows(times, white, w, given)
