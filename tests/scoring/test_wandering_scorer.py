@@ -207,3 +207,22 @@ def test_what_streaming_cannot_do_is_refused_by_name(model):
     with pytest.raises(OptionError, match=r"forgetting=0\.99 would ignore that units of this model wander"):
         type(scorer)(model, forgetting=0.99)
     assert isinstance(scorer, _scorer.PackedScorer) and pickle.loads(pickle.dumps(scorer)).channels == scorer.channels
+
+
+def test_units_average_over_the_law_of_the_parameters(panel):
+    """With uncertainty modes have components, which one white state serves."""
+    plain = model_of(panel)
+    fit = plain.internal_parameters
+    draws = [model_of(panel, seed=seed).internal_parameters for seed in (0, 1, 2, 3)]
+    model = plain.with_uncertainty([fit, *draws], n_components=2)
+    scorer = model.scorer()
+    units = [streamed(scorer, panel, l) for l in range(panel.n_units)]
+    np.testing.assert_allclose([u.mode_probabilities() for u in units], model.predict_proba(panel), atol=1e-12)
+    np.testing.assert_allclose(scorer.score(panel), model.predict_proba(panel), atol=1e-12)
+    np.testing.assert_allclose([unit.novelty() for unit in units], model.novelty(panel), atol=1e-11)
+    asked = panel.times.max() + np.array([1.0, 9.0])
+    found, batch = units[3].forecast(asked, "x2"), model.forecast(panel, asked, "x2")
+    np.testing.assert_allclose(found.mean, batch.mean[3], rtol=1e-9)
+    np.testing.assert_allclose(found.variance, batch.variance[3], rtol=1e-9)
+    back = type(units[3]).from_bytes(scorer, units[3].to_bytes())
+    np.testing.assert_array_equal(back.mode_probabilities(), units[3].mode_probabilities())

@@ -144,7 +144,6 @@ def _check_process(given: Mapping[str, Any]) -> None:
         ("linking_rank", 0, "linking_rank=0"),
         ("covariates", None, "no covariates"),
         ("regimes", None, "no regimes"),
-        ("uncertainty", None, "no uncertainty"),
     )
     for name, allowed, instead in without:
         if given.get(name) is not None and given[name] != allowed:

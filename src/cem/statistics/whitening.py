@@ -6,7 +6,9 @@ turns the covariance of u + ε into σ² I, model.md (34), (35). All later stage
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,10 @@ from numpy.typing import NDArray
 from cem.process.channel_process import STEP_SIZE, ChannelProcess
 from cem.statistics._householder import whiten_units
 
-__all__ = ["Filters", "White", "whitened"]
+if TYPE_CHECKING:
+    from cem.panel.panel import Panel
+
+__all__ = ["Filters", "White", "white_rows", "whitened"]
 
 FloatArray = NDArray[np.float64]
 
@@ -57,6 +62,17 @@ class White(Filters):
 
     design: FloatArray
     values: FloatArray
+
+
+def white_rows(
+    processes: Sequence[ChannelProcess | None] | None, channel: int, panel: Panel, design: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Design (N, p) and readings (N,) of one channel, white if its units wander and as they are if not."""
+    process = None if processes is None else processes[channel]
+    if process is None:
+        return design, panel.values[:, channel]
+    white = whitened(process, panel.times, design, panel.values[:, channel], panel.offsets)
+    return white.design, white.values[:, 0]
 
 
 def whitened(
