@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cem.model.outputs import ModelOutputs
     from cem.panel.panel import Panel
 
-__all__ = ["KINDS", "Kind", "Residuals", "residuals_of"]
+__all__ = ["KINDS", "Kind", "Residuals", "distances_from_curves", "residuals_of"]
 
 FloatArray = NDArray[np.float64]
 Kind = Literal["subject", "marginal", "quantile"]
@@ -210,6 +210,41 @@ def residuals_of(
     if panel._backend is not None:
         object.__setattr__(result, "_backend", panel._backend)  # it is frozen
     return result
+
+
+def distances_from_curves(model: ModelOutputs, panel: Panel, left_out: NDArray[np.bool_]) -> FloatArray:
+    """Readings less their unit's own curve under its most probable mode, (N, C), in units of the channel's scale.
+
+    Each is stretched to the standard deviation of the noise, which a reading that a curve follows or lacks does not have.
+
+    Parameters
+    ----------
+    model : ModelOutputs
+        Of modes without a process.
+    panel : Panel
+        On the time to failure, with failure times of all units.
+    left_out : ndarray of shape (N, C), bool
+        In the order of the model's channels: cells that no curve takes. Their distance is that of a new reading, and
+        that of the others is as if each alone were left out.
+    """
+    read = model._aligned(panel)
+    designs, values = _internal(model, read, adjusted_panel(model, read))
+    seen = read._replace(values=np.where(left_out, np.nan, read.values))
+    parameters = model.internal_parameters
+    statistics = model.compressed(seen)
+    means, roots = internal_posterior(statistics, parameters)
+    unit = np.repeat(np.arange(read.n_units), np.diff(read.offsets))
+    best = model._evidence_of(statistics, 1).mode_probabilities.argmax(axis=1)
+    known = np.array([model.mode_labels.index(label) for label in read.mode_labels] + [-1])[read.mode_codes]
+    best = np.where(known >= 0, known, best)
+    found, layout, places = np.empty(values.shape), parameters.layout, np.arange(read.n_units)
+    for c, rows in enumerate(designs):
+        noise = parameters.noise_variances[best, c][unit]
+        curves = np.einsum("np,np->n", rows, layout.vector(means, c)[places, best][unit])
+        spread = np.square(np.einsum("np,npq->nq", rows, layout.matrix(roots, c)[places, best][unit])).sum(axis=1)
+        variances = np.where(left_out[:, c], noise + spread, np.maximum(noise - spread, _LEAST_LEFT * noise))
+        found[:, c] = (values[:, c] - curves) * np.sqrt(noise / variances)
+    return found
 
 
 def _too_far(read: Panel, values: FloatArray, channels: tuple[str, ...], row: int) -> str:
