@@ -4,7 +4,7 @@
     python benchmarks/choose_basis.py --only FD001,laser  # some of the sets; keeps no results
     python benchmarks/choose_basis.py --quick             # small: to see that it runs; keeps no results
 
-Engines: five outer folds. `choose_basis` sees the training engines of each (three folds, every third cut-off), and what
+Engines: five outer folds. `choose_basis` sees the training engines of each (five folds, every second cut-off), and what
 it takes is calibrated on them. The recipe of docs/howto/turbofan.md is fitted and calibrated on the same folds. Errors
 are RMSE of E[min(r, 125)]. Test files are not opened.
 
@@ -42,7 +42,7 @@ warnings.simplefilter("ignore", cem.CemWarning)
 
 RECIPES = {"FD001": (1, (12.0, 35.0, 100.0), 8, 5.0), "FD003": (3, (15.0, 50.0, 200.0), 8, 5.0)}
 MODES = {"FD001": (1, 2), "FD003": (1, 2, 3)}
-N_INNER, CUTS_TO_CHOOSE = 3, slice(None, None, 3)
+N_INNER, CUTS_TO_CHOOSE = 5, slice(None, None, 2)
 SIMULATED_SEED = 500
 
 

@@ -29,6 +29,7 @@ from cem.fitting.covariates_left import warn_of_what_covariates_leave
 from cem.fitting.fit_warnings import warn_of_fit
 from cem.fitting.given_parameters import check_structure, given_parameters
 from cem.fitting.life_channel import LIFE
+from cem.fitting.misfit import warn_of_misfit
 from cem.fitting.near_ties import past_near_tie, warn_of_near_tie
 from cem.fitting.options import FitOptions, Given, Progress
 from cem.fitting.regime_refinement import refined_run
@@ -105,6 +106,9 @@ def fit_mixture(
     options = with_weight_of(init, options)
     prepared = _prepare(panel, options, init, membership_design, conditions)
     found = _search(prepared, options, init, progress)
+    plain = prepared.plan is None and prepared.conditioning is None
+    if options.linking_rank and plain and init is None and not found.interrupted:
+        warn_of_misfit(panel, found.problem.expectation.statistics, found.run)
     linked = _refine(_link(found, options), prepared, options)
     return _finish(linked, prepared, options, keeps_order=init is not None)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Frame", "Summary", "summarise"]
 
 _PLACES = ("start", "middle", "end")
+_MOST_BASES = 8
 
 
 class Frame(dict[str, list[Any]]):
@@ -61,7 +62,8 @@ class Summary:
         "processes" (how units wander about their curves, and what ``process="auto"`` tried),
         "membership" (coefficients of units' covariates, as `FailureModeModel.membership_`),
         "classification" (mean mode probabilities of the training units by the mode they were assigned to, and odds of
-        correct classification), "starts", "floors" (parameters that are at their floor). A table is empty if the model
+        correct classification), "bases" (the best of those that ``basis="auto"`` compared, by rising number of
+        parameters), "starts", "floors" (parameters that are at their floor). A table is empty if the model
         has no record of it.
     facts : dict of str to object
         Log-likelihood, number of parameters, entropy and the like.
@@ -102,6 +104,7 @@ _HEADINGS = {
     "processes": "Processes (gains per unit left out, CRPS and interval score of its later readings as a share)",
     "membership": "Membership: log-odds of each mode by covariates of the unit",
     "classification": "Mean mode probabilities of training units, by the mode assigned, and odds of being right",
+    "bases": "Bases compared on units left out (gap: to the best score, and its standard error)",
     "starts": "Starts",
     "floors": "On their floor",
 }
@@ -122,10 +125,23 @@ def summarise(model: FittedMixture) -> Summary:
         **_of_conditions(model),
         **_processes(model, training),
         "classification": _classification(model, names, training),
+        "bases": _bases(training),
         "starts": _records(training.get("starts"), ("kind", "log_likelihood", "n_iter", "fate")),
         "floors": _floors(model, training),
     }
     return Summary(title, frames, _facts(model, training))
+
+
+def _bases(training: Mapping[str, Any]) -> Frame:
+    """The best candidates of an automatic choice of the basis, and the one taken."""
+    rows = training.get("basis_choice", {}).get("candidates", ())
+    best = sorted(rows, key=lambda row: (not row["recommended"], row["gap"]))[:_MOST_BASES]
+    shown = [{**row, "recommended": "<-" if row["recommended"] else ""} for row in rows if row in best]
+    return _records(
+        shown,
+        ("basis", "n_modes", "linking_rank", "covariance", "n_parameters", "score", "gap", "gap_standard_error",
+         "recommended"),
+    )  # fmt: skip
 
 
 def _has_conditions(model: FittedMixture) -> bool:

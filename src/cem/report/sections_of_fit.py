@@ -223,6 +223,10 @@ def starts(model: FailureModeModel, pictures: Pictures) -> Section:
         passes = f" after {record['n_iter']:,} passes" if "n_iter" in record else ""
         ended = "converged" if record["converged"] else "did not converge"
         body += paragraph(f"The best start {ended}{passes}.")
+    if "basis_choice" in record:
+        chosen = record["basis_choice"]
+        body += paragraph(f"Of {counted(len(chosen['candidates']), 'candidate')} this basis was taken: {chosen['reason']}")
+        body += _cut(model.summary().frames["bases"], "candidates")
     if not found:
         return Section("starts", "Starts and convergence", body + missing("The model has no record of its starts."))
     if model.linking_rank:
