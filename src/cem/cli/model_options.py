@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from cem.cli.conditions import estimator_options, with_random_degree
-from cem.cli.options import AUTOMATIC, BASES, basis_choice, count, names, positive
+from cem.cli.options import AUTOMATIC, BASES, add_ends, basis_choice, count, names, positive
 from cem.errors import OptionError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def add_model_choice(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--response", metavar="COLUMN", help="the channel of interest, often not measured in the field")
     parser.add_argument("--mode", metavar="COLUMN", help="known failure mode of a unit; empty cells: unknown")
-    parser.add_argument("--failure-time", metavar="COLUMN", help="failure time of a unit; empty cells: still running")
+    add_ends(parser)
     parser.add_argument(
         "--basis",
         type=basis_choice,

@@ -21,6 +21,7 @@ __all__ = [
     "FLEETS",
     "STANDARD_INPUT",
     "STANDARD_OUTPUT",
+    "add_ends",
     "add_json",
     "add_model",
     "add_output",
@@ -30,6 +31,7 @@ __all__ = [
     "basis_choice",
     "codes",
     "count",
+    "ends_of",
     "in_words_of_the_command",
     "names",
     "positive",
@@ -54,7 +56,7 @@ _ARGUMENTS = {
 }
 _SAME = (
     *("covariance", "level", "lifetimes", "linking_penalty", "linking_rank", "max_iter", "noise", "shrinkage"),
-    *("time_axis", "uncertainty"),
+    *("time_axis", "uncertainty", "failure_time", "last_row_is_failure", "running", "until_failure"),
 )
 
 STANDARD_INPUT = STANDARD_OUTPUT = "-"  # never equal to a Path, so ./- is still a file
@@ -141,6 +143,39 @@ def add_table(parser: argparse.ArgumentParser, *, optional: bool = False, rememb
 
 def _input(text: str) -> Path | str:
     return STANDARD_INPUT if text == STANDARD_INPUT else Path(text)
+
+
+def add_ends(parser: argparse.ArgumentParser) -> None:
+    """Add what says when units failed."""
+    parser.add_argument("--failure-time", metavar="COLUMN", help="failure time of a unit; empty cells: still running")
+    parser.add_argument(
+        "--last-row-is-failure", action="store_true", help="in its place: the last row of each unit is its failure"
+    )
+    parser.add_argument(
+        "--running", metavar="COLUMN", help="with it: whether a unit still runs, as true or false, 1 or 0, yes or no"
+    )
+    parser.add_argument("--running-units", type=names, metavar="A,B,...", help="in its place: ids of these units")
+    parser.add_argument(
+        "--until-failure", action="store_true", help="cut readings after the failure time (default: refuse them)"
+    )
+
+
+def ends_of(options: argparse.Namespace) -> dict[str, Any]:
+    """These options, as `cem.tables.read_panel` takes them.
+
+    Raises
+    ------
+    OptionError
+        Units that still run are given twice.
+    """
+    if options.running is not None and options.running_units is not None:
+        raise OptionError("--running and --running-units both say which units still run; leave one out")
+    return {
+        "failure_time": options.failure_time,
+        "last_row_is_failure": options.last_row_is_failure,
+        "running": options.running_units if options.running is None else options.running,
+        "until_failure": options.until_failure,
+    }
 
 
 def codes(text: str) -> list[float | str]:
@@ -241,6 +276,7 @@ def in_words_of_the_command(text: str, options: argparse.Namespace) -> str:
     for name, argument in (*_ARGUMENTS.items(), *zip(_SAME, _SAME, strict=True)):
         if name in vars(options):
             option = f"--{name.replace('_', '-')}"
+            text = text.replace(f"{argument}=True", option)
             for words in re.findall(rf"\b{argument}=('[^']*'(?:(?:, | or )'[^']*')*)", text):
                 text = text.replace(f"{argument}={words}", f"{option} {words}".replace("'", ""))
             text = re.sub(rf"^{argument} is ", f"{option} is ", re.sub(rf"\b{argument}=", f"{option} ", text))

@@ -199,6 +199,14 @@ class ClockSetBackWarning(SuspectDataWarning):
     """The times of a unit go back by an hour: are they local times across the end of daylight saving time?"""
 
 
+class CutReadingsWarning(CemWarning):
+    """Readings after the failure of their unit were cut, as ``until_failure=True`` asks; the message counts them."""
+
+
+class GrossErrorsWarning(SuspectDataWarning):
+    """Some readings are far from all that their unit read before and after: left in, they move the curves."""
+
+
 class LabelWarning(SuspectDataWarning):
     """Mode labels differ only in case or blanks, or look like words for "unknown"."""
 

@@ -177,6 +177,11 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         The key None of a mapping stands for channels not named. How much units wander is chosen by the likelihood. Only
         on the forward time axis, without covariates of readings, regimes and linked channels. Default: what a curve
         leaves is white noise.
+    gross_errors : {"warn", "leave_out", "keep"}, default "warn"
+        What to do with readings far outside every mode, such as one ten times too large. "warn" takes a quick look, and
+        a `GrossErrorsWarning` names the worst. "leave_out" fits without those that are more than 12 robust standard
+        deviations from their unit's own curve, and repeats the fit until they are the same; it costs two to four fits.
+        "keep" does not look.
 
     Attributes
     ----------
@@ -219,6 +224,8 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         Whether Ctrl-C ended the search early; the best start so far was kept.
     n_iter_ : int
         EM passes of the best start.
+    left_out_readings_ : LeftOutReadings
+        Readings that ``gross_errors="leave_out"`` left out, with `counts`, `to_frame` and `removed_from`.
     starts_ : list of dict
         kind, log_likelihood, n_iter and fate of each start. Starts of the kinds "moved" and "crossed" come on top
         of `n_init`, and so does one of kind "quiet": the best start fitted again after a noise floor was lowered for a
@@ -311,6 +318,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         membership: Any = None,
         uncertainty: Literal["information", "bootstrap"] | None = None,
         process: ProcessKind | Mapping[str | None, ProcessKind | None] | None = None,
+        gross_errors: Literal["warn", "leave_out", "keep"] = "warn",
         **nested: Never,
     ) -> None:
         self.n_modes = n_modes
@@ -343,6 +351,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         self.membership = membership
         self.__dict__["uncertainty"] = uncertainty  # beside the method of this name
         self.process = process
+        self.gross_errors = gross_errors
         if nested:
             check_nested(self.get_params(deep=False), nested)
 
@@ -490,6 +499,11 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
             each_once = panel if counts is None else panel[counts > 0]
             self.__dict__.update(chosen_for(self, each_once, init, record))
         options = self._options()
+        self.__dict__.pop("left_out_readings_", None)
+        if self.gross_errors == "leave_out":
+            from cem.fitting.gross_errors import fit_leaving_out
+
+            return fit_leaving_out(self, panel, (init, progress, columns, counts))
         given, refused = panel, None
         init = checked_start(init, panel, options, counts)
         if not options.max_iter and (init is None or isinstance(init, np.ndarray)):
@@ -527,7 +541,15 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
                 form = FittedForm.of(result)
         self._form = form
         self._keep(replace(result, of_units=of_units), panel, options, record)
+        if self.time_axis == "to_failure":
+            from cem.model.fit_reference import with_reference
+
+            self.model_ = with_reference(self.model_, given)
         self._counts = counts
+        if self.gross_errors == "warn" and options.max_iter:
+            from cem.fitting.gross_errors import warn_of_gross_errors
+
+            warn_of_gross_errors(result, panel)
         if self.__dict__["uncertainty"] is not None:
             from cem.fitting.uncertain import with_own_uncertainty
 
