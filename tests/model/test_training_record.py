@@ -16,9 +16,18 @@ REPORT = {
 }
 CALIBRATION = {"temper": 0.5, "knots": [-1.0, 1.0], "images": [-0.5, 0.5], "before": REPORT, "after": None}
 CANDIDATE = {
-    **{"basis": "Polynomial(degree=2)", "covariance": "full", "process": "", "n_modes": 1, "linking_rank": 0},
-    **{"linking_penalty": None, "n_parameters": 9, "score": 1.5, "gap": 0.0, "gap_standard_error": 0.0},
-    **{"near_best": True, "recommended": True},
+    "basis": "Polynomial(degree=2)",
+    "covariance": "full",
+    "process": "",
+    "n_modes": 1,
+    "linking_rank": 0,
+    "linking_penalty": None,
+    "n_parameters": 9,
+    "score": 1.5,
+    "gap": 0.0,
+    "gap_standard_error": 0.0,
+    "near_best": True,
+    "recommended": True,
 }
 RECORD = {
     "n_units": 40,
