@@ -319,3 +319,17 @@ def test_a_candidate_says_all_that_it_differs_in():
     options = {"n_modes": 2, "linking_rank": 4, "linking_penalty": 5.0, "covariance": "full", "process": None}
     one = BasisCandidate(cem.Polynomial(2), options, 10, 1.0, 0.0, 0.0)
     assert one.name == "Polynomial(degree=2), K=2, r=4, penalty 5, full"
+
+
+def test_what_a_fit_chooses_besides_is_left_to_it(monkeypatch):
+    """Choosing a process, or leaving readings out, for every candidate would take hours; for none would drop it."""
+    from cem.selection import choosing_basis
+
+    monkeypatch.setattr(choosing_basis, "default_bases", lambda *_: (cem.Polynomial(1), cem.Polynomial(2)))
+    one = cem.FailureModeEM(1, basis="auto", process="auto", random_state=0).fit(parabolas(12))
+    assert one.basis_choice_.basis == cem.Polynomial(2)
+    assert {candidate.options["process"] for candidate in one.basis_choice_.candidates} == {None}
+    assert one._options().process == "auto"
+    without = cem.FailureModeEM(1, basis="auto", gross_errors="leave_out", random_state=0).fit(parabolas(12))
+    assert without.basis_choice_.basis == cem.Polynomial(2)
+    assert "basis_choice" in without.model_.training
