@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from cem import __version__
+from cem.cli.calibrate import add_parser as add_calibrate
 from cem.cli.choose import add_parser as add_choose
 from cem.cli.conditions import (
     add_conditions,
@@ -153,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     add_forms(score, "unit")
 
     add_choose(commands, epilog=_EPILOG)
+    add_calibrate(commands, epilog=_EPILOG)
     add_rul(commands, epilog=_EPILOG)
     add_report(commands, epilog=_EPILOG)
     add_plot(commands, epilog=_EPILOG)

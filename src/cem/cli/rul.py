@@ -7,6 +7,7 @@ import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from cem.cli.calibrate import coverage_shown
 from cem.cli.conditions import add_at, conditions_at
 from cem.cli.files import check_writable, read_for_scoring, read_model, was_read, write_table
 from cem.cli.forms import add_forms, check_forms, is_written
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
     from cem.passage.law import FirstPassage
+    from cem.prognosis.calibration import Calibration
 
 __all__ = ["add_parser", "add_threshold", "run_rul"]
 
@@ -103,7 +105,8 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
         )
     panel = read_for_scoring(options, model)
     terminal.detail(was_read(options, panel))
-    header, rows, direction, skill = _predicted(options, model, panel)
+    header, rows, direction, held = _predicted(options, model, panel)
+    skill = None if held is None else held.skill
 
     def document() -> dict[str, Any]:
         found: dict[str, Any] = {"model": str(options.model), "file": str(options.file), "level": options.level}
@@ -111,6 +114,8 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
             found["direction"] = direction
         if model.time_axis == "to_failure":
             found["skill"] = skill
+            report = None if held is None else held.after or held.before
+            found["coverage"] = None if report is None else {str(p): share for p, share in report.coverage.items()}
         if options.within:
             found["within"] = options.within
         return {**found, "units": [dict(zip(header, row, strict=True)) for row in rows], "warnings": noted}
@@ -126,15 +131,20 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
     from cem.model.known_parameters import said_of_parameters
 
     condition = _CONDITION if "p_never" in header and options.cap is None and _may_last(header, rows) else ""
-    notes = [note for note in (condition, _skill_shown(skill), said_of_parameters(model, command_line=True)) if note]
+    coverage = coverage_shown(held) if model.time_axis == "to_failure" else ""
+    notes = [
+        note
+        for note in (condition, coverage, _skill_shown(skill), said_of_parameters(model, command_line=True))
+        if note
+    ]
     write_table(terminal, options.output, title, header, shown, "\n".join(notes))
 
 
 def _predicted(
     options: argparse.Namespace, model: FailureModeModel, panel: Panel
-) -> tuple[list[str], list[list[Any]], str | None, float | None]:
-    """Column names, one row per unit (None for infinite numbers), the direction of the threshold, and the skill."""
-    direction = skill = None
+) -> tuple[list[str], list[list[Any]], str | None, Calibration | None]:
+    """Column names, a row for each unit (None for infinite numbers), the threshold's direction, the calibration."""
+    direction = held = None
     chances_of_crossing: list[Any] = []
     low_name, high_name = f"lower_{options.level:g}", f"upper_{options.level:g}"
     ages = panel.times[panel.offsets[1:] - 1]
@@ -143,7 +153,8 @@ def _predicted(
         from cem.prognosis.remaining_life import RemainingLife
 
         prognosis = RemainingLife(model)
-        skill = None if prognosis.calibration is None else prognosis.calibration.skill
+        held = prognosis.calibration
+        skill = None if held is None else held.skill
         if skill is not None and skill <= 0:
             warn(
                 f"the calibration of {str(options.model)!r} found its lives no better than without sensors (skill "
@@ -182,7 +193,7 @@ def _predicted(
         ]
         for i, (unit, age) in enumerate(zip(panel.units, ages, strict=True))
     ]  # fmt: skip
-    return header, rows, direction, skill
+    return header, rows, direction, held
 
 
 def _may_last(header: list[str], rows: list[list[Any]]) -> bool:

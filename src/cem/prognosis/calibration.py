@@ -340,6 +340,7 @@ def calibrate(
     n_folds: int = 5,
     correct: bool = True,
     tempers: Sequence[float] = TEMPERS,
+    degrees: int | None = None,
     random_state: int = 0,
     n_jobs: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
@@ -360,6 +361,9 @@ def calibrate(
         False: only measure, and correct nothing.
     tempers : sequence of float
         Values of β to choose from, by the CRPS of the recalibrated distributions.
+    degrees : int, optional
+        Degrees of freedom with which the correction depends on the predicted median; 0: not at all. Default: one for
+        every `UNITS_PER_DEGREE` failed units, at most `MOST_DEGREES`.
     random_state : int
         Seed of the folds, and of the ages if they are drawn.
     n_jobs, progress
@@ -391,14 +395,17 @@ def calibrate(
     failed = panel[has_failed]
     cuts = cut_off_ages(failed, ages, random_state)
     fold_of = folds_of_units(failed.n_units, n_folds, random_state)
-    found = calibration_of(hold_out(panel, fit, cuts, fold_of, n_jobs=n_jobs, progress=progress), tempers, correct)
+    held = hold_out(panel, fit, cuts, fold_of, n_jobs=n_jobs, progress=progress)
+    found = calibration_of(held, tempers, correct, degrees)
     report, alone = found.after or found.before, found.without_sensors
     if found.skill is not None and report is not None and alone is not None:
         warn_of_no_skill(found.skill, "CRPS", report.crps, alone.crps, "this prognosis ")
     return found
 
 
-def calibration_of(held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: bool = True) -> Calibration:
+def calibration_of(
+    held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: bool = True, degrees: int | None = None
+) -> Calibration:
     """Learn the calibration from held-out predictions; see `calibrate`."""
     if not len(tempers) or not all(0 < beta <= 1 for beta in tempers):
         raise OptionError(f"tempers are {tempers!r}; numbers above 0 and at most 1 were expected")
@@ -409,7 +416,10 @@ def calibration_of(held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: b
     if not correct:
         return Calibration(before=before, without_sensors=alone)
     n_units = len(np.unique(clusters))
-    degrees = min(n_units // UNITS_PER_DEGREE, MOST_DEGREES)
+    if degrees is None:
+        degrees = min(n_units // UNITS_PER_DEGREE, MOST_DEGREES)
+    elif not isinstance(degrees, (int, np.integer)) or isinstance(degrees, bool) or degrees < 0:
+        raise OptionError(f"degrees is {degrees!r}; a whole number of at least 0 was expected")
     weight = n_units / len(truth)  # predictions of one unit count as one
     # Scores and CRPS of each fold under each β; the CRPS is measured after a map learned on the other folds.
     n_folds = len(held.folds)

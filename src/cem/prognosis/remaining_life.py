@@ -346,7 +346,8 @@ class RemainingLife:
             Fitted from scratch without each fold. Default: a warm start from this model's parameters for each fold,
             which is faster.
         options
-            ages, n_folds, correct, tempers, random_state, n_jobs, progress: as for `cem.calibration.calibrate`.
+            ages, n_folds, correct, tempers, degrees, random_state, n_jobs, progress: as for
+            `cem.calibration.calibrate`.
 
         Returns
         -------
