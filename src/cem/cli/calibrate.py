@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 from cem.cli.files import check_writable, read_for_scoring, read_model, was_read, write_bytes
 from cem.cli.forms import add_forms, check_forms, is_written
 from cem.cli.options import STANDARD_OUTPUT, add_model, add_output, add_table, count, seed
-from cem.errors import OptionError, PanelError
+from cem.cli.rul import add_threshold, check_threshold, threshold_life
+from cem.errors import PanelError
 from cem.errors.display import escaped
 
 if TYPE_CHECKING:
     from cem.cli.terminal import Terminal
     from cem.prognosis.calibration import Calibration
+    from cem.prognosis.threshold_life import ThresholdLife
 
-__all__ = ["add_parser", "coverage_shown", "run_calibrate"]
+__all__ = ["add_parser", "run_calibrate"]
 
 _TEXT = (
     "Measure on units left out how often the intervals of remaining lives hold, by thirds of predicted life, and "
-    "correct them. The model is one fitted with --failure-time and --time-axis to_failure; the file has its "
-    "training units."
+    "correct them: of a model fitted with --failure-time and --time-axis to_failure, or until a channel crosses a "
+    "--threshold. The file has the training units."
 )
 
 
@@ -52,6 +54,7 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
     parser.add_argument("--folds", type=count, default=5, metavar="N", help="folds of units (default: 5)")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of ages and folds (default: 0)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="threads; -1: one per core (default: 1)")
+    add_threshold(parser)
     add_output(parser, "write the calibrated model to this file; -: to standard output", metavar="MODEL")
     add_forms(parser, "interval, before and after the correction")
     return parser
@@ -63,7 +66,7 @@ def run_calibrate(options: argparse.Namespace, terminal: Terminal, noted: list[s
     Raises
     ------
     OptionError
-        The model is on the forward time axis.
+        The model is on the forward time axis and there is no threshold, or the other way round.
     PanelError
         The file has no failure times, or too few units failed.
     """
@@ -71,14 +74,10 @@ def run_calibrate(options: argparse.Namespace, terminal: Terminal, noted: list[s
     other = "--json" if options.json else "--csv" if options.csv else None
     check_writable(options.output, binary=True, other=other)
     model = read_model(options)
-    if model.time_axis != "to_failure":
-        raise OptionError(
-            "cem calibrate needs a model fitted with --failure-time and --time-axis to_failure; this one is on the "
-            "forward time axis"
-        )
-    panel = read_for_scoring(options, model, lives=True)
+    check_threshold(options, model)
+    panel = read_for_scoring(options, model, lives=model.time_axis == "to_failure")
     terminal.detail(was_read(options, panel))
-    if not (panel.failure_times == panel.failure_times).any():
+    if model.time_axis == "to_failure" and not (panel.failure_times == panel.failure_times).any():
         raise PanelError(
             f"no unit of {str(options.file)!r} has a failure time; calibration needs units that failed: name the "
             "column with --failure-time"
@@ -87,11 +86,15 @@ def run_calibrate(options: argparse.Namespace, terminal: Terminal, noted: list[s
     from cem.prognosis.remaining_life import RemainingLife
 
     n_jobs = FailureModeEM(1, n_jobs=options.jobs)._options().n_jobs
+    found: RemainingLife | ThresholdLife
     with terminal.stages() as progress:
-        found = RemainingLife(model).calibrated(
-            panel, ages=options.cuts, n_folds=options.folds, random_state=options.seed, n_jobs=n_jobs,
-            progress=progress,
-        )  # fmt: skip
+        asked: dict[str, Any] = {
+            "ages": options.cuts, "n_folds": options.folds, "random_state": options.seed, "progress": progress,
+        }  # fmt: skip
+        if model.time_axis == "to_failure":
+            found = RemainingLife(model).calibrated(panel, n_jobs=n_jobs, **asked)
+        else:
+            found = threshold_life(options, model).calibrated(panel, **asked)
     held = found.calibration
     assert held is not None
     if options.output == STANDARD_OUTPUT:
@@ -131,28 +134,3 @@ def _columns(held: Calibration) -> dict[str, list[Any]]:
             for column, cells in own.items():
                 columns.setdefault(column, []).extend(cells.tolist())
     return columns
-
-
-def coverage_shown(held: Calibration | None) -> str:
-    """A note on lives: what their intervals held on units left out, or that nobody has measured it.
-
-    Parameters
-    ----------
-    held : Calibration or None
-        The model's.
-    """
-    report = None if held is None else held.after or held.before
-    if report is None:
-        return "nobody has measured how often these intervals hold the truth; cem calibrate does, and corrects them"
-    text = "on units left out at calibration, " + ", ".join(
-        f"{level:.0%} intervals held {share:.0%}" for level, share in report.coverage.items()
-    )
-    if report.by_life is not None:
-        level = max(report.coverage)
-        low, high = report.by_life.bounds
-        shares = [f"{share:.0%}" for share in report.by_life.coverage[level]]
-        text += (
-            f"; of lives predicted below {low:.4g}, up to {high:.4g} and above, {level:.0%} intervals held "
-            f"{shares[0]}, {shares[1]} and {shares[2]}"
-        )
-    return text

@@ -7,7 +7,6 @@ import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from cem.cli.calibrate import coverage_shown
 from cem.cli.conditions import add_at, conditions_at
 from cem.cli.files import check_writable, read_for_scoring, read_model, was_read, write_table
 from cem.cli.forms import add_forms, check_forms, is_written
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
     from cem.mixture.life_law import RemainingLifeLaw
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
-    from cem.passage.law import FirstPassage
     from cem.prognosis.calibration import Calibration
+    from cem.prognosis.threshold_life import ThresholdLife
 
-__all__ = ["add_parser", "add_threshold", "run_rul"]
+__all__ = ["add_parser", "add_threshold", "check_threshold", "run_rul", "threshold_life"]
 
 _TEXT = (
     "Remaining life of the units in a file: from units that ran to failure (a model fitted with --failure-time and "
@@ -81,6 +80,41 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
     add_at(parser)
 
 
+def check_threshold(options: argparse.Namespace, model: FailureModeModel) -> None:
+    """OptionError if ``--threshold`` and ``--at`` do not fit the model's time axis.
+
+    Parameters
+    ----------
+    options : Namespace
+        Of `add_threshold`.
+    model : FailureModeModel
+    """
+    if model.time_axis == "to_failure" and options.threshold is not None:
+        raise OptionError("--threshold is for forward models; this one is aligned at failure, leave --threshold out")
+    if options.at is not None and options.threshold is None:
+        raise OptionError("--at gives the conditions of a threshold; without --threshold leave --at out")
+    if model.time_axis != "to_failure" and options.threshold is None:
+        raise OptionError(
+            "this model is on the forward time axis: give --threshold, and --channel if it has no response"
+        )
+
+
+def threshold_life(options: argparse.Namespace, model: FailureModeModel) -> ThresholdLife:
+    """The prognosis that ``--threshold``, ``--channel``, ``--direction`` and ``--at`` ask for.
+
+    Parameters
+    ----------
+    options : Namespace
+        Of `add_threshold`.
+    model : FailureModeModel
+        On the forward time axis.
+    """
+    from cem.prognosis.threshold_life import ThresholdLife
+
+    at = conditions_at(options.at, model, options.channel or model.response)
+    return ThresholdLife(model, options.threshold, channel=options.channel, direction=options.direction, at=at)  # type: ignore[arg-type]
+
+
 def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
     """Read, predict, write.
 
@@ -95,14 +129,7 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
     check_forms(options, output=True)
     options.within = list(dict.fromkeys(options.within))
     model = read_model(options)
-    if model.time_axis == "to_failure" and options.threshold is not None:
-        raise OptionError("--threshold is for forward models; this one is aligned at failure, leave --threshold out")
-    if options.at is not None and options.threshold is None:
-        raise OptionError("--at gives the conditions of a threshold; without --threshold leave --at out")
-    if model.time_axis != "to_failure" and options.threshold is None:
-        raise OptionError(
-            "this model is on the forward time axis: give --threshold, and --channel if it has no response"
-        )
+    check_threshold(options, model)
     panel = read_for_scoring(options, model)
     terminal.detail(was_read(options, panel))
     header, rows, direction, held = _predicted(options, model, panel)
@@ -114,8 +141,8 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
             found["direction"] = direction
         if model.time_axis == "to_failure":
             found["skill"] = skill
-            report = None if held is None else held.after or held.before
-            found["coverage"] = None if report is None else {str(p): share for p, share in report.coverage.items()}
+        report = None if held is None else held.after or held.before
+        found["coverage"] = None if report is None else {str(p): share for p, share in report.coverage.items()}
         if options.within:
             found["within"] = options.within
         return {**found, "units": [dict(zip(header, row, strict=True)) for row in rows], "warnings": noted}
@@ -131,7 +158,7 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
     from cem.model.known_parameters import said_of_parameters
 
     condition = _CONDITION if "p_never" in header and options.cap is None and _may_last(header, rows) else ""
-    coverage = coverage_shown(held) if model.time_axis == "to_failure" else ""
+    coverage = _coverage_shown(held)
     notes = [
         note
         for note in (condition, coverage, _skill_shown(skill), said_of_parameters(model, command_line=True))
@@ -163,18 +190,11 @@ def _predicted(
             )
         law: RemainingLifeLaw = prognosis.predict(panel)
     else:
-        channel = options.channel or model.response
-        given = conditions_at(options.at, model, channel)
-        more: dict[str, Any] = {} if given is None else {"covariates": given}
-
-        def passage(**reach: Any) -> FirstPassage:
-            return model.remaining_life(
-                panel, options.threshold, channel=options.channel, direction=options.direction, **more, **reach
-            )
-
-        law = crossing = passage()
+        life = threshold_life(options, model)
+        law = crossing = life.predict(panel)
         if options.within and max(options.within) > law.horizon:  # a simulation looks only so far
-            law = crossing = passage(horizon=max(options.within))
+            law = crossing = life.replaced(options={"horizon": max(options.within)}).predict(panel)
+        held = life.calibration
         direction = crossing.direction
         header += ["p_crossed", "p_never"]
         chances_of_crossing = [crossing.probability_crossed, crossing.probability_never]
@@ -224,3 +244,22 @@ def _columns(header: list[str], rows: list[list[Any]]) -> dict[str, list[Any]]:
         elif name != "unit":
             columns[name] = [math.inf if cell is None else cell for cell in cells]
     return columns
+
+
+def _coverage_shown(held: Calibration | None) -> str:
+    """What intervals held on units left out, or that nobody has measured it."""
+    report = None if held is None else held.after or held.before
+    if report is None:
+        return "nobody has measured how often these intervals hold the truth; cem calibrate does, and corrects them"
+    text = "on units left out at calibration, " + ", ".join(
+        f"{level:.0%} intervals held {share:.0%}" for level, share in report.coverage.items()
+    )
+    if report.by_life is not None:
+        level = max(report.coverage)
+        low, high = report.by_life.bounds
+        shares = [f"{share:.0%}" for share in report.by_life.coverage[level]]
+        text += (
+            f"; of lives predicted below {low:.4g}, up to {high:.4g} and above, {level:.0%} intervals held "
+            f"{shares[0]}, {shares[1]} and {shares[2]}"
+        )
+    return text

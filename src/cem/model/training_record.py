@@ -291,6 +291,13 @@ def _calibration(value: Any, shape: _Shape) -> None:
     require_scale(medians, centres, spreads, len(value["knots"]))
 
 
+def _threshold(value: Any, shape: _Shape) -> None:
+    """As `ThresholdLife.save` writes it."""
+    _entries(value, _THRESHOLD, shape, ("threshold", "channel", "direction"))
+    if value["direction"] not in ("upper", "lower"):
+        raise _Unsound(value["direction"], "'upper' or 'lower'")
+
+
 def _numbers(value: Any, shape: _Shape) -> None:
     _each(value, _number, shape)
 
@@ -433,6 +440,9 @@ _CALIBRATION: dict[str, _Check] = {
 _IN_EVERY_CALIBRATION = tuple(_CALIBRATION)
 _CALIBRATION["without_sensors"] = _report  # since 0.6.0
 _CALIBRATION.update(medians=_numbers, centres=_numbers, spreads=_numbers)  # since 0.9.0
+_THRESHOLD: dict[str, _Check] = {
+    "threshold": _number, "channel": _text, "direction": _text, "calibration": _calibration,
+}  # fmt: skip
 _TIMESTAMP = r"-?\d{4,6}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,18})?)?)?)?)?)?"
 _CLOCK: dict[str, _Check] = {"kind": _kind, "origin": _origin, "from_zero": _flag, "longest": _number}
 _RECORD: dict[str, _Check] = {
@@ -461,6 +471,7 @@ _RECORD: dict[str, _Check] = {
     "n_failed": _count,
     "information": _information,
     "calibration": _calibration,
+    "threshold": _threshold,  # since 0.9.0
     "random_columns": _functions_by_channel,  # since 0.6.0, like the next one
     "common_columns": _functions_by_channel,
     "n_distinct_units": _count,  # since 0.7.0

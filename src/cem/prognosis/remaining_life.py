@@ -32,7 +32,7 @@ __all__ = ["RemainingLife"]
 
 FloatArray = NDArray[np.float64]
 
-_OF_A_REFIT = ("linking_penalty", "random_columns", "common_columns", "noise")
+OF_A_REFIT = ("linking_penalty", "random_columns", "common_columns", "noise")
 """Entries of a model's record that are options of a fit which continues it."""
 
 
@@ -386,7 +386,7 @@ class RemainingLife:
                 self.model.n_modes,
                 covariance=self.model.training.get("covariance", "full"),
                 linking_rank=self.model.linking_rank,
-                **{name: held[name] for name in _OF_A_REFIT if name in held},
+                **{name: held[name] for name in OF_A_REFIT if name in held},
                 time_axis="to_failure",
                 lifetimes=family,  # type: ignore[arg-type]  # one of the names
             )

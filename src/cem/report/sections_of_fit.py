@@ -278,8 +278,8 @@ def calibration(model: FailureModeModel, prognosis: RemainingLife | None, pictur
     if last is not None and last.by_life is not None:
         low, high = last.by_life.bounds
         body += paragraph(
-            f"Short, middle and long are thirds of the predictions by their medians: below {low:.4g}, up to {high:.4g}, "
-            f"and above{', in ' + model.time_unit if model.time_unit else ''} (of the last report)."
+            f"Short, middle and long are thirds of the predictions by their medians: below {low:.4g}, up to "
+            f"{high:.4g}, and above{', in ' + model.time_unit if model.time_unit else ''} (of the last report)."
         )
     try:
         names = ["Share of lives inside intervals", "Probability integral transforms"]
