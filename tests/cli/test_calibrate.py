@@ -75,13 +75,13 @@ def test_the_table_has_both_reports(work, capsys) -> None:
 def test_a_threshold_is_calibrated_too(work, capsys) -> None:
     """`cem rul` with the same threshold takes the correction from the file; with another it says that it has none."""
     sure = work / "sure_forward.cem"
-    crossed = ["--threshold", "2.5", "--channel", "a", "--direction", "upper"]
+    crossed = ["--threshold", "9065", "--channel", "a", "--direction", "upper"]
     words = ["calibrate", work / "forward.cem", work / "fleet.csv", *crossed, *FAST, "-o", sure]
     assert cli.main(list(map(str, words))) == 0
     assert "after:" in capsys.readouterr().out
     life = cem.ThresholdLife.load(sure)
-    assert life.calibration is not None and life.threshold == 2.5
-    for value, known in (("2.5", True), ("2.6", False)):
+    assert life.calibration is not None and life.threshold == 9065.0
+    for value, known in (("9065", True), ("9066", False)):
         words = ["rul", str(sure), str(work / "running.csv"), "--threshold", value, *crossed[2:], "--json"]
         assert cli.main(words) == 0
         document = json.loads(capsys.readouterr().out)

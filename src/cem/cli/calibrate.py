@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cem.cli.files import check_writable, read_for_scoring, read_model, was_read, write_bytes
 from cem.cli.forms import add_forms, check_forms, is_written
 from cem.cli.options import STANDARD_OUTPUT, add_model, add_output, add_table, count, seed
-from cem.cli.rul import add_threshold, check_threshold, threshold_life
+from cem.cli.rul import add_monotone, add_threshold, check_threshold, threshold_life
 from cem.errors import PanelError
 from cem.errors.display import escaped
 
@@ -55,6 +55,7 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of ages and folds (default: 0)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="threads; -1: one per core (default: 1)")
     add_threshold(parser)
+    add_monotone(parser)
     add_output(parser, "write the calibrated model to this file; -: to standard output", metavar="MODEL")
     add_forms(parser, "interval, before and after the correction")
     return parser

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cem.prognosis.calibration import Calibration
     from cem.prognosis.threshold_life import ThresholdLife
 
-__all__ = ["add_parser", "add_threshold", "check_threshold", "run_rul", "threshold_life"]
+__all__ = ["add_monotone", "add_parser", "add_threshold", "check_threshold", "run_rul", "threshold_life"]
 
 _TEXT = (
     "Remaining life of the units in a file: from units that ran to failure (a model fitted with --failure-time and "
@@ -62,6 +62,7 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
         help="add the probability to fail within H from the last reading, in the unit of time; may be repeated",
     )
     add_threshold(parser)
+    add_monotone(parser)
     add_output(parser, "write to this file (default, and -: to standard output)")
     add_forms(parser, "unit")
     return parser
@@ -80,6 +81,13 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
     add_at(parser)
 
 
+def add_monotone(parser: argparse.ArgumentParser) -> None:
+    """Add ``--monotone``, of a threshold."""
+    parser.add_argument(
+        "--monotone", action="store_true", help="take curves that only move towards the threshold, and never back"
+    )
+
+
 def check_threshold(options: argparse.Namespace, model: FailureModeModel) -> None:
     """OptionError if ``--threshold`` and ``--at`` do not fit the model's time axis.
 
@@ -91,6 +99,8 @@ def check_threshold(options: argparse.Namespace, model: FailureModeModel) -> Non
     """
     if model.time_axis == "to_failure" and options.threshold is not None:
         raise OptionError("--threshold is for forward models; this one is aligned at failure, leave --threshold out")
+    if options.monotone and options.threshold is None:
+        raise OptionError("--monotone is of the curves to a threshold; without --threshold leave --monotone out")
     if options.at is not None and options.threshold is None:
         raise OptionError("--at gives the conditions of a threshold; without --threshold leave --at out")
     if model.time_axis != "to_failure" and options.threshold is None:
@@ -112,7 +122,14 @@ def threshold_life(options: argparse.Namespace, model: FailureModeModel) -> Thre
     from cem.prognosis.threshold_life import ThresholdLife
 
     at = conditions_at(options.at, model, options.channel or model.response)
-    return ThresholdLife(model, options.threshold, channel=options.channel, direction=options.direction, at=at)  # type: ignore[arg-type]
+    return ThresholdLife(
+        model,
+        options.threshold,
+        channel=options.channel,
+        direction=options.direction,
+        at=at,  # type: ignore[arg-type]
+        options={"monotone": options.monotone},
+    )
 
 
 def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
@@ -193,7 +210,7 @@ def _predicted(
         life = threshold_life(options, model)
         law = crossing = life.predict(panel)
         if options.within and max(options.within) > law.horizon:  # a simulation looks only so far
-            law = crossing = life.replaced(options={"horizon": max(options.within)}).predict(panel)
+            law = crossing = life.replaced(options={**life.options, "horizon": max(options.within)}).predict(panel)
         held = life.calibration
         direction = crossing.direction
         header += ["p_crossed", "p_never"]

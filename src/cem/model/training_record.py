@@ -293,7 +293,7 @@ def _calibration(value: Any, shape: _Shape) -> None:
 
 def _threshold(value: Any, shape: _Shape) -> None:
     """As `ThresholdLife.save` writes it."""
-    _entries(value, _THRESHOLD, shape, ("threshold", "channel", "direction"))
+    _entries(value, _THRESHOLD, shape, ("threshold", "channel", "direction", "monotone"))
     if value["direction"] not in ("upper", "lower"):
         raise _Unsound(value["direction"], "'upper' or 'lower'")
 
@@ -441,7 +441,7 @@ _IN_EVERY_CALIBRATION = tuple(_CALIBRATION)
 _CALIBRATION["without_sensors"] = _report  # since 0.6.0
 _CALIBRATION.update(medians=_numbers, centres=_numbers, spreads=_numbers)  # since 0.9.0
 _THRESHOLD: dict[str, _Check] = {
-    "threshold": _number, "channel": _text, "direction": _text, "calibration": _calibration,
+    "threshold": _number, "channel": _text, "direction": _text, "monotone": _flag, "calibration": _calibration,
 }  # fmt: skip
 _TIMESTAMP = r"-?\d{4,6}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,18})?)?)?)?)?)?"
 _CLOCK: dict[str, _Check] = {"kind": _kind, "origin": _origin, "from_zero": _flag, "longest": _number}

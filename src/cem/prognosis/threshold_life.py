@@ -62,7 +62,7 @@ class ThresholdLife:
     calibration : Calibration, optional
         From `calibrated`. Default: the one in the model if it is of the same threshold, channel and direction.
     options : mapping, optional
-        horizon, n_draws, n_cells, random_state, as for `cem.passage.first_passage.first_passage`.
+        horizon, n_draws, n_cells, random_state, monotone, as for `cem.passage.first_passage.first_passage`.
 
     Raises
     ------
@@ -103,6 +103,8 @@ class ThresholdLife:
             if held is None:
                 raise OptionError("threshold is None, and the model holds none; give a number in units of the channel")
             threshold, channel, direction = held["threshold"], channel or held["channel"], held["direction"]
+            if options is None and held["monotone"]:
+                options = {"monotone": True}
         if isinstance(threshold, (bool, str)) or np.ndim(threshold) or not np.isfinite(threshold):
             raise OptionError(f"threshold is {threshold!r}; one finite number was expected")
         channel = channel or model.response
@@ -118,7 +120,8 @@ class ThresholdLife:
                 direction = crossing_direction(model, index, np.asarray(float(threshold)))
         elif direction not in ("upper", "lower"):
             raise OptionError(f"direction is {direction!r}; 'auto', 'upper' or 'lower' was expected")
-        asked = {"threshold": threshold, "channel": channel, "direction": direction}
+        is_monotone = bool(dict(options or {}).get("monotone", False))
+        asked = {"threshold": threshold, "channel": channel, "direction": direction, "monotone": is_monotone}
         if calibration is None and held is not None and "calibration" in held and asked.items() <= held.items():
             calibration = Calibration.from_dict(held["calibration"])
         for name, value in {
@@ -273,6 +276,8 @@ class ThresholdLife:
         kept = {name: getattr(self, name) for name in ("channel", "direction", "at", "calibration", "options")}
         if {"threshold", "channel", "direction"} & set(options):
             kept["calibration"] = None  # it is of the threshold that it was learned on
+        if bool(options.get("options", self.options).get("monotone")) != bool(self.options.get("monotone")):
+            kept["calibration"] = None
         arguments = {**kept, "threshold": self.threshold, **options}
         return type(self)(self.model, arguments.pop("threshold"), **arguments)
 
@@ -302,6 +307,7 @@ class ThresholdLife:
     def _model_with_all(self) -> FailureModeModel:
         record: dict[str, Any] = {
             "threshold": self.threshold, "channel": self.channel, "direction": self._side(),
+            "monotone": bool(self.options.get("monotone", False)),
         }  # fmt: skip
         if self.calibration is not None:
             record["calibration"] = self.calibration.to_dict()
